@@ -93,7 +93,7 @@ dbt-test: $(TOOLS) ## config/dbt with real dbt, on a PostgreSQL of made-up night
 	else echo "NOT TESTED: config/dbt, as dbt cannot be installed here"; fi
 
 simulate: $(TOOLS) ## SEEDS=2000 made-up worlds, each n-th call failing, long sequences, each write fenced
-	@$(BIN)/python -m tests.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth
+	@$(BIN)/python -m tests.support.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth
 	@$(BIN)/pytest tests/simulation/stateful/test_stateful.py --hypothesis-profile long
 	@NTH=all $(BIN)/pytest tests/store/test_fencing.py
 
@@ -140,10 +140,10 @@ wheelhouse: wheel ## what a server without a package index needs, into dist/whee
 	@echo "dist/wheelhouse: take it to the server (docs/operations.md)"
 
 install-test: $(TOOLS) ## docs/operations.md typed into a fresh Debian; needs root and mmdebstrap
-	@$(BIN)/python -m tests.deployment.fresh_root
+	@$(BIN)/python -m tests.support.deployment.fresh_root
 
 boot-test: $(TOOLS) ## the units under a systemd that is booted; needs root, mmdebstrap and cgroups
-	@$(BIN)/python -m tests.deployment.booted
+	@$(BIN)/python -m tests.support.deployment.booted
 
 # Where the programs are: KUBEBUILDER_ASSETS, as for controller-runtime's envtest, or the path.
 kubernetes-test: $(TOOLS) ## config/kubernetes on a real API server with its controllers; needs their programs, etcd and kustomize

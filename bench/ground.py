@@ -22,7 +22,7 @@ import asyncpg
 from bench.machine import cores
 from bench.measure import FailedError, on_cores
 from bench.people import roster_lines
-from tests.databases import execute, in_database, migrate_now, postgres_server
+from tests.support.databases import execute, in_database, migrate_now, postgres_server
 
 ROOT: Final = Path(__file__).parents[1]
 CONCURRENCY: Final = 64

@@ -60,7 +60,7 @@ def main() -> None:
         if chosen.db == "sqlite":
             url, cpu = f"sqlite:///{folder}/pts.db", time.process_time
         else:
-            from tests.databases import execute, in_database, postgres_server  # noqa: PLC0415
+            from tests.support.databases import execute, in_database, postgres_server  # noqa: PLC0415
 
             server = stack.enter_context(postgres_server())
             asyncio.run(execute(server, "CREATE DATABASE pts"))

@@ -27,7 +27,7 @@ from bench.measure import measure
 from bench.publications import postmaster_of, server_cpu
 from bench.reports_questions import Answered, answered
 from bench.reports_store import COHORTS, DAYS, NIGHTS, fill
-from tests.databases import execute, in_database, postgres_server
+from tests.support.databases import execute, in_database, postgres_server
 
 PERSONS: Final = 200_000
 _REPORT_S: Final = {"postgresql": 5.0, "sqlite": 10.0}

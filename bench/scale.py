@@ -21,7 +21,7 @@ from bench.ground import server_settings
 from bench.machine import describe, quietness
 from bench.nights import Night, Statement, night
 from bench.sizes import Looker, looking
-from tests.databases import execute, in_database, postgres_server
+from tests.support.databases import execute, in_database, postgres_server
 from worker.runtime import real_runtime
 from worker.store.database import open_database
 from worker.store.schema.upgrade import upgrade

@@ -14,8 +14,7 @@ import anyio
 import pytest
 from hypothesis import settings
 
-from tests.acceptance.program import last_ends
-from tests.databases import (
+from tests.support.databases import (
     copied_database,
     execute,
     in_database,
@@ -23,6 +22,7 @@ from tests.databases import (
     postgres_server,
     share_compiled_statements,
 )
+from tests.support.program import last_ends
 
 share_compiled_statements()
 

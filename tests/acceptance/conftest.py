@@ -9,10 +9,10 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import make_url
 
-from tests.acceptance.program import Installation, Sandbox, sandbox
-from tests.acceptance.standin import Standin
-from tests.acceptance.standin import standin as serve
-from tests.databases import copy_database
+from tests.support.databases import copy_database
+from tests.support.program import Installation, Sandbox, sandbox
+from tests.support.standin import Standin
+from tests.support.standin import standin as serve
 
 MakeDatabase = Callable[..., str]
 """Makes a fresh database at the program's schema, or a copy: ``make(like=URL)``."""
@@ -87,10 +87,10 @@ def two_runs(
 ) -> Installation:
     """A store after two runs: changes in the second, and one person's area that failed."""
     made = served.install(tmp_path_factory.mktemp("two-runs"), make_sqlite())
-    assert 0 == made.sync().code
+    assert made.sync().code == 0
     fault = {"action": "status", "status": 500, "area": "patient-safety", "persons": [FAILING]}
     served.control(generation=15, faults=[fault])
-    assert 3 == made.sync("--accept-removals", "--set", "sync.retry_attempts=2").code
+    assert made.sync("--accept-removals", "--set", "sync.retry_attempts=2").code == 3
     served.control(faults=[])
     return made
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.program import Installation, wait_for
-from tests.acceptance.standin import (
+from tests.acceptance.test_two_reads import FIRST, ids_of
+from tests.support.program import Installation, wait_for
+from tests.support.raw_server import Reply, http
+from tests.support.standin import (
     PRIVACY,
     SAFETY,
     Answerer,
@@ -16,8 +18,8 @@ from tests.acceptance.standin import (
     off_id_of,
     person,
 )
-from tests.acceptance.test_two_reads import FIRST, ids_of
-from tests.http.engines.raw_server import Reply, http
+
+pytestmark = pytest.mark.promise("1")
 
 PROVED = (
     "SELECT count(*) FROM person_area WHERE area = 'patient-safety' "
@@ -44,7 +46,7 @@ def first_night(
         person(standin, number, safeties=others if number else 2)
         standin.script[off_id_of(number), SAFETY] = answer
     worker = standin.install(folder, database_url, **sync)
-    assert 0 == worker.sync().code
+    assert worker.sync().code == 0
     return worker
 
 
@@ -69,14 +71,14 @@ def test_a_field_that_only_the_closing_answer_has_is_no_evidence(
     standin.script[FIRST, SAFETY] = lambda ask: enveloped(ask, left_out=1, **sign)
     standin.script[off_id_of(1), SAFETY] = lambda ask: enveloped(ask, left_out=1, **usual)
     ended = worker.sync()
-    assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
-    assert (2, 1) == (len(ids_of(worker, FIRST)), len(ids_of(worker, off_id_of(1))))
+    assert (ended.code, ended.run["failures"]) == (3, {"unstable": 1})
+    assert (len(ids_of(worker, FIRST)), len(ids_of(worker, off_id_of(1)))) == (2, 1)
     failure = worker.run("failures", "list").document["failures"][0]
     assert next(iter(sign)) in failure["reason"]
     worker.configure(**{f"areas.{SAFETY}.paging": {"ignore": list(sign)}})
     ignoring = worker.sync()
-    assert 0 == ignoring.code, ignoring.err
-    assert 1 == len(ids_of(worker, FIRST))
+    assert ignoring.code == 0, ignoring.err
+    assert len(ids_of(worker, FIRST)) == 1
 
 
 @pytest.mark.parametrize(
@@ -94,8 +96,8 @@ def test_the_only_person_with_records(
     worker = first_night(standin, tmp_path, sqlite_url, others=0)
     standin.script[FIRST, SAFETY] = answer
     ended = worker.sync("--accept-removals")
-    assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
-    assert 2 == len(ids_of(worker, FIRST))
+    assert (ended.code, ended.run["failures"]) == (3, {"unstable": 1})
+    assert len(ids_of(worker, FIRST)) == 2
 
 
 def test_a_continued_run_compares_as_well(
@@ -114,8 +116,8 @@ def test_a_continued_run_compares_as_well(
     running.kill()
     running.wait()
     ended = worker.sync()
-    assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
-    assert 2 == len(ids_of(worker, FIRST))
+    assert (ended.code, ended.run["failures"]) == (3, {"unstable": 1})
+    assert len(ids_of(worker, FIRST)) == 2
 
 
 def test_forms_count_where_every_change_is_confirmed(
@@ -128,5 +130,5 @@ def test_forms_count_where_every_change_is_confirmed(
             record["confidentialityCode"] = "NORN"
     standin.script[FIRST, SAFETY] = lambda ask: enveloped(ask, left_out=1, utelatt=True)
     ended = worker.sync()
-    assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
-    assert 2 == len(ids_of(worker, FIRST))
+    assert (ended.code, ended.run["failures"]) == (3, {"unstable": 1})
+    assert len(ids_of(worker, FIRST)) == 2

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Installation, wait_for
-from tests.acceptance.standin import PRIVACY, SAFETY, Standin, off_id_of, person, safety
-from tests.acceptance.standin import standin as serve
-from tests.http.engines.raw_server import http
+from tests.support.program import Installation, wait_for
+from tests.support.raw_server import http
+from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person, safety
+from tests.support.standin import standin as serve
 
 PERSONS = 12
 
@@ -46,36 +46,36 @@ def test_some_persons(standin: Standin, worker: Installation) -> None:
         standin.people[off_id][SAFETY].append(safety(off_id, "new"))
     ended = worker.run("backfill", "--person", "-", stdin=f"{off_id_of(1)}\n".encode())
     # One person is still stale from the night before, but not this run's business.
-    assert (0, 0) == (ended.code, ended.run["totals"]["persons_departed"])
-    assert {off_id_of(1)} == {off_id for off_id, _ in standin.asked}
-    assert PERSONS - 1 + 1 == len(worker.store.ids())
+    assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 0)
+    assert {off_id for off_id, _ in standin.asked} == {off_id_of(1)}
+    assert len(worker.store.ids()) == PERSONS - 1 + 1
 
     standin.asked.clear()
     (worker.folder / "some.csv").write_text(f"off_id\n{off_id_of(2)}\n", encoding="utf-8")
     ended = worker.run("backfill", "--roster", "some.csv", "--area", SAFETY)
-    assert (0, 0) == (ended.code, ended.run["totals"]["persons_departed"])
-    assert [(off_id_of(2), SAFETY)] == standin.asked
-    assert PERSONS + 1 == len(worker.store.ids())
+    assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 0)
+    assert standin.asked == [(off_id_of(2), SAFETY)]
+    assert len(worker.store.ids()) == PERSONS + 1
     # Nor does the next full run see anything amiss.
     assert worker.sync().code == 0
-    assert PERSONS + 2 == len(worker.store.ids())
+    assert len(worker.store.ids()) == PERSONS + 2
 
 
 def test_what_failed(standin: Standin, worker: Installation) -> None:
     """`--failed` reads the areas with an open failure, and clears it; a second one reads none."""
     ended = worker.run("backfill", "--failed")
     assert ended.code == 0, ended.out
-    assert [(off_id_of(5), SAFETY)] == standin.asked
-    assert PERSONS == len(worker.store.ids())
+    assert standin.asked == [(off_id_of(5), SAFETY)]
+    assert len(worker.store.ids()) == PERSONS
     assert worker.store.one("SELECT COUNT(*) FROM failure") == 0
     standin.asked.clear()
     again = worker.run("backfill", "--failed")
-    assert (0, []) == (again.code, standin.asked)
-    assert ("abandoned", ["nothing to read, so nothing was published"]) == (
+    assert (again.code, standin.asked) == (0, [])
+    assert (
         again.run["status"],
         again.run["reasons"],
-    )
-    assert ["published"] * 2 + ["abandoned"] == [status for status, _ in worker.store.runs()]
+    ) == ("abandoned", ["nothing to read, so nothing was published"])
+    assert [status for status, _ in worker.store.runs()] == ["published"] * 2 + ["abandoned"]
 
 
 @pytest.mark.parametrize(
@@ -93,20 +93,20 @@ def test_failures_of_a_withheld_first_night(
     standin.script.clear()
     standin.asked.clear()
     ended = worker.run(*command.split())
-    assert (2, [], "abandoned") == (ended.code, standin.asked, ended.run["status"])
+    assert (ended.code, standin.asked, ended.run["status"]) == (2, [], "abandoned")
     assert ended.run["reasons"][1:] == [
         f"{PERSONS // 2} open failures of persons whom no publication knows",
         "run `pts-worker sync`, which reads everyone",
     ]
-    assert [("withheld", 5), ("abandoned", 2)] == worker.store.runs()
-    assert 0 == worker.sync().code
+    assert worker.store.runs() == [("withheld", 5), ("abandoned", 2)]
+    assert worker.sync().code == 0
 
 
 def test_what_is_stale(standin: Standin, worker: Installation) -> None:
     """`--stale-for` reads what was not confirmed for so long."""
     ended = worker.run("backfill", "--stale-for", "1h")
     assert ended.code == 0, ended.out
-    assert [(off_id_of(5), SAFETY)] == standin.asked
+    assert standin.asked == [(off_id_of(5), SAFETY)]
     standin.asked.clear()
     time.sleep(1.1)
     assert worker.run("backfill", "--stale-for", "1s", "--area", PRIVACY).code == 0
@@ -126,11 +126,11 @@ def test_a_backfill_beside_an_open_sync(standin: Standin, worker: Installation) 
     standin.people[off_id][SAFETY].append(safety(off_id, "newer"))
     ended = worker.run("backfill", "--person", "-", stdin=f"{off_id}\n".encode())
     assert ended.code == 0, ended.out
-    assert PERSONS - 1 + 2 == len(worker.store.ids())
+    assert len(worker.store.ids()) == PERSONS - 1 + 2
     again = worker.sync()
-    assert (0, True) == (again.code, again.run["continued"])
-    assert PERSONS + 2 == len(worker.store.ids())
-    assert [] == standin.violations
+    assert (again.code, again.run["continued"]) == (0, True)
+    assert len(worker.store.ids()) == PERSONS + 2
+    assert standin.violations == []
 
 
 def test_a_stopped_backfill_begins_anew(standin: Standin, worker: Installation) -> None:
@@ -165,7 +165,7 @@ def test_the_schedule_ends_cleanly(standin: Standin, worker: Installation) -> No
     running.signal(signal.SIGTERM)
     ended = running.wait()  # its next start would be in January
     assert ended.code == 0, ended.err
-    assert ("published", 0) == worker.store.runs()[1]
+    assert worker.store.runs()[1] == ("published", 0)
 
 
 def test_the_schedule_outlives_a_failure(standin: Standin, worker: Installation) -> None:
@@ -213,9 +213,9 @@ def test_the_schedule_continues_an_open_run(standin: Standin, worker: Installati
     wait_for(lambda: worker.store.runs()[1][0] == "published", "the run's end")
     running.signal(signal.SIGTERM)
     assert running.wait().code == 0
-    assert 2 == len(worker.store.runs())
+    assert len(worker.store.runs()) == 2
     running = worker.start("schedule", "--cron", "0 0 1 1 *")  # nothing is open now
     wait_for(lambda: "schedule.waiting" in running.tail(), "the check")
     running.signal(signal.SIGTERM)
     assert running.wait().code == 0
-    assert 2 == len(worker.store.runs())
+    assert len(worker.store.runs()) == 2

@@ -16,9 +16,6 @@ from alembic import command
 from sqlalchemy import create_engine, make_url
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Ended, Installation
-from tests.acceptance.standin import Standin
-from tests.acceptance.store import Store
 from tests.acceptance.test_kill_and_continue import (
     asked_since,
     first_world,
@@ -26,7 +23,10 @@ from tests.acceptance.test_kill_and_continue import (
     settled,
     wait_until_asked,
 )
-from tests.databases import execute, in_database, postgres_program
+from tests.support.databases import execute, in_database, postgres_program
+from tests.support.program import Ended, Installation
+from tests.support.published import Store
+from tests.support.standin import Standin
 from worker.store.schema.upgrade import HEAD, alembic_config
 
 
@@ -80,6 +80,7 @@ def numbers(store: Store) -> dict[str, set[int]]:
     }
 
 
+@pytest.mark.promise("3")
 def test_a_backup_in_mid_run_is_brought_back(
     standin: Standin,
     make_database: MakeDatabase,
@@ -96,7 +97,7 @@ def test_a_backup_in_mid_run_is_brought_back(
     first_world(standin)
     worker = standin.install(tmp_path / "worker", make_database(), batch_persons=4, concurrency=4)
     undisturbed = standin.install(tmp_path / "twin", make_database())
-    assert (0, 0) == (worker.sync().code, undisturbed.sync().code)
+    assert (worker.sync().code, undisturbed.sync().code) == (0, 0)
     second_world(standin)
     worker.roster(*standin.lines())
     undisturbed.roster(*standin.lines())
@@ -116,7 +117,7 @@ def test_a_backup_in_mid_run_is_brought_back(
     ended = bring_back(worker, place, make_empty)
     assert ended.code == 0, ended.story()
     lost = ("--since", str(max(followed["publications"])), "--out", str(tmp_path / "early"))
-    assert 0 == worker.run("export", *lost).code, "its follower finds the entry `restore`"
+    assert worker.run("export", *lost).code == 0, "its follower finds the entry `restore`"
     assert ended.document["restored"]["publication_no"] == 1
     assert worker.store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL") == 0
     kept, stood = settled(worker), numbers(worker.store)
@@ -143,7 +144,7 @@ def check_followers(worker: Installation, followed: dict[str, set[int]], out: Pa
     feed = worker.store.rows(
         f"SELECT op, publication_no FROM report_change_feed WHERE seq > {last} ORDER BY seq"
     )
-    assert "restore" == feed[0][0]
+    assert feed[0][0] == "restore"
     assert {number for _, number in feed[1:]} == {feed[0][1] + 1}
     exported = worker.run(
         "export", "--since", str(max(followed["publications"])), "--out", str(out)
@@ -163,14 +164,14 @@ def test_a_database_is_replaced_only_if_asked(worker: Installation, tmp_path: Pa
         view = "SELECT count(*) FROM report_patient_safety_current"
         assert reader.execute(view).fetchone() == (0,)
         ended = worker.run("db", "restore", str(place))
-        assert (78, True) == (ended.code, "--replace" in ended.message), ended.story()
+        assert (ended.code, "--replace" in ended.message) == (78, True), ended.story()
         assert worker.store.published() != before
         ended = worker.run("db", "restore", str(place), "--replace")
         assert ended.code == 0, ended.story()
         assert reader.execute(view).fetchone() != (0,)
     assert worker.store.published() == before
-    assert 0 == worker.run("db", "check").code
-    assert [] == list(tmp_path.glob(".*.part*"))
+    assert worker.run("db", "check").code == 0
+    assert list(tmp_path.glob(".*.part*")) == []
 
 
 def test_while_a_run_is_on_nothing_is_replaced(
@@ -185,22 +186,22 @@ def test_while_a_run_is_on_nothing_is_replaced(
     running = worker.start("sync")
     wait_until_asked(standin, running, 20)
     ended = worker.run("db", "restore", str(place), "--replace")
-    assert 4 == ended.code, ended.story()
-    assert 4 == worker.run("db", "restore", "--in-place").code
+    assert ended.code == 4, ended.story()
+    assert worker.run("db", "restore", "--in-place").code == 4
     running.signal(signal.SIGTERM)
-    assert 75 == running.wait().code
-    assert 0 == worker.run("db", "restore", str(place), "--replace").code
+    assert running.wait().code == 75
+    assert worker.run("db", "restore", str(place), "--replace").code == 0
     standin.delay_s = 0.0
-    assert 0 == worker.sync().code
+    assert worker.sync().code == 0
 
 
 def refused(worker: Installation, path: Path) -> str:
     """What ``db restore`` says of a file: it names it, and changes and leaves nothing."""
     before = worker.store.path.read_bytes()
     ended = worker.run("db", "restore", str(path), "--replace")
-    assert 78 == ended.code, ended.story()
+    assert ended.code == 78, ended.story()
     assert worker.store.path.read_bytes() == before
-    assert [] == list(worker.store.path.parent.glob(".*.part*"))
+    assert list(worker.store.path.parent.glob(".*.part*")) == []
     assert str(path) in ended.message
     assert ended.document["error"]["hint"], ended.story()
     return ended.message
@@ -291,7 +292,7 @@ def test_a_backup_of_another_key_is_refused(worker: Installation, tmp_path: Path
     worker.configure(privacy={"pseudonym_key_file": str(other)})
     assert "not the key" in refused(worker, place)
     ended = worker.run("db", "backup", "--out", str(tmp_path / "again.db"))
-    assert (78, False) == (ended.code, (tmp_path / "again.db").exists())
+    assert (ended.code, (tmp_path / "again.db").exists()) == (78, False)
 
 
 def test_a_database_is_not_restored_from_itself(worker: Installation, tmp_path: Path) -> None:
@@ -302,7 +303,7 @@ def test_a_database_is_not_restored_from_itself(worker: Installation, tmp_path: 
     for path in (worker.store.path, tmp_path / "link.db", tmp_path / "second.db"):
         for more in ([], ["--replace"]):
             ended = worker.run("db", "restore", str(path), *more)
-            assert (2, True) == (ended.code, f"{path} is the database" in ended.message)
+            assert (ended.code, f"{path} is the database" in ended.message) == (2, True)
     assert before == worker.store.published()
 
 
@@ -319,11 +320,11 @@ def test_a_backup_overwrites_nothing(worker: Installation, tmp_path: Path) -> No
         ("open/x.db", "can make files in the folder"),
     ):
         ended = worker.run("db", "backup", "--out", str(tmp_path / name))
-        assert (78, True) == (ended.code, said in ended.message), ended.story()
+        assert (ended.code, said in ended.message) == (78, True), ended.story()
     assert not (tmp_path / "nowhere.db").exists()
-    assert "mine" == (tmp_path / "there.db").read_text()
-    assert 2 == worker.run("db", "restore").code
-    assert 2 == worker.run("db", "restore", "x.db", "--in-place").code
+    assert (tmp_path / "there.db").read_text() == "mine"
+    assert worker.run("db", "restore").code == 2
+    assert worker.run("db", "restore", "x.db", "--in-place").code == 2
 
 
 def test_a_backup_of_an_earlier_program_is_upgraded(worker: Installation, tmp_path: Path) -> None:
@@ -339,10 +340,10 @@ def test_a_backup_of_an_earlier_program_is_upgraded(worker: Installation, tmp_pa
     ended = worker.run("db", "restore", str(place))
     assert ended.code == 0, ended.story()
     found: dict[str, Any] = ended.document["restored"]
-    assert {"before": "0008", "after": HEAD} == found["schema"]
+    assert found["schema"] == {"before": "0008", "after": HEAD}
     assert content == place.read_bytes()
-    assert 0 == worker.run("db", "check").code
-    assert 0 == worker.sync().code
+    assert worker.run("db", "check").code == 0
+    assert worker.sync().code == 0
 
 
 def test_postgresql_has_tools_of_its_own(served_on_postgres: Installation, tmp_path: Path) -> None:
@@ -352,9 +353,9 @@ def test_postgresql_has_tools_of_its_own(served_on_postgres: Installation, tmp_p
     place = f"{url.host or 'a socket'}:{url.port or 5432}/{url.database}"
     assert place == ended.document["database"], ended.story()
     ended = served_on_postgres.run("db", "backup", "--out", str(tmp_path / "x"))
-    assert (78, True) == (ended.code, "pg_dump" in ended.message), ended.story()
+    assert (ended.code, "pg_dump" in ended.message) == (78, True), ended.story()
     ended = served_on_postgres.run("db", "restore", str(tmp_path / "x"))
-    assert (78, True) == (ended.code, "pg_restore" in ended.message), ended.story()
+    assert (ended.code, "pg_restore" in ended.message) == (78, True), ended.story()
 
 
 def save_to(worker: Installation, place: Path) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.bad_answers import CANARY, KINDS
 from tests.acceptance.conftest import DATABASES, MakeDatabase, side_by_side
-from tests.acceptance.program import Ended
-from tests.acceptance.standin import (
+from tests.support.program import Ended
+from tests.support.published import Store
+from tests.support.secrecy.bad_answers import CANARY, KINDS
+from tests.support.standin import (
     PRIVACY,
     SAFETY,
     Standin,
@@ -19,8 +20,9 @@ from tests.acceptance.standin import (
     ref_of,
     safety,
 )
-from tests.acceptance.standin import standin as serve
-from tests.acceptance.store import Store
+from tests.support.standin import standin as serve
+
+pytestmark = pytest.mark.promise("1")
 
 HEALTHY = 12
 TABLES = {SAFETY: "patient_safety", PRIVACY: "patient_privacy"}
@@ -130,8 +132,8 @@ def of_person(
 def test_the_nights_end_as_they_should(nights: Nights) -> None:
     """Complete, with gaps, complete: 0, 3, 0; and the worker broke no rule on the way."""
     codes = [seen.ended.code for seen in (nights.good, nights.bad, nights.healed)]
-    assert [0, 3, 0] == codes, nights.bad.ended.err[-3000:]
-    assert [] == nights.violations
+    assert codes == [0, 3, 0], nights.bad.ended.err[-3000:]
+    assert nights.violations == []
     assert len(KINDS) == nights.bad.ended.run["totals"]["areas_failed"]
     assert len(KINDS) == nights.bad.ended.run["totals"]["persons_stale"]
 
@@ -148,6 +150,7 @@ def test_a_bad_answer_loses_nothing(nights: Nights) -> None:
         assert (ref, area) in nights.bad.failures, kind
 
 
+@pytest.mark.promise("9")
 def test_the_other_area_is_read_all_the_same(nights: Nights) -> None:
     """A restriction that is new in the person's other area is published, and not stale."""
     for kind in KINDS:
@@ -155,8 +158,8 @@ def test_the_other_area_is_read_all_the_same(nights: Nights) -> None:
         ref = ref_of(nights.persons[kind])
         before = of_person(nights.good.current[other], ref)
         after = of_person(nights.bad.current[other], ref)
-        assert len(before) + 1 == len(after), kind
-        assert [False] * len(after) == [row[3] for row in after], kind
+        assert len(after) == len(before) + 1, kind
+        assert [row[3] for row in after] == [False] * len(after), kind
         assert (ref, other) not in nights.bad.failures, kind
 
 
@@ -183,6 +186,7 @@ def test_nobody_else_is_touched(nights: Nights) -> None:
             assert (ref, area) not in nights.bad.failures
 
 
+@pytest.mark.promise("8")
 def test_bodies_that_were_not_understood_are_kept_nowhere(nights: Nights) -> None:
     """A word of theirs stands in no log at DEBUG, no output and no table."""
     assert CANARY not in nights.bad.ended.err

@@ -15,13 +15,15 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.acceptance.calls import calls
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Ended, Installation, Sandbox, environment
-from tests.acceptance.standin import Standin, person
-from tests.acceptance.standin import standin as serve
-from tests.crash.zygote import the_zygote
-from tests.databases import execute
+from tests.support.databases import execute
+from tests.support.program import Ended, Installation, Sandbox, environment
+from tests.support.session import calls
+from tests.support.standin import Standin, person
+from tests.support.standin import standin as serve
+from tests.support.zygote import the_zygote
+
+pytestmark = pytest.mark.promise("8")
 
 STRANGER = "16858399649"
 SHOWN = "SELECT os_user, host, command, person_key, purpose FROM report_access ORDER BY accessed_at"
@@ -59,7 +61,7 @@ def install(made: Standin, url: str, folder: Path, number: int) -> tuple[Install
 def carry_out(made: Standin, url: str, folder: Path) -> Logged:
     worker, off_id = install(made, url, folder, 3)
     (synced,) = calls(worker, "sync --json")
-    assert 0 == synced.code, synced.err
+    assert synced.code == 0, synced.err
     key = worker.store.one("SELECT person_key FROM report_patient_safety_current")
     lines: dict[str, str | tuple[str, str]] = {
         "explain": ("explain --json --purpose 'case 17'", off_id),
@@ -111,17 +113,17 @@ def test_each_command_leaves_a_row(logged: Logged):
         # The person is gone by the time that the view is read.
         "erase": row("erase", None, "case 19"),
     }
-    assert expected == {name: logged.rows[name] for name in expected}
-    assert [] == [name for name in expected if logged.ends[name].code]
+    assert {name: logged.rows[name] for name in expected} == expected
+    assert [name for name in expected if logged.ends[name].code] == []
 
 
 def test_a_purpose_holds_no_identifier(logged: Logged):
     """One with an identifier, of two lines or too long is refused, not repeated and not kept."""
     for name in ("an identifier", "two lines", "long", *ODD):
         ended = logged.ends[name]
-        assert (2, []) == (ended.code, logged.rows[name]), ended.err
+        assert (ended.code, logged.rows[name]) == (2, []), ended.err
         assert STRANGER not in ended.out + ended.err
-        assert "" == ended.out
+        assert ended.out == ""
 
 
 def test_a_purpose_that_is_none(logged: Logged):
@@ -143,13 +145,13 @@ def test_no_identifier_and_no_key_is_left(logged: Logged):
     for secret in (logged.off_id, STRANGER, logged.key):
         assert secret not in str(kept)
     shown = logged.worker.store.rows("SELECT * FROM report_access WHERE person_key IS NOT NULL")
-    assert [] == shown
+    assert shown == []
 
 
 def test_it_is_exported_only_where_it_is_named(logged: Logged):
     """It is about those who use the program, not about what PTS says."""
     folder = logged.worker.folder
-    assert [] == list(folder.glob("export/*/report_access"))
+    assert list(folder.glob("export/*/report_access")) == []
     (path,) = folder.glob("access/*/report_access/part-*.csv")
     assert "case 17" in path.read_text(encoding="utf-8")
 
@@ -173,7 +175,7 @@ def test_a_reader_that_is_gone_has_been_logged(make_sqlite: MakeDatabase, tmp_pa
         preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL),
     )
     os.close(write)
-    assert ["explain"] == [found[2] for found in worker.store.rows(SHOWN)]
+    assert [found[2] for found in worker.store.rows(SHOWN)] == ["explain"]
 
 
 @pytest.mark.parametrize("command", ["explain", "report --out r.html", "export --out e"])
@@ -194,14 +196,14 @@ def test_what_cannot_be_logged_is_not_shown(
         return the_zygote().start(*words, folder=tmp_path, stdin=stdin, obeys_modes=True).wait()
 
     refused = called()
-    assert 78 == refused.code, refused.err
+    assert refused.code == 78, refused.err
     assert "nothing is shown: the access log cannot be written" in refused.message
     assert "privacy.access_log" in refused.message
     assert not (tmp_path / "r.html").exists()
     assert not (tmp_path / "e").exists()
     worker.configure(privacy={"access_log": "if-possible"})
     shown = called()
-    assert 0 == shown.code, shown.err
+    assert shown.code == 0, shown.err
     assert "access.not_logged" in shown.err
     worker.store.path.chmod(stat.S_IRUSR | stat.S_IWUSR)
     assert before == worker.store.rows(SHOWN)
@@ -222,13 +224,13 @@ def test_a_role_that_may_only_read(make_postgres: MakeDatabase, postgres_url: st
     try:
         worker.configure(database={"url": url.replace("postgres:@", "onlooker@")})
         (refused,) = calls(worker, ("explain --json", off_id))
-        assert 78 == refused.code, refused.err
+        assert refused.code == 78, refused.err
         assert "USAGE on its sequence" in refused.message
         anyio.run(execute, url, "GRANT INSERT ON access_log TO onlooker")
         anyio.run(execute, url, "GRANT USAGE ON SEQUENCE access_log_access_id_seq TO onlooker")
         (shown,) = calls(worker, ("explain --json", off_id))
-        assert 0 == shown.code, shown.err
+        assert shown.code == 0, shown.err
     finally:
         anyio.run(execute, url, "DROP OWNED BY onlooker")
         anyio.run(execute, url, "DROP ROLE onlooker")
-    assert ["explain"] == [found[2] for found in worker.store.rows(SHOWN)]
+    assert [found[2] for found in worker.store.rows(SHOWN)] == ["explain"]

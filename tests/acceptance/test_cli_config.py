@@ -1,7 +1,7 @@
 """``config``: what is in force, where it came from, and what may be set."""
 
-from tests.acceptance.calls import calls
-from tests.acceptance.program import Installation
+from tests.support.program import Installation
+from tests.support.session import calls
 
 
 def test_show_has_value_and_origin_and_hides_secrets(worker: Installation):
@@ -15,16 +15,16 @@ def test_show_has_value_and_origin_and_hides_secrets(worker: Installation):
         env={"PTS_LOG__LEVEL": "warning"},
     )
     rows = {row["key"]: (row["value"], row["origin"]) for row in shown.document["keys"]}
-    assert "7" == rows["sync.concurrency"][0]
+    assert rows["sync.concurrency"][0] == "7"
     assert "--set sync.concurrency" in rows["sync.concurrency"][1]
-    assert "WARNING" == rows["log.level"][0]
+    assert rows["log.level"][0] == "WARNING"
     assert "PTS_LOG__LEVEL" in rows["log.level"][1]
     assert "worker.toml" in rows["api.base_url"][1]
-    assert ("Europe/Oslo", "default") == rows["schedule.timezone"]
+    assert rows["schedule.timezone"] == ("Europe/Oslo", "default")
     assert str(worker.config) == shown.document["config_file"]
     assert "hunter2" not in shown.out + shown.err + text.out + text.err
     assert ["sync.concurrency", "16", "default"] in [line.split() for line in text.out.splitlines()]
-    assert "https://json-schema.org/draft/2020-12/schema" == schema.document["$schema"]
+    assert schema.document["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert {"helseid", "api", "roster", "sync"} <= schema.document["properties"].keys()
 
 
@@ -38,6 +38,6 @@ def test_a_fault_names_the_flag_that_was_given(worker: Installation):
     )
     named = ["--set sync.concurrency", "--concurrency", "--concurrency"]
     for ended, flag in zip(ends, named, strict=True):
-        assert 2 == ended.code
+        assert ended.code == 2
         (problem,) = ended.document["error"]["problems"]
         assert problem.startswith(f"sync.concurrency (flag {flag}): ")

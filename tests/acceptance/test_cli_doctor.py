@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from tests.acceptance.calls import calls, other_key
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Ended, Installation, Sandbox
-from tests.acceptance.standin import Standin
-from tests.acceptance.standin import person as add_person
-from tests.acceptance.standin import standin as serving_standin
-from tests.http.engines.raw_server import http
+from tests.support.program import Ended, Installation, Sandbox
+from tests.support.raw_server import http
+from tests.support.session import calls, other_key
+from tests.support.standin import Standin
+from tests.support.standin import person as add_person
+from tests.support.standin import standin as serving_standin
 
 NAMES = ["configuration", "clock", "key", "discovery", "token", "self-service"]
 NAMES += ["database", "PTS", "roster"]
@@ -43,10 +43,10 @@ def test_a_rehearsal_with_secrets_that_all_can_read(worker: Installation) -> Non
     copy.chmod(0o644)
     worker.configure(helseid={"private_jwk_file": str(copy)})
     found = line_of(worker.run("doctor"), "configuration")
-    assert ("WARN", 0) == (found["state"], found["exit_code"])
+    assert (found["state"], found["exit_code"]) == ("WARN", 0)
     assert "helseid.private_jwk_file" in found["text"]
     copy.chmod(0o600)
-    assert "OK" == line_of(worker.run("doctor"), "configuration")["state"]
+    assert line_of(worker.run("doctor"), "configuration")["state"] == "OK"
 
 
 @pytest.mark.parametrize(
@@ -111,54 +111,56 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_a_sound_set_up_is_ok_in_every_line(visits: dict[str, Ended]):
     """One line for each part, in the order in which they rest on one another."""
     ended = visits["sound"]
-    assert 0 == ended.code
+    assert ended.code == 0
     assert dict.fromkeys(NAMES, "OK") == states(ended)
-    assert NAMES == list(states(ended))
-    assert ["nhn:pts/api"] == line_of(ended, "token")["facts"]["scopes"]
-    assert 30 == line_of(ended, "roster")["facts"]["entries"]
+    assert list(states(ended)) == NAMES
+    assert line_of(ended, "token")["facts"]["scopes"] == ["nhn:pts/api"]
+    assert line_of(ended, "roster")["facts"]["entries"] == 30
     text = visits["text"]
-    assert (0, 9) == (text.code, sum(line.startswith("OK ") for line in text.out.splitlines()))
+    assert (text.code, sum(line.startswith("OK ") for line in text.out.splitlines())) == (0, 9)
 
 
 def test_a_refused_client_is_77_and_the_rest_is_checked(visits: dict[str, Ended]):
     """The token fails with HelseID's own code; the others are looked at all the same."""
     ended = visits["refused"]
-    assert 77 == ended.code
+    assert ended.code == 77
     wanted = {
         **dict.fromkeys(NAMES, "OK"),
         "token": "FAIL",
         "self-service": "WARN",
         "PTS probe": "SKIP",
     }
-    assert wanted == states(ended)
+    assert states(ended) == wanted
     assert "invalid_client" in line_of(ended, "token")["text"]
     assert line_of(ended, "token")["hint"]
 
 
 def test_an_unreachable_service_is_69(visits: dict[str, Ended]):
     """Of several failures the first decides the exit code."""
-    assert 69 == visits["away"].code
+    assert visits["away"].code == 69
     assert {
+        name: found for name, found in lines(visits["away"]).items() if name not in NAMES[:6]
+    } == {
         "PTS": ("FAIL", 69),
         "PTS probe": ("SKIP", 0),
         "database": ("OK", 0),
         "roster": ("FAIL", 65),
-    } == {name: found for name, found in lines(visits["away"]).items() if name not in NAMES[:6]}
+    }
     assert "127.0.0.1:9" in line_of(visits["away"], "PTS")["text"]
 
 
 def test_who_is_away_is_named_by_host_and_port(visits: dict[str, Ended]):
     """A database server too, without its user."""
     line = line_of(visits["no server"], "database")
-    assert ("FAIL", 69) == (line["state"], line["exit_code"])
-    assert 1 == line["text"].count("127.0.0.1:9")
+    assert (line["state"], line["exit_code"]) == ("FAIL", 69)
+    assert line["text"].count("127.0.0.1:9") == 1
     assert "reader" not in line["text"]
 
 
 def test_a_helseid_that_is_away_is_named_by_host_and_port(visits: dict[str, Ended]):
     """The port too if it is the usual one."""
     line = line_of(visits["no helseid"], "discovery")
-    assert ("FAIL", 69) == (line["state"], line["exit_code"])
+    assert (line["state"], line["exit_code"]) == ("FAIL", 69)
     assert "127.0.0.1:443" in line["text"]
 
 
@@ -173,59 +175,60 @@ def test_403_without_a_token_names_the_probe(
     worker = standin.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
     (ended,) = calls(worker, "doctor --json")
     line = line_of(ended, "PTS")
-    assert "OK" == line["state"]
+    assert line["state"] == "OK"
     assert "doctor --probe" in line["hint"]
 
 
 def test_missing_files_are_reported_and_the_rest_is_checked(visits: dict[str, Ended]):
     """No key and no database: both lines fail, and so does the configuration that names them."""
-    assert 78 == visits["missing"].code
-    assert {
+    assert visits["missing"].code == 78
+    assert states(visits["missing"]) == {
         "configuration": "FAIL", "clock": "OK", "key": "FAIL", "discovery": "OK",
         "token": "SKIP", "self-service": "SKIP", "PTS": "OK", "database": "FAIL", "roster": "OK",
-    } == states(visits["missing"])  # fmt: skip
+    }  # fmt: skip
 
 
 def test_a_configuration_that_cannot_be_read_ends_the_round(visits: dict[str, Ended]):
     """Every fault is facts, and each other line says why it was not checked."""
     ended = visits["broken"]
-    assert 78 == ended.code
+    assert ended.code == 78
     first, *rest = ended.document["lines"]
-    assert ("FAIL", 2) == (first["state"], len(first["details"]))
-    assert {"SKIP"} == {line["state"] for line in rest}
+    assert (first["state"], len(first["details"])) == ("FAIL", 2)
+    assert {line["state"] for line in rest} == {"SKIP"}
 
 
 def test_a_clock_that_is_off_is_reported(visits: dict[str, Ended]):
     """Compared with HelseID's own; the discovery beside it is fine."""
     ended = visits["clock"]
-    assert 78 == ended.code
-    assert (("FAIL", 78), ("OK", 0)) == (lines(ended)["clock"], lines(ended)["discovery"])
+    assert ended.code == 78
+    assert (lines(ended)["clock"], lines(ended)["discovery"]) == (("FAIL", 78), ("OK", 0))
     assert "NTP" in line_of(ended, "clock")["hint"]
 
 
 def test_another_pseudonym_key_is_reported(visits: dict[str, Ended]):
     """Before a run finds out that everybody is a stranger."""
     ended = visits["other key"]
-    assert (78, ("FAIL", 78)) == (ended.code, lines(ended)["database"])
+    assert (ended.code, lines(ended)["database"]) == (78, ("FAIL", 78))
 
 
 def test_a_dead_proxy_is_not_reported_as_pts(visits: dict[str, Ended]):
     """And not as PTS's fault, or the firewall's."""
     line = line_of(visits["proxy"], "PTS")
-    assert ("FAIL", 69) == (line["state"], line["exit_code"])
+    assert (line["state"], line["exit_code"]) == ("FAIL", 69)
     assert "the proxy 127.0.0.1:9" in line["text"]
-    assert "check network.proxy_url, and the proxy" == line["hint"]
+    assert line["hint"] == "check network.proxy_url, and the proxy"
 
 
 def test_where_the_numbers_go(visits: dict[str, Ended]):
     """A run goes on without them, so nobody would notice for a while."""
     found = {name: line_of(visits[name], "telemetry") for name in ("no folder", "folder")}
-    assert {"no folder": "WARN", "folder": "OK"} == {n: one["state"] for n, one in found.items()}
+    assert {n: one["state"] for n, one in found.items()} == {"no folder": "WARN", "folder": "OK"}
     assert "does not exist" in found["no folder"]["text"]
-    assert "WARN" == states(visits["a folder of that name"])["telemetry"]
-    assert [0, 0] == [visits["no folder"].code, visits["folder"].code]
+    assert states(visits["a folder of that name"])["telemetry"] == "WARN"
+    assert [visits["no folder"].code, visits["folder"].code] == [0, 0]
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize("closed", ["pts.db", "pts.db-wal", "."])
 def test_a_database_that_cannot_be_written(standin: Standin, tmp_path: Path, closed: str):
     """FAIL with the place and what to do, also for root; nothing of that mode is left beside it."""
@@ -239,7 +242,7 @@ def test_a_database_that_cannot_be_written(standin: Standin, tmp_path: Path, clo
     (ended,) = calls(worker, "doctor --json")
     line = line_of(ended, "database")
     place.chmod(0o700)
-    assert ("FAIL", 78) == (line["state"], line["exit_code"])
+    assert (line["state"], line["exit_code"]) == ("FAIL", 78)
     assert str(place) in line["text"]
     assert "cannot be written" in line["text"]
     assert f"chmod u+w {place}" in line["hint"]
@@ -263,18 +266,18 @@ def test_a_full_disk_is_a_warning(standin: Standin, tmp_path: Path):
         (full,) = calls(worker, words)
     finally:
         subprocess.run(["umount", str(small)], check=True)
-    assert ("OK", "OK") == (states(roomy)["database"], states(roomy)["telemetry"])
-    assert "WARN" == states(scarce)["database"]
+    assert (states(roomy)["database"], states(roomy)["telemetry"]) == ("OK", "OK")
+    assert states(scarce)["database"] == "WARN"
     line = line_of(scarce, "database")
     assert f"only 1 MiB of 64 MiB are free beside {small / 'pts.db'}" in line["text"]
     assert "make room" in line["hint"]
-    assert ("FAIL", "WARN") == (states(full)["database"], states(full)["telemetry"])
+    assert (states(full)["database"], states(full)["telemetry"]) == ("FAIL", "WARN")
     assert f"the disk of {small}/pts.prom is full" in line_of(full, "telemetry")["text"]
 
 
 def test_an_identifier_never_stands_in_the_call(visits: dict[str, Ended]):
     """``--person`` takes ``-`` alone, and only with ``--probe``."""
-    assert (2, 2) == (visits["person"].code, visits["no probe"].code)
+    assert (visits["person"].code, visits["no probe"].code) == (2, 2)
     assert "16858399649" not in visits["person"].out + visits["person"].err
 
 
@@ -292,10 +295,13 @@ def test_probe_shows_the_shape_and_no_value(worker: Installation, person: str):
     """Names of fields, kinds of values, the record key; nothing of the person."""
     ended = worker.run("doctor", "--probe", "--person", "-", stdin=person.encode())
     facts = line_of(ended, "PTS patient-safety")["facts"]
-    assert (200, "an array", 1, "id") == tuple(
-        facts[name] for name in ("status", "layout", "pages", "key_path")
+    assert tuple(facts[name] for name in ("status", "layout", "pages", "key_path")) == (
+        200,
+        "an array",
+        1,
+        "id",
     )
-    assert ["text"] == facts["fields"]["[].confidentialityCode"]
+    assert facts["fields"]["[].confidentialityCode"] == ["text"]
     assert "time" in facts["fields"]["[].createdTime"]
     values = {
         value
@@ -306,7 +312,7 @@ def test_probe_shows_the_shape_and_no_value(worker: Installation, person: str):
         for value in row
         if value and len(value) > 4
     }
-    assert [] == [value for value in {*values, person} if value in ended.out + ended.err]
+    assert [value for value in {*values, person} if value in ended.out + ended.err] == []
 
 
 def test_probe_shows_how_answers_are_paged(worker: Installation, served: Sandbox, person: str):
@@ -317,7 +323,7 @@ def test_probe_shows_how_answers_are_paged(worker: Installation, served: Sandbox
     finally:
         served.control(paging="none")
     facts = line_of(ended, "PTS patient-safety")["facts"]
-    assert "an object with a list under items" == facts["layout"]
+    assert facts["layout"] == "an object with a list under items"
     assert facts["pages"] > 1
     assert "continued by continuationToken" in facts["paging"]
 
@@ -329,12 +335,13 @@ def test_probe_shows_the_shape_of_what_is_not_understood(worker: Installation, s
         ended = worker.run("doctor", "--probe")
     finally:
         served.control(faults=[])
-    assert (65, ("FAIL", 65)) == (ended.code, lines(ended)["PTS patient-privacy"])
+    assert (ended.code, lines(ended)["PTS patient-privacy"]) == (65, ("FAIL", 65))
     assert len(line_of(ended, "PTS patient-privacy")["facts"]["fields"]) > 1
     # The number that NHN has published has no restriction in the sandbox.
-    assert ("WARN", 0) == lines(ended)["PTS patient-safety"]
+    assert lines(ended)["PTS patient-safety"] == ("WARN", 0)
 
 
+@pytest.mark.promise("2")
 def test_the_databases_clock(standin: Standin, tmp_path: Path, make_postgres: MakeDatabase):
     """A server whose clock is another one dates the publications; doctor says how far off."""
     url = make_postgres()
@@ -348,11 +355,11 @@ def test_the_databases_clock(standin: Standin, tmp_path: Path, make_postgres: Ma
         f"ALTER DATABASE {make_url(url).database} SET search_path = public, skewed, pg_catalog",
     )
     line = line_of(worker.run("doctor"), "database")
-    assert "WARN" == line["state"]
+    assert line["state"] == "WARN"
     assert "behind the server's" in line["text"]
-    assert -3_600 == pytest.approx(line["facts"]["clock_ahead_s"], abs=5)
-    assert 0 == worker.sync().code
+    assert pytest.approx(line["facts"]["clock_ahead_s"], abs=5) == -3_600
+    assert worker.sync().code == 0
     assert worker.store.one("SELECT published_at - started_at > interval '59 min' FROM report_run")
     # The age is by the clock that dated it.
     ended = worker.run("status", "--max-age", "5m")
-    assert (0, True) == (ended.code, 0 <= ended.document["freshness"]["age_s"] < 300)
+    assert (ended.code, 0 <= ended.document["freshness"]["age_s"] < 300) == (0, True)

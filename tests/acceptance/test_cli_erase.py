@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.calls import calls, other_key
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Ended, Installation
-from tests.acceptance.standin import SAFETY, Standin, person, safety
-from tests.acceptance.standin import standin as serve
-from tests.acceptance.store import Store
-from tests.http.engines.raw_server import http
+from tests.support.program import Ended, Installation
+from tests.support.published import Store
+from tests.support.raw_server import http
+from tests.support.session import calls, other_key
+from tests.support.standin import SAFETY, Standin, person, safety
+from tests.support.standin import standin as serve
 
 Call = str | tuple[str, str]
 STRANGER = "16858399649"
@@ -96,20 +96,22 @@ def erased(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
 
 def test_a_dry_run_counts_and_changes_nothing(erased: Erased):
     """What would go is counted by table, and every row stays."""
-    assert 0 == erased.ends["synced"].code, erased.ends["synced"].err
-    assert 0 == erased.ends["dry"].code, erased.ends["dry"].err
+    assert erased.ends["synced"].code == 0, erased.ends["synced"].err
+    assert erased.ends["dry"].code == 0, erased.ends["dry"].err
     found = erased.ends["dry"].document
-    assert (True, True, False) == tuple(
-        found[name] for name in ("is_known", "is_dry_run", "is_scrubbed")
+    assert tuple(found[name] for name in ("is_known", "is_dry_run", "is_scrubbed")) == (
+        True,
+        True,
+        False,
     )
-    assert {
+    assert found["rows"] == {
         "patient_safety_version": 1,
         "patient_privacy_version": 1,
         "person_label": 0,
         "person_area": 2,
         "failure": 0,
         "person": 1,
-    } == found["rows"]
+    }
     assert "would be erased:" in erased.ends["dry text"].out
     assert "nothing was changed" in erased.ends["dry text"].out
     assert CANARY in erased.dumps["dry"]
@@ -117,7 +119,7 @@ def test_a_dry_run_counts_and_changes_nothing(erased: Erased):
 
 def test_a_run_is_not_disturbed(erased: Erased):
     """While another holds the lease nothing is erased: exit 4."""
-    assert 4 == erased.ends["held"].code
+    assert erased.ends["held"].code == 4
     assert "another run holds the lease" in erased.ends["held"].message
     assert "--wait" not in erased.ends["held"].message
     assert "`--wait 30m` waits for it" in erased.ends["sync held"].message
@@ -126,37 +128,38 @@ def test_a_run_is_not_disturbed(erased: Erased):
 
 def test_the_person_is_nowhere_afterwards(erased: Erased):
     """Neither key nor content stands in any table or view; the ledger says what it said."""
-    assert 0 == erased.ends["erased"].code, erased.ends["erased"].err
+    assert erased.ends["erased"].code == 0, erased.ends["erased"].err
     assert erased.ends["dry"].document["rows"] == erased.ends["erased"].document["rows"]
     for secret in (erased.key, CANARY):
         assert secret in erased.dumps["dry"]
         assert secret not in erased.dumps["erased"]
     assert erased.runs[0] == erased.runs[1]
-    assert 0 == erased.worker.store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL")
+    assert erased.worker.store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL") == 0
 
 
 def test_an_unknown_person_is_reported_as_unknown(erased: Erased):
     """A second time, or for a stranger, there is nothing to erase: exit 0."""
-    assert (0, 0) == (erased.ends["twice"].code, erased.ends["stranger"].code)
+    assert (erased.ends["twice"].code, erased.ends["stranger"].code) == (0, 0)
     assert "not known here" in erased.ends["twice"].out
-    assert (False, {}) == tuple(
-        erased.ends["stranger"].document[name] for name in ("is_known", "rows")
+    assert tuple(erased.ends["stranger"].document[name] for name in ("is_known", "rows")) == (
+        False,
+        {},
     )
 
 
 def test_who_is_on_the_roster_is_read_again(erased: Erased):
     """It is said that the next sync reads them again, and it does, as a new person."""
     assert "the next sync reads them again" in erased.ends["twice"].out
-    assert 0 == erased.again.code
+    assert erased.again.code == 0
     store = erased.worker.store
-    assert 1 == store.one(f"SELECT count(*) FROM person WHERE person_key = '{erased.key}'")
-    assert 2 == erased.again.run["totals"]["rows_opened"]
+    assert store.one(f"SELECT count(*) FROM person WHERE person_key = '{erased.key}'") == 1
+    assert erased.again.run["totals"]["rows_opened"] == 2
 
 
 def test_the_identifier_is_never_shown(erased: Erased):
     """Neither output nor log holds an identifier or the pseudonym."""
     said = "".join(one.out + one.err for one in erased.ends.values())
-    assert [] == [one for one in (erased.gone, STRANGER, erased.key) if one in said]
+    assert [one for one in (erased.gone, STRANGER, erased.key) if one in said] == []
 
 
 def test_what_it_refuses(erased: Erased):
@@ -169,8 +172,8 @@ def test_what_it_refuses(erased: Erased):
         f"erase --json {STRANGER}",
         (f"erase --json --set privacy.pseudonym_key_file={key}", STRANGER),
     )
-    assert [2, 2, 2, 78] == [one.code for one in ends]
-    assert [] == [one.out for one in ends[:2] if "123" in one.out]
+    assert [one.code for one in ends] == [2, 2, 2, 78]
+    assert [one.out for one in ends[:2] if "123" in one.out] == []
 
 
 def test_old_versions_go_after_a_published_sync(sqlite_url: str, standin: Standin, tmp_path: Path):
@@ -181,17 +184,17 @@ def test_old_versions_go_after_a_published_sync(sqlite_url: str, standin: Standi
     standin.script[off_id, SAFETY] = lambda ask: http(
         [safety(ask.off_id, "0", cause=next(causes, "three"))]
     )
-    assert [0, 0, 0] == [one.code for one in calls(worker, "sync", "sync", "sync")]
+    assert [one.code for one in calls(worker, "sync", "sync", "sync")] == [0, 0, 0]
     store = worker.store
     old = "'2020-01-01T00:00:00.000000+00:00'"
     store.rows(f"UPDATE run SET published_at = {old} WHERE run_id < 3")
     set_both = "--set retention.versions=30d --set retention.runs=30d"
     kept, purged = calls(worker, "sync", f"sync {set_both}")
-    assert (0, 0) == (kept.code, purged.code)
+    assert (kept.code, purged.code) == (0, 0)
     assert "retention.purged" not in kept.err
     assert "retention.purged" in purged.err
-    assert [("three",), ("two",)] == sorted(store.rows("SELECT cause FROM patient_safety_version"))
-    assert {("three",)} == set(store.rows("SELECT cause FROM report_patient_safety_current"))
+    assert sorted(store.rows("SELECT cause FROM patient_safety_version")) == [("three",), ("two",)]
+    assert set(store.rows("SELECT cause FROM report_patient_safety_current")) == {("three",)}
 
 
 def with_an_old_version(standin: Standin, folder: Path, url: str) -> Installation:
@@ -199,27 +202,29 @@ def with_an_old_version(standin: Standin, folder: Path, url: str) -> Installatio
     off_id = person(standin, 1)
     worker = standin.install(folder, url)
     standin.people[off_id][SAFETY] = [safety(off_id, "0", cause="one")]
-    assert 0 == worker.sync().code
+    assert worker.sync().code == 0
     standin.people[off_id][SAFETY] = [safety(off_id, "0", cause="two")]
-    assert 0 == worker.sync().code
+    assert worker.sync().code == 0
     worker.store.rows("UPDATE run SET published_at = '2020-01-01T00:00:00.000000+00:00'")
     worker.configure(retention={"versions": "30d"})
     return worker
 
 
+@pytest.mark.promise("11")
 def test_a_backfill_forgets_nothing(sqlite_url: str, standin: Standin, tmp_path: Path):
     """Old versions go at the end of a full run, not of one over some persons."""
     worker = with_an_old_version(standin, tmp_path, sqlite_url)
     versions = "SELECT cause FROM patient_safety_version ORDER BY cause"
     lines = (tmp_path / "roster.csv").read_text(encoding="utf-8")
     backfill = worker.run("backfill", "--roster", "-", stdin=lines.encode())
-    assert (0, "published") == (backfill.code, backfill.run["status"])
+    assert (backfill.code, backfill.run["status"]) == (0, "published")
     assert "retention." not in backfill.err
-    assert [("one",), ("two",)] == worker.store.rows(versions)
-    assert 0 == worker.sync().code
-    assert [("two",)] == worker.store.rows(versions)
+    assert worker.store.rows(versions) == [("one",), ("two",)]
+    assert worker.sync().code == 0
+    assert worker.store.rows(versions) == [("two",)]
 
 
+@pytest.mark.promise("11")
 def test_a_purge_that_fails_does_not_undo_the_run(
     sqlite_url: str, standin: Standin, tmp_path: Path
 ):
@@ -230,13 +235,13 @@ def test_a_purge_that_fails_does_not_undo_the_run(
         "BEGIN SELECT * FROM nowhere; END"
     )
     ended = worker.sync()
-    assert (0, "published") == (ended.code, ended.run["status"])
-    assert [("published", 0)] * 3 == worker.store.runs()
+    assert (ended.code, ended.run["status"]) == (0, "published")
+    assert worker.store.runs() == [("published", 0)] * 3
     assert "retention.unfinished" in ended.err
     assert "Traceback" not in ended.err
     versions = "SELECT cause FROM patient_safety_version ORDER BY cause"
-    assert [("one",), ("two",)] == worker.store.rows(versions)
-    assert [] == worker.store.rows("SELECT holder FROM lease WHERE holder IS NOT NULL")
+    assert worker.store.rows(versions) == [("one",), ("two",)]
+    assert worker.store.rows("SELECT holder FROM lease WHERE holder IS NOT NULL") == []
     worker.store.rows("DROP TRIGGER hinder")
-    assert 0 == worker.sync().code
-    assert [("two",)] == worker.store.rows(versions)
+    assert worker.sync().code == 0
+    assert worker.store.rows(versions) == [("two",)]

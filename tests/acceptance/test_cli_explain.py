@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.calls import calls, other_key
-from tests.acceptance.program import Ended, Installation, Sandbox
+from tests.support.program import Ended, Installation, Sandbox
+from tests.support.session import calls, other_key
 
 STRANGER = "16858399649"
 
@@ -46,7 +46,7 @@ def ends(two_runs: Installation, served: Sandbox, changed: str) -> dict[str, End
     }
     found = calls(two_runs, *lines.values())
     said = "".join(one.out + one.err for one in found)
-    assert [] == [one for one in (person, failed, STRANGER, "123456789") if one in said]
+    assert [one for one in (person, failed, STRANGER, "123456789") if one in said] == []
     return dict(zip(lines, found, strict=True))
 
 
@@ -60,55 +60,56 @@ def test_explain_shows_proof_restrictions_and_history(
     """By area: the last read, what is in force, and what was; never the identifier."""
     found = ends["now"].document
     assert (True, changed, 1) == (found["is_known"], found["local_ref"], found["first_run"])
-    assert 2 == found["publication"]["run_id"]
+    assert found["publication"]["run_id"] == 2
     safety, privacy = found["areas"]
-    assert ("patient-safety", "patient-privacy") == (safety["area"], privacy["area"])
-    assert (1, False, None) == tuple(safety[name] for name in ("pages", "is_stale", "failure"))
+    assert (safety["area"], privacy["area"]) == ("patient-safety", "patient-privacy")
+    assert tuple(safety[name] for name in ("pages", "is_stale", "failure")) == (1, False, None)
     assert {key for one, key in two_runs.store.ids() if one == changed} == shown(safety)
     past = [one for one in safety["restrictions"] if not one["is_shown"]]
-    assert {2} == {one["closed_run"] for one in past}
+    assert {one["closed_run"] for one in past} == {2}
     assert all("confidentiality_code" in one["columns"] for one in past)
 
 
 def test_explain_as_text_is_for_people(ends: dict[str, Ended], changed: str):
     """The reference, and each column with a value on a line."""
-    assert 0 == ends["text"].code
+    assert ends["text"].code == 0
     assert f"local ref   {changed}" in ends["text"].out
     assert "confidentiality_code = " in ends["text"].out
     assert " on 1 page)" in ends["text"].out
 
 
+@pytest.mark.promise("2")
 def test_explain_as_of_shows_what_readers_saw_then(ends: dict[str, Ended]):
     """Between the two publications: the versions of the first. Before it: nothing."""
     between = ends["between"].document
-    assert 1 == between["publication"]["run_id"]
+    assert between["publication"]["run_id"] == 1
     then = between["areas"][0]["restrictions"]
-    assert {1} == {one["opened_run"] for one in then}
+    assert {one["opened_run"] for one in then} == {1}
     assert all(one["is_shown"] for one in then)
     before = ends["before"].document
-    assert (None, []) == (before["publication"], before["areas"][0]["restrictions"])
-    assert 2 == ends["no time"].code
+    assert (before["publication"], before["areas"][0]["restrictions"]) == (None, [])
+    assert ends["no time"].code == 2
 
 
 def test_explain_shows_a_failure(ends: dict[str, Ended]):
     """Of the person whose area failed: the kind, and that what is shown is stale."""
     safety, _ = ends["failed"].document["areas"]
-    assert (True, "transient", 500) == (
+    assert (
         safety["is_stale"],
         safety["failure"]["kind"],
         safety["failure"]["status"],
-    )
+    ) == (True, "transient", 500)
 
 
 def test_a_stranger_is_an_answer_and_another_key_is_not(ends: dict[str, Ended]):
     """A person whom no run has met is not known; under a wrong key everybody would be so."""
-    assert (0, False) == (ends["stranger"].code, ends["stranger"].document["is_known"])
-    assert (78, True) == (ends["other key"].code, "not the key" in ends["other key"].message)
+    assert (ends["stranger"].code, ends["stranger"].document["is_known"]) == (0, False)
+    assert (ends["other key"].code, "not the key" in ends["other key"].message) == (78, True)
 
 
 def test_no_identifier_is_a_wrong_call(ends: dict[str, Ended]):
     """Nine digits are none, and are not repeated."""
-    assert (2, True) == (ends["nine digits"].code, "9 were found" in ends["nine digits"].err)
+    assert (ends["nine digits"].code, "9 were found" in ends["nine digits"].err) == (2, True)
 
 
 def test_a_plain_store_is_explained_without_the_identifier(worker: Installation, served: Sandbox):
@@ -122,5 +123,5 @@ def test_a_plain_store_is_explained_without_the_identifier(worker: Installation,
     worker.configure(privacy={"identity": "plain"})
     ended = worker.run("explain", stdin=off_id.encode())
     found = ended.document
-    assert (True, None, "pid-***") == (found["is_known"], found["person_key"], found["local_ref"])
+    assert (found["is_known"], found["person_key"], found["local_ref"]) == (True, None, "pid-***")
     assert off_id not in ended.out + ended.err

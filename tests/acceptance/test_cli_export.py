@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.acceptance.calls import calls
-from tests.acceptance.program import Installation
+from tests.support.program import Installation
+from tests.support.session import calls
 
 
 def test_a_replaced_export_is_named(two_runs: Installation, tmp_path: Path):
@@ -13,5 +13,5 @@ def test_a_replaced_export_is_named(two_runs: Installation, tmp_path: Path):
     )
     last = two_runs.store.one("SELECT max(publication_no) FROM report_run")
     line = f"replaced the export of publication {last} that was there"
-    assert (0, 0) == (first.code, second.code), second.story()
-    assert (False, True) == (line in first.out, line in second.out)
+    assert (first.code, second.code) == (0, 0), second.story()
+    assert (line in first.out, line in second.out) == (False, True)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.acceptance.calls import calls
 from tests.acceptance.conftest import FAILING
-from tests.acceptance.program import Ended, Installation, Sandbox
-from tests.pseudonyms import pseudonym_of
+from tests.support.program import Ended, Installation, Sandbox
+from tests.support.pseudonyms import pseudonym_of
+from tests.support.session import calls
 
 FRESHNESS = (
     "SELECT {} FROM report_person_freshness "
@@ -50,15 +50,19 @@ def test_list_shows_each_open_failure(ends: list[Ended], served: Sandbox):
     assert (key, f"L{FAILING:07d}") == (one["person_key"], one["local_ref"])
     head, row, note = text.out.splitlines()
     assert (0, f"p-{key[:8]}") == (text.code, row.split()[0])
-    assert 80 >= max(map(len, (head, row, note)))
+    assert max(map(len, (head, row, note))) <= 80
     assert [] == contract.document["failures"] == privacy.document["failures"]
 
 
+@pytest.mark.promise("6")
 def test_a_failure_is_reported_completely(ends: list[Ended]):
     """Area, kind, attempts, first and last time, run, and a reason without any value."""
     (one,) = ends[0].document["failures"]
-    assert (2, 1, 2, 2) == tuple(
-        one[name] for name in ("attempts", "runs", "first_run", "last_run")
+    assert tuple(one[name] for name in ("attempts", "runs", "first_run", "last_run")) == (
+        2,
+        1,
+        2,
+        2,
     )
     assert one["first_at"] == one["last_at"] > "2026"
     assert "500" in one["reason"]
@@ -69,6 +73,7 @@ def test_a_failure_is_reported_completely(ends: list[Ended]):
     assert f"{one['reason']} (last in run 2, 2 attempts)" in note
 
 
+@pytest.mark.promise("6")
 def test_what_keeps_failing(worker: Installation, served: Sandbox):
     """It never blocks the others, is tried again in every run, and is shown stale with its age.
 
@@ -83,8 +88,8 @@ def test_what_keeps_failing(worker: Installation, served: Sandbox):
         for generation, runs in ((16, 2), (17, 3)):
             served.control(generation=generation, faults=[fault], clear=True)
             ended = worker.sync("--accept-removals")
-            assert (3, {"transient": 1}) == (ended.code, ended.run["failures"])
-            assert [2] == served.control()["faults_struck"]
+            assert (ended.code, ended.run["failures"]) == (3, {"transient": 1})
+            assert served.control()["faults_struck"] == [2]
             assert {f"L{FAILING:07d}"} >= worker.store.stale()
             assert runs == worker.store.one(FRESHNESS.format("failed_runs"))
             assert confirmed == worker.store.one(FRESHNESS.format("last_confirmed_at"))
@@ -93,36 +98,37 @@ def test_what_keeps_failing(worker: Installation, served: Sandbox):
             worker, ("explain --json", failing(served)), ("explain", failing(served))
         )
         served.control(faults=[])
-        assert 0 == worker.sync("--accept-removals").code
+        assert worker.sync("--accept-removals").code == 0
     finally:
         served.control(generation=15, faults=[])
     (area,) = (one for one in ends.document["areas"] if one["area"] == "patient-safety")
-    assert (True, 3) == (area["is_stale"], area["failure"]["runs"])
+    assert (area["is_stale"], area["failure"]["runs"]) == (True, 3)
     assert 0 < area["age_s"] < 3600
     assert "STALE" in text.out
     assert "s ago" in text.out
     assert before != worker.store.current()  # the others moved on
     assert set() == worker.store.stale()
     (left,) = calls(worker, "failures list --json")
-    assert [] == left.document["failures"]
+    assert left.document["failures"] == []
 
 
 def test_show_finds_a_person_by_key_or_by_identifier(ends: list[Ended]):
     """The first digits of the key, or the identifier on standard input."""
     everything, by_identifier, other, by_key = ends[0], *ends[4:7]
     assert everything.document == by_identifier.document == by_key.document
-    assert (0, []) == (other.code, other.document["failures"])
+    assert (other.code, other.document["failures"]) == (0, [])
 
 
 def test_an_identifier_is_refused_as_an_argument_and_never_printed(
     ends: list[Ended], served: Sandbox
 ):
     """It would stand in the process list; the answer does not repeat it."""
-    assert [2, 2, 2] == [one.code for one in ends[7:]]
+    assert [one.code for one in ends[7:]] == [2, 2, 2]
     assert "standard input" in ends[8].err
-    assert [] == [one for one in ends if failing(served) in one.out + one.err]
+    assert [one for one in ends if failing(served) in one.out + one.err] == []
 
 
+@pytest.mark.promise("8")
 def test_a_plain_store_prints_no_identifier(worker: Installation, served: Sandbox):
     """Where keys are identifiers, the person's row number stands for them."""
     off_id = failing(served)
@@ -136,24 +142,26 @@ def test_a_plain_store_prints_no_identifier(worker: Installation, served: Sandbo
         ("failures show - --json", off_id),
         "failures list",
     )
-    assert [None] == [one["person_key"] for one in ends.document["failures"]]
-    assert 2 == by_key.code
-    assert 1 == len(shown.document["failures"])
+    assert [one["person_key"] for one in ends.document["failures"]] == [None]
+    assert by_key.code == 2
+    assert len(shown.document["failures"]) == 1
     assert "row " in text.out
     assert off_id not in "".join(one.out + one.err for one in (ends, by_key, shown, text))
 
 
+@pytest.mark.promise("6")
 def test_retry_reads_the_area_again(worker: Installation):
     """It is a backfill of what failed: one area read, and the gap is closed."""
     retried, left = calls(worker, "failures retry --json", "failures list --json")
-    assert (0, "backfill", 1) == (
+    assert (
         retried.code,
         retried.run["kind"],
         retried.run["totals"]["areas_complete"],
-    )
-    assert [] == left.document["failures"]
+    ) == (0, "backfill", 1)
+    assert left.document["failures"] == []
 
 
+@pytest.mark.promise("6")
 def test_purge_forgets_and_leaves_the_area_stale(worker: Installation):
     """Old failures go, younger ones stay; the state that readers see does not change."""
     stale = "SELECT count(*) FROM report_person_freshness WHERE is_stale"
@@ -166,12 +174,12 @@ def test_purge_forgets_and_leaves_the_area_stale(worker: Installation):
         "failures purge --older-than 5000d --json",
         "failures purge --older-than 1d",
     )
-    assert (2, {"purged": 0}, {"purged": 0}) == (
+    assert (
         nothing.code,
         departed.document,
         younger.document,
-    )
-    assert "1 failure forgotten\n" == old.out
+    ) == (2, {"purged": 0}, {"purged": 0})
+    assert old.out == "1 failure forgotten\n"
     assert before == worker.store.one(stale)
 
 
@@ -181,6 +189,6 @@ def test_a_key_that_nobody_has(two_runs: Installation, served: Sandbox):
     nobody, somebody = calls(
         two_runs, "failures show p-ffffffffffff", f"failures show {other[:12]}"
     )
-    assert 2 == nobody.code
+    assert nobody.code == 2
     assert "no person's key begins with these digits" in nobody.err
-    assert (0, "no open failures of this person") == (somebody.code, somebody.out.strip())
+    assert (somebody.code, somebody.out.strip()) == (0, "no open failures of this person")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import environment
-from tests.acceptance.program import run as program
 from tests.architecture.command_line import commands
+from tests.support.program import environment
+from tests.support.program import run as program
 from worker.areas import AREAS
 from worker.cli import run
 from worker.cli.main import COMMANDS as NAMED
@@ -30,13 +30,13 @@ def test_every_command_has_help_with_an_example(
     On a terminal of 80 columns no line of its text ends where the next one's first word had room.
     """
     monkeypatch.setenv("COLUMNS", "80")
-    assert 0 == run([*words, "--help"])
+    assert run([*words, "--help"]) == 0
     out, err = capsys.readouterr()
-    assert ("", True) == (err, "Example: " in out)
+    assert (err, "Example: " in out) == ("", True)
     lines = re.split(r"\n(?:Options|Positional arguments):", out)[0].splitlines()
     ended = [a for a, b in pairwise(lines) if a and b and len(f"{a} {b.split()[0]}") < 78]
-    assert [] == ended
-    assert 80 > max(map(len, out.splitlines()))
+    assert ended == []
+    assert max(map(len, out.splitlines())) < 80
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -46,7 +46,7 @@ def test_a_command_is_listed_with_what_its_help_begins_with(
     """The list of commands holds the first paragraph of each; ``help`` shows the same help."""
     shown = []
     for words in ([name, "--help"], ["help", name]):
-        assert 0 == run(words)
+        assert run(words) == 0
         shown.append(capsys.readouterr().out)
     assert shown[0] == shown[1]
     paragraphs = shown[0].split("\n\n")
@@ -56,17 +56,17 @@ def test_a_command_is_listed_with_what_its_help_begins_with(
 
 def test_help_of_a_command_in_a_group(capsys: pytest.CaptureFixture[str]):
     """``help`` takes the words of a command; without words it shows the list of commands."""
-    assert 0 == run(["help", "failures", "list"])
+    assert run(["help", "failures", "list"]) == 0
     assert "Usage: pts-worker failures list " in capsys.readouterr().out
-    assert 0 == run(["help"])
+    assert run(["help"]) == 0
     assert "Commands:" in capsys.readouterr().out
-    assert 2 == run(["help", "failures", "lst"])
+    assert run(["help", "failures", "lst"]) == 2
     assert "Did you mean 'list'?" in capsys.readouterr().err
 
 
 def test_a_mistyped_command_is_answered_with_the_right_one(capsys: pytest.CaptureFixture[str]):
     """A mistyped command is answered with the one that was meant."""
-    assert 2 == run(["syncc"])
+    assert run(["syncc"]) == 2
     assert "Did you mean 'sync'?" in " ".join(capsys.readouterr().err.split())
 
 
@@ -100,12 +100,12 @@ def test_a_wrong_call_is_a_sentence(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ):
     """Wrong usage ends with 2 and says what is wrong; with ``--json`` in a document."""
-    assert 2 == run(arguments)
+    assert run(arguments) == 2
     out, err = capsys.readouterr()
-    assert ("", True, False) == (out, said in err, "Traceback" in err)
-    assert 2 == run([*arguments, "--json"])
+    assert (out, said in err, "Traceback" in err) == ("", True, False)
+    assert run([*arguments, "--json"]) == 2
     out, err = capsys.readouterr()
-    assert (True, "") == (said in json.loads(out)["error"]["message"], err)
+    assert (said in json.loads(out)["error"]["message"], err) == (True, "")
 
 
 def test_an_option_takes_every_area():
@@ -161,13 +161,13 @@ def test_help_is_there_at_once(tmp_path: Path):
         }
         if max(best_s.values()) < HELP_CPU_S_MAX:
             break
-    assert {} == {line: s for line, s in best_s.items() if s >= HELP_CPU_S_MAX}
+    assert {line: s for line, s in best_s.items() if s >= HELP_CPU_S_MAX} == {}
 
 
 def _shell(folder: Path, **env: str) -> str:
     """What the program answers to a shell's function for completion."""
     ended = program(folder=folder, env=environment(**env))
-    assert (0, "") == (ended.code, ended.err)
+    assert (ended.code, ended.err) == (0, "")
     return ended.out
 
 

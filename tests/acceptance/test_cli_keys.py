@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.calls import calls
-from tests.acceptance.program import Installation, run
+from tests.support.program import Installation, run
+from tests.support.session import calls
 
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi"}
 
@@ -32,7 +32,7 @@ def test_new_makes_a_pair(kind: str, alg: str, unset: Installation):
         f"keys new --out {path} --json",
     )
     private = json.loads(path.read_text())
-    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     document = made.document
     assert (alg, private["kid"]) == (document["alg"], document["kid"])
     assert {name: value for name, value in private.items() if name not in PRIVATE} == (
@@ -40,7 +40,7 @@ def test_new_makes_a_pair(kind: str, alg: str, unset: Installation):
     )
     assert document["public_jwk"] == public.document
     assert (alg, private["kid"]) == (checked.document["alg"], checked.document["kid"])
-    assert [] == [one for one in (made, public, checked, again) if private["d"] in one.out]
+    assert [one for one in (made, public, checked, again) if private["d"] in one.out] == []
     # A key that is there may be registered: it is never overwritten.
     assert (78, private) == (again.code, json.loads(path.read_text()))
 
@@ -49,7 +49,7 @@ def test_new_as_text_says_where_the_public_half_goes(tmp_path: Path):
     """A person reads where to register it; the key itself follows, ready to paste."""
     ended = run("keys", "new", "--out", "client.jwk", folder=tmp_path)
     assert "selvbetjening" in ended.out
-    assert "sig" == json.loads(ended.out[ended.out.index("{") :])["use"]
+    assert json.loads(ended.out[ended.out.index("{") :])["use"] == "sig"
 
 
 def test_pseudonym_makes_32_random_bytes(unset: Installation):
@@ -65,9 +65,9 @@ def test_pseudonym_makes_32_random_bytes(unset: Installation):
         first.document,
         second.document,
     ]
-    assert (32, True) == (len(one.read_bytes()), one.read_bytes() != two.read_bytes())
-    assert 0o600 == stat.S_IMODE(one.stat().st_mode)
-    assert 78 == again.code
+    assert (len(one.read_bytes()), one.read_bytes() != two.read_bytes()) == (32, True)
+    assert stat.S_IMODE(one.stat().st_mode) == 0o600
+    assert again.code == 78
 
 
 def test_the_configured_key_is_the_default(unset: Installation):
@@ -82,7 +82,7 @@ def test_the_configured_key_is_the_default(unset: Installation):
         "keys new --out nowhere/client.jwk",
         "keys new --out x.jwk --kind oct",
     )
-    assert (0, "mine") == (named.code, named.document["kid"])
-    assert (78, True) == (nothing.code, "keys new" in nothing.message)
+    assert (named.code, named.document["kid"]) == (0, "mine")
+    assert (nothing.code, "keys new" in nothing.message) == (78, True)
     # No folder is 78, a kind that HelseID does not take 2; nothing is left behind.
-    assert (78, 2, False) == (folder.code, kind.code, (unset.folder / "x.jwk").exists())
+    assert (folder.code, kind.code, (unset.folder / "x.jwk").exists()) == (78, 2, False)

@@ -6,9 +6,9 @@ import sqlite3
 
 import pytest
 
-from tests.acceptance.calls import calls, other_key
-from tests.acceptance.program import Ended, Installation, Sandbox
 from tests.acceptance.test_cli_status import run_under_way
+from tests.support.program import Ended, Installation, Sandbox
+from tests.support.session import calls, other_key
 
 
 @pytest.fixture(scope="module")
@@ -42,29 +42,31 @@ def test_plan_counts_persons_requests_and_time(plans: list[Ended], two_runs: Ins
     again = two_runs.store.one("SELECT count(*) FROM person_area WHERE first_digest IS NOT NULL")
     assert again > 0
     assert (60, 61 + again) == (found["requests"]["at_least"], found["requests"]["expected"])
-    assert {"at_least": 3.0, "expected": (61 + again) / 20} == found["duration_s"]
+    assert found["duration_s"] == {"at_least": 3.0, "expected": (61 + again) / 20}
     current = sum(
         two_runs.store.one(f"SELECT count(*) FROM report_{area}_current")
         for area in ("patient_safety", "patient_privacy")
     )
-    assert (current, 30, 0, []) == tuple(
+    assert tuple(
         found["guard"][name]
         for name in ("open_restrictions", "persons_known", "departing_at_least", "would_withhold")
-    )
+    ) == (current, 30, 0, [])
     assert "30 (duplicates counted)" in plans[1].out
 
 
 def test_plan_counts_the_starts(plans: list[Ended]):
     """61 requests at 20 a second: 3.05 s."""
     none, some, words, enough = (ended for ended in plans[6:10])
-    assert {
+    assert none.document["deadline"] == {
         "deadline_s": None,
         "fits": True,
         "starts": 1,
         "continue_within_s": 43_200.0,
-    } == none.document["deadline"]
-    assert (1.5, False, 3) == tuple(
-        some.document["deadline"][name] for name in ("deadline_s", "fits", "starts")
+    }
+    assert tuple(some.document["deadline"][name] for name in ("deadline_s", "fits", "starts")) == (
+        1.5,
+        False,
+        3,
     )
     sentence = " ".join(words.out.split())
     assert "the run needs 4 starts of 1s (sync.deadline); each must come within 12h " in sentence
@@ -77,27 +79,27 @@ def test_plan_warns_of_a_ceiling_above_what_the_engine_sustains(plans: list[Ende
         "httpx sustains some 1,000 requests a second on one core; try api.engine" in plans[10].out
     )
     assert "sustains" not in plans[11].out
-    assert {"name": "fast", "sustained_per_s": 4000} == plans[12].document["engine"]
+    assert plans[12].document["engine"] == {"name": "fast", "sustained_per_s": 4000}
 
 
 def test_plan_sees_a_roster_cut_short(plans: list[Ended]):
     """Before the run it says that the guard would withhold it."""
     guard = plans[2].document["guard"]
-    assert 20 == guard["departing_at_least"]
+    assert guard["departing_at_least"] == 20
     assert "no longer on the roster" in " ".join(guard["would_withhold"])
 
 
 def test_plan_counts_bad_lines(plans: list[Ended]):
     """A line that cannot be read is a gap, and with one of them nobody departs."""
     found = plans[3].document
-    assert (10, 1) == tuple(found["roster"][name] for name in ("entries", "faults"))
-    assert 0 == found["guard"]["departing_at_least"]
+    assert tuple(found["roster"][name] for name in ("entries", "faults")) == (10, 1)
+    assert found["guard"]["departing_at_least"] == 0
     assert re.search(r"bad line \d+: .*11 digits", found["roster"]["first_fault"])
 
 
 def test_plan_ends_as_a_run_would(plans: list[Ended]):
     """No identifier at all is 65, another pseudonym key than the store's is 78."""
-    assert (65, 78) == (plans[4].code, plans[5].code)
+    assert (plans[4].code, plans[5].code) == (65, 78)
     assert "not the key" in plans[5].message
 
 
@@ -121,7 +123,7 @@ async def test_plan_counts_what_an_open_run_has_read(worker: Installation):
             "HAVING count(*) = 2 LIMIT 5)"
         )
         plans = worker.run("plan").document
-    assert (3, 5, 10) == tuple(
+    assert tuple(
         plans["continues"][name] for name in ("run_id", "persons_read", "person_areas_read")
-    )
-    assert 50 == plans["requests"]["at_least"]
+    ) == (3, 5, 10)
+    assert plans["requests"]["at_least"] == 50

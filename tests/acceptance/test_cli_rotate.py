@@ -16,9 +16,9 @@ import anyio
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.acceptance.calls import calls
-from tests.acceptance.program import Ended, Installation, environment, install, wait_for
-from tests.http.sandbox.caller import Caller, ath, public
+from tests.support.program import Ended, Installation, environment, install, wait_for
+from tests.support.sandbox_caller import Caller, ath, public
+from tests.support.session import calls
 from worker.errors import RefusedError
 from worker.helseid.authorizer import open_helseid
 from worker.helseid.keys import load_client_key
@@ -106,7 +106,7 @@ def assert_nothing_private(worker: Installation, *reported: Ended) -> None:
     for path in worker.folder.glob("client.jwk*"):
         document = json.loads(path.read_text())
         private = document.get("privateJwk", document)["d"]
-        assert [] == [one for one in reported if private in one.out + one.err]
+        assert [one for one in reported if private in one.out + one.err] == []
 
 
 def test_a_new_key_takes_the_place_of_the_old_one(worker: Installation, helseid: RunningSandbox):
@@ -114,19 +114,19 @@ def test_a_new_key_takes_the_place_of_the_old_one(worker: Installation, helseid:
     before = key_file(worker).read_bytes()
     key_file(worker).chmod(0o440)
     rotated, checked = calls(worker, "keys rotate --json", "keys check --json")
-    assert 0 == rotated.code, rotated.err
+    assert rotated.code == 0, rotated.err
     reported = rotated.document
-    assert ("rotated", "ES512", True) == (
+    assert (
         reported["state"],
         reported["alg"],
         reported["registered"],
-    )
+    ) == ("rotated", "ES512", True)
     assert reported["expires_at"] > "2026"
     assert checked.document["kid"] == reported["kid"] != reported["former_kid"]
     assert reported["former_kid"] == kid_of(key_file(worker, ".old"))
     assert before == key_file(worker, ".old").read_bytes()
-    assert {"", ".old"} == names(worker)
-    assert 0o440 == stat.S_IMODE(key_file(worker).stat().st_mode)
+    assert names(worker) == {"", ".old"}
+    assert stat.S_IMODE(key_file(worker).stat().st_mode) == 0o440
     assert is_accepted(helseid, key_file(worker))
     assert_nothing_private(worker, rotated, checked)
 
@@ -140,20 +140,20 @@ def test_by_hand(worker: Installation, helseid: RunningSandbox):
         "keys rotate --by-hand --json",
         "keys rotate --finish --wait 0s",
     )
-    assert [0, 0, 77] == [made.code, again.code, early.code], early.err
+    assert [made.code, again.code, early.code] == [0, 0, 77], early.err
     printed = json.loads(made.out[made.out.index("{") : made.out.rindex("}") + 1])
     assert printed == again.document["public_jwk"]
     assert "--finish" in made.out
     assert "unchanged" in early.err
-    assert {"", ".new"} == names(worker)
-    assert 0o600 == stat.S_IMODE(key_file(worker, ".new").stat().st_mode)
+    assert names(worker) == {"", ".new"}
+    assert stat.S_IMODE(key_file(worker, ".new").stat().st_mode) == 0o600
     assert old == kid_of(key_file(worker))
 
     register(helseid, worker, printed)
     (done,) = calls(worker, "keys rotate --finish --json")
-    assert (0, "rotated") == (done.code, done.document["state"]), done.err
+    assert (done.code, done.document["state"]) == (0, "rotated"), done.err
     assert printed["kid"] == kid_of(key_file(worker))
-    assert {"", ".old"} == names(worker)
+    assert names(worker) == {"", ".old"}
     assert_nothing_private(worker, made, again, early, done)
 
 
@@ -174,7 +174,7 @@ def register(
         "Authorization": f"DPoP {caller.token}",
         "DPoP": caller.proof(url, htm="POST", ath=ath(caller.token)),
     }
-    assert 200 == caller.http.post(url, json=jwk, headers=headers).status_code
+    assert caller.http.post(url, json=jwk, headers=headers).status_code == 200
     caller.close()
 
 
@@ -194,13 +194,13 @@ def test_only_the_new_key_is_accepted(
     with pytest.raises(RefusedError):
         is_accepted(helseid, key_file(worker), SWIFT)
     early, denied = calls(worker, "keys rotate --wait 0s --json", "doctor")
-    assert 77 == early.code
+    assert early.code == 77
     assert "neither" in early.message
     assert "--finish" in early.message
     assert "keys rotate" in denied.out
     register(helseid, worker, made.document["public_jwk"], key=third, client_id=SWIFT)
     (done,) = calls(worker, "keys rotate --json")
-    assert (0, "rotated") == (done.code, done.document["state"]), done.err
+    assert (done.code, done.document["state"]) == (0, "rotated"), done.err
     assert made.document["public_jwk"]["kid"] == kid_of(key_file(worker))
     assert is_accepted(helseid, key_file(worker), SWIFT)
 
@@ -216,13 +216,13 @@ def test_stopped_while_helseid_takes_its_time(
     wait_for(lambda: b"key_rotation.waiting" in rotating.err.read_bytes(), "its wait")
     rotating.signal(number)
     ended = rotating.wait()
-    assert 75 == ended.code, ended.story()
+    assert ended.code == 75, ended.story()
     assert "the rotation is not finished" in ended.message
     assert "`pts-worker keys rotate` again" in ended.message
     assert old == kid_of(key_file(worker))
     (seen,) = calls(worker, "doctor --json")
     (line,) = [line for line in seen.document["lines"] if line["name"] == "key"]
-    assert ("WARN", True) == (line["state"], "client.jwk.new holds a new key" in line["text"])
+    assert (line["state"], "client.jwk.new holds a new key" in line["text"]) == ("WARN", True)
 
 
 def test_helseid_takes_its_time(worker: Installation, helseid: RunningSandbox):
@@ -230,9 +230,9 @@ def test_helseid_takes_its_time(worker: Installation, helseid: RunningSandbox):
     helseid.control(activation_delay_s=5.0)
     old = kid_of(key_file(worker))
     early, patient = calls(worker, "keys rotate --wait 0s", "keys rotate --wait 60s --json")
-    assert (77, 0) == (early.code, patient.code), patient.err
+    assert (early.code, patient.code) == (77, 0), patient.err
     assert "unchanged" in early.err
-    assert [0, 1] == [one.err.count('"key_rotation.waiting"') for one in (early, patient)]
+    assert [one.err.count('"key_rotation.waiting"') for one in (early, patient)] == [0, 1]
     assert (old, True) == (patient.document["former_kid"], patient.document["registered"])
     assert is_accepted(helseid, key_file(worker))
 
@@ -241,12 +241,12 @@ def test_a_client_without_self_service(worker: Installation, helseid: RunningSan
     """Without the scope 77, without the address 78, each with the way by hand; the key waits."""
     worker.configure(helseid={"client_id": MODEST})
     (denied,) = calls(worker, "keys rotate --json")
-    assert 77 == denied.code
+    assert denied.code == 77
     assert "nhn:selvbetjening/client" in denied.message
     worker.configure(helseid={"self_service_url": None})
     waiting = kid_of(key_file(worker, ".new"))
     (unknown,) = calls(worker, "keys rotate --json")
-    assert 78 == unknown.code
+    assert unknown.code == 78
     assert "self_service_url" in unknown.message
     assert all(
         "--by-hand" in one.message and "--finish" in one.message for one in (denied, unknown)
@@ -287,13 +287,13 @@ def test_wrong_calls(worker: Installation):
         "keys rotate --finish --by-hand",
         "keys rotate --kind oct",
     )
-    assert (78, True) == (named.code, "private_key_kid" in named.message)
-    assert [78, 2, 2] == [nothing.code, both.code, kind.code]
+    assert (named.code, "private_key_kid" in named.message) == (78, True)
+    assert [nothing.code, both.code, kind.code] == [78, 2, 2]
     assert "begin with" in nothing.message
     with at_work_on(worker.folder):
         (held,) = calls(worker, "keys rotate --json")
-    assert (78, True) == (held.code, "another process" in held.message)
-    assert {""} == names(worker)
+    assert (held.code, "another process" in held.message) == (78, True)
+    assert names(worker) == {""}
 
 
 @contextmanager
@@ -310,7 +310,7 @@ def test_a_file_of_self_service_keeps_its_client(worker: Installation, helseid: 
     beside = {"clientId": helseid.client_id, "authority": helseid.issuer}
     key_file(worker).write_text(json.dumps({**beside, "privateJwk": json.dumps(key)}))
     (rotated,) = calls(worker, "keys rotate --json")
-    assert (0, "ES512") == (rotated.code, rotated.document["alg"]), rotated.out
+    assert (rotated.code, rotated.document["alg"]) == (0, "ES512"), rotated.out
     loaded = load_client_key(key_file(worker))
     assert (helseid.client_id, helseid.issuer) == (loaded.client_id_hint, loaded.issuer_hint)
 
@@ -376,10 +376,10 @@ def test_killed_at_any_step(worker: Installation, helseid: RunningSandbox):
             assert is_accepted(helseid, key_file(worker))
             if code == 0:
                 break
-            assert -signal.SIGKILL == code
+            assert code == -signal.SIGKILL
             places.append(tuple(sorted(names(worker))))
-            assert 0 == call(0)
-            assert {"", ".old"} == names(worker)
+            assert call(0) == 0
+            assert names(worker) == {"", ".old"}
             assert is_accepted(helseid, key_file(worker))
     assert len(places) >= 12
     assert {("", ".old"), ("", ".new", ".old")} < set(places)

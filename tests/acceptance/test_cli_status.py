@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.calls import calls
-from tests.acceptance.program import Installation, Sandbox
+from tests.support.program import Installation, Sandbox
+from tests.support.session import calls
 from worker.core.model import RunKind
 from worker.runtime import real_runtime
 from worker.store.database import open_database
@@ -38,7 +38,7 @@ async def run_under_way(worker: Installation) -> AsyncIterator[Lease]:
 def test_status_shows_runs_freshness_gaps_and_failures(two_runs: Installation):
     """What an operator asks for in the morning; the document is ``golden/status.json``."""
     (text,) = calls(two_runs, "status --runs 1")
-    assert 0 == text.code
+    assert text.code == 0
     assert "ago (run 2)" in text.out
     assert "patient-safety: 1 of 30 persons stale (failures: transient 1)" in text.out
     assert "free" in text.out
@@ -61,11 +61,11 @@ def test_sync_status_and_failures_count_the_same(worker: Installation, served: S
     status = worker.run("status").document
     failures = worker.run("failures", "list").document["failures"]
     stale = ended.run["totals"]["persons_stale"]
-    assert (3, 3) == (ended.code, stale), ended.story()
+    assert (ended.code, stale) == (3, 3), ended.story()
     assert stale == status["runs"][0]["totals"]["persons_stale"]
     assert stale == len({failure["person_key"] for failure in failures})
     by_area = Counter(failure["area"] for failure in failures)
-    assert {"patient-safety": 2, "patient-privacy": 2} == by_area
+    assert by_area == {"patient-safety": 2, "patient-privacy": 2}
     assert by_area == {gap["area"]: gap["stale"] for gap in status["gaps"]}
     assert by_area == {failure["area"]: failure["count"] for failure in status["failures"]}
 
@@ -80,9 +80,9 @@ def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Ins
         "status",
         f"report --out {out} --language en",
     )
-    assert "published" == retried.run["status"]
+    assert retried.run["status"] == "published"
     full, last = ended.document["freshness"], ended.document["last_publication"]
-    assert (2, 3, "backfill") == (full["run_id"], last["run_id"], last["kind"])
+    assert (full["run_id"], last["run_id"], last["kind"]) == (2, 3, "backfill")
     first, second = text.out.splitlines()[:2]
     assert first.startswith("last full run     ")
     assert "ago (run 2)" in first
@@ -94,6 +94,7 @@ def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Ins
     assert "Last full run published on " in page
 
 
+@pytest.mark.promise("6")
 def test_an_old_snapshot_is_an_exit_code(worker: Installation):
     """A full run published longer ago ends with 3; a backfill does not make it younger."""
     worker.store.rows(
@@ -106,12 +107,12 @@ def test_an_old_snapshot_is_an_exit_code(worker: Installation):
         "status --max-age 36h",
         "status --max-age 36",
     )
-    assert 0 == backfill.code
-    assert (3, False) == (found.code, found.document["freshness"]["is_fresh"])
-    assert 3 == text.code
+    assert backfill.code == 0
+    assert (found.code, found.document["freshness"]["is_fresh"]) == (3, False)
+    assert text.code == 3
     assert "2026-01-02 03:04:05 UTC" in text.out
     assert "TOO OLD" in text.out
-    assert 2 == no_unit.code
+    assert no_unit.code == 2
 
 
 def test_a_snapshot_of_the_future_is_not_fresh(worker: Installation):
@@ -121,13 +122,13 @@ def test_a_snapshot_of_the_future_is_not_fresh(worker: Installation):
         "finished_at = '2096-01-02T03:04:04.000000+00:00' WHERE run_id = 2"
     )
     (wrong,) = calls(worker, "status --max-age 36h")
-    assert 3 == wrong.code
+    assert wrong.code == 3
     assert "in the future: check the clocks" in wrong.out
     worker.store.rows(
         "UPDATE run SET finished_at = '2026-01-02T03:04:05.000000+00:00' WHERE run_id = 2"
     )
     (old,) = calls(worker, "status --max-age 36h")
-    assert (3, True) == (old.code, "TOO OLD" in old.out), "its clock was corrected, long ago"
+    assert (old.code, "TOO OLD" in old.out) == (3, True), "its clock was corrected, long ago"
 
 
 def test_a_store_without_a_publication_is_not_fresh(two_runs: Installation, sqlite_url: str):
@@ -139,9 +140,9 @@ def test_a_store_without_a_publication_is_not_fresh(two_runs: Installation, sqli
         f"status --database {sqlite_url}",
         f"status --json --database sqlite:///{path}",
     )
-    assert (3, 0) == (aged.code, plain.code)
+    assert (aged.code, plain.code) == (3, 0)
     assert "never" in aged.out
-    assert (78, False) == (missing.code, path.exists())
+    assert (missing.code, path.exists()) == (78, False)
     assert "db upgrade" in missing.message
 
 
@@ -153,10 +154,10 @@ async def test_a_run_under_way_is_shown(worker: Installation):
     assert "0 persons read: it is running" in text.out
     assert found["lease"]["is_dead"] is False
     assert "process" in found["lease"]["holder"]
-    assert (3, "running", 0, True) == tuple(
+    assert tuple(
         found["open_run"][name]
         for name in ("run_id", "status", "persons_read", "continued_by_next_sync")
-    )
+    ) == (3, "running", 0, True)
 
 
 def test_a_server_that_is_away_is_named_by_host_and_port(worker: Installation):
@@ -167,10 +168,10 @@ def test_a_server_that_is_away_is_named_by_host_and_port(worker: Installation):
     server = "--set database.url=postgresql://reader@127.0.0.1:9/pts --set database.patience_s=1"
     for command in ("status", "sync"):
         (ended,) = calls(worker, f"{command} --json {server} --set database.password_file={secret}")
-        assert 69 == ended.code
+        assert ended.code == 69
         assert "the database is unavailable: " in ended.message
         assert "asked was 127.0.0.1:9" in ended.message
-        assert [] == [word for word in ("reader", "sesam") if word in ended.out + ended.err]
+        assert [word for word in ("reader", "sesam") if word in ended.out + ended.err] == []
 
 
 @pytest.mark.parametrize(("withheld", "is_shown"), [(1, False), (2, True)])

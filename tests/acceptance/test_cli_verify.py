@@ -10,10 +10,14 @@ import anyio
 import pytest
 from sqlalchemy import make_url
 
-from tests.acceptance.calls import calls, other_key
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Ended, Installation, wait_for
-from tests.acceptance.standin import (
+from tests.acceptance.test_cli_erase import hold_lease
+from tests.support.databases import execute
+from tests.support.program import Ended, Installation, wait_for
+from tests.support.published import Store
+from tests.support.raw_server import Reply, http
+from tests.support.session import calls, other_key
+from tests.support.standin import (
     PRIVACY,
     SAFETY,
     Standin,
@@ -22,11 +26,7 @@ from tests.acceptance.standin import (
     privacy,
     safety,
 )
-from tests.acceptance.standin import standin as serve
-from tests.acceptance.store import Store
-from tests.acceptance.test_cli_erase import hold_lease
-from tests.databases import execute
-from tests.http.engines.raw_server import Reply, http
+from tests.support.standin import standin as serve
 
 PERSONS = 10
 
@@ -64,7 +64,7 @@ def spend(made: Standin, url: str, folder: Path) -> Evening:
     people = [person(made, number, safeties=2, privacies=1) for number in range(PERSONS)]
     worker = made.install(folder, url, retry_attempts=1)
     synced = worker.sync()
-    assert 0 == synced.code, synced.err
+    assert synced.code == 0, synced.err
     contents = [content(worker.store)]
     made.asked.clear()
     agreed, text = calls(worker, "verify --json", "verify --sample 5 --area patient-safety")
@@ -73,7 +73,7 @@ def spend(made: Standin, url: str, folder: Path) -> Evening:
     worker.roster(*made.lines(), f"{off_id_of(50)},new")
     differed, differed_text = calls(worker, "verify --json", "verify")
     contents.append(content(worker.store))
-    assert [] == made.violations
+    assert made.violations == []
     return Evening(
         worker=worker,
         agreed=agreed,
@@ -94,25 +94,25 @@ def evening(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactor
 
 def test_an_unchanged_world_agrees(evening: Evening):
     """All of a sample agree: exit 0, and the interval says how much that is worth."""
-    assert 0 == evening.agreed.code, evening.agreed.err
+    assert evening.agreed.code == 0, evening.agreed.err
     found = evening.agreed.document
-    assert {"entries": PERSONS, "faults": 0, "not_sent": 0} == found["roster"]
-    assert (1, False) == (found["published"]["run_id"], found["is_run_on"])
+    assert found["roster"] == {"entries": PERSONS, "faults": 0, "not_sent": 0}
+    assert (found["published"]["run_id"], found["is_run_on"]) == (1, False)
     counts = [found[name] for name in ("sampled", "read", "unread", "agree")]
-    assert [2 * PERSONS, 2 * PERSONS, 0, 2 * PERSONS] == counts
-    assert (1.0, 1.0) == (found["agreement"]["share"], found["agreement"]["high"])
-    assert 0.8389 == round(found["agreement"]["low"], 4)
-    assert [[], []] == [area["differences"] for area in found["areas"]]
+    assert counts == [2 * PERSONS, 2 * PERSONS, 0, 2 * PERSONS]
+    assert (found["agreement"]["share"], found["agreement"]["high"]) == (1.0, 1.0)
+    assert round(found["agreement"]["low"], 4) == 0.8389
+    assert [area["differences"] for area in found["areas"]] == [[], []]
 
 
 def test_no_more_is_read_than_asked_for(evening: Evening):
     """``--sample`` bounds the person-areas, and ``--area`` picks among them."""
-    assert 0 == evening.text.code, evening.text.err
+    assert evening.text.code == 0, evening.text.err
     assert "sampled     5 areas of persons" in evening.text.out
     assert "patient-safety: 5 of 5 agree" in evening.text.out
     assert "95 % confidence 56.55% to 100.00%" in evening.text.out
     assert "patient-privacy" not in evening.text.out
-    assert 2 * PERSONS + 5 == evening.asked
+    assert evening.asked == 2 * PERSONS + 5
 
 
 def test_nothing_is_written(evening: Evening):
@@ -130,30 +130,31 @@ def differences(document: dict[str, Any]) -> dict[tuple[str, str], tuple[int, in
 
 def test_each_kind_of_difference_is_reported(evening: Evening):
     """Missing here, gone there, changed, unread, not in the store: each by area, and exit 3."""
-    assert 3 == evening.differed.code, evening.differed.err
+    assert evening.differed.code == 3, evening.differed.err
     found = evening.differed.document
-    assert {
+    assert differences(found) == {
         (SAFETY, "missing_here"): (1, 1),
         (SAFETY, "gone_there"): (1, 1),
         (SAFETY, "unread"): (1, 1),
         (SAFETY, "not_in_store"): (1, 1),
         (PRIVACY, "changed"): (1, 1),
         (PRIVACY, "not_in_store"): (1, 1),
-    } == differences(found)
+    }
     counts = [found[name] for name in ("sampled", "read", "unread", "agree")]
-    assert [22, 21, 1, 16] == counts
-    assert 16 / 21 == found["agreement"]["share"]
+    assert counts == [22, 21, 1, 16]
+    assert found["agreement"]["share"] == 16 / 21
     prefixes = [one for a in found["areas"] for d in a["differences"] for one in d["persons"]]
-    assert {("p-", 10)} == {(one[:2], len(one)) for one in prefixes}
+    assert {(one[:2], len(one)) for one in prefixes} == {("p-", 10)}
     keys = {row[0] for row in evening.worker.store.rows("SELECT person_key FROM person")}
-    assert 4 == sum(
-        any(key.startswith(one.removeprefix("p-")) for key in keys) for one in set(prefixes)
+    assert (
+        sum(any(key.startswith(one.removeprefix("p-")) for key in keys) for one in set(prefixes))
+        == 4
     )
 
 
 def test_the_text_says_that_differences_may_be_young(evening: Evening):
     """PTS may have changed since the last publication: that is no fault, and is said."""
-    assert 3 == evening.differed_text.code
+    assert evening.differed_text.code == 3
     text = evening.differed_text.out
     assert "changed at PTS since the last publication" in text
     assert "agreement   76.19% (16 of 21 read; 95 % confidence 54.91% to 89.37%)" in text
@@ -164,7 +165,7 @@ def test_no_identifier_is_shown(evening: Evening):
     """Neither output nor log holds an identifier."""
     ends = (evening.agreed, evening.text, evening.differed, evening.differed_text)
     said = "".join(one.out + one.err for one in ends)
-    assert [] == [one for one in (*evening.people, off_id_of(50)) if one in said]
+    assert [one for one in (*evening.people, off_id_of(50)) if one in said] == []
 
 
 def test_a_role_that_may_only_read_is_enough(
@@ -174,7 +175,7 @@ def test_a_role_that_may_only_read_is_enough(
     url = make_postgres()
     person(standin, 1, safeties=1)
     worker = standin.install(tmp_path, url)
-    assert 0 == worker.sync().code
+    assert worker.sync().code == 0
     role = f"reader_{make_url(url).database}"
     anyio.run(
         execute,
@@ -185,8 +186,8 @@ def test_a_role_that_may_only_read_is_enough(
     reader_url = make_url(url).set(username=role).render_as_string(hide_password=False)
     worker.configure(database={"url": reader_url})
     ended = worker.run("verify")
-    assert 0 == ended.code, ended.err
-    assert 2 == ended.document["agree"]
+    assert ended.code == 0, ended.err
+    assert ended.document["agree"] == 2
 
 
 def test_beside_a_run_it_works_and_warns(sqlite_url: str, standin: Standin, tmp_path: Path):
@@ -196,12 +197,12 @@ def test_beside_a_run_it_works_and_warns(sqlite_url: str, standin: Standin, tmp_
     later = [safety(off_id, "0"), safety(off_id, "late")]
     replies = iter([http([safety(off_id, "0")]), http(status="500 Broken")])
     standin.script[off_id, SAFETY] = lambda _ask: next(replies, http(later))
-    assert [0, 3] == [one.code for one in calls(worker, "sync", "sync")]
+    assert [one.code for one in calls(worker, "sync", "sync")] == [0, 3]
     hold_lease(worker.store)
     as_json, as_text = calls(worker, "verify --json", "verify")
-    assert (3, True) == (as_json.code, as_json.document["is_run_on"])
+    assert (as_json.code, as_json.document["is_run_on"]) == (3, True)
     one = as_json.document["areas"][1]["differences"][0]
-    assert ("missing_here", 1, 1) == (one["kind"], one["count"], one["of_incomplete"])
+    assert (one["kind"], one["count"], one["of_incomplete"]) == ("missing_here", 1, 1)
     assert "verify.beside_a_run" in as_json.err
     assert "a run is on" in as_text.out
     assert "(1 known to be stale)" in as_text.out
@@ -243,7 +244,7 @@ def test_what_it_cannot_work_with(sqlite_url: str, standin: Standin, tmp_path: P
         "verify --json --database sqlite:///missing.db",
         "verify --json --sample 0",
     )
-    assert [0, 77, 65, 78, 78, 2] == [one.code for one in ends]
+    assert [one.code for one in ends] == [0, 77, 65, 78, 78, 2]
     assert "no identifier" in ends[2].message
     assert not (tmp_path / "missing.db").exists()
 
@@ -259,5 +260,5 @@ def test_a_stop_is_obeyed_at_once(sqlite_url: str, standin: Standin, tmp_path: P
     finally:
         running.signal(signal.SIGTERM)
         ended = running.wait()
-    assert (75, "stopped") == (ended.code, ended.document["error"]["name"])
+    assert (ended.code, ended.document["error"]["name"]) == (75, "stopped")
     assert ended.took_s < 30

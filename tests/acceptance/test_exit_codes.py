@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Installation, closed_port, environment, run, start, wait_for
-from tests.acceptance.standin import SAFETY, Standin, off_id_of, person, ref_of
-from tests.acceptance.standin import standin as serve
-from tests.http.engines.raw_server import http
+from tests.support.program import Installation, closed_port, environment, run, start, wait_for
+from tests.support.raw_server import http
+from tests.support.standin import SAFETY, Standin, off_id_of, person, ref_of
+from tests.support.standin import standin as serve
 
 PERSONS = 12
 
@@ -54,19 +54,21 @@ def installed(standin: Standin, folder: Path, database_url: str) -> Installation
     return standin.install(folder, database_url)
 
 
+@pytest.mark.promise("6")
 def test_0_published_completely(worker: Installation, standin: Standin) -> None:
     """A run over a good source ends with 0, and readers see every restriction."""
     ended = worker.sync()
-    assert (0, "published", 0) == (ended.code, ended.run["status"], ended.run["exit_code"])
-    assert [] == ended.run["reasons"]
+    assert (ended.code, ended.run["status"], ended.run["exit_code"]) == (0, "published", 0)
+    assert ended.run["reasons"] == []
     stored = worker.store.one("SELECT published_at FROM report_run")
     stored = datetime.fromisoformat(stored) if worker.store.is_sqlite else stored
     assert stored == datetime.fromisoformat(ended.run["published_at"])
-    assert 2 * PERSONS == len(worker.store.ids("patient_safety"))
-    assert PERSONS == len(worker.store.ids("patient_privacy"))
-    assert [] == standin.violations
+    assert len(worker.store.ids("patient_safety")) == 2 * PERSONS
+    assert len(worker.store.ids("patient_privacy")) == PERSONS
+    assert standin.violations == []
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -87,16 +89,17 @@ def test_2_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
     assert "12345" not in ended.out + ended.err
 
 
+@pytest.mark.promise("6")
 def test_3_published_with_gaps(later: Installation, standin: Standin) -> None:
     """One person's failure is 3: the rest is published, and the run says what is missing."""
     struck = off_id_of(3)
     standin.script[struck, SAFETY] = lambda _: http(b"<html>", kind="text/html")
     ended = later.sync()
-    assert (3, "published") == (ended.code, ended.run["status"])
-    assert {"contract": 1} == ended.run["failures"]
+    assert (ended.code, ended.run["status"]) == (3, "published")
+    assert ended.run["failures"] == {"contract": 1}
     assert "1 contract" in " ".join(ended.run["reasons"])
-    assert {ref_of(struck)} == later.store.stale()
-    assert [("published", 0), ("published", 3)] == later.store.runs()
+    assert later.store.stale() == {ref_of(struck)}
+    assert later.store.runs() == [("published", 0), ("published", 3)]
 
 
 def test_3_of_a_run_in_shards(standin: Standin, tmp_path: Path, make_postgres: MakeDatabase):
@@ -110,15 +113,16 @@ def test_3_of_a_run_in_shards(standin: Standin, tmp_path: Path, make_postgres: M
         reasons: list[str] = ended.run["reasons"]
         return reasons
 
-    assert [] == published("1/2", "2/2", key="whole")
+    assert published("1/2", "2/2", key="whole") == []
     standin.script[off_id_of(3), SAFETY] = lambda _: http(b"<html>", kind="text/html")
     said = [*published("1/2", "2/2", key="a"), *published("2/2", "1/2", key="b")]
-    assert [
+    assert sorted(said) == [
         "other shards could not read everyone; see `pts-worker failures list`",
         "person-areas that could not be read: 1 contract",
-    ] == sorted(said)
+    ]
 
 
+@pytest.mark.promise("4")
 def test_4_another_run_is_on(lite: Installation, standin: Standin) -> None:
     """A second run beside the first ends with 4 and asks PTS nothing."""
     standin.delay_s = 0.4
@@ -133,6 +137,7 @@ def test_4_another_run_is_on(lite: Installation, standin: Standin) -> None:
     assert asked < len(standin.asked) < asked + 20
 
 
+@pytest.mark.promise("5")
 def test_5_too_little_could_be_read(later: Installation, standin: Standin) -> None:
     """Fewer person-areas than sync.min_completeness is withheld as well."""
     before = later.store.published()
@@ -173,7 +178,7 @@ def test_69_helseid_is_overloaded(later: Installation, standin: Standin) -> None
     ended = later.sync()
     assert ended.code == 69
     assert "HelseID" in ended.out
-    assert 2 * PERSONS == len(later.store.ids())
+    assert len(later.store.ids()) == 2 * PERSONS
 
 
 def test_69_pts_is_down(later: Installation) -> None:
@@ -182,10 +187,10 @@ def test_69_pts_is_down(later: Installation) -> None:
     later.configure(api={"base_url": f"http://127.0.0.1:{closed_port()}"})
     ended = later.sync()
     assert ended.code == 69, ended.out
-    assert 2 * PERSONS == len(later.store.ids())
+    assert len(later.store.ids()) == 2 * PERSONS
     later.configure(api={"base_url": good})
     again = later.sync()
-    assert (0, True) == (again.code, again.run["continued"])
+    assert (again.code, again.run["continued"]) == (0, True)
 
 
 def test_69_pts_answers_503(lite: Installation, standin: Standin) -> None:
@@ -194,7 +199,7 @@ def test_69_pts_answers_503(lite: Installation, standin: Standin) -> None:
     ended = lite.sync()
     assert ended.code == 69, ended.out
     counted = lite.store.rows("SELECT requests, retries FROM run_attempt")
-    assert [(len(standin.asked), len(standin.asked) - len(set(standin.asked)))] == counted
+    assert counted == [(len(standin.asked), len(standin.asked) - len(set(standin.asked)))]
 
 
 def test_70_a_bug(later: Installation) -> None:
@@ -223,6 +228,7 @@ def files_of(process: int) -> set[str]:
     return found
 
 
+@pytest.mark.promise("3")
 @pytest.mark.parametrize(
     ("command", "driver"),
     [
@@ -242,13 +248,13 @@ def test_75_while_a_thread_is_stuck(lite: Installation, command: str, driver: st
     asked_s = time.monotonic()
     running.signal(signal.SIGTERM)
     ended = running.wait()
-    assert 75 == ended.code, ended.story()
+    assert ended.code == 75, ended.story()
     assert time.monotonic() - asked_s < 20  # 10, and a busy machine
     if command == "sync":
-        assert "interrupted" == ended.run["status"]
+        assert ended.run["status"] == "interrupted"
     lite.configure(roster={"path": "roster.csv", "url": None, "query": None})
-    assert 0 == lite.sync().code
-    assert [] == [path.name for path in lite.folder.iterdir() if ".part" in path.name]
+    assert lite.sync().code == 0
+    assert [path.name for path in lite.folder.iterdir() if ".part" in path.name] == []
 
 
 def test_77_helseid_refuses_the_client(lite: Installation, standin: Standin) -> None:
@@ -257,7 +263,7 @@ def test_77_helseid_refuses_the_client(lite: Installation, standin: Standin) -> 
     ended = lite.sync()
     assert ended.code == 77, ended.out
     assert "invalid_client" in ended.out
-    assert [] == standin.asked
+    assert standin.asked == []
 
 
 def test_77_another_key(lite: Installation, standin: Standin) -> None:
@@ -275,16 +281,17 @@ def test_77_another_key(lite: Installation, standin: Standin) -> None:
     )
     ended = lite.sync()
     assert ended.code == 77, ended.out
-    assert [] == standin.asked
+    assert standin.asked == []
 
 
+@pytest.mark.promise("6")
 def test_77_pts_denies_everybody(later: Installation, standin: Standin) -> None:
     """403 for all is 77: nothing is removed, and PTS is not hammered."""
     asked = len(standin.asked)
     standin.everybody = lambda _: http({"title": "no"}, status="403 Forbidden")
     ended = later.sync()
     assert ended.code == 77, ended.out
-    assert 2 * PERSONS == len(later.store.ids())
+    assert len(later.store.ids()) == 2 * PERSONS
     assert len(standin.asked) - asked <= 2 * PERSONS
 
 
@@ -337,6 +344,7 @@ def test_78_the_schema(lite: Installation) -> None:
     assert lite.run("db", "check").code == 78
 
 
+@pytest.mark.promise("12")
 def test_78_another_pseudonym_key(later: Installation, standin: Standin) -> None:
     """Another key would make strangers of everyone: 78, before anything is asked or written."""
     before, asked = later.store.published(), len(standin.asked)

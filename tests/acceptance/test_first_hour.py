@@ -74,7 +74,7 @@ def test_from_another_directory(setup: Path, capsys: pytest.CaptureFixture[str])
     assert f"configuration: {Path.cwd()}/../etc/worker.toml was read" in text
     assert (setup / "pts.db").is_file()
     assert "lease free" in said(capsys, *config, "status", code=0)
-    assert [] == list(Path.cwd().iterdir())
+    assert list(Path.cwd().iterdir()) == []
 
 
 def test_a_new_database_is_named(setup: Path, capsys: pytest.CaptureFixture[str]):
@@ -131,16 +131,19 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     flags = ("--set", "sync.deadline=4h", "--set", "helseid.client_id=me")
     text = said(capsys, "init", "--out", "own.toml", *flags, code=0)
     # `config check` looks at the database's file.
-    assert ["db upgrade", "config check", "doctor"] == re.findall(
-        r"own.toml (db upgrade|config check|doctor)", text
-    )
-    assert ["keys new --out", "keys pseudonym --out"] == re.findall(r"keys \w+ --out", text)
+    assert re.findall(r"own.toml (db upgrade|config check|doctor)", text) == [
+        "db upgrade",
+        "config check",
+        "doctor",
+    ]
+    assert re.findall(r"keys \w+ --out", text) == ["keys new --out", "keys pseudonym --out"]
     shutil.copy(setup / "pseudonym.key", Path.cwd())
     text = said(capsys, "init", "--out", "shared.toml", "--group-readable", code=0)
-    assert ["keys new --out"] == re.findall(r"keys \w+ --out", text), "the other key is there"
+    assert re.findall(r"keys \w+ --out", text) == ["keys new --out"], "the other key is there"
     Path("pseudonym.key").unlink()
-    assert [0o600, 0o640] == [
-        Path(name).stat().st_mode & 0o777 for name in ("own.toml", "shared.toml")
+    assert [Path(name).stat().st_mode & 0o777 for name in ("own.toml", "shared.toml")] == [
+        0o600,
+        0o640,
     ]
     text = Path("own.toml").read_text()
     for name in KEYS:
@@ -166,7 +169,7 @@ def test_init_refuses(flag: str, message: str, setup: Path, capsys: pytest.Captu
     text = said(capsys, "init", "--set", flag, code=code)
     assert message in text
     assert "secret" not in text
-    assert [] == list(Path.cwd().iterdir())
+    assert list(Path.cwd().iterdir()) == []
 
 
 def test_config_check_reads_every_file(migrated: Path, capsys: pytest.CaptureFixture[str]):
@@ -201,9 +204,9 @@ def test_the_man_page_has_every_command():
         assert f"\n.SS pts-worker {' '.join(words)} " in plain, words
         for option in command.params:
             assert isinstance(option, click.Argument) or f"{option.opts[0]}" in plain
-    assert [] == [
+    assert [
         line for line in page.splitlines() if re.match(r"'|\.(?![A-Z]{2} |PP$|TP$)", line)
-    ]
+    ] == []
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.program import Ended, Installation, sandbox
-from tests.acceptance.standin import PRIVACY, SAFETY, Standin, off_id_of, person
-from tests.http.engines.raw_server import http
+from tests.support.program import Ended, Installation, sandbox
+from tests.support.raw_server import http
+from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person
 
 
 def world(standin: Standin, sizes: tuple[int, ...]) -> None:
@@ -35,6 +35,7 @@ def untouched(worker: Installation, run_id: int) -> None:
                 assert (table, column, 0) == (table, column, found)
 
 
+@pytest.mark.promise("5")
 def test_nothing_of_anybody_is_withheld(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """`[]` for everybody is 5 on a roster of three, leaves no trace, and heals by itself."""
     worker = nothing_of_anybody(standin, tmp_path, sqlite_url, (1, 1, 1))
@@ -67,6 +68,7 @@ def nothing_of_anybody(
     return worker
 
 
+@pytest.mark.promise("5")
 def test_three_persons_who_hold_most(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """Three of thirty are few persons, but what they hold is more than half of everything."""
     world(standin, (10,) * 3 + (1,) * 27)
@@ -114,7 +116,7 @@ def test_ordinary_nights_pass_on_small_rosters(
     standin.people.pop(off_id_of(4))
     worker.roster(*standin.lines())
     ended = worker.sync()
-    assert (0, 1) == (ended.code, ended.run["totals"]["persons_departed"])
+    assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 1)
     assert len(worker.store.ids()) == 2
 
 
@@ -140,7 +142,7 @@ def test_a_roster_cut_in_half(standin: Standin, tmp_path: Path, sqlite_url: str)
     assert (5, before) == (ended.code, after)
     untouched(worker, ended.run["run_id"])
     ended, _, _ = night(worker, "--accept-removals")
-    assert (0, 5) == (ended.code, ended.run["totals"]["persons_departed"])
+    assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 5)
     assert len(worker.store.ids()) == 4
 
 
@@ -161,8 +163,8 @@ def test_a_test_environment_that_is_reset(tmp_path: Path, sqlite_url: str) -> No
     with sandbox(tmp_path / "served", "--persons", "60") as served:
         worker = served.install(tmp_path / "worker", sqlite_url)
         served.control(generation=30)
-        assert 0 == worker.sync().code
-        assert 0 == served.control(reset=True)["generation"]
+        assert worker.sync().code == 0
+        assert served.control(reset=True)["generation"] == 0
         reset = worker.sync()
-        assert (5, "withheld") == (reset.code, reset.run["status"])
-        assert 0 == worker.sync("--accept-removals").code
+        assert (reset.code, reset.run["status"]) == (5, "withheld")
+        assert worker.sync("--accept-removals").code == 0

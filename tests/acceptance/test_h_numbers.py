@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.calls import calls
-from tests.acceptance.program import Installation
-from tests.acceptance.standin import Standin, off_id_of, person, ref_of, safety
+from tests.support.program import Installation
+from tests.support.session import calls
+from tests.support.standin import Standin, off_id_of, person, ref_of, safety
 
 OTHERS = 6
 H_NUMBERS = ("01418012345", "31520012346", "15470012347")
@@ -35,38 +35,38 @@ def test_production_is_not_asked(standin: Standin, tmp_path: Path, sqlite_url: s
     """They are no gap: exit 0; ledger, view, log and every command that reads the roster say so."""
     worker = hospital(standin, tmp_path, sqlite_url)
     ended = worker.sync()
-    assert 0 == ended.code, ended.err
+    assert ended.code == 0, ended.err
     assert {off_id_of(number) for number in range(OTHERS)} == asked(standin)
     totals = ended.run["totals"]
-    assert (OTHERS, OTHERS, 0, 3) == tuple(
+    assert tuple(
         totals[f"persons_{name}"] for name in ("total", "complete", "stale", "not_sent")
-    )
-    assert OTHERS == len(worker.store.current())
-    assert 3 == worker.store.one("SELECT persons_not_sent FROM report_run")
-    assert OTHERS == worker.store.one("SELECT count(*) FROM person")
+    ) == (OTHERS, OTHERS, 0, 3)
+    assert len(worker.store.current()) == OTHERS
+    assert worker.store.one("SELECT persons_not_sent FROM report_run") == 3
+    assert worker.store.one("SELECT count(*) FROM person") == OTHERS
     (warning,) = ended.events("roster.h_numbers_not_sent")
-    assert ("warning", 3) == (warning["level"], warning["persons"])
+    assert (warning["level"], warning["persons"]) == ("warning", 3)
 
     planned, in_words, seen, listed, doctor = calls(
         worker, "plan --json", "plan", "status --json", "status", "doctor --json"
     )
     roster = planned.document["roster"]
-    assert (9, 3, 3) == tuple(roster[name] for name in ("entries", "h_numbers", "not_sent"))
-    assert 2 * OTHERS == planned.document["requests"]["at_least"]
+    assert tuple(roster[name] for name in ("entries", "h_numbers", "not_sent")) == (9, 3, 3)
+    assert planned.document["requests"]["at_least"] == 2 * OTHERS
     assert "3; not sent to PTS" in in_words.out
-    assert 3 == seen.document["runs"][0]["totals"]["persons_not_sent"]
+    assert seen.document["runs"][0]["totals"]["persons_not_sent"] == 3
     assert "3 persons with an H-number not sent" in listed.out
     line = next(line for line in doctor.document["lines"] if line["name"] == "roster")
-    assert ("OK", 3) == (line["state"], line["facts"]["h_numbers"])
+    assert (line["state"], line["facts"]["h_numbers"]) == ("OK", 3)
     asked(standin)
     verified = worker.run("verify")
-    assert (0, 3) == (verified.code, verified.document["roster"]["not_sent"])
+    assert (verified.code, verified.document["roster"]["not_sent"]) == (0, 3)
     assert {off_id_of(number) for number in range(OTHERS)} == asked(standin)
     probed = worker.run("doctor", "--probe", "--person", "-", stdin=H_NUMBERS[0].encode())
     state = {line["name"]: line["state"] for line in probed.document["lines"]}
     assert ("SKIP", set()) == (state["PTS probe"], asked(standin))
     backfilled = worker.run("backfill", "--person", "-", stdin=H_NUMBERS[0].encode())
-    assert (0, 1) == (backfilled.code, backfilled.run["totals"]["persons_not_sent"])
+    assert (backfilled.code, backfilled.run["totals"]["persons_not_sent"]) == (0, 1)
     assert set() == asked(standin)
 
 
@@ -75,27 +75,27 @@ def test_who_was_read_before_is_stale_and_does_not_depart(
 ) -> None:
     """Read once with the override and not since: what is known stands, until they leave."""
     worker = hospital(standin, tmp_path, sqlite_url)
-    assert 0 == worker.sync("--set", SEND).code
+    assert worker.sync("--set", SEND).code == 0
     assert set(H_NUMBERS) < asked(standin)
     assert set() == worker.store.stale()
     for off_id in H_NUMBERS:
         standin.people[off_id] = {}
     for _ in range(2):
         ended = worker.sync()
-        assert (0, 0, 3) == (
+        assert (
             ended.code,
             ended.run["totals"]["persons_departed"],
             ended.run["totals"]["persons_not_sent"],
-        )
-        assert OTHERS + 3 == len(worker.store.current())
+        ) == (0, 0, 3)
+        assert len(worker.store.current()) == OTHERS + 3
         assert {ref_of(off_id) for off_id in H_NUMBERS} == worker.store.stale()
     worker.roster(*(line for line in standin.lines() if not line.startswith(H_NUMBERS[0])))
     ended = worker.sync("--accept-removals")
-    assert (0, 1) == (ended.code, ended.run["totals"]["persons_departed"])
-    assert OTHERS + 2 == len(worker.store.current())
+    assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 1)
+    assert len(worker.store.current()) == OTHERS + 2
     # Sent again, they are read as ever.
     standin.people[H_NUMBERS[1]] = {"patient-safety": [safety(H_NUMBERS[1], "new")]}
-    assert 0 == worker.sync("--set", SEND, "--accept-removals").code
+    assert worker.sync("--set", SEND, "--accept-removals").code == 0
     assert set() == worker.store.stale()
     assert (ref_of(H_NUMBERS[1]), f"S-{ref_of(H_NUMBERS[1])}-new") in worker.store.ids()
 
@@ -108,9 +108,9 @@ def test_a_test_is_asked(
     worker = hospital(standin, tmp_path, sqlite_url)
     worker.configure(api={"environment": environment})
     ended = worker.sync()
-    assert (0, 0) == (ended.code, ended.run["totals"]["persons_not_sent"])
+    assert (ended.code, ended.run["totals"]["persons_not_sent"]) == (0, 0)
     assert set(H_NUMBERS) < asked(standin)
-    assert [] == ended.events("roster.h_numbers_not_sent")
+    assert ended.events("roster.h_numbers_not_sent") == []
 
 
 def test_a_roster_of_h_numbers_alone(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
@@ -118,11 +118,11 @@ def test_a_roster_of_h_numbers_alone(standin: Standin, tmp_path: Path, sqlite_ur
     worker = hospital(standin, tmp_path, sqlite_url)
     worker.roster(*H_NUMBERS, header="off_id")
     ended = worker.sync()
-    assert (0, 0, 3) == (
+    assert (
         ended.code,
         ended.run["totals"]["persons_total"],
         ended.run["totals"]["persons_not_sent"],
-    )
+    ) == (0, 0, 3)
 
 
 def test_doctor_warns_of_the_override(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
@@ -130,5 +130,5 @@ def test_doctor_warns_of_the_override(standin: Standin, tmp_path: Path, sqlite_u
     worker = hospital(standin, tmp_path, sqlite_url)
     ended = worker.run("doctor", "--set", SEND)
     line = next(line for line in ended.document["lines"] if line["name"] == "roster")
-    assert "WARN" == line["state"]
+    assert line["state"] == "WARN"
     assert "another organisation" in line["hint"]

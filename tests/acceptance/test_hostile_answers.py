@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.hostile_answers import (
+from tests.support.program import Ended, Installation, wait_for
+from tests.support.raw_server import Reply
+from tests.support.secrecy.hostile_answers import (
     SIZE,
     always,
     bodies,
@@ -17,10 +19,10 @@ from tests.acceptance.hostile_answers import (
     reasons,
     run_over,
 )
-from tests.acceptance.program import Ended, Installation, wait_for
-from tests.acceptance.standin import Standin, person, standin
-from tests.http.engines.raw_server import Reply
+from tests.support.standin import Standin, person, standin
 from worker.core.budgets import DRIFT_MAX, RECORDS_MAX
+
+pytestmark = pytest.mark.promise("10")
 
 ENGINES = ("httpx", "fast")
 MIB_MAX = 64
@@ -57,15 +59,15 @@ def test_one_answer_of_16_mb_takes_less_than_64_mib(engine: str, tmp_path: Path)
         assert ended.run["totals"]["persons_complete"] == (2 if reason else 3)
         if name == "records":
             _assert_drift_has_a_limit(ended, worker)
-    assert {} == {name: mib for name, mib in above_idle.items() if mib >= MIB_MAX}, above_idle
+    assert {name: mib for name, mib in above_idle.items() if mib >= MIB_MAX} == {}, above_idle
 
 
 def _assert_drift_has_a_limit(ended: Ended, worker: Installation) -> None:
     """Each of the records had a new field of its own: a hundred are kept, the rest is counted."""
     (left_out,) = ended.events("drift.left_out")
-    assert RECORDS_MAX - DRIFT_MAX == left_out["entries"]
+    assert left_out["entries"] == RECORDS_MAX - DRIFT_MAX
     unknown = "SELECT count(*) FROM drift WHERE kind = 'unknown_field'"
-    assert DRIFT_MAX == worker.store.one(unknown)
+    assert worker.store.one(unknown) == DRIFT_MAX
 
 
 def _drip(start: bytes, unit: bytes) -> Reply:
@@ -111,4 +113,4 @@ def test_a_stop_under_a_hostile_pts(engine: str, tmp_path: Path, make_sqlite: Ma
             ended = process.wait()
             took_s[name] = time.monotonic() - began_s
             assert ended.code == 75, f"{name}: {ended.story()}"
-    assert {} == {name: s for name, s in took_s.items() if s > STOP_S_MAX}
+    assert {name: s for name, s in took_s.items() if s > STOP_S_MAX} == {}

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Installation
-from tests.acceptance.standin import SAFETY, Standin, person, ref_of, safety
-from tests.acceptance.standin import standin as serve
 from tests.report.test_html import Outline
+from tests.support.program import Installation
+from tests.support.standin import SAFETY, Standin, person, ref_of, safety
+from tests.support.standin import standin as serve
 
 CODE = "x\x1b]0;owned\x07\x9b2J\u202egpj\x01"
 REFERENCE = "=cmd|'/c calc'!A1;=1+1 "
@@ -86,7 +86,7 @@ def test_a_spreadsheet_runs_nothing(worker: Installation):
         for part in re.split(r"[;\t\r\n]", cell)
     ]
     assert any("cmd|" in cell for cell in cells)
-    assert [] == [cell for cell in cells if cell.startswith(("=", "+", "@"))]
+    assert [cell for cell in cells if cell.startswith(("=", "+", "@"))] == []
 
 
 @pytest.mark.parametrize("dialect", ["", "--dialect excel-nb"])
@@ -102,13 +102,13 @@ def test_a_csv_file_drives_no_terminal(worker: Installation, dialect: str):
         for path in (worker.folder / out).rglob("*.csv")
     ]
     assert any("\\u001b]0;owned\\u0007\\u009b2J\\u202egpj" in page for page in pages)
-    assert [] == [found for page in pages for found in _CONTROLS.findall(page)]
+    assert [found for page in pages for found in _CONTROLS.findall(page)] == []
 
 
 def test_the_store_keeps_what_was_sent(worker: Installation):
     """Escaping is for where text leaves us; the columns hold it as received."""
     path = worker.store.path
     with sqlite3.connect(path) as database:
-        assert {(CODE,)} == set(
+        assert set(
             database.execute("SELECT confidentiality_code FROM report_patient_safety_current")
-        )
+        ) == {(CODE,)}

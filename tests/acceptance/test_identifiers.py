@@ -12,15 +12,17 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.calls import calls
-from tests.acceptance.canaries import Secrets
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.nights import database_bytes
-from tests.acceptance.program import PSEUDONYM_KEY, Ended, Installation
-from tests.acceptance.standin import SAFETY, safety
-from tests.acceptance.standin import standin as serve
-from tests.identifier_spellings import spellings, unfound, unfound_of_others
-from tests.pseudonyms import pseudonym_of
+from tests.support.identifier_spellings import spellings, unfound, unfound_of_others
+from tests.support.program import PSEUDONYM_KEY, Ended, Installation
+from tests.support.pseudonyms import pseudonym_of
+from tests.support.secrecy.canaries import Secrets
+from tests.support.secrecy.nights import database_bytes
+from tests.support.session import calls
+from tests.support.standin import SAFETY, safety
+from tests.support.standin import standin as serve
+
+pytestmark = pytest.mark.promise("8")
 
 OWN, OTHER = "02867599994", "01858299949"
 """Both begin with a zero, and have structure and control digits."""
@@ -131,7 +133,7 @@ def kept(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) 
 def test_enough_is_tried(kept: Kept) -> None:
     """At least sixty spellings of each identifier, all in a run that was published without gaps."""
     assert min(len(texts) for texts in FOUND.values()) >= 60
-    assert [0, 0, 0, 0] == [one.code for one in kept.ended.values()], kept.ended["sync"].err
+    assert [one.code for one in kept.ended.values()] == [0, 0, 0, 0], kept.ended["sync"].err
     assert len(records()) == kept.worker.store.one(
         f"SELECT count(*) FROM report_patient_safety_current WHERE person_key = '{pseudonym(OWN)}'"
     )
@@ -142,9 +144,9 @@ def test_enough_is_tried(kept: Kept) -> None:
 def test_what_is_left_is_what_is_named(kept: Kept) -> None:
     """Of all spellings none is anywhere; of those that nobody looks for, each is."""
     everything = "\n".join(kept.texts)
-    assert [] == [case for case in NAMED if text_of(case) not in everything]
+    assert [case for case in NAMED if text_of(case) not in everything] == []
     rest = functools.reduce(lambda some, case: some.replace(text_of(case), ""), NAMED, everything)
-    assert [] == [case for case in CASES if text_of(case) in rest]
+    assert [case for case in CASES if text_of(case) in rest] == []
 
 
 def test_no_identifier_in_any_byte(kept: Kept) -> None:
@@ -169,29 +171,29 @@ def test_everybody_has_the_pseudonym_that_they_have_in_the_store(kept: Kept, who
     for row in found:
         for name, value in zip(names, row, strict=True):
             assert pseudonym(digits) in value, name
-    assert [(1,)] == kept.worker.store.rows(
+    assert kept.worker.store.rows(
         f"SELECT count(*) FROM person WHERE person_key = '{pseudonym(digits)}'"
-    )
+    ) == [(1,)]
 
 
 def test_a_local_reference_that_is_an_identifier(kept: Kept) -> None:
     """It becomes the pseudonym of the person named, and the log says how many there were."""
     found = dict(kept.worker.store.rows("SELECT person_key, local_ref FROM person"))
-    assert f"pid {pseudonym(OWN)}" == found[pseudonym(OWN)]
-    assert f"{FRIEND}-{pseudonym(OWN)}" == found[pseudonym(OTHER)]
+    assert found[pseudonym(OWN)] == f"pid {pseudonym(OWN)}"
+    assert found[pseudonym(OTHER)] == f"{FRIEND}-{pseudonym(OWN)}"
     assert "roster.local_ref_is_an_identifier" in kept.ended["sync"].err
 
 
 def test_a_cohort_that_is_an_identifier(kept: Kept) -> None:
     """The same, and no fact names it."""
     found = dict(kept.worker.store.rows("SELECT person_key, cohort FROM person"))
-    assert f"clinic {pseudonym(OTHER)}" == found[pseudonym(OWN)]
+    assert found[pseudonym(OWN)] == f"clinic {pseudonym(OTHER)}"
     assert "roster.cohort_is_an_identifier" in kept.ended["sync"].err
     named = kept.worker.store.rows("SELECT DISTINCT cohort FROM report_publication_cohort")
-    assert {("",), ("other",)} == set(named)
+    assert set(named) == {("",), ("other",)}
 
 
 def test_the_next_sync_finds_nothing_changed(kept: Kept) -> None:
     """The same answers give the same rows."""
     totals = kept.ended["again"].run["totals"]
-    assert (0, 0, 0) == tuple(totals[f"rows_{name}"] for name in ("opened", "changed", "closed"))
+    assert tuple(totals[f"rows_{name}"] for name in ("opened", "changed", "closed")) == (0, 0, 0)

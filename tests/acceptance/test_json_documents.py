@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.acceptance.calls import calls
 from tests.acceptance.conftest import FAILING
-from tests.acceptance.program import Installation, Sandbox
+from tests.support.program import Installation, Sandbox
+from tests.support.session import calls
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 STRANGER: Final = "16858399649"

@@ -10,8 +10,8 @@ import pytest
 from joserfc.jwk import ECKey
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Ended, Installation, install
-from tests.http.sandbox.caller import public
+from tests.support.program import Ended, Installation, install
+from tests.support.sandbox_caller import public
 from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE, Client
 from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
@@ -88,17 +88,17 @@ def test_doctor_warns_thirty_days_ahead(worker: Installation, helseid: RunningSa
     found = line(ended)
     expires_at = datetime.fromisoformat(found["facts"]["expires_at"])
     assert timedelta(days=DAYS) < expires_at - datetime.now(UTC) < timedelta(days=DAYS, hours=1)
-    assert (0, "WARN") == (ended.code, found["state"])
+    assert (ended.code, found["state"]) == (0, "WARN")
     assert f"the key expires {expires_at:%Y-%m-%d}, in {DAYS} days" in found["text"]
     assert "keys rotate" in found["hint"]
-    assert {PTS_SCOPE: "ok", SELF_SERVICE_SCOPE: "ok"} == found["facts"]["scopes"]
+    assert found["facts"]["scopes"] == {PTS_SCOPE: "ok", SELF_SERVICE_SCOPE: "ok"}
 
 
 def test_doctor_says_that_a_scope_awaits_approval(worker: Installation):
     """Where the token is refused for it, self-service knows why."""
     worker.configure(helseid={"client_id": NEW})
     ended = worker.run("doctor")
-    assert (77, "FAIL") == (ended.code, line(ended, "token")["state"])
+    assert (ended.code, line(ended, "token")["state"]) == (77, "FAIL")
     assert f"scope {PTS_SCOPE}: pending Awaits approval." in line(ended)["text"]
 
 
@@ -143,20 +143,20 @@ def check_unknown(ended: Ended, expected: str) -> None:
 
 def test_a_run_reports_it_as_a_metric_if_it_may(worker: Installation, helseid: RunningSandbox):
     """Nobody is asked unless that is configured; then once, after the run, with a warning."""
-    assert 0 == worker.sync().code
+    assert worker.sync().code == 0
     assert (set(), None) == (calls_of(helseid), metric(worker))
     worker.configure(telemetry={"key_expiry": True})
     ended = worker.sync()
-    assert 0 == ended.code
+    assert ended.code == 0
     expected = datetime.now(UTC) + timedelta(days=DAYS, minutes=30)
     assert abs((metric(worker) or 0) - expected.timestamp()) < 1800
-    assert {"client-secret"} == calls_of(helseid)
+    assert calls_of(helseid) == {"client-secret"}
     (event,) = ended.events("helseid.key_expires")
     assert "keys rotate" in event["hint"]
 
     helseid.control(clear=True)
     off_id = next(iter(roster(1, 1)))[0]
-    assert 0 == worker.run("backfill", "--person", "-", stdin=f"{off_id}\n".encode()).code
+    assert worker.run("backfill", "--person", "-", stdin=f"{off_id}\n".encode()).code == 0
     assert set() == calls_of(helseid)
 
 
@@ -165,6 +165,6 @@ def test_a_run_does_not_mind_what_it_cannot_know(worker: Installation, helseid: 
     worker.configure(telemetry={"key_expiry": True})
     helseid.control(faults=[{"area": "client-secret", "action": "status", "status": 503}])
     ended = worker.sync()
-    assert (0, None) == (ended.code, metric(worker))
+    assert (ended.code, metric(worker)) == (0, None)
     (event,) = ended.events("helseid.key_expiry_unknown")
     assert "503" in event["reason"]

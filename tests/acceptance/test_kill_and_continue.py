@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Installation, Running, environment, wait_for
-from tests.acceptance.standin import (
+from tests.support.program import Installation, Running, environment, wait_for
+from tests.support.raw_server import Reply
+from tests.support.standin import (
     PRIVACY,
     SAFETY,
     Standin,
@@ -23,7 +24,8 @@ from tests.acceptance.standin import (
     ref_of,
     safety,
 )
-from tests.http.engines.raw_server import Reply
+
+pytestmark = pytest.mark.promise("3")
 
 PERSONS = 60
 SEED = random.SystemRandom().randrange(10**6)
@@ -110,7 +112,7 @@ def test_killed_at_random_and_continued(standin: Standin, pair: Pair) -> None:
     assert ended.code == 0, SEED
     assert set() == before & asked_since(standin, begin), SEED
     assert undisturbed.store.published() == worker.store.published(), SEED
-    assert [] == standin.violations
+    assert standin.violations == []
 
 
 def test_what_was_read_is_kept_soon(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
@@ -166,7 +168,7 @@ def test_stopped_and_continued(standin: Standin, pair: Pair) -> None:
     wait_for(lambda: len(standin.asked) > begin + 20, "some searches")
     took_s = stop(running, signal.SIGTERM)
     ended = running.wait()
-    assert (75, "interrupted") == (ended.code, ended.run["status"])
+    assert (ended.code, ended.run["status"]) == (75, "interrupted")
     assert took_s < 20  # 10, and a busy machine
     # All but what was being asked at that moment was complete, and is kept.
     kept = settled(worker)
@@ -176,7 +178,7 @@ def test_stopped_and_continued(standin: Standin, pair: Pair) -> None:
     standin.delay_s = 0.0
     begin = len(standin.asked)
     again = worker.sync()
-    assert (0, True) == (again.code, again.run["continued"])
+    assert (again.code, again.run["continued"]) == (0, True)
     assert set() == kept & asked_since(standin, begin)
     assert undisturbed.store.published() == worker.store.published()
 
@@ -201,10 +203,10 @@ def test_the_terminal_of_a_run_is_closed(standin: Standin, tmp_path: Path, sqlit
         os.close(theirs)
         wait_for(lambda: len(standin.asked) > begin + 2, "some searches")
         os.close(ours)
-        assert 75 == process.wait(60)
+        assert process.wait(60) == 75
     standin.delay_s = 0.0
     again = worker.sync()
-    assert (0, True) == (again.code, again.run["continued"])
+    assert (again.code, again.run["continued"]) == (0, True)
 
 
 @pytest.mark.parametrize("command", ["sync", "schedule"])
@@ -249,8 +251,8 @@ def test_waiting_for_another_run(standin: Standin, tmp_path: Path, sqlite_url: s
     standin.delay_s = 0.0
     assert first.wait().code == 0
     ended = second.wait()
-    assert (0, False) == (ended.code, ended.run["continued"])
-    assert [("published", 0), ("published", 0)] == worker.store.runs()
+    assert (ended.code, ended.run["continued"]) == (0, False)
+    assert worker.store.runs() == [("published", 0), ("published", 0)]
     [reported] = [line for line in ended.err.splitlines() if '"lease.waiting"' in line]
     assert "another run holds the lease" in reported
 
@@ -282,7 +284,7 @@ def test_leaving_between_two_iterations(standin: Standin, tmp_path: Path, sqlite
     worker.roster(*ours[1:])
     ended = worker.sync()
     totals = ended.run["totals"]
-    assert (0, True) == (ended.code, ended.run["continued"])
+    assert (ended.code, ended.run["continued"]) == (0, True)
     assert 15 == totals["persons_complete"] == totals["rows_read"] == totals["rows_unchanged"]
     assert {ref_of(off_id_of(number)) for number in range(1, 16)} == {
         ref for ref, _ in worker.store.ids()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import wait_for
-from tests.acceptance.standin import Standin, person
+from tests.support.program import wait_for
+from tests.support.standin import Standin, person
 
 PERSONS = 20
 
@@ -25,6 +25,7 @@ def replace(path: Path) -> None:
     copy.rename(path)
 
 
+@pytest.mark.promise("3")
 @pytest.mark.parametrize("searches", [3, 2 * PERSONS], ids=["early", "at the last answer"])
 @pytest.mark.parametrize("lose", [remove, replace])
 def test_a_run_does_not_publish_into_it(

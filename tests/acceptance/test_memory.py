@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
-from tests.acceptance.memory import measure
+import pytest
+
+from tests.support.secrecy.memory import measure
 
 PEAK_MB_MAX = 120
 
 
+@pytest.mark.promise("10")
 def test_ten_times_the_persons_take_no_more_memory(tmp_path: Path) -> None:
     """2,500 persons against the sandbox peak within 10 MB of 250, and below 120 MB."""
     small, _ = measure(tmp_path / "small", 250)

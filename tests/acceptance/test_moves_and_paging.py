@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Sandbox, sandbox
-from tests.acceptance.standin import (
+from tests.support.program import Sandbox, sandbox
+from tests.support.standin import (
     PRIVACY,
     SAFETY,
     Standin,
@@ -52,7 +52,7 @@ def test_moves(standin: Standin, tmp_path: Path, sqlite_url: str, movers: int) -
     ended = worker.sync()
     totals = ended.run["totals"]
     assert (0, 3 * movers) == (ended.code, totals["rows_moved"])
-    assert (0, 0) == (totals["rows_opened"], totals["rows_closed"])
+    assert (totals["rows_opened"], totals["rows_closed"]) == (0, 0)
     assert {ref_of(new) for _, new in pairs} == {ref for ref, _ in worker.store.ids()}
     assert ids == {key for _, key in worker.store.ids()}
     assert since == dict(
@@ -83,7 +83,7 @@ def test_a_move_in_the_night_in_which_the_old_identifier_leaves(
     worker.roster(*standin.lines())
     ended = worker.sync()
     totals = ended.run["totals"]
-    assert (0, 1, 2) == (ended.code, totals["persons_departed"], totals["rows_moved"])
+    assert (ended.code, totals["persons_departed"], totals["rows_moved"]) == (0, 1, 2)
     assert since == dict(worker.store.rows(sql))
     assert ref_of(old) not in {ref for ref, _ in worker.store.ids()}
 
@@ -107,7 +107,7 @@ def test_one_that_returns(standin: Standin, tmp_path: Path, sqlite_url: str) -> 
     records = standin.people[off_id_of(2)][SAFETY]
     lifted = records.pop()
     assert worker.sync().code == 0
-    assert len(before) - 1 == len(worker.store.ids())
+    assert len(worker.store.ids()) == len(before) - 1
     records.append(lifted)
     assert worker.sync().code == 0
     assert before == worker.store.ids()
@@ -115,7 +115,7 @@ def test_one_that_returns(standin: Standin, tmp_path: Path, sqlite_url: str) -> 
         "SELECT valid_from, valid_to FROM report_patient_safety_history "
         f"WHERE restriction_id = '{lifted['id']}' ORDER BY valid_from"
     )
-    assert [False, True] == [until is None for _, until in versions]
+    assert [until is None for _, until in versions] == [False, True]
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.calls import calls
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.nights import database_bytes
-from tests.acceptance.program import Ended, Installation
-from tests.acceptance.standin import SAFETY, Standin, off_id_of, safety
-from tests.acceptance.standin import standin as serve
 from tests.acceptance.test_identifiers import OTHER, pseudonym
+from tests.support.program import Ended, Installation
+from tests.support.secrecy.nights import database_bytes
+from tests.support.session import calls
+from tests.support.standin import SAFETY, Standin, off_id_of, safety
+from tests.support.standin import standin as serve
+
+pytestmark = pytest.mark.promise("8")
 
 GONE = OTHER
 REF = "MRN-5eed-77"
@@ -62,8 +64,8 @@ def erased(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
 
 def test_the_person_was_in_many_rows(erased: Erased) -> None:
     """In the keys of others by pseudonym, and the identifier nowhere even before."""
-    assert 0 == erased.ended["sync"].code, erased.ended["sync"].err
-    assert NAMING == erased.ended["dry"].document["mentions"]
+    assert erased.ended["sync"].code == 0, erased.ended["sync"].err
+    assert erased.ended["dry"].document["mentions"] == NAMING
     assert erased.before.count(pseudonym(GONE).encode()) > 4 * NAMING
     assert REF.encode() in erased.before
     assert GONE.encode() not in erased.before
@@ -72,16 +74,19 @@ def test_the_person_was_in_many_rows(erased: Erased) -> None:
 def test_no_byte_is_left(erased: Erased) -> None:
     """Neither identifier, nor pseudonym, nor local reference, and the program says so."""
     for text in (GONE, f"{GONE[:6]} {GONE[6:]}", pseudonym(GONE), REF):
-        assert 0 == erased.after.count(text.encode())
+        assert erased.after.count(text.encode()) == 0
     reported = erased.ended["erase"].document
-    assert (True, NAMING, True) == (
+    assert (
         reported["is_known"],
         reported["mentions"],
         reported["is_scrubbed"],
-    )
+    ) == (True, NAMING, True)
     found = reported["found"]
-    assert {"identifier": 0, "pseudonym": 0, "local_ref": 0, "rows": 0} == {
-        name: found[name] for name in ("identifier", "pseudonym", "local_ref", "rows")
+    assert {name: found[name] for name in ("identifier", "pseudonym", "local_ref", "rows")} == {
+        "identifier": 0,
+        "pseudonym": 0,
+        "local_ref": 0,
+        "rows": 0,
     }
     is_sqlite = erased.worker.store.is_sqlite
     assert ("pts.db" if is_sqlite else "patient_safety_version") in found["searched"]
@@ -92,23 +97,29 @@ def test_no_byte_is_left(erased: Erased) -> None:
 def test_what_names_the_person_is_masked_and_not_new(erased: Erased) -> None:
     """PTS still names them: nobody's restriction looks removed or added, and no name comes back."""
     totals = erased.ended["unchanged"].run["totals"]
-    assert (0, 0, 0, 2 * NAMING) == tuple(
+    assert tuple(
         totals[f"rows_{name}"] for name in ("opened", "changed", "closed", "unchanged")
-    )
-    assert NAMING == erased.worker.store.one(
-        "SELECT count(*) FROM patient_safety_version WHERE restriction_id LIKE '%erased%' "
-        "AND cause = 'by erased'"
+    ) == (0, 0, 0, 2 * NAMING)
+    assert (
+        erased.worker.store.one(
+            "SELECT count(*) FROM patient_safety_version WHERE restriction_id LIKE '%erased%' "
+            "AND cause = 'by erased'"
+        )
+        == NAMING
     )
 
 
 def test_a_change_of_another_restriction_leaves_the_masked_one(erased: Erased) -> None:
     """It is known by its content, though its key is not what PTS says."""
     totals = erased.ended["changed"].run["totals"]
-    assert (0, 1, 0) == tuple(totals[f"rows_{name}"] for name in ("opened", "changed", "closed"))
+    assert tuple(totals[f"rows_{name}"] for name in ("opened", "changed", "closed")) == (0, 1, 0)
     store = erased.worker.store
-    assert [] == store.rows(f"SELECT 1 FROM person WHERE person_key = '{pseudonym(GONE)}'")
-    assert 0 == store.one(
-        f"SELECT count(*) FROM patient_safety_version WHERE payload LIKE '%{pseudonym(GONE)}%'"
+    assert store.rows(f"SELECT 1 FROM person WHERE person_key = '{pseudonym(GONE)}'") == []
+    assert (
+        store.one(
+            f"SELECT count(*) FROM patient_safety_version WHERE payload LIKE '%{pseudonym(GONE)}%'"
+        )
+        == 0
     )
 
 
@@ -118,14 +129,14 @@ def test_what_is_left_elsewhere_is_reported(make_sqlite: MakeDatabase, tmp_path:
         people(made)
         worker = made.install(tmp_path, make_sqlite())
         worker.roster(f"{GONE},{REF}")
-        assert 0 == worker.sync().code
+        assert worker.sync().code == 0
         worker.store.rows(f"UPDATE run SET worker_version = 'see {REF}, {GONE} {pseudonym(GONE)}'")
         ended, text = calls(worker, ("erase --json", GONE), ("erase", GONE))
     found = ended.document["found"]
-    assert (False, 1, 1, 1) == (
+    assert (
         ended.document["is_scrubbed"],
         *(found[name] for name in ("identifier", "pseudonym", "local_ref")),
-    )
+    ) == (False, 1, 1, 1)
     assert "still found in pts.db" in text.out
     said = ended.out + ended.err + text.out + text.err
-    assert [] == [word for word in (GONE, pseudonym(GONE), REF) if word in said]
+    assert [word for word in (GONE, pseudonym(GONE), REF) if word in said] == []

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Installation
-from tests.acceptance.standin import Standin, person
-from tests.deployment.deployed import PROGRAM, manifests, unit
+from tests.support.deployment.deployed import PROGRAM, manifests, unit
+from tests.support.program import Installation
+from tests.support.standin import Standin, person
 
 KEPT = 14
 ROWS = "SELECT local_ref, restriction_id FROM report_patient_safety_current ORDER BY 1, 2"
@@ -63,27 +63,27 @@ def test_a_backup_can_be_restored_and_the_newest_stay(
     """Each is checked and named by its time; the oldest go, once the new one is there."""
     person(standin, 1, safeties=2)
     worker = standin.install(tmp_path, sqlite_url)
-    assert 0 == worker.sync().code
+    assert worker.sync().code == 0
     rows = worker.store.rows(ROWS)
-    assert 2 == len(rows)
+    assert len(rows) == 2
     folder = tmp_path / "backup"
     older = [folder / f"nightly-2026-01-{day:02}T060000Z.db" for day in range(1, KEPT + 4)]
     by_hand = [folder / "pts-2025-12-31.db", folder / "notes.txt"]
     for path in (*older, *by_hand):
         path.touch()
-    assert 0 == execute(worker, backup)
+    assert execute(worker, backup) == 0
     found = sorted(folder.glob("nightly-*.db"))
     assert found[:-1] == older[4:]
-    assert (KEPT, 0o600) == (len(found), found[-1].stat().st_mode & 0o777)
+    assert (len(found), found[-1].stat().st_mode & 0o777) == (KEPT, 0o600)
     assert all(path.exists() for path in by_hand), "only its own files are counted and removed"
 
     worker.store.path.unlink()
-    assert 0 == worker.run("db", "restore", str(found[-1])).code
+    assert worker.run("db", "restore", str(found[-1])).code == 0
     assert rows == worker.store.rows(ROWS)
 
     (worker.folder / "pseudonym.key").write_bytes(bytes(range(48)))
     before = sorted(folder.iterdir())
-    assert 78 == execute(worker, backup)
+    assert execute(worker, backup) == 78
     assert before == sorted(folder.iterdir()), "a backup that fails removes nothing"
 
 

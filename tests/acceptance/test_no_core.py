@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.acceptance.program import environment
+from tests.support.program import environment
 
 _ABORT = """
 import os, pathlib, resource, signal, subprocess, sys, time
@@ -35,4 +35,4 @@ def test_no_core_is_dumped(tmp_path: Path):
         text=True,
         check=True,
     )
-    assert "True False\n" == ended.stdout, ended.stderr
+    assert ended.stdout == "True False\n", ended.stderr

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.standin import SAFETY, Records, Standin, off_id_of, person, ref_of, safety
-from tests.acceptance.store import Store
+import pytest
+
+from tests.support.published import Store
+from tests.support.standin import SAFETY, Records, Standin, off_id_of, person, ref_of, safety
 
 HEALTHY = 30
 
@@ -74,6 +76,7 @@ def healthy_of(store: Store, healthy: set[str]) -> set[tuple[Any, ...]]:
     return {row for row in store.current() if row[0] in healthy}
 
 
+@pytest.mark.promise("9")
 def test_oddities_stay_with_their_person(
     standin: Standin, tmp_path: Path, database_url: str
 ) -> None:
@@ -104,7 +107,7 @@ def test_oddities_stay_with_their_person(
 
     kept = "SELECT count(*) FROM report_patient_safety_current WHERE payload LIKE '%{}%'"
     assert worker.store.one(kept.format(2**64 + 1)) == 1
-    assert GAPS == {kinds[ref] for ref in worker.store.stale()}
+    assert {kinds[ref] for ref in worker.store.stale()} == GAPS
     for row in everyone:
         if kinds.get(row[0]) in GAPS:
             assert (*row[:3], True) in worker.store.current()

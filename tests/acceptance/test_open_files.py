@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import environment
-from tests.acceptance.standin import Standin, person
+from tests.support.program import environment
+from tests.support.standin import Standin, person
 
 LIMITS = range(18, 21)
 """Enough for database and HelseID, and for at most one connection to PTS."""

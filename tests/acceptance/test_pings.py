@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Ended, Installation, wait_for
-from tests.acceptance.standin import Standin, person
-from tests.http.engines.raw_server import http
+from tests.support.program import Ended, Installation, wait_for
+from tests.support.raw_server import http
+from tests.support.standin import Standin, person
 
 SECRET = "3f1c-of-the-check"
 PERSONS = 6
@@ -42,56 +42,56 @@ def is_silent(ended: Ended) -> bool:
 def test_each_end_of_a_night(standin: Standin, worker: Installation) -> None:
     """Start and success; start and failure with its code; start alone for a stop and for 4."""
     ended = worker.sync()
-    assert (0, ["/start", "exit code 0"]) == (ended.code, pings(standin))
+    assert (ended.code, pings(standin)) == (0, ["/start", "exit code 0"])
     assert is_silent(ended)
 
     standin.everybody = lambda _: http(status="503 Service Unavailable")
-    assert (69, ["/start", "/fail exit code 69"]) == (
+    assert (
         worker.sync("--set", "sync.retry_attempts=1").code,
         pings(standin),
-    )
+    ) == (69, ["/start", "/fail exit code 69"])
 
     standin.everybody = None
     standin.delay_s = 0.5
     running = worker.start("sync", "--set", "sync.concurrency=1")
     wait_for(lambda: "run.began" in running.tail(), "the run")
-    assert 4 == worker.sync().code
+    assert worker.sync().code == 4
     running.signal(15)
-    assert 75 == running.wait().code
-    assert ["/start", "/start"] == pings(standin)
+    assert running.wait().code == 75
+    assert pings(standin) == ["/start", "/start"]
 
     standin.delay_s = 0.0
-    assert (0, ["/start", "exit code 0"]) == (worker.sync().code, pings(standin))
-    assert [] == standin.violations
+    assert (worker.sync().code, pings(standin)) == (0, ["/start", "exit code 0"])
+    assert standin.violations == []
 
 
 def test_a_run_that_cannot_begin(standin: Standin, worker: Installation) -> None:
     """A weak pseudonym key, before anybody is read: a failure with its code, and a line for it."""
     (worker.folder / "pseudonym.key").write_bytes(bytes(48))
     ended = worker.sync()
-    assert (78, ["/start", "/fail exit code 78"]) == (ended.code, pings(standin))
+    assert (ended.code, pings(standin)) == (78, ["/start", "/fail exit code 78"])
     (line,) = ended.events("run.failed")
-    assert 78 == line["code"]
+    assert line["code"] == 78
     assert "pseudonym_key_file" in line["reason"]
     assert is_silent(ended)
 
 
 def test_a_backfill_says_nothing(standin: Standin, worker: Installation) -> None:
     """It would vouch for nights that were missed."""
-    assert 0 == worker.sync().code
+    assert worker.sync().code == 0
     pings(standin)
     off_id = next(iter(standin.people))
     ended = worker.run("backfill", "--person", "-", stdin=f"{off_id}\n".encode())
-    assert (0, []) == (ended.code, pings(standin))
+    assert (ended.code, pings(standin)) == (0, [])
 
 
 def test_a_switch_that_is_away_changes_nothing(standin: Standin, worker: Installation) -> None:
     """The run publishes with its own exit code; the log names the target and not its address."""
     worker.configure(telemetry={"ping_url": f"http://127.0.0.1:9/{SECRET}"})
     ended = worker.sync()
-    assert 0 == ended.code
+    assert ended.code == 0
     failed = ended.events("telemetry.failed")
-    assert ["ping", "ping"] == [line["target"] for line in failed]
+    assert [line["target"] for line in failed] == ["ping", "ping"]
     assert is_silent(ended)
 
 
@@ -101,6 +101,6 @@ def test_the_address_is_a_secret(standin: Standin, worker: Installation) -> None
     assert f"{standin.origin}/***" in shown.out
     assert is_silent(shown)
     ended = worker.sync("--set", f"telemetry.ping_url=https://hc-ping.com/{SECRET}")
-    assert 78 == ended.code
+    assert ended.code == 78
     assert "PTS_TELEMETRY__PING_URL" in ended.message
     assert is_silent(ended)

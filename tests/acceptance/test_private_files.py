@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.acceptance.program import Sandbox, run
+import pytest
+
+from tests.support.program import Sandbox, run
+
+pytestmark = pytest.mark.promise("8")
 
 OWN = ("worker.toml", "roster.csv", "client.jwk", "pseudonym.key")
 """What a test writes itself, as the user would."""
@@ -44,7 +48,7 @@ def test_every_file_is_private(served: Sandbox, tmp_path: Path):
         "keys pseudonym --out new.key",
     ):
         ended = worker.run(*line.split())  # the umask of these processes is 0
-        assert 0 == ended.code, ended.story()
+        assert ended.code == 0, ended.story()
     found = modes(folder)
     assert {"pts.db", "report.html", "numbers.prom", "new.jwk", "new.key"} <= set(found)
     assert any(name.startswith("exported/nightly/") for name in found)
@@ -62,7 +66,7 @@ def test_so_is_what_the_sandbox_writes(tmp_path: Path):
             write_setup(tmp_path / "sandbox", SandboxOptions(persons=3))
         names = ("client-key.json", "pseudonym.key", "roster.csv", "worker.toml")
         paths = [tmp_path / "sandbox" / name for name in names]
-        assert [0o600] * len(names) == [stat.S_IMODE(path.stat().st_mode) for path in paths]
+        assert [stat.S_IMODE(path.stat().st_mode) for path in paths] == [0o600] * len(names)
         paths[-1].chmod(0o644)
 
 
@@ -72,13 +76,13 @@ def test_a_database_that_others_can_read(served: Sandbox, sqlite_url: str, tmp_p
     worker.store.path.chmod(0o644)
     for command in (["sync"], ["status"], ["db", "upgrade"], ["export", "--out", "x"]):
         ended = worker.run(*command)
-        assert 78 == ended.code, ended.story()
+        assert ended.code == 78, ended.story()
         assert f"chmod go= {worker.store.path}" in ended.message
     ended = run("--config", str(worker.config), "doctor", "--json", folder=tmp_path)
     (line,) = (one for one in ended.document["lines"] if one["name"] == "database")
-    assert ("FAIL", 78) == (line["state"], ended.code)
+    assert (line["state"], ended.code) == ("FAIL", 78)
     worker.store.path.chmod(0o640)
     assert "database.group_readable = true" in worker.run("status").message
     worker.configure(database={"group_readable": True})
-    assert 0 == worker.sync().code
-    assert 0o640 == stat.S_IMODE(worker.store.path.stat().st_mode)
+    assert worker.sync().code == 0
+    assert stat.S_IMODE(worker.store.path.stat().st_mode) == 0o640

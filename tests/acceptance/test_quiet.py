@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Ended, Installation, wait_for
-from tests.acceptance.standin import Standin, person
-from tests.http.engines.raw_server import http
+from tests.support.program import Ended, Installation, wait_for
+from tests.support.raw_server import http
+from tests.support.standin import Standin, person
+
+pytestmark = pytest.mark.promise("7")
 
 LONG_S, SHORT_S = 600, 6
 ROWS = "SELECT status, exit_code FROM report_run ORDER BY run_id"
@@ -20,7 +22,7 @@ def worker(standin: Standin, tmp_path: Path, sqlite_url: str) -> Iterator[Instal
     for number in range(20):
         person(standin, number, safeties=1)
     yield standin.install(tmp_path, sqlite_url)
-    assert [] == standin.violations
+    assert standin.violations == []
 
 
 def end_by_quiet(standin: Standin, worker: Installation, quiet_s: int, **sync: str) -> Ended:
@@ -30,7 +32,7 @@ def end_by_quiet(standin: Standin, worker: Installation, quiet_s: int, **sync: s
         status="503 Service Unavailable", headers=[f"Retry-After: {quiet_s}"]
     )
     ended = worker.sync()
-    assert (69, "interrupted") == (ended.code, ended.run["status"]), ended.story()
+    assert (ended.code, ended.run["status"]) == (69, "interrupted"), ended.story()
     standin.everybody = None
     return ended
 
@@ -46,14 +48,14 @@ def test_a_start_within_the_quiet_sends_nothing(
     until = ended.run["reasons"][0].partition("until ")[2].partition(" ")[0]
     sent, tokens = len(standin.asked), len(standin.tokens)
     second = worker.run(*again)
-    assert 69 == second.code, second.story()
+    assert second.code == 69, second.story()
     assert f"quiet until {until}" in second.message
     assert (sent, tokens) == (len(standin.asked), len(standin.tokens))
     assert again == ("verify",) or f"quiet until {until}" in second.err
     status = worker.run("status")
     assert status.document["quiet_until"][:19] == until[:19]
-    assert [("interrupted", 69)] == worker.store.rows(ROWS)
-    assert [(None,)] == worker.store.rows("SELECT holder FROM lease")
+    assert worker.store.rows(ROWS) == [("interrupted", 69)]
+    assert worker.store.rows("SELECT holder FROM lease") == [(None,)]
 
 
 def test_a_start_waits_for_a_short_rest(standin: Standin, worker: Installation) -> None:
@@ -62,7 +64,7 @@ def test_a_start_waits_for_a_short_rest(standin: Standin, worker: Installation) 
     quiet_s = time.monotonic() + SHORT_S - 1
     sent = len(standin.heard)
     done = worker.sync("--set", "sync.retry_after_max=30s")
-    assert (0, "published", True) == (done.code, done.run["status"], done.run["continued"])
+    assert (done.code, done.run["status"], done.run["continued"]) == (0, "published", True)
     assert standin.heard[sent].at_s > quiet_s
     assert '"event":"run.quiet"' in done.err.replace(" ", "")
     assert worker.run("status").document["quiet_until"] is None
@@ -88,7 +90,7 @@ def test_a_new_schedule_keeps_the_quiet(standin: Standin, worker: Installation) 
     wait_for(lambda: '"status": "published"' in running.out.read_text(), "the retry")
     running.signal(15)
     ended = running.wait()
-    assert 0 == ended.code, ended.story()
+    assert ended.code == 0, ended.story()
     assert "schedule.retrying" in ended.err
     assert standin.heard[sent].at_s > quiet_s
 
@@ -98,10 +100,10 @@ def test_a_pause_for_helseid_is_obeyed(standin: Standin, worker: Installation, r
     worker.configure(sync={"retry_after_max": "1s"})
     busy = http(status="503 Service Unavailable", headers=[f"Retry-After: {LONG_S}"])
     setattr(standin, reply, busy)
-    assert 69 == worker.sync().code
+    assert worker.sync().code == 69
     setattr(standin, reply, None)
     second = worker.sync()
-    assert (69, 0) == (second.code, len(standin.asked)), second.story()
+    assert (second.code, len(standin.asked)) == (69, 0), second.story()
     assert "quiet until" in second.message
 
 
@@ -116,9 +118,9 @@ def test_plan_and_doctor_show_it_and_nobody_is_probed(
     probed = worker.run("doctor", "--probe")
     lines = {line["name"]: line for line in probed.document["lines"]}
     assert (0, sent) == (probed.code, len(standin.asked)), probed.story()
-    assert ("WARN", "SKIP") == (lines["quiet"]["state"], lines["PTS probe"]["state"])
+    assert (lines["quiet"]["state"], lines["PTS probe"]["state"]) == ("WARN", "SKIP")
     assert until[:10] in lines["quiet"]["text"]
     assert "--despite-quiet" in lines["PTS probe"]["text"]
     worker.run("doctor", "--probe", "--despite-quiet")
     assert len(standin.asked) > sent
-    assert 2 == worker.run("doctor", "--despite-quiet").code
+    assert worker.run("doctor", "--despite-quiet").code == 2

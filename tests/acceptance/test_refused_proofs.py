@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Installation, sandbox
-from tests.acceptance.standin import Ask, Standin, person
-from tests.http.engines.raw_server import Reply, http
+from tests.support.program import Installation, sandbox
+from tests.support.raw_server import Reply, http
+from tests.support.standin import Ask, Standin, person
+
+pytestmark = pytest.mark.promise("6")
 
 PERSONS = 120
 REFUSAL = http(
@@ -46,9 +48,9 @@ def test_a_burst_of_refused_proofs(
     burst = range(accepted_before + 1, accepted_before + 32)
     refused_s = refusing(standin, burst.__contains__)
     ended = worker.sync()
-    assert (0, "published") == (ended.code, ended.run["status"]), ended.out
-    assert PERSONS == len(worker.store.ids())
-    assert (31, []) == (len(refused_s), standin.violations)
+    assert (ended.code, ended.run["status"]) == (0, "published"), ended.out
+    assert len(worker.store.ids()) == PERSONS
+    assert (len(refused_s), standin.violations) == (31, [])
     assert len(standin.tokens) <= 2
 
 
@@ -66,7 +68,7 @@ def test_a_moment_of_refused_proofs(
     refused_s = refusing(standin, is_refused)
     worker.configure(sync={"concurrency": concurrency})
     ended = worker.sync()
-    assert (0, "published") == (ended.code, ended.run["status"]), ended.out
+    assert (ended.code, ended.run["status"]) == (0, "published"), ended.out
     assert refused_s
     assert len(standin.tokens) <= 2
 
@@ -77,9 +79,9 @@ def test_a_client_that_is_denied(worker: Installation, standin: Standin, concurr
     refusing(standin, lambda _: True)
     worker.configure(sync={"concurrency": concurrency})
     ended = worker.sync()
-    assert 77 == ended.code, ended.out
+    assert ended.code == 77, ended.out
     assert len(standin.asked) <= 300
-    assert 2 == len(standin.tokens)
+    assert len(standin.tokens) == 2
     assert set() == worker.store.ids()
 
 
@@ -105,6 +107,6 @@ def test_one_replica_of_three_has_a_wrong_clock(
         ended = worker.sync()
         (struck,) = made.control()["faults_struck"]
         tokens = made.stats()["tokens_issued"]
-    assert (0, "published") == (ended.code, ended.run["status"]), ended.out
+    assert (ended.code, ended.run["status"]) == (0, "published"), ended.out
     assert struck > (PERSONS / 2 if replica_by == "request" else 1)
     assert tokens <= 2

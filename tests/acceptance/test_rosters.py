@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Installation
-from tests.acceptance.standin import SAFETY, Standin, off_id_of, person, ref_of
+from tests.support.program import Installation
+from tests.support.standin import SAFETY, Standin, off_id_of, person, ref_of
 from worker.sync.producer import CHUNK_PERSONS
 
 PERSONS = 10
@@ -21,7 +21,7 @@ def worker(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
 
 def everyone_was_read_once(standin: Standin) -> None:
     assert {(off_id, SAFETY) for off_id in standin.people} <= set(standin.count())
-    assert {1} == set(standin.count().values())
+    assert set(standin.count().values()) == {1}
 
 
 def test_leading_zeros_are_tried(standin: Standin, worker: Installation) -> None:
@@ -49,7 +49,7 @@ def test_files(standin: Standin, worker: Installation, kind: str) -> None:
             path.unlink()
             worker.configure(roster={"path": "-"})
     ended = worker.sync(stdin=stdin)
-    assert (0, PERSONS) == (ended.code, ended.run["totals"]["persons_total"])
+    assert (ended.code, ended.run["totals"]["persons_total"]) == (0, PERSONS)
     everyone_was_read_once(standin)
 
 
@@ -62,7 +62,7 @@ def test_a_first_line_that_is_a_person_is_repeated_nowhere(
     (worker.folder / "roster.csv").write_bytes(line)
     ended = worker.run(*command.split(), stdin=line)
     status = worker.run("status", "--json")
-    assert (65, 0) == (ended.code, status.code)
+    assert (ended.code, status.code) == (65, 0)
     assert "line 1 has 2 columns, and none named off_id" in ended.err
     said = ended.out + ended.err + status.out + status.err
     kept = repr(worker.store.rows("SELECT * FROM run"))
@@ -79,7 +79,7 @@ def test_unreadable_lines_are_what_is_reported(
     text = f"{header}12346\n4711x\n".encode()
     (worker.folder / "roster.csv").write_bytes(text)
     ended = worker.run(*command.split(), stdin=text)
-    assert 65 == ended.code
+    assert ended.code == 65
     lines, first = (2, 2) if header.startswith("off_id") else (3, 1)
     assert (
         f"contains no identifier: {lines} lines could not be read, the first is line {first}: "
@@ -157,7 +157,7 @@ def test_a_query_on_sqlite(standin: Standin, worker: Installation) -> None:
         }
     )
     ended = worker.sync()
-    assert (0, PERSONS) == (ended.code, ended.run["totals"]["persons_total"])
+    assert (ended.code, ended.run["totals"]["persons_total"]) == (0, PERSONS)
     everyone_was_read_once(standin)
     assert {ref_of(x) for x in standin.people} == {ref for ref, _ in worker.store.ids()}
 
@@ -172,7 +172,7 @@ def test_a_query_without_a_readable_row(worker: Installation) -> None:
     query = "select fnr as off_id from patient"
     worker.configure(roster={"path": None, "url": f"sqlite:///{source}", "query": query})
     ended = worker.sync()
-    assert 65 == ended.code
+    assert ended.code == 65
     assert (
         "returned 2 rows and no identifier; row 1: the identifier must be 11 digits; 5 were found"
     ) in ended.err
@@ -183,7 +183,7 @@ def test_a_query_on_postgresql(
     standin: Standin, tmp_path: Path, make_postgres, sqlite_url: str
 ) -> None:
     """So does a query on PostgreSQL; the store may be another database than the roster's."""
-    from tests.acceptance.store import Store
+    from tests.support.published import Store
 
     for number in range(PERSONS):
         person(standin, number, safeties=1)
@@ -196,7 +196,7 @@ def test_a_query_on_postgresql(
         roster={"path": None, "url": source, "query": "select off_id, local_ref from patient"}
     )
     ended = worker.sync()
-    assert (0, PERSONS) == (ended.code, ended.run["totals"]["persons_total"])
+    assert (ended.code, ended.run["totals"]["persons_total"]) == (0, PERSONS)
     everyone_was_read_once(standin)
 
 
@@ -205,7 +205,7 @@ def test_duplicates_are_read_once(standin: Standin, worker: Installation) -> Non
     spaced = [f"{x[:6]} {x[6:]},{ref_of(x)}" for x in standin.people]
     worker.roster(*standin.lines(), *spaced, *standin.lines()[::-1])
     ended = worker.sync()
-    assert (0, PERSONS) == (ended.code, ended.run["totals"]["persons_total"])
+    assert (ended.code, ended.run["totals"]["persons_total"]) == (0, PERSONS)
     everyone_was_read_once(standin)
 
 
@@ -216,9 +216,9 @@ def test_bad_lines(standin: Standin, worker: Installation) -> None:
     lines = standin.lines()
     worker.roster(*lines[:4], f"{lost_zero},A", f"{wrong},B", "abc,C", *lines[6:])
     ended = worker.sync()
-    assert (3, 3) == (ended.code, ended.run["totals"]["roster_faults"])
+    assert (ended.code, ended.run["totals"]["roster_faults"]) == (3, 3)
     assert ended.run["totals"]["persons_departed"] == 0
-    assert PERSONS == len(worker.store.ids())
+    assert len(worker.store.ids()) == PERSONS
     for number in (6, 7, 8):
         assert f"roster.csv line {number}" in ended.err
     assert lost_zero not in ended.err + ended.out
@@ -230,8 +230,8 @@ def test_a_person_who_leaves(standin: Standin, worker: Installation) -> None:
     assert worker.sync().code == 0
     worker.roster(*standin.lines()[1:])
     ended = worker.sync()
-    assert (0, 1) == (ended.code, ended.run["totals"]["persons_departed"])
-    assert PERSONS - 1 == len(worker.store.ids())
+    assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 1)
+    assert len(worker.store.ids()) == PERSONS - 1
     worker.roster(*standin.lines())
     assert worker.sync().code == 0
-    assert PERSONS == len(worker.store.ids())
+    assert len(worker.store.ids()) == PERSONS

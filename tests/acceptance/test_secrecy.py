@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import anyio
 import pytest
 
-from tests.acceptance.calls import session
-from tests.acceptance.canaries import (
+from tests.acceptance.conftest import DATABASES, MakeDatabase, side_by_side
+from tests.support.secrecy.canaries import (
     JWT,
     OPAQUE,
     WORD,
@@ -17,12 +17,14 @@ from tests.acceptance.canaries import (
     spaced,
     tokens_in,
 )
-from tests.acceptance.conftest import DATABASES, MakeDatabase, side_by_side
-from tests.acceptance.every_command import calls_of
-from tests.acceptance.nights import database_files, killed_in_mid_run, prepare
-from tests.acceptance.standin import off_id_of
-from tests.acceptance.standin import standin as serve
-from tests.acceptance.traces import LEAVES, Traces, gather, live, log_statements, server_files
+from tests.support.secrecy.every_command import calls_of
+from tests.support.secrecy.nights import database_files, killed_in_mid_run, prepare
+from tests.support.secrecy.traces import LEAVES, Traces, gather, live, log_statements, server_files
+from tests.support.session import session
+from tests.support.standin import off_id_of
+from tests.support.standin import standin as serve
+
+pytestmark = pytest.mark.promise("8")
 
 MAY_HOLD_PAYLOADS = ("database", "export", "explained")
 
@@ -76,14 +78,14 @@ def plain(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -
 def test_every_command_is_called(traces: Traces) -> None:
     """There is a call for each command of the program: a new one cannot be forgotten here."""
     once = set() if traces.night.worker.store.is_sqlite else {("sandbox",)}
-    assert LEAVES - once == traces.leaves
+    assert traces.leaves == LEAVES - once
 
 
 def test_every_fault_was_met(traces: Traces) -> None:
     """Each call ended as it had to, each bad answer was one, each fault of the sandbox struck."""
     ended = traces.night.ended
     assert traces.night.bad_areas == ended["sync --json"].run["totals"]["areas_failed"]
-    assert [] == [fault for fault, times in traces.night.struck.items() if not times]
+    assert [fault for fault, times in traces.night.struck.items() if not times] == []
     passing = {3, 65, 69, 75}  # the run goes on as far as it gets within its deadline
     expected = {
         "(wrong)": {2},
@@ -108,7 +110,7 @@ def test_every_fault_was_met(traces: Traces) -> None:
         codes = next((codes for head, codes in expected.items() if line.startswith(head)), {0})
         if line not in traces.night.crashes:
             assert one.code in codes, (line, one.err[-2000:])
-    assert [] == traces.night.made.violations
+    assert traces.night.made.violations == []
 
 
 def test_a_crash_is_reported_without_values(traces: Traces) -> None:
@@ -116,11 +118,11 @@ def test_a_crash_is_reported_without_values(traces: Traces) -> None:
     for line, text in traces.night.crashes.items():
         ended = traces.night.ended[line]
         assert text or line == "(ledger) sync", f"{line}: the bug was not met"
-        assert 70 == ended.code, (line, ended.err[-2000:])
+        assert ended.code == 70, (line, ended.err[-2000:])
         assert "Traceback (most recent call last):" in ended.err
         assert re.search(r'File ".*worker/\w+/\w+\.py", line \d+, in \w+', ended.err)
         assert re.search(r"^\s*[\w.]*Error\b", ended.err, re.MULTILINE)
-        assert [] == [word for word in text.split() if len(word) > 15 and word in ended.err]
+        assert [word for word in text.split() if len(word) > 15 and word in ended.err] == []
     everything = " ".join(traces.night.crashes.values()).encode()
     assert traces.secrets.identifiers_in(everything)
     assert tokens_in(everything)
@@ -161,56 +163,56 @@ def test_the_search_finds_an_identifier(form: str) -> None:
         "in-more-digits": f"99{off_id}11",
     }[form]
     secrets = Secrets(identifiers=frozenset({off_id, off_id_of(29)}), keys=())
-    assert {off_id} == secrets.identifiers_in(f"x{text}y".encode())
+    assert secrets.identifiers_in(f"x{text}y".encode()) == {off_id}
 
 
 def test_no_identifier(traces: Traces) -> None:
     """With pseudonyms no identifier is anywhere, not even in the database and its logs."""
-    assert [] == [
+    assert [
         (place, sorted(found))
         for place in traces.places
         if (found := traces.secrets.identifiers_in(place.data))
-    ]
+    ] == []
 
 
 def test_no_token(traces: Traces) -> None:
     """No token of HelseID, of whatever look, nor anything like a signed JWT."""
-    assert 2 == len(tokens_in(f"{JWT} {OPAQUE}".encode()))
-    assert [] == [(place, found) for place in traces.places if (found := tokens_in(place.data))]
+    assert len(tokens_in(f"{JWT} {OPAQUE}".encode())) == 2
+    assert [(place, found) for place in traces.places if (found := tokens_in(place.data))] == []
 
 
 def test_no_key(traces: Traces) -> None:
     """Neither a private key nor a key of pseudonyms, in any usual spelling; nor a new one."""
-    assert [] == [
+    assert [
         (place, found) for place in traces.places if (found := traces.secrets.keys_in(place.data))
-    ]
+    ] == []
 
 
 def test_no_body_that_was_refused(traces: Traces) -> None:
     """No word of a body that was not understood is anywhere; it is not stored, either."""
-    assert [] == [place for place in traces.places if refused_words_in(place.data)]
+    assert [place for place in traces.places if refused_words_in(place.data)] == []
 
 
 def test_no_payload_but_where_it_is_kept(traces: Traces) -> None:
     """A word of a restriction stands in the database, in exports and in ``explain`` alone."""
     elsewhere = [place for place in traces.places if place.kind not in MAY_HOLD_PAYLOADS]
-    assert [] == [place for place in elsewhere if WORD.encode() in place.data]
+    assert [place for place in elsewhere if WORD.encode() in place.data] == []
 
 
 def test_nothing_is_started_and_nothing_written_elsewhere(traces: Traces) -> None:
     """No process that could show arguments is started; every file written was searched above."""
-    assert [] == traces.spawned
+    assert traces.spawned == []
     folder = traces.night.worker.folder
-    assert [] == [
+    assert [
         path
         for path in traces.written
         if not path.is_relative_to(folder) and "__pycache__" not in path.parts
-    ]
+    ] == []
     assert any(folder / "exported" / "csv" in path.parents for path in traces.written)
 
 
 def test_a_plain_store_keeps_its_identifiers(plain: Traces) -> None:
     """Without pseudonyms identifiers stand in the database and in exports, and nowhere else."""
     kinds = {one.kind for one in plain.places if plain.secrets.identifiers_in(one.data)}
-    assert {"database", "export"} == kinds
-    assert [] == [one for one in plain.places if tokens_in(one.data) or refused_words_in(one.data)]
+    assert kinds == {"database", "export"}
+    assert [one for one in plain.places if tokens_in(one.data) or refused_words_in(one.data)] == []

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.program import Installation
-from tests.acceptance.standin import CLIENT_ID, Standin, person
-from tests.http.engines.raw_server import Reply, http
+from tests.support.program import Installation
+from tests.support.raw_server import Reply, http
+from tests.support.standin import CLIENT_ID, Standin, person
 from worker.sandbox.clients import SELF_SERVICE_SCOPE, register_key
 from worker.sandbox.web import Request
 
@@ -95,7 +95,7 @@ def service(standin: Standin) -> Iterator[SelfService]:
 
     standin.handle = answer  # type: ignore[method-assign]
     yield made
-    assert [] == standin.violations
+    assert standin.violations == []
 
 
 @pytest.fixture
@@ -131,16 +131,16 @@ def test_a_rotation_and_what_is_known_afterwards(
     assert "gives no date" in self_service_line(worker)["text"]
 
     rotated = worker.run("keys", "rotate")
-    assert 0 == rotated.code, rotated.story()
+    assert rotated.code == 0, rotated.story()
     (posted,) = service.posted
     assert {"kty": "EC", "use": "sig"}.items() <= posted.items()
     assert (rotated.document["expires_at"] is not None) is registered[1]
 
     after = self_service_line(worker)
-    assert "WARN" == after["state"], after
+    assert after["state"] == "WARN", after
     assert f"in {DAYS} days" in after["text"]
     ended = worker.sync()
-    assert 0 == ended.code, ended.story()
+    assert ended.code == 0, ended.story()
     text = (worker.folder / "pts.prom").read_text()
     found = re.search(r"(?m)^pts_worker_client_key_expires_timestamp_seconds (\S+)$", text)
     assert found

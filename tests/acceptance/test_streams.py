@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.acceptance.program import Installation, environment, run
+from tests.support.program import Installation, environment, run
 
 BAD = "\udcff"
 """As Python has the byte 0xFF, which is no UTF-8."""
@@ -31,9 +31,9 @@ def test_a_run_without_a_stream(worker: Installation, stream: bytes) -> None:
     """It publishes, and its code is that of the run."""
     runs = len(worker.store.runs())
     ended = in_a_shell(worker, b"sync " + stream)
-    assert 0 == ended.returncode, ended
-    assert runs + 1 == len(worker.store.runs())
-    assert ("published", 0) == worker.store.runs()[-1]
+    assert ended.returncode == 0, ended
+    assert len(worker.store.runs()) == runs + 1
+    assert worker.store.runs()[-1] == ("published", 0)
 
 
 @pytest.mark.parametrize(
@@ -74,17 +74,17 @@ def test_a_configuration_that_is_not_utf8(
     """The error is a document, or text, with its own code."""
     env = {"PTS_CONFIG": str(worker.config)} | env
     ended = run(*words.split(), folder=worker.folder, env=environment(**env))
-    assert (78, False) == (ended.code, "Traceback" in ended.err), ended.story()
+    assert (ended.code, "Traceback" in ended.err) == (78, False), ended.story()
     if "--json" in words:
-        assert 78 == ended.document["error"]["exit_code"]
+        assert ended.document["error"]["exit_code"] == 78
 
 
 @pytest.mark.parametrize("command", ["new", "pseudonym"])
 def test_a_file_name_that_is_not_utf8(worker: Installation, command: str) -> None:
     """The key is written, and its name shown with an escape."""
     ended = worker.run("keys", command, "--out", f"k{BAD}")
-    assert 0 == ended.code, ended.story()
-    assert "k\\udcff" == ended.document["file"]
+    assert ended.code == 0, ended.story()
+    assert ended.document["file"] == "k\\udcff"
     assert f"k{BAD}" in [path.name for path in worker.folder.iterdir()]
 
 
@@ -92,7 +92,7 @@ def test_a_file_name_that_is_not_utf8(worker: Installation, command: str) -> Non
 def test_no_raw_byte_of_a_name(worker: Installation, locale: str) -> None:
     """0x9B begins a control sequence on some terminals; it is written out."""
     ended = in_a_shell(worker, b"keys pseudonym --out $'p\\x9b31m'", LC_ALL=locale)
-    assert (0, b"") == (ended.returncode, ended.stderr)
+    assert (ended.returncode, ended.stderr) == (0, b"")
     assert ended.stdout.startswith(b"p\\udc9b31m: 32 random bytes"), ended
 
 
@@ -108,14 +108,14 @@ def completed(worker: Installation, **env: str) -> tuple[int, str, str]:
 )
 def test_a_completion_that_makes_no_sense(worker: Installation, env: dict[str, str]) -> None:
     """The shell gets no answer, and no word of a bug."""
-    assert (1, "", "") == completed(worker, **env)
+    assert completed(worker, **env) == (1, "", "")
 
 
 def test_a_completion_controls_no_terminal(worker: Installation) -> None:
     """What the shell sent comes back without its control characters."""
     words = "pts-worker report --out \x1b[31mx"
     answer = completed(worker, COMP_WORDS=words, COMP_CWORD="3")
-    assert (0, "file,\\u001b[31mx\n", "") == answer
+    assert answer == (0, "file,\\u001b[31mx\n", "")
 
 
 @pytest.mark.parametrize(
@@ -126,6 +126,6 @@ def test_what_to_do_about_a_lost_result(worker: Installation, stream: bytes, rea
     """One message, with a hint."""
     ended = in_a_shell(worker, b"config schema " + stream)
     first, hint, *rest = ended.stderr.decode().splitlines()
-    assert (78, []) == (ended.returncode, rest)
-    assert f"pts-worker: standard output cannot be written: {reason.decode()}" == first
+    assert (ended.returncode, rest) == (78, [])
+    assert first == f"pts-worker: standard output cannot be written: {reason.decode()}"
     assert "→ make room or name another file, and run it again" in hint

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import (
+from tests.support.program import (
     Ended,
     Installation,
     Running,
@@ -19,8 +19,8 @@ from tests.acceptance.program import (
     start,
     wait_for,
 )
-from tests.acceptance.standin import Standin, person
-from tests.http.engines.raw_server import http
+from tests.support.raw_server import http
+from tests.support.standin import Standin, person
 
 PERSONS = 6
 IN_JANUARY = ("--cron", "0 0 1 1 *")
@@ -94,7 +94,7 @@ def test_systemd_hears_of_a_schedule(standin: Standin, worker: Installation) -> 
         while not heard or "waiting" not in heard[-1]:
             heard += re.findall("STATUS=(.*)", manager.recv(4096).decode())
         end(running)
-    assert "starting" == heard[0]
+    assert heard[0] == "starting"
     assert re.fullmatch(r"waiting for the start at 20\d\d-.*", heard[-1])
 
 
@@ -153,7 +153,7 @@ def test_one_line_has_every_figure(standin: Standin, worker: Installation) -> No
     ended = worker.sync()
     (summary,) = ended.events("run.summary")
     run = ended.run
-    assert {**summary, **run["totals"]} == summary
+    assert summary == {**summary, **run["totals"]}
     assert (summary["run"], summary["code"], summary["status"]) == (run["run_id"], 0, "published")
     assert summary["duration_s"] > 0
 

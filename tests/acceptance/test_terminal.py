@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Installation, Sandbox, environment, run, wait_for
-from tests.crash.zygote import ForkedProcess, the_zygote
+from tests.support.program import Installation, Sandbox, environment, run, wait_for
+from tests.support.zygote import ForkedProcess, the_zygote
 
 COLUMNS = 80
 CTRL_C = "\x03"
@@ -113,8 +113,8 @@ def test_the_log_stands_above_the_progress_bar(worker: Installation):
     assert "reading" in shown
     lines = lines_of(shown)
     events = [line for line in lines if "run.began" in line or "run.published" in line]
-    assert 2 == len(events)
-    assert [] == [line for line in events if not re.match(r"20\d\d-\d\d-\d\dT", line)]
+    assert len(events) == 2
+    assert [line for line in events if not re.match(r"20\d\d-\d\d-\d\dT", line)] == []
     assert lines[-5].startswith("run 3 (sync): published, exit 0 (ok)")
 
 
@@ -128,7 +128,7 @@ def test_warnings_alone_stand_above_the_bar(worker: Installation):
         roster.write("no identifier\n")
     lines = lines_of(on_a_terminal(worker, "sync", code=3))
     assert [line for line in lines if "roster.line_unreadable" in line]
-    assert [] == [line for line in lines if "run." in line and line.startswith("20")]
+    assert [line for line in lines if "run." in line and line.startswith("20")] == []
 
 
 def test_verify_shows_how_far_it_is(worker: Installation):
@@ -137,7 +137,7 @@ def test_verify_shows_how_far_it_is(worker: Installation):
     lines = lines_of(shown)
     [sampled] = [line.split()[1] for line in lines if line.startswith("sampled ")]
     assert f" {sampled} of {sampled} " in CONTROL.sub("", shown)
-    assert [] == [line for line in lines if "reading" in line]
+    assert [line for line in lines if "reading" in line] == []
 
 
 def test_export_shows_how_far_it_is(worker: Installation):
@@ -147,7 +147,7 @@ def test_export_shows_how_far_it_is(worker: Installation):
     written = sum(int(line.split()[1]) for line in lines if "/part-" in line)
     assert written > 0
     assert f" {written:,} rows " in CONTROL.sub("", shown)
-    assert [] == [line for line in lines if "writing" in line]
+    assert [line for line in lines if "writing" in line] == []
 
 
 @pytest.mark.parametrize("command", ["status", "failures list"])
@@ -155,7 +155,7 @@ def test_tables_fit_the_terminal(worker: Installation, command: str):
     """No line is longer than the terminal is wide; what is wider is shown row by row."""
     lines = lines_of(on_a_terminal(worker, *command.split()))
     assert len(lines) > 3
-    assert [] == [line for line in lines if len(line) > COLUMNS]
+    assert [line for line in lines if len(line) > COLUMNS] == []
 
 
 @pytest.mark.parametrize(
@@ -171,14 +171,14 @@ def test_sentences_break_between_words(worker: Installation, command: str, code:
     lines = lines_of(on_a_terminal(worker, *command.split(), code=code))
     assert any(line.lstrip().startswith("→") for line in lines)
     paths = str(worker.folder)
-    assert [] == [line for line in lines if len(line) > COLUMNS and paths not in line]
+    assert [line for line in lines if len(line) > COLUMNS and paths not in line] == []
 
 
 def test_no_bar_without_a_terminal(worker: Installation):
     """Off a terminal, and with ``--json``, there is no bar; with ``NO_COLOR`` no colour."""
     ended = run("--config", str(worker.config), "sync", folder=worker.folder)
-    assert 0 == ended.code
-    assert (False, False) == ("reading" in ended.err, "\x1b" in ended.out + ended.err)
+    assert ended.code == 0
+    assert ("reading" in ended.err, "\x1b" in ended.out + ended.err) == (False, False)
     shown = on_a_terminal(worker, "sync", "--json", NO_COLOR="1")
     assert "reading" not in shown
     assert not COLOUR.search(shown)
@@ -200,8 +200,8 @@ def test_a_reader_that_is_gone(worker: Installation, options: tuple[str, ...]) -
     )
     os.close(out)
     said = process.stderr.decode()
-    assert 0 == process.returncode, said
-    assert ("published", 0) == worker.store.runs()[-1]
+    assert process.returncode == 0, said
+    assert worker.store.runs()[-1] == ("published", 0)
     assert "Traceback" not in said
     assert "cannot be written" not in said
 
@@ -222,8 +222,8 @@ def test_erase_asks_first(worker: Installation):
     assert "[y/N]" not in on_a_terminal(worker, "erase", "--dry-run", typed=[asked])
     erased = on_a_terminal(worker, "erase", "--yes", typed=[asked])
     assert "[y/N]" not in erased
-    assert [] == [line for line in lines_of(erased) if re.fullmatch(r"\w+ +0", line)]
-    assert persons - 1 == worker.store.one("SELECT count(*) FROM person")
+    assert [line for line in lines_of(erased) if re.fullmatch(r"\w+ +0", line)] == []
+    assert worker.store.one("SELECT count(*) FROM person") == persons - 1
 
 
 @pytest.mark.parametrize("command", ["backfill --person -", "sync --roster - --accept-removals"])
@@ -239,8 +239,8 @@ def test_identifiers_are_read_before_the_lease_is_taken(worker: Installation, co
         return "".join(f"{off_id}\n" for off_id in listed) + CTRL_D
 
     shown = on_a_terminal(worker, *command.split(), typed=[("Ctrl-D ends", night)])
-    assert [0] == between
-    assert [] == [off_id for off_id in listed if off_id in shown]
+    assert between == [0]
+    assert [off_id for off_id in listed if off_id in shown] == []
     kind = command.split(maxsplit=1)[0]
     assert f"({kind}): published" in shown
     assert "3 lines read" in shown
@@ -311,13 +311,13 @@ def test_init_asks(worker: Installation):
     ]
     on_a_terminal(worker, "init", "--out", "new.toml", typed=typed)
     written = tomllib.loads((worker.folder / "new.toml").read_text(encoding="utf-8"))
-    assert {
+    assert {name: table for name, table in written.items() if table and name != "areas"} == {
         "api": {"environment": "production"},
         "helseid": {"client_id": "my-client", "private_jwk_file": "helseid.jwk.json"},
         "roster": {"path": "patients.csv"},
         "database": {"url": "sqlite:///pts.db"},
         "privacy": {"pseudonym_key_file": "pseudonym.key"},
-    } == {name: table for name, table in written.items() if table and name != "areas"}
+    }
 
 
 def test_verdicts_have_colours(worker: Installation):

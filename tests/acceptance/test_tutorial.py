@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import sandbox
 from tests.architecture.documents import DOCS, README, blocks, section
+from tests.support.program import sandbox
 
 ENDS = re.compile(r"# ends with (\d+)\n")
 
@@ -45,7 +45,7 @@ def typed(page: Path, folder: Path, name: str, persons: int) -> str:
             text=True,
             timeout=300,
         )
-    assert 0 == done.returncode, done.stdout[-2000:] + done.stderr[-2000:]
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
 
@@ -66,7 +66,7 @@ def test_the_recovery_drills_can_be_typed(tmp_path: Path):
     )
     fine, continued = ("published", "0", ""), ("published", "0", " (continued")
     stopped, withheld = ("interrupted", "75", ""), ("withheld", "5", "")
-    assert [fine, continued, stopped, continued, continued, fine, withheld, fine] == ends
+    assert ends == [fine, continued, stopped, continued, continued, fine, withheld, fine]
     assert "100.00% (20 of 20 read" in said
     assert "the key before, kid" in said
 
@@ -102,6 +102,6 @@ def test_the_first_night_of_the_readme_can_be_typed(tmp_path: Path):
             text=True,
             timeout=120,
         )
-    assert 0 == done.returncode, done.stdout[-2000:] + done.stderr[-2000:]
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "published, exit 0" in done.stdout
-    assert 0o600 == (folder / "pts.db").stat().st_mode & 0o777
+    assert (folder / "pts.db").stat().st_mode & 0o777 == 0o600

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Installation, run, wait_for
-from tests.acceptance.standin import (
+from tests.support.program import Installation, run, wait_for
+from tests.support.raw_server import Reply, http
+from tests.support.standin import (
     PRIVACY,
     SAFETY,
     Answerer,
@@ -21,7 +22,8 @@ from tests.acceptance.standin import (
     ref_of,
     safety,
 )
-from tests.http.engines.raw_server import Reply, http
+
+pytestmark = pytest.mark.promise("1")
 
 LATER_S = 2.0
 FIRST = off_id_of(0)
@@ -53,7 +55,7 @@ def installed(
     for number in range(persons):
         person(standin, number, safeties=2, privacies=2)
     worker = standin.install(folder, database_url, **sync)
-    assert 0 == worker.sync().code
+    assert worker.sync().code == 0
     standin.heard.clear()
     return worker
 
@@ -81,8 +83,8 @@ def test_a_first_night_reads_nobody_twice(
     worker = standin.install(tmp_path, sqlite_url)
     for _ in range(2):
         standin.asked.clear()
-        assert 0 == worker.sync().code
-        assert {1} == set(standin.count().values())
+        assert worker.sync().code == 0
+        assert set(standin.count().values()) == {1}
 
 
 def test_what_two_reads_lack_is_closed(worker: Installation, standin: Standin) -> None:
@@ -92,37 +94,38 @@ def test_what_two_reads_lack_is_closed(worker: Installation, standin: Standin) -
     """
     standin.people[FIRST][SAFETY].pop()
     ended = worker.sync()
-    assert 0 == ended.code, ended.err
-    assert 1 == len(ids_of(worker, FIRST))
+    assert ended.code == 0, ended.err
+    assert len(ids_of(worker, FIRST)) == 1
 
     first, second = heard_of(standin, FIRST, SAFETY)
-    assert LATER_S <= second.at_s - first.at_s
-    assert [second] == [one for one in standin.heard if one.connection == second.connection]
-    assert 1 == second.place
-    assert 1 == len(heard_of(standin, FIRST, PRIVACY))
+    assert second.at_s - first.at_s >= LATER_S
+    assert [one for one in standin.heard if one.connection == second.connection] == [second]
+    assert second.place == 1
+    assert len(heard_of(standin, FIRST, PRIVACY)) == 1
 
     found = worker.run("explain", stdin=FIRST.encode()).document
     confirmed, other = found["areas"]
-    assert {"records": 1, "digest": confirmed["digest"]} == {
-        name: confirmed["first_read"][name] for name in ("records", "digest")
+    assert {name: confirmed["first_read"][name] for name in ("records", "digest")} == {
+        "records": 1,
+        "digest": confirmed["digest"],
     }
     assert confirmed["first_read"]["read_at"] < confirmed["last_confirmed_at"]
     assert other["first_read"] is None
     reported = run(
         "--config", str(worker.config), "explain", folder=worker.folder, stdin=FIRST.encode()
     ).out
-    assert 1 == reported.count("confirmed   by that read")
+    assert reported.count("confirmed   by that read") == 1
     assert "(1 records, the same content)" in reported
-    assert [(1,)] == worker.store.rows(
+    assert worker.store.rows(
         "SELECT count(*) FROM report_person_freshness WHERE first_read_at IS NOT NULL "
         "AND first_record_count = 1 AND first_digest = digest"
-    )
+    ) == [(1,)]
 
     standin.heard.clear()
-    assert 0 == worker.sync().code
-    assert 1 == len(heard_of(standin, FIRST, SAFETY))
+    assert worker.sync().code == 0
+    assert len(heard_of(standin, FIRST, SAFETY)) == 1
     found = worker.run("explain", stdin=FIRST.encode()).document
-    assert [None, None] == [area["first_read"] for area in found["areas"]]
+    assert [area["first_read"] for area in found["areas"]] == [None, None]
 
 
 def test_a_second_read_that_cannot_be_written_ends_the_run(
@@ -135,8 +138,8 @@ def test_a_second_read_that_cannot_be_written_ends_the_run(
         "BEGIN SELECT abs(-9223372036854775807 - 1); END"
     )
     ended = worker.sync()
-    assert (69, [("published", 0), ("interrupted", 69)]) == (ended.code, worker.store.runs())
-    assert 2 == len(ids_of(worker, FIRST))
+    assert (ended.code, worker.store.runs()) == (69, [("published", 0), ("interrupted", 69)])
+    assert len(ids_of(worker, FIRST)) == 2
 
 
 @pytest.mark.parametrize(
@@ -165,14 +168,14 @@ def test_contradicting_reads_remove_nothing(
     ended = worker.sync()
     assert (3, {kind: 1}) == (ended.code, ended.run["failures"])
     assert before == ids_of(worker, FIRST)
-    assert {ref_of(FIRST)} == worker.store.stale()
+    assert worker.store.stale() == {ref_of(FIRST)}
     (failure,) = worker.run("failures", "list").document["failures"]
     assert (kind, SAFETY) == (failure["kind"], failure["area"])
 
     standin.script.clear()
-    assert 0 == worker.sync().code
+    assert worker.sync().code == 0
     assert set() == worker.store.stale()
-    assert [] == worker.run("failures", "list").document["failures"]
+    assert worker.run("failures", "list").document["failures"] == []
 
 
 def test_a_backfill_needs_two_reads_as_well(worker: Installation, standin: Standin) -> None:
@@ -192,9 +195,9 @@ def test_a_backfill_needs_two_reads_as_well(worker: Installation, standin: Stand
     standin.heard.clear()
     standin.script[FIRST, SAFETY] = in_order(nothing, truth)
     ended = worker.run("backfill", "--person", "-", stdin=FIRST.encode())
-    assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
-    assert 2 == len(heard_of(standin, FIRST, SAFETY))
-    assert 2 == len(ids_of(worker, FIRST))
+    assert (ended.code, ended.run["failures"]) == (3, {"unstable": 1})
+    assert len(heard_of(standin, FIRST, SAFETY)) == 2
+    assert len(ids_of(worker, FIRST)) == 2
 
 
 def test_a_stop_while_persons_wait(worker: Installation, standin: Standin) -> None:
@@ -205,10 +208,10 @@ def test_a_stop_while_persons_wait(worker: Installation, standin: Standin) -> No
     running.kill()
     running.wait()
     closed = "SELECT count(*) FROM patient_safety_version WHERE closed_run IS NOT NULL"
-    assert 0 == worker.store.one(closed)
+    assert worker.store.one(closed) == 0
     standin.heard.clear()
-    assert 0 == worker.sync().code
-    assert 2 == len(heard_of(standin, FIRST, SAFETY))
+    assert worker.sync().code == 0
+    assert len(heard_of(standin, FIRST, SAFETY)) == 2
     assert set() == ids_of(worker, FIRST)
 
 
@@ -219,13 +222,13 @@ def test_a_signal_while_persons_wait(worker: Installation, standin: Standin) -> 
     running = worker.start("sync")
     wait_for(lambda: len(heard_of(standin, FIRST, SAFETY)) == 2, "the second read")
     running.signal(signal.SIGTERM)
-    assert 75 == running.wait(15).code
-    assert 2 == len(ids_of(worker, FIRST))
+    assert running.wait(15).code == 75
+    assert len(ids_of(worker, FIRST)) == 2
     standin.script.clear()
     standin.people[FIRST][SAFETY].clear()
     standin.heard.clear()
-    assert 0 == worker.sync().code
-    assert 2 == len(heard_of(standin, FIRST, SAFETY))
+    assert worker.sync().code == 0
+    assert len(heard_of(standin, FIRST, SAFETY)) == 2
 
 
 def test_every_change_is_confirmed(worker: Installation, standin: Standin) -> None:
@@ -239,18 +242,18 @@ def test_every_change_is_confirmed(worker: Installation, standin: Standin) -> No
     )
     worker.configure(sync={"confirm": "changes"})
     ended = worker.sync()
-    assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
+    assert (ended.code, ended.run["failures"]) == (3, {"unstable": 1})
     twice = {key for key, number in standin.count().items() if number == 3}
     assert {(one, SAFETY) for one in (new, changed, gone, false)} == twice
-    assert [3, 2, 1, 2] == [len(ids_of(worker, one)) for one in (new, changed, gone, false)]
+    assert [len(ids_of(worker, one)) for one in (new, changed, gone, false)] == [3, 2, 1, 2]
 
 
 def test_a_first_night_of_changes(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """Records of whom nothing is published are a difference; an empty area is none."""
     holder, other = (person(standin, number, safeties=number) for number in (1, 0))
     worker = standin.install(tmp_path, sqlite_url, confirm="changes")
-    assert 0 == worker.sync().code
-    assert 1 == len(worker.store.ids())
+    assert worker.sync().code == 0
+    assert len(worker.store.ids()) == 1
     assert {(holder, SAFETY): 2, (holder, PRIVACY): 1, (other, SAFETY): 1, (other, PRIVACY): 1} == (
         dict(standin.count())
     )
@@ -332,7 +335,7 @@ def test_a_mass_removal_is_not_read_twice(
     standin.asked.clear()
     standin.everybody = nothing
     ended = worker.sync()
-    assert 5 == ended.code, ended.err
+    assert ended.code == 5, ended.err
     assert "sync.max_removed_share" in ended.run["reasons"][0]
     assert before == worker.store.ids()
     first_reads = len(standin.count())
@@ -349,6 +352,6 @@ def test_accepted_removals_are_all_confirmed(
     standin.asked.clear()
     standin.everybody = nothing
     ended = worker.sync("--accept-removals")
-    assert 0 == ended.code, ended.err
+    assert ended.code == 0, ended.err
     assert set() == worker.store.ids()
-    assert {2} == set(standin.count().values())
+    assert set(standin.count().values()) == {2}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.program import Installation, Sandbox, sandbox
-from tests.acceptance.store import Store
+from tests.support.program import Installation, Sandbox, sandbox
+from tests.support.published import Store
 
 TABLES = ("patient_safety_version", "patient_privacy_version")
 
@@ -55,7 +55,7 @@ def unchanged_night(worker: Installation) -> None:
     before, history = rows_as_they_lie(worker.store), worker.store.history()
     second = worker.sync()
     assert second.code == 0
-    assert [] == worker.store.rows("SELECT * FROM writes")
+    assert worker.store.rows("SELECT * FROM writes") == []
     assert before == rows_as_they_lie(worker.store)
     assert history == worker.store.history()
     totals = second.run["totals"]

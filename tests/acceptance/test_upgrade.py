@@ -9,13 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.acceptance.calls import calls, other_key
-from tests.acceptance.canaries import Secrets
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.nights import database_bytes
-from tests.acceptance.program import PSEUDONYM_KEY, Ended, Installation
-from tests.acceptance.standin import PRIVACY, SAFETY, off_id_of, privacy, safety
-from tests.acceptance.standin import standin as serve
 from tests.acceptance.test_identifiers import (
     CASES,
     NAMED,
@@ -26,7 +20,13 @@ from tests.acceptance.test_identifiers import (
     text_of,
     texts_in,
 )
-from tests.migration.old_rows import Answers, make_old, old_pseudonym
+from tests.support.migration.old_rows import Answers, make_old, old_pseudonym
+from tests.support.program import PSEUDONYM_KEY, Ended, Installation
+from tests.support.secrecy.canaries import Secrets
+from tests.support.secrecy.nights import database_bytes
+from tests.support.session import calls, other_key
+from tests.support.standin import PRIVACY, SAFETY, off_id_of, privacy, safety
+from tests.support.standin import standin as serve
 from worker.areas import AREAS
 from worker.core.identity import PseudonymKey, pseudonyms
 from worker.core.privacy import PrivacyRules
@@ -35,6 +35,8 @@ from worker.store.database import open_database
 from worker.store.runs.lease_context import held_lease
 from worker.store.schema.rewriting import Rewriter, Rewritten
 from worker.store.schema.upgrade import upgrade
+
+pytestmark = pytest.mark.promise("8")
 
 AUTHOR = {"offId": OTHER, "name": "Kari Nordmann", "role": "Lege", "organisation": "OUS HF"}
 REFS = {OWN: f"pid {OWN[:6]} {OWN[6:]}", OTHER: f"R-{OWN}"}
@@ -66,7 +68,7 @@ def install(url: str, folder: Path, made: Any) -> Installation:
     made.people.update(answers())
     worker: Installation = made.install(folder, url)
     worker.roster(*(f"{off_id},{REFS.get(off_id, 'R-x')}" for off_id in made.people))
-    assert 0 == worker.sync().code
+    assert worker.sync().code == 0
     keys = {off_id: pseudonym(off_id) for off_id in answers()}
     refs = {off_id: REFS.get(off_id, "R-x") for off_id in answers()}
     anyio.run(make_old, url, PSEUDONYM_KEY, answers(), refs, keys)
@@ -121,9 +123,9 @@ def upgraded(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFacto
 def test_there_was_something_to_rewrite(upgraded: Upgraded) -> None:
     """The old store held identifiers and names, and today's program wants it upgraded first."""
     secrets = Secrets(identifiers=frozenset({OWN, OTHER}), keys=())
-    assert {OWN, OTHER} == secrets.identifiers_in(upgraded.before)
+    assert secrets.identifiers_in(upgraded.before) == {OWN, OTHER}
     assert b"Kari Nordmann" in upgraded.before
-    assert 78 == upgraded.ended["early sync"].code
+    assert upgraded.ended["early sync"].code == 78
     assert "db upgrade" in upgraded.ended["early sync"].message
 
 
@@ -131,18 +133,18 @@ def test_without_its_key_nothing_is_upgraded(upgraded: Upgraded) -> None:
     """A clear sentence, before the schema is touched: the old program could still go on."""
     for name, words in (("no key", "nothing was changed"), ("another key", "not the key")):
         ended = upgraded.ended[name]
-        assert 78 == ended.code
+        assert ended.code == 78
         assert words in ended.message
-    assert "0006" == upgraded.ended["upgrade"].document["schema"]["before"]
+    assert upgraded.ended["upgrade"].document["schema"]["before"] == "0006"
 
 
 def test_no_identifier_and_no_name_is_left(upgraded: Upgraded) -> None:
     """Of all spellings, in tables and in the bytes of the files."""
-    assert 0 == upgraded.ended["upgrade"].code, upgraded.ended["upgrade"].err
+    assert upgraded.ended["upgrade"].code == 0, upgraded.ended["upgrade"].err
     rest = "\n".join(upgraded.texts)
     for case in NAMED:
         rest = rest.replace(text_of(case), "")
-    assert [] == [case for case in CASES if text_of(case) in rest]
+    assert [case for case in CASES if text_of(case) in rest] == []
     assert "Kari Nordmann" not in rest
     if upgraded.worker.store.is_sqlite:  # PostgreSQL's are freed, and overwritten later
         data = upgraded.after
@@ -163,33 +165,33 @@ def test_everybody_keeps_the_pseudonym_that_they_had(upgraded: Upgraded) -> None
         f"SELECT 1 FROM report_patient_safety_current WHERE restriction_id LIKE '%{other}%' "
         f"AND cause LIKE '%{other}%' AND payload LIKE '%{other}%'"
     )
-    assert [('{"organisation":"OUS HF","role":"Lege"}',)] == store.rows(
+    assert store.rows(
         f"SELECT created_by FROM report_patient_safety_current WHERE person_key = '{other}'"
-    )
+    ) == [('{"organisation":"OUS HF","role":"Lege"}',)]
 
 
 def test_the_next_sync_finds_no_change(upgraded: Upgraded) -> None:
     """The same answers: nothing opened, changed, closed or moved, and the history as it was."""
     ended = upgraded.ended["sync"]
-    assert 0 == ended.code, ended.err
+    assert ended.code == 0, ended.err
     totals = ended.run["totals"]
     names = ("opened", "changed", "closed", "moved")
-    assert (0, 0, 0, 0) == tuple(totals[f"rows_{name}"] for name in names)
+    assert tuple(totals[f"rows_{name}"] for name in names) == (0, 0, 0, 0)
     expected = sum(len(items) for areas in answers().values() for items in areas.values())
-    assert expected == totals["rows_unchanged"]
+    assert totals["rows_unchanged"] == expected
     assert upgraded.history == upgraded.worker.store.history()
 
 
 def test_the_digests_are_those_of_the_next_reading(upgraded: Upgraded) -> None:
     """Proofs kept their digests in step: the next reading had nothing to compare row by row."""
     rows = upgraded.worker.store.rows("SELECT digest, prev_digest FROM person_area")
-    assert [] == [row for row in rows if row[0] != row[1]]
+    assert [row for row in rows if row[0] != row[1]] == []
 
 
 def test_a_second_upgrade_has_nothing_to_do(upgraded: Upgraded) -> None:
     """Nothing waits any more."""
     document = upgraded.ended["again"].document
-    assert {"persons": 0, "rows": 0} == document["rewritten"]
+    assert document["rewritten"] == {"persons": 0, "rows": 0}
     assert upgraded.ended["upgrade"].document["rewritten"]["persons"] == len(answers())
 
 
@@ -201,11 +203,11 @@ def test_an_upgrade_that_is_stopped_goes_on(make_database: MakeDatabase, tmp_pat
         stop_after = random.Random(5).sample(range(1, len(answers())), 3)
         anyio.run(stopped_upgrades, url, sorted(stop_after))
         early, upgrade, sync = calls(worker, "sync --json", "db upgrade --json", "sync --json")
-    assert (78, 0, 0) == (early.code, upgrade.code, sync.code)
+    assert (early.code, upgrade.code, sync.code) == (78, 0, 0)
     assert "not yet rewritten" in early.message
     assert upgrade.document["rewritten"]["persons"] == len(answers()) - max(stop_after)
     totals = sync.run["totals"]
-    assert (0, 0, 0) == tuple(totals[f"rows_{name}"] for name in ("opened", "changed", "closed"))
+    assert tuple(totals[f"rows_{name}"] for name in ("opened", "changed", "closed")) == (0, 0, 0)
 
 
 async def stopped_upgrades(url: str, stop_after: Sequence[int]) -> None:

@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Ended, Installation
-from tests.acceptance.standin import Answerer, Ask, Standin, person, ref_of
-from tests.acceptance.standin import standin as serve
-from tests.acceptance.store import Store
-from tests.http.engines.raw_server import Reply, http
+from tests.support.program import Ended, Installation
+from tests.support.published import Store
+from tests.support.raw_server import Reply, http
+from tests.support.standin import Answerer, Ask, Standin, person, ref_of
+from tests.support.standin import standin as serve
+
+pytestmark = pytest.mark.promise("6")
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -55,11 +57,11 @@ class Night:
     def check(self) -> None:
         """Everybody else is published, in less than a minute."""
         said = f"{self.ended.out}\n{self.ended.err[-3000:]}"
-        assert (3, "published") == (self.ended.code, self.ended.run["status"]), said
+        assert (self.ended.code, self.ended.run["status"]) == (3, "published"), said
         assert self.ended.took_s < 60, said
         totals = self.ended.run["totals"]
         assert len(self.failing) == totals["persons_stale"]
-        assert 2 * len(self.failing) == totals["areas_failed"]
+        assert totals["areas_failed"] == 2 * len(self.failing)
         published = {ref_of(off_id) for off_id in set(self.persons) - set(self.failing)}
         assert published == {ref for ref, _ in self.store.ids()}
 
@@ -82,7 +84,7 @@ def night(
         assert failing == len(struck)
         made.script = {(off_id, ""): KINDS[kind] for off_id in struck}
         ended = worker.sync()
-        assert [] == made.violations
+        assert made.violations == []
         return Night(ended=ended, store=worker.store, persons=everyone, failing=struck)
 
 
@@ -167,16 +169,16 @@ def test_only_those_who_fail_are_left(
     silence = Reply(data=b"", then="hang")
     standin.script = {(off_id, ""): lambda _: silence for off_id in failing}
     worker.configure(sync={"deadline": "3s"})
-    assert 75 == worker.sync().code
+    assert worker.sync().code == 75
     worker.configure(sync={"deadline": None})
     standin.script = {(off_id, ""): KINDS[kind] for off_id in failing}
     ended = worker.sync()
     Night(ended=ended, store=worker.store, persons=everyone, failing=failing).check()
     again = worker.run("backfill", "--failed")
-    assert (3, "published") == (again.code, again.run["status"]), again.out
+    assert (again.code, again.run["status"]) == (3, "published"), again.out
     standin.script = {(off_id, ""): KINDS[kind] for off_id in failing[1:]}
     healed = worker.run("backfill", "--failed")
-    assert (3, 7) == (healed.code, healed.run["totals"]["persons_stale"]), healed.out
+    assert (healed.code, healed.run["totals"]["persons_stale"]) == (3, 7), healed.out
     assert ref_of(failing[0]) in {ref for ref, _ in worker.store.ids()}
 
 
@@ -216,7 +218,7 @@ def test_an_outage_ends_the_run(
     said = f"{ended.out}\n{ended.err[-3000:]}"
     assert (CODES[case[0]], "interrupted") == (ended.code, ended.run["status"]), said
     assert requests <= 250
-    assert 0 == published
+    assert published == 0
 
 
 NEVER = "Fri, 31 Dec 9999 23:59:59 GMT"
@@ -235,14 +237,14 @@ def test_a_long_quiet_ends_the_run(
 
     standin.everybody = everybody
     ended = worker.sync()
-    assert (69, "interrupted") == (ended.code, ended.run["status"]), ended.out
+    assert (ended.code, ended.run["status"]) == (69, "interrupted"), ended.out
     assert "until 9999-12-31T23:59:59+00:00" in ended.run["reasons"][0]
     assert ended.took_s < 60
     assert len(standin.asked) - good <= 20
-    assert [(None,)] == worker.store.rows("SELECT holder FROM lease")
+    assert worker.store.rows("SELECT holder FROM lease") == [(None,)]
     standin.everybody = None
     worker.store.rows("UPDATE run_attempt SET not_before = NULL")  # it is over
-    assert 0 == worker.sync().code
+    assert worker.sync().code == 0
 
 
 @pytest.mark.parametrize("persons", [60, 12])
@@ -258,11 +260,11 @@ def test_a_long_quiet_for_one_person(
     standin.everybody = lambda ask: http(ask.records, before_s=0.0 if persons == 60 else 0.3)
     standin.script = {(struck, ""): lambda _: QUIET}
     ended = worker.sync()
-    assert (3, "published") == (ended.code, ended.run["status"]), ended.out
+    assert (ended.code, ended.run["status"]) == (3, "published"), ended.out
     assert ended.took_s < 60
-    assert 1 == ended.run["totals"]["persons_stale"]
-    assert 2 == sum(off_id == struck for off_id, _ in standin.asked)
-    assert persons - 1 == len(worker.store.ids())
+    assert ended.run["totals"]["persons_stale"] == 1
+    assert sum(off_id == struck for off_id, _ in standin.asked) == 2
+    assert len(worker.store.ids()) == persons - 1
 
 
 def test_retry_after_max(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
@@ -272,12 +274,12 @@ def test_retry_after_max(standin: Standin, tmp_path: Path, sqlite_url: str) -> N
     left = [busy]
     standin.everybody = lambda ask: left.pop() if left else http(ask.records)
     ended = worker.sync()
-    assert (0, True) == (ended.code, ended.took_s > 6), ended.out
+    assert (ended.code, ended.took_s > 6) == (0, True), ended.out
     pause = next(line for line in map(json.loads, ended.err.splitlines()) if "until" in line)
-    assert ("pts.pause", "info", "status 429, Retry-After") == (
+    assert (
         pause["event"],
         pause["level"],
         pause["reason"],
-    )
+    ) == ("pts.pause", "info", "status 429, Retry-After")
     standin.everybody = lambda _: busy
-    assert 69 == worker.sync("--set", "sync.retry_after_max=5s").code
+    assert worker.sync("--set", "sync.retry_after_max=5s").code == 69

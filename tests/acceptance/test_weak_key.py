@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.acceptance.calls import calls
-from tests.acceptance.program import Ended, Installation
-from tests.acceptance.standin import person
-from tests.acceptance.standin import standin as serve
+from tests.support.program import Ended, Installation
+from tests.support.session import calls
+from tests.support.standin import person
+from tests.support.standin import standin as serve
 from worker.core.identity import PseudonymKey, pseudonyms
 
 WEAK = b"a password that somebody knows by heart"
@@ -62,21 +62,22 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Tried:
         return Tried(first=first, is_made=is_made, empty=empty, begun=all_calls())
 
 
+@pytest.mark.promise("8")
 def test_no_database_begins_with_it(tried: Tried):
     """The same sentence everywhere, also before there are tables; and no file is made."""
-    assert (78, False) == (tried.first.code, tried.is_made), tried.first.story()
+    assert (tried.first.code, tried.is_made) == (78, False), tried.first.story()
     assert dict.fromkeys(COMMANDS, 78) == {name: one.code for name, one in tried.empty.items()}
     said = {name: one.out + one.err for name, one in {**tried.empty, "first": tried.first}.items()}
     refusal = "the key is text, not random bytes; no new database begins with it"
-    assert [] == [name for name, text in said.items() if refusal not in text]
+    assert [name for name, text in said.items() if refusal not in text] == []
 
 
 def test_a_database_that_was_begun_with_it_goes_on(tried: Tried):
     """Each command warns; ``doctor`` has it in its line and says what a new key would mean."""
-    assert {78} & {one.code for one in tried.begun.values()} == set()
+    assert set() == {78} & {one.code for one in tried.begun.values()}
     doctor = tried.begun.pop("doctor")
-    assert [] == [name for name, one in tried.begun.items() if "privacy.weak_key" not in one.err]
+    assert [name for name, one in tried.begun.items() if "privacy.weak_key" not in one.err] == []
     (line,) = (one for one in doctor.document["lines"] if one["name"] == "database")
-    assert "WARN" == line["state"]
+    assert line["state"] == "WARN"
     assert "the key is text, not random bytes" in line["text"]
     assert "a new database and a full sync" in line["hint"]

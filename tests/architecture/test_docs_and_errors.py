@@ -46,4 +46,4 @@ def named_keys() -> Iterator[tuple[str, str]]:
 def test_every_key_that_is_named_exists():
     """No message, hint or page sends an operator to a key that the configuration does not have."""
     known = {*KEYS, *(call.event for call in log_calls()), "database.password"}  # a file
-    assert [] == sorted({(name, page) for name, page in named_keys() if name not in known})
+    assert sorted({(name, page) for name, page in named_keys() if name not in known}) == []

@@ -36,13 +36,13 @@ def page_id(page: Path) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_links_lead_somewhere(page):
     """Each relative link leads to a file or folder of this repository, and to a heading in it."""
-    assert [] == broken_links(page)
+    assert broken_links(page) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_named_files_exist(page):
     """Each file of the code, tests and documents that a page names is there."""
-    assert [] == [path for path in paths_named(page) if not (ROOT / path).exists()]
+    assert [path for path in paths_named(page) if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
@@ -53,7 +53,7 @@ def test_named_tests_exist(page):
         for path, name in links_to_tests(page.read_text(encoding="utf-8"))
         if not (ROOT / path).exists() or name not in functions(path)
     ]
-    assert [] == missing
+    assert missing == []
 
 
 def test_every_promise_has_its_tests_and_its_limits():
@@ -72,11 +72,11 @@ def test_every_claim_about_security_has_its_test():
     page = SECURITY.read_text(encoding="utf-8")
     parts = re.split(r"(?m)^## ", page)
     attempts = [part for part in parts if "| attempt |" in part or part.startswith("Figures")]
-    assert 8 == len(attempts)
+    assert len(attempts) == 8
     claims = [row for part in attempts for row in rows(part)]
     assert len(claims) >= 40
     untested = [row[0] for row in claims if not links_to_tests(row[-1])]
-    assert [] == untested
+    assert untested == []
 
 
 def test_every_requirement_of_helseid_is_answered():
@@ -84,8 +84,11 @@ def test_every_requirement_of_helseid_is_answered():
     text = PROFILE.read_text(encoding="utf-8")
     security = rows(section(text, "Security requirements"))
     functional = rows(section(text, "Functional requirements"))
-    assert ["SK1", "SK2", "SK3 to SK5", "SK6 and onward"] == [
-        re.findall(r"\*\*(.+?)\*\*", row[0])[0] for row in security
+    assert [re.findall(r"\*\*(.+?)\*\*", row[0])[0] for row in security] == [
+        "SK1",
+        "SK2",
+        "SK3 to SK5",
+        "SK6 and onward",
     ]
     assert [f"FK{number}" for number in range(1, 7)] == [
         re.findall(r"\*\*(.+?)\*\*", row[0])[0] for row in functional
@@ -101,9 +104,13 @@ def test_a_decision_has_its_form(decision):
     text = decision.read_text(encoding="utf-8")
     number = decision.name[:4]
     assert re.match(rf"# {number} \S", text)
-    assert ["Status", "Context", "Decision", "Consequences", "Rejected"] == re.findall(
-        r"(?m)^## (.+)$", text
-    )
+    assert re.findall(r"(?m)^## (.+)$", text) == [
+        "Status",
+        "Context",
+        "Decision",
+        "Consequences",
+        "Rejected",
+    ]
 
 
 def test_decisions_are_numbered_without_gaps():
@@ -167,5 +174,5 @@ def test_a_table_names_every_module(page, title, folder):
     paths = [path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.py")]
     modules = {path for path in paths if not path.name.startswith(("__init__", "test_"))}
     lines = {str(path): {str(path), f"{path.parent}/"} & named for path in modules}
-    assert [] == sorted(path for path, line in lines.items() if not line)
+    assert sorted(path for path, line in lines.items() if not line) == []
     assert named == set().union(*lines.values())

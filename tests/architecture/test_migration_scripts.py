@@ -7,7 +7,7 @@ from worker.store.schema.upgrade import HEAD, alembic_config
 
 def test_the_head_is_the_programs():
     """There is one head, and it is the revision that the program works on."""
-    assert [HEAD] == ScriptDirectory.from_config(alembic_config()).get_heads()
+    assert ScriptDirectory.from_config(alembic_config()).get_heads() == [HEAD]
 
 
 def test_revisions_are_numbered_in_order():

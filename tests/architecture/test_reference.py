@@ -48,7 +48,7 @@ def page(name: str) -> str:
 @pytest.mark.parametrize("name", REFERENCE)
 def test_the_page_is_the_generated_one(name):
     """``python -m tests.architecture.documents`` brings it up to date."""
-    assert HEAD + REFERENCE[name]() == page(name)
+    assert page(name) == HEAD + REFERENCE[name]()
 
 
 def test_the_sources_of_the_dbt_package_are_the_generated_ones():
@@ -66,7 +66,7 @@ def test_the_exit_codes_have_the_meaning_that_everyone_relies_on():
     """Codes, meanings and what a scheduler should do, as they were published."""
     expected = [line.split(" | ") for line in EXIT_CODES.strip().splitlines()]
     found = rows(page("reference/exit-codes"))
-    assert expected == [[f"| {code}", meaning, should] for code, meaning, should, _ in found]
+    assert [[f"| {code}", meaning, should] for code, meaning, should, _ in found] == expected
     assert sorted(ExitCode) == [int(row[0]) for row in found]
 
 

@@ -31,7 +31,7 @@ def texts() -> Iterator[str]:
 def test_the_program_says_it():
     """Word for word, with ``…`` where the program puts a value in."""
     said = "\n".join(texts())
-    assert [] == [message for message in MESSAGES if message not in said]
+    assert [message for message in MESSAGES if message not in said] == []
 
 
 def test_the_page_has_messages():

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Sandbox, sandbox
-from tests.crash.ground import PERSONS, Databases, Ground, PostgresDatabases, SqliteFiles
-from tests.crash.servers import OwnServer, own_server
-from tests.crash.zygote import Zygote, the_zygote
+from tests.support.crash.ground import PERSONS, Databases, Ground, PostgresDatabases, SqliteFiles
+from tests.support.crash.servers import OwnServer, own_server
+from tests.support.program import Sandbox, sandbox
+from tests.support.zygote import Zygote, the_zygote
 
 
 @pytest.fixture(scope="package")

@@ -13,10 +13,12 @@ from contextlib import contextmanager, suppress
 import anyio
 import pytest
 
-from tests.acceptance.program import Ended, Installation, wait_for
-from tests.crash.ground import Ground
-from tests.crash.servers import OwnServer
-from tests.databases import execute
+from tests.support.crash.ground import Ground
+from tests.support.crash.servers import OwnServer
+from tests.support.databases import execute
+from tests.support.program import Ended, Installation, wait_for
+
+pytestmark = pytest.mark.promise("3")
 
 PATIENCE_S = 3.0
 """``database.patience_s`` of these runs."""
@@ -43,15 +45,15 @@ def test_stopped_for_a_moment(on_server: Ground, server: OwnServer, mode: str):
     time.sleep(2)
     server.start()
     ended = running.wait()
-    assert 0 == ended.code, ended.out + ended.err
+    assert ended.code == 0, ended.out + ended.err
     assert '"database.retry"' in ended.err
     assert on_server.after == worker.store.published()
-    assert [("published", 0)] * 2 == worker.store.runs()
+    assert worker.store.runs() == [("published", 0)] * 2
 
 
 def assert_given_up(ended: Ended) -> None:
     """69, with the reason and no traceback."""
-    assert 69 == ended.code, ended.out + ended.err
+    assert ended.code == 69, ended.out + ended.err
     assert "the database is unavailable" in ended.out + ended.err
     assert "Traceback" not in ended.err
 
@@ -114,7 +116,7 @@ def test_a_stop_while_it_is_frozen_within_a_statement(
         asked_s = time.monotonic()
         ended = running.wait()
         took_s = time.monotonic() - asked_s
-    assert 75 == ended.code, ended.out + ended.err
+    assert ended.code == 75, ended.out + ended.err
     assert took_s < STOP_S_MAX
     assert on_server.before == on_server.seen(worker)
     worker.configure(database={"patience_s": PATIENCE_S})
@@ -128,7 +130,7 @@ def test_frozen_for_a_moment(on_server: Ground, server: OwnServer, worker: Insta
         time.sleep(PATIENCE_S / 2)
         assert running.process.poll() is None
     ended = running.wait()
-    assert 0 == ended.code, ended.out + ended.err
+    assert ended.code == 0, ended.out + ended.err
     assert on_server.after == worker.store.published()
 
 
@@ -136,10 +138,11 @@ def test_a_long_statement_is_left_alone(on_server: Ground, worker: Installation)
     """A publication longer than the patience succeeds: the server answers on another connection."""
     dawdle(worker, 1.5 * PATIENCE_S)
     ended = on_server.sync(worker)
-    assert 0 == ended.code, ended.out + ended.err
+    assert ended.code == 0, ended.out + ended.err
     assert ended.took_s > 1.5 * PATIENCE_S
-    assert {"database.silent", "database.retry"} == {
-        event for event in ("database.silent", "database.retry") if event not in ended.err
+    assert {event for event in ("database.silent", "database.retry") if event not in ended.err} == {
+        "database.silent",
+        "database.retry",
     }
     assert on_server.after == worker.store.published()
 

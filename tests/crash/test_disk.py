@@ -17,11 +17,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.acceptance.program import Ended, Installation, Running, wait_for
-from tests.acceptance.store import Store
-from tests.crash.disks import SmallDisk, small_disk
-from tests.crash.ground import WRITTEN, Ground, PostgresDatabases, SqliteFiles, has_begun
-from tests.databases import execute
+from tests.support.crash.disks import SmallDisk, small_disk
+from tests.support.crash.ground import WRITTEN, Ground, PostgresDatabases, SqliteFiles, has_begun
+from tests.support.databases import execute
+from tests.support.program import Ended, Installation, Running, wait_for
+from tests.support.published import Store
+
+pytestmark = pytest.mark.promise("3")
 
 ROOM_AT_FIRST = 24 * 1024
 """Enough for logs and for a few pages of the write-ahead log."""
@@ -89,7 +91,7 @@ def _with_a_batch(ground: Ground, worker: Installation) -> Running:
 def _assert_explained(ended: Ended) -> None:
     """69 with the reason and what to do."""
     said = ended.out + ended.err
-    assert 69 == ended.code, said
+    assert ended.code == 69, said
     assert "the database is unavailable" in said
     assert "room" in said
     assert "Traceback" not in said

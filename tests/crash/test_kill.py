@@ -1,9 +1,13 @@
-"""kill -9 at random moments. ``python -m tests.crash.many --times 300`` does it for hours."""
+"""kill -9 at random moments; ``tests/support/crash/many.py`` does it for hours."""
 
 from random import Random
 
-from tests.acceptance.program import wait_for
-from tests.crash.ground import TOO_LATE, WRITTEN, Ground, die
+import pytest
+
+from tests.support.crash.ground import TOO_LATE, WRITTEN, Ground, die
+from tests.support.program import wait_for
+
+pytestmark = pytest.mark.promise("3")
 
 DEATHS = 2
 SEED = 20_261_124
@@ -18,6 +22,7 @@ def test_killed_at_random_moments(ground: Ground):
     assert len(struck) >= DEATHS
 
 
+@pytest.mark.promise("4")
 def test_killed_again_and_again(ground: Ground):
     """A run that is killed each time it has done a little still comes to its end, and moves on."""
     worker = ground.worker()

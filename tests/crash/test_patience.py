@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Ended, Installation, Running, closed_port, wait_for
-from tests.crash.ground import WRITTEN, Ground, PostgresDatabases, SqliteFiles
-from tests.crash.servers import OwnServer
 from tests.crash.test_away import assert_given_up, frozen
+from tests.support.crash.ground import WRITTEN, Ground, PostgresDatabases, SqliteFiles
+from tests.support.crash.servers import OwnServer
+from tests.support.program import Ended, Installation, Running, closed_port, wait_for
 
 PATIENCE_S = 8.0
 """``database.patience_s`` of these runs. Who is patient twice waits for longer than 16 s."""
@@ -63,7 +63,7 @@ def locked(path: Path, how: str = "IMMEDIATE") -> Iterator[None]:
 def locked_for_all(path: Path) -> Iterator[None]:
     """So that nobody can read either: without a write-ahead log, as a copying tool leaves it."""
     with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as other:
-        assert ("delete",) == other.execute("PRAGMA journal_mode=DELETE").fetchone()
+        assert other.execute("PRAGMA journal_mode=DELETE").fetchone() == ("delete",)
     with locked(path, "EXCLUSIVE"):
         yield
 
@@ -73,7 +73,7 @@ def assert_waits(worker: Installation, command: str, away: Away) -> None:
     patience_s = DOCTOR_S if command == "doctor" else PATIENCE_S
     with away():
         ended = worker.run(command)
-    assert 69 == ended.code, ended.out + ended.err
+    assert ended.code == 69, ended.out + ended.err
     assert "the database is unavailable" in ended.out
     assert patience_s - 0.5 < ended.took_s < 2 * PATIENCE_S - 0.5
 
@@ -100,7 +100,7 @@ def test_a_file_that_others_write(on_sqlite: Ground):
     worker = worker_on(on_sqlite)
     assert_waits(worker, "sync", lambda: locked(worker.store.path))
     with locked(worker.store.path):
-        assert 0 == worker.run("status").code
+        assert worker.run("status").code == 0
 
 
 def assert_gives_up(running: Running, away: Away) -> Ended:
@@ -118,6 +118,7 @@ def assert_gives_up(running: Running, away: Away) -> Ended:
     return ended
 
 
+@pytest.mark.promise("3")
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
 def test_a_server_goes_away_within_a_run(on_server: Ground, server: OwnServer, how: str):
     """One patience for all that a run still wants to write."""
@@ -159,7 +160,7 @@ def assert_stops(running: Running, number: signal.Signals = signal.SIGTERM) -> N
     asked_s = time.monotonic()
     ended = running.wait()
     took_s = time.monotonic() - asked_s
-    assert 75 == ended.code, ended.out + ended.err
+    assert ended.code == 75, ended.out + ended.err
     assert "stopped while waiting for the database" in ended.out + ended.err
     assert took_s < STOPPED_S
 

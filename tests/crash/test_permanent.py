@@ -8,12 +8,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.acceptance.program import Ended, Installation
-from tests.acceptance.store import Store
-from tests.crash.disks import small_disk
-from tests.crash.ground import Ground, SqliteFiles, name_of
-from tests.crash.servers import OwnServer, own_server
-from tests.databases import execute, in_database
+from tests.support.crash.disks import small_disk
+from tests.support.crash.ground import Ground, SqliteFiles, name_of
+from tests.support.crash.servers import OwnServer, own_server
+from tests.support.databases import execute, in_database
+from tests.support.program import Ended, Installation
+from tests.support.published import Store
 
 COMMANDS = ("sync", "status", "doctor")
 SOON_S = 20.0
@@ -33,13 +33,13 @@ def said_by(ended: Ended) -> str:
     if "lines" not in document:
         return ended.message
     (line,) = (one for one in document["lines"] if one["name"] == "database")
-    assert "FAIL" == line["state"]
+    assert line["state"] == "FAIL"
     return f"{line['text']} {line['hint']}"
 
 
 def assert_to_mend(ended: Ended, *words: str) -> None:
     """78 at once, with these words and no traceback."""
-    assert 78 == ended.code, ended.out + ended.err
+    assert ended.code == 78, ended.out + ended.err
     said = said_by(ended)
     for word in words:
         assert word in said, said
@@ -112,6 +112,7 @@ def test_a_folder_that_may_not_be_written(on_sqlite: Ground, command: str):
         on_sqlite.assert_recovers(worker)
 
 
+@pytest.mark.promise("3")
 def test_a_file_that_may_not_be_written(on_sqlite: Ground):
     """Looking works; a run says that it cannot write."""
     worker = on_sqlite.worker()
@@ -119,7 +120,7 @@ def test_a_file_that_may_not_be_written(on_sqlite: Ground):
     assert_to_mend(
         run(on_sqlite, worker, "sync"), str(worker.store.path), "the file may not be written"
     )
-    assert 0 == run(on_sqlite, worker, "status").code
+    assert run(on_sqlite, worker, "status").code == 0
     worker.store.path.chmod(0o600)
     assert on_sqlite.before == worker.store.published()
     on_sqlite.assert_recovers(worker)
@@ -167,6 +168,7 @@ ROLES = {
 }
 
 
+@pytest.mark.promise("3")
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role(on_server: Ground, role: str):
     """Missing privileges, a role that only reads, and one that there is not."""
@@ -220,7 +222,7 @@ def test_parameters(on_server: Ground, behind: str, says: str, command: str):
     worker = on_server.worker()
     worker.configure(database={"url": f"postgresql://u@localhost/pts{behind}"})
     ended = run(on_server, worker, command)
-    assert 78 == ended.code, ended.out + ended.err
+    assert ended.code == 78, ended.out + ended.err
     assert says in ended.out
     assert "database.url" in ended.out
     assert "Traceback" not in ended.err

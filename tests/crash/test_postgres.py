@@ -4,16 +4,18 @@ import signal
 import time
 
 import anyio
+import pytest
 
-from tests.acceptance.program import wait_for
-from tests.acceptance.store import Store
-from tests.crash.ground import Ground, has_begun, name_of, pause
-from tests.crash.servers import hold_publication, terminate_within
+from tests.support.crash.ground import Ground, has_begun, name_of, pause
+from tests.support.crash.servers import hold_publication, terminate_within
+from tests.support.program import wait_for
+from tests.support.published import Store
 
 WHERE = ("person_area", "person_area", "run")
 """Tables at whose writing the backend is ended, in this order; ``run`` is the publication."""
 
 
+@pytest.mark.promise("3")
 def test_backends_ended_in_mid_transaction(on_postgres: Ground):
     """Transactions that pg_terminate_backend cuts off are repeated, and the run ends with 0."""
     worker = on_postgres.worker()
@@ -22,10 +24,10 @@ def test_backends_ended_in_mid_transaction(on_postgres: Ground):
     for table in WHERE:
         anyio.run(terminate_within, worker.database_url, table)
     ended = running.wait()
-    assert 0 == ended.code, ended.out + ended.err
+    assert ended.code == 0, ended.out + ended.err
     assert len(WHERE) <= ended.err.count('"database.retry"')
     assert on_postgres.after == worker.store.published()
-    assert [("published", 0)] * 2 == worker.store.runs()
+    assert worker.store.runs() == [("published", 0)] * 2
 
 
 def test_all_backends_ended_at_once_and_often(on_postgres: Ground):
@@ -41,10 +43,11 @@ def test_all_backends_ended_at_once_and_often(on_postgres: Ground):
         )
         time.sleep(0.05)
     ended = running.wait()
-    assert 0 == ended.code, ended.out + ended.err
+    assert ended.code == 0, ended.out + ended.err
     assert on_postgres.after == worker.store.published()
 
 
+@pytest.mark.promise("4")
 def test_paused_within_a_transaction(on_postgres: Ground):
     """A holder paused in its publication does not keep the lease: the server ends it in time.
 
@@ -60,11 +63,11 @@ def test_paused_within_a_transaction(on_postgres: Ground):
     other = on_postgres.install(worker.database_url)
     other.configure(lease={"ttl_s": 5})
     ended = on_postgres.sync(other, "--wait", "40s")
-    assert 0 == ended.code, ended.out + ended.err
+    assert ended.code == 0, ended.out + ended.err
     before = worker.store.everything()
     paused.signal(signal.SIGCONT)
     late = paused.wait()
-    assert 75 == late.code, late.out + late.err
+    assert late.code == 75, late.out + late.err
     assert "took over" in late.message
     assert before == worker.store.everything()
     assert on_postgres.after == worker.store.published()

@@ -12,9 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.program import Installation, Running, environment, wait_for
-from tests.acceptance.store import Store
-from tests.crash.ground import SYNC, WRITTEN, Ground, has_begun, name_of, pause
+from tests.support.crash.ground import SYNC, WRITTEN, Ground, has_begun, name_of, pause
+from tests.support.program import Installation, Running, environment, wait_for
+from tests.support.published import Store
+
+pytestmark = pytest.mark.promise("3")
 
 
 @contextlib.contextmanager
@@ -45,7 +47,7 @@ def test_a_second_signal_ends_the_run_at_once(ground: Ground, number: signal.Sig
         wait_for(lambda: b"run.stopping" in running.err.read_bytes(), "the first to be heard")
         running.signal(number)
         ended = running.wait()
-    assert 75 == ended.code, ended.out + ended.err
+    assert ended.code == 75, ended.out + ended.err
     assert "at once" in ended.message
     assert ground.before == worker.store.published()
     kept = worker.store.one(WRITTEN)
@@ -89,7 +91,7 @@ def test_a_log_collector_that_hangs_delays_no_stop(on_sqlite: Ground):
         wait_for(lambda: worker.store.one(WRITTEN), "a batch")
         began_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert 75 == process.wait(30)
+        assert process.wait(30) == 75
         assert time.monotonic() - began_s < 10
     assert on_sqlite.before == worker.store.published()
     assert on_sqlite.assert_recovers(worker).run["continued"]
@@ -100,10 +102,11 @@ def test_a_log_collector_that_hangs_keeps_no_run_from_publishing(on_sqlite: Grou
     worker = on_sqlite.worker()
     with full_pipe() as pipe:
         process = sync_into(worker, out=pipe, err=pipe)
-        assert 0 == process.wait(60)
+        assert process.wait(60) == 0
     assert on_sqlite.after == worker.store.published()
 
 
+@pytest.mark.promise("4")
 def test_paused_for_longer_than_the_lease(ground: Ground):
     """Another run takes over and publishes; the paused holder wakes up and writes nothing: 75."""
     worker = ground.worker()
@@ -114,14 +117,14 @@ def test_paused_for_longer_than_the_lease(ground: Ground):
         wait_for(lambda: worker.store.one(WRITTEN), "a batch")
         _pause_between_transactions(worker, paused)
     held = ground.sync(worker)
-    assert 4 == held.code, held.out + held.err
+    assert held.code == 4, held.out + held.err
     ended = ground.sync(worker, "--wait", "20s")
-    assert (0, True) == (ended.code, ended.run["continued"])
+    assert (ended.code, ended.run["continued"]) == (0, True)
     assert ground.after == worker.store.published()
     before = worker.store.everything()
     paused.signal(signal.SIGCONT)
     late = paused.wait()
-    assert 75 == late.code, late.out + late.err
+    assert late.code == 75, late.out + late.err
     assert "took over" in late.message
     assert before == worker.store.everything()
 

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.acceptance.program import wait_for
-from tests.deployment.cluster import Cluster, Document, Job, cluster, index_of
-from tests.deployment.deployed import FOR_A_PERSON, OVER, RETRIED, VARIANTS, manifests
+from tests.support.deployment.cluster import Cluster, Document, Job, cluster, index_of
+from tests.support.deployment.deployed import FOR_A_PERSON, OVER, RETRIED, VARIANTS, manifests
+from tests.support.program import wait_for
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -54,7 +54,7 @@ def test_the_server_takes_each_variant(started: Cluster, variant: tuple[str, ...
         started.apply(document, is_dry_run=True)
     for document in documents:
         started.apply(document)
-    assert [] == started.warned
+    assert started.warned == []
 
 
 def test_success_is_complete(started: Cluster, sync: Document) -> None:
@@ -70,9 +70,9 @@ def test_what_no_pod_can_mend_ends_the_job(started: Cluster, sync: Document, cod
     job.end_pod(code)
     rule = 1 if code in OVER else 2
     kind, reason, message = job.ended()
-    assert ("Failed", "PodFailurePolicy") == (kind, reason)
+    assert (kind, reason) == ("Failed", "PodFailurePolicy")
     assert f"failed with exit code {code} matching FailJob rule at index {rule}" in message
-    assert 1 == job.status["failed"]
+    assert job.status["failed"] == 1
 
 
 @pytest.mark.parametrize("code", sorted(RETRIED))
@@ -106,7 +106,7 @@ def test_the_deadline_ends_the_outage(started: Cluster, sync: Document) -> None:
     """The Job's condition is then another one. The deadline is shortened here."""
     job = started.job_from(sync, "deadline", activeDeadlineSeconds=5)
     job.end_pod(69)
-    assert ("Failed", "DeadlineExceeded") == job.ended()[:2]
+    assert job.ended()[:2] == ("Failed", "DeadlineExceeded")
 
 
 def test_an_evicted_pod_is_replaced_and_not_counted(started: Cluster, sync: Document) -> None:
@@ -115,7 +115,7 @@ def test_an_evicted_pod_is_replaced_and_not_counted(started: Cluster, sync: Docu
     first = job.end_pod(78, ago=PAST, is_disrupted=True)
     second = job.pod()["metadata"]["name"]
     assert first != second
-    assert 0 == job.status.get("failed", 0)
+    assert job.status.get("failed", 0) == 0
     job.end_pod(0, ago=PAST)
     assert job.ended()[0] == "Complete"
 
@@ -124,7 +124,7 @@ def test_freshness_fails_at_the_first_pod(started: Cluster) -> None:
     """The Job to alert on has no second one."""
     job = started.job_from(started.apply(manifests("production")["pts-freshness"]), "freshness")
     job.end_pod(3)
-    assert ("Failed", "BackoffLimitExceeded") == job.ended()[:2]
+    assert job.ended()[:2] == ("Failed", "BackoffLimitExceeded")
 
 
 def test_gaps_of_a_shard_fail_its_index_alone(started: Cluster, shards: Document) -> None:
@@ -136,8 +136,8 @@ def test_gaps_of_a_shard_fail_its_index_alone(started: Cluster, shards: Document
     job.end_pod(3, index=1)
     for index in (0, 2, 3):
         job.end_pod(0, index=index)
-    assert ("Failed", "FailedIndexes") == job.ended()[:2]
-    assert ("1", "0,2,3") == (job.status["failedIndexes"], job.status["completedIndexes"])
+    assert job.ended()[:2] == ("Failed", "FailedIndexes")
+    assert (job.status["failedIndexes"], job.status["completedIndexes"]) == ("1", "0,2,3")
 
 
 def _environment(pod: Document) -> list[Document]:
@@ -167,7 +167,7 @@ def test_a_shard_that_needs_a_person_stops_all(started: Cluster, shards: Documen
     wait_for(lambda: len(job.pods()) == 4, "four pods", timeout_s=60)
     job.end_pod(5, index=3)
     kind, reason, message = job.ended()
-    assert ("Failed", "PodFailurePolicy") == (kind, reason)
+    assert (kind, reason) == ("Failed", "PodFailurePolicy")
     assert "exit code 5 matching FailJob rule at index 2" in message
     wait_for(lambda: not job.pods(), "the end of the other shards", timeout_s=60)
 
@@ -189,9 +189,9 @@ def test_the_clock_starts_no_second_run_beside_the_first(started: Cluster) -> No
     first.pod()
     began = datetime.fromisoformat(first.status["startTime"])
     time.sleep(75)
-    assert [first.name] == [job.name for job in jobs()]
+    assert [job.name for job in jobs()] == [first.name]
     first.end_pod(0)
     second = wait_for(lambda: jobs()[1:], "the next start", timeout_s=90)[0]
     assert datetime.fromisoformat(second.status["startTime"]) - began >= timedelta(seconds=60)
     by_hand = [job["metadata"]["name"] for job in started.listed("Job", NAMESPACE)]
-    assert [] == [name for name in by_hand if name.startswith(("pts-migrate-", "pts-backfill-"))]
+    assert [name for name in by_hand if name.startswith(("pts-migrate-", "pts-backfill-"))] == []

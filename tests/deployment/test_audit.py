@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.deployed import ROOT
+from tests.support.deployment.deployed import ROOT
 
 FOUND = "Found 1 known vulnerability in 1 package\nName  Version ID\nurllib3 1.0 PYSEC-2023-192\n"
 AWAY = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='index.example', port=443)\n"

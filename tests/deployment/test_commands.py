@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from tests.architecture.command_line import described
-from tests.deployment.deployed import OPERATIONS, ROOT, calls
+from tests.support.deployment.deployed import OPERATIONS, ROOT, calls
 
 
 def test_each_call_is_one_that_the_worker_knows():

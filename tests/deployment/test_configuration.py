@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.deployed import (
+from tests.support.deployment.deployed import (
     CRONTAB,
     KUBERNETES,
     PROGRAM,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.deployed import (
+from tests.support.deployment.deployed import (
     CRONTAB,
     FOR_A_PERSON,
     OPERATIONS,

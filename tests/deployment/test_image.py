@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from tests.deployment.deployed import ROOT, workloads
 from tests.deployment.test_locks import pins
+from tests.support.deployment.deployed import ROOT, workloads
 from worker import __version__
 
 
@@ -74,7 +74,7 @@ def test_last_stages_take_a_finished_environment_and_install_nothing():
     assert texts(found["full"], "COPY") == ["--from=build-full /opt/pts-worker /opt/pts-worker"]
     assert texts(found["production"], "COPY") == ["--from=build /opt/pts-worker /opt/pts-worker"]
     for name in ("full", "production"):
-        assert {"FROM", "COPY"} == {step.name for step in found[name]}
+        assert {step.name for step in found[name]} == {"FROM", "COPY"}
         assert texts(found[name], "FROM")[0].split()[0] == "base"
     assert not re.search(r"apt|gcc|curl|pip install", " ".join(texts(found["base"], "RUN")))
     assert texts(found["base"], "HEALTHCHECK") == ["NONE"]

@@ -9,7 +9,7 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 
-from tests.deployment.deployed import (
+from tests.support.deployment.deployed import (
     CRON_JOBS,
     KUBERNETES,
     VARIANTS,
@@ -109,7 +109,7 @@ def test_pod_has_time_to_stop_and_a_limit_on_memory(workload: Workload):
     """The worker ends within 10 s of SIGTERM; the grace period leaves it more."""
     assert workload.pod["terminationGracePeriodSeconds"] >= 30
     assert workload.job["activeDeadlineSeconds"] > 0
-    assert {"cpu", "memory"} == set(workload.container["resources"]["requests"])
+    assert set(workload.container["resources"]["requests"]) == {"cpu", "memory"}
     assert "memory" in workload.container["resources"]["limits"]
 
 

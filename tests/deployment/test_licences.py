@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError, metadata
 
 import pytest
 
-from tests.deployment.deployed import ROOT
 from tests.deployment.test_locks import LOCKS, pins
+from tests.support.deployment.deployed import ROOT
 
 ALLOWED = re.compile(
     r"MIT|MIT-0|BSD|[023]-Clause|Apache|PSF|Python Software Foundation|ISC|MPL|Mozilla|LGPL"

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.deployment.deployed import ROOT
+from tests.support.deployment.deployed import ROOT
 
 EXTRAS = ["parquet", "otlp", "sandbox", "oracle", "mssql"]
 LOCKS = [

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.architecture.reference import metric_samples
-from tests.deployment.deployed import FOR_A_PERSON, OVER, ROOT, tool
+from tests.support.deployment.deployed import FOR_A_PERSON, OVER, ROOT, tool
 from worker.errors import ExitCode
 from worker.telemetry.numbers import HELP, PREFIX
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.deployed import PROGRAM, ROOT, SYSTEMD, one, tool, unit, units
+from tests.support.deployment.deployed import PROGRAM, ROOT, SYSTEMD, one, tool, unit, units
 from worker.config import load
 from worker.core.durations import parse_duration
 

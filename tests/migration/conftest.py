@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.databases import execute, in_database
+from tests.support.databases import execute, in_database
 
 _names = count(1)
 

@@ -8,9 +8,9 @@ from alembic import command
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from tests.migration.old_store import A, at
 from tests.migration.test_populated import make_old
-from tests.store.world import World, read, world_on
+from tests.support.migration.old_store import A, at
+from tests.support.store_world import World, read, world_on
 from worker.errors import SchemaError
 from worker.store.dialects import dialect_named
 from worker.store.schema.upgrade import HEAD, alembic_config, check_schema, revision, upgrade
@@ -85,9 +85,9 @@ async def test_every_row_stays(empty_url: str):
         await old_world(world, f"UPDATE tenant SET identity = 'plain', key_check = '{A}'")
         before = await everything(world)
         assert all(before[table] for table in CHANGED)
-        assert (BEFORE, HEAD) == await upgrade(world.database)
+        assert await upgrade(world.database) == (BEFORE, HEAD)
         assert before == await everything(world)
-        assert [(1, "plain", A, None)] == await world.rows("SELECT * FROM store_identity")
+        assert await world.rows("SELECT * FROM store_identity") == [(1, "plain", A, None)]
         assert "tenant" not in repr(await schema(world))
         for change in ("UPDATE access_log SET host = 'x'", "DELETE FROM access_log"):
             if "DELETE" in change:
@@ -98,12 +98,12 @@ async def test_every_row_stays(empty_url: str):
             with pytest.raises(DBAPIError, match="append-only"):
                 await world.rows_written(change)
         attempt = await world.begin()
-        assert 6 == attempt.handle.run_id
+        assert attempt.handle.run_id == 6
         await attempt.write(read(world, "new", "k"))
-        assert [(5,)] == await world.rows(
+        assert await world.rows(
             "SELECT person_id FROM person WHERE person_key NOT IN "
             f"('{A}', '{'b' * 64}', '{'c' * 64}')"
-        )
+        ) == [(5,)]
 
 
 async def test_references_are_checked_afterwards(empty_url: str):
@@ -112,7 +112,7 @@ async def test_references_are_checked_afterwards(empty_url: str):
         await old_world(world)
         await upgrade(world.database)
         if world.database.dialect.name == "sqlite":
-            assert [] == await world.rows("PRAGMA foreign_key_check")
+            assert await world.rows("PRAGMA foreign_key_check") == []
         for table in ("failure", "person_area"):
             with pytest.raises(DBAPIError, match=r"(?i)foreign key"):
                 await world.rows_written(f"UPDATE {table} SET person_id = 99 WHERE person_id = 3")
@@ -129,7 +129,7 @@ async def test_a_second_organisation_is_refused(empty_url: str):
             await upgrade(world.database)
         assert "docs/operations.md" in caught.value.hint
         assert before == (await schema(world), await everything(world))
-        assert BEFORE == await world.database.read(revision)
+        assert await world.database.read(revision) == BEFORE
         await world.rows_written("DELETE FROM tenant WHERE tenant_id = 2")
         await upgrade(world.database)
         await check_schema(world.database)
@@ -146,7 +146,7 @@ async def test_a_view_of_the_operators_own_stays(tmp_path: Path):
         await world.rows_written("CREATE VIEW ours AS SELECT run_id FROM report_run")
         await world.database.alter(lambda connection: connection.run_sync(down))
         await upgrade(world.database)
-        assert [] == await world.rows("SELECT * FROM ours")
+        assert await world.rows("SELECT * FROM ours") == []
 
 
 def down(connection: Connection) -> None:

@@ -8,7 +8,8 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from tests.migration.old_store import (
+from tests.store.test_facts import DAILY, counted
+from tests.support.migration.old_store import (
     AREAS,
     EMPTY,
     PRIVACY,
@@ -22,8 +23,7 @@ from tests.migration.old_store import (
     at,
     write,
 )
-from tests.store.test_facts import DAILY, counted
-from tests.store.world import World, world_on
+from tests.support.store_world import World, world_on
 from worker.areas import area_named
 from worker.core.answer import read_page
 from worker.core.identity import NationalId
@@ -191,9 +191,9 @@ async def test_the_store_keeps_its_meaning(empty_url: str, old: str):
     """The views say what they said; the next syncs find what has changed, and nothing else."""
     async with world_on(empty_url) as world:
         await make_old(world, old)
-        assert (old, HEAD) == await upgrade(world.database)
+        assert await upgrade(world.database) == (old, HEAD)
         for sql, expected in VIEWS.items():
-            assert expected == await seen(world, sql), sql
+            assert await seen(world, sql) == expected, sql
         await nothing_is_new_and_nothing_gone(world)
         world.fake.advance(86_400)
         await a_change_is_one_change(world)
@@ -205,21 +205,22 @@ async def nothing_is_new_and_nothing_gone(world: World) -> None:
     attempt = await world.begin()
     assert not attempt.handle.is_continued
     await attempt.write(*unchanged(world))
-    assert ExitCode.OK == await attempt.publish()
+    assert await attempt.publish() == ExitCode.OK
     totals = await world.rows(
         "SELECT rows_read, rows_opened, rows_changed, rows_closed, rows_moved, rows_unchanged, "
         "persons_departed FROM report_run ORDER BY run_id DESC LIMIT 1"
     )
-    assert [(4, 0, 0, 0, 0, 4, 0)] == totals
+    assert totals == [(4, 0, 0, 0, 0, 4, 0)]
     assert before == await seen(world, next(sql for sql in VIEWS if "safety_history" in sql))
     assert {(A, "x", "N", False), (A, "w", "NORU", False), (C, "z", "NORS", False)} == (
         await world.current()
     )
-    assert [] == await world.rows("SELECT * FROM failure")
+    assert await world.rows("SELECT * FROM failure") == []
     assert await counted(world) == sorted(await world.rows(DAILY))
-    assert {("R2",), ("C1",)} == set(
-        await world.rows("SELECT DISTINCT local_ref FROM report_person_freshness")
-    )
+    assert set(await world.rows("SELECT DISTINCT local_ref FROM report_person_freshness")) == {
+        ("R2",),
+        ("C1",),
+    }
 
 
 async def a_change_is_one_change(world: World) -> None:
@@ -232,7 +233,7 @@ async def a_change_is_one_change(world: World) -> None:
         "SELECT confidentiality_code, valid_to IS NULL FROM report_patient_safety_history "
         f"WHERE person_key = '{C}' ORDER BY valid_from"
     )
-    assert [("NORS", False), ("N", True)] == [(code, bool(is_open)) for code, is_open in rows]
+    assert [(code, bool(is_open)) for code, is_open in rows] == [("NORS", False), ("N", True)]
 
 
 async def test_facts_that_were_there_stay(empty_url: str):
@@ -262,7 +263,7 @@ async def test_facts_that_were_there_stay(empty_url: str):
             "persons_in_effect FROM report_daily WHERE publication_no < 4"
         )
         before = await world.rows(daily)
-        assert [("", "", *map(int, kept))] * 3 == before
+        assert before == [("", "", *map(int, kept))] * 3
         persons = (
             "SELECT publication_no, cohort, roster, confirmed, stale, failed_paging, joined, "
             "departed, persons_in_effect FROM report_publication_cohort ORDER BY 1"
@@ -272,6 +273,6 @@ async def test_facts_that_were_there_stay(empty_url: str):
         )
         await world.publish(*unchanged(world))
         assert before == await world.rows(daily)
-        assert {("N", 1), ("NORU", 1), ("NORS", 1), ("", 1)} == set(
+        assert set(
             await world.rows("SELECT code, open FROM report_daily WHERE publication_no = 4")
-        )
+        ) == {("N", 1), ("NORU", 1), ("NORS", 1), ("", 1)}

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.report.browser import SIZES, browser, check, show
-from tests.report.support import ANY, NEVER, missed, privacy, safety, seen, withhold
-from tests.store.world import World, world_on
+from tests.support.report.browser import SIZES, browser, check, show
+from tests.support.report.stores import ANY, NEVER, missed, privacy, safety, seen, withhold
+from tests.support.store_world import World, world_on
 from worker.areas.codes import codes
 from worker.report.html import write_report
 from worker.report.language import LANGUAGES
@@ -78,7 +78,7 @@ async def test_its_colours_are_applied(reports, tmp_path):
         for scheme in ("light", "dark"):
             await show(tab, reports["nb"].as_uri(), "laptop", scheme)
             backs.add(await tab.evaluate("getComputedStyle(document.body).backgroundColor"))
-        assert {"rgb(246, 247, 249)", "rgb(17, 22, 28)"} == backs
+        assert backs == {"rgb(246, 247, 249)", "rgb(17, 22, 28)"}
 
 
 @pytest.mark.parametrize("code", LANGUAGES)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase, make_sqlite, standin  # noqa: F401 - fixtures
-from tests.acceptance.program import closed_port, wait_for
-from tests.acceptance.standin import Standin, person
 from tests.acceptance.test_supervised import end, fetch
-from tests.http.engines.raw_server import http
-from tests.report.browser import SIZES, browser, check, show
+from tests.support.program import closed_port, wait_for
+from tests.support.raw_server import http
+from tests.support.report.browser import SIZES, browser, check, show
+from tests.support.standin import Standin, person
 
 PICTURE = Path(__file__).parents[2] / "docs/img/status.png"
 PERSONS = 40
@@ -27,7 +27,7 @@ def url(standin: Standin, tmp_path: Path, make_sqlite: MakeDatabase) -> Iterator
     for number in range(PERSONS):
         person(standin, number, safeties=1)
     worker = standin.install(tmp_path, make_sqlite())
-    assert 0 == worker.sync().code
+    assert worker.sync().code == 0
     standin.everybody = lambda _: http(status="503 Service Unavailable")
     port = closed_port()
     worker.configure(

@@ -14,8 +14,8 @@ from sqlalchemy import make_url
 
 from tests.architecture.dbt_sources import NOT_READ
 from tests.architecture.documents import ROOT
-from tests.databases import execute, in_database, migrate
-from tests.report.month_on_postgresql import fill
+from tests.support.databases import execute, in_database, migrate
+from tests.support.report.month_on_postgresql import fill
 from worker.areas.reporting import COLUMNS
 
 DBT = ROOT / ".venv-dbt" / "bin" / "dbt"
@@ -82,10 +82,10 @@ async def test_build_is_green(copy: str, tmp_path: Path):
     code, results, said = dbt(copy, tmp_path, *BUILD)
     assert code == 0, said
     assert "eprecat" not in said
-    assert {"success", "pass"} == {one["status"] for one in results.values()}
+    assert {one["status"] for one in results.values()} == {"success", "pass"}
     assert {f"model.pts.{name}" for name in MODELS} < set(results)
     tested = "\n".join(results)
-    assert [] == [view for view in COLUMNS if f"_pts_{view}_" not in tested and view != NOT_READ]
+    assert [view for view in COLUMNS if f"_pts_{view}_" not in tested and view != NOT_READ] == []
     connection = await asyncpg.connect(copy)
     try:
         made = await connection.fetch(
@@ -144,7 +144,7 @@ async def test_freshness_fails_when_nothing_was_published(copy: str, tmp_path: P
         code, results, said = dbt(copy, tmp_path, *FRESHNESS)
         assert results, said
         seen.append((code, results[source]["status"]))
-    assert [(0, "pass"), (0, "warn"), (1, "error")] == seen
+    assert seen == [(0, "pass"), (0, "warn"), (1, "error")]
 
 
 @pytest.mark.parametrize(

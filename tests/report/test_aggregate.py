@@ -10,14 +10,16 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from tests.report.support import ANY, NEVER, missed, privacy, safety, seen
-from tests.store.world import world_on
+from tests.support.report.stores import ANY, NEVER, missed, privacy, safety, seen
+from tests.support.store_world import world_on
 from worker.core.model import FailureKind
 from worker.errors import UsageError
 from worker.report.aggregate import FACTS, hidden_of
 from worker.report.export import Options, export
 from worker.report.sinks import Format
 from worker.views import COHORT, DAILY, PUBLICATION
+
+pytestmark = pytest.mark.promise("2")
 
 LEAST = 5
 MEASURES = {
@@ -87,11 +89,11 @@ async def test_no_small_number_is_exported(database_url, tmp_path):
     assert [view.name for view in FACTS] == list(found[0])
     assert manifest is not None
     said = json.loads((tmp_path / manifest.folder / "_manifest.json").read_bytes())
-    assert 0 == said["min_cell"]
+    assert said["min_cell"] == 0
     hidden = 0
     for view, rows in found[0].items():
         for row, shown in zip(rows, found[LEAST][view], strict=True):
-            assert "" == row["hidden"]
+            assert row["hidden"] == ""
             for name in MEASURES[view]:
                 if shown[name] == "":
                     assert name in shown["hidden"].split()
@@ -111,8 +113,8 @@ async def test_the_same_in_every_format(sqlite_url, tmp_path):
     folder = "publication_no=3/report_publication_cohort"
     lines = (tmp_path / "ndjson" / folder / "part-00000.ndjson").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
-    assert [None, None] == [row["roster"] for row in rows if row["cohort"] == "C"][:2]
-    assert {int, type(None)} == {type(row["roster"]) for row in rows}
+    assert [row["roster"] for row in rows if row["cohort"] == "C"][:2] == [None, None]
+    assert {type(row["roster"]) for row in rows} == {int, type(None)}
     from pyarrow import parquet
 
     path = tmp_path / "parquet" / folder / "part-00000.parquet"

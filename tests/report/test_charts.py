@@ -30,10 +30,10 @@ def test_a_line_has_gaps_where_there_is_no_number():
     days = [date(2026, 1, 1) + timedelta(days=day) for day in range(6)]
     drawn = line(days, [0, 2, None, 1, None, 2], withheld=[days[2]])
     assert drawn
-    assert ["M0.0 100.0L20.0 0.0"] == drawn.paths
-    assert [(60.0, 50.0), (100.0, 0.0)] == drawn.dots
-    assert [(30.0, 20.0)] == drawn.withheld
-    assert [2, 1, 0] == list(drawn.ticks)
+    assert drawn.paths == ["M0.0 100.0L20.0 0.0"]
+    assert drawn.dots == [(60.0, 50.0), (100.0, 0.0)]
+    assert drawn.withheld == [(30.0, 20.0)]
+    assert list(drawn.ticks) == [2, 1, 0]
 
 
 @pytest.mark.parametrize("is_withheld", [True, False])
@@ -48,7 +48,7 @@ def test_a_line_is_broken_where_nothing_was_published(is_withheld):
         missed=[] if is_withheld else empty,
     )
     assert drawn
-    assert ["M0.0 100.0L25.0 0.0", "M75.0 0.0L100.0 100.0"] == drawn.paths
+    assert drawn.paths == ["M0.0 100.0L25.0 0.0", "M75.0 0.0L100.0 100.0"]
     assert bool(drawn.withheld) is is_withheld
 
 

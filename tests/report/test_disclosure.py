@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 from itertools import product
 
+import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
@@ -109,6 +110,7 @@ def is_possible(keys, value):
     )
 
 
+@pytest.mark.promise("2")
 @given(
     codes=st.fixed_dictionaries(
         {"denied": st.lists(FEW, min_size=1, max_size=3), "delayed": st.tuples(FEW)}

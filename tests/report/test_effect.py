@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.report.support import NEVER, privacy, safety, seen
-from tests.store.world import world_on
+from tests.support.report.stores import NEVER, privacy, safety, seen
+from tests.support.store_world import world_on
 from worker.areas import area_named
 from worker.core.effect import in_effect_sql, instant_sql
 
@@ -17,6 +17,7 @@ async def published(world, *safe, private=()):
     await world.publish(seen(world, 1, *safe, private=private))
 
 
+@pytest.mark.promise("2")
 async def test_patient_safety(database_url):
     """Code N and delays that have ended are not in effect; an unknown code is, without a group."""
     async with world_on(database_url, our_clock=True) as world:
@@ -35,7 +36,7 @@ async def test_patient_safety(database_url):
             "SELECT restriction_id, is_in_effect, ends_at, restriction_group, publication_no "
             "FROM report_patient_safety_current ORDER BY 1"
         )
-        assert [
+        assert [(key, bool(does), at(ends), *rest) for key, does, ends, *rest in rows] == [
             ("a", False, None, "none", 1),
             ("b", False, PAST, "delayed", 1),
             ("c", True, FUTURE, "delayed", 1),
@@ -44,9 +45,10 @@ async def test_patient_safety(database_url):
             ("f", False, PAST, "denied", 1),
             ("g", True, None, "blocked", 1),
             ("h", True, None, None, 1),
-        ] == [(key, bool(does), at(ends), *rest) for key, does, ends, *rest in rows]
+        ]
 
 
+@pytest.mark.promise("2")
 async def test_patient_privacy(database_url):
     """By its range; with several ranges nothing is claimed to be over."""
     async with world_on(database_url, our_clock=True) as world:
@@ -66,14 +68,14 @@ async def test_patient_privacy(database_url):
             "SELECT restriction_id, is_in_effect, ends_at, restriction_group "
             "FROM report_patient_privacy_current ORDER BY 1"
         )
-        assert [
+        assert [(key, bool(does), at(ends), group) for key, does, ends, group in rows] == [
             ("a", True, None, "blocked"),
             ("b", True, FUTURE, "shielded"),
             ("c", False, PAST, "blocked"),
             ("d", False, None, "blocked"),
             ("e", True, None, "blocked"),
             ("f", True, None, "blocked"),
-        ] == [(key, bool(does), at(ends), group) for key, does, ends, group in rows]
+        ]
 
 
 def at(value):
@@ -81,6 +83,7 @@ def at(value):
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
+@pytest.mark.promise("2")
 @pytest.mark.parametrize(("late", "is_in"), [(-1, True), (0, False), (1, False)])
 async def test_it_ends_at_the_instant(database_url, late, is_in):
     """In effect until before its end, to the microsecond."""
@@ -89,7 +92,7 @@ async def test_it_ends_at_the_instant(database_url, late, is_in):
         now = instant_sql(FUTURE + timedelta(microseconds=late))
         effect = in_effect_sql(area_named("patient-safety").effect, "v", now)
         sql = f"SELECT count(*) FROM report_patient_safety_current v WHERE {effect}"
-        assert [(int(is_in),)] == await world.rows(sql)
+        assert await world.rows(sql) == [(int(is_in),)]
 
 
 async def test_history_names_the_publications(database_url):
@@ -102,7 +105,7 @@ async def test_history_names_the_publications(database_url):
             "SELECT restriction_id, confidentiality_code, opened_publication, closed_publication "
             "FROM report_patient_safety_history ORDER BY 1, 3"
         )
-        assert [("a", "N", 1, 2), ("a", "NORU", 2, None), ("b", "N", 1, None)] == rows
+        assert rows == [("a", "N", 1, 2), ("a", "NORU", 2, None), ("b", "N", 1, None)]
 
 
 async def test_episodes(database_url):
@@ -119,10 +122,10 @@ async def test_episodes(database_url):
             "FROM report_episode WHERE area = 'patient-safety' ORDER BY 1"
         )
         (a, b, c) = [(key, bool(stands), bool(left), *rest) for key, stands, left, *rest in rows]
-        assert ("a", True, True, 1) == a[:4]
+        assert a[:4] == ("a", True, True, 1)
         assert a[4] > 200
-        assert ("b", False, True, 0, 2) == b
-        assert ("c", True, False, 0) == c[:4]
+        assert b == ("b", False, True, 0, 2)
+        assert c[:4] == ("c", True, False, 0)
 
 
 async def test_a_restriction_that_comes_back_begins_a_new_episode(database_url):
@@ -137,10 +140,10 @@ async def test_a_restriction_that_comes_back_begins_a_new_episode(database_url):
             "WHERE restriction_id = 'a' ORDER BY started_at"
         )
         flags = [(bool(stands), bool(left), revisions) for stands, left, revisions in rows]
-        assert [(False, True, 1), (False, False, 0), (True, False, 0)] == flags
-        assert [(2,), (1,)] == await world.rows(
+        assert flags == [(False, True, 1), (False, False, 0), (True, False, 0)]
+        assert await world.rows(
             "SELECT days FROM report_episode WHERE ended_at IS NOT NULL ORDER BY started_at"
-        )
+        ) == [(2,), (1,)]
         (same,) = await world.rows(
             "SELECT c.first_seen_at = e.started_at FROM report_episode e "
             "JOIN report_patient_safety_current c ON c.restriction_id = e.restriction_id "
@@ -151,7 +154,7 @@ async def test_a_restriction_that_comes_back_begins_a_new_episode(database_url):
 
 async def test_what_fails_and_what_drifted(database_url):
     """Persons by pseudonym; fields by area."""
-    from tests.report.support import key_of, missed
+    from tests.support.report.stores import key_of, missed
 
     async with world_on(database_url, our_clock=True) as world:
         await world.publish(missed(world, 1, "R-1"))
@@ -163,6 +166,6 @@ async def test_what_fails_and_what_drifted(database_url):
             "SELECT person_key, local_ref, area, failure_kind, http_status, attempts, failed_runs "
             "FROM report_failure"
         )
-        assert [(key_of(1), "R-1", "patient-safety", "transient", 503, 5, 1)] == failed
+        assert failed == [(key_of(1), "R-1", "patient-safety", "transient", 503, 5, 1)]
         drifted = await world.rows("SELECT area, field, drift_kind FROM report_drift")
-        assert [("patient-safety", "newField", "unknown")] == drifted
+        assert drifted == [("patient-safety", "newField", "unknown")]

@@ -9,7 +9,8 @@ import orjson
 import pytest
 from sqlalchemy import text
 
-from tests.report.exports import (
+from tests.store.test_erase import erase
+from tests.support.report.exports import (
     AREA,
     NIGHT,
     SAFE,
@@ -20,14 +21,15 @@ from tests.report.exports import (
     only,
     rows_of,
 )
-from tests.report.support import ANY, key_of, safety, seen, small_store
-from tests.store.test_erase import erase
-from tests.store.world import world_on
+from tests.support.report.stores import ANY, key_of, safety, seen, small_store
+from tests.support.store_world import world_on
 from worker import __version__
 from worker.areas.reporting import KEYS
 from worker.errors import ConfigurationError, UsageError
 from worker.report.sinks import Format
 from worker.views import VIEWS
+
+pytestmark = pytest.mark.promise("2")
 
 FEEDS = ["patient-safety", "patient-privacy", "__HIVE_DEFAULT_PARTITION__"]
 """The areas that divide the change feed; the last is for what is about a person."""
@@ -46,16 +48,16 @@ async def test_every_view_becomes_a_private_file(database_url, tmp_path):
             files = {f"{folder}/part-00000.{fmt}" for folder in folders}
             if fmt is Format.NDJSON:
                 files |= {f"{folder}/schema.json" for folder in folders}
-            assert {*files, f"{NIGHT}/_manifest.json", "_LATEST"} == set(contents(out))
+            assert set(contents(out)) == {*files, f"{NIGHT}/_manifest.json", "_LATEST"}
             found = {path: stat.S_IMODE(path.stat().st_mode) for path in [out, *out.rglob("*")]}
             assert {path: 0o700 if path.is_dir() else 0o600 for path in found} == found
-            assert f"{NIGHT}\n" == (out / "_LATEST").read_text()
+            assert (out / "_LATEST").read_text() == f"{NIGHT}\n"
             said = orjson.loads((out / NIGHT / "_manifest.json").read_bytes())
-            assert (2, 2, False) == (
+            assert (
                 said["run_id"],
                 said["publication_no"],
                 said["include_payload"],
-            )
+            ) == (2, 2, False)
             assert (__version__, "0001") == (said["worker_version"], said["schema_revision"])
             assert re.fullmatch(r"2026-03-29T22:18:\d\d\.\d{6}Z", said["published_at"])
             for file in said["files"]:
@@ -63,15 +65,15 @@ async def test_every_view_becomes_a_private_file(database_url, tmp_path):
                 assert file["sha256"] == hashlib.sha256(content).hexdigest()
                 assert file["bytes"] == len(content)
             current = next(view for view in said["views"] if view["name"] == SAFE)
-            assert ("area=patient-safety/current", 15) == (current["folder"], current["rows"])
+            assert (current["folder"], current["rows"]) == ("area=patient-safety/current", 15)
             assert {"name": "is_stale", "type": "boolean"} in current["columns"]
             amounts = {view.name: view.rows for view in manifest.views}
-            assert (15, 3, 20, 2) == (
+            assert (
                 amounts[SAFE],
                 amounts["report_patient_privacy_current"],
                 amounts["report_person_freshness"],
                 amounts["report_run"],
-            )
+            ) == (15, 3, 20, 2)
 
 
 async def test_what_changed_since_a_publication(database_url, tmp_path):
@@ -91,17 +93,17 @@ async def test_what_changed_since_a_publication(database_url, tmp_path):
                     (int(row["seq"]), row["publication_no"], row["op"]) for row in rows_of(path)
                 ]
                 assert sorted(rows[area]) == rows[area]
-            assert {"erase"} == {op for *_, op in rows[FEEDS[-1]]}
+            assert {op for *_, op in rows[FEEDS[-1]]} == {"erase"}
             found[since] = sorted(row for of_area in rows.values() for row in of_area)
-        assert {"1", "2"} == {number for _, number, _ in found[0]}
+        assert {number for _, number, _ in found[0]} == {"1", "2"}
         assert [row for row in found[0] if row[1] == "2"] == found[1]
-        assert ["close", "close", "update", "erase"] == [op for _, _, op in found[1]]
+        assert [op for _, _, op in found[1]] == ["close", "close", "update", "erase"]
         assert found[1][-1:] == found[2]
         with pytest.raises(UsageError, match="by themselves"):
             await export_of(world, tmp_path, Format.CSV, ["run"], since=1)
         with pytest.raises(UsageError, match="publication 3 does not exist; the last one is 2"):
             await export_of(world, tmp_path / "3", Format.CSV, since=3)
-        assert [] == list((tmp_path / "3").iterdir()), "nothing is left of it"
+        assert list((tmp_path / "3").iterdir()) == [], "nothing is left of it"
 
 
 async def test_the_same_publication_gives_the_same_bytes(database_url, tmp_path):
@@ -155,7 +157,7 @@ async def test_a_large_view_is_divided(sqlite_url, tmp_path):
             names = [f"area=patient-safety/current/part-{n:05}.{fmt}" for n in range(5)]
             files = [file for file in manifest.files if "part-" in file.name]
             assert (names, 8_100) == ([file.name for file in files], view.rows)
-            assert [2_000] * 4 + [100] == [file.rows for file in files]
+            assert [file.rows for file in files] == [2_000] * 4 + [100]
             paths = [tmp_path / fmt / manifest.folder / name for name in names]
             rows = rows_of(*paths) if fmt is Format.CSV else lines_of(*paths)
             found = [(row["person_key"], row["restriction_id"]) for row in rows]
@@ -171,14 +173,14 @@ async def test_a_used_folder_keeps_nothing_of_the_same_publication(database_url,
         await export_of(world, out, Format.NDJSON, ["run"])
         files = {f"report_run/{name}" for name in ("part-00000.ndjson", "schema.json")}
         expected = {*files, "_manifest.json"}
-        assert expected == set(contents(out / NIGHT))
+        assert set(contents(out / NIGHT)) == expected
         kept = contents(out / NIGHT)
         await world.publish(*(seen(world, n) for n in range(10)), limits=ANY)
         await export_of(world, out, Format.CSV, ["run"])
         assert kept == contents(out / NIGHT)
     names = {path.name for path in out.iterdir()}
-    assert {NIGHT, "publication_no=3", "_LATEST"} == names
-    assert "publication_no=3\n" == (out / "_LATEST").read_text()
+    assert names == {NIGHT, "publication_no=3", "_LATEST"}
+    assert (out / "_LATEST").read_text() == "publication_no=3\n"
 
 
 async def test_a_folder_of_others_is_not_replaced(sqlite_url, tmp_path):
@@ -190,7 +192,7 @@ async def test_a_folder_of_others_is_not_replaced(sqlite_url, tmp_path):
         (out / NIGHT / "thesis.txt").write_text("x")
         with pytest.raises(ConfigurationError, match="it is no export"):
             await export_of(world, out, Format.CSV)
-    assert {f"{NIGHT}/thesis.txt": b"x"} == contents(out)
+    assert contents(out) == {f"{NIGHT}/thesis.txt": b"x"}
 
 
 async def test_a_failed_export_leaves_the_old_one(database_url, tmp_path):
@@ -209,7 +211,7 @@ async def test_a_failed_export_leaves_the_old_one(database_url, tmp_path):
             with pytest.raises(RuntimeError, match="in the middle"):
                 await export_of(world, out, fmt, wrote=fail)
             assert before == contents(out)
-            assert {NIGHT, "_LATEST"} == {path.name for path in out.iterdir()}
+            assert {path.name for path in out.iterdir()} == {NIGHT, "_LATEST"}
 
 
 async def test_the_files_belong_to_one_publication(database_url, tmp_path):
@@ -253,10 +255,10 @@ async def test_the_files_belong_to_one_publication(database_url, tmp_path):
             return await read(between)
 
         manifest = await export_of(world, tmp_path, Format.CSV, read=interrupted)
-        assert [True] == published
-        assert 2 == manifest.run_id
+        assert published == [True]
+        assert manifest.run_id == 2
         runs = rows_of(only(tmp_path, "report_run", "csv"))
-        assert ["1", "2"] == [row["run_id"] for row in runs]
+        assert [row["run_id"] for row in runs] == ["1", "2"]
         codes = {row["confidentiality_code"] for row in rows_of(only(tmp_path, SAFE, "csv"))}
         assert "X" not in codes
 
@@ -269,4 +271,4 @@ async def test_faults_are_named(sqlite_url, tmp_path):
             await export_of(world, tmp_path / "out", Format.CSV, ["nothing"])
         with pytest.raises(ConfigurationError, match="is a file"):
             await export_of(world, tmp_path / "file", Format.CSV)
-        assert [] == world.fake.waits_s
+        assert world.fake.waits_s == []

@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.report.exports import contents, export_of, lines_of, only
-from tests.report.support import ANY, NEVER, key_of, missed, privacy, safety, seen
 from tests.store.test_erase import erase
-from tests.store.world import world_on
+from tests.support.report.exports import contents, export_of, lines_of, only
+from tests.support.report.stores import ANY, NEVER, key_of, missed, privacy, safety, seen
+from tests.support.store_world import world_on
 from worker.errors import UsageError
 from worker.report.selection import NOT_OF_THE_PAST, OF_THE_PAST
 from worker.report.sinks import Format
@@ -50,6 +50,7 @@ def rows_below(folder):
     }
 
 
+@pytest.mark.promise("2")
 async def test_what_was_exported_then(database_url, tmp_path):
     """Each night's rows again, in their order, from the history; at its instant and a day later.
 
@@ -76,16 +77,16 @@ async def test_what_was_exported_then(database_url, tmp_path):
                 assert {name: then[name] for name in found} == found
         await erase(world, key_of(7))
         manifest = await export_of(world, tmp_path / "less", Format.CSV, CURRENT, as_of=instants[0])
-        assert 3 == manifest.not_kept
+        assert manifest.not_kept == 3
         manifest = await export_of(world, tmp_path / "less", Format.CSV, CURRENT)
         assert manifest.not_kept is None
     current = found["area=patient-safety/current"]
     labels = {(row["local_ref"], row["cohort"]) for row in current}
     assert {("R0-1", "Clinic 3"), ("R2-1", None)} <= labels
-    assert {True, False} == {row["is_in_effect"] for row in current}
+    assert {row["is_in_effect"] for row in current} == {True, False}
     rows = lines_of(only(tmp_path / "now", CURRENT[0], "ndjson", night=folder))
     assert rows
-    assert {None} == {row[name] for row in rows for name in NOT_OF_THE_PAST}
+    assert {row[name] for row in rows for name in NOT_OF_THE_PAST} == {None}
     assert len(current) < len(found["area=patient-safety/history"])
 
 
@@ -105,12 +106,12 @@ async def test_nothing_was_published_by_then(database_url, tmp_path):
         before = world.fake.now() - timedelta(seconds=1)
         with pytest.raises(UsageError, match="nothing was published by") as caught:
             await export_of(world, tmp_path / "now", Format.CSV, as_of=before)
-        assert "nothing has been published yet" == caught.value.hint
+        assert caught.value.hint == "nothing has been published yet"
         (first, *_) = await four_nights(world, tmp_path)
         with pytest.raises(UsageError, match="nothing was published by") as caught:
             await export_of(world, tmp_path / "now", Format.CSV, as_of=before)
         assert str(first)[:10] in str(caught.value.hint)
-        assert {} == contents(tmp_path / "now")
+        assert contents(tmp_path / "now") == {}
 
 
 @pytest.mark.parametrize("other", [{"since": 1}, {"min_cell": 5}, {"views": ["failure"]}])

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.report.exports import SAFE, contents, export_of, only
-from tests.report.support import small_store
-from tests.store.world import world_on
+from tests.support.report.exports import SAFE, contents, export_of, only
+from tests.support.report.stores import small_store
+from tests.support.store_world import world_on
 from worker.areas import AREAS
 from worker.areas.codes import SYSTEMS, codes
 from worker.areas.reporting import COLUMNS
@@ -46,7 +46,7 @@ async def test_what_excel_opens(database_url, tmp_path):
     header, *rows = cells(only(tmp_path / "x", SAFE, "csv").read_bytes())
     assert header == [column.name for column in view.columns]
     place = header.index("confidentiality_code")
-    assert "confidentiality_code_name" == header[place + 1]
+    assert header[place + 1] == "confidentiality_code_name"
     names = {code.code: code.name_nb for code in codes() if code.system == "9603"}
     assert {row[place + 1] for row in rows} == {names[row[place]] for row in rows} != set()
     with only(tmp_path / "p", SAFE, "csv").open(encoding="utf-8", newline="") as stream:
@@ -73,7 +73,7 @@ async def test_what_excel_opens(database_url, tmp_path):
 )
 def test_times_are_those_of_norway(at, shown):
     """Also at the change to summer time, and at the ends of time."""
-    assert [["at"], [shown]] == cells(written({"at": Kind.TIME}, (at,)))
+    assert cells(written({"at": Kind.TIME}, (at,))) == [["at"], [shown]]
 
 
 def test_cells():
@@ -85,13 +85,13 @@ def test_cells():
         (None, None, None, 99),
         ("a;=b", 0, 0, 3),
     ]
-    assert [
+    assert cells(written(columns, *rows)) == [
         ["code", "code_name", "n", "is", "exit_code", "exit_code_name"],
         ["NORS", "Sperret av innbyggeren for helsepersonell", "1,5", "SANN", "0", "Fullstendig"],
         ["'=1", "", "-4", "USANN", "", ""],
         ["", "", "", "", "99", ""],
         ["a;'=b", "", "0", "USANN", "3", "Publisert med mangler"],
-    ] == cells(written(columns, *rows))
+    ]
 
 
 def test_each_column_of_codes_has_names():

@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime
 import orjson
 import pytest
 
-from tests.report.exports import SAFE, export_of, lines_of, only, rows_of
-from tests.report.support import key_of, safety, seen, small_store
-from tests.store.world import world_on
+from tests.support.report.exports import SAFE, export_of, lines_of, only, rows_of
+from tests.support.report.stores import key_of, safety, seen, small_store
+from tests.support.store_world import world_on
 from worker.areas.words import Kind
 from worker.errors import ConfigurationError
 from worker.report.sinks import CsvSink, Format, Shape
@@ -27,12 +27,12 @@ async def test_csv_cells(database_url, tmp_path):
         await export_of(world, tmp_path, Format.CSV, ["patient_safety_current"])
         rows = {row["restriction_id"]: row for row in rows_of(only(tmp_path, SAFE, "csv"))}
         assert "payload" not in rows["s0"]
-        assert ("NORN_FFL", "9999-12-31T23:59:59.999999Z", "true", "false") == (
+        assert (
             rows["s0"]["confidentiality_code"],
             rows["s0"]["delay_delivery_until"],
             rows["s0"]["delay_is_indefinite"],
             rows["s0"]["is_stale"],
-        )
+        ) == ("NORN_FFL", "9999-12-31T23:59:59.999999Z", "true", "false")
         assert ("true", "", "R-2", key_of(2)) == (
             rows["s2"]["is_stale"],
             rows["s2"]["cause"],
@@ -49,14 +49,14 @@ async def test_ndjson_lines(database_url, tmp_path):
         views = ["patient_safety_current", "run", "daily_change"]
         await export_of(world, tmp_path, Format.NDJSON, views, include_payload=True)
         rows = {row["restriction_id"]: row for row in lines_of(only(tmp_path, SAFE, "ndjson"))}
-        assert (True, None, None) == (
+        assert (
             rows["s2"]["is_stale"],
             rows["s2"]["cause"],
             rows["s2"]["delay_days"],
-        )
-        assert "NORN_FFL" == orjson.loads(rows["s0"]["payload"])["confidentiality_code"]
+        ) == (True, None, None)
+        assert orjson.loads(rows["s0"]["payload"])["confidentiality_code"] == "NORN_FFL"
         run = lines_of(only(tmp_path, "report_run", "ndjson"))[0]
-        assert (10, "[") == (run["persons_total"], run["areas"][0])
+        assert (run["persons_total"], run["areas"][0]) == (10, "[")
 
 
 async def test_parquet_types(database_url, tmp_path):
@@ -76,12 +76,12 @@ async def test_parquet_types(database_url, tmp_path):
             kinds["restriction_id"],
         )
         rows = {row["restriction_id"]: row for row in table.to_pylist()}
-        assert 9999 == rows["s0"]["delay_delivery_until"].year
-        assert [True] == [row["is_stale"] for row in rows.values() if row["is_stale"]]
+        assert rows["s0"]["delay_delivery_until"].year == 9999
+        assert [row["is_stale"] for row in rows.values() if row["is_stale"]] == [True]
         days = (
             parquet.ParquetFile(only(tmp_path, "report_daily_change", "parquet")).read().to_pylist()
         )
-        assert {date(2026, 3, 28), date(2026, 3, 30)} == {row["day"] for row in days}
+        assert {row["day"] for row in days} == {date(2026, 3, 28), date(2026, 3, 30)}
 
 
 async def test_cells_that_a_spreadsheet_would_run(tmp_path):
@@ -93,7 +93,7 @@ async def test_cells_that_a_spreadsheet_would_run(tmp_path):
     sink.write([(value, -1) for value in values])
     sink.close()
     rows = list(csv.reader(io.StringIO(stream.getvalue().decode(), newline="")))[1:]
-    assert {"-1"} == {number for _, number in rows}
+    assert {number for _, number in rows} == {"-1"}
     assert values == [cell.removeprefix("'") for cell, _ in rows]
     assert not [cell for cell, _ in rows if cell[:1] in set("=+-@\t\r\uff1d") - {""} and cell]
 
@@ -104,8 +104,8 @@ async def test_an_empty_store_exports_headers(database_url, tmp_path):
         for fmt in Format:
             manifest = await export_of(world, tmp_path / fmt, fmt)
             has_rows = {file.view for file in manifest.files if file.rows}
-            assert (None, None, WORDS) == (manifest.run_id, manifest.published_at, has_rows)
-        assert [] == rows_of(only(tmp_path / "csv", SAFE, "csv", night="publication_no=0"))
+            assert (manifest.run_id, manifest.published_at, has_rows) == (None, None, WORDS)
+        assert rows_of(only(tmp_path / "csv", SAFE, "csv", night="publication_no=0")) == []
 
 
 async def test_parquet_without_its_library(sqlite_url, tmp_path):
@@ -119,7 +119,7 @@ async def test_parquet_without_its_library(sqlite_url, tmp_path):
     finally:
         del sys.modules["pyarrow"]
         sys.modules.update(hidden)
-    assert "pip install pts-sync-worker[parquet]" == caught.value.hint
+    assert caught.value.hint == "pip install pts-sync-worker[parquet]"
     assert not (tmp_path / "out").exists()
 
 
@@ -139,5 +139,5 @@ async def test_memory_does_not_grow_with_the_rows(database_url, tmp_path):
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert 12_000 == len(rows_of(only(tmp_path, SAFE, "csv", night="publication_no=1")))
+        assert len(rows_of(only(tmp_path, SAFE, "csv", night="publication_no=1"))) == 12_000
         assert peak < 7_000_000

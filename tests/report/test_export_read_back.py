@@ -5,14 +5,17 @@ from typing import Any
 
 import duckdb
 import orjson
+import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from pyarrow import parquet
 
-from tests.report.exports import SAFE, contents, export_of, lines_of, only
-from tests.report.support import small_store
-from tests.store.world import world_on
+from tests.support.report.exports import SAFE, contents, export_of, lines_of, only
+from tests.support.report.stores import small_store
+from tests.support.store_world import world_on
 from worker.areas.reporting import COLUMNS
 from worker.report.sinks import Format
+
+pytestmark = pytest.mark.promise("2")
 
 DAILY = "report_daily"
 ORDER = ["publication_no", "area", "code", "level", "cause", "cohort"]
@@ -52,17 +55,17 @@ async def test_four_readers_see_the_same(database_url, tmp_path):
         expected = lines_of(only(tmp_path / "ndjson", view, "ndjson"))
         path = only(tmp_path / "parquet", view, "parquet")
         assert expected
-        assert expected == as_lines(parquet.ParquetFile(path).read().to_pylist())
-        assert expected == as_lines(pl.read_parquet(path, hive_partitioning=False).to_dicts())
+        assert as_lines(parquet.ParquetFile(path).read().to_pylist()) == expected
+        assert as_lines(pl.read_parquet(path, hive_partitioning=False).to_dicts()) == expected
         frame = pd.read_parquet(path, partitioning=None, dtype_backend="pyarrow")
         objects = frame.astype(object).where(frame.notna(), None)
-        assert expected == as_lines(objects.to_dict("records"))
+        assert as_lines(objects.to_dict("records")) == expected
         with duckdb.connect() as database:
             database.execute("SET TimeZone = 'UTC'")
             query = f"SELECT * FROM read_parquet('{path}', hive_partitioning = false)"
             found = database.execute(query).fetchall()
             names = [column[0] for column in database.description or ()]
-        assert expected == as_lines(dict(zip(names, row, strict=True)) for row in found)
+        assert as_lines(dict(zip(names, row, strict=True)) for row in found) == expected
 
 
 async def test_areas_are_partitions(database_url, tmp_path):
@@ -76,12 +79,12 @@ async def test_areas_are_partitions(database_url, tmp_path):
             f"'{tmp_path}/parquet/*/*/current/*.parquet', hive_partitioning = true) "
             "GROUP BY ALL ORDER BY area DESC"
         ).fetchall()
-        assert [(2, "patient-safety", 15), (2, "patient-privacy", 3)] == found
+        assert found == [(2, "patient-safety", 15), (2, "patient-privacy", 3)]
         areas = database.execute(
             f"SELECT DISTINCT area FROM read_parquet('{tmp_path}/feed/*/*/feed/*.parquet', "
             "hive_partitioning = false) ORDER BY area"
         ).fetchall()
-    assert [("patient-privacy",), ("patient-safety",)] == areas
+    assert areas == [("patient-privacy",), ("patient-safety",)]
 
 
 async def test_the_publications_of_facts(sqlite_url, tmp_path):
@@ -91,9 +94,9 @@ async def test_the_publications_of_facts(sqlite_url, tmp_path):
     query = "SELECT DISTINCT publication_no FROM read_parquet('{}'{}) ORDER BY 1"
     path = only(tmp_path / "parquet", DAILY, "parquet")
     with duckdb.connect() as database:
-        assert [(2,)] == database.execute(query.format(path, "")).fetchall()
+        assert database.execute(query.format(path, "")).fetchall() == [(2,)]
         own = database.execute(query.format(path, ", hive_partitioning = false")).fetchall()
-    assert [(1,), (2,)] == own
+    assert own == [(1,), (2,)]
 
 
 async def test_fields_of_parquet_have_words(sqlite_url, tmp_path):
@@ -141,7 +144,7 @@ def assert_lines_fit(manifest, out):
         Draft202012Validator.check_schema(schema)
         validator = Draft202012Validator(schema, format_checker=FormatChecker())
         for line in lines_of(root / view.folder / "part-00000.ndjson"):
-            assert [] == [error.message for error in validator.iter_errors(line)], view.name
+            assert [error.message for error in validator.iter_errors(line)] == [], view.name
             assert list(validator.iter_errors(line | {"more": 1}))
             (first, *_) = line
             assert list(validator.iter_errors(line | {first: [1]}))
@@ -149,7 +152,7 @@ def assert_lines_fit(manifest, out):
             rows += 1
     assert rows == sum(view.rows for view in manifest.views) > 0
     listed = {f"{manifest.folder}/{file.name}" for file in manifest.files}
-    assert listed | {f"{manifest.folder}/_manifest.json", "_LATEST"} == set(contents(out))
+    assert set(contents(out)) == listed | {f"{manifest.folder}/_manifest.json", "_LATEST"}
 
 
 async def test_parts_are_one_table(sqlite_url, tmp_path):

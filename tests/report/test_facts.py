@@ -4,9 +4,18 @@ from datetime import timedelta
 
 import pytest
 
-from tests.fakes import START
-from tests.report.support import ANY, NEVER, key_of, privacy, safety, seen, small_store, withhold
-from tests.store.world import world_on
+from tests.support.clock import START
+from tests.support.report.stores import (
+    ANY,
+    NEVER,
+    key_of,
+    privacy,
+    safety,
+    seen,
+    small_store,
+    withhold,
+)
+from tests.support.store_world import world_on
 from worker.core.identity import NationalId
 from worker.core.model import RunKind, RunStatus
 from worker.errors import ExitCode
@@ -26,37 +35,38 @@ async def test_an_empty_store_has_facts_too(database_url):
     """Before the first publication there is no night, and the state says so."""
     async with world_on(database_url, our_clock=True) as world:
         facts = await facts_of(world)
-        assert SnapshotState.EMPTY == facts.state
-        assert (None, (), (), {}) == (facts.published, facts.runs, facts.nights, facts.codes)
+        assert facts.state == SnapshotState.EMPTY
+        assert (facts.published, facts.runs, facts.nights, facts.codes) == (None, (), (), {})
         standing = await read_standing(world.database.read)
-        assert (None, None, 0) == (
+        assert (
             standing.last_success_at,
             standing.last_published_at,
             standing.persons_stale,
-        )
+        ) == (None, None, 0)
 
 
+@pytest.mark.promise("2")
 async def test_the_counts_of_a_published_run(database_url):
     """Restrictions by code and group, and persons, are those that the publication wrote down."""
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         facts = await facts_of(world)
         last = facts.last
-        assert SnapshotState.GAPS == facts.state
-        assert (2, ExitCode.GAPS) == (facts.published.run_id, facts.published.exit_code)
-        assert (2, 10, 9, 1) == (last.publication_no, last.roster, last.confirmed, last.stale)
-        assert {"transient": 1} == last.failed
-        assert (11, 9) == (last.in_effect, last.persons_in_effect)
+        assert facts.state == SnapshotState.GAPS
+        assert (facts.published.run_id, facts.published.exit_code) == (2, ExitCode.GAPS)
+        assert (last.publication_no, last.roster, last.confirmed, last.stale) == (2, 10, 9, 1)
+        assert last.failed == {"transient": 1}
+        assert (last.in_effect, last.persons_in_effect) == (11, 9)
         assert {"denied": Amount(7, 6), "delayed": Amount(1, 1), "blocked": Amount(3, 3)} == (
             last.groups
         )
         standing = {key: code.in_effect for key, code in facts.codes.items() if key.group != "none"}
-        assert {
+        assert {key: amount for key, amount in standing.items() if amount.restrictions} == {
             CodeKey("denied", "patient-safety", "NORN_EPO", ""): Amount(6, 6),
             CodeKey("denied", "patient-safety", "NORN_FFL", ""): Amount(1, 1),
             CodeKey("delayed", "patient-safety", "NORU", ""): Amount(1, 1),
             CodeKey("blocked", "patient-privacy", "Block", "Hard"): Amount(3, 3),
-        } == {key: amount for key, amount in standing.items() if amount.restrictions}
+        }
 
 
 async def test_all_that_stands_is_accounted_for(database_url):
@@ -81,7 +91,7 @@ async def test_all_that_stands_is_accounted_for(database_url):
         )
         facts = await facts_of(world)
         stands = {key.group: code.open.restrictions for key, code in facts.codes.items()}
-        assert {"none": 2, "delayed": 2, "unknown": 1, "blocked": 2} == stands
+        assert stands == {"none": 2, "delayed": 2, "unknown": 1, "blocked": 2}
         assert (3, Amount(2, 1)) == (facts.last.in_effect, facts.ends.not_now)
 
 
@@ -97,7 +107,7 @@ async def test_delays_end_week_by_week(database_url):
         )
         ends = (await facts_of(world)).ends
         found = {week: amount for week, amount in enumerate(ends.weeks) if amount.restrictions}
-        assert {0: Amount(3, 2), 1: Amount(1, 1), 11: Amount(1, 1)} == found
+        assert found == {0: Amount(3, 2), 1: Amount(1, 1), 11: Amount(1, 1)}
         assert (Amount(1, 1), Amount(1, 1), Amount(1, 1)) == (
             ends.later,
             ends.indefinite,
@@ -115,10 +125,10 @@ async def test_a_month_is_compared_with_the_night_before_it(database_url):
                 assert (await facts_of(world)).then is None
             world.fake.advance(60 if night == 4 else 8 * 86_400)
         facts = await facts_of(world)
-        assert [1, 2, 3, 4, 6] == [night.in_effect for night in facts.nights]
-        assert 1 == facts.then.publication_no
-        assert 33 == (facts.last.day - facts.then.day).days
-        assert [1] == [code.in_effect.restrictions for code in facts.codes_then.values()]
+        assert [night.in_effect for night in facts.nights] == [1, 2, 3, 4, 6]
+        assert facts.then.publication_no == 1
+        assert (facts.last.day - facts.then.day).days == 33
+        assert [code.in_effect.restrictions for code in facts.codes_then.values()] == [1]
 
 
 async def test_how_long_restrictions_stood(database_url):
@@ -149,22 +159,22 @@ async def test_an_erasure_changes_no_figure_of_its_publication(database_url):
         for name in ("nights", "codes", "cohorts", "runs"):
             assert getattr(before, name) == getattr(after, name)
         assert before.ends.not_now == after.ends.not_now == Amount(1, 1)
-        assert (False, 2, 1) == (
+        assert (
             before.is_altered,
             sum(week.restrictions for week in before.ends.weeks),
             len(before.durations),
-        )
-        assert (True, 0, ()) == (
+        ) == (False, 2, 1)
+        assert (
             after.is_altered,
             sum(week.restrictions for week in after.ends.weeks),
             after.durations,
-        )
+        ) == (True, 0, ())
         await _night(world)
         last = await facts_of(world)
-        assert (False, 1) == (
+        assert (
             last.is_altered,
             sum(week.restrictions for week in last.ends.weeks),
-        )
+        ) == (False, 1)
 
 
 async def _night(world, *mine):
@@ -192,8 +202,8 @@ async def test_a_withheld_run_is_listed_and_does_not_count(database_url):
         after = await facts_of(world)
         assert before.codes == after.codes
         assert before.published == after.published
-        assert RunStatus.WITHHELD == after.runs[0].status
-        assert 1 == len(after.withheld)
+        assert after.runs[0].status == RunStatus.WITHHELD
+        assert len(after.withheld) == 1
         assert after.withheld[0] > after.last.day
 
 
@@ -222,11 +232,11 @@ async def test_a_backfill_alone_is_no_complete_copy(database_url):
     async with world_on(database_url, our_clock=True) as world:
         await world.publish(seen(world, 1, safety("a", "N")), kind=RunKind.BACKFILL)
         facts = await facts_of(world)
-        assert (SnapshotState.GAPS, None, RunKind.BACKFILL) == (
+        assert (
             facts.state,
             facts.last_sync,
             facts.published.kind,
-        )
+        ) == (SnapshotState.GAPS, None, RunKind.BACKFILL)
 
 
 async def test_what_stands_for_telemetry(database_url):
@@ -238,7 +248,7 @@ async def test_what_stands_for_telemetry(database_url):
         assert standing.last_success_at is not None
         gap = standing.last_published_at - standing.last_success_at
         assert timedelta(days=1) < gap < timedelta(days=1, hours=1)
-        assert 1 == standing.persons_stale
+        assert standing.persons_stale == 1
         world.fake.set_wall_clock(world.fake.now() + timedelta(days=2))
         await world.publish(seen(world, 1, safety("a", "N")), kind=RunKind.BACKFILL)
         later = await read_standing(world.database.read)
@@ -248,6 +258,7 @@ async def test_what_stands_for_telemetry(database_url):
         )
 
 
+@pytest.mark.promise("2")
 async def test_the_facts_are_of_one_publication(database_url):
     """A run published while the report is read does not show in half of it."""
     async with world_on(database_url, our_clock=True) as world:
@@ -261,9 +272,9 @@ async def test_the_facts_are_of_one_publication(database_url):
 
         facts = await read_facts(read, now=world.fake.now())
         assert facts.published is not None
-        assert 2 == facts.published.run_id
-        assert (2, 11) == (facts.last.publication_no, facts.last.in_effect)
-        assert 3 == (await facts_of(world)).published.run_id
+        assert facts.published.run_id == 2
+        assert (facts.last.publication_no, facts.last.in_effect) == (2, 11)
+        assert (await facts_of(world)).published.run_id == 3
 
 
 class _Interrupted:

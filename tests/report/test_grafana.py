@@ -14,9 +14,9 @@ import yaml
 from sqlalchemy import make_url
 
 from tests.architecture.documents import ROOT
-from tests.databases import execute, in_database
 from tests.report.browser_report import NIGHTS
-from tests.report.month_on_postgresql import fill
+from tests.support.databases import execute, in_database
+from tests.support.report.month_on_postgresql import fill
 
 FOLDER: Final = ROOT / "config" / "grafana"
 DASHBOARD: Final = json.loads((FOLDER / "reporting.json").read_text(encoding="utf-8"))

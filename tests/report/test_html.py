@@ -10,8 +10,17 @@ from typing import Any
 
 import pytest
 
-from tests.report.support import ANY, NEVER, missed, privacy, safety, seen, small_store, withhold
-from tests.store.world import world_on
+from tests.support.report.stores import (
+    ANY,
+    NEVER,
+    missed,
+    privacy,
+    safety,
+    seen,
+    small_store,
+    withhold,
+)
+from tests.support.store_world import world_on
 from worker.core.model import RunKind
 from worker.errors import ConfigurationError
 from worker.report.html import write_report
@@ -33,7 +42,7 @@ class Outline(HTMLParser):
         self.text = ""
         self.feed(page)
         self.close()
-        assert [] == self.open
+        assert self.open == []
         self.text = re.sub(r"\s+", " ", self.text)
 
     def handle_starttag(self, tag, attrs):
@@ -85,6 +94,7 @@ async def month(world, *, nights=31, persons=40, code="NORN_EPO"):
         world.fake.advance(86_400 - 61.5)
 
 
+@pytest.mark.promise("2")
 async def test_the_report_needs_nothing_else(database_url, tmp_path):
     """One private file that loads and runs nothing, and names no person."""
     async with world_on(database_url, our_clock=True) as world:
@@ -92,8 +102,8 @@ async def test_the_report_needs_nothing_else(database_url, tmp_path):
         out = tmp_path / "report.html"
         out.write_text("an older report")
         page, outline = await report_of(world, out)
-    assert 0o600 == stat.S_IMODE(out.stat().st_mode)
-    assert [] == [path.name for path in tmp_path.glob(".report*")]
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.glob(".report*")] == []
     assert not re.search(r"https?://|url\(|@import|javascript:|//[a-z]", page)
     assert not {"script", "link", "img", "iframe", "object", "a"} & set(outline.tags)
     assert not {"src", "href", "style"} & {name for name, _ in outline.attributes}
@@ -101,6 +111,7 @@ async def test_the_report_needs_nothing_else(database_url, tmp_path):
     assert not re.search(r"p-[0-9a-f]{8}|[0-9a-f]{32}|R-\d", outline.text)
 
 
+@pytest.mark.promise("2")
 async def test_the_page_allows_its_own_style_alone(sqlite_url, tmp_path):
     """The policy names the style by its hash; nothing in it is unsafe."""
     async with world_on(sqlite_url) as world:
@@ -113,23 +124,24 @@ async def test_the_page_allows_its_own_style_alone(sqlite_url, tmp_path):
     assert "unsafe" not in policy
 
 
+@pytest.mark.promise("2")
 async def test_what_is_listed_adds_up_to_what_is_in_effect(database_url, tmp_path):
     """A table leads from all that PTS lists to what restricts now, another divides that."""
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         page, _ = await report_of(world, tmp_path / "report.html")
-    assert [
+    assert table_of(page, "From all that PTS has to what is in effect") == [
         ["All rows in PTS", "18"],
         ["less: the code restricts nothing", "6"],
         ["less: the time is over or has not begun", "1"],
         ["In effect", "11"],
-    ] == table_of(page, "From all that PTS has to what is in effect")
+    ]
     codes = [
         [row[0].split("\n")[0], row[1], row[3]]
         for row in table_of(page, "Restrictions in effect, by code")
     ]
-    assert ["Total", "11", "100%"] == codes[-1]
-    assert ["Access denied", "7", "63.6%"] == codes[0]
+    assert codes[-1] == ["Total", "11", "100%"]
+    assert codes[0] == ["Access denied", "7", "63.6%"]
     assert ["Blocked by the patient", "3", "27.3%"] in codes
     assert re.search(r"Block Hard\s*<small>Block: the patient.*May not be bypassed", page)
 
@@ -154,7 +166,7 @@ async def test_a_month_begins_with_a_sentence(sqlite_url, tmp_path):
             assert said in outline.text.replace("\u00a0", " ")
             assert f'<html lang="{in_language}">' in page
             pictures = re.findall(r'<svg [^>]*role="img".*?</svg>', page, re.DOTALL)
-            assert 2 == len(pictures)
+            assert len(pictures) == 2
             for picture in pictures:
                 assert re.search(
                     r"<title id=[^>]+>[^<]+</title>\s*<desc id=[^>]+>[^<]+</desc>", picture
@@ -187,10 +199,10 @@ async def test_nights_without_a_publication_are_named(sqlite_url, tmp_path):
         page, outline = await report_of(world, tmp_path / "r.html")
     days = [f"{last + timedelta(days=day, hours=2):%-d %B}" for day in range(3)]
     missed = [row for row in table_of(page, "The figures day by day") if "nothing" in row[0]]
-    assert 3 == len(missed)
+    assert len(missed) == 3
     for row in missed:
         assert any(row[0].startswith(day) for day in days)
-        assert {"\u2013"} == set(row[1:])
+        assert set(row[1:]) == {"\u2013"}
     assert "No run published: " in outline.text
 
 
@@ -220,12 +232,13 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
     assert '<rect class="withheld"' in page
     (row,) = [row for row in table_of(page, "The figures day by day") if "withheld" in row[0]]
     assert row[0].startswith(day)
-    assert {"\u2013"} == set(row[1:])
+    assert set(row[1:]) == {"\u2013"}
     runs = {row[0]: row[4:] for row in table_of(page, "The last runs, the newest first")}
-    assert ["", ""] == runs["9"]
+    assert runs["9"] == ["", ""]
     assert "" not in runs["10"]
 
 
+@pytest.mark.promise("2")
 async def test_small_numbers_are_hidden_and_so_is_what_shows_them(database_url, tmp_path):
     """One of seven denied is of few: another code is hidden, and the delay that ends."""
     async with world_on(database_url, our_clock=True) as world:
@@ -257,7 +270,7 @@ async def test_the_order_of_rows_does_not_rank_hidden_numbers(sqlite_url, tmp_pa
         page, _ = await report_of(world, tmp_path / "r.html", min_cell=5)
     table = table_of(page, "Restrictions in effect, by code")
     codes = [row[0].split("\n")[0] for row in table if row[0].startswith("NORN")]
-    assert ["NORN_FFL", "NORN_EPO", "NORN_ANG", "NORN_KUT"] == codes
+    assert codes == ["NORN_FFL", "NORN_EPO", "NORN_ANG", "NORN_KUT"]
 
 
 async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
@@ -292,6 +305,7 @@ async def test_the_head_says_that_a_clock_was_wrong(sqlite_url, tmp_path):
             assert not re.search("the last day|siste døgn", outline.text)
 
 
+@pytest.mark.promise("6")
 async def test_a_fresh_backfill_does_not_hide_an_old_copy(sqlite_url, tmp_path):
     """The state names the last full run, and not the backfill after it."""
     async with world_on(sqlite_url) as world:
@@ -336,6 +350,7 @@ async def test_text_from_pts_is_never_run(sqlite_url, tmp_path):
         assert "not in the code list" in outline.text
 
 
+@pytest.mark.promise("2")
 async def test_no_identifier_reaches_the_report(sqlite_url, tmp_path):
     """In plain mode the key is the identifier; the report has neither it nor a reference."""
     async with world_on(sqlite_url) as world:
@@ -370,14 +385,14 @@ async def test_patients_of_clinics(sqlite_url, tmp_path):
         for least in (0, 5):
             page, _ = await report_of(world, tmp_path / "r.html", min_cell=least)
             shown[least] = table_of(page, caption)
-    assert [
+    assert shown[0] == [
         ["Barn", "10", "6", "600"],
         ["Hjerte", "20", "10", "500"],
         ["Psyk", "6", "2", "333"],
         ["Kvinne", "30", "6", "200"],
-    ] == shown[0]
+    ]
     dash = "\u2013"
     assert {"Psyk": ["6", "&lt;5", dash], "Hjerte": ["20", "10", "500"]}.items() <= {
         row[0]: row[1:] for row in shown[5]
     }.items()
-    assert 1 == len([row for row in shown[5] if row[2] == dash])
+    assert len([row for row in shown[5] if row[2] == dash]) == 1

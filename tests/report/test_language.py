@@ -61,7 +61,7 @@ def test_numbers_and_dates(code, expected):
         words.short_moment(AT, zone),
         words.lasted(3_900),
     ]
-    assert expected == [text.replace("\u00a0", " ") for text in said]
+    assert [text.replace("\u00a0", " ") for text in said] == expected
 
 
 def test_one_and_many():
@@ -73,11 +73,11 @@ def test_one_and_many():
     assert "restriksjon er" in words.text(
         "sentence", n=1, day="", amount="1", persons="1", roster="1"
     )
-    assert ["0\u00a0%", "", "\u22128\u00a0%", "\u2013", "7 s", "4 min 10 s"] == [
+    assert [
         words.change(1000, 1001),
         words.change(5, 0),
         words.change(92, 100),
         words.lasted(None),
         words.lasted(7.2),
         words.lasted(250),
-    ]
+    ] == ["0\u00a0%", "", "\u22128\u00a0%", "\u2013", "7 s", "4 min 10 s"]

@@ -7,8 +7,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.architecture.documents import ROOT, blocks
-from tests.report.support import NEVER, missed, privacy, safety, seen
-from tests.store.world import SAFETY, World, world_on
+from tests.support.report.stores import NEVER, missed, privacy, safety, seen
+from tests.support.store_world import SAFETY, World, world_on
 from worker.core.model import Record
 
 PAGE = ROOT / "docs" / "reporting.md"
@@ -42,15 +42,15 @@ async def test_thirteen_questions(database_url):
     async with world_on(database_url, our_clock=True) as world:
         await two_nights(world)
         answers = [await _answer(world, sql) for sql in _questions(database_url)]
-    assert 13 == len(answers)
+    assert len(answers) == 13
     day_3 = "2026-04-04"
-    assert [(day_3, 2, 2, 3, 2)] == answers[0]
-    assert [
+    assert answers[0] == [(day_3, 2, 2, 3, 2)]
+    assert answers[1] == [
         ("Block", "Sperring", "blocked", 1),
         ("NORU", "Utsatt innsyn for innbyggeren", "delayed", 1),
-    ] == answers[1]
-    assert [("Nord", 2, 2, 2, 1000, 1000), ("Sør", 1, 0, 0, 0, 0)] == answers.pop(2)
-    assert [
+    ]
+    assert answers.pop(2) == [("Nord", 2, 2, 2, 1000, 1000), ("Sør", 1, 0, 0, 0, 0)]
+    assert [row for row in answers[2] if (row[0], row[1]) != (DAY_2, "none")] == [
         (DAY_1, "blocked", 1),
         (DAY_1, "delayed", 1),
         (DAY_1, "denied", 1),
@@ -61,26 +61,26 @@ async def test_thirteen_questions(database_url):
         (day_3, "blocked", 1),
         (day_3, "delayed", 1),
         (day_3, "denied", 0),
-    ] == [row for row in answers[2] if (row[0], row[1]) != (DAY_2, "none")]
-    assert [
+    ]
+    assert answers[3] == [
         (DAY_1, "patient-privacy", 1, 0, 0),
         (DAY_1, SAFETY, 4, 0, 0),
         (DAY_2, SAFETY, 1, 0, 2),
         (day_3, SAFETY, 0, 0, 1),
-    ] == answers[3]
-    assert [("2901-02-03", 1)] == answers[4]
-    assert [
+    ]
+    assert answers[4] == [("2901-02-03", 1)]
+    assert answers[5] == [
         ("patient-privacy", "in effect", 1),
         (SAFETY, "in effect", 1),
         (SAFETY, "over", 1),
-    ] == answers[5]
-    assert [(SAFETY, 1, 5, 5)] == answers[6]
-    assert [("R4", SAFETY, "transient", 2)] == [(*row[:3], row[4]) for row in answers[7]]
-    assert [("2026-03", 1, 1), ("2026-04", 0, 0)] == answers[8]
-    assert [("patient-privacy", 3, 0), (SAFETY, 3, 1)] == [row[:3] for row in answers[9]]
+    ]
+    assert answers[6] == [(SAFETY, 1, 5, 5)]
+    assert [(*row[:3], row[4]) for row in answers[7]] == [("R4", SAFETY, "transient", 2)]
+    assert answers[8] == [("2026-03", 1, 1), ("2026-04", 0, 0)]
+    assert [row[:3] for row in answers[9]] == [("patient-privacy", 3, 0), (SAFETY, 3, 1)]
     quiet = ["2026-03-29", "2026-03-31", "2026-04-01", "2026-04-02", "2026-04-03"]
     assert [(day,) for day in quiet] == answers[10]
-    assert [("published", "Publisert med mangler", None)] * 2 == [row[1:] for row in answers[11]]
+    assert [row[1:] for row in answers[11]] == [("published", "Publisert med mangler", None)] * 2
 
 
 async def test_rates_days_and_states(database_url):
@@ -112,17 +112,17 @@ async def test_rates_days_and_states(database_url):
         )
         asked = _questions(database_url)
         rates, days, states = [await _answer(world, asked[number]) for number in (2, 5, 6)]
-    assert [("Nord", 7, 1, 9, 142.9, 1285.7)] == rates
+    assert rates == [("Nord", 7, 1, 9, 142.9, 1285.7)]
     zone = ZoneInfo("Europe/Oslo")
     expected = Counter(at.astimezone(zone).date().isoformat() for at in ends)
     assert sorted(expected.items()) == days
-    assert [
+    assert states == [
         ("patient-privacy", "in effect", 1),
         ("patient-privacy", "not begun", 1),
         ("patient-privacy", "over", 1),
         (SAFETY, "in effect", 8),
         (SAFETY, "restricts nothing", 1),
-    ] == states
+    ]
 
 
 def _questions(database_url: str) -> list[str]:

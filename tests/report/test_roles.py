@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.architecture.documents import DOCS, ROOT, blocks
-from tests.databases import execute, in_database, migrate, migrate_now
-from tests.report.support import small_store
-from tests.store.world import world_on
+from tests.support.databases import execute, in_database, migrate, migrate_now
+from tests.support.report.stores import small_store
+from tests.support.store_world import world_on
 from worker.areas.reporting import COLUMNS
 from worker.errors import ConfigurationError
 

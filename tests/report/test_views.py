@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import inspect, select
 
-from tests.report.support import safety, seen, small_store
-from tests.store.world import world_on
+from tests.support.report.stores import safety, seen, small_store
+from tests.support.store_world import world_on
 from worker.areas.reporting import COLUMNS, KEYS
 from worker.areas.words import Kind
 from worker.errors import UsageError
@@ -44,7 +44,7 @@ async def test_values_have_the_declared_types(database_url):
 
         first = (await world.database.read(work))[0]
         assert [bool, bool] == [type(first[0]), type(first[1]) if first[1] is not None else bool]
-        assert 0 == first[2].utcoffset().total_seconds()
+        assert first[2].utcoffset().total_seconds() == 0
 
 
 PLACES = {
@@ -60,6 +60,7 @@ UNTYPED = {"report_code", "report_dictionary"}
 """On SQLite, where rows that the program itself says have none."""
 
 
+@pytest.mark.promise("2")
 async def test_the_dictionary_is_the_databases(database_url):
     """Each column of each view stands in it once, in order, with its type and both meanings."""
     async with world_on(database_url) as world:
@@ -93,6 +94,7 @@ def _typed(connection):
     }
 
 
+@pytest.mark.promise("2")
 async def test_what_cannot_be_null_is_not(database_url):
     """Of a store with something in every view."""
     async with world_on(database_url, our_clock=True) as world:
@@ -102,7 +104,7 @@ async def test_what_cannot_be_null_is_not(database_url):
         )
         for view, name in needed:
             sql = f"SELECT count(*) FROM {view} WHERE {name} IS NULL"
-            assert [(0,)] == await world.rows(sql), (view, name)
+            assert await world.rows(sql) == [(0,)], (view, name)
 
 
 def test_what_names_a_row_of_a_person_is_never_empty():
@@ -118,10 +120,10 @@ async def test_the_codes_agree_with_the_views(database_url):
         codes = await world.rows(
             "SELECT code, restriction_group, is_restricting FROM report_code WHERE system = '9603'"
         )
-        assert 14 == len(codes)
-        assert [("N", "none", False)] == [
+        assert len(codes) == 14
+        assert [
             (code, group, bool(restricts)) for code, group, restricts in codes if not restricts
-        ]
+        ] == [("N", "none", False)]
         await world.publish(seen(world, 1, *(safety(code, code) for code, _, _ in codes)))
         shown = await world.rows(
             "SELECT confidentiality_code, restriction_group, is_in_effect "
@@ -132,13 +134,14 @@ async def test_the_codes_agree_with_the_views(database_url):
 
 def test_a_view_is_named_with_or_without_its_prefix():
     """``run`` is ``report_run``; a wrong name is named with the right ones."""
-    assert ["report_run"] == [view.name for view in views_named(["run", "report_run"])]
-    assert set(VIEWS) - {"report_access"} == {view.name for view in views_named([])}
-    assert ["report_access"] == [view.name for view in views_named(["access"])]
+    assert [view.name for view in views_named(["run", "report_run"])] == ["report_run"]
+    assert {view.name for view in views_named([])} == set(VIEWS) - {"report_access"}
+    assert [view.name for view in views_named(["access"])] == ["report_access"]
     with pytest.raises(UsageError, match="no reporting view 'runs'"):
         views_named(["runs"])
 
 
+@pytest.mark.promise("2")
 async def test_comments_in_postgresql_are_the_dictionarys(database_url):
     """Each column has its meaning as a comment in the catalogue; SQLite has no comments."""
     async with world_on(database_url) as world:

@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 
-from tests.simulation.loop import Clock
-from tests.simulation.materials import fast_folder
-from tests.simulation.nth_call import apart, in_world, small_stage
-from tests.simulation.scenario import STARTS
-from tests.simulation.stage import Line
+from tests.support.simulation.loop import Clock
+from tests.support.simulation.materials import fast_folder
+from tests.support.simulation.nth_call import apart, in_world, small_stage
+from tests.support.simulation.scenario import STARTS
+from tests.support.simulation.stage import Line
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def test_a_reference_first_seen_by_a_withheld_run_is_shown_once_published(stage)
 
     withheld, published, again, shown = in_world(stage, live)
     refs = {observer.person_key(line.off_id): line.ref for line in stage.roster}
-    assert (5, 0, 0) == (withheld, published, again)
+    assert (withheld, published, again) == (5, 0, 0)
     first = observer.person_key(stage.roster[0].off_id)
-    assert {**{person: refs[person] for person in shown}, first: "L0"} == shown
-    assert "new" == observer.model.refs[first]
+    assert shown == {**{person: refs[person] for person in shown}, first: "L0"}
+    assert observer.model.refs[first] == "new"
     stage.close()

@@ -2,8 +2,16 @@
 
 import pytest
 
-from tests.simulation.nth_call import FLAVOURS, Point, all_points, calls, commits, sample, try_point
-from tests.simulation.process import COMMIT, WRITE
+from tests.support.simulation.nth_call import (
+    FLAVOURS,
+    Point,
+    all_points,
+    calls,
+    commits,
+    sample,
+    try_point,
+)
+from tests.support.simulation.process import COMMIT, WRITE
 
 SAMPLE = 60
 """Of some 2,900; `make simulate SEEDS=0` tries them all."""

@@ -11,10 +11,10 @@ from itertools import product
 import anyio
 import pytest
 
-from tests.simulation.campaign import say
-from tests.simulation.materials import materials
-from tests.simulation.nth_call import Point
-from tests.simulation.nth_call_postgres import AFTER, PHASES, Ground, prepare, try_point
+from tests.support.simulation.campaign import say
+from tests.support.simulation.materials import materials
+from tests.support.simulation.nth_call import Point
+from tests.support.simulation.nth_call_postgres import AFTER, PHASES, Ground, prepare, try_point
 
 IS_ALL = os.environ.get("NTH") == "all"
 

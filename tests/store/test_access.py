@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from tests.store.world import read, world_on
+from tests.support.store_world import read, world_on
 from worker.store.privacy.access_log import KEPT_AT_LEAST, Access, record_access
 from worker.store.runs.retention import Purged, RetentionRules, purge
 from worker.store.schema.tables import access_log
@@ -42,12 +42,13 @@ async def test_the_view_names_the_person_while_they_are_known(database_url):
         shown = f"SELECT {columns} FROM report_access ORDER BY person_key IS NULL"
         named = ("pts", "anna", "h1", "explain", "a", "case 7")
         nobody = ("pts", "anna", "h1", "explain", None, "case 7")
-        assert [named, nobody, nobody] == await world.rows(shown)
+        assert await world.rows(shown) == [named, nobody, nobody]
         for table in ("patient_safety_version", "person_area", "person"):
             await written(world, f"DELETE FROM {table}")
-        assert [nobody, nobody, nobody] == await world.rows(shown)
+        assert await world.rows(shown) == [nobody, nobody, nobody]
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -79,6 +80,7 @@ async def test_an_old_row_cannot_be_changed_either(database_url):
             await written(world, "UPDATE access_log SET command = 'status'")
 
 
+@pytest.mark.promise("8")
 async def test_retention_forgets_old_rows_in_steps(database_url):
     """What is older than the rule goes, the rest stays; without a rule everything stays."""
     async with world_on(database_url) as world:
@@ -90,7 +92,7 @@ async def test_retention_forgets_old_rows_in_steps(database_url):
         rules = RetentionRules(access_log=timedelta(days=200), versions_per_step=2)
         assert Purged(accesses=3) == await purge(lease, rules)
         assert Purged() == await purge(lease, rules)
-        assert [(2,)] == await world.rows("SELECT count(*) FROM access_log")
+        assert await world.rows("SELECT count(*) FROM access_log") == [(2,)]
 
 
 async def test_retention_of_it_stops_when_asked(database_url):
@@ -102,4 +104,4 @@ async def test_retention_of_it_stops_when_asked(database_url):
         rules = RetentionRules(access_log=timedelta(days=200))
         lease = await world.lease()
         assert Purged() == await purge(lease, rules, is_stopping=lambda: True)
-        assert [(3,)] == await world.rows("SELECT count(*) FROM access_log")
+        assert await world.rows("SELECT count(*) FROM access_log") == [(3,)]

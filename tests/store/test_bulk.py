@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from tests.fakes import FakeRuntime
-from tests.store.world import read, world_on
+from tests.support.clock import FakeRuntime
+from tests.support.store_world import read, world_on
 from worker.store.database import open_database
 from worker.store.writes import versions
 from worker.store.writes.bulk import InputRows
@@ -45,12 +45,12 @@ async def test_every_kind_of_value_arrives(database_url):
         found = await SHAPE.execute(connection, sql, rows, more=7)
     at = found[2][3]
     arrived = datetime.fromisoformat(at) if isinstance(at, str) else at
-    assert NOON == arrived.astimezone(UTC)
-    assert [
+    assert arrived.astimezone(UTC) == NOON
+    assert [tuple(found[0]), tuple(found[1]), (*found[2][:3], *found[2][4:])] == [
         (-1, "", False, None, b"", 7),
         (0, None, None, None, None, 7),
         (2**62, "æøå 'quoted' :colon {brace} 100%", True, b"\0\xff'", 7),
-    ] == [tuple(found[0]), tuple(found[1]), (*found[2][:3], *found[2][4:])]
+    ]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 17, 2_500])
@@ -67,4 +67,4 @@ async def test_large_payloads_go_in_portions(database_url, monkeypatch):
     monkeypatch.setattr(versions, "PAYLOAD_CHARACTERS_MAX", 100)
     async with world_on(database_url) as world:
         await world.publish(*(read(world, f"p{n}", f"x{n}", f"y{n}") for n in range(7)))
-        assert 14 == len(await world.current())
+        assert len(await world.current()) == 14

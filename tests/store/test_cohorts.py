@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
-from tests.report.support import key_of, missed, privacy, safety, seen
 from tests.store.test_facts import counted, publish
-from tests.store.world import SAFETY, World, world_on
+from tests.support.report.stores import key_of, missed, privacy, safety, seen
+from tests.support.store_world import SAFETY, World, world_on
 from worker.core.model import RunStatus
 from worker.store.runs.cohorts import COHORTS_MAX
 from worker.store.runs.undo import undo_run
+
+pytestmark = pytest.mark.promise("2")
 
 LAST = "publication_no = (SELECT MAX(publication_no) FROM report_publication)"
 
@@ -47,19 +49,19 @@ async def test_a_person_who_changes_takes_the_restrictions_along(database_url):
             seen(world, 2, safety("c", "NORU"), cohort="Nord"),
             seen(world, 3, safety("d", "NORU")),
         )
-        assert {("Nord", 3, 3, 0, 0), ("", 1, 1, 0, 0)} == await by_cohort(world)
+        assert await by_cohort(world) == {("Nord", 3, 3, 0, 0), ("", 1, 1, 0, 0)}
         await publish(
             world,
             seen(world, 1, safety("a", "NORU"), safety("b", "NORU"), cohort="Sør"),
             seen(world, 2, safety("c", "NORU"), cohort="Nord"),
             missed(world, 3, cohort="Sør"),
         )
-        assert {("Nord", 1, 0, 0, 0), ("Sør", 3, 0, 0, 0)} == await by_cohort(world)
-        assert {
+        assert await by_cohort(world) == {("Nord", 1, 0, 0, 0), ("Sør", 3, 0, 0, 0)}
+        assert await denominators(world) == {
             "Nord": (1, 1, 0, 0, 0, 0, 1),
             "Sør": (2, 1, 1, 1, 0, 0, 2),
-        } == await denominators(world)
-        assert {key_of(1): "Sør", key_of(2): "Nord", key_of(3): "Sør"} == await shown(world)
+        }
+        assert await shown(world) == {key_of(1): "Sør", key_of(2): "Nord", key_of(3): "Sør"}
 
 
 async def test_who_departs_and_returns_counts_in_the_cohort(database_url):
@@ -68,16 +70,16 @@ async def test_who_departs_and_returns_counts_in_the_cohort(database_url):
         gone = seen(world, 1, safety("a", "NORU"), cohort="Nord")
         await publish(world, gone, seen(world, 2, cohort="Sør"))
         await publish(world, seen(world, 2, cohort="Sør"))
-        assert {("Nord", 0, 0, 0, 1)} == await by_cohort(world)
-        assert {
+        assert await by_cohort(world) == {("Nord", 0, 0, 0, 1)}
+        assert await denominators(world) == {
             "Nord": (0, 0, 0, 0, 0, 1, 0),
             "Sør": (1, 1, 0, 0, 0, 0, 0),
-        } == await denominators(world)
+        }
         await publish(
             world, seen(world, 1, safety("a", "NORU"), cohort="Sør"), seen(world, 2, cohort="Sør")
         )
-        assert {("Sør", 1, 1, 0, 0)} == await by_cohort(world)
-        assert {"Sør": (2, 2, 0, 0, 1, 0, 1)} == await denominators(world)
+        assert await by_cohort(world) == {("Sør", 1, 1, 0, 0)}
+        assert await denominators(world) == {"Sør": (2, 2, 0, 0, 1, 0, 1)}
 
 
 async def test_a_run_that_is_undone_leaves_the_prev_cohort(database_url):
@@ -87,15 +89,15 @@ async def test_a_run_that_is_undone_leaves_the_prev_cohort(database_url):
         attempt = await world.begin()
         for cohort in ("Sør", "Øst"):  # it may be read again in the same run
             await attempt.write(seen(world, 1, safety("a", "N"), ref="R1", cohort=cohort))
-        assert {key_of(1): "Nord"} == await shown(world)
+        assert await shown(world) == {key_of(1): "Nord"}
         run_id = attempt.handle.run_id
         await undo_run(attempt.lease, run_id, status=RunStatus.ABANDONED)
-        assert {key_of(1): "Nord"} == await shown(world)
-        assert [("R1",)] == await world.rows(
-            "SELECT local_ref FROM report_person_freshness LIMIT 1"
-        )
+        assert await shown(world) == {key_of(1): "Nord"}
+        assert await world.rows("SELECT local_ref FROM report_person_freshness LIMIT 1") == [
+            ("R1",)
+        ]
         await publish(world, seen(world, 1, safety("a", "NORU"), ref="R1", cohort="Nord"))
-        assert {("Nord", 1, 0, 0, 0)} == await by_cohort(world)
+        assert await by_cohort(world) == {("Nord", 1, 0, 0, 0)}
 
 
 async def test_a_cause_is_counted_by_itself(database_url):
@@ -104,12 +106,12 @@ async def test_a_cause_is_counted_by_itself(database_url):
         safe = [safety(key, "NORU", cause=key.title()) for key in ("manual", "automated")]
         text = safety("t", "NORU", cause="MTY4NTgzOTk2NDk")  # an identifier in Base64
         await publish(world, seen(world, 1, *safe, text, private=(privacy("p", "Block", "Hard"),)))
-        assert {
+        assert set(await world.rows("SELECT area, cause, open FROM report_daily")) == {
             (SAFETY, "Manual", 1),
             (SAFETY, "Automated", 1),
             (SAFETY, "other", 1),
             ("patient-privacy", "", 1),
-        } == set(await world.rows("SELECT area, cause, open FROM report_daily"))
+        }
 
 
 async def test_names_are_bounded(database_url):
@@ -128,7 +130,7 @@ async def test_names_are_bounded(database_url):
         first = [*many, "zz", "zz", "zy", "other"]
         await publish(world, *reads(first))
         found = dict(await by_cohort(world, "open"))
-        assert (2, None, None, 3) == tuple(map(found.get, ("zz", many[-1], "zy", "other")))
+        assert tuple(map(found.get, ("zz", many[-1], "zy", "other"))) == (2, None, None, 3)
         assert COHORTS_MAX + 1 == len(found) == len(await denominators(world))
         # A smaller cohort grows: it stays without a name. Two large ones go: it gets one.
         grown = [*many[:-1], "zy", "zz", "zy", "zy", "zy"]
@@ -136,7 +138,7 @@ async def test_names_are_bounded(database_url):
         assert "zy" not in await denominators(world)
         await publish(world, *reads(["zy"] * 300 + grown[300:]))
         await publish(world, *reads(["zy"] * 300 + grown[300:]))
-        assert {("zy", 303), ("zz", 1)} == await by_cohort(world, "open")
+        assert await by_cohort(world, "open") == {("zy", 303), ("zz", 1)}
         assert sum(row[5] for row in await counted(world)) == 304
 
 
@@ -157,6 +159,6 @@ async def test_what_may_name_a_person_is_no_name(database_url, cohort, named):
     """Facts stay for ever, and hold no identifier and no pseudonym."""
     async with world_on(database_url, our_clock=True) as world:
         await publish(world, seen(world, 1, safety("a", "NORU"), cohort=cohort))
-        assert {named} == set(await denominators(world))
-        assert {(named, 1)} == await by_cohort(world, "open")
-        assert {key_of(1): cohort} == await shown(world)
+        assert set(await denominators(world)) == {named}
+        assert await by_cohort(world, "open") == {(named, 1)}
+        assert await shown(world) == {key_of(1): cohort}

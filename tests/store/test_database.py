@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from tests.fakes import FakeRuntime
+from tests.support.clock import FakeRuntime
 from worker.errors import UnavailableError
 from worker.store.database import PATIENCE_S, open_database
 
@@ -33,8 +33,8 @@ async def test_a_long_transaction_that_fails_once_is_tried_again(tmp_path: Path)
     fake = FakeRuntime()
     work = Publication(fake, faults=1)
     async with open_database(f"sqlite:///{tmp_path / 'pts.db'}", fake.runtime) as database:
-        assert 7 == await database.write(work)
-    assert 2 == work.calls
+        assert await database.write(work) == 7
+    assert work.calls == 2
 
 
 async def test_an_outage_is_waited_for_once(tmp_path: Path):
@@ -48,7 +48,7 @@ async def test_an_outage_is_waited_for_once(tmp_path: Path):
         next_call = Publication(fake, faults=1_000)
         with pytest.raises(UnavailableError):
             await database.write(next_call)
-        assert 1 == next_call.calls
+        assert next_call.calls == 1
 
 
 async def test_writes_keep_to_one_connection(database_url: str):
@@ -81,4 +81,4 @@ async def test_sqlite_is_durable_and_carries_its_log_over_seldom(tmp_path: Path)
         ]
 
     async with open_database(f"sqlite:///{tmp_path / 'pts.db'}", FakeRuntime().runtime) as database:
-        assert ["wal", 2, 1, 5_000] == await database.read(look)
+        assert await database.read(look) == ["wal", 2, 1, 5_000]

@@ -1,8 +1,9 @@
 """What PTS sends beyond the declaration is noted up to a limit."""
 
+import pytest
 from msgspec.structs import replace
 
-from tests.store.world import read, world_on
+from tests.support.store_world import read, world_on
 from worker.core.budgets import LEDGER_DRIFT_MAX
 from worker.core.model import Drift
 
@@ -17,6 +18,7 @@ def with_drift(person_read, numbers, left_out=0):
     return replace(person_read, areas=(first, *others))
 
 
+@pytest.mark.promise("10")
 async def test_the_ledger_has_a_limit(database_url):
     """Runs and persons add to it until it is full; what is known is known, and the rest counted."""
     async with world_on(database_url) as world:
@@ -25,12 +27,12 @@ async def test_the_ledger_has_a_limit(database_url):
             found = range(100 * number, 100 * number + 100)
             await attempt.write(with_drift(read(world, "a", "x"), found))
             await attempt.publish()
-        assert [("patient-safety", LEDGER_DRIFT_MAX)] == await world.rows(COUNT)
+        assert await world.rows(COUNT) == [("patient-safety", LEDGER_DRIFT_MAX)]
         fields = await world.rows("SELECT field FROM drift ORDER BY field")
         assert [(f"[].f{n:05}",) for n in range(LEDGER_DRIFT_MAX)] == fields
         attempt = await world.begin()
         await attempt.write(with_drift(read(world, "a", "x"), range(990, 1_010), left_out=7))
-        assert [("patient-safety", LEDGER_DRIFT_MAX)] == await world.rows(COUNT)
+        assert await world.rows(COUNT) == [("patient-safety", LEDGER_DRIFT_MAX)]
 
 
 async def test_a_batch_beyond_the_limit(database_url):
@@ -42,4 +44,4 @@ async def test_a_batch_beyond_the_limit(database_url):
         ]
         await attempt.write(*reads)
         await attempt.write(*reads)
-        assert [("patient-safety", LEDGER_DRIFT_MAX)] == await world.rows(COUNT)
+        assert await world.rows(COUNT) == [("patient-safety", LEDGER_DRIFT_MAX)]

@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from tests.columns import as_columns
-from tests.databases import copied_database, data_files_of
-from tests.store.world import (
+from tests.support.columns import as_columns
+from tests.support.databases import copied_database, data_files_of
+from tests.support.store_world import (
     PRIVACY,
     SAFETY,
     World,
@@ -71,7 +71,7 @@ async def test_keys_that_differ_in_a_person_only(database_url):
         await erase(world)
         await erase(world, second)
         left = [key for _, key, _, _ in await world.current()]
-        assert 4 == len(set(left))
+        assert len(set(left)) == 4
         assert all(key.startswith("k/erased-") for key in left)
 
 
@@ -95,6 +95,7 @@ def files_of(url: str) -> bytes:
     )
 
 
+@pytest.mark.promise("8")
 async def test_the_person_goes_and_all_others_stay(database_url):
     """Versions, proofs, failures and the person go; other rows and the ledger stay as they were."""
     async with world_on(database_url) as world:
@@ -110,14 +111,14 @@ async def test_the_person_goes_and_all_others_stay(database_url):
             "failure": 1,
             "person": 1,
         }
-        assert expected == dict(found.rows)
-        assert 0 == found.mention_count
-        assert [("b",)] == await world.rows("SELECT person_key FROM person")
+        assert dict(found.rows) == expected
+        assert found.mention_count == 0
+        assert await world.rows("SELECT person_key FROM person") == [("b",)]
         for view in ("patient_safety_current", "patient_safety_history", "person_freshness"):
             seen = await world.rows(f"SELECT DISTINCT person_key FROM report_{view}")
-            assert [("b",)] == seen
+            assert seen == [("b",)]
         again = await erase(world)
-        assert (None, {}, 0) == (again.person_id, again.rows, again.mention_count)
+        assert (again.person_id, again.rows, again.mention_count) == (None, {}, 0)
 
 
 async def test_a_dry_look_changes_nothing(database_url):
@@ -126,10 +127,11 @@ async def test_a_dry_look_changes_nothing(database_url):
         await history(world)
         rows = [await world.rows(f"SELECT * FROM {table}") for table in metadata.tables]
         found = await find_traces(world.database, GONE, OFF_ID)
-        assert 7 == sum(found.rows.values())
+        assert sum(found.rows.values()) == 7
         assert rows == [await world.rows(f"SELECT * FROM {table}") for table in metadata.tables]
 
 
+@pytest.mark.promise("8")
 async def test_no_byte_is_left_in_the_files(database_url):
     """Neither pseudonym nor payload nor reference stands in the database's files afterwards."""
     async with world_on(database_url) as world:
@@ -142,10 +144,10 @@ async def test_no_byte_is_left_in_the_files(database_url):
 
         secrets = (GONE.encode(), CANARY.encode(), b"R-7f2")
         before = await look()
-        assert [True, True, True] == [secret in before for secret in secrets]
+        assert [secret in before for secret in secrets] == [True, True, True]
         await erase(world, rewrite=True)
         after = await look()
-        assert [False, False, False] == [secret in after for secret in secrets]
+        assert [secret in after for secret in secrets] == [False, False, False]
         assert KEPT.encode() in after
 
 
@@ -185,9 +187,9 @@ async def test_statistics_do_not_remember_either(postgres_database_url):
         connection = await asyncpg.connect(postgres_database_url)
         try:
             await connection.execute("ANALYZE")
-            assert 0 < await connection.fetchval(statistics, f"%{GONE}%")
+            assert await connection.fetchval(statistics, f"%{GONE}%") > 0
             await erase(world)
-            assert 0 == await connection.fetchval(statistics, f"%{GONE}%")
+            assert await connection.fetchval(statistics, f"%{GONE}%") == 0
         finally:
             await connection.close()
 
@@ -198,7 +200,7 @@ async def test_it_waits_for_transactions_that_may_still_see_the_person(postgres_
         await history(world)
         reader = await asyncpg.connect(postgres_database_url)
         await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        assert 0 < await reader.fetchval("SELECT count(*) FROM person")
+        assert await reader.fetchval("SELECT count(*) FROM person") > 0
 
         async def leave() -> None:
             while world.fake.waits_s.count(0.5) < 3:  # noqa: ASYNC110 - the world's clock, not ours
@@ -218,7 +220,7 @@ async def test_a_transaction_that_still_sees_the_person_is_not_passed_over(postg
         reader = await asyncpg.connect(postgres_database_url)
         try:
             await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-            assert 0 < await reader.fetchval("SELECT count(*) FROM person")
+            assert await reader.fetchval("SELECT count(*) FROM person") > 0
             with pytest.raises(UnavailableError, match="before the erasure is still open"):
                 await erase(world)
         finally:
@@ -237,17 +239,18 @@ async def test_an_open_run_is_continued_without_the_person(database_url):
         again = await world.begin()
         assert again.handle.is_continued
         await again.write(read(world, "b", f"k={KEPT}", "l"))
-        assert ExitCode.OK == await again.publish()
-        assert {"b"} == {row[0] for row in await world.current()}
+        assert await again.publish() == ExitCode.OK
+        assert {row[0] for row in await world.current()} == {"b"}
         last = await world.rows(
             "SELECT persons_total, rows_read, rows_opened, rows_closed FROM report_run "
             "ORDER BY run_id DESC LIMIT 1"
         )
-        assert [(1, 2, 0, 0)] == last
+        assert last == [(1, 2, 0, 0)]
         await world.publish(read(world, GONE, "x=new"), read(world, "b", f"k={KEPT}", "l"))
-        assert {"b", GONE} == {row[0] for row in await world.current()}
+        assert {row[0] for row in await world.current()} == {"b", GONE}
 
 
+@pytest.mark.promise("8")
 async def test_mentions_in_the_rows_of_others_are_masked(database_url):
     """Where another person's row names this one, the name goes and the row's hash stays."""
     digits = OFF_ID.reveal()
@@ -266,21 +269,22 @@ async def test_mentions_in_the_rows_of_others_are_masked(database_url):
         await attempt.write(PersonRead(person=person, areas=areas))
         await attempt.publish()
         found = await erase(world)
-        assert (None, 1) == (found.person_id, found.mention_count)
+        assert (found.person_id, found.mention_count) == (None, 1)
         rows = await world.rows(
             "SELECT restriction_id, cause, created_by, payload, content_hash "
             "FROM patient_safety_version ORDER BY 1"
         )
         masked = '{"cause":"by erased","createdBy":"erased","id":"p"}'
         kept = '{"cause":"lab 99649","createdBy":"LIS","id":"q"}'
-        assert [
+        assert [(*row[:4], bytes(row[4])) for row in rows] == [
             ("p", "by erased", "erased", masked, b"h" * 16),
             ("q", "lab 99649", "LIS", kept, b"h" * 16),
-        ] == [(*row[:4], bytes(row[4])) for row in rows]
+        ]
         await world.publish(PersonRead(person=person, areas=areas))
-        assert [(2,)] == await world.rows("SELECT count(*) FROM patient_safety_version")
+        assert await world.rows("SELECT count(*) FROM patient_safety_version") == [(2,)]
 
 
+@pytest.mark.promise("8")
 async def test_a_person_whom_many_name(database_url):
     """More mentions than are looked at in one query: each is found and masked, and no other row."""
     many, digits = 1_203, OFF_ID.reveal()
@@ -308,10 +312,11 @@ async def test_a_person_whom_many_name(database_url):
             "SELECT created_by, count(*), count(DISTINCT payload) FROM patient_safety_version "
             f"WHERE payload NOT LIKE '%{digits}%' GROUP BY created_by ORDER BY created_by"
         )
-        assert [("LIS 99649", many, many), ("erased", many, many)] == rows
-        assert 0 == (await erase(world)).mention_count
+        assert rows == [("LIS 99649", many, many), ("erased", many, many)]
+        assert (await erase(world)).mention_count == 0
 
 
+@pytest.mark.promise("8")
 async def test_reasons_that_name_the_person(database_url):
     """The reason of a run, and of another person's failure in either area, name the person no more.
 
@@ -341,14 +346,15 @@ async def test_reasons_that_name_the_person(database_url):
             await connection.execute(statement, {"reason": " ".join(said)})
 
         await world.database.write(note)
-        assert 3 == (await erase(world)).mention_count
+        assert (await erase(world)).mention_count == 3
         masked = "subject erased (erased) has no consent"
-        assert [(f"{masked} erased", "a night")] == await world.rows(
-            "SELECT reason, run_key FROM run"
-        )
-        assert [("erased",), (masked,)] == await world.rows(
-            "SELECT reason FROM failure ORDER BY reason"
-        )
+        assert await world.rows("SELECT reason, run_key FROM run") == [
+            (f"{masked} erased", "a night")
+        ]
+        assert await world.rows("SELECT reason FROM failure ORDER BY reason") == [
+            ("erased",),
+            (masked,),
+        ]
 
 
 async def test_without_the_lease_nothing_is_erased(database_url):
@@ -369,6 +375,7 @@ async def test_without_the_lease_nothing_is_erased(database_url):
         assert found == await find_traces(world.database, GONE, OFF_ID)
 
 
+@pytest.mark.promise("8")
 def test_every_table_of_persons_is_reached():
     """Each table with a column ``person_id`` but those that only grow, children before the person.
 

@@ -9,7 +9,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from tests.fakes import FakeRuntime
+from tests.support.clock import FakeRuntime
 from worker.errors import ConfigurationError, ExitCode
 from worker.store.database import open_database
 from worker.store.errors import Meaning, described, meaning_of
@@ -54,7 +54,7 @@ def of_sqlite(code: int) -> Exception:
 def test_what_passes(fault: Exception):
     """Another attempt may succeed: it is made for as long as patience lasts, and then it is 69."""
     assert meaning_of(fault) in PASSING
-    assert ExitCode.UNAVAILABLE == described(fault, SERVER).exit_code
+    assert described(fault, SERVER).exit_code == ExitCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_what_passes(fault: Exception):
 )
 def test_what_may_be_over_later(fault: Exception):
     """69 at once: another attempt in a moment would meet the same."""
-    assert Meaning.LATER == meaning_of(fault)
-    assert ExitCode.UNAVAILABLE == described(fault, SERVER).exit_code
+    assert meaning_of(fault) == Meaning.LATER
+    assert described(fault, SERVER).exit_code == ExitCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_what_may_be_over_later(fault: Exception):
 def test_what_somebody_must_mend_on_a_server(fault: Exception, says: str):
     """78 with the role, the database and what to do, and never the password."""
     ending = described(fault, SERVER)
-    assert ExitCode.CONFIGURATION == ending.exit_code
+    assert ending.exit_code == ExitCode.CONFIGURATION
     assert says in ending.message
     assert ending.hint
     assert "secret" not in ending.message + ending.hint
@@ -116,7 +116,7 @@ def test_what_somebody_must_mend_on_a_server(fault: Exception, says: str):
 def test_what_somebody_must_mend_of_a_file(code: int, says: str):
     """78 with the path and what to do."""
     ending = described(of_sqlite(code), FILE)
-    assert ExitCode.CONFIGURATION == ending.exit_code
+    assert ending.exit_code == ExitCode.CONFIGURATION
     assert f"the database file {FILE.database}" in ending.message
     assert says in ending.message
     assert ending.hint
@@ -134,7 +134,7 @@ def test_what_somebody_must_mend_of_a_file(code: int, says: str):
 )
 def test_what_is_ours(fault: Exception):
     """No outage: nobody waits for it to pass, and it is a bug."""
-    assert Meaning.OURS == meaning_of(fault)
+    assert meaning_of(fault) == Meaning.OURS
 
 
 async def test_a_constraint_error_is_no_outage(database_url: str):
@@ -150,9 +150,9 @@ async def test_a_constraint_error_is_no_outage(database_url: str):
     async with open_database(database_url, fake.runtime) as database:
         with pytest.raises(IntegrityError):
             await database.write(twice)
-        assert [fake.monotonic()] == calls
+        assert calls == [fake.monotonic()]
         found = await database.read(lambda one: one.execute(text("SELECT name FROM lease")))
-        assert [] == found.all()
+        assert found.all() == []
 
 
 async def test_a_damaged_file_says_so(tmp_path: Path):

@@ -17,12 +17,12 @@ import anyio
 import pytest
 from msgspec import structs
 
-from tests.acceptance.store import Store
-from tests.simulation.materials import materials
-from tests.simulation.nth_call import change
-from tests.simulation.stage import Outcome
-from tests.store.fencing import FencedStage, Scenario, Trials, Usurper, Writes, nothing
-from tests.store.shards.world import Budget
+from tests.support.fencing import FencedStage, Scenario, Trials, Usurper, Writes, nothing
+from tests.support.published import Store
+from tests.support.shard_world import Budget
+from tests.support.simulation.materials import materials
+from tests.support.simulation.nth_call import change
+from tests.support.simulation.stage import Outcome
 from worker.app import App
 from worker.core.identity import NationalId
 from worker.core.model import RunKind
@@ -38,6 +38,8 @@ from worker.store.shards.assignments import acquire_shard, begin_shard
 from worker.store.shards.rate_shares import balance
 from worker.use_cases.observed_run import observed_run
 from worker.use_cases.run_sync import RunRequest
+
+pytestmark = pytest.mark.promise("4")
 
 IS_ALL = os.environ.get("NTH") == "all"
 HELD_FROM = 2
@@ -63,13 +65,13 @@ async def stopped(stage: FencedStage, after: int, **options: Any) -> Outcome:
 
 async def one_night(stage: FencedStage) -> None:
     """A published run."""
-    assert 0 == (await run(stage)).code
+    assert (await run(stage)).code == 0
 
 
 async def half_a_night(stage: FencedStage) -> None:
     """A first run that was stopped when it had written a batch."""
     stage.limit(requests_per_second=20.0)
-    assert ExitCode.STOPPED == (await stopped(stage, after=5)).code
+    assert (await stopped(stage, after=5)).code == ExitCode.STOPPED
 
 
 async def one_night_and_a_half(stage: FencedStage) -> None:
@@ -78,7 +80,7 @@ async def one_night_and_a_half(stage: FencedStage) -> None:
     change(stage)
     stage.limit(requests_per_second=20.0)
     outcome = await stopped(stage, after=4)
-    assert ExitCode.STOPPED == outcome.code
+    assert outcome.code == ExitCode.STOPPED
 
 
 async def changed(stage: FencedStage) -> Outcome:
@@ -126,7 +128,7 @@ async def some_nights(stage: FencedStage) -> None:
     """What the last closed is old by the next; and one of the runs nothing refers to any more."""
     for _ in range(3):
         await one_night(stage)
-    assert 0 == (await changed(stage)).code
+    assert (await changed(stage)).code == 0
 
 
 async def erasing(stage: FencedStage) -> None:
@@ -370,4 +372,4 @@ def check(usurper: Usurper, ended: Any, number: int, is_over: bool) -> None:
         assert usurper.runs[ended.report.run_id] == ended.report.status, where
     elif not is_over:
         assert isinstance(fault, LeaseLostError), f"{where}: {fault!r}"
-        assert ExitCode.STOPPED == fault.exit_code
+        assert fault.exit_code == ExitCode.STOPPED

@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.report.support import key_of, safety, seen
 from tests.store.test_change_feed import feed
 from tests.store.test_erase import erase, files_of
 from tests.store.test_facts import publish
-from tests.store.world import World, world_on
+from tests.support.report.stores import key_of, safety, seen
+from tests.support.store_world import World, world_on
 from worker.core.identity import NationalId
 from worker.core.model import RunKind
 from worker.errors import WithheldError
 from worker.store.privacy.erasing import Mask, erase_traces, find_traces
 from worker.store.queries.person import person_story
 from worker.store.runs.retention import RetentionRules, purge
+
+pytestmark = pytest.mark.promise("11")
 
 HISTORY = (
     "SELECT restriction_id, opened_publication, local_ref, cohort "
@@ -42,21 +44,25 @@ async def test_history_and_feed_say_what_it_was(database_url):
     """A version what it was when it opened, an entry of the feed what it was at its publication."""
     async with world_on(database_url, our_clock=True) as world:
         await three_nights(world)
-        assert [("a", 1, "R1", "Nord"), ("b", 1, "R1", "Nord"), ("b", 2, "R1", "Sør")] == (
-            await world.rows(HISTORY)
-        )
-        assert [
+        assert (await world.rows(HISTORY)) == [
+            ("a", 1, "R1", "Nord"),
+            ("b", 1, "R1", "Nord"),
+            ("b", 2, "R1", "Sør"),
+        ]
+        assert await world.rows(FEED) == [
             (1, "insert", "R1", "Nord"),
             (1, "insert", "R1", "Nord"),
             (2, "update", "R1", "Sør"),
             (2, "relabel", "R1", "Sør"),
             (3, "relabel", "R2", None),
-        ] == await world.rows(FEED)
-        assert [("R1", "Nord", 1, 2), ("R1", "Sør", 2, 3), ("R2", None, 3, None)] == (
-            await world.rows(LABELS)
-        )
+        ]
+        assert (await world.rows(LABELS)) == [
+            ("R1", "Nord", 1, 2),
+            ("R1", "Sør", 2, 3),
+            ("R2", None, 3, None),
+        ]
         current = "SELECT DISTINCT local_ref, cohort FROM report_patient_safety_current"
-        assert [("R2", None)] == await world.rows(current)
+        assert await world.rows(current) == [("R2", None)]
 
 
 async def test_a_person_has_the_label_of_then(database_url):
@@ -75,8 +81,8 @@ async def test_a_person_has_the_label_of_then(database_url):
 
         nights = [began + timedelta(days=day, hours=-1) for day in range(4)]
         expected = [(None, None), ("R1", "Nord"), ("R1", "Sør"), ("R2", None)]
-        assert expected == [await label_of(night) for night in nights]
-        assert ("R2", None) == await label_of()
+        assert [await label_of(night) for night in nights] == expected
+        assert await label_of() == ("R2", None)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -132,22 +138,24 @@ async def test_retention_forgets_and_does_not_falsify(database_url):
         world.fake.advance(30 * 86_400)
         # The version that opened with the first label stands; nothing shows the second.
         before = await world.rows(HISTORY)
-        assert (1, 0) == await forget(world)
-        assert [before[0], before[2]] == await world.rows(HISTORY)
+        assert await forget(world) == (1, 0)
+        assert await world.rows(HISTORY) == [before[0], before[2]]
         await publish(world, seen(world, 1, safety("b", "NORU"), ref="R2"))
         world.fake.advance(30 * 86_400)
-        assert (1, 1) == await forget(world)
-        assert [("b", 2, "R1", "Sør")] == await world.rows(HISTORY)
-        assert [(None, None, 1, 2), ("R1", "Sør", 2, 3), ("R2", None, 3, None)] == (
-            await world.rows(LABELS)
-        )
+        assert await forget(world) == (1, 1)
+        assert await world.rows(HISTORY) == [("b", 2, "R1", "Sør")]
+        assert (await world.rows(LABELS)) == [
+            (None, None, 1, 2),
+            ("R1", "Sør", 2, 3),
+            ("R2", None, 3, None),
+        ]
         shown: list[tuple[Any, ...]] = await world.rows(FEED)
-        assert {(1, "insert", None, None)} == {row for row in shown if row[0] == 1}
+        assert {row for row in shown if row[0] == 1} == {(1, "insert", None, None)}
         await publish(world, seen(world, 1, safety("b", "NORU"), ref="R3"))
-        assert (0, 0) == await forget(world)  # it ended just now
+        assert await forget(world) == (0, 0)  # it ended just now
         world.fake.advance(30 * 86_400)
-        assert (0, 1) == await forget(world)
-        assert [(None, None, 3, 5), ("R3", None, 5, None)] == (await world.rows(LABELS))[2:]
+        assert await forget(world) == (0, 1)
+        assert (await world.rows(LABELS))[2:] == [(None, None, 3, 5), ("R3", None, 5, None)]
 
 
 async def test_a_withheld_run_keeps_none(database_url):
@@ -158,8 +166,8 @@ async def test_a_withheld_run_keeps_none(database_url):
         await attempt.write(*(seen(world, one, ref="X", cohort="X") for one in range(20)))
         with pytest.raises(WithheldError):
             await attempt.publish()
-        assert [] == await world.rows("SELECT * FROM person_label")
-        assert {(None, None, 1, None)} == set(await world.rows(LABELS))
+        assert await world.rows("SELECT * FROM person_label") == []
+        assert set(await world.rows(LABELS)) == {(None, None, 1, None)}
 
 
 async def test_no_earlier_label_of_an_erased_person_is_left(database_url):
@@ -171,12 +179,12 @@ async def test_no_earlier_label_of_an_erased_person_is_left(database_url):
         await publish(world, seen(world, 1, safety("a", "N"), ref="R3", cohort="Sør"))
         found = await erase(world, key_of(1))
         assert early in found.local_refs
-        assert 2 == found.rows["person_label"]
-        assert [] == await world.rows("SELECT * FROM person_label")
+        assert found.rows["person_label"] == 2
+        assert await world.rows("SELECT * FROM person_label") == []
         if "sqlite" in database_url:
             assert early.encode() not in files_of(database_url)
-        assert {None} == {ref for _, _, ref, _ in await world.rows(FEED)}
-        assert {None} == {key for *_, key in await feed(world)}
+        assert {ref for _, _, ref, _ in await world.rows(FEED)} == {None}
+        assert {key for *_, key in await feed(world)} == {None}
 
 
 async def test_an_earlier_label_that_names_an_erased_person(database_url):
@@ -186,8 +194,9 @@ async def test_an_earlier_label_that_names_an_erased_person(database_url):
         await publish(world, seen(world, 1, ref=f"child of {off_id.reveal()}", cohort="Nord"))
         await publish(world, seen(world, 1, ref="R2", cohort="Nord"))
         found = await find_traces(world.database, key_of(9), off_id)
-        assert 1 == found.mention_count
+        assert found.mention_count == 1
         await erase_traces(await world.lease(), found, Mask(off_id, key_of(9)))
-        assert [("child of erased", "Nord", 1, 2), ("R2", "Nord", 2, None)] == (
-            await world.rows(LABELS)
-        )
+        assert (await world.rows(LABELS)) == [
+            ("child of erased", "Nord", 1, 2),
+            ("R2", "Nord", 2, None),
+        ]

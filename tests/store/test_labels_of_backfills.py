@@ -1,6 +1,6 @@
 """A backfill reads persons again; what their clinic is called it does not know."""
 
-from tests.store.world import read, world_on
+from tests.support.store_world import read, world_on
 from worker.core.model import RunKind
 
 
@@ -12,9 +12,9 @@ async def test_a_backfill_of_bare_identifiers_keeps_the_label(database_url):
             read(world, "a", "x", ref=None), read(world, "b", "y", ref="R3"), kind=RunKind.BACKFILL
         )
         shown = "SELECT DISTINCT person_key, local_ref FROM report_person_freshness"
-        assert {("a", "R1"), ("b", "R3")} == {tuple(row) for row in await world.rows(shown)}
+        assert {tuple(row) for row in await world.rows(shown)} == {("a", "R1"), ("b", "R3")}
         relabels = "SELECT count(*) FROM report_change_feed WHERE op = 'relabel'"
-        assert [(1,)] == [tuple(row) for row in await world.rows(relabels)]
+        assert [tuple(row) for row in await world.rows(relabels)] == [(1,)]
 
 
 async def test_a_label_that_no_run_has_published_is_not_kept(database_url):
@@ -24,4 +24,4 @@ async def test_a_label_that_no_run_has_published_is_not_kept(database_url):
         await attempt.write(read(world, "a", "x", ref="R1"))
         await world.publish(read(world, "a", "x", ref=None), kind=RunKind.BACKFILL)
         shown = "SELECT DISTINCT person_key, local_ref FROM report_person_freshness"
-        assert [("a", None)] == [tuple(row) for row in await world.rows(shown)]
+        assert [tuple(row) for row in await world.rows(shown)] == [("a", None)]

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.store.world import World, world_on
+from tests.support.store_world import World, world_on
 from worker.errors import LeaseHeldError
 from worker.store.runs.lease import acquire
 from worker.store.runs.process_identity import Holder, has_died, this_process
+
+pytestmark = pytest.mark.promise("4")
 
 
 async def test_a_reused_process_id_is_another_process(database_url: str):
@@ -22,7 +24,7 @@ async def test_a_reused_process_id_is_another_process(database_url: str):
         gone = replace(ours, holder_id="gone", process=f"{os.getpid()}:1")
         await acquire(world.database, gone, ttl_s=50)
         again = await acquire(world.database, ours, ttl_s=50)
-        assert 2 == again.fencing_token
+        assert again.fencing_token == 2
         with pytest.raises(LeaseHeldError, match=f"process {os.getpid()}"):
             await acquire(world.database, replace(ours, holder_id="x"), ttl_s=50)
 

@@ -17,8 +17,8 @@ from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
-from tests.acceptance.program import Installation
-from tests.databases import execute, in_database
+from tests.support.databases import execute, in_database
+from tests.support.program import Installation
 from worker.errors import SchemaError, UnavailableError
 from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
@@ -87,23 +87,23 @@ def take_back(connection: Connection) -> None:
 async def test_the_migrations_make_the_tables(database_url):
     """After the last migration the database is what ``worker.store.schema.tables`` declares."""
     async with opened(database_url) as database:
-        assert [] == await in_sync(database, differences)
+        assert await in_sync(database, differences) == []
 
 
 async def test_up_down_up(database_url):
     """Every step can be taken back and taken again, from an empty database to the views."""
     async with opened(database_url) as database:
-        assert (HEAD, HEAD) == await upgrade(database)
+        assert await upgrade(database) == (HEAD, HEAD)
         created = await names_in(database)
-        assert (TABLES, sorted(view_definitions(database.dialect))) == created
+        assert created == (TABLES, sorted(view_definitions(database.dialect)))
 
         await in_sync(database, take_back)
         assert await database.read(revision) is None
         tables, _ = await names_in(database)
-        assert ["alembic_version"] == [name for name in tables if not name.startswith("sqlite_")]
-        assert (None, HEAD) == await upgrade(database)
+        assert [name for name in tables if not name.startswith("sqlite_")] == ["alembic_version"]
+        assert await upgrade(database) == (None, HEAD)
         assert created == await names_in(database)
-        assert [] == await in_sync(database, differences)
+        assert await in_sync(database, differences) == []
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ async def test_several_upgrades_at_once(empty_postgres: str, tmp_path: Path):
     worker = Installation(folder=tmp_path, database_url=empty_postgres)
     worker.configure(database={"url": empty_postgres})
     processes = [worker.start("db", "upgrade") for _ in range(4)]
-    assert [0] * 4 == [process.wait().code for process in processes]
+    assert [process.wait().code for process in processes] == [0] * 4
     async with opened(empty_postgres) as database:
         await check_schema(database)
 

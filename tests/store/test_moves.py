@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from tests.store.world import failed, read, world_on
+from tests.support.store_world import failed, read, world_on
 from worker.core.model import FailureKind, RunKind
 from worker.errors import WithheldError
+
+pytestmark = pytest.mark.promise("1")
 
 PERSONS = tuple("abcdefghijklmnopqrst")
 
@@ -28,7 +30,7 @@ async def test_a_backfill_of_one_takes_nothing_from_the_others(database_url):
         await everybody_has_one(world)
         await world.publish(read(world, "a", "of-a", "of-b"), kind=RunKind.BACKFILL)
         shown = await holders(world)
-        assert {(name, f"of-{name}") for name in PERSONS} | {("a", "of-b")} == shown
+        assert shown == {(name, f"of-{name}") for name in PERSONS} | {("a", "of-b")}
 
 
 async def test_one_answer_with_everybodys_restrictions_takes_none(database_url):
@@ -173,4 +175,4 @@ async def test_a_night_of_new_restrictions_reads_each_by_its_key(migrated_sqlite
             if detail.startswith(("SEARCH rival", "SCAN rival", "SEARCH other", "SCAN other"))
         ]
         assert found
-        assert [] == [detail for detail in found if "restriction_id=?" not in detail]
+        assert [detail for detail in found if "restriction_id=?" not in detail] == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.store.world import read, world_on
+from tests.support.store_world import read, world_on
 from worker.core.run import Publication
 from worker.errors import ExitCode, LeaseLostError
 
@@ -15,17 +15,17 @@ async def test_who_was_read_earlier_in_this_run_stays_read(database_url):
         await first.interrupt()
         second = await world.begin()
         assert second.handle.is_continued
-        assert {"a"} == set(await second.settled("a"))
+        assert set(await second.settled("a")) == {"a"}
         await second.store.not_sent(["h", "unknown"])
         done = await second.finish(not_sent=2)
         assert isinstance(done, Publication)
-        assert (ExitCode.OK, 2, 0) == (
+        assert (
             done.exit_code,
             done.totals["persons_not_sent"],
             done.totals["persons_departed"],
-        )
-        assert {("a", "x", "NORU", False), ("h", "y", "NORU", False)} == await world.current()
-        assert [("a",), ("h",)] == await world.rows("SELECT person_key FROM person ORDER BY 1")
+        ) == (ExitCode.OK, 2, 0)
+        assert await world.current() == {("a", "x", "NORU", False), ("h", "y", "NORU", False)}
+        assert await world.rows("SELECT person_key FROM person ORDER BY 1") == [("a",), ("h",)]
 
 
 async def test_a_note_of_an_earlier_run_keeps_nobody(database_url):
@@ -40,8 +40,8 @@ async def test_a_note_of_an_earlier_run_keeps_nobody(database_url):
             await attempt.store.not_sent(["h"] if expected == 0 else [])
             done = await attempt.finish(not_sent=1 - expected)
             assert isinstance(done, Publication)
-            assert expected == done.totals["persons_departed"]
-        assert {("a", "x", "NORU", False)} == await world.current()
+            assert done.totals["persons_departed"] == expected
+        assert await world.current() == {("a", "x", "NORU", False)}
 
 
 async def test_who_lost_the_lease_notes_nothing(database_url):
@@ -52,4 +52,4 @@ async def test_who_lost_the_lease_notes_nothing(database_url):
         await world.rows_written("UPDATE lease SET fencing_token = fencing_token + 1")
         with pytest.raises(LeaseLostError):
             await attempt.store.not_sent(["h"])
-        assert [(None,)] == await world.rows("SELECT not_sent_by FROM person")
+        assert await world.rows("SELECT not_sent_by FROM person") == [(None,)]

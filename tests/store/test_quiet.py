@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.store.world import World, world_on
+from tests.support.store_world import World, world_on
 from worker.core.model import RunStatus
 from worker.core.run import RunProgress
 from worker.errors import ExitCode, UnavailableError
 from worker.store.runs.quiet import quiet_until, refuse_during_quiet
 from worker.store.runs.undo import undo_run
+
+pytestmark = pytest.mark.promise("7")
 
 HOUR = timedelta(hours=1)
 

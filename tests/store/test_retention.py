@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.store.world import World, failed, read, world_on
+from tests.support.store_world import World, failed, read, world_on
 from worker.core.model import RunKind
 from worker.errors import LeaseLostError
 from worker.store.runs.lease import acquire
 from worker.store.runs.process_identity import Holder
 from worker.store.runs.retention import Purged, RetentionRules, purge
+
+pytestmark = pytest.mark.promise("11")
 
 DAY_S = 86_400
 VIEWS = ("report_patient_safety_current", "report_person_freshness")
@@ -39,6 +41,7 @@ async def seen(world: World) -> list[list[tuple[Any, ...]]]:
     return [sorted(await world.rows(f"SELECT * FROM {view}"), key=str) for view in VIEWS]
 
 
+@pytest.mark.promise("2")
 async def test_old_closed_versions_go_and_the_current_state_stays(database_url):
     """A version goes once its end is older than the limit; what is open stays, however old."""
     async with world_on(database_url, our_clock=True) as world:
@@ -51,7 +54,7 @@ async def test_old_closed_versions_go_and_the_current_state_stays(database_url):
             "SELECT confidentiality_code, valid_to IS NULL FROM report_patient_safety_history "
             "WHERE person_key = 'a' ORDER BY valid_from"
         )
-        assert [("M", False), ("O", True)] == [(code, bool(is_open)) for code, is_open in history]
+        assert [(code, bool(is_open)) for code, is_open in history] == [("M", False), ("O", True)]
         assert Purged() == await forget(world, versions=2.5)
         await nights(world, "x=P")
         assert {("a", "x", "P", False)} < await world.current()
@@ -63,7 +66,7 @@ async def test_without_rules_everything_stays(database_url):
         await nights(world, "x", "x=N", "x=M")
         world.fake.advance(3_000 * DAY_S)
         assert Purged() == await forget(world)
-        assert [(3,)] == await world.rows("SELECT count(*) FROM run")
+        assert await world.rows("SELECT count(*) FROM run") == [(3,)]
 
 
 async def test_what_an_open_run_closed_is_not_old(database_url):
@@ -74,9 +77,9 @@ async def test_what_an_open_run_closed_is_not_old(database_url):
         await attempt.write(read(world, "a", "x=N"), read(world, "b", "k", "l", "m"))
         world.fake.advance(400 * DAY_S)
         before = await seen(world)
-        assert 0 == (await forget(world, versions=1, runs=1)).versions
+        assert (await forget(world, versions=1, runs=1)).versions == 0
         assert before == await seen(world)
-        assert [("running",)] == await world.rows("SELECT status FROM run WHERE run_id = 3")
+        assert await world.rows("SELECT status FROM run WHERE run_id = 3") == [("running",)]
 
 
 async def test_old_runs_go_when_nothing_names_them(database_url):
@@ -86,13 +89,16 @@ async def test_old_runs_go_when_nothing_names_them(database_url):
         before = await seen(world)
         # Run 1 met the persons and opened rows, run 4 changed one, 5 and 6 hold the proofs.
         assert Purged(runs=2) == await forget(world, runs=1)
-        assert [(1,), (4,), (5,), (6,)] == await world.rows("SELECT run_id FROM run ORDER BY 1")
-        assert [(1,), (4,), (5,), (6,)] == await world.rows(
-            "SELECT DISTINCT run_id FROM run_attempt ORDER BY 1"
-        )
+        assert await world.rows("SELECT run_id FROM run ORDER BY 1") == [(1,), (4,), (5,), (6,)]
+        assert await world.rows("SELECT DISTINCT run_id FROM run_attempt ORDER BY 1") == [
+            (1,),
+            (4,),
+            (5,),
+            (6,),
+        ]
         assert before == await seen(world)
         await nights(world, "x=N")
-        assert [(7,)] == await world.rows("SELECT max(publication_no) FROM run")
+        assert await world.rows("SELECT max(publication_no) FROM run") == [(7,)]
 
 
 async def test_young_runs_stay(database_url):
@@ -101,7 +107,7 @@ async def test_young_runs_stay(database_url):
         await nights(world, "x", "x", "x", "x=N", "x=N", "x=N")
         assert Purged() == await forget(world, runs=5.5)
         assert Purged(runs=1) == await forget(world, runs=4.5)
-        assert [(3,)] == await world.rows("SELECT min(run_id) FROM run WHERE run_id > 1")
+        assert await world.rows("SELECT min(run_id) FROM run WHERE run_id > 1") == [(3,)]
 
 
 async def test_versions_go_first_and_free_their_runs(database_url):
@@ -120,15 +126,15 @@ async def test_staleness_does_not_change_when_runs_go(database_url):
             await world.publish(read(world, "a", "x"), kind=RunKind.BACKFILL)
         world.fake.advance(400 * DAY_S)
         before = await seen(world)
-        assert {"a": False, "b": True} == {
+        assert {
             key: bool(is_stale)
             for key, is_stale in await world.rows(
                 "SELECT person_key, is_stale FROM report_person_freshness"
             )
-        }
+        } == {"a": False, "b": True}
         await forget(world, versions=1, runs=1)
         assert before == await seen(world)
-        assert [(3,)] == await world.rows("SELECT run_id FROM run WHERE run_id = 3")
+        assert await world.rows("SELECT run_id FROM run WHERE run_id = 3") == [(3,)]
 
 
 async def test_runs_with_failures_or_withheld_ones(database_url):
@@ -140,7 +146,7 @@ async def test_runs_with_failures_or_withheld_ones(database_url):
         runs = {row[0] for row in await world.rows("SELECT run_id FROM run")}
         await forget(world, runs=0.5)
         left = {row[0] for row in await world.rows("SELECT run_id FROM run")}
-        assert {2, 3} == runs - left
+        assert runs - left == {2, 3}
         await world.publish(failed(world, "a"), read(world, "b", "k", "l", "m"))
         await nights(world)
         for _ in range(3):
@@ -189,6 +195,6 @@ async def test_a_lost_lease_purges_nothing(database_url):
         await acquire(world.database, other, ttl_s=50)
         with pytest.raises(LeaseLostError):
             await purge(stale, RetentionRules(versions=timedelta(seconds=1)))
-        assert [(2,)] == await world.rows(
+        assert await world.rows(
             "SELECT count(*) FROM patient_safety_version WHERE restriction_id = 'x'"
-        )
+        ) == [(2,)]

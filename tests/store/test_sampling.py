@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from tests.store.world import PRIVACY, SAFETY, World, failed, read, record, world_on
+from tests.support.store_world import PRIVACY, SAFETY, World, failed, read, record, world_on
 from worker.errors import ConfigurationError
 from worker.store.queries.sample import PublishedArea, forbid_writes, published_areas
 
@@ -35,10 +35,10 @@ async def views(world: World) -> Published:
 async def test_it_is_the_published_state(database_url):
     """Through publications, a failure, an open run and a departure it equals the views."""
     async with world_on(database_url) as world:
-        assert {} == await published(world)
+        assert await published(world) == {}
         attempt = await world.begin()
         await attempt.write(*(read(world, key, f"x-{key}", f"y-{key}") for key in "abc"))
-        assert {} == await published(world)
+        assert await published(world) == {}
         await attempt.publish()
         first = await published(world)
         assert {(key, area) for key in "abc" for area in (SAFETY, PRIVACY)} == set(first)
@@ -50,11 +50,11 @@ async def test_it_is_the_published_state(database_url):
         assert first == await published(world)
         await attempt.publish()
         second = await published(world)
-        assert {"a", "b"} == {key for key, _ in second}
-        assert (False, True) == (
+        assert {key for key, _ in second} == {"a", "b"}
+        assert (
             second["b", SAFETY].is_complete,
             second["b", PRIVACY].is_complete,
-        )
+        ) == (False, True)
         assert await views(world) == await published(world, "a", "b", "c", "d")
 
 
@@ -69,4 +69,4 @@ async def test_writes_are_refused_by_the_database(database_url):
 
         with pytest.raises(ConfigurationError, match=r"read-?only"):
             await world.database.write(write)
-        assert 2 == len(await published(world))
+        assert len(await published(world)) == 2

@@ -12,10 +12,12 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tests.access_lists import set_list
-from tests.fakes import FakeRuntime
+from tests.support.access_lists import set_list
+from tests.support.clock import FakeRuntime
 from worker.errors import ConfigurationError
 from worker.store.database import open_database
+
+pytestmark = pytest.mark.promise("8")
 
 STRANGER = 4242
 
@@ -48,7 +50,7 @@ async def write_and_list(path: Path, *, is_group_readable: bool = False) -> dict
 async def test_it_and_its_log(tmp_path: Path, is_group_readable: bool, mode: int):
     """The file, its write-ahead log and its shared memory: 0600, or 0640 if configured."""
     found = await write_and_list(tmp_path / "pts.db", is_group_readable=is_group_readable)
-    assert {"pts.db": mode, "pts.db-wal": mode, "pts.db-shm": mode} == found
+    assert found == {"pts.db": mode, "pts.db-wal": mode, "pts.db-shm": mode}
 
 
 async def read_once(path: Path) -> None:
@@ -176,7 +178,7 @@ def test_somebody_whom_an_access_list_names(migrated_sqlite: Path, tmp_path: Pat
         anyio.run(read_once, path)
     assert f"setfacl -k {tmp_path}" in caught.value.hint
     path.chmod(0o600)
-    assert {0o600} == set(anyio.run(write_and_list, path).values())
+    assert set(anyio.run(write_and_list, path).values()) == {0o600}
 
 
 def test_none_is_made_where_others_can_make_files(tmp_path: Path):
@@ -184,7 +186,7 @@ def test_none_is_made_where_others_can_make_files(tmp_path: Path):
     tmp_path.chmod(0o1777)
     with pytest.raises(ConfigurationError, match="can make files in the folder"):
         anyio.run(write_and_list, tmp_path / "pts.db")
-    assert {} == modes(tmp_path)
+    assert modes(tmp_path) == {}
 
 
 def test_a_sticky_folder_further_up_will_do(tmp_path: Path):
@@ -211,9 +213,10 @@ def test_a_log_that_others_reach_beside_a_linked_file(migrated_sqlite: Path, tmp
 async def test_no_file_is_made_before_it_is_used(tmp_path: Path):
     """Opening alone leaves nothing."""
     async with open_database(f"sqlite:///{tmp_path / 'pts.db'}", FakeRuntime().runtime):
-        assert {} == modes(tmp_path)
+        assert modes(tmp_path) == {}
 
 
+@pytest.mark.promise("3")
 @pytest.mark.parametrize("is_replaced", [False, True])
 @pytest.mark.parametrize("moment", ["before", "within", "at the commit", "before a connection"])
 async def test_a_file_that_is_removed_or_replaced(tmp_path: Path, moment: str, is_replaced: bool):

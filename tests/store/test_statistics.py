@@ -5,8 +5,8 @@ import shutil
 import pytest
 from sqlalchemy import text
 
-from tests.databases import copied_database
-from tests.store.world import read, world_on
+from tests.support.databases import copied_database
+from tests.support.store_world import read, world_on
 
 PERSONS = "abcdefghijkl"
 
@@ -58,6 +58,6 @@ async def test_a_publication_analyses_what_nobody_has_since_it_changed(postgresq
             counts.append([await analyzed(world, table) for table in tables])
             await world.rows_written("ANALYZE")
     proofs, persons, versions = zip(*counts, strict=True)
-    assert (1, 3, 5) == proofs
-    assert (1, 2, 3) == persons
-    assert (1, 2, 4) == versions
+    assert proofs == (1, 3, 5)
+    assert persons == (1, 2, 3)
+    assert versions == (1, 2, 4)

@@ -5,10 +5,12 @@ import random
 import msgspec
 import pytest
 
-from tests.store.world import world_on
+from tests.support.store_world import world_on
 from worker.core.identity import PLAIN, NationalId, PseudonymKey, pseudonyms
 from worker.errors import ConfigurationError
 from worker.store.identity import check_identity, see_identity
+
+pytestmark = pytest.mark.promise("8")
 
 
 async def test_another_key_is_seen_without_writing(database_url):

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tests.store.world import PRIVACY, SAFETY, World, failed, read, world_on
+from tests.support.store_world import PRIVACY, SAFETY, World, failed, read, world_on
 from worker.core.model import RunKind
 from worker.store.queries.failures import failures_by_key, list_failures, purge_failures
 from worker.store.queries.person import person_story, publication_at
@@ -35,9 +35,9 @@ async def stale_as_read(world: World) -> dict[str, tuple[int, int]]:
 async def test_gaps_are_those_of_the_reporting_view(database_url):
     """Counted once for an area or once for a person: the same, whatever a run has left behind."""
     async with world_on(database_url) as world:
-        assert {} == await stale_as_read(world)
+        assert await stale_as_read(world) == {}
         await world.publish(read(world, "a", "x"), read(world, "b", "y"), failed(world, "c"))
-        assert {SAFETY: (3, 1), PRIVACY: (3, 0)} == await stale_as_read(world)
+        assert await stale_as_read(world) == {SAFETY: (3, 1), PRIVACY: (3, 0)}
         assert await stale_in_view(world) == await stale_as_read(world)
         # A backfill cures one person; the next full run does not meet another at all.
         await world.publish(read(world, "c", "z"), kind=RunKind.BACKFILL)
@@ -46,11 +46,11 @@ async def test_gaps_are_those_of_the_reporting_view(database_url):
         await attempt.write(read(world, "a", "x"), failed(world, "b"))
         assert await stale_in_view(world) == await stale_as_read(world)
         await attempt.publish(may_depart=False)
-        assert {SAFETY: (3, 2), PRIVACY: (3, 1)} == await stale_as_read(world)
+        assert await stale_as_read(world) == {SAFETY: (3, 2), PRIVACY: (3, 1)}
         assert await stale_in_view(world) == await stale_as_read(world)
         # And one who has departed is not counted.
         await world.publish(read(world, "a", "x"), read(world, "b", "y"))
-        assert {SAFETY: (2, 0), PRIVACY: (2, 0)} == await stale_as_read(world)
+        assert await stale_as_read(world) == {SAFETY: (2, 0), PRIVACY: (2, 0)}
         assert await stale_in_view(world) == await stale_as_read(world)
 
 
@@ -63,7 +63,7 @@ async def test_an_open_run_and_its_lease_are_shown(database_url):
         rows = await world.database.read(open_runs)
         run_id = attempt.handle.run_id
         settled = await world.database.read(settled_in, run_id, 2)
-        assert (1, 3) == (settled.persons, settled.person_areas)
+        assert (settled.persons, settled.person_areas) == (1, 3)
         held = await lease_state(world.database)
         assert held is not None
         assert held.is_dead is False
@@ -80,7 +80,7 @@ async def test_an_open_run_and_its_lease_are_shown(database_url):
         (ended,) = await world.database.read(last_runs, 5)
         assert (run_id, 1, 2) == (ended.run_id, ended.turns, ended.totals["persons_total"])
         state = await world.database.read(open_state)
-        assert (1, 1, 2) == (state.restrictions, state.holders, state.persons)
+        assert (state.restrictions, state.holders, state.persons) == (1, 1, 2)
         assert "engine" in await engine_facts(world.database)
 
 
@@ -89,16 +89,16 @@ async def test_failures_are_listed_found_and_forgotten(database_url):
     async with world_on(database_url) as world:
         await world.publish(read(world, "aaaa", "x"), failed(world, "bbbb"), failed(world, "bbcc"))
         database = world.database
-        assert [2] == [one.count for one in await database.read(failure_counts)]
-        assert ["bbbb", "bbcc"] == [one.person_key for one in await database.read(list_failures)]
-        assert [] == await database.read(list_failures, kind="paging")
-        assert 1 == len(await database.read(list_failures, areas=(SAFETY,), limit=1))
-        assert ["bbcc"] == [one.person_key for one in await database.read(failures_by_key, "bbc")]
-        assert [] == await database.read(failures_by_key, "%")
+        assert [one.count for one in await database.read(failure_counts)] == [2]
+        assert [one.person_key for one in await database.read(list_failures)] == ["bbbb", "bbcc"]
+        assert await database.read(list_failures, kind="paging") == []
+        assert len(await database.read(list_failures, areas=(SAFETY,), limit=1)) == 1
+        assert [one.person_key for one in await database.read(failures_by_key, "bbc")] == ["bbcc"]
+        assert await database.read(failures_by_key, "%") == []
         before = world.fake.now() - timedelta(days=1)
-        assert 0 == await purge_failures(database, last_before=before, departed=True)
-        assert 2 == await purge_failures(database, last_before=world.fake.now(), departed=False)
-        assert [] == await database.read(failure_counts)
+        assert await purge_failures(database, last_before=before, departed=True) == 0
+        assert await purge_failures(database, last_before=world.fake.now(), departed=False) == 2
+        assert await database.read(failure_counts) == []
 
 
 async def test_a_person_is_shown_as_published(database_url):
@@ -110,25 +110,25 @@ async def test_a_person_is_shown_as_published(database_url):
         await attempt.write(read(world, "a", "x=N", "y"))
         story = await world.database.read(person_story, "a", now=first)
         assert story is not None
-        assert ["x"] == [one.restriction_id for one in story.areas[0].restrictions]
+        assert [one.restriction_id for one in story.areas[0].restrictions] == ["x"]
         await attempt.publish()
         now = world.fake.now()
         story = await world.database.read(person_story, "a", now=now)
         assert story is not None
-        assert [("x", "NORU", False), ("x", "N", True), ("y", "NORU", True)] == [
+        assert [
             (one.restriction_id, one.columns["confidentiality_code"], one.is_shown)
             for one in story.areas[0].restrictions
-        ]
+        ] == [("x", "NORU", False), ("x", "N", True), ("y", "NORU", True)]
         proof = story.areas[0]
-        assert (2, 1, False) == (proof.records, proof.pages, proof.is_stale)
+        assert (proof.records, proof.pages, proof.is_stale) == (2, 1, False)
         earlier = await world.database.read(person_story, "a", now=now, as_of=first)
         assert earlier is not None
-        assert [("x", "NORU")] == [
+        assert [
             (one.restriction_id, one.columns["confidentiality_code"])
             for one in earlier.areas[0].restrictions
-        ]
+        ] == [("x", "NORU")]
         seen = await world.database.read(publication_at, first)
         assert seen is not None
-        assert 1 == seen.run_id
+        assert seen.run_id == 1
         assert await world.database.read(publication_at, first - timedelta(days=1)) is None
         assert await world.database.read(person_story, "nobody", now=now) is None

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import text
 
-from tests.columns import as_columns
-from tests.store.world import (
+from tests.support.columns import as_columns
+from tests.support.store_world import (
     PRIVACY,
     SAFETY,
     complete,
@@ -28,27 +28,28 @@ from worker.store.runs.process_identity import Holder
 from worker.store.runs.undo import leftovers
 
 
+@pytest.mark.promise("2")
 async def test_nothing_shows_before_publication(database_url):
     """Readers see a whole run or the previous one."""
     async with world_on(database_url) as world:
         attempt = await world.begin()
         await attempt.write(read(world, "a", "x", ref="R1"), read(world, "b"))
         assert set() == await world.current()
-        assert [] == await world.rows("SELECT * FROM report_person_freshness")
-        assert ExitCode.OK == await attempt.publish()
-        assert {("a", "x", "NORU", False)} == await world.current()
-        assert [("R1",)] == await world.rows("SELECT local_ref FROM report_patient_safety_current")
+        assert await world.rows("SELECT * FROM report_person_freshness") == []
+        assert await attempt.publish() == ExitCode.OK
+        assert await world.current() == {("a", "x", "NORU", False)}
+        assert await world.rows("SELECT local_ref FROM report_patient_safety_current") == [("R1",)]
         attempt = await world.begin()
         await attempt.write(read(world, "a", "x=N", "y", ref="R2"), read(world, "b", "z"))
-        assert {("a", "x", "NORU", False)} == await world.current()
-        assert [("R1",)] == await world.rows("SELECT local_ref FROM report_patient_safety_current")
+        assert await world.current() == {("a", "x", "NORU", False)}
+        assert await world.rows("SELECT local_ref FROM report_patient_safety_current") == [("R1",)]
         await attempt.publish()
         assert {("a", "x", "N", False), ("a", "y", "NORU", False), ("b", "z", "NORU", False)} == (
             await world.current()
         )
-        assert [("R2",)] == await world.rows(
+        assert await world.rows(
             "SELECT DISTINCT local_ref FROM report_patient_safety_current WHERE person_key = 'a'"
-        )
+        ) == [("R2",)]
 
 
 async def test_an_unchanged_world_writes_no_restriction_row(database_url):
@@ -60,19 +61,21 @@ async def test_an_unchanged_world_writes_no_restriction_row(database_url):
             "SELECT rows_read, rows_opened, rows_changed, rows_closed, rows_unchanged "
             "FROM report_run ORDER BY run_id"
         )
-        assert [(2, 2, 0, 0, 0), (2, 0, 0, 0, 2)] == totals
+        assert totals == [(2, 2, 0, 0, 0), (2, 0, 0, 0, 2)]
 
 
+@pytest.mark.promise("1")
 async def test_failure_keeps_the_old_state_and_marks_it_stale(database_url):
     """What could not be read stands, with the time when it was last confirmed."""
     async with world_on(database_url) as world:
         await world.publish(read(world, "a", "x"), read(world, "b", "y"))
-        assert ExitCode.GAPS == await world.publish(failed(world, "a"), read(world, "b", "y"))
-        assert {("a", "x", "NORU", True), ("b", "y", "NORU", False)} == await world.current()
-        assert ExitCode.OK == await world.publish(read(world, "a", "x"), read(world, "b", "y"))
-        assert [] == await world.rows("SELECT * FROM failure")
+        assert await world.publish(failed(world, "a"), read(world, "b", "y")) == ExitCode.GAPS
+        assert await world.current() == {("a", "x", "NORU", True), ("b", "y", "NORU", False)}
+        assert await world.publish(read(world, "a", "x"), read(world, "b", "y")) == ExitCode.OK
+        assert await world.rows("SELECT * FROM failure") == []
 
 
+@pytest.mark.promise("2")
 async def test_history_is_half_open_and_without_gaps(database_url):
     """A change closes a version and opens the next at the same instant; a return opens again."""
     async with world_on(database_url) as world:
@@ -82,12 +85,13 @@ async def test_history_is_half_open_and_without_gaps(database_url):
             "SELECT confidentiality_code, valid_from, valid_to FROM report_patient_safety_history "
             "WHERE person_key = 'a' ORDER BY valid_from"
         )
-        assert ["NORU", "N", "N"] == [row[0] for row in rows]
+        assert [row[0] for row in rows] == ["NORU", "N", "N"]
         assert rows[0][2] == rows[1][1]
         assert rows[1][2] < rows[2][1]
         assert rows[2][2] is None
 
 
+@pytest.mark.promise("5")
 @pytest.mark.parametrize("order", ["old first", "new first", "old fails", "old gone"])
 async def test_a_restriction_moves_to_another_identifier(database_url, order):
     """In whichever order the two are read, it ends under the new one, first seen as before."""
@@ -108,13 +112,14 @@ async def test_a_restriction_moves_to_another_identifier(database_url, order):
         await attempt.publish()
         current = await world.current()
         assert ("f", "x", "NORU", False) in current
-        assert 3 == len(current)
+        assert len(current) == 3
         moved = await world.rows("SELECT rows_moved, rows_closed FROM report_run ORDER BY run_id")
-        assert (1, 0) == moved[-1]
+        assert moved[-1] == (1, 0)
         after = await world.rows("SELECT first_seen_at FROM report_patient_safety_current")
         assert min(before) == min(after)
 
 
+@pytest.mark.promise("1")
 @pytest.mark.parametrize("order", [1, -1])
 async def test_a_contradicted_read_moves_nothing(database_url, order):
     """A swap of two answers: the old one's two reads disagree, and another's answer holds it."""
@@ -126,9 +131,10 @@ async def test_a_contradicted_read_moves_nothing(database_url, order):
             await attempt.write(step)
         await attempt.publish()
         shown = {(key, is_stale) for key, _, _, is_stale in await world.current()}
-        assert {("old", True), ("other", False)} == shown
+        assert shown == {("old", True), ("other", False)}
 
 
+@pytest.mark.promise("1")
 async def test_what_three_persons_hold_moves_from_nobody(database_url):
     """Keys that begin anew for each person: A fails while C gets the key that A has. A keeps it."""
     async with world_on(database_url) as world:
@@ -138,9 +144,9 @@ async def test_what_three_persons_hold_moves_from_nobody(database_url):
         await attempt.write(failed(world, "a", FailureKind.TRANSIENT), *others)
         await attempt.publish()
         shown = {(key, is_stale) for key, _, _, is_stale in await world.current()}
-        assert {("a", True), ("b", False), ("e", False), ("c", False)} == shown
+        assert shown == {("a", True), ("b", False), ("e", False), ("c", False)}
         [moved] = await world.rows("SELECT rows_moved, rows_opened FROM report_run WHERE run_id=2")
-        assert (0, 1) == tuple(moved)
+        assert tuple(moved) == (0, 1)
 
 
 async def test_what_three_persons_held_until_this_run_has_not_moved(database_url):
@@ -159,9 +165,10 @@ async def test_what_three_persons_held_until_this_run_has_not_moved(database_url
         [counted] = await world.rows(
             "SELECT rows_moved, rows_opened, rows_closed FROM report_run WHERE run_id=2"
         )
-        assert (0, 1, 2) == tuple(counted)
+        assert tuple(counted) == (0, 1, 2)
 
 
+@pytest.mark.promise("1")
 async def test_what_others_hold_too_is_still_removed(database_url):
     """Half of all lose what has the same key with everybody: the guard counts each of them."""
     async with world_on(database_url) as world:
@@ -175,6 +182,7 @@ async def test_what_others_hold_too_is_still_removed(database_url):
             await attempt.publish()
 
 
+@pytest.mark.promise("2")
 async def test_a_withheld_run_leaves_no_trace(database_url):
     """All restrictions gone at once is withheld; current and history stay as they were."""
     async with world_on(database_url) as world:
@@ -188,12 +196,13 @@ async def test_a_withheld_run_leaves_no_trace(database_url):
         await attempt.store.withhold("t")
         assert current == await world.current()
         assert history == await world.rows("SELECT * FROM report_patient_safety_history ORDER BY 1")
-        assert [] == await world.database.read(leftovers)
-        assert [("a",), ("b",)] == await world.rows("SELECT person_key FROM person ORDER BY 1")
-        assert ExitCode.OK == await world.publish(read(world, "a", "x", "y"), read(world, "b", "z"))
+        assert await world.database.read(leftovers) == []
+        assert await world.rows("SELECT person_key FROM person ORDER BY 1") == [("a",), ("b",)]
+        assert await world.publish(read(world, "a", "x", "y"), read(world, "b", "z")) == ExitCode.OK
         assert current == await world.current()
 
 
+@pytest.mark.promise("3")
 async def test_an_interrupted_run_is_continued(database_url):
     """The next sync works on the same run and does not lose what was read."""
     async with world_on(database_url) as world:
@@ -205,9 +214,10 @@ async def test_an_interrupted_run_is_continued(database_url):
         assert attempt.handle.run_id == again.handle.run_id
         await again.write(read(world, "b", "y"))
         await again.publish(may_depart=False)
-        assert {("a", "x", "NORU", False), ("b", "y", "NORU", False)} == await world.current()
+        assert await world.current() == {("a", "x", "NORU", False), ("b", "y", "NORU", False)}
 
 
+@pytest.mark.promise("3")
 async def test_an_old_open_run_is_undone(database_url):
     """Beyond the time limit nothing of it is kept and a new run begins."""
     async with world_on(database_url) as world:
@@ -216,9 +226,10 @@ async def test_an_old_open_run_is_undone(database_url):
         world.fake.advance(13 * 3600)
         again = await world.begin()
         assert not again.handle.is_continued
-        assert [(0,)] == await world.rows("SELECT count(*) FROM patient_safety_version")
+        assert await world.rows("SELECT count(*) FROM patient_safety_version") == [(0,)]
 
 
+@pytest.mark.promise("3")
 async def test_a_backfill_beside_an_open_sync(database_url):
     """A backfill publishes its persons; the open sync goes on and reads them again."""
     async with world_on(database_url) as world:
@@ -226,28 +237,30 @@ async def test_a_backfill_beside_an_open_sync(database_url):
         sync = await world.begin()
         await sync.write(read(world, "a", "x=N", ref="new"))
         await world.publish(read(world, "a", "x=NORS"), kind=RunKind.BACKFILL)
-        assert {("a", "x", "NORS", False), ("b", "y", "NORU", False)} == await world.current()
+        assert await world.current() == {("a", "x", "NORS", False), ("b", "y", "NORU", False)}
         sync = await world.begin()
         assert sync.handle.is_continued
         await sync.write(read(world, "a", "x=NORS"), read(world, "b", "y"))
-        assert ExitCode.OK == await sync.publish()
-        assert {("a", "x", "NORS", False), ("b", "y", "NORU", False)} == await world.current()
+        assert await sync.publish() == ExitCode.OK
+        assert await world.current() == {("a", "x", "NORS", False), ("b", "y", "NORU", False)}
 
 
+@pytest.mark.promise("1")
 async def test_departed_persons_are_closed_and_come_back(database_url):
     """Who left the roster is closed by a full run; who is on it again is read as before."""
     async with world_on(database_url) as world:
         everyone = ["a", "b", "c", "d", "e"]
         await world.publish(*(read(world, key, f"r{key}") for key in everyone))
         await world.publish(*(read(world, key, f"r{key}") for key in everyone[:4]))
-        assert 4 == len(await world.current())
-        assert [(1,)] == await world.rows("SELECT count(*) FROM person WHERE departed_run > 0")
-        assert [(8,)] == await world.rows("SELECT count(*) FROM report_person_freshness")
+        assert len(await world.current()) == 4
+        assert await world.rows("SELECT count(*) FROM person WHERE departed_run > 0") == [(1,)]
+        assert await world.rows("SELECT count(*) FROM report_person_freshness") == [(8,)]
         await world.publish(*(read(world, key, f"r{key}") for key in everyone))
-        assert 5 == len(await world.current())
-        assert [(10,)] == await world.rows("SELECT count(*) FROM report_person_freshness")
+        assert len(await world.current()) == 5
+        assert await world.rows("SELECT count(*) FROM report_person_freshness") == [(10,)]
 
 
+@pytest.mark.promise("4")
 async def test_a_lost_lease_cannot_write(database_url):
     """The fencing token stops a holder that was paused past its lease."""
     async with world_on(database_url) as world:
@@ -263,9 +276,10 @@ async def test_a_lost_lease_cannot_write(database_url):
         await acquire(world.database, other, ttl_s=50)
         with pytest.raises(LeaseLostError):
             await attempt.write(read(world, "a", "x"))
-        assert [(0,)] == await world.rows("SELECT count(*) FROM person")
+        assert await world.rows("SELECT count(*) FROM person") == [(0,)]
 
 
+@pytest.mark.promise("5")
 async def test_an_area_of_nothing_is_withheld_beside_a_large_one(database_url):
     """All privacy restrictions gone at once are withheld, however many safety ones stand."""
     async with world_on(database_url) as world:
@@ -300,9 +314,9 @@ async def test_what_has_moved_away_and_comes_back_is_opened_again(database_url):
     async with world_on(database_url) as world:
         await world.publish(read(world, "old", "x"), read(world, "new"))
         await world.publish(failed(world, "old", FailureKind.TRANSIENT), read(world, "new", "x"))
-        assert {("new", "x", "NORU", False)} == await world.current()
+        assert await world.current() == {("new", "x", "NORU", False)}
         await world.publish(read(world, "old", "x"), read(world, "new"))
-        assert {("old", "x", "NORU", False)} == await world.current()
+        assert await world.current() == {("old", "x", "NORU", False)}
 
 
 @pytest.mark.parametrize("persons_per_step", [1, 2, 3, 100])
@@ -315,13 +329,14 @@ async def test_a_run_is_undone_step_by_step(database_url, monkeypatch, persons_p
         attempt = await world.begin()
         await attempt.write(read(world, "a"), read(world, "b", "y=N", "z"), read(world, "new", "n"))
         await attempt.store.withhold("t")
-        assert [] == await world.database.read(leftovers)
-        assert {("a", "x", "NORU", False), ("b", "y", "NORU", False)} == await world.current()
+        assert await world.database.read(leftovers) == []
+        assert await world.current() == {("a", "x", "NORU", False), ("b", "y", "NORU", False)}
         after = await world.rows("SELECT * FROM report_person_freshness ORDER BY person_key, area")
         assert before == after
-        assert [(3,)] == await world.rows("SELECT count(*) FROM person")
+        assert await world.rows("SELECT count(*) FROM person") == [(3,)]
 
 
+@pytest.mark.promise("2")
 async def test_a_withheld_run_takes_its_references_back(database_url):
     """A local reference that it changed, or gave to who had none, is what it was."""
     async with world_on(database_url) as world:
@@ -337,9 +352,10 @@ async def test_a_withheld_run_takes_its_references_back(database_url):
         await attempt.write(read(world, "a", "x", ref="R3"), read(world, "b", "y"))
         assert before[1] == await world.rows(shown)
         await attempt.publish()
-        assert [("a", "R3"), ("b", None)] == await world.rows(shown)
+        assert await world.rows(shown) == [("a", "R3"), ("b", None)]
 
 
+@pytest.mark.promise("6")
 @pytest.mark.parametrize("area", [SAFETY, PRIVACY])
 async def test_an_area_that_was_not_asked_for_is_not_stale(database_url, area):
     """A full run over one area says nothing of the other, and who it does not meet is stale in it.
@@ -354,8 +370,9 @@ async def test_an_area_that_was_not_asked_for_is_not_stale(database_url, area):
         await attempt.write(PersonRead(person=both.person, areas=asked))
         await attempt.publish(may_depart=False)
         rows = await world.rows("SELECT person_key, area, is_stale FROM report_person_freshness")
-        assert {("b", area)} == {(key, name) for key, name, is_stale in rows if is_stale}
+        assert {(key, name) for key, name, is_stale in rows if is_stale} == {("b", area)}
         counted = await world.database.read(area_staleness)
-        assert {SAFETY: area == SAFETY, PRIVACY: area == PRIVACY} == {
-            one.area: bool(one.stale) for one in counted
+        assert {one.area: bool(one.stale) for one in counted} == {
+            SAFETY: area == SAFETY,
+            PRIVACY: area == PRIVACY,
         }

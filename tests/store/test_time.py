@@ -6,10 +6,12 @@ from itertools import pairwise
 import pytest
 import structlog
 
-from tests.fakes import START
-from tests.store.world import Attempt, World, failed, read, world_on
+from tests.support.clock import START
+from tests.support.store_world import Attempt, World, failed, read, world_on
 from worker.errors import ExitCode, LeaseLostError
 from worker.store.queries.person import publication_at
+
+pytestmark = pytest.mark.promise("11")
 
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
@@ -40,9 +42,10 @@ async def as_of(world: World, at: datetime) -> set[str]:
 
 
 async def publish(world: World, code: str) -> None:
-    assert ExitCode.OK == await world.publish(read(world, "a", f"x={code}"))
+    assert await world.publish(read(world, "a", f"x={code}")) == ExitCode.OK
 
 
+@pytest.mark.promise("2")
 async def test_six_publications_after_a_clock_a_day_ahead(database_url):
     """Each has an instant of its own, and "as of" that instant gives its own state."""
     async with world_on(database_url, our_clock=True) as world:
@@ -53,23 +56,23 @@ async def test_six_publications_after_a_clock_a_day_ahead(database_url):
             for number in range(1, 7):
                 await publish(world, f"C{number}")
         found = await publications(world)
-        assert 7 == len(found)
+        assert len(found) == 7
         for number, (run_id, at) in enumerate(found):
-            assert {f"C{number}"} == await as_of(world, at)
+            assert await as_of(world, at) == {f"C{number}"}
             publication = await world.database.read(publication_at, at)
             assert publication is not None
             assert run_id == publication.run_id
         for (_, earlier), (_, later) in pairwise(found):
             assert earlier < later
         warnings = [one for one in logs if one["event"] == "clock.went_backwards"]
-        assert ["warning"] * 6 == [one["log_level"] for one in warnings]
-        assert DAY_S == pytest.approx(warnings[0]["by_s"], abs=10)
+        assert [one["log_level"] for one in warnings] == ["warning"] * 6
+        assert pytest.approx(warnings[0]["by_s"], abs=10) == DAY_S
         # The clock is right again: so are the times, and nothing is logged any more.
         world.fake.set_wall_clock(START + timedelta(days=2))
         with structlog.testing.capture_logs() as logs:
             await publish(world, "C7")
         assert START + timedelta(days=2) <= (await publications(world))[-1][1]
-        assert [] == [one for one in logs if one["event"] == "clock.went_backwards"]
+        assert [one for one in logs if one["event"] == "clock.went_backwards"] == []
 
 
 async def test_two_publications_in_one_instant(database_url):
@@ -80,12 +83,12 @@ async def test_two_publications_in_one_instant(database_url):
                 world.fake.set_wall_clock(START)
                 attempt = await world.begin()
                 await attempt.apply(read(world, "a", f"x={code}"))
-                assert ExitCode.OK == await attempt.publish()
+                assert await attempt.publish() == ExitCode.OK
         (_, first), (_, second) = await publications(world)
         assert timedelta(microseconds=1) == second - first
-        assert {"A"} == await as_of(world, first)
-        assert {"B"} == await as_of(world, second)
-        assert [] == [one for one in logs if one["event"] == "clock.went_backwards"]
+        assert await as_of(world, first) == {"A"}
+        assert await as_of(world, second) == {"B"}
+        assert [one for one in logs if one["event"] == "clock.went_backwards"] == []
 
 
 async def test_the_server_dates_publications(database_url):
@@ -109,7 +112,7 @@ async def test_the_server_was_a_day_ahead_once(database_url):
         for code in "BCDEFG":
             await publish(world, code)
         found = await publications(world)
-        assert 7 == len({at for _, at in found})
+        assert len({at for _, at in found}) == 7
         assert [{code} for code in "ABCDEFG"] == [await as_of(world, at) for _, at in found]
 
 
@@ -119,6 +122,7 @@ async def start(world: World, *, after_s: float) -> Attempt:
     return await world.begin()
 
 
+@pytest.mark.promise("3")
 async def test_a_run_of_many_starts_publishes(database_url):
     """500 persons, a hundred a start: nothing is read twice, however long all of it takes."""
     async with world_on(database_url) as world:
@@ -130,11 +134,12 @@ async def test_a_run_of_many_starts_publishes(database_url):
             assert (first > 0, 1) == (attempt.handle.is_continued, attempt.handle.run_id)
             await attempt.write(*(read(world, f"p{n}", "x") for n in range(first, first + 100)))
         await attempt.publish(may_depart=False)
-        assert [(1, "published", 500)] == await world.rows(
-            "SELECT run_id, status, persons_total FROM run"
-        )
+        assert await world.rows("SELECT run_id, status, persons_total FROM run") == [
+            (1, "published", 500)
+        ]
 
 
+@pytest.mark.promise("3")
 async def test_a_run_that_makes_no_progress_is_given_up(database_url):
     """However often it is started, and however many failures each start writes down."""
     async with world_on(database_url) as world:
@@ -147,19 +152,20 @@ async def test_a_run_that_makes_no_progress_is_given_up(database_url):
             await attempt.apply(nothing_of(world, "b"))
         await attempt.interrupt()
         attempt = await start(world, after_s=5 * HOUR_S)
-        assert (False, 2) == (attempt.handle.is_continued, attempt.handle.run_id)
-        assert [("abandoned",)] == await world.rows("SELECT status FROM run WHERE run_id = 1")
-        assert [(0,)] == await world.rows("SELECT count(*) FROM patient_safety_version")
+        assert (attempt.handle.is_continued, attempt.handle.run_id) == (False, 2)
+        assert await world.rows("SELECT status FROM run WHERE run_id = 1") == [("abandoned",)]
+        assert await world.rows("SELECT count(*) FROM patient_safety_version") == [(0,)]
 
 
+@pytest.mark.promise("3")
 async def test_a_run_that_never_began_to_read_is_given_up(database_url):
     """Starts alone are no progress."""
     async with world_on(database_url) as world:
         for _ in range(3):
             attempt = await start(world, after_s=5 * HOUR_S)
-            assert 1 == attempt.handle.run_id
+            assert attempt.handle.run_id == 1
         attempt = await start(world, after_s=5 * HOUR_S)
-        assert 2 == attempt.handle.run_id
+        assert attempt.handle.run_id == 2
 
 
 async def test_who_lost_the_lease_makes_no_progress(database_url):
@@ -169,7 +175,7 @@ async def test_who_lost_the_lease_makes_no_progress(database_url):
         await world.rows_written("UPDATE lease SET fencing_token = fencing_token + 1")
         with pytest.raises(LeaseLostError):
             await paused.write(read(world, "a", "x"))
-        assert [(None,)] == await world.rows("SELECT progressed_at FROM run_attempt")
+        assert await world.rows("SELECT progressed_at FROM run_attempt") == [(None,)]
 
 
 def nothing_of(world: World, key: str):

@@ -47,7 +47,7 @@ def test_the_bounds_are_exact_at_the_ends(trials):
     none, every = wilson(0, trials), wilson(trials, trials)
     assert none is not None
     assert every is not None
-    assert (0.0, 1.0) == (none.low, every.high)
+    assert (none.low, every.high) == (0.0, 1.0)
 
 
 def test_nothing_tried_is_nothing_known():
@@ -89,10 +89,10 @@ def chosen(names, size, seed="seed"):
 
 def test_a_small_stream_is_taken_completely():
     """Fewer names than places: everyone is chosen, once, however often they come."""
-    assert {"A", "B", "C"} == set(chosen("abcabca", 5))
-    assert 3 == len(chosen("abcabca", 5))
-    assert () == chosen("", 5)
-    assert () == chosen("abc", 0)
+    assert set(chosen("abcabca", 5)) == {"A", "B", "C"}
+    assert len(chosen("abcabca", 5)) == 3
+    assert chosen("", 5) == ()
+    assert chosen("abc", 0) == ()
 
 
 def test_what_is_sampled_need_not_be_sorted():

@@ -36,6 +36,7 @@ def known(*reads: CompleteArea) -> AnswerForms:
     return forms
 
 
+@pytest.mark.promise("1")
 @pytest.mark.parametrize(
     ("usual", "said", "named"),
     [
@@ -91,37 +92,39 @@ def test_one_in_ten_is_usual():
     """So many wrong answers would be more than the guard lets pass."""
     plain, marked = read(form({})), read(form({"x": 1}))
     assert known(*[plain] * 18, *[marked] * 2).unusual(marked) is None
-    assert "x" == known(*[plain] * 19, marked).unusual(marked)
+    assert known(*[plain] * 19, marked).unusual(marked) == "x"
 
 
 def test_empty_answers_are_compared_with_empty_ones():
     """A server may say that there is nothing. Without any, those with records are asked."""
     nothing = read(form({"text": "none"}), records=0)
     filled = [read(form({}))] * 20
-    assert "text" == known(*filled).unusual(nothing)
+    assert known(*filled).unusual(nothing) == "text"
     assert known(*filled, nothing).unusual(nothing) is None
-    assert "text" == known(*filled, nothing).unusual(read(form({"text": "none"})))
+    assert known(*filled, nothing).unusual(read(form({"text": "none"}))) == "text"
 
 
 def test_answers_of_several_pages_are_compared_with_each_other():
     """Their last page may say more. Without any, those of one page are asked."""
     last = read(form({"first": False}), pages=2)
-    assert "first" == known(*[read(form({"first": True}))] * 20).unusual(last)
-    assert "first" == known(*[read(form({}), pages=2)] * 20).unusual(last)
+    assert known(*[read(form({"first": True}))] * 20).unusual(last) == "first"
+    assert known(*[read(form({}), pages=2)] * 20).unusual(last) == "first"
 
 
+@pytest.mark.promise("1")
 def test_the_only_person_with_records():
     """Where nobody else has any, or nobody else has several pages, all answers are asked."""
     empty = [read(form({}), records=0)] * 20
-    assert "more" == known(*empty).unusual(read(form({"more": True})))
-    assert "more" == known(*empty).unusual(read(form({"more": True}), pages=2))
+    assert known(*empty).unusual(read(form({"more": True}))) == "more"
+    assert known(*empty).unusual(read(form({"more": True}), pages=2)) == "more"
     assert known(*empty).unusual(read(form({}))) is None
 
 
+@pytest.mark.promise("1")
 def test_a_record_that_stands_twice():
     """It may stand in the place of another one, also where a total says three."""
     repeating = read(form({}, repeats=True))
-    assert "repeatedRecord" == known(*[read(form({}))] * 20).unusual(repeating)
+    assert known(*[read(form({}))] * 20).unusual(repeating) == "repeatedRecord"
     assert known(*[repeating] * 20).unusual(repeating) is None
 
 
@@ -132,7 +135,7 @@ def test_nothing_to_compare_with():
 
 def test_no_name_is_shown_that_could_be_somebodys():
     """A field's name may be an identifier."""
-    assert "?" == known(read(form({}))).unusual(read(form({"02867599994": True})))
+    assert known(read(form({}))).unusual(read(form({"02867599994": True}))) == "?"
 
 
 def test_large_envelopes_cost_little():
@@ -140,8 +143,8 @@ def test_large_envelopes_cost_little():
     hostile = {f"n{number}": {"a": [[{"b": number}] * 9] * 99} for number in range(20_000)}
     began_s = time.process_time()
     found = form(hostile)
-    assert 0.5 > time.process_time() - began_s
-    assert 110 >= len(found)
+    assert time.process_time() - began_s < 0.5
+    assert len(found) <= 110
     forms = AnswerForms()
     for number in range(200):
         forms.remember(read(form({f"n{number}x{n}": n for n in range(99)})))

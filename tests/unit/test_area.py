@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.columns import named
-from tests.unit.pts_answers import PRIVACY, SAFETY, read, restriction
+from tests.support.columns import named
+from tests.support.pts_answers import PRIVACY, SAFETY, read, restriction
 from worker.areas import AREAS, area_named
 from worker.core.area import DIGEST_KEY, NotFoundMeans, PageStyle, Paging, SendIn
 from worker.core.fields import Absent, Pick, find, parse_path
@@ -12,11 +12,11 @@ from worker.core.overrides import with_overrides
 
 def test_both_areas_are_declared():
     """Patient safety goes to v0.5, patient privacy to the old route with its header."""
-    assert ["patient-safety", "patient-privacy"] == [area.name for area in AREAS]
-    assert "/v0.5/access-restrictions/patient-safety/_search" == SAFETY.path
-    assert {} == SAFETY.headers
-    assert "/access-restrictions/patient-privacy/_search" == PRIVACY.path
-    assert {"api-version": "0.4"} == PRIVACY.headers
+    assert [area.name for area in AREAS] == ["patient-safety", "patient-privacy"]
+    assert SAFETY.path == "/v0.5/access-restrictions/patient-safety/_search"
+    assert SAFETY.headers == {}
+    assert PRIVACY.path == "/access-restrictions/patient-privacy/_search"
+    assert PRIVACY.headers == {"api-version": "0.4"}
 
 
 def test_unknown_area():
@@ -37,14 +37,14 @@ def test_declarations_hold_together(area):
         assert not column.never_of or column.never_of in names[: names.index(column.name)]
     for path in (*area.person_paths, *area.recognised_by, *area.known_fields):
         assert parse_path(path)
-    assert DIGEST_KEY == area.record_keys[-1]
+    assert area.record_keys[-1] == DIGEST_KEY
 
 
 def test_old_route():
     """``api_version`` chooses the unversioned route and sends the header."""
     old = with_overrides(SAFETY, {"api_version": "0.4"})
-    assert "/access-restrictions/patient-safety/_search" == old.path
-    assert {"api-version": "0.4"} == old.headers
+    assert old.path == "/access-restrictions/patient-safety/_search"
+    assert old.headers == {"api-version": "0.4"}
     assert SAFETY is with_overrides(SAFETY, {"api_version": "0.5"})
 
 
@@ -53,7 +53,7 @@ def test_path_wins_over_version():
     area = with_overrides(
         SAFETY, {"path": "/x", "headers": {"Api-Version": "4"}, "api_version": "0.4"}
     )
-    assert ("/x", {"Api-Version": "4"}) == (area.path, area.headers)
+    assert (area.path, area.headers) == ("/x", {"Api-Version": "4"})
 
 
 def test_overrides():
@@ -72,24 +72,24 @@ def test_overrides():
             "columns": {"confidentiality_code": "code.value"},
         },
     )
-    assert {"person": {"nin": "{off_id}"}, "ApplicableOnly": False} == area.body
-    assert ("key.a+key.b", "digest") == area.record_keys
-    assert (("subject",), ("code",), ("readAt",)) == (
+    assert area.body == {"person": {"nin": "{off_id}"}, "ApplicableOnly": False}
+    assert area.record_keys == ("key.a+key.b", "digest")
+    assert (
         area.person_paths,
         area.recognised_by,
         area.volatile,
-    )
+    ) == (("subject",), ("code",), ("readAt",))
     assert NotFoundMeans.EMPTY is area.not_found_means
     expected = Paging(style=PageStyle.TOKEN, field="meta.next", send_in=SendIn.BODY, ignore=("x",))
-    assert expected == area.paging
-    assert ("code.value",) == area.columns[0].paths
+    assert area.paging == expected
+    assert area.columns[0].paths == ("code.value",)
     assert SAFETY.columns[1:] == area.columns[1:]
 
 
 def test_empty_lists():
     """An empty list takes back what was declared to be volatile, or to be ignored."""
     area = with_overrides(SAFETY, {"volatile": ["readAt"]})
-    assert () == with_overrides(area, {"volatile": []}).volatile
+    assert with_overrides(area, {"volatile": []}).volatile == ()
     assert Paging() == with_overrides(area, {"paging": {"ignore": []}}).paging
 
 
@@ -131,7 +131,7 @@ def test_overridden_columns_are_read():
     """A column finds its value where configuration says."""
     area = with_overrides(SAFETY, {"columns": {"cause": ["why", "cause"]}})
     record = read([restriction(why="Derived")], area=area).records[0]
-    assert "Derived" == named(record)["cause"]
+    assert named(record)["cause"] == "Derived"
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ def test_paths(path, expected):
         "none": None,
         "empty": [],
     }
-    assert expected == find(document, parse_path(path))
+    assert find(document, parse_path(path)) == expected
 
 
 def test_path_steps():
     """A path is read into lower-case names, numbers and picks."""
-    assert ("a", 0, "b", Pick.CURRENT) == parse_path("A[0].b[current]")
+    assert parse_path("A[0].b[current]") == ("a", 0, "b", Pick.CURRENT)

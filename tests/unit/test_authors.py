@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from tests.unit.pts_answers import JSON, OFF_ID, OTHER_OFF_ID, SAFETY, person, restriction
+from tests.support.pts_answers import JSON, OFF_ID, OTHER_OFF_ID, SAFETY, person, restriction
 from worker.core.answer import read_page
 from worker.core.authors import NOT_KEPT, role_and_organisation, without_names
 from worker.core.privacy import PrivacyRules
@@ -32,13 +32,14 @@ def test_a_code_is_kept_and_shown(text):
     assert text == role_and_organisation(text)
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize(
     "text", [KARI, "Nordmann, Kari", "kari@ous.example", "kari.nordmann", "LIS for 1", "", "Å. B"]
 )
 @pytest.mark.parametrize("field", ["createdBy", "CREATEDBY", "modifiedBy", "lastModifiedBy"])
 def test_another_text_may_be_a_name(text, field):
     """It is neither kept nor shown, wherever in the record the field stands."""
-    assert {"a": [{field: NOT_KEPT}]} == without_names({"a": [{field: text}]})
+    assert without_names({"a": [{field: text}]}) == {"a": [{field: NOT_KEPT}]}
     assert role_and_organisation(text) is None
     assert role_and_organisation(NOT_KEPT) is None
 
@@ -54,19 +55,19 @@ def test_an_object_keeps_role_organisation_and_identifiers():
         kept["offId"],
     )
     gone = [kept[name] for name in ("name", "givenName", "email", "note")]
-    assert [NOT_KEPT] * 4 == [*gone]
-    assert [{"displayName": NOT_KEPT, "systemName": "DIPS Arena"}] == kept["deep"]
+    assert [*gone] == [NOT_KEPT] * 4
+    assert kept["deep"] == [{"displayName": NOT_KEPT, "systemName": "DIPS Arena"}]
 
 
 def test_only_role_and_organisation_are_shown():
     """Of an object; nothing of one without them; a number as it is."""
-    assert {
+    assert role_and_organisation(FULL) == {
         "role": FULL["role"],
         "organisation": FULL["organisation"],
         "deep": [{"systemName": "DIPS Arena"}],
-    } == role_and_organisation(FULL)
+    }
     assert role_and_organisation({"name": KARI, "a": {"b": 1}}) is None
-    assert (7, None) == (role_and_organisation(7), role_and_organisation(None))
+    assert (role_and_organisation(7), role_and_organisation(None)) == (7, None)
 
 
 def test_other_fields_are_left_alone():
@@ -75,6 +76,7 @@ def test_other_fields_are_left_alone():
     assert document is without_names(document)
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize("keep_names", [True, False])
 def test_a_name_is_kept_in_the_payload_alone_and_only_if_asked(keep_names):
     """The column, which reports and the default export show, never has it."""
@@ -92,6 +94,6 @@ def test_a_name_is_kept_in_the_payload_alone_and_only_if_asked(keep_names):
     assert "somebody" in record.payload
     columns = dict(zip((one.name for one in SAFETY.columns), record.columns, strict=True))
     shown = orjson.loads(str(columns["created_by"]))
-    assert {"role", "organisation", "deep"} == shown.keys()
+    assert shown.keys() == {"role", "organisation", "deep"}
     assert KARI not in repr(record.columns)
     assert OTHER_OFF_ID not in record.payload + repr(record.columns)

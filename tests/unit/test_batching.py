@@ -26,7 +26,7 @@ async def test_a_few_in_each_iteration_and_in_order():
             await asyncio.sleep(0)
             batches.append(len(delivered) - before)
     assert list(range(MANY)) == delivered
-    assert RESPONSES_MAX == max(batches)
+    assert max(batches) == RESPONSES_MAX
 
 
 async def test_who_does_not_wait_any_more_is_passed_over():
@@ -38,4 +38,4 @@ async def test_who_does_not_wait_any_more_is_passed_over():
         batcher.put(future, HttpResponse(status=200, headers={}, body=b""))
     gone.cancel()
     async with asyncio.timeout(5):
-        assert 200 == (await there).status
+        assert (await there).status == 200

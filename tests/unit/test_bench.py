@@ -26,9 +26,9 @@ def test_a_person_has_one_and_a_half_objects_of_800_bytes():
     """The load that the figures are for."""
     bodies = [answer(area, one) for one in PEOPLE for area in (SAFETY, PRIVACY)]
     objects = sum(len(orjson.loads(body)) for body in bodies)
-    assert 1.5 == OBJECTS_PER_PERSON
-    assert 1.5 == pytest.approx(objects / len(PEOPLE), rel=0.05)
-    assert 800 == pytest.approx(sum(map(len, bodies)) / objects, rel=0.10)
+    assert OBJECTS_PER_PERSON == 1.5
+    assert pytest.approx(objects / len(PEOPLE), rel=0.05) == 1.5
+    assert pytest.approx(sum(map(len, bodies)) / objects, rel=0.10) == 800
 
 
 @pytest.mark.parametrize("area", AREAS, ids=lambda area: area.name)

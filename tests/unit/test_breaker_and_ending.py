@@ -19,6 +19,7 @@ def first_end(breaker: Breaker, kind: FailureKind, count: int) -> tuple[int, Exi
     return None
 
 
+@pytest.mark.promise("6")
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
@@ -31,7 +32,7 @@ def first_end(breaker: Breaker, kind: FailureKind, count: int) -> tuple[int, Exi
 )
 def test_failures_in_a_row_end_the_run(kind, expected):
     """Each kind has its own patience and its own exit code."""
-    assert expected == first_end(Breaker(), kind, 500)
+    assert first_end(Breaker(), kind, 500) == expected
 
 
 def test_a_success_begins_the_count_anew():
@@ -40,30 +41,30 @@ def test_a_success_begins_the_count_anew():
     for _ in range(100):
         assert first_end(breaker, K.TRANSIENT, 29) is None
         breaker.succeeded()
-    assert 100 == breaker.complete
+    assert breaker.complete == 100
 
 
 def test_evidence_begins_the_count_anew():
     """What was refuted counts no more; the patience is the same afterwards."""
     breaker = Breaker()
-    assert (30, ExitCode.UNAVAILABLE) == first_end(breaker, K.TRANSIENT, 30)
+    assert first_end(breaker, K.TRANSIENT, 30) == (30, ExitCode.UNAVAILABLE)
     breaker.refuted()
-    assert (30, ExitCode.UNAVAILABLE) == first_end(breaker, K.TRANSIENT, 500)
+    assert first_end(breaker, K.TRANSIENT, 500) == (30, ExitCode.UNAVAILABLE)
 
 
 def test_failures_of_different_kinds_are_no_row():
     """Now this and now that is no sign that the service as a whole is in trouble."""
     breaker = Breaker()
-    assert [None] * 200 == [
-        breaker.failed(kind) for _ in range(100) for kind in (K.TRANSIENT, K.REFUSED)
-    ]
+    assert [breaker.failed(kind) for _ in range(100) for kind in (K.TRANSIENT, K.REFUSED)] == [
+        None
+    ] * 200
 
 
 def test_both_ways_not_to_understand_are_one_row():
     """An answer that cannot be read and one that cannot be followed are the same trouble."""
     breaker = Breaker()
     errors = [breaker.failed(kind) for _ in range(10) for kind in (K.CONTRACT, K.PAGING)]
-    assert [None] * 19 == errors[:-1]
+    assert errors[:-1] == [None] * 19
     assert errors[-1] is not None
 
 
@@ -71,7 +72,7 @@ def test_once_understood_the_breaker_is_more_patient_with_shapes():
     """A shape that is not understood late in a run needs more evidence."""
     breaker = Breaker()
     breaker.succeeded()
-    assert (150, ExitCode.DATA_CONTRACT) == first_end(breaker, K.CONTRACT, 500)
+    assert first_end(breaker, K.CONTRACT, 500) == (150, ExitCode.DATA_CONTRACT)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +94,10 @@ def test_a_run_that_read_nothing_ends_by_its_failures(failures, complete, expect
     assert error is None or f"{sum(failures.values())} person-areas" in str(error)
 
 
+@pytest.mark.promise("6")
 @pytest.mark.parametrize("gap", ["persons_stale", "areas_failed", "roster_faults"])
 def test_any_gap_shows_in_the_exit_code(gap):
     """Never 0 with a person unread."""
     totals = {"persons_stale": 0, "areas_failed": 0, "roster_faults": 0}
-    assert ExitCode.OK == exit_code_of(totals)
-    assert ExitCode.GAPS == exit_code_of({**totals, gap: 1})
+    assert exit_code_of(totals) == ExitCode.OK
+    assert exit_code_of({**totals, gap: 1}) == ExitCode.GAPS

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from tests.unit.pts_answers import SAFETY, person, restriction
+from tests.support.pts_answers import SAFETY, person, restriction
 from worker.core import budgets
 from worker.core.answer import parse, read_page
 from worker.core.budgets import DriftBudget, check_area
@@ -11,6 +11,8 @@ from worker.core.fields import FIELDS_MAX, NAMES_LENGTH_MAX, spelling
 from worker.core.model import Drift
 from worker.core.record import Page
 from worker.errors import ContractError, PagingError
+
+pytestmark = pytest.mark.promise("10")
 
 
 def read(items: object) -> Page:
@@ -22,7 +24,7 @@ def test_too_many_values(unit):
     """They are refused before they are parsed: each would become 50 bytes and more."""
     few = f"[{','.join([unit] * 1000)}]".encode()
     many = f"[{','.join([unit] * (budgets.VALUES_MAX + 1))}]".encode()
-    assert 1000 == len(parse(few))
+    assert len(parse(few)) == 1000
     with pytest.raises(ContractError, match="more than 200000 values"):
         parse(many)
 
@@ -30,7 +32,7 @@ def test_too_many_values(unit):
 def test_too_many_bytes():
     """Blanks do not count, so that a body may be padded."""
     text = b'["' + b"x" * (budgets.CONTENT_BYTES_MAX - 4) + b'"]'
-    assert 1 == len(parse(text + b" " * 1_000_000))
+    assert len(parse(text + b" " * 1_000_000)) == 1
     with pytest.raises(ContractError, match="more than 4194304 bytes"):
         parse(text.replace(b'["', b'["x'))
 
@@ -38,7 +40,7 @@ def test_too_many_bytes():
 def test_too_many_records():
     """One more than the limit is refused, not cut off."""
     records = [restriction(number) for number in range(budgets.RECORDS_MAX)]
-    assert budgets.RECORDS_MAX == len(read(records).records)
+    assert len(read(records).records) == budgets.RECORDS_MAX
     with pytest.raises(ContractError, match="more than 5000 records"):
         read([*records, restriction(budgets.RECORDS_MAX)])
 
@@ -46,14 +48,14 @@ def test_too_many_records():
 def test_a_record_that_is_too_large():
     """The message names its place."""
     room = budgets.RECORD_BYTES_MAX - len(orjson.dumps(restriction(1, new="")))
-    assert 2 == len(read([restriction(0), restriction(1, new="x" * room)]).records)
+    assert len(read([restriction(0), restriction(1, new="x" * room)]).records) == 2
     with pytest.raises(ContractError, match=r"more than 262144 bytes \(at \[1\]\)"):
         read([restriction(0), restriction(1, new="x" * (room + 1))])
 
 
 def test_names_that_would_be_remembered():
     """Field names stay in memory beyond the answer, so few and short ones are looked at."""
-    assert FIELDS_MAX == len(spelling(tuple(f"f{n}" for n in range(FIELDS_MAX))))
+    assert len(spelling(tuple(f"f{n}" for n in range(FIELDS_MAX)))) == FIELDS_MAX
     for names in (
         tuple(f"f{n}" for n in range(FIELDS_MAX + 1)),
         ("x" * NAMES_LENGTH_MAX, "y"),
@@ -65,10 +67,10 @@ def test_names_that_would_be_remembered():
 def test_drift_is_kept_up_to_a_limit_and_counted():
     """The first hundred names of an answer, an entry that says so, and how many were not kept."""
     few = read([restriction(n, **{f"new{n}": 1}) for n in range(100)])
-    assert (100, 0) == (len(few.drift), few.drift_left_out)
+    assert (len(few.drift), few.drift_left_out) == (100, 0)
     many = read([restriction(n, **{f"new{n}": 1}) for n in range(150)])
-    assert (101, 50) == (len(many.drift), many.drift_left_out)
-    assert few.drift | {Drift(field="[]", kind="more_drift")} == many.drift
+    assert (len(many.drift), many.drift_left_out) == (101, 50)
+    assert many.drift == few.drift | {Drift(field="[]", kind="more_drift")}
 
 
 def test_drift_of_several_pages_has_one_limit():
@@ -78,7 +80,7 @@ def test_drift_of_several_pages_has_one_limit():
              for p in (0, 0, 1)]  # fmt: skip
     for page in pages:
         budget.add(page, left_out=3)
-    assert (101, 80 + 9) == (len(budget.kept), budget.left_out)
+    assert (len(budget.kept), budget.left_out) == (101, 80 + 9)
 
 
 @pytest.mark.parametrize(

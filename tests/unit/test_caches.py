@@ -4,6 +4,8 @@ import pytest
 
 from worker.core.caches import is_from_cache
 
+pytestmark = pytest.mark.promise("1")
+
 
 def says(*lines: str) -> bool:
     """The decision for header lines as they are sent."""

@@ -40,7 +40,7 @@ class TestRepeats:
         for is_pushed_back in (False, True):
             repeats.repeated(is_pushed_back=is_pushed_back)
             found.append(repeats.are_personal)
-        assert [True, False, True] == found
+        assert found == [True, False, True]
 
     def test_many_are_no_handful(self):
         """When most first attempts are pushed back, it is not for certain persons."""
@@ -58,24 +58,24 @@ class TestCircuit:
         """Twenty failures open the circuit; single requests wait longer and longer, then none."""
         circuit = Circuit()
         waits = [circuit.failed(is_recent=True) for _ in range(FAILURES_IN_A_ROW)]
-        assert ([None] * 19, 1.0) == (waits[:-1], waits[-1])
+        assert (waits[:-1], waits[-1]) == ([None] * 19, 1.0)
         assert circuit.is_open
-        assert [3.0, 9.0, 27.0, None] == [circuit.failed(is_recent=True) for _ in range(4)]
+        assert [circuit.failed(is_recent=True) for _ in range(4)] == [3.0, 9.0, 27.0, None]
         assert circuit.is_broken
 
     def test_waits_have_a_limit(self):
         """With many probes none waits longer than a minute."""
         circuit = Circuit(probes_max=10)
         waits = [circuit.failed(is_recent=True) for _ in range(FAILURES_IN_A_ROW + 6)]
-        assert [1.0, 3.0, 9.0, 27.0, 60.0, 60.0, 60.0] == waits[-7:]
+        assert waits[-7:] == [1.0, 3.0, 9.0, 27.0, 60.0, 60.0, 60.0]
 
     def test_those_under_way_are_no_probes(self):
         """What was sent before the circuit opened may fail without counting against it."""
         circuit = Circuit()
         for _ in range(FAILURES_IN_A_ROW):
             circuit.failed(is_recent=True)
-        assert [None] * 100 == [circuit.failed(is_recent=False) for _ in range(100)]
-        assert (0, False) == (circuit.probes, circuit.is_broken)
+        assert [circuit.failed(is_recent=False) for _ in range(100)] == [None] * 100
+        assert (circuit.probes, circuit.is_broken) == (0, False)
 
     def test_one_success_closes_it(self):
         """Any answer closes the circuit and resets the count."""
@@ -83,12 +83,12 @@ class TestCircuit:
         for _ in range(FAILURES_IN_A_ROW + 2):
             circuit.failed(is_recent=True)
         circuit.succeeded()
-        assert (0, False) == (circuit.probes, circuit.is_open)
-        assert [None] * 19 == [circuit.failed(is_recent=True) for _ in range(19)]
-        assert 1.0 == circuit.failed(is_recent=True)
+        assert (circuit.probes, circuit.is_open) == (0, False)
+        assert [circuit.failed(is_recent=True) for _ in range(19)] == [None] * 19
+        assert circuit.failed(is_recent=True) == 1.0
 
     def test_without_probes(self):
         """Where nothing is tried twice, the circuit stays out of it."""
         circuit = Circuit(probes_max=0)
-        assert {None} == {circuit.failed(is_recent=True) for _ in range(100)}
-        assert (False, False) == (circuit.is_open, circuit.is_broken)
+        assert {circuit.failed(is_recent=True) for _ in range(100)} == {None}
+        assert (circuit.is_open, circuit.is_broken) == (False, False)

@@ -69,8 +69,10 @@ def test_a_value_of_another_type(kind, value, message):
 def test_a_loose_text_takes_everything():
     """What is only kept for reading may be anything; objects have one form."""
     loose = column(ColumnType.TEXT, loose=True)
-    assert ["a", "1", '{"a":1,"b":2}'] == [
-        typed(value, loose, "c", set()) for value in ("a", 1, {"b": 2, "a": 1})
+    assert [typed(value, loose, "c", set()) for value in ("a", 1, {"b": 2, "a": 1})] == [
+        "a",
+        "1",
+        '{"a":1,"b":2}',
     ]
     with pytest.raises(ValueError, match="NUL"):
         typed("a\0b", loose, "c", set())
@@ -82,7 +84,7 @@ def test_a_time_without_a_zone_is_reported():
     assert datetime(2026, 3, 1, 12, tzinfo=UTC) == typed(
         "2026-03-01T12:00:00", column(ColumnType.TIME), "a.b", drift
     )
-    assert {Drift(field="[].a.b", kind="naive_time")} == drift
+    assert drift == {Drift(field="[].a.b", kind="naive_time")}
 
 
 @pytest.mark.parametrize("area", AREAS, ids=lambda area: area.name)
@@ -91,10 +93,10 @@ def test_each_declared_path_is_read(area):
     for declared in area.columns:
         for place, text in enumerate(declared.paths):
             document = nested(parse_path(text))
-            assert "here" == find(document, parse_path(text))
+            assert find(document, parse_path(text)) == "here"
             for paths in ((text,), declared.paths[: place + 1]):
                 of = Column(name="c", type=ColumnType.JSON, paths=("nowhere", *paths))
-                assert ('"here"',) == ColumnReader([of]).read(document, "", set())
+                assert ColumnReader([of]).read(document, "", set()) == ('"here"',)
 
 
 @pytest.mark.parametrize("area", AREAS, ids=lambda area: area.name)
@@ -124,14 +126,14 @@ def test_more_spellings_than_are_remembered():
     reader = ColumnReader([Column(name="c", type=ColumnType.INTEGER, paths=("a.b",))])
     for number in range(1500):
         document = {f"x{number % 600}": 0, "A": {f"y{number % 600}": 0, "B": number}}
-        assert (number,) == reader.read(document, "", set())
-    assert (None,) == reader.read({}, "", set())
+        assert reader.read(document, "", set()) == (number,)
+    assert reader.read({}, "", set()) == (None,)
 
 
 def test_a_path_through_another_type():
     """It is an error if no path leads on: a changed form is not an empty value."""
     reader = ColumnReader([Column(name="c", type=ColumnType.TEXT, paths=("a.b", "c[0]", "d"))])
-    assert (None,) == reader.read({"a": "text", "c": []}, "", set())
+    assert reader.read({"a": "text", "c": []}, "", set()) == (None,)
     with pytest.raises(ContractError, match="not an object or array") as caught:
         reader.read({"a": "text", "c": {"b": 1}}, "[0]", set())
-    assert "[0].a.b" == caught.value.field
+    assert caught.value.field == "[0].a.b"

@@ -16,10 +16,10 @@ class TestConcurrency:
         """A push-back leaves half of the requests that were under way, and one at least."""
         pace = ConcurrencyPace(16)
         pace.cut(9)
-        assert 4.0 == pace.limit
+        assert pace.limit == 4.0
         for _ in range(3):
             pace.cut(9)
-        assert 1.0 == pace.limit
+        assert pace.limit == 1.0
 
     def test_one_more_after_two_rounds(self):
         """Four at once: after eight successes five, then ten more for the sixth."""
@@ -29,7 +29,7 @@ class TestConcurrency:
         for _ in range(18):
             pace.grow(4)
             limits.append(pace.limit)
-        assert [4.0] * 7 + [5.0] * 10 + [6.0] == limits
+        assert limits == [4.0] * 7 + [5.0] * 10 + [6.0]
 
     def test_up_to_the_ceiling(self):
         """It grows as far as it may."""
@@ -37,7 +37,7 @@ class TestConcurrency:
         pace.cut(2)
         for _ in range(100):
             pace.grow(3)
-        assert (3.0, True) == (pace.limit, pace.is_free)
+        assert (pace.limit, pace.is_free) == (3.0, True)
 
     def test_what_is_not_used_does_not_grow(self):
         """Two under way say nothing about five."""
@@ -45,7 +45,7 @@ class TestConcurrency:
         pace.cut(10)
         for _ in range(100):
             pace.grow(2)
-        assert 5.0 == pace.limit
+        assert pace.limit == 5.0
 
     def test_half_of_it_is_use_enough(self):
         """Two of four under way, and answered, say that four are bearable."""
@@ -53,7 +53,7 @@ class TestConcurrency:
         pace.cut(8)
         for _ in range(8):
             pace.grow(2)
-        assert 5.0 == pace.limit
+        assert pace.limit == 5.0
 
     def test_one_answer_moves_what_is_recent_more_than_what_is_usual(self):
         """A tenth of the way lately, and two in a thousand in the long run."""
@@ -66,7 +66,7 @@ class TestConcurrency:
         """Half a second more and three times the usual is slow; either alone is not."""
         for usual_s, recent_s, expected in ((0.05, 1.0, True), (0.05, 0.4, False), (2, 4, False)):
             pace = ConcurrencyPace(16, usual_s=usual_s, recent_s=recent_s)
-            assert expected == pace.is_slow
+            assert pace.is_slow == expected
 
     def test_slowness_stops_growth(self):
         """As long as answers are slow there are no more at once."""
@@ -74,7 +74,7 @@ class TestConcurrency:
         pace.cut(2)
         for _ in range(100):
             pace.grow(2)
-        assert 1.0 == pace.limit
+        assert pace.limit == 1.0
 
     def test_what_lasts_becomes_usual(self):
         """Twenty times the usual is slow for some hundred answers, and then it is the usual."""
@@ -106,10 +106,10 @@ class TestTakingBack:
         for now_s in (1.0, 2.0):
             rate.refused(now_s, math.inf, now_s)
             concurrency.cut(16)
-        assert (25.0, 4.0) == (rate.rate, concurrency.limit)
+        assert (rate.rate, concurrency.limit) == (25.0, 4.0)
         rate.take_back_cuts()
         concurrency.take_back_cuts()
-        assert (100.0, 16) == (rate.rate, concurrency.limit)
+        assert (rate.rate, concurrency.limit) == (100.0, 16)
 
     def test_what_was_right_stays(self):
         """A cut after which the request was answered is not taken back later."""
@@ -122,7 +122,7 @@ class TestTakingBack:
         concurrency.cut(16)
         rate.take_back_cuts()
         concurrency.take_back_cuts()
-        assert (50.0, 8.0) == (rate.rate, concurrency.limit)
+        assert (rate.rate, concurrency.limit) == (50.0, 8.0)
 
     def test_never_above_the_ceiling(self):
         """A ceiling that was lowered meanwhile counts."""
@@ -130,7 +130,7 @@ class TestTakingBack:
         rate.refused(1.0, math.inf, 1.0)
         rate.set_ceiling(60.0)
         rate.take_back_cuts()
-        assert 60.0 == rate.rate
+        assert rate.rate == 60.0
 
 
 class TestMeter:
@@ -157,13 +157,13 @@ class TestMeter:
         meter = SendMeter()
         meter.mark(0.0, 1)
         meter.restart(60.0, 10)
-        assert (20.0, 61.0) == (meter.per_second(61.0, 30), meter.due_s)
+        assert (meter.per_second(61.0, 30), meter.due_s) == (20.0, 61.0)
 
     def test_ten_requests_make_a_mark(self):
         """What was sent is counted from a mark that is at least ten requests old."""
         meter = SendMeter()
         meter.mark(0.0, 1)
-        assert 1.0 == meter.due_s
+        assert meter.due_s == 1.0
         for now_s, sent, expected in (
             (1.0, 3, 3.0),
             (2.0, 12, 6.0),
@@ -177,5 +177,5 @@ class TestMeter:
         """Either is a measurement: enough time, or enough requests."""
         meter = SendMeter()
         meter.mark(0.0, 1)
-        assert 2.5 == meter.per_second(2.0, 5)
-        assert 200.0 == meter.per_second(0.05, 20)
+        assert meter.per_second(2.0, 5) == 2.5
+        assert meter.per_second(0.05, 20) == 200.0

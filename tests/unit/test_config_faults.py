@@ -49,6 +49,7 @@ def test_all_faults_at_once(tmp_path):
     ]
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize(
     ("key", "value", "problem"),
     [

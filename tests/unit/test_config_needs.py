@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.access_lists import set_list
+from tests.support.access_lists import set_list
 from worker.config import Purpose, database_url, load, needs
 from worker.errors import ConfigurationError
 

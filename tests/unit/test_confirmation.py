@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.fakes import START, FakeRuntime
+from tests.support.clock import START, FakeRuntime
 from worker.core.answer_forms import AnswerForms
 from worker.core.breaker import Breaker
 from worker.core.confirmation import Confirm, Unconfirmed, compared, needs_second_read
@@ -74,6 +74,7 @@ def test_what_needs_a_second_read(published, read):
     assert (published != read) == needs_second_read(hashes(published), found, CHANGES)
 
 
+@pytest.mark.promise("1")
 @given(published=contents, first=contents, second=contents, confirm=st.sampled_from(Confirm))
 @example(published={"a": 1, "b": 1}, first={"a": 1}, second={"b": 1}, confirm=REMOVALS)
 def test_two_reads_agree_or_are_a_failure(published, first, second, confirm):
@@ -85,7 +86,7 @@ def test_two_reads_agree_or_are_a_failure(published, first, second, confirm):
         agrees = first == second
     if not agrees:
         assert isinstance(result, AreaFailure)
-        assert FailureKind.UNSTABLE == result.kind
+        assert result.kind == FailureKind.UNSTABLE
         return
     assert isinstance(result, CompleteArea)
     before = result.proof.first_read
@@ -96,7 +97,7 @@ def test_two_reads_agree_or_are_a_failure(published, first, second, confirm):
         before.record_count,
         before.digest,
     )
-    assert START + timedelta(seconds=2.5) == result.proof.read_at
+    assert result.proof.read_at == START + timedelta(seconds=2.5)
     assert not needs_second_read(hashes(published), result, confirm)
 
 
@@ -116,11 +117,11 @@ def test_what_an_unusual_answer_lacks_is_not_believed(confirm, first, second):
     )
     result = compared(frozenset("abc"), one, two, confirm, forms)
     assert isinstance(result, AreaFailure)
-    assert (AREA, FailureKind.UNSTABLE) == (result.area, result.kind)
+    assert (result.area, result.kind) == (AREA, FailureKind.UNSTABLE)
     assert "2 of 3 published restrictions would close, but more in" in result.reason
     assert f"areas.{AREA}.paging.ignore" in result.reason
-    assert (2, 200) == (result.attempts, result.status)
-    assert START + timedelta(seconds=2.5) == result.failed_at
+    assert (result.attempts, result.status) == (2, 200)
+    assert result.failed_at == START + timedelta(seconds=2.5)
     usual = compared(frozenset("a"), one, two, confirm, forms)
     assert isinstance(usual, CompleteArea)  # nothing would close
 
@@ -130,8 +131,8 @@ def test_a_contradiction_says_what_each_read_lacked_and_held():
     first, second = area({"a": 1}), area({"a": 1, "b": 1}, after_s=2.5)
     result = compared(frozenset("abc"), first, second, REMOVALS, AnswerForms())
     assert isinstance(result, AreaFailure)
-    assert (2, 200) == (result.attempts, result.status)
-    assert START + timedelta(seconds=2.5) == result.failed_at
+    assert (result.attempts, result.status) == (2, 200)
+    assert result.failed_at == START + timedelta(seconds=2.5)
     text = "of 3 published restrictions the first lacked 2, the second 1; they held 1 and 2 records"
     assert text in result.reason
 
@@ -174,7 +175,7 @@ class Upstream:
         """See ``AreaReader``."""
         assert is_single_use
         assert not is_probe
-        assert AREA == name
+        assert name == AREA
         assert key_path in (None, "id")
         self.asked.append((person.person_key, self._fake.monotonic()))
         await anyio.lowlevel.checkpoint()
@@ -245,11 +246,11 @@ def test_what_another_read_holds_is_not_claimed_to_be_gone(waiting: Waiting):
     person = Person(off_id=NationalId("2" * 11), person_key="new")
     read = PersonRead(person=person, areas=(area({"a": 1}),))
     waiting.confirmations.hold([held("old")])
-    assert {"old": {(AREA, "a")}} == waiting.confirmations.claims
+    assert waiting.confirmations.claims == {"old": {(AREA, "a")}}
     waiting.confirmations.hold([Unconfirmed(read=read, published={AREA: frozenset({"a"})})])
-    assert {} == waiting.confirmations.claims
+    assert waiting.confirmations.claims == {}
     waiting.confirmations.written([read])
-    assert {"old": {(AREA, "a")}} == waiting.confirmations.claims, "the store knows by now"
+    assert waiting.confirmations.claims == {"old": {(AREA, "a")}}, "the store knows by now"
 
 
 async def settled() -> None:
@@ -266,21 +267,22 @@ async def test_everybody_is_read_again_two_seconds_later(waiting: Waiting):
     }
     at_s = waiting.fake.monotonic()
     waiting.confirmations.hold(numbered(0, 3))
-    assert {"p0", "p1", "p2"} == waiting.confirmations.claims.keys()
+    assert waiting.confirmations.claims.keys() == {"p0", "p1", "p2"}
     waiting.confirmations.close()
     await waiting.confirmations.work(waiting.decided)
-    assert {"p0": "confirmed", "p1": "unstable", "p2": "transient"} == waiting.results()
-    assert {"p0": frozenset({(AREA, "a")})} == waiting.confirmations.claims, "as confirmed"
+    assert waiting.results() == {"p0": "confirmed", "p1": "unstable", "p2": "transient"}
+    assert waiting.confirmations.claims == {"p0": frozenset({(AREA, "a")})}, "as confirmed"
     assert all(later_s - at_s >= 2.0 for _, later_s in waiting.upstream.asked)
-    assert {FailureKind.UNSTABLE: 1, FailureKind.TRANSIENT: 1} == dict(waiting.progress.failures)
+    assert dict(waiting.progress.failures) == {FailureKind.UNSTABLE: 1, FailureKind.TRANSIENT: 1}
 
 
+@pytest.mark.promise("1")
 async def test_no_more_wait_than_there_is_room(waiting: Waiting):
     """256; then the writer waits, and second reads make room for half of it."""
     confirmations = waiting.confirmations
-    assert 256 == await confirmations.room()
+    assert await confirmations.room() == 256
     confirmations.hold(numbered(0, 100))
-    assert 156 == await confirmations.room()
+    assert await confirmations.room() == 156
     confirmations.hold(numbered(100, 256))
     with anyio.move_on_after(0.05) as full:
         await confirmations.room()
@@ -288,8 +290,8 @@ async def test_no_more_wait_than_there_is_room(waiting: Waiting):
     async with anyio.create_task_group() as readers:
         readers.start_soon(confirmations.work, waiting.decided)
         await settled()
-        assert 128 == await confirmations.room()
-        assert 128 == len(waiting.results())
+        assert await confirmations.room() == 128
+        assert len(waiting.results()) == 128
         readers.cancel_scope.cancel()
 
 
@@ -299,10 +301,10 @@ async def test_a_few_wait_until_first_reads_are_over(waiting: Waiting):
     async with anyio.create_task_group() as readers:
         readers.start_soon(waiting.confirmations.work, waiting.decided)
         await settled()
-        assert {} == waiting.results()
+        assert waiting.results() == {}
         waiting.confirmations.close()
         await settled()
-    assert 100 == len(waiting.results())
+    assert len(waiting.results()) == 100
 
 
 async def test_in_doubt_a_sample_of_the_latest_is_read(waiting: Waiting):
@@ -346,7 +348,7 @@ async def test_who_waits_is_let_go_when_reading_ends(waiting: Waiting):
     waiting.confirmations.hold(numbered(256, 300))
     waiting.confirmations.close()
     with anyio.fail_after(30):
-        assert 256 == await waiting.confirmations.room()
+        assert await waiting.confirmations.room() == 256
         await waiting.confirmations.may_read_on()
         await waiting.confirmations.work(waiting.decided)
-    assert {} == waiting.results()
+    assert waiting.results() == {}

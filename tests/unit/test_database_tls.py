@@ -30,6 +30,7 @@ def test_without_a_parameter(hosts: list[str], is_local: bool):
     assert demand_of(hosts, {}) == TlsDemand(mode=mode, root=None, is_local=is_local)
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize("name", ["sslmode", "ssl"])
 @pytest.mark.parametrize("mode", SslMode)
 def test_each_mode(mode: SslMode, name: str):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.unit.pages import page, paging_of, read_on, sent, state
-from tests.unit.pts_answers import OFF_ID
+from tests.support.pages import page, paging_of, read_on, sent, state
+from tests.support.pts_answers import OFF_ID
 from worker.errors import PagingError
 
 
@@ -61,7 +61,7 @@ def test_a_declared_total():
 )
 def test_declared_styles(declared, around, expected):
     """A declared style takes the continuation where it was declared, and sends it there."""
-    assert expected == sent(state(paging_of(declared)).next_request(page(1, around=around)))
+    assert sent(state(paging_of(declared)).next_request(page(1, around=around))) == expected
 
 
 @pytest.mark.parametrize("style", ["token", "reference", "next_link"])

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,20 +79,22 @@ def test_what_was_read_is_what_is_open(nights):
         rows.apply(area(night), run)
         assert {key: bytes([value]) * 16 for key, value in night.items()} == rows.open()
         again = rows.apply(area(night), run)
-        assert (0, 0, 0, 0) == tuple(
+        assert tuple(
             len(part) for part in (again.open, again.close, again.erase, again.reopen)
-        )
+        ) == (0, 0, 0, 0)
         assert len(night) == again.unchanged
 
 
 def test_what_is_new_was_first_seen_when_it_was_read():
     """The times of a row are those of the reading, not of the batch that writes it."""
     opened = diff_area((), area({"a": 1, "b": 2})).open
-    assert [("a", NOW, NOW), ("b", NOW, NOW)] == [
-        (one.record.key, one.first_seen_at, one.observed_at) for one in opened
+    assert [(one.record.key, one.first_seen_at, one.observed_at) for one in opened] == [
+        ("a", NOW, NOW),
+        ("b", NOW, NOW),
     ]
 
 
+@pytest.mark.promise("3")
 @given(published=contents, first=contents, second=contents)
 def test_reading_twice_in_one_run_leaves_only_the_second(published, first, second):
     """Rows that this run opened and no longer finds are erased; what it closed it can reopen."""
@@ -114,10 +117,10 @@ def test_a_changed_record_remembers_when_it_was_first_seen():
     """Other content opens another version of the same restriction."""
     old = StoredVersion(version_id=7, key="a", content_hash=b"\x01" * 16, first_seen_at=BEFORE)
     change = diff_area([old], area({"a": 2, "b": 3}))
-    assert (7,) == change.close
-    assert [BEFORE, NOW] == [opening.first_seen_at for opening in change.open]
-    assert [NOW, NOW] == [opening.observed_at for opening in change.open]
-    assert 0 == change.removed
+    assert change.close == (7,)
+    assert [opening.first_seen_at for opening in change.open] == [BEFORE, NOW]
+    assert [opening.observed_at for opening in change.open] == [NOW, NOW]
+    assert change.removed == 0
 
 
 def test_only_what_is_gone_counts_as_removed():
@@ -127,7 +130,7 @@ def test_only_what_is_gone_counts_as_removed():
         for n, key in enumerate("abcd")
     ]
     change = diff_area(stored, area({"a": 1, "b": 2}))
-    assert (2, 1, (1, 2, 3)) == (change.removed, change.unchanged, change.close)
+    assert (change.removed, change.unchanged, change.close) == (2, 1, (1, 2, 3))
 
 
 def test_a_second_reading_in_one_run_remembers_since_when():
@@ -138,7 +141,7 @@ def test_a_second_reading_in_one_run_remembers_since_when():
         row["first"] = BEFORE
     rows.apply(area({}), 2)
     change = rows.apply(area({"a": 2, "b": 1}), 2)
-    assert {"a": BEFORE, "b": NOW} == {one.record.key: one.first_seen_at for one in change.open}
+    assert {one.record.key: one.first_seen_at for one in change.open} == {"a": BEFORE, "b": NOW}
 
 
 RECORDS = st.dictionaries(st.text(max_size=3), st.binary(min_size=16, max_size=16), max_size=4)
@@ -160,7 +163,7 @@ def test_a_digest_is_of_a_set_of_records(one, other):
 
 def test_digests_that_stores_keep():
     """Another way to compute them would make every person a changed one, once."""
-    assert "cae66941d9efbd404e4d88758ea67670" == digest_of([]).hex()
+    assert digest_of([]).hex() == "cae66941d9efbd404e4d88758ea67670"
     found = digest_of(records({"b": b"\1" * 16, "a": b"\2" * 16}))
-    assert "0a98d178fdf4189fff499eb5305eb641" == found.hex()
+    assert found.hex() == "0a98d178fdf4189fff499eb5305eb641"
     assert found != digest_of(records({"ab": b"\1" * 16}))

@@ -29,4 +29,4 @@ REAL, TEST = "https://api.pts.nhn.no", "https://api.test.pts.nhn.no"
 )
 def test_only_what_is_surely_a_test(environment, base_url, expected):
     """Whatever may be a way to production counts as production."""
-    assert expected == is_rehearsal(environment, base_url)
+    assert is_rehearsal(environment, base_url) == expected

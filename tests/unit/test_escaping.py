@@ -33,7 +33,7 @@ def test_visible(text, shown):
 
 def test_lines_of_our_own_stay():
     """Line feeds and tabs of text with several lines."""
-    assert "a\n\tb\\u000d" == visible_lines("a\n\tb\r")
+    assert visible_lines("a\n\tb\r") == "a\n\tb\\u000d"
 
 
 @given(st.text())

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.lowlevel
 
-from tests.fakes import FakeRuntime
-from tests.unit.pts_answers import person
+from tests.support.clock import FakeRuntime
+from tests.support.pts_answers import person
 from worker.core.evidence import KnownGood
 from worker.core.model import CompleteArea, Person, Proof, Record
 from worker.core.times import END_OF_TIME
@@ -23,18 +23,18 @@ def test_witnesses_are_of_the_area_that_fails():
     known.remember(ANNA, "x", has_records=True)
     known.remember(BODIL, "x", has_records=False)
     known.remember(CARL, "y", has_records=True)
-    assert [(ANNA, "x"), (BODIL, "x")] == known.witnesses("x")
-    assert [(CARL, "y")] == known.witnesses("y")
+    assert known.witnesses("x") == [(ANNA, "x"), (BODIL, "x")]
+    assert known.witnesses("y") == [(CARL, "y")]
 
 
 def test_other_areas_witness_for_one_that_was_never_read():
     """There is no better; nobody read at all is no witness."""
     known = KnownGood()
     assert not known
-    assert ([], []) == (known.witnesses("x"), known.latest())
+    assert (known.witnesses("x"), known.latest()) == ([], [])
     known.remember(ANNA, "y", has_records=False)
     assert known
-    assert [(ANNA, "y")] == known.witnesses("x")
+    assert known.witnesses("x") == [(ANNA, "y")]
 
 
 def test_the_last_read_witness():
@@ -42,8 +42,8 @@ def test_the_last_read_witness():
     known = KnownGood()
     for each in (ANNA, BODIL, CARL, DORA):
         known.remember(each, "x", has_records=False)
-    assert [(DORA, "x"), (CARL, "x"), (BODIL, "x")] == known.witnesses("x")
-    assert [(DORA, "x")] == known.latest()
+    assert known.witnesses("x") == [(DORA, "x"), (CARL, "x"), (BODIL, "x")]
+    assert known.latest() == [(DORA, "x")]
 
 
 def test_a_witness_that_fails_gives_way_to_others():
@@ -53,10 +53,10 @@ def test_a_witness_that_fails_gives_way_to_others():
     for each in (BODIL, CARL):
         known.remember(each, "x", has_records=False)
     known.failed(CARL, "x")
-    assert [(BODIL, "x")] == known.latest()
-    assert [(ANNA, "x"), (BODIL, "x"), (CARL, "x")] == known.witnesses("x")
+    assert known.latest() == [(BODIL, "x")]
+    assert known.witnesses("x") == [(ANNA, "x"), (BODIL, "x"), (CARL, "x")]
     known.failed(BODIL, "x")
-    assert [(CARL, "x")] == known.latest()
+    assert known.latest() == [(CARL, "x")]
 
 
 def test_a_proof_is_good_for_seconds_and_for_its_area():
@@ -125,10 +125,10 @@ async def test_a_known_good_read_refutes():
         for _ in range(3):
             group.start_soon(ask)
     await ask()
-    assert ([True] * 4, [("a", "x")]) == (answers, pts.asked)
+    assert (answers, pts.asked) == ([True] * 4, [("a", "x")])
     fake.advance(5.0)
     await ask()
-    assert 2 == len(pts.asked)
+    assert len(pts.asked) == 2
 
 
 async def test_nothing_refutes():
@@ -147,7 +147,7 @@ async def test_one_witness_may_have_gone_bad():
     made, _ = evidence(pts, BODIL)
     made.remember(ANNA, complete("x", records=1))
     assert await made.refutes("x")
-    assert [("a", "x"), ("b", "x")] == pts.asked
+    assert pts.asked == [("a", "x"), ("b", "x")]
 
 
 async def test_a_doubt_is_answered():
@@ -164,4 +164,4 @@ async def test_a_doubt_is_answered():
             assert pts.doubt()
             await anyio.wait_all_tasks_blocked()
         group.cancel_scope.cancel()
-    assert ([True, False, False], 1 + 4 + 1) == (pts.ends, len(pts.asked))
+    assert (pts.ends, len(pts.asked)) == ([True, False, False], 1 + 4 + 1)

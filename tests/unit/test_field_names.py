@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from tests.identifier_spellings import spellings
+from tests.support.identifier_spellings import spellings
 from worker.core.fields import safe_name
 
 IDENTIFIER = "12018112345"
@@ -36,10 +36,10 @@ def test_names_are_shown(name):
 )
 def test_a_name_that_holds_somebody_is_not(name):
     """Nor is one that is not like a name; digits in groups, in base64, in hexadecimal."""
-    assert "?" == safe_name(name)
+    assert safe_name(name) == "?"
 
 
 @pytest.mark.parametrize("digits", ["16858399649", "12057900499"])
 def test_no_spelling_is_shown(digits):
     """None of those that are found in values."""
-    assert {"?"} == {safe_name(f"f{text}") for _, text in spellings(digits)}
+    assert {safe_name(f"f{text}") for _, text in spellings(digits)} == {"?"}

@@ -28,7 +28,7 @@ def test_a_file_is_replaced_at_once_or_stands(tmp_path: Path) -> None:
     """A write that fails half-way leaves the old content, and nothing beside it."""
     path = tmp_path / "numbers.prom"
     write_atomically(path, b"old", mode=0o644)
-    assert 0o644 == stat.S_IMODE(path.stat().st_mode)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
     with files_of_at_most(4), pytest.raises(OSError, match="File too large"):
         write_atomically(path, b"new and longer")
     assert (b"old", [path]) == (path.read_bytes(), list(tmp_path.iterdir()))
@@ -39,11 +39,11 @@ def test_a_new_file_is_complete_or_not_there(tmp_path: Path) -> None:
     path = tmp_path / "client.jwk"
     with files_of_at_most(4), pytest.raises(OSError, match="File too large"):
         write_new(path, b"a whole key")
-    assert [] == list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
     write_new(path, b"a whole key")
     with pytest.raises(FileExistsError):
         write_new(path, b"another")
-    assert b"a whole key" == path.read_bytes()
+    assert path.read_bytes() == b"a whole key"
 
 
 def unread(found: os.stat_result) -> tuple[int, ...]:

@@ -13,6 +13,8 @@ from worker.core.guard import (
     stops_early,
 )
 
+pytestmark = pytest.mark.promise("5")
+
 LIMITS = GuardLimits(max_removed_share=0.10, min_completeness=0.50)
 
 
@@ -71,7 +73,7 @@ def facts(**values) -> GuardFacts:
 )
 def test_an_ordinary_night_passes(night):
     """Small numbers are no sign of anything, however large their share."""
-    assert () == reasons_to_withhold(facts(**night), LIMITS)
+    assert reasons_to_withhold(facts(**night), LIMITS) == ()
 
 
 @pytest.mark.parametrize(
@@ -156,13 +158,13 @@ def test_a_backfill_may_read_little():
     """It is made for those who could not be read: the few who can be now are published."""
     assert reasons_to_withhold(facts(areas_attempted=12, areas_complete=2), LIMITS)
     few = facts(areas_attempted=12, areas_complete=2, is_subset=True)
-    assert () == reasons_to_withhold(few, LIMITS)
+    assert reasons_to_withhold(few, LIMITS) == ()
 
 
 def test_a_person_may_accept_removals_but_not_gaps():
     """``--accept-removals`` decides about removals; what could not be read stays too little."""
     accepted = GuardLimits(max_removed_share=0.1, min_completeness=0.5, accept_removals=True)
-    assert () == reasons_to_withhold(facts(removed=100, persons_affected=60), accepted)
+    assert reasons_to_withhold(facts(removed=100, persons_affected=60), accepted) == ()
     assert not stops_early(facts(removed=100, persons_affected=60), accepted)
     assert reasons_to_withhold(facts(areas_complete=1), accepted)
 
@@ -170,11 +172,11 @@ def test_a_person_may_accept_removals_but_not_gaps():
 def test_a_backfill_of_one_person_may_close_what_that_person_has():
     """A backfill's base is a choice: all of one person's restrictions are no sign of a fault."""
     one = facts(open_before=4, holders_before=1, removed=4, persons_affected=1, is_subset=True)
-    assert () == reasons_to_withhold(one, LIMITS)
+    assert reasons_to_withhold(one, LIMITS) == ()
     some = facts(open_before=40, holders_before=4, removed=40, persons_affected=3, is_subset=True)
-    assert () == reasons_to_withhold(some, LIMITS)
+    assert reasons_to_withhold(some, LIMITS) == ()
     few = facts(open_before=8, holders_before=8, removed=5, persons_affected=4, is_subset=True)
-    assert () == reasons_to_withhold(few, LIMITS)
+    assert reasons_to_withhold(few, LIMITS) == ()
     many = facts(open_before=40, holders_before=30, removed=40, persons_affected=30, is_subset=True)
     assert reasons_to_withhold(many, LIMITS)
     assert not stops_early(many, LIMITS)

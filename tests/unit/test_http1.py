@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.http.engines.calls import response
+from tests.support.http.calls import response
 from worker.errors import StaleConnectionError, TransientError
 from worker.pts.batching import RequestBatcher, ResponseBatcher
 from worker.pts.http1 import Connection
@@ -39,7 +39,7 @@ async def ends():
 async def begin(connection, server):
     """Start an exchange; its request has been sent."""
     exchange = asyncio.ensure_future(connection.exchange(b"POST"))
-    assert b"POST" == await asyncio.to_thread(server.recv, 100)
+    assert await asyncio.to_thread(server.recv, 100) == b"POST"
     return exchange
 
 
@@ -60,7 +60,7 @@ async def test_an_end_before_the_response_is_handed_over(ends):
     exchange = await begin(connection, server)
     connection.data_received(response())
     connection.connection_lost(None)
-    assert b"[1]" == (await exchange).body
+    assert (await exchange).body == b"[1]"
     assert not connection.is_usable
 
 
@@ -76,7 +76,7 @@ async def test_bytes_before_the_request_is_sent(ends):
     connection.data_received(response())
     with pytest.raises(StaleConnectionError):
         await exchange
-    assert b"" == await asyncio.to_thread(server.recv, 100)
+    assert await asyncio.to_thread(server.recv, 100) == b""
 
 
 @pytest.mark.parametrize("idle_s", [0.0, SILENCE_S / 2, SILENCE_S * 1.5])

@@ -20,7 +20,7 @@ def test_the_first_path_stays():
     assert book.path("patient-safety") is None
     reads = [read(""), read("id"), read(""), read("digest", "patient-privacy"), read("id")]
     assert reads == [book.admit(one) for one in reads]
-    assert ("id", "digest") == (book.path("patient-safety"), book.path("patient-privacy"))
+    assert (book.path("patient-safety"), book.path("patient-privacy")) == ("id", "digest")
 
 
 def test_another_path_is_a_failure_of_the_area():
@@ -29,10 +29,10 @@ def test_another_path_is_a_failure_of_the_area():
         book.admit(read("id"))
         failed = book.admit(read("digest"))
         assert isinstance(failed, AreaFailure)
-        assert (FailureKind.CONTRACT, "patient-safety", AT) == (
+        assert (
             failed.kind,
             failed.area,
             failed.failed_at,
-        )
+        ) == (FailureKind.CONTRACT, "patient-safety", AT)
         assert "keyed by digest, the area has used id" in failed.reason
-        assert "id" == book.path("patient-safety")
+        assert book.path("patient-safety") == "id"

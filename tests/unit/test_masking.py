@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.identifier_spellings import spellings
+from tests.support.identifier_spellings import spellings
 from worker.core.masking import masked, masked_strictly
 from worker.errors import ConfigurationError, without_identifiers
 
@@ -21,6 +21,7 @@ WRITTEN = [
 ]
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize("text", [text for _, text in WRITTEN], ids=[name for name, _ in WRITTEN])
 @pytest.mark.parametrize("mask", [masked, masked_strictly])
 def test_no_spelling_of_an_identifier_is_left(mask, text):
@@ -50,7 +51,7 @@ def test_what_helps_stays(mask, text):
 
 def test_a_pseudonym_stays_in_a_log():
     """Of a service's text a digest is masked, as it may be a token."""
-    assert (DIGEST, "***") == (masked(DIGEST), masked_strictly(DIGEST))
+    assert (masked(DIGEST), masked_strictly(DIGEST)) == (DIGEST, "***")
 
 
 @pytest.mark.parametrize("name", [ID, f"{ID}.csv", f"a{ID}1", "168583-99649", "168583 99649"])
@@ -58,7 +59,7 @@ def test_an_error_holds_no_identifier(name):
     """A path in its message, hint or problems may be one: only that part of it is masked."""
     error = ConfigurationError(f"no {name} here", hint=f"move {name}", problems=[f"key: {name}!"])
     texts = (str(error), error.message, error.hint, *error.problems)
-    assert [] == [text for text in texts if name.split(".")[0] in text or "***" not in text]
+    assert [text for text in texts if name.split(".")[0] in text or "***" not in text] == []
     assert (error.message[:3], error.message[-5:]) == ("no ", " here")
 
 

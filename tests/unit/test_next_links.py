@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.pages import URL, page, paging_of, sent, state
-from tests.unit.pts_answers import OFF_ID
+from tests.support.pages import URL, page, paging_of, sent, state
+from tests.support.pts_answers import OFF_ID
 from worker.core.area import Paging
 from worker.core.links import claims_next, next_links
 from worker.core.paging import PageRequest, PagingState
@@ -30,14 +30,14 @@ def test_link_header(link):
     """``Link`` with ``rel=next`` is followed, relative or not, among others (RFC 8288)."""
     for paging in (Paging(), paging_of("link")):
         request = state(paging).next_request(page(1, headers={"link": link}))
-        assert ({"page": "2"}, {}) == sent(request)
+        assert sent(request) == ({"page": "2"}, {})
 
 
 def test_default_port_without_tls():
     """On this machine, where TLS may be missing, the default port is another one."""
     walk = PagingState(paging=Paging(), url="http://127.0.0.1/s", off_id=OFF_ID, pages_max=20)
     link = "<http://127.0.0.1:80/s?page=2>; rel=next"
-    assert ({"page": "2"}, {}) == sent(walk.next_request(page(1, headers={"link": link})))
+    assert sent(walk.next_request(page(1, headers={"link": link}))) == ({"page": "2"}, {})
 
 
 def test_other_links_are_not_followed():
@@ -68,9 +68,10 @@ def test_other_links_are_not_followed():
 )
 def test_next_link_in_the_body(around):
     """The usual ways to write a next link are followed with the same body."""
-    assert ({"n": "2"}, {}) == sent(state().next_request(page(1, around=around)))
+    assert sent(state().next_request(page(1, around=around))) == ({"n": "2"}, {})
 
 
+@pytest.mark.promise("10")
 @pytest.mark.parametrize(("spellings", "is_one"), [(10, True), (11, False)])
 def test_many_spellings_of_a_next_link(spellings, is_one):
     """Each is examined, so that tens of thousands would take half a minute."""
@@ -91,6 +92,7 @@ def test_the_digits_of_the_own_address_are_nobody():
     assert PageRequest(url=f"{url}?page=2") == request
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize("between", ["-", " ", "%20", "+", "."])
 def test_link_with_the_identifier_in_groups(between):
     """However people write an identifier: a link that holds it is not followed."""
@@ -172,8 +174,9 @@ def test_no_next_link_leaves_the_path_of_the_area():
             followed.append(None if request is None else request.url)
     assert 2 * len(LINKS) >= 400
     assert all(followed)
-    assert {"https://pts.example/v0.5/_search", "https://pts.example/v0.5/_search/2"} == {
-        str(url).lower().replace(":443", "").partition("?")[0] for url in followed
+    assert {str(url).lower().replace(":443", "").partition("?")[0] for url in followed} == {
+        "https://pts.example/v0.5/_search",
+        "https://pts.example/v0.5/_search/2",
     }
 
 

@@ -43,7 +43,7 @@ def days_of(cron: str, begin: datetime, days: int) -> list[int]:
 def test_days_of_the_week(weekday: str, expected: list[int]) -> None:
     """Numbers count from Sunday, as in crontab(5), and not from Monday, as in APScheduler."""
     monday = datetime(2026, 11, 2, tzinfo=OSLO)
-    assert expected == days_of(f"30 3 * * {weekday}", monday, 7)
+    assert days_of(f"30 3 * * {weekday}", monday, 7) == expected
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_days_of_the_week(weekday: str, expected: list[int]) -> None:
 def test_a_day_of_the_month_or_of_the_week(days: str, expected: list[int]) -> None:
     """If both are named, one of them is enough; a field that begins with ``*`` names none."""
     november = datetime(2026, 11, 1, tzinfo=OSLO)
-    assert expected == days_of(f"30 3 {days}", november, 30)
+    assert days_of(f"30 3 {days}", november, 30) == expected
 
 
 NIGHT_OF_25_H = datetime(2026, 10, 24, 23, 59, tzinfo=OSLO)
@@ -87,23 +87,26 @@ def test_once_a_night_when_the_clocks_change(
     cron: str, begin: datetime, expected: list[str]
 ) -> None:
     """Neither twice in the night of 25 hours nor never in that of 23, or on the day after."""
-    assert expected == starts(cron, begin, 30)
+    assert starts(cron, begin, 30) == expected
 
 
 @pytest.mark.parametrize("minute", [10, 50])
 def test_a_schedule_that_begins_in_the_second_of_two_equal_hours(minute: int) -> None:
     """Its first start is the next day's, for that of this night was in the first hour."""
     second = datetime(2026, 10, 25, 2, minute, tzinfo=OSLO, fold=1)
-    assert ["26 02:30+0100"] == starts("30 2 * * *", second, 30)
+    assert starts("30 2 * * *", second, 30) == ["26 02:30+0100"]
 
 
 def test_where_the_hour_is_open_hours_count_as_they_pass() -> None:
     """Both hours of the long night have their run; the one that the short night lacks has none."""
-    assert ["+0200"] * 3 + ["+0100"] * 3 == [
-        at[-5:] for at in starts("15 * * * *", NIGHT_OF_25_H, 6)
-    ]
-    assert ["00:15", "01:15", "03:15", "04:15"] == [
-        at[3:8] for at in starts("15 * * * *", NIGHT_OF_23_H, 4)
+    assert [at[-5:] for at in starts("15 * * * *", NIGHT_OF_25_H, 6)] == ["+0200"] * 3 + [
+        "+0100"
+    ] * 3
+    assert [at[3:8] for at in starts("15 * * * *", NIGHT_OF_23_H, 4)] == [
+        "00:15",
+        "01:15",
+        "03:15",
+        "04:15",
     ]
 
 
@@ -131,7 +134,7 @@ def test_the_first_wait_is_configured(first_s: float, expected_s: list[float]) -
         )
         for retries in range(len(expected_s))
     ]
-    assert expected_s == waits_s
+    assert waits_s == expected_s
     assert wait_before_retry_s(ExitCode.UNAVAILABLE, 10**6, until_next_s=None, uniform=0.5) == 3600
 
 

@@ -99,4 +99,4 @@ def test_problem(text, expected):
 )
 def test_h_numbers(digits, expected):
     """A day, and a month that is forty too large."""
-    assert expected == is_h_number(digits)
+    assert is_h_number(digits) == expected

@@ -67,19 +67,19 @@ class TestRate:
         """Successes alone leave the rate at its ceiling, and teach nothing."""
         pace = RatePace(20.0)
         served(pace, 100, 0.0)
-        assert (20.0, True) == (pace.rate, pace.is_free)
+        assert (pace.rate, pace.is_free) == (20.0, True)
 
     def test_the_first_refusal_halves(self):
         """Half of what was really sent is the first guess, not half of the ceiling."""
         pace = RatePace(1000.0)
         pace.refused(1.0, 40.0, 1.0)
-        assert (20.0, False) == (pace.rate, pace.is_free)
+        assert (pace.rate, pace.is_free) == (20.0, False)
 
     def test_without_a_ceiling(self):
         """A refusal gives a rate even if there was none and nothing has been measured."""
         pace = RatePace(math.inf)
         pace.refused(0.0, math.inf, 0.0)
-        assert 500.0 == pace.rate
+        assert pace.rate == 500.0
 
     def test_what_was_accepted_between_two_refusals(self):
         """At the second refusal the server is known: it goes on with 95 % of what it accepted."""
@@ -106,13 +106,13 @@ class TestRate:
         for number in range(8):
             refused(pace, float(number))
             rates.append(pace.rate)
-        assert [32.0, 16.0, 8.0, 4.0, 2.0, RATE_MIN, RATE_MIN, RATE_MIN] == rates
+        assert rates == [32.0, 16.0, 8.0, 4.0, 2.0, RATE_MIN, RATE_MIN, RATE_MIN]
 
     def test_a_ceiling_below_the_floor(self):
         """A ceiling below one a second holds."""
         pace = RatePace(0.2)
         refused(pace, 0.0)
-        assert 0.2 == pace.rate
+        assert pace.rate == 0.2
 
     def test_three_of_four(self):
         """Three answers before the next refusal are a share: three quarters, less the margin."""
@@ -161,7 +161,7 @@ class TestRate:
         pace = RatePace(100.0)
         refused(pace, 0.0)
         served(pace, 20_000, 0.0)
-        assert 100.0 == pace.rate
+        assert pace.rate == 100.0
 
     def test_a_rate_that_is_not_used_does_not_grow(self):
         """Who sends half of what it may learns nothing about the other half."""
@@ -169,14 +169,14 @@ class TestRate:
         refused(pace, 0.0)
         for number in range(1000):
             pace.accepted(number / 20, 20.0)
-        assert 50.0 == pace.rate
+        assert pace.rate == 50.0
 
     def test_an_old_refusal_changes_nothing(self):
         """What was sent before the last cut was sent at another rate."""
         pace = RatePace(100.0)
         refused(pace, 0.0)
         pace.refused(0.01, 50.0, 0.01, is_recent=False)
-        assert 50.0 == pace.rate
+        assert pace.rate == 50.0
 
     def test_refusals_at_a_rate_that_was_free_of_them(self):
         """A lone refusal far below a proven rate has other reasons: the rate returns there."""
@@ -233,18 +233,18 @@ class TestRate:
         pace = RatePace(100.0)
         pace.refused(0.0, 100.0, 60.0)
         pace.accepted(1.0, 50.0)
-        assert 50.0 == pace.rate
+        assert pace.rate == 50.0
 
     def test_another_ceiling(self):
         """A new ceiling frees a rate that only the old one held, and no other."""
         pace = RatePace(10.0)
         pace.set_ceiling(20.0)
-        assert 20.0 == pace.rate
+        assert pace.rate == 20.0
         refused(pace, 0.0)
         pace.set_ceiling(40.0)
-        assert 10.0 == pace.rate
+        assert pace.rate == 10.0
         pace.set_ceiling(4.0)
-        assert 4.0 == pace.rate
+        assert pace.rate == 4.0
 
     @given(
         st.floats(0.1, 1e4),

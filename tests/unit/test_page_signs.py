@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.pages import URL, page, state
-from tests.unit.pts_answers import OFF_ID, SAFETY, read, restriction
+from tests.support.pages import URL, page, state
+from tests.support.pts_answers import OFF_ID, SAFETY, read, restriction
 from worker.core.overrides import with_overrides
 from worker.errors import PagingError
+
+pytestmark = pytest.mark.promise("1")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.pages import URL, page, read_on, sent, state
-from tests.unit.pts_answers import OFF_ID
+from tests.support.pages import URL, page, read_on, sent, state
+from tests.support.pts_answers import OFF_ID
 from worker.core.area import Paging
 from worker.core.paging import PageRequest, PagingState
 from worker.errors import PagingError
@@ -17,7 +17,7 @@ def test_a_bare_list_is_the_end():
     """An array with no sign of more is a whole answer."""
     walk = state()
     assert walk.next_request(page(1, 2)) is None
-    assert (1, 2) == (walk.pages, walk.items)
+    assert (walk.pages, walk.items) == (1, 2)
     assert PageRequest(url=URL) == walk.first
 
 
@@ -38,11 +38,12 @@ def test_tokens(name, token):
     """A token is opaque, and goes back under its own name, in the query and the body."""
     walk = state()
     request = walk.next_request(page(1, around={name: token}))
-    assert ({name: str(token)}, {name: token}) == sent(request)
+    assert sent(request) == ({name: str(token)}, {name: token})
     assert walk.next_request(page(2, around={name: None})) is None
-    assert (2, 2) == (walk.pages, walk.items)
+    assert (walk.pages, walk.items) == (2, 2)
 
 
+@pytest.mark.promise("10")
 @pytest.mark.parametrize("name", ["nextLink", "nextPageToken", "pagingReference"])
 def test_a_very_long_continuation(name):
     """It is neither sent nor searched for identifiers, which takes seconds with a megabyte."""
@@ -52,6 +53,7 @@ def test_a_very_long_continuation(name):
         state().next_request(longer)
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize(
     ("around", "headers"),
     [
@@ -72,6 +74,7 @@ def test_no_message_holds_the_identifier(around, headers):
     assert OFF_ID.lstrip("0") not in caught.value.message
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize("alphabet", [base64.b64encode, base64.urlsafe_b64encode])
 @pytest.mark.parametrize("before", [b"", b"\xf8", b"\xfc", b"ab", b"abc"])
 @pytest.mark.parametrize("is_padded", [True, False])
@@ -80,14 +83,14 @@ def test_token_with_the_identifier(alphabet, before, is_padded):
     token = alphabet(before + OFF_ID.encode()).decode()
     for text in (token if is_padded else token.rstrip("="), OFF_ID + "-2"):
         request = state().next_request(page(1, around={"nextToken": text}))
-        assert ({}, {"nextToken": text}) == sent(request)
+        assert sent(request) == ({}, {"nextToken": text})
 
 
 def test_paging_reference():
     """``pagingReference`` is sent back until it is 0 (pts reference, section 7)."""
     walk = state()
     request = walk.next_request(page(1, around={"pagingReference": 17}))
-    assert ({"pagingReference": "17"}, {"pagingReference": 17}) == sent(request)
+    assert sent(request) == ({"pagingReference": "17"}, {"pagingReference": 17})
     assert walk.next_request(page(2, around={"pagingReference": 0})) is None
     assert state().next_request(page(1, around={"pagingReference": "0"})) is None
 
@@ -99,23 +102,23 @@ def test_page_numbers(first):
     facts = {"pageSize": 2, "total": 5}
     numbers = [sent(walk.next_request(page(1, 2, around={"page": first, **facts})))[1]]
     numbers.append(sent(walk.next_request(page(3, 4, around={"page": first + 1, **facts})))[1])
-    assert [{"page": first + 1}, {"page": first + 2}] == numbers
+    assert numbers == [{"page": first + 1}, {"page": first + 2}]
     assert walk.next_request(page(5, around={"page": first + 2, **facts})) is None
 
 
 def test_pages_in_an_object():
     """Spring's ``page`` object and ``X-Pagination`` are understood."""
     spring = {"page": {"size": 1, "number": 0, "totalPages": 2, "totalElements": 2}}
-    assert {"number": 1} == sent(state().next_request(page(1, around=spring)))[1]
+    assert sent(state().next_request(page(1, around=spring)))[1] == {"number": 1}
     header = {"x-pagination": '{"CurrentPage": 1, "PageSize": 1, "TotalCount": 2}'}
-    assert {"CurrentPage": 2} == sent(state().next_request(page(1, headers=header)))[1]
+    assert sent(state().next_request(page(1, headers=header)))[1] == {"CurrentPage": 2}
 
 
 def test_a_number_of_pages_without_a_total():
     """If only the number of pages is given, that many are read."""
     walk = state()
     first = walk.next_request(page(1, around={"page": 1, "totalPages": 2}))
-    assert {"page": 2} == sent(first)[1]
+    assert sent(first)[1] == {"page": 2}
     assert walk.next_request(page(2, around={"page": 2, "totalPages": 2})) is None
 
 
@@ -129,7 +132,7 @@ def test_a_continuation_joins_the_query():
     url = URL + "?tenant=a"
     walk = PagingState(paging=Paging(), url=url, off_id=OFF_ID, pages_max=20)
     request = walk.next_request(page(1, around={"nextToken": "b"}))
-    assert ({"tenant": "a", "nextToken": "b"}, {"nextToken": "b"}) == sent(request)
+    assert sent(request) == ({"tenant": "a", "nextToken": "b"}, {"nextToken": "b"})
 
 
 def test_full_pages_without_a_total():
@@ -145,14 +148,14 @@ def test_offsets(name):
     walk = state()
     base = 1 if name == "startIndex" else 0
     first = walk.next_request(page(1, 2, around={name: base, "limit": 2, "total": 3}))
-    assert {name: base + 2} == sent(first)[1]
+    assert sent(first)[1] == {name: base + 2}
     assert walk.next_request(page(3, around={name: base + 2, "limit": 2, "total": 3})) is None
 
 
 def test_flags():
     """A flag decides where numbers would not, and a cursor with "no more" is the end."""
     walk = state()
-    assert {"page": 2} == sent(walk.next_request(page(1, around={"page": 1, "hasMore": True})))[1]
+    assert sent(walk.next_request(page(1, around={"page": 1, "hasMore": True})))[1] == {"page": 2}
     assert walk.next_request(page(2, around={"page": 2, "hasMore": False})) is None
     assert state().next_request(page(1, around={"cursor": "x", "hasMore": False})) is None
 
@@ -192,7 +195,7 @@ def test_too_many_pages():
     walk = state(pages_max=3)
     with pytest.raises(PagingError, match="more than 3 pages"):
         read_on(walk, *(page(n, around={"nextToken": str(n)}) for n in range(1, 9)))
-    assert 3 == walk.pages
+    assert walk.pages == 3
 
 
 @given(sizes=st.lists(st.integers(0, 4), min_size=1, max_size=8), with_total=st.booleans())
@@ -211,6 +214,7 @@ def test_a_correct_server_is_read_completely(sizes, with_total):
     assert (len(sizes), sum(sizes)) == (walk.pages, walk.items)
 
 
+@pytest.mark.promise("1")
 @given(
     total=st.integers(1, 12), size=st.integers(1, 5), lost=st.integers(1, 12), base=st.booleans()
 )

@@ -86,11 +86,12 @@ async def test_reads_cohorts(tmp_path, content, expected):
     path = tmp_path / "roster.csv"
     path.write_text(content, encoding="utf-8")
     lines = [line async for line in CsvRoster(path).entries()]
-    assert expected == [
+    assert [
         (line.local_ref, line.cohort) for line in lines if isinstance(line, RosterEntry)
-    ]
+    ] == expected
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
@@ -221,6 +222,7 @@ async def test_chunks_may_end_anywhere():
     assert await read(CsvRoster("-", stdin=Dripping(content))) == [(A, None), (B, None)]
 
 
+@pytest.mark.promise("10")
 async def test_memory_is_flat(tmp_path):
     """An endless line and a long file are never held whole."""
     path = tmp_path / "roster.csv"
@@ -269,6 +271,7 @@ def _write_another(path: Path, lines: list[str]) -> None:
     another.rename(path)
 
 
+@pytest.mark.promise("1")
 @pytest.mark.parametrize(
     ("write", "problems"),
     [

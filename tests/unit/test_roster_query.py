@@ -52,8 +52,8 @@ async def test_reads_cohorts(url):
     """The column by its name, as text."""
     query = "select seen as Cohort, fnr as off_id from patient where ref = 7"
     lines = [line async for line in QueryRoster(url, query).entries()]
-    assert [("x", None)] == [
-        (line.cohort, line.local_ref) for line in lines if isinstance(line, RosterEntry)
+    assert [(line.cohort, line.local_ref) for line in lines if isinstance(line, RosterEntry)] == [
+        ("x", None)
     ]
 
 
@@ -87,6 +87,7 @@ async def test_a_bad_row_is_a_fault(url, value, problem):
     assert "2013299997" not in reported
 
 
+@pytest.mark.promise("10")
 @pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
 async def test_a_bad_row_keeps_its_number_however_many_are_fetched_at_once(url, driver):
     """Rows are counted from the query's first; leaving early closes the connection."""
@@ -98,7 +99,7 @@ async def test_a_bad_row_keeps_its_number_however_many_are_fetched_at_once(url, 
     )
     roster = QueryRoster(url.replace("sqlite", driver, 1), query)
     lines = [line async for line in roster.entries()]
-    assert 5_000 == len(lines)
+    assert len(lines) == 5_000
     assert [f"roster.query row {number}" for number in bad] == [
         line.where for line in lines if not isinstance(line, RosterEntry)
     ]
@@ -164,6 +165,7 @@ def pipe(path, folder):
     os.mkfifo(path)
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize("form", ["sqlite:///{}", "sqlite+aiosqlite:///{}", URI])
 @pytest.mark.parametrize(
     ("spoil", "message"),
@@ -184,6 +186,7 @@ async def test_a_sqlite_file_that_others_can_change(url, tmp_path, form, spoil, 
     assert message in caught.value.message
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize("form", ["sqlite:///{}", URI])
 async def test_a_group_may_deliver_a_sqlite_file(url, tmp_path, form):
     """As it may deliver a file of ``roster.path``; everyone may read it."""

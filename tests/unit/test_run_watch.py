@@ -11,7 +11,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from tests.simulation.loop import Clock, run_simulated
+from tests.support.simulation.loop import Clock, run_simulated
 from worker.cli.notify import Notifier
 from worker.cli.run_watch import Pace, RunWatch, announce_stop, keep_logging, keep_notified
 from worker.core.run import RunProgress

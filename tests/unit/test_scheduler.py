@@ -12,7 +12,7 @@ from apscheduler.executors import base as executors
 from apscheduler.schedulers import base as schedulers
 from structlog.testing import capture_logs
 
-from tests.simulation.loop import Clock, run_simulated
+from tests.support.simulation.loop import Clock, run_simulated
 from tests.unit.test_next_start import NIGHT_OF_23_H, NIGHT_OF_25_H, OSLO
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
@@ -120,7 +120,7 @@ def test_it_runs_when_its_time_has_come(monkeypatch: pytest.MonkeyPatch) -> None
         await anyio.sleep(54 * HOUR_S)
 
     expected = [round(TO_HALF_PAST_TWO_S + night * 24 * HOUR_S) for night in range(3)]
-    assert expected == nights(monkeypatch, story, "30 2 * * *").begun
+    assert nights(monkeypatch, story, "30 2 * * *").begun == expected
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_it_runs_once_in_nights_when_the_clocks_change(
         await anyio.sleep(36 * HOUR_S)
 
     begun = nights(monkeypatch, story, "30 2 * * *", begin=begin).begun
-    assert [round(first_s), round(second_s)] == begun
+    assert begun == [round(first_s), round(second_s)]
 
 
 def test_now_is_at_once_and_then_as_planned(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_now_is_at_once_and_then_as_planned(monkeypatch: pytest.MonkeyPatch) -> 
         await anyio.sleep(10 * HOUR_S)
 
     begun = nights(monkeypatch, story, "30 2 * * *", now=True).begun
-    assert [0, round(TO_HALF_PAST_TWO_S)] == begun
+    assert begun == [0, round(TO_HALF_PAST_TWO_S)]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_start_that_was_missed(
         assert runs == len(nights(monkeypatch, story, cron).begun)
     (late,) = [one for one in logs if one["event"] == "schedule.late"]
     assert late["late_s"] == pytest.approx(late_s, abs=61) or cron != "30 2 * * *"
-    assert [] == [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert [one.getMessage() for one in caplog.records if one.levelname == "WARNING"] == []
 
 
 @pytest.mark.parametrize("runs_ahead", [False, True])
@@ -219,7 +219,7 @@ def test_a_clock_that_is_set_back_a_little_repeats_no_start(
         made.clock.leap_s -= 10 * MINUTE_S
         await anyio.sleep(20 * HOUR_S)
 
-    assert 1 == len(nights(monkeypatch, story, "30 2 * * *").begun)
+    assert len(nights(monkeypatch, story, "30 2 * * *").begun) == 1
 
 
 AWAY = UnavailableError("PTS is away")
@@ -235,9 +235,9 @@ def test_69_does_not_wait_until_tomorrow(monkeypatch: pytest.MonkeyPatch) -> Non
     with capture_logs() as logs:
         begun = nights(monkeypatch, story, "30 2 * * *").begun
     waits = [round((b - a - MINUTE_S) / MINUTE_S) for a, b in itertools.pairwise(begun[:7])]
-    assert [5, 10, 20, 40, 60, 60] == waits
-    assert [round(TO_HALF_PAST_TWO_S + 24 * HOUR_S)] == begun[7:]
-    assert [] == [one for one in logs if one["log_level"] == "error"]
+    assert waits == [5, 10, 20, 40, 60, 60]
+    assert begun[7:] == [round(TO_HALF_PAST_TWO_S + 24 * HOUR_S)]
+    assert [one for one in logs if one["log_level"] == "error"] == []
 
 
 HELD = LeaseHeldError("another run holds the lease")
@@ -253,9 +253,9 @@ def test_a_held_lease_does_not_cost_the_night(monkeypatch: pytest.MonkeyPatch) -
     with capture_logs() as logs:
         begun = nights(monkeypatch, story, "30 2 * * *").begun
     waits = [round((b - a - MINUTE_S) / MINUTE_S) for a, b in itertools.pairwise(begun)]
-    assert [5, 10] == waits
+    assert waits == [5, 10]
     retries = [one for one in logs if one["event"] == "schedule.retrying"]
-    assert [(4, HELD.message)] * 2 == [(one["code"], one["reason"]) for one in retries]
+    assert [(one["code"], one["reason"]) for one in retries] == [(4, HELD.message)] * 2
 
 
 def test_a_lease_that_is_held_until_the_next_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,8 +267,8 @@ def test_a_lease_that_is_held_until_the_next_start(monkeypatch: pytest.MonkeyPat
 
     with capture_logs() as logs:
         nights(monkeypatch, story, "*/2 * * * *", now=True)
-    assert [HELD.message] == [one["reason"] for one in logs if one["event"] == "schedule.skipped"]
-    assert [] == [one for one in logs if one["log_level"] == "error"]
+    assert [one["reason"] for one in logs if one["event"] == "schedule.skipped"] == [HELD.message]
+    assert [one for one in logs if one["log_level"] == "error"] == []
 
 
 def test_a_night_without_recovery_keeps_the_next_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,9 +280,9 @@ def test_a_night_without_recovery_keeps_the_next_start(monkeypatch: pytest.Monke
 
     begun = nights(monkeypatch, story, "30 2 * * *").begun
     tomorrow = round(TO_HALF_PAST_TWO_S + 24 * HOUR_S)
-    assert [tomorrow, tomorrow + 6 * MINUTE_S] == begun[-2:]
+    assert begun[-2:] == [tomorrow, tomorrow + 6 * MINUTE_S]
     gaps = [b - a for a, b in itertools.pairwise(begun[5:-2])]
-    assert [HOUR_S + MINUTE_S] * len(gaps) == gaps
+    assert gaps == [HOUR_S + MINUTE_S] * len(gaps)
     assert len(gaps) > 15
 
 
@@ -299,7 +299,7 @@ def test_what_waiting_cannot_mend_is_reported(monkeypatch: pytest.MonkeyPatch, c
         await anyio.sleep(24 * HOUR_S)
 
     with capture_logs() as logs:
-        assert 2 == len(nights(monkeypatch, story, "30 2 * * *").begun)
+        assert len(nights(monkeypatch, story, "30 2 * * *").begun) == 2
     (error,) = [one for one in logs if one["log_level"] == "error"]
     assert ("schedule.run_failed", code) == (error["event"], error["code"])
     assert error["hint"]
@@ -314,7 +314,7 @@ def test_a_stop_ends_the_wait_for_a_retry(monkeypatch: pytest.MonkeyPatch) -> No
         assert made.state.retry_at is not None
 
     found = nights(monkeypatch, story, "30 2 * * *", now=True)
-    assert [0] == found.begun
+    assert found.begun == [0]
     assert found.ended_s <= 2 * MINUTE_S + 1
 
 
@@ -357,6 +357,6 @@ def test_a_stop_waits_for_the_run_and_begins_no_other(
         await anyio.sleep(MINUTE_S)
 
     found = nights(monkeypatch, story, "*/10 * * * *", now=True, run_s=HOUR_S)
-    assert [0] == found.begun
+    assert found.begun == [0]
     assert round(HOUR_S) == found.ended_s
-    assert [] == [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []

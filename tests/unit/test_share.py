@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from tests.fakes import FakeRuntime
+from tests.support.clock import FakeRuntime
 from worker.sync.rate_share import RateShare
 
 
@@ -32,7 +32,7 @@ def test_a_smaller_share_counts_for_those_who_wait_too():
     until_s = fake.monotonic() + 50
     for per_hour in (36_000, 36_000, 18_000, 72_000):
         share.use(per_hour, until_s=until_s)
-    assert [("rate", 10.0), ("rate", 5.0), ("pause", 0.2), ("rate", 20.0)] == pace.reported
+    assert pace.reported == [("rate", 10.0), ("rate", 5.0), ("pause", 0.2), ("rate", 20.0)]
 
 
 async def test_nothing_is_asked_without_a_share():
@@ -42,7 +42,7 @@ async def test_nothing_is_asked_without_a_share():
     share.use(36_000, until_s=fake.monotonic() + 50)
     assert share.is_usable()
     await share.wait()
-    assert [] == fake.waits_s
+    assert fake.waits_s == []
     fake.advance(50)
     assert not share.is_usable()
     share.use(0, until_s=fake.monotonic() + 50)
@@ -67,4 +67,4 @@ async def test_those_who_waited_go_one_by_one():
             tasks.start_soon(ask)
         tasks.start_soon(come_back)
     assert gone_s[0] >= 1_000.25 + 3.0
-    assert 3 == len(set(gone_s))
+    assert len(set(gone_s)) == 3

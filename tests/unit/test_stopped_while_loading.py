@@ -49,7 +49,7 @@ def test_a_module_that_is_half_loaded_meets_no_exception(tmp_path: Path, number:
         timeout=60,
         check=False,
     )
-    assert (ExitCode.STOPPED, "", "") == (ended.returncode, ended.stdout, ended.stderr)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (ExitCode.STOPPED, "", "")
 
 
 def test_a_bug_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_a_bug_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("a bug") from ValueError()
 
     monkeypatch.setattr(main, "import_module", load)
-    assert ExitCode.BUG == main.run(["sync"])
+    assert main.run(["sync"]) == ExitCode.BUG
 
 
 BUSY = """
@@ -111,8 +111,8 @@ def test_a_command_is_stopped_and_a_second_signal_does_not_wait(
             line = process.stdout.readline()
             if line == before:  # the signal came before its write had returned: written twice
                 line = process.stdout.readline()
-            assert expected == line
+            assert line == expected
             before = line
             process.send_signal(number)
-        assert ExitCode.STOPPED == process.wait(30)
-        assert "" == process.stderr.read()
+        assert process.wait(30) == ExitCode.STOPPED
+        assert process.stderr.read() == ""

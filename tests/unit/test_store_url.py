@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import FakeRuntime
+from tests.support.clock import FakeRuntime
 from worker.config.store_url import check_roster_url, check_store_url
 from worker.store.database import open_database
 
@@ -92,7 +92,7 @@ async def test_the_file_is_the_one_that_is_named(tmp_path: Path, written: str, n
     check_store_url(url)
     async with open_database(url, FakeRuntime().runtime) as database:
         await database.write(lambda one: one.exec_driver_sql("CREATE TABLE t (x)"))
-    assert [name] == os.listdir(tmp_path)  # noqa: PTH208 - names, not paths
+    assert os.listdir(tmp_path) == [name]  # noqa: PTH208 - names, not paths
     found = sqlite3.connect(tmp_path / name)
-    assert [("t",)] == found.execute("SELECT name FROM sqlite_master").fetchall()
+    assert found.execute("SELECT name FROM sqlite_master").fetchall() == [("t",)]
     found.close()

@@ -21,7 +21,7 @@ async def test_an_end_that_is_closed():
         await anyio.wait_all_tasks_blocked()
         sender.close()
     receiver.close()
-    assert [1, None, None] == received
+    assert received == [1, None, None]
 
     sender, receiver = anyio.create_memory_object_stream[int](1)
     sent: list[bool] = []
@@ -34,7 +34,7 @@ async def test_an_end_that_is_closed():
         await anyio.wait_all_tasks_blocked()
         receiver.close()
     sender.close()
-    assert [True, False, False] == sent
+    assert sent == [True, False, False]
 
 
 @given(
@@ -75,4 +75,4 @@ def test_every_item_is_received_once(size, receivers, counts):
 
     anyio.run(main)
     expected = [(name, number) for name, count in enumerate(counts) for number in range(count)]
-    assert expected == sorted(received)
+    assert sorted(received) == expected

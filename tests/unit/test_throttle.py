@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from tests.fakes import START, FakeRuntime
-from tests.unit.waits import SharedClock, started
+from tests.support.clock import START, FakeRuntime
+from tests.support.waits import SharedClock, started
 from worker.pts.throttle import Throttle
 
 
@@ -29,7 +29,7 @@ async def test_requests_are_spaced():
     """At 4 requests per second they go 0.25 s apart."""
     fake = FakeRuntime()
     moments = await entries(Throttle(4.0, fake.runtime), fake, 5)
-    assert [0.25] * 4 == [round(later - sooner, 6) for sooner, later in pairwise(moments)]
+    assert [round(later - sooner, 6) for sooner, later in pairwise(moments)] == [0.25] * 4
 
 
 @pytest.mark.parametrize(("rate", "gap_s"), [(4.0, 0.3), (math.inf, 0.0)])
@@ -40,14 +40,14 @@ async def test_no_wait_below_the_ceiling(rate, gap_s):
     for _ in range(50):
         await throttle.enter()
         fake.advance(gap_s)
-    assert [] == fake.waits_s
+    assert fake.waits_s == []
 
 
 async def test_a_small_burst():
     """5 % of a second's worth may go at once, and the mean still holds."""
     fake = FakeRuntime()
     moments = await entries(Throttle(100.0, fake.runtime), fake, 105)
-    assert 5 == sum(moment == moments[0] for moment in moments)
+    assert sum(moment == moments[0] for moment in moments) == 5
     assert math.isclose(1.0, moments[-1] - moments[0])  # 105 - 5 requests at 100 per second
 
 
@@ -58,6 +58,7 @@ async def test_rates_that_make_no_sense(rate):
         Throttle(rate, FakeRuntime().runtime)
 
 
+@pytest.mark.promise("6")
 async def test_everybody_waits_for_retry_after():
     """One answer with Retry-After holds back all, also those who wait for their turn, in order."""
     clock = SharedClock()
@@ -67,9 +68,10 @@ async def test_everybody_waits_for_retry_after():
         throttle.pushed_back(60.0)  # the rate is halved, too
         await clock.begin(group, throttle, 1)
         await clock.run()
-    assert [0.0, 60.0, 60.2, 60.4, 60.6] == clock.moments
+    assert clock.moments == [0.0, 60.0, 60.2, 60.4, 60.6]
 
 
+@pytest.mark.promise("6")
 async def test_a_shorter_pause_does_not_end_a_longer_one():
     """Of several pauses the one that ends last counts, and none is clipped."""
     fake = FakeRuntime()
@@ -79,7 +81,7 @@ async def test_a_shorter_pause_does_not_end_a_longer_one():
     throttle.pushed_back(1.0)
     throttle.pushed_back(None)
     await throttle.enter()
-    assert 7200.0 == fake.monotonic() - start
+    assert fake.monotonic() - start == 7200.0
 
 
 async def test_changed_rate():
@@ -106,9 +108,10 @@ async def test_who_waits_takes_a_permit_of_the_new_pace():
         throttle.pause_for(5.0)
         group.start_soon(slower)
         await clock.run()
-    assert [0.0, 5.0, 5.5, 6.0] == clock.moments
+    assert clock.moments == [0.0, 5.0, 5.5, 6.0]
 
 
+@pytest.mark.promise("7")
 @settings(deadline=None)
 @given(
     rate=st.floats(0.5, 500),
@@ -133,10 +136,10 @@ async def test_no_more_at_once_than_the_ceiling():
     throttle = Throttle(math.inf, FakeRuntime().runtime, concurrency=2)
     async with anyio.create_task_group() as group:
         numbers = await started(group, throttle, 4)
-        assert [1, 2] == numbers
+        assert numbers == [1, 2]
         throttle.leave()
         await anyio.wait_all_tasks_blocked()
-        assert [1, 2, 3] == numbers
+        assert numbers == [1, 2, 3]
         throttle.leave()
 
 
@@ -147,10 +150,10 @@ async def test_a_round_trip_is_cut_once():
     for number in numbers:
         throttle.pushed_back(None, number, status=503)
         throttle.leave()
-    assert (4.0, 500.0) == (throttle.concurrency, throttle.rate)
+    assert (throttle.concurrency, throttle.rate) == (4.0, 500.0)
     throttle.pushed_back(None, await throttle.enter(), status=503)
     throttle.leave()
-    assert (1.0, 250.0) == (throttle.concurrency, throttle.rate)
+    assert (throttle.concurrency, throttle.rate) == (1.0, 250.0)
 
 
 @pytest.mark.parametrize(("status", "concurrency"), [(None, 4.0), (500, 8)])
@@ -173,7 +176,7 @@ async def test_a_place_is_never_lost():
     async with anyio.create_task_group() as group:
         numbers = await started(group, throttle, 3)
         await clock.run()
-        assert 2 == len(numbers)
+        assert len(numbers) == 2
         group.cancel_scope.cancel()
 
 
@@ -187,7 +190,7 @@ async def test_a_place_that_was_just_given():
     for _ in numbers[1:]:
         throttle.leave()
     async with anyio.create_task_group() as group:
-        assert 1 == len(await started(group, throttle, 2))
+        assert len(await started(group, throttle, 2)) == 1
         group.cancel_scope.cancel()
 
 
@@ -195,10 +198,10 @@ async def test_certain_persons_slow_nobody_down():
     """Requests that are refused each time, while others are answered, cut nothing any more."""
     throttle = Throttle(1000.0, FakeRuntime().runtime, concurrency=8)
     await personal(throttle)
-    assert (8, 1000.0) == (throttle.concurrency, throttle.rate)
+    assert (throttle.concurrency, throttle.rate) == (8, 1000.0)
     throttle.pushed_back(None, await throttle.enter(), status=503)
     throttle.leave()
-    assert (8, 1000.0) == (throttle.concurrency, throttle.rate)
+    assert (throttle.concurrency, throttle.rate) == (8, 1000.0)
 
 
 async def personal(throttle):
@@ -238,17 +241,18 @@ async def test_everybody_waits_once_for_one_request():
         return found, round(fake.monotonic() - began_s)
 
     first, waited_s = await refused()
-    assert 60 == waited_s
+    assert waited_s == 60
     again, waited_s = await refused(before=first)
-    assert 60 == waited_s, "nobody was answered in between: it may concern all"
+    assert waited_s == 60, "nobody was answered in between: it may concern all"
     throttle.succeeded()
     again, waited_s = await refused(before=again)
-    assert 0 == waited_s
+    assert waited_s == 0
     throttle.succeeded()
-    assert 60 == (await refused())[1]
-    assert 0 == (await refused(before=again))[1]
+    assert (await refused())[1] == 60
+    assert (await refused(before=again))[1] == 0
 
 
+@pytest.mark.promise("7")
 async def test_long_pauses_are_logged():
     """With reason and end, once for all who were asked together; short ones are not."""
     fake = FakeRuntime(start=START)
@@ -259,7 +263,7 @@ async def test_long_pauses_are_logged():
             throttle.pushed_back(600.0, status=429)
             fake.advance(0.2)
     pauses = [line for line in logs if line["event"] == "pts.pause"]
-    assert [
+    assert pauses == [
         {
             "event": "pts.pause",
             "log_level": "info",
@@ -267,9 +271,10 @@ async def test_long_pauses_are_logged():
             "until": "2026-03-28T22:27:43+00:00",
             "concerns": "all",
         }
-    ] == pauses
+    ]
 
 
+@pytest.mark.promise("7")
 async def test_a_slowdown_is_logged():
     """Each halving once, with its reason, and when it is taken back."""
     throttle = Throttle(1000.0, FakeRuntime().runtime, concurrency=8)
@@ -277,10 +282,10 @@ async def test_a_slowdown_is_logged():
         await personal(throttle)
         await personal(throttle)
     events = [line["event"] for line in logs]
-    assert ["pts.slower", "pts.pace_restored"] == events[-2:]
-    assert ["pts.slower"] * (len(events) - 1) == events[:-1]
-    assert {"status 503"} == {line["reason"] for line in logs[:-1]}
-    assert 1000.0 == logs[-1]["requests_per_second"]
+    assert events[-2:] == ["pts.slower", "pts.pace_restored"]
+    assert events[:-1] == ["pts.slower"] * (len(events) - 1)
+    assert {line["reason"] for line in logs[:-1]} == {"status 503"}
+    assert logs[-1]["requests_per_second"] == 1000.0
 
 
 async def test_a_slowdown_says_why():

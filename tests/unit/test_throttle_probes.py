@@ -7,8 +7,8 @@ from itertools import pairwise
 import anyio
 import pytest
 
-from tests.fakes import FakeRuntime
-from tests.unit.waits import SharedClock, started
+from tests.support.clock import FakeRuntime
+from tests.support.waits import SharedClock, started
 from worker.errors import UnavailableError
 from worker.pts.throttle import Throttle
 
@@ -29,7 +29,7 @@ async def test_an_outage_ends_it(is_probe):
             moments.append(fake.monotonic())
             throttle.pushed_back(None, number, status=503)
             throttle.leave()
-    assert [1.0, 3.0, 9.0] == [round(b - a, 6) for a, b in pairwise(moments)]
+    assert [round(b - a, 6) for a, b in pairwise(moments)] == [1.0, 3.0, 9.0]
     with pytest.raises(UnavailableError):
         await throttle.enter()
 
@@ -54,9 +54,9 @@ async def test_all_who_wait_hear_of_the_end():
         for _ in range(3):
             group.start_soon(request)
         await anyio.wait_all_tasks_blocked()
-        assert [] == heard
+        assert heard == []
         throttle.pushed_back(None, number, status=500)
-    assert [69, 69, 69] == heard
+    assert heard == [69, 69, 69]
 
 
 async def test_one_answer_closes_the_circuit():
@@ -66,7 +66,7 @@ async def test_one_answer_closes_the_circuit():
     for _ in range(20):
         throttle.pushed_back(None, await throttle.enter(), status=None)
         throttle.leave()
-    assert (True, 1) == (throttle.is_open, throttle.concurrency)
+    assert (throttle.is_open, throttle.concurrency) == (True, 1)
     for _ in range(40):
         throttle.succeeded(await throttle.enter(), fake.monotonic())
         throttle.leave()
@@ -104,17 +104,17 @@ async def test_a_probe_goes_before_all_others():
     start_s = fake.monotonic()
     async with anyio.create_task_group() as group:
         numbers = await started(group, throttle, 3)
-        assert ([], 1) == (numbers, witness.doubts)
+        assert (numbers, witness.doubts) == ([], 1)
         number = await throttle.enter(is_probe=True)
         assert fake.monotonic() - start_s >= 1.0
         await anyio.wait_all_tasks_blocked()
-        assert [] == numbers
+        assert numbers == []
         throttle.succeeded(number)
         throttle.leave()
         throttle.probed(is_read=True)
         await anyio.wait_all_tasks_blocked()
-        assert 3 == len(numbers)
-    assert (False, 8, 1000.0) == (throttle.is_open, throttle.concurrency, throttle.rate)
+        assert len(numbers) == 3
+    assert (throttle.is_open, throttle.concurrency, throttle.rate) == (False, 8, 1000.0)
 
 
 async def test_who_has_a_time_already_waits_too():
@@ -127,10 +127,10 @@ async def test_who_has_a_time_already_waits_too():
         for _ in range(20):
             throttle.pushed_back(None, status=500)
         await clock.run()
-        assert [0.0] == clock.moments
+        assert clock.moments == [0.0]
         throttle.probed(is_read=True)
         await clock.run()
-    assert 2 == len(clock.moments)
+    assert len(clock.moments) == 2
 
 
 async def test_after_a_probe_without_a_result_single_requests_try():
@@ -141,10 +141,10 @@ async def test_after_a_probe_without_a_result_single_requests_try():
     await open_circuit(throttle)
     async with anyio.create_task_group() as group:
         numbers = await started(group, throttle, 2)
-        assert [] == numbers
+        assert numbers == []
         throttle.probed(is_read=False)
         await anyio.wait_all_tasks_blocked()
-        assert 1 == len(numbers)
+        assert len(numbers) == 1
         throttle.leave()
     throttle.leave()
     assert throttle.is_open
@@ -160,10 +160,10 @@ async def test_a_proof_holds_for_some_seconds():
     for _ in range(100):
         throttle.pushed_back(None, await throttle.enter(), status=500)
         throttle.leave()
-    assert (False, 1) == (throttle.is_open, witness.doubts)
+    assert (throttle.is_open, witness.doubts) == (False, 1)
     fake.advance(5.0)
     await open_circuit(throttle, status=500)
-    assert 2 == witness.doubts
+    assert witness.doubts == 2
 
 
 UNTIL = datetime(2026, 3, 29, 6, 0, tzinfo=UTC)
@@ -215,7 +215,7 @@ async def test_a_long_quiet_for_few():
     throttle.asked_for_quiet(UNTIL, await throttle.enter())
     throttle.leave()
     await throttle.enter()
-    assert (False, 1) == (throttle.is_open, witness.doubts)
+    assert (throttle.is_open, witness.doubts) == (False, 1)
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
@@ -248,4 +248,4 @@ async def test_many_who_are_asked_for_quiet_bring_doubt_anew():
     for _ in range(20):
         throttle.asked_for_quiet(UNTIL, await throttle.enter())
         throttle.leave()
-    assert (True, 2) == (throttle.is_open, witness.doubts)
+    assert (throttle.is_open, witness.doubts) == (True, 2)

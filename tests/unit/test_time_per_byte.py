@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.pts_answers import SAFETY, person
+from tests.support.pts_answers import SAFETY, person
 from worker.core.answer import parse, read_page
 from worker.core.columns import TYPE_READERS
 from worker.core.escaping import csv_text, visible, xml_text
@@ -30,6 +30,8 @@ from worker.helseid.token_response import nonce_from, token_document
 from worker.helseid.transport import HelseIdResponse, NoAnswerError
 from worker.logs import redact
 from worker.pts.response_parser import HEADER_BYTES_MAX, ResponseParser
+
+pytestmark = pytest.mark.promise("10")
 
 SECONDS_MAX = 0.2
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -124,11 +126,12 @@ def test_the_worst_header_takes_no_time(name: str, pieces: list[str]):
     assert _took_s(name, pieces) < SECONDS_MAX
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize("name", READERS)
 def test_a_header_of_one_unit_takes_no_time(name: str):
     """The same for what once was slow, or could have been."""
     slow = [unit for unit in UNITS if _took_s(name, [unit]) > SECONDS_MAX]
-    assert [] == slow
+    assert slow == []
 
 
 def _took_s(name: str, pieces: list[str]) -> float:

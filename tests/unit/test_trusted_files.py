@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.access_lists import GROUP, USER, set_list
+from tests.support.access_lists import GROUP, USER, set_list
 from worker.errors import ConfigurationError
 from worker.trusted_files import Trust, open_trusted, read_trusted
 
@@ -51,16 +51,17 @@ def file_fixture(tmp_path):
 def test_our_own_file_is_read(file, mode):
     """Reading rights of others are judged elsewhere; here it is about writing."""
     file.chmod(mode)
-    assert b"secret" == read(file)
+    assert read(file) == b"secret"
 
 
 def test_a_relative_path_starts_at_the_working_directory(file, monkeypatch):
     """And a message names it absolutely."""
     monkeypatch.chdir(file.parent)
-    assert b"secret" == read(Path("key.jwk"))
+    assert read(Path("key.jwk")) == b"secret"
     assert str(file.parent / "absent") in refusal(Path("absent"))
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize(
     ("trust", "mode", "mended_by"),
     [
@@ -79,7 +80,7 @@ def test_who_else_may_write(file, trust, mode, mended_by):
     """A roster's group at most, else nobody; the message gives the command that mends it."""
     file.chmod(mode)
     if mended_by is None:
-        assert b"secret" == read(file, trust)
+        assert read(file, trust) == b"secret"
     else:
         reported = refusal(file, trust)
         assert f"{mode:04o}" in reported
@@ -91,9 +92,10 @@ def test_a_folder_that_everyone_can_write(file):
     file.parent.chmod(0o777)
     assert f"chmod go-w {file.parent}" in refusal(file)
     file.parent.chmod(0o1777)
-    assert b"secret" == read(file)
+    assert read(file) == b"secret"
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize("mode", [0o770, 0o775, 0o2770])
 def test_a_folder_that_its_group_can_write(file, mode):
     """The same, with whatever lies in it, also further down; a roster's group may."""
@@ -104,9 +106,9 @@ def test_a_folder_that_its_group_can_write(file, mode):
     for trust in (Trust.SECRET, Trust.CONFIGURATION):
         assert f"its group can write {folder} (mode {mode:04o})" in refusal(below, trust)
         assert f"chmod g-w {folder}" in refusal(below, trust)
-    assert b"secret" == read(below, Trust.DATA)
+    assert read(below, Trust.DATA) == b"secret"
     folder.chmod(mode | 0o1000)
-    assert b"secret" == read(below)
+    assert read(below) == b"secret"
 
 
 def user_with_own_group():
@@ -131,18 +133,19 @@ def test_somebody_whom_an_access_list_names(what, tag):
         place = file if what == "file" else folder
         with acting_as(user.pw_uid):
             set_list(place, 7, number=STRANGER, tag=tag)
-            assert 0o770 == stat.S_IMODE(place.stat().st_mode)
+            assert stat.S_IMODE(place.stat().st_mode) == 0o770
             for trust in (Trust.SECRET, Trust.CONFIGURATION):
                 said = refusal(file, trust)
                 assert f"list names can write {place} (mode 0770)" in said
                 assert f"setfacl -b {place}" in said
-            assert b"secret" == read(file, Trust.DATA)
+            assert read(file, Trust.DATA) == b"secret"
             set_list(place, 5, number=STRANGER, tag=tag)
-            assert b"secret" == read(file)
+            assert read(file) == b"secret"
             set_list(place, 7, number=user.pw_uid if tag == USER else user.pw_gid, tag=tag)
-            assert b"secret" == read(file)
+            assert read(file) == b"secret"
 
 
+@pytest.mark.promise("8")
 def test_a_user_and_a_group_of_the_same_name():
     """``umask 002`` lets a private group write; another group, or root's own, is not private."""
     user = user_with_own_group()
@@ -155,7 +158,7 @@ def test_a_user_and_a_group_of_the_same_name():
         for place in (file, folder):
             os.chown(place, user.pw_uid, user.pw_gid)
         with acting_as(user.pw_uid):
-            assert b"secret" == read(file)
+            assert read(file) == b"secret"
         os.chown(file, user.pw_uid, STRANGER)
         with acting_as(user.pw_uid):
             assert "its group can write" in refusal(file)
@@ -189,7 +192,7 @@ def test_links_as_kubernetes_makes_them(tmp_path):
     (tmp_path / "..data").symlink_to("..2026_11_26")
     (tmp_path / "key.jwk").symlink_to("..data/key.jwk")
     tmp_path.chmod(0o1777)
-    assert b"secret" == read(tmp_path / "key.jwk")
+    assert read(tmp_path / "key.jwk") == b"secret"
 
 
 def test_links_in_a_circle(tmp_path):
@@ -226,12 +229,12 @@ def test_what_the_caller_hands_over_open(tmp_path):
     os.write(writing, b"02013299997\n")
     os.close(writing)
     with open_trusted(Path(f"/dev/fd/{reading}"), key=KEY, trust=Trust.DATA) as file:
-        assert b"02013299997\n" == file.read()
+        assert file.read() == b"02013299997\n"
     os.close(reading)
     reading, writing = os.pipe()
     os.write(writing, b"[sync]\n")
     os.close(writing)
-    assert b"[sync]\n" == read(Path(f"/dev/fd/{reading}"), Trust.CONFIGURATION)
+    assert read(Path(f"/dev/fd/{reading}"), Trust.CONFIGURATION) == b"[sync]\n"
     os.close(reading)
     reading, writing = os.pipe()
     assert "there is no file" in refusal(Path(f"/dev/fd/{reading}"))

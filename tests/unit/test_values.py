@@ -13,4 +13,4 @@ class Pair(Value, frozen=True, kw_only=True):
 
 def test_a_value_shows_its_fields_but_those_that_are_hidden():
     """Printing one by accident prints no secret."""
-    assert "Pair(name='n', secret=…, count=None)" == repr(Pair(name="n", secret="s"))
+    assert repr(Pair(name="n", secret="s")) == "Pair(name='n', secret=…, count=None)"

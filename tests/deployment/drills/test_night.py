@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.log_events import MEANINGS
-from tests.deployment.drills.night import Night, play
+from tests.support.deployment.night import Night, play
 
 DAY_S = 86_400
 
@@ -21,22 +21,22 @@ def night(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Ni
 def test_it_starts_on_the_minute_and_is_retried(night: Night):
     """At 03:30 and not before; 69 twice, each retry after the quiet that PTS asked for; then 0."""
     failures = [line for line in night.log if line["event"] == "schedule.retrying"]
-    assert [(69, 1), (69, 2)] == [(line["code"], line["retry"]) for line in failures]
+    assert [(line["code"], line["retry"]) for line in failures] == [(69, 1), (69, 2)]
     ends = night.events("run.summary")
-    assert [69, 69, 0] == [line["code"] for line in ends]
+    assert [line["code"] for line in ends] == [69, 69, 0]
     first_s = (datetime.fromisoformat(ends[0]["started_at"]) - night.start_at).total_seconds()
     assert 0 <= first_s < 30
     for failed, again in zip(failures, night.events("run.began")[1:], strict=True):
         until = re.search(r"quiet until (\S+) ", failed["reason"])
         assert until
         assert datetime.fromisoformat(again["timestamp"]) >= datetime.fromisoformat(until[1])
-    assert 0 == night.code
+    assert night.code == 0
 
 
 def test_one_run_is_continued_until_it_publishes(night: Night):
     """Three attempts at the same run, and readers get one publication."""
-    assert [("published", 0), ("published", 0)] == night.runs
-    assert [False, True, True] == [line["continued"] for line in night.events("run.began")]
+    assert night.runs == [("published", 0), ("published", 0)]
+    assert [line["continued"] for line in night.events("run.began")] == [False, True, True]
 
 
 def test_the_metrics_show_it(night: Night):
@@ -64,14 +64,14 @@ def test_every_line_of_the_log_is_documented(night: Night):
 
 def test_the_alert_fires_and_clears(night: Night):
     """After six hours with 69, by the rules that are shipped; nothing is left of it afterwards."""
-    assert {
+    assert night.alerts == {
         5.0: [],
         6.5: ["PtsUnavailable"],
         8.0: [],
-    } == night.alerts
+    }
 
 
 def test_the_dead_mans_switch_hears_each_attempt(night: Night):
     """Two failures with their code, then success."""
     failed = ["POST /check/start", "POST /check/fail exit code 69"]
-    assert [*failed, *failed, "POST /check/start", "POST /check exit code 0"] == night.pings
+    assert night.pings == [*failed, *failed, "POST /check/start", "POST /check exit code 0"]

@@ -14,9 +14,9 @@ import pytest
 import uvloop
 from msgspec.structs import replace
 
-from tests.http.engines.calls import OPTIONS
-from tests.http.engines.certificates import Authority, make_authority, server_context
-from tests.http.engines.scripted_server import ScriptedServer, scripted_server
+from tests.support.certificates import Authority, make_authority, server_context
+from tests.support.http.calls import OPTIONS
+from tests.support.scripted_server import ScriptedServer, scripted_server
 from worker.ports import HttpTransport
 from worker.pts.engines import open_transport
 from worker.pts.transport import TransportOptions

@@ -8,9 +8,9 @@ import time
 import pytest
 from msgspec.structs import replace
 
-from tests.http.engines.calls import OPTIONS, outcome, response
-from tests.http.engines.certificates import server_context
-from tests.http.engines.scripted_server import scripted_server
+from tests.support.certificates import server_context
+from tests.support.http.calls import OPTIONS, outcome, response
+from tests.support.scripted_server import scripted_server
 from worker.errors import TransientError, UnavailableError
 from worker.tls import client_context
 
@@ -109,7 +109,7 @@ async def test_ipv6(engine):
 
     with scripted_server(script, host="::1") as server:
         async with engine(OPTIONS) as transport:
-            assert b"[1]" == await outcome(transport, server.url)
+            assert await outcome(transport, server.url) == b"[1]"
     assert (
         f"\r\nHost: {server.url.removeprefix('http://')}\r\n".lower().encode() in heads[0].lower()
     )
@@ -121,7 +121,7 @@ async def test_ipv6_in_tls(engine, authority, tls_options):
     tls = server_context(authority, "::1")
     with scripted_server(serve, host="::1", tls=tls) as server:
         async with engine(tls_options) as transport:
-            assert b"[1]" == await outcome(transport, server.url)
+            assert await outcome(transport, server.url) == b"[1]"
 
 
 ADDRESSES = [
@@ -144,7 +144,7 @@ async def test_one_dead_address_of_two(engine, monkeypatch, localhost_tls, addre
             calls = (outcome(transport, server.url) for _ in range(8))
             got = await asyncio.gather(*calls)
             took_s = time.monotonic() - begin
-    assert [b"[1]"] * 8 == got
+    assert got == [b"[1]"] * 8
     assert took_s < SOON_S
 
 
@@ -154,7 +154,7 @@ async def test_one_closed_address_of_two(engine, monkeypatch):
     with scripted_server(serve, name="localhost") as server:
         async with engine(PATIENT) as transport:
             begin = time.monotonic()
-            assert b"[1]" == await outcome(transport, server.url)
+            assert await outcome(transport, server.url) == b"[1]"
     assert time.monotonic() - begin < SOON_S
 
 
@@ -167,10 +167,10 @@ async def test_the_first_address_is_preferred(engine, monkeypatch):
             other.settimeout(0.5)
             async with engine(PATIENT) as transport:
                 for _ in range(3):
-                    assert b"[1]" == await outcome(transport, server.url, is_single_use=True)
+                    assert await outcome(transport, server.url, is_single_use=True) == b"[1]"
             with pytest.raises(TimeoutError):
                 other.accept()
-    assert 3 == server.connections
+    assert server.connections == 3
 
 
 async def test_dead_addresses_only(engine, monkeypatch):

@@ -7,8 +7,8 @@ import zlib
 import pytest
 from msgspec.structs import replace
 
-from tests.http.engines.calls import OPTIONS, chunked, outcome, response
-from tests.http.engines.raw_server import Reply, raw_server
+from tests.support.http.calls import OPTIONS, chunked, outcome, response
+from tests.support.raw_server import Reply, raw_server
 from worker.errors import ContractError, TransientError
 
 GZIP = "Content-Encoding: gzip"
@@ -25,20 +25,21 @@ def members(*parts):
     return b"".join(gzip.compress(part) for part in parts)
 
 
+@pytest.mark.promise("1")
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 13, 26])
 async def test_every_member_counts(engine, size):
     """A gzip body of several members is all of them (RFC 1952 §2.2), wherever it was divided."""
     parts = [BODY[start : start + size] for start in range(0, len(BODY), size)]
-    assert BODY == await outcome_of(engine, response(members(*parts), GZIP))
+    assert await outcome_of(engine, response(members(*parts), GZIP)) == BODY
 
 
 async def test_members_that_arrive_apart(engine):
     """So does one in chunks, one that ends with the connection, and one with empty members."""
     body = members(b"", BODY[:7], b"", BODY[7:], b"")
     halves = body[:30], body[30:]
-    assert BODY == await outcome_of(engine, chunked(*halves, headers=(GZIP,)))
+    assert await outcome_of(engine, chunked(*halves, headers=(GZIP,))) == BODY
     until_end = f"HTTP/1.1 200 OK\r\n{GZIP}\r\n\r\n".encode() + body
-    assert BODY == await outcome_of(engine, until_end, closes=True)
+    assert await outcome_of(engine, until_end, closes=True) == BODY
 
 
 @pytest.mark.parametrize("coding", ["x-gzip", "GZIP", "deflate", "identity", "Identity"])
@@ -46,9 +47,10 @@ async def test_other_names(engine, coding):
     """Codings by another name, in any case of letters."""
     coded = {"deflate": zlib.compress(BODY), "identity": BODY}
     body = coded.get(coding.lower(), gzip.compress(BODY))
-    assert BODY == await outcome_of(engine, response(body, f"Content-Encoding: {coding}"))
+    assert await outcome_of(engine, response(body, f"Content-Encoding: {coding}")) == BODY
 
 
+@pytest.mark.promise("1")
 @pytest.mark.parametrize(
     "body",
     [
@@ -80,6 +82,7 @@ async def test_deflate_has_one_stream(engine):
     assert TransientError is await outcome_of(engine, response(body, "Content-Encoding: deflate"))
 
 
+@pytest.mark.promise("1")
 @pytest.mark.parametrize(
     "headers",
     [
@@ -102,6 +105,7 @@ async def test_codings_that_are_refused(engine, headers):
     assert ContractError is await outcome_of(engine, response(twice, *lines))
 
 
+@pytest.mark.promise("10")
 @pytest.mark.parametrize("count", [1, 2, 100])
 async def test_the_limit_is_on_all_members(engine, count):
     """The limit holds for the decoded body, in one member or many, to the byte."""
@@ -112,6 +116,7 @@ async def test_the_limit_is_on_all_members(engine, count):
     assert ContractError is await outcome_of(engine, response(more, GZIP))
 
 
+@pytest.mark.promise("10")
 @pytest.mark.parametrize("text", [b"", b"a"], ids=["empty", "one byte"])
 async def test_thousands_of_tiny_members(engine, text):
     """Time grows with the bytes of a body, and not with the square of its members."""

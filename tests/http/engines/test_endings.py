@@ -8,11 +8,11 @@ import time
 import pytest
 from msgspec.structs import replace
 
-from tests.http.engines.calls import OPTIONS, TRANSIENT, chunked, outcome, response
 from tests.http.engines.conftest import ENGINES
-from tests.http.engines.raw_server import Reply, raw_server
-from tests.http.engines.response_cases import CUT
-from tests.http.engines.scripted_server import scripted_server
+from tests.support.http.calls import OPTIONS, TRANSIENT, chunked, outcome, response
+from tests.support.http.response_cases import CUT
+from tests.support.raw_server import Reply, raw_server
+from tests.support.scripted_server import scripted_server
 from worker.errors import TransientError
 
 NEXT = b'["next"]'
@@ -45,12 +45,13 @@ async def test_stalls(engine):
     assert time.monotonic() - begin < OPTIONS.attempt_s_max
 
 
+@pytest.mark.promise("1")
 @pytest.mark.parametrize("data", [response(), chunked(b"[", b"1]", end=b"0\r\nX-A: b\r\n\r\n")])
 async def test_an_end_at_every_byte(engine, data):
     """A response is complete with its last byte, and with none before."""
     replies = {size: Reply(data=data[:size], then="close") for size in range(len(data) + 1)}
     got = await outcomes(engine, replies)
-    assert {**dict.fromkeys(range(len(data)), TransientError), len(data): b"[1]"} == got
+    assert got == {**dict.fromkeys(range(len(data)), TransientError), len(data): b"[1]"}
 
 
 async def test_a_response_that_comes_to_an_end_takes_its_time():
@@ -59,7 +60,7 @@ async def test_a_response_that_comes_to_an_end_takes_its_time():
     drips = {"drips": Reply(data=response(body), slices=9, pause_s=0.5)}
     options = replace(OPTIONS, silence_s_max=3.5)
     got = await asyncio.gather(*(outcomes(engine, drips, options) for engine in ENGINES.values()))
-    assert [{"drips": body}] * len(ENGINES) == got
+    assert got == [{"drips": body}] * len(ENGINES)
 
 
 @pytest.mark.parametrize("stage", ["at once", "in the request"])
@@ -104,7 +105,7 @@ async def test_an_idle_connection_that_the_server_ends(engine):
 
     with scripted_server(script) as server:
         async with engine(OPTIONS) as transport:
-            assert b"[1]" == await outcome(transport, server.url)
+            assert await outcome(transport, server.url) == b"[1]"
             assert await asyncio.to_thread(closed.wait, 20)
 
 
@@ -129,6 +130,7 @@ def ends(peer, how):
 HOW = ("close_notify", "no close_notify", "reset", "alert", "no TLS", "a damaged record", "silence")
 
 
+@pytest.mark.promise("1")
 @pytest.mark.parametrize("how", HOW)
 async def test_tls_that_ends_in_a_response(engine, tls_server, tls_options, how):
     """An end in the middle is transient; a body without a length must be closed by TLS itself."""
@@ -175,7 +177,7 @@ async def test_tls_that_ends_after_a_response(engine, tls_server, tls_options, h
             second = await outcome(transport, server.url)
     # What comes right behind a response may be read with it: then it is surplus, or damage.
     assert first in TRANSIENT | {b"[1]"}
-    assert (NEXT, 2) == (second, server.connections)
+    assert (second, server.connections) == (NEXT, 2)
 
 
 @pytest.mark.parametrize("size", [1, 3, 100, 20_000])
@@ -194,5 +196,5 @@ async def test_records_of_any_size(engine, tls_server, tls_options, size):
     with tls_server(script) as server:
         async with engine(tls_options) as transport:
             got = [await outcome(transport, server.url) for _ in range(2)]
-    assert [data.partition(b"\r\n\r\n")[2]] * 2 == got
-    assert 1 == server.connections
+    assert got == [data.partition(b"\r\n\r\n")[2]] * 2
+    assert server.connections == 1

@@ -5,8 +5,8 @@ from typing import ClassVar
 import pytest
 from msgspec.structs import replace
 
-from tests.http.engines.calls import OPTIONS
-from tests.http.engines.raw_server import answer, raw_server
+from tests.support.http.calls import OPTIONS
+from tests.support.raw_server import answer, raw_server
 from worker.errors import ConfigurationError, ContractError
 from worker.pts.engines import open_transport
 from worker.pts.response_parser import ResponseParser
@@ -27,7 +27,7 @@ async def test_they_must_agree(monkeypatch, changes):
     """Two parsers that share no code read each response; what they read otherwise is refused."""
     monkeypatch.setattr(Forgetful, "changes", changes)
     async with raw_server(answer(b"[1]")) as server, open_transport(OPTIONS) as transport:
-        assert b"[1]" == (await transport.post(server.url, headers={}, body=b"{}")).body
+        assert (await transport.post(server.url, headers={}, body=b"{}")).body == b"[1]"
         monkeypatch.setattr("worker.pts.httpx_stream.ResponseParser", Forgetful)
         with pytest.raises(ContractError, match="ambiguous"):
             await transport.post(server.url, headers={}, body=b"{}")

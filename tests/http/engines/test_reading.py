@@ -7,9 +7,9 @@ import anyio
 import orjson
 import pytest
 
-from tests.http.engines.raw_server import answer, raw_server
-from tests.http.engines.reading import CUT, OPTIONS, World, page, reading
-from tests.unit.pts_answers import OFF_ID, PRIVACY, PSEUDONYM, SAFETY, restriction
+from tests.support.http.reading import CUT, OPTIONS, World, page, reading
+from tests.support.pts_answers import OFF_ID, PRIVACY, PSEUDONYM, SAFETY, restriction
+from tests.support.raw_server import answer, raw_server
 from worker.core.overrides import with_overrides
 from worker.core.privacy import PrivacyRules
 from worker.errors import (
@@ -27,19 +27,19 @@ async def test_a_complete_area():
     async with reading(page(1, 2)) as it:
         area = await it.read()
     request = it.server.requests[0]
-    assert f"POST {SAFETY.path} HTTP/1.1" == request.line
-    assert {"offId": OFF_ID} == orjson.loads(request.body)
-    assert ("application/json", "application/json") == (
+    assert request.line == f"POST {SAFETY.path} HTTP/1.1"
+    assert orjson.loads(request.body) == {"offId": OFF_ID}
+    assert (
         request.headers["content-type"],
         request.headers["accept"],
-    )
-    assert ("patient-safety", 2, "id") == (area.area, len(area.records), area.proof.key_path)
+    ) == ("application/json", "application/json")
+    assert (area.area, len(area.records), area.proof.key_path) == ("patient-safety", 2, "id")
     assert (1, 2, it.fake.now()) == (
         area.proof.pages,
         area.proof.record_count,
         area.proof.read_at,
     )
-    assert 16 == len(area.proof.digest)
+    assert len(area.proof.digest) == 16
     assert OFF_ID not in repr(area)
     assert PSEUDONYM in area.records[0].payload
 
@@ -48,15 +48,15 @@ async def test_an_empty_area():
     """An area without restrictions is proven too, and names no key path."""
     async with reading() as it:
         area = await it.read(key_path="id")
-    assert ((), 0, "") == (area.records, area.proof.record_count, area.proof.key_path)
+    assert (area.records, area.proof.record_count, area.proof.key_path) == ((), 0, "")
 
 
 async def test_the_old_route_has_its_header():
     """Patient privacy goes to its route with ``api-version``."""
     async with reading() as it:
         await it.read("patient-privacy")
-    assert f"POST {PRIVACY.path} HTTP/1.1" == it.server.requests[0].line
-    assert "0.4" == it.server.requests[0].headers["api-version"]
+    assert it.server.requests[0].line == f"POST {PRIVACY.path} HTTP/1.1"
+    assert it.server.requests[0].headers["api-version"] == "0.4"
 
 
 async def test_a_body_of_another_shape():
@@ -64,9 +64,10 @@ async def test_a_body_of_another_shape():
     area = with_overrides(SAFETY, {"body": {"p": {"nin": "{off_id}"}, "ApplicableOnly": True}})
     async with reading(areas=[area]) as it:
         await it.read()
-    assert {"p": {"nin": OFF_ID}, "ApplicableOnly": True} == orjson.loads(
-        it.server.requests[0].body
-    )
+    assert orjson.loads(it.server.requests[0].body) == {
+        "p": {"nin": OFF_ID},
+        "ApplicableOnly": True,
+    }
 
 
 async def test_plain_mode():
@@ -89,7 +90,7 @@ async def test_the_digest_is_of_the_set():
         async with reading(*replies) as it:
             digests.append((await it.read()).proof.digest)
     assert digests[0] == digests[1] == digests[2]
-    assert 3 == len(set(digests))
+    assert len(set(digests)) == 3
 
 
 async def test_pages_by_token():
@@ -97,10 +98,10 @@ async def test_pages_by_token():
     replies = page(1, nextToken="a b"), page(nextToken="c"), page(2, nextToken=None, total=2)
     async with reading(*replies) as it:
         area = await it.read()
-    assert (3, 2) == (area.proof.pages, area.proof.record_count)
-    assert f"POST {SAFETY.path}?nextToken=a+b HTTP/1.1" == it.server.requests[1].line
-    assert {"offId": OFF_ID, "nextToken": "a b"} == orjson.loads(it.server.requests[1].body)
-    assert ["proof-1", "proof-2", "proof-3"] == it.proofs
+    assert (area.proof.pages, area.proof.record_count) == (3, 2)
+    assert it.server.requests[1].line == f"POST {SAFETY.path}?nextToken=a+b HTTP/1.1"
+    assert orjson.loads(it.server.requests[1].body) == {"offId": OFF_ID, "nextToken": "a b"}
+    assert it.proofs == ["proof-1", "proof-2", "proof-3"]
 
 
 async def test_pages_by_link():
@@ -109,19 +110,21 @@ async def test_pages_by_link():
     replies = page(1, headers=(link,)), page(2)
     async with reading(*replies) as it:
         area = await it.read()
-    assert f"POST {SAFETY.path}?p=2 HTTP/1.1" == it.server.requests[1].line
+    assert it.server.requests[1].line == f"POST {SAFETY.path}?p=2 HTTP/1.1"
     assert it.server.requests[0].body == it.server.requests[1].body
-    assert 2 == area.proof.pages
+    assert area.proof.pages == 2
 
 
+@pytest.mark.promise("1")
 async def test_a_lost_second_page():
     """If a later page cannot be read, nothing of the area is."""
     async with reading(page(1, nextToken="a"), CUT) as it:
         with pytest.raises(TransientError) as caught:
             await it.read()
-    assert 4 == caught.value.attempts  # one for the first page, three for the second
+    assert caught.value.attempts == 4  # one for the first page, three for the second
 
 
+@pytest.mark.promise("1")
 async def test_the_key_path_of_the_first_page_holds():
     """A later page without the key path of the first is a failure."""
     bare = {name: value for name, value in restriction(2).items() if name != "id"}
@@ -137,9 +140,10 @@ async def test_endless_pages():
         it.server.reply = lambda _: page(nextToken=str(len(it.server.requests)))
         with pytest.raises(PagingError) as caught:
             await it.read()
-    assert 5 == caught.value.attempts
+    assert caught.value.attempts == 5
 
 
+@pytest.mark.promise("1")
 @pytest.mark.parametrize(
     "header",
     [
@@ -155,7 +159,7 @@ async def test_a_response_from_a_cache_is_no_read(header):
     cached = page(1, headers=(header,))
     async with reading(cached, page(1, 2)) as it:
         read = await it.read()
-    assert 2 == len(read.records)
+    assert len(read.records) == 2
 
 
 async def test_no_restrictions_from_a_cache():
@@ -164,14 +168,14 @@ async def test_no_restrictions_from_a_cache():
     areas = (with_overrides(SAFETY, {"not_found_means": "empty"}),)
     async with reading(cached, page(1, 2), areas=areas) as it:
         read = await it.read()
-    assert 2 == len(read.records)
+    assert len(read.records) == 2
 
 
 async def test_an_age_of_zero_is_no_cache():
     """A proxy may say that it has just asked."""
     async with reading(page(1, headers=("Age: 0",))) as it:
         await it.read()
-    assert 1 == len(it.server.requests)
+    assert len(it.server.requests) == 1
 
 
 async def test_helseid_refuses():
@@ -180,9 +184,10 @@ async def test_helseid_refuses():
         it.authorizer.refuses = True
         with pytest.raises(RefusedError):
             await it.read()
-    assert [] == it.server.requests
+    assert it.server.requests == []
 
 
+@pytest.mark.promise("8")
 async def test_errors_hold_no_identifier():
     """Whatever fails, the identifier and the body are not in the error."""
     echo = answer(orjson.dumps({"items": [], "error": f"no {OFF_ID}"}))
@@ -199,9 +204,10 @@ async def test_a_base_url_with_a_path():
     async with raw_server() as server, open_transport(OPTIONS) as transport:
         with_path = replace(server, url=server.url + "/gateway")
         await World(with_path, transport).read()
-    assert f"POST /gateway{SAFETY.path} HTTP/1.1" == server.requests[0].line
+    assert server.requests[0].line == f"POST /gateway{SAFETY.path} HTTP/1.1"
 
 
+@pytest.mark.promise("8")
 async def test_a_large_response_does_not_hold_the_event_loop():
     """The lease is renewed and a stop is heard while an answer full of suspicious text is read."""
     records = [{**restriction(n), "note": "12 3-4.5/6 " * 8_000} for n in range(12)]

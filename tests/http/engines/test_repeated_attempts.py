@@ -3,8 +3,8 @@
 import anyio
 import pytest
 
-from tests.http.engines.raw_server import Reply, answer
-from tests.http.engines.reading import BUSY, CUT, page, reading
+from tests.support.http.reading import BUSY, CUT, page, reading
+from tests.support.raw_server import Reply, answer
 from worker.errors import (
     ContractError,
     DeniedError,
@@ -21,9 +21,9 @@ async def test_a_fresh_proof_for_each_attempt(bad):
     """A failure that may pass is tried again, each time with a new authorization."""
     async with reading(bad, bad, page(1)) as it:
         await it.read()
-    assert ["proof-1", "proof-2", "proof-3"] == it.proofs
-    assert (3, 2) == (it.reader.stats.requests, it.reader.stats.retries)
-    assert [0.25, 0.5] == it.fake.waits_s  # jitter 0.5 of 0.5 s, then of 1 s
+    assert it.proofs == ["proof-1", "proof-2", "proof-3"]
+    assert (it.reader.stats.requests, it.reader.stats.retries) == (3, 2)
+    assert it.fake.waits_s == [0.25, 0.5]  # jitter 0.5 of 0.5 s, then of 1 s
     assert it.reader.stats.bytes_received > 0
 
 
@@ -32,7 +32,7 @@ async def test_giving_up():
     async with reading(BUSY) as it:
         with pytest.raises(TransientError, match="status 503") as caught:
             await it.read()
-    assert (503, 3) == (caught.value.status, caught.value.attempts)
+    assert (caught.value.status, caught.value.attempts) == (503, 3)
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,10 @@ async def test_no_second_attempt(reply, kind):
     async with reading(reply) as it:
         with pytest.raises(kind) as caught:
             await it.read()
-    assert (1, 1) == (caught.value.attempts, len(it.server.requests))
+    assert (caught.value.attempts, len(it.server.requests)) == (1, 1)
 
 
+@pytest.mark.promise("6")
 @pytest.mark.parametrize(
     ("header", "wait_s"),
     [
@@ -79,7 +80,7 @@ async def test_retry_after_is_obeyed_by_all(header, wait_s):
         async with anyio.create_task_group() as group:
             group.start_soon(request_at, "first")
             group.start_soon(request_at, "second")
-    assert 3 == len(it.server.requests)
+    assert len(it.server.requests) == 3
     assert min(sent_at) >= wait_s
 
 
@@ -89,8 +90,8 @@ async def test_a_nonce_is_learnt_at_once():
     async with reading(challenge, page(1)) as it:
         it.authorizer.renew_on_401 = "nonce"
         await it.read()
-    assert (["proof-1", "proof-2"], []) == (it.proofs, it.fake.waits_s)
-    assert [401, 200] == it.authorizer.judged
+    assert (it.proofs, it.fake.waits_s) == (["proof-1", "proof-2"], [])
+    assert it.authorizer.judged == [401, 200]
 
 
 @pytest.mark.parametrize(("renew", "attempts"), [("nonce", 13), ("token", 4), ("", 1)])
@@ -104,6 +105,7 @@ async def test_denials_have_an_end(renew, attempts):
     assert (401, attempts) == (caught.value.status, caught.value.attempts)
 
 
+@pytest.mark.promise("7")
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
 async def test_a_denial_after_successes_may_pass(status):
     """Who was let in before is asked again, with waits; each time counts as an attempt."""
@@ -112,10 +114,10 @@ async def test_a_denial_after_successes_may_pass(status):
     async with reading(*replies) as it:
         await it.read()
         await it.read()
-        assert [0.25, 0.5] == it.fake.waits_s
+        assert it.fake.waits_s == [0.25, 0.5]
         with pytest.raises(DeniedError) as caught:
             await it.read()
-    assert (3, 4 + 3) == (caught.value.attempts, len(it.server.requests))
+    assert (caught.value.attempts, len(it.server.requests)) == (3, 4 + 3)
 
 
 @pytest.mark.parametrize("value", ["901", "9" * 12, "Fri, 31 Dec 9999 23:59:59 GMT"])
@@ -125,7 +127,7 @@ async def test_a_longer_pause_than_a_run_makes(value):
     async with reading(quiet, retry_after_s_max=900.0) as it:
         with pytest.raises(UnavailableError, match=r"quiet until \d{4}-\d\d-\d\dT"):
             await it.read()
-    assert (1, []) == (len(it.server.requests), it.fake.waits_s)
+    assert (len(it.server.requests), it.fake.waits_s) == (1, [])
 
 
 async def test_the_longest_pause_that_a_run_makes():

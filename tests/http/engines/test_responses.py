@@ -2,13 +2,14 @@
 
 import pytest
 
-from tests.http.engines.calls import OPTIONS, TRANSIENT, outcome, response
-from tests.http.engines.raw_server import Reply, raw_server
-from tests.http.engines.response_cases import ALL
+from tests.support.http.calls import OPTIONS, TRANSIENT, outcome, response
+from tests.support.http.response_cases import ALL
+from tests.support.raw_server import Reply, raw_server
 
 NEXT = b'["next"]'
 
 
+@pytest.mark.promise("1")
 @pytest.mark.parametrize("is_dripped", [False, True], ids=["at once", "in drips"])
 async def test_responses(engine, is_dripped):
     """Each response gives its body or the right error; the next request gets its own response."""
@@ -25,4 +26,4 @@ async def test_responses(engine, is_dripped):
                 following = await outcome(transport, server.url)
             if first not in case.allowed or following not in TRANSIENT | {NEXT}:
                 wrong[name] = (first, following)
-    assert {} == wrong
+    assert wrong == {}

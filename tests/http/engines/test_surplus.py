@@ -7,10 +7,12 @@ from itertools import product
 
 import pytest
 
-from tests.http.engines.calls import OPTIONS, TRANSIENT, Outcome, chunked, outcome, response
-from tests.http.engines.raw_server import Reply, answer, raw_server
-from tests.http.engines.scripted_server import scripted_server
+from tests.support.http.calls import OPTIONS, TRANSIENT, Outcome, chunked, outcome, response
+from tests.support.raw_server import Reply, answer, raw_server
+from tests.support.scripted_server import scripted_server
 from worker.errors import TransientError
+
+pytestmark = pytest.mark.promise("1")
 
 NEXT = b'["next"]'
 SURPLUS = {
@@ -46,7 +48,7 @@ async def test_with_the_end_of_a_response(engine):
                 got = [await outcome(transport, server.url) for _ in range(2)]
             if ([TransientError, NEXT], 2) != (got, server.connections):
                 wrong[end, surplus] = got
-    assert {} == wrong
+    assert wrong == {}
 
 
 @pytest.mark.parametrize("surplus", LATER)
@@ -72,7 +74,7 @@ async def test_in_tls(engine, tls_server, tls_options, surplus):
             second = await outcome(transport, server.url)
     # Two records may come in two reads: then the first response was complete, and handed over.
     assert first in TRANSIENT | {b"[1]"}
-    assert (NEXT, 2) == (second, server.connections)
+    assert (second, server.connections) == (NEXT, 2)
 
 
 async def test_a_length_shorter_than_the_body(engine):
@@ -81,7 +83,7 @@ async def test_a_length_shorter_than_the_body(engine):
     short = [Reply(data=response(body, length=length)) for length in range(len(body))]
     async with raw_server(*short, answer(body)) as server, engine(OPTIONS) as transport:
         got = [await outcome(transport, server.url) for _ in range(len(body) + 1)]
-    assert [TransientError] * len(body) + [body] == got
+    assert got == [TransientError] * len(body) + [body]
 
 
 @pytest.mark.parametrize("surplus", LATER)
@@ -107,7 +109,7 @@ async def test_on_an_idle_connection(engine, surplus):
             is_idle.set()
             was_closed = await asyncio.to_thread(closed.wait, 20)
             second = await outcome(transport, server.url)
-    assert (b"[1]", NEXT, 2) == (first, second, server.connections)
+    assert (first, second, server.connections) == (b"[1]", NEXT, 2)
     assert was_closed
 
 
@@ -133,7 +135,7 @@ async def test_unread_when_the_connection_is_taken(
     may_send = threading.Event()
     with (tls_server if is_tls else scripted_server)(script) as server:
         async with engine(tls_options if is_tls else OPTIONS) as transport:
-            assert b"[1]" == await outcome(transport, server.url, body=b"1")
+            assert await outcome(transport, server.url, body=b"1") == b"[1]"
             await asyncio.sleep(0.05)
             may_send.set()
             sent.wait(20)  # the loop stands still meanwhile, as it does while a batch is written
@@ -141,8 +143,8 @@ async def test_unread_when_the_connection_is_taken(
             second = await outcome(transport, server.url, body=b"2")
             if second is TransientError:
                 second = await outcome(transport, server.url, body=b"2")
-    assert b"[1]" == second
-    assert ([b"1", b"2"], 2) == (requests, server.connections)
+    assert second == b"[1]"
+    assert (requests, server.connections) == ([b"1", b"2"], 2)
 
 
 async def test_a_proxy_that_answers_one_request_in_ten_twice(engine):
@@ -170,8 +172,8 @@ async def test_a_proxy_that_answers_one_request_in_ten_twice(engine):
         for number, body in got.items()
         if body not in {b"[%d]" % number, TransientError}
     }
-    assert {} == wrong
-    assert 40 == sum(body is TransientError for body in got.values())
+    assert wrong == {}
+    assert sum(body is TransientError for body in got.values()) == 40
 
 
 async def test_a_connection_of_its_own(engine):
@@ -195,11 +197,14 @@ async def test_a_connection_of_its_own(engine):
                 for number in (1, 2, 3)
             ]
             kept.append(await outcome(transport, server.url, body=b"0"))
-    assert [b"[0]"] * 3 == kept
-    assert [b"[1]", b"[2]", b"[3]"] == alone
+    assert kept == [b"[0]"] * 3
+    assert alone == [b"[1]", b"[2]", b"[3]"]
     numbers = sorted({number for number, _ in served})
-    assert [[b"0"] * 3, [b"1"], [b"2"], [b"3"]] == [
-        [body for number, body in served if number == wanted] for wanted in numbers
+    assert [[body for number, body in served if number == wanted] for wanted in numbers] == [
+        [b"0"] * 3,
+        [b"1"],
+        [b"2"],
+        [b"3"],
     ]
 
 
@@ -215,6 +220,6 @@ async def test_a_single_use_connection_is_closed(engine):
 
     with scripted_server(script) as server:
         async with engine(OPTIONS) as transport:
-            assert b"[1]" == await outcome(transport, server.url, is_single_use=True)
+            assert await outcome(transport, server.url, is_single_use=True) == b"[1]"
             await asyncio.to_thread(closed.wait, 20)
     assert closed.is_set()

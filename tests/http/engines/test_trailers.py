@@ -4,8 +4,10 @@ import gzip
 
 import pytest
 
-from tests.http.engines.calls import OPTIONS, chunked
-from tests.http.engines.raw_server import Reply, raw_server
+from tests.support.http.calls import OPTIONS, chunked
+from tests.support.raw_server import Reply, raw_server
+
+pytestmark = pytest.mark.promise("1")
 
 FIELDS = {
     "Retry-After": "3600",
@@ -35,17 +37,17 @@ async def exchange(engine, headers, trailers, body=b"[1]"):
 async def test_a_trailer_adds_no_header(engine, name):
     """A header that only a trailer names is not there, and the connection is kept."""
     got, connections = await exchange(engine, {}, {name: FIELDS[name]})
-    assert {b"[1]"} == {bytes(response.body) for response in got}
+    assert {bytes(response.body) for response in got} == {b"[1]"}
     for response in got:
-        assert {"transfer-encoding": ("chunked",)} == dict(response.headers)
-    assert 1 == connections
+        assert dict(response.headers) == {"transfer-encoding": ("chunked",)}
+    assert connections == 1
 
 
 @pytest.mark.parametrize("name", ["Retry-After", "DPoP-Nonce", "Link", "X-A"])
 async def test_a_trailer_changes_no_header(engine, name):
     """A header keeps its only value."""
     got, _ = await exchange(engine, {name: "first"}, {name: FIELDS[name], name.lower(): "again"})
-    assert [("first",)] * 2 == [response.headers[name.lower()] for response in got]
+    assert [response.headers[name.lower()] for response in got] == [("first",)] * 2
 
 
 async def test_a_trailer_changes_no_coding(engine):
@@ -53,4 +55,4 @@ async def test_a_trailer_changes_no_coding(engine):
     body = gzip.compress(b"[1]")
     trailers = {"Content-Encoding": "identity"}
     got, _ = await exchange(engine, {"Content-Encoding": "gzip"}, trailers, body)
-    assert [b"[1]"] * 2 == [response.body for response in got]
+    assert [response.body for response in got] == [b"[1]"] * 2

@@ -7,9 +7,9 @@ import ssl
 import pytest
 from msgspec.structs import replace
 
-from tests.http.engines.calls import OPTIONS
-from tests.http.engines.certificates import server_context
-from tests.http.engines.raw_server import Reply, answer, raw_server
+from tests.support.certificates import server_context
+from tests.support.http.calls import OPTIONS
+from tests.support.raw_server import Reply, answer, raw_server
 from worker.errors import (
     ConfigurationError,
     ContractError,
@@ -34,13 +34,13 @@ async def test_request_and_answer(engine):
     async with raw_server(answer(b'[{"a":1}]')) as server:
         got = await post(engine, server.url)
     request = server.requests[0]
-    assert ("POST /search HTTP/1.1", b'{"offId":"x"}') == (request.line, request.body)
-    assert ("proof-1", "pts-sync-worker") == (
+    assert (request.line, request.body) == ("POST /search HTTP/1.1", b'{"offId":"x"}')
+    assert (
         request.headers["dpop"],
         request.headers["user-agent"],
-    )
-    assert (200, b'[{"a":1}]') == (got.status, got.body)
-    assert "application/json" == got.header("content-type")
+    ) == ("proof-1", "pts-sync-worker")
+    assert (got.status, got.body) == (200, b'[{"a":1}]')
+    assert got.header("content-type") == "application/json"
 
 
 async def test_headers_that_come_twice(engine):
@@ -48,8 +48,8 @@ async def test_headers_that_come_twice(engine):
     twice = answer(headers=("Link: <a>; rel=prev", "LINK: <b>; rel=next"))
     async with raw_server(twice) as server:
         got = await post(engine, server.url)
-    assert ("<a>; rel=prev", "<b>; rel=next") == got.headers["link"]
-    assert "<a>; rel=prev" == got.header("link")
+    assert got.headers["link"] == ("<a>; rel=prev", "<b>; rel=next")
+    assert got.header("link") == "<a>; rel=prev"
 
 
 async def test_no_request_waits_in_a_pool(engine):
@@ -58,7 +58,7 @@ async def test_no_request_waits_in_a_pool(engine):
     async with raw_server(slow) as server, engine(OPTIONS) as transport:
         calls = (transport.post(server.url, headers={}, body=b"{}") for _ in range(40))
         await asyncio.gather(*calls)
-    assert 40 == server.connections
+    assert server.connections == 40
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
@@ -157,7 +157,7 @@ async def test_certificates_that_are_not_accepted(engine, authority, wrong, reas
     async with raw_server(tls=context) as server:
         with pytest.raises(UnavailableError, match=reason) as caught:
             await post(engine, server.url, TransportOptions(tls=client_context(ca_file)))
-    assert ExitCode.UNAVAILABLE == caught.value.exit_code
+    assert caught.value.exit_code == ExitCode.UNAVAILABLE
 
 
 async def test_old_tls_is_not_spoken(engine, authority):
@@ -179,7 +179,7 @@ def test_every_cipher_suite_has_forward_secrecy():
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     offered = context.get_ciphers()
     assert {"kx-any", "kx-ecdhe", "kx-dhe"} >= {suite["kea"] for suite in offered}
-    assert "TLSv1.3" == offered[0]["protocol"]
+    assert offered[0]["protocol"] == "TLSv1.3"
     older = [suite for suite in offered if suite["protocol"] != "TLSv1.3"]
     assert (older[0]["kea"], older[0]["aead"]) == ("kx-ecdhe", True)
     assert not [suite["name"] for suite in older if suite["name"].endswith("-SHA")]
@@ -220,7 +220,7 @@ async def test_interim_answers_are_passed_over(engine):
     reply = Reply(data=b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer().data)
     async with raw_server(reply) as server, engine(OPTIONS) as transport:
         got = await transport.post(server.url, headers={}, body=b"{}")
-    assert 200 == got.status
+    assert got.status == 200
     assert "link" not in got.headers
 
 
@@ -228,7 +228,7 @@ async def test_a_kept_connection_that_was_closed_has_its_own_error(engine):
     """A server may close an idle connection just when we write: that says nothing about it."""
     hang_up = Reply(data=b"", then="close")
     async with raw_server(answer(), hang_up) as server, engine(OPTIONS) as transport:
-        assert 200 == (await transport.post(server.url, headers={}, body=b"{}")).status
+        assert (await transport.post(server.url, headers={}, body=b"{}")).status == 200
         with pytest.raises(StaleConnectionError):
             await transport.post(server.url, headers={}, body=b"{}")
 
@@ -241,4 +241,4 @@ async def test_a_complete_answer_is_not_lost_with_its_connection(engine, monkeyp
         engine(OPTIONS) as transport,
     ):
         posts = (transport.post(server.url, headers={}, body=b"{}") for _ in range(100))
-        assert [200] * 100 == [one.status for one in await asyncio.gather(*posts)]
+        assert [one.status for one in await asyncio.gather(*posts)] == [200] * 100

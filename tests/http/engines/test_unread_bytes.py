@@ -8,13 +8,14 @@ import time
 
 import pytest
 
-from tests.http.engines.calls import OPTIONS, outcome, response
-from tests.http.engines.scripted_server import scripted_server
+from tests.support.http.calls import OPTIONS, outcome, response
+from tests.support.scripted_server import scripted_server
 from worker.errors import TransientError
 
 NEXT, SURPLUS = b"[2]", b"[9]"
 
 
+@pytest.mark.promise("1")
 @pytest.mark.parametrize("iterations", range(10))
 async def test_in_any_iteration_of_the_loop(engine, iterations):
     """Whatever the loop is busy with meanwhile: what came before a request does not answer it."""
@@ -40,7 +41,7 @@ async def test_in_any_iteration_of_the_loop(engine, iterations):
 
     with scripted_server(script) as server:
         async with engine(OPTIONS) as transport:
-            assert b"[1]" == await outcome(transport, server.url)
+            assert await outcome(transport, server.url) == b"[1]"
             await asyncio.sleep(0.05)
             second = asyncio.create_task(outcome(transport, server.url))
             for _ in range(iterations):
@@ -53,4 +54,4 @@ async def test_in_any_iteration_of_the_loop(engine, iterations):
             got = await second
             if got is TransientError:
                 got = await outcome(transport, server.url)
-    assert NEXT == got
+    assert got == NEXT

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey, RSAKey
 
-from tests.fakes import FakeRuntime
-from tests.http.engines.raw_server import raw_server
-from tests.http.helseid.support import BEARER_ID, CLIENT_ID, HelseIdServer, write_secret
+from tests.support.clock import FakeRuntime
+from tests.support.helseid_server import BEARER_ID, CLIENT_ID, HelseIdServer, write_secret
+from tests.support.raw_server import raw_server
 from worker.helseid.authorizer import HelseId, open_helseid
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
@@ -54,7 +54,7 @@ async def server(fake: FakeRuntime, client_key: ClientKey) -> AsyncIterator[Hels
         raw.reply = made.receive
         made.begin(raw.url, options, lambda: fake.now().timestamp())
         yield made
-    assert [] == made.violations
+    assert made.violations == []
 
 
 class Clients:

@@ -5,8 +5,8 @@ from pathlib import Path
 import jwskate
 import pytest
 
-from tests.fakes import START
-from tests.http.helseid.support import CLIENT_ID
+from tests.support.clock import START
+from tests.support.helseid_server import CLIENT_ID
 from worker.errors import ConfigurationError
 from worker.helseid.assertion import AssertionMaker, assertion_details
 from worker.helseid.options import HelseIdOptions
@@ -25,8 +25,8 @@ def test_claims(client_key):
     signed = AssertionMaker(options(), client_key).make(issuer=ISSUER, now=START, jti="j-1")
     jwt = jwskate.SignedJwt(signed)
     now_s = int(START.timestamp())
-    assert "client-authentication+jwt" == jwt.headers["typ"]
-    assert {
+    assert jwt.headers["typ"] == "client-authentication+jwt"
+    assert dict(jwt.claims) == {
         "iss": CLIENT_ID,
         "sub": CLIENT_ID,
         "aud": ISSUER,
@@ -34,7 +34,7 @@ def test_claims(client_key):
         "nbf": now_s,
         "exp": now_s + 30,
         "jti": "j-1",
-    } == dict(jwt.claims)
+    }
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def test_organizations(given, expected, client_key):
         return
     system, value = expected
     identifier = {"system": system, "type": "ENH", "value": value}
-    assert {
+    assert details == {
         "type": "helseid_authorization",
         "practitioner_role": {"organization": {"identifier": identifier}},
-    } == details
+    }
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from requests_oauth2client.dpop import validate_dpop_proof
 
-from tests.http.helseid.support import YEARS_S
+from tests.support.helseid_server import YEARS_S
 from worker.core.dpop import token_hash
 from worker.helseid.authorizer import HelseIdAuthorizer
 from worker.ports import Authorizer, ChallengeResult, HttpResponse
@@ -60,8 +60,8 @@ async def test_authorizes(clients, server, fake):
         "leeway": YEARS_S,
     }
     found = [validate_dpop_proof(used.headers["DPoP"], **judge) for used in (first, second)]
-    assert 2 == len({proof.jwt_token_id for proof in found})
-    assert {int(fake.now().timestamp())} == {proof.claims["iat"] for proof in found}
+    assert len({proof.jwt_token_id for proof in found}) == 2
+    assert {proof.claims["iat"] for proof in found} == {int(fake.now().timestamp())}
     assert "nonce" not in found[0].claims
     assert first.token_id == second.token_id
 
@@ -70,10 +70,10 @@ async def test_bearer(clients, server):
     """With bearer there is no proof, for a token neither, and nonces are not learnt."""
     authorizer = clients.open(sender_constraint="bearer").authorizer
     used = await authorizer.authorize("POST", URL)
-    assert {"Authorization": f"Bearer {server.tokens[0]}"} == used.headers
-    assert [None] == [seen.proof for seen in server.seen]
-    assert FINE == authorizer.handle_challenge(URL, used, answer(200, dpop_nonce="n"))
-    assert {"Authorization"} == (await authorizer.authorize("POST", URL)).headers.keys()
+    assert used.headers == {"Authorization": f"Bearer {server.tokens[0]}"}
+    assert [seen.proof for seen in server.seen] == [None]
+    assert authorizer.handle_challenge(URL, used, answer(200, dpop_nonce="n")) == FINE
+    assert (await authorizer.authorize("POST", URL)).headers.keys() == {"Authorization"}
 
 
 @pytest.mark.parametrize("status", [200, 401, 403, 500])
@@ -86,7 +86,7 @@ async def test_learns_nonce_of_any_answer(status, clients):
     )
     same = await authorizer.authorize("POST", "https://PTS.example:443/other")
     other = await authorizer.authorize("POST", "https://else.example/")
-    assert ("n-7", None) == (claims(same)["nonce"], claims(other).get("nonce"))
+    assert (claims(same)["nonce"], claims(other).get("nonce")) == ("n-7", None)
 
 
 async def test_an_unsafe_nonce_is_not_learnt(clients):
@@ -102,8 +102,9 @@ async def test_nonce_challenge(clients):
     authorizer = clients.open().authorizer
     used = await authorizer.authorize("POST", URL)
     challenge = 'DPoP error="use_dpop_nonce", error_description="Use it"'
-    assert SAME_TOKEN == authorizer.handle_challenge(
-        URL, used, answer(401, challenge, dpop_nonce="n-1")
+    assert (
+        authorizer.handle_challenge(URL, used, answer(401, challenge, dpop_nonce="n-1"))
+        == SAME_TOKEN
     )
     verdict = authorizer.handle_challenge(URL, used, answer(401, challenge))
     assert ChallengeResult(refused="PTS answered 401 use_dpop_nonce (Use it)") == verdict
@@ -114,23 +115,24 @@ async def test_the_same_token_with_a_fresh_proof_first(challenge, clients, serve
     """A 401 that does not say what is bad: the proof is made anew, the token stays."""
     authorizer = clients.open().authorizer
     refused = await authorizer.authorize("POST", URL)
-    assert SAME_TOKEN == authorizer.handle_challenge(URL, refused, answer(401, challenge))
+    assert authorizer.handle_challenge(URL, refused, answer(401, challenge)) == SAME_TOKEN
     fresh = await authorizer.authorize("POST", URL)
     assert (refused.token_id, 1) == (fresh.token_id, len(server.tokens))
     assert claims(refused)["jti"] != claims(fresh)["jti"]
-    assert FINE == authorizer.handle_challenge(URL, fresh, answer(200))
+    assert authorizer.handle_challenge(URL, fresh, answer(200)) == FINE
 
 
+@pytest.mark.promise("7")
 @pytest.mark.parametrize("challenge", SUSPECT)
 async def test_a_token_is_replaced_once_for_all(challenge, clients, server, fake):
     """Refused with fresh proofs too, the token is replaced, once for all that were under way."""
     authorizer = clients.open().authorizer
     first = [await authorizer.authorize("POST", URL) for _ in range(31)]
     results = [authorizer.handle_challenge(URL, used, answer(401, challenge)) for used in first]
-    assert [SAME_TOKEN] * 31 == results
+    assert results == [SAME_TOKEN] * 31
     second = [await authorizer.authorize("POST", URL) for _ in range(31)]
     results = [authorizer.handle_challenge(URL, used, answer(401, challenge)) for used in second]
-    assert [NEW_TOKEN] * 31 == results
+    assert results == [NEW_TOKEN] * 31
     third = await asyncio.gather(*(authorizer.authorize("POST", URL) for _ in range(31)))
     assert ({"2"}, 2, []) == ({used.token_id for used in third}, len(server.tokens), fake.waits_s)
 
@@ -139,12 +141,12 @@ async def test_late_refusals_of_the_old_token(clients, server):
     """What was sent with the old token and is refused late says nothing of the new one."""
     authorizer = clients.open().authorizer
     late = [await authorizer.authorize("POST", URL) for _ in range(5)]
-    assert [SAME_TOKEN, NEW_TOKEN] == [await refuse(authorizer) for _ in range(2)]
+    assert [await refuse(authorizer) for _ in range(2)] == [SAME_TOKEN, NEW_TOKEN]
     fresh = await authorizer.authorize("POST", URL)
     for used in late:
-        assert NEW_TOKEN == authorizer.handle_challenge(URL, used, answer(401, BEARER))
-    assert FINE == authorizer.handle_challenge(URL, fresh, answer(200))
-    assert ("2", 2) == ((await authorizer.authorize("POST", URL)).token_id, len(server.tokens))
+        assert authorizer.handle_challenge(URL, used, answer(401, BEARER)) == NEW_TOKEN
+    assert authorizer.handle_challenge(URL, fresh, answer(200)) == FINE
+    assert ((await authorizer.authorize("POST", URL)).token_id, len(server.tokens)) == ("2", 2)
 
 
 @pytest.mark.parametrize("under_way", [1, 16])
@@ -157,10 +159,10 @@ async def test_a_client_that_is_denied(under_way, clients, server, fake):
         rounds += 1
         used = [await authorizer.authorize("POST", URL) for _ in range(under_way)]
         results = [authorizer.handle_challenge(URL, one, answer(401, BEARER)) for one in used]
-    assert {"PTS answered 401 invalid_token; a new token did not help"} == {
-        result.refused for result in results
+    assert {result.refused for result in results} == {
+        "PTS answered 401 invalid_token; a new token did not help"
     }
-    assert (6, 2) == (rounds, len(server.tokens))
+    assert (rounds, len(server.tokens)) == (6, 2)
     assert 1.5 < fake.monotonic() - began_s < 3
     assert not (await refuse(authorizer)).retry
 
@@ -179,10 +181,11 @@ async def test_refusals_while_others_wait_for_the_token(clients, server, fake):
         denied_after_s.append(time.monotonic() - began_s)
 
     await asyncio.gather(*(ask() for _ in range(16)))
-    assert (16, 2) == (len(denied_after_s), len(server.tokens))
+    assert (len(denied_after_s), len(server.tokens)) == (16, 2)
     assert min(denied_after_s) > 1.5
 
 
+@pytest.mark.promise("7")
 async def test_a_refused_token_costs_helseid_little(clients, server, fake):
     """Refused for ten minutes, a token is replaced every 30 s at most."""
     authorizer = clients.open().authorizer
@@ -197,21 +200,21 @@ async def test_an_accepted_token_is_kept(status, clients, server, fake):
     """Of three replicas one refuses every proof: nobody waits, and the token stays."""
     authorizer = clients.open().authorizer
     for _ in range(100):
-        assert SAME_TOKEN == await refuse(authorizer)
+        assert await refuse(authorizer) == SAME_TOKEN
         used = await authorizer.authorize("POST", URL)
-        assert FINE == authorizer.handle_challenge(URL, used, answer(status))
-    assert (1, []) == (len(server.tokens), fake.waits_s)
+        assert authorizer.handle_challenge(URL, used, answer(status)) == FINE
+    assert (len(server.tokens), fake.waits_s) == (1, [])
 
 
 async def test_an_acceptance_ends_the_waits(clients, fake):
     """When PTS accepts again, proofs are made at once."""
     authorizer = clients.open().authorizer
-    assert [SAME_TOKEN, NEW_TOKEN, SAME_TOKEN] == [await refuse(authorizer) for _ in range(3)]
+    assert [await refuse(authorizer) for _ in range(3)] == [SAME_TOKEN, NEW_TOKEN, SAME_TOKEN]
     used = await authorizer.authorize("POST", URL)
     waits_s = list(fake.waits_s)
-    assert [0.25] == waits_s
-    assert SAME_TOKEN == await refuse(authorizer)
-    assert FINE == authorizer.handle_challenge(URL, used, answer(200))
+    assert waits_s == [0.25]
+    assert await refuse(authorizer) == SAME_TOKEN
+    assert authorizer.handle_challenge(URL, used, answer(200)) == FINE
     await authorizer.authorize("POST", URL)
     assert waits_s == fake.waits_s
 
@@ -220,7 +223,7 @@ async def test_what_does_not_speak_for_a_token(clients):
     """Neither an acceptance of the token before, nor a 503, nor a refusal of the person."""
     authorizer = clients.open().authorizer
     old = await authorizer.authorize("POST", URL)
-    assert [SAME_TOKEN, NEW_TOKEN] == [await refuse(authorizer) for _ in range(2)]
+    assert [await refuse(authorizer) for _ in range(2)] == [SAME_TOKEN, NEW_TOKEN]
     for _ in range(3):
         fresh = await authorizer.authorize("POST", URL)
         authorizer.handle_challenge(URL, old, answer(200))
@@ -235,8 +238,8 @@ async def test_token_due_for_renewal(clients, fake):
     authorizer = clients.open().authorizer
     old = await authorizer.authorize("POST", URL)
     fake.advance(600)
-    assert NEW_TOKEN == authorizer.handle_challenge(URL, old, answer(401, BEARER))
-    assert [SAME_TOKEN, NEW_TOKEN] == [await refuse(authorizer) for _ in range(2)]
+    assert authorizer.handle_challenge(URL, old, answer(401, BEARER)) == NEW_TOKEN
+    assert [await refuse(authorizer) for _ in range(2)] == [SAME_TOKEN, NEW_TOKEN]
 
 
 @pytest.mark.parametrize("code", ["invalid_dpop_proof", "use_dpop_nonce"])
@@ -250,7 +253,7 @@ async def test_refused_proofs(code, clients, server, fake):
         refused = answer(401, f'DPoP error="{code}"', date=date, dpop_nonce="n-1")
         results.append(authorizer.handle_challenge(URL, used, refused))
         used = await authorizer.authorize("POST", URL)
-    assert ([SAME_TOKEN] * 5, 1) == (results[:5], len(server.tokens))
+    assert (results[:5], len(server.tokens)) == ([SAME_TOKEN] * 5, 1)
     assert re.fullmatch(
         rf"PTS answered 401 {code}; this machine's clock is \d+ s behind PTS's; "
         "new proofs did not help",
@@ -262,12 +265,13 @@ async def test_forbidden(clients):
     """403 is a refusal with the reason that PTS gives, less what looks like a secret."""
     authorizer = clients.open().authorizer
     used = await authorizer.authorize("POST", URL)
-    assert "PTS answered 403" == authorizer.handle_challenge(URL, used, answer(403)).refused
+    assert authorizer.handle_challenge(URL, used, answer(403)).refused == "PTS answered 403"
     challenge = f'DPoP error="insufficient_scope", error_description="{"a" * 50} is short"'
     verdict = authorizer.handle_challenge(URL, used, answer(403, challenge))
     assert ChallengeResult(refused="PTS answered 403 insufficient_scope (*** is short)") == verdict
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize(
     ("error", "description", "reported"),
     [
@@ -285,7 +289,7 @@ async def test_a_refusal_names_nobody(error, description, reported, clients, ser
     challenge = f'DPoP error="{error}", error_description="{description}"'
     refused = authorizer.handle_challenge(URL, used, answer(403, challenge)).refused
     assert reported in refused
-    assert [] == [one for one in ("13097248022", "48022", "paque", "token-1") if one in refused]
+    assert [one for one in ("13097248022", "48022", "paque", "token-1") if one in refused] == []
 
 
 async def test_one_assertion_per_attempt(clients, server, fake):
@@ -299,4 +303,4 @@ async def test_one_assertion_per_attempt(clients, server, fake):
     seen += [request.assertion["jti"] for request in server.seen]
     seen += [request.proof["jti"] for request in server.seen]
     assert len(seen) == len(set(seen))
-    assert {30} == {r.assertion["exp"] - r.assertion["iat"] for r in server.seen}
+    assert {r.assertion["exp"] - r.assertion["iat"] for r in server.seen} == {30}

@@ -35,7 +35,7 @@ from worker.helseid.challenges import parse_challenges
 )
 def test_parse(values, expected):
     """Challenges and their parameters are separated, and invalid ones are skipped."""
-    assert expected == [(found.scheme, found.parameters) for found in parse_challenges(values)]
+    assert [(found.scheme, found.parameters) for found in parse_challenges(values)] == expected
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,7 @@ def test_parse_is_bounded(hostile):
 def test_a_challenge_within_the_bound_is_read():
     """The bound leaves room for what servers send."""
     found = parse_challenges([f'Bearer realm="{"x" * 4000}"', 'DPoP error="use_dpop_nonce"'])
-    assert [("bearer", None), ("dpop", "use_dpop_nonce")] == [
-        (challenge.scheme, challenge.parameters.get("error")) for challenge in found
+    assert [(challenge.scheme, challenge.parameters.get("error")) for challenge in found] == [
+        ("bearer", None),
+        ("dpop", "use_dpop_nonce"),
     ]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.http.engines.certificates import make_authority, server_context
-from tests.http.engines.raw_server import http, raw_server
-from tests.http.helseid.support import HelseIdServer
+from tests.support.certificates import make_authority, server_context
+from tests.support.helseid_server import HelseIdServer
+from tests.support.raw_server import http, raw_server
 from worker.errors import ConfigurationError, UnavailableError
 from worker.helseid.authorizer import open_helseid
 from worker.helseid.options import HelseIdOptions
@@ -22,10 +22,10 @@ async def test_read_once_a_day(clients, server, fake):
     fake.advance(DAY_S - 1)
     await helseid.discovery.metadata()
     assert (server.issuer, server.endpoint) == (first.issuer, first.token_endpoint)
-    assert 1 == server.discoveries
+    assert server.discoveries == 1
     fake.advance(2)
     await helseid.discovery.metadata()
-    assert 2 == server.discoveries
+    assert server.discoveries == 2
 
 
 async def test_trailing_slash_tolerated(clients, server):
@@ -33,9 +33,10 @@ async def test_trailing_slash_tolerated(clients, server):
     server.discovery_more = {"issuer": f"{server.issuer}/"}
     token_source = clients.open().tokens
     await token_source.token()
-    assert f"{server.issuer}/" == server.seen[0].assertion["aud"]
+    assert server.seen[0].assertion["aud"] == f"{server.issuer}/"
 
 
+@pytest.mark.promise("7")
 @pytest.mark.parametrize(
     "answers",
     [
@@ -51,10 +52,10 @@ async def test_one_wrong_answer_ends_nothing(answers, clients, server, fake):
     fake.advance(DAY_S + 1)
     server.discovery_replies += answers
     assert first == await helseid.discovery.metadata()
-    assert 1 + len(answers) == server.discoveries
+    assert server.discoveries == 1 + len(answers)
     fake.advance(601)
     assert first == await helseid.discovery.metadata()
-    assert 2 + len(answers) == server.discoveries
+    assert server.discoveries == 2 + len(answers)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +72,10 @@ async def test_wrong_issuer(fault, message, clients, server):
     server.fault(area="discovery", **fault)
     with pytest.raises(ConfigurationError, match=rf"^helseid\.issuer: .*{message}"):
         await clients.open().discovery.metadata()
-    assert 1 == server.discoveries
+    assert server.discoveries == 1
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize(
     ("issuer", "reported"),
     [
@@ -120,7 +122,7 @@ async def test_certificate(fake, client_key, tmp_path):
             helseid = open_helseid(options, client_key, fake.runtime, http)
             with pytest.raises(UnavailableError, match=r"certificate of .* is not trusted: ") as e:
                 await helseid.discovery.metadata()
-        assert ([], True) == (fake.waits_s, "tls.ca_file" in e.value.hint)
+        assert (fake.waits_s, "tls.ca_file" in e.value.hint) == ([], True)
         async with helseid_client(client_context(authority.file)) as http:
             helseid = open_helseid(options, client_key, fake.runtime, http)
             assert made.issuer == (await helseid.discovery.metadata()).issuer

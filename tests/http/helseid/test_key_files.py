@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.access_lists import set_list
+from tests.support.access_lists import set_list
 from worker.errors import ConfigurationError
 from worker.helseid.key_files import key_files
 from worker.helseid.keys import KeyHints
@@ -15,6 +15,7 @@ from worker.trusted_files import named_rights
 STRANGER = 4242
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize("mode", [0o1777, 0o777, 0o1770])
 def test_others_can_make_files_beside_the_key(tmp_path: Path, mode: int):
     """A planted ``F.new`` would be taken for a rotation that goes on."""
@@ -43,8 +44,8 @@ def test_a_default_list_of_the_folder_lets_nobody_read_the_new_key(tmp_path: Pat
     with key_files(key) as files:
         files.put_pending({"kid": "new"}, KeyHints())
         files.switch()
-    assert 0o640 == stat.S_IMODE(key.stat().st_mode)
-    assert 0 == named_rights(key, key.stat().st_mode)
+    assert stat.S_IMODE(key.stat().st_mode) == 0o640
+    assert named_rights(key, key.stat().st_mode) == 0
 
 
 def test_a_switch_that_was_killed_goes_on_and_leaves_nothing_else(tmp_path: Path):

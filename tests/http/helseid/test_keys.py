@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from tests.http.helseid.support import CLIENT_ID, write_secret
+from tests.support.helseid_server import CLIENT_ID, write_secret
 from worker.errors import ConfigurationError
 from worker.helseid.keys import load_client_key, new_client_key, public_jwk
 from worker.helseid.secret_files import write_private_jwk
@@ -36,7 +36,7 @@ def test_signs_with_each_algorithm(alg, private_jwks, tmp_path):
     jwk = {**private_jwks[KIND_OF.get(alg, "RSA")], "alg": alg, "kid": "my-key"}
     key = load_client_key(write_secret(tmp_path / "key", jwk))
     signed = jwskate.SignedJwt(key.sign(typ="JWT", claims={"a": 1}))
-    assert {"alg": alg, "kid": "my-key", "typ": "JWT"} == dict(signed.headers)
+    assert dict(signed.headers) == {"alg": alg, "kid": "my-key", "typ": "JWT"}
     assert signed.verify_signature(jwskate.Jwk(key.public_jwk()), alg=alg)
 
 
@@ -53,7 +53,7 @@ def test_configured_names_win(private_jwks, tmp_path):
     """What the configuration says of alg and kid stands above the file."""
     jwk = {**private_jwks["RSA"], "alg": "PS512", "kid": "old"}
     key = load_client_key(write_secret(tmp_path / "key", jwk), alg="RS384", kid="new")
-    assert ("RS384", "new") == (key.alg, key.kid)
+    assert (key.alg, key.kid) == ("RS384", "new")
 
 
 @pytest.mark.parametrize("form", PEM_FORMATS, ids=["pkcs8", "traditional"])
@@ -77,15 +77,15 @@ def test_reads_self_service_json(encode, private_jwks, tmp_path):
         "privateJwk": encode(jwk),
     }
     key = load_client_key(write_secret(tmp_path / "key", document))
-    assert ("PS512", "nhn", CLIENT_ID) == (key.alg, key.kid, key.client_id_hint)
-    assert "https://helseid-sts.test.nhn.no" == key.issuer_hint
+    assert (key.alg, key.kid, key.client_id_hint) == ("PS512", "nhn", CLIENT_ID)
+    assert key.issuer_hint == "https://helseid-sts.test.nhn.no"
 
 
 def test_reads_client_jwk_json(private_jwks, tmp_path):
     """The JSON of NHN's library, with a byte order mark and the JWK as an object, is read."""
     document = {"ClientId": CLIENT_ID, "ClientJwk": private_jwks["P-256"]}
     path = write_secret(tmp_path / "key", "\ufeff" + json.dumps(document))
-    assert CLIENT_ID == load_client_key(path).client_id_hint
+    assert load_client_key(path).client_id_hint == CLIENT_ID
 
 
 @pytest.mark.parametrize("value", [None, "", 5, ["x"]])
@@ -93,7 +93,7 @@ def test_a_hint_that_is_no_text_is_none(value, private_jwks, tmp_path):
     """What stands beside the key and cannot be an id or an address is passed over."""
     document = {"clientId": value, "authority": value, "privateJwk": private_jwks["P-256"]}
     key = load_client_key(write_secret(tmp_path / "key", document))
-    assert (None, None) == (key.client_id_hint, key.issuer_hint)
+    assert (key.client_id_hint, key.issuer_hint) == (None, None)
 
 
 def unusable_keys(jwks) -> dict[str, tuple[object, str]]:
@@ -155,7 +155,7 @@ def test_file_mode(mode, allowed, private_jwks, tmp_path):
     path = write_secret(tmp_path / "key", private_jwks["P-256"])
     path.chmod(mode)
     if allowed:
-        assert "ES256" == load_client_key(path).alg
+        assert load_client_key(path).alg == "ES256"
         return
     with pytest.raises(ConfigurationError, match="everyone on this machine") as caught:
         load_client_key(path)
@@ -173,18 +173,18 @@ def test_new_key_round_trip(tmp_path):
     jwk = new_client_key("ec")
     path = tmp_path / "new.jwk"
     write_private_jwk(path, jwk)
-    assert 0o600 == path.stat().st_mode & 0o777
+    assert path.stat().st_mode & 0o777 == 0o600
     key = load_client_key(path)
     assert ("ES512", jwk["kid"]) == (key.alg, key.kid)
     assert public_jwk(jwk) == key.public_jwk()
-    assert {"kty", "crv", "x", "y", "alg", "use", "kid"} == key.public_jwk().keys()
+    assert key.public_jwk().keys() == {"kty", "crv", "x", "y", "alg", "use", "kid"}
     with pytest.raises(ConfigurationError, match="already exists"):
         write_private_jwk(path, jwk)
 
 
 def test_says_what_it_is(client_key):
     """Type, size, algorithm and name: what a person compares with self-service."""
-    assert f"EC 256 bits, ES256, kid {client_key.kid}" == client_key.describe()
+    assert client_key.describe() == f"EC 256 bits, ES256, kid {client_key.kid}"
 
 
 def test_prints_no_key(client_key, private_jwks):

@@ -4,7 +4,7 @@ import jwskate
 import pytest
 from requests_oauth2client.dpop import InvalidDPoPProof, validate_dpop_proof
 
-from tests.http.helseid.support import YEARS_S
+from tests.support.helseid_server import YEARS_S
 from worker.core.dpop import is_nonce, origin, target_uri, token_hash
 from worker.helseid.proof import ProofKey
 
@@ -24,7 +24,7 @@ URL = "https://api.example/patient-safety/v0.5/_search"
 )
 def test_target_uri(url, expected):
     """An htu is the URL without query and fragment, normalised as RFC 9449 §4.3 asks."""
-    assert expected == target_uri(url)
+    assert target_uri(url) == expected
 
 
 @pytest.mark.parametrize("url", ["/x", "ftp://a/x", "https:///x", ""])
@@ -46,7 +46,7 @@ def test_target_uri_of_no_url(url):
 )
 def test_origin(url, expected):
     """An origin is scheme, host and port, with the default port left out."""
-    assert expected == origin(url)
+    assert origin(url) == expected
     assert target_uri(url).startswith(f"{expected}/")
 
 
@@ -63,8 +63,8 @@ def test_is_nonce(value, allowed):
 def test_token_hash():
     """RFC 9449 §7.1 shows the ``ath`` of this token; nothing but the padding is taken off."""
     token = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU"
-    assert "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo" == token_hash(token)
-    assert {43} == {len(token_hash(f"token-{number}")) for number in range(1000)}
+    assert token_hash(token) == "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"
+    assert {len(token_hash(f"token-{number}")) for number in range(1000)} == {43}
 
 
 def test_proof_is_valid():
@@ -77,16 +77,16 @@ def test_proof_is_valid():
     valid = validate_dpop_proof(
         proof, htm="POST", htu=URL, ath=ath, nonce="n1", algs=["ES256"], leeway=YEARS_S
     )
-    assert {
+    assert dict(valid.claims) == {
         "jti": "id-1",
         "iat": 1_790_000_000,
         "htm": "POST",
         "htu": URL,
         "ath": ath,
         "nonce": "n1",
-    } == dict(valid.claims)
+    }
     assert key.thumbprint == jwskate.Jwk(valid.headers["jwk"]).thumbprint()
-    assert {"kty", "crv", "x", "y"} == valid.headers["jwk"].keys()
+    assert valid.headers["jwk"].keys() == {"kty", "crv", "x", "y"}
 
 
 def test_many_proofs_are_valid():
@@ -102,7 +102,7 @@ def test_signatures_are_padded():
     """A signature has 64 bytes also when its numbers begin with zeros (one in 128 does)."""
     key = ProofKey()
     proofs = (key.proof("GET", URL, iat=1, jti="id") for _ in range(3000))
-    assert {86} == {len(proof.rpartition(".")[2]) for proof in proofs}
+    assert {len(proof.rpartition(".")[2]) for proof in proofs} == {86}
 
 
 def test_judge_notices():
@@ -116,4 +116,4 @@ def test_keys_differ():
     """Each process has a key of its own, and its repr holds the thumbprint only."""
     first, second = ProofKey(), ProofKey()
     assert first.thumbprint != second.thumbprint
-    assert f"ProofKey(thumbprint='{first.thumbprint}')" == repr(first)
+    assert repr(first) == f"ProofKey(thumbprint='{first.thumbprint}')"

@@ -8,9 +8,9 @@ import traceback
 import pytest
 import structlog
 
-from tests.http.engines.raw_server import Reply, http
-from tests.http.helseid.support import app, refusal, refused, write_secret
-from tests.identifier_spellings import spellings
+from tests.support.helseid_server import app, refusal, refused, write_secret
+from tests.support.identifier_spellings import spellings
+from tests.support.raw_server import Reply, http
 from worker.errors import ExitCode, RefusedError
 
 LONG_SECRET = "eyJhbGciOiJQUzUxMiJ9.eyJzdWIiOiIxMjM0NTY3ODkw.c2lnbmF0dXJl"
@@ -43,11 +43,11 @@ async def test_refused(code, hint, clients, server):
     answer = refusal("invalid_request", error_description=f"{code}: no")
     server.token_replies.append(answer if is_organization else refusal(code))
     error = await refused(clients.open())
-    assert ExitCode.REFUSED == error.exit_code
+    assert error.exit_code == ExitCode.REFUSED
     assert ("invalid_request" if is_organization else code) == error.code
     assert hint in error.hint
     assert code in error.message
-    assert 2 == len(server.seen)
+    assert len(server.seen) == 2
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ async def test_refused_without_a_code(answer, clients, server):
     """What is no OAuth error is a refusal too, perhaps of somebody in between."""
     server.token_replies.append(answer)
     error = await refused(clients.open())
-    assert ("", True) == (error.code, "proxy or firewall" in error.hint)
+    assert (error.code, "proxy or firewall" in error.hint) == ("", True)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.promise("7")
 @pytest.mark.parametrize("answer", REFUSALS.values(), ids=REFUSALS)
 async def test_a_refusal_of_a_client_that_had_a_token(answer, clients, server, fake):
     """One refusal, or four, are tried again, each with a new assertion; that is no end of a run.
@@ -136,7 +137,7 @@ async def test_a_refusal_of_a_client_that_had_a_token(answer, clients, server, f
         fake.advance(600)
         server.token_replies += [answer] * count
         await tokens.token()
-    assert 3 == len(server.tokens)
+    assert len(server.tokens) == 3
     fake.advance(600)
     fake.waits_s.clear()
     server.token_replies += [answer] * 6
@@ -149,6 +150,7 @@ async def test_a_refusal_of_a_client_that_had_a_token(answer, clients, server, f
     assert len(server.jtis) == len(set(server.jtis))
 
 
+@pytest.mark.promise("7")
 async def test_a_process_remembers_who_had_a_token(client_key, server, fake, tmp_path):
     """The next night of ``schedule`` does not begin with a verdict from one answer."""
     made = app(server, fake, tmp_path)
@@ -160,23 +162,25 @@ async def test_a_process_remembers_who_had_a_token(client_key, server, fake, tmp
     server.token_replies.append(refusal("invalid_client"))
     async with made.helseid() as helseid:
         await helseid.tokens.token()
-    assert 2 == len(server.tokens)
+    assert len(server.tokens) == 2
 
 
+@pytest.mark.promise("8")
 async def test_only_what_was_asked_for_is_reported(clients, server):
     """Of an answer's scopes and type, words that nobody asked for are not repeated."""
     server.token_more = {"scope": "somebody nhn:pts/api 13097248022"}
     with structlog.testing.capture_logs() as events:
         token = await clients.open().tokens.token()
-    assert ("nhn:pts/api",) == token.scopes
+    assert token.scopes == ("nhn:pts/api",)
     assert "somebody" not in repr(events)
     server.token_more = {"token_type": "somebody"}
     assert "of unknown type" in (await refused(clients.open())).message
     server.token_replies.append(refusal("13097248022"))
     error = await refused(clients.open())
-    assert ("HelseID refused the client: HTTP 400", "") == (error.message, error.code)
+    assert (error.message, error.code) == ("HelseID refused the client: HTTP 400", "")
 
 
+@pytest.mark.promise("8")
 async def test_nothing_leaks(clients, server, private_jwks, tmp_path, caplog):
     """No token, assertion, proof or key reaches a log, repr, message or traceback."""
     caplog.set_level(logging.DEBUG)
@@ -206,10 +210,11 @@ async def test_nothing_leaks(clients, server, private_jwks, tmp_path, caplog):
         used.headers["DPoP"],
         *[seen.form["client_assertion"] for seen in server.seen],
     ]
-    assert [] == [secret for secret in secrets if secret in shown]
+    assert [secret for secret in secrets if secret in shown] == []
     assert "helseid.token_received" in {event["event"] for event in events}
 
 
+@pytest.mark.promise("8")
 async def test_no_spelling_of_an_identifier_is_reported(clients, server):
     """Whichever way HelseID writes an identifier, message and log do without it."""
     helseid = clients.open()
@@ -223,6 +228,7 @@ async def test_no_spelling_of_an_identifier_is_reported(clients, server):
         assert seen not in error.message + repr(events)
 
 
+@pytest.mark.promise("8")
 @pytest.mark.parametrize(
     ("answer", "reported"),
     [
@@ -237,4 +243,4 @@ async def test_no_spelling_of_an_identifier_is_reported(clients, server):
 async def test_what_may_hide_an_identifier_is_not_reported(answer, reported, clients, server):
     """A description too long to search, and a code that may be digits."""
     server.token_replies.append(http(answer, status="400 Bad Request"))
-    assert f"HelseID refused the client: {reported}" == (await refused(clients.open())).message
+    assert (await refused(clients.open())).message == f"HelseID refused the client: {reported}"

@@ -6,8 +6,8 @@ import socket
 import anyio
 import pytest
 
-from tests.http.engines.raw_server import Reply, http
-from tests.http.helseid.support import CLIENT_ID, app, refusal, refused, write_secret
+from tests.support.helseid_server import CLIENT_ID, app, refusal, refused, write_secret
+from tests.support.raw_server import Reply, http
 from worker.errors import ConfigurationError, ExitCode, RefusedError, UnavailableError
 
 SILENCE = Reply(data=b"", then="hang")
@@ -19,14 +19,14 @@ async def test_nonce_flow(clients, server):
     token = await clients.open().tokens.token()
     first, second = server.seen
     assert [f"DPoP {given}" for given in server.tokens] == [token.authorization]
-    assert (None, True) == (first.proof.get("nonce"), bool(second.proof["nonce"]))
-    assert 4 == len(set(server.jtis))
-    assert {
+    assert (first.proof.get("nonce"), bool(second.proof["nonce"])) == (None, True)
+    assert len(set(server.jtis)) == 4
+    assert {name: value for name, value in second.form.items() if name != "client_assertion"} == {
         "grant_type": "client_credentials",
         "client_id": CLIENT_ID,
         "scope": "nhn:pts/api",
         "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-    } == {name: value for name, value in second.form.items() if name != "client_assertion"}
+    }
     assert server.issuer == second.assertion["aud"]
 
 
@@ -44,18 +44,18 @@ async def test_nonce_kept_for_50_s(age_s, calls, clients, server, fake):
 async def test_nonce_changes_twice(clients, server):
     """Two challenges in a row are answered, a third is a refusal."""
     server.fault("nonce_forever", first=2)
-    assert "1" == (await clients.open().tokens.token()).token_id
-    assert 3 == len(server.seen)
+    assert (await clients.open().tokens.token()).token_id == "1"
+    assert len(server.seen) == 3
     server.fault("nonce_forever")
-    assert "use_dpop_nonce" == (await refused(clients.open())).code
-    assert (6, 12) == (len(server.seen), len(set(server.jtis)))
+    assert (await refused(clients.open())).code == "use_dpop_nonce"
+    assert (len(server.seen), len(set(server.jtis))) == (6, 12)
 
 
 async def test_challenge_without_nonce(clients, server):
     """A challenge that gives no nonce cannot be answered."""
     server.fault("nonce_without_header")
     error = await refused(clients.open())
-    assert ("use_dpop_nonce", 1) == (error.code, len(server.seen))
+    assert (error.code, len(server.seen)) == ("use_dpop_nonce", 1)
     assert "requires a DPoP nonce but sent none" in error.message
 
 
@@ -71,16 +71,17 @@ async def test_renewal(expires_in, renewed_after_s, clients, server, fake):
     fake.advance(renewed_after_s - 0.5)
     assert first is await tokens.token()
     fake.advance(0.5)
-    assert "2" == (await tokens.token()).token_id
-    assert (2, 1) == (len(server.tokens), server.discoveries)
+    assert (await tokens.token()).token_id == "2"
+    assert (len(server.tokens), server.discoveries) == (2, 1)
 
 
+@pytest.mark.promise("7")
 async def test_single_flight(clients, server):
     """However many wait, HelseID is asked once."""
     tokens = clients.open().tokens
     got = await asyncio.gather(*(tokens.token() for _ in range(20)))
-    assert {"1"} == {token.token_id for token in got}
-    assert (2, 1) == (len(server.seen), len(server.tokens))
+    assert {token.token_id for token in got} == {"1"}
+    assert (len(server.seen), len(server.tokens)) == (2, 1)
 
 
 async def test_cancelled_leader(clients, server):
@@ -95,7 +96,7 @@ async def test_cancelled_leader(clients, server):
     leader.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leader
-    assert 1 == len({token.token_id for token in await asyncio.gather(*waiters)})
+    assert len({token.token_id for token in await asyncio.gather(*waiters)}) == 1
 
 
 async def test_failure_shared(clients, server):
@@ -103,9 +104,9 @@ async def test_failure_shared(clients, server):
     server.token_replies.append(refusal("invalid_client"))
     tokens = clients.open().tokens
     got = await asyncio.gather(*(tokens.token() for _ in range(20)), return_exceptions=True)
-    assert {"invalid_client"} == {getattr(error, "code", error) for error in got}
-    assert (2, 20) == (len(server.seen), len({id(error) for error in got}))
-    assert "1" == (await tokens.token()).token_id
+    assert {getattr(error, "code", error) for error in got} == {"invalid_client"}
+    assert (len(server.seen), len({id(error) for error in got})) == (2, 20)
+    assert (await tokens.token()).token_id == "1"
 
 
 PASSING = {
@@ -128,17 +129,18 @@ PASSING = {
 }
 
 
+@pytest.mark.promise("7")
 @pytest.mark.parametrize("failure", PASSING.values(), ids=PASSING)
 async def test_passing_failures(failure, clients, server, fake):
     """What may pass is tried again, each time with a new assertion and proof; five times."""
     server.token_replies += [failure] * 2
     await clients.open().tokens.token()
-    assert [0.25, 0.5] == fake.waits_s
-    assert 8 == len(set(server.jtis))
+    assert fake.waits_s == [0.25, 0.5]
+    assert len(set(server.jtis)) == 8
     server.token_replies += [failure] * 5
     with pytest.raises(UnavailableError, match=r"\(5 attempts\)$") as caught:
         await clients.open().tokens.token()
-    assert ExitCode.UNAVAILABLE == caught.value.exit_code
+    assert caught.value.exit_code == ExitCode.UNAVAILABLE
     was_lost = "the connection to 127.0.0.1" in caught.value.message
     assert was_lost == (failure.then in {"close", "reset"})
 
@@ -150,7 +152,7 @@ async def test_retry_after(clients, server, fake):
     server.world.apply({"clock_skew_s": 250})  # the date is counted by the server's own clock
     server.fault("status", retry_after_s=10, retry_after_as="date", first=1)
     await clients.open().tokens.token()
-    assert [17.0, 10.0] == fake.waits_s
+    assert fake.waits_s == [17.0, 10.0]
     server.fault("status", status=429, retry_after_s=3600)
     with pytest.raises(UnavailableError, match="Retry-After 3600 s"):
         await clients.open().tokens.token()
@@ -163,7 +165,7 @@ async def test_unreachable(clients):
         issuer = f"http://127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(UnavailableError, match="cannot connect to 127") as caught:
             await clients.open(issuer=issuer).tokens.token()
-    assert ExitCode.UNAVAILABLE == caught.value.exit_code
+    assert caught.value.exit_code == ExitCode.UNAVAILABLE
     assert "helseid.issuer" in caught.value.hint
 
 
@@ -180,7 +182,7 @@ async def test_the_configured_time_is_that_of_a_call(client_key, server, fake, t
 async def test_wanted_scopes(scope, clients, server):
     """An answer that does not name scopes grants those asked for; more than asked for is fine."""
     server.token_more = {"scope": scope, "token_type": "dpop"}
-    assert "nhn:pts/api" == (await clients.open().tokens.token()).scopes[0]
+    assert (await clients.open().tokens.token()).scopes[0] == "nhn:pts/api"
 
 
 async def test_token_exchange(clients, server, fake, tmp_path):
@@ -193,15 +195,15 @@ async def test_token_exchange(clients, server, fake, tmp_path):
     fake.advance(600)
     await helseid.tokens.token()
     forms = [seen.form for seen in server.seen]
-    assert {"urn:ietf:params:oauth:grant-type:token-exchange"} == {f["grant_type"] for f in forms}
+    assert {f["grant_type"] for f in forms} == {"urn:ietf:params:oauth:grant-type:token-exchange"}
     expected = {"urn:ietf:params:oauth:token-type:access_token"}
-    assert expected == {f["subject_token_type"] for f in forms}
+    assert {f["subject_token_type"] for f in forms} == expected
     assert subjects == [forms[0]["subject_token"], forms[-1]["subject_token"]]
     fake.advance(600)  # the second subject's time is over, too
     with pytest.raises(RefusedError) as caught:
         await helseid.tokens.token()
     assert "helseid.subject_token_file" in caught.value.hint
-    assert 5 == len(server.violations)
+    assert len(server.violations) == 5
     server.violations.clear()
 
 

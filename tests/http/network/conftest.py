@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import make_postgres  # noqa: F401 - a fixture
-from tests.acceptance.program import Ended, Installation, install
-from tests.crash.zygote import Zygote, the_zygote
-from tests.http.network.proxy import Proxy, Weather, proxy
+from tests.support.network.proxy import Proxy, Weather, proxy
+from tests.support.program import Ended, Installation, install
+from tests.support.zygote import Zygote, the_zygote
 from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
@@ -77,8 +77,8 @@ class Net:
     def assert_no_proof_twice(self) -> None:
         """Every attempt had a proof and an assertion of its own."""
         stats = self.stats()
-        assert 0 == stats["proof_ids_repeated"]
-        assert 0 == stats["assertion_ids_repeated"]
+        assert stats["proof_ids_repeated"] == 0
+        assert stats["assertion_ids_repeated"] == 0
         refused = {name for name in stats["counts"] if name.startswith("refused")}
         assert {name for name in refused if "replay" in name.lower()} == set(), refused
         assert {name for name in refused if "nonce" not in name.lower()} == set(), refused
@@ -118,7 +118,7 @@ def undisturbed(
     plain.clear(Weather())
     worker = plain.install(tmp_path_factory.mktemp("undisturbed"), migrated_sqlite)
     ended = plain.sync(worker)
-    assert 0 == ended.code, ended.out + ended.err
+    assert ended.code == 0, ended.out + ended.err
     text = text_of(worker)
     return lambda: text
 

@@ -9,11 +9,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Installation, Sandbox, sandbox
-from tests.http.network.pooler import pooler
+from tests.support.network.pooler import pooler
+from tests.support.program import Installation, Sandbox, sandbox
 from worker.errors import ConfigurationError
 from worker.runtime import real_runtime
 from worker.store.database import open_database
+
+pytestmark = pytest.mark.promise("4")
 
 PERSONS = 30
 IDLE_S = 7.0
@@ -45,17 +47,17 @@ def test_two_nights(served: Sandbox, tmp_path_factory, make_postgres: MakeDataba
         for generation in (1, 2):
             served.control(generation=generation)
             ended = worker.sync("--accept-removals")
-            assert 0 == ended.code, ended.story()
-            assert PERSONS == ended.run["totals"]["persons_complete"]
+            assert ended.code == 0, ended.story()
+            assert ended.run["totals"]["persons_complete"] == PERSONS
         for command in (["status"], ["verify", "--sample", "5"], ["db", "check"]):
             ended = worker.run(*command)
-            assert 0 == ended.code, ended.story()
+            assert ended.code == 0, ended.story()
         assert set() == between.refused
         if mode == "transaction":
             assert between.transactions > 40
             assert between.switches == between.transactions
     store = Installation(folder=worker.folder, database_url=url).store
-    assert [("published", 0)] * 2 == store.runs()
+    assert store.runs() == [("published", 0)] * 2
     assert store.ids() == _undisturbed(served, tmp_path_factory, make_postgres()).store.ids()
 
 
@@ -63,7 +65,7 @@ def _undisturbed(served: Sandbox, tmp_path_factory, url: str) -> Installation:
     """The same without a pooler."""
     worker = served.install(tmp_path_factory.mktemp("twin"), url)
     ended = worker.sync()
-    assert 0 == ended.code, ended.story()
+    assert ended.code == 0, ended.story()
     return worker
 
 
@@ -73,11 +75,11 @@ def test_statements_that_are_lost(served: Sandbox, tmp_path, make_postgres: Make
     with pooler(url, "transaction") as between:
         worker = served.install(tmp_path, between.url())
         ended = worker.sync()
-        assert 78 == ended.code, ended.story()
+        assert ended.code == 78, ended.story()
         assert "loses the statements that were prepared" in ended.message
         assert "pool_mode = session, or max_prepared_statements" in ended.message
     store = Installation(folder=tmp_path, database_url=url).store
-    assert [] == store.rows("SELECT 1 FROM run WHERE publication_no IS NOT NULL")
+    assert store.rows("SELECT 1 FROM run WHERE publication_no IS NOT NULL") == []
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
@@ -88,11 +90,11 @@ async def test_each_transaction_brings_its_limits(fresh: str, mode: str):
             between.url(), real_runtime(), patience_s=20.0, idle_s=IDLE_S
         ) as database:
             for use in (database.read, database.write) * 4:
-                assert ("10s", "7s") == await use(_limits)
+                assert await use(_limits) == ("10s", "7s")
         after = await asyncpg.connect(between.url(), statement_cache_size=0)
         for _ in range(6):
             async with after.transaction():
-                assert ("0", "0") == tuple(await after.fetchrow(LIMITS))
+                assert tuple(await after.fetchrow(LIMITS)) == ("0", "0")
         await after.close()
 
 

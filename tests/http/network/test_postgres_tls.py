@@ -12,13 +12,15 @@ import pytest
 from sqlalchemy import make_url, text
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Installation, Sandbox, sandbox
-from tests.fakes import FakeRuntime
-from tests.http.engines.certificates import Authority, make_authority, server_context
-from tests.http.network.postgres_front import HOST, Front, front
+from tests.support.certificates import Authority, make_authority, server_context
+from tests.support.clock import FakeRuntime
+from tests.support.network.postgres_front import HOST, Front, front
+from tests.support.program import Installation, Sandbox, sandbox
 from worker.errors import ConfigurationError, WorkerError
 from worker.roster.query import QueryRoster
 from worker.store.database import open_database
+
+pytestmark = pytest.mark.promise("8")
 
 LIES = {
     "no TLS": "does not offer TLS, or an attacker",
@@ -104,7 +106,7 @@ def test_who_is_believed_gets_it(authority: Authority, tmp_path: Path, use: Any,
     with front(tls=tls) as thief:
         with pytest.raises(WorkerError):
             anyio.run(use, thief.url(query=query), authority.file)
-        assert [b"hemmelig\0"] == thief.passwords[:1]
+        assert thief.passwords[:1] == [b"hemmelig\0"]
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -117,12 +119,12 @@ def test_the_program_refuses(
         worker = served.install(tmp_path / "worker", between.url())
         worker.configure(tls={"ca_file": str(authority.file)})
         ended = worker.sync()
-    assert 78 == ended.code, ended.story()
+    assert ended.code == 78, ended.story()
     assert LIES[lie] in ended.message
     assert f"{HOST}:{between.port}" in ended.message
     assert "hemmelig" not in ended.out + ended.err
-    assert 0 == Installation(folder=tmp_path, database_url=url).store.one(
-        "SELECT count(*) FROM run"
+    assert (
+        Installation(folder=tmp_path, database_url=url).store.one("SELECT count(*) FROM run") == 0
     )
 
 
@@ -153,8 +155,8 @@ def test_the_right_authority_passes(
             tls={"ca_file": str(authority.file) if is_ca_file else None},
         )
         ended = worker.sync()
-        assert 0 == ended.code, ended.story()
-        assert 12 == ended.run["totals"]["persons_complete"]
+        assert ended.code == 0, ended.story()
+        assert ended.run["totals"]["persons_complete"] == 12
         assert "database.not_encrypted" not in ended.err
         lines = {line["name"]: line for line in worker.run("doctor").document["lines"]}
         assert between.secured == between.connections > 2
@@ -176,20 +178,20 @@ def test_disable_is_warned_of_at_each_start(
         worker.configure(roster={"path": None, "url": url, "query": _query(served)})
         for _ in range(2):
             ended = worker.sync()
-            assert 0 == ended.code, ended.story()
+            assert ended.code == 0, ended.story()
             events = [json.loads(line) for line in ended.err.splitlines()]
             warned = [one for one in events if one["event"] == "database.not_encrypted"]
-            assert {"database.url", "roster.url"} == {one["key"] for one in warned}
-            assert {f"{HOST}:{between.port}"} == {one["server"] for one in warned}
-            assert {"warning"} == {one["level"] for one in warned}
+            assert {one["key"] for one in warned} == {"database.url", "roster.url"}
+            assert {one["server"] for one in warned} == {f"{HOST}:{between.port}"}
+            assert {one["level"] for one in warned} == {"warning"}
         ended = worker.run("doctor")
         lines = {line["name"]: line for line in ended.document["lines"]}
     for name in ("database", "roster"):
-        assert ("WARN", "not encrypted") == (
+        assert (
             lines[name]["state"],
             lines[name]["facts"]["connection"],
-        )
-    assert 0 == ended.code
+        ) == ("WARN", "not encrypted")
+    assert ended.code == 0
 
 
 def test_plain_on_this_machine(served: Sandbox, tmp_path: Path, make_postgres: MakeDatabase):
@@ -201,7 +203,7 @@ def test_plain_on_this_machine(served: Sandbox, tmp_path: Path, make_postgres: M
         for where, says in ((near, "not encrypted, on this machine"), (url, "UNIX socket")):
             worker = served.install(tmp_path / says.replace(" ", "-"), where)
             ended = worker.sync()
-            assert (0, False) == (ended.code, "not_encrypted" in ended.err), ended.story()
+            assert (ended.code, "not_encrypted" in ended.err) == (0, False), ended.story()
             lines = {line["name"]: line for line in worker.run("doctor").document["lines"]}
             assert ("OK", says) == (
                 lines["database"]["state"],
@@ -218,7 +220,7 @@ def test_the_environment_decides_nothing(
     with liar("authority", authority, tmp_path) as thief:
         with pytest.raises(WorkerError):
             anyio.run(use_store, thief.url(), authority.file)
-        assert (1, []) == (thief.connections, thief.passwords)
+        assert (thief.connections, thief.passwords) == (1, [])
 
 
 def _query(served: Sandbox) -> str:

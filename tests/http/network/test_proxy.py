@@ -13,15 +13,15 @@ import pytest
 import structlog
 
 from bench.people import off_id
-from tests.acceptance.program import Ended, Installation, closed_port, environment, run
-from tests.acceptance.standin import standin
-from tests.crash.zygote import Zygote
-from tests.http.engines.certificates import make_authority, server_context
-from tests.http.engines.raw_server import answer, raw_server
 from tests.http.network.conftest import PERSONS, Net
-from tests.http.network.connect_proxy import ConnectProxy, connect_proxy
-from tests.http.network.proxy import proxy
 from tests.http.telemetry.test_telemetry import NIGHT
+from tests.support.certificates import make_authority, server_context
+from tests.support.network.connect_proxy import ConnectProxy, connect_proxy
+from tests.support.network.proxy import proxy
+from tests.support.program import Ended, Installation, closed_port, environment, run
+from tests.support.raw_server import answer, raw_server
+from tests.support.standin import standin
+from tests.support.zygote import Zygote
 from worker.errors import TransientError, UnavailableError
 from worker.proxy import Proxy
 from worker.pts.engines import open_transport
@@ -104,25 +104,27 @@ def forward(hospital: Hospital, request: pytest.FixtureRequest) -> Iterator[Conn
         yield made
 
 
+@pytest.mark.promise("8")
 def test_a_complete_run(
     hospital: Hospital, forward: ConnectProxy, migrated_sqlite: Path, tmp_path: Path
 ):
     """HelseID and PTS are reached by CONNECT; TLS ends behind the proxy, which sees no token."""
     ended, worker = hospital.sync(migrated_sqlite, tmp_path, forward.url)
-    assert 0 == ended.code, ended.out + ended.err
-    assert PERSONS == ended.run["totals"]["persons_complete"]
-    assert {HELSEID, PTS} == set(forward.asked)
+    assert ended.code == 0, ended.out + ended.err
+    assert ended.run["totals"]["persons_complete"] == PERSONS
+    assert set(forward.asked) == {HELSEID, PTS}
     assert not [head for head in forward.heads if "authorization" in head.lower()]
     assert worker.store.ids()
 
 
+@pytest.mark.promise("8")
 def test_a_proxy_that_wants_credentials(
     hospital: Hospital, forward: ConnectProxy, migrated_sqlite: Path, tmp_path: Path
 ):
     """Those of the file are sent to the proxy, and stand in no output."""
     forward.credentials = CREDENTIALS
     ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url, credentials=CREDENTIALS)
-    assert 0 == ended.code, ended.out + ended.err
+    assert ended.code == 0, ended.out + ended.err
     assert "p:ss" not in ended.out + ended.err
 
 
@@ -135,10 +137,10 @@ def test_credentials_that_are_missing_or_wrong(
         forward.routes |= hospital.routes
         forward.credentials = CREDENTIALS
         ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url, credentials=given)
-    assert 78 == ended.code, ended.out + ended.err
+    assert ended.code == 78, ended.out + ended.err
     assert f"the proxy {forward.url.removeprefix('http://')}" in ended.out
     assert ("does not accept the credentials" if given else "requires credentials") in ended.out
-    assert 1 == len(forward.asked)
+    assert len(forward.asked) == 1
     assert "wrong" not in ended.out + ended.err
 
 
@@ -148,7 +150,7 @@ def test_a_proxy_that_forbids_pts(hospital: Hospital, migrated_sqlite: Path, tmp
         forward.routes |= hospital.routes
         forward.answers[PTS] = "403 Forbidden"
         ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url)
-    assert 78 == ended.code, ended.out + ended.err
+    assert ended.code == 78, ended.out + ended.err
     assert "does not allow this request (status 403)" in ended.out
 
 
@@ -161,7 +163,7 @@ def test_a_proxy_that_finds_no_way(
         forward.routes |= hospital.routes
         forward.answers[target] = "502 Bad Gateway"
         ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url)
-    assert 69 == ended.code, ended.out + ended.err
+    assert ended.code == 69, ended.out + ended.err
     assert forward.asked.count(target) > 1
 
 
@@ -169,14 +171,14 @@ def test_a_proxy_that_is_not_there(hospital: Hospital, migrated_sqlite: Path, tm
     """69, and the proxy is named, not HelseID."""
     url = f"http://127.0.0.1:{closed_port()}"
     ended, _ = hospital.sync(migrated_sqlite, tmp_path, url)
-    assert 69 == ended.code, ended.out + ended.err
+    assert ended.code == 69, ended.out + ended.err
     assert f"cannot connect to the proxy {url.removeprefix('http://')}" in ended.out
 
 
 def test_the_fast_engine_knows_no_proxy(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path):
     """It is refused before anything is sent past the proxy."""
     ended, _ = hospital.sync(migrated_sqlite, tmp_path, "http://proxy.example", engine="fast")
-    assert 78 == ended.code
+    assert ended.code == 78
     assert "fast knows no proxy" in ended.out
 
 
@@ -216,7 +218,7 @@ async def test_this_very_machine_is_reached_without_the_proxy():
     """Loopback addresses are, whatever is configured."""
     gone = Proxy(url=f"http://127.0.0.1:{closed_port()}")
     async with raw_server(answer()) as server:
-        assert 200 == await _post(server.url, TransportOptions(proxy=gone))
+        assert await _post(server.url, TransportOptions(proxy=gone)) == 200
 
 
 async def _post(url: str, options: TransportOptions) -> int:
@@ -249,9 +251,9 @@ async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str)
         )
         with structlog.testing.capture_logs() as logs:
             await _send(options)
-    assert [] == logs
+    assert logs == []
     assert server.requests
-    assert {"push.test:443"} == set(forward.asked)
+    assert set(forward.asked) == {"push.test:443"}
 
 
 @pytest.mark.parametrize("target", ["pushgateway_url", "otlp_endpoint", "ping_url"])
@@ -261,9 +263,10 @@ async def test_telemetry_names_a_proxy_that_is_not_there(target: str):
     options = TelemetryOptions(proxy=gone, push_s_max=1.0)
     with structlog.testing.capture_logs() as logs:
         await _send(replace(options, **_to(target)))
-    assert [True] == [log["reason"].endswith(f"(through the proxy {gone.shown})") for log in logs]
+    assert [log["reason"].endswith(f"(through the proxy {gone.shown})") for log in logs] == [True]
 
 
+@pytest.mark.promise("8")
 def test_nothing_is_taken_from_the_environment(tmp_path: Path, migrated_sqlite: Path):
     """A trap that every variable names is not asked by anybody, nor are session keys written."""
     with standin() as upstream, socket.create_server(("127.0.0.1", 0)) as trap:
@@ -290,7 +293,7 @@ def test_nothing_is_taken_from_the_environment(tmp_path: Path, migrated_sqlite: 
         )
         words = ("--config", str(worker.config), "sync", "--json")
         ended = run(*words, folder=tmp_path, env=env, afresh=True)
-        assert 0 == ended.code, ended.out + ended.err
+        assert ended.code == 0, ended.out + ended.err
         assert "telemetry.failed" not in ended.err
         assert len(upstream.pushed) > 1
         with pytest.raises(BlockingIOError):
@@ -298,6 +301,7 @@ def test_nothing_is_taken_from_the_environment(tmp_path: Path, migrated_sqlite: 
     assert not (tmp_path / "session-keys").exists()
 
 
+@pytest.mark.promise("8")
 async def test_nobody_is_trusted_because_of_the_environment(
     hospital: Hospital, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
@@ -308,5 +312,5 @@ async def test_nobody_is_trusted_because_of_the_environment(
         with pytest.raises(UnavailableError, match="certificate is not accepted"):
             await _post(server.url, TransportOptions())
         trusted = TransportOptions(tls=client_context(hospital.ca_file))
-        assert 200 == await _post(server.url, trusted)
+        assert await _post(server.url, trusted) == 200
     assert not (tmp_path / "session-keys").exists()

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 
 from tests.http.network.conftest import Net
-from tests.http.network.proxy import Weather
-from tests.http.sandbox.caller import SAFETY_PATH, Caller
+from tests.support.network.proxy import Weather
+from tests.support.sandbox_caller import SAFETY_PATH, Caller
 from worker.sandbox.files import write_setup
 from worker.sandbox.people import roster
 from worker.sandbox.serve import SandboxOptions
@@ -29,7 +29,7 @@ def test_a_proof_names_the_public_address(plain: Net):
             for address, named in ((public, public), (inner, public), (inner, inner))
         ]
     caller.close()
-    assert [200, 200, 401] == answers
+    assert answers == [200, 200, 401]
 
 
 def test_the_configuration_names_the_public_addresses(tmp_path: Path):

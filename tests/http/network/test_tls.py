@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Ended, Installation
-from tests.crash.zygote import Zygote
-from tests.http.engines.certificates import Authority, make_authority, server_context
 from tests.http.network.conftest import CONCURRENCY, PERSONS, Net, net
-from tests.http.network.proxy import Strike, Weather
 from tests.http.network.test_weather import WEATHERS, assert_counted
+from tests.support.certificates import Authority, make_authority, server_context
+from tests.support.network.proxy import Strike, Weather
+from tests.support.program import Ended, Installation
+from tests.support.zygote import Zygote
 
 REASONS = {
     "authority": "unable to get local issuer certificate|self.signed certificate",
@@ -52,8 +52,8 @@ def test_a_private_authority(hospital: Hospital, migrated_sqlite: Path, tmp_path
     assert worker.settings["api"]["base_url"].startswith("https://")
     assert worker.settings["helseid"]["issuer"].startswith("https://")
     ended = hospital.sync(worker, weather)
-    assert 0 == ended.code, ended.out + ended.err
-    assert PERSONS == ended.run["totals"]["persons_complete"]
+    assert ended.code == 0, ended.out + ended.err
+    assert ended.run["totals"]["persons_complete"] == PERSONS
     hospital.net.assert_no_proof_twice()
     assert_counted(hospital.net, weather, ended)
     # Connections are kept: beside those that were struck one for each request at a time.
@@ -68,8 +68,8 @@ def test_silence_behind_tls(hospital: Hospital, migrated_sqlite: Path, tmp_path:
     hospital.net.helseid.weather = Weather()
     worker.configure(tls={"ca_file": str(hospital.authority.file)}, sync={"request_timeout_s": 1.0})
     ended = hospital.net.sync(worker)
-    assert 0 == ended.code, ended.out + ended.err
-    assert 3 == hospital.net.pts.struck
+    assert ended.code == 0, ended.out + ended.err
+    assert hospital.net.pts.struck == 3
     assert_counted(hospital.net, weather, ended)
     hospital.net.assert_no_proof_twice()
 
@@ -93,18 +93,18 @@ def test_a_certificate_that_is_not_accepted(
         worker = secure.install(tmp_path / "worker", migrated_sqlite)
         worker.configure(tls={"ca_file": str(authority.file)})
         ended = secure.sync(worker)
-        assert 69 == ended.code, ended.out + ended.err
+        assert ended.code == 69, ended.out + ended.err
         reported = " ".join(ended.run["reasons"])
         assert re.search(REASONS[wrong], reported), reported
         assert ("HelseID" if who == "helseid" else "PTS") in reported
         _assert_nothing_was_sent(secure, who)
     assert set() == worker.store.ids()
-    assert [] == worker.store.rows("SELECT 1 FROM run WHERE publication_no IS NOT NULL")
+    assert worker.store.rows("SELECT 1 FROM run WHERE publication_no IS NOT NULL") == []
 
 
 def _assert_nothing_was_sent(secure: Net, who: str) -> None:
     """Neither assertion nor token left the machine."""
     stats = secure.stats()
-    assert 0 == stats["searches"]
+    assert stats["searches"] == 0
     if who == "helseid":
-        assert 0 == stats["token_calls"] + stats["discovery_calls"]
+        assert stats["token_calls"] + stats["discovery_calls"] == 0

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Ended
 from tests.http.network.conftest import PERSONS, Net, text_of
-from tests.http.network.proxy import Strike, Weather
+from tests.support.network.proxy import Strike, Weather
+from tests.support.program import Ended
 
 WEATHERS = {
     "latency": Weather(latency_s=0.02),
@@ -34,8 +34,8 @@ def test_the_run_is_complete(
     plain.clear(weather)
     worker = plain.install(tmp_path, migrated_sqlite)
     ended = plain.sync(worker)
-    assert 0 == ended.code, ended.out + ended.err
-    assert expected == text_of(worker)
+    assert ended.code == 0, ended.out + ended.err
+    assert text_of(worker) == expected
     plain.assert_no_proof_twice()
     assert_counted(plain, weather, ended)
 
@@ -45,7 +45,7 @@ def assert_counted(net: Net, weather: Weather, ended: Ended) -> None:
     totals = ended.run["totals"]
     assert (net.pts.struck > 0) == (weather.strike is not None)
     assert net.pts.struck == totals["retries"]
-    assert 2 * PERSONS + totals["retries"] == totals["requests"]
+    assert totals["requests"] == 2 * PERSONS + totals["retries"]
 
 
 def test_silence_is_given_up(
@@ -58,10 +58,10 @@ def test_silence_is_given_up(
     worker.configure(sync={"request_timeout_s": 1.0})
     plain.helseid.weather = Weather()
     ended = plain.sync(worker)
-    assert 0 == ended.code, ended.out + ended.err
-    assert expected == text_of(worker)
+    assert ended.code == 0, ended.out + ended.err
+    assert text_of(worker) == expected
     plain.assert_no_proof_twice()
-    assert 6 == plain.pts.struck
+    assert plain.pts.struck == 6
     assert 1.0 < ended.took_s < 30
 
 
@@ -75,12 +75,12 @@ def test_what_cannot_be_read_is_a_gap(
     worker = plain.install(tmp_path, migrated_sqlite)
     worker.configure(sync={"retry_attempts": 1})
     ended = plain.sync(worker)
-    assert 3 == ended.code, ended.out + ended.err
-    assert {"transient": 5} == ended.run["failures"]
+    assert ended.code == 3, ended.out + ended.err
+    assert ended.run["failures"] == {"transient": 5}
     plain.clear(Weather())
     again = plain.sync(worker)
-    assert 0 == again.code
-    assert [("published", 3), ("published", 0)] == worker.store.runs()
+    assert again.code == 0
+    assert worker.store.runs() == [("published", 3), ("published", 0)]
     assert restrictions(expected) == restrictions(text_of(worker))
 
 
@@ -99,9 +99,9 @@ def test_a_network_that_stays_down(
     worker = plain.install(tmp_path, migrated_sqlite)
     worker.configure(sync={"retry_attempts": 2})
     ended = plain.sync(worker)
-    assert 69 == ended.code, ended.out + ended.err
+    assert ended.code == 69, ended.out + ended.err
     assert set() == worker.store.ids()
     plain.clear(Weather())
     again = plain.sync(worker)
-    assert (0, True) == (again.code, again.run["continued"])
-    assert expected == text_of(worker)
+    assert (again.code, again.run["continued"]) == (0, True)
+    assert text_of(worker) == expected

@@ -11,15 +11,19 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-from tests.http.politeness.scenarios import WARM_UP_S
-from tests.http.politeness.world import AWAY, OK, REFUSED
-from tests.simulation.loop import Clock
-from tests.simulation.nth_call import in_world
-from tests.simulation.served import Rows
-from tests.simulation.stage import Line, Outcome, Stage
-from tests.simulation.upstream import DictPts
+import pytest
+
+from tests.support.politeness.scenarios import WARM_UP_S
+from tests.support.politeness.world import AWAY, OK, REFUSED
+from tests.support.simulation.loop import Clock
+from tests.support.simulation.nth_call import in_world
+from tests.support.simulation.served import Rows
+from tests.support.simulation.stage import Line, Outcome, Stage
+from tests.support.simulation.upstream import DictPts
 from worker.sandbox.restrictions import PRIVACY, SAFETY
 from worker.sandbox.web import Request, Response, problem
+
+pytestmark = pytest.mark.promise("7")
 
 CEILING = 100.0
 """``sync.requests_per_second``: all that the worker knows."""
@@ -135,12 +139,12 @@ def test_an_outage_ends_a_run_that_had_read_many(tmp_path: Path):
     stage, clock = staged(tmp_path, persons=300)
     outage = Outage(left=200, pts=stage.upstream._pts, clock=clock)
     outcome = run_before(stage, outage)
-    assert 69 == outcome.code
+    assert outcome.code == 69
     assert 24 <= len(outage.failed) <= 28
     moments, asked = zip(*outage.failed[-5:], strict=True)
     pauses = [later - sooner for sooner, later in pairwise(moments)]
-    assert [1, 3, 9, 27] == [round(pause) for pause in pauses]
-    assert 3 == len(set(asked[1:]))
+    assert [round(pause) for pause in pauses] == [1, 3, 9, 27]
+    assert len(set(asked[1:])) == 3
     assert not set(asked[1:]) & {searched for _, searched in outage.failed[:-4]}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.documents import names, rows
-from tests.http.politeness.curves import FILE
+from tests.support.politeness.curves import FILE
 from worker.core import circuit, pacing, push_backs
 from worker.core.retry import RetryBudget
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from tests.http.politeness.curves import FILE, draw
-from tests.http.politeness.scenarios import (
+from tests.support.politeness.curves import FILE, draw
+from tests.support.politeness.scenarios import (
     AWAY_S,
     FALLS_S,
     LIMITS,
@@ -21,11 +21,13 @@ from tests.http.politeness.scenarios import (
     slowing_down,
     staying_slow,
 )
-from tests.http.politeness.world import AWAY, LOST, OK, REFUSED, SPOILT, Server, simulate
+from tests.support.politeness.world import AWAY, LOST, OK, REFUSED, SPOILT, Server, simulate
 from worker.core.retry import RetryBudget
 from worker.errors import ExitCode
 
-PICTURE = "python -m tests.http.politeness.curves"
+pytestmark = pytest.mark.promise("7")
+
+PICTURE = "python -m tests.support.politeness.curves"
 EVERY_LIMIT = pytest.mark.parametrize("limit", LIMITS + OTHER_LIMITS, ids=str)
 
 
@@ -33,7 +35,7 @@ EVERY_LIMIT = pytest.mark.parametrize("limit", LIMITS + OTHER_LIMITS, ids=str)
 def test_few_are_refused(limit):
     """Of 20,000 requests less than 2 % are refused, in all and after the warm-up."""
     course = settling(limit)
-    assert (20_000, 0) == (course.count(OK), course.gaps)
+    assert (course.count(OK), course.gaps) == (20_000, 0)
     assert course.refused_share() < 0.02
     assert course.refused_share(start_s=WARM_UP_S) < 0.02
 
@@ -71,7 +73,7 @@ def test_a_limit_that_falls_and_rises():
 def test_a_slow_server_is_asked_less_at_once():
     """Answers that take twenty times as long bring the concurrency down, and back with health."""
     course = slowing_down()
-    assert 16 == course.places_at(SLOW_S)
+    assert course.places_at(SLOW_S) == 16
     assert course.places_at(SLOW_S + 15) <= 2
     assert course.places_at(WELL_S + 30) >= 10  # at 100 a second no more are needed
     assert course.count() == course.count(OK)
@@ -81,7 +83,7 @@ def test_what_stays_slow_becomes_usual():
     """After some hundred answers the slowness is taken as it is, and concurrency rises again."""
     course = staying_slow()
     assert course.places_at(SLOW_S + 60) <= 2
-    assert 16 == course.places_at(900)
+    assert course.places_at(900) == 16
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["503", "no answer"])
@@ -89,17 +91,17 @@ def test_an_outage_ends_the_run(silent):
     """Ten minutes of outage end the run with 69, after at most 40 requests, the last single."""
     course = outage(silent=silent)
     assert course.ending is not None
-    assert ExitCode.UNAVAILABLE == course.ending.exit_code
+    assert course.ending.exit_code == ExitCode.UNAVAILABLE
     assert course.count(start_s=AWAY_S) <= 40
     last = [at_s for at_s, _ in course.requests[-4:]]
     assert all(later - sooner >= 1.0 for sooner, later in pairwise(last))
-    assert 0 == course.gaps
+    assert course.gaps == 0
 
 
 def test_a_restart_is_survived():
     """Twenty seconds of 503 cost two dozen requests, no gap, and not the run."""
     course = outage(seconds=20)
-    assert (None, 0, 20_000) == (course.ending, course.gaps, course.count(OK))
+    assert (course.ending, course.gaps, course.count(OK)) == (None, 0, 20_000)
     assert course.count(AWAY) <= 24
     assert course.accepted_per_s(AWAY_S + 180, AWAY_S + 240) >= 19
 
@@ -118,9 +120,9 @@ def test_spoilt_answers_do_not_slow_it_down():
     """A 500 says nothing about the load: one in twenty changes neither rate nor concurrency."""
     course = simulate(Server(failing=0.05), ceiling=100, requests=10_000)
     assert course.count(SPOILT) > 400
-    assert {100.0} == {rate for _, rate in course.rates}
-    assert {16.0} == {places for _, places in course.places}
-    assert 0 == course.gaps
+    assert {rate for _, rate in course.rates} == {100.0}
+    assert {places for _, places in course.places} == {16.0}
+    assert course.gaps == 0
 
 
 def test_refusals_that_come_whatever_the_rate():
@@ -137,7 +139,7 @@ def test_persons_who_are_always_refused_slow_nobody_else_down(status):
     course = simulate(
         Server(failing_every=50, failing_status=status, timeout_s=0.05), ceiling=100, requests=4_000
     )
-    assert (80, None) == (course.gaps, course.ending)
+    assert (course.gaps, course.ending) == (80, None)
     assert course.elapsed_s < undisturbed.elapsed_s / 0.7
     assert course.count() < 4_000 + 80 * 4 + 1  # each of them with all retries, and no more
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import anyio
 import orjson
 
-from tests.unit.pts_answers import PRIVACY, SAFETY
+from tests.support.pts_answers import PRIVACY, SAFETY
 from worker.core.identity import NationalId
 from worker.core.model import Person
 from worker.core.privacy import PrivacyRules
@@ -69,8 +69,8 @@ async def test_everybody_waits_and_slows_down(tmp_path):
         key_file.chmod(0o600)
         stats, throttle = await read_everyone(sandbox, key_file)
         seen = [one for one in sandbox.requests() if one["where"].startswith("patient")]
-    assert (2 * PERSONS + 2, 2) == (stats.requests, stats.retries)
-    assert [429, 429] == [one["status"] for one in seen if one["status"] != 200]
+    assert (stats.requests, stats.retries) == (2 * PERSONS + 2, 2)
+    assert [one["status"] for one in seen if one["status"] != 200] == [429, 429]
     pauses = [later["at"] - sooner["at"] for sooner, later in pairwise(seen)]
-    assert 2 == sum(pause >= 0.9 for pause in pauses)
+    assert sum(pause >= 0.9 for pause in pauses) == 2
     assert throttle.rate < 500.0

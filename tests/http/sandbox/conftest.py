@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.http.sandbox.caller import Caller
+from tests.support.sandbox_caller import Caller
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
 PLAIN = {

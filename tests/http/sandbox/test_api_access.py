@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.http.sandbox.caller import MISSING, SAFETY_PATH, Caller, ath, calling, public, sign
+from tests.support.sandbox_caller import MISSING, SAFETY_PATH, Caller, ath, calling, public, sign
 from worker.sandbox.clients import Client
 from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox

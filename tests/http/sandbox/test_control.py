@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.http.sandbox.caller import SAFETY_PATH, Caller
+from tests.support.sandbox_caller import SAFETY_PATH, Caller
 from worker.sandbox.ledger import LOG_LENGTH
 from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.http.sandbox.caller import PRIVACY_PATH, SAFETY_PATH, Caller
+from tests.support.sandbox_caller import PRIVACY_PATH, SAFETY_PATH, Caller
 from worker.sandbox.faults import Action, Fault, read_faults
 from worker.sandbox.people import is_synthetic, roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
@@ -169,7 +169,7 @@ def test_one_replica_of_three_has_a_wrong_clock(sandbox: RunningSandbox, signed_
         return [signed_in.search(OFF_IDS[0]).status_code for _ in range(60)]
 
     seen = statuses()
-    assert {200, 401} == set(seen)
+    assert set(seen) == {200, 401}
     assert 10 <= seen.count(401) <= 30
     counts = sandbox.stats()["counts"]
     assert counts["refused patient-safety: Invalid 'iat' value."] == seen.count(401)
@@ -184,7 +184,7 @@ def test_each_replica_may_have_its_fault(sandbox: RunningSandbox, signed_in: Cal
     faults = [status | {"status": 503}, status | {"status": 500, "replica": 1}]
     sandbox.control(faults=faults)
     seen = [signed_in.search(OFF_IDS[0]).status_code for _ in range(40)]
-    assert {500, 503} == set(seen)
+    assert set(seen) == {500, 503}
 
 
 def test_a_connection_stays_at_its_replica(sandbox: RunningSandbox, signed_in: Caller):
@@ -195,9 +195,9 @@ def test_a_connection_stays_at_its_replica(sandbox: RunningSandbox, signed_in: C
         signed_in.http.close()
         signed_in.http = httpx.Client(trust_env=False, timeout=10)
         seen = {signed_in.search(OFF_IDS[0]).status_code for _ in range(3)}
-        assert 1 == len(seen)
+        assert len(seen) == 1
         fates |= seen
-    assert {200, 401} == fates
+    assert fates == {200, 401}
 
 
 def test_nonces_at_pts(sandbox: RunningSandbox, signed_in: Caller):

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.acceptance.program import run, sandbox
-from tests.http.sandbox.caller import Caller, calling
+from tests.support.program import run, sandbox
+from tests.support.sandbox_caller import Caller, calling
 from worker.sandbox.files import write_setup
 from worker.sandbox.own_restrictions import read_own_restrictions
 from worker.sandbox.people import CLINICS, roster
@@ -90,9 +90,9 @@ def test_persons_of_ones_own(tmp_path: Path):
     with calling(options, key=ECKey.import_key(private)) as caller:
         caller.sign_in()
         found = caller.search(own_id).json()
-    assert "N" == found[0]["confidentialityCode"]
-    assert 2 == len({one["id"] for one in found})
-    assert {own_id} == {one["patientSafetyObject"]["person"]["offId"] for one in found}
+    assert found[0]["confidentialityCode"] == "N"
+    assert len({one["id"] for one in found}) == 2
+    assert {one["patientSafetyObject"]["person"]["offId"] for one in found} == {own_id}
 
 
 @pytest.mark.parametrize(
@@ -132,5 +132,5 @@ def test_a_second_sandbox_in_a_folder_changes_no_file(tmp_path: Path):
         assert before == [(folder / name).read_bytes() for name in names]
     config = tomllib.loads((folder / "worker.toml").read_text(encoding="utf-8"))
     port = urlsplit(config["helseid"]["issuer"]).port
-    assert 2 == ended.code
+    assert ended.code == 2
     assert f"port {port} cannot be used: address already in use" in ended.err

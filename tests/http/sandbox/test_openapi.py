@@ -10,7 +10,7 @@ import schemathesis
 import yaml
 from hypothesis import HealthCheck, settings
 
-from tests.http.sandbox.caller import Caller
+from tests.support.sandbox_caller import Caller
 from worker.sandbox.people import roster
 from worker.sandbox.serve import running_sandbox
 

@@ -6,7 +6,7 @@ import jwskate
 import requests
 from requests_oauth2client import OAuth2Client, PrivateKeyJwt, validate_dpop_proof
 
-from tests.http.sandbox.caller import SAFETY_PATH, Caller, ath
+from tests.support.sandbox_caller import SAFETY_PATH, Caller, ath
 from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox
 

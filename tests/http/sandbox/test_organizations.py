@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.http.sandbox.caller import (
+from tests.http.sandbox.test_token_endpoint import CLAIMS, claims_of
+from tests.support.sandbox_caller import (
     ACCESS_TOKEN,
     EXCHANGE,
     MISSING,
@@ -14,7 +15,6 @@ from tests.http.sandbox.caller import (
     calling,
     public,
 )
-from tests.http.sandbox.test_token_endpoint import CLAIMS, claims_of
 from worker.sandbox.clients import Client
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 

@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.http.sandbox.caller import SAFETY_PATH, Caller
 from tests.http.sandbox.test_search import richest
+from tests.support.sandbox_caller import SAFETY_PATH, Caller
 from worker.sandbox.serve import RunningSandbox
 from worker.sandbox.styles import PAGING_STYLES
 

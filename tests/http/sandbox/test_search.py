@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.sandbox.caller import OLD_SAFETY_PATH, PRIVACY_PATH, SAFETY_PATH, Caller
+from tests.support.sandbox_caller import OLD_SAFETY_PATH, PRIVACY_PATH, SAFETY_PATH, Caller
 from worker.sandbox.people import Population, roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 import httpx
 from joserfc.jwk import ECKey
 
-from tests.http.sandbox.caller import Caller, ath, calling, public, rsa
+from tests.support.sandbox_caller import Caller, ath, calling, public, rsa
 from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE, Client
 from worker.sandbox.serve import running_sandbox
 
@@ -87,11 +87,11 @@ def test_the_client_reads_its_scopes():
         assert caller.ask_with_nonce(form={"scope": PTS_SCOPE}).json() == {"error": "invalid_scope"}
         caller.sign_in(form={"scope": SELF_SERVICE_SCOPE})
         state = call(caller, "GET", path="/v1/client").json()
-        assert [
+        assert state["apiScopes"] == [
             {"scope": SELF_SERVICE_SCOPE, "status": "ok", "statusReason": None},
             {"scope": PTS_SCOPE, "status": "pending", "statusReason": "Awaits approval."},
-        ] == state["apiScopes"]
-        assert ["300000025"] == state["childOrganizationNumbers"]
+        ]
+        assert state["childOrganizationNumbers"] == ["300000025"]
         caller.close()
         caller = Caller(sandbox).sign_in()
         assert call(caller, "GET", path="/v1/client").status_code == 401

@@ -11,7 +11,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, import_key
 
-from tests.http.sandbox.caller import (
+from tests.support.sandbox_caller import (
     MISSING,
     Caller,
     calling,

@@ -102,7 +102,7 @@ async def test_a_page_of_another_name_reads_nothing(headers: list[str], status: 
     async with serve_pages(PAGES, ANY_PORT) as url:
         found, _, body = await call(url, request)
         assert (status, status == 200) == (found, body == b"hello\n")
-        assert 200 == (await call(url, b"GET / HTTP/1.0\r\n\r\n"))[0]
+        assert (await call(url, b"GET / HTTP/1.0\r\n\r\n"))[0] == 200
     async with serve_pages(PAGES, "0.0.0.0:0") as url:  # a probe goes to the address of the pod
         found, _, _ = await call(url, request)
         assert found == (400 if status == 400 else 200)
@@ -113,7 +113,7 @@ async def test_a_long_request_is_refused():
     async with serve_pages(PAGES, ANY_PORT) as url:
         filler = b"X: " + bytes([97]) * (2 * REQUEST_BYTES_MAX)
         status, _, _ = await call(url, b"GET / HTTP/1.1\r\n" + filler)
-    assert 431 == status
+    assert status == 431
 
 
 async def test_a_slow_client_is_cut_off():
@@ -122,7 +122,7 @@ async def test_a_slow_client_is_cut_off():
         with connect(url) as silent, connect(url) as unread:
             unread.sendall(b"GET /large HTTP/1.0\r\n\r\n")
             began_s = time.monotonic()
-            assert b"" == await asyncio.to_thread(silent.recv, 1)
+            assert await asyncio.to_thread(silent.recv, 1) == b""
             assert REQUEST_S_MAX - 1 < time.monotonic() - began_s < REQUEST_S_MAX + 15
             await asyncio.sleep(1)
 
@@ -142,7 +142,7 @@ async def test_many_silent_clients_keep_nobody_out():
             silent = [stack.enter_context(connect(url)) for _ in range(3 * CONNECTIONS_MAX)]
             began_s = time.monotonic()
             status, _, _ = await call(url, b"GET / HTTP/1.0\r\n\r\n")
-            assert (200, True) == (status, time.monotonic() - began_s < REQUEST_S_MAX)
+            assert (status, time.monotonic() - began_s < REQUEST_S_MAX) == (200, True)
             for client in silent[:CONNECTIONS_MAX]:
                 client.settimeout(2)  # long before the time limit
                 assert await asyncio.to_thread(is_closed, client)
@@ -163,8 +163,8 @@ async def test_clients_that_go_away_are_no_error(caplog: pytest.LogCaptureFixtur
             with connect(url) as client:
                 client.sendall(request)
         await asyncio.sleep(0.2)
-        assert 200 == (await call(url, b"GET / HTTP/1.0\r\n\r\n"))[0]
-    assert [] == [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+        assert (await call(url, b"GET / HTTP/1.0\r\n\r\n"))[0] == 200
+    assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
 
 
 async def test_it_ends_with_its_block():

@@ -7,8 +7,8 @@ import anyio
 import pytest
 import structlog
 
-from tests.http.engines.raw_server import Reply, http, raw_server
 from tests.http.telemetry.test_telemetry import NIGHT, pushes
+from tests.support.raw_server import Reply, http, raw_server
 from worker.telemetry.emit import emit
 from worker.telemetry.numbers import samples_of
 from worker.telemetry.options import TelemetryOptions
@@ -33,9 +33,9 @@ def test_a_missing_extra_is_reported_before_the_run():
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True, timeout=60
     )
-    assert "78 run `pip install pts-sync-worker[otlp]`, or remove telemetry.otlp_endpoint" == (
+    assert (
         done.stdout.strip()
-    )
+    ) == "78 run `pip install pts-sync-worker[otlp]`, or remove telemetry.otlp_endpoint"
 
 
 @pytest.mark.parametrize("ending", ["", "/", "/v1/metrics"])
@@ -48,26 +48,27 @@ async def test_a_collector_receives_gauges(ending):
     async with raw_server(http()) as server:
         await emit(samples_of(NIGHT), TelemetryOptions(otlp_endpoint=server.url + ending))
     ((method, path, body),) = pushes(server)
-    assert ("POST", "/v1/metrics") == (method, path)
+    assert (method, path) == ("POST", "/v1/metrics")
     (resource,) = ExportMetricsServiceRequest.FromString(body).resource_metrics
     names = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
-    assert "pts-sync-worker" == names["service.name"]
+    assert names["service.name"] == "pts-sync-worker"
     metrics = {metric.name: metric for metric in resource.scope_metrics[0].metrics}
     duration = metrics["pts_worker_run_duration_seconds"]
-    assert ("s", 93.0) == (duration.unit, duration.gauge.data_points[0].as_double)
+    assert (duration.unit, duration.gauge.data_points[0].as_double) == ("s", 93.0)
     persons = {
         point.attributes[0].value.string_value: point.as_double
         for point in metrics["pts_worker_persons"].gauge.data_points
     }
     assert 500.0 in persons.values()
-    assert {"run", "kind"} == {
+    assert {
         pair.key
         for metric in metrics.values()
         for point in metric.gauge.data_points
         for pair in point.attributes
-    }
+    } == {"run", "kind"}
 
 
+@pytest.mark.promise("10")
 @pytest.mark.parametrize(
     ("status", "failed"),
     [

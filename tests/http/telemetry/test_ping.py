@@ -6,9 +6,9 @@ import msgspec
 import pytest
 import structlog
 
-from tests.acceptance.program import closed_port
-from tests.http.engines.raw_server import Reply, http, raw_server
 from tests.http.telemetry.test_telemetry import NIGHT, WITHHELD, pushes
+from tests.support.program import closed_port
+from tests.support.raw_server import Reply, http, raw_server
 from worker.core.model import RunStatus
 from worker.core.run import RunReport
 from worker.errors import ExitCode
@@ -25,15 +25,15 @@ def ended(status: RunStatus, exit_code: ExitCode) -> RunReport:
 
 def test_what_a_run_pings():
     """Published is success, also with gaps; 4, 75 and a shard that is done say nothing."""
-    assert Ping.SUCCESS == ping_of(NIGHT)
-    assert Ping.SUCCESS == ping_of(ended(RunStatus.PUBLISHED, ExitCode.GAPS))
-    assert Ping.FAIL == ping_of(WITHHELD)
-    assert Ping.FAIL == ping_of(ended(RunStatus.INTERRUPTED, ExitCode.UNAVAILABLE))
+    assert ping_of(NIGHT) == Ping.SUCCESS
+    assert ping_of(ended(RunStatus.PUBLISHED, ExitCode.GAPS)) == Ping.SUCCESS
+    assert ping_of(WITHHELD) == Ping.FAIL
+    assert ping_of(ended(RunStatus.INTERRUPTED, ExitCode.UNAVAILABLE)) == Ping.FAIL
     assert ping_of(ended(RunStatus.INTERRUPTED, ExitCode.STOPPED)) is None
     assert ping_of(ended(RunStatus.RUNNING, ExitCode.OK)) is None
     codes = {code for code in ExitCode if code not in {ExitCode.OK, ExitCode.GAPS}}
     silent = {code for code in codes if ping_of_failure(code) is None}
-    assert {ExitCode.LEASE_HELD, ExitCode.STOPPED} == silent
+    assert silent == {ExitCode.LEASE_HELD, ExitCode.STOPPED}
 
 
 async def test_what_the_switch_hears():
@@ -45,12 +45,12 @@ async def test_what_the_switch_hears():
             await ping(options, Ping.FAIL, ExitCode.UNAVAILABLE)
             await ping(options, Ping.SUCCESS, ExitCode.GAPS)
             await ping(options, None, ExitCode.STOPPED)
-    assert [
+    assert pushes(server) == [
         ("POST", f"/{SECRET}/start", b""),
         ("POST", f"/{SECRET}/fail", b"exit code 69\n"),
         ("POST", f"/{SECRET}", b"exit code 3\n"),
-    ] == pushes(server)
-    assert [] == logs
+    ]
+    assert logs == []
 
 
 @pytest.mark.parametrize("status", [404, 302, 503])
@@ -60,11 +60,11 @@ async def test_a_refusal_is_a_line_in_the_log(status: int):
         with structlog.testing.capture_logs() as logs:
             await ping(TelemetryOptions(ping_url=f"{server.url}/{SECRET}"), Ping.SUCCESS)
     (line,) = logs
-    assert ("telemetry.failed", "ping") == (line["event"], line["target"])
+    assert (line["event"], line["target"]) == ("telemetry.failed", "ping")
     assert f"status {status}" in line["reason"]
     assert ("telemetry.ping_url" in line["hint"]) == (status < 500)
     assert SECRET not in str(line)
-    assert 1 == len(server.requests)
+    assert len(server.requests) == 1
 
 
 async def test_a_switch_that_says_nothing_costs_little_time():
@@ -77,7 +77,7 @@ async def test_a_switch_that_says_nothing_costs_little_time():
             assert 0.2 < time.monotonic() - began_s < 2
             gone = f"http://127.0.0.1:{closed_port()}/{SECRET}"
             await ping(TelemetryOptions(ping_url=gone, push_s_max=0.3), Ping.START)
-    assert ["telemetry.failed"] * 2 == [line["event"] for line in logs]
+    assert [line["event"] for line in logs] == ["telemetry.failed"] * 2
     assert SECRET not in str(logs)
 
 
@@ -88,5 +88,5 @@ async def test_an_answer_without_an_end_is_not_read():
         with structlog.testing.capture_logs() as logs:
             began_s = time.monotonic()
             await ping(TelemetryOptions(ping_url=f"{server.url}/{SECRET}"), Ping.SUCCESS)
-    assert [] == logs
+    assert logs == []
     assert time.monotonic() - began_s < 2

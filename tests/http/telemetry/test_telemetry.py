@@ -12,10 +12,10 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.acceptance.program import closed_port
-from tests.fakes import START
-from tests.http.engines.raw_server import RawServer, http, raw_server
-from tests.http.engines.scripted_server import scripted_server
+from tests.support.clock import START
+from tests.support.program import closed_port
+from tests.support.raw_server import RawServer, http, raw_server
+from tests.support.scripted_server import scripted_server
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
@@ -81,10 +81,10 @@ async def test_the_textfile_has_every_number(tmp_path):
     path = tmp_path / "pts_worker.prom"
     for mode in (0o644, 0o640):
         await emit(samples_of(NIGHT), TelemetryOptions(textfile=path, textfile_mode=mode))
-        assert [path] == list(tmp_path.iterdir())
+        assert list(tmp_path.iterdir()) == [path]
         assert mode == stat.S_IMODE(path.stat().st_mode)
     await emit(samples_of(NIGHT, key_expires_at=START), TelemetryOptions(textfile=path))
-    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     numbers = reported(path.read_text())
     expected = {
         "last_run_timestamp_seconds run=sync": NIGHT.finished_at.timestamp(),
@@ -101,7 +101,7 @@ async def test_the_textfile_has_every_number(tmp_path):
         "stale_persons": 0.0,
         "client_key_expires_timestamp_seconds": START.timestamp(),
     }
-    assert expected == {name: numbers[name] for name in expected}
+    assert {name: numbers[name] for name in expected} == expected
     assert set(HELP) == {name.split()[0] for name in numbers}
 
 
@@ -112,11 +112,11 @@ async def test_a_failed_night_keeps_the_time_of_the_last_success(tmp_path):
     await emit(samples_of(WITHHELD), options)
     numbers = reported((tmp_path / "pts_worker.prom").read_text())
     assert PUBLISHED_AT.timestamp() == numbers["last_success_timestamp_seconds"]
-    assert (5.0, 7.0, 500.0) == (
+    assert (
         numbers["exit_code run=sync"],
         numbers["failures kind=transient run=sync"],
         numbers["persons kind=total run=sync"],
-    )
+    ) == (5.0, 7.0, 500.0)
 
 
 async def test_a_backfill_does_not_replace_a_sync(tmp_path):
@@ -133,11 +133,11 @@ async def test_a_backfill_does_not_replace_a_sync(tmp_path):
     numbers = reported((tmp_path / "pts_worker.prom").read_text())
     for name in ("last_published_timestamp_seconds", "last_success_timestamp_seconds"):
         assert PUBLISHED_AT.timestamp() == numbers[name]
-    assert (500.0, 2.0, 0.0) == (
+    assert (
         numbers["persons kind=total run=sync"],
         numbers["persons kind=total run=backfill"],
         numbers["stale_persons"],
-    )
+    ) == (500.0, 2.0, 0.0)
 
 
 def test_what_the_database_knows_comes_first():
@@ -145,15 +145,15 @@ def test_what_the_database_knows_comes_first():
     standing = Standing(last_success_at=None, last_published_at=START, persons_stale=9)
     numbers = {sample.name: sample.value for sample in samples_of(WITHHELD, standing)}
     assert START.timestamp() == numbers["pts_worker_last_published_timestamp_seconds"]
-    assert 9.0 == numbers["pts_worker_stale_persons"]
+    assert numbers["pts_worker_stale_persons"] == 9.0
     assert "pts_worker_last_success_timestamp_seconds" not in numbers
 
 
 def test_no_label_is_personal():
     """Labels are the kind of run and the kind of number, and of fixed lists; no reason is one."""
-    assert {"run", "kind"} == {
+    assert {
         name for report in (NIGHT, WITHHELD) for s in samples_of(report) for name, _ in s.labels
-    }
+    } == {"run", "kind"}
 
 
 async def test_a_run_that_could_not_begin_is_reported(tmp_path):
@@ -172,19 +172,19 @@ async def test_a_broken_textfile_is_written_anew(tmp_path):
     path = tmp_path / "pts_worker.prom"
     path.write_text("not { a metric")
     await emit(samples_of(NIGHT), TelemetryOptions(textfile=path))
-    assert 0.0 == reported(path.read_text())["exit_code run=sync"]
+    assert reported(path.read_text())["exit_code run=sync"] == 0.0
 
 
 async def test_a_push_replaces_only_its_own(tmp_path):
     """POST keeps what is not pushed; the groups are the job and the kind of run, no instance."""
     async with raw_server(http()) as server:
         await emit(samples_of(NIGHT), TelemetryOptions(pushgateway_url=server.url))
-    assert {
+    assert {(method, path) for method, path, _ in pushes(server)} == {
         ("POST", "/metrics/job/pts_worker/run/sync"),
         ("POST", "/metrics/job/pts_worker"),
-    } == {(method, path) for method, path, _ in pushes(server)}
+    }
     numbers = reported(b"".join(body for *_, body in pushes(server)))
-    assert 500.0 == numbers["persons kind=total run=sync"]
+    assert numbers["persons kind=total run=sync"] == 500.0
 
 
 @pytest.mark.parametrize("status", [400, 500])
@@ -195,7 +195,7 @@ async def test_a_pushgateway_that_refuses_changes_nothing(tmp_path, status):
         secret = server.url.replace("//", "//somebody:hunter2@")
         with structlog.testing.capture_logs() as logs:
             await emit(samples_of(NIGHT), replace(options, pushgateway_url=secret))
-    assert [("telemetry.failed", "pushgateway")] == [(log["event"], log["target"]) for log in logs]
+    assert [(log["event"], log["target"]) for log in logs] == [("telemetry.failed", "pushgateway")]
     place = server.url.removeprefix("http://")
     assert f"{place} answered with status {status}" in logs[0]["reason"]
     assert ("telemetry.pushgateway_url" in logs[0]["hint"]) == (status < 500)
@@ -215,7 +215,7 @@ async def test_targets_that_are_not_there_change_nothing(tmp_path):
     with structlog.testing.capture_logs() as logs:
         await emit(samples_of(NIGHT), options)
     reasons = {log["target"]: log["reason"] for log in logs}
-    assert {"pushgateway", "otlp", "textfile"} == set(reasons)
+    assert set(reasons) == {"pushgateway", "otlp", "textfile"}
     assert reasons["pushgateway"].endswith(f" at {url.removeprefix('http://')}")
 
 
@@ -299,25 +299,25 @@ async def test_a_planted_textfile_is_neither_read_nor_replaced(tmp_path, kind, w
     options = TelemetryOptions(textfile=path)
     with structlog.testing.capture_logs() as logs:
         await emit(samples_of(NIGHT), options)
-    assert ["telemetry.failed"] == [log["event"] for log in logs]
+    assert [log["event"] for log in logs] == ["telemetry.failed"]
     assert f"{path} {why}" in logs[0]["reason"]
     assert logs[0]["hint"].startswith("remove it")
     assert (before.st_ino, before.st_mode) == (path.lstat().st_ino, path.lstat().st_mode)
     path.unlink()
     await emit(samples_of(NIGHT), options)
-    assert 0.0 == reported(path.read_text())["exit_code run=sync"]
+    assert reported(path.read_text())["exit_code run=sync"] == 0.0
 
 
 async def test_the_metrics_page_shows_the_latest_run():
     """It has only the worker's own metrics; a new run shows at once."""
     board = Board()
-    assert {} == reported(metrics_page(board).body)
+    assert reported(metrics_page(board).body) == {}
     await emit(samples_of(NIGHT), TelemetryOptions(), board=board)
-    assert 0.0 == reported(metrics_page(board).body)["exit_code run=sync"]
+    assert reported(metrics_page(board).body)["exit_code run=sync"] == 0.0
     await emit(samples_of(WITHHELD, key_expires_at=START), TelemetryOptions(), board=board)
     numbers = reported(metrics_page(board).body)
-    assert (5.0, 500.0) == (
+    assert (
         numbers["exit_code run=sync"],
         numbers["persons kind=total run=sync"],
-    )
+    ) == (5.0, 500.0)
     assert set(HELP) == {name.split()[0] for name in numbers}

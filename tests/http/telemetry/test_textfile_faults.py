@@ -18,7 +18,7 @@ def failure_of(path):
     with structlog.testing.capture_logs() as logs:
         asyncio.run(emit(samples_of(NIGHT), TelemetryOptions(textfile=path)))
     (log,) = logs
-    assert ("telemetry.failed", "textfile") == (log["event"], log["target"])
+    assert (log["event"], log["target"]) == ("telemetry.failed", "textfile")
     assert f"telemetry.textfile: {path} " in log["reason"]
     return log["reason"], log["hint"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from tests.store.world import (
+from tests.support.store_world import (
     PRIVACY,
     SAFETY,
     Attempt,
@@ -63,7 +63,7 @@ async def test_the_key_path_of_a_published_run_outlives_the_run_before(database_
         await backfill.publish()
         run_id = sync.handle.run_id
         await undo_run(backfill.lease, run_id, status=RunStatus.ABANDONED)
-        assert {SAFETY: "id"} == await world.database.read(key_paths)
+        assert await world.database.read(key_paths) == {SAFETY: "id"}
 
 
 async def test_of_runs_given_up_together_no_key_path_is_left(database_url):
@@ -78,8 +78,8 @@ async def test_of_runs_given_up_together_no_key_path_is_left(database_url):
         await backfill.write(read(world, "a", "x"))
         await sync_of(world, (SAFETY,), [read(world, "a")])
         statuses = await world.rows("SELECT status FROM run ORDER BY run_id")
-        assert [("abandoned",), ("abandoned",), ("published",)] == statuses
-        assert {} == await world.database.read(key_paths)
+        assert statuses == [("abandoned",), ("abandoned",), ("published",)]
+        assert await world.database.read(key_paths) == {}
 
 
 async def test_a_key_path_left_over_is_found(database_url):
@@ -114,7 +114,7 @@ async def test_a_key_path_left_over_is_found(database_url):
                 run_id,
                 status=RunStatus.WITHHELD,
             )
-        assert [run_id] == await world.database.read(leftovers)
+        assert await world.database.read(leftovers) == [run_id]
 
 
 async def test_nobody_departs_whom_readers_never_saw(database_url):
@@ -127,7 +127,7 @@ async def test_nobody_departs_whom_readers_never_saw(database_url):
         totals = await world.rows(
             "SELECT persons_total, persons_departed FROM report_run ORDER BY run_id"
         )
-        assert (2, 0) == totals[-1]
+        assert totals[-1] == (2, 0)
 
 
 async def test_who_comes_back_is_stale_until_read(database_url):
@@ -164,7 +164,7 @@ async def test_a_change_under_one_person_takes_nothing_from_another(database_url
     async with world_on(database_url) as world:
         await published(world, read(world, "a", "x"), read(world, "b", "x"))
         await published(world, read(world, "a", "x=N"), failed(world, "b"))
-        assert {("a", "x", "N", False), ("b", "x", "NORU", True)} == await shown(world)
+        assert await shown(world) == {("a", "x", "N", False), ("b", "x", "NORU", True)}
 
 
 async def test_a_changed_row_is_not_moved_as_well(database_url):
@@ -176,7 +176,7 @@ async def test_a_changed_row_is_not_moved_as_well(database_url):
             "SELECT rows_opened, rows_changed, rows_moved, rows_closed FROM report_run "
             "ORDER BY run_id"
         )
-        assert (1, 1, 0, 1) == totals[-1]
+        assert totals[-1] == (1, 1, 0, 1)
 
 
 async def test_first_seen_is_not_taken_from_who_still_holds(database_url):
@@ -199,7 +199,7 @@ async def test_what_two_lose_and_one_takes_over_has_moved_once(database_url):
         await published(world, read(world, "a", "x"), read(world, "b", "x"), read(world, "c"))
         await published(world, read(world, "a"), read(world, "b"), read(world, "c", "x"))
         totals = await world.rows("SELECT rows_moved, rows_closed FROM report_run ORDER BY run_id")
-        assert (1, 1) == totals[-1]
+        assert totals[-1] == (1, 1)
 
 
 async def test_a_move_hides_no_other_closing(database_url):
@@ -211,7 +211,7 @@ async def test_a_move_hides_no_other_closing(database_url):
             "SELECT rows_opened, rows_changed, rows_moved, rows_closed FROM report_run "
             "ORDER BY run_id"
         )
-        assert (1, 0, 1, 1) == totals[-1]
+        assert totals[-1] == (1, 0, 1, 1)
 
 
 async def test_what_an_open_run_has_closed_is_open_for_readers(database_url):
@@ -220,7 +220,7 @@ async def test_what_an_open_run_has_closed_is_open_for_readers(database_url):
         await published(world, read(world, "a", "x"))
         attempt = await world.begin()
         await attempt.write(read(world, "a"))
-        assert 3 == (await world.database.read(open_state)).restrictions
+        assert (await world.database.read(open_state)).restrictions == 3
 
 
 async def test_a_backfill_leaves_what_an_open_sync_has_closed(database_url):
@@ -230,7 +230,7 @@ async def test_a_backfill_leaves_what_an_open_sync_has_closed(database_url):
         sync = await world.begin()
         await sync.write(read(world, "old"))
         await world.publish(read(world, "new", "x"), kind=RunKind.BACKFILL)
-        assert {("new", "x", "NORU", False), ("old", "x", "NORU", False)} == await shown(world)
+        assert await shown(world) == {("new", "x", "NORU", False), ("old", "x", "NORU", False)}
 
 
 async def test_what_an_open_sync_has_opened_does_not_hide_a_removal(database_url):
@@ -241,7 +241,7 @@ async def test_what_an_open_sync_has_opened_does_not_hide_a_removal(database_url
         await sync.write(read(world, "b", "x"))
         backfill = await world.begin(RunKind.BACKFILL)
         await backfill.write(read(world, "a"))
-        assert (1, 1) == await backfill.store.removed_so_far({})
+        assert await backfill.store.removed_so_far({}) == (1, 1)
 
 
 async def test_the_guard_measures_an_area_by_what_readers_see(database_url):
@@ -259,7 +259,7 @@ async def test_the_guard_measures_an_area_by_what_readers_see(database_url):
 
         facts = await world.database.read(look)
         (safety,) = (area for area in facts.areas if area.area == SAFETY)
-        assert (4, 1) == (safety.open_before, safety.removed)
+        assert (safety.open_before, safety.removed) == (4, 1)
 
 
 async def test_what_another_holds_all_along_is_removed(database_url):
@@ -270,4 +270,4 @@ async def test_what_another_holds_all_along_is_removed(database_url):
         await sync.write(read(world, "a"))
         backfill = await world.begin(RunKind.BACKFILL)
         await backfill.write(read(world, "b"))
-        assert (1, 1) == await backfill.store.removed_so_far({})
+        assert await backfill.store.removed_so_far({}) == (1, 1)

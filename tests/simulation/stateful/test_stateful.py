@@ -18,9 +18,9 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.databases import copy_database
-from tests.simulation.stateful.attempts import Ground
-from tests.simulation.stateful.machine import StoreMachine
+from tests.support.databases import copy_database
+from tests.support.stateful.attempts import Ground
+from tests.support.stateful.machine import StoreMachine
 
 
 @contextmanager

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.databases import copied_database
-from tests.fakes import FakeRuntime
-from tests.store.shards.world import World
+from tests.support.clock import FakeRuntime
+from tests.support.databases import copied_database
+from tests.support.shard_world import World
 from worker.store.database import open_database
 
 

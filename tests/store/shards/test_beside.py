@@ -6,8 +6,8 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from tests.store.shards.world import KEY, World, names, run_code, shard_code
-from tests.store.world import PRIVACY, SAFETY, TTL_S, complete, person_named, read, record
+from tests.support.shard_world import KEY, World, names, run_code, shard_code
+from tests.support.store_world import PRIVACY, SAFETY, TTL_S, complete, person_named, read, record
 from worker.core.model import CompleteArea, Drift, PersonRead, RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
 from worker.core.sharding import Shard, ShardAssignment
@@ -36,12 +36,12 @@ async def test_a_restriction_moves_to_a_person_of_another_shard(world: World, ne
     for attempt, one in reversed(writes) if new_first else writes:
         await attempt.write(one)
     await old.end()
-    assert ExitCode.OK == run_code(await new.end())
-    assert {(P, "x", "NORU", False)} == await world.current()
+    assert run_code(await new.end()) == ExitCode.OK
+    assert await world.current() == {(P, "x", "NORU", False)}
     assert since == await world.rows("SELECT first_seen_at FROM report_patient_safety_current")
-    assert [(1, 0, 0)] == await world.rows(
+    assert await world.rows(
         "SELECT rows_moved, rows_opened, rows_closed FROM report_run ORDER BY run_id DESC LIMIT 1"
-    )
+    ) == [(1, 0, 0)]
 
 
 async def test_it_moves_from_a_person_who_left(world: World):
@@ -55,12 +55,12 @@ async def test_it_moves_from_a_person_who_left(world: World):
     old, new = await world.shard(0, key="night-2"), await world.shard(1, key="night-2")
     await new.write(read(world, P, "x"))
     await new.end()
-    assert ExitCode.OK == run_code(await old.end())
-    assert {(P, "x", "NORU", False)} == await world.current()
-    assert [(1, 1, 0)] == await world.rows(
+    assert run_code(await old.end()) == ExitCode.OK
+    assert await world.current() == {(P, "x", "NORU", False)}
+    assert await world.rows(
         "SELECT persons_departed, rows_moved, rows_closed FROM report_run "
         "ORDER BY run_id DESC LIMIT 1"
-    )
+    ) == [(1, 1, 0)]
 
 
 def keyed(world: World, key: str, path: str, *codes: str) -> PersonRead:
@@ -80,11 +80,11 @@ async def test_the_first_record_key_serves_all_shards(world: World):
     await first.write(keyed(world, A, "id", "x"))
     await second.write(keyed(world, P, "guid", "y"), keyed(world, Q, "id", "z"))
     await second.write(keyed(world, R, "guid", "k"))
-    assert ExitCode.GAPS == shard_code(await second.end())
-    assert ExitCode.GAPS == run_code(await first.end())
-    assert {(A, "x", "NORU", False), (Q, "z", "NORU", False)} == await world.current()
-    assert [("contract", 200)] * 2 == await world.rows("SELECT kind, status FROM failure")
-    assert [(SAFETY, "id")] == await world.rows("SELECT area, key_path FROM area_key")
+    assert shard_code(await second.end()) == ExitCode.GAPS
+    assert run_code(await first.end()) == ExitCode.GAPS
+    assert await world.current() == {(A, "x", "NORU", False), (Q, "z", "NORU", False)}
+    assert await world.rows("SELECT kind, status FROM failure") == [("contract", 200)] * 2
+    assert await world.rows("SELECT area, key_path FROM area_key") == [(SAFETY, "id")]
 
 
 def busy(world: World, key: str, number: int) -> PersonRead:
@@ -118,10 +118,10 @@ async def test_four_write_at_once(world: World):
         for index in range(count):
             tasks.start_soon(work, index)
     total = persons * count
-    assert [("published", 0, total, 2 * total, 2 * total)] == await world.rows(
+    assert await world.rows(
         "SELECT status, exit_code, persons_complete, rows_read, rows_opened FROM report_run"
-    )
-    assert [(2 * 6,)] == await world.rows("SELECT count(*) FROM drift")
+    ) == [("published", 0, total, 2 * total, 2 * total)]
+    assert await world.rows("SELECT count(*) FROM drift") == [(2 * 6,)]
 
 
 async def test_a_stopped_shard_leaves_the_run_to_the_others(world: World):
@@ -131,16 +131,16 @@ async def test_a_stopped_shard_leaves_the_run_to_the_others(world: World):
     status = "SELECT status, exit_code FROM run"
     await first.store.interrupt(ExitCode.STOPPED, "stopped", RunProgress(requests=2))
     await first.lease.release()
-    assert [("running", None)] == await world.rows(status)
+    assert await world.rows(status) == [("running", None)]
     await second.store.interrupt(ExitCode.UNAVAILABLE, "PTS is away", RunProgress(requests=3))
     await second.lease.release()
-    assert [("interrupted", 69)] == await world.rows(status)
-    assert [(0, 75, 2), (1, 69, 3)] == await world.rows(
+    assert await world.rows(status) == [("interrupted", 69)]
+    assert await world.rows(
         "SELECT shard, exit_code, requests FROM run_attempt ORDER BY shard"
-    )
+    ) == [(0, 75, 2), (1, 69, 3)]
     again = await world.shard(0)
-    assert [("running", None)] == await world.rows(status)
-    assert {A: {SAFETY, PRIVACY}} == await again.settled(A)
+    assert await world.rows(status) == [("running", None)]
+    assert await again.settled(A) == {A: {SAFETY, PRIVACY}}
 
 
 async def test_a_backfill_between_has_every_part_looked_at_again(world: World):
@@ -152,16 +152,16 @@ async def test_a_backfill_between_has_every_part_looked_at_again(world: World):
     await world.expire("run/1")
     backfill = await world.begin(RunKind.BACKFILL)
     await backfill.write(read(world, A, "x", "y"))
-    assert ExitCode.OK == run_code(await backfill.end())
+    assert run_code(await backfill.end()) == ExitCode.OK
 
     second = await world.shard(1)
     await second.write(read(world, P, "x"))
-    assert ExitCode.OK == shard_code(await second.end())
+    assert shard_code(await second.end()) == ExitCode.OK
     again = await world.shard(0)
-    assert {B: {SAFETY, PRIVACY}} == await again.settled(A, B)
+    assert await again.settled(A, B) == {B: {SAFETY, PRIVACY}}
     await again.write(read(world, A, "x", "y"))
-    assert ExitCode.OK == run_code(await again.end())
-    assert [] == await world.rows("SELECT 1 FROM person WHERE departed_run IS NOT NULL")
+    assert run_code(await again.end()) == ExitCode.OK
+    assert await world.rows("SELECT 1 FROM person WHERE departed_run IS NOT NULL") == []
 
 
 async def test_an_ordinary_sync_finishes_what_shards_began(world: World):
@@ -173,13 +173,13 @@ async def test_an_ordinary_sync_finishes_what_shards_began(world: World):
     await world.expire("run/1")
     attempt = await world.begin()
     assert (second.handle.run_id, True) == (attempt.handle.run_id, attempt.handle.is_continued)
-    assert {A: {SAFETY, PRIVACY}} == await attempt.settled(A, P)
+    assert await attempt.settled(A, P) == {A: {SAFETY, PRIVACY}}
     await attempt.write(read(world, P, "x"))
-    assert ExitCode.OK == run_code(await attempt.end())
-    assert [] == await world.rows("SELECT 1 FROM person WHERE departed_run IS NOT NULL")
+    assert run_code(await attempt.end()) == ExitCode.OK
+    assert await world.rows("SELECT 1 FROM person WHERE departed_run IS NOT NULL") == []
     report = await world.join(1)
     assert isinstance(report, RunReport)
-    assert RunStatus.PUBLISHED == report.status
+    assert report.status == RunStatus.PUBLISHED
 
 
 async def test_shards_come_back_to_a_run_that_an_ordinary_sync_had(world: World):
@@ -196,14 +196,15 @@ async def test_shards_come_back_to_a_run_that_an_ordinary_sync_had(world: World)
     await attempt.lease.release()
     second = await world.shard(1)
     await second.settled(P)
-    assert ExitCode.OK == shard_code(await second.end())
+    assert shard_code(await second.end()) == ExitCode.OK
     first = await world.shard(0)
     await first.settled(A)
-    assert ExitCode.OK == run_code(await first.end())
-    assert [] == await world.rows("SELECT 1 FROM person WHERE departed_run IS NOT NULL")
-    assert 2 == len(await world.current())
+    assert run_code(await first.end()) == ExitCode.OK
+    assert await world.rows("SELECT 1 FROM person WHERE departed_run IS NOT NULL") == []
+    assert len(await world.current()) == 2
 
 
+@pytest.mark.promise("7")
 async def test_the_quiet_that_ended_a_shard_binds_the_starts_of_all(world: World):
     """Also of an ordinary run. A shard that waits for its end goes on with the same run."""
     first, second = await world.shard(0), await world.shard(1)

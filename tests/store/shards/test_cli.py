@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Ended, install, run
-from tests.store.shards.world import KEY, World, dead, names
-from tests.store.world import read
+from tests.support.program import Ended, install, run
+from tests.support.shard_world import KEY, World, dead, names
+from tests.support.store_world import read
 from worker.cli.sync import part_of
 from worker.core.run import RunProgress
 from worker.core.sharding import Shard, ShardAssignment
@@ -51,7 +51,7 @@ def test_half_a_part_is_wrong_usage(shard, run_key, environ, says):
 def test_sqlite_is_refused(tmp_path: Path, migrated_sqlite: Path):
     """Shards on SQLite are a fault of the configuration, with what to do; and nothing is begun."""
     ended = on(f"sqlite:///{migrated_sqlite}", tmp_path, "sync", "--shard", "1/4", "--run-key", "k")
-    assert 78 == ended.code
+    assert ended.code == 78
     assert "shards need PostgreSQL" in ended.message
     assert "postgresql://" in ended.message
 
@@ -60,9 +60,9 @@ async def test_a_rate_that_cannot_be_divided_is_refused(world: World, tmp_path: 
     """Each shard needs a request an hour at least; nothing is begun."""
     call = ("sync", "--shard", "1/4", "--run-key", "k", "--set", "sync.requests_per_second=0.001")
     ended = on(world.url, tmp_path, *call)
-    assert 78 == ended.code
+    assert ended.code == 78
     assert "sync.requests_per_second: too low" in ended.message
-    assert [(0,)] == await world.rows("SELECT count(*) FROM run")
+    assert await world.rows("SELECT count(*) FROM run") == [(0,)]
 
 
 async def test_status_shows_how_far_each_shard_is(world: World, tmp_path: Path):
@@ -75,15 +75,15 @@ async def test_status_shows_how_far_each_shard_is(world: World, tmp_path: Path):
     await ended.lease.release()
     status = on(world.url, tmp_path, "status").document
     assert status["lease"]["is_dead"] is False
-    assert (KEY, "running") == (status["open_run"]["run_key"], status["open_run"]["status"])
+    assert (status["open_run"]["run_key"], status["open_run"]["status"]) == (KEY, "running")
     assert [
+        tuple(one[name] for name in ("index", "of", "exit_code", "is_live", "is_done"))
+        for one in status["open_run"]["shards"]
+    ] == [
         (0, 4, 0, False, True),
         (1, 4, 69, False, False),
         (2, 4, None, True, False),
         (3, 4, None, False, False),
-    ] == [
-        tuple(one[name] for name in ("index", "of", "exit_code", "is_live", "is_done"))
-        for one in status["open_run"]["shards"]
     ]
     text = run("--config", "worker.toml", "status", folder=tmp_path).out
     for words in (

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import text
 
-from tests.store.shards.world import KEY, ShardAttempt, World, dead, names, run_code
-from tests.store.world import AREAS, HOLD, PRIVACY, SAFETY, TTL_S, read
+from tests.support.shard_world import KEY, ShardAttempt, World, dead, names, run_code
+from tests.support.store_world import AREAS, HOLD, PRIVACY, SAFETY, TTL_S, read
 from worker.core.run import RunProgress
 from worker.core.sharding import Shard, ShardAssignment
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError
@@ -18,6 +18,7 @@ P, Q, R = names(1, 3)
 WRITTEN = "SELECT count(*) FROM person_area"
 
 
+@pytest.mark.promise("4")
 async def test_an_ordinary_run_waits_for_every_shard(world: World):
     """While one shard lives it is refused, and the message names the shard."""
     first, second = await world.shard(0), await world.shard(1)
@@ -25,7 +26,7 @@ async def test_an_ordinary_run_waits_for_every_shard(world: World):
     with pytest.raises(LeaseHeldError, match=f"shard 1/2 of the run {KEY}"):
         await world.lease()
     await second.lease.release()
-    assert "run" == (await world.lease()).name
+    assert (await world.lease()).name == "run"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ async def test_a_shard_waits_for_others_that_live(world: World, index: int, coun
     await world.shard(0)
     with pytest.raises(LeaseHeldError):
         await world.join(index, count, key=key)
-    assert [(1,)] == await world.rows("SELECT count(*) FROM run_attempt")
+    assert await world.rows("SELECT count(*) FROM run_attempt") == [(1,)]
 
 
 async def test_a_shard_waits_for_an_ordinary_run(world: World):
@@ -47,9 +48,10 @@ async def test_a_shard_waits_for_an_ordinary_run(world: World):
     with pytest.raises(LeaseHeldError, match="another run"):
         await world.join(0)
     await attempt.write(read(world, A, "x"))
-    assert ExitCode.OK == run_code(await attempt.end())
+    assert run_code(await attempt.end()) == ExitCode.OK
 
 
+@pytest.mark.promise("4")
 async def test_a_paused_shard_cannot_write_beside_an_ordinary_run(world: World):
     """It was taken over: whatever it tries, nothing is written, nor ended."""
     first, second = await world.shard(0), await world.shard(1)
@@ -60,9 +62,9 @@ async def test_a_paused_shard_cannot_write_beside_an_ordinary_run(world: World):
     before = await world.rows(WRITTEN)
     await assert_lost(first)
     assert before == await world.rows(WRITTEN)
-    assert {A: {SAFETY, PRIVACY}} == await attempt.settled(A)
+    assert await attempt.settled(A) == {A: {SAFETY, PRIVACY}}
     await attempt.write(read(world, P))
-    assert ExitCode.OK == run_code(await attempt.end())
+    assert run_code(await attempt.end()) == ExitCode.OK
 
 
 async def test_a_shard_that_stands_still_within_a_write_keeps_its_lease(world: World):
@@ -92,8 +94,8 @@ async def test_a_paused_ordinary_run_cannot_write_beside_shards(world: World):
     await first.write(read(world, A, "y"))
     await second.write(read(world, P))
     await first.end()
-    assert ExitCode.OK == run_code(await second.end())
-    assert {(A, "y", "NORU", False)} == await world.current()
+    assert run_code(await second.end()) == ExitCode.OK
+    assert await world.current() == {(A, "y", "NORU", False)}
 
 
 async def test_a_paused_shard_cannot_write_beside_those_of_another_key(world: World):
@@ -103,7 +105,7 @@ async def test_a_paused_shard_cannot_write_beside_those_of_another_key(world: Wo
     await world.shard(0, key="night-2")
     for attempt in old:
         await assert_lost(attempt)
-    assert [(0,)] == await world.rows(WRITTEN)
+    assert await world.rows(WRITTEN) == [(0,)]
 
 
 async def test_a_paused_shard_whom_nobody_replaced_carries_on(world: World):
@@ -113,7 +115,7 @@ async def test_a_paused_shard_whom_nobody_replaced_carries_on(world: World):
     await second.write(read(world, P))
     await second.end()
     await first.write(read(world, A, "x"))
-    assert ExitCode.OK == run_code(await first.end())
+    assert run_code(await first.end()) == ExitCode.OK
 
 
 async def test_a_replaced_shard_writes_nothing(world: World):
@@ -123,11 +125,11 @@ async def test_a_replaced_shard_writes_nothing(world: World):
     await world.expire("run/0")
     again = await world.shard(0)
     await assert_lost(first)
-    assert {A: {SAFETY, PRIVACY}} == await again.settled(A, B)
+    assert await again.settled(A, B) == {A: {SAFETY, PRIVACY}}
     await again.write(read(world, B))
     await second.write(read(world, P))
     await again.end()
-    assert ExitCode.OK == run_code(await second.end())
+    assert run_code(await second.end()) == ExitCode.OK
 
 
 async def test_a_dead_shard_of_this_machine_is_replaced_at_once(world: World):

@@ -3,9 +3,9 @@
 import anyio
 import pytest
 
-from tests.second_reads import read_again
-from tests.store.shards.world import KEY, World, names, run_code, shard_code
-from tests.store.world import HOLD, PRIVACY, SAFETY, failed, read
+from tests.support.second_reads import read_again
+from tests.support.shard_world import KEY, World, names, run_code, shard_code
+from tests.support.store_world import HOLD, PRIVACY, SAFETY, failed, read
 from worker.core.guard import GuardLimits
 from worker.core.model import RunStatus
 from worker.core.run import Publication, RunReport
@@ -22,16 +22,16 @@ async def test_the_last_publishes_for_all(world: World):
     assert first.handle.run_id == second.handle.run_id
     await first.write(read(world, A, "x"), read(world, B))
     await second.write(read(world, P, "y", "z"))
-    assert ExitCode.OK == shard_code(await first.end(requests=4))
+    assert shard_code(await first.end(requests=4)) == ExitCode.OK
     assert set() == await world.current()
-    assert ExitCode.OK == run_code(await second.end(requests=3))
-    assert {A: 1, P: 2} == {
+    assert run_code(await second.end(requests=3)) == ExitCode.OK
+    assert {
         key: len([row for row in await world.current() if row[0] == key]) for key in (A, P)
-    }
-    assert [("published", 0, 3, 3, 3, 7)] == await world.rows(
+    } == {A: 1, P: 2}
+    assert await world.rows(
         "SELECT status, exit_code, persons_total, persons_complete, rows_opened, requests "
         "FROM report_run"
-    )
+    ) == [("published", 0, 3, 3, 3, 7)]
 
 
 async def test_two_that_begin_at_one_moment_begin_one_run(world: World):
@@ -46,11 +46,12 @@ async def test_two_that_begin_at_one_moment_begin_one_run(world: World):
     async with anyio.create_task_group() as tasks:
         for index in range(8):
             tasks.start_soon(begin, index)
-    assert 1 == len({handle.run_id for handle in found})
-    assert 8 == len({handle.attempt_id for handle in found})
-    assert [(1,)] == await world.rows("SELECT count(*) FROM run")
+    assert len({handle.run_id for handle in found}) == 1
+    assert len({handle.attempt_id for handle in found}) == 8
+    assert await world.rows("SELECT count(*) FROM run") == [(1,)]
 
 
+@pytest.mark.promise("1")
 async def test_a_removal_needs_two_reads_in_a_shard(world: World):
     """Each shard holds its own persons back, and closes what a second read confirms."""
     first, second = await world.shard(0), await world.shard(1)
@@ -64,8 +65,8 @@ async def test_a_removal_needs_two_reads_in_a_shard(world: World):
     await first.store.apply([read_again(found)])
     await second.write(read(world, P, "y", "z"))
     await first.end()
-    assert ExitCode.OK == run_code(await second.end())
-    assert {(A, "x"), (P, "y"), (P, "z")} == {row[:2] for row in await world.current()}
+    assert run_code(await second.end()) == ExitCode.OK
+    assert {row[:2] for row in await world.current()} == {(A, "x"), (P, "y"), (P, "z")}
 
 
 async def test_a_part_with_gaps_shows(world: World):
@@ -75,9 +76,9 @@ async def test_a_part_with_gaps_shows(world: World):
     await first.write(read(world, a))
     await second.write(failed(world, b))
     await third.write(read(world, c))
-    assert ExitCode.GAPS == shard_code(await second.end())
-    assert ExitCode.OK == shard_code(await first.end())
-    assert ExitCode.GAPS == run_code(await third.end())
+    assert shard_code(await second.end()) == ExitCode.GAPS
+    assert shard_code(await first.end()) == ExitCode.OK
+    assert run_code(await third.end()) == ExitCode.GAPS
 
 
 async def test_a_bad_line_counts_once(world: World):
@@ -85,14 +86,14 @@ async def test_a_bad_line_counts_once(world: World):
     await world.sharded_run(A, P, key="night-0")
     first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x"), read(world, B), read(world, C))
-    assert ExitCode.GAPS == shard_code(await first.end(may_depart=False, faults=1))
+    assert shard_code(await first.end(may_depart=False, faults=1)) == ExitCode.GAPS
     # The file was mended before the second read it, and P is not in it.
     await second.write(read(world, Q))
-    assert ExitCode.GAPS == run_code(await second.end(faults=1))
-    assert [(1, 0)] == await world.rows(
+    assert run_code(await second.end(faults=1)) == ExitCode.GAPS
+    assert await world.rows(
         f"SELECT roster_faults, persons_departed FROM report_run WHERE run_id = "
         f"{first.handle.run_id}"
-    )
+    ) == [(1, 0)]
 
 
 async def test_persons_not_sent_are_added_up_and_do_not_depart(world: World):
@@ -103,18 +104,19 @@ async def test_persons_not_sent_are_added_up_and_do_not_depart(world: World):
     await first.store.not_sent([B])
     await world.expire("run/0")
     first = await world.shard(0)
-    assert {A: {SAFETY, PRIVACY}} == await first.settled(A)
+    assert await first.settled(A) == {A: {SAFETY, PRIVACY}}
     await first.store.not_sent([B])
-    assert ExitCode.OK == shard_code(await first.end(not_sent=1))
+    assert shard_code(await first.end(not_sent=1)) == ExitCode.OK
     await second.write(read(world, P))
     await second.store.not_sent([Q])
-    assert ExitCode.OK == run_code(await second.end(not_sent=1))
-    assert [(2, 0)] == await world.rows(
+    assert run_code(await second.end(not_sent=1)) == ExitCode.OK
+    assert await world.rows(
         f"SELECT persons_not_sent, persons_departed FROM report_run WHERE run_id = "
         f"{first.handle.run_id}"
-    )
+    ) == [(2, 0)]
 
 
+@pytest.mark.promise("3")
 async def test_a_run_in_shards_goes_on_as_long_as_one_makes_progress(world: World):
     """Whichever shard it is; when none has for too long, the key begins anew."""
     first, second = await world.shard(0), await world.shard(1)
@@ -133,9 +135,10 @@ async def test_a_run_in_shards_goes_on_as_long_as_one_makes_progress(world: Worl
     await world.expire("run/0", "run/1")
     second = await world.shard(1)
     assert first.handle.run_id < second.handle.run_id
-    assert [("abandoned",), ("running",)] == await world.rows(
-        "SELECT status FROM run ORDER BY run_id"
-    )
+    assert await world.rows("SELECT status FROM run ORDER BY run_id") == [
+        ("abandoned",),
+        ("running",),
+    ]
 
 
 async def test_who_left_is_departed_whichever_shard_they_were_of(world: World):
@@ -145,9 +148,9 @@ async def test_who_left_is_departed_whichever_shard_they_were_of(world: World):
     await first.write(read(world, A), read(world, B))
     await first.end()
     await second.write(read(world, P), read(world, Q), read(world, R))
-    assert ExitCode.OK == run_code(await second.end())
+    assert run_code(await second.end()) == ExitCode.OK
     departed = "SELECT person_key FROM person WHERE departed_run IS NOT NULL"
-    assert [(C,)] == await world.rows(departed)
+    assert await world.rows(departed) == [(C,)]
 
 
 async def test_a_restarted_shard_sees_its_persons_again(world: World):
@@ -160,13 +163,13 @@ async def test_a_restarted_shard_sees_its_persons_again(world: World):
     await world.expire("run/0")
     again = await world.shard(0)
     assert again.handle.is_continued
-    assert {A: {SAFETY, PRIVACY}} == await again.settled(A)
+    assert await again.settled(A) == {A: {SAFETY, PRIVACY}}
     done = await again.end()
-    assert ExitCode.OK == run_code(done)
-    assert {(A, "x", "NORU", False)} == await world.current()
-    assert [(B,)] == await world.rows(
-        "SELECT person_key FROM person WHERE departed_run IS NOT NULL"
-    )
+    assert run_code(done) == ExitCode.OK
+    assert await world.current() == {(A, "x", "NORU", False)}
+    assert await world.rows("SELECT person_key FROM person WHERE departed_run IS NOT NULL") == [
+        (B,)
+    ]
 
 
 async def test_a_part_that_is_looked_at_again_holds_publication_back(world: World):
@@ -176,10 +179,10 @@ async def test_a_part_that_is_looked_at_again_holds_publication_back(world: Worl
     await first.end()
     again = await world.shard(0)
     await second.write(read(world, P))
-    assert ExitCode.OK == shard_code(await second.end())
-    assert {A: {PRIVACY}} == await again.settled(A)
+    assert shard_code(await second.end()) == ExitCode.OK
+    assert await again.settled(A) == {A: {PRIVACY}}
     await again.write(read(world, A, "x"))
-    assert ExitCode.OK == run_code(await again.end())
+    assert run_code(await again.end()) == ExitCode.OK
 
 
 async def test_every_call_may_be_repeated(world: World):
@@ -191,8 +194,8 @@ async def test_every_call_may_be_repeated(world: World):
     done = await second.finish()
     assert done == await second.finish()
     assert done == await first.finish()
-    assert [("published", 1)] == await world.rows("SELECT status, publication_no FROM run")
-    assert [(2,)] == await world.rows("SELECT count(*) FROM run_attempt")
+    assert await world.rows("SELECT status, publication_no FROM run") == [("published", 1)]
+    assert await world.rows("SELECT count(*) FROM run_attempt") == [(2,)]
 
 
 @pytest.mark.parametrize("code", [ExitCode.OK, ExitCode.GAPS])
@@ -208,9 +211,9 @@ async def test_a_published_key_leaves_nothing_to_do(world: World, code: ExitCode
     assert (RunStatus.PUBLISHED, code) == (report.status, report.exit_code)
     assert "already published" in report.reasons[0]
     assert (Shard(index=1, count=2), 2) == (report.shard, report.shards_done)
-    assert [(1, 2)] == await world.rows(
+    assert await world.rows(
         "SELECT (SELECT count(*) FROM run), (SELECT count(*) FROM run_attempt)"
-    )
+    ) == [(1, 2)]
 
 
 async def test_a_key_of_long_ago_begins_anew(world: World):
@@ -219,7 +222,7 @@ async def test_a_key_of_long_ago_begins_anew(world: World):
     world.fake.advance(HOLD.total_seconds())
     second = await world.sharded_run(A, P)
     assert isinstance(second, Publication)
-    assert [("published",), ("published",)] == await world.rows("SELECT status FROM run")
+    assert await world.rows("SELECT status FROM run") == [("published",), ("published",)]
 
 
 async def test_an_old_open_run_is_given_up_with_all_that_slept_in_it(world: World):
@@ -232,12 +235,14 @@ async def test_an_old_open_run_is_given_up_with_all_that_slept_in_it(world: Worl
     world.fake.advance(HOLD.total_seconds() + 1)
     anew = await world.shard(0)
     assert anew.handle.run_id != first.handle.run_id
-    assert [] == await world.rows(f"SELECT 1 FROM person_area WHERE run_id = {first.handle.run_id}")
+    assert await world.rows(f"SELECT 1 FROM person_area WHERE run_id = {first.handle.run_id}") == []
     with pytest.raises(LeaseLostError):
         await second.write(read(world, Q, "z"))
-    assert [("published",), ("abandoned",), ("running",)] == await world.rows(
-        "SELECT status FROM run ORDER BY run_id"
-    )
+    assert await world.rows("SELECT status FROM run ORDER BY run_id") == [
+        ("published",),
+        ("abandoned",),
+        ("running",),
+    ]
 
 
 async def test_an_old_run_that_is_worked_on_is_joined(world: World):
@@ -265,11 +270,11 @@ async def test_another_open_run_is_undone_before_anybody_writes(world: World):
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(begin, 0)
         tasks.start_soon(begin, 1)
-    assert {(A, "k", "NORU", False), (P, "k", "NORU", False)} == await world.current()
-    assert [] == await world.rows(f"SELECT 1 FROM person WHERE person_key = '{Q}'")
-    assert [(2,)] == await world.rows(
-        "SELECT rows_opened FROM report_run ORDER BY run_id DESC LIMIT 1"
-    )
+    assert await world.current() == {(A, "k", "NORU", False), (P, "k", "NORU", False)}
+    assert await world.rows(f"SELECT 1 FROM person WHERE person_key = '{Q}'") == []
+    assert await world.rows("SELECT rows_opened FROM report_run ORDER BY run_id DESC LIMIT 1") == [
+        (2,)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -281,7 +286,7 @@ async def test_another_shape_of_the_run_is_refused(world: World, count: int, are
     await first.lease.release()
     with pytest.raises(UsageError, match=KEY):
         await world.join(1, count, **({"areas": areas} if areas else {}))
-    assert [("running",)] == await world.rows("SELECT status FROM run")
+    assert await world.rows("SELECT status FROM run") == [("running",)]
 
 
 STRICT = GuardLimits(max_removed_share=0.0, min_completeness=1.0)
@@ -305,10 +310,10 @@ async def test_a_withheld_run_leaves_no_trace(world: World):
     await second.store.withhold(caught.value.message)
     await second.lease.release()
     assert before == await world.current()
-    assert [] == await world.rows(f"SELECT 1 FROM person_area WHERE run_id = {first.handle.run_id}")
-    assert [("withheld", 5)] == await world.rows(
+    assert await world.rows(f"SELECT 1 FROM person_area WHERE run_id = {first.handle.run_id}") == []
+    assert await world.rows(
         f"SELECT status, exit_code FROM run WHERE run_id = {first.handle.run_id}"
-    )
+    ) == [("withheld", 5)]
     with pytest.raises(WithheldError, match="night-1 was withheld"):
         await world.join(0)
     assert run_code(await world.sharded_run(A, P, key="night-2", codes=("x",))) == ExitCode.OK
@@ -325,7 +330,7 @@ async def test_the_last_may_die_while_it_takes_back(world: World):
         await second.finish(limits=STRICT)
     await world.expire("run/1")
     await world.sharded_run(A, P, key="night-2", codes=("x",))
-    assert {(A, "x", "NORU", False), (P, "x", "NORU", False)} == await world.current()
-    assert [(0, 0)] == await world.rows(
+    assert await world.current() == {(A, "x", "NORU", False), (P, "x", "NORU", False)}
+    assert await world.rows(
         "SELECT rows_opened, rows_closed FROM report_run ORDER BY run_id DESC LIMIT 1"
-    )
+    ) == [(0, 0)]

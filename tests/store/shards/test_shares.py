@@ -1,6 +1,6 @@
 """The ceiling on requests, divided among the leases of shards."""
 
-from tests.store.shards.world import CEILING_PER_HOUR, World, dead
+from tests.support.shard_world import CEILING_PER_HOUR, World, dead
 
 TOTAL = "SELECT coalesce(sum(share_per_hour), 0) FROM lease"
 
@@ -10,8 +10,8 @@ async def test_shards_that_begin_together_need_not_wait(world: World):
     attempts = [await world.shard(index, 4) for index in range(4)]
     for attempt in attempts:
         await attempt.store.renew()
-    assert [CEILING_PER_HOUR // 4] * 4 == [attempt.budget.per_hour for attempt in attempts]
-    assert [(CEILING_PER_HOUR,)] == await world.rows(TOTAL)
+    assert [attempt.budget.per_hour for attempt in attempts] == [CEILING_PER_HOUR // 4] * 4
+    assert await world.rows(TOTAL) == [(CEILING_PER_HOUR,)]
 
 
 async def test_one_that_joins_waits_until_others_have_made_room(world: World):
@@ -19,14 +19,14 @@ async def test_one_that_joins_waits_until_others_have_made_room(world: World):
     first = await world.shard(0, 2)
     for _ in range(2):
         await first.store.renew()
-    assert CEILING_PER_HOUR == first.budget.per_hour
+    assert first.budget.per_hour == CEILING_PER_HOUR
     second = await world.shard(1, 2)
     await second.store.renew()
-    assert 0 == second.budget.per_hour
+    assert second.budget.per_hour == 0
     await first.store.renew()
-    assert CEILING_PER_HOUR // 2 == first.budget.per_hour
+    assert first.budget.per_hour == CEILING_PER_HOUR // 2
     await second.store.renew()
-    assert CEILING_PER_HOUR // 2 == second.budget.per_hour
+    assert second.budget.per_hour == CEILING_PER_HOUR // 2
 
 
 async def test_what_one_leaves_goes_to_the_others(world: World):
@@ -43,8 +43,8 @@ async def test_what_one_leaves_goes_to_the_others(world: World):
     await attempts[0].lease.release()
     for attempt in (attempts[1], attempts[2], attempts[1]):
         await attempt.store.renew()
-        assert [(True,)] == await world.rows(f"SELECT ({TOTAL}) <= {CEILING_PER_HOUR}")
-    assert [CEILING_PER_HOUR // 2] * 2 == [attempt.budget.per_hour for attempt in attempts[1:3]]
+        assert await world.rows(f"SELECT ({TOTAL}) <= {CEILING_PER_HOUR}") == [(True,)]
+    assert [attempt.budget.per_hour for attempt in attempts[1:3]] == [CEILING_PER_HOUR // 2] * 2
 
 
 async def test_one_that_slept_finds_its_share_taken(world: World):
@@ -54,12 +54,12 @@ async def test_one_that_slept_finds_its_share_taken(world: World):
         await attempt.store.renew()
     await world.expire("run/0")
     await second.store.renew()
-    assert CEILING_PER_HOUR == second.budget.per_hour
+    assert second.budget.per_hour == CEILING_PER_HOUR
     await first.store.renew()
-    assert 0 == first.budget.per_hour
+    assert first.budget.per_hour == 0
     await second.store.renew()
     await first.store.renew()
-    assert [CEILING_PER_HOUR // 2] * 2 == [first.budget.per_hour, second.budget.per_hour]
+    assert [first.budget.per_hour, second.budget.per_hour] == [CEILING_PER_HOUR // 2] * 2
 
 
 async def test_one_that_slept_unnoticed_keeps_its_share(world: World):
@@ -70,4 +70,4 @@ async def test_one_that_slept_unnoticed_keeps_its_share(world: World):
     await world.expire("run/0")
     await first.store.renew()
     await second.store.renew()
-    assert [CEILING_PER_HOUR // 2] * 2 == [first.budget.per_hour, second.budget.per_hour]
+    assert [first.budget.per_hour, second.budget.per_hour] == [CEILING_PER_HOUR // 2] * 2

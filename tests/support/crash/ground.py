@@ -1,0 +1,299 @@
+"""What deaths are tried on: copies of one store, and the twin that nobody disturbed.
+
+All begin from the same published snapshot; before the run that is disturbed PTS has changed, five
+persons have left the roster and five are new. The twin's run tells what must come out.
+"""
+
+import contextlib
+import re
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+import anyio
+
+from tests.support.databases import execute, in_database
+from tests.support.program import Ended, Installation, Running, Sandbox, wait_for
+from tests.support.published import Store
+from tests.support.zygote import Zygote
+
+SYNC = ("sync", "--accept-removals")
+PERSONS = 120
+"""Lines of the sandbox's roster."""
+EDGE = 5
+"""Lines at its beginning and end that only one of the two rosters has."""
+GENERATION = 15
+_LIMITS = {"batch_persons": 5, "concurrency": 4, "requests_per_second": 300}
+"""So small that a run has some thirty transactions and takes the better part of a second."""
+
+WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
+"""What the disturbed run has committed."""
+TOO_LATE = "too late: it had ended"
+
+_numbers = count(1)
+
+
+class Databases(Protocol):
+    """Makes databases of one kind."""
+
+    def empty(self) -> str:
+        """The URL of one at the program's schema."""
+
+    def copy(self, url: str) -> str:
+        """The URL of a copy of one that nobody uses."""
+
+    def drop(self, url: str) -> None:
+        """Remove one."""
+
+    def settle(self, url: str) -> None:
+        """Wait until nothing of a dead process lives on in the server."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqliteFiles:
+    """SQLite files, each in a folder of its own."""
+
+    folder: Path
+    template: Path
+
+    def _new(self, source: Path) -> str:
+        folder = self.folder / f"db-{next(_numbers)}"
+        folder.mkdir(parents=True)
+        for part in ("", "-wal"):
+            if source.with_name(source.name + part).exists():
+                shutil.copy(source.with_name(source.name + part), folder / f"pts.db{part}")
+        return f"sqlite:///{folder / 'pts.db'}"
+
+    def empty(self) -> str:
+        return self._new(self.template)
+
+    def copy(self, url: str) -> str:
+        return self._new(Store(url).path)
+
+    def drop(self, url: str) -> None:
+        shutil.rmtree(Store(url).path.parent)
+
+    def settle(self, url: str) -> None:
+        pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresDatabases:
+    """Databases of one PostgreSQL, in a tablespace if one is named."""
+
+    server: str
+    template: str
+    tablespace: str = "pg_default"
+
+    def _new(self, source: str) -> str:
+        name = f"death_{next(_numbers)}"
+        create = f"CREATE DATABASE {name} TEMPLATE {source} TABLESPACE {self.tablespace}"
+        anyio.run(execute, self.server, create)
+        return in_database(self.server, name)
+
+    def empty(self) -> str:
+        return self._new(self.template)
+
+    def copy(self, url: str) -> str:
+        return self._new(name_of(url))
+
+    def drop(self, url: str) -> None:
+        anyio.run(execute, self.server, f"DROP DATABASE {name_of(url)} WITH (FORCE)")
+
+    def settle(self, url: str) -> None:
+        left = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{name_of(url)}'"
+        server = Store(self.server)
+        wait_for(lambda: not server.rows(left), "the end of the backends")
+
+
+def name_of(url: str) -> str:
+    """The database's name in a URL."""
+    found = re.fullmatch(r"[^?]*/(\w+)(\?.*)?", url)
+    assert found is not None
+    return found[1]
+
+
+@dataclass(kw_only=True)
+class Ground:
+    """A base store to copy, and what the undisturbed run made of it.
+
+    Attributes:
+        before, after: what a reader sees before the run and after the twin's.
+        took_s: from the twin's beginning of the run to its end.
+    """
+
+    sandbox: Sandbox
+    zygote: Zygote
+    databases: Databases
+    folder: Path
+    base: str = ""
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+    took_s: float = 0.0
+
+    def prepare(self) -> "Ground":
+        """Make the base and run the twin."""
+        lines = self.sandbox.lines()
+        url = self.databases.empty()
+        undisturbed = self.install(url, lines[:-EDGE])
+        self.sandbox.control(generation=0, faults=[])
+        assert self.sync(undisturbed).code == 0
+        self.before = undisturbed.store.published()
+        self.databases.settle(url)
+        self.base = self.databases.copy(url)
+        undisturbed.roster(*lines[EDGE:])
+        self.sandbox.control(generation=GENERATION)
+        running = self.start(undisturbed)
+        wait_for(lambda: has_begun(running), "the run")
+        began_s = time.monotonic()
+        ended = running.wait()
+        assert ended.code == 0, ended.err
+        self.took_s = time.monotonic() - began_s
+        self.after = undisturbed.store.published()
+        assert self.before != self.after
+        return self
+
+    def install(self, url: str, lines: Sequence[str] = ()) -> Installation:
+        """A worker on a database, with the roster of the disturbed run unless lines are given."""
+        folder = self.folder / f"worker-{next(_numbers)}"
+        made = self.sandbox.install(folder, url, lines or self.sandbox.lines()[EDGE:])
+        made.configure(sync=_LIMITS)
+        return made
+
+    def worker(self) -> Installation:
+        """A worker on a fresh copy of the base."""
+        return self.install(self.databases.copy(self.base))
+
+    def start(self, worker: Installation, *arguments: str) -> Running:
+        """Begin a run."""
+        words = ("--config", str(worker.config), *SYNC, *arguments, "--json")
+        return self.zygote.start(*words, folder=worker.folder)
+
+    def begun(self, worker: Installation) -> Running:
+        """A run that has written a batch."""
+        running = self.start(worker)
+        wait_for(lambda: worker.store.one(WRITTEN), "a batch")
+        return running
+
+    def sync(self, worker: Installation, *arguments: str) -> Ended:
+        """A run to its end."""
+        return self.start(worker, *arguments).wait()
+
+    def seen(self, worker: Installation) -> dict[str, Any]:
+        """What a reader sees. A SQLite file is looked at in a copy: looking would mend it."""
+        if not worker.store.is_sqlite:
+            self.databases.settle(worker.database_url)
+            return worker.store.published()
+        url = self.databases.copy(worker.database_url)
+        try:
+            return Store(url).published()
+        finally:
+            self.databases.drop(url)
+
+    def assert_complete(self, worker: Installation) -> None:
+        """A reader sees one snapshot or the other, never something between."""
+        seen = self.seen(worker)
+        assert seen in (self.before, self.after), "half a publication"
+
+    def assert_recovers(self, worker: Installation) -> Ended:
+        """The next run ends with 0 and the twin's result; the ledger holds nothing but that."""
+        ended = self.sync(worker, "--set", "sync.requests_per_second=5000")
+        assert ended.code == 0, ended.out + ended.err
+        assert self.after == worker.store.published()
+        assert set(worker.store.runs()) == {("published", 0)}
+        assert worker.store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL") == 0
+        return ended
+
+
+def has_begun(running: Running) -> bool:
+    """Whether the run holds its lease and reads."""
+    return b"run.began" in running.err.read_bytes() or running.process.poll() is not None
+
+
+def pause(running: Running) -> bool:
+    """Let it stand still (proc(5): state T), and wait until it does; false if it has ended."""
+    running.signal(signal.SIGSTOP)
+
+    def stands() -> bool:
+        with contextlib.suppress(OSError):
+            stat = Path(f"/proc/{running.process.pid}/stat").read_text(encoding="ascii")
+            return stat[stat.rindex(")") + 2] == "T"
+        return False
+
+    wait_for(lambda: running.process.poll() is not None or stands(), "the pause")
+    return running.process.poll() is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """When to kill: so long after the process's start, or after the run's beginning."""
+
+    after_start: bool
+    wait_s: float
+
+    @classmethod
+    def drawn(cls, random: Random, took_s: float) -> "Moment":
+        """One in eight while it starts, one in four about its end, the rest anywhere."""
+        draw = random.random()
+        if draw < 1 / 8:
+            return cls(after_start=True, wait_s=random.uniform(0, 0.3))
+        if draw < 3 / 8:
+            return cls(after_start=False, wait_s=took_s * random.uniform(0.85, 1.05))
+        return cls(after_start=False, wait_s=took_s * random.uniform(0, 1))
+
+    def strike(self, running: Running) -> None:
+        """Wait for it, and kill -9."""
+        if not self.after_start:
+            wait_for(lambda: has_begun(running), "the run")
+        time.sleep(self.wait_s)
+        running.kill()
+
+
+def die(ground: Ground, random: Random) -> list[str]:
+    """One trial: a run that is killed once to three times, each time looked at, then continued.
+
+    Returns:
+        Where each death struck.
+    """
+    worker = ground.worker()
+    struck = []
+    for _ in range(random.choice((1, 1, 2, 3))):
+        running = ground.start(worker)
+        Moment.drawn(random, ground.took_s).strike(running)
+        ground.databases.settle(worker.database_url)
+        ground.assert_complete(worker)
+        struck.append(_place(ground, worker, running))
+    ground.assert_recovers(worker)
+    ground.databases.drop(worker.database_url)
+    shutil.rmtree(worker.folder)
+    return struck
+
+
+def _place(ground: Ground, worker: Installation, running: Running) -> str:
+    code = running.process.poll()
+    if code == 0:
+        return TOO_LATE
+    assert code == -9, running.tail()
+    with contextlib.ExitStack() as stack:
+        url = worker.database_url
+        if worker.store.is_sqlite:
+            url = ground.databases.copy(url)
+            stack.callback(ground.databases.drop, url)
+        store = Store(url)
+        runs = store.runs()
+        if len(runs) == 1:
+            return "before the run was in the ledger"
+        if runs[-1][0] == "published":
+            return "after the publication"
+        latest = "(SELECT max(run_id) FROM run)"
+        written = store.one(f"SELECT count(*) FROM person_area WHERE run_id = {latest}")
+    expected = 2 * (PERSONS - EDGE)
+    if not written:
+        return "before the first batch"
+    return "between batches" if written < expected else "between the last batch and publication"

@@ -1,0 +1,116 @@
+"""A reader on an open transport, with a fake authorizer and a fake clock."""
+
+import contextlib
+import math
+from dataclasses import dataclass, field
+
+import orjson
+
+from tests.support.clock import FakeRuntime
+from tests.support.pts_answers import PRIVACY, SAFETY, person, restriction
+from tests.support.raw_server import Reply, answer, raw_server
+from worker.core.privacy import PrivacyRules
+from worker.core.retry import RetryPolicy
+from worker.errors import (
+    RefusedError,
+)
+from worker.ports import Authorization, ChallengeResult, HttpResponse
+from worker.pts.engines import open_transport
+from worker.pts.reader import PtsReader
+from worker.pts.retrying_client import RetryingClient
+from worker.pts.throttle import Throttle
+from worker.pts.transport import TransportOptions
+
+POLICY = RetryPolicy(attempts_max=3)
+PSEUDONYMS = PrivacyRules(key_of=lambda _: "somebody")
+BUSY = answer(b"", status="503 Busy")
+CUT = Reply(data=b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[", then="close")
+
+
+def page(*numbers, headers=(), **around):
+    """An answer with these restrictions."""
+    records = [restriction(number) for number in numbers]
+    return answer(
+        orjson.dumps({"items": records, **around} if around else records), headers=headers
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeAuthorizer:
+    """Numbers its authorizations; on 401 it learns a nonce or drops the token as instructed."""
+
+    renew_on_401: str = ""
+    refuses: bool = False
+    made: int = 0
+    token: int = 1
+    judged: list[int] = field(default_factory=list)
+
+    async def authorize(self, method: str, url: str) -> Authorization:
+        if self.refuses:
+            raise RefusedError("HelseID denies the client", code="invalid_client")
+        self.made += 1
+        headers = {"Authorization": f"DPoP token-{self.token}", "DPoP": f"proof-{self.made}"}
+        return Authorization(headers=headers, token_id=str(self.token))
+
+    def handle_challenge(
+        self, url: str, used: Authorization, answer: HttpResponse
+    ) -> ChallengeResult:
+        self.judged.append(answer.status)
+        if answer.status != 401:
+            return ChallengeResult()
+        if self.renew_on_401 == "token":
+            self.token += 1
+        return ChallengeResult(
+            retry=bool(self.renew_on_401), refused="" if self.renew_on_401 else "no"
+        )
+
+
+class World:
+    """A reader on an open transport, with a fake authorizer and a fake clock."""
+
+    def __init__(
+        self,
+        server,
+        transport,
+        *,
+        areas=(SAFETY, PRIVACY),
+        rate=math.inf,
+        retry_after_s_max=math.inf,
+        **reader,
+    ):
+        self.server = server
+        self.fake = FakeRuntime()
+        self.authorizer = FakeAuthorizer()
+        self.throttle = Throttle(rate, self.fake.runtime)
+        client = RetryingClient(
+            transport=transport,
+            authorizer=self.authorizer,
+            throttle=self.throttle,
+            policy=POLICY,
+            runtime=self.fake.runtime,
+            retry_after_s_max=retry_after_s_max,
+        )
+        self.reader = PtsReader(
+            areas=areas,
+            base_url=server.url + "/",
+            client=client,
+            runtime=self.fake.runtime,
+            **{"privacy": PSEUDONYMS, **reader},
+        )
+
+    async def read(self, area="patient-safety", key_path=None):
+        return await self.reader.read(person(), area, key_path=key_path)
+
+    @property
+    def proofs(self):
+        return [request.headers["dpop"] for request in self.server.requests]
+
+
+OPTIONS = TransportOptions(attempt_s_max=5.0)
+
+
+@contextlib.asynccontextmanager
+async def reading(*replies, **options):
+    """A reader of a server that gives these replies."""
+    async with raw_server(*replies) as server, open_transport(OPTIONS) as transport:
+        yield World(server, transport, **options)

@@ -1,0 +1,222 @@
+"""Everything that was published, and the runs that are open: without a line of the worker."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tests.support.model.publication import Publishing
+from tests.support.model.values import (
+    Content,
+    Ending,
+    Failure,
+    Outcome,
+    PersonArea,
+    Proof,
+    Reading,
+    Row,
+    Run,
+    Snapshot,
+    Version,
+)
+
+NORWAY = ZoneInfo("Europe/Oslo")
+"""Whose days the changes of a publication are counted by."""
+
+
+@dataclass(kw_only=True)
+class Model:
+    """What the store must hold.
+
+    A run is kept as what its attempts have read. Nothing of it counts until it is published.
+    """
+
+    held: dict[Row, Version] = field(default_factory=dict)
+    ended: list[Version] = field(default_factory=list)
+    proofs: dict[PersonArea, Proof] = field(default_factory=dict)
+    refs: dict[str, str | None] = field(default_factory=dict)
+    departed: set[str] = field(default_factory=set)
+    failures: dict[PersonArea, Failure] = field(default_factory=dict)
+    drift: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    key_paths: dict[str, tuple[str, int]] = field(default_factory=dict)
+    days: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    runs: dict[int, Run] = field(default_factory=dict)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    unfinished: set[int] = field(default_factory=set)
+
+    # What readers are shown
+
+    def known(self) -> set[str]:
+        """Persons."""
+        return {person for person, _ in self.proofs} - self.departed
+
+    def shown(self) -> dict[PersonArea, Proof]:
+        """Their areas."""
+        return {key: proof for key, proof in self.proofs.items() if key[0] not in self.departed}
+
+    def rows(self) -> dict[Row, Any]:
+        """What each restriction says."""
+        return {row: version.content.said for row, version in self.held.items()}
+
+    def rows_of(self, person: str, area: str) -> dict[str, Any]:
+        """What each restriction of a person's area says, by its key."""
+        return {row[2]: said for row, said in self.rows().items() if row[:2] == (area, person)}
+
+    # Runs
+
+    @property
+    def last_run(self) -> Run:
+        """The run that began last."""
+        return self.runs[max(self.runs)]
+
+    def open_runs(self) -> list[Run]:
+        return [run for run in self.runs.values() if run.is_open]
+
+    def begin(
+        self, run_id: int, kind: str, areas: tuple[str, ...], at: datetime, attempt: int
+    ) -> None:
+        """A run stands in the ledger."""
+        holders = {person for _, person, _ in self.held}
+        base = (len(self.held), len(holders), len(self.known()))
+        run = Run(run_id=run_id, kind=kind, areas=areas, started_at=at, base=base)
+        run.attempts[attempt] = (0, 0)
+        self.runs[run_id] = run
+
+    def end(self, run: Run, status: str, *, is_undone: bool = True) -> None:
+        """Withheld or abandoned: it leaves no trace, once it is undone to the last step."""
+        run.status, run.exit_code = status, None
+        run.readings.clear()
+        run.refs.clear()
+        self.unfinished.add(run.run_id)
+        if is_undone:
+            self.finish()
+
+    def finish(self) -> None:
+        """What was left over of runs that have ended is taken back, too."""
+        for area, (_, by) in list(self.key_paths.items()):
+            # Of two runs that end at once the first may still seem to be relied on by the second.
+            if not self.runs[by].counts and not self._is_keyed(area):
+                del self.key_paths[area]
+        self.unfinished.clear()
+
+    def _is_keyed(self, area: str) -> bool:
+        """Whether anything that counts was read by the area's key path."""
+        others = (run.readings for run in self.open_runs())
+        rows = (r.rows for readings in others for (_, a), r in readings.items() if a == area)
+        kept = [*self.held, *(version.row for version in self.ended)]
+        return any(row[0] == area for row in kept) or any(rows)
+
+    # Reading
+
+    def settled(self, run: Run, attempt: int, person: str) -> set[str]:
+        """Areas that this attempt at the run need not read any more."""
+        return {
+            area
+            for (one, area), reading in run.readings.items()
+            if one == person and (reading.is_complete or reading.attempt == attempt)
+        }
+
+    def read_complete(
+        self,
+        run: Run,
+        attempt: int,
+        key: PersonArea,
+        records: Mapping[str, Any],
+        *,
+        at: datetime,
+        pages: int | None,
+    ) -> None:
+        """A person's area was read to its last page, and written."""
+        person, area = key
+        before = run.readings.get(key)
+        earlier = (before.rows if before else None) or {}
+        rows = {}
+        for name, said in records.items():
+            first = content = Content(said=said, first_seen_at=at, observed_at=at)
+            if name in earlier:
+                first = earlier[name]
+                content = first if first.said == said else content
+            published = self.held.get((area, person, name))
+            if published is not None:
+                first = published.content
+                content = first if first.said == said else content
+            rows[name] = replace(content, first_seen_at=first.first_seen_at)
+        run.readings[key] = Reading(attempt=attempt, read_at=at, rows=rows, pages=pages)
+        self.failures.pop(key, None)
+
+    def could_not_read(
+        self, run: Run, attempt: int, key: PersonArea, kind: str, at: datetime
+    ) -> None:
+        """A person's area could not be read, and that was written."""
+        before = run.readings.get(key)
+        assert before is None or not before.is_complete, "a settled area was read again"
+        run.readings[key] = Reading(attempt=attempt, read_at=at, failure=kind)
+        old = self.failures.get(key)
+        if old is None:
+            self.failures[key] = Failure(kind=kind, since=at, runs=1, last_run=run.run_id)
+        else:
+            old.runs += old.last_run != run.run_id
+            old.kind, old.last_run = kind, run.run_id
+
+    def take_back(self, persons: Collection[str], *, but: Run) -> None:
+        """A run decides on persons: what other open runs wrote of them goes."""
+        for run in self.open_runs():
+            if run is not but:
+                run.forget(persons)
+
+    # Publication
+
+    def outcome(self, run: Run, ending: Ending) -> Outcome:
+        """What publishing the run now comes to."""
+        of_parts = {area for area, (path, _) in self.key_paths.items() if "+" in path}
+        return Publishing(
+            held=self.held, of_parts=of_parts, known=self.known(), run=run, ending=ending
+        ).outcome()
+
+    def publish(self, run: Run, outcome: Outcome, at: datetime) -> None:
+        """Readers see the run from now on."""
+        if self.snapshots:
+            at = max(at, self.snapshots[-1].published_at + timedelta.resolution)
+        run.status, run.published_at, run.number = "published", at, len(self.snapshots) + 1
+        run.totals = outcome.totals
+        has_gaps = any(outcome.totals[n] for n in ("persons_stale", "roster_faults"))
+        run.exit_code = 3 if has_gaps else 0
+        for row in outcome.went | outcome.changed.keys():
+            self.ended.append(replace(self.held.pop(row), closed_run=run.run_id))
+        for row, content in {**outcome.came, **outcome.changed}.items():
+            self.held[row] = Version(
+                row=row, content=content, opened_run=run.run_id, local_ref=run.refs[row[1]]
+            )
+        self._publish_proofs(run, outcome)
+        for person, _ in outcome.readings:
+            self.refs[person] = run.refs[person]
+        day = f"{at.astimezone(NORWAY):%Y-%m-%d}"
+        for place, rows in enumerate((outcome.came, outcome.changed, outcome.went)):
+            for row in rows:
+                self.days.setdefault((day, row[0]), [0, 0, 0])[place] += 1
+        self.snapshots.append(Snapshot(run_id=run.run_id, published_at=at, rows=self.rows()))
+        run.readings.clear()
+        self.take_back(outcome.moved_from, but=run)
+
+    def _publish_proofs(self, run: Run, outcome: Outcome) -> None:
+        """Stale is what the last publication that covered it did not read completely."""
+        self.departed -= {person for person, _ in outcome.readings}
+        self.departed |= outcome.departing
+        for key in outcome.readings:
+            self.proofs.setdefault(key, Proof(is_stale=True))
+        for key, proof in self.proofs.items():
+            reading = outcome.readings.get(key)
+            if reading is not None and reading.rows is not None:
+                self.proofs[key] = Proof(
+                    is_stale=False,
+                    confirmed_at=reading.read_at,
+                    record_count=len(reading.rows),
+                    pages=reading.pages,
+                )
+            elif (
+                reading is not None
+                or key[0] in outcome.departing
+                or (run.kind == "sync" and key[1] in run.areas)
+            ):
+                self.proofs[key] = replace(proof, is_stale=True)

@@ -1,0 +1,332 @@
+"""The program as its users run it, in a process of its own."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from tests.support.published import Store
+
+REPOSITORY = Path(__file__).parents[2]
+ZONE = "America/St_Johns"
+"""Half an hour off the hour, so that a local time shows at once."""
+PATIENCE_S = 90.0
+TAIL_CHARACTERS = 3000
+"""So much of a process's output is shown when a test fails."""
+PSEUDONYM_KEY = bytes((7 * n * n + 3) % 256 for n in range(48))
+
+_numbers = count(1)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Nothing of the caller's but where programs are."""
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(REPOSITORY),
+        "LANG": "C.UTF-8",
+        "TZ": ZONE,
+        **more,
+    }
+
+
+last_ends: "deque[Ended]" = deque(maxlen=4)
+"""How the last processes ended; below each test that fails, see ``tests/conftest.py``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a process ended.
+
+    Attributes:
+        folder: where it worked, and what it left.
+    """
+
+    code: int
+    out: str
+    err: str
+    took_s: float
+    folder: Path
+
+    def __post_init__(self) -> None:
+        last_ends.append(self)
+
+    def story(self) -> str:
+        """What to read when a test fails."""
+        outputs = ("standard error", self.err), ("standard output", self.out)
+        tails = [f"the end of {name}:\n{text[-TAIL_CHARACTERS:]}" for name, text in outputs if text]
+        return "\n".join((f"exit code {self.code}; what it left: {self.folder}", *tails))
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON document on standard output."""
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The run in that document."""
+        found: dict[str, Any] = self.document["run"]
+        return found
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log's lines of an event."""
+        lines = [json.loads(line) for line in self.err.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == name]
+
+    @property
+    def message(self) -> str:
+        """The error in that document, with its hint and problems."""
+        error = self.document["error"]
+        return " ".join((error["message"], error["hint"], *error["problems"]))
+
+
+@dataclass(kw_only=True)
+class Running:
+    """A process that is on. Its output goes to files, so that it never waits for a reader."""
+
+    process: subprocess.Popen[bytes]
+    out: Path
+    err: Path
+    began_s: float
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Like ``kill -9``."""
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> Ended:
+        """Wait for its end; a process that does not end is killed and fails the test."""
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            left = f"what it left: {self.err.parent}"
+            text = f"still running after {timeout_s} s:\n{self.tail()}\n{left}"
+            raise AssertionError(text) from None
+        return Ended(
+            code=code,
+            out=self.out.read_text(encoding="utf-8"),
+            err=self.err.read_text(encoding="utf-8"),
+            took_s=time.monotonic() - self.began_s,
+            folder=self.err.parent,
+        )
+
+    def tail(self) -> str:
+        return self.err.read_text(encoding="utf-8", errors="replace")[-TAIL_CHARACTERS:]
+
+
+def start(
+    *arguments: str,
+    folder: Path,
+    stdin: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    afresh: bool = False,
+    ends_as_python: bool = False,
+) -> Running:
+    """Start ``python -m worker`` with these arguments in this folder.
+
+    ``afresh`` as a program of its own; else forked from one that has loaded what it needs.
+    """
+    number = next(_numbers)
+    out, err = folder / f"out-{number}.txt", folder / f"err-{number}.txt"
+    given = folder / f"in-{number}.txt"
+    given.write_bytes(stdin or b"")
+    env = environment() if env is None else env
+    if not afresh:
+        from tests.support.zygote import the_zygote
+
+        return the_zygote().start(
+            *arguments, folder=folder, stdin=given, env=env, ends_as_python=ends_as_python
+        )
+    with out.open("wb") as out_file, err.open("wb") as err_file, given.open("rb") as in_file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker", *arguments],
+            cwd=folder,
+            env=dict(env),
+            stdin=in_file,
+            stdout=out_file,
+            stderr=err_file,
+        )
+    return Running(process=process, out=out, err=err, began_s=time.monotonic())
+
+
+def run(*arguments: str, folder: Path, stdin: bytes | None = None, **more: Any) -> Ended:
+    """Run it to its end."""
+    return start(*arguments, folder=folder, stdin=stdin, **more).wait()
+
+
+@dataclass(kw_only=True)
+class Installation:
+    """A configured worker in a folder: configuration, keys, roster, database."""
+
+    folder: Path
+    database_url: str
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def configure(self, **sections: Mapping[str, Any]) -> None:
+        """Change the configuration and write it."""
+        for name, values in sections.items():
+            section = self.settings.setdefault(name, {})
+            section.update(values)
+            for key in [key for key, value in section.items() if value is None]:
+                del section[key]
+        lines = []
+        for name, values in self.settings.items():
+            lines.append(f"[{name}]")
+            # JSON's strings, numbers and lists of them are TOML's too.
+            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "worker.toml"
+
+    @property
+    def store(self) -> Store:
+        return Store(self.database_url)
+
+    def roster(self, *lines: str, header: str = "off_id,local_ref,cohort") -> None:
+        """Write the roster."""
+        text = "\n".join((header, *lines)) + "\n"
+        (self.folder / "roster.csv").write_text(text, encoding="utf-8")
+
+    def start(self, *arguments: str, **more: Any) -> Running:
+        words = ("--config", str(self.config), *arguments, "--json")
+        return start(*words, folder=self.folder, **more)
+
+    def run(self, *arguments: str, stdin: bytes | None = None) -> Ended:
+        return self.start(*arguments, stdin=stdin).wait()
+
+    def sync(self, *arguments: str, stdin: bytes | None = None) -> Ended:
+        return self.run("sync", *arguments, stdin=stdin)
+
+
+def install(
+    folder: Path,
+    *,
+    database_url: str,
+    issuer: str,
+    base_url: str,
+    client_id: str,
+    client_key: Mapping[str, Any],
+) -> Installation:
+    """Write what a newcomer writes: two keys and a configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "client.jwk").write_text(json.dumps(dict(client_key)), encoding="utf-8")
+    (folder / "pseudonym.key").write_bytes(PSEUDONYM_KEY)
+    for name in ("client.jwk", "pseudonym.key"):
+        (folder / name).chmod(0o600)
+    made = Installation(folder=folder, database_url=database_url)
+    made.configure(
+        helseid={"issuer": issuer, "client_id": client_id, "private_jwk_file": "client.jwk"},
+        api={"base_url": base_url},
+        roster={"path": "roster.csv"},
+        privacy={"pseudonym_key_file": "pseudonym.key"},
+        database={"url": database_url},
+        sync={"requests_per_second": 5000, "retry_attempts": 2, "request_timeout_s": 10.0},
+        lease={"ttl_s": 50},
+    )
+    return made
+
+
+@contextlib.contextmanager
+def sandbox(folder: Path, *arguments: str) -> Iterator["Sandbox"]:
+    """The project's sandbox, as ``python -m worker sandbox`` serves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    running = start("sandbox", "--folder", str(folder), "--json", *arguments, folder=folder)
+    try:
+        made = wait_for(lambda: _document(running), "the sandbox")
+        yield Sandbox(folder=folder, control_url=made["control_url"], running=running)
+    finally:
+        running.signal(signal.SIGTERM)
+        ended = running.wait()
+        assert (ended.code, ended.err) == (0, "")
+
+
+def _document(running: Running) -> dict[str, Any] | None:
+    assert running.process.poll() is None, running.tail()
+    text = running.out.read_text(encoding="utf-8")
+    if not text.endswith("}\n"):
+        return None
+    found: dict[str, Any] = json.loads(text)["sandbox"]
+    return found
+
+
+@dataclass(kw_only=True)
+class Sandbox:
+    """A sandbox that answers."""
+
+    folder: Path
+    control_url: str
+    running: Running
+
+    def control(self, **changes: Any) -> dict[str, Any]:
+        """Change it."""
+        request = urllib.request.Request(  # noqa: S310 - our own server
+            f"{self.control_url}control",
+            data=json.dumps(changes).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+    def stats(self) -> dict[str, Any]:
+        """What it has seen."""
+        with urllib.request.urlopen(f"{self.control_url}stats", timeout=30) as answer:  # noqa: S310
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+    def lines(self) -> list[str]:
+        """The roster's lines, without the header."""
+        return (self.folder / "roster.csv").read_text(encoding="utf-8").splitlines()[1:]
+
+    def install(self, folder: Path, database_url: str, lines: Sequence[str] = ()) -> Installation:
+        """A worker that reads this sandbox."""
+        folder.mkdir(parents=True, exist_ok=True)
+        made = Installation(folder=folder, database_url=database_url)
+        text = (self.folder / "worker.toml").read_text(encoding="utf-8")
+        made.configure(
+            **{
+                **tomllib.loads(text),
+                "database": {"url": database_url},
+                "roster": {"path": "roster.csv"},
+            }
+        )
+        made.configure(sync={"requests_per_second": 5000})
+        made.roster(*(lines or self.lines()))
+        return made
+
+
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def wait_for(look: Callable[[], Any], what: str, *, timeout_s: float = 60.0) -> Any:
+    """What ``look`` gives as soon as it gives something."""
+    end_s = time.monotonic() + timeout_s
+    while time.monotonic() < end_s:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not come within {timeout_s} s")

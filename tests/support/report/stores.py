@@ -1,0 +1,113 @@
+"""Stores with something to report: runs through the real writer and publisher."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from tests.support.columns import as_columns
+from tests.support.store_world import PRIVACY, SAFETY, World, complete, failed, person_named
+from worker.areas import area_named
+from worker.core.area import ResourceArea
+from worker.core.guard import GuardLimits
+from worker.core.model import AreaRead, Person, PersonRead, Record
+
+ANY = GuardLimits(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
+"""Whatever goes and fails, it is published."""
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def key_of(number: int) -> str:
+    """A pseudonym as the worker makes them: 64 hexadecimal digits."""
+    return hashlib.sha256(b"%d" % number).hexdigest()
+
+
+def safety(key: str, code: str, until: datetime | None = None, **columns) -> Record:
+    """A patient safety restriction."""
+    return _record(
+        key,
+        area_named(SAFETY),
+        {
+            "confidentiality_code": code,
+            "delay_delivery_until": until,
+            "delay_is_indefinite": None if until is None else until.year == 9999,
+            **columns,
+        },
+    )
+
+
+def privacy(key: str, kind: str, level: str, **columns) -> Record:
+    """A patient privacy restriction."""
+    return _record(
+        key, area_named(PRIVACY), {"privacy_type": kind, "privacy_level": level, **columns}
+    )
+
+
+def _record(key: str, area: ResourceArea, columns: dict[str, Any]) -> Record:
+    payload = orjson.dumps({"id": key, **columns}, option=orjson.OPT_SORT_KEYS).decode()
+    return Record(
+        key=key,
+        content_hash=hashlib.blake2b(payload.encode(), digest_size=16).digest(),
+        payload=payload,
+        columns=as_columns(columns, area),
+    )
+
+
+def seen(
+    world: World,
+    number: int | str,
+    *safe: Record,
+    private: tuple[Record, ...] = (),
+    ref: str | None = None,
+    cohort: str | None = None,
+) -> PersonRead:
+    """A person whose two areas were read completely."""
+    areas: tuple[AreaRead, ...] = (
+        complete(world, SAFETY, *safe),
+        complete(world, PRIVACY, *private),
+    )
+    return PersonRead(person=_person(number, ref, cohort), areas=areas)
+
+
+def missed(
+    world: World, number: int | str, ref: str | None = None, cohort: str | None = None
+) -> PersonRead:
+    """A person whose safety area could not be read."""
+    person = _person(number, ref, cohort)
+    return PersonRead(person=person, areas=failed(world, person.person_key).areas)
+
+
+def _person(number: int | str, ref: str | None, cohort: str | None) -> Person:
+    key = number if isinstance(number, str) else key_of(number)
+    return person_named(key, ref, cohort)
+
+
+async def withhold(world: World, *reads: PersonRead) -> None:
+    """A run that reads these and is withheld."""
+    attempt = await world.begin()
+    await attempt.write(*reads)
+    await attempt.store.withhold("too many removals")
+
+
+async def small_store(world: World) -> None:
+    """Two runs: ten persons; then one restriction changed, one gone, one person unread."""
+    now = world.fake.now()
+    await world.publish(*(_first(world, number, now) for number in range(10)))
+    world.fake.advance(86_400)
+    reads = [_first(world, number, now) for number in range(10)]
+    reads[0] = seen(world, 0, safety("s0", "NORN_FFL", NEVER), ref="R-0")
+    reads[1] = seen(world, 1, ref="R-1")
+    reads[2] = missed(world, 2, "R-2")
+    await world.publish(*reads)
+
+
+def _first(world: World, number: int, now: datetime) -> PersonRead:
+    delays = [timedelta(days=3), timedelta(days=20), timedelta(days=90), timedelta(days=-2)]
+    safe = (
+        [safety(f"s{number}", "NORU", now + delays[number % 4])]
+        if number < 4
+        else [safety(f"s{number}", "NORN_EPO", NEVER), safety(f"n{number}", "N")]
+    )
+    private = (privacy(f"p{number}", "Block", "Hard"),) if number % 3 == 0 else ()
+    return seen(world, number, *safe, private=private, ref=f"R-{number}")

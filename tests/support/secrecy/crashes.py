@@ -1,0 +1,110 @@
+"""Bugs with an identifier, a token and a body at hand."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from tests.support.secrecy.canaries import WORD
+from tests.support.secrecy.nights import Night
+from tests.support.session import Session
+from tests.support.standin import SAFETY
+
+CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
+    "page": (
+        "worker.pts.reader",
+        "read_page",
+        "lambda status, headers, body, person, **more: (person.off_id.reveal(), body)",
+    ),
+    "request": (
+        "worker.pts.httpx_transport",
+        "HttpxTransport.post",
+        "lambda self, url, headers, body, **more: (headers, body)",
+    ),
+    "token": (
+        "worker.helseid.tokens",
+        "token_document",
+        "lambda response: response.body",
+    ),
+    "batch": (
+        "worker.store.runs.run_store",
+        "SqlRunStore.apply",
+        "lambda self, reads: [(one.person.off_id.reveal(), one.areas) for one in reads]",
+    ),
+    "pseudonym": (
+        "worker.core.identity",
+        "PseudonymKey.pseudonym",
+        "lambda self, off_id: off_id.reveal()",
+    ),
+}
+"""Where the program is broken: module, function, and what its exception's text is made of."""
+
+_BREAK: Final = """
+import importlib, inspect
+owner = importlib.import_module({module!r})
+*path, name = {path!r}.split(".")
+for part in path:
+    owner = getattr(owner, part)
+real, speak, reported = getattr(owner, name), {speak}, []
+
+def fail(*given, **named):
+    reported.append(str(speak(*given, **named)))
+    raise RuntimeError(reported[-1])
+
+async def fail_later(*given, **named):
+    fail(*given, **named)
+
+setattr(owner, name, fail_later if inspect.iscoroutinefunction(real) else fail)
+restore = lambda: setattr(owner, name, real)
+"""
+
+_REFUSE: Final = {
+    "sqlite": """
+        CREATE TRIGGER refusing BEFORE INSERT ON patient_safety_version
+        WHEN NEW.payload LIKE '%refuse%' BEGIN SELECT RAISE(ABORT, 'refused'); END
+        """,
+    "postgresql": """
+        ALTER TABLE patient_safety_version ADD CONSTRAINT refusing
+        CHECK (payload NOT LIKE '%refuse%') NOT VALID
+        """,
+}
+"""Lets the database refuse a row, and say so with the row's values."""
+
+_ALLOW: Final = {
+    "sqlite": "DROP TRIGGER refusing",
+    "postgresql": "ALTER TABLE patient_safety_version DROP CONSTRAINT refusing",
+}
+
+
+def broken(name: str) -> str:
+    """Code that breaks the program at one place, and can mend it."""
+    module, path, speak = CRASHES[name]
+    return _BREAK.format(module=module, path=path, speak=speak)
+
+
+def crash(night: Night, running: Session) -> None:
+    """One bug after the other; a row that the database refuses; a ledger that makes no sense.
+
+    PTS answers well meanwhile, so that each bug is met.
+    """
+    night.made.script.clear()
+    somebody = night.healthy[0]
+    for name, command, given in (
+        *((name, "sync", "") for name in CRASHES),
+        ("pseudonym", "explain", f"{somebody}\n"),
+        ("pseudonym", "erase --json", f"{somebody}\n"),
+    ):
+        line = f"({name}) {command}"
+        night.keep(line, running.call(command, given, before=broken(name)))
+        night.crashes[line] = " ".join(running.reported)
+
+    night.keep("(mended) sync", running.call("sync"))
+    store = night.worker.store
+    dialect = "sqlite" if store.is_sqlite else "postgresql"
+    store.rows(_REFUSE[dialect])
+    night.made.people[night.healthy[3]][SAFETY][0]["why"] = f"refuse {WORD}"
+    night.keep("(row) sync", running.call("sync"))
+    night.crashes["(row) sync"] = WORD
+    store.rows(_ALLOW[dialect])
+
+    store.rows("UPDATE run SET areas = 'no json' WHERE published_at IS NULL")
+    night.keep("(ledger) sync", running.call("sync"))
+    night.crashes["(ledger) sync"] = ""

@@ -1,0 +1,200 @@
+"""A night in which all goes wrong, at DEBUG, and all that it has left behind.
+
+Persons whose records name them everywhere, every kind of bad answer of PTS and of HelseID, a death
+in mid-run. What was said and written is gathered, place by place.
+"""
+
+import os
+import signal
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import anyio
+
+from tests.support.databases import data_files_of
+from tests.support.program import Ended, Installation, closed_port, wait_for
+from tests.support.published import Store
+from tests.support.secrecy.bad_answers import KINDS
+from tests.support.secrecy.canaries import Place, records_of
+from tests.support.secrecy.speaking import (
+    SPEAKERS,
+    bad,
+    discovery_faults,
+    good_speakers,
+    headed,
+    more_of_helseid,
+    speaking,
+    token_faults,
+)
+from tests.support.session import Session
+from tests.support.standin import PRIVACY, SAFETY, Answerer, Standin, off_id_of
+
+FIRST = 70_000
+"""The number of the first person: of nobody else in the suite, who may stand in shared files."""
+
+HEALTHY_EVERY = 8
+PUSHES = 3
+"""Two groups to the gateway, and one document to the collector."""
+PUSHING_BACK = ("429", "503", "failing-second-page")
+OF_SAFETY = {f"speaking: {name}" for name in ("time-in-words", "time-of-digits")}
+
+
+@dataclass(kw_only=True)
+class Night:
+    """A worker among bad answers.
+
+    Attributes:
+        plan: the answers that go wrong, or speak, by person and area.
+        bad_areas: how many of them are no answer.
+        healthy: persons with good answers.
+        ended: how each call ended, by its line.
+        crashes: what each crash had in its exception's text, by line.
+        places: what was left behind so far.
+        others: identifiers of the sandbox's persons.
+        struck: how often each fault of the sandbox has struck.
+    """
+
+    made: Standin
+    worker: Installation
+    plan: dict[tuple[str, str], Answerer] = field(default_factory=dict)
+    bad_areas: int = 0
+    healthy: list[str] = field(default_factory=list)
+    ended: dict[str, Ended] = field(default_factory=dict)
+    crashes: dict[str, str] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
+    others: set[str] = field(default_factory=set)
+    struck: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def identifiers(self) -> frozenset[str]:
+        """Everyone who was asked for."""
+        return frozenset(self.made.people) | self.others
+
+    def keep(self, line: str, ended: Ended) -> None:
+        """Remember how a call ended, and what it said."""
+        self.ended[line] = ended
+        kind = "explained" if line.startswith("explain") else "output"
+        self.places.append(Place(kind=kind, name=line, data=ended.out.encode()))
+        self.places.append(Place(kind="log", name=line, data=ended.err.encode()))
+
+
+def prepare(
+    made: Standin, folder: Path, database_url: str, *, identity: str = "pseudonym", every: int = 1
+) -> Night:
+    """Everyone on the roster, how each is to be answered, and a worker with metrics.
+
+    Args:
+        made: who answers.
+        folder: where the worker lives.
+        database_url: its database.
+        identity: how persons are keyed.
+        every: take every so manieth kind of bad answer alone.
+    """
+    numbers, plan, healthy = count(FIRST), {}, []
+
+    def person() -> str:
+        off_id = off_id_of(next(numbers))
+        made.people[off_id] = records_of(off_id)
+        return off_id
+
+    named = {name: KINDS[name] for name in KINDS}
+    named |= {f"speaking: {name}": speaking(made, SPEAKERS[name]) for name in SPEAKERS}
+    # Answers that ask for a pause slow down those who come after.
+    last = sorted(named, key=lambda name: any(code in name for code in PUSHING_BACK))[::every]
+    for number, name in enumerate(last):
+        if number % HEALTHY_EVERY == 0:
+            healthy.append(person())
+        area = SAFETY if name in OF_SAFETY else (SAFETY, PRIVACY)[number % 2]
+        plan[person(), area] = bad(made, named[name])
+    for speaker in good_speakers().values():
+        plan[person(), SAFETY] = headed(made, speaking(made, speaker))
+    made.script = dict(plan)
+    made.token_more = more_of_helseid(healthy[0])
+
+    worker = made.install(folder, database_url, request_timeout_s=1.5, max_pages=20)
+    for name in ("keys", "metrics", "tmp"):
+        (folder / name).mkdir()
+    worker.configure(
+        log={"level": "DEBUG"},
+        privacy={"identity": identity},
+        telemetry={"textfile": "metrics/pts.prom"},
+    )
+    first, second, third = healthy[:3]
+    worker.roster(
+        *made.lines(),
+        f"{first}7,bad",
+        f"{second[1:]},bad",
+        f'"{third},bad',
+        f"{third},of {third}",
+        "x,y",
+    )
+    return Night(made=made, worker=worker, plan=plan, bad_areas=len(last), healthy=healthy)
+
+
+def killed_in_mid_run(night: Night) -> None:
+    """A process that dies while it writes, and the database as nobody has opened it since."""
+    made = night.made
+    made.delay_s = 0.02
+    words = ("sync", "--log-format", "console", "--set", "sync.batch_persons=9")
+    running = night.worker.start(*words, afresh=True)
+    wait_for(lambda: len(made.asked) > len(made.people), "half of the searches")
+    command = Path(f"/proc/{running.process.pid}/cmdline").read_bytes()
+    running.kill()
+    made.delay_s = 0.0
+    night.places.append(Place(kind="arguments", name="sync", data=command))
+    night.places += database_files(night.worker.store, "killed")
+    night.keep("(killed) sync", running.wait())
+
+
+def database_files(store: Store, when: str) -> Iterator[Place]:
+    """A SQLite file with its write-ahead log, as they are at this moment."""
+    if store.is_sqlite:
+        for path in sorted(store.path.parent.glob(f"{store.path.name}*")):
+            yield Place(kind="database", name=f"{path.name} {when}", data=path.read_bytes())
+
+
+def database_bytes(store: Store) -> bytes:
+    """All that the database holds on disk."""
+    files = b"".join(place.data for place in database_files(store, "now"))
+    return files or anyio.run(data_files_of, store.url)
+
+
+def refused_by_helseid(night: Night, running: Session) -> None:
+    """Every fault of HelseID, each in a run of its own."""
+    made, off_id = night.made, night.healthy[0]
+    for name, replies in token_faults(off_id).items():
+        made.token_replies = list(replies)
+        night.keep(f"(token {name}) sync", running.call("sync --deadline 1s"))
+        assert len(made.token_replies) < len(replies), name
+        made.token_replies.clear()
+    for name, replies in discovery_faults(off_id, made.issuer).items():
+        made.discovery_replies = 2 * replies  # the clock is looked at first
+        night.keep(f"(discovery {name}) doctor", running.call("doctor"))
+        made.discovery_replies = list(replies)
+        night.keep(f"(discovery {name}) sync", running.call("sync --deadline 1s"))
+        made.discovery_replies.clear()
+
+
+def scheduled(night: Night, running: Session) -> None:
+    """``schedule`` with all telemetry, stopped by a signal after its first run."""
+    made, port = night.made, closed_port()
+    night.worker.configure(
+        telemetry={
+            "http_listen": f"127.0.0.1:{port}",
+            "pushgateway_url": f"{made.origin}/pushed/gateway",
+            "otlp_endpoint": f"{made.origin}/pushed/otlp",
+        }
+    )
+    running.begin("schedule --now --json")
+    wait_for(lambda: len(made.pushed) >= PUSHES, "the numbers of the first run")
+    for name in ("/metrics", "/"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{name}", timeout=30) as page:
+            night.places.append(Place(kind="metrics", name=name, data=page.read()))
+    os.kill(running.process.pid, signal.SIGTERM)
+    night.keep("schedule --now --json", running.end())
+    night.worker.configure(
+        telemetry={"http_listen": None, "pushgateway_url": None, "otlp_endpoint": None}
+    )

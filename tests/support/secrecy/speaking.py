@@ -1,0 +1,251 @@
+"""Bad answers that carry canaries wherever a careless program could pick them up."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from tests.support.raw_server import Reply, http
+from tests.support.secrecy.bad_answers import CANARY
+from tests.support.secrecy.canaries import JWT, OPAQUE, WORD, spaced
+from tests.support.standin import Answerer, Ask, Standin
+
+Speaker = Callable[[Ask, str], Reply]
+"""Answers a search; knows the token, too."""
+
+
+def headed(made: Standin, answerer: Answerer) -> Answerer:
+    """The same answer, with canaries in its headers."""
+
+    def answer(ask: Ask) -> Reply:
+        reply = answerer(ask)
+        status, line_end, rest = reply.data.partition(b"\r\n")
+        if not status.startswith(b"HTTP/1.1 "):
+            return reply
+        words = f"{CANARY} {ask.off_id} {_token_of(made)}"
+        more = f"X-Request: {words}\r\nSet-Cookie: session={words}\r\n".encode()
+        return replace(reply, data=status + line_end + more + rest)
+
+    return answer
+
+
+def bad(made: Standin, answerer: Answerer) -> Answerer:
+    """The same, and the word that may be kept becomes the one that may not."""
+
+    def answer(ask: Ask) -> Reply:
+        reply = answerer(ask)
+        return replace(reply, data=reply.data.replace(WORD.encode(), CANARY.encode()))
+
+    return headed(made, answer)
+
+
+def speaking(made: Standin, speaker: Speaker) -> Answerer:
+    """A speaker as an answer."""
+    return lambda ask: speaker(ask, _token_of(made))
+
+
+def _token_of(made: Standin) -> str:
+    """The token that was given last."""
+    return next(reversed(made.tokens), "")
+
+
+def _words(ask: Ask, token: str) -> str:
+    return f"{CANARY} {ask.off_id} {spaced(ask.off_id)} {token} {OPAQUE} {JWT}"
+
+
+def _status(line: str, *, challenge: str = "", headers: tuple[str, ...] = ()) -> Speaker:
+    """A status with a body that says all; ``{words}`` in the challenge too."""
+
+    def speak(ask: Ask, token: str) -> Reply:
+        words = _words(ask, token)
+        more = [one.format(words=words) for one in headers]
+        if challenge:
+            more.append("WWW-Authenticate: " + challenge.format(words=words, off_id=ask.off_id))
+        body = {"title": words, "errors": {"$": [words]}, words: words}
+        return http(body, status=f"{line} {CANARY}", headers=more)
+
+    return speak
+
+
+def _around(**around: Any) -> Speaker:
+    """The records, and something beside them that is made from the identifier."""
+    return lambda ask, _: http(
+        {"items": ask.records, **{name: make(ask.off_id) for name, make in around.items()}}
+    )
+
+
+def _first_with(name: str, make: Callable[[str], Any]) -> Speaker:
+    """The first record with another value."""
+    return lambda ask, _: http([{**ask.records[0], name: make(ask.off_id)}, *ask.records[1:]])
+
+
+def _headed(*headers: str, kind: str = "application/json", status: str = "200 OK") -> Speaker:
+    """The first record, under headers that hold ``{off_id}``, ``{spaced}``, ``{token}``."""
+
+    def speak(ask: Ask, token: str) -> Reply:
+        values = {"off_id": ask.off_id, "spaced": spaced(ask.off_id), "token": token}
+        values |= {"url": ask.url, "grouped": f"{ask.off_id[:6]}-{ask.off_id[6:]}"}
+        return http(
+            ask.records[:1],
+            status=status.format(**values),
+            kind=kind.format(**values),
+            headers=[one.format(**values) for one in headers],
+        )
+
+    return speak
+
+
+SPEAKERS: Final[Mapping[str, Speaker]] = {
+    **{
+        line.partition(" ")[0]: _status(line)
+        for line in (
+            "400 Bad",
+            "401 No",
+            "403 No",
+            "404 None",
+            "409 Conflict",
+            "422 No",
+            "500 Oops",
+            "502 Bad",
+            "503 Away",
+        )
+    },
+    "429-in-words": _status("429 Many", headers=("Retry-After: {words}",)),
+    # About the authorization. The description is shown, with what may be secret masked.
+    "denied": _status("403 No", challenge='DPoP error="insufficient_scope", realm="{words}"'),
+    "denied-of-whom": _status(
+        "403 No", challenge='DPoP error="access_denied", error_description="{off_id}"'
+    ),
+    "code-of-digits": _status("403 No", challenge='DPoP error="{off_id}"'),
+    "code-of-everything": _status("401 No", challenge='Bearer error="{words}"'),
+    # Numbers, names and addresses.
+    "total-is-the-identifier": _around(total=int),
+    "total-as-text": _around(totalCount=str),
+    "count-is-the-identifier": _around(count=int),
+    "pages-are-the-identifier": _around(totalPages=int),
+    "page-is-the-identifier": _around(page=int, total=lambda _: 3),
+    "header-total": _headed("X-Total-Count: {off_id}"),
+    "header-named-so": _headed("X-Next-Page-{off_id}: 1"),
+    "field-named-so": lambda ask, _: http({"items": [], f"next{ask.off_id}": "x"}),
+    "link-in-groups": _headed('Link: <{url}?after={grouped}>; rel="next"'),
+    "link-abroad": _headed('Link: <http://{off_id}.example/{token}>; rel="next"'),
+    "location": _headed("Location: /of/{off_id}?t={token}", status="302 Found"),
+    "status-of-digits": _headed(status="200 {off_id} {token}", kind="text/html; of={off_id}"),
+    "coding": _headed("Content-Encoding: {off_id}"),
+    # Values.
+    "time-in-words": _first_with("createdTime", lambda off_id: f"{CANARY} {off_id}"),
+    "time-of-digits": _first_with("createdTime", str),
+    "key-too-long": _first_with("id", lambda off_id: f"{off_id} {CANARY} " * 200),
+    "error-in-words": lambda ask, token: http({"error": {"message": _words(ask, token)}}),
+    "text": lambda ask, token: http(_words(ask, token).encode(), kind="text/plain"),
+    "not-http": lambda ask, token: Reply(
+        data=f"{_words(ask, token)}\r\n\r\n".encode(), then="close"
+    ),
+}
+"""Of one person each; none of these is an answer."""
+
+
+def _in_pages(ask: Ask, token: str) -> Reply:
+    """The records on two pages, the second behind a token that is the identifier."""
+    if "continuationToken" in ask.fields:
+        return http({"items": ask.records[1:]})
+    return http({"items": ask.records[:1], "continuationToken": ask.off_id})
+
+
+def _after_a_nonce() -> Speaker:
+    """The records, once a nonce has been asked for."""
+    asked: set[tuple[str, str]] = set()
+
+    def speak(ask: Ask, token: str) -> Reply:
+        if (ask.off_id, ask.area) in asked:
+            return http(ask.records)
+        asked.add((ask.off_id, ask.area))
+        challenge = f'DPoP error="use_dpop_nonce", error_description="{CANARY}"'
+        headers = [f"WWW-Authenticate: {challenge}", f"DPoP-Nonce: {CANARY}"]
+        return http({"title": _words(ask, token)}, status="401 No", headers=headers)
+
+    return speak
+
+
+def _field_named_so(ask: Ask, token: str) -> Reply:
+    return http([{**one, ask.off_id: ask.off_id} for one in ask.records])
+
+
+def good_speakers() -> Mapping[str, Speaker]:
+    """Answers that are read completely all the same."""
+    return {
+        "key-is-the-identifier": _first_with("id", str),
+        "code-is-the-identifier": _first_with("confidentialityCode", int),
+        "person-is-the-identifier": _first_with("person", str),
+        "unknown-field-named-so": _field_named_so,
+        "token-is-the-identifier": _in_pages,
+        "after-a-nonce": _after_a_nonce(),
+    }
+
+
+def token_faults(off_id: str) -> Mapping[str, list[Reply]]:
+    """What HelseID may say instead of a token, by name: the replies in order.
+
+    A list that ends in a fault which does not pass ends the run; one of passing faults is followed
+    by a token.
+    """
+    words = f"{CANARY} {off_id} {spaced(off_id)} {OPAQUE} {JWT}"
+    description = f"the assertion {JWT} of {off_id} or {spaced(off_id)} is bad"
+    token = {"access_token": OPAQUE, "token_type": "DPoP", "expires_in": 300}
+
+    def refused(code: str, *headers: str, **more: str) -> Reply:
+        return http({"error": code, **more}, status=f"400 {CANARY}", headers=headers)
+
+    return {
+        "passing": [
+            http(f"<html>{words}</html>".encode(), kind="text/html"),
+            http({"message": words}, status="500 Oops"),
+            http({**token, "expires_in": words}),
+            http({**token, "access_token": f"{OPAQUE}\n"}),
+        ],
+        "passing-too": [
+            Reply(data=b"", then="close"),
+            http(status="302 Found", headers=[f"Location: /?t={OPAQUE}&of={off_id}"]),
+            http(words.encode(), status="429 Many", headers=["Retry-After: 0"]),
+            http(b"{" + words.encode()),
+        ],
+        "for-ever": [http(words.encode() + b" " * 1_100_000)] * 5,
+        "described": [refused("invalid_client", error_description=description)],
+        "code-of-digits": [refused(off_id, error_description=description)],
+        "code-of-everything": [refused(words, words=words)],
+        "no-error": [http(words.encode(), status="403 No")],
+        "type": [http({**token, "token_type": words})],
+        "scope": [http({**token, "scope": words})],
+        "rejected": [http({**token, "rejected_scope": ["nhn:pts/api", words]})],
+        "no-nonce": [refused("use_dpop_nonce")],
+        "another-nonce": [refused("use_dpop_nonce", f"DPoP-Nonce: {CANARY}")],
+        "proof": [refused("invalid_dpop_proof", error_description=description)] * 2,
+        "clock": [refused("invalid_client", "Date: Thu, 01 Jan 2026 00:00:00 GMT")],
+    }
+
+
+def discovery_faults(off_id: str, issuer: str) -> Mapping[str, list[Reply]]:
+    """What HelseID may say of itself, by name."""
+    words = f"{CANARY} {off_id} {OPAQUE} {JWT}"
+    document = {"issuer": issuer, "token_endpoint": f"{issuer}/connect/token"}
+
+    def said(**changes: Any) -> list[Reply]:
+        return [http({**document, **changes})]
+
+    return {
+        "passing": [
+            http(f"<html>{words}".encode(), kind="text/html"),
+            http([words]),
+            http({words: words}, status="503 Away"),
+        ],
+        "not-found": [http(words.encode(), status="404 None")],
+        "another": said(issuer=words),
+        "of-a-person": said(issuer=f"https://helseid.example/{off_id}/{JWT}"),
+        "endpoint": said(token_endpoint=f"http://{off_id}.example/?t={OPAQUE}"),
+        "nothing": [http({"title": words})],
+    }
+
+
+def more_of_helseid(off_id: str) -> dict[str, Any]:
+    """Fields beside a good token that nobody asked for."""
+    words = f"{CANARY} {off_id} {OPAQUE}"
+    return {"scope": f"nhn:pts/api {words}", "id_token": JWT, "refresh_token": OPAQUE, "of": words}

@@ -1,0 +1,89 @@
+"""What a process opens to the outside, replaced by a simulated world."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import cache, partial
+from typing import Any, NoReturn
+
+import httpx
+import structlog
+
+from tests.support.simulation.process import Process
+from worker import app as root
+from worker.ports import HttpTransport, Runtime
+from worker.pts.transport import TransportOptions
+from worker.sandbox import search
+from worker.sandbox.people import is_off_id
+from worker.store.database import Database
+from worker.store.runs import open_run_store as opening
+from worker.store.runs.run_store import SqlRunStore
+from worker.sync.options import CONFIRM_AFTER_S, RunOptions
+from worker.tls import client_context
+from worker.use_cases import run_sync
+
+_TLS = cache(client_context)
+"""Made once a process: nothing in a simulated world speaks TLS."""
+
+
+@contextmanager
+def outside(
+    process: Callable[[], Process],
+    lend: Callable[[], AbstractAsyncContextManager[Database]],
+    transport: Callable[[TransportOptions], HttpTransport],
+    helseid_http: Callable[[], httpx.AsyncBaseTransport],
+    *,
+    confirm_after_s: float = CONFIRM_AFTER_S,
+) -> Iterator[None]:
+    """Replace what is opened to the outside: file, PTS's transport, HelseID's HTTP.
+
+    The store of a run is the real one; it is only told to the process whose run it is. A second
+    read comes so long after the first: where time is real, nobody has to wait for it.
+    """
+
+    def open_database(_url: str, _runtime: Runtime, **_options: Any) -> Any:
+        return lend()
+
+    @asynccontextmanager
+    async def open_transport(
+        options: TransportOptions, *_more: Any
+    ) -> AsyncIterator[HttpTransport]:
+        yield transport(options)
+
+    def helseid_client(*_options: Any, **_more: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=helseid_http(), trust_env=False)
+
+    async def open_run_store(*args: Any, **options: Any) -> SqlRunStore:
+        store = await opening.open_run_store(*args, **options)
+        process().began(store.handle.run_id)
+        return store
+
+    doors = [
+        (root, "open_database", open_database),
+        (root, "open_transport", open_transport),
+        (root, "helseid_client", helseid_client),
+        (root, "client_context", _TLS),
+        (run_sync, "open_run_store", open_run_store),
+        (run_sync, "RunOptions", partial(RunOptions, confirm_after_s=confirm_after_s)),
+        (search, "is_synthetic", is_off_id),  # H-numbers are not, and nobody real is here
+    ]
+    before = [(module, name, getattr(module, name)) for module, name, _ in doors]
+    logging_before = structlog.get_config()
+    pool_log = logging.getLogger("sqlalchemy.pool")
+    level_before = pool_log.level
+    for module, name, door in doors:
+        setattr(module, name, door)
+    structlog.configure(processors=[_drop])
+    pool_log.setLevel(logging.CRITICAL + 1)  # it tells of what is injected
+    try:
+        yield
+    finally:
+        pool_log.setLevel(level_before)
+        structlog.configure(**logging_before)
+        for module, name, door in before:
+            setattr(module, name, door)
+
+
+def _drop(*_event: Any) -> NoReturn:
+    """Log nothing: a simulated night has thousands of lines to tell."""
+    raise structlog.DropEvent

@@ -1,0 +1,44 @@
+"""The kinds of trouble that a campaign must meet, by the names under which they are counted."""
+
+from collections import Counter
+from typing import Final
+
+from tests.support.simulation.lasting import KINDS as KINDS_FOR_EVER
+from tests.support.simulation.lasting import SILENCES
+from worker.sandbox.faults import Action
+
+KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "HTTP fault of the sandbox": tuple(f"http {action}" for action in Action),
+    "slow reply": ("http slow",),
+    "lost request": ("http request lost",),
+    "lost reply": ("http reply lost",),
+    "token expired between attempts": ("http expired_token", "tokens revoked"),
+    "nonce rotation": tuple(f"http {action}" for action in Action if action.startswith("nonce_")),
+    "database error at the n-th call": tuple(
+        f"database {flavour}" for flavour in ("locked", "io", "full", "lost")
+    ),
+    "commit done, its reply lost": ("database done-lost (commit)", "database done-io (commit)"),
+    "extra answer": ("http extra answer",),
+    "two reads that contradict each other": ("reads contradict",),
+    "H-numbers not sent": ("H-numbers not sent",),
+    "certain persons fail for some nights": ("certain persons for some nights",),
+    "certain persons fail for ever": tuple(f"certain persons: {kind}" for kind in KINDS_FOR_EVER),
+    "Retry-After to one person": tuple(f"Retry-After to one: {name}" for name in SILENCES),
+    "Retry-After to everybody": tuple(
+        f"Retry-After {how}: {name}" for how in ("a few times", "for good") for name in SILENCES
+    ),
+    "another run in a silence": ("overlapping run in a silence",),
+    "replicas chosen by connection": ("replicas by connection",),
+    "crash": ("crash",),
+    "paused past the lease": ("paused past the lease",),
+    "clock jump ahead": ("clock jump ahead",),
+    "clock jump back": ("clock jump back",),
+    "night of 25 hours": ("night of 25 hours",),
+    "night of 23 hours": ("night of 23 hours",),
+    "roster edited between runs": ("roster edited",),
+}
+
+
+def unmet(faults: Counter[str]) -> list[str]:
+    """The kinds that never struck."""
+    return [kind for kind, names in KINDS.items() if not any(faults[name] for name in names)]

@@ -1,0 +1,289 @@
+"""The n-th call fails, on a real PostgreSQL and in real time.
+
+What one undisturbed run asks of the server is counted first: connections, statements, and the
+BEGIN, COMMIT and ROLLBACK of the driver. A fault is the server's doing: it ends the connection
+(``pg_terminate_backend``) before the n-th call, or after it, so that its answer never comes.
+"""
+
+import copy
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.util.concurrency import await_
+
+from tests.support.databases import execute, in_database
+from tests.support.model.state import Model
+from tests.support.model.values import expect
+from tests.support.model.views import STATEMENTS
+from tests.support.simulation.doors import outside
+from tests.support.simulation.loop import Clock
+from tests.support.simulation.nth_call import Point, change, truth_before
+from tests.support.simulation.process import DATABASE, Process, Trouble
+from tests.support.simulation.stage import Outcome, Stage
+from tests.support.simulation.transports import SimHelseIdTransport, SimTransport
+from worker.store.database import Database, open_database
+from worker.sync.options import CONFIRM_AFTER_S
+
+PATIENCE_S, SHORT_PATIENCE_S = 30.0, 0.15
+"""For a server that comes back, however busy this machine is; and for one that does not."""
+BEFORE, AFTER = "before", "after"
+CONNECT = "connect"
+PHASES = {
+    "lease": CONNECT,
+    "begin": "SELECT store_identity.",
+    "batches": "SELECT person.person_key",
+    "publication": "UPDATE run_attempt SET requests",
+    "ending": "UPDATE run_attempt SET ended_at",
+}
+"""The parts of a run, and a statement of the first transaction of each: they begin with that."""
+
+
+class RealClock(Clock):
+    """The time of this machine, where a simulated world expects its own."""
+
+    def __init__(self) -> None:
+        self._began_s = monotonic()
+        super().__init__(datetime.now(UTC))
+
+    @property
+    def elapsed_s(self) -> float:
+        return monotonic() - self._began_s
+
+    @elapsed_s.setter
+    def elapsed_s(self, _value: float) -> None:
+        """Nobody sets it."""
+
+    def true_now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class Wires:
+    """The connections of one process, and the fault that meets one of their calls."""
+
+    def __init__(self, process: Process, url: str, calls: list[str]) -> None:
+        self._process = process
+        self._url = url
+        self._calls = calls
+
+    def attach(self, engine: Any) -> None:
+        """Let every call of the engine pass here."""
+        wires = self
+
+        class HttpTransport(asyncpg.Connection):  # type: ignore[misc] # it has no types
+            async def execute(self, query: str, *args: Any, **options: Any) -> str:
+                flavour = await wires.strike(self, query)
+                status: str = await super().execute(query, *args, **options)
+                if flavour == AFTER:
+                    await wires.cut(self)
+                    raise asyncpg.ConnectionDoesNotExistError("closed in the middle of operation")
+                return status
+
+        def connect(_dialect: Any, _record: Any, _args: Any, options: Any) -> None:
+            real = options["async_creator_fn"]
+
+            async def creator(*args: Any, **more: Any) -> Any:
+                flavour = self.touch(CONNECT)
+                if flavour == BEFORE:
+                    raise ConnectionRefusedError(111, "Connection refused")
+                connection = await real(*args, connection_class=HttpTransport, **more)
+                if flavour == AFTER:
+                    await self.cut(connection)
+                    raise ConnectionResetError(104, "Connection reset by peer")
+                return connection
+
+            options["async_creator_fn"] = creator
+
+        core = engine.sync_engine
+        event.listen(core, "do_connect", connect)
+        lost = core.dialect.loaded_dbapi.InterfaceError
+        for name in ("execute", "executemany"):
+            event.listen(core, f"do_{name}", self._statement(name, lost))
+
+    def _statement(self, name: str, lost: type[Exception]) -> Callable[..., bool]:
+        def carry_out(cursor: Any, text: str, parameters: Any, _context: Any) -> bool:
+            transport = cursor._adapt_connection.driver_connection
+            flavour = await_(self.strike(transport, text))
+            getattr(cursor, name)(text, parameters)
+            if flavour == AFTER:
+                await_(self.cut(transport))
+                raise lost("connection is closed")
+            return True
+
+        return carry_out
+
+    def touch(self, text: str) -> str:
+        """Count a call; how it fails."""
+        self._calls.append(" ".join(text.split()))
+        flavour = self._process.touch(DATABASE, text[:40])
+        if flavour:
+            self._process.injected[flavour] += 1
+        return flavour
+
+    async def strike(self, transport: asyncpg.Connection, text: str) -> str:
+        """The same; if it fails before it is made, the connection is gone when this returns."""
+        flavour = self.touch(text)
+        if flavour == BEFORE:
+            await self.cut(transport)
+        return flavour
+
+    async def cut(self, transport: asyncpg.Connection) -> None:
+        """End a connection from the server's side, and wait until it is gone."""
+        if not transport.is_closed():
+            end = f"SELECT pg_terminate_backend({transport.get_server_pid()}, 2000)"
+            await execute(self._url, end)
+
+
+class PostgresStage(Stage):
+    """A world whose store is a real server. The model is given what one transaction reads."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        super().__init__(folder, RealClock(), random.Random(3), seed=7, paging="none")
+        self.url = url
+        self.patience_s = PATIENCE_S
+        self.confirm_after_s = CONFIRM_AFTER_S
+        self.calls: list[str] = []
+        self.upstream.network.latency_s = 0.0
+        truth, self.roster = truth_before(self)
+        self.upstream.truth.update(truth)
+        self.look_share = 0.0
+        self.limit(concurrency=2, batch_persons=2, requests_per_second=500.0, retry_attempts=3)
+
+    def look(self) -> None:
+        """The model looks by itself, between the runs: see ``judge``."""
+
+    def _check_report(self, outcome: Outcome) -> None:
+        """The ledger is on the server: the model reads it."""
+
+    async def judge(self) -> None:
+        """Let the model look at everything as one transaction sees it."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                found = {name: await connection.fetch(sql) for name, sql in STATEMENTS.items()}
+        finally:
+            await connection.close()
+        self.observer.judge(found)
+
+    async def free_lease(self) -> None:
+        """The process that held it is gone."""
+        await execute(self.url, "UPDATE lease SET holder = NULL, expires_at = NULL")
+
+    def doors(self):
+        def process() -> Process:
+            return self.processes[-1]
+
+        @asynccontextmanager
+        async def lend() -> AsyncIterator[Any]:
+            runtime = process().runtime()
+            async with open_database(self.url, runtime, patience_s=self.patience_s) as database:
+                self.opened(process(), database)
+                yield database
+
+        return outside(
+            process,
+            lend,
+            lambda options: SimTransport(self.upstream, process(), options.attempt_s_max),
+            lambda: SimHelseIdTransport(self.upstream, process()),
+            confirm_after_s=self.confirm_after_s,
+        )
+
+    def opened(self, process: Process, database: Database) -> None:
+        """A process has opened the database: every call of it passes here."""
+        Wires(process, self.url, self.calls).attach(database.engine)
+
+    async def live(self, trouble: Trouble | None = None) -> Outcome:
+        """One run and a look at what it left."""
+        with self.doors():
+            outcome = await self.run(self.process(trouble), accepts=True)
+        await self.judge()
+        return outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """A server with a database after its first run, to be copied; and what the next run calls."""
+
+    server: str
+    template: str
+    model: Model
+    calls: list[str]
+
+    @asynccontextmanager
+    async def world(self, folder: Path) -> AsyncIterator[PostgresStage]:
+        """A world that has changed in every way since its first run."""
+        name = f"{self.template}_trial"
+        await execute(self.server, f"CREATE DATABASE {name} TEMPLATE {self.template}")
+        stage = PostgresStage(folder, in_database(self.server, name))
+        try:
+            stage.observer.model = copy.deepcopy(self.model)
+            change(stage)
+            yield stage
+        finally:
+            stage.close()
+            await execute(self.server, f"DROP DATABASE {name} WITH (FORCE)")
+
+    def points(self, phase: str, how: str) -> list[Point]:
+        """Every fault of that kind in that part of a run.
+
+        An answer that never comes again differs from calls that fail from the next one on where
+        something was committed: it is tried there.
+        """
+        starts = [*(self._first(text) for text in PHASES.values()), len(self.calls)]
+        at = list(PHASES).index(phase)
+        numbers = range(starts[at] + 1, starts[at + 1] + 1)
+        flavour = AFTER if how.startswith("acknowledgement lost") else BEFORE
+        is_lasting = how.endswith("for good")
+        return [
+            Point(kind=DATABASE, number=number, flavour=flavour, persistent=is_lasting)
+            for number in numbers
+            if not (flavour == AFTER and is_lasting) or self.is_commit(number)
+        ]
+
+    def is_commit(self, number: int) -> bool:
+        """Whether the call of that number, from 1, is one."""
+        return self.calls[number - 1].startswith("COMMIT")
+
+    def _first(self, text: str) -> int:
+        """Where that transaction begins: after the commit before it."""
+        found = next((n for n, call in enumerate(self.calls) if call.startswith(text)), None)
+        assert found is not None, f"no call of the run begins with: {text}"
+        commits = (n for n in range(found, 0, -1) if self.is_commit(n))
+        return next(commits, 0)
+
+
+async def prepare(server: str, migrated: str, folder: Path) -> Ground:
+    """Let the first run have been, and count the calls of the one after it."""
+    template = "pts_nth"
+    await execute(server, f"CREATE DATABASE {template} TEMPLATE {migrated}")
+    stage = PostgresStage(folder, in_database(server, template))
+    first = await stage.live()
+    expect(first.code == 0, f"the first run ended with {first.code}: {first.fault}")
+    stage.close()
+    ground = Ground(server=server, template=template, model=stage.observer.model, calls=[])
+    async with ground.world(folder) as second:
+        outcome = await second.live()
+        expect(outcome.code == 0, f"the run without a fault ended with {outcome.code}")
+    ground.calls.extend(second.calls)
+    return ground
+
+
+async def try_point(ground: Ground, point: Point, folder: Path) -> Outcome:
+    """Let one run meet the fault and another recover; how the first ended."""
+    async with ground.world(folder) as stage:
+        stage.patience_s = SHORT_PATIENCE_S if point.persistent else PATIENCE_S
+        outcome = await stage.live(point.trouble())
+        stage.patience_s = PATIENCE_S
+        expect(outcome.code != 70, f"{point}: a bug: {outcome.fault!r}")
+        await stage.free_lease()
+        after = await stage.live()
+        expect(after.code == 0, f"{point}: the run after it ended with {after.code}: {after.fault}")
+        stage.observer.check_world(stage.upstream.truth, {line.off_id for line in stage.roster})
+    return outcome

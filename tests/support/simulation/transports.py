@@ -1,0 +1,80 @@
+"""The worker's ways out, in a simulated world: to PTS and to HelseID."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import httpx
+
+from tests.support.simulation.process import Process
+from tests.support.simulation.served import Connection
+from tests.support.simulation.upstream import HELSEID_S_MAX, Upstream
+from worker.errors import TransientError
+from worker.ports import HttpResponse
+from worker.sandbox.web import Request, Response
+
+
+class SimTransport:
+    """The port ``HttpTransport`` of one process."""
+
+    def __init__(self, upstream: Upstream, process: Process, attempt_s_max: float) -> None:
+        self._upstream = upstream
+        self._process = process
+        self._attempt_s_max = attempt_s_max
+        self._idle: list[Connection] = []
+
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
+    ) -> HttpResponse:
+        """See ``worker.ports.HttpTransport``."""
+        parts = urlsplit(url)
+        sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        sent.append((b"host", parts.netloc.encode()))
+        is_new = is_single_use or not self._idle
+        connection = self._upstream.connect() if is_new else self._idle.pop()
+        request = Request(
+            "POST", parts.path, parts.query.encode(), sent, body, connection=connection.number
+        )
+        try:
+            reply = await self._upstream.call(
+                self._process, request, limit_s=self._attempt_s_max, connection=connection
+            )
+        except TimeoutError:
+            raise TransientError("no complete answer in time (TimeoutError)") from None
+        except ConnectionError:
+            raise TransientError("the connection broke (ConnectionError)") from None
+        if is_single_use:
+            connection.is_closed = True
+        else:
+            self._idle.append(connection)
+        found: dict[str, tuple[str, ...]] = {}
+        for name, value in _headers(reply, self._upstream.date()):
+            key = name.decode()
+            found[key] = (*found.get(key, ()), value.decode())
+        return HttpResponse(status=reply.status, headers=found, body=reply.body)
+
+
+class SimHelseIdTransport(httpx.AsyncBaseTransport):
+    """What carries HelseID's client of one process."""
+
+    def __init__(self, upstream: Upstream, process: Process) -> None:
+        self._upstream = upstream
+        self._process = process
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        sent = [(name.lower(), value) for name, value in request.headers.raw]
+        asked = Request(request.method, url.path, url.query, sent, request.content)
+        try:
+            reply = await self._upstream.call(self._process, asked, limit_s=HELSEID_S_MAX)
+        except TimeoutError:
+            raise httpx.ReadTimeout("no answer in time", request=request) from None
+        except ConnectionError:
+            raise httpx.ReadError("the connection broke", request=request) from None
+        headers = _headers(reply, self._upstream.date())
+        stream = httpx.ByteStream(reply.body)
+        return httpx.Response(reply.status, headers=headers, stream=stream, request=request)
+
+
+def _headers(reply: Response, date: bytes) -> list[tuple[bytes, bytes]]:
+    kind = [(b"content-type", reply.content_type)] if reply.body else []
+    return [*kind, *reply.headers, (b"date", date)]

@@ -1,0 +1,277 @@
+"""HelseID and PTS over a plain dict, inside the simulated world: the sandbox's own handlers.
+
+They check tokens, proofs, nonces and bodies exactly as the sandbox's servers do; only sockets and
+time are missing. Complete answers that were delivered are kept for the model, by process.
+"""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from email.utils import format_datetime
+from typing import Any
+
+import anyio
+import orjson
+
+from tests.support.model.values import PRIVACY, SAFETY
+from tests.support.simulation.loop import Clock
+from tests.support.simulation.process import HTTP, DiedError, Process, Trace
+from tests.support.simulation.served import Answer, Connection, Rows, Served
+from worker.sandbox.faults import Action, FaultPlan
+from worker.sandbox.helseid import HelseId
+from worker.sandbox.pts import Pts
+from worker.sandbox.restrictions import Restriction, sample
+from worker.sandbox.search import Search
+from worker.sandbox.state import SandboxOptions, World
+from worker.sandbox.web import Delivery, Request, Response, json_response
+
+ISSUER = "http://127.0.0.1:8101/helseid"
+BASE_URL = "http://127.0.0.1:8102"
+HELSEID_S_MAX = 10.0
+PERSONS = 44
+"""Identifiers that a seed may use; among them one D-number with its foedselsnummer."""
+
+TRUE_ACTIONS = frozenset(
+    {
+        "", Action.SLOW, Action.EMPTY_LIST, Action.NONCE_EVERY_CALL, Action.NONCE_FOREVER,
+        Action.NONCE_WITHOUT_HEADER, Action.EXPIRED_TOKEN, Action.CLOCK_SKEW,
+    }
+)  # fmt: skip
+"""Faults that leave a 200 as it was, and the empty list, which looks like the truth."""
+
+
+_SPOILS_A_PART = frozenset(
+    {
+        Action.OTHER_PERSON, Action.NO_KEY, Action.WRONG_TYPE, Action.LOOP_PAGING,
+        Action.WRONG_TOTAL, Action.UNKNOWN_CONTINUATION,
+    }
+)  # fmt: skip
+"""Faults that may leave the records of a page as they are."""
+
+
+class DictPts(Pts):
+    """PTS, answering from a dict."""
+
+    def __init__(self, *args: Any, truth: "dict[str, dict[str, Rows]]") -> None:
+        super().__init__(*args)
+        self._truth = truth
+        self.found: Rows = {}
+
+    def _find(self, area: str, search: Search) -> list[Restriction]:
+        rows = self._truth.get(search.off_id, {}).get(area, {})
+        self.found = dict(rows)
+        return [Restriction(document(area, search.off_id, *row), None) for row in rows.items()]
+
+
+def document(area: str, off_id: str, key: str, revision: int) -> dict[str, Any]:
+    """A restriction as PTS sends it; its revision shows in one column."""
+    sent = sample(area, off_id) | {"id": key}
+    column = "confidentialityCode" if area == SAFETY else "privacyLevel"
+    return sent | {column: f"R{revision}"}
+
+
+@dataclass(kw_only=True)
+class Network:
+    """What the way between worker and services does, as shares of calls.
+
+    Attributes:
+        extra_answers: an empty list, which nobody asked for, is taken for the answer; only on a
+            connection that has carried a request before.
+    """
+
+    lost_requests: float = 0.0
+    lost_replies: float = 0.0
+    latency_s: float = 0.05
+    slow: float = 0.0
+    extra_answers: float = 0.0
+
+
+class Upstream:
+    """Both services of one simulated world.
+
+    Attributes:
+        truth: the world: identifier, area, restriction, revision.
+        served: by process number, what it was answered.
+        silence_s: what PTS asks everybody for at present with ``Retry-After``, if that is known.
+        struck: how often each fault struck.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        rng: random.Random,
+        trace: Trace,
+        *,
+        seed: int,
+        jwk: Mapping[str, Any],
+        **options: Any,
+    ) -> None:
+        self.truth: dict[str, dict[str, Rows]] = {}
+        self.network = Network()
+        self.served: dict[int, Served] = defaultdict(Served)
+        self.struck: Counter[str] = Counter()
+        self.requests = 0
+        self.silence_s = 0.0
+        self._connections = 0
+        self._rng = rng
+        self._luck = random.Random(f"extra answers {seed}")
+        self._trace = trace
+        self.clock = clock
+        chosen = SandboxOptions(seed=seed, persons=PERSONS, client_jwks=[jwk], **options)
+        self.state = World(chosen, clock=clock.epoch_s)
+        self._helseid = HelseId(self.state, ISSUER)
+        self._pts = DictPts(
+            self.state, self._helseid.reader, self._helseid.registrations, truth=self.truth
+        )
+
+    def off_id(self, index: int) -> str:
+        """An identifier of this seed."""
+        return self.state.people.off_id(index)
+
+    def connect(self) -> Connection:
+        """A new connection of some worker's."""
+        self._connections += 1
+        return Connection(number=self._connections)
+
+    def arm(self, faults: list[dict[str, Any]]) -> None:
+        """Put these sandbox faults in force instead of those before."""
+        self.state.faults = FaultPlan.of(faults)
+
+    async def call(
+        self,
+        process: Process,
+        request: Request,
+        *,
+        limit_s: float,
+        connection: Connection | None = None,
+    ) -> Response:
+        """Carry a request there and the answer back.
+
+        Args:
+            process: whose request it is.
+            request: what is asked.
+            limit_s: how long the process waits.
+            connection: what it comes on to PTS; none: it is for HelseID.
+
+        Raises:
+            TimeoutError: no answer came in time.
+            ConnectionError: the connection broke.
+        """
+        await anyio.lowlevel.checkpoint()
+        flavour = process.touch(HTTP, request.path)
+        self.requests += 1
+        network = self.network
+        delay_s = network.latency_s * (0.5 + self._rng.random())
+        if self._rng.random() < network.slow:
+            delay_s += self._rng.choice((1.0, 7.0, 20.0))
+        if flavour == "lost-request" or self._rng.random() < network.lost_requests:
+            self.struck["request lost"] += 1
+            await self._pause(process, self._rng.choice((0.01, limit_s)))
+            raise ConnectionError("the request was lost")
+        if flavour == "error":
+            self.struck["call failed"] += 1
+            raise ConnectionError("the call failed")
+        await self._pause(process, delay_s / 2)
+        process.touch("arrives", request.path)
+        handle = self._pts.handle if connection else self._helseid.handle
+        _area, reply, action = handle(request)
+        found = self._pts.found
+        if connection:
+            connection.requests += 1
+            self.served[process.number].search(_key_of(request), self.clock.elapsed_s)
+        may_be_another = connection and connection.requests > 1 and reply.status == 200
+        if may_be_another and self._luck.random() < network.extra_answers:
+            self.struck["extra answer"] += 1
+            extra = replace(json_response([]), delay_s=reply.delay_s, delivery=reply.delivery)
+            reply, action = extra, Action.EMPTY_LIST
+        if action:
+            self.struck[action] += 1
+        await self._pause(process, min(delay_s / 2 + reply.delay_s, limit_s))
+        if delay_s / 2 + reply.delay_s >= limit_s:
+            raise TimeoutError
+        lost = flavour == "lost-reply" or self._rng.random() < network.lost_replies
+        if lost or reply.delivery is not Delivery.COMPLETE:
+            self.struck["reply lost"] += lost
+            raise ConnectionError("the answer was lost")
+        process.touch("answered", f"{reply.status} {len(reply.body)} {action}")
+        if connection:
+            self._note(process, request, reply, action, found=found, connection=connection)
+        return reply
+
+    async def _pause(self, process: Process, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        if process.dead:
+            raise DiedError
+
+    def _note(
+        self,
+        process: Process,
+        request: Request,
+        reply: Response,
+        action: str,
+        *,
+        found: Rows,
+        connection: Connection,
+    ) -> None:
+        """Keep an answer to the process that is the truth, or passes for it, and is complete."""
+        fields = orjson.loads(request.body)
+        key = _key_of(request)
+        served = self.served[process.number]
+        if self.silence_s and any(name == b"retry-after" for name, _ in reply.headers):
+            served.ask_for_silence(self.clock.elapsed_s, self.silence_s)
+        served.refusals[key] += reply.status == 401
+        if reply.status != 200:
+            return
+        if action not in TRUE_ACTIONS and not _is_unspoilt(key, reply, action, found):
+            served.passing.pop(key, None)
+            return
+        if not request.query_string and len(fields) == 1:
+            served.passing[key] = Answer()
+            served.complete.discard(key)
+            if not served.answers.get(key):  # a further read is no better than the first
+                served.doubtful.discard(key)
+        elif key not in served.passing:
+            return
+        if action not in TRUE_ACTIONS or (action == Action.EMPTY_LIST and self._is_in_pages):
+            served.doubtful.add(key)
+        items = _items_of(reply)
+        column = "confidentialityCode" if key[1] == SAFETY else "privacyLevel"
+        passing = served.passing[key]
+        passing.rows.update({item["id"]: int(item[column][1:]) for item in items})
+        passing.at_s = self.clock.elapsed_s
+        passing.connections.append(connection)
+        is_complete = action == Action.EMPTY_LIST or passing.rows.keys() == found.keys()
+        if is_complete and key not in served.complete:  # else: a further page, with nothing new
+            served.complete.add(key)
+            served.answers[key].append(passing)
+
+    @property
+    def _is_in_pages(self) -> bool:
+        return self.state.options.paging != "none"
+
+    def date(self) -> bytes:
+        """The ``Date`` header."""
+        at = self.clock.true_now().replace(microsecond=0)
+        return format_datetime(at, usegmt=True).encode()
+
+
+def _key_of(request: Request) -> tuple[str, str]:
+    """The person and the area that are asked for."""
+    area = PRIVACY if PRIVACY in request.path else SAFETY
+    return orjson.loads(request.body)["offId"], area
+
+
+def _is_unspoilt(key: tuple[str, str], reply: Response, action: str, found: Rows) -> bool:
+    """Whether every record on this page is as it should be, in spite of the fault."""
+    if action not in _SPOILS_A_PART:
+        return False
+    off_id, area = key
+    right = [document(area, off_id, *row) for row in found.items()]
+    return all(item in right for item in _items_of(reply))
+
+
+def _items_of(reply: Response) -> list[dict[str, Any]]:
+    sent = orjson.loads(reply.body)
+    items: list[dict[str, Any]] = sent["items"] if isinstance(sent, dict) else sent
+    return items

@@ -1,0 +1,263 @@
+"""HelseID and PTS on raw sockets, so that any bytes can be answered.
+
+One loopback port. The sandbox's own handlers check assertions, tokens and proofs, and give tokens;
+what they refuse is kept in ``violations``. What PTS answers then is each test's to say.
+"""
+
+import contextlib
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from tests.support.helseid_server import HelseIdServer, sandbox_reply, sandbox_request
+from tests.support.program import Installation, install
+from tests.support.raw_server import RawServer, Reply, http, listening
+from tests.support.raw_server import Request as RawRequest
+from worker.sandbox.api_access import AccessChecker
+from worker.sandbox.challenges import DeniedError
+from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE
+from worker.sandbox.serve import new_key_pair
+from worker.sandbox.state import SandboxOptions
+from worker.sandbox.styles import BEARER
+from worker.sandbox.web import Request
+
+SAFETY, PRIVACY = "patient-safety", "patient-privacy"
+CLIENT_ID = "c0ffee00-0000-4000-8000-000000000007"
+PATHS = {
+    "/v0.5/access-restrictions/patient-safety/_search": SAFETY,
+    "/access-restrictions/patient-privacy/_search": PRIVACY,
+}
+
+Records = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """A search that passed the checks."""
+
+    off_id: str
+    area: str
+    target: str
+    fields: Mapping[str, Any]
+    records: Records
+    url: str
+
+
+Answerer = Callable[[Ask], Reply]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """A search, and how it came: by which connection, as its how many-th request, and when."""
+
+    off_id: str
+    area: str
+    connection: int
+    place: int
+    at_s: float
+
+
+@dataclass(kw_only=True)
+class Standin(HelseIdServer):
+    """HelseID, and a PTS that answers as it is scripted.
+
+    Attributes:
+        people: restrictions by identifier and area.
+        script: how to answer some, instead of with their restrictions; the key's area may be
+            empty for both.
+        everybody: how to answer everyone who has no script.
+        asked: every search that passed the checks, as (identifier, area).
+        heard: the same, each with its connection and time.
+        pushed: whatever was sent below ``/pushed``.
+        delay_s: how long each search takes.
+    """
+
+    people: dict[str, dict[str, Records]] = field(default_factory=dict)
+    script: dict[tuple[str, str], Answerer] = field(default_factory=dict)
+    everybody: Answerer | None = None
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
+    pushed: list[bytes] = field(default_factory=list)
+    delay_s: float = 0.0
+    private_jwk: dict[str, Any] = field(default_factory=dict)
+    _access: dict[str, AccessChecker] = field(init=False)
+    _at: tuple[int, int] = (0, 0)
+
+    def install(self, folder: Path, database_url: str, **sync: Any) -> Installation:
+        """A worker that reads this stand-in; the roster is everyone, with local references."""
+        made = install(
+            folder,
+            database_url=database_url,
+            issuer=self.issuer,
+            base_url=self.origin,
+            client_id=CLIENT_ID,
+            client_key=self.private_jwk,
+        )
+        made.configure(sync=sync)
+        made.roster(*self.lines())
+        return made
+
+    def lines(self) -> list[str]:
+        return [f"{off_id},{ref_of(off_id)}" for off_id in self.people]
+
+    def count(self) -> Counter[tuple[str, str]]:
+        return Counter(self.asked)
+
+    def register(self, origin: str) -> None:
+        """Register the client, and check for this address from now on."""
+        self.private_jwk, public = new_key_pair()
+        options = SandboxOptions(
+            persons=0, client_id=CLIENT_ID, client_jwks=[public], token_lifetime_s=300
+        )
+        self.begin(origin, options)
+        reader, registrations = self.helseid.reader, self.helseid.registrations
+        self._access = {
+            scope: AccessChecker(self.world, reader, registrations, scope)
+            for scope in (PTS_SCOPE, SELF_SERVICE_SCOPE)
+        }
+
+    def receive(self, raw: RawRequest) -> Reply:
+        """Answer a request as it came in."""
+        self._at = (raw.connection, raw.place)
+        return self.handle(sandbox_request(raw, self.origin))
+
+    def handle(self, request: Request) -> Reply:
+        path = request.path
+        if path.startswith("/sts/"):
+            return super().handle(request)
+        if path.startswith("/pushed"):
+            line = f"{request.method} {_target(request)}\n"
+            self.pushed.append(line.encode() + request.body)
+            return http(b"")
+        area = PATHS.get(path)
+        if area is None:
+            return http({"title": "no such path"}, status="404 Not Found")
+        refusal = self.denied(request)
+        return refusal or self._search(area, request)
+
+    def denied(self, request: Request, scope: str = PTS_SCOPE) -> Reply | None:
+        """The refusal of a request without a token of this scope or a proof of its own."""
+        try:
+            self._access[scope].check(request, None)
+        except DeniedError as denied:
+            self.violations.append(denied.description or "no token")
+            return sandbox_reply(denied.response(BEARER))
+        return None
+
+    def _search(self, area: str, request: Request) -> Reply:
+        fields = json.loads(request.body)
+        off_id, target = fields["offId"], _target(request)
+        if off_id in "".join(filter(str.isalnum, unquote(target))):
+            self.violations.append("an identifier in a URL")
+        self.asked.append((off_id, area))
+        connection, place = self._at
+        self.heard.append(
+            Heard(
+                off_id=off_id,
+                area=area,
+                connection=connection,
+                place=place,
+                at_s=time.monotonic(),
+            )
+        )
+        records = self.people.get(off_id, {}).get(area, [])
+        ask = Ask(
+            off_id=off_id,
+            area=area,
+            target=target,
+            fields=fields,
+            records=records,
+            url=f"{self.origin}{target.partition('?')[0]}",
+        )
+        answerer = self.script.get((off_id, area)) or self.script.get((off_id, ""))
+        answerer = answerer or self.everybody
+        reply = answerer(ask) if answerer else http(records)
+        if self.delay_s and not reply.before_s:
+            return Reply(data=reply.data, then=reply.then, before_s=self.delay_s)
+        return reply
+
+
+def _target(request: Request) -> str:
+    query = request.query_string.decode("latin-1")
+    return f"{request.path}?{query}" if query else request.path
+
+
+# Serving.
+
+
+@contextlib.contextmanager
+def standin() -> Iterator[Standin]:
+    """Serve a stand-in from a thread of its own."""
+    made = Standin()
+    with listening(RawServer(url="", reply=made.receive).connected) as port:
+        made.register(f"http://127.0.0.1:{port}")
+        yield made
+
+
+# Persons and their restrictions.
+
+
+def off_id_of(number: int) -> str:
+    """A synthetic identifier (month +80); many begin with a zero."""
+    day = 1 + number % 28
+    return f"{day:02d}{81 + number % 12:02d}{50 + number % 50:02d}{(number * 7919) % 100000:05d}"
+
+
+def ref_of(off_id: str) -> str:
+    """A local reference that does not tell the identifier, the same on every call."""
+    return "R" + hashlib.sha256(b"ref" + off_id.encode()).hexdigest()[:9].translate(_LETTERS)
+
+
+_LETTERS = str.maketrans("0123456789", "ghijklmnop")
+
+
+def safety(off_id: str, name: str, **changes: Any) -> dict[str, Any]:
+    """A patient-safety restriction."""
+    return {
+        "id": f"S-{ref_of(off_id)}-{name}",
+        "createdTime": "2026-01-02T03:04:05.1234567Z",
+        "modifiedTime": None,
+        "createdBy": "LIS",
+        "patientSafetyObject": {
+            "person": {"offId": off_id},
+            "confidentialObjectId": {"type": "Svarrapport", "value": f"obj-{name}"},
+        },
+        "confidentialityCode": "NORU",
+        "cause": "Manual",
+        "delayDays": None,
+        "delayDeliveryUntil": "2027-01-01T00:00:00Z",
+        **changes,
+    }
+
+
+def privacy(off_id: str, name: str, **changes: Any) -> dict[str, Any]:
+    """A patient-privacy restriction."""
+    return {
+        "id": f"P-{ref_of(off_id)}-{name}",
+        "person": {"offId": off_id},
+        "privacyType": "Block",
+        "privacyLevel": "Soft",
+        "restrictionDomain": "PPS",
+        "objectScope": {"type": "All"},
+        "subjectScope": {"type": "All"},
+        "timeRanges": [{"from": "2026-01-02T03:04:05.1234567Z", "to": None}],
+        **changes,
+    }
+
+
+def person(
+    made: Standin, number: int, *, safeties: int = 0, privacies: int = 0, off_id: str = ""
+) -> str:
+    """Add a person with so many restrictions, and return the identifier."""
+    off_id = off_id or off_id_of(number)
+    made.people[off_id] = {
+        SAFETY: [safety(off_id, f"{n}") for n in range(safeties)],
+        PRIVACY: [privacy(off_id, f"{n}") for n in range(privacies)],
+    }
+    return off_id

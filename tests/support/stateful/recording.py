@@ -1,0 +1,128 @@
+"""Records in the model what was read and written: from the source, and when from the proof."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.support.model.reads import confirmation
+from tests.support.model.state import Model
+from tests.support.model.values import Row, Run
+from tests.support.stateful.attempts import PSEUDONYMS, Attempt
+from tests.support.stateful.edits import NOVELTIES
+from tests.support.stateful.source import CONTRADICTS, PERSONS, TROUBLES, Source
+from worker.core.identity import NationalId
+from worker.core.model import AreaFailure, AreaRead, CompleteArea, FailureKind, PersonRead
+
+KEYS = {person: PSEUDONYMS.pseudonym(NationalId(person)) for person in PERSONS}
+
+KEY_PATHS = {
+    "id": "id",
+    "composite": "confidentialObjectId.type+confidentialObjectId.value",
+    "digest": "digest",
+}
+
+
+Task = tuple[str, tuple[str, ...]]
+"""An identifier and the areas to read."""
+
+
+def _canonical(document: Any) -> str:
+    """One text for one document."""
+    return json.dumps(document, sort_keys=True, ensure_ascii=False)
+
+
+def _digest_name(person: str, payload: str) -> str:
+    """The model's name of a restriction that has no key: no other person can have the same."""
+    return f"{person} {payload}"
+
+
+def row_of(shown: Mapping[str, Any], shape: Mapping[str, str]) -> tuple[Row, str]:
+    """The model's name of a row of a view, and its payload, which a digest stands for."""
+    payload = _canonical(json.loads(shown["payload"]))
+    key = shown["restriction_id"]
+    if shape[shown["area"]] == "digest":
+        assert len(key) == 32
+        key = _digest_name(shown["person_key"], payload)
+    return (shown["area"], shown["person_key"], key), payload
+
+
+def _label(model: Model, run: Run, attempt: Attempt, person: str) -> str | None:
+    """A backfill's list without a label says nothing of it; a roster's takes it away."""
+    listed = attempt.roster[person]
+    return model.refs.get(KEYS[person]) if run.kind == "backfill" and listed is None else listed
+
+
+def record_unconfirmed(model: Model, attempt: Attempt, tasks: Sequence[Task]) -> None:
+    """Nothing was written of these persons: a second read must agree first."""
+    run = model.runs[attempt.handle.run_id]
+    model.take_back([KEYS[person] for person, _ in tasks], but=run)
+    for person, _ in tasks:
+        run.refs[KEYS[person]] = _label(model, run, attempt, person)
+
+
+def record_batch(
+    model: Model,
+    source: Source,
+    attempt: Attempt,
+    tasks: Sequence[Task],
+    reads: Sequence[PersonRead],
+) -> None:
+    """A batch was written."""
+    run = model.runs[attempt.handle.run_id]
+    model.take_back([KEYS[person] for person, _ in tasks], but=run)
+    for (person, due), read in zip(tasks, reads, strict=True):
+        run.refs[KEYS[person]] = _label(model, run, attempt, person)
+        assert due == tuple(one.area for one in read.areas)
+        for one in read.areas:
+            _record_area(model, source, attempt, person, one)
+
+
+def _record_area(
+    model: Model, source: Source, attempt: Attempt, person: str, read: AreaRead
+) -> None:
+    run, attempt_id = model.runs[attempt.handle.run_id], attempt.handle.attempt_id
+    key = (KEYS[person], read.area)
+    trouble = source.troubles.get((person, read.area), "")
+    payloads = _payloads(source, person, read.area)
+    first = {} if trouble == CONTRADICTS else payloads
+    second_read = confirmation(model.rows())
+    agree = second_read.agree(key, first, payloads)
+    if isinstance(read, AreaFailure):
+        assert TROUBLES.get(trouble) == read.kind
+        assert agree == (read.kind != FailureKind.UNSTABLE)
+        model.could_not_read(run, attempt_id, key, read.kind.value, read.failed_at)
+        return
+    assert not trouble or (trouble == CONTRADICTS and agree)
+    is_confirmed = read.proof.first_read is not None
+    assert is_confirmed == second_read.is_needed(key, first), "a removal needs two reads"
+    if not is_confirmed:
+        payloads = first
+    pages = source.pages_of(person, read.area) if payloads else 1
+    model.read_complete(run, attempt_id, key, payloads, at=read.proof.read_at, pages=pages)
+    if payloads:
+        _record_drift(model, source, run, read)
+
+
+def _payloads(source: Source, person: str, area: str) -> dict[str, str]:
+    """What is stored of the documents, by the restriction's key."""
+    payloads = {}
+    for name, doc in source.documents(person, area).items():
+        payload = _canonical({**doc, "offId": KEYS[person]} if "offId" in doc else doc)
+        match source.shape[area]:
+            case "id":
+                payloads[name] = payload
+            case "composite":
+                payloads[f"doc|{name}"] = payload
+            case _:
+                payloads[_digest_name(KEYS[person], payload)] = payload
+    return payloads
+
+
+def _record_drift(model: Model, source: Source, run: Run, read: CompleteArea) -> None:
+    shape = source.shape[read.area]
+    model.key_paths.setdefault(read.area, (KEY_PATHS[shape], run.run_id))
+    found = [drift for doc, drift in NOVELTIES if doc == source.novelties.get(read.area)]
+    if shape == "digest":
+        found.append(("[]", "digest_key"))
+    for field, kind in found:
+        model.drift.setdefault((read.area, field, kind), run.run_id)

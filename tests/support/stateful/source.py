@@ -1,0 +1,130 @@
+"""PTS and the roster for the stateful tests: who has which restrictions, and what PTS answers."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.support.model.values import AREAS
+from worker.core.model import FailureKind
+from worker.ports import HttpResponse
+from worker.pts.retrying_client import SendingStats, Sent
+
+PERSONS = tuple(f"{number:02}058812345" for number in range(1, 5))
+BASE_URL = "https://pts.example"
+PAGE = 2
+"""Records on a page, where the source answers in pages."""
+
+Doc = Mapping[str, Any]
+Place = tuple[str, str]
+"""An identifier and an area."""
+
+TROUBLES = {
+    "transient": FailureKind.TRANSIENT,
+    "rejected": FailureKind.REJECTED,
+    "refused": FailureKind.REFUSED,
+    "no json": FailureKind.CONTRACT,
+    "another person": FailureKind.CONTRACT,
+    "changed type": FailureKind.CONTRACT,
+    "lost page": FailureKind.CONTRACT,
+    "endless": FailureKind.PAGING,
+    "contradicts": FailureKind.UNSTABLE,
+}
+"""What can be wrong with an answer, and the kind of failure that it must be."""
+
+CONTRADICTS = "contradicts"
+"""Nothing on a kept connection, and the truth on one that carries a single request."""
+
+_STATUS = {"transient": 503, "rejected": 400, "refused": 403}
+_BODY = {
+    "no json": b'[{"id": "x"',
+    "another person": b'[{"id":"x","confidentialityCode":"N","privacyType":"B",'
+    b'"offId":"31129955555"}]',
+    "changed type": b'[{"id":"x","confidentialityCode":7,"privacyType":7}]',
+}
+
+
+@dataclass(kw_only=True)
+class Source:
+    """The world that the worker reads.
+
+    Attributes:
+        shape: how the records of an area are keyed: ``id``, ``composite`` or ``digest``.
+        names_person: records say whose they are.
+        records: by person and area, then by the restriction's name, what is in it.
+        troubles: what is wrong with the answers of an area of a person.
+        novelties: fields that PTS has begun to send in an area.
+        pages: whether long lists come in pages.
+    """
+
+    shape: Mapping[str, str]
+    names_person: bool
+    pages: bool
+    records: dict[Place, dict[str, Doc]] = field(default_factory=dict)
+    troubles: dict[Place, str] = field(default_factory=dict)
+    novelties: dict[str, Doc] = field(default_factory=dict)
+    stats: SendingStats = field(default_factory=SendingStats)
+
+    def documents(self, off_id: str, area: str) -> dict[str, dict[str, Any]]:
+        """What PTS has of a person's area, by the restriction's name."""
+        return {
+            name: self._document(off_id, area, name, doc)
+            for name, doc in self.records.get((off_id, area), {}).items()
+        }
+
+    def _document(self, off_id: str, area: str, name: str, doc: Doc) -> dict[str, Any]:
+        made = {**doc, **self.novelties.get(area, {})}
+        if self.names_person:
+            made["offId"] = off_id
+        match self.shape[area]:
+            case "id":
+                made["id"] = name
+            case "composite":
+                made["confidentialObjectId"] = {"type": "doc", "value": name}
+            case _:
+                made["createdBy"] = name
+        return made
+
+    async def send(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        is_single_use: bool = False,
+        is_probe: bool = False,
+    ) -> Sent:
+        """Answer a search, as ``RetryingClient`` hands it on after its retries."""
+        parts = urlsplit(url)
+        area = next(area for area in AREAS if parts.path.endswith(f"{area}/_search"))
+        off_id = json.loads(body)["offId"]
+        trouble = self.troubles.get((off_id, area), "")
+        if trouble == CONTRADICTS and is_single_use:
+            trouble = ""
+        number = int(parse_qs(parts.query).get("page", ["0"])[0])
+        self.stats.requests += 1
+        return Sent(self._answer(off_id, area, trouble, number), 1)
+
+    def _answer(self, off_id: str, area: str, trouble: str, number: int) -> HttpResponse:
+        kind = {"content-type": ("application/json",)}
+        if trouble in _STATUS:
+            return HttpResponse(status=_STATUS[trouble], headers=kind, body=b"")
+        if trouble in _BODY:
+            return HttpResponse(status=200, headers=kind, body=_BODY[trouble])
+        if trouble == CONTRADICTS:
+            return HttpResponse(status=200, headers=kind, body=b"[]")
+        docs = list(self.documents(off_id, area).values())
+        if trouble == "lost page" and number:
+            return HttpResponse(status=200, headers=kind, body=b"<html>")
+        if trouble or (self.pages and len(docs) > PAGE * (number + 1)):
+            place = "https://elsewhere.example/" if trouble == "endless" else ""
+            kind["link"] = (f'<{place}?page={number + 1}>; rel="next"',)
+        if self.pages:
+            docs = docs[PAGE * number : PAGE * (number + 1)]
+        return HttpResponse(status=200, headers=kind, body=json.dumps(docs).encode())
+
+    def pages_of(self, off_id: str, area: str) -> int:
+        """How many pages the area's whole answer has."""
+        count = len(self.records.get((off_id, area), {}))
+        return max(1, -(-count // PAGE)) if self.pages else 1

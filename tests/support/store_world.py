@@ -1,0 +1,221 @@
+"""A store under a fake clock, the reads that are written to it, and what readers then see."""
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import text
+
+from tests.support.clock import FakeRuntime
+from tests.support.columns import as_columns
+from tests.support.databases import by_our_clock
+from tests.support.second_reads import apply_confirmed
+from worker.areas import area_named
+from worker.core.confirmation import Confirm
+from worker.core.guard import GuardLimits
+from worker.core.identity import NationalId
+from worker.core.model import (
+    AreaFailure,
+    CompleteArea,
+    FailureKind,
+    Person,
+    PersonRead,
+    Proof,
+    Record,
+    RunKind,
+)
+from worker.core.record import digest_of
+from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
+from worker.errors import ExitCode
+from worker.store.database import Database, open_database
+from worker.store.runs.lease import Lease, acquire
+from worker.store.runs.open_run_store import open_run_store
+from worker.store.runs.process_identity import Holder, this_process
+from worker.store.runs.run_store import SqlRunStore
+
+SAFETY, PRIVACY = AREAS = ("patient-safety", "patient-privacy")
+LIMITS = GuardLimits(max_removed_share=0.1, min_completeness=0.5)
+HOLD = timedelta(hours=12)
+"""How long after its last progress a run is continued."""
+TTL_S = 50.0
+
+
+@dataclass
+class World:
+    """A store and a clock, with short words for what a run does."""
+
+    database: Database
+    fake: FakeRuntime
+
+    async def lease(self, holder: Holder | None = None) -> Lease:
+        """The lease of a full run; of this process, if nobody else is named."""
+        return await acquire(self.database, holder or this_process("me"), ttl_s=TTL_S)
+
+    async def begin(
+        self,
+        kind: RunKind = RunKind.SYNC,
+        *,
+        areas: tuple[str, ...] = AREAS,
+        confirm: Confirm = Confirm.REMOVALS,
+    ) -> "Attempt":
+        """Begin or continue a run."""
+        store = await open_run_store(
+            await self.lease(), kind=kind, areas=areas, continue_within=HOLD, confirm=confirm
+        )
+        return Attempt(world=self, store=store)
+
+    async def publish(
+        self, *reads: PersonRead, kind: RunKind = RunKind.SYNC, **how: Any
+    ) -> ExitCode:
+        """A run that writes these reads and is published."""
+        attempt = await self.begin(kind)
+        await attempt.write(*reads)
+        return await attempt.publish(**how)
+
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What a reader finds."""
+
+        async def work(connection: Any) -> list[tuple[Any, ...]]:
+            return [tuple(row) for row in await connection.execute(text(sql))]
+
+        return await self.database.read(work)
+
+    async def rows_written(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
+        """Change rows behind the program's back."""
+
+        async def work(connection: Any) -> None:
+            await connection.execute(text(sql), values or {})
+
+        await self.database.write(work)
+
+    async def current(self, area: str = "patient_safety") -> set[tuple[Any, ...]]:
+        """Person key, restriction, code and staleness of each row of the current view."""
+        return set(
+            await self.rows(
+                f"SELECT person_key, restriction_id, confidentiality_code, is_stale "
+                f"FROM report_{area}_current"
+            )
+        )
+
+
+@dataclass
+class Attempt:
+    """One process's run attempt."""
+
+    world: World
+    store: SqlRunStore
+
+    @property
+    def handle(self) -> RunHandle:
+        return self.store.handle
+
+    @property
+    def lease(self) -> Lease:
+        return self.store.lease
+
+    async def apply(self, *reads: PersonRead) -> BatchResult:
+        """One transaction, and nothing after it."""
+        return await self.store.apply(reads)
+
+    async def write(self, *reads: PersonRead) -> None:
+        """Write persons; those who need it after a second read."""
+        await apply_confirmed(self.store.apply, reads)
+        self.world.fake.advance(1.5)
+
+    async def finish(
+        self,
+        *,
+        may_depart: bool | None = None,
+        limits: GuardLimits = LIMITS,
+        faults: int = 0,
+        requests: int = 0,
+        not_sent: int = 0,
+    ) -> Publication | ShardFinished:
+        """Publish; after a sync, unless it is said otherwise, absent persons depart."""
+        if may_depart is None:
+            may_depart = self.handle.kind == RunKind.SYNC
+        progress = RunProgress(roster_faults=faults, requests=requests, persons_not_sent=not_sent)
+        done = await self.store.publish(limits, may_depart=may_depart, progress=progress)
+        self.world.fake.advance(60)
+        return done
+
+    async def publish(self, **how: Any) -> ExitCode:
+        """``finish``; its exit code."""
+        return (await self.finish(**how)).exit_code
+
+    async def end(self, **how: Any) -> Publication | ShardFinished:
+        """``finish``, and give the lease back."""
+        done = await self.finish(**how)
+        await self.lease.release()
+        return done
+
+    async def settled(self, *keys: str) -> dict[str, set[str]]:
+        """Which areas of these persons need no reading any more."""
+        return {key: set(areas) for key, areas in (await self.store.settled(keys)).items()}
+
+    async def interrupt(self) -> None:
+        """What the deadline does."""
+        await self.store.interrupt(ExitCode.STOPPED, "stopped at sync.deadline", RunProgress())
+
+
+@asynccontextmanager
+async def world_on(url: str, *, our_clock: bool = False) -> AsyncIterator[World]:
+    """A world; with ``our_clock`` publications are dated by its fake clock on PostgreSQL, too."""
+    fake = FakeRuntime()
+    async with open_database(url, fake.runtime) as opened:
+        database = by_our_clock(opened) if our_clock else opened
+        yield World(database=database, fake=fake)
+        assert "Current Checked out connections: 0" in database.engine.pool.status()
+
+
+def record(key: str, code: str = "NORU", *, area: str = SAFETY, **columns: Any) -> Record:
+    """A restriction; the code is a column of the safety area alone."""
+    payload = f'{{"confidentialityCode":"{code}","id":"{key}"}}'
+    if area == SAFETY:
+        columns = {"confidentiality_code": code, **columns}
+    return Record(
+        key=key,
+        content_hash=hashlib.blake2b(payload.encode(), digest_size=16).digest(),
+        payload=payload,
+        columns=as_columns(columns, area_named(area)),
+    )
+
+
+def complete(world: World, area: str, *records: Record) -> CompleteArea:
+    """An area that was read to its last page."""
+    proof = Proof(
+        pages=1,
+        record_count=len(records),
+        digest=digest_of(records),
+        read_at=world.fake.now(),
+        key_path="id" if records else "",
+    )
+    return CompleteArea(area=area, records=records, proof=proof)
+
+
+def person_named(key: str, ref: str | None = None, cohort: str | None = None) -> Person:
+    """A person by key; all have the same identifier, which is not stored."""
+    return Person(off_id=NationalId("1" * 11), person_key=key, local_ref=ref, cohort=cohort)
+
+
+def read(world: World, key: str, *codes: str, ref: str | None = None) -> PersonRead:
+    """A person whose safety area holds these restrictions (``id`` or ``id=CODE``)."""
+    records = [record(*code.split("=")) for code in codes]
+    areas = (complete(world, SAFETY, *records), complete(world, PRIVACY))
+    return PersonRead(person=person_named(key, ref), areas=areas)
+
+
+def failed(world: World, key: str, kind: FailureKind = FailureKind.TRANSIENT) -> PersonRead:
+    """A person whose safety area could not be read."""
+    failure = AreaFailure(
+        area=SAFETY,
+        kind=kind,
+        reason="status 503",
+        attempts=5,
+        failed_at=world.fake.now(),
+        status=503,
+    )
+    return PersonRead(person=person_named(key), areas=(failure, complete(world, PRIVACY)))

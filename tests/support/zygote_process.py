@@ -1,0 +1,142 @@
+"""The process behind ``tests/support/zygote.py``: loads the program, and forks it as ordered."""
+
+import ctypes
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import anyio
+
+from tests.support.databases import share_compiled_statements
+from tests.support.fencing import FencedStage
+from tests.support.simulation.materials import materials
+from tests.support.simulation.nth_call import change
+from worker.cli.main import COMMANDS
+
+
+def _warm() -> None:
+    """Load what runs and most commands load."""
+    for name in (
+        "alembic.command",
+        "asyncpg",
+        "sqlalchemy.dialects.postgresql.asyncpg",
+        "sqlalchemy.dialects.sqlite.aiosqlite",
+        "uvloop",
+        "worker.sandbox.serve",
+        *(f"worker.cli.commands.{name}" for name in COMMANDS),
+        *(f"worker.cli.{name}" for name in COMMANDS if name != "help"),
+    ):
+        import_module(name)
+    share_compiled_statements()
+    materials()  # in a loop of its own
+    with TemporaryDirectory() as folder:
+        anyio.run(_two_runs, Path(folder))
+
+
+async def _two_runs(folder: Path) -> None:
+    """Let the statements of a run on SQLite be compiled: that takes a quarter of its time."""
+    stage = FencedStage(folder, f"sqlite:///{folder / 'pts.db'}")
+    with stage.doors():
+        await stage.run(stage.process(), accepts=True)
+        change(stage)
+        await stage.run(stage.process(), accepts=True)
+    stage.close()
+
+
+def _serve() -> None:
+    woken, wake = os.pipe()
+    for end in (woken, wake):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    children: dict[int, Path] = {}
+    _say("warm")
+    while True:
+        ready, _, _ = select.select([0, woken], [], [])
+        if woken in ready:
+            os.read(woken, 1000)
+            _reap(children)
+        if 0 in ready:
+            line = sys.stdin.readline()
+            if not line:
+                return
+            order = json.loads(line)
+            pid = os.fork()
+            if not pid:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                os.close(woken)
+                os.close(wake)
+                _become(order)
+            children[pid] = Path(order["ended"])
+            _say(str(pid))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _reap(children: dict[int, Path]) -> None:
+    for pid in tuple(children):
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            path = children.pop(pid)
+            part = Path(f"{path}.part")
+            part.write_text(str(os.waitstatus_to_exitcode(status)))
+            part.rename(path)
+
+
+def _become(order: Mapping[str, Any]) -> None:
+    """Be the program; does not return."""
+    for descriptor, name in enumerate(order["files"]):
+        flags = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        opened = os.open(name, flags, 0o600)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    if order["obeys_modes"]:
+        _obey_modes()
+    os.umask(0)  # what the program makes is private all the same
+    os.chdir(order["folder"])
+    os.environ.clear()
+    os.environ.update(order["env"])
+    time.tzset()
+    sys.argv = ["pts-worker", *order["arguments"]]
+    if order["ends_as_python"]:
+        import_module(order["module"]).main()
+        sys.exit()
+    code: Any = 1
+    try:
+        import_module(order["module"]).main()
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
+
+
+def _obey_modes() -> None:
+    """Give up the right to pass over the modes of files (capabilities(7): CAP_DAC_...)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    sets = (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, sets) == 0
+    sets[0] &= ~(1 << 1 | 1 << 2)  # OVERRIDE, READ_SEARCH
+    assert libc.capset(header, sets) == 0
+
+
+if __name__ == "__main__":
+    _warm()
+    _serve()
