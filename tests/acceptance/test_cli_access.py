@@ -15,8 +15,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.acceptance.conftest import MakeDatabase
 from tests.support.databases import execute
+from tests.support.made_databases import MakeDatabase
 from tests.support.program import Ended, Installation, Sandbox, environment
 from tests.support.session import calls
 from tests.support.standin import Standin, person

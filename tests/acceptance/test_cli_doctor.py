@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from tests.acceptance.conftest import MakeDatabase
+from tests.support.made_databases import MakeDatabase
 from tests.support.program import Ended, Installation, Sandbox
 from tests.support.raw_server import http
 from tests.support.session import calls, other_key

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import MakeDatabase
+from tests.support.leases import free_lease, hold_lease
+from tests.support.made_databases import MakeDatabase
 from tests.support.program import Ended, Installation
 from tests.support.published import Store
 from tests.support.raw_server import http
@@ -16,19 +17,6 @@ from tests.support.standin import standin as serve
 Call = str | tuple[str, str]
 STRANGER = "16858399649"
 CANARY = "canary-4b1d77"
-
-
-def hold_lease(store: Store) -> None:
-    """As if another machine's run were on."""
-    store.rows(
-        "UPDATE lease SET holder = 'other', host = 'elsewhere', process = '1:1', "
-        "acquired_at = '2026-01-01T00:00:00.000000+00:00', "
-        "expires_at = '2096-01-01T00:00:00.000000+00:00'"
-    )
-
-
-def free_lease(store: Store) -> None:
-    store.rows("UPDATE lease SET holder = NULL, expires_at = NULL")
 
 
 def dump(store: Store) -> str:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.acceptance.conftest import FAILING
 from tests.support.program import Ended, Installation, Sandbox
 from tests.support.pseudonyms import pseudonym_of
 from tests.support.session import calls
+from tests.support.two_runs import FAILING
 
 FRESHNESS = (
     "SELECT {} FROM report_person_freshness "

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from tests.acceptance.test_cli_status import run_under_way
+from tests.support.leases import run_under_way
 from tests.support.program import Ended, Installation, Sandbox
 from tests.support.session import calls, other_key
 

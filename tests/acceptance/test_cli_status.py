@@ -1,38 +1,13 @@
 """``status``: what was published, how long ago, and what is missing."""
 
-import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.support.leases import run_under_way
 from tests.support.program import Installation, Sandbox
 from tests.support.session import calls
-from worker.core.model import RunKind
-from worker.runtime import real_runtime
-from worker.store.database import open_database
-from worker.store.runs.lease import Lease, acquire
-from worker.store.runs.ledger import begin_run
-from worker.store.runs.process_identity import this_process
-
-AREAS = ("patient-safety", "patient-privacy")
-
-
-@contextlib.asynccontextmanager
-async def run_under_way(worker: Installation) -> AsyncIterator[Lease]:
-    """A run that this process has begun and not ended."""
-    async with open_database(worker.database_url, real_runtime()) as database:
-        lease = await acquire(database, this_process("other"), ttl_s=50)
-        await begin_run(
-            lease,
-            kind=RunKind.SYNC,
-            areas=AREAS,
-            continue_within=timedelta(hours=12),
-        )
-        yield lease
-        await lease.release()
 
 
 def test_status_shows_runs_freshness_gaps_and_failures(two_runs: Installation):

@@ -10,9 +10,9 @@ import anyio
 import pytest
 from sqlalchemy import make_url
 
-from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.test_cli_erase import hold_lease
 from tests.support.databases import execute
+from tests.support.leases import hold_lease
+from tests.support.made_databases import MakeDatabase
 from tests.support.program import Ended, Installation, wait_for
 from tests.support.published import Store
 from tests.support.raw_server import Reply, http

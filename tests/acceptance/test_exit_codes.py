@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import MakeDatabase
+from tests.support.made_databases import MakeDatabase
 from tests.support.program import Installation, closed_port, environment, run, start, wait_for
 from tests.support.raw_server import http
 from tests.support.standin import SAFETY, Standin, off_id_of, person, ref_of

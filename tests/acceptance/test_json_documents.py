@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.acceptance.conftest import FAILING
 from tests.support.program import Installation, Sandbox
 from tests.support.session import calls
+from tests.support.two_runs import FAILING
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 STRANGER: Final = "16858399649"

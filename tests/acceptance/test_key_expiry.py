@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.acceptance.conftest import MakeDatabase
+from tests.support.made_databases import MakeDatabase
 from tests.support.program import Ended, Installation, install
 from tests.support.sandbox_caller import public
 from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE, Client

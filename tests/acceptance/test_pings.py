@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import MakeDatabase
+from tests.support.made_databases import MakeDatabase
 from tests.support.program import Ended, Installation, wait_for
 from tests.support.raw_server import http
 from tests.support.standin import Standin, person

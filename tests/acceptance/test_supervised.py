@@ -3,19 +3,18 @@
 import re
 import signal
 import socket
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import MakeDatabase
+from tests.support.made_databases import MakeDatabase
 from tests.support.program import (
     Ended,
     Installation,
     Running,
     closed_port,
     environment,
+    fetch,
     start,
     wait_for,
 )
@@ -31,17 +30,6 @@ def worker(standin: Standin, tmp_path: Path, make_sqlite: MakeDatabase) -> Insta
     for number in range(PERSONS):
         person(standin, number, safeties=1)
     return standin.install(tmp_path, make_sqlite())
-
-
-def fetch(port: int, path: str) -> tuple[int, str]:
-    """Status and body; 0 as long as nobody listens."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except urllib.error.URLError:
-        return 0, ""
 
 
 def end(running: Running) -> Ended:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +42,13 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
+class TimeLimitError(AssertionError):
+    """The test's patience ended, which says nothing of the program: a busy machine, perhaps."""
+
+    def __init__(self, what: str, limit_s: float) -> None:
+        super().__init__(f"{what} after {limit_s:g} s: a time limit, not a result")
+
+
 last_ends: "deque[Ended]" = deque(maxlen=4)
 """How the last processes ended; below each test that fails, see ``tests/conftest.py``."""
 
@@ -51,6 +59,7 @@ class Ended:
 
     Attributes:
         folder: where it worked, and what it left.
+        limit_s: it was killed because it had not ended within that time.
     """
 
     code: int
@@ -58,6 +67,7 @@ class Ended:
     err: str
     took_s: float
     folder: Path
+    limit_s: float | None = None
 
     def __post_init__(self) -> None:
         last_ends.append(self)
@@ -66,7 +76,10 @@ class Ended:
         """What to read when a test fails."""
         outputs = ("standard error", self.err), ("standard output", self.out)
         tails = [f"the end of {name}:\n{text[-TAIL_CHARACTERS:]}" for name, text in outputs if text]
-        return "\n".join((f"exit code {self.code}; what it left: {self.folder}", *tails))
+        how = f"exit code {self.code}"
+        if self.limit_s is not None:
+            how = str(TimeLimitError("still running", self.limit_s))
+        return "\n".join((f"{how}; what it left: {self.folder}", *tails))
 
     @property
     def document(self) -> dict[str, Any]:
@@ -109,22 +122,41 @@ class Running:
         self.process.kill()
         self.process.wait(PATIENCE_S)
 
+    def stop(self) -> Ended:
+        """Ask it to end, as systemd and Kubernetes do, and wait until it has."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
     def wait(self, timeout_s: float = PATIENCE_S) -> Ended:
         """Wait for its end; a process that does not end is killed and fails the test."""
+        limit_s = None
         try:
-            code = self.process.wait(timeout_s)
+            self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
+            limit_s = timeout_s
             self.kill()
-            left = f"what it left: {self.err.parent}"
-            text = f"still running after {timeout_s} s:\n{self.tail()}\n{left}"
-            raise AssertionError(text) from None
-        return Ended(
-            code=code,
+        ended = Ended(
+            code=self.process.wait(),
             out=self.out.read_text(encoding="utf-8"),
             err=self.err.read_text(encoding="utf-8"),
             took_s=time.monotonic() - self.began_s,
             folder=self.err.parent,
+            limit_s=limit_s,
         )
+        if limit_s is not None:
+            raise TimeLimitError("still running", limit_s)
+        return ended
+
+    def until_logged(self, event: str) -> None:
+        """Wait until this stands in its log; a process that ends before fails the test."""
+
+        def look() -> bool:
+            has_ended = self.process.poll() is not None
+            found = event in self.err.read_text(encoding="utf-8")
+            assert found or not has_ended, f"it ended without {event} in its log:\n{self.tail()}"
+            return found
+
+        wait_for(look, f"{event} in the log")
 
     def tail(self) -> str:
         return self.err.read_text(encoding="utf-8", errors="replace")[-TAIL_CHARACTERS:]
@@ -253,8 +285,7 @@ def sandbox(folder: Path, *arguments: str) -> Iterator["Sandbox"]:
         made = wait_for(lambda: _document(running), "the sandbox")
         yield Sandbox(folder=folder, control_url=made["control_url"], running=running)
     finally:
-        running.signal(signal.SIGTERM)
-        ended = running.wait()
+        ended = running.stop()
         assert (ended.code, ended.err) == (0, "")
 
 
@@ -321,6 +352,17 @@ def closed_port() -> int:
         return port
 
 
+def fetch(port: int, path: str) -> tuple[int, str]:
+    """Status and body of a page on this port; 0 as long as nobody listens."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except urllib.error.URLError:
+        return 0, ""
+
+
 def wait_for(look: Callable[[], Any], what: str, *, timeout_s: float = 60.0) -> Any:
     """What ``look`` gives as soon as it gives something."""
     end_s = time.monotonic() + timeout_s
@@ -329,4 +371,4 @@ def wait_for(look: Callable[[], Any], what: str, *, timeout_s: float = 60.0) -> 
         if found:
             return found
         time.sleep(0.02)
-    raise AssertionError(f"{what} did not come within {timeout_s} s")
+    raise TimeLimitError(f"{what} had not come", timeout_s)

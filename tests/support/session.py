@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from tests.support.program import PATIENCE_S, Ended, Installation, environment
+from tests.support.program import (
+    PATIENCE_S,
+    Ended,
+    Installation,
+    TimeLimitError,
+    environment,
+)
 from tests.support.zygote import ForkedProcess, the_zygote
 
 
@@ -23,7 +29,7 @@ class Session:
         orders, answers: what it reads and writes.
         spawned: the processes that it started, as Python's audit events tell.
         written: the files that it opened for writing.
-        told: what the code before the last call has left in ``reported``.
+        reported: what the code before the last call has left in ``reported``.
     """
 
     worker: Installation
@@ -56,7 +62,9 @@ class Session:
     def end(self) -> Ended:
         """Wait for its end."""
         ready, _, _ = select.select([self.answers], [], [], PATIENCE_S)
-        answer = self.answers.readline() if ready else ""
+        if not ready:
+            raise TimeLimitError("no answer from the session's process", PATIENCE_S)
+        answer = self.answers.readline()
         assert answer, (self.worker.folder / "calls" / "err").read_text()
         reported = json.loads(answer)
         self.spawned, self.written, self.reported = (

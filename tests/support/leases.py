@@ -1,0 +1,43 @@
+"""The lease, as another run holds it."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from tests.support.program import Installation
+from tests.support.published import Store
+from worker.core.model import RunKind
+from worker.runtime import real_runtime
+from worker.store.database import open_database
+from worker.store.runs.lease import Lease, acquire
+from worker.store.runs.ledger import begin_run
+from worker.store.runs.process_identity import this_process
+
+
+def hold_lease(store: Store) -> None:
+    """As if another machine's run were on."""
+    store.rows(
+        "UPDATE lease SET holder = 'other', host = 'elsewhere', process = '1:1', "
+        "acquired_at = '2026-01-01T00:00:00.000000+00:00', "
+        "expires_at = '2096-01-01T00:00:00.000000+00:00'"
+    )
+
+
+def free_lease(store: Store) -> None:
+    """As if that run had ended."""
+    store.rows("UPDATE lease SET holder = NULL, expires_at = NULL")
+
+
+@contextlib.asynccontextmanager
+async def run_under_way(worker: Installation) -> AsyncIterator[Lease]:
+    """A run that this process has begun and not ended."""
+    async with open_database(worker.database_url, real_runtime()) as database:
+        lease = await acquire(database, this_process("other"), ttl_s=50)
+        await begin_run(
+            lease,
+            kind=RunKind.SYNC,
+            areas=("patient-safety", "patient-privacy"),
+            continue_within=timedelta(hours=12),
+        )
+        yield lease
+        await lease.release()
