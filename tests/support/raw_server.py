@@ -1,4 +1,8 @@
-"""A server on loopback that sends whatever bytes a test tells it to, also such as are no HTTP."""
+"""A server on loopback that sends whatever bytes a test has it send, also such as are no HTTP.
+
+It replies to each request, or plays a script for each connection: on a thread of the server's, so
+that it keeps its own time, whatever the client's loop is busy with.
+"""
 
 import asyncio
 import contextlib
@@ -13,6 +17,8 @@ from itertools import count, pairwise
 from typing import Any
 
 READ_S = 60.0
+_RESETS = struct.pack("ii", 1, 0)
+"""Of SO_LINGER: the other side sees a reset instead of an end."""
 Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -101,34 +107,10 @@ async def raw_server(
     *replies: Reply, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> AsyncIterator[RawServer]:
     """Serve these replies in turn on a free port."""
-    tasks: set[asyncio.Task[None]] = set()
     server = RawServer(url="", reply=in_order(*(replies or (answer(),))))
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            await server.connected(reader, writer)
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client went away, or the test is over
-        finally:
-            tasks.discard(task)
-            writer.close()
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await writer.wait_closed()
-
-    listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls, backlog=500)
-    port = listener.sockets[0].getsockname()[1]
-    server.url = f"{'https' if tls else 'http'}://{host}:{port}"
-    try:
+    with listening(server.connected, tls=tls) as port:
+        server.url = f"{'https' if tls else 'http'}://{host}:{port}"
         yield server
-    finally:
-        listener.close()
-        for task in tuple(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await listener.wait_closed()
 
 
 async def _serve(
@@ -170,7 +152,7 @@ async def _send(writer: asyncio.StreamWriter, reply: Reply) -> None:
 def _reset(writer: asyncio.StreamWriter) -> None:
     """Close so that the other side sees a reset instead of an end."""
     raw = writer.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS)
     writer.transport.abort()
 
 
@@ -202,7 +184,7 @@ def listening(
             writer.close()
 
     async def serve() -> None:
-        server = await asyncio.start_server(carry, sock=listener, ssl=tls)
+        server = await asyncio.start_server(carry, sock=listener, ssl=tls, backlog=500)
         started.set()
         with contextlib.suppress(asyncio.CancelledError):
             await server.serve_forever()
@@ -211,7 +193,7 @@ def listening(
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         ended()
-        await asyncio.sleep(0.01)  # what was closed gets the time to be so
+        await asyncio.sleep(0.01 if tls else 0.001)  # what was closed gets the time to be so
 
     main = loop.create_task(serve())
 
@@ -227,3 +209,114 @@ def listening(
     finally:
         loop.call_soon_threadsafe(main.cancel)
         thread.join(30)
+
+
+# A script for each connection.
+
+
+@dataclass(slots=True, kw_only=True)
+class Peer:
+    """The server's end of one connection; ``number`` counts connections from 0."""
+
+    number: int
+    link: socket.socket
+
+    def request(self) -> bytes:
+        """Read one request; give its body."""
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += self._read()
+        head, _, body = head.partition(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+        while len(body) < length:
+            body += self._read()
+        return body
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        self.link.sendall(data)
+
+    def closed_by_client(self) -> bool:
+        """Wait until the client sends more or closes; whether it has closed."""
+        try:
+            return self.link.recv(1) == b""
+        except ConnectionError:
+            return True
+
+    def reset(self) -> None:
+        """Close so that the client sees a reset."""
+        self.link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS)
+        self.link.close()
+
+    def inject(self, data: bytes) -> None:
+        """Write below TLS."""
+        with socket.socket(fileno=self.link.fileno()) as below:
+            below.sendall(data)
+            below.detach()
+
+    def _read(self) -> bytes:
+        data = self.link.recv(65536)
+        if not data:
+            raise ConnectionError
+        return data
+
+
+@dataclass(slots=True, kw_only=True)
+class ScriptedServer:
+    """Its address, and how many connections it has accepted."""
+
+    url: str
+    connections: int = 0
+    threads: list[threading.Thread] = field(default_factory=list)
+    links: list[socket.socket] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def scripted_server(
+    script: Callable[[Peer], None],
+    *,
+    tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+    name: str = "",
+) -> Iterator[ScriptedServer]:
+    """Run ``script`` for each connection to a free port; ``name`` is what the URL says for it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, 0), family=family)
+    shown = name or (f"[{host}]" if ":" in host else host)
+    scheme = "https" if tls else "http"
+    server = ScriptedServer(url=f"{scheme}://{shown}:{listener.getsockname()[1]}")
+
+    def serve(number: int, link: socket.socket) -> None:
+        link.settimeout(READ_S)
+        # The client went away, or the test is over.
+        with contextlib.suppress(OSError, ValueError):
+            if tls is not None:
+                link = tls.wrap_socket(link, server_side=True, do_handshake_on_connect=False)
+                server.links.append(link)
+                link.do_handshake()
+            script(Peer(number=number, link=link))
+        link.close()
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                link, _ = listener.accept()
+                server.links.append(link)
+                number, server.connections = server.connections, server.connections + 1
+                thread = threading.Thread(target=serve, args=(number, link))
+                server.threads.append(thread)
+                thread.start()
+
+    acceptor = threading.Thread(target=accept)
+    acceptor.start()
+    try:
+        yield server
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        acceptor.join()
+        for link in server.links:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(link, socket.SHUT_RDWR)  # also if TLS is in the way
+        for thread in server.threads:
+            thread.join()

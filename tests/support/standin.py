@@ -1,31 +1,36 @@
-"""HelseID and PTS on raw sockets, so that any bytes can be answered.
+"""HelseID and PTS on a raw socket, so that any bytes can be answered.
 
 One loopback port. The sandbox's own handlers check assertions, tokens and proofs, and give tokens;
-what they refuse is kept in ``violations``. What PTS answers then is each test's to say.
+what they refuse is kept in ``violations``. What HelseID says instead, and what PTS answers, is each
+test's to say.
 """
 
 import contextlib
 import hashlib
 import json
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
-from tests.support.helseid_server import HelseIdServer, sandbox_reply, sandbox_request
+import jwskate
+
 from tests.support.program import Installation, install
 from tests.support.raw_server import RawServer, Reply, http, listening
 from tests.support.raw_server import Request as RawRequest
 from worker.sandbox.api_access import AccessChecker
 from worker.sandbox.challenges import DeniedError
 from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE
+from worker.sandbox.helseid import HelseId
 from worker.sandbox.serve import new_key_pair
-from worker.sandbox.state import SandboxOptions
+from worker.sandbox.state import SandboxOptions, World
 from worker.sandbox.styles import BEARER
-from worker.sandbox.web import Request
+from worker.sandbox.web import Delivery, Request, Response
 
 SAFETY, PRIVACY = "patient-safety", "patient-privacy"
 CLIENT_ID = "c0ffee00-0000-4000-8000-000000000007"
@@ -63,11 +68,37 @@ class Heard:
     at_s: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A token request, with the claims of its assertion and of its proof."""
+
+    form: dict[str, str]
+    assertion: dict[str, Any]
+    proof: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, request: Request) -> "Seen":
+        form = dict(parse_qsl(request.body.decode()))
+        proof = request.header(b"dpop")
+        return cls(
+            form=form,
+            assertion=dict(jwskate.SignedJwt(form["client_assertion"]).claims),
+            proof=None if proof is None else dict(jwskate.SignedJwt(proof).claims),
+        )
+
+
 @dataclass(kw_only=True)
-class Standin(HelseIdServer):
-    """HelseID, and a PTS that answers as it is scripted.
+class Standin:
+    """HelseID, whose checks are the sandbox's, and a PTS that answers as it is scripted.
 
     Attributes:
+        token_reply, discovery_reply: what HelseID says instead of a token, or its description.
+        token_replies, discovery_replies: what it says instead to the next requests, before that.
+        token_more, discovery_more: further fields of those answers.
+        meanwhile: called while HelseID makes a token.
+        requests: those to HelseID, as they came in; ``seen`` has the claims of those for a token.
+        tokens: those that were given.
+        violations: what was refused, but for a missing nonce.
         people: restrictions by identifier and area.
         script: how to answer some, instead of with their restrictions; the key's area may be
             empty for both.
@@ -78,6 +109,17 @@ class Standin(HelseIdServer):
         delay_s: how long each search takes.
     """
 
+    origin: str = ""
+    token_reply: Reply | None = None
+    discovery_reply: Reply | None = None
+    token_replies: list[Reply] = field(default_factory=list)
+    discovery_replies: list[Reply] = field(default_factory=list)
+    token_more: dict[str, Any] = field(default_factory=dict)
+    discovery_more: dict[str, Any] = field(default_factory=dict)
+    meanwhile: Callable[[], None] = lambda: None
+    requests: list[Request] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
     people: dict[str, dict[str, Records]] = field(default_factory=dict)
     script: dict[tuple[str, str], Answerer] = field(default_factory=dict)
     everybody: Answerer | None = None
@@ -86,8 +128,32 @@ class Standin(HelseIdServer):
     pushed: list[bytes] = field(default_factory=list)
     delay_s: float = 0.0
     private_jwk: dict[str, Any] = field(default_factory=dict)
+    world: World = field(init=False)
+    helseid: HelseId = field(init=False)
     _access: dict[str, AccessChecker] = field(init=False)
     _at: tuple[int, int] = (0, 0)
+
+    @property
+    def issuer(self) -> str:
+        return f"{self.origin}/sts"
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.issuer}/connect/token"
+
+    @property
+    def seen(self) -> list[Seen]:
+        return [Seen.of(request) for request in self.requests if request.method == "POST"]
+
+    @property
+    def discoveries(self) -> int:
+        return sum(request.method == "GET" for request in self.requests)
+
+    @property
+    def jtis(self) -> list[str]:
+        """Every ``jti`` of assertions and proofs."""
+        claims = [(seen.assertion, seen.proof) for seen in self.seen]
+        return [each["jti"] for pair in claims for each in pair if each]
 
     def install(self, folder: Path, database_url: str, **sync: Any) -> Installation:
         """A worker that reads this stand-in; the roster is everyone, with local references."""
@@ -109,28 +175,40 @@ class Standin(HelseIdServer):
     def count(self) -> Counter[tuple[str, str]]:
         return Counter(self.asked)
 
-    def register(self, origin: str) -> None:
-        """Register the client, and check for this address from now on."""
-        self.private_jwk, public = new_key_pair()
-        options = SandboxOptions(
-            persons=0, client_id=CLIENT_ID, client_jwks=[public], token_lifetime_s=300
-        )
-        self.begin(origin, options)
+    def begin(self, origin: str, options: SandboxOptions, clock: Callable[[], float]) -> None:
+        """Answer below this origin, and check for it, from now on."""
+        self.origin = origin
+        self.world = World(options, clock=clock)
+        self.helseid = HelseId(self.world, self.issuer)
         reader, registrations = self.helseid.reader, self.helseid.registrations
         self._access = {
             scope: AccessChecker(self.world, reader, registrations, scope)
             for scope in (PTS_SCOPE, SELF_SERVICE_SCOPE)
         }
 
+    def register(self) -> SandboxOptions:
+        """The options of a sandbox that knows a client of this stand-in's making."""
+        self.private_jwk, public = new_key_pair()
+        return SandboxOptions(
+            persons=0, client_id=CLIENT_ID, client_jwks=[public], token_lifetime_s=300
+        )
+
+    def fault(self, action: str, *, area: str = "token", **settings: Any) -> None:
+        """Let the sandbox's HelseID have this fault, and no other."""
+        self.world.apply({"faults": [{"action": action, "area": area, **settings}]})
+
     def receive(self, raw: RawRequest) -> Reply:
         """Answer a request as it came in."""
         self._at = (raw.connection, raw.place)
-        return self.handle(sandbox_request(raw, self.origin))
+        method, target, _ = raw.line.split(" ", 2)
+        path, _, query = target.partition("?")
+        fields = [(name.encode(), value.encode("latin-1")) for name, value in raw.fields]
+        return self.handle(Request(method, path, query.encode(), fields, raw.body, self.origin))
 
     def handle(self, request: Request) -> Reply:
         path = request.path
         if path.startswith("/sts/"):
-            return super().handle(request)
+            return self._dated(self._helseid(request))
         if path.startswith("/pushed"):
             line = f"{request.method} {_target(request)}\n"
             self.pushed.append(line.encode() + request.body)
@@ -147,8 +225,33 @@ class Standin(HelseIdServer):
             self._access[scope].check(request, None)
         except DeniedError as denied:
             self.violations.append(denied.description or "no token")
-            return sandbox_reply(denied.response(BEARER))
+            return _reply(denied.response(BEARER))
         return None
+
+    def _dated(self, reply: Reply) -> Reply:
+        """The same with the time of this HelseID."""
+        status, end, rest = reply.data.partition(b"\r\n")
+        date = f"\r\nDate: {formatdate(self.world.now(), usegmt=True)}".encode() if end else b""
+        return replace(reply, data=status + date + end + rest)
+
+    def _helseid(self, request: Request) -> Reply:
+        endpoint, response, fault = self.helseid.handle(request)
+        self.requests.append(request)
+        if fault or endpoint not in {"discovery", "token"}:
+            return _reply(response)
+        document = json.loads(response.body)
+        if endpoint == "discovery":
+            instead = _next(self.discovery_replies) or self.discovery_reply
+            return instead or http(document | self.discovery_more)
+        if response.status != 200:
+            if document["error"] != "use_dpop_nonce":
+                self.violations.append(response.body.decode())
+            return _reply(response)
+        self.meanwhile()
+        if instead := _next(self.token_replies) or self.token_reply:
+            return instead
+        self.tokens.append(document["access_token"])
+        return http(document | self.token_more)
 
     def _search(self, area: str, request: Request) -> Reply:
         fields = json.loads(request.body)
@@ -183,6 +286,19 @@ class Standin(HelseIdServer):
         return reply
 
 
+def _next(replies: list[Reply]) -> Reply | None:
+    return replies.pop(0) if replies else None
+
+
+def _reply(response: Response) -> Reply:
+    """An answer of the sandbox's handlers."""
+    if response.delivery is Delivery.DROPPED:
+        return Reply(data=b"", then="close")
+    headers = [f"{name.decode()}: {value.decode()}" for name, value in response.headers]
+    kind, status = response.content_type.decode(), f"{response.status} As the sandbox says"
+    return http(response.body, status=status, kind=kind, headers=headers)
+
+
 def _target(request: Request) -> str:
     query = request.query_string.decode("latin-1")
     return f"{request.path}?{query}" if query else request.path
@@ -192,11 +308,23 @@ def _target(request: Request) -> str:
 
 
 @contextlib.contextmanager
-def standin() -> Iterator[Standin]:
-    """Serve a stand-in from a thread of its own."""
+def standin(
+    options: SandboxOptions | None = None,
+    *,
+    clock: Callable[[], float] = time.time,
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[Standin]:
+    """Serve a stand-in from a thread of its own.
+
+    Args:
+        options: of the sandbox that checks; by default it knows a client made for this.
+        clock: of HelseID.
+        tls: ends TLS on each connection.
+    """
     made = Standin()
-    with listening(RawServer(url="", reply=made.receive).connected) as port:
-        made.register(f"http://127.0.0.1:{port}")
+    with listening(RawServer(url="", reply=made.receive).connected, tls=tls) as port:
+        origin = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        made.begin(origin, options or made.register(), clock)
         yield made
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from tests.support.certificates import Authority, make_authority, server_context
 from tests.support.http.calls import OPTIONS
-from tests.support.scripted_server import ScriptedServer, scripted_server
+from tests.support.raw_server import ScriptedServer, scripted_server
 from worker.ports import HttpTransport
 from worker.pts.engines import open_transport
 from worker.pts.transport import TransportOptions

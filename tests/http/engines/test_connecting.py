@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tests.support.certificates import server_context
 from tests.support.http.calls import OPTIONS, outcome, response
-from tests.support.scripted_server import scripted_server
+from tests.support.raw_server import scripted_server
 from worker.errors import TransientError, UnavailableError
 from worker.tls import client_context
 

@@ -11,8 +11,7 @@ from msgspec.structs import replace
 from tests.http.engines.conftest import ENGINES
 from tests.support.http.calls import OPTIONS, TRANSIENT, chunked, outcome, response
 from tests.support.http.response_cases import CUT
-from tests.support.raw_server import Reply, raw_server
-from tests.support.scripted_server import scripted_server
+from tests.support.raw_server import Reply, raw_server, scripted_server
 from worker.errors import TransientError
 
 NEXT = b'["next"]'

@@ -8,8 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.http.calls import OPTIONS, chunked, outcome, response
-from tests.support.raw_server import Reply, raw_server
-from tests.support.scripted_server import scripted_server
+from tests.support.raw_server import Reply, raw_server, scripted_server
 from worker.errors import ContractError
 
 pytestmark = pytest.mark.promise("10")

@@ -8,8 +8,7 @@ from itertools import product
 import pytest
 
 from tests.support.http.calls import OPTIONS, TRANSIENT, Outcome, chunked, outcome, response
-from tests.support.raw_server import Reply, answer, raw_server
-from tests.support.scripted_server import scripted_server
+from tests.support.raw_server import Reply, answer, raw_server, scripted_server
 from worker.errors import TransientError
 
 pytestmark = pytest.mark.promise("1")

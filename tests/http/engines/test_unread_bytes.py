@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.support.http.calls import OPTIONS, outcome, response
-from tests.support.scripted_server import scripted_server
+from tests.support.raw_server import scripted_server
 from worker.errors import TransientError
 
 NEXT, SURPLUS = b"[2]", b"[9]"

@@ -1,6 +1,6 @@
 """Keys made once, and a HelseID client against the sandbox's HelseID on a raw socket."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,8 @@ import pytest
 from joserfc.jwk import ECKey, RSAKey
 
 from tests.support.clock import FakeRuntime
-from tests.support.helseid_server import BEARER_ID, CLIENT_ID, HelseIdServer, write_secret
-from tests.support.raw_server import raw_server
+from tests.support.http.helseid import BEARER_ID, write_secret
+from tests.support.standin import CLIENT_ID, Standin, standin
 from worker.helseid.authorizer import HelseId, open_helseid
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
@@ -40,7 +40,7 @@ def fake() -> FakeRuntime:
 
 
 @pytest.fixture
-async def server(fake: FakeRuntime, client_key: ClientKey) -> AsyncIterator[HelseIdServer]:
+def server(fake: FakeRuntime, client_key: ClientKey) -> Iterator[Standin]:
     """A HelseID that knows the client's key, and has no reason to refuse it."""
     jwks = [client_key.public_jwk()]
     options = SandboxOptions(
@@ -49,10 +49,7 @@ async def server(fake: FakeRuntime, client_key: ClientKey) -> AsyncIterator[Hels
         client_jwks=jwks,
         clients=[Client(client_id=BEARER_ID, jwks=jwks, dpop=False)],
     )
-    made = HelseIdServer()
-    async with raw_server() as raw:
-        raw.reply = made.receive
-        made.begin(raw.url, options, lambda: fake.now().timestamp())
+    with standin(options, clock=lambda: fake.now().timestamp()) as made:
         yield made
     assert made.violations == []
 
@@ -60,7 +57,7 @@ async def server(fake: FakeRuntime, client_key: ClientKey) -> AsyncIterator[Hels
 class Clients:
     """Opens HelseID clients and closes their connections at the end."""
 
-    def __init__(self, server: HelseIdServer, key: ClientKey, fake: FakeRuntime) -> None:
+    def __init__(self, server: Standin, key: ClientKey, fake: FakeRuntime) -> None:
         self.server, self.key, self.fake = server, key, fake
         self.http = helseid_client()
 
@@ -72,7 +69,7 @@ class Clients:
 
 @pytest.fixture
 async def clients(
-    server: HelseIdServer, client_key: ClientKey, fake: FakeRuntime
+    server: Standin, client_key: ClientKey, fake: FakeRuntime
 ) -> AsyncIterator[Clients]:
     """A factory of HelseID clients against ``server``."""
     made = Clients(server, client_key, fake)

@@ -6,7 +6,7 @@ import jwskate
 import pytest
 
 from tests.support.clock import START
-from tests.support.helseid_server import CLIENT_ID
+from tests.support.standin import CLIENT_ID
 from worker.errors import ConfigurationError
 from worker.helseid.assertion import AssertionMaker, assertion_details
 from worker.helseid.options import HelseIdOptions

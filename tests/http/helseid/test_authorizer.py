@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from requests_oauth2client.dpop import validate_dpop_proof
 
-from tests.support.helseid_server import YEARS_S
+from tests.support.http.helseid import YEARS_S
 from worker.core.dpop import token_hash
 from worker.helseid.authorizer import HelseIdAuthorizer
 from worker.ports import Authorizer, ChallengeResult, HttpResponse

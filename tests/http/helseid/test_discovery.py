@@ -3,13 +3,12 @@
 import pytest
 
 from tests.support.certificates import make_authority, server_context
-from tests.support.helseid_server import HelseIdServer
-from tests.support.raw_server import http, raw_server
+from tests.support.raw_server import http
+from tests.support.standin import standin
 from worker.errors import ConfigurationError, UnavailableError
 from worker.helseid.authorizer import open_helseid
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.transport import helseid_client
-from worker.sandbox.state import SandboxOptions
 from worker.tls import client_context
 
 DAY_S = 24 * 3600.0
@@ -112,11 +111,7 @@ async def test_not_json(clients, server):
 async def test_certificate(fake, client_key, tmp_path):
     """An untrusted certificate is named as such, at once; a CA file makes it trusted."""
     authority = make_authority(tmp_path)
-    tls = server_context(authority)
-    made = HelseIdServer()
-    async with raw_server(tls=tls) as raw:
-        raw.reply = made.receive
-        made.begin(raw.url, SandboxOptions(persons=0))
+    with standin(tls=server_context(authority)) as made:
         options = HelseIdOptions(issuer=made.issuer, client_id="c")
         async with helseid_client() as http:
             helseid = open_helseid(options, client_key, fake.runtime, http)

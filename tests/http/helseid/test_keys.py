@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from tests.support.helseid_server import CLIENT_ID, write_secret
+from tests.support.http.helseid import write_secret
+from tests.support.standin import CLIENT_ID
 from worker.errors import ConfigurationError
 from worker.helseid.keys import load_client_key, new_client_key, public_jwk
 from worker.helseid.secret_files import write_private_jwk

@@ -4,7 +4,7 @@ import jwskate
 import pytest
 from requests_oauth2client.dpop import InvalidDPoPProof, validate_dpop_proof
 
-from tests.support.helseid_server import YEARS_S
+from tests.support.http.helseid import YEARS_S
 from worker.core.dpop import is_nonce, origin, target_uri, token_hash
 from worker.helseid.proof import ProofKey
 

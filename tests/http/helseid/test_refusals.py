@@ -8,7 +8,7 @@ import traceback
 import pytest
 import structlog
 
-from tests.support.helseid_server import app, refusal, refused, write_secret
+from tests.support.http.helseid import app, refusal, refused, write_secret
 from tests.support.identifier_spellings import spellings
 from tests.support.raw_server import Reply, http
 from worker.errors import ExitCode, RefusedError

@@ -6,8 +6,9 @@ import socket
 import anyio
 import pytest
 
-from tests.support.helseid_server import CLIENT_ID, app, refusal, refused, write_secret
+from tests.support.http.helseid import app, refusal, refused, write_secret
 from tests.support.raw_server import Reply, http
+from tests.support.standin import CLIENT_ID
 from worker.errors import ConfigurationError, ExitCode, RefusedError, UnavailableError
 
 SILENCE = Reply(data=b"", then="hang")

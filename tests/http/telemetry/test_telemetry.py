@@ -14,8 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.clock import START
 from tests.support.program import closed_port
-from tests.support.raw_server import RawServer, http, raw_server
-from tests.support.scripted_server import scripted_server
+from tests.support.raw_server import RawServer, http, raw_server, scripted_server
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode

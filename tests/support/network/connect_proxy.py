@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.support.scripted_server import scripted_server
+from tests.support.raw_server import scripted_server
 
 HEAD_BYTES_MAX = 16_384
 PATIENCE_S = 30.0

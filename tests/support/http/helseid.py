@@ -1,0 +1,50 @@
+"""What tests of the HelseID client share beside the stand-in."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.clock import FakeRuntime
+from tests.support.raw_server import Reply, http
+from tests.support.standin import CLIENT_ID, Standin
+from worker.app import App
+from worker.config import load
+from worker.errors import RefusedError
+from worker.helseid.authorizer import HelseId
+
+BEARER_ID = "6f1a3c0e-0000-4000-8000-000000000002"
+"""The same client's registration without DPoP."""
+YEARS_S = 20 * 365 * 86_400
+"""The judge of proofs looks at the real clock, the tests' clock is another."""
+
+
+def write_secret(path: Path, content: object) -> Path:
+    """Write a file that only its owner can read."""
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    path.chmod(0o600)
+    return path
+
+
+def refusal(code: str, *, status: str = "400 Bad Request", **more: str) -> Reply:
+    """An OAuth error."""
+    return http({"error": code, **more}, status=status)
+
+
+def app(server: Standin, fake: FakeRuntime, folder: Path, **more: Any) -> App:
+    """A worker's parts, as configured."""
+    values = {
+        "helseid.issuer": server.issuer,
+        "helseid.client_id": CLIENT_ID,
+        "helseid.private_jwk_file": "client.jwk",
+        **more,
+    }
+    return App(loaded=load(values, environ={}, cwd=folder), runtime=fake.runtime)
+
+
+async def refused(client: HelseId) -> RefusedError:
+    """The refusal of its request for a token."""
+    with pytest.raises(RefusedError) as caught:
+        await client.tokens.token()
+    return caught.value
