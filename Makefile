@@ -3,18 +3,19 @@
 #   make test PYTHON=python3.13     another interpreter (after `make clean`)
 #   make lock UPGRADE=--upgrade     newest versions instead of the ones pinned
 #   make simulate SEEDS=20000 FIRST=2000     other seeds, more of them
+#   CI_STRICT=1 make test-all     what is not tested, and not named in .ci/untested, is red
 #   make bench BENCH="--quick --db sqlite"     fewer persons, one database
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := worker migrations tests bench
+CODE := worker migrations tests bench tools
 UPGRADE ?=
 SEEDS ?= 2000
 FIRST ?= 0
 BENCH ?=
-SAMPLE ?=
 KEEP ?=
+SEED ?=
 
 # Most of what is installed is never imported: it is compiled when it is.
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
@@ -41,9 +42,8 @@ TOOLS := $(VENV)/.tools
 AUDIT := $(VENV)-audit
 SITE := $(VENV)-docs
 DBT := $(VENV)-dbt
-# Campaigns, of which `make simulate` tries all.
-FAULTS := tests/simulation/test_nth_call.py tests/simulation/test_nth_call_postgres.py \
-	tests/simulation/stateful/test_stateful.py tests/store/test_fencing.py
+UNTESTED := $(BIN)/python tools/untested.py
+FIVE_OF_THE_PROGRAM := 
 # What pip-audit says where its service does not know a package, does not answer, or breaks off.
 NOT_ASKED := could not be audited|Try another service|ConnectionError|ReadTimeout|ServiceError
 
@@ -52,8 +52,9 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test every test-faults test-browser dbt-test simulate bench bench-reports mutate mutate-sample static unit install tools wheel man wheelhouse install-test boot-test kubernetes-test test-image lock \
-	audit sbom licences clean
+.PHONY: help demo check test test-all static static-all quick every nightly random-properties versions simulate \
+	browser-tools dbt-tools install-test boot-test kubernetes-test test-image \
+	bench bench-reports install tools wheel man wheelhouse lock audit sbom licences docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,38 +62,44 @@ help: ## this list
 demo: $(RUNTIME) ## install, a month of made-up nights, demo/report.html and rapport.html; KEEP=1: leave it running
 	@KEEP=$(KEEP) $(BIN)/python -m worker.sandbox.demo
 
+check: $(TOOLS) ## format, lint, types, layers, unit tests and five of the program: 30 s
+	@$(MAKE) --no-print-directory --jobs 2 static quick
+
+test: $(TOOLS) ## the static checks beside every test that takes Python alone (starts its own PostgreSQL): 4 min
+	@$(MAKE) --no-print-directory --jobs 2 static every
+
+# Each part says what it could not test; the script counts that, and prints the number last.
+test-all: $(TOOLS) ## what takes longer, or more than Python: campaigns, patience, browsers, images, other Pythons
+	@$(UNTESTED) $(MAKE) nightly -- $(MAKE) random-properties -- $(MAKE) versions -- $(MAKE) docs \
+		-- $(MAKE) install-test -- $(MAKE) test-image -- $(MAKE) boot-test -- $(MAKE) kubernetes-test
+
+# By files, as their fixtures are dear; the longest first (tests/conftest.py).
+every: $(TOOLS)
+	@$(UNTESTED) $(BIN)/pytest --numprocesses 4 --dist loadfile -m "not nightly"
+
+quick: $(TOOLS)
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not nightly" tests/unit $(FIVE_OF_THE_PROGRAM)
+
+nightly: $(TOOLS) browser-tools dbt-tools
+	@$(BIN)/pytest --numprocesses 4 --dist loadfile -m nightly
+
+random-properties: $(TOOLS) ## the properties with examples of a random seed, which it prints; SEED=N: of that one
+	@$(BIN)/pytest --numprocesses 4 --dist loadfile -m hypothesis --hypothesis-profile random \
+		$(SEED:%=--hypothesis-seed=%)
+
 versions: ## `make check` on each other Python that the system has, in environments of their own
 	@for python in $(wildcard /usr/bin/python3.1[2-4]); do echo "$$python"; \
 		$(MAKE) --no-print-directory check PYTHON=$$python VENV=$(VENV)-$${python##*/} || exit 1; done
 
-check: static unit ## format, lint, types, layers and unit tests: under a minute
-
-test: $(TOOLS) ## the static checks beside every test but test-faults and what needs more than Python (starts its own PostgreSQL)
-	@$(MAKE) --no-print-directory --jobs 2 static every
-
-# By files, as their fixtures are dear; in their order, as the first folders wait the longest. Their
-# modules are compiled first, or each process would compile them all.
-every: $(TOOLS)
-	@$(BIN)/pytest --collect-only -qq >/dev/null
-	@$(BIN)/pytest --numprocesses 8 --dist loadfile --no-loadscope-reorder $(FAULTS:%=--ignore=%)
-
-test-faults: $(TOOLS) ## a sample of: each n-th call fails, sequences on the store alone, each write after the lease is lost
-	@$(BIN)/pytest --numprocesses 4 --dist loadfile $(FAULTS)
-
 # axe-core, which judges contrast and names for screen readers, comes from npm where it can be had.
-test-browser: $(TOOLS) ## the report and the status page in a real Chromium: phone, laptop and paper
-	@command -v chromium chromium-browser google-chrome >/dev/null || \
-		{ echo "NOT TESTED: there is no Chromium here (apt-get install chromium)"; exit 0; }; \
-	[ -d $(VENV)-browser ] || npm install --silent --no-save --prefix $(VENV)-browser axe-core@4 \
-		>/dev/null 2>&1 || echo "NOT TESTED with axe-core: npm cannot give it"; \
-	$(BIN)/pytest tests/report/browser_report.py tests/report/browser_status.py
+browser-tools:
+	@[ -d $(VENV)-browser ] || npm install --silent --no-save --prefix $(VENV)-browser axe-core@4 \
+		>/dev/null 2>&1 || echo "NOT TESTED with axe-core: npm cannot give it"
 
-dbt-test: $(TOOLS) ## config/dbt with real dbt, on a PostgreSQL of made-up nights; NOT TESTED if dbt cannot be installed
-	@if $(MAKE) --no-print-directory --silent $(DBT)/.made; then \
-		$(BIN)/pytest tests/report/dbt_package.py; \
-	else echo "NOT TESTED: config/dbt, as dbt cannot be installed here"; fi
+dbt-tools:
+	@$(MAKE) --no-print-directory --silent $(DBT)/.made || echo "NOT TESTED: config/dbt: dbt cannot be installed"
 
-simulate: $(TOOLS) ## SEEDS=2000 made-up worlds, each n-th call failing, long sequences, each write fenced
+simulate: $(TOOLS) ## for hours: SEEDS=2000 made-up worlds, each n-th call failing, long sequences, each write fenced
 	@$(BIN)/python -m tests.support.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth
 	@$(BIN)/pytest tests/simulation/stateful/test_stateful.py --hypothesis-profile long
 	@NTH=all $(BIN)/pytest tests/store/test_fencing.py
@@ -102,19 +109,6 @@ bench: $(TOOLS) ## the worker beside a bare aiohttp loop, a quarter of an hour; 
 
 bench-reports: $(TOOLS) ## what readers of a large database wait for; BENCH="--persons 1000000 --db postgresql"
 	@$(BIN)/python -m bench.reports $(BENCH)
-
-mutate: $(TOOLS) ## faults sown into worker/core: which of them no test sees (docs/mutation.md)
-	@rm -rf mutants && mkdir mutants && cp -R pyproject.toml worker tests mutants
-	@sed -i.bak -E '/^@(lru_|functools\.)cache/d' mutants/worker/core/*.py
-	@printf '%s\n' 'from hypothesis import Phase' \
-		'settings.register_profile("mutation", settings.get_profile("suite"), max_examples=25,' \
-		'    phases=(Phase.explicit, Phase.generate))' \
-		'settings.load_profile("mutation")' >> mutants/tests/conftest.py
-	@cd mutants && nice ../$(BIN)/mutmut run --max-children 2
-	@cd mutants && ../$(BIN)/mutmut results
-
-mutate-sample: $(TOOLS) ## a sample of faults sown into the rest; SAMPLE="--count 300 --seed 1"
-	@nice $(BIN)/python -m tests.mutation.sample $(SAMPLE)
 
 install: $(RUNTIME) ## what the worker runs on, into .venv
 
@@ -160,7 +154,6 @@ test-image: $(TOOLS) ## the Dockerfile's two tags built and run with podman; nee
 	unshare --mount sh -c 'mount -t cgroup2 none /sys/fs/cgroup; exec "$$@"' sh \
 		$(BIN)/pytest tests/deployment/image_runs.py
 
-.PHONY: docs
 # A warning is an error: a broken link, or a page that docs/index.md does not name.
 docs: ## docs/ as a site, into dist/site; says NOT TESTED if its generator cannot be installed
 	@if $(MAKE) --no-print-directory --silent $(SITE)/.made; then \
@@ -208,7 +201,7 @@ licences: $(RUNTIME) $(AUDIT)/.made ## the licence of each package, and 1 if one
 
 clean: ## remove what these targets made
 	@rm -rf $(VENV) $(VENV)-* dist demo .mypy_cache .ruff_cache .pytest_cache \
-		.import_linter_cache .hypothesis .schemathesis .coverage htmlcov mutants
+		.import_linter_cache .hypothesis .schemathesis .coverage htmlcov
 
 $(AUDIT)/.made: requirements-audit.lock
 	@$(PYTHON) -m venv --clear $(AUDIT)
@@ -229,13 +222,10 @@ $(DBT)/.made: requirements-dbt.lock
 	@touch $@
 
 static: $(TOOLS)
-	@$(BIN)/ruff format --check $(CODE)
-	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check --quiet $(CODE)
+	@$(BIN)/ruff check --quiet $(CODE)
+	@$(BIN)/lint-imports | tail -n 1
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
-
-unit: $(TOOLS)
-	@$(BIN)/pytest --numprocesses 2 tests/unit tests/architecture
 
 $(MADE):
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 15) else \

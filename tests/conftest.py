@@ -1,7 +1,6 @@
 """Fixtures that more than one kind of test needs, and rules for all tests."""
 
 import os
-import random
 import shutil
 import time
 from collections import Counter
@@ -31,8 +30,9 @@ os.environ["TZ"] = "Asia/Dubai"
 time.tzset()
 
 # The same examples every time: a failure is one of the change, not of chance or a busy machine.
-# tests/simulation/stateful takes others each time, from the seed below.
+# `make random-properties` takes others each time, from a seed that it prints.
 settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("random", deadline=None, max_examples=300)
 settings.load_profile("suite")
 
 
@@ -40,11 +40,15 @@ settings.load_profile("suite")
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed of what is random, before Hypothesis reads it; xdist hands it on."""
     if config.getoption("hypothesis_seed") is None:
-        config.option.hypothesis_seed = str(random.SystemRandom().randrange(2**32))
+        is_random = (
+            config.option.markexpr == "nightly"
+            or config.getoption("hypothesis_profile") == "random"
+        )
+        config.option.hypothesis_seed = str(time.time_ns() % 2**32 if is_random else 0)
 
 
 def _replay(config: pytest.Config) -> str:
-    return f"replay the random sequences with --hypothesis-seed={config.option.hypothesis_seed}"
+    return f"replay the random examples with --hypothesis-seed={config.option.hypothesis_seed}"
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -19,9 +19,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.deployment.test_locks import pins
 from tests.support.deployment.deployed import tool
 from tests.support.deployment.fresh_root import INDEX_PROBE, copy_checkout, debian
+from tests.support.deployment.locks import pins
 from tests.support.program import Ended, Running, Sandbox, sandbox, wait_for
 from worker import __version__
 from worker.errors import ExitCode

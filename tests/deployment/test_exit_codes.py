@@ -54,6 +54,7 @@ def test_systemd_keeps_the_scheduler_up_unless_a_person_must_look():
     assert codes(service, "RestartPreventExitStatus") == FOR_A_PERSON
 
 
+@pytest.mark.nightly  # kustomize
 @pytest.mark.parametrize("workload", WITH_A_POLICY, ids=str)
 def test_kubernetes_retries_a_job_only_where_that_helps(workload: Workload):
     """69 and 75 count towards the retries, each other code ends the Job, disruptions do neither."""
@@ -83,6 +84,7 @@ def test_kubernetes_retries_a_job_only_where_that_helps(workload: Workload):
     assert workload.job["backoffLimit"] > 0
 
 
+@pytest.mark.nightly  # kustomize
 def test_kubernetes_distinguishes_gaps_from_what_a_person_must_look_at():
     """A failed nightly Job names the rule: 1 for gaps and lease, 2 for what a person must see."""
     nightly = [workload for workload in WITH_A_POLICY if workload.name == "pts-sync"]
@@ -147,6 +149,7 @@ def test_crontab_lines_hold_no_percent_sign():
     assert not [command for command in cron_commands() if "%" in command]
 
 
+@pytest.mark.nightly  # logrotate
 def test_logs_of_cron_are_rotated(tmp_path: Path):
     """What was written is kept, and the crontab's log is one that is rotated."""
     logs = tmp_path / "logs"

@@ -1,7 +1,9 @@
-"""The image is built from locked packages and runs without root."""
+"""The image is built from locked packages, and from the files of the program alone.
+
+What it does when it runs: ``make test-image`` (image_runs.py).
+"""
 
 import fnmatch
-import json
 import re
 import shlex
 import subprocess
@@ -12,8 +14,7 @@ from typing import NamedTuple
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from tests.deployment.test_locks import pins
-from tests.support.deployment.deployed import ROOT, workloads
+from tests.support.deployment.deployed import ROOT
 from worker import __version__
 
 
@@ -42,66 +43,6 @@ def stages() -> dict[str, list[Step]]:
 def texts(stage: list[Step], name: str) -> list[str]:
     """What each instruction of a kind says."""
     return [step.text for step in stage if step.name == name]
-
-
-def test_image_runs_without_root_as_the_manifests_say():
-    """The user is a number other than 0, the one that the manifests name."""
-    (user,) = texts(stages()["base"], "USER")
-    (in_manifests,) = {
-        workload.pod["securityContext"]["runAsUser"] for workload in workloads(("production",))
-    }
-    assert user == f"{in_manifests}:{in_manifests}"
-    assert in_manifests > 0
-
-
-def test_worker_is_the_first_process_and_gets_the_signals():
-    """The entry point is in exec form: no shell stands between SIGTERM and the worker."""
-    (entry_point,) = texts(stages()["base"], "ENTRYPOINT")
-    assert json.loads(entry_point) == ["pts-worker"]
-
-
-def test_image_writes_one_volume_alone():
-    """/data is the working folder and the only volume."""
-    last = stages()["base"]
-    assert [json.loads(volume) for volume in texts(last, "VOLUME")] == [["/data"]]
-    assert texts(last, "WORKDIR") == ["/data"]
-
-
-def test_last_stages_take_a_finished_environment_and_install_nothing():
-    """Compilers, package managers and sources stay in the first stages."""
-    found = stages()
-    assert list(found)[-1] == "production"
-    assert texts(found["full"], "COPY") == ["--from=build-full /opt/pts-worker /opt/pts-worker"]
-    assert texts(found["production"], "COPY") == ["--from=build /opt/pts-worker /opt/pts-worker"]
-    for name in ("full", "production"):
-        assert {step.name for step in found[name]} == {"FROM", "COPY"}
-        assert texts(found[name], "FROM")[0].split()[0] == "base"
-    assert not re.search(r"apt|gcc|curl|pip install", " ".join(texts(found["base"], "RUN")))
-    assert texts(found["base"], "HEALTHCHECK") == ["NONE"]
-
-
-def test_production_has_neither_sandbox_nor_pyarrow():
-    """Both are extras: nobody's image holds a server, and one tag alone has Parquet."""
-    found = stages()
-    installed = {
-        name: set(re.findall(r"requirements[\w-]*\.lock", " ".join(texts(stage, "RUN"))))
-        for name, stage in found.items()
-    }
-    production = {"requirements.lock", "requirements-otlp.lock", "requirements-build.lock"}
-    assert production == installed["build"]
-    more = {"requirements-parquet.lock", "requirements-oracle.lock"}
-    assert more == installed["build-full"]
-    assert "pyarrow" in pins("requirements-parquet.lock")
-    for lock in production:
-        assert {"pyarrow", "uvicorn", "httptools"}.isdisjoint(pins(lock)), lock
-
-
-def test_base_image_is_an_argument():
-    """So that it can be named by its digest; every stage is built on that one."""
-    text = (ROOT / "Dockerfile").read_text()
-    assert len(re.findall(r"(?m)^ARG BASE=\S+$", text)) == 1
-    others = [name for name, stage in stages().items() if texts(stage, "FROM")[0][:7] != "${BASE}"]
-    assert others == ["build-full", "full", "production"]
 
 
 def test_every_package_in_the_image_is_locked_by_hash():
@@ -164,13 +105,6 @@ def test_nothing_personal_reaches_the_image_or_git(name: str):
     # --no-index: the answer does not depend on what is committed.
     git = ["git", "-C", str(ROOT), "check-ignore", "--quiet", "--no-index", name]
     assert subprocess.run(git, check=False).returncode == 0
-
-
-def test_what_the_tutorial_leaves_does_not_reach_git():
-    """Its folder is made in the checkout."""
-    git = ["git", "-C", str(ROOT), "check-ignore", "--quiet", "--no-index"]
-    assert subprocess.run([*git, "hour/client.json"], check=False).returncode == 0
-    assert subprocess.run([*git, "config/worker.toml"], check=False).returncode == 1
 
 
 def test_image_has_this_version_and_a_python_that_is_supported():

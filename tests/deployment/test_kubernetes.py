@@ -4,7 +4,6 @@ import copy
 import re
 import warnings
 from pathlib import Path
-from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
@@ -18,9 +17,9 @@ from tests.support.deployment.deployed import (
     workloads,
 )
 from worker import __version__
-from worker.cli.sync import part_of
 from worker.config import load
-from worker.core.sharding import Shard, ShardAssignment
+
+pytestmark = pytest.mark.nightly  # needs kustomize
 
 OLDEST = "1.31.0"  # podFailurePolicy is stable from here on
 WORKLOADS = pytest.mark.parametrize("workload", workloads(), ids=str)
@@ -216,19 +215,3 @@ def test_outage_is_waited_for_until_the_deadline(workload: Workload):
     limit = workload.job["backoffLimitPerIndex" if is_shard else "backoffLimit"]
     pauses = [min(10 * 2**count, 360) for count in range(limit)]
     assert sum(pauses) > workload.job["activeDeadlineSeconds"]
-
-
-def test_each_pod_of_the_shards_knows_its_part():
-    """As many pods as shards, all at once; the Job's name is the run's key; each fails alone."""
-    shards = manifests("production", "shards")["pts-sync"]["spec"]["jobTemplate"]["spec"]
-    (container,) = shards["template"]["spec"]["containers"]
-    variables: dict[str, Any] = {variable["name"]: variable for variable in container["env"]}
-    count = variables["PTS_SHARD_COUNT"]["value"]
-    assert shards["completionMode"] == "Indexed"
-    assert count == str(shards["completions"]) == str(shards["parallelism"])
-    label = "metadata.labels['batch.kubernetes.io/job-name']"
-    assert variables["PTS_RUN_KEY"]["valueFrom"] == {"fieldRef": {"fieldPath": label}}
-    assert "backoffLimit" not in shards  # else it would count the pods of all
-    names = {"PTS_RUN_KEY": "pts-sync-29384710", "JOB_COMPLETION_INDEX": "3"}
-    part = part_of(None, None, names | {"PTS_SHARD_COUNT": count})
-    assert part == ShardAssignment(shard=Shard(index=3, count=4), run_key="pts-sync-29384710")

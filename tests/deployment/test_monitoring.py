@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.architecture.reference import metric_samples
 from tests.support.deployment.deployed import FOR_A_PERSON, OVER, ROOT, tool
+from tools.docs.reference import metric_samples
 from worker.errors import ExitCode
 from worker.telemetry.numbers import HELP, PREFIX
 
@@ -110,6 +110,7 @@ CASES += [
 CASES += [(1, set(), {'exit_code{run="sync"}': code}) for code in sorted(OVER | {ExitCode.STOPPED})]
 
 
+@pytest.mark.nightly  # promtool
 def test_alerts_call_for_what_they_say(tmp_path: Path):
     """Prometheus' own program evaluates the rules over made-up nights."""
     firing = 'count by (alertname) (ALERTS{alertstate="firing"})'

@@ -6,7 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -47,37 +47,6 @@ def test_there_is_a_unit_for_each_way_to_run():
         "pts-worker-backup.service",
         "pts-worker-schedule.service",
     ]
-
-
-def test_shards_have_the_day_for_a_key():
-    """What systemd hands to the shell makes the same key on every machine; the number is the %i."""
-    (command,) = unit("pts-sync-shard@.service")["Service"]["ExecStart"]
-    shell, option, script = shlex.split(command)
-    script = script.replace("%i", "3").replace("%%", "%").replace("$$", "$")
-    script = script.replace(PROGRAM, "printf '%s\\n'").replace("exec ", "")
-    done = subprocess.run(
-        [shell, option, script], capture_output=True, text=True, check=True, timeout=60
-    )
-    day = datetime.now(UTC).date()
-    words = done.stdout.split()
-    assert words[:4] == ["sync", "--shard", "3/4", "--run-key"]
-    assert words[4] in {str(day), str(day - timedelta(days=1))}
-    assert words[5:] == ["--wait", "30m"]
-
-
-def test_the_shards_unit_is_the_nightly_one():
-    """But for which part of the run it is, nothing differs."""
-    complete, shard = unit("pts-sync.service"), unit("pts-sync-shard@.service")
-    differing = {("Unit", "Description"), ("Service", "ExecStart")}
-    assert {(name, key) for name in complete for key in complete[name]} == {
-        (name, key) for name in shard for key in shard[name]
-    }
-    assert differing == {
-        (name, key)
-        for name in complete
-        for key in complete[name]
-        if complete[name][key] != shard[name][key]
-    }
 
 
 @pytest.mark.parametrize("name", WORKERS)
@@ -130,10 +99,14 @@ def test_timer_starts_a_unit_at_an_hour_that_every_day_has_once(name: str):
 
 
 def test_missed_night_is_made_up_for():
-    """A machine that was down at the time runs when it is up; not all start at one second."""
-    timer = unit("pts-sync.timer")["Timer"]
-    assert one(timer, "Persistent") == "true"
-    assert parse_duration(one(timer, "RandomizedDelaySec").replace("min", "m"))
+    """A machine that was down runs and backs up when it is up; not all start at one second."""
+    nightly = {name: unit(name)["Timer"] for name in ("pts-sync.timer", "pts-worker-backup.timer")}
+    assert {name: timer.get("Persistent") for name, timer in nightly.items()} == {
+        "pts-sync.timer": ["true"],
+        "pts-worker-backup.timer": ["true"],
+    }
+    delay = one(nightly["pts-sync.timer"], "RandomizedDelaySec")
+    assert parse_duration(delay.replace("min", "m")).total_seconds() > 0
 
 
 def test_retries_end_before_the_next_night():
@@ -279,6 +252,7 @@ def test_textfile_lies_where_the_units_may_write():
     assert loaded.settings.telemetry.textfile_mode == "0644"
 
 
+@pytest.mark.nightly  # systemd-analyze
 def test_systemd_takes_each_unit(tmp_path: Path):
     """The system manager itself has nothing to say about a unit: no unknown key, no wrong value."""
     names = [*units("service"), *units("timer")]

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.log_events import MEANINGS
 from tests.support.deployment.night import Night, play
+from worker.log_events import MEANINGS
+
+pytestmark = pytest.mark.nightly  # faketime and promtool
 
 DAY_S = 86_400
 

@@ -1,0 +1,73 @@
+"""Runs commands one after another, and counts what they could not test.
+
+    python tools/untested.py COMMAND [-- COMMAND ...]
+
+A part that needs a program which the machine lacks prints a line with NOT TESTED; pytest prints a
+line for tests that it skipped. With ``CI_STRICT=1`` either is an error unless ``.ci/untested``
+names it: each line there is a piece of the text, two spaces, ``#`` and the reason. The last line
+printed is their number. Exit code 1 if a command failed, or if strict and something is not named.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+NAMED: Final = Path(__file__).parents[1] / ".ci" / "untested"
+SKIPPED: Final = re.compile(r"SKIPPED \[(\d+)\]")
+
+
+def split(words: Sequence[str]) -> list[list[str]]:
+    """The commands, which ``--`` separates."""
+    commands: list[list[str]] = [[]]
+    for word in words:
+        if word == "--":
+            commands.append([])
+        else:
+            commands[-1].append(word)
+    return [command for command in commands if command]
+
+
+def run(command: Sequence[str], untested: dict[str, int]) -> int:
+    """Run one command, show what it prints, and note what it could not test, with the number."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        for line in process.stdout or ():
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            skipped = SKIPPED.match(line)
+            if skipped or "NOT TESTED" in line:
+                untested[line.strip()] = int(skipped[1]) if skipped else 1
+    return process.returncode
+
+
+def named() -> Iterator[str]:
+    """The pieces of text that ``.ci/untested`` excuses."""
+    for line in NAMED.read_text(encoding="utf-8").splitlines():
+        text, separator, reason = line.partition("  # ")
+        if separator and text.strip() and reason.strip():
+            yield text.strip()
+
+
+def main(words: Sequence[str]) -> int:
+    """See the module."""
+    untested: dict[str, int] = {}
+    failed = [" ".join(command) for command in split(words) if run(command, untested)]
+    excused = tuple(named())
+    unnamed = [line for line in untested if not any(text in line for text in excused)]
+    is_strict = os.environ.get("CI_STRICT") == "1"
+    for command in failed:
+        print(f"failed: {command}")
+    if is_strict:
+        for line in unnamed:
+            print(f"not tested, and not named in .ci/untested: {line}")
+    print(f"not tested: {sum(untested.values())}")
+    return 1 if failed or (is_strict and unnamed) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
