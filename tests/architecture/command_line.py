@@ -1,28 +1,3 @@
-"""The program's commands, from its own description of them."""
+"""Moved to ``tools.docs.command_line``: import it from there."""
 
-from collections.abc import Iterator
-
-import click
-
-from worker.cli.main import PROGRAM
-
-
-def commands(
-    group: click.Group = PROGRAM, words: tuple[str, ...] = ()
-) -> Iterator[tuple[str, ...]]:
-    """The words of each command, and of each group."""
-    for path, _ in described(group, words):
-        yield path
-
-
-def described(
-    group: click.Group = PROGRAM, words: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Each command and group, with its words."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        _, command, _ = group.resolve_command(context, [name])
-        assert command is not None
-        yield (*words, name), command
-        if isinstance(command, click.Group):
-            yield from described(command, (*words, name))
+from tools.docs.command_line import *  # noqa: F403

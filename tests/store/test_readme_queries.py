@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Table, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tests.architecture.documents import DOCS, README, blocks
+from tests.support.documents import DOCS, README, blocks
 from worker.runtime import real_runtime
 from worker.store.database import open_database
 from worker.store.schema.tables import VERSIONS, attempt, person, person_area, run

@@ -1,0 +1,28 @@
+"""The program's commands, from its own description of them."""
+
+from collections.abc import Iterator
+
+import click
+
+from worker.cli.main import PROGRAM
+
+
+def commands(
+    group: click.Group = PROGRAM, words: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
+    """The words of each command, and of each group."""
+    for path, _ in described(group, words):
+        yield path
+
+
+def described(
+    group: click.Group = PROGRAM, words: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Each command and group, with its words."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        _, command, _ = group.resolve_command(context, [name])
+        if command is not None:
+            yield (*words, name), command
+        if isinstance(command, click.Group):
+            yield from described(command, (*words, name))

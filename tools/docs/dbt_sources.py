@@ -1,0 +1,109 @@
+"""``config/dbt/models/sources.yml``: the reporting views as dbt's sources, with words and tests.
+
+``python -m tools.docs`` writes it anew.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import yaml
+
+from tools.docs.reference import VIEWS
+from tools.docs.tree import ROOT
+from worker.areas import AREAS
+from worker.areas.codes import codes
+from worker.areas.reporting import COLUMNS, KEYS
+from worker.areas.words import Kind, ViewColumn
+from worker.core.effect import RestrictionGroup
+from worker.core.model import FailureKind, RunKind, RunStatus
+
+SOURCES: Final = ROOT / "config" / "dbt" / "models" / "sources.yml"
+SOURCE: Final = "pts"
+NOT_READ: Final = "report_access"
+"""Which no reader has."""
+
+_HEAD: Final = """\
+# `python -m tools.docs` writes this file.
+# The reporting views (docs/reference/views.md), as the role pts_reader sees them.
+"""
+_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
+    "area": tuple(area.name for area in AREAS),
+    "restriction_group": tuple(RestrictionGroup),
+    "failure_kind": tuple(FailureKind),
+    "kind": tuple(RunKind),
+    "status": tuple(RunStatus),
+    "op": ("insert", "update", "close", "depart", "relabel", "erase", "purge", "restore"),
+    "system": tuple(dict.fromkeys(code.system for code in codes())),
+    "type": tuple(Kind),
+    "view_name": tuple(COLUMNS),
+}
+_AHEAD: Final = frozenset({("report_failure", "person_key")})
+"""What an open run shows at once leads to nothing that is published."""
+_LEADS_TO: Final[Mapping[str, tuple[str, str]]] = {
+    "publication_no": ("report_publication", "publication_no"),
+    "opened_publication": ("report_publication", "publication_no"),
+    "closed_publication": ("report_publication", "publication_no"),
+    "person_key": ("report_person_label", "person_key"),
+}
+# Beyond the first the worker's alert PtsNotPublished fires, too.
+_FRESHNESS: Final = {
+    "error_after": {"count": 36, "period": "hour"},
+    "warn_after": {"count": 26, "period": "hour"},
+}
+
+
+def sources_file() -> str:
+    """The text of the file."""
+    tables = [_table(view, columns) for view, columns in COLUMNS.items() if view != NOT_READ]
+    source = {
+        "name": SOURCE,
+        "description": "The last published snapshot of PTS, its history and its figures.",
+        "schema": "{{ var('pts_schema', 'public') }}",
+        "tables": tables,
+    }
+    return _HEAD + yaml.safe_dump(
+        {"version": 2, "sources": [source]}, sort_keys=False, allow_unicode=True, width=100
+    )
+
+
+def _table(view: str, columns: tuple[ViewColumn, ...]) -> dict[str, Any]:
+    table: dict[str, Any] = {"name": view, "description": _plain(VIEWS[view])}
+    if view == "report_publication":
+        table["config"] = {"loaded_at_field": "published_at", "freshness": _FRESHNESS}
+    key = KEYS[view]
+    if len(key) > 1:
+        table["data_tests"] = [{"unique_together": {"arguments": {"columns": list(key)}}}]
+    table["columns"] = [_column(view, column, is_key=key == (column.name,)) for column in columns]
+    return table
+
+
+def _column(view: str, column: ViewColumn, *, is_key: bool) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": column.name,
+        "description": column.en + (f" ({column.unit})" if column.unit else ""),
+    }
+    tests = list(_tests(view, column, is_key=is_key))
+    return described | ({"data_tests": tests} if tests else {})
+
+
+def _tests(view: str, column: ViewColumn, *, is_key: bool) -> Iterator[str | dict[str, Any]]:
+    if not column.is_nullable:
+        yield "not_null"
+    if is_key:
+        yield "unique"
+    if column.name in _VALUES:
+        yield {"accepted_values": {"arguments": {"values": [*map(str, _VALUES[column.name])]}}}
+    table, field = _LEADS_TO.get(column.name, (view, ""))
+    if table != view and (view, column.name) not in _AHEAD:
+        to = f"source('{SOURCE}', '{table}')"
+        arguments = {"arguments": {"to": to, "field": field}}
+        if view == "report_change_feed" and column.name == "publication_no":
+            # Before the first publication, and from a restore until the next one, they have none.
+            arguments["config"] = {"where": "op NOT IN ('erase', 'purge', 'restore')"}
+        yield {"relationships": arguments}
+
+
+def _plain(text: str) -> str:
+    """Without Markdown's links, which lead nowhere from here."""
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text).replace("`", "")

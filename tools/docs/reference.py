@@ -1,0 +1,283 @@
+"""Writes the pages of docs/ that are made of the program's own declarations."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+
+from tools.docs.command_line import described
+from tools.docs.data_model import data_model_page
+from tools.docs.log_events import log_table
+from worker.areas.codes import codes
+from worker.areas.reporting import COLUMNS
+from worker.config import markdown_table
+from worker.core.model import RunKind, RunStatus
+from worker.core.run import RunReport
+from worker.errors import EXIT_MEANINGS, ExitCode
+from worker.store.schema.tables import TOTALS
+from worker.telemetry.numbers import HELP, PREFIX, Sample, samples_of
+
+HEAD: Final = "<!-- `python -m tools.docs` writes this page -->\n"
+
+VIEWS: Final = {
+    "report_patient_safety_current": "Patient safety: the last published state, one row per "
+    "restriction.",
+    "report_patient_safety_history": "Patient safety: every version, valid from `valid_from` "
+    "until before `valid_to`.",
+    "report_patient_privacy_current": "Patient privacy: the last published state, one row per "
+    "restriction.",
+    "report_patient_privacy_history": "Patient privacy: every version, valid from `valid_from` "
+    "until before `valid_to`.",
+    "report_person_freshness": "One row per person and area: when it was last confirmed, and what "
+    "fails.",
+    "report_daily": "The facts of each publication by code, level, cause and cohort. Written "
+    "once, never changed.",
+    "report_publication": "The facts of each publication by person: the denominators.",
+    "report_publication_cohort": "The same by cohort; the rows of a publication add up to its row "
+    "there. `cohort` is empty for persons without one, and `other` for those whose cohort has no "
+    "name in the facts.",
+    "report_daily_change": "Restrictions added, changed and removed by day in Norway and area, as "
+    "each publication counted them. One that moves to another identifier of its person is removed "
+    "under the one and added under the other; `rows_moved` of `report_run` says how many.",
+    "report_person_label": "What the roster calls a person and called them earlier: one row per "
+    "interval, the present one without `valid_to`. For the state as of an instant, join it on "
+    "`person_key` and the interval.",
+    "report_change_feed": "What each publication changed, and what was erased or purged, in order "
+    "([how to follow it](../reporting.md#following-the-snapshot)).",
+    "report_run": "The ledger of runs. Totals are counted by the publication, and 0 for a run that "
+    "was not published.",
+    "report_access": "Who looked at whom: one row for each `explain`, `erase`, `export`, `report` "
+    "and `failures show`. `os_user` is the account that ran the command, `login_user` the one that "
+    "logged in, if it is another. `person_key` is empty if the row is not about one person, and "
+    "after the person is erased.",
+    "report_failure": "What could not be read at the last attempt, until it is read again. Also of "
+    "departed persons.",
+    "report_drift": "Fields and codes of PTS's answers that the area's declaration does not know.",
+    "report_episode": "One row for each time that a restriction stood: over all its versions, from "
+    "when it was first seen until the publication that no longer found it. One that was gone and "
+    "came back has a row for each time. `is_left_censored`: it was there when the person was first "
+    "read. A restriction that moves to another identifier of the person has a row under each: the "
+    "one before ends, the next keeps its beginning.",
+    "report_code": "Names of the codes in the other views, in bokmål, nynorsk and English, and "
+    "their groups.",
+    "report_dictionary": "The meaning of each column of these views, in bokmål and English, and "
+    "where PTS has it.",
+}
+"""What each reporting view holds."""
+
+_CONFIGURATION: Final = """# Configuration
+
+Flags take precedence over environment variables, these over the TOML file (`--config`, `PTS_CONFIG`, else `config/worker.toml`), the file over the defaults. Any key can be a flag: `--set sync.concurrency=4`. All errors are reported at once. Relative paths in the file start at its folder, those of flags, environment and defaults at the working directory: without `database.url` in the file, each directory has its own `pts.db`. Secrets are files. `http://` is accepted for loopback addresses only; TLS verification cannot be turned off.
+
+"""  # noqa: E501
+_EXIT_CODES: Final = """# Exit codes
+
+The worker never ends with 0 if a person was not read. [Operations](../operations.md#exit-codes) says what systemd and Kubernetes do with each code, and what you do.
+
+"""  # noqa: E501
+_METRICS: Final = """# Metrics
+
+All metrics are gauges, written when a run ends. [Operations](../operations.md#monitoring) says how they reach Prometheus or OpenTelemetry.
+
+"""  # noqa: E501
+_LOG_EVENTS: Final = """# Log events
+
+Logs go to standard error, one JSON object per line unless it is a terminal (`log.format`). Each has `event`, `level` and `timestamp` besides the fields here. No field holds an identifier, a token or a response body; `person` is the first eight digits of a pseudonym.
+
+"""  # noqa: E501
+_COMMANDS: Final = """# Commands
+
+`pts-worker COMMAND`, or `python -m worker COMMAND`. Each command has `--help`.
+
+"""
+_COMPLETION: Final = """
+## Completion
+
+Shells complete commands, options and their values. Load the completion where the shell starts:
+
+```sh
+eval "$(_PTS_WORKER_COMPLETE=bash_source pts-worker)"    # bash: ~/.bashrc
+eval "$(_PTS_WORKER_COMPLETE=zsh_source pts-worker)"     # zsh: ~/.zshrc
+_PTS_WORKER_COMPLETE=fish_source pts-worker | source     # fish: ~/.config/fish/config.fish
+```
+"""
+_VIEWS: Final = """# Reporting views
+
+The views are the same in SQLite and PostgreSQL. Readers get `SELECT` on these and nothing else, by [two roles on PostgreSQL](../reporting.md#readers); `report_access` is for those who oversee them. Within a major version, columns are added and never renamed or dropped. [Reporting](../reporting.md) says which view answers what; the tables behind them are in the [data model](../data-model.md).
+
+- **In effect.** `is_in_effect` is true if the restriction restricts at this moment: its code is not `N`, it has begun, and its end has not passed. A code that the worker does not know restricts, and has no `restriction_group`. `ends_at` is empty if the end is indefinite. If PTS gives several time ranges, the worker does not claim that any has ended.
+- **Stale.** `is_stale` is true if the last publication that covers the area could not read it completely. The row was true at `last_confirmed_at`.
+- **Payload.** `payload` is the record as received, with pseudonyms instead of identifiers, and without the names of health personnel unless `privacy.keep_names` is set.
+- **Times** are UTC. In SQLite they are text in one form (`2026-01-31T00:00:00.000000+00:00`) that sorts and compares as time.
+
+"""  # noqa: E501
+_QUERIES: Final = """## Queries to begin with
+
+What was published at a given instant:
+
+```sql
+SELECT confidentiality_code, count(*) AS restrictions
+FROM report_patient_safety_history
+WHERE valid_from <= '2026-01-31T00:00:00.000000+00:00'
+  AND (valid_to IS NULL OR valid_to > '2026-01-31T00:00:00.000000+00:00')
+GROUP BY confidentiality_code
+ORDER BY confidentiality_code;
+```
+
+How fresh the picture is:
+
+```sql
+SELECT area,
+       count(*) AS persons,
+       sum(CASE WHEN is_stale THEN 1 ELSE 0 END) AS stale,
+       min(last_confirmed_at) AS oldest_confirmation
+FROM report_person_freshness
+GROUP BY area
+ORDER BY area;
+```
+"""
+
+
+def _table(head: str, rows: Iterator[str]) -> str:
+    columns = head.count("|") - 1
+    return "\n".join([head, "|" + "---|" * columns, *rows]) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def configuration_page() -> str:
+    """Every configuration key."""
+    return _CONFIGURATION + markdown_table()
+
+
+def exit_codes_page() -> str:
+    """Every exit code, with its name in the view ``report_code``."""
+    names = {int(code.code): code for code in codes() if code.system == "exit_code"}
+    return _EXIT_CODES + _table(
+        "| code | meaning | scheduler should | name in `report_code` (bokmål, English) |",
+        (
+            f"| {code:d} | {meaning.text} | {meaning.scheduler} "
+            f"| {names[code].name_nb}, {names[code].name_en} |"
+            for code, meaning in EXIT_MEANINGS.items()
+        ),
+    )
+
+
+def _default(option: click.Option) -> str:
+    return f" Default: {option.default}." if option.show_default else ""
+
+
+def _options(command: click.Command) -> list[tuple[str, str]]:
+    return [
+        (
+            ", ".join(f"`{name}`" for name in option.opts)
+            + (f" `{option.metavar}`" if option.metavar else ""),
+            _cell(option.help or "") + _default(option),
+        )
+        for option in command.params
+        if isinstance(option, click.Option)
+    ]
+
+
+def commands_page() -> str:
+    """Every command with its help and options; those that all have stand once."""
+    found = [(" ".join(words), command) for words, command in described()]
+    runnable = [item for item in found if not isinstance(item[1], click.Group)]
+    every = [_options(command) for _, command in runnable if _options(command)]
+    shared = [option for option in every[0] if all(option in options for options in every)]
+    page = _COMMANDS + _table(
+        "| command | purpose |",
+        (
+            f"| [`{name}`](#{name.replace(' ', '-')}) "
+            f"| {_cell((command.help or '').partition(chr(10) * 2)[0])} |"
+            for name, command in runnable
+        ),
+    )
+    page += "\n## Options of every command\n\n" + _option_table(shared)
+    for name, command in runnable:
+        own = [option for option in _options(command) if option not in shared]
+        page += f"\n## {name}\n\n{(command.help or '').strip()}\n"
+        page += "\n" + _option_table(own) if own else ""
+    return page + _COMPLETION
+
+
+def _option_table(options: list[tuple[str, str]]) -> str:
+    return _table("| option | meaning |", (f"| {name} | {text} |" for name, text in options))
+
+
+def views_page() -> str:
+    """Every reporting view with its columns."""
+    page = _VIEWS + _table(
+        "| view | what |",
+        (f"| [`{view}`](#{view}) | {VIEWS.get(view, '')} |" for view in COLUMNS),
+    )
+    for view, columns in COLUMNS.items():
+        page += f"\n## {view}\n\n{VIEWS.get(view, '')}\n\n" + _table(
+            "| column | type | unit | empty? | meaning | bokmål | in PTS |",
+            (
+                f"| `{one.name}` | {one.kind} | {one.unit} | {'yes' if one.is_nullable else ''} "
+                f"| {_cell(one.en)} | {_cell(one.nb)} | {_source(one.source_path)} |"
+                for one in columns
+            ),
+        )
+    return f"{page}\n{_QUERIES}"
+
+
+def _source(paths: str) -> str:
+    return ", ".join(f"`{path}`" for path in paths.split(", ") if path)
+
+
+def metric_samples() -> tuple[Sample, ...]:
+    """A sample of every metric, with each value that a label can have."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    samples: list[Sample] = []
+    for kind in RunKind:
+        report = RunReport(
+            run_id=1,
+            kind=kind,
+            status=RunStatus.PUBLISHED,
+            exit_code=ExitCode.OK,
+            started_at=at,
+            finished_at=at,
+            published_at=at,
+            totals=dict.fromkeys(TOTALS, 0),
+        )
+        samples += samples_of(report, key_expires_at=at)
+    return tuple(samples)
+
+
+def metrics_page() -> str:
+    """Every metric with its labels and their values."""
+    labels: dict[str, dict[str, list[str]]] = {}
+    for sample in metric_samples():
+        own = labels.setdefault(sample.name.removeprefix(PREFIX), {})
+        for label, value in sample.labels:
+            own.setdefault(label, [])
+            own[label] += [value] if value not in own[label] else []
+
+    def rows() -> Iterator[str]:
+        for name, help_text in HELP.items():
+            own = "; ".join(f"`{label}`: {', '.join(v)}" for label, v in labels[name].items())
+            yield f"| `{PREFIX}{name}` | {own} | {help_text} |"
+
+    return _METRICS + _table("| metric | labels | what |", rows())
+
+
+def log_events_page() -> str:
+    """Every log event."""
+    return _LOG_EVENTS + log_table()
+
+
+REFERENCE: Final[Mapping[str, Callable[[], str]]] = {
+    "reference/configuration": configuration_page,
+    "reference/commands": commands_page,
+    "reference/exit-codes": exit_codes_page,
+    "reference/views": views_page,
+    "reference/metrics": metrics_page,
+    "reference/log-events": log_events_page,
+    "data-model": data_model_page,
+}
+"""The generated pages of docs/, by their name without ``.md``."""

@@ -1,0 +1,92 @@
+"""What each log event means; part of the public interface (docs/reference/log-events.md).
+
+Events are logged where they happen. A test compares this list with those places.
+"""
+
+from typing import Final
+
+MEANINGS: Final = {
+    "access.not_logged": "The access log cannot be written; the command continues, as "
+    "`privacy.access_log` is `if-possible`.",
+    "area.unread": "An area of a person could not be read. Its last known state stays, marked "
+    "stale.",
+    "clock.went_backwards": "The last publication has a later time than the clock has now.",
+    "database.not_asked": "The database was not asked whether it is alive.",
+    "database.not_encrypted": "The connection to PostgreSQL is not encrypted (`sslmode=disable`).",
+    "database.retry": "The database is unavailable; the transaction is tried again.",
+    "database.silent": "The database has not answered for a while.",
+    "drift.left_out": "More unknown fields or codes than the ledger holds; the rest was not "
+    "stored.",
+    "helseid.attempt_failed": "A call to HelseID failed and is repeated.",
+    "helseid.call_denied": "PTS refused a token or its DPoP proof.",
+    "helseid.clock_off": "The clock differs from HelseID's by more than 5 s.",
+    "helseid.discovery_read": "HelseID's discovery document was read.",
+    "helseid.discovery_stale": "The discovery document cannot be read; the cached one is used.",
+    "helseid.key_expires": "HelseID stops accepting the client key within 30 days.",
+    "helseid.key_expiry_unknown": "Self-service did not say when the client key expires.",
+    "helseid.organization_parent_not_sent": "A single-tenant client does not send "
+    "`helseid.organization_parent`.",
+    "helseid.refused": "HelseID refused the client.",
+    "helseid.refused_once": "A client that had a token was refused; it asks again.",
+    "helseid.token_denied": "HelseID answered a token request with an error.",
+    "helseid.token_dropped": "PTS no longer accepts a token; the next call requests another.",
+    "helseid.token_received": "A new access token. `token_id` is a number, not the token.",
+    "key_rotation.waiting": "HelseID does not accept the new key yet.",
+    "lease.not_released": "The lease could not be given back; it expires by itself.",
+    "lease.waiting": "Another run holds the lease; `--wait` is waiting for it.",
+    "privacy.weak_key": "The pseudonym key is weak; the database was begun with it.",
+    "pts.circuit_closed": "PTS answers again.",
+    "pts.circuit_open": "PTS failed too often in a row; calls pause until a probe succeeds.",
+    "pts.pace_restored": "Rate and concurrency are back at their limits.",
+    "pts.pause": "PTS asked for a pause (`Retry-After`).",
+    "pts.probe_answered": "PTS answered for a person who was read before; the failures belong to "
+    "others.",
+    "pts.probe_failed": "PTS failed also for a person who was read before in this run.",
+    "pts.retry": "A request to PTS is repeated.",
+    "pts.slower": "Rate or concurrency were reduced, as PTS slows down or refuses.",
+    "retention.purged": "Old versions, runs and access log rows were deleted.",
+    "retention.unfinished": "Old rows could not be deleted; the run stays published.",
+    "roster.cohort_is_an_identifier": "Cohorts contain identifiers; pseudonyms were "
+    "stored instead.",
+    "roster.wrong_control_digits": "Control digits in the roster do not add up; PTS was asked "
+    "about these persons all the same.",
+    "roster.h_numbers_not_sent": "The roster has H-numbers, and PTS was not asked about them.",
+    "roster.line_unreadable": "A roster line is not an identifier. `where` is the file and line.",
+    "roster.local_ref_is_an_identifier": "Local references contain identifiers; pseudonyms were "
+    "stored instead.",
+    "roster.more_lines_unreadable": "Further unreadable roster lines are counted, not logged.",
+    "run.began": "A run began, or an open one is continued.",
+    "run.end_not_noted": "The end of the run could not be written to the ledger.",
+    "run.failed": "The run could not begin, or lost its lease; it has no `run.summary`.",
+    "run.heartbeat": "Progress, every minute, if standard error is not a terminal.",
+    "run.interrupted": "The run stopped; the next one continues it.",
+    "run.judged": "The guard's decision, with the figures that it rests on.",
+    "run.keys_shared": "Record keys of this area are not one restriction's alone, so that nothing "
+    "of it is taken for moved from one person to another.",
+    "run.nothing_to_read": "A backfill asked for nobody; nothing is published.",
+    "run.not_recorded": "The result of the run could not be written to the ledger.",
+    "run.over": "The run of this `--run-key` has already ended.",
+    "run.part_done": "This shard is done, and others are not.",
+    "run.published": "The run is published.",
+    "run.quiet": "HelseID or PTS asked an earlier run for quiet until that time; the run waits for "
+    "it.",
+    "run.stopping": "The run stops: on request, by its deadline, or by an error.",
+    "run.stuck": "The run made no progress for too long.",
+    "run.summary": "The end of a run, with every figure. One event per run.",
+    "run.total_unknown": "The heartbeat has no total: the database could not be asked.",
+    "run.withheld": "The guard withheld the run.",
+    "schedule.ended": "The schedule has ended.",
+    "schedule.late": "A missed start is made up for: the machine slept, or its clock was wrong.",
+    "schedule.not_ready": "The readiness check failed.",
+    "schedule.rescheduled": "The clock was set back, and the next start is computed anew.",
+    "schedule.retrying": "A scheduled run ended with 4, 69 or 75 and is started again.",
+    "schedule.run_failed": "A scheduled run ended with a code that a retry does not help.",
+    "schedule.skipped": "A scheduled start was skipped, or found the lease held until the next.",
+    "schedule.started": "The schedule has started.",
+    "schedule.waiting": "The next scheduled start.",
+    "self_service.key_registered": "HelseID's self-service accepted the new public key.",
+    "telemetry.failed": "Metrics could not be delivered. The run is not affected.",
+    "telemetry.no_standing": "The age of the snapshot could not be read for the metrics.",
+    "upgrade.rewriting": "`db upgrade` has rewritten so many persons and rows.",
+    "verify.beside_a_run": "A run is under way; `verify` may see differences that it explains.",
+}
