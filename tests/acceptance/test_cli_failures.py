@@ -3,19 +3,13 @@
 import pytest
 
 from tests.support.program import Ended, Installation, Sandbox
-from tests.support.pseudonyms import pseudonym_of
 from tests.support.session import calls
-from tests.support.two_runs import FAILING
+from tests.support.two_runs import FAILING, FAULT, failing, pseudonym
 
 FRESHNESS = (
     "SELECT {} FROM report_person_freshness "
     f"WHERE local_ref = 'L{FAILING:07d}' AND area = 'patient-safety'"
 )
-
-
-def failing(served: Sandbox) -> str:
-    """The identifier of the person whose area failed."""
-    return served.lines()[FAILING].split(",")[0]
 
 
 @pytest.fixture(scope="module")
@@ -37,40 +31,23 @@ def ends(two_runs: Installation, served: Sandbox) -> list[Ended]:
     )
 
 
-def pseudonym(served: Sandbox, off_id: str) -> str:
-    key = (served.folder / "pseudonym.key").read_bytes()
-    return pseudonym_of(key, off_id)
-
-
+@pytest.mark.promise("6")
 def test_list_shows_each_open_failure(ends: list[Ended], served: Sandbox):
-    """By pseudonym, with kind, status, reason and how long it has lasted."""
+    """By pseudonym: area, kind, attempts, since when, and a reason without any value."""
     everything, text, contract, privacy, *_ = ends
     (one,) = everything.document["failures"]
     key = pseudonym(served, failing(served))
-    assert (key, f"L{FAILING:07d}") == (one["person_key"], one["local_ref"])
-    head, row, note = text.out.splitlines()
-    assert (0, f"p-{key[:8]}") == (text.code, row.split()[0])
-    assert max(map(len, (head, row, note))) <= 80
-    assert [] == contract.document["failures"] == privacy.document["failures"]
-
-
-@pytest.mark.promise("6")
-def test_a_failure_is_reported_completely(ends: list[Ended]):
-    """Area, kind, attempts, first and last time, run, and a reason without any value."""
-    (one,) = ends[0].document["failures"]
-    assert tuple(one[name] for name in ("attempts", "runs", "first_run", "last_run")) == (
-        2,
-        1,
-        2,
-        2,
-    )
+    assert (one["person_key"], one["local_ref"]) == (key, f"L{FAILING:07d}")
+    assert (one["attempts"], one["runs"], one["first_run"], one["last_run"]) == (2, 1, 2, 2)
     assert one["first_at"] == one["last_at"] > "2026"
     assert "500" in one["reason"]
-    heads, line, note = ends[1].out.splitlines()
-    for head in ("area", "kind", "runs", "since"):
-        assert head in heads.split()
-    assert one["first_at"][:10] in line
+    heads, row, note = text.out.splitlines()
+    assert (text.code, row.split()[0]) == (0, f"p-{key[:8]}")
+    assert {"area", "kind", "runs", "since"} <= set(heads.split())
+    assert one["first_at"][:10] in row
     assert f"{one['reason']} (last in run 2, 2 attempts)" in note
+    assert max(map(len, (heads, row, note))) <= 80
+    assert (contract.document["failures"], privacy.document["failures"]) == ([], [])
 
 
 @pytest.mark.promise("6")
@@ -79,21 +56,20 @@ def test_what_keeps_failing(worker: Installation, served: Sandbox):
 
     The first good answer takes it off the list.
     """
-    fault = {"action": "status", "status": 500, "area": "patient-safety", "persons": [FAILING]}
     worker.configure(sync={"retry_attempts": 2})
     before = worker.store.current()
     confirmed = worker.store.one(FRESHNESS.format("last_confirmed_at"))
     since = worker.store.one(FRESHNESS.format("failing_since"))
     try:
         for generation, runs in ((16, 2), (17, 3)):
-            served.control(generation=generation, faults=[fault], clear=True)
+            served.control(generation=generation, faults=[FAULT], clear=True)
             ended = worker.sync("--accept-removals")
             assert (ended.code, ended.run["failures"]) == (3, {"transient": 1})
             assert served.control()["faults_struck"] == [2]
-            assert {f"L{FAILING:07d}"} >= worker.store.stale()
-            assert runs == worker.store.one(FRESHNESS.format("failed_runs"))
-            assert confirmed == worker.store.one(FRESHNESS.format("last_confirmed_at"))
-            assert since == worker.store.one(FRESHNESS.format("failing_since"))
+            assert worker.store.stale() <= {f"L{FAILING:07d}"}
+            assert worker.store.one(FRESHNESS.format("failed_runs")) == runs
+            assert worker.store.one(FRESHNESS.format("last_confirmed_at")) == confirmed
+            assert worker.store.one(FRESHNESS.format("failing_since")) == since
         ends, text = calls(
             worker, ("explain --json", failing(served)), ("explain", failing(served))
         )
@@ -103,11 +79,11 @@ def test_what_keeps_failing(worker: Installation, served: Sandbox):
         served.control(generation=15, faults=[])
     (area,) = (one for one in ends.document["areas"] if one["area"] == "patient-safety")
     assert (area["is_stale"], area["failure"]["runs"]) == (True, 3)
-    assert 0 < area["age_s"] < 3600
+    assert area["age_s"] > 0
     assert "STALE" in text.out
     assert "s ago" in text.out
-    assert before != worker.store.current()  # the others moved on
-    assert set() == worker.store.stale()
+    assert worker.store.current() != before  # the others moved on
+    assert worker.store.stale() == set()
     (left,) = calls(worker, "failures list --json")
     assert left.document["failures"] == []
 
@@ -150,37 +126,15 @@ def test_a_plain_store_prints_no_identifier(worker: Installation, served: Sandbo
 
 
 @pytest.mark.promise("6")
-def test_retry_reads_the_area_again(worker: Installation):
-    """It is a backfill of what failed: one area read, and the gap is closed."""
-    retried, left = calls(worker, "failures retry --json", "failures list --json")
-    assert (
-        retried.code,
-        retried.run["kind"],
-        retried.run["totals"]["areas_complete"],
-    ) == (0, "backfill", 1)
-    assert left.document["failures"] == []
-
-
-@pytest.mark.promise("6")
 def test_purge_forgets_and_leaves_the_area_stale(worker: Installation):
     """Old failures go, younger ones stay; the state that readers see does not change."""
     stale = "SELECT count(*) FROM report_person_freshness WHERE is_stale"
-    before = worker.store.one(stale)
     worker.store.rows("UPDATE failure SET last_at = '2026-01-02T03:04:05.000000+00:00'")
-    nothing, departed, younger, old = calls(
-        worker,
-        "failures purge",
-        "failures purge --departed --json",
-        "failures purge --older-than 5000d --json",
-        "failures purge --older-than 1d",
+    younger, old = calls(
+        worker, "failures purge --older-than 5000d --json", "failures purge --older-than 1d"
     )
-    assert (
-        nothing.code,
-        departed.document,
-        younger.document,
-    ) == (2, {"purged": 0}, {"purged": 0})
-    assert old.out == "1 failure forgotten\n"
-    assert before == worker.store.one(stale)
+    assert (younger.document, old.out) == ({"purged": 0}, "1 failure forgotten\n")
+    assert worker.store.one(stale) == 1
 
 
 def test_a_key_that_nobody_has(two_runs: Installation, served: Sandbox):
