@@ -1,7 +1,8 @@
 """Runs every case that takes ``engine`` on every engine.
 
-They run on uvloop, as the program does where that is installed; on asyncio's loop as well where the
-loop has a part in the case: where connections begin, stand idle and end.
+``make test`` has one combination: the engine that a configuration gets which names none, on uvloop,
+as the program runs where that is installed. All others are nightly: the other engine, and asyncio's
+loop where the loop has a part in the case: where connections begin, stand idle and end.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ ENGINES: Final[Mapping[str, Engine]] = {
 """Opens each engine. A case sees the port and the server's side, nothing of the engine."""
 
 _LOOPS: Final = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+_USUAL: Final = ("httpx", uvloop.new_event_loop)
+"""The combination of ``make test``."""
 _OF_THE_LOOP: Final = frozenset(
     {"test_connecting", "test_endings", "test_surplus", "test_unread_bytes"}
 )
@@ -75,3 +78,13 @@ def pytest_asyncio_loop_factories(
     if "engine" not in getattr(item, "fixturenames", ()):
         return {"asyncio": _LOOPS["asyncio"]}
     return _LOOPS if item.path.stem in _OF_THE_LOOP else {"uvloop": _LOOPS["uvloop"]}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave all combinations but the usual one to the night."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        loop = parameters.get("_asyncio_loop_factory")
+        if "engine_name" in parameters and (parameters["engine_name"], loop) != _USUAL:
+            item.add_marker(pytest.mark.nightly)

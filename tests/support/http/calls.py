@@ -5,12 +5,14 @@ from typing import TypeAlias
 from worker.errors import ContractError, TransientError, WorkerError
 from worker.ports import HttpTransport
 from worker.pts.transport import TransportOptions
+from worker.tls import client_context
 
 OPTIONS = TransportOptions(
     attempt_s_max=60.0,
     connect_s_max=30.0,
     silence_s_max=20.0,
     response_bytes_max=10_000,
+    tls=client_context(),  # made once: it reads all authorities
 )
 
 Outcome: TypeAlias = bytes | type[WorkerError]

@@ -11,15 +11,14 @@ from tests.support.pts_answers import PRIVACY, SAFETY, person, restriction
 from tests.support.raw_server import Reply, answer, raw_server
 from worker.core.privacy import PrivacyRules
 from worker.core.retry import RetryPolicy
-from worker.errors import (
-    RefusedError,
-)
+from worker.errors import RefusedError
 from worker.ports import Authorization, ChallengeResult, HttpResponse
 from worker.pts.engines import open_transport
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
 from worker.pts.transport import TransportOptions
+from worker.tls import client_context
 
 POLICY = RetryPolicy(attempts_max=3)
 PSEUDONYMS = PrivacyRules(key_of=lambda _: "somebody")
@@ -106,7 +105,7 @@ class World:
         return [request.headers["dpop"] for request in self.server.requests]
 
 
-OPTIONS = TransportOptions(attempt_s_max=5.0)
+OPTIONS = TransportOptions(attempt_s_max=60.0, tls=client_context())
 
 
 @contextlib.asynccontextmanager
