@@ -1,17 +1,19 @@
 """Persons and answers that the tests of the reading share."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import orjson
 
+from tests.support.clock import START
 from worker.areas import area_named
 from worker.core.answer import read_page
 from worker.core.area import ResourceArea
 from worker.core.identity import NationalId
-from worker.core.model import Person
+from worker.core.model import CompleteArea, Person, Proof, Record
 from worker.core.privacy import Cleaner, PrivacyRules
-from worker.core.record import Page
+from worker.core.record import Page, digest_of
 
 OFF_ID = "16858399649"
 OTHER_OFF_ID = "17912099997"
@@ -113,3 +115,19 @@ def read(
         key_path=key_path,
         cleaner=None if pseudonym is None else cleaner(off_id, pseudonym),
     )
+
+
+def complete_area(held: Mapping[str, int], *, after_s: float = 0.0) -> CompleteArea:
+    """An area that was read completely and holds these records, each with its content."""
+    records = tuple(
+        Record(key=key, content_hash=bytes([content]), payload="", columns=())
+        for key, content in held.items()
+    )
+    proof = Proof(
+        pages=1,
+        record_count=len(records),
+        digest=digest_of(records),
+        read_at=START + timedelta(seconds=after_s),
+        key_path="id" if records else "",
+    )
+    return CompleteArea(area=SAFETY.name, records=records, proof=proof)

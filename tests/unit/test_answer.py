@@ -32,7 +32,7 @@ from worker.errors import ContractError
 def test_a_list():
     """An array of restrictions gives one record each, with its typed columns."""
     page = read([restriction(1), restriction(2)])
-    assert (2, "id", frozenset()) == (page.item_count, page.key_path, page.drift)
+    assert (page.item_count, page.key_path, page.drift) == (2, "id", frozenset())
     assert [r.key for r in page.records] == [restriction(1)["id"], restriction(2)["id"]]
     assert named(page.records[0]) == {
         "confidentiality_code": "NORU",
@@ -61,11 +61,11 @@ def test_the_information_model():
     """PascalCase and the rule inside the attribute are read as well as camelCase."""
     page = read([MODEL])
     columns = named(page.records[0])
-    assert MODEL["Id"] == page.records[0].key
-    assert (
-        columns["confidentiality_code"],
-        columns["object_type"],
-    ) == ("NORN_FFL", "SvarrapportId")
+    assert page.records[0].key == MODEL["Id"]
+    assert (columns["confidentiality_code"], columns["object_type"]) == (
+        "NORN_FFL",
+        "SvarrapportId",
+    )
     assert (columns["delay_delivery_until"], columns["delay_is_indefinite"]) == (END_OF_TIME, True)
     assert page.drift == {
         Drift(field="[].createdTime", kind="naive_time"),
@@ -92,23 +92,17 @@ def test_the_created_shape():
 def test_patient_privacy():
     """A shield has its scopes, its first time range, and all ranges as JSON."""
     columns = named(read([SHIELD], area=PRIVACY).records[0], PRIVACY)
-    assert (
-        columns["privacy_type"],
-        columns["privacy_level"],
-        columns["restriction_domain"],
-        columns["object_scope"],
-        columns["subject_scope"],
-    ) == ("Shield", "Soft", "PPS", "All", "Specified")
-    assert datetime(2026, 1, 1, tzinfo=UTC) == columns["restricted_from"]
-    assert datetime(2026, 12, 31, tzinfo=UTC) == columns["restricted_to"]
-    assert SHIELD["timeRanges"] == orjson.loads(str(columns["time_ranges"]))
-
-
-@pytest.mark.parametrize("ranges", [[], {"from": "2026-01-01T00:00:00Z"}, None])
-def test_other_time_ranges(ranges):
-    """None, or one alone, are time ranges as well."""
-    columns = named(read([SHIELD | {"timeRanges": ranges}], area=PRIVACY).records[0], PRIVACY)
-    assert bool(ranges) == (columns["restricted_from"] is not None)
+    assert orjson.loads(str(columns["time_ranges"])) == SHIELD["timeRanges"]
+    expected = {
+        "privacy_type": "Shield",
+        "privacy_level": "Soft",
+        "restriction_domain": "PPS",
+        "object_scope": "All",
+        "subject_scope": "Specified",
+        "restricted_from": datetime(2026, 1, 1, tzinfo=UTC),
+        "restricted_to": datetime(2026, 12, 31, tzinfo=UTC),
+    }
+    assert {name: columns[name] for name in expected} == expected
 
 
 @pytest.mark.promise("8")
@@ -120,29 +114,27 @@ def test_identifier_is_nowhere():
     assert orjson.loads(page.records[0].payload)["offId"] == PSEUDONYM
 
 
-def test_plain_mode():
-    """Without a pseudonym everything is kept as received."""
-    page = read([restriction()], pseudonym=None)
-    assert restriction() == orjson.loads(page.records[0].payload)
-
-
 @pytest.mark.parametrize("pseudonym", [PSEUDONYM, None])
-@pytest.mark.parametrize("names", [(), ("offId",)], ids=["with", "without identifier"])
-def test_payload_is_canonical(pseudonym, names):
+def test_payload_is_canonical(pseudonym):
     """The order of fields and the white space do not make a record a changed one."""
-    document = without(restriction(), *names)
+    document = restriction(id=7)
     turned = dict(reversed(document.items()))
     spaced = orjson.dumps([turned], option=orjson.OPT_INDENT_2)
     first, second = (read(answer, pseudonym=pseudonym) for answer in ([document], spaced))
     assert first.records == second.records
+    assert first.records[0].key == "7"
+    if pseudonym is None:
+        assert orjson.loads(first.records[0].payload) == document, "kept as received"
 
 
 @pytest.mark.promise("9")
 def test_unknown_fields_are_kept():
-    """A new field stands in the payload and is reported by name."""
-    page = read([restriction(newField={"a": 1})])
+    """A new field stands in the payload and is reported by name, unless that could be personal."""
+    page = read([restriction(newField={"a": 1}, **{OFF_ID: 1})])
     assert orjson.loads(page.records[0].payload)["newField"] == {"a": 1}
-    assert page.drift == {Drift(field="[].newField", kind="unknown_field")}
+    assert page.drift == {
+        Drift(field=f"[].{name}", kind="unknown_field") for name in ("newField", "?")
+    }
 
 
 def test_fields_of_a_declared_key_are_known():
@@ -150,13 +142,7 @@ def test_fields_of_a_declared_key_are_known():
     area = with_overrides(SAFETY, {"record_key": "caseId+part.number"})
     document = without(restriction(caseId="c", part={"number": 7}), "id")
     page = read([document], area=area)
-    assert ("c|7", frozenset()) == (page.records[0].key, page.drift)
-
-
-@pytest.mark.promise("9")
-def test_unknown_field_of_a_personal_name():
-    """A field name that could be personal is not reported as it stands."""
-    assert read([restriction(**{OFF_ID: 1})]).drift == {Drift(field="[].?", kind="unknown_field")}
+    assert (page.records[0].key, page.drift) == ("c|7", frozenset())
 
 
 def test_volatile_fields():
@@ -190,7 +176,7 @@ def test_a_delay_that_is_not_there_is_not_indefinite_either():
     """Without a time nothing is said of it; the year 9999 is one without an end."""
     for until, expected in ((None, None), ("2026-01-01", False), ("9999-12-31", True)):
         columns = named(read([restriction(delayDeliveryUntil=until)]).records[0])
-        assert expected is columns["delay_is_indefinite"]
+        assert columns["delay_is_indefinite"] is expected
 
 
 def test_the_longest_key():
@@ -221,19 +207,14 @@ def test_what_stores_hold_is_known_again():
     record = read([restriction()], area=area).records[0]
     payload = record.payload.encode()
     of_person = payload + b"\0" + PSEUDONYM.encode()
-    assert blake2b(payload, digest_size=16).digest() == record.content_hash
-    assert blake2b(of_person, digest_size=16).hexdigest() == record.key
+    assert record.content_hash == blake2b(payload, digest_size=16).digest()
+    assert record.key == blake2b(of_person, digest_size=16).hexdigest()
 
 
 def test_key_path_that_serves_for_all():
     """Before an area has a key path, the first that all records have is taken."""
     page = read([restriction(1), without(restriction(2), "id")])
     assert page.key_path == "confidentialObjectId.type+confidentialObjectId.value"
-
-
-def test_numeric_id():
-    """An id may be a number."""
-    assert read([restriction(id=7)]).records[0].key == "7"
 
 
 def test_the_first_place_with_a_value_serves():
@@ -262,21 +243,7 @@ def test_the_person_asked_for(off_id_as):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "items",
-        "Items",
-        "value",
-        "results",
-        "data",
-        "entries",
-        "records",
-        "content",
-        "restrictions",
-        "accessRestrictions",
-        "result",
-        "values",
-        "entry",
-    ],
+    ["items", "Items", "value", "results", "data", "entry", "accessRestrictions"],
 )
 def test_wrapped_lists(name):
     """The list may stand in an object under a usual name, in either case."""
@@ -307,7 +274,7 @@ def test_unknown_wrapper():
 def test_declared_wrapper(envelope, document, total):
     """A declared list is looked for there, and what stands beside it counts for the paging."""
     page = read(document, area=with_overrides(SAFETY, {"envelope": envelope}))
-    assert (1, total) == (page.item_count, page.envelope["total"])
+    assert (page.item_count, page.envelope["total"]) == (1, total)
 
 
 def test_declared_wrapper_that_is_not_there():
@@ -326,9 +293,3 @@ def test_declared_wrapper_that_is_not_there():
 def test_byte_order_mark():
     """A UTF-8 byte order mark is tolerated."""
     assert read(b"\xef\xbb\xbf[]").item_count == 0
-
-
-def test_colons_in_escapes():
-    """Colons in strings, escaped or not, are not taken for fields that stand twice."""
-    body = orjson.dumps([restriction(cause="a: b: c \\u003a")])
-    assert read(body.replace(b"a: b", b"a\\u003a b")).item_count == 1

@@ -6,7 +6,7 @@ from tests.support.columns import named
 from tests.support.pts_answers import PRIVACY, SAFETY, read, restriction
 from worker.areas import AREAS, area_named
 from worker.core.area import DIGEST_KEY, NotFoundMeans, PageStyle, Paging, SendIn
-from worker.core.fields import Absent, Pick, find, parse_path
+from worker.core.fields import Absent, find, parse_path
 from worker.core.overrides import with_overrides
 
 
@@ -74,50 +74,33 @@ def test_overrides():
     )
     assert area.body == {"person": {"nin": "{off_id}"}, "ApplicableOnly": False}
     assert area.record_keys == ("key.a+key.b", "digest")
-    assert (
-        area.person_paths,
-        area.recognised_by,
-        area.volatile,
-    ) == (("subject",), ("code",), ("readAt",))
-    assert NotFoundMeans.EMPTY is area.not_found_means
+    assert (area.person_paths, area.recognised_by) == (("subject",), ("code",))
+    assert (area.volatile, area.not_found_means) == (("readAt",), NotFoundMeans.EMPTY)
     expected = Paging(style=PageStyle.TOKEN, field="meta.next", send_in=SendIn.BODY, ignore=("x",))
     assert area.paging == expected
     assert area.columns[0].paths == ("code.value",)
-    assert SAFETY.columns[1:] == area.columns[1:]
-
-
-def test_empty_lists():
-    """An empty list takes back what was declared to be volatile, or to be ignored."""
-    area = with_overrides(SAFETY, {"volatile": ["readAt"]})
-    assert with_overrides(area, {"volatile": []}).volatile == ()
-    assert Paging() == with_overrides(area, {"paging": {"ignore": []}}).paging
+    assert area.columns[1:] == SAFETY.columns[1:]
+    taken_back = with_overrides(area, {"volatile": [], "paging": {"ignore": []}})
+    assert (taken_back.volatile, taken_back.paging.ignore) == ((), ())
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ({"path": "search"}, "path: must be a path"),
-        ({"path": "/a?b=1"}, "path: must be a path"),
         ({"api_version": "0.4\r\nx: y"}, "api_version: must be a version"),
         ({"headers": {"a b": "c"}}, "headers: holds an invalid HTTP header name"),
         ({"headers": {"Authorization": "x"}}, "headers: Authorization is set by the worker"),
         ({"headers": {"x": "a\nb"}}, "headers: x must be plain text"),
         ({"body": {"offId": "1"}}, "body: must hold"),
         ({"body": {"offId": "{off_id}", "n": 10**30}}, "body: holds a value that cannot be sent"),
-        ({"record_key": []}, "record_key: must be a text"),
         ({"record_key": "a..b"}, "record_key: 'a..b' is not a field path"),
-        ({"record_key": "id+"}, "record_key: '' is not a field path"),
         ({"person": [1]}, "person: must be a text"),
         ({"paging": "sometimes"}, "paging.style: must be one of auto"),
         ({"paging": {"colour": 1}}, "paging.colour: unknown"),
         ({"paging": {"send_in": "head"}}, "paging.send_in: must be one of body"),
         ({"paging": {"field": "next"}}, "paging.field: has no effect with the style auto"),
-        (
-            {"paging": {"style": "link", "send_as": "x"}},
-            "paging.send_as: has no effect with the style link",
-        ),
         ({"columns": {"colour": "x"}}, "columns.colour: no such column"),
-        ({"columns": {"cause": 1}}, "columns.cause: must be a text"),
         ({"columns": {"delay_is_indefinite": "x"}}, "columns.delay_is_indefinite: no such"),
     ],
 )
@@ -138,17 +121,13 @@ def test_overridden_columns_are_read():
     ("path", "expected"),
     [
         ("a.b", 1),
-        ("A.B", 1),
         ("list[1].c", 3),
         ("list[7].c", Absent.MISSING),
         ("list[current].c", 2),
         ("last[current].c", 5),
-        ("none.b", Absent.MISSING),
         ("nowhere", Absent.MISSING),
         ("a.b.c", Absent.WRONG_TYPE),
         ("a[0]", Absent.WRONG_TYPE),
-        ("list.c", Absent.WRONG_TYPE),
-        ("empty[current].c", Absent.MISSING),
     ],
 )
 def test_paths(path, expected):
@@ -157,12 +136,5 @@ def test_paths(path, expected):
         "A": {"b": 1},
         "list": [{"c": 2, "IsCurrent": True}, {"c": 3}],
         "last": [{"c": 4, "isCurrent": False}, {"c": 6}, {"c": 5}],
-        "none": None,
-        "empty": [],
     }
     assert find(document, parse_path(path)) == expected
-
-
-def test_path_steps():
-    """A path is read into lower-case names, numbers and picks."""
-    assert parse_path("A[0].b[current]") == ("a", 0, "b", Pick.CURRENT)
