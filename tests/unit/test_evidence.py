@@ -17,46 +17,19 @@ from worker.sync.record_keys import KeyBook
 ANNA, BODIL, CARL, DORA = (person(key=name * 64) for name in "abcd")
 
 
-def test_witnesses_are_of_the_area_that_fails():
-    """Those with records first: a shape that has changed shows in records alone."""
-    known = KnownGood()
-    known.remember(ANNA, "x", has_records=True)
-    known.remember(BODIL, "x", has_records=False)
-    known.remember(CARL, "y", has_records=True)
-    assert known.witnesses("x") == [(ANNA, "x"), (BODIL, "x")]
-    assert known.witnesses("y") == [(CARL, "y")]
-
-
-def test_other_areas_witness_for_one_that_was_never_read():
-    """There is no better; nobody read at all is no witness."""
-    known = KnownGood()
-    assert not known
-    assert (known.witnesses("x"), known.latest()) == ([], [])
-    known.remember(ANNA, "y", has_records=False)
-    assert known
-    assert known.witnesses("x") == [(ANNA, "y")]
-
-
-def test_the_last_read_witness():
-    """What was read long ago says less; no more than three of each kind are remembered."""
-    known = KnownGood()
-    for each in (ANNA, BODIL, CARL, DORA):
-        known.remember(each, "x", has_records=False)
-    assert known.witnesses("x") == [(DORA, "x"), (CARL, "x"), (BODIL, "x")]
-    assert known.latest() == [(DORA, "x")]
-
-
 def test_a_witness_that_fails_gives_way_to_others():
-    """One who was read once and fails now does not speak for PTS alone."""
+    """One who was read once and fails now does not speak for PTS alone; records come first."""
     known = KnownGood()
+    assert (known.witnesses("x"), known.latest()) == ([], [])
     known.remember(ANNA, "x", has_records=True)
+    known.remember(DORA, "y", has_records=True)
     for each in (BODIL, CARL):
         known.remember(each, "x", has_records=False)
     known.failed(CARL, "x")
     assert known.latest() == [(BODIL, "x")]
     assert known.witnesses("x") == [(ANNA, "x"), (BODIL, "x"), (CARL, "x")]
-    known.failed(BODIL, "x")
-    assert known.latest() == [(CARL, "x")]
+    assert known.witnesses("y") == [(DORA, "y")]
+    assert known.witnesses("z")[:2] == [(ANNA, "x"), (DORA, "y")], "there is no better"
 
 
 def test_a_proof_is_good_for_seconds_and_for_its_area():
@@ -139,15 +112,6 @@ async def test_nothing_refutes():
         assert not await made.refutes("x")
     made, _ = evidence(Pts(key_path="createdBy"), ANNA)
     assert not await made.refutes("x")
-
-
-async def test_one_witness_may_have_gone_bad():
-    """A second is asked."""
-    pts = Pts(failing={ANNA.person_key: TransientError("status 500")})
-    made, _ = evidence(pts, BODIL)
-    made.remember(ANNA, complete("x", records=1))
-    assert await made.refutes("x")
-    assert pts.asked == [("a", "x"), ("b", "x")]
 
 
 async def test_a_doubt_is_answered():

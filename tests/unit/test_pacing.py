@@ -1,4 +1,4 @@
-"""What answers teach about the rate."""
+"""What answers teach about the rate, and about how many requests may be under way."""
 
 import math
 
@@ -7,32 +7,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.pacing import (
-    PROVEN_ANSWERS,
-    PROVEN_FOR,
     RATE_MIN,
+    ConcurrencyPace,
     Pressure,
     RatePace,
+    SendMeter,
     pressure_of,
 )
 
+pytestmark = pytest.mark.promise("7")
+
 
 @pytest.mark.parametrize(
-    ("status", "expected"),
+    ("expected", "statuses"),
     [
-        (429, Pressure.REFUSAL),
-        (503, Pressure.REFUSAL),
-        (None, Pressure.LOAD),
-        (408, Pressure.LOAD),
-        (502, Pressure.LOAD),
-        (504, Pressure.LOAD),
-        (500, Pressure.NONE),
-        (425, Pressure.NONE),
-        (507, Pressure.NONE),
+        (Pressure.REFUSAL, [429, 503]),
+        (Pressure.LOAD, [None, 408, 502, 504]),
+        (Pressure.NONE, [500, 425, 507]),
     ],
 )
-def test_what_a_failure_says_about_the_load(status, expected):
+def test_what_a_failure_says_about_the_load(expected, statuses):
     """A 500 is the request's own affair; 429 and 503 are ours."""
-    assert expected is pressure_of(status)
+    assert [pressure_of(status) for status in statuses] == [expected] * len(statuses)
 
 
 def served(pace: RatePace, count: int, start_s: float) -> float:
@@ -49,37 +45,16 @@ def refused(pace: RatePace, now_s: float) -> None:
     pace.refused(now_s, pace.rate, now_s)
 
 
-def lowered(answers: int) -> tuple[RatePace, float]:
-    """A pace that so many answers proved, and that two refusals in a row then lowered; the time."""
-    pace = RatePace(100.0)
-    refused(pace, 0.0)
-    now_s = served(pace, answers, 0.0)
-    for _ in range(2):
-        refused(pace, now_s)
-        now_s = served(pace, 1, now_s)
-    return pace, now_s
-
-
 class TestRate:
     """Requests per second."""
 
-    def test_nothing_is_held_before_a_refusal(self):
-        """Successes alone leave the rate at its ceiling, and teach nothing."""
-        pace = RatePace(20.0)
-        served(pace, 100, 0.0)
-        assert (pace.rate, pace.is_free) == (20.0, True)
-
     def test_the_first_refusal_halves(self):
-        """Half of what was really sent is the first guess, not half of the ceiling."""
+        """Half of what was really sent is the first guess; before it nothing is held."""
         pace = RatePace(1000.0)
+        served(pace, 100, 0.0)
+        assert (pace.rate, pace.is_free) == (1000.0, True)
         pace.refused(1.0, 40.0, 1.0)
         assert (pace.rate, pace.is_free) == (20.0, False)
-
-    def test_without_a_ceiling(self):
-        """A refusal gives a rate even if there was none and nothing has been measured."""
-        pace = RatePace(math.inf)
-        pace.refused(0.0, math.inf, 0.0)
-        assert pace.rate == 500.0
 
     def test_what_was_accepted_between_two_refusals(self):
         """At the second refusal the server is known: it goes on with 95 % of what it accepted."""
@@ -88,16 +63,7 @@ class TestRate:
         for number in range(1, 401):
             pace.accepted(1000.0 + number / 45, 50.0)  # 45 a second
         pace.refused(1000.0 + 400 / 45, 50.0, 1000.0 + 400 / 45)
-        assert math.isclose(0.95 * 45, pace.rate, rel_tol=0.01)
-
-    def test_a_measurement_far_below_the_rate_is_not_believed(self):
-        """One a second was accepted where fifty were allowed: nothing like fifty was tried."""
-        pace = RatePace(100.0)
-        refused(pace, 1000.0)
-        for number in range(1, 26):
-            pace.accepted(1000.0 + number, 1.0)
-        pace.refused(1025.0, 50.0, 1025.0)
-        assert math.isclose(0.7 * 50.0, pace.rate)
+        assert math.isclose(pace.rate, 0.95 * 45, rel_tol=0.01)
 
     def test_refusals_upon_refusals(self):
         """As long as nothing comes through the rate is halved, down to one a second."""
@@ -108,59 +74,16 @@ class TestRate:
             rates.append(pace.rate)
         assert rates == [32.0, 16.0, 8.0, 4.0, 2.0, RATE_MIN, RATE_MIN, RATE_MIN]
 
-    def test_a_ceiling_below_the_floor(self):
-        """A ceiling below one a second holds."""
-        pace = RatePace(0.2)
-        refused(pace, 0.0)
-        assert pace.rate == 0.2
-
-    def test_three_of_four(self):
-        """Three answers before the next refusal are a share: three quarters, less the margin."""
-        pace = RatePace(64.0)
-        refused(pace, 0.0)
-        for _ in range(3):
-            pace.accepted(0.0, 0.0)
-        refused(pace, 0.1)
-        assert math.isclose(32 * 0.95 * 3 / 4, pace.rate)
-
-    def test_back_from_a_deep_cut(self):
-        """After the first halving the rate is back at 71 % in seconds, and then creeps."""
+    def test_it_comes_back_in_seconds_and_then_creeps_to_the_ceiling(self):
+        """After the first halving it is back at 71 % in seconds; in time it is the ceiling."""
         pace = RatePace(100.0)
         refused(pace, 0.0)
         now_s = served(pace, 200, 0.0)
         assert now_s < 4
-        assert math.isclose(100 * 0.95 * 0.75, pace.rate, rel_tol=0.02)
-        served(pace, 100, now_s)
+        assert math.isclose(pace.rate, 100 * 0.95 * 0.75, rel_tol=0.02)
+        now_s = served(pace, 100, now_s)
         assert pace.rate < 1.05 * 100 * 0.95 * 0.75
-
-    def test_each_answer_and_each_second_return_only_so_much(self):
-        """A fifth a second, and a tenth an answer: one late answer is no proof of a high rate."""
-        pace = RatePace(100.0)
-        refused(pace, 1000.0)
-        pace.accepted(1000.1, pace.rate)
-        assert math.isclose(50.0 * 1.02, pace.rate)
-        pace.accepted(1010.1, pace.rate)
-        assert math.isclose(50.0 * 1.02 * 1.10, pace.rate)
-
-    def test_it_creeps_by_answers_and_by_seconds(self):
-        """0.02 % an answer or 0.2 % a second, whichever is less; twice that after 100 and 30 s."""
-        for gap_s, growth in ((1.0, 2e-4 * 2), (1e-5, 2e-3 * 1e-5 * 2)):
-            pace = RatePace(1000.0)
-            pace.refused(1000.0, 100.0, 1000.0)
-            now_s = 1000.0
-            for _ in range(99):
-                now_s += 30.0 / 99
-                pace.accepted(now_s, pace.rate)
-            before = pace.rate
-            pace.accepted(now_s + gap_s, pace.rate)
-            assert before > 71.25  # the goal of the return: 0.95 * (50 + 100) / 2
-            assert math.isclose(growth, pace.rate / before - 1, rel_tol=0.05)
-
-    def test_it_creeps_back_to_the_ceiling(self):
-        """In time the rate is its ceiling again, and no more."""
-        pace = RatePace(100.0)
-        refused(pace, 0.0)
-        served(pace, 20_000, 0.0)
+        served(pace, 20_000, now_s)
         assert pace.rate == 100.0
 
     def test_a_rate_that_is_not_used_does_not_grow(self):
@@ -178,63 +101,6 @@ class TestRate:
         pace.refused(0.01, 50.0, 0.01, is_recent=False)
         assert pace.rate == 50.0
 
-    def test_refusals_at_a_rate_that_was_free_of_them(self):
-        """A lone refusal far below a proven rate has other reasons: the rate returns there."""
-        before = RatePace(100.0)
-        refused(before, 0.0)
-        served(before, 60, 0.0)
-        proven = before.rate
-        pace, now_s = lowered(60)
-        low = pace.rate
-        assert low < 0.7 * proven
-        refused(pace, now_s)
-        assert low == pace.rate
-        served(pace, 250, now_s)
-        assert pace.rate >= 0.95 * proven
-
-    @pytest.mark.parametrize(
-        ("answers", "is_proven"), [(PROVEN_ANSWERS - 1, False), (PROVEN_ANSWERS, True)]
-    )
-    def test_a_proof_needs_answers(self, answers, is_proven):
-        """A rate that was free of refusals for a few answers only is no proof."""
-        pace, now_s = lowered(answers)
-        low = pace.rate
-        refused(pace, now_s)
-        assert is_proven == (low == pace.rate)
-
-    @pytest.mark.parametrize(
-        ("refusals", "counts"), [(PROVEN_FOR - 4, True), (PROVEN_FOR - 3, False)]
-    )
-    def test_a_proof_grows_old(self, refusals, counts):
-        """Two refusals lowered the rate; after twenty in all the proof is one of another time."""
-        pace, now_s = lowered(60)
-        low = pace.rate
-        for _ in range(refusals):
-            pace.refused(now_s, pace.rate, now_s, is_recent=False)
-            for _ in range(12):
-                pace.accepted(now_s, 0.0)
-        refused(pace, now_s)
-        assert counts == (low == pace.rate)
-
-    @pytest.mark.parametrize(("answers", "is_ours"), [(0, True), (1, True), (12, False)])
-    def test_many_refusals_are_ours_after_all(self, answers, is_ours):
-        """One of two refused is load, whatever was proven; one of thirteen has other reasons."""
-        pace, now_s = lowered(60)
-        low = pace.rate
-        for _ in range(12):
-            pace.refused(now_s, pace.rate, now_s, is_recent=False)
-            for _ in range(answers):
-                pace.accepted(now_s, 0.0)
-        refused(pace, now_s)
-        assert is_ours == (pace.rate < low)
-
-    def test_a_pause_is_no_time_to_grow(self):
-        """Growth begins when sending does, after Retry-After."""
-        pace = RatePace(100.0)
-        pace.refused(0.0, 100.0, 60.0)
-        pace.accepted(1.0, 50.0)
-        assert pace.rate == 50.0
-
     def test_another_ceiling(self):
         """A new ceiling frees a rate that only the old one held, and no other."""
         pace = RatePace(10.0)
@@ -248,7 +114,7 @@ class TestRate:
 
     @given(
         st.floats(0.1, 1e4),
-        st.lists(st.tuples(st.floats(0, 10), st.booleans(), st.floats(0.01, 1e4)), max_size=200),
+        st.lists(st.tuples(st.floats(0, 10), st.booleans(), st.floats(0.01, 1e4)), max_size=50),
     )
     def test_it_stays_within_its_limits(self, ceiling, events):
         """Whatever happens, the rate is between the floor and the ceiling."""
@@ -260,3 +126,61 @@ class TestRate:
             else:
                 pace.accepted(now_s, sent_per_s)
             assert min(RATE_MIN, ceiling) <= pace.rate <= ceiling
+
+
+class TestConcurrency:
+    """Requests under way."""
+
+    def test_half_of_what_was_under_way(self):
+        """A push-back leaves half of the requests that were under way, and one at least."""
+        pace = ConcurrencyPace(16)
+        pace.cut(9)
+        assert pace.limit == 4.0
+        for _ in range(3):
+            pace.cut(9)
+        assert pace.limit == 1.0
+
+    def test_one_more_after_two_rounds(self):
+        """Four at once: after eight successes five, then ten more for the sixth."""
+        pace = ConcurrencyPace(16)
+        pace.cut(8)
+        limits = []
+        for _ in range(18):
+            pace.grow(4)
+            limits.append(pace.limit)
+        assert limits == [4.0] * 7 + [5.0] * 10 + [6.0]
+
+    def test_up_to_the_ceiling_if_it_is_used_and_answers_are_not_slow(self):
+        """Two under way say nothing about five; half a second more than usual stops growth."""
+        used, idle, slow = (ConcurrencyPace(6) for _ in range(3))
+        slow.usual_s, slow.recent_s = 0.05, 1.0
+        for pace, under_way in ((used, 6), (idle, 1), (slow, 6)):
+            pace.cut(6)
+            for _ in range(100):
+                pace.grow(under_way)
+        assert (used.limit, idle.limit, slow.limit) == (6.0, 3.0, 3.0)
+
+
+def test_cuts_that_had_another_reason_are_taken_back():
+    """All at once, but none above a ceiling that was lowered meanwhile."""
+    rate, concurrency = RatePace(100.0), ConcurrencyPace(16)
+    for now_s in (1.0, 2.0):
+        rate.refused(now_s, math.inf, now_s)
+        concurrency.cut(16)
+    assert (rate.rate, concurrency.limit) == (25.0, 4.0)
+    rate.set_ceiling(60.0)
+    rate.take_back_cuts()
+    concurrency.take_back_cuts()
+    assert (rate.rate, concurrency.limit) == (60.0, 16)
+
+
+def test_what_was_sent_lately():
+    """Nothing is known at first; ten requests make a mark; a pause does not count."""
+    meter = SendMeter()
+    assert meter.per_second(5.0, 0) == math.inf
+    meter.mark(0.0, 1)
+    for now_s, sent, expected in ((1.0, 3, 3.0), (2.0, 12, 6.0), (4.0, 16, 4.0)):
+        meter.mark(now_s, sent)
+        assert math.isclose(meter.per_second(now_s, sent), expected)
+    meter.restart(60.0, 10)
+    assert meter.per_second(61.0, 30) == 20.0
