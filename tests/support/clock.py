@@ -2,6 +2,7 @@
 
 import itertools
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import anyio.lowlevel
 
@@ -9,6 +10,10 @@ from worker.ports import Runtime
 
 START = datetime(2026, 3, 28, 22, 17, 43, 518_204, tzinfo=UTC)
 """A non-round instant, the evening before the clocks change in Norway."""
+
+OSLO = ZoneInfo("Europe/Oslo")
+NIGHT_OF_25_H = datetime(2026, 10, 24, 23, 59, tzinfo=OSLO)
+NIGHT_OF_23_H = datetime(2026, 3, 28, 23, 59, tzinfo=OSLO)
 
 
 class FakeRuntime:

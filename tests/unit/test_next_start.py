@@ -1,14 +1,12 @@
 """Cron expressions as cron reads them."""
 
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.support.clock import NIGHT_OF_23_H, NIGHT_OF_25_H, OSLO
 from worker.errors import ExitCode
 from worker.scheduler import next_start, wait_before_retry_s
-
-OSLO = ZoneInfo("Europe/Oslo")
 
 
 def starts(cron: str, begin: datetime, hours: int) -> list[str]:
@@ -63,10 +61,6 @@ def test_a_day_of_the_month_or_of_the_week(days: str, expected: list[int]) -> No
     assert days_of(f"30 3 {days}", november, 30) == expected
 
 
-NIGHT_OF_25_H = datetime(2026, 10, 24, 23, 59, tzinfo=OSLO)
-NIGHT_OF_23_H = datetime(2026, 3, 28, 23, 59, tzinfo=OSLO)
-
-
 @pytest.mark.parametrize(
     ("cron", "begin", "expected"),
     [
@@ -99,15 +93,9 @@ def test_a_schedule_that_begins_in_the_second_of_two_equal_hours(minute: int) ->
 
 def test_where_the_hour_is_open_hours_count_as_they_pass() -> None:
     """Both hours of the long night have their run; the one that the short night lacks has none."""
-    assert [at[-5:] for at in starts("15 * * * *", NIGHT_OF_25_H, 6)] == ["+0200"] * 3 + [
-        "+0100"
-    ] * 3
-    assert [at[3:8] for at in starts("15 * * * *", NIGHT_OF_23_H, 4)] == [
-        "00:15",
-        "01:15",
-        "03:15",
-        "04:15",
-    ]
+    long, short = (starts("15 * * * *", night, 4) for night in (NIGHT_OF_25_H, NIGHT_OF_23_H))
+    assert [at[3:] for at in long] == ["00:15+0200", "01:15+0200", "02:15+0200", "02:15+0100"]
+    assert [at[3:] for at in short] == ["00:15+0100", "01:15+0100", "03:15+0200", "04:15+0200"]
 
 
 def test_a_day_that_never_comes() -> None:
