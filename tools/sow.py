@@ -11,6 +11,7 @@ import ast
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -71,10 +72,9 @@ def make_map(target: Path) -> None:
 
 def covering(known: Any, file: str, first: int, last: int) -> list[str]:
     """The tests that run these lines, fastest first; else their statement, function, file."""
-    text = Path(file).read_text(encoding="utf-8")
+    text, paths = Path(file).read_text(encoding="utf-8"), sorted(Path("tests").rglob("test_*.py"))
     if not file.endswith(".py"):  # nothing runs it: the test files that name its folder
-        paths, word = sorted(Path("tests").rglob("test_*.py")), Path(file).parent.name
-        return [str(path) for path in paths if word in path.read_text(encoding="utf-8")]
+        return [str(one) for one in paths if Path(file).parent.name in one.read_text("utf-8")]
     nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)]
     spans = [(node.lineno, node.end_lineno or 0) for node in nodes] + [(1, text.count("\n"))]
     around = [(start, end) for start, end in spans if start <= first and last <= end]
@@ -88,16 +88,16 @@ def covering(known: Any, file: str, first: int, last: int) -> list[str]:
 def failing(tree: Path, tests: Sequence[str], seconds: int, *options: str) -> str | None:
     """The first of these tests that fails in a copy; None: none does; empty: none until then."""
     (tree / ".chosen").write_text("\n".join(tests), encoding="utf-8")
-    limit = ["timeout", "--foreground", "-sINT", str(seconds)]  # pytest ends what it has started
+    limit = ["timeout", "--foreground", "-sINT", "-k60", str(seconds)]  # ends what it has started
     command = [*limit, sys.executable, "-m", "pytest", "-xq", "--tb=no", *options, "@.chosen"]
     env = os.environ | {"PYTHONPATH": str(tree)}
-    with (tree / ".said").open("w+", encoding="utf-8") as said:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    with (tree / ".said").open("w", encoding="utf-8") as said:
         code = subprocess.run(command, cwd=tree, env=env, stdout=said, check=False).returncode
-        said.seek(0)
-        found = FAILED.search(text := said.read())
-    if code not in {0, 1, 2, 5, 124}:
+    found = FAILED.search(text := (tree / ".said").read_text(encoding="utf-8"))
+    if code not in {0, 1, 2, 5, 124, 137}:
         raise SystemExit(text)
-    return "" if code == 124 else found and found[1]  # noqa: PLR2004 - see timeout(1)
+    return "" if code in {124, 137} else found and found[1]
 
 
 def judge(fault: dict[str, str], clean: Path, known: Any, chosen: argparse.Namespace) -> str:
@@ -105,9 +105,8 @@ def judge(fault: dict[str, str], clean: Path, known: Any, chosen: argparse.Names
     before, *after = (clean / fault["file"]).read_text(encoding="utf-8").split(fault["old"])
     if len(after) != 1:
         return "DOES NOT APPLY"
-    first = before.count("\n") + 1
+    first, is_late = before.count("\n") + 1, False
     inside = covering(known, fault["file"], first, first + fault["old"].rstrip("\n").count("\n"))
-    test: str | None = None
     with TemporaryDirectory() as folder:
         tree = copytree(clean, Path(folder, "tree"), symlinks=True)
         (tree / fault["file"]).write_text(before + fault["new"] + after[0], encoding="utf-8")
@@ -116,7 +115,8 @@ def judge(fault: dict[str, str], clean: Path, known: Any, chosen: argparse.Names
                 if failing(clean, [test], chosen.seconds) is None:
                     return f"seen by {test}"
                 options.append(f"--deselect={test}")
-    return f"NOT SEEN within {chosen.seconds} s" if test == "" else "NOT SEEN"
+            is_late |= bool(tests) and test is not None
+    return f"NOT SEEN within {chosen.seconds} s" if is_late else "NOT SEEN"
 
 
 def main() -> None:
@@ -132,7 +132,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.command == "map":
         return make_map(chosen.map)
-    known = json.loads(chosen.map.read_text(encoding="utf-8"))
+    known = json.loads(chosen.map.read_text("utf-8"))
     if chosen.command == "tests":
         file, _, line = chosen.line.rpartition(":")
         return print(*covering(known, file, int(line), int(line)), sep="\n")
