@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.test_identifiers import OTHER, pseudonym
+from tests.support.acceptance.both_databases import BOTH, fresh_database
+from tests.support.acceptance.named_persons import OTHER as GONE
+from tests.support.acceptance.named_persons import pseudonym
+from tests.support.made_databases import MakeDatabase
 from tests.support.program import Ended, Installation
 from tests.support.secrecy.nights import database_bytes
 from tests.support.session import calls
@@ -15,9 +17,8 @@ from tests.support.standin import standin as serve
 
 pytestmark = pytest.mark.promise("8")
 
-GONE = OTHER
 REF = "MRN-5eed-77"
-NAMING = 87
+NAMING = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +42,12 @@ def people(made: Standin) -> list[str]:
     return named
 
 
-@pytest.fixture(scope="module")
-def erased(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Erased:
+@pytest.fixture(scope="module", params=BOTH)
+def erased(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Erased:
+    """After a night, `erase`, a night that names the person still, and one with a change."""
     with serve() as made:
         named = people(made)
-        worker = made.install(tmp_path_factory.mktemp("named"), make_database())
+        worker = made.install(tmp_path_factory.mktemp("named"), fresh_database(request))
         lines = [f"{off_id},R{number}" for number, off_id in enumerate(named)]
         worker.roster(*lines, f"{GONE},{REF}")
         ended = {"sync": worker.sync()}
@@ -62,32 +64,25 @@ def erased(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
     return Erased(worker=worker, ended=ended, before=before, after=after)
 
 
-def test_the_person_was_in_many_rows(erased: Erased) -> None:
-    """In the keys of others by pseudonym, and the identifier nowhere even before."""
+def test_no_byte_is_left(erased: Erased) -> None:
+    """Neither identifier, nor pseudonym, nor local reference, and the program says so."""
     assert erased.ended["sync"].code == 0, erased.ended["sync"].err
     assert erased.ended["dry"].document["mentions"] == NAMING
     assert erased.before.count(pseudonym(GONE).encode()) > 4 * NAMING
     assert REF.encode() in erased.before
     assert GONE.encode() not in erased.before
+    texts = (GONE, f"{GONE[:6]} {GONE[6:]}", pseudonym(GONE), REF)
+    assert [text for text in texts if text.encode() in erased.after] == []
 
-
-def test_no_byte_is_left(erased: Erased) -> None:
-    """Neither identifier, nor pseudonym, nor local reference, and the program says so."""
-    for text in (GONE, f"{GONE[:6]} {GONE[6:]}", pseudonym(GONE), REF):
-        assert erased.after.count(text.encode()) == 0
     reported = erased.ended["erase"].document
-    assert (
-        reported["is_known"],
-        reported["mentions"],
-        reported["is_scrubbed"],
-    ) == (True, NAMING, True)
-    found = reported["found"]
-    assert {name: found[name] for name in ("identifier", "pseudonym", "local_ref", "rows")} == {
-        "identifier": 0,
-        "pseudonym": 0,
-        "local_ref": 0,
-        "rows": 0,
+    assert {name: reported[name] for name in ("is_known", "mentions", "is_scrubbed")} == {
+        "is_known": True,
+        "mentions": NAMING,
+        "is_scrubbed": True,
     }
+    found = reported["found"]
+    names = ("identifier", "pseudonym", "local_ref", "rows")
+    assert {name: found[name] for name in names} == dict.fromkeys(names, 0)
     is_sqlite = erased.worker.store.is_sqlite
     assert ("pts.db" if is_sqlite else "patient_safety_version") in found["searched"]
     assert "backups" in found["not_searched"]
@@ -95,32 +90,24 @@ def test_no_byte_is_left(erased: Erased) -> None:
 
 
 def test_what_names_the_person_is_masked_and_not_new(erased: Erased) -> None:
-    """PTS still names them: nobody's restriction looks removed or added, and no name comes back."""
-    totals = erased.ended["unchanged"].run["totals"]
-    assert tuple(
-        totals[f"rows_{name}"] for name in ("opened", "changed", "closed", "unchanged")
-    ) == (0, 0, 0, 2 * NAMING)
-    assert (
-        erased.worker.store.one(
-            "SELECT count(*) FROM patient_safety_version WHERE restriction_id LIKE '%erased%' "
-            "AND cause = 'by erased'"
-        )
-        == NAMING
-    )
+    """PTS still names them: nobody's restriction looks removed or added, and no name comes back.
 
-
-def test_a_change_of_another_restriction_leaves_the_masked_one(erased: Erased) -> None:
-    """It is known by its content, though its key is not what PTS says."""
-    totals = erased.ended["changed"].run["totals"]
-    assert tuple(totals[f"rows_{name}"] for name in ("opened", "changed", "closed")) == (0, 1, 0)
+    Nor when another restriction changes: a masked one is known by its content.
+    """
+    expected = {"unchanged": (0, 0, 0, 2 * NAMING), "changed": (0, 1, 0, 2 * NAMING - 1)}
+    for night, rows in expected.items():
+        totals = erased.ended[night].run["totals"]
+        names = ("opened", "changed", "closed", "unchanged")
+        assert tuple(totals[f"rows_{name}"] for name in names) == rows, night
     store = erased.worker.store
-    assert store.rows(f"SELECT 1 FROM person WHERE person_key = '{pseudonym(GONE)}'") == []
-    assert (
-        store.one(
-            f"SELECT count(*) FROM patient_safety_version WHERE payload LIKE '%{pseudonym(GONE)}%'"
-        )
-        == 0
+    masked = (
+        "SELECT count(*) FROM patient_safety_version WHERE restriction_id LIKE '%erased%' "
+        "AND cause = 'by erased'"
     )
+    assert store.one(masked) == NAMING
+    assert store.rows(f"SELECT 1 FROM person WHERE person_key = '{pseudonym(GONE)}'") == []
+    named = "SELECT count(*) FROM patient_safety_version WHERE payload LIKE '%{}%'"
+    assert store.one(named.format(pseudonym(GONE))) == 0
 
 
 def test_what_is_left_elsewhere_is_reported(make_sqlite: MakeDatabase, tmp_path: Path) -> None:
@@ -132,11 +119,10 @@ def test_what_is_left_elsewhere_is_reported(make_sqlite: MakeDatabase, tmp_path:
         assert worker.sync().code == 0
         worker.store.rows(f"UPDATE run SET worker_version = 'see {REF}, {GONE} {pseudonym(GONE)}'")
         ended, text = calls(worker, ("erase --json", GONE), ("erase", GONE))
+    assert ended.document["is_scrubbed"] is False
+    names = ("identifier", "pseudonym", "local_ref")
     found = ended.document["found"]
-    assert (
-        ended.document["is_scrubbed"],
-        *(found[name] for name in ("identifier", "pseudonym", "local_ref")),
-    ) == (False, 1, 1, 1)
+    assert {name: found[name] for name in names} == dict.fromkeys(names, 1)
     assert "still found in pts.db" in text.out
     said = ended.out + ended.err + text.out + text.err
     assert [word for word in (GONE, pseudonym(GONE), REF) if word in said] == []
