@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.architecture.documents import OPERATIONS, blocks, section
+from tests.support.documents import OPERATIONS, blocks, section
 from tests.support.deployment import fresh_root
 from tests.support.deployment.fresh_root import UntestableError, make_root, run
 

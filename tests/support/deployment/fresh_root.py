@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.architecture.documents import OPERATIONS, ROOT, blocks, section
+from tests.support.documents import OPERATIONS, ROOT, blocks, section
 
 PACKAGES: Final = "python3-venv,make,systemd,cron,logrotate,ca-certificates"
 CHECKS: Final = {
