@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.support.documents import OPERATIONS, blocks, section
 from tests.support.deployment import fresh_root
 from tests.support.deployment.fresh_root import UntestableError, make_root, run
+from tests.support.documents import OPERATIONS, blocks, section
 
 PACKAGES: Final = f"{fresh_root.PACKAGES},systemd-sysv,dbus,sudo,curl"
 CGROUPS: Final = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
