@@ -41,12 +41,19 @@ def functions(trees: Modules) -> Iterator[tuple[str, ast.AST]]:
 
 def asserts(function: ast.AST, *, is_test: bool) -> bool:
     """Whether it asserts something; in support ``x is not None`` may be there for mypy."""
-    nodes = (node for node in ast.walk(function) if isinstance(node, ast.Assert | ast.Raise))
-    texts = ((ast.unparse(node), isinstance(node, ast.Assert)) for node in nodes)
-    return any(
-        (is_test or not text.endswith("is not None")) if is_assert else "AssertionError" in text
-        for text, is_assert in texts
-    )
+    for node in ast.walk(function):
+        match node:
+            case ast.Assert(test=ast.Compare(ops=[ast.IsNot()])) if not is_test:
+                pass
+            case ast.Assert():
+                return True
+            case ast.Attribute(attr=name) if name.startswith("assert_"):
+                return True
+            case ast.Raise(exc=ast.expr() as raised) if "AssertionError" in ast.unparse(raised):
+                return True
+            case _:
+                pass
+    return False
 
 
 def used(module: str, tree: ast.Module, function: ast.AST) -> Iterator[str]:

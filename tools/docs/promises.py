@@ -15,7 +15,7 @@ from tools.docs.tree import ROOT, parsed
 PAGE: Final = ROOT / "docs" / "guarantees.md"
 _BEGIN: Final = "<!-- `python -m tools.docs` writes this table -->"
 _END: Final = "<!-- end of the table -->"
-_TABLE: Final = re.compile(f"(?s)(?<={re.escape(_BEGIN)}\n\n).*?(?=\n{re.escape(_END)})")
+_TABLE: Final = re.compile(f"(?s){re.escape(_BEGIN)}.*{re.escape(_END)}")
 
 
 class MarkedTest(NamedTuple):
@@ -61,7 +61,7 @@ def _numbers(marks: ast.expr) -> list[str]:
 
 def guarantees_page() -> str:
     """The page, with its table as the tests' markers have it."""
-    return _TABLE.sub(lambda _: _table(), PAGE.read_text(encoding="utf-8"))
+    return _TABLE.sub(lambda _: f"{_BEGIN}\n\n{_table()}\n{_END}", PAGE.read_text(encoding="utf-8"))
 
 
 def _table() -> str:
@@ -72,6 +72,6 @@ def _table() -> str:
     lines = ["| promise | tests | in |", "|---|---:|---|"]
     for number, title in promises().items():
         found = folders.get(number, Counter())
-        places = ", ".join(f"`{folder}` ({count})" for folder, count in sorted(found.items()))
+        places = ", ".join(f"`{folder}`" for folder in sorted(found))
         lines.append(f"| {number}. {title} | {found.total()} | {places} |")
     return "\n".join(lines) + "\n"
