@@ -1,3 +1,0 @@
-"""Moved to ``worker.log_events``: import it from there."""
-
-from worker.log_events import *  # noqa: F403

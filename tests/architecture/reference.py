@@ -1,3 +1,0 @@
-"""Moved to ``tools.docs.reference``: import it from there."""
-
-from tools.docs.reference import *  # noqa: F403
