@@ -21,7 +21,7 @@ from worker.report.charts import line, scale
 def test_axes_have_round_numbers(low, high, expected):
     """Two steps hold every number; the axis begins at 0 unless the numbers differ by little."""
     base, step = scale(low, high)
-    assert expected == (base, step)
+    assert (base, step) == expected
     assert base <= low <= high <= base + 2 * step
 
 

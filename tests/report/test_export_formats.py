@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime
 import orjson
 import pytest
 
-from tests.support.report.exports import SAFE, export_of, lines_of, only, rows_of
-from tests.support.report.stores import key_of, safety, seen, small_store
+from tests.support.report.exports import SAFE, export_of, lines_of, only, rows_of, typed_rows_of
+from tests.support.report.stores import safety, seen, small_store
 from tests.support.store_world import world_on
 from worker.areas.words import Kind
 from worker.errors import ConfigurationError
@@ -20,68 +20,58 @@ WORDS = {"report_code", "report_dictionary"}
 """What the program says, whatever is stored."""
 
 
-async def test_csv_cells(database_url, tmp_path):
-    """Times are ISO 8601 UTC, booleans true and false, NULL is empty, payload is left out."""
-    async with world_on(database_url, our_clock=True) as world:
-        await small_store(world)
-        await export_of(world, tmp_path, Format.CSV, ["patient_safety_current"])
-        rows = {row["restriction_id"]: row for row in rows_of(only(tmp_path, SAFE, "csv"))}
-        assert "payload" not in rows["s0"]
-        assert (
-            rows["s0"]["confidentiality_code"],
-            rows["s0"]["delay_delivery_until"],
-            rows["s0"]["delay_is_indefinite"],
-            rows["s0"]["is_stale"],
-        ) == ("NORN_FFL", "9999-12-31T23:59:59.999999Z", "true", "false")
-        assert ("true", "", "R-2", key_of(2)) == (
-            rows["s2"]["is_stale"],
-            rows["s2"]["cause"],
-            rows["s2"]["local_ref"],
-            rows["s2"]["person_key"],
-        )
-        assert datetime.fromisoformat(rows["s0"]["first_seen_at"]).tzinfo == UTC
+async def test_how_values_stand_in_each_format(database_url, tmp_path):
+    """One row as CSV, NDJSON and Parquet have it: times in UTC, booleans, no value, the year 9999.
 
-
-async def test_ndjson_lines(database_url, tmp_path):
-    """One object a line with real types, NULL as null, JSON columns as text."""
-    async with world_on(database_url, our_clock=True) as world:
-        await small_store(world)
-        views = ["patient_safety_current", "run", "daily_change"]
-        await export_of(world, tmp_path, Format.NDJSON, views, include_payload=True)
-        rows = {row["restriction_id"]: row for row in lines_of(only(tmp_path, SAFE, "ndjson"))}
-        assert (
-            rows["s2"]["is_stale"],
-            rows["s2"]["cause"],
-            rows["s2"]["delay_days"],
-        ) == (True, None, None)
-        assert orjson.loads(rows["s0"]["payload"])["confidentiality_code"] == "NORN_FFL"
-        run = lines_of(only(tmp_path, "report_run", "ndjson"))[0]
-        assert (run["persons_total"], run["areas"][0]) == (10, "[")
-
-
-async def test_parquet_types(database_url, tmp_path):
-    """Times are microseconds in UTC, counts 64 bits, days dates in Norway; the year 9999 fits."""
+    A payload is there if it was asked for. Days are those of Norway.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
+    found = {}
+    read = {Format.CSV: rows_of, Format.NDJSON: lines_of, Format.PARQUET: typed_rows_of}
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
-        await export_of(world, tmp_path, Format.PARQUET)
-        table = parquet.ParquetFile(only(tmp_path, SAFE, "parquet")).read()
-        kinds = {field.name: field.type for field in table.schema}
-        assert (pa.timestamp("us", tz="UTC"), pa.bool_(), pa.int64(), pa.string()) == (
-            kinds["delay_delivery_until"],
-            kinds["is_stale"],
-            kinds["delay_days"],
-            kinds["restriction_id"],
-        )
-        rows = {row["restriction_id"]: row for row in table.to_pylist()}
-        assert rows["s0"]["delay_delivery_until"].year == 9999
-        assert [row["is_stale"] for row in rows.values() if row["is_stale"]] == [True]
-        days = (
-            parquet.ParquetFile(only(tmp_path, "report_daily_change", "parquet")).read().to_pylist()
-        )
-        assert {row["day"] for row in days} == {date(2026, 3, 28), date(2026, 3, 30)}
+        for fmt in Format:
+            views = [SAFE, "run", "daily_change"]
+            has_payload = fmt is Format.NDJSON
+            await export_of(world, tmp_path, fmt, views, include_payload=has_payload)
+            rows = read[fmt](only(tmp_path, SAFE, fmt))
+            found[fmt] = {row["restriction_id"]: row for row in rows}
+            if has_payload:
+                run = lines_of(only(tmp_path, "report_run", fmt))[0]
+                assert (run["persons_total"], run["areas"][0]) == (10, "[")
+    last = datetime.max.replace(tzinfo=UTC)
+    columns = ("delay_delivery_until", "delay_is_indefinite", "is_stale", "cause", "delay_days")
+    shown = {
+        fmt: [tuple(map(rows[key].get, columns)) for key in ("s0", "s2")]
+        for fmt, rows in found.items()
+    }
+    assert {fmt: first for fmt, (first, _) in shown.items()} == {
+        Format.CSV: ("9999-12-31T23:59:59.999999Z", "true", "false", "", ""),
+        Format.NDJSON: ("9999-12-31T23:59:59.999999Z", True, False, None, None),
+        Format.PARQUET: (last, True, False, None, None),
+    }
+    assert {fmt: second[2:] for fmt, (_, second) in shown.items()} == {
+        Format.CSV: ("true", "", ""),
+        Format.NDJSON: (True, None, None),
+        Format.PARQUET: (True, None, None),
+    }
+    assert "payload" not in found[Format.CSV]["s0"]
+    payload = orjson.loads(found[Format.NDJSON]["s0"]["payload"])
+    assert payload["confidentiality_code"] == "NORN_FFL"
+    schema = parquet.read_schema(only(tmp_path, SAFE, "parquet"))
+    assert {
+        name: schema.field(name).type for name in (*columns[:3], "delay_days", "person_key")
+    } == {
+        "delay_delivery_until": pa.timestamp("us", tz="UTC"),
+        "delay_is_indefinite": pa.bool_(),
+        "is_stale": pa.bool_(),
+        "delay_days": pa.int64(),
+        "person_key": pa.string(),
+    }
+    days = {row["day"] for row in typed_rows_of(only(tmp_path, "report_daily_change", "parquet"))}
+    assert days == {date(2026, 3, 28), date(2026, 3, 30)}
 
 
 async def test_cells_that_a_spreadsheet_would_run(tmp_path):
@@ -94,13 +84,13 @@ async def test_cells_that_a_spreadsheet_would_run(tmp_path):
     sink.close()
     rows = list(csv.reader(io.StringIO(stream.getvalue().decode(), newline="")))[1:]
     assert {number for _, number in rows} == {"-1"}
-    assert values == [cell.removeprefix("'") for cell, _ in rows]
+    assert [cell.removeprefix("'") for cell, _ in rows] == values
     assert not [cell for cell, _ in rows if cell[:1] in set("=+-@\t\r\uff1d") - {""} and cell]
 
 
-async def test_an_empty_store_exports_headers(database_url, tmp_path):
+async def test_an_empty_store_exports_headers(sqlite_url, tmp_path):
     """Before the first publication the files have no rows and the manifest no run."""
-    async with world_on(database_url, our_clock=True) as world:
+    async with world_on(sqlite_url) as world:
         for fmt in Format:
             manifest = await export_of(world, tmp_path / fmt, fmt)
             has_rows = {file.view for file in manifest.files if file.rows}
@@ -113,7 +103,7 @@ async def test_parquet_without_its_library(sqlite_url, tmp_path):
     hidden = {name: module for name, module in sys.modules.items() if name.startswith("pyarrow")}
     sys.modules["pyarrow"] = None  # type: ignore[assignment]
     try:
-        async with world_on(sqlite_url, our_clock=True) as world:
+        async with world_on(sqlite_url) as world:
             with pytest.raises(ConfigurationError) as caught:
                 await export_of(world, tmp_path / "out", Format.PARQUET)
     finally:
@@ -123,6 +113,7 @@ async def test_parquet_without_its_library(sqlite_url, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.nightly
 async def test_memory_does_not_grow_with_the_rows(database_url, tmp_path):
     """Twelve thousand rows need no more memory than a portion of them."""
     async with world_on(database_url, our_clock=True) as world:

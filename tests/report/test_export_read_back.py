@@ -43,86 +43,93 @@ def as_lines(rows):
     ]
 
 
-async def test_four_readers_see_the_same(database_url, tmp_path):
-    """Every row and value of Parquet, in its order, is that of NDJSON."""
+def by_pyarrow(path):
+    return parquet.ParquetFile(path).read().to_pylist()
+
+
+def by_polars(path):
     # Every process of pytest loads this module, and one runs it.
-    import pandas as pd
     import polars as pl
 
+    return pl.read_parquet(path, hive_partitioning=False).to_dicts()
+
+
+def by_pandas(path):
+    import pandas as pd
+
+    frame = pd.read_parquet(path, partitioning=None, dtype_backend="pyarrow")
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+def by_duckdb(path):
+    rows, names = asked(f"SELECT * FROM read_parquet('{path}', hive_partitioning = false)")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def asked(query):
+    """The rows of a query to DuckDB, and the names of their columns."""
+    with duckdb.connect() as database:
+        database.execute("SET TimeZone = 'UTC'")
+        found = database.execute(query)
+        return found.fetchall(), [column[0] for column in found.description or ()]
+
+
+READERS = (by_pyarrow, by_polars, by_pandas, by_duckdb)
+
+
+async def test_four_readers_see_the_same(database_url, tmp_path):
+    """Every row and value of Parquet, in its order, is that of NDJSON.
+
+    A reader of folders finds the area, and NULL for what is about a person. Unasked, DuckDB takes
+    the publication from the folder, as the document says. Fields have their words.
+    """
     async with world_on(database_url, our_clock=True) as world:
         await both(world, tmp_path)
+        await export_of(world, tmp_path / "feed", Format.PARQUET, since=0)
     for view in (SAFE, "report_patient_safety_history", DAILY, "report_person_freshness"):
         expected = lines_of(only(tmp_path / "ndjson", view, "ndjson"))
         path = only(tmp_path / "parquet", view, "parquet")
         assert expected
-        assert as_lines(parquet.ParquetFile(path).read().to_pylist()) == expected
-        assert as_lines(pl.read_parquet(path, hive_partitioning=False).to_dicts()) == expected
-        frame = pd.read_parquet(path, partitioning=None, dtype_backend="pyarrow")
-        objects = frame.astype(object).where(frame.notna(), None)
-        assert as_lines(objects.to_dict("records")) == expected
-        with duckdb.connect() as database:
-            database.execute("SET TimeZone = 'UTC'")
-            query = f"SELECT * FROM read_parquet('{path}', hive_partitioning = false)"
-            found = database.execute(query).fetchall()
-            names = [column[0] for column in database.description or ()]
-        assert as_lines(dict(zip(names, row, strict=True)) for row in found) == expected
-
-
-async def test_areas_are_partitions(database_url, tmp_path):
-    """A reader of folders finds the area, and NULL for what is about a person."""
-    async with world_on(database_url, our_clock=True) as world:
-        await both(world, tmp_path)
-        await export_of(world, tmp_path / "feed", Format.PARQUET, since=0)
-    with duckdb.connect() as database:
-        found = database.execute(
-            f"SELECT publication_no, area, count(*) FROM read_parquet("
-            f"'{tmp_path}/parquet/*/*/current/*.parquet', hive_partitioning = true) "
-            "GROUP BY ALL ORDER BY area DESC"
-        ).fetchall()
-        assert found == [(2, "patient-safety", 15), (2, "patient-privacy", 3)]
-        areas = database.execute(
-            f"SELECT DISTINCT area FROM read_parquet('{tmp_path}/feed/*/*/feed/*.parquet', "
-            "hive_partitioning = false) ORDER BY area"
-        ).fetchall()
-    assert areas == [("patient-privacy",), ("patient-safety",)]
-
-
-async def test_the_publications_of_facts(sqlite_url, tmp_path):
-    """What the document says of DuckDB: unasked, it takes the publication from the folder."""
-    async with world_on(sqlite_url, our_clock=True) as world:
-        await both(world, tmp_path)
-    query = "SELECT DISTINCT publication_no FROM read_parquet('{}'{}) ORDER BY 1"
+        for read in READERS:
+            assert as_lines(read(path)) == expected, (view, read.__name__)
+    folders = f"read_parquet('{tmp_path}/parquet/*/*/current/*.parquet', hive_partitioning = true)"
+    by_area, _ = asked(
+        f"SELECT publication_no, area, count(*) FROM {folders} GROUP BY ALL ORDER BY 2"
+    )
+    assert by_area == [(2, "patient-privacy", 3), (2, "patient-safety", 15)]
+    feed = f"read_parquet('{tmp_path}/feed/*/*/feed/*.parquet', hive_partitioning = false)"
+    assert asked(f"SELECT DISTINCT area FROM {feed} ORDER BY 1")[0] == [
+        ("patient-privacy",),
+        ("patient-safety",),
+    ]
     path = only(tmp_path / "parquet", DAILY, "parquet")
-    with duckdb.connect() as database:
-        assert database.execute(query.format(path, "")).fetchall() == [(2,)]
-        own = database.execute(query.format(path, ", hive_partitioning = false")).fetchall()
-    assert own == [(1,), (2,)]
-
-
-async def test_fields_of_parquet_have_words(sqlite_url, tmp_path):
-    """Meaning in two languages, unit and PTS's path, as the dictionary has them."""
-    async with world_on(sqlite_url, our_clock=True) as world:
-        await both(world, tmp_path)
+    query = f"SELECT DISTINCT publication_no FROM read_parquet('{path}'{{}}) ORDER BY 1"
+    assert asked(query.format(""))[0] == [(2,)]
+    assert asked(query.format(", hive_partitioning = false"))[0] == [(1,), (2,)]
     for view in (SAFE, DAILY):
-        schema = parquet.read_schema(only(tmp_path / "parquet", view, "parquet"))
-        for column in COLUMNS[view]:
-            said = {
-                name.decode(): text.decode()
-                for name, text in (schema.field(column.name).metadata or {}).items()
-                if name.decode() != "PARQUET:field_id"
-            }
-            expected = {
-                "meaning_nb": column.nb,
-                "meaning_en": column.en,
-                "unit": column.unit,
-                "source_path": column.source_path,
-            }
-            assert {name: text for name, text in expected.items() if text} == said
+        assert_words(view, parquet.read_schema(only(tmp_path / "parquet", view, "parquet")))
 
 
-async def test_each_line_fits_the_schema_beside_it(database_url, tmp_path):
+def assert_words(view, schema):
+    """Meaning in two languages, unit and PTS's path, as the dictionary has them."""
+    for column in COLUMNS[view]:
+        said = {
+            name.decode(): text.decode()
+            for name, text in (schema.field(column.name).metadata or {}).items()
+            if name.decode() != "PARQUET:field_id"
+        }
+        words = {
+            "meaning_nb": column.nb,
+            "meaning_en": column.en,
+            "unit": column.unit,
+            "source_path": column.source_path,
+        }
+        assert said == {name: text for name, text in words.items() if text}
+
+
+async def test_each_line_fits_the_schema_beside_it(sqlite_url, tmp_path):
     """Also where values are not kept, or hidden; a line with another type or column does not."""
-    async with world_on(database_url, our_clock=True) as world:
+    async with world_on(sqlite_url) as world:
         await small_store(world)
         all_options: dict[str, dict[str, Any]] = {
             "now": {"include_payload": True},
@@ -155,12 +162,13 @@ def assert_lines_fit(manifest, out):
     assert set(contents(out)) == listed | {f"{manifest.folder}/_manifest.json", "_LATEST"}
 
 
+@pytest.mark.nightly
 async def test_parts_are_one_table(sqlite_url, tmp_path):
     """Parquet ends a part with the row group that reaches the limit; readers put them back."""
     import pandas as pd
     import polars as pl
 
-    async with world_on(sqlite_url, our_clock=True) as world:
+    async with world_on(sqlite_url) as world:
         await small_store(world)
         await world.rows_written(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000) "
@@ -173,14 +181,13 @@ async def test_parts_are_one_table(sqlite_url, tmp_path):
     (view,) = manifest.views
     folder = tmp_path / manifest.folder / view.folder
     names = [f"{view.folder}/part-{number:05}.parquet" for number in range(3)]
-    assert names == [file.name for file in manifest.files]
+    assert [file.name for file in manifest.files] == names
     first, second, last = (file.rows for file in manifest.files)
     assert first == second >= 50_000 > last
     codes = parquet.ParquetDataset(folder, partitioning=None).read()["code"].to_pylist()
-    assert view.rows == len(codes) > 120_000
+    assert len(codes) == view.rows > 120_000
     pattern = str(folder / "*.parquet")
-    assert codes == pl.read_parquet(pattern, hive_partitioning=False)["code"].to_list()
-    assert codes == pd.read_parquet(folder, partitioning=None)["code"].to_list()
-    with duckdb.connect() as database:
-        query = f"SELECT code FROM read_parquet('{pattern}', hive_partitioning = false)"
-        assert codes == [code for (code,) in database.execute(query).fetchall()]
+    assert pl.read_parquet(pattern, hive_partitioning=False)["code"].to_list() == codes
+    assert pd.read_parquet(folder, partitioning=None)["code"].to_list() == codes
+    rows, _ = asked(f"SELECT code FROM read_parquet('{pattern}', hive_partitioning = false)")
+    assert [code for (code,) in rows] == codes

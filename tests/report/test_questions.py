@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.architecture.documents import ROOT, blocks
+from tests.support.documents import ROOT, blocks
 from tests.support.report.stores import NEVER, missed, privacy, safety, seen
 from tests.support.store_world import SAFETY, World, world_on
 from worker.core.model import Record
@@ -79,7 +79,7 @@ async def test_thirteen_questions(database_url):
     assert answers[8] == [("2026-03", 1, 1), ("2026-04", 0, 0)]
     assert [row[:3] for row in answers[9]] == [("patient-privacy", 3, 0), (SAFETY, 3, 1)]
     quiet = ["2026-03-29", "2026-03-31", "2026-04-01", "2026-04-02", "2026-04-03"]
-    assert [(day,) for day in quiet] == answers[10]
+    assert answers[10] == [(day,) for day in quiet]
     assert [row[1:] for row in answers[11]] == [("published", "Publisert med mangler", None)] * 2
 
 
@@ -115,7 +115,7 @@ async def test_rates_days_and_states(database_url):
     assert rates == [("Nord", 7, 1, 9, 142.9, 1285.7)]
     zone = ZoneInfo("Europe/Oslo")
     expected = Counter(at.astimezone(zone).date().isoformat() for at in ends)
-    assert sorted(expected.items()) == days
+    assert days == sorted(expected.items())
     assert states == [
         ("patient-privacy", "in effect", 1),
         ("patient-privacy", "not begun", 1),

@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from tests.support.clock import START
-from tests.support.store_world import Attempt, World, failed, read, world_on
+from tests.support.store_world import RunAttempt, World, failed, read, world_on
 from worker.errors import ExitCode, LeaseLostError
 from worker.store.queries.person import publication_at
 
@@ -116,7 +116,7 @@ async def test_the_server_was_a_day_ahead_once(database_url):
         assert [{code} for code in "ABCDEFG"] == [await as_of(world, at) for _, at in found]
 
 
-async def start(world: World, *, after_s: float) -> Attempt:
+async def start(world: World, *, after_s: float) -> RunAttempt:
     """The next start of ``sync``, so long after the last thing that happened."""
     world.fake.advance(after_s)
     return await world.begin()

@@ -31,6 +31,7 @@ from worker.core.record import digest_of
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
 from worker.errors import ExitCode
 from worker.store.database import Database, open_database
+from worker.store.privacy.erasing import Mask, Traces, erase_traces, find_traces, scrub
 from worker.store.runs.lease import Lease, acquire
 from worker.store.runs.open_run_store import open_run_store
 from worker.store.runs.process_identity import Holder, this_process
@@ -41,6 +42,8 @@ LIMITS = GuardLimits(max_removed_share=0.1, min_completeness=0.5)
 HOLD = timedelta(hours=12)
 """How long after its last progress a run is continued."""
 TTL_S = 50.0
+OFF_ID = NationalId("16858399649")
+"""The identifier by which somebody is erased."""
 
 
 @dataclass
@@ -60,12 +63,12 @@ class World:
         *,
         areas: tuple[str, ...] = AREAS,
         confirm: Confirm = Confirm.REMOVALS,
-    ) -> "Attempt":
+    ) -> "RunAttempt":
         """Begin or continue a run."""
         store = await open_run_store(
             await self.lease(), kind=kind, areas=areas, continue_within=HOLD, confirm=confirm
         )
-        return Attempt(world=self, store=store)
+        return RunAttempt(world=self, store=store)
 
     async def publish(
         self, *reads: PersonRead, kind: RunKind = RunKind.SYNC, **how: Any
@@ -91,6 +94,21 @@ class World:
 
         await self.database.write(work)
 
+    async def erase(
+        self, key: str, *, off_id: NationalId = OFF_ID, rewrite: bool = False
+    ) -> Traces:
+        """Remove a person as ``erase`` does; what was found of them."""
+        lease = await self.lease()
+        found = await find_traces(self.database, key, off_id)
+        await erase_traces(lease, found, Mask(off_id, key))
+        await scrub(self.database, rewrite=rewrite)
+        return found
+
+    async def lose_lease(self) -> None:
+        """What a pause longer than the lease does: somebody else takes over."""
+        await self.rows_written("UPDATE lease SET expires_at = acquired_at")
+        await self.lease(Holder(holder_id="other", host="elsewhere", process="1:1"))
+
     async def current(self, area: str = "patient_safety") -> set[tuple[Any, ...]]:
         """Person key, restriction, code and staleness of each row of the current view."""
         return set(
@@ -102,7 +120,7 @@ class World:
 
 
 @dataclass
-class Attempt:
+class RunAttempt:
     """One process's run attempt."""
 
     world: World
@@ -159,6 +177,10 @@ class Attempt:
     async def interrupt(self) -> None:
         """What the deadline does."""
         await self.store.interrupt(ExitCode.STOPPED, "stopped at sync.deadline", RunProgress())
+
+
+Attempt = RunAttempt
+"""The name that the simulation's tests still use."""
 
 
 @asynccontextmanager

@@ -55,12 +55,17 @@ class Tab:
         return found["result"].get("value")
 
 
+def chromium() -> str | None:
+    """The path of a Chromium on this machine; None if there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
 @asynccontextmanager
 async def browser(folder: Path) -> AsyncIterator[Tab]:
     """A Chromium without a screen, with a profile of its own."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)))
-    assert program
+    program = chromium()
+    assert program, "there is no Chromium here"
     # Its own sandbox needs another user than root.
     more = ["--no-sandbox"] if os.geteuid() == 0 else []
     flags = ["--headless", "--disable-gpu", "--disable-dev-shm-usage", *more]

@@ -41,6 +41,13 @@ def rows_of(*paths):
     return rows
 
 
+def typed_rows_of(path):
+    """The rows of a Parquet file."""
+    from pyarrow import parquet
+
+    return parquet.ParquetFile(path).read().to_pylist()
+
+
 def lines_of(*paths):
     """The rows of NDJSON."""
     return [orjson.loads(line) for path in paths for line in path.read_bytes().splitlines()]

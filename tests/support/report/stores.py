@@ -11,7 +11,7 @@ from tests.support.store_world import PRIVACY, SAFETY, World, complete, failed, 
 from worker.areas import area_named
 from worker.core.area import ResourceArea
 from worker.core.guard import GuardLimits
-from worker.core.model import AreaRead, Person, PersonRead, Record
+from worker.core.model import AreaRead, Person, PersonRead, Record, RunKind
 
 ANY = GuardLimits(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
 """Whatever goes and fails, it is published."""
@@ -81,6 +81,14 @@ def missed(
 def _person(number: int | str, ref: str | None, cohort: str | None) -> Person:
     key = number if isinstance(number, str) else key_of(number)
     return person_named(key, ref, cohort)
+
+
+async def publish(
+    world: World, *reads: PersonRead, kind: RunKind = RunKind.SYNC, may_depart: bool = True
+) -> None:
+    """A run that is published, whatever it says; after a sync absent persons depart."""
+    may_depart = may_depart and kind == RunKind.SYNC
+    await world.publish(*reads, kind=kind, limits=ANY, may_depart=may_depart)
 
 
 async def withhold(world: World, *reads: PersonRead) -> None:

@@ -4,45 +4,24 @@ import asyncio
 import base64
 import re
 import shutil
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.report.browser import SIZES, browser, check, show
-from tests.support.report.stores import ANY, NEVER, missed, privacy, safety, seen, withhold
-from tests.support.store_world import World, world_on
-from worker.areas.codes import codes
+from tests.support.report.browser import SIZES, browser, check, chromium, show
+from tests.support.report.month import month
+from tests.support.store_world import world_on
 from worker.report.html import write_report
 from worker.report.language import LANGUAGES
 
-NIGHTS, WITHHELD_NIGHT, PERSONS, CLINICS = 31, 20, 90, 18
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(
+        chromium() is None,
+        reason="NOT TESTED: there is no Chromium here (apt-get install chromium)",
+    ),
+]
 PAGES_MAX = 4
-DENIED = [one.code for one in codes() if one.system == "9603" and one.code != "N"]
-
-
-async def month(world: World) -> None:
-    """All codes, delays, long names of clinics, a withheld night, and persons who are missed."""
-    for night in range(NIGHTS):
-        if night == WITHHELD_NIGHT:
-            await withhold(world, seen(world, 1, cohort="Clinic 1"))
-        else:
-            await world.publish(*(_read(world, night, n) for n in range(PERSONS)), limits=ANY)
-        world.fake.advance(86_400 - 61.5)
-
-
-def _read(world: World, night: int, number: int) -> Any:
-    cohort = f"Klinikk for sjeldne tilstander {number % CLINICS}"
-    if night == NIGHTS - 1 and number < 2:
-        return missed(world, number, cohort=cohort)
-    until = world.fake.now() + timedelta(days=number % 100)
-    found = [safety(f"d{number}", "NORU", until)] if (number + night) % 5 else []
-    if number % 2:
-        found.append(safety(f"s{number}", DENIED[number % len(DENIED)], NEVER))
-    kind, level = ("Block", "Shield")[number % 2], ("Soft", "Hard")[number % 4 // 2]
-    private = (privacy(f"p{number}", kind, level),) if number % 3 == 0 else ()
-    return seen(world, number, *found, private=private, cohort=cohort)
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from tests.architecture.dbt_sources import NOT_READ
-from tests.architecture.documents import ROOT
 from tests.support.databases import execute, in_database, migrate
-from tests.support.report.month_on_postgresql import fill
+from tests.support.documents import ROOT
+from tests.support.report.month import fill
+from tools.docs.dbt_sources import NOT_READ
 from worker.areas.reporting import COLUMNS
 
 DBT = ROOT / ".venv-dbt" / "bin" / "dbt"
@@ -25,6 +25,12 @@ FILLED, NAME, ROLE, SCHEMA = "pts_filled", "pts_dbt", "dbt", "pts_marts"
 MODELS = {"pts_restrictions_by_day", "pts_freshness_by_cohort", "pts_episode_durations"}
 BUILD = ("build",)
 FRESHNESS = ("source", "freshness")
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(
+        not DBT.exists(), reason="NOT TESTED: dbt is not installed here (make dbt-test)"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,46 @@
+"""A month of nights, for what draws, models or queries the facts of many publications."""
+
+from datetime import UTC, datetime, timedelta
+
+from tests.support.report.stores import ANY, NEVER, missed, privacy, safety, seen, withhold
+from tests.support.store_world import World, world_on
+from worker.areas.codes import codes
+from worker.core.model import PersonRead
+
+NIGHTS, WITHHELD_NIGHT, PERSONS, CLINICS = 31, 2, 90, 18
+DENIED = [one.code for one in codes() if one.system == "9603" and one.code != "N"]
+
+
+async def month(world: World, *, nights: int = NIGHTS) -> None:
+    """All codes, delays, long names of clinics, a withheld night, and persons who are missed."""
+    for night in range(nights):
+        if night == WITHHELD_NIGHT:
+            await withhold(world, seen(world, 1, cohort="Clinic 1"))
+        else:
+            is_last = night == nights - 1
+            reads = (_read(world, night, number, is_last) for number in range(PERSONS))
+            await world.publish(*reads, limits=ANY)
+        world.fake.advance(86_400 - 61.5)
+
+
+def _read(world: World, night: int, number: int, is_last: bool) -> PersonRead:
+    cohort = f"Klinikk for sjeldne tilstander {number % CLINICS}"
+    if is_last and number < 2:
+        return missed(world, number, cohort=cohort)
+    until = world.fake.now() + timedelta(days=number % 100)
+    found = [safety(f"d{number}", "NORU", until)] if (number + night) % 5 else []
+    if number % 2:
+        found.append(safety(f"s{number}", DENIED[number % len(DENIED)], NEVER))
+    kind, level = ("Block", "Shield")[number % 2], ("Soft", "Hard")[number % 4 // 2]
+    private = (privacy(f"p{number}", kind, level),) if number % 3 == 0 else ()
+    return seen(world, number, *found, private=private, cohort=cohort)
+
+
+async def fill(url: str, *, nights: int = NIGHTS) -> None:
+    """A month on PostgreSQL whose last night was a day ago; tonight's run is open."""
+    async with world_on(url, our_clock=True) as world:
+        begin = datetime.now(UTC) - timedelta(days=nights)
+        world.fake.advance((begin - world.fake.now()).total_seconds())
+        await month(world, nights=nights)
+        attempt = await world.begin()
+        await attempt.write(missed(world, PERSONS))  # somebody new, of whom nothing is published
