@@ -60,14 +60,14 @@ def on_postgres(
     return _ground(served, zygote, postgres_databases, tmp_path_factory.mktemp("deaths"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def server() -> Iterator[OwnServer]:
-    """A PostgreSQL of the module's own, which its tests may stop."""
+    """A PostgreSQL of these tests' own, which they may stop."""
     with own_server() as made:
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def on_server(
     served: Sandbox, zygote: Zygote, server: OwnServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Ground:

@@ -1,39 +1,45 @@
-"""kill -9 at random moments; ``tests/support/crash/many.py`` does it for hours."""
+"""kill -9: readers see one complete snapshot, and the next run continues to the twin's result."""
 
 from random import Random
 
 import pytest
 
-from tests.support.crash.ground import TOO_LATE, WRITTEN, Ground, die
-from tests.support.program import wait_for
+from tests.support.crash.ground import LOW_RATE, Ground, die
+from tests.support.crash.servers import PUBLISHES, halted
 
 pytestmark = pytest.mark.promise("3")
 
-DEATHS = 2
-SEED = 20_261_124
-
-
-def test_killed_at_random_moments(ground: Ground):
-    """After kill -9 readers see one complete snapshot, and the next run ends like the twin's."""
-    random = Random(SEED)
-    struck: list[str] = []
-    while len(struck) < DEATHS:
-        struck += [place for place in die(ground, random) if place != TOO_LATE]
-    assert len(struck) >= DEATHS
+DEATHS = 40
+"""On each database, where they are drawn."""
 
 
 @pytest.mark.promise("4")
 def test_killed_again_and_again(ground: Ground):
-    """A run that is killed each time it has done a little still comes to its end, and moves on."""
+    """Killed after a batch, three times: the next takes over from the dead, and comes further."""
     worker = ground.worker()
-    done = [0]
     for _ in range(3):
-        running = ground.start(worker)
-        wait_for(lambda: worker.store.one(WRITTEN) > done[-1], "a batch")
-        running.kill()
+        ground.begun(worker, rate=LOW_RATE).kill()
         ground.databases.settle(worker.database_url)
-        done.append(worker.store.one(WRITTEN))
-    assert done == sorted(set(done))
-    ended = ground.assert_recovers(worker)
-    assert ended.run["continued"]
-    assert ended.took_s < 40  # the lease of a dead process is for longer
+    assert ground.before == ground.seen(worker)
+    assert ground.assert_recovers(worker).run["continued"]
+
+
+def test_killed_while_it_publishes(on_postgres: Ground):
+    """Within the transaction of the publication: it is rolled back."""
+    worker = on_postgres.worker()
+    with halted(worker.database_url, "run", PUBLISHES) as wait_for_publication:
+        running = on_postgres.start(worker)
+        wait_for_publication()
+        running.kill()
+    assert on_postgres.before == on_postgres.seen(worker)
+    assert on_postgres.assert_recovers(worker).run["continued"]
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(0)
+def test_killed_at_random_moments(ground: Ground, request: pytest.FixtureRequest):
+    """While it starts, between batches, around the publication: of a seed's choosing."""
+    random = Random(f"deaths {request.config.getoption('hypothesis_seed')}")
+    deaths = 0
+    while deaths < DEATHS:
+        deaths += die(ground, random)

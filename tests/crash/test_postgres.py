@@ -1,73 +1,42 @@
 """PostgreSQL ends the worker's backends, or waits for a worker that is paused."""
 
-import signal
-import time
-
-import anyio
 import pytest
 
-from tests.support.crash.ground import Ground, has_begun, name_of, pause
-from tests.support.crash.servers import hold_publication, terminate_within
-from tests.support.program import wait_for
-from tests.support.published import Store
-
-WHERE = ("person_area", "person_area", "run")
-"""Tables at whose writing the backend is ended, in this order; ``run`` is the publication."""
+from tests.support.crash.ground import Ground, pause
+from tests.support.crash.servers import PUBLISHES, halted
 
 
 @pytest.mark.promise("3")
 def test_backends_ended_in_mid_transaction(on_postgres: Ground):
     """Transactions that pg_terminate_backend cuts off are repeated, and the run ends with 0."""
     worker = on_postgres.worker()
-    running = on_postgres.start(worker)
-    wait_for(lambda: has_begun(running), "the run")
-    for table in WHERE:
-        anyio.run(terminate_within, worker.database_url, table)
+
+    def end(pid: int) -> None:
+        assert worker.store.one(f"SELECT pg_terminate_backend({pid}, 20000)")
+
+    url = worker.database_url
+    with halted(url, "run", PUBLISHES) as wait_for_publication:
+        with halted(url, "person_area") as wait_for_batch:
+            running = on_postgres.start(worker)
+            for _ in range(2):
+                end(wait_for_batch())
+        end(wait_for_publication())
     ended = running.wait()
     assert ended.code == 0, ended.out + ended.err
-    assert len(WHERE) <= ended.err.count('"database.retry"')
+    assert len(ended.events("database.retry")) >= 3
     assert on_postgres.after == worker.store.published()
     assert worker.store.runs() == [("published", 0)] * 2
 
 
-def test_all_backends_ended_at_once_and_often(on_postgres: Ground):
-    """So does one whose connections are all ended, eight times in a row."""
-    worker = on_postgres.worker()
-    running = on_postgres.start(worker)
-    wait_for(lambda: has_begun(running), "the run")
-    server = Store(on_postgres.databases.server)  # type: ignore[attr-defined]
-    name = name_of(worker.database_url)
-    for _ in range(8):
-        server.rows(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-        )
-        time.sleep(0.05)
-    ended = running.wait()
-    assert ended.code == 0, ended.out + ended.err
-    assert on_postgres.after == worker.store.published()
-
-
 @pytest.mark.promise("4")
 def test_paused_within_a_transaction(on_postgres: Ground):
-    """A holder paused in its publication does not keep the lease: the server ends it in time.
-
-    But for one moment: between a statement's parsing and its execution, which asyncpg sends apart,
-    PostgreSQL does not count a session as idle. Another run then ends with 4 until the paused
-    process is continued or killed.
-    """
+    """A holder paused in its publication does not keep the lease: the server ends it in time."""
     worker = on_postgres.worker()
     worker.configure(lease={"ttl_s": 5})
-    paused = on_postgres.start(worker)
-    wait_for(lambda: has_begun(paused), "the run")
-    anyio.run(hold_publication, worker.database_url, lambda: pause(paused))
-    other = on_postgres.install(worker.database_url)
-    other.configure(lease={"ttl_s": 5})
-    ended = on_postgres.sync(other, "--wait", "40s")
+    with halted(worker.database_url, "run", PUBLISHES) as wait_for_publication:
+        paused = on_postgres.start(worker)
+        wait_for_publication()
+        assert pause(paused)
+    ended = on_postgres.sync(on_postgres.install(worker.database_url), "--wait", "80s")
     assert ended.code == 0, ended.out + ended.err
-    before = worker.store.everything()
-    paused.signal(signal.SIGCONT)
-    late = paused.wait()
-    assert late.code == 75, late.out + late.err
-    assert "took over" in late.message
-    assert before == worker.store.everything()
-    assert on_postgres.after == worker.store.published()
+    on_postgres.assert_cannot_write(worker, paused)

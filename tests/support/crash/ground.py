@@ -31,10 +31,13 @@ EDGE = 5
 GENERATION = 15
 _LIMITS = {"batch_persons": 5, "concurrency": 4, "requests_per_second": 300}
 """So small that a run has some thirty transactions and takes the better part of a second."""
+RATE = 20
+"""Requests a second with which a run goes on for ten seconds after its first batch."""
+LOW_RATE = 5
+"""And for forty."""
 
 WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
 """What the disturbed run has committed."""
-TOO_LATE = "too late: it had ended"
 
 _numbers = count(1)
 
@@ -175,10 +178,11 @@ class Ground:
         words = ("--config", str(worker.config), *SYNC, *arguments, "--json")
         return self.zygote.start(*words, folder=worker.folder)
 
-    def begun(self, worker: Installation) -> Running:
-        """A run that has written a batch."""
-        running = self.start(worker)
-        wait_for(lambda: worker.store.one(WRITTEN), "a batch")
+    def begun(self, worker: Installation, *, rate: int = RATE) -> Running:
+        """A run that has written a batch, and has most of its work before it."""
+        done = worker.store.one(WRITTEN)
+        running = self.start(worker, "--set", f"sync.requests_per_second={rate}")
+        wait_for(lambda: worker.store.one(WRITTEN) > done, "a batch")
         return running
 
     def sync(self, worker: Installation, *arguments: str) -> Ended:
@@ -210,6 +214,16 @@ class Ground:
         assert worker.store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL") == 0
         return ended
 
+    def assert_cannot_write(self, worker: Installation, paused: Running) -> None:
+        """The paused process goes on after another run has published, and writes nothing: 75."""
+        assert self.after == worker.store.published()
+        before = worker.store.everything()
+        paused.signal(signal.SIGCONT)
+        late = paused.wait()
+        assert late.code == 75, late.out + late.err
+        assert "took over" in late.message
+        assert before == worker.store.everything()
+
 
 def has_begun(running: Running) -> bool:
     """Whether the run holds its lease and reads."""
@@ -230,70 +244,33 @@ def pause(running: Running) -> bool:
     return running.process.poll() is None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Moment:
-    """When to kill: so long after the process's start, or after the run's beginning."""
-
-    after_start: bool
-    wait_s: float
-
-    @classmethod
-    def drawn(cls, random: Random, took_s: float) -> "Moment":
-        """One in eight while it starts, one in four about its end, the rest anywhere."""
-        draw = random.random()
-        if draw < 1 / 8:
-            return cls(after_start=True, wait_s=random.uniform(0, 0.3))
-        if draw < 3 / 8:
-            return cls(after_start=False, wait_s=took_s * random.uniform(0.85, 1.05))
-        return cls(after_start=False, wait_s=took_s * random.uniform(0, 1))
-
-    def strike(self, running: Running) -> None:
-        """Wait for it, and kill -9."""
-        if not self.after_start:
-            wait_for(lambda: has_begun(running), "the run")
-        time.sleep(self.wait_s)
-        running.kill()
-
-
-def die(ground: Ground, random: Random) -> list[str]:
+def die(ground: Ground, random: Random) -> int:
     """One trial: a run that is killed once to three times, each time looked at, then continued.
 
     Returns:
-        Where each death struck.
+        How often it was killed before it had ended.
     """
     worker = ground.worker()
-    struck = []
+    deaths = 0
     for _ in range(random.choice((1, 1, 2, 3))):
         running = ground.start(worker)
-        Moment.drawn(random, ground.took_s).strike(running)
+        _wait_for_a_moment(ground, random, running)
+        running.kill()
+        deaths += running.process.poll() != 0
         ground.databases.settle(worker.database_url)
         ground.assert_complete(worker)
-        struck.append(_place(ground, worker, running))
     ground.assert_recovers(worker)
     ground.databases.drop(worker.database_url)
     shutil.rmtree(worker.folder)
-    return struck
+    return deaths
 
 
-def _place(ground: Ground, worker: Installation, running: Running) -> str:
-    code = running.process.poll()
-    if code == 0:
-        return TOO_LATE
-    assert code == -9, running.tail()
-    with contextlib.ExitStack() as stack:
-        url = worker.database_url
-        if worker.store.is_sqlite:
-            url = ground.databases.copy(url)
-            stack.callback(ground.databases.drop, url)
-        store = Store(url)
-        runs = store.runs()
-        if len(runs) == 1:
-            return "before the run was in the ledger"
-        if runs[-1][0] == "published":
-            return "after the publication"
-        latest = "(SELECT max(run_id) FROM run)"
-        written = store.one(f"SELECT count(*) FROM person_area WHERE run_id = {latest}")
-    expected = 2 * (PERSONS - EDGE)
-    if not written:
-        return "before the first batch"
-    return "between batches" if written < expected else "between the last batch and publication"
+def _wait_for_a_moment(ground: Ground, random: Random, running: Running) -> None:
+    """One in eight while it starts, one in four about its end, the rest anywhere."""
+    draw = random.random()
+    if draw < 1 / 8:
+        time.sleep(random.uniform(0, 0.3))
+        return
+    wait_for(lambda: has_begun(running), "the run")
+    is_about_its_end = draw < 3 / 8
+    time.sleep(ground.took_s * random.uniform(*((0.85, 1.05) if is_about_its_end else (0, 1))))

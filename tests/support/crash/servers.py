@@ -1,6 +1,5 @@
-"""A PostgreSQL that tests stop and start, and looks at a database's backends from outside."""
+"""A PostgreSQL that tests stop and start, and one whose transactions wait at a named point."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,13 +8,18 @@ from typing import Any
 from urllib.parse import unquote
 
 import anyio
-import asyncpg
+import psycopg
 from sqlalchemy import make_url
 
-from tests.support.crash.ground import PostgresDatabases, name_of
+from tests.support.crash.ground import PostgresDatabases
 from tests.support.databases import execute, in_database, migrate_now, postgres_server
+from tests.support.program import wait_for
 
-LOCK_S_MAX = 30.0
+PUBLISHES = "OLD.publication_no IS NULL AND NEW.publication_no IS NOT NULL"
+_WAITING = (
+    "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +57,12 @@ def own_server() -> Iterator[OwnServer]:
 
         anyio.run(execute, url, "CREATE DATABASE template_of_deaths")
         migrate_now(in_database(url, "template_of_deaths"))
-        folder = _data_folder(url)
+        socket_folder = make_url(url).query["host"]
+        assert isinstance(socket_folder, str)
         made = OwnServer(
             url=url,
             databases=PostgresDatabases(server=url, template="template_of_deaths"),
-            _server=get_server(folder),
+            _server=get_server(Path(unquote(socket_folder))),
         )
         try:
             yield made
@@ -65,68 +70,34 @@ def own_server() -> Iterator[OwnServer]:
             made.start()  # postgres_server stops it
 
 
-def _data_folder(url: str) -> Path:
-    """Where the server's data lies: beside its socket."""
-    socket_folder = make_url(url).query["host"]
-    assert isinstance(socket_folder, str)
-    folder = Path(unquote(socket_folder))
-    assert (folder / "PG_VERSION").exists(), re.sub(r"/\w+$", "", str(folder))
-    return folder
+def add_trigger(url: str, deed: str, *, table: str, when: str) -> None:
+    """Let the database do something within each transaction that writes such a row."""
+    event = "UPDATE" if "OLD." in when else "INSERT OR UPDATE"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            f"CREATE OR REPLACE FUNCTION {table}_halt() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN {deed}; RETURN NEW; END $$"
+        )
+        connection.execute(
+            f"CREATE OR REPLACE TRIGGER halt BEFORE {event} ON {table} FOR EACH ROW "
+            f"WHEN ({when}) EXECUTE FUNCTION {table}_halt()"
+        )
 
 
-async def terminate_within(url: str, table: str) -> None:
-    """Catch a transaction of the worker's where it writes to a table, and end its backend there."""
-    holder = await asyncpg.connect(url)
-    try:
-        with anyio.fail_after(LOCK_S_MAX):
-            async with holder.transaction():
-                await holder.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
-                pid = await _waiting(holder, name_of(url))
-                assert await holder.fetchval("SELECT pg_terminate_backend($1)", pid)
-                await _gone(holder, pid)
-    finally:
-        await holder.close()
+@contextmanager
+def halted(url: str, table: str, when: str = "true") -> Iterator[Callable[[], int]]:
+    """Transactions of a worker wait where they write such a row, as long as this lasts.
 
-
-async def hold_publication(url: str, act: Callable[[], object]) -> None:
-    """Call ``act`` while the worker's publication waits within its transaction.
-
-    For a row, not for a table: that is waited for when the statement is carried out, not when it
-    is parsed.
+    Yields:
+        Waits until one does; the process id of its backend.
     """
-    holder = await asyncpg.connect(url)
-    try:
-        with anyio.fail_after(LOCK_S_MAX):
-            async with holder.transaction():
-                await holder.execute("SELECT 1 FROM run FOR NO KEY UPDATE")
-                await _waiting(holder, name_of(url))
-                act()
-    finally:
-        await holder.close()
+    key = f"hashtext('{table}')"
+    add_trigger(url, f"PERFORM pg_advisory_xact_lock_shared({key})", table=table, when=when)
+    with psycopg.connect(url, autocommit=True) as holder:
+        holder.execute(f"SELECT pg_advisory_lock({key})")
 
+        def wait_for_one() -> int:
+            (pid,) = wait_for(lambda: holder.execute(_WAITING).fetchone(), f"a write to {table}")
+            return int(pid)
 
-async def _waiting(connection: Any, database: str) -> int:
-    sql = (
-        "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock' "
-        "AND backend_xid IS NOT NULL"
-    )
-    while True:
-        pid = await _seen(connection, sql, database)
-        if pid is not None:
-            return pid
-        await anyio.sleep(0.005)
-
-
-async def _gone(connection: Any, pid: int) -> None:
-    sql = "SELECT pid FROM pg_stat_activity WHERE pid = $1"
-    while True:
-        if await _seen(connection, sql, pid) is None:
-            return
-        await anyio.sleep(0.005)
-
-
-async def _seen(connection: Any, sql: str, value: object) -> int | None:
-    """A look at the activity as it is now: within a transaction it is remembered."""
-    await connection.execute("SELECT pg_stat_clear_snapshot()")
-    pid: int | None = await connection.fetchval(sql, value)
-    return pid
+        yield wait_for_one

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import heapq
 import random
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+from tests.support.program import TimeLimitError
 from worker import files
 from worker.ports import Runtime
 from worker.roster import csv_file
@@ -24,6 +26,10 @@ PROCESS: contextvars.ContextVar[int] = contextvars.ContextVar("PROCESS", default
 
 _ITERATION_S = 1e-6
 """What an iteration takes: where no time passes at all, a wait of one ulp never ends."""
+
+
+LIMIT_S = 100.0
+"""Processor seconds that one world may take: a hundred times what most of them do."""
 
 
 class StuckError(AssertionError):
@@ -96,6 +102,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self.clock = clock
         self.paused: set[int] = set()
         self.steps = 0
+        self.is_over_limit = False
+        self._until_s = time.process_time() + LIMIT_S
         self._rng = rng
         self._tasks_made = 0
         self.set_task_factory(self._make_task)
@@ -122,7 +130,14 @@ class SimLoop(asyncio.BaseEventLoop):
     def _process_events(self, event_list: Any) -> None:
         """There are none."""
 
+    def _check_limit(self) -> None:
+        """Between two steps, so that the limit never strikes inside a simulated process."""
+        if not self.is_over_limit and time.process_time() > self._until_s:
+            self.is_over_limit = True
+            raise TimeLimitError("still in one world", LIMIT_S)
+
     def _run_once(self) -> None:
+        self._check_limit()
         timers = self._scheduled
         while timers and timers[0]._cancelled:
             heapq.heappop(timers)._scheduled = False
@@ -217,10 +232,20 @@ def inline_writes(before: Callable[[str], None]):
 def run_simulated(
     main: Callable[[SimLoop], Coroutine[Any, Any, Any]], clock: Clock, rng: random.Random
 ) -> Any:
-    """Run ``main`` in a loop of its own, to its end."""
+    """Run ``main`` in a loop of its own, to its end.
+
+    Raises:
+        TimeLimitError: it took too long; whatever else came of that is no finding.
+    """
     loop = SimLoop(clock, rng)
 
     async def begin() -> Any:
         return await main(loop)
 
-    return anyio.run(begin, backend_options={"loop_factory": lambda: loop})
+    try:
+        return anyio.run(begin, backend_options={"loop_factory": lambda: loop})
+    except BaseException:
+        if not loop.is_over_limit:
+            raise
+        what = f"{clock.elapsed_s:.0f} virtual seconds, and no end,"
+        raise TimeLimitError(what, LIMIT_S) from None

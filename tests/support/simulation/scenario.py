@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import anyio
 
 from tests.support.model.values import BrokenPromiseError, expect
+from tests.support.program import TimeLimitError
 from tests.support.simulation.changes import Changes
 from tests.support.simulation.lasting import Lasting
 from tests.support.simulation.loop import Clock, SimLoop, inline_files, run_simulated
@@ -58,6 +59,9 @@ def play(seed: int) -> Result:
         life = Life(stage, rng)
         with stage.doors(), inline_files(stage.reading):
             run_simulated(life.live, clock, rng)
+    except TimeLimitError as fault:
+        fault.add_note(f"seed {seed}; no promise was broken, and none was shown to hold")
+        raise
     except Exception as fault:  # noqa: BLE001 - whatever it is, the seed must be reported
         last = "\n".join(stage.trace.last[-30:]) if stage else ""
         broken = f"{''.join(traceback.format_exception(fault))}\nlast calls:\n{last}"
@@ -336,7 +340,7 @@ class Life:
             await anyio.sleep(wait_s + 1.0)
 
     def _open_runs(self) -> bool:
-        reader = sqlite3.connect(self.stage.database, isolation_level=None)
+        reader = sqlite3.connect(self.stage.database, isolation_level=None, timeout=0)
         found = reader.execute(
             "SELECT count(*) FROM run WHERE status IN ('running', 'interrupted')"
         ).fetchone()[0]

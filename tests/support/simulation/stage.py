@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 from msgspec import structs
 
 from tests.support.model.guard import Guard
@@ -101,6 +102,14 @@ class Tally:
         self.publications += other.publications
         self.looks += other.looks
         self.virtual_s += other.virtual_s
+
+
+def _ends_the_test(fault: BaseException) -> bool:
+    """Whether pytest's time limit struck, or somebody at the keyboard: that is no end of a run."""
+    from_outside = (pytest.fail.Exception, KeyboardInterrupt)
+    if isinstance(fault, BaseExceptionGroup):
+        return fault.subgroup(from_outside) is not None
+    return isinstance(fault, from_outside)
 
 
 class Stage:
@@ -267,7 +276,9 @@ class Stage:
             if not process.dead:
                 process.die()
                 raise
-        except BaseException as fault:  # noqa: BLE001 - however it ends, it is an end
+        except BaseException as fault:
+            if _ends_the_test(fault):
+                raise
             if not process.dead:
                 return Outcome(process=process, code=int(ExitCode.BUG), fault=fault)
         else:
@@ -310,7 +321,7 @@ class Stage:
         report = outcome.report
         if report is None:
             return
-        reader = sqlite3.connect(self.database, isolation_level=None)
+        reader = sqlite3.connect(self.database, isolation_level=None, timeout=0)
         row = reader.execute(
             "SELECT status, exit_code FROM run WHERE run_id = ?", (report.run_id,)
         ).fetchone()
@@ -337,7 +348,7 @@ class Stage:
 
     def lease_ends_in_s(self) -> float:
         """How long the lease that someone holds runs on, by the worker's clock; 0 for none."""
-        reader = sqlite3.connect(self.database, isolation_level=None)
+        reader = sqlite3.connect(self.database, isolation_level=None, timeout=0)
         row = reader.execute("SELECT expires_at FROM lease WHERE holder IS NOT NULL").fetchone()
         reader.close()
         if row is None or row[0] is None:
