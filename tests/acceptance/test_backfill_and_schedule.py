@@ -1,13 +1,12 @@
 """Runs over some persons, and the program that stays up."""
 
-import signal
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.support.held import held_run
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Installation, wait_for
+from tests.support.program import Installation
 from tests.support.raw_server import http
 from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person, safety
 from tests.support.standin import standin as serve
@@ -103,26 +102,23 @@ def test_failures_of_a_withheld_first_night(
 
 
 def test_what_is_stale(standin: Standin, worker: Installation) -> None:
-    """`--stale-for` reads what was not confirmed for so long."""
+    """`--stale-for` reads what was not confirmed for so long, and persons who never were."""
+    never = person(standin, PERSONS)
+    worker.roster(*standin.lines())
     ended = worker.run("backfill", "--stale-for", "1h")
     assert ended.code == 0, ended.out
-    assert standin.asked == [(off_id_of(5), SAFETY)]
+    assert set(standin.asked) == {(off_id_of(5), SAFETY), (never, SAFETY), (never, PRIVACY)}
     standin.asked.clear()
-    time.sleep(1.1)
-    assert worker.run("backfill", "--stale-for", "1s", "--area", PRIVACY).code == 0
-    assert {(off_id, PRIVACY) for off_id in standin.people} == set(standin.asked)
+    worker.store.rows("UPDATE person_area SET confirmed_at = '2026-01-02T03:04:05.000000+00:00'")
+    assert worker.run("backfill", "--stale-for", "1h", "--area", PRIVACY).code == 0
+    assert set(standin.asked) == {(off_id, PRIVACY) for off_id in standin.people}
 
 
 def test_a_backfill_beside_an_open_sync(standin: Standin, worker: Installation) -> None:
     """A backfill while a sync lies half done publishes its own; the sync is then continued."""
     off_id = off_id_of(3)
     standin.people[off_id][SAFETY].append(safety(off_id, "new"))
-    standin.delay_s = 0.2
-    worker.configure(sync={"batch_persons": 2, "concurrency": 2})
-    running = worker.start("sync")
-    wait_for(lambda: len(standin.asked) > 14, "some searches")
-    running.kill()
-    standin.delay_s = 0.0
+    held_run(standin, worker, "sync", answers=14).kill()
     standin.people[off_id][SAFETY].append(safety(off_id, "newer"))
     ended = worker.run("backfill", "--person", "-", stdin=f"{off_id}\n".encode())
     assert ended.code == 0, ended.out
@@ -135,13 +131,8 @@ def test_a_backfill_beside_an_open_sync(standin: Standin, worker: Installation) 
 
 def test_a_stopped_backfill_begins_anew(standin: Standin, worker: Installation) -> None:
     """It says so, and that nothing was published; no `sync` continues it."""
-    standin.delay_s = 0.2
-    worker.configure(sync={"concurrency": 2})
     text = "\n".join(standin.people).encode()
-    running = worker.start("backfill", "--person", "-", stdin=text)
-    wait_for(lambda: len(standin.asked) > 2, "some searches")
-    running.signal(signal.SIGTERM)
-    ended = running.wait()
+    ended = held_run(standin, worker, "backfill", "--person", "-", answers=3, stdin=text).stop()
     assert ended.code == 75, ended.err
     assert "start the backfill again" in ended.out + ended.err
     assert "continues" not in ended.out + ended.err
@@ -154,68 +145,47 @@ def test_a_mass_removal_in_a_backfill(standin: Standin, worker: Installation) ->
     text = "\n".join(standin.people).encode()
     ended = worker.run("backfill", "--person", "-", stdin=text)
     assert ended.code == 5, ended.out
-    assert before == worker.store.ids()
+    assert worker.store.ids() == before
+
+
+IN_JANUARY = ("--cron", "0 0 1 1 *")
 
 
 def test_the_schedule_ends_cleanly(standin: Standin, worker: Installation) -> None:
     """`schedule --now` runs at once, then waits; SIGTERM ends it with 0."""
-    running = worker.start("schedule", "--now", "--cron", "0 0 1 1 *")
-    wait_for(lambda: len(worker.store.runs()) == 2 and "publ" in worker.store.runs()[1][0], "a run")
-    wait_for(lambda: "schedule.started" in running.tail(), "the schedule")
-    running.signal(signal.SIGTERM)
-    ended = running.wait()  # its next start would be in January
-    assert ended.code == 0, ended.err
+    running = worker.start("schedule", "--now", *IN_JANUARY)
+    running.until_logged("schedule.waiting")
+    assert running.stop().code == 0
     assert worker.store.runs()[1] == ("published", 0)
 
 
 def test_the_schedule_outlives_a_failure(standin: Standin, worker: Installation) -> None:
     """A run that fails, or cannot even begin, does not end the schedule."""
     standin.everybody = lambda _: http(status="403 Forbidden")
-    running = worker.start("schedule", "--now", "--cron", "0 0 1 1 *", "--timezone", "Asia/Tokyo")
-    wait_for(lambda: "schedule.waiting" in running.tail(), "the first run's end")
-    assert running.process.poll() is None
-    running.signal(signal.SIGTERM)
-    assert running.wait().code == 0
+    running = worker.start("schedule", "--now", *IN_JANUARY, "--timezone", "Asia/Tokyo")
+    running.until_logged("schedule.waiting")
+    assert running.stop().code == 0
     assert worker.store.runs()[1] == ("interrupted", 77)
 
     (worker.folder / "pseudonym.key").write_bytes(bytes(48))
-    running = worker.start("schedule", "--now", "--cron", "0 0 1 1 *")
-    wait_for(lambda: "schedule.run_failed" in running.tail(), "the second run's end")
-    assert running.process.poll() is None
-    running.signal(signal.SIGTERM)
-    assert running.wait().code == 0
+    running = worker.start("schedule", "--now", *IN_JANUARY)
+    running.until_logged("schedule.run_failed")
+    assert running.stop().code == 0
 
 
 def test_a_schedule_stopped_within_a_run(standin: Standin, worker: Installation) -> None:
-    """SIGTERM within a run ends both in time; what was read is kept for the next."""
-    standin.delay_s = 0.3
-    worker.configure(sync={"concurrency": 1})
-    running = worker.start("schedule", "--now", "--cron", "0 0 1 1 *")
-    wait_for(lambda: len(standin.asked) > 4, "some searches")
-    began_s = time.monotonic()
-    running.signal(signal.SIGTERM)
-    assert running.wait().code == 0
-    assert time.monotonic() - began_s < 20  # all that is left takes longer
+    """SIGTERM within a run ends both; what was read is kept for the next."""
+    ended = held_run(standin, worker, "schedule", "--now", *IN_JANUARY, answers=6).stop()
+    assert ended.code == 0, ended.story()
     assert worker.store.runs()[1] == ("interrupted", 75)
-    standin.delay_s = 0.0
     assert worker.sync().run["continued"]
 
 
 def test_the_schedule_continues_an_open_run(standin: Standin, worker: Installation) -> None:
     """A run that a reboot left open is continued at the start, not in the next night."""
-    standin.delay_s = 0.2
-    worker.configure(sync={"batch_persons": 2, "concurrency": 2})
-    running = worker.start("sync")
-    wait_for(lambda: len(standin.asked) > 14, "some searches")
-    running.kill()
-    standin.delay_s = 0.0
-    running = worker.start("schedule", "--cron", "0 0 1 1 *")
-    wait_for(lambda: worker.store.runs()[1][0] == "published", "the run's end")
-    running.signal(signal.SIGTERM)
-    assert running.wait().code == 0
-    assert len(worker.store.runs()) == 2
-    running = worker.start("schedule", "--cron", "0 0 1 1 *")  # nothing is open now
-    wait_for(lambda: "schedule.waiting" in running.tail(), "the check")
-    running.signal(signal.SIGTERM)
-    assert running.wait().code == 0
-    assert len(worker.store.runs()) == 2
+    held_run(standin, worker, "sync", answers=14).kill()
+    for _ in range(2):  # the second time nothing is open
+        running = worker.start("schedule", *IN_JANUARY)
+        running.until_logged("schedule.waiting")
+        assert running.stop().code == 0
+        assert worker.store.runs()[1:] == [("published", 0)]

@@ -1,5 +1,6 @@
-"""The dead man's switch, as runs of the program ping it."""
+"""The dead man's switch as runs of the program ping it, and the textfile beside it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,11 @@ def worker(standin: Standin, tmp_path: Path, make_sqlite: MakeDatabase) -> Insta
         person(standin, number, safeties=1)
     made = standin.install(tmp_path, make_sqlite())
     made.configure(
-        telemetry={"ping_url": f"{standin.origin}/pushed/{SECRET}"}, log={"level": "DEBUG"}
+        telemetry={
+            "ping_url": f"{standin.origin}/pushed/{SECRET}",
+            "textfile": str(tmp_path / "pts.prom"),
+        },
+        log={"level": "DEBUG"},
     )
     return made
 
@@ -46,18 +51,15 @@ def test_each_end_of_a_night(standin: Standin, worker: Installation) -> None:
     assert is_silent(ended)
 
     standin.everybody = lambda _: http(status="503 Service Unavailable")
-    assert (
-        worker.sync("--set", "sync.retry_attempts=1").code,
-        pings(standin),
-    ) == (69, ["/start", "/fail exit code 69"])
+    ended = worker.sync("--set", "sync.retry_attempts=1")
+    assert (ended.code, pings(standin)) == (69, ["/start", "/fail exit code 69"])
 
     standin.everybody = None
-    standin.delay_s = 0.5
-    running = worker.start("sync", "--set", "sync.concurrency=1")
-    wait_for(lambda: "run.began" in running.tail(), "the run")
+    standin.delay_s = 60.0
+    running = worker.start("sync")
+    wait_for(lambda: standin.asked, "the first search")
     assert worker.sync().code == 4
-    running.signal(15)
-    assert running.wait().code == 75
+    assert running.stop().code == 75
     assert pings(standin) == ["/start", "/start"]
 
     standin.delay_s = 0.0
@@ -65,14 +67,36 @@ def test_each_end_of_a_night(standin: Standin, worker: Installation) -> None:
     assert standin.violations == []
 
 
-def test_a_run_that_cannot_begin(standin: Standin, worker: Installation) -> None:
-    """A weak pseudonym key, before anybody is read: a failure with its code, and a line for it."""
-    (worker.folder / "pseudonym.key").write_bytes(bytes(48))
+def exit_code_in_textfile(worker: Installation) -> str:
+    """What a collector reads of the last sync."""
+    text = (worker.folder / "pts.prom").read_text(encoding="utf-8")
+    (found,) = re.findall(r'^pts_worker_exit_code\{run="sync"\} (\S+)$', text, re.MULTILINE)
+    return str(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"database": {"url": "sqlite:///nowhere.db"}}, 78),
+        ({"privacy": {"pseudonym_key_file": "weak.key"}}, 78),
+        ({"helseid": {"client_id": "00000000-0000-4000-8000-000000000bad"}}, 77),
+    ],
+    ids=["no database", "weak key", "refused"],
+)
+def test_a_run_that_cannot_begin(
+    standin: Standin, worker: Installation, changes: dict[str, dict[str, str]], code: int
+) -> None:
+    """A failure with its code, a line for it, and no exit code of yesterday in the textfile."""
+    assert worker.sync().code == 0
+    assert (pings(standin)[-1], exit_code_in_textfile(worker)) == ("exit code 0", "0.0")
+    (worker.folder / "weak.key").write_bytes(bytes(48))
+    (worker.folder / "weak.key").chmod(0o600)
+    worker.configure(**changes)
     ended = worker.sync()
-    assert (ended.code, pings(standin)) == (78, ["/start", "/fail exit code 78"])
-    (line,) = ended.events("run.failed")
-    assert line["code"] == 78
-    assert "pseudonym_key_file" in line["reason"]
+    assert (ended.code, pings(standin)) == (code, ["/start", f"/fail exit code {code}"])
+    assert exit_code_in_textfile(worker) == f"{code}.0"
+    (line,) = ended.events("run.summary" if code == 77 else "run.failed")
+    assert line["code"] == code
     assert is_silent(ended)
 
 

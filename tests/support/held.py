@@ -1,0 +1,28 @@
+"""Runs that are held at a named point: after so many answers PTS gives no more."""
+
+from tests.support.program import Installation, Running, wait_for
+from tests.support.raw_server import Reply, http
+from tests.support.standin import Ask, Standin
+
+HELD_S = 100
+"""How long a search waits that is not to be answered, and so long a run waits for it."""
+
+
+def held_run(
+    standin: Standin, worker: Installation, *words: str, answers: int, stdin: bytes | None = None
+) -> Running:
+    """Start a command and wait until PTS has answered so many searches, and been asked for more.
+
+    They are written, two persons at a time. PTS answers again what is asked after this.
+    """
+    limit = len(standin.asked) + answers
+
+    def reply(ask: Ask) -> Reply:
+        return http(ask.records, before_s=HELD_S if len(standin.asked) > limit else 0.0)
+
+    worker.configure(sync={"batch_persons": 2, "concurrency": 2, "request_timeout_s": HELD_S})
+    before, standin.everybody = standin.everybody, reply
+    running = worker.start(*words, stdin=stdin)
+    wait_for(lambda: len(standin.asked) > limit, "the search that is not answered")
+    standin.everybody = before
+    return running
