@@ -4,17 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from worker.config import Settings, load
+from tests.support.config_files import write
+from worker.config import load
 from worker.errors import ConfigurationError
 
 NO_CRON = "must be a cron expression such as '30 3 * * *'"
-
-
-def write(tmp_path, content, name="config/worker.toml"):
-    path = tmp_path / name
-    path.parent.mkdir(exist_ok=True, parents=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 def problems(tmp_path, *, flags=None, environ=None, **more):
@@ -54,64 +48,35 @@ def test_all_faults_at_once(tmp_path):
     ("key", "value", "problem"),
     [
         ("sync.continue_within", 30, "is not a duration; write it as a string with a unit"),
-        ("sync.continue_within", "30", "is not a duration; write it like 30s"),
         ("sync.requests_per_second", "inf", "must be a number from 0.001 to 100000"),
-        ("sync.requests_per_second", 0, "must be a number from 0.001 to 100000"),
-        ("sync.requests_per_second", "nan", "must be a number from 0.001 to 100000"),
         ("sync.max_removed_share", 1.5, "must be a number from 0 to 1"),
-        ("sync.max_removed_share", True, "must be a number from 0 to 1"),
         ("sync.concurrency", 1.5, "must be an integer from 1 to 256"),
-        ("sync.concurrency", 257, "must be an integer from 1 to 256"),
         ("sync.areas", [], "must have at least 1 item"),
         ("sync.areas", [1], "must be a list of strings"),
-        ("sync.areas", 3, "must be a list of strings"),
         ("sync.areas", "patient-safty", "must be one of patient-safety, patient-privacy"),
         ("helseid.client_id", 5, "must be a string"),
-        ("helseid.client_id", "", "must not be empty"),
-        ("helseid.assertion_lifetime_s", 61, "must be an integer from 1 to 60"),
         ("helseid.organization_child", "12", "must be an organisation number of 9 digits"),
         ("helseid.private_jwk_file", '{"kty":"EC"}', "must be a file name, not the content"),
-        ("lease.ttl_s", 61, "must be an integer from 5 to 60"),
         ("api.base_url", "http://pts.example", "http:// is allowed for loopback addresses only"),
         ("api.base_url", "https://u:hemmelig@h", "must not contain a user name or password"),
         ("api.base_url", "https://h/?x=hemmelig", "must not contain a query or fragment"),
         ("api.base_url", "pts.example", "must be a URL that starts with https://"),
-        ("api.base_url", "https://[", "is not a URL"),
         ("api.engine", "aiohttp", "must be 'httpx' or 'fast'"),
-        (
-            "network.proxy_url",
-            "http://u:hemmelig@p:3128",
-            "must not contain a user name or password",
-        ),
-        ("network.proxy_url", "http://u@p", "must not contain a user name or password"),
+        ("network.proxy_url", "http://u:hemmelig@p", "must not contain a user name or password"),
         ("network.proxy_url", "socks5://p", "must be a URL such as http://proxy.example:3128"),
-        ("network.proxy_url", "p:3128", "must be a URL such as http://proxy.example:3128"),
         ("network.proxy_url", "http://p/hemmelig", "must not contain anything after host and port"),
-        ("network.proxy_url", "http://p:hemmelig", "is not a URL"),
         ("database.url", "mysql://u@h/x", "must start with sqlite:/// or postgresql://"),
         ("database.url", "postgres://u@h/x", "starts with postgres://; use"),
-        ("database.url", "postgresql+asyncpg://h/x", "must not name a driver; write postgresql://"),
         ("schedule.cron", "30 2 * *", "must be a cron expression of five fields"),
-        ("schedule.cron", "0 30 2 * * *", "must be a cron expression of five fields"),
         ("schedule.cron", "99 3 * * *", f"{NO_CRON}: Bad minute"),
-        ("schedule.cron", "0 25 * * *", f"{NO_CRON}: Bad hour"),
-        ("schedule.cron", "0 3 31 2 *", f"{NO_CRON}: Bad day-of-month"),
         ("schedule.cron", "0 3 * * 8", f"{NO_CRON}: Bad day-of-week"),
-        ("schedule.cron", "0 3 * * 5-1", f"{NO_CRON}: Bad day-of-week"),
-        ("schedule.cron", "0 3 * * */0", f"{NO_CRON}: Bad day-of-week"),
         ("schedule.timezone", "Europe/Osloo", "is not a time zone name"),
         ("telemetry.http_listen", "9464", "must be host:port"),
         ("roster.send_h_numbers", "yes", "must be true or false"),
-        ("roster.send_h_numbers", 1, "must be true or false"),
-        ("roster.send_h_numbers", {"a": 1}, "must be true or false"),
         ("retention.runs", "23h", "must be at least 1d, or none"),
         ("areas.patient-safety.body", "{x", "is not JSON"),
-        ("areas.patient-safety.body", "x", "must be a table"),
         ("areas.patient-safety.headers", {"x": 1}, "x must be plain text in quotes"),
-        ("areas.patient-safety.record_key", "", "must have at least 1 item"),
-        ("areas.patient-safety.paging", 3, "must be a string or a table"),
         ("areas.patient-safety.path", "search", "must be a path that begins with /"),
-        ("areas.patient-safety.not_found_means", "nothing", "must be 'failure' or 'empty'"),
     ],
 )
 def test_faults_of_single_values(tmp_path, key, value, problem):
@@ -128,21 +93,13 @@ def test_faults_of_single_values(tmp_path, key, value, problem):
     ("content", "problem"),
     [
         ("[sync\n", "{file}, line 1, column 6: not valid TOML: "),
-        ("[sync]\nx = \n", "{file}, line 2, column 5: not valid TOML: Invalid value"),
         ("x = " + "1" * 5_000, "{file}: a number is too long"),
         ("x = " + "[" * 50_000, "{file}: a number is too long, or values are nested"),
         ('x = """', "{file}, line 1, at the end of the file: not valid TOML: "),
-        (
-            b"[sync]\n# \xc3\xa6 \xe5\n",
-            "{file}, line 2, column 5: the file is not UTF-8",
-        ),
+        (b"[sync]\n# \xc3\xa6 \xe5\n", "{file}, line 2, column 5: the file is not UTF-8"),
         ("sync = 3\n", "sync ({file}): must be a section, [sync]"),
-        ("areas = 3\n", "areas ({file}): must be a section, [areas]"),
         ("[areas.x]\n", "areas.x ({file}): unknown area; areas are "),
-        (
-            "[log]\ncron = 1\n",
-            "log.cron ({file}): unknown key; did you mean s",
-        ),
+        ("[log]\ncron = 1\n", "log.cron ({file}): unknown key; did you mean s"),
     ],
 )
 def test_faults_of_the_file(tmp_path, content, problem):
@@ -159,43 +116,18 @@ def test_a_named_file_must_exist(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("variable", "problem"),
+    ("variable", "hint"),
     [
-        (
-            "PTS_SYNC_CONCURRENCY",
-            (
-                "environment variable PTS_SYNC_CONCURRENCY: unknown key; did you mean "
-                "PTS_SYNC__CONCURRENCY, with two underscores?"
-            ),
-        ),
-        (
-            "PTS_SNYC__CONCURRENCY",
-            (
-                "environment variable PTS_SNYC__CONCURRENCY: unknown key; did you mean "
-                "PTS_SYNC__CONCURRENCY?"
-            ),
-        ),
-        (
-            "PTS_SYNC__ZZZZZZZZZZZZZZZZ",
-            "environment variable PTS_SYNC__ZZZZZZZZZZZZZZZZ: unknown key",
-        ),
+        ("PTS_SYNC_CONCURRENCY", "; did you mean PTS_SYNC__CONCURRENCY, with two underscores?"),
+        ("PTS_SNYC__CONCURRENCY", "; did you mean PTS_SYNC__CONCURRENCY?"),
+        ("PTS_SYNC__ZZZZZZZZZZZZZZZZ", ""),
     ],
 )
-def test_misspelt_variables(tmp_path, variable, problem):
-    """A misspelt variable is a fault with a hint."""
-    assert problems(tmp_path, environ={variable: "1"}) == [problem]
-
-
-def test_variables_of_others_are_left_alone(tmp_path):
-    """What Kubernetes sets for a service named pts, and empty variables, are no faults."""
-    environ = {
-        "PTS_SERVICE_HOST": "10.0.0.1",
-        "PTS_PORT_80_TCP": "tcp://10.0.0.1:80",
-        "PTS_WHATEVER__ELSE": "1",
-        "PTS_SYNC__DEADLINE": "",
-        "PATH": "/bin",
-    }
-    assert load({}, environ=environ, cwd=tmp_path).settings == Settings()
+def test_misspelt_variables(tmp_path, variable, hint):
+    """A misspelt variable is a fault with a hint; what Kubernetes sets for a service is none."""
+    expected = f"environment variable {variable}: unknown key{hint}"
+    environ = {"PTS_SERVICE_HOST": "10.0.0.1", "PTS_PORT_80_TCP": "x", "PTS_SYNC__DEADLINE": ""}
+    assert problems(tmp_path, environ={variable: "1", **environ}) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +144,6 @@ def test_variables_of_others_are_left_alone(tmp_path):
             {"PTS_ROSTER__PATH": "r", "PTS_ROSTER__URL": "sqlite:///x", "PTS_ROSTER__QUERY": "q"},
             "roster.path (environment variable PTS_ROSTER__PATH) and roster.url (",
         ),
-        ({}, {"PTS_ROSTER__URL": "sqlite:///x"}, "roster.query: is missing; roster.url ("),
         ({}, {"PTS_ROSTER__QUERY": "q"}, "roster.url: is missing; roster.query ("),
         (
             {},
@@ -236,7 +167,7 @@ def test_contradictions(tmp_path, flags, environ, start):
     assert "hemmelig" not in line
 
 
-@pytest.mark.parametrize("content", [None, "[sync\n", b"\xff", "x" * (1 << 20) + "y"])
+@pytest.mark.parametrize("content", [None, b"\xff", "x" * (1 << 20) + "y"])
 def test_a_file_that_cannot_be_read_is_the_one_fault(tmp_path, content):
     """What it would have set is not reported as missing; other errors are."""
     if content is not None:
@@ -247,7 +178,7 @@ def test_a_file_that_cannot_be_read_is_the_one_fault(tmp_path, content):
     (line,) = problems(tmp_path, **more)
     assert f"{tmp_path}/config/worker.toml" in line
     first, second = problems(tmp_path, **more, flags={"sync.concurrency": "lots"})
-    assert (line, True) == (first, second.startswith("sync.concurrency"))
+    assert (first, second.startswith("sync.concurrency")) == (line, True)
 
 
 @pytest.mark.parametrize(
@@ -279,4 +210,4 @@ def test_that_no_file_was_read_is_in_the_hint(tmp_path, is_there):
     with pytest.raises(ConfigurationError) as caught:
         load({}, environ={}, cwd=tmp_path, purpose="sync")
     hint = f"no configuration file was read: there is no {tmp_path}/config/worker.toml"
-    assert is_there != (hint in caught.value.hint)
+    assert (hint in caught.value.hint) != is_there

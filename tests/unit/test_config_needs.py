@@ -36,36 +36,17 @@ def keys(problems):
     return [problem.partition(":")[0] for problem in problems]
 
 
+PTS = ["helseid.issuer", "helseid.client_id", "helseid.private_jwk_file", "api.base_url"]
+
+
 @pytest.mark.parametrize(
     ("purpose", "missing"),
     [
-        (
-            "sync",
-            [
-                "helseid.issuer",
-                "helseid.client_id",
-                "helseid.private_jwk_file",
-                "api.base_url",
-                "roster.path",
-                "privacy.pseudonym_key_file",
-            ],
-        ),
-        (
-            "backfill",
-            [
-                "helseid.issuer",
-                "helseid.client_id",
-                "helseid.private_jwk_file",
-                "api.base_url",
-                "privacy.pseudonym_key_file",
-            ],
-        ),
+        ("sync", [*PTS, "roster.path", "privacy.pseudonym_key_file"]),
+        ("backfill", [*PTS, "privacy.pseudonym_key_file"]),
         ("plan", ["roster.path", "privacy.pseudonym_key_file"]),
-        (
-            "read-pts",
-            ["helseid.issuer", "helseid.client_id", "helseid.private_jwk_file", "api.base_url"],
-        ),
-        ("helseid", ["helseid.issuer", "helseid.client_id", "helseid.private_jwk_file"]),
+        ("read-pts", PTS),
+        ("helseid", PTS[:3]),
         ("person", ["privacy.pseudonym_key_file"]),
     ],
 )
@@ -93,14 +74,7 @@ def test_the_database_alone_needs_nothing(tmp_path):
         ({"PTS_PRIVACY__IDENTITY": "plain", "PTS_PRIVACY__PSEUDONYM_KEY_FILE": ""}, []),
         ({"PTS_HELSEID__GRANT": "token_exchange"}, ["helseid.subject_token_file"]),
         ({"PTS_HELSEID__TENANCY": "multi-tenant"}, ["helseid.organization_parent"]),
-        (
-            {
-                "PTS_ROSTER__PATH": "",
-                "PTS_ROSTER__URL": "sqlite:///x",
-                "PTS_ROSTER__QUERY": "q",
-            },
-            [],
-        ),
+        ({"PTS_ROSTER__PATH": "", "PTS_ROSTER__URL": "sqlite:///x", "PTS_ROSTER__QUERY": "q"}, []),
     ],
 )
 def test_needs_that_depend_on_other_keys(tmp_path, files, change, missing):
@@ -151,19 +125,14 @@ def test_a_new_pseudonym_key_is_for_a_new_database(tmp_path, files):
 
 
 def test_a_directory_is_no_file(tmp_path, files):
-    """A directory in the place of a file is reported."""
+    """A directory in the place of a file is reported; a certificate is no secret."""
     (tmp_path / "folder").mkdir(mode=0o700)
     files["PTS_TLS__CA_FILE"] = str(tmp_path / "folder")
     (line,) = unmet(tmp_path, files, "sync")
     assert line == f"tls.ca_file: {tmp_path}/folder cannot be read: is a directory"
-
-
-def test_a_private_ca_may_be_open(tmp_path, files):
-    """A certificate is no secret; the group may read secrets (Kubernetes' fsGroup)."""
     ca_file = tmp_path / "ca.pem"
     ca_file.write_text("x")
     ca_file.chmod(0o644)
-    (tmp_path / "jwk").chmod(0o440)
     needs(load({}, environ=files | {"PTS_TLS__CA_FILE": str(ca_file)}, cwd=tmp_path), "sync")
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 import tracemalloc
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,7 @@ async def test_other_encodings(tmp_path, encoding):
         (f"{A}\n{B}", [(A, None), (B, None)]),
         (f"\ufeff  {A}  \n\n{B}\n", [(A, None), (B, None)]),
         (f'"{A}"\n168583 99649\n168583-99649\n', [(A, None)] * 3),
-        (f"{A}\r{B}\r", [(A, None), (B, None)]),
-        (f"{A}\n{A}\n", [(A, None), (A, None)]),
+        (f"{A}\r{B}\r{A}\r", [(A, None), (B, None), (A, None)]),
         (f"off_id,local_ref\n{A}\n", [(A, None)]),
     ],
 )
@@ -78,7 +78,6 @@ async def test_reads(tmp_path, content, expected):
             [(None, "Medisinsk klinikk"), (None,) * 2],
         ),
         (f"off_id,cohort,cohort\n{A},x,y\n", [(None, None)]),
-        (f"{A}\n", [(None, None)]),
     ],
 )
 async def test_reads_cohorts(tmp_path, content, expected):
@@ -98,7 +97,6 @@ async def test_reads_cohorts(tmp_path, content, expected):
         (f"{B},x,{'c' * 201}", "cohort is longer than 200 characters"),
         (f"{B},x,a\x00b", "cohort contains control characters"),
         ("1013299997,x", "the identifier must be 11 digits; 10 were found; a leading zero may "),
-        ("hello,x", "the identifier must be 11 digits; other characters were found"),
         (",x", "the identifier is empty"),
         (f"{B},x,y,z", "4 fields, but the header has 3"),
         (f'{B},"open', "unbalanced quotes"),
@@ -131,12 +129,6 @@ async def test_a_first_line_of_too_few_digits_is_no_header(tmp_path):
     """An identifier that lost its zero in the first line is a fault, not a column name."""
     found = await read_bytes(tmp_path, f"1013299997\n{A}\n{A};p\n")
     assert [place for place, _ in found] == ["roster.csv line 1", A, "roster.csv line 3"]
-
-
-async def test_missing_local_ref_column_field(tmp_path):
-    """A line that ends before off_id is a fault."""
-    found = await read_bytes(tmp_path, f"local_ref,off_id\np1\np2,{A}\n")
-    assert found == [("roster.csv line 2", "the line has no field off_id"), (A, "p2")]
 
 
 @pytest.mark.parametrize(
@@ -173,17 +165,6 @@ async def test_a_roster_that_cannot_be_read(tmp_path, content, message):
     assert caught.value.exit_code == 65
 
 
-async def test_faults_come_before_the_end(tmp_path):
-    """A file of faults alone tells each of them and then that there was no identifier."""
-    path = tmp_path / "roster.csv"
-    path.write_text("off_id\nx\ny\n")
-    lines = CsvRoster(path).entries()
-    found = [await anext(lines), await anext(lines)]
-    assert [type(line) for line in found] == [RosterLineError, RosterLineError]
-    with pytest.raises(RosterError):
-        await anext(lines)
-
-
 @pytest.mark.parametrize(("name", "reason"), [("none.csv", "no such file"), (".", "is a direct")])
 async def test_an_unreadable_file(tmp_path, name, reason):
     """A file that is not there, or is a directory, is named."""
@@ -200,15 +181,6 @@ async def test_standard_input(tmp_path):
         found = await read(CsvRoster("-", stdin=stdin))
     assert found[0] == (A, None)
     assert found[1][0] == "standard input line 3"
-
-
-async def test_checksum_is_a_warning(tmp_path):
-    """An identifier whose control digits do not add up is read all the same."""
-    path = tmp_path / "roster.csv"
-    path.write_text(f"{A}\n{BAD_SUM}\n")
-    lines = [line async for line in CsvRoster(path).entries()]
-    found = [line.checksum_ok for line in lines if isinstance(line, RosterEntry)]
-    assert found == [True, False]
 
 
 async def test_chunks_may_end_anywhere():
@@ -228,35 +200,23 @@ async def test_memory_is_flat(tmp_path):
     path = tmp_path / "roster.csv"
     with path.open("w") as file:
         file.write(f"off_id,local_ref\n{A},")
-        for _ in range(5):
+        for _ in range(3):
             file.write("x" * 1_000_000)
         file.write("\n")
-        for number in range(20_000):
-            file.write(f"{A},r{number}\n")
+        file.writelines(f"{A},r{number}\n" for number in range(4_000))
+        file.write(f"{BAD_SUM}\nx\n")
+    lines: deque[object] = deque(maxlen=2)
     tracemalloc.start()
-    count = 0
-    async for _ in CsvRoster(path).entries():
-        count += 1
+    async for line in CsvRoster(path).entries():
+        lines.append(line)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert count == 20_001
-    assert peak < 2_000_000
-
-
-async def test_a_bad_line_keeps_its_number_in_later_chunks(tmp_path):
-    """Lines are counted from the file's first, however it is cut into chunks."""
-    bad = {3, 1364, 1365, 1366, 2731, 4000}  # 12 bytes a line, 16 KiB a chunk: 1365 to a chunk
-    lines = ["", "off_id", *(A for _ in range(3998))]
-    for number in bad:
-        lines[number - 1] = "x"
-    path = tmp_path / "roster.csv"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    faults = [
-        Path(line.where).name
-        async for line in CsvRoster(path).entries()
-        if isinstance(line, RosterLineError)
-    ]
-    assert [f"roster.csv line {number}" for number in sorted(bad)] == faults
+    assert peak < 1_000_000
+    warned, bad = lines
+    assert isinstance(warned, RosterEntry)
+    assert not warned.checksum_ok, "control digits that do not add up are a warning"
+    assert isinstance(bad, RosterLineError)
+    assert Path(bad.where).name == "roster.csv line 4004", "in later chunks, too"
 
 
 def _write_in_place(path: Path, lines: list[str]) -> None:
