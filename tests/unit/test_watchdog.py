@@ -4,109 +4,117 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+
+from tests.support.program import PATIENCE_S
 
 _PROGRAM = """
 import sys
 import time
 import anyio
+from msgspec.structs import replace
 from worker.cli.progress import stoppable
 from worker.runtime import real_runtime
 
+how, deadline_s, loop, speed = sys.argv[1], float(sys.argv[2]) or None, sys.argv[3], sys.argv[4]
+
 async def work(stop):
     print("begun", flush=True)
-    while sys.argv[1] == "stuck":
+    while how == "stuck":
         time.sleep(0.01)
-    while sys.argv[1] == "slow":
+    while how == "slow":
         time.sleep(2)
         await anyio.sleep(0.1)
     await stop.wait()
-    if sys.argv[1] == "ending":
-        await anyio.sleep(1.5)
+    print("stopping", flush=True)
+    await anyio.to_thread.run_sync(sys.stdin.readline)
     return "ended"
 
-deadline_s = float(sys.argv[2]) or None
-print(anyio.run(lambda: stoppable(work, real_runtime(), deadline_s=deadline_s),
-                backend_options={"use_uvloop": sys.argv[3] == "uvloop"}))
+runtime = replace(real_runtime(), monotonic=lambda: float(speed) * time.monotonic())
+print(anyio.run(lambda: stoppable(work, runtime, deadline_s=deadline_s),
+                backend_options={"use_uvloop": loop == "uvloop"}))
 """
 
 
-def spawn(
-    how: str, deadline_s: float = 0.0, loop: str = "asyncio", before: tuple[str, ...] = ()
-) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [*before, sys.executable, "-c", _PROGRAM, how, str(deadline_s), loop],
+@contextmanager
+def spawned(
+    how: str,
+    *,
+    deadline_s: float = 0.0,
+    loop: str = "asyncio",
+    speed: float = 1.0,
+    before: tuple[str, ...] = (),
+) -> Iterator["subprocess.Popen[str]"]:
+    """Start it, and wait until it is at work.
+
+    Args:
+        speed: of its clock, as a multiple of the real one.
+    """
+    with subprocess.Popen(
+        [*before, sys.executable, "-c", _PROGRAM, how, str(deadline_s), loop, str(speed)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as program:
+        try:
+            heard(program, "begun")
+            yield program
+        finally:
+            program.kill()
 
 
-def begun(*programs: "subprocess.Popen[str]") -> None:
-    """Wait until each is at work."""
-    for program in programs:
-        assert program.stdout is not None
-        assert program.stdout.readline() == "begun\n"
+def heard(program: "subprocess.Popen[str]", line: str) -> None:
+    """Wait for the next line of its output, which is this one."""
+    assert program.stdout is not None
+    assert program.stdout.readline() == f"{line}\n"
 
 
 @pytest.mark.promise("10")
-def test_stuck_or_slow_when_asked_to_stop():
-    """Code 75 soon, and one line that says why; beyond the deadline nobody needs to ask."""
-    programs = [
-        spawn("stuck", loop="uvloop"),
-        spawn("stuck"),
-        spawn("slow"),  # the loop turns, but seldom
-        spawn("stuck", 0.5),
-    ]
-    begun(*programs)
-    began_s = time.monotonic()
-    for program, number in zip(
-        programs[:3], (signal.SIGTERM, signal.SIGINT, signal.SIGTERM), strict=True
-    ):
-        program.send_signal(number)
-    errors = []
-    for program in programs:
-        errors.append(program.communicate(timeout=90)[1])
-        assert program.returncode == 75, errors
-    assert time.monotonic() - began_s < 20  # 10, and a busy machine
-    assert [error.count("\n") for error in errors] == [1] * 4
-    assert [re.sub(r"^pts-worker: (.+), and stuck for .+\n", r"\1", error) for error in errors] == [
-        "asked to stop"
-    ] * 3 + ["beyond sync.deadline"]
+@pytest.mark.parametrize(
+    ("how", "options", "asks", "why"),
+    [
+        ("stuck", {"loop": "uvloop", "speed": 20}, signal.SIGTERM, "asked to stop"),
+        ("stuck", {"deadline_s": 0.5, "speed": 20}, None, "beyond sync.deadline"),
+        pytest.param("stuck", {}, signal.SIGINT, "asked to stop", marks=pytest.mark.nightly),
+        # The loop turns, but seldom.
+        pytest.param("slow", {}, signal.SIGTERM, "asked to stop", marks=pytest.mark.nightly),
+    ],
+)
+def test_stuck_or_slow_when_it_must_end(how, options, asks, why):
+    """Code 75, and one line that says why; beyond the deadline nobody needs to ask."""
+    with spawned(how, **options) as program:
+        if asks is not None:
+            program.send_signal(asks)
+        _, err = program.communicate(timeout=PATIENCE_S)
+    assert (program.returncode, err.count("\n")) == (75, 1), err
+    assert re.sub(r"^pts-worker: (.+), and stuck for .+\n", r"\1", err) == why
 
 
-def test_a_terminal_that_is_closed():
-    """SIGHUP asks for a stop once, however often it comes."""
-    program = spawn("ending", before=("env", "--default-signal=HUP"))
-    begun(program)
-    program.send_signal(signal.SIGHUP)
-    time.sleep(0.5)
-    program.send_signal(signal.SIGHUP)
-    out, err = program.communicate(timeout=90)
-    assert (program.returncode, out, err) == (0, "ended\n", "")
+@pytest.mark.parametrize(
+    ("before", "signals"),
+    [
+        (("env", "--default-signal=HUP"), (signal.SIGHUP, signal.SIGHUP)),
+        (("nohup",), (signal.SIGHUP, signal.SIGTERM)),
+    ],
+    ids=["closed", "left on purpose"],
+)
+def test_a_terminal_that_goes_away(before, signals):
+    """SIGHUP asks for a stop once, however often it comes; under nohup(1) not at all.
 
-
-def test_a_terminal_that_was_left_on_purpose():
-    """Under nohup(1), SIGHUP stops nothing."""
-    program = spawn("waiting", before=("nohup",))
-    begun(program)
-    program.send_signal(signal.SIGHUP)
-    time.sleep(1)
-    assert program.poll() is None
-    program.send_signal(signal.SIGTERM)
-    out, _ = program.communicate(timeout=90)
-    assert (program.returncode, out) == (0, "ended\n")
-
-
-def test_a_loop_that_runs_ends_by_itself():
-    """The event is set, and the watchdog keeps out of it, also beyond the deadline."""
-    programs = [spawn("waiting", 0.1, loop) for loop in ("asyncio", "uvloop")]
-    begun(*programs)
-    time.sleep(0.5)
-    for program in programs:
-        program.send_signal(signal.SIGTERM)
-    for program in programs:
-        out, err = program.communicate(timeout=90)
-        assert (program.returncode, out, err) == (0, "ended\n", "")
+    The loop runs, so that the watchdog keeps out of it, also beyond the deadline.
+    """
+    first, second = signals
+    with spawned("waiting", deadline_s=0.1, before=before) as program:
+        program.send_signal(first)
+        if second == signal.SIGHUP:
+            heard(program, "stopping")
+            program.send_signal(second)
+        else:
+            program.send_signal(second)
+            heard(program, "stopping")
+        out, err = program.communicate("\n", timeout=PATIENCE_S)
+    assert (program.returncode, out) == (0, "ended\n"), err
