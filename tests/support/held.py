@@ -13,14 +13,15 @@ def held_run(
 ) -> Running:
     """Start a command and wait until PTS has answered so many searches, and been asked for more.
 
-    They are written, two persons at a time. PTS answers again what is asked after this.
+    They are asked one at a time, and written two persons at a time. PTS answers again what is asked
+    after this, by another process.
     """
     limit = len(standin.asked) + answers
 
     def reply(ask: Ask) -> Reply:
         return http(ask.records, before_s=HELD_S if len(standin.asked) > limit else 0.0)
 
-    worker.configure(sync={"batch_persons": 2, "concurrency": 2, "request_timeout_s": HELD_S})
+    worker.configure(sync={"batch_persons": 2, "concurrency": 1, "request_timeout_s": HELD_S})
     before, standin.everybody = standin.everybody, reply
     running = worker.start(*words, stdin=stdin)
     wait_for(lambda: len(standin.asked) > limit, "the search that is not answered")
