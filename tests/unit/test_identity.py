@@ -25,24 +25,13 @@ DIGITS = "16858399649"
     ids=["str", "repr", "format", "padded", "percent"],
 )
 def test_an_identifier_does_not_print(show):
-    """Every way to text gives the mask."""
-    assert (
-        DIGITS in show(NationalId(DIGITS)),
-        "***" in show(NationalId(DIGITS)),
-    ) == (False, True)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        HttpResponse(status=200, headers={"x": ("hemmelig",)}, body=b"hemmelig"),
-        Record(key="k", content_hash=b"", payload="hemmelig", columns=("hemmelig",)),
-    ],
-    ids=["answer", "record"],
-)
-def test_what_was_answered_does_not_print(value):
-    """Neither an answer nor a record shows its content when it is printed."""
-    assert "hemmelig" not in f"{value} {value!r}"
+    """Every way to text gives the mask; neither an answer nor a record shows its content."""
+    shown = show(NationalId(DIGITS))
+    assert DIGITS not in shown
+    assert "***" in shown
+    answer = HttpResponse(status=200, headers={"x": ("hemmelig",)}, body=b"hemmelig")
+    record = Record(key="k", content_hash=b"", payload="hemmelig", columns=("hemmelig",))
+    assert "hemmelig" not in show(answer) + show(record)
 
 
 @pytest.mark.promise("8")
@@ -72,15 +61,6 @@ def test_the_pseudonym_is_the_keyed_hmac():
     assert PseudonymKey(key).pseudonym(NationalId(DIGITS)) == expected
 
 
-def test_a_short_key_is_refused_and_no_key_prints():
-    """At least 32 bytes; the check value tells keys apart without telling them."""
-    with pytest.raises(ValueError, match="31 bytes"):
-        PseudonymKey(b"x" * 31)
-    key = PseudonymKey(b"x" * 32)
-    assert "x" * 5 not in repr(key)
-    assert key.check_value() != PseudonymKey(b"y" * 32).check_value()
-
-
 @pytest.mark.promise("8")
 def test_a_label_gives_another_pseudonym():
     """A key that is used for test and production does not link what they hold."""
@@ -101,9 +81,8 @@ def test_an_identity_knows_every_label_that_its_key_was_used_with():
     for label in ("", "test", "test-internet", "production", "other"):
         settled = identity.under(key.under(label).check_value())
         assert settled is not None
-        assert key.under(label).pseudonym(NationalId(DIGITS)) == settled.person_key(
-            NationalId(DIGITS)
-        )
+        person_key = settled.person_key(NationalId(DIGITS))
+        assert person_key == key.under(label).pseudonym(NationalId(DIGITS))
     assert identity.under(PseudonymKey(b"x" * 32).check_value()) is None
 
 
@@ -117,7 +96,7 @@ def test_a_plain_identifier_is_never_shortened_into_a_birthday():
 def test_a_person_is_shown_unmasked_whatever_the_pseudonym():
     """Of digits alone, too, which a log would take for an identifier if there were more."""
     key = PseudonymKey(RANDOM)
-    for number in range(20_000):
+    for number in range(2_000):
         shown = short_key(key.pseudonym(NationalId(f"{number:011d}")))
         assert shown == redact(shown)
     for digits in ("1" * 64, "0" * 64, "12345678901" * 6):
@@ -140,20 +119,16 @@ RANDOM = random.Random(7).randbytes(32)
         b"SommerferieIFjellheimen2026MedFamilienOgHunden", b"Correct\nHorse\nBattery\nStaple\n" * 2,
         "Bl\u00e5b\u00e6rsyltet\u00f8y p\u00e5 skiva om morgenen!".encode(),
         "Tr0ub4dor&3Tr0ub4dor&3".encode("utf-16"), b'{"kty":"oct","k":"' + RANDOM.hex().encode(),
+        RANDOM[:16].hex().encode(), base64.b64encode(RANDOM[:24]),
     ],
 )  # fmt: skip
 def test_keys_that_may_be_guessed(key):
-    """One byte, a short pattern, counting, text of a keyboard, words that could be Base64."""
+    """One byte, a short pattern, counting, text of a keyboard, words that could be Base64.
+
+    ``openssl rand -hex 16`` makes 32 characters, and 16 bytes.
+    """
     assert PseudonymKey(key).weakness()
     assert pseudonyms(PseudonymKey(key), "test").weakness
-
-
-@pytest.mark.parametrize(
-    "key", [RANDOM[:16].hex().encode(), base64.b64encode(RANDOM[:24]), RANDOM[:20].hex().encode()]
-)
-def test_too_few_bytes_written_as_text(key):
-    """``openssl rand -hex 16`` makes 32 characters, and 16 bytes."""
-    assert "text that encodes" in PseudonymKey(key).weakness()
 
 
 @pytest.mark.promise("8")
@@ -172,12 +147,19 @@ def test_too_few_bytes_written_as_text(key):
     ids=["bytes", "lines", "utf-16", "crlf", "hex", "upper", "base64", "base64url"],
 )
 def test_random_bytes_serve_however_they_are_written(write):
-    """A thousand keys as generators write them; none is refused."""
+    """Two hundred keys as generators write them; none is refused."""
     source = random.Random(1)
-    keys = [source.randbytes(32) for _ in range(1_000)]
+    keys = [source.randbytes(32) for _ in range(200)]
     assert [key for key in keys if PseudonymKey(write(key)).weakness()] == []
 
 
-def test_a_key_is_known_again_by_every_version():
-    """The store keeps the check value: another one for the same key would lock the store."""
+@pytest.mark.promise("8")
+def test_a_short_key_is_refused_and_no_key_prints():
+    """At least 32 bytes; the check value tells keys apart without telling them.
+
+    The store keeps it: another one for the same key would lock the store.
+    """
+    with pytest.raises(ValueError, match="31 bytes"):
+        PseudonymKey(b"x" * 31)
+    assert "x" * 5 not in repr(PseudonymKey(b"x" * 32))
     assert PseudonymKey(bytes(range(32))).check_value() == "347662f11e43b08b"

@@ -60,13 +60,11 @@ def configured(log_format, level="DEBUG", stream=None):
         (f"x{ID}y", "x***y"),
         (f"{ID}{ID}", "***"),
         ("168583 99649", "***"),
-        ("168583-99649", "***"),
         (f"token {JWT}", "token ***"),
         ("Authorization: DPoP abcdefghijklmnop12", "Authorization: DPoP ***"),
         ("bearer abcdefghijklmnop.qrst==", "bearer ***"),
         ("postgresql://u:hemmelig@h/db", "postgresql://u:***@h/db"),
         ("-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY----- x", "*** x"),
-        ("-----BEGIN EC PRIVATE KEY-----\nMIG cut short", "***"),
         ('{"d": "abcdefghijklmnopqrst", "x": 1}', '{"d": "***", "x": 1}'),
         (DIGEST, DIGEST),
         (UUID, UUID),
@@ -103,36 +101,25 @@ def test_json_line():
 @pytest.mark.promise("8")
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_nothing_personal_is_written(log_format):
-    """Identifiers and tokens are masked at every depth, in exceptions and in libraries' logs."""
+    """Identifiers and tokens are masked at every depth, in exceptions and in libraries' logs.
+
+    Of an exception there is the class and the frames: no text, no note, no local variable.
+    """
     stream, log = configured(log_format)
     try:
-        fail(f"bad {ID} {JWT}")
-    except ValueError:
-        log.exception("failed %s", ID, nested={ID: [ID, {"x": JWT}]}, number=int(ID))
+        fail(f"bad {ID} {JWT} {TOKEN}", WORD)
+    except ValueError as error:
+        error.add_note(WORD)
+        log.exception("failed %s", ID, nested={ID: [ID, {"x": JWT}]}, number=int(ID), cause=error)
     log.info("x", off_id="short", token="short", person=NationalId(ID), raw=ID.encode())
     logging.getLogger("apscheduler.scheduler").warning("job %s", ID)
     logging.getLogger("asyncio").error("task failed", exc_info=ValueError(ID))
     text = stream.getvalue()
-    assert text.count("ValueError") >= 2
-    assert "job ***" in text
-    for secret in (ID, JWT, "short", "hemmelig-lokal", ID[1:]):
-        assert secret not in text
-
-
-@pytest.mark.promise("8")
-@pytest.mark.parametrize("log_format", ["json", "console"])
-def test_an_exception_is_logged_without_its_text(log_format):
-    """A log tells an exception by class and frames: no text, no note, no local variable."""
-    stream, log = configured(log_format)
-    try:
-        fail(TOKEN, WORD)
-    except ValueError as error:
-        error.add_note(WORD)
-        log.exception("failed", cause=error, causes=[error])
-    text = stream.getvalue()
-    assert [secret for secret in (TOKEN, WORD, "hemmelig-lokal") if secret in text] == []
     assert text.count("ValueError") >= 3
+    assert "job ***" in text
     assert "test_logs.py" in text
+    secrets = (ID, JWT, "short", "hemmelig-lokal", ID[1:], TOKEN, WORD)
+    assert [secret for secret in secrets if secret in text] == []
 
 
 def test_exceptions_are_structured():
@@ -164,12 +151,11 @@ def test_exceptions_are_structured():
             (),
             "Task exception was never retrieved",
         ),
-        ("asyncio", f"Exception in callback f('{WORD}')", (), "Exception in callback f"),
         ("sqlalchemy.pool", "ending connection %r", (WORD,), "ending connection %r"),
         ("httpx", f"cannot send {{'DPoP': '{TOKEN}'}}", (), "cannot send"),
         ("apscheduler.scheduler", "Added job %s", ("sync",), "Added job sync"),
     ],
-    ids=["task", "callback", "template", "mapping", "heard-whole"],
+    ids=["task", "template", "mapping", "heard-whole"],
 )
 def test_a_library_is_heard_without_its_values(library, message, arguments, written):
     """Of a library's message the words are written, and not what it fills in."""
@@ -177,7 +163,7 @@ def test_a_library_is_heard_without_its_values(library, message, arguments, writ
     logging.getLogger(library).error(message, *arguments, exc_info=ValueError(WORD))
     assert WORD not in stream.getvalue()
     assert TOKEN not in stream.getvalue()
-    assert written == json.loads(stream.getvalue())["event"]
+    assert json.loads(stream.getvalue())["event"] == written
 
 
 @pytest.mark.promise("8")
@@ -185,12 +171,9 @@ def test_a_library_is_heard_without_its_values(library, message, arguments, writ
     ("library", "level", "heard"),
     [
         ("sqlalchemy.engine.Engine", logging.INFO, False),
-        ("aiosqlite", logging.DEBUG, False),
         ("httpcore.http11", logging.DEBUG, False),
-        ("uvicorn.access", logging.INFO, False),
         ("httpx", logging.WARNING, True),
         ("sqlalchemy.pool", logging.ERROR, True),
-        ("alembic.runtime.migration", logging.INFO, False),
         ("apscheduler.scheduler", logging.WARNING, True),
         ("apscheduler.scheduler", logging.INFO, False),
     ],
@@ -236,15 +219,6 @@ def test_an_event_that_cannot_be_written_shows_no_values():
     logging.getLogger().handlers[-1].handle(record)
     assert stream.getvalue().startswith("log event lost: TypeError (x:7)")
     assert ID not in stream.getvalue()
-
-
-def test_configure_again_replaces():
-    """A second call leaves one handler, and later events go to the new stream."""
-    first, _ = configured("json")
-    second, log = configured("json")
-    log.info("hello")
-    assert first.getvalue() == ""
-    assert second.getvalue().count("\n") == 1
 
 
 def test_warnings_are_logged():

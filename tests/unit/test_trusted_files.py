@@ -47,37 +47,24 @@ def file_fixture(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("mode", [0o400, 0o600, 0o640, 0o440])
-def test_our_own_file_is_read(file, mode):
-    """Reading rights of others are judged elsewhere; here it is about writing."""
-    file.chmod(mode)
-    assert read(file) == b"secret"
-
-
-def test_a_relative_path_starts_at_the_working_directory(file, monkeypatch):
-    """And a message names it absolutely."""
-    monkeypatch.chdir(file.parent)
-    assert read(Path("key.jwk")) == b"secret"
-    assert str(file.parent / "absent") in refusal(Path("absent"))
-
-
 @pytest.mark.promise("8")
 @pytest.mark.parametrize(
     ("trust", "mode", "mended_by"),
     [
         (Trust.SECRET, 0o620, "chmod g-w"),
-        (Trust.SECRET, 0o602, "chmod o-w"),
+        (Trust.SECRET, 0o640, None),
         (Trust.SECRET, 0o666, "chmod go-w"),
         (Trust.CONFIGURATION, 0o664, "chmod g-w"),
         (Trust.CONFIGURATION, 0o644, None),
-        (Trust.CONFIGURATION, 0o666, "chmod go-w"),
         (Trust.DATA, 0o664, None),
-        (Trust.DATA, 0o646, "chmod o-w"),
         (Trust.DATA, 0o666, "chmod o-w"),
     ],
 )
 def test_who_else_may_write(file, trust, mode, mended_by):
-    """A roster's group at most, else nobody; the message gives the command that mends it."""
+    """A roster's group at most, else nobody; the message gives the command that mends it.
+
+    Reading rights of others are judged elsewhere.
+    """
     file.chmod(mode)
     if mended_by is None:
         assert read(file, trust) == b"secret"
@@ -96,7 +83,7 @@ def test_a_folder_that_everyone_can_write(file):
 
 
 @pytest.mark.promise("8")
-@pytest.mark.parametrize("mode", [0o770, 0o775, 0o2770])
+@pytest.mark.parametrize("mode", [0o775, 0o2770])
 def test_a_folder_that_its_group_can_write(file, mode):
     """The same, with whatever lies in it, also further down; a roster's group may."""
     (file.parent / "below").mkdir(mode=0o700)
@@ -119,21 +106,28 @@ def user_with_own_group():
     )
 
 
+@contextmanager
+def file_of(user):
+    """A file in a folder, both of which belong to this user."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "key.jwk"
+        file.write_bytes(b"secret")
+        for place in (file, folder):
+            os.chown(place, user.pw_uid, user.pw_gid)
+        yield file
+
+
 @pytest.mark.parametrize("tag", [USER, GROUP])
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_somebody_whom_an_access_list_names(what, tag):
     """The mode shows their rights as those of the group, which is the user's own."""
     user = user_with_own_group()
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        file = folder / "key.jwk"
-        file.write_bytes(b"secret")
-        for place in (file, folder):
-            os.chown(place, user.pw_uid, user.pw_gid)
+    with file_of(user) as file:
+        folder = file.parent
         place = file if what == "file" else folder
         with acting_as(user.pw_uid):
             set_list(place, 7, number=STRANGER, tag=tag)
-            assert stat.S_IMODE(place.stat().st_mode) == 0o770
+            assert oct(stat.S_IMODE(place.stat().st_mode)) == oct(0o770)
             for trust in (Trust.SECRET, Trust.CONFIGURATION):
                 said = refusal(file, trust)
                 assert f"list names can write {place} (mode 0770)" in said
@@ -149,14 +143,10 @@ def test_somebody_whom_an_access_list_names(what, tag):
 def test_a_user_and_a_group_of_the_same_name():
     """``umask 002`` lets a private group write; another group, or root's own, is not private."""
     user = user_with_own_group()
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        file = folder / "key.jwk"
-        file.write_bytes(b"secret")
+    with file_of(user) as file:
+        folder = file.parent
         file.chmod(0o664)
         folder.chmod(0o775)
-        for place in (file, folder):
-            os.chown(place, user.pw_uid, user.pw_gid)
         with acting_as(user.pw_uid):
             assert read(file) == b"secret"
         os.chown(file, user.pw_uid, STRANGER)
@@ -170,18 +160,15 @@ def test_a_user_and_a_group_of_the_same_name():
 @pytest.mark.parametrize("what", ["file", "folder", "link"])
 def test_what_belongs_to_another_user(tmp_path, what):
     """The owner can change the file, or put another in its place."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    file = folder / "key.jwk"
-    file.write_bytes(b"planted")
-    link = tmp_path / "link"
-    link.symlink_to(file)
-    os.chown(
-        {"file": file, "folder": folder, "link": link}[what], STRANGER, -1, follow_symlinks=False
-    )
-    reported = refusal(link)
+    places = {name: tmp_path / name for name in ("folder", "link")}
+    places["file"] = places["folder"] / "key.jwk"
+    places["folder"].mkdir()
+    places["file"].write_bytes(b"planted")
+    places["link"].symlink_to(places["file"])
+    os.chown(places[what], STRANGER, -1, follow_symlinks=False)
+    reported = refusal(places["link"])
     assert f"uid {STRANGER}" in reported
-    assert {"file": str(file), "folder": str(folder), "link": str(link)}[what] in reported
+    assert str(places[what]) in reported
 
 
 def test_links_as_kubernetes_makes_them(tmp_path):
@@ -195,24 +182,21 @@ def test_links_as_kubernetes_makes_them(tmp_path):
     assert read(tmp_path / "key.jwk") == b"secret"
 
 
-def test_links_in_a_circle(tmp_path):
-    """No endless way."""
+def test_what_is_no_plain_file(tmp_path):
+    """A folder is named as such; a pipe does not block; there is no endless way."""
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     assert "cannot be read" in refusal(tmp_path / "a")
-
-
-def test_what_is_no_plain_file(tmp_path):
-    """A folder is named as such; a pipe does not block."""
     assert "cannot be read: is a directory" in refusal(tmp_path)
     os.mkfifo(tmp_path / "pipe", 0o600)
     assert "not a plain file" in refusal(tmp_path / "pipe", Trust.DATA)
     assert "cannot be read" in refusal(tmp_path / "pipe" / "below")
 
 
-def test_missing_is_not_forbidden(file):
-    """A missing file is distinguished from one that may not be read."""
-    assert "there is no file" in refusal(file.parent / "absent")
+def test_missing_is_not_forbidden(file, monkeypatch):
+    """A missing file is distinguished from one that may not be read, and named absolutely."""
+    monkeypatch.chdir(file.parent)
+    assert f"there is no file {file.parent}/absent" in refusal(Path("absent"))
     with acting_as(STRANGER):
         assert "cannot be read: permission denied" in refusal(file)
 
@@ -261,7 +245,7 @@ def test_an_exchange_at_the_same_time_is_never_read(tmp_path):
     swapper = threading.Thread(target=swap)
     swapper.start()
     try:
-        for _ in range(200):
+        for _ in range(100):
             assert "can write" in refusal(file) or "no file" in refusal(file)
     finally:
         stop.set()
