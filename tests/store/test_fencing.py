@@ -2,24 +2,24 @@
 
 Each kind of write transaction of each kind of run has its trial: just before it begins another
 process takes the lease, under a higher token. Nothing may be written from then on, be it by that
-transaction or by those that end the run. With ``NTH=all`` in the environment every single one.
+transaction or by those that end the run. With ``NTH=all`` in the environment every single one. In
+simulated worlds every commit is watched, too (``tests/support/simulation/process.py``).
 """
 
 import os
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from msgspec import structs
+from structlog.testing import capture_logs
 
 from tests.support.fencing import FencedStage, Scenario, Trials, Usurper, Writes, nothing
 from tests.support.published import Store
-from tests.support.shard_world import Budget
 from tests.support.simulation.materials import materials
 from tests.support.simulation.nth_call import change
 from tests.support.simulation.stage import Outcome
@@ -31,11 +31,7 @@ from worker.errors import ExitCode, LeaseLostError
 from worker.roster.csv_file import CsvRoster
 from worker.sandbox.restrictions import PRIVACY, SAFETY
 from worker.store.privacy.erasing import Mask, erase_traces, find_traces
-from worker.store.runs.lease import Lease
 from worker.store.runs.lease_context import held_lease
-from worker.store.runs.process_identity import this_process
-from worker.store.shards.assignments import acquire_shard, begin_shard
-from worker.store.shards.rate_shares import balance
 from worker.use_cases.observed_run import observed_run
 from worker.use_cases.run_sync import RunRequest
 
@@ -148,74 +144,22 @@ def app_of(stage: FencedStage) -> App:
     return App(loaded=loaded, runtime=stage.process().runtime())
 
 
-async def as_shard(stage: FencedStage, *, index: int = 0, of: int = 1, **more: Any) -> Outcome:
-    """One shard of a run."""
+async def sharded(stage: FencedStage) -> Outcome:
+    """A run over the changed world, in one shard."""
+    change(stage)
     path = stage.folder / "roster.csv"
     path.write_text("\n".join(["off_id,local_ref", *(line.text() for line in stage.roster), ""]))
-    app = app_of(stage)
-    part = ShardAssignment(shard=Shard(index=index, count=of), run_key="night")
-    request = RunRequest(roster=CsvRoster(path), part=part, **more)
-    report = await observed_run(app, request, stop=anyio.Event())
-    return Outcome(process=stage.processes[-1], code=int(report.exit_code), report=report)
-
-
-async def sharded(stage: FencedStage) -> Outcome:
-    """A run in one shard, after one that was left open is given up and taken back."""
-    change(stage)
-    return await as_shard(stage, accept_removals=True)
-
-
-async def one_of_two(stage: FencedStage) -> Outcome:
-    """A shard whose part is done, and that is not the last."""
-    return await as_shard(stage, of=2)
-
-
-async def sharded_withheld(stage: FencedStage) -> Outcome:
-    """The only shard, over a world in which nobody has a restriction."""
-    for areas in stage.upstream.truth.values():
-        areas |= {SAFETY: {}, PRIVACY: {}}
-    return await as_shard(stage)
-
-
-async def sharded_interrupted(stage: FencedStage) -> Outcome:
-    """A shard whose roster is not there."""
-    app = app_of(stage)
     part = ShardAssignment(shard=Shard(index=0, count=1), run_key="night")
-    request = RunRequest(roster=CsvRoster(stage.folder / "nowhere.csv"), part=part)
-    report = await observed_run(app, request, stop=anyio.Event())
+    request = RunRequest(roster=CsvRoster(path), part=part, accept_removals=True)
+    report = await observed_run(app_of(stage), request, stop=anyio.Event())
     return Outcome(process=stage.processes[-1], code=int(report.exit_code), report=report)
-
-
-async def two_shards(stage: FencedStage) -> None:
-    """The first has the whole rate, and the second has just come."""
-    async with app_of(stage).database() as database:
-        for index in range(2):
-            part = ShardAssignment(shard=Shard(index=index, count=2), run_key="night")
-            holder = this_process(f"shard-{index}")
-            lease = await acquire_shard(database, holder, part=part, ttl_s=50)
-            await begin_shard(
-                lease,
-                part=part,
-                areas=(SAFETY, PRIVACY),
-                continue_within=timedelta(hours=1),
-            )
-            for _ in range(2):
-                await balance(lease, Budget(), shards=2)
-
-
-async def making_room(stage: FencedStage) -> None:
-    """The first gives half of the rate away."""
-    holder = this_process("shard-0")
-    async with app_of(stage).database() as database:
-        lease = Lease(database=database, name="run/0", fencing_token=1, holder=holder, ttl_s=50)
-        await balance(lease, Budget(), shards=2)
 
 
 ENDED = "UPDATE run_attempt SET ended_at"
 PUBLISHED = "publication_no="
 GIVEN_BACK = "UPDATE lease SET holder"
 
-ORDINARY: dict[str, Scenario] = {
+SCENARIOS: dict[str, Scenario] = {
     "the first run": Scenario(
         before=nothing,
         act=run,
@@ -276,64 +220,61 @@ ORDINARY: dict[str, Scenario] = {
         writes=(PUBLISHED, "DELETE FROM patient_safety_version", "DELETE FROM run WHERE"),
     ),
     "an erasure": Scenario(before=one_night, act=erasing, writes=("DELETE FROM person WHERE",)),
-}
-SHARDED: dict[str, Scenario] = {
-    "the first run of a shard": Scenario(
-        before=nothing, act=as_shard, writes=("INSERT INTO area_key", PUBLISHED, ENDED)
-    ),
-    "a shard that is the last": Scenario(
-        before=one_night_and_a_half,
+    "a shard": Scenario(
+        before=one_night,
         act=sharded,
-        writes=(
-            "INSERT INTO run_attempt",
-            "DELETE FROM person_area",
-            "UPDATE lease SET share_per_hour",
-            "INSERT INTO area_key",
-            "INSERT INTO person (",
-            PUBLISHED,
-            ENDED,
-        ),
-    ),
-    "a shard that is not": Scenario(
-        before=one_night,
-        act=one_of_two,
-        writes=("UPDATE lease SET share_per_hour", "is_done=", ENDED),
-    ),
-    "a withheld shard": Scenario(
-        before=one_night,
-        act=sharded_withheld,
-        writes=("UPDATE run SET status", "DELETE FROM patient_safety_version"),
-    ),
-    "a shard that makes room": Scenario(
-        before=two_shards, act=making_room, writes=("UPDATE lease SET share_per_hour",)
-    ),
-    "an interrupted shard": Scenario(
-        before=one_night, act=sharded_interrupted, writes=("UPDATE run SET status", ENDED)
+        writes=("INSERT INTO run_attempt", "UPDATE lease SET share_per_hour", PUBLISHED, ENDED),
     ),
 }
-
-
-NOT_SHARDED = ("a continued run", "a backfill", "retention", "an erasure")
-"""What no shard does: on PostgreSQL the others are those of shards."""
+ALWAYS = ("sqlite", "a changed world")
 
 
 @pytest.mark.parametrize(
     ("database_url", "name"),
-    [*product(["sqlite"], ORDINARY), *product(["postgresql"], NOT_SHARDED)],
+    [
+        pytest.param(kind, name, marks=[] if (kind, name) == ALWAYS else [pytest.mark.nightly])
+        for kind in ("sqlite", "postgresql")
+        for name in SCENARIOS
+        if (kind, name) != ("sqlite", "a shard")  # only PostgreSQL has them
+    ],
     indirect=["database_url"],
 )
-def test_an_ordinary_run(database_url: str, tmp_path: Path, name: str):
-    """Every write of a run in one process, and of an erasure."""
+def test_no_write_gets_past_another_holder(database_url: str, tmp_path: Path, name: str):
+    """Every kind of write of a run and of an erasure."""
     materials()  # made in a loop of its own
-    anyio.run(partial(try_all, ORDINARY[name], database_url, tmp_path))
+    anyio.run(partial(try_all, SCENARIOS[name], database_url, tmp_path))
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-@pytest.mark.parametrize("name", SHARDED)
-def test_a_shard(database_url: str, tmp_path: Path, name: str):
-    """Every write of a shard."""
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("piece", ["UPDATE person_area", "UPDATE run SET status"])
+def test_a_lost_lease_is_reported_after_another_error(
+    database_url: str, tmp_path: Path, piece: str
+):
+    """Asked to stop, it finds the lease lost with its last batch, or with the end that it notes."""
     materials()
-    anyio.run(partial(try_all, SHARDED[name], database_url, tmp_path))
+    events: list[str] = []
+
+    async def act(stage: FencedStage) -> Outcome:
+        with capture_logs() as logs:
+            ended = await interrupted(stage)
+        events[:] = [one["event"] for one in logs]
+        return ended
+
+    async def lose() -> tuple[Any, Usurper]:
+        scenario = Scenario(before=one_night, act=act, writes=())
+        trials = Trials(scenario=scenario, url=database_url, folder=tmp_path)
+        await trials.prepare()
+        writes = (await trials.run()).writes
+        number = next(n for n, write in enumerate(writes, start=1) if piece in write)
+        usurper = Usurper(store=Store(database_url), number=number)
+        return (await trials.run(usurper)).ended, usurper
+
+    ended, usurper = anyio.run(lose)
+    assert isinstance(ended.fault, LeaseLostError)
+    assert ended.code == ExitCode.STOPPED
+    assert "run.stopping" in events
+    assert ("run.interrupted" in events) == (piece == "UPDATE run SET status")
+    usurper.assert_nothing_written()
 
 
 async def try_all(scenario: Scenario, url: str, folder: Path) -> None:

@@ -22,6 +22,7 @@ import aiosqlite
 import anyio
 from sqlalchemy import event
 
+from tests.support.model.values import expect
 from tests.support.simulation.loop import PROCESS, Clock
 from worker.ports import Runtime
 from worker.store.database import Database, open_database
@@ -30,6 +31,7 @@ DATABASE, HTTP, CLOCK, FILE, WRITE = "database", "http", "clock", "file", "write
 """``FILE`` is a read of the roster; ``WRITE``, a step of the writing of a file."""
 COMMIT = "commit"
 """Database calls that are commits, counted by themselves too."""
+_HOLDER = "SELECT holder FROM lease WHERE holder IS NOT NULL"
 _CALLS = frozenset({"execute", "executemany", "fetchall", "commit", "rollback"})
 _NO_WAIT = "PRAGMA busy_timeout=0"
 """For a lock SQLite would wait in real time, in which nobody here can release it."""
@@ -89,7 +91,11 @@ _FLAVOURS = {
 
 @dataclass(kw_only=True, eq=False)
 class Process:
-    """One simulated process."""
+    """One simulated process.
+
+    Attributes:
+        ids: those that it has made, among them its own as a holder of the lease.
+    """
 
     number: int
     clock: Clock
@@ -100,6 +106,7 @@ class Process:
     injected: Counter[str] = field(default_factory=Counter)
     after_commit: Callable[[], None] = lambda: None
     began: Callable[[int], None] = lambda _run_id: None
+    ids: set[str] = field(default_factory=set)
     touches: int = 0
     dead: bool = False
     ended: bool = False
@@ -170,8 +177,13 @@ class Process:
             monotonic=monotonic,
             sleep=sleep,
             uniform=self.rng.random,
-            new_id=lambda: str(uuid.UUID(int=self.rng.getrandbits(128), version=4)),
+            new_id=self._new_id,
         )
+
+    def _new_id(self) -> str:
+        made = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+        self.ids.add(made)
+        return made
 
 
 class InlineConnection(aiosqlite.Connection):
@@ -187,6 +199,7 @@ class InlineConnection(aiosqlite.Connection):
         super().__init__(connect, 64)
         self._tx: Any = _InlineQueue()
         self._process = process
+        self._changes = 0
         process.connections.append(self)
 
     def __await__(self):
@@ -218,6 +231,8 @@ class InlineConnection(aiosqlite.Connection):
             raise ValueError("Connection closed")
         if args and str(args[0]).startswith("PRAGMA busy_timeout"):
             args = (_NO_WAIT, *args[1:])
+        if name == "commit":
+            self._check_holder()
         result = fn(*args, **kwargs)
         if name == "commit":
             self._process.after_commit()
@@ -225,6 +240,15 @@ class InlineConnection(aiosqlite.Connection):
             self._process.injected[f"database {flavour} ({name})"] += 1
             raise sqlite3.OperationalError(_FLAVOURS[flavour.removeprefix("done-")])
         return result
+
+    def _check_holder(self) -> None:
+        """What is about to be committed is the lease's holder's, or nothing (promise 4)."""
+        changes = self._conn.total_changes
+        if changes != self._changes:
+            holders = {holder for (holder,) in self._conn.execute(_HOLDER)}
+            others = holders - self._process.ids
+            expect(not others, f"process {self._process.number} writes while others hold the lease")
+        self._changes = changes
 
     async def close(self) -> None:
         if self._process.dead:
