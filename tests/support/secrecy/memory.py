@@ -1,17 +1,10 @@
-"""How much memory a run takes: ``python -m tests.support.secrecy.memory [PERSONS ...]``.
+"""How much memory a run takes."""
 
-Runs the program against the project's sandbox with rosters of different sizes, each in a folder of
-its own, and prints the most that each run ever held.
-"""
-
-import sys
-import tempfile
 import time
 from pathlib import Path
 
 from tests.support.program import Running, sandbox
 
-SIZES = (5_000, 50_000)
 PATIENCE_S = 1_800.0
 
 
@@ -31,8 +24,8 @@ def peak_of(running: Running, patience_s: float = PATIENCE_S) -> float:
     return peak * 1024 / 1e6
 
 
-def measure(folder: Path, persons: int) -> tuple[float, float]:
-    """The peak in millions of bytes and the seconds of a run over so many persons."""
+def measure(folder: Path, persons: int) -> float:
+    """The peak in millions of bytes of a run over so many persons of the sandbox."""
     with sandbox(folder / "sandbox", "--persons", str(persons)) as world:
         url = f"sqlite:///{folder / 'pts.db'}"
         worker = world.install(folder / "worker", url)
@@ -42,21 +35,5 @@ def measure(folder: Path, persons: int) -> tuple[float, float]:
         peak = peak_of(running)
         ended = running.wait(PATIENCE_S)
     total = ended.run["totals"]["persons_complete"]
-    if ended.code != 0 or total != persons:
-        raise SystemExit(f"exit {ended.code} after {total} persons: {ended.err[-2000:]}")
-    return peak, ended.took_s
-
-
-def main(sizes: tuple[int, ...]) -> None:
-    """Measure each, and print it."""
-    peaks = []
-    for persons in sizes:
-        with tempfile.TemporaryDirectory(prefix="pts-memory-") as folder:
-            peak, took_s = measure(Path(folder), persons)
-        peaks.append(peak)
-        print(f"{persons:>9,} persons: peak {peak:6.1f} MB, {took_s:6.1f} s", flush=True)  # noqa: T201
-    print(f"difference: {max(peaks) - min(peaks):.1f} MB")  # noqa: T201
-
-
-if __name__ == "__main__":
-    main(tuple(int(text.replace("_", "")) for text in sys.argv[1:]) or SIZES)
+    assert (ended.code, total) == (0, persons), ended.story()
+    return peak

@@ -17,7 +17,8 @@ import anyio
 from tests.support.databases import data_files_of
 from tests.support.program import Ended, Installation, closed_port, wait_for
 from tests.support.published import Store
-from tests.support.secrecy.bad_answers import KINDS
+from tests.support.raw_server import Reply
+from tests.support.secrecy.bad_answers import kinds
 from tests.support.secrecy.canaries import Place, records_of
 from tests.support.secrecy.speaking import (
     SPEAKERS,
@@ -39,7 +40,7 @@ HEALTHY_EVERY = 8
 PUSHES = 3
 """Two groups to the gateway, and one document to the collector."""
 PUSHING_BACK = ("429", "503", "failing-second-page")
-OF_SAFETY = {f"speaking: {name}" for name in ("time-in-words", "time-of-digits")}
+OF_SAFETY = "speaking: time-in-words"
 
 
 @dataclass(kw_only=True)
@@ -53,8 +54,6 @@ class Night:
         ended: how each call ended, by its line.
         crashes: what each crash had in its exception's text, by line.
         places: what was left behind so far.
-        others: identifiers of the sandbox's persons.
-        struck: how often each fault of the sandbox has struck.
     """
 
     made: Standin
@@ -65,13 +64,11 @@ class Night:
     ended: dict[str, Ended] = field(default_factory=dict)
     crashes: dict[str, str] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
-    others: set[str] = field(default_factory=set)
-    struck: dict[str, int] = field(default_factory=dict)
 
     @property
     def identifiers(self) -> frozenset[str]:
         """Everyone who was asked for."""
-        return frozenset(self.made.people) | self.others
+        return frozenset(self.made.people)
 
     def keep(self, line: str, ended: Ended) -> None:
         """Remember how a call ended, and what it said."""
@@ -91,7 +88,7 @@ def prepare(
         folder: where the worker lives.
         database_url: its database.
         identity: how persons are keyed.
-        every: take every so manieth kind of bad answer alone.
+        every: take every so manieth kind of bad answer alone, and none that is slow; 1: all.
     """
     numbers, plan, healthy = count(FIRST), {}, []
 
@@ -100,21 +97,21 @@ def prepare(
         made.people[off_id] = records_of(off_id)
         return off_id
 
-    named = {name: KINDS[name] for name in KINDS}
+    named = kinds(slow=every == 1)
     named |= {f"speaking: {name}": speaking(made, SPEAKERS[name]) for name in SPEAKERS}
     # Answers that ask for a pause slow down those who come after.
     last = sorted(named, key=lambda name: any(code in name for code in PUSHING_BACK))[::every]
     for number, name in enumerate(last):
         if number % HEALTHY_EVERY == 0:
             healthy.append(person())
-        area = SAFETY if name in OF_SAFETY else (SAFETY, PRIVACY)[number % 2]
+        area = SAFETY if name == OF_SAFETY else (SAFETY, PRIVACY)[number % 2]
         plan[person(), area] = bad(made, named[name])
     for speaker in good_speakers().values():
         plan[person(), SAFETY] = headed(made, speaking(made, speaker))
     made.script = dict(plan)
     made.token_more = more_of_helseid(healthy[0])
 
-    worker = made.install(folder, database_url, request_timeout_s=1.5, max_pages=20)
+    worker = made.install(folder, database_url, max_pages=20)
     for name in ("keys", "metrics", "tmp"):
         (folder / name).mkdir()
     worker.configure(
@@ -136,16 +133,15 @@ def prepare(
 
 def killed_in_mid_run(night: Night) -> None:
     """A process that dies while it writes, and the database as nobody has opened it since."""
-    made = night.made
-    made.delay_s = 0.02
+    made, store = night.made, night.worker.store
+    made.script[night.healthy[-1], SAFETY] = lambda _: Reply(data=b"", before_s=600.0)
     words = ("sync", "--log-format", "console", "--set", "sync.batch_persons=9")
-    running = night.worker.start(*words, afresh=True)
-    wait_for(lambda: len(made.asked) > len(made.people), "half of the searches")
+    running = night.worker.start(*words, "--set", "sync.request_timeout_s=120", afresh=True)
+    wait_for(lambda: store.one("SELECT count(*) FROM patient_safety_version"), "a batch")
     command = Path(f"/proc/{running.process.pid}/cmdline").read_bytes()
     running.kill()
-    made.delay_s = 0.0
     night.places.append(Place(kind="arguments", name="sync", data=command))
-    night.places += database_files(night.worker.store, "killed")
+    night.places += database_files(store, "killed")
     night.keep("(killed) sync", running.wait())
 
 

@@ -10,20 +10,21 @@ from typing import Final
 import anyio
 from sqlalchemy import make_url
 
-from tests.acceptance.test_cli_help import COMMANDS
 from tests.support.databases import data_files_of, execute, server_logs_since, server_position
 from tests.support.secrecy.canaries import Place, Secrets, files_below, spellings
 from tests.support.secrecy.crashes import crash
 from tests.support.secrecy.every_command import calls_of, wrong_calls_of
 from tests.support.secrecy.nights import Night, refused_by_helseid, scheduled
-from tests.support.secrecy.sandboxed import sandboxed
 from tests.support.session import Session
+from tools.docs.command_line import commands
 
+_COMMANDS: Final = frozenset(commands())
 LEAVES: Final = {
     words
-    for words in COMMANDS
-    if not any(other[: len(words)] == words and other != words for other in COMMANDS)
-}
+    for words in _COMMANDS
+    if not any(other[: len(words)] == words and other != words for other in _COMMANDS)
+} - {("sandbox",)}
+"""The commands that have something to do with persons."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +72,6 @@ def live(night: Night, running: Session) -> Iterator[str]:
     scheduled(night, running)
     yield "schedule"
     if night.worker.store.is_sqlite:  # what HelseID says is the same to each database
-        sandboxed(night, running)
-        yield "sandbox"
         refused_by_helseid(night, running)
     crash(night, running)
 
