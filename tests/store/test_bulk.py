@@ -3,8 +3,6 @@
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, timezone
 
-import pytest
-
 from tests.support.clock import FakeRuntime
 from tests.support.store_world import read, world_on
 from worker.store.database import open_database
@@ -53,18 +51,19 @@ async def test_every_kind_of_value_arrives(database_url):
     ]
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 17, 2_500])
-async def test_however_many_rows(database_url, count):
+async def test_however_many_rows(database_url):
     """Each row arrives once, whatever the size of the statements that take them."""
-    rows = [(number, str(number), None, None, None) for number in range(count)]
+    sql = "SELECT number, words FROM {input_rows}"
     async with connected(database_url) as connection:
-        found = await SHAPE.execute(connection, "SELECT number, words FROM {input_rows}", rows)
-    assert [(number, str(number)) for number in range(count)] == sorted(map(tuple, found))
+        for count in (0, 1, 3, 4, 5, 17, 2_500):
+            rows = [(number, str(number), None, None, None) for number in range(count)]
+            found = await SHAPE.execute(connection, sql, rows)
+            assert sorted(map(tuple, found)) == [row[:2] for row in rows]
 
 
-async def test_large_payloads_go_in_portions(database_url, monkeypatch):
+async def test_large_payloads_go_in_portions(sqlite_url, monkeypatch):
     """No statement takes more text than it should, and nothing is lost between two."""
     monkeypatch.setattr(versions, "PAYLOAD_CHARACTERS_MAX", 100)
-    async with world_on(database_url) as world:
+    async with world_on(sqlite_url) as world:
         await world.publish(*(read(world, f"p{n}", f"x{n}", f"y{n}") for n in range(7)))
         assert len(await world.current()) == 14

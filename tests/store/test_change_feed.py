@@ -6,13 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.store.test_erase import erase
-from tests.store.test_facts import night, publish
-from tests.support.report.stores import key_of, safety, seen
-from tests.support.store_world import SAFETY, World, world_on
+from tests.support.report.counted import drawn_night
+from tests.support.report.stores import key_of, publish, safety, seen
+from tests.support.store_world import OFF_ID, SAFETY, World, world_on
 from worker.areas import AREAS
-from worker.core.identity import NationalId
-from worker.store.privacy.erasing import Mask, erase_traces, find_traces
 from worker.store.runs.retention import RetentionRules, purge
 
 pytestmark = pytest.mark.promise("2")
@@ -62,12 +59,12 @@ async def test_a_lake_that_follows_the_feed(database_url):
         rng, seq = random.Random(7), 0
         lake: dict[tuple[str, int], tuple[int, str, str]] = {}
         for step in range(6):
-            await publish(world, *night(world, rng, range(12)))
+            await publish(world, *drawn_night(world, rng, range(12)))
             if step == 3:
                 rules = RetentionRules(versions=timedelta(hours=1))
                 assert (await purge(await world.lease(), rules)).versions
             if step == 4:
-                await erase(world, key_of(5))
+                await world.erase(key_of(5))
             seq = await follow(world, lake, seq)
             world.fake.advance(86_400)
         shown = set()
@@ -75,7 +72,7 @@ async def test_a_lake_that_follows_the_feed(database_url):
         for area in AREAS:
             rows = await world.rows(f"SELECT {columns} FROM report_{area.table}_history")
             shown |= {(area.name, *row) for row in rows}
-        assert shown == {(*key, *row[1:]) for key, row in lake.items()}
+        assert {(*key, *row[1:]) for key, row in lake.items()} == shown
 
 
 async def follow(world: World, lake: dict[tuple[str, int], tuple[int, str, str]], seq: int) -> int:
@@ -95,12 +92,12 @@ async def follow(world: World, lake: dict[tuple[str, int], tuple[int, str, str]]
     return seq
 
 
-async def test_an_erased_person_is_not_named(database_url):
+async def test_an_erased_person_is_not_named(sqlite_url):
     """The earlier rows of the feed stay in their places, without a name, and one row says so."""
-    async with world_on(database_url, our_clock=True) as world:
+    async with world_on(sqlite_url) as world:
         await publish(world, seen(world, 1, safety("a", "N")), seen(world, 2, safety("b", "N")))
         places = await world.rows("SELECT seq, person_no FROM report_change_feed ORDER BY seq")
-        await erase(world, key_of(1))
+        await world.erase(key_of(1))
         assert await feed(world) == [
             (1, "insert", SAFETY, None, None),
             (1, "insert", SAFETY, "b", key_of(2)),
@@ -110,14 +107,11 @@ async def test_an_erased_person_is_not_named(database_url):
         assert after == [*places, (places[-1][0] + 1, places[0][1])]
 
 
-async def test_texts_that_named_an_erased_person_are_to_be_read_again(database_url):
+async def test_texts_that_named_an_erased_person_are_to_be_read_again(sqlite_url):
     """A version of somebody else in which the person was named has a row of its own."""
-    off_id = NationalId("16858399649")
-    async with world_on(database_url, our_clock=True) as world:
+    async with world_on(sqlite_url) as world:
         await publish(
-            world, seen(world, 1, safety("a", "N", cause=off_id.reveal()), safety("b", "N"))
+            world, seen(world, 1, safety("a", "N", cause=OFF_ID.reveal()), safety("b", "N"))
         )
-        lease = await world.lease()
-        found = await find_traces(world.database, key_of(9), off_id)
-        await erase_traces(lease, found, Mask(off_id, key_of(9)))
+        await world.erase(key_of(9))
         assert (await feed(world))[2:] == [(1, "erase", SAFETY, "a", key_of(1))]

@@ -29,9 +29,9 @@ async def test_a_reused_process_id_is_another_process(database_url: str):
             await acquire(world.database, replace(ours, holder_id="x"), ttl_s=50)
 
 
-async def test_a_process_of_elsewhere_is_not_known_to_be_dead(database_url: str):
+async def test_a_process_of_elsewhere_is_not_known_to_be_dead(sqlite_url: str):
     """Another machine, another boot or another namespace has ids of its own."""
-    async with world_on(database_url) as world:
+    async with world_on(sqlite_url) as world:
         ours = this_process("first")
         host, boot, namespace = ours.host.split("/", 2)
         for number, place in enumerate(

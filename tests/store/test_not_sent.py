@@ -19,18 +19,15 @@ async def test_who_was_read_earlier_in_this_run_stays_read(database_url):
         await second.store.not_sent(["h", "unknown"])
         done = await second.finish(not_sent=2)
         assert isinstance(done, Publication)
-        assert (
-            done.exit_code,
-            done.totals["persons_not_sent"],
-            done.totals["persons_departed"],
-        ) == (ExitCode.OK, 2, 0)
+        assert done.exit_code == ExitCode.OK
+        assert (done.totals["persons_not_sent"], done.totals["persons_departed"]) == (2, 0)
         assert await world.current() == {("a", "x", "NORU", False), ("h", "y", "NORU", False)}
         assert await world.rows("SELECT person_key FROM person ORDER BY 1") == [("a",), ("h",)]
 
 
-async def test_a_note_of_an_earlier_run_keeps_nobody(database_url):
+async def test_a_note_of_an_earlier_run_keeps_nobody(sqlite_url):
     """On the roster yesterday and not today is departed."""
-    async with world_on(database_url) as world:
+    async with world_on(sqlite_url) as world:
         attempt = await world.begin()
         await attempt.apply(read(world, "a", "x"), read(world, "h", "y"))
         await attempt.finish(not_sent=0)
@@ -44,9 +41,9 @@ async def test_a_note_of_an_earlier_run_keeps_nobody(database_url):
         assert await world.current() == {("a", "x", "NORU", False)}
 
 
-async def test_who_lost_the_lease_notes_nothing(database_url):
+async def test_who_lost_the_lease_notes_nothing(sqlite_url):
     """The note is behind the fencing token."""
-    async with world_on(database_url) as world:
+    async with world_on(sqlite_url) as world:
         attempt = await world.begin()
         await attempt.apply(read(world, "h", "y"))
         await world.rows_written("UPDATE lease SET fencing_token = fencing_token + 1")

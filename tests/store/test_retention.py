@@ -4,13 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from tests.support.store_world import World, failed, read, world_on
 from worker.core.model import RunKind
 from worker.errors import LeaseLostError
-from worker.store.runs.lease import acquire
-from worker.store.runs.process_identity import Holder
 from worker.store.runs.retention import Purged, RetentionRules, purge
 
 pytestmark = pytest.mark.promise("11")
@@ -38,7 +35,13 @@ async def forget(
 
 
 async def seen(world: World) -> list[list[tuple[Any, ...]]]:
+    """What readers see now."""
     return [sorted(await world.rows(f"SELECT * FROM {view}"), key=str) for view in VIEWS]
+
+
+async def run_ids(world: World) -> list[int]:
+    """The runs that are left."""
+    return [run_id for (run_id,) in await world.rows("SELECT run_id FROM run ORDER BY 1")]
 
 
 @pytest.mark.promise("2")
@@ -47,120 +50,97 @@ async def test_old_closed_versions_go_and_the_current_state_stays(database_url):
     async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x", "x=N", "x=M", "x=O", "x=O")
         before = await seen(world)
+        assert await forget(world) == Purged(), "without rules everything stays"
         # Ends lie 4, 3 and 2 days back.
-        assert Purged(versions=2) == await forget(world, versions=2.5)
-        assert before == await seen(world)
+        assert await forget(world, versions=2.5) == Purged(versions=2)
+        assert await seen(world) == before
         history = await world.rows(
             "SELECT confidentiality_code, valid_to IS NULL FROM report_patient_safety_history "
             "WHERE person_key = 'a' ORDER BY valid_from"
         )
         assert [(code, bool(is_open)) for code, is_open in history] == [("M", False), ("O", True)]
-        assert Purged() == await forget(world, versions=2.5)
+        assert await forget(world, versions=2.5) == Purged()
         await nights(world, "x=P")
         assert {("a", "x", "P", False)} < await world.current()
 
 
-async def test_without_rules_everything_stays(database_url):
-    """The default keeps all."""
-    async with world_on(database_url, our_clock=True) as world:
-        await nights(world, "x", "x=N", "x=M")
-        world.fake.advance(3_000 * DAY_S)
-        assert Purged() == await forget(world)
-        assert await world.rows("SELECT count(*) FROM run") == [(3,)]
-
-
-async def test_what_an_open_run_closed_is_not_old(database_url):
+async def test_what_an_open_run_closed_is_not_old(sqlite_url):
     """A version that only an unpublished run closed is current for readers, and stays."""
-    async with world_on(database_url, our_clock=True) as world:
+    async with world_on(sqlite_url) as world:
         await nights(world, "x", "x")
         attempt = await world.begin()
         await attempt.write(read(world, "a", "x=N"), read(world, "b", "k", "l", "m"))
         world.fake.advance(400 * DAY_S)
         before = await seen(world)
         assert (await forget(world, versions=1, runs=1)).versions == 0
-        assert before == await seen(world)
+        assert await seen(world) == before
         assert await world.rows("SELECT status FROM run WHERE run_id = 3") == [("running",)]
 
 
 async def test_old_runs_go_when_nothing_names_them(database_url):
-    """The first run, the last one and those of living rows stay; those between go."""
+    """The first run, the last one and those of living rows stay; of those between the old go."""
     async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x", "x", "x", "x=N", "x=N", "x=N")
         before = await seen(world)
-        # Run 1 met the persons and opened rows, run 4 changed one, 5 and 6 hold the proofs.
-        assert Purged(runs=2) == await forget(world, runs=1)
-        assert await world.rows("SELECT run_id FROM run ORDER BY 1") == [(1,), (4,), (5,), (6,)]
+        # Runs 2 and 3, which nothing names, ended five and four days ago. Run 1 met the persons
+        # and opened rows, run 4 changed one, 5 and 6 hold the proofs.
+        assert await forget(world, runs=5.5) == Purged()
+        assert await forget(world, runs=4.5) == Purged(runs=1)
+        assert await forget(world, runs=1) == Purged(runs=1)
+        assert await run_ids(world) == [1, 4, 5, 6]
         assert await world.rows("SELECT DISTINCT run_id FROM run_attempt ORDER BY 1") == [
             (1,),
             (4,),
             (5,),
             (6,),
         ]
-        assert before == await seen(world)
+        assert await seen(world) == before
         await nights(world, "x=N")
         assert await world.rows("SELECT max(publication_no) FROM run") == [(7,)]
 
 
-async def test_young_runs_stay(database_url):
-    """Runs 2 and 3, which nothing names, ended five and four days ago."""
-    async with world_on(database_url, our_clock=True) as world:
-        await nights(world, "x", "x", "x", "x=N", "x=N", "x=N")
-        assert Purged() == await forget(world, runs=5.5)
-        assert Purged(runs=1) == await forget(world, runs=4.5)
-        assert await world.rows("SELECT min(run_id) FROM run WHERE run_id > 1") == [(3,)]
-
-
-async def test_versions_go_first_and_free_their_runs(database_url):
+async def test_versions_go_first_and_free_their_runs(sqlite_url):
     """One purge takes the versions and the runs that only they named."""
-    async with world_on(database_url, our_clock=True) as world:
+    async with world_on(sqlite_url) as world:
         await nights(world, "x", "x y", "x", "x", "x")
-        assert Purged(versions=1, runs=2) == await forget(world, versions=1, runs=1)
+        assert await forget(world, versions=1, runs=1) == Purged(versions=1, runs=2)
 
 
-async def test_staleness_does_not_change_when_runs_go(database_url):
+async def test_staleness_does_not_change_when_runs_go(sqlite_url):
     """The last full run stays even if backfills have taken its rows over: it marks the stale."""
-    async with world_on(database_url, our_clock=True) as world:
+    async with world_on(sqlite_url) as world:
         await nights(world, "x", "x")
         await world.publish(read(world, "a", "x"), may_depart=False)
         for _ in range(2):
             await world.publish(read(world, "a", "x"), kind=RunKind.BACKFILL)
         world.fake.advance(400 * DAY_S)
         before = await seen(world)
-        assert {
-            key: bool(is_stale)
-            for key, is_stale in await world.rows(
-                "SELECT person_key, is_stale FROM report_person_freshness"
-            )
-        } == {"a": False, "b": True}
+        shown = await world.rows("SELECT person_key, is_stale FROM report_person_freshness")
+        assert {key: bool(is_stale) for key, is_stale in shown} == {"a": False, "b": True}
         await forget(world, versions=1, runs=1)
-        assert before == await seen(world)
-        assert await world.rows("SELECT run_id FROM run WHERE run_id = 3") == [(3,)]
+        assert await seen(world) == before
+        assert 3 in await run_ids(world)
 
 
-async def test_runs_with_failures_or_withheld_ones(database_url):
-    """A run that a failure names stays; a withheld run that left no trace goes."""
-    async with world_on(database_url, our_clock=True) as world:
+async def test_runs_with_failures(sqlite_url):
+    """The runs that an open failure names stay; once it is cured, they go."""
+    async with world_on(sqlite_url) as world:
         await nights(world, "x")
-        await world.publish(failed(world, "a"), read(world, "b", "k", "l", "m"))
-        await nights(world, "x", "x", "x")
-        runs = {row[0] for row in await world.rows("SELECT run_id FROM run")}
-        await forget(world, runs=0.5)
-        left = {row[0] for row in await world.rows("SELECT run_id FROM run")}
-        assert runs - left == {2, 3}
-        await world.publish(failed(world, "a"), read(world, "b", "k", "l", "m"))
-        await nights(world)
-        for _ in range(3):
-            await world.publish(failed(world, "a"), read(world, "b", "k", "l", "m"))
+        failing = [failed(world, "a"), read(world, "b", "k", "l", "m")]
+        for _ in range(4):
+            await world.publish(*failing)
             world.fake.advance(DAY_S)
         await forget(world, runs=0.5)
-        failing = await world.rows("SELECT first_run, last_run FROM failure")
-        named = {run_id for row in failing for run_id in row}
-        assert named <= {row[0] for row in await world.rows("SELECT run_id FROM run")}
+        assert await world.rows("SELECT first_run, last_run FROM failure") == [(2, 5)]
+        assert await run_ids(world) == [1, 2, 4, 5]
+        await nights(world, "x", "x", "x")
+        await forget(world, runs=0.5)
+        assert await run_ids(world) == [1, 7, 8]
 
 
-async def test_a_purge_goes_in_steps_and_stops_when_asked(database_url):
-    """Each transaction is bounded, and a stop leaves the rest for the next time."""
-    async with world_on(database_url, our_clock=True) as world:
+async def test_a_purge_goes_in_steps_and_stops_when_asked(sqlite_url):
+    """Each transaction is bounded, a stop leaves the rest for the next time, and each is fenced."""
+    async with world_on(sqlite_url) as world:
         await nights(world, "x", "x=1", "x=2", "x=3", "x=4", "x=5", "x=5", "x=5")
         rules = RetentionRules(
             versions=timedelta(hours=1),
@@ -175,26 +155,9 @@ async def test_a_purge_goes_in_steps_and_stops_when_asked(database_url):
             asked.append(True)
             return len(asked) > 1
 
-        done = await purge(lease, rules, is_stopping=after_one)
-        assert Purged(versions=2) == done
-        assert Purged(versions=3, runs=4) == await purge(lease, rules)
-
-
-async def test_a_lost_lease_purges_nothing(database_url):
-    """Retention is fenced like every other write."""
-    async with world_on(database_url, our_clock=True) as world:
-        await nights(world, "x", "x=N", "x=N")
-        stale = await world.lease()
-        world.fake.advance(1_000)
-
-        async def expire(connection):
-            await connection.execute(text("UPDATE lease SET expires_at = acquired_at"))
-
-        await world.database.write(expire)
-        other = Holder(holder_id="other", host="elsewhere", process="1:1")
-        await acquire(world.database, other, ttl_s=50)
+        assert await purge(lease, rules, is_stopping=after_one) == Purged(versions=2)
+        await world.lose_lease()
         with pytest.raises(LeaseLostError):
-            await purge(stale, RetentionRules(versions=timedelta(seconds=1)))
-        assert await world.rows(
-            "SELECT count(*) FROM patient_safety_version WHERE restriction_id = 'x'"
-        ) == [(2,)]
+            await purge(lease, rules)
+        await world.rows_written("UPDATE lease SET expires_at = acquired_at")
+        assert await purge(await world.lease(), rules) == Purged(versions=3, runs=4)

@@ -1,10 +1,17 @@
 """The store does not close on one read: what it gives back instead, and what it keeps of both."""
 
 import pytest
-from msgspec.structs import replace
 
 from tests.support.second_reads import read_again
-from tests.support.store_world import PRIVACY, SAFETY, World, failed, read, world_on
+from tests.support.store_world import (
+    PRIVACY,
+    SAFETY,
+    RunAttempt,
+    World,
+    failed,
+    read,
+    world_on,
+)
 from worker.core.answer_forms import AnswerForms
 from worker.core.confirmation import Confirm, compared, removed_by
 from worker.core.model import AreaFailure, CompleteArea, PersonRead, RunKind
@@ -18,20 +25,27 @@ PROOF = (
 )
 
 
-@pytest.fixture
-async def world(database_url):
+async def filled(world: World) -> World:
     """A store in which a holds x and y, and somebody else two more, published."""
-    async with world_on(database_url) as made:
-        await publish(made, read(made, "a", "x", "y"))
-        yield made
+    await publish(world, read(world, "a", "x", "y"))
+    return world
+
+
+@pytest.fixture
+async def world(sqlite_url):
+    """The same, on SQLite."""
+    async with world_on(sqlite_url) as made:
+        yield await filled(made)
 
 
 async def publish(world: World, *reads: PersonRead) -> None:
     await world.publish(*reads, read(world, "k", *OTHERS))
 
 
-def held(result: BatchResult) -> dict[str, dict[str, frozenset[str]]]:
-    return {one.read.person.person_key: dict(one.published) for one in result.unconfirmed}
+def held(result: BatchResult) -> dict[str, set[str]]:
+    """What each person who waits for a second read shows; all wait for the safety area alone."""
+    assert all(set(one.published) == {SAFETY} for one in result.unconfirmed)
+    return {one.read.person.person_key: set(one.published[SAFETY]) for one in result.unconfirmed}
 
 
 async def versions(world: World) -> list[tuple[object, ...]]:
@@ -41,157 +55,109 @@ async def versions(world: World) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.promise("1")
-async def test_a_single_read_closes_nothing(world):
-    """The person is given back, with what readers see, and not a row of theirs is written."""
-    attempt = await world.begin()
-    before = await versions(world), await world.rows("SELECT * FROM person_area WHERE person_id=1")
-    result = await attempt.apply(read(world, "a", "x=N", "z"), read(world, "k", *OTHERS))
-    assert held(result) == {"a": {SAFETY: frozenset({"x", "y"})}}
-    assert (result.opened, result.closed, result.removed, result.unchanged) == (0, 0, 0, 2)
-    assert before == (
-        await versions(world),
-        await world.rows("SELECT * FROM person_area WHERE person_id=1"),
-    )
+async def test_a_single_read_closes_nothing(database_url):
+    """The person is given back, with what readers see, and not a row of theirs is written.
+
+    A second read is written with both in the proof, also once another run has its own in front.
+    """
+    proofs = "SELECT * FROM person_area WHERE person_id = 1"
+    async with world_on(database_url) as empty:
+        world = await filled(empty)
+        attempt = await world.begin()
+        before = [await versions(world), await world.rows(proofs)]
+        result = await attempt.apply(read(world, "a", "x"), read(world, "k", *OTHERS))
+        assert held(result) == {"a": {"x", "y"}}
+        assert (result.opened, result.closed, result.removed, result.unchanged) == (0, 0, 0, 2)
+        assert [await versions(world), await world.rows(proofs)] == before
+        first_at = world.fake.now()
+        world.fake.advance(30)
+        result = await attempt.apply(read_again(result.unconfirmed[0]))
+        assert (result.unconfirmed, result.closed, result.removed) == ((), 1, 1)
+        await attempt.publish()
+        assert {row[1:3] for row in await world.current() if row[0] == "a"} == {("x", "NORU")}
+        ((count, digest, first_count, first_digest, at),) = shown = await world.rows(PROOF)
+        assert (count, first_count, first_digest) == (1, 1, digest)
+        assert (at if isinstance(at, str) else at.isoformat()) == first_at.isoformat()
+        attempt = await world.begin()
+        await attempt.apply(read(world, "a", "x"))
+        assert await world.rows(PROOF) == shown, "readers see the proof of the published run"
+        await attempt.apply(read(world, "k", *OTHERS))
+        await attempt.publish()
+        assert await world.rows(PROOF) == [(1, digest, None, None, None)]
 
 
 @pytest.mark.promise("1")
-async def test_the_second_read_is_written_with_both_in_the_proof(world):
-    """Of the published proof, too, once another run has written its own in front."""
-    attempt = await world.begin()
-    (found,) = (await attempt.apply(read(world, "a", "x"))).unconfirmed
-    first_at = world.fake.now()
-    world.fake.advance(3)
-    second = read_again(found)
-    result = await attempt.apply(second, read(world, "k", *OTHERS))
-    assert (result.unconfirmed, result.closed, result.removed) == ((), 1, 1)
-    await attempt.publish()
-    assert {row[1:3] for row in await world.current() if row[0] == "a"} == {("x", "NORU")}
-    ((count, digest, first_count, first_digest, at),) = await world.rows(PROOF)
-    assert (1, 1, digest) == (count, first_count, first_digest)
-    assert first_at.isoformat() == (at if isinstance(at, str) else at.isoformat())
-
-    shown = await world.rows(PROOF)
-    attempt = await world.begin()
-    await attempt.apply(read(world, "a", "x"))
-    assert shown == await world.rows(PROOF), "readers see the proof of the published run"
-    await attempt.apply(read(world, "k", *OTHERS))
-    await attempt.publish()
-    assert await world.rows(PROOF) == [(1, digest, None, None, None)]
-
-
-async def test_a_failure_keeps_the_last_proof(world):
-    """A read that fails later leaves both reads of the last complete one where they are."""
+async def test_what_keeps_the_last_proof(world):
+    """A read that fails later, and undoing a run, leave both reads of the last complete one."""
     await publish(world, read(world, "a", "x"))
     before = await world.rows(PROOF)
     assert before[0][2] == 1
     await publish(world, failed(world, "a"))
-    assert before == await world.rows(PROOF)
-
-
-@pytest.mark.promise("1")
-async def test_undoing_brings_back_the_proof_with_both_reads(world):
-    """A withheld run leaves no trace in it."""
-    await publish(world, read(world, "a", "x"))
-    before = await world.rows(PROOF)
+    assert await world.rows(PROOF) == before
     attempt = await world.begin()
     await attempt.write(read(world, "a"))
     backfill = await world.begin(RunKind.BACKFILL)
     await backfill.write(read(world, "a", "x"))
-    assert before == await world.rows(PROOF)
+    assert await world.rows(PROOF) == before
+
+
+CASES = {
+    "gone": (["a"], [], {"a": {"x", "y"}}),
+    "one of two gone": (["a", "x"], [], {"a": {"x", "y"}}),
+    "keys of another kind": (["a", "v", "w"], [], {"a": {"x", "y"}}),
+    "changed and new": (["a", "x=N", "y", "z"], [], {}),
+    "of whom nothing is published": (["new", "w"], [], {}),
+    "what another person has": (["new", "w", "y"], [], {"new": {"y"}}),
+    "what another has, beside one's own": (["k", *OTHERS, "x"], [], {"k": {*OTHERS, "x"}}),
+    "what this run has closed there": (["new", "x"], ["a", "y"], {"new": {"x"}}),
+    "what this run has closed of one's own": (["a", "x"], ["a", "x"], {"a": {"x", "y"}}),
+    "what only this run has seen": (["a", "x", "y"], ["a", "x", "y", "new"], {}),
+}
+"""What is read; what this run has read before, and confirmed; what needs a second read."""
 
 
 @pytest.mark.promise("1")
-async def test_compared_is_what_is_published(world):
-    """Not what this run has closed before, nor what another open run has."""
+@pytest.mark.parametrize(("now", "before", "expected"), CASES.values(), ids=CASES)
+async def test_what_needs_a_second_read(world, now, before, expected):
+    """What is published counts, of whomever it is, and not what this run has done before."""
     attempt = await world.begin()
-    await attempt.write(read(world, "a", "x"))
-    again = await attempt.apply(read(world, "a", "x"))
-    assert held(again) == {"a": {SAFETY: frozenset({"x", "y"})}}
-    backfill = await world.begin(RunKind.BACKFILL)
-    assert held(await backfill.apply(read(world, "a"))) == {"a": {SAFETY: frozenset({"x", "y"})}}
+    if before:
+        await attempt.write(read(world, *before))
+    result = await attempt.apply(read(world, *now))
+    assert held(result) == expected
+    await confirm(attempt, result)
 
 
-async def test_what_only_this_run_has_seen_may_go_at_once(world):
-    """Nobody has seen it: a second read of the same run without it removes nothing."""
-    attempt = await world.begin()
-    await attempt.apply(read(world, "a", "x", "y", "new"), read(world, "b", "new"))
-    result = await attempt.apply(read(world, "a", "x", "y"), read(world, "b"))
-    assert held(result) == {}
-    assert [row[:1] for row in await versions(world)] == [("k1",), ("k2",), ("x",), ("y",)]
-
-
-async def test_a_changed_content_is_no_removal(world):
-    """Nor is a new restriction, or a person of whom nothing is published."""
-    attempt = await world.begin()
-    result = await attempt.apply(read(world, "a", "x=N", "y", "z"), read(world, "new", "w"))
-    assert held(result) == {}
-
-
-@pytest.mark.promise("1")
-@pytest.mark.parametrize("codes", [("x=N", "y"), ("x", "y", "z"), ("x",), ()], ids=str)
-async def test_every_difference_may_need_two_reads(world, codes):
-    """``changes``: new, changed or gone. What is as published needs one."""
-    attempt = await world.begin(confirm=Confirm.CHANGES)
-    result = await attempt.apply(read(world, "a", *codes), read(world, "k", *OTHERS))
-    assert held(result) == {"a": {SAFETY: frozenset({"x", "y"})}}
-    assert result.unconfirmed[0].confirm == Confirm.CHANGES, "what the two reads must agree on"
+async def confirm(attempt: RunAttempt, result: BatchResult) -> None:
+    """A second read with the same answer is enough."""
     done = await attempt.apply(*map(read_again, result.unconfirmed))
     assert done.unconfirmed == ()
 
 
-async def test_nothing_published_may_differ_as_well(world):
-    """``changes``: records of whom nothing is published are a difference, no records are none."""
+@pytest.mark.promise("1")
+async def test_every_difference_may_need_two_reads(world):
+    """``changes``: new, changed or gone, also of whom nothing is published; no other needs two."""
     attempt = await world.begin(confirm=Confirm.CHANGES)
+    for codes in (["x=N", "y"], ["x", "y", "z"], ["x"], []):
+        result = await attempt.apply(read(world, "a", *codes), read(world, "k", *OTHERS))
+        assert held(result) == {"a": {"x", "y"}}, codes
+        assert result.unconfirmed[0].confirm == Confirm.CHANGES, "what both reads must agree on"
+        await confirm(attempt, result)
     result = await attempt.apply(read(world, "new", "w"), read(world, "other"))
-    assert held(result) == {"new": {SAFETY: frozenset()}}
-
-
-async def test_only_the_area_in_question_is_read_again(world):
-    """The other area waits with the person, and is written with them."""
-    attempt = await world.begin()
-    (found,) = (await attempt.apply(read(world, "a"))).unconfirmed
-    assert [area.area for area in found.read.areas] == [SAFETY, PRIVACY]
-    assert set(found.published) == {SAFETY}
-    assert removed_by(found, found.read) == {(SAFETY, "x"), (SAFETY, "y")}
+    assert held(result) == {"new": set()}
 
 
 @pytest.mark.promise("1")
-async def test_what_another_person_has_needs_two_reads(world):
-    """One read alone takes nothing from anybody: it may be another person's answer."""
+async def test_a_second_read_that_holds_it_no_longer(world):
+    """What one read alone took from another person is a failure: it may be another's answer."""
     attempt = await world.begin()
-    result = await attempt.apply(read(world, "k", *OTHERS, "x"), read(world, "new", "w", "y"))
-    assert held(result) == {
-        "k": {SAFETY: frozenset({*OTHERS, "x"})},
-        "new": {SAFETY: frozenset({"y"})},
-    }
-    taking = next(one for one in result.unconfirmed if one.read.person.person_key == "new")
-    assert set() == removed_by(taking, taking.read)
+    (taking,) = (await attempt.apply(read(world, "new", "w", "y"))).unconfirmed
+    assert removed_by(taking, taking.read) == set()
     first, second = taking.read.areas[0], read(world, "new", "w").areas[0]
     assert isinstance(first, CompleteArea)
     assert isinstance(second, CompleteArea)
     outcome = compared(taking.published[SAFETY], first, second, taking.confirm, AnswerForms())
-    assert isinstance(outcome, AreaFailure), "the second read no longer holds it"
-    done = await attempt.apply(*map(read_again, result.unconfirmed))
-    assert done.unconfirmed == ()
-
-
-@pytest.mark.promise("1")
-async def test_what_another_had_when_this_run_began_needs_two_reads(world):
-    """Also if this run has closed it there: what is published does not depend on the order."""
-    attempt = await world.begin()
-    (found,) = (await attempt.apply(read(world, "a", "y"))).unconfirmed
-    await attempt.apply(read_again(found))
-    result = await attempt.apply(read(world, "new", "x"))
-    assert held(result) == {"new": {SAFETY: frozenset({"x"})}}
-
-
-async def test_keys_of_another_kind_are_a_removal(world):
-    """Every published key is gone, whatever came in its place."""
-    attempt = await world.begin()
-    other = read(world, "a", "v", "w")
-    safety, privacy = other.areas
-    result = await attempt.apply(replace(other, areas=(safety, privacy)))
-    assert len(removed_by(result.unconfirmed[0], result.unconfirmed[0].read)) == 2
+    assert isinstance(outcome, AreaFailure)
 
 
 async def test_what_another_holds_by_now_is_not_claimed_to_be_gone(world):
@@ -199,21 +165,23 @@ async def test_what_another_holds_by_now_is_not_claimed_to_be_gone(world):
     attempt = await world.begin()
     result = await attempt.apply(read(world, "a", "y"), read(world, "b", "x"))
     found, taking = result.unconfirmed
+    assert [area.area for area in found.read.areas] == [SAFETY, PRIVACY], "both wait together"
     assert (await attempt.apply(read_again(taking))).unconfirmed == ()
-    store = attempt.store
-    assert await store.removed_so_far({"a": removed_by(found, found.read)}) == (0, 0)
+    removed = attempt.store.removed_so_far
+    assert await removed({"a": removed_by(found, found.read)}) == (0, 0)
     gone = frozenset({(SAFETY, "x"), (SAFETY, "y"), (PRIVACY, "x")})
-    assert await store.removed_so_far({"a": gone}) == (2, 1)
+    assert await removed({"a": gone}) == (2, 1)
 
 
-async def test_what_was_published_since_the_run_began_needs_a_second_read_too(database_url):
-    """A first sync is under way when a backfill publishes: what it took over needs two reads."""
-    async with world_on(database_url) as empty:
-        sync = await empty.begin()
-        backfill = await empty.begin(RunKind.BACKFILL)
-        await backfill.apply(read(empty, "a", "x"))
-        await backfill.publish()
-        sync = await empty.begin()
-        assert sync.handle.is_continued
-        result = await sync.apply(read(empty, "b", "x"))
-        assert held(result) == {"b": {SAFETY: frozenset({"x"})}}
+@pytest.mark.promise("1")
+async def test_what_other_runs_have_done_meanwhile(world):
+    """What an open run has closed is still published; what a backfill has published is, too."""
+    sync = await world.begin()
+    await sync.write(read(world, "a", "x"))
+    backfill = await world.begin(RunKind.BACKFILL)
+    assert held(await backfill.apply(read(world, "a"))) == {"a": {"x", "y"}}
+    await backfill.write(read(world, "c", "new"))
+    await backfill.publish()
+    sync = await world.begin()
+    assert sync.handle.is_continued
+    assert held(await sync.apply(read(world, "b", "new"))) == {"b": {"new"}}

@@ -1,27 +1,10 @@
 """What the planners are given: SQLite by ``db upgrade``, PostgreSQL by each publication."""
 
-import shutil
-
-import pytest
 from sqlalchemy import text
 
-from tests.support.databases import copied_database
 from tests.support.store_world import read, world_on
 
 PERSONS = "abcdefghijkl"
-
-
-@pytest.fixture
-def sqlite_url(migrated_sqlite, tmp_path):
-    """A SQLite file at the program's schema."""
-    return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'pts.db')}"
-
-
-@pytest.fixture
-def postgresql_url(postgres_url, migrated_postgres):
-    """A PostgreSQL at the program's schema."""
-    with copied_database(postgres_url, migrated_postgres) as url:
-        yield url
 
 
 async def test_figures_of_sqlite_name_indexes_that_exist(sqlite_url):

@@ -13,15 +13,15 @@ from worker.store.identity import check_identity, see_identity
 pytestmark = pytest.mark.promise("8")
 
 
-async def test_another_key_is_seen_without_writing(database_url):
+async def test_another_key_is_seen_without_writing(sqlite_url):
     """A store that was not begun takes any key; one that was, its own."""
-    async with world_on(database_url) as world:
+    async with world_on(sqlite_url) as world:
         database = world.database
         one, two = (pseudonyms(PseudonymKey(random.Random(n).randbytes(32)), None) for n in (1, 2))
-        assert one == await see_identity(database, one)
+        assert await see_identity(database, one) == one
         lease = await world.lease()
-        assert one == await check_identity(lease, one)
-        assert one == await see_identity(database, one)
+        assert await check_identity(lease, one) == one
+        assert await see_identity(database, one) == one
         for another in (two, PLAIN):
             with pytest.raises(ConfigurationError, match="privacy"):
                 await see_identity(database, another)
@@ -30,13 +30,13 @@ async def test_another_key_is_seen_without_writing(database_url):
 
 
 @pytest.mark.parametrize("begun_under", ["", "test"])
-async def test_a_store_keeps_the_label_that_it_was_begun_with(database_url, begun_under):
+async def test_a_store_keeps_the_label_that_it_was_begun_with(sqlite_url, begun_under):
     """Also one of before labels: the key is its own, and gives the pseudonyms that it gave."""
     key = PseudonymKey(random.Random(1).randbytes(32))
     first, now = (pseudonyms(key, name) for name in ("test", "production"))
     stored = first.under(key.under(begun_under).check_value())
     assert stored is not None
-    async with world_on(database_url) as world:
+    async with world_on(sqlite_url) as world:
         lease = await world.lease()
         await check_identity(lease, stored)
         for settled in (
@@ -44,14 +44,14 @@ async def test_a_store_keeps_the_label_that_it_was_begun_with(database_url, begu
             await see_identity(world.database, now),
         ):
             off_id = NationalId("16858399649")
-            assert key.under(begun_under).pseudonym(off_id) == settled.person_key(off_id)
+            assert settled.person_key(off_id) == key.under(begun_under).pseudonym(off_id)
             assert settled.person_key(off_id) != now.person_key(off_id)
 
 
-async def test_a_key_that_may_be_guessed(database_url, caplog):
+async def test_a_key_that_may_be_guessed(sqlite_url):
     """No store begins with one; one that was begun with it goes on, with a warning each time."""
     weak = pseudonyms(PseudonymKey(b"0" * 32), None)
-    async with world_on(database_url) as world:
+    async with world_on(sqlite_url) as world:
         lease = await world.lease()
         for check in (
             lambda: see_identity(world.database, weak),
@@ -61,5 +61,5 @@ async def test_a_key_that_may_be_guessed(database_url, caplog):
                 await check()
         begun = msgspec.structs.replace(weak, weakness="")
         await check_identity(lease, begun)
-        assert weak == await check_identity(lease, weak)
-        assert weak == await see_identity(world.database, weak)
+        assert await check_identity(lease, weak) == weak
+        assert await see_identity(world.database, weak) == weak

@@ -38,25 +38,25 @@ async def test_gaps_are_those_of_the_reporting_view(database_url):
         assert await stale_as_read(world) == {}
         await world.publish(read(world, "a", "x"), read(world, "b", "y"), failed(world, "c"))
         assert await stale_as_read(world) == {SAFETY: (3, 1), PRIVACY: (3, 0)}
-        assert await stale_in_view(world) == await stale_as_read(world)
+        assert await stale_as_read(world) == await stale_in_view(world)
         # A backfill cures one person; the next full run does not meet another at all.
         await world.publish(read(world, "c", "z"), kind=RunKind.BACKFILL)
-        assert await stale_in_view(world) == await stale_as_read(world)
+        assert await stale_as_read(world) == await stale_in_view(world)
         attempt = await world.begin()
         await attempt.write(read(world, "a", "x"), failed(world, "b"))
-        assert await stale_in_view(world) == await stale_as_read(world)
+        assert await stale_as_read(world) == await stale_in_view(world)
         await attempt.publish(may_depart=False)
         assert await stale_as_read(world) == {SAFETY: (3, 2), PRIVACY: (3, 1)}
-        assert await stale_in_view(world) == await stale_as_read(world)
+        assert await stale_as_read(world) == await stale_in_view(world)
         # And one who has departed is not counted.
         await world.publish(read(world, "a", "x"), read(world, "b", "y"))
         assert await stale_as_read(world) == {SAFETY: (2, 0), PRIVACY: (2, 0)}
-        assert await stale_in_view(world) == await stale_as_read(world)
+        assert await stale_as_read(world) == await stale_in_view(world)
 
 
-async def test_an_open_run_and_its_lease_are_shown(database_url):
+async def test_an_open_run_and_its_lease_are_shown(sqlite_url):
     """What it has read whole, who holds the lease, and whether the next sync continues it."""
-    async with world_on(database_url) as world:
+    async with world_on(sqlite_url) as world:
         assert await lease_state(world.database) is None
         attempt = await world.begin()
         await attempt.write(read(world, "a", "x"), failed(world, "b"))
@@ -71,22 +71,22 @@ async def test_an_open_run_and_its_lease_are_shown(database_url):
         both = (SAFETY, PRIVACY)
         chosen = next(row for row in rows if is_continuable(row, both, within, now))
         assert chosen is not None
-        assert run_id == chosen.run_id
+        assert chosen.run_id == run_id
         assert not any(is_continuable(row, (SAFETY,), within, now) for row in rows)
         late = now + timedelta(hours=13)
         assert not any(is_continuable(row, both, within, late) for row in rows)
         assert await world.database.read(last_publication) is None
         await attempt.publish()
         (ended,) = await world.database.read(last_runs, 5)
-        assert (run_id, 1, 2) == (ended.run_id, ended.turns, ended.totals["persons_total"])
+        assert (ended.run_id, ended.turns, ended.totals["persons_total"]) == (run_id, 1, 2)
         state = await world.database.read(open_state)
         assert (state.restrictions, state.holders, state.persons) == (1, 1, 2)
         assert "engine" in await engine_facts(world.database)
 
 
-async def test_failures_are_listed_found_and_forgotten(database_url):
+async def test_failures_are_listed_found_and_forgotten(sqlite_url):
     """By kind, by the beginning of a key, and by age."""
-    async with world_on(database_url) as world:
+    async with world_on(sqlite_url) as world:
         await world.publish(read(world, "aaaa", "x"), failed(world, "bbbb"), failed(world, "bbcc"))
         database = world.database
         assert [one.count for one in await database.read(failure_counts)] == [2]

@@ -136,6 +136,14 @@ def migrate_now(url: str) -> None:
     anyio.run(migrate, url)
 
 
+def sqlite_files_of(url: str) -> bytes:
+    """The bytes of a SQLite database, its write-ahead log and its index."""
+    path = url.removeprefix("sqlite:///")
+    return b"".join(
+        each.read_bytes() for end in ("", "-wal", "-shm") if (each := Path(path + end)).exists()
+    )
+
+
 async def data_files_of(url: str) -> bytes:
     """The bytes of every table of the database, with their overflow and indexes."""
     connection = await asyncpg.connect(url)
