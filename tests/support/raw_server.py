@@ -161,21 +161,21 @@ def listening(
     connected: Connected,
     *,
     tls: ssl.SSLContext | None = None,
-    ended: Callable[[], None] = lambda: None,
 ) -> Iterator[int]:
     """Serve on a free port of loopback, in a thread of its own; gives the port.
 
     Args:
         connected: carries one connection.
         tls: ends TLS on each.
-        ended: closes what is left when the serving ends.
     """
     listener = socket.create_server(("127.0.0.1", 0))
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda _loop, _context: None)  # a client that hangs up is no news
     started = threading.Event()
+    writers: set[asyncio.StreamWriter] = set()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             with contextlib.suppress(OSError, EOFError):
@@ -192,7 +192,8 @@ def listening(
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        ended()
+        for writer in writers:
+            writer.transport.abort()
         await asyncio.sleep(0.01 if tls else 0.001)  # what was closed gets the time to be so
 
     main = loop.create_task(serve())

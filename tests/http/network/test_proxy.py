@@ -1,4 +1,4 @@
-"""``network.proxy_url``: HelseID, PTS, Pushgateway and OTLP are reached through it alone."""
+"""``network.proxy_url``: HelseID, PTS and Pushgateway are reached through it alone."""
 
 import shutil
 import socket
@@ -13,10 +13,10 @@ import pytest
 import structlog
 
 from bench.people import off_id
-from tests.http.network.conftest import PERSONS, Net
-from tests.http.telemetry.test_telemetry import NIGHT
 from tests.support.certificates import make_authority, server_context
+from tests.support.http.reports import NIGHT
 from tests.support.network.connect_proxy import ConnectProxy, connect_proxy
+from tests.support.network.net import PERSONS, Net
 from tests.support.network.proxy import proxy
 from tests.support.program import Ended, Installation, closed_port, environment, run
 from tests.support.raw_server import answer, raw_server
@@ -47,7 +47,7 @@ class Hospital:
     server_tls: ssl.SSLContext
 
     def sync(
-        self, template: Path, folder: Path, url: str, *, credentials: str = "", **api: str
+        self, template: Path, folder: Path, url: str, *, credentials: str = ""
     ) -> tuple[Ended, Installation]:
         """A run through that proxy."""
         worker = self.net.install(folder, template)
@@ -60,7 +60,6 @@ class Hospital:
         worker.configure(
             tls={"ca_file": str(self.ca_file)},
             network=network,
-            api=api,
             sync={"request_timeout_s": 5.0, "retry_attempts": 2},
         )
         return self.net.sync(worker), worker
@@ -108,24 +107,19 @@ def forward(hospital: Hospital, request: pytest.FixtureRequest) -> Iterator[Conn
 def test_a_complete_run(
     hospital: Hospital, forward: ConnectProxy, migrated_sqlite: Path, tmp_path: Path
 ):
-    """HelseID and PTS are reached by CONNECT; TLS ends behind the proxy, which sees no token."""
-    ended, worker = hospital.sync(migrated_sqlite, tmp_path, forward.url)
+    """HelseID and PTS are reached by CONNECT; TLS ends behind the proxy, which sees no token.
+
+    Its credentials are those of the file, and stand in no output.
+    """
+    forward.credentials = CREDENTIALS
+    ended, worker = hospital.sync(migrated_sqlite, tmp_path, forward.url, credentials=CREDENTIALS)
     assert ended.code == 0, ended.out + ended.err
     assert ended.run["totals"]["persons_complete"] == PERSONS
     assert set(forward.asked) == {HELSEID, PTS}
-    assert not [head for head in forward.heads if "authorization" in head.lower()]
-    assert worker.store.ids()
-
-
-@pytest.mark.promise("8")
-def test_a_proxy_that_wants_credentials(
-    hospital: Hospital, forward: ConnectProxy, migrated_sqlite: Path, tmp_path: Path
-):
-    """Those of the file are sent to the proxy, and stand in no output."""
-    forward.credentials = CREDENTIALS
-    ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url, credentials=CREDENTIALS)
-    assert ended.code == 0, ended.out + ended.err
+    fields = [line.lower() for head in forward.heads for line in head.split("\r\n")]
+    assert [line for line in fields if line.startswith(("authorization", "dpop"))] == []
     assert "p:ss" not in ended.out + ended.err
+    assert worker.store.ids()
 
 
 @pytest.mark.parametrize("given", ["", "worker:wrong"])
@@ -154,17 +148,14 @@ def test_a_proxy_that_forbids_pts(hospital: Hospital, migrated_sqlite: Path, tmp
     assert "does not allow this request (status 403)" in ended.out
 
 
-@pytest.mark.parametrize("target", [HELSEID, PTS])
-def test_a_proxy_that_finds_no_way(
-    hospital: Hospital, migrated_sqlite: Path, tmp_path: Path, target: str
-):
+def test_a_proxy_that_finds_no_way(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path):
     """502 passes, so it is tried again; in the end 69, and the proxy is named."""
     with connect_proxy() as forward:
         forward.routes |= hospital.routes
-        forward.answers[target] = "502 Bad Gateway"
+        forward.answers[PTS] = "502 Bad Gateway"
         ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url)
     assert ended.code == 69, ended.out + ended.err
-    assert forward.asked.count(target) > 1
+    assert forward.asked.count(PTS) > 1
 
 
 def test_a_proxy_that_is_not_there(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path):
@@ -175,22 +166,11 @@ def test_a_proxy_that_is_not_there(hospital: Hospital, migrated_sqlite: Path, tm
     assert f"cannot connect to the proxy {url.removeprefix('http://')}" in ended.out
 
 
-def test_the_fast_engine_knows_no_proxy(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path):
-    """It is refused before anything is sent past the proxy."""
-    ended, _ = hospital.sync(migrated_sqlite, tmp_path, "http://proxy.example", engine="fast")
-    assert ended.code == 78
-    assert "fast knows no proxy" in ended.out
-
-
-@pytest.mark.parametrize(
-    ("status", "problem"),
-    [("502 Bad Gateway", "cannot reach PTS"), ("429 Slow down", "cannot reach PTS")],
-)
-async def test_what_the_engine_says_of_a_proxy(status: str, problem: str):
+async def test_what_the_engine_says_of_a_proxy():
     """The proxy is named where it is what failed."""
     with connect_proxy() as forward:
-        forward.answers["pts.test:443"] = status
-        with pytest.raises(TransientError, match=f"the proxy localhost:.* {problem}"):
+        forward.answers["pts.test:443"] = "429 Slow down"
+        with pytest.raises(TransientError, match=r"the proxy localhost:.* cannot reach PTS"):
             await _post("https://pts.test", TransportOptions(proxy=Proxy(url=forward.url)))
     gone = Proxy(url=f"http://127.0.0.1:{closed_port()}")
     with pytest.raises(TransientError, match=f"the proxy {gone.shown}: no connection"):
@@ -235,7 +215,7 @@ async def _send(options: TelemetryOptions) -> None:
     await ping(options, Ping.SUCCESS)
 
 
-@pytest.mark.parametrize("target", ["pushgateway_url", "otlp_endpoint", "ping_url"])
+@pytest.mark.parametrize("target", ["pushgateway_url", "ping_url"])
 async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str):
     """Each target is reached through the proxy, with its credentials and the private CA."""
     forward.credentials = CREDENTIALS
@@ -256,14 +236,15 @@ async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str)
     assert set(forward.asked) == {"push.test:443"}
 
 
-@pytest.mark.parametrize("target", ["pushgateway_url", "otlp_endpoint", "ping_url"])
+@pytest.mark.parametrize("target", ["pushgateway_url", "ping_url"])
 async def test_telemetry_names_a_proxy_that_is_not_there(target: str):
     """The line in the log says which, so that nobody looks for the fault at the target."""
     gone = Proxy(url=f"http://127.0.0.1:{closed_port()}")
     options = TelemetryOptions(proxy=gone, push_s_max=1.0)
     with structlog.testing.capture_logs() as logs:
         await _send(replace(options, **_to(target)))
-    assert [log["reason"].endswith(f"(through the proxy {gone.shown})") for log in logs] == [True]
+    (log,) = logs
+    assert log["reason"].endswith(f"(through the proxy {gone.shown})")
 
 
 @pytest.mark.promise("8")
@@ -279,7 +260,7 @@ def test_nothing_is_taken_from_the_environment(tmp_path: Path, migrated_sqlite: 
         worker.configure(
             telemetry={
                 "pushgateway_url": f"{upstream.origin}/pushed",
-                "otlp_endpoint": f"{upstream.origin}/pushed",
+                "ping_url": f"{upstream.origin}/pushed",
             }
         )
         names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.http.network.conftest import Net
+from tests.support.network.net import Net
 from tests.support.network.proxy import Weather
 from tests.support.sandbox_caller import SAFETY_PATH, Caller
 from worker.sandbox.files import write_setup

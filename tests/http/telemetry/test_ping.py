@@ -1,14 +1,13 @@
 """The dead man's switch: what it hears, and that it never disturbs a run. Real sockets."""
 
-import time
-
+import anyio
 import msgspec
 import pytest
 import structlog
 
-from tests.http.telemetry.test_telemetry import NIGHT, WITHHELD, pushes
+from tests.support.http.reports import NIGHT, WITHHELD, pushes
 from tests.support.program import closed_port
-from tests.support.raw_server import Reply, http, raw_server
+from tests.support.raw_server import READ_S, Reply, http, raw_server
 from worker.core.model import RunStatus
 from worker.core.run import RunReport
 from worker.errors import ExitCode
@@ -53,7 +52,7 @@ async def test_what_the_switch_hears():
     assert logs == []
 
 
-@pytest.mark.parametrize("status", [404, 302, 503])
+@pytest.mark.parametrize("status", [404, 503])
 async def test_a_refusal_is_a_line_in_the_log(status: int):
     """It names the status and the key, and never the address."""
     async with raw_server(http(status=f"{status} No")) as server:
@@ -71,10 +70,9 @@ async def test_a_switch_that_says_nothing_costs_little_time():
     """Neither a server that stalls nor a port without one delays a run for long."""
     async with raw_server(Reply(data=b"", then="hang")) as server:
         with structlog.testing.capture_logs() as logs:
-            began_s = time.monotonic()
             options = TelemetryOptions(ping_url=f"{server.url}/{SECRET}", push_s_max=0.3)
-            await ping(options, Ping.START)
-            assert 0.2 < time.monotonic() - began_s < 2
+            with anyio.fail_after(READ_S / 2):
+                await ping(options, Ping.START)
             gone = f"http://127.0.0.1:{closed_port()}/{SECRET}"
             await ping(TelemetryOptions(ping_url=gone, push_s_max=0.3), Ping.START)
     assert [line["event"] for line in logs] == ["telemetry.failed"] * 2
@@ -86,7 +84,6 @@ async def test_an_answer_without_an_end_is_not_read():
     endless = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\nx"
     async with raw_server(Reply(data=endless, then="hang")) as server:
         with structlog.testing.capture_logs() as logs:
-            began_s = time.monotonic()
-            await ping(TelemetryOptions(ping_url=f"{server.url}/{SECRET}"), Ping.SUCCESS)
+            with anyio.fail_after(READ_S / 2):
+                await ping(TelemetryOptions(ping_url=f"{server.url}/{SECRET}"), Ping.SUCCESS)
     assert logs == []
-    assert time.monotonic() - began_s < 2

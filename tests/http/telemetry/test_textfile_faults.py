@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import structlog
 
-from tests.http.telemetry.test_telemetry import NIGHT
+from tests.support.http.reports import NIGHT
 from worker.telemetry.emit import emit
 from worker.telemetry.numbers import samples_of
 from worker.telemetry.options import TelemetryOptions
@@ -33,7 +33,7 @@ def test_a_textfile_that_cannot_be_written_names_cause_and_remedy(tmp_path):
     assert "name a file in that folder" in hint
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root mounts")
 @pytest.mark.parametrize(
     ("option", "why", "remedy"),
     [
@@ -45,7 +45,7 @@ def test_a_disk_that_takes_no_textfile(tmp_path, option, why, remedy):
     """A file system that is read-only or full is called that."""
     mount = ["mount", "-t", "tmpfs", "-o", option, "tmpfs", str(tmp_path)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this container may not mount")
+        pytest.skip("NOT TESTED: this container may not mount")
     try:
         if option.startswith("size"):
             (tmp_path / "backup").write_bytes(bytes(4096))

@@ -5,6 +5,7 @@ included (PostgreSQL manual, section 54.2.11, "SSL Session Encryption"), and han
 """
 
 import asyncio
+import contextlib
 import ssl
 import struct
 from collections.abc import Iterator
@@ -17,7 +18,6 @@ from tests.support.raw_server import listening
 
 HOST = "0.0.0.0"  # noqa: S104 - to connect to: no loopback address, and yet this machine (ip(7))
 SSL_REQUEST = 80_877_103
-CANCEL_REQUEST = 80_877_102
 CLEAR_PASSWORD = b"R" + struct.pack("!ii", 8, 3)
 
 
@@ -106,6 +106,8 @@ async def relay(
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
         there_out.close()
+        with contextlib.suppress(OSError):
+            await there_out.wait_closed()
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
