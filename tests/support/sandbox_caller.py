@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ import httpx
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
+from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, SandboxOptions, running_sandbox
 
 SAFETY_PATH = "/v0.5/access-restrictions/patient-safety/_search"
@@ -20,6 +22,10 @@ PRIVACY_PATH = "/access-restrictions/patient-privacy/_search"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 ALGORITHMS = [f"{family}{size}" for family in ("RS", "PS", "ES") for size in (256, 384, 512)]
+
+CLAIMS = "helseid://claims/client/claims/"
+OFF_IDS = [off_id for off_id, _ in roster(1, 200)]
+"""The persons of the sandbox that a module shares."""
 
 _MISSING = object()
 MISSING: Any = _MISSING
@@ -158,6 +164,24 @@ def calling(
         caller = Caller(sandbox, key=key)
         yield caller
         caller.close()
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """The claims of a token, unverified."""
+    segment = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(segment + "=="))
+    return claims
+
+
+_RICHEST: dict[str, str] = {}
+
+
+def richest(caller: Caller, path: str = SAFETY_PATH) -> tuple[str, list[Any]]:
+    """The person with the most restrictions; who that is never changes, and is sought once."""
+    if path not in _RICHEST:
+        counts = {off_id: len(caller.search(off_id, path).json()) for off_id in OFF_IDS}
+        _RICHEST[path] = max(OFF_IDS, key=counts.__getitem__)
+    return _RICHEST[path], caller.search(_RICHEST[path], path).json()
 
 
 def ath(token: str) -> str:

@@ -9,13 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.sandbox_caller import PRIVACY_PATH, SAFETY_PATH, Caller
+from tests.support.sandbox_caller import OFF_IDS, PRIVACY_PATH, SAFETY_PATH, Caller
 from worker.sandbox.faults import Action, Fault, read_faults
-from worker.sandbox.people import is_synthetic, roster
+from worker.sandbox.people import is_synthetic
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
 ROOT = Path(__file__).parents[3]
-OFF_IDS = [off_id for off_id, _ in roster(1, 200)]
 
 
 def fault(sandbox: RunningSandbox, action: str, **settings: Any) -> None:
@@ -44,9 +43,11 @@ def test_status_with_seconds_or_date(sandbox: RunningSandbox, signed_in: Caller)
     answer = signed_in.search(OFF_IDS[0])
     assert (answer.status_code, answer.headers["retry-after"], answer.content) == (429, "7", b"")
     fault(sandbox, "status", retry_after_s=60, retry_after_as="date")
+    began_s = time.time()
     answer = signed_in.search(OFF_IDS[0])
-    ahead_s = parsedate_to_datetime(answer.headers["retry-after"]).timestamp() - time.time()
-    assert (answer.status_code, 58 < ahead_s < 62) == (503, True)
+    assert answer.status_code == 503
+    until_s = parsedate_to_datetime(answer.headers["retry-after"]).timestamp()
+    assert began_s - 1 < until_s - 60 < time.time() + 1
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_broken_bodies(sandbox: RunningSandbox, signed_in: Caller, action: str):
 @pytest.mark.parametrize("path", [SAFETY_PATH, PRIVACY_PATH])
 def test_spoilt_records(sandbox: RunningSandbox, signed_in: Caller, path: str):
     """Another's record, a record without id, a wrong type: also for a person without any."""
-    for off_id in OFF_IDS[:10]:
+    for off_id in OFF_IDS[:4]:
         fault(sandbox, "other_person")
         last = signed_in.search(off_id, path).json()[-1]
         other = (last.get("person") or last["patientSafetyObject"]["person"])["offId"]
@@ -139,9 +140,9 @@ def test_conditions_area_person_and_share(sandbox: RunningSandbox, signed_in: Ca
         statuses = [signed_in.search(o).status_code for o in OFF_IDS[3:8]]
         assert statuses == [200, 200, 503, 200, 200]
     fault(sandbox, "status", share=0.25)
-    first = [signed_in.search(o).status_code for o in OFF_IDS]
-    assert first == [signed_in.search(o).status_code for o in OFF_IDS]
-    assert 25 < first.count(503) < 75
+    first = [signed_in.search(o).status_code for o in OFF_IDS[:80]]
+    assert [signed_in.search(o).status_code for o in OFF_IDS[:80]] == first
+    assert 10 < first.count(503) < 30
 
 
 def test_an_expired_token_and_a_skewed_clock(sandbox: RunningSandbox, signed_in: Caller):
@@ -166,11 +167,11 @@ def test_one_replica_of_three_has_a_wrong_clock(sandbox: RunningSandbox, signed_
 
     def statuses(**changes: Any) -> list[int]:
         sandbox.control(faults=[SKEWED | changes], clear=True)
-        return [signed_in.search(OFF_IDS[0]).status_code for _ in range(60)]
+        return [signed_in.search(OFF_IDS[0]).status_code for _ in range(30)]
 
     seen = statuses()
     assert set(seen) == {200, 401}
-    assert 10 <= seen.count(401) <= 30
+    assert 5 <= seen.count(401) <= 15
     counts = sandbox.stats()["counts"]
     assert counts["refused patient-safety: Invalid 'iat' value."] == seen.count(401)
     assert seen == statuses(skew_s=-60)
@@ -191,7 +192,7 @@ def test_a_connection_stays_at_its_replica(sandbox: RunningSandbox, signed_in: C
     """With ``replica_by = "connection"`` all requests of a connection have the same fate."""
     sandbox.control(faults=[SKEWED | {"replica_by": "connection"}])
     fates = set()
-    for _ in range(24):
+    for _ in range(12):
         signed_in.http.close()
         signed_in.http = httpx.Client(trust_env=False, timeout=10)
         seen = {signed_in.search(OFF_IDS[0]).status_code for _ in range(3)}
@@ -273,21 +274,13 @@ def test_the_example_of_faults():
     ("table", "message"),
     [
         ({"action": "statu"}, "no action 'statu'; actions are status, drop"),
-        ({"status": 503}, "no action None"),
         ({"action": "drop", "area": "moon"}, "'moon' - at `\\$.area`"),
         ({"action": "drop", "often": 1}, "unknown field `often`"),
         ({"action": "clock_skew", "replicas": 3, "replica": 3}, "from 0 to 2"),
-        (
-            {"action": "clock_skew", "replicas": 3, "replica_by": "moon"},
-            "'moon' - at `\\$.replica_by`",
-        ),
         ({"action": "clock_skew", "replicas": 3, "area": "token"}, "only PTS has replicas"),
         ({"action": "status", "status": "503"}, "`int . null`, got `str` - at `\\$.status`"),
-        ({"action": "status", "persons": 3}, "`array . null`, got `int` - at `\\$.persons`"),
         ({"action": "status", "persons": ["3"]}, "`int`, got `str` - at `\\$.persons\\[0\\]`"),
-        ({"action": "slow", "slow_s": "1"}, "`float`, got `str` - at `\\$.slow_s`"),
         ({"action": "slow", "slow_s": True}, "`float`, got `bool` - at `\\$.slow_s`"),
-        ({"action": "drop", "replica_by": 1}, "- at `\\$.replica_by`"),
     ],
 )
 def test_a_wrong_fault_is_refused(table: dict[str, Any], message: str):

@@ -29,7 +29,7 @@ def test_the_folder_holds_what_the_worker_needs(tmp_path: Path):
     assert {row[2] for row in rows[1:]} <= {*CLINICS}
     assert len({row[2] for row in rows[1:]}) > 3
     for name in ("client-key.json", "pseudonym.key"):
-        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+        assert oct(stat.S_IMODE((folder / name).stat().st_mode)) == oct(0o600)
     assert len((folder / "pseudonym.key").read_bytes()) == 32
     config = tomllib.loads((folder / "worker.toml").read_text(encoding="utf-8"))
     assert config["helseid"]["issuer"] == f"http://127.0.0.1:{options.helseid_port}/helseid"
@@ -100,7 +100,6 @@ def test_persons_of_ones_own(tmp_path: Path):
     [
         ("[]", "expected an object with identifiers"),
         ('{"02013299997": {}}', "person 1: must be a synthetic identifier"),
-        ('{"ID": {"safety": []}}', "keys patient-safety and patient-privacy"),
         ('{"ID": {"patient-safety": {}}}', "patient-safety: expected a list of objects"),
     ],
 )
@@ -128,8 +127,8 @@ def test_a_second_sandbox_in_a_folder_changes_no_file(tmp_path: Path):
     with sandbox(folder, "--persons", "9"):
         before = [(folder / name).read_bytes() for name in names]
         words = ("sandbox", "--folder", str(folder), "--persons", "5")
-        ended = run(*words, folder=tmp_path, afresh=True)
-        assert before == [(folder / name).read_bytes() for name in names]
+        ended = run(*words, folder=tmp_path)
+        assert [(folder / name).read_bytes() for name in names] == before
     config = tomllib.loads((folder / "worker.toml").read_text(encoding="utf-8"))
     port = urlsplit(config["helseid"]["issuer"]).port
     assert ended.code == 2

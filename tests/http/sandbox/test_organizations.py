@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.http.sandbox.test_token_endpoint import CLAIMS, claims_of
 from tests.support.sandbox_caller import (
     ACCESS_TOKEN,
+    CLAIMS,
     EXCHANGE,
     MISSING,
     Caller,
     calling,
+    claims_of,
     public,
 )
 from worker.sandbox.clients import Client
@@ -37,58 +38,25 @@ ORGANIZATION_ERRORS = [
     (MULTI, details(PARENT, "NO:ORGNR:399999999"), "HID-1001"),
     (SINGLE, details(NEW_CHILD, "399999999"), "HID-1002"),
     (OPEN, details(PARENT, "NO:ORGNR:300000017:399999999"), "HID-1003"),
-    (OPEN, details(PARENT, "NO:ORGNR:300000033"), "HID-1001"),
     (SINGLE, details(OLD_CHILD, "12345"), "HID-1004"),
-    (MULTI, details(PARENT, "NO:ORGNR:30000003:"), "HID-1004"),
     (SINGLE, details(PARENT, "NO:ORGNR:300000017"), "HID-1005"),
     (CLOSED, details(NEW_CHILD, "300000025"), "HID-1006"),
     (MULTI, details(PARENT, "300000033"), "HID-1007"),
-    (MULTI, details("urn:oid:9.9", "300000033"), "HID-1007"),
     (MULTI, details(PARENT, 300000033), "HID-1007"),
-    (MULTI, details(PARENT, "NO:ORGNR:300000033", type="EPJ"), "HID-1007"),
-    (MULTI, {"type": "helseid_authorization"}, "HID-1007"),
     (MULTI, [], "HID-1007"),
     (NONE, details(NEW_CHILD, "300000025"), "HID-1010"),
-    (MULTI, details(NEW_CHILD, "300000025"), "HID-1010"),
 ]
 
-ORGANIZATIONS = [
-    (SINGLE, MISSING, {"orgnr_parent": "300000017"}),
-    (
-        SINGLE,
-        details(NEW_CHILD, "300000025"),
-        {"orgnr_parent": "300000017", "orgnr_child": "300000025"},
-    ),
-    (
-        SINGLE,
-        [details(OLD_CHILD, "300000025")],
-        {"orgnr_parent": "300000017", "orgnr_child": "300000025"},
-    ),
-    (
-        OPEN,
-        details(PARENT, "NO:ORGNR:300000017:300000025"),
-        {"orgnr_parent": "300000017", "orgnr_child": "300000025"},
-    ),
+US = {"orgnr_parent": "300000017"}
+OTHERS = {"orgnr_parent": "300000033", "orgnr_supplier": "300000017"}
+ORGANIZATIONS: list[tuple[str, object, dict[str, str]]] = [
+    (SINGLE, MISSING, US),
+    (SINGLE, details(NEW_CHILD, "300000025"), US | {"orgnr_child": "300000025"}),
+    (SINGLE, [details(OLD_CHILD, "300000025")], US | {"orgnr_child": "300000025"}),
+    (OPEN, details(PARENT, "NO:ORGNR:300000017:300000025"), US | {"orgnr_child": "300000025"}),
     (MULTI, MISSING, {"orgnr_supplier": "300000017"}),
-    (
-        MULTI,
-        details(PARENT, "NO:ORGNR:300000033"),
-        {"orgnr_parent": "300000033", "orgnr_supplier": "300000017"},
-    ),
-    (
-        MULTI,
-        [details(PARENT, "NO:ORGNR:300000033:")],
-        {"orgnr_parent": "300000033", "orgnr_supplier": "300000017"},
-    ),
-    (
-        MULTI,
-        details(PARENT, "NO:ORGNR:300000033:399999999"),
-        {
-            "orgnr_parent": "300000033",
-            "orgnr_child": "399999999",
-            "orgnr_supplier": "300000017",
-        },
-    ),
+    (MULTI, [details(PARENT, "NO:ORGNR:300000033:")], OTHERS),
+    (MULTI, details(PARENT, "NO:ORGNR:300000033:399999999"), OTHERS | {"orgnr_child": "399999999"}),
     (NONE, MISSING, {}),
 ]
 
@@ -96,8 +64,8 @@ ORGANIZATIONS = [
 @pytest.fixture(scope="module")
 def clients() -> Iterator[dict[str, Caller]]:
     """One client of each kind."""
-    keys = {n: ECKey.generate_key("P-256", private=True) for n in (SINGLE, MULTI, OPEN, CLOSED)}
-    keys[NONE] = ECKey.generate_key("P-256", private=True)
+    kinds = (SINGLE, MULTI, OPEN, CLOSED, NONE)
+    keys = {kind: ECKey.generate_key("P-256", private=True) for kind in kinds}
 
     def client(name: str, **settings: Any) -> Client:
         return Client(client_id=name, jwks=[public(keys[name])], **settings)
@@ -107,9 +75,8 @@ def clients() -> Iterator[dict[str, Caller]]:
         client(MULTI, tenancy="multi-tenant"),
         client(OPEN, may_name_parent=True),
         client(CLOSED, may_name_child=False),
-        client(NONE, tenancy="none", grants=()),
+        client(NONE, tenancy="none"),
     ]
-    registered[-1] = client(NONE, tenancy="none")
     with running_sandbox(clients=registered, persons=1) as running:
         callers = {n: Caller(running, key=key, client_id=n) for n, key in keys.items()}
         yield callers
@@ -159,15 +126,18 @@ def test_organisations_do_not_go_with_the_code_flow(clients: dict[str, Caller]):
     assert answer.json()["error_description"].startswith("HID-1009")
 
 
-def test_a_subject_token_is_exchanged(sandbox: RunningSandbox, caller: Caller):
-    """The token tells the subject and, in act, the client; it is bound to the client's key."""
-    subject = sandbox.subject_token("person-1")
-    form = {
+def exchange(subject: str) -> dict[str, Any]:
+    """The fields of an exchange."""
+    return {
         "grant_type": EXCHANGE,
         "subject_token": subject,
         "subject_token_type": ACCESS_TOKEN,
     }
-    body = caller.ask_with_nonce(form=form).json()
+
+
+def test_a_subject_token_is_exchanged(sandbox: RunningSandbox, caller: Caller):
+    """The token tells the subject and, in act, the client; it is bound to the client's key."""
+    body = caller.ask_with_nonce(form=exchange(sandbox.subject_token("person-1"))).json()
     claims = claims_of(body["access_token"])
     assert body["issued_token_type"] == ACCESS_TOKEN
     assert claims["sub"] == "person-1"
@@ -179,9 +149,7 @@ def test_a_subject_token_is_exchanged(sandbox: RunningSandbox, caller: Caller):
     ("change", "error"),
     [
         ({"subject_token_type": "urn:ietf:params:oauth:token-type:jwt"}, "invalid_request"),
-        ({"subject_token_type": MISSING}, "invalid_request"),
         ({"subject_token": "token"}, "invalid_grant"),
-        ({"subject_token": MISSING}, "invalid_grant"),
         ({"actor_token": "token"}, "invalid_request"),
     ],
 )
@@ -189,21 +157,13 @@ def test_a_wrong_exchange_is_refused(
     sandbox: RunningSandbox, caller: Caller, change: dict[str, Any], error: str
 ):
     """The subject token must be an access token of this issuer, and be called one."""
-    form = {
-        "grant_type": EXCHANGE,
-        "subject_token": sandbox.subject_token(),
-        "subject_token_type": ACCESS_TOKEN,
-    }
-    assert caller.ask_with_nonce(form=form | change).json()["error"] == error
+    form = exchange(sandbox.subject_token()) | change
+    assert caller.ask_with_nonce(form=form).json()["error"] == error
 
 
 def test_an_expired_subject_token_is_refused(sandbox: RunningSandbox, caller: Caller):
     """A subject token whose time is over is invalid_grant."""
-    form = {
-        "grant_type": EXCHANGE,
-        "subject_token": sandbox.subject_token(lifetime_s=-1),
-        "subject_token_type": ACCESS_TOKEN,
-    }
+    form = exchange(sandbox.subject_token(lifetime_s=-1))
     assert caller.ask_with_nonce(form=form).json()["error"] == "invalid_grant"
 
 

@@ -4,7 +4,7 @@ import itertools
 import resource
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.sandbox.people import CAPACITY, Population, is_synthetic, roster
@@ -21,7 +21,6 @@ def _rests(off_id: str) -> tuple[int, int]:
 
 
 @given(seed=SEEDS, start=st.integers(min_value=0, max_value=CAPACITY - 10))
-@settings(max_examples=200, deadline=None)
 def test_every_identifier_is_synthetic_valid_and_found_again(seed: int, start: int):
     """No identifier has a real month; both control digits are right; its index is found again."""
     people = Population(seed, start + 10)
@@ -56,13 +55,11 @@ def test_a_number_that_is_not_on_the_roster_has_no_index(seed: int, text: str):
     assert index is None or people.off_id(index) == text
 
 
-@pytest.mark.parametrize("month", range(1, 13))
-def test_real_months_are_not_synthetic(month: int):
+@pytest.mark.parametrize("day", ["01", "41"])
+def test_real_months_are_not_synthetic(day: str):
     """The twelve real months are distinguished from the shifted ones, with a D-number's day too."""
-    assert not is_synthetic(f"01{month:02d}9012345")
-    assert not is_synthetic(f"41{month:02d}9012345")
-    assert is_synthetic(f"01{month + 80:02d}9012345")
-    assert is_synthetic(f"41{month + 65:02d}9012345")
+    months = {month for month in range(100) if is_synthetic(f"{day}{month:02d}9012345")}
+    assert months == {*range(66, 78), *range(81, 93)}
 
 
 def test_moves_are_on_the_roster_in_both_orders():
@@ -79,9 +76,3 @@ def test_persons_take_no_memory():
     people = Population(1, CAPACITY)
     assert people.index(people.off_id(CAPACITY - 1)) == CAPACITY - 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 4_096
-
-
-def test_too_many_persons_are_refused():
-    """A roster beyond the capacity is an error, not a roster with doubles."""
-    with pytest.raises(ValueError, match="persons must be between"):
-        Population(1, CAPACITY + 1)

@@ -14,7 +14,7 @@ from worker.sandbox.restrictions import (
     restrictions,
 )
 
-PERSONS = 2_000
+PERSONS = 1_000
 PEOPLE = Population(1, PERSONS)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}(Z|\+00:00)")
 

@@ -1,29 +1,23 @@
 """The searches of the stand-in for PTS."""
 
 import time
-from typing import Any
 
 import pytest
 
-from tests.support.sandbox_caller import OLD_SAFETY_PATH, PRIVACY_PATH, SAFETY_PATH, Caller
+from tests.support.sandbox_caller import (
+    OFF_IDS,
+    OLD_SAFETY_PATH,
+    PRIVACY_PATH,
+    SAFETY_PATH,
+    Caller,
+    richest,
+)
 from worker.sandbox.people import Population, roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
-OFF_IDS = [off_id for off_id, _ in roster(1, 200)]
 OFF_ID = OFF_IDS[0]
 STRANGER = next(roster(2, 1))[0]
 ORDINARY = "12057900499"  # published by NHN for test; nothing in it shows that (reference, 5)
-
-
-_RICHEST: dict[str, str] = {}
-
-
-def richest(caller: Caller, path: str = SAFETY_PATH) -> tuple[str, list[Any]]:
-    """The person with the most restrictions; who that is never changes, and is sought once."""
-    if path not in _RICHEST:
-        counts = {off_id: len(caller.search(off_id, path).json()) for off_id in OFF_IDS}
-        _RICHEST[path] = max(OFF_IDS, key=counts.__getitem__)
-    return _RICHEST[path], caller.search(_RICHEST[path], path).json()
 
 
 @pytest.mark.parametrize("path", [SAFETY_PATH, PRIVACY_PATH])
@@ -56,20 +50,12 @@ BODIES: dict[str, object] = {
     "offId null": {"offId": None},
     "offId number": {"offId": int(OFF_ID)},
     "offId short": {"offId": OFF_ID[:10]},
-    "offId long": {"offId": OFF_ID + "1"},
     "offId other digits": {"offId": "\u0661" * 11},
-    "array": [OFF_ID, OFF_ID],
     "not JSON": f'{{"offId": "{OFF_ID}"'.encode(),
     "empty": b"",
     "flag is text": {"offId": OFF_ID, "ApplicableOnly": "true"},
-    "flag is null": {"offId": OFF_ID, "ApplicableOnly": None},
-    "object is null": {"offId": OFF_ID, "confidentialObjectId": None},
     "object is text": {"offId": OFF_ID, "confidentialObjectId": "Svarrapport"},
     "object without value": {"offId": OFF_ID, "confidentialObjectId": {"type": "Svarrapport"}},
-    "parent with number": {
-        "offId": OFF_ID,
-        "parentConfidentialObjectId": {"type": "Rekvisisjon", "value": 1},
-    },
 }
 
 
@@ -82,7 +68,7 @@ def test_a_wrong_body_is_refused(signed_in: Caller, body: object):
     assert OFF_ID[:10] not in answer.text
 
 
-@pytest.mark.parametrize("name", ["offId", "OffId", "offid", "OFFID"])
+@pytest.mark.parametrize("name", ["offId", "OFFID"])
 def test_field_names_are_taken_in_any_case(signed_in: Caller, name: str):
     """.NET reads names in any case, and ignores what it does not know."""
     body = {name: OFF_ID, "unknown": {"a": 1}}
@@ -101,7 +87,7 @@ def test_large_bodies_are_refused(signed_in: Caller):
     assert signed_in.search(b" " * 70_000).status_code == 413
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize("path", [SAFETY_PATH, OLD_SAFETY_PATH, PRIVACY_PATH])
 def test_only_post_is_allowed(caller: Caller, method: str, path: str):
     """Other methods are answered with 405."""
@@ -118,12 +104,9 @@ def test_other_paths_are_unknown(caller: Caller):
 @pytest.mark.parametrize(
     ("version", "status"),
     [
-        ("0.3", 200),
         ("0.4", 200),
         ("v0.4", 200),
-        ("V0.3", 200),
         ("0.5", 400),
-        ("", 400),
         (None, 400),
     ],
 )
@@ -140,7 +123,7 @@ def test_the_old_route_wants_its_version(signed_in: Caller, version: str | None,
 
 def test_filters_by_object(signed_in: Caller):
     """A filter leaves the one object, or its children; a parent is found under its own id."""
-    everyone = [(o, signed_in.search(o).json()) for o in OFF_IDS]
+    everyone = [(o, signed_in.search(o).json()) for o in OFF_IDS[:60]]
     off_id, record = next((o, r) for o, records in everyone for r in records)
     wanted = record["patientSafetyObject"]["confidentialObjectId"]
     assert signed_in.search({"offId": off_id, "confidentialObjectId": wanted}).json() == [record]
@@ -157,7 +140,7 @@ def test_applicable_only_leaves_out_what_has_passed(signed_in: Caller):
     """With the flag, delays whose time has come are left out; without it they are there."""
     now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     passed = 0
-    for off_id in OFF_IDS:
+    for off_id in OFF_IDS[:60]:
         found = signed_in.search(off_id).json()
         kept = [
             r for r in found if r["delayDeliveryUntil"] is None or r["delayDeliveryUntil"] > now
@@ -182,10 +165,10 @@ def test_a_move_takes_the_restrictions_along(sandbox: RunningSandbox, signed_in:
 
 def test_the_same_seed_is_the_same_world(signed_in: Caller):
     """Another sandbox with the same seed answers with the same bytes, with another it does not."""
-    ours = [signed_in.search(o).content for o in OFF_IDS[:40]]
+    ours = [signed_in.search(o).content for o in OFF_IDS[:20]]
     with running_sandbox(seed=1, persons=200) as again, running_sandbox(seed=2) as other:
         same, different = Caller(again).sign_in(), Caller(other).sign_in()
-        assert [same.search(o).content for o in OFF_IDS[:40]] == ours
-        assert {different.search(o).content for o in OFF_IDS[:40]} == {b"[]"}
+        assert [same.search(o).content for o in OFF_IDS[:20]] == ours
+        assert {different.search(o).content for o in OFF_IDS[:20]} == {b"[]"}
         same.close()
         different.close()

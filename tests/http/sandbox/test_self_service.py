@@ -1,14 +1,11 @@
 """The stand-in for the self-service API: a client replaces its key."""
 
 import json
-from uuid import uuid4
 
 import httpx
 from joserfc.jwk import ECKey
 
 from tests.support.sandbox_caller import Caller, ath, calling, public, rsa
-from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE, Client
-from worker.sandbox.serve import running_sandbox
 
 
 def call(
@@ -21,22 +18,6 @@ def call(
         "Content-Type": "application/json",
     }
     return caller.http.request(method, url, content=content, headers=headers)
-
-
-def test_both_forms_of_body_and_the_list():
-    """A raw JWK and a string that holds one are taken; the list tells where keys came from."""
-    with calling(persons=1) as caller:
-        caller.sign_in(form={"scope": "nhn:selvbetjening/client"})
-        raw, wrapped = (ECKey.generate_key("P-384", private=True) for _ in range(2))
-        answer = call(caller, "POST", json.dumps(public(raw)).encode())
-        assert "expiration" in answer.json()
-        body = json.dumps(json.dumps(public(wrapped))).encode()
-        assert call(caller, "POST", body).status_code == 200
-        listed = call(caller, "GET").json()
-        assert [entry["origin"] for entry in listed] == ["Gui", "Api", "Api"]
-        assert listed[-1]["jwkThumbprint"] == wrapped.thumbprint()
-        assert set(listed[-1]) == {"expiration", "kid", "jwkThumbprint", "origin", "publicJwk"}
-        assert caller.ask(assertion=caller.assertion(key=raw, alg="ES384")).status_code == 200
 
 
 def test_a_key_is_effective_later_and_the_old_one_is_refused_at_last():
@@ -71,28 +52,3 @@ def test_what_self_service_refuses():
         assert call(caller, "POST", json.dumps(public(rsa(2048))).encode()).status_code == 200
         assert call(caller, "DELETE").status_code == 405
         assert call(caller, "PUT", b"{}", path="/v1/client").status_code == 405
-
-
-def test_the_client_reads_its_scopes():
-    """With self-service's scope alone; what is pending is listed, and gets no token."""
-    key = ECKey.generate_key("P-256", private=True)
-    new = Client(
-        client_id=str(uuid4()),
-        jwks=(public(key),),
-        scopes=(SELF_SERVICE_SCOPE,),
-        pending_scopes=(PTS_SCOPE,),
-    )
-    with running_sandbox(persons=1, clients=[new]) as sandbox:
-        caller = Caller(sandbox, key=key, client_id=new.client_id)
-        assert caller.ask_with_nonce(form={"scope": PTS_SCOPE}).json() == {"error": "invalid_scope"}
-        caller.sign_in(form={"scope": SELF_SERVICE_SCOPE})
-        state = call(caller, "GET", path="/v1/client").json()
-        assert state["apiScopes"] == [
-            {"scope": SELF_SERVICE_SCOPE, "status": "ok", "statusReason": None},
-            {"scope": PTS_SCOPE, "status": "pending", "statusReason": "Awaits approval."},
-        ]
-        assert state["childOrganizationNumbers"] == ["300000025"]
-        caller.close()
-        caller = Caller(sandbox).sign_in()
-        assert call(caller, "GET", path="/v1/client").status_code == 401
-        caller.close()

@@ -1,7 +1,5 @@
 """What the stand-in for HelseID accepts and refuses."""
 
-import base64
-import json
 import time
 import uuid
 from collections.abc import Callable
@@ -12,27 +10,20 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, import_key
 
 from tests.support.sandbox_caller import (
+    CLAIMS,
     MISSING,
     Caller,
     calling,
+    claims_of,
     public,
     rsa,
     sign,
 )
 from worker.sandbox.serve import RunningSandbox
 
-CLAIMS = "helseid://claims/client/claims/"
-
 
 def now() -> int:
     return int(time.time())
-
-
-def claims_of(token: str) -> dict[str, Any]:
-    """The claims of a token, unverified."""
-    segment = token.split(".")[1]
-    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(segment + "=="))
-    return claims
 
 
 def test_discovery_names_the_issuer_with_its_path(sandbox: RunningSandbox, caller: Caller):
@@ -78,20 +69,19 @@ def test_a_token_has_the_shape_of_a_real_one(sandbox: RunningSandbox, caller: Ca
     assert len(claims["jti"]) == 32
 
 
-@pytest.mark.parametrize("alg", ["RS256", "RS512", "PS256", "PS384", "PS512"])
-def test_rsa_proofs_are_accepted(caller: Caller, alg: str):
-    """A proof may be signed with RSA of 2048 bits, by each algorithm of HelseID's list."""
-    caller.ask(proof=caller.proof(caller.token_endpoint))
-    proof = caller.proof(caller.token_endpoint, key=rsa(), alg=alg, nonce=caller.nonce)
-    assert caller.ask(proof=proof).status_code == 200
+KEYS: dict[str, Callable[[], Any]] = {
+    "RS256": rsa,
+    "PS512": rsa,
+    "ES384": lambda: ECKey.generate_key("P-384", private=True),
+    "ES512": lambda: ECKey.generate_key("P-521", private=True),
+}
 
 
-@pytest.mark.parametrize(("alg", "curve"), [("ES384", "P-384"), ("ES512", "P-521")])
-def test_larger_curves_are_accepted(caller: Caller, alg: str, curve: str):
-    """A proof may be signed on P-384 and P-521."""
-    key = ECKey.generate_key(curve, private=True)
+@pytest.mark.parametrize(("alg", "make"), KEYS.items())
+def test_other_proofs_are_accepted(caller: Caller, alg: str, make: Callable[[], Any]):
+    """A proof may be signed with RSA of 2048 bits, and on P-384 and P-521."""
     caller.ask(proof=caller.proof(caller.token_endpoint))
-    proof = caller.proof(caller.token_endpoint, key=key, alg=alg, nonce=caller.nonce)
+    proof = caller.proof(caller.token_endpoint, key=make(), alg=alg, nonce=caller.nonce)
     assert caller.ask(proof=proof).status_code == 200
 
 
@@ -99,15 +89,12 @@ ASSERTIONS: dict[str, Callable[[Caller], str]] = {
     "typ JWT": lambda c: c.assertion(header_typ="JWT"),
     "no typ": lambda c: c.assertion(header_typ=MISSING),
     "aud is the token endpoint": lambda c: c.assertion(aud=c.token_endpoint),
-    "aud has two members": lambda c: c.assertion(aud=[c.sandbox.issuer, c.token_endpoint]),
     "no aud": lambda c: c.assertion(aud=MISSING),
-    "exp 65 s ahead": lambda c: c.assertion(exp=now() + 65),
+    "exp 90 s ahead": lambda c: c.assertion(exp=now() + 90),
     "no exp": lambda c: c.assertion(exp=MISSING),
     "expired 6 min ago": lambda c: c.assertion(exp=now() - 360),
     "nbf 6 min ahead": lambda c: c.assertion(nbf=now() + 360),
-    "exp is text": lambda c: c.assertion(exp=str(now() + 30)),
     "no jti": lambda c: c.assertion(jti=MISSING),
-    "jti is empty": lambda c: c.assertion(jti=""),
     "iss is another": lambda c: c.assertion(iss="another"),
     "sub is another": lambda c: c.assertion(sub="another"),
     "another key": lambda c: c.assertion(key=ECKey.generate_key("P-256", private=True)),
@@ -137,8 +124,6 @@ FORMS: dict[str, tuple[dict[str, Any], str]] = {
     "no grant": ({"grant_type": MISSING}, "unsupported_grant_type"),
     "unknown grant": ({"grant_type": "password"}, "unsupported_grant_type"),
     "unknown scope": ({"scope": "nhn:pts/api nhn:other/api"}, "invalid_scope"),
-    "identity scope": ({"scope": "openid"}, "invalid_scope"),
-    "long scope": ({"scope": "nhn:pts/api " * 30}, "invalid_scope"),
     "empty scope": ({"scope": ""}, "invalid_scope"),
     "unknown resource": ({"resource": "nhn:other"}, "invalid_target"),
 }
@@ -222,10 +207,8 @@ PROOFS: dict[str, tuple[Callable[[Caller], str], str, str]] = {
     "signature": (_other_signature, "invalid_dpop_proof", "Invalid signature on DPoP token."),
     "no jti": (_proof(jti=MISSING), "invalid_dpop_proof", "Invalid 'jti' value."),
     "htm": (_proof(htm="post"), "invalid_dpop_proof", "Invalid 'htm' value."),
-    "no htu": (_proof(htu=MISSING), "invalid_dpop_proof", "Invalid 'htu' value."),
     "htu": (_proof(htu="http://127.0.0.1/token"), "invalid_dpop_proof", "Invalid 'htu' value."),
     "no iat": (_proof(iat=MISSING), "invalid_dpop_proof", "Missing 'iat' value."),
-    "iat is text": (_proof(iat="now"), "invalid_dpop_proof", "Invalid 'iat' value."),
     "iat is old": (_proof(iat=1_700_000_000), "invalid_dpop_proof", "Invalid 'iat' value."),
     "no nonce": (_proof(nonce=MISSING), "use_dpop_nonce", "Missing 'nonce' value."),
     "foreign nonce": (_proof(nonce="bm9uY2U"), "use_dpop_nonce", "Invalid 'nonce' value."),
