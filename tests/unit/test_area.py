@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.support.columns import named
-from tests.support.pts_answers import PRIVACY, SAFETY, read, restriction
+from tests.support.pts_answers import PRIVACY, SAFETY
 from worker.areas import AREAS, area_named
 from worker.core.area import DIGEST_KEY, NotFoundMeans, PageStyle, Paging, SendIn
 from worker.core.fields import Absent, find, parse_path
@@ -108,13 +107,6 @@ def test_bad_overrides_name_their_key(overrides, message):
     """Whatever is wrong, the message begins with the key."""
     with pytest.raises(ValueError, match=f"^{message}"):
         with_overrides(SAFETY, overrides)
-
-
-def test_overridden_columns_are_read():
-    """A column finds its value where configuration says."""
-    area = with_overrides(SAFETY, {"columns": {"cause": ["why", "cause"]}})
-    record = read([restriction(why="Derived")], area=area).records[0]
-    assert named(record)["cause"] == "Derived"
 
 
 @pytest.mark.parametrize(

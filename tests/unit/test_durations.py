@@ -12,18 +12,12 @@ from worker.core.durations import format_duration, parse_duration
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("30s", 30),
         ("15m", 900),
-        ("12h", 43_200),
-        ("1d", 86_400),
         ("2w", 1_209_600),
-        ("1h30m", 5_400),
         ("1d 2h 3m 4s", 93_784),
         ("1.5s", 1.5),
         ("250ms", 0.25),
         (" 5M ", 300),
-        ("0s", 0),
-        ("PT1H", 3_600),
         ("PT1H30M", 5_400),
         ("P1DT2H", 93_600),
         ("P1W", 604_800),
@@ -47,9 +41,11 @@ def test_refuses(text):
 
 
 def test_refuses_what_cannot_be_reckoned_with():
-    """An immense duration is refused, not an overflow."""
+    """An immense duration is refused, not an overflow; a negative one has no form."""
     with pytest.raises(ValueError, match="too long a duration"):
         parse_duration("9" * 30 + "d")
+    with pytest.raises(ValueError, match="negative"):
+        format_duration(timedelta(seconds=-1))
 
 
 @pytest.mark.parametrize(
@@ -57,21 +53,13 @@ def test_refuses_what_cannot_be_reckoned_with():
     [
         (timedelta(0), "0s"),
         (timedelta(hours=12), "12h"),
-        (timedelta(hours=1, minutes=30), "1h30m"),
         (timedelta(days=1, seconds=1), "1d1s"),
-        (timedelta(seconds=1.5), "1.5s"),
         (timedelta(minutes=1, milliseconds=250), "1m0.25s"),
     ],
 )
 def test_writes(duration, text):
     """The shortest usual form."""
     assert format_duration(duration) == text
-
-
-def test_writes_no_negative_duration():
-    """A negative duration has no form."""
-    with pytest.raises(ValueError, match="negative"):
-        format_duration(timedelta(seconds=-1))
 
 
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=9_999)))

@@ -19,16 +19,14 @@ from worker.core.escaping import csv_cell, csv_text, visible, visible_lines, xml
         ("\u009b31m", "\\u009b31m"),
         ("a\nb\tc\rd", "a\\u000ab\\u0009c\\u000dd"),
         ("\u202egnp.exe", "\\u202egnp.exe"),
-        ("\u2066x\u2069", "\\u2066x\\u2069"),
         ("\U000e0041", "\\U000e0041"),
         ("\0\x7f", "\\u0000\\u007f"),
-        ("\u2028", "\\u2028"),
         ("k\udc9b\ud800", "k\\udc9b\\ud800"),
     ],
 )
 def test_visible(text, shown):
     """What would control the terminal is written out."""
-    assert shown == visible(text)
+    assert visible(text) == shown
 
 
 def test_lines_of_our_own_stay():
@@ -61,32 +59,26 @@ def test_any_text_is_xml(text):
     ("text", "cell"),
     [
         ("", ""),
-        ("x", "x"),
         ("=1+1", "'=1+1"),
         ("x;=1+1", "x;'=1+1"),
-        ("x\t@SUM(A1)", "x\t'@SUM(A1)"),
         ("x\r\n-1", "x\r'\n'-1"),
         ("\uff1dcmd", "'\uff1dcmd"),
         ("'quoted", "''quoted"),
         (" =1+1", "' =1+1"),
-        ("x;\u3000\u200b@SUM(A1)", "x;'\u3000\u200b@SUM(A1)"),
         ("x\n\ufeff\x0b-1", "x\n'\ufeff\x0b-1"),
         (" 'quoted", "' 'quoted"),
-        ("  a", "  a"),
-        ("a=b", "a=b"),
-        ("a;b", "a;b"),
+        ("  a=b;c", "  a=b;c"),
     ],
 )
 def test_csv(text, cell):
     """A cell that would be a formula begins with an apostrophe."""
-    assert cell == csv_text(text)
+    assert csv_text(text) == cell
 
 
 @pytest.mark.parametrize(
     ("text", "cell"),
     [
         ("x\x1b[2J\x01", "x\\u001b[2J\\u0001"),
-        ("\x9b31m\x7f", "\\u009b31m\\u007f"),
         ("\u202egpj\u2066", "\\u202egpj\\u2066"),
         ("a\rb", "a\\u000db"),
         ("\x1b=1+1;\x07=1", "\\u001b=1+1;\\u0007=1"),
@@ -97,7 +89,7 @@ def test_csv(text, cell):
 )
 def test_a_cell_drives_no_terminal(text, cell):
     """What would is written out, as JSON does; line feeds and tabs stay."""
-    assert cell == csv_cell(text)
+    assert csv_cell(text) == cell
 
 
 @given(st.text(alphabet=";\t\r\n=+-@'ab\uff1d \xa0\x0b\x85\u200b\u2028\ufeff"))

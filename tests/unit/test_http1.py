@@ -54,16 +54,6 @@ async def test_surplus_before_the_response_is_handed_over(ends):
     assert not connection.is_usable
 
 
-async def test_an_end_before_the_response_is_handed_over(ends):
-    """The end of the connection takes nothing from a complete response."""
-    connection, server = ends
-    exchange = await begin(connection, server)
-    connection.data_received(response())
-    connection.connection_lost(None)
-    assert (await exchange).body == b"[1]"
-    assert not connection.is_usable
-
-
 async def test_bytes_before_the_request_is_sent(ends):
     """A request that waits to be sent stays unsent if bytes come on its connection."""
     connection, server = ends

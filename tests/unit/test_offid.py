@@ -11,16 +11,13 @@ from worker.core.offid import checksum_ok, is_h_number, normalise, problem
     ("text", "digits"),
     [
         ("16858399649", "16858399649"),
-        (" 16858399649\t", "16858399649"),
         ("168583 99649", "16858399649"),
         ("168583-99649", "16858399649"),
-        ("02013299997", "02013299997"),
+        (" 02013299997\t", "02013299997"),
         ("16858 399649", None),
         ("1685839964", None),
         ("168583996491", None),
-        ("168583 9964", None),
         ("168583X99649", None),
-        ("1685839964x", None),
         ("١٦٨٥٨٣٩٩٦٤٩", None),
         ("", None),
     ],
@@ -30,22 +27,16 @@ def test_normalise(text, digits):
     assert normalise(text) == digits
 
 
-@pytest.mark.parametrize(
-    "digits",
-    [
+def test_checksum_of_valid_numbers():
+    """Today's rule and that of 2032 both count, for D-numbers and synthetic months, too."""
+    numbers = [
         "02013299997",  # 2032 rule, remainder 0
         "02013299903",  # remainder 2
-        "02013299806",
-        "30108299920",
         "30108299939",  # remainder 1
         "16858399649",  # month +80
-        "17912099997",
         "57912075186",  # D-number, month +80
-    ],
-)
-def test_checksum_of_valid_numbers(digits):
-    """Today's rule and that of 2032 both count."""
-    assert checksum_ok(digits)
+    ]
+    assert [digits for digits in numbers if not checksum_ok(digits)] == []
 
 
 def _direct(digits):
@@ -55,7 +46,7 @@ def _direct(digits):
     return first % 11 in {0, 1, 2, 3} and second % 11 == 0
 
 
-@given(st.from_regex(r"\A[0-9]{11}\Z"))
+@given(st.integers(0, 10**11 - 1).map("{:011}".format))
 def test_checksum_agrees_with_the_rule_written_out(digits):
     """It computes what the reference says."""
     assert checksum_ok(digits) == _direct(digits)
@@ -83,18 +74,14 @@ def test_problem(text, expected):
     [
         ("01410012345", True),
         ("31520012345", True),
-        ("15470012345", True),
         ("00410012345", False),  # no day
-        ("32410012345", False),
         ("01400012345", False),  # no month
-        ("01530012345", False),
         ("01120012345", False),  # fødselsnummer
         ("41120012345", False),  # D-number
         ("41410012345", False),  # D-number, NAV's synthetic
         ("01810012345", False),  # Tenor's synthetic, month +80
         ("01660012345", False),  # NHN's synthetic, month +65
         ("81410012345", False),  # felles hjelpenummer
-        ("91520012345", False),
     ],
 )
 def test_h_numbers(digits, expected):

@@ -77,15 +77,6 @@ def test_token_with_the_identifier(alphabet, before):
         assert sent(request) == ({}, {"nextToken": text})
 
 
-def test_paging_reference():
-    """``pagingReference`` is sent back until it is 0 (pts reference, section 7)."""
-    walk = state()
-    request = walk.next_request(page(1, around={"pagingReference": 17}))
-    assert sent(request) == ({"pagingReference": "17"}, {"pagingReference": 17})
-    assert walk.next_request(page(2, around={"pagingReference": 0})) is None
-    assert state().next_request(page(1, around={"pagingReference": "0"})) is None
-
-
 @pytest.mark.parametrize("first", [0, 1])
 def test_page_numbers(first):
     """A page number is counted on until the total is reached, from 0 or 1."""
@@ -95,24 +86,6 @@ def test_page_numbers(first):
     numbers.append(sent(walk.next_request(page(3, 4, around={"page": first + 1, **facts})))[1])
     assert numbers == [{"page": first + 1}, {"page": first + 2}]
     assert walk.next_request(page(5, around={"page": first + 2, **facts})) is None
-
-
-def test_pages_in_an_object():
-    """Spring's ``page`` object and ``X-Pagination`` are understood."""
-    spring = {"page": {"size": 1, "number": 0, "totalPages": 2, "totalElements": 2}}
-    assert sent(state().next_request(page(1, around=spring)))[1] == {"number": 1}
-    header = {"x-pagination": '{"CurrentPage": 1, "PageSize": 1, "TotalCount": 2}'}
-    assert sent(state().next_request(page(1, headers=header)))[1] == {"CurrentPage": 2}
-
-
-@pytest.mark.parametrize("name", ["offset", "skip", "startIndex"])
-def test_offsets(name):
-    """An offset grows by what was read until the total is reached."""
-    walk = state()
-    base = 1 if name == "startIndex" else 0
-    first = walk.next_request(page(1, 2, around={name: base, "limit": 2, "total": 3}))
-    assert sent(first)[1] == {name: base + 2}
-    assert walk.next_request(page(3, around={name: base + 2, "limit": 2, "total": 3})) is None
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
-"""Parsing of responses: wherever the bytes are divided, and beside another parser."""
+"""Parsing of responses, wherever the bytes are divided."""
 
 from itertools import pairwise
 
-import h11
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -59,54 +58,6 @@ def test_division_at_every_byte(name):
         assert together == apart
     else:
         assert not isinstance(apart, tuple)
-
-
-FRAGMENTS = st.sampled_from(
-    [
-        b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 204 No\r\n", b"HTTP/1.1 100 Go\r\n",
-        b"Content-Length: 3\r\n", b"Content-Length: 0\r\n", b"Content-Length: 2\r\n",
-        b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip\r\n", b"Connection: close\r\n",
-        b"X-A: b\r\n", b"X-A : b\r\n", b" X-A: b\r\n", b"X-A\r\n", b"\r\n", b"\n", b"\r", b"\0",
-        b"3\r\n", b"[1]", b"[1]\r\n", b"1\r\n", b"0\r\n", b"0\r\n\r\n", b"3;a=b\r\n", b" ", b"9",
-    ]
-)  # fmt: skip
-HEADS = st.sampled_from(
-    [
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n",
-        b"",
-    ]
-)
-
-
-def by_h11(data):
-    """The body that h11 finds at the beginning of these bytes, and whether it is complete."""
-    connection = h11.Connection(h11.CLIENT)
-    connection.send(h11.Request(method="POST", target="/", headers=[("Host", "a")]))
-    connection.send(h11.EndOfMessage())
-    connection.receive_data(data)
-    body, is_complete = b"", False
-    try:
-        while not isinstance(event := connection.next_event(), type):
-            if isinstance(event, h11.Data):
-                body += event.data
-            is_complete = isinstance(event, h11.EndOfMessage)
-            if is_complete or event is None:
-                break
-    except h11.RemoteProtocolError:
-        return body, False
-    return body, is_complete
-
-
-@pytest.mark.promise("1")
-@given(HEADS, st.lists(FRAGMENTS, max_size=12))
-def test_no_body_that_others_read_otherwise(head, fragments):
-    """What the parser takes for a complete response, h11 takes for the same one."""
-    data = head + b"".join(fragments)
-    got = parse(data)
-    if isinstance(got, tuple):
-        assert by_h11(data) == (got[2], True)
 
 
 @pytest.mark.parametrize("more", [0, 1])

@@ -192,18 +192,6 @@ async def test_long_pauses_are_logged():
     ]
 
 
-async def test_a_slowdown_is_logged():
-    """Each halving once, with its reason, and when it is taken back."""
-    throttle = Throttle(1000.0, FakeRuntime().runtime, concurrency=8)
-    with capture_logs() as logs:
-        await personal(throttle)
-        await personal(throttle)
-    events = [line["event"] for line in logs]
-    assert events[-2:] == ["pts.slower", "pts.pace_restored"]
-    assert set(events[:-1]) == {"pts.slower"}
-    assert {line["reason"] for line in logs[:-1]} == {"status 503"}
-
-
 async def test_a_slowdown_says_why():
     """While all wait for ``Retry-After``, and while the pace is cut; nothing at full pace."""
     fake = FakeRuntime()

@@ -116,23 +116,6 @@ async def test_a_probe_goes_before_all_others():
     assert (throttle.is_open, throttle.concurrency, throttle.rate) == (False, 8, 1000.0)
 
 
-async def test_after_a_probe_without_a_result_single_requests_try():
-    """A probe that could not be made (no token, say) leaves the decision to the others."""
-    throttle = Throttle(math.inf, FakeRuntime().runtime, concurrency=8)
-    throttle.set_probes(4)
-    Witness(throttle)
-    await open_circuit(throttle)
-    async with anyio.create_task_group() as group:
-        numbers = await started(group, throttle, 2)
-        assert numbers == []
-        throttle.probed(is_read=False)
-        await anyio.wait_all_tasks_blocked()
-        assert len(numbers) == 1
-        throttle.leave()
-    throttle.leave()
-    assert throttle.is_open
-
-
 async def test_a_long_quiet_ends_it():
     """Where nothing was read that could speak for PTS, a long Retry-After is the end."""
     throttle = Throttle(10.0, FakeRuntime().runtime)
