@@ -1,9 +1,8 @@
-"""How an identifier may be written, and the ways of writing that nobody looks for."""
+"""How an identifier may be written."""
 
 import base64
 import json
 import string
-import zlib
 from collections.abc import Iterator
 
 
@@ -73,31 +72,3 @@ def spellings(digits: str) -> Iterator[tuple[str, str]]:
         "mail": "{}@example.no", "a bracket": "<{}>", "escaped JSON": '{{\\"offId\\":\\"{}\\"}}',
     }.items():  # fmt: skip
         yield f"within {name}", frame.format(digits)
-
-
-def unfound(digits: str) -> Iterator[tuple[str, str]]:
-    """Ways that are not looked for (docs/guarantees.md): (what is peculiar, the text)."""
-    words = ["null", "en", "to", "tre", "fire", "fem", "seks", "sju", "åtte", "ni"]
-    yield "backwards", digits[::-1]
-    yield "in words", " ".join(words[int(digit)] for digit in digits)
-    yield "base32", base64.b32encode(digits.encode()).decode()
-    yield "compressed", base64.b64encode(zlib.compress(digits.encode())).decode()
-    yield "letters between the digits", "x".join(digits)
-    yield "hexadecimal number", f"{int(digits):x}"
-    yield "list of code points", " ".join(f"U+{ord(digit):04X}" for digit in digits)
-    yield "decimal character codes", " ".join(str(ord(digit)) for digit in digits)
-    yield "hexadecimal of base64", base64.b64encode(digits.encode()).hex()
-    yield "CDATA in the middle", f"{digits[:6]}<![CDATA[{digits[6:]}]]>"
-    yield "tag characters", "".join(chr(0xE0000 + ord(digit)) for digit in digits)
-    yield "base85", base64.b85encode(digits.encode()).decode()
-
-
-def unfound_of_others(digits: str) -> Iterator[tuple[str, str]]:
-    """The same, for identifiers of persons who were not asked for."""
-    yield from unfound(digits)
-    yield "within a longer number", f"1{digits}2"
-    yield "wrong control digits", f"{digits[:-1]}{(int(digits[-1]) + 1) % 10}"
-    yield "without its leading zero", digits[1:]
-    dingbats = string.digits, "🄋➀➁➂➃➄➅➆➇➈"
-    yield "circled sans-serif", digits.translate(str.maketrans(*dingbats))
-    yield "letters for 0 and 1", digits.replace("0", "O").replace("1", "l")
