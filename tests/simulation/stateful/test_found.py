@@ -167,55 +167,8 @@ async def test_a_change_under_one_person_takes_nothing_from_another(database_url
         assert await shown(world) == {("a", "x", "N", False), ("b", "x", "NORU", True)}
 
 
-async def test_a_changed_row_is_not_moved_as_well(database_url):
-    """Changed under one person and new under another: one changed, one opened; a third closed."""
-    async with world_on(database_url) as world:
-        await published(world, read(world, "a", "x", "y"), read(world, "b"))
-        await published(world, read(world, "a", "x=N"), read(world, "b", "x"))
-        totals = await world.rows(
-            "SELECT rows_opened, rows_changed, rows_moved, rows_closed FROM report_run "
-            "ORDER BY run_id"
-        )
-        assert totals[-1] == (1, 1, 0, 1)
-
-
-async def test_first_seen_is_not_taken_from_who_still_holds(database_url):
-    """Changed under one person and new under another, to whom it has not moved."""
-    async with world_on(database_url) as world:
-        await published(world, read(world, "a", "x"), read(world, "b"))
-        at = world.fake.now().isoformat(timespec="microseconds")
-        await published(world, read(world, "a", "x=N"), read(world, "b", "x"))
-        (seen,) = await world.rows(
-            "SELECT first_seen_at FROM report_patient_safety_current WHERE person_key = 'b'"
-        )
-        first = seen[0]
-        since = first if isinstance(first, str) else first.isoformat(timespec="microseconds")
-        assert at == since
-
-
-async def test_what_two_lose_and_one_takes_over_has_moved_once(database_url):
-    """Met under two identifiers, then under a third alone: each row that went is counted, once."""
-    async with world_on(database_url) as world:
-        await published(world, read(world, "a", "x"), read(world, "b", "x"), read(world, "c"))
-        await published(world, read(world, "a"), read(world, "b"), read(world, "c", "x"))
-        totals = await world.rows("SELECT rows_moved, rows_closed FROM report_run ORDER BY run_id")
-        assert totals[-1] == (1, 1)
-
-
-async def test_a_move_hides_no_other_closing(database_url):
-    """One becomes two under other identifiers, and another is closed in the same night."""
-    async with world_on(database_url) as world:
-        await published(world, read(world, "a", "x"), read(world, "b"), read(world, "c", "y"))
-        await published(world, read(world, "a"), read(world, "b", "x"), read(world, "c", "x"))
-        totals = await world.rows(
-            "SELECT rows_opened, rows_changed, rows_moved, rows_closed FROM report_run "
-            "ORDER BY run_id"
-        )
-        assert totals[-1] == (1, 0, 1, 1)
-
-
 async def test_what_an_open_run_has_closed_is_open_for_readers(database_url):
-    """``plan`` and ``status`` record_batch what is published."""
+    """``plan`` and ``status`` say what is published."""
     async with world_on(database_url) as world:
         await published(world, read(world, "a", "x"))
         attempt = await world.begin()

@@ -1,6 +1,6 @@
 """Any sequence of nights, faults and deaths: what readers see is what the model says.
 
-``make test`` tries dozens of sequences, others each time. pytest tells their seed, and
+``make test`` tries a few sequences, a night dozens, others each time. pytest tells their seed, and
 ``--hypothesis-seed`` brings them back. For long, as in ``make simulate``::
 
     python -m pytest tests/simulation/stateful --hypothesis-profile long
@@ -19,23 +19,25 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.support.databases import copy_database
-from tests.support.stateful.attempts import Ground
+from tests.support.stateful.attempts import StoreUnderTest
 from tests.support.stateful.machine import StoreMachine
+
+pytestmark = [pytest.mark.promise("1"), pytest.mark.promise("2"), pytest.mark.promise("3")]
 
 
 @contextmanager
 def machine_on(url: str) -> Iterator[type[StoreMachine]]:
     """The machine on a database of its own."""
-    ground = Ground(url)
+    store = StoreUnderTest(url)
 
     class Machine(StoreMachine):
         pass
 
-    Machine.ground = ground
+    Machine.store = store
     try:
         yield Machine
     finally:
-        ground.close()
+        store.close()
 
 
 def tried(share: float, examples: int, steps: int) -> settings:
@@ -54,15 +56,19 @@ def memory_folder() -> Iterator[Path]:
         yield Path(one)
 
 
-def test_sqlite(migrated_sqlite, memory_folder):
+@pytest.mark.parametrize(
+    ("examples", "steps"), [(3, 20), pytest.param(60, 30, marks=pytest.mark.nightly)]
+)
+def test_sqlite(migrated_sqlite, memory_folder, examples, steps):
     """On SQLite."""
     path = memory_folder / "pts.db"
     shutil.copy(migrated_sqlite, path)
     with machine_on(f"sqlite:///{path}") as machine:
-        run_state_machine_as_test(machine, settings=tried(1, examples=16, steps=25))
+        run_state_machine_as_test(machine, settings=tried(1, examples=examples, steps=steps))
 
 
+@pytest.mark.nightly
 def test_postgresql(postgres_url, migrated_postgres):
     """On PostgreSQL, fewer."""
     with machine_on(copy_database(postgres_url, migrated_postgres)) as machine:
-        run_state_machine_as_test(machine, settings=tried(0.1, examples=5, steps=20))
+        run_state_machine_as_test(machine, settings=tried(0.1, examples=12, steps=25))

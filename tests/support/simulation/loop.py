@@ -15,10 +15,8 @@ import anyio
 import anyio.lowlevel
 
 from tests.support.program import TimeLimitError
-from worker import files
 from worker.ports import Runtime
 from worker.roster import csv_file
-from worker.telemetry import emit
 
 PROCESS: contextvars.ContextVar[int] = contextvars.ContextVar("PROCESS", default=0)
 """The simulated process that a task belongs to; 0 is the test itself."""
@@ -190,43 +188,6 @@ def inline_files(before: Callable[[], None]):
         yield
     finally:
         reader.to_thread = threads
-
-
-class _Steps:
-    """Stands for a module of system calls; ``before`` each that is a step of a write."""
-
-    _NAMES = frozenset({"mkstemp", "open", "write", "fchmod", "fsync", "close", "replace"})
-
-    def __init__(self, module: Any, before: Callable[[str], None]) -> None:
-        self._module = module
-        self._before = before
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._module, name)
-        if name not in self._NAMES:
-            return call
-
-        def step(*args: Any, **options: Any) -> Any:
-            if name == "close":  # the descriptor is gone, whatever it says
-                call(*args)
-            self._before(name)
-            return None if name == "close" else call(*args, **options)
-
-        return step
-
-
-@contextmanager
-def inline_writes(before: Callable[[str], None]):
-    """Let the textfile be written in the loop; ``before`` each step of it, by its name."""
-    writer: Any = files
-    emitter: Any = emit
-    real = writer.os, writer.tempfile, emitter.to_thread
-    writer.os, writer.tempfile = _Steps(real[0], before), _Steps(real[1], before)
-    emitter.to_thread = _Inline(lambda: None)
-    try:
-        yield
-    finally:
-        writer.os, writer.tempfile, emitter.to_thread = real
 
 
 def run_simulated(

@@ -36,14 +36,6 @@ PATIENCE_S, SHORT_PATIENCE_S = 30.0, 0.15
 """For a server that comes back, however busy this machine is; and for one that does not."""
 BEFORE, AFTER = "before", "after"
 CONNECT = "connect"
-PHASES = {
-    "lease": CONNECT,
-    "begin": "SELECT store_identity.",
-    "batches": "SELECT person.person_key",
-    "publication": "UPDATE run_attempt SET requests",
-    "ending": "UPDATE run_attempt SET ended_at",
-}
-"""The parts of a run, and a statement of the first transaction of each: they begin with that."""
 
 
 class RealClock(Clock):
@@ -208,7 +200,7 @@ class PostgresStage(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
+class PreparedServer:
     """A server with a database after its first run, to be copied; and what the next run calls."""
 
     server: str
@@ -230,20 +222,17 @@ class Ground:
             stage.close()
             await execute(self.server, f"DROP DATABASE {name} WITH (FORCE)")
 
-    def points(self, phase: str, how: str) -> list[Point]:
-        """Every fault of that kind in that part of a run.
+    def points(self, how: str) -> list[Point]:
+        """Every fault of that kind.
 
         An answer that never comes again differs from calls that fail from the next one on where
         something was committed: it is tried there.
         """
-        starts = [*(self._first(text) for text in PHASES.values()), len(self.calls)]
-        at = list(PHASES).index(phase)
-        numbers = range(starts[at] + 1, starts[at + 1] + 1)
         flavour = AFTER if how.startswith("acknowledgement lost") else BEFORE
         is_lasting = how.endswith("for good")
         return [
             Point(kind=DATABASE, number=number, flavour=flavour, persistent=is_lasting)
-            for number in numbers
+            for number in range(1, len(self.calls) + 1)
             if not (flavour == AFTER and is_lasting) or self.is_commit(number)
         ]
 
@@ -251,15 +240,12 @@ class Ground:
         """Whether the call of that number, from 1, is one."""
         return self.calls[number - 1].startswith("COMMIT")
 
-    def _first(self, text: str) -> int:
-        """Where that transaction begins: after the commit before it."""
-        found = next((n for n, call in enumerate(self.calls) if call.startswith(text)), None)
-        assert found is not None, f"no call of the run begins with: {text}"
-        commits = (n for n in range(found, 0, -1) if self.is_commit(n))
-        return next(commits, 0)
+    def first(self, text: str) -> int:
+        """The number of the first call that begins with that."""
+        return next(n for n, call in enumerate(self.calls, start=1) if call.startswith(text))
 
 
-async def prepare(server: str, migrated: str, folder: Path) -> Ground:
+async def prepare(server: str, migrated: str, folder: Path) -> PreparedServer:
     """Let the first run have been, and count the calls of the one after it."""
     template = "pts_nth"
     await execute(server, f"CREATE DATABASE {template} TEMPLATE {migrated}")
@@ -267,17 +253,19 @@ async def prepare(server: str, migrated: str, folder: Path) -> Ground:
     first = await stage.live()
     expect(first.code == 0, f"the first run ended with {first.code}: {first.fault}")
     stage.close()
-    ground = Ground(server=server, template=template, model=stage.observer.model, calls=[])
-    async with ground.world(folder) as second:
+    prepared = PreparedServer(
+        server=server, template=template, model=stage.observer.model, calls=[]
+    )
+    async with prepared.world(folder) as second:
         outcome = await second.live()
         expect(outcome.code == 0, f"the run without a fault ended with {outcome.code}")
-    ground.calls.extend(second.calls)
-    return ground
+    prepared.calls.extend(second.calls)
+    return prepared
 
 
-async def try_point(ground: Ground, point: Point, folder: Path) -> Outcome:
+async def try_point(prepared: PreparedServer, point: Point, folder: Path) -> Outcome:
     """Let one run meet the fault and another recover; how the first ended."""
-    async with ground.world(folder) as stage:
+    async with prepared.world(folder) as stage:
         stage.patience_s = SHORT_PATIENCE_S if point.persistent else PATIENCE_S
         outcome = await stage.live(point.trouble())
         stage.patience_s = PATIENCE_S

@@ -30,7 +30,7 @@ _LAST = "SELECT MAX(publication_no) FROM report_run"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
+class WatchedAttempt:
     """One process's work at a run, as the model needs to know it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Observer:
         self.served = served
         self.model = Model()
         self.looks = 0
-        self._attempts: dict[int, list[tuple[Attempt, Confirmation]]] = defaultdict(list)
+        self._attempts: dict[int, list[tuple[WatchedAttempt, Confirmation]]] = defaultdict(list)
         self._keys: dict[str, str] = {}
         self._reader: Any | None = None
         self._label: str | None = None
@@ -83,7 +83,7 @@ class Observer:
             self._reader.close()
             self._reader = None
 
-    def began(self, attempt: Attempt) -> None:
+    def began(self, attempt: WatchedAttempt) -> None:
         """A process begins or continues a run; what it reads is compared with what is published."""
         if attempt.run_id not in self.model.runs:
             self.model.begin(attempt.run_id, attempt.kind, AREAS, attempt.began_at, attempt.number)
@@ -201,7 +201,7 @@ class Observer:
         return refs
 
     def _answered(
-        self, attempts: Iterable[tuple[Attempt, Confirmation]]
+        self, attempts: Iterable[tuple[WatchedAttempt, Confirmation]]
     ) -> dict[PersonArea, list[Rows | None]]:
         """What each attempt could take for the state of a person-area; None: nothing."""
         answered: dict[PersonArea, list[Rows | None]] = defaultdict(list)

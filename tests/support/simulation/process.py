@@ -27,8 +27,8 @@ from tests.support.simulation.loop import PROCESS, Clock
 from worker.ports import Runtime
 from worker.store.database import Database, open_database
 
-DATABASE, HTTP, CLOCK, FILE, WRITE = "database", "http", "clock", "file", "write"
-"""``FILE`` is a read of the roster; ``WRITE``, a step of the writing of a file."""
+DATABASE, HTTP, CLOCK, FILE = "database", "http", "clock", "file"
+"""``FILE`` is a read of the roster."""
 COMMIT = "commit"
 """Database calls that are commits, counted by themselves too."""
 _HOLDER = "SELECT holder FROM lease WHERE holder IS NOT NULL"

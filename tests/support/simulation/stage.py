@@ -1,7 +1,5 @@
 """One simulated world: its database file, services, model, and the processes that run in it."""
 
-import errno
-import os
 import random
 import shutil
 import sqlite3
@@ -22,11 +20,10 @@ from tests.support.model.values import expect
 from tests.support.simulation.doors import outside
 from tests.support.simulation.loop import PROCESS, Clock, SimLoop
 from tests.support.simulation.materials import PSEUDONYM_KEY, materials
-from tests.support.simulation.observer import Attempt, Observer
+from tests.support.simulation.observer import Observer, WatchedAttempt
 from tests.support.simulation.process import (
     ENGINES,
     FILE,
-    WRITE,
     Process,
     Trace,
     Trouble,
@@ -45,8 +42,6 @@ from worker.use_cases.run_sync import RunRequest
 
 LONGEST_RUN_S = 36 * 3600.0
 """A run of a handful of persons that is not over by then waits for something that never comes."""
-_REFUSALS = {"full": errno.ENOSPC, "io": errno.EIO, "denied": errno.EACCES}
-"""How a step of the writing of a file fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,19 +150,6 @@ class Stage:
         if number and self.processes[number - 1].touch(FILE):
             self.processes[number - 1].injected["file"] += 1
             raise OSError(5, "Input/output error")
-
-    def writing(self, step: str) -> None:
-        """A process is about to take a step of the writing of a file."""
-        number = PROCESS.get()
-        flavour = number and self.processes[number - 1].touch(WRITE, step)
-        if flavour:
-            self.processes[number - 1].injected[f"write {flavour} ({step})"] += 1
-            raise OSError(_REFUSALS[flavour], os.strerror(_REFUSALS[flavour]))
-
-    def write_metrics_to(self, textfile: str) -> None:
-        """Let every run write its numbers to that file of the world's folder."""
-        telemetry = structs.replace(self.settings.telemetry, textfile=textfile)
-        self.settings = structs.replace(self.settings, telemetry=telemetry)
 
     def configure(self, environment: str | None, *, send_h_numbers: bool) -> None:
         """Set where PTS is said to be, and whether H-numbers are sent there all the same."""
@@ -296,7 +278,7 @@ class Stage:
         sync = self.settings.sync
 
         def began(run_id: int) -> None:
-            attempt = Attempt(
+            attempt = WatchedAttempt(
                 number=process.number,
                 run_id=run_id,
                 kind=request.kind.value,

@@ -77,7 +77,7 @@ class MortalDatabase(Database):
         return result
 
 
-class Ground:
+class StoreUnderTest:
     """A database and an event loop; emptied for each example, so that statements stay compiled."""
 
     def __init__(self, url: str) -> None:
@@ -148,7 +148,7 @@ async def take_lease(database: Database, holder: Holder) -> Lease:
 
 
 @dataclass(kw_only=True)
-class Attempt:
+class ProcessAtWork:
     """A process at work on a run.
 
     Attributes:
@@ -216,7 +216,7 @@ async def begin(
     areas: tuple[str, ...],
     roster: Mapping[str, str | None],
     roster_faults: int,
-) -> Attempt:
+) -> ProcessAtWork:
     """Begin or continue a run, as ``worker.use_cases.run_sync`` does once it holds the lease."""
     store = await open_run_store(lease, kind=kind, areas=areas, continue_within=CONTINUE_WITHIN)
     pts = PtsReader(
@@ -227,7 +227,7 @@ async def begin(
         privacy=PrivacyRules(key_of=PSEUDONYMS.pseudonym),
     )
     keys = KeyBook(dict(await database.read(key_paths)))
-    return Attempt(
+    return ProcessAtWork(
         database=database,
         lease=lease,
         store=store,

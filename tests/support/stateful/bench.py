@@ -16,15 +16,15 @@ from tests.support.model.values import AREAS, Ending, Run
 from tests.support.model.views import same
 from tests.support.stateful.attempts import (
     CONTINUE_WITHIN,
-    Attempt,
     Fuse,
-    Ground,
     KilledError,
+    ProcessAtWork,
+    StoreUnderTest,
     begin,
     take_lease,
 )
 from tests.support.stateful.checks import StoreChecks
-from tests.support.stateful.edits import World
+from tests.support.stateful.edits import EditedWorld
 from tests.support.stateful.recording import KEYS, Task, record_batch, record_unconfirmed
 from tests.support.stateful.source import Source
 from worker.core.model import CompleteArea, PersonRead, RunKind
@@ -34,30 +34,30 @@ from worker.errors import ExitCode, WithheldError
 class Bench:
     """One store, its source, and the process that holds the lease, if any."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
+    def __init__(self, store: StoreUnderTest) -> None:
+        self.store = store
         self.model = Model()
-        self.attempt: Attempt | None = None
-        self.world = World(
+        self.attempt: ProcessAtWork | None = None
+        self.world = EditedWorld(
             source=Source(shape={}, names_person=False, pages=False),
             roster={},
         )
-        self.checks = StoreChecks(ground=ground, model=self.model, world=self.world)
+        self.checks = StoreChecks(store=store, model=self.model, world=self.world)
 
     @property
-    def at_work(self) -> Attempt:
+    def at_work(self) -> ProcessAtWork:
         """The process that holds the lease."""
         assert self.attempt is not None
         return self.attempt
 
     def begin(self, kind, scope, roster, faults, dies) -> None:
-        database = self.ground.mortal()
-        held = self._living(database.fuse, dies, take_lease(database, self.ground.new_holder()))
+        database = self.store.mortal()
+        held = self._living(database.fuse, dies, take_lease(database, self.store.new_holder()))
         if held is None:
             self.process_died()
             return
         expected = self._expected_beginning(kind, scope)
-        now = self.ground.fake.now()
+        now = self.store.fake.now()
         attempt = self._living(
             database.fuse,
             database.fuse.left,
@@ -92,7 +92,7 @@ class Bench:
 
     def _expected_beginning(self, kind, scope) -> tuple[Run | None, list[Run]]:
         """The open run that is continued, and those that are undone (docs/architecture.md)."""
-        now = self.ground.fake.now()
+        now = self.store.fake.now()
         continued, undone = None, []
         for run in self.model.open_runs():
             is_same = run.kind == kind == "sync" and run.areas == scope
@@ -123,7 +123,7 @@ class Bench:
             for _ in range(1 + twice):
                 if reads is None or not self.write(tasks, reads):
                     return False
-            self.ground.fake.advance(1.5)
+            self.store.fake.advance(1.5)
         attempt.database.fuse.left = None
         return True
 
@@ -155,7 +155,7 @@ class Bench:
     def _note_progress(self, written: Sequence[PersonRead]) -> None:
         if any(isinstance(area, CompleteArea) for read in written for area in read.areas):
             run = self.model.runs[self.at_work.handle.run_id]
-            run.progressed_at = self.ground.fake.now()
+            run.progressed_at = self.store.fake.now()
 
     def publish(self, order, size, *, guard: Guard, dies: int | None) -> None:
         """Read those who are left, and publish; or have the guard withhold it."""
@@ -194,7 +194,7 @@ class Bench:
             same(outcome.totals, done.totals, "totals")
         assert not is_withheld
         self.checks.check_facts(outcome, logs)
-        self.model.publish(run, outcome, self.ground.fake.now())
+        self.model.publish(run, outcome, self.store.fake.now())
         if done is not None:
             assert run.published_at == done.published_at
             self._end_attempt()
@@ -230,7 +230,7 @@ class Bench:
     def _end_attempt(self) -> None:
         attempt = self.at_work
         attempt.database.fuse.left = None
-        self.ground.do(attempt.lease.release())
+        self.store.do(attempt.lease.release())
         self.attempt = None
 
     def do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -244,7 +244,7 @@ class Bench:
     def _living(self, fuse: Fuse, left: int | None, coroutine: Coroutine[Any, Any, Any]) -> Any:
         fuse.left = left
         try:
-            return self.ground.do(coroutine)
+            return self.store.do(coroutine)
         except KilledError:
             note("the process died")
             return None
@@ -252,11 +252,11 @@ class Bench:
     def process_died(self) -> None:
         """The process is dead: its lease runs out, and the ledger tells what it still did."""
         self.attempt = None
-        self.ground.end_lease()
+        self.store.end_lease()
         for row in self.checks.look().tables["runs"]:
             run = self.model.runs.get(row["run_id"])
             if run is None:
-                attempts = self.ground.attempts()
+                attempts = self.store.attempts()
                 (attempt_id,) = [one for one, of in attempts.items() if of == row["run_id"]]
                 scope = tuple(area for area in AREAS if area in row["areas"])
                 self.model.begin(row["run_id"], row["kind"], scope, row["started_at"], attempt_id)

@@ -12,8 +12,8 @@ from tests.support.model.checks import Checks
 from tests.support.model.state import Model
 from tests.support.model.values import Outcome
 from tests.support.model.views import STATEMENTS, Views, same, views_of
-from tests.support.stateful.attempts import Ground
-from tests.support.stateful.edits import World
+from tests.support.stateful.attempts import StoreUnderTest
+from tests.support.stateful.edits import EditedWorld
 from tests.support.stateful.recording import row_of
 from worker.core.guard import GuardFacts
 from worker.store.queries.status import area_staleness, open_state
@@ -23,9 +23,9 @@ from worker.store.queries.status import area_staleness, open_state
 class StoreChecks:
     """Compares what readers see with what the model says."""
 
-    ground: Ground
+    store: StoreUnderTest
     model: Model
-    world: World
+    world: EditedWorld
 
     def look(self) -> Views:
         """Read all views in one transaction."""
@@ -36,7 +36,7 @@ class StoreChecks:
                 for name, sql in STATEMENTS.items()
             }
 
-        return views_of(self.ground.do(self.ground.database.read(work)))
+        return views_of(self.store.do(self.store.database.read(work)))
 
     def is_published(self, run_id: int) -> bool:
         """Whether the ledger says so."""
@@ -102,11 +102,11 @@ class StoreChecks:
             same(outcome.facts, shown, "what the guard judged")
 
     def check_other_readers(self) -> None:
-        """What ``status`` and ``plan`` record_batch is what the views record_batch."""
+        """What ``status`` and ``plan`` say is what the views say."""
         model = self.model
         counted = {
             one.area: (one.persons, one.stale)
-            for one in self.ground.do(self.ground.database.read(area_staleness))
+            for one in self.store.do(self.store.database.read(area_staleness))
         }
         areas = [(area, proof.is_stale) for (_, area), proof in model.shown().items()]
         expected = {
@@ -117,7 +117,7 @@ class StoreChecks:
             for area in {one for one, _ in areas}
         }
         same(expected, counted, "gaps")
-        state = self.ground.do(self.ground.database.read(open_state))
+        state = self.store.do(self.store.database.read(open_state))
         holders = {person for _, person, _ in model.held}
         same(
             {

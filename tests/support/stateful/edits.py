@@ -56,7 +56,7 @@ edits = st.lists(
 
 
 @dataclass(kw_only=True)
-class World:
+class EditedWorld:
     """PTS and the roster, and what may happen to them.
 
     Attributes:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.support.model.guard import Guard
 from tests.support.model.values import AREAS, PRIVACY, SAFETY
-from tests.support.stateful.attempts import Attempt, Ground, take_lease
+from tests.support.stateful.attempts import ProcessAtWork, StoreUnderTest, take_lease
 from tests.support.stateful.bench import Bench
 from tests.support.stateful.edits import areas, edits, letters, persons, picks
 from tests.support.stateful.recording import KEYS
@@ -38,17 +38,17 @@ scopes = st.sampled_from([AREAS, AREAS, AREAS, (SAFETY,), (PRIVACY,)])
 class StoreMachine(RuleBasedStateMachine):
     """One store, its source, and the processes that work on it."""
 
-    ground: Ground
+    store: StoreUnderTest
     """The database of all examples."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.ground.clear()
-        self.bench = Bench(self.ground)
-        self.ghost: Attempt | None = None
+        self.store.clear()
+        self.bench = Bench(self.store)
+        self.ghost: ProcessAtWork | None = None
 
     def teardown(self) -> None:
-        self.ground.check()
+        self.store.check()
 
     @initialize(
         shape=st.fixed_dictionaries(
@@ -77,7 +77,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(hours=st.sampled_from([0.001, 1, 7, 13, 24, 49, -1.5]))
     def wait(self, hours) -> None:
         """Time passes; or someone sets the clock back."""
-        self.ground.fake.set_wall_clock(self.ground.fake.now() + timedelta(hours=hours))
+        self.store.fake.set_wall_clock(self.store.fake.now() + timedelta(hours=hours))
 
     # Turns at a run
 
@@ -140,7 +140,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.bench.interrupt(None)
             else:
                 self.bench.process_died()
-            self.ground.fake.advance(3600 * hours)
+            self.store.fake.advance(3600 * hours)
         if publishes:
             self.bench.begin(RunKind.SYNC, AREAS, dict(self.bench.world.roster), 0, None)
             self.bench.publish(parts[0][1], 2, guard=PUBLISHES, dies=None)
@@ -179,7 +179,7 @@ class StoreMachine(RuleBasedStateMachine):
             tasks = [(person, (area,))]
             assert self.bench.write(tasks, self.bench.do(attempt.read(tasks)))
 
-    # How a attempt ends
+    # How an attempt ends
 
     @precondition(lambda self: self.bench.attempt is not None)
     @rule(order=orders, size=sizes, guard=guards, dies=deaths)
@@ -202,7 +202,7 @@ class StoreMachine(RuleBasedStateMachine):
     def another_asks_for_the_lease(self) -> None:
         """The lease is held: nothing happens."""
         with pytest.raises(LeaseHeldError):
-            self.ground.do(take_lease(self.ground.database, self.ground.new_holder()))
+            self.store.do(take_lease(self.store.database, self.store.new_holder()))
 
     @precondition(lambda self: self.bench.attempt is not None)
     @rule(kind=st.sampled_from([RunKind.SYNC, RunKind.BACKFILL]), scope=scopes)
@@ -210,7 +210,7 @@ class StoreMachine(RuleBasedStateMachine):
         """The holder is paused past its lease, and another process goes on."""
         self.ghost = self.bench.attempt
         self.bench.attempt = None
-        self.ground.end_lease()
+        self.store.end_lease()
         self.bench.begin(kind, scope, dict(self.bench.world.roster), 0, None)
 
     @precondition(lambda self: self.ghost is not None)
@@ -219,9 +219,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Who was overtaken cannot write any more, nor give back what is another's."""
         ghost = self.ghost
         assert ghost is not None
-        reads = self.ground.do(
-            ghost.read([(person, ghost.handle.areas) for person in ghost.roster])
-        )
+        reads = self.store.do(ghost.read([(person, ghost.handle.areas) for person in ghost.roster]))
         deeds: Mapping[str, Callable[[], Coroutine[Any, Any, Any]]] = {
             "write": lambda: ghost.store.apply(reads),
             "publish": lambda: ghost.publish(PUBLISHES, ghost.progress(9, 9)),
@@ -232,10 +230,10 @@ class StoreMachine(RuleBasedStateMachine):
             "renew": ghost.store.renew,
         }
         if deed == "release":
-            self.ground.do(ghost.lease.release())
+            self.store.do(ghost.lease.release())
             return
         with pytest.raises(LeaseLostError):
-            self.ground.do(deeds[deed]())
+            self.store.do(deeds[deed]())
 
     # What readers see
 

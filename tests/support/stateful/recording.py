@@ -7,7 +7,7 @@ from typing import Any
 from tests.support.model.reads import confirmation
 from tests.support.model.state import Model
 from tests.support.model.values import Row, Run
-from tests.support.stateful.attempts import PSEUDONYMS, Attempt
+from tests.support.stateful.attempts import PSEUDONYMS, ProcessAtWork
 from tests.support.stateful.edits import NOVELTIES
 from tests.support.stateful.source import CONTRADICTS, PERSONS, TROUBLES, Source
 from worker.core.identity import NationalId
@@ -46,13 +46,13 @@ def row_of(shown: Mapping[str, Any], shape: Mapping[str, str]) -> tuple[Row, str
     return (shown["area"], shown["person_key"], key), payload
 
 
-def _label(model: Model, run: Run, attempt: Attempt, person: str) -> str | None:
+def _label(model: Model, run: Run, attempt: ProcessAtWork, person: str) -> str | None:
     """A backfill's list without a label says nothing of it; a roster's takes it away."""
     listed = attempt.roster[person]
     return model.refs.get(KEYS[person]) if run.kind == "backfill" and listed is None else listed
 
 
-def record_unconfirmed(model: Model, attempt: Attempt, tasks: Sequence[Task]) -> None:
+def record_unconfirmed(model: Model, attempt: ProcessAtWork, tasks: Sequence[Task]) -> None:
     """Nothing was written of these persons: a second read must agree first."""
     run = model.runs[attempt.handle.run_id]
     model.take_back([KEYS[person] for person, _ in tasks], but=run)
@@ -63,7 +63,7 @@ def record_unconfirmed(model: Model, attempt: Attempt, tasks: Sequence[Task]) ->
 def record_batch(
     model: Model,
     source: Source,
-    attempt: Attempt,
+    attempt: ProcessAtWork,
     tasks: Sequence[Task],
     reads: Sequence[PersonRead],
 ) -> None:
@@ -78,7 +78,7 @@ def record_batch(
 
 
 def _record_area(
-    model: Model, source: Source, attempt: Attempt, person: str, read: AreaRead
+    model: Model, source: Source, attempt: ProcessAtWork, person: str, read: AreaRead
 ) -> None:
     run, attempt_id = model.runs[attempt.handle.run_id], attempt.handle.attempt_id
     key = (KEYS[person], read.area)
