@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import platform
 import pty
 import re
 import signal
@@ -18,13 +19,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import Installation, Sandbox, environment, run, wait_for
+from tests.support.program import (
+    Installation,
+    Sandbox,
+    TimeLimitError,
+    environment,
+    run,
+    wait_for,
+)
 from tests.support.zygote import ForkedProcess, the_zygote
 
 COLUMNS = 80
 CTRL_C = "\x03"
 CTRL_D = "\x04"
 PATIENCE_S = 60.0
+READS_INPUT = {"x86_64": "0 0x0 ", "aarch64": "63 0x0 "}.get(platform.machine(), "?")
+"""How Linux shows ``read(0, ...)``: number of the call, and the descriptor."""
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])m")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 BEGINS_ANEW = "\r\x1b[2K"
@@ -37,13 +47,13 @@ def on_a_terminal(
     worker: Installation,
     *arguments: str,
     code: int = 0,
-    typed: Sequence[tuple[str, str | Callable[[], str]]] = (),
+    typed: Sequence[tuple[str, str | Callable[[], str] | signal.Signals]] = (),
     **env: str,
 ) -> str:
     """All that a command writes to the terminal on which it runs.
 
-    ``typed`` holds what to wait for on the screen, and what is typed then; without it standard
-    input is empty.
+    ``typed`` holds what to wait for on the screen, and what is typed or signalled then; without it
+    standard input is empty.
     """
     rest = list(typed)
     ours, theirs = pty.openpty()
@@ -61,6 +71,7 @@ def on_a_terminal(
     os.close(theirs)
     limit = threading.Timer(PATIENCE_S, process.kill)
     limit.start()
+    end_s = time.monotonic() + PATIENCE_S
     shown = b""
     while True:
         try:
@@ -73,14 +84,19 @@ def on_a_terminal(
         if rest and rest[0][0].encode() in shown:
             answer = rest.pop(0)[1]
             answer = answer() if callable(answer) else answer
-            if answer == CTRL_C:
-                time.sleep(0.2)  # a signal between the prompt and its read(2) would be heard later
+            if isinstance(answer, signal.Signals):
+                process.send_signal(answer)
+            elif answer == CTRL_C:
+                # A signal between the prompt and its read(2) would be heard later.
+                wait_for(lambda: _reads_input(process), "its reading")
                 process.send_signal(signal.SIGINT)
             else:
                 _type(ours, answer.encode())
     os.close(ours)
     limit.cancel()
-    assert code == process.wait(60), shown
+    if time.monotonic() >= end_s:
+        raise TimeLimitError(f"still running, and showed {shown!r},", PATIENCE_S)
+    assert process.wait(60) == code, shown
     return shown.decode()
 
 
@@ -89,6 +105,12 @@ def _has(process: ForkedProcess, terminal: Path) -> bool:
     with suppress(OSError):
         return Path(f"/proc/{process.pid}/fd/2").readlink() == terminal
     return False
+
+
+def _reads_input(process: ForkedProcess) -> bool:
+    """Whether one of its threads is within ``read(0, ...)``."""
+    calls = Path(f"/proc/{process.pid}/task").glob("*/syscall")
+    return any(call.read_text().startswith(READS_INPUT) for call in calls)
 
 
 def _type(terminal: int, text: bytes) -> None:
@@ -129,15 +151,6 @@ def test_warnings_alone_stand_above_the_bar(worker: Installation):
     lines = lines_of(on_a_terminal(worker, "sync", code=3))
     assert [line for line in lines if "roster.line_unreadable" in line]
     assert [line for line in lines if "run." in line and line.startswith("20")] == []
-
-
-def test_verify_shows_how_far_it_is(worker: Installation):
-    """Its bar counts areas, up to all of the sample, and goes away."""
-    shown = on_a_terminal(worker, "verify", "--sample", "100000", code=3)
-    lines = lines_of(shown)
-    [sampled] = [line.split()[1] for line in lines if line.startswith("sampled ")]
-    assert f" {sampled} of {sampled} " in CONTROL.sub("", shown)
-    assert [line for line in lines if "reading" in line] == []
 
 
 def test_export_shows_how_far_it_is(worker: Installation):
@@ -184,13 +197,12 @@ def test_no_bar_without_a_terminal(worker: Installation):
     assert not COLOUR.search(shown)
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
-def test_a_reader_that_is_gone(worker: Installation, options: tuple[str, ...]) -> None:
+def test_a_reader_that_is_gone(worker: Installation) -> None:
     """A published run ends with its own code if its reader is gone, and without a bug."""
     gone, out = os.pipe()
     os.close(gone)
     process = subprocess.run(
-        [sys.executable, "-m", "worker", "--config", str(worker.config), "sync", *options],
+        [sys.executable, "-m", "worker", "--config", str(worker.config), "sync"],
         cwd=worker.folder,
         env=environment(),
         stdin=subprocess.DEVNULL,
@@ -218,7 +230,7 @@ def test_erase_asks_first(worker: Installation):
     shown = on_a_terminal(worker, "erase", code=75, typed=[asked, ("[y/N]: ", "n\n")])
     assert "nothing was erased" in shown
     assert off_id not in shown
-    assert persons == worker.store.one("SELECT count(*) FROM person")
+    assert worker.store.one("SELECT count(*) FROM person") == persons
     assert "[y/N]" not in on_a_terminal(worker, "erase", "--dry-run", typed=[asked])
     erased = on_a_terminal(worker, "erase", "--yes", typed=[asked])
     assert "[y/N]" not in erased
@@ -234,7 +246,6 @@ def test_identifiers_are_read_before_the_lease_is_taken(worker: Installation, co
     between: list[int] = []
 
     def night() -> str:
-        time.sleep(2.0)  # a run that had begun would hold the lease by now
         between.append(worker.sync().code)
         return "".join(f"{off_id}\n" for off_id in listed) + CTRL_D
 
@@ -249,32 +260,18 @@ def test_identifiers_are_read_before_the_lease_is_taken(worker: Installation, co
     assert "reading" not in before
 
 
-@pytest.mark.parametrize("command", ["plan --roster -", "verify --roster - --sample 100"])
-def test_identifiers_typed_for_plan_and_verify_are_not_shown(worker: Installation, command: str):
-    """``plan`` and ``verify`` ask for the list as a run does."""
-    listed = [_identifier(worker)]
-    typed = [("Ctrl-D ends", f"{listed[0]}\n{CTRL_D}")]
-    shown = on_a_terminal(worker, *command.split(), typed=typed)
-    assert "1 line read" in shown
-    assert listed[0] not in shown
-
-
-def test_an_empty_list_begins_no_run(worker: Installation):
-    """Ctrl-D at once: 65, and the ledger has no run of it."""
+@pytest.mark.parametrize(
+    ("lines", "code", "message"),
+    [(0, 65, "standard input is empty"), (10_001, 2, "more than 10,000 lines were typed")],
+    ids=["empty", "too long"],
+)
+def test_a_list_that_begins_no_run(worker: Installation, lines: int, code: int, message: str):
+    """Ctrl-D at once; or more lines than are held in memory, which belong into a file."""
     runs = worker.store.runs()
-    typed = [("Ctrl-D ends", CTRL_D)]
-    shown = on_a_terminal(worker, "backfill", "--person", "-", code=65, typed=typed)
-    assert "standard input is empty" in shown
-    assert runs == worker.store.runs()
-
-
-def test_too_long_a_list_is_refused(worker: Installation):
-    """What is typed is held in memory, so more than 10,000 lines belong into a file."""
-    runs = worker.store.runs()
-    typed = [("Ctrl-D ends", f"{_identifier(worker)}\n" * 10_001)]
-    shown = on_a_terminal(worker, "backfill", "--person", "-", code=2, typed=typed)
-    assert "more than 10,000 lines were typed" in shown
-    assert runs == worker.store.runs()
+    typed = [("Ctrl-D ends", f"{_identifier(worker)}\n" * lines or CTRL_D)]
+    shown = on_a_terminal(worker, "backfill", "--person", "-", code=code, typed=typed)
+    assert message in shown
+    assert worker.store.runs() == runs
 
 
 def test_ctrl_c_ends_what_waits_for_input(worker: Installation):
@@ -284,7 +281,7 @@ def test_ctrl_c_ends_what_waits_for_input(worker: Installation):
     shown = on_a_terminal(worker, "backfill", "--person", "-", code=75, typed=typed)
     assert "Fatal" not in shown
     assert "Traceback" not in shown
-    assert runs == worker.store.runs()
+    assert worker.store.runs() == runs
 
 
 @pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
@@ -331,10 +328,12 @@ def test_verdicts_have_colours(worker: Installation):
 
 def test_a_slow_run_says_why(worker: Installation, served: Sandbox):
     """While PTS's ``Retry-After`` is obeyed, the bar says so and until when."""
-    fault = {"action": "status", "status": 429, "retry_after_s": 3, "first": 1}
+    fault = {"action": "status", "status": 429, "retry_after_s": 600, "first": 1}
     served.control(faults=[fault])
+    typed = [("Retry-After: waiting", signal.SIGINT)]
+    words = ("sync", "--set", "sync.retry_after_max=20m")
     try:
-        shown = CONTROL.sub("", on_a_terminal(worker, "sync"))
+        shown = CONTROL.sub("", on_a_terminal(worker, *words, code=75, typed=typed))
     finally:
         served.control(faults=[])
     assert re.search(r"status 429, Retry-After: waiting until \d\d:\d\d:\d\d UTC", shown)
