@@ -2,8 +2,6 @@
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,18 +14,14 @@ OWN = ("worker.toml", "roster.csv", "client.jwk", "pseudonym.key")
 """What a test writes itself, as the user would."""
 
 
-@contextmanager
-def open_umask() -> Iterator[None]:
-    """Everybody may do everything, says the caller."""
-    before = os.umask(0)
-    yield
-    os.umask(before)
+def mode_of(path: Path) -> str:
+    return oct(stat.S_IMODE(path.stat().st_mode))
 
 
-def modes(folder: Path) -> dict[str, int]:
+def modes(folder: Path) -> dict[str, str]:
     """Of all that the program made there, by its name in the folder."""
     return {
-        str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode)
+        str(path.relative_to(folder)): mode_of(path)
         for path in sorted(folder.rglob("*"))
         if path.name not in OWN and not path.name.startswith(("in-", "out-", "err-"))
     }
@@ -53,7 +47,7 @@ def test_every_file_is_private(served: Sandbox, tmp_path: Path):
     assert {"pts.db", "report.html", "numbers.prom", "new.jwk", "new.key"} <= set(found)
     assert any(name.startswith("exported/nightly/") for name in found)
     folders = {name for name in found if (folder / name).is_dir()}
-    assert {name: 0o700 if name in folders else 0o600 for name in found} == found
+    assert found == {name: "0o700" if name in folders else "0o600" for name in found}
 
 
 def test_so_is_what_the_sandbox_writes(tmp_path: Path):
@@ -62,11 +56,12 @@ def test_so_is_what_the_sandbox_writes(tmp_path: Path):
     from worker.sandbox.serve import SandboxOptions
 
     for _ in range(2):
-        with open_umask():
-            write_setup(tmp_path / "sandbox", SandboxOptions(persons=3))
+        before = os.umask(0)
+        write_setup(tmp_path / "sandbox", SandboxOptions(persons=3))
+        os.umask(before)
         names = ("client-key.json", "pseudonym.key", "roster.csv", "worker.toml")
         paths = [tmp_path / "sandbox" / name for name in names]
-        assert [stat.S_IMODE(path.stat().st_mode) for path in paths] == [0o600] * len(names)
+        assert {path.name: mode_of(path) for path in paths} == dict.fromkeys(names, "0o600")
         paths[-1].chmod(0o644)
 
 
@@ -85,4 +80,4 @@ def test_a_database_that_others_can_read(served: Sandbox, sqlite_url: str, tmp_p
     assert "database.group_readable = true" in worker.run("status").message
     worker.configure(database={"group_readable": True})
     assert worker.sync().code == 0
-    assert stat.S_IMODE(worker.store.path.stat().st_mode) == 0o640
+    assert mode_of(worker.store.path) == "0o640"
