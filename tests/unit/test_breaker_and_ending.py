@@ -44,14 +44,6 @@ def test_a_success_begins_the_count_anew():
     assert breaker.complete == 100
 
 
-def test_evidence_begins_the_count_anew():
-    """What was refuted counts no more; the patience is the same afterwards."""
-    breaker = Breaker()
-    assert first_end(breaker, K.TRANSIENT, 30) == (30, ExitCode.UNAVAILABLE)
-    breaker.refuted()
-    assert first_end(breaker, K.TRANSIENT, 500) == (30, ExitCode.UNAVAILABLE)
-
-
 def test_failures_of_different_kinds_are_no_row():
     """Now this and now that is no sign of trouble; two ways not to understand are one kind."""
     breaker = Breaker()

@@ -23,8 +23,7 @@ def says(*lines: str) -> bool:
         *(f"Cache-Status: {text}" for text in ("edge;HIT;ttl=3", "a; hit, b; fwd=uri")),
         'Warning: 199 - "x", 110 - "Response is Stale"',
         *(f"X-Cache: {text}" for text in ("Hit from cloudfront", "TCP_MEM_HIT from a23")),
-        *(f"X-Cache-Status: {text}" for text in ("HIT", "STALE", "REVALIDATED")),
-        "X-Cache-Hits: 0, 3",
+        *(f"X-Cache-Status: {text}" for text in ("STALE", "REVALIDATED")),
         "X-Varnish: 32770 3",
     ],
 )
@@ -39,9 +38,7 @@ def test_stored(line):
     [
         "Age: 0",
         *(f"Cache-Status: {text}" for text in ("edge; fwd=stale", "a; hit=?0", "hits; fwd=miss")),
-        "Warning: 214 - x",
         *(f"X-Cache: {text}" for text in ("MISS from white", "whitelisted")),
-        *(f"X-Cache-Status: {text}" for text in ("MISS", "BYPASS", "EXPIRED")),
         "X-Varnish: 32770",
         "Cache-Control: no-store, stale-if-error=0",
     ],

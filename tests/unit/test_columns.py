@@ -84,20 +84,6 @@ def test_each_declared_path_is_read(area):
                 assert ColumnReader([of]).read(document, "", set()) == ('"here"',)
 
 
-@pytest.mark.parametrize("area", AREAS, ids=lambda area: area.name)
-def test_an_ambiguous_object_on_any_path_is_refused(area):
-    """Also behind a path that has a value: nobody knows which of its fields is meant."""
-    for declared in area.columns:
-        for text in declared.paths:
-            *way, last = parse_path(text)
-            if not way or not isinstance(last, str):
-                continue
-            document = nested(tuple(way), {last: 1, last.upper(): 2}) | {"value": "here"}
-            of = Column(name="c", type=ColumnType.JSON, paths=("value", text))
-            with pytest.raises(ContractError, match="differ only in case"):
-                ColumnReader([of]).read(document, "", set())
-
-
 def nested(path: FieldPath, value: Any = "here"):
     if not path:
         return value

@@ -243,28 +243,6 @@ async def test_no_more_wait_than_there_is_room(waiting: Waiting):
         readers.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("agree", [True, False])
-async def test_in_doubt_a_sample_of_the_latest_is_read(waiting: Waiting, agree: bool):
-    """Ten are enough if they agree; nobody is read for the first time meanwhile."""
-    if not agree:
-        found = complete_area({"a": 1})
-        waiting.upstream.answers = {f"p{number}": found for number in range(100, 200)}
-    confirmations = waiting.confirmations
-    confirmations.hold(numbered(0, 200))
-    confirmations.doubt()
-    async with anyio.create_task_group() as readers:
-        for _ in range(16):
-            readers.start_soon(confirmations.work, waiting.decided)
-        await settled()
-        assert confirmations.is_believed == agree
-        if agree:
-            assert waiting.results().keys() == {f"p{number}" for number in range(190, 200)}
-        assert await blocks(confirmations.may_read_on)
-        confirmations.trust()
-        await confirmations.may_read_on()
-        readers.cancel_scope.cancel()
-
-
 async def test_who_waits_is_let_go_when_reading_ends(waiting: Waiting):
     """Nobody waits for what will not come: neither the writer nor the readers."""
     waiting.confirmations.hold(numbered(0, 256))

@@ -38,7 +38,6 @@ def test_a_declared_total():
         ("page", {}, ({"page": "2"}, {"page": 2})),
         ("offset", {}, ({"offset": "1"}, {"offset": 1})),
         ({"style": "page", "send_as": "_page", "send_in": "query"}, {}, ({"_page": "2"}, {})),
-        ({"style": "offset", "send_as": "_skip", "send_in": "body"}, {}, ({}, {"_skip": 1})),
         (
             {"style": "reference", "send_in": "query"},
             {"pagingReference": "7"},
@@ -64,7 +63,6 @@ def test_a_declared_field_without_a_value_is_the_end(style, around):
     [
         ("none", {"nextToken": "a"}, None),
         ("none", None, {"link": "<?a=1>; rel=next"}),
-        ("none", {"hasMore": True}, None),
         ("link", {"nextLink": "?a=1"}, None),
         ("reference", {"nextToken": "a"}, None),
         ({"style": "token", "field": "after"}, {"after": "a", "nextToken": "b"}, None),

@@ -10,7 +10,7 @@ from tests.support.pts_answers import person
 from worker.core.evidence import KnownGood
 from worker.core.model import CompleteArea, Person, Proof, Record
 from worker.core.times import END_OF_TIME
-from worker.errors import ContractError, TransientError, UnavailableError
+from worker.errors import ContractError, TransientError
 from worker.sync.evidence import Evidence
 from worker.sync.record_keys import KeyBook
 
@@ -32,15 +32,6 @@ def test_a_witness_that_fails_gives_way_to_others():
     assert known.witnesses("z")[:2] == [(ANNA, "x"), (DORA, "y")], "there is no better"
 
 
-def test_a_proof_is_good_for_seconds_and_for_its_area():
-    """Another area is another question."""
-    known = KnownGood()
-    known.proved("x", 100.0)
-    assert known.is_proved("x", 104.9)
-    assert not known.is_proved("x", 105.0)
-    assert not known.is_proved("y", 100.0)
-
-
 @dataclass
 class Pts:
     """The ports ``AreaReader`` and ``Availability``.
@@ -54,7 +45,6 @@ class Pts:
     failing: dict[str, Exception] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     key_path: str = "id"
-    ends: list[bool] = field(default_factory=list)
 
     async def read(self, person, area, *, key_path, is_single_use=False, is_probe=False):
         assert is_probe
@@ -65,10 +55,10 @@ class Pts:
         return complete(area, self.key_path)
 
     def watch(self, begin_probe):
-        self.doubt = begin_probe
+        raise AssertionError
 
     def probed(self, *, is_read):
-        self.ends.append(is_read)
+        raise AssertionError
 
 
 def complete(area, key_path="id", records=0):
@@ -112,20 +102,3 @@ async def test_nothing_refutes():
         assert not await made.refutes("x")
     made, _ = evidence(Pts(key_path="createdBy"), ANNA)
     assert not await made.refutes("x")
-
-
-async def test_a_doubt_is_answered():
-    """By a few single tries at most, each time; whatever they end with, those who wait go on."""
-    pts = Pts()
-    made, _ = evidence(pts)
-    async with anyio.create_task_group() as group:
-        group.start_soon(made.watch)
-        await anyio.wait_all_tasks_blocked()
-        assert not pts.doubt()
-        made.remember(ANNA, complete("x"))
-        for error in (None, TransientError("x"), UnavailableError("x")):
-            pts.failing = {ANNA.person_key: error} if error else {}
-            assert pts.doubt()
-            await anyio.wait_all_tasks_blocked()
-        group.cancel_scope.cancel()
-    assert (pts.ends, len(pts.asked)) == ([True, False, False], 1 + 4 + 1)

@@ -11,7 +11,6 @@ from worker.core.pacing import (
     ConcurrencyPace,
     Pressure,
     RatePace,
-    SendMeter,
     pressure_of,
 )
 
@@ -94,24 +93,6 @@ class TestRate:
             pace.accepted(number / 20, 20.0)
         assert pace.rate == 50.0
 
-    def test_an_old_refusal_changes_nothing(self):
-        """What was sent before the last cut was sent at another rate."""
-        pace = RatePace(100.0)
-        refused(pace, 0.0)
-        pace.refused(0.01, 50.0, 0.01, is_recent=False)
-        assert pace.rate == 50.0
-
-    def test_another_ceiling(self):
-        """A new ceiling frees a rate that only the old one held, and no other."""
-        pace = RatePace(10.0)
-        pace.set_ceiling(20.0)
-        assert pace.rate == 20.0
-        refused(pace, 0.0)
-        pace.set_ceiling(40.0)
-        assert pace.rate == 10.0
-        pace.set_ceiling(4.0)
-        assert pace.rate == 4.0
-
     @given(
         st.floats(0.1, 1e4),
         st.lists(st.tuples(st.floats(0, 10), st.booleans(), st.floats(0.01, 1e4)), max_size=50),
@@ -172,15 +153,3 @@ def test_cuts_that_had_another_reason_are_taken_back():
     rate.take_back_cuts()
     concurrency.take_back_cuts()
     assert (rate.rate, concurrency.limit) == (60.0, 16)
-
-
-def test_what_was_sent_lately():
-    """Nothing is known at first; ten requests make a mark; a pause does not count."""
-    meter = SendMeter()
-    assert meter.per_second(5.0, 0) == math.inf
-    meter.mark(0.0, 1)
-    for now_s, sent, expected in ((1.0, 3, 3.0), (2.0, 12, 6.0), (4.0, 16, 4.0)):
-        meter.mark(now_s, sent)
-        assert math.isclose(meter.per_second(now_s, sent), expected)
-    meter.restart(60.0, 10)
-    assert meter.per_second(61.0, 30) == 20.0

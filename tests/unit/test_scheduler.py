@@ -124,14 +124,10 @@ def test_it_runs_when_its_time_has_come(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("begin", "first_s", "second_s"),
-    [
-        (NIGHT_OF_25_H, 2.5 * HOUR_S + MINUTE_S, 27.5 * HOUR_S + MINUTE_S),
-        (NIGHT_OF_23_H, 2 * HOUR_S + MINUTE_S, 25.5 * HOUR_S + MINUTE_S),
-    ],
+    ("begin", "hours"), [(NIGHT_OF_25_H, (2.5, 27.5)), (NIGHT_OF_23_H, (2, 25.5))]
 )
 def test_it_runs_once_in_nights_when_the_clocks_change(
-    monkeypatch: pytest.MonkeyPatch, begin: datetime, first_s: float, second_s: float
+    monkeypatch: pytest.MonkeyPatch, begin: datetime, hours: tuple[float, float]
 ) -> None:
     """In October the first 02:30 counts; in March, when there is none, the change to 03:00."""
 
@@ -139,7 +135,7 @@ def test_it_runs_once_in_nights_when_the_clocks_change(
         await anyio.sleep(36 * HOUR_S)
 
     begun = nights(monkeypatch, story, "30 2 * * *", begin=begin).begun
-    assert begun == [round(first_s), round(second_s)]
+    assert begun == [round(hour * HOUR_S + MINUTE_S) for hour in hours]
 
 
 FIRST_S = {"30 2 * * *": TO_HALF_PAST_TWO_S, "*/10 * * * *": TO_TWENTY_PAST_S, "* * * * *": 16.5}

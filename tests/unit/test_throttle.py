@@ -49,13 +49,6 @@ async def test_no_wait_below_the_ceiling(rate, gap_s):
     assert fake.waits_s == []
 
 
-@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan])
-async def test_rates_that_make_no_sense(rate):
-    """A ceiling is above 0."""
-    with pytest.raises(ValueError, match="must be above 0"):
-        Throttle(rate, FakeRuntime().runtime)
-
-
 @pytest.mark.promise("6")
 async def test_everybody_waits_for_retry_after():
     """One answer with Retry-After holds back all, also those who wait for their turn, in order."""

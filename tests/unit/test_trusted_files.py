@@ -5,8 +5,7 @@ import os
 import pwd
 import stat
 import tempfile
-import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -224,29 +223,3 @@ def test_what_the_caller_hands_over_open(tmp_path):
     assert "there is no file" in refusal(Path(f"/dev/fd/{reading}"))
     os.close(reading)
     os.close(writing)
-
-
-def test_an_exchange_at_the_same_time_is_never_read(tmp_path):
-    """Somebody who may write the folder swaps the file as fast as they can: always refused."""
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    folder.chmod(0o777)
-    file = folder / "key.jwk"
-    stop = threading.Event()
-
-    def swap():
-        while not stop.is_set():
-            for content in (b"good", b"evil"):
-                with suppress(OSError):
-                    spare = folder / "spare"
-                    spare.write_bytes(content)
-                    spare.replace(file)
-
-    swapper = threading.Thread(target=swap)
-    swapper.start()
-    try:
-        for _ in range(100):
-            assert "can write" in refusal(file) or "no file" in refusal(file)
-    finally:
-        stop.set()
-        swapper.join()
