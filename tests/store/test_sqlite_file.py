@@ -30,12 +30,18 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     os.umask(before)
 
 
-def modes(folder: Path) -> dict[str, int]:
-    """The mode of each file."""
-    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+def modes(folder: Path) -> dict[str, str]:
+    """The mode of each file, in octal."""
+    return {path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in folder.iterdir()}
 
 
-async def write_and_list(path: Path, *, is_group_readable: bool = False) -> dict[str, int]:
+@pytest.fixture
+def path(migrated_sqlite: Path, tmp_path: Path) -> Path:
+    """A database file."""
+    return Path(shutil.copy(migrated_sqlite, tmp_path / "pts.db"))
+
+
+async def write_and_list(path: Path, *, is_group_readable: bool = False) -> dict[str, str]:
     """Write to a database, and list the files while it is open."""
     url = f"sqlite:///{path}"
     async with open_database(
@@ -50,7 +56,7 @@ async def write_and_list(path: Path, *, is_group_readable: bool = False) -> dict
 async def test_it_and_its_log(tmp_path: Path, is_group_readable: bool, mode: int):
     """The file, its write-ahead log and its shared memory: 0600, or 0640 if configured."""
     found = await write_and_list(tmp_path / "pts.db", is_group_readable=is_group_readable)
-    assert found == {"pts.db": mode, "pts.db-wal": mode, "pts.db-shm": mode}
+    assert found == dict.fromkeys(("pts.db", "pts.db-wal", "pts.db-shm"), oct(mode))
 
 
 async def read_once(path: Path) -> None:
@@ -71,46 +77,38 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", ["pts.db", "pts.db-wal", "pts.db-shm"])
-@pytest.mark.parametrize("mode", REFUSED)
-async def test_wider_modes_are_refused(migrated_sqlite: Path, tmp_path: Path, name: str, mode: int):
+def test_wider_modes_are_refused(path: Path, name: str):
     """Of the file, and of what lies beside it: with the place and the command that mends it."""
-    path = tmp_path / "pts.db"
-    shutil.copy(migrated_sqlite, path)
-    file = tmp_path / name
+    file = path.with_name(name)
     file.touch()
-    file.chmod(mode)
-    with pytest.raises(ConfigurationError, match=REFUSED[mode]) as caught:
-        await write_and_list(path)
-    assert f"{file} (mode {mode:04o})" in caught.value.message
-    assert str(file) in caught.value.hint
-    assert ("database.group_readable" in caught.value.hint) is ("group" in REFUSED[mode])
+    for mode, says in REFUSED.items():
+        file.chmod(mode)
+        with pytest.raises(ConfigurationError, match=says) as caught:
+            anyio.run(write_and_list, path)
+        assert f"{file} (mode {mode:04o})" in caught.value.message
+        assert str(file) in caught.value.hint
+        assert ("database.group_readable" in caught.value.hint) is ("group" in says)
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o660])
-def test_the_group_if_it_is_configured(migrated_sqlite: Path, tmp_path: Path, mode: int):
+def test_the_group_if_it_is_configured(path: Path, tmp_path: Path):
     """It may read, and write as Kubernetes' fsGroup has it; everyone may not."""
-    path = tmp_path / "pts.db"
-    shutil.copy(migrated_sqlite, path)
-    path.chmod(mode)
     tmp_path.chmod(0o2770)
-    anyio.run(read_once, path)
-    assert mode == modes(tmp_path)["pts.db"]
+    for mode in (0o600, 0o400, 0o640, 0o660):
+        path.chmod(mode)
+        anyio.run(read_once, path)
+        assert modes(tmp_path)["pts.db"] == oct(mode)
     path.chmod(0o644)
     with pytest.raises(ConfigurationError, match="everyone on this machine can reach"):
         anyio.run(read_once, path)
 
 
 @pytest.mark.parametrize("what", ["folder", "group's folder", "owner"])
-def test_who_could_exchange_it(migrated_sqlite: Path, tmp_path: Path, what: str):
+def test_who_could_exchange_it(path: Path, tmp_path: Path, what: str):
     """Its folder must be nobody else's to write, and it nobody else's, as for keys."""
-    path = tmp_path / "pts.db"
-    shutil.copy(migrated_sqlite, path)
-    if what == "folder":
-        tmp_path.chmod(0o777)
-    elif what == "group's folder":
-        tmp_path.chmod(0o770)
-    else:
+    if what == "owner":
         os.chown(path, STRANGER, -1)
+    else:
+        tmp_path.chmod(0o777 if what == "folder" else 0o770)
     with pytest.raises(ConfigurationError, match=r"can write|belongs to another user"):
         anyio.run(write_and_list, path)
     tmp_path.chmod(0o700)
@@ -144,28 +142,25 @@ async def read_beside_a_planted_journal(path: Path) -> None:
 )
 @pytest.mark.parametrize("is_linked", [False, True])
 def test_others_can_make_files_beside_it(
-    migrated_sqlite: Path, tmp_path: Path, mode: int, who: str, is_linked: bool
+    path: Path, tmp_path: Path, mode: int, who: str, is_linked: bool
 ):
     """A sticky folder lets anybody plant a journal by which SQLite empties the database."""
     shared = tmp_path / "shared"
     shared.mkdir()
-    path = file = shared / "pts.db"
-    shutil.copy(migrated_sqlite, file)
+    file = path.rename(shared / "pts.db")
+    before = file.stat().st_size
     if is_linked:
-        path = tmp_path / "linked.db"
         path.symlink_to(file)
     shared.chmod(mode)
     with pytest.raises(ConfigurationError, match=f"{who}.* can make files in the folder") as caught:
-        anyio.run(read_beside_a_planted_journal, path)
+        anyio.run(read_beside_a_planted_journal, path if is_linked else file)
     assert f"{shared} (mode {mode:04o})" in caught.value.message
     assert "mkdir -m 700" in caught.value.hint
-    assert migrated_sqlite.stat().st_size == file.stat().st_size
+    assert file.stat().st_size == before
 
 
-def test_somebody_whom_an_access_list_names(migrated_sqlite: Path, tmp_path: Path):
+def test_somebody_whom_an_access_list_names(path: Path, tmp_path: Path):
     """They are not the group that may read; nor may a folder give them what SQLite makes."""
-    path = tmp_path / "pts.db"
-    shutil.copy(migrated_sqlite, path)
     path.chmod(0o640)
     anyio.run(read_once, path)
     set_list(path, 4, number=STRANGER)
@@ -178,42 +173,41 @@ def test_somebody_whom_an_access_list_names(migrated_sqlite: Path, tmp_path: Pat
         anyio.run(read_once, path)
     assert f"setfacl -k {tmp_path}" in caught.value.hint
     path.chmod(0o600)
-    assert set(anyio.run(write_and_list, path).values()) == {0o600}
+    assert set(anyio.run(write_and_list, path).values()) == {oct(0o600)}
+
+
+async def open_alone(path: Path) -> None:
+    """Neither read nor write."""
+    async with open_database(f"sqlite:///{path}", FakeRuntime().runtime):
+        pass
 
 
 def test_none_is_made_where_others_can_make_files(tmp_path: Path):
-    """The first command of all is refused already."""
+    """The first command of all is refused already, and opening alone makes no file.
+
+    A sticky folder further up will do: nobody can exchange ours in it.
+    """
     tmp_path.chmod(0o1777)
     with pytest.raises(ConfigurationError, match="can make files in the folder"):
         anyio.run(write_and_list, tmp_path / "pts.db")
     assert modes(tmp_path) == {}
-
-
-def test_a_sticky_folder_further_up_will_do(tmp_path: Path):
-    """Nobody can exchange our folder in it."""
-    tmp_path.chmod(0o1777)
     folder = tmp_path / "ours"
     folder.mkdir(mode=0o700)
+    anyio.run(open_alone, folder / "pts.db")
+    assert modes(folder) == {}
     assert "pts.db" in anyio.run(write_and_list, folder / "pts.db")
 
 
-def test_a_log_that_others_reach_beside_a_linked_file(migrated_sqlite: Path, tmp_path: Path):
+def test_a_log_that_others_reach_beside_a_linked_file(path: Path, tmp_path: Path):
     """What SQLite keeps lies beside the file, and not beside the link."""
     folder = tmp_path / "folder"
     folder.mkdir(mode=0o700)
-    shutil.copy(migrated_sqlite, folder / "pts.db")
-    (tmp_path / "linked.db").symlink_to(folder / "pts.db")
+    path.symlink_to(path.rename(folder / "pts.db"))
     wal = folder / "pts.db-wal"
     wal.touch()
     wal.chmod(0o666)
     with pytest.raises(ConfigurationError, match=f"can write {wal}"):
-        anyio.run(write_and_list, tmp_path / "linked.db")
-
-
-async def test_no_file_is_made_before_it_is_used(tmp_path: Path):
-    """Opening alone leaves nothing."""
-    async with open_database(f"sqlite:///{tmp_path / 'pts.db'}", FakeRuntime().runtime):
-        assert modes(tmp_path) == {}
+        anyio.run(write_and_list, path)
 
 
 @pytest.mark.promise("3")
