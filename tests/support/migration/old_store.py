@@ -13,7 +13,10 @@ for changed.
 
 from typing import Any, Final
 
+from alembic import command
 from sqlalchemy import Connection, inspect, text
+
+from worker.store.schema.upgrade import alembic_config
 
 SAFETY, PRIVACY = "patient-safety", "patient-privacy"
 AREAS = f'["{SAFETY}","{PRIVACY}"]'
@@ -177,8 +180,9 @@ ROWS: Final[dict[str, list[dict[str, Any]]]] = {
 """By table, in the order in which foreign keys allow them."""
 
 
-def write(connection: Connection) -> None:
-    """Put the rows into a database of any revision."""
+def make_old(connection: Connection, revision: str) -> None:
+    """What the program of that revision left behind, in an empty database."""
+    command.upgrade(alembic_config(connection=connection), revision)
     is_sqlite = connection.dialect.name == "sqlite"
     for table, rows in ROWS.items():
         columns = {column["name"] for column in inspect(connection).get_columns(table)}
