@@ -1,32 +1,34 @@
-"""Another holder takes the lease over just before the n-th write transaction of a real run.
+"""Another holder takes the lease just before the n-th write transaction of a simulated process.
 
-The run is the whole worker over a real database; only sockets are missing. Its transactions are
-seen where SQLAlchemy begins them, whoever began them; the usurper has a connection of its own.
+And a world whose store is a database of either kind in real time, left as it is, for those who only
+need runs in one process.
 """
 
+import random
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import anyio
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
-from tests.support.published import Store
+from tests.support.simulation.loop import Clock
+from tests.support.simulation.materials import fast_folder
+from tests.support.simulation.nth_call import fill, in_world
 from tests.support.simulation.nth_call_postgres import PostgresStage
 from tests.support.simulation.process import Process
-from tests.support.simulation.stage import Outcome
+from tests.support.simulation.scenario import STARTS
+from tests.support.simulation.stage import Outcome, Stage
 from worker.store.database import Database
 
 TAKE = (
     "UPDATE lease SET fencing_token = fencing_token + 1, holder = 'usurper', host = 'elsewhere', "
     "process = '1:1', expires_at = '2999-01-01T00:00:00.000000+00:00' WHERE holder IS NOT NULL"
 )
-_RUNS = "SELECT run_id, status FROM run ORDER BY run_id"
+Act = Callable[[Stage], Awaitable[Any]]
 
 
 class FencedStage(PostgresStage):
@@ -37,187 +39,91 @@ class FencedStage(PostgresStage):
         self.confirm_after_s = 0.0
 
     def opened(self, process: Process, database: Database) -> None:
-        """Its transactions are seen where SQLAlchemy begins them."""
+        """No call of it fails."""
 
     async def judge(self) -> None:
-        """The tables are compared, and not the views."""
+        """Nobody looks at the views."""
+
+
+class UnseenStage(Stage):
+    """A simulated world in which the tables are compared, and not the views."""
+
+    def look(self) -> None:
+        """The model has no part in it."""
+
+    def _check_report(self, outcome: Outcome) -> None:
+        """Nor has the ledger: see ``Trial``."""
 
 
 @dataclass(kw_only=True)
-class Writes:
-    """The write transactions made while this watches.
+class Trial:
+    """One run, or whatever else is disturbed.
 
     Attributes:
-        before: called with the number, from 1, of each before it begins.
-        statements: what each of them asked.
+        ended: how it ended, or what it raised.
+        writes: how many write transactions it began.
+        then: every row at the takeover, those of the lease as the usurper left them.
+        now: every row at the end.
     """
 
-    before: Callable[[int], None] = lambda _number: None
-    statements: list[list[str]] = field(default_factory=list)
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """See every engine's."""
-
-        def on_begin(connection: Any) -> None:
-            if connection.get_execution_options().get("pts_write"):
-                self.before(len(self.statements) + 1)
-                self.statements.append([])
-
-        def on_statement(connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-            if connection.get_execution_options().get("pts_write") and self.statements:
-                self.statements[-1].append(" ".join(statement.split()))
-
-        event.listen(Engine, "begin", on_begin)
-        event.listen(Engine, "before_cursor_execute", on_statement)
-        try:
-            yield
-        finally:
-            event.remove(Engine, "begin", on_begin)
-            event.remove(Engine, "before_cursor_execute", on_statement)
-
-
-@dataclass(kw_only=True)
-class Usurper:
-    """Takes the lease before the n-th write, and remembers what stood in the database then.
-
-    Attributes:
-        tables: every row as it was then, those of the lease as the usurper left them.
-        runs: the ledger's runs and their status.
-    """
-
-    store: Store
-    number: int
-    tables: dict[str, list[Any]] = field(default_factory=dict)
-    runs: dict[int, str] = field(default_factory=dict)
-
-    def __call__(self, number: int) -> None:
-        if number == self.number:
-            # The loop of the run stands still meanwhile: this needs a thread for its own.
-            thread = Thread(target=self._take)
-            thread.start()
-            thread.join()
-
-    def _take(self) -> None:
-        self.store.rows(TAKE)
-        self.tables = tables_of(self.store)
-        self.runs = dict(self.store.rows(_RUNS))
+    ended: Any = None
+    writes: int = 0
+    then: dict[str, Any] = field(default_factory=dict)
+    now: dict[str, Any] = field(default_factory=dict)
 
     def assert_nothing_written(self) -> None:
         """Neither to any table nor to the lease."""
-        assert any("usurper" in row for row in self.tables["lease"]), "no lease was held"
-        now = tables_of(self.store)
-        changed = [name for name, rows in self.tables.items() if rows != now[name]]
-        assert not changed, f"written after the takeover before write {self.number}: {changed}"
+        assert any("usurper" in row for row in self.then["lease"]), "no lease was held"
+        changed = [name for name, rows in self.then.items() if rows != self.now[name]]
+        assert not changed, f"written after the takeover: {changed}"
+
+    def status_then(self, run_id: int) -> str:
+        """How that run stood in the ledger."""
+        (status,) = (row[0] for row in self.then["run status"] if row[1] == run_id)
+        return str(status)
 
 
-def tables_of(store: Store) -> dict[str, list[Any]]:
-    """Every row of every table."""
-    names = sorted(name for name in store.tables() if not name.startswith("report_"))
-    found = store.rows_of(*(f"SELECT * FROM {name}" for name in names))
-    return {name: sorted(rows, key=repr) for name, rows in zip(names, found, strict=True)}
+def everything(path: Path) -> dict[str, Any]:
+    """Every row of every table, and the status of each run."""
+    with closing(sqlite3.connect(path, timeout=0)) as reader:
+        names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        found = {name: f"SELECT * FROM {name}" for (name,) in reader.execute(names).fetchall()}
+        found["run status"] = "SELECT status, run_id FROM run"
+        return {name: sorted(reader.execute(sql), key=repr) for name, sql in found.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """One database, and what it is brought back to."""
+def try_it(before: Act, act: Act, *, taken_at: int = 0) -> Trial:
+    """What is done in a world where other runs have been.
 
-    url: str
-
-    @property
-    def _store(self) -> Store:
-        return Store(self.url)
-
-    def keep(self) -> None:
-        """What is in it now will be in it again."""
-        if self._store.is_sqlite:
-            shutil.copy(self._store.path, self._store.path.with_suffix(".kept"))
-            return
-        names = tables_of(self._store)
-        self._store.rows_of(
-            "DROP SCHEMA IF EXISTS kept CASCADE",
-            "CREATE SCHEMA kept",
-            *(f"CREATE TABLE kept.{name} AS TABLE {name}" for name in names),
-        )
-
-    def bring_back(self) -> None:
-        """Much faster than another database for each trial."""
-        if self._store.is_sqlite:
-            for end in ("-wal", "-shm"):
-                Path(f"{self._store.path}{end}").unlink(missing_ok=True)
-            shutil.copy(self._store.path.with_suffix(".kept"), self._store.path)
-            return
-        names = tables_of(self._store)
-        self._store.rows_of(
-            "SET session_replication_role = replica",
-            f"TRUNCATE {', '.join(names)}",
-            *(f"INSERT INTO {name} SELECT * FROM kept.{name}" for name in names),
-        )
-
-
-Act = Callable[[FencedStage], Awaitable[Outcome | None]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scenario:
-    """What has been, what is done now, and what its writes must be among others.
-
-    Attributes:
+    Args:
         before: the runs before.
         act: what is disturbed; it raises, or gives how it ended.
-        writes: a piece of a statement of each transaction that it is about.
+        taken_at: the number, from 1, of its write transaction at which the lease is lost.
     """
+    trial, folder = Trial(), fast_folder()
+    stage = UnseenStage(folder, Clock(STARTS[0]), random.Random(2), seed=7, paging="none")
+    fill(stage)
 
-    before: Act
-    act: Act
-    writes: tuple[str, ...]
+    def take(number: int) -> None:
+        trial.writes = number
+        if number == taken_at:
+            with closing(sqlite3.connect(stage.database, isolation_level=None)) as usurper:
+                usurper.execute(TAKE)
+            trial.then = everything(stage.database)
 
-
-async def nothing(_stage: FencedStage) -> None:
-    """No run has been."""
-
-
-@dataclass(kw_only=True)
-class Trials:
-    """One scenario on one database: prepared once, then tried again and again."""
-
-    scenario: Scenario
-    url: str
-    folder: Path
-
-    @asynccontextmanager
-    async def _stage(self) -> AsyncIterator[FencedStage]:
-        """A world on that database."""
-        stage = FencedStage(self.folder, self.url)
+    async def main() -> None:
+        await before(stage)
+        await anyio.sleep(86_400.0)
+        stage.before_write = take
         try:
-            with stage.doors():
-                yield stage
-        finally:
-            stage.close()
+            trial.ended = await act(stage)
+        except Exception as fault:  # noqa: BLE001 - judged by whoever asked
+            trial.ended = fault
 
-    async def prepare(self) -> None:
-        """Let the runs before have been."""
-        async with self._stage() as stage:
-            await self.scenario.before(stage)
-        await anyio.to_thread.run_sync(Kept(url=self.url).keep)
-
-    async def run(self, before: Callable[[int], None] = lambda _number: None) -> "Tried":
-        """What is done now, from where the runs before left it."""
-        await anyio.to_thread.run_sync(Kept(url=self.url).bring_back)
-        writes = Writes(before=before)
-        ended: Any
-        async with self._stage() as stage:
-            with writes.watched():
-                try:
-                    ended = await self.scenario.act(stage)
-                except Exception as fault:  # noqa: BLE001 - judged by whoever asked
-                    ended = fault
-        return Tried(ended=ended, writes=[" ; ".join(one) for one in writes.statements])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tried:
-    """How it ended, and the statements of each of its writes."""
-
-    ended: Any
-    writes: list[str]
+    try:
+        in_world(stage, main)
+        trial.now = everything(stage.database)
+    finally:
+        stage.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    return trial

@@ -93,11 +93,16 @@ class Begun:
 def small_stage(folder: Path, clock: Clock, rng: random.Random) -> Stage:
     """A world of five persons that no run has met."""
     stage = Stage(folder, clock, rng, seed=7, paging="none")
+    fill(stage)
+    return stage
+
+
+def fill(stage: Stage) -> None:
+    """Let there be five persons."""
     truth, stage.roster = truth_before(stage)
     stage.upstream.truth.update(truth)
     stage.look_share = 0.3
     stage.limit(concurrency=2, batch_persons=2, requests_per_second=20.0, retry_attempts=3)
-    return stage
 
 
 def in_world(stage: Stage, main: Any) -> Any:

@@ -29,8 +29,8 @@ from worker.store.database import Database, open_database
 
 DATABASE, HTTP, CLOCK, FILE = "database", "http", "clock", "file"
 """``FILE`` is a read of the roster."""
-COMMIT = "commit"
-"""Database calls that are commits, counted by themselves too."""
+COMMIT, BEGIN_WRITE = "commit", "begin a write"
+"""Database calls that are also counted by themselves."""
 _HOLDER = "SELECT holder FROM lease WHERE holder IS NOT NULL"
 _CALLS = frozenset({"execute", "executemany", "fetchall", "commit", "rollback"})
 _NO_WAIT = "PRAGMA busy_timeout=0"
@@ -104,6 +104,7 @@ class Process:
     trouble: Trouble = field(default_factory=Trouble)
     counts: Counter[str] = field(default_factory=Counter)
     injected: Counter[str] = field(default_factory=Counter)
+    before_write: Callable[[int], None] = lambda _number: None
     after_commit: Callable[[], None] = lambda: None
     began: Callable[[int], None] = lambda _run_id: None
     ids: set[str] = field(default_factory=set)
@@ -133,6 +134,9 @@ class Process:
         if what == "commit ":
             self.counts[COMMIT] += 1
             flavour = flavour or self.trouble.fail.get((COMMIT, self.counts[COMMIT]), "")
+        if what.startswith("execute BEGIN IMMEDIATE"):
+            self.counts[BEGIN_WRITE] += 1
+            self.before_write(self.counts[BEGIN_WRITE])
         if not flavour and self.trouble.persistent:
             flavour = next(
                 (how for (k, n), how in self.trouble.fail.items() if k == kind and n <= number), ""
@@ -234,6 +238,8 @@ class InlineConnection(aiosqlite.Connection):
         if name == "commit":
             self._check_holder()
         result = fn(*args, **kwargs)
+        if name in {"commit", "rollback"}:
+            self._changes = self._conn.total_changes
         if name == "commit":
             self._process.after_commit()
         if flavour:
@@ -243,12 +249,10 @@ class InlineConnection(aiosqlite.Connection):
 
     def _check_holder(self) -> None:
         """What is about to be committed is the lease's holder's, or nothing (promise 4)."""
-        changes = self._conn.total_changes
-        if changes != self._changes:
+        if self._conn.total_changes != self._changes:
             holders = {holder for (holder,) in self._conn.execute(_HOLDER)}
             others = holders - self._process.ids
             expect(not others, f"process {self._process.number} writes while others hold the lease")
-        self._changes = changes
 
     async def close(self) -> None:
         if self._process.dead:

@@ -4,7 +4,7 @@ import random
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -128,6 +128,7 @@ class Stage:
         self.current: Process | None = None
         self.loop: SimLoop
         self.look_share = 0.05
+        self.before_write: Callable[[int], None] = lambda _number: None
         self._sends_h_numbers = True
         self.settings = materials().loaded.settings
 
@@ -184,6 +185,7 @@ class Stage:
             trouble=trouble or Trouble(),
         )
         process.after_commit = self._glance
+        process.before_write = self.before_write
         self.processes.append(process)
         return process
 
