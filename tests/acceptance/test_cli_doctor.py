@@ -74,6 +74,7 @@ def test_a_file_of_self_service_for_something_else(
 def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     """``doctor`` on a sound set-up, and on one with something wrong; it changes nothing."""
     folder = tmp_path_factory.mktemp("doctor")
+    (folder / "made" / "pts.prom").mkdir(parents=True)
     (folder / "broken.toml").write_text('sync.concurrency = "lots"\nlog.level = "LOUD"\n')
     with serving_standin() as behind, serving_standin() as ahead:
         behind.world.apply({"clock_skew_s": -3 * 3_600.0})
@@ -91,7 +92,7 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
             "--set api.base_url=https://pts.example.invalid",
             "no folder": f"--set telemetry.textfile={folder}/none/pts.prom",
             "folder": f"--set telemetry.textfile={folder}/pts.prom",
-            "a folder of that name": f"--set telemetry.textfile={folder}",
+            "a folder of that name": f"--set telemetry.textfile={folder}/made/pts.prom",
             "other key": f"--set privacy.pseudonym_key_file={other_key(folder)}",
             "text": "",
             "person": "--probe --person 16858399649",
@@ -113,55 +114,60 @@ def test_a_sound_set_up_is_ok_in_every_line(visits: dict[str, Ended]):
     """One line for each part, in the order in which they rest on one another."""
     ended = visits["sound"]
     assert ended.code == 0
-    assert dict.fromkeys(NAMES, "OK") == states(ended)
-    assert list(states(ended)) == NAMES
+    assert list(states(ended).items()) == [(name, "OK") for name in NAMES]
     assert line_of(ended, "token")["facts"]["scopes"] == ["nhn:pts/api"]
     assert line_of(ended, "roster")["facts"]["entries"] == 30
     text = visits["text"]
     assert (text.code, sum(line.startswith("OK ") for line in text.out.splitlines())) == (0, 9)
 
 
-def test_a_refused_client_is_77_and_the_rest_is_checked(visits: dict[str, Ended]):
-    """The token fails with HelseID's own code; the others are looked at all the same."""
-    ended = visits["refused"]
-    assert ended.code == 77
-    wanted = {
+@pytest.mark.parametrize(
+    ("visit", "code", "expected", "text"),
+    [
+        ("refused", 77, ("token", "FAIL"), "invalid_client"),
+        ("away", 69, ("PTS", "FAIL"), "127.0.0.1:9"),
+        ("away", 69, ("roster", "FAIL"), "none.csv"),
+        ("no server", 69, ("database", "FAIL"), "127.0.0.1:9"),
+        ("no helseid", 69, ("discovery", "FAIL"), "127.0.0.1:443"),
+        ("proxy", 69, ("PTS", "FAIL"), "the proxy 127.0.0.1:9"),
+        ("clock ahead", 78, ("clock", "FAIL"), "s ahead"),
+        ("clock behind", 78, ("clock", "FAIL"), "s behind"),
+        ("missing", 78, ("database", "FAIL"), "missing.db"),
+        ("other key", 78, ("database", "FAIL"), "not the key"),
+        ("no folder", 0, ("telemetry", "WARN"), "does not exist"),
+        ("a folder of that name", 0, ("telemetry", "WARN"), "pts.prom"),
+        ("folder", 0, ("telemetry", "OK"), ""),
+    ],
+)
+def test_what_is_wrong_has_its_line(
+    visits: dict[str, Ended], visit: str, code: int, expected: tuple[str, str], text: str
+):
+    """With the place and what to do. Of several failures the first decides the exit code."""
+    name, state = expected
+    line = line_of(visits[visit], name)
+    assert (visits[visit].code, line["state"]) == (code, state)
+    assert text in line["text"]
+    assert "reader" not in line["text"]  # a user of the database
+    assert line["hint"] or state == "OK"
+
+
+def test_the_rest_is_checked(visits: dict[str, Ended]):
+    """What rests on the part that failed is skipped, and nothing else is."""
+    assert states(visits["refused"]) == {
         **dict.fromkeys(NAMES, "OK"),
         "token": "FAIL",
         "self-service": "WARN",
         "PTS probe": "SKIP",
     }
-    assert states(ended) == wanted
-    assert "invalid_client" in line_of(ended, "token")["text"]
-    assert line_of(ended, "token")["hint"]
-
-
-def test_an_unreachable_service_is_69(visits: dict[str, Ended]):
-    """Of several failures the first decides the exit code."""
-    assert visits["away"].code == 69
-    assert {
-        name: found for name, found in lines(visits["away"]).items() if name not in NAMES[:6]
-    } == {
-        "PTS": ("FAIL", 69),
-        "PTS probe": ("SKIP", 0),
-        "database": ("OK", 0),
-        "roster": ("FAIL", 65),
+    assert states(visits["missing"]) == {
+        **dict.fromkeys(NAMES, "OK"),
+        **dict.fromkeys(("configuration", "key", "database"), "FAIL"),
+        **dict.fromkeys(("token", "self-service"), "SKIP"),
     }
-    assert "127.0.0.1:9" in line_of(visits["away"], "PTS")["text"]
-
-
-@pytest.mark.parametrize(
-    ("visit", "name", "place"),
-    [("no server", "database", "127.0.0.1:9"), ("no helseid", "discovery", "127.0.0.1:443")],
-)
-def test_who_is_away_is_named_by_host_and_port(
-    visits: dict[str, Ended], visit: str, name: str, place: str
-):
-    """A database server without its user; the port too if it is the usual one."""
-    line = line_of(visits[visit], name)
-    assert (line["state"], line["exit_code"]) == ("FAIL", 69)
-    assert line["text"].count(place) == 1
-    assert "reader" not in line["text"]
+    # Without a configuration nothing is: each fault of it is a fact.
+    first, *rest = visits["broken"].document["lines"]
+    assert (visits["broken"].code, first["state"], len(first["details"])) == (78, "FAIL", 2)
+    assert {line["state"] for line in rest} == {"SKIP"}
 
 
 def test_403_without_a_token_names_the_probe(
@@ -176,58 +182,6 @@ def test_403_without_a_token_names_the_probe(
     line = line_of(worker.run("doctor"), "PTS")
     assert line["state"] == "OK"
     assert "doctor --probe" in line["hint"]
-
-
-def test_missing_files_are_reported_and_the_rest_is_checked(visits: dict[str, Ended]):
-    """No key and no database: both lines fail, and so does the configuration that names them."""
-    assert visits["missing"].code == 78
-    assert states(visits["missing"]) == {
-        "configuration": "FAIL", "clock": "OK", "key": "FAIL", "discovery": "OK",
-        "token": "SKIP", "self-service": "SKIP", "PTS": "OK", "database": "FAIL", "roster": "OK",
-    }  # fmt: skip
-
-
-def test_a_configuration_that_cannot_be_read_ends_the_round(visits: dict[str, Ended]):
-    """Every fault is facts, and each other line says why it was not checked."""
-    ended = visits["broken"]
-    assert ended.code == 78
-    first, *rest = ended.document["lines"]
-    assert (first["state"], len(first["details"])) == ("FAIL", 2)
-    assert {line["state"] for line in rest} == {"SKIP"}
-
-
-@pytest.mark.parametrize("way", ["ahead", "behind"])
-def test_a_clock_that_is_off_is_reported(visits: dict[str, Ended], way: str):
-    """By three hours, compared with HelseID's own; the discovery beside it is fine."""
-    ended = visits[f"clock {way}"]
-    line = line_of(ended, "clock")
-    assert (ended.code, line["state"], line["exit_code"]) == (78, "FAIL", 78)
-    assert f"s {way}" in line["text"]
-    assert "NTP" in line["hint"]
-    assert states(ended)["discovery"] == "OK"
-
-
-def test_another_pseudonym_key_is_reported(visits: dict[str, Ended]):
-    """Before a run finds out that everybody is a stranger."""
-    ended = visits["other key"]
-    assert (ended.code, lines(ended)["database"]) == (78, ("FAIL", 78))
-
-
-def test_a_dead_proxy_is_not_reported_as_pts(visits: dict[str, Ended]):
-    """And not as PTS's fault, or the firewall's."""
-    line = line_of(visits["proxy"], "PTS")
-    assert (line["state"], line["exit_code"]) == ("FAIL", 69)
-    assert "the proxy 127.0.0.1:9" in line["text"]
-    assert line["hint"] == "check network.proxy_url, and the proxy"
-
-
-def test_where_the_numbers_go(visits: dict[str, Ended]):
-    """A run goes on without them, so nobody would notice for a while."""
-    found = {name: line_of(visits[name], "telemetry") for name in ("no folder", "folder")}
-    assert {n: one["state"] for n, one in found.items()} == {"no folder": "WARN", "folder": "OK"}
-    assert "does not exist" in found["no folder"]["text"]
-    assert states(visits["a folder of that name"])["telemetry"] == "WARN"
-    assert [visits["no folder"].code, visits["folder"].code] == [0, 0]
 
 
 @pytest.mark.promise("8")
@@ -257,7 +211,7 @@ def test_a_full_disk_is_a_warning(standin: Standin, tmp_path: Path):
     small.mkdir(mode=0o700)
     mount = ["mount", "-t", "tmpfs", "-o", "size=80m,mode=700", "tmpfs", str(small)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root mounts, and not in every container")
+        pytest.skip("NOT TESTED: a full disk; only root mounts, and not in every container")
     try:
         worker = standin.install(tmp_path, f"sqlite:///{small / 'pts.db'}")
         words = f"doctor --json --set telemetry.textfile={small}/pts.prom"

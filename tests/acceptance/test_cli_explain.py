@@ -49,7 +49,7 @@ def test_explain_shows_proof_restrictions_and_history(
     assert found["publication"]["run_id"] == 2
     safety, privacy = found["areas"]
     assert (safety["area"], privacy["area"]) == ("patient-safety", "patient-privacy")
-    assert tuple(safety[name] for name in ("pages", "is_stale", "failure")) == (1, False, None)
+    assert (safety["pages"], safety["is_stale"], safety["failure"]) == (1, False, None)
     assert shown(safety) == {key for one, key in two_runs.store.ids() if one == local_ref}
     past = [one for one in safety["restrictions"] if not one["is_shown"]]
     assert {one["closed_run"] for one in past} == {2}

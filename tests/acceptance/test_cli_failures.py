@@ -28,6 +28,7 @@ def ends(two_runs: Installation, served: Sandbox) -> list[Ended]:
         "failures list --kind bad",
         f"failures show {off_id}",
         "failures show not-a-key",
+        "failures show p-ffffffffffff",
     )
 
 
@@ -88,19 +89,18 @@ def test_what_keeps_failing(worker: Installation, served: Sandbox):
     assert left.document["failures"] == []
 
 
-def test_show_finds_a_person_by_key_or_by_identifier(ends: list[Ended]):
-    """The first digits of the key, or the identifier on standard input."""
+def test_show_finds_a_person_by_key_or_by_identifier(ends: list[Ended], served: Sandbox):
+    """The first digits of the key, or the identifier on standard input: it is never printed.
+
+    As an argument it is refused, for it would stand in the process list. A key that nobody has is
+    no person without failures.
+    """
     everything, by_identifier, other, by_key = ends[0], *ends[4:7]
     assert everything.document == by_identifier.document == by_key.document
     assert (other.code, other.document["failures"]) == (0, [])
-
-
-def test_an_identifier_is_refused_as_an_argument_and_never_printed(
-    ends: list[Ended], served: Sandbox
-):
-    """It would stand in the process list; the answer does not repeat it."""
-    assert [one.code for one in ends[7:]] == [2, 2, 2]
+    assert [one.code for one in ends[7:]] == [2, 2, 2, 2]
     assert "standard input" in ends[8].err
+    assert "no person's key begins with these digits" in ends[10].err
     assert [one for one in ends if failing(served) in one.out + one.err] == []
 
 
@@ -135,14 +135,3 @@ def test_purge_forgets_and_leaves_the_area_stale(worker: Installation):
     )
     assert (younger.document, old.out) == ({"purged": 0}, "1 failure forgotten\n")
     assert worker.store.one(stale) == 1
-
-
-def test_a_key_that_nobody_has(two_runs: Installation, served: Sandbox):
-    """It is no person without failures, and ends with 2; a person without failures has a key."""
-    other = pseudonym(served, served.lines()[FAILING + 1].split(",")[0])
-    nobody, somebody = calls(
-        two_runs, "failures show p-ffffffffffff", f"failures show {other[:12]}"
-    )
-    assert nobody.code == 2
-    assert "no person's key begins with these digits" in nobody.err
-    assert (somebody.code, somebody.out.strip()) == (0, "no open failures of this person")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.held import held_run
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Installation, closed_port, environment, run, start, wait_for
+from tests.support.program import Installation, closed_port, run, wait_for
 from tests.support.raw_server import http
 from tests.support.session import other_key
 from tests.support.standin import SAFETY, Standin, off_id_of, person, ref_of
@@ -277,28 +277,12 @@ def test_78_every_fault_at_once(tmp_path: Path) -> None:
     assert ended.code == 78
     problems = "\n".join(ended.document["error"]["problems"])
     for key in (
-        "api.base_url",
-        "sync.concurrency",
-        "sync.requests_per_second",
-        "sync.areas",
-        "sync.deadlin",
-        "sync.max_removed_share",
-        "database.url",
-        "privacy.identity",
-        "helseid.private_jwk_file",
-        "helseid.client_id",
-        "no_such_section",
+        *("api.base_url", "sync.concurrency", "sync.requests_per_second", "sync.areas"),
+        *("sync.deadlin", "sync.max_removed_share", "database.url", "privacy.identity"),
+        *("helseid.private_jwk_file", "helseid.client_id", "no_such_section"),
     ):
         assert key in problems, key
     assert "hemmelig" not in ended.out + ended.err
-
-
-def test_78_no_configuration(tmp_path: Path) -> None:
-    """Nothing configured at all is 78, with every key that is needed."""
-    ended = run("sync", "--json", folder=tmp_path)
-    assert ended.code == 78
-    for key in ("helseid.issuer", "helseid.client_id", "roster.path", "api.base_url"):
-        assert key in ended.message
 
 
 def test_78_the_schema(lite: Installation) -> None:
@@ -324,19 +308,3 @@ def test_78_another_identity(
     assert ended.code == 78, ended.out
     assert "privacy." in ended.message
     assert (later.store.published(), standin.asked) == (before, [])
-
-
-def test_the_environment_alone_serves(lite: Installation, standin: Standin) -> None:
-    """Every key can come from the environment, as a CronJob gives it."""
-    env = environment(
-        PTS_HELSEID__ISSUER=standin.issuer,
-        PTS_HELSEID__CLIENT_ID=lite.settings["helseid"]["client_id"],
-        PTS_HELSEID__PRIVATE_JWK_FILE="client.jwk",
-        PTS_API__BASE_URL=standin.origin,
-        PTS_ROSTER__PATH="roster.csv",
-        PTS_PRIVACY__PSEUDONYM_KEY_FILE="pseudonym.key",
-        PTS_DATABASE__URL=lite.database_url,
-    )
-    ended = start("sync", "--json", folder=lite.folder, env=env).wait()
-    assert ended.code == 0, ended.out
-    assert json.loads(ended.out)["run"]["totals"]["persons_total"] == PERSONS

@@ -160,23 +160,6 @@ def test_a_query_on_sqlite(standin: Standin, worker: Installation) -> None:
     assert {ref for ref, _ in worker.store.ids()} == {ref_of(x) for x in standin.people}
 
 
-def test_a_query_without_a_readable_row(worker: Installation) -> None:
-    """The message says what is wrong with the first row; the columns are right."""
-    source = worker.folder / "ehr.db"
-    with sqlite3.connect(source) as connection:
-        connection.execute("CREATE TABLE patient (fnr TEXT)")
-        connection.executemany("INSERT INTO patient VALUES (?)", [("12345",), ("123",)])
-    connection.close()
-    query = "select fnr as off_id from patient"
-    worker.configure(roster={"path": None, "url": f"sqlite:///{source}", "query": query})
-    ended = worker.sync()
-    assert ended.code == 65
-    assert (
-        "returned 2 rows and no identifier; row 1: the identifier must be 11 digits; 5 were found"
-    ) in ended.err
-    assert "name the columns" not in ended.err
-
-
 def test_a_query_on_postgresql(
     standin: Standin, worker: Installation, make_postgres: MakeDatabase
 ) -> None:
@@ -217,15 +200,3 @@ def test_a_roster_of_bad_lines_does_not_fill_the_log(worker: Installation) -> No
     assert (ended.code, summary["roster_faults"]) == (5, 300)
     assert len(ended.events("roster.line_unreadable")) == 50
     assert len(ended.events("roster.more_lines_unreadable")) == 1
-
-
-def test_a_person_who_leaves(standin: Standin, worker: Installation) -> None:
-    """A person who leaves the roster is closed as departed, and opened again on return."""
-    assert worker.sync().code == 0
-    worker.roster(*standin.lines()[1:])
-    ended = worker.sync()
-    assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 1)
-    assert len(worker.store.ids()) == PERSONS - 1
-    worker.roster(*standin.lines())
-    assert worker.sync().code == 0
-    assert len(worker.store.ids()) == PERSONS
