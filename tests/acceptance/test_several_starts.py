@@ -1,46 +1,77 @@
 """A run that is longer than its deadline: every start brings it further, and the last publishes."""
 
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.standin import Standin, off_id_of, person
+from tests.support.acceptance.two_worlds import settled
+from tests.support.program import wait_for
+from tests.support.raw_server import Reply, http
+from tests.support.standin import Ask, Standin, person, ref_of
 
-PERSONS = 100
-RATE = 12.0
-DEADLINE_S = 5
-HOLD_S = 11
+pytestmark = pytest.mark.promise("3")
+
+PERSONS, AT_A_TIME = 60, 20
+STARTS_MAX = 12
+NEVER = Reply(data=b"", before_s=600.0)
+ONE_BY_ONE = {
+    "areas": ["patient-safety"],
+    "concurrency": 1,
+    "batch_persons": 1,
+    "request_timeout_s": 120.0,
+}
 
 
-@pytest.mark.promise("3")
 def test_a_run_of_several_starts_publishes(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:
-    """It takes longer than sync.continue_within altogether, and never that long at a time."""
+    """It may have begun longer ago than sync.continue_within, if each start made progress."""
     for number in range(PERSONS):
         person(standin, number, safeties=1)
-    worker = standin.install(
-        tmp_path,
-        sqlite_url,
-        requests_per_second=RATE,
-        deadline=f"{DEADLINE_S}s",
-        continue_within=f"{HOLD_S}s",
-    )
-    planned = worker.run("plan").document["deadline"]
-    assert (False, float(DEADLINE_S)) == (planned["fits"], planned["deadline_s"])
-    began = time.monotonic()
-    ended = worker.sync()
-    codes = [ended.code]
-    while codes[-1] == 75 and len(codes) < 12:
+    worker = standin.install(tmp_path, sqlite_url, deadline="4s", **ONE_BY_ONE)
+    answered_before = 0
+
+    def answer(ask: Ask) -> Reply:
+        is_in_time = len(standin.asked) - answered_before <= AT_A_TIME
+        return http(ask.records) if is_in_time else NEVER
+
+    standin.everybody = answer
+    codes = []
+    while codes[-1:] != [0] and len(codes) < STARTS_MAX:
+        answered_before = len(standin.asked)
         ended = worker.sync()
         codes.append(ended.code)
-    assert codes[-1] == 0, (codes, ended.err[-2_000:])
-    assert len(codes) >= 3
-    assert time.monotonic() - began > HOLD_S
+        assert ended.run["continued"] is (len(codes) > 1)
+        worker.store.rows(
+            "UPDATE run SET started_at = '2026-01-01T00:00:00.000000+00:00' "
+            "WHERE published_at IS NULL"
+        )
+    assert (set(codes[:-1]), codes[-1]) == ({75}, 0), ended.story()
+    assert len(codes) >= PERSONS / AT_A_TIME
     assert worker.store.runs() == [("published", 0)]
     assert ended.run["totals"]["persons_complete"] == PERSONS
     # Nothing that was written was read again; what was under way at a deadline was.
-    everything = {(off_id_of(n), area) for n in range(PERSONS) for area in ("patient-safety",)}
-    assert everything <= set(standin.asked)
-    assert len(standin.asked) <= 2 * PERSONS + 16 * len(codes)
+    assert len(standin.asked) <= PERSONS + 2 * len(codes)
+
+
+def test_a_person_who_kills_the_run_keeps_nobody_from_being_read(
+    standin: Standin, tmp_path: Path, sqlite_url: str
+) -> None:
+    """Each start takes persons in an order of its own: in the end all others have been read."""
+    for number in range(12):
+        person(standin, number, safeties=1)
+    killer, *others = standin.people
+    worker = standin.install(tmp_path, sqlite_url, **ONE_BY_ONE)
+    standin.script[killer, ""] = lambda _: NEVER
+    expected, read, starts = {ref_of(off_id) for off_id in others}, set[str](), 0
+    while read != expected and starts < STARTS_MAX:
+        standin.asked.clear()
+        running = worker.start("sync")
+        wait_for(lambda: (killer, "patient-safety") in standin.asked, "the person who kills it")
+        read |= {ref_of(off_id) for off_id, _ in standin.asked if off_id != killer}
+        wait_for(
+            lambda now=read: {ref for ref, _ in settled(worker)} == now, "what was read is kept"
+        )
+        running.kill()
+        starts += 1
+    assert read == expected, f"after {starts} starts"
