@@ -41,14 +41,15 @@ OTHER_LIMITS = (
 
 @cache
 def settling(limit: Limit) -> Course:
-    """Twenty thousand requests to a server that sustains a rate unknown to the worker."""
+    """Ten minutes or more, before a server that sustains a rate unknown to the worker."""
     server = Server(
         rate=limit.rate,
         burst=limit.burst,
         latency_s=limit.latency_s,
         retry_after_s=limit.retry_after_s,
     )
-    return simulate(server, ceiling=limit.ceiling, requests=20_000)
+    requests = int(min(20_000, 600 * limit.rate))
+    return simulate(server, ceiling=limit.ceiling, requests=requests)
 
 
 FALLS_S, RISES_S = 120.0, 300.0

@@ -1,55 +1,33 @@
-"""A server with limits of its own, asked by real senders in virtual time.
+"""A server with limits of its own, asked by real senders in the simulation's time.
 
 Everything from ``RetryingClient`` down to the pace is the worker's own code; only the transport,
-the authorization and the clock are made up. The worker is told none of the server's numbers.
+the authorization and the clock are made up. The worker knows none of the server's numbers. The
+server is not the stand-in, which has a socket: with one no time is virtual, and these courses take
+hours.
 """
 
 import asyncio
 import logging
 import math
 import random
-import selectors
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from tests.support.clock import START
+from tests.support.simulation.loop import Clock, run_simulated
 from worker.core.retry import RetryPolicy
 from worker.errors import AreaError, TransientError, WorkerError
-from worker.ports import Authorization, ChallengeResult, HttpResponse, Runtime
+from worker.ports import Authorization, ChallengeResult, HttpResponse
 from worker.pts.retrying_client import RetryingClient, SendingStats
 from worker.pts.throttle import Throttle
 
 OK, REFUSED, AWAY, LOST, SPOILT = 200, 429, 503, 0, 500
-
-
-class _Selector(selectors.SelectSelector):
-    """Waits for nothing: the time that the loop would sleep passes at once."""
-
-    elapsed_s = 0.0
-
-    def select(self, timeout=None):
-        if timeout is None:
-            raise AssertionError("everybody waits for something that will never come")
-        self.elapsed_s += max(timeout, 0.0)
-        return super().select(0)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop in which time passes only when everybody sleeps."""
-
-    def __init__(self):
-        self._virtual = _Selector()
-        super().__init__(self._virtual)
-
-    def time(self):
-        """Virtual seconds since the loop was made."""
-        return self._virtual.elapsed_s
 
 
 @dataclass(kw_only=True)
@@ -194,8 +172,13 @@ def simulate(
     """
     course = Course()
     work = _Work(server=server, course=course, ceiling=ceiling, concurrency=concurrency)
-    with _quiet(), asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(work.carry_out(iter(range(requests)), attempts, seconds, changes or {}))
+    things = iter(range(requests))
+    with _quiet():
+        run_simulated(
+            lambda _loop: work.carry_out(things, attempts, seconds, changes or {}),
+            work.clock,
+            random.Random(1),
+        )
     return course
 
 
@@ -216,17 +199,11 @@ class _Work:
     course: Course
     ceiling: float
     concurrency: int
+    clock: Clock = field(default_factory=lambda: Clock(START))
 
     async def carry_out(self, things: Iterator[int], attempts, seconds, changes: Changes):
         loop = asyncio.get_running_loop()
-        rng = random.Random(3)
-        runtime = Runtime(
-            now=lambda: START + timedelta(seconds=loop.time()),
-            monotonic=loop.time,
-            sleep=asyncio.sleep,
-            uniform=rng.random,
-            new_id=lambda: "id",
-        )
+        runtime = replace(self.clock.runtime(), uniform=random.Random(3).random)
         throttle = Throttle(self.ceiling, runtime, concurrency=self.concurrency)
         client = RetryingClient(
             transport=self,
@@ -246,7 +223,7 @@ class _Work:
         ends = await asyncio.gather(*readers, return_exceptions=True)
         self.course.ending = next((end for end in ends if isinstance(end, WorkerError)), None)
         self.course.stats = client.stats
-        self.course.elapsed_s = loop.time()
+        self.course.elapsed_s = self.clock.elapsed_s
 
     async def _read(self, client: RetryingClient, things: Iterator[int]):
         for thing in things:
@@ -257,7 +234,7 @@ class _Work:
 
     async def _watch(self, throttle: Throttle):
         while True:
-            now_s = asyncio.get_running_loop().time()
+            now_s = self.clock.elapsed_s
             self.course.places.append((now_s, throttle.concurrency))
             self.course.rates.append((now_s, throttle.rate))
             await asyncio.sleep(0.5)
@@ -266,7 +243,7 @@ class _Work:
         self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
     ) -> HttpResponse:
         """The port ``HttpTransport``."""
-        sent_s = asyncio.get_running_loop().time()
+        sent_s = self.clock.elapsed_s
         status = await self.server.serve(sent_s, int(body))
         self.course.requests.append((sent_s, status))
         if status == LOST:

@@ -1,4 +1,4 @@
-"""Draws ``docs/img/politeness.svg``: ``python -m tests.support.politeness.curves``.
+"""Draws ``docs/img/politeness.svg``: ``python -m tools.docs.politeness``.
 
 Plain SVG by hand, so that the same courses always make the same file.
 """
@@ -12,7 +12,7 @@ from typing import Final
 from tests.support.politeness import scenarios
 from tests.support.politeness.world import AWAY, OK, REFUSED
 
-FILE: Final = Path(__file__).parents[3] / "docs" / "img" / "politeness.svg"
+FILE: Final = Path(__file__).parents[2] / "docs" / "img" / "politeness.svg"
 
 _WIDTH, _HEIGHT = 560, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 46, 40
@@ -92,7 +92,7 @@ def _settling() -> Panel:
         name = f"R = {limit.rate:g}: {share:.2f} %"
         lines.append(Line(name=name, points=[(at_s, value / limit.rate) for at_s, value in curve]))
     return Panel(
-        title="Limits R that the worker is not told; refused of 20,000",
+        title="Limits R that the worker does not know, and what was refused",
         unit="accepted, as a share of R (mean of 5 s)",
         lines=tuple(lines),
         end_s=100,
