@@ -11,7 +11,6 @@ from tests.support.http.reading import CUT, OPTIONS, World, page, reading
 from tests.support.pts_answers import OFF_ID, PRIVACY, PSEUDONYM, SAFETY, restriction
 from tests.support.raw_server import answer, raw_server
 from worker.core.overrides import with_overrides
-from worker.core.privacy import PrivacyRules
 from worker.errors import (
     ContractError,
     PagingError,
@@ -62,13 +61,6 @@ async def test_a_body_of_another_shape():
     assert sent == {"p": {"nin": OFF_ID}, "ApplicableOnly": True}
 
 
-async def test_plain_mode():
-    """In plain mode payloads are kept as received."""
-    async with reading(page(1), privacy=PrivacyRules()) as it:
-        area = await it.read()
-    assert orjson.loads(area.records[0].payload) == restriction(1)
-
-
 async def test_the_digest_is_of_the_set():
     """The proof's digest does not depend on order or pages, but on every content."""
     digests = []
@@ -94,17 +86,6 @@ async def test_pages_by_token():
     assert it.server.requests[1].line == f"POST {SAFETY.path}?nextToken=a+b HTTP/1.1"
     assert orjson.loads(it.server.requests[1].body) == {"offId": OFF_ID, "nextToken": "a b"}
     assert it.proofs == ["proof-1", "proof-2", "proof-3"]
-
-
-async def test_pages_by_link():
-    """A next link is posted to with the same body."""
-    link = f"Link: <{SAFETY.path}?p=2>; rel=next"
-    replies = page(1, headers=(link,)), page(2)
-    async with reading(*replies) as it:
-        area = await it.read()
-    assert it.server.requests[1].line == f"POST {SAFETY.path}?p=2 HTTP/1.1"
-    assert it.server.requests[0].body == it.server.requests[1].body
-    assert area.proof.pages == 2
 
 
 @pytest.mark.promise("1")

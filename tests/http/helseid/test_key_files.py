@@ -46,17 +46,3 @@ def test_a_default_list_of_the_folder_lets_nobody_read_the_new_key(tmp_path: Pat
         files.switch()
     assert oct(stat.S_IMODE(key.stat().st_mode)) == oct(0o640)
     assert named_rights(key, key.stat().st_mode) == 0
-
-
-def test_a_switch_that_was_killed_goes_on_and_leaves_nothing_else(tmp_path: Path):
-    """Killed before its last step: the current key is the former one already, by another name."""
-    key = tmp_path / "key.jwk"
-    key.write_bytes(b"{}")
-    key.chmod(0o600)
-    with key_files(key) as files:
-        files.put_pending({"kid": "new"}, KeyHints())
-        os.link(files.current, files.former)
-        files.switch()
-        names = {files.current.name, files.former.name}
-    assert {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"} == names
-    assert b"new" in key.read_bytes()

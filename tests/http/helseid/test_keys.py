@@ -50,13 +50,6 @@ def test_chooses_alg_and_kid(kind, alg, private_jwks, tmp_path):
     assert (key.alg, key.kid) == (alg, jwskate.Jwk(private_jwks[kind]).thumbprint())
 
 
-def test_configured_names_win(private_jwks, tmp_path):
-    """What the configuration says of alg and kid stands above the file."""
-    jwk = {**private_jwks["RSA"], "alg": "PS512", "kid": "old"}
-    key = load_client_key(write_secret(tmp_path / "key", jwk), alg="RS384", kid="new")
-    assert (key.alg, key.kid) == ("RS384", "new")
-
-
 @pytest.mark.parametrize("form", PEM_FORMATS, ids=["pkcs8", "traditional"])
 @pytest.mark.parametrize("kind", ["RSA", "P-521"])
 def test_reads_pem(kind, form, private_jwks, tmp_path):

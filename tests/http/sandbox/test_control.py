@@ -5,7 +5,6 @@ import pytest
 
 from tests.support.sandbox_caller import OFF_IDS, SAFETY_PATH, Caller
 from worker.sandbox.serve import RunningSandbox, running_sandbox
-from worker.sandbox.windows import ReplayWindow
 
 
 def test_control_over_http(sandbox: RunningSandbox, caller: Caller):
@@ -49,12 +48,6 @@ def test_control_takes_json_only(sandbox: RunningSandbox, caller: Caller):
     assert caller.http.delete(f"{sandbox.control_url}stats").status_code == 405
 
 
-def test_a_subject_token_over_http(sandbox: RunningSandbox, caller: Caller):
-    """A subject token can be had without Python."""
-    answer = caller.http.post(f"{sandbox.control_url}subject-token", json={"sub": "person-2"})
-    assert answer.json()["subject_token"].count(".") == 2
-
-
 def test_the_ledger_counts_and_names_nobody(sandbox: RunningSandbox, signed_in: Caller):
     """Requests are counted by endpoint and status; no identifier or token is in the ledger."""
     for off_id in OFF_IDS[:5]:
@@ -70,14 +63,6 @@ def test_the_ledger_counts_and_names_nobody(sandbox: RunningSandbox, signed_in: 
         assert secret not in log
     sandbox.control(clear=True)
     assert sandbox.requests() == []
-
-
-def test_a_window_forgets():
-    """A jti is remembered through its window and forgotten after two."""
-    window = ReplayWindow(60)
-    assert [window.seen("a"), window.seen("a")] == [False, True]
-    closed = ReplayWindow(0)
-    assert [closed.seen("a"), closed.seen("a")] == [False, False]
 
 
 def test_only_loopback_is_served():

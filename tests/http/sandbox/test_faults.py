@@ -179,15 +179,6 @@ def test_one_replica_of_three_has_a_wrong_clock(sandbox: RunningSandbox, signed_
     assert 200 not in statuses(replicas=1)
 
 
-def test_each_replica_may_have_its_fault(sandbox: RunningSandbox, signed_in: Caller):
-    """Faults of as many replicas divide the requests among them."""
-    status = {"action": "status", "replicas": 2}
-    faults = [status | {"status": 503}, status | {"status": 500, "replica": 1}]
-    sandbox.control(faults=faults)
-    seen = [signed_in.search(OFF_IDS[0]).status_code for _ in range(40)]
-    assert set(seen) == {500, 503}
-
-
 def test_a_connection_stays_at_its_replica(sandbox: RunningSandbox, signed_in: Caller):
     """With ``replica_by = "connection"`` all requests of a connection have the same fate."""
     sandbox.control(faults=[SKEWED | {"replica_by": "connection"}])

@@ -11,11 +11,11 @@ import pytest
 from joserfc.jwk import ECKey
 
 from tests.support.program import run, sandbox
-from tests.support.sandbox_caller import Caller, calling
+from tests.support.sandbox_caller import calling
 from worker.sandbox.files import write_setup
 from worker.sandbox.own_restrictions import read_own_restrictions
 from worker.sandbox.people import CLINICS, roster
-from worker.sandbox.serve import SandboxOptions, running_sandbox
+from worker.sandbox.serve import SandboxOptions
 
 
 def test_the_folder_holds_what_the_worker_needs(tmp_path: Path):
@@ -37,18 +37,6 @@ def test_the_folder_holds_what_the_worker_needs(tmp_path: Path):
     assert config["api"]["base_url"] == f"http://127.0.0.1:{options.pts_port}"
     assert config["database"]["url"] == f"sqlite:///{folder / 'pts.db'}"
     assert set(config) == {"helseid", "api", "roster", "privacy", "database", "sync"}
-
-
-def test_the_options_serve_the_key_of_the_folder(tmp_path: Path):
-    """The returned options register the folder's key and keep the configured ports."""
-    options = write_setup(tmp_path, SandboxOptions(persons=5))
-    private = json.loads((tmp_path / "client-key.json").read_text(encoding="utf-8"))
-    with running_sandbox(options) as sandbox:
-        assert sandbox.issuer.startswith(f"http://127.0.0.1:{options.helseid_port}/")
-        assert sandbox.client_private_jwk is None
-        caller = Caller(sandbox, key=ECKey.import_key(private)).sign_in()
-        assert caller.search(next(roster(1, 5))[0]).status_code == 200
-        caller.close()
 
 
 def test_a_folder_can_be_used_again(tmp_path: Path):
@@ -110,14 +98,6 @@ def test_a_file_of_ones_own_that_cannot_serve(tmp_path: Path, content: str, mess
     with pytest.raises(ValueError, match=message) as caught:
         read_own_restrictions(tmp_path / "own.json")
     assert own_id not in str(caught.value)
-
-
-def test_a_multi_tenant_client_is_configured_as_one(tmp_path: Path):
-    """The configuration names the tenancy and the organisation to act for."""
-    write_setup(tmp_path, SandboxOptions(persons=1, tenancy="multi-tenant"))
-    config = tomllib.loads((tmp_path / "worker.toml").read_text(encoding="utf-8"))
-    assert config["helseid"]["tenancy"] == "multi-tenant"
-    assert config["helseid"]["organization_parent"] == "300000033"
 
 
 def test_a_second_sandbox_in_a_folder_changes_no_file(tmp_path: Path):

@@ -118,14 +118,6 @@ def test_an_organisation_without_signed_terms_gets_no_scope(clients: dict[str, C
     assert claims_of(body["access_token"])["scope"] == []
 
 
-def test_organisations_do_not_go_with_the_code_flow(clients: dict[str, Caller]):
-    """HID-1009."""
-    caller = clients[SINGLE]
-    assertion = caller.assertion(assertion_details=details(NEW_CHILD, "300000025"))
-    answer = caller.ask(assertion=assertion, form={"grant_type": "authorization_code"})
-    assert answer.json()["error_description"].startswith("HID-1009")
-
-
 def exchange(subject: str) -> dict[str, Any]:
     """The fields of an exchange."""
     return {

@@ -47,27 +47,11 @@ def test_the_roster_is_the_same_for_a_seed_and_differs_between_seeds():
     assert list(itertools.islice(roster(7, 300), 100)) == list(roster(7, 100))
 
 
-@given(seed=SEEDS, text=st.from_regex(r"[0-9]{11}", fullmatch=True))
-def test_a_number_that_is_not_on_the_roster_has_no_index(seed: int, text: str):
-    """Any eleven digits are either a line of the roster or nobody."""
-    people = Population(seed, 1_000)
-    index = people.index(text)
-    assert index is None or people.off_id(index) == text
-
-
 @pytest.mark.parametrize("day", ["01", "41"])
 def test_real_months_are_not_synthetic(day: str):
     """The twelve real months are distinguished from the shifted ones, with a D-number's day too."""
     months = {month for month in range(100) if is_synthetic(f"{day}{month:02d}9012345")}
     assert months == {*range(66, 78), *range(81, 93)}
-
-
-def test_moves_are_on_the_roster_in_both_orders():
-    """Both identifiers of a move have a line, the D-number first or last."""
-    people = Population(3, 400)
-    pairs = [(people.index(m.d_number), people.index(m.off_id)) for m in people.moves()]
-    assert all(d is not None and f is not None and abs(d - f) == 1 for d, f in pairs)
-    assert {d < f for d, f in pairs if d is not None and f is not None} == {True, False}
 
 
 def test_persons_take_no_memory():

@@ -74,25 +74,3 @@ def test_a_generation_changes_a_little_of_everything():
         assert 0 < changed < size / 10
     returned = {key for key in worlds[0].keys() & worlds[7].keys() if key not in worlds[3]}
     assert returned
-
-
-def test_restrictions_move_with_their_person():
-    """Before the move the D-number has the restrictions, then the foedselsnummer has the same."""
-    moves = list(PEOPLE.moves())
-    assert moves
-    for move in moves:
-        before = _ids_of(move.d_number, move.generation - 1)
-        after = _ids_of(move.off_id, move.generation)
-        assert before & after
-        assert _ids_of(move.d_number, move.generation) == set()
-        assert _ids_of(move.off_id, move.generation - 1) == set()
-
-
-def _ids_of(off_id: str, generation: int) -> set[str]:
-    index = PEOPLE.index(off_id)
-    assert index is not None
-    owner = PEOPLE.owner(index, generation)
-    if owner is None:
-        return set()
-    found = restrictions(SAFETY, 1, Holder(owner, off_id, certain=True), generation)
-    return {r.document["id"] for r in found}

@@ -138,13 +138,6 @@ def test_a_wrong_form_is_refused(caller: Caller, form: dict[str, Any], error: st
     assert answer.headers["cache-control"].startswith("no-store")
 
 
-def test_without_a_scope_all_that_are_allowed_are_granted(caller: Caller):
-    """An absent scope means every scope of the client; two audiences make a list."""
-    answer = caller.ask_with_nonce(form={"scope": MISSING}).json()
-    assert answer["scope"] == "nhn:pts/api nhn:selvbetjening/client"
-    assert claims_of(answer["access_token"])["aud"] == ["nhn:pts", "nhn:selvbetjening"]
-
-
 def test_only_forms_are_taken(caller: Caller):
     """Another media type, or a repeated parameter, is invalid_request."""
     for content, kind in ((b"{}", "application/json"), (b"a=1&a=2", None)):

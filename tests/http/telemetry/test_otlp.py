@@ -1,38 +1,10 @@
 """OpenTelemetry: what a collector receives, and what a missing extra says."""
 
-import subprocess
-import sys
-
 from tests.support.http.reports import NIGHT, pushes
 from tests.support.raw_server import http, raw_server
 from worker.telemetry.emit import emit
 from worker.telemetry.numbers import samples_of
 from worker.telemetry.options import TelemetryOptions
-
-WITHOUT = """
-import sys
-sys.modules["opentelemetry"] = None
-from worker.errors import ConfigurationError
-from worker.telemetry.emit import check_telemetry
-from worker.telemetry.numbers import samples_of
-from worker.telemetry.options import TelemetryOptions
-check_telemetry(TelemetryOptions(textfile=None))
-try:
-    check_telemetry(TelemetryOptions(otlp_endpoint="http://127.0.0.1:9"))
-except ConfigurationError as fault:
-    print(int(fault.exit_code), fault.hint)
-"""
-
-
-def test_a_missing_extra_is_reported_before_the_run():
-    """The check names what to install; without an endpoint nothing is needed."""
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert (
-        done.stdout.strip()
-        == "78 run `pip install pts-sync-worker[otlp]`, or remove telemetry.otlp_endpoint"
-    )
 
 
 async def test_a_collector_receives_gauges():

@@ -16,7 +16,6 @@ from tests.support.http.reports import NIGHT, PUBLISHED_AT, WITHHELD, pushes, re
 from tests.support.program import closed_port
 from tests.support.raw_server import http, raw_server, scripted_server
 from worker.core.model import RunKind
-from worker.core.run import Standing
 from worker.errors import ExitCode
 from worker.telemetry.emit import emit
 from worker.telemetry.numbers import HELP, samples_of, samples_of_end
@@ -90,15 +89,6 @@ async def test_a_backfill_does_not_replace_a_sync(tmp_path):
         "stale_persons": 0.0,
     }
     assert {name: numbers[name] for name in expected} == expected
-
-
-def test_what_the_database_knows_comes_first():
-    """With what stands from the database a failed run tells the last publication, too."""
-    standing = Standing(last_success_at=None, last_published_at=START, persons_stale=9)
-    numbers = {sample.name: sample.value for sample in samples_of(WITHHELD, standing)}
-    assert numbers["pts_worker_last_published_timestamp_seconds"] == START.timestamp()
-    assert numbers["pts_worker_stale_persons"] == 9.0
-    assert "pts_worker_last_success_timestamp_seconds" not in numbers
 
 
 async def test_a_run_that_could_not_begin_is_reported(tmp_path):
