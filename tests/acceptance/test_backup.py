@@ -1,6 +1,5 @@
 """A backup taken in the middle of a run is brought back, and no number is given twice."""
 
-import os
 import shutil
 import signal
 import sqlite3
@@ -15,16 +14,12 @@ import pytest
 from alembic import command
 from sqlalchemy import create_engine, make_url
 
-from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.test_kill_and_continue import (
-    asked_since,
-    first_world,
-    second_world,
-    settled,
-    wait_until_asked,
-)
+from tests.support.acceptance.both_databases import BOTH, fresh_database
+from tests.support.acceptance.two_worlds import asked_since, first_world, second_world, settled
 from tests.support.databases import execute, in_database, postgres_program
-from tests.support.program import Ended, Installation
+from tests.support.held import held_run
+from tests.support.made_databases import MakeDatabase
+from tests.support.program import Ended, Installation, wait_for
 from tests.support.published import Store
 from tests.support.standin import Standin
 from worker.store.schema.upgrade import HEAD, alembic_config
@@ -47,7 +42,8 @@ def save(worker: Installation, place: Path) -> None:
     if worker.store.is_sqlite:
         ended = worker.run("db", "backup", "--out", str(place))
         assert ended.code == 0, ended.story()
-        assert (0o600, [place]) == (place.stat().st_mode & 0o777, list(place.parent.iterdir()))
+        assert oct(place.stat().st_mode & 0o777) == "0o600"
+        assert list(place.parent.iterdir()) == [place]
         return
     postgres("pg_dump", "--format=custom", f"--file={place}", f"--dbname={worker.store.url}")
 
@@ -81,13 +77,11 @@ def numbers(store: Store) -> dict[str, set[int]]:
 
 
 @pytest.mark.promise("3")
+@pytest.mark.parametrize("url", BOTH, indirect=True)
 def test_a_backup_in_mid_run_is_brought_back(
-    standin: Standin,
-    make_database: MakeDatabase,
-    make_empty: Callable[[], str],
-    tmp_path: Path,
+    standin: Standin, url: str, make_empty: Callable[[], str], tmp_path: Path
 ) -> None:
-    """Taken while a run writes, which is then killed; the next run continues, and ends as a twin.
+    """Taken while a run writes, which is then killed; the next run continues.
 
     What was read until the backup is not read again, and numbers that were given since are not
     given again: the feed tells its followers to begin anew.
@@ -95,29 +89,21 @@ def test_a_backup_in_mid_run_is_brought_back(
     (tmp_path / "backups").mkdir(mode=0o700)
     place = tmp_path / "backups" / "pts.backup"
     first_world(standin)
-    worker = standin.install(tmp_path / "worker", make_database(), batch_persons=4, concurrency=4)
-    undisturbed = standin.install(tmp_path / "twin", make_database())
-    assert (worker.sync().code, undisturbed.sync().code) == (0, 0)
+    worker = standin.install(tmp_path / "worker", url)
+    assert worker.sync().code == 0
     second_world(standin)
     worker.roster(*standin.lines())
-    undisturbed.roster(*standin.lines())
-    assert undisturbed.sync().code == 0
-
-    standin.delay_s = 0.03
-    running, begin = worker.start("sync"), len(standin.asked)
-    wait_until_asked(standin, running, begin + 40)
+    running = held_run(standin, worker, "sync", answers=40)
+    wait_for(lambda: settled(worker), "a batch")
     save(worker, place)
-    assert running.process.poll() is None, "the backup came too late to say anything"
     running.kill()
-    standin.delay_s = 0.0
+    worker.configure(sync={"batch_persons": 200, "concurrency": 16})
     ended = worker.sync()  # what comes after the backup, and is lost
     assert ended.code == 0
-    followed = numbers(worker.store)
+    followed, published = numbers(worker.store), worker.store.published()
 
     ended = bring_back(worker, place, make_empty)
     assert ended.code == 0, ended.story()
-    lost = ("--since", str(max(followed["publications"])), "--out", str(tmp_path / "early"))
-    assert worker.run("export", *lost).code == 0, "its follower finds the entry `restore`"
     assert ended.document["restored"]["publication_no"] == 1
     assert worker.store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL") == 0
     kept, stood = settled(worker), numbers(worker.store)
@@ -127,14 +113,12 @@ def test_a_backup_in_mid_run_is_brought_back(
     begin = len(standin.asked)
     ended = worker.sync()
     assert ended.code == 0, ended.story()
-    assert open_run == ended.run["run_id"]
-    assert set() == kept & asked_since(standin, begin)
-    assert undisturbed.store.published() == worker.store.published()
-    assert worker.run("verify", "--sample", "60").code == 0
-    assert worker.run("report", "--out", str(tmp_path / "report.html")).code == 0
+    assert ended.run["run_id"] == open_run
+    assert kept & asked_since(standin, begin) == set()
+    assert worker.store.published() == published
 
     for name, now in numbers(worker.store).items():
-        assert set() == (now - stood[name]) & followed[name], name
+        assert (now - stood[name]) & followed[name] == set(), name
     check_followers(worker, followed, tmp_path / "out")
 
 
@@ -182,16 +166,13 @@ def test_while_a_run_is_on_nothing_is_replaced(
     worker = standin.install(tmp_path / "worker", make_sqlite())
     place = tmp_path / "backup.db"
     save_to(worker, place)
-    standin.delay_s = 0.2
-    running = worker.start("sync")
-    wait_until_asked(standin, running, 20)
-    ended = worker.run("db", "restore", str(place), "--replace")
-    assert ended.code == 4, ended.story()
-    assert worker.run("db", "restore", "--in-place").code == 4
+    running = held_run(standin, worker, "sync", answers=20)
+    for words in ((str(place), "--replace"), ("--in-place",)):
+        ended = worker.run("db", "restore", *words)
+        assert ended.code == 4, ended.story()
     running.signal(signal.SIGTERM)
     assert running.wait().code == 75
     assert worker.run("db", "restore", str(place), "--replace").code == 0
-    standin.delay_s = 0.0
     assert worker.sync().code == 0
 
 
@@ -210,38 +191,34 @@ def refused(worker: Installation, path: Path) -> str:
 def test_what_is_no_backup_of_this_database_is_refused(
     worker: Installation, tmp_path: Path
 ) -> None:
-    """A cut file, another one, a foreign database, a newer program."""
-    place = tmp_path / "backup.db"
+    """A cut file, a foreign database, a newer program, another key."""
+    place, cut, newer = (tmp_path / name for name in ("backup.db", "cut.db", "newer.db"))
     save_to(worker, place)
-    cut = tmp_path / "cut.db"
     cut.write_bytes(place.read_bytes()[:-5000])
-    assert f"{cut} is damaged" in refused(worker, cut)
-    hollow = bytearray(place.read_bytes())
-    hollow[len(hollow) // 2 : len(hollow) // 2 + 9000] = bytes(9000)
-    cut.write_bytes(hollow)
     assert f"{cut} is damaged" in refused(worker, cut)
     cut.write_text("off_id\n")
     assert "is no SQLite database" in refused(worker, cut)
-    cut.write_bytes(b"")
-    assert f"{cut} is empty" in refused(worker, cut)
     assert "no such file" in refused(worker, tmp_path / "none.db")
-    assert "is a directory" in refused(worker, tmp_path)
     foreign = edited(tmp_path / "foreign.db", "CREATE TABLE lease (id INTEGER)")
-    message = refused(worker, foreign)
-    assert "has no tables of this program" in message
-    assert "db upgrade" not in message, "which would change the database, not the file"
-    # Another program that uses the same tool and the same numbers.
-    other = edited(
-        tmp_path / "other.db",
-        "CREATE TABLE alembic_version (version_num VARCHAR(32))",
-        "INSERT INTO alembic_version VALUES ('0013')",
-        "CREATE TABLE runs (id INTEGER)",
-    )
-    assert f"{other} is no backup of this program" in refused(worker, other)
-    newer = tmp_path / "newer.db"
+    assert "has no tables of this program" in refused(worker, foreign)
     shutil.copy(place, newer)
     edited(newer, "UPDATE alembic_version SET version_num = '9999'")
     assert "is ahead: it is at 9999" in refused(worker, newer)
+    shutil.copy(place, newer)
+    views = [name for name in worker.store.tables() if name.startswith("report_")]
+    edited(newer, *(f"DROP VIEW {view}" for view in views), "DROP TABLE change_feed")
+    message = refused(worker, newer)
+    assert f"{newer} is no backup of this program, or is damaged" in message
+    assert "it lacks change_feed" in message
+
+    other = tmp_path / "other.key"
+    other.write_bytes(bytes(range(32)))
+    other.chmod(0o600)
+    worker.configure(privacy={"pseudonym_key_file": str(other)})
+    refused(worker, place)
+    ended = worker.run("db", "backup", "--out", str(tmp_path / "again.db"))
+    assert (ended.code, (tmp_path / "again.db").exists()) == (78, False)
+    worker.configure(privacy={"pseudonym_key_file": "pseudonym.key"})
     edited(
         place,
         "CREATE TRIGGER access_log_x AFTER INSERT ON run_attempt BEGIN "
@@ -259,52 +236,15 @@ def edited(path: Path, *statements: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("statements", "reason"),
-    [
-        (["DROP TABLE change_feed"], "it lacks change_feed"),
-        (["ALTER TABLE run DROP COLUMN reason"], "it lacks run.reason"),
-        (["UPDATE alembic_version SET version_num = 'banana'"], "revision is not of this program"),
-        (["INSERT INTO alembic_version VALUES ('0001')"], "MultipleResultsFound"),
-        (["DROP TABLE store_identity"], "no such table"),
-    ],
-)
-def test_a_file_that_lacks_something_is_no_backup(
-    worker: Installation, tmp_path: Path, statements: list[str], reason: str
-) -> None:
-    """The file is named, and not the database that is there."""
-    place = tmp_path / "backup.db"
-    save_to(worker, place)
-    views = [name for name in worker.store.tables() if name.startswith("report_")]
-    edited(place, "PRAGMA foreign_keys=OFF", *(f"DROP VIEW {view}" for view in views), *statements)
-    message = refused(worker, place)
-    assert f"{place} is no backup of this program, or is damaged" in message
-    assert reason in message
-
-
-def test_a_backup_of_another_key_is_refused(worker: Installation, tmp_path: Path) -> None:
-    """And with that key the database is not backed up either."""
-    place = tmp_path / "backup.db"
-    save_to(worker, place)
-    other = tmp_path / "other.key"
-    other.write_bytes(os.urandom(32))
-    other.chmod(0o600)
-    worker.configure(privacy={"pseudonym_key_file": str(other)})
-    assert "not the key" in refused(worker, place)
-    ended = worker.run("db", "backup", "--out", str(tmp_path / "again.db"))
-    assert (ended.code, (tmp_path / "again.db").exists()) == (78, False)
-
-
 def test_a_database_is_not_restored_from_itself(worker: Installation, tmp_path: Path) -> None:
     """By whatever name: 2, and it stays."""
     (tmp_path / "link.db").symlink_to(worker.store.path)
     (tmp_path / "second.db").hardlink_to(worker.store.path)
     before = worker.store.published()
     for path in (worker.store.path, tmp_path / "link.db", tmp_path / "second.db"):
-        for more in ([], ["--replace"]):
-            ended = worker.run("db", "restore", str(path), *more)
-            assert (ended.code, f"{path} is the database" in ended.message) == (2, True)
-    assert before == worker.store.published()
+        ended = worker.run("db", "restore", str(path), "--replace")
+        assert (ended.code, f"{path} is the database" in ended.message) == (2, True)
+    assert worker.store.published() == before
 
 
 def test_a_backup_overwrites_nothing(worker: Installation, tmp_path: Path) -> None:
@@ -341,20 +281,23 @@ def test_a_backup_of_an_earlier_program_is_upgraded(worker: Installation, tmp_pa
     assert ended.code == 0, ended.story()
     found: dict[str, Any] = ended.document["restored"]
     assert found["schema"] == {"before": "0008", "after": HEAD}
-    assert content == place.read_bytes()
+    assert place.read_bytes() == content
     assert worker.run("db", "check").code == 0
     assert worker.sync().code == 0
 
 
-def test_postgresql_has_tools_of_its_own(served_on_postgres: Installation, tmp_path: Path) -> None:
+def test_postgresql_has_tools_of_its_own(
+    standin: Standin, make_postgres: MakeDatabase, tmp_path: Path
+) -> None:
     """The message names them; `db upgrade` names the database, without user or password."""
-    ended = served_on_postgres.run("db", "upgrade")
-    url = make_url(served_on_postgres.database_url)
+    worker = standin.install(tmp_path / "worker", make_postgres())
+    ended = worker.run("db", "upgrade")
+    url = make_url(worker.database_url)
     place = f"{url.host or 'a socket'}:{url.port or 5432}/{url.database}"
-    assert place == ended.document["database"], ended.story()
-    ended = served_on_postgres.run("db", "backup", "--out", str(tmp_path / "x"))
+    assert ended.document["database"] == place, ended.story()
+    ended = worker.run("db", "backup", "--out", str(tmp_path / "x"))
     assert (ended.code, "pg_dump" in ended.message) == (78, True), ended.story()
-    ended = served_on_postgres.run("db", "restore", str(tmp_path / "x"))
+    ended = worker.run("db", "restore", str(tmp_path / "x"))
     assert (ended.code, "pg_restore" in ended.message) == (78, True), ended.story()
 
 
@@ -362,6 +305,12 @@ def save_to(worker: Installation, place: Path) -> None:
     """Back a SQLite database up."""
     ended = worker.run("db", "backup", "--out", str(place))
     assert ended.code == 0, ended.story()
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest) -> str:
+    """A database at the program's schema."""
+    return fresh_database(request)
 
 
 @pytest.fixture
@@ -374,11 +323,3 @@ def make_empty(request: pytest.FixtureRequest) -> Callable[[], str]:
         return in_database(server, "restored")
 
     return make
-
-
-@pytest.fixture
-def served_on_postgres(
-    standin: Standin, make_postgres: MakeDatabase, tmp_path: Path
-) -> Installation:
-    """A worker on PostgreSQL."""
-    return standin.install(tmp_path / "worker", make_postgres())
