@@ -16,6 +16,7 @@ FILE: Final = Path(__file__).parents[2] / "docs" / "img" / "politeness.svg"
 
 _WIDTH, _HEIGHT = 560, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 46, 40
+_TICKS_MAX: Final = 6
 _COLOURS: Final = ("#1b6ca8", "#d1495b", "#2a9d8f", "#8d5a97")
 _STYLE: Final = (
     "text{font:12px sans-serif;fill:#333}.t{font-size:14px;font-weight:bold}"
@@ -79,7 +80,7 @@ class Panel:
 
 def _ticks(top: float) -> list[float]:
     step = 10.0 ** math.floor(math.log10(top / 3))
-    step *= next(factor for factor in (1, 2, 5, 10) if top / (step * factor) <= 6)
+    step *= next(factor for factor in (1, 2, 5, 10) if top / (step * factor) <= _TICKS_MAX)
     return [step * number for number in range(int(top / step + 1e-9) + 1)]
 
 

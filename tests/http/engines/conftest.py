@@ -34,9 +34,7 @@ ENGINES: Final[Mapping[str, Engine]] = {
 _LOOPS: Final = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 _USUAL: Final = ("httpx", uvloop.new_event_loop)
 """The combination of ``make test``."""
-_OF_THE_LOOP: Final = frozenset(
-    {"test_connecting", "test_endings", "test_surplus", "test_unread_bytes"}
-)
+_OF_THE_LOOP: Final = frozenset({"test_connecting", "test_endings", "test_surplus"})
 
 
 @pytest.fixture(params=ENGINES)

@@ -166,22 +166,3 @@ async def test_tls_that_ends_after_a_response(engine, tls_server, tls_options, h
     # What comes right behind a response may be read with it: then it is surplus, or damage.
     assert first in TRANSIENT | {b"[1]"}
     assert (second, server.connections) == (NEXT, 2)
-
-
-@pytest.mark.parametrize("size", [1, 20_000])
-async def test_records_of_any_size(engine, tls_server, tls_options, size):
-    """A response is the same in one record or many."""
-    data = response(b"[" + b" " * (90 if size == 1 else 9000) + b"]")
-
-    def script(peer):
-        for _ in range(2):
-            peer.request()
-            for start in range(0, len(data), size):
-                peer.send(data[start : start + size])
-        peer.closed_by_client()
-
-    with tls_server(script) as server:
-        async with engine(tls_options) as transport:
-            got = [await outcome(transport, server.url) for _ in range(2)]
-    assert got == [data.partition(b"\r\n\r\n")[2]] * 2
-    assert server.connections == 1

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from tests.support.http.reading import CUT, OPTIONS, World, page, reading
-from tests.support.pts_answers import OFF_ID, PRIVACY, PSEUDONYM, SAFETY, restriction
+from tests.support.pts_answers import OFF_ID, PSEUDONYM, SAFETY, restriction
 from tests.support.raw_server import answer, raw_server
 from worker.core.overrides import with_overrides
 from worker.errors import (
@@ -42,23 +42,6 @@ async def test_an_empty_area():
     async with reading() as it:
         area = await it.read(key_path="id")
     assert (area.records, area.proof.record_count, area.proof.key_path) == ((), 0, "")
-
-
-async def test_the_old_route_has_its_header():
-    """Patient privacy goes to its route with ``api-version``."""
-    async with reading() as it:
-        await it.read("patient-privacy")
-    assert it.server.requests[0].line == f"POST {PRIVACY.path} HTTP/1.1"
-    assert it.server.requests[0].headers["api-version"] == "0.4"
-
-
-async def test_a_body_of_another_shape():
-    """The identifier goes where the template wants it."""
-    area = with_overrides(SAFETY, {"body": {"p": {"nin": "{off_id}"}, "ApplicableOnly": True}})
-    async with reading(areas=[area]) as it:
-        await it.read()
-    sent = orjson.loads(it.server.requests[0].body)
-    assert sent == {"p": {"nin": OFF_ID}, "ApplicableOnly": True}
 
 
 async def test_the_digest_is_of_the_set():
@@ -105,15 +88,6 @@ async def test_the_key_path_of_the_first_page_holds():
     async with reading(page(1, nextToken="a"), second) as it:
         with pytest.raises(ContractError, match=r"no record key \(id\)"):
             await it.read()
-
-
-async def test_endless_pages():
-    """A server that always has another page is stopped."""
-    async with reading(pages_max=5) as it:
-        it.server.reply = lambda _: page(nextToken=str(len(it.server.requests)))
-        with pytest.raises(PagingError) as caught:
-            await it.read()
-    assert caught.value.attempts == 5
 
 
 @pytest.mark.promise("1")

@@ -6,7 +6,6 @@ import ssl
 import threading
 
 import pytest
-from msgspec.structs import replace
 
 from tests.support.certificates import server_context
 from tests.support.http.calls import OPTIONS
@@ -183,17 +182,6 @@ def test_every_cipher_suite_has_forward_secrecy():
     assert (older[0]["kea"], older[0]["aead"]) == ("kx-ecdhe", True)
     assert not [suite["name"] for suite in older if suite["name"].endswith("-SHA")]
     assert all("aes" in suite["symmetric"] or "chacha" in suite["symmetric"] for suite in offered)
-
-
-async def test_plain_http_on_a_tls_port(engine):
-    """A server without TLS where TLS is expected is no connection."""
-    async with raw_server(Reply(data=b"", then="close")) as server:
-        with pytest.raises(TransientError):
-            await post(
-                engine,
-                server.url.replace("http://", "https://"),
-                replace(OPTIONS, connect_s_max=0.2),
-            )
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])

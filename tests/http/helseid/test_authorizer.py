@@ -2,13 +2,11 @@
 
 import asyncio
 import re
-import time
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import jwskate
-import msgspec
 import pytest
 from requests_oauth2client.dpop import validate_dpop_proof
 
@@ -156,24 +154,6 @@ async def test_a_client_that_is_denied(under_way, clients, server, fake):
     assert (rounds, len(server.tokens)) == (6, 2)
     assert 1.5 < fake.monotonic() - began_s < 3
     assert not (await refuse(authorizer)).retry
-
-
-async def test_refusals_while_others_wait_for_the_token(clients, server, fake):
-    """Sixteen who wait for the new token, each refused before the next has it, count as one."""
-    fake.runtime = msgspec.structs.replace(
-        fake.runtime, monotonic=time.monotonic, sleep=asyncio.sleep
-    )
-    authorizer = clients.open().authorizer
-    began_s, denied_after_s = time.monotonic(), []
-
-    async def ask() -> None:
-        while (await refuse(authorizer)).retry:
-            pass
-        denied_after_s.append(time.monotonic() - began_s)
-
-    await asyncio.gather(*(ask() for _ in range(16)))
-    assert (len(denied_after_s), len(server.tokens)) == (16, 2)
-    assert min(denied_after_s) > 1.5
 
 
 @pytest.mark.promise("7")

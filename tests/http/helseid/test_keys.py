@@ -75,21 +75,6 @@ def test_reads_self_service_json(encode, private_jwks, tmp_path):
     assert key.issuer_hint == "https://helseid-sts.test.nhn.no"
 
 
-def test_reads_client_jwk_json(private_jwks, tmp_path):
-    """The JSON of NHN's library, with a byte order mark and the JWK as an object, is read."""
-    document = {"ClientId": CLIENT_ID, "ClientJwk": private_jwks["P-256"]}
-    path = write_secret(tmp_path / "key", "\ufeff" + json.dumps(document))
-    assert load_client_key(path).client_id_hint == CLIENT_ID
-
-
-@pytest.mark.parametrize("value", [None, 5])
-def test_a_hint_that_is_no_text_is_none(value, private_jwks, tmp_path):
-    """What stands beside the key and cannot be an id or an address is passed over."""
-    document = {"clientId": value, "authority": value, "privateJwk": private_jwks["P-256"]}
-    key = load_client_key(write_secret(tmp_path / "key", document))
-    assert (key.client_id_hint, key.issuer_hint) == (None, None)
-
-
 def unusable_keys(jwks) -> dict[str, tuple[object, str]]:
     """Contents that must be refused, and what the message says."""
     small = rsa.generate_private_key(65537, 1024)  # noqa: S505 -- it must be refused
@@ -167,11 +152,6 @@ def test_new_key_round_trip(tmp_path):
     assert key.public_jwk().keys() == {"kty", "crv", "x", "y", "alg", "use", "kid"}
     with pytest.raises(ConfigurationError, match="already exists"):
         write_private_jwk(path, jwk)
-
-
-def test_says_what_it_is(client_key):
-    """Type, size, algorithm and name: what a person compares with self-service."""
-    assert client_key.describe() == f"EC 256 bits, ES256, kid {client_key.kid}"
 
 
 def test_prints_no_key(client_key, private_jwks):

@@ -5,7 +5,7 @@ import pytest
 from requests_oauth2client.dpop import validate_dpop_proof
 
 from tests.support.http.helseid import YEARS_S
-from worker.core.dpop import is_nonce, origin, target_uri, token_hash
+from worker.core.dpop import is_nonce, target_uri, token_hash
 from worker.helseid.proof import ProofKey
 
 URL = "https://api.example/patient-safety/v0.5/_search"
@@ -30,20 +30,6 @@ def test_target_uri_of_no_url(url):
     """What is no absolute http URL has no htu."""
     with pytest.raises(ValueError, match="not an absolute"):
         target_uri(url)
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("HTTPS://Server.example.com:443/token?a=b#c", "https://server.example.com"),
-        ("https://a.example:444/", "https://a.example:444"),
-        ("http://[::1]:80/x", "http://[::1]"),
-    ],
-)
-def test_origin(url, expected):
-    """An origin is scheme, host and port, with the default port left out."""
-    assert origin(url) == expected
-    assert target_uri(url).startswith(f"{expected}/")
 
 
 @pytest.mark.parametrize(

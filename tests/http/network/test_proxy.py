@@ -177,15 +177,6 @@ async def test_what_the_engine_says_of_a_proxy():
         await _post("https://pts.test", TransportOptions(proxy=gone))
 
 
-async def test_a_proxy_that_says_nothing():
-    """It costs the time for silence, and is named."""
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        shown = f"127.0.0.1:{mute.getsockname()[1]}"
-        options = TransportOptions(proxy=Proxy(url=f"http://{shown}"), silence_s_max=0.2)
-        with pytest.raises(TransientError, match=f"the proxy {shown}: no complete .* in time"):
-            await _post("https://pts.test", options)
-
-
 async def test_a_proxy_whose_certificate_is_not_accepted(hospital: Hospital):
     """It is the proxy's, and not PTS's, that the message names."""
     with connect_proxy(tls=hospital.server_tls) as forward:
@@ -234,17 +225,6 @@ async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str)
     assert logs == []
     assert server.requests
     assert set(forward.asked) == {"push.test:443"}
-
-
-@pytest.mark.parametrize("target", ["pushgateway_url", "ping_url"])
-async def test_telemetry_names_a_proxy_that_is_not_there(target: str):
-    """The line in the log says which, so that nobody looks for the fault at the target."""
-    gone = Proxy(url=f"http://127.0.0.1:{closed_port()}")
-    options = TelemetryOptions(proxy=gone, push_s_max=1.0)
-    with structlog.testing.capture_logs() as logs:
-        await _send(replace(options, **_to(target)))
-    (log,) = logs
-    assert log["reason"].endswith(f"(through the proxy {gone.shown})")
 
 
 @pytest.mark.promise("8")

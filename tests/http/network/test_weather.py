@@ -8,7 +8,7 @@ import pytest
 from tests.support.network.net import WEATHERS, Net, assert_counted, text_of
 from tests.support.network.proxy import HOLD_S, Strike, Weather
 
-EACH_NIGHT = {"latency", "bandwidth", "bytes one by one", "closed in mid-body"}
+EACH_NIGHT = {"latency", "bytes one by one", "closed in mid-body"}
 
 
 @pytest.mark.parametrize(

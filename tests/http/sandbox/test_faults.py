@@ -89,15 +89,6 @@ def test_html_error_object_and_redirect(sandbox: RunningSandbox, signed_in: Call
     assert (answer.status_code, "location" in answer.headers) == (307, True)
 
 
-@pytest.mark.parametrize("action", ["broken_json", "broken_utf8"])
-def test_broken_bodies(sandbox: RunningSandbox, signed_in: Caller, action: str):
-    """The body is whole by its length, but is not JSON."""
-    fault(sandbox, action)
-    answer = signed_in.search(OFF_IDS[0])
-    with pytest.raises(ValueError):  # noqa: PT011 - json says it in its own words
-        answer.json()
-
-
 @pytest.mark.parametrize("path", [SAFETY_PATH, PRIVACY_PATH])
 def test_spoilt_records(sandbox: RunningSandbox, signed_in: Caller, path: str):
     """Another's record, a record without id, a wrong type: also for a person without any."""
@@ -179,39 +170,6 @@ def test_one_replica_of_three_has_a_wrong_clock(sandbox: RunningSandbox, signed_
     assert 200 not in statuses(replicas=1)
 
 
-def test_a_connection_stays_at_its_replica(sandbox: RunningSandbox, signed_in: Caller):
-    """With ``replica_by = "connection"`` all requests of a connection have the same fate."""
-    sandbox.control(faults=[SKEWED | {"replica_by": "connection"}])
-    fates = set()
-    for _ in range(12):
-        signed_in.http.close()
-        signed_in.http = httpx.Client(trust_env=False, timeout=10)
-        seen = {signed_in.search(OFF_IDS[0]).status_code for _ in range(3)}
-        assert len(seen) == 1
-        fates |= seen
-    assert fates == {200, 401}
-
-
-def test_nonces_at_pts(sandbox: RunningSandbox, signed_in: Caller):
-    """A nonce for every call, one that never serves, and a challenge without one."""
-    sandbox.control(challenge_style="dpop")
-    url = f"{sandbox.base_url}{SAFETY_PATH}"
-
-    def call(nonce: str | None) -> httpx.Response:
-        parts = {"nonce": nonce} if nonce else {}
-        return signed_in.search(OFF_IDS[0], headers=signed_in.headers(url, **parts))
-
-    fault(sandbox, "nonce_every_call")
-    nonce = call(None).headers["dpop-nonce"]
-    assert call(nonce).status_code == 200
-    again = call(nonce)
-    assert (again.status_code, again.headers["dpop-nonce"] != nonce) == (401, True)
-    fault(sandbox, "nonce_forever")
-    assert call(call(None).headers["dpop-nonce"]).status_code == 401
-    fault(sandbox, "nonce_without_header")
-    assert "dpop-nonce" not in call(None).headers
-
-
 def test_faults_of_helseid(sandbox: RunningSandbox, caller: Caller):
     """5xx, a token of another type, malformed JSON, a short life, nonces, a wrong issuer."""
     fault(sandbox, "status", area="token", status=500)
@@ -236,11 +194,6 @@ def test_faults_of_helseid(sandbox: RunningSandbox, caller: Caller):
     fault(sandbox, "wrong_issuer", area="discovery")
     document = caller.http.get(f"{sandbox.issuer}/.well-known/openid-configuration").json()
     assert document["issuer"] != sandbox.issuer
-
-
-def test_every_action_can_be_armed():
-    """Each action is a fault by its name alone."""
-    assert [Fault.of({"action": str(action)}).action for action in Action] == list(Action)
 
 
 def test_faults_come_from_files(tmp_path: Path):

@@ -5,12 +5,10 @@ import json
 import stat
 import tomllib
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.support.program import run, sandbox
 from tests.support.sandbox_caller import calling
 from worker.sandbox.files import write_setup
 from worker.sandbox.own_restrictions import read_own_restrictions
@@ -81,35 +79,3 @@ def test_persons_of_ones_own(tmp_path: Path):
     assert found[0]["confidentialityCode"] == "N"
     assert len({one["id"] for one in found}) == 2
     assert {one["patientSafetyObject"]["person"]["offId"] for one in found} == {own_id}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("[]", "expected an object with identifiers"),
-        ('{"02013299997": {}}', "person 1: must be a synthetic identifier"),
-        ('{"ID": {"patient-safety": {}}}', "patient-safety: expected a list of objects"),
-    ],
-)
-def test_a_file_of_ones_own_that_cannot_serve(tmp_path: Path, content: str, message: str):
-    """It is refused by the person's place, without the identifier."""
-    own_id = next(roster(2, 1))[0]
-    (tmp_path / "own.json").write_text(content.replace("ID", own_id))
-    with pytest.raises(ValueError, match=message) as caught:
-        read_own_restrictions(tmp_path / "own.json")
-    assert own_id not in str(caught.value)
-
-
-def test_a_second_sandbox_in_a_folder_changes_no_file(tmp_path: Path):
-    """Its port is in use: it says which, and the files of the running one stay."""
-    folder = tmp_path / "served"
-    names = ("roster.csv", "worker.toml", "client-key.json", "pseudonym.key")
-    with sandbox(folder, "--persons", "9"):
-        before = [(folder / name).read_bytes() for name in names]
-        words = ("sandbox", "--folder", str(folder), "--persons", "5")
-        ended = run(*words, folder=tmp_path)
-        assert [(folder / name).read_bytes() for name in names] == before
-    config = tomllib.loads((folder / "worker.toml").read_text(encoding="utf-8"))
-    port = urlsplit(config["helseid"]["issuer"]).port
-    assert ended.code == 2
-    assert f"port {port} cannot be used: address already in use" in ended.err

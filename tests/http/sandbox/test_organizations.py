@@ -109,15 +109,6 @@ def test_an_organisation_becomes_claims(
     assert found == expected
 
 
-def test_an_organisation_without_signed_terms_gets_no_scope(clients: dict[str, Caller]):
-    """The scope is in rejected_scope, and the token holds none."""
-    caller = clients[MULTI]
-    sent = details(PARENT, "NO:ORGNR:300000041")
-    body = caller.ask_with_nonce(assertion=caller.assertion(assertion_details=sent)).json()
-    assert (body["scope"], body["rejected_scope"]) == ("", "nhn:pts/api")
-    assert claims_of(body["access_token"])["scope"] == []
-
-
 def exchange(subject: str) -> dict[str, Any]:
     """The fields of an exchange."""
     return {
@@ -151,12 +142,6 @@ def test_a_wrong_exchange_is_refused(
     """The subject token must be an access token of this issuer, and be called one."""
     form = exchange(sandbox.subject_token()) | change
     assert caller.ask_with_nonce(form=form).json()["error"] == error
-
-
-def test_an_expired_subject_token_is_refused(sandbox: RunningSandbox, caller: Caller):
-    """A subject token whose time is over is invalid_grant."""
-    form = exchange(sandbox.subject_token(lifetime_s=-1))
-    assert caller.ask_with_nonce(form=form).json()["error"] == "invalid_grant"
 
 
 def test_a_grant_must_be_enabled():

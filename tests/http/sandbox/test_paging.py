@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.sandbox_caller import SAFETY_PATH, Caller, richest
+from tests.support.sandbox_caller import Caller, richest
 from worker.sandbox.serve import RunningSandbox
 from worker.sandbox.styles import PAGING_STYLES
 
@@ -96,12 +96,3 @@ def test_a_place_that_was_not_offered_is_refused(
     sandbox.control(paging=style)
     answer = signed_in.search({"offId": off_id, field: value})
     assert (answer.status_code, list(answer.json()["errors"])) == (400, [field])
-
-
-def test_a_cursor_is_for_its_person_only(sandbox: RunningSandbox, signed_in: Caller):
-    """The cursor of one person does not serve for another."""
-    off_id, _ = richest(signed_in)
-    sandbox.control(paging="token", page_size=1)
-    cursor = signed_in.search(off_id).json()["continuationToken"]
-    body = {"offId": "01819012345", "continuationToken": cursor}
-    assert signed_in.search(body, SAFETY_PATH).status_code == 400

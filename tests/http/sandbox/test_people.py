@@ -1,7 +1,6 @@
 """Synthetic persons."""
 
 import itertools
-import resource
 
 import pytest
 from hypothesis import given
@@ -52,11 +51,3 @@ def test_real_months_are_not_synthetic(day: str):
     """The twelve real months are distinguished from the shifted ones, with a D-number's day too."""
     months = {month for month in range(100) if is_synthetic(f"{day}{month:02d}9012345")}
     assert months == {*range(66, 78), *range(81, 93)}
-
-
-def test_persons_take_no_memory():
-    """The last person of the greatest roster is found without a table."""
-    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    people = Population(1, CAPACITY)
-    assert people.index(people.off_id(CAPACITY - 1)) == CAPACITY - 1
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 4_096

@@ -1,7 +1,5 @@
 """The searches of the stand-in for PTS."""
 
-import time
-
 import pytest
 
 from tests.support.sandbox_caller import (
@@ -68,37 +66,9 @@ def test_a_wrong_body_is_refused(signed_in: Caller, body: object):
     assert OFF_ID[:10] not in answer.text
 
 
-@pytest.mark.parametrize("name", ["offId", "OFFID"])
-def test_field_names_are_taken_in_any_case(signed_in: Caller, name: str):
-    """.NET reads names in any case, and ignores what it does not know."""
-    body = {name: OFF_ID, "unknown": {"a": 1}}
-    assert signed_in.search(body).json() == signed_in.search(OFF_ID).json()
-
-
-def test_only_json_is_taken(signed_in: Caller):
-    """Another media type is 415."""
-    url = f"{signed_in.sandbox.base_url}{SAFETY_PATH}"
-    headers = signed_in.headers(url) | {"Content-Type": "text/plain"}
-    assert signed_in.search(b"{}", headers=headers).status_code == 415
-
-
 def test_large_bodies_are_refused(signed_in: Caller):
     """A body beyond the limit is 413."""
     assert signed_in.search(b" " * 70_000).status_code == 413
-
-
-@pytest.mark.parametrize("method", ["GET", "DELETE"])
-@pytest.mark.parametrize("path", [SAFETY_PATH, OLD_SAFETY_PATH, PRIVACY_PATH])
-def test_only_post_is_allowed(caller: Caller, method: str, path: str):
-    """Other methods are answered with 405."""
-    answer = caller.http.request(method, caller.sandbox.base_url + path)
-    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
-
-
-def test_other_paths_are_unknown(caller: Caller):
-    """There is no list of everything."""
-    url = f"{caller.sandbox.base_url}/v0.5/access-restrictions/patient-safety"
-    assert caller.http.post(url, json={}).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -119,35 +89,6 @@ def test_the_old_route_wants_its_version(signed_in: Caller, version: str | None,
     assert answer.status_code == status
     if status == 200:
         assert answer.json() == signed_in.search(OFF_ID).json()
-
-
-def test_filters_by_object(signed_in: Caller):
-    """A filter leaves the one object, or its children; a parent is found under its own id."""
-    everyone = [(o, signed_in.search(o).json()) for o in OFF_IDS[:60]]
-    off_id, record = next((o, r) for o, records in everyone for r in records)
-    wanted = record["patientSafetyObject"]["confidentialObjectId"]
-    assert signed_in.search({"offId": off_id, "confidentialObjectId": wanted}).json() == [record]
-    off_id, child = next(
-        (o, r) for o, records in everyone for r in records if r["parentConfidentialObjectId"]
-    )
-    parent = child["parentConfidentialObjectId"]
-    found = signed_in.search({"offId": off_id, "parentConfidentialObjectId": parent}).json()
-    assert child in found
-    assert all(r["parentConfidentialObjectId"] == parent for r in found)
-
-
-def test_applicable_only_leaves_out_what_has_passed(signed_in: Caller):
-    """With the flag, delays whose time has come are left out; without it they are there."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
-    passed = 0
-    for off_id in OFF_IDS[:60]:
-        found = signed_in.search(off_id).json()
-        kept = [
-            r for r in found if r["delayDeliveryUntil"] is None or r["delayDeliveryUntil"] > now
-        ]
-        assert signed_in.search({"offId": off_id, "ApplicableOnly": True}).json() == kept
-        passed += len(found) - len(kept)
-    assert passed > 0
 
 
 def test_a_move_takes_the_restrictions_along(sandbox: RunningSandbox, signed_in: Caller):

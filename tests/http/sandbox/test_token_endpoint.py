@@ -138,31 +138,11 @@ def test_a_wrong_form_is_refused(caller: Caller, form: dict[str, Any], error: st
     assert answer.headers["cache-control"].startswith("no-store")
 
 
-def test_only_forms_are_taken(caller: Caller):
-    """Another media type, or a repeated parameter, is invalid_request."""
-    for content, kind in ((b"{}", "application/json"), (b"a=1&a=2", None)):
-        answer = caller.http.post(
-            caller.token_endpoint,
-            content=content,
-            headers={"Content-Type": kind or "application/x-www-form-urlencoded"},
-        )
-        assert (answer.status_code, answer.json()) == (400, {"error": "invalid_request"})
-
-
 def test_an_assertion_serves_once(caller: Caller):
     """The second use of a jti is invalid_client, also after a nonce challenge."""
     assertion = caller.assertion()
     assert caller.ask(assertion=assertion).json()["error"] == "use_dpop_nonce"
     assert caller.ask(assertion=assertion).json() == {"error": "invalid_client"}
-
-
-def test_an_assertion_may_serve_again_when_the_sandbox_is_lenient():
-    """With strict_jti off, a repeated jti passes, and the repeat is counted."""
-    with calling(strict_jti=False, persons=1) as caller:
-        assertion = caller.assertion()
-        caller.ask(assertion=assertion)
-        assert caller.ask(assertion=assertion).status_code == 200
-        assert caller.sandbox.stats()["assertion_ids_repeated"] == 1
 
 
 def _private_in_jwk(caller: Caller) -> str:

@@ -34,36 +34,26 @@ def head(*lines: str, status_line: str = "HTTP/1.1 200 OK") -> bytes:
 STATUS_LINES: dict[str, tuple[str, frozenset[Outcome]]] = {
     "as usual": ("HTTP/1.1 200 OK", BODY),
     "no reason": ("HTTP/1.1 200", BODY),
-    "a reason in Latin-1": ("HTTP/1.1 200 Pr\xf8vd", BODY),
     "an error status": ("HTTP/1.1 503 Busy", BODY),
     "version 1.0": ("HTTP/1.0 200 OK", BODY),
     "version 2.0": ("HTTP/2.0 200 OK", REFUSED),
-    "a long minor version": ("HTTP/1.10 200 OK", REFUSED),
     "no version": ("HTTP 200 OK", REFUSED),
-    "small letters": ("http/1.1 200 OK", REFUSED),
     "a request": ("POST / HTTP/1.1", REFUSED),
-    "a space before all": (" HTTP/1.1 200 OK", REFUSED),
     "an empty line before all": ("\r\nHTTP/1.1 200 OK", BODY | REFUSED),
     "no status": ("HTTP/1.1 OK", REFUSED),
     "a status of two digits": ("HTTP/1.1 20 OK", REFUSED),
-    "a status below 100": ("HTTP/1.1 050 OK", REFUSED),
     "a reason with a zero byte": ("HTTP/1.1 200 O\0K", REFUSED),
 }
 
 FIELDS: dict[str, tuple[str, frozenset[Outcome]]] = {
     "an empty value": ("X-A:", BODY),
-    "a long value": ("X-A: " + "b" * 8000, BODY),
     "many fields": ("\r\n".join(f"X-{number}: b" for number in range(90)), BODY),
-    "a name of unusual characters": ("!#$%&'*+-.^_`|~9a: b", BODY),
-    "Latin-1 in a value": ("X-A: bl\xe5", BODY),
     "a value over two lines": ("X-A: b\r\n c", BODY | REFUSED),
     "a first line that continues nothing": (" X-A: b", REFUSED),
     "a space before the colon": ("X-A : b", REFUSED),
-    "a space in a name": ("X A: b", REFUSED),
     "no colon": ("X-A", REFUSED),
     "a value with a zero byte": ("X-A: b\0c", REFUSED),
     "a value with a carriage return": ("X-A: b\rX-B: c", REFUSED),
-    "a wish to leave HTTP": ("Connection: upgrade\r\nUpgrade: h2c", BODY),
     "close": ("Connection: close", BODY),
 }
 
@@ -94,11 +84,8 @@ CHUNKS: dict[str, tuple[bytes, frozenset[Outcome]]] = {
     "three": (b"1\r\n[\r\n1\r\n1\r\n1\r\n]\r\n0\r\n\r\n", BODY),
     "a hexadecimal size": (b"1\r\n[\r\nA\r\n          \r\n2\r\n1]\r\n0\r\n\r\n", SPACED),
     "an extension": (b"3;a\r\n[1]\r\n0\r\n\r\n", BODY),
-    "an extension with a zero byte": (b"3;a\0\r\n[1]\r\n0\r\n\r\n", BODY | REFUSED),
-    "spaces before the size": (b" 3\r\n[1]\r\n0\r\n\r\n", BODY | REFUSED),
     "no size": (b"\r\n[1]\r\n0\r\n\r\n", REFUSED),
     "a size below zero": (b"-3\r\n[1]\r\n0\r\n\r\n", REFUSED),
-    "a size that is none": (b"g\r\n[1]\r\n0\r\n\r\n", REFUSED),
     "a size beyond 64 bits": (b"10000000000000003\r\n[1]\r\n0\r\n\r\n", REFUSED),
     "line feeds alone": (b"3\n[1]\n0\n\n", BODY | REFUSED),
     "a size too small": (b"2\r\n[1]\r\n0\r\n\r\n", REFUSED),
@@ -106,7 +93,6 @@ CHUNKS: dict[str, tuple[bytes, frozenset[Outcome]]] = {
     "no line break after the data": (b"3\r\n[1]0\r\n\r\n", REFUSED),
     "a body without chunks": (b"[1]\r\n\r\n", REFUSED),
     "trailers": (b"3\r\n[1]\r\n0\r\nX-A: b\r\nX-C:\r\n\r\n", BODY),
-    "a trailer without a colon": (b"3\r\n[1]\r\n0\r\nX-A\r\n\r\n", REFUSED),
     "a response in place of trailers": (
         b"3\r\n[1]\r\n0\r\n" + response(b"[2]"), REFUSED,
     ),
@@ -121,12 +107,10 @@ CUT: dict[str, bytes] = {
     "after an interim response": b"HTTP/1.1 100 Continue\r\n\r\n",
     "before the body": response(b"", length=3),
     "in the body": response(b"[1", length=3),
-    "before the first chunk": chunked(end=b""),
     "in a size": chunked(b"[", end=b"2"),
     "in a chunk": chunked(b"[", end=b"2\r\n1"),
     "before the last chunk": chunked(b"[1]", end=b""),
     "before the trailers": chunked(b"[1]", end=b"0\r\n"),
-    "after a trailer": chunked(b"[1]", end=b"0\r\nX-A: b\r\n"),
 }
 """The server ends the connection there: always transient, since another attempt may get more."""
 
@@ -150,8 +134,6 @@ OTHERS: tuple[Case, ...] = (
         data=head("Content-Length: 3", status_line="HTTP/1.1 304 Not Modified"),
         allowed=EMPTY,
     ),
-    Case(name="a length of zero", data=response(b""), allowed=EMPTY),
-    Case(name="no chunk but the last", data=chunked(), allowed=EMPTY),
     Case(name="continue", data=b"HTTP/1.1 100 Continue\r\n\r\n" + response(), allowed=BODY),
     Case(
         name="three interim responses",

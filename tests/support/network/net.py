@@ -20,7 +20,6 @@ PERSONS = 40
 CONCURRENCY = 4
 WEATHERS = {
     "latency": Weather(latency_s=0.02),
-    "bandwidth": Weather(bytes_per_s=40_000),
     "bytes one by one": Weather(slice_bytes=1),
     "three bytes at a time, late": Weather(slice_bytes=300, latency_s=0.005),
     "reset in mid-body": Weather(strike=Strike.RESET),

@@ -41,7 +41,6 @@ class Weather:
 
     Attributes:
         latency_s: added to every piece, in each direction.
-        bytes_per_s: how fast the server's bytes come; 0: as they are.
         slice_bytes: every piece is sent in slices of so many bytes; 0: whole.
         strike: what happens to a connection in the end, if anything.
         after_bytes: the server's bytes until then, drawn between the two. Whatever is struck had
@@ -50,7 +49,6 @@ class Weather:
     """
 
     latency_s: float = 0.0
-    bytes_per_s: float = 0.0
     slice_bytes: int = 0
     strike: Strike | None = None
     after_bytes: tuple[int, int] = (1, 6_000)
@@ -131,8 +129,6 @@ class _Link:
                 return
             elif strike is not None:
                 self.budget = max(self.budget - len(data), 0)
-            if self.weather.bytes_per_s:
-                await asyncio.sleep(len(data) / self.weather.bytes_per_s)
             await self._send(self.here, data)
 
     def _may(self) -> bool:
