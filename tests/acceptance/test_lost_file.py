@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.program import wait_for
+from tests.support.raw_server import http
 from tests.support.standin import Standin, person
 
-PERSONS = 20
+PERSONS = 10
+HELD_S = 10.0
+"""So long the answer takes before which the file is lost."""
 
 
 def remove(path: Path) -> None:
@@ -26,22 +29,27 @@ def replace(path: Path) -> None:
 
 
 @pytest.mark.promise("3")
-@pytest.mark.parametrize("searches", [3, 2 * PERSONS], ids=["early", "at the last answer"])
-@pytest.mark.parametrize("lose", [remove, replace])
+@pytest.mark.parametrize(
+    ("lose", "answers"),
+    [(remove, 3), (replace, 2 * PERSONS - 1)],
+    ids=["removed early", "replaced at the last answer"],
+)
 def test_a_run_does_not_publish_into_it(
     standin: Standin,
     sqlite_url: str,
     tmp_path: Path,
     lose: Callable[[Path], None],
-    searches: int,
+    answers: int,
 ) -> None:
     """It ends with 78 and names the file."""
     for number in range(PERSONS):
         person(standin, number, safeties=1)
-    worker = standin.install(tmp_path, sqlite_url, concurrency=2)
-    standin.delay_s = 0.1
+    worker = standin.install(tmp_path, sqlite_url, concurrency=1, batch_persons=1)
+    standin.everybody = lambda ask: http(
+        ask.records, before_s=HELD_S if len(standin.asked) == answers + 1 else 0.0
+    )
     running = worker.start("sync")
-    wait_for(lambda: len(standin.asked) >= searches, "some searches")
+    wait_for(lambda: len(standin.asked) > answers, "the search that is answered afterwards")
     path = Path(sqlite_url.removeprefix("sqlite:///"))
     lose(path)
     ended = running.wait()
