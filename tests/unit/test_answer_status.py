@@ -50,6 +50,7 @@ def test_other_statuses(kind, statuses):
         ({"timed_out": True}, "timedout"),
         ({"has_errors": "true"}, "haserrors"),
         ({"is_success": False}, "issuccess"),
+        ({"isComplete": False}, "iscomplete"),
         ({"validation_errors": ["x"]}, "validationerrors"),
         ({"odata.error": {"code": "x"}}, "odataerror"),
         ({"_shards": {"total": 5, "failed": 1}}, "shards.failed"),

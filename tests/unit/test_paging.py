@@ -95,6 +95,7 @@ def test_page_numbers(first):
         ([({"nextToken": "a"}, 1), ({"nextToken": "a"}, 2)], "a loop"),
         ([({"next": "?a=1"}, 1), ({"next": "?a=2"}, 2), ({"next": "?a=1"}, 3)], "a loop"),
         ([({"nextToken": "a"}, 1), ({"nextToken": "b"}, 1)], "repeats a record"),
+        ([({"nextToken": "a"}, 1), ({}, 1)], "repeats a record"),
         ([({"nextToken": "a", "total": 2}, 1), ({"total": 3}, 2)], "the total changed"),
         ([({"nextToken": "a", "total": 3}, 1), ({"total": 3}, 2)], "the total says 3"),
         ([({"page": 1, "total": 2}, 1), ({"page": 1, "total": 2}, 2)], "page 2 was requested"),
