@@ -1,12 +1,13 @@
 """A populated database of the first revision is upgraded and keeps its meaning."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
-import orjson
 import pytest
+from msgspec.structs import replace
 
 from tests.support.databases import execute, in_database
 from tests.support.migration.old_store import (
@@ -24,13 +25,8 @@ from tests.support.migration.old_store import (
     make_old,
 )
 from tests.support.report.counted import DAILY, counted
-from tests.support.store_world import World, world_on
-from worker.areas import area_named
-from worker.core.answer import read_page
-from worker.core.identity import NationalId
-from worker.core.model import CompleteArea, Person, PersonRead, Proof
-from worker.core.privacy import PrivacyRules
-from worker.core.record import digest_of
+from tests.support.store_world import World, complete, read, record, world_on
+from worker.core.model import PersonRead
 from worker.errors import ExitCode
 from worker.store.schema.upgrade import HEAD, upgrade
 
@@ -143,44 +139,17 @@ async def seen(world: World, sql: str) -> set[tuple[Any, ...]]:
     return set(found)
 
 
-def answered(world: World, key: str, ref: str, **documents: list[dict[str, str]]) -> PersonRead:
-    """A person as PTS tells of them now, through the reader of today."""
-    person = Person(off_id=NationalId("16858399649"), person_key=key, local_ref=ref)
-    areas = []
-    for name in (SAFETY, PRIVACY):
-        page = read_page(
-            200,
-            {"content-type": ("application/json",)},
-            orjson.dumps(documents.get(name.removeprefix("patient-"), [])),
-            area=area_named(name),
-            person=person,
-            key_path="id",
-            cleaner=PrivacyRules(key_of=NationalId.reveal).cleaner(person),
-        )
-        proof = Proof(
-            pages=1,
-            record_count=len(page.records),
-            digest=digest_of(page.records),
-            read_at=world.fake.now(),
-            key_path=page.key_path,
-        )
-        areas.append(CompleteArea(area=name, records=page.records, proof=proof))
-    return PersonRead(person=person, areas=tuple(areas))
-
-
-def unchanged(world: World) -> list[PersonRead]:
+def unchanged(world: World, c: str = "NORS") -> list[PersonRead]:
     """The world as the store has it, but that ``c`` can be read again."""
-    codes = [("x", "N"), ("w", "NORU")]
-    return [
-        answered(
-            world,
-            A,
-            "R2",
-            safety=[{"id": key, "confidentialityCode": code} for key, code in codes],
-            privacy=[{"id": "k", "privacyLevel": "high"}],
-        ),
-        answered(world, C, "C1", safety=[{"id": "z", "confidentialityCode": "NORS"}]),
-    ]
+    document = '{"id":"k","privacyLevel":"high"}'
+    kept = replace(
+        record("k", area=PRIVACY, privacy_level="high"),
+        payload=document,
+        content_hash=hashlib.blake2b(document.encode(), digest_size=16).digest(),
+    )
+    a = read(world, A, "x=N", "w", ref="R2")
+    a = replace(a, areas=(a.areas[0], complete(world, PRIVACY, kept)))
+    return [a, read(world, C, f"z={c}", ref="C1")]
 
 
 async def test_the_store_keeps_its_meaning(empty_url: str):
@@ -223,10 +192,7 @@ async def nothing_is_new_and_nothing_gone(world: World) -> None:
 
 async def a_change_is_one_change(world: World) -> None:
     """The rows that were there are those that a change closes."""
-    a, _ = unchanged(world)
-    await world.publish(
-        a, answered(world, C, "C1", safety=[{"id": "z", "confidentialityCode": "N"}])
-    )
+    await world.publish(*unchanged(world, c="N"))
     rows = await world.rows(
         "SELECT confidentiality_code, valid_to IS NULL FROM report_patient_safety_history "
         f"WHERE person_key = '{C}' ORDER BY valid_from"

@@ -97,19 +97,6 @@ async def test_it_ends_at_the_instant(database_url):
         assert found == {-1: 1, 0: 0, 1: 0}
 
 
-async def test_history_names_the_publications(sqlite_url):
-    """By their numbers, also where a run between them was not published."""
-    async with world_on(sqlite_url) as world:
-        await published(world, safety("a", "N"), safety("b", "N"))
-        await world.begin()
-        await published(world, safety("a", "NORU"), safety("b", "N"))
-        rows = await world.rows(
-            "SELECT restriction_id, confidentiality_code, opened_publication, closed_publication "
-            "FROM report_patient_safety_history ORDER BY 1, 3"
-        )
-        assert rows == [("a", "N", 1, 2), ("a", "NORU", 2, None), ("b", "N", 1, None)]
-
-
 async def test_episodes(database_url):
     """One row a restriction: beginning, end, changes; what stood at the first read is censored."""
     async with world_on(database_url, our_clock=True) as world:

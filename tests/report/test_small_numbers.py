@@ -1,9 +1,8 @@
-"""No number of few persons is shown: neither in the facts that are exported nor in the report."""
+"""No number of few persons is in the facts that are exported for those who may not see persons."""
 
 import csv
 import json
 from collections import defaultdict
-from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -16,17 +15,6 @@ from tests.support.store_world import world_on
 from worker.core.model import FailureKind
 from worker.errors import UsageError
 from worker.report.aggregate import FACTS, hidden_of
-from worker.report.disclosure import OPEN, VisibleNumbers
-from worker.report.figures import (
-    Amount,
-    CodeFacts,
-    CodeKey,
-    CohortFacts,
-    EndFacts,
-    NightFacts,
-    ReportFacts,
-    SnapshotState,
-)
 from worker.report.sinks import Format
 from worker.views import COHORT, DAILY, PUBLICATION
 
@@ -167,77 +155,3 @@ def test_a_sum_does_not_show_what_is_hidden(cohorts):
                 if name in hidden.get((COHORT.name, place), set())
             ]
             assert len(alone) != 1 or alone == [0], name
-
-
-FEW = st.integers(0, 9)
-
-
-def facts_of(denied: list[int], cohorts: list[tuple[int, int]], *, not_now: int) -> ReportFacts:
-    """A publication: restrictions by code, each of a person of its own, and clinics.
-
-    Args:
-        denied: restrictions of each code of this group.
-        cohorts: size of each clinic, and how many of it hold a restriction.
-        not_now: restrictions whose time is over.
-    """
-    counted = {
-        CodeKey("denied", "patient-safety", f"code{place}", ""): CodeFacts(
-            open=Amount(amount, amount), in_effect=Amount(amount, amount)
-        )
-        for place, amount in enumerate(denied)
-    }
-    late = Amount(not_now, not_now)
-    counted[CodeKey("delayed", "patient-safety", "late", "")] = CodeFacts(
-        open=late, in_effect=Amount()
-    )
-    roster, at = sum(size for size, _ in cohorts), datetime(2026, 11, 26, 3, tzinfo=UTC)
-    night = NightFacts(
-        publication_no=7,
-        published_at=at,
-        day=date(2026, 11, 26),
-        roster=roster,
-        confirmed=roster,
-        stale=0,
-        failed={},
-        persons_in_effect=sum(min(held, size) for size, held in cohorts),
-        groups={"denied": Amount(sum(denied), max(denied))},
-    )
-    return ReportFacts(
-        made_at=at,
-        state=SnapshotState.COMPLETE,
-        published=None,
-        last_sync=None,
-        runs=(),
-        nights=(night,),
-        codes=counted,
-        codes_then={},
-        ends=EndFacts(weeks=[], later=Amount(), indefinite=Amount(), not_now=late),
-        cohorts=[
-            CohortFacts(cohort=str(place), roster=size, in_effect=min(held, size))
-            for place, (size, held) in enumerate(cohorts)
-        ],
-    )
-
-
-@settings(max_examples=40)
-@given(
-    denied=st.lists(FEW, min_size=1, max_size=3),
-    cohorts=st.lists(st.tuples(st.integers(5, 12), FEW), min_size=1, max_size=3),
-    not_now=FEW,
-)
-@example(denied=[9, 1], cohorts=[(9, 6), (9, 2), (9, 7)], not_now=9)
-def test_the_report_shows_no_small_number(denied, cohorts, not_now):
-    """Each is marked and has no value; a clinic's is never the only one hidden of a shown sum."""
-    shown = VisibleNumbers(facts_of(denied, cohorts, not_now=not_now), least=LEAST)
-    for key, cell in shown.cells.items():
-        assert not 0 < cell.value < LEAST or key in shown.marks
-        assert key not in shown.marks or shown.value(key) is None
-    hidden = [shown.cells[key].value for key in shown.marks if key[0] == "cohort"]
-    assert ("persons", 7) in shown.marks or len(hidden) != 1 or hidden == [0]
-
-
-def test_the_sum_of_all_is_hidden_before_the_total_in_effect():
-    """One restriction is not in effect yet: the headline stands."""
-    marks = VisibleNumbers(facts_of([20, 30], [(90, 40)], not_now=1), least=LEAST).marks
-    assert OPEN in marks
-    assert ("total", 7) not in marks

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -19,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
 from tests.support.databases import execute, in_database
-from tests.support.program import Installation
 from worker.errors import SchemaError, UnavailableError
 from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
@@ -160,14 +158,3 @@ async def test_an_upgrade_that_goes_on_for_too_long(empty_postgres: str):
         await first.write(held)
         await upgrade(first)
         await check_schema(first)
-
-
-@pytest.mark.nightly
-async def test_several_upgrades_at_once(empty_postgres: str, tmp_path: Path):
-    """The first works, the others wait for it and find nothing to do."""
-    worker = Installation(folder=tmp_path, database_url=empty_postgres)
-    worker.configure(database={"url": empty_postgres})
-    processes = [worker.start("db", "upgrade") for _ in range(3)]
-    assert [process.wait().code for process in processes] == [0] * 3
-    async with opened(empty_postgres) as database:
-        await check_schema(database)

@@ -1,10 +1,8 @@
 """Persons on the roster whom PTS is not asked about: neither gap nor departure."""
 
-import pytest
-
 from tests.support.store_world import read, world_on
 from worker.core.run import Publication
-from worker.errors import ExitCode, LeaseLostError
+from worker.errors import ExitCode
 
 
 async def test_who_was_read_earlier_in_this_run_stays_read(database_url):
@@ -39,14 +37,3 @@ async def test_a_note_of_an_earlier_run_keeps_nobody(sqlite_url):
             assert isinstance(done, Publication)
             assert done.totals["persons_departed"] == expected
         assert await world.current() == {("a", "x", "NORU", False)}
-
-
-async def test_who_lost_the_lease_notes_nothing(sqlite_url):
-    """The note is behind the fencing token."""
-    async with world_on(sqlite_url) as world:
-        attempt = await world.begin()
-        await attempt.apply(read(world, "h", "y"))
-        await world.rows_written("UPDATE lease SET fencing_token = fencing_token + 1")
-        with pytest.raises(LeaseLostError):
-            await attempt.store.not_sent(["h"])
-        assert await world.rows("SELECT not_sent_by FROM person") == [(None,)]

@@ -8,7 +8,7 @@ import structlog
 
 from tests.support.clock import START
 from tests.support.store_world import RunAttempt, World, failed, read, world_on
-from worker.errors import ExitCode, LeaseLostError
+from worker.errors import ExitCode
 from worker.store.queries.person import publication_at
 
 pytestmark = pytest.mark.promise("11")
@@ -151,16 +151,6 @@ async def test_a_run_that_makes_no_progress_is_given_up(sqlite_url):
         assert await world.rows("SELECT count(*) FROM patient_safety_version") == [(0,)]
         starts = [await start(world, after_s=5 * HOUR_S) for _ in range(3)]
         assert [one.handle.run_id for one in starts] == [2, 2, 3]
-
-
-async def test_who_lost_the_lease_makes_no_progress(sqlite_url):
-    """The note of it is in the batch's transaction, and so behind the fencing token."""
-    async with world_on(sqlite_url) as world:
-        paused = await world.begin()
-        await world.rows_written("UPDATE lease SET fencing_token = fencing_token + 1")
-        with pytest.raises(LeaseLostError):
-            await paused.write(read(world, "a", "x"))
-        assert await world.rows("SELECT progressed_at FROM run_attempt") == [(None,)]
 
 
 def nothing_of(world: World, key: str):
