@@ -1,14 +1,19 @@
-"""``keys rotate``: whatever happens, the configured file holds a key that HelseID takes."""
+"""The client key: ``keys rotate``, and when it expires.
+
+Whatever happens, the configured file holds a key that HelseID takes, and no expiry is guessed.
+"""
 
 import fcntl
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +24,17 @@ from joserfc.jwk import ECKey
 from tests.support.program import Ended, Installation, environment, install
 from tests.support.sandbox_caller import Caller, ath, public
 from tests.support.session import calls
-from worker.errors import RefusedError
 from worker.helseid.authorizer import open_helseid
 from worker.helseid.keys import load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.transport import helseid_client
 from worker.runtime import real_runtime
 from worker.sandbox.clients import Client
+from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
+DAYS = 20
+EXPIRY = r"(?m)^pts_worker_client_key_expires_timestamp_seconds (\S+)$"
 SWIFT = "c0ffee00-0000-4000-8000-0000000000bb"
 """A client whose old key HelseID refuses as soon as it has a new one."""
 
@@ -44,10 +51,13 @@ def swift_pair() -> ECKey:
 
 @pytest.fixture(scope="module")
 def helseid(key_pair: ECKey, swift_pair: ECKey) -> Iterator[RunningSandbox]:
-    """HelseID with self-service, and a client whose first key is ``key_pair``."""
+    """HelseID with self-service, where keys live for 20 days; its client has ``key_pair``."""
     jwks = (public(key_pair),)
     swift = Client(client_id=SWIFT, jwks=(public(swift_pair),))
-    with running_sandbox(persons=1, client_jwks=jwks, clients=[swift]) as sandbox:
+    life_s = timedelta(days=DAYS, hours=1).total_seconds()
+    with running_sandbox(
+        persons=2, client_jwks=jwks, clients=[swift], key_life_s=life_s
+    ) as sandbox:
         yield sandbox
 
 
@@ -80,11 +90,11 @@ def names(worker: Installation) -> set[str]:
     return {path.name.removeprefix("client.jwk") for path in worker.folder.glob("client.jwk*")}
 
 
-def is_accepted(helseid: RunningSandbox, path: Path, client_id: str = "") -> bool:
+def is_accepted(helseid: RunningSandbox, path: Path) -> bool:
     """Whether HelseID gives a token for the key in a file."""
 
     async def ask() -> bool:
-        options = HelseIdOptions(issuer=helseid.issuer, client_id=client_id or helseid.client_id)
+        options = HelseIdOptions(issuer=helseid.issuer, client_id=helseid.client_id)
         async with helseid_client() as http:
             opened = open_helseid(options, load_client_key(path), real_runtime(), http)
             return bool(await opened.tokens.token())
@@ -107,24 +117,26 @@ def test_a_new_key_takes_the_place_of_the_old_one(worker: Installation, helseid:
     rotated, checked = calls(worker, "keys rotate --json", "keys check --json")
     assert rotated.code == 0, rotated.err
     reported = rotated.document
-    assert (
-        reported["state"],
-        reported["alg"],
-        reported["registered"],
-    ) == ("rotated", "ES512", True)
+    assert (reported["state"], reported["alg"]) == ("rotated", "ES512")
     assert reported["expires_at"] > "2026"
     assert checked.document["kid"] == reported["kid"] != reported["former_kid"]
     assert reported["former_kid"] == kid_of(key_file(worker, ".old"))
-    assert before == key_file(worker, ".old").read_bytes()
+    assert key_file(worker, ".old").read_bytes() == before
     assert names(worker) == {"", ".old"}
-    assert stat.S_IMODE(key_file(worker).stat().st_mode) == 0o440
+    assert oct(stat.S_IMODE(key_file(worker).stat().st_mode)) == "0o440"
     assert is_accepted(helseid, key_file(worker))
     assert_nothing_private(worker, rotated, checked)
 
 
-def test_by_hand(worker: Installation, helseid: RunningSandbox):
-    """The new key waits beside the old one until a person has registered what was printed."""
+def test_by_hand(worker: Installation, helseid: RunningSandbox, swift_pair: ECKey):
+    """The new key waits beside the old one until a person has registered what was printed.
+
+    From then on HelseID refuses the old one: the next call ends the rotation all the same.
+    """
+    worker.configure(helseid={"client_id": SWIFT})
+    key_file(worker).write_text(json.dumps(swift_pair.as_dict(private=True)))
     old = kid_of(key_file(worker))
+    helseid.control(retire_after_s=0.0)
     made, again, early = calls(
         worker,
         "keys rotate --by-hand",
@@ -133,32 +145,26 @@ def test_by_hand(worker: Installation, helseid: RunningSandbox):
     )
     assert [made.code, again.code, early.code] == [0, 0, 77], early.err
     printed = json.loads(made.out[made.out.index("{") : made.out.rindex("}") + 1])
-    assert printed == again.document["public_jwk"]
+    assert again.document["public_jwk"] == printed
     assert "--finish" in made.out
     assert "unchanged" in early.err
     assert names(worker) == {"", ".new"}
-    assert stat.S_IMODE(key_file(worker, ".new").stat().st_mode) == 0o600
-    assert old == kid_of(key_file(worker))
+    assert oct(stat.S_IMODE(key_file(worker, ".new").stat().st_mode)) == "0o600"
+    assert kid_of(key_file(worker)) == old
 
-    register(helseid, worker, printed)
-    (done,) = calls(worker, "keys rotate --finish --json")
+    register(helseid, printed, swift_pair)
+    denied, done = calls(worker, "doctor", "keys rotate --finish --json")
+    assert denied.code == 77
+    assert "keys rotate" in denied.out
     assert (done.code, done.document["state"]) == (0, "rotated"), done.err
-    assert printed["kid"] == kid_of(key_file(worker))
+    assert kid_of(key_file(worker)) == printed["kid"]
     assert names(worker) == {"", ".old"}
     assert_nothing_private(worker, made, again, early, done)
 
 
-def register(
-    helseid: RunningSandbox,
-    worker: Installation,
-    jwk: dict[str, Any],
-    *,
-    key: ECKey | None = None,
-    client_id: str = "",
-) -> None:
-    """What a person does in self-service, or a call that is killed before it has the answer."""
-    key = key or ECKey.import_key(json.loads(key_file(worker).read_text()))
-    caller = Caller(helseid, key=key, client_id=client_id)
+def register(helseid: RunningSandbox, jwk: dict[str, Any], key: ECKey) -> None:
+    """What a person does in self-service with the key that it knows."""
+    caller = Caller(helseid, key=key, client_id=SWIFT)
     caller.sign_in(form={"scope": "nhn:selvbetjening/client"})
     url = helseid.self_service_url
     headers = {
@@ -169,31 +175,64 @@ def register(
     caller.close()
 
 
-def test_only_the_new_key_is_accepted(
-    worker: Installation, helseid: RunningSandbox, swift_pair: ECKey
-):
-    """Self-service has taken it, and the call died before it knew: the next one ends the rotation.
+def reports_expiry(worker: Installation, database_url: str) -> None:
+    """Let runs ask when the key expires."""
+    worker.roster(*(off_id for off_id, *_ in roster(1, 2)), header="off_id")
+    textfile = str(worker.folder / "pts.prom")
+    worker.configure(
+        database={"url": database_url}, telemetry={"textfile": textfile, "key_expiry": True}
+    )
 
-    While neither is accepted it says so, and how to go on.
-    """
-    worker.configure(helseid={"client_id": SWIFT})
-    key_file(worker).write_text(json.dumps(swift_pair.as_dict(private=True)))
-    helseid.control(retire_after_s=0.0)
-    (made,) = calls(worker, "keys rotate --by-hand --json")
-    third = ECKey.generate_key("P-256", private=True)
-    register(helseid, worker, public(third), client_id=SWIFT)
-    with pytest.raises(RefusedError):
-        is_accepted(helseid, key_file(worker), SWIFT)
-    early, denied = calls(worker, "keys rotate --wait 0s --json", "doctor")
-    assert early.code == 77
-    assert "neither" in early.message
-    assert "--finish" in early.message
-    assert "keys rotate" in denied.out
-    register(helseid, worker, made.document["public_jwk"], key=third, client_id=SWIFT)
-    (done,) = calls(worker, "keys rotate --json")
-    assert (done.code, done.document["state"]) == (0, "rotated"), done.err
-    assert made.document["public_jwk"]["kid"] == kid_of(key_file(worker))
-    assert is_accepted(helseid, key_file(worker), SWIFT)
+
+def self_service(ended: Ended) -> dict[str, Any]:
+    lines = ended.document["lines"]
+    found: dict[str, Any] = next(line for line in lines if line["name"] == "self-service")
+    return found
+
+
+def expiry(worker: Installation) -> float | None:
+    """The metric in the textfile, if it is there."""
+    found = re.search(EXPIRY, (worker.folder / "pts.prom").read_text("utf-8"))
+    return None if found is None else float(found[1])
+
+
+def test_its_end_is_reported_thirty_days_ahead(worker: Installation, sqlite_url: str):
+    """Date, days left and what to do, in ``doctor``, the log and a metric; exit codes stay 0."""
+    reports_expiry(worker, sqlite_url)
+    checked, ended = worker.run("doctor"), worker.sync()
+    found = self_service(checked)
+    expires_at = datetime.fromisoformat(found["facts"]["expires_at"])
+    assert timedelta(days=DAYS) < expires_at - datetime.now(UTC) < timedelta(days=DAYS, hours=1)
+    assert (checked.code, found["state"], ended.code) == (0, "WARN", 0)
+    assert f"the key expires {expires_at:%Y-%m-%d}, in {DAYS} days" in found["text"]
+    assert expiry(worker) == pytest.approx(expires_at.timestamp(), abs=1)
+    (event,) = ended.events("helseid.key_expires")
+    assert "keys rotate" in found["hint"]
+    assert "keys rotate" in event["hint"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [({"status": 200, "body": "[]"}, "does not list"), ({"status": 503}, "503")],
+    ids=["another key", "no answer"],
+)
+def test_an_end_that_is_not_known(
+    worker: Installation,
+    helseid: RunningSandbox,
+    sqlite_url: str,
+    fault: dict[str, Any],
+    reason: str,
+):
+    """It changes no exit code, and nothing claims a date."""
+    reports_expiry(worker, sqlite_url)
+    helseid.control(faults=[{"area": "client-secret", "action": "status", **fault}])
+    checked, ended = worker.run("doctor"), worker.sync()
+    found = self_service(checked)
+    assert (checked.code, found["state"], ended.code) == (0, "WARN", 0), found
+    assert "expiry is unknown" in found["text"]
+    assert (found["facts"].get("expires_at"), expiry(worker)) == (None, None)
+    (event,) = ended.events("helseid.key_expiry_unknown")
+    assert reason in event["reason"]
 
 
 def test_wrong_calls(worker: Installation):
