@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -98,23 +99,16 @@ def assert_patient_once(ended: Ended, waited_s: float, patience_s: float = PATIE
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("command", ["sync", "doctor"])
-def test_a_server_that_is_stopped(on_server: Ground, server: OwnServer, command: str):
-    """Nobody answers."""
+@pytest.mark.parametrize(
+    ("away", "command"),
+    [(stopped, "sync"), (stopped, "doctor"), (frozen, "sync"), (frozen, "status")],
+)
+def test_a_server_that_is_away(on_server: Ground, server: OwnServer, away: Any, command: str):
+    """Nobody answers, or nothing comes back."""
     worker = worker_on(on_server)
-    with stopped(server):
+    with away(server):
         ended = worker.run(command)
     assert_patient_once(ended, ended.took_s, DOCTOR_S if command == "doctor" else PATIENCE_S)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("command", ["sync", "status"])
-def test_a_server_that_is_frozen(on_server: Ground, server: OwnServer, command: str):
-    """Nothing comes back."""
-    worker = worker_on(on_server)
-    with frozen(server):
-        ended = worker.run(command)
-    assert_patient_once(ended, ended.took_s)
 
 
 @pytest.mark.nightly

@@ -9,7 +9,7 @@ from tests.support.crash.servers import PUBLISHES, halted
 
 pytestmark = pytest.mark.promise("3")
 
-DEATHS = 40
+DEATHS = 20
 """On each database, where they are drawn."""
 
 

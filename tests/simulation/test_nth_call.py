@@ -7,7 +7,7 @@ from tests.support.simulation.process import COMMIT
 
 pytestmark = pytest.mark.promise("3")
 
-FEW, MANY = 16, 240
+FEW, MANY = 8, 240
 """Of some 2,800; `make simulate SEEDS=0` tries them all."""
 
 

@@ -16,8 +16,11 @@ from tests.support.simulation.stage import Tally
 from tests.support.simulation.weather import DRAWN
 from worker.sandbox.faults import Action
 
-SEEDS = (12, 28, 43, 48, 61, 69, 103, 107, 117, 118)
+SEEDS = (1, 12, 13, 15, 17, 18, 26, 28, 39, 48)
 """Together they meet every kind of trouble. `make simulate` plays 2,000."""
+CHOOSE = (
+    "other seeds are needed: python -m tests.support.simulation.campaign --seeds 60 --choose 10"
+)
 OTHERS = 20
 """Seeds of a nightly part."""
 
@@ -40,7 +43,7 @@ def test_every_kind_of_trouble_is_met():
     tally = Tally()
     for seed in SEEDS:
         tally.add(played(seed).tally)
-    assert unmet(tally.faults) == []
+    assert unmet(tally.faults) == [], CHOOSE
     assert set(Action) == DRAWN
     assert tally.publications > 3 * len(SEEDS)
 

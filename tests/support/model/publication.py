@@ -37,12 +37,10 @@ class Publishing:
 
     Attributes:
         held: what is published.
-        of_parts: areas whose keys have several parts.
         known: persons whom readers are shown.
     """
 
     held: Mapping[Row, Version]
-    of_parts: Collection[str]
     known: Collection[str]
     run: Run
     ending: Ending
@@ -140,10 +138,9 @@ class Publishing:
         return [row for row in came if len(sources[row[:2]]) < 2 and not new.beside(row)]
 
     def _that_may_move(self, rows: Iterable[Row]) -> set[Row]:
-        """Those of areas where no key has parts, and none is held by three persons at once."""
+        """Those of areas in which no restriction is held by three persons at once."""
         holders = Counter((area, key) for area, _, key in self.held)
         shared = {area for (area, _), count in holders.items() if count > 2}
-        shared |= set(self.of_parts)
         return {row for row in rows if row[0] not in shared}
 
     def _since(self, came: Mapping[Row, Content], went: Iterable[Row]) -> dict[Row, Content]:

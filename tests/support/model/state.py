@@ -38,12 +38,9 @@ class Model:
     refs: dict[str, str | None] = field(default_factory=dict)
     departed: set[str] = field(default_factory=set)
     failures: dict[PersonArea, Failure] = field(default_factory=dict)
-    drift: dict[tuple[str, str, str], int] = field(default_factory=dict)
-    key_paths: dict[str, tuple[str, int]] = field(default_factory=dict)
     days: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     runs: dict[int, Run] = field(default_factory=dict)
     snapshots: list[Snapshot] = field(default_factory=list)
-    unfinished: set[int] = field(default_factory=set)
 
     # What readers are shown
 
@@ -83,29 +80,11 @@ class Model:
         run.attempts[attempt] = (0, 0)
         self.runs[run_id] = run
 
-    def end(self, run: Run, status: str, *, is_undone: bool = True) -> None:
-        """Withheld or abandoned: it leaves no trace, once it is undone to the last step."""
+    def end(self, run: Run, status: str) -> None:
+        """Withheld or abandoned: it leaves no trace."""
         run.status, run.exit_code = status, None
         run.readings.clear()
         run.refs.clear()
-        self.unfinished.add(run.run_id)
-        if is_undone:
-            self.finish()
-
-    def finish(self) -> None:
-        """What was left over of runs that have ended is taken back, too."""
-        for area, (_, by) in list(self.key_paths.items()):
-            # Of two runs that end at once the first may still seem to be relied on by the second.
-            if not self.runs[by].counts and not self._is_keyed(area):
-                del self.key_paths[area]
-        self.unfinished.clear()
-
-    def _is_keyed(self, area: str) -> bool:
-        """Whether anything that counts was read by the area's key path."""
-        others = (run.readings for run in self.open_runs())
-        rows = (r.rows for readings in others for (_, a), r in readings.items() if a == area)
-        kept = [*self.held, *(version.row for version in self.ended)]
-        return any(row[0] == area for row in kept) or any(rows)
 
     # Reading
 
@@ -169,10 +148,7 @@ class Model:
 
     def outcome(self, run: Run, ending: Ending) -> Outcome:
         """What publishing the run now comes to."""
-        of_parts = {area for area, (path, _) in self.key_paths.items() if "+" in path}
-        return Publishing(
-            held=self.held, of_parts=of_parts, known=self.known(), run=run, ending=ending
-        ).outcome()
+        return Publishing(held=self.held, known=self.known(), run=run, ending=ending).outcome()
 
     def publish(self, run: Run, outcome: Outcome, at: datetime) -> None:
         """Readers see the run from now on."""

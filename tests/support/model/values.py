@@ -109,11 +109,6 @@ class Run:
     def is_open(self) -> bool:
         return self.status in {"running", "interrupted"}
 
-    @property
-    def counts(self) -> bool:
-        """Whether it is published, or may be yet."""
-        return self.is_open or self.status == "published"
-
     def forget(self, persons: Collection[str]) -> None:
         """Another run has taken back what this one read of them."""
         for key in [key for key in self.readings if key[0] in persons]:

@@ -12,8 +12,6 @@ STATEMENTS = {
     "freshness": "SELECT * FROM report_person_freshness",
     "daily": "SELECT day, area, added, changed, removed FROM report_daily_change",
     "runs": "SELECT * FROM report_run ORDER BY run_id",
-    "drift": "SELECT area, field, kind, first_run FROM drift",
-    "keys": "SELECT area, key_path FROM area_key",
     "failures": "SELECT p.person_key, f.area, f.kind, f.last_run FROM failure f "
     "JOIN person p ON p.person_id = f.person_id",
     **{

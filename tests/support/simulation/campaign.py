@@ -2,15 +2,13 @@
 
 import argparse
 import resource
-import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
 
-from tests.support.simulation.kinds import unmet
+from tests.support.databases import share_compiled_statements
+from tests.support.simulation.kinds import choose, unmet
 from tests.support.simulation.nth_call import Point, all_points, try_point
 from tests.support.simulation.scenario import Result, play
 from tests.support.simulation.stage import Tally
@@ -36,46 +34,27 @@ def failures(results: Iterable[Result]) -> list[str]:
     ]
 
 
-def describe(tally: Tally, seeds: range, wall_s: float) -> str:
-    """The figures of a campaign, as Markdown for ``docs/simulation.md``."""
-    totals = {
+def _describe(tally: Tally, seeds: range) -> str:
+    """The figures of a campaign."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    figures = {
         "seeds": f"{len(seeds)}, from {seeds.start} on",
         "virtual hours": f"{tally.virtual_s / 3600:.0f}",
         "runs": tally.runs,
         "publications": tally.publications,
-        "crashes": tally.faults["crash"],
-        "calls": f"{tally.calls.total()} ({_listed(tally.calls)})",
+        "calls": _listed(tally.calls),
         "looks at the views": tally.looks,
         "ends by exit code": _listed(tally.ends),
-        "processor seconds": f"{_processor_s():.0f}, in {wall_s:.0f} s",
-        "commit": _commit(),
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "what struck": _listed(tally.faults),
         "kinds never met": ", ".join(unmet(tally.faults)) or "none",
+        "processor seconds": f"{sum(one.ru_utime + one.ru_stime for one in used):.0f}",
     }
-    struck = {f"`{name}`": count for name, count in tally.faults.most_common()}
-    struck["all"] = tally.faults.total()
-    return f"{_table('total', 'figure', totals)}\n\n{_table('what struck', 'times', struck)}"
-
-
-def _table(left: str, right: str, cells: Mapping[str, object]) -> str:
-    lines = (f"| {name} | {value} |" for name, value in cells.items())
-    return "\n".join((f"| {left} | {right} |", "|---|---|", *lines))
-
-
-def _processor_s() -> float:
-    """What this process and those that it has waited for have used."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
-
-
-def _commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    return "\n".join(f"{name}: {value}" for name, value in figures.items())
 
 
 def _listed(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
+    each = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+    return f"{counts.total()} ({each})"
 
 
 def _point(point: Point) -> tuple[str, str, str]:
@@ -86,33 +65,36 @@ def _point(point: Point) -> tuple[str, str, str]:
         return point.kind, "BROKEN", f"{point}: {inner[0]!r}"
 
 
-def _play_seeds(first: int, count: int, jobs: int) -> int:
-    tally, broken, began_s = Tally(), 0, time.monotonic()
+def _play_seeds(first: int, count: int, jobs: int, wanted: int) -> int:
+    tally, broken = Tally(), 0
+    met: dict[int, Counter[str]] = {}
     with ProcessPoolExecutor(jobs) as pool:
         results = pool.map(play, range(first, first + count), chunksize=5)
         for done, result in enumerate(results, 1):
             tally.add(result.tally)
+            met[result.seed] = result.tally.faults
             for text in failures([result]):
                 broken += 1
                 say(text)
             if done % 200 == 0:
                 say(f"… {done} of {count} seeds, {broken} broken")
-    say(describe(tally, range(first, first + count), time.monotonic() - began_s))
+    say(_describe(tally, range(first, first + count)))
     say(f"broken promises: {broken}")
+    if wanted:
+        say(f"these meet the most: {choose(met, wanted)}")
     return broken
 
 
 def _try_points(jobs: int) -> int:
     ends: Counter[str] = Counter()
-    broken, began_s = 0, time.monotonic()
+    broken = 0
     with ProcessPoolExecutor(jobs) as pool:
         for kind, end, problem in pool.map(_point, all_points(), chunksize=20):
             ends[f"{kind} → {end}"] += 1
             if problem:
                 broken += 1
                 say(problem)
-    say(f"n-th call: {ends.total()} faults, wall {time.monotonic() - began_s:.0f} s")
-    say("\n".join(f"  {name:<36} {count}" for name, count in sorted(ends.items())))
+    say(f"n-th call: {_listed(ends)}")
     say(f"broken promises: {broken}")
     return broken
 
@@ -124,14 +106,18 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=2_000, help="how many")
     parser.add_argument("--first", type=int, default=0, help="from which on")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--choose", type=int, default=0, help="name so many that meet the most")
     parser.add_argument("--nth", action="store_true", help="also every n-th call")
     chosen = parser.parse_args()
+    share_compiled_statements()
     if chosen.seed is not None:
         result = play(chosen.seed)
         say(result.broken or "kept every promise")
         say(f"trace {result.digest}")
         return int(bool(result.broken))
-    broken = _play_seeds(chosen.first, chosen.seeds, chosen.jobs) if chosen.seeds else 0
+    broken = 0
+    if chosen.seeds:
+        broken = _play_seeds(chosen.first, chosen.seeds, chosen.jobs, chosen.choose)
     if chosen.nth:
         broken += _try_points(chosen.jobs)
     return int(bool(broken))

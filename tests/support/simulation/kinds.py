@@ -1,6 +1,7 @@
 """The kinds of trouble that a campaign must meet, by the names under which they are counted."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 from tests.support.simulation.lasting import KINDS as KINDS_FOR_EVER
@@ -42,3 +43,17 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
 def unmet(faults: Counter[str]) -> list[str]:
     """The kinds that never struck."""
     return [kind for kind, names in KINDS.items() if not any(faults[name] for name in names)]
+
+
+def choose(met: Mapping[int, Counter[str]], count: int) -> list[int]:
+    """Of these seeds so many that meet the most kinds together, and then the most faults."""
+    chosen: dict[int, Counter[str]] = {}
+
+    def worth(seed: int) -> tuple[int, int]:
+        faults = sum((*chosen.values(), met[seed]), Counter[str]())
+        return -len(unmet(faults)), len(faults)
+
+    while len(chosen) < min(count, len(met)):
+        best = max(met.keys() - chosen.keys(), key=worth)
+        chosen[best] = met[best]
+    return sorted(chosen)

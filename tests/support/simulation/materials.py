@@ -9,18 +9,14 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-import anyio
 from joserfc.jwk import ECKey
 
 from tests.support.databases import migrate_now
 from tests.support.model.values import AREAS
-from tests.support.simulation.process import ENGINES
 from tests.support.simulation.upstream import BASE_URL, ISSUER
 from worker.config.loading import Loaded, load
 from worker.sandbox.state import CLIENT_ID
 
-PROCESSES_AT_ONCE = 4
-"""More never work in one world at the same time."""
 PSEUDONYM_KEY = bytes((11 * n * n + 5) % 256 for n in range(48))
 
 
@@ -57,7 +53,6 @@ def materials() -> Materials:
     (folder / "pseudonym.key").write_bytes(PSEUDONYM_KEY)
     (folder / "pseudonym.key").chmod(0o600)
     migrate_now(f"sqlite:///{folder / 'empty.db'}")
-    anyio.run(ENGINES.prepare, folder / "empty.db", PROCESSES_AT_ONCE)
     loaded = load(
         {
             "helseid.issuer": ISSUER,

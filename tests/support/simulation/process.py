@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -255,7 +255,7 @@ class InlineConnection(aiosqlite.Connection):
             expect(not others, f"process {self._process.number} writes while others hold the lease")
 
     async def close(self) -> None:
-        if self._process.dead:
+        if self._process.dead and self._connection is not None:
             raise DiedError
         self.force_close()
 
@@ -290,68 +290,20 @@ class _InlineQueue:
         future.set_result(function())
 
 
-class Engines:
-    """Real engines of ``open_database``, lent to one process at a time.
+@asynccontextmanager
+async def opened(process: Process, path: Path) -> AsyncIterator[Database]:
+    """The database file as this process sees it, through the program's own engine."""
 
-    An engine compiles each statement once. A process gets it with an empty pool, so that nothing
-    of the process before is left in it.
-    """
+    def inline(_dialect: Any, _record: Any, _args: Any, parameters: Any) -> None:
+        parameters["async_creator_fn"] = lambda *_, **_more: InlineConnection(process, str(path))
 
-    def __init__(self) -> None:
-        self._free: list[Any] = []
-        self._opened: list[Any] = []
-        self._users: dict[int, Process] = {}
-        self._paths: dict[int, str] = {}
-
-    async def prepare(self, path: Path, count: int) -> None:
-        """Open so many, and connect once: later connections ask less of the database."""
-        clock = Clock(datetime(2026, 1, 1, tzinfo=UTC))
-        for _ in range(count):
-            process = Process(number=0, clock=clock, trace=Trace(clock), rng=random.Random(0))
-            base = await self._open(path, process.runtime())
-            self._users[id(base.engine)], self._paths[id(base.engine)] = process, str(path)
-            async with base.engine.connect():
-                """Nothing is asked for but what the engine asks by itself."""
-            self._take_back(base, process)
-
-    @asynccontextmanager
-    async def lend(self, process: Process, path: Path, runtime: Runtime) -> AsyncIterator[Database]:
-        """The database file as this process sees it."""
-        base = self._free.pop()
-        key = id(base.engine)
-        self._users[key], self._paths[key] = process, str(path)
+    async with open_database(f"sqlite:///{path}", process.runtime()) as database:
+        event.listen(database.engine.sync_engine, "do_connect", inline)
         try:
-            yield Database(
-                engine=base.engine,
-                dialect=base.dialect,
-                runtime=runtime,
-                gate=anyio.Semaphore(1),
-            )
+            yield database
         finally:
-            self._take_back(base, process)
-
-    def _take_back(self, base: Database, process: Process) -> None:
-        for connection in process.connections:
-            connection.force_close()
-        base.engine.sync_engine.dispose(close=False)
-        self._free.append(base)
-
-    async def _open(self, path: Path, runtime: Runtime) -> Database:
-        opening = open_database(f"sqlite:///{path}", runtime)
-        base = await opening.__aenter__()
-        self._opened.append(opening)
-        key = id(base.engine)
-
-        @event.listens_for(base.engine.sync_engine, "do_connect")
-        def inline(_dialect: Any, _record: Any, _args: Any, parameters: Any) -> None:
-            parameters["async_creator_fn"] = lambda *_args, **_options: InlineConnection(
-                self._users[key], self._paths[key]
-            )
-
-        return base
-
-
-ENGINES = Engines()
+            for connection in process.connections:
+                connection.force_close()
 
 
 def entered(process: Process) -> Any:

@@ -22,12 +22,12 @@ from tests.support.simulation.loop import PROCESS, Clock, SimLoop
 from tests.support.simulation.materials import PSEUDONYM_KEY, materials
 from tests.support.simulation.observer import Observer, WatchedAttempt
 from tests.support.simulation.process import (
-    ENGINES,
     FILE,
     Process,
     Trace,
     Trouble,
     entered,
+    opened,
 )
 from tests.support.simulation.transports import SimHelseIdTransport, SimTransport
 from tests.support.simulation.upstream import Upstream
@@ -140,7 +140,7 @@ class Stage:
 
         return outside(
             process,
-            lambda: ENGINES.lend(process(), self.database, process().runtime()),
+            lambda: opened(process(), self.database),
             lambda options: SimTransport(self.upstream, process(), options.attempt_s_max),
             lambda: SimHelseIdTransport(self.upstream, process()),
         )

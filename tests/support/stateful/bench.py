@@ -39,10 +39,10 @@ class Bench:
         self.model = Model()
         self.attempt: ProcessAtWork | None = None
         self.world = EditedWorld(
-            source=Source(shape={}, names_person=False, pages=False),
+            source=Source(),
             roster={},
         )
-        self.checks = StoreChecks(store=store, model=self.model, world=self.world)
+        self.checks = StoreChecks(store=store, model=self.model)
 
     @property
     def at_work(self) -> ProcessAtWork:
@@ -75,7 +75,6 @@ class Bench:
             self.process_died()
             return
         continued, undone = expected
-        self.model.finish()
         for run in undone:
             self.model.end(run, "abandoned")
         handle = attempt.handle
@@ -198,7 +197,6 @@ class Bench:
         if done is not None:
             assert run.published_at == done.published_at
             self._end_attempt()
-        self.checks.check_other_readers()
 
     def _withhold(self, run: Run, reason: str, dies: int | None) -> None:
         attempt = self.at_work
@@ -261,7 +259,7 @@ class Bench:
                 scope = tuple(area for area in AREAS if area in row["areas"])
                 self.model.begin(row["run_id"], row["kind"], scope, row["started_at"], attempt_id)
             elif run.is_open and row["status"] in {"abandoned", "withheld"}:
-                self.model.end(run, row["status"], is_undone=False)
+                self.model.end(run, row["status"])
                 run.exit_code = row["exit_code"]
             elif run.is_open and row["status"] != "published":
                 run.status, run.exit_code = row["status"], row["exit_code"]

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec.structs import asdict
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,10 +12,8 @@ from tests.support.model.state import Model
 from tests.support.model.values import Outcome
 from tests.support.model.views import STATEMENTS, Views, same, views_of
 from tests.support.stateful.attempts import StoreUnderTest
-from tests.support.stateful.edits import EditedWorld
 from tests.support.stateful.recording import row_of
 from worker.core.guard import GuardFacts
-from worker.store.queries.status import area_staleness, open_state
 
 
 @dataclass(kw_only=True)
@@ -25,7 +22,6 @@ class StoreChecks:
 
     store: StoreUnderTest
     model: Model
-    world: EditedWorld
 
     def look(self) -> Views:
         """Read all views in one transaction."""
@@ -43,12 +39,11 @@ class StoreChecks:
         return any(row["run_id"] == run_id for row in self.look().published())
 
     def check_views(self) -> None:
-        """All of them, and the notes of runs that are not published."""
-        views, shape = self.look(), self.world.source.shape
-        Checks(model=self.model, row_of=lambda shown: row_of(shown, shape)).check(views)
+        """All of them, and the ledger of runs that are not published."""
+        views = self.look()
+        Checks(model=self.model, row_of=row_of).check(views)
         self._check_runs(views)
         self._check_failures(views)
-        self._check_notes(views)
 
     def _check_runs(self, views: Views) -> None:
         expected = {
@@ -77,17 +72,6 @@ class StoreChecks:
         }
         same(expected, shown, "failures")
 
-    def _check_notes(self, views: Views) -> None:
-        drift = {
-            (one["area"], one["field"], one["kind"]): one["first_run"]
-            for one in views.tables["drift"]
-        }
-        same(self.model.drift, drift, "drift")
-        paths = {one["area"]: one["key_path"] for one in views.tables["keys"]}
-        if not self.model.unfinished:
-            known = {area: path for area, (path, _) in self.model.key_paths.items()}
-            same(known, paths, "key paths")
-
     def check_facts(self, outcome: Outcome, logs: Sequence[Mapping[str, Any]]) -> None:
         """What the guard judged is what the model counts, each time that it was asked."""
         judged = [entry for entry in logs if entry["event"] == "run.judged"]
@@ -100,31 +84,3 @@ class StoreChecks:
                 if one["removed"]
             }
             same(outcome.facts, shown, "what the guard judged")
-
-    def check_other_readers(self) -> None:
-        """What ``status`` and ``plan`` say is what the views say."""
-        model = self.model
-        counted = {
-            one.area: (one.persons, one.stale)
-            for one in self.store.do(self.store.database.read(area_staleness))
-        }
-        areas = [(area, proof.is_stale) for (_, area), proof in model.shown().items()]
-        expected = {
-            area: (
-                sum(one == area for one, _ in areas),
-                sum(one == area and is_stale for one, is_stale in areas),
-            )
-            for area in {one for one, _ in areas}
-        }
-        same(expected, counted, "gaps")
-        state = self.store.do(self.store.database.read(open_state))
-        holders = {person for _, person, _ in model.held}
-        same(
-            {
-                "restrictions": len(model.held),
-                "holders": len(holders),
-                "persons": len(model.known()),
-            },
-            asdict(state),
-            "open state",
-        )

@@ -9,12 +9,6 @@ from hypothesis import strategies as st
 from tests.support.model.values import AREAS, PRIVACY, SAFETY
 from tests.support.stateful.source import PERSONS, TROUBLES, Place, Source
 
-NOVELTIES: Sequence[tuple[dict[str, Any], tuple[str, str]]] = (
-    ({"newField": [1]}, ("[].newField", "unknown_field")),
-    ({"createdTime": "2026-01-02T03:04:05"}, ("[].createdTime", "naive_time")),
-)
-"""What PTS begins to send, and the drift that tells of it."""
-
 CONTENTS: Mapping[str, Sequence[dict[str, Any]]] = {
     SAFETY: (
         {"confidentialityCode": "NORU"},
@@ -48,7 +42,6 @@ edits = st.lists(
         st.tuples(st.just("leave"), persons),
         st.tuples(st.just("trouble"), persons, areas, st.sampled_from(sorted(TROUBLES))),
         st.tuples(st.just("heal")),
-        st.tuples(st.just("novelty"), areas, st.sampled_from([0, 1])),
     ),
     min_size=1,
     max_size=4,
@@ -128,7 +121,3 @@ class EditedWorld:
 
     def heal(self) -> None:
         self.source.troubles.clear()
-
-    def novelty(self, area: str, which: int) -> None:
-        if self.source.novelties.pop(area, None) is None:
-            self.source.novelties[area] = NOVELTIES[which][0]

@@ -51,19 +51,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.check()
 
     @initialize(
-        shape=st.fixed_dictionaries(
-            {
-                SAFETY: st.sampled_from(["id", "id", "composite", "digest"]),
-                PRIVACY: st.sampled_from(["id", "id", "digest"]),
-            }
-        ),
         names_person=st.booleans(),
-        pages=st.booleans(),
         held=st.lists(st.tuples(persons, areas, letters, picks), max_size=8),
         listed=st.sets(persons, min_size=1),
     )
-    def found(self, shape, names_person, pages, held, listed) -> None:
-        self.bench.world.source = Source(shape=shape, names_person=names_person, pages=pages)
+    def found(self, names_person, held, listed) -> None:
+        self.bench.world.source = Source(names_person=names_person)
         self.bench.world.roster = dict.fromkeys(sorted(listed))
         for one in held:
             self.bench.world.put(*one)

@@ -8,19 +8,11 @@ from tests.support.model.reads import confirmation
 from tests.support.model.state import Model
 from tests.support.model.values import Row, Run
 from tests.support.stateful.attempts import PSEUDONYMS, ProcessAtWork
-from tests.support.stateful.edits import NOVELTIES
 from tests.support.stateful.source import CONTRADICTS, PERSONS, TROUBLES, Source
 from worker.core.identity import NationalId
-from worker.core.model import AreaFailure, AreaRead, CompleteArea, FailureKind, PersonRead
+from worker.core.model import AreaFailure, AreaRead, FailureKind, PersonRead
 
 KEYS = {person: PSEUDONYMS.pseudonym(NationalId(person)) for person in PERSONS}
-
-KEY_PATHS = {
-    "id": "id",
-    "composite": "confidentialObjectId.type+confidentialObjectId.value",
-    "digest": "digest",
-}
-
 
 Task = tuple[str, tuple[str, ...]]
 """An identifier and the areas to read."""
@@ -31,19 +23,10 @@ def _canonical(document: Any) -> str:
     return json.dumps(document, sort_keys=True, ensure_ascii=False)
 
 
-def _digest_name(person: str, payload: str) -> str:
-    """The model's name of a restriction that has no key: no other person can have the same."""
-    return f"{person} {payload}"
-
-
-def row_of(shown: Mapping[str, Any], shape: Mapping[str, str]) -> tuple[Row, str]:
-    """The model's name of a row of a view, and its payload, which a digest stands for."""
-    payload = _canonical(json.loads(shown["payload"]))
-    key = shown["restriction_id"]
-    if shape[shown["area"]] == "digest":
-        assert len(key) == 32
-        key = _digest_name(shown["person_key"], payload)
-    return (shown["area"], shown["person_key"], key), payload
+def row_of(shown: Mapping[str, Any]) -> tuple[Row, str]:
+    """The model's name of a row of a view, and its payload."""
+    row = (shown["area"], shown["person_key"], shown["restriction_id"])
+    return row, _canonical(json.loads(shown["payload"]))
 
 
 def _label(model: Model, run: Run, attempt: ProcessAtWork, person: str) -> str | None:
@@ -97,32 +80,12 @@ def _record_area(
     assert is_confirmed == second_read.is_needed(key, first), "a removal needs two reads"
     if not is_confirmed:
         payloads = first
-    pages = source.pages_of(person, read.area) if payloads else 1
-    model.read_complete(run, attempt_id, key, payloads, at=read.proof.read_at, pages=pages)
-    if payloads:
-        _record_drift(model, source, run, read)
+    model.read_complete(run, attempt_id, key, payloads, at=read.proof.read_at, pages=1)
 
 
 def _payloads(source: Source, person: str, area: str) -> dict[str, str]:
     """What is stored of the documents, by the restriction's key."""
-    payloads = {}
-    for name, doc in source.documents(person, area).items():
-        payload = _canonical({**doc, "offId": KEYS[person]} if "offId" in doc else doc)
-        match source.shape[area]:
-            case "id":
-                payloads[name] = payload
-            case "composite":
-                payloads[f"doc|{name}"] = payload
-            case _:
-                payloads[_digest_name(KEYS[person], payload)] = payload
-    return payloads
-
-
-def _record_drift(model: Model, source: Source, run: Run, read: CompleteArea) -> None:
-    shape = source.shape[read.area]
-    model.key_paths.setdefault(read.area, (KEY_PATHS[shape], run.run_id))
-    found = [drift for doc, drift in NOVELTIES if doc == source.novelties.get(read.area)]
-    if shape == "digest":
-        found.append(("[]", "digest_key"))
-    for field, kind in found:
-        model.drift.setdefault((read.area, field, kind), run.run_id)
+    return {
+        name: _canonical({**doc, "offId": KEYS[person]} if "offId" in doc else doc)
+        for name, doc in source.documents(person, area).items()
+    }

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from tests.support.model.values import AREAS
 from worker.core.model import FailureKind
@@ -13,8 +13,6 @@ from worker.pts.retrying_client import SendingStats, Sent
 
 PERSONS = tuple(f"{number:02}058812345" for number in range(1, 5))
 BASE_URL = "https://pts.example"
-PAGE = 2
-"""Records on a page, where the source answers in pages."""
 
 Doc = Mapping[str, Any]
 Place = tuple[str, str]
@@ -27,8 +25,7 @@ TROUBLES = {
     "no json": FailureKind.CONTRACT,
     "another person": FailureKind.CONTRACT,
     "changed type": FailureKind.CONTRACT,
-    "lost page": FailureKind.CONTRACT,
-    "endless": FailureKind.PAGING,
+    "more elsewhere": FailureKind.PAGING,
     "contradicts": FailureKind.UNSTABLE,
 }
 """What can be wrong with an answer, and the kind of failure that it must be."""
@@ -50,41 +47,23 @@ class Source:
     """The world that the worker reads.
 
     Attributes:
-        shape: how the records of an area are keyed: ``id``, ``composite`` or ``digest``.
         names_person: records say whose they are.
         records: by person and area, then by the restriction's name, what is in it.
         troubles: what is wrong with the answers of an area of a person.
-        novelties: fields that PTS has begun to send in an area.
-        pages: whether long lists come in pages.
     """
 
-    shape: Mapping[str, str]
-    names_person: bool
-    pages: bool
+    names_person: bool = False
     records: dict[Place, dict[str, Doc]] = field(default_factory=dict)
     troubles: dict[Place, str] = field(default_factory=dict)
-    novelties: dict[str, Doc] = field(default_factory=dict)
     stats: SendingStats = field(default_factory=SendingStats)
 
     def documents(self, off_id: str, area: str) -> dict[str, dict[str, Any]]:
         """What PTS has of a person's area, by the restriction's name."""
+        whose = {"offId": off_id} if self.names_person else {}
         return {
-            name: self._document(off_id, area, name, doc)
+            name: {**doc, **whose, "id": name}
             for name, doc in self.records.get((off_id, area), {}).items()
         }
-
-    def _document(self, off_id: str, area: str, name: str, doc: Doc) -> dict[str, Any]:
-        made = {**doc, **self.novelties.get(area, {})}
-        if self.names_person:
-            made["offId"] = off_id
-        match self.shape[area]:
-            case "id":
-                made["id"] = name
-            case "composite":
-                made["confidentialObjectId"] = {"type": "doc", "value": name}
-            case _:
-                made["createdBy"] = name
-        return made
 
     async def send(
         self,
@@ -102,11 +81,10 @@ class Source:
         trouble = self.troubles.get((off_id, area), "")
         if trouble == CONTRADICTS and is_single_use:
             trouble = ""
-        number = int(parse_qs(parts.query).get("page", ["0"])[0])
         self.stats.requests += 1
-        return Sent(self._answer(off_id, area, trouble, number), 1)
+        return Sent(self._answer(off_id, area, trouble), 1)
 
-    def _answer(self, off_id: str, area: str, trouble: str, number: int) -> HttpResponse:
+    def _answer(self, off_id: str, area: str, trouble: str) -> HttpResponse:
         kind = {"content-type": ("application/json",)}
         if trouble in _STATUS:
             return HttpResponse(status=_STATUS[trouble], headers=kind, body=b"")
@@ -114,17 +92,7 @@ class Source:
             return HttpResponse(status=200, headers=kind, body=_BODY[trouble])
         if trouble == CONTRADICTS:
             return HttpResponse(status=200, headers=kind, body=b"[]")
+        if trouble:
+            kind["link"] = ('<https://elsewhere.example/?page=1>; rel="next"',)
         docs = list(self.documents(off_id, area).values())
-        if trouble == "lost page" and number:
-            return HttpResponse(status=200, headers=kind, body=b"<html>")
-        if trouble or (self.pages and len(docs) > PAGE * (number + 1)):
-            place = "https://elsewhere.example/" if trouble == "endless" else ""
-            kind["link"] = (f'<{place}?page={number + 1}>; rel="next"',)
-        if self.pages:
-            docs = docs[PAGE * number : PAGE * (number + 1)]
         return HttpResponse(status=200, headers=kind, body=json.dumps(docs).encode())
-
-    def pages_of(self, off_id: str, area: str) -> int:
-        """How many pages the area's whole answer has."""
-        count = len(self.records.get((off_id, area), {}))
-        return max(1, -(-count // PAGE)) if self.pages else 1
