@@ -66,22 +66,6 @@ async def test_the_key_path_of_a_published_run_outlives_the_run_before(database_
         assert await world.database.read(key_paths) == {SAFETY: "id"}
 
 
-async def test_of_runs_given_up_together_no_key_path_is_left(database_url):
-    """Sync and backfill are open, and a sync over fewer areas can continue neither.
-
-    The model, not the store, was wrong: it kept the path of the first for the sake of the second.
-    """
-    async with world_on(database_url) as world:
-        sync = await world.begin()
-        await sync.write(read(world, "a", "x"))
-        backfill = await world.begin(RunKind.BACKFILL)
-        await backfill.write(read(world, "a", "x"))
-        await sync_of(world, (SAFETY,), [read(world, "a")])
-        statuses = await world.rows("SELECT status FROM run ORDER BY run_id")
-        assert statuses == [("abandoned",), ("abandoned",), ("published",)]
-        assert await world.database.read(key_paths) == {}
-
-
 async def test_a_key_path_left_over_is_found(database_url):
     """A process that died before the last step of an undoing has left a key path behind."""
     async with world_on(database_url) as world:
