@@ -1,10 +1,8 @@
 """What a response may hold, to the byte, and how soon it is refused if it holds more."""
 
-import itertools
 import time
 
 import pytest
-from msgspec.structs import replace
 
 from tests.support.http.calls import OPTIONS, chunked, outcome, response
 from tests.support.raw_server import Reply, raw_server, scripted_server
@@ -106,19 +104,3 @@ async def test_what_is_too_large_is_known_from_its_size(engine):
             async with engine(OPTIONS) as transport:
                 assert await outcome(transport, server.url) is ContractError
             assert time.monotonic() - begin < OPTIONS.silence_s_max
-
-
-@pytest.mark.nightly
-async def test_tiny_chunks_take_linear_time(engine):
-    """Eight times the chunks take about eight times the time."""
-    options = replace(OPTIONS, response_bytes_max=16 * 1024 * 1024, attempt_s_max=60.0)
-
-    async def seconds(count):
-        data = chunked(*itertools.repeat(b"  ", count))
-        async with raw_server(Reply(data=data)) as server, engine(options) as transport:
-            start = time.process_time()
-            assert await outcome(transport, server.url) == b"  " * count
-            return time.process_time() - start
-
-    few = min([await seconds(10_000) for _ in range(3)])
-    assert await seconds(80_000) < 24 * few

@@ -158,19 +158,6 @@ async def test_certificates_that_are_not_accepted(engine, authority, wrong, reas
     assert caught.value.exit_code == ExitCode.UNAVAILABLE
 
 
-async def test_old_tls_is_not_spoken(engine, authority):
-    """TLS below 1.2 is refused."""
-    context = server_context(authority)
-    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        context.minimum_version = ssl.TLSVersion.TLSv1_1
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    async with raw_server(tls=context) as server:
-        with pytest.raises(TransientError, match="no connection"):
-            await post(engine, server.url, TransportOptions(tls=client_context(authority.file)))
-
-
 def test_every_cipher_suite_has_forward_secrecy():
     """No RSA or static key exchange, no SHA-1, RC4 or 3DES; TLS 1.3 first, then AEAD by ECDHE."""
     context = client_context()

@@ -75,17 +75,6 @@ def test_organizations(given, expected, client_key):
     [
         ({"tenancy": "multi-tenant"}, "helseid.organization_parent"),
         ({"client_id": ""}, "helseid.client_id"),
-    ],
-)
-def test_refuses_unfit_options(given, named, client_key):
-    """Options that HelseID would refuse are refused at once, by name."""
-    with pytest.raises(ConfigurationError, match=named):
-        AssertionMaker(options(**given), client_key)
-
-
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [
         ({"grant": "token_exchange"}, "helseid.subject_token_file"),
         ({"scope": "  "}, "helseid.scope"),
         ({"issuer": "http://helseid.example"}, "helseid.issuer: http://"),

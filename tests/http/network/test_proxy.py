@@ -5,14 +5,12 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
 
-from bench.people import off_id
 from tests.support.certificates import make_authority, server_context
 from tests.support.http.reports import NIGHT
 from tests.support.network.connect_proxy import ConnectProxy, connect_proxy
@@ -20,7 +18,7 @@ from tests.support.network.net import PERSONS, Net
 from tests.support.network.proxy import proxy
 from tests.support.program import Ended, Installation, closed_port, environment, run
 from tests.support.raw_server import answer, raw_server
-from tests.support.standin import standin
+from tests.support.standin import off_id_of, standin
 from tests.support.zygote import Zygote
 from worker.errors import TransientError, UnavailableError
 from worker.proxy import Proxy
@@ -60,7 +58,7 @@ class Hospital:
         worker.configure(
             tls={"ca_file": str(self.ca_file)},
             network=network,
-            sync={"request_timeout_s": 5.0, "retry_attempts": 2},
+            sync={"request_timeout_s": 30.0, "retry_attempts": 2},
         )
         return self.net.sync(worker), worker
 
@@ -197,10 +195,6 @@ async def _post(url: str, options: TransportOptions) -> int:
         return (await transport.post(url, headers={}, body=b"{}")).status
 
 
-def _to(target: str) -> dict[str, Any]:
-    return {target: "https://push.test"}
-
-
 async def _send(options: TelemetryOptions) -> None:
     await emit(samples_of(NIGHT), options)
     await ping(options, Ping.SUCCESS)
@@ -213,12 +207,10 @@ async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str)
     user, _, password = CREDENTIALS.partition(":")
     async with raw_server(tls=hospital.server_tls) as server:
         forward.routes["push.test:443"] = _port(server.url)
-        options = replace(
-            TelemetryOptions(
-                ca_file=hospital.ca_file,
-                proxy=Proxy(url=forward.url, user=user, password=password),
-            ),
-            **_to(target),
+        options = TelemetryOptions(
+            ca_file=hospital.ca_file,
+            proxy=Proxy(url=forward.url, user=user, password=password),
+            **{target: "https://push.test"},  # type: ignore[arg-type]
         )
         with structlog.testing.capture_logs() as logs:
             await _send(options)
@@ -235,8 +227,7 @@ def test_nothing_is_taken_from_the_environment(tmp_path: Path, migrated_sqlite: 
         url = f"http://127.0.0.1:{trap.getsockname()[1]}"
         shutil.copy(migrated_sqlite, tmp_path / "pts.db")
         worker = upstream.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
-        everybody = [off_id(number) for number in range(5)]
-        worker.roster(*everybody)
+        worker.roster(*(off_id_of(number) for number in range(5)))
         worker.configure(
             telemetry={
                 "pushgateway_url": f"{upstream.origin}/pushed",

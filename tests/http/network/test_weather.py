@@ -89,7 +89,7 @@ def test_a_network_that_stays_down(
     worker.configure(sync={"retry_attempts": 2})
     ended = plain.sync(worker)
     assert ended.code == 69, ended.out + ended.err
-    assert set() == worker.store.ids()
+    assert worker.store.ids() == set()
     plain.clear(Weather())
     again = plain.sync(worker)
     assert (again.code, again.run["continued"]) == (0, True)

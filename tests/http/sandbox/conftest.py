@@ -16,8 +16,6 @@ PLAIN = {
     "token_lifetime_s": 600,
     "rs_nonce": False,
     "challenge_style": "bearer",
-    "activation_delay_s": 0.0,
-    "retire_after_s": 3600.0,
     "faults": [],
     "clear": True,
 }

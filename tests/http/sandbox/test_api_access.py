@@ -117,13 +117,6 @@ def test_an_expired_token_is_refused(sandbox: RunningSandbox, caller: Caller):
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 
-def test_tokens_can_be_revoked(sandbox: RunningSandbox, signed_in: Caller):
-    """After revoke_tokens, old tokens are invalid_token and new ones serve."""
-    sandbox.control(revoke_tokens=True)
-    assert 'error="invalid_token"' in signed_in.search(OFF_ID).headers["www-authenticate"]
-    assert signed_in.sign_in().search(OFF_ID).status_code == 200
-
-
 def test_pts_needs_its_own_scope_and_audience(signed_in: Caller):
     """A token for another API is for another audience."""
     signed_in.sign_in(form={"scope": "nhn:selvbetjening/client"})

@@ -29,10 +29,8 @@ def connect(url: str | None) -> socket:
 
 def read_all(client: socket) -> bytes:
     """Until the server closes."""
-    parts = []
-    while part := client.recv(65536):
-        parts.append(part)
-    return b"".join(parts)
+    with client.makefile("rb") as file:
+        return file.read()
 
 
 async def call(url: str | None, request: bytes) -> tuple[int, str, bytes]:

@@ -75,17 +75,19 @@ class World:
         areas=(SAFETY, PRIVACY),
         rate=math.inf,
         retry_after_s_max=math.inf,
+        policy=POLICY,
+        fake=None,
         **reader,
     ):
         self.server = server
-        self.fake = FakeRuntime()
+        self.fake = fake or FakeRuntime()
         self.authorizer = FakeAuthorizer()
         self.throttle = Throttle(rate, self.fake.runtime)
         client = RetryingClient(
             transport=transport,
             authorizer=self.authorizer,
             throttle=self.throttle,
-            policy=POLICY,
+            policy=policy,
             runtime=self.fake.runtime,
             retry_after_s_max=retry_after_s_max,
         )

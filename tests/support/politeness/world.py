@@ -32,13 +32,12 @@ OK, REFUSED, AWAY, LOST, SPOILT = 200, 429, 503, 0, 500
 
 @dataclass(kw_only=True)
 class Server:
-    """A token bucket before a pool of workers.
+    """A token bucket before a service.
 
     Attributes:
         rate: requests per second that it sustains.
         burst: requests that it saves up for while idle.
         latency_s: how long one answer takes, on average.
-        workers: requests that it serves at once; others queue.
         retry_after_s: what it tells those that it refuses; ``None``: nothing.
         failing: share of requests that it spoils, whatever the rate.
         failing_every: every so many things it spoils each request for that thing; 0: none.
@@ -49,7 +48,6 @@ class Server:
     rate: float = math.inf
     burst: float = 1.0
     latency_s: float = 0.05
-    workers: int = 1000
     retry_after_s: float | None = None
     failing: float = 0.0
     failing_every: int = 0
@@ -62,7 +60,6 @@ class Server:
         self._tokens = self.burst
         self._filled_s = 0.0
         self._random = random.Random(7)
-        self._pool = asyncio.Semaphore(self.workers)
 
     async def serve(self, now_s: float, thing: int = 0) -> int:
         """Answer one request; the status, 0 for none."""
@@ -72,8 +69,7 @@ class Server:
         if self.is_away or not self._admits(now_s):
             await asyncio.sleep(self.latency_s * self._random.uniform(0.2, 0.4))
             return AWAY if self.is_away else REFUSED
-        async with self._pool:
-            await asyncio.sleep(self.latency_s * self._random.uniform(0.6, 1.4))
+        await asyncio.sleep(self.latency_s * self._random.uniform(0.6, 1.4))
         if self.failing_every and thing % self.failing_every == 1:
             return self.failing_status
         return self.failing_status if self._random.random() < self.failing else OK
