@@ -85,14 +85,6 @@ class TestRate:
         served(pace, 20_000, now_s)
         assert pace.rate == 100.0
 
-    def test_a_rate_that_is_not_used_does_not_grow(self):
-        """Who sends half of what it may learns nothing about the other half."""
-        pace = RatePace(100.0)
-        refused(pace, 0.0)
-        for number in range(1000):
-            pace.accepted(number / 20, 20.0)
-        assert pace.rate == 50.0
-
     @given(
         st.floats(0.1, 1e4),
         st.lists(st.tuples(st.floats(0, 10), st.booleans(), st.floats(0.01, 1e4)), max_size=50),

@@ -38,17 +38,6 @@ async def test_requests_are_spaced():
     assert math.isclose(moments[2] - moments[1], 0.5)
 
 
-@pytest.mark.parametrize(("rate", "gap_s"), [(4.0, 0.3), (math.inf, 0.0)])
-async def test_no_wait_below_the_ceiling(rate, gap_s):
-    """Slower requests never wait, and without a ceiling nobody does."""
-    fake = FakeRuntime()
-    throttle = Throttle(rate, fake.runtime)
-    for _ in range(50):
-        await throttle.enter()
-        fake.advance(gap_s)
-    assert fake.waits_s == []
-
-
 @pytest.mark.promise("6")
 async def test_everybody_waits_for_retry_after():
     """One answer with Retry-After holds back all, also those who wait for their turn, in order."""

@@ -80,19 +80,6 @@ async def test_all_who_wait_hear_of_the_end():
     assert heard == [69, 69, 69]
 
 
-async def test_one_answer_closes_the_circuit():
-    """When a single request is answered the others follow, one at a time at first."""
-    fake = FakeRuntime()
-    throttle = Throttle(math.inf, fake.runtime, concurrency=8)
-    await open_circuit(throttle, status=None)
-    assert (throttle.is_open, throttle.concurrency) == (True, 1)
-    for _ in range(40):
-        throttle.succeeded(await throttle.enter(), fake.monotonic())
-        throttle.leave()
-    assert not throttle.is_open
-    assert 1 <= throttle.concurrency <= 3  # one under way at a time needs no more
-
-
 async def test_a_probe_goes_before_all_others():
     """While a known-good read is to come nobody else goes; when it is answered all may, as fast."""
     fake = FakeRuntime()
