@@ -77,13 +77,13 @@ def asked(query):
 READERS = (by_pyarrow, by_polars, by_pandas, by_duckdb)
 
 
-async def test_four_readers_see_the_same(database_url, tmp_path):
+async def test_four_readers_see_the_same(sqlite_url, tmp_path):
     """Every row and value of Parquet, in its order, is that of NDJSON.
 
     A reader of folders finds the area, and NULL for what is about a person. Unasked, DuckDB takes
     the publication from the folder, as the document says. Fields have their words.
     """
-    async with world_on(database_url, our_clock=True) as world:
+    async with world_on(sqlite_url) as world:
         await both(world, tmp_path)
         await export_of(world, tmp_path / "feed", Format.PARQUET, since=0)
     for view in (SAFE, "report_patient_safety_history", DAILY, "report_person_freshness"):

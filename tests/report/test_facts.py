@@ -125,9 +125,9 @@ async def test_a_month_is_compared_with_the_night_before_it(sqlite_url):
         assert [code.in_effect.restrictions for code in facts.codes_then.values()] == [1]
 
 
-async def test_how_long_restrictions_stood(database_url):
+async def test_how_long_restrictions_stood(sqlite_url):
     """The median of those that came and went; what was there at first is not of a known length."""
-    async with world_on(database_url, our_clock=True) as world:
+    async with world_on(sqlite_url) as world:
         for keys in ("a", "abcd", "ab", "", ""):
             await world.publish(
                 seen(world, 1, *(safety(key, "N") for key in keys)), seen(world, 2), limits=ANY

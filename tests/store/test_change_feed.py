@@ -53,9 +53,9 @@ async def test_the_feed_of_a_night(database_url):
         ]
 
 
-async def test_a_lake_that_follows_the_feed(database_url):
+async def test_a_lake_that_follows_the_feed(sqlite_url):
     """One watermark: what it holds is what readers see, also after a purge and an erasure."""
-    async with world_on(database_url, our_clock=True) as world:
+    async with world_on(sqlite_url) as world:
         rng, seq = random.Random(7), 0
         lake: dict[tuple[str, int], tuple[int, str, str]] = {}
         for step in range(6):

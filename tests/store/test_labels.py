@@ -63,14 +63,14 @@ async def test_a_person_has_the_label_of_then(sqlite_url):
         assert found == [(None, None), ("R1", "Nord"), ("R1", "Sør"), ("R2", None), ("R2", None)]
 
 
-async def test_every_publication_has_its_own(database_url):
+async def test_every_publication_has_its_own(sqlite_url):
     """By the intervals everybody is called at each instant what readers saw then.
 
     A run that is withheld, or a backfill among them, changes nothing in that.
     """
-    rng, saw = random.Random(database_url.partition(":")[0]), {}
+    rng, saw = random.Random(7), {}
     names = "person_key, local_ref, cohort"
-    async with world_on(database_url, our_clock=True) as world:
+    async with world_on(sqlite_url) as world:
         for number in range(1, 7):
             some = [one for one in range(9) if rng.random() < 0.8] or [0]
             reads = [

@@ -7,13 +7,13 @@ from worker.errors import ConfigurationError
 from worker.store.queries.sample import PublishedArea, forbid_writes, published_areas
 
 
-async def test_it_is_the_published_state(database_url):
+async def test_it_is_the_published_state(sqlite_url):
     """Not what an open run has read, with gaps, and without who departed; then nothing is written.
 
     The database itself says no to a write.
     """
     keys = ("a", "b", "c", "d")
-    async with world_on(database_url) as world:
+    async with world_on(sqlite_url) as world:
         await world.publish(*(read(world, key, f"x-{key}") for key in "abc"))
         attempt = await world.begin()
         await attempt.write(read(world, "a", "x-a=N"), failed(world, "b"), read(world, "d", "z"))
