@@ -6,8 +6,6 @@ import shlex
 import shutil
 import socket
 import stat
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import pytest
 
 from tests.support.databases import execute
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Ended, Installation, Sandbox, environment
+from tests.support.program import Ended, Installation, Sandbox
 from tests.support.session import calls, session
 from tests.support.standin import Standin, person
 from tests.support.standin import standin as serve
@@ -143,27 +141,6 @@ def test_no_identifier_and_no_key_is_left(logged: Logged):
     assert list(folder.glob("export/*/report_access")) == []
     (path,) = folder.glob("access/*/report_access/part-*.csv")
     assert "case 17" in path.read_text(encoding="utf-8")
-
-
-def test_a_reader_that_is_gone_has_been_logged(make_sqlite: MakeDatabase, tmp_path: Path):
-    """Standard output is closed before the first byte: the row stands."""
-    with serve() as made:
-        worker, off_id = install(made, make_sqlite(), tmp_path, 4)
-        calls(worker, "sync --json")
-    read, write = os.pipe()
-    os.close(read)
-    subprocess.run(
-        [sys.executable, "-m", "worker", "--config", str(worker.config), "explain"],
-        cwd=tmp_path,
-        env=environment(),
-        input=off_id.encode(),
-        stdout=write,
-        stderr=subprocess.DEVNULL,
-        timeout=90,
-        check=False,
-    )
-    os.close(write)
-    assert [found[2] for found in worker.store.rows(SHOWN)] == ["explain"]
 
 
 @pytest.mark.parametrize("command", ["explain", "report --out r.html", "export --out e"])

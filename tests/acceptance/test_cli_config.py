@@ -26,18 +26,3 @@ def test_show_has_value_and_origin_and_hides_secrets(worker: Installation):
     assert ["sync.concurrency", "16", "default"] in [line.split() for line in text.out.splitlines()]
     assert schema.document["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert {"helseid", "api", "roster", "sync"} <= schema.document["properties"].keys()
-
-
-def test_a_fault_names_the_flag_that_was_given(worker: Installation):
-    """``--set`` where it was used, a command's own flag where that was; given both, the latter."""
-    ends = calls(
-        worker,
-        "sync --json --set sync.concurrency=0",
-        "sync --json --concurrency 0",
-        "sync --json --set sync.concurrency=4 --concurrency 0",
-    )
-    named = ["--set sync.concurrency", "--concurrency", "--concurrency"]
-    for ended, flag in zip(ends, named, strict=True):
-        assert ended.code == 2
-        (problem,) = ended.document["error"]["problems"]
-        assert problem.startswith(f"sync.concurrency (flag {flag}): ")

@@ -74,13 +74,6 @@ def test_explain_as_of_shows_what_readers_saw_then(ends: dict[str, Ended]):
     assert ends["no time"].code == 2
 
 
-def test_explain_shows_a_failure(ends: dict[str, Ended]):
-    """Of the person whose area failed: the kind, and that what is shown is stale."""
-    safety, _ = ends["failed"].document["areas"]
-    failure = safety["failure"]
-    assert (safety["is_stale"], failure["kind"], failure["status"]) == (True, "transient", 500)
-
-
 def test_a_stranger_is_an_answer_and_another_key_is_not(ends: dict[str, Ended]):
     """A person whom no run has met is not known; under a wrong key everybody would be so.
 

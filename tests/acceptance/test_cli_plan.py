@@ -3,7 +3,6 @@
 import contextlib
 import sqlite3
 
-from tests.support.leases import run_under_way
 from tests.support.program import Installation, Sandbox
 from tests.support.session import calls
 
@@ -41,16 +40,3 @@ def test_plan_counts_persons_requests_starts_and_who_would_depart(
     assert bad.document["roster"]["faults"] == 1
     assert bad.document["guard"]["departing_at_least"] == 0
     assert empty.code == 65
-
-
-async def test_plan_counts_what_an_open_run_has_read(worker: Installation):
-    """A run that would be continued has fewer requests left."""
-    async with run_under_way(worker):
-        worker.store.rows(
-            "UPDATE person_area SET run_id = 3 WHERE person_id IN "
-            "(SELECT person_id FROM person_area WHERE is_complete GROUP BY person_id "
-            "HAVING count(*) = 2 LIMIT 5)"
-        )
-        found = worker.run("plan").document
-    assert (found["continues"]["run_id"], found["continues"]["persons_read"]) == (3, 5)
-    assert found["requests"]["at_least"] == 50

@@ -133,20 +133,6 @@ async def test_a_run_under_way_is_shown(worker: Installation):
     assert (found["open_run"]["run_id"], found["open_run"]["status"]) == (3, "running")
 
 
-def test_a_server_that_is_away_is_named_by_host_and_port(worker: Installation):
-    """Without user and password; the same for a sync."""
-    secret = worker.folder / "password"
-    secret.write_text("sesam-8842")
-    secret.chmod(0o600)
-    server = "--set database.url=postgresql://reader@127.0.0.1:9/pts --set database.patience_s=1"
-    for command in ("status", "sync"):
-        (ended,) = calls(worker, f"{command} --json {server} --set database.password_file={secret}")
-        assert ended.code == 69
-        assert "the database is unavailable: " in ended.message
-        assert "asked was 127.0.0.1:9" in ended.message
-        assert [word for word in ("reader", "sesam") if word in ended.out + ended.err] == []
-
-
 @pytest.mark.parametrize(("withheld", "is_shown"), [(1, False), (2, True)])
 def test_the_verdict_on_a_run_is_history_after_a_later_publication(
     worker: Installation, withheld: int, is_shown: bool

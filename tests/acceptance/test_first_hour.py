@@ -77,13 +77,6 @@ def test_from_another_directory(setup: Path, capsys: pytest.CaptureFixture[str])
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_a_new_database_is_named(setup: Path, capsys: pytest.CaptureFixture[str]):
-    """Without a configuration too: who stands in a wrong directory sees where the file is now."""
-    text = said(capsys, "db", "upgrade", code=0)
-    assert f"the database {Path.cwd()}/pts.db is at schema {HEAD} (was empty)" in text
-    assert "configuration: none was read" in text
-
-
 @pytest.mark.parametrize("command", ["status", "db check", "plan"])
 def test_a_missing_database_is_not_made(
     command: str, setup: Path, capsys: pytest.CaptureFixture[str]

@@ -87,24 +87,12 @@ def test_no_raw_byte_of_a_name(worker: Installation) -> None:
     assert ended.stdout.startswith(b"p\\udc9b31m: 32 random bytes"), ended
 
 
-def completed(worker: Installation, **env: str) -> tuple[int, str, str]:
-    """How the program answers a shell that asks it to complete a line."""
-    env = environment(_PTS_WORKER_COMPLETE="bash_complete", **env)
-    ended = run(folder=worker.folder, env=env)
-    return ended.code, ended.out, ended.err
-
-
-@pytest.mark.parametrize("env", [{}, {"COMP_WORDS": "pts-worker s", "COMP_CWORD": "x"}])
-def test_a_completion_that_makes_no_sense(worker: Installation, env: dict[str, str]) -> None:
-    """The shell gets no answer, and no word of a bug."""
-    assert completed(worker, **env) == (1, "", "")
-
-
 def test_a_completion_controls_no_terminal(worker: Installation) -> None:
     """What the shell sent comes back without its control characters."""
     words = "pts-worker report --out \x1b[31mx"
-    answer = completed(worker, COMP_WORDS=words, COMP_CWORD="3")
-    assert answer == (0, "file,\\u001b[31mx\n", "")
+    env = environment(_PTS_WORKER_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD="3")
+    ended = run(folder=worker.folder, env=env)
+    assert (ended.code, ended.out, ended.err) == (0, "file,\\u001b[31mx\n", "")
 
 
 def test_what_to_do_about_a_lost_result(worker: Installation) -> None:

