@@ -21,13 +21,13 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from tests.acceptance.test_supervised import fetch
 from tests.support.deployment.deployed import ROOT, tool
 from tests.support.program import (
     Running,
     Sandbox,
     closed_port,
     environment,
+    fetch,
     run,
     start,
     wait_for,

@@ -1,3 +1,0 @@
-"""Moved to ``tests.support.documents``: import it from there."""
-
-from tests.support.documents import *  # noqa: F403
