@@ -92,7 +92,7 @@ def _port(url: str) -> int:
     return int(url.rpartition(":")[2])
 
 
-@pytest.fixture(params=["http", "https"])
+@pytest.fixture(params=["http", pytest.param("https", marks=pytest.mark.nightly)])
 def forward(hospital: Hospital, request: pytest.FixtureRequest) -> Iterator[ConnectProxy]:
     """A proxy that knows the way; with https it is spoken to over TLS itself."""
     tls = hospital.server_tls if request.param == "https" else None

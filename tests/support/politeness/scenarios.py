@@ -88,4 +88,4 @@ def outage(*, silent: bool = False, seconds: float = BACK_S - AWAY_S) -> Course:
     """The server answers everybody with 503, or nobody at all, for that long."""
     what = "is_silent" if silent else "is_away"
     changes = {AWAY_S: {what: True}, AWAY_S + seconds: {what: False}}
-    return simulate(Server(), ceiling=20, requests=20_000, changes=changes)
+    return simulate(Server(), ceiling=20, requests=8_000, changes=changes)
