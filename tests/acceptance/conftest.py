@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.made_databases import DATABASES as DATABASES
-from tests.support.made_databases import MakeDatabase as MakeDatabase
-from tests.support.made_databases import postgres_maker, sqlite_maker
-from tests.support.made_databases import side_by_side as side_by_side
+from tests.support.made_databases import DATABASES, MakeDatabase, postgres_maker, sqlite_maker
 from tests.support.program import Installation, Sandbox, sandbox
 from tests.support.standin import Standin
 from tests.support.standin import standin as serve

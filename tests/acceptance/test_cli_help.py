@@ -9,13 +9,11 @@ from subprocess import DEVNULL
 
 import pytest
 
-from tests.architecture.command_line import commands
 from tests.support.program import environment
 from tests.support.program import run as program
-from worker.areas import AREAS
+from tools.docs.command_line import commands
 from worker.cli import run
 from worker.cli.main import COMMANDS as NAMED
-from worker.cli.options import AREA
 
 COMMANDS = sorted(commands())
 HELP_CPU_S_MAX = 0.3
@@ -31,21 +29,6 @@ def test_every_command_has_help_with_an_example(
     out, err = capsys.readouterr()
     assert (err, "Example: " in out) == ("", True)
     assert max(map(len, out.splitlines())) < 80
-
-
-@pytest.mark.parametrize("name", NAMED)
-def test_a_command_is_listed_with_what_its_help_begins_with(
-    name: str, capsys: pytest.CaptureFixture[str]
-):
-    """The list of commands holds the first paragraph of each; ``help`` shows the same help."""
-    shown = []
-    for words in ([name, "--help"], ["help", name]):
-        assert run(words) == 0
-        shown.append(capsys.readouterr().out)
-    assert shown[0] == shown[1]
-    paragraphs = shown[0].split("\n\n")
-    assert NAMED[name] == " ".join(paragraphs[1].split())
-    assert paragraphs[0].startswith(f"Usage: pts-worker {name} ")
 
 
 def test_help_and_what_was_meant(capsys: pytest.CaptureFixture[str]):
@@ -95,15 +78,10 @@ def test_a_wrong_call_is_a_sentence(
     assert (said in json.loads(out)["error"]["message"], err) == (True, "")
 
 
-def test_an_option_takes_every_area():
-    """What ``--area`` takes are the declared areas."""
-    assert [area.name for area in AREAS] == list(AREA.choices)
-
-
 @pytest.mark.parametrize("command", ["", "sync", "schedule", "report", "export", "doctor"])
 def test_help_is_there_at_once(command: str, tmp_path: Path):
     """It takes less than 0.3 s of processor time; the best of five counts."""
-    took_s = []
+    took_s: list[float] = []
     while len(took_s) < 5 and min(took_s, default=HELP_CPU_S_MAX) >= HELP_CPU_S_MAX:
         words = [sys.executable, "-m", "worker", *command.split(), "--help"]
         before = getrusage(RUSAGE_CHILDREN)

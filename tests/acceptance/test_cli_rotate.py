@@ -3,7 +3,6 @@
 Whatever happens, the configured file holds a key that HelseID takes, and no expiry is guessed.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -221,25 +220,6 @@ def test_an_end_that_is_not_known(worker: Installation, helseid: RunningSandbox,
     assert (found["facts"].get("expires_at"), expiry(worker)) == (None, None)
     (event,) = ended.events("helseid.key_expiry_unknown")
     assert "does not list" in event["reason"]
-
-
-def test_wrong_calls(worker: Installation):
-    """Nothing to finish, two ways at once, a key named in the configuration, another at it."""
-    handle = os.open(worker.folder, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    (held,) = calls(worker, "keys rotate --json")
-    os.close(handle)
-    assert (held.code, "another process" in held.message) == (78, True)
-    nothing, named, both = calls(
-        worker,
-        "keys rotate --finish --json",
-        "keys rotate --json --set helseid.private_key_kid=mine",
-        "keys rotate --finish --by-hand",
-    )
-    assert [nothing.code, named.code, both.code] == [78, 78, 2]
-    assert "begin with" in nothing.message
-    assert "private_key_kid" in named.message
-    assert names(worker) == {""}
 
 
 def struck(worker: Installation, number: int) -> int:

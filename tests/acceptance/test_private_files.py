@@ -1,6 +1,5 @@
 """Whatever the program writes is its owner's alone, though the umask would let everybody in."""
 
-import os
 import stat
 from pathlib import Path
 
@@ -48,21 +47,6 @@ def test_every_file_is_private(served: Sandbox, tmp_path: Path):
     assert any(name.startswith("exported/nightly/") for name in found)
     folders = {name for name in found if (folder / name).is_dir()}
     assert found == {name: "0o700" if name in folders else "0o600" for name in found}
-
-
-def test_so_is_what_the_sandbox_writes(tmp_path: Path):
-    """Its configuration, keys and roster; and again over what was open."""
-    from worker.sandbox.files import write_setup
-    from worker.sandbox.serve import SandboxOptions
-
-    for _ in range(2):
-        before = os.umask(0)
-        write_setup(tmp_path / "sandbox", SandboxOptions(persons=3))
-        os.umask(before)
-        names = ("client-key.json", "pseudonym.key", "roster.csv", "worker.toml")
-        paths = [tmp_path / "sandbox" / name for name in names]
-        assert {path.name: mode_of(path) for path in paths} == dict.fromkeys(names, "0o600")
-        paths[-1].chmod(0o644)
 
 
 def test_a_database_that_others_can_read(served: Sandbox, sqlite_url: str, tmp_path: Path):

@@ -96,6 +96,7 @@ def test_unreadable_lines_are_what_is_reported(
         (65, "sync --roster a{}2"),
         (65, "backfill --roster {}"),
         (65, "--set roster.path={}-1.csv doctor"),
+        (65, "--set roster.path={}.csv doctor"),
         (65, "--set roster.path={} config check"),
         (78, "--config a{}2 status"),
         (78, "status --database sqlite:///{}-1.csv"),
@@ -107,6 +108,7 @@ def test_an_identifier_that_is_taken_for_a_file_is_repeated_nowhere(
 ) -> None:
     """Neither a message nor a log nor the run's reason holds it, and the rest of the path stays."""
     off_id = next(iter(standin.people))
+    (worker.folder / f"{off_id}.csv").write_text("off_id\n123\n", encoding="utf-8")
     ended = worker.run(*command.format(off_id).split())
     status = worker.run("status", "--json")
     said = ended.out + ended.err + status.out + status.err
@@ -114,15 +116,6 @@ def test_an_identifier_that_is_taken_for_a_file_is_repeated_nowhere(
     assert ended.code == code
     assert "***" in ended.out + ended.err
     assert (off_id in said, off_id in kept) == (False, False)
-
-
-def test_doctor_repeats_no_identifier_from_a_path(standin: Standin, worker: Installation) -> None:
-    """Where it names a line of a roster, too."""
-    off_id = next(iter(standin.people))
-    (worker.folder / f"{off_id}.csv").write_text(f"{off_id}\n123\n", encoding="utf-8")
-    ended = worker.run("doctor", "--set", f"roster.path={off_id}.csv")
-    assert "***.csv line 2" in ended.out
-    assert off_id not in ended.out + ended.err
 
 
 def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installation) -> None:
