@@ -34,37 +34,96 @@ def head(*lines: str, status_line: str = "HTTP/1.1 200 OK") -> bytes:
 STATUS_LINES: dict[str, tuple[str, frozenset[Outcome]]] = {
     "as usual": ("HTTP/1.1 200 OK", BODY),
     "no reason": ("HTTP/1.1 200", BODY),
+    "an empty reason": ("HTTP/1.1 200 ", BODY),
+    "a reason of several words": ("HTTP/1.1 200 All Is Well", BODY),
+    "a reason in Latin-1": ("HTTP/1.1 200 Pr\xf8vd", BODY),
+    "two spaces before the reason": ("HTTP/1.1 200  OK", BODY),
+    "an unknown final status": ("HTTP/1.1 299 Hm", BODY),
     "an error status": ("HTTP/1.1 503 Busy", BODY),
+    "a status beyond the known classes": ("HTTP/1.1 799 Hm", BODY | REFUSED),
     "version 1.0": ("HTTP/1.0 200 OK", BODY),
+    "version 1.2": ("HTTP/1.2 200 OK", BODY | REFUSED),
+    "version 0.9": ("HTTP/0.9 200 OK", BODY | REFUSED),
     "version 2.0": ("HTTP/2.0 200 OK", REFUSED),
+    "version 7.4": ("HTTP/7.4 200 OK", REFUSED),
+    "no minor version": ("HTTP/1 200 OK", REFUSED),
+    "a long minor version": ("HTTP/1.10 200 OK", REFUSED),
+    "a long major version": ("HTTP/11.1 200 OK", REFUSED),
+    "a padded major version": ("HTTP/01.1 200 OK", REFUSED),
     "no version": ("HTTP 200 OK", REFUSED),
+    "a letter short": ("HTP/1.1 200 OK", REFUSED),
+    "a letter too many": ("HTTPS/1.1 200 OK", REFUSED),
+    "small letters": ("http/1.1 200 OK", REFUSED),
+    "another protocol": ("RTSP/1.0 200 OK", REFUSED),
+    "a radio": ("ICY 200 OK", REFUSED),
     "a request": ("POST / HTTP/1.1", REFUSED),
+    "two spaces before the status": ("HTTP/1.1  200 OK", BODY | REFUSED),
+    "a tab before the status": ("HTTP/1.1\t200 OK", BODY | REFUSED),
+    "a space before all": (" HTTP/1.1 200 OK", REFUSED),
     "an empty line before all": ("\r\nHTTP/1.1 200 OK", BODY | REFUSED),
     "no status": ("HTTP/1.1 OK", REFUSED),
+    "a status of one digit": ("HTTP/1.1 2 OK", REFUSED),
     "a status of two digits": ("HTTP/1.1 20 OK", REFUSED),
+    "a status of four digits": ("HTTP/1.1 2000 OK", REFUSED),
+    "a status below 100": ("HTTP/1.1 050 OK", REFUSED),
+    "a status with a sign": ("HTTP/1.1 +20 OK", REFUSED),
+    "a status in other digits": ("HTTP/1.1 \xb2\xb2\xb2 OK", REFUSED),
     "a reason with a zero byte": ("HTTP/1.1 200 O\0K", REFUSED),
+    "a reason with a carriage return": ("HTTP/1.1 200 O\rK", REFUSED),
 }
 
 FIELDS: dict[str, tuple[str, frozenset[Outcome]]] = {
+    "no space after the colon": ("X-A:b", BODY),
+    "spaces and tabs around a value": ("X-A: \t b \t", BODY),
     "an empty value": ("X-A:", BODY),
+    "a value of spaces": ("X-A:   ", BODY),
+    "an empty value before another field": ("X-A:\r\nX-B: c", BODY),
+    "a long value": ("X-A: " + "b" * 8000, BODY),
     "many fields": ("\r\n".join(f"X-{number}: b" for number in range(90)), BODY),
+    "a name of unusual characters": ("!#$%&'*+-.^_`|~9a: b", BODY),
+    "an underscore": ("X_A: b", BODY),
+    "colons in a value": ("X-A: b:c::d", BODY),
+    "Latin-1 in a value": ("X-A: bl\xe5", BODY),
     "a value over two lines": ("X-A: b\r\n c", BODY | REFUSED),
+    "a value over two lines by tab": ("X-A: b\r\n\tc", BODY | REFUSED),
     "a first line that continues nothing": (" X-A: b", REFUSED),
     "a space before the colon": ("X-A : b", REFUSED),
+    "a tab before the colon": ("X-A\t: b", REFUSED),
+    "a space in a name": ("X A: b", REFUSED),
+    "no name": (": b", REFUSED),
     "no colon": ("X-A", REFUSED),
+    "a name in Latin-1": ("X-\xc5: b", REFUSED),
+    "a name with a zero byte": ("X-\0: b", REFUSED),
     "a value with a zero byte": ("X-A: b\0c", REFUSED),
     "a value with a carriage return": ("X-A: b\rX-B: c", REFUSED),
+    "a value with a control character": ("X-A: b\x01c", BODY | REFUSED),
+    "a value with a deletion": ("X-A: b\x7fc", BODY | REFUSED),
+    "a wish to leave HTTP": ("Connection: upgrade\r\nUpgrade: h2c", BODY),
+    "keep-alive": ("Connection: keep-alive", BODY),
     "close": ("Connection: close", BODY),
+    "close for a proxy": ("Proxy-Connection: close", BODY),
+    "close among others": ("Connection: keep-alive, Close", BODY),
 }
 
 LENGTHS: dict[str, tuple[str, frozenset[Outcome]]] = {
     "padded with zeros": ("Content-Length: 0003", BODY | REFUSED),
+    "padded with spaces": ("Content-Length:  3  ", BODY),
     "twice the same": ("Content-Length: 3\r\nContent-Length: 3", BODY | REFUSED),
+    "twice the same in a list": ("Content-Length: 3, 3", BODY | REFUSED),
     "twice with two values": ("Content-Length: 3\r\nContent-Length: 2", REFUSED),
+    "two values in a list": ("Content-Length: 3, 2", REFUSED),
+    "small and large letters": ("content-LENGTH: 3", BODY),
     "nothing": ("Content-Length:", REFUSED),
     "below zero": ("Content-Length: -3", REFUSED),
+    "with a plus": ("Content-Length: +3", REFUSED),
+    "with a point": ("Content-Length: 3.0", REFUSED),
     "with a letter": ("Content-Length: 3x", REFUSED),
+    "hexadecimal": ("Content-Length: 0x3", REFUSED),
+    "with an underscore": ("Content-Length: 0_3", REFUSED),
+    "with a space inside": ("Content-Length: 0 3", REFUSED),
+    "in other digits": ("Content-Length: \xb3", REFUSED),
     "beyond 64 bits": ("Content-Length: 18446744073709551619", REFUSED),
+    "of 5,000 digits": ("Content-Length: " + "9" * 5000, REFUSED),
     "with chunks": ("Content-Length: 3\r\nTransfer-Encoding: chunked", REFUSED),
     "of zero, and a body in chunks": ("Transfer-Encoding: chunked\r\nContent-Length: 0", REFUSED),
     "with an empty transfer coding": ("Transfer-Encoding:\r\nContent-Length: 3", BODY | REFUSED),
@@ -72,27 +131,66 @@ LENGTHS: dict[str, tuple[str, frozenset[Outcome]]] = {
 
 TRANSFER_CODINGS: dict[str, tuple[str, frozenset[Outcome]]] = {
     "large letters": ("Transfer-Encoding: CHUNKED", BODY),
+    "spaces around": ("Transfer-Encoding: \tchunked ", BODY),
     "compressed": ("Transfer-Encoding: gzip", REFUSED),
     "compressed, then in chunks": ("Transfer-Encoding: gzip, chunked", REFUSED),
+    "in chunks, then compressed": ("Transfer-Encoding: chunked, deflate", REFUSED),
     "in chunks of chunks": ("Transfer-Encoding: chunked, chunked", REFUSED),
+    "in chunks, said twice": (
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", BODY | REFUSED,
+    ),
+    "in chunks, then as it is": (
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", REFUSED,
+    ),
     "as it is": ("Transfer-Encoding: identity", REFUSED),
     "a word that begins otherwise": ("Transfer-Encoding: xchunked", REFUSED),
+    "a word that goes on": ("Transfer-Encoding: chunkedchunked", REFUSED),
+    "with a parameter": ("Transfer-Encoding: chunked;q=1", REFUSED),
+    "after a list's empty member": ("Transfer-Encoding: ,chunked", BODY | REFUSED),
+    "over two lines": ("Transfer-Encoding: chunked\r\n x", REFUSED),
+    "in quotes": ('Transfer-Encoding: "chunked"', REFUSED),
 }  # fmt: skip
 
 CHUNKS: dict[str, tuple[bytes, frozenset[Outcome]]] = {
     "one": (b"3\r\n[1]\r\n0\r\n\r\n", BODY),
     "three": (b"1\r\n[\r\n1\r\n1\r\n1\r\n]\r\n0\r\n\r\n", BODY),
+    "a padded size": (b"0000003\r\n[1]\r\n000\r\n\r\n", BODY),
     "a hexadecimal size": (b"1\r\n[\r\nA\r\n          \r\n2\r\n1]\r\n0\r\n\r\n", SPACED),
+    "a small hexadecimal size": (b"1\r\n[\r\na\r\n          \r\n2\r\n1]\r\n0\r\n\r\n", SPACED),
     "an extension": (b"3;a\r\n[1]\r\n0\r\n\r\n", BODY),
+    "extensions with values": (b"3;a=b;c=d\r\n[1]\r\n0;e=f\r\n\r\n", BODY),
+    "an extension in quotes": (b'3;a="b; c"\r\n[1]\r\n0\r\n\r\n', BODY),
+    "an extension after spaces": (b"3 ; a=b\r\n[1]\r\n0\r\n\r\n", BODY | REFUSED),
+    "an extension without a name": (b"3;\r\n[1]\r\n0\r\n\r\n", BODY | REFUSED),
+    "an extension without an end": (b'3;a="b\r\n[1]\r\n0\r\n\r\n', BODY | REFUSED),
+    "an extension with digits": (b"3;ff\r\n[1]\r\n0\r\n\r\n", BODY),
+    "an extension with a line feed": (b"3;a\n[1]\r\n0\r\n\r\n", REFUSED | BODY),
+    "an extension with a zero byte": (b"3;a\0\r\n[1]\r\n0\r\n\r\n", BODY | REFUSED),
+    "spaces after the size": (b"3  \r\n[1]\r\n0  \r\n\r\n", BODY | REFUSED),
+    "spaces before the size": (b" 3\r\n[1]\r\n0\r\n\r\n", BODY | REFUSED),
+    "words after the size": (b"3 a\r\n[1]\r\n0\r\n\r\n", REFUSED),
     "no size": (b"\r\n[1]\r\n0\r\n\r\n", REFUSED),
     "a size below zero": (b"-3\r\n[1]\r\n0\r\n\r\n", REFUSED),
+    "a size with a plus": (b"+3\r\n[1]\r\n0\r\n\r\n", REFUSED),
+    "a size with a prefix": (b"0x3\r\n[1]\r\n0\r\n\r\n", REFUSED),
+    "a size with an underscore": (b"0_3\r\n[1]\r\n0\r\n\r\n", REFUSED),
+    "a size that is none": (b"g\r\n[1]\r\n0\r\n\r\n", REFUSED),
+    "a size with a zero byte": (b"3\0\r\n[1]\r\n0\r\n\r\n", REFUSED),
     "a size beyond 64 bits": (b"10000000000000003\r\n[1]\r\n0\r\n\r\n", REFUSED),
+    "a size of 100 digits": (b"9" * 100 + b"\r\n[1]\r\n0\r\n\r\n", REFUSED),
     "line feeds alone": (b"3\n[1]\n0\n\n", BODY | REFUSED),
+    "carriage returns alone": (b"3\r[1]\r0\r\r", REFUSED),
     "a size too small": (b"2\r\n[1]\r\n0\r\n\r\n", REFUSED),
     "a size too large": (b"4\r\n[1]\r\n0\r\n\r\n", REFUSED),
     "no line break after the data": (b"3\r\n[1]0\r\n\r\n", REFUSED),
+    "half a line break after the data": (b"3\r\n[1]\r_0\r\n\r\n", REFUSED),
+    "the other half": (b"3\r\n[1]_\n0\r\n\r\n", REFUSED),
+    "two line breaks after the data": (b"3\r\n[1]\r\n\r\n0\r\n\r\n", REFUSED),
     "a body without chunks": (b"[1]\r\n\r\n", REFUSED),
+    "a trailer": (b"3\r\n[1]\r\n0\r\nX-A: b\r\n\r\n", BODY),
     "trailers": (b"3\r\n[1]\r\n0\r\nX-A: b\r\nX-C:\r\n\r\n", BODY),
+    "a trailer without a colon": (b"3\r\n[1]\r\n0\r\nX-A\r\n\r\n", REFUSED),
+    "a trailer that continues nothing": (b"3\r\n[1]\r\n0\r\n X-A: b\r\n\r\n", REFUSED),
     "a response in place of trailers": (
         b"3\r\n[1]\r\n0\r\n" + response(b"[2]"), REFUSED,
     ),
@@ -101,16 +199,26 @@ CHUNKS: dict[str, tuple[bytes, frozenset[Outcome]]] = {
 
 CUT: dict[str, bytes] = {
     "nothing": b"",
+    "in the version": b"HTT",
     "in the status": b"HTTP/1.1 2",
+    "after the status line": b"HTTP/1.1 200 OK\r\n",
     "in a field": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "before the last line break": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n",
     "in the last line break": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r",
     "after an interim response": b"HTTP/1.1 100 Continue\r\n\r\n",
     "before the body": response(b"", length=3),
     "in the body": response(b"[1", length=3),
+    "in a large body": response(b"[" + b" " * 4000, length=9000),
+    "before the first chunk": chunked(end=b""),
     "in a size": chunked(b"[", end=b"2"),
+    "after a size": chunked(b"[", end=b"2\r\n"),
     "in a chunk": chunked(b"[", end=b"2\r\n1"),
+    "after a chunk's data": chunked(b"[1]", end=b"1\r\n ")[:-2],
     "before the last chunk": chunked(b"[1]", end=b""),
+    "in the last chunk": chunked(b"[1]", end=b"0"),
     "before the trailers": chunked(b"[1]", end=b"0\r\n"),
+    "in a trailer": chunked(b"[1]", end=b"0\r\nX-A"),
+    "after a trailer": chunked(b"[1]", end=b"0\r\nX-A: b\r\n"),
 }
 """The server ends the connection there: always transient, since another attempt may get more."""
 
@@ -124,17 +232,75 @@ OTHERS: tuple[Case, ...] = (
         closes=True,
     ),
     Case(
+        name="version 1.0 with a length and keep-alive",
+        data=head("Connection: keep-alive", "Content-Length: 3", status_line="HTTP/1.0 200 OK")
+        + b"[1]",
+        allowed=BODY,
+    ),
+    Case(
+        name="version 1.0 in chunks",
+        data=head("Transfer-Encoding: chunked", status_line="HTTP/1.0 200 OK")
+        + b"3\r\n[1]\r\n0\r\n\r\n",
+        allowed=BODY | REFUSED,
+        closes=True,
+    ),
+    Case(
+        name="until the end, in line feeds",
+        data=b"HTTP/1.1 200 OK\nX-A: b\n\n[1]",
+        allowed=BODY | REFUSED,
+        closes=True,
+    ),
+    Case(
         name="line feeds alone",
         data=b"HTTP/1.1 200 OK\nContent-Length: 3\n\n[1]",
         allowed=BODY | REFUSED,
     ),
+    Case(
+        name="line feeds among line breaks",
+        data=b"HTTP/1.1 200 OK\r\nX-A: b\nContent-Length: 3\r\n\r\n[1]",
+        allowed=BODY | REFUSED,
+    ),
+    Case(
+        name="carriage returns alone",
+        data=b"HTTP/1.1 200 OK\rContent-Length: 3\r\r[1]",
+        allowed=REFUSED,
+        closes=True,
+    ),
+    Case(
+        name="an end of the fields that is none",
+        data=b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r[1]",
+        allowed=REFUSED,
+        closes=True,
+    ),
     Case(name="no content", data=head(status_line="HTTP/1.1 204 No Content"), allowed=EMPTY),
+    Case(
+        name="no content, of a length",
+        data=head("Content-Length: 3", status_line="HTTP/1.1 204 No Content"),
+        allowed=EMPTY | REFUSED,
+    ),
     Case(
         name="not modified, of a length",
         data=head("Content-Length: 3", status_line="HTTP/1.1 304 Not Modified"),
         allowed=EMPTY,
     ),
+    Case(
+        name="not modified, in chunks",
+        data=head("Transfer-Encoding: chunked", status_line="HTTP/1.1 304 Not Modified"),
+        allowed=EMPTY | REFUSED,
+    ),
+    Case(
+        name="reset content",
+        data=head("Content-Length: 0", status_line="HTTP/1.1 205 Reset Content"),
+        allowed=EMPTY,
+    ),
+    Case(name="a length of zero", data=response(b""), allowed=EMPTY),
+    Case(name="no chunk but the last", data=chunked(), allowed=EMPTY),
     Case(name="continue", data=b"HTTP/1.1 100 Continue\r\n\r\n" + response(), allowed=BODY),
+    Case(
+        name="continue in version 1.0",
+        data=b"HTTP/1.0 100 Continue\r\n\r\n" + response(),
+        allowed=BODY | REFUSED,
+    ),
     Case(
         name="three interim responses",
         data=head("Link: </a>", status_line="HTTP/1.1 103 Early Hints")
@@ -142,6 +308,11 @@ OTHERS: tuple[Case, ...] = (
         + head("X-A: b", status_line="HTTP/1.1 199 Hm")
         + response(),
         allowed=BODY,
+    ),
+    Case(
+        name="an interim response of a length",
+        data=head("Content-Length: 3", status_line="HTTP/1.1 103 Early Hints") + response(),
+        allowed=BODY | REFUSED,
     ),
     Case(
         name="an interim response with a body",
@@ -157,8 +328,16 @@ OTHERS: tuple[Case, ...] = (
         allowed=REFUSED,
         closes=True,
     ),
+    Case(
+        name="another protocol after HTTP",
+        data=head("Upgrade: h2c", status_line="HTTP/1.1 101 Switching") + response(),
+        allowed=REFUSED,
+    ),
     Case(name="a page of HTML", data=b"<p>Out of order</p>\r\n\r\n", allowed=REFUSED, closes=True),
+    Case(name="a greeting", data=b"220 mail.example ESMTP\r\n\r\n", allowed=REFUSED, closes=True),
+    Case(name="TLS", data=b"\x15\x03\x03\x00\x02\x02\x46", allowed=REFUSED, closes=True),
     Case(name="HTTP/2", data=b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0d", allowed=REFUSED, closes=True),
+    Case(name="zero bytes", data=b"\0" * 64, allowed=REFUSED, closes=True),
 )  # fmt: skip
 
 
@@ -170,15 +349,19 @@ def cases() -> Iterator[Case]:
     for name, (line, allowed) in FIELDS.items():
         data = head(line, "Content-Length: 3") + b"[1]"
         yield Case(name=f"field: {name}", data=data, allowed=allowed)
+        data = head("Content-Length: 3", line) + b"[1]"
+        yield Case(name=f"last field: {name}", data=data, allowed=allowed)
     for name, (line, allowed) in LENGTHS.items():
         is_chunked = "chunked" in line
         data = head(line) + (b"3\r\n[1]\r\n0\r\n\r\n" if is_chunked else b"[1]")
         yield Case(name=f"length: {name}", data=data, allowed=allowed)
     for name, (line, allowed) in TRANSFER_CODINGS.items():
-        data = head(line) + b"3\r\n[1]\r\n0\r\n\r\n"
-        for closes, ending in (False, ""), (True, ", then closed"):
-            whole = f"transfer coding: {name}{ending}"
-            yield Case(name=whole, data=data, allowed=allowed, closes=closes)
+        for closes in (False, True):
+            data = head(line) + b"3\r\n[1]\r\n0\r\n\r\n"
+            ending = ", then closed" if closes else ""
+            yield Case(
+                name=f"transfer coding: {name}{ending}", data=data, allowed=allowed, closes=closes
+            )
     for name, (chunks, allowed) in CHUNKS.items():
         data = head("Transfer-Encoding: chunked") + chunks
         yield Case(name=f"chunks: {name}", data=data, allowed=allowed)
