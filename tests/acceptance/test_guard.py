@@ -57,9 +57,9 @@ def test_nothing_of_anybody_is_withheld(
     assert "--accept-removals" in " ".join(ended.run["reasons"])
     untouched(worker, ended.run["run_id"])
     written = "SELECT reason FROM run WHERE status = 'withheld'"
-    assert reason in worker.store.one(written)
+    assert reason in str(worker.store.one(written))
     status, text = calls(worker, "status --json", "status")
-    assert reason in status.document["runs"][0]["reason"]
+    assert reason in str(status.document["runs"][0]["reason"])
     assert reason in text.out
 
     standin.everybody = None

@@ -63,28 +63,6 @@ def test_moves(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     assert dict(worker.store.rows(SINCE)) == since
 
 
-def test_a_move_in_the_night_in_which_the_old_identifier_leaves(
-    standin: Standin, tmp_path: Path, sqlite_url: str
-) -> None:
-    """The roster names the new identifier in the old one's place: moved, and first seen as ever."""
-    new = off_id_of(0)
-    old = d_number(new)
-    for number in range(1, 6):
-        person(standin, number, safeties=1)
-    person(standin, 0, off_id=old, safeties=2)
-    worker = standin.install(tmp_path, sqlite_url)
-    assert worker.sync().code == 0
-    since = dict(worker.store.rows(SINCE))
-    records = standin.people.pop(old)[SAFETY]
-    standin.people[new] = {SAFETY: [_renamed(record, old, new) for record in records]}
-    worker.roster(*standin.lines())
-    ended = worker.sync()
-    totals = ended.run["totals"]
-    assert (ended.code, totals["persons_departed"], totals["rows_moved"]) == (0, 1, 2)
-    assert dict(worker.store.rows(SINCE)) == since
-    assert ref_of(old) not in {ref for ref, _ in worker.store.ids()}
-
-
 def _renamed(record: dict[str, Any], old: str, new: str) -> dict[str, Any]:
     text = dict(record)
     if "person" in text:

@@ -1,6 +1,5 @@
 """A store of version 0.1 is upgraded: no identifier stays, and the next sync finds no change."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -14,22 +13,12 @@ from tests.support.secrecy.canaries import Secrets
 from tests.support.secrecy.nights import database_bytes
 from tests.support.session import calls, other_key
 from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, privacy, safety
-from worker.areas import AREAS
-from worker.core.identity import PseudonymKey, pseudonyms
-from worker.core.privacy import PrivacyRules
-from worker.runtime import real_runtime
-from worker.store.database import open_database
-from worker.store.runs.lease_context import held_lease
-from worker.store.schema.rewriting import Rewriter, Rewritten
-from worker.store.schema.upgrade import upgrade
 
 pytestmark = pytest.mark.promise("8")
 
 NAME = "Kari Nordmann"
 AUTHOR = {"offId": OTHER, "name": NAME, "role": "Lege", "organisation": "OUS HF"}
 REFS = {OWN: f"pid {OWN[:6]} {OWN[6:]}", OTHER: f"R-{OWN}"}
-STOPS = (1, 4, 5)
-"""After so many persons in all the upgrade is stopped."""
 
 
 def answers() -> Answers:
@@ -59,7 +48,8 @@ def answers() -> Answers:
 def worker(request: pytest.FixtureRequest, standin: Standin, tmp_path: Path) -> Installation:
     """A worker whose store is as version 0.1 left it after one run over ``answers``."""
     url = fresh_database(request)
-    standin.people.update({who: dict(areas) for who, areas in answers().items()})
+    for off_id, areas in answers().items():
+        standin.people[off_id] = {area: [dict(one) for one in areas[area]] for area in areas}
     made = standin.install(tmp_path, url)
     refs = {off_id: REFS.get(off_id, "R-x") for off_id in standin.people}
     made.roster(*(f"{off_id},{ref}" for off_id, ref in refs.items()))
@@ -101,12 +91,6 @@ def test_no_identifier_and_no_name_is_left(worker: Installation, tmp_path: Path)
     assert (refs[own], refs[other]) == (f"pid {own}", f"R-{own}"), "as the store was begun"
 
     history = store.history()
-    finds_no_change(worker)
-    assert store.history() == history
-
-
-def finds_no_change(worker: Installation) -> None:
-    """The next sync opens, changes, closes and moves nothing."""
     ended = worker.sync()
     assert ended.code == 0, ended.err
     names = ("opened", "changed", "closed", "moved", "unchanged")
@@ -115,45 +99,4 @@ def finds_no_change(worker: Installation) -> None:
         **dict.fromkeys(names, 0),
         "unchanged": expected,
     }
-
-
-def test_an_upgrade_that_is_stopped_goes_on(worker: Installation) -> None:
-    """After any person; the end is the same, and no run begins in between."""
-    anyio.run(stopped_upgrades, worker.database_url, STOPS)
-    early, done = calls(worker, "sync --json", "db upgrade --json")
-    assert (early.code, done.code) == (78, 0), early.story()
-    assert "not yet rewritten" in early.message
-    assert done.document["rewritten"]["persons"] == len(answers()) - max(STOPS)
-    finds_no_change(worker)
-
-
-async def stopped_upgrades(url: str, stop_after: Sequence[int]) -> None:
-    """Begin the upgrade again and again; it dies after so many persons in all."""
-
-    class DeadError(Exception):
-        pass
-
-    identity = pseudonyms(PseudonymKey(PSEUDONYM_KEY), None)
-    settled = identity.under(PseudonymKey(PSEUDONYM_KEY).check_value())
-    assert settled is not None
-    rules = PrivacyRules(key_of=settled.pseudonym_of)
-    done = 0
-    async with open_database(url, real_runtime()) as database:
-        await upgrade(database)
-        for last in stop_after:
-
-            def die(rewritten: Rewritten, persons: int = last - done) -> None:
-                if rewritten.persons == persons:
-                    raise DeadError
-
-            with pytest.raises(DeadError):
-                async with held_lease(database, ttl_s=50) as lease:
-                    await Rewriter(
-                        lease=lease,
-                        areas=AREAS,
-                        identity=settled,
-                        rules=rules,
-                        persons_per_batch=1,
-                        changed=die,
-                    ).work()
-            done = last
+    assert store.history() == history
