@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.architecture.command_line import described
+from tools.docs.command_line import described
 from worker.cli import run
 from worker.cli.man import man_page
 from worker.config import KEYS, load

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.documents import DOCS, README, blocks, section
+from tests.support.documents import DOCS, README, blocks, section
 from tests.support.program import sandbox
 
 pytestmark = pytest.mark.nightly
