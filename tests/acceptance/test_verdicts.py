@@ -63,9 +63,9 @@ def published_but(
 @pytest.mark.parametrize(
     ("kind", "place", "persons", "failing", "sync"),
     [
-        ("503", "tail", 60, 8, {"retry_attempts": 5}),
+        ("503", "tail", 60, 8, {}),
         pytest.param("503", "tail", 300, 8, {"retry_attempts": 5}, marks=pytest.mark.nightly),
-        ("cut", "head", 60, 3, {"retry_attempts": 5}),
+        ("cut", "head", 60, 3, {"retry_attempts": 3}),
         ("403", "head", 100, 8, {"concurrency": 2}),
         ("401", "head", 100, 8, {}),
         ("shape", "tail", 100, 8, {}),
@@ -100,7 +100,7 @@ def test_a_known_good_person_who_fails_when_asked_again(
     standin: Standin, tmp_path: Path, sqlite_url: str, kind: str, bad_witnesses: int
 ) -> None:
     """One or two persons do not speak for PTS: others who were read are asked as well."""
-    worker = install(standin, tmp_path, sqlite_url, 100, retry_attempts=5)
+    worker = install(standin, tmp_path, sqlite_url, 100, retry_attempts=3)
     everyone = list(standin.people)
     failing = everyone[-8:]
     asked: Counter[tuple[str, str]] = Counter()
