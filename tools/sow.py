@@ -4,7 +4,6 @@ In the root of a checkout, ``map`` runs the tests that call the program's code, 
 runs which line. ``faults`` sows each fault of ``tools/sown_faults.toml`` alone into a copy of the
 tree, and runs those tests there; if none fails, the tests that start the program, too.
 """
-# ruff: noqa: INP001, S603, T201 - a script: it starts our own tests, and prints
 
 import argparse
 import ast
