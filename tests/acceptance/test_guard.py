@@ -152,6 +152,7 @@ def test_one_area_gone(standin: Standin, tmp_path: Path, sqlite_url: str) -> Non
     assert (ended.code, after) == (5, before)
 
 
+@pytest.mark.nightly
 def test_a_test_environment_that_is_reset(tmp_path: Path, sqlite_url: str) -> None:
     """Its data are as at the start again: what came since is gone at once, and a person decides."""
     with sandbox(tmp_path / "served", "--persons", "60") as served:

@@ -264,7 +264,11 @@ class Proxy:
 
 @pytest.mark.parametrize(
     ("engine", "nights"),
-    [("fast", 1), ("httpx", 1), pytest.param("fast", 20, marks=pytest.mark.nightly)],
+    [
+        ("fast", 1),
+        pytest.param("fast", 20, marks=pytest.mark.nightly),
+        pytest.param("httpx", 1, marks=pytest.mark.nightly),
+    ],
 )
 def test_an_extra_answer_removes_nothing(
     standin: Standin, tmp_path: Path, sqlite_url: str, engine: str, nights: int
