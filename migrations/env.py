@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 
 import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
 from worker.store.dialects import dialect_named
-from worker.store.runs.facts import record_missing_facts
 from worker.store.schema.tables import metadata
 from worker.store.schema.upgrade import HEAD, LOCK, grants_on, statistics_statements
 from worker.store.schema.views import create_statements, drop_statements, view_definitions
@@ -37,10 +36,9 @@ def migrate(connection: Connection) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
-    if context.get_context().get_current_revision() == HEAD:  # not on the way down
+    if context.get_context().get_current_revision() == HEAD:  # `alembic` may stop before it
         for statement in (*create_statements(dialect), *granted):
             connection.exec_driver_sql(statement)
-        record_missing_facts(connection)
         for statement in statistics_statements(dialect):
             connection.exec_driver_sql(statement)
 

@@ -23,7 +23,7 @@ from typing import Any, Final
 import coverage
 import pytest
 
-FOLDERS: Final = ("unit", "store", "http", "report", "simulation", "migration")
+FOLDERS: Final = ("unit", "store", "http", "report", "simulation")
 CAMPAIGNS: Final = ("test_nth_call*", "test_stateful*", "test_fencing*")
 LEFT_OUT: Final = ignore_patterns(".venv*", "__pycache__", ".*_cache", ".hypothesis", "mutants")
 FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)

@@ -150,7 +150,7 @@ def refused(worker: Installation, path: Path) -> str:
 def test_what_is_no_backup_of_this_database_is_refused(
     worker: Installation, tmp_path: Path
 ) -> None:
-    """A cut file, a foreign database, a newer program, another key."""
+    """A cut file, a foreign database, another program's schema, another key."""
     place, cut, newer = (tmp_path / name for name in ("backup.db", "cut.db", "newer.db"))
     save_to(worker, place)
     cut.write_bytes(place.read_bytes()[:-5000])
@@ -163,6 +163,8 @@ def test_what_is_no_backup_of_this_database_is_refused(
     shutil.copy(place, newer)
     edited(newer, "UPDATE alembic_version SET version_num = '9999'")
     assert "is ahead: it is at 9999" in refused(worker, newer)
+    edited(newer, "UPDATE alembic_version SET version_num = '0014'")
+    assert "a development version made it" in refused(worker, newer)
     shutil.copy(place, newer)
     views = [name for name in worker.store.tables() if name.startswith("report_")]
     edited(newer, *(f"DROP VIEW {view}" for view in views), "DROP TABLE change_feed")

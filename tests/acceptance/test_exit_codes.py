@@ -285,16 +285,6 @@ def test_78_every_fault_at_once(tmp_path: Path) -> None:
     assert "hemmelig" not in ended.out + ended.err
 
 
-def test_78_the_schema(lite: Installation) -> None:
-    """A schema that is behind is 78 and names the command that helps."""
-    lite.store.rows("UPDATE alembic_version SET version_num = '0000'")
-    ended = lite.sync()
-    assert ended.code == 78, ended.out
-    assert "behind" in ended.message
-    assert "pts-worker db upgrade" in ended.message
-    assert lite.run("db", "check").code == 78
-
-
 @pytest.mark.promise("12")
 @pytest.mark.parametrize("privacy", [{"pseudonym_key_file": "other.key"}, {"identity": "plain"}])
 def test_78_another_identity(

@@ -78,7 +78,7 @@ def test_an_identity_knows_every_label_that_its_key_was_used_with():
     identity = pseudonyms(key, "production")
     assert key.under("production").check_value() == identity.key_check
     assert key.under("other").check_value() == pseudonyms(key, None).key_check
-    for label in ("", "test", "test-internet", "production", "other"):
+    for label in ("test", "test-internet", "production", "other"):
         settled = identity.under(key.under(label).check_value())
         assert settled is not None
         person_key = settled.person_key(NationalId(DIGITS))

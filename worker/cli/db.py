@@ -5,28 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 
 from worker.app import App
-from worker.areas import AREAS
 from worker.cli.base import Cli
-from worker.core.identity import Identity
-from worker.core.plurals import counted
-from worker.errors import ConfigurationError, UsageError
+from worker.errors import UsageError
 from worker.store.database import Database
-from worker.store.identity import NEW, checked_identity
-from worker.store.privacy.erasing import scrub
+from worker.store.identity import NEW, checked_identity, stored_identity
 from worker.store.queries.status import place_of_database
-from worker.store.runs.lease_context import held_lease
-from worker.store.schema.rewriting import Rewriter, Rewritten, identity_before_upgrade
-from worker.store.schema.upgrade import HEAD, check_schema, revision
+from worker.store.schema.upgrade import HEAD, check_schema, require_upgradable, revision
 from worker.store.schema.upgrade import upgrade as upgrade_schema
 from worker.store.sqlite_file import is_there, require_file
 from worker.use_cases.backup import Restored, restored_in_place
 from worker.use_cases.backup import backup as back_up
 from worker.use_cases.backup import restore as bring_back
-
-log = structlog.get_logger(__name__)
 
 
 def upgrade(cli: Cli) -> None:
@@ -38,61 +29,28 @@ def upgrade(cli: Cli) -> None:
 
 async def _upgrade(app: App) -> dict[str, Any]:
     async with app.database(checked=False) as database:
-        identity = await _identity(app, database)
+        await _check_key(app, database)
         before, after = await upgrade_schema(database)
-        done = Rewritten()
-        if identity is not None:
-            done = await _rewrite(app, database, identity)
         place = place_of_database(database)
     file = app.loaded.config_file
     return {
         "database": place,
         "config_file": None if file is None else str(file),
         "schema": {"before": before, "after": after},
-        "rewritten": {"persons": done.persons, "rows": done.rows},
     }
 
 
-async def _identity(app: App, database: Database) -> Identity | None:
-    """How persons are keyed, if rows wait to be rewritten; asked before anything is changed.
+async def _check_key(app: App, database: Database) -> None:
+    """Judge the pseudonym key as every other command does, before anything is changed.
 
-    The key is judged here as by every other command, where this one can read it: an account that
-    only upgrades needs no key while no rows wait.
+    An account that only upgrades need not read it.
     """
     stored = NEW
-    if is_there(database.engine.url) and await database.read(revision) is not None:
-        stored = await database.read(identity_before_upgrade)
-    privacy = app.settings.privacy
-    file = privacy.pseudonym_key_file
-    if not stored.is_to_rewrite and (file is None or not os.access(app.path(file), os.R_OK)):
-        return None
-    if stored.is_to_rewrite and privacy.identity == "pseudonym" and file is None:
-        raise ConfigurationError(
-            "privacy.pseudonym_key_file is not set: rows of an earlier program are to be rewritten "
-            "without other persons' identifiers, which takes the key that the database was begun "
-            "with; nothing was changed",
-            hint="set it and run `pts-worker db upgrade` again",
-        )
-    identity = checked_identity(stored, app.identity())
-    return identity if stored.is_to_rewrite else None
-
-
-async def _rewrite(app: App, database: Database, identity: Identity) -> Rewritten:
-    def log_progress(done: Rewritten) -> None:
-        log.info("upgrade.rewriting", persons=done.persons, rows=done.rows)
-
-    async with held_lease(database, ttl_s=app.settings.lease.ttl_s) as lease:
-        rewriter = Rewriter(
-            lease=lease,
-            areas=app.areas([area.name for area in AREAS]),
-            identity=identity,
-            rules=app.privacy(identity),
-            changed=log_progress,
-        )
-        done = await rewriter.work()
-        await scrub(database, command="db upgrade")
-        await rewriter.finish()
-    return done
+    if is_there(database.engine.url) and await require_upgradable(database) is not None:
+        stored = await database.read(stored_identity)
+    file = app.settings.privacy.pseudonym_key_file
+    if file is not None and os.access(app.path(file), os.R_OK):
+        checked_identity(stored, app.identity())
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -106,12 +64,6 @@ def _print(document: dict[str, Any]) -> None:
         if document["config_file"]
         else "configuration: none was read; --config or PTS_CONFIG names one"
     )
-    done = document["rewritten"]
-    if done["persons"]:
-        print(
-            f"{counted(done['rows'], 'row')} of {counted(done['persons'], 'person')} rewritten by "
-            "today's privacy rules"
-        )
 
 
 def check(cli: Cli) -> None:
@@ -158,8 +110,6 @@ def _print_restored(done: Restored) -> None:
     before, after = done.schema
     schema = f"schema {after}" + ("" if before == after else f" (was {before})")
     print(f"restored: {schema}, {_publication(done.publication_no)}")
-    if done.is_rewriting_due:
-        print("next: `pts-worker db upgrade`, which rewrites rows of an earlier program")
     print("next: `erase` persons who were erased since the backup, then `pts-worker sync`")
 
 

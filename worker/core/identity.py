@@ -18,7 +18,7 @@ KEY_BYTES_MIN: Final = 32
 _VERSION: Final = "pts-sync-worker pseudonym 1"
 _OTHER: Final = "other"
 """The label if no environment is configured, as for a sandbox."""
-_LABELS: Final = ("", "test", "test-internet", "production", _OTHER)
+_LABELS: Final = ("test", "test-internet", "production", _OTHER)
 """All labels that a database may have been created with."""
 _DIFFERENT_MIN: Final = 16
 _DIFFERENT_IN_TEXT_MIN: Final = 20
@@ -67,8 +67,7 @@ class PseudonymKey:
 
     Args:
         key: the content of the key file.
-        label: separates uses of one key: each label gives different pseudonyms. Empty in databases
-            created before version 0.2.
+        label: separates uses of one key: each label gives different pseudonyms.
 
     Raises:
         ValueError: the key is shorter than ``KEY_BYTES_MIN`` bytes.

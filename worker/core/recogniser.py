@@ -219,51 +219,6 @@ class Recogniser:
                     yield IdentifierMatch(place.start, place.end, inner.digits, beside)
 
 
-def candidates(value: Any) -> Iterator[str]:
-    """All groups of eleven digits that could be the identifier of the person in a document.
-
-    For callers that have only the person's key, and can test which digits give it.
-    """
-    match value:
-        case str():
-            yield from _candidates(value, ROUNDS_MAX)
-        case dict():
-            for name, inner in value.items():
-                if not harmless_names[name]:
-                    yield from _candidates(name, ROUNDS_MAX)
-                yield from candidates(inner)
-        case list():
-            for element in value:
-                yield from candidates(element)
-        case bool() | None:
-            return
-        case int() | float() | LargeInteger():
-            yield from candidates(exact_json.dumps(value).decode().removesuffix(".0"))
-        case _:
-            return
-
-
-def _candidates(text: str, rounds: int) -> Iterator[str]:
-    if len(text) < LENGTH:
-        if text.isascii() and text.isdigit():
-            yield text.zfill(LENGTH)
-        return
-    if not may_hold_digits(text):
-        return
-    if NOT_IDENTIFIERS.fullmatch(text):
-        yield from (match[1] for match in _ELEVEN.finditer(without_separators(text).decode()))
-        if not holds_text(text):
-            return
-        text = text.replace("-", "")
-    for layer in layers(text):
-        yield from (match[1] for match in _ELEVEN.finditer(_squeezed(layer.chars)))
-        for match in _BIRTH_DATES.finditer(layer.chars):
-            yield from _with_birth_date(match)
-    if rounds:
-        for content in contents(text):
-            yield from _candidates(content.text, rounds - 1)
-
-
 def _squeezed(chars: str) -> str:
     """The letters and digits of a text."""
     if chars.isascii():

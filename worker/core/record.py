@@ -181,28 +181,6 @@ class RecordReader:
                 raise ContractError("two records have the same key", field=place)
         return tuple(records.values())
 
-    def remade(
-        self, item: dict[str, Any], *, person_key: str, key_path: str, cleaner: Cleaner
-    ) -> Record:
-        """Rebuild a stored record by the current rules.
-
-        Args:
-            key_path: the key path that the area has used.
-            cleaner: removes what must not be stored.
-
-        Raises:
-            ContractError: key or columns cannot be read by the area's current declaration.
-        """
-        document = cleaner.record(item)
-        payload = exact_json.canonical(document)
-        _, (key,) = self._keys([(document, payload)], person_key, key_path, "")
-        return Record(
-            key=key,
-            content_hash=self._hash(payload),
-            payload=payload.decode(),
-            columns=self._columns.read(document, "", set()),
-        )
-
     def _check(self, item: Any, off_id: str, place: str) -> frozenset[Drift]:
         """Check that an item is a record of this person; return its drift."""
         if not isinstance(item, dict):

@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.identity import Identity
-from worker.errors import ConfigurationError, SchemaError
+from worker.errors import ConfigurationError
 from worker.store.database import Database
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import store_identity
@@ -21,18 +21,16 @@ class StoredIdentity(NamedTuple):
     Attributes:
         mode: ``pseudonym`` or ``plain``; empty before the first run.
         key_check: the check value of the pseudonym key under the store's label.
-        is_to_rewrite: rows of an earlier program wait to be rewritten (``schema.rewriting``).
     """
 
     mode: str
     key_check: str
-    is_to_rewrite: bool = False
 
 
 async def stored_identity(connection: AsyncConnection) -> StoredIdentity:
     """How persons are keyed in the store."""
     row = (await connection.execute(select(store_identity))).one()
-    return StoredIdentity(row.identity, row.key_check, row.rewritten_to is not None)
+    return StoredIdentity(row.identity, row.key_check)
 
 
 NEW: Final = StoredIdentity("", "")
@@ -83,9 +81,8 @@ async def see_identity(database: Database, identity: Identity) -> Identity:
     Raises:
         ConfigurationError: the identity mode or the key differs from what the store was begun with;
             or the store is new, and the key is too simple to begin with.
-        SchemaError: rows of an earlier program are not yet rewritten.
     """
-    return _settled(await database.read(stored_identity), identity)
+    return checked_identity(await database.read(stored_identity), identity)
 
 
 async def check_identity(lease: Lease, identity: Identity) -> Identity:
@@ -97,7 +94,7 @@ async def check_identity(lease: Lease, identity: Identity) -> Identity:
         The identity as this store has it: a store keeps the label that it was begun with.
 
     Raises:
-        ConfigurationError, SchemaError: see ``see_identity``.
+        ConfigurationError: see ``see_identity``.
         LeaseLostError: another holder took over.
     """
 
@@ -115,14 +112,4 @@ async def check_identity(lease: Lease, identity: Identity) -> Identity:
         return None if first.rowcount else await stored_identity(connection)
 
     stored = await lease.write(work)
-    return identity if stored is None else _settled(stored, identity)
-
-
-def _settled(stored: StoredIdentity, identity: Identity) -> Identity:
-    settled = checked_identity(stored, identity)
-    if stored.mode and stored.is_to_rewrite:
-        raise SchemaError(
-            "rows of an earlier program are not yet rewritten without other persons' identifiers",
-            hint="run `pts-worker db upgrade` with the pseudonym key configured",
-        )
-    return settled
+    return identity if stored is None else checked_identity(stored, identity)

@@ -164,7 +164,7 @@ _OWN_TRIGGER: Final = re.compile(
     r"CREATE TRIGGER \"?access_log_\w+\"? BEFORE \w+ ON \"?access_log\"? (?:WHEN [^;]{1,200} )?"
     r"BEGIN SELECT RAISE\(ABORT, '[\w -]{1,100}'\); END"
 )
-"""Those that refuse changes of the access log (migration 0007)."""
+"""Those that refuse changes of the access log."""
 
 
 def _require_sound(source: Path, copy: Path, key: str) -> None:

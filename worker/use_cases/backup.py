@@ -16,8 +16,7 @@ from worker.store.foreign_file import is_revision, named_as, no_backup, require_
 from worker.store.identity import checked_identity, stored_identity
 from worker.store.runs.lease_context import held_lease
 from worker.store.runs.restored import last_publication, note_restored
-from worker.store.schema.rewriting import identity_before_upgrade
-from worker.store.schema.upgrade import HEAD, check_schema, revision, upgrade
+from worker.store.schema.upgrade import HEAD, require_upgradable, revision, upgrade
 from worker.store.sqlite_file import require_file
 
 _KEY: Final = "database.url"
@@ -44,13 +43,11 @@ class Restored(Value, frozen=True, kw_only=True):
         schema: the revision that it had, and has now.
         publication_no: the last publication in it; None before the first one.
         next_after: the next publication has a number behind this one.
-        is_rewriting_due: ``db upgrade`` has to rewrite rows of an earlier program.
     """
 
     schema: tuple[str, str]
     publication_no: int | None
     next_after: int
-    is_rewriting_due: bool
 
 
 async def backup(app: App, out: Path) -> Backup:
@@ -85,7 +82,7 @@ async def restore(app: App, file: Path, *, replace: bool) -> Restored:
         UsageError: the file is the store.
         ConfigurationError: there is a store already and not ``replace``; the file is damaged, no
             store of this program, or of another key; the store is no SQLite file.
-        SchemaError: the file is of a newer program.
+        SchemaError: the file has no tables of this program, or a newer one's.
         LeaseHeldError: a run is on.
     """
     async with app.database(checked=False) as database:
@@ -133,7 +130,7 @@ async def restored_in_place(app: App) -> Restored:
 
     Raises:
         ConfigurationError: it is of another key.
-        SchemaError: it is missing, or of an older or newer program.
+        SchemaError: the schema is missing, of a development version, behind or ahead.
         LeaseHeldError: a run is on.
     """
     async with app.database() as database:
@@ -172,11 +169,13 @@ def _file_of(database: Database, instead: str) -> Path:
 
 async def _require_ours(app: App, store: Database) -> str:
     """The revision of a store whose persons the configured key has keyed."""
-    found = await store.read(revision)
-    if found is None or found > HEAD:
-        await check_schema(store)
-        raise SchemaError("the database has no tables of this program")
-    checked_identity(await store.read(identity_before_upgrade), app.identity())
+    found = await require_upgradable(store)
+    if found is None:
+        raise SchemaError(
+            "the database has no tables of this program yet",
+            hint="run `pts-worker db upgrade` once",
+        )
+    checked_identity(await store.read(stored_identity), app.identity())
     return found
 
 
@@ -215,5 +214,4 @@ async def _restored(store: Database, before: str) -> Restored:
         schema=(before, HEAD),
         publication_no=await store.read(last_publication),
         next_after=await note_restored(store),
-        is_rewriting_due=(await store.read(stored_identity)).is_to_rewrite,
     )

@@ -6,16 +6,13 @@ from worker.cli import options
 
 UPGRADE = """Bring the database to this program's schema, and make the reporting views anew.
 
-Rows of a program before version 0.2 are also rewritten without other persons' identifiers, odd
-spellings of the person's own, and names of those who made a restriction; the next sync finds them
-unchanged. That needs the pseudonym key, and takes the lease (exit 4 while a run is on).
-
 It names the database, which it makes if there is none, and the configuration that was read.
 
 Safe to run again, also after it was stopped. Run it once before the first sync and after each
-upgrade of the program.
+upgrade of the program. The database of a development version is refused (78) and stays as it is:
+begin a new one, which a full sync fills.
 
-`--json`: database, config_file, schema (before, after), rewritten (persons, rows).
+`--json`: database, config_file, schema (before, after).
 
 Example: `pts-worker db upgrade`
 """
@@ -40,9 +37,9 @@ Example: `pts-worker db backup --out /backup/pts-$(date +%F).db`
 RESTORE = """Bring a database back: from a file of `db backup`, or by other tools before.
 
 The file is checked as by `db backup`, on a copy of it, and brought to this program's schema; one of
-another pseudonym key or a newer program is refused. A database that is there stays, unless
-`--replace` is given; while a run is on, exit 4. Then the next `sync` continues what was open, or
-begins anew.
+another pseudonym key, a newer program or a development version is refused. A database that is there
+stays, unless `--replace` is given; while a run is on, exit 4. Then the next `sync` continues what
+was open, or begins anew.
 
 With `--in-place` a database that pg_restore, a snapshot or another tool has brought back is checked
 and prepared. Call it once after each such restore, before anything else writes.
@@ -51,7 +48,7 @@ Either way the numbers of runs, publications and rows go on from the present tim
 since the backup are in readers' copies; an entry `restore` of `report_change_feed` lets those who
 follow it begin anew. Persons who were erased since the backup are in the database again.
 
-`--json`: restored (schema: before, after; publication_no; next_after; is_rewriting_due).
+`--json`: restored (schema: before, after; publication_no; next_after).
 
 Example: `pts-worker db restore /backup/pts-2026-11-26.db`
 """

@@ -12,7 +12,7 @@ from worker.store.database import Database
 from worker.store.schema.tables import access_log, person
 
 KEPT_AT_LEAST: Final = timedelta(days=90)
-"""No row is deleted before this age: database triggers refuse it (migration 0007)."""
+"""No row is deleted before this age: database triggers refuse it."""
 
 
 class Access(Value, frozen=True, kw_only=True):

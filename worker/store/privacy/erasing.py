@@ -206,7 +206,7 @@ _SNAPSHOT_QUERIES_MAX: Final = 60
 _SNAPSHOT_PAUSE_S: Final = 0.5
 
 
-async def scrub(database: Database, *, rewrite: bool = False, command: str = "erase") -> None:
+async def scrub(database: Database, *, rewrite: bool = False) -> None:
     """Remove deleted data from the database's files.
 
     SQLite: rewrites the file and empties its WAL. PostgreSQL: runs VACUUM and updates the
@@ -216,7 +216,6 @@ async def scrub(database: Database, *, rewrite: bool = False, command: str = "er
     Args:
         rewrite: on PostgreSQL rewrite the tables (VACUUM FULL), which locks each table exclusively
             meanwhile.
-        command: the command that the error's hint says to run again.
 
     Raises:
         UnavailableError: it cannot be done now. What was erased stays erased.
@@ -231,7 +230,7 @@ async def scrub(database: Database, *, rewrite: bool = False, command: str = "er
     except (DBAPIError, OSError, sqlite3.Error) as error:
         raise UnavailableError(
             f"done, but the database's files still contain the old bytes: {plain_reason(error)}",
-            hint=f"run the same `pts-worker {command}` again; it continues here",
+            hint="run the same `pts-worker erase` again; it continues here",
         ) from error
 
 

@@ -41,20 +41,6 @@ def count_people(connection: Connection, row: Any, returned: Sequence[int]) -> P
     return people
 
 
-def people_before_facts(connection: Connection, row: Any) -> dict[str, int]:
-    """The known counts of a run that was published before facts were kept, from its totals."""
-    new = select(func.count()).select_from(person).where(person.c.first_run == row.run_id)
-    joined: int = connection.execute(new).scalar_one()
-    found = {"joined": joined, "departed": int(row.persons_departed)}
-    if row.kind == RunKind.SYNC:
-        found |= {
-            "roster": row.persons_total - row.persons_departed,
-            "confirmed": row.persons_complete,
-            "stale": row.persons_stale,
-        }
-    return found
-
-
 def _persons(connection: Connection, row: Any, returned: Sequence[int]) -> Sequence[Any]:
     """Persons who are here, failed in this run, joined by it and departed by it, by cohort."""
     failed = select(failure.c.person_id).where(failure.c.last_run == row.run_id)

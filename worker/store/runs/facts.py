@@ -4,8 +4,8 @@ By code, cause and cohort: restrictions that are open, in effect, added, changed
 cohort and in total: persons on the roster, confirmed, stale, failing, joined and departed
 (``store.runs.denominators``). A publication starts from the figures of the previous one and counts
 only the persons whose restrictions changed. It counts all rows if there is no such base: the first
-time, after published rows were erased or rewritten (``invalidate_base``), and when a cohort gets a
-name for the first time.
+time, after published rows were erased (``invalidate_base``), and when a cohort gets a name for the
+first time.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.areas import area_named
 from worker.areas.codes import group_of
 from worker.store.runs.cohorts import CohortNames, name_cohorts
-from worker.store.runs.denominators import count_people, people_before_facts
+from worker.store.runs.denominators import count_people
 from worker.store.runs.feed import write_feed
 from worker.store.runs.labels import archive_labels, publish_labels
 from worker.store.runs.statements import (
@@ -53,30 +53,21 @@ _Counts: TypeAlias = dict[_Key, dict[str, int]]
 
 
 def record_publication(
-    connection: Connection,
-    run_id: int,
-    *,
-    returned: Sequence[int] = (),
-    is_before_facts: bool = False,
+    connection: Connection, run_id: int, *, returned: Sequence[int] = ()
 ) -> None:
     """Write the facts, the change feed and the earlier labels of a run that is being published.
 
     Args:
         run_id: the run; its publication number and time are set.
         returned: departed persons who are on the roster again.
-        is_before_facts: it was published by a program that wrote no facts. Only the run's totals
-            are known of its roster, and no cohorts.
     """
     row = connection.execute(select(run).where(run.c.run_id == run_id)).one()
     number = row.publication_no
     now = PublishedRun(run_id=run_id, number=number, at=row.published_at)
     feed_from = write_feed(connection, now)
-    if not is_before_facts:
-        archive_labels(connection, run_id=run_id, number=number)
-    people: dict[str, dict[str, int | None]] = defaultdict(lambda: dict.fromkeys(_PERSONS, 0))
-    if is_before_facts:
-        people[""] |= dict.fromkeys(DENOMINATORS) | people_before_facts(connection, row)
-    found = {} if is_before_facts else count_people(connection, row, returned)
+    archive_labels(connection, run_id=run_id, number=number)
+    people: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(_PERSONS, 0))
+    found = count_people(connection, row, returned)
     rosters = {cohort: counts.get("roster", 0) for cohort, counts in found.items()}
     names = name_cohorts(connection, number, rosters)
     for cohort, counts in found.items():
@@ -96,7 +87,7 @@ def _write(
     connection: Connection,
     row: Any,
     counts: _Counts,
-    people: Mapping[str, Mapping[str, int | None]],
+    people: Mapping[str, Mapping[str, int]],
 ) -> None:
     """Write the rows of a publication, except those that are all zero."""
     number = row.publication_no
@@ -119,7 +110,7 @@ def _write(
     ]
     if cohorts:
         connection.execute(insert(publication_cohort), cohorts)
-    totals: dict[str, int | None] = dict.fromkeys(_PERSONS, 0)
+    totals = dict.fromkeys(_PERSONS, 0)
     for values in people.values():
         _add(totals, values)
     connection.execute(
@@ -135,11 +126,9 @@ def _write(
     )
 
 
-def _add(totals: dict[str, int | None], values: Mapping[str, int | None]) -> None:
-    """Add these numbers; a sum with an unknown number is unknown."""
+def _add(totals: dict[str, int], values: Mapping[str, int]) -> None:
     for name, value in values.items():
-        total = totals[name]
-        totals[name] = None if total is None or value is None else total + value
+        totals[name] += value
 
 
 async def invalidate_base(connection: AsyncConnection) -> None:
@@ -147,20 +136,6 @@ async def invalidate_base(connection: AsyncConnection) -> None:
     await connection.execute(
         update(publication).where(publication.c.is_base == true()).values(is_base=false())
     )
-
-
-def record_missing_facts(connection: Connection) -> None:
-    """Write the facts of publications that have none, because an earlier program made them."""
-    missing = connection.execute(
-        select(run.c.run_id)
-        .where(
-            run.c.publication_no.is_not(None),
-            run.c.publication_no.not_in(select(publication.c.publication_no)),
-        )
-        .order_by(run.c.publication_no)
-    )
-    for run_id in missing.scalars().all():
-        record_publication(connection, run_id, is_before_facts=True)
 
 
 def _base(connection: Connection, number: int) -> PublishedRun | None:

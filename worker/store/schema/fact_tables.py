@@ -15,9 +15,9 @@ DENOMINATORS: Final = (
     "stale",
     *(f"failed_{kind}" for kind in FailureKind),
 )
-"""The counts of persons of a publication that are not known of those before facts were kept."""
+"""Counts of persons of a publication. Readers take NULL for unknown."""
 MOVEMENTS: Final = ("joined", "departed", "persons_in_effect")
-"""Those that are always known."""
+"""Those that are never NULL."""
 
 
 def _persons() -> Iterator[Column[int]]:

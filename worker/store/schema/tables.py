@@ -46,11 +46,9 @@ store_identity = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("identity", String(16), nullable=False, server_default=text("''")),
     Column("key_check", String(64), nullable=False, server_default=text("''")),
-    Column("rewritten_to", BigInteger),
     CheckConstraint("id = 1", name="one"),
 )
-"""One row. ``rewritten_to``: the last person whose rows were rewritten, while rows of an older
-program wait for it (``store.schema.rewriting``); NULL when none wait."""
+"""One row, which the migration makes."""
 
 lease = Table(
     "lease",

@@ -15,8 +15,10 @@ from worker.store.database import Database
 from worker.store.dialects import StoreDialect
 from worker.store.schema.tables import VERSIONS
 
-HEAD: Final = "0014"
+HEAD: Final = "1001"
 """The revision that this program works on; a test compares it with the migrations."""
+_RELEASED: Final = "1000"
+"""Revisions below are of development versions, whose databases are not upgraded."""
 LOCK: Final = 0x7074735F7570
 """PostgreSQL's advisory lock of an upgrade; any number, but always the same: ``pts_up``."""
 _ROWS: Final = 1_000_000
@@ -41,15 +43,36 @@ async def revision(connection: AsyncConnection) -> str | None:
     return found.scalar_one_or_none()
 
 
+async def require_upgradable(database: Database) -> str | None:
+    """The revision of a database that ``upgrade`` can bring to ours; ``None`` if it has none yet.
+
+    Raises:
+        SchemaError: a development version made the schema, or a newer program.
+    """
+    found = await database.read(revision)
+    if found is not None and found < _RELEASED:
+        raise SchemaError(
+            f"the database's schema is at {found}: a development version made it, and this program "
+            "does not upgrade it",
+            hint="begin a new database (another database.url, then `pts-worker db upgrade`): a "
+            "full sync fills it, and this one stays as it is",
+        )
+    if found is not None and found > HEAD:
+        raise SchemaError(
+            f"the database's schema is ahead: it is at {found}, this program knows {HEAD}",
+            hint="run the newer program that upgraded it; `pts-worker db check` shows both",
+        )
+    return found
+
+
 async def check_schema(database: Database) -> None:
     """Refuse a database that this program was not made for.
 
     Raises:
-        SchemaError: the schema is missing, behind or ahead; the hint names the command that helps.
+        SchemaError: the schema is missing, of a development version, behind or ahead; the hint
+            says what helps.
     """
-    found = await database.read(revision)
-    if found == HEAD:
-        return
+    found = await require_upgradable(database)
     if found is None:
         raise SchemaError(
             "the database has no tables of this program yet",
@@ -60,10 +83,6 @@ async def check_schema(database: Database) -> None:
             f"the database's schema is behind: it is at {found}, this program needs {HEAD}",
             hint="run `pts-worker db upgrade`",
         )
-    raise SchemaError(
-        f"the database's schema is ahead: it is at {found}, this program knows {HEAD}",
-        hint="run the newer program that upgraded it; `pts-worker db check` shows both",
-    )
 
 
 async def upgrade(database: Database) -> tuple[str | None, str]:
@@ -75,12 +94,10 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
         The revision before and after.
 
     Raises:
-        SchemaError: the database is ahead of this program.
+        SchemaError: a development version made the database, or a newer program.
         UnavailableError: another upgrade goes on for too long.
     """
-    before = await database.read(revision)
-    if before is not None and before > HEAD:
-        await check_schema(database)
+    before = await require_upgradable(database)
     await database.alter(_upgrade)
     await anyio.lowlevel.checkpoint()
     return before, HEAD

@@ -1,0 +1,539 @@
+"""The tables of the first release, and the triggers that let the access log only grow."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "1001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+TIME = sa.DateTime(timezone=True).with_variant(sa.String(32), "sqlite")
+KEPT_DAYS = 90
+"""A row of the access log may go when it is older. ``retention.access_log`` cannot be below, so
+retention needs no way around the triggers."""
+SQLITE = (
+    """
+    CREATE TRIGGER access_log_no_update BEFORE UPDATE ON access_log
+    BEGIN SELECT RAISE(ABORT, 'access_log is append-only'); END
+    """,
+    f"""
+    CREATE TRIGGER access_log_no_delete BEFORE DELETE ON access_log
+    WHEN OLD.accessed_at > strftime('%Y-%m-%dT%H:%M:%f', 'now', '-{KEPT_DAYS} days')
+    BEGIN SELECT RAISE(ABORT, 'access_log is append-only'); END
+    """,
+    # REPLACE deletes without asking a trigger, so a row number that exists is refused as well.
+    """
+    CREATE TRIGGER access_log_no_replace BEFORE INSERT ON access_log
+    WHEN EXISTS (SELECT 1 FROM access_log WHERE access_id = NEW.access_id)
+    BEGIN SELECT RAISE(ABORT, 'access_log is append-only'); END
+    """,
+)
+POSTGRESQL = (
+    f"""
+    CREATE FUNCTION access_log_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF TG_OP = 'DELETE' THEN
+            IF OLD.accessed_at <= clock_timestamp() - interval '{KEPT_DAYS} days' THEN
+                RETURN OLD;
+            END IF;
+        END IF;
+        RAISE EXCEPTION 'access_log is append-only' USING ERRCODE = 'restrict_violation';
+    END $$
+    """,
+    """
+    CREATE TRIGGER access_log_no_change BEFORE UPDATE OR DELETE ON access_log
+    FOR EACH ROW EXECUTE FUNCTION access_log_refuse()
+    """,
+    """
+    CREATE TRIGGER access_log_no_truncate BEFORE TRUNCATE ON access_log
+    FOR EACH STATEMENT EXECUTE FUNCTION access_log_refuse()
+    """,
+)
+
+
+def is_sqlite():
+    return op.get_bind().dialect.name == "sqlite"
+
+
+def where(condition):
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
+
+
+def upgrade() -> None:
+    create_runs()
+    create_persons()
+    create_versions()
+    create_facts()
+    create_access_log()
+
+
+def create_runs():
+    op.create_table(
+        "store_identity",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("identity", sa.String(length=16), server_default=sa.text("''"), nullable=False),
+        sa.Column("key_check", sa.String(length=64), server_default=sa.text("''"), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_store_identity_one")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_store_identity")),
+    )
+    op.execute("INSERT INTO store_identity (id) VALUES (1)")
+    op.create_table(
+        "lease",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("fencing_token", sa.BigInteger(), nullable=False),
+        sa.Column("holder", sa.String(length=64)),
+        sa.Column("host", sa.String(length=200)),
+        sa.Column("process", sa.String(length=200)),
+        sa.Column("acquired_at", TIME),
+        sa.Column("expires_at", TIME),
+        sa.Column("run_key", sa.String(length=200)),
+        sa.Column("shards", sa.Integer()),
+        sa.Column("run_id", KEY),
+        sa.Column("share_per_hour", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
+    )
+    op.create_table(
+        "run",
+        sa.Column("run_id", KEY, autoincrement=True, nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("run_key", sa.String(length=200)),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("areas", sa.Text(), nullable=False),
+        sa.Column("started_at", TIME, nullable=False),
+        sa.Column("finished_at", TIME),
+        sa.Column("published_at", TIME),
+        sa.Column("publication_no", sa.BigInteger()),
+        sa.Column("exit_code", sa.Integer()),
+        sa.Column("reason", sa.Text()),
+        sa.Column("worker_version", sa.String(length=40), nullable=False),
+        sa.Column("open_before", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("holders_before", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("persons_before", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("shards", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("persons_total", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("persons_complete", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("persons_stale", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("persons_departed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("persons_not_sent", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("roster_faults", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("areas_complete", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("areas_failed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("rows_read", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("rows_opened", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("rows_changed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("rows_closed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("rows_moved", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("rows_unchanged", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("requests", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("retries", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint(
+            "(status = 'published') = (publication_no IS NOT NULL)", name=op.f("ck_run_published")
+        ),
+        sa.CheckConstraint("kind IN ('sync', 'backfill')", name=op.f("ck_run_kind")),
+        sa.CheckConstraint(
+            "status IN ('running', 'interrupted', 'published', 'withheld', 'abandoned')",
+            name=op.f("ck_run_status"),
+        ),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_run")),
+        sa.UniqueConstraint("publication_no", name=op.f("uq_run_publication_no")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_run_status", "run", ["status"])
+    op.create_table(
+        "run_attempt",
+        sa.Column("attempt_id", KEY, autoincrement=True, nullable=False),
+        sa.Column("run_id", KEY, nullable=False),
+        sa.Column("shard", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("host", sa.String(length=200), nullable=False),
+        sa.Column("started_at", TIME, nullable=False),
+        sa.Column("ended_at", TIME),
+        sa.Column("progressed_at", TIME),
+        sa.Column("exit_code", sa.Integer()),
+        sa.Column("not_before", TIME),
+        sa.Column("requests", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("retries", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("roster_faults", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("persons_not_sent", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("is_done", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("roster_whole", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_run_attempt_run_id")),
+        sa.PrimaryKeyConstraint("attempt_id", name=op.f("pk_run_attempt")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_run_attempt_run_id", "run_attempt", ["run_id"])
+
+
+def create_persons():
+    op.create_table(
+        "person",
+        sa.Column("person_id", KEY, autoincrement=True, nullable=False),
+        sa.Column("person_key", sa.String(length=64), nullable=False),
+        sa.Column("first_run", KEY, nullable=False),
+        sa.Column("departed_run", KEY),
+        sa.Column("local_ref", sa.Text()),
+        sa.Column("local_ref_run", KEY, nullable=False),
+        sa.Column("prev_local_ref", sa.Text()),
+        sa.Column("not_sent_by", KEY),
+        sa.Column("cohort", sa.Text()),
+        sa.Column("prev_cohort", sa.Text()),
+        sa.ForeignKeyConstraint(
+            ["departed_run"], ["run.run_id"], name=op.f("fk_person_departed_run")
+        ),
+        sa.ForeignKeyConstraint(["first_run"], ["run.run_id"], name=op.f("fk_person_first_run")),
+        sa.ForeignKeyConstraint(
+            ["local_ref_run"], ["run.run_id"], name=op.f("fk_person_local_ref_run")
+        ),
+        sa.PrimaryKeyConstraint("person_id", name=op.f("pk_person")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "ix_person_departed_run", "person", ["departed_run"], **where("departed_run IS NOT NULL")
+    )
+    op.create_index("ix_person_first_run", "person", ["first_run"])
+    op.create_index("ix_person_local_ref_run", "person", ["local_ref_run"])
+    op.create_index("ix_person_prev_local_ref", "person", ["prev_local_ref"])
+    op.create_index("uq_person_person_key", "person", ["person_key"], unique=True)
+    op.create_table(
+        "person_label",
+        sa.Column("label_id", KEY, autoincrement=True, nullable=False),
+        sa.Column("person_id", KEY, nullable=False),
+        sa.Column("since_no", sa.BigInteger(), nullable=False),
+        sa.Column("until_no", sa.BigInteger(), nullable=False),
+        sa.Column("local_ref", sa.Text()),
+        sa.Column("cohort", sa.Text()),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.person_id"], name=op.f("fk_person_label_person_id")
+        ),
+        sa.PrimaryKeyConstraint("label_id", name=op.f("pk_person_label")),
+        sa.UniqueConstraint(
+            "person_id", "since_no", name=op.f("uq_person_label_person_id_since_no")
+        ),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_person_label_local_ref", "person_label", ["local_ref"])
+    op.create_table(
+        "person_area",
+        sa.Column("person_id", KEY, nullable=False),
+        sa.Column("area", sa.String(length=40), nullable=False),
+        sa.Column("run_id", KEY, nullable=False),
+        sa.Column("attempt_id", KEY, nullable=False),
+        sa.Column("is_complete", sa.Boolean(), nullable=False),
+        sa.Column("confirmed_at", TIME),
+        sa.Column("pages", sa.Integer()),
+        sa.Column("record_count", sa.Integer()),
+        sa.Column("digest", sa.String(length=32)),
+        sa.Column("first_read_at", TIME),
+        sa.Column("first_record_count", sa.Integer()),
+        sa.Column("first_digest", sa.String(length=32)),
+        sa.Column("prev_run_id", KEY),
+        sa.Column("prev_is_complete", sa.Boolean()),
+        sa.Column("prev_confirmed_at", TIME),
+        sa.Column("prev_pages", sa.Integer()),
+        sa.Column("prev_record_count", sa.Integer()),
+        sa.Column("prev_digest", sa.String(length=32)),
+        sa.Column("prev_first_read_at", TIME),
+        sa.Column("prev_first_record_count", sa.Integer()),
+        sa.Column("prev_first_digest", sa.String(length=32)),
+        sa.ForeignKeyConstraint(
+            ["attempt_id"], ["run_attempt.attempt_id"], name=op.f("fk_person_area_attempt_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.person_id"], name=op.f("fk_person_area_person_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["prev_run_id"], ["run.run_id"], name=op.f("fk_person_area_prev_run_id")
+        ),
+        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_person_area_run_id")),
+        sa.PrimaryKeyConstraint("person_id", "area", name=op.f("pk_person_area")),
+        sqlite_with_rowid=False,
+    )
+    if not is_sqlite():
+        # Each night changes the run of every proof. With a plain index on it, PostgreSQL could not
+        # update proofs in place (HOT). BRIN does not stand in the way and finds the few proofs of a
+        # backfill. Half-empty pages have room for each proof's next version (docs/scale.md).
+        op.create_index("ix_person_area_run_id", "person_area", ["run_id"], postgresql_using="brin")
+        op.execute("ALTER TABLE person_area SET (fillfactor = 50)")
+    op.create_table(
+        "area_key",
+        sa.Column("area", sa.String(length=40), nullable=False),
+        sa.Column("key_path", sa.String(length=200), nullable=False),
+        sa.Column("since_run", KEY, nullable=False),
+        sa.ForeignKeyConstraint(["since_run"], ["run.run_id"], name=op.f("fk_area_key_since_run")),
+        sa.PrimaryKeyConstraint("area", name=op.f("pk_area_key")),
+    )
+    op.create_table(
+        "drift",
+        sa.Column("area", sa.String(length=40), nullable=False),
+        sa.Column("field", sa.String(length=300), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("first_run", KEY, nullable=False),
+        sa.Column("first_seen_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(["first_run"], ["run.run_id"], name=op.f("fk_drift_first_run")),
+        sa.PrimaryKeyConstraint("area", "field", "kind", name=op.f("pk_drift")),
+    )
+    op.create_table(
+        "failure",
+        sa.Column("person_id", KEY, nullable=False),
+        sa.Column("area", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("status", sa.Integer()),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("runs", sa.Integer(), nullable=False),
+        sa.Column("first_at", TIME, nullable=False),
+        sa.Column("last_at", TIME, nullable=False),
+        sa.Column("first_run", KEY, nullable=False),
+        sa.Column("last_run", KEY, nullable=False),
+        sa.ForeignKeyConstraint(["first_run"], ["run.run_id"], name=op.f("fk_failure_first_run")),
+        sa.ForeignKeyConstraint(["last_run"], ["run.run_id"], name=op.f("fk_failure_last_run")),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.person_id"], name=op.f("fk_failure_person_id")
+        ),
+        sa.PrimaryKeyConstraint("person_id", "area", name=op.f("pk_failure")),
+    )
+
+
+def create_versions():
+    op.create_table(
+        "patient_safety_version",
+        sa.Column("version_id", KEY, autoincrement=True, nullable=False),
+        sa.Column("person_id", KEY, nullable=False),
+        sa.Column("restriction_id", sa.Text(), nullable=False),
+        sa.Column("opened_run", KEY, nullable=False),
+        sa.Column("closed_run", KEY),
+        sa.Column("first_seen_at", TIME, nullable=False),
+        sa.Column("observed_at", TIME, nullable=False),
+        sa.Column("content_hash", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("confidentiality_code", sa.Text()),
+        sa.Column("cause", sa.Text()),
+        sa.Column("delay_days", sa.BigInteger()),
+        sa.Column("delay_delivery_until", TIME),
+        sa.Column("delay_is_indefinite", sa.Boolean()),
+        sa.Column("object_type", sa.Text()),
+        sa.Column("object_value", sa.Text()),
+        sa.Column("parent_object_type", sa.Text()),
+        sa.Column("parent_object_value", sa.Text()),
+        sa.Column("source_created_at", TIME),
+        sa.Column("source_modified_at", TIME),
+        sa.Column("created_by", sa.Text()),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "closed_run <> opened_run", name=op.f("ck_patient_safety_version_interval")
+        ),
+        sa.ForeignKeyConstraint(
+            ["closed_run"], ["run.run_id"], name=op.f("fk_patient_safety_version_closed_run")
+        ),
+        sa.ForeignKeyConstraint(
+            ["opened_run"], ["run.run_id"], name=op.f("fk_patient_safety_version_opened_run")
+        ),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.person_id"], name=op.f("fk_patient_safety_version_person_id")
+        ),
+        sa.PrimaryKeyConstraint("version_id", name=op.f("pk_patient_safety_version")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "ix_patient_safety_version_closed_run",
+        "patient_safety_version",
+        ["closed_run", "restriction_id"],
+        **where("closed_run IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_patient_safety_version_delay_delivery_until",
+        "patient_safety_version",
+        ["delay_delivery_until"],
+        **where("delay_delivery_until IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_patient_safety_version_opened_run", "patient_safety_version", ["opened_run"]
+    )
+    op.create_index(
+        "ix_patient_safety_version_person_id_restriction_id",
+        "patient_safety_version",
+        ["person_id", "restriction_id"],
+    )
+    op.create_index(
+        "ix_patient_safety_version_restriction_id", "patient_safety_version", ["restriction_id"]
+    )
+    op.create_index(
+        "uq_patient_safety_version_open",
+        "patient_safety_version",
+        ["restriction_id", "person_id"],
+        unique=True,
+        **where("closed_run IS NULL"),
+    )
+    op.create_table(
+        "patient_privacy_version",
+        sa.Column("version_id", KEY, autoincrement=True, nullable=False),
+        sa.Column("person_id", KEY, nullable=False),
+        sa.Column("restriction_id", sa.Text(), nullable=False),
+        sa.Column("opened_run", KEY, nullable=False),
+        sa.Column("closed_run", KEY),
+        sa.Column("first_seen_at", TIME, nullable=False),
+        sa.Column("observed_at", TIME, nullable=False),
+        sa.Column("content_hash", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("privacy_type", sa.Text()),
+        sa.Column("privacy_level", sa.Text()),
+        sa.Column("restriction_domain", sa.Text()),
+        sa.Column("object_scope", sa.Text()),
+        sa.Column("subject_scope", sa.Text()),
+        sa.Column("restricted_from", TIME),
+        sa.Column("restricted_to", TIME),
+        sa.Column("time_ranges", sa.Text()),
+        sa.Column("source_created_at", TIME),
+        sa.Column("source_modified_at", TIME),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "closed_run <> opened_run", name=op.f("ck_patient_privacy_version_interval")
+        ),
+        sa.ForeignKeyConstraint(
+            ["closed_run"], ["run.run_id"], name=op.f("fk_patient_privacy_version_closed_run")
+        ),
+        sa.ForeignKeyConstraint(
+            ["opened_run"], ["run.run_id"], name=op.f("fk_patient_privacy_version_opened_run")
+        ),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.person_id"], name=op.f("fk_patient_privacy_version_person_id")
+        ),
+        sa.PrimaryKeyConstraint("version_id", name=op.f("pk_patient_privacy_version")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "ix_patient_privacy_version_closed_run",
+        "patient_privacy_version",
+        ["closed_run", "restriction_id"],
+        **where("closed_run IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_patient_privacy_version_opened_run", "patient_privacy_version", ["opened_run"]
+    )
+    op.create_index(
+        "ix_patient_privacy_version_person_id_restriction_id",
+        "patient_privacy_version",
+        ["person_id", "restriction_id"],
+    )
+    op.create_index(
+        "ix_patient_privacy_version_restricted_from",
+        "patient_privacy_version",
+        ["restricted_from"],
+        **where("restricted_from IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_patient_privacy_version_restricted_to",
+        "patient_privacy_version",
+        ["restricted_to"],
+        **where("restricted_to IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_patient_privacy_version_restriction_id", "patient_privacy_version", ["restriction_id"]
+    )
+    op.create_index(
+        "uq_patient_privacy_version_open",
+        "patient_privacy_version",
+        ["restriction_id", "person_id"],
+        unique=True,
+        **where("closed_run IS NULL"),
+    )
+
+
+def create_facts():
+    op.create_table(
+        "publication",
+        sa.Column("publication_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("published_at", TIME, nullable=False),
+        sa.Column("day", sa.String(length=10), nullable=False),
+        sa.Column("roster", sa.BigInteger()),
+        sa.Column("confirmed", sa.BigInteger()),
+        sa.Column("stale", sa.BigInteger()),
+        sa.Column("failed_transient", sa.BigInteger()),
+        sa.Column("failed_rejected", sa.BigInteger()),
+        sa.Column("failed_refused", sa.BigInteger()),
+        sa.Column("failed_contract", sa.BigInteger()),
+        sa.Column("failed_paging", sa.BigInteger()),
+        sa.Column("failed_unstable", sa.BigInteger()),
+        sa.Column("joined", sa.BigInteger(), nullable=False),
+        sa.Column("departed", sa.BigInteger(), nullable=False),
+        sa.Column("persons_in_effect", sa.BigInteger(), nullable=False),
+        sa.Column("is_base", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("publication_no", name=op.f("pk_publication")),
+    )
+    op.create_table(
+        "publication_code",
+        sa.Column("publication_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("area", sa.String(length=40), nullable=False),
+        sa.Column("code", sa.String(length=32), nullable=False),
+        sa.Column("level", sa.String(length=32), nullable=False),
+        sa.Column("cause", sa.String(length=32), nullable=False),
+        sa.Column("cohort", sa.String(length=200), nullable=False),
+        sa.Column("restriction_group", sa.String(length=16)),
+        sa.Column("open", sa.BigInteger(), nullable=False),
+        sa.Column("in_effect", sa.BigInteger(), nullable=False),
+        sa.Column("added", sa.BigInteger(), nullable=False),
+        sa.Column("changed", sa.BigInteger(), nullable=False),
+        sa.Column("removed", sa.BigInteger(), nullable=False),
+        sa.Column("persons", sa.BigInteger(), nullable=False),
+        sa.Column("persons_in_effect", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "publication_no",
+            "area",
+            "code",
+            "level",
+            "cause",
+            "cohort",
+            name=op.f("pk_publication_code"),
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "publication_cohort",
+        sa.Column("publication_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("cohort", sa.String(length=200), nullable=False),
+        sa.Column("roster", sa.BigInteger()),
+        sa.Column("confirmed", sa.BigInteger()),
+        sa.Column("stale", sa.BigInteger()),
+        sa.Column("failed_transient", sa.BigInteger()),
+        sa.Column("failed_rejected", sa.BigInteger()),
+        sa.Column("failed_refused", sa.BigInteger()),
+        sa.Column("failed_contract", sa.BigInteger()),
+        sa.Column("failed_paging", sa.BigInteger()),
+        sa.Column("failed_unstable", sa.BigInteger()),
+        sa.Column("joined", sa.BigInteger(), nullable=False),
+        sa.Column("departed", sa.BigInteger(), nullable=False),
+        sa.Column("persons_in_effect", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("publication_no", "cohort", name=op.f("pk_publication_cohort")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "change_feed",
+        sa.Column("seq", KEY, autoincrement=True, nullable=False),
+        sa.Column("publication_no", sa.BigInteger(), nullable=False),
+        sa.Column("happened_at", TIME, nullable=False),
+        sa.Column("op", sa.String(length=16), nullable=False),
+        sa.Column("area", sa.String(length=40)),
+        sa.Column("version_id", sa.BigInteger()),
+        sa.Column("person_id", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_change_feed")),
+        sqlite_autoincrement=True,
+    )
+
+
+def create_access_log():
+    op.create_table(
+        "access_log",
+        sa.Column("access_id", KEY, autoincrement=True, nullable=False),
+        sa.Column("accessed_at", TIME, nullable=False),
+        sa.Column("os_user", sa.String(length=100), nullable=False),
+        sa.Column("login_user", sa.String(length=100)),
+        sa.Column("host", sa.String(length=200), nullable=False),
+        sa.Column("command", sa.String(length=40), nullable=False),
+        sa.Column("person_id", KEY),
+        sa.Column("purpose", sa.String(length=200)),
+        sa.PrimaryKeyConstraint("access_id", name=op.f("pk_access_log")),
+        sqlite_autoincrement=True,
+    )
+    for statement in SQLITE if is_sqlite() else POSTGRESQL:
+        op.execute(statement)

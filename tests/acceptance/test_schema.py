@@ -1,0 +1,90 @@
+"""``db upgrade`` and ``db check``: a new database, and schemas of other programs."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.support.acceptance.both_databases import BOTH, fresh_database
+from tests.support.databases import execute, in_database
+from tests.support.program import Installation
+from tests.support.session import calls
+from tests.support.standin import Standin, person
+from worker.store.schema.upgrade import HEAD
+
+DEVELOPMENT = "0014"
+REFUSED = {
+    DEVELOPMENT: ("a development version made it", "a full sync fills it", ("sync", "db upgrade")),
+    "1000": ("is behind", "pts-worker db upgrade", ("sync",)),
+    "9999": ("is ahead", "newer program", ("sync", "db upgrade")),
+    None: ("no tables of this program", "pts-worker db upgrade", ("sync",)),
+}
+"""By revision: what the message says, what helps, and who says it beside ``db check``."""
+
+
+@pytest.fixture(params=BOTH)
+def worker(request: pytest.FixtureRequest, standin: Standin, tmp_path: Path) -> Installation:
+    """A worker with something published."""
+    person(standin, 1, safeties=1)
+    made = standin.install(tmp_path, fresh_database(request))
+    assert made.sync().code == 0
+    return made
+
+
+def test_another_schema_is_refused(worker: Installation) -> None:
+    """With what helps, and no row is written; ours is taken."""
+    for found, (says, helps, commands) in REFUSED.items():
+        worker.store.rows("DELETE FROM alembic_version")
+        if found is not None:
+            worker.store.rows(f"INSERT INTO alembic_version VALUES ('{found}')")
+        before = worker.store.everything()
+        for ended in calls(worker, *(f"{command} --json" for command in (*commands, "db check"))):
+            assert ended.code == 78, ended.story()
+            assert says in ended.message
+            assert helps in ended.document["error"]["hint"]
+        assert worker.store.everything() == before
+    worker.store.rows(f"INSERT INTO alembic_version VALUES ('{HEAD}')")
+    assert calls(worker, "db check --json")[0].code == 0
+
+
+def test_a_development_store_is_not_looked_into(worker: Installation, tmp_path: Path) -> None:
+    """Its tables had other names. A new database beside it is filled by a full sync."""
+    worker.store.rows("ALTER TABLE store_identity RENAME TO tenant")
+    worker.store.rows(f"UPDATE alembic_version SET version_num = '{DEVELOPMENT}'")
+    published = worker.store.published()
+    (refused,) = calls(worker, "db upgrade --json")
+    assert refused.code == 78, refused.story()
+    assert "does not upgrade it" in refused.message
+    assert "tenant" in worker.store.tables()
+
+    new = f"--json --set {shlex.quote(f'database.url=sqlite:///{tmp_path}/new.db')}"
+    made, synced = calls(worker, f"db upgrade {new}", f"sync {new}")
+    assert (made.code, synced.code) == (0, 0), synced.story()
+    assert synced.document["run"]["totals"]["rows_opened"] == 1
+    assert worker.store.published() == published
+
+
+@pytest.fixture(params=BOTH)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without tables; on SQLite, without a file."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'pts.db'}"
+        return
+    server = request.getfixturevalue("postgres_url")
+    anyio.run(execute, server, "CREATE DATABASE pts_none")
+    yield in_database(server, "pts_none")
+    anyio.run(execute, server, "DROP DATABASE pts_none WITH (FORCE)")
+
+
+def test_several_upgrades_at_once(standin: Standin, empty_url: str, tmp_path: Path) -> None:
+    """One works, and the others wait for it; all of them succeed."""
+    worker = standin.install(tmp_path, empty_url)
+    running = [worker.start("db", "upgrade") for _ in range(4)]
+    for ended in [one.wait() for one in running]:
+        assert ended.code == 0, ended.story()
+        assert ended.document["schema"]["after"] == HEAD
+    assert worker.store.rows("SELECT * FROM alembic_version") == [(HEAD,)]
+    assert worker.store.rows("SELECT id FROM store_identity") == [(1,)]
+    assert worker.run("db", "check").code == 0
