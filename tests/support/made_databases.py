@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,9 +36,3 @@ def postgres_maker(server_url: str, template: str) -> MakeDatabase:
         return copy_database(server_url, name or template)
 
     return make
-
-
-def side_by_side(work: Callable[[str], T]) -> dict[str, T]:
-    """Do the same on both databases at the same time: most of it is waiting."""
-    with ThreadPoolExecutor(2) as threads:
-        return dict(zip(DATABASES, threads.map(work, DATABASES), strict=True))
