@@ -167,6 +167,21 @@ def test_contradicting_reads_remove_nothing(worker: Installation, standin: Stand
     assert worker.run("failures", "list").document["failures"] == []
 
 
+def test_what_the_second_read_alone_holds_moves_nothing(
+    worker: Installation, standin: Standin
+) -> None:
+    """A restriction of a person who cannot be read is not taken by one read of another."""
+    other = off_id_of(1)
+    taken = safety(FIRST, "taken", id=standin.people[other][SAFETY][0]["id"])
+    standin.script[other, SAFETY] = lambda _: http(status="500 Away")
+    standin.script[FIRST, SAFETY] = in_order(nothing, lambda _: http([taken]))
+    before = worker.store.ids()
+    ended = worker.sync()
+    assert ended.code == 3, ended.story()
+    assert ended.run["failures"] == {"transient": 1, "unstable": 1}
+    assert worker.store.ids() == before
+
+
 def test_a_backfill_needs_two_reads_as_well(worker: Installation, standin: Standin) -> None:
     """Beside an open sync which has closed the restriction, what counts is what is published."""
     standin.people[FIRST][SAFETY].pop()

@@ -84,11 +84,13 @@ def compared(
 ) -> AreaRead:
     """The second read with both reads in its proof, or a failure if they contradict each other.
 
-    The reads agree if they lack the same published restrictions (``Unconfirmed.published``); with
-    ``changes``, they must also hold the same records with the same content. What they lack is not
-    believed if either has not the form of the other answers of the run.
+    The reads agree if they hold the same restrictions; with ``changes``, also with the same
+    content. What they lack is not believed if either has not the form of the other answers of the
+    run.
     """
     gone, gone_again = _removed(published, first), _removed(published, second)
+    # Not just the published ones: what only the second read holds may be another person's.
+    has_same_keys = _keys(first) == _keys(second)
     is_same = first.proof.digest == second.proof.digest
     unusual = (forms.unusual(first) or forms.unusual(second)) if gone and gone_again else None
     if unusual is not None:
@@ -99,7 +101,7 @@ def compared(
             "the answer is not as in those to other persons; if it does not say that records are "
             f"missing, add it to areas.{second.area}.paging.ignore",
         )
-    if gone == gone_again and (is_same or confirm == Confirm.REMOVALS):
+    if has_same_keys and (is_same or confirm == Confirm.REMOVALS):
         proof = first.proof
         both = msgspec.structs.replace(
             second.proof,
@@ -150,4 +152,8 @@ def held_by(unconfirmed: Unconfirmed, read: PersonRead) -> Removed:
 
 
 def _removed(published: frozenset[str], read: CompleteArea) -> frozenset[str]:
-    return published - {record.key for record in read.records} if published else published
+    return published - _keys(read) if published else published
+
+
+def _keys(read: CompleteArea) -> frozenset[str]:
+    return frozenset(record.key for record in read.records)

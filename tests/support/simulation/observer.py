@@ -272,7 +272,7 @@ def _readings(
     found: list[Rows | None] = [
         one.rows
         for one in later
-        if second_read.agree(of, first.rows, one.rows)
+        if second_read.agree(first.rows, one.rows)
         and one.is_alone
         and one.at_s - first.at_s >= CONFIRM_AFTER_S
     ]

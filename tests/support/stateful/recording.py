@@ -69,7 +69,7 @@ def _record_area(
     payloads = _payloads(source, person, read.area)
     first = {} if trouble == CONTRADICTS else payloads
     second_read = confirmation(model.rows())
-    agree = second_read.agree(key, first, payloads)
+    agree = second_read.agree(first, payloads)
     if isinstance(read, AreaFailure):
         assert TROUBLES.get(trouble) == read.kind
         assert agree == (read.kind != FailureKind.UNSTABLE)
