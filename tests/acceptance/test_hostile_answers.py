@@ -21,13 +21,13 @@ from tests.support.secrecy.hostile_answers import (
 from tests.support.standin import Standin, person, standin
 from worker.core.budgets import DRIFT_MAX, RECORDS_MAX
 
-pytestmark = pytest.mark.promise("10")
+pytestmark = [pytest.mark.promise("10"), pytest.mark.nightly]
 
 MIB_MAX = 64
 STOP_S_MAX = 45.0
 TINY_BYTES = 1024 * 1024
 
-ENGINES = [pytest.param("httpx", marks=pytest.mark.nightly), "fast"]
+ENGINES = ["httpx", "fast"]
 FILLED = {
     "fast": ("one text",),
     "httpx": ("objects", "one text", "a record", "records", "tiny chunks"),

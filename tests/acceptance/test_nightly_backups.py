@@ -36,7 +36,10 @@ def pod_commands(folder: Path) -> list[list[str]]:
     return [[*container["command"], script.replace("pts-worker db", f"{folder}/pts-worker db")]]
 
 
-@pytest.fixture(params=[unit_commands, pod_commands], ids=["unit", "CronJob"])
+POD = pytest.param(pod_commands, marks=pytest.mark.nightly)  # kustomize
+
+
+@pytest.fixture(params=[unit_commands, POD], ids=["unit", "CronJob"])
 def backup(request: pytest.FixtureRequest, tmp_path: Path) -> list[list[str]]:
     program = tmp_path / "pts-worker"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m worker "$@"\n')

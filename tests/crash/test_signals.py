@@ -79,6 +79,7 @@ def test_a_log_collector_that_hangs_delays_no_stop(on_sqlite: Ground):
     assert on_sqlite.assert_recovers(worker).run["continued"]
 
 
+@pytest.mark.nightly
 def test_a_log_collector_that_hangs_keeps_no_run_from_publishing(on_sqlite: Ground):
     """Log lines that nobody reads are lost; the run publishes and ends."""
     worker = on_sqlite.worker()
