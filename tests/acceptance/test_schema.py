@@ -33,6 +33,7 @@ def worker(request: pytest.FixtureRequest, standin: Standin, tmp_path: Path) -> 
     return made
 
 
+@pytest.mark.promise("12")
 def test_another_schema_is_refused(worker: Installation) -> None:
     """With what helps, and no row is written; ours is taken."""
     for found, (says, helps, commands) in REFUSED.items():
@@ -49,6 +50,7 @@ def test_another_schema_is_refused(worker: Installation) -> None:
     assert calls(worker, "db check --json")[0].code == 0
 
 
+@pytest.mark.promise("12")
 def test_a_development_store_is_not_looked_into(worker: Installation, tmp_path: Path) -> None:
     """Its tables had other names. A new database beside it is filled by a full sync."""
     worker.store.rows("ALTER TABLE store_identity RENAME TO tenant")

@@ -1,4 +1,4 @@
-"""The report in a real Chromium, as a phone, a laptop and paper show it: ``make test-browser``."""
+"""The report in a real Chromium, as a phone, a laptop and paper show it."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""``config/dbt`` with dbt itself, on a PostgreSQL of made-up nights: ``make dbt-test``."""
+"""``config/dbt`` with dbt itself, on a PostgreSQL of made-up nights."""
 
 import json
 import os
@@ -28,7 +28,7 @@ FRESHNESS = ("source", "freshness")
 pytestmark = [
     pytest.mark.nightly,
     pytest.mark.skipif(
-        not DBT.exists(), reason="NOT TESTED: dbt is not installed here (make dbt-test)"
+        not DBT.exists(), reason="NOT TESTED: dbt is not installed here (make dbt-tools)"
     ),
 ]
 

@@ -18,9 +18,7 @@ from worker.sandbox.faults import Action
 
 SEEDS = (1, 12, 13, 15, 17, 18, 26, 28, 39, 48)
 """Together they meet every kind of trouble. `make simulate` plays 2,000."""
-CHOOSE = (
-    "other seeds are needed: python -m tests.support.simulation.campaign --seeds 60 --choose 10"
-)
+CHOOSE = "others are needed: python -m tests.support.simulation.campaign --seeds 60 --choose 10"
 OTHERS = 20
 """Seeds of a nightly part."""
 

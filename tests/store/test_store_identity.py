@@ -10,7 +10,7 @@ from worker.core.identity import PLAIN, NationalId, PseudonymKey, pseudonyms
 from worker.errors import ConfigurationError
 from worker.store.identity import check_identity, see_identity
 
-pytestmark = pytest.mark.promise("8")
+pytestmark = [pytest.mark.promise("8"), pytest.mark.promise("12")]
 
 
 async def test_another_key_is_seen_without_writing(sqlite_url):

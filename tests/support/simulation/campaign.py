@@ -22,7 +22,7 @@ def say(text: str) -> None:
 
 def replay_command(seed: int) -> str:
     """What to type to see a seed again."""
-    return f"python -m tests.support.simulation.campaign --seed {seed}"
+    return f".venv/bin/python -m tests.support.simulation.campaign --seed {seed}"
 
 
 def failures(results: Iterable[Result]) -> list[str]:
