@@ -1,7 +1,7 @@
 """Sows faults (``tools/sown_faults.toml``), and says which test notices: ``python -m tools.sow``.
 
 Each fault goes alone into a copy of the tree. There run the tests of ``make test`` that run its
-lines (``python -m tools.covering map`` comes first), fastest first; if none fails, the tests that start
+lines (the map comes first: tools/covering.py), fastest first; if none fails, the tests that start
 the program. A test counts if it is green without the fault. Exit code 1 if one goes unseen. All of
 them take hours of processor time; ``--only NAME`` sows one.
 """
