@@ -87,7 +87,7 @@ quick: $(TOOLS)
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not nightly" tests/unit $(FIVE_OF_THE_PROGRAM)
 
 nightly: $(TOOLS) browser-tools dbt-tools
-	@$(BIN)/pytest --numprocesses 4 --dist loadfile -m nightly
+	@$(BIN)/pytest --numprocesses 4 --dist loadfile -m nightly --timeout 900
 
 random-properties: $(TOOLS) ## the properties with examples of a random seed, which it prints; SEED=N: of that one
 	@$(BIN)/pytest --numprocesses 4 --dist loadfile -m hypothesis --hypothesis-profile random \

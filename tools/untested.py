@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 NAMED: Final = Path(__file__).parents[1] / ".ci" / "untested"
+COLOUR: Final = re.compile(r"\x1b\[[\d;]*m")
 SKIPPED: Final = re.compile(r"SKIPPED \[(\d+)\]")
 
 
@@ -39,9 +40,10 @@ def run(command: Sequence[str], untested: dict[str, int]) -> int:
         for line in process.stdout or ():
             sys.stdout.write(line)
             sys.stdout.flush()
-            skipped = SKIPPED.match(line)
-            if skipped or "NOT TESTED" in line:
-                untested[line.strip()] = int(skipped[1]) if skipped else 1
+            text = COLOUR.sub("", line).strip()
+            skipped = SKIPPED.match(text)
+            if skipped or "NOT TESTED" in text:
+                untested[text] = int(skipped[1]) if skipped else 1
     return process.returncode
 
 

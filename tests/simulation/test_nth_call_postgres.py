@@ -32,7 +32,7 @@ def prepared(postgres_url, migrated_postgres, tmp_path_factory) -> PreparedServe
 def try_it(prepared: PreparedServer, point: Point, folder) -> int | None:
     """How the disturbed run ended; the next one has healed the store."""
     outcome = anyio.run(partial(try_point, prepared, point, folder))
-    assert outcome.process.injected.total() > 0, f"{point}: it met no fault"
+    assert outcome.process.injected.total() > 0, f"{point}: no fault met, but {outcome.fault!r}"
     # One that is published already has little to lose.
     codes = {0, 69} if point.persistent else {0}
     assert outcome.code in codes, f"{point}: {outcome.code}, {outcome.fault!r}"

