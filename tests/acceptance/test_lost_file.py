@@ -31,7 +31,7 @@ def replace(path: Path) -> None:
 @pytest.mark.promise("3")
 @pytest.mark.parametrize(
     ("lose", "answers"),
-    [(remove, 3), (replace, 2 * PERSONS - 1)],
+    [pytest.param(remove, 3, marks=pytest.mark.nightly), (replace, 2 * PERSONS - 1)],
     ids=["removed early", "replaced at the last answer"],
 )
 def test_a_run_does_not_publish_into_it(

@@ -90,6 +90,7 @@ def test_a_stop_ends_the_wait(standin: Standin, worker: Installation) -> None:
     assert (ended.code, len(standin.asked)) == (75, sent), ended.story()
 
 
+@pytest.mark.nightly
 def test_a_new_schedule_keeps_the_quiet(standin: Standin, worker: Installation) -> None:
     """It would continue the open run at its start: it retries after the quiet instead."""
     end_by_quiet(standin, worker, SHORT_S, retry_attempts="1")

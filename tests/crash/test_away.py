@@ -131,6 +131,7 @@ def test_a_file_that_is_locked(on_sqlite: Ground):
 # Within a run: persons are still to be written, an end to be noted, a lease to be given back
 
 
+@pytest.mark.nightly
 @pytest.mark.promise("3")
 def test_a_file_is_locked_within_a_run(on_sqlite: Ground):
     """69 when patience is over; the next run continues."""
