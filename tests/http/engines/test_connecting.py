@@ -85,6 +85,7 @@ async def test_ipv6(engine, authority, tls_options):
     def script(peer):
         heads.append(peer.link.recv(65536))
         peer.send(response())
+        peer.closed_by_client()
 
     with scripted_server(script, host="::1", tls=server_context(authority, "::1")) as server:
         async with engine(tls_options) as transport:
