@@ -56,6 +56,7 @@ def test_each_end_of_a_night(standin: Standin, worker: Installation) -> None:
 
     standin.everybody = None
     standin.delay_s = 60.0
+    standin.asked.clear()
     running = worker.start("sync")
     wait_for(lambda: standin.asked, "the first search")
     assert worker.sync().code == 4
