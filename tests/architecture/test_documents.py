@@ -65,7 +65,7 @@ def unknown_words(words: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("page", TODAYS, ids=page_id)
 def test_documented_commands_and_options_exist(page):
-    """Whoever types what stands on a page is understood."""
+    """What a page says to type can be typed."""
     assert [word for words in typed(page) for word in unknown_words(words)] == []
 
 

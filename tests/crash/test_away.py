@@ -113,7 +113,7 @@ def test_a_server_that_is_away(on_server: Ground, server: OwnServer, away: Any, 
 
 @pytest.mark.nightly
 def test_a_file_that_is_locked(on_sqlite: Ground):
-    """SQLite waits for a lock by itself: that counts. Whoever only reads need not wait."""
+    """SQLite waits for a lock by itself: that counts. A reader need not wait."""
     worker = worker_on(on_sqlite)
     path = worker.store.path
     with locked(path):

@@ -75,7 +75,7 @@ async def test_a_mass_move_hides_no_loss(sqlite_url, night, says):
 async def test_what_takes_nothing_from_others(sqlite_url):
     """A backfill of one person; a forgotten filter beside persons who fail; an id that came twice.
 
-    Whoever was not read without a restriction keeps it.
+    A person who was not read without a restriction keeps it.
     """
     async with world_on(sqlite_url) as world:
         await world.publish(*having(world, PERSONS))

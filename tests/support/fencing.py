@@ -117,7 +117,7 @@ def try_it(before: Act, act: Act, *, taken_at: int = 0) -> Trial:
         stage.before_write = take
         try:
             trial.ended = await act(stage)
-        except Exception as fault:  # noqa: BLE001 - judged by whoever asked
+        except Exception as fault:  # noqa: BLE001 - judged by the caller
             trial.ended = fault
 
     try:
