@@ -69,15 +69,16 @@ def _record_area(
     payloads = _payloads(source, person, read.area)
     first = {} if trouble == CONTRADICTS else payloads
     second_read = confirmation(model.rows())
-    agree = second_read.agree(first, payloads)
+    is_confirmed = second_read.is_needed(key, first)
+    agree = not is_confirmed or second_read.agree(first, payloads)
     if isinstance(read, AreaFailure):
         assert TROUBLES.get(trouble) == read.kind
         assert agree == (read.kind != FailureKind.UNSTABLE)
         model.could_not_read(run, attempt_id, key, read.kind.value, read.failed_at)
         return
-    assert not trouble or (trouble == CONTRADICTS and agree)
-    is_confirmed = read.proof.first_read is not None
-    assert is_confirmed == second_read.is_needed(key, first), "a removal needs two reads"
+    assert trouble in {"", CONTRADICTS}
+    assert agree, "two reads that contradict each other"
+    assert (read.proof.first_read is not None) == is_confirmed, "a removal needs two reads"
     if not is_confirmed:
         payloads = first
     model.read_complete(run, attempt_id, key, payloads, at=read.proof.read_at, pages=1)
