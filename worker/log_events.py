@@ -87,5 +87,4 @@ MEANINGS: Final = {
     "self_service.key_registered": "HelseID's self-service accepted the new public key.",
     "telemetry.failed": "Metrics could not be delivered. The run is not affected.",
     "telemetry.no_standing": "The age of the snapshot could not be read for the metrics.",
-    "verify.beside_a_run": "A run is under way; `verify` may see differences that it explains.",
 }

@@ -13,6 +13,7 @@ from tests.support.program import environment
 from tests.support.program import run as program
 from tools.docs.command_line import commands
 from worker.cli import run
+from worker.cli.gone import GONE
 from worker.cli.main import COMMANDS as NAMED
 
 COMMANDS = sorted(commands())
@@ -42,6 +43,14 @@ def test_help_and_what_was_meant(capsys: pytest.CaptureFixture[str]):
         assert run(words.split()) == code, words
         out, err = capsys.readouterr()
         assert text in " ".join((out + err).split())
+
+
+@pytest.mark.parametrize("word", GONE)
+def test_what_is_gone_says_where_it_went(word: str, capsys: pytest.CaptureFixture[str]):
+    """A cron line of an earlier version ends with 2 and one sentence; no such word is left."""
+    call = ["sync", word] if word.startswith("--") else word.split()
+    assert run([*call, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["message"] == GONE[word]
 
 
 @pytest.mark.parametrize(

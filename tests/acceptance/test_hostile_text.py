@@ -46,7 +46,7 @@ def worker(
     return made
 
 
-COMMANDS = ("status", "explain", "failures list", "plan", "verify", "doctor")
+COMMANDS = ("status", "explain", "failures list", "plan", "doctor")
 
 
 @pytest.mark.parametrize("how", ["--log-format console", "--json --log-format json"])

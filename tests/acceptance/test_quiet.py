@@ -49,8 +49,7 @@ def test_a_start_within_the_quiet_sends_nothing(standin: Standin, worker: Instal
         assert start.code == 69, (line, start.story())
         assert f"quiet until {until}" in start.message, line
         assert f"quiet until {until}" in start.err, line
-    verified, status, plan = calls(worker, "verify --json", "status --json", "plan --json")
-    assert (verified.code, f"quiet until {until}" in verified.message) == (69, True)
+    status, plan = calls(worker, "status --json", "plan --json")
     assert len(standin.tokens) == tokens
     assert status.document["quiet_until"][:19] == until[:19]
     assert plan.document["quiet_until"] == status.document["quiet_until"]

@@ -85,7 +85,6 @@ def test_every_fault_was_met(traces: Traces) -> None:
         "db backup": {0, 78},  # PostgreSQL has its own
         "failures retry": {3, 5, 65},
         "backfill": {3},
-        "verify": {3},
         "doctor --probe --person": {65},
     }
     for line, one in ended.items():

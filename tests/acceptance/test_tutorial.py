@@ -82,7 +82,6 @@ def test_the_recovery_drills_can_be_typed(tmp_path: Path):
     fine, continued = ("published", "0", ""), ("published", "0", " (continued")
     stopped, withheld = ("interrupted", "75", ""), ("withheld", "5", "")
     assert ends == [fine, continued, stopped, continued, continued, fine, withheld, fine]
-    assert "100.00% (20 of 20 read" in said
     assert "the key before, kid" in said
 
 

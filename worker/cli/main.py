@@ -11,6 +11,7 @@ import click
 from click.shell_completion import shell_complete
 
 from worker import __version__
+from worker.cli.gone import where_it_went
 from worker.cli.options import Group, common_options
 from worker.cli.output import report_bug, report_call, report_error
 from worker.core.escaping import visible_lines
@@ -45,8 +46,6 @@ COMMANDS: Final[Mapping[str, str]] = {
     "failures": "What could not be read. Example: `pts-worker failures list`",
     "explain": "Show everything that is stored of one person.",
     "erase": "Remove one person completely: versions, history, proofs, failures, and the person.",
-    "verify": "Read a random sample of persons' areas from PTS and compare it with what was "
-    "published.",
     "report": "Write the published state as one HTML file that needs nothing else.",
     "export": "Write the reporting views to a folder as CSV, NDJSON or Parquet.",
     "db": "Create, upgrade, back up and restore the database. Example: `pts-worker db upgrade`",
@@ -102,7 +101,7 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.STOPPED
     except click.ClickException as error:
-        report_call(error, as_json=as_json)
+        report_call(where_it_went(error), as_json=as_json)
         return ExitCode.USAGE
     except WorkerError as error:
         report_error(error, as_json=as_json)

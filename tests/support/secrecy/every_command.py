@@ -37,7 +37,6 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("explain", f"{known}\n"),
         ("explain --json", f"{failed}\n"),
         ("backfill --person -", f"{known}\n{failed}\n{other[:9]}\n"),
-        ("verify --sample 60", ""),
         ("doctor --probe --person - --log-level DEBUG", f"{failed}\n"),
         ("doctor --probe --json", ""),
         ("export --out exported/csv --include-payload", ""),

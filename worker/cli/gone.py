@@ -1,0 +1,23 @@
+"""Commands and options that this program once had, and where what they did has gone."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import click
+
+GONE: Final[Mapping[str, str]] = {
+    "verify": "`verify` is gone: every `pts-worker sync` reads everybody and compares.",
+}
+"""A sentence for the words of a command, or for an option."""
+
+
+def where_it_went(error: click.ClickException) -> click.ClickException:
+    """The error, or a sentence on the word that it does not know."""
+    match error:
+        case click.NoSuchCommand(command_name=name, ctx=click.Context() as context):
+            words = " ".join([*context.command_path.split()[1:], name])
+        case click.NoSuchOption(option_name=words):
+            pass
+        case _:
+            return error
+    return click.UsageError(GONE[words], error.ctx) if words in GONE else error
