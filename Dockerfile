@@ -1,7 +1,7 @@
 # docker build --tag pts-sync-worker:0.2.0-slim --build-arg REVISION="$(git rev-parse HEAD)" .
 # docker build --tag pts-sync-worker:0.2.0-full --build-arg REVISION="$(git rev-parse HEAD)" --target full .
 #
-# slim is all that a night needs, with OTLP; full has Parquet exports and rosters from Oracle besides.
+# slim is all that a night needs; full has Parquet exports and rosters from Oracle besides.
 # Runs with a read-only root: docker run --read-only --tmpfs /tmp --volume pts:/data … sync
 #
 # Name the base image by its digest, so that it is the one you have looked at (docs/security.md):
@@ -14,11 +14,11 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-COPY requirements.lock requirements-otlp.lock requirements-build.lock ./
+COPY requirements.lock requirements-build.lock ./
 RUN python -m venv --without-pip /opt/pts-worker \
     && pip install --require-hashes --requirement requirements-build.lock \
     && pip --python /opt/pts-worker/bin/python install --only-binary :all: \
-        --require-hashes --requirement requirements.lock --requirement requirements-otlp.lock
+        --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md ./
 COPY migrations migrations
 COPY worker worker

@@ -25,7 +25,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 \
 	$(UPGRADE)
 # Each extra of pyproject.toml has a lock of its own, beside requirements.lock. The first are for a
 # checkout; drivers of other databases are for those who have one.
-EXTRAS := parquet otlp sandbox
+EXTRAS := parquet sandbox
 DRIVERS := oracle mssql
 LOCKS := requirements.lock $(EXTRAS:%=requirements-%.lock)
 RELEASED := $(LOCKS) $(DRIVERS:%=requirements-%.lock)
@@ -130,7 +130,7 @@ man: $(RUNTIME) ## the man page, from the commands' help, into dist/pts-worker.1
 	@mkdir -p dist && $(BIN)/python -m worker.cli.man > dist/pts-worker.1 && ls dist/pts-worker.1
 
 # The locks stand for any machine; the wheels are for this one's Python and processor.
-wheelhouse: wheel ## what a server without a package index needs, into dist/wheelhouse; WITH="otlp oracle"
+wheelhouse: wheel ## what a server without a package index needs, into dist/wheelhouse; WITH="parquet oracle"
 	@rm -rf dist/wheelhouse && mkdir -p dist/wheelhouse
 	@$(BIN)/pip download --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
 		--dest dist/wheelhouse $(WHEELS:%=-r %)

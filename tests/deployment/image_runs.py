@@ -275,7 +275,7 @@ def test_image_is_labelled_with_version_and_revision(image: Image):
 
 
 def test_image_holds_the_locked_packages_alone(image: Image):
-    """slim: core and OTLP; full: Parquet and Oracle besides. No sandbox, no pip, in neither."""
+    """slim: the core; full: Parquet and Oracle besides. No sandbox, no pip, in neither."""
     code = (
         "import importlib.metadata as m, json;"
         "print(json.dumps({d.name: d.version for d in m.distributions()}))"
@@ -283,14 +283,14 @@ def test_image_holds_the_locked_packages_alone(image: Image):
     found = {
         name.lower().replace("_", "-"): version for name, version in image.python(code).items()
     }
-    locks = ["requirements.lock", "requirements-otlp.lock"]
+    locks = ["requirements.lock"]
     more = ["requirements-parquet.lock", "requirements-oracle.lock"]
     locked: dict[str, str] = {}
     for lock in locks + (more if image.tag == "full" else []):
         locked |= pins(lock)
     assert found.pop("pts-sync-worker") == __version__
     assert found.items() <= locked.items()
-    assert {"sqlalchemy", "httpx", "opentelemetry-sdk"} <= set(found)
+    assert {"sqlalchemy", "httpx"} <= set(found)
     assert ("pyarrow" in found, "oracledb" in found) == (image.tag == "full",) * 2
     assert {"pip", "uvicorn", "httptools", "pytest", "hatchling"}.isdisjoint(found)
 

@@ -157,7 +157,7 @@ def test_network_policy_lets_out_what_the_worker_calls_and_nothing_else():
     dns = {(where, "UDP", 53) for where in ("kube-system", "169.254.20.10/32")}
     dns |= {(where, "TCP", port) for where, _, port in dns}
     services = {("anywhere", "TCP", 443), ("anywhere", "TCP", 5432)}
-    telemetry = {("monitoring", "TCP", 9091), ("monitoring", "TCP", 4318)}
+    telemetry = {("monitoring", "TCP", 9091)}
     assert allowed("production") == allowed("test") == dns | services | telemetry
     assert allowed("production", "openshift") - allowed("production") == {
         ("openshift-dns", "UDP", 5353),
@@ -172,7 +172,7 @@ def test_numbers_go_where_the_network_policy_lets_them(overlay: str):
     """The addresses in the examples are in its namespace, at its ports."""
     text = (KUBERNETES / overlay / "environment.env").read_text()
     named = re.findall(r"(?m)^# PTS_TELEMETRY__\w+=https://\w+\.(\w+):(\d+)$", text)
-    assert len(named) == 2
+    assert len(named) == 1
     assert {(where, "TCP", int(port)) for where, port in named} <= allowed(overlay)
 
 

@@ -78,7 +78,7 @@ The worker never ends with 0 if a person was not read. [Operations](../operation
 """  # noqa: E501
 _METRICS: Final = """# Metrics
 
-All metrics are gauges, written when a run ends. [Operations](../operations.md#monitoring) says how they reach Prometheus or OpenTelemetry.
+All metrics are gauges, written when a run ends. [Operations](../operations.md#monitoring) says how they reach Prometheus.
 
 """  # noqa: E501
 _LOG_EVENTS: Final = """# Log events

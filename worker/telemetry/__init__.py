@@ -1,4 +1,4 @@
-"""Export a run's metrics: textfile, Pushgateway, ``/metrics`` and OpenTelemetry.
+"""Export a run's metrics: textfile, Pushgateway and ``/metrics``.
 
 A telemetry failure never changes the result of a run, and no label holds a personal value.
 """

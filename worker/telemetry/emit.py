@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from types import ModuleType
 from urllib.parse import urlsplit
 
 import anyio
@@ -10,7 +9,7 @@ import structlog
 from anyio import to_thread
 
 from worker.core.hosts import place_of
-from worker.errors import ConfigurationError, ExitCode, WorkerError
+from worker.errors import ExitCode, WorkerError
 from worker.proxy import proxy_for
 from worker.telemetry.numbers import Sample
 from worker.telemetry.options import TelemetryOptions
@@ -18,16 +17,6 @@ from worker.telemetry.ping import Ping, send_ping
 from worker.telemetry.prometheus import Board, push, write_textfile
 
 log = structlog.get_logger()
-
-
-def check_telemetry(options: TelemetryOptions) -> None:
-    """Check before a run that the targets can be used after it.
-
-    Raises:
-        ConfigurationError: a target needs a package that is not installed.
-    """
-    if options.otlp_endpoint is not None:
-        _otlp()
 
 
 async def emit(
@@ -61,25 +50,11 @@ async def ping(
 def _targets(
     samples: Sequence[Sample], options: TelemetryOptions
 ) -> Iterable[tuple[str, Callable[[], Awaitable[None]]]]:
-    in_thread = partial(to_thread.run_sync, abandon_on_cancel=True)
     if options.textfile is not None:
         write = partial(write_textfile, options.textfile, samples, mode=options.textfile_mode)
-        yield "textfile", partial(in_thread, write)
+        yield "textfile", partial(to_thread.run_sync, write, abandon_on_cancel=True)
     if options.pushgateway_url is not None:
         yield "pushgateway", partial(push, options, samples)
-    if options.otlp_endpoint is not None:
-        yield "otlp", partial(in_thread, lambda: _otlp().export_otlp(options, samples))
-
-
-def _otlp() -> ModuleType:
-    try:
-        from worker.telemetry import otlp  # noqa: PLC0415 - an extra, and heavy
-    except ImportError as error:
-        raise ConfigurationError(
-            "telemetry.otlp_endpoint requires OpenTelemetry, which is not installed",
-            hint="run `pip install pts-sync-worker[otlp]`, or remove telemetry.otlp_endpoint",
-        ) from error
-    return otlp
 
 
 async def _send(name: str, send: Callable[[], Awaitable[None]], options: TelemetryOptions) -> None:
@@ -102,11 +77,7 @@ def _way(name: str, options: TelemetryOptions) -> str:
 
     A ping's host is left out: its whole address is a secret.
     """
-    url = {
-        "pushgateway": options.pushgateway_url,
-        "otlp": options.otlp_endpoint,
-        "ping": options.ping_url,
-    }.get(name)
+    url = {"pushgateway": options.pushgateway_url, "ping": options.ping_url}.get(name)
     if url is None:
         return ""
     place = "" if name == "ping" else f" at {place_of(url)}"

@@ -15,7 +15,6 @@ class TelemetryOptions:
     Attributes:
         textfile: for node_exporter's textfile collector, which reads ``*.prom``.
         http_listen: ``host:port`` where ``schedule`` serves its pages.
-        otlp_endpoint: OpenTelemetry collector (OTLP over HTTP); ``/v1/metrics`` is appended.
         ping_url: dead man's switch; ``/start`` or ``/fail`` is appended. Never log its path.
         proxy: for the URLs, except loopback.
     """
@@ -24,7 +23,6 @@ class TelemetryOptions:
     textfile_mode: int = 0o600
     pushgateway_url: str | None = None
     http_listen: str | None = None
-    otlp_endpoint: str | None = None
     ping_url: str | None = None
     ca_file: Path | None = None
     push_s_max: float = PUSH_S_MAX

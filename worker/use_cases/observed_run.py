@@ -25,27 +25,19 @@ _METRICS_PATIENCE_S: Final = 1.0
 
 
 def telemetry_options(app: App) -> "TelemetryOptions":
-    """The configured targets.
-
-    Raises:
-        ConfigurationError: a target needs a package that is not installed.
-    """
-    from worker.telemetry.emit import check_telemetry  # noqa: PLC0415 - only if it is configured
-    from worker.telemetry.options import TelemetryOptions  # noqa: PLC0415
+    """The configured targets."""
+    from worker.telemetry.options import TelemetryOptions  # noqa: PLC0415 - only if configured
 
     chosen, ca_file = app.settings.telemetry, app.settings.tls.ca_file
-    options = TelemetryOptions(
+    return TelemetryOptions(
         textfile=app.path(chosen.textfile) if chosen.textfile else None,
         textfile_mode=int(chosen.textfile_mode, 8),
         pushgateway_url=chosen.pushgateway_url,
         http_listen=chosen.http_listen,
-        otlp_endpoint=chosen.otlp_endpoint,
         ping_url=chosen.ping_url.reveal() if chosen.ping_url else None,
         ca_file=app.path(ca_file) if ca_file else None,
         proxy=app.proxy(),
     )
-    check_telemetry(options)
-    return options
 
 
 async def observed_run(
@@ -64,7 +56,7 @@ async def observed_run(
         board: what ``/metrics`` shows, if it is served.
     """
     chosen = app.settings.telemetry
-    targets = (chosen.textfile, chosen.pushgateway_url, chosen.otlp_endpoint, chosen.ping_url)
+    targets = (chosen.textfile, chosen.pushgateway_url, chosen.ping_url)
     if board is None and not any(targets):
         return await _logged_run(app, request, stop, changed)
     from worker.telemetry.emit import emit, ping  # noqa: PLC0415 - as above

@@ -138,8 +138,8 @@ class Network(Section, frozen=True, kw_only=True):
     proxy_url: Annotated[
         str | None,
         PROXY_URL,
-        "HTTP proxy for HelseID, PTS, Pushgateway and OTLP, except on loopback addresses. It must "
-        "allow CONNECT.",
+        "HTTP proxy for HelseID, PTS, Pushgateway and the ping, except on loopback addresses. It "
+        "must allow CONNECT.",
         Example("http://proxy.example:3128"),
     ] = None
     proxy_credentials_file: Annotated[

@@ -154,12 +154,6 @@ class Telemetry(Section, frozen=True, kw_only=True):
         "host:port where `schedule` serves `/metrics`, `/healthz`, `/readyz` and a status page.",
         Example("127.0.0.1:9464"),
     ] = None
-    otlp_endpoint: Annotated[
-        str | None,
-        HTTP_URL,
-        "URL of an OpenTelemetry collector (OTLP over HTTP).",
-        Example("https://otel.example:4318"),
-    ] = None
     ping_url: Annotated[
         Secret | None,
         SECRET_HTTP_URL,
