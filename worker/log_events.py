@@ -22,8 +22,6 @@ MEANINGS: Final = {
     "helseid.clock_off": "The clock differs from HelseID's by more than 5 s.",
     "helseid.discovery_read": "HelseID's discovery document was read.",
     "helseid.discovery_stale": "The discovery document cannot be read; the cached one is used.",
-    "helseid.key_expires": "HelseID stops accepting the client key within 30 days.",
-    "helseid.key_expiry_unknown": "Self-service did not say when the client key expires.",
     "helseid.organization_parent_not_sent": "A single-tenant client does not send "
     "`helseid.organization_parent`.",
     "helseid.refused": "HelseID refused the client.",

@@ -17,8 +17,7 @@ from tests.support.standin import Standin
 from tests.support.standin import person as add_person
 from tests.support.standin import standin as serving_standin
 
-NAMES = ["configuration", "clock", "key", "discovery", "token", "self-service"]
-NAMES += ["database", "PTS", "roster"]
+NAMES = ["configuration", "clock", "key", "discovery", "token", "database", "PTS", "roster"]
 NOBODY_LISTENS = "http://127.0.0.1:9"
 
 
@@ -110,7 +109,7 @@ def test_a_sound_set_up_is_ok_in_every_line(visits: dict[str, Ended]):
     assert line_of(ended, "token")["facts"]["scopes"] == ["nhn:pts/api"]
     assert line_of(ended, "roster")["facts"]["entries"] == 30
     text = visits["text"]
-    assert (text.code, sum(line.startswith("OK ") for line in text.out.splitlines())) == (0, 9)
+    assert (text.code, sum(line.startswith("OK ") for line in text.out.splitlines())) == (0, 8)
 
 
 @pytest.mark.parametrize(
@@ -148,13 +147,12 @@ def test_the_rest_is_checked(visits: dict[str, Ended]):
     assert states(visits["refused"]) == {
         **dict.fromkeys(NAMES, "OK"),
         "token": "FAIL",
-        "self-service": "WARN",
         "PTS probe": "SKIP",
     }
     assert states(visits["missing"]) == {
         **dict.fromkeys(NAMES, "OK"),
         **dict.fromkeys(("configuration", "key", "database"), "FAIL"),
-        **dict.fromkeys(("token", "self-service"), "SKIP"),
+        "token": "SKIP",
     }
     # Without a configuration nothing is: each fault of it is a fact.
     first, *rest = visits["broken"].document["lines"]

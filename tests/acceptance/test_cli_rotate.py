@@ -1,15 +1,11 @@
-"""The client key: ``keys rotate``, and when it expires.
-
-Whatever happens, the configured file holds a key that HelseID takes, and no expiry is guessed.
-"""
+"""The client key: ``keys rotate``. The configured file always holds a key that HelseID takes."""
 
 import json
 import os
-import re
 import signal
 import stat
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +23,9 @@ from worker.helseid.options import HelseIdOptions
 from worker.helseid.transport import helseid_client
 from worker.runtime import real_runtime
 from worker.sandbox.clients import Client
-from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
 DAYS = 20
-EXPIRY = r"(?m)^pts_worker_client_key_expires_timestamp_seconds (\S+)$"
 SWIFT = "c0ffee00-0000-4000-8000-0000000000bb"
 """A client whose old key HelseID refuses as soon as it has a new one."""
 
@@ -170,56 +164,6 @@ def register(helseid: RunningSandbox, jwk: dict[str, Any], key: ECKey) -> None:
     }
     assert caller.http.post(url, json=jwk, headers=headers).status_code == 200
     caller.close()
-
-
-def reports_expiry(worker: Installation, database_url: str) -> None:
-    """Let runs ask when the key expires."""
-    worker.roster(*(off_id for off_id, *_ in roster(1, 2)), header="off_id")
-    textfile = str(worker.folder / "pts.prom")
-    worker.configure(
-        database={"url": database_url}, telemetry={"textfile": textfile, "key_expiry": True}
-    )
-
-
-def self_service(ended: Ended) -> dict[str, Any]:
-    lines = ended.document["lines"]
-    found: dict[str, Any] = next(line for line in lines if line["name"] == "self-service")
-    return found
-
-
-def expiry(worker: Installation) -> float | None:
-    """The metric in the textfile, if it is there."""
-    found = re.search(EXPIRY, (worker.folder / "pts.prom").read_text("utf-8"))
-    return None if found is None else float(found[1])
-
-
-def test_its_end_is_reported_thirty_days_ahead(worker: Installation, sqlite_url: str):
-    """Date, days left and what to do, in ``doctor``, the log and a metric; exit codes stay 0."""
-    reports_expiry(worker, sqlite_url)
-    checked, ended = worker.run("doctor"), worker.sync()
-    found = self_service(checked)
-    expires_at = datetime.fromisoformat(found["facts"]["expires_at"])
-    assert timedelta(days=DAYS) < expires_at - datetime.now(UTC) < timedelta(days=DAYS, hours=1)
-    assert (checked.code, found["state"], ended.code) == (0, "WARN", 0)
-    assert f"the key expires {expires_at:%Y-%m-%d}, in {DAYS} days" in found["text"]
-    assert expiry(worker) == pytest.approx(expires_at.timestamp(), abs=1)
-    (event,) = ended.events("helseid.key_expires")
-    assert "keys rotate" in found["hint"]
-    assert "keys rotate" in event["hint"]
-
-
-def test_an_end_that_is_not_known(worker: Installation, helseid: RunningSandbox, sqlite_url: str):
-    """HelseID lists another key: that changes no exit code, and nothing claims a date."""
-    reports_expiry(worker, sqlite_url)
-    fault = {"area": "client-secret", "action": "status", "status": 200, "body": "[]"}
-    helseid.control(faults=[fault])
-    checked, ended = worker.run("doctor"), worker.sync()
-    found = self_service(checked)
-    assert (checked.code, found["state"], ended.code) == (0, "WARN", 0), found
-    assert "expiry is unknown" in found["text"]
-    assert (found["facts"].get("expires_at"), expiry(worker)) == (None, None)
-    (event,) = ended.events("helseid.key_expiry_unknown")
-    assert "does not list" in event["reason"]
 
 
 def struck(worker: Installation, number: int) -> int:

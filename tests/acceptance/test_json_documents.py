@@ -38,7 +38,6 @@ TEXTS: Final = (
     (re.compile(r"kid [\w-]+"), "kid <kid>"),
     (re.compile(r"^/.*/"), "<folder>/"),
     (re.compile(r"valid for \d+ s"), "valid for <seconds> s"),
-    (re.compile(r"expires \d{4}-\d\d-\d\d, in \d+ days"), "expires <date>, in <days> days"),
 )
 VOLATILE: Final = frozenset(
     {

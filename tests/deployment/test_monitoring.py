@@ -25,7 +25,6 @@ QUIET: dict[str, int | None] = {  # one night: published at 0:00, looked at thro
     "last_success_timestamp_seconds": 0,
     'exit_code{run="sync"}': ExitCode.OK,
     "stale_persons": 5,
-    "client_key_expires_timestamp_seconds": 365 * DAY,
     'persons{run="sync", kind="total"}': 500,
 }
 
@@ -86,10 +85,6 @@ CASES: list[tuple[int, set[str], dict[str, int | None]]] = [
     (5, set(), {"last_published_timestamp_seconds": None}),
     (7, {"PtsNoNumbers"}, {"last_published_timestamp_seconds": None}),
     (1, {"PtsStaleShare"}, {"stale_persons": 6}),
-    (23, set(), {"client_key_expires_timestamp_seconds": 31 * DAY}),
-    (25, {"PtsKeyExpires"}, {"client_key_expires_timestamp_seconds": 31 * DAY}),
-    (25, {"PtsKeyExpired"}, {"client_key_expires_timestamp_seconds": DAY}),
-    (1, set(), {"client_key_expires_timestamp_seconds": None}),
     (7 * 24 - 1, set(), NEVER_CLEAN),
     (7 * 24 + 1, {"PtsNeverWithoutGaps"}, NEVER_CLEAN),
     (23, {"PtsNeedsAPerson"}, FAILED_BACKFILL),

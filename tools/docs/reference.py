@@ -245,7 +245,7 @@ def metric_samples() -> tuple[Sample, ...]:
             published_at=at,
             totals=dict.fromkeys(TOTALS, 0),
         )
-        samples += samples_of(report, key_expires_at=at)
+        samples += samples_of(report)
     return tuple(samples)
 
 

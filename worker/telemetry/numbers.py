@@ -40,8 +40,6 @@ HELP: Final[Mapping[str, str]] = {
     "retries": "HTTP retries of the last published run.",
     "failures": "Person-areas that the last run could not read.",
     "stale_persons": "Persons with an area that the last run did not confirm.",
-    "client_key_expires_timestamp_seconds": "When HelseID stops accepting the client key "
-    "(`telemetry.key_expiry`).",
 }
 """All metrics, without prefix. All are gauges with the state after the last run."""
 
@@ -49,12 +47,7 @@ _BY_KIND: Final = {"persons_": "persons", "areas_": "areas", "rows_": "rows"}
 _ALONE: Final = ("roster_faults", "requests", "retries")
 
 
-def samples_of(
-    report: RunReport,
-    standing: Standing | None = None,
-    *,
-    key_expires_at: datetime | None = None,
-) -> tuple[Sample, ...]:
+def samples_of(report: RunReport, standing: Standing | None = None) -> tuple[Sample, ...]:
     """The samples of a run. An unpublished run has no totals.
 
     The labels are ``run`` (``sync`` or ``backfill``) and ``kind``; samples of the published state
@@ -62,8 +55,6 @@ def samples_of(
     """
     samples = [*_result(report), *_totals(report), *_failures(report)]
     samples += _published_by(report) if standing is None else _published(standing)
-    if key_expires_at is not None:
-        samples.append(_sample("client_key_expires_timestamp_seconds", key_expires_at.timestamp()))
     return tuple(samples)
 
 

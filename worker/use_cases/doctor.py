@@ -8,7 +8,7 @@ from worker.core.identity import NationalId
 from worker.core.offid import is_h_number
 from worker.core.value import Value
 from worker.errors import ConfigurationError, ExitCode, WorkerError
-from worker.use_cases import checks, file_checks, pts_checks, registration_check
+from worker.use_cases import checks, file_checks, pts_checks
 from worker.use_cases.checks import CheckResult
 
 _OFFLINE: Final = {
@@ -18,7 +18,7 @@ _OFFLINE: Final = {
     "database": file_checks.check_database_file,
     "roster": file_checks.check_roster_file,
 }
-_CHECKED = ("clock", "key", "discovery", "token", "self-service", "database", "PTS", "roster")
+_CHECKED = ("clock", "key", "discovery", "token", "database", "PTS", "roster")
 
 
 class ProbeRequest(Value, frozen=True, kw_only=True):
@@ -81,11 +81,8 @@ class _Checkup:
         has_token = False
         if has_key and has_discovery:
             has_token = await self._check("token", checks.check_token, app)
-            # Without a token too: it knows whether the scope is still to be approved.
-            await self._check("self-service", registration_check.check_registration, app)
         else:
-            for name in ("token", "self-service"):
-                self.add(checks.skip(name, f"first the {'discovery' if has_key else 'key'}"))
+            self.add(checks.skip("token", f"first the {'discovery' if has_key else 'key'}"))
         has_database = await self._check("database", checks.check_database, app)
         quiet = await pts_checks.check_quiet(app) if has_database else None
         if quiet is not None:

@@ -8,10 +8,9 @@ import anyio
 import structlog
 
 from worker.app import App
-from worker.core.model import RunKind, RunStatus
+from worker.core.model import RunKind
 from worker.core.run import RunProgress, RunReport, Standing
 from worker.errors import ExitCode, LeaseHeldError, WorkerError
-from worker.use_cases.registration import key_expiry
 from worker.use_cases.run_sync import RunRequest, run_sync
 
 if TYPE_CHECKING:
@@ -77,11 +76,7 @@ async def observed_run(
         await emit(samples, options, board=board)
         await ping(options, ping_of_failure(code), code)
         raise
-    has_ended = report.status in {RunStatus.PUBLISHED, RunStatus.WITHHELD}
-    is_asked = chosen.key_expiry and has_ended and report.kind is RunKind.SYNC
-    expires_at = await key_expiry(app) if is_asked else None
-    samples = samples_of(report, await _standing(app), key_expires_at=expires_at)
-    await emit(samples, options, board=board)
+    await emit(samples_of(report, await _standing(app)), options, board=board)
     await ping(options, ping_of(report), report.exit_code)
     return report
 

@@ -30,7 +30,7 @@ async def test_the_textfile_has_every_number(tmp_path):
         await emit(samples_of(NIGHT), TelemetryOptions(textfile=path, textfile_mode=mode))
         assert list(tmp_path.iterdir()) == [path]
         assert oct(stat.S_IMODE(path.stat().st_mode)) == oct(mode)
-    await emit(samples_of(NIGHT, key_expires_at=START), TelemetryOptions(textfile=path))
+    await emit(samples_of(NIGHT), TelemetryOptions(textfile=path))
     assert oct(stat.S_IMODE(path.stat().st_mode)) == oct(0o600)
     numbers = reported(path.read_text())
     expected = {
@@ -46,7 +46,6 @@ async def test_the_textfile_has_every_number(tmp_path):
         "retries run=sync": 4.0,
         "failures kind=transient run=sync": 0.0,
         "stale_persons": 0.0,
-        "client_key_expires_timestamp_seconds": START.timestamp(),
     }
     assert {name: numbers[name] for name in expected} == expected
     assert set(HELP) == {name.split()[0] for name in numbers}
@@ -243,7 +242,7 @@ async def test_the_metrics_page_shows_the_latest_run():
     assert reported(metrics_page(board).body) == {}
     await emit(samples_of(NIGHT), TelemetryOptions(), board=board)
     assert reported(metrics_page(board).body)["exit_code run=sync"] == 0.0
-    await emit(samples_of(WITHHELD, key_expires_at=START), TelemetryOptions(), board=board)
+    await emit(samples_of(WITHHELD), TelemetryOptions(), board=board)
     numbers = reported(metrics_page(board).body)
     assert numbers["exit_code run=sync"] == 5.0
     assert numbers["persons kind=total run=sync"] == 500.0

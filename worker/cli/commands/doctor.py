@@ -6,10 +6,9 @@ from worker.cli import options
 
 HELP = """Check the complete set-up, and show what is wrong and what to do.
 
-Configuration, clock, key, HelseID's discovery, token and self-service (expiry of the key, approved
-scopes), PTS, database, roster, and telemetry.textfile if it is set: one line each, OK, WARN or
-FAIL. A failure does not stop the other checks; SKIP marks what is not checked because of one.
-Changes nothing.
+Configuration, clock, key, HelseID's discovery and token, PTS, database, roster, and
+telemetry.textfile if it is set: one line each, OK, WARN or FAIL. A failure does not stop the other
+checks; SKIP marks what is not checked because of one. Changes nothing.
 
 Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data contract),
 else 0.

@@ -161,8 +161,3 @@ class Telemetry(Section, frozen=True, kw_only=True):
         "full run has published, with `/start` when one begins and `/fail` when one fails.",
         Example("https://hc-ping.com/00000000-0000-0000-0000-000000000000"),
     ] = None
-    key_expiry: Annotated[
-        bool,
-        "After each full run, ask HelseID's self-service when the client key expires. Needs the "
-        "scope `nhn:selvbetjening/client`.",
-    ] = False
