@@ -39,6 +39,7 @@ LICENCES := MIT;MIT-0;BSD;Apache;Apache-2.0;PSF;Python;ISC;MPL;Mozilla;LGPL;UPL;
 MADE := $(VENV)/.made
 RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
+NIGHTLY := $(VENV)/.nightly
 AUDIT := $(VENV)-audit
 SITE := $(VENV)-docs
 DBT := $(VENV)-dbt
@@ -86,7 +87,7 @@ every: $(TOOLS)
 quick: $(TOOLS)
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not nightly" tests/unit $(FIVE_OF_THE_PROGRAM)
 
-nightly: $(TOOLS) browser-tools dbt-tools
+nightly: $(NIGHTLY) browser-tools dbt-tools
 	@$(BIN)/pytest --numprocesses 4 --dist loadfile -m nightly --timeout 900
 
 random-properties: $(TOOLS) ## the properties with examples of a random seed, which it prints; SEED=N: of that one
@@ -111,7 +112,7 @@ simulate: $(TOOLS) ## for hours: SEEDS=2000 made-up worlds, each n-th call faili
 	@$(BIN)/pytest tests/simulation/stateful/test_stateful.py --hypothesis-profile long
 	@NTH=all $(BIN)/pytest tests/simulation/test_nth_call_postgres.py tests/store/test_fencing.py
 
-bench: $(TOOLS) ## the worker beside a bare aiohttp loop, a quarter of an hour; BENCH=--quick
+bench: $(NIGHTLY) ## the worker beside a bare aiohttp loop, a quarter of an hour; BENCH=--quick
 	@$(BIN)/python -m bench $(BENCH)
 
 bench-reports: $(TOOLS) ## what readers of a large database wait for; BENCH="--persons 1000000 --db postgresql"
@@ -184,6 +185,8 @@ lock: ## pin all versions again, with hashes, for Python 3.11 to 3.14
 # With its extras, as pip asks for their hashes where a package of the group names one.
 	@$(COMPILE) --group dbt --no-strip-extras --output-file requirements-dbt.lock
 	@$(COMPILE) --group dev $(LOCKS:%=--constraint %) --output-file requirements-dev.lock
+	@$(COMPILE) --group nightly $(LOCKS:%=--constraint %) --constraint requirements-dev.lock \
+		--output-file requirements-nightly.lock
 	@rm -rf $(VENV)-lock
 
 audit: $(AUDIT)/.made ## known vulnerabilities of what is locked, where their database can be asked
@@ -249,4 +252,9 @@ $(RUNTIME): $(MADE) $(LOCKS) requirements-build.lock pyproject.toml worker/__ini
 $(TOOLS): $(RUNTIME) requirements-dev.lock
 	@echo "installing the tests' tools into $(VENV)"
 	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(NIGHTLY): $(TOOLS) requirements-nightly.lock
+	@echo "installing what nightly tests need besides into $(VENV)"
+	@$(PIP_INSTALL) --require-hashes -r requirements-nightly.lock
 	@touch $@

@@ -1,11 +1,13 @@
 """Fixtures that more than one kind of test needs, and rules for all tests."""
 
+import gc
 import os
 import shutil
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +36,16 @@ time.tzset()
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.register_profile("random", deadline=None, max_examples=300)
 settings.load_profile("suite")
+
+
+_NIGHTLY_MODULES: Final = {
+    "aiohttp": "report/test_browser_report.py",
+    "duckdb": "report/test_export_read_back.py",
+    "kubernetes_validate": "deployment/test_kubernetes.py",
+    "schemathesis": "http/sandbox/test_openapi.py",
+}
+collect_ignore = [path for name, path in _NIGHTLY_MODULES.items() if not find_spec(name)]
+"""All of their tests are nightly; `make nightly` installs what they import."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -93,6 +105,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Tests that share an id fail: xdist would run one of them, and nobody would notice.
     """
+    # Tens of thousands of objects that live as long as this process: no collection looks at them.
+    gc.freeze()
     items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
     times = Counter(item.nodeid for item in items)
     for item in items:

@@ -5,7 +5,7 @@ import re
 import warnings
 from pathlib import Path
 
-import kubernetes_validate  # type: ignore[import-untyped]
+import kubernetes_validate
 import pytest
 
 from tests.support.deployment.deployed import (

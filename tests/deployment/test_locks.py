@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.support.deployment.deployed import ROOT
-from tests.support.deployment.locks import APART, EXTRAS, INSTALLED, pins
+from tests.support.deployment.locks import APART, EXTRAS, INSTALLED, NIGHTLY, pins
 
 ALLOWED: Final = re.compile(
     r"MIT|MIT-0|BSD|[023]-Clause|Apache|PSF|Python Software Foundation|ISC|MPL|Mozilla|LGPL"
@@ -64,13 +64,13 @@ def test_an_extra_is_in_no_other_lock():
 def test_locks_agree():
     """A package that stands in two locks has one version: they are installed together."""
     versions: dict[str, set[str]] = {}
-    for lock in INSTALLED:
+    for lock in (*INSTALLED, NIGHTLY):
         for name, version in pins(lock).items():
             versions.setdefault(name, set()).add(version)
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
 
 
-@pytest.mark.parametrize("lock", [*INSTALLED, *APART])
+@pytest.mark.parametrize("lock", [*INSTALLED, NIGHTLY, *APART])
 def test_lock_names_no_index_and_no_folder(lock: str):
     """Neither an address nor a path of anybody is in the file; its head says how it is made."""
     text = (ROOT / lock).read_text()
@@ -91,10 +91,13 @@ def licence_of(name: str) -> str:
     return said["License-Expression"][0] or "; ".join(classifiers) or said["License"][0][:80]
 
 
-def test_licences_are_allowed():
+@pytest.mark.parametrize(
+    "locks", [INSTALLED, pytest.param((NIGHTLY,), marks=pytest.mark.nightly)], ids=["day", "night"]
+)
+def test_licences_are_allowed(locks: tuple[str, ...]):
     """Each package beside the worker or its tests says a licence that we may use."""
     refused = {}
-    for name in sorted({name for lock in INSTALLED for name in pins(lock)}):
+    for name in sorted({name for lock in locks for name in pins(lock)}):
         try:
             licence = licence_of(name)
         except PackageNotFoundError:

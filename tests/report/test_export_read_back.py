@@ -5,6 +5,8 @@ from typing import Any
 
 import duckdb
 import orjson
+import pandas as pd
+import polars as pl
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from pyarrow import parquet
@@ -15,7 +17,7 @@ from tests.support.store_world import world_on
 from worker.areas.reporting import COLUMNS
 from worker.report.sinks import Format
 
-pytestmark = pytest.mark.promise("2")
+pytestmark = [pytest.mark.promise("2"), pytest.mark.nightly]
 
 DAILY = "report_daily"
 ORDER = ["publication_no", "area", "code", "level", "cause", "cohort"]
@@ -48,15 +50,10 @@ def by_pyarrow(path):
 
 
 def by_polars(path):
-    # Every process of pytest loads this module, and one runs it.
-    import polars as pl
-
     return pl.read_parquet(path, hive_partitioning=False).to_dicts()
 
 
 def by_pandas(path):
-    import pandas as pd
-
     frame = pd.read_parquet(path, partitioning=None, dtype_backend="pyarrow")
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
@@ -162,12 +159,8 @@ def assert_lines_fit(manifest, out):
     assert set(contents(out)) == listed | {f"{manifest.folder}/_manifest.json", "_LATEST"}
 
 
-@pytest.mark.nightly
 async def test_parts_are_one_table(sqlite_url, tmp_path):
     """Parquet ends a part with the row group that reaches the limit; readers put them back."""
-    import pandas as pd
-    import polars as pl
-
     async with world_on(sqlite_url) as world:
         await small_store(world)
         await world.rows_written(

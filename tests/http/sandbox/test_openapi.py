@@ -14,6 +14,8 @@ from tests.support.sandbox_caller import Caller
 from worker.sandbox.people import roster
 from worker.sandbox.serve import running_sandbox
 
+pytestmark = pytest.mark.nightly
+
 DOCUMENT = Path(__file__).parents[3] / "docs/openapi/pts-read.yaml"
 PERSONS = 60
 OFF_IDS = [off_id for off_id, _ in roster(1, PERSONS)]
@@ -74,7 +76,7 @@ SAFETY, SAFETY_OLD, PRIVACY = PATHS = (
 )
 
 test_patient_safety = conforms(SAFETY)
-test_patient_safety_under_its_old_path = pytest.mark.nightly(conforms(SAFETY_OLD))
+test_patient_safety_under_its_old_path = conforms(SAFETY_OLD)
 test_patient_privacy = conforms(PRIVACY)
 
 

@@ -13,7 +13,9 @@ INSTALLED: Final = (
     "requirements.lock",
     *(f"requirements-{name}.lock" for name in (*EXTRAS, "build", "dev")),
 )
-"""What may be installed together with the worker."""
+"""What may be installed together with the worker, and is for `make test`."""
+NIGHTLY: Final = "requirements-nightly.lock"
+"""What `make test-all` installs there besides."""
 APART: Final = tuple(f"requirements-{name}.lock" for name in ("audit", "docs", "dbt", "lock"))
 """Tools that have environments of their own."""
 
