@@ -24,10 +24,6 @@ PLANTED = ("run(worker, 'sync')", "wait(worker)", "world.read(3)", "return judge
 SUPPORT = "def run(worker, name):\n assert worker is not None\ndef judge():\n assert name"
 OTHERS = "def wait():\n assert name\ndef read():\n assert name"
 Modules = Mapping[str, ast.Module]
-TREES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts): tree
-    for path, tree in parsed("tests").items()
-}
 
 
 def functions(trees: Modules) -> Iterator[tuple[str, ast.AST]]:
@@ -80,7 +76,11 @@ def idle(trees: Modules) -> set[str]:
 
 def test_every_test_asserts_something():
     """A test that only calls shows that nothing was raised, which is rarely what it says."""
-    assert idle(TREES) - RAISE_NOTHING == set()
+    trees = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): tree
+        for path, tree in parsed("tests").items()
+    }
+    assert idle(trees) - RAISE_NOTHING == set()
 
 
 def test_an_empty_test_is_found():
