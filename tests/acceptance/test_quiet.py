@@ -66,6 +66,7 @@ def test_a_start_within_the_quiet_sends_nothing(standin: Standin, worker: Instal
     assert len(standin.asked) > sent
 
 
+@pytest.mark.nightly
 def test_a_start_waits_for_a_short_rest(standin: Standin, worker: Installation) -> None:
     """What is left is not longer than sync.retry_after_max: the start waits, then goes on."""
     end_by_quiet(standin, worker, SHORT_S)

@@ -1,4 +1,4 @@
-"""A run that is longer than its deadline: every start brings it further, and the last publishes."""
+"""A run that takes several starts: every one brings it further, and the last publishes."""
 
 from functools import partial
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.acceptance.two_worlds import settled
-from tests.support.program import Installation, wait_for
+from tests.support.program import Installation, Running, wait_for
 from tests.support.raw_server import Reply, http
 from tests.support.standin import Ask, Standin, person, ref_of
 
@@ -29,18 +29,23 @@ def test_a_run_of_several_starts_publishes(
     """It may have begun longer ago than sync.continue_within, if each start made progress."""
     for number in range(PERSONS):
         person(standin, number, safeties=1)
-    worker = standin.install(tmp_path, sqlite_url, deadline="4s", **ONE_BY_ONE)
-    answered_before = 0
+    worker = standin.install(tmp_path, sqlite_url, **ONE_BY_ONE)
+    asked_before = 0
 
     def answer(ask: Ask) -> Reply:
-        is_in_time = len(standin.asked) - answered_before <= AT_A_TIME
-        return http(ask.records) if is_in_time else NEVER
+        is_answered = len(standin.asked) - asked_before <= AT_A_TIME
+        return http(ask.records) if is_answered else NEVER
+
+    def has_come_to_a_halt(running: Running) -> bool:
+        return running.process.poll() is not None or len(standin.asked) - asked_before > AT_A_TIME
 
     standin.everybody = answer
     codes: list[int] = []
     while codes[-1:] != [0] and len(codes) < STARTS_MAX:
-        answered_before = len(standin.asked)
-        ended = worker.sync()
+        asked_before = len(standin.asked)
+        running = worker.start("sync")
+        wait_for(partial(has_come_to_a_halt, running), "as many as are answered")
+        ended = running.stop()
         codes.append(ended.code)
         assert ended.run["continued"] is (len(codes) > 1)
         worker.store.rows(
@@ -51,7 +56,7 @@ def test_a_run_of_several_starts_publishes(
     assert len(codes) >= PERSONS / AT_A_TIME
     assert worker.store.runs() == [("published", 0)]
     assert worker.store.one("SELECT persons_complete FROM report_run") == PERSONS
-    # Nothing that was written was read again; what was under way at a deadline was.
+    # Nothing that was written was read again; what was under way at a stop was.
     assert len(standin.asked) <= PERSONS + 2 * len(codes)
 
 

@@ -28,11 +28,12 @@ def test_backends_ended_in_mid_transaction(on_postgres: Ground):
     assert worker.store.runs() == [("published", 0)] * 2
 
 
+@pytest.mark.nightly
 @pytest.mark.promise("4")
 def test_paused_within_a_transaction(on_postgres: Ground):
     """A holder paused in its publication does not keep the lease: the server ends it in time."""
     worker = on_postgres.worker()
-    worker.configure(lease={"ttl_s": 5})
+    worker.configure(lease={"ttl_s": 15})
     with halted(worker.database_url, "run", PUBLISHES) as wait_for_publication:
         paused = on_postgres.start(worker)
         wait_for_publication()

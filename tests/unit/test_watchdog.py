@@ -108,7 +108,7 @@ def test_a_terminal_that_goes_away(before, signals):
     The loop runs, so that the watchdog keeps out of it, also beyond the deadline.
     """
     first, second = signals
-    with spawned("waiting", deadline_s=0.1, before=before) as program:
+    with spawned("waiting", deadline_s=0.001, speed=0.1, before=before) as program:
         program.send_signal(first)
         if second == signal.SIGHUP:
             heard(program, "stopping")

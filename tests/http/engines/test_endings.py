@@ -161,8 +161,9 @@ async def test_tls_that_ends_after_a_response(engine, tls_server, tls_options, h
         async with engine(tls_options) as transport:
             first = await outcome(transport, server.url)
             assert await asyncio.to_thread(ended.wait, 20)
-            await asyncio.sleep(0.1)
-            second = await outcome(transport, server.url)
+            # An end that the client has not heard of yet costs an attempt, and no more.
+            while (second := await outcome(transport, server.url)) in TRANSIENT:
+                assert server.connections == 1
     # What comes right behind a response may be read with it: then it is surplus, or damage.
     assert first in TRANSIENT | {b"[1]"}
     assert (second, server.connections) == (NEXT, 2)

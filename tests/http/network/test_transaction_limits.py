@@ -44,15 +44,19 @@ async def test_limits_that_do_not_hold(fresh: str):
 
 
 async def test_a_transaction_that_stands_still_is_ended(fresh: str):
-    """What it has locked is free again, and the transaction is over."""
+    """What it has locked is free again, and the transaction is over: it is repeated."""
     other = await asyncpg.connect(fresh)
+    attempts = 0
 
-    async def stand_still(connection: AsyncConnection) -> None:
+    async def stand_still(connection: AsyncConnection) -> int:
+        nonlocal attempts
+        attempts += 1
         await connection.execute(text("LOCK TABLE lease"))
-        await other.execute("SELECT count(*) FROM lease", timeout=60)
+        if attempts == 1:
+            await other.execute("SELECT count(*) FROM lease", timeout=60)
         await connection.execute(text("SELECT 1"))
+        return attempts
 
-    async with open_database(fresh, real_runtime(), patience_s=0.2, idle_s=0.5) as database:
-        with pytest.raises(Exception, match=r"idle|closed|unavailable"):
-            await database.write(stand_still)
+    async with open_database(fresh, real_runtime(), patience_s=60.0, idle_s=0.5) as database:
+        assert await database.write(stand_still) > 1
     await other.close()
