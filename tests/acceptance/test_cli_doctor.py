@@ -85,7 +85,7 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
             "folder": f"--set telemetry.textfile={folder}/pts.prom",
             "a folder of that name": f"--set telemetry.textfile={folder}/made/pts.prom",
             "other key": f"--set privacy.pseudonym_key_file={other_key(folder)}",
-            "text": "",
+            "text": "--set sync.requests_per_second=0.5",
             "person": "--probe --person 16858399649",
             "no probe": "--person -",
             "no helseid": "--set helseid.issuer=https://127.0.0.1",
@@ -109,6 +109,7 @@ def test_a_sound_set_up_is_ok_in_every_line(visits: dict[str, Ended]):
     assert line_of(ended, "token")["facts"]["scopes"] == ["nhn:pts/api"]
     assert line_of(ended, "roster")["facts"]["entries"] == 30
     text = visits["text"]
+    assert "30 persons, 60 requests, about 2m at 0.5 requests a second" in text.out
     assert (text.code, sum(line.startswith("OK ") for line in text.out.splitlines())) == (0, 8)
 
 

@@ -46,7 +46,7 @@ def worker(
     return made
 
 
-COMMANDS = ("status", "explain", "failures list", "plan", "doctor")
+COMMANDS = ("status", "explain", "failures list", "doctor")
 
 
 @pytest.mark.parametrize("how", ["--log-format console", "--json --log-format json"])

@@ -39,7 +39,7 @@ def end_by_quiet(standin: Standin, worker: Installation, quiet_s: int, **sync: s
 def test_a_start_within_the_quiet_sends_nothing(standin: Standin, worker: Installation) -> None:
     """It ends with 69 at once, so that a scheduler goes on, and says until when.
 
-    Nobody is probed either, unless that is said; `plan`, `doctor` and `status` show the quiet.
+    Nobody is probed either, unless that is said; `doctor` and `status` show the quiet.
     """
     ended = end_by_quiet(standin, worker, LONG_S)
     until = ended.run["reasons"][0].partition("until ")[2].partition(" ")[0]
@@ -49,10 +49,9 @@ def test_a_start_within_the_quiet_sends_nothing(standin: Standin, worker: Instal
         assert start.code == 69, (line, start.story())
         assert f"quiet until {until}" in start.message, line
         assert f"quiet until {until}" in start.err, line
-    status, plan = calls(worker, "status --json", "plan --json")
+    (status,) = calls(worker, "status --json")
     assert len(standin.tokens) == tokens
     assert status.document["quiet_until"][:19] == until[:19]
-    assert plan.document["quiet_until"] == status.document["quiet_until"]
     probed = worker.run("doctor", "--probe")
     lines = {line["name"]: line for line in probed.document["lines"]}
     assert (lines["quiet"]["state"], lines["PTS probe"]["state"]) == ("WARN", "SKIP")

@@ -12,7 +12,7 @@ from worker.core.identity import PseudonymKey, pseudonyms
 
 WEAK = b"a password that somebody knows by heart"
 COMMANDS = (
-    "db upgrade", "sync", "backfill --person -", "plan", "explain", "erase",
+    "db upgrade", "sync", "backfill --person -", "explain", "erase",
     "failures show -", "doctor",
 )  # fmt: skip
 

@@ -44,7 +44,6 @@ PTS = ["helseid.issuer", "helseid.client_id", "helseid.private_jwk_file", "api.b
     [
         ("sync", [*PTS, "roster.path", "privacy.pseudonym_key_file"]),
         ("backfill", [*PTS, "privacy.pseudonym_key_file"]),
-        ("plan", ["roster.path", "privacy.pseudonym_key_file"]),
         ("read-pts", PTS),
         ("helseid", PTS[:3]),
         ("person", ["privacy.pseudonym_key_file"]),

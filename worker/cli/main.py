@@ -26,8 +26,8 @@ _HELP: Final = (
     "To try it without NHN: `pts-worker sandbox`.\n\n"
     "First night: `pts-worker init` writes a configuration, `pts-worker keys new` and `pts-worker "
     "keys pseudonym` make keys, `pts-worker db upgrade` makes the database, `pts-worker doctor` "
-    "checks everything, `pts-worker plan` shows what a run would do, `pts-worker sync` does it. "
-    "Then `pts-worker sync` every night, and `pts-worker status` in the morning.\n\n"
+    "checks everything and says how long a night takes, `pts-worker sync` reads everyone. Then "
+    "`pts-worker sync` every night, and `pts-worker status` in the morning.\n\n"
     "`pts-worker COMMAND --help` has the options of a command and an example."
 )
 _EXIT_CODES: Final = (
@@ -40,8 +40,6 @@ COMMANDS: Final[Mapping[str, str]] = {
     "sync": "One full run over the roster: read everyone, then publish.",
     "backfill": "Read some persons again, and publish that. It marks nobody as departed.",
     "schedule": "Stay up and run `sync` on a cron expression in a named time zone.",
-    "plan": "Show what a `sync` would do now: persons, requests, time, and what the guard would "
-    "allow.",
     "status": "Show recent runs, snapshot age, failures and the lease.",
     "failures": "What could not be read. Example: `pts-worker failures list`",
     "explain": "Show everything that is stored of one person.",

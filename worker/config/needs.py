@@ -24,8 +24,6 @@ class Purpose(enum.StrEnum):
     """``sync`` and ``schedule``."""
     BACKFILL = "backfill"
     """``backfill``; the roster is optional."""
-    PLAN = "plan"
-    """Roster and database, without HelseID and PTS."""
     READ_PTS = "read-pts"
     """HelseID and PTS, without roster and database."""
     HELSEID = "helseid"
@@ -42,7 +40,6 @@ _KEY: Final = "privacy.pseudonym_key_file"
 _NEEDED: Final[Mapping[Purpose, tuple[str, ...]]] = {
     Purpose.SYNC: (*_PTS, "roster.path", _KEY, "database.url"),
     Purpose.BACKFILL: (*_PTS, _KEY, "database.url"),
-    Purpose.PLAN: ("roster.path", _KEY, "database.url"),
     Purpose.READ_PTS: _PTS,
     Purpose.HELSEID: _HELSEID,
     Purpose.PERSON: (_KEY, "database.url"),

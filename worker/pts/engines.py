@@ -1,8 +1,8 @@
 """Opens the HTTP engine for PTS (``api.engine``)."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from worker.ports import HttpTransport
 from worker.pts.fast_transport import FastTransport
@@ -11,10 +11,6 @@ from worker.pts.transport import TransportOptions
 from worker.tls import client_context
 
 Engine: TypeAlias = Literal["httpx", "fast"]
-
-SUSTAINED_PER_S: Final[Mapping[Engine, int]] = {"httpx": 1_000, "fast": 4_000}
-"""Requests per second that the worker sustains on one core, well below the measured rate
-(docs/performance.md)."""
 
 
 @asynccontextmanager

@@ -1,17 +1,20 @@
 """The checks of ``doctor``, one function each. A check returns its line or raises an error."""
 
 import enum
+import math
 import os
 import shutil
 import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from worker.app import App
 from worker.config import KEYS, Purpose, needs
+from worker.core.durations import format_duration
 from worker.core.plurals import counted
 from worker.core.retry import RetryPolicy
 from worker.errors import (
@@ -44,7 +47,6 @@ from worker.store.sqlite_file import file_of, require_file, require_writable, wa
 from worker.use_cases.roster_count import count_roster
 
 CLOCK_WARNING_S: Final = 2.0
-_LINES_MAX: Final = 1_000
 _PATIENCE_S: Final = 5.0
 _TEXTFILE_ROOM_BYTES: Final = 64 * 1024
 
@@ -338,19 +340,28 @@ async def check_textfile(app: App) -> CheckResult:
 
 
 async def check_roster(app: App) -> CheckResult:
-    """The roster can be read; its first entries are counted, and none is shown."""
+    """The roster can be read; its entries are counted, and none is shown.
+
+    So are the requests of a night, one for each area of a person; pages and retries come on top.
+    """
     if app.settings.roster.path == "-":
         return skip("roster", "it is read from standard input")
     roster = app.roster()
-    count = await count_roster(app, roster, lines_max=_LINES_MAX)
-    text = counted(count.entries, "person")
-    if count.lines >= _LINES_MAX:
-        text += f" in the first {_LINES_MAX:,} lines"
+    count = await count_roster(app, roster)
+    sync = app.settings.sync
+    requests = count.sent * len(sync.areas)
+    duration = timedelta(minutes=math.ceil(requests / sync.requests_per_second / 60))
+    text = (
+        f"{counted(count.entries, 'person')}, {counted(requests, 'request')}, about "
+        f"{format_duration(duration)} at {sync.requests_per_second:g} requests a second"
+    )
     if count.h_numbers:
         text += f", {counted(count.h_numbers, 'H-number')}"
         text += " not sent to PTS (roster.send_h_numbers)" if count.not_sent else ""
     facts: dict[str, Any] = {
         "entries": count.entries,
+        "requests": requests,
+        "duration_s": requests / sync.requests_per_second,
         "faults": count.faults,
         "h_numbers": count.h_numbers,
     }

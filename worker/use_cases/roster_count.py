@@ -1,6 +1,5 @@
-"""Counts the roster, for ``plan`` and ``doctor``."""
+"""Counts the roster, for ``doctor`` and the progress of a run."""
 
-import math
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -22,14 +21,8 @@ class RosterCount:
     entries: int = 0
     faults: int = 0
     first_fault: str = ""
-    checksum_warnings: int = 0
     h_numbers: int = 0
     not_sent: int = 0
-
-    @property
-    def lines(self) -> int:
-        """Entries and errors."""
-        return self.entries + self.faults
 
     @property
     def sent(self) -> int:
@@ -37,8 +30,8 @@ class RosterCount:
         return self.entries - self.not_sent
 
 
-async def count_roster(app: App, roster: Roster, *, lines_max: float = math.inf) -> RosterCount:
-    """Count the roster, or its first lines.
+async def count_roster(app: App, roster: Roster) -> RosterCount:
+    """Count the roster.
 
     Raises:
         RosterError: it cannot be read.
@@ -52,9 +45,6 @@ async def count_roster(app: App, roster: Roster, *, lines_max: float = math.inf)
                 count.first_fault = count.first_fault or place
             else:
                 count.entries += 1
-                count.checksum_warnings += not entry.checksum_ok
                 count.h_numbers += entry.is_h_number
-            if count.lines >= lines_max:
-                break
     count.not_sent = 0 if app.sends_h_numbers else count.h_numbers
     return count

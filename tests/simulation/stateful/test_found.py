@@ -17,9 +17,8 @@ from tests.support.store_world import (
     world_on,
 )
 from worker.core.model import PersonRead, RunKind, RunStatus
-from worker.store.queries.status import open_state
 from worker.store.runs.guard_facts import guard_facts
-from worker.store.runs.ledger import key_paths
+from worker.store.runs.ledger import key_paths, open_counts
 from worker.store.runs.undo import leftovers, undo_run
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -152,12 +151,12 @@ async def test_a_change_under_one_person_takes_nothing_from_another(database_url
 
 
 async def test_what_an_open_run_has_closed_is_open_for_readers(database_url):
-    """``plan`` and ``status`` say what is published."""
+    """A new run and its guard begin with what is published."""
     async with world_on(database_url) as world:
         await published(world, read(world, "a", "x"))
         attempt = await world.begin()
         await attempt.write(read(world, "a"))
-        assert (await world.database.read(open_state)).restrictions == 3
+        assert (await world.database.read(open_counts))[0] == 3
 
 
 async def test_a_backfill_leaves_what_an_open_sync_has_closed(database_url):

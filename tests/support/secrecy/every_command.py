@@ -26,7 +26,6 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("keys check", ""),
         ("keys rotate --by-hand", ""),
         ("keys pseudonym --out keys/new.key", ""),
-        ("plan", ""),
         ("sync --json", ""),
         ("status", ""),
         ("status --json", ""),

@@ -10,6 +10,10 @@ Configuration, clock, key, HelseID's discovery and token, PTS, database, roster,
 telemetry.textfile if it is set: one line each, OK, WARN or FAIL. A failure does not stop the other
 checks; SKIP marks what is not checked because of one. Changes nothing.
 
+The roster is read to its end: its persons (one who stands there twice is counted twice, and read
+once by a run), the requests that a night sends, and how long they take at
+`sync.requests_per_second`. Pages and retries come on top.
+
 Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data contract),
 else 0.
 

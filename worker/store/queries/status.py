@@ -1,4 +1,4 @@
-"""The present state of the ledger, the proofs and the lease: for ``status``, ``plan``, ``doctor``.
+"""The present state of the ledger, the proofs and the lease: for ``status`` and ``doctor``.
 
 Nothing here writes, or waits for an active run.
 """
@@ -19,7 +19,6 @@ from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.queries.published import last_published
 from worker.store.runs.lease import is_live
-from worker.store.runs.ledger import known_persons, open_counts
 from worker.store.runs.process_identity import Holder
 from worker.store.schema.tables import TOTALS, attempt, failure, lease, person_area, run
 from worker.store.sqlite_file import file_of
@@ -91,14 +90,6 @@ class Settled(Value, frozen=True, kw_only=True):
 
     persons: int = 0
     person_areas: int = 0
-
-
-class OpenState(Value, frozen=True, kw_only=True):
-    """What the guard compares a new run with: see ``worker.core.guard.GuardFacts``."""
-
-    restrictions: int
-    holders: int
-    persons: int
 
 
 def place_of_database(database: Database) -> str:
@@ -228,13 +219,6 @@ async def failure_counts(connection: AsyncConnection) -> Sequence[FailureCount]:
         .order_by(failure.c.area, failure.c.kind)
     )
     return [FailureCount(**row) for row in rows.mappings()]
-
-
-async def open_state(connection: AsyncConnection) -> OpenState:
-    """Restrictions open as published, the persons who have them, and all persons in the store."""
-    restrictions, holders = await open_counts(connection)
-    persons = await known_persons(connection)
-    return OpenState(restrictions=restrictions, holders=holders, persons=persons)
 
 
 def _facts(row: Row[Any]) -> RunFacts:
