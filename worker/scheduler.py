@@ -60,7 +60,6 @@ class RunEnd(Value, frozen=True, kw_only=True):
         not_before: until when the service that ended it wants no request; None: unknown.
     """
 
-    at: datetime
     exit_code: ExitCode
     reason: str = ""
     hint: str = ""
@@ -69,7 +68,7 @@ class RunEnd(Value, frozen=True, kw_only=True):
 
 @dataclass(slots=True, kw_only=True)
 class ScheduleState:
-    """The current state of the schedule, for monitoring. All times are UTC.
+    """The current state of the schedule, for systemd. All times are UTC.
 
     Attributes:
         retry_at: the next retry, if there is one before the next scheduled start.
@@ -78,7 +77,6 @@ class ScheduleState:
     next_at: datetime | None = None
     retry_at: datetime | None = None
     running_since: datetime | None = None
-    last_end: RunEnd | None = None
 
 
 def wait_before_retry_s(
@@ -249,7 +247,7 @@ async def _execute_requests(due: MemoryObjectReceiveStream[Work], context: _Cont
             return
         retries = retries + 1 if requested is None else 0
         state.retry_at, state.running_since = None, context.runtime.now()
-        end = await _execute(work, context.runtime)
+        end = await _execute(work)
         state.running_since = None
         if context.stop.is_set():
             return
@@ -274,7 +272,7 @@ async def _receive(due: MemoryObjectReceiveStream[Work], wait_s: float | None) -
 def _wait_after(end: RunEnd, retries: int, context: _Context) -> float | None:
     """Report how a run ended. Returns the seconds to wait before a retry, or None."""
     state, now = context.state, context.runtime.now()
-    state.last_end, state.next_at = end, _utc(context.next_start())
+    state.next_at = _utc(context.next_start())
     wait_s = wait_before_retry_s(
         end.exit_code,
         retries,
@@ -326,12 +324,11 @@ def _correct_next_start(job: Any, trigger: CronSimTrigger, context: _Context) ->
         log.warning("schedule.rescheduled", kept=str(kept), next=str(start))
 
 
-async def _execute(work: Work, runtime: Runtime) -> RunEnd | None:
+async def _execute(work: Work) -> RunEnd | None:
     try:
         report = await work()
     except WorkerError as error:
         return RunEnd(
-            at=runtime.now(),
             exit_code=error.exit_code,
             reason=error.message,
             hint=error.hint,
@@ -340,7 +337,6 @@ async def _execute(work: Work, runtime: Runtime) -> RunEnd | None:
     if report is None:
         return None
     return RunEnd(
-        at=runtime.now(),
         exit_code=report.exit_code,
         reason="; ".join(report.reasons),
         hint=_HINTS.get(report.exit_code, ""),

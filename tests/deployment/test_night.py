@@ -49,8 +49,6 @@ def test_the_metrics_show_it(night: Night):
         assert times[0] == times[1] < night.start_at.timestamp() - DAY_S + 60 < times[2]
     assert 'pts_worker_exit_code{run="sync"} 0.0' in night.metrics["published"]
     assert 'pts_worker_exit_code{run="sync"} 0.0' in night.metrics["started"]
-    assert "Next retry" in night.pages["away"]
-    assert "Next retry" not in night.pages["published"]
 
 
 def _value(text: str, name: str) -> float:

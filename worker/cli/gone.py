@@ -7,7 +7,7 @@ import click
 
 GONE: Final[Mapping[str, str]] = {
     "verify": "`verify` is gone: every `pts-worker sync` reads everybody and compares.",
-    "plan": "`plan` is gone: the line `roster` of `pts-worker doctor` has persons, requests and time.",
+    "plan": "`plan` is gone: `pts-worker doctor` says persons, requests and time in its roster line.",
 }
 """A sentence for the words of a command, or for an option."""
 

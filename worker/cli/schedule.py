@@ -5,9 +5,9 @@ import anyio
 from worker.cli.base import Cli
 from worker.cli.output import print_json
 from worker.cli.progress import beside_runs, document, stoppable, watch_runs
+from worker.cli.readiness import Readiness, keep_checking, pages_of
 from worker.cli.run_watch import find_total
 from worker.cli.showing import instant
-from worker.cli.status_page import Readiness, keep_checking, pages_of
 from worker.core.run import RunReport
 from worker.scheduler import ScheduleState, run_on_schedule
 from worker.store.runs.ledger import open_runs
@@ -47,8 +47,7 @@ def run(cli: Cli, *, now: bool) -> None:
                 is_left_open = continued_by_next_sync(app, await store.read(open_runs)) is not None
             return await run_once() if is_left_open else None
 
-        pages = pages_of(app, board=board, state=state, readiness=readiness, progress=watch.text)
-        async with serve_pages(pages, served.http_listen) as url:
+        async with serve_pages(pages_of(board, readiness), served.http_listen) as url:
             await run_on_schedule(
                 run_once,
                 cron=settings.cron,

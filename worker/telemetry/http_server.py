@@ -39,16 +39,11 @@ _POLICY: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A response: text without personal values.
-
-    Attributes:
-        style_source: the CSP source of the page's own style, e.g. ``'sha256-…'``.
-    """
+    """A response: text without personal values."""
 
     body: bytes
     status: HTTPStatus = HTTPStatus.OK
     content_type: str = TEXT
-    style_source: str = ""
 
 
 Pages = Mapping[str, Callable[[], Page]]
@@ -173,13 +168,12 @@ def _failure(status: HTTPStatus) -> Page:
 
 
 def _rendered(page: Page, *, with_body: bool = True) -> bytes:
-    style = f"; style-src {page.style_source}" if page.style_source else ""
     allow = "Allow: GET, HEAD\r\n" if page.status == HTTPStatus.METHOD_NOT_ALLOWED else ""
     head = (
         f"HTTP/1.1 {page.status} {page.status.phrase}\r\n"
         f"Content-Type: {page.content_type}\r\n"
         f"Content-Length: {len(page.body)}\r\n"
-        f"Content-Security-Policy: {_POLICY}{style}\r\n"
+        f"Content-Security-Policy: {_POLICY}\r\n"
         f"{allow}{_HEADERS}\r\n"
     )
     return head.encode("latin-1") + (page.body if with_body else b"")

@@ -36,7 +36,6 @@ def blocks(night: Night) -> dict[str, str]:
     )
     return {
         "log": "".join(map(_line, night.events(*SHOWN))),
-        **{f"page {when}": text for when, text in night.pages.items()},
         **{f"metrics {when}": _metrics(text) for when, text in night.metrics.items()},
         "alerts": alerts,
         "pings": "".join(f"{ping}\n" for ping in night.pings),

@@ -61,7 +61,6 @@ class Night:
         log: the schedule's log, from standard error.
         pings: what the dead man's switch heard.
         metrics: ``/metrics`` at the start, while PTS was away, and after the publication.
-        pages: the status page at the last two of these times, as text.
         alerts: which alerts fire, by hours after the start.
         code: the exit code of the schedule at the end.
         runs: the ledger: status and exit code of each run.
@@ -71,7 +70,6 @@ class Night:
     log: list[dict[str, Any]] = field(default_factory=list)
     pings: list[str] = field(default_factory=list)
     metrics: dict[str, str] = field(default_factory=dict)
-    pages: dict[str, str] = field(default_factory=dict)
     alerts: dict[float, list[str]] = field(default_factory=dict)
     code: int = -1
     runs: list[tuple[Any, ...]] = field(default_factory=list)
@@ -148,13 +146,10 @@ def _watch(night: Night, running: Running, port: int, recover: Callable[[], Any]
         raise Missed
     wait_for(lambda: _log(running, "event").count("schedule.retrying") > 1, "two failures")
     night.metrics["away"] = fetch(port, "/metrics")[1]
-    night.pages["away"] = _text(fetch(port, "/")[1])
     recover()
     wait_for(lambda: "run.published" in _log(running, "event"), "the publication")
-    new = f"{night.start_at:%Y-%m-%d}"
-    wait_for(lambda: f"<td>{new}" in _row(port, "Last publication"), "the end of the run")
+    wait_for(lambda: _log(running, "event")[-1] == "schedule.waiting", "the end of the run")
     night.metrics["published"] = fetch(port, "/metrics")[1]
-    night.pages["published"] = _text(fetch(port, "/")[1])
 
 
 def _log(running: Running, name: str) -> list[str]:
@@ -168,18 +163,6 @@ def _filled(port: int) -> str:
     """``/metrics`` once it has what the database knows."""
     text = fetch(port, "/metrics")[1]
     return text if "last_published" in text else ""
-
-
-def _row(port: int, name: str) -> str:
-    """A row of the status page."""
-    page = fetch(port, "/")[1]
-    return page.partition(f">{name}</th>")[2].partition("</tr>")[0]
-
-
-def _text(page: str) -> str:
-    """The table of the status page, a line for each row."""
-    rows = re.findall(r"<th scope=row>(.*?)</th><td>(.*?)</td>", page)
-    return "".join(f"{name:<17} {value}\n" for name, value in rows)
 
 
 def _shifted(ahead_s: float) -> dict[str, str]:

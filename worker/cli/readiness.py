@@ -1,11 +1,7 @@
-"""What ``schedule`` serves on ``telemetry.http_listen``: probes, metrics and a page for people."""
+"""What ``schedule`` serves on ``telemetry.http_listen``: probes and metrics."""
 
-import base64
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from html import escape
 from http import HTTPStatus
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -13,11 +9,9 @@ from zoneinfo import ZoneInfo
 import anyio
 import structlog
 
-from worker import __version__
 from worker.app import App
-from worker.cli.showing import instant
 from worker.errors import WorkerError
-from worker.scheduler import ScheduleState, next_start
+from worker.scheduler import next_start
 from worker.store.queries.status import last_full_publication
 from worker.telemetry.http_server import Page, Pages
 from worker.telemetry.prometheus import Board, metrics_page
@@ -31,19 +25,6 @@ _PATIENCE_S: Final = 2.0
 _CHECK_S_MAX: Final = 5.0
 """Of a check, which a stop waits for."""
 
-_STYLE: Final = (
-    ":root{color-scheme:light dark;background:Canvas;color:CanvasText}"
-    "body{font:16px/1.5 sans-serif;margin:2em auto;max-width:50em;padding:0 1em;"
-    "overflow-wrap:anywhere}"
-    "table{border-collapse:collapse;width:100%}"
-    "th,td{padding:.3em 0;vertical-align:top;border-bottom:1px solid}"
-    "th{text-align:left;padding-right:1.5em;width:10em}"
-    "@media(max-width:30em){th{padding-right:1em;width:6em}}"
-)
-_STYLE_SOURCE: Final = (
-    f"'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
-)
-
 
 @dataclass(slots=True, kw_only=True)
 class Readiness:
@@ -51,15 +32,11 @@ class Readiness:
 
     Attributes:
         problems: what is not as it should be; empty if the worker is ready.
-        published_at: the last full publication; None if there is none, or if it is unknown.
-        checked_at: when that was checked.
         is_outdated: set it to have that checked anew at once.
         is_board_filled: the metrics have what the database knows.
     """
 
     problems: tuple[str, ...] = ("not checked yet",)
-    published_at: datetime | None = None
-    checked_at: datetime | None = None
     is_outdated: anyio.Event = field(default_factory=anyio.Event)
     is_board_filled: bool = False
 
@@ -83,7 +60,6 @@ async def keep_checking(app: App, readiness: Readiness, board: Board) -> None:
     """
     while True:
         readiness.problems = await _problems(app, readiness, board)
-        readiness.checked_at = app.runtime.now()
         with anyio.move_on_after(CHECK_S):
             await readiness.is_outdated.wait()
         readiness.is_outdated = anyio.Event()
@@ -103,11 +79,11 @@ async def _problems(app: App, readiness: Readiness, board: Board) -> tuple[str, 
         code = int(error.exit_code) if isinstance(error, WorkerError) else 69
         log.debug("schedule.not_ready", code=code)
         return (f"database cannot be used ({code}); run pts-worker doctor",)
-    readiness.published_at = None if last is None else last.published_at
-    if readiness.published_at is None:
+    published_at = None if last is None else last.published_at
+    if published_at is None:
         return ("nothing has been published yet",)
     if is_overdue(
-        readiness.published_at,
+        published_at,
         app.runtime.now(),
         cron=schedule.cron,
         timezone=schedule.timezone,
@@ -116,17 +92,9 @@ async def _problems(app: App, readiness: Readiness, board: Board) -> tuple[str, 
     return ()
 
 
-def pages_of(
-    app: App,
-    *,
-    board: Board,
-    state: ScheduleState,
-    readiness: Readiness,
-    progress: Callable[[], str],
-) -> Pages:
-    """``/``, ``/healthz``, ``/readyz`` and ``/metrics``."""
+def pages_of(board: Board, readiness: Readiness) -> Pages:
+    """``/healthz``, ``/readyz`` and ``/metrics``."""
     return {
-        "/": lambda: _status(app, state, readiness, progress()),
         "/healthz": lambda: Page(body=b"ok\n"),
         "/readyz": lambda: _ready(readiness),
         "/metrics": lambda: metrics_page(board),
@@ -138,39 +106,3 @@ def _ready(readiness: Readiness) -> Page:
         return Page(body=b"ready\n")
     text = "".join(f"{problem}\n" for problem in readiness.problems)
     return Page(status=HTTPStatus.SERVICE_UNAVAILABLE, body=text.encode())
-
-
-def _status(app: App, state: ScheduleState, readiness: Readiness, progress: str) -> Page:
-    schedule, end = app.settings.schedule, state.last_end
-    running = state.running_since
-    rows = {
-        "State": f"running since {instant(running)}" if running else "waiting",
-        "Progress": progress,
-        "Ready": "; ".join(readiness.problems) or "yes",
-        "Checked": readiness.checked_at and instant(readiness.checked_at),
-        "Last publication": instant(readiness.published_at),
-        "Last run": end and f"ended {instant(end.at)} with {int(end.exit_code)}",
-        "Reason": end and end.reason,
-        "What to do": end and end.hint,
-        "Next retry": state.retry_at and instant(state.retry_at),
-        "Next start": instant(state.next_at),
-        "Schedule": f"{schedule.cron} ({schedule.timezone})",
-        "Version": __version__,
-    }
-    lines = "".join(
-        f"<tr><th scope=row>{escape(name)}</th><td>{escape(text)}</td></tr>"
-        for name, text in rows.items()
-        if text
-    )
-    body = (
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport "
-        'content="width=device-width">'
-        f"<title>pts-worker schedule</title><style>{_STYLE}</style>"
-        f"<main><h1>pts-worker schedule</h1><table>{lines}</table>"
-        f"<p>As of {instant(app.runtime.now())}. "
-        '<a href="/">Reload</a>, <a href="/metrics">metrics</a>, '
-        '<a href="/readyz">readiness</a></p></main></html>'
-    )
-    return Page(
-        body=body.encode(), content_type="text/html; charset=utf-8", style_source=_STYLE_SOURCE
-    )
