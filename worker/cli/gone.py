@@ -7,7 +7,7 @@ import click
 
 GONE: Final[Mapping[str, str]] = {
     "verify": "`verify` is gone: every `pts-worker sync` reads everybody and compares.",
-    "plan": "`plan` is gone: `pts-worker doctor` says persons, requests and time in its roster line.",
+    "plan": "`plan` is gone: its figures are in the roster line of `pts-worker doctor`.",
 }
 """A sentence for the words of a command, or for an option."""
 
