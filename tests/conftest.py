@@ -97,13 +97,16 @@ _LONGEST: Final = (
     "tests/simulation/stateful/test_stateful.py",
 )
 """Files whose tests take long; a process takes a file at a time."""
+_PROMISES: Final = tuple((str(number),) for number in range(1, 13))
+"""Arguments of the marker ``promise``."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files, so that none is alone at the end.
 
-    Tests that share an id fail: xdist would run one of them, and nobody would notice.
+    Tests that share an id fail: xdist would run one of them, and nobody would notice. So do those
+    with the number of no promise.
     """
     # Tens of thousands of objects that live as long as this process: no collection looks at them.
     gc.freeze()
@@ -111,8 +114,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     times = Counter(item.nodeid for item in items)
     for item in items:
         if times[item.nodeid] > 1:
-            text = f"{times[item.nodeid]} tests have this id, and one of them might run"
-            item.runtest = partial(pytest.fail, text, pytrace=False)  # type: ignore[method-assign]
+            _fails(item, f"{times[item.nodeid]} tests have this id, and one of them might run")
+        wrong = [mark.args for mark in item.iter_markers("promise") if mark.args not in _PROMISES]
+        if wrong:
+            _fails(item, f"a promise is a string from 1 to 12, and not {wrong}")
+
+
+def _fails(item: pytest.Item, text: str) -> None:
+    item.runtest = partial(pytest.fail, text, pytrace=False)  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="session")

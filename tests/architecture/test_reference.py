@@ -8,7 +8,7 @@ from tests.support.documents import DOCS, rows, section
 from tools.docs.data_model import TABLES
 from tools.docs.dbt_sources import SOURCES, sources_file
 from tools.docs.log_events import log_calls
-from tools.docs.promises import PAGE, guarantees_page, marked_tests, promises
+from tools.docs.promises import PAGE, guarantees_page, marked_tests, promises, unread_markers
 from tools.docs.reference import HEAD, REFERENCE, VIEWS
 from tools.docs.tree import parsed
 from worker.areas.reporting import COLUMNS
@@ -35,13 +35,18 @@ def test_every_page_of_the_reference_is_generated():
 
 
 def test_the_table_of_promises_is_the_generated_one():
-    """``python -m tools.docs`` counts the tests of each promise by their markers."""
+    """``python -m tools.docs`` finds the tests of each promise by their markers."""
     assert PAGE.read_text(encoding="utf-8") == guarantees_page()
 
 
 def test_every_promise_has_a_test_and_every_marker_a_promise():
     """The numbers that the page and the tests have are the same."""
     assert {test.promise for test in marked_tests()} == set(promises())
+
+
+def test_the_table_of_promises_misses_no_marker():
+    """Not by another name, nor because its number is no string."""
+    assert unread_markers() == set()
 
 
 def test_log_events_are_found_wherever_they_are_logged():
