@@ -7,11 +7,11 @@ said here. A test compares these declarations with the views of both databases.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import BigInteger, Boolean, TableClause, Text, column, table
 
 from worker.areas import AREAS
-from worker.areas.reporting import COLUMNS
-from worker.areas.words import Kind
+from worker.areas.meanings import Kind, view_columns
 from worker.core.value import Value
 from worker.errors import UsageError
 from worker.utc_time import UtcTime
@@ -24,18 +24,22 @@ class View(Value, frozen=True, kw_only=True):
     """One reporting view.
 
     Attributes:
-        columns: the kind of each column by its name, in order.
+        added: the kinds of columns that an export adds to it, by their names.
     """
 
     name: str
-    columns: Mapping[str, Kind]
+    added: Mapping[str, Kind] = msgspec.field(default_factory=dict)
+
+    @property
+    def columns(self) -> Mapping[str, Kind]:
+        """The kind of each column by its name, in order."""
+        kinds = {column.name: column.kind for column in view_columns()[self.name]}
+        return {**kinds, **self.added}
 
     def table(self, columns: Sequence[str] = ()) -> TableClause:
         """The view for SQLAlchemy, with these columns or all."""
-        return table(
-            self.name,
-            *(column(name, _TYPES[self.columns[name]]) for name in columns or self.columns),
-        )
+        kinds = self.columns
+        return table(self.name, *(column(name, _TYPES[kinds[name]]) for name in columns or kinds))
 
 
 _TYPES: Final[Mapping[Kind, Any]] = {
@@ -53,27 +57,22 @@ def type_of(kind: Kind) -> Any:
     return _TYPES[kind]
 
 
-VIEWS: Final[Mapping[str, View]] = {
-    name: View(name=name, columns={column.name: column.kind for column in columns})
-    for name, columns in COLUMNS.items()
-}
-"""Every reporting view by its name."""
-FRESHNESS: Final = VIEWS["report_person_freshness"]
-DAILY: Final = VIEWS["report_daily"]
-PUBLICATION: Final = VIEWS["report_publication"]
-COHORT: Final = VIEWS["report_publication_cohort"]
-EPISODE: Final = VIEWS["report_episode"]
-CHANGE_FEED: Final = VIEWS["report_change_feed"]
-LABEL: Final = VIEWS["report_person_label"]
-RUN: Final = VIEWS["report_run"]
-ACCESS: Final = VIEWS["report_access"]
+FRESHNESS: Final = View(name="report_person_freshness")
+DAILY: Final = View(name="report_daily")
+PUBLICATION: Final = View(name="report_publication")
+COHORT: Final = View(name="report_publication_cohort")
+EPISODE: Final = View(name="report_episode")
+CHANGE_FEED: Final = View(name="report_change_feed")
+LABEL: Final = View(name="report_person_label")
+RUN: Final = View(name="report_run")
+ACCESS: Final = View(name="report_access")
 """About those who use the program, so it is exported only where it is named."""
 CURRENT: Final[Mapping[str, View]] = {
-    area.name: VIEWS[f"report_{area.table}_current"] for area in AREAS
+    area.name: View(name=f"report_{area.table}_current") for area in AREAS
 }
 """The view of the last published state, by the area's name."""
 HISTORY: Final[Mapping[str, View]] = {
-    area.name: VIEWS[f"report_{area.table}_history"] for area in AREAS
+    area.name: View(name=f"report_{area.table}_history") for area in AREAS
 }
 """The view of all versions, by the area's name."""
 AREA_VIEWS: Final[Mapping[str, tuple[str, str]]] = {
@@ -90,12 +89,13 @@ def views_named(names: Sequence[str]) -> tuple[View, ...]:
     Raises:
         UsageError: there is no view of a name.
     """
+    views = {name: View(name=name) for name in view_columns()}
     found = {}
-    for name in names or (name for name in VIEWS if name != ACCESS.name):
+    for name in names or (name for name in views if name != ACCESS.name):
         full = name if name.startswith("report_") else f"report_{name}"
-        if full not in VIEWS:
+        if full not in views:
             raise UsageError(
-                f"there is no reporting view {name!r}", hint=f"there are {', '.join(VIEWS)}"
+                f"there is no reporting view {name!r}", hint=f"there are {', '.join(views)}"
             )
-        found[full] = VIEWS[full]
+        found[full] = views[full]
     return tuple(found.values())

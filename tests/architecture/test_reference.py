@@ -11,7 +11,7 @@ from tools.docs.log_events import log_calls
 from tools.docs.promises import PAGE, guarantees_page, marked_tests, promises, unread_markers
 from tools.docs.reference import HEAD, REFERENCE, VIEWS
 from tools.docs.tree import parsed
-from worker.areas.reporting import COLUMNS
+from worker.areas.meanings import view_columns
 from worker.errors import EXIT_MEANINGS, ExitCode
 from worker.log_events import MEANINGS
 from worker.store.schema.tables import metadata
@@ -60,7 +60,7 @@ def test_log_events_are_found_wherever_they_are_logged():
 @pytest.mark.parametrize(
     ("described", "declared"),
     [
-        (VIEWS, COLUMNS),
+        (VIEWS, view_columns()),
         (TABLES, metadata.tables),
         (EXIT_MEANINGS, set(ExitCode)),
     ],

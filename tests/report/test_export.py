@@ -25,10 +25,9 @@ from tests.support.report.exports import (
 from tests.support.report.stores import ANY, key_of, safety, seen, small_store
 from tests.support.store_world import world_on
 from worker import __version__
-from worker.areas.reporting import KEYS
+from worker.areas.meanings import view_columns, view_keys
 from worker.errors import ConfigurationError, UsageError
 from worker.report.sinks import Format
-from worker.views import VIEWS
 
 pytestmark = pytest.mark.promise("2")
 
@@ -38,7 +37,7 @@ FEEDS = ["patient-safety", "patient-privacy", "__HIVE_DEFAULT_PARTITION__"]
 
 async def test_every_view_becomes_a_private_file(sqlite_url, tmp_path):
     """All views but the access log, mode 0600, with a manifest that proves each file."""
-    views = set(VIEWS) - {"report_access", "report_change_feed"}
+    views = set(view_columns()) - {"report_access", "report_change_feed"}
     folders = {f"{NIGHT}/{AREA.get(name, name)}" for name in views}
     folders |= {f"{NIGHT}/area={area}/feed" for area in FEEDS}
     async with world_on(sqlite_url) as world:
@@ -160,11 +159,14 @@ def assert_in_order(manifest, out):
         (path,) = (out / manifest.folder / view.folder).glob(f"*.{manifest.format}")
         numbers = {column.name for column in view.columns if column.type == "integer"}
         found = [
-            tuple(int(row[name]) if name in numbers else str(row[name]) for name in KEYS[view.name])
+            tuple(
+                int(row[name]) if name in numbers else str(row[name])
+                for name in view_keys()[view.name]
+            )
             for row in read[manifest.format](path)
         ]
         assert found == sorted(set(found)), (view.name, manifest.format)
-        assert tuple(view.order) == KEYS[view.name]
+        assert tuple(view.order) == view_keys()[view.name]
 
 
 async def test_a_large_view_is_divided(sqlite_url, tmp_path):

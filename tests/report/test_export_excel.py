@@ -11,9 +11,8 @@ from tests.support.report.exports import SAFE, contents, export_of, only
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
 from worker.areas import AREAS
-from worker.areas.codes import SYSTEMS, codes
-from worker.areas.reporting import COLUMNS
-from worker.areas.words import Kind
+from worker.areas.codes import code_systems, codes
+from worker.areas.meanings import Kind, view_columns
 from worker.core.times import END_OF_TIME, START_OF_TIME
 from worker.errors import UsageError
 from worker.report.sinks import Dialect, Format, Shape, open_sink
@@ -94,11 +93,11 @@ def test_cells():
 
 def test_each_column_of_codes_has_names():
     """A code's column is one of those that are declared, and each system that is named exists."""
-    columns = {column.name for view in COLUMNS.values() for column in view}
+    columns = {column.name for view in view_columns().values() for column in view}
     systems = {code.system for code in codes()}
-    assert set(SYSTEMS) - columns == set()
-    assert {system for named in SYSTEMS.values() for system in named} == systems
-    assert {area.effect.code for area in AREAS} <= set(SYSTEMS)
+    assert set(code_systems()) - columns == set()
+    assert {system for named in code_systems().values() for system in named} == systems
+    assert {area.effect.code for area in AREAS} <= set(code_systems())
 
 
 @pytest.mark.parametrize("fmt", [Format.NDJSON, Format.PARQUET])

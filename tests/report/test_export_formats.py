@@ -12,7 +12,7 @@ import pytest
 from tests.support.report.exports import SAFE, export_of, lines_of, only, rows_of, typed_rows_of
 from tests.support.report.stores import safety, seen, small_store
 from tests.support.store_world import world_on
-from worker.areas.words import Kind
+from worker.areas.meanings import Kind
 from worker.errors import ConfigurationError
 from worker.report.sinks import CsvSink, Format, Shape
 

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from tests.support.report.exports import SAFE, contents, export_of, lines_of, only
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
-from worker.areas.reporting import COLUMNS
+from worker.areas.meanings import view_columns
 from worker.report.sinks import Format
 
 pytestmark = [pytest.mark.promise("2"), pytest.mark.nightly]
@@ -109,7 +109,7 @@ async def test_four_readers_see_the_same(sqlite_url, tmp_path):
 
 def assert_words(view, schema):
     """Meaning in two languages, unit and PTS's path, as the dictionary has them."""
-    for column in COLUMNS[view]:
+    for column in view_columns()[view]:
         said = {
             name.decode(): text.decode()
             for name, text in (schema.field(column.name).metadata or {}).items()

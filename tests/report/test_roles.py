@@ -16,17 +16,17 @@ from tests.support.databases import execute, in_database, migrate, migrate_now
 from tests.support.documents import DOCS, ROOT, blocks
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
-from worker.areas.reporting import COLUMNS
+from worker.areas.meanings import view_columns
 from worker.errors import ConfigurationError
 
 SCRIPT = (ROOT / "config" / "postgresql" / "roles.sql").read_text(encoding="utf-8")
 ABOUT_PERSONS = {"person_key", "local_ref", "person_no", "payload", "object_value"}
 OVERSEERS = "report_access"
 READABLE = {
-    "reader": set(COLUMNS) - {OVERSEERS},
+    "reader": set(view_columns()) - {OVERSEERS},
     "figures": {
         view
-        for view, columns in COLUMNS.items()
+        for view, columns in view_columns().items()
         if not ABOUT_PERSONS & {column.name for column in columns}
     }
     - {"report_drift"},  # names of fields as PTS sent them, which nobody has looked at

@@ -5,10 +5,9 @@ from sqlalchemy import inspect, select
 
 from tests.support.report.stores import safety, seen, small_store
 from tests.support.store_world import world_on
-from worker.areas.reporting import COLUMNS, KEYS
-from worker.areas.words import Kind
+from worker.areas.meanings import Kind, view_columns, view_keys
 from worker.errors import UsageError
-from worker.views import VIEWS, views_named
+from worker.views import CURRENT, views_named
 
 
 async def test_the_declared_columns_are_those_of_the_database(database_url):
@@ -19,13 +18,16 @@ async def test_the_declared_columns_are_those_of_the_database(database_url):
             return await connection.run_sync(_columns)
 
         real = await world.database.read(work)
-        assert real == {name: set(view.columns) for name, view in VIEWS.items()}
+        declared = {
+            view: [column.name for column in columns] for view, columns in view_columns().items()
+        }
+        assert real == declared
 
 
 def _columns(connection):
     inspector = inspect(connection)
     return {
-        name: {column["name"] for column in inspector.get_columns(name)}
+        name: [column["name"] for column in inspector.get_columns(name)]
         for name in inspector.get_view_names()
         if name.startswith("report_")
     }
@@ -36,7 +38,7 @@ async def test_values_have_the_declared_types(database_url):
     """Booleans are booleans and times aware UTC on both databases; what cannot be null is not."""
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
-        table = VIEWS["report_patient_safety_current"].table()
+        table = CURRENT["patient-safety"].table()
 
         async def work(connection):
             query = select(table.c.is_stale, table.c.delay_is_indefinite, table.c.first_seen_at)
@@ -110,8 +112,8 @@ def _typed(connection):
 def test_what_names_a_row_of_a_person_is_never_empty():
     """So that the dictionary, JSON Schema and Parquet promise it."""
     for view in ("report_patient_safety_current", "report_person_freshness", "report_episode"):
-        columns = {column.name: column for column in COLUMNS[view]}
-        assert not [name for name in KEYS[view] if columns[name].is_nullable], view
+        columns = {column.name: column for column in view_columns()[view]}
+        assert not [name for name in view_keys()[view] if columns[name].is_nullable], view
 
 
 async def test_the_codes_agree_with_the_views(database_url):
@@ -135,7 +137,7 @@ async def test_the_codes_agree_with_the_views(database_url):
 def test_a_view_is_named_with_or_without_its_prefix():
     """``run`` is ``report_run``; a wrong name is named with the right ones."""
     assert [view.name for view in views_named(["run", "report_run"])] == ["report_run"]
-    assert {view.name for view in views_named([])} == set(VIEWS) - {"report_access"}
+    assert {view.name for view in views_named([])} == set(view_columns()) - {"report_access"}
     assert [view.name for view in views_named(["access"])] == ["report_access"]
     with pytest.raises(UsageError, match="no reporting view 'runs'"):
         views_named(["runs"])

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Table
 
-from worker.areas.reporting import COLUMNS
+from worker.areas.meanings import view_columns
 from worker.store.dialects import POSTGRESQL
 from worker.store.schema.tables import metadata
 from worker.store.schema.views import view_definitions
@@ -111,7 +111,7 @@ _NAMES: Final = {
 
 def _views() -> Iterator[str]:
     definitions = view_definitions(POSTGRESQL)
-    for view in COLUMNS:
+    for view in view_columns():
         read = dict.fromkeys(re.findall(r"(?:FROM|JOIN) (\w+)", definitions[view]))
         tables = ", ".join(f"`{name}`" for name in read if name in metadata.tables)
         yield f"| [`{view}`](reference/views.md#{view}) | {tables or 'nothing: constants'} |"

@@ -13,8 +13,7 @@ from tools.docs.reference import VIEWS
 from tools.docs.tree import ROOT
 from worker.areas import AREAS
 from worker.areas.codes import codes
-from worker.areas.reporting import COLUMNS, KEYS
-from worker.areas.words import Kind, ViewColumn
+from worker.areas.meanings import Kind, ViewColumn, view_columns, view_keys
 from worker.core.effect import RestrictionGroup
 from worker.core.model import FailureKind, RunKind, RunStatus
 
@@ -36,7 +35,7 @@ _VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "op": ("insert", "update", "close", "depart", "relabel", "erase", "purge", "restore"),
     "system": tuple(dict.fromkeys(code.system for code in codes())),
     "type": tuple(Kind),
-    "view_name": tuple(COLUMNS),
+    "view_name": tuple(view_columns()),
 }
 _AHEAD: Final = frozenset({("report_failure", "person_key")})
 """What an open run shows at once leads to nothing that is published."""
@@ -55,7 +54,7 @@ _FRESHNESS: Final = {
 
 def sources_file() -> str:
     """The text of the file."""
-    tables = [_table(view, columns) for view, columns in COLUMNS.items() if view != NOT_READ]
+    tables = [_table(view, columns) for view, columns in view_columns().items() if view != NOT_READ]
     source = {
         "name": SOURCE,
         "description": "The last published snapshot of PTS, its history and its figures.",
@@ -71,7 +70,7 @@ def _table(view: str, columns: tuple[ViewColumn, ...]) -> dict[str, Any]:
     table: dict[str, Any] = {"name": view, "description": _plain(VIEWS[view])}
     if view == "report_publication":
         table["config"] = {"loaded_at_field": "published_at", "freshness": _FRESHNESS}
-    key = KEYS[view]
+    key = view_keys()[view]
     if len(key) > 1:
         table["data_tests"] = [{"unique_together": {"arguments": {"columns": list(key)}}}]
     table["columns"] = [_column(view, column, is_key=key == (column.name,)) for column in columns]

@@ -10,7 +10,7 @@ from tools.docs.command_line import described
 from tools.docs.data_model import data_model_page
 from tools.docs.log_events import log_table
 from worker.areas.codes import codes
-from worker.areas.reporting import COLUMNS
+from worker.areas.meanings import view_columns
 from worker.config import markdown_table
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
@@ -212,9 +212,9 @@ def views_page() -> str:
     """Every reporting view with its columns."""
     page = _VIEWS + _table(
         "| view | what |",
-        (f"| [`{view}`](#{view}) | {VIEWS.get(view, '')} |" for view in COLUMNS),
+        (f"| [`{view}`](#{view}) | {VIEWS.get(view, '')} |" for view in view_columns()),
     )
-    for view, columns in COLUMNS.items():
+    for view, columns in view_columns().items():
         page += f"\n## {view}\n\n{VIEWS.get(view, '')}\n\n" + _table(
             "| column | type | unit | empty? | meaning | bokmål | in PTS |",
             (

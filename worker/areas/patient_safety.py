@@ -51,58 +51,41 @@ PATIENT_SAFETY: Final = ResourceArea(
     columns=(
         Column(
             name="confidentiality_code",
-            nb="Kode i kodeverk 9603: hva restriksjonen går ut på",
-            en="code of code system 9603: what the restriction does",
             type=ColumnType.TEXT,
             paths=_anywhere("confidentialityCode"),
         ),
         Column(
             name="cause",
-            nb="Hvordan restriksjonen oppsto",
-            en="how the restriction came about",
             type=ColumnType.TEXT,
             paths=_anywhere("cause"),
         ),
         Column(
             name="delay_days",
-            nb="Dager fra svaret foreligger til innbyggeren får se det",
-            en="days from the result until the citizen may see it",
-            unit="days",
             type=ColumnType.INTEGER,
             paths=_anywhere("delayDays"),
         ),
         Column(
             name="delay_delivery_until",
-            nb="Når innbyggeren tidligst får innsyn; år 9999 er aldri",
-            en="earliest time at which the citizen may see it; the year 9999 is never",
             type=ColumnType.TIME,
             paths=_anywhere("delayDeliveryUntil"),
         ),
         Column(
             name="delay_is_indefinite",
-            nb="Om tidspunktet er PTS' «aldri»",
-            en='whether that time is PTS\'s "never"',
             type=ColumnType.BOOLEAN,
             never_of="delay_delivery_until",
         ),
         Column(
             name="object_type",
-            nb="Hva slags dokument restriksjonen gjelder",
-            en="kind of document that is restricted",
             type=ColumnType.TEXT,
             paths=("confidentialObjectId.type", "patientSafetyObject.confidentialObjectId.type"),
         ),
         Column(
             name="object_value",
-            nb="Dokumentets id",
-            en="id of that document",
             type=ColumnType.TEXT,
             paths=("confidentialObjectId.value", "patientSafetyObject.confidentialObjectId.value"),
         ),
         Column(
             name="parent_object_type",
-            nb="Hva slags dokument det hører under",
-            en="kind of the document above it",
             type=ColumnType.TEXT,
             paths=(
                 "parentConfidentialObjectId.type",
@@ -111,8 +94,6 @@ PATIENT_SAFETY: Final = ResourceArea(
         ),
         Column(
             name="parent_object_value",
-            nb="Det overordnede dokumentets id",
-            en="id of the document above it",
             type=ColumnType.TEXT,
             paths=(
                 "parentConfidentialObjectId.value",
@@ -121,22 +102,16 @@ PATIENT_SAFETY: Final = ResourceArea(
         ),
         Column(
             name="source_created_at",
-            nb="Når restriksjonen ble laget i PTS",
-            en="when PTS says that it was made",
             type=ColumnType.TIME,
             paths=("createdTime",),
         ),
         Column(
             name="source_modified_at",
-            nb="Når restriksjonen sist ble endret i PTS",
-            en="when PTS says that it was last changed",
             type=ColumnType.TIME,
             paths=("modifiedTime",),
         ),
         Column(
             name="created_by",
-            nb="Rolle og organisasjon til den som laget den",
-            en="role and organisation of who made it",
             type=ColumnType.TEXT,
             paths=("createdBy",),
             loose=True,
@@ -153,6 +128,7 @@ PATIENT_SAFETY: Final = ResourceArea(
         prefixes=((RestrictionGroup.DENIED, "NORN"),),
         ends="delay_delivery_until",
         cause="cause",
+        causes=("Undefined", "Manual", "Automated", "Derived"),
     ),
     known_fields=("delayFromTime", "modifiedBy", "parentConfidentialAttribute", "version"),
 )

@@ -42,7 +42,6 @@ class Column(Value, frozen=True, kw_only=True):
         is_author: keep only role and organisation of an author.
         never_of: instead of paths, the name of an earlier time column; true if that time is in the
             year 9999, which PTS uses for "never".
-        nb, en: the meaning in bokmål and English, for the dictionary of the reporting views.
     """
 
     name: str
@@ -51,9 +50,6 @@ class Column(Value, frozen=True, kw_only=True):
     loose: bool = False
     is_author: bool = False
     never_of: str = ""
-    nb: str = ""
-    en: str = ""
-    unit: str = ""
 
 
 class PageStyle(enum.StrEnum):

@@ -42,6 +42,7 @@ class Effect(Value, frozen=True, kw_only=True):
         begins: the column of its beginning, if there is one.
         level: the column that divides a code, for counts.
         cause: the column that says how a restriction came about, for counts.
+        causes: the values of it that PTS documents.
         ranges: a column of JSON. With several ranges in it no beginning or end counts: the columns
             hold the first range alone, and the worker does not claim that the others are over.
     """
@@ -53,11 +54,23 @@ class Effect(Value, frozen=True, kw_only=True):
     begins: str = ""
     level: str = ""
     cause: str = ""
+    causes: tuple[str, ...] = ()
     ranges: str = ""
 
 
+def group_of(effect: Effect, code: str) -> str | None:
+    """The restriction's group by its code; None for a code that is not known."""
+    for group, known in effect.groups:
+        if code in known:
+            return group
+    for group, prefix in effect.prefixes:
+        if code.startswith(prefix):
+            return group
+    return None
+
+
 def group_sql(effect: Effect, row: str) -> str:
-    """The restriction's group; NULL for a code that is not known.
+    """``group_of`` in SQL: NULL for a code that is not known.
 
     Args:
         row: the name of the table or view in the query.

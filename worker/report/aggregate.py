@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas.words import Kind
+from worker.areas.meanings import Kind
 from worker.core.model import FailureKind
 from worker.core.small_numbers import Cell, Equation, Mark, hide
 from worker.report.selection import order_of
@@ -48,8 +48,7 @@ _FLOWS: Final[Mapping[str, Sequence[str]]] = {
 publication: from the other number of the two they would say what it is."""
 
 FACTS: Final = tuple(
-    View(name=view.name, columns={**view.columns, HIDDEN: Kind.TEXT})
-    for view in (DAILY, PUBLICATION, COHORT)
+    View(name=view.name, added={HIDDEN: Kind.TEXT}) for view in (DAILY, PUBLICATION, COHORT)
 )
 """The views of the facts, with a column that names what is hidden of a row."""
 

@@ -9,8 +9,8 @@ from functools import cache
 from typing import Any, BinaryIO, Final
 from zoneinfo import ZoneInfo
 
-from worker.areas.codes import SYSTEMS, codes
-from worker.areas.words import Kind
+from worker.areas.codes import code_systems, codes
+from worker.areas.meanings import Kind
 from worker.core.escaping import csv_cell
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")
@@ -24,7 +24,7 @@ def with_names(columns: Mapping[str, Kind]) -> Mapping[str, Kind]:
 
 def _named(columns: Mapping[str, Kind]) -> Iterable[tuple[str, Kind]]:
     # The table of codes has the names itself.
-    systems = {} if "name_nb" in columns else SYSTEMS
+    systems = {} if "name_nb" in columns else code_systems()
     for name, kind in columns.items():
         yield name, kind
         if name in systems:
@@ -69,7 +69,7 @@ class ExcelSink:
 @cache
 def _names_of(column: str) -> Mapping[str, str]:
     """The names in bokmål of a column's codes."""
-    return {code.code: code.name_nb for code in codes() if code.system in SYSTEMS[column]}
+    return {code.code: code.name_nb for code in codes() if code.system in code_systems()[column]}
 
 
 def _number(value: Any) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
 from worker.areas import AREAS
-from worker.areas.reporting import KEYS
+from worker.areas.meanings import view_keys
 from worker.core.value import Value
 from worker.errors import UsageError
 from worker.files import make_folder
@@ -114,7 +114,7 @@ async def export(
 ) -> Manifest:
     """Write each view to files in the folder of the latest publication, ``publication_no=N``.
 
-    The rows are streamed in the order of the view's primary key (``reporting.KEYS``), so memory
+    The rows are streamed in the order of the view's primary key (``view_keys``), so memory
     does not grow with them. The folder appears when all files are complete and the manifest is
     written, in the place of an earlier one of this publication; then ``_LATEST`` names it. Files
     have mode 0600 and folders 0700. The same database gives the same bytes, but for the manifest's
@@ -175,13 +175,13 @@ class _ViewExport:
         )
         is_ndjson = options.format is Format.NDJSON
         schema = json_schema(view.name, {name: words[name] for name in self.columns})
-        areas = (*(area.name for area in AREAS), None) if view is CHANGE_FEED else (None,)
+        areas = (*(area.name for area in AREAS), None) if view == CHANGE_FEED else (None,)
         self._by_area = {
             area: ViewFiles(
                 root,
                 folder_of(view, area),
                 view,
-                order=KEYS[view.name],
+                order=view_keys()[view.name],
                 shape=shape,
                 schema=schema if is_ndjson else None,
                 part_bytes_max=options.part_bytes_max,

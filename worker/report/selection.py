@@ -21,8 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import area_named
-from worker.areas.reporting import KEYS
-from worker.areas.words import Kind
+from worker.areas.meanings import Kind, view_keys
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql, instant_sql
 from worker.core.value import Value
 from worker.errors import UsageError
@@ -37,7 +36,6 @@ from worker.views import (
     LABEL,
     PUBLICATION,
     RUN,
-    VIEWS,
     View,
     type_of,
 )
@@ -45,12 +43,12 @@ from worker.views import (
 _DAY: Final = timedelta(days=1)
 
 OF_THE_PAST: Final = (
-    *(VIEWS[name] for name in AREA_VIEWS),
+    *(View(name=name) for name in AREA_VIEWS),
     DAILY,
     PUBLICATION,
     COHORT,
-    VIEWS["report_code"],
-    VIEWS["report_dictionary"],
+    View(name="report_code"),
+    View(name="report_dictionary"),
 )
 """Views that can be exported as of an earlier publication; the last two are constant."""
 NOT_OF_THE_PAST: Final = frozenset({"last_confirmed_at", "is_stale"})
@@ -201,7 +199,7 @@ async def open_counts_at(
 def order_of(view: View, table: TableClause, dialect: str) -> list[ColumnElement[Any]]:
     """The primary key of the view; text sorts by its bytes in both databases."""
     order: list[ColumnElement[Any]] = []
-    for name in KEYS[view.name]:
+    for name in view_keys()[view.name]:
         is_text = view.columns[name] in {Kind.TEXT, Kind.DATE}
         by_bytes = is_text and dialect == "postgresql"
         order.append(table.c[name].collate("C") if by_bytes else table.c[name])
@@ -220,7 +218,7 @@ def _column(
 
 def until(rows: Sequence[Any], view: View, columns: Sequence[str], at: datetime) -> Sequence[Any]:
     """Count the days of an open episode up to the publication."""
-    if view is not EPISODE:
+    if view != EPISODE:
         return rows
     started, ended, days = map(columns.index, ("started_at", "ended_at", "days"))
     return [

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import msgspec
 import orjson
 
-from worker.areas.words import Kind
+from worker.areas.meanings import Kind
 from worker.core.escaping import csv_cell
 from worker.core.value import Value
 from worker.errors import ConfigurationError

@@ -27,7 +27,7 @@ def folder_of(view: View, area: str | None = None) -> str:
     Args:
         area: of the rows, for the change feed: it is divided by it.
     """
-    if view is CHANGE_FEED:
+    if view == CHANGE_FEED:
         return f"area={area or NO_AREA}/feed"
     if view.name in AREA_VIEWS:
         area, what = AREA_VIEWS[view.name]

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from worker.areas.reporting import COLUMNS
-from worker.areas.words import Kind, ViewColumn
+from worker.areas.meanings import Kind, ViewColumn, view_columns
 from worker.report.aggregate import HIDDEN
 from worker.report.selection import NOT_OF_THE_PAST
 from worker.views import View
@@ -28,7 +27,7 @@ _TYPES: Final[Mapping[Kind, Mapping[str, str]]] = {
 
 def words_of(view: View, *, is_hidden: bool, is_past: bool) -> Mapping[str, ViewColumn]:
     """The declarations of the view's columns, with what may be empty in this export."""
-    declared = {column.name: column for column in COLUMNS[view.name]} | {HIDDEN: _HIDDEN}
+    declared = {column.name: column for column in view_columns()[view.name]} | {HIDDEN: _HIDDEN}
     found = {}
     for name in view.columns:
         column = declared[name]

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, false, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import area_named
-from worker.areas.codes import group_of
+from worker.core.effect import group_of
 from worker.store.runs.cohorts import CohortNames, name_cohorts
 from worker.store.runs.denominators import count_people
 from worker.store.runs.feed import write_feed

@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Final
 
 from worker.areas import AREAS
-from worker.areas.codes import codes
 from worker.core.area import ResourceArea
 from worker.core.effect import in_effect_sql, instant_sql
 from worker.core.value import Value
@@ -28,7 +27,6 @@ FEED_COLUMNS: Final = (
     "person_id",
 )
 
-_CAUSES: Final = ("", *sorted(one.code for one in codes() if one.system == "cause"))
 _DIGITS_MAX: Final = 4
 _CHARACTERS_MAX: Final = 32
 
@@ -228,7 +226,7 @@ def code_columns(area: ResourceArea) -> str:
     """
     effect = area.effect
     code, level, cause = map(_text, (effect.code, effect.level, effect.cause))
-    known = ", ".join(f"'{one}'" for one in _CAUSES)
+    known = ", ".join(f"'{one}'" for one in ("", *effect.causes))
     return (
         f"{_as_code(code)} AS code, {_as_code(level)} AS level, "
         f"CASE WHEN {cause} IN ({known}) THEN {cause} ELSE '{OTHER}' END AS cause"

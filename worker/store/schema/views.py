@@ -9,7 +9,7 @@ from typing import Final
 
 from worker.areas import AREAS
 from worker.areas.codes import codes
-from worker.areas.reporting import COLUMNS
+from worker.areas.meanings import view_columns
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.store.dialects import StoreDialect
@@ -208,7 +208,7 @@ def _person_label() -> str:
 
 
 def _run() -> str:
-    columns = ", ".join(f"r.{column.name}" for column in COLUMNS["report_run"])
+    columns = ", ".join(f"r.{column.name}" for column in view_columns()["report_run"])
     return f"SELECT {columns} FROM run r"
 
 
@@ -281,7 +281,7 @@ def _stands(row: str) -> str:
 
 
 def _codes() -> str:
-    return _values([column.name for column in COLUMNS["report_code"]], list(codes()))
+    return _values([column.name for column in view_columns()["report_code"]], list(codes()))
 
 
 def _dictionary() -> str:
@@ -296,10 +296,10 @@ def _dictionary() -> str:
             column.en,
             column.source_path,
         )
-        for view, columns in COLUMNS.items()
+        for view, columns in view_columns().items()
         for column in columns
     ]
-    return _values([column.name for column in COLUMNS["report_dictionary"]], rows)
+    return _values([column.name for column in view_columns()["report_dictionary"]], rows)
 
 
 def _values(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -364,6 +364,6 @@ def create_statements(dialect: StoreDialect) -> Iterator[str]:
 
 def _comments() -> Iterator[str]:
     """What each column means, where PostgreSQL's own tools and catalogues look for it."""
-    for view, columns in COLUMNS.items():
+    for view, columns in view_columns().items():
         for column in columns:
             yield f"COMMENT ON COLUMN {view}.{column.name} IS {_literal(column.en)}"

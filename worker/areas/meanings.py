@@ -1,0 +1,94 @@
+"""The columns of the reporting views: their kinds and what they mean, from ``meanings.toml``.
+
+The database's dictionary (``report_dictionary``), the export and the report are made of these
+declarations. The file is read when the first of them is asked for.
+"""
+
+import enum
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from worker.areas import AREAS
+
+
+class Kind(enum.StrEnum):
+    """What a view's column holds."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    TIME = "time"
+    DATE = "date"
+    """A calendar date in Norway (Europe/Oslo), as text ``YYYY-MM-DD``."""
+    JSON = "json"
+    """JSON as text, in every format."""
+
+
+class ViewColumn(NamedTuple):
+    """One column of a reporting view.
+
+    Attributes:
+        nb, en: what it means, in bokmål and English.
+        unit: of a number, or the time zone; else empty.
+        source_path: where PTS has it, else empty.
+    """
+
+    name: str
+    kind: Kind
+    nb: str
+    en: str
+    unit: str = ""
+    is_nullable: bool = True
+    source_path: str = ""
+
+
+@cache
+def view_columns() -> Mapping[str, tuple[ViewColumn, ...]]:
+    """The columns of each reporting view, in their order, by the view's name."""
+    return {
+        view: tuple(_column(view, name) for name in declared["columns"])
+        for view, declared in _document()["views"].items()
+    }
+
+
+@cache
+def view_keys() -> Mapping[str, tuple[str, ...]]:
+    """The primary key of each reporting view, which is also the order of its rows in an export.
+
+    Two rows of ``report_access`` may be the same.
+    """
+    return {view: tuple(declared["key"]) for view, declared in _document()["views"].items()}
+
+
+def _column(view: str, declared: str) -> ViewColumn:
+    name = declared.removesuffix("?")
+    meanings = _document()["columns"]
+    meaning = meanings.get(f"{view}.{name}") or meanings[name]
+    return ViewColumn(
+        name=name,
+        kind=Kind(meaning["kind"]),
+        nb=meaning["nb"],
+        en=meaning["en"],
+        unit=meaning.get("unit", ""),
+        is_nullable=declared.endswith("?"),
+        source_path=_source_paths().get((view, name), ""),
+    )
+
+
+@cache
+def _source_paths() -> Mapping[tuple[str, str], str]:
+    """Where PTS has the columns of the areas, by view and column."""
+    return {
+        (f"report_{area.table}_{kind}", column.name): ", ".join(column.paths)
+        for area in AREAS
+        for kind in ("current", "history")
+        for column in area.columns
+    }
+
+
+@cache
+def _document() -> dict[str, Any]:
+    return tomllib.loads(files(__package__).joinpath("meanings.toml").read_text("utf-8"))
