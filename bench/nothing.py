@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.core.confirmation import Removed
 from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, RunKind
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
@@ -47,7 +46,7 @@ class Nothing:
     async def renew(self) -> None:
         """The lease is not held for long enough."""
 
-    async def removed_so_far(self, _claimed: Mapping[str, Removed]) -> tuple[int, int]:
+    async def removed_so_far(self) -> tuple[int, int]:
         """None."""
         return 0, 0
 

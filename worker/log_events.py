@@ -59,8 +59,6 @@ MEANINGS: Final = {
     "run.heartbeat": "Progress, every minute, if standard error is not a terminal.",
     "run.interrupted": "The run stopped; the next one continues it.",
     "run.judged": "The guard's decision, with the figures that it rests on.",
-    "run.keys_shared": "Record keys of this area are not one restriction's alone, so that nothing "
-    "of it is taken for moved from one person to another.",
     "run.nothing_to_read": "A backfill asked for nobody; nothing is published.",
     "run.not_recorded": "The result of the run could not be written to the ledger.",
     "run.over": "The run of this `--run-key` has already ended.",

@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from datetime import datetime
 from typing import Protocol
 
-from worker.core.confirmation import Removed
 from worker.core.guard import GuardLimits
 from worker.core.model import CompleteArea, Person, PersonRead, RosterEntry, RosterLineError
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
@@ -230,13 +229,8 @@ class RunStore(Protocol):
         """
         ...
 
-    async def removed_so_far(self, claimed: Mapping[str, Removed]) -> tuple[int, int]:
-        """The number of restrictions closed so far, without moves, and of their persons.
-
-        Args:
-            claimed: by person key, restrictions that reads not yet written would close. They count
-                unless another person has them now.
-        """
+    async def removed_so_far(self) -> tuple[int, int]:
+        """The number of restrictions closed so far without a new content, and of their persons."""
         ...
 
     async def publish(

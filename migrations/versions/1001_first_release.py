@@ -124,7 +124,6 @@ def create_runs():
         sa.Column("rows_opened", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("rows_changed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("rows_closed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("rows_moved", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("rows_unchanged", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("requests", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("retries", sa.BigInteger(), server_default=sa.text("0"), nullable=False),

@@ -167,10 +167,10 @@ def test_contradicting_reads_remove_nothing(worker: Installation, standin: Stand
     assert worker.run("failures", "list").document["failures"] == []
 
 
-def test_what_the_second_read_alone_holds_moves_nothing(
+def test_what_the_second_read_alone_holds_opens_nothing(
     worker: Installation, standin: Standin
 ) -> None:
-    """A restriction of a person who cannot be read is not taken by one read of another."""
+    """A restriction of a person who cannot be read is not opened elsewhere by one read."""
     other = off_id_of(1)
     taken = safety(FIRST, "taken", id=standin.people[other][SAFETY][0]["id"])
     standin.script[other, SAFETY] = lambda _: http(status="500 Away")

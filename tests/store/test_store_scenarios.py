@@ -16,7 +16,6 @@ from tests.support.store_world import (
 )
 from worker.areas import area_named
 from worker.core.model import (
-    FailureKind,
     PersonRead,
     Record,
     RunKind,
@@ -90,60 +89,6 @@ async def test_history_is_half_open_and_without_gaps(database_url):
         assert rows[0][2] == rows[1][1]
         assert rows[1][2] < rows[2][1]
         assert rows[2][2] is None
-
-
-@pytest.mark.promise("1")
-@pytest.mark.parametrize("order", ["old first", "new first", "old fails", "old gone"])
-async def test_a_restriction_moves_to_another_identifier(sqlite_url, order):
-    """In whichever order the two are read, it ends under the new one, first seen as before."""
-    first_seen = (
-        "SELECT first_seen_at FROM report_patient_safety_current WHERE restriction_id = 'x'"
-    )
-    async with world_on(sqlite_url) as world:
-        await world.publish(read(world, "d", "x"), read(world, "f"), read(world, "k", "k1", "k2"))
-        before = await world.rows(first_seen)
-        world.fake.advance(86_400)
-        old, new = read(world, "d"), read(world, "f", "x")
-        steps = {
-            "old first": [old, new],
-            "new first": [new, old],
-            "old fails": [failed(world, "d"), new],
-            "old gone": [new],
-        }[order]
-        attempt = await world.begin()
-        for step in (*steps, read(world, "k", "k1", "k2")):
-            await attempt.write(step)
-        await attempt.publish()
-        assert {row[:2] for row in await world.current()} == {("f", "x"), ("k", "k1"), ("k", "k2")}
-        moved = await world.rows("SELECT rows_moved, rows_closed FROM report_run ORDER BY run_id")
-        assert moved[-1] == (1, 0)
-        assert await world.rows(first_seen) == before
-
-
-@pytest.mark.promise("1")
-@pytest.mark.parametrize("order", [1, -1])
-async def test_a_contradicted_read_moves_nothing(sqlite_url, order):
-    """A swap of two answers: the old one's two reads disagree, and another's answer holds it.
-
-    Nor does a key that three persons hold, while one of them fails and a fourth gets it.
-    """
-    async with world_on(sqlite_url) as world:
-        await world.publish(
-            read(world, "old", "x"),
-            read(world, "other"),
-            *(read(world, name, "1") for name in "abe"),
-            read(world, "c"),
-        )
-        attempt = await world.begin()
-        contradicted = failed(world, "old", FailureKind.UNSTABLE)
-        swapped = [contradicted, read(world, "other", "x")][::order]
-        numbered = [failed(world, "a"), *(read(world, name, "1") for name in "bec")]
-        for step in (*swapped, *numbered):
-            await attempt.write(step)
-        await attempt.publish()
-        shown = {(key, is_stale) for key, _, _, is_stale in await world.current()}
-        stale = {("old", True), ("a", True)}
-        assert shown == stale | {(name, False) for name in ("other", "b", "e", "c")}
 
 
 @pytest.mark.promise("2")

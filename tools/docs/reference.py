@@ -38,8 +38,8 @@ VIEWS: Final = {
     "there. `cohort` is empty for persons without one, and `other` for those whose cohort has no "
     "name in the facts.",
     "report_daily_change": "Restrictions added, changed and removed by day in Norway and area, as "
-    "each publication counted them. One that moves to another identifier of its person is removed "
-    "under the one and added under the other; `rows_moved` of `report_run` says how many.",
+    "each publication counted them. One that PTS lists under another identifier of its person is "
+    "removed under the one and added under the other.",
     "report_person_label": "What the roster calls a person and called them earlier: one row per "
     "interval, the present one without `valid_to`. For the state as of an instant, join it on "
     "`person_key` and the interval.",
@@ -57,8 +57,8 @@ VIEWS: Final = {
     "report_episode": "One row for each time that a restriction stood: over all its versions, from "
     "when it was first seen until the publication that no longer found it. One that was gone and "
     "came back has a row for each time. `is_left_censored`: it was there when the person was first "
-    "read. A restriction that moves to another identifier of the person has a row under each: the "
-    "one before ends, the next keeps its beginning.",
+    "read. A restriction that PTS lists under another identifier of its person has a row under "
+    "each: the one before ends, and the next begins.",
     "report_code": "Names of the codes in the other views, in bokmål, nynorsk and English, and "
     "their groups.",
     "report_dictionary": "The meaning of each column of these views, in bokmål and English, and "

@@ -317,7 +317,7 @@ def _print(report: RunReport) -> None:
         print(
             f"  rows read {t['rows_read']:>9,}  new {t['rows_opened']:,}, "
             f"changed {t['rows_changed']:,}, closed {t['rows_closed']:,}, "
-            f"moved {t['rows_moved']:,}, unchanged {t['rows_unchanged']:,}"
+            f"unchanged {t['rows_unchanged']:,}"
         )
         print(f"  requests  {t['requests']:>9,}  retries {t['retries']:,}")
     for reason in report.reasons:

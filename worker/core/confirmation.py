@@ -2,12 +2,11 @@
 
 A complete, well-formed response may still be wrong: a proxy that answers twice, a lagging replica,
 a body truncated by a wrong length. A removal therefore needs two reads that agree, the second on a
-new connection. So does a restriction that another person has: it would be taken from them.
+new connection. So does a restriction that another person has: the answer may be that person's.
 """
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 import msgspec
 
@@ -22,9 +21,6 @@ from worker.core.model import (
     PersonRead,
 )
 from worker.core.value import Value
-
-Removed: TypeAlias = frozenset[tuple[str, str]]
-"""Restrictions of one person, each as its area and key."""
 
 
 class Confirm(enum.StrEnum):
@@ -41,8 +37,7 @@ class Unconfirmed(Value, frozen=True, kw_only=True):
 
     Attributes:
         read: the first read of all areas.
-        published: by area to read again, keys of the person's published restrictions, and of those
-            that the first read holds and another person has.
+        published: by area to read again, keys of the person's published restrictions.
         confirm: what the two reads must agree on.
     """
 
@@ -130,24 +125,16 @@ def _contradiction(first: CompleteArea, second: CompleteArea, reason: str) -> Ar
     )
 
 
-def removed_by(unconfirmed: Unconfirmed, read: PersonRead) -> Removed:
-    """The published restrictions that the complete reads of the areas to confirm lack."""
+def removed_by(unconfirmed: Unconfirmed, read: PersonRead) -> frozenset[tuple[str, str]]:
+    """The published restrictions that the complete reads of the areas to confirm lack.
+
+    Each is its area and key.
+    """
     return frozenset(
         (area.area, key)
         for area in read.areas
         if isinstance(area, CompleteArea) and area.area in unconfirmed.published
         for key in _removed(unconfirmed.published[area.area], area)
-    )
-
-
-def held_by(unconfirmed: Unconfirmed, read: PersonRead) -> Removed:
-    """The published restrictions that these reads hold, also those taken from another person."""
-    return frozenset(
-        (area.area, record.key)
-        for area in read.areas
-        if isinstance(area, CompleteArea) and area.area in unconfirmed.published
-        for record in area.records
-        if record.key in unconfirmed.published[area.area]
     )
 
 

@@ -16,7 +16,7 @@ SMALL_PERSONS: Final = 3
 """Persons whose restrictions may close in any run, unless the restrictions, or the persons who
 lose one, are more than half of all."""
 EARLY_SLACK: Final = 10
-"""Margin of the early stop: some removals may turn out to be moves at the end of the run."""
+"""Margin of the early stop: a second read may contradict removals that count before it."""
 EVIDENCE_MIN: Final = 10
 """Second reads that must agree before the removals claimed by first reads count."""
 
@@ -57,11 +57,8 @@ class GuardFacts(Value, frozen=True, kw_only=True):
         open_before: open restrictions, as published, in the scope of the run.
         holders_before: persons with at least one of them.
         persons_before: persons in the store who have not departed.
-        removed: restrictions removed; changed and moved ones do not count.
+        removed: restrictions removed; changed ones do not count.
         persons_affected: persons who lose at least one.
-        doubtful_moves: restrictions that another person has taken over from one who could not be
-            read, or who took over somebody else's in the same run.
-        persons_moved_in_doubt: persons who lose at least one so.
         departing: persons who are no longer on the roster.
         areas_attempted: person-areas requested; a roster error counts once per area.
         areas_complete: person-areas read to their last page.
@@ -78,8 +75,6 @@ class GuardFacts(Value, frozen=True, kw_only=True):
     areas_attempted: int
     areas_complete: int
     is_subset: bool = False
-    doubtful_moves: int = 0
-    persons_moved_in_doubt: int = 0
     areas: tuple[AreaFacts, ...] = ()
 
 
@@ -142,17 +137,6 @@ def _removals(facts: GuardFacts, limits: GuardLimits) -> list[str]:
         )
     else:
         reasons += _area_removals(facts, limits)
-    moves_max = max(limits.max_removed_share * facts.open_before, SMALL_RESTRICTIONS)
-    is_most = not facts.is_subset and facts.doubtful_moves > facts.open_before / 2
-    if facts.doubtful_moves > moves_max and (
-        is_most or facts.persons_moved_in_doubt > SMALL_PERSONS
-    ):
-        reasons.append(
-            f"{facts.doubtful_moves} of {facts.open_before} open restrictions of "
-            f"{facts.persons_moved_in_doubt} persons who could not be read, or who get those of "
-            f"others, would go to other persons "
-            f"(sync.max_removed_share is {limits.max_removed_share:.0%})"
-        )
     if facts.departing > departure_limit(facts, limits):
         reasons.append(
             f"{facts.departing} of {facts.persons_before} persons are no longer on the roster "

@@ -13,7 +13,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from worker.core.answer_forms import AnswerForms
-from worker.core.confirmation import Removed, Unconfirmed, held_by, removed_by
+from worker.core.confirmation import Unconfirmed, removed_by
 from worker.core.guard import evidence_needed
 from worker.core.model import AreaFailure, CompleteArea, FailureKind, PersonRead
 from worker.core.value import Value
@@ -46,8 +46,7 @@ class Confirmations:
     after_s: float = CONFIRM_AFTER_S
     waiting_max: int = WAITING_MAX
     _waiting: deque[_Waiting] = field(default_factory=deque)
-    _claims: dict[str, Removed] = field(default_factory=dict)
-    _holds: dict[str, Removed] = field(default_factory=dict)
+    _claims: dict[str, int] = field(default_factory=dict)
     _confirmed: int = 0
     _contradicted: int = 0
     _under_way: int = 0
@@ -78,18 +77,15 @@ class Confirmations:
         """Drop the claims of persons that the store now counts, and remember the answers' forms."""
         for read in batch:
             self._claims.pop(read.person.person_key, None)
-            self._holds.pop(read.person.person_key, None)
             self._remember_forms(read)
 
     @property
-    def claims(self) -> Mapping[str, Removed]:
-        """Restrictions that unwritten reads lack, by person key.
+    def claims(self) -> Mapping[str, int]:
+        """How many published restrictions unwritten reads lack, by person key.
 
-        Excludes those that a second read contradicted or could not confirm, and those that another
-        unwritten read holds: they may have moved.
+        Excludes those that a second read contradicted or could not confirm.
         """
-        held = frozenset[tuple[str, str]]().union(*self._holds.values())
-        return {key: left for key, gone in self._claims.items() if (left := gone - held)}
+        return dict(self._claims)
 
     @property
     def is_believed(self) -> bool:
@@ -182,8 +178,7 @@ class Confirmations:
         key, gone = unconfirmed.read.person.person_key, removed_by(unconfirmed, read)
         self._claims.pop(key, None)
         if gone:
-            self._claims[key] = gone
-        self._holds[key] = held_by(unconfirmed, read)
+            self._claims[key] = len(gone)
 
     def _remember_forms(self, read: PersonRead, closing: Collection[str] = ()) -> None:
         for area in read.areas:

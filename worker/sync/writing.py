@@ -98,12 +98,14 @@ class Writer:
         Claims of first reads count once a sample of second reads has confirmed them.
         """
         claims = self.confirmations.claims
-        most = self.progress.removed + sum(map(len, claims.values()))
+        claimed = sum(claims.values())
+        most = self.progress.removed + claimed
         facts = self._facts(most, most)
         if not stops_early(facts, self.options.limits):
             self.confirmations.trust()
             return
-        removed, affected = await self.store.removed_so_far(claims)
+        removed, affected = await self.store.removed_so_far()
+        removed, affected = removed + claimed, affected + len(claims)
         if not stops_early(self._facts(removed, affected), self.options.limits):
             self.confirmations.trust()
         elif claims and not self.confirmations.is_believed:

@@ -177,7 +177,7 @@ async def test_what_an_open_sync_has_opened_does_not_hide_a_removal(database_url
         await sync.write(read(world, "b", "x"))
         backfill = await world.begin(RunKind.BACKFILL)
         await backfill.write(read(world, "a"))
-        assert await backfill.store.removed_so_far({}) == (1, 1)
+        assert await backfill.store.removed_so_far() == (1, 1)
 
 
 async def test_the_guard_measures_an_area_by_what_readers_see(database_url):
@@ -206,4 +206,4 @@ async def test_what_another_holds_all_along_is_removed(database_url):
         await sync.write(read(world, "a"))
         backfill = await world.begin(RunKind.BACKFILL)
         await backfill.write(read(world, "b"))
-        assert await backfill.store.removed_so_far({}) == (1, 1)
+        assert await backfill.store.removed_so_far() == (1, 1)

@@ -32,16 +32,10 @@ class Guard:
             few_persons = min(few_persons, facts["holders_before"] / 2)
             if facts["removed"] > facts["open_before"] / 2:
                 few_persons = 0
-        moved = facts["doubtful_moves"]
-        moves_most = not facts["is_subset"] and moved > facts["open_before"] / 2
         known = facts["persons_before"]
         few_departing = max(1.0, min(3.0, known / 4))
         return (
             any(areas)
-            or (
-                moved > max(share * facts["open_before"], 5.0)
-                and (moves_most or facts["persons_moved_in_doubt"] > 3)
-            )
             or facts["departing"] > max(share * known, few_departing)
             or (
                 facts["removed"] > max(share * facts["open_before"], few)

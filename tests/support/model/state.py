@@ -173,7 +173,6 @@ class Model:
                 self.days.setdefault((day, row[0]), [0, 0, 0])[place] += 1
         self.snapshots.append(Snapshot(run_id=run.run_id, published_at=at, rows=self.rows()))
         run.readings.clear()
-        self.take_back(outcome.moved_from, but=run)
 
     def _publish_proofs(self, run: Run, outcome: Outcome) -> None:
         """Stale is what the last publication that covered it did not read completely."""

@@ -11,8 +11,6 @@ Row = tuple[str, str, str]
 """An area, a person's key and a restriction's key."""
 PersonArea = tuple[str, str]
 """A person's key and an area."""
-CONTRADICTED = "unstable"
-"""The failure of two complete reads that contradict each other."""
 
 
 class BrokenPromiseError(AssertionError):
@@ -142,7 +140,6 @@ class Outcome:
     came: Mapping[Row, Content]
     changed: Mapping[Row, Content]
     went: frozenset[Row]
-    moved_from: frozenset[str]
     departing: frozenset[str]
     totals: Mapping[str, int]
     facts: Mapping[str, Any]

@@ -63,15 +63,15 @@ class Changes:
     def change_world(self) -> None:
         """One change of what PTS knows."""
         off_id, area, rows = self._some_rows()
-        match self.rng.choice(("add", "add", "change", "change", "remove", "move", "swap")):
+        match self.rng.choice(("add", "add", "change", "change", "remove", "renumber", "swap")):
             case "add":
                 self._add_restriction(off_id, area)
             case "change" if rows:
                 rows[self.rng.choice(sorted(rows))] += 1
             case "remove" if rows:
                 del rows[self.rng.choice(sorted(rows))]
-            case "move" if rows:
-                self._move(off_id)
+            case "renumber" if rows:
+                self._renumber(off_id)
             case "swap" if rows:
                 key = self.rng.choice(sorted(rows))
                 rows[key] = max(1, rows[key] - 1)
@@ -92,8 +92,8 @@ class Changes:
                 self.stage.upstream.truth[off_id] = rows
         self._lost = {}
 
-    def _move(self, off_id: str) -> None:
-        """A D-number gives way to a foedselsnummer: all restrictions move, ids as before."""
+    def _renumber(self, off_id: str) -> None:
+        """A D-number gives way to a foedselsnummer, which has the restrictions from now on."""
         truth = self.stage.upstream.truth
         others = [one for one in truth if one != off_id and not any(truth[one].values())]
         if others and self.rng.random() < 0.5:

@@ -70,7 +70,7 @@ def truth_before(stage: Stage) -> tuple[dict[str, dict[str, Rows]], list[Line]]:
 
 
 def change(stage: Stage) -> None:
-    """Add, change, remove and move; a person joins, one leaves, one line stands twice."""
+    """Add, change, remove and renumber; a person joins, one leaves, one line stands twice."""
     truth = stage.upstream.truth
     first, second, third, fourth, fifth, sixth = truth
     truth[first][SAFETY] = {"a1": 2, "a2": 1, "a4": 1}

@@ -36,7 +36,7 @@ edits = st.lists(
         st.tuples(st.just("change"), picks, picks),
         st.tuples(st.just("remove"), picks),
         st.tuples(st.just("bring_back"), picks, picks),
-        st.tuples(st.just("move"), picks, persons),
+        st.tuples(st.just("renumber"), picks, persons),
         st.tuples(st.just("share"), picks, persons),
         st.tuples(st.just("join"), persons, refs),
         st.tuples(st.just("leave"), persons),
@@ -94,7 +94,8 @@ class EditedWorld:
             known = CONTENTS[place[1]]
             self._hold(place, name, old if content % 2 else known[content % len(known)])
 
-    def move(self, pick: int, person: str) -> None:
+    def renumber(self, pick: int, person: str) -> None:
+        """PTS gives the restriction under another identifier from now on."""
         found = self._existing(pick)
         if found is not None:
             (old, area), name = found

@@ -62,7 +62,7 @@ class AreaStory(Value, frozen=True, kw_only=True):
 
     Attributes:
         last_confirmed_at: when the last published complete read was; None: there was none.
-        digest: over keys and content of its records; None if a restriction has moved away since.
+        digest: over keys and content of its records.
         first_read: the read before it, if two were needed.
         is_stale: whether the state shown is older than the last publication.
         restrictions: its versions; of an earlier time, those that were shown then.

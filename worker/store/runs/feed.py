@@ -17,10 +17,7 @@ from worker.utc_time import UtcTime
 
 
 def write_feed(connection: Connection, published: PublishedRun) -> int:
-    """Write what a publication changed; return the number after which its rows come.
-
-    A restriction that moved to another identifier is closed under the old one first.
-    """
+    """Write what a publication changed; return the number after which its rows come."""
     last: int = connection.execute(
         select(func.coalesce(func.max(change_feed.c.seq), 0))
     ).scalar_one()

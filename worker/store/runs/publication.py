@@ -1,12 +1,11 @@
 """Publication: one transaction in which a complete run becomes what readers see (promise 2).
 
-In this order, all or nothing: persons who left the roster become departed, restrictions that moved
-to another identifier are closed under the old one, the guard decides, the ledger's totals are
-counted from the rows, the run gets its publication number, and the facts of the publication are
-written (``store.runs.facts``).
+In this order, all or nothing: persons who left the roster become departed, the guard decides, the
+ledger's totals are counted from the rows, the run gets its publication number, and the facts of the
+publication are written (``store.runs.facts``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,7 +14,6 @@ from msgspec import to_builtins
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.confirmation import Removed
 from worker.core.ending import exit_code_of
 from worker.core.guard import GuardFacts, GuardLimits, advice, reasons_to_withhold
 from worker.core.model import RunKind, RunStatus
@@ -28,10 +26,7 @@ from worker.store.queries.published import unpublished_runs
 from worker.store.runs.departures import Departures
 from worker.store.runs.facts import record_publication
 from worker.store.runs.feed import last_publication_no
-from worker.store.runs.guard_facts import guard_facts, removed_by
-from worker.store.runs.ledger import open_runs
-from worker.store.runs.moves import close_moved, gone_claims, versions_of_run
-from worker.store.runs.run_versions import RunVersions
+from worker.store.runs.guard_facts import guard_facts
 from worker.store.runs.totals import run_totals
 from worker.store.schema.tables import (
     TOTALS,
@@ -98,14 +93,11 @@ async def publish_run(
     await _prepare(connection, database, handle)
     departures = Departures(run_id=run_id, seen_by_attempts=roster.seen_by_attempts)
     departed = await departures.depart(connection) if roster.may_depart else 0
-    areas = await _settle_moves(connection, run_id)
-    facts = await guard_facts(
-        connection, handle, departing=departed, roster_faults=roster.faults, areas=areas
-    )
+    facts = await guard_facts(connection, handle, departing=departed, roster_faults=roster.faults)
     _judge(run_id, facts, limits)
     returned = await departures.restore(connection)
     await _keep_key_paths(connection, run_id)
-    totals = await run_totals(connection, run_id, areas)
+    totals = await run_totals(connection, run_id)
     totals["persons_total"] += departed
     totals["persons_departed"] = departed
     totals["persons_not_sent"] = roster.persons_not_sent
@@ -113,19 +105,6 @@ async def publish_run(
     done = await _mark(connection, database, run_id, totals)
     await connection.run_sync(record_publication, run_id, returned=returned)
     return done
-
-
-async def _settle_moves(connection: AsyncConnection, run_id: int) -> Sequence[RunVersions]:
-    """Close what has moved to another identifier, and return what the run did to each area."""
-    open_now = await open_runs(connection)
-    others = [row.run_id for row in open_now if row.run_id != run_id]
-    areas = await versions_of_run(connection, run_id)
-    for versions in areas:
-        if versions.are_keys_shared:
-            log.info("run.keys_shared", run=run_id, area=versions.area)
-        if versions.may_move:
-            await close_moved(connection, versions, others)
-    return areas
 
 
 def _judge(run_id: int, facts: GuardFacts, limits: GuardLimits) -> None:
@@ -159,23 +138,6 @@ async def _prepare(connection: AsyncConnection, database: Database, handle: RunH
     await connection.execute(text(f"ANALYZE {listed}"))
     for setting in _PLANNED:
         await connection.execute(text(setting))
-
-
-async def removed_so_far(
-    connection: AsyncConnection,
-    claimed: Mapping[str, Removed],
-    *,
-    run_id: int,
-) -> tuple[int, int]:
-    """Restrictions that are gone for good by this run, and the persons who lose them.
-
-    Args:
-        claimed: by person key, those that it has not closed yet.
-    """
-    areas = await versions_of_run(connection, run_id)
-    removed, affected = await removed_by(connection, areas)
-    gone = await gone_claims(connection, claimed, areas)
-    return removed + sum(gone.values()), affected + len(gone)
 
 
 async def publication_of(connection: AsyncConnection, run_id: int) -> Publication | None:

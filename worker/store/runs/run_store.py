@@ -9,7 +9,6 @@ import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.confirmation import Removed
 from worker.core.guard import GuardLimits
 from worker.core.model import RunStatus
 from worker.core.run import Publication, RunProgress, ShardFinished
@@ -17,12 +16,12 @@ from worker.core.value import Value
 from worker.errors import ExitCode, WorkerError
 from worker.store.database import Database, execute, rows_of
 from worker.store.dialects import member, members
+from worker.store.runs.guard_facts import removed_by
 from worker.store.runs.ledger import counts_of, end_attempt, interrupt_run, update_attempt
 from worker.store.runs.publication import (
     RosterRead,
     publication_of,
     publish_run,
-    removed_so_far,
 )
 from worker.store.runs.undo import undo_run
 from worker.store.schema.tables import TOTALS, failure, person, person_area
@@ -157,9 +156,9 @@ class SqlRunStore(BatchWriter):
         """See ``RunStore.renew``."""
         await self.lease.keep()
 
-    async def removed_so_far(self, claimed: Mapping[str, Removed]) -> tuple[int, int]:
+    async def removed_so_far(self) -> tuple[int, int]:
         """See ``RunStore.removed_so_far``."""
-        return await self.database.read(removed_so_far, claimed, run_id=self.handle.run_id)
+        return await self.database.read(removed_by, self.handle.run_id)
 
     async def publish(
         self,

@@ -1,26 +1,20 @@
 """The totals of a run."""
 
-from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import ColumnElement, Select, Subquery, case, func, select
+from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.selectable import FromClause
+from sqlalchemy.sql.elements import ColumnElement
 
-from worker.store.runs.run_versions import RunVersions
-from worker.store.schema.tables import TOTALS, alias_of, attempt, person_area
+from worker.store.runs.run_versions import RunVersions, versions_of_run
+from worker.store.schema.tables import TOTALS, attempt, person_area
 
 
-async def run_totals(
-    connection: AsyncConnection, run_id: int, areas: Sequence[RunVersions]
-) -> dict[str, int]:
+async def run_totals(connection: AsyncConnection, run_id: int) -> dict[str, int]:
     """The ledger's totals, counted from the rows so that they add up by construction."""
     totals = dict.fromkeys(TOTALS, 0) | await _proof_totals(connection, run_id)
-    for versions in areas:
+    for versions in versions_of_run(run_id):
         await _add_row_totals(connection, versions, totals)
-    totals["rows_unchanged"] = (
-        totals["rows_read"] - totals["rows_opened"] - totals["rows_changed"] - totals["rows_moved"]
-    )
+    written = totals["rows_opened"] + totals["rows_changed"]
+    totals["rows_unchanged"] = totals["rows_read"] - written
     cost = (
         await connection.execute(
             select(
@@ -72,41 +66,22 @@ async def _proof_totals(connection: AsyncConnection, run_id: int) -> dict[str, i
 async def _add_row_totals(
     connection: AsyncConnection, versions: RunVersions, totals: dict[str, int]
 ) -> None:
-    """Count each added or removed row of one area as opened, changed, moved or closed.
+    """Count each row of one area that came or went as opened, changed or closed.
 
-    For each restriction, as many rows moved as were added for one person and removed from another.
-    If nothing was removed, every added row is new: true on most nights, and on the first.
+    If nothing was closed, every row that came is new: true on most nights, and on the first.
     """
     table, run_id = versions.table, versions.run_id
-    opened_rows = select(func.count()).select_from(table).where(table.c.opened_run == run_id)
-    opened = await _sum(connection, opened_rows)
+    opened = await _count(connection, table, table.c.opened_run == run_id)
     closed = select(table.c.version_id).where(table.c.closed_run == run_id)
     if (await connection.execute(closed.limit(1))).first() is None:
         totals["rows_opened"] += opened
         return
-    row = alias_of(table, "row")
-    added = _by_restriction(row, versions.is_added(row))
-    removed = _by_restriction(row, versions.is_removed(row))
-    least = case((added.c.rows < removed.c.rows, added.c.rows), else_=removed.c.rows)
-    pairs = added.join(removed, added.c.restriction_id == removed.c.restriction_id)
-    count_moved = select(func.sum(least)).select_from(pairs)
-    moved = await _sum(connection, count_moved) if versions.may_move else 0
-    all_added = await _sum(connection, select(func.sum(added.c.rows)))
-    totals["rows_moved"] += moved
-    totals["rows_opened"] += all_added - moved
-    totals["rows_changed"] += opened - all_added
-    totals["rows_closed"] += await _sum(connection, select(func.sum(removed.c.rows))) - moved
+    added = await _count(connection, table, versions.is_added(table))
+    totals["rows_opened"] += added
+    totals["rows_changed"] += opened - added
+    totals["rows_closed"] += await _count(connection, table, versions.is_removed(table))
 
 
-def _by_restriction(row: FromClause, condition: ColumnElement[bool]) -> Subquery:
-    """How many such rows each restriction has."""
-    return (
-        select(row.c.restriction_id, func.count().label("rows"))
-        .where(condition)
-        .group_by(row.c.restriction_id)
-        .subquery()
-    )
-
-
-async def _sum(connection: AsyncConnection, query: Select[Any]) -> int:
-    return int((await connection.execute(query)).scalar_one() or 0)
+async def _count(connection: AsyncConnection, table: Table, condition: ColumnElement[bool]) -> int:
+    rows = select(func.count()).select_from(table).where(condition)
+    return int((await connection.execute(rows)).scalar_one())

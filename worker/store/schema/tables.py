@@ -81,7 +81,6 @@ TOTALS: Final = (
     "rows_opened",
     "rows_changed",
     "rows_closed",
-    "rows_moved",
     "rows_unchanged",
     "requests",
     "retries",

@@ -233,7 +233,7 @@ def _failure() -> str:
 def _episode(area: ResourceArea) -> str:
     """One row for each time that a person's restriction came, from its published versions.
 
-    It stands from when it was first seen, which outlives a change, a move and retention, and is a
+    It stands from when it was first seen, which outlives a change and retention, and is a
     new time where the restriction was gone and comes back. Those that stand and those that are gone
     are apart, so that who asks for one of the two does not read the other.
     """

@@ -1,13 +1,12 @@
 """``worker.ports.RunStore`` for one shard of a run that several processes share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.confirmation import Removed
 from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, RunStatus
 from worker.core.run import BatchResult, Publication, RunProgress, ShardFinished
@@ -45,7 +44,7 @@ class ShardRunStore(SqlRunStore):
         """See ``RunStore.renew``. Also adjusts this shard's share of the request ceiling."""
         await balance(self.lease, self.budget, shards=self.shard.count)
 
-    async def removed_so_far(self, _claimed: Mapping[str, Removed]) -> tuple[int, int]:
+    async def removed_so_far(self) -> tuple[int, int]:
         """Always zero: the last shard applies the guard, to the complete run."""
         return 0, 0
 

@@ -208,7 +208,7 @@ class BatchWriter:
             shown = published_rows(stored)
             others = taken.get(area.area, {}).get(person_id, frozenset())
             if needs_second_read(shown, area, self.confirm, others):
-                published[person_id][area.area] = others.union(shown)
+                published[person_id][area.area] = frozenset(shown)
         return tuple(
             Unconfirmed(read=read, published=areas, confirm=self.confirm)
             for read in batch

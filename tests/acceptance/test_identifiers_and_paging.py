@@ -1,4 +1,4 @@
-"""A restriction that moves to another identifier, and lists that come in pages."""
+"""Restrictions that come under another identifier or return, and lists that come in pages."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.made_databases import MakeDatabase
 from tests.support.program import sandbox
+from tests.support.raw_server import http
 from tests.support.standin import (
     PRIVACY,
     SAFETY,
@@ -16,7 +17,7 @@ from tests.support.standin import (
     ref_of,
 )
 
-SINCE = "SELECT restriction_id, first_seen_at FROM report_patient_safety_current"
+SINCE = "SELECT min(first_seen_at), max(first_seen_at) FROM report_patient_safety_current"
 
 
 def d_number(off_id: str) -> str:
@@ -24,10 +25,13 @@ def d_number(off_id: str) -> str:
     return f"{int(off_id[:2]) + 40:02d}{off_id[2:]}"
 
 
-def test_moves(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
-    """However many move, in either order, they end under the new identifier and trip no guard."""
-    movers, pairs = 12, []
-    for number in range(movers):
+def test_new_identifiers(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+    """Many at once are withheld until they are accepted; then each begins anew, and none is lost.
+
+    An old identifier that cannot be read keeps what it has, stale, until it leaves the roster.
+    """
+    renamed, pairs = 12, []
+    for number in range(renamed):
         new = off_id_of(number)
         old = d_number(new)
         # Every second one stands in the roster with the new identifier first.
@@ -37,30 +41,36 @@ def test_moves(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
         pairs.append((old, new))
     worker = standin.install(tmp_path, sqlite_url)
     assert worker.sync().code == 0
-    since = dict(worker.store.rows(SINCE))
-    assert {ref for ref, _ in worker.store.ids()} == {ref_of(old) for old, _ in pairs}
+    _, last = worker.store.rows(SINCE)[0]
+    before = worker.store.ids()
+    assert {ref for ref, _ in before} == {ref_of(old) for old, _ in pairs}
 
     for old, new in pairs:
         for area in (SAFETY, PRIVACY):
             text = standin.people[old][area]
             standin.people[old][area] = []
             standin.people[new][area] = [_renamed(record, old, new) for record in text]
-    ended = worker.sync()
-    names = ("moved", "opened", "closed")
-    assert ended.code == 0, ended.story()
-    assert {name: ended.run["totals"][f"rows_{name}"] for name in names} == {
-        "moved": 3 * movers,
-        "opened": 0,
-        "closed": 0,
+    failing, *_ = pairs[0]
+    standin.script[failing, SAFETY] = lambda _: http(status="500 Away")
+    assert worker.sync().code == 5
+    assert worker.store.ids() == before
+    ended = worker.sync("--accept-removals")
+    assert ended.code == 3, ended.story()
+    assert {name: ended.run["totals"][f"rows_{name}"] for name in ("opened", "closed")} == {
+        "opened": 3 * renamed,
+        "closed": 3 * renamed - 2,
     }
-    assert {ref for ref, _ in worker.store.ids()} == {ref_of(new) for _, new in pairs}
-    assert dict(worker.store.rows(SINCE)) == since
+    new_refs = {ref_of(new) for _, new in pairs}
+    assert {ref for ref, _ in worker.store.ids()} == new_refs | {ref_of(failing)}
+    assert worker.store.stale() == {ref_of(failing)}
     # The old identifiers leave the roster; nobody loses anything.
     leaving = tuple(old for old, _ in pairs)
     worker.roster(*(line for line in standin.lines() if not line.startswith(leaving)))
     ended = worker.sync("--accept-removals")
-    assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, movers)
-    assert dict(worker.store.rows(SINCE)) == since
+    assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, renamed)
+    assert {ref for ref, _ in worker.store.ids()} == new_refs
+    since, _ = worker.store.rows(SINCE)[0]
+    assert since > last
 
 
 def _renamed(record: dict[str, Any], old: str, new: str) -> dict[str, Any]:

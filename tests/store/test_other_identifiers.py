@@ -1,0 +1,180 @@
+"""What PTS shows under another person: opened there, closed here by this person's own reads."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.support.store_world import LIMITS, World, failed, read, world_on
+from worker.core.guard import GuardLimits
+from worker.core.model import FailureKind, PersonRead, RunKind
+from worker.errors import ExitCode, WithheldError
+
+pytestmark = pytest.mark.promise("1")
+
+PERSONS = tuple("abcdefghijklmnopqrst")
+NEW = [f"new-{name}" for name in PERSONS]
+
+
+def having(world: World, names: Sequence[str], whose: Sequence[str] = ()) -> list[PersonRead]:
+    """Each of these persons with one restriction: their own, or that of somebody else."""
+    return [
+        read(world, name, f"of-{other}") for name, other in zip(names, whose or names, strict=True)
+    ]
+
+
+async def holders(world: World) -> set[tuple[str, str]]:
+    """Each person and restriction of the current view."""
+    return {(key, restriction) for key, restriction, *_ in await world.current()}
+
+
+OWN = {(name, f"of-{name}") for name in PERSONS}
+STAYING = {("k", "k1", False), ("k", "k2", False)}
+
+
+@pytest.mark.parametrize(
+    ("order", "left"),
+    [
+        ("old first", set()),
+        ("new first", set()),
+        ("old gone", set()),
+        ("old fails", {("old", "x", True)}),
+        ("old contradicted", {("old", "x", True)}),
+        ("old holds it too", {("old", "x", False)}),
+    ],
+)
+async def test_under_another_identifier(database_url, order, left):
+    """It begins anew there, and stays at the old one until that one's own reads or departure."""
+    async with world_on(database_url) as world:
+        own = read(world, "k", "k1", "k2")
+        await world.publish(read(world, "old", "x"), read(world, "new"), own)
+        world.fake.advance(86_400)
+        began = world.fake.now()
+        without, new = read(world, "old"), read(world, "new", "x")
+        steps = {
+            "old first": [without, new],
+            "new first": [new, without],
+            "old gone": [new],
+            "old fails": [failed(world, "old"), new],
+            "old contradicted": [new, failed(world, "old", FailureKind.UNSTABLE)],
+            "old holds it too": [read(world, "old", "x"), new],
+        }[order]
+        attempt = await world.begin()
+        for step in (*steps, read(world, "k", "k1", "k2")):
+            await attempt.write(step)
+        await attempt.publish()
+        shown = {(key, row, is_stale) for key, row, _, is_stale in await world.current()}
+        assert shown == left | STAYING | {("new", "x", False)}
+        totals = await world.rows("SELECT rows_opened, rows_closed FROM report_run ORDER BY run_id")
+        assert totals[-1] == (1, 0 if left else 1)
+        ((first_seen,),) = await world.rows(
+            "SELECT first_seen_at FROM report_patient_safety_current WHERE person_key = 'new'"
+        )
+        assert str(first_seen)[:10] == str(began)[:10]
+
+
+async def test_the_feed_closes_here_and_opens_there(database_url):
+    """A reader who follows the feed sees both, and each person's episode by itself."""
+    async with world_on(database_url) as world:
+        await world.publish(read(world, "old", "x"), read(world, "new"), read(world, "k", "k1"))
+        await world.publish(read(world, "old"), read(world, "new", "x"), read(world, "k", "k1"))
+        feed = await world.rows(
+            "SELECT op, person_key, restriction_id FROM report_change_feed "
+            "WHERE publication_no = 2 ORDER BY seq"
+        )
+        assert feed == [("close", "old", "x"), ("insert", "new", "x")]
+        changes = await world.rows(
+            "SELECT sum(added), sum(removed) FROM report_daily WHERE publication_no = 2"
+        )
+        assert [tuple(map(int, row)) for row in changes] == [(1, 1)]
+        episodes = await world.rows(
+            "SELECT person_key, ended_at IS NULL FROM report_episode "
+            "WHERE restriction_id = 'x' ORDER BY person_key"
+        )
+        assert [(key, bool(stands)) for key, stands in episodes] == [("new", True), ("old", False)]
+
+
+def swapped(world: World) -> list[PersonRead]:
+    """Each answer is the neighbour's, in both reads."""
+    return having(world, PERSONS, (*PERSONS[1:], PERSONS[0]))
+
+
+def everything_to_one(world: World) -> list[PersonRead]:
+    """One person gets everybody's, all others nothing, in both reads."""
+    everything = [f"of-{name}" for name in PERSONS]
+    return [read(world, "a", *everything), *(read(world, name) for name in PERSONS[1:])]
+
+
+def under_new_identifiers(world: World) -> list[PersonRead]:
+    """All D-numbers become fødselsnumre, and one of them cannot be read."""
+    return [
+        failed(world, "a"),
+        *(read(world, name) for name in PERSONS[1:]),
+        *having(world, NEW, PERSONS),
+    ]
+
+
+@pytest.mark.promise("5")
+@pytest.mark.parametrize(
+    ("night", "says"),
+    [
+        (swapped, "20 of 20 open restrictions of 20 persons would close"),
+        (everything_to_one, "19 of 20 open restrictions of 19 persons would close"),
+        (under_new_identifiers, "19 of 20 open restrictions of 19 persons would close"),
+    ],
+    ids=["swapped", "everything to one", "new identifiers"],
+)
+async def test_many_under_other_persons_are_withheld(sqlite_url, night, says):
+    """It may be answers that were mixed up: that another person has them excuses no closing."""
+    async with world_on(sqlite_url) as world:
+        await world.publish(*having(world, PERSONS), *(read(world, name) for name in NEW))
+        attempt = await world.begin()
+        await attempt.write(*night(world), *_unchanged(world, night))
+        with pytest.raises(WithheldError, match=says):
+            await attempt.publish()
+        assert await holders(world) == OWN
+
+
+def _unchanged(world: World, night: object) -> list[PersonRead]:
+    """The new identifiers, where the night has nothing for them."""
+    return [] if night is under_new_identifiers else [read(world, name) for name in NEW]
+
+
+async def test_identifiers_that_change_are_published_when_accepted(sqlite_url):
+    """Everybody has theirs under the new identifier; who could not be read has it under both."""
+    accepted = GuardLimits(
+        max_removed_share=LIMITS.max_removed_share,
+        min_completeness=LIMITS.min_completeness,
+        accept_removals=True,
+    )
+    async with world_on(sqlite_url) as world:
+        await world.publish(*having(world, PERSONS), *(read(world, name) for name in NEW))
+        attempt = await world.begin()
+        await attempt.write(*under_new_identifiers(world))
+        assert await attempt.publish(limits=accepted) == ExitCode.GAPS
+        new = {(f"new-{name}", f"of-{name}") for name in PERSONS}
+        assert await holders(world) == new | {("a", "of-a")}
+
+
+async def test_what_takes_nothing_from_others(sqlite_url):
+    """A backfill of one person; a forgotten filter beside persons who fail; a cache's answers.
+
+    A person who was not read without a restriction keeps it.
+    """
+    everything = [f"of-{name}" for name in PERSONS]
+    failing = PERSONS[:8]
+    async with world_on(sqlite_url) as world:
+        await world.publish(*having(world, PERSONS))
+        await world.publish(read(world, "a", "of-a", "of-b"), kind=RunKind.BACKFILL)
+        assert await holders(world) == OWN | {("a", "of-b")}
+        await world.publish(
+            read(world, "a", *everything),
+            *(failed(world, name) for name in PERSONS[1:4]),
+            *having(world, PERSONS[4:]),
+        )
+        assert await holders(world) == OWN | {("a", restriction) for restriction in everything}
+        await world.publish(
+            *(failed(world, name) for name in failing),
+            *having(world, PERSONS[8:]),
+            *having(world, NEW[:8], failing),
+        )
+        assert await holders(world) >= OWN
