@@ -189,14 +189,19 @@ class App:
         )
 
     @asynccontextmanager
-    async def helseid(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[HelseId]:
+    async def helseid(
+        self, tls: ssl.SSLContext | None = None, *, key: ClientKey | None = None
+    ) -> AsyncIterator[HelseId]:
         """The HelseID client. Nothing is called before it is needed.
+
+        Args:
+            key: instead of the configured one.
 
         Raises:
             ConfigurationError: the key, the options or the private CA cannot be used.
         """
-        key = self.client_key()
-        options = self.helseid_options(key)
+        key = key or self.client_key()
+        options = self.helseid_options()
         async with self.helseid_http(options, tls) as http:
             yield open_helseid(options, key, self.runtime, http, granted=self.granted)
 
@@ -212,12 +217,12 @@ class App:
             tls or self.tls(), attempt_s_max=options.attempt_s_max, proxy=self.proxy()
         )
 
-    def helseid_options(self, key: ClientKey) -> HelseIdOptions:
-        """What the configuration says of the client; what it leaves out, the key's file may say."""
+    def helseid_options(self) -> HelseIdOptions:
+        """What the configuration says of the client."""
         chosen = self.settings.helseid
         return HelseIdOptions(
             issuer=chosen.issuer or "",
-            client_id=chosen.client_id or key.client_id_hint or "",
+            client_id=chosen.client_id or "",
             scope=chosen.scope,
             sender_constraint=chosen.sender_constraint,
             grant=chosen.grant,

@@ -29,7 +29,6 @@ MEANINGS: Final = {
     "helseid.token_denied": "HelseID answered a token request with an error.",
     "helseid.token_dropped": "PTS no longer accepts a token; the next call requests another.",
     "helseid.token_received": "A new access token. `token_id` is a number, not the token.",
-    "key_rotation.waiting": "HelseID does not accept the new key yet.",
     "lease.not_released": "The lease could not be given back; it expires by itself.",
     "lease.waiting": "Another run holds the lease; `--wait` is waiting for it.",
     "privacy.weak_key": "The pseudonym key is weak; the database was begun with it.",
@@ -80,7 +79,6 @@ MEANINGS: Final = {
     "schedule.skipped": "A scheduled start was skipped, or found the lease held until the next.",
     "schedule.started": "The schedule has started.",
     "schedule.waiting": "The next scheduled start.",
-    "self_service.key_registered": "HelseID's self-service accepted the new public key.",
     "telemetry.failed": "Metrics could not be delivered. The run is not affected.",
     "telemetry.no_standing": "The age of the snapshot could not be read for the metrics.",
 }

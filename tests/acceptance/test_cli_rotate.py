@@ -4,173 +4,126 @@ import json
 import os
 import signal
 import stat
-from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from joserfc.jwk import ECKey
 
-from tests.support.program import PATIENCE_S, Ended, Installation, environment, install
-from tests.support.sandbox_caller import Caller, ath, public
+from tests.support.program import PATIENCE_S, Ended, Installation, environment
 from tests.support.session import calls
+from tests.support.standin import CLIENT_ID, Standin
 from tests.support.zygote import the_zygote
+from worker.errors import RefusedError
 from worker.helseid.authorizer import open_helseid
 from worker.helseid.keys import load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.transport import helseid_client
 from worker.runtime import real_runtime
-from worker.sandbox.clients import Client
-from worker.sandbox.serve import RunningSandbox, running_sandbox
-
-DAYS = 20
-SWIFT = "c0ffee00-0000-4000-8000-0000000000bb"
-"""A client whose old key HelseID refuses as soon as it has a new one."""
-
-
-@pytest.fixture(scope="module")
-def key_pair() -> ECKey:
-    return ECKey.generate_key("P-256", private=True)
-
-
-@pytest.fixture(scope="module")
-def swift_pair() -> ECKey:
-    return ECKey.generate_key("P-256", private=True)
-
-
-@pytest.fixture(scope="module")
-def helseid(key_pair: ECKey, swift_pair: ECKey) -> Iterator[RunningSandbox]:
-    """HelseID with self-service, where keys live for 20 days; its client has ``key_pair``."""
-    jwks = (public(key_pair),)
-    swift = Client(client_id=SWIFT, jwks=(public(swift_pair),))
-    life_s = timedelta(days=DAYS, hours=1).total_seconds()
-    with running_sandbox(
-        persons=2, client_jwks=jwks, clients=[swift], key_life_s=life_s
-    ) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture
-def worker(tmp_path: Path, helseid: RunningSandbox, key_pair: ECKey) -> Installation:
-    """A worker with that key, which HelseID takes for good."""
-    helseid.control(activation_delay_s=0.0, retire_after_s=3600.0, faults=[])
-    made = install(
-        tmp_path,
-        database_url=f"sqlite:///{tmp_path / 'pts.db'}",
-        issuer=helseid.issuer,
-        base_url=helseid.base_url,
-        client_id=helseid.client_id,
-        client_key=key_pair.as_dict(private=True),
-    )
-    made.configure(helseid={"self_service_url": helseid.options.helseid_url})
-    return made
+def worker(tmp_path: Path, standin: Standin) -> Installation:
+    """A worker whose key, and no other, is registered at HelseID."""
+    return standin.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
 
 
 def key_file(worker: Installation, suffix: str = "") -> Path:
     return worker.folder / f"client.jwk{suffix}"
 
 
-def kid_of(path: Path) -> str:
-    return load_client_key(path).kid
-
-
 def names(worker: Installation) -> set[str]:
     """The files of the key that lie there."""
-    return {path.name.removeprefix("client.jwk") for path in worker.folder.glob("client.jwk*")}
+    return {path.name.removeprefix("client.jwk") for path in worker.folder.glob("*client.jwk*")}
 
 
-def is_accepted(helseid: RunningSandbox, path: Path) -> bool:
+def register(standin: Standin, *files: Path) -> None:
+    """Let HelseID know the keys in these files and no others, as a person in self-service does."""
+    standin.world.apply({"client_jwks": [load_client_key(path).public_jwk() for path in files]})
+
+
+def is_accepted(standin: Standin, path: Path) -> bool:
     """Whether HelseID gives a token for the key in a file."""
 
     async def ask() -> bool:
-        options = HelseIdOptions(issuer=helseid.issuer, client_id=helseid.client_id)
+        options = HelseIdOptions(issuer=standin.issuer, client_id=CLIENT_ID)
         async with helseid_client() as http:
             opened = open_helseid(options, load_client_key(path), real_runtime(), http)
-            return bool(await opened.tokens.token())
+            try:
+                return bool(await opened.tokens.token())
+            except RefusedError:
+                return False
 
     return anyio.run(ask)
 
 
-def assert_nothing_private(worker: Installation, *reported: Ended) -> None:
+def assert_nothing_private(secrets: list[str], *reported: Ended) -> None:
     """No private part of any key is in any output."""
-    for path in worker.folder.glob("client.jwk*"):
-        document = json.loads(path.read_text())
-        private = document.get("privateJwk", document)["d"]
-        assert [one for one in reported if private in one.out + one.err] == []
+    assert [one for one in reported for secret in secrets if secret in one.out + one.err] == []
 
 
-def test_a_new_key_takes_the_place_of_the_old_one(worker: Installation, helseid: RunningSandbox):
-    """Made, registered, accepted, in place; the old one beside it. The mode is that of before."""
-    before = key_file(worker).read_bytes()
+def self_service_json(jwk: dict[str, Any]) -> dict[str, Any]:
+    return {"clientId": CLIENT_ID, "privateJwk": json.dumps(jwk)}
+
+
+@pytest.mark.parametrize("form", [dict, self_service_json], ids=["jwk", "self-service"])
+def test_a_new_key_takes_the_place_of_the_old_one(
+    worker: Installation, standin: Standin, form: Any
+):
+    """It waits beside the old one until HelseID gives a token for it, also if for it alone."""
+    key_file(worker).write_text(json.dumps(form(standin.private_jwk)))
     key_file(worker).chmod(0o440)
-    rotated, checked = calls(worker, "keys rotate --json", "keys check --json")
-    assert rotated.code == 0, rotated.err
-    reported = rotated.document
-    assert (reported["state"], reported["alg"]) == ("rotated", "ES512")
-    assert reported["expires_at"] > "2026"
-    assert checked.document["kid"] == reported["kid"] != reported["former_kid"]
-    assert reported["former_kid"] == kid_of(key_file(worker, ".old"))
-    assert key_file(worker, ".old").read_bytes() == before
-    assert names(worker) == {"", ".old"}
-    assert oct(stat.S_IMODE(key_file(worker).stat().st_mode)) == "0o440"
-    assert is_accepted(helseid, key_file(worker))
-    assert_nothing_private(worker, rotated, checked)
-
-
-def test_by_hand(worker: Installation, helseid: RunningSandbox, swift_pair: ECKey):
-    """The new key waits beside the old one until a person has registered what was printed.
-
-    From then on HelseID refuses the old one: the next call ends the rotation all the same.
-    """
-    worker.configure(helseid={"client_id": SWIFT})
-    key_file(worker).write_text(json.dumps(swift_pair.as_dict(private=True)))
-    old = kid_of(key_file(worker))
-    helseid.control(retire_after_s=0.0)
-    made, again, early = calls(
+    before = key_file(worker).read_bytes()
+    made, again, printed, early = calls(
         worker,
-        "keys rotate --by-hand",
-        "keys rotate --by-hand --json",
-        "keys rotate --finish --wait 0s",
+        "keys rotate",
+        "keys rotate",
+        f"keys public --key {key_file(worker, '.new')}",
+        "keys rotate --finish",
     )
-    assert [made.code, again.code, early.code] == [0, 0, 77], early.err
-    printed = json.loads(made.out[made.out.index("{") : made.out.rindex("}") + 1])
-    assert again.document["public_jwk"] == printed
-    assert "--finish" in made.out
-    assert "unchanged" in early.err
+    assert [made.code, again.code, printed.code, early.code] == [0, 78, 0, 77], early.err
+    assert json.loads(made.out[made.out.index("{") : made.out.rindex("}") + 1]) == printed.document
+    assert "keys rotate --finish" in made.out
+    assert f"{key_file(worker, '.new')} is there already" in again.err
+    assert f"keys public --key {key_file(worker, '.new')}" in early.err
+    assert "client.jwk is unchanged" in early.err
     assert names(worker) == {"", ".new"}
     assert oct(stat.S_IMODE(key_file(worker, ".new").stat().st_mode)) == "0o600"
-    assert kid_of(key_file(worker)) == old
+    assert key_file(worker).read_bytes() == before
+    secrets = [standin.private_jwk["d"], json.loads(key_file(worker, ".new").read_text())["d"]]
 
-    register(helseid, printed, swift_pair)
-    denied, done = calls(worker, "doctor", "keys rotate --finish --json")
+    register(standin, key_file(worker, ".new"))
+    denied, done, checked, idle = calls(
+        worker, "doctor", "keys rotate --finish --json", "doctor --json", "keys rotate --finish"
+    )
     assert denied.code == 77
-    assert "keys rotate" in denied.out
-    assert (done.code, done.document["state"]) == (0, "rotated"), done.err
-    assert kid_of(key_file(worker)) == printed["kid"]
-    assert names(worker) == {"", ".old"}
-    assert_nothing_private(worker, made, again, early, done)
+    assert "keys rotate --finish" in denied.out
+    assert (done.code, done.document["state"], done.document["alg"]) == (0, "rotated", "ES512")
+    assert done.document["public_jwk"] == printed.document
+    assert done.document["former_kid"] == standin.private_jwk["kid"]
+    (token,) = [line for line in checked.document["lines"] if line["name"] == "token"]
+    assert token["state"] == "OK"
+    assert (idle.code, "no new key is pending" in idle.err) == (78, True)
+    assert names(worker) == {""}
+    assert oct(stat.S_IMODE(key_file(worker).stat().st_mode)) == "0o440"
+    assert_nothing_private(secrets, made, again, printed, early, denied, done, checked, idle)
 
 
-def register(helseid: RunningSandbox, jwk: dict[str, Any], key: ECKey) -> None:
-    """What a person does in self-service with the key that it knows."""
-    caller = Caller(helseid, key=key, client_id=SWIFT)
-    caller.sign_in(form={"scope": "nhn:selvbetjening/client"})
-    url = helseid.self_service_url
-    headers = {
-        "Authorization": f"DPoP {caller.token}",
-        "DPoP": caller.proof(url, htm="POST", ath=ath(caller.token)),
-    }
-    assert caller.http.post(url, json=jwk, headers=headers).status_code == 200
-    caller.close()
+@pytest.mark.parametrize("name", ["private_key_kid", "private_key_alg"])
+def test_a_setting_that_describes_the_old_key(worker: Installation, name: str):
+    """It would apply to the new one as well: no rotation begins."""
+    worker.configure(helseid={name: "ES256"})
+    (ended,) = calls(worker, "keys rotate")
+    assert (ended.code, f"helseid.{name}" in ended.err) == (78, True)
+    assert names(worker) == {""}
 
 
-def struck(worker: Installation, number: int) -> int:
+def struck(worker: Installation, number: int, *words: str) -> int:
     """The end of ``keys rotate``, killed as it is about to change a key file the n-th time."""
     process = the_zygote().fork(
         "tests.support.struck",
         *(str(number), str(key_file(worker)), "--config", str(worker.config), "keys", "rotate"),
+        *words,
         folder=worker.folder,
         files=(Path(os.devnull), worker.folder / "out", worker.folder / "err"),
         env=environment(),
@@ -178,19 +131,47 @@ def struck(worker: Installation, number: int) -> int:
     return process.wait(PATIENCE_S)
 
 
-def test_killed_at_any_step(worker: Installation, helseid: RunningSandbox):
-    """After each death the file holds a key that HelseID takes; the next call comes to its end."""
+def test_killed_at_any_step(worker: Installation, standin: Standin):
+    """After each death the file holds a key that HelseID takes, and a next call can follow."""
     worker.configure(helseid={"private_jwk_file": str(key_file(worker))})
-    places = []
-    for number in range(1, 60):
-        code = struck(worker, number)
-        assert is_accepted(helseid, key_file(worker))
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL
-        places.append(tuple(sorted(names(worker))))
-        assert struck(worker, 0) == 0
-        assert names(worker) == {"", ".old"}
-        assert is_accepted(helseid, key_file(worker))
-    assert len(places) >= 6
-    assert {("", ".old"), ("", ".new", ".old")} < set(places)
+    before = key_file(worker).read_bytes()
+    assert struck(worker, 1) == -signal.SIGKILL
+    assert key_file(worker).read_bytes() == before
+    assert struck(worker, 0) == 0
+    register(standin, key_file(worker), key_file(worker, ".new"))
+    deaths = 0
+    while struck(worker, deaths + 1, "--finish") != 0:
+        deaths += 1
+        assert names(worker) == {"", ".new"}
+        assert key_file(worker).read_bytes() == before
+    assert deaths >= 2  # before its mode is set, and before it takes the old one's name
+    assert names(worker) == {""}
+    assert key_file(worker).read_bytes() != before
+    assert is_accepted(standin, key_file(worker))
+
+
+def test_killed_while_helseid_answers(worker: Installation, standin: Standin):
+    """The old key is in force, and the new one waits for the next call."""
+    before = key_file(worker).read_bytes()
+    calls(worker, "keys rotate")
+    register(standin, key_file(worker, ".new"))
+    running = worker.start("keys", "rotate", "--finish")
+    standin.meanwhile = running.kill
+    assert running.wait().code == -signal.SIGKILL
+    assert key_file(worker).read_bytes() == before
+    standin.meanwhile = lambda: None
+    (ended,) = calls(worker, "keys rotate --finish")
+    assert (ended.code, names(worker)) == (0, {""})
+    assert is_accepted(standin, key_file(worker))
+
+
+def test_killed_while_the_new_key_is_written(worker: Installation, standin: Standin):
+    """What is not complete is named and never put in place."""
+    before = key_file(worker).read_bytes()
+    key_file(worker, ".new").touch(0o600)
+    for ended in calls(worker, "keys rotate", "keys rotate --finish"):
+        assert (ended.code, str(key_file(worker, ".new")) in ended.err) == (78, True)
+    assert key_file(worker).read_bytes() == before
+    key_file(worker, ".new").unlink()
+    (ended,) = calls(worker, "keys rotate")
+    assert ended.code == 0

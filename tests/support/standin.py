@@ -25,7 +25,6 @@ from tests.support.raw_server import RawServer, Reply, http, listening
 from tests.support.raw_server import Request as RawRequest
 from worker.sandbox.api_access import AccessChecker
 from worker.sandbox.challenges import DeniedError
-from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE
 from worker.sandbox.helseid import HelseId
 from worker.sandbox.serve import new_key_pair
 from worker.sandbox.state import SandboxOptions, World
@@ -130,7 +129,7 @@ class Standin:
     private_jwk: dict[str, Any] = field(default_factory=dict)
     world: World = field(init=False)
     helseid: HelseId = field(init=False)
-    _access: dict[str, AccessChecker] = field(init=False)
+    _access: AccessChecker = field(init=False)
     _at: tuple[int, int] = (0, 0)
 
     @property
@@ -180,11 +179,7 @@ class Standin:
         self.origin = origin
         self.world = World(options, clock=clock)
         self.helseid = HelseId(self.world, self.issuer)
-        reader, registrations = self.helseid.reader, self.helseid.registrations
-        self._access = {
-            scope: AccessChecker(self.world, reader, registrations, scope)
-            for scope in (PTS_SCOPE, SELF_SERVICE_SCOPE)
-        }
+        self._access = AccessChecker(self.world, self.helseid.reader)
 
     def register(self) -> SandboxOptions:
         """The options of a sandbox that knows a client of this stand-in's making."""
@@ -219,10 +214,10 @@ class Standin:
         refusal = self.denied(request)
         return refusal or self._search(area, request)
 
-    def denied(self, request: Request, scope: str = PTS_SCOPE) -> Reply | None:
-        """The refusal of a request without a token of this scope or a proof of its own."""
+    def denied(self, request: Request) -> Reply | None:
+        """The refusal of a request without a token for PTS or a proof of its own."""
         try:
-            self._access[scope].check(request, None)
+            self._access.check(request, None)
         except DeniedError as denied:
             self.violations.append(denied.description or "no token")
             return _reply(denied.response(BEARER))

@@ -78,7 +78,6 @@ def test_environment_sets_both_addresses(tmp_path, environment, base_url, issuer
     write(tmp_path, '[helseid]\nissuer = "http://127.0.0.1:8801/helseid/"\n')
     loaded = load({"api.environment": environment}, environ={}, cwd=tmp_path)
     assert loaded.settings.helseid.issuer == "http://127.0.0.1:8801/helseid"
-    assert loaded.settings.helseid.self_service_url is None  # keys of another issuer's client
     assert loaded.settings.api.base_url == base_url
 
 

@@ -8,6 +8,8 @@ import click
 GONE: Final[Mapping[str, str]] = {
     "verify": "`verify` is gone: every `pts-worker sync` reads everybody and compares.",
     "plan": "`plan` is gone: its figures are in the roster line of `pts-worker doctor`.",
+    "--by-hand": "`--by-hand` is gone: `pts-worker keys rotate` only makes the key. Register "
+    "it in self-service, then call `pts-worker keys rotate --finish`.",
 }
 """A sentence for the words of a command, or for an option."""
 

@@ -2,27 +2,26 @@
 
 import secrets
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from worker.app import App
 from worker.cli.base import Cli
 from worker.cli.output import json_text, print_json
-from worker.cli.showing import instant
-from worker.errors import ConfigurationError, StoppedError, UsageError
-from worker.helseid.key_files import pending_file
-from worker.helseid.keys import ClientKey, load_client_key, new_client_key, public_jwk
-from worker.helseid.secret_files import write_private_jwk, write_secret
-from worker.use_cases.rotate_keys import FINISH, KeyRotation, Kind, Step, rotate_key
+from worker.errors import ConfigurationError, RefusedError
+from worker.files import is_missing
+from worker.helseid.key_files import FINISH, KeyFiles, key_files
+from worker.helseid.keys import ClientKey, KeyKind, load_client_key, new_client_key, public_jwk
+from worker.helseid.secret_files import jwk_document, write_secret
 
 _PSEUDONYM_BYTES = 32
 _SELF_SERVICE = "https://selvbetjening.nhn.no (test: https://selvbetjening.test.nhn.no)"
 
 
-def new(cli: Cli, *, out: Path, kind: str) -> None:
+def new(cli: Cli, *, out: Path, kind: KeyKind) -> None:
     """Run ``pts-worker keys new``."""
-    jwk = new_client_key("rsa" if kind == "rsa" else "ec")
-    write_private_jwk(out, jwk)
+    jwk = new_client_key(kind)
+    write_secret(out, jwk_document(jwk))
     public_half = public_jwk(jwk)
     document = {
         "file": str(out),
@@ -63,34 +62,74 @@ def pseudonym(cli: Cli, *, out: Path) -> None:
     )
 
 
-def rotate(
-    cli: Cli,
-    *,
-    key: Path | None,
-    kind: Kind,
-    by_hand: bool,
-    finish: bool,
-    wait: timedelta,
-) -> None:
+def rotate(cli: Cli, *, key: Path | None, kind: KeyKind, finish: bool) -> None:
     """Run ``pts-worker keys rotate``."""
-    if by_hand and finish:
-        raise UsageError("--by-hand begins and --finish ends: give one of them")
     if key is not None:
         cli.given.set("helseid.private_jwk_file", str(key), flag="--key")
     app = cli.load("helseid")
-    step: Step = "by_hand" if by_hand else "finish" if finish else "all"
+    _refuse_named(app)
+    files = key_files(app.path(app.settings.helseid.private_jwk_file or ""))
+    former = load_client_key(files.current)
+    if finish:
+        if is_missing(files.pending):
+            raise ConfigurationError(
+                f"no new key is pending: {files.pending} does not exist",
+                hint=f"the key in use is {former.describe()}; begin with `pts-worker keys rotate`",
+            )
+        made = load_client_key(files.pending)
+        cli.run(lambda: _require_token(app, files, made))
+        files.put_in_place()
+    else:
+        files.put_pending(new_client_key(kind))
+        made = load_client_key(files.pending)
+    document = {
+        "file": str(files.current),
+        "state": "rotated" if finish else "pending",
+        "alg": made.alg,
+        "kid": made.kid,
+        "former_kid": former.kid,
+        "pending_file": None if finish else str(files.pending),
+        "public_jwk": made.public_jwk(),
+    }
+    cli.emit(document, lambda: _print_rotation(document))
+
+
+def _refuse_named(app: App) -> None:
+    """Refuse settings that describe the old key and would apply to the new one.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    for name in ("private_key_kid", "private_key_alg"):
+        if getattr(app.settings.helseid, name) is not None:
+            raise ConfigurationError(
+                f"helseid.{name} is set and would apply to the new key as well",
+                hint="write it as 'kid' or 'alg' into the key file, a JWK, and remove the setting",
+            )
+
+
+async def _require_token(app: App, files: KeyFiles, made: ClientKey) -> None:
+    """Let HelseID issue a token for the new key, as for a run.
+
+    Raises:
+        RefusedError: it does not.
+        UnavailableError: it cannot be reached.
+    """
     try:
-        done = cli.run(lambda: rotate_key(app, kind=kind, step=step, wait_s=wait.total_seconds()))
-    except (SystemExit, KeyboardInterrupt):
-        pending = pending_file(app.path(app.settings.helseid.private_jwk_file or ""))
-        if not pending.exists():
-            raise
-        raise StoppedError(
-            f"stopped; the rotation is not finished: the new key is in {pending}",
-            hint=f"to finish it, run `pts-worker keys rotate` again, or `{FINISH}` if the new key "
-            "is registered; the key in use is unchanged",
+        async with app.helseid(key=made) as helseid:
+            await helseid.tokens.token()
+    except RefusedError as error:
+        remedy = error.hint
+        if error.code == "invalid_client":
+            remedy = (
+                f"register what `pts-worker keys public --key {files.pending}` prints at "
+                f"{_SELF_SERVICE}; HelseID knows a new key after up to a minute"
+            )
+        raise RefusedError(
+            f"HelseID issues no token for the new key: {error.message}",
+            code=error.code,
+            hint=f"{remedy}. {files.current} is unchanged",
         ) from None
-    cli.emit(done, lambda: _print_rotation(done))
 
 
 def _load(cli: Cli, key: Path | None) -> tuple[Path, ClientKey]:
@@ -122,15 +161,14 @@ def _print_public(public_half: Mapping[str, Any]) -> None:
     print(json_text(public_half), end="")
 
 
-def _print_rotation(done: KeyRotation) -> None:
-    if done.pending_file is not None:
-        print(f"new key: {done.pending_file}; {done.file} is unchanged")
-        _print_public(done.public_jwk)
+def _print_rotation(done: Mapping[str, Any]) -> None:
+    if done["state"] == "pending":
+        print(f"new key: {done['pending_file']}; {done['file']} is unchanged")
+        _print_public(done["public_jwk"])
         print(f"then: {FINISH}")
         return
-    until = f"; it expires {instant(done.expires_at)}" if done.expires_at else ""
-    print(f"{done.file}: {done.alg}, kid {done.kid}, accepted by HelseID{until}")
+    print(f"{done['file']}: {done['alg']}, kid {done['kid']}, accepted by HelseID")
     print(
-        f"{done.former_file}: the key before, kid {done.former_kid}. When no run uses it any "
-        "more, remove it in self-service and here"
+        f"when no run uses the key before any more, remove it in self-service: "
+        f"kid {done['former_kid']}"
     )

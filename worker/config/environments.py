@@ -6,17 +6,13 @@ from urllib.parse import urlsplit
 
 from worker.core.hosts import is_loopback
 
-_HELSEID_TEST: Final = {
-    "helseid.issuer": "https://helseid-sts.test.nhn.no",
-    "helseid.self_service_url": "https://api.selvbetjening.test.nhn.no",
-}
+_HELSEID_TEST: Final = {"helseid.issuer": "https://helseid-sts.test.nhn.no"}
 ENVIRONMENTS: Final[Mapping[str, Mapping[str, str]]] = {
     "test": {"api.base_url": "https://api.test.pts.nhn.no", **_HELSEID_TEST},
     "test-internet": {"api.base_url": "https://api-internett.test.pts.nhn.no", **_HELSEID_TEST},
     "production": {
         "api.base_url": "https://api.pts.nhn.no",
         "helseid.issuer": "https://helseid-sts.nhn.no",
-        "helseid.self_service_url": "https://api.selvbetjening.nhn.no",
     },
 }
 """The addresses of PTS and HelseID, by ``api.environment`` (HelseID reference, section 8)."""

@@ -187,8 +187,7 @@ def _environment_layer(layers: Iterable[Layer]) -> Layer:
         ENVIRONMENTS.get(environment.strip().lower()) if isinstance(environment, str) else None
     )
     for key, address in (addresses or {}).items():
-        if key != "helseid.self_service_url" or "helseid.issuer" not in values:
-            layer.put(key, address, "api.environment")  # self-service goes with its issuer
+        layer.put(key, address, "api.environment")
     return layer
 
 

@@ -159,7 +159,6 @@ def _refused_text(status: int, code: str, description: str, clock: str) -> str:
 class HelseId(Value, frozen=True, kw_only=True):
     """The parts of a HelseID client. A run uses the authorizer; ``doctor`` checks each part."""
 
-    client: HelseIdClient
     discovery: Discovery
     tokens: TokenSource
     authorizer: HelseIdAuthorizer
@@ -171,21 +170,19 @@ def open_helseid(
     runtime: Runtime,
     http: httpx.AsyncClient,
     *,
-    discovery: Discovery | None = None,
     granted: set[str] | None = None,
 ) -> HelseId:
     """Build a HelseID client. Sends no request.
 
     Args:
         http: see ``helseid_client``; the caller closes it.
-        discovery: shared with another client of the same issuer, to read the metadata once.
         granted: shared by the clients of a process that come one after the other (``TokenSource``).
 
     Raises:
         ConfigurationError: the options are invalid.
     """
     client = HelseIdClient(http, options, runtime)
-    discovery = discovery or Discovery(
+    discovery = Discovery(
         options.issuer, client, runtime, endpoint_host=options.token_endpoint_host
     )
     proof_key = ProofKey() if options.sender_constraint == "dpop" else None
@@ -199,4 +196,4 @@ def open_helseid(
         granted=granted,
     )
     authorizer = HelseIdAuthorizer(tokens, proof_key, runtime)
-    return HelseId(client=client, discovery=discovery, tokens=tokens, authorizer=authorizer)
+    return HelseId(discovery=discovery, tokens=tokens, authorizer=authorizer)

@@ -74,10 +74,6 @@ class ClientKey:
         members = self._key.as_dict(private=False)
         return public_jwk({**members, "alg": self.alg, "kid": self.kid})
 
-    def thumbprint(self) -> str:
-        """The key's RFC 7638 thumbprint."""
-        return self._key.thumbprint()
-
     def describe(self) -> str:
         """Type, size, algorithm and key id as text: ``RSA 4096 bits, PS512, kid …``."""
         size = self._key.public_key.key_size

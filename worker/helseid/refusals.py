@@ -16,8 +16,8 @@ _HINTS: Final = {
         "check that helseid.client_id belongs to helseid.issuer, and that the public key of"
         " helseid.private_jwk_file is registered in self-service and has not expired (show it with"
         " pts-worker keys public); a new key takes effect after up to a minute. If a file of that"
-        " name with .new lies beside it, a rotation was not finished: call pts-worker keys rotate"
-        " again, or pts-worker keys rotate --finish where the new key is registered by hand"
+        " name with .new lies beside it, a rotation was not finished: pts-worker keys rotate"
+        " --finish"
     ),
     "unauthorized_client": "allow the client this grant (helseid.grant) in HelseID self-service",
     "unsupported_grant_type": "allow the client this grant (helseid.grant) in HelseID self-service",

@@ -27,9 +27,9 @@ def read_secret(path: Path, *, key: str) -> bytes:
     return content
 
 
-def write_private_jwk(path: Path, jwk: dict[str, str]) -> None:
-    """Write a private JWK to a new file; see ``write_secret``."""
-    write_secret(path, orjson.dumps(jwk, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+def jwk_document(jwk: dict[str, str]) -> bytes:
+    """A private JWK as its file holds it."""
+    return orjson.dumps(jwk, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def write_secret(path: Path, content: bytes) -> None:

@@ -1,7 +1,9 @@
 """Checks tokens, DPoP proofs and their binding, as NHN's sample API does."""
 
+from typing import Final
+
 from worker.sandbox.challenges import DeniedError
-from worker.sandbox.clients import PTS_SCOPE, Registration
+from worker.sandbox.clients import PTS_SCOPE
 from worker.sandbox.dpop import (
     REPLAY_S,
     Nonces,
@@ -18,18 +20,15 @@ from worker.sandbox.tokens import PARENT_CLAIM, TokenError, TokenReader
 from worker.sandbox.web import Request
 from worker.sandbox.windows import ReplayWindow
 
+_AUDIENCE: Final = PTS_SCOPE.rpartition("/")[0]
+
 
 class AccessChecker:
     """Checks each request; remembers the ``jti`` of DPoP proofs until they have expired."""
 
-    def __init__(
-        self, world: World, reader: TokenReader, registrations: dict[str, Registration], scope: str
-    ) -> None:
+    def __init__(self, world: World, reader: TokenReader) -> None:
         self._world = world
         self._reader = reader
-        self._registrations = registrations
-        self._scope = scope
-        self._audience = scope.rpartition("/")[0]
         self._seen = ReplayWindow(REPLAY_S)
         self._nonces = Nonces()
 
@@ -48,9 +47,9 @@ class AccessChecker:
             proof = self._checked_proof(request, token, claims, fault, now_s)
             self._world.ledger.proof_ids.add(proof.claims["jti"])
         scopes = claims.get("scope")
-        if not isinstance(scopes, list) or self._scope not in scopes:
-            raise DeniedError("insufficient_scope", f"{self._scope} is needed", status=403)
-        if self._scope == PTS_SCOPE and not claims.get(PARENT_CLAIM):
+        if not isinstance(scopes, list) or PTS_SCOPE not in scopes:
+            raise DeniedError("insufficient_scope", f"{PTS_SCOPE} is needed", status=403)
+        if not claims.get(PARENT_CLAIM):
             raise DeniedError("insufficient_scope", "orgnr_parent is needed", status=403)
         return claims
 
@@ -60,7 +59,7 @@ class AccessChecker:
         try:
             return self._reader.read(
                 token,
-                audience=self._audience,
+                audience=_AUDIENCE,
                 now_s=now_s,
                 epoch=self._world.token_epoch,
             )
@@ -71,7 +70,7 @@ class AccessChecker:
     def _check_bearer(self, claims: Claims) -> None:
         if "cnf" in claims:
             raise DeniedError("invalid_token", "The token is bound to a key.")
-        registration = self._registrations.get(claims.get("client_id", ""))
+        registration = self._world.registrations.get(claims.get("client_id", ""))
         if registration is None or registration.client.dpop:
             raise DeniedError("invalid_token", "The client must use DPoP.")
 

@@ -1,11 +1,19 @@
 """Registered clients, their keys, and their authentication (``private_key_jwt``)."""
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
-from worker.sandbox.jose import ALGORITHMS, Claims, PublicKey, Token, import_public, split, verifies
+from worker.sandbox.jose import (
+    ALGORITHMS,
+    Claims,
+    KeyRefusedError,
+    PublicKey,
+    Token,
+    import_public,
+    split,
+    verifies,
+)
 from worker.sandbox.windows import ReplayWindow
 
 CLIENT_CREDENTIALS: Final = "client_credentials"
@@ -17,7 +25,6 @@ CLOCK_SKEW_S: Final = 300
 """Duende's default. HelseID's own limit of 60 s on ``exp`` has no clock skew."""
 
 PTS_SCOPE: Final = "nhn:pts/api"
-SELF_SERVICE_SCOPE: Final = "nhn:selvbetjening/client"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +32,6 @@ class Client:
     """A client registered at HelseID.
 
     Attributes:
-        pending_scopes: scopes that the client has asked for; they are not approved yet.
         dpop: whether DPoP is required; without it, the client may use bearer tokens.
         tenancy: ``single-tenant``, ``multi-tenant``, or ``none`` (no organisations).
         organization: the parent organisation of a single-tenant client, and the supplier.
@@ -38,8 +44,7 @@ class Client:
     client_id: str
     jwks: Sequence[Mapping[str, Any]] = ()
     name: str = "PTS sync (sandbox)"
-    scopes: tuple[str, ...] = (PTS_SCOPE, SELF_SERVICE_SCOPE)
-    pending_scopes: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = (PTS_SCOPE,)
     grants: tuple[str, ...] = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
     dpop: bool = True
     tenancy: str = "single-tenant"
@@ -51,46 +56,32 @@ class Client:
     may_name_child: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RegisteredKey:
-    """A public key of a client, valid from ``active_s`` until ``retired_s``."""
+    """A public key of a client."""
 
-    jwk: Claims
-    key: PublicKey | None
+    key: PublicKey
     kid: str
-    origin: str
-    active_s: float
-    expires_s: float
-    retired_s: float | None = None
-
-    def is_listed(self, now_s: float) -> bool:
-        """Whether self-service shows the key, which may not be active yet."""
-        return now_s < self.expires_s and (self.retired_s is None or now_s < self.retired_s)
-
-    def is_active(self, now_s: float) -> bool:
-        """Whether HelseID accepts the key now."""
-        return self.active_s <= now_s and self.is_listed(now_s) and self.key is not None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Registration:
-    """A client and its keys. Self-service can change the keys."""
+    """A client and the keys that HelseID accepts from it."""
 
     client: Client
-    keys: list[RegisteredKey] = field(default_factory=list)
+    keys: Sequence[RegisteredKey]
 
 
-def register_key(
-    jwk: Mapping[str, Any], *, origin: str, life_s: float, active_s: float = 0.0
-) -> RegisteredKey:
-    """A key that HelseID accepts from ``active_s``, until it is ``life_s`` seconds old.
-
-    Raises:
-        KeyRefusedError: HelseID would refuse the key.
-    """
-    key = import_public(dict(jwk))
-    kid = jwk.get("kid") or key.thumbprint()
-    return RegisteredKey(dict(jwk), key, str(kid), origin, active_s, time.time() + life_s)
+def register(client: Client) -> Registration:
+    """Register a client. A key that HelseID would refuse is left out, and so never accepted."""
+    keys = []
+    for jwk in client.jwks:
+        try:
+            key = import_public(dict(jwk))
+        except KeyRefusedError:
+            continue
+        keys.append(RegisteredKey(key, str(jwk.get("kid") or key.thumbprint())))
+    return Registration(client, keys)
 
 
 class AssertionRefusedError(Exception):
@@ -113,7 +104,7 @@ class AssertionChecker:
             AssertionRefusedError: with the reason, for the ledger.
         """
         token = open_assertion(form.get("client_assertion", ""))
-        _check_signature(token, registration, now_s)
+        _check_signature(token, registration)
         claims = token.claims
         if not claims.get("iss") == claims.get("sub") == form.get("client_id"):
             raise AssertionRefusedError("iss, sub and client_id differ")
@@ -144,13 +135,11 @@ def open_assertion(compact: str) -> Token:
     return token
 
 
-def _check_signature(token: Token, registration: Registration, now_s: float) -> None:
+def _check_signature(token: Token, registration: Registration) -> None:
     kid = token.header.get("kid")
     for registered in registration.keys:
-        if registered.is_active(now_s) and kid in {None, registered.kid}:
-            assert registered.key is not None  # noqa: S101 - implied by is_active
-            if verifies(token, registered.key):
-                return
+        if kid in {None, registered.kid} and verifies(token, registered.key):
+            return
     raise AssertionRefusedError("no registered key made this signature")
 
 

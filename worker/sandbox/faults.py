@@ -14,8 +14,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeGuard
 import msgspec
 
 Area: TypeAlias = Literal[
-    "patient-safety", "patient-privacy", "pts", "token", "discovery", "jwks", "client-secret",
-    "client",
+    "patient-safety", "patient-privacy", "pts", "token", "discovery", "jwks",
 ]  # fmt: skip
 """Endpoints that a fault can affect. ``pts``, the default, is both areas of PTS."""
 

@@ -125,7 +125,6 @@ def _config(folder: Path, options: SandboxOptions) -> str:
         name: json.dumps(str(value))
         for name, value in {
             "issuer": options.issuer,
-            "self_service": options.helseid_url,
             "client_id": options.client_id,
             "key": folder / CLIENT_KEY,
             "constraint": options.sender_constraint,
@@ -140,7 +139,6 @@ def _config(folder: Path, options: SandboxOptions) -> str:
 
 [helseid]
 issuer = {quoted["issuer"]}
-self_service_url = {quoted["self_service"]}
 client_id = {quoted["client_id"]}
 private_jwk_file = {quoted["key"]}
 sender_constraint = {quoted["constraint"]}

@@ -15,10 +15,8 @@ from worker.sandbox.clients import (
     AssertionChecker,
     AssertionRefusedError,
     Client,
-    RegisteredKey,
     Registration,
     open_assertion,
-    register_key,
 )
 from worker.sandbox.dpop import (
     Nonces,
@@ -29,7 +27,7 @@ from worker.sandbox.dpop import (
 )
 from worker.sandbox.fault_responses import corrupt_response, corrupt_token
 from worker.sandbox.faults import Action, Fault, Target, has_action
-from worker.sandbox.jose import Claims, KeyRefusedError
+from worker.sandbox.jose import Claims
 from worker.sandbox.organizations import OrganizationError, read_organizations
 from worker.sandbox.state import World
 from worker.sandbox.tokens import (
@@ -94,12 +92,6 @@ class HelseId:
         self._nonces = Nonces()
         self._issued: dict[str, float] = {}
         self.reader = TokenReader(issuer)
-        self.registrations = {
-            client.client_id: Registration(
-                client, [_registered(jwk, world.options.key_life_s) for jwk in client.jwks]
-            )
-            for client in world.options.registered_clients()
-        }
 
     def handle(self, request: Request) -> tuple[str, Response, str]:
         """Handle a request; return endpoint, response and the action of an applied fault."""
@@ -210,7 +202,8 @@ class HelseId:
         if form.get("client_assertion_type") != ASSERTION_TYPE:
             raise AssertionRefusedError("wrong client_assertion_type")
         subject = open_assertion(form.get("client_assertion", "")).claims.get("sub")
-        registration = self.registrations.get(subject) if isinstance(subject, str) else None
+        known = self._world.registrations
+        registration = known.get(subject) if isinstance(subject, str) else None
         if registration is None:
             raise AssertionRefusedError("unknown client")
         return registration
@@ -268,14 +261,6 @@ class HelseId:
         if len(self._issued) >= _ISSUED_MAX:
             self._issued.clear()
         self._issued[purpose] = now_s + grant.lifetime_s
-
-
-def _registered(jwk: Mapping[str, Any], life_s: float) -> RegisteredKey:
-    try:
-        return register_key(jwk, origin="Gui", life_s=life_s)
-    except KeyRefusedError:
-        # An invalid key, registered by a test: it is never accepted.
-        return RegisteredKey(dict(jwk), None, str(jwk.get("kid")), "Gui", 0, 0)
 
 
 def _form(request: Request) -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import Final
 
 from worker.sandbox.api_access import AccessChecker
 from worker.sandbox.challenges import DeniedError
-from worker.sandbox.clients import PTS_SCOPE, Registration
 from worker.sandbox.fault_responses import corrupt_documents, corrupt_response
 from worker.sandbox.faults import Action, Fault, Target
 from worker.sandbox.paging import Pager
@@ -48,11 +47,9 @@ _PAGING_FAULTS: Final = frozenset(
 class Pts:
     """PTS for one world."""
 
-    def __init__(
-        self, world: World, reader: TokenReader, registrations: dict[str, Registration]
-    ) -> None:
+    def __init__(self, world: World, reader: TokenReader) -> None:
         self._world = world
-        self._access = AccessChecker(world, reader, registrations, PTS_SCOPE)
+        self._access = AccessChecker(world, reader)
 
     def handle(self, request: Request) -> tuple[str, Response, str]:
         """Handle a request; return area, response and the action of an applied fault."""

@@ -20,7 +20,6 @@ from joserfc.jwk import ECKey
 from worker.sandbox.control import PREFIX, Control
 from worker.sandbox.helseid import HelseId
 from worker.sandbox.pts import Pts
-from worker.sandbox.self_service import KEYS_PATH, METHODS, SelfService
 from worker.sandbox.state import SandboxOptions, World
 from worker.sandbox.tokens import signer
 from worker.sandbox.web import (
@@ -48,10 +47,8 @@ class _Application:
     def __init__(self, world: World, issuer: str, pts_port: int) -> None:
         self.world = world
         self.helseid = HelseId(world, issuer)
-        reader, registrations = self.helseid.reader, self.helseid.registrations
         self._pts_port = pts_port
-        self._pts = Pts(world, reader, registrations)
-        self._self_service = SelfService(world, reader, registrations)
+        self._pts = Pts(world, self.helseid.reader)
         self._control = Control(
             world, lambda sub, life: self.helseid.mint_subject_token(sub, lifetime_s=life)
         )
@@ -83,8 +80,6 @@ class _Application:
             request = replace(request, origin=public.rstrip("/"))
         if is_pts:
             return self._pts.handle(request)
-        if request.path in METHODS:
-            return self._self_service.handle(request)
         return self.helseid.handle(request)
 
 
@@ -142,7 +137,6 @@ class RunningSandbox:
         self.options = replace(options, helseid_port=helseid_port, pts_port=pts_port)
         self.issuer = self.options.issuer
         self.base_url = self.options.pts_url
-        self.self_service_url = f"{self.options.helseid_url}{KEYS_PATH}"
         self.control_url = f"{replace(self.options, public_pts_url='').pts_url}{PREFIX}"
         self.client_id = options.client_id
         self.client_private_jwk: dict[str, Any] | None = private_jwk

@@ -7,7 +7,13 @@ from typing import Any, Final, get_type_hints
 
 import msgspec
 
-from worker.sandbox.clients import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, Client
+from worker.sandbox.clients import (
+    CLIENT_CREDENTIALS,
+    TOKEN_EXCHANGE,
+    Client,
+    Registration,
+    register,
+)
 from worker.sandbox.fault_responses import fault_response
 from worker.sandbox.faults import Action, Fault, FaultPlan, Target, has_action
 from worker.sandbox.ledger import Ledger
@@ -46,9 +52,6 @@ class SandboxOptions:
             ``Bearer error="invalid_token"`` for every invalid proof. ``dpop``: like RFC 9449, with
             ``DPoP error="invalid_dpop_proof"`` or ``use_dpop_nonce``.
         clock_skew_s: how far the stand-ins' clock is ahead; negative: behind.
-        activation_delay_s: delay until a key registered by self-service is active.
-        retire_after_s: delay until the previous keys are refused.
-        key_life_s: how long a registered key is accepted.
     """
 
     seed: int = 1
@@ -78,9 +81,6 @@ class SandboxOptions:
     rs_nonce: bool = False
     challenge_style: str = BEARER
     clock_skew_s: float = 0.0
-    activation_delay_s: float = 0.0
-    retire_after_s: float = 3600.0
-    key_life_s: float = 730 * 86_400.0
 
     @property
     def helseid_url(self) -> str:
@@ -118,7 +118,7 @@ class SandboxOptions:
 
 _SETTABLE: Final = (
     "generation", "persons", "paging", "page_size", "clock_skew_s", "token_lifetime_s", "rs_nonce",
-    "challenge_style", "activation_delay_s", "retire_after_s",
+    "challenge_style", "client_jwks",
 )  # fmt: skip
 _TYPES: Final = get_type_hints(SandboxOptions)
 
@@ -131,6 +131,7 @@ class World:
         options: as changed by ``apply``.
         clock: seconds since 1970, without the skew.
         initial: as at the start.
+        registrations: the clients and their keys, by client id.
 
     Raises:
         ValueError: an option is invalid.
@@ -143,6 +144,7 @@ class World:
     faults: FaultPlan = field(init=False)
     ledger: Ledger = field(default_factory=Ledger)
     people: Population = field(init=False)
+    registrations: dict[str, Registration] = field(init=False)
 
     def __post_init__(self) -> None:
         self.initial = self.options
@@ -184,6 +186,9 @@ class World:
         if "faults" in changes:
             self.faults = FaultPlan.of(changes["faults"])
         self.options, self.people = options, people
+        if "client_jwks" in changes:
+            clients = options.registered_clients()
+            self.registrations = {client.client_id: register(client) for client in clients}
         if changes.get("revoke_tokens"):
             self.token_epoch += 1
         if changes.get("clear"):

@@ -138,7 +138,7 @@ def discovery_document(issuer: str) -> dict[str, Any]:
             "urn:ietf:params:oauth:grant-type:token-exchange",
         ],
         "response_types_supported": ["code"],
-        "scopes_supported": ["nhn:pts/api", "nhn:selvbetjening/client"],
+        "scopes_supported": ["nhn:pts/api"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": [

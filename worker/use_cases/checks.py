@@ -32,7 +32,7 @@ from worker.errors import (
     without_identifiers,
 )
 from worker.helseid.discovery import Discovery
-from worker.helseid.key_files import pending_file
+from worker.helseid.key_files import FINISH, pending_file
 from worker.helseid.keys import ClientKey
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.refusals import CLOCK_TOLERANCE_S
@@ -232,7 +232,7 @@ def _key_doubt(app: App, key: ClientKey) -> tuple[str, str] | None:
     if pending.exists():
         return (
             f"a rotation is not finished: {pending.name} holds a new key",
-            "`pts-worker keys rotate` finishes it",
+            f"when its public half is registered in self-service: `{FINISH}`",
         )
     return None
 

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 from tests.support.http.helseid import write_secret
 from tests.support.standin import CLIENT_ID
 from worker.errors import ConfigurationError
+from worker.helseid import secret_files
 from worker.helseid.keys import load_client_key, new_client_key, public_jwk
-from worker.helseid.secret_files import write_private_jwk
 
 KIND_OF = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", *KIND_OF]
@@ -144,14 +144,14 @@ def test_new_key_round_trip(tmp_path):
     """A new key is written for its owner only, loads, and its public half holds no secret."""
     jwk = new_client_key("ec")
     path = tmp_path / "new.jwk"
-    write_private_jwk(path, jwk)
+    secret_files.write_secret(path, secret_files.jwk_document(jwk))
     assert oct(path.stat().st_mode & 0o777) == oct(0o600)
     key = load_client_key(path)
     assert (key.alg, key.kid) == ("ES512", jwk["kid"])
     assert public_jwk(jwk) == key.public_jwk()
     assert key.public_jwk().keys() == {"kty", "crv", "x", "y", "alg", "use", "kid"}
     with pytest.raises(ConfigurationError, match="already exists"):
-        write_private_jwk(path, jwk)
+        secret_files.write_secret(path, secret_files.jwk_document(jwk))
 
 
 def test_prints_no_key(client_key, private_jwks):

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.support.sandbox_caller import MISSING, SAFETY_PATH, Caller, ath, calling, sign
+from tests.support.sandbox_caller import MISSING, SAFETY_PATH, Caller, ath, calling, public, sign
+from worker.sandbox.clients import Client
 from worker.sandbox.people import roster
-from worker.sandbox.serve import RunningSandbox
+from worker.sandbox.serve import RunningSandbox, running_sandbox
 
 OFF_ID = next(roster(1, 200))[0]
 BEARER = 'Bearer error="invalid_token"'
@@ -117,10 +118,15 @@ def test_an_expired_token_is_refused(sandbox: RunningSandbox, caller: Caller):
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 
-def test_pts_needs_its_own_scope_and_audience(signed_in: Caller):
+def test_pts_needs_its_own_scope_and_audience():
     """A token for another API is for another audience."""
-    signed_in.sign_in(form={"scope": "nhn:selvbetjening/client"})
-    answer = signed_in.search(OFF_ID)
+    key = ECKey.generate_key("P-256", private=True)
+    other = Client(client_id="other", jwks=[public(key)], scopes=("nhn:other/api",))
+    with running_sandbox(clients=[other], persons=1) as sandbox:
+        caller = Caller(sandbox, key=key, client_id="other")
+        caller.sign_in(form={"scope": "nhn:other/api"})
+        answer = caller.search(OFF_ID)
+        caller.close()
     assert answer.status_code == 401
     assert "wrong audience" in answer.headers["www-authenticate"]
 

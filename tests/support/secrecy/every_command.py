@@ -24,7 +24,7 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("keys new --out keys/new.jwk", ""),
         ("keys public", ""),
         ("keys check", ""),
-        ("keys rotate --by-hand", ""),
+        ("keys rotate", ""),
         ("keys pseudonym --out keys/new.key", ""),
         ("sync --json", ""),
         ("status", ""),

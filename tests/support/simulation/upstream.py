@@ -121,9 +121,7 @@ class Upstream:
         chosen = SandboxOptions(seed=seed, persons=PERSONS, client_jwks=[jwk], **options)
         self.state = World(chosen, clock=clock.epoch_s)
         self._helseid = HelseId(self.state, ISSUER)
-        self._pts = DictPts(
-            self.state, self._helseid.reader, self._helseid.registrations, truth=self.truth
-        )
+        self._pts = DictPts(self.state, self._helseid.reader, truth=self.truth)
 
     def off_id(self, index: int) -> str:
         """An identifier of this seed."""

@@ -41,28 +41,18 @@ Example: `pts-worker keys pseudonym --out pseudonym.key`
 
 ROTATE = """Put a new key in the configured key's place, once HelseID accepts it.
 
-Makes a new key pair beside the configured file (FILE.new, readable by its owner only), registers
-its public half through HelseID's self-service API, waits until HelseID issues a token for it, and
-then replaces the file in one step. The old key is kept in FILE.old. This needs the scope
-nhn:selvbetjening/client and helseid.self_service_url.
+Two steps. The first makes a new key beside the configured file (FILE.new, a JWK that its owner
+alone can read) and prints its public half. Register that in HelseID's self-service, beside the old
+one. Then `--finish` requests a token with the new key, and only when HelseID issues one does it
+replace the file, in one step. Owner, group and mode stay; the old key is kept nowhere.
 
-Without them, `--by-hand` makes the key and prints its public half. Register that in self-service;
-then `--finish` requests a token with it and replaces the file.
+If either step is stopped or killed, the configured file holds the old key or the new one. A run in
+progress keeps the key that it began with: leave the old one registered until the run has ended.
 
-The configured file holds a working key at every moment. If this command is stopped or killed, the
-next call continues. A run in progress keeps the key that it began with: leave the old key
-registered until the run has ended.
+`--json`: file, state (pending or rotated), alg, kid, former_kid, pending_file, public_jwk.
 
-`--json`: file, state (pending or rotated), alg, kid, former_kid, registered (confirmed by
-self-service), expires_at, pending_file, former_file, public_jwk.
-
-Example: `pts-worker keys rotate`
-
-Example: `pts-worker keys rotate --by-hand`, then `pts-worker keys rotate --finish`
+Example: `pts-worker keys rotate`, then `pts-worker keys rotate --finish`
 """
-
-_WAIT = "2m"
-"""HelseID's test environment knows a new key after some 20 s (HelseID reference, section 4)."""
 
 command = options.group(
     "keys", "Make and look at keys. Example: `pts-worker keys new --out helseid.jwk.json`"
@@ -91,16 +81,7 @@ options.command(
     ROTATE,
     _key,
     _kind,
-    click.option(
-        "--by-hand", is_flag=True, help="Make the key, and leave its registration to you."
-    ),
     click.option("--finish", is_flag=True, help="The new key is registered: put it in place."),
-    click.option(
-        "--wait",
-        type=options.DURATION,
-        default=_WAIT,
-        help="How long HelseID may take to know the new key.",
-    ),
     of=command,
 )
 

@@ -35,13 +35,6 @@ class HelseId(Section, frozen=True, kw_only=True):
         "Default: from `api.environment`.",
         Example("https://helseid-sts.test.nhn.no"),
     ] = None
-    self_service_url: Annotated[
-        str | None,
-        HTTP_URL,
-        "URL of HelseID's self-service API, for `keys rotate` and `doctor`. "
-        "Default: from `api.environment`.",
-        Example("https://api.selvbetjening.test.nhn.no"),
-    ] = None
     client_id: Annotated[
         str | None,
         NONEMPTY_TEXT,
@@ -115,7 +108,7 @@ class Api(Section, frozen=True, kw_only=True):
 
     environment: Annotated[
         Environment | None,
-        "Sets `api.base_url` and the addresses of HelseID. `test` and `production` are on "
+        "Sets `api.base_url` and `helseid.issuer`. `test` and `production` are on "
         "Helsenett; `test-internet` is the test environment on the internet.",
         Example("test"),
     ] = None
