@@ -1,6 +1,7 @@
 """The process behind ``tests/support/zygote.py``: loads the program, and forks it as ordered."""
 
 import ctypes
+import gc
 import json
 import os
 import select
@@ -139,4 +140,5 @@ def _obey_modes() -> None:
 
 if __name__ == "__main__":
     _warm()
+    gc.freeze()
     _serve()
