@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -78,6 +79,7 @@ def render(
     )
 
 
+@cache
 def _templates() -> Environment:
     return Environment(
         loader=FileSystemLoader(_TEMPLATES),
