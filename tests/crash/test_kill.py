@@ -14,10 +14,11 @@ DEATHS = 20
 
 
 @pytest.mark.promise("4")
-def test_killed_again_and_again(ground: Ground):
-    """Killed after a batch, three times: the next takes over from the dead, and comes further."""
+@pytest.mark.parametrize("deaths", [1, pytest.param(3, marks=pytest.mark.nightly)])
+def test_killed_again_and_again(ground: Ground, deaths: int):
+    """Killed after a batch: the next takes over from the dead, and comes further."""
     worker = ground.worker()
-    for _ in range(3):
+    for _ in range(deaths):
         ground.begun(worker, rate=LOW_RATE).kill()
         ground.databases.settle(worker.database_url)
     assert ground.before == ground.seen(worker)

@@ -24,17 +24,17 @@ from tests.support.published import Store
 from tests.support.zygote import the_zygote
 
 SYNC = ("sync", "--accept-removals")
-PERSONS = 120
+PERSONS = 60
 """Lines of the sandbox's roster."""
 EDGE = 5
 """Lines at its beginning and end that only one of the two rosters has."""
 GENERATION = 15
-_LIMITS = {"batch_persons": 5, "concurrency": 4, "requests_per_second": 300}
-"""So small that a run has some thirty transactions and takes the better part of a second."""
-RATE = 20
+_LIMITS = {"batch_persons": 5, "concurrency": 4, "requests_per_second": 150}
+"""So small that a run has some fifteen transactions and takes the better part of a second."""
+RATE = 10
 """Requests a second with which a run goes on for ten seconds after its first batch."""
 LOW_RATE = 5
-"""And for forty."""
+"""And for twenty."""
 
 WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
 """What the disturbed run has committed."""
