@@ -80,9 +80,9 @@ test-all: $(TOOLS) ## what takes longer, or more than Python: campaigns, patienc
 	@$(UNTESTED) $(MAKE) nightly -- $(MAKE) random-properties -- $(MAKE) versions -- $(MAKE) docs \
 		-- $(MAKE) install-test -- $(MAKE) test-image -- $(MAKE) boot-test -- $(MAKE) kubernetes-test
 
-# By files, as their fixtures are dear; the longest first (tests/conftest.py).
+# By files, as their fixtures are dear; the longest first (tests/conftest.py). Six, as many wait.
 every: $(TOOLS)
-	@$(UNTESTED) $(BIN)/pytest --numprocesses 4 --dist loadfile -m "not nightly"
+	@$(UNTESTED) $(BIN)/pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder -m "not nightly"
 
 quick: $(TOOLS)
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not nightly" tests/unit $(FIVE_OF_THE_PROGRAM)

@@ -91,26 +91,44 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 _LONGEST: Final = (
-    "tests/unit/test_watchdog.py",
+    "tests/acceptance/test_two_reads.py",
+    "tests/acceptance/test_kill_and_continue.py",
+    "tests/acceptance/test_exit_codes.py",
+    "tests/acceptance/test_secrecy.py",
+    "tests/crash/test_kill.py",
+    "tests/acceptance/test_guard.py",
+    "tests/crash/test_signals.py",
+    "tests/crash/test_postgres.py",
+    "tests/acceptance/test_backfill_and_schedule.py",
+    "tests/acceptance/test_verdicts.py",
+    "tests/acceptance/test_backup.py",
+    "tests/acceptance/test_cli_doctor.py",
+    "tests/acceptance/test_rosters.py",
+    "tests/acceptance/test_terminal.py",
+    "tests/simulation/test_nth_call_postgres.py",
+    "tests/http/network/test_proxy.py",
+    "tests/store/test_store_scenarios.py",
     "tests/simulation/test_simulation.py",
-    "tests/store/test_fencing.py",
-    "tests/simulation/stateful/test_stateful.py",
 )
-"""Files whose tests take long; a process takes a file at a time."""
+"""Files that take seven seconds and more, the longest first (pytest's ``--durations=0``).
+
+A process takes a file at a time, and none shall be alone at the end.
+"""
 _PROMISES: Final = tuple((str(number),) for number in range(1, 13))
 """Arguments of the marker ``promise``."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files, so that none is alone at the end.
+    """Begin with the longest files.
 
     Tests that share an id fail: xdist would run one of them, and nobody would notice. So do those
     with the number of no promise.
     """
     # Tens of thousands of objects that live as long as this process: no collection looks at them.
     gc.freeze()
-    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+    rank = {path: number for number, path in enumerate(_LONGEST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
     times = Counter(item.nodeid for item in items)
     for item in items:
         if times[item.nodeid] > 1:
