@@ -38,7 +38,11 @@ def untouched(worker: Installation, run_id: int) -> None:
                 assert (table, column, found) == (table, column, 0)
 
 
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (2,), (0, 3, 0, 2, 1)], ids=str)
+@pytest.mark.parametrize(
+    "sizes",
+    [(1, 1, 1), *(pytest.param(one, marks=pytest.mark.nightly) for one in ((2,), (0, 3, 0, 2, 1)))],
+    ids=str,
+)
 def test_nothing_of_anybody_is_withheld(
     standin: Standin, tmp_path: Path, sqlite_url: str, sizes: tuple[int, ...]
 ) -> None:
@@ -96,6 +100,7 @@ def test_a_large_roster_stops_early(standin: Standin, tmp_path: Path, sqlite_url
     untouched(worker, ended.run["run_id"])
 
 
+@pytest.mark.nightly
 def test_ordinary_nights_pass_on_small_rosters(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:

@@ -197,7 +197,11 @@ def test_a_backfill_needs_two_reads_as_well(worker: Installation, standin: Stand
     assert len(ids_of(worker, FIRST)) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)],
+    ids=["SIGKILL", "SIGTERM"],
+)
 def test_a_stop_within_the_second_read(
     worker: Installation, standin: Standin, number: signal.Signals
 ) -> None:

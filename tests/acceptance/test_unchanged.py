@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.acceptance.both_databases import BOTH
 from tests.support.program import Sandbox, sandbox
 from tests.support.published import Store
 
@@ -46,6 +47,7 @@ def rows_as_they_lie(store: Store) -> list[tuple[Any, ...]]:
     return [row for table in TABLES for row in store.rows(f"SELECT {mark}, * FROM {table}")]
 
 
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 def test_the_second_run_writes_no_row(world: Sandbox, tmp_path: Path, database_url: str) -> None:
     """No insert, update or delete reaches the restrictions, not even one without effect.
 

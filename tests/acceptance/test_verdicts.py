@@ -3,7 +3,6 @@
 import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +64,11 @@ def published_but(
     [
         ("503", "tail", 60, 8, {}),
         pytest.param("503", "tail", 300, 8, {"retry_attempts": 5}, marks=pytest.mark.nightly),
-        ("cut", "head", 60, 3, {"retry_attempts": 3}),
+        pytest.param("cut", "head", 60, 3, {"retry_attempts": 3}, marks=pytest.mark.nightly),
         ("403", "head", 100, 8, {"concurrency": 2}),
-        ("401", "head", 100, 8, {}),
+        pytest.param("401", "head", 100, 8, {}, marks=pytest.mark.nightly),
         ("shape", "tail", 100, 8, {}),
-        ("reset", "spread", 100, 8, {}),
+        pytest.param("reset", "spread", 100, 8, {}, marks=pytest.mark.nightly),
     ],
 )
 def test_a_few_persons_end_no_run(
@@ -117,9 +116,8 @@ def test_a_known_good_person_who_fails_when_asked_again(
     published_but(failing, ended, worker, standin)
 
 
-@pytest.mark.parametrize(
-    "kind", ["500", *(pytest.param(kind, marks=pytest.mark.nightly) for kind in ("403", "shape"))]
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", ["500", "403", "shape"])
 def test_only_those_who_fail_are_left(
     standin: Standin, tmp_path: Path, sqlite_url: str, kind: str
 ) -> None:
@@ -146,7 +144,15 @@ def test_only_those_who_fail_are_left(
 
 @pytest.mark.parametrize(
     ("kind", "good"),
-    [*product(["503", "reset", "401", "shape"], [60]), *product(["503", "403"], [0])],
+    [
+        ("503", 60),
+        ("shape", 60),
+        ("403", 0),
+        *(
+            pytest.param(*one, marks=pytest.mark.nightly)
+            for one in (("reset", 60), ("401", 60), ("503", 0))
+        ),
+    ],
 )
 def test_an_outage_ends_the_run(
     standin: Standin, tmp_path: Path, sqlite_url: str, kind: str, good: int

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support.acceptance.both_databases import BOTH
 from tests.support.report.stores import ANY, NEVER, key_of, missed, privacy, safety, seen
 from tests.support.store_world import world_on
 from worker.areas import area_named
@@ -18,6 +19,7 @@ async def published(world, *safe, private=()):
 
 
 @pytest.mark.promise("2")
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_patient_safety(database_url):
     """Code N and delays that have ended are not in effect; an unknown code is, without a group."""
     async with world_on(database_url, our_clock=True) as world:
@@ -49,6 +51,7 @@ async def test_patient_safety(database_url):
 
 
 @pytest.mark.promise("2")
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_patient_privacy(database_url):
     """By its range; with several ranges nothing is claimed to be over."""
     async with world_on(database_url, our_clock=True) as world:
@@ -84,6 +87,7 @@ def at(value):
 
 
 @pytest.mark.promise("2")
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_it_ends_at_the_instant(database_url):
     """In effect until before its end, to the microsecond."""
     async with world_on(database_url, our_clock=True) as world:
@@ -97,6 +101,7 @@ async def test_it_ends_at_the_instant(database_url):
         assert found == {-1: 1, 0: 0, 1: 0}
 
 
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_episodes(database_url):
     """One row a restriction: beginning, end, changes; what stood at the first read is censored."""
     async with world_on(database_url, our_clock=True) as world:

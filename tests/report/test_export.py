@@ -10,6 +10,7 @@ import msgspec
 import orjson
 import pytest
 
+from tests.support.acceptance.both_databases import BOTH
 from tests.support.report.exports import (
     AREA,
     NIGHT,
@@ -132,6 +133,7 @@ async def test_the_same_publication_gives_the_same_bytes(sqlite_url, tmp_path):
     assert {row["days"] for row in episodes if not row["ended_at"]} - {"0"} == {"1"}
 
 
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_rows_are_in_the_order_of_the_primary_key(database_url, tmp_path):
     """In each format and kind of export; texts by their bytes, whatever the database's locale.
 
@@ -240,6 +242,7 @@ async def test_a_failed_export_leaves_the_old_one(sqlite_url, tmp_path):
             assert {path.name for path in out.iterdir()} == {NIGHT, "_LATEST"}
 
 
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_the_files_belong_to_one_publication(database_url, tmp_path):
     """A run published in the middle of an export does not show in its later files."""
     async with world_on(database_url, our_clock=True) as world:

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 import orjson
 import pytest
 
+from tests.support.acceptance.both_databases import BOTH
 from tests.support.report.exports import SAFE, export_of, lines_of, only, rows_of, typed_rows_of
 from tests.support.report.stores import safety, seen, small_store
 from tests.support.store_world import world_on
@@ -20,6 +21,7 @@ WORDS = {"report_code", "report_dictionary"}
 """What the program says, whatever is stored."""
 
 
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_how_values_stand_in_each_format(database_url, tmp_path):
     """One row as CSV, NDJSON and Parquet have it: times in UTC, booleans, no value, the year 9999.
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.support.acceptance.both_databases import BOTH
 from tests.support.clock import START
 from tests.support.report.stores import (
     ANY,
@@ -41,6 +42,7 @@ async def test_an_empty_store_has_facts_too(sqlite_url):
 
 
 @pytest.mark.promise("2")
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_the_counts_of_a_published_run(database_url):
     """Restrictions by code and group, and persons, are those that the publication wrote down."""
     async with world_on(database_url, our_clock=True) as world:
@@ -92,6 +94,7 @@ async def test_all_that_stands_is_accounted_for(sqlite_url):
         assert (facts.last.in_effect, facts.ends.not_now) == (3, Amount(2, 1))
 
 
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_delays_end_week_by_week(database_url):
     """Of those in effect when they were published: the twelve weeks, later, and never."""
     async with world_on(database_url, our_clock=True) as world:

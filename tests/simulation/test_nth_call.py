@@ -7,7 +7,7 @@ from tests.support.simulation.process import COMMIT
 
 pytestmark = pytest.mark.promise("3")
 
-FEW, MANY = 8, 240
+FEW, MANY = 4, 240
 """Of some 2,800; `make simulate SEEDS=0` tries them all."""
 
 
@@ -34,7 +34,7 @@ def test_one_fault_anywhere_leaves_the_store_right(part):
 @pytest.mark.parametrize(
     ("flavour", "most"),
     [
-        ("done-lost", 4),
+        ("done-lost", 2),
         pytest.param("done-lost", 100, marks=pytest.mark.nightly),
         pytest.param("done-io", 100, marks=pytest.mark.nightly),
     ],

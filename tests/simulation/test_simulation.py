@@ -15,9 +15,9 @@ from tests.support.simulation.stage import Tally
 from tests.support.simulation.weather import DRAWN
 from worker.sandbox.faults import Action
 
-SEEDS = (1, 12, 13, 15, 17, 18, 26, 28, 39, 48)
+SEEDS = (13, 15, 17, 39, 48)
 """Together they meet every kind of trouble. `make simulate` plays 2,000."""
-CHOOSE = "others are needed: python -m tests.support.simulation.campaign --seeds 60 --choose 10"
+CHOOSE = "others are needed: python -m tests.support.simulation.campaign --seeds 60 --choose 5"
 OTHERS = 20
 """Seeds of a nightly part."""
 
@@ -45,6 +45,7 @@ def test_every_kind_of_trouble_is_met():
     assert tally.publications > 3 * len(SEEDS)
 
 
+@pytest.mark.nightly
 def test_the_same_seed_gives_the_same_trace_in_any_process():
     """Neither memory addresses nor hash seeds have a say: a failing seed replays exactly."""
     seed = SEEDS[0]

@@ -9,7 +9,7 @@ from tests.support.network.net import WEATHERS, Net, assert_counted, text_of
 from tests.support.network.proxy import HOLD_S, Strike, Weather
 
 PATIENCE_S = 10.0
-EACH_NIGHT = {"latency", "bytes one by one", "closed in mid-body"}
+EACH_NIGHT = {"latency", "bytes one by one", "reset in mid-body", "closed in mid-body"}
 
 
 @pytest.mark.parametrize(
