@@ -1,6 +1,7 @@
-"""The nightly backups, as the unit and the CronJob make them: run, thinned out and restored."""
+"""The nightly backups, as the unit and the CronJob make them: run, thinned out and copied back."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,8 +81,8 @@ def test_a_backup_can_be_restored_and_the_newest_stay(
     assert (len(found), oct(found[-1].stat().st_mode & 0o777)) == (KEPT, "0o600")
     assert all(path.exists() for path in by_hand), "only its own files are counted and removed"
 
-    worker.store.path.unlink()
-    assert worker.run("db", "restore", str(found[-1])).code == 0
+    shutil.copy(found[-1], worker.store.path)
+    assert worker.run("db", "check").code == 0
     assert worker.store.rows(ROWS) == rows
 
     (worker.folder / "pseudonym.key").write_bytes(bytes(range(48)))
@@ -103,6 +104,8 @@ def test_a_volume_that_its_group_can_write(
         os.chown(folder, -1, group)
         folder.chmod(0o2770)
     copy = str(tmp_path / "backup" / "pts.db")
-    for words in (["sync"], ["db", "backup", "--out", copy], ["db", "restore", "--replace", copy]):
+    for words in (["sync"], ["db", "backup", "--out", copy]):
         ended = worker.run(*words)
         assert ended.code == 0, ended.story()
+    shutil.copyfile(copy, worker.store.path)
+    assert worker.sync().code == 0

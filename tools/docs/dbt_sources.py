@@ -32,7 +32,7 @@ _VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "failure_kind": tuple(FailureKind),
     "kind": tuple(RunKind),
     "status": tuple(RunStatus),
-    "op": ("insert", "update", "close", "depart", "relabel", "erase", "purge", "restore"),
+    "op": ("insert", "update", "close", "depart", "relabel", "erase", "purge"),
     "system": tuple(dict.fromkeys(code.system for code in codes())),
     "type": tuple(Kind),
     "view_name": tuple(view_columns()),
@@ -98,8 +98,8 @@ def _tests(view: str, column: ViewColumn, *, is_key: bool) -> Iterator[str | dic
         to = f"source('{SOURCE}', '{table}')"
         arguments = {"arguments": {"to": to, "field": field}}
         if view == "report_change_feed" and column.name == "publication_no":
-            # Before the first publication, and from a restore until the next one, they have none.
-            arguments["config"] = {"where": "op NOT IN ('erase', 'purge', 'restore')"}
+            # Before the first publication they have none.
+            arguments["config"] = {"where": "op NOT IN ('erase', 'purge')"}
         yield {"relationships": arguments}
 
 

@@ -4,20 +4,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from worker.app import App
 from worker.cli.base import Cli
-from worker.errors import UsageError
 from worker.store.database import Database
 from worker.store.identity import NEW, checked_identity, stored_identity
 from worker.store.queries.status import place_of_database
 from worker.store.schema.upgrade import HEAD, check_schema, require_upgradable, revision
 from worker.store.schema.upgrade import upgrade as upgrade_schema
 from worker.store.sqlite_file import is_there, require_file
-from worker.use_cases.backup import Restored, restored_in_place
 from worker.use_cases.backup import backup as back_up
-from worker.use_cases.backup import restore as bring_back
 
 
 def upgrade(cli: Cli) -> None:
@@ -87,31 +82,7 @@ def backup(cli: Cli, *, out: Path) -> None:
     """Run ``pts-worker db backup``."""
     app = cli.load("report")
     done = cli.run(lambda: back_up(app, out))
-    last = _publication(done.publication_no)
+    number = done.publication_no
+    last = "nothing published" if number is None else f"publication {number}"
     text = f"{done.file}: {done.bytes} bytes, schema {done.schema}, {last}"
     cli.emit({"backup": done}, lambda: print(text))
-
-
-def restore(cli: Cli, *, file: Path | None, replace: bool, in_place: bool) -> None:
-    """Run ``pts-worker db restore``."""
-    if in_place == (file is not None) or (in_place and replace):
-        raise UsageError("give a FILE, with --replace or without; or --in-place alone")
-    app = cli.load("report")
-    if file is None:
-        done = cli.run(lambda: restored_in_place(app))
-    else:
-        done = cli.run(lambda: bring_back(app, file, replace=replace))
-    before, after = done.schema
-    document = {**msgspec.structs.asdict(done), "schema": {"before": before, "after": after}}
-    cli.emit({"restored": document}, lambda: _print_restored(done))
-
-
-def _print_restored(done: Restored) -> None:
-    before, after = done.schema
-    schema = f"schema {after}" + ("" if before == after else f" (was {before})")
-    print(f"restored: {schema}, {_publication(done.publication_no)}")
-    print("next: `erase` persons who were erased since the backup, then `pts-worker sync`")
-
-
-def _publication(number: int | None) -> str:
-    return "nothing published" if number is None else f"publication {number}"

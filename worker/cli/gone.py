@@ -10,6 +10,7 @@ GONE: Final[Mapping[str, str]] = {
     "plan": "`plan` is gone: its figures are in the roster line of `pts-worker doctor`.",
     "--by-hand": "`--by-hand` is gone: `pts-worker keys rotate` only makes the key. Register "
     "it in self-service, then call `pts-worker keys rotate --finish`.",
+    "db restore": "`db restore` is gone: copy the file back, as docs/operations.md shows.",
 }
 """A sentence for the words of a command, or for an option."""
 

@@ -46,7 +46,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "erase": "Remove one person completely: versions, history, proofs, failures, and the person.",
     "report": "Write the published state as one HTML file that needs nothing else.",
     "export": "Write the reporting views to a folder as CSV, NDJSON or Parquet.",
-    "db": "Create, upgrade, back up and restore the database. Example: `pts-worker db upgrade`",
+    "db": "Create, upgrade and back up the database. Example: `pts-worker db upgrade`",
     "keys": "Make and look at keys. Example: `pts-worker keys new --out helseid.jwk.json`",
     "doctor": "Check the complete set-up, and show what is wrong and what to do.",
     "config": "The configuration: check, show, schema. Example: `pts-worker config check`",

@@ -142,7 +142,7 @@ async def export(
         await begin_snapshot(connection)
         shown = await last_publication(connection, options.as_of)
         if options.since is not None:
-            await require_published(connection, options.since, shown)
+            require_published(options.since, shown)
         folder = PublicationFolder(out, _folder_name(shown))
         made.append(folder)
         copies = [_ViewExport(view, folder.path, options, wrote) for view in views]

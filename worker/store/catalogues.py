@@ -44,19 +44,6 @@ SNAPSHOTS: Final = """
     AND pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
 """
 """PostgreSQL: how many other transactions may still see rows that were deleted."""
-CONTINUE_SEQUENCE: Final = """
-    SELECT setval(s, greatest(CAST(:number AS bigint),
-        pg_sequence_last_value(CAST(s AS regclass))))
-    FROM pg_get_serial_sequence(:name, :key) AS s
-"""
-"""PostgreSQL: let the keys of a table continue after a number."""
-
-CONTINUE_KEYS: Final = "UPDATE sqlite_sequence SET seq = max(seq, :number) WHERE name = :name"
-"""SQLite: let the keys of a table continue after a number, if it has had a row."""
-BEGIN_KEYS: Final = "INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :number)"
-"""SQLite: the same for a table that has had none."""
-TABLES: Final = "SELECT 1 FROM sqlite_master LIMIT 1"
-"""SQLite: a row, if the file has any table."""
 TRIGGERS: Final = "SELECT sql FROM sqlite_master WHERE type = 'trigger'"
 """SQLite: the definition of each trigger."""
 FORGET_STATISTICS: Final = "DELETE FROM sqlite_stat1 WHERE idx = '{index}'"

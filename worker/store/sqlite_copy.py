@@ -17,17 +17,16 @@ from urllib.parse import quote
 
 from worker.errors import ConfigurationError, reason_of
 from worker.files import named_faults
-from worker.store.catalogues import TABLES, TRIGGERS
+from worker.store.catalogues import TRIGGERS
 from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name, trust_of
 
 _BUSY_S: Final = 20.0
 _HEADER: Final = b"SQLite format 3\x00"
-BACKUP_HINT: Final = "name a file that `pts-worker db backup` wrote"
 
 
 @contextmanager
 def copied(
-    source: Path, beside: Path, *, key: str, is_store: bool, is_group_trusted: bool = False
+    source: Path, beside: Path, *, key: str, is_group_trusted: bool = False
 ) -> Iterator[Path]:
     """A sound copy of a database under a hidden name beside a file; removed afterwards.
 
@@ -35,15 +34,13 @@ def copied(
         source: the database; a folder or link on the way to it must not be somebody else's.
         beside: in whose folder the copy lies.
         key: the option or key that names the source, for messages.
-        is_store: the source is in use; else nothing is written to it.
         is_group_trusted: its group may write it and its folder (``database.group_readable``).
 
     Raises:
         ConfigurationError: the source is missing, damaged or no SQLite database, or has parts
             beside it that do not belong to a copy; a file cannot be written.
     """
-    hint = "" if is_store else BACKUP_HINT
-    _require_database(source, key, trust_of(is_group_trusted=is_group_trusted), hint)
+    _require_database(source, key, trust_of(is_group_trusted=is_group_trusted))
     with named_faults(beside):
         number, name = tempfile.mkstemp(
             dir=beside.parent, prefix=f".{beside.name}.", suffix=".part"
@@ -52,7 +49,7 @@ def copied(
     copy = Path(name)
     try:
         with _named(source, key):
-            _copy(source, copy, "rw" if is_store else "ro")
+            _copy(source, copy)
             _require_sound(source, copy, key)
         yield copy
     finally:
@@ -86,17 +83,16 @@ def new_place(path: Path, *, key: str, is_group_trusted: bool = False) -> Path:
         ) from None
 
 
-def name_copy(copy: Path, path: Path, mode: int = 0o600) -> None:
-    """Give a copy its name and mode, in one step; what has the name already stays.
+def name_copy(copy: Path, path: Path) -> None:
+    """Give a copy its name, in one step; what has the name already stays.
 
     Raises:
         ConfigurationError: there is something of this name, or it cannot be written.
     """
-    with _named(copy, str(path)), closing(_open(copy, "rw")) as connection:
+    with _named(copy, str(path)), closing(_open(copy)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")  # it has its source's, which makes files
     with named_faults(path):
         with copy.open("rb") as file:
-            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         try:
             os.link(copy, path)
@@ -109,53 +105,22 @@ def name_copy(copy: Path, path: Path, mode: int = 0o600) -> None:
             os.close(folder)
 
 
-def overwrite(path: Path, copy: Path, key: str) -> None:
-    """Replace the content of a database by that of a copy, in one transaction of SQLite's.
-
-    Raises:
-        ConfigurationError: the database is damaged or cannot be written.
-    """
-    with _named(path, key):
-        _copy(copy, path, "rw")
-
-
-def is_empty(path: Path) -> bool:
-    """Whether there is no file, or a database without tables.
-
-    Raises:
-        ConfigurationError: it is damaged, or no SQLite database.
-    """
-    if not path.exists():
-        return True
-    with _named(path, "database.url"), closing(_open(path, "ro")) as connection:
-        found = connection.execute(TABLES).fetchone()
-    return found is None
-
-
-def is_same(path: Path, other: Path) -> bool:
-    """Whether two names, links or not, lead to the same file."""
-    try:
-        return path.samefile(other)
-    except OSError:
-        return False
-
-
-def _require_database(path: Path, key: str, trust: Trust, hint: str) -> None:
+def _require_database(path: Path, key: str, trust: Trust) -> None:
     try:
         place = examine_by_name(path, key=key, trust=trust)
         with place.open("rb") as file:
             header = file.read(len(_HEADER))
     except OSError as error:
         message = f"{key}: {path.absolute()} cannot be read: {reason_of(error)}"
-        raise ConfigurationError(message, hint=hint) from None
+        raise ConfigurationError(message) from None
     if header != _HEADER:
         what = "no SQLite database" if header else "empty"
-        raise ConfigurationError(f"{key}: {place} is {what}", hint=hint)
+        raise ConfigurationError(f"{key}: {place} is {what}")
 
 
-def _copy(source: Path, target: Path, mode: str) -> None:
+def _copy(source: Path, target: Path) -> None:
     # What may not write cannot take away what it made beside a source with a write-ahead log.
-    with closing(_open(source, mode)) as reading, closing(_open(target, "rw")) as writing:
+    with closing(_open(source)) as reading, closing(_open(target)) as writing:
         writing.execute("PRAGMA synchronous=FULL")
         reading.backup(writing)
 
@@ -168,7 +133,7 @@ _OWN_TRIGGER: Final = re.compile(
 
 
 def _require_sound(source: Path, copy: Path, key: str) -> None:
-    with closing(_open(copy, "rw")) as connection:
+    with closing(_open(copy)) as connection:
         found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(10)")]
         orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
         triggers = connection.execute(TRIGGERS)
@@ -183,8 +148,8 @@ def _require_sound(source: Path, copy: Path, key: str) -> None:
         raise _damaged(source, key)
 
 
-def _open(path: Path, mode: str) -> sqlite3.Connection:
-    name = f"file:{quote(str(path))}?mode={mode}"
+def _open(path: Path) -> sqlite3.Connection:
+    name = f"file:{quote(str(path))}?mode=rw"
     return sqlite3.connect(name, uri=True, timeout=_BUSY_S, isolation_level=None)
 
 

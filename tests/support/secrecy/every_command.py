@@ -47,7 +47,6 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("failures purge --older-than 1m", ""),
         ("erase --dry-run", f"{gone}\n"),
         ("erase --json", f"{gone}\n"),
-        ("db restore --in-place", ""),
     )
 
 

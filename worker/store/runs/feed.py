@@ -6,7 +6,7 @@ nothing of a person is left once those rows are erased.
 
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, literal, select, union_all
+from sqlalchemy import Connection, func, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import ScalarSelect, Select
 
@@ -63,15 +63,11 @@ async def feed_versions(
 
 
 async def last_publication_no(connection: AsyncConnection) -> int:
-    """The last publication number, or the number after which a restored database continues."""
+    """The number of the last publication; 0 before the first one."""
     number: int = (await connection.execute(select(_last()))).scalar_one()
     return number
 
 
 def _last() -> ScalarSelect[int]:
-    """See ``last_publication_no``. Publication numbers grow along the feed."""
-    entry = select(change_feed.c.publication_no).order_by(change_feed.c.seq.desc()).limit(1)
-    both = union_all(
-        select(publication.c.publication_no), select(entry.subquery().c.publication_no)
-    ).subquery()
-    return select(func.coalesce(func.max(both.c.publication_no), 0)).scalar_subquery()
+    """See ``last_publication_no``."""
+    return select(func.coalesce(func.max(publication.c.publication_no), 0)).scalar_subquery()

@@ -179,9 +179,7 @@ async def _mark(
 ) -> Publication:
     """Give the run its number and time."""
     exit_code = exit_code_of(totals)
-    last_no = select(func.coalesce(func.max(run.c.publication_no), 0))
-    last = (await connection.execute(last_no)).scalar_one()
-    number = max(last, await last_publication_no(connection)) + 1
+    number = await last_publication_no(connection) + 1
     published_at = await _instant(connection, database, run_id)
     await connection.execute(
         update(run)
