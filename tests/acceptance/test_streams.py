@@ -97,7 +97,7 @@ def test_a_completion_controls_no_terminal(worker: Installation) -> None:
 
 def test_what_to_do_about_a_lost_result(worker: Installation) -> None:
     """One message, with a hint."""
-    ended = in_a_shell(worker, b"config schema >&-")
+    ended = in_a_shell(worker, b"config show >&-")
     first, hint, *rest = ended.stderr.decode().splitlines()
     assert (ended.returncode, rest) == (78, [])
     assert first == "pts-worker: standard output cannot be written: it is closed"

@@ -1,6 +1,5 @@
-"""What is made from the list of keys: show, schema, table and reference file."""
+"""What is made from the list of keys: show, table and reference file."""
 
-import json
 import tomllib
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 
 from worker.config import (
     hide_password,
-    json_schema,
     load,
     needs,
     reference_toml,
@@ -58,16 +56,6 @@ def test_the_sandbox_file_is_complete(tmp_path):
         (tmp_path / "demo" / name).write_bytes(bytes(32))
         (tmp_path / "demo" / name).chmod(0o600)
     needs(loaded, "sync")
-
-
-def test_the_schema_names_every_key():
-    """The JSON Schema describes each section's keys and allows no other."""
-    schema = json.loads(json.dumps(json_schema()))
-    for name in KEYS:
-        section, _, key = name.partition(".")
-        part = schema["$defs"][schema["properties"][section]["$ref"].rpartition("/")[2]]
-        assert part["properties"][key]["description"]
-        assert part["additionalProperties"] is False
 
 
 def test_show_has_values_and_origins(tmp_path):

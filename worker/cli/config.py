@@ -1,10 +1,8 @@
-"""``config``: the effective configuration, and what it may hold."""
+"""``config``: the effective configuration."""
 
 from worker.cli.base import Cli
 from worker.cli.doctor import load_or_error, report_diagnosis
-from worker.cli.output import print_json
 from worker.cli.showing import columns
-from worker.config import json_schema
 from worker.config import show as rows_of
 
 
@@ -28,8 +26,3 @@ def show(cli: Cli) -> None:
             ("key", "value", "origin"), [(row.key, row.value, row.origin) for row in rows]
         ),
     )
-
-
-def schema(cli: Cli) -> None:  # noqa: ARG001 - every command takes the common options
-    """Run ``pts-worker config schema``."""
-    print_json(json_schema())

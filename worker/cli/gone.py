@@ -11,6 +11,8 @@ GONE: Final[Mapping[str, str]] = {
     "--by-hand": "`--by-hand` is gone: `pts-worker keys rotate` only makes the key. Register "
     "it in self-service, then call `pts-worker keys rotate --finish`.",
     "db restore": "`db restore` is gone: copy the file back, as docs/operations.md shows.",
+    "keys check": "`keys check` is gone: the line `key` of `pts-worker doctor` says type and name.",
+    "config schema": "`config schema` is gone: the file of `pts-worker init` describes every key.",
 }
 """A sentence for the words of a command, or for an option."""
 

@@ -62,7 +62,7 @@ def _checked(key: str, value: Any) -> Any:
         UsageError: there is no such key, or it does not hold such a value.
     """
     if key not in KEYS:
-        raise UsageError(f"{key}: unknown key", hint="`pts-worker config schema` lists all keys")
+        raise UsageError(f"{key}: unknown key", hint="`pts-worker config show` lists all keys")
     try:
         return KEYS[key].kind.read(value)
     except ValueError as error:

@@ -34,20 +34,7 @@ def new(cli: Cli, *, out: Path, kind: KeyKind) -> None:
 
 def public(cli: Cli, *, key: Path | None) -> None:
     """Run ``pts-worker keys public``."""
-    _, loaded = _load(cli, key)
-    print_json(loaded.public_jwk())
-
-
-def check(cli: Cli, *, key: Path | None) -> None:
-    """Run ``pts-worker keys check``."""
-    path, loaded = _load(cli, key)
-    document: dict[str, Any] = {
-        "file": str(path),
-        "alg": loaded.alg,
-        "kid": loaded.kid,
-        "description": loaded.describe(),
-    }
-    cli.emit(document, lambda: print(f"{path}: {loaded.describe()}"))
+    print_json(_load(cli, key).public_jwk())
 
 
 def pseudonym(cli: Cli, *, out: Path) -> None:
@@ -132,14 +119,14 @@ async def _require_token(app: App, files: KeyFiles, made: ClientKey) -> None:
         ) from None
 
 
-def _load(cli: Cli, key: Path | None) -> tuple[Path, ClientKey]:
+def _load(cli: Cli, key: Path | None) -> ClientKey:
     """The key that is named, or the configured one with what the configuration says of it.
 
     Raises:
         ConfigurationError: there is none, or it cannot be used.
     """
     if key is not None:
-        return key, load_client_key(key)
+        return load_client_key(key)
     app = cli.load(None)
     chosen = app.settings.helseid
     if chosen.private_jwk_file is None:
@@ -148,7 +135,7 @@ def _load(cli: Cli, key: Path | None) -> tuple[Path, ClientKey]:
             hint="name a file with --key FILE, or make one with `pts-worker keys new --out FILE`",
         )
     path = app.path(chosen.private_jwk_file)
-    return path, load_client_key(path, alg=chosen.private_key_alg, kid=chosen.private_key_kid)
+    return load_client_key(path, alg=chosen.private_key_alg, kid=chosen.private_key_kid)
 
 
 def _print_new(path: Path, public_half: dict[str, str]) -> None:

@@ -49,7 +49,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "db": "Create, upgrade and back up the database. Example: `pts-worker db upgrade`",
     "keys": "Make and look at keys. Example: `pts-worker keys new --out helseid.jwk.json`",
     "doctor": "Check the complete set-up, and show what is wrong and what to do.",
-    "config": "The configuration: check, show, schema. Example: `pts-worker config check`",
+    "config": "The configuration: check, show. Example: `pts-worker config check`",
     "sandbox": "Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.",
     "help": "Show the help of a command.",
 }

@@ -163,7 +163,7 @@ def _pairs(context: click.Context, _parameter: click.Parameter, value: tuple[str
         if not equals or "." not in key:
             raise UsageError(
                 "--set takes KEY=VALUE with a configuration key",
-                hint="for example --set sync.concurrency=4; `pts-worker config schema` has all",
+                hint="for example --set sync.concurrency=4; `pts-worker config show` has all",
             )
         given(context).set(key, text, flag=f"--set {key}")
 

@@ -1,7 +1,7 @@
 """Configuration from flags, environment, TOML file and defaults. Reports all problems at once."""
 
 from worker.config.environments import is_rehearsal
-from worker.config.keys import KEYS, json_schema, markdown_table, new_toml, reference_toml
+from worker.config.keys import KEYS, markdown_table, new_toml, reference_toml
 from worker.config.loading import Loaded, load, needs
 from worker.config.needs import Purpose
 from worker.config.settings import Settings
@@ -17,7 +17,6 @@ __all__ = [
     "database_url",
     "hide_password",
     "is_rehearsal",
-    "json_schema",
     "load",
     "markdown_table",
     "needs",

@@ -1,4 +1,4 @@
-"""The list of all keys, and the documentation generated from it: table, schema, reference file."""
+"""The list of all keys, and the documentation generated from it: table and reference file."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -113,55 +113,6 @@ def text_of(value: object) -> str:
     if isinstance(value, (tuple, list, dict)):
         return json.dumps(value, ensure_ascii=False, default=str)
     return "" if value is None else str(value)
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of the configuration file (``config schema``)."""
-    models = sections()
-    all_models: dict[str, type[Section]] = {**models, f"areas.{AREA_NAMES[0]}": AreaOverride}
-    area: dict[str, Any] = {"$ref": f"#/$defs/{AreaOverride.__name__}"}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "pts-worker configuration",
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            **{name: {"$ref": f"#/$defs/{model.__name__}"} for name, model in models.items()},
-            "areas": {
-                "type": "object",
-                "description": "Overrides of the areas' declarations, by area.",
-                "additionalProperties": False,
-                "properties": dict.fromkeys(AREA_NAMES, area),
-            },
-        },
-        "$defs": {
-            model.__name__: _section_schema(name, model) for name, model in all_models.items()
-        },
-    }
-
-
-def _section_schema(section: str, model: type[Section]) -> dict[str, Any]:
-    properties = {}
-    for key in _keys_of(section, model):
-        schema: dict[str, Any] = {**key.kind.schema, "description": key.description}
-        if key.default is not None:
-            schema["default"] = _plain(key.default)
-        elif key.example is not None:
-            schema["examples"] = [key.example]
-        properties[key.name.rpartition(".")[2]] = schema
-    return {
-        "type": "object",
-        "description": _first_line(model),
-        "additionalProperties": False,
-        "properties": properties,
-    }
-
-
-def _plain(value: object) -> object:
-    """A default as a JSON value."""
-    if isinstance(value, tuple):
-        return list(value)
-    return value if isinstance(value, (bool, int, float)) else text_of(value)
 
 
 def markdown_table() -> str:

@@ -133,7 +133,7 @@ def configuration_error(
     message = f"the configuration has {count} {'fault' if count == 1 else 'faults'}"
     hint = ""
     if not all("; " in problem for problem in problems):  # what to do is not said yet
-        hint = "`pts-worker config schema` tells what each key may hold"
+        hint = "docs/reference/configuration.md tells what each key may hold"
     if is_unread:
         hint = (
             f"correct the file, name another with --config or {CONFIG_VARIABLE}, or write one with "

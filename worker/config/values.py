@@ -1,10 +1,10 @@
 # ruff: noqa: TRY004 - one error type for the caller
-"""The kinds of values: how each is parsed, and its JSON Schema."""
+"""The kinds of values: how each is parsed."""
 
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import NoneType
@@ -36,7 +36,6 @@ class Kind(Value, frozen=True, kw_only=True):
     """
 
     read: Callable[[Any], Any]
-    schema: Mapping[str, Any]
     under: Callable[[Any, Path], Any] = lambda value, _: value
 
 
@@ -71,7 +70,7 @@ def integer(minimum: int, maximum: int) -> Kind:
             raise ValueError(f"must be an integer from {minimum} to {maximum}")
         return int(number)
 
-    return Kind(read=read, schema={"type": "integer", "minimum": minimum, "maximum": maximum})
+    return Kind(read=read)
 
 
 def number(maximum: float, *, minimum: float = 0, above_zero: bool = False) -> Kind:
@@ -86,8 +85,7 @@ def number(maximum: float, *, minimum: float = 0, above_zero: bool = False) -> K
             raise ValueError(f"must be a number {limits}")
         return number
 
-    lowest = {"exclusiveMinimum": 0} if above_zero else {"minimum": minimum}
-    return Kind(read=read, schema={"type": "number", **lowest, "maximum": maximum})
+    return Kind(read=read)
 
 
 def _number(value: object) -> float:
@@ -118,7 +116,7 @@ def _one_of(allowed: tuple[str, ...]) -> Kind:
             raise ValueError(f"must be {', '.join(first)} or {last}")
         return word
 
-    return Kind(read=read, schema={"type": "string", "enum": list(allowed)})
+    return Kind(read=read)
 
 
 def subset_of(names: Collection[str]) -> Kind:
@@ -130,8 +128,7 @@ def subset_of(names: Collection[str]) -> Kind:
             raise ValueError(f"must be one of {', '.join(names)}")
         return chosen
 
-    items = {"type": "string", "enum": list(names)}
-    return Kind(read=read, schema={"type": "array", "items": items, "minItems": 1})
+    return Kind(read=read)
 
 
 def _flag(value: object) -> bool:
@@ -220,7 +217,7 @@ def duration_or_none(*, minimum: timedelta = timedelta(0)) -> Kind:
             raise ValueError(f"must be at least {format_duration(minimum)}, or none")
         return duration
 
-    return Kind(read=read, schema=_DURATION_SCHEMA)
+    return Kind(read=read)
 
 
 def _file(value: object) -> Path:
@@ -327,38 +324,28 @@ def _organization_number(value: object) -> str:
     return digits
 
 
-_TEXT_SCHEMA: Final = {"type": "string"}
-_SECRET_SCHEMA: Final = {"type": "string", "format": "password", "writeOnly": True}
-_LIST_SCHEMA: Final = {"type": "array", "items": _TEXT_SCHEMA}
-_DURATION_SCHEMA: Final = {"type": "string", "examples": ["30s", "15m", "12h", "1h30m", "PT1H"]}
-
-FLAG: Final = Kind(read=_flag, schema={"type": "boolean"})
-TEXT: Final = Kind(read=_text, schema=_TEXT_SCHEMA)
-NONEMPTY_TEXT: Final = Kind(read=_nonempty_text, schema=_TEXT_SCHEMA | {"minLength": 1})
-NAMES: Final = Kind(read=_names, schema=_LIST_SCHEMA)
-TEXTS: Final = Kind(read=_texts, schema=_LIST_SCHEMA | {"minItems": 1})
-TABLE: Final = Kind(read=_table, schema={"type": "object"})
-HEADERS: Final = Kind(
-    read=_table, schema={"type": "object", "additionalProperties": {"type": "string"}}
-)
-WORD_OR_TABLE: Final = Kind(read=_word_or_table, schema={"type": ["string", "object"]})
-POSITIVE_DURATION: Final = Kind(read=_positive_duration, schema=_DURATION_SCHEMA)
+FLAG: Final = Kind(read=_flag)
+TEXT: Final = Kind(read=_text)
+NONEMPTY_TEXT: Final = Kind(read=_nonempty_text)
+NAMES: Final = Kind(read=_names)
+TEXTS: Final = Kind(read=_texts)
+TABLE: Final = Kind(read=_table)
+WORD_OR_TABLE: Final = Kind(read=_word_or_table)
+POSITIVE_DURATION: Final = Kind(read=_positive_duration)
 FILE: Final = Kind(
     read=_file,
-    schema=_TEXT_SCHEMA | {"format": "path"},
     under=lambda value, folder: folder / value,
 )
 FILE_OR_STDIN: Final = Kind(
     read=_nonempty_text,
-    schema=_TEXT_SCHEMA | {"minLength": 1},
     under=lambda value, folder: value if value == "-" else str(folder / value),
 )
-HTTP_URL: Final = Kind(read=_http_url, schema=_TEXT_SCHEMA)
-SECRET_HTTP_URL: Final = Kind(read=lambda value: Secret(_http_url(value)), schema=_SECRET_SCHEMA)
-PROXY_URL: Final = Kind(read=_proxy_url, schema=_TEXT_SCHEMA)
-STORE_URL: Final = Kind(read=_store_url, schema=_SECRET_SCHEMA, under=_secret_under)
-DATABASE_URL: Final = Kind(read=_any_database_url, schema=_SECRET_SCHEMA, under=_secret_under)
-TIME_ZONE: Final = Kind(read=_time_zone, schema=_TEXT_SCHEMA)
-CRON: Final = Kind(read=_cron, schema=_TEXT_SCHEMA)
-LISTEN: Final = Kind(read=_listen, schema=_TEXT_SCHEMA)
-ORGANIZATION_NUMBER: Final = Kind(read=_organization_number, schema=_TEXT_SCHEMA)
+HTTP_URL: Final = Kind(read=_http_url)
+SECRET_HTTP_URL: Final = Kind(read=lambda value: Secret(_http_url(value)))
+PROXY_URL: Final = Kind(read=_proxy_url)
+STORE_URL: Final = Kind(read=_store_url, under=_secret_under)
+DATABASE_URL: Final = Kind(read=_any_database_url, under=_secret_under)
+TIME_ZONE: Final = Kind(read=_time_zone)
+CRON: Final = Kind(read=_cron)
+LISTEN: Final = Kind(read=_listen)
+ORGANIZATION_NUMBER: Final = Kind(read=_organization_number)

@@ -1,4 +1,4 @@
-"""``config``: the effective configuration, and what it may hold."""
+"""``config``: the effective configuration."""
 
 from worker.cli import options
 
@@ -24,19 +24,10 @@ The origin is a flag, a variable, the file or a default. Secrets are hidden.
 Example: `pts-worker config show --config /etc/pts-worker/worker.toml`
 """
 
-SCHEMA = """Print the configuration file's JSON Schema.
-
-Every key, its kind, limits, default and meaning. The output is JSON with and without `--json`.
-
-Example: `pts-worker config schema > worker.schema.json`
-"""
-
 command = options.group(
-    "config", "The configuration: check, show, schema. Example: `pts-worker config check`"
+    "config", "The configuration: check, show. Example: `pts-worker config check`"
 )
 
 options.command("check", CHECK, of=command)
 
 options.command("show", SHOW, of=command)
-
-options.command("schema", SCHEMA, of=command)

@@ -22,13 +22,6 @@ without `--json`.
 Example: `pts-worker keys public --key helseid.jwk.json`
 """
 
-CHECK = """Show the client key's type, size, algorithm and name; never the key.
-
-`--json`: file, alg, kid, description.
-
-Example: `pts-worker keys check`
-"""
-
 PSEUDONYM = """Make the key of the pseudonyms.
 
 32 random bytes in a new file that only its owner can read. Keep a copy in a safe place: without it
@@ -73,8 +66,6 @@ _kind = click.option("--kind", type=click.Choice(["ec", "rsa"]), default="ec", h
 options.command("new", NEW, _out, _kind, of=command)
 
 options.command("public", PUBLIC, _key, of=command)
-
-options.command("check", CHECK, _key, of=command)
 
 options.command(
     "rotate",

@@ -1,6 +1,6 @@
 """The configuration's sections, grouped by subject: each key with its kind, default and meaning.
 
-``config schema``, ``config show``, docs/reference/configuration.md and ``config/worker.toml`` are
+``config show``, docs/reference/configuration.md and ``config/worker.toml`` are
 generated from these modules.
 
 An annotation holds the type, the kind that parses the value, the description, and an example if

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from worker.areas import AREAS
 from worker.config.values import (
-    HEADERS,
     NAMES,
     TABLE,
     TEXT,
@@ -38,7 +37,7 @@ class AreaOverride(Section, frozen=True, kw_only=True):
     ] = None
     headers: Annotated[
         dict[str, str] | None,
-        HEADERS,
+        TABLE,
         "Additional headers; their values are not shown.",
         Example({"Accept": "application/json"}),
     ] = None
