@@ -78,7 +78,7 @@ def test_what_failed(standin: Standin, worker: Installation) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["failures retry", "backfill --failed", "backfill --failed --area patient-safety"]
+    "command", ["backfill --failed", "backfill --failed --area patient-safety"]
 )
 def test_failures_of_a_withheld_first_night(
     standin: Standin, tmp_path: Path, sqlite_url: str, command: str

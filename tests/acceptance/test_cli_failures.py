@@ -123,15 +123,3 @@ def test_a_plain_store_prints_no_identifier(worker: Installation, served: Sandbo
     assert len(shown.document["failures"]) == 1
     assert "row " in text.out
     assert off_id not in "".join(one.out + one.err for one in (ends, by_key, shown, text))
-
-
-@pytest.mark.promise("6")
-def test_purge_forgets_and_leaves_the_area_stale(worker: Installation):
-    """Old failures go, younger ones stay; the state that readers see does not change."""
-    stale = "SELECT count(*) FROM report_person_freshness WHERE is_stale"
-    worker.store.rows("UPDATE failure SET last_at = '2026-01-02T03:04:05.000000+00:00'")
-    younger, old = calls(
-        worker, "failures purge --older-than 5000d --json", "failures purge --older-than 1d"
-    )
-    assert (younger.document, old.out) == ({"purged": 0}, "1 failure forgotten\n")
-    assert worker.store.one(stale) == 1

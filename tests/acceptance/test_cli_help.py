@@ -111,7 +111,7 @@ def _shell(folder: Path, **env: str) -> str:
     ("shell", "words", "expected"),
     [
         ("bash", "pts-worker fail", {"failures"}),
-        ("zsh", "pts-worker failures p", {"purge"}),
+        ("zsh", "pts-worker failures s", {"show"}),
         ("fish", "pts-worker --config x.toml db ", {"upgrade", "check"}),
         ("bash", "pts-worker sync --req", {"--requests-per-second"}),
         ("fish", "pts-worker failures list --area ", {"patient-safety", "patient-privacy"}),
@@ -125,7 +125,7 @@ def test_shells_complete(shell: str, words: str, expected: set[str], tmp_path: P
         variables["COMP_CWORD"] = given[-1]
     out = _shell(tmp_path, _PTS_WORKER_COMPLETE=f"{shell}_complete", **variables)
     found = set(out.replace(",", "\n").replace("\t", "\n").splitlines())
-    assert found & {*expected, *NAMED, "list", "show", "retry", "--roster"} == expected
+    assert found & {*expected, *NAMED, "list", "show", "--roster"} == expected
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -50,7 +50,7 @@ def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Ins
     out = worker.folder / "report.html"
     retried, ended, text, report = calls(
         worker,
-        "failures retry --json",
+        "backfill --failed --json",
         "status --json",
         "status",
         f"report --out {out} --language en",

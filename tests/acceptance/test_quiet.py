@@ -44,7 +44,7 @@ def test_a_start_within_the_quiet_sends_nothing(standin: Standin, worker: Instal
     ended = end_by_quiet(standin, worker, LONG_S)
     until = ended.run["reasons"][0].partition("until ")[2].partition(" ")[0]
     sent, tokens = len(standin.asked), len(standin.tokens)
-    starts = ("sync --json", "backfill --stale-for 1d --json", "failures retry --json")
+    starts = ("sync --json", "backfill --stale-for 1d --json", "backfill --failed --json")
     for line, start in zip(starts, calls(worker, *starts), strict=True):
         assert start.code == 69, (line, start.story())
         assert f"quiet until {until}" in start.message, line

@@ -83,7 +83,7 @@ def test_every_fault_was_met(traces: Traces) -> None:
         "(discovery": {78},
         "sync": {3},
         "db backup": {0, 78},  # PostgreSQL has its own
-        "failures retry": {3, 5, 65},
+        "backfill --failed": {3, 5, 65},
         "backfill": {3},
         "doctor --probe --person": {65},
     }

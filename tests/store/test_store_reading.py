@@ -2,9 +2,11 @@
 
 from datetime import timedelta
 
+from msgspec.structs import replace
+
 from tests.support.store_world import PRIVACY, SAFETY, World, failed, read, world_on
 from worker.core.model import RunKind
-from worker.store.queries.failures import failures_by_key, list_failures, purge_failures
+from worker.store.queries.failures import failures_by_key, list_failures
 from worker.store.queries.person import person_story, publication_at
 from worker.store.queries.status import (
     area_staleness,
@@ -84,20 +86,28 @@ async def test_an_open_run_and_its_lease_are_shown(sqlite_url):
 
 
 async def test_failures_are_listed_found_and_forgotten(sqlite_url):
-    """By kind, by the beginning of a key, and by age."""
+    """By kind and by the beginning of a key; those of who has left the roster end.
+
+    Whether a publication has known them, or they could never be read.
+    """
     async with world_on(sqlite_url) as world:
-        await world.publish(read(world, "aaaa", "x"), failed(world, "bbbb"), failed(world, "bbcc"))
+        never = failed(world, "cccc")
+        never = replace(never, areas=never.areas[:1])
+        await world.publish(
+            read(world, "aaaa", "x"), failed(world, "bbbb"), failed(world, "bbcc"), never
+        )
         database = world.database
-        assert [one.count for one in await database.read(failure_counts)] == [2]
-        assert [one.person_key for one in await database.read(list_failures)] == ["bbbb", "bbcc"]
+        assert [one.count for one in await database.read(failure_counts)] == [3]
+        keys = [one.person_key for one in await database.read(list_failures)]
+        assert keys == ["bbbb", "bbcc", "cccc"]
         assert await database.read(list_failures, kind="paging") == []
         assert len(await database.read(list_failures, areas=(SAFETY,), limit=1)) == 1
         assert [one.person_key for one in await database.read(failures_by_key, "bbc")] == ["bbcc"]
         assert await database.read(failures_by_key, "%") == []
-        before = world.fake.now() - timedelta(days=1)
-        assert await purge_failures(database, last_before=before, departed=True) == 0
-        assert await purge_failures(database, last_before=world.fake.now(), departed=False) == 2
-        assert await database.read(failure_counts) == []
+        await world.publish(read(world, "aaaa", "x"), failed(world, "bbcc"), may_depart=False)
+        assert len(await database.read(list_failures)) == 3
+        await world.publish(read(world, "aaaa", "x"), failed(world, "bbcc"))
+        assert [one.person_key for one in await database.read(list_failures)] == ["bbcc"]
 
 
 async def test_a_person_is_shown_as_published(database_url):

@@ -51,8 +51,8 @@ VIEWS: Final = {
     "and `failures show`. `os_user` is the account that ran the command, `login_user` the one that "
     "logged in, if it is another. `person_key` is empty if the row is not about one person, and "
     "after the person is erased.",
-    "report_failure": "What could not be read at the last attempt, until it is read again. Also of "
-    "departed persons.",
+    "report_failure": "What could not be read at the last attempt, until it is read again or the "
+    "person leaves the roster.",
     "report_drift": "Fields and codes of PTS's answers that the area's declaration does not know.",
     "report_episode": "One row for each time that a restriction stood: over all its versions, from "
     "when it was first seen until the publication that no longer found it. One that was gone and "

@@ -13,13 +13,13 @@ from worker.use_cases.run_sync import RunRequest
 def run(
     cli: Cli,
     *,
-    person: str | None = None,
-    stale_for: timedelta | None = None,
+    person: str | None,
+    stale_for: timedelta | None,
     failed: bool,
     wait: timedelta,
-    accept_removals: bool = False,
+    accept_removals: bool,
 ) -> int:
-    """Run ``pts-worker backfill``, and ``failures retry``."""
+    """Run ``pts-worker backfill``."""
     if person is not None:
         _take_persons(cli, person)
     is_given = cli.given.flag_names.get("roster.path") in {"--roster", "--person"}

@@ -1,9 +1,7 @@
-"""``failures``: what could not be read, one by one; read it again; forget it."""
+"""``failures``: what could not be read, one by one."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
-from worker.cli import backfill
 from worker.cli.base import Cli
 from worker.cli.showing import columns, instant, read_identifier
 from worker.core.identity import short_key
@@ -14,7 +12,6 @@ from worker.use_cases.failures import (
     failures_of_key,
     failures_of_person,
     open_failures,
-    purge_open_failures,
 )
 
 _PREFIX_DIGITS_MIN = 4
@@ -42,22 +39,6 @@ def show(cli: Cli, *, person: str, purpose: str | None) -> None:
         off_id = read_identifier()
         found = cli.run(lambda: failures_of_person(app, off_id, purpose=purpose))
     cli.emit({"failures": found}, lambda: _print_person(found))
-
-
-def retry(cli: Cli, *, wait: timedelta) -> int:
-    """Run ``pts-worker failures retry``."""
-    return backfill.run(cli, failed=True, wait=wait)
-
-
-def purge(cli: Cli, *, older_than: timedelta | None, departed: bool) -> None:
-    """Run ``pts-worker failures purge``."""
-    if older_than is None and not departed:
-        raise UsageError(
-            "which failures to forget is missing", hint="give --older-than 30d, --departed, or both"
-        )
-    app = cli.load("report")
-    purged = cli.run(lambda: purge_open_failures(app, older_than=older_than, departed=departed))
-    cli.emit({"purged": purged}, lambda: print(f"{counted(purged, 'failure')} forgotten"))
 
 
 def _prefix(person: str) -> str:
@@ -117,9 +98,8 @@ def _print_person(found: Sequence[OpenFailure]) -> None:
     if not found:
         print("no open failures of this person")
     for failure in found:
-        departed = ", no longer on the roster" if failure.is_departed else ""
         first, last = instant(failure.first_at), instant(failure.last_at)
-        print(f"{_who(failure)}  {failure.area}: {failure.kind}{departed}")
+        print(f"{_who(failure)}  {failure.area}: {failure.kind}")
         print(f"  reason    {failure.reason}")
         if failure.status is not None:
             print(f"  status    {failure.status}")

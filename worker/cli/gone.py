@@ -13,6 +13,8 @@ GONE: Final[Mapping[str, str]] = {
     "db restore": "`db restore` is gone: copy the file back, as docs/operations.md shows.",
     "keys check": "`keys check` is gone: the line `key` of `pts-worker doctor` says type and name.",
     "config schema": "`config schema` is gone: the file of `pts-worker init` describes every key.",
+    "failures retry": "`failures retry` is gone: `pts-worker backfill --failed` does the same.",
+    "failures purge": "`failures purge` is gone: a failure ends with its reading or its person.",
 }
 """A sentence for the words of a command, or for an option."""
 

@@ -1,7 +1,6 @@
-"""``failures``: lists open failures, and purges them."""
+"""``failures``: lists open failures."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from msgspec.structs import replace
 
@@ -15,7 +14,6 @@ from worker.store.queries.failures import (
     failures_by_key,
     is_key_known,
     list_failures,
-    purge_failures,
 )
 from worker.use_cases.access import log_access
 
@@ -85,17 +83,6 @@ async def failures_of_person(
         await log_access(app, store, "failures show", purpose, person_key=key)
         found = await store.read(failures_by_key, key)
         return [shown(failure, is_plain=is_plain) for failure in found]
-
-
-async def purge_open_failures(app: App, *, older_than: timedelta | None, departed: bool) -> int:
-    """Purge failures, and return their number. The areas stay stale.
-
-    Args:
-        older_than: only failures that last occurred longer ago than this.
-    """
-    before = None if older_than is None else app.runtime.now() - older_than
-    async with app.database() as store:
-        return await purge_failures(store, last_before=before, departed=departed)
 
 
 async def _is_plain(store: Database) -> bool:

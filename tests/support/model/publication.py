@@ -43,6 +43,7 @@ class Publishing:
         departing = frozenset(gone)
         came, changed, went = self._differences(readings, departing)
         return Outcome(
+            roster=ending.roster if ending.may_depart else None,
             readings=readings,
             came=came,
             changed=changed,

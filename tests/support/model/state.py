@@ -165,6 +165,10 @@ class Model:
                 row=row, content=content, opened_run=run.run_id, local_ref=run.refs[row[1]]
             )
         self._publish_proofs(run, outcome)
+        if outcome.roster is not None:
+            self.failures = {
+                key: failure for key, failure in self.failures.items() if key[0] in outcome.roster
+            }
         for person, _ in outcome.readings:
             self.refs[person] = run.refs[person]
         day = f"{at.astimezone(NORWAY):%Y-%m-%d}"

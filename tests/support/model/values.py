@@ -134,8 +134,13 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a publication would do, and the totals that it deserves."""
+    """What a publication would do, and the totals that it deserves.
 
+    Attributes:
+        roster: the persons on it; None if who is not on it has not left.
+    """
+
+    roster: Collection[str] | None
     readings: Mapping[PersonArea, Reading]
     came: Mapping[Row, Content]
     changed: Mapping[Row, Content]

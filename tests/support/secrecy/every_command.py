@@ -30,7 +30,7 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("failures list", ""),
         ("failures list --json --limit 500", ""),
         ("failures show -", f"{failed}\n"),
-        ("failures retry --log-format console", ""),
+        ("backfill --failed --log-format console", ""),
         ("explain", f"{known}\n"),
         ("explain --json", f"{failed}\n"),
         ("backfill --person -", f"{known}\n{failed}\n{other[:9]}\n"),
@@ -42,7 +42,6 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("report --out rapport.html --language nn", ""),
         ("export --out exported/facts --aggregate", ""),
         ("db backup --out exported/pts.db", ""),
-        ("failures purge --older-than 1m", ""),
         ("erase --dry-run", f"{gone}\n"),
         ("erase --json", f"{gone}\n"),
     )
@@ -52,7 +51,7 @@ def wrong_calls_of(night: Night) -> Iterator[tuple[str, str]]:
     """Calls that give an identifier, or what is nearly one, where it must not stand."""
     off_id = night.healthy[0]
     grouped = f"{off_id[:6]} {off_id[6:]}"
-    for command in ("explain", "erase", "backfill --person", "failures show", "failures purge"):
+    for command in ("explain", "erase", "backfill --person", "failures show"):
         yield f"{command} {off_id}", ""
     yield f"explain {grouped} --json", ""
     yield f"sync --{off_id}", ""

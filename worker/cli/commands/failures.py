@@ -1,4 +1,4 @@
-"""``failures``: what could not be read, one by one; read it again; forget it."""
+"""``failures``: what could not be read, one by one."""
 
 import click
 
@@ -8,7 +8,9 @@ from worker.core.model import FailureKind
 
 LIST = """List what cannot be read at present, what has failed longest first.
 
-`--json`: failures (person_key, person_id, local_ref, is_departed, area, kind, status, reason,
+Every `sync` reads it again; `backfill --failed` reads it and nothing else.
+
+`--json`: failures (person_key, person_id, local_ref, area, kind, status, reason,
 attempts, runs, first_at, last_at, first_run, last_run). In a store of plain identifiers person_key
 is null: identifiers are not printed.
 
@@ -27,23 +29,6 @@ The access is logged, with the purpose that `--purpose` gives: see the view `rep
 Example: `pts-worker failures show p-3fa94c07`
 
 Example: `pts-worker failures show - < identifier.txt`
-"""
-
-RETRY = """Read again what could not be read, and publish that: the same as `backfill --failed`.
-
-Persons whom no publication knows, as after a first run that was withheld, are not read: exit 2, and
-`pts-worker sync` reads them with everyone else.
-
-Example: `pts-worker failures retry --area patient-privacy`
-"""
-
-PURGE = """Forget failures, e.g. of persons who left the roster.
-
-The areas stay stale; nothing else changes. Give at least one of `--older-than` and `--departed`.
-
-`--json`: purged (a number).
-
-Example: `pts-worker failures purge --departed --older-than 30d`
 """
 
 command = options.group("failures", "What could not be read. Example: `pts-worker failures list`")
@@ -78,23 +63,6 @@ options.command(
         help="The first digits of the person's key; - for standard input.",
     ),
     purpose_option,
-    options.database,
-    of=command,
-)
-
-options.command(
-    "retry",
-    RETRY,
-    options.area,
-    options.wait,
-    of=command,
-)
-
-options.command(
-    "purge",
-    PURGE,
-    click.option("--older-than", type=options.DURATION, help="Failures not seen for this long."),
-    click.option("--departed", is_flag=True, help="Failures of persons who left the roster."),
     options.database,
     of=command,
 )

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, or_, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.value import Value
-from worker.store.database import Database, execute
 from worker.store.schema.tables import failure, person
 
 
@@ -25,7 +24,6 @@ class OpenFailure(Value, frozen=True, kw_only=True):
     person_key: str | None
     person_id: int
     local_ref: str | None
-    is_departed: bool
     area: str
     kind: str
     status: int | None
@@ -67,39 +65,12 @@ async def is_key_known(connection: AsyncConnection, prefix: str) -> bool:
     return found.first() is not None
 
 
-async def purge_failures(
-    database: Database, *, last_before: datetime | None, departed: bool
-) -> int:
-    """Forget failures; the areas stay stale, and the next failure is counted anew.
-
-    Args:
-        last_before: those that failed last before this instant; None for none.
-        departed: those of persons who are no longer on the roster.
-
-    Returns:
-        How many.
-    """
-    chosen = []
-    if last_before is not None:
-        chosen.append(failure.c.last_at < last_before)
-    if departed:
-        chosen.append(
-            failure.c.person_id.in_(
-                select(person.c.person_id).where(person.c.departed_run.is_not(None))
-            )
-        )
-    if not chosen:
-        return 0
-    return await database.write(execute, delete(failure).where(or_(*chosen)))
-
-
 def _select() -> Select[Any]:
     """The fields of ``OpenFailure``."""
     return select(
         failure,
         person.c.person_key,
         person.c.prev_local_ref.label("local_ref"),
-        person.c.departed_run.is_not(None).label("is_departed"),
     ).join(person, person.c.person_id == failure.c.person_id)
 
 

@@ -7,12 +7,12 @@ their open restrictions, without a completeness proof of their own (ADR 0010).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from worker.store.runs.undo import forget_new_persons, undo_persons
-from worker.store.schema.tables import VERSIONS, alias_of, attempt, person, person_area
+from worker.store.schema.tables import VERSIONS, alias_of, attempt, failure, person, person_area
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,7 @@ class Departures:
             How many persons departed.
         """
         run_id = self.run_id
+        await self._forget_failures(connection)
         await self._undo_unseen(connection)
         known = (
             select(person_area.c.person_id).where(person_area.c.person_id == person.c.person_id)
@@ -83,6 +84,13 @@ class Departures:
                 .values(is_complete=False)
             )
         return done.rowcount
+
+    async def _forget_failures(self, connection: AsyncConnection) -> None:
+        """Forget what could not be read of persons who left the roster: nobody reads it again."""
+        left = select(person.c.person_id).where(
+            person.c.person_id == failure.c.person_id, ~self._is_seen(), ~self._is_not_sent()
+        )
+        await connection.execute(delete(failure).where(left.exists()))
 
     async def _undo_unseen(self, connection: AsyncConnection) -> None:
         """Undo what earlier attempts of this run read of persons who left the roster since.
