@@ -110,7 +110,7 @@ async def test_the_latest_stays_the_latest(sqlite_url, tmp_path):
 
 async def test_what_has_no_past(sqlite_url, tmp_path):
     """Views of today alone are refused, with those that there are."""
-    others: list[dict[str, Any]] = [{"since": 1}, {"min_cell": 5}, {"views": ["failure"]}]
+    others: list[dict[str, Any]] = [{"since": 1}, {"views": ["failure"]}]
     async with world_on(sqlite_url) as world:
         for other in others:
             with pytest.raises(UsageError, match="--as-of is not for"):

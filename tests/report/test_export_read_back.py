@@ -125,13 +125,12 @@ def assert_words(view, schema):
 
 
 async def test_each_line_fits_the_schema_beside_it(sqlite_url, tmp_path):
-    """Also where values are not kept, or hidden; a line with another type or column does not."""
+    """Also where values are not kept; a line with another type or column does not."""
     async with world_on(sqlite_url) as world:
         await small_store(world)
         all_options: dict[str, dict[str, Any]] = {
             "now": {"include_payload": True},
             "then": {"as_of": world.fake.now() - timedelta(hours=1)},
-            "hidden": {"min_cell": 5},
             "since": {"since": 0},
         }
         for how, options in all_options.items():

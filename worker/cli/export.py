@@ -22,8 +22,6 @@ def run(
     view: tuple[str, ...],
     since: int | None,
     as_of: str | None,
-    aggregate: bool,
-    min_cell: int,
     include_payload: bool,
     purpose: str | None,
 ) -> None:
@@ -35,7 +33,6 @@ def run(
         include_payload=include_payload,
         since=since,
         as_of=None if as_of is None else options.parse_as_of(as_of),
-        min_cell=min_cell if aggregate else None,
     )
     given.chosen()  # a wrong call comes before the access is logged
     app = cli.load("report")

@@ -15,6 +15,7 @@ GONE: Final[Mapping[str, str]] = {
     "config schema": "`config schema` is gone: the file of `pts-worker init` describes every key.",
     "failures retry": "`failures retry` is gone: `pts-worker backfill --failed` does the same.",
     "failures purge": "`failures purge` is gone: a failure ends with its reading or its person.",
+    "--aggregate": "`--aggregate` is gone: `pts-worker report` has figures without small numbers.",
 }
 """A sentence for the words of a command, or for an option."""
 

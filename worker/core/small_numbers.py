@@ -36,16 +36,12 @@ class Cell(Value, frozen=True, kw_only=True):
     Attributes:
         value: the number, 0 or more.
         persons: how many persons stand behind it, or fewer than that; None: ``value`` of them.
-        subject: cells of one subject are hidden together; None: it stands alone.
         weight: where one of several can be hidden, those of a lower weight are first.
-        is_shown: False for a number that stands in no table, as the rest in an inequality.
     """
 
     value: int
     persons: int | None = None
-    subject: Hashable = None
     weight: int = 0
-    is_shown: bool = True
 
 
 _Bounds: TypeAlias = dict[Hashable, tuple[float, float]]
@@ -56,7 +52,6 @@ def hide(
     equations: Sequence[Equation] = (),
     *,
     least: int,
-    names_small: bool = True,
 ) -> dict[Hashable, Mark]:
     """The cells that are not shown.
 
@@ -67,62 +62,46 @@ def hide(
     Args:
         equations: what a reader knows of their sums. It must be true of the numbers.
         least: a cell of fewer persons is hidden; 0 hides nothing.
-        names_small: a small number is shown as such; else all hidden ones look alike.
     """
-    marks = _small(cells, least, names_small=names_small)
+    marks = _small(cells, least)
     if not marks:
         return marks
-    together: dict[Hashable, list[Hashable]] = {}
-    for key, cell in cells.items():
-        if cell.subject is not None:
-            together.setdefault(cell.subject, []).append(key)
-    for near in _connected(cells, equations):
+    for near in _connected(equations):
         while exposed := _exposed(cells, near, marks, least):
             chosen = _next(cells, near, marks, exposed)
             if chosen is None:
                 break
-            for key in together.get(cells[chosen].subject, (chosen,)):
-                marks[key] = Mark.HIDDEN  # one that is small, too: its limit said too much
+            marks[chosen] = Mark.HIDDEN  # one that is small, too: its limit said too much
     return marks
 
 
-def _connected(cells: Mapping[Any, Cell], equations: Sequence[Equation]) -> list[list[Equation]]:
+def _connected(equations: Sequence[Equation]) -> list[list[Equation]]:
     """The equations in groups: no number of one has to do with a number of another."""
     joined: dict[Hashable, Hashable] = {}
 
-    def root(name: Hashable) -> Hashable:
-        while joined.setdefault(name, name) != name:
-            joined[name] = joined[joined[name]]
-            name = joined[name]
-        return name
-
-    def name(key: Hashable) -> Hashable:
-        subject = cells[key].subject
-        return ("cell", key) if subject is None else ("subject", subject)
+    def root(key: Hashable) -> Hashable:
+        while joined.setdefault(key, key) != key:
+            joined[key] = joined[joined[key]]
+            key = joined[key]
+        return key
 
     for equation in equations:
-        first, *others = map(name, equation)
+        first, *others = equation
         for other in others:
             joined[root(other)] = root(first)
     groups: dict[Hashable, list[Equation]] = {}
     for equation in equations:
-        groups.setdefault(root(name(next(iter(equation)))), []).append(equation)
+        groups.setdefault(root(next(iter(equation))), []).append(equation)
     return list(groups.values())
 
 
-def _small(cells: Mapping[Any, Cell], least: int, *, names_small: bool) -> dict[Hashable, Mark]:
-    """Cells of too few persons, and those of the same subjects."""
-    found = {
-        key
-        for key, cell in cells.items()
-        if cell.is_shown and (_is_few(cell.value, least) or _is_few(cell.persons or 0, least))
-    }
-    subjects = {cells[key].subject for key in found} - {None}
-    names_small = names_small and least > _ONE_BELOW
+def _small(cells: Mapping[Any, Cell], least: int) -> dict[Hashable, Mark]:
+    """Cells of too few persons."""
+    names_small = least > _ONE_BELOW
     return {
         key: Mark.SMALL if names_small and cell.value < least else Mark.HIDDEN
         for key, cell in cells.items()
-        if cell.is_shown and (key in found or cell.subject in subjects)
+        if _is_few(cell.value, least) or _is_few(cell.persons or 0, least)
     }
 
 
@@ -140,11 +119,11 @@ def _exposed(
     bounds: _Bounds = {}
     for key in dict.fromkeys(key for equation in equations for key in equation):
         cell = cells[key]
-        low = min(cell.value, 1) if cell.is_shown else 0  # 0 is shown as 0
+        low = min(cell.value, 1)  # 0 is shown as 0
         match marks.get(key):
             case Mark.SMALL:
                 bounds[key] = (low, least - 1)
-            case None if cell.is_shown:
+            case None:
                 bounds[key] = (cell.value, cell.value)
             case _:
                 bounds[key] = (low, math.inf)
@@ -218,7 +197,7 @@ def _next(
         size = len(region)
         for equation in [equation for equation in equations if not region.isdisjoint(equation)]:
             region.update(equation)
-        near = [key for key in region if cells[key].is_shown and key not in marks]
+        near = [key for key in region if key not in marks]
         if near:
             return min(near, key=lambda key: _dearness(cells[key], order[key]))
     small = [key for key in region if marks.get(key) is Mark.SMALL]

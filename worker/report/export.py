@@ -20,7 +20,6 @@ from worker.areas.meanings import view_keys
 from worker.core.value import Value
 from worker.errors import UsageError
 from worker.files import make_folder
-from worker.report.aggregate import FACTS, facts_by_publication
 from worker.report.folders import PublicationFolder
 from worker.report.manifest import ExportedFile, ExportedView, Manifest
 from worker.report.reading import Read, begin_snapshot
@@ -56,7 +55,6 @@ class Options(Value, frozen=True, kw_only=True):
         include_payload: also write the records as PTS sent them.
         since: write only the change feed, after this publication.
         as_of: write what the views showed at this time (only ``selection.OF_THE_PAST``).
-        min_cell: write only the facts of publications; numbers of fewer persons are hidden.
         part_bytes_max: size at which the next part of a file begins.
     """
 
@@ -66,7 +64,6 @@ class Options(Value, frozen=True, kw_only=True):
     include_payload: bool = False
     since: int | None = None
     as_of: datetime | None = None
-    min_cell: int | None = None
     part_bytes_max: int = PART_BYTES_MAX
 
     def chosen(self) -> Sequence[View]:
@@ -80,24 +77,20 @@ class Options(Value, frozen=True, kw_only=True):
                 f"--dialect is for CSV, not for {self.format}",
                 hint="leave out --format or --dialect",
             )
-        alone = [value for value in (self.since, self.min_cell) if value is not None]
-        if len(alone) + bool(self.views) > 1:
+        if self.since is not None and self.views:
             raise UsageError(
-                "the change feed and the facts of publications are exported by themselves",
-                hint="give one of --since, --aggregate and --view",
+                "the change feed is exported by itself", hint="give one of --since and --view"
             )
         if self.as_of is not None:
-            return self._of_the_past(has_others=bool(alone))
-        if not alone:
-            return views_named(self.views)
-        return FACTS if self.since is None else (CHANGE_FEED,)
+            return self._of_the_past()
+        return views_named(self.views) if self.since is None else (CHANGE_FEED,)
 
-    def _of_the_past(self, *, has_others: bool) -> Sequence[View]:
+    def _of_the_past(self) -> Sequence[View]:
         named = views_named(self.views) if self.views else OF_THE_PAST
         lost = [view.name for view in named if view not in OF_THE_PAST]
-        if has_others or lost:
+        if self.since is not None or lost:
             raise UsageError(
-                f"--as-of is not for {lost[0] if lost else '--since and --aggregate'}",
+                f"--as-of is not for {lost[0] if lost else '--since'}",
                 hint=f"it is for {', '.join(view.name for view in OF_THE_PAST)}",
             )
         return named
@@ -165,7 +158,7 @@ class _ViewExport:
         self.view = view
         self.columns = [name for name in view.columns if options.include_payload or name != PAYLOAD]
         self._wrote = wrote
-        words = words_of(view, is_hidden=bool(options.min_cell), is_past=options.as_of is not None)
+        words = words_of(view, is_past=options.as_of is not None)
         self.rows = 0
         shape = Shape(
             format=options.format,
@@ -222,11 +215,8 @@ async def _copied(
     with ExitStack() as stack:
         for copy in copies:
             stack.enter_context(closing(copy))
-        if options.min_cell is not None:
-            await _copy_facts(connection, copies, options.min_cell)
-        else:
-            for copy in copies:
-                await _copy_view(connection, copy, options, shown)
+        for copy in copies:
+            await _copy_view(connection, copy, options, shown)
         return [files.finish() for copy in copies for files in copy.files]
 
 
@@ -253,7 +243,6 @@ def _manifest(
         since=options.since,
         as_of=iso(options.as_of) if options.as_of else None,
         not_kept=not_kept,
-        min_cell=options.min_cell,
         views=[view for view, _ in files],
         files=[file for _, written in files for file in written],
     )
@@ -280,16 +269,6 @@ async def _copy_view(
     async with connection.stream(query, execution_options=buffer) as result:
         async for rows in result.partitions(_PORTION):
             copy.write(until(rows, copy.view, copy.columns, shown.at) if shown else rows)
-
-
-async def _copy_facts(
-    connection: AsyncConnection, copies: Sequence[_ViewExport], min_cell: int
-) -> None:
-    """The facts, one publication after the other."""
-    async for rows in facts_by_publication(connection, least=min_cell):
-        for copy in copies:
-            if rows[copy.view.name]:
-                copy.write(rows[copy.view.name])
 
 
 async def _not_kept(

@@ -60,7 +60,6 @@ class Manifest(Value, frozen=True, kw_only=True):
         as_of: the time in question; null for now.
         not_kept: restrictions that stood at that time and are in the database no more, by the facts
             of the publication; null without ``as_of``.
-        min_cell: numbers of fewer persons are hidden; null where the files hold single persons.
     """
 
     folder: str
@@ -76,6 +75,5 @@ class Manifest(Value, frozen=True, kw_only=True):
     since: int | None
     as_of: str | None
     not_kept: int | None
-    min_cell: int | None
     views: Sequence[ExportedView]
     files: Sequence[ExportedFile]

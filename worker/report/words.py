@@ -4,17 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from worker.areas.meanings import Kind, ViewColumn, view_columns
-from worker.report.aggregate import HIDDEN
 from worker.report.selection import NOT_OF_THE_PAST
 from worker.views import View
 
-_HIDDEN: Final = ViewColumn(
-    name=HIDDEN,
-    kind=Kind.TEXT,
-    nb="Kolonnene der tallet er skjult, fordi det gjelder få personer",
-    en="the columns whose number is hidden, because it is of few persons",
-    is_nullable=False,
-)
 _TYPES: Final[Mapping[Kind, Mapping[str, str]]] = {
     Kind.TEXT: {"type": "string"},
     Kind.INTEGER: {"type": "integer"},
@@ -25,14 +17,13 @@ _TYPES: Final[Mapping[Kind, Mapping[str, str]]] = {
 }
 
 
-def words_of(view: View, *, is_hidden: bool, is_past: bool) -> Mapping[str, ViewColumn]:
+def words_of(view: View, *, is_past: bool) -> Mapping[str, ViewColumn]:
     """The declarations of the view's columns, with what may be empty in this export."""
-    declared = {column.name: column for column in view_columns()[view.name]} | {HIDDEN: _HIDDEN}
+    declared = {column.name: column for column in view_columns()[view.name]}
     found = {}
     for name in view.columns:
         column = declared[name]
-        is_lost = is_past and name in NOT_OF_THE_PAST
-        if is_lost or (is_hidden and column.kind is Kind.INTEGER):
+        if is_past and name in NOT_OF_THE_PAST:
             column = column._replace(is_nullable=True)
         found[name] = column
     return found

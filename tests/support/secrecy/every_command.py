@@ -40,7 +40,6 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("export --out exported/ndjson --format ndjson --include-payload", ""),
         ("report --out report.html --min-cell 0", ""),
         ("report --out rapport.html --language nn", ""),
-        ("export --out exported/facts --aggregate", ""),
         ("db backup --out exported/pts.db", ""),
         ("erase --dry-run", f"{gone}\n"),
         ("erase --json", f"{gone}\n"),

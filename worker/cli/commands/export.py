@@ -44,10 +44,6 @@ exported only where it is named.
 With `--dialect excel-nb` CSV for Excel in Norwegian: a byte order mark, semicolons, decimal commas,
 times in Europe/Oslo, and beside each code its name in bokmål.
 
-With `--aggregate` only the facts of publications (`report_daily`, `report_publication`,
-`report_publication_cohort`), for those who may not see persons: numbers of fewer persons than
-`--min-cell` are left empty, with those from which they could be computed; `hidden` names them.
-
 With `--since` only what has changed behind that publication: the rows of `report_change_feed`, with
 what was erased and purged, in `area=AREA/feed`. A number that no publication has had is refused.
 
@@ -57,7 +53,7 @@ views, the history until then and the facts, as of the last publication by then.
 `is_stale`. `not_kept` says how many restrictions stood then and are gone, by retention or `erase`.
 
 `--json`: the manifest (folder, format, dialect, run_id, publication_no, published_at,
-exported_at, worker_version, schema_revision, include_payload, since, as_of, not_kept, min_cell,
+exported_at, worker_version, schema_revision, include_payload, since, as_of, not_kept,
 views: name, folder, rows, order, columns: name, type; files: name, view, rows, bytes, sha256).
 
 Example: `pts-worker export --out export --format csv --view patient_safety_current`
@@ -98,8 +94,6 @@ command = options.command(
         help="Only the change feed, behind the publication of this number, e.g. 41.",
     ),
     click.option("--as-of", metavar="INSTANT", help="ISO 8601; UTC if it names no zone."),
-    click.option("--aggregate", is_flag=True, help="Only the facts of publications."),
-    options.min_cell,
     click.option("--include-payload", is_flag=True, help="Also all that PTS sent, as JSON."),
     purpose_option,
     options.database,
