@@ -48,8 +48,8 @@ def test_help_and_what_was_meant(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize("word", GONE)
 def test_what_is_gone_says_where_it_went(word: str, capsys: pytest.CaptureFixture[str]):
     """A cron line of an earlier version ends with 2 and one sentence; no such word is left."""
-    call = ["sync", word] if word.startswith("--") else word.split()
-    assert run([*call, "--json"]) == 2
+    command = "" if word[:2] != "--" else "export" if " " in word else "sync"
+    assert run([*f"{command} {word} --json".split()]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["message"] == GONE[word]
 
 

@@ -122,7 +122,6 @@ def test_there_was_something_to_find(traces: Traces) -> None:
     assert b"pts_worker_" in traces.all_of("file", "pts.prom")
     assert b"<svg" in traces.all_of("file", "report.html")
     assert WORD.encode() in traces.all_of("export", "csv")
-    assert WORD.encode() in traces.all_of("export", "ndjson")
     named = {
         True: ("pts.db killed", "pts.db-wal killed", "pts.db at the end"),
         False: ("data files", "write-ahead log", "the server's log"),

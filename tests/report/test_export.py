@@ -18,7 +18,6 @@ from tests.support.report.exports import (
     contents,
     data_of,
     export_of,
-    lines_of,
     only,
     rows_of,
     typed_rows_of,
@@ -47,8 +46,6 @@ async def test_every_view_becomes_a_private_file(sqlite_url, tmp_path):
             out = tmp_path / fmt / "here"
             manifest = await export_of(world, out, fmt)
             files = {f"{folder}/part-00000.{fmt}" for folder in folders}
-            if fmt is Format.NDJSON:
-                files |= {f"{folder}/schema.json" for folder in folders}
             assert set(contents(out)) == {*files, f"{NIGHT}/_manifest.json", "_LATEST"}
             modes = {
                 path: oct(stat.S_IMODE(path.stat().st_mode)) for path in [out, *out.rglob("*")]
@@ -146,17 +143,17 @@ async def test_rows_are_in_the_order_of_the_primary_key(database_url, tmp_path):
         await world.publish(seen(world, 0, *first), *others)
         await world.publish(seen(world, 0, *first[1:]), *reversed(others), limits=ANY)
         kinds: list[dict[str, Any]] = [{"as_of": world.fake.now()}, {"since": 0}]
-        for fmt, options in [*product(Format, [{}]), *product([Format.NDJSON], kinds)]:
+        for fmt, options in [*product(Format, [{}]), *product([Format.PARQUET], kinds)]:
             out = tmp_path / "-".join((fmt, *options))
             manifest = await export_of(world, out, fmt, **options)
             assert_in_order(manifest, out)
-    rows = lines_of(only(tmp_path / "ndjson", SAFE, "ndjson"))
+    rows = typed_rows_of(only(tmp_path / "parquet", SAFE, "parquet"))
     assert {row["restriction_id"] for row in rows} >= set(keys[1:])
 
 
 def assert_in_order(manifest, out):
     """The keys of each view's rows rise from line to line of its file."""
-    read = {Format.NDJSON: lines_of, Format.CSV: rows_of, Format.PARQUET: typed_rows_of}
+    read = {Format.CSV: rows_of, Format.PARQUET: typed_rows_of}
     for view in manifest.views:
         (path,) = (out / manifest.folder / view.folder).glob(f"*.{manifest.format}")
         numbers = {column.name for column in view.columns if column.type == "integer"}
@@ -177,19 +174,16 @@ async def test_a_large_view_is_divided(sqlite_url, tmp_path):
         await world.publish(
             *(seen(world, n, *(safety(f"{n}-{i}", "N") for i in range(70))) for n in range(30))
         )
-        for fmt in (Format.CSV, Format.NDJSON):
-            manifest = await export_of(world, tmp_path / fmt, fmt, [SAFE], part_bytes_max=1)
-            (view,) = manifest.views
-            files = [file for file in manifest.files if "part-" in file.name]
-            names = [f"area=patient-safety/current/part-{n:05}.{fmt}" for n in range(2)]
-            assert [(file.name, file.rows) for file in files] == list(
-                zip(names, (2_000, 100), strict=True)
-            )
-            paths = [tmp_path / fmt / manifest.folder / name for name in names]
-            rows = rows_of(*paths) if fmt is Format.CSV else lines_of(*paths)
-            found = [(row["person_key"], row["restriction_id"]) for row in rows]
-            assert found == sorted(set(found))
-            assert len(found) == view.rows == 2_100
+        manifest = await export_of(world, tmp_path, Format.CSV, [SAFE], part_bytes_max=1)
+    (view,) = manifest.views
+    names = [f"area=patient-safety/current/part-{n:05}.csv" for n in range(2)]
+    assert [(file.name, file.rows) for file in manifest.files] == list(
+        zip(names, (2_000, 100), strict=True)
+    )
+    rows = rows_of(*(tmp_path / manifest.folder / name for name in names))
+    found = [(row["person_key"], row["restriction_id"]) for row in rows]
+    assert found == sorted(set(found))
+    assert len(found) == view.rows == 2_100
 
 
 async def test_a_used_folder_keeps_nothing_of_the_same_publication(sqlite_url, tmp_path):
@@ -198,10 +192,8 @@ async def test_a_used_folder_keeps_nothing_of_the_same_publication(sqlite_url, t
     async with world_on(sqlite_url) as world:
         await small_store(world)
         await export_of(world, out, Format.CSV)
-        await export_of(world, out, Format.NDJSON, ["run"])
-        files = {f"report_run/{name}" for name in ("part-00000.ndjson", "schema.json")}
-        expected = {*files, "_manifest.json"}
-        assert set(contents(out / NIGHT)) == expected
+        await export_of(world, out, Format.PARQUET, ["run"])
+        assert set(contents(out / NIGHT)) == {"report_run/part-00000.parquet", "_manifest.json"}
         kept = contents(out / NIGHT)
         await world.publish(*(seen(world, n) for n in range(10)), limits=ANY)
         await export_of(world, out, Format.CSV, ["run"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.report.exports import contents, export_of, lines_of, only
+from tests.support.report.exports import contents, export_of, only, typed_rows_of
 from tests.support.report.stores import ANY, NEVER, key_of, missed, privacy, safety, seen
 from tests.support.store_world import world_on
 from worker.errors import UsageError
@@ -34,7 +34,7 @@ async def four_nights(world, out):
                 reads.append(seen(world, n, *safe, private=private, ref=ref, cohort=cohort))
         await world.publish(*reads, limits=ANY)
         views = [view.name for view in OF_THE_PAST]
-        made = await export_of(world, out / "then", Format.NDJSON, views, include_payload=True)
+        made = await export_of(world, out / "then", Format.PARQUET, views, include_payload=True)
         instants.append(datetime.fromisoformat(made.published_at))
         world.fake.advance(86_400)
     return instants
@@ -45,9 +45,9 @@ def rows_below(folder):
     return {
         str(path.parent.relative_to(folder)): [
             {name: value for name, value in row.items() if name not in NOT_OF_THE_PAST}
-            for row in lines_of(path)
+            for row in typed_rows_of(path)
         ]
-        for path in folder.rglob("part-*.ndjson")
+        for path in folder.rglob("part-*.parquet")
     }
 
 
@@ -65,7 +65,7 @@ async def test_what_was_exported_then(database_url, tmp_path):
             folder = f"publication_no={number}"
             as_of = instant + timedelta(hours=7 * (number - 1))
             manifest = await export_of(
-                world, tmp_path / "now", Format.NDJSON, include_payload=True, as_of=as_of
+                world, tmp_path / "now", Format.PARQUET, include_payload=True, as_of=as_of
             )
             assert (manifest.folder, manifest.not_kept) == (folder, 0)
             then = rows_below(tmp_path / "then" / folder)
@@ -81,7 +81,7 @@ async def test_what_was_exported_then(database_url, tmp_path):
     labels = {(row["local_ref"], row["cohort"]) for row in current}
     assert {("R0-1", "Clinic 3"), ("R2-1", None)} <= labels
     assert {row["is_in_effect"] for row in current} == {True, False}
-    rows = lines_of(only(tmp_path / "now", CURRENT[0], "ndjson", night=folder))
+    rows = typed_rows_of(only(tmp_path / "now", CURRENT[0], "parquet", night=folder))
     assert rows
     assert {row[name] for row in rows for name in NOT_OF_THE_PAST} == {None}
     assert len(current) < len(found["area=patient-safety/history"])

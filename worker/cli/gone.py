@@ -16,8 +16,9 @@ GONE: Final[Mapping[str, str]] = {
     "failures retry": "`failures retry` is gone: `pts-worker backfill --failed` does the same.",
     "failures purge": "`failures purge` is gone: a failure ends with its reading or its person.",
     "--aggregate": "`--aggregate` is gone: `pts-worker report` has figures without small numbers.",
+    "--format ndjson": "NDJSON is gone: `pts-worker export` writes CSV and Parquet.",
 }
-"""A sentence for the words of a command, or for an option."""
+"""A sentence for the words of a command, for an option, or for an option with a value."""
 
 
 def where_it_went(error: click.ClickException) -> click.ClickException:
@@ -27,6 +28,9 @@ def where_it_went(error: click.ClickException) -> click.ClickException:
             words = " ".join([*context.command_path.split()[1:], name])
         case click.NoSuchOption(option_name=words):
             pass
+        case click.BadParameter(param=click.Option(opts=[option, *_]), message=message):
+            value, *_ = message.split(" ", 1)  # click quotes what is none of the choices
+            words = f"{option} {value.strip(chr(39))}"
         case _:
             return error
     return click.UsageError(GONE[words], error.ctx) if words in GONE else error

@@ -45,7 +45,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "explain": "Show everything that is stored of one person.",
     "erase": "Remove one person completely: versions, history, proofs, failures, and the person.",
     "report": "Write the published state as one HTML file that needs nothing else.",
-    "export": "Write the reporting views to a folder as CSV, NDJSON or Parquet.",
+    "export": "Write the reporting views to a folder as CSV or Parquet.",
     "db": "Create, upgrade and back up the database. Example: `pts-worker db upgrade`",
     "keys": "Make and look at keys. Example: `pts-worker keys new --out helseid.jwk.json`",
     "doctor": "Check the complete set-up, and show what is wrong and what to do.",

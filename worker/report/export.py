@@ -1,6 +1,6 @@
 """Exports the reporting views as files of one publication, with a manifest.
 
-Times are ISO 8601 UTC, NULL is an empty cell in CSV and ``null`` in NDJSON. In CSV a text that
+Times are ISO 8601 UTC, NULL is an empty cell in CSV. In CSV a text that
 begins with ``= + - @``, a tab, a line break or an apostrophe gets one apostrophe in front, so that
 no spreadsheet runs it; taking one leading apostrophe away gives the value back. Columns that hold
 JSON are text in every format.
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
 from worker.areas import AREAS
-from worker.areas.meanings import view_keys
+from worker.areas.meanings import view_columns, view_keys
 from worker.core.value import Value
 from worker.errors import UsageError
 from worker.files import make_folder
@@ -36,7 +36,7 @@ from worker.report.selection import (
 )
 from worker.report.sinks import Dialect, Format, Shape, iso, load_pyarrow
 from worker.report.view_files import PART_BYTES_MAX, ViewFiles, folder_of
-from worker.report.words import json_schema, meanings, words_of
+from worker.report.words import meanings
 from worker.views import CHANGE_FEED, CURRENT, PAYLOAD, View, views_named
 
 _PORTION: Final = 2_000
@@ -158,16 +158,14 @@ class _ViewExport:
         self.view = view
         self.columns = [name for name in view.columns if options.include_payload or name != PAYLOAD]
         self._wrote = wrote
-        words = words_of(view, is_past=options.as_of is not None)
+        declared = {column.name: column for column in view_columns()[view.name]}
         self.rows = 0
         shape = Shape(
             format=options.format,
             columns={name: view.columns[name] for name in self.columns},
             dialect=options.dialect,
-            meanings={name: meanings(words[name]) for name in self.columns},
+            meanings={name: meanings(declared[name]) for name in self.columns},
         )
-        is_ndjson = options.format is Format.NDJSON
-        schema = json_schema(view.name, {name: words[name] for name in self.columns})
         areas = (*(area.name for area in AREAS), None) if view == CHANGE_FEED else (None,)
         self._by_area = {
             area: ViewFiles(
@@ -176,7 +174,6 @@ class _ViewExport:
                 view,
                 order=view_keys()[view.name],
                 shape=shape,
-                schema=schema if is_ndjson else None,
                 part_bytes_max=options.part_bytes_max,
             )
             for area in areas

@@ -14,7 +14,6 @@ class ExportedFile(Value, frozen=True, kw_only=True):
 
     Attributes:
         name: the file's path in the folder of its publication.
-        rows: of the view; a schema has none.
     """
 
     name: str

@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime
 from typing import Any, BinaryIO, Final, Protocol
 
 import msgspec
-import orjson
 
 from worker.areas.meanings import Kind
 from worker.core.escaping import csv_cell
@@ -23,7 +22,6 @@ class Format(enum.StrEnum):
     """What an export is written as; also the ending of its files."""
 
     CSV = "csv"
-    NDJSON = "ndjson"
     PARQUET = "parquet"
 
 
@@ -79,8 +77,6 @@ def open_sink(stream: BinaryIO, shape: Shape) -> Sink:
                 if shape.dialect is None
                 else ExcelSink(stream, shape.columns)
             )
-        case Format.NDJSON:
-            return NdjsonSink(stream, shape)
         case Format.PARQUET:
             return ParquetSink(stream, shape)
 
@@ -105,14 +101,6 @@ _CSV: Final[dict[Kind, Callable[[Any], Any]]] = {
     Kind.TIME: iso,
     Kind.DATE: _plain,
     Kind.JSON: csv_cell,
-}
-_NDJSON: Final[dict[Kind, Callable[[Any], Any]]] = {
-    Kind.TEXT: _plain,
-    Kind.INTEGER: _plain,
-    Kind.BOOLEAN: bool,
-    Kind.TIME: iso,
-    Kind.DATE: _plain,
-    Kind.JSON: _plain,
 }
 
 
@@ -140,26 +128,6 @@ class CsvSink:
         """See ``Sink.close``."""
         self._text.flush()
         self._text.detach()
-
-
-class NdjsonSink:
-    """One JSON object a line."""
-
-    def __init__(self, stream: BinaryIO, shape: Shape) -> None:
-        self._stream = stream
-        self._shapes = [(name, _NDJSON[kind]) for name, kind in shape.columns.items()]
-
-    def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """See ``Sink.write``."""
-        for row in rows:
-            line = {
-                name: None if value is None else shape(value)
-                for (name, shape), value in zip(self._shapes, row, strict=True)
-            }
-            self._stream.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-
-    def close(self) -> None:
-        """See ``Sink.close``."""
 
 
 class ParquetSink:

@@ -2,12 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
-
-import orjson
 
 from worker.files import create_private, named_faults
 from worker.report.manifest import ExportedColumn, ExportedFile, ExportedView
@@ -16,7 +14,6 @@ from worker.views import AREA_VIEWS, CHANGE_FEED, View
 
 PART_BYTES_MAX: Final = 128 * 1024 * 1024
 """A part ends with the portion that reaches it; of Parquet, with the row group."""
-SCHEMA: Final = "schema.json"
 NO_AREA: Final = "__HIVE_DEFAULT_PARTITION__"
 """What readers of partitions by folder take for NULL."""
 
@@ -43,7 +40,6 @@ class ViewFiles:
         folder: of these files, in it.
         order: the columns by which the rows that will come are sorted.
         shape: format and columns.
-        schema: what is written as ``schema.json`` beside the parts; None: nothing.
         part_bytes_max: see ``PART_BYTES_MAX``.
     """
 
@@ -55,7 +51,6 @@ class ViewFiles:
         *,
         order: Sequence[str],
         shape: Shape,
-        schema: Mapping[str, Any] | None = None,
         part_bytes_max: int = PART_BYTES_MAX,
     ) -> None:
         self.view = view
@@ -63,7 +58,6 @@ class ViewFiles:
         self._folder = folder
         self._order = order
         self._shape = shape
-        self._schema = schema
         self._part_bytes_max = part_bytes_max
         self._files: list[ExportedFile] = []
         self._rows = 0
@@ -92,7 +86,6 @@ class ViewFiles:
             if not self._files:
                 self._part()
             self._end_part()
-            self._write_schema()
         view = ExportedView(
             name=self.view.name,
             folder=self._folder,
@@ -119,14 +112,6 @@ class ViewFiles:
             stream = create_private(self._root, name)
             self._open = (name, stream, open_sink(stream, self._shape))
         return self._open
-
-    def _write_schema(self) -> None:
-        if self._schema is not None:
-            name = f"{self._folder}/{SCHEMA}"
-            with create_private(self._root, name) as stream:
-                stream.write(orjson.dumps(self._schema, option=orjson.OPT_INDENT_2))
-                _to_disk(stream)
-            self._note(name, rows=0)
 
     def _end_part(self) -> None:
         if self._open is None:

@@ -2,8 +2,6 @@
 
 import csv
 
-import orjson
-
 from worker.report.export import Options, export
 
 SAFE = "report_patient_safety_current"
@@ -46,11 +44,6 @@ def typed_rows_of(path):
     from pyarrow import parquet
 
     return parquet.ParquetFile(path).read().to_pylist()
-
-
-def lines_of(*paths):
-    """The rows of NDJSON."""
-    return [orjson.loads(line) for path in paths for line in path.read_bytes().splitlines()]
 
 
 def contents(out):

@@ -37,7 +37,6 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("doctor --probe --person - --log-level DEBUG", f"{failed}\n"),
         ("doctor --probe --json", ""),
         ("export --out exported/csv --include-payload", ""),
-        ("export --out exported/ndjson --format ndjson --include-payload", ""),
         ("report --out report.html --min-cell 0", ""),
         ("report --out rapport.html --language nn", ""),
         ("db backup --out exported/pts.db", ""),

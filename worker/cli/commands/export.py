@@ -27,12 +27,12 @@ class Publication(click.ParamType[int, str]):
         return int(text)
 
 
-HELP = """Write the reporting views to a folder as CSV, NDJSON or Parquet.
+HELP = """Write the reporting views to a folder as CSV or Parquet.
 
 All rows are as of one publication and stand in a folder of its own, `publication_no=N`: those of an
 area in `area=AREA/current` and `area=AREA/history`, those of other views in a folder of the view's
 name, as `part-00000` and so on. `_manifest.json` there says columns, rows and SHA-256 of each file.
-NDJSON has a JSON Schema beside it (`schema.json`), fields of Parquet have the column's meaning.
+The fields of Parquet have the column's meaning.
 The folder appears when it is complete, in the place of an earlier one of the same publication; then
 `_LATEST` names it. The same database gives the same bytes, but for the manifest's `exported_at`.
 The files hold health data; only their owner can read them (0600). Parquet needs the extra `parquet`
@@ -76,7 +76,7 @@ command = options.command(
         metavar="FORMAT",
         default="csv",
         show_default=True,
-        help="csv, ndjson or parquet.",
+        help="csv or parquet.",
     ),
     click.option(
         "--dialect",
