@@ -59,12 +59,13 @@ def test_a_backup_in_mid_run_is_copied_back(
 
 def test_what_is_not_sound_is_not_copied(worker: Installation, tmp_path: Path) -> None:
     """Another key, a trigger of somebody else's, a file that is cut: 78, and no file is left."""
+    key = worker.settings["privacy"]["pseudonym_key_file"]
     other = tmp_path / "other.key"
     other.write_bytes(bytes(range(32)))
     other.chmod(0o600)
     worker.configure(privacy={"pseudonym_key_file": str(other)})
     assert "not the key" in not_saved(worker)
-    worker.configure(privacy={"pseudonym_key_file": "pseudonym.key"})
+    worker.configure(privacy={"pseudonym_key_file": key})
     edited(
         worker.store.path,
         "CREATE TRIGGER access_log_x AFTER INSERT ON run_attempt BEGIN "
