@@ -117,7 +117,7 @@ def _follow() -> None:
     keys, *_ = blocks(section(page, "Keys"), "sh")
     backup, _, restore, _ = blocks(section(page, "Backup and restore"), "sh")
     restore = re.sub(r"\d{4}-\d\d-\d\d", "$(date +%F)", restore)
-    lost = f"{backup}\nrm /var/lib/pts-worker/pts.db\n{restore}\npts-admin db check"
+    lost = f"{backup}\nrm /var/lib/pts-worker/pts.db\n{restore}"
     with tempfile.TemporaryDirectory(prefix="pts-root-") as name:
         first = Path(name, "systemd")
         make_root(first)
