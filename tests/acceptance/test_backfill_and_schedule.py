@@ -77,6 +77,16 @@ def test_what_failed(standin: Standin, worker: Installation) -> None:
     assert [status for status, _ in worker.store.runs()] == ["published"] * 2 + ["abandoned"]
 
 
+def test_nobody_to_read_and_a_bad_line(standin: Standin, worker: Installation) -> None:
+    """Whoever stands on a line that cannot be read may be one who failed: not 0, but 2."""
+    assert worker.run("backfill", "--failed").code == 0
+    standin.asked.clear()
+    worker.roster(*standin.lines(), "abc,X")
+    ended = worker.run("backfill", "--failed")
+    assert (ended.code, standin.asked, ended.run["status"]) == (2, [], "abandoned")
+    assert "1 line of the roster could not be read" in ended.run["reasons"][1]
+
+
 @pytest.mark.parametrize(
     "command", ["backfill --failed", "backfill --failed --area patient-safety"]
 )
@@ -139,13 +149,16 @@ def test_a_stopped_backfill_begins_anew(standin: Standin, worker: Installation) 
 
 
 def test_a_mass_removal_in_a_backfill(standin: Standin, worker: Installation) -> None:
-    """A backfill that would close very much is withheld as well."""
+    """A backfill that would close very much is withheld as well, until a person accepts it."""
     before = worker.store.ids()
     standin.everybody = lambda _: http([])
     text = "\n".join(standin.people).encode()
     ended = worker.run("backfill", "--person", "-", stdin=text)
     assert ended.code == 5, ended.out
     assert worker.store.ids() == before
+    accepted = worker.run("backfill", "--person", "-", "--accept-removals", stdin=text)
+    assert accepted.code == 0, accepted.out
+    assert worker.store.ids() == set()
 
 
 IN_JANUARY = ("--cron", "0 0 1 1 *")

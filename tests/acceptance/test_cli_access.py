@@ -69,7 +69,7 @@ def carry_out(made: Standin, url: str, folder: Path) -> Logged:
         "failures show": f"failures show {key[:9]} --purpose 'case 18'",
         "failures show -": ("failures show - --json", off_id),
         "report": "report --out report.html --purpose 'board meeting'",
-        "export": "export --out export",
+        "export": "export --out export --purpose 'quarterly figures'",
         "export --view access": "export --out access --view access",
         "erase --dry-run": ("erase --dry-run", off_id),
         **{
@@ -107,7 +107,7 @@ def test_each_command_leaves_a_row(logged: Logged):
         "failures show": row("failures show", None, "case 18"),
         "failures show -": row("failures show", logged.key, None),
         "report": row("report", None, "board meeting"),
-        "export": row("export", None, None),
+        "export": row("export", None, "quarterly figures"),
         "erase --dry-run": row("erase --dry-run", logged.key, None),
         "status": [],
         # The person is gone by the time that the view is read.
@@ -199,3 +199,19 @@ def test_a_role_that_may_only_read(make_postgres: MakeDatabase, postgres_url: st
         anyio.run(execute, url, "DROP OWNED BY onlooker")
         anyio.run(execute, url, "DROP ROLE onlooker")
     assert [found[2] for found in worker.store.rows(SHOWN)] == ["explain"]
+
+
+def test_a_night_forgets_accesses_older_than_the_rule(
+    standin: Standin, sqlite_url: str, tmp_path: Path
+):
+    """``retention.access_log``: after a published sync the old row is gone, the new one is not."""
+    worker, off_id = install(standin, sqlite_url, tmp_path, 3)
+    worker.configure(retention={"access_log": "100d"})
+    calls(worker, ("explain", off_id))
+    worker.store.rows(
+        "INSERT INTO access_log (accessed_at, os_user, host, command) "
+        "VALUES ('2026-01-02T03:04:05.000000+00:00', 'pts', 'h1', 'report')"
+    )
+    (synced,) = calls(worker, "sync --json")
+    assert synced.code == 0, synced.err
+    assert [command for _, _, command, _, _ in worker.store.rows(SHOWN)] == ["explain"]

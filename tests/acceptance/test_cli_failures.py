@@ -105,6 +105,25 @@ def test_show_finds_a_person_by_key_or_by_identifier(ends: list[Ended], served: 
 
 
 @pytest.mark.promise("8")
+def test_a_key_that_two_persons_begin_with(worker: Installation, served: Sandbox):
+    """The failures of neither are shown; more digits are asked for."""
+    key = pseudonym(served, failing(served))
+    alike = key[:8] + "0" * (len(key) - 8)
+    worker.store.rows(f"UPDATE person SET person_key = '{alike}' WHERE local_ref = 'L0000005'")
+    columns = "area, kind, reason, attempts, runs, first_at, last_at, first_run, last_run"
+    worker.store.rows(
+        f"INSERT INTO failure (person_id, {columns}) SELECT "
+        f"(SELECT person_id FROM person WHERE local_ref = 'L0000005'), {columns} FROM failure"
+    )
+    short, longer = calls(
+        worker, f"failures show {key[:8]} --json", f"failures show {key[:12]} --json"
+    )
+    assert (short.code, list(short.document)) == (2, ["error"])
+    assert "the keys of 2 persons begin with these digits" in short.message
+    assert [one["person_key"] for one in longer.document["failures"]] == [key]
+
+
+@pytest.mark.promise("8")
 def test_a_plain_store_prints_no_identifier(worker: Installation, served: Sandbox):
     """Where keys are identifiers, the person's row number stands for them."""
     off_id = failing(served)

@@ -142,3 +142,16 @@ async def test_a_person_is_shown_as_published(database_url):
         assert seen.run_id == 1
         assert await world.database.read(publication_at, first - timedelta(days=1)) is None
         assert await world.database.read(person_story, "nobody", now=now) is None
+
+
+async def test_a_failure_counts_runs_and_not_attempts(sqlite_url):
+    """A run of three starts is one run in which the area failed."""
+    async with world_on(sqlite_url) as world:
+        await world.publish(failed(world, "a"), read(world, "b", "x"))
+        for _ in range(2):
+            attempt = await world.begin()
+            await attempt.write(failed(world, "a"))
+            await attempt.interrupt()
+        await world.publish(failed(world, "a"), read(world, "b", "x"))
+        (failure,) = await world.database.read(list_failures)
+        assert (failure.runs, failure.first_run, failure.last_run) == (2, 1, 2)

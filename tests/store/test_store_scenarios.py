@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from tests.support.columns import as_columns
 from tests.support.store_world import (
+    LIMITS,
     PRIVACY,
     SAFETY,
     complete,
@@ -257,3 +258,19 @@ async def test_an_area_that_was_not_asked_for_is_not_stale(sqlite_url, area):
             SAFETY: area == SAFETY,
             PRIVACY: area == PRIVACY,
         }
+
+
+@pytest.mark.promise("5")
+async def test_departures_are_measured_by_who_is_here(sqlite_url):
+    """Of four persons one may depart in a night, however many have departed before."""
+    persons = [f"p{number}" for number in range(20)]
+    async with world_on(sqlite_url) as world:
+        await world.publish(*(read(world, key) for key in persons))
+        await world.publish(
+            *(read(world, key) for key in persons[:4]),
+            limits=replace(LIMITS, accept_removals=True),
+        )
+        attempt = await world.begin()
+        await attempt.write(*(read(world, key) for key in persons[:2]))
+        with pytest.raises(WithheldError, match="2 of 4 persons are no longer on the roster"):
+            await attempt.publish()

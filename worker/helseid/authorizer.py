@@ -126,7 +126,7 @@ class HelseIdAuthorizer:
             case Step.SAME_TOKEN:
                 return _SAME_TOKEN
             case Step.NEW_TOKEN:
-                self._tokens.drop(used.token_id)
+                self._tokens.drop()
                 return _NEW_TOKEN
             case Step.DENIED:
                 renewed = "a new token" if is_token_suspect else "new proofs"

@@ -143,11 +143,11 @@ class TokenSource:
             self._failure = None
             return self._token
 
-    def drop(self, token_id: str) -> None:
-        """Discard a refused token, unless it has already been replaced."""
-        if self._token is not None and self._token.token_id == token_id:
+    def drop(self) -> None:
+        """Discard the current token, which PTS refuses."""
+        if self._token is not None:
+            _log.info("helseid.token_dropped", token_id=self._token.token_id)
             self._token = None
-            _log.info("helseid.token_dropped", token_id=token_id)
 
     def is_current(self, token_id: str) -> bool:
         """Whether ``token`` would return this token."""
