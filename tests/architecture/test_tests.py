@@ -1,7 +1,11 @@
-"""Every test can fail."""
+"""Every test can fail.
+
+ruff sees an assertion that holds by itself (``or True``, ``x == x``, a tuple) and
+``pytest.raises(Exception)``; here is what it does not see.
+"""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from tools.docs.tree import ROOT, parsed
 
@@ -20,23 +24,45 @@ RAISE_NOTHING = {
     "tests.unit.test_run_watch.test_nobody_who_listens_is_no_error",
 }
 """Tests that say just that nothing is raised."""
-PLANTED = ("run(worker, 'sync')", "wait(worker)", "world.read(3)", "return judge")
+PLANTED = (
+    "run(worker, 'sync')",
+    "wait(worker)",
+    "world.read(3)",
+    "return judge",
+    "def inner():\n  assert worker",
+)
 SUPPORT = "def run(worker, name):\n assert worker is not None\ndef judge():\n assert name"
 OTHERS = "def wait():\n assert name\ndef read():\n assert name"
 Modules = Mapping[str, ast.Module]
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def functions(trees: Modules) -> Iterator[tuple[str, ast.AST]]:
     """Each function, nested ones and methods too, by the module's and its own name."""
     for module, tree in trees.items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if isinstance(node, FUNCTION):
                 yield f"{module}.{node.name}", node
+
+
+def reached(node: ast.AST, names: Collection[str]) -> Iterator[ast.AST]:
+    """What may be run of it: not a function inside it that bears none of these names."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        is_unnamed = isinstance(child, FUNCTION) and child.name not in names
+        if isinstance(node, ast.ClassDef) or not is_unnamed:
+            yield from reached(child, names)
+
+
+def nodes_of(function: ast.AST) -> Iterator[ast.AST]:
+    """What may be run of a function: itself, and those inside it that it names."""
+    names = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+    return reached(function, names)
 
 
 def asserts(function: ast.AST, *, is_test: bool) -> bool:
     """Whether it asserts something; in support ``x is not None`` may be there for mypy."""
-    for node in ast.walk(function):
+    for node in nodes_of(function):
         match node:
             case ast.Assert(test=ast.Compare(ops=[ast.IsNot()])) if not is_test:
                 pass
@@ -55,7 +81,7 @@ def used(module: str, tree: ast.Module, function: ast.AST) -> Iterator[str]:
     """The full names of what a function uses, as its module defines or imports them."""
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     names = {one.name: f"{node.module}.{one.name}" for node in imports for one in node.names}
-    for node in ast.walk(function):
+    for node in nodes_of(function):
         if isinstance(node, ast.Name):
             yield names.get(node.id, f"{module}.{node.id}")
         elif isinstance(node, ast.Attribute):
