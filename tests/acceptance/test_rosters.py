@@ -111,11 +111,15 @@ def test_an_identifier_that_is_taken_for_a_file_is_repeated_nowhere(
     (worker.folder / f"{off_id}.csv").write_text("off_id\n123\n", encoding="utf-8")
     ended = worker.run(*command.format(off_id).split())
     status = worker.run("status", "--json")
-    said = ended.out + ended.err + status.out + status.err
-    kept = repr(worker.store.rows("SELECT * FROM run"))
+    places = {
+        "output": ended.out,
+        "log": ended.err,
+        "status": status.out + status.err,
+        "database": repr(worker.store.rows("SELECT * FROM run")),
+    }
     assert ended.code == code
     assert "***" in ended.out + ended.err
-    assert (off_id in said, off_id in kept) == (False, False)
+    assert [place for place, text in places.items() if off_id in text] == []
 
 
 def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installation) -> None:

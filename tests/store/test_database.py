@@ -62,13 +62,14 @@ async def test_writes_keep_to_one_connection(database_url: str):
         await connection.execute(text("CREATE TEMPORARY TABLE mine (x integer)"))
         await database.read(lambda beside: beside.execute(text("SELECT 1")))
 
-    async def is_marked(connection) -> bool:
+    async def count(connection) -> int:
         await connection.execute(text("INSERT INTO mine VALUES (1)"))
-        return True
+        rows: int = (await connection.execute(text("SELECT count(*) FROM mine"))).scalar_one()
+        return rows
 
     async with open_database(database_url, fake.runtime) as database:
         await database.write(mark)
-        assert all([await database.write(is_marked) for _ in range(5)])
+        assert [await database.write(count) for _ in range(5)] == [1, 2, 3, 4, 5]
 
 
 async def test_sqlite_is_durable_and_carries_its_log_over_seldom(tmp_path: Path):

@@ -16,7 +16,7 @@ async def test_an_end_that_is_closed():
         found.extend([await receive(receiver) for _ in range(3)])
 
     async def send_all():
-        found.extend([await send(sender, number) for number in range(3)])
+        found.extend([number for number in range(3) if await send(sender, number)])
 
     async with anyio.create_task_group() as tasks:
         await send(sender, 1)
@@ -33,7 +33,7 @@ async def test_an_end_that_is_closed():
         await anyio.wait_all_tasks_blocked()
         receiver.close()
     sender.close()
-    assert found == [True, False, False]
+    assert found == [0]
 
 
 @settings(max_examples=30)
