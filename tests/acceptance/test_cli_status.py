@@ -133,6 +133,17 @@ async def test_a_run_under_way_is_shown(worker: Installation):
     assert (found["open_run"]["run_id"], found["open_run"]["status"]) == (3, "running")
 
 
+async def test_a_run_that_no_sync_continues_is_shown_as_such(worker: Installation):
+    """It read both areas, and the next sync reads one: it is undone then."""
+    async with run_under_way(worker):
+        pass
+    worker.configure(sync={"areas": ["patient-safety"]})
+    found, text = calls(worker, "status --json", "status")
+    assert found.document["open_run"]["continued_by_next_sync"] is False
+    assert "no sync will continue it" in text.out
+    assert worker.sync("--accept-removals").run["continued"] is False
+
+
 @pytest.mark.parametrize(("withheld", "is_shown"), [(1, False), (2, True)])
 def test_the_verdict_on_a_run_is_history_after_a_later_publication(
     worker: Installation, withheld: int, is_shown: bool
