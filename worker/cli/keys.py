@@ -34,7 +34,8 @@ def new(cli: Cli, *, out: Path, kind: KeyKind) -> None:
 
 def public(cli: Cli, *, key: Path | None) -> None:
     """Run ``pts-worker keys public``."""
-    print_json(_load(cli, key).public_jwk())
+    loaded = cli.load(None).client_key() if key is None else load_client_key(key)
+    print_json(loaded.public_jwk())
 
 
 def pseudonym(cli: Cli, *, out: Path) -> None:
@@ -56,7 +57,7 @@ def rotate(cli: Cli, *, key: Path | None, kind: KeyKind, finish: bool) -> None:
     app = cli.load("helseid")
     _refuse_named(app)
     files = key_files(app.path(app.settings.helseid.private_jwk_file or ""))
-    former = load_client_key(files.current)
+    former = app.client_key()
     if finish:
         if is_missing(files.pending):
             raise ConfigurationError(
@@ -117,25 +118,6 @@ async def _require_token(app: App, files: KeyFiles, made: ClientKey) -> None:
             code=error.code,
             hint=f"{remedy}. {files.current} is unchanged",
         ) from None
-
-
-def _load(cli: Cli, key: Path | None) -> ClientKey:
-    """The key that is named, or the configured one with what the configuration says of it.
-
-    Raises:
-        ConfigurationError: there is none, or it cannot be used.
-    """
-    if key is not None:
-        return load_client_key(key)
-    app = cli.load(None)
-    chosen = app.settings.helseid
-    if chosen.private_jwk_file is None:
-        raise ConfigurationError(
-            "helseid.private_jwk_file is not set",
-            hint="name a file with --key FILE, or make one with `pts-worker keys new --out FILE`",
-        )
-    path = app.path(chosen.private_jwk_file)
-    return load_client_key(path, alg=chosen.private_key_alg, kid=chosen.private_key_kid)
 
 
 def _print_new(path: Path, public_half: dict[str, str]) -> None:

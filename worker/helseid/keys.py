@@ -41,7 +41,7 @@ _Key: TypeAlias = RSAKey | ECKey
 
 
 class KeyHints(Value, frozen=True, kw_only=True):
-    """Client id and issuer from a self-service file. The configuration overrides both."""
+    """Client id and issuer from a self-service file, which the configuration should name too."""
 
     client_id: str | None = None
     issuer: str | None = None
@@ -51,18 +51,16 @@ class ClientKey:
     """A private key that signs assertions. Key material never appears in ``repr`` or pickles.
 
     Attributes:
-        client_id_hint: the client id in the self-service file, if any.
-        issuer_hint: the issuer in the self-service file, if any.
+        hints: what else the file says, if it is self-service's.
     """
 
-    __slots__ = ("_key", "alg", "client_id_hint", "issuer_hint", "kid")
+    __slots__ = ("_key", "alg", "hints", "kid")
 
     def __init__(self, key: _Key, *, alg: str, kid: str, hints: KeyHints) -> None:
         self._key = key
         self.alg = alg
         self.kid = kid
-        self.client_id_hint = hints.client_id
-        self.issuer_hint = hints.issuer
+        self.hints = hints
 
     def sign(self, *, typ: str, claims: Mapping[str, Any]) -> str:
         """A compact JWS over the claims, with ``alg``, ``kid`` and ``typ`` in the header."""

@@ -216,9 +216,9 @@ async def check_key(app: App) -> CheckResult:
 def _key_doubt(app: App, key: ClientKey) -> tuple[str, str] | None:
     """What is unusual about the key, and what to do."""
     chosen = app.settings.helseid
-    if key.client_id_hint and chosen.client_id and key.client_id_hint != chosen.client_id:
+    if chosen.client_id and key.hints.client_id not in {None, chosen.client_id}:
         return "the file names another client than helseid.client_id", "take both from one place"
-    if key.issuer_hint and chosen.issuer and key.issuer_hint != chosen.issuer.rstrip("/"):
+    if chosen.issuer and key.hints.issuer not in {None, chosen.issuer.rstrip("/")}:
         return (
             "the file names another issuer than helseid.issuer",
             "is it a key for another environment?",

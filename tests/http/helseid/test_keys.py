@@ -71,8 +71,8 @@ def test_reads_self_service_json(encode, private_jwks, tmp_path):
         "privateJwk": encode(jwk),
     }
     key = load_client_key(write_secret(tmp_path / "key", document))
-    assert (key.alg, key.kid, key.client_id_hint) == ("PS512", "nhn", CLIENT_ID)
-    assert key.issuer_hint == "https://helseid-sts.test.nhn.no"
+    assert (key.alg, key.kid, key.hints.client_id) == ("PS512", "nhn", CLIENT_ID)
+    assert key.hints.issuer == "https://helseid-sts.test.nhn.no"
 
 
 def unusable_keys(jwks) -> dict[str, tuple[object, str]]:
