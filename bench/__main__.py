@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.cases import PARTS, Plan, cases, knows_shards, warm_up
+from bench.cases import PARTS, Plan, cases, warm_up
 from bench.figures import Sample, table
 from bench.ground import Ground, ground, server_settings
 from bench.machine import cores, describe, quietness
@@ -35,11 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if made.postgres:
                 print(f"PostgreSQL: {server_settings(made.postgres)}", flush=True)
             samples = _rounds(made, plan, rounds)
-            has_shards = knows_shards(made)
     except FailedError as fault:
         print(f"bench: {fault}", file=sys.stderr)
         return 1
-    print(table(list(lines(samples, plan, has_shards=has_shards))))
+    print(table(list(lines(samples, plan))))
     print(
         f"\nRounds: {rounds}, in {time.monotonic() - began_s:,.0f} s. Ratios are taken within each "
         "round; compare them, not the speeds, between machines."

@@ -54,10 +54,8 @@ def _run(made: Ground, engine: str, concurrency: int, persons: int) -> tuple[int
             "PTS_API__ENGINE": engine,
             "PTS_SYNC__CONCURRENCY": str(concurrency),
         }
-        measured = measure(
-            [made.sync(persons)], folder=made.folder, env=env, cores=made.client_cores
-        )
-    totals = json.loads(measured.processes[0].out)["run"]["totals"]
+        measured = measure(made.sync(persons), folder=made.folder, env=env, cores=made.client_cores)
+    totals = json.loads(measured.out)["run"]["totals"]
     if totals["persons_complete"] != persons or totals["retries"]:
         raise FailedError(f"not the run that it should be: {totals}")
     return totals["requests"], measured.cpu_s

@@ -54,7 +54,7 @@ class Ground:
 
     Attributes:
         client_cores: where one measured process runs; empty: anywhere.
-        standins: base URLs: ``fast`` and ``late`` run beside the client's core, ``free`` anywhere.
+        standins: base URLs: ``fast`` and ``late`` run beside the client's core.
         postgres: the server's URL; empty if it was not asked for.
     """
 
@@ -141,7 +141,6 @@ def ground(folder: Path | None, *, with_postgres: bool) -> Iterator[Ground]:
         standins = {
             "fast": stack.enter_context(standin(path, others)),
             "late": stack.enter_context(standin(path, others, latency_ms=LATENCY_MS)),
-            "free": stack.enter_context(standin(path, frozenset())),
         }
         yield Ground(folder=path, client_cores=client, standins=standins, postgres=postgres)
 

@@ -1,4 +1,4 @@
-"""Programs run to their end, with wall time, processor time and the most memory each ever held."""
+"""A program run to its end, with wall time, processor time and the most memory it ever held."""
 
 import os
 import select
@@ -19,40 +19,20 @@ class FailedError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class Measured:
     """What one process took.
 
     Attributes:
+        wall_s: from its start to its end.
         cpu_s: user and system time, of all its threads.
         peak_kib: the most that was resident.
         out: its standard output.
     """
 
+    wall_s: float
     cpu_s: float
     peak_kib: int
     out: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """Processes that were started together.
-
-    Attributes:
-        wall_s: from the start of the first to the end of the last.
-    """
-
-    wall_s: float
-    processes: tuple[Spent, ...]
-
-    @property
-    def cpu_s(self) -> float:
-        """Of all processes."""
-        return sum(one.cpu_s for one in self.processes)
-
-    @property
-    def peak_kib(self) -> int:
-        """Of the largest process."""
-        return max(one.peak_kib for one in self.processes)
 
 
 @contextmanager
@@ -70,86 +50,58 @@ def on_cores(cores: frozenset[int]) -> Iterator[None]:
 
 
 def measure(
-    commands: Sequence[Sequence[str]],
+    command: Sequence[str],
     *,
     folder: Path,
     env: Mapping[str, str],
     cores: frozenset[int] = frozenset(),
 ) -> Measured:
-    """Start all commands at once and wait for them; Linux only.
+    """Start the command and wait for its end; Linux only.
 
     Raises:
-        FailedError: one ended with another code than 0, or did not end.
+        FailedError: it ended with another code than 0, or did not end.
     """
-    outs = [folder / f"out-{number}.txt" for number in range(len(commands))]
-    err = folder / "err.txt"
+    out, err = folder / "out.txt", folder / "err.txt"
     began_s = time.monotonic()
-    with on_cores(cores), err.open("wb") as err_file:
-        running = []
-        for command, out in zip(commands, outs, strict=True):
-            with out.open("wb") as out_file:
-                running.append(
-                    subprocess.Popen(
-                        command,
-                        cwd=folder,
-                        env=dict(env),
-                        stdin=subprocess.DEVNULL,
-                        stdout=out_file,
-                        stderr=err_file,
-                    )
-                )
-    ends = _watch([one.pid for one in running], began_s)
-    for one, end in zip(running, ends, strict=True):
-        one.returncode = end.code
-    bad = [end.code for end in ends if end.code]
-    if bad:
-        text = err.read_text(encoding="utf-8", errors="replace") + outs[0].read_text("utf-8")
-        raise FailedError(f"{' '.join(commands[0])}: exit {bad[0]}\n{text[-3000:]}")
+    with on_cores(cores), out.open("wb") as out_file, err.open("wb") as err_file:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=out_file,
+            stderr=err_file,
+        )
+    peak_kib = _watch(process.pid, began_s)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall_s = time.monotonic() - began_s
+    process.returncode = os.waitstatus_to_exitcode(status)
+    printed = out.read_text(encoding="utf-8")
+    if process.returncode:
+        text = err.read_text(encoding="utf-8", errors="replace") + printed
+        raise FailedError(f"{' '.join(command)}: exit {process.returncode}\n{text[-3000:]}")
     return Measured(
-        wall_s=max(end.at_s for end in ends) - began_s,
-        processes=tuple(
-            Spent(cpu_s=end.cpu_s, peak_kib=end.peak_kib, out=out.read_text(encoding="utf-8"))
-            for end, out in zip(ends, outs, strict=True)
-        ),
+        wall_s=wall_s,
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        # Only for want of better: ru_maxrss begins with what the parent held.
+        peak_kib=peak_kib or usage.ru_maxrss,
+        out=printed,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    at_s: float
-    code: int
-    cpu_s: float
-    peak_kib: int
-
-
-def _watch(pids: Sequence[int], began_s: float) -> list[_End]:
-    """Wait for all; the kernel wakes us the moment that one ends."""
+def _watch(pid: int, began_s: float) -> int:
+    """Wait for its end, of which the kernel tells us at once; the most memory seen meanwhile."""
+    handle = os.pidfd_open(pid)
     poll = select.poll()
-    left = {os.pidfd_open(pid): pid for pid in pids}
-    for handle in left:
-        poll.register(handle, select.POLLIN)
-    peaks = dict.fromkeys(pids, 0)
-    ends: dict[int, _End] = {}
-    while left:
-        for pid in left.values():
-            peaks[pid] = max(peaks[pid], _high_water_kib(pid))
-        for handle, _ in poll.poll(_LOOK_MS):
-            pid = left.pop(handle)
-            poll.unregister(handle)
-            os.close(handle)
-            _, status, usage = os.wait4(pid, 0)
-            ends[pid] = _End(
-                time.monotonic(),
-                os.waitstatus_to_exitcode(status),
-                usage.ru_utime + usage.ru_stime,
-                # Only for want of better: ru_maxrss begins with what the parent held.
-                peaks[pid] or usage.ru_maxrss,
-            )
+    poll.register(handle, select.POLLIN)
+    peak_kib = _high_water_kib(pid)
+    while not poll.poll(_LOOK_MS):
+        peak_kib = max(peak_kib, _high_water_kib(pid))
         if time.monotonic() - began_s > _PATIENCE_S:
-            for pid in left.values():
-                os.kill(pid, 9)
+            os.kill(pid, 9)
             raise FailedError(f"still running after {_PATIENCE_S:.0f} s")
-    return [ends[pid] for pid in pids]
+    os.close(handle)
+    return peak_kib
 
 
 def _high_water_kib(pid: int) -> int:

@@ -30,10 +30,9 @@ from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient, Sent
 from worker.store.database import Database
 from worker.store.identity import check_identity
-from worker.store.runs.lease_context import held_lease
+from worker.store.runs.lease import held_lease
 from worker.store.runs.ledger import key_paths
-from worker.store.runs.open_run_store import open_run_store
-from worker.store.runs.run_store import SqlRunStore
+from worker.store.runs.run_store import SqlRunStore, open_run_store
 from worker.sync.producer import CHUNK_PERSONS
 
 BATCH: Final = Settings().sync.batch_persons

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from bench.cases import SHARED_WITH, Plan
+from bench.cases import Plan
 from bench.figures import Figure, Goal, Heading, Sample, ratios
 from bench.ground import CONCURRENCY, LATENCY_MS, RATE_MAX
 
@@ -17,7 +17,6 @@ LARGE: Final = Goal(must=0.50, aim=0.70)
 SMALL: Final = Goal(must=0.40, aim=0.55)
 SHARE_OF_BOUND: Final = Goal(must=0.70, aim=0.90)
 STORE_SHARE: Final = Goal(must=0.85, aim=0.95)
-TWO_SHARDS: Final = Goal(must=1.5, aim=1.8)
 MEMORY_MB: Final = Goal(must=120, aim=120, is_floor=False)
 MEMORY_GROWTH: Final = Goal(must=1.25, aim=1.15, is_floor=False)
 
@@ -28,10 +27,10 @@ _NAMES: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 _PHASES: Final = ("first", "unchanged")
 
 
-def lines(samples: Samples, plan: Plan, *, has_shards: bool) -> Iterator[Figure | Heading]:
+def lines(samples: Samples, plan: Plan) -> Iterator[Figure | Heading]:
     """Every line for which there are samples; with too few persons no goal is judged."""
     is_judged = plan.persons >= PERSONS
-    for line in _lines(samples, plan, has_shards=has_shards):
+    for line in _lines(samples, plan):
         if isinstance(line, Figure) and not is_judged:
             yield replace(line, goal=None)
         else:
@@ -45,7 +44,7 @@ def lines(samples: Samples, plan: Plan, *, has_shards: bool) -> Iterator[Figure 
         yield Heading(f"The worker's own ceiling of {RATE_MAX:,} requests a second was near.")
 
 
-def _lines(samples: Samples, plan: Plan, *, has_shards: bool) -> Iterator[Figure | Heading]:
+def _lines(samples: Samples, plan: Plan) -> Iterator[Figure | Heading]:
     for part, persons, goal in (("large", plan.persons, LARGE), ("small", plan.few, SMALL)):
         if part in plan.parts:
             yield Heading(
@@ -65,8 +64,6 @@ def _lines(samples: Samples, plan: Plan, *, has_shards: bool) -> Iterator[Figure
         yield from _processor(samples, plan)
     if {"large", "small"} <= set(plan.parts):
         yield from _memory(samples, plan)
-    if "shards" in plan.parts and "postgresql" in plan.databases:
-        yield from _shards(samples, plan, has_shards=has_shards)
     if "help" in plan.parts:
         yield Heading("Start")
         yield Figure(
@@ -175,25 +172,6 @@ def _memory(samples: Samples, plan: Plan) -> Iterator[Figure | Heading]:
 def _peaks(samples: Samples, kind: str, persons: int) -> tuple[float, ...]:
     runs = [samples[f"fast {persons} {kind} {phase}"] for phase in _PHASES]
     return tuple(max(one.peak_mb for one in phases) for phases in zip(*runs, strict=True))
-
-
-def _shards(samples: Samples, plan: Plan, *, has_shards: bool) -> Iterator[Figure | Heading]:
-    if not has_shards:
-        yield Heading("two shards: left out, this worker does not know `sync --shard`")
-        return
-    for standin in SHARED_WITH:
-        one, two = samples[f"{standin} one process"], samples[f"{standin} two shards"]
-        latency = f", {LATENCY_MS} ms latency" if standin == "late" else ""
-        yield Heading(f"{plan.persons:,} persons{latency}, PostgreSQL, first run, on any core")
-        yield _speed("one process", one)
-        yield _speed("two shards", two)
-        yield Figure(
-            name="  of one process",
-            values=ratios(two, one),
-            unit="",
-            digits=2,
-            goal=TWO_SHARDS,
-        )
 
 
 def _speed(name: str, found: Sequence[Sample]) -> Figure:

@@ -116,7 +116,7 @@ def _report(kind: str, url: str, persons: int, folder: Path, server: str) -> Lin
     command = [sys.executable, "-m", "worker", "report", "--out", str(out)]
     postmaster = anyio.run(postmaster_of, server) if server else 0
     began_s = server_cpu(postmaster) if postmaster else 0.0
-    spent = measure([command], folder=folder, env=env)
+    spent = measure(command, folder=folder, env=env)
     served_s = server_cpu(postmaster) - began_s if postmaster else 0.0
     spent_s = spent.cpu_s + served_s
     return Line(

@@ -1,4 +1,4 @@
-"""How the store grows: ``python -m bench.scale``; the figures behind ``docs/scale.md``.
+"""How the store grows: ``python -m bench.scale``.
 
 For each number of persons a fresh database, a first night in which everything is new, and more
 nights in which 1 % of the persons differ. PTS and HelseID are not there: only the store is timed.

@@ -23,7 +23,7 @@ from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.secret_files import read_secret
 from worker.helseid.transport import helseid_client
-from worker.ports import Authorizer, HttpTransport, Roster, Runtime
+from worker.ports import HttpTransport, Roster, Runtime
 from worker.proxy import Proxy, read_proxy
 from worker.pts.engines import open_transport
 from worker.pts.reader import PtsReader
@@ -34,7 +34,6 @@ from worker.roster.csv_file import CsvRoster
 from worker.store.database import Database, open_database
 from worker.store.schema.upgrade import check_schema
 from worker.store.sqlite_file import require_file
-from worker.sync.rate_share import RateShare, SharingAuthorizer
 from worker.tls import client_context
 
 if TYPE_CHECKING:
@@ -244,7 +243,6 @@ class App:
         privacy: PrivacyRules,
         *,
         throttle: Throttle,
-        share: RateShare | None = None,
         transport: HttpTransport | None = None,
         attempts_max: int | None = None,
     ) -> AsyncIterator[PtsReader]:
@@ -252,7 +250,6 @@ class App:
 
         Args:
             throttle: the pace.
-            share: of the ceiling on requests, if other processes have one too.
             transport: instead of one of the reader's own.
             attempts_max: instead of the configured number.
 
@@ -265,12 +262,9 @@ class App:
             helseid = await stack.enter_async_context(self.helseid(tls))
             if transport is None:
                 transport = await stack.enter_async_context(self.transport(tls))
-            authorizer: Authorizer = helseid.authorizer
-            if share is not None:
-                authorizer = SharingAuthorizer(authorizer, share)
             client = RetryingClient(
                 transport=transport,
-                authorizer=authorizer,
+                authorizer=helseid.authorizer,
                 throttle=throttle,
                 policy=RetryPolicy(attempts_max=attempts_max or sync.retry_attempts),
                 runtime=self.runtime,

@@ -60,8 +60,6 @@ MEANINGS: Final = {
     "run.judged": "The guard's decision, with the figures that it rests on.",
     "run.nothing_to_read": "A backfill asked for nobody; nothing is published.",
     "run.not_recorded": "The result of the run could not be written to the ledger.",
-    "run.over": "The run of this `--run-key` has already ended.",
-    "run.part_done": "This shard is done, and others are not.",
     "run.published": "The run is published.",
     "run.quiet": "HelseID or PTS asked an earlier run for quiet until that time; the run waits for "
     "it.",

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from worker.core.guard import GuardLimits
 from worker.core.model import CompleteArea, Person, PersonRead, RosterEntry, RosterLineError
-from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
+from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
 from worker.core.value import Value
 from worker.errors import ExitCode
 
@@ -239,11 +239,8 @@ class RunStore(Protocol):
         *,
         may_depart: bool,
         progress: RunProgress,
-    ) -> Publication | ShardFinished:
+    ) -> Publication:
         """Publish the run in one transaction.
-
-        In a run with several shards, the last shard to finish publishes; the others only record
-        that they have finished.
 
         Raises:
             WithheldError: the run is beyond the limits; nothing was changed.
@@ -285,24 +282,6 @@ class RunStore(Protocol):
         Args:
             reason: why, without personal values.
             not_before: until when the service that ended it wants no request, of any start.
-        """
-        ...
-
-
-class RateBudget(Protocol):
-    """The rate limit shared by all shards, and this shard's part of it."""
-
-    @property
-    def total_per_hour(self) -> int:
-        """The rate limit over all shards, in requests per hour."""
-        ...
-
-    def use(self, per_hour: int, *, until_s: float) -> None:
-        """Set this shard's rate limit.
-
-        Args:
-            per_hour: requests per hour; 0: none.
-            until_s: on the monotonic clock. After that no request is allowed until the next call.
         """
         ...
 

@@ -81,24 +81,21 @@ def create_runs():
     op.execute("INSERT INTO store_identity (id) VALUES (1)")
     op.create_table(
         "lease",
-        sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("fencing_token", sa.BigInteger(), nullable=False),
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("fencing_token", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("holder", sa.String(length=64)),
         sa.Column("host", sa.String(length=200)),
         sa.Column("process", sa.String(length=200)),
         sa.Column("acquired_at", TIME),
         sa.Column("expires_at", TIME),
-        sa.Column("run_key", sa.String(length=200)),
-        sa.Column("shards", sa.Integer()),
-        sa.Column("run_id", KEY),
-        sa.Column("share_per_hour", sa.BigInteger()),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
+        sa.CheckConstraint("id = 1", name=op.f("ck_lease_one")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_lease")),
     )
+    op.execute("INSERT INTO lease (id) VALUES (1)")
     op.create_table(
         "run",
         sa.Column("run_id", KEY, autoincrement=True, nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("run_key", sa.String(length=200)),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("areas", sa.Text(), nullable=False),
         sa.Column("started_at", TIME, nullable=False),
@@ -111,7 +108,6 @@ def create_runs():
         sa.Column("open_before", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("holders_before", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("persons_before", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("shards", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("persons_total", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("persons_complete", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("persons_stale", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
@@ -144,7 +140,6 @@ def create_runs():
         "run_attempt",
         sa.Column("attempt_id", KEY, autoincrement=True, nullable=False),
         sa.Column("run_id", KEY, nullable=False),
-        sa.Column("shard", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("host", sa.String(length=200), nullable=False),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("ended_at", TIME),
@@ -153,10 +148,6 @@ def create_runs():
         sa.Column("not_before", TIME),
         sa.Column("requests", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("retries", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("roster_faults", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("persons_not_sent", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("is_done", sa.Boolean(), server_default=sa.false(), nullable=False),
-        sa.Column("roster_whole", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_run_attempt_run_id")),
         sa.PrimaryKeyConstraint("attempt_id", name=op.f("pk_run_attempt")),
         sqlite_autoincrement=True,
@@ -251,7 +242,7 @@ def create_persons():
     if not is_sqlite():
         # Each night changes the run of every proof. With a plain index on it, PostgreSQL could not
         # update proofs in place (HOT). BRIN does not stand in the way and finds the few proofs of a
-        # backfill. Half-empty pages have room for each proof's next version (docs/scale.md).
+        # backfill. Half-empty pages have room for each proof's next version.
         op.create_index("ix_person_area_run_id", "person_area", ["run_id"], postgresql_using="brin")
         op.execute("ALTER TABLE person_area SET (fillfactor = 50)")
     op.create_table(

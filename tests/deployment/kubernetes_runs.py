@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.support.deployment.cluster import Cluster, Document, Job, cluster, index_of
+from tests.support.deployment.cluster import Cluster, Document, Job, cluster
 from tests.support.deployment.deployed import FOR_A_PERSON, OVER, RETRIED, VARIANTS, manifests
 from tests.support.program import wait_for
 
@@ -38,12 +38,6 @@ def started(
 def sync(started: Cluster) -> Document:
     """The CronJob of the nightly run, as applied."""
     return started.apply(manifests("production")["pts-sync"])  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def shards(started: Cluster) -> Document:
-    """The same in four pods."""
-    return started.apply(manifests("production", "shards")["pts-sync"])  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=" ".join)
@@ -125,51 +119,6 @@ def test_freshness_fails_at_the_first_pod(started: Cluster) -> None:
     job = started.job_from(started.apply(manifests("production")["pts-freshness"]), "freshness")
     job.end_pod(3)
     assert job.ended()[:2] == ("Failed", "BackoffLimitExceeded")
-
-
-def test_gaps_of_a_shard_fail_its_index_alone(started: Cluster, shards: Document) -> None:
-    """The others end their parts; the condition and the status say which has gaps."""
-    job = started.job_from(shards, "shards-3")
-    wait_for(lambda: len(job.pods()) == 4, "four pods", timeout_s=60)
-    names = {variable["name"] for pod in job.pods() for variable in _environment(pod)}
-    assert {"JOB_COMPLETION_INDEX", "PTS_SHARD_COUNT", "PTS_RUN_KEY"} <= names
-    job.end_pod(3, index=1)
-    for index in (0, 2, 3):
-        job.end_pod(0, index=index)
-    assert job.ended()[:2] == ("Failed", "FailedIndexes")
-    assert (job.status["failedIndexes"], job.status["completedIndexes"]) == ("1", "0,2,3")
-
-
-def _environment(pod: Document) -> list[Document]:
-    (container,) = pod["spec"]["containers"]
-    environment: list[Document] = container["env"]
-    return environment
-
-
-def test_a_shard_that_is_unavailable_is_started_again_alone(
-    started: Cluster, shards: Document
-) -> None:
-    """Forty times, beside three pods that nobody touches."""
-    job = started.job_from(shards, "shards-69")
-    wait_for(lambda: len(job.pods()) == 4, "four pods", timeout_s=60)
-    others = {pod["metadata"]["name"] for pod in job.pods() if index_of(pod) != 2}
-    for _ in range(40):
-        job.end_pod(69, index=2, ago=PAST)
-    job.pod(2)
-    assert others < {pod["metadata"]["name"] for pod in job.pods()}
-    for index in range(4):
-        job.end_pod(0, index=index, ago=PAST)
-    assert job.ended()[0] == "Complete"
-
-
-def test_a_shard_that_needs_a_person_stops_all(started: Cluster, shards: Document) -> None:
-    job = started.job_from(shards, "shards-5")
-    wait_for(lambda: len(job.pods()) == 4, "four pods", timeout_s=60)
-    job.end_pod(5, index=3)
-    kind, reason, message = job.ended()
-    assert (kind, reason) == ("Failed", "PodFailurePolicy")
-    assert "exit code 5 matching FailJob rule at index 2" in message
-    wait_for(lambda: not job.pods(), "the end of the other shards", timeout_s=60)
 
 
 def test_the_clock_starts_no_second_run_beside_the_first(started: Cluster) -> None:

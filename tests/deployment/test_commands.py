@@ -23,7 +23,6 @@ def test_calls_are_found_everywhere():
     found = {where for where, _ in calls()}
     assert found >= {
         "pts-sync.service",
-        "pts-sync-shard@.service",
         "pts-worker-schedule.service",
         "pts-sync",
         "pts-migrate",

@@ -59,9 +59,7 @@ def load_as_deployed(
     return load(environ=environ, cwd=folder, config_path=config, purpose=purpose)
 
 
-@pytest.mark.parametrize(
-    "name", ["pts-sync.service", "pts-sync-shard@.service", "pts-worker-schedule.service"]
-)
+@pytest.mark.parametrize("name", ["pts-sync.service", "pts-worker-schedule.service"])
 def test_unit_gives_the_worker_all_that_a_run_needs(name: str, tmp_path: Path):
     """With the unit's variables and credentials the example configuration is complete."""
     for credential in credentials(name):

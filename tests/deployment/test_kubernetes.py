@@ -97,9 +97,7 @@ def test_pod_sees_its_own_variables_alone(workload: Workload):
     """A Service called `pts` would set PTS_… variables, which are the worker's own."""
     assert workload.pod["enableServiceLinks"] is False
     variables = {variable["name"] for variable in workload.container["env"]}
-    is_shard = "shards" in workload.variant and workload.name == "pts-sync"
-    shards = {"PTS_SHARD_COUNT", "PTS_RUN_KEY"} if is_shard else set()
-    assert variables == {"PTS_CONFIG"} | shards
+    assert variables == {"PTS_CONFIG"}
     assert workload.container["envFrom"] == [{"configMapRef": {"name": "pts-worker-environment"}}]
 
 
@@ -201,7 +199,7 @@ def test_replacement_of_a_killed_pod_waits_for_its_lease():
     assert len(waiting) == 2 * len(VARIANTS)
 
 
-@pytest.mark.parametrize("workload", workloads(*VARIANTS[:3]), ids=str)
+@pytest.mark.parametrize("workload", workloads(*VARIANTS[:2]), ids=str)
 def test_outage_is_waited_for_until_the_deadline(workload: Workload):
     """Another pod after 10 s, 20 s, … and at most 10 min: they last longer than the Job may.
 
@@ -211,7 +209,5 @@ def test_outage_is_waited_for_until_the_deadline(workload: Workload):
     if workload.name not in {"pts-sync", "pts-backfill", "pts-migrate"}:
         assert workload.job["backoffLimit"] == 0
         return
-    is_shard = "shards" in workload.variant and workload.name == "pts-sync"
-    limit = workload.job["backoffLimitPerIndex" if is_shard else "backoffLimit"]
-    pauses = [min(10 * 2**count, 360) for count in range(limit)]
+    pauses = [min(10 * 2**count, 360) for count in range(workload.job["backoffLimit"])]
     assert sum(pauses) > workload.job["activeDeadlineSeconds"]

@@ -39,10 +39,9 @@ HARDENING = {
 
 
 def test_there_is_a_unit_for_each_way_to_run():
-    """The nightly run, its shards, the scheduler, the snapshot's age and the backup."""
+    """The nightly run, the scheduler, the snapshot's age and the backup."""
     assert WORKERS == [
         "pts-freshness.service",
-        "pts-sync-shard@.service",
         "pts-sync.service",
         "pts-worker-backup.service",
         "pts-worker-schedule.service",

@@ -144,15 +144,17 @@ async def test_a_constraint_error_is_no_outage(database_url: str):
 
     async def twice(connection) -> None:
         calls.append(fake.monotonic())
-        await connection.execute(text("INSERT INTO lease (name, fencing_token) VALUES ('a', 1)"))
-        await connection.execute(text("INSERT INTO lease (name, fencing_token) VALUES ('a', 2)"))
+        await connection.execute(text("UPDATE lease SET fencing_token = 7"))
+        await connection.execute(text("INSERT INTO lease (id) VALUES (1)"))
 
     async with open_database(database_url, fake.runtime) as database:
         with pytest.raises(IntegrityError):
             await database.write(twice)
         assert calls == [fake.monotonic()], "it is not tried again"
-        found = await database.read(lambda one: one.execute(text("SELECT name FROM lease")))
-        assert found.all() == []
+        found = await database.read(
+            lambda one: one.execute(text("SELECT fencing_token FROM lease"))
+        )
+        assert found.all() == [(0,)]
 
 
 async def test_a_damaged_file_says_so(tmp_path: Path):

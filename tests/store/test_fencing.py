@@ -26,7 +26,7 @@ from worker.core.model import RunKind
 from worker.errors import ExitCode, LeaseLostError
 from worker.sandbox.restrictions import PRIVACY, SAFETY
 from worker.store.privacy.erasing import Mask, erase_traces, find_traces
-from worker.store.runs.lease_context import held_lease
+from worker.store.runs.lease import held_lease
 
 pytestmark = pytest.mark.promise("4")
 

@@ -28,14 +28,13 @@ from worker.core.model import (
     RunKind,
 )
 from worker.core.record import digest_of
-from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
+from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
 from worker.errors import ExitCode
 from worker.store.database import Database, open_database
 from worker.store.privacy.erasing import Mask, Traces, erase_traces, find_traces, scrub
 from worker.store.runs.lease import Lease, acquire
-from worker.store.runs.open_run_store import open_run_store
 from worker.store.runs.process_identity import Holder, this_process
-from worker.store.runs.run_store import SqlRunStore
+from worker.store.runs.run_store import SqlRunStore, open_run_store
 
 SAFETY, PRIVACY = AREAS = ("patient-safety", "patient-privacy")
 LIMITS = GuardLimits(max_removed_share=0.1, min_completeness=0.5)
@@ -151,7 +150,7 @@ class RunAttempt:
         faults: int = 0,
         requests: int = 0,
         not_sent: int = 0,
-    ) -> Publication | ShardFinished:
+    ) -> Publication:
         """Publish; after a sync, unless it is said otherwise, absent persons depart."""
         if may_depart is None:
             may_depart = self.handle.kind == RunKind.SYNC
@@ -164,7 +163,7 @@ class RunAttempt:
         """``finish``; its exit code."""
         return (await self.finish(**how)).exit_code
 
-    async def end(self, **how: Any) -> Publication | ShardFinished:
+    async def end(self, **how: Any) -> Publication:
         """``finish``, and give the lease back."""
         done = await self.finish(**how)
         await self.lease.release()

@@ -16,7 +16,7 @@ from worker.store.schema.views import view_definitions
 
 TABLES: Final = {
     "store_identity": "How persons are keyed: one row.",
-    "lease": "Who may write, with the fencing token; with shards, one row for each.",
+    "lease": "Who may write, with the fencing token.",
     "run": "One snapshot: its status, its totals and, once it is published, its number.",
     "run_attempt": "One process's work at a run.",
     "person": "A person by pseudonym, with the roster's reference and cohort.",

@@ -240,7 +240,7 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
                 raise
 
     async def total(_stop: anyio.Event) -> None:
-        if request.kind == RunKind.SYNC and request.part is None:
+        if request.kind == RunKind.SYNC:
             await find_total(app, watch)
 
     report: RunReport | None = cli.run(
@@ -271,12 +271,7 @@ def print_report(cli: Cli, report: RunReport) -> None:
 
 
 def document(report: RunReport) -> dict[str, Any]:
-    """A run's end as JSON: ``{"run": {…}}``, stable within a major version.
-
-    ``shard`` is null unless the process was one of several: index (from 0), count, and how many
-    have done their part.
-    """
-    shard = report.shard
+    """A run's end as JSON: ``{"run": {…}}``, stable within a major version."""
     return {
         "run": {
             "run_id": report.run_id,
@@ -290,8 +285,6 @@ def document(report: RunReport) -> dict[str, Any]:
             "totals": dict(report.totals),
             "failures": dict(report.failures),
             "reasons": list(report.reasons),
-            "shard": shard
-            and {"index": shard.index, "count": shard.count, "done": report.shards_done},
         }
     }
 
@@ -299,9 +292,8 @@ def document(report: RunReport) -> dict[str, Any]:
 def _print(report: RunReport) -> None:
     code = report.exit_code
     name = code.name.lower().replace("_", " ")
-    shard = "" if report.shard is None else f", shard {report.shard}"
     print(
-        f"run {report.run_id} ({report.kind}{shard}): {report.status}, "
+        f"run {report.run_id} ({report.kind}): {report.status}, "
         f"exit {int(code)} ({name}), {report.worked_s:,.1f} s"
         + (f" (continued; began {instant(report.started_at)})" if report.is_continued else "")
     )

@@ -10,7 +10,6 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.plurals import counted
 from worker.errors import ExitCode
 from worker.store.queries.status import LeaseState, Publication, RunFacts
-from worker.store.shards.assignments import ShardState
 from worker.use_cases.status import Freshness, OpenRun, Status, read_status
 
 _TOTALS: Final = {
@@ -38,8 +37,6 @@ def _print(status: Status) -> None:
         print(f"quiet             {quiet(status.quiet_until)}")
     if status.open_run:
         print(f"open run          {_open(status.open_run, status.lease)}")
-        for shard in status.open_run.shards:
-            print(f"{f'shard {shard.index}/{shard.of}':<16}  {_shard(shard)}")
     for area in status.gaps:
         counts = [f"{f.kind} {f.count:,}" for f in status.failures if f.area == area.area]
         failures = f" (failures: {', '.join(counts)})" if counts else ""
@@ -113,7 +110,6 @@ def _is_overtaken(run: RunFacts, freshness: Freshness) -> bool:
 
 
 def _open(run: OpenRun, lease: LeaseState | None) -> str:
-    shards = f" in {run.shards[0].of} shards, key {run.run_key}" if run.shards else ""
     what_next = (
         "the next sync continues it" if run.continued_by_next_sync else "no sync will continue it"
     )
@@ -121,19 +117,6 @@ def _open(run: OpenRun, lease: LeaseState | None) -> str:
         is_first = run.started_at >= lease.since  # the holder began it, and holds the lease still
         what_next = "it is running" if is_first else f"it is running, or {what_next}"
     return (
-        f"run {run.run_id}{shards}, {run.status}, began {instant(run.started_at)}, "
+        f"run {run.run_id}, {run.status}, began {instant(run.started_at)}, "
         f"{counted(run.persons_read, 'person')} read: {what_next}"
     )
-
-
-def _shard(shard: ShardState) -> str:
-    """How far a shard has come."""
-    if shard.is_done:
-        described = "has done its part"
-    elif shard.is_live:
-        described = "is on"
-    elif shard.exit_code is None:
-        described = "died; start it again"
-    else:
-        described = f"ended with {shard.exit_code}; start it again"
-    return f"{described} ({shard.host}, since {instant(shard.started_at)})"

@@ -165,22 +165,6 @@ class AreaFailure(Value, frozen=True, kw_only=True):
 AreaRead: TypeAlias = CompleteArea | AreaFailure
 
 
-def keyed_otherwise(read: CompleteArea, but: str) -> AreaFailure:
-    """The failure of a read whose records have another record key path than agreed.
-
-    Args:
-        but: who uses which other path.
-    """
-    return AreaFailure(
-        area=read.area,
-        kind=FailureKind.CONTRACT,
-        reason=f"records are keyed by {read.proof.key_path}, {but}",
-        attempts=1,
-        failed_at=read.proof.read_at,
-        status=200,
-    )
-
-
 class PersonRead(Value, frozen=True, kw_only=True):
     """All areas of one person that a run reads: the unit of atomicity."""
 

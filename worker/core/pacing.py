@@ -146,11 +146,6 @@ class RatePace:
         """Whether nothing was ever refused, so that successes need no accounting."""
         return self._since_s is None
 
-    def set_ceiling(self, ceiling: float) -> None:
-        """Change the ceiling; a lower learned rate is kept."""
-        self.rate = ceiling if self.rate >= self.ceiling else min(self.rate, ceiling)
-        self.ceiling = ceiling
-
     def refused(
         self, now_s: float, sent_per_s: float, resume_s: float, *, is_recent: bool = True
     ) -> None:

@@ -8,7 +8,6 @@ import msgspec
 
 from worker.core.confirmation import Unconfirmed
 from worker.core.model import FailureKind, RunKind, RunStatus
-from worker.core.sharding import Shard
 from worker.core.value import Value
 from worker.errors import ExitCode
 
@@ -22,7 +21,6 @@ class RunHandle(Value, frozen=True, kw_only=True):
         areas: the areas to read.
         is_continued: an earlier process started the run.
         open_before, holders_before, persons_before: the reference values of the guard.
-        shard: this process's shard; ``None``: the complete run.
     """
 
     run_id: int
@@ -34,7 +32,6 @@ class RunHandle(Value, frozen=True, kw_only=True):
     open_before: int = 0
     holders_before: int = 0
     persons_before: int = 0
-    shard: Shard | None = None
 
 
 class BatchResult(Value, frozen=True, kw_only=True):
@@ -56,18 +53,6 @@ class Publication(Value, frozen=True, kw_only=True):
 
     published_at: datetime
     totals: Mapping[str, int]
-    exit_code: ExitCode
-
-
-class ShardFinished(Value, frozen=True, kw_only=True):
-    """A finished shard of a run in which other shards are not finished; the last one publishes.
-
-    Attributes:
-        done: number of finished shards, including this one.
-    """
-
-    shard: Shard
-    done: int
     exit_code: ExitCode
 
 
@@ -110,8 +95,6 @@ class RunReport(Value, frozen=True, kw_only=True):
         totals: the counters of the ``run`` table by column name.
         failures: open failures of this run by kind.
         reasons: why it was withheld, stopped or published with gaps; without personal values.
-        shard: this process's shard; ``None``: the complete run.
-        shards_done: the number of finished shards.
         attempt_started_at: when this process began; ``None``: with the run.
         not_before: until when the service that ended the run wants no request; ``None``: unknown.
     """
@@ -127,8 +110,6 @@ class RunReport(Value, frozen=True, kw_only=True):
     totals: Mapping[str, int] = msgspec.field(default_factory=dict)
     failures: Mapping[str, int] = msgspec.field(default_factory=dict)
     reasons: tuple[str, ...] = ()
-    shard: Shard | None = None
-    shards_done: int = 0
     attempt_started_at: datetime | None = None
     not_before: datetime | None = None
 

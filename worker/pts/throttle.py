@@ -88,16 +88,6 @@ class Throttle:
         is_cut = not (self._rate.is_free and self._concurrency.is_free)
         return self._log.explain(self._rate.rate, is_cut=is_cut)
 
-    def set_rate(self, requests_per_second: float) -> None:
-        """Change the ceiling, e.g. when the number of shards changes; reschedule waiting requests.
-
-        Raises:
-            ValueError: it is not above 0.
-        """
-        self._rate.set_ceiling(_checked(requests_per_second))
-        self._apply()
-        self._schedule.reschedule(self._runtime.monotonic())
-
     def set_probes(self, probes: int) -> None:
         """Set how many single requests may fail in an open circuit; 0: the circuit never opens."""
         self._circuit.probes_max = probes
@@ -179,7 +169,7 @@ class Throttle:
             "wrong on this side",
         )
 
-    def pause_for(self, seconds: float, reason: str = "the rate limit is redistributed") -> None:
+    def pause_for(self, seconds: float, reason: str) -> None:
         """Hold back every request for that long from now; waiting requests are rescheduled."""
         until_s = self._runtime.monotonic() + seconds
         if until_s > self._schedule.paused_until_s:

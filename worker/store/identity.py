@@ -103,13 +103,10 @@ async def check_identity(lease: Lease, identity: Identity) -> Identity:
         if stored.mode:
             return stored
         checked_identity(NEW, identity)
-        first = await connection.execute(
-            update(store_identity)
-            .where(store_identity.c.identity == "")
-            .values(identity=identity.mode, key_check=identity.key_check)
+        await connection.execute(
+            update(store_identity).values(identity=identity.mode, key_check=identity.key_check)
         )
-        # Else another shard was first, at this moment.
-        return None if first.rowcount else await stored_identity(connection)
+        return None
 
     stored = await lease.write(work)
     return identity if stored is None else checked_identity(stored, identity)

@@ -14,7 +14,6 @@ from worker.core.identity import Identity
 from worker.core.model import Person, RosterEntry, RosterLineError
 from worker.core.privacy import PrivacyRules
 from worker.core.run import RunProgress
-from worker.core.sharding import Shard
 from worker.core.value import Value
 from worker.errors import RosterError
 from worker.ports import Roster, RunStore
@@ -37,7 +36,6 @@ class Producer(msgspec.Struct, kw_only=True):
     """Reads the roster and hands out tasks.
 
     Attributes:
-        shard: hand out only the persons of this shard; ``None``: everyone.
         passed_over: called with each person and area already read, which can serve as a probe
             when PTS is in doubt.
         pending: keys handed out but not committed. Together with the run's rows in the store they
@@ -50,7 +48,6 @@ class Producer(msgspec.Struct, kw_only=True):
     store: RunStore
     identity: Identity
     progress: RunProgress
-    shard: Shard | None = None
     sends_h_numbers: bool = False
     passed_over: Callable[[Person, str], None] = lambda _person, _area: None
     pending: set[str] = msgspec.field(default_factory=set)
@@ -71,8 +68,6 @@ class Producer(msgspec.Struct, kw_only=True):
                     self._count_error(entry)
                     continue
                 person = self._person(entry)
-                if self.shard is not None and not self.shard.owns(person.person_key):
-                    continue
                 if entry.is_h_number and not self.sends_h_numbers:
                     not_sent.append(person.person_key)
                     if len(not_sent) >= CHUNK_PERSONS:

@@ -1,6 +1,6 @@
 """The record key path of each area during a run."""
 
-from worker.core.model import AreaRead, CompleteArea, keyed_otherwise
+from worker.core.model import AreaFailure, AreaRead, CompleteArea, FailureKind
 
 
 class KeyBook:
@@ -25,4 +25,11 @@ class KeyBook:
         known = self._known.setdefault(read.area, path)
         if known == path:
             return read
-        return keyed_otherwise(read, f"the area has used {known}")
+        return AreaFailure(
+            area=read.area,
+            kind=FailureKind.CONTRACT,
+            reason=f"records are keyed by {path}, the area has used {known}",
+            attempts=1,
+            failed_at=read.proof.read_at,
+            status=200,
+        )

@@ -10,9 +10,9 @@ import structlog
 from worker.core.breaker import Breaker
 from worker.core.ending import nothing_was_read
 from worker.core.identity import Identity
-from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
+from worker.core.model import RunKind, RunStatus
 from worker.core.plurals import counted
-from worker.core.run import RunProgress, RunReport, ShardFinished
+from worker.core.run import RunProgress, RunReport
 from worker.errors import (
     ExitCode,
     LeaseLostError,
@@ -74,7 +74,6 @@ class Run:
             store=self.store,
             identity=self.identity,
             progress=self.progress,
-            shard=handle.shard,
             sends_h_numbers=self.options.sends_h_numbers,
             passed_over=evidence.suggest,
         )
@@ -147,8 +146,6 @@ class Run:
             raise
         except WorkerError as error:
             return await self._interrupt(error)
-        if isinstance(done, ShardFinished):
-            return self._shard_finished(done)
         log.info(
             "run.published", run=self.store.handle.run_id, code=int(done.exit_code), **done.totals
         )
@@ -157,27 +154,7 @@ class Run:
             done.exit_code,
             published_at=done.published_at,
             totals=done.totals,
-            reasons=self._failure_reasons() or self._reasons_of_other_shards(done.exit_code),
-        )
-
-    def _shard_finished(self, done: ShardFinished) -> RunReport:
-        """Report a finished shard that leaves publication to another."""
-        log.info(
-            "run.part_done",
-            run=self.store.handle.run_id,
-            shard=str(done.shard),
-            done=done.done,
-            code=int(done.exit_code),
-        )
-        what = (
-            f"shard {done.shard} is finished ({done.done} of {done.shard.count}); "
-            "the last shard to finish publishes the run"
-        )
-        return self._report(
-            RunStatus.RUNNING,
-            done.exit_code,
-            reasons=(what, *self._failure_reasons()),
-            done=done.done,
+            reasons=self._failure_reasons(),
         )
 
     def _failure_reasons(self) -> tuple[str, ...]:
@@ -191,11 +168,6 @@ class Run:
             kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.progress.failures.items()))
             reasons.append(f"person-areas that could not be read: {kinds}")
         return tuple(reasons)
-
-    def _reasons_of_other_shards(self, exit_code: ExitCode) -> tuple[str, ...]:
-        if exit_code == ExitCode.OK or self.store.handle.shard is None:
-            return ()
-        return ("other shards could not read everyone; see `pts-worker failures list`",)
 
     async def _abandon(self) -> RunReport:
         """End a backfill that asked for nobody: readers keep the publication that they have."""
@@ -255,12 +227,9 @@ class Run:
         published_at: datetime | None = None,
         totals: Mapping[str, int] | None = None,
         reasons: tuple[str, ...] = (),
-        done: int = 0,
         not_before: datetime | None = None,
     ) -> RunReport:
         handle = self.store.handle
-        if status not in OPEN_STATUSES and handle.shard is not None:
-            done = handle.shard.count
         return RunReport(
             run_id=handle.run_id,
             kind=handle.kind,
@@ -274,8 +243,6 @@ class Run:
             totals=totals or {},
             failures={kind.value: count for kind, count in self.progress.failures.items()},
             reasons=reasons,
-            shard=handle.shard,
-            shards_done=done,
             not_before=not_before,
         )
 

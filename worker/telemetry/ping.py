@@ -33,8 +33,7 @@ def ping_of(report: RunReport) -> Ping | None:
     """The ping for the end of a run; None if nothing has published and nothing has failed."""
     if report.status is RunStatus.PUBLISHED:
         return Ping.SUCCESS
-    # A shard that is done leaves the publication to another.
-    return None if report.status is RunStatus.RUNNING else ping_of_failure(report.exit_code)
+    return ping_of_failure(report.exit_code)
 
 
 def ping_of_failure(exit_code: ExitCode) -> Ping | None:

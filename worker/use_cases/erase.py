@@ -11,7 +11,7 @@ from worker.store.database import Database
 from worker.store.identity import see_identity
 from worker.store.privacy.erasing import Mask, Traces, erase_traces, find_traces, scrub
 from worker.store.privacy.searching import FoundText, Wanted, search
-from worker.store.runs.lease_context import held_lease
+from worker.store.runs.lease import held_lease
 from worker.use_cases.access import log_access
 
 

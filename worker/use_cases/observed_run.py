@@ -139,7 +139,6 @@ def _logged(report: RunReport, progress: RunProgress) -> RunReport:
         started_at=report.started_at.isoformat(),
         duration_s=round(report.worked_s, 3),
         published_at=report.published_at and report.published_at.isoformat(),
-        shard=report.shard and str(report.shard),
         reasons=list(report.reasons),
         failures=dict(report.failures),
         **figures,

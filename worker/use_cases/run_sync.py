@@ -11,23 +11,16 @@ from worker.core.confirmation import Confirm
 from worker.core.guard import GuardLimits
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
-from worker.core.sharding import ShardAssignment, per_hour
 from worker.core.value import Value
-from worker.errors import ConfigurationError, WorkerError
+from worker.errors import WorkerError
 from worker.ports import Roster
-from worker.pts.throttle import Throttle
-from worker.store.database import Database
 from worker.store.identity import check_identity
-from worker.store.runs.lease import Lease
-from worker.store.runs.lease_context import held_lease
+from worker.store.runs.lease import Lease, held_lease
 from worker.store.runs.ledger import key_paths
-from worker.store.runs.open_run_store import open_run_store, open_shard_store
 from worker.store.runs.quiet import keep_quiet
 from worker.store.runs.retention import Purged, RetentionRules, purge
-from worker.store.runs.run_store import Choice, SqlRunStore
-from worker.store.shards.assignments import refuse_sqlite
+from worker.store.runs.run_store import Choice, open_run_store
 from worker.sync.options import RunOptions
-from worker.sync.rate_share import RateShare, wait_for_share
 from worker.sync.record_keys import KeyBook
 from worker.sync.run import Run
 
@@ -42,7 +35,6 @@ class RunRequest(Value, frozen=True, kw_only=True):
         roster: instead of the configured one.
         choice: the areas that a backfill reads.
         accept_removals: a person has decided that the removals are right.
-        part: one shard of a run that several processes share; ``None``: the complete run.
     """
 
     kind: RunKind = RunKind.SYNC
@@ -50,7 +42,6 @@ class RunRequest(Value, frozen=True, kw_only=True):
     choice: Choice | None = None
     accept_removals: bool = False
     wait_s: float = 0.0
-    part: ShardAssignment | None = None
 
 
 async def run_sync(
@@ -65,7 +56,6 @@ async def run_sync(
     Raises:
         LeaseHeldError: another run is active; nothing was done.
         LeaseLostError: another holder took over.
-        WithheldError: the run of this key was withheld before.
         StoppedError: ``stop`` was set while waiting for the database, a lease or a quiet.
         UnavailableError: HelseID or PTS asked an earlier run for a quiet that is not over.
         WorkerError: the run could not begin.
@@ -76,12 +66,10 @@ async def run_sync(
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(app.database(stop=stop))
         throttle = app.throttle()
-        share = None if request.part is None else _share(app, database, throttle, request.part)
         lease = await stack.enter_async_context(
             held_lease(
                 database,
                 ttl_s=app.settings.lease.ttl_s,
-                part=request.part,
                 wait_s=request.wait_s,
                 stop=stop,
             )
@@ -93,14 +81,16 @@ async def run_sync(
         )
         identity = await check_identity(lease, identity)
         reader = await stack.enter_async_context(
-            app.reader(areas, app.privacy(identity), throttle=throttle, share=share)
+            app.reader(areas, app.privacy(identity), throttle=throttle)
         )
-        store = await _open_store(app, lease, request, share)
-        if isinstance(store, RunReport):
-            log.info("run.over", run=store.run_id, shard=str(store.shard))
-            return store
-        if share is not None:
-            await wait_for_share(store, share, app.runtime, stop)
+        store = await open_run_store(
+            lease,
+            kind=request.kind,
+            areas=app.settings.sync.areas,
+            continue_within=app.settings.sync.continue_within,
+            choice=request.choice,
+            confirm=Confirm(app.settings.sync.confirm),
+        )
         known = await database.read(key_paths)
         run = Run(
             roster=roster,
@@ -141,47 +131,6 @@ async def _forget_old(app: App, lease: Lease, stop: anyio.Event) -> None:
             runs=purged.runs,
             accesses=purged.accesses,
         )
-
-
-def _share(app: App, database: Database, throttle: Throttle, part: ShardAssignment) -> RateShare:
-    """This shard's share of the request ceiling; it has none yet.
-
-    Raises:
-        ConfigurationError: the database allows no shards, or there are too many of them.
-    """
-    refuse_sqlite(database)
-    ceiling = per_hour(app.settings.sync.requests_per_second)
-    if ceiling < part.shard.count:
-        raise ConfigurationError(
-            f"sync.requests_per_second: too low to divide among {part.shard.count} shards"
-        )
-    return RateShare(throttle, ceiling, app.runtime)
-
-
-async def _open_store(
-    app: App, lease: Lease, request: RunRequest, share: RateShare | None
-) -> SqlRunStore | RunReport:
-    """The store of the run or of its shard; or the report of the run, if it has ended."""
-    areas = app.settings.sync.areas
-    continue_within = app.settings.sync.continue_within
-    confirm = Confirm(app.settings.sync.confirm)
-    if request.part is None or share is None:
-        return await open_run_store(
-            lease,
-            kind=request.kind,
-            areas=areas,
-            continue_within=continue_within,
-            choice=request.choice,
-            confirm=confirm,
-        )
-    return await open_shard_store(
-        lease,
-        request.part,
-        areas=areas,
-        continue_within=continue_within,
-        budget=share,
-        confirm=confirm,
-    )
 
 
 def _options(app: App, *, accept_removals: bool) -> RunOptions:

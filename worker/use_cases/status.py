@@ -24,7 +24,6 @@ from worker.store.queries.status import (
 )
 from worker.store.runs.ledger import is_continuable, open_runs
 from worker.store.runs.quiet import quiet_until
-from worker.store.shards.assignments import ShardState, shard_states
 
 
 class Freshness(Value, frozen=True, kw_only=True):
@@ -53,8 +52,6 @@ class OpenRun(Value, frozen=True, kw_only=True):
     started_at: datetime
     persons_read: int
     continued_by_next_sync: bool
-    run_key: str | None
-    shards: Sequence[ShardState]
 
 
 class Status(Value, frozen=True, kw_only=True):
@@ -134,6 +131,4 @@ async def _open_run(app: App, store: Database) -> OpenRun | None:
         started_at=row.started_at,
         persons_read=read.persons,
         continued_by_next_sync=chosen is not None,
-        run_key=row.run_key,
-        shards=await shard_states(store, row.run_id, row.shards) if row.shards else (),
     )

@@ -138,30 +138,21 @@ class Job:
         return self.condition() or ("", "", "")
 
     def pods(self) -> list[Any]:
-        """Its pods that have not ended, each with its index, if it has one."""
+        """Its pods that have not ended."""
         every = self.cluster.listed("Pod", self.namespace, **{"job-name": self.name})
         return [pod for pod in every if pod["status"].get("phase") == "Pending"]
 
-    def pod(self, index: int | None = None) -> Any:
+    def pod(self) -> Any:
         """The one that has not ended, once it is there."""
-
-        def found() -> list[Any]:
-            return [pod for pod in self.pods() if index is None or index_of(pod) == index]
-
-        wait_for(lambda: bool(found()), f"a pod of {self.name}", timeout_s=60)
-        (pod,) = found()
+        wait_for(lambda: bool(self.pods()), f"a pod of {self.name}", timeout_s=60)
+        (pod,) = self.pods()
         return pod
 
     def end_pod(
-        self,
-        code: int,
-        *,
-        index: int | None = None,
-        ago: timedelta = timedelta(),
-        is_disrupted: bool = False,
+        self, code: int, *, ago: timedelta = timedelta(), is_disrupted: bool = False
     ) -> str:
         """Write what a kubelet writes when the container has ended with ``code``."""
-        pod = self.pod(index)
+        pod = self.pod()
         at = (datetime.now(UTC) - ago).isoformat(timespec="seconds").replace("+00:00", "Z")
         worker = {
             "name": "worker",
@@ -185,12 +176,6 @@ class Job:
             content=json.dumps({"status": status}),
         )
         return name
-
-
-def index_of(pod: Document) -> int | None:
-    """The completion index of an Indexed Job's pod."""
-    index = pod["metadata"].get("annotations", {}).get("batch.kubernetes.io/job-completion-index")
-    return None if index is None else int(index)
 
 
 @contextlib.contextmanager

@@ -139,11 +139,10 @@ class Workload:
 VARIANTS: Final = (
     ("production",),
     ("test",),
-    ("production", "shards"),
     ("production", "roster-pvc"),
     ("production", "sqlite"),
     ("production", "openshift"),
-    ("production", "shards", "roster-pvc", "openshift"),
+    ("production", "roster-pvc", "openshift"),
     ("production", "sqlite", "roster-pvc", "openshift"),
 )
 """The overlays, each component, and those together that go together."""

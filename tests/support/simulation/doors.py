@@ -16,7 +16,7 @@ from worker.pts.transport import TransportOptions
 from worker.sandbox import search
 from worker.sandbox.people import is_off_id
 from worker.store.database import Database
-from worker.store.runs import open_run_store as opening
+from worker.store.runs import run_store as opening
 from worker.store.runs.run_store import SqlRunStore
 from worker.sync.options import CONFIRM_AFTER_S, RunOptions
 from worker.tls import client_context

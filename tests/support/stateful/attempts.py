@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import text, update
+from sqlalchemy import insert, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.clock import FakeRuntime
@@ -29,9 +29,8 @@ from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.runs.lease import Lease, acquire
 from worker.store.runs.ledger import key_paths
-from worker.store.runs.open_run_store import open_run_store
 from worker.store.runs.process_identity import Holder
-from worker.store.runs.run_store import SqlRunStore
+from worker.store.runs.run_store import SqlRunStore, open_run_store
 from worker.store.schema.tables import lease as lease_table
 from worker.store.schema.tables import metadata, store_identity
 from worker.sync.evidence import Evidence
@@ -96,6 +95,7 @@ class StoreUnderTest:
             for table in reversed(metadata.sorted_tables):
                 if table is not store_identity:
                     await connection.execute(table.delete())
+            await connection.execute(insert(lease_table).values(id=1))
 
         self.do(self.database.write(work))
 

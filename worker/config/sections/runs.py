@@ -41,7 +41,7 @@ class Sync(Section, frozen=True, kw_only=True):
     requests_per_second: Annotated[
         float,
         number(100_000, minimum=0.001),
-        "Rate limit for requests to PTS, over all shards of a run.",
+        "Rate limit for requests to PTS.",
     ] = 20.0
     areas: Annotated[
         tuple[str, ...], subset_of(AREA_NAMES), "The areas to read, separated by commas."

@@ -365,5 +365,5 @@ _ALL_TEXTS: Final = (
         _Texts(table=failure, key=failure.c.person_id, columns=("reason",), area=area.name)
         for area in AREAS
     ),
-    _Texts(table=run, key=run.c.run_id, columns=("run_key", "reason")),
+    _Texts(table=run, key=run.c.run_id, columns=("reason",)),
 )

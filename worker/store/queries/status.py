@@ -174,15 +174,11 @@ async def settled_in(connection: AsyncConnection, run_id: int, areas: int) -> Se
 
 
 async def lease_state(database: Database) -> LeaseState | None:
-    """The holder of the lease; with shards, the first live one. None if it is free."""
+    """The holder of the lease; None if it is free."""
 
     async def work(connection: AsyncConnection) -> LeaseState | None:
-        rows = await connection.execute(
-            select(lease).where(lease.c.holder.is_not(None)).order_by(lease.c.name)
-        )
-        now = await database.now(connection)
-        found = [_lease_state(row, now) for row in rows]
-        return min(found, key=lambda state: state.is_dead, default=None)
+        row = (await connection.execute(select(lease))).one()
+        return None if row.holder is None else _lease_state(row, await database.now(connection))
 
     return await database.read(work)
 

@@ -1,6 +1,6 @@
 """Marks persons who left the roster as departed, and restores those who are back on it.
 
-A full run marks persons as departed whom none of its attempts has seen on the roster. It closes
+A full run marks persons as departed whom its last attempt has not seen on the roster. It closes
 their open restrictions, without a completeness proof of their own (ADR 0010).
 """
 
@@ -20,28 +20,28 @@ class Departures:
     """Departures and restored persons of one run, in the transaction of its publication.
 
     Attributes:
-        seen_by_attempts: a person that one of these run attempts saw is on the roster.
+        attempt_id: the run attempt that publishes. A person whom it saw is on the roster.
     """
 
     run_id: int
-    seen_by_attempts: tuple[int, ...]
+    attempt_id: int
 
     def _is_seen(self) -> ColumnElement[bool]:
-        """Whether one of ``seen_by_attempts`` saw the person on the roster."""
+        """Whether the attempt saw the person on the roster."""
         seen = alias_of(person_area, "seen")
         return (
             select(seen.c.person_id)
             .where(
                 seen.c.person_id == person.c.person_id,
                 seen.c.run_id == self.run_id,
-                seen.c.attempt_id.in_(self.seen_by_attempts),
+                seen.c.attempt_id == self.attempt_id,
             )
             .exists()
         )
 
     def _is_not_sent(self) -> ColumnElement[bool]:
-        """Whether they saw the person under an identifier that is not sent to PTS."""
-        return func.coalesce(person.c.not_sent_by, 0).in_(self.seen_by_attempts)
+        """Whether it saw the person under an identifier that is not sent to PTS."""
+        return func.coalesce(person.c.not_sent_by, 0) == self.attempt_id
 
     async def depart(self, connection: AsyncConnection) -> int:
         """Mark persons missing from the roster as departed, and close their open restrictions.
@@ -105,7 +105,7 @@ class Departures:
             .join(person, person.c.person_id == person_area.c.person_id)
             .where(
                 person_area.c.run_id == self.run_id,
-                person_area.c.attempt_id.not_in(self.seen_by_attempts),
+                person_area.c.attempt_id != self.attempt_id,
                 ~self._is_seen(),
                 ~self._is_not_sent(),
             )
@@ -117,9 +117,9 @@ class Departures:
             await forget_new_persons(connection, self.run_id)
 
     async def _has_other_attempts(self, connection: AsyncConnection) -> bool:
-        """Whether the run has attempts outside ``seen_by_attempts``."""
+        """Whether the run has had other attempts."""
         others = select(attempt.c.attempt_id).where(
-            attempt.c.run_id == self.run_id, attempt.c.attempt_id.not_in(self.seen_by_attempts)
+            attempt.c.run_id == self.run_id, attempt.c.attempt_id != self.attempt_id
         )
         return (await connection.execute(others.limit(1))).first() is not None
 

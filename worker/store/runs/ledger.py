@@ -12,8 +12,8 @@ from worker import __version__
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.quiet import bounded_quiet
 from worker.core.run import RunHandle, RunProgress
-from worker.core.sharding import Shard
 from worker.errors import ExitCode
+from worker.store.database import execute
 from worker.store.queries.published import open_as_published, rows_and_persons
 from worker.store.runs.lease import Lease
 from worker.store.runs.process_identity import Holder
@@ -62,11 +62,8 @@ def is_continuable(
     return is_same and now - row.progressed_at <= continue_within
 
 
-def last_progress() -> ColumnElement[datetime]:
-    """When a run last stored a complete read; before the first one, when it started.
-
-    Each attempt has its own column for it, so that shards do not lock the same row.
-    """
+def _last_progress() -> ColumnElement[datetime]:
+    """When a run last stored a complete read; before the first one, when it started."""
     progressed = (
         select(func.max(attempt.c.progressed_at))
         .where(attempt.c.run_id == run.c.run_id)
@@ -79,7 +76,7 @@ def last_progress() -> ColumnElement[datetime]:
 async def open_runs(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """Runs that are neither published nor undone, latest first, with ``progressed_at``."""
     found = await connection.execute(
-        select(run, last_progress())
+        select(run, _last_progress())
         .where(run.c.status.in_(sorted(OPEN_STATUSES)))
         .order_by(run.c.run_id.desc())
     )
@@ -94,18 +91,16 @@ async def interrupt_run(
     Raises:
         LeaseLostError: another holder took over.
     """
-    now = lease.database.runtime.now()
-    await lease.write(mark_interrupted, handle.run_id, exit_code, reason, now)
-
-
-async def mark_interrupted(
-    connection: AsyncConnection, run_id: int, exit_code: ExitCode, reason: str, now: datetime
-) -> None:
-    """Mark an open run as interrupted, with the reason."""
-    await connection.execute(
+    await lease.write(
+        execute,
         update(run)
-        .where(run.c.run_id == run_id, run.c.status.in_(sorted(OPEN_STATUSES)))
-        .values(status=RunStatus.INTERRUPTED, exit_code=exit_code, reason=reason, finished_at=now)
+        .where(run.c.run_id == handle.run_id, run.c.status.in_(sorted(OPEN_STATUSES)))
+        .values(
+            status=RunStatus.INTERRUPTED,
+            exit_code=exit_code,
+            reason=reason,
+            finished_at=lease.database.runtime.now(),
+        ),
     )
 
 
@@ -142,8 +137,7 @@ async def update_attempt(connection: AsyncConnection, handle: RunHandle, /, **va
 
 def counts_of(progress: RunProgress) -> dict[str, int]:
     """What the ledger keeps of a run attempt's progress, by column."""
-    names = ("requests", "retries", "roster_faults", "persons_not_sent")
-    return {name: getattr(progress, name) for name in names}
+    return {"requests": progress.requests, "retries": progress.retries}
 
 
 async def key_paths(connection: AsyncConnection) -> Mapping[str, str]:
@@ -158,11 +152,15 @@ def _areas(row: Row[Any]) -> tuple[str, ...]:
 
 async def _continue(lease: Lease, row: Row[Any]) -> RunHandle:
     async def work(connection: AsyncConnection) -> int:
-        await resume(connection, row.run_id)
+        await connection.execute(
+            update(run)
+            .where(run.c.run_id == row.run_id)
+            .values(status=RunStatus.RUNNING, exit_code=None, reason=None, finished_at=None)
+        )
         now = lease.database.runtime.now()
-        return await new_attempt(connection, row.run_id, now, lease.holder)
+        return await _add_attempt(connection, row.run_id, now, lease.holder)
 
-    return handle_of(row, await lease.write(work), is_continued=True)
+    return _handle(row, await lease.write(work), is_continued=True)
 
 
 async def _begin(lease: Lease, kind: RunKind, areas: Sequence[str]) -> RunHandle:
@@ -172,8 +170,8 @@ async def _begin(lease: Lease, kind: RunKind, areas: Sequence[str]) -> RunHandle
         committed = await _committed_before(connection, kind, now)
         if committed is not None:
             return committed
-        row = await new_run(connection, kind, areas, now)
-        return handle_of(row, await new_attempt(connection, row.run_id, now, lease.holder))
+        row = await _add_run(connection, kind, areas, now)
+        return _handle(row, await _add_attempt(connection, row.run_id, now, lease.holder))
 
     return await lease.write(work)
 
@@ -193,12 +191,10 @@ async def _committed_before(
             )
         )
     ).one_or_none()
-    return None if row is None else handle_of(row, row.attempt_id)
+    return None if row is None else _handle(row, row.attempt_id)
 
 
-def handle_of(
-    row: Row[Any], attempt_id: int, *, is_continued: bool = False, shard: Shard | None = None
-) -> RunHandle:
+def _handle(row: Row[Any], attempt_id: int, *, is_continued: bool = False) -> RunHandle:
     """The handle for this attempt at a run."""
     return RunHandle(
         run_id=row.run_id,
@@ -210,18 +206,11 @@ def handle_of(
         open_before=row.open_before,
         holders_before=row.holders_before,
         persons_before=row.persons_before,
-        shard=shard,
     )
 
 
-async def new_run(
-    connection: AsyncConnection,
-    kind: RunKind,
-    areas: Sequence[str],
-    now: datetime,
-    *,
-    run_key: str | None = None,
-    shards: int = 0,
+async def _add_run(
+    connection: AsyncConnection, kind: RunKind, areas: Sequence[str], now: datetime
 ) -> Row[Any]:
     """Add a run to the ledger, with the counts that the guard compares against."""
     open_before, holders = await open_counts(connection)
@@ -231,7 +220,6 @@ async def new_run(
             insert(run)
             .values(
                 kind=kind,
-                run_key=run_key,
                 status=RunStatus.RUNNING,
                 areas=orjson.dumps(list(areas)).decode(),
                 started_at=now,
@@ -239,7 +227,6 @@ async def new_run(
                 open_before=open_before,
                 holders_before=holders,
                 persons_before=persons,
-                shards=shards,
             )
             .returning(run)
         )
@@ -247,23 +234,14 @@ async def new_run(
     return row
 
 
-async def resume(connection: AsyncConnection, run_id: int) -> None:
-    """Mark an open run as running again."""
-    await connection.execute(
-        update(run)
-        .where(run.c.run_id == run_id)
-        .values(status=RunStatus.RUNNING, exit_code=None, reason=None, finished_at=None)
-    )
-
-
-async def new_attempt(
-    connection: AsyncConnection, run_id: int, now: datetime, holder: Holder, *, shard: int = 0
+async def _add_attempt(
+    connection: AsyncConnection, run_id: int, now: datetime, holder: Holder
 ) -> int:
     """Add a run attempt to the ledger; return its id."""
     result: int = (
         await connection.execute(
             insert(attempt)
-            .values(run_id=run_id, host=holder.describe(), started_at=now, shard=shard)
+            .values(run_id=run_id, host=holder.describe(), started_at=now)
             .returning(attempt.c.attempt_id)
         )
     ).scalar_one()

@@ -17,8 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.ending import exit_code_of
 from worker.core.guard import GuardFacts, GuardLimits, advice, reasons_to_withhold
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import Publication, RunHandle
-from worker.core.value import Value
+from worker.core.run import Publication, RunHandle, RunProgress
 from worker.errors import ExitCode, WithheldError
 from worker.store.catalogues import OUTDATED_STATISTICS
 from worker.store.database import Database
@@ -56,52 +55,41 @@ _PLANNED: Final = (
 start processes for that takes longer than to do it."""
 
 
-class RosterRead(Value, frozen=True, kw_only=True):
-    """How the roster was read by the run attempts that are published together.
-
-    Attributes:
-        seen_by_attempts: run attempts whose sightings count as being on the roster. Each shard of
-            a run has one.
-        may_depart: the roster was read to its end without a bad line, so that a person who is not
-            on it has departed; never in a backfill.
-        faults: lines of the roster that could not be read.
-        persons_not_sent: persons on the roster whom PTS was not asked about.
-    """
-
-    seen_by_attempts: tuple[int, ...]
-    may_depart: bool
-    faults: int
-    persons_not_sent: int
-
-
 async def publish_run(
     connection: AsyncConnection,
     database: Database,
     handle: RunHandle,
     limits: GuardLimits,
-    roster: RosterRead,
+    *,
+    may_depart: bool,
+    progress: RunProgress,
 ) -> Publication:
     """Publish a run in the caller's transaction, which has renewed the lease.
 
     Args:
         limits: the operator's limits, which the guard applies.
+        may_depart: the roster was read to its end without a bad line, so that a person who is not
+            on it has departed; never in a backfill.
+        progress: of the run attempt that publishes.
 
     Raises:
         WithheldError: the guard found reasons; what was done here must not be committed.
     """
     run_id = handle.run_id
     await _prepare(connection, database, handle)
-    departures = Departures(run_id=run_id, seen_by_attempts=roster.seen_by_attempts)
-    departed = await departures.depart(connection) if roster.may_depart else 0
-    facts = await guard_facts(connection, handle, departing=departed, roster_faults=roster.faults)
+    departures = Departures(run_id=run_id, attempt_id=handle.attempt_id)
+    departed = await departures.depart(connection) if may_depart else 0
+    facts = await guard_facts(
+        connection, handle, departing=departed, roster_faults=progress.roster_faults
+    )
     _judge(run_id, facts, limits)
     returned = await departures.restore(connection)
     await _keep_key_paths(connection, run_id)
     totals = await run_totals(connection, run_id)
     totals["persons_total"] += departed
     totals["persons_departed"] = departed
-    totals["persons_not_sent"] = roster.persons_not_sent
-    totals["roster_faults"] = roster.faults
+    totals["persons_not_sent"] = progress.persons_not_sent
+    totals["roster_faults"] = progress.roster_faults
     done = await _mark(connection, database, run_id, totals)
     await connection.run_sync(record_publication, run_id, returned=returned)
     return done
@@ -126,7 +114,7 @@ async def _prepare(connection: AsyncConnection, database: Database, handle: RunH
     """Let PostgreSQL know how large the tables are by now (a sample), and plan by that.
 
     Autovacuum looks once a minute. Before its first look at a first run, the departures alone
-    took 20 s at 20,000 persons, and grew with the square (docs/scale.md).
+    took 20 s at 20,000 persons, and grew with the square.
     """
     if database.dialect.name != "postgresql" or handle.kind != RunKind.SYNC:
         return

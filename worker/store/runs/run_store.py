@@ -1,29 +1,34 @@
-"""``worker.ports.RunStore`` on SQL: the store of one run."""
+"""``worker.ports.RunStore`` on SQL: the store of one run, and how it is opened."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.core.confirmation import Confirm
 from worker.core.guard import GuardLimits
-from worker.core.model import RunStatus
-from worker.core.run import Publication, RunProgress, ShardFinished
+from worker.core.model import RunKind, RunStatus
+from worker.core.run import Publication, RunProgress
 from worker.core.value import Value
 from worker.errors import ExitCode, WorkerError
 from worker.store.database import Database, execute, rows_of
 from worker.store.dialects import member, members
 from worker.store.runs.guard_facts import removed_by
-from worker.store.runs.ledger import counts_of, end_attempt, interrupt_run, update_attempt
-from worker.store.runs.publication import (
-    RosterRead,
-    publication_of,
-    publish_run,
+from worker.store.runs.lease import Lease
+from worker.store.runs.ledger import (
+    begin_run,
+    counts_of,
+    end_attempt,
+    interrupt_run,
+    open_runs,
+    update_attempt,
 )
-from worker.store.runs.undo import undo_run
+from worker.store.runs.publication import publication_of, publish_run
+from worker.store.runs.undo import leftovers, undo_run, undo_writes
 from worker.store.schema.tables import TOTALS, failure, person, person_area
 from worker.store.writes.batch import BatchWriter
 
@@ -166,7 +171,7 @@ class SqlRunStore(BatchWriter):
         *,
         may_depart: bool,
         progress: RunProgress,
-    ) -> Publication | ShardFinished:
+    ) -> Publication:
         """See ``RunStore.publish``."""
         handle = self.handle
 
@@ -179,12 +184,8 @@ class SqlRunStore(BatchWriter):
                 self.database,
                 handle,
                 limits,
-                RosterRead(
-                    seen_by_attempts=(handle.attempt_id,),
-                    may_depart=may_depart,
-                    faults=progress.roster_faults,
-                    persons_not_sent=progress.persons_not_sent,
-                ),
+                may_depart=may_depart,
+                progress=progress,
             )
 
         done = await self.lease.write(work)
@@ -265,3 +266,30 @@ class SqlRunStore(BatchWriter):
             )
         except WorkerError as error:
             log.warning("run.end_not_noted", run=self.handle.run_id, reason=error.message)
+
+
+async def open_run_store(
+    lease: Lease,
+    *,
+    kind: RunKind,
+    areas: Sequence[str],
+    continue_within: timedelta,
+    choice: Choice | None = None,
+    confirm: Confirm = Confirm.REMOVALS,
+) -> SqlRunStore:
+    """Undo the leftovers of withheld and abandoned runs; continue or begin a run; open its store.
+
+    Raises:
+        LeaseLostError: another holder took over.
+    """
+    for run_id in await lease.database.read(leftovers):
+        await undo_writes(lease, run_id)
+    handle = await begin_run(lease, kind=kind, areas=areas, continue_within=continue_within)
+    others = await lease.database.read(open_runs)
+    return SqlRunStore(
+        lease=lease,
+        handle=handle,
+        unpublished=tuple(row.run_id for row in others if row.run_id != handle.run_id),
+        confirm=confirm,
+        choice=choice,
+    )

@@ -44,11 +44,11 @@ async def undo_run(
         LeaseLostError: another holder took over.
     """
     now = lease.database.runtime.now()
-    await lease.write(end_run, run_id, status, now, exit_code=exit_code, reason=reason or None)
+    await lease.write(_end_run, run_id, status, now, exit_code=exit_code, reason=reason or None)
     await undo_writes(lease, run_id)
 
 
-async def end_run(
+async def _end_run(
     connection: AsyncConnection,
     run_id: int,
     status: RunStatus,
@@ -72,9 +72,9 @@ async def undo_writes(lease: Lease, run_id: int) -> None:
         LeaseLostError: another holder took over.
     """
     after = 0
-    while persons := await lease.write(undo_next_persons, run_id, after=after):
+    while persons := await lease.write(_undo_next_persons, run_id, after=after):
         after = persons[-1]
-    await lease.write(undo_rest, run_id)
+    await lease.write(_undo_rest, run_id)
 
 
 async def leftovers(connection: AsyncConnection) -> Sequence[int]:
@@ -94,7 +94,7 @@ async def leftovers(connection: AsyncConnection) -> Sequence[int]:
     return sorted(found)
 
 
-async def undo_next_persons(
+async def _undo_next_persons(
     connection: AsyncConnection, run_id: int, *, after: int
 ) -> Sequence[int]:
     """Undo what the run wrote for the next ``PERSONS_PER_STEP`` persons.
@@ -104,7 +104,7 @@ async def undo_next_persons(
             run, so the steps scan them once, in order.
 
     Returns:
-        Those persons, in order; fewer than ``PERSONS_PER_STEP`` if no others are left.
+        Those persons, in order.
     """
     touched = (
         select(person_area.c.person_id)
@@ -119,7 +119,7 @@ async def undo_next_persons(
     return persons
 
 
-async def undo_rest(connection: AsyncConnection, run_id: int) -> None:
+async def _undo_rest(connection: AsyncConnection, run_id: int) -> None:
     """Undo the rest: rows of persons without a proof of this run, and the run's record keys."""
     for table in VERSIONS.values():
         await connection.execute(delete(table).where(table.c.opened_run == run_id))

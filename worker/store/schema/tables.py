@@ -27,7 +27,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    false,
     text,
 )
 from sqlalchemy.sql.selectable import FromClause
@@ -53,20 +52,16 @@ store_identity = Table(
 lease = Table(
     "lease",
     metadata,
-    Column("name", String(64), primary_key=True),
-    Column("fencing_token", BigInteger, nullable=False),
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("fencing_token", BigInteger, nullable=False, server_default=text("0")),
     Column("holder", String(64)),
     Column("host", String(200)),
     Column("process", String(200)),
     Column("acquired_at", UtcTime),
     Column("expires_at", UtcTime),
-    Column("run_key", String(200)),
-    Column("shards", Integer),
-    Column("run_id", Key),
-    Column("share_per_hour", BigInteger),
+    CheckConstraint("id = 1", name="one"),
 )
-"""The last four describe a shard: of which run, one of how many, and which share of the ceiling on
-requests it may use. ``run_id`` is no foreign key: a run may go while its lease's row stays."""
+"""One row, which the migration makes. Without a holder it is free."""
 
 TOTALS: Final = (
     "persons_total",
@@ -92,7 +87,6 @@ run = Table(
     metadata,
     Column("run_id", Key, primary_key=True, autoincrement=True),
     Column("kind", String(16), nullable=False),
-    Column("run_key", String(200)),
     Column("status", String(16), nullable=False),
     Column("areas", Text, nullable=False),
     Column("started_at", UtcTime, nullable=False),
@@ -105,7 +99,6 @@ run = Table(
     Column("open_before", BigInteger, nullable=False, server_default=text("0")),
     Column("holders_before", BigInteger, nullable=False, server_default=text("0")),
     Column("persons_before", BigInteger, nullable=False, server_default=text("0")),
-    Column("shards", Integer, nullable=False, server_default=text("0")),
     *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in TOTALS),
     CheckConstraint(
         "status IN ('running', 'interrupted', 'published', 'withheld', 'abandoned')", name="status"
@@ -122,7 +115,6 @@ attempt = Table(
     metadata,
     Column("attempt_id", Key, primary_key=True, autoincrement=True),
     Column("run_id", Key, ForeignKey("run.run_id"), nullable=False, index=True),
-    Column("shard", Integer, nullable=False, server_default=text("0")),
     Column("host", String(200), nullable=False),
     Column("started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
@@ -131,16 +123,9 @@ attempt = Table(
     Column("not_before", UtcTime),
     Column("requests", BigInteger, nullable=False, server_default=text("0")),
     Column("retries", BigInteger, nullable=False, server_default=text("0")),
-    Column("roster_faults", BigInteger, nullable=False, server_default=text("0")),
-    Column("persons_not_sent", BigInteger, nullable=False, server_default=text("0")),
-    Column("is_done", Boolean(create_constraint=False), nullable=False, server_default=false()),
-    Column(
-        "roster_whole", Boolean(create_constraint=False), nullable=False, server_default=false()
-    ),
     sqlite_autoincrement=True,
 )
-"""The last two are for shards: this attempt has finished its shard, and read the complete roster.
-``progressed_at`` is when it last wrote a person's area that was read to its end. ``not_before``:
+"""``progressed_at`` is when it last wrote a person's area that was read to its end. ``not_before``:
 until when the service that ended it wants no request (``store.runs.quiet``)."""
 
 person = Table(

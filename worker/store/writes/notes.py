@@ -1,8 +1,7 @@
-"""What a batch adds to the ledger: drift, and the record key path of each area, which all share."""
+"""What a batch adds to the ledger: drift, and the record key path of each area."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
@@ -11,12 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.budgets import LEDGER_DRIFT_MAX
-from worker.core.model import AreaRead, CompleteArea, Drift, PersonRead, keyed_otherwise
-from worker.core.run import RunHandle
+from worker.core.model import CompleteArea, Drift, PersonRead
 from worker.core.value import Value
 from worker.store.dialects import StoreDialect
-from worker.store.runs.lease import Lease
-from worker.store.runs.ledger import key_paths
 from worker.store.schema.tables import area_key, drift
 
 log = structlog.get_logger(__name__)
@@ -70,7 +66,7 @@ async def write_notes(
         The notes that the ledger has now.
     """
     if notes.key_paths:
-        await claim_key_paths(connection, dialect, notes.key_paths, run_id=run_id)
+        await _claim_key_paths(connection, dialect, notes.key_paths, run_id=run_id)
     kept, new, left_out = frozenset[_Entry](), list[_Entry](), notes.drift_left_out
     if notes.drift:
         known = await _known_drift(connection)
@@ -97,7 +93,7 @@ async def write_notes(
     return Notes(drift=kept, key_paths=notes.key_paths)
 
 
-async def claim_key_paths(
+async def _claim_key_paths(
     connection: AsyncConnection,
     dialect: StoreDialect,
     paths: Iterable[tuple[str, str]],
@@ -129,57 +125,3 @@ def _within_limit(known: frozenset[_Entry], found: frozenset[_Entry]) -> list[_E
         if sizes[entry[0]] <= LEDGER_DRIFT_MAX:
             new.append(entry)
     return new
-
-
-@dataclass(slots=True, kw_only=True)
-class AgreedRecordKeys:
-    """Makes all shards agree on the record key path of each area before they write records.
-
-    In one process the first record decides (``worker/sync/record_keys.py``). With shards, the first
-    shard that claims a path decides, and commits the claim to the ledger before it writes records.
-    """
-
-    lease: Lease
-    handle: RunHandle
-    _agreed: dict[str, str] = field(default_factory=dict)
-
-    async def agreed(self, batch: Sequence[PersonRead]) -> Sequence[PersonRead]:
-        """The batch, with a failure for each area whose records use another key path.
-
-        Raises:
-            LeaseLostError: another process took over this shard.
-        """
-        found = {
-            area.area: area.proof.key_path
-            for read in reversed(batch)
-            for area in read.areas
-            if isinstance(area, CompleteArea) and area.proof.key_path
-        }
-        new = {area: path for area, path in sorted(found.items()) if area not in self._agreed}
-        if new:
-            self._agreed |= await self._claim(new)
-        if all(self._is_agreed(area) for read in batch for area in read.areas):
-            return batch
-        return [
-            PersonRead(person=read.person, areas=tuple(map(self._checked, read.areas)))
-            for read in batch
-        ]
-
-    async def _claim(self, paths: Mapping[str, str]) -> Mapping[str, str]:
-        async def work(connection: AsyncConnection) -> Mapping[str, str]:
-            dialect = self.lease.database.dialect
-            await claim_key_paths(connection, dialect, paths.items(), run_id=self.handle.run_id)
-            kept = await key_paths(connection)
-            return {area: kept[area] for area in paths}
-
-        return await self.lease.write(work)
-
-    def _is_agreed(self, read: AreaRead) -> bool:
-        if not isinstance(read, CompleteArea) or not read.proof.key_path:
-            return True
-        return read.proof.key_path == self._agreed[read.area]
-
-    def _checked(self, read: AreaRead) -> AreaRead:
-        if self._is_agreed(read) or not isinstance(read, CompleteArea):
-            return read
-        return keyed_otherwise(read, f"but another shard uses {self._agreed[read.area]}")

@@ -1,1 +1,0 @@
-"""Several processes share one run (PostgreSQL only)."""
