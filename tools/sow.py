@@ -22,7 +22,7 @@ from typing import Any, Final
 from tools.covering import DAILY, covering, known_map
 
 FAULTS: Final = Path(__file__).with_name("sown_faults.toml")
-PROGRAM: Final = "tests/acceptance"
+PROGRAM: Final = ("tests/acceptance", "tests/crash")
 LEFT_OUT: Final = ignore_patterns(".venv*", "__pycache__", ".*_cache", ".hypothesis")
 FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
@@ -52,7 +52,8 @@ def judge(fault: dict[str, str], clean: Path, known: Any, seconds: int) -> str:
     with TemporaryDirectory() as folder:
         tree = copytree(clean, Path(folder, "tree"), symlinks=True)
         (tree / fault["file"]).write_text(before + fault["new"] + after[0], encoding="utf-8")
-        for tests, options in ((inside, []), ([PROGRAM], ["-n2"])):
+        started = (([folder], ["-n2"]) for folder in PROGRAM)
+        for tests, options in ((inside, []), *started):
             while tests and (test := failing(tree, tests, seconds, *options)):
                 if failing(clean, [test], seconds) is None:
                     return f"seen by {test}"
