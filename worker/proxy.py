@@ -6,7 +6,7 @@
 import ssl
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -59,13 +59,6 @@ class Proxy(Value, frozen=True, kw_only=True):
             ssl_context=context if self.is_tls else None,
             auth=(self.user, self.password) if self.user else None,
         )
-
-    def url_with_credentials(self) -> str:
-        """The URL with user and password. Never log it."""
-        if not self.user:
-            return self.url
-        scheme, _, address = self.url.partition("://")
-        return f"{scheme}://{quote(self.user, safe='')}:{quote(self.password, safe='')}@{address}"
 
 
 def proxy_for(proxy: Proxy | None, host: str | None) -> Proxy | None:
