@@ -20,7 +20,7 @@ import orjson
 import uvloop
 
 from bench.standin import TOKEN
-from worker.areas import AREAS
+from worker.config.contract_file import load_contract
 from worker.core.dpop import token_hash
 from worker.helseid.proof import ProofKey
 
@@ -53,7 +53,7 @@ async def session(concurrency: int) -> AsyncIterator[aiohttp.ClientSession]:
 async def loop(base_url: str, roster: Path, concurrency: int) -> int:
     """Read everyone; the number of objects that were answered."""
     key, ath = ProofKey(), token_hash(TOKEN)
-    calls = [(base_url + area.path, area.headers) for area in AREAS]
+    calls = [(base_url + area.path, area.headers) for area in load_contract(None).values()]
     authorization = f"DPoP {TOKEN}"
     waiting = persons(roster)
     objects = 0

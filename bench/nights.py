@@ -18,12 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bench.people import answer, off_id
 from worker.areas import AREAS
 from worker.config import Settings
-from worker.core.answer_forms import AnswerForms
+from worker.config.contract_file import load_contract
 from worker.core.confirmation import Unconfirmed, compared
 from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId, PseudonymKey, pseudonyms
 from worker.core.model import CompleteArea, Person, PersonRead, RunKind
-from worker.core.privacy import PrivacyRules
 from worker.core.run import RunProgress
 from worker.ports import HttpResponse
 from worker.pts.reader import PtsReader
@@ -31,7 +30,6 @@ from worker.pts.retrying_client import RetryingClient, Sent
 from worker.store.database import Database
 from worker.store.identity import check_identity
 from worker.store.runs.lease import held_lease
-from worker.store.runs.ledger import key_paths
 from worker.store.runs.run_store import SqlRunStore, open_run_store
 from worker.sync.producer import CHUNK_PERSONS
 
@@ -43,7 +41,8 @@ _CHUNK: Final = 1_000
 
 _KEY: Final = PseudonymKey(bytes(7 * n * n % 251 for n in range(32)))
 _LIMITS: Final = GuardLimits(max_removed_share=0.1, min_completeness=0.5, accept_removals=False)
-_AREA_OF: Final = {area.path: area.name for area in AREAS}
+_CONTRACT: Final = load_contract(None)
+_AREA_OF: Final = {declared.path: name for name, declared in _CONTRACT.items()}
 
 Answers = Callable[[str, str, int, int], bytes]
 """What PTS answers, as ``people.answer``: area, identifier, generation, change in per cent."""
@@ -174,12 +173,11 @@ async def night(
                 _MadeUp(answers=answers, generation=generation, change_percent=change_percent),
             ),
             runtime=database.runtime,
-            privacy=PrivacyRules(key_of=_KEY.pseudonym),
+            contract=_CONTRACT,
         )
-        paths = await database.read(key_paths)
         for first in range(0, persons, _CHUNK):
             numbers = range(first, min(first + _CHUNK, persons))
-            reads = await _reads(reader, paths, numbers, cohorts)
+            reads = await _reads(reader, numbers, cohorts)
             with look:
                 for some in _slices(reads, CHUNK_PERSONS):
                     await store.settled([read.person.person_key for read in some])
@@ -216,7 +214,7 @@ async def _apply(store: SqlRunStore, reads: Sequence[PersonRead]) -> int:
 
 def _read_again(found: Unconfirmed) -> PersonRead:
     areas = [
-        compared(found.published[area.area], area, area, found.confirm, AnswerForms())
+        compared(found.published[area.area], area, area, found.confirm)
         if isinstance(area, CompleteArea) and area.area in found.published
         else area
         for area in found.read.areas
@@ -235,6 +233,7 @@ async def _store(database: Database, begin: Watch) -> AsyncIterator[SqlRunStore]
                 lease,
                 kind=RunKind.SYNC,
                 areas=tuple(area.name for area in AREAS),
+                contract="",
                 continue_within=timedelta(0),
             )
         yield store
@@ -254,9 +253,7 @@ def _slices(reads: Sequence[PersonRead], size: int) -> Iterator[Sequence[PersonR
         yield reads[first : first + size]
 
 
-async def _reads(
-    reader: PtsReader, paths: Mapping[str, str], numbers: range, cohorts: int
-) -> Sequence[PersonRead]:
+async def _reads(reader: PtsReader, numbers: range, cohorts: int) -> Sequence[PersonRead]:
     reads = []
     for number in numbers:
         identifier = NationalId(off_id(number))
@@ -266,8 +263,6 @@ async def _reads(
             local_ref=f"L{number:07d}",
             cohort=f"Clinic {number % cohorts}" if cohorts else None,
         )
-        areas = [
-            await reader.read(person, area.name, key_path=paths.get(area.name)) for area in AREAS
-        ]
+        areas = [await reader.read(person, area.name) for area in AREAS]
         reads.append(PersonRead(person=person, areas=tuple(areas)))
     return reads

@@ -12,10 +12,10 @@ import anyio
 
 from worker.areas import area_named
 from worker.config import Loaded, Settings, database_url, is_rehearsal
+from worker.config.contract_file import load_contract
 from worker.core.area import ResourceArea
+from worker.core.contract import Contract, fingerprints
 from worker.core.identity import PLAIN, Identity, PseudonymKey, pseudonyms
-from worker.core.overrides import with_overrides
-from worker.core.privacy import PrivacyRules
 from worker.core.retry import RetryPolicy
 from worker.errors import ConfigurationError
 from worker.helseid.authorizer import HelseId, open_helseid
@@ -62,19 +62,36 @@ class App:
         return self.loaded.cwd / name
 
     def areas(self, names: Sequence[str] = ()) -> tuple[ResourceArea, ...]:
-        """The declarations of the areas to read, with what the configuration overrides.
+        """The areas to read."""
+        return tuple(map(area_named, names or self.settings.sync.areas))
+
+    def contract(self) -> Contract:
+        """The contract with PTS, which declares every area to read.
 
         Raises:
-            ConfigurationError: an override cannot be used.
+            ConfigurationError: it cannot be read, has faults, or lacks an area.
         """
-        overrides = self.settings.area_overrides()
-        found = []
-        for name in names or self.settings.sync.areas:
-            try:
-                found.append(with_overrides(area_named(name), overrides.get(name, {})))
-            except ValueError as error:
-                raise ConfigurationError(f"areas.{name}: {error}") from error
-        return tuple(found)
+        name = self.settings.api.contract_file
+        contract = load_contract(None if name is None else self.path(name))
+        if missing := [area for area in self.settings.sync.areas if area not in contract]:
+            raise ConfigurationError(
+                f"api.contract_file: does not declare {' and '.join(missing)}",
+                hint="declare it, or leave it out of sync.areas",
+            )
+        return contract
+
+    def contract_read(self) -> str:
+        """The fingerprints of what is declared of the configured areas.
+
+        Raises:
+            ConfigurationError: the contract cannot be used.
+        """
+        return fingerprints(self.contract(), self.settings.sync.areas)
+
+    def contract_origin(self) -> str | None:
+        """The file of the contract; None for the one that comes with the program."""
+        name = self.settings.api.contract_file
+        return None if name is None else str(self.path(name))
 
     def identity(self) -> Identity:
         """How persons are keyed.
@@ -96,12 +113,6 @@ class App:
         except ValueError as error:
             raise ConfigurationError(f"privacy.pseudonym_key_file: {file}: {error}") from error
         return pseudonyms(key, self.settings.api.environment)
-
-    def privacy(self, identity: Identity) -> PrivacyRules:
-        """What of PTS's answers may be stored."""
-        return PrivacyRules(
-            key_of=identity.pseudonym_of, keep_names=self.settings.privacy.keep_names
-        )
 
     def roster(self, *, stdin: BinaryIO | None = None) -> Roster:
         """The configured roster.
@@ -240,7 +251,6 @@ class App:
     async def reader(
         self,
         areas: Sequence[ResourceArea],
-        privacy: PrivacyRules,
         *,
         throttle: Throttle,
         transport: HttpTransport | None = None,
@@ -256,7 +266,7 @@ class App:
         Raises:
             ConfigurationError: something that it needs is not set or cannot be used.
         """
-        sync = self.settings.sync
+        sync, contract = self.settings.sync, self.contract()
         base_url, tls = self.base_url(), self.tls()
         async with AsyncExitStack() as stack:
             helseid = await stack.enter_async_context(self.helseid(tls))
@@ -272,11 +282,10 @@ class App:
             )
             yield PtsReader(
                 areas=areas,
+                contract=contract,
                 base_url=base_url,
                 client=client,
                 runtime=self.runtime,
-                privacy=privacy,
-                pages_max=sync.max_pages,
             )
 
     @asynccontextmanager

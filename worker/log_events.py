@@ -15,8 +15,8 @@ MEANINGS: Final = {
     "database.not_encrypted": "The connection to PostgreSQL is not encrypted (`sslmode=disable`).",
     "database.retry": "The database is unavailable; the transaction is tried again.",
     "database.silent": "The database has not answered for a while.",
-    "drift.left_out": "More unknown fields or codes than the ledger holds; the rest was not "
-    "stored.",
+    "drift.new": "A run saw fields for the first time that the contract does not declare.",
+    "drift.left_out": "More undeclared fields than the ledger holds; the rest was not noted.",
     "helseid.attempt_failed": "A call to HelseID failed and is repeated.",
     "helseid.call_denied": "PTS refused a token or its DPoP proof.",
     "helseid.clock_off": "The clock differs from HelseID's by more than 5 s.",

@@ -163,14 +163,12 @@ class AreaReader(Protocol):
         person: Person,
         area: str,
         *,
-        key_path: str | None,
         is_single_use: bool = False,
         is_probe: bool = False,
     ) -> CompleteArea:
         """The complete area, with its completeness proof.
 
         Args:
-            key_path: the record key path that the area has used before, if any.
             is_single_use: use a new connection for each request.
             is_probe: read before all other requests, to find out whether PTS is available.
 

@@ -16,9 +16,6 @@ from worker.core.value import Value
 from worker.errors import UsageError
 from worker.utc_time import UtcTime
 
-PAYLOAD: Final = "payload"
-"""The column with everything that PTS sent; left out of exports unless asked for."""
-
 
 class View(Value, frozen=True, kw_only=True):
     """One reporting view.

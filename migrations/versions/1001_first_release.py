@@ -75,6 +75,7 @@ def create_runs():
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("identity", sa.String(length=16), server_default=sa.text("''"), nullable=False),
         sa.Column("key_check", sa.String(length=64), server_default=sa.text("''"), nullable=False),
+        sa.Column("probed_contract", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_store_identity_one")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_store_identity")),
     )
@@ -98,6 +99,7 @@ def create_runs():
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("areas", sa.Text(), nullable=False),
+        sa.Column("contract", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME),
         sa.Column("published_at", TIME),
@@ -246,22 +248,14 @@ def create_persons():
         op.create_index("ix_person_area_run_id", "person_area", ["run_id"], postgresql_using="brin")
         op.execute("ALTER TABLE person_area SET (fillfactor = 50)")
     op.create_table(
-        "area_key",
-        sa.Column("area", sa.String(length=40), nullable=False),
-        sa.Column("key_path", sa.String(length=200), nullable=False),
-        sa.Column("since_run", KEY, nullable=False),
-        sa.ForeignKeyConstraint(["since_run"], ["run.run_id"], name=op.f("fk_area_key_since_run")),
-        sa.PrimaryKeyConstraint("area", name=op.f("pk_area_key")),
-    )
-    op.create_table(
         "drift",
         sa.Column("area", sa.String(length=40), nullable=False),
         sa.Column("field", sa.String(length=300), nullable=False),
-        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("records", sa.BigInteger(), nullable=False),
+        sa.Column("run_id", KEY, nullable=False),
         sa.Column("first_run", KEY, nullable=False),
         sa.Column("first_seen_at", TIME, nullable=False),
-        sa.ForeignKeyConstraint(["first_run"], ["run.run_id"], name=op.f("fk_drift_first_run")),
-        sa.PrimaryKeyConstraint("area", "field", "kind", name=op.f("pk_drift")),
+        sa.PrimaryKeyConstraint("area", "field", name=op.f("pk_drift")),
     )
     op.create_table(
         "failure",
@@ -308,7 +302,7 @@ def create_versions():
         sa.Column("source_created_at", TIME),
         sa.Column("source_modified_at", TIME),
         sa.Column("created_by", sa.Text()),
-        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("extra", sa.Text()),
         sa.CheckConstraint(
             "closed_run <> opened_run", name=op.f("ck_patient_safety_version_interval")
         ),
@@ -374,7 +368,7 @@ def create_versions():
         sa.Column("time_ranges", sa.Text()),
         sa.Column("source_created_at", TIME),
         sa.Column("source_modified_at", TIME),
-        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("extra", sa.Text()),
         sa.CheckConstraint(
             "closed_run <> opened_run", name=op.f("ck_patient_privacy_version_interval")
         ),

@@ -83,7 +83,7 @@ def _three_nights(made: Standin, database_url: str, folder: Path) -> Nights:
             healthy.append(person(made, 5000 + number, safeties=2, privacies=1))
         persons[kind] = person(made, number, safeties=3, privacies=2)
         areas[kind] = (SAFETY, PRIVACY)[number % 2]
-    worker = made.install(folder, database_url, max_pages=20)
+    worker = made.install(folder, database_url)
     good = see(worker.sync(), worker.store)
     assert good.ended.code == 0, good.ended.out + good.ended.err
 

@@ -16,8 +16,10 @@ from tests.support.session import calls, other_key
 from tests.support.standin import Standin
 from tests.support.standin import person as add_person
 from tests.support.standin import standin as serving_standin
+from worker.config.contract_file import default_contract_text
 
-NAMES = ["configuration", "clock", "key", "discovery", "token", "database", "PTS", "roster"]
+NAMES = ["configuration", "clock", "key", "discovery", "token", "database", "PTS"]
+NAMES += ["contract", "roster"]
 NOBODY_LISTENS = "http://127.0.0.1:9"
 
 
@@ -110,7 +112,7 @@ def test_a_sound_set_up_is_ok_in_every_line(visits: dict[str, Ended]):
     assert line_of(ended, "roster")["facts"]["entries"] == 30
     text = visits["text"]
     assert "30 persons, 60 requests, about 2m at 0.5 requests a second" in text.out
-    assert (text.code, sum(line.startswith("OK ") for line in text.out.splitlines())) == (0, 8)
+    assert (text.code, sum(line.startswith("OK ") for line in text.out.splitlines())) == (0, 9)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_the_rest_is_checked(visits: dict[str, Ended]):
     assert states(visits["missing"]) == {
         **dict.fromkeys(NAMES, "OK"),
         **dict.fromkeys(("configuration", "key", "database"), "FAIL"),
-        "token": "SKIP",
+        **dict.fromkeys(("token", "contract"), "SKIP"),
     }
     # Without a configuration nothing is: each fault of it is a fact.
     first, *rest = visits["broken"].document["lines"]
@@ -239,14 +241,11 @@ def person(worker: Installation, served: Sandbox) -> str:
     return next(line.split(",")[0] for line in served.lines() if f",{ref}," in line)
 
 
-def test_probe_shows_the_shape_and_no_value(worker: Installation, person: str):
-    """Names of fields, kinds of values, the record key; nothing of the person."""
+def test_probe_compares_with_the_contract_and_shows_no_value(worker: Installation, person: str):
+    """How many records, which columns stay empty, what is not declared; nothing of the person."""
     ended = worker.run("doctor", "--probe", "--person", "-", stdin=person.encode())
     facts = line_of(ended, "PTS patient-safety")["facts"]
-    found = [facts[name] for name in ("status", "layout", "pages", "key_path")]
-    assert found == [200, "an array", 1, "id"]
-    assert facts["fields"]["[].confidentialityCode"] == ["text"]
-    assert "time" in facts["fields"]["[].createdTime"]
+    assert (facts["records"] > 0, facts["pages"], facts["drift"]) == (True, 1, {})
     values = {
         value
         for row in worker.store.rows(
@@ -259,17 +258,14 @@ def test_probe_shows_the_shape_and_no_value(worker: Installation, person: str):
     assert [value for value in {*values, person} if value in ended.out + ended.err] == []
 
 
-def test_probe_shows_the_shape_of_what_is_not_understood(worker: Installation, served: Sandbox):
-    """How answers are paged; one that is no list is 65, with its fields: the reason for a probe."""
-    served.control(paging="token", faults=[{"action": "error_object", "area": "patient-privacy"}])
+def test_probe_of_what_is_not_declared(worker: Installation, served: Sandbox):
+    """It is 65, and names the field; that is what a probe is for."""
+    served.control(faults=[{"action": "error_object", "area": "patient-privacy"}])
     try:
         ended = worker.run("doctor", "--probe")
     finally:
-        served.control(paging="none", faults=[])
-    facts = line_of(ended, "PTS patient-safety")["facts"]
-    assert facts["layout"] == "an object with a list under items"
+        served.control(faults=[])
     assert (ended.code, lines(ended)["PTS patient-privacy"]) == (65, ("FAIL", 65))
-    assert len(line_of(ended, "PTS patient-privacy")["facts"]["fields"]) > 1
     # The number that NHN has published has no restriction in the sandbox.
     assert lines(ended)["PTS patient-safety"] == ("WARN", 0)
 
@@ -296,3 +292,33 @@ def test_the_databases_clock(standin: Standin, tmp_path: Path, make_postgres: Ma
     # The age is by the clock that dated it.
     ended = worker.run("status", "--max-age", "5m")
     assert (ended.code, 0 <= ended.document["freshness"]["age_s"] < 300) == (0, True)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_contract_is_a_warning_until_answers_prove_it(standin, tmp_path, database_url):
+    """A probe with a record does, and none without; not for another contract, nor with an error."""
+    add_person(standin, 1, safeties=1)
+    add_person(standin, 2)
+    some, nobody = (one.encode() for one in standin.people)
+    worker = standin.install(tmp_path, database_url)
+
+    def contract_of(*words: str, stdin: bytes = b"") -> tuple[str, str]:
+        line = line_of(worker.run("doctor", *words, stdin=stdin), "contract")
+        assert line["facts"]["fingerprints"].keys() == {"patient-safety", "patient-privacy"}
+        return line["state"], line["text"]
+
+    assert contract_of()[0] == "WARN"
+    assert contract_of("--probe", "--person", "-", stdin=nobody)[0] == "WARN"
+    standin.script[some.decode(), "patient-privacy"] = lambda _: http({"data": []})
+    assert contract_of("--probe", "--person", "-", stdin=some)[0] == "WARN"
+    standin.script.clear()
+    state, text = contract_of("--probe", "--person", "-", stdin=some)
+    assert (state, contract_of()[0]) == ("OK", "OK")
+    assert "the one that comes with the program" in text
+    changed = default_contract_text().replace('cause = ["cause"', 'cause = ["reason"')
+    (tmp_path / "pts.toml").write_text(changed, encoding="utf-8")
+    worker.configure(api={"contract_file": "pts.toml"})
+    state, text = contract_of()
+    assert (state, str(tmp_path / "pts.toml") in text) == ("WARN", True)
+    assert worker.sync().code == 0
+    assert contract_of()[0] == "OK"

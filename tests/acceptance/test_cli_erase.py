@@ -51,7 +51,7 @@ def carry_out(made: Standin, url: str, folder: Path) -> Erased:
     ends = dict(zip(names, calls(worker, *lines), strict=True))
     store = worker.store
     key: str = store.one(
-        f"SELECT person_key FROM report_patient_safety_current WHERE payload LIKE '%{CANARY}%'"
+        f"SELECT person_key FROM report_patient_safety_current WHERE cause = '{CANARY}'"
     )
     dumps = {"dry": dump(store)}
     runs = [store.rows("SELECT * FROM report_run ORDER BY run_id")]

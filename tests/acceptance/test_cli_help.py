@@ -70,7 +70,7 @@ def test_what_is_gone_says_where_it_went(word: str, capsys: pytest.CaptureFixtur
         (["sync", "--rooster", "x"], "Did you mean '--roster'?"),
         (["sync", "--area", "typo"], "'patient-safety', 'patient-privacy'"),
         (["failures", "list", "--kind", "typo"], "'transient'"),
-        (["sandbox", "--paging", "typo"], "'next_link'"),
+        (["sandbox", "--page-size", "0"], "0 is not in the range"),
         (["--set", "typo", "sync"], "--set takes KEY=VALUE"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -85,7 +85,7 @@ def test_2_wrong_usage(tmp_path: Path, arguments: str) -> None:
 def test_3_published_with_gaps(later: Installation, standin: Standin) -> None:
     """One person's failure is 3: the rest is published, and the run says what is missing."""
     struck = off_id_of(3)
-    standin.script[struck, SAFETY] = lambda _: http(b"<html>", kind="text/html")
+    standin.script[struck, SAFETY] = lambda _: http({"items": []})
     ended = later.sync()
     assert (ended.code, ended.run["status"]) == (3, "published")
     assert ended.run["failures"] == {"contract": 1}

@@ -86,7 +86,7 @@ def test_a_spreadsheet_runs_nothing(worker: Installation) -> None:
 
 def test_a_csv_file_drives_no_terminal(worker: Installation) -> None:
     """`cat` of an export shows what a code holds, and does nothing that it says."""
-    export = "export --format csv --include-payload --out cells/"
+    export = "export --format csv --out cells/"
     lines = (f"{export}plain", f"{export}excel --dialect excel-nb")
     assert [ended.code for ended in calls(worker, *lines)] == [0, 0]
     pages = [

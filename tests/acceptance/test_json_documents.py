@@ -36,6 +36,7 @@ TEXTS: Final = (
     (re.compile(r"SQLite [\d.]+"), "SQLite <version>"),
     (re.compile(r"schema \d{4}"), "schema <schema>"),
     (re.compile(r"kid [\w-]+"), "kid <kid>"),
+    (re.compile(r"\b[0-9a-f]{16}\b"), "<fingerprint>"),
     (re.compile(r"^/.*/"), "<folder>/"),
     (re.compile(r"valid for \d+ s"), "valid for <seconds> s"),
 )

@@ -12,6 +12,9 @@ HEALTHY = 10
 
 GAPS = {
     "long-key",
+    "long-code",
+    "long-object",
+    "exact-duplicate",
     "large-number",
     "very-large-number",
     "negative-number",
@@ -86,8 +89,6 @@ def test_oddities_stay_with_their_person(worker: Installation, standin: Standin)
         written = ended.run["totals"]["rows_opened"] + ended.run["totals"]["rows_changed"]
         assert (written > 0) == (night == "first"), night
 
-    kept = "SELECT count(*) FROM report_patient_safety_current WHERE payload LIKE '%{}%'"
-    assert worker.store.one(kept.format(2**64 + 1)) == 1
     assert {kinds[ref] for ref in worker.store.stale()} == GAPS
     stale = {(*row[:3], True) for row in everyone if kinds.get(row[0]) in GAPS}
     assert stale <= worker.store.current(), "their old state stands"

@@ -1,10 +1,9 @@
 """A removal needs two reads, the second on a connection of its own (promise 1)."""
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -302,40 +301,3 @@ def test_an_extra_answer_removes_nothing(
         assert ended.code in (0, 3), ended.err
         assert (worker.store.ids(), worker.store.ids("patient_privacy")) == before
     assert proxy.added > nights
-
-
-# The form of an answer
-
-SIGNS: tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...] = (
-    ({"exceededTransferLimit": True}, {"exceededTransferLimit": False}),
-    ({"deler": [{"navn": "A", "svarte": True}, {"navn": "B", "svarte": False}]}, {}),
-    ({"limit": 1}, {"limit": 100}),
-)
-
-
-def enveloped(left_out: int, said: Mapping[str, Any]) -> Callable[[Ask], Reply]:
-    """The records but for some, in an object with other fields."""
-    return lambda ask: http({"items": ask.records[left_out:], "kilder": "alle", **said})
-
-
-def test_a_field_that_only_the_closing_answer_has_is_no_evidence(
-    standin: Standin, tmp_path: Path, sqlite_url: str
-) -> None:
-    """Whatever it means. What all answers say closes as ever, and a named field means nothing."""
-    usual = {name: value for _, said in SIGNS for name, value in said.items()}
-    standin.everybody = enveloped(0, usual)
-    worker = installed(standin, tmp_path, sqlite_url)
-    struck, other = [off_id_of(number) for number in range(len(SIGNS))], off_id_of(9)
-    for off_id, (sign, _) in zip(struck, SIGNS, strict=True):
-        standin.script[off_id, SAFETY] = enveloped(1, usual | dict(sign))
-    standin.script[other, SAFETY] = enveloped(1, usual)
-    ended = worker.sync()
-    assert (ended.code, ended.run["failures"]) == (3, {"unstable": len(SIGNS)})
-    assert [len(ids_of(worker, off_id)) for off_id in (*struck, other)] == [2, 2, 2, 1]
-    reasons = " ".join(one["reason"] for one in worker.run("failures", "list").document["failures"])
-    names = [name for sign, _ in SIGNS for name in sign]
-    assert [name for name in names if name not in reasons] == []
-    worker.configure(**{f"areas.{SAFETY}.paging": {"ignore": names}})
-    ignoring = worker.sync()
-    assert ignoring.code == 0, ignoring.err
-    assert [len(ids_of(worker, off_id)) for off_id in struck] == [1, 1, 1]

@@ -152,13 +152,13 @@ async def test_what_fails_and_what_drifted(sqlite_url):
     async with world_on(sqlite_url) as world:
         await world.publish(missed(world, 1, "R-1"))
         await world.rows_written(
-            "INSERT INTO drift (area, field, kind, first_run, first_seen_at) VALUES "
-            "('patient-safety', 'newField', 'unknown', 1, '2026-03-01T00:00:00.000000+00:00')"
+            "INSERT INTO drift (area, field, records, run_id, first_run, first_seen_at) VALUES "
+            "('patient-safety', 'newField', 7, 1, 1, '2026-03-01T00:00:00.000000+00:00')"
         )
         failed = await world.rows(
             "SELECT person_key, local_ref, area, failure_kind, http_status, attempts, failed_runs "
             "FROM report_failure"
         )
         assert failed == [(key_of(1), "R-1", "patient-safety", "transient", 503, 5, 1)]
-        drifted = await world.rows("SELECT area, field, drift_kind FROM report_drift")
-        assert drifted == [("patient-safety", "newField", "unknown")]
+        drifted = await world.rows("SELECT area, field, records FROM report_drift")
+        assert drifted == [("patient-safety", "newField", 7)]

@@ -58,7 +58,6 @@ async def test_every_view_becomes_a_private_file(sqlite_url, tmp_path):
                 | {
                     "run_id": 2,
                     "publication_no": 2,
-                    "include_payload": False,
                     "worker_version": __version__,
                     "schema_revision": "0001",
                 }
@@ -111,9 +110,9 @@ async def test_the_same_publication_gives_the_same_bytes(sqlite_url, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     async with world_on(sqlite_url) as world:
         await small_store(world)
-        first = [await export_of(world, one / fmt, fmt, include_payload=True) for fmt in Format]
+        first = [await export_of(world, one / fmt, fmt) for fmt in Format]
         world.fake.advance(40 * 86_400)
-        later = [await export_of(world, two / fmt, fmt, include_payload=True) for fmt in Format]
+        later = [await export_of(world, two / fmt, fmt) for fmt in Format]
     assert data_of(one) == data_of(two)
     for before, after in zip(first, later, strict=True):
         assert before.exported_at < after.exported_at

@@ -34,7 +34,7 @@ async def four_nights(world, out):
                 reads.append(seen(world, n, *safe, private=private, ref=ref, cohort=cohort))
         await world.publish(*reads, limits=ANY)
         views = [view.name for view in OF_THE_PAST]
-        made = await export_of(world, out / "then", Format.PARQUET, views, include_payload=True)
+        made = await export_of(world, out / "then", Format.PARQUET, views)
         instants.append(datetime.fromisoformat(made.published_at))
         world.fake.advance(86_400)
     return instants
@@ -64,9 +64,7 @@ async def test_what_was_exported_then(database_url, tmp_path):
         for number, instant in enumerate(instants, 1):
             folder = f"publication_no={number}"
             as_of = instant + timedelta(hours=7 * (number - 1))
-            manifest = await export_of(
-                world, tmp_path / "now", Format.PARQUET, include_payload=True, as_of=as_of
-            )
+            manifest = await export_of(world, tmp_path / "now", Format.PARQUET, as_of=as_of)
             assert (manifest.folder, manifest.not_kept) == (folder, 0)
             then = rows_below(tmp_path / "then" / folder)
             found = rows_below(tmp_path / "now" / folder)

@@ -25,7 +25,7 @@ async def both(world, out):
     """The same store as Parquet and as CSV."""
     await small_store(world)
     for fmt in (Format.PARQUET, Format.CSV):
-        await export_of(world, out / fmt, fmt, include_payload=True)
+        await export_of(world, out / fmt, fmt)
 
 
 def as_cells(rows):
@@ -110,7 +110,7 @@ async def test_four_readers_see_the_same(sqlite_url, tmp_path):
 
 
 def assert_words(view, schema):
-    """Meaning in two languages, unit and PTS's path, as the dictionary has them."""
+    """Meaning in two languages, and unit, as the dictionary has them."""
     for column in view_columns()[view]:
         said = {
             name.decode(): text.decode()
@@ -121,7 +121,6 @@ def assert_words(view, schema):
             "meaning_nb": column.nb,
             "meaning_en": column.en,
             "unit": column.unit,
-            "source_path": column.source_path,
         }
         assert said == {name: text for name, text in words.items() if text}
 

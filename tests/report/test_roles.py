@@ -20,7 +20,7 @@ from worker.areas.meanings import view_columns
 from worker.errors import ConfigurationError
 
 SCRIPT = (ROOT / "config" / "postgresql" / "roles.sql").read_text(encoding="utf-8")
-ABOUT_PERSONS = {"person_key", "local_ref", "person_no", "payload", "object_value"}
+ABOUT_PERSONS = {"person_key", "local_ref", "person_no", "extra", "object_value"}
 OVERSEERS = "report_access"
 READABLE = {
     "reader": set(view_columns()) - {OVERSEERS},

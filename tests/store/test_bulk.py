@@ -61,9 +61,9 @@ async def test_however_many_rows(database_url):
             assert sorted(map(tuple, found)) == [row[:2] for row in rows]
 
 
-async def test_large_payloads_go_in_portions(sqlite_url, monkeypatch):
+async def test_large_batches_go_in_portions(sqlite_url, monkeypatch):
     """No statement takes more text than it should, and nothing is lost between two."""
-    monkeypatch.setattr(versions, "PAYLOAD_CHARACTERS_MAX", 100)
+    monkeypatch.setattr(versions, "CHARACTERS_MAX", 100)
     async with world_on(sqlite_url) as world:
         await world.publish(*(read(world, f"p{n}", f"x{n}", f"y{n}") for n in range(7)))
         assert len(await world.current()) == 14

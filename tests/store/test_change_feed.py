@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.report.counted import drawn_night
 from tests.support.report.stores import key_of, publish, safety, seen
-from tests.support.store_world import OFF_ID, SAFETY, World, world_on
+from tests.support.store_world import SAFETY, World, world_on
 from worker.areas import AREAS
 from worker.store.runs.retention import RetentionRules, purge
 
@@ -105,13 +105,3 @@ async def test_an_erased_person_is_not_named(sqlite_url):
         ]
         after = await world.rows("SELECT seq, person_no FROM report_change_feed ORDER BY seq")
         assert after == [*places, (places[-1][0] + 1, places[0][1])]
-
-
-async def test_texts_that_named_an_erased_person_are_to_be_read_again(sqlite_url):
-    """A version of somebody else in which the person was named has a row of its own."""
-    async with world_on(sqlite_url) as world:
-        await publish(
-            world, seen(world, 1, safety("a", "N", cause=OFF_ID.reveal()), safety("b", "N"))
-        )
-        await world.erase(key_of(9))
-        assert (await feed(world))[2:] == [(1, "erase", SAFETY, "a", key_of(1))]

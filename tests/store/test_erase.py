@@ -8,28 +8,21 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from tests.support.columns import as_columns
 from tests.support.databases import data_files_of, sqlite_files_of
 from tests.support.store_world import (
     OFF_ID,
-    PRIVACY,
-    SAFETY,
     World,
-    complete,
     failed,
-    person_named,
     read,
     world_on,
 )
-from worker.core.model import AreaFailure, FailureKind, PersonRead, Record
 from worker.errors import ExitCode, LeaseLostError, UnavailableError
-from worker.store.privacy.erasing import TABLES, Mask, erase_traces, find_traces
+from worker.store.privacy.erasing import TABLES, erase_traces, find_traces
 from worker.store.privacy.searching import NOT_SEARCHED, Wanted, search
 from worker.store.schema.tables import metadata
 
 GONE = "5eed" * 16
 """The pseudonym of the person who is to go."""
-DIGITS = OFF_ID.reveal()
 CANARY = "canary-9f3b71c2"
 KEPT = "kept-content"
 
@@ -41,19 +34,6 @@ async def history(world: World) -> None:
         mine = failed(world, GONE) if is_failed else read(world, GONE, f"x={code}", ref="R-7f2")
         await attempt.write(mine, read(world, "b", f"k={KEPT}", "l"))
         await attempt.publish()
-
-
-async def test_keys_that_differ_in_a_person_only(sqlite_url):
-    """Two who are erased one after the other, and one spelt in two ways, leave keys that differ."""
-    second, day, rest = "f00d" * 16, DIGITS[:6], DIGITS[6:]
-    keys = [f"k/{GONE}", f"k/{second}", f"k/{day} {rest}", f"k/{day}-{rest}"]
-    async with world_on(sqlite_url) as world:
-        await world.publish(read(world, GONE), read(world, second), read(world, "b", *keys))
-        await world.erase(GONE)
-        await world.erase(second)
-        left = [key for _, key, _, _ in await world.current()]
-        assert len(set(left)) == 4
-        assert all(key.startswith("k/erased-") for key in left)
 
 
 async def others(world: World) -> list[list[tuple[Any, ...]]]:
@@ -78,7 +58,7 @@ async def test_the_person_goes_and_all_others_stay(database_url):
         await history(world)
         before = await others(world)
         rows = [await world.rows(f"SELECT * FROM {table}") for table in metadata.tables]
-        looked = await find_traces(world.database, GONE, OFF_ID)
+        looked = await find_traces(world.database, GONE)
         assert [await world.rows(f"SELECT * FROM {table}") for table in metadata.tables] == rows
         found = await world.erase(GONE)
         assert found == looked
@@ -92,18 +72,17 @@ async def test_the_person_goes_and_all_others_stay(database_url):
             "person": 1,
         }
         assert dict(found.rows) == expected
-        assert found.mention_count == 0
         assert await world.rows("SELECT person_key FROM person") == [("b",)]
         for view in ("patient_safety_current", "patient_safety_history", "person_freshness"):
             seen = await world.rows(f"SELECT DISTINCT person_key FROM report_{view}")
             assert seen == [("b",)]
         again = await world.erase(GONE)
-        assert (again.person_id, again.rows, again.mention_count) == (None, {}, 0)
+        assert (again.person_id, again.rows) == (None, {})
 
 
 @pytest.mark.promise("8")
 async def test_no_byte_is_left_in_the_files(database_url):
-    """Neither pseudonym nor payload nor reference stands in the database's files afterwards."""
+    """Neither pseudonym nor code nor reference stands in the database's files afterwards."""
     async with world_on(database_url) as world:
         await history(world)
 
@@ -224,116 +203,16 @@ async def test_an_open_run_is_continued_without_the_person(sqlite_url):
         assert {row[0] for row in await world.current()} == {"b", GONE}
 
 
-@pytest.mark.promise("8")
-async def test_mentions_in_the_rows_of_others_are_masked(sqlite_url):
-    """Where another person's row names this one, the name goes and the row's hash stays."""
-    spaced = f"{DIGITS[:6]} {DIGITS[6:]}"
-
-    def record(key: str, author: str, cause: str) -> Record:
-        payload = f'{{"cause":"{cause}","createdBy":"{author}","id":"{key}"}}'
-        columns = as_columns({"cause": cause, "created_by": author})
-        return Record(key=key, content_hash=b"h" * 16, payload=payload, columns=columns)
-
-    async with world_on(sqlite_url) as world:
-        attempt = await world.begin()
-        records = [record("p", DIGITS, f"by {spaced}"), record("q", "LIS", "lab 99649")]
-        person = person_named("b")
-        areas = (complete(world, SAFETY, *records), complete(world, PRIVACY))
-        await attempt.write(PersonRead(person=person, areas=areas))
-        await attempt.publish()
-        found = await world.erase(GONE)
-        assert (found.person_id, found.mention_count) == (None, 1)
-        rows = await world.rows(
-            "SELECT restriction_id, cause, created_by, payload, content_hash "
-            "FROM patient_safety_version ORDER BY 1"
-        )
-        masked = '{"cause":"by erased","createdBy":"erased","id":"p"}'
-        kept = '{"cause":"lab 99649","createdBy":"LIS","id":"q"}'
-        assert [(*row[:4], bytes(row[4])) for row in rows] == [
-            ("p", "by erased", "erased", masked, b"h" * 16),
-            ("q", "lab 99649", "LIS", kept, b"h" * 16),
-        ]
-        await world.publish(PersonRead(person=person, areas=areas))
-        assert await world.rows("SELECT count(*) FROM patient_safety_version") == [(2,)]
-
-
-@pytest.mark.promise("8")
-async def test_a_person_whom_many_name(sqlite_url):
-    """More mentions than are looked at in one query: each is found and masked, and no other row."""
-    many = 502
-
-    def records(author: str, first: int) -> list[Record]:
-        return [
-            Record(
-                key=f"r{number}",
-                content_hash=b"h" * 16,
-                payload=f'{{"createdBy":"{author}","id":"r{number}"}}',
-                columns=as_columns({"created_by": author}),
-            )
-            for number in range(first, first + many)
-        ]
-
-    async with world_on(sqlite_url) as world:
-        attempt = await world.begin()
-        for key, author, first in (("b", DIGITS, 0), ("c", "LIS 99649", many)):
-            person = person_named(key)
-            areas = (complete(world, SAFETY, *records(author, first)), complete(world, PRIVACY))
-            await attempt.write(PersonRead(person=person, areas=areas))
-        await attempt.publish()
-        assert (await world.erase(GONE)).mention_count == many
-        rows = await world.rows(
-            "SELECT created_by, count(*), count(DISTINCT payload) FROM patient_safety_version "
-            f"WHERE payload NOT LIKE '%{DIGITS}%' GROUP BY created_by ORDER BY created_by"
-        )
-        assert rows == [("LIS 99649", many, many), ("erased", many, many)]
-        assert (await world.erase(GONE)).mention_count == 0
-
-
-@pytest.mark.promise("8")
-async def test_reasons_that_name_the_person(sqlite_url):
-    """The reason of a run, and of another person's failure in either area, name the person no more.
-
-    Neither by the pseudonym, nor by the identifier in whatever spelling; other texts stay.
-    """
-    day, rest = DIGITS[:6], DIGITS[6:]
-    said = [f"subject {day}.{rest} ({day}_{rest}) has no consent", GONE]
-    async with world_on(sqlite_url) as world:
-        attempt = await world.begin()
-        person = person_named("b")
-        failures = [
-            AreaFailure(
-                area=area,
-                kind=FailureKind.TRANSIENT,
-                reason=reason,
-                attempts=1,
-                failed_at=world.fake.now(),
-                status=503,
-            )
-            for area, reason in ((SAFETY, said[0]), (PRIVACY, said[1]))
-        ]
-        await attempt.write(read(world, GONE), PersonRead(person=person, areas=tuple(failures)))
-        await attempt.publish()
-        note = "UPDATE run SET reason = :reason"
-        await world.rows_written(note, {"reason": " ".join(said)})
-        assert (await world.erase(GONE)).mention_count == 3
-        masked = "subject erased (erased) has no consent"
-        assert await world.rows("SELECT reason FROM run") == [(f"{masked} erased",)]
-        assert await world.rows("SELECT reason FROM failure ORDER BY reason") == [
-            ("erased",),
-            (masked,),
-        ]
-
-
 async def test_without_the_lease_nothing_is_erased(sqlite_url):
     """A process that was paused past its lease erases nothing."""
     async with world_on(sqlite_url) as world:
         await history(world)
         lease = await world.lease()
         await world.lose_lease()
-        found = await find_traces(world.database, GONE, OFF_ID)
+        found = await find_traces(world.database, GONE)
         with pytest.raises(LeaseLostError):
-            await erase_traces(lease, found, Mask(OFF_ID, GONE))
-        assert await find_traces(world.database, GONE, OFF_ID) == found
+            await erase_traces(lease, found)
+        assert await find_traces(world.database, GONE) == found
 
 
 @pytest.mark.promise("8")

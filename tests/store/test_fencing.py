@@ -25,7 +25,7 @@ from worker.core.identity import NationalId
 from worker.core.model import RunKind
 from worker.errors import ExitCode, LeaseLostError
 from worker.sandbox.restrictions import PRIVACY, SAFETY
-from worker.store.privacy.erasing import Mask, erase_traces, find_traces
+from worker.store.privacy.erasing import erase_traces, find_traces
 from worker.store.runs.lease import held_lease
 
 pytestmark = pytest.mark.promise("4")
@@ -116,9 +116,9 @@ async def erasing(stage: Stage) -> None:
     off_id = NationalId(stage.roster[0].off_id)
     key = app.identity().person_key(off_id)
     async with app.database() as database, held_lease(database, ttl_s=50) as lease:
-        traces = await find_traces(database, key, off_id)
+        traces = await find_traces(database, key)
         assert traces.person_id is not None
-        await erase_traces(lease, traces, Mask(off_id, key))
+        await erase_traces(lease, traces)
 
 
 SCENARIOS: dict[str, tuple[Act, Act, int | None]] = {

@@ -38,7 +38,6 @@ def a_version(who: int, key: str, code: str, opened: int, closed: int | None) ->
         "observed_at": JANUARY,
         "content_hash": b"h" * 16,
         "confidentiality_code": code,
-        "payload": "{}",
     }
 
 

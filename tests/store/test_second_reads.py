@@ -11,7 +11,6 @@ from tests.support.store_world import (
     read,
     world_on,
 )
-from worker.core.answer_forms import AnswerForms
 from worker.core.confirmation import Confirm, compared, removed_by
 from worker.core.model import AreaFailure, CompleteArea, PersonRead, RunKind
 from worker.core.run import BatchResult
@@ -155,7 +154,7 @@ async def test_a_second_read_that_holds_it_no_longer(world):
     first, second = taking.read.areas[0], read(world, "new", "w").areas[0]
     assert isinstance(first, CompleteArea)
     assert isinstance(second, CompleteArea)
-    outcome = compared(taking.published[SAFETY], first, second, taking.confirm, AnswerForms())
+    outcome = compared(taking.published[SAFETY], first, second, taking.confirm)
     assert isinstance(outcome, AreaFailure)
 
 

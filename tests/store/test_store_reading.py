@@ -71,12 +71,13 @@ async def test_an_open_run_and_its_lease_are_shown(sqlite_url):
         assert held.is_dead is False
         now, within = world.fake.now(), timedelta(hours=12)
         both = (SAFETY, PRIVACY)
-        chosen = next(row for row in rows if is_continuable(row, both, within, now))
+        chosen = next(row for row in rows if is_continuable(row, both, "", within, now))
         assert chosen is not None
         assert chosen.run_id == run_id
-        assert not any(is_continuable(row, (SAFETY,), within, now) for row in rows)
+        assert not any(is_continuable(row, (SAFETY,), "", within, now) for row in rows)
+        assert not any(is_continuable(row, both, "another", within, now) for row in rows)
         late = now + timedelta(hours=13)
-        assert not any(is_continuable(row, both, within, late) for row in rows)
+        assert not any(is_continuable(row, both, "", within, late) for row in rows)
         assert await world.database.read(last_publication) is None
         await attempt.publish()
         (ended,) = await world.database.read(last_runs, 5)

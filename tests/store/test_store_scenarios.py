@@ -22,6 +22,7 @@ from worker.core.model import (
     RunKind,
 )
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError, WithheldError
+from worker.store.proven import is_proven
 from worker.store.queries.status import area_staleness
 from worker.store.runs.process_identity import Holder
 from worker.store.runs.undo import leftovers
@@ -112,6 +113,28 @@ async def test_a_withheld_run_leaves_no_trace(database_url):
         assert await world.current() == current
 
 
+@pytest.mark.promise("12")
+async def test_a_run_is_not_continued_under_another_contract(database_url):
+    """What was read under the first one is undone: it would mean two things in one publication."""
+    async with world_on(database_url) as world:
+        sync = await world.begin(contract="patient-safety=1")
+        await sync.write(read(world, "a", "x"))
+        sync = await world.begin(contract="patient-safety=1")
+        assert sync.handle.is_continued
+        sync = await world.begin(contract="patient-safety=2")
+        assert not sync.handle.is_continued
+        assert await world.rows("SELECT status FROM run ORDER BY run_id") == [
+            ("abandoned",),
+            ("running",),
+        ]
+        await sync.write(read(world, "b", "y"))
+        assert not await world.database.read(is_proven, "patient-safety=2")
+        assert await sync.publish() == ExitCode.OK
+        assert await world.current() == {("b", "y", "NORU", False)}
+        assert await world.database.read(is_proven, "patient-safety=2")
+        assert not await world.database.read(is_proven, "patient-safety=1")
+
+
 @pytest.mark.promise("3")
 async def test_a_backfill_beside_an_open_sync(database_url):
     """A backfill publishes its persons; the open sync goes on and reads them again."""
@@ -184,7 +207,7 @@ async def test_an_area_of_nothing_is_withheld_beside_a_large_one(sqlite_url):
 
 def _privacy(key: str) -> Record:
     columns = as_columns({"privacy_type": "Block"}, area_named(PRIVACY))
-    return Record(key=key, content_hash=b"h" * 16, payload="{}", columns=columns)
+    return Record(key=key, content_hash=b"h" * 16, columns=columns)
 
 
 @pytest.mark.promise("2")

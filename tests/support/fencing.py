@@ -101,7 +101,7 @@ def try_it(before: Act, act: Act, *, taken_at: int = 0) -> Trial:
         taken_at: the number, from 1, of its write transaction at which the lease is lost.
     """
     trial, folder = Trial(), fast_folder()
-    stage = UnseenStage(folder, Clock(STARTS[0]), random.Random(2), seed=7, paging="none")
+    stage = UnseenStage(folder, Clock(STARTS[0]), random.Random(2), seed=7)
     fill(stage)
 
     def take(number: int) -> None:

@@ -6,6 +6,8 @@ from datetime import timedelta
 
 from tests.support.program import Installation
 from tests.support.published import Store
+from worker.config.contract_file import load_contract
+from worker.core.contract import fingerprints
 from worker.core.model import RunKind
 from worker.runtime import real_runtime
 from worker.store.database import open_database
@@ -37,6 +39,7 @@ async def run_under_way(worker: Installation) -> AsyncIterator[Lease]:
             lease,
             kind=RunKind.SYNC,
             areas=("patient-safety", "patient-privacy"),
+            contract=fingerprints(load_contract(None), ("patient-safety", "patient-privacy")),
             continue_within=timedelta(hours=12),
         )
         yield lease

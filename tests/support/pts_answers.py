@@ -1,19 +1,19 @@
-"""Persons and answers that the tests of the reading share."""
+"""Persons, contracts and answers that the tests of the reading share."""
 
+import json
+import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import orjson
-
 from tests.support.clock import START
 from worker.areas import area_named
-from worker.core.answer import read_page
-from worker.core.area import ResourceArea
+from worker.config.contract_file import default_contract_text, load_contract
+from worker.core.answer import Answer, read_answer
+from worker.core.contract import AreaContract
 from worker.core.identity import NationalId
 from worker.core.model import CompleteArea, Person, Proof, Record
-from worker.core.privacy import Cleaner, PrivacyRules
-from worker.core.record import Page, digest_of
+from worker.core.record import Page, RecordReader, digest_of
 
 OFF_ID = "16858399649"
 OTHER_OFF_ID = "17912099997"
@@ -22,27 +22,10 @@ PSEUDONYM = "c0ffee" + "ab" * 29
 
 SAFETY = area_named("patient-safety")
 PRIVACY = area_named("patient-privacy")
+AREAS = {area.name: area for area in (SAFETY, PRIVACY)}
 
-JSON = {"content-type": ("application/json",)}
-
-MODEL = {
-    "Id": "11111111-0000-4000-8000-000000000001",
-    "CreatedTime": "2026-03-01T08:00:00",
-    "ModifiedTime": None,
-    "ParentConfidentialAttribute": None,
-    "OffId": OFF_ID,
-    "ConfidentialObjectId": {"Type": "SvarrapportId", "Value": "report-1"},
-    "AccessRestriction": [
-        {"Id": "a", "ConfidentialityCode": "NORU", "IsCurrent": False},
-        {
-            "Id": "b",
-            "ConfidentialityCode": "NORN_FFL",
-            "DelayDeliveryUntil": "9999-12-31T23:59:59.9999999",
-            "IsCurrent": True,
-        },
-        {"Id": "c", "ConfidentialityCode": "N", "IsCurrent": False},
-    ],
-}
+CONTRACT = load_contract(None)
+JSON = {"content-type": ("application/json; charset=utf-8",)}
 
 SHIELD = {
     "id": "22222222-0000-4000-8000-000000000001",
@@ -60,15 +43,10 @@ def person(off_id: str = OFF_ID, key: str = PSEUDONYM) -> Person:
     return Person(off_id=NationalId(off_id), person_key=key)
 
 
-def cleaner(off_id: str = OFF_ID, pseudonym: str = PSEUDONYM) -> Cleaner:
-    """The privacy rules of a store with pseudonyms, for one person."""
-    rules = PrivacyRules(key_of=lambda found: pseudonym_of(found.reveal()))
-    return rules.cleaner(person(off_id, pseudonym))
-
-
-def pseudonym_of(digits: str) -> str:
-    """What stands for anybody else."""
-    return f"anybody-{digits[-2:]}"
+def contract(area: str = "patient-safety", **changed: Any) -> AreaContract:
+    """The contract that comes with the program, with some keys changed."""
+    tables = tomllib.loads(default_contract_text())[area]
+    return AreaContract.model_validate_json(json.dumps(tables | changed), strict=True)
 
 
 def restriction(number: int = 1, **changed: Any) -> dict[str, Any]:
@@ -77,9 +55,11 @@ def restriction(number: int = 1, **changed: Any) -> dict[str, Any]:
         "id": f"00000000-0000-4000-8000-{number:012d}",
         "createdTime": "2026-03-01T08:15:30.1234567Z",
         "modifiedTime": None,
-        "createdBy": "lab",
-        "offId": OFF_ID,
-        "confidentialObjectId": {"type": "Svarrapport", "value": f"report-{number}"},
+        "createdBy": {"role": "Doctor", "organisationNumber": "999999999"},
+        "patientSafetyObject": {
+            "person": {"offId": OFF_ID},
+            "confidentialObjectId": {"type": "Svarrapport", "value": f"report-{number}"},
+        },
         "parentConfidentialObjectId": {"type": "Rekvisisjon", "value": "request-1"},
         "confidentialityCode": "NORU",
         "cause": "Manual",
@@ -94,40 +74,43 @@ def without(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name not in names}
 
 
-def read(
+def answer(
     document: Any,
+    declared: AreaContract = CONTRACT["patient-safety"],
     *,
-    area: ResourceArea = SAFETY,
-    key_path: str | None = None,
-    pseudonym: str | None = PSEUDONYM,
     status: int = 200,
-    headers: Mapping[str, tuple[str, ...]] = JSON,
-    off_id: str = OFF_ID,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """An answer; bytes are taken as they stand, all else is made JSON."""
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    given = {name.lower(): (value,) for name, value in (headers or {}).items()}
+    return read_answer(status, JSON | given, body, declared, OFF_ID)
+
+
+def read(
+    *documents: Any, declared: AreaContract | None = None, area: str = "patient-safety"
 ) -> Page:
-    """The page of an answer; bytes are taken as they stand, all else is made JSON."""
-    body = document if isinstance(document, bytes) else orjson.dumps(document)
-    return read_page(
-        status,
-        headers,
-        body,
-        area=area,
-        person=person(off_id),
-        key_path=key_path,
-        cleaner=None if pseudonym is None else cleaner(off_id, pseudonym),
-    )
+    """The records of a page with these items."""
+    chosen = declared or CONTRACT[area]
+    return RecordReader(AREAS[area], chosen).read(list(documents), person())
+
+
+def columns_of(record: Record, area: str = "patient-safety") -> dict[str, Any]:
+    """The columns of a record that have a value, by name."""
+    names = (column.name for column in AREAS[area].columns)
+    pairs = zip(names, record.columns, strict=True)
+    return {name: value for name, value in pairs if value is not None}
 
 
 def complete_area(held: Mapping[str, int], *, after_s: float = 0.0) -> CompleteArea:
     """An area that was read completely and holds these records, each with its content."""
     records = tuple(
-        Record(key=key, content_hash=bytes([content]), payload="", columns=())
-        for key, content in held.items()
+        Record(key=key, content_hash=bytes([content]), columns=()) for key, content in held.items()
     )
     proof = Proof(
         pages=1,
         record_count=len(records),
         digest=digest_of(records),
         read_at=START + timedelta(seconds=after_s),
-        key_path="id" if records else "",
     )
     return CompleteArea(area=SAFETY.name, records=records, proof=proof)

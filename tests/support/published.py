@@ -81,13 +81,21 @@ class Store:
         return {name: sorted(rows, key=repr) for name, rows in zip(names, found, strict=True)}
 
     def current(self, area: str = "patient_safety") -> set[tuple[Any, ...]]:
-        """The published restrictions: local reference, id, payload and whether stale."""
+        """The published restrictions: local reference, id, what PTS says, and whether stale."""
+        content = self._content(f"report_{area}_current")
         return {
-            (ref, key, payload, bool(stale))
-            for ref, key, payload, stale in self.rows(
-                f"SELECT local_ref, restriction_id, payload, is_stale FROM report_{area}_current"
+            (ref, key, tuple(said), bool(stale))
+            for ref, key, stale, *said in self.rows(
+                f"SELECT local_ref, restriction_id, is_stale, {content} FROM report_{area}_current"
             )
         }
+
+    def _content(self, view: str) -> str:
+        """The columns of a view that hold what PTS says."""
+        (names,) = self.columns(view)
+        return ", ".join(
+            [*names[names.index("local_ref") + 1 : names.index("first_seen_at")], "extra"]
+        )
 
     def ids(self, area: str = "patient_safety") -> set[tuple[str, str]]:
         """The published restrictions by local reference and id."""
@@ -99,9 +107,10 @@ class Store:
 
     def history(self, area: str = "patient_safety") -> list[tuple[Any, ...]]:
         """Every version ever published, in order."""
+        content = self._content(f"report_{area}_history")
         return sorted(
             self.rows(
-                "SELECT local_ref, restriction_id, payload, valid_from, valid_to "
+                f"SELECT local_ref, restriction_id, {content}, valid_from, valid_to "
                 f"FROM report_{area}_history"
             ),
             key=str,

@@ -17,7 +17,6 @@ from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, SandboxOptions, running_sandbox
 
 SAFETY_PATH = "/v0.5/access-restrictions/patient-safety/_search"
-OLD_SAFETY_PATH = "/access-restrictions/patient-safety/_search"
 PRIVACY_PATH = "/access-restrictions/patient-privacy/_search"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
@@ -150,7 +149,8 @@ class Caller:
         if isinstance(body, str) and len(body) == 11:
             body = {"offId": body}
         sent = {"json": body} if not isinstance(body, bytes) else {"content": body}
-        given = headers if headers is not None else self.headers(url)
+        given = headers if headers is not None else self.headers(url) | _versions(path)
+        given = headers if headers is not None else self.headers(url) | _versions(path)
         content_type = {"Content-Type": "application/json"} if isinstance(body, bytes) else {}
         return self.http.post(url + query, headers={**content_type, **given}, **sent)
 
@@ -171,6 +171,11 @@ def claims_of(token: str) -> dict[str, Any]:
     segment = token.split(".")[1]
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(segment + "=="))
     return claims
+
+
+def _versions(path: str) -> dict[str, str]:
+    """The header that the route without a version wants (PTS reference, 1.2)."""
+    return {} if path == SAFETY_PATH else {"api-version": "0.4"}
 
 
 _RICHEST: dict[str, str] = {}

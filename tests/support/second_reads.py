@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from worker.core.answer_forms import AnswerForms
 from worker.core.confirmation import Unconfirmed, compared
 from worker.core.model import CompleteArea, PersonRead
 from worker.core.run import BatchResult
@@ -11,7 +10,7 @@ from worker.core.run import BatchResult
 def read_again(found: Unconfirmed) -> PersonRead:
     """The person after a second read that holds what the first held."""
     areas = [
-        compared(found.published[area.area], area, area, found.confirm, AnswerForms())
+        compared(found.published[area.area], area, area, found.confirm)
         if isinstance(area, CompleteArea) and area.area in found.published
         else area
         for area in found.read.areas

@@ -24,11 +24,10 @@ from tests.support.program import Installation, install
 from tests.support.raw_server import RawServer, Reply, http, listening
 from tests.support.raw_server import Request as RawRequest
 from worker.sandbox.api_access import AccessChecker
-from worker.sandbox.challenges import DeniedError
+from worker.sandbox.challenges import BEARER, DeniedError
 from worker.sandbox.helseid import HelseId
 from worker.sandbox.serve import new_key_pair
 from worker.sandbox.state import SandboxOptions, World
-from worker.sandbox.styles import BEARER
 from worker.sandbox.web import Delivery, Request, Response
 
 SAFETY, PRIVACY = "patient-safety", "patient-privacy"
@@ -102,6 +101,7 @@ class Standin:
         script: how to answer some, instead of with their restrictions; the key's area may be
             empty for both.
         everybody: how to answer everyone who has no script.
+        paths: the area of each path.
         asked: every search that passed the checks, as (identifier, area).
         heard: the same, each with its connection and time.
         pushed: whatever was sent below ``/pushed``.
@@ -122,6 +122,7 @@ class Standin:
     people: dict[str, dict[str, Records]] = field(default_factory=dict)
     script: dict[tuple[str, str], Answerer] = field(default_factory=dict)
     everybody: Answerer | None = None
+    paths: dict[str, str] = field(default_factory=PATHS.copy)
     asked: list[tuple[str, str]] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     pushed: list[bytes] = field(default_factory=list)
@@ -208,7 +209,7 @@ class Standin:
             line = f"{request.method} {_target(request)}\n"
             self.pushed.append(line.encode() + request.body)
             return http(b"")
-        area = PATHS.get(path)
+        area = self.paths.get(path)
         if area is None:
             return http({"title": "no such path"}, status="404 Not Found")
         refusal = self.denied(request)
@@ -250,7 +251,7 @@ class Standin:
 
     def _search(self, area: str, request: Request) -> Reply:
         fields = json.loads(request.body)
-        off_id, target = fields["offId"], _target(request)
+        off_id, target = _off_id(fields), _target(request)
         if off_id in "".join(filter(str.isalnum, unquote(target))):
             self.violations.append("an identifier in a URL")
         self.asked.append((off_id, area))
@@ -279,6 +280,13 @@ class Standin:
         if self.delay_s and not reply.before_s:
             return Reply(data=reply.data, then=reply.then, before_s=self.delay_s)
         return reply
+
+
+def _off_id(fields: Mapping[str, Any]) -> str:
+    """The identifier, wherever it stands in the body."""
+    while "offId" not in fields and "OffId" not in fields:
+        fields = next(iter(fields.values()))
+    return str(fields.get("offId") or fields["OffId"])
 
 
 def _next(replies: list[Reply]) -> Reply | None:
@@ -346,7 +354,7 @@ def safety(off_id: str, name: str, **changes: Any) -> dict[str, Any]:
         "id": f"S-{ref_of(off_id)}-{name}",
         "createdTime": "2026-01-02T03:04:05.1234567Z",
         "modifiedTime": None,
-        "createdBy": "LIS",
+        "createdBy": {"role": "LIS"},
         "patientSafetyObject": {
             "person": {"offId": off_id},
             "confidentialObjectId": {"type": "Svarrapport", "value": f"obj-{name}"},
@@ -363,7 +371,7 @@ def privacy(off_id: str, name: str, **changes: Any) -> dict[str, Any]:
     """A patient-privacy restriction."""
     return {
         "id": f"P-{ref_of(off_id)}-{name}",
-        "person": {"offId": off_id},
+        "patientPrivacyObject": {"person": {"offId": off_id}},
         "privacyType": "Block",
         "privacyLevel": "Soft",
         "restrictionDomain": "PPS",

@@ -31,7 +31,7 @@ from worker.core.record import digest_of
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
 from worker.errors import ExitCode
 from worker.store.database import Database, open_database
-from worker.store.privacy.erasing import Mask, Traces, erase_traces, find_traces, scrub
+from worker.store.privacy.erasing import Traces, erase_traces, find_traces, scrub
 from worker.store.runs.lease import Lease, acquire
 from worker.store.runs.process_identity import Holder, this_process
 from worker.store.runs.run_store import SqlRunStore, open_run_store
@@ -61,11 +61,17 @@ class World:
         kind: RunKind = RunKind.SYNC,
         *,
         areas: tuple[str, ...] = AREAS,
+        contract: str = "",
         confirm: Confirm = Confirm.REMOVALS,
     ) -> "RunAttempt":
         """Begin or continue a run."""
         store = await open_run_store(
-            await self.lease(), kind=kind, areas=areas, continue_within=HOLD, confirm=confirm
+            await self.lease(),
+            kind=kind,
+            areas=areas,
+            contract=contract,
+            continue_within=HOLD,
+            confirm=confirm,
         )
         return RunAttempt(world=self, store=store)
 
@@ -93,13 +99,11 @@ class World:
 
         await self.database.write(work)
 
-    async def erase(
-        self, key: str, *, off_id: NationalId = OFF_ID, rewrite: bool = False
-    ) -> Traces:
+    async def erase(self, key: str, *, rewrite: bool = False) -> Traces:
         """Remove a person as ``erase`` does; what was found of them."""
         lease = await self.lease()
-        found = await find_traces(self.database, key, off_id)
-        await erase_traces(lease, found, Mask(off_id, key))
+        found = await find_traces(self.database, key)
+        await erase_traces(lease, found)
         await scrub(self.database, rewrite=rewrite)
         return found
 
@@ -200,7 +204,6 @@ def record(key: str, code: str = "NORU", *, area: str = SAFETY, **columns: Any) 
     return Record(
         key=key,
         content_hash=hashlib.blake2b(payload.encode(), digest_size=16).digest(),
-        payload=payload,
         columns=as_columns(columns, area_named(area)),
     )
 
@@ -212,7 +215,6 @@ def complete(world: World, area: str, *records: Record) -> CompleteArea:
         record_count=len(records),
         digest=digest_of(records),
         read_at=world.fake.now(),
-        key_path="id" if records else "",
     )
     return CompleteArea(area=area, records=records, proof=proof)
 

@@ -31,17 +31,17 @@ def test_defaults(tmp_path):
 
 def test_precedence_and_origins(tmp_path):
     """Flags, then environment, then file, then defaults, each value with where it came from."""
-    write(tmp_path, "[sync]\nconcurrency = 1\nmax_pages = 7\nbatch_persons = 5\n")
+    write(tmp_path, "[sync]\nconcurrency = 1\nretry_attempts = 7\nbatch_persons = 5\n")
     loaded = load(
         {"sync.concurrency": 3, "sync.areas": None},
-        environ={"PTS_SYNC__CONCURRENCY": "2", "PTS_SYNC__MAX_PAGES": "8", "HOME": "/"},
+        environ={"PTS_SYNC__CONCURRENCY": "2", "PTS_SYNC__RETRY_ATTEMPTS": "8", "HOME": "/"},
         cwd=tmp_path,
         flag_names={"sync.concurrency": "--concurrency"},
     )
     sync = loaded.settings.sync
-    assert (sync.concurrency, sync.max_pages, sync.batch_persons) == (3, 8, 5)
+    assert (sync.concurrency, sync.retry_attempts, sync.batch_persons) == (3, 8, 5)
     assert loaded.origins["sync.concurrency"] == "flag --concurrency"
-    assert loaded.origins["sync.max_pages"] == "environment variable PTS_SYNC__MAX_PAGES"
+    assert loaded.origins["sync.retry_attempts"] == "environment variable PTS_SYNC__RETRY_ATTEMPTS"
     assert loaded.origins["sync.batch_persons"] == f"{tmp_path}/config/worker.toml"
     assert loaded.origins["sync.areas"] == "default"
     assert loaded.config_file == tmp_path / "config/worker.toml"
@@ -98,42 +98,6 @@ def test_text_from_the_environment(tmp_path, variable, text, read, expected):
     """Every kind of value can be written in an environment variable."""
     value = read(load({}, environ={f"PTS_{variable}": text}, cwd=tmp_path).settings)
     assert value == (("patient-privacy", "patient-safety") if "," in text else expected)
-
-
-def test_area_overrides(tmp_path):
-    """What is set for an area is handed on, and nothing else."""
-    write(
-        tmp_path,
-        """
-        [areas.patient-safety]
-        api_version = "0.4"
-        record_key = ["uuid", "id"]
-        headers = { "x-source" = "abc" }
-        body = { offId = "{off_id}" }
-        paging = { style = "page", total = "count" }
-        columns = { cause = "reason" }
-        """,
-    )
-    environ = {
-        "PTS_AREAS__PATIENT_SAFETY__RECORD_KEY": "a, b",
-        "PTS_AREAS__PATIENT_PRIVACY__NOT_FOUND_MEANS": "empty",
-        "PTS_AREAS__PATIENT_PRIVACY__BODY": '{"offId": "{off_id}", "x": true}',
-    }
-    loaded = load({}, environ=environ, cwd=tmp_path)
-    assert loaded.settings.area_overrides() == {
-        "patient-safety": {
-            "api_version": "0.4",
-            "record_key": ("a", "b"),
-            "headers": {"x-source": "abc"},
-            "body": {"offId": "{off_id}"},
-            "paging": {"style": "page", "total": "count"},
-            "columns": {"cause": "reason"},
-        },
-        "patient-privacy": {
-            "not_found_means": "empty",
-            "body": {"offId": "{off_id}", "x": True},
-        },
-    }
 
 
 def test_roster_of_a_higher_layer_replaces_the_other_kind(tmp_path):

@@ -6,21 +6,18 @@ from contextlib import suppress
 from datetime import timedelta
 
 import anyio
-import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.clock import START, FakeRuntime
 from tests.support.pts_answers import complete_area
-from worker.core.answer_forms import AnswerForms
 from worker.core.breaker import Breaker
 from worker.core.confirmation import Confirm, Unconfirmed, compared, needs_second_read
 from worker.core.identity import NationalId
 from worker.core.model import (
     AreaFailure,
     CompleteArea,
-    Drift,
     FailureKind,
     Person,
     PersonRead,
@@ -31,7 +28,6 @@ from worker.pts.throttle import Throttle
 from worker.sync.confirmation import Confirmations
 from worker.sync.evidence import Evidence
 from worker.sync.reading import PersonReader
-from worker.sync.record_keys import KeyBook
 
 AREA = "patient-safety"
 REMOVALS, CHANGES = Confirm.REMOVALS, Confirm.CHANGES
@@ -59,7 +55,7 @@ def test_what_needs_a_second_read(published, read):
 def test_two_reads_agree_or_are_a_failure(published, first, second, confirm):
     """What two agree on is the second, with both in its proof, and needs no third."""
     keys, later = frozenset(published), complete_area(second, after_s=2.5)
-    result = compared(keys, complete_area(first), later, confirm, AnswerForms())
+    result = compared(keys, complete_area(first), later, confirm)
     agrees = first == second if confirm == CHANGES else first.keys() == second.keys()
     if not agrees:
         assert isinstance(result, AreaFailure)
@@ -76,30 +72,6 @@ def test_two_reads_agree_or_are_a_failure(published, first, second, confirm):
     assert not needs_second_read(hashes(published), result, confirm)
 
 
-@pytest.mark.promise("1")
-def test_what_an_unusual_answer_lacks_is_not_believed():
-    """The failure names the field, and what to do if it is harmless."""
-    forms = AnswerForms()
-    for _ in range(20):
-        forms.remember(complete_area({"a": 1}))
-    drift = [Drift(field=name, kind="unknown_field") for name in ("x", "y")]
-    first, usual, odd = (
-        msgspec.structs.replace(complete_area({"a": 1}), form=form, drift=frozenset(found))
-        for form, found in (
-            (frozenset(), drift[:1]),
-            (frozenset(), drift[1:]),
-            (frozenset({"more: there"}), ()),
-        )
-    )
-    result = compared(frozenset("abc"), first, odd, REMOVALS, forms)
-    assert isinstance(result, AreaFailure)
-    assert "2 of 3 published restrictions would close, but more in" in result.reason
-    assert f"areas.{AREA}.paging.ignore" in result.reason
-    agreed = compared(frozenset("abc"), first, usual, REMOVALS, forms)
-    assert isinstance(agreed, CompleteArea)
-    assert agreed.drift == frozenset(drift), "of both reads"
-
-
 class Upstream:
     """The port ``AreaReader`` on a list of answers: what a second read finds, person by person."""
 
@@ -113,7 +85,6 @@ class Upstream:
         person: Person,
         name: str,
         *,
-        key_path: str | None,
         is_single_use: bool = False,
         is_probe: bool = False,
     ) -> CompleteArea:
@@ -121,7 +92,6 @@ class Upstream:
         assert is_single_use
         assert not is_probe
         assert name == AREA
-        assert key_path in (None, "id")
         self.asked.append((person.person_key, self._fake.monotonic()))
         await anyio.lowlevel.checkpoint()
         answer = self.answers.get(person.person_key, complete_area({}))
@@ -151,11 +121,9 @@ class Waiting:
         self.confirmations = Confirmations(
             reader=PersonReader(
                 reader=self.upstream,
-                keys=KeyBook({}),
                 breaker=Breaker(),
                 evidence=Evidence(
                     reader=self.upstream,
-                    keys=KeyBook({}),
                     runtime=self.fake.runtime,
                     availability=Throttle(math.inf, self.fake.runtime),
                 ),

@@ -18,10 +18,10 @@ BEFORE = NOW - timedelta(days=30)
 
 def area(contents: dict[str, int]) -> CompleteArea:
     records = tuple(
-        Record(key=key, content_hash=bytes([content]) * 16, payload="{}", columns=())
+        Record(key=key, content_hash=bytes([content]) * 16, columns=())
         for key, content in contents.items()
     )
-    proof = Proof(pages=1, record_count=len(records), digest=b"", read_at=NOW, key_path="id")
+    proof = Proof(pages=1, record_count=len(records), digest=b"", read_at=NOW)
     return CompleteArea(area="patient-safety", records=records, proof=proof)
 
 
@@ -135,10 +135,7 @@ RECORDS = st.dictionaries(st.text(max_size=3), st.binary(min_size=16, max_size=1
 
 
 def records(contents: dict[str, bytes]) -> list[Record]:
-    return [
-        Record(key=key, content_hash=content, payload="{}", columns=())
-        for key, content in contents.items()
-    ]
+    return [Record(key=key, content_hash=content, columns=()) for key, content in contents.items()]
 
 
 @given(RECORDS, RECORDS)

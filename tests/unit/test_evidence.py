@@ -12,7 +12,6 @@ from worker.core.model import CompleteArea, Person, Proof, Record
 from worker.core.times import END_OF_TIME
 from worker.errors import ContractError, TransientError
 from worker.sync.evidence import Evidence
-from worker.sync.record_keys import KeyBook
 
 ANNA, BODIL, CARL, DORA = (person(key=name * 64) for name in "abcd")
 
@@ -39,20 +38,18 @@ class Pts:
     Attributes:
         failing: what reading a person ends with, by key.
         asked: whom was asked for, and the area.
-        key_path: of all records.
     """
 
     failing: dict[str, Exception] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
-    key_path: str = "id"
 
-    async def read(self, person, area, *, key_path, is_single_use=False, is_probe=False):
+    async def read(self, person, area, *, is_single_use=False, is_probe=False):
         assert is_probe
         self.asked.append((person.person_key[0], area))
         await anyio.lowlevel.checkpoint()
         if person.person_key in self.failing:
             raise self.failing[person.person_key]
-        return complete(area, self.key_path)
+        return complete(area)
 
     def watch(self, begin_probe):
         raise AssertionError
@@ -61,15 +58,15 @@ class Pts:
         raise AssertionError
 
 
-def complete(area, key_path="id", records=0):
-    proof = Proof(pages=1, record_count=records, digest=b"", read_at=END_OF_TIME, key_path=key_path)
-    record = Record(key="1", content_hash=b"", payload="{}", columns=())
+def complete(area, records=0):
+    proof = Proof(pages=1, record_count=records, digest=b"", read_at=END_OF_TIME)
+    record = Record(key="1", content_hash=b"", columns=())
     return CompleteArea(area=area, records=(record,) * records, proof=proof)
 
 
 def evidence(pts: Pts, *known: Person) -> tuple[Evidence, FakeRuntime]:
     fake = FakeRuntime()
-    made = Evidence(reader=pts, keys=KeyBook({"x": "id"}), runtime=fake.runtime, availability=pts)
+    made = Evidence(reader=pts, runtime=fake.runtime, availability=pts)
     for each in known:
         made.remember(each, complete("x"))
     return made, fake
@@ -95,10 +92,8 @@ async def test_a_known_good_read_refutes():
 
 
 async def test_nothing_refutes():
-    """Nobody was read; the known-good fail, too; or they answer in another way than before."""
+    """Nobody was read; or the known-good fail, too."""
     assert not await evidence(Pts())[0].refutes("x")
     for error in (TransientError("status 503"), ContractError("no list")):
         made, _ = evidence(Pts(failing={ANNA.person_key: error}), ANNA)
         assert not await made.refutes("x")
-    made, _ = evidence(Pts(key_path="createdBy"), ANNA)
-    assert not await made.refutes("x")

@@ -30,7 +30,7 @@ def test_an_identifier_does_not_print(show):
     assert DIGITS not in shown
     assert "***" in shown
     answer = HttpResponse(status=200, headers={"x": ("hemmelig",)}, body=b"hemmelig")
-    record = Record(key="k", content_hash=b"", payload="hemmelig", columns=("hemmelig",))
+    record = Record(key="k", content_hash=b"", columns=("hemmelig",), extra="hemmelig")
     assert "hemmelig" not in show(answer) + show(record)
 
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from worker.core.fields import safe_name
-from worker.core.masking import masked, masked_strictly
+from worker.core.privacy import masked, masked_strictly
 from worker.errors import ConfigurationError, without_identifiers
 
 pytestmark = pytest.mark.promise("8")
@@ -15,11 +14,11 @@ UUID = "16858399-1234-4123-8123-168583996491"
 
 @pytest.mark.parametrize(
     "text",
-    ["168583.99649", "16 85 83 99 64 9", "16/85/83/99649", "168583 - 99649", "168583_99649.csv"],
+    ["168583.99649", "16 85 83 996 49", "16/85/83/99649", "168583-99649", "168583_99649.csv"],
 )
 @pytest.mark.parametrize("mask", [masked, masked_strictly])
-def test_other_groups_are_masked_too(mask, text):
-    """Where a text only leaves in a message more is taken for an identifier."""
+def test_usual_groups_are_masked_too(mask, text):
+    """With one usual separator between the parts."""
     assert text not in mask(f"no file {text} here")
 
 
@@ -64,16 +63,3 @@ def test_an_error_holds_no_identifier(name):
 def test_an_error_keeps_addresses_times_and_digests(text):
     """Host and port together may have eleven digits that are an identifier."""
     assert without_identifiers(text) == text
-
-
-@pytest.mark.parametrize(
-    ("name", "is_shown"),
-    [
-        *((name, True) for name in ("id", "newField", "@odata.count", "oid_2_16_578_1", "_links")),
-        *((name, False) for name in (ID, f"nin{ID}", "Kari Nordmann", "", "x" * 99)),
-        *((name, False) for name in ("_1201-81-1234.5", "f1201_8112_345")),
-    ],
-)
-def test_a_field_is_shown_if_it_is_like_a_name(name, is_shown):
-    """In messages, drift and logs: what a declaration could name, and never a person."""
-    assert safe_name(name) == (name if is_shown else "?")

@@ -1,150 +1,271 @@
-"""Following an answer to its end, and noticing when that is not possible."""
+"""Following the pages of an answer, by each declared style."""
 
-import base64
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.pages import URL, page, read_on, sent, state
-from tests.support.pts_answers import OFF_ID
-from worker.core.paging import PageRequest
-from worker.errors import PagingError
+from tests.support.pts_answers import OFF_ID, answer, contract
+from worker.core.answer import Answer
+from worker.core.paging import PagingState, next_links
+from worker.errors import ContractError, PagingError
+
+URL = "https://pts.example/v0.5/_search"
+STYLES: dict[str, dict[str, Any]] = {
+    "none": {},
+    "link": {"paging": {"style": "link"}},
+    "next_link": {"records": "items", "paging": {"style": "next_link", "field": "next"}},
+    "token": {
+        "records": "items",
+        "paging": {"style": "token", "field": "next", "send_as": "cursor", "send_in": "query"},
+    },
+    "page": {
+        "records": "items",
+        "total": "total",
+        "paging": {
+            "style": "page",
+            "send_as": "page",
+            "field": "page",
+            "pages": "pages",
+            "more": "more",
+        },
+    },
+    "bare_page": {"paging": {"style": "page", "send_as": "page", "first": 0}},
+    "offset": {
+        "records": "items",
+        "paging": {"style": "offset", "send_as": "offset", "field": "offset", "more": "more"},
+    },
+    "bare_offset": {"paging": {"style": "offset", "send_as": "offset", "send_in": "query"}},
+    "reference": {"records": "items", "paging": {"style": "reference", "field": "ref"}},
+}
 
 
-def test_a_bare_list_is_the_end():
-    """An array with no sign of more is a whole answer."""
-    walk = state()
-    assert walk.next_request(page(1, 2)) is None
-    assert (walk.pages, walk.items) == (1, 2)
-    assert walk.first == PageRequest(url=URL)
+class Server:
+    """Pages of numbers by a style, as a correct server would send them."""
+
+    def __init__(self, style, sizes):
+        self.style = style
+        self.declared = contract(**STYLES[style])
+        ends = [sum(sizes[: index + 1]) for index in range(len(sizes))]
+        self.starts = [0, *ends[:-1]]
+        self.ends = ends
+        self.lost = None
+
+    def page(self, number):
+        """The keys and the answer of a page, counted from 0."""
+        if number >= len(self.ends):
+            return [], answer([], self.declared)
+        start, end = self.starts[number], self.ends[number]
+        keys = [str(key) for key in range(start, end) if key != self.lost]
+        is_last = number == len(self.ends) - 1
+        around: dict[str, Any] = {}
+        headers: dict[str, str] = {}
+        match self.style:
+            case "link" if not is_last:
+                headers = {"Link": f'<{URL}?p={number + 1}>; rel="next"'}
+            case "next_link":
+                around = {"next": None if is_last else f"?p={number + 1}"}
+            case "token":
+                around = {"next": None if is_last else f"t{number + 1}"}
+            case "page":
+                around = {
+                    "page": number + 1,
+                    "pages": len(self.ends),
+                    "more": not is_last,
+                    "total": self.ends[-1],
+                }
+            case "offset":
+                around = {"offset": start, "more": not is_last}
+            case "reference":
+                around = {"ref": 0 if is_last else number + 1}
+            case _:
+                pass
+        document: Any = [{} for _ in keys]
+        if self.declared.records:
+            document = {"items": document, **around}
+        return keys, answer(document, self.declared, headers=headers)
+
+    def walk(self):
+        return PagingState(contract=self.declared, url=URL, off_id=OFF_ID)
+
+
+def read_all(server):
+    """Follow the pages to the last one; returns what was sent."""
+    walk, number = server.walk(), 0
+    sent = [_sent(walk.first)]
+    while True:
+        keys, page = server.page(number)
+        request = walk.next_request(page, keys)
+        if request is None:
+            return walk.items, sent
+        sent.append(_sent(request))
+        number += 1
+
+
+def _follow(walk, pages):
+    for page, keys in pages:
+        walk.next_request(page, keys)
+
+
+def _sent(request):
+    query = {name: values[0] for name, values in parse_qs(urlsplit(request.url).query).items()}
+    return query | dict(request.fields)
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("style", "sent"),
     [
-        "ContinuationToken",
-        "nextPageToken",
-        "cursor",
+        ("link", [{}, {"p": "1"}, {"p": "2"}]),
+        ("next_link", [{}, {"p": "1"}, {"p": "2"}]),
+        ("token", [{}, {"cursor": "t1"}, {"cursor": "t2"}]),
+        ("page", [{"page": 1}, {"page": 2}, {"page": 3}]),
+        ("bare_page", [{"page": 0}, {"page": 1}, {"page": 2}, {"page": 3}]),
+        ("offset", [{"offset": 0}, {"offset": 2}, {"offset": 4}]),
+        ("bare_offset", [{"offset": "0"}, {"offset": "2"}, {"offset": "4"}, {"offset": "5"}]),
+        ("reference", [{}, {"ref": 1}, {"ref": 2}]),
     ],
 )
-@pytest.mark.parametrize("token", ["a b&c", 1, "0"])
-def test_tokens(name, token):
-    """A token is opaque, and goes back under its own name, in the query and the body."""
-    walk = state()
-    request = walk.next_request(page(1, around={name: token}))
-    assert sent(request) == ({name: str(token)}, {name: token})
-    assert walk.next_request(page(2, around={name: None})) is None
-    assert (walk.pages, walk.items) == (2, 2)
+def test_each_style_reads_everything(style, sent):
+    """And asks for it as it is declared."""
+    assert read_all(Server(style, [2, 2, 1])) == (5, sent)
 
 
-@pytest.mark.promise("10")
-@pytest.mark.parametrize("name", ["nextLink", "nextPageToken", "pagingReference"])
-def test_a_very_long_continuation(name):
-    """It is neither sent nor searched for identifiers, which takes seconds with a megabyte."""
-    at_most, longer = (page(1, around={name: "?" + "a" * (n - 1)}) for n in (8_192, 8_193))
-    assert state().next_request(at_most) is not None
-    with pytest.raises(PagingError, match="a continuation of more than 8192 characters"):
-        state().next_request(longer)
-
-
-@pytest.mark.promise("8")
-@pytest.mark.parametrize(
-    ("around", "headers"),
-    [
-        ({"total": int(OFF_ID)}, {}),
-        ({f"next{OFF_ID}": "x"}, {}),
-        ({}, {"x-total-count": OFF_ID}),
-        ({}, {f"x-next-page-{OFF_ID}": "1"}),
-    ],
-    ids=str,
+@given(
+    style=st.sampled_from([*STYLES]),
+    sizes=st.lists(st.integers(1, 3), min_size=1, max_size=5),
 )
-def test_no_message_holds_the_identifier(around, headers):
-    """Neither a number nor a name in an answer brings an identifier into a message."""
-    with pytest.raises(PagingError) as caught:
-        state().next_request(page(1, around=around, headers=headers))
-    assert OFF_ID.lstrip("0") not in caught.value.message
-
-
-@pytest.mark.promise("8")
-@pytest.mark.parametrize("alphabet", [base64.b64encode, base64.urlsafe_b64encode])
-@pytest.mark.parametrize("before", [b"", b"\xf8", b"ab"])
-def test_token_with_the_identifier(alphabet, before):
-    """It goes into the body only, since URLs are logged; also in base64, wherever it stands."""
-    token = alphabet(before + OFF_ID.encode()).decode()
-    for text in (token, token.rstrip("="), OFF_ID + "-2"):
-        request = state().next_request(page(1, around={"nextToken": text}))
-        assert sent(request) == ({}, {"nextToken": text})
-
-
-@pytest.mark.parametrize("first", [0, 1])
-def test_page_numbers(first):
-    """A page number is counted on until the total is reached, from 0 or 1."""
-    walk = state()
-    facts = {"pageSize": 2, "total": 5}
-    numbers = [sent(walk.next_request(page(1, 2, around={"page": first, **facts})))[1]]
-    numbers.append(sent(walk.next_request(page(3, 4, around={"page": first + 1, **facts})))[1])
-    assert numbers == [{"page": first + 1}, {"page": first + 2}]
-    assert walk.next_request(page(5, around={"page": first + 2, **facts})) is None
-
-
-@pytest.mark.parametrize(
-    ("pages", "message"),
-    [
-        ([({"page": 1, "total": 2}, 1), ({"page": 2, "total": 2},)], "an empty page after 1 of 2"),
-        ([({"nextToken": "a"}, 1), ({"nextToken": "a"}, 2)], "a loop"),
-        ([({"next": "?a=1"}, 1), ({"next": "?a=2"}, 2), ({"next": "?a=1"}, 3)], "a loop"),
-        ([({"nextToken": "a"}, 1), ({"nextToken": "b"}, 1)], "repeats a record"),
-        ([({"nextToken": "a"}, 1), ({}, 1)], "repeats a record"),
-        ([({"nextToken": "a", "total": 2}, 1), ({"total": 3}, 2)], "the total changed"),
-        ([({"nextToken": "a", "total": 3}, 1), ({"total": 3}, 2)], "the total says 3"),
-        ([({"page": 1, "total": 2}, 1), ({"page": 1, "total": 2}, 2)], "page 2 was requested"),
-        ([({"offset": 0, "total": 2}, 1), ({"offset": 0, "total": 2}, 2)], "does not begin after"),
-    ],
-)
-def test_contradictory_pages(pages, message):
-    """Loops, repeated records and changing totals are errors."""
-    with pytest.raises(PagingError, match=message):
-        read_on(state(), *(page(*numbers, around=around) for around, *numbers in pages))
-
-
-def test_too_many_pages():
-    """There is an end to following."""
-    walk = state(pages_max=3)
-    with pytest.raises(PagingError, match="more than 3 pages"):
-        read_on(walk, *(page(n, around={"nextToken": str(n)}) for n in range(1, 9)))
-    assert walk.pages == 3
-
-
-@given(sizes=st.lists(st.integers(0, 3), min_size=1, max_size=5), with_total=st.booleans())
-def test_a_correct_server_is_read_completely(sizes, with_total):
-    """However a server cuts its list into pages, all of it is read, and then it ends."""
-    walk = state()
-    number = 0
-    for index, size in enumerate(sizes):
-        last = index == len(sizes) - 1
-        around = {"nextToken": None if last else f"t{index}"}
-        if with_total:
-            around["total"] = sum(sizes)
-        answer = page(*range(number + 1, number + size + 1), around=around)
-        number += size
-        assert (walk.next_request(answer) is None) == last
-    assert (walk.pages, walk.items) == (len(sizes), sum(sizes))
+def test_a_correct_server_is_read_completely(style, sizes):
+    """However it cuts its list into pages."""
+    sizes = [sum(sizes)] if style == "none" else sizes
+    assert read_all(Server(style, sizes))[0] == sum(sizes)
 
 
 @pytest.mark.promise("1")
 @given(
-    total=st.integers(1, 12), size=st.integers(1, 5), lost=st.integers(1, 12), base=st.booleans()
+    style=st.sampled_from(["page", "offset"]),
+    sizes=st.lists(st.integers(1, 3), min_size=2, max_size=5),
+    lost=st.integers(0, 14),
 )
-def test_a_server_that_loses_a_record_is_found_out(total, size, lost, base):
-    """If a page lacks a record of the total, the area is an error and not one record shorter."""
-    numbers = [n for n in range(1, total + 1) if n != min(lost, total)]
-    answers = [
-        page(
-            *numbers[index * size : (index + 1) * size],
-            around={"page": index + base, "pageSize": size, "total": total},
-        )
-        for index in range(total + 1)
-    ]
+def test_a_server_that_loses_a_record_is_found_out(style, sizes, lost):
+    """Where it says its total or its offset, the area is an error and not a record shorter."""
+    server = Server(style, sizes)
+    server.lost = min(lost, sum(sizes) - 1 if style == "page" else server.starts[-1] - 1)
     with pytest.raises(PagingError):
-        read_on(state(), *answers)
+        read_all(server)
+
+
+@pytest.mark.promise("1")
+@pytest.mark.parametrize(
+    ("style", "around", "message"),
+    [
+        ("page", {"page": 2, "pages": 1, "more": False, "total": 1}, "another page was returned"),
+        ("page", {"page": 1, "pages": 2, "more": False, "total": 1}, "contradicts itself"),
+        ("page", {"page": 1, "pages": 1, "more": True, "total": 1}, "contradicts itself"),
+        ("page", {"page": 1, "pages": 1, "more": False, "total": 2}, "contradicts itself"),
+        ("page", {"page": 1, "pages": 1, "more": None, "total": 1}, "neither true nor false"),
+        ("page", {"page": 1, "pages": 1, "more": False, "total": True}, "no natural number"),
+        ("page", {"page": 1, "pages": -1, "more": False, "total": 1}, "no natural number"),
+        ("page", {"page": 1, "more": False, "total": 1}, "no natural number"),
+        ("offset", {"offset": 1, "more": False}, "another page was returned"),
+        ("token", {"next": True}, "not a text"),
+        ("token", {"next": "x" * 2_001}, "more than 2000 characters"),
+        ("token", {"next": f"x-{OFF_ID}"}, "holds a person's identifier"),
+        ("reference", {"ref": None}, "no natural number"),
+        ("next_link", {"next": "https://elsewhere.example/v0.5/_search"}, "another server"),
+        ("next_link", {"next": "/other"}, "leaves the area's path"),
+        ("next_link", {"next": "/v0.5/_search/../x"}, "leaves the area's path"),
+        ("next_link", {"next": "//u@pts.example/v0.5/_search"}, "another server"),
+        ("next_link", {"next": f"?offId={OFF_ID}"}, "holds a person's identifier"),
+        ("next_link", {"next": "?offId=%31%36858399649"}, "holds a person's identifier"),
+        ("next_link", {"next": "http://["}, "not a URL"),
+    ],
+)
+def test_what_contradicts_itself(style, around, message):
+    """All that is declared is checked."""
+    declared = contract(**STYLES[style])
+    page = answer({"items": [{}], **around}, declared)
+    walk = PagingState(contract=declared, url=URL, off_id=OFF_ID)
+    with pytest.raises((PagingError, ContractError), match=message) as caught:
+        walk.next_request(page, ["1"])
+    assert OFF_ID not in caught.value.message
+
+
+@pytest.mark.promise("1")
+@pytest.mark.parametrize(
+    ("pages", "message"),
+    [
+        ([("a", ["1"]), ("a", ["2"])], "a loop"),
+        ([("a", ["1"]), ("b", ["1"])], "repeats a record"),
+        ([("a", ["1"]), (None, ["1"])], "repeats a record"),
+    ],
+)
+def test_pages_that_come_again(pages, message):
+    """Loops and repeated records."""
+    declared = contract(**STYLES["token"])
+    walk = PagingState(contract=declared, url=URL, off_id=OFF_ID)
+    with pytest.raises(PagingError, match=message):
+        _follow(walk, [(answer({"items": [{}], "next": t}, declared), k) for t, k in pages])
+
+
+@pytest.mark.promise("10")
+def test_there_is_an_end_to_following():
+    """A server that always has another page."""
+    declared = contract(**STYLES["token"])
+    walk = PagingState(contract=declared, url=URL, off_id=OFF_ID)
+    pages: list[tuple[Answer, list[str]]] = [
+        (answer({"items": [], "next": f"t{number}"}, declared), []) for number in range(1_500)
+    ]
+    with pytest.raises(PagingError, match="more than 1000 pages"):
+        _follow(walk, pages)
+
+
+@pytest.mark.promise("1")
+def test_an_empty_page_that_is_not_the_last():
+    """With a flag that says so."""
+    declared = contract(**STYLES["offset"])
+    walk = PagingState(contract=declared, url=URL, off_id=OFF_ID)
+    with pytest.raises(PagingError, match="is empty, and says that another follows"):
+        walk.next_request(answer({"items": [], "offset": 0, "more": True}, declared), [])
+
+
+@pytest.mark.promise("1")
+@pytest.mark.parametrize("style", ["none", "next_link", "reference"])
+def test_a_next_link_that_is_not_declared(style):
+    """``Link`` speaks of more, whatever else is declared."""
+    declared = contract(**STYLES[style])
+    document = {"items": [], "next": None} if style == "next_link" else {"items": [], "ref": 0}
+    page = answer(
+        [] if style == "none" else document, declared, headers={"Link": "<?p=2>; rel=next"}
+    )
+    walk = PagingState(contract=declared, url=URL, off_id=OFF_ID)
+    with pytest.raises(PagingError, match="a next link in the header"):
+        walk.next_request(page, [])
+
+
+@pytest.mark.parametrize(
+    ("header", "targets"),
+    [
+        ('<a>; rel="next"', ["a"]),
+        ("<a>; rel=next, <b>; rel=prev", ["a"]),
+        ('<a>; rel="prev NEXT"; title="x, y"', ["a"]),
+        ('<a>; title="; rel=next"; rel=last', []),
+        ("<a>; rel=first; rel=next", []),
+        ("", []),
+        ("nonsense", []),
+    ],
+)
+def test_link_headers(header, targets):
+    """RFC 8288 §3."""
+    assert list(next_links([header])) == targets
+
+
+@pytest.mark.promise("1")
+@pytest.mark.parametrize(
+    "header", ["<a; rel=next", "a; rel=next", "<a> rel=next", '<a>; rel="next']
+)
+def test_a_link_header_that_cannot_be_read(header):
+    """If it may speak of a next page."""
+    with pytest.raises(PagingError, match="cannot be read"):
+        list(next_links([header]))

@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.growth import grows_too_fast
-from tests.support.pts_answers import SAFETY, person
-from worker.core.answer import parse, read_page
-from worker.core.columns import TYPE_READERS
+from tests.support.pts_answers import CONTRACT, OFF_ID, SAFETY
+from worker.core.answer import parse, read_answer
 from worker.core.escaping import csv_text, visible, xml_text
-from worker.core.links import claims_next, next_links
 from worker.core.offid import normalise
-from worker.core.recogniser import Recogniser
+from worker.core.paging import next_links
+from worker.core.paths import parse_path, safe_path
+from worker.core.privacy import masked, masked_strictly
+from worker.core.record import TYPE_READERS
 from worker.core.retry import parse_http_date, parse_retry_after
 from worker.core.times import parse_time
 from worker.errors import WorkerError
@@ -61,10 +62,9 @@ def _helseid(text: str) -> None:
 
 
 def _answer(text: str) -> None:
-    headers = {"content-type": (text,), "link": (text,), "x-pagination": (text,)}
-    read_page(
-        200, headers, b'[{"x":"' + text.encode(errors="replace"), area=SAFETY, person=person()
-    )
+    headers = {"content-type": (text,), "x-total-count": (text,)}
+    body = b'[{"x":"' + text.encode(errors="replace")
+    read_answer(200, headers, body, CONTRACT[SAFETY.name], OFF_ID)
 
 
 def _date(text: str) -> None:
@@ -75,11 +75,12 @@ def _date(text: str) -> None:
 
 def _columns(text: str) -> None:
     for column in SAFETY.columns:
-        TYPE_READERS[column.type](text, column, "a", set())
+        TYPE_READERS[column.type](text, "UTC")
 
 
 READERS: dict[str, Callable[[str], object]] = {
-    "links": lambda text: (next_links([text, f"<a>{text}"]), claims_next([text, f"rel{text}"])),
+    "links": lambda text: [*next_links([f"<a>{text}"])],
+    "paths": lambda text: (safe_path(text), parse_path(text)),
     "challenges": lambda text: parse_challenges([text]),
     "dates and Retry-After": _date,
     "times of records": parse_time,
@@ -90,7 +91,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "texts of refusals": lambda text: (clean(text), error_code(text)),
     "lines of a roster": normalise,
     "log lines": redact,
-    "identifiers": Recogniser(str, own="16058399649").text,
+    "identifiers": lambda text: (masked(text), masked_strictly(text)),
     "escaping": lambda text: (visible(text), xml_text(text), csv_text(text)),
 }
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.times import END_OF_TIME, START_OF_TIME, ParsedTime, parse_time
+from worker.core.times import END_OF_TIME, START_OF_TIME, parse_time
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -14,28 +14,28 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("2026-03-01T12:00:00Z", ParsedTime(NOON, naive=False)),
-        ("2026-03-01t12:00:00z", ParsedTime(NOON, naive=False)),
-        ("2026-03-01T13:00:00+01:00", ParsedTime(NOON, naive=False)),
-        ("2026-03-01T12:00Z", ParsedTime(NOON, naive=False)),
-        ("2026-03-01 12:00:00", ParsedTime(NOON, naive=True)),
-        ("2026-03-01", ParsedTime(NOON.replace(hour=0), naive=True)),
+        ("2026-03-01T12:00:00Z", NOON),
+        ("2026-03-01t12:00:00z", NOON),
+        ("2026-03-01T13:00:00+01:00", NOON),
+        ("2026-03-01T12:00Z", NOON),
+        ("2026-03-01 12:00:00", NOON),
+        ("2026-03-01", NOON.replace(hour=0)),
         (
             "2026-03-01T12:00:00.1234567Z",
-            ParsedTime(NOON.replace(microsecond=123_456), naive=False),
+            NOON.replace(microsecond=123_456),
         ),
-        ("2026-03-01T12:00:00.5Z", ParsedTime(NOON.replace(microsecond=500_000), naive=False)),
-        ("9999-12-31T23:59:59.9999999", ParsedTime(END_OF_TIME, naive=True)),
-        ("9999-12-31T23:59:59.9999999-01:00", ParsedTime(END_OF_TIME, naive=False)),
-        ("9999-01-01", ParsedTime(END_OF_TIME, naive=True)),
-        ("9998-12-31T23:30:00-01:00", ParsedTime(END_OF_TIME, naive=False)),
-        ("0001-01-01T00:00:00", ParsedTime(START_OF_TIME, naive=True)),
-        ("0001-01-01T00:00:00+01:00", ParsedTime(START_OF_TIME, naive=False)),
+        ("2026-03-01T12:00:00.5Z", NOON.replace(microsecond=500_000)),
+        ("9999-12-31T23:59:59.9999999", END_OF_TIME),
+        ("9999-12-31T23:59:59.9999999-01:00", END_OF_TIME),
+        ("9999-01-01", END_OF_TIME),
+        ("9998-12-31T23:30:00-01:00", END_OF_TIME),
+        ("0001-01-01T00:00:00", START_OF_TIME),
+        ("0001-01-01T00:00:00+01:00", START_OF_TIME),
     ],
 )
 def test_time_is_read(text, expected):
-    """Fractions beyond microseconds are cut, a missing zone is UTC, the year 9999 is never."""
-    assert parse_time(text) == expected
+    """Fractions beyond microseconds are cut, and the year 9999 is never."""
+    assert parse_time(text, naive=UTC) == expected
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,14 @@ def test_what_is_no_time_is_refused(text):
     assert not text or text not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["2026-03-01 12:00:00", "2026-03-01"])
+def test_a_time_without_a_zone(text):
+    """Where no zone is declared it is refused; the year 9999 needs none."""
+    with pytest.raises(ValueError, match="without an offset"):
+        parse_time(text)
+    assert parse_time("9999-12-31T23:59:59.9999999") == END_OF_TIME
+
+
 @given(
     at=st.datetimes(
         min_value=datetime(2, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
@@ -63,14 +71,14 @@ def test_what_is_no_time_is_refused(text):
 def test_every_time_survives_its_text(at):
     """A time written with any offset is read as the same instant in UTC."""
     parsed = parse_time(at.isoformat())
-    assert (at.astimezone(UTC), UTC) == (parsed.at, parsed.at.tzinfo)
+    assert (parsed, parsed.tzinfo) == (at.astimezone(UTC), UTC)
 
 
 @given(text=st.text(max_size=40))
 def test_any_text_is_a_time_or_a_value_error(text):
     """No text makes the reader fail in another way."""
     try:
-        parsed = parse_time(text)
+        parsed = parse_time(text, naive=UTC)
     except ValueError:
         return
-    assert parsed.at.tzinfo == UTC
+    assert parsed.tzinfo == UTC

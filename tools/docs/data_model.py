@@ -24,8 +24,7 @@ TABLES: Final = {
     "a later one changed them.",
     "person_area": "The proof of the last complete read of a person's area, and the published one "
     "before it (`prev_…`).",
-    "area_key": "By which path of a record an area's restrictions are known.",
-    "drift": "Fields and codes that the area's declaration does not know.",
+    "drift": "Fields of records that the contract with PTS does not declare.",
     "failure": "A person's area that cannot be read at present.",
     "access_log": "Who looked at whom. It only grows.",
     "publication": "The facts of a publication by person. Never changed.",

@@ -53,7 +53,8 @@ VIEWS: Final = {
     "after the person is erased.",
     "report_failure": "What could not be read at the last attempt, until it is read again or the "
     "person leaves the roster.",
-    "report_drift": "Fields and codes of PTS's answers that the area's declaration does not know.",
+    "report_drift": "Fields of PTS's records that the contract does not declare: names and "
+    "counts, never values.",
     "report_episode": "One row for each time that a restriction stood: over all its versions, from "
     "when it was first seen until the publication that no longer found it. One that was gone and "
     "came back has a row for each time. `is_left_censored`: it was there when the person was first "
@@ -61,8 +62,7 @@ VIEWS: Final = {
     "each: the one before ends, and the next begins.",
     "report_code": "Names of the codes in the other views, in bokmål, nynorsk and English, and "
     "their groups.",
-    "report_dictionary": "The meaning of each column of these views, in bokmål and English, and "
-    "where PTS has it.",
+    "report_dictionary": "The meaning of each column of these views, in bokmål and English.",
 }
 """What each reporting view holds."""
 
@@ -108,7 +108,7 @@ The views are the same in SQLite and PostgreSQL. Readers get `SELECT` on these a
 
 - **In effect.** `is_in_effect` is true if the restriction restricts at this moment: its code is not `N`, it has begun, and its end has not passed. A code that the worker does not know restricts, and has no `restriction_group`. `ends_at` is empty if the end is indefinite. If PTS gives several time ranges, the worker does not claim that any has ended.
 - **Stale.** `is_stale` is true if the last publication that covers the area could not read it completely. The row was true at `last_confirmed_at`.
-- **Payload.** `payload` is the record as received, with pseudonyms instead of identifiers, and without the names of health personnel unless `privacy.keep_names` is set.
+- **Extra.** `extra` is a JSON object of the further fields that the contract with PTS keeps; NULL if a record has none.
 - **Times** are UTC. In SQLite they are text in one form (`2026-01-31T00:00:00.000000+00:00`) that sorts and compares as time.
 
 """  # noqa: E501
@@ -216,18 +216,14 @@ def views_page() -> str:
     )
     for view, columns in view_columns().items():
         page += f"\n## {view}\n\n{VIEWS.get(view, '')}\n\n" + _table(
-            "| column | type | unit | empty? | meaning | bokmål | in PTS |",
+            "| column | type | unit | empty? | meaning | bokmål |",
             (
                 f"| `{one.name}` | {one.kind} | {one.unit} | {'yes' if one.is_nullable else ''} "
-                f"| {_cell(one.en)} | {_cell(one.nb)} | {_source(one.source_path)} |"
+                f"| {_cell(one.en)} | {_cell(one.nb)} |"
                 for one in columns
             ),
         )
     return f"{page}\n{_QUERIES}"
-
-
-def _source(paths: str) -> str:
-    return ", ".join(f"`{path}`" for path in paths.split(", ") if path)
 
 
 def metric_samples() -> tuple[Sample, ...]:

@@ -11,8 +11,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from worker.areas import AREAS
-
 
 class Kind(enum.StrEnum):
     """What a view's column holds."""
@@ -33,7 +31,6 @@ class ViewColumn(NamedTuple):
     Attributes:
         nb, en: what it means, in bokmål and English.
         unit: of a number, or the time zone; else empty.
-        source_path: where PTS has it, else empty.
     """
 
     name: str
@@ -42,7 +39,6 @@ class ViewColumn(NamedTuple):
     en: str
     unit: str = ""
     is_nullable: bool = True
-    source_path: str = ""
 
 
 @cache
@@ -74,19 +70,7 @@ def _column(view: str, declared: str) -> ViewColumn:
         en=meaning["en"],
         unit=meaning.get("unit", ""),
         is_nullable=declared.endswith("?"),
-        source_path=_source_paths().get((view, name), ""),
     )
-
-
-@cache
-def _source_paths() -> Mapping[tuple[str, str], str]:
-    """Where PTS has the columns of the areas, by view and column."""
-    return {
-        (f"report_{area.table}_{kind}", column.name): ", ".join(column.paths)
-        for area in AREAS
-        for kind in ("current", "history")
-        for column in area.columns
-    }
 
 
 @cache

@@ -6,7 +6,6 @@ import click
 
 from worker.cli.base import Cli
 from worker.cli.showing import columns, read_identifier
-from worker.core.plurals import counted
 from worker.errors import StoppedError
 from worker.use_cases.erase import Erasure, Remains, erase
 
@@ -41,9 +40,6 @@ def _print(erasure: Erasure) -> None:
         columns((), [(name, rows) for name, rows in erasure.rows.items() if rows], indent="  ")
     else:
         print("this person is not known here: never read, or erased already")
-    if erasure.mentions:
-        verb = "would be masked" if erasure.is_dry_run else "masked"
-        print(f"{verb} in {counted(erasure.mentions, 'row')} of other persons")
     if erasure.found is None:
         print("nothing was changed (--dry-run)")
         return

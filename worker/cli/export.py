@@ -22,7 +22,6 @@ def run(
     view: tuple[str, ...],
     since: int | None,
     as_of: str | None,
-    include_payload: bool,
     purpose: str | None,
 ) -> None:
     """Run ``pts-worker export``."""
@@ -30,7 +29,6 @@ def run(
         format=Format(file_format),
         dialect=None if dialect is None else Dialect(dialect),
         views=view,
-        include_payload=include_payload,
         since=since,
         as_of=None if as_of is None else options.parse_as_of(as_of),
     )

@@ -37,6 +37,7 @@ _EXIT_CODES: Final = (
 )
 COMMANDS: Final[Mapping[str, str]] = {
     "init": "Write a configuration file that describes every key, and ask for what is needed.",
+    "contract": "The contract with PTS: show it, or make one. Example: `pts-worker contract show`",
     "sync": "One full run over the roster: read everyone, then publish.",
     "backfill": "Read some persons again, and publish that. It marks nobody as departed.",
     "schedule": "Stay up and run `sync` on a cron expression in a named time zone.",

@@ -5,7 +5,7 @@ The common options may stand before or behind the name of a command, which finds
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -67,7 +67,7 @@ def parse_as_of(text: str) -> datetime:
         UsageError: it is no ISO 8601 time.
     """
     try:
-        return parse_time(text.strip()).at
+        return parse_time(text.strip(), naive=UTC)
     except ValueError as error:
         raise UsageError(f"--as-of: {error}", hint="for example 2026-01-31T12:00:00Z") from None
 
@@ -118,7 +118,9 @@ def command(
     Args:
         text: its help: paragraphs, the first of them for lists of commands.
     """
-    runs = f"worker.cli.{name}:run" if of is None else f"worker.cli.{of.name}:{name}"
+    runs = (
+        f"worker.cli.{name}:run" if of is None else f"worker.cli.{of.name}:{name.replace('-', '_')}"
+    )
 
     def callback(**values: Any) -> int:
         call = import_module("worker.cli.base").call

@@ -5,12 +5,17 @@ from typing import Any
 
 from worker.cli.base import Cli
 from worker.errors import ConfigurationError, UsageError, reason_of
+from worker.sandbox.contract import DEFAULT
 from worker.sandbox.faults import read_faults
-from worker.sandbox.own_restrictions import read_own_restrictions
 
 
 def run(
-    cli: Cli, *, folder: Path, faults: Path | None, restrictions: Path | None, **chosen: Any
+    cli: Cli,
+    *,
+    folder: Path,
+    contract: Path | None,
+    faults: Path | None,
+    **chosen: Any,
 ) -> None:
     """Run ``pts-worker sandbox``.
 
@@ -33,8 +38,8 @@ def run(
     try:
         options = SandboxOptions(
             **chosen,
+            contract=contract or DEFAULT,
             faults=read_faults(faults) if faults else [],
-            own=read_own_restrictions(restrictions) if restrictions else {},
         )
         options = write_setup(folder, options)
     except OSError as error:

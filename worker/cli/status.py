@@ -1,9 +1,11 @@
 """``status``: the last runs, how fresh the published snapshot is, and what is missing from it."""
 
+import sys
 from datetime import timedelta
 from typing import Final
 
 from worker.cli.base import Cli
+from worker.cli.output import fitted
 from worker.cli.showing import columns, instant, quiet, span
 from worker.core.clocks import CLOCK_TOLERANCE
 from worker.core.model import RunKind, RunStatus
@@ -64,7 +66,7 @@ def _print(status: Status) -> None:
                 f"run {run.run_id}: {counted(not_sent, 'person')} with an H-number not sent to PTS"
             )
         if run.reason and not _is_overtaken(run, status.freshness):
-            print(f"run {run.run_id}: {run.reason}")
+            print(fitted(f"run {run.run_id}: {run.reason}", sys.__stdout__))
 
 
 def _freshness(freshness: Freshness) -> str:

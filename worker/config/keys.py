@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
 
-from worker.config.sections.areas import AREA_NAMES, AreaOverride
 from worker.config.settings import Settings
 from worker.config.values import Kind, Secret, Section, kind_of
 from worker.core.durations import format_duration
@@ -37,7 +36,7 @@ class Key(Value, frozen=True, kw_only=True):
     """One key of the configuration.
 
     Attributes:
-        name: ``section.key``; ``areas.<name>.key`` for an override of an area.
+        name: ``section.key``.
         default: the default; None if there is none.
         example: an example if there is no default.
     """
@@ -57,13 +56,13 @@ class Key(Value, frozen=True, kw_only=True):
     @property
     def is_secret_file(self) -> bool:
         """Whether the key names a secret file."""
-        return self.is_file and self.name != "tls.ca_file"
+        return self.is_file and self.name not in {"tls.ca_file", "api.contract_file"}
 
 
 def sections() -> dict[str, type[Section]]:
-    """All sections except ``areas``, in the order of the documentation."""
+    """All sections, in the order of the documentation."""
     hints = get_type_hints(Settings)
-    return {name: hints[name] for name in Settings.__struct_fields__ if name != "areas"}
+    return {name: hints[name] for name in Settings.__struct_fields__}
 
 
 def variable_of(name: str) -> str:
@@ -92,12 +91,7 @@ def _keys_of(section: str, model: type[Section]) -> Iterator[Key]:
 KEYS: Final = {
     key.name: key for section, model in sections().items() for key in _keys_of(section, model)
 }
-"""All keys of the fixed sections, by name."""
-
-AREA_KEYS: Final = {
-    key.name: key for area in AREA_NAMES for key in _keys_of(f"areas.{area}", AreaOverride)
-}
-"""All keys of ``areas.<name>``, by name."""
+"""All keys, by name."""
 
 
 def text_of(value: object) -> str:
@@ -118,7 +112,7 @@ def text_of(value: object) -> str:
 def markdown_table() -> str:
     """The table of keys in docs/reference/configuration.md."""
     lines = ["| key | environment | default | meaning |", "|---|---|---|---|"]
-    for key in (*KEYS.values(), *_keys_of("areas.<name>", AreaOverride)):
+    for key in KEYS.values():
         default = f"`{text_of(key.default)}`" if key.default is not None else "none"
         meaning = key.description.replace("|", "\\|")
         lines.append(f"| `{key.name}` | `{key.variable}` | {default} | {meaning} |")
@@ -139,9 +133,6 @@ def _commented(head: str, values: Mapping[str, Any]) -> str:
     parts = [head]
     for section, model in sections().items():
         parts.append(_reference_section(section, model, values, title=_first_line(model)))
-    area = AREA_NAMES[0]
-    title = f"{_first_line(AreaOverride)} Areas: {', '.join(AREA_NAMES)}."
-    parts.append(_reference_section(f"areas.{area}", AreaOverride, values, title=title))
     return "\n".join(parts)
 
 

@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from worker.config.keys import AREA_KEYS, CONFIG_VARIABLE, ENVIRONMENT_PREFIX, KEYS, sections
-from worker.config.sections.areas import AREA_NAMES
+from worker.config.keys import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, KEYS, sections
 from worker.errors import ConfigurationError
 from worker.trusted_files import OWN_DESCRIPTORS, Trust, read_trusted
 
 DEFAULT_FILE: Final = Path("config/worker.toml")
-_ALL: Final = KEYS | AREA_KEYS
-_BY_VARIABLE: Final = {key.variable: key.name for key in _ALL.values()}
+_BY_VARIABLE: Final = {key.variable: key.name for key in KEYS.values()}
 _BY_FLAT_VARIABLE: Final = {variable.replace("__", "_"): variable for variable in _BY_VARIABLE}
 _FILE_BYTES_MAX: Final = 1 << 20
 _PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|(end of document))\)$")
@@ -55,7 +53,7 @@ class Layer:
 
     def put(self, name: str, value: object, origin: str) -> None:
         """Set a key; of an unknown one, note which seems to be meant."""
-        if name in _ALL:
+        if name in KEYS:
             self.values[name] = value
             self.origins[name] = origin
             return
@@ -117,7 +115,7 @@ def _refuse_variable(layer: Layer, variable: str, origin: str) -> None:
     meant, how = _BY_FLAT_VARIABLE.get(variable), ", with two underscores"
     if meant is None:
         section, separator, _ = variable.removeprefix(ENVIRONMENT_PREFIX).partition("__")
-        known = [name.upper() for name in (*sections(), "areas")]
+        known = [name.upper() for name in sections()]
         if not separator or not difflib.get_close_matches(section, known, n=1, cutoff=0.75):
             return
         close = difflib.get_close_matches(variable, _BY_VARIABLE, n=1, cutoff=0.75)
@@ -176,17 +174,10 @@ def _syntax_problem(message: str, content: bytes) -> str:
 
 
 def _read_section(layer: Layer, section: str, table: object, origin: str) -> None:
-    if section == "areas" and isinstance(table, dict):
-        for area, overrides in table.items():
-            if area in AREA_NAMES:
-                _read_table(layer, f"areas.{area}", overrides, origin)
-            else:
-                names = ", ".join(AREA_NAMES)
-                layer.problems.append(f"areas.{area} ({origin}): unknown area; areas are {names}")
-    elif section == "areas" or section in sections():
+    if section in sections():
         _read_table(layer, section, table, origin)
     else:
-        close = difflib.get_close_matches(section, [*sections(), "areas"], n=1)
+        close = difflib.get_close_matches(section, [*sections()], n=1)
         layer.meant.update(close)
         hint = f"; did you mean [{close[0]}]?" if close else ""
         layer.problems.append(f"[{section}] ({origin}): unknown section{hint}")
@@ -204,7 +195,7 @@ def _read_table(layer: Layer, prefix: str, table: object, origin: str) -> None:
 def _meant(name: str) -> str:
     """The key that is most similar, or has the same name in another section; empty if none is."""
     section, _, last_part = name.rpartition(".")
-    siblings = {key.rpartition(".")[2]: key for key in _ALL if key.startswith(f"{section}.")}
+    siblings = {key.rpartition(".")[2]: key for key in KEYS if key.startswith(f"{section}.")}
     close = difflib.get_close_matches(last_part, siblings, n=1)
     if close:
         return siblings[close[0]]

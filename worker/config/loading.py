@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.areas import area_named
 from worker.config.environments import ENVIRONMENTS
-from worker.config.keys import AREA_KEYS, CONFIG_VARIABLE, KEYS, sections
+from worker.config.keys import CONFIG_VARIABLE, KEYS, sections
 from worker.config.layers import (
     DEFAULT_FILE,
     Layer,
@@ -17,9 +16,8 @@ from worker.config.layers import (
     nested,
 )
 from worker.config.needs import Purpose, unmet
-from worker.config.settings import AreaOverride, Settings
+from worker.config.settings import Settings
 from worker.config.urls import has_password
-from worker.core.overrides import with_overrides
 from worker.errors import ConfigurationError, FlagError
 from worker.files import is_missing
 
@@ -78,9 +76,8 @@ def load(
     read, faults = _read(values)
     for name in read.keys() & file_layer.values.keys():
         if file_layer.folder is not None and origins[name] == file_layer.origins[name]:
-            read[name] = (KEYS | AREA_KEYS)[name].kind.under(read[name], file_layer.folder)
+            read[name] = KEYS[name].kind.under(read[name], file_layer.folder)
     problems += (f"{name} ({origins[name]}): {fault}" for name, fault in faults.items())
-    problems += _misfits(read, origins)
     if purpose is not None and not file_layer.is_unread:
         unknown = set(faults).union(*(layer.meant for layer in layers))
         is_chosen = file_name is not None or "database.url" in values
@@ -92,7 +89,6 @@ def load(
             problems, file_name, cwd, is_unread=file_layer.is_unread, is_flag=is_flag
         )
     all_origins = {name: origins.get(name, "default") for name in KEYS}
-    all_origins |= {name: origin for name, origin in origins.items() if name in AREA_KEYS}
     return Loaded(settings=_settings(read), origins=all_origins, cwd=cwd, config_file=file_name)
 
 
@@ -249,7 +245,7 @@ def _proxy_contradictions(values: Mapping[str, Any], origins: Mapping[str, str])
 def _read(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Each value as its kind reads it; of those that cannot be read, what is wrong, by key name."""
     read, faults = {}, {}
-    for name, key in (KEYS | AREA_KEYS).items():
+    for name, key in KEYS.items():
         if name not in values:
             continue
         try:
@@ -259,21 +255,8 @@ def _read(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     return read, faults
 
 
-def _misfits(read: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[str]:
-    """Try each override on its area, so that a fault shows before the first request."""
-    for name in sorted(AREA_KEYS.keys() & read.keys()):
-        _, area, key = name.split(".")
-        try:
-            with_overrides(area_named(area), {key: read[name]})
-        except ValueError as error:
-            place, _, problem = str(error).partition(": ")
-            yield f"areas.{area}.{place} ({origins[name]}): {problem}"
-
-
 def _settings(read: Mapping[str, Any]) -> Settings:
     """The settings of values that are as their kinds read them."""
     tree, models = nested(read), sections()
-    overrides = tree.pop("areas", {})
     parts: dict[str, Any] = {name: models[name](**values) for name, values in tree.items()}
-    parts["areas"] = {name: AreaOverride(**values) for name, values in overrides.items()}
     return Settings(**parts)

@@ -5,16 +5,10 @@ A key is accessed as ``settings.<section>.<key>``. Settings are immutable.
 
 from typing import Any
 
-from msgspec import field
-from msgspec.structs import asdict
-
-from worker.config.sections.areas import AreaOverride
 from worker.config.sections.connections import Api, HelseId, Network, Tls
 from worker.config.sections.data import Database, Privacy, Retention, Roster
 from worker.config.sections.runs import Lease, Log, Schedule, Sync, Telemetry
 from worker.core.value import Value
-
-__all__ = ["AreaOverride", "Settings"]
 
 
 class Settings(Value, frozen=True, kw_only=True):
@@ -33,16 +27,8 @@ class Settings(Value, frozen=True, kw_only=True):
     log: Log = Log()
     schedule: Schedule = Schedule()
     telemetry: Telemetry = Telemetry()
-    areas: dict[str, AreaOverride] = field(default_factory=dict)
 
     def value(self, name: str) -> Any:
         """The value of a key of a fixed section, by its name: ``section.key``."""
         section, _, key = name.partition(".")
         return getattr(getattr(self, section), key)
-
-    def area_overrides(self) -> dict[str, dict[str, Any]]:
-        """The keys set under ``areas.<name>``, by area."""
-        return {
-            name: {key: value for key, value in asdict(override).items() if value is not None}
-            for name, override in self.areas.items()
-        }

@@ -179,20 +179,6 @@ def _structure(value: object) -> object:
     return value
 
 
-def _table(value: object) -> dict[str, Any]:
-    table = _structure(value)
-    if not isinstance(table, dict):
-        raise ValueError("must be a table")
-    return table
-
-
-def _word_or_table(value: object) -> str | dict[str, Any]:
-    parsed = _structure(value)
-    if not isinstance(parsed, (str, dict)):
-        raise ValueError("must be a string or a table")
-    return parsed
-
-
 def _duration(value: object) -> timedelta:
     if isinstance(value, str):
         return parse_duration(value)
@@ -327,10 +313,6 @@ def _organization_number(value: object) -> str:
 FLAG: Final = Kind(read=_flag)
 TEXT: Final = Kind(read=_text)
 NONEMPTY_TEXT: Final = Kind(read=_nonempty_text)
-NAMES: Final = Kind(read=_names)
-TEXTS: Final = Kind(read=_texts)
-TABLE: Final = Kind(read=_table)
-WORD_OR_TABLE: Final = Kind(read=_word_or_table)
 POSITIVE_DURATION: Final = Kind(read=_positive_duration)
 FILE: Final = Kind(
     read=_file,

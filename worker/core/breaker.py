@@ -81,8 +81,8 @@ def systemic(kind: FailureKind, count: int, reason: str = "") -> WorkerError | N
         case FailureKind.CONTRACT | FailureKind.PAGING:
             return DataContractError(
                 f"PTS responses have an unexpected format: {count} person-areas in a row{last}",
-                hint="see `pts-worker failures list`; the format can be declared under "
-                "[areas.NAME] in the configuration",
+                hint="see `pts-worker failures list`; `pts-worker contract learn` proposes what to "
+                "declare",
             )
         case FailureKind.REJECTED | FailureKind.UNSTABLE:
             return None

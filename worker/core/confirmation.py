@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from worker.core.answer_forms import AnswerForms
 from worker.core.diff import StoredVersion
 from worker.core.model import (
     AreaFailure,
@@ -75,27 +74,16 @@ def compared(
     first: CompleteArea,
     second: CompleteArea,
     confirm: Confirm,
-    forms: AnswerForms,
 ) -> AreaRead:
     """The second read with both reads in its proof, or a failure if they contradict each other.
 
     The reads agree if they hold the same restrictions; with ``changes``, also with the same
-    content. What they lack is not believed if either has not the form of the other answers of the
-    run.
+    content.
     """
     gone, gone_again = _removed(published, first), _removed(published, second)
     # Not just the published ones: what only the second read holds may be another person's.
     has_same_keys = _keys(first) == _keys(second)
     is_same = first.proof.digest == second.proof.digest
-    unusual = (forms.unusual(first) or forms.unusual(second)) if gone and gone_again else None
-    if unusual is not None:
-        return _contradiction(
-            first,
-            second,
-            f"{len(gone)} of {len(published)} published restrictions would close, but {unusual} in "
-            "the answer is not as in those to other persons; if it does not say that records are "
-            f"missing, add it to areas.{second.area}.paging.ignore",
-        )
     if has_same_keys and (is_same or confirm == Confirm.REMOVALS):
         proof = first.proof
         both = msgspec.structs.replace(
@@ -104,7 +92,7 @@ def compared(
                 read_at=proof.read_at, record_count=proof.record_count, digest=proof.digest
             ),
         )
-        return msgspec.structs.replace(second, proof=both, drift=first.drift | second.drift)
+        return msgspec.structs.replace(second, proof=both)
     return _contradiction(
         first,
         second,

@@ -2,9 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
-
-import msgspec
 
 from worker.core.model import CompleteArea, Record
 from worker.core.value import Value
@@ -57,27 +54,6 @@ class AreaChange(Value, frozen=True, kw_only=True):
     reopen: tuple[int, ...] = ()
     unchanged: int = 0
     removed: int = 0
-
-
-ERASED: Final = "erased"
-"""The replacement for an erased person in texts about others (``store.privacy.erasing``)."""
-
-
-def by_content(stored: Sequence[StoredVersion], read: CompleteArea) -> Sequence[StoredVersion]:
-    """Restore the keys of stored rows that an erasure has masked.
-
-    The content hash, which an erasure does not change, identifies the record.
-    """
-    if not any(ERASED in row.key for row in stored):
-        return stored
-    keys = {row.key for row in stored}
-    known = {record.content_hash: record.key for record in read.records if record.key not in keys}
-    return [
-        msgspec.structs.replace(row, key=known.get(row.content_hash, row.key))
-        if ERASED in row.key
-        else row
-        for row in stored
-    ]
 
 
 def diff_area(stored: Sequence[StoredVersion], read: CompleteArea) -> AreaChange:

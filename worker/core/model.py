@@ -1,8 +1,11 @@
 """Shared values: roster entries, persons, records, completeness proofs, failures, run states."""
 
 import enum
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, TypeAlias
+
+import msgspec
 
 from worker.core.identity import NationalId
 from worker.core.value import Value
@@ -56,18 +59,17 @@ class Record(Value, frozen=True, kw_only=True):
 
     Attributes:
         key: the record's key; ``restriction_id`` in the views.
-        content_hash: 16-byte hash of ``payload``.
-        payload: canonical JSON (sorted keys) of everything received, including unknown fields;
-            without identifiers in pseudonym mode.
+        content_hash: 16-byte hash of the declared fields that have a value.
         columns: the values of the area's typed columns, in declared order.
+        extra: the contract's further fields, as canonical JSON (sorted keys); None without any.
     """
 
-    hidden = frozenset({"payload", "columns"})
+    hidden = frozenset({"columns", "extra"})
 
     key: str
     content_hash: bytes
-    payload: str
     columns: tuple[ColumnValue, ...]
+    extra: str | None = None
 
 
 class FirstRead(Value, frozen=True, kw_only=True):
@@ -86,7 +88,6 @@ class Proof(Value, frozen=True, kw_only=True):
         record_count: records on all pages.
         digest: 16-byte digest of the sorted keys and hashes of the records.
         read_at: when the last page was read, aware UTC.
-        key_path: the record key path used, e.g. ``id``; empty if there was no record.
         first_read: an earlier complete read that agrees with this one, if any.
     """
 
@@ -94,20 +95,7 @@ class Proof(Value, frozen=True, kw_only=True):
     record_count: int
     digest: bytes
     read_at: datetime
-    key_path: str
     first_read: FirstRead | None = None
-
-
-class Drift(Value, frozen=True, kw_only=True):
-    """Something in PTS's responses that the area's declaration does not know.
-
-    Attributes:
-        field: a path without values, e.g. ``[].newField``.
-        kind: ``unknown_field``, ``digest_key``, ``naive_time``, ``duplicate`` …
-    """
-
-    field: str
-    kind: str
 
 
 class CompleteArea(Value, frozen=True, kw_only=True):
@@ -117,17 +105,13 @@ class CompleteArea(Value, frozen=True, kw_only=True):
     partially read area can never close a restriction (promise 1).
 
     Attributes:
-        drift: fields and values unknown to the declaration, up to a limit; ``drift_left_out``
-            counts the rest.
-        form: the kinds of fields around the records, see ``answer_forms``.
+        drift: in how many records each field stands that the contract does not declare.
     """
 
     area: str
     records: tuple[Record, ...]
     proof: Proof
-    drift: frozenset[Drift] = frozenset()
-    drift_left_out: int = 0
-    form: frozenset[str] = frozenset()
+    drift: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
 class FailureKind(enum.StrEnum):
@@ -140,7 +124,7 @@ class FailureKind(enum.StrEnum):
     REFUSED = "refused"
     """PTS denies this client (401 or 403), with a new token and DPoP proof."""
     CONTRACT = "contract"
-    """The response is not recognisably a list of this person's restrictions."""
+    """The answer is not as the contract declares it."""
     PAGING = "paging"
     """The pages could not be read to the last one."""
     UNSTABLE = "unstable"

@@ -15,11 +15,6 @@ _REMAINDERS_1: Final = frozenset({0, 1, 2, 3})
 """0 today; also 1, 2 and 3 for numbers issued from 1 January 2032 on (Skatteetaten)."""
 _MODULUS: Final = 11
 
-_DAYS: Final = frozenset(f"{day + kind:02d}" for kind in (0, 40) for day in range(1, 32))
-_MONTHS: Final = frozenset(
-    f"{month + kind:02d}" for kind in (0, 40, 65, 80) for month in range(1, 13)
-)
-
 
 def normalise(text: str) -> str | None:
     """The 11 digits of the text, or None.
@@ -61,14 +56,3 @@ def checksum_ok(digits: str) -> bool:
         sum(map(mul, _WEIGHTS_2, figures)) % _MODULUS == 0
         and sum(map(mul, _WEIGHTS_1, figures)) % _MODULUS in _REMAINDERS_1
     )
-
-
-def has_structure(digits: str) -> bool:
-    """Whether 11 digits have the structure of a known identifier (pts reference, section 9).
-
-    Fødselsnummer, D-number (day + 40), H-number and Dolly (month + 40), NHN's and Skatteetaten's
-    synthetic numbers (month + 65, + 80), felles hjelpenummer (first digit 8 or 9).
-    """
-    if digits[0] in "89":
-        return True
-    return digits[:2] in _DAYS and digits[2:4] in _MONTHS

@@ -1,72 +1,85 @@
-"""Removes from a response what must not be stored.
+"""Masks what a text from outside may hold: identifiers, tokens, keys and passwords.
 
-In pseudonym mode every identifier, also of other persons, is replaced by that person's key in the
-store, so that rows can be joined without revealing an identifier.
+An identifier is eleven digits with right control digits, together or with the usual separators:
+fødselsnummer, D-number, H-number, felles hjelpenummer and synthetic ones alike. What somebody
+encodes, spells out or splits otherwise is not found; so nothing is stored but declared fields.
 """
 
-from collections.abc import Callable
-from typing import Any
+import re
+from typing import Final
 
-from worker.core.authors import without_name, without_names
-from worker.core.identity import NationalId
-from worker.core.model import Person
-from worker.core.offid import LENGTH
-from worker.core.recogniser import Recogniser
-from worker.core.value import Value
+from worker.core.offid import checksum_ok
+
+MASK: Final = "***"
+
+_ELEVEN_DIGITS: Final = re.compile(
+    r"(?<![0-9])(?=([0-9]{2}S?[0-9]{2}S?[0-9]{2}S?[0-9]{3}S?[0-9]{2})(?![0-9]))".replace(
+        "S", "[ \u00a0./_-]"
+    )
+)
+"""At each beginning of digits: a wrong group may overlap with an identifier."""
+_DIGITS_MIN: Final = 11
+_NO_DIGIT: Final = re.compile(r"[^0-9]")
+_KEPT: Final = re.compile(
+    r"(?<![0-9A-Za-z])"
+    r"((?=[0-9a-f]*[a-f])[0-9a-f]{32,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+    r"(?![0-9A-Za-z])"
+)
+"""Digests and UUIDs, which may hold long runs of digits."""
+_SECRETS: Final = re.compile(
+    r"""
+    (?P<scheme>(?i:DPoP|Bearer))\s+[A-Za-z0-9._~+/\-]{16,}=*
+  | eyJ[A-Za-z0-9_\-]{6,}(?:\.[A-Za-z0-9_\-]*){0,2} # no dot required: that would take square time
+  | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
+  | (?P<member>["'](?:d|p|q|dp|dq|qi|k)["']\s*:\s*)["'][A-Za-z0-9_\-]{16,}["']
+  | (?P<user>://[^/\s:@]*):[^@/\s]+@
+  | \d{11,}
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_TOKENS: Final = re.compile(
+    r"[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*)?"  # a JWS, complete or truncated
+    r"|[A-Za-z0-9_+/=-]{40,}"  # any other long run: a reference token, a hash, a signature
+)
 
 
-class Cleaner:
-    """Removes from one person's records what must not be stored.
+def mask_identifiers(text: str, own: str = "") -> str:
+    """The text with each identifier in it replaced by ``MASK``.
 
     Args:
-        key_of: maps an identifier to its key in the store; None keeps identifiers.
-        keep_names: keep the names of authors.
+        own: eleven digits that are one, whatever its control digits.
     """
-
-    def __init__(
-        self, person: Person, key_of: Callable[[NationalId], str] | None, *, keep_names: bool
-    ) -> None:
-        self._person = person
-        self._key_of = key_of
-        self._author = None if keep_names else without_name
-        self._made: Recogniser | None = None
-
-    def record(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Clean a record."""
-        cleaned: dict[str, Any] = item
-        if self._key_of is not None:
-            cleaned = self._recogniser(self._key_of).document(item, self._author)
-        elif self._author is not None:
-            cleaned = without_names(item)
-        return cleaned
-
-    def text(self, text: str) -> str:
-        """Clean a text."""
-        if self._key_of is None or (len(text) < LENGTH and not text.isdigit()):
-            return text
-        return self._recogniser(self._key_of).text(text)
-
-    def _recogniser(self, key_of: Callable[[NationalId], str]) -> Recogniser:
-        """Created for the first record, because most areas have none."""
-        if self._made is None:
-            own, own_key = self._person.off_id.reveal(), self._person.person_key
-            self._made = Recogniser(
-                lambda digits: own_key if digits == own else key_of(NationalId(digits)), own=own
-            )
-        return self._made
+    if len(text) < _DIGITS_MIN:
+        return text
+    parts, end = list[str](), 0
+    for match in _ELEVEN_DIGITS.finditer(text):
+        start, after = match.span(1)
+        digits = _NO_DIGIT.sub("", match[1])
+        if start >= end and (digits == own or checksum_ok(digits)):
+            parts += text[end:start], MASK
+            end = after
+    return "".join((*parts, text[end:])) if parts else text
 
 
-class PrivacyRules(Value, frozen=True, kw_only=True):
-    """What may be stored.
+def masked(text: str) -> str:
+    """A text for a log, a message or an error: without identifiers and secrets.
 
-    Attributes:
-        key_of: maps an identifier to its key in the store; None stores identifiers.
-        keep_names: ``privacy.keep_names``.
+    Eleven digits and more in a row are masked even if they are no identifier. Digests and UUIDs
+    are kept.
     """
+    pieces = _KEPT.split(text)
+    pieces[::2] = [mask_identifiers(_SECRETS.sub(_replacement, piece)) for piece in pieces[::2]]
+    return "".join(pieces)
 
-    key_of: Callable[[NationalId], str] | None = None
-    keep_names: bool = False
 
-    def cleaner(self, person: Person) -> Cleaner:
-        """A cleaner for one person's records."""
-        return Cleaner(person, self.key_of, keep_names=self.keep_names)
+def masked_strictly(text: str) -> str:
+    """The same for an error text of another service, also without anything that may be a token."""
+    return masked(_TOKENS.sub(MASK, text))
+
+
+def _replacement(match: re.Match[str]) -> str:
+    if match["scheme"]:
+        return f"{match['scheme']} {MASK}"
+    if match["member"]:
+        return f'{match["member"]}"{MASK}"'
+    return f"{match['user']}:{MASK}@" if match["user"] is not None else MASK

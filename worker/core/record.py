@@ -1,255 +1,303 @@
-"""Turns the items of a response into ``Record`` values, or refuses them.
+# ruff: noqa: TRY004 - a wrong type is an error of the answer, not of the caller
+"""Turns the items of an answer into ``Record`` values by the contract, or refuses them.
 
-For speed, work that depends only on the area is done once, and work that depends on an item's field
-names once per set of names.
+Only declared fields are kept; what else a record holds is counted by name, as drift.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from worker.core import exact_json
-from worker.core.area import DIGEST_KEY, ResourceArea
-from worker.core.budgets import DriftBudget
-from worker.core.columns import ColumnReader
-from worker.core.exact_json import LargeInteger
-from worker.core.fields import (
-    Absent,
+from worker.core.answer import check_person
+from worker.core.area import Column, ColumnType, ResourceArea
+from worker.core.budgets import DRIFT_MAX, TEXT_MAX
+from worker.core.contract import EACH, AreaContract, Leaves, Paths
+from worker.core.model import ColumnValue, Person, Record
+from worker.core.paths import (
+    UNNAMED,
     FieldPath,
-    Place,
     find,
+    leaves,
     parse_path,
-    places_of,
-    safe_name,
-    spelling,
+    safe_path,
+    without_numbers,
 )
-from worker.core.model import Drift, Person, Record
-from worker.core.privacy import Cleaner
-from worker.core.remembered import RememberedNames
+from worker.core.privacy import mask_identifiers
+from worker.core.times import END_OF_TIME, parse_time
 from worker.core.value import Value
 from worker.errors import ContractError
 
 HASH_BYTES: Final = 16
-"""Length of a content hash and of a digest key."""
-
+"""Length of a content hash and of a proof's digest."""
 KEY_BYTES_MAX: Final = 1_000
 """Maximum length of a record key: PostgreSQL limits index rows to 2,704 bytes."""
+ELEMENTS_MAX: Final = 1_000
+"""Elements of a list in one column."""
 
-_OFF_ID_DIGITS: Final = 11
-_NOBODY: Final = (Absent, dict)
-"""Values at a person path that do not name a person."""
+_INTEGER_BITS: Final = 63
+"""The range of a signed 64-bit database column."""
+_NOTHING: Final[tuple[Any, ...]] = (None, {}, [])
 
+_Alternatives: TypeAlias = tuple[FieldPath, ...]
+_TypeReader: TypeAlias = Callable[[Any, str], ColumnValue]
+"""Converts a value to its column's type, with what the contract says of times without a zone.
 
-_Key: TypeAlias = tuple[FieldPath, ...]
-
-
-class _Plan(Value, frozen=True, kw_only=True):
-    """Properties of an item's field names.
-
-    Attributes:
-        persons: where it may name a person.
-    """
-
-    recognised: bool
-    drift: frozenset[Drift]
-    persons: tuple[Place, ...]
+It raises ``ValueError`` if that is impossible; the message does not hold the value.
+"""
 
 
 class Page(Value, frozen=True, kw_only=True):
     """One page of an area.
 
     Attributes:
-        records: the page's records, without exact duplicates.
-        item_count: the number of items on the page, including duplicates.
-        key_path: the key path used; empty if there was no record.
-        envelope: the fields around the list, for paging; may hold personal values.
-        headers: the response headers.
-        drift: fields and values unknown to the declaration, up to a limit; ``drift_left_out``
-            counts the rest.
+        drift: in how many records each undeclared field stands, by its path.
     """
 
-    hidden = frozenset({"envelope", "headers"})
-
     records: tuple[Record, ...]
-    item_count: int
-    key_path: str
-    envelope: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    headers: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
-    drift: frozenset[Drift] = frozenset()
-    drift_left_out: int = 0
+    drift: Mapping[str, int] = msgspec.field(default_factory=dict)
+
+
+class _Source(NamedTuple):
+    """Where a column or extra comes from: one value, or leaves, perhaps of each element.
+
+    Attributes:
+        scalar: alternatives of its path; empty if it is made of leaves.
+    """
+
+    name: str
+    scalar: _Alternatives
+    leaves: tuple[tuple[str, _Alternatives], ...]
+    each: FieldPath | None
 
 
 @lru_cache(maxsize=64)
-def reader_of(area: ResourceArea) -> "RecordReader":
+def reader_of(area: ResourceArea, contract: AreaContract) -> "RecordReader":
     """The reader of an area; cached."""
-    return RecordReader(area)
+    return RecordReader(area, contract)
 
 
 class RecordReader:
-    """Reads items of one area."""
+    """Reads items of one area. What depends on the contract alone is done once."""
 
-    def __init__(self, area: ResourceArea) -> None:
-        self._columns = ColumnReader(area.columns)
-        self._person_paths = area.person_paths
-        self._recognised_by = frozenset(map(_first_name, area.recognised_by))
-        self._volatile = tuple(map(parse_path, area.volatile))
-        self._key_paths = area.record_keys
-        self._known = _first_names(area)
-        self._plans = RememberedNames(self._plan_of)
+    def __init__(self, area: ResourceArea, contract: AreaContract) -> None:
+        self._contract = contract
+        self._columns = area.columns
+        self._sources = {name: _source(name, text) for name, text in contract.columns.items()}
+        self._extra = tuple(_source(name, text) for name, text in contract.extra.items())
+        self._persons = tuple(map(parse_path, contract.person))
+        self._key = tuple(map(parse_path, contract.id.split("+")))
 
-    def recognises(self, item: Any) -> bool:
-        """Whether an item has at least one field that a record of this area has."""
-        return isinstance(item, dict) and self._plans[tuple(item)].recognised
-
-    def check_person(self, document: Mapping[str, Any], off_id: str, where: str) -> None:
-        """Check that a document names only this person.
+    def read(self, items: list[Any], person: Person) -> Page:
+        """The records of a page's items.
 
         Raises:
-            ContractError: it names another person, or in a form that cannot be compared.
+            ContractError: an item is not a record of this person and area, as it is declared.
         """
-        for name, rest, text in self._plans[tuple(document)].persons:
-            value = find(document[name], rest)
-            if value is not None and not isinstance(value, _NOBODY):
-                _check_person(value, off_id, f"{where}.{text}")
-
-    def read(
-        self,
-        items: list[Any],
-        *,
-        person: Person,
-        key_path: str | None,
-        cleaner: Cleaner | None,
-        where: str = "",
-    ) -> Page:
-        """The records of a page's items; nothing of what is around them.
-
-        Args:
-            key_path: the key path that the area has used before, if any.
-            cleaner: removes what must not be stored, before keys and columns are read; None keeps
-                everything.
-            where: the path of the array, for messages.
-
-        Raises:
-            ContractError: an item is not a record of this person and area.
-        """
-        if not items:
-            return Page(records=(), item_count=0, key_path=key_path or "")
         off_id = person.off_id.reveal()
-        budget = DriftBudget()
-        documents: list[tuple[dict[str, Any], bytes]] = []
-        for index, item in enumerate(items):
-            budget.add(self._check(item, off_id, f"{where}[{index}]"))
-            document = item if cleaner is None else cleaner.record(item)
-            documents.append((document, exact_json.canonical(document)))
-        key_path, keys = self._keys(documents, person.person_key, key_path, where)
-        drift = budget.kept
-        if key_path == DIGEST_KEY:
-            drift.add(Drift(field="[]", kind="digest_key"))
-        records = self._records(documents, keys, where, drift)
-        return Page(
-            records=records,
-            item_count=len(items),
-            key_path=key_path,
-            drift=frozenset(drift),
-            drift_left_out=budget.left_out,
-        )
-
-    def _records(
-        self,
-        documents: list[tuple[dict[str, Any], bytes]],
-        keys: list[str],
-        where: str,
-        drift: set[Drift],
-    ) -> tuple[Record, ...]:
-        """A record for each key; exact duplicates count as drift."""
         records: dict[str, Record] = {}
-        for index, ((document, payload), key) in enumerate(zip(documents, keys, strict=True)):
-            place = f"{where}[{index}]"
-            content_hash = self._hash(payload)
-            earlier = records.get(key)
-            if earlier is None:
-                columns = self._columns.read(document, place, drift)
-                records[key] = Record(
-                    key=key, content_hash=content_hash, payload=payload.decode(), columns=columns
-                )
-            elif earlier.content_hash == content_hash:
-                drift.add(Drift(field="[]", kind="duplicate"))
-            else:
-                raise ContractError("two records have the same key", field=place)
-        return tuple(records.values())
+        drift = Counter[str]()
+        for index, item in enumerate(items):
+            where = f"{self._contract.records}[{index}]"
+            record = self._record(item, off_id, where)
+            if record.key in records:
+                raise ContractError("a record with the key of an earlier one", field=where)
+            records[record.key] = record
+            self._add_drift(drift, item)
+        return Page(records=tuple(records.values()), drift=drift)
 
-    def _check(self, item: Any, off_id: str, place: str) -> frozenset[Drift]:
-        """Check that an item is a record of this person; return its drift."""
+    def _record(self, item: Any, off_id: str, where: str) -> Record:
         if not isinstance(item, dict):
-            raise ContractError("not an object", field=place)
-        plan = self._plans[tuple(item)]
-        if not plan.recognised:
-            raise ContractError("not a record of this area: no known field", field=place)
-        self.check_person(item, off_id, place)
-        return plan.drift
-
-    def _plan_of(self, names: tuple[str, ...]) -> _Plan:
-        spelled = spelling(names)
-        return _Plan(
-            recognised=not self._recognised_by.isdisjoint(spelled),
-            drift=frozenset(
-                Drift(field=f"[].{safe_name(name)}", kind="unknown_field")
-                for lower, name in spelled.items()
-                if lower not in self._known
-            ),
-            persons=places_of(self._person_paths, names),
+            raise ContractError("not an object", field=where)
+        for path in self._persons:
+            value = find(item, path)
+            if value is not None:
+                check_person(value, off_id, f"{where}.{path.text}")
+        columns = {c.name: self._column(c, item, where, off_id) for c in self._columns}
+        for name in self._contract.required:
+            if columns[name] is None:
+                raise ContractError(f"no {name}, which the contract requires", field=where)
+        extra = {source.name: _value(source, item, where, off_id) for source in self._extra}
+        extra = {name: value for name, value in extra.items() if value is not None}
+        return Record(
+            key=self._key_of(item, where, off_id),
+            content_hash=self._hash(columns | extra),
+            columns=tuple(columns.values()),
+            extra=_json(extra) if extra else None,
         )
 
-    def _keys(
-        self,
-        documents: list[tuple[dict[str, Any], bytes]],
-        person_key: str,
-        key_path: str | None,
-        where: str,
-    ) -> tuple[str, list[str]]:
-        """The first key path that all documents have, and the key of each document."""
-        lacking = 0
-        for candidate in (key_path,) if key_path else self._key_paths:
-            keys: list[str] = []
-            parts = _parsed_key(candidate)
-            for index, (document, payload) in enumerate(documents):
-                key = _key(document, parts) if parts else self._digest_key(payload, person_key)
-                if key is None:
-                    lacking = index
-                    break
-                if len(key.encode()) > KEY_BYTES_MAX:
-                    raise ContractError(
-                        f"a record key of more than {KEY_BYTES_MAX} bytes",
-                        field=f"{where}[{index}]",
-                    )
-                keys.append(key)
-            else:
-                return candidate, keys
-        wanted = key_path or "any of the declared keys"
-        raise ContractError(f"no record key ({wanted})", field=f"{where}[{lacking}]")
+    def _column(self, column: Column, item: dict[str, Any], where: str, own: str) -> ColumnValue:
+        source = self._sources.get(column.never_of or column.name)
+        value = None if source is None else _value(source, item, where, own)
+        if value is None:
+            return None
+        known = self._contract.values.get(column.name)
+        if known is not None and not isinstance(value, dict | list):
+            value = known.get(_plain(value), value)
+        try:
+            kind = ColumnType.TIME if column.never_of else column.type
+            read = TYPE_READERS[kind](value, self._contract.naive_times)
+        except ValueError as error:
+            raise ContractError(f"{column.name}: {error}", field=where) from None
+        return read == END_OF_TIME if column.never_of else read
 
-    def _digest_key(self, payload: bytes, person_key: str) -> str:
-        digest = blake2b(self._lasting(payload), digest_size=HASH_BYTES)
-        digest.update(b"\0" + person_key.encode())
-        return digest.hexdigest()
+    def _key_of(self, item: dict[str, Any], where: str, own: str) -> str:
+        """A record's key, with its parts joined by ``|``."""
+        parts = list[str]()
+        for path in self._key:
+            value = find(item, path)
+            text = _plain(value) if isinstance(value, str | int) else ""
+            if not text.strip() or isinstance(value, bool):
+                raise ContractError("no id", field=f"{where}.{path.text}")
+            parts.append(_stored_text(text, f"{where}.{path.text}", own))
+        key = parts[0]
+        if parts[1:]:
+            key = "|".join(part.replace("\\", r"\\").replace("|", r"\|") for part in parts)
+        if len(key.encode()) > KEY_BYTES_MAX:
+            raise ContractError(f"an id of more than {KEY_BYTES_MAX} bytes", field=where)
+        return key
 
-    def _hash(self, payload: bytes) -> bytes:
-        return blake2b(self._lasting(payload), digest_size=HASH_BYTES).digest()
+    def _add_drift(self, drift: Counter[str], item: dict[str, Any]) -> None:
+        """Count the undeclared leaves of a record by name, each name once."""
+        counted = set[str]()
+        for path, value in leaves(item):
+            name = without_numbers(path)
+            if name in self._contract.record_paths:
+                continue
+            if value in _NOTHING and name in self._contract.record_parents:
+                continue
+            name = safe_path(name)
+            if name not in drift and len(drift) >= DRIFT_MAX:
+                name = UNNAMED
+            if name not in counted:
+                counted.add(name)
+                drift[name] += 1
 
-    def _lasting(self, payload: bytes) -> bytes:
-        """The canonical payload without its volatile fields."""
-        if not self._volatile:
-            return payload
-        lasting = exact_json.loads(payload)
-        for path in self._volatile:
-            parent = find(lasting, path[:-1])
-            name = spelling(tuple(parent)).get(str(path[-1])) if isinstance(parent, dict) else None
-            if name is not None:
-                del parent[name]
-        return exact_json.canonical(lasting)
+    def _hash(self, values: Mapping[str, Any]) -> bytes:
+        """A hash of names and values that are there: declaring a field changes few rows."""
+        lasting = {
+            name: value
+            for name, value in values.items()
+            if value is not None and name not in self._contract.volatile
+        }
+        return blake2b(_json(lasting).encode(), digest_size=HASH_BYTES).digest()
+
+
+def _source(name: str, text: Paths | Leaves) -> _Source:
+    if not isinstance(text, dict):
+        return _Source(name, tuple(map(parse_path, text)), (), None)
+    named = {leaf: tuple(map(parse_path, paths)) for leaf, paths in text.items() if leaf != EACH}
+    each = parse_path(text[EACH][0]) if EACH in text else None
+    return _Source(name, (), tuple(named.items()), each)
+
+
+def _value(source: _Source, item: dict[str, Any], where: str, own: str) -> Any:
+    """The declared value: a scalar, or an object or list of declared leaves; None for none."""
+    if source.scalar:
+        return _scalar(source.scalar, item, where, own)
+    if source.each is None:
+        return _leaves(source, item, where, own)
+    array = find(item, source.each)
+    if array is None:
+        return None
+    place = f"{where}.{source.each.text}"
+    if not isinstance(array, list) or len(array) > ELEMENTS_MAX:
+        raise ContractError(f"not a list of at most {ELEMENTS_MAX} elements", field=place)
+    return [_leaves(source, element, place, own) or {} for element in array] or None
+
+
+def _leaves(source: _Source, parent: Any, where: str, own: str) -> dict[str, Any] | None:
+    found = {name: _scalar(paths, parent, where, own) for name, paths in source.leaves}
+    return {name: value for name, value in found.items() if value is not None} or None
+
+
+def _scalar(paths: _Alternatives, parent: Any, where: str, own: str) -> Any:
+    """The value at the first path that has one, with identifiers masked.
+
+    Raises:
+        ContractError: it is an object or a list.
+    """
+    for path in paths:
+        value = find(parent, path)
+        if value is not None:
+            place = f"{where}.{path.text}"
+            if isinstance(value, dict | list):
+                raise ContractError(
+                    "an object or a list; declare its leaves in the contract", field=place
+                )
+            return _stored_text(value, place, own) if isinstance(value, str) else value
+    return None
+
+
+def _stored_text(text: str, place: str, own: str) -> str:
+    """A text as it may be stored: without identifiers, this person's own among them."""
+    if len(text) > TEXT_MAX:
+        raise ContractError(f"a text of more than {TEXT_MAX} characters", field=place)
+    try:
+        text.encode()  # a lone surrogate, which JSON can escape, is no text
+    except UnicodeEncodeError:
+        raise ContractError("a text that is not Unicode", field=place) from None
+    if "\0" in text:
+        raise ContractError("a NUL character, which databases cannot store", field=place)
+    return mask_identifiers(text, own)
+
+
+def _plain(value: Any) -> str:
+    """A scalar as JSON writes it, without quotes."""
+    return value if isinstance(value, str) else _json(value)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value, order="sorted").decode()
+
+
+def _as_text(value: Any, _naive_times: str) -> str:
+    if isinstance(value, dict | list):
+        return _json(value)
+    if not isinstance(value, str):
+        raise ValueError("not a text; if it is a code, declare what its values mean")
+    return value
+
+
+def _as_integer(value: Any, _naive_times: str) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError("not an integer")
+    if value.bit_length() > _INTEGER_BITS:
+        raise ValueError("a number too large to store")
+    return value
+
+
+def _as_boolean(value: Any, _naive_times: str) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("not true or false")
+    return value
+
+
+def _as_json(value: Any, _naive_times: str) -> str:
+    return _json(value)
+
+
+def _as_time(value: Any, naive_times: str) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("not a time")
+    zone = None if naive_times == "failure" else ZoneInfo(naive_times)
+    return parse_time(value, naive=zone)
+
+
+TYPE_READERS: Final[Mapping[ColumnType, _TypeReader]] = {
+    ColumnType.TEXT: _as_text,
+    ColumnType.INTEGER: _as_integer,
+    ColumnType.BOOLEAN: _as_boolean,
+    ColumnType.TIME: _as_time,
+    ColumnType.JSON: _as_json,
+}
 
 
 class KeyedHash(NamedTuple):
@@ -266,53 +314,3 @@ def digest_of(records: Iterable[Record | KeyedHash]) -> bytes:
         key = record.key.encode()
         digest.update(b"%d:%b%b" % (len(key), key, record.content_hash))
     return digest.digest()
-
-
-@lru_cache(maxsize=256)
-def _parsed_key(key_path: str) -> _Key:
-    """The parts of a key path; empty for the digest."""
-    if key_path == DIGEST_KEY:
-        return ()
-    return tuple(parse_path(part) for part in key_path.split("+"))
-
-
-def _first_names(area: ResourceArea) -> frozenset[str]:
-    """The top-level fields, in lower case, that the declaration mentions."""
-    keys = [part for key in area.record_keys if key != DIGEST_KEY for part in key.split("+")]
-    columns = [path for column in area.columns for path in column.paths]
-    declared = (area.person_paths, area.recognised_by, area.known_fields, area.volatile)
-    paths = [*keys, *columns, *(path for group in declared for path in group)]
-    return frozenset(map(_first_name, paths))
-
-
-def _first_name(path: str) -> str:
-    return str(parse_path(path)[0])
-
-
-def _check_person(value: Any, off_id: str, where: str) -> None:
-    match value:
-        case str():
-            same = value.strip() == off_id
-        case int() if not isinstance(value, bool):
-            same = str(value).zfill(_OFF_ID_DIGITS) == off_id
-        case _:
-            raise ContractError("not an identifier of a person", field=where)
-    if not same:
-        raise ContractError("not the requested person", field=where)
-
-
-def _key(document: dict[str, Any], parts: _Key) -> str | None:
-    """A record's key, with its parts joined by ``|``; None if a part is missing."""
-    values: list[str] = []
-    for path in parts:
-        value = find(document, path)
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        elif isinstance(value, LargeInteger):
-            value = value.digits
-        if not isinstance(value, str) or not value.strip() or "\0" in value:
-            return None
-        values.append(value)
-    if len(values) == 1:
-        return values[0]
-    return "|".join(value.replace("\\", r"\\").replace("|", r"\|") for value in values)

@@ -1,15 +1,19 @@
 """Values that describe a run: handle, progress, batch results, publication and report."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from worker.core.confirmation import Unconfirmed
 from worker.core.model import FailureKind, RunKind, RunStatus
+from worker.core.plurals import counted
 from worker.core.value import Value
 from worker.errors import ExitCode
+
+_FIELDS_SHOWN: Final = 10
 
 
 class RunHandle(Value, frozen=True, kw_only=True):
@@ -49,11 +53,31 @@ class BatchResult(Value, frozen=True, kw_only=True):
 
 
 class Publication(Value, frozen=True, kw_only=True):
-    """A publication: its time, the ledger's totals, and the exit code."""
+    """A publication: its time, the ledger's totals, and the exit code.
+
+    Attributes:
+        new_fields: what this run was the first to see, and the contract does not declare: area
+            and field.
+    """
 
     published_at: datetime
     totals: Mapping[str, int]
     exit_code: ExitCode
+    new_fields: tuple[str, ...] = ()
+
+
+def words_of_new_fields(new_fields: Sequence[str]) -> tuple[str, ...]:
+    """What a run says of fields that the contract does not declare; nothing if none is new."""
+    if not new_fields:
+        return ()
+    shown = ", ".join(new_fields[:_FIELDS_SHOWN])
+    others = len(new_fields) - _FIELDS_SHOWN
+    more = f", and {counted(others, 'other')}" if others > 0 else ""
+    said = (
+        f"undeclared and new: {shown}{more}; these are not stored. report_drift counts them, "
+        "`pts-worker contract learn` proposes what to declare"
+    )
+    return (said,)
 
 
 class RunProgress(msgspec.Struct, kw_only=True):
@@ -97,6 +121,7 @@ class RunReport(Value, frozen=True, kw_only=True):
         reasons: why it was withheld, stopped or published with gaps; without personal values.
         attempt_started_at: when this process began; ``None``: with the run.
         not_before: until when the service that ended the run wants no request; ``None``: unknown.
+        new_fields: see ``Publication``.
     """
 
     run_id: int
@@ -112,6 +137,7 @@ class RunReport(Value, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     attempt_started_at: datetime | None = None
     not_before: datetime | None = None
+    new_fields: tuple[str, ...] = ()
 
     @property
     def worked_s(self) -> float:

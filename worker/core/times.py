@@ -1,8 +1,8 @@
 """Parses times, as .NET writes them, into aware UTC datetimes."""
 
 import re
-from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from datetime import UTC, datetime, tzinfo
+from typing import Final
 
 END_OF_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """The value of every time in the year 9999, PTS's "maximum DateTime", which means never
@@ -21,21 +21,18 @@ _FORM: Final = re.compile(
 )
 
 
-class ParsedTime(NamedTuple):
-    """A time, and whether its text had no zone, so that UTC was assumed."""
-
-    at: datetime
-    naive: bool
-
-
-def parse_time(text: str) -> ParsedTime:
+def parse_time(text: str, *, naive: tzinfo | None = None) -> datetime:
     """Parse an ISO 8601 time with up to nine fractional digits, truncated to six.
 
-    A text without a zone is UTC, a date alone is midnight. A time in or after the year 9999 in UTC
-    is ``END_OF_TIME``; a time before the year 1 is ``START_OF_TIME``.
+    A date alone is midnight. A time in or after the year 9999 in UTC is ``END_OF_TIME``; a time
+    before the year 1 is ``START_OF_TIME``.
+
+    Args:
+        naive: the zone of a time without one.
 
     Raises:
-        ValueError: the text is not such a time. The message does not hold the text.
+        ValueError: the text is not such a time, or it has no zone and none is declared. The
+            message does not hold the text.
     """
     form = _FORM.fullmatch(text)
     if form is None:
@@ -45,15 +42,17 @@ def parse_time(text: str) -> ParsedTime:
     except ValueError:
         raise ValueError("not a valid date or time") from None
     if read.tzinfo is UTC and _YEAR_OF_START < read.year < _YEAR_OF_NEVER:
-        return ParsedTime(read, naive=False)
+        return read
     if read.year == _YEAR_OF_NEVER:
-        return ParsedTime(END_OF_TIME, form[1] is None)
+        return END_OF_TIME
     if read.tzinfo is None:
-        return ParsedTime(_clamped(read.replace(tzinfo=UTC)), naive=True)
+        if naive is None:
+            raise ValueError("a time without an offset; declare naive_times in the contract")
+        read = read.replace(tzinfo=naive)
     try:
-        return ParsedTime(_clamped(read.astimezone(UTC)), naive=False)
+        return _clamped(read.astimezone(UTC))
     except OverflowError:
-        return ParsedTime(START_OF_TIME, naive=False)
+        return START_OF_TIME
 
 
 def _clamped(at: datetime) -> datetime:

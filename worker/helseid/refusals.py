@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from worker.core.masking import MASK, masked, masked_strictly
+from worker.core.privacy import MASK, masked, masked_strictly
 from worker.errors import RefusedError
 
 CLOCK_TOLERANCE_S: Final = 5.0

@@ -5,13 +5,12 @@ that a lost page does not cost the other pages.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 import structlog
 
-from worker.core.caches import is_from_cache
 from worker.core.push_backs import PushBack
 from worker.core.retry import (
     RetryBudget,
@@ -118,7 +117,7 @@ class RetryingClient:
         self,
         url: str,
         *,
-        headers: Mapping[str, str],
+        headers: Callable[[], Mapping[str, str]],
         body: bytes,
         is_single_use: bool = False,
         is_probe: bool = False,
@@ -126,7 +125,7 @@ class RetryingClient:
         """Send a POST request, with retries.
 
         Args:
-            headers: all headers but the authorization, which is new for each attempt.
+            headers: makes all headers but the authorization; both are new for each attempt.
             is_single_use: use a new connection for each attempt, and close it afterwards.
             is_probe: send it before all other requests and outside the retry budget. It is not
                 retried while the circuit is open.
@@ -208,7 +207,7 @@ class RetryingClient:
         try:
             response = await self._transport.post(
                 request.url,
-                headers={**request.headers, **used.headers},
+                headers={**request.headers(), **used.headers},
                 body=request.body,
                 # A replica with a wrong clock refuses every DPoP proof on its connections.
                 is_single_use=request.is_single_use or request.renewals > 1,
@@ -231,10 +230,6 @@ class RetryingClient:
                 raise denied
             return _failed(denied)
         is_read = kind is StatusClass.OK or kind is StatusClass.NOT_FOUND
-        if is_read and is_from_cache(response.headers):
-            self._push_back(request, number, None)
-            stored = TransientError("answered from a cache, not by PTS", status=response.status)
-            return _failed(stored)
         if kind is not StatusClass.TRANSIENT:
             self._was_authorized |= is_read
             self._throttle.succeeded(number, sent_s, before=request.pushed_back)
@@ -288,7 +283,7 @@ class _Request(msgspec.Struct, kw_only=True):
     """A request and the state of its attempts."""
 
     url: str
-    headers: Mapping[str, str]
+    headers: Callable[[], Mapping[str, str]]
     body: bytes
     is_single_use: bool
     is_probe: bool = False

@@ -37,7 +37,7 @@ from worker.report.selection import (
 from worker.report.sinks import Dialect, Format, Shape, iso, load_pyarrow
 from worker.report.view_files import PART_BYTES_MAX, ViewFiles, folder_of
 from worker.report.words import meanings
-from worker.views import CHANGE_FEED, CURRENT, PAYLOAD, View, views_named
+from worker.views import CHANGE_FEED, CURRENT, View, views_named
 
 _PORTION: Final = 2_000
 """Rows held in memory at a time."""
@@ -52,7 +52,6 @@ class Options(Value, frozen=True, kw_only=True):
     Attributes:
         dialect: of CSV.
         views: names with or without ``report_``; empty: all but the access log.
-        include_payload: also write the records as PTS sent them.
         since: write only the change feed, after this publication.
         as_of: write what the views showed at this time (only ``selection.OF_THE_PAST``).
         part_bytes_max: size at which the next part of a file begins.
@@ -61,7 +60,6 @@ class Options(Value, frozen=True, kw_only=True):
     format: Format
     dialect: Dialect | None = None
     views: Sequence[str] = ()
-    include_payload: bool = False
     since: int | None = None
     as_of: datetime | None = None
     part_bytes_max: int = PART_BYTES_MAX
@@ -156,7 +154,7 @@ class _ViewExport:
 
     def __init__(self, view: View, root: Path, options: Options, wrote: Wrote) -> None:
         self.view = view
-        self.columns = [name for name in view.columns if options.include_payload or name != PAYLOAD]
+        self.columns = list(view.columns)
         self._wrote = wrote
         declared = {column.name: column for column in view_columns()[view.name]}
         self.rows = 0
@@ -236,7 +234,6 @@ def _manifest(
         exported_at=iso(now),
         worker_version=__version__,
         schema_revision=schema_revision,
-        include_payload=options.include_payload,
         since=options.since,
         as_of=iso(options.as_of) if options.as_of else None,
         not_kept=not_kept,

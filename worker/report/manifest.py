@@ -54,7 +54,6 @@ class Manifest(Value, frozen=True, kw_only=True):
         folder: the name of the publication's folder.
         run_id, publication_no, published_at: the publication that the files show; null before the
             first one. The run is null too once retention has removed it.
-        include_payload: whether the files hold what PTS sent, besides the typed columns.
         since: the publication behind which the change feed was exported; null for views.
         as_of: the time in question; null for now.
         not_kept: restrictions that stood at that time and are in the database no more, by the facts
@@ -70,7 +69,6 @@ class Manifest(Value, frozen=True, kw_only=True):
     exported_at: str
     worker_version: str
     schema_revision: str
-    include_payload: bool
     since: int | None
     as_of: str | None
     not_kept: int | None

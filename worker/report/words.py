@@ -11,6 +11,5 @@ def meanings(column: ViewColumn) -> Mapping[str, str]:
         "meaning_en": column.en,
         "meaning_nb": column.nb,
         "unit": column.unit,
-        "source_path": column.source_path,
     }
     return {name: text for name, text in texts.items() if text}

@@ -45,7 +45,7 @@ class AccessChecker:
             self._check_bearer(claims)
         else:
             proof = self._checked_proof(request, token, claims, fault, now_s)
-            self._world.ledger.proof_ids.add(proof.claims["jti"])
+            self._world.ledger.use_proof(proof.claims["jti"])
         scopes = claims.get("scope")
         if not isinstance(scopes, list) or PTS_SCOPE not in scopes:
             raise DeniedError("insufficient_scope", f"{PTS_SCOPE} is needed", status=403)

@@ -3,9 +3,11 @@
 from typing import Final
 
 from worker.sandbox.jose import ALGORITHMS
-from worker.sandbox.styles import BEARER
 from worker.sandbox.web import Headers, Response, header_line, problem
 
+BEARER: Final = "bearer"
+DPOP: Final = "dpop"
+CHALLENGE_STYLES: Final = (BEARER, DPOP)
 _UNAUTHORIZED: Final = 401
 
 
@@ -35,7 +37,7 @@ class DeniedError(Exception):
         self.is_about_token = is_about_token
 
     def response(self, style: str) -> Response:
-        """The response, in one of ``styles.CHALLENGE_STYLES``."""
+        """The response, in one of ``CHALLENGE_STYLES``."""
         headers = _bearer_headers(self) if style == BEARER else _dpop_headers(self)
         if self.nonce:
             headers = (*headers, header_line("dpop-nonce", self.nonce))

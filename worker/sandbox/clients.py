@@ -91,8 +91,7 @@ class AssertionRefusedError(Exception):
 class AssertionChecker:
     """Checks client assertions (RFC 7523 and HelseID's rules). Each ``jti`` is valid once."""
 
-    def __init__(self, *, strict_jti: bool) -> None:
-        self._strict_jti = strict_jti
+    def __init__(self) -> None:
         self._seen = ReplayWindow(ASSERTION_LIFE_S_MAX + CLOCK_SKEW_S)
 
     def check(
@@ -113,7 +112,7 @@ class AssertionChecker:
         jti = claims.get("jti")
         if not isinstance(jti, str) or not jti:
             raise AssertionRefusedError("no jti")
-        if self._seen.seen(jti) and self._strict_jti:
+        if self._seen.seen(jti):
             raise AssertionRefusedError("jti was used before")
         return claims
 

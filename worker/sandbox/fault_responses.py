@@ -1,12 +1,10 @@
 """Responses of injected faults."""
 
 from dataclasses import replace
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from worker.sandbox.faults import Action, Fault
-from worker.sandbox.restrictions import SAFETY, Document
+from worker.sandbox.restrictions import Document, Restriction
 from worker.sandbox.web import HTML, Delivery, Headers, Response, header_line, json_response
 
 _PAGE: Final = (
@@ -23,7 +21,6 @@ _INSTEAD: Final = {
     Action.NULL: json_response(None),
     Action.EMPTY_BODY: Response(200),
     Action.ERROR_OBJECT: json_response(_ERROR),
-    Action.EMPTY_LIST: json_response([]),
 }
 """Responses that come instead of the normal one."""
 
@@ -65,40 +62,32 @@ def corrupt_response(response: Response, fault: Fault) -> Response:
     return replace(corrupted, delay_s=fault.slow_s)
 
 
-def corrupt_documents(
-    documents: list[Document], fault: Fault, area: str, *, sample: Document, of_other: Document
-) -> list[Document]:
-    """The records with one of them corrupted.
+def corrupt_restrictions(
+    found: list[Restriction], fault: Fault, *, spare: Restriction, of_other: Restriction
+) -> list[Restriction]:
+    """The restrictions with one of them corrupted.
 
     Args:
-        sample: a record of this person, used if there is none.
-        of_other: a record of another person.
+        spare: a restriction of this person, used if there is none.
+        of_other: a restriction of another person.
     """
+    *head, last = found or [spare]
     match fault.action:
+        case Action.EMPTY_LIST:
+            return []
         case Action.OTHER_PERSON:
-            return [*documents, of_other]
+            return [*found, of_other]
         case Action.NO_KEY:
-            *head, last = documents or [sample]
-            return [*head, {name: value for name, value in last.items() if name != "id"}]
+            return [*head, replace(last, id="")]
         case Action.WRONG_TYPE:
-            *head, last = documents or [sample]
-            return [*head, _with_wrong_types(last, area)]
+            return [*head, replace(last, values=last.values | _with_wrong_types(last.values))]
         case Action.BROKEN_JSON | Action.TRUNCATE | Action.RESET:
-            return documents or [sample]
+            return found or [spare]
         case _:
-            return documents
+            return found
 
 
-def _with_wrong_types(document: Document, area: str) -> Document:
-    if area == SAFETY:
-        return document | {"confidentialityCode": 17, "delayDeliveryUntil": {"value": "soon"}}
-    return document | {"privacyType": 17, "privacyLevel": ["Soft"]}
-
-
-def corrupt_token(document: dict[str, Any], fault: Fault) -> bytes:
-    """The token response, corrupted by the fault."""
-    if fault.action is Action.MALFORMED_TOKEN:
-        return orjson.dumps(document)[:-20]
-    if fault.action is Action.BEARER_TOKEN_TYPE:
-        return orjson.dumps(document | {"token_type": "Bearer"})
-    return orjson.dumps(document)
+def _with_wrong_types(values: Document) -> Document:
+    if "privacy_type" in values:
+        return {"privacy_type": 17, "privacy_level": ["Soft"]}
+    return {"confidentiality_code": 17, "delay_delivery_until": {"value": "soon"}}

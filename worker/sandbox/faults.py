@@ -1,7 +1,6 @@
 """Injected faults as data: which request is affected, and how."""
 
 import hashlib
-import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,7 +61,6 @@ class Action(StrEnum):
     """
 
     BEARER_TOKEN_TYPE = "bearer_token_type"  # noqa: S105 - a name
-    MALFORMED_TOKEN = "malformed_token"  # noqa: S105 - a name
     TOKEN_LIFETIME = "token_lifetime"  # noqa: S105 - a name
     """The token's lifetime is ``lifetime_s``."""
     WRONG_ISSUER = "wrong_issuer"
@@ -169,21 +167,19 @@ def has_action(fault: Fault | None, *actions: Action) -> TypeGuard[Fault]:
 
 
 def read_faults(path: Path) -> list[Fault]:
-    """Read faults from a TOML file (``[[fault]]`` tables) or a JSON file (a list).
+    """Read faults from a TOML file with ``[[fault]]`` tables.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is not TOML or JSON, or contains an invalid fault.
+        ValueError: the file is not TOML, or contains an invalid fault.
     """
-    is_json = path.suffix == ".json"
     try:
-        text = path.read_text(encoding="utf-8")
-        document: Any = json.loads(text) if is_json else tomllib.loads(text)
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    if not is_json and (unknown := sorted(document.keys() - {"fault"})):
+    if unknown := sorted(document.keys() - {"fault"}):
         raise ValueError(f"{path}: unknown key {unknown[0]}; write each fault as [[fault]]")
-    tables: Any = document if is_json else document.get("fault", [])
+    tables: Any = document.get("fault", [])
     if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
         raise ValueError(f"{path}: expected a list of faults")
     faults = []

@@ -6,13 +6,14 @@ import json
 import os
 import secrets
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 from urllib.parse import urlsplit
 
-from worker.sandbox.people import Population, clinic, roster
+from worker.sandbox.contract import DEFAULT
+from worker.sandbox.people import clinic, roster
 from worker.sandbox.serve import SandboxOptions, bind, new_key_pair
 
 ROSTER: Final = "roster.csv"
@@ -29,7 +30,8 @@ def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
     Writes ``roster.csv`` (header ``off_id,local_ref,cohort``), ``client-key.json``,
     ``pseudonym.key`` (mode 0600) and ``worker.toml``. Existing keys and an existing configuration
     are kept, so that a folder can be reused with its database. A port of 0 is replaced by that of
-    the configuration, or else by a free one.
+    the configuration, or else by a free one. The worker is given the contract by which the sandbox
+    answers.
 
     Args:
         folder: created if missing.
@@ -39,10 +41,11 @@ def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
 
     Raises:
         OSError: a port is in use, and nothing was written; or a file cannot be written.
-        ValueError: the existing configuration names other addresses than the options.
+        ValueError: the existing configuration names other addresses, or another contract, than the
+            options.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    options = _with_known_ports(folder / CONFIG, options)
+    options = _as_configured(folder / CONFIG, options)
     with contextlib.ExitStack() as stack:
         # Before anything is written: the folder may be that of a running sandbox.
         ports = [stack.enter_context(opened).getsockname()[1] for opened in bind(options)]
@@ -54,7 +57,7 @@ def _write(folder: Path, options: SandboxOptions) -> SandboxOptions:
     ready = replace(options, client_jwks=[_client_key(folder / CLIENT_KEY)])
     if not (folder / PSEUDONYM_KEY).exists():
         _write_secret(folder / PSEUDONYM_KEY, secrets.token_bytes(_KEY_BYTES))
-    write_roster(folder / ROSTER, options.seed, options.persons, own=list(options.own))
+    write_roster(folder / ROSTER, options.seed, options.persons)
     if config.exists():
         config.chmod(0o600)
     else:
@@ -63,37 +66,48 @@ def _write(folder: Path, options: SandboxOptions) -> SandboxOptions:
     return ready
 
 
-def _with_known_ports(config: Path, options: SandboxOptions) -> SandboxOptions:
-    """The ports that an existing configuration names, where the options leave them open."""
+def _as_configured(config: Path, options: SandboxOptions) -> SandboxOptions:
+    """Ports and contract of an existing configuration, where the options leave them open."""
     if not config.exists():
         return options
     try:
         document = tomllib.loads(config.read_text(encoding="utf-8"))
         addresses = (document["helseid"]["issuer"], document["api"]["base_url"])
-        helseid_port, pts_port = (urlsplit(address).port or 0 for address in addresses)
+        ports = tuple(urlsplit(address).port or 0 for address in addresses)
+        named = document["api"].get("contract_file", "")
     except (KeyError, TypeError, AttributeError, ValueError):
         raise ValueError(
             f"{config} does not name the sandbox's helseid.issuer and api.base_url; correct it, or "
             "remove it to have a new one"
         ) from None
-    asked = (options.helseid_port or helseid_port, options.pts_port or pts_port)
-    if asked != (helseid_port, pts_port):
+    asked = (options.helseid_port or ports[0], options.pts_port or ports[1])
+    if asked != ports:
         raise ValueError(
-            f"{config} has the ports {helseid_port} and {pts_port}; leave the ports out, or remove "
+            f"{config} has the ports {ports[0]} and {ports[1]}; leave the ports out, or remove "
             "the file to have a new one"
         )
-    return replace(options, helseid_port=helseid_port, pts_port=pts_port)
+    options = replace(options, helseid_port=ports[0], pts_port=ports[1])
+    if named and options.contract == DEFAULT:
+        options = replace(options, contract=config.parent / named)
+    if _contract_file(options) != (named and str((config.parent / named).resolve())):
+        raise ValueError(f"{config} has another contract; remove the file to have a new one")
+    return options
 
 
-def write_roster(path: Path, seed: int, count: int, *, own: Sequence[str] = ()) -> None:
-    """Write the roster of this seed as CSV, streamed; persons of one's own come last."""
+def _contract_file(options: SandboxOptions) -> str:
+    """The file of the contract; empty for the one that comes with the program."""
+    source = options.contract
+    if isinstance(source, Mapping) or source == DEFAULT:
+        return ""
+    return str(Path(source).resolve())
+
+
+def write_roster(path: Path, seed: int, count: int) -> None:
+    """Write the roster of this seed as CSV, streamed."""
     with _open_private(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("off_id", "local_ref", "cohort"))
         writer.writerows((*line, clinic(index)) for index, line in enumerate(roster(seed, count)))
-        generated = Population(seed, count)
-        more = [off_id for off_id in own if generated.index(off_id) is None]
-        writer.writerows((off_id, f"own-{number}", "") for number, off_id in enumerate(more, 1))
 
 
 def _open_private(path: Path) -> TextIO:
@@ -120,53 +134,25 @@ def _write_secret(path: Path, data: bytes) -> None:
 
 
 def _config(folder: Path, options: SandboxOptions) -> str:
-    # A JSON string is also a TOML basic string.
-    quoted = {
-        name: json.dumps(str(value))
-        for name, value in {
+    sections: dict[str, dict[str, Any]] = {
+        "helseid": {
             "issuer": options.issuer,
             "client_id": options.client_id,
-            "key": folder / CLIENT_KEY,
-            "constraint": options.sender_constraint,
-            "base_url": options.pts_url,
-            "roster": folder / ROSTER,
-            "pseudonym": folder / PSEUDONYM_KEY,
-            "database": f"sqlite:///{_in_url(folder / DATABASE)}",
-        }.items()
+            "private_jwk_file": str(folder / CLIENT_KEY),
+        },
+        "api": {"base_url": options.pts_url},
+        "roster": {"path": str(folder / ROSTER)},
+        "privacy": {"pseudonym_key_file": str(folder / PSEUDONYM_KEY)},
+        "database": {"url": f"sqlite:///{_in_url(folder / DATABASE)}"},
+        "sync": {"requests_per_second": 2000},
     }
-    return f"""\
-# Written by `pts-worker sandbox`: points the worker at the sandbox on this machine.
-
-[helseid]
-issuer = {quoted["issuer"]}
-client_id = {quoted["client_id"]}
-private_jwk_file = {quoted["key"]}
-sender_constraint = {quoted["constraint"]}
-{_tenancy(options)}
-[api]
-base_url = {quoted["base_url"]}
-
-[roster]
-path = {quoted["roster"]}
-
-[privacy]
-pseudonym_key_file = {quoted["pseudonym"]}
-
-[database]
-url = {quoted["database"]}
-
-[sync]
-requests_per_second = 2000
-"""
-
-
-def _tenancy(options: SandboxOptions) -> str:
-    if options.tenancy != "multi-tenant" or not options.delegations:
-        return ""
-    return f"""\
-tenancy = "multi-tenant"
-organization_parent = "{options.delegations[0]}"
-"""
+    if contract := _contract_file(options):
+        sections["api"]["contract_file"] = contract
+    lines = ["# Written by `pts-worker sandbox`: points the worker at the sandbox on this machine."]
+    for name, keys in sections.items():
+        # A JSON string is also a TOML basic string.
+        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    return "\n".join(lines) + "\n"
 
 
 def _in_url(path: Path) -> str:

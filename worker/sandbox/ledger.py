@@ -1,43 +1,28 @@
-"""Counters and a log of the latest requests, without personal values."""
+"""Counters of requests, without personal values."""
 
-import time
-from collections import Counter, deque
-from collections.abc import Mapping
+from collections import Counter
 from typing import Any, Final
 
-from worker.sandbox.windows import RepeatDetector
+from worker.sandbox.windows import ReplayWindow
 
-LOG_LENGTH: Final = 1_000
 _NAMES_MAX: Final = 500
+_REPEATS_WINDOW_S: Final = 3600.0
 
 
 class Ledger:
-    """Counts requests and keeps the latest ``LOG_LENGTH``, in bounded memory."""
+    """Counts requests, in bounded memory."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.assertion_ids = RepeatDetector()
-        self.proof_ids = RepeatDetector()
-        self.in_flight = 0
-        self.in_flight_max = 0
-        self._log: deque[tuple[float, str, str, int, str]] = deque(maxlen=LOG_LENGTH)
-        self._second = 0
-        self._in_second = 0
-        self._per_second_max = 0
+        self._assertion_ids = ReplayWindow(_REPEATS_WINDOW_S)
+        self._proof_ids = ReplayWindow(_REPEATS_WINDOW_S)
 
-    def begin(self) -> None:
-        """Record the start of a request."""
-        self.in_flight += 1
-        self.in_flight_max = max(self.in_flight_max, self.in_flight)
-
-    def end(self, where: str, method: str, status: int, *, fault: str = "") -> None:
+    def end(self, where: str, status: int, *, fault: str = "") -> None:
         """Record the end of a request."""
-        self.in_flight -= 1
         self.count(f"{where} {status}")
         self.count(f"requests {where}")
         if fault:
             self.count(f"fault {fault}")
-        self._log.append((time.time(), where, method, status, fault))
 
     def count(self, name: str) -> None:
         """Increment a counter."""
@@ -48,40 +33,28 @@ class Ledger:
         """Count a refusal by its reason."""
         self.count(f"refused {where}: {reason}")
 
-    def search(self) -> None:
-        """Count a search for the peak rate."""
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second, self._in_second = second, 0
-        self._in_second += 1
-        self._per_second_max = max(self._per_second_max, self._in_second)
+    def use_assertion(self, jti: str) -> None:
+        """Count an assertion that was used before."""
+        if self._assertion_ids.seen(jti):
+            self.count("assertion ids repeated")
+
+    def use_proof(self, jti: str) -> None:
+        """Count a DPoP proof that was used before, at whichever endpoint."""
+        if self._proof_ids.seen(jti):
+            self.count("proof ids repeated")
 
     def stats(self) -> dict[str, Any]:
         """All counters as a JSON document."""
-        counts: Mapping[str, int] = self.counts
         return {
-            "searches": counts.get("searches", 0),
-            "searches_per_second_max": self._per_second_max,
-            "requests_in_flight_max": self.in_flight_max,
-            "token_calls": counts.get("requests token", 0),
-            "tokens_issued": counts.get("tokens issued", 0),
-            "tokens_issued_while_valid": counts.get("tokens issued while valid", 0),
-            "discovery_calls": counts.get("requests discovery", 0),
-            "jwks_calls": counts.get("requests jwks", 0),
-            "assertion_ids_repeated": self.assertion_ids.repeats,
-            "proof_ids_repeated": self.proof_ids.repeats,
-            "counts": dict(sorted(counts.items())),
+            "searches": self.counts["searches"],
+            "token_calls": self.counts["requests token"],
+            "tokens_issued": self.counts["tokens issued"],
+            "discovery_calls": self.counts["requests discovery"],
+            "assertion_ids_repeated": self.counts["assertion ids repeated"],
+            "proof_ids_repeated": self.counts["proof ids repeated"],
+            "counts": dict(sorted(self.counts.items())),
         }
 
-    def requests(self) -> list[dict[str, Any]]:
-        """The latest requests, oldest first."""
-        return [
-            {"at": at, "where": where, "method": method, "status": status, "fault": fault}
-            for at, where, method, status, fault in list(self._log)
-        ]
-
     def clear(self) -> None:
-        """Reset all counters and the log."""
-        in_flight = self.in_flight
+        """Reset all counters."""
         self.__init__()  # type: ignore[misc]
-        self.in_flight = in_flight

@@ -1,155 +1,126 @@
-"""Paging styles. PTS documents none, so the worker must detect all of them."""
+"""The pages of a person's records, in each style that a contract can declare."""
 
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import urlencode
 
+from worker.sandbox.contract import HEADER, AreaContract, Paging
 from worker.sandbox.faults import Action
 from worker.sandbox.jose import decode_segment, encode_segment
-from worker.sandbox.search import SearchError
-from worker.sandbox.web import Headers, Response, json_response
+from worker.sandbox.web import SearchError
 
 _ENDLESS: Final = 1_000_000
+_CURSOR: Final = "cursor"
 _KEY: Final = secrets.token_bytes(16)
+_MAC_BITS: Final = 20
+"""Of a reference, which must stay a number that any JSON reader takes exactly."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """The position of a page."""
+def continuation_of(paging: Paging) -> tuple[str, str]:
+    """The name under which a continuation is sent back, and whether in ``body`` or ``query``."""
+    if paging.style in {"link", "next_link"}:
+        return _CURSOR, "query"
+    return paging.send_as or paging.field.rpartition(".")[2], paging.send_in
 
-    start: int
-    size: int
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pager:
-    """One style of paging, for one response.
+    """Pages of one person's records in one area.
 
     Attributes:
-        style: one of ``styles.PAGING_STYLES``.
-        bound_to: area and person for which a cursor is valid.
+        size: records of a page.
+        count: records of all pages.
+        bound_to: the area and person for whom a continuation is valid.
+        url: the area's address, without its query.
     """
 
-    style: str
+    contract: AreaContract
     size: int
+    count: int
     bound_to: str
     url: str
-    fault: Action | None = None
+    fault: Action | None
 
-    def position(self, fields: Mapping[str, Any]) -> Position:
-        """The requested position, from the fields by lower-case name.
+    def start(self, continuation: Any) -> int:
+        """The number of records before the page that was asked for.
 
         Raises:
-            SearchError: this server did not issue it, or issued it for another person.
+            SearchError: the continuation was not issued for this person and area.
         """
-        match self.style:
-            case "link" | "next_link":
-                return Position(self._open(fields, "cursor"), self.size)
-            case "token":
-                return Position(self._open(fields, "continuationToken"), self.size)
-            case "page":
-                size = _positive(fields, "pageSize", self.size)
-                return Position((_positive(fields, "page", 1) - 1) * size, size)
-            case "paging_reference":
-                return Position(_natural(fields, "pagingReference"), self.size)
-            case _:
-                return Position(0, 1 << 30)
+        paging = self.contract.pages
+        try:
+            start = 0 if continuation is None else self._start(paging, continuation)
+        except (ValueError, TypeError):
+            start = -1
+        # Where nothing tells of the end, a client finds it by an empty page.
+        end = self.count if paging.style == "offset" else self.count + self.size - 1
+        if not 0 <= start <= end:
+            name, _ = continuation_of(paging)
+            raise SearchError({name: [f"The value of {name} is not valid."]})
+        return 0 if self._is_loop and paging.style in {"page", "offset"} else start
 
-    def response(self, documents: Sequence[object], position: Position) -> Response:
-        """The page at this position."""
-        if self.fault is Action.LOOP_PAGING and self.style == "page":
-            position = Position(0, position.size)
-        page = list(documents[position.start : position.start + position.size])
-        end = position.start + position.size
-        following: int | None = end if end < len(documents) else None
-        if self.fault is Action.LOOP_PAGING:
-            following = position.start
-        return self._render(page, following, len(documents), position)
+    def _start(self, paging: Paging, continuation: Any) -> int:
+        if paging.style in {"link", "next_link", "token"}:
+            start = int(decode_segment(str(continuation)).partition(b".")[0])
+            return start if continuation == self._token(start) else -1
+        number = int(continuation) if paging.send_in == "query" else continuation
+        if type(number) is not int or str(number) != str(continuation):
+            return -1
+        if paging.style == "page":
+            return (number - paging.first) * self.size
+        if paging.style == "offset" or not number:
+            return number
+        start = (number >> _MAC_BITS) - 1
+        return start if number == self._reference(start) else -1
 
-    def _render(
-        self, page: list[object], following: int | None, count: int, position: Position
-    ) -> Response:
-        total = count + 1 if self.fault is Action.WRONG_TOTAL else count
-        headers: Headers = ()
-        body: dict[str, Any] = {"items": page}
-        cursor = None if following is None else self._seal(following)
-        address = None if cursor is None else f"{self.url}?cursor={quote(cursor)}"
-        match self.style:
+    @property
+    def _is_loop(self) -> bool:
+        return self.fault is Action.LOOP_PAGING and self.contract.pages.style != "none"
+
+    def page(self, records: list[Any], start: int) -> list[Any]:
+        """The records of a page."""
+        is_whole = self.contract.pages.style == "none"
+        return records if is_whole else records[start : start + self.size]
+
+    def around(self, start: int) -> dict[str, Any]:
+        """What is said about the pages, by path or header."""
+        paging = self.contract.pages
+        following = start if self._is_loop else start + self.size
+        is_more = self._is_loop or following < self.count
+        told: dict[str, Any] = {}
+        match paging.style:
+            case "link" if is_more:
+                told[f"{HEADER}Link"] = f'<{self._address(following)}>; rel="next"'
             case "next_link":
-                body["nextLink"] = address
+                told[paging.field] = self._address(following) if is_more else None
             case "token":
-                body["continuationToken"] = cursor
+                told[paging.field] = self._token(following) if is_more else None
+            case "reference":
+                told[paging.field] = self._reference(following) if is_more else 0
             case "page":
-                number = position.start // position.size + 1
-                if self.fault is Action.LOOP_PAGING:
-                    total, number = _ENDLESS, 1
-                body |= {"page": number, "pageSize": position.size, "total": total}
-            case "paging_reference":
-                body["pagingReference"] = self._reference(following)
+                told[paging.field] = paging.first + start // self.size
+                told[paging.pages] = _ENDLESS if self._is_loop else -(-self.count // self.size)
+                told[paging.more] = is_more
+            case "offset":
+                told |= {paging.field: start, paging.more: is_more}
             case _:
-                return self._bare(page, address, total, count)
-        if self.fault is Action.WRONG_TOTAL:
-            body["total"] = total
-        if self.fault is Action.UNKNOWN_CONTINUATION:
-            body |= {"hasMore": True, "scrollId": "c2FuZGJveA"}
-        return json_response(body, headers=headers)
+                pass
+        is_wrong = self.fault is Action.WRONG_TOTAL
+        total = self.contract.total or (f"{HEADER}X-Total-Count" if is_wrong else "")
+        told[total] = _ENDLESS if self._is_loop else self.count + is_wrong
+        return {place: value for place, value in told.items() if place}
 
-    def _bare(self, page: list[object], address: str | None, total: int, count: int) -> Response:
-        headers: Headers = ()
-        if address is not None:
-            headers = ((b"link", f'<{address}>; rel="next"'.encode("ascii")),)
-        if self.fault is Action.UNKNOWN_CONTINUATION:
-            return json_response({"items": page, "hasMore": True, "scrollId": "c2FuZGJveA"})
-        if total != count:
-            return json_response({"items": page, "total": total}, headers=headers)
-        return json_response(page, headers=headers)
+    def _address(self, start: int) -> str:
+        return f"{self.url}?{urlencode({**self.contract.query, _CURSOR: self._token(start)})}"
 
-    def _reference(self, following: int | None) -> int:
-        if following == 0 and self.fault is Action.LOOP_PAGING:
-            return self.size
-        return following or 0
+    def _reference(self, start: int) -> int:
+        return start + 1 << _MAC_BITS | int.from_bytes(self._mac(start)) >> 96 - _MAC_BITS
 
-    def _seal(self, start: int) -> str:
+    def _token(self, start: int) -> str:
         return encode_segment(b"%d." % start + self._mac(start))
 
     def _mac(self, start: int) -> bytes:
         return hmac.digest(_KEY, f"{self.bound_to} {start}".encode(), hashlib.sha256)[:12]
-
-    def _open(self, fields: Mapping[str, Any], name: str) -> int:
-        cursor = fields.get(name.lower())
-        if cursor is None:
-            return 0
-        try:
-            digits, _, mac = decode_segment(cursor).partition(b".")
-            start = int(digits)
-        except (ValueError, TypeError) as error:
-            raise _not_issued(name) from error
-        if not hmac.compare_digest(mac, self._mac(start)):
-            raise _not_issued(name)
-        return start
-
-
-def _not_issued(name: str) -> SearchError:
-    return SearchError(name, f"The value of {name} is not valid.")
-
-
-def _natural(fields: Mapping[str, Any], name: str) -> int:
-    value = fields.get(name.lower(), 0)
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value[:9])
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise _not_issued(name)
-    return value
-
-
-def _positive(fields: Mapping[str, Any], name: str, default: int) -> int:
-    if name.lower() not in fields:
-        return default
-    value = _natural(fields, name)
-    if value == 0:
-        raise _not_issued(name)
-    return value

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,14 +19,8 @@ CAPACITY: Final = _DAYS * _MONTHS * len(MONTH_SHIFTS) * _YEARS * _BLOCKS
 
 _MOVE_EVERY: Final = 40
 _MOVE_GENERATIONS: Final = 6
-_DIGITS: Final = re.compile(r"[0-9]{11}")
 _FIRST_WEIGHTS: Final = (3, 7, 6, 1, 8, 9, 4, 5, 2)
 _SECOND_WEIGHTS: Final = (5, 4, 3, 2, 7, 6, 5, 4, 3, 2)
-
-
-def is_off_id(text: str) -> bool:
-    """Whether the text has eleven digits."""
-    return _DIGITS.fullmatch(text) is not None
 
 
 def is_synthetic(off_id: str) -> bool:
@@ -77,24 +70,13 @@ def _position(off_id: str) -> tuple[int, bool] | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """A person whose D-number is replaced by a foedselsnummer. The restrictions keep their ids.
-
-    Attributes:
-        d_number: has the restrictions before ``generation``, and ``[]`` from then on.
-        off_id: ``[]`` before ``generation``, and the restrictions from then on.
-        generation: at least 1.
-    """
-
-    d_number: str
-    off_id: str
-    generation: int
-
-
 @dataclass(frozen=True, slots=True)
 class Population:
-    """The persons of one seed, by their line ``index`` of the roster, 0 <= index < ``count``."""
+    """The persons of one seed, by their line ``index`` of the roster, 0 <= index < ``count``.
+
+    A few have two lines: a D-number that is replaced by a foedselsnummer in some generation. The
+    restrictions keep their ids then, and the other line has none.
+    """
 
     seed: int
     count: int
@@ -138,16 +120,6 @@ class Population:
     def is_mover(self, index: int) -> bool:
         """Whether the line belongs to a person who moves to another identifier."""
         return self._moves(index // 2)
-
-    def moves(self) -> Iterator[Move]:
-        """All persons who move, in the order of the roster."""
-        for pair in range(self.seed % 3, self.count // 2, _MOVE_EVERY):
-            position = self._position_of(pair * 2)
-            yield Move(
-                d_number=_number(position, d_number=True),
-                off_id=_number(position, d_number=False),
-                generation=self._move_generation(pair),
-            )
 
     def _position_of(self, index: int) -> int:
         multiplier, offset = _mixing(self.seed)

@@ -1,15 +1,15 @@
 """The restrictions of a person, as a pure function of seed, person, area and generation.
 
-The format is inferred (PTS reference, section 2, "Wire shape to assume"). The codes are from code
-system 9603 and PTS's documentation (section 3).
+They are values by column; where PTS has each of them is the contract's to say. The codes are from
+code system 9603 and PTS's documentation (PTS reference, section 3).
 """
 
 import hashlib
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Final, NamedTuple, TypeAlias
 
 Document: TypeAlias = dict[str, Any]
 
@@ -17,8 +17,27 @@ SAFETY: Final = "patient-safety"
 PRIVACY: Final = "patient-privacy"
 AREAS: Final = (SAFETY, PRIVACY)
 
-NEVER: Final = "9999-12-31T23:59:59.9999999Z"
+_LAST_S: Final = 253_402_300_799  # 9999-12-31T23:59:59Z
+
+
+class Instant(NamedTuple):
+    """A time: seconds since 1970, and .NET's seven fractional digits (model types, section 2)."""
+
+    seconds: int
+    ticks: int
+    suffix: str = "Z"
+
+    def text(self, zone: tzinfo | None = None) -> str:
+        """As PTS sends it: with a suffix, or the local time of a zone without one."""
+        is_last = self.seconds == _LAST_S
+        at = datetime.fromtimestamp(self.seconds, tz=UTC if is_last else zone or UTC)
+        fraction = f".{self.ticks % 10_000_000:07d}{'' if zone else self.suffix}"
+        return f"{at:%Y-%m-%dT%H:%M:%S}{fraction}"
+
+
+NEVER: Final = Instant(_LAST_S, 9_999_999)
 """PTS's value for a denied item (P4: "maximum DateTime"), which many parsers cannot represent."""
+
 
 CYCLE: Final = 30
 """Number of generations after which the life cycle of a restriction repeats."""
@@ -28,6 +47,7 @@ _DENIED: Final = (
     "NORN_FFH", "NORN_FPB", "NORN_DUP", "NORN_ANG", "NORN_UNGDOM",
 )  # fmt: skip
 _CAUSES: Final = ("Manual", "Automated", "Derived", "Manual", "Automated", "Manual", "Undefined")
+_ROLES: Final = ("Lege", "Bioingeniør", "Helsesekretær", "System")
 _EPOCH_S: Final = 1_704_067_200  # 2024-01-01T00:00:00Z
 _DAY_S: Final = 86_400
 _SAFETY_PERCENT: Final = 40
@@ -36,16 +56,21 @@ _PRIVACY_PERCENT: Final = 15
 _LATE: Final = 7
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restriction:
-    """One restriction, with the data for the filters.
+    """One restriction.
 
     Attributes:
-        until_s: end of the delay, in seconds since 1970; None without an end or a delay.
+        off_id: the person whom it names.
+        id: empty for a fault, a record without one.
+        values: by column; all that the area has.
+        undeclared: a field that few records have and no contract knows.
     """
 
-    document: Document
-    until_s: int | None
+    off_id: str
+    id: str
+    values: Document
+    undeclared: Document = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +101,10 @@ def restrictions(area: str, seed: int, holder: Holder, generation: int) -> list[
     return result
 
 
-def sample(area: str, off_id: str) -> Document:
+def sample(area: str, off_id: str) -> Restriction:
     """A restriction for any identifier, for faults that need one."""
-    holder = Holder(0, off_id)
     make = _safety if area == SAFETY else _privacy
-    return make(holder, 1, _hash("sample", 0, 0, 0), (0, 0)).document
+    return make(Holder(0, off_id), 1, _hash("sample", 0, 0, 0), (0, 0))
 
 
 def _hash(area: str, seed: int, owner: int, number: int) -> bytes:
@@ -124,88 +148,83 @@ def _life(bits: bytes, generation: int) -> tuple[int, int] | None:
             return 0, revision
 
 
-def _instant(seconds: int, ticks: int, *, suffix: str = "Z") -> str:
-    """A time in .NET's format, with seven fractional digits (model types, section 2)."""
-    at = datetime.fromtimestamp(seconds, tz=UTC)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{ticks % 10_000_000:07d}{suffix}"
-
-
 def _id(bits: bytes, epoch: int, purpose: bytes) -> str:
     digest = hashlib.blake2b(bits + purpose + b"%d" % epoch, digest_size=16).digest()
     return str(uuid.UUID(bytes=digest, version=4))
 
 
-def _stamps(bits: bytes, life: tuple[int, int]) -> tuple[int, Document]:
+def _created_s(bits: bytes, epoch: int) -> int:
+    return _EPOCH_S + int.from_bytes(bits[8:12], "big") % (600 * _DAY_S) + epoch * CYCLE * _DAY_S
+
+
+def _restriction(
+    holder: Holder, bits: bytes, life: tuple[int, int], values: Document
+) -> Restriction:
+    """The restriction, with what both areas have."""
     epoch, revision = life
     ticks = int.from_bytes(bits[8:12], "big")
-    created_s = _EPOCH_S + ticks % (600 * _DAY_S) + epoch * CYCLE * _DAY_S
+    created_s = _created_s(bits, epoch)
     suffix = "+00:00" if bits[12] % 16 == 0 else "Z"
     changed_s = created_s + revision * 11 * _DAY_S
-    return created_s, {
-        "id": _id(bits, epoch, b"id"),
-        "createdTime": _instant(created_s, ticks, suffix=suffix),
-        "modifiedTime": _instant(changed_s, ticks * 7, suffix=suffix) if revision else None,
-        "createdBy": f"LIMS-{bits[13] % 5}",
-    }
-
-
-def _parent(holder: Holder, bits: bytes, number: int) -> Document | None:
-    if number == 0 or bits[14] % 3:
-        return None
-    return {"type": "Rekvisisjon", "value": _id(b"%d" % holder.owner, 0, b"requisition")}
+    values["source_created_at"] = Instant(created_s, ticks, suffix)
+    values["source_modified_at"] = Instant(changed_s, ticks * 7, suffix) if revision else None
+    return Restriction(
+        off_id=holder.off_id,
+        id=_id(bits, epoch, b"id"),
+        values=values,
+        undeclared={"sourceRevision": revision} if bits[22] % 32 == 0 else {},
+    )
 
 
 def _safety(holder: Holder, number: int, bits: bytes, life: tuple[int, int]) -> Restriction:
-    created_s, document = _stamps(bits, life)
-    draw, revision = bits[15] % 100, life[1]
+    epoch, revision = life
+    draw = bits[15] % 100
     requisition = number == 0 and bits[16] % 3 == 0
-    code, until_s, until, delay_days = "NORU", None, None, None
+    requisition_id = _id(b"%d" % holder.owner, 0, b"requisition")
+    is_part = number > 0 and bits[14] % 3 == 0
+    code, until, delay_days = "NORU", None, None
     if requisition:
         delay_days = 7 * (1 + bits[17] % 4) + revision
     elif draw < 58:  # noqa: PLR2004 - shares of the codes, in percent
-        until_s = created_s + (10 + 6 * bits[18] + 7 * revision) * _DAY_S
-        until = _instant(until_s, 0 if bits[19] % 2 else 1_234_567)
+        until_s = _created_s(bits, epoch) + (10 + 6 * bits[18] + 7 * revision) * _DAY_S
+        until = Instant(until_s, 0 if bits[19] % 2 else 1_234_567)
     elif draw < 88:  # noqa: PLR2004
         code, until = _DENIED[bits[20] % len(_DENIED)], NEVER
     else:
         code = "N"
-    kind, value = "Svarrapport", _id(bits, life[0], b"object")
-    if requisition:
-        kind, value = "Rekvisisjon", _id(b"%d" % holder.owner, 0, b"requisition")
-    document |= {
-        "patientSafetyObject": {
-            "person": {"offId": holder.off_id},
-            "confidentialObjectId": {"type": kind, "value": value},
-        },
-        "parentConfidentialObjectId": _parent(holder, bits, number),
-        "confidentialityCode": code,
+    values = {
+        "confidentiality_code": code,
         "cause": _CAUSES[bits[21] % len(_CAUSES)],
-        "delayDays": delay_days,
-        "delayDeliveryUntil": until,
+        "delay_days": delay_days,
+        "delay_delivery_until": until,
+        "object_type": "Rekvisisjon" if requisition else "Svarrapport",
+        "object_value": requisition_id if requisition else _id(bits, epoch, b"object"),
+        "parent_object_type": "Rekvisisjon" if is_part else None,
+        "parent_object_value": requisition_id if is_part else None,
+        "created_by": {
+            "role": _ROLES[bits[13] % len(_ROLES)],
+            "organisation": f"{300_000_000 + bits[13]}",
+        },
     }
-    if bits[22] % 32 == 0:
-        document["sourceRevision"] = revision
-    return Restriction(document, until_s)
+    return _restriction(holder, bits, life, values)
 
 
 def _privacy(holder: Holder, number: int, bits: bytes, life: tuple[int, int]) -> Restriction:
-    created_s, document = _stamps(bits, life)
-    named = bits[15] % 2 == 0
-    ends = bits[16] % 3 == 0
-    until_s = created_s + (100 + 30 * life[1]) * _DAY_S
-    document |= {
-        "person": {"offId": holder.off_id},
-        "privacyType": "Block" if bits[17] % 4 else "Shield",
-        "privacyLevel": "Hard" if (bits[18] + life[1]) % 4 == 0 else "Soft",
-        "restrictionDomain": "PPS",
-        "objectScope": {"type": "All"},
-        "subjectScope": {"type": "Specified", "ids": [f"HPR-{7_000_000 + bits[19]}"]}
-        if named
-        else {"type": "All"},
-        "timeRanges": [
-            {"from": _instant(created_s, number), "to": _instant(until_s, 0) if ends else None}
-        ],
+    created_s = _created_s(bits, life[0])
+    begin = Instant(created_s, number)
+    end = Instant(created_s + (100 + 30 * life[1]) * _DAY_S, 0) if bits[16] % 3 == 0 else None
+    values = {
+        "privacy_type": "Block" if bits[17] % 4 else "Shield",
+        "privacy_level": "Hard" if (bits[18] + life[1]) % 4 == 0 else "Soft",
+        "restriction_domain": "PPS",
+        "object_scope": "All",
+        "subject_scope": "All" if bits[15] % 2 else "Specified",
+        "restricted_from": begin,
+        "restricted_to": end,
+        "time_ranges": [{"from": begin, "to": end}],
     }
-    if bits[22] % 32 == 0:
-        document["sourceRevision"] = life[1]
-    return Restriction(document, None)
+    return _restriction(holder, bits, life, values)
+
+
+COLUMNS: Final = {area: frozenset(sample(area, "").values) for area in AREAS}
+"""What can be asked of a restriction, by area."""

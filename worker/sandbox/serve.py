@@ -16,6 +16,7 @@ import uvicorn
 from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from joserfc.jwk import ECKey
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from worker.sandbox.control import PREFIX, Control
 from worker.sandbox.helseid import HelseId
@@ -49,9 +50,7 @@ class _Application:
         self.helseid = HelseId(world, issuer)
         self._pts_port = pts_port
         self._pts = Pts(world, self.helseid.reader)
-        self._control = Control(
-            world, lambda sub, life: self.helseid.mint_subject_token(sub, lifetime_s=life)
-        )
+        self._control = Control(world)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,8 +59,6 @@ class _Application:
         if request is not None and request.path.startswith(PREFIX):
             await deliver(self._control.handle(request), scope, receive, send)
             return
-        ledger = self.world.ledger
-        ledger.begin()
         where, response, fault = "elsewhere", Response(500), ""
         try:
             if request is None:
@@ -70,7 +67,7 @@ class _Application:
                 where, response, fault = self._dispatch(request, scope["server"][1])
             await deliver(response, scope, receive, send)
         finally:
-            ledger.end(where, scope["method"], response.status, fault=fault)
+            self.world.ledger.end(where, response.status, fault=fault)
 
     def _dispatch(self, request: Request, port: int) -> tuple[str, Response, str]:
         is_pts = port == self._pts_port
@@ -102,16 +99,9 @@ class _Server(uvicorn.Server):
 
 def _protocol() -> type[asyncio.Protocol]:
     """Uvicorn's HTTP protocol, which exposes the transport for faults of the connection."""
-    try:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Base  # noqa: PLC0415
-    except ImportError:
-        from uvicorn.protocols.http.h11_impl import (  # type: ignore[assignment]  # noqa: PLC0415
-            H11Protocol as Base,
-        )
-
     numbers = itertools.count(1)
 
-    class Protocol(Base):
+    class Protocol(HttpToolsProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             self.app_state = {"transport": transport, "connection": next(numbers)}
             super().connection_made(transport)  # type: ignore[arg-type]
@@ -161,10 +151,6 @@ class RunningSandbox:
     def stats(self) -> dict[str, Any]:
         """Counters since the start or the last ``clear``."""
         return self._in_loop(self._world.ledger.stats)
-
-    def requests(self) -> list[dict[str, Any]]:
-        """The latest requests, oldest first, without personal values."""
-        return self._in_loop(self._world.ledger.requests)
 
     def subject_token(self, subject: str = "sandbox-user", *, lifetime_s: int = 600) -> str:
         """A subject token for ``token_exchange``."""

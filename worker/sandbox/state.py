@@ -4,26 +4,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, get_type_hints
+from urllib.parse import unquote
 
 import msgspec
 
-from worker.sandbox.clients import (
-    CLIENT_CREDENTIALS,
-    TOKEN_EXCHANGE,
-    Client,
-    Registration,
-    register,
-)
+from worker.sandbox.challenges import BEARER, CHALLENGE_STYLES
+from worker.sandbox.clients import Client, Registration, register
+from worker.sandbox.contract import DEFAULT, Contract, ContractSource, read_contract
 from worker.sandbox.fault_responses import fault_response
 from worker.sandbox.faults import Action, Fault, FaultPlan, Target, has_action
 from worker.sandbox.ledger import Ledger
-from worker.sandbox.own_restrictions import OwnRestrictions
 from worker.sandbox.people import Population
-from worker.sandbox.styles import BEARER, CHALLENGE_STYLES, PAGING_STYLES
+from worker.sandbox.render import Renderer
 from worker.sandbox.web import Response
 
 CLIENT_ID: Final = "5a0dba11-0000-4000-8000-000000000001"
-SYNTHETIC_PARENT: Final = "300000017"
+_PLAIN: Final = Client(client_id=CLIENT_ID)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +36,12 @@ class SandboxOptions:
         issuer_path: path of the issuer; may be empty.
         client_id, client_jwks: the registered client and its public keys. Without keys, the running
             sandbox creates a key pair.
-        sender_constraint: ``dpop``, or ``bearer`` for a client without DPoP.
-        grants, tenancy, organization_parent, organization_children, delegations: see ``Client``.
-        own: restrictions of persons of one's own; they take the place of generated ones.
+        client: what else is registered of it.
+        clients: further clients.
         faults: see ``Fault``; tables or objects.
         generation: the version of the world; a higher one has changed restrictions.
-        paging: a name from ``styles.PAGING_STYLES``; ``page_size`` records per page.
-        strict_jti: refuse a repeated client assertion.
+        contract: by which PTS asks and answers: a TOML file, or what stands in one.
+        page_size: records of a page, if the contract has pages.
         rs_nonce: PTS requires a nonce in the DPoP proof.
         challenge_style: how PTS refuses a request. ``bearer``: like NHN's sample, 401 with
             ``Bearer error="invalid_token"`` for every invalid proof. ``dpop``: like RFC 9449, with
@@ -64,19 +59,12 @@ class SandboxOptions:
     issuer_path: str = "/helseid"
     client_id: str = CLIENT_ID
     client_jwks: Sequence[Mapping[str, Any]] = ()
-    sender_constraint: str = "dpop"
-    grants: Sequence[str] = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
-    tenancy: str = "single-tenant"
-    organization_parent: str = SYNTHETIC_PARENT
-    organization_children: Sequence[str] = ("300000025",)
-    delegations: Sequence[str] = ("300000033", "300000041")
+    client: Client = _PLAIN
     clients: Sequence[Client] = ()
-    own: OwnRestrictions = field(default_factory=dict)
     faults: Sequence[Mapping[str, Any] | Fault] = ()
     generation: int = 0
-    paging: str = "none"
+    contract: ContractSource = DEFAULT
     page_size: int = 2
-    strict_jti: bool = True
     token_lifetime_s: int = 600
     rs_nonce: bool = False
     challenge_style: str = BEARER
@@ -103,22 +91,13 @@ class SandboxOptions:
 
     def registered_clients(self) -> list[Client]:
         """All registered clients."""
-        main = Client(
-            client_id=self.client_id,
-            jwks=tuple(self.client_jwks),
-            dpop=self.sender_constraint == "dpop",
-            grants=tuple(self.grants),
-            tenancy=self.tenancy,
-            organization=self.organization_parent,
-            children=tuple(self.organization_children),
-            delegations=tuple(self.delegations),
-        )
+        main = replace(self.client, client_id=self.client_id, jwks=tuple(self.client_jwks))
         return [main, *self.clients]
 
 
 _SETTABLE: Final = (
-    "generation", "persons", "paging", "page_size", "clock_skew_s", "token_lifetime_s", "rs_nonce",
-    "challenge_style", "client_jwks",
+    "generation", "persons", "contract", "page_size", "clock_skew_s", "token_lifetime_s",
+    "rs_nonce", "challenge_style", "client_jwks",
 )  # fmt: skip
 _TYPES: Final = get_type_hints(SandboxOptions)
 
@@ -144,6 +123,8 @@ class World:
     faults: FaultPlan = field(init=False)
     ledger: Ledger = field(default_factory=Ledger)
     people: Population = field(init=False)
+    contract: Contract = field(init=False)
+    renderers: dict[str, Renderer] = field(init=False)
     registrations: dict[str, Registration] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -152,6 +133,11 @@ class World:
 
     def _at_first(self) -> dict[str, Any]:
         return {name: getattr(self.initial, name) for name in (*_SETTABLE, "faults")}
+
+    def area_at(self, path: str) -> str | None:
+        """The area with this path; None if there is none."""
+        found = (area for area, declared in self.contract.items() if unquote(declared.path) == path)
+        return next(found, None)
 
     def now(self, fault: Fault | None = None) -> float:
         """The stand-ins' clock: seconds since 1970. A fault may have it wrong."""
@@ -183,9 +169,12 @@ class World:
         changed = {name: value for name, value in changes.items() if name in _SETTABLE}
         options = replace(self.options, **changed)
         people = Population(options.seed, options.persons)
+        contract = read_contract(options.contract) if "contract" in changes else self.contract
+        renderers = {area: Renderer(area, declared) for area, declared in contract.items()}
         if "faults" in changes:
             self.faults = FaultPlan.of(changes["faults"])
         self.options, self.people = options, people
+        self.contract, self.renderers = contract, renderers
         if "client_jwks" in changes:
             clients = options.registered_clients()
             self.registrations = {client.client_id: register(client) for client in clients}
@@ -196,14 +185,16 @@ class World:
 
     def settings(self) -> dict[str, Any]:
         """The current settings."""
+        contract = self.options.contract
         return {name: getattr(self.options, name) for name in _SETTABLE} | {
+            "contract": contract if isinstance(contract, Mapping) else str(contract),
             "faults": [str(fault.action) for fault in self.faults.faults],
             "faults_struck": self.faults.struck(),
         }
 
 
 def _check(name: str, value: object) -> None:
-    if name in {"faults", "revoke_tokens", "clear", "reset"}:
+    if name in {"contract", "faults", "revoke_tokens", "clear", "reset"}:
         return
     if name not in _SETTABLE:
         raise ValueError(f"cannot set {name!r}; settings are {', '.join(sorted(_SETTABLE))}")
@@ -211,8 +202,6 @@ def _check(name: str, value: object) -> None:
         msgspec.convert(value, _TYPES[name])
     except msgspec.ValidationError:
         raise ValueError(f"{name} has the wrong type") from None
-    if name == "paging" and value not in PAGING_STYLES:
-        raise ValueError(f"paging must be one of {', '.join(PAGING_STYLES)}")
     if name == "challenge_style" and value not in CHALLENGE_STYLES:
         raise ValueError(f"challenge_style must be one of {', '.join(CHALLENGE_STYLES)}")
     if name == "page_size" and isinstance(value, int) and value < 1:

@@ -120,27 +120,17 @@ def _verified(compact: str) -> Claims:
 
 def discovery_document(issuer: str) -> dict[str, Any]:
     """HelseID's metadata, with the members that are relevant to a client."""
-    connect = f"{issuer}/connect"
     return {
         "issuer": issuer,
         "jwks_uri": f"{issuer}/.well-known/openid-configuration/jwks",
-        "authorization_endpoint": f"{connect}/authorize",
-        "token_endpoint": f"{connect}/token",
-        "userinfo_endpoint": f"{connect}/userinfo",
-        "end_session_endpoint": f"{connect}/endsession",
-        "revocation_endpoint": f"{connect}/revocation",
-        "introspection_endpoint": f"{connect}/introspect",
-        "pushed_authorization_request_endpoint": f"{connect}/par",
+        "token_endpoint": f"{issuer}/connect/token",
         "grant_types_supported": [
             "authorization_code",
             "client_credentials",
             "refresh_token",
             "urn:ietf:params:oauth:grant-type:token-exchange",
         ],
-        "response_types_supported": ["code"],
         "scopes_supported": ["nhn:pts/api"],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": [
             "client_secret_basic",
             "client_secret_post",

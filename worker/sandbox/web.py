@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qsl
 
 import orjson
 
@@ -16,6 +15,7 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
+_NO_CONTENT: Final = 204
 BODY_BYTES_MAX: Final = 64 * 1024
 
 JSON: Final = b"application/json; charset=utf-8"
@@ -71,12 +71,6 @@ class Request:
         """The media type without parameters, lower case."""
         return (self.header(b"content-type") or "").partition(";")[0].strip().lower()
 
-    def query(self) -> dict[str, str]:
-        """The query parameters by lower-case name; the last of a repeated one."""
-        if not self.query_string:
-            return {}
-        return {k.lower(): v for k, v in parse_qsl(self.query_string.decode("latin-1"))}
-
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -111,6 +105,22 @@ def problem(
     if errors:
         document["errors"] = errors
     return Response(status, orjson.dumps(document), PROBLEM, headers)
+
+
+class SearchError(Exception):
+    """A search is refused with 400.
+
+    Attributes:
+        errors: messages by place, without values.
+    """
+
+    def __init__(self, errors: dict[str, list[str]]) -> None:
+        super().__init__(", ".join(errors))
+        self.errors = errors
+
+    def response(self) -> Response:
+        """Problem details that name the places."""
+        return problem(400, "One or more validation errors occurred.", errors=self.errors)
 
 
 def header_line(name: str, value: str) -> tuple[bytes, bytes]:
@@ -150,9 +160,12 @@ async def deliver(response: Response, scope: Scope, receive: Receive, send: Send
         transport.close()
         await receive()
         return
-    length = b"%d" % len(response.body)
+    # A 204 has no length (RFC 9110, section 8.6).
+    length = (
+        () if response.status == _NO_CONTENT else ((b"content-length", b"%d" % len(response.body)),)
+    )
     headers: Iterable[tuple[bytes, bytes]] = (
-        (b"content-length", length),
+        *length,
         *(((b"content-type", response.content_type),) if response.body else ()),
         *response.headers,
     )

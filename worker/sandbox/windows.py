@@ -1,10 +1,6 @@
 """Replay detection in bounded memory."""
 
 import time
-from array import array
-from typing import Final
-
-_BUCKETS: Final = 1 << 17
 
 
 class ReplayWindow:
@@ -31,23 +27,3 @@ class ReplayWindow:
             return True
         self._young.add(key)
         return False
-
-
-class RepeatDetector:
-    """Counts repeated ``jti`` over the lifetime of the sandbox in 1 MiB.
-
-    A repeat is missed if another ``jti`` has overwritten its bucket. A count above 0 is certain; a
-    count of 0 is certain only for a small number of entries.
-    """
-
-    def __init__(self) -> None:
-        self._buckets = array("q", bytes(8 * _BUCKETS))
-        self.repeats = 0
-
-    def add(self, jti: str) -> None:
-        """Record a ``jti``."""
-        key = hash(jti) or 1
-        bucket = key % _BUCKETS
-        if self._buckets[bucket] == key:
-            self.repeats += 1
-        self._buckets[bucket] = key

@@ -6,13 +6,12 @@ done. If everything seems to be gone, the guard stops the run before everyone is
 """
 
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
-from worker.core.answer_forms import AnswerForms
 from worker.core.confirmation import Unconfirmed, removed_by
 from worker.core.guard import evidence_needed
 from worker.core.model import AreaFailure, CompleteArea, FailureKind, PersonRead
@@ -36,13 +35,11 @@ class Confirmations:
     """Queues persons for a second read.
 
     Attributes:
-        forms: the forms of answers that closed nothing.
         waiting_max: maximum queue length, if no batch is larger than ``room``.
     """
 
     reader: PersonReader
     runtime: Runtime
-    forms: AnswerForms = field(default_factory=AnswerForms)
     after_s: float = CONFIRM_AFTER_S
     waiting_max: int = WAITING_MAX
     _waiting: deque[_Waiting] = field(default_factory=deque)
@@ -68,16 +65,14 @@ class Confirmations:
         due_s = self.runtime.monotonic() + self.after_s
         for item in unconfirmed:
             self._claim(item, item.read)
-            self._remember_forms(item.read, {area for area, _ in removed_by(item, item.read)})
         if not self._is_abandoned:
             self._waiting.extend(_Waiting(due_s=due_s, unconfirmed=item) for item in unconfirmed)
         self._notify()
 
     def written(self, batch: Sequence[PersonRead]) -> None:
-        """Drop the claims of persons that the store now counts, and remember the answers' forms."""
+        """Drop the claims of persons that the store now counts."""
         for read in batch:
             self._claims.pop(read.person.person_key, None)
-            self._remember_forms(read)
 
     @property
     def claims(self) -> Mapping[str, int]:
@@ -179,13 +174,6 @@ class Confirmations:
         self._claims.pop(key, None)
         if gone:
             self._claims[key] = len(gone)
-
-    def _remember_forms(self, read: PersonRead, closing: Collection[str] = ()) -> None:
-        for area in read.areas:
-            if not isinstance(area, CompleteArea) or area.area in closing:
-                continue
-            if area.proof.first_read is None:
-                self.forms.remember(area)
 
     def _notify(self) -> None:
         self._changed.set()

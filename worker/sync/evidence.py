@@ -1,18 +1,15 @@
 """Reads known-good person-areas again before a run concludes that PTS fails. ADR 0021."""
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
 import structlog
 
-from worker.core.answer_forms import AnswerForms
-from worker.core.evidence import WITNESSES_MAX, KnownGood
+from worker.core.evidence import KnownGood
 from worker.core.model import CompleteArea, Person
 from worker.errors import AreaError, WorkerError
 from worker.ports import AreaReader, Availability, Runtime
-from worker.sync.record_keys import KeyBook
 
 log = structlog.get_logger(__name__)
 
@@ -25,18 +22,14 @@ class Evidence:
     """Probes PTS with person-areas that this run has read.
 
     Attributes:
-        reader, keys: used as in a run; the results are discarded.
+        reader: used as in a run; the results are discarded.
         availability: the source of the doubts that ``watch`` answers.
-        forms: the forms of answers that closed nothing.
     """
 
     reader: AreaReader
-    keys: KeyBook
     runtime: Runtime
     availability: Availability
-    forms: AnswerForms = field(default_factory=AnswerForms)
     _known: KnownGood = field(default_factory=KnownGood)
-    _settled: dict[str, deque[Person]] = field(default_factory=dict)
     _asking: anyio.Lock = field(default_factory=anyio.Lock)
     _doubted: anyio.Event = field(default_factory=anyio.Event)
 
@@ -47,18 +40,6 @@ class Evidence:
     def suggest(self, person: Person, area: str) -> None:
         """Remember an area that an earlier run attempt, or a run before a backfill, has read."""
         self._known.remember(person, area, has_records=False)
-        self._settled.setdefault(area, deque(maxlen=WITNESSES_MAX)).append(person)
-
-    async def compare(self, area: str) -> None:
-        """Read persons whom this start need not read, if it knows no form of answer in this area.
-
-        Raises:
-            WorkerError: the run cannot go on.
-        """
-        async with self._asking:
-            if not self.forms.knows(area):
-                for person in self._settled.get(area, ()):
-                    await self._is_read(person, area)
 
     async def refutes(self, area: str) -> bool:
         """Whether PTS answers a known-good person-area, so that only certain persons fail.
@@ -104,14 +85,9 @@ class Evidence:
 
     async def _is_read(self, person: Person, area: str) -> bool:
         try:
-            read = await self.reader.read(
-                person, area, key_path=self.keys.path(area), is_probe=True
-            )
+            await self.reader.read(person, area, is_probe=True)
         except AreaError as error:
             self._known.failed(person, area)
             log.warning("pts.probe_failed", area=area, reason=error.message, status=error.status)
             return False
-        admitted = self.keys.admit(read)
-        if isinstance(admitted, CompleteArea):
-            self.forms.remember(admitted)
-        return isinstance(admitted, CompleteArea)
+        return True

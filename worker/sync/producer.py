@@ -12,7 +12,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from worker.core.identity import Identity
 from worker.core.model import Person, RosterEntry, RosterLineError
-from worker.core.privacy import PrivacyRules
+from worker.core.privacy import mask_identifiers
 from worker.core.run import RunProgress
 from worker.core.value import Value
 from worker.errors import RosterError
@@ -97,10 +97,10 @@ class Producer(msgspec.Struct, kw_only=True):
         person = Person(off_id=entry.off_id, person_key=self.identity.person_key(entry.off_id))
         if entry.local_ref is None and entry.cohort is None:
             return person
-        # Readers see both, so any identifier in them becomes a pseudonym.
-        cleaner = PrivacyRules(key_of=self.identity.pseudonym_of).cleaner(person)
+        # Readers see both.
         local_ref, cohort = (
-            label and cleaner.text(label) for label in (entry.local_ref, entry.cohort)
+            label and mask_identifiers(label, entry.off_id.reveal())
+            for label in (entry.local_ref, entry.cohort)
         )
         self.progress.references_replaced += local_ref is not entry.local_ref
         self.progress.cohorts_replaced += cohort is not entry.cohort

@@ -22,7 +22,6 @@ from worker.errors import (
 from worker.ports import AreaReader, Runtime
 from worker.sync.evidence import Evidence
 from worker.sync.producer import PersonTask
-from worker.sync.record_keys import KeyBook
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +47,6 @@ class PersonReader:
     """Reads persons, counts failures, and asks for evidence before it ends the run."""
 
     reader: AreaReader
-    keys: KeyBook
     breaker: Breaker
     evidence: Evidence
     progress: RunProgress
@@ -101,10 +99,8 @@ class PersonReader:
             if isinstance(read, CompleteArea):
                 self.breaker.succeeded()
                 self.evidence.remember(unconfirmed.read.person, read)
-                if first.form or read.form:
-                    await self.evidence.compare(first.area)
                 published = unconfirmed.published[first.area]
-                read = compared(published, first, read, unconfirmed.confirm, self.evidence.forms)
+                read = compared(published, first, read, unconfirmed.confirm)
                 if isinstance(read, AreaFailure):
                     self._log_failure(unconfirmed.read.person, read)
             else:
@@ -117,9 +113,7 @@ class PersonReader:
 
     async def _area(self, person: Person, name: str, *, is_single_use: bool = False) -> AreaRead:
         try:
-            complete = await self.reader.read(
-                person, name, key_path=self.keys.path(name), is_single_use=is_single_use
-            )
+            return await self.reader.read(person, name, is_single_use=is_single_use)
         except AreaError as error:
             failure = AreaFailure(
                 area=name,
@@ -131,10 +125,6 @@ class PersonReader:
             )
             self._log_failure(person, failure)
             return failure
-        read = self.keys.admit(complete)
-        if isinstance(read, AreaFailure):
-            self._log_failure(person, read)
-        return read
 
     def _log_failure(self, person: Person, failure: AreaFailure) -> None:
         log.warning(

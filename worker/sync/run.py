@@ -12,7 +12,7 @@ from worker.core.ending import nothing_was_read
 from worker.core.identity import Identity
 from worker.core.model import RunKind, RunStatus
 from worker.core.plurals import counted
-from worker.core.run import RunProgress, RunReport
+from worker.core.run import RunProgress, RunReport, words_of_new_fields
 from worker.errors import (
     ExitCode,
     LeaseLostError,
@@ -27,7 +27,6 @@ from worker.sync.options import WAITING_MAX, RunOptions
 from worker.sync.pipeline import Pipeline
 from worker.sync.producer import Producer
 from worker.sync.reading import PersonReader
-from worker.sync.record_keys import KeyBook
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +43,6 @@ class Run:
     reader: AreaReader
     availability: Availability
     store: RunStore
-    keys: KeyBook
     identity: Identity
     options: RunOptions
     runtime: Runtime
@@ -65,7 +63,6 @@ class Run:
         log.info("run.began", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
         evidence = Evidence(
             reader=self.reader,
-            keys=self.keys,
             runtime=self.runtime,
             availability=self.availability,
         )
@@ -94,7 +91,6 @@ class Run:
     def _pipeline(self, evidence: Evidence, producer: Producer) -> Pipeline:
         reader = PersonReader(
             reader=self.reader,
-            keys=self.keys,
             breaker=Breaker(),
             evidence=evidence,
             progress=self.progress,
@@ -106,7 +102,6 @@ class Run:
             confirmations=Confirmations(
                 reader=reader,
                 runtime=self.runtime,
-                forms=evidence.forms,
                 after_s=self.options.confirm_after_s,
                 waiting_max=max(WAITING_MAX, self.options.batch_persons),
             ),
@@ -149,12 +144,15 @@ class Run:
         log.info(
             "run.published", run=self.store.handle.run_id, code=int(done.exit_code), **done.totals
         )
+        if done.new_fields:
+            log.warning("drift.new", run=self.store.handle.run_id, fields=list(done.new_fields))
         return self._report(
             RunStatus.PUBLISHED,
             done.exit_code,
             published_at=done.published_at,
             totals=done.totals,
-            reasons=self._failure_reasons(),
+            new_fields=done.new_fields,
+            reasons=(*self._failure_reasons(), *words_of_new_fields(done.new_fields)),
         )
 
     def _failure_reasons(self) -> tuple[str, ...]:
@@ -228,6 +226,7 @@ class Run:
         totals: Mapping[str, int] | None = None,
         reasons: tuple[str, ...] = (),
         not_before: datetime | None = None,
+        new_fields: tuple[str, ...] = (),
     ) -> RunReport:
         handle = self.store.handle
         return RunReport(
@@ -244,6 +243,7 @@ class Run:
             failures={kind.value: count for kind, count in self.progress.failures.items()},
             reasons=reasons,
             not_before=not_before,
+            new_fields=new_fields,
         )
 
 

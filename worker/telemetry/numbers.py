@@ -39,6 +39,8 @@ HELP: Final[Mapping[str, str]] = {
     "requests": "HTTP requests of the last published run.",
     "retries": "HTTP retries of the last published run.",
     "failures": "Person-areas that the last run could not read.",
+    "new_undeclared_fields": "Fields that the last published run was the first to see, and that "
+    "the contract with PTS does not declare.",
     "stale_persons": "Persons with an area that the last run did not confirm.",
 }
 """All metrics, without prefix. All are gauges with the state after the last run."""
@@ -83,6 +85,8 @@ def _result(report: RunReport) -> Iterator[Sample]:
     yield _sample("last_run_timestamp_seconds", report.finished_at.timestamp(), run)
     yield _sample("run_duration_seconds", report.worked_s, run)
     yield _sample("exit_code", report.exit_code, run)
+    if report.status is RunStatus.PUBLISHED:
+        yield _sample("new_undeclared_fields", len(report.new_fields), run)
 
 
 def _totals(report: RunReport) -> Iterator[Sample]:

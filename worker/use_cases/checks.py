@@ -129,7 +129,7 @@ def as_run_error(error: AreaError) -> WorkerError:
         case ContractError() | PagingError():
             return DataContractError(
                 f"PTS: {error.message}",
-                hint="the shape can be declared under [areas.NAME] in the configuration",
+                hint="`pts-worker contract learn` proposes what to declare",
             )
         case _:
             return DataContractError(f"PTS: {error.message}", hint=error.hint)

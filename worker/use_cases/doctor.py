@@ -10,6 +10,7 @@ from worker.core.value import Value
 from worker.errors import ConfigurationError, ExitCode, WorkerError
 from worker.use_cases import checks, file_checks, pts_checks
 from worker.use_cases.checks import CheckResult
+from worker.use_cases.contract_check import check_contract
 
 _OFFLINE: Final = {
     "key": checks.check_key,
@@ -18,7 +19,7 @@ _OFFLINE: Final = {
     "database": file_checks.check_database_file,
     "roster": file_checks.check_roster_file,
 }
-_CHECKED = ("clock", "key", "discovery", "token", "database", "PTS", "roster")
+_CHECKED = ("clock", "key", "discovery", "token", "database", "PTS", "contract", "roster")
 
 
 class ProbeRequest(Value, frozen=True, kw_only=True):
@@ -42,7 +43,9 @@ async def diagnose(
     on_line: Callable[[CheckResult], None],
     is_offline: bool = False,
 ) -> Diagnosis:
-    """Check everything. Changes nothing; a failed check does not stop the others.
+    """Check everything; a failed check does not stop the others.
+
+    Changes nothing, but that the store remembers a probe that succeeded.
 
     Args:
         probe: whom to read from PTS as well, if anybody.
@@ -88,6 +91,8 @@ class _Checkup:
         if quiet is not None:
             self.add(quiet)
         await self._pts(app, has_token=has_token, is_quiet=quiet is not None)
+        first = checks.skip("contract", "first the database")
+        self.add(await check_contract(app) if has_database else first)
         await self._check("roster", checks.check_roster, app)
         if app.settings.telemetry.textfile is not None:
             await self._check("telemetry", checks.check_textfile, app)
@@ -97,6 +102,7 @@ class _Checkup:
         await self._check("configuration", checks.check_configuration, app)
         for name, check in _OFFLINE.items():
             await self._check(name, check, app)
+        self.add(await check_contract(app, has_store=False))
         if app.settings.telemetry.textfile is not None:
             await self._check("telemetry", checks.check_textfile, app)
 

@@ -9,7 +9,7 @@ from worker.core.identity import NationalId
 from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.identity import see_identity
-from worker.store.privacy.erasing import Mask, Traces, erase_traces, find_traces, scrub
+from worker.store.privacy.erasing import Traces, erase_traces, find_traces, scrub
 from worker.store.privacy.searching import FoundText, Wanted, search
 from worker.store.runs.lease import held_lease
 from worker.use_cases.access import log_access
@@ -26,7 +26,6 @@ class Erasure(Value, frozen=True, kw_only=True):
 
     Attributes:
         rows: rows of the person by table.
-        mentions: rows of other persons that mentioned this one.
         is_scrubbed: the search found nothing afterwards.
         is_rewritten: the files of the database were rewritten.
         found: ``None`` if nothing was changed.
@@ -35,7 +34,6 @@ class Erasure(Value, frozen=True, kw_only=True):
     is_known: bool
     is_dry_run: bool
     rows: Mapping[str, int]
-    mentions: int
     is_scrubbed: bool
     is_rewritten: bool
     found: Remains | None
@@ -61,12 +59,12 @@ async def erase(
         key = identity.person_key(off_id)
         if dry_run:
             await log_access(app, store, "erase --dry-run", purpose, person_key=key)
-            traces = await find_traces(store, key, off_id)
+            traces = await find_traces(store, key)
             return _erasure(traces, None, is_rewritten=False)
         async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
             await log_access(app, store, "erase", purpose, person_key=key)
-            traces = await find_traces(store, key, off_id)
-            await erase_traces(lease, traces, Mask(off_id, key))
+            traces = await find_traces(store, key)
+            await erase_traces(lease, traces)
             await scrub(store, rewrite=rewrite)
         wanted = Wanted(off_id=off_id, person_key=key, local_refs=traces.local_refs)
         remains = await _remains(store, wanted)
@@ -76,10 +74,8 @@ async def erase(
 
 async def _remains(store: Database, wanted: Wanted) -> Remains:
     found = await search(store, wanted)
-    traces = await find_traces(store, wanted.person_key, wanted.off_id)
-    return Remains(
-        **msgspec.structs.asdict(found), rows=traces.mention_count + sum(traces.rows.values())
-    )
+    traces = await find_traces(store, wanted.person_key)
+    return Remains(**msgspec.structs.asdict(found), rows=sum(traces.rows.values()))
 
 
 def _erasure(traces: Traces, found: Remains | None, *, is_rewritten: bool) -> Erasure:
@@ -87,7 +83,6 @@ def _erasure(traces: Traces, found: Remains | None, *, is_rewritten: bool) -> Er
         is_known=traces.person_id is not None,
         is_dry_run=found is None,
         rows=dict(traces.rows),
-        mentions=traces.mention_count,
         is_scrubbed=found is not None and not (found.identifier or found.pseudonym or found.rows),
         is_rewritten=is_rewritten,
         found=found,

@@ -1,5 +1,6 @@
 """The checks of ``doctor`` on PTS: whether it answers, and what it answers for one person."""
 
+import contextlib
 import dataclasses
 from typing import Final
 
@@ -8,7 +9,9 @@ import httpx
 from worker.app import App
 from worker.core.hosts import place_of
 from worker.core.identity import NationalId
+from worker.core.plurals import counted
 from worker.errors import AreaError, WorkerError
+from worker.store.proven import note_probe
 from worker.store.runs.quiet import quiet_until
 from worker.use_cases.checks import CheckResult, as_run_error, fail, ok, warn
 from worker.use_cases.probe import Probe, probe, reach
@@ -50,36 +53,38 @@ async def check_quiet(app: App) -> CheckResult | None:
 
 
 async def check_probe(app: App, off_id: NationalId) -> list[CheckResult]:
-    """What PTS answers for one person, area by area."""
-    return [_probe_line(found) for found in await probe(app, off_id)]
+    """What PTS answers for one person, area by area. The store remembers it if that proves it all.
+
+    So it does if every area was read, and one of them has a record at least.
+    """
+    found = await probe(app, off_id)
+    if all(area.error is None for area in found) and any(area.records for area in found):
+        # If not, the check of the database reports it, and that of the contract keeps warning.
+        with contextlib.suppress(WorkerError):
+            async with app.database(patience_s_max=_LEDGER_S) as store:
+                await note_probe(store, app.contract_read())
+    return [_probe_line(area) for area in found]
 
 
 def _probe_line(found: Probe) -> CheckResult:
     name = f"PTS {found.area}"
+    if found.error is not None:
+        return fail(name, as_run_error(found.error))
     facts = {
-        "status": found.status,
-        "layout": found.layout,
         "records": found.records,
         "pages": found.pages,
-        "key_path": found.key_path,
-        "paging": found.paging,
-        "unknown": list(found.unknown),
-        "fields": {path: list(kinds) for path, kinds in found.fields.items()},
+        "empty": list(found.empty),
+        "drift": dict(found.drift),
     }
-    details = tuple(f"{path}: {' or '.join(kinds)}" for path, kinds in found.fields.items())
-    if found.error is not None:
-        line = fail(name, as_run_error(found.error))
-        return dataclasses.replace(
-            line, facts=facts, details=(found.layout, f"paging: {found.paging}", *details)
-        )
-    text = f"HTTP {found.status}, {found.layout}, {found.records} records, {found.paging}"
+    text = f"{counted(found.records, 'record')} as the contract declares them"
     if not found.records:
         hint = "probe a synthetic person who has restrictions: `doctor --probe --person -`"
         line = warn(name, f"{text}; without a record its shape is unknown", hint)
-    elif found.unknown:
-        text += f"; key {found.key_path}; unknown: {', '.join(found.unknown)}"
-        hint = "they are stored; report them to the developers, or declare them in [areas.NAME]"
-        line = warn(name, text, hint)
+    elif found.drift or found.empty:
+        undeclared = ", ".join(found.drift) or "none"
+        empty = ", ".join(found.empty) or "none"
+        hint = "undeclared fields are not stored; `pts-worker contract learn` proposes what to add"
+        line = warn(name, f"{text}; undeclared: {undeclared}; empty columns: {empty}", hint)
     else:
-        line = ok(name, f"{text}; key {found.key_path}; every field is known")
-    return dataclasses.replace(line, facts=facts, details=details)
+        line = ok(name, f"{text}; every field is declared")
+    return dataclasses.replace(line, facts=facts)

@@ -16,12 +16,10 @@ from worker.errors import WorkerError
 from worker.ports import Roster
 from worker.store.identity import check_identity
 from worker.store.runs.lease import Lease, held_lease
-from worker.store.runs.ledger import key_paths
 from worker.store.runs.quiet import keep_quiet
 from worker.store.runs.retention import Purged, RetentionRules, purge
 from worker.store.runs.run_store import Choice, open_run_store
 from worker.sync.options import RunOptions
-from worker.sync.record_keys import KeyBook
 from worker.sync.run import Run
 
 log = structlog.get_logger(__name__)
@@ -80,24 +78,21 @@ async def run_sync(
             stop=stop,
         )
         identity = await check_identity(lease, identity)
-        reader = await stack.enter_async_context(
-            app.reader(areas, app.privacy(identity), throttle=throttle)
-        )
+        reader = await stack.enter_async_context(app.reader(areas, throttle=throttle))
         store = await open_run_store(
             lease,
             kind=request.kind,
             areas=app.settings.sync.areas,
+            contract=app.contract_read(),
             continue_within=app.settings.sync.continue_within,
             choice=request.choice,
             confirm=Confirm(app.settings.sync.confirm),
         )
-        known = await database.read(key_paths)
         run = Run(
             roster=roster,
             reader=reader,
             availability=throttle,
             store=store,
-            keys=KeyBook(dict(known)),
             identity=identity,
             options=_options(app, accept_removals=request.accept_removals),
             runtime=app.runtime,

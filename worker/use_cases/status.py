@@ -7,6 +7,7 @@ from typing import Any
 from worker.app import App
 from worker.core.clocks import CLOCK_TOLERANCE, is_of_the_future
 from worker.core.value import Value
+from worker.errors import ConfigurationError
 from worker.store.database import Database
 from worker.store.queries.status import (
     AreaStaleness,
@@ -96,8 +97,13 @@ async def read_status(app: App, *, max_age: timedelta | None, runs: int) -> Stat
 def continued_by_next_sync(app: App, rows: Sequence[Any]) -> Any | None:
     """The open run (of ``ledger.open_runs``) that the next ``sync`` continues."""
     sync, now = app.settings.sync, app.runtime.now()
+    try:
+        contract = app.contract_read()
+    except ConfigurationError:  # the next sync ends with it, and continues none
+        return None
+    within = sync.continue_within
     return next(
-        (row for row in rows if is_continuable(row, sync.areas, sync.continue_within, now)), None
+        (row for row in rows if is_continuable(row, sync.areas, contract, within, now)), None
     )
 
 

@@ -76,7 +76,7 @@ def test_what_cannot_be_read_is_a_gap(
 
 
 def restrictions(text: str) -> list[str]:
-    """The lines that hold a restriction's payload."""
+    """The lines that hold an object of a restriction."""
     return sorted(line for line in text.splitlines() if "{" in line)
 
 

@@ -57,7 +57,7 @@ def test_an_outage_ends_a_run_that_had_read_many(tmp_path: Path):
     The last four are for persons who had been read before.
     """
     clock = Clock(datetime(2026, 3, 28, 22, 17, 43, tzinfo=UTC))
-    stage = Stage(tmp_path, clock, random.Random(5), seed=7, paging="none")
+    stage = Stage(tmp_path, clock, random.Random(5), seed=7)
     stage.look_share = 0.0
     for index in range(300):
         off_id = stage.upstream.off_id(index)

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.contracts import DEFAULT
 from tests.support.sandbox_caller import Caller
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
 PLAIN = {
     "generation": 0,
     "persons": 200,
-    "paging": "none",
+    "contract": str(DEFAULT),
     "page_size": 2,
     "clock_skew_s": 0.0,
     "token_lifetime_s": 600,

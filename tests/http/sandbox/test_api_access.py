@@ -133,7 +133,7 @@ def test_pts_needs_its_own_scope_and_audience():
 
 def test_pts_needs_the_organisation():
     """A token without orgnr_parent is forbidden; only RFC 9449's style says why."""
-    with calling(tenancy="multi-tenant", persons=1) as caller:
+    with calling(client=Client(client_id="", tenancy="multi-tenant"), persons=1) as caller:
         caller.sign_in()
         answer = caller.search(OFF_ID)
         assert (answer.status_code, "www-authenticate" in answer.headers) == (403, False)
@@ -160,7 +160,7 @@ def test_the_resource_server_may_ask_for_a_nonce(sandbox: RunningSandbox, signed
 
 def test_a_bearer_client_needs_no_proof():
     """A client registered without DPoP gets bearer tokens, which serve with that scheme only."""
-    with calling(sender_constraint="bearer", persons=200) as caller:
+    with calling(client=Client(client_id="", dpop=False), persons=200) as caller:
         body = caller.ask(proof="").json()
         assert body["token_type"] == "Bearer"
         caller.token = body["access_token"]

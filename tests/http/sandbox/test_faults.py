@@ -95,7 +95,8 @@ def test_spoilt_records(sandbox: RunningSandbox, signed_in: Caller, path: str):
     for off_id in OFF_IDS[:4]:
         fault(sandbox, "other_person")
         last = signed_in.search(off_id, path).json()[-1]
-        other = (last.get("person") or last["patientSafetyObject"]["person"])["offId"]
+        holder = last.get("patientPrivacyObject") or last["patientSafetyObject"]
+        other = holder["person"]["offId"]
         assert other != off_id
         assert is_synthetic(other)
         fault(sandbox, "no_key")
@@ -178,7 +179,7 @@ def test_faults_of_helseid(sandbox: RunningSandbox, caller: Caller):
     caller.ask()
     fault(sandbox, "bearer_token_type", area="token")
     assert caller.ask().json()["token_type"] == "Bearer"
-    fault(sandbox, "malformed_token", area="token")
+    fault(sandbox, "broken_json", area="token")
     assert not caller.ask().text.endswith("}")
     fault(sandbox, "token_lifetime", area="token", lifetime_s=5)
     assert caller.ask().json()["expires_in"] == 5
@@ -197,15 +198,14 @@ def test_faults_of_helseid(sandbox: RunningSandbox, caller: Caller):
 
 
 def test_faults_come_from_files(tmp_path: Path):
-    """TOML tables and a JSON list say the same; anything else is an error."""
-    toml, json_, wrong = (tmp_path / n for n in ("f.toml", "f.json", "wrong.json"))
-    toml.write_text('[[fault]]\naction = "drop"\npersons = [1, 2]\n', encoding="utf-8")
-    json_.write_text('[{"action": "drop", "persons": [1, 2]}]', encoding="utf-8")
-    wrong.write_text('{"action": "drop"}', encoding="utf-8")
-    expected = [Fault(action=Action.DROP, persons=(1, 2))]
-    assert (read_faults(toml), read_faults(json_)) == (expected, expected)
-    with pytest.raises(ValueError, match="expected a list"):
-        read_faults(wrong)
+    """Each is a table; anything else is an error."""
+    file = tmp_path / "faults.toml"
+    file.write_text('[[fault]]\naction = "drop"\npersons = [1, 2]\n', encoding="utf-8")
+    assert read_faults(file) == [Fault(action=Action.DROP, persons=(1, 2))]
+    for text, message in (("[fault]", "expected a list"), ('action = "drop"', "unknown key")):
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            read_faults(file)
 
 
 def test_the_example_of_faults():

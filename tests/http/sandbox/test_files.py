@@ -1,17 +1,14 @@
 """The folder that a newcomer gets."""
 
 import csv
-import json
 import stat
 import tomllib
 from pathlib import Path
 
 import pytest
-from joserfc.jwk import ECKey
 
-from tests.support.sandbox_caller import calling
+from tests.support.contracts import DEFAULT
 from worker.sandbox.files import write_setup
-from worker.sandbox.own_restrictions import read_own_restrictions
 from worker.sandbox.people import CLINICS, roster
 from worker.sandbox.serve import SandboxOptions
 
@@ -63,19 +60,15 @@ def test_a_restart_keeps_the_configuration(tmp_path: Path):
         write_setup(tmp_path, SandboxOptions(persons=5))
 
 
-def test_persons_of_ones_own(tmp_path: Path):
-    """They are on the roster and have what the file says, filled in; others are generated."""
-    own_id = next(roster(2, 1))[0]
-    given = {"patient-safety": [{"confidentialityCode": "N"}, {}]}
-    (tmp_path / "own.json").write_text(json.dumps({own_id: given}))
-    own = read_own_restrictions(tmp_path / "own.json")
-    options = write_setup(tmp_path / "sandbox", SandboxOptions(persons=5, own=own))
-    lines = (tmp_path / "sandbox/roster.csv").read_text().splitlines()
-    assert (len(lines), lines[-1]) == (7, f"{own_id},own-1,")
-    private = json.loads((tmp_path / "sandbox/client-key.json").read_text())
-    with calling(options, key=ECKey.import_key(private)) as caller:
-        caller.sign_in()
-        found = caller.search(own_id).json()
-    assert found[0]["confidentialityCode"] == "N"
-    assert len({one["id"] for one in found}) == 2
-    assert {one["patientSafetyObject"]["person"]["offId"] for one in found} == {own_id}
+def test_the_worker_gets_the_contract(tmp_path: Path):
+    """The configuration names the file, and a start without it takes it from there."""
+    contract, other = tmp_path / "pts.toml", tmp_path / "other.toml"
+    for file in (contract, other):
+        file.write_text(DEFAULT.read_text(encoding="utf-8"), encoding="utf-8")
+    folder = tmp_path / "sandbox"
+    write_setup(folder, SandboxOptions(persons=5, contract=contract))
+    config = tomllib.loads((folder / "worker.toml").read_text(encoding="utf-8"))
+    assert config["api"]["contract_file"] == str(contract)
+    assert write_setup(folder, SandboxOptions(persons=5)).contract == contract
+    with pytest.raises(ValueError, match="has another contract"):
+        write_setup(folder, SandboxOptions(persons=5, contract=other))

@@ -10,6 +10,7 @@ import schemathesis
 import yaml
 from hypothesis import HealthCheck, settings
 
+from tests.support.contracts import contract
 from tests.support.sandbox_caller import Caller
 from worker.sandbox.people import roster
 from worker.sandbox.serve import running_sandbox
@@ -57,10 +58,14 @@ def conforms(path: str) -> Any:
     def test(case: "schemathesis.Case[Any]", caller: Caller, session: requests.Session) -> None:
         """Whatever is sent, status, media type, headers and body are as the document says."""
         assert path == case.path
+        caller.sandbox.control(contract=OLD if path == SAFETY_OLD else contract())
         meta = case.meta
         if meta is not None and meta.generation.mode.is_positive and isinstance(case.body, dict):
-            # The document admits every person, the sandbox only synthetic ones.
-            case.body["offId"] = OFF_IDS[int(str(case.body["offId"])) % PERSONS]
+            # The document admits every person, filter and version; the sandbox synthetic persons
+            # and what its contract has.
+            case.body = {"offId": OFF_IDS[int(str(case.body["offId"])) % PERSONS]}
+            if "api-version" in case.headers:
+                case.headers["api-version"] = "0.4"
         url = caller.sandbox.base_url + case.path
         case.call_and_validate(
             base_url=caller.sandbox.base_url, session=session, headers=caller.headers(url)
@@ -75,6 +80,9 @@ SAFETY, SAFETY_OLD, PRIVACY = PATHS = (
     "/access-restrictions/patient-privacy/_search",
 )
 
+OLD = contract()
+OLD["patient-safety"] |= {"path": SAFETY_OLD, "headers": {"api-version": "0.4"}}
+
 test_patient_safety = conforms(SAFETY)
 test_patient_safety_under_its_old_path = conforms(SAFETY_OLD)
 test_patient_privacy = conforms(PRIVACY)
@@ -87,6 +95,7 @@ def test_every_path_is_tried():
 
 def test_the_examples_reached_restrictions(caller: Caller):
     """The persons that the test asks for have restrictions in both areas."""
+    caller.sandbox.control(contract=contract())
     found = [len(caller.search(off_id).json()) for off_id in OFF_IDS]
     assert sum(found) > PERSONS / 2
     private = [caller.search(o, "/access-restrictions/patient-privacy/_search") for o in OFF_IDS]

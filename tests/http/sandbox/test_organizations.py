@@ -146,6 +146,6 @@ def test_a_wrong_exchange_is_refused(
 
 def test_a_grant_must_be_enabled():
     """A client without token exchange hears unauthorized_client."""
-    with calling(grants=["client_credentials"], persons=1) as caller:
+    with calling(client=Client(client_id="", grants=("client_credentials",)), persons=1) as caller:
         answer = caller.ask_with_nonce(form={"grant_type": EXCHANGE})
         assert answer.json()["error"] == "unauthorized_client"

@@ -9,8 +9,8 @@ from worker.sandbox.restrictions import (
     NEVER,
     PRIVACY,
     SAFETY,
-    Document,
     Holder,
+    Restriction,
     restrictions,
 )
 
@@ -19,9 +19,9 @@ PEOPLE = Population(1, PERSONS)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}(Z|\+00:00)")
 
 
-def world(area: str, generation: int) -> dict[str, tuple[str, Document]]:
+def world(area: str, generation: int) -> dict[str, tuple[str, Restriction]]:
     """Every restriction by its id, with the person who answers with it."""
-    found: dict[str, tuple[str, Document]] = {}
+    found: dict[str, tuple[str, Restriction]] = {}
     for index in range(PERSONS):
         owner = PEOPLE.owner(index, generation)
         if owner is None:
@@ -29,8 +29,8 @@ def world(area: str, generation: int) -> dict[str, tuple[str, Document]]:
         off_id = PEOPLE.off_id(index)
         holder = Holder(owner, off_id, certain=PEOPLE.is_mover(index))
         for restriction in restrictions(area, 1, holder, generation):
-            assert restriction.document["id"] not in found
-            found[restriction.document["id"]] = off_id, restriction.document
+            assert restriction.id not in found
+            found[restriction.id] = off_id, restriction
     return found
 
 
@@ -44,21 +44,22 @@ def test_shares_are_as_promised():
 
 def test_every_kind_occurs():
     """Delays with and without an end, denials for ever, N with null, parents, unknown fields."""
-    documents = [d for _, d in world(SAFETY, 0).values()]
-    codes = Counter(d["confidentialityCode"] for d in documents)
+    found = [restriction for _, restriction in world(SAFETY, 0).values()]
+    codes = Counter(one.values["confidentiality_code"] for one in found)
     assert {"N", "NORU", "NORN_FFL", "NORN_KUT", "NORN_EPO", "NORN_ALL", "NORN_ANG"} <= set(codes)
-    for document in documents:
-        code, until = document["confidentialityCode"], document["delayDeliveryUntil"]
+    for values in (one.values for one in found):
+        code, until = values["confidentiality_code"], values["delay_delivery_until"]
         if code == "N":
             assert until is None
         elif code.startswith("NORN_"):
             assert until == NEVER
         else:
-            assert (until is None) != (document["delayDays"] is None)
-        assert TIME.fullmatch(document["createdTime"])
-    assert {d["cause"] for d in documents} == {"Undefined", "Manual", "Automated", "Derived"}
-    assert any(d["parentConfidentialObjectId"] for d in documents)
-    assert 0 < sum("sourceRevision" in d for d in documents) < len(documents) / 10
+            assert (until is None) != (values["delay_days"] is None)
+        assert TIME.fullmatch(values["source_created_at"].text())
+    causes = {one.values["cause"] for one in found}
+    assert causes == {"Undefined", "Manual", "Automated", "Derived"}
+    assert any(one.values["parent_object_value"] for one in found)
+    assert 0 < sum("sourceRevision" in one.undeclared for one in found) < len(found) / 10
 
 
 def test_a_generation_changes_a_little_of_everything():

@@ -245,11 +245,3 @@ def test_a_nonce_lives_60_s(sandbox: RunningSandbox, caller: Caller):
     answer = caller.ask()
     assert answer.json()["error"] == "use_dpop_nonce"
     assert answer.headers["dpop-nonce"]
-
-
-def test_reuse_of_the_token_is_watched(sandbox: RunningSandbox, caller: Caller):
-    """A second token for the same purpose while the first is valid is counted (FK3)."""
-    caller.sign_in()
-    assert sandbox.stats()["tokens_issued_while_valid"] == 0
-    caller.ask()
-    assert sandbox.stats()["tokens_issued_while_valid"] == 1

@@ -1,6 +1,5 @@
 """What the machine and its model have found, each by itself and by name."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -11,15 +10,13 @@ from tests.support.store_world import (
     SAFETY,
     Attempt,
     World,
-    complete,
     failed,
     read,
     world_on,
 )
-from worker.core.model import PersonRead, RunKind, RunStatus
+from worker.core.model import PersonRead, RunKind
 from worker.store.runs.guard_facts import guard_facts
-from worker.store.runs.ledger import key_paths, open_counts
-from worker.store.runs.undo import leftovers, undo_run
+from worker.store.runs.ledger import open_counts
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """The machine itself goes on PostgreSQL, too."""
@@ -50,54 +47,6 @@ async def sync_of(world: World, areas: tuple[str, ...], reads: Sequence[PersonRe
         )
     )
     await attempt.publish()
-
-
-async def test_the_key_path_of_a_published_run_outlives_the_run_before(database_url):
-    """A backfill goes by the key path of an open sync, and needs it after that was abandoned."""
-    async with world_on(database_url) as world:
-        sync = await world.begin()
-        await sync.write(read(world, "a", "x"))
-        backfill = await world.begin(RunKind.BACKFILL)
-        await backfill.write(read(world, "b", "y"))
-        await backfill.publish()
-        run_id = sync.handle.run_id
-        await undo_run(backfill.lease, run_id, status=RunStatus.ABANDONED)
-        assert await world.database.read(key_paths) == {SAFETY: "id"}
-
-
-async def test_a_key_path_left_over_is_found(database_url):
-    """A process that died before the last step of an undoing has left a key path behind."""
-    async with world_on(database_url) as world:
-        attempt = await world.begin()
-        person = read(world, "a").person
-        await attempt.write(PersonRead(person=person, areas=(complete(world, SAFETY),)))
-        await attempt.write(read(world, "a", "x"))
-        run_id = attempt.handle.run_id
-        lives = iter((True, True))  # the status, and the one step that it takes
-        database, once = world.database, world.database.write
-
-        class DiedError(Exception):
-            """The process is gone."""
-
-        class Mortal(type(database)):  # type: ignore[misc]
-            async def write(self, work):
-                if not next(lives, False):
-                    raise DiedError
-                return await once(work)
-
-        mortal = Mortal(
-            engine=database.engine,
-            dialect=database.dialect,
-            runtime=database.runtime,
-            gate=database.gate,
-        )
-        with pytest.raises(DiedError):
-            await undo_run(
-                dataclasses.replace(attempt.lease, database=mortal),
-                run_id,
-                status=RunStatus.WITHHELD,
-            )
-        assert await world.database.read(leftovers) == [run_id]
 
 
 async def test_nobody_departs_whom_readers_never_saw(database_url):

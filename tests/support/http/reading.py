@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 import orjson
 
 from tests.support.clock import FakeRuntime
-from tests.support.pts_answers import PRIVACY, SAFETY, person, restriction
+from tests.support.pts_answers import CONTRACT, PRIVACY, SAFETY, person, restriction
 from tests.support.raw_server import Reply, answer, raw_server
-from worker.core.privacy import PrivacyRules
 from worker.core.retry import RetryPolicy
 from worker.errors import RefusedError
 from worker.ports import Authorization, ChallengeResult, HttpResponse
@@ -21,7 +20,6 @@ from worker.pts.transport import TransportOptions
 from worker.tls import client_context
 
 POLICY = RetryPolicy(attempts_max=3)
-PSEUDONYMS = PrivacyRules(key_of=lambda _: "somebody")
 BUSY = answer(b"", status="503 Busy")
 CUT = Reply(data=b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[", then="close")
 
@@ -77,7 +75,7 @@ class World:
         retry_after_s_max=math.inf,
         policy=POLICY,
         fake=None,
-        **reader,
+        **contract,
     ):
         self.server = server
         self.fake = fake or FakeRuntime()
@@ -96,11 +94,11 @@ class World:
             base_url=server.url + "/",
             client=client,
             runtime=self.fake.runtime,
-            **{"privacy": PSEUDONYMS, **reader},
+            contract={**CONTRACT, **contract},
         )
 
-    async def read(self, area="patient-safety", key_path=None):
-        return await self.reader.read(person(), area, key_path=key_path)
+    async def read(self, area="patient-safety"):
+        return await self.reader.read(person(), area)
 
     @property
     def proofs(self):

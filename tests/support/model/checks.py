@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.support.model.state import Model
 from tests.support.model.values import Row, expect
-from tests.support.model.views import Views, check_columns, same
+from tests.support.model.views import Views, same
 
 RowOf = Callable[[Mapping[str, Any]], tuple[Row, Any]]
 """The model's name of a row of ``current`` or ``history``, and what it says."""
@@ -31,7 +31,6 @@ class Checks:
     def _check_current(self, views: Views) -> None:
         shown = {}
         for one in views.of("current"):
-            check_columns(one)
             row, said = self.row_of(one)
             expect(row not in shown, "a restriction is shown twice")
             shown[row] = (

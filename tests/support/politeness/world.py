@@ -224,7 +224,7 @@ class _Work:
     async def _read(self, client: RetryingClient, things: Iterator[int]):
         for thing in things:
             try:
-                await client.send("https://pts.example/", headers={}, body=b"%d" % thing)
+                await client.send("https://pts.example/", headers=dict, body=b"%d" % thing)
             except AreaError:
                 self.course.gaps += 1
 

@@ -49,7 +49,6 @@ def _record(key: str, area: ResourceArea, columns: dict[str, Any]) -> Record:
     return Record(
         key=key,
         content_hash=hashlib.blake2b(payload.encode(), digest_size=16).digest(),
-        payload=payload,
         columns=as_columns(columns, area),
     )
 

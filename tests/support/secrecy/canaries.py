@@ -35,13 +35,14 @@ def records_of(off_id: str) -> dict[str, Records]:
             safety(
                 off_id,
                 "0",
-                createdBy=f"LIS for {off_id}",
-                note=f"Gjelder {spaced(off_id)}. {WORD}",
+                createdBy={"role": f"LIS for {off_id}", "name": WORD},
+                cause=f"Gjelder {spaced(off_id)}. {WORD}",
+                note=WORD,
                 deep=[{"a": [off_id, {off_id: int(off_id)}]}],
             ),
-            safety(off_id, "1", createdBy=WORD),
+            safety(off_id, "1", createdBy={"role": WORD}),
         ],
-        PRIVACY: [privacy(off_id, "0", note=f"{WORD} {off_id[:6]}-{off_id[6:]}")],
+        PRIVACY: [privacy(off_id, "0", restrictionDomain=f"{WORD} {off_id[:6]}-{off_id[6:]}")],
     }
 
 

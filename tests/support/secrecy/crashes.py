@@ -11,8 +11,8 @@ from tests.support.standin import SAFETY
 CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
     "page": (
         "worker.pts.reader",
-        "read_page",
-        "lambda status, headers, body, person, **more: (person.off_id.reveal(), body)",
+        "read_answer",
+        "lambda status, headers, body, contract, off_id: (off_id, body)",
     ),
     "request": (
         "worker.pts.httpx_transport",
@@ -59,11 +59,11 @@ restore = lambda: setattr(owner, name, real)
 _REFUSE: Final = {
     "sqlite": """
         CREATE TRIGGER refusing BEFORE INSERT ON patient_safety_version
-        WHEN NEW.payload LIKE '%refuse%' BEGIN SELECT RAISE(ABORT, 'refused'); END
+        WHEN NEW.cause LIKE '%refuse%' BEGIN SELECT RAISE(ABORT, 'refused'); END
         """,
     "postgresql": """
         ALTER TABLE patient_safety_version ADD CONSTRAINT refusing
-        CHECK (payload NOT LIKE '%refuse%') NOT VALID
+        CHECK (cause NOT LIKE '%refuse%') NOT VALID
         """,
 }
 """Lets the database refuse a row, and say so with the row's values."""
@@ -100,7 +100,7 @@ def crash(night: Night, running: Session) -> None:
     store = night.worker.store
     dialect = "sqlite" if store.is_sqlite else "postgresql"
     store.rows(_REFUSE[dialect])
-    night.made.people[night.healthy[3]][SAFETY][0]["why"] = f"refuse {WORD}"
+    night.made.people[night.healthy[3]][SAFETY][0]["cause"] = f"refuse {WORD}"
     night.keep("(row) sync", running.call("sync"))
     night.crashes["(row) sync"] = WORD
     store.rows(_ALLOW[dialect])

@@ -4,8 +4,13 @@ Both give lines of arguments, each with what stands on standard input.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 from tests.support.secrecy.nights import Night
+
+DOCUMENT: Final = Path(__file__).parents[1] / "openapi" / "envelope.json"
+"""A description of PTS's interface, as NHN might give one."""
 
 
 def calls_of(night: Night) -> Iterator[tuple[str, str]]:
@@ -19,6 +24,10 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("config check", ""),
         ("config show", ""),
         ("config show --json", ""),
+        ("contract show", ""),
+        ("contract show --json", ""),
+        (f"contract from-openapi {DOCUMENT}", ""),
+        ("contract learn", f"{known}\n{failed}\n"),
         ("help sync", ""),
         ("keys new --out keys/new.jwk", ""),
         ("keys public", ""),
@@ -36,7 +45,7 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("backfill --person -", f"{known}\n{failed}\n{other[:9]}\n"),
         ("doctor --probe --person - --log-level DEBUG", f"{failed}\n"),
         ("doctor --probe --json", ""),
-        ("export --out exported/csv --include-payload", ""),
+        ("export --out exported/csv", ""),
         ("report --out report.html --min-cell 0", ""),
         ("report --out rapport.html --language nn", ""),
         ("db backup --out exported/pts.db", ""),

@@ -113,7 +113,7 @@ def prepare(
     made.script = dict(plan)
     made.token_more = more_of_helseid(healthy[0])
 
-    worker = made.install(folder, database_url, max_pages=20)
+    worker = made.install(folder, database_url)
     for name in ("keys", "metrics", "tmp"):
         (folder / name).mkdir()
     worker.configure(

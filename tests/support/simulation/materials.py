@@ -12,7 +12,6 @@ from typing import Any
 from joserfc.jwk import ECKey
 
 from tests.support.databases import migrate_now
-from tests.support.model.values import AREAS
 from tests.support.simulation.upstream import BASE_URL, ISSUER
 from worker.config.loading import Loaded, load
 from worker.sandbox.state import CLIENT_ID
@@ -62,8 +61,6 @@ def materials() -> Materials:
             "api.base_url": BASE_URL,
             "database.url": f"sqlite:///{folder / 'unused.db'}",
             "roster.path": "roster.csv",
-            # Of a handful of persons, the only one with an exactly full page stands out (ADR 0031).
-            **{f"areas.{area}.paging": {"ignore": ["pageSize"]} for area in AREAS},
         },
         environ={},
         cwd=folder,

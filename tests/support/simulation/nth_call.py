@@ -92,7 +92,7 @@ class Begun:
 
 def small_stage(folder: Path, clock: Clock, rng: random.Random) -> Stage:
     """A world of five persons that no run has met."""
-    stage = Stage(folder, clock, rng, seed=7, paging="none")
+    stage = Stage(folder, clock, rng, seed=7)
     fill(stage)
     return stage
 

@@ -137,7 +137,7 @@ class PostgresStage(Stage):
     """A world whose store is a real server. The model is given what one transaction reads."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        super().__init__(folder, RealClock(), random.Random(3), seed=7, paging="none")
+        super().__init__(folder, RealClock(), random.Random(3), seed=7)
         self.url = url
         self.patience_s = PATIENCE_S
         self.confirm_after_s = CONFIRM_AFTER_S

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import anyio
 
+from tests.support.contracts import PAGED, contract
 from tests.support.model.values import BrokenPromiseError, expect
 from tests.support.program import TimeLimitError
 from tests.support.simulation.changes import Changes
@@ -21,7 +22,6 @@ from tests.support.simulation.process import Process, Trouble
 from tests.support.simulation.stage import Outcome, Stage, Tally
 from tests.support.simulation.weather import Weather
 from worker.core.model import RunKind, RunStatus
-from worker.sandbox.styles import PAGING_STYLES
 from worker.store.runs.run_store import Choice
 
 OSLO = ZoneInfo("Europe/Oslo")
@@ -74,13 +74,13 @@ def play(seed: int) -> Result:
 
 
 def _stage(folder: Any, clock: Clock, rng: random.Random, seed: int) -> Stage:
-    paging = rng.choice(("none", "none", *PAGING_STYLES))
+    chosen = rng.choice((None, None, None, *PAGED))
     stage = Stage(
         folder,
         clock,
         rng,
         seed=seed,
-        paging=paging,
+        contract=PAGED[chosen] if chosen else contract(),
         page_size=rng.choice((1, 2, 3)),
         token_lifetime_s=rng.choice((5, 12, 60, 600)),
         rs_nonce=rng.random() < 0.3,
@@ -91,7 +91,6 @@ def _stage(folder: Any, clock: Clock, rng: random.Random, seed: int) -> Stage:
         requests_per_second=rng.choice((2.0, 10.0, 50.0)),
         batch_persons=rng.choice((1, 2, 4, 200)),
         retry_attempts=rng.choice((2, 3, 5)),
-        max_pages=20,
         confirm=random.Random(f"confirm {seed}").choice(("removals", "removals", "changes")),
     )
     return stage
@@ -197,7 +196,7 @@ class Life:
                 case "look":
                     self.stage.look()
                 case "world":
-                    if self.stage.upstream.state.options.paging == "none":
+                    if not self.stage.upstream.is_in_pages:
                         faults["world changed in a run"] += 1
                         self.change_world_quietly()
                 case "stop":

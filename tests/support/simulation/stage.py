@@ -15,6 +15,7 @@ import anyio
 import pytest
 from msgspec import structs
 
+from tests.support.contracts import Document, as_toml
 from tests.support.model.guard import Guard
 from tests.support.model.values import expect
 from tests.support.simulation.doors import outside
@@ -111,8 +112,17 @@ class Stage:
     """A world in which processes run. Use it inside ``run_simulated``."""
 
     def __init__(
-        self, folder: Path, clock: Clock, rng: random.Random, *, seed: int, **options: Any
+        self,
+        folder: Path,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        seed: int,
+        contract: Document | None = None,
+        **options: Any,
     ) -> None:
+        if contract is not None:
+            options["contract"] = contract
         self.folder = folder
         self.clock = clock
         self.rng = rng
@@ -131,6 +141,15 @@ class Stage:
         self.before_write: Callable[[int], None] = lambda _number: None
         self._sends_h_numbers = True
         self.settings = materials().loaded.settings
+        if contract is not None:
+            self._declare(contract)
+
+    def _declare(self, contract: Document) -> None:
+        """The worker and PTS go by one contract."""
+        path = self.folder / "contract.toml"
+        path.write_text(as_toml(contract))
+        api = structs.replace(self.settings.api, contract_file=path)
+        self.settings = structs.replace(self.settings, api=api)
 
     def doors(self) -> AbstractContextManager[None]:
         """While this lasts, what a process opens to the outside leads into this world."""

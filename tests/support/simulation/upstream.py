@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from email.utils import format_datetime
 from typing import Any
+from urllib.parse import parse_qsl
 
 import anyio
 import orjson
@@ -20,9 +21,10 @@ from tests.support.simulation.process import HTTP, DiedError, Process, Trace
 from tests.support.simulation.served import Answer, Connection, Rows, Served
 from worker.sandbox.faults import Action, FaultPlan
 from worker.sandbox.helseid import HelseId
+from worker.sandbox.paging import continuation_of
 from worker.sandbox.pts import Pts
+from worker.sandbox.render import Renderer
 from worker.sandbox.restrictions import Restriction, sample
-from worker.sandbox.search import Search
 from worker.sandbox.state import SandboxOptions, World
 from worker.sandbox.web import Delivery, Request, Response, json_response
 
@@ -58,17 +60,17 @@ class DictPts(Pts):
         self._truth = truth
         self.found: Rows = {}
 
-    def _find(self, area: str, search: Search) -> list[Restriction]:
-        rows = self._truth.get(search.off_id, {}).get(area, {})
+    def _find(self, area: str, off_id: str) -> list[Restriction]:
+        rows = self._truth.get(off_id, {}).get(area, {})
         self.found = dict(rows)
-        return [Restriction(document(area, search.off_id, *row), None) for row in rows.items()]
+        return [restriction(area, off_id, *row) for row in rows.items()]
 
 
-def document(area: str, off_id: str, key: str, revision: int) -> dict[str, Any]:
-    """A restriction as PTS sends it; its revision shows in one column."""
-    sent = sample(area, off_id) | {"id": key}
-    column = "confidentialityCode" if area == SAFETY else "privacyLevel"
-    return sent | {column: f"R{revision}"}
+def restriction(area: str, off_id: str, key: str, revision: int) -> Restriction:
+    """A restriction; its revision shows in one column."""
+    column = "confidentiality_code" if area == SAFETY else "privacy_level"
+    spare = sample(area, off_id)
+    return replace(spare, id=key, values=spare.values | {column: f"R{revision}"})
 
 
 @dataclass(kw_only=True)
@@ -213,7 +215,6 @@ class Upstream:
         connection: Connection,
     ) -> None:
         """Keep an answer to the process that is the truth, or passes for it, and is complete."""
-        fields = orjson.loads(request.body)
         key = _key_of(request)
         served = self.served[process.number]
         if self.silence_s and any(name == b"retry-after" for name, _ in reply.headers):
@@ -221,17 +222,18 @@ class Upstream:
         served.refusals[key] += reply.status == 401
         if reply.status != 200:
             return
-        if action not in TRUE_ACTIONS and not _is_unspoilt(key, reply, action, found):
+        renderer = self.state.renderers[key[1]]
+        if action not in TRUE_ACTIONS and not _is_unspoilt(renderer, key, reply, action, found):
             served.passing.pop(key, None)
             return
-        if not request.query_string and len(fields) == 1:
+        if self._is_first_page(request, key[1]):
             served.passing[key] = Answer()
             served.complete.discard(key)
             if not served.answers.get(key):  # a further read is no better than the first
                 served.doubtful.discard(key)
         elif key not in served.passing:
             return
-        if action not in TRUE_ACTIONS or (action == Action.EMPTY_LIST and self._is_in_pages):
+        if action not in TRUE_ACTIONS or (action == Action.EMPTY_LIST and self.is_in_pages):
             served.doubtful.add(key)
         items = _items_of(reply)
         column = "confidentialityCode" if key[1] == SAFETY else "privacyLevel"
@@ -245,8 +247,17 @@ class Upstream:
             served.answers[key].append(passing)
 
     @property
-    def _is_in_pages(self) -> bool:
-        return self.state.options.paging != "none"
+    def is_in_pages(self) -> bool:
+        """Whether PTS's answers are paged."""
+        return self.state.contract[SAFETY].pages.style != "none"
+
+    def _is_first_page(self, request: Request, area: str) -> bool:
+        paging = self.state.contract[area].pages
+        name, place = continuation_of(paging)
+        query = dict(parse_qsl(request.query_string.decode()))
+        sent = (query if place == "query" else orjson.loads(request.body)).get(name)
+        first = paging.first if paging.style == "page" else 0
+        return sent is None or str(sent) == str(first)
 
     def date(self) -> bytes:
         """The ``Date`` header."""
@@ -260,16 +271,21 @@ def _key_of(request: Request) -> tuple[str, str]:
     return orjson.loads(request.body)["offId"], area
 
 
-def _is_unspoilt(key: tuple[str, str], reply: Response, action: str, found: Rows) -> bool:
+def _is_unspoilt(
+    renderer: Renderer, key: tuple[str, str], reply: Response, action: str, found: Rows
+) -> bool:
     """Whether every record on this page is as it should be, in spite of the fault."""
     if action not in _SPOILS_A_PART:
         return False
     off_id, area = key
-    right = [document(area, off_id, *row) for row in found.items()]
+    rows = [restriction(area, off_id, *row) for row in found.items()]
+    right = [renderer.record(row) for row in rows]
     return all(item in right for item in _items_of(reply))
 
 
 def _items_of(reply: Response) -> list[dict[str, Any]]:
     sent = orjson.loads(reply.body)
-    items: list[dict[str, Any]] = sent["items"] if isinstance(sent, dict) else sent
+    if isinstance(sent, dict):
+        sent = sent["items" if "items" in sent else "value"]
+    items: list[dict[str, Any]] = sent
     return items

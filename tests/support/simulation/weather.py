@@ -20,7 +20,7 @@ _LEAST_SPOILS = (
 )  # fmt: skip
 _TOKEN_SPOILS = (
     Action.STATUS, Action.DROP, Action.SLOW, Action.HTML, Action.BEARER_TOKEN_TYPE,
-    Action.MALFORMED_TOKEN, Action.TOKEN_LIFETIME, Action.NONCE_EVERY_CALL, Action.NONCE_FOREVER,
+    Action.BROKEN_JSON, Action.TOKEN_LIFETIME, Action.NONCE_EVERY_CALL, Action.NONCE_FOREVER,
     Action.NONCE_WITHOUT_HEADER, Action.CLOCK_SKEW, Action.RESET, Action.EMPTY_BODY,
 )  # fmt: skip
 _DISCOVERY_SPOILS = (
@@ -77,10 +77,8 @@ class Weather:
         for _ in range(self.rng.choice((0, 1, 1, 2, 2, 3))):
             where = self.rng.choice(("pts", "pts", "pts", *AREAS, "token", "discovery"))
             action = self._action(where)
-            if action == Action.EMPTY_LIST and self.stage.upstream.state.options.paging != "none":
+            if action == Action.EMPTY_LIST and self.stage.upstream.is_in_pages:
                 continue  # half an answer that calls itself complete: nobody could see it
-            if action == Action.NO_KEY and not self._keys_are_known():
-                continue  # the first record ever decides by which field an area is keyed
             fault: dict[str, Any] = {"action": action, "area": where}
             fault |= self.rng.choice(
                 (
@@ -112,10 +110,6 @@ class Weather:
         if where not in choices and self._first:
             return self._first.pop()  # neighbouring seeds meet different kinds
         return action
-
-    def _keys_are_known(self) -> bool:
-        held = self.stage.observer.model.held
-        return all(any(row[0] == area for row in held) for area in AREAS)
 
     def trouble(self) -> Trouble:
         """What goes wrong inside the process."""

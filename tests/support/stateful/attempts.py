@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.support.clock import FakeRuntime
 from tests.support.databases import by_our_clock
 from tests.support.model.guard import Guard
+from tests.support.pts_answers import CONTRACT
 from tests.support.stateful.source import BASE_URL, Source
 from worker.areas import AREAS
 from worker.core.breaker import Breaker
@@ -20,7 +21,6 @@ from worker.core.confirmation import Unconfirmed
 from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId, PseudonymKey
 from worker.core.model import Person, PersonRead, RunKind
-from worker.core.privacy import PrivacyRules
 from worker.core.run import Publication, RunHandle, RunProgress
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
@@ -28,7 +28,6 @@ from worker.pts.throttle import Throttle
 from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.runs.lease import Lease, acquire
-from worker.store.runs.ledger import key_paths
 from worker.store.runs.process_identity import Holder
 from worker.store.runs.run_store import SqlRunStore, open_run_store
 from worker.store.schema.tables import lease as lease_table
@@ -36,7 +35,6 @@ from worker.store.schema.tables import metadata, store_identity
 from worker.sync.evidence import Evidence
 from worker.sync.producer import PersonTask
 from worker.sync.reading import PersonReader
-from worker.sync.record_keys import KeyBook
 
 T = TypeVar("T")
 
@@ -218,26 +216,25 @@ async def begin(
     roster_faults: int,
 ) -> ProcessAtWork:
     """Begin or continue a run, as ``worker.use_cases.run_sync`` does once it holds the lease."""
-    store = await open_run_store(lease, kind=kind, areas=areas, continue_within=CONTINUE_WITHIN)
+    store = await open_run_store(
+        lease, kind=kind, areas=areas, contract="", continue_within=CONTINUE_WITHIN
+    )
     pts = PtsReader(
         areas=[area for area in AREAS if area.name in areas],
         base_url=BASE_URL,
         client=cast("RetryingClient", source),
         runtime=database.runtime,
-        privacy=PrivacyRules(key_of=PSEUDONYMS.pseudonym),
+        contract=CONTRACT,
     )
-    keys = KeyBook(dict(await database.read(key_paths)))
     return ProcessAtWork(
         database=database,
         lease=lease,
         store=store,
         reader=PersonReader(
             reader=pts,
-            keys=keys,
             breaker=Breaker(),
             evidence=Evidence(
                 reader=pts,
-                keys=keys,
                 runtime=database.runtime,
                 availability=Throttle(math.inf, database.runtime),
             ),

@@ -2,15 +2,20 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.support.model.reads import confirmation
 from tests.support.model.state import Model
 from tests.support.model.values import Row, Run
+from tests.support.model.views import COLUMNS
 from tests.support.stateful.attempts import PSEUDONYMS, ProcessAtWork
 from tests.support.stateful.source import CONTRADICTS, PERSONS, TROUBLES, Source
 from worker.core.identity import NationalId
 from worker.core.model import AreaFailure, AreaRead, FailureKind, PersonRead
+
+END_YEAR = 9999
+"""PTS's "never"."""
 
 KEYS = {person: PSEUDONYMS.pseudonym(NationalId(person)) for person in PERSONS}
 
@@ -18,15 +23,20 @@ Task = tuple[str, tuple[str, ...]]
 """An identifier and the areas to read."""
 
 
-def _canonical(document: Any) -> str:
-    """One text for one document."""
-    return json.dumps(document, sort_keys=True, ensure_ascii=False)
+def _canonical(area: str, said: Mapping[str, Any]) -> str:
+    """One text for what some columns of a restriction say."""
+    values = {name: said[name] for name in COLUMNS[area] if said[name] is not None}
+    return json.dumps(values, sort_keys=True, ensure_ascii=False, default=_utc)
+
+
+def _utc(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat()
 
 
 def row_of(shown: Mapping[str, Any]) -> tuple[Row, str]:
-    """The model's name of a row of a view, and its payload."""
+    """The model's name of a row of a view, and what it says."""
     row = (shown["area"], shown["person_key"], shown["restriction_id"])
-    return row, _canonical(json.loads(shown["payload"]))
+    return row, _canonical(shown["area"], shown)
 
 
 def _label(model: Model, run: Run, attempt: ProcessAtWork, person: str) -> str | None:
@@ -66,11 +76,11 @@ def _record_area(
     run, attempt_id = model.runs[attempt.handle.run_id], attempt.handle.attempt_id
     key = (KEYS[person], read.area)
     trouble = source.troubles.get((person, read.area), "")
-    payloads = _payloads(source, person, read.area)
-    first = {} if trouble == CONTRADICTS else payloads
+    said = _said(source, person, read.area)
+    first = {} if trouble == CONTRADICTS else said
     second_read = confirmation(model.rows())
     is_confirmed = second_read.is_needed(key, first)
-    agree = not is_confirmed or second_read.agree(first, payloads)
+    agree = not is_confirmed or second_read.agree(first, said)
     if isinstance(read, AreaFailure):
         assert TROUBLES.get(trouble) == read.kind
         assert agree == (read.kind != FailureKind.UNSTABLE)
@@ -80,13 +90,26 @@ def _record_area(
     assert agree, "two reads that contradict each other"
     assert (read.proof.first_read is not None) == is_confirmed, "a removal needs two reads"
     if not is_confirmed:
-        payloads = first
-    model.read_complete(run, attempt_id, key, payloads, at=read.proof.read_at, pages=1)
+        said = first
+    model.read_complete(run, attempt_id, key, said, at=read.proof.read_at, pages=1)
 
 
-def _payloads(source: Source, person: str, area: str) -> dict[str, str]:
+def _said(source: Source, person: str, area: str) -> dict[str, str]:
     """What is stored of the documents, by the restriction's key."""
+    documents = source.documents(person, area)
+    return {name: _canonical(area, _columns_of(doc)) for name, doc in documents.items()}
+
+
+def _columns_of(doc: Mapping[str, Any]) -> dict[str, Any]:
+    """What the columns must say of a document that PTS sent."""
+    until = doc.get("delayDeliveryUntil")
+    until = None if until is None else datetime.fromisoformat(until)
     return {
-        name: _canonical({**doc, "offId": KEYS[person]} if "offId" in doc else doc)
-        for name, doc in source.documents(person, area).items()
+        "confidentiality_code": doc.get("confidentialityCode"),
+        "delay_days": doc.get("delayDays"),
+        "delay_delivery_until": until,
+        "delay_is_indefinite": None if until is None else until.year == END_YEAR,
+        "privacy_type": doc.get("privacyType"),
+        "privacy_level": doc.get("privacyLevel"),
+        "restriction_domain": doc.get("restrictionDomain"),
     }

@@ -1,12 +1,12 @@
 """PTS and the roster for the stateful tests: who has which restrictions, and what PTS answers."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.model.values import AREAS
+from tests.support.model.values import AREAS, PRIVACY, SAFETY
 from worker.core.model import FailureKind
 from worker.ports import HttpResponse
 from worker.pts.retrying_client import SendingStats, Sent
@@ -22,7 +22,7 @@ TROUBLES = {
     "transient": FailureKind.TRANSIENT,
     "rejected": FailureKind.REJECTED,
     "refused": FailureKind.REFUSED,
-    "no json": FailureKind.CONTRACT,
+    "no json": FailureKind.TRANSIENT,
     "another person": FailureKind.CONTRACT,
     "changed type": FailureKind.CONTRACT,
     "more elsewhere": FailureKind.PAGING,
@@ -33,11 +33,13 @@ TROUBLES = {
 CONTRADICTS = "contradicts"
 """Nothing on a kept connection, and the truth on one that carries a single request."""
 
+_OBJECTS = {SAFETY: "patientSafetyObject", PRIVACY: "patientPrivacyObject"}
 _STATUS = {"transient": 503, "rejected": 400, "refused": 403}
 _BODY = {
     "no json": b'[{"id": "x"',
     "another person": b'[{"id":"x","confidentialityCode":"N","privacyType":"B",'
-    b'"offId":"31129955555"}]',
+    b'"patientSafetyObject":{"person":{"offId":"31129955555"}},'
+    b'"patientPrivacyObject":{"person":{"offId":"31129955555"}}}]',
     "changed type": b'[{"id":"x","confidentialityCode":7,"privacyType":7}]',
 }
 
@@ -59,7 +61,7 @@ class Source:
 
     def documents(self, off_id: str, area: str) -> dict[str, dict[str, Any]]:
         """What PTS has of a person's area, by the restriction's name."""
-        whose = {"offId": off_id} if self.names_person else {}
+        whose = {_OBJECTS[area]: {"person": {"offId": off_id}}} if self.names_person else {}
         return {
             name: {**doc, **whose, "id": name}
             for name, doc in self.records.get((off_id, area), {}).items()
@@ -69,7 +71,7 @@ class Source:
         self,
         url: str,
         *,
-        headers: Mapping[str, str],
+        headers: Callable[[], Mapping[str, str]],
         body: bytes,
         is_single_use: bool = False,
         is_probe: bool = False,

@@ -6,9 +6,12 @@ from worker.cli import options
 
 HELP = """Check the complete set-up, and show what is wrong and what to do.
 
-Configuration, clock, key, HelseID's discovery and token, PTS, database, roster, and
+Configuration, clock, key, HelseID's discovery and token, database, PTS, contract, roster, and
 telemetry.textfile if it is set: one line each, OK, WARN or FAIL. A failure does not stop the other
 checks; SKIP marks what is not checked because of one. Changes nothing.
+
+The contract with PTS is proven by a probe that reads every area, and a record in one at least, or
+by a run that has published records; until then its line is a warning.
 
 The roster is read to its end: its persons (one who stands there twice is counted twice, and read
 once by a run), the requests that a night sends, and how long they take at
@@ -17,9 +20,10 @@ once by a run), the requests that a night sends, and how long they take at
 Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data contract),
 else 0.
 
-PTS is only reached. With `--probe` one synthetic person is read, and the shape of PTS's answers is
-shown: names of fields and kinds of values, never a value. While a quiet lasts that PTS or HelseID
-asked an earlier run for (`Retry-After`), nobody is read unless `--despite-quiet` is given.
+PTS is only reached. With `--probe` one synthetic person is read, and what PTS answers is compared
+with the contract: names of fields, never a value. If that proves it, the database remembers it.
+While a quiet lasts that PTS or HelseID asked an earlier run for (`Retry-After`), nobody is read
+unless `--despite-quiet` is given.
 
 `--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
 

@@ -8,10 +8,8 @@ from worker.cli.commands.purpose import purpose_option
 HELP = """Remove one person completely: versions, history, proofs, failures, and the person.
 
 The identifier stands on standard input, on one line, and is never printed. On a terminal it is
-asked for, and so is a confirmation unless `--yes` is given. Where keys, columns or
-payloads of another person name this one (say, as the author), identifier and pseudonym are masked
-there. What runs have counted stays in the ledger, which names nobody. Nothing is done while a run
-is on (exit 4).
+asked for, and so is a confirmation unless `--yes` is given. What runs have counted stays in the
+ledger, which names nobody. Nothing is done while a run is on (exit 4).
 
 Afterwards the database is searched for the identifier, the pseudonym and the local reference, and
 what was found is reported: the bytes of SQLite's files, the rows of PostgreSQL's tables.
@@ -23,9 +21,8 @@ and holds nothing afterwards; PostgreSQL's tables are vacuumed, and with `--rewr
 The access is logged, with the purpose that `--purpose` gives (`report_access`); that row stays, and
 names nobody once the person is gone.
 
-`--json`: is_known, is_dry_run, rows (by table), mentions (rows of others), is_scrubbed (nothing was
-found afterwards), is_rewritten, found (searched, not_searched, identifier, pseudonym, local_ref,
-rows).
+`--json`: is_known, is_dry_run, rows (by table), is_scrubbed (nothing was found afterwards),
+is_rewritten, found (searched, not_searched, identifier, pseudonym, local_ref, rows).
 
 Example: `pts-worker erase --dry-run < identifier.txt`
 

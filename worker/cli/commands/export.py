@@ -53,7 +53,7 @@ views, the history until then and the facts, as of the last publication by then.
 `is_stale`. `not_kept` says how many restrictions stood then and are gone, by retention or `erase`.
 
 `--json`: the manifest (folder, format, dialect, run_id, publication_no, published_at,
-exported_at, worker_version, schema_revision, include_payload, since, as_of, not_kept,
+exported_at, worker_version, schema_revision, since, as_of, not_kept,
 views: name, folder, rows, order, columns: name, type; files: name, view, rows, bytes, sha256).
 
 Example: `pts-worker export --out export --format csv --view patient_safety_current`
@@ -94,7 +94,6 @@ command = options.command(
         help="Only the change feed, behind the publication of this number, e.g. 41.",
     ),
     click.option("--as-of", metavar="INSTANT", help="ISO 8601; UTC if it names no zone."),
-    click.option("--include-payload", is_flag=True, help="Also all that PTS sent, as JSON."),
     purpose_option,
     options.database,
 )

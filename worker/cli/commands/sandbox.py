@@ -5,8 +5,8 @@ from typing import get_args
 import click
 
 from worker.cli import options
+from worker.sandbox.challenges import CHALLENGE_STYLES
 from worker.sandbox.faults import Action, Area
-from worker.sandbox.styles import CHALLENGE_STYLES, PAGING_STYLES
 
 _ACTIONS = ", ".join(Action)
 
@@ -21,7 +21,7 @@ configuration and ports.
 A refused call is answered as NHN's sample API does, 401 with `Bearer error="invalid_token"`
 whatever is wrong with the DPoP proof, or with `--challenge-style dpop` as RFC 9449 says.
 
-`--faults` is a TOML file with tables `[[fault]]`, or a JSON list. Each has an `action`: {_ACTIONS}.
+`--faults` is a TOML file with tables `[[fault]]`. Each has an `action`: {_ACTIONS}.
 Where: `area`, one of {_AREAS}; default pts. When: `nth`, `every`, `first`, `times` (numbers of
 requests), `share` (of persons), `persons` (lines of the roster, from 0). With what: `status`,
 `body`, `retry_after_s`, `slow_s`, `skew_s`, `lifetime_s`. Two persons who cannot be read: `action =
@@ -33,9 +33,8 @@ The control address takes the same while the sandbox runs: `curl -H "Content-Typ
 application/json" -d '{{"faults": []}}' URL`. `{{"generation": 1}}` lets a night pass;
 `{{"reset": true}}` makes everything as it was at the start, as NHN resets its test environment.
 
-`--restrictions` is a JSON file with persons of your own, who are added to the roster:
-`{{"IDENTIFIER": {{"patient-safety": [{{"confidentialityCode": "N"}}], "patient-privacy": []}}}}`.
-What a restriction leaves out is filled in. Synthetic identifiers only.
+PTS is asked and answers as the contract says (`contract show`); `--contract` names another one,
+which the configuration gets as well. What a request has more or less than the contract is 400.
 
 Example: `pts-worker sandbox --folder demo --persons 200`, and in another terminal
 `pts-worker --config demo/worker.toml db upgrade` and `pts-worker --config demo/worker.toml sync`
@@ -66,15 +65,15 @@ command = options.command(
         help="How PTS refuses a call: bearer or dpop.",
     ),
     click.option(
-        "--paging",
-        type=click.Choice(PAGING_STYLES),
-        default="none",
-        help="How PTS's answers are paged.",
+        "--contract",
+        type=options.FilePath(),
+        help="The contract with PTS by which it answers. Default: the one of the program.",
     ),
     click.option(
-        "--faults", type=options.FilePath(), help="TOML or JSON file with faults to show."
+        "--page-size",
+        type=click.IntRange(min=1),
+        default=2,
+        help="Records of a page, if the contract has pages.",
     ),
-    click.option(
-        "--restrictions", type=options.FilePath(), help="JSON file with persons of your own."
-    ),
+    click.option("--faults", type=options.FilePath(), help="TOML file with faults to show."),
 )

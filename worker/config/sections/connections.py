@@ -118,6 +118,12 @@ class Api(Section, frozen=True, kw_only=True):
         "Base URL of PTS. Default: from `api.environment`.",
         Example("https://api.test.pts.nhn.no"),
     ] = None
+    contract_file: Annotated[
+        Path | None,
+        "The contract with PTS, a TOML file: what is asked, and what answers look like. Default: "
+        "the one that comes with the program; `pts-worker contract show` prints it.",
+        Example("pts.toml"),
+    ] = None
     engine: Annotated[
         Engine,
         "HTTP engine for PTS: `httpx`, or `fast` for high request rates (docs/performance.md). "

@@ -106,12 +106,6 @@ class Privacy(Section, frozen=True, kw_only=True):
         "persons.",
         Example("/run/secrets/pseudonym.key"),
     ] = None
-    keep_names: Annotated[
-        bool,
-        "Keep the names of health personnel who created or changed a restriction, in the payload "
-        "only. Role and organisation are always kept. Changing this key appears as a change of "
-        "every restriction with a name.",
-    ] = False
     access_log: Annotated[
         AccessLog,
         "`required`: `explain`, `erase`, `export`, `report` and `failures show` fail if they "

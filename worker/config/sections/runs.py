@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
-from worker.config.sections.areas import AREA_NAMES
+from worker.areas import AREAS
 from worker.config.values import (
     CRON,
     HTTP_URL,
@@ -29,6 +29,8 @@ LogFormat: TypeAlias = Literal["auto", "console", "json"]
 LEASE_TTL_MAX_S: Final = 60
 """A lease expires at most this long after its holder has died."""
 
+_AREAS: Final = tuple(area.name for area in AREAS)
+
 
 class Sync(Section, frozen=True, kw_only=True):
     """Limits of a run."""
@@ -44,8 +46,8 @@ class Sync(Section, frozen=True, kw_only=True):
         "Rate limit for requests to PTS.",
     ] = 20.0
     areas: Annotated[
-        tuple[str, ...], subset_of(AREA_NAMES), "The areas to read, separated by commas."
-    ] = AREA_NAMES
+        tuple[str, ...], subset_of(_AREAS), "The areas to read, separated by commas."
+    ] = _AREAS
     deadline: Annotated[
         timedelta | None,
         duration_or_none(minimum=timedelta(seconds=1)),
@@ -86,9 +88,6 @@ class Sync(Section, frozen=True, kw_only=True):
         number(600, above_zero=True),
         "Timeout of one request to PTS or HelseID in seconds, including the response.",
     ] = 30.0
-    max_pages: Annotated[
-        int, integer(1, 100_000), "Maximum pages per person-area; more count as a loop."
-    ] = 1_000
     batch_persons: Annotated[
         int, integer(1, 5_000), "Maximum number of persons written in one transaction."
     ] = 250

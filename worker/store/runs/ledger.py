@@ -1,6 +1,6 @@
 """The ledger of runs: begin, continue, end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from worker.store.queries.published import open_as_published, rows_and_persons
 from worker.store.runs.lease import Lease
 from worker.store.runs.process_identity import Holder
 from worker.store.runs.undo import undo_run
-from worker.store.schema.tables import VERSIONS, area_key, attempt, person, person_area, run
+from worker.store.schema.tables import VERSIONS, attempt, person, person_area, run
 
 
 async def begin_run(
@@ -26,30 +26,38 @@ async def begin_run(
     *,
     kind: RunKind,
     areas: Sequence[str],
+    contract: str,
     continue_within: timedelta,
 ) -> RunHandle:
     """Continue the run that an earlier ``sync`` left open, or begin a new one.
 
-    A ``sync`` continues an open ``sync`` over the same areas that made progress within
-    ``continue_within``, see ``is_continuable``. A run that cannot be continued is undone and marked
-    as abandoned; a backfill leaves an open ``sync`` for the next ``sync``.
+    A ``sync`` continues an open ``sync`` over the same areas and under the same contract
+    (``core.contract.fingerprints``) that made progress within ``continue_within``, see
+    ``is_continuable``. A run that cannot be continued is undone and marked as abandoned; a backfill
+    leaves an open ``sync`` for the next ``sync``.
 
     Raises:
         LeaseLostError: another holder took over.
     """
     now = lease.database.runtime.now()
     for row in await lease.database.read(open_runs):
-        if kind == RunKind.SYNC and is_continuable(row, areas, continue_within, now):
+        if kind == RunKind.SYNC and is_continuable(row, areas, contract, continue_within, now):
             return await _continue(lease, row)
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
             await undo_run(lease, row.run_id, status=RunStatus.ABANDONED)
-    return await _begin(lease, kind, areas)
+    return await _begin(lease, kind, areas, contract)
 
 
 def is_continuable(
-    row: Row[Any], areas: Sequence[str], continue_within: timedelta, now: datetime
+    row: Row[Any],
+    areas: Sequence[str],
+    contract: str,
+    continue_within: timedelta,
+    now: datetime,
 ) -> bool:
     """Whether a ``sync`` over these areas continues an open run.
+
+    Under another contract it does not: what was read would mean two things in one publication.
 
     A run may need many attempts: it is continued as long as it makes progress, and abandoned when
     it makes none, however often it is started.
@@ -59,6 +67,7 @@ def is_continuable(
         now: from the worker's clock, like ``started_at`` and ``progressed_at``.
     """
     is_same = row.kind == RunKind.SYNC and _areas(row) == tuple(areas)
+    is_same = is_same and row.contract == contract
     return is_same and now - row.progressed_at <= continue_within
 
 
@@ -140,12 +149,6 @@ def counts_of(progress: RunProgress) -> dict[str, int]:
     return {"requests": progress.requests, "retries": progress.retries}
 
 
-async def key_paths(connection: AsyncConnection) -> Mapping[str, str]:
-    """The record key path in use, by area."""
-    found = await connection.execute(select(area_key.c.area, area_key.c.key_path))
-    return {row.area: row.key_path for row in found}
-
-
 def _areas(row: Row[Any]) -> tuple[str, ...]:
     return tuple(orjson.loads(row.areas))
 
@@ -163,14 +166,14 @@ async def _continue(lease: Lease, row: Row[Any]) -> RunHandle:
     return _handle(row, await lease.write(work), is_continued=True)
 
 
-async def _begin(lease: Lease, kind: RunKind, areas: Sequence[str]) -> RunHandle:
+async def _begin(lease: Lease, kind: RunKind, areas: Sequence[str], contract: str) -> RunHandle:
     now = lease.database.runtime.now()
 
     async def work(connection: AsyncConnection) -> RunHandle:
         committed = await _committed_before(connection, kind, now)
         if committed is not None:
             return committed
-        row = await _add_run(connection, kind, areas, now)
+        row = await _add_run(connection, kind, areas, contract, now)
         return _handle(row, await _add_attempt(connection, row.run_id, now, lease.holder))
 
     return await lease.write(work)
@@ -210,7 +213,11 @@ def _handle(row: Row[Any], attempt_id: int, *, is_continued: bool = False) -> Ru
 
 
 async def _add_run(
-    connection: AsyncConnection, kind: RunKind, areas: Sequence[str], now: datetime
+    connection: AsyncConnection,
+    kind: RunKind,
+    areas: Sequence[str],
+    contract: str,
+    now: datetime,
 ) -> Row[Any]:
     """Add a run to the ledger, with the counts that the guard compares against."""
     open_before, holders = await open_counts(connection)
@@ -222,6 +229,7 @@ async def _add_run(
                 kind=kind,
                 status=RunStatus.RUNNING,
                 areas=orjson.dumps(list(areas)).decode(),
+                contract=contract,
                 started_at=now,
                 worker_version=__version__,
                 open_before=open_before,

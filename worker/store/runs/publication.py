@@ -17,11 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.ending import exit_code_of
 from worker.core.guard import GuardFacts, GuardLimits, advice, reasons_to_withhold
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import Publication, RunHandle, RunProgress
+from worker.core.run import Publication, RunHandle, RunProgress, words_of_new_fields
 from worker.errors import ExitCode, WithheldError
 from worker.store.catalogues import OUTDATED_STATISTICS
 from worker.store.database import Database
-from worker.store.queries.published import unpublished_runs
 from worker.store.runs.departures import Departures
 from worker.store.runs.facts import record_publication
 from worker.store.runs.feed import last_publication_no
@@ -30,7 +29,7 @@ from worker.store.runs.totals import run_totals
 from worker.store.schema.tables import (
     TOTALS,
     VERSIONS,
-    area_key,
+    drift,
     person,
     person_area,
     run,
@@ -46,7 +45,7 @@ _BY_EVERY_RUN: Final = {
 _BY_CHANGES: Final = {person: ("person_id", "first_run", "departed_run")} | dict.fromkeys(
     VERSIONS.values(), ("person_id", "restriction_id", "opened_run", "closed_run")
 )
-"""With the above, what a publication joins and chooses by: payloads cost most, and say nothing."""
+"""With the above, what a publication joins and chooses by: `extra` costs most, and says nothing."""
 _PLANNED: Final = (
     "SET LOCAL random_page_cost = 1.1",
     "SET LOCAL max_parallel_workers_per_gather = 0",
@@ -84,7 +83,6 @@ async def publish_run(
     )
     _judge(run_id, facts, limits)
     returned = await departures.restore(connection)
-    await _keep_key_paths(connection, run_id)
     totals = await run_totals(connection, run_id)
     totals["persons_total"] += departed
     totals["persons_departed"] = departed
@@ -135,28 +133,18 @@ async def publication_of(connection: AsyncConnection, run_id: int) -> Publicatio
         return None
     totals = {name: getattr(row, name) for name in TOTALS}
     return Publication(
-        published_at=row.published_at, totals=totals, exit_code=ExitCode(row.exit_code)
+        published_at=row.published_at,
+        totals=totals,
+        exit_code=ExitCode(row.exit_code),
+        new_fields=await _new_fields(connection, run_id),
     )
 
 
-async def _keep_key_paths(connection: AsyncConnection, run_id: int) -> None:
-    """Keep the key paths that this run used, although an open run that may be undone was first."""
-    unpublished = unpublished_runs().where(run.c.run_id != run_id)
-    is_used = (
-        select(person_area.c.area)
-        .where(
-            person_area.c.area == area_key.c.area,
-            person_area.c.run_id == run_id,
-            person_area.c.is_complete,
-            person_area.c.record_count > 0,
-        )
-        .exists()
-    )
-    await connection.execute(
-        update(area_key)
-        .where(area_key.c.since_run.in_(unpublished), is_used)
-        .values(since_run=run_id)
-    )
+async def _new_fields(connection: AsyncConnection, run_id: int) -> tuple[str, ...]:
+    """The undeclared fields that this run was the first to see."""
+    query = select(drift.c.area, drift.c.field).where(drift.c.first_run == run_id)
+    rows = await connection.execute(query.order_by(drift.c.area, drift.c.field))
+    return tuple(f"{row.area} {row.field}" for row in rows)
 
 
 async def _mark(
@@ -169,6 +157,7 @@ async def _mark(
     exit_code = exit_code_of(totals)
     number = await last_publication_no(connection) + 1
     published_at = await _instant(connection, database, run_id)
+    new_fields = await _new_fields(connection, run_id)
     await connection.execute(
         update(run)
         .where(run.c.run_id == run_id)
@@ -178,11 +167,13 @@ async def _mark(
             published_at=published_at,
             finished_at=database.runtime.now(),
             exit_code=exit_code,
-            reason=None,
+            reason=next(iter(words_of_new_fields(new_fields)), None),
             **totals,
         )
     )
-    return Publication(published_at=published_at, totals=totals, exit_code=exit_code)
+    return Publication(
+        published_at=published_at, totals=totals, exit_code=exit_code, new_fields=new_fields
+    )
 
 
 async def _instant(connection: AsyncConnection, database: Database, run_id: int) -> datetime:

@@ -273,6 +273,7 @@ async def open_run_store(
     *,
     kind: RunKind,
     areas: Sequence[str],
+    contract: str,
     continue_within: timedelta,
     choice: Choice | None = None,
     confirm: Confirm = Confirm.REMOVALS,
@@ -284,7 +285,9 @@ async def open_run_store(
     """
     for run_id in await lease.database.read(leftovers):
         await undo_writes(lease, run_id)
-    handle = await begin_run(lease, kind=kind, areas=areas, continue_within=continue_within)
+    handle = await begin_run(
+        lease, kind=kind, areas=areas, contract=contract, continue_within=continue_within
+    )
     others = await lease.database.read(open_runs)
     return SqlRunStore(
         lease=lease,

@@ -17,7 +17,6 @@ from worker.store.runs.lease import Lease
 from worker.store.schema.tables import (
     PROOF_COLUMNS,
     VERSIONS,
-    area_key,
     failure,
     person,
     person_area,
@@ -81,7 +80,7 @@ async def leftovers(connection: AsyncConnection) -> Sequence[int]:
     """Ids of withheld and abandoned runs that are not completely undone yet, in order."""
     unpublished = (RunStatus.WITHHELD.value, RunStatus.ABANDONED.value)
     ended = select(run.c.run_id).where(run.c.status.in_(unpublished))
-    marks: list[Column[int]] = [area_key.c.since_run]
+    marks: list[Column[int]] = []
     for table in VERSIONS.values():
         marks += [table.c.opened_run, table.c.closed_run]
     found: set[int] = set()
@@ -120,13 +119,12 @@ async def _undo_next_persons(
 
 
 async def _undo_rest(connection: AsyncConnection, run_id: int) -> None:
-    """Undo the rest: rows of persons without a proof of this run, and the run's record keys."""
+    """Undo the rest: rows of persons without a proof of this run."""
     for table in VERSIONS.values():
         await connection.execute(delete(table).where(table.c.opened_run == run_id))
         await connection.execute(
             update(table).where(table.c.closed_run == run_id).values(closed_run=None)
         )
-    await connection.execute(delete(area_key).where(area_key.c.since_run == run_id))
     await forget_new_persons(connection, run_id)
 
 

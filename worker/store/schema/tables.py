@@ -45,9 +45,11 @@ store_identity = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("identity", String(16), nullable=False, server_default=text("''")),
     Column("key_check", String(64), nullable=False, server_default=text("''")),
+    Column("probed_contract", Text, nullable=False, server_default=text("''")),
     CheckConstraint("id = 1", name="one"),
 )
-"""One row, which the migration makes."""
+"""One row, which the migration makes. ``probed_contract`` is the contract under which a probe last
+succeeded (``core.contract.fingerprints``)."""
 
 lease = Table(
     "lease",
@@ -89,6 +91,7 @@ run = Table(
     Column("kind", String(16), nullable=False),
     Column("status", String(16), nullable=False),
     Column("areas", Text, nullable=False),
+    Column("contract", Text, nullable=False, server_default=text("''")),
     Column("started_at", UtcTime, nullable=False),
     Column("finished_at", UtcTime),
     Column("published_at", UtcTime),
@@ -206,23 +209,18 @@ PROOF_COLUMNS: Final = (
 )
 """The columns of ``person_area`` that have a published copy (``prev_``)."""
 
-area_key = Table(
-    "area_key",
-    metadata,
-    Column("area", String(40), primary_key=True),
-    Column("key_path", String(200), nullable=False),
-    Column("since_run", Key, ForeignKey("run.run_id"), nullable=False),
-)
-
 drift = Table(
     "drift",
     metadata,
     Column("area", String(40), primary_key=True),
     Column("field", String(300), primary_key=True),
-    Column("kind", String(40), primary_key=True),
-    Column("first_run", Key, ForeignKey("run.run_id"), nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("run_id", Key, nullable=False),
+    Column("first_run", Key, nullable=False),
     Column("first_seen_at", UtcTime, nullable=False),
 )
+"""Fields that the contract does not declare: in how many records the last run that saw one saw it,
+and since which run. The runs are no foreign keys: a run may go while the field stays."""
 
 failure = Table(
     "failure",
@@ -282,7 +280,7 @@ def _version_table(area: ResourceArea) -> Table:
         Column("observed_at", UtcTime, nullable=False),
         Column("content_hash", LargeBinary(16), nullable=False),
         *(Column(column.name, _TYPES[column.type]) for column in area.columns),
-        Column("payload", Text, nullable=False),
+        Column("extra", Text),
         CheckConstraint("closed_run <> opened_run", name="interval"),
         Index(f"ix_{name}_person_id_restriction_id", "person_id", "restriction_id"),
         Index(f"ix_{name}_restriction_id", "restriction_id"),

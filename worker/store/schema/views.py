@@ -70,7 +70,7 @@ def _current(area: ResourceArea) -> str:
         f"SELECT v.restriction_id, p.person_key, {_LOCAL_REF} AS local_ref, {columns}"
         f"v.first_seen_at, {{typed}}({_published('confirmed_at')}{{as_text}}) "
         "AS last_confirmed_at, "
-        f"{_is_stale(area)} AS is_stale, v.payload, "
+        f"{_is_stale(area)} AS is_stale, v.extra, "
         f"{{typed}}({in_effect_sql(area.effect, 'v', '{now}')}{{as_integer}}) AS is_in_effect, "
         f"{{typed}}({ends_at_sql(area.effect, 'v')}{{as_text}}) AS ends_at, "
         f"{{typed}}({group_sql(area.effect, 'v')}{{as_text}}) AS restriction_group, "
@@ -103,7 +103,7 @@ def _versions(area: ResourceArea, label: tuple[str, str]) -> str:
         "c.published_at AS valid_to, v.opened_run, "
         "{typed}(CASE WHEN c.publication_no IS NOT NULL THEN v.closed_run END{as_integer}) "
         "AS closed_run, "
-        "v.payload, o.publication_no AS opened_publication, "
+        "v.extra, o.publication_no AS opened_publication, "
         f"c.publication_no AS closed_publication, v.version_id AS version_no, {cohort} AS cohort "
         f"FROM {area.table}_version v "
         "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
@@ -294,7 +294,6 @@ def _dictionary() -> str:
             column.is_nullable,
             column.nb,
             column.en,
-            column.source_path,
         )
         for view, columns in view_columns().items()
         for column in columns
@@ -333,9 +332,7 @@ def view_definitions(dialect: StoreDialect) -> Mapping[str, str]:
     views["report_run"] = _run()
     views["report_access"] = _access()
     views["report_failure"] = _failure()
-    views["report_drift"] = (
-        "SELECT d.area, d.field, d.kind AS drift_kind, d.first_seen_at FROM drift d"
-    )
+    views["report_drift"] = "SELECT d.area, d.field, d.records, d.first_seen_at FROM drift d"
     views["report_episode"] = " UNION ALL ".join(map(_episode, AREAS))
     views["report_code"] = _codes()
     views["report_dictionary"] = _dictionary()

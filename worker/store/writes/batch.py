@@ -7,8 +7,8 @@ commit whose acknowledgement was lost, changes nothing.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,7 +19,7 @@ from worker.core.confirmation import (
     needs_second_read,
     published_rows,
 )
-from worker.core.diff import StoredVersion, by_content, diff_area
+from worker.core.diff import StoredVersion, diff_area
 from worker.core.model import AreaFailure, CompleteArea, PersonRead, RunKind
 from worker.core.run import BatchResult, RunHandle
 from worker.store.dialects import member, members, upsert
@@ -28,7 +28,7 @@ from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import update_attempt
 from worker.store.runs.undo import undo_persons
 from worker.store.schema.tables import failure
-from worker.store.writes.notes import Notes, notes_of, write_notes
+from worker.store.writes.drift import drift_of, write_drift
 from worker.store.writes.persons import PersonIds, resolve_persons
 from worker.store.writes.proofs import published_digests, write_proofs
 from worker.store.writes.versions import (
@@ -63,7 +63,7 @@ class BatchWriter:
     handle: RunHandle
     unpublished: tuple[int, ...] = ()
     confirm: Confirm = Confirm.REMOVALS
-    _known: Notes = field(default_factory=Notes)
+    _drift: frozenset[tuple[str, str]] = frozenset()
 
     async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
         """Write the batch in one transaction, except persons whose read needs a second one.
@@ -79,20 +79,19 @@ class BatchWriter:
 
         database = self.lease.database
 
-        async def work(connection: AsyncConnection) -> tuple[BatchResult, Notes]:
+        async def work(connection: AsyncConnection) -> tuple[BatchResult, frozenset[Any]]:
             result, written = await self._apply(connection, batch)
-            notes = notes_of(written).without(self._known)
-            kept = await write_notes(
+            known = await write_drift(
                 connection,
                 database.dialect,
-                notes,
+                drift_of(written),
+                known=self._drift,
                 run_id=self.handle.run_id,
-                now=database.runtime.now,
+                now=database.runtime.now(),
             )
-            return result, kept
+            return result, known
 
-        result, kept = await self.lease.write(work)
-        self._known = self._known.with_(kept)
+        result, self._drift = await self.lease.write(work)
         return result
 
     async def _apply(
@@ -164,10 +163,7 @@ class BatchWriter:
             stored: Mapping[int, Sequence[StoredVersion]] = {}
             if old := [person_id for person_id in reads if person_id not in resolved.new]:
                 stored = await stored_versions(connection, name, old, run_id=self.handle.run_id)
-            differing[name] = {
-                person_id: by_content(stored.get(person_id, ()), area)
-                for person_id, area in reads.items()
-            }
+            differing[name] = {person_id: stored.get(person_id, ()) for person_id in reads}
         return differing
 
     async def _taken(

@@ -15,8 +15,8 @@ from worker.store.schema.tables import VERSIONS, run
 from worker.store.writes.bulk import InputRows, Row
 from worker.store.writes.statements import insert_versions
 
-PAYLOAD_CHARACTERS_MAX: Final = 4_000_000
-"""Payload of one INSERT. A larger batch is split, because several copies are in memory."""
+CHARACTERS_MAX: Final = 4_000_000
+"""Text of one INSERT. A larger batch is split, because several copies are in memory."""
 
 _KINDS: Final = {kind: kind.value for kind in ColumnType} | {ColumnType.JSON: "text"}
 _OWN: Final = (
@@ -25,13 +25,11 @@ _OWN: Final = (
     ("first_seen_at", "time"),
     ("observed_at", "time"),
     ("content_hash", "bytes"),
-    ("payload", "text"),
+    ("extra", "text"),
 )
 
 Change = tuple[int, AreaChange]
 """A person's id and the change to one of their areas."""
-
-_PAYLOAD: Final = len(_OWN) - 1
 
 
 _ROWS: Final = {
@@ -147,20 +145,21 @@ def _row(person_id: int, opening: Opening) -> Row:
         opening.first_seen_at,
         opening.observed_at,
         record.content_hash,
-        record.payload,
+        record.extra,
         *record.columns,
     )
 
 
 def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """The rows in parts of at most ``PAYLOAD_CHARACTERS_MAX``; a larger row is a part by itself."""
+    """The rows in parts of at most ``CHARACTERS_MAX``; a larger row is a part by itself."""
     part: list[Row] = []
     characters = 0
     for row in rows:
-        characters += len(row[_PAYLOAD])
-        if part and characters > PAYLOAD_CHARACTERS_MAX:
+        size = sum(len(value) for value in row if isinstance(value, str))
+        characters += size
+        if part and characters > CHARACTERS_MAX:
             yield part
-            part, characters = [], len(row[_PAYLOAD])
+            part, characters = [], size
         part.append(row)
     if part:
         yield part

@@ -1,0 +1,277 @@
+"""``contract``: what is in force, and contracts made of a description or of live answers."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.contracts import SHAPES, as_toml
+from tests.support.program import Installation
+from tests.support.raw_server import Reply, http
+from tests.support.session import calls
+from tests.support.standin import Ask, Standin
+from tests.support.standin import person as add_person
+from worker.areas import AREAS
+from worker.config.contract_file import load_contract, read_contract
+from worker.core.answer import read_answer
+from worker.core.contract import TokenPaging
+from worker.core.identity import NationalId
+from worker.core.model import Person
+from worker.core.record import RecordReader
+
+
+def test_show(worker: Installation):
+    """The program's own, and that of a file, complete: what is printed is the same contract."""
+    (worker.folder / "pts.toml").write_text(as_toml(SHAPES["unlike"]), encoding="utf-8")
+    own, text, other, other_text = calls(
+        worker,
+        "contract show --json",
+        "contract show",
+        f"contract show --json --set api.contract_file={worker.folder / 'pts.toml'}",
+        f"contract show --set api.contract_file={worker.folder / 'pts.toml'}",
+    )
+    assert own.document["origin"] is None
+    assert own.document["fingerprints"].keys() == own.document["contract"].keys()
+    assert read_contract(text.out) == load_contract(None)
+    assert other.document["origin"] == str(worker.folder / "pts.toml")
+    assert own.document["fingerprints"] != other.document["fingerprints"]
+    assert read_contract(other_text.out) == load_contract(worker.folder / "pts.toml")
+
+
+DOCUMENTS = Path(__file__).parents[1] / "support/openapi"
+OFF_ID = "16858399649"
+SAFETY_RECORD = {
+    "bare": {"id": "1", "confidentialityCode": "NORU", "delayDays": 3, "system": {"name": "x"}},
+    "envelope": {
+        "Id": "1",
+        "off_id": OFF_ID,
+        "confidentiality_code": "NORU",
+        "modified_time": None,
+        "parent": None,
+        "created_by": {"role": "LE", "organisation_number": "9"},
+    },
+    "nested": {
+        "id": "1",
+        "patientSafetyObject": {
+            "person": {"offId": OFF_ID},
+            "confidentialObjectId": {"type": "Rekvisisjon", "value": "r1"},
+        },
+        "parentConfidentialObjectId": None,
+        "accessRestriction": [
+            {"isCurrent": False, "confidentialityCode": "N", "delayDays": None},
+            {"isCurrent": True, "confidentialityCode": "NORU", "delayDays": 3},
+        ],
+        "parent": None,
+    },
+}
+PRIVACY_RECORD = {
+    "bare": {"id": "2", "privacyType": "Block", "timeRanges": [{"from": "2026-01-01T00:00:00Z"}]},
+    "envelope": {"Id": "2", "off_id": OFF_ID, "privacy_type": "Block", "object_scope": None},
+    "nested": {"id": "2", "privacyType": "Block"},
+}
+EXPECTED: dict[str, dict[str, dict[str, Any]]] = {
+    "bare": {
+        "patient-safety": {"confidentiality_code": "NORU", "delay_days": 3},
+        "patient-privacy": {
+            "privacy_type": "Block",
+            "restricted_from": datetime(2026, 1, 1, tzinfo=UTC),
+            "time_ranges": '[{"from":"2026-01-01T00:00:00Z"}]',
+        },
+    },
+    "envelope": {
+        "patient-safety": {
+            "confidentiality_code": "NORU",
+            "created_by": '{"organisation":"9","role":"LE"}',
+        },
+        "patient-privacy": {"privacy_type": "Block"},
+    },
+    "nested": {
+        "patient-safety": {
+            "confidentiality_code": "NORU",
+            "delay_days": 3,
+            "object_type": "Rekvisisjon",
+            "object_value": "r1",
+        },
+        "patient-privacy": {"privacy_type": "Block"},
+    },
+}
+AROUND: dict[str, Any] = {"isSuccess": True, "totalCount": 1, "traceId": None, "Warnings": []}
+ANSWERS: dict[str, Any] = {
+    "bare": lambda records: records,
+    "envelope": lambda records: {"items": records, **AROUND, "totalCount": len(records)},
+    "nested": lambda records: {"next": None, "data": {_list_of(records): records}},
+}
+
+
+def _list_of(records: list[dict[str, Any]]) -> str:
+    return "list" if "privacyType" in records[0] else "confidentialAttributes"
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_from_openapi_reads_answers_of_that_shape(worker: Installation, name: str):
+    """Without a hand-written line: every field of both areas' records is where it belongs."""
+    out = worker.folder / "made.toml"
+    again, ended, shown = calls(
+        worker,
+        f"contract from-openapi {DOCUMENTS / name}.json",
+        f"contract from-openapi {DOCUMENTS / name}.json --out {out} --json",
+        f"contract from-openapi {DOCUMENTS / name}.json --out {out}",
+    )
+    assert (again.code, ended.code, shown.code) == (0, 0, 78), shown.err
+    assert "already exists" in shown.err
+    assert out.stat().st_mode & 0o777 == 0o600
+    contract = read_contract(out.read_text(encoding="utf-8"))
+    assert read_contract(again.out) == contract
+    assert any(line.startswith("+") for line in ended.document["differences"])
+    assert "# proposal: " in again.out
+    person = Person(off_id=NationalId(OFF_ID), person_key="k")
+    for area, samples in zip(AREAS, (SAFETY_RECORD, PRIVACY_RECORD), strict=True):
+        declared = contract[area.name]
+        body = json.dumps(ANSWERS[name]([samples[name]])).encode()
+        answer = read_answer(200, {}, body, declared, OFF_ID)
+        (record,) = RecordReader(area, declared).read(answer.items, person).records
+        named = dict(zip((column.name for column in area.columns), record.columns, strict=True))
+        there = {name: value for name, value in named.items() if value is not None}
+        assert there.items() >= EXPECTED[name][area.name].items()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_document_leads_to_a_sync(standin: Standin, tmp_path: Path, database_url: str):
+    """An envelope, other names, another path and another place of the identifier."""
+    standin.paths = {
+        "/api/v2/PatientSafety/_search": "patient-safety",
+        "/api/v2/PatientPrivacy/_search": "patient-privacy",
+    }
+    for number in range(5):
+        add_person(standin, number, safeties=2, privacies=1)
+
+    def renamed(ask: Ask) -> Reply:
+        names = {
+            "id": "Id",
+            "confidentialityCode": "confidentiality_code",
+            "privacyType": "privacy_type",
+            "createdTime": "created_time",
+        }
+        records = [{names[k]: v for k, v in one.items() if k in names} for one in ask.records]
+        return http({"items": records, **AROUND, "totalCount": len(records)})
+
+    standin.everybody = renamed
+    worker = standin.install(tmp_path, database_url)
+    assert worker.sync().code == 5  # nothing is at the paths of the default contract
+    made = worker.run(
+        "contract", "from-openapi", str(DOCUMENTS / "envelope.json"), "--out", f"{tmp_path}/p.toml"
+    )
+    assert made.code == 0, made.err
+    worker.configure(api={"contract_file": "p.toml"})
+    ended = worker.sync()
+    assert ended.code == 0, ended.err[-2000:]
+    codes = worker.store.rows("SELECT confidentiality_code FROM report_patient_safety_current")
+    assert (len(codes), {type(code) for (code,) in codes}) == (10, {str})
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.promise("8")
+def test_learn(standin: Standin, tmp_path: Path, database_url: str):
+    """Renamed fields, an envelope and pages by token: proposed, and a sync reads it all.
+
+    What is shown are names, also of a refusal; identifiers and values are not, even as names.
+    """
+    for number in range(3):
+        add_person(standin, number, safeties=3, privacies=1)
+
+    def answered(ask: Ask) -> Reply:
+        names = {"id": "Id", "confidentialityCode": "Confidentiality_Code", "privacyType": "type"}
+        names["createdTime"] = "created_time"
+        records = [{names[k]: v for k, v in one.items() if k in names} for one in ask.records]
+        for one in records:
+            one |= {ask.off_id: "SECRET-VALUE", "freeText": "SECRET-VALUE"}
+        start = int(str(ask.fields.get("cursor", "SECRET-VALUE-0")).rpartition("-")[2])
+        more = f"SECRET-VALUE-{start + 2}" if records[start + 2 :] else None
+        page = records[start : start + 2]
+        if ask.area == "patient-privacy":
+            problem = {"title": "SECRET-VALUE", "errors": {"offId": [ask.off_id]}}
+            return http(problem, status="400 Bad Request", kind="application/problem+json")
+        return http({"result": {"hits": page}, "cursor": more, "hasMore": more is not None})
+
+    standin.everybody = answered
+    worker = standin.install(tmp_path, database_url)
+    lines = "\n".join(standin.people)
+    text, ended = calls(
+        worker,
+        ("contract learn", lines),
+        (f"contract learn --json --out {tmp_path / 'p.toml'}", lines),
+    )
+    assert (text.code, ended.code) == (0, 0), text.err
+    shown = text.out + text.err + ended.out + ended.err + (tmp_path / "p.toml").read_text()
+    assert not any(one in shown for one in (*standin.people, "SECRET-VALUE", *standin.tokens))
+    assert "errors.offId[]" in text.out
+    assert "hasMore" in text.out
+    fields = {one["field"]: one for one in ended.document["areas"]["patient-safety"]["fields"]}
+    assert fields["result.hits[].freeText"]["becomes"] == "candidate for extra"
+    assert fields["result.hits[].Confidentiality_Code"]["becomes"] == "column confidentiality_code"
+    assert fields["result.hits[].Id"]["records"] == 6
+    assert "cause" in ended.document["areas"]["patient-safety"]["empty"]
+    assert ended.document["areas"]["patient-safety"]["left"] == ["hasMore"]
+    area = read_contract((tmp_path / "p.toml").read_text())["patient-safety"]
+    assert area.paging == TokenPaging(style="token", field="cursor", send_as="cursor")
+    made = (tmp_path / "p.toml").read_text().replace("ignore = []", 'ignore = ["hasMore"]', 1)
+    (tmp_path / "p.toml").write_text(made)
+    worker.configure(api={"contract_file": "p.toml"}, sync={"areas": ["patient-safety"]})
+    synced = worker.sync()
+    assert synced.code == 0, synced.err[-2000:]
+    assert worker.store.one("SELECT count(*) FROM report_patient_safety_current") == 9
+
+
+def test_names_of_others_are_names(worker: Installation):
+    """A line break in one makes no line of the contract; what looks like no name is not shown."""
+    fields = {"id": {"type": "string"}, "confidentialityCode": {"type": "string"}}
+    odd = ['x"\nrecords = "y', OFF_ID, "a b", "ø[0]"]
+    fields |= {name: {"type": "string"} for name in odd}
+    answer = {"type": "array", "items": {"type": "object", "properties": fields}}
+    operation = {
+        "parameters": [{"name": f"{odd[0]}", "in": "header", "required": True}],
+        "requestBody": {"content": {"json": {"schema": {"properties": {odd[0]: {}, "offId": {}}}}}},
+        "responses": {"200": {"content": {"application/json": {"schema": answer}}}},
+    }
+    document = {
+        "openapi": "3.0.0",
+        "paths": {"/v1/patient-safety/_search": {"post": operation}},
+    }
+    (worker.folder / "odd.json").write_text(json.dumps(document))
+    (ended,) = calls(worker, f"contract from-openapi {worker.folder}/odd.json")
+    assert ended.code == 0, ended.err
+    assert OFF_ID not in ended.out + ended.err
+    made = read_contract(ended.out)["patient-safety"]
+    assert (made.records, [*made.columns]) == ("", ["confidentiality_code"])
+    assert made.body == {"offId": "{off_id}"}
+    assert "no name that can be shown" in ended.out
+
+
+def test_what_cannot_be_made(worker: Installation):
+    """A document of another kind, references without an end, two lists: refused with its name."""
+    path = "/v1/patient-safety/_search"
+    objects = {"type": "array", "items": {"properties": {"id": {"type": "string"}}}}
+    lists = {"properties": {"current": objects, "former": objects}}
+    loop = {"$ref": "#/components/schemas/a"}
+    schemas = {"two": lists, "loop": loop, "far": {"$ref": "https://example.invalid/x.json"}}
+    cases = {"not json": b"openapi: 3.0.0", "other": b"{}", "no": b'{"openapi": "3.0.0"}'}
+    for name, schema in schemas.items():
+        answer = {"200": {"content": {"application/json": {"schema": schema}}}}
+        document = {
+            "openapi": "3.0.0",
+            "paths": {path: {"post": {"responses": answer}}},
+            "components": {"schemas": {"a": loop}},
+        }
+        cases[name] = json.dumps(document).encode()
+    for name, content in cases.items():
+        (worker.folder / f"{name[:3]}.json").write_bytes(content)
+    ends = calls(
+        worker, *(f"contract from-openapi {worker.folder}/{name[:3]}.json" for name in cases)
+    )
+    found = dict(zip(cases, ends, strict=True))
+    assert {one.code for one in ends} == {65}, [one.err for one in ends]
+    assert "current and former" in found["two"].err
+    assert "converted to JSON" in found["not json"].err
+    assert "another document" in found["far"].err

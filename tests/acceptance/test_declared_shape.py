@@ -1,0 +1,166 @@
+"""What an answer holds around its records is declared, or nothing is concluded from it."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.program import Installation
+from tests.support.raw_server import Reply, http
+from tests.support.standin import Ask, Standin, person, ref_of
+from worker.config.contract_file import default_contract_text
+
+pytestmark = pytest.mark.promise("1")
+
+PERSONS = 30
+RECORDS = 3
+ALONE: list[tuple[dict[str, Any], str]] = [
+    ({"page": {"number": 0}}, "page.number"),
+    ({"zzz": None}, "zzz"),
+]
+
+
+def filled(standin: Standin, folder: Path, url: str, **sync: Any) -> Installation:
+    """A worker of persons with three restrictions in either area."""
+    for number in range(PERSONS):
+        person(standin, number, safeties=RECORDS, privacies=RECORDS)
+    return standin.install(folder, url, **sync)
+
+
+def enveloped(worker: Installation) -> None:
+    """Declare that both areas' answers are objects with the list in ``items``."""
+    text = default_contract_text().replace('records = ""', 'records = "items"')
+    text = text.replace(
+        'id = "id"\nperson = ["patientPrivacy',
+        'id = "id"\nrecords = "items"\nperson = ["patientPrivacy',
+    )
+    assert [area["records"] for area in tomllib.loads(text).values()] == ["items", "items"]
+    (worker.folder / "pts.toml").write_text(text, encoding="utf-8")
+    worker.configure(api={"contract_file": "pts.toml"})
+
+
+def wrapped(**around: Any):
+    """Answer with the records in an object, and this around them."""
+    return lambda ask: http({"items": ask.records, **around})
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_undeclared_field_around_everybodys_records(standin, tmp_path, database_url):
+    """A number of a page alone, or a field of any name: 65 at once, and no record is lost."""
+    worker = filled(standin, tmp_path, database_url)
+    enveloped(worker)
+    standin.everybody = wrapped()
+    assert worker.sync().code == 0
+    before = worker.store.current()
+    for around, field in ALONE:
+        asked = len(standin.asked)
+        standin.everybody = wrapped(**around)
+        ended = worker.sync()
+        assert (ended.code, worker.store.current()) == (65, before), ended.err[-2000:]
+        assert f"(at {field})" in ended.err
+        assert "pts-worker contract learn" in ended.err
+        assert len(standin.asked) - asked <= 100
+
+
+def test_an_undeclared_field_around_some_persons_records(standin, tmp_path, database_url):
+    """They keep their state, the others are published, and the field is named."""
+    worker = filled(standin, tmp_path, database_url)
+    enveloped(worker)
+    standin.everybody = wrapped()
+    assert worker.sync().code == 0
+    before = worker.store.ids()
+    some = list(standin.people)[5:8]
+    for off_id in some:
+        standin.script[off_id, ""] = lambda ask: http({"items": ask.records[:1], "next": "x"})
+    ended = worker.sync()
+    assert (ended.code, worker.store.ids()) == (3, before), ended.err[-2000:]
+    assert worker.store.stale() == {ref_of(off_id) for off_id in some}
+    listed = worker.run("failures", "list", "--json").document["failures"]
+    assert {one["kind"] for one in listed} == {"contract"}
+    assert all("(at next)" in one["reason"] for one in listed)
+
+
+HEADERS = (
+    'Link: <?page=2>; rel="next"',
+    "Content-Range: items 0-0/3",
+    "X-Total-Count: 3",
+    'X-Pagination: {"totalCount": 3}',
+)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_header_that_speaks_of_more(standin, tmp_path, database_url):
+    """If one record of three stands beside it, two are not gone."""
+    worker = filled(standin, tmp_path, database_url)
+    assert worker.sync().code == 0
+    before = worker.store.ids()
+    some = list(standin.people)[:4]
+    for off_id, header in zip(some, HEADERS, strict=True):
+        standin.script[off_id, ""] = lambda ask, header=header: http(
+            ask.records[:1], headers=[header]
+        )
+    assert worker.sync().code == 3
+    assert (worker.store.ids(), worker.store.stale()) == (before, {ref_of(one) for one in some})
+
+
+@pytest.mark.promise("5")
+def test_a_renamed_code(standin, tmp_path, database_url):
+    """No code is lost: every record without one is a failure, and everybody's are 65."""
+    worker = filled(standin, tmp_path, database_url)
+    assert worker.sync().code == 0
+    before = worker.store.current()
+
+    def renamed(ask: Ask) -> Reply:
+        records = [dict(record) for record in ask.records]
+        for record in records:
+            record["confidentiality"] = record.pop("confidentialityCode", None)
+            record["kind"] = record.pop("privacyType", None)
+        return http(records)
+
+    standin.everybody = renamed
+    ended = worker.sync()
+    assert (ended.code, worker.store.current()) == (65, before), ended.err[-2000:]
+    assert "which the contract requires" in ended.err
+
+
+@pytest.mark.promise("5")
+def test_a_first_night_without_codes(standin, tmp_path, database_url):
+    """Nothing is published."""
+    worker = filled(standin, tmp_path, database_url)
+    for areas in standin.people.values():
+        for records in areas.values():
+            for record in records:
+                record.pop("confidentialityCode", None)
+                record.pop("privacyType", None)
+    assert worker.sync().code == 65
+    assert worker.store.one("SELECT count(*) FROM report_publication") == 0
+
+
+@pytest.mark.promise("9")
+def test_a_new_field_is_said_once(standin, tmp_path, database_url):
+    """In the summary, the log, `status` and a metric: its name, and never what it holds."""
+    worker = filled(standin, tmp_path, database_url)
+    worker.configure(telemetry={"textfile": "pts.prom"})
+    said = []
+    for extra in ({}, {"hemmelig": "hemmelig-ord"}, {"hemmelig": "hemmelig-ord"}):
+        for records in standin.people[next(iter(standin.people))].values():
+            records[0].update(extra)
+        ended = worker.sync()
+        assert ended.code == 0, ended.err[-2000:]
+        said.append(ended)
+    fields = ["patient-privacy hemmelig", "patient-safety hemmelig"]
+    words = f"undeclared and new: {', '.join(fields)}; these are not stored"
+    assert [any(words in reason for reason in one.run["reasons"]) for one in said] == [
+        False,
+        True,
+        False,
+    ]
+    assert [event["fields"] for one in said for event in one.events("drift.new")] == [fields]
+    status = worker.run("status")
+    assert words in status.out
+    metrics = (worker.folder / "pts.prom").read_text()
+    assert 'pts_worker_new_undeclared_fields{run="sync"} 0' in metrics
+    assert "hemmelig-ord" not in " ".join([status.out, metrics, *(o.out + o.err for o in said)])
+    rows = worker.store.rows("SELECT area, field, records FROM report_drift ORDER BY area")
+    assert rows == [("patient-privacy", "hemmelig", 1), ("patient-safety", "hemmelig", 1)]

@@ -1,0 +1,299 @@
+"""The stand-in for PTS asks and answers as a contract says, whatever its shape."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.contracts import PAGED, SHAPES, Document, as_toml, contract
+from tests.support.sandbox_caller import OFF_IDS, PRIVACY_PATH, Caller, calling, richest
+from worker.areas import AREAS, area_named
+from worker.core.answer import read_answer
+from worker.core.area import ResourceArea
+from worker.core.contract import AreaContract
+from worker.core.identity import NationalId
+from worker.core.model import Person, Record
+from worker.core.paging import PageRequest, PagingState
+from worker.core.record import RecordReader
+from worker.sandbox.restrictions import COLUMNS
+from worker.sandbox.serve import RunningSandbox, running_sandbox
+
+PERSONS = OFF_IDS[:40]
+
+
+def read(caller: Caller, area: ResourceArea, declared: AreaContract, off_id: str) -> list[Record]:
+    """A person's records, read by the worker's own reader of answers, pages and records."""
+    person = Person(person_key="p", off_id=NationalId(off_id))
+    url = caller.sandbox.base_url + declared.path
+    query = str(httpx.QueryParams(declared.query))
+    pages = PagingState(contract=declared, url=f"{url}?{query}" if query else url, off_id=off_id)
+    records: list[Record] = []
+    request: PageRequest | None = pages.first
+    while request is not None:
+        template = json.dumps(declared.body).replace("{off_id}", off_id)
+        own = {n: v.replace("{uuid}", str(uuid.uuid4())) for n, v in declared.headers.items()}
+        response = caller.http.post(
+            request.url,
+            json={**json.loads(template), **request.fields},
+            headers=caller.headers(url) | own,
+        )
+        headers = {name: (value,) for name, value in response.headers.items()}
+        answer = read_answer(response.status_code, headers, response.content, declared, off_id)
+        page = RecordReader(area, declared).read(answer.items, person)
+        records += page.records
+        request = pages.next_request(answer, (record.key for record in page.records))
+    return records
+
+
+def read_all(caller: Caller, document: Document) -> dict[tuple[str, str], list[Record]]:
+    return {
+        (area.name, off_id): read(caller, area, declared, off_id)
+        for area in AREAS
+        for declared in [AreaContract.model_validate_json(json.dumps(document[area.name]))]
+        for off_id in PERSONS
+    }
+
+
+@pytest.fixture(scope="module")
+def plain(shared_sandbox: RunningSandbox) -> Iterator[dict[tuple[str, str], list[Record]]]:
+    """What the persons have, read by the default contract."""
+    caller = Caller(shared_sandbox).sign_in()
+    shared_sandbox.control(contract=contract())
+    yield read_all(caller, contract())
+    caller.close()
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_shape_says_the_same(
+    sandbox: RunningSandbox,
+    signed_in: Caller,
+    plain: dict[tuple[str, str], list[Record]],
+    name: str,
+):
+    """The worker, with the same contract, reads the same values in each shape."""
+    sandbox.control(contract=SHAPES[name])
+    found = read_all(signed_in, SHAPES[name])
+    assert len([records for records in plain.values() if records]) > 15
+    for key, records in found.items():
+        values = [_values(key[0], record) for record in records]
+        assert values == [_values(key[0], record) for record in plain[key]], key
+        assert all((record.extra is not None) == (name == "unlike") for record in records)
+
+
+def _values(area: str, record: Record) -> dict[str, Any]:
+    """Columns, and the last part of the key; of what one shape writes in another way, the names."""
+    names = [column.name for column in area_named(area).columns]
+    values = dict(zip(names, record.columns, strict=True), key=record.key.rpartition("|")[2])
+    if "time_ranges" in values:
+        values["time_ranges"] = str([[*one] for one in json.loads(str(values["time_ranges"]))])
+    return {name: values[name] for name in values.keys() - {"created_by"}}
+
+
+def test_the_sandbox_has_every_column():
+    """What a contract may name as a column, the sandbox has a value for."""
+    for area in AREAS:
+        known = {column.name for column in area.columns if not column.never_of}
+        assert known == COLUMNS[area.name]
+
+
+def test_the_documented_shape(signed_in: Caller):
+    """By default the answer is what the documentation leads one to expect (PTS reference, 2)."""
+    off_id, (first, *_) = richest(signed_in)
+    assert {name: type(value) for name, value in first.items()} == {
+        "id": str,
+        "createdTime": str,
+        "modifiedTime": type(None),
+        "createdBy": dict,
+        "patientSafetyObject": dict,
+        "parentConfidentialObjectId": type(None),
+        "confidentialityCode": str,
+        "cause": str,
+        "delayDays": int,
+        "delayDeliveryUntil": type(None),
+    }
+    assert first["createdBy"].keys() == {"role", "organisationNumber"}
+    assert first["patientSafetyObject"]["person"] == {"offId": off_id}
+    assert first["patientSafetyObject"]["confidentialObjectId"].keys() == {"type", "value"}
+    _, (private, *_) = richest(signed_in, PRIVACY_PATH)
+    assert private.keys() == {
+        "id", "createdTime", "modifiedTime", "patientPrivacyObject", "privacyType",
+        "privacyLevel", "restrictionDomain", "objectScope", "subjectScope", "timeRanges",
+    }  # fmt: skip
+
+
+def test_another_shape(sandbox: RunningSandbox, signed_in: Caller):
+    """Values are where the contract has them, and as PTS sends them there."""
+    off_id, complete = richest(signed_in)
+    sandbox.control(contract=SHAPES["unlike"])
+    answer = ask(signed_in, off_id).json()
+    assert answer.keys() == {"data", "isSuccess", "traceId"}
+    assert (answer["isSuccess"], answer["data"]["version"]) == (True, 2)
+    assert (answer["data"]["patient"], answer["data"]["count"]) == (off_id, len(complete))
+    (page,) = answer["data"]["list"]
+    for record, plain in zip(page["hits"], complete, strict=True):
+        assert record["object"] == {"kind": "Restriction", "key": plain["id"]}
+        assert record["owner"] == {"ids": [{"type": "PNR", "value": off_id}]}
+        old, rule = record["accessRestriction"]
+        assert (old, rule["isCurrent"]) == ({"isCurrent": False}, True)
+        assert rule["code"] == {"N": 0, "NORU": 1}.get(
+            plain["confidentialityCode"], plain["confidentialityCode"]
+        )
+        assert not record["stamps"][0]["at"].endswith(("Z", "00:00"))
+        assert isinstance(record["tags"][0]["code"], str | int)
+
+
+UNLIKE = SHAPES["unlike"]["patient-safety"]
+
+
+def ask(caller: Caller, off_id: str, **changes: Any) -> httpx.Response:
+    """A search by the contract ``unlike``, or one that departs from it."""
+    url = f"{caller.sandbox.base_url}/safety"
+    request: dict[str, Any] = {
+        "params": {"api-version": "1.0"},
+        "nhn-event-id": str(uuid.uuid4()),
+        "nhn-source-system": "pts-worker",
+        "search": {"by": [{"kind": "PNR", "value": off_id}]},
+        "take": 50,
+    } | changes
+    own = {name: request[name] for name in UNLIKE["headers"] if request[name]}
+    not_body = {"params", *UNLIKE["headers"]}
+    body = {name: value for name, value in request.items() if name not in not_body}
+    headers = caller.headers(url) | own
+    return caller.http.post(url, params=request["params"], json=body, headers=headers)
+
+
+DEPARTURES: dict[str, tuple[dict[str, Any], str]] = {
+    "no query": ({"params": {}}, "query.api-version"),
+    "another query": ({"params": {"api-version": "2.0"}}, "query.api-version"),
+    "more query": ({"params": {"api-version": "1.0", "debug": "1"}}, "query"),
+    "no header": ({"nhn-source-system": ""}, "headers.nhn-source-system"),
+    "another header": ({"nhn-source-system": "PTS-worker"}, "headers.nhn-source-system"),
+    "no uuid": ({"nhn-event-id": "1"}, "headers.nhn-event-id"),
+    "another number": ({"take": 51}, "$.take"),
+    "a text for a number": ({"take": "50"}, "$.take"),
+    "more fields": ({OFF_IDS[0]: 1}, "$"),
+    "names in another case": (
+        {"search": {"by": [{"Kind": "PNR", "value": OFF_IDS[0]}]}},
+        "$.search",
+    ),
+    "a number for a person": ({"search": {"by": [{"kind": "PNR", "value": 1}]}}, "$.search"),
+    "two persons": (
+        {"search": {"by": [{"kind": "PNR", "value": one} for one in OFF_IDS[:2]]}},
+        "$.search",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "place"), DEPARTURES.values(), ids=DEPARTURES.keys())
+def test_a_request_that_departs_is_refused(
+    sandbox: RunningSandbox, signed_in: Caller, changes: dict[str, Any], place: str
+):
+    """400, and the problem names the place and no value."""
+    sandbox.control(contract=SHAPES["unlike"])
+    assert ask(signed_in, OFF_IDS[0]).status_code == 200
+    answer = ask(signed_in, OFF_IDS[0], **changes)
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, [place])
+    assert OFF_IDS[0] not in answer.text
+
+
+def test_an_id_of_a_request_is_new(sandbox: RunningSandbox, signed_in: Caller):
+    """The same id again is 400."""
+    sandbox.control(contract=SHAPES["unlike"])
+    used = str(uuid.uuid4())
+    statuses = [ask(signed_in, OFF_IDS[0], **{"nhn-event-id": used}).status_code for _ in range(2)]
+    assert statuses == [200, 400]
+
+
+def test_persons_without_restrictions(sandbox: RunningSandbox, signed_in: Caller):
+    """They are answered in each way that the contract declares, and always in the same."""
+    sandbox.control(contract=SHAPES["unlike"])
+    ways = [_hits(ask(signed_in, off_id)) for off_id in OFF_IDS]
+    declared: tuple[Any, ...] = ("status", None, [])
+    counts = [ways.count(way) for way in declared]
+    assert min(counts) > sum(counts) / 5
+    assert ways == [_hits(ask(signed_in, off_id)) for off_id in OFF_IDS]
+
+
+def _hits(answer: httpx.Response) -> Any:
+    if answer.status_code == 204:
+        assert not answer.content
+        return "status"
+    hits = answer.json()["data"]["list"][0]["hits"]
+    assert answer.json()["data"]["count"] == len(hits or [])
+    return hits
+
+
+def test_the_old_route_is_a_contract(sandbox: RunningSandbox, signed_in: Caller):
+    """A route is served if a contract has it, with its version; the others are 404."""
+    old = "/access-restrictions/patient-safety/_search"
+    assert signed_in.search(OFF_IDS[0], old).status_code == 404
+    document = contract()
+    document["patient-safety"] |= {"path": old, "headers": {"api-version": "0.4"}}
+    sandbox.control(contract=document)
+    assert signed_in.search(OFF_IDS[0], old).status_code == 200
+    plain = signed_in.headers(f"{sandbox.base_url}{old}")
+    assert signed_in.search(OFF_IDS[0], old, headers=plain).status_code == 400
+    assert signed_in.search(OFF_IDS[0]).status_code == 404
+
+
+def test_the_faults_have_the_shape_too(sandbox: RunningSandbox, signed_in: Caller):
+    """Records are spoilt where the contract has their fields."""
+    off_id, complete = richest(signed_in)
+    sandbox.control(contract=SHAPES["unlike"], faults=[{"action": "no_key"}])
+    assert "object" not in _hits(ask(signed_in, off_id))[-1]
+    sandbox.control(faults=[{"action": "other_person"}])
+    assert _hits(ask(signed_in, off_id))[-1]["owner"]["ids"][0]["value"] != off_id
+    sandbox.control(faults=[{"action": "empty_list"}])
+    assert _hits(ask(signed_in, off_id)) in ("status", None, [])
+    by_object = contract(id="patientSafetyObject.confidentialObjectId.value")
+    sandbox.control(contract=by_object, faults=[{"action": "no_key"}])
+    last = signed_in.search(off_id).json()[-1]["patientSafetyObject"]
+    assert last["confidentialObjectId"].keys() == {"type"}
+    sandbox.control(contract=PAGED["next_link"], faults=[{"action": "wrong_total"}])
+    counted = signed_in.search(off_id, query="?%24top=50").json()["@odata.count"]
+    assert counted == len(complete) + 1
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown key": ({"colour": 1}, "unknown field `colour`"),
+    "unknown column": ({"columns": {"shade": "x"}}, "patient-safety has no column shade"),
+    "unknown style": ({"paging": {"style": "scroll"}}, "scroll"),
+    "nobody asked for": ({"body": {}}, "the body does not hold {off_id}"),
+    "a value and an object": ({"extra": {"a": "id.x"}}, "lead through the same field"),
+    "one path for two": ({"path": "/search"}, "both areas have the same path"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG.keys())
+def test_a_contract_that_cannot_be_answered_by(
+    sandbox: RunningSandbox, changes: dict[str, Any], message: str
+):
+    """It is refused at the start, and by the control address, which then changes nothing."""
+    before = sandbox.control()
+    with pytest.raises(ValueError, match=message.replace("{", "[{]")):
+        sandbox.control(contract=contract(**changes))
+    assert sandbox.control() == before
+    with pytest.raises(ValueError), running_sandbox(contract=contract(**changes)):  # noqa: PT011
+        pass
+
+
+def test_a_contract_comes_from_a_file(tmp_path: Path):
+    """A file is read at the start; it can leave an area out."""
+    file = tmp_path / "pts.toml"
+    document = {"patient-safety": {"path": "/safety", "columns": {"cause": "why"}}}
+    file.write_text(as_toml(document), encoding="utf-8")
+    with calling(contract=file, persons=200) as caller:
+        caller.sign_in()
+        found = [
+            record for off_id in OFF_IDS[:9] for record in caller.search(off_id, "/safety").json()
+        ]
+        assert found
+        assert {"id", "why"} <= found[0].keys() <= {"id", "why", "sourceRevision"}
+        assert caller.search(OFF_IDS[0], PRIVACY_PATH).status_code == 404
+    file.write_text("[", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"pts\.toml"), running_sandbox(contract=file):
+        pass

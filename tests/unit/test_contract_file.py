@@ -1,0 +1,118 @@
+"""The contract with PTS: one TOML file."""
+
+import pytest
+
+from worker.config.contract_file import default_contract_text, load_contract, read_contract
+from worker.core.contract import fingerprint
+from worker.errors import ConfigurationError
+
+SMALL = """
+[patient-safety]
+path = "/search"
+[patient-safety.columns]
+cause = "cause"
+"""
+
+
+def test_the_one_that_comes_with_the_program():
+    """It declares both areas, and what every record must have."""
+    contract = load_contract(None)
+    required = {name: area.required for name, area in contract.items()}
+    assert required == {
+        "patient-safety": ("confidentiality_code",),
+        "patient-privacy": ("privacy_type",),
+    }
+
+
+def test_what_is_left_out_is_strict():
+    """The answer is the list itself, without pages, and no status means that there is nothing."""
+    area = read_contract(SMALL)["patient-safety"]
+    assert (area.records, area.paging, area.no_records, area.empty_status, area.naive_times) == (
+        "",
+        None,
+        "failure",
+        (),
+        "failure",
+    )
+
+
+@pytest.mark.parametrize(
+    "paging",
+    [
+        '{style = "link"}',
+        '{style = "next_link", field = "@odata.nextLink"}',
+        '{style = "token", field = "next", send_as = "next", send_in = "query"}',
+        '{style = "page", send_as = "page", first = 0, field = "page", pages = "n", more = "m"}',
+        '{style = "offset", send_as = "offset", field = "offset", more = "more"}',
+        '{style = "reference", field = "pagingReference"}',
+    ],
+)
+def test_each_style_of_paging(paging):
+    """As the public surface describes them."""
+    text = SMALL.replace(
+        "[patient-safety.columns]",
+        f"paging = {paging}\nrecords = 'items'\n" + "[patient-safety.columns]",
+    )
+    read = read_contract(text)["patient-safety"].paging
+    assert read is not None
+    assert f'style = "{read.style}"' in paging
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("colums = {}", "patient-safety.colums: there is no such key"),
+        ("paging = {style = 'page', send_as = 'p', x = 1}", "patient-safety.paging.x: there is no"),
+        ("paging = 'auto'", "patient-safety.paging: "),
+        ("ignore = ['a[b=1].c']", "patient-safety.ignore[0]: a path around the records has no"),
+        ("ignore = ['a']", 'patient-safety: records = "" says that the answer is the list'),
+        ("required = ['nothing']", "no column is declared with the name nothing"),
+        ("empty_status = [500]", "patient-safety.empty_status[0]: "),
+        ("naive_times = 'CET'", "patient-safety.naive_times: "),
+        ("id = 'a..b'", "patient-safety.id: 'a..b' is not a field path"),
+        ("records = 3", "patient-safety.records: "),
+        ("path = 'search'", "patient-safety.path: "),
+        ("headers = {x = 1}", "patient-safety.headers.x: "),
+        ('headers = {x = "a\\nb"}', "patient-safety.headers: x must be plain text"),
+        ("headers = {'x y' = 'a'}", "patient-safety.headers: holds a name that is none"),
+        ("headers = {DPoP = 'a'}", "patient-safety.headers: DPoP is set by the worker"),
+        ("body = {offId = 'off_id'}", 'patient-safety.body: must hold "{off_id}" where'),
+        ("columns = {nothing = 'a'}", "patient-safety.columns.nothing: there is no such column"),
+        ("columns = {delay_days = {a = 'b'}}", "delay_days: has the type integer, and cannot be"),
+        ("[nowhere]\npath = '/'\ncolumns = {}", "nowhere: there is no such area"),
+        ("path = 7", "not valid TOML"),
+    ],
+)
+def test_a_fault_is_named_with_its_place(line, fault):
+    """All of them at once, where there are several."""
+    text = SMALL
+    if line.startswith("columns"):
+        text = SMALL.partition("[patient-safety.columns]")[0]
+    if line.startswith("["):
+        text += line
+    elif line.startswith("path = '"):
+        text = text.replace('path = "/search"', line)
+    else:
+        text = text.replace('path = "/search"', f'path = "/search"\n{line}')
+    with pytest.raises(ConfigurationError) as caught:
+        read_contract(text)
+    assert fault in caught.value.message
+
+
+@pytest.mark.promise("8")
+def test_a_fault_does_not_hold_the_value():
+    """Somebody may have pasted an answer into it."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_contract(SMALL.replace('"cause"', "[16858399649]"))
+    assert "16858399649" not in caught.value.message
+
+
+def test_two_contracts_have_one_fingerprint_only_if_they_are_the_same():
+    """So that an open run is not continued under another one."""
+    default = read_contract(default_contract_text())
+    changed = read_contract(default_contract_text().replace('"cause"', '"reason"'))
+    marks = {fingerprint(one["patient-safety"]) for one in (default, changed)}
+    assert len(marks) == 2
+    assert fingerprint(default["patient-safety"]) == fingerprint(
+        load_contract(None)["patient-safety"]
+    )

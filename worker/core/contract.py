@@ -1,0 +1,266 @@
+"""The contract with PTS: what is asked of an area, and what its answers look like.
+
+A contract is one TOML file; ``contract.md`` and the commented default (``worker/areas/pts.toml``)
+describe it. Nothing is guessed: an answer that holds anything around its records that is not
+declared here is not a complete read.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from hashlib import blake2b
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from worker.core.paths import FieldPath, parse_path
+
+OFF_ID: Final = "{off_id}"
+"""The placeholder for the person's identifier in a body."""
+UUID: Final = "{uuid}"
+"""The placeholder in a header for an id that is new for each request."""
+HEADER: Final = "header:"
+"""Before the name of a response header, where a path could stand."""
+EACH: Final = "each"
+"""The key of a column's table that names the array whose elements have the leaves."""
+
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", re.ASCII)
+_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*")
+_OWN_HEADERS: Final = frozenset(
+    {"authorization", "connection", "content-length", "dpop", "host", "transfer-encoding"}
+)
+"""What the worker sets itself, in lower case."""
+
+_Scalar: TypeAlias = str | int | float | bool
+_Status: TypeAlias = Literal[204, 404]
+
+
+def _checked_path(text: str) -> str:
+    parse_path(text)
+    return text
+
+
+def _checked_place(text: str) -> str:
+    if not text.startswith(HEADER) and parse_path(text).is_picky:
+        raise ValueError("a path around the records has no [name=value]")
+    return text
+
+
+def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError("holds a name that is none of an HTTP header")
+        if name.lower() in _OWN_HEADERS:
+            raise ValueError(f"{name} is set by the worker")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(f"{name} must be plain text")
+    return headers
+
+
+def _checked_body(body: dict[str, Any]) -> dict[str, Any]:
+    if OFF_ID not in json.dumps(body):
+        raise ValueError(f'must hold "{OFF_ID}" where the identifier goes')
+    return body
+
+
+def _checked_key(text: str) -> str:
+    for part in text.split("+"):
+        parse_path(part)
+    return text
+
+
+def _none_for_none(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+def _several(value: Any) -> Any:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+PathText = Annotated[str, AfterValidator(_checked_path)]
+PlaceText = Annotated[str, AfterValidator(_checked_place)]
+"""A path around the records."""
+Paths = Annotated[tuple[PathText, ...], BeforeValidator(_several), Field(min_length=1)]
+Leaves = Annotated[dict[str, Paths], Field(min_length=1)]
+SourceText: TypeAlias = Paths | Leaves
+SendIn: TypeAlias = Literal["body", "query"]
+
+
+class _Declared(BaseModel):
+    """A table of the file: unknown keys are errors, and values keep their types."""
+
+    model_config: ClassVar = ConfigDict(
+        extra="forbid", frozen=True, strict=True, ignored_types=(cached_property,)
+    )
+
+
+class LinkPaging(_Declared):
+    """``Link: <…>; rel=next`` (RFC 8288); the last page has none."""
+
+    style: Literal["link"]
+
+
+class NextLinkPaging(_Declared):
+    """A URL in the answer; the last page has none."""
+
+    style: Literal["next_link"]
+    field: PlaceText
+
+
+class TokenPaging(_Declared):
+    """A token in the answer that the next request sends back; the last page has none."""
+
+    style: Literal["token"]
+    field: PlaceText
+    send_as: str
+    send_in: SendIn = "body"
+
+
+class ReferencePaging(_Declared):
+    """A reference in the answer that the next request sends back, until it is 0."""
+
+    style: Literal["reference"]
+    field: PlaceText
+    send_as: str = ""
+    send_in: SendIn = "body"
+
+    @model_validator(mode="after")
+    def _send_as_received(self) -> "ReferencePaging":
+        if not self.send_as:
+            object.__setattr__(self, "send_as", parse_path(self.field).segments[-1].name)
+        return self
+
+
+class PagePaging(_Declared):
+    """A number of the page.
+
+    Attributes:
+        first: the number of the first page.
+        field, pages, more: where the answer says its number, how many pages there are, and
+            whether another follows; empty: it does not.
+    """
+
+    style: Literal["page"]
+    send_as: str
+    send_in: SendIn = "body"
+    first: Annotated[int, Field(ge=0, le=1)] = 1
+    field: PlaceText | Literal[""] = ""
+    pages: PlaceText | Literal[""] = ""
+    more: PlaceText | Literal[""] = ""
+
+
+class OffsetPaging(_Declared):
+    """The number of records before the page. ``field`` and ``more`` are as in ``PagePaging``."""
+
+    style: Literal["offset"]
+    send_as: str
+    send_in: SendIn = "body"
+    field: PlaceText | Literal[""] = ""
+    more: PlaceText | Literal[""] = ""
+
+
+Paging: TypeAlias = Annotated[
+    LinkPaging | NextLinkPaging | TokenPaging | ReferencePaging | PagePaging | OffsetPaging,
+    Field(discriminator="style"),
+]
+
+
+class AreaContract(_Declared):
+    """The contract of one area. The keys are explained in ``worker/areas/pts.toml``."""
+
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$")]
+    query: dict[str, str] = {}
+    headers: Annotated[dict[str, str], AfterValidator(_checked_headers)] = {}
+    body: Annotated[dict[str, Any], AfterValidator(_checked_body)] = {"offId": OFF_ID}
+    records: PlaceText | Literal[""] = ""
+    no_records: Literal["failure", "empty"] = "failure"
+    empty_status: tuple[_Status, ...] = ()
+    expect: dict[PlaceText, _Scalar] = {}
+    answer_person: tuple[PlaceText, ...] = ()
+    paging: Annotated[Paging | None, BeforeValidator(_none_for_none)] = None
+    total: PlaceText | Literal[""] = ""
+    ignore: tuple[PlaceText, ...] = ()
+    id: Annotated[str, AfterValidator(_checked_key)] = "id"
+    person: tuple[PathText, ...] = ()
+    required: tuple[str, ...] = ()
+    volatile: tuple[str, ...] = ()
+    naive_times: Literal["failure", "UTC", "Europe/Oslo"] = "failure"
+    columns: dict[str, SourceText]
+    values: dict[str, dict[str, str]] = {}
+    extra: dict[str, SourceText] = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> "AreaContract":
+        unknown = {*self.required, *self.values} - self.columns.keys()
+        unknown |= set(self.volatile) - self.columns.keys() - self.extra.keys()
+        if unknown:
+            raise ValueError(f"no column is declared with the name {', '.join(sorted(unknown))}")
+        if both := self.columns.keys() & self.extra.keys():
+            raise ValueError(f"both a column and an extra: {', '.join(sorted(both))}")
+        if not self.records and self.places:
+            raise ValueError(
+                'records = "" says that the answer is the list itself, with nothing around it; '
+                f"so {min(self.places)} cannot be there"
+            )
+        return self
+
+    @cached_property
+    def places(self) -> frozenset[str]:
+        """The declared leaves around the records."""
+        named = {*self.expect, *self.answer_person, *self.ignore, self.total}
+        if self.paging is not None:
+            named |= {getattr(self.paging, name, "") for name in ("field", "pages", "more")}
+        return frozenset(named - {""} - {name for name in named if name.startswith(HEADER)})
+
+    @cached_property
+    def ignored_headers(self) -> frozenset[str]:
+        """Response headers that say nothing, in lower case."""
+        named = (name for name in self.ignore if name.startswith(HEADER))
+        return frozenset(name.removeprefix(HEADER).lower() for name in named)
+
+    @cached_property
+    def record_paths(self) -> frozenset[str]:
+        """The declared fields of records, without numbers of elements."""
+        own = [*map(parse_path, (*self.person, *self.id.split("+")))]
+        fields = {name for path in own for name in path.fields}
+        for source in (*self.columns.values(), *self.extra.values()):
+            before, paths = _paths_of(source)
+            fields |= {before + name for path in paths for name in path.fields}
+        return frozenset(fields)
+
+    @cached_property
+    def record_parents(self) -> frozenset[str]:
+        """What holds the declared fields of records, without numbers of elements."""
+        return frozenset(
+            path[:index]
+            for path in self.record_paths
+            for index, character in enumerate(path)
+            if character in ".["
+        )
+
+
+Contract: TypeAlias = Mapping[str, AreaContract]
+"""The contract of each area, by the area's name."""
+
+
+def _paths_of(source: Paths | Leaves) -> tuple[str, list[FieldPath]]:
+    """The paths of a column or extra, and the list that they begin in, if there is one."""
+    if not isinstance(source, dict):
+        return "", [*map(parse_path, source)]
+    before = f"{parse_path(source[EACH][0]).general}[]." if EACH in source else ""
+    named = (path for name, paths in source.items() if name != EACH for path in paths)
+    return before, [*map(parse_path, named)]
+
+
+def fingerprint(contract: AreaContract) -> str:
+    """Sixteen characters that two contracts share only if they declare the same."""
+    text = contract.model_dump_json()
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def fingerprints(contract: Contract, areas: Iterable[str]) -> str:
+    """The fingerprint of each of these areas, as one line: what a run was made under."""
+    return " ".join(f"{name}={fingerprint(contract[name])}" for name in sorted(areas))

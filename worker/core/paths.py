@@ -1,0 +1,215 @@
+"""Paths of fields in JSON documents: ``a.b``, ``a[0].b``, ``a[isCurrent=true].b``.
+
+Case counts. A literal name wins over its parts: ``@odata.nextLink`` is one field where an object
+has a field of that name.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from worker.core.value import Value
+from worker.errors import ContractError
+
+DEPTH_MAX: Final = 32
+"""Levels of objects and arrays in an answer."""
+PATH_MAX: Final = 500
+"""Characters of a path."""
+UNNAMED: Final = "?"
+"""What stands for a field whose name is not shown."""
+
+_SEGMENT: Final = re.compile(r"([^\[\]\s]+?)(?:\[(?:(\d{1,4})|([^\[\]=\s]+)=([^\[\]]+))\])?")
+_SAFE_NAME: Final = re.compile(r"[A-Za-z_@$](?!.*[0-9]{5})[\w@$.:-]{0,59}", re.ASCII)
+_NUMBER: Final = re.compile(r"\[\d+\]", re.ASCII)
+_WORDS: Final = {"true": True, "false": False}
+_WHOLE_NUMBER: Final = re.compile(r"-?\d{1,18}", re.ASCII)
+
+
+class Match(NamedTuple):
+    """Picks the one element of an array whose field has this value."""
+
+    name: str
+    value: str | int | bool
+
+
+class Segment(NamedTuple):
+    """A part of a path between dots: its text, the field's name, and which element of an array."""
+
+    text: str
+    name: str
+    pick: int | Match | None
+
+
+class FieldPath(Value, frozen=True):
+    """A parsed path.
+
+    Attributes:
+        text: as it was written.
+        names: for each segment, the literal names that may begin there, longest first, each with
+            the number of the segment behind it.
+    """
+
+    text: str
+    segments: tuple[Segment, ...]
+    names: tuple[tuple[tuple[str, int], ...], ...]
+
+    @property
+    def is_picky(self) -> bool:
+        """Whether an element is picked by a value, so that its place differs between answers."""
+        return any(isinstance(segment.pick, Match) for segment in self.segments)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The general path, and the paths of the fields by which elements are picked."""
+        found, before = [self.general], ""
+        for segment in self.segments:
+            before += segment.name if segment.pick is None else f"{segment.name}[]"
+            if isinstance(segment.pick, Match):
+                found.append(f"{before}.{segment.pick.name}")
+            before += "."
+        return tuple(found)
+
+    @property
+    def general(self) -> str:
+        """The path without the numbers of elements, as ``drift`` names fields."""
+        return ".".join(s.name if s.pick is None else f"{s.name}[]" for s in self.segments)
+
+
+@lru_cache(maxsize=1024)
+def parse_path(text: str) -> FieldPath:
+    """Parse a path.
+
+    Raises:
+        ValueError: the text is not a path.
+    """
+    parts = _parts(text[:PATH_MAX])
+    if len(text) > PATH_MAX or len(parts) > DEPTH_MAX:
+        raise ValueError(f"a field path has at most {DEPTH_MAX} parts and {PATH_MAX} characters")
+    segments = []
+    for part in parts:
+        form = _SEGMENT.fullmatch(part)
+        if form is None:
+            raise ValueError(f"{text!r} is not a field path such as objectScope.type")
+        name, index, field, value = form.groups()
+        pick = Match(field, _scalar(value)) if field else None if index is None else int(index)
+        segments.append(Segment(part, name, pick))
+    names = tuple(
+        tuple(
+            (".".join(segment.text for segment in segments[start:end]), end)
+            for end in range(len(segments), start, -1)
+        )
+        for start in range(len(segments))
+    )
+    return FieldPath(text, tuple(segments), names)
+
+
+def _parts(text: str) -> list[str]:
+    """The text between the dots that stand outside brackets."""
+    return re.split(r"\.(?![^\[\]]*\])", text)
+
+
+def _scalar(text: str) -> str | int | bool:
+    if _WHOLE_NUMBER.fullmatch(text):
+        return int(text)
+    return _WORDS.get(text, text)
+
+
+def find(document: Any, path: FieldPath) -> Any:
+    """The value at a path; None where there is none.
+
+    Raises:
+        ContractError: not exactly one element of an array has the value that the path asks for.
+    """
+    if isinstance(document, dict) and path.text in document:
+        return document[path.text]
+    return _find(document, path, 0)
+
+
+def _find(value: Any, path: FieldPath, start: int) -> Any:
+    if start == len(path.segments):
+        return value
+    if not isinstance(value, dict):
+        return None
+    for name, end in path.names[start]:
+        if name in value:
+            return _find(value[name], path, end)
+    segment = path.segments[start]
+    if segment.pick is None or segment.name not in value:
+        return None
+    return _find(_element(value[segment.name], segment.pick, path), path, start + 1)
+
+
+def _element(array: Any, pick: int | Match, path: FieldPath) -> Any:
+    if array is None:
+        return None
+    if not isinstance(array, list):
+        raise ContractError("not an array", field=path.text)
+    if isinstance(pick, int):
+        return array[pick] if pick < len(array) else None
+    chosen = [element for element in array if _matches(element, pick)]
+    if len(chosen) != 1:
+        raise ContractError(
+            f"{len(chosen)} of {len(array)} elements match, not one", field=path.text
+        )
+    return chosen[0]
+
+
+def _matches(element: Any, wanted: Match) -> bool:
+    return isinstance(element, dict) and is_same(element.get(wanted.name), wanted.value)
+
+
+def is_same(value: Any, wanted: Any) -> bool:
+    """Whether two JSON values are the same; true is not 1."""
+    return type(value) is type(wanted) and bool(value == wanted)
+
+
+def leaves(document: Any, *, but: Any = None) -> Iterator[tuple[str, Any]]:
+    """Each leaf of a document with its path: scalars, and empty objects and arrays.
+
+    What has a path of more than ``PATH_MAX`` characters is one leaf, with the path ``?``.
+
+    Args:
+        but: an array or object that is left out, with all that it holds.
+
+    Raises:
+        ContractError: the document is nested too deeply.
+    """
+    return _leaves(document, "", but, DEPTH_MAX)
+
+
+def _leaves(value: Any, path: str, but: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    if not depth:
+        raise ContractError("nested too deeply", field="$")
+    if value is but and but is not None:
+        return
+    if len(path) > PATH_MAX:  # a long name may hold thousands of leaves, each with all of it
+        yield UNNAMED, value
+    elif isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from _leaves(item, f"{path}.{name}" if path else name, but, depth - 1)
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]", but, depth - 1)
+    else:
+        yield path, value
+
+
+def without_numbers(path: str) -> str:
+    """A path with ``[]`` in place of the numbers of elements."""
+    return _NUMBER.sub("[]", path) if "[" in path else path
+
+
+@lru_cache(maxsize=1024)
+def safe_path(path: str) -> str:
+    """A path for messages and for the ledger, or ``?`` for a part that does not look like a name.
+
+    PTS could use a person's identifier as the name of a field. A path that is too long is ``?``.
+    """
+    if len(path) > PATH_MAX:
+        return UNNAMED
+    parts = (part.partition("[") for part in _parts(path))
+    return ".".join(
+        (name if _SAFE_NAME.fullmatch(name) else UNNAMED) + bracket + rest
+        for name, bracket, rest in parts
+    )
