@@ -34,7 +34,9 @@ html_theme_options = {
 }
 
 
-OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+(?:README|SECURITY|CHANGELOG|CONTRIBUTING)\.md[^)]*\)")
+OUTSIDE = re.compile(
+    r"\[([^\]]+)\]\((?:\.\./)+(?:README|SECURITY|CHANGELOG|CONTRIBUTING)\.md[^)]*\)"
+)
 """Links to pages of the repository that the site does not have; they become plain text."""
 
 
