@@ -78,7 +78,7 @@ def test_what_failed(standin: Standin, worker: Installation) -> None:
 
 
 def test_nobody_to_read_and_a_bad_line(standin: Standin, worker: Installation) -> None:
-    """Whoever stands on a line that cannot be read may be one who failed: not 0, but 2."""
+    """A line that cannot be read may name a person who failed: not 0, but 2."""
     assert worker.run("backfill", "--failed").code == 0
     standin.asked.clear()
     worker.roster(*standin.lines(), "abc,X")

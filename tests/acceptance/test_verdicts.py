@@ -99,7 +99,7 @@ def test_a_known_good_person_who_fails_when_asked_again(
     kind, bad_witnesses = "403", 2
     worker = install(standin, tmp_path, sqlite_url, 100, retry_attempts=3)
     everyone = list(standin.people)
-    failing = everyone[-16:]  # so many that ten in a row are refused, whoever is read beside them
+    failing = everyone[-16:]  # enough for ten refusals in a row, with others read in between
     asked: Counter[tuple[str, str]] = Counter()
     spoilt: set[str] = set()
 

@@ -86,7 +86,7 @@ async def test_the_request_is_the_declared_one():
 
 
 async def test_each_attempt_has_an_id_of_its_own():
-    """Where a header asks for one: a page and its repetition are told apart in PTS's log."""
+    """If a header asks for one, so that PTS's log can tell a retry from the first attempt."""
     declared = by_token(headers={"nhn-event-id": "{uuid}", "x-of": "worker/{uuid}"})
     async with reading(BUSY, page(1, next="a"), page(2, next=None), **declared) as it:
         await it.read()

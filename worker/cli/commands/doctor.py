@@ -22,8 +22,8 @@ else 0.
 
 PTS is only reached. With `--probe` one synthetic person is read, and what PTS answers is compared
 with the contract: names of fields, never a value. If that proves it, the database remembers it.
-While a quiet lasts that PTS or HelseID asked an earlier run for (`Retry-After`), nobody is read
-unless `--despite-quiet` is given.
+If PTS or HelseID asked an earlier run to pause (`Retry-After`), nobody is read before the pause is
+over, unless `--despite-quiet` is given.
 
 `--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
 
