@@ -186,6 +186,18 @@ def test_the_schedule_outlives_a_failure(standin: Standin, worker: Installation)
     assert running.stop().code == 0
 
 
+def test_the_schedule_tries_again_what_may_pass(standin: Standin, worker: Installation) -> None:
+    """A run that ends with 69 is continued after `schedule.retry_wait`, and published."""
+    standin.everybody = lambda _: http(status="503 Service Unavailable")
+    worker.configure(schedule={"retry_wait": "1s"}, sync={"retry_attempts": 1})
+    running = worker.start("schedule", "--now", *IN_JANUARY)
+    running.until_logged("schedule.retrying")
+    standin.everybody = None
+    running.until_logged("run.published")
+    assert running.stop().code == 0
+    assert worker.store.runs()[1:] == [("published", 0)]
+
+
 def test_a_schedule_stopped_within_a_run(standin: Standin, worker: Installation) -> None:
     """SIGTERM within a run ends both; what was read is kept for the next."""
     ended = held_run(standin, worker, "schedule", "--now", *IN_JANUARY, answers=6).stop()
