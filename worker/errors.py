@@ -26,37 +26,16 @@
 
 A message says what is wrong and where (file and line, key, field); ``hint`` says what to do.
 Neither contains a personal value, a token, a key or a response body. A path that was named by
-mistake may be an identifier, so every text of an error is masked (``without_identifiers``): it is
-printed, logged and stored as the run's reason.
+mistake may be an identifier, so every text of an error is masked: it is printed, logged and stored
+as the run's reason.
 """
 
 import enum
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-_IDENTIFIER: Final = re.compile(
-    r"""
-    (?P<keep>                             # digests, UUIDs and times may hold long runs of digits
-        (?<![0-9A-Za-z])(?=[0-9a-f]*[a-f])[0-9a-f]{32,}(?![0-9A-Za-z])
-      | (?<![0-9A-Za-z])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9A-Za-z])
-      | (?<!\d)20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])(?:[0-5]\d){1,2}(?!\d)
-    )
-  | \d{11,}
-  | (?<!\d)\d{6}[ _\-]\d{5}(?!\d)
-    """,
-    re.VERBOSE,
-)
-
-
-def without_identifiers(text: str) -> str:
-    """The text with ``***`` for eleven or more digits in a row, or six and five.
-
-    Only one blank, hyphen or underscore may stand between, so that host and port are kept. So are
-    digests, UUIDs, and times to the minute or second (``roster-20260131020000.csv``).
-    """
-    return _IDENTIFIER.sub(lambda match: match["keep"] or "***", text)
+from worker.masking import masked
 
 
 def reason_of(error: OSError) -> str:
@@ -135,8 +114,8 @@ class WorkerError(Exception):
     exit_code: ExitCode = ExitCode.BUG
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        self.message = without_identifiers(message)
-        self.hint = without_identifiers(hint)
+        self.message = masked(message)
+        self.hint = masked(hint)
         super().__init__(self.message)
 
 
@@ -217,7 +196,7 @@ class ConfigurationError(WorkerError):
 
     def __init__(self, message: str, *, problems: Sequence[str] = (), hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.problems = tuple(map(without_identifiers, problems))
+        self.problems = tuple(map(masked, problems))
 
 
 class SchemaError(ConfigurationError):

@@ -19,7 +19,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from worker import tracebacks
 from worker.core.escaping import visible, visible_lines
-from worker.core.privacy import MASK, masked
+from worker.masking import MASK, masked
 
 _COMPLETE_MESSAGES: Final = ("worker", "py.warnings", "apscheduler")
 _VALUE_START: Final = re.compile(r"""[\n<({\['"]""")

@@ -10,8 +10,8 @@ from worker.areas import AREAS
 from worker.core.answer import read_answer
 from worker.core.identity import NationalId
 from worker.core.model import Person
-from worker.core.offid import checksum_ok
 from worker.core.record import RecordReader
+from worker.offid import checksum_ok
 
 PEOPLE = [off_id(number) for number in range(1_000)]
 

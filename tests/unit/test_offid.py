@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.offid import checksum_ok, is_h_number, normalise, problem
+from worker.offid import checksum_ok, is_h_number, normalise, problem
 
 
 @pytest.mark.parametrize(

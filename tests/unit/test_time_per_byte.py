@@ -16,10 +16,8 @@ from tests.support.growth import grows_too_fast
 from tests.support.pts_answers import CONTRACT, OFF_ID, SAFETY
 from worker.core.answer import parse, read_answer
 from worker.core.escaping import csv_text, visible, xml_text
-from worker.core.offid import normalise
 from worker.core.paging import next_links
 from worker.core.paths import parse_path, safe_path
-from worker.core.privacy import masked, masked_strictly
 from worker.core.record import TYPE_READERS
 from worker.core.retry import parse_http_date, parse_retry_after
 from worker.core.times import parse_time
@@ -29,6 +27,8 @@ from worker.helseid.refusals import clean, error_code
 from worker.helseid.token_response import nonce_from, token_document
 from worker.helseid.transport import HelseIdResponse, NoAnswerError
 from worker.logs import redact
+from worker.masking import masked, masked_strictly
+from worker.offid import normalise
 from worker.pts.response_parser import HEADER_BYTES_MAX, ResponseParser
 
 pytestmark = pytest.mark.promise("10")

@@ -14,9 +14,9 @@ from worker.contracts.proposal import Row
 from worker.contracts.text import as_toml, document_of
 from worker.core.contract import Contract, fingerprint
 from worker.core.identity import NationalId
-from worker.core.offid import is_h_number, normalise, problem
 from worker.errors import ConfigurationError, ExitCode, UsageError
 from worker.files import named_faults, write_new
+from worker.offid import is_h_number, normalise, problem
 from worker.trusted_files import Trust, read_trusted
 from worker.use_cases.contract_making import (
     Made,

@@ -18,9 +18,9 @@ import click
 from worker.core.durations import format_duration
 from worker.core.escaping import visible
 from worker.core.identity import NationalId
-from worker.core.offid import normalise, problem
 from worker.core.plurals import counted
 from worker.errors import RosterError, UsageError
+from worker.offid import normalise, problem
 from worker.ports import Roster
 
 if TYPE_CHECKING:

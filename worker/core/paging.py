@@ -22,9 +22,9 @@ from worker.core.contract import (
     ReferencePaging,
     TokenPaging,
 )
-from worker.core.privacy import mask_identifiers
 from worker.core.value import Value
 from worker.errors import PagingError
+from worker.masking import mask_identifiers
 
 PAGES_MAX: Final = 1_000
 """More pages than this for one person count as a loop."""

@@ -7,7 +7,6 @@ Only declared fields are kept; what else a record holds is counted by name, as d
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
@@ -28,10 +27,10 @@ from worker.core.paths import (
     safe_path,
     without_numbers,
 )
-from worker.core.privacy import mask_identifiers
 from worker.core.times import END_OF_TIME, parse_time
 from worker.core.value import Value
 from worker.errors import ContractError
+from worker.masking import mask_identifiers
 
 HASH_BYTES: Final = 16
 """Length of a content hash and of a proof's digest."""
@@ -74,12 +73,6 @@ class _Source(NamedTuple):
     scalar: _Alternatives
     leaves: tuple[tuple[str, _Alternatives], ...]
     each: FieldPath | None
-
-
-@lru_cache(maxsize=64)
-def reader_of(area: ResourceArea, contract: AreaContract) -> "RecordReader":
-    """The reader of an area; cached."""
-    return RecordReader(area, contract)
 
 
 class RecordReader:

@@ -3,8 +3,8 @@
 import re
 from typing import Final
 
-from worker.core.privacy import MASK, masked, masked_strictly
 from worker.errors import RefusedError
+from worker.masking import MASK, masked, masked_strictly
 
 CLOCK_TOLERANCE_S: Final = 5.0
 """Tolerance of HelseID's reference check of a DPoP proof (HelseID reference, section 2)."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, TypeAlias
 
-from worker.core import offid
+from worker import offid
 from worker.core.identity import NationalId
 from worker.core.model import RosterEntry, RosterLineError
 from worker.core.plurals import counted

@@ -12,10 +12,10 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from worker.core.identity import Identity
 from worker.core.model import Person, RosterEntry, RosterLineError
-from worker.core.privacy import mask_identifiers
 from worker.core.run import RunProgress
 from worker.core.value import Value
 from worker.errors import RosterError
+from worker.masking import mask_identifiers
 from worker.ports import Roster, RunStore
 from worker.sync.streams import send
 

@@ -29,7 +29,6 @@ from worker.errors import (
     TransientError,
     UnavailableError,
     WorkerError,
-    without_identifiers,
 )
 from worker.helseid.discovery import Discovery
 from worker.helseid.key_files import FINISH, pending_file
@@ -37,6 +36,7 @@ from worker.helseid.keys import ClientKey
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.refusals import CLOCK_TOLERANCE_S
 from worker.helseid.transport import HelseIdClient
+from worker.masking import masked
 from worker.postgres_tls import OPEN_HINT
 from worker.roster.query import QueryRoster
 from worker.store.database import Database
@@ -81,8 +81,8 @@ class CheckResult:
 
     def __post_init__(self) -> None:
         for name in ("text", "hint"):
-            object.__setattr__(self, name, without_identifiers(getattr(self, name)))
-        object.__setattr__(self, "details", tuple(map(without_identifiers, self.details)))
+            object.__setattr__(self, name, masked(getattr(self, name)))
+        object.__setattr__(self, "details", tuple(map(masked, self.details)))
 
 
 def ok(name: str, text: str, **facts: Any) -> CheckResult:

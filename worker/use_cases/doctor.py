@@ -5,9 +5,9 @@ from typing import Final
 
 from worker.app import App
 from worker.core.identity import NationalId
-from worker.core.offid import is_h_number
 from worker.core.value import Value
 from worker.errors import ConfigurationError, ExitCode, WorkerError
+from worker.offid import is_h_number
 from worker.use_cases import checks, file_checks, pts_checks
 from worker.use_cases.checks import CheckResult
 from worker.use_cases.contract_check import check_contract

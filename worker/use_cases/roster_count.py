@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from worker.app import App
 from worker.core.model import RosterLineError
-from worker.errors import without_identifiers
+from worker.masking import masked
 from worker.ports import Roster
 
 
@@ -41,7 +41,7 @@ async def count_roster(app: App, roster: Roster) -> RosterCount:
         async for entry in lines:
             if isinstance(entry, RosterLineError):
                 count.faults += 1
-                place = without_identifiers(f"{entry.where}: {entry.problem}")
+                place = masked(f"{entry.where}: {entry.problem}")
                 count.first_fault = count.first_fault or place
             else:
                 count.entries += 1

@@ -4,8 +4,8 @@ from typing import Final
 
 import click
 
-from worker.core.privacy import mask_identifiers
 from worker.errors import UsageError
+from worker.masking import mask_identifiers
 
 _PURPOSE_CHARACTERS_MAX: Final = 200
 _PURPOSE_LETTERS_MIN: Final = 2

@@ -1,7 +1,7 @@
 """Removes one person completely: versions, proofs, failures.
 
 The totals of runs stay in the ledger: they identify no one. No text about somebody else holds an
-identifier (``core.privacy``). Backups, replicas, archived WAL and exported files are out of reach;
+identifier (``masking``). Backups, replicas, archived WAL and exported files are out of reach;
 the operator must handle them.
 """
 

@@ -1,14 +1,15 @@
 """Masks what a text from outside may hold: identifiers, tokens, keys and passwords.
 
-An identifier is eleven digits with right control digits, together or with the usual separators:
-fødselsnummer, D-number, H-number, felles hjelpenummer and synthetic ones alike. What somebody
-encodes, spells out or splits otherwise is not found; so nothing is stored but declared fields.
+Stored texts, log lines, messages and errors all pass here. An identifier is eleven digits with
+right control digits, together or with the usual separators: fødselsnummer, D-number, H-number,
+felles hjelpenummer and synthetic ones alike. What somebody encodes, spells out or splits otherwise
+is not found; so nothing is stored but declared fields.
 """
 
 import re
 from typing import Final
 
-from worker.core.offid import checksum_ok
+from worker.offid import checksum_ok
 
 MASK: Final = "***"
 
@@ -22,10 +23,11 @@ _DIGITS_MIN: Final = 11
 _NO_DIGIT: Final = re.compile(r"[^0-9]")
 _KEPT: Final = re.compile(
     r"(?<![0-9A-Za-z])"
-    r"((?=[0-9a-f]*[a-f])[0-9a-f]{32,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+    r"((?=[0-9a-f]*[a-f])[0-9a-f]{32,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|20[0-9]{2}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01])(?:[01][0-9]|2[0-3])(?:[0-5][0-9]){1,2})"
     r"(?![0-9A-Za-z])"
 )
-"""Digests and UUIDs, which may hold long runs of digits."""
+"""What may hold long runs of digits: digests, UUIDs, and times to the minute or second."""
 _SECRETS: Final = re.compile(
     r"""
     (?P<scheme>(?i:DPoP|Bearer))\s+[A-Za-z0-9._~+/\-]{16,}=*
@@ -64,8 +66,8 @@ def mask_identifiers(text: str, own: str = "") -> str:
 def masked(text: str) -> str:
     """A text for a log, a message or an error: without identifiers and secrets.
 
-    Eleven digits and more in a row are masked even if they are no identifier. Digests and UUIDs
-    are kept.
+    Eleven digits and more in a row are masked even if they are no identifier. Digests, UUIDs and
+    times are kept.
     """
     pieces = _KEPT.split(text)
     pieces[::2] = [mask_identifiers(_SECRETS.sub(_replacement, piece)) for piece in pieces[::2]]
