@@ -158,11 +158,6 @@ class Identity(Value, frozen=True, kw_only=True):
     weakness: str = ""
     labelled: tuple["Identity", ...] = ()
 
-    @property
-    def pseudonym_of(self) -> Callable[[NationalId], str] | None:
-        """Maps an identifier to its pseudonym; None in plain mode."""
-        return self.person_key if self.mode == "pseudonym" else None
-
     def under(self, key_check: str) -> "Identity | None":
         """The identity for a store with this check value; None if the store has another key."""
         identities = (self, *self.labelled)

@@ -1,7 +1,7 @@
 """Values that describe a run: handle, progress, batch results, publication and report."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -9,7 +9,6 @@ import msgspec
 
 from worker.core.confirmation import Unconfirmed
 from worker.core.model import FailureKind, RunKind, RunStatus
-from worker.core.plurals import counted
 from worker.core.value import Value
 from worker.errors import ExitCode
 
@@ -65,19 +64,17 @@ class Publication(Value, frozen=True, kw_only=True):
     exit_code: ExitCode
     new_fields: tuple[str, ...] = ()
 
-
-def words_of_new_fields(new_fields: Sequence[str]) -> tuple[str, ...]:
-    """What a run says of fields that the contract does not declare; nothing if none is new."""
-    if not new_fields:
-        return ()
-    shown = ", ".join(new_fields[:_FIELDS_SHOWN])
-    others = len(new_fields) - _FIELDS_SHOWN
-    more = f", and {counted(others, 'other')}" if others > 0 else ""
-    said = (
-        f"undeclared and new: {shown}{more}; these are not stored. report_drift counts them, "
-        "`pts-worker contract learn` proposes what to declare"
-    )
-    return (said,)
+    @property
+    def drift(self) -> str:
+        """What is said of the new fields; empty if there are none."""
+        if not self.new_fields:
+            return ""
+        shown = ", ".join(self.new_fields[:_FIELDS_SHOWN])
+        more = ", and others" if self.new_fields[_FIELDS_SHOWN:] else ""
+        return (
+            f"undeclared and new: {shown}{more}; these are not stored. report_drift counts them, "
+            "`pts-worker contract learn` proposes what to declare"
+        )
 
 
 class RunProgress(msgspec.Struct, kw_only=True):

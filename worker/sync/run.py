@@ -12,7 +12,7 @@ from worker.core.ending import nothing_was_read
 from worker.core.identity import Identity
 from worker.core.model import RunKind, RunStatus
 from worker.core.plurals import counted
-from worker.core.run import RunProgress, RunReport, words_of_new_fields
+from worker.core.run import RunProgress, RunReport
 from worker.errors import (
     ExitCode,
     LeaseLostError,
@@ -152,7 +152,7 @@ class Run:
             published_at=done.published_at,
             totals=done.totals,
             new_fields=done.new_fields,
-            reasons=(*self._failure_reasons(), *words_of_new_fields(done.new_fields)),
+            reasons=(*self._failure_reasons(), *filter(None, [done.drift])),
         )
 
     def _failure_reasons(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.ending import exit_code_of
 from worker.core.guard import GuardFacts, GuardLimits, advice, reasons_to_withhold
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import Publication, RunHandle, RunProgress, words_of_new_fields
+from worker.core.run import Publication, RunHandle, RunProgress
 from worker.errors import ExitCode, WithheldError
 from worker.store.catalogues import OUTDATED_STATISTICS
 from worker.store.database import Database
@@ -154,26 +154,27 @@ async def _mark(
     totals: Mapping[str, int],
 ) -> Publication:
     """Give the run its number and time."""
-    exit_code = exit_code_of(totals)
     number = await last_publication_no(connection) + 1
-    published_at = await _instant(connection, database, run_id)
-    new_fields = await _new_fields(connection, run_id)
+    done = Publication(
+        published_at=await _instant(connection, database, run_id),
+        totals=totals,
+        exit_code=exit_code_of(totals),
+        new_fields=await _new_fields(connection, run_id),
+    )
     await connection.execute(
         update(run)
         .where(run.c.run_id == run_id)
         .values(
             status=RunStatus.PUBLISHED,
             publication_no=number,
-            published_at=published_at,
+            published_at=done.published_at,
             finished_at=database.runtime.now(),
-            exit_code=exit_code,
-            reason=next(iter(words_of_new_fields(new_fields)), None),
+            exit_code=done.exit_code,
+            reason=done.drift or None,
             **totals,
         )
     )
-    return Publication(
-        published_at=published_at, totals=totals, exit_code=exit_code, new_fields=new_fields
-    )
+    return done
 
 
 async def _instant(connection: AsyncConnection, database: Database, run_id: int) -> datetime:
