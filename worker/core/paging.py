@@ -67,6 +67,7 @@ class PagingState:
         self._off_id = off_id
         self._keys = set[str]()
         self._asked = set[str]()
+        self._counts = dict[str, int]()
         self._pages = 0
         self.items = 0
         """Records read so far."""
@@ -87,7 +88,7 @@ class PagingState:
         if answer.is_status_alone:
             self._refuse_less_than_nothing()
             return None
-        total = answer.count(self._contract.total) if self._contract.total else None
+        total = self._count(self._contract.total, answer) if self._contract.total else None
         request = self._continuation(answer, total)
         if request is None:
             if total is not None and total != self.items:
@@ -165,7 +166,7 @@ class PagingState:
         self._check_echo(paging.field, answer, number)
         told = self._told(paging.more, answer, total)
         if paging.pages:
-            told.append(self._pages < answer.count(paging.pages))
+            told.append(self._pages < self._count(paging.pages, answer))
         return self._sending(number + 1) if self._is_more(told, answer) else None
 
     def _by_offset(
@@ -174,6 +175,14 @@ class PagingState:
         self._check_echo(paging.field, answer, self.items - len(answer.items))
         told = self._told(paging.more, answer, total)
         return self._sending(self.items) if self._is_more(told, answer) else None
+
+    def _count(self, place: str, answer: Answer) -> int:
+        """A number that all pages share."""
+        count = answer.count(place)
+        # If records came or went meanwhile, one may have slipped over a boundary between pages.
+        if self._counts.setdefault(place, count) != count:
+            raise PagingError(f"{count}, where an earlier page says another number (at {place})")
+        return count
 
     def _check_echo(self, field: str, answer: Answer, asked: int) -> None:
         if field and answer.count(field) != asked:
