@@ -262,29 +262,6 @@ def test_77_pts_denies_everybody(later: Installation, standin: Standin) -> None:
     assert len(standin.asked) - asked <= 2 * PERSONS
 
 
-def test_78_every_fault_at_once(tmp_path: Path) -> None:
-    """A bad configuration is 78, and one call names every fault in it, without a value."""
-    (tmp_path / "worker.toml").write_text(
-        '[api]\nbase_url = "http://pts.example"\n'
-        '[sync]\nconcurrency = 0\nrequests_per_second = -1\nareas = "patient-sanity"\n'
-        'deadlin = "1h"\nmax_removed_share = 7\n'
-        '[database]\nurl = "mysql://user:hemmelig@db/pts"\n'
-        '[privacy]\nidentity = "none"\npseudonym_key_file = "missing.key"\n'
-        '[helseid]\nprivate_jwk_file = "missing.jwk"\n[no_such_section]\na = 1\n',
-        encoding="utf-8",
-    )
-    ended = run("--config", "worker.toml", "sync", "--json", folder=tmp_path)
-    assert ended.code == 78
-    problems = "\n".join(ended.document["error"]["problems"])
-    for key in (
-        *("api.base_url", "sync.concurrency", "sync.requests_per_second", "sync.areas"),
-        *("sync.deadlin", "sync.max_removed_share", "database.url", "privacy.identity"),
-        *("helseid.private_jwk_file", "helseid.client_id", "no_such_section"),
-    ):
-        assert key in problems, key
-    assert "hemmelig" not in ended.out + ended.err
-
-
 @pytest.mark.promise("12")
 @pytest.mark.parametrize("privacy", [{"pseudonym_key_file": "other.key"}, {"identity": "plain"}])
 def test_78_another_identity(

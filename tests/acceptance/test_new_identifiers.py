@@ -1,4 +1,4 @@
-"""Restrictions that come under another identifier or return, and those that return."""
+"""Restrictions that come under another identifier."""
 
 from pathlib import Path
 from typing import Any
@@ -74,24 +74,3 @@ def _renamed(record: dict[str, Any], old: str, new: str) -> dict[str, Any]:
     for name in text.keys() & {"patientSafetyObject", "patientPrivacyObject"}:
         text[name] = {**text[name], "person": {"offId": new}}
     return text
-
-
-def test_one_that_returns(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
-    """A restriction that was lifted and returns is open again, and history has both times."""
-    for number in range(6):
-        person(standin, number, safeties=2)
-    worker = standin.install(tmp_path, sqlite_url)
-    assert worker.sync().code == 0
-    before = worker.store.ids()
-    records = standin.people[off_id_of(2)][SAFETY]
-    lifted = records.pop()
-    assert worker.sync().code == 0
-    assert len(worker.store.ids()) == len(before) - 1
-    records.append(lifted)
-    assert worker.sync().code == 0
-    assert worker.store.ids() == before
-    versions = worker.store.rows(
-        "SELECT valid_from, valid_to FROM report_patient_safety_history "
-        f"WHERE restriction_id = '{lifted['id']}' ORDER BY valid_from"
-    )
-    assert [until is None for _, until in versions] == [False, True]

@@ -1,16 +1,11 @@
 """kill -9: readers see one complete snapshot, and the next run continues to the twin's result."""
 
-from random import Random
-
 import pytest
 
-from tests.support.crash.ground import LOW_RATE, Ground, die
+from tests.support.crash.ground import LOW_RATE, Ground
 from tests.support.crash.servers import PUBLISHES, halted
 
 pytestmark = pytest.mark.promise("3")
-
-DEATHS = 20
-"""On each database, where they are drawn."""
 
 
 @pytest.mark.promise("4")
@@ -34,13 +29,3 @@ def test_killed_while_it_publishes(on_postgres: Ground):
         running.kill()
     assert on_postgres.before == on_postgres.seen(worker)
     assert on_postgres.assert_recovers(worker).run["continued"]
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(0)
-def test_killed_at_random_moments(ground: Ground, request: pytest.FixtureRequest):
-    """While it starts, between batches, around the publication: of a seed's choosing."""
-    random = Random(f"deaths {request.config.getoption('hypothesis_seed')}")
-    deaths = 0
-    while deaths < DEATHS:
-        deaths += die(ground, random)

@@ -16,8 +16,8 @@ from tests.support.store_world import (
     read,
     world_on,
 )
-from worker.errors import ExitCode, LeaseLostError, UnavailableError
-from worker.store.privacy.erasing import TABLES, erase_traces, find_traces
+from worker.errors import ExitCode, UnavailableError
+from worker.store.privacy.erasing import TABLES, find_traces
 from worker.store.privacy.searching import NOT_SEARCHED, Wanted, search
 from worker.store.schema.tables import metadata
 
@@ -201,18 +201,6 @@ async def test_an_open_run_is_continued_without_the_person(sqlite_url):
         assert last == [(1, 2, 0, 0)]
         await world.publish(read(world, GONE, "x=new"), read(world, "b", f"k={KEPT}", "l"))
         assert {row[0] for row in await world.current()} == {"b", GONE}
-
-
-async def test_without_the_lease_nothing_is_erased(sqlite_url):
-    """A process that was paused past its lease erases nothing."""
-    async with world_on(sqlite_url) as world:
-        await history(world)
-        lease = await world.lease()
-        await world.lose_lease()
-        found = await find_traces(world.database, GONE)
-        with pytest.raises(LeaseLostError):
-            await erase_traces(lease, found)
-        assert await find_traces(world.database, GONE) == found
 
 
 @pytest.mark.promise("8")

@@ -1,7 +1,6 @@
 """What each error of a database means: tried again, 69, 78, or a bug of ours."""
 
 import sqlite3
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -10,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tests.support.clock import FakeRuntime
-from worker.errors import ConfigurationError, ExitCode
+from worker.errors import ExitCode
 from worker.store.database import open_database
 from worker.store.errors import Meaning, described, meaning_of
 
@@ -155,22 +154,3 @@ async def test_a_constraint_error_is_no_outage(database_url: str):
             lambda one: one.execute(text("SELECT fencing_token FROM lease"))
         )
         assert found.all() == [(0,)]
-
-
-async def test_a_damaged_file_says_so(tmp_path: Path):
-    """The codes of the real library, through the real driver."""
-    path = tmp_path / "pts.db"
-    with sqlite3.connect(path) as made:
-        made.execute("CREATE TABLE t (x)")
-        made.executemany("INSERT INTO t VALUES (?)", [("x" * 500,)] * 200)
-    made.close()
-    content = bytearray(path.read_bytes())
-    content[4096:] = b"\x5a" * (len(content) - 4096)
-    path.write_bytes(content)
-    path.chmod(0o600)
-    fake = FakeRuntime()
-    async with open_database(f"sqlite:///{path}", fake.runtime) as database:
-        began_s = fake.monotonic()
-        with pytest.raises(ConfigurationError, match=str(path)):
-            await database.read(lambda one: one.execute(text("SELECT count(x) FROM t")))
-        assert fake.monotonic() == began_s, "it is not tried again"

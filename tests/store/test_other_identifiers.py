@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.support.store_world import LIMITS, World, failed, read, world_on
-from worker.core.guard import GuardLimits
+from tests.support.store_world import World, failed, read, world_on
 from worker.core.model import FailureKind, PersonRead, RunKind
-from worker.errors import ExitCode, WithheldError
+from worker.errors import WithheldError
 
 pytestmark = pytest.mark.promise("1")
 
@@ -137,22 +136,6 @@ async def test_many_under_other_persons_are_withheld(sqlite_url, night, says):
 def _unchanged(world: World, night: object) -> list[PersonRead]:
     """The new identifiers, where the night has nothing for them."""
     return [] if night is under_new_identifiers else [read(world, name) for name in NEW]
-
-
-async def test_identifiers_that_change_are_published_when_accepted(sqlite_url):
-    """Everybody has theirs under the new identifier; who could not be read has it under both."""
-    accepted = GuardLimits(
-        max_removed_share=LIMITS.max_removed_share,
-        min_completeness=LIMITS.min_completeness,
-        accept_removals=True,
-    )
-    async with world_on(sqlite_url) as world:
-        await world.publish(*having(world, PERSONS), *(read(world, name) for name in NEW))
-        attempt = await world.begin()
-        await attempt.write(*under_new_identifiers(world))
-        assert await attempt.publish(limits=accepted) == ExitCode.GAPS
-        new = {(f"new-{name}", f"of-{name}") for name in PERSONS}
-        assert await holders(world) == new | {("a", "of-a")}
 
 
 async def test_what_takes_nothing_from_others(sqlite_url):

@@ -114,23 +114,6 @@ async def start(world: World, *, after_s: float) -> RunAttempt:
 
 
 @pytest.mark.promise("3")
-async def test_a_run_of_many_starts_publishes(sqlite_url):
-    """Fifty persons, ten a start: nothing is read twice, however long all of it takes."""
-    async with world_on(sqlite_url) as world:
-        attempt = await world.begin()
-        for first in range(0, 50, 10):
-            if first:
-                await attempt.interrupt()
-                attempt = await start(world, after_s=11 * HOUR_S)
-            assert (attempt.handle.is_continued, attempt.handle.run_id) == (first > 0, 1)
-            await attempt.write(*(read(world, f"p{n}", "x") for n in range(first, first + 10)))
-        await attempt.publish(may_depart=False)
-        assert await world.rows("SELECT run_id, status, persons_total FROM run") == [
-            (1, "published", 50)
-        ]
-
-
-@pytest.mark.promise("3")
 async def test_a_run_that_makes_no_progress_is_given_up(sqlite_url):
     """However often it is started, and however many failures each start writes down.
 

@@ -178,27 +178,6 @@ def test_a_file_that_cannot_be_read_is_the_one_fault(tmp_path, content):
     assert (first, second.startswith("sync.concurrency")) == (line, True)
 
 
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [
-        ('[api]\nenvironment = "tst"\n', ["api.environment"]),
-        ('[api]\nbase_ur = "https://x"\nenvironment = "test"\n', ["api.base_ur"]),
-        ('[helseids]\nissuer = "https://x"\n[api]\nenvironment = "test"\n', ["[helseids]"]),
-        ('[helseid]\nissuer = "https://x', ["{file},"]),
-    ],
-)
-def test_what_a_faulty_line_sets_does_not_seem_to_be_missing(tmp_path, text, named):
-    """One fault is one line, without an "is not set" of what that line was to set."""
-    write(tmp_path, text)
-    environ = {"PTS_HELSEID__CLIENT_ID": "c", "PTS_HELSEID__PRIVATE_JWK_FILE": "jwk"}
-    (tmp_path / "jwk").write_text("{}")
-    (tmp_path / "jwk").chmod(0o600)
-    found = problems(tmp_path, environ=environ, purpose="read-pts")
-    assert [problem.partition(" ")[0] for problem in found] == [
-        name.format(file=tmp_path / "config/worker.toml") for name in named
-    ]
-
-
 @pytest.mark.parametrize("is_there", [True, False])
 def test_that_no_file_was_read_is_in_the_hint(tmp_path, is_there):
     """A forgotten PTS_CONFIG shows, and not only what is not set."""

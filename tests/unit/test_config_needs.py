@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.access_lists import set_list
 from worker.config import Purpose, database_url, load, needs
 from worker.errors import ConfigurationError
 
@@ -208,14 +207,3 @@ def test_open_secrets_are_for_rehearsals(tmp_path, files, issuer, mode, refused)
         assert "accessible to all users" in line or "everyone on this machine can write" in line
     else:
         needs(load({}, environ=files, cwd=tmp_path), "sync")
-
-
-def test_secrets_that_an_access_list_gives_to_somebody(tmp_path, files):
-    """The mode shows them as the group's, which may read: the list names others."""
-    path = Path(files["PTS_HELSEID__PRIVATE_JWK_FILE"])
-    set_list(path, 4, number=4242)
-    (line,) = unmet(tmp_path, files, "sync")
-    assert line.startswith(f"helseid.private_jwk_file: {path} is accessible to somebody whom its")
-    assert f"`setfacl -b {path}`" in line
-    path.chmod(0o600)
-    needs(load({}, environ=files, cwd=tmp_path), "sync")

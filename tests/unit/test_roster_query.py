@@ -137,19 +137,10 @@ def everyone_writes_file(path, folder):
     path.chmod(0o666)
 
 
-def everyone_makes_files(path, folder):
-    folder.chmod(0o1777)
-
-
 def stranger_makes_journal(path, folder):
     journal = folder / "ehr.db-journal"
     journal.touch()
     os.chown(journal, STRANGER, -1)
-
-
-def pipe(path, folder):
-    path.unlink()
-    os.mkfifo(path)
 
 
 @pytest.mark.promise("8")
@@ -159,8 +150,6 @@ def pipe(path, folder):
     [
         (stranger_makes_journal, f"belongs to another user (uid {STRANGER})"),
         (everyone_writes_file, "everyone on this machine can write"),
-        (everyone_makes_files, "everyone on this machine can make files in the folder"),
-        (pipe, "is not a plain file"),
     ],
 )
 async def test_a_sqlite_file_that_others_can_change(url, tmp_path, form, spoil, message):
@@ -171,15 +160,6 @@ async def test_a_sqlite_file_that_others_can_change(url, tmp_path, form, spoil, 
         await read(QueryRoster(form.format(path), QUERY))
     assert caught.value.message.startswith("roster.url: ")
     assert message in caught.value.message
-
-
-@pytest.mark.promise("8")
-@pytest.mark.parametrize("form", ["sqlite:///{}", URI])
-async def test_a_group_may_deliver_a_sqlite_file(url, tmp_path, form):
-    """As it may deliver a file of ``roster.path``; everyone may read it."""
-    (tmp_path / "ehr.db").chmod(0o664)
-    tmp_path.chmod(0o2775)
-    assert (A, "p1") in await read(QueryRoster(form.format(tmp_path / "ehr.db"), QUERY))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.contracts import PAGED, SHAPES, Document, as_toml, contract
+from tests.support.contracts import SHAPES, Document, as_toml, contract
 from tests.support.sandbox_caller import OFF_IDS, PRIVACY_PATH, Caller, calling, richest
 from worker.areas import AREAS, area_named
 from worker.core.answer import read_answer
@@ -238,24 +238,6 @@ def test_the_old_route_is_a_contract(sandbox: RunningSandbox, signed_in: Caller)
     plain = signed_in.headers(f"{sandbox.base_url}{old}")
     assert signed_in.search(OFF_IDS[0], old, headers=plain).status_code == 400
     assert signed_in.search(OFF_IDS[0]).status_code == 404
-
-
-def test_the_faults_have_the_shape_too(sandbox: RunningSandbox, signed_in: Caller):
-    """Records are spoilt where the contract has their fields."""
-    off_id, complete = richest(signed_in)
-    sandbox.control(contract=SHAPES["unlike"], faults=[{"action": "no_key"}])
-    assert "object" not in _hits(ask(signed_in, off_id))[-1]
-    sandbox.control(faults=[{"action": "other_person"}])
-    assert _hits(ask(signed_in, off_id))[-1]["owner"]["ids"][0]["value"] != off_id
-    sandbox.control(faults=[{"action": "empty_list"}])
-    assert _hits(ask(signed_in, off_id)) in ("status", None, [])
-    by_object = contract(id="patientSafetyObject.confidentialObjectId.value")
-    sandbox.control(contract=by_object, faults=[{"action": "no_key"}])
-    last = signed_in.search(off_id).json()[-1]["patientSafetyObject"]
-    assert last["confidentialObjectId"].keys() == {"type"}
-    sandbox.control(contract=PAGED["next_link"], faults=[{"action": "wrong_total"}])
-    counted = signed_in.search(off_id, query="?%24top=50").json()["@odata.count"]
-    assert counted == len(complete) + 1
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

@@ -6,7 +6,6 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.support.sandbox_caller import OFF_IDS, PRIVACY_PATH, SAFETY_PATH, Caller
@@ -48,45 +47,6 @@ def test_status_with_seconds_or_date(sandbox: RunningSandbox, signed_in: Caller)
     assert answer.status_code == 503
     until_s = parsedate_to_datetime(answer.headers["retry-after"]).timestamp()
     assert began_s - 1 < until_s - 60 < time.time() + 1
-
-
-@pytest.mark.parametrize(
-    ("action", "error"),
-    [
-        ("drop", httpx.RemoteProtocolError),
-        ("truncate", httpx.RemoteProtocolError),
-        ("reset", httpx.ReadError),
-    ],
-)
-def test_broken_connections(
-    sandbox: RunningSandbox, signed_in: Caller, action: str, error: type[Exception]
-):
-    """No answer, half an answer, or a reset; the next request is answered again."""
-    fault(sandbox, action, times=1)
-    with pytest.raises(error):
-        signed_in.search(OFF_IDS[0])
-    assert signed_in.search(OFF_IDS[0]).status_code == 200
-
-
-def test_slow(sandbox: RunningSandbox, signed_in: Caller):
-    """A slow answer is right, but late."""
-    right = signed_in.search(OFF_IDS[0]).content
-    fault(sandbox, "slow", slow_s=0.3)
-    started = time.monotonic()
-    assert signed_in.search(OFF_IDS[0]).content == right
-    assert time.monotonic() - started >= 0.3
-
-
-def test_html_error_object_and_redirect(sandbox: RunningSandbox, signed_in: Caller):
-    """A page, an error object in a 200, a redirect."""
-    fault(sandbox, "html")
-    assert signed_in.search(OFF_IDS[0]).headers["content-type"].startswith("text/html")
-    fault(sandbox, "error_object")
-    answer = signed_in.search(OFF_IDS[0])
-    assert (answer.status_code, "errorCode" in answer.json()) == (200, True)
-    fault(sandbox, "redirect")
-    answer = signed_in.search(OFF_IDS[0])
-    assert (answer.status_code, "location" in answer.headers) == (307, True)
 
 
 @pytest.mark.parametrize("path", [SAFETY_PATH, PRIVACY_PATH])
@@ -135,20 +95,6 @@ def test_conditions_area_person_and_share(sandbox: RunningSandbox, signed_in: Ca
     first = [signed_in.search(o).status_code for o in OFF_IDS[:80]]
     assert [signed_in.search(o).status_code for o in OFF_IDS[:80]] == first
     assert 10 < first.count(503) < 30
-
-
-def test_an_expired_token_and_a_skewed_clock(sandbox: RunningSandbox, signed_in: Caller):
-    """The server takes the token for expired; its clock is off in both directions."""
-    fault(sandbox, "expired_token", nth=1)
-    assert 'error="invalid_token"' in signed_in.search(OFF_IDS[0]).headers["www-authenticate"]
-    assert signed_in.search(OFF_IDS[0]).status_code == 200
-    for skew_s in (30, -30):
-        fault(sandbox, "clock_skew", skew_s=skew_s)
-        answer = signed_in.search(OFF_IDS[0])
-        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
-        sandbox.control(challenge_style="dpop")
-        assert "Invalid 'iat'" in signed_in.search(OFF_IDS[0]).headers["www-authenticate"]
-        sandbox.control(challenge_style="bearer")
 
 
 SKEWED: dict[str, Any] = {"action": "clock_skew", "skew_s": 60, "replicas": 3}

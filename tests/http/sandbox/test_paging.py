@@ -82,21 +82,6 @@ def test_pages_together_have_every_record(
     assert ([] in pages) == name.endswith("untold")
 
 
-@pytest.mark.parametrize("name", PAGED)
-def test_loops_never_end(sandbox: RunningSandbox, signed_in: Caller, name: str):
-    """With the fault, a client that does not look is led round and round."""
-    off_id, complete = richest(signed_in)
-    sandbox.control(contract=PAGED[name], page_size=3, faults=[{"action": "loop_paging"}])
-    template = {"page": 1, "pageSize": 50} if name == "page" else {}
-    sent: Next = {}, FIRST.get(name, "")
-    for number in range(1, 6):
-        assert sent is not None
-        body = {"offId": off_id, **template, **sent[0]}
-        answer = signed_in.search(body, query=sent[1])
-        assert complete[0]["id"] in answer.text
-        sent = FOLLOW[name](answer, 1 if name == "page" else number % 2, 3)
-
-
 def test_totals_and_continuations_can_be_wrong(sandbox: RunningSandbox, signed_in: Caller):
     """A total that does not add up, declared or not, and a continuation that nobody knows."""
     off_id, complete = richest(signed_in)
@@ -146,13 +131,3 @@ def test_a_continuation_is_for_one_person(sandbox: RunningSandbox, signed_in: Ca
     fields, query = FOLLOW[name](signed_in.search(off_id), 1, 2) or ({}, "")
     assert signed_in.search({"offId": off_id, **fields}, query=query).status_code == 200
     assert signed_in.search({"offId": other, **fields}, query=query).status_code == 400
-
-
-def test_a_continuation_has_its_place(sandbox: RunningSandbox, signed_in: Caller):
-    """Sent in the query in place of the body, a token is a name that nobody declared."""
-    off_id, _ = richest(signed_in)
-    sandbox.control(contract=PAGED["token"])
-    token = signed_in.search(off_id).json()["meta"]["next"]
-    answer = signed_in.search(off_id, query=f"?after={token}")
-    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["query"])
-    assert token not in answer.text

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 import structlog
 
-from tests.support.http.reports import NIGHT, WITHHELD, pushes
+from tests.support.http.reports import NIGHT, WITHHELD
 from tests.support.program import closed_port
 from tests.support.raw_server import READ_S, Reply, http, raw_server
 from worker.core.model import RunStatus
@@ -32,23 +32,6 @@ def test_what_a_run_pings():
     codes = {code for code in ExitCode if code not in {ExitCode.OK, ExitCode.GAPS}}
     silent = {code for code in codes if ping_of_failure(code) is None}
     assert silent == {ExitCode.LEASE_HELD, ExitCode.STOPPED}
-
-
-async def test_what_the_switch_hears():
-    """Three addresses, and an exit code as the only content."""
-    async with raw_server(http()) as server:
-        with structlog.testing.capture_logs() as logs:
-            options = TelemetryOptions(ping_url=f"{server.url}/{SECRET}")
-            await ping(options, Ping.START)
-            await ping(options, Ping.FAIL, ExitCode.UNAVAILABLE)
-            await ping(options, Ping.SUCCESS, ExitCode.GAPS)
-            await ping(options, None, ExitCode.STOPPED)
-    assert pushes(server) == [
-        ("POST", f"/{SECRET}/start", b""),
-        ("POST", f"/{SECRET}/fail", b"exit code 69\n"),
-        ("POST", f"/{SECRET}", b"exit code 3\n"),
-    ]
-    assert logs == []
 
 
 @pytest.mark.parametrize("status", [404, 503])

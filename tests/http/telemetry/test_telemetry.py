@@ -90,17 +90,6 @@ async def test_a_backfill_does_not_replace_a_sync(tmp_path):
     assert {name: numbers[name] for name in expected} == expected
 
 
-async def test_a_run_that_could_not_begin_is_reported(tmp_path):
-    """Its exit code and time are known, and nothing else changes."""
-    path = tmp_path / "pts_worker.prom"
-    samples = samples_of_end(ExitCode.REFUSED, at=START)
-    await emit(samples, TelemetryOptions(textfile=path))
-    assert reported(path.read_text()) == {
-        "exit_code run=sync": 77.0,
-        "last_run_timestamp_seconds run=sync": START.timestamp(),
-    }
-
-
 async def test_a_broken_textfile_is_written_anew(tmp_path):
     """What is not in the format is no reason to say nothing."""
     path = tmp_path / "pts_worker.prom"

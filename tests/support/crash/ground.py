@@ -8,12 +8,10 @@ import contextlib
 import re
 import shutil
 import signal
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from random import Random
 from typing import Any, Protocol
 
 import anyio
@@ -128,7 +126,6 @@ class Ground:
 
     Attributes:
         before, after: what a reader sees before the run and after the twin's.
-        took_s: from the twin's beginning of the run to its end.
     """
 
     sandbox: Sandbox
@@ -137,7 +134,6 @@ class Ground:
     base: str = ""
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
-    took_s: float = 0.0
 
     def prepare(self) -> "Ground":
         """Make the base and run the twin."""
@@ -151,12 +147,8 @@ class Ground:
         self.base = self.databases.copy(url)
         undisturbed.roster(*lines[EDGE:])
         self.sandbox.control(generation=GENERATION)
-        running = self.start(undisturbed)
-        wait_for(lambda: has_begun(running), "the run")
-        began_s = time.monotonic()
-        ended = running.wait()
+        ended = self.sync(undisturbed)
         assert ended.code == 0, ended.err
-        self.took_s = time.monotonic() - began_s
         self.after = undisturbed.store.published()
         assert self.before != self.after
         return self
@@ -199,11 +191,6 @@ class Ground:
         finally:
             self.databases.drop(url)
 
-    def assert_complete(self, worker: Installation) -> None:
-        """A reader sees one snapshot or the other, never something between."""
-        seen = self.seen(worker)
-        assert seen in (self.before, self.after), "half a publication"
-
     def assert_recovers(self, worker: Installation) -> Ended:
         """The next run ends with 0 and the twin's result; the ledger holds nothing but that."""
         ended = self.sync(worker, "--set", "sync.requests_per_second=5000")
@@ -224,11 +211,6 @@ class Ground:
         assert before == worker.store.everything()
 
 
-def has_begun(running: Running) -> bool:
-    """Whether the run holds its lease and reads."""
-    return b"run.began" in running.err.read_bytes() or running.process.poll() is not None
-
-
 def pause(running: Running) -> bool:
     """Let it stand still (proc(5): state T), and wait until it does; false if it has ended."""
     running.signal(signal.SIGSTOP)
@@ -241,35 +223,3 @@ def pause(running: Running) -> bool:
 
     wait_for(lambda: running.process.poll() is not None or stands(), "the pause")
     return running.process.poll() is None
-
-
-def die(ground: Ground, random: Random) -> int:
-    """One trial: a run that is killed once to three times, each time looked at, then continued.
-
-    Returns:
-        How often it was killed before it had ended.
-    """
-    worker = ground.worker()
-    deaths = 0
-    for _ in range(random.choice((1, 1, 2, 3))):
-        running = ground.start(worker)
-        _wait_for_a_moment(ground, random, running)
-        running.kill()
-        deaths += running.process.poll() != 0
-        ground.databases.settle(worker.database_url)
-        ground.assert_complete(worker)
-    ground.assert_recovers(worker)
-    ground.databases.drop(worker.database_url)
-    shutil.rmtree(worker.folder)
-    return deaths
-
-
-def _wait_for_a_moment(ground: Ground, random: Random, running: Running) -> None:
-    """One in eight while it starts, one in four about its end, the rest anywhere."""
-    draw = random.random()
-    if draw < 1 / 8:
-        time.sleep(random.uniform(0, 0.3))
-        return
-    wait_for(lambda: has_begun(running), "the run")
-    is_about_its_end = draw < 3 / 8
-    time.sleep(ground.took_s * random.uniform(*((0.85, 1.05) if is_about_its_end else (0, 1))))
