@@ -6,7 +6,8 @@ import pytest
 
 from worker.areas import area_named
 from worker.config.contract_file import load_contract
-from worker.contracts.proposal import Asked, Proposal, propose
+from worker.contracts.draft import REFUSED, Draft
+from worker.contracts.proposal import propose
 from worker.contracts.shape import shape_of
 from worker.errors import DataContractError
 
@@ -15,8 +16,14 @@ KNOWN = load_contract(None)["patient-safety"]
 RECORD = {"id": "1", "confidentialityCode": "N"}
 
 
-def proposed(*answers: Any, **fields: str) -> Proposal:
-    return propose(SAFETY, KNOWN, Asked({"path": "/x"}, {}, fields), shape_of(answers))
+def proposed(*answers: Any) -> Draft:
+    draft = Draft(path="/x")
+    propose(SAFETY, KNOWN, draft, shape_of(answers))
+    return draft
+
+
+def refused(draft: Draft) -> list[str]:
+    return [row["field"] for row in draft.rows() if row["becomes"] == REFUSED]
 
 
 @pytest.mark.parametrize(
@@ -36,18 +43,21 @@ def proposed(*answers: Any, **fields: str) -> Proposal:
 def test_each_style_of_paging(around: dict[str, Any], paging: dict[str, Any] | None):
     """By the names around the list, and marked as a proposal."""
     made = proposed({"items": [RECORD], **around})
+    assert made.contract is not None
     found = made.contract.paging
     assert (found is None) == (paging is None)
     assert found is None or found.model_dump().items() >= (paging or {}).items()
     assert ("paging" in made.notes) == (paging is not None)
-    assert made.left == ()
+    assert refused(made) == []
 
 
-def test_a_link_in_the_header():
-    """Nothing stands around a bare list."""
-    made = proposed([RECORD], link="query")
-    assert made.contract.paging is not None
-    assert made.contract.paging.style == "link"
+def test_a_continuation_is_sent_back_as_the_request_has_it():
+    """A document may name it, and its place."""
+    draft = Draft(path="/x")
+    draft.sendable = {"api-version": "query", "pageNumber": "query"}
+    propose(SAFETY, KNOWN, draft, shape_of([{"items": [RECORD], "currentPage": 1}]))
+    assert draft.table["paging"]["send_as"] == "pageNumber"
+    assert draft.table["paging"]["send_in"] == "query"
 
 
 @pytest.mark.promise("1")
@@ -57,7 +67,8 @@ def test_a_link_in_the_header():
 def test_what_may_speak_of_more_is_not_ignored(name: str):
     """A person has to declare it; until then answers with it are refused."""
     made = proposed({"items": [RECORD], name: None, "traceId": "x"})
-    assert made.left == (name,)
+    assert refused(made) == [name]
+    assert made.contract is not None
     assert made.contract.ignore == ("traceId",)
     assert made.contract.places == {"traceId"}
 
@@ -76,17 +87,18 @@ def test_fields_that_are_no_column_for_sure():
             }
         ]
     )
+    assert made.contract is not None
     assert made.contract.columns.keys() == {"confidentiality_code", "cause", "source_created_at"}
     assert made.contract.columns["cause"] == ("cause",)
     assert made.contract.columns["source_created_at"] == ("created_time",)
     assert made.contract.required == ("confidentiality_code",)
     assert made.contract.columns["confidentiality_code"] == KNOWN.columns["confidentiality_code"]
     assert "confidentiality_code" in made.empty
-    becomes = {row.field: row.becomes for row in made.rows}
+    becomes = {row["field"]: row["becomes"] for row in made.rows()}
     assert becomes["accessRestriction[].confidentialityCode"] == "candidate for extra"
     assert becomes["parent.cause"] == "candidate for extra"
     shown = " ".join(line for lines in made.notes.values() for line in lines)
-    for word in ("delayDays is string", "cause has numbers", "no field is called confidentiality"):
+    for word in ("cause has numbers", "no field is called confidentiality"):
         assert word in shown
 
 
@@ -98,6 +110,40 @@ def test_two_lists_are_refused_by_name():
 
 def test_nobody_has_a_record():
     """The list's place is known all the same; of records, what is in force stands."""
-    made = proposed({"items": []}, {"items": []})
-    assert (made.contract.records, made.contract.columns) == ("items", KNOWN.columns)
-    assert (made.contract.id, made.contract.required) == (KNOWN.id, KNOWN.required)
+    made = proposed({"items": []}, {"items": []}).contract
+    assert made is not None
+    assert (made.records, made.columns) == ("items", KNOWN.columns)
+    assert (made.id, made.required) == (KNOWN.id, KNOWN.required)
+
+
+def test_names_in_another_spelling():
+    """In lists, too: the element that counts is picked as the contract in force picks it."""
+    rule = {"IsCurrent": True, "ConfidentialityCode": "NORU", "Cause": None}
+    draft = proposed([{"Id": "1", "AccessRestriction": [rule], "x": {"Created_Time": "t"}}])
+    assert draft.contract is not None
+    assert draft.contract.id == "Id"
+    assert draft.contract.columns == {
+        "confidentiality_code": ("AccessRestriction[IsCurrent=true].ConfidentialityCode",),
+        "cause": ("AccessRestriction[IsCurrent=true].Cause",),
+        "source_created_at": ("x.Created_Time",),
+    }
+    assert draft.notes["columns"] == ["proposal: x.Created_Time is column source_created_at"]
+
+
+def test_what_is_in_force_is_kept():
+    """Extras, what volatile fields are, and what values mean; what is gone goes."""
+    known = KNOWN.model_copy(
+        update={
+            "extra": {"by": {"each": ("systems",), "name": ("name",)}, "gone": ("gone",)},
+            "values": {"cause": {"1": "Manual"}, "object_type": {"1": "x"}},
+            "volatile": ("by", "cause", "gone", "object_type"),
+        }
+    )
+    draft = Draft(path="/x")
+    record = {**RECORD, "cause": 1, "systems": [{"name": "x", "no": 1}]}
+    propose(SAFETY, known, draft, shape_of([[record]]))
+    assert draft.contract is not None
+    assert draft.contract.extra == {"by": {"each": ("systems",), "name": ("name",)}}
+    assert draft.contract.values == {"cause": {"1": "Manual"}}
+    assert draft.contract.volatile == ("by", "cause")
+    assert draft.notes["extra"] == ['systems_no = {each = "systems", systems_no = "no"}']

@@ -11,7 +11,7 @@ from worker.errors import ConfigurationError, FlagError, UsageError
 from worker.logs import configure
 from worker.use_cases.checks import CheckResult
 from worker.use_cases.doctor import ProbeRequest, diagnose
-from worker.use_cases.probe import SYNTHETIC_PERSON
+from worker.use_cases.pts_checks import SYNTHETIC_PERSON
 
 
 def run(cli: Cli, *, probe: bool, person: str | None, despite_quiet: bool) -> int:

@@ -1,171 +1,132 @@
-"""Reads the search operations of an OpenAPI 3 document, which others have written."""
+"""Reads the search operations of an OpenAPI 3 document, which others have written.
 
+A schema becomes a made-up value that it describes, so that a document is read as answers are.
+"""
+
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
-from worker.contracts.shape import NOTHING, Leaf, Shape, refuse_too_many, safe_name
+from worker.contracts.draft import PERSON_NAMES, Draft, name_of
+from worker.contracts.shape import shape_of
+from worker.core.contract import OFF_ID, UUID, AreaContract
 from worker.errors import DataContractError
 
-DEPTH_MAX: Final = 16
-"""Levels of objects and arrays in a schema; what lies deeper is left out."""
-_REFERENCES_MAX: Final = 16
-_STEPS_MAX: Final = 20_000
+_DEPTH_MAX: Final = 16
+"""Levels of objects and lists in a schema, and of schemas that are made of others."""
+_SCHEMAS_MAX: Final = 20_000
+_SAMPLES: Final[Mapping[Any, Any]] = {
+    "string": "", "integer": 0, "number": 0.5, "boolean": False, "array": [], "object": {}
+}  # fmt: skip
+_ADDRESSES: Final = ("uri", "uri-reference", "url")
 _NUMBER: Final = re.compile(r"\d+")
-_MOST_LIKELY: Final = ("application/json", "text/json")
-_UNSTRUCTURED: Final = ("string", "integer", "number", "boolean")
+_OWN_HEADERS: Final = frozenset({"authorization", "dpop", "content-type", "accept"})
 
 
-class Parameter(NamedTuple):
-    """A parameter of a search.
-
-    Attributes:
-        place: ``query`` or ``header``.
-        value: what to send, if the document says so; ``{uuid}`` for a new id.
-    """
-
-    name: str
-    place: str
-    is_required: bool
-    value: str | None
-
-
-class Search(NamedTuple):
-    """One search operation.
-
-    Attributes:
-        others: the paths of other versions of it.
-        request, answer: leaves of the bodies.
-        has_no_content: 204 is among the answers.
-    """
-
-    path: str
-    others: tuple[str, ...]
-    parameters: tuple[Parameter, ...]
-    request: Shape
-    answer: Shape
-    has_no_content: bool
-
-
-def searches_of(document: Any, areas: Iterable[str]) -> Mapping[str, Search]:
-    """The search operation of each area that the document has: that of the highest version.
+class OpenApi:
+    """A document.
 
     Raises:
-        DataContractError: it is no OpenAPI 3 document, a reference leads nowhere, or it is too
-            large.
+        DataContractError: it is no OpenAPI 3 document.
     """
-    if not isinstance(document, dict) or not str(document.get("openapi", "")).startswith("3"):
-        raise DataContractError("not an OpenAPI 3 document: `openapi` does not say 3")
-    reader = _Reader(document)
-    found = dict[str, Search]()
-    for area in areas:
-        paths = sorted((p for p in _search_paths(document) if area in _dashed(p)), key=_version)
-        if paths:
-            found[area] = reader.search(paths[-1], tuple(paths[:-1]))
-    return found
 
-
-def _search_paths(document: dict[str, Any]) -> Iterator[str]:
-    for path, item in _object(document.get("paths")).items():
-        if path.endswith("_search") and "post" in _object(item):
-            yield path
-
-
-def _dashed(path: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|_", "-", path).lower()
-
-
-def _version(path: str) -> tuple[list[int], str]:
-    return [int(number) for number in _NUMBER.findall(path)], path
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-class _Reader:
-    def __init__(self, document: dict[str, Any]) -> None:
+    def __init__(self, document: Any) -> None:
+        if not str(_object(document).get("openapi", "")).startswith("3"):
+            raise DataContractError("not an OpenAPI 3 document: `openapi` does not say 3")
         self._document = document
-        self._steps = 0
+        self._schemas = 0
 
-    def search(self, path: str, others: tuple[str, ...]) -> Search:
-        item = self._document["paths"][path]
-        operation = _object(item["post"])
-        parameters = [*item.get("parameters", ()), *operation.get("parameters", ())]
+    def search(self, area: str, known: AreaContract) -> tuple[Draft, Any]:
+        """The request of an area's search, in its highest version, and a made-up answer.
+
+        The draft has no path if the document has no search of it.
+
+        Raises:
+            DataContractError: a reference leads nowhere, or the document is too large.
+        """
+        items = _object(self._document.get("paths"))
+        paths = [path for path in items if path.endswith("_search") and area in _dashed(path)]
+        if not paths:
+            return Draft("the document has no search of it"), None
+        *others, path = sorted(paths, key=_version)
+        draft = Draft(f"POST {path}", path=path, query={}, headers={}, body=known.body)
+        draft.table["naive_times"] = known.naive_times
+        if others:
+            draft.propose("path", f"the highest version; there is also {', '.join(others)}")
+        operation = _object(_object(items[path]).get("post"))
+        for part in (_object(items[path]), operation):
+            for parameter in _list(part.get("parameters")):
+                self._declare_parameter(draft, self._whole(parameter))
+        _declare_body(draft, self._body(operation.get("requestBody")))
         answers = _object(operation.get("responses"))
-        ok: Any = next((answers[code] for code in ("200", "2XX", "default") if code in answers), {})
-        return Search(
-            path=path,
-            others=others,
-            parameters=tuple(self._parameter(self._there(one)) for one in parameters),
-            request=self._shape(operation.get("requestBody")),
-            answer=self._shape(ok),
-            has_no_content="204" in answers,
-        )
+        if "204" in answers:
+            draft.table["empty_status"] = [204]
+            draft.propose("empty_status", "204 means that there are no records")
+        codes = (code for code in ("200", "2XX", "default") if code in answers)
+        return draft, self._body(answers.get(next(codes, "")))
 
-    def _parameter(self, declared: dict[str, Any]) -> Parameter:
-        schema = self._there(declared.get("schema"))
-        known = [schema.get("default"), schema.get("const"), *schema.get("enum", [])[:1]]
-        known += [declared.get("example"), schema.get("example")]
-        value = next((str(one) for one in known if one is not None), None)
-        if schema.get("format") == "uuid" and declared.get("in") == "header":
-            value = "{uuid}"
-        required = declared.get("required") is True
-        return Parameter(str(declared.get("name")), str(declared.get("in")), required, value)
+    def _declare_parameter(self, draft: Draft, parameter: Mapping[str, Any]) -> None:
+        key = {"query": "query", "header": "headers"}.get(str(parameter.get("in")))
+        name = str(parameter.get("name"))
+        if key is None or name.lower() in _OWN_HEADERS:
+            return
+        if key == "query":
+            draft.sendable[name] = key
+        schema = self._whole(parameter.get("schema"))
+        known = [schema.get("default"), *_list(schema.get("enum"))[:1], schema.get("const")]
+        known = [one for one in (*known, parameter.get("example")) if one is not None]
+        if key == "headers" and schema.get("format") == "uuid":
+            draft.table[key][name] = UUID
+        elif parameter.get("required") is True and known:
+            draft.table[key][name] = str(known[0])
+            draft.propose(key, f"the value of {name}; ask NHN")
+        elif parameter.get("required") is True:
+            draft.propose(key, f"{name} is required; ask what to send")
 
-    def _shape(self, message: Any) -> Shape:
-        """The shape of a request's or a response's JSON."""
-        content = _object(self._there(message).get("content"))
-        kinds = sorted(
-            (kind for kind in content if "json" in kind), key=_MOST_LIKELY.count, reverse=True
-        )
-        schema: Any = next((_object(content[kind]).get("schema") for kind in kinds), {})
-        found = dict[str, set[str]]()
-        self._collect(schema, "", frozenset(), found)
-        return {safe_name(path): Leaf(frozenset(kinds)) for path, kinds in found.items()}
+    def _body(self, message: Any) -> Any:
+        """A request's or a response's JSON, made up."""
+        content = _object(self._whole(message).get("content"))
+        # application/problem+json is JSON as well, and comes last.
+        kinds = sorted((kind for kind in content if "json" in kind), key=lambda kind: "+" in kind)
+        schema = _object(content[kinds[0]]).get("schema") if kinds else None
+        return self._sample(schema, frozenset(), _DEPTH_MAX)
 
-    def _collect(
-        self, schema: Any, path: str, above: frozenset[int], found: dict[str, set[str]]
-    ) -> None:
-        """Collect the leaves of a schema, but not within itself again.
+    def _sample(self, schema: Any, above: frozenset[int], depth: int) -> Any:
+        """A value that the schema describes; empty within itself, and where it is too deep.
 
         Args:
             above: the schemas that it stands in.
         """
-        self._steps += 1
-        refuse_too_many(len(found) + (self._steps > _STEPS_MAX) * _STEPS_MAX)
-        parts = [*self._parts(schema, _REFERENCES_MAX)]
-        kinds = {kind for part in parts for kind in _kinds(part)}
-        inside = dict[str, Any]()
-        if len(above) < DEPTH_MAX and above.isdisjoint(map(id, parts)):
+        parts = [*self._parts(schema, _DEPTH_MAX)]
+        inside = above | {*map(id, parts)}
+        if depth and above.isdisjoint(map(id, parts)):
+            found = (_object(part.get("properties")).items() for part in parts)
+            properties = dict(itertools.chain.from_iterable(found))
+            if properties:
+                return {n: self._sample(one, inside, depth - 1) for n, one in properties.items()}
             for part in parts:
-                inside |= {f"{path}[]": part["items"]} if "items" in part else {}
-                for name, one in _object(part.get("properties")).items():
-                    inside[f"{path}.{name}" if path else name] = one
-        for place, one in inside.items():
-            self._collect(one, place, above | {*map(id, parts)}, found)
-        if not inside or kinds & {*_UNSTRUCTURED, "url"}:
-            ending, kind = ("[]", NOTHING) if "array" in kinds else ("", "object")
-            found.setdefault(path + ending, set()).update(kinds - {"array"} or {kind})
+                if "items" in part:
+                    element = self._sample(part["items"], inside, depth - 1)
+                    return [] if element is None else [element]
+        return next((value for part in parts for value in _samples(part)), None)
 
     def _parts(self, schema: Any, depth: int) -> Iterator[dict[str, Any]]:
-        """A schema and those that it is made of: ``allOf``, and each of ``oneOf`` and ``anyOf``."""
-        if not depth:
-            raise DataContractError("schemas that refer to each other without an end")
-        part = self._there(schema)
-        for key in ("allOf", "oneOf", "anyOf"):
-            for one in part.get(key, ()):
-                yield from self._parts(one, depth - 1)
+        """A schema and all that it is made of: references, ``allOf``, and each choice."""
+        self._schemas += 1
+        if not depth or self._schemas > _SCHEMAS_MAX:
+            raise DataContractError("too many schemas, or some that lead to each other in a circle")
+        part = _object(schema)
         yield part
+        if isinstance(part.get("$ref"), str):
+            yield from self._parts(self._target(part["$ref"]), depth - 1)
+        for key in ("allOf", "oneOf", "anyOf"):
+            for one in _list(part.get(key)):
+                yield from self._parts(one, depth - 1)
 
-    def _there(self, value: Any) -> dict[str, Any]:
-        """What a local reference leads to; anything else is itself."""
-        for _ in range(_REFERENCES_MAX):
-            reference = _object(value).get("$ref")
-            if not isinstance(reference, str):
-                return _object(value)
-            value = self._target(reference)
-        raise DataContractError("references that lead to each other without an end")
+    def _whole(self, value: Any) -> dict[str, Any]:
+        """An object with all that it refers to."""
+        return {key: one for part in self._parts(value, _DEPTH_MAX) for key, one in part.items()}
 
     def _target(self, reference: str) -> Any:
         if not reference.startswith("#/"):
@@ -180,13 +141,42 @@ class _Reader:
         return value
 
 
-def _kinds(part: Mapping[str, Any]) -> Iterator[str]:
-    """The kinds that a schema names: 3.0's ``nullable``, and 3.1's lists of kinds."""
-    named = part.get("type")
-    for kind in named if isinstance(named, list) else [named]:
-        if kind == "string" and part.get("format") in {"uri", "uri-reference", "url"}:
-            yield "url"
-        elif kind in {*_UNSTRUCTURED, "array", "null"}:
-            yield str(kind)
-    if part.get("nullable") is True:
-        yield "null"
+def _declare_body(draft: Draft, request: Any) -> None:
+    """Where the person's identifier goes; other fields are left out."""
+    fields = [path for path in shape_of([request]) if path]
+    draft.sendable |= dict.fromkeys(fields, "body")
+    persons = [path for path in fields if name_of(path) in PERSON_NAMES and "[]" not in path]
+    if persons:
+        body: Any = OFF_ID
+        for name in reversed(persons[0].split(".")):
+            body = {name: body}
+        draft.table["body"] = body
+    else:
+        draft.propose("body", "no property of the request is called offId")
+    if others := [path for path in fields if path not in persons[:1]]:
+        draft.propose("body", f"it may also have {', '.join(others)}")
+
+
+def _samples(part: Mapping[str, Any]) -> Iterator[Any]:
+    """A value for each kind that a schema names; 3.1 has lists of kinds."""
+    for kind in (*_list(part.get("type")), part.get("type")):
+        if kind == "string" and part.get("format") in _ADDRESSES:
+            yield "https://"
+        elif isinstance(kind, str) and kind in _SAMPLES:
+            yield _SAMPLES[kind]
+
+
+def _dashed(path: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|_", "-", path).lower()
+
+
+def _version(path: str) -> tuple[list[int], str]:
+    return [int(number) for number in _NUMBER.findall(path)], path
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

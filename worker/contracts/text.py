@@ -3,9 +3,10 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
-from worker.core.contract import AreaContract, Contract
+from worker.core.contract import Contract
 from worker.core.escaping import visible
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -20,24 +21,16 @@ Notes = Mapping[str, Iterable[str]]
 
 def document_of(contract: Contract) -> dict[str, dict[str, Any]]:
     """A contract with every key, also those that have their default value, as the file has them."""
-    return {name: _table_of(area) for name, area in contract.items()}
+    tables = {name: area.model_dump(mode="json") for name, area in contract.items()}
+    for table in tables.values():
+        table["paging"] = table["paging"] or "none"
+    return tables
 
 
-def _table_of(area: AreaContract) -> dict[str, Any]:
-    table = area.model_dump(mode="json")
-    table["paging"] = table["paging"] or "none"
-    return table
-
-
-def as_toml(contract: Contract, notes: Notes | None = None) -> str:
-    """A contract as a file, complete.
-
-    Args:
-        notes: comments.
-    """
-    found = notes or {}
+def as_toml(contract: Contract, notes: Notes = MappingProxyType({})) -> str:
+    """A contract as a file, complete, with these comments."""
     areas = document_of(contract).items()
-    return "\n".join("\n".join(_area_lines(name, table, found)) + "\n" for name, table in areas)
+    return "\n".join("\n".join(_area_lines(name, table, notes)) + "\n" for name, table in areas)
 
 
 def _area_lines(name: str, table: Mapping[str, Any], notes: Notes) -> Iterator[str]:

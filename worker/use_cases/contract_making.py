@@ -1,193 +1,122 @@
 """Makes a contract with PTS of an OpenAPI document, or of live answers."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
+import httpx
+
 from worker.app import App
-from worker.contracts.openapi import Search, searches_of
-from worker.contracts.proposal import PERSONS, Asked, Proposal, plain, propose
+from worker.contracts.draft import Draft
+from worker.contracts.openapi import OpenApi
+from worker.contracts.proposal import propose
 from worker.contracts.shape import shape_of
-from worker.core.answer import Headers, parse
+from worker.core.answer import parse
 from worker.core.area import ResourceArea
-from worker.core.contract import HEADER, OFF_ID, AreaContract
-from worker.core.identity import NationalId
-from worker.core.model import Person
+from worker.core.contract import HEADER, AreaContract
+from worker.core.model import Person, RosterLineError
 from worker.core.paging import next_links
-from worker.core.paths import leaves, safe_path, without_numbers
-from worker.core.retry import StatusClass, classify
-from worker.core.value import Value
-from worker.errors import AreaError, DataContractError, RejectedError
-from worker.ports import HttpResponse
-from worker.pts.reader import PtsReader
+from worker.errors import AreaError, DataContractError, UsageError
+from worker.ports import HttpResponse, Roster
 from worker.use_cases.checks import as_run_error
 
-_OWN_HEADERS: Final = frozenset({"authorization", "dpop", "content-type", "accept"})
+_PERSONS_MAX: Final = 100
+_NAMES_MAX: Final = 20
 _COUNT: Final = "x-total-count"
-_KEPT: Final = ("path", "query", "headers", "body", "no_records", "empty_status", "naive_times")
+_REQUEST: Final = ("path", "query", "headers", "body", "no_records", "empty_status", "naive_times")
+"""What stays as in force where a contract is learned."""
 
 
-class Made(Value, frozen=True, kw_only=True):
-    """What was found of an area.
-
-    Attributes:
-        proposal: None if nothing could be concluded, so that the contract in force stands.
-        facts: what is to be said of it, in a line each.
-    """
-
-    proposal: Proposal | None
-    facts: tuple[str, ...] = ()
-
-
-def from_openapi(app: App, content: bytes) -> Mapping[str, Made]:
+def from_openapi(app: App, content: bytes) -> Mapping[str, Draft]:
     """The contracts that an OpenAPI 3 document in JSON describes.
 
     Raises:
-        DataContractError: it is no such document, or has no search operation that can be read.
+        DataContractError: it is no such document, or no contract can be made of it.
     """
     try:
-        document = parse(content)
+        described = OpenApi(parse(content))
     except AreaError as error:
         raise DataContractError(
             f"not an OpenAPI document in JSON: {error.message}",
             hint="a document in YAML has to be converted to JSON first",
         ) from None
-    known, areas = app.contract(), app.areas()
-    searches = searches_of(document, [area.name for area in areas])
-    if not searches:
-        raise DataContractError(
-            "no POST operation whose path ends in _search and names patient-safety or "
-            "patient-privacy"
-        )
-    made = dict[str, Made]()
-    for area in areas:
-        if (search := searches.get(area.name)) is None:
-            made[area.name] = Made(proposal=None, facts=("the document has no search of it",))
-        else:
-            asked = _asked(search, known[area.name])
-            proposal = propose(area, known[area.name], asked, search.answer)
-            made[area.name] = Made(proposal=proposal, facts=(f"POST {search.path}",))
-    return made
+    drafts, known = dict[str, Draft](), app.contract()
+    for area in app.areas():
+        drafts[area.name], answer = described.search(area.name, known[area.name])
+        if drafts[area.name].table:
+            shape = {n: leaf._replace(records=0) for n, leaf in shape_of([answer]).items()}
+            propose(area, known[area.name], drafts[area.name], shape)
+    return drafts
 
 
-def _asked(search: Search, known: AreaContract) -> Asked:
-    """The request that a document describes."""
-    table: dict[str, Any] = {"path": search.path, "query": {}, "headers": {}}
-    notes = dict[str, list[str]]()
-    if search.others:
-        notes["path"] = [f"proposal: the highest version; there is also {', '.join(search.others)}"]
-    for one in search.parameters:
-        if one.place not in {"query", "header"} or one.name.lower() in _OWN_HEADERS:
-            continue
-        key = "headers" if one.place == "header" else "query"
-        if one.value is not None and (one.is_required or one.value == "{uuid}"):
-            table[key][one.name] = one.value
-            notes.setdefault(key, []).append(f"proposal: the value of {one.name}; ask NHN")
-        elif one.is_required:
-            notes.setdefault(key, []).append(f"proposal: {one.name} is required; ask what to send")
-    persons = [path for path in search.request if plain(path).rpartition(".")[2] in PERSONS]
-    if persons:
-        table["body"] = _nested(persons[0], OFF_ID)
-    else:
-        table["body"] = known.body
-        notes["body"] = ["proposal: no property of the request is called offId"]
-    others = [path for path in search.request if path not in persons[:1]]
-    if others:
-        notes.setdefault("body", []).append(f"proposal: it may also have {', '.join(others)}")
-    if search.has_no_content:
-        table["empty_status"] = [204]
-        notes["empty_status"] = ["proposal: 204 means that there are no records"]
-    table["naive_times"] = known.naive_times
-    sendable = {one.name: "query" for one in search.parameters if one.place == "query"}
-    return Asked(table, notes, {**sendable, **dict.fromkeys(search.request, "body")})
-
-
-def _nested(path: str, value: Any) -> Any:
-    """A document with this value at the path."""
-    for part in reversed(path.split(".")):
-        value = {part.removesuffix("[]"): [value] if part.endswith("[]") else value}
-    return value
-
-
-async def learn(app: App, persons: Sequence[NationalId]) -> Mapping[str, Made]:
+async def learn(app: App, roster: Roster) -> Mapping[str, Draft]:
     """The contracts that live answers for these persons suggest. Only their first pages are read.
 
     Raises:
+        UsageError: a line is no identifier that may be sent, or there are too many.
         WorkerError: HelseID refuses or is unavailable, or PTS answers nobody.
     """
+    persons = await _persons(app, roster)
     areas, known = app.areas(), app.contract()
+    drafts, unread = dict[str, Draft](), list[AreaError]()
     async with app.reader(areas, throttle=app.throttle(), attempts_max=2) as reader:
-        found = {area.name: await _answers(reader, area, persons) for area in areas}
-    errors = [one.error for one in found.values() if one.error is not None]
-    if errors and not any(one.statuses for one in found.values()):
-        raise as_run_error(errors[0])
-    return {area.name: found[area.name].made(area, known[area.name]) for area in areas}
+        for area in areas:
+            answers, ends = list[HttpResponse](), list[AreaError]()
+            try:
+                for person in persons:
+                    answers.append(await reader.ask(person, area.name))
+            except AreaError as error:
+                ends.append(error)
+            drafts[area.name] = _drafted(area, known[area.name], answers)
+            drafts[area.name].facts += [f"then no answer: {error.message}" for error in ends]
+            unread += [error for error in ends if not answers]
+    if len(unread) == len(areas):
+        raise as_run_error(unread[0])
+    return drafts
 
 
-class _Answers:
-    """What PTS answered of one area. Values stay in here."""
-
-    def __init__(self) -> None:
-        self.statuses = Counter[int]()
-        self.error: AreaError | None = None
-        self._documents: list[Any] = []
-        self._problems: dict[int, set[str]] = {}
-        self._signs = set[str]()
-
-    def add(self, response: HttpResponse) -> None:
-        """Take in an answer."""
-        self.statuses[response.status] += 1
-        try:
-            document = parse(response.body) if response.body else None
-        except AreaError as error:
-            self.error = error
-            return
-        if classify(response.status) is StatusClass.OK and document is not None:
-            self._documents.append(document)
-            self._signs |= _signs(response.headers)
-        elif isinstance(document, dict):
-            names = {safe_path(without_numbers(path)) for path, _ in leaves(document)}
-            self._problems.setdefault(response.status, set()).update(names)
-
-    def made(self, area: ResourceArea, known: AreaContract) -> Made:
-        """What it suggests."""
-        facts = [f"status {status}: {n}" for status, n in sorted(self.statuses.items())]
-        facts += [
-            f"status {status} has the fields {', '.join(sorted(names)[:20])}"
-            for status, names in sorted(self._problems.items())
-        ]
-        facts += [f"not read: {self.error.message}"] if self.error is not None else []
-        if not self._documents:
-            return Made(proposal=None, facts=tuple(facts))
-        table = {key: value for key, value in known.model_dump(mode="json").items() if key in _KEPT}
-        notes = dict[str, list[str]]()
-        if _COUNT in self._signs:
-            table["total"] = f"{HEADER}{_COUNT}"
-            notes["total"] = [f"proposal: {_COUNT} is the number of records over all pages"]
-        if others := sorted(self._signs - {_COUNT, "link"}):
-            notes["ignore"] = [f"proposal: {', '.join(others)} speaks of more records; refused"]
-        fields = {"link": "query"} if "link" in self._signs else {}
-        return Made(
-            proposal=propose(area, known, Asked(table, notes, fields), shape_of(self._documents)),
-            facts=tuple(facts),
-        )
-
-
-async def _answers(
-    reader: PtsReader, area: ResourceArea, persons: Sequence[NationalId]
-) -> _Answers:
-    found = _Answers()
-    for off_id in persons:
-        try:
-            found.add(await reader.ask(Person(off_id=off_id, person_key="learn"), area.name))
-        except AreaError as error:
-            found.error = error
-            if not isinstance(error, RejectedError):
-                break
+async def _persons(app: App, roster: Roster) -> list[Person]:
+    found = list[Person]()
+    async with aclosing(roster.entries()) as lines:
+        async for entry in lines:
+            if isinstance(entry, RosterLineError):
+                raise UsageError(f"{entry.where}: {entry.problem}")
+            if entry.is_h_number and not app.sends_h_numbers:
+                raise UsageError("standard input: an H-number is not sent to PTS")
+            if len(found) == _PERSONS_MAX:
+                raise UsageError(f"standard input: more than {_PERSONS_MAX} persons")
+            found.append(Person(off_id=entry.off_id, person_key="learn"))
     return found
 
 
-def _signs(headers: Headers) -> set[str]:
-    """The headers that speak of more records."""
-    found = {name for name in ("content-range", "x-pagination", _COUNT) if name in headers}
-    return found | ({"link"} if any(next_links(headers.get("link", ()))) else set())
+def _drafted(area: ResourceArea, known: AreaContract, answers: Sequence[HttpResponse]) -> Draft:
+    """What the answers of an area suggest. Values stay in here."""
+    draft = Draft(**known.model_dump(mode="json", include={*_REQUEST}))
+    documents = defaultdict[int, list[Any]](list)
+    for answer in answers:
+        with suppress(AreaError):
+            document = parse(answer.body)
+            documents[answer.status].append(document)
+    for status, count in sorted(Counter(answer.status for answer in answers).items()):
+        draft.facts.append(f"status {status}: {count}, {len(documents[status])} of them JSON")
+        if status != httpx.codes.OK and documents[status]:
+            names = ", ".join(sorted(shape_of(documents[status]))[:_NAMES_MAX])
+            draft.facts.append(f"status {status} has the fields {names}")
+    if read := documents[httpx.codes.OK]:
+        _declare_headers(draft, answers)
+        propose(area, known, draft, shape_of(read))
+    return draft
+
+
+def _declare_headers(draft: Draft, answers: Sequence[HttpResponse]) -> None:
+    """Declare the response headers that speak of more records, if the contract can."""
+    names = {name for answer in answers for name in answer.headers}
+    if any(next_links(answer.headers.get("link", ())) for answer in answers):
+        draft.table["paging"] = {"style": "link"}
+        draft.propose("paging", "Link looks like the style link; ask NHN")
+    if _COUNT in names:
+        draft.table["total"] = f"{HEADER}{_COUNT}"
+        draft.propose("total", f"{_COUNT} is the number of records over all pages")
+    for name in sorted(names & {"content-range", "x-pagination"}):
+        draft.propose("ignore", f"{name} speaks of more records; answers with it are refused")

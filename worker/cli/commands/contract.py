@@ -33,8 +33,8 @@ out, so that answers with it are refused until somebody declares it. Live answer
 It prints the contract, with the differences to the one in force as comments, or writes it to a new
 file (`--out FILE`, for `api.contract_file`).
 
-`--json`: file, areas (facts, fields: field, kinds, records, becomes; empty, left), proposals,
-contract, differences.
+`--json`: file, areas (facts, fields: field, kinds, records, becomes; empty), proposals, contract,
+differences.
 
 Example: `pts-worker contract from-openapi pts.json --out pts.toml`
 """
