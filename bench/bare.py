@@ -21,8 +21,7 @@ import uvloop
 
 from bench.standin import TOKEN
 from worker.config.contract_file import load_contract
-from worker.core.dpop import token_hash
-from worker.helseid.proof import ProofKey
+from worker.helseid.dpop import ProofKey, token_hash
 
 LOOPS: Final[Mapping[str, Callable[[Coroutine[Any, Any, int]], int]]] = {
     "asyncio": asyncio.run,

@@ -18,10 +18,9 @@ from worker.core.contract import Contract, fingerprints
 from worker.core.identity import PLAIN, Identity, PseudonymKey, pseudonyms
 from worker.core.retry import RetryPolicy
 from worker.errors import ConfigurationError
-from worker.helseid.authorizer import HelseId, open_helseid
+from worker.helseid.authorizer import HelseIdAuthorizer, open_helseid
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
-from worker.helseid.secret_files import read_secret
 from worker.helseid.transport import helseid_client
 from worker.ports import HttpTransport, Roster, Runtime
 from worker.proxy import Proxy, read_proxy
@@ -35,6 +34,7 @@ from worker.store.database import Database, open_database
 from worker.store.schema.upgrade import check_schema
 from worker.store.sqlite_file import require_file
 from worker.tls import client_context
+from worker.trusted_files import read_secret
 
 if TYPE_CHECKING:
     import httpx
@@ -201,7 +201,7 @@ class App:
     @asynccontextmanager
     async def helseid(
         self, tls: ssl.SSLContext | None = None, *, key: ClientKey | None = None
-    ) -> AsyncIterator[HelseId]:
+    ) -> AsyncIterator[HelseIdAuthorizer]:
         """The HelseID client. Nothing is called before it is needed.
 
         Args:
@@ -242,8 +242,6 @@ class App:
             organization_parent=chosen.organization_parent,
             organization_child=chosen.organization_child,
             tenancy=chosen.tenancy,
-            token_endpoint_host=chosen.token_endpoint_host,
-            assertion_lifetime_s=chosen.assertion_lifetime_s,
             attempt_s_max=self.settings.sync.request_timeout_s,
         )
 
@@ -274,7 +272,7 @@ class App:
                 transport = await stack.enter_async_context(self.transport(tls))
             client = RetryingClient(
                 transport=transport,
-                authorizer=helseid.authorizer,
+                authorizer=helseid,
                 throttle=throttle,
                 policy=RetryPolicy(attempts_max=attempts_max or sync.retry_attempts),
                 runtime=self.runtime,

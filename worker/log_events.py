@@ -26,7 +26,6 @@ MEANINGS: Final = {
     "`helseid.organization_parent`.",
     "helseid.refused": "HelseID refused the client.",
     "helseid.refused_once": "A client that had a token was refused; it asks again.",
-    "helseid.token_denied": "HelseID answered a token request with an error.",
     "helseid.token_dropped": "PTS no longer accepts a token; the next call requests another.",
     "helseid.token_received": "A new access token. `token_id` is a number, not the token.",
     "lease.not_released": "The lease could not be given back; it expires by itself.",

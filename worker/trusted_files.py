@@ -23,6 +23,7 @@ from typing import Final
 
 from worker.errors import ConfigurationError, reason_of
 
+_SECRET_BYTES_MAX: Final = 65_536
 _LINKS_MAX: Final = 40
 """As many links as Linux follows in one path (path_resolution(7))."""
 _ROOT_USER: Final = 0
@@ -109,6 +110,20 @@ def read_trusted(path: Path, *, key: str, trust: Trust, bytes_max: int) -> bytes
         raise ConfigurationError(
             f"{key}: {path} is larger than {bytes_max} bytes; is it the right file?"
         )
+    return content
+
+
+def read_secret(path: Path, *, key: str) -> bytes:
+    """The content of a file with a key, a token or a password.
+
+    Who may read it depends on the environment; ``worker.config.needs`` judges that.
+
+    Raises:
+        ConfigurationError: as for ``read_trusted``; or it is empty.
+    """
+    content = read_trusted(path, key=key, trust=Trust.SECRET, bytes_max=_SECRET_BYTES_MAX)
+    if not content.strip():
+        raise ConfigurationError(f"{key}: {path} is empty")
     return content
 
 

@@ -55,6 +55,7 @@ def test_all_faults_at_once(tmp_path):
         ("sync.areas", [1], "must be a list of strings"),
         ("sync.areas", "patient-safty", "must be one of patient-safety, patient-privacy"),
         ("helseid.client_id", 5, "must be a string"),
+        ("helseid.scope", " ", "must not be empty"),
         ("helseid.organization_child", "12", "must be an organisation number of 9 digits"),
         ("helseid.private_jwk_file", '{"kty":"EC"}', "must be a file name, not the content"),
         ("api.base_url", "http://pts.example", "http:// is allowed for loopback addresses only"),

@@ -21,10 +21,11 @@ from worker.core.paths import parse_path, safe_path
 from worker.core.record import TYPE_READERS
 from worker.core.retry import parse_http_date, parse_retry_after
 from worker.core.times import parse_time
-from worker.errors import WorkerError
-from worker.helseid.challenges import parse_challenges
+from worker.errors import RefusedError, WorkerError
+from worker.helseid.authorizer import challenge_error
+from worker.helseid.dpop import accepted_nonce
 from worker.helseid.refusals import clean, error_code
-from worker.helseid.token_response import nonce_from, token_document
+from worker.helseid.token_response import granted_token
 from worker.helseid.transport import HelseIdResponse, NoAnswerError
 from worker.logs import redact
 from worker.masking import masked, masked_strictly
@@ -49,16 +50,16 @@ UNITS = (
 
 
 def _helseid(text: str) -> None:
+    accepted_nonce(text)
     for body in text, '{"error":"' + text, f'{{"expires_in":"{"9" * len(text)}"}}':
         response = HelseIdResponse(
             status=400,
-            headers={"dpop-nonce": (text,)},
+            headers={},
             body=body.encode(errors="replace"),
             clock_ahead_s=None,
         )
-        nonce_from(response)
-        with contextlib.suppress(NoAnswerError):
-            token_document(response)
+        with contextlib.suppress(NoAnswerError, RefusedError):
+            granted_token(response)
 
 
 def _answer(text: str) -> None:
@@ -81,7 +82,7 @@ def _columns(text: str) -> None:
 READERS: dict[str, Callable[[str], object]] = {
     "links": lambda text: [*next_links([f"<a>{text}"])],
     "paths": lambda text: (safe_path(text), parse_path(text)),
-    "challenges": lambda text: parse_challenges([text]),
+    "challenges": lambda text: challenge_error([text]),
     "dates and Retry-After": _date,
     "times of records": parse_time,
     "columns": _columns,

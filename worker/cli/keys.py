@@ -9,10 +9,9 @@ from worker.app import App
 from worker.cli.base import Cli
 from worker.cli.output import json_text, print_json
 from worker.errors import ConfigurationError, RefusedError
-from worker.files import is_missing
+from worker.files import is_missing, write_new
 from worker.helseid.key_files import FINISH, KeyFiles, key_files
-from worker.helseid.keys import ClientKey, KeyKind, load_client_key, new_client_key, public_jwk
-from worker.helseid.secret_files import jwk_document, write_secret
+from worker.helseid.keys import ClientKey, KeyKind, load_client_key, new_client_key
 
 _PSEUDONYM_BYTES = 32
 _SELF_SERVICE = "https://selvbetjening.nhn.no (test: https://selvbetjening.test.nhn.no)"
@@ -20,15 +19,10 @@ _SELF_SERVICE = "https://selvbetjening.nhn.no (test: https://selvbetjening.test.
 
 def new(cli: Cli, *, out: Path, kind: KeyKind) -> None:
     """Run ``pts-worker keys new``."""
-    jwk = new_client_key(kind)
-    write_secret(out, jwk_document(jwk))
-    public_half = public_jwk(jwk)
-    document = {
-        "file": str(out),
-        "alg": jwk["alg"],
-        "kid": jwk["kid"],
-        "public_jwk": public_half,
-    }
+    key = new_client_key(kind)
+    _write_secret(out, key.document())
+    public_half = key.public_jwk()
+    document = {"file": str(out), "alg": key.alg, "kid": key.kid, "public_jwk": public_half}
     cli.emit(document, lambda: _print_new(out, public_half))
 
 
@@ -40,7 +34,7 @@ def public(cli: Cli, *, key: Path | None) -> None:
 
 def pseudonym(cli: Cli, *, out: Path) -> None:
     """Run ``pts-worker keys pseudonym``."""
-    write_secret(out, secrets.token_bytes(_PSEUDONYM_BYTES))
+    _write_secret(out, secrets.token_bytes(_PSEUDONYM_BYTES))
     cli.emit(
         {"file": str(out), "bytes": _PSEUDONYM_BYTES},
         lambda: print(
@@ -68,8 +62,8 @@ def rotate(cli: Cli, *, key: Path | None, kind: KeyKind, finish: bool) -> None:
         cli.run(lambda: _require_token(app, files, made))
         files.put_in_place()
     else:
-        files.put_pending(new_client_key(kind))
-        made = load_client_key(files.pending)
+        made = new_client_key(kind)
+        files.put_pending(made)
     document = {
         "file": str(files.current),
         "state": "rotated" if finish else "pending",
@@ -80,6 +74,26 @@ def rotate(cli: Cli, *, key: Path | None, kind: KeyKind, finish: bool) -> None:
         "public_jwk": made.public_jwk(),
     }
     cli.emit(document, lambda: _print_rotation(document))
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    """Write a secret to a new file with mode 0600.
+
+    Raises:
+        ConfigurationError: the file already exists (it is not overwritten) or cannot be written.
+    """
+    try:
+        write_new(path, content)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{path} already exists", hint="keys are never overwritten; choose another file name"
+        ) from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigurationError(
+            f"cannot write {path.absolute()}: {reason}",
+            hint="make the folder, or name a file in another one",
+        ) from None
 
 
 def _refuse_named(app: App) -> None:
@@ -120,7 +134,7 @@ async def _require_token(app: App, files: KeyFiles, made: ClientKey) -> None:
         ) from None
 
 
-def _print_new(path: Path, public_half: dict[str, str]) -> None:
+def _print_new(path: Path, public_half: Mapping[str, Any]) -> None:
     print(f"private key: {path} (helseid.private_jwk_file); it never leaves this machine")
     _print_public(public_half)
 

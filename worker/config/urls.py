@@ -7,10 +7,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from worker.config.sections.data import Database, Roster
 from worker.errors import ConfigurationError
-from worker.trusted_files import Trust, read_trusted
+from worker.trusted_files import read_secret
 
 HIDDEN: Final = "***"
-_PASSWORD_BYTES_MAX: Final = 4096
 _SECRET_WORD: Final = re.compile(r"passw|pwd|secret|token|key", re.IGNORECASE)
 
 
@@ -57,9 +56,7 @@ def database_url(database: Database | Roster, *, cwd: Path) -> str:
     if database.password_file is None:
         return url
     key = f"{section}.password_file"
-    content = read_trusted(
-        cwd / database.password_file, key=key, trust=Trust.SECRET, bytes_max=_PASSWORD_BYTES_MAX
-    )
+    content = read_secret(cwd / database.password_file, key=key)
     try:
         password = content.decode().rstrip("\r\n")
     except UnicodeDecodeError:

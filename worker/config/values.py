@@ -147,7 +147,7 @@ def _text(value: object) -> str:
 
 
 def _nonempty_text(value: object) -> str:
-    if value == "":
+    if isinstance(value, str) and not value.strip():
         raise ValueError("must not be empty")
     return _text(value)
 

@@ -1,19 +1,16 @@
 """Authorize requests to PTS with HelseID tokens, and handle challenges in PTS's responses."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 from typing import Final
 
 import httpx
 import structlog
 
-from worker.core.dpop import is_nonce, origin
-from worker.core.value import Value
-from worker.helseid.challenges import Challenge, parse_challenges
-from worker.helseid.discovery import Discovery
+from worker.helseid.dpop import accepted_nonce, origin
 from worker.helseid.evidence import Step, TokenEvidence
 from worker.helseid.keys import ClientKey
 from worker.helseid.options import HelseIdOptions
-from worker.helseid.proof import ProofKey
 from worker.helseid.refusals import clean, clock_problem, error_code
 from worker.helseid.tokens import TokenSource
 from worker.helseid.transport import HelseIdClient, clock_ahead_s
@@ -21,13 +18,19 @@ from worker.ports import Authorization, ChallengeResult, HttpResponse, Runtime
 
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
-_ORIGINS_MAX: Final = 64
+_ACCEPTED: Final = (*range(200, 300), 404)
+"""PTS accepted the token: it returned a result, or does not know the person."""
 _ABOUT_THE_TOKEN: Final = frozenset({"", "invalid_token"})
 """Error codes that may concern the token. An API may also use them for a DPoP proof."""
 _ABOUT_THE_PROOF: Final = frozenset({"invalid_dpop_proof", "use_dpop_nonce"})
-_FINE: Final = ChallengeResult()
 _SAME_TOKEN: Final = ChallengeResult(retry=True)
 _NEW_TOKEN: Final = ChallengeResult(retry=True, token_replaced=True)
+
+_PARAMETER: Final = re.compile(
+    r"""(?<![\w-])(error|error_description)[ \t]*+=[ \t]*+(?:"((?:[^"\\]|\\.)*+)|([^\s,"]++))""",
+    re.IGNORECASE | re.DOTALL,
+)
+_LENGTH_MAX: Final = 8192
 _log = structlog.get_logger(__name__)
 
 
@@ -36,39 +39,38 @@ class HelseIdAuthorizer:
 
     After a 401 the request is retried with the same token and a new DPoP proof. If PTS refuses that
     too and has accepted no request since, the token is replaced: once for all requests, and at most
-    every 30 s. New proofs are then delayed, and after about 2 s of refusals the client is denied
-    for now. See ``TokenEvidence``.
+    every 30 s. See ``TokenEvidence``.
     """
 
-    def __init__(self, tokens: TokenSource, proof_key: ProofKey | None, runtime: Runtime) -> None:
-        self._tokens = tokens
-        self._proof_key = proof_key
+    def __init__(self, tokens: TokenSource, runtime: Runtime) -> None:
+        self.tokens = tokens
+        self.discovery = tokens.discovery
         self._runtime = runtime
-        self._nonces: dict[str, str] = {}
+        self._nonce = ("", "")
+        """The origin that gave the last nonce, and the nonce."""
         self._evidence = TokenEvidence()
 
     async def authorize(self, method: str, url: str) -> Authorization:
         """See ``Authorizer.authorize``."""
-        token = await self._tokens.token()
+        token = await self.tokens.token()
         while self._evidence.refusals:
             wait_s = self._evidence.wait_s(self._runtime.monotonic())
             if not wait_s:
                 break
             await self._runtime.sleep(wait_s)
-            token = await self._tokens.token()
+            token = await self.tokens.token()
+        headers = {"Authorization": token.authorization}
+        if self.tokens.proof_key is not None:
+            source, nonce = self._nonce
+            headers["DPoP"] = self.tokens.proof_key.proof(
+                method,
+                url,
+                iat=int(self._runtime.now().timestamp()),
+                jti=self._runtime.new_id(),
+                access_token_hash=token.token_hash,
+                nonce=nonce if source and source == origin(url) else None,
+            )
         serial = self._evidence.next_serial()
-        if self._proof_key is None:
-            headers = {"Authorization": token.authorization}
-            return Authorization(headers=headers, token_id=token.token_id, serial=serial)
-        proof = self._proof_key.proof(
-            method,
-            url,
-            iat=int(self._runtime.now().timestamp()),
-            jti=self._runtime.new_id(),
-            access_token_hash=token.token_hash,
-            nonce=self._nonces.get(origin(url)) if self._nonces else None,
-        )
-        headers = {"Authorization": token.authorization, "DPoP": proof}
         return Authorization(headers=headers, token_id=token.token_id, serial=serial)
 
     def handle_challenge(
@@ -78,38 +80,33 @@ class HelseIdAuthorizer:
 
         The caller limits how often it retries one request. See ``Authorizer``.
         """
-        learnt = self._learn_nonce(url, response)
+        nonce = accepted_nonce(response.header("dpop-nonce"))
+        if nonce and self.tokens.proof_key is not None:
+            self._nonce = (origin(url), nonce)
         if response.status in {_UNAUTHORIZED, _FORBIDDEN}:
-            return self._handle_denial(used, response, nonce_learnt=learnt)
+            return self._handle_denial(used, response, is_nonce_learnt=bool(nonce))
         if (
             self._evidence.refusals
-            and _accepted(response)
-            and self._tokens.is_current(used.token_id)
+            and response.status in _ACCEPTED
+            and self.tokens.is_current(used.token_id)
         ):
             self._evidence.accepted()
-        return _FINE
-
-    def _learn_nonce(self, url: str, response: HttpResponse) -> bool:
-        nonce = response.header("dpop-nonce")
-        if nonce is None or self._proof_key is None or not is_nonce(nonce):
-            return False
-        if len(self._nonces) >= _ORIGINS_MAX:
-            self._nonces.clear()
-        self._nonces[origin(url)] = nonce
-        return True
+        return ChallengeResult()
 
     def _handle_denial(
-        self, used: Authorization, response: HttpResponse, *, nonce_learnt: bool
+        self, used: Authorization, response: HttpResponse, *, is_nonce_learnt: bool
     ) -> ChallengeResult:
-        challenges = parse_challenges(response.headers.get("www-authenticate", ()))
-        token = used.headers.get("Authorization", "").partition(" ")[2]
-        code, description = _error(challenges, token)
+        code, description = challenge_error(response.headers.get("www-authenticate", ()))
         _log.debug("helseid.call_denied", status=response.status, code=code, token_id=used.token_id)
+        text = f"PTS answered {response.status} {code}".rstrip()
+        token = used.headers["Authorization"].partition(" ")[2]
+        if reason := clean(description, without=token):
+            text += f" ({reason})"
         ahead_s = clock_ahead_s(response.header("date"), self._runtime.now())
-        clock = clock_problem(ahead_s, whose="PTS's")
-        text = _refused_text(response.status, code, description, clock)
+        if clock := clock_problem(ahead_s, whose="PTS's"):
+            text += f"; {clock}"
         is_final = code not in _ABOUT_THE_TOKEN | _ABOUT_THE_PROOF
-        is_nonce_missing = code == "use_dpop_nonce" and not nonce_learnt
+        is_nonce_missing = code == "use_dpop_nonce" and not is_nonce_learnt
         if response.status == _FORBIDDEN or is_final or is_nonce_missing:
             return ChallengeResult(refused=text)
         return self._try_again(used, text, is_token_suspect=code in _ABOUT_THE_TOKEN)
@@ -118,7 +115,7 @@ class HelseIdAuthorizer:
         self, used: Authorization, text: str, *, is_token_suspect: bool
     ) -> ChallengeResult:
         """Decide from all responses so far: retry with the same token, with a new one, or not."""
-        if not self._tokens.is_current(used.token_id):
+        if not self.tokens.is_current(used.token_id):
             return _NEW_TOKEN
         match self._evidence.refused(
             used.serial, self._runtime.monotonic(), is_token_suspect=is_token_suspect
@@ -126,42 +123,25 @@ class HelseIdAuthorizer:
             case Step.SAME_TOKEN:
                 return _SAME_TOKEN
             case Step.NEW_TOKEN:
-                self._tokens.drop()
+                self.tokens.drop()
                 return _NEW_TOKEN
             case Step.DENIED:
                 renewed = "a new token" if is_token_suspect else "new proofs"
                 return ChallengeResult(refused=f"{text}; {renewed} did not help")
 
 
-def _accepted(response: HttpResponse) -> bool:
-    """Whether PTS accepted the token: it returned a result, or 404 for the person."""
-    return response.status < 300 or response.status == 404  # noqa: PLR2004
+def challenge_error(values: Iterable[str]) -> tuple[str, str]:
+    """The first error code and description of a ``WWW-Authenticate`` header; empty without.
 
-
-def _error(challenges: Sequence[Challenge], token: str) -> tuple[str, str]:
-    """The error code and description, with the token masked. A DPoP challenge takes precedence."""
-    errors = [challenge for challenge in challenges if challenge.parameters.get("error")]
-    errors.sort(key=lambda challenge: challenge.scheme != "dpop")
-    if not errors:
+    Which scheme they belong to makes no difference. Only the first 8,192 characters are read.
+    """
+    found: dict[str, str] = {}
+    for name, quoted, plain in _PARAMETER.findall(", ".join(values)[:_LENGTH_MAX]):
+        found.setdefault(name.casefold(), quoted or plain)
+    code = found.get("error")
+    if not code:
         return "", ""
-    parameters = errors[0].parameters
-    code = error_code(parameters["error"]) or "an error without a code"
-    return code, clean(parameters.get("error_description"), without=token)
-
-
-def _refused_text(status: int, code: str, description: str, clock: str) -> str:
-    text = f"PTS answered {status} {code}".rstrip()
-    if description:
-        text += f" ({description})"
-    return f"{text}; {clock}" if clock else text
-
-
-class HelseId(Value, frozen=True, kw_only=True):
-    """The parts of a HelseID client. A run uses the authorizer; ``doctor`` checks each part."""
-
-    discovery: Discovery
-    tokens: TokenSource
-    authorizer: HelseIdAuthorizer
+    return error_code(code) or "an error without a code", found.get("error_description", "")
 
 
 def open_helseid(
@@ -171,29 +151,15 @@ def open_helseid(
     http: httpx.AsyncClient,
     *,
     granted: set[str] | None = None,
-) -> HelseId:
-    """Build a HelseID client. Sends no request.
+) -> HelseIdAuthorizer:
+    """A HelseID client, which a run authorizes its requests with. Sends no request yet.
 
     Args:
         http: see ``helseid_client``; the caller closes it.
-        granted: shared by the clients of a process that come one after the other (``TokenSource``).
+        granted: see ``TokenSource``.
 
     Raises:
         ConfigurationError: the options are invalid.
     """
     client = HelseIdClient(http, options, runtime)
-    discovery = Discovery(
-        options.issuer, client, runtime, endpoint_host=options.token_endpoint_host
-    )
-    proof_key = ProofKey() if options.sender_constraint == "dpop" else None
-    tokens = TokenSource(
-        options,
-        key,
-        proof_key,
-        discovery=discovery,
-        client=client,
-        runtime=runtime,
-        granted=granted,
-    )
-    authorizer = HelseIdAuthorizer(tokens, proof_key, runtime)
-    return HelseId(discovery=discovery, tokens=tokens, authorizer=authorizer)
+    return HelseIdAuthorizer(TokenSource(options, key, client, runtime, granted=granted), runtime)

@@ -1,15 +1,13 @@
 """HelseID's OpenID configuration (discovery), cached for 24 hours."""
 
-import re
 from typing import Final
-from urllib.parse import urlsplit
 
 import httpx
 import structlog
 
-from worker.core.dpop import origin
 from worker.core.value import Value
 from worker.errors import ConfigurationError, UnavailableError
+from worker.helseid.dpop import origin
 from worker.helseid.refusals import clean
 from worker.helseid.transport import (
     HelseIdClient,
@@ -19,12 +17,10 @@ from worker.helseid.transport import (
 )
 from worker.ports import Runtime
 
-LIFETIME_S: Final = 24 * 3600.0
+_LIFETIME_S: Final = 24 * 3600.0
 """How long the metadata is cached (HelseID requirement FK2)."""
 _RENEWAL_PAUSE_S: Final = 600.0
 _ISSUER: Final = "helseid.issuer"
-_ENDPOINT_HOST: Final = "helseid.token_endpoint_host"
-_ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9.:-]+(?:/[A-Za-z0-9._~-]*)*")
 _log = structlog.get_logger(__name__)
 
 
@@ -42,28 +38,15 @@ class Metadata(Value, frozen=True, kw_only=True):
 class Discovery:
     """Reads ``{issuer}/.well-known/openid-configuration`` and caches it for 24 h.
 
-    Args:
-        endpoint_host: required host of the token endpoint, with its port unless it is the default;
-            None: the issuer's host and port.
-
     Raises:
-        ConfigurationError: the issuer is neither ``https`` nor ``http`` to loopback, or
-            ``endpoint_host`` is no host.
+        ConfigurationError: the issuer is neither ``https`` nor ``http`` to loopback.
     """
 
-    def __init__(
-        self,
-        issuer: str,
-        client: HelseIdClient,
-        runtime: Runtime,
-        *,
-        endpoint_host: str | None = None,
-    ) -> None:
+    def __init__(self, issuer: str, client: HelseIdClient, runtime: Runtime) -> None:
         require_safe_url(issuer, key=_ISSUER)
         self._issuer = issuer.rstrip("/")
         self._client = client
         self._runtime = runtime
-        self._endpoint_origin = _endpoint_origin(issuer, endpoint_host)
         self._metadata: Metadata | None = None
         self._renew_at_s = 0.0
 
@@ -79,7 +62,7 @@ class Discovery:
             return self._metadata
         try:
             self._metadata = await self._read()
-            self._renew_at_s = self._runtime.monotonic() + LIFETIME_S
+            self._renew_at_s = self._runtime.monotonic() + _LIFETIME_S
         except (ConfigurationError, UnavailableError) as error:
             if self._metadata is None:
                 raise
@@ -115,37 +98,20 @@ class Discovery:
             )
         if issuer.rstrip("/") != self._issuer:
             raise ConfigurationError(
-                f"{_ISSUER}: is {self._issuer}, but the metadata names {_shown(issuer)}",
+                f"{_ISSUER}: is {self._issuer}, but the metadata names {clean(issuer)}",
                 hint="set the issuer exactly as HelseID writes it",
             )
         require_safe_url(endpoint, key=f"{_ISSUER}: token_endpoint")
-        if origin(endpoint) != self._endpoint_origin:
+        if not self._is_at_the_issuer(endpoint):
             raise ConfigurationError(
                 f"{_ISSUER}: token_endpoint has another scheme, host or port",
                 hint="assertions are sent to the issuer's host and port only; if HelseID has moved "
-                f"its token endpoint, set {_ENDPOINT_HOST}",
+                "its token endpoint, this program must be changed",
             )
         return Metadata(issuer=issuer, token_endpoint=endpoint)
 
-
-def _endpoint_origin(issuer: str, endpoint_host: str | None) -> str:
-    if endpoint_host is None:
-        return origin(issuer)
-    url = f"{urlsplit(issuer).scheme}://{endpoint_host}"
-    try:
-        parts, expected = urlsplit(url), origin(url)
-    except ValueError:
-        raise _no_host() from None
-    if parts.netloc != endpoint_host or "@" in endpoint_host:
-        raise _no_host()
-    return expected
-
-
-def _no_host() -> ConfigurationError:
-    return ConfigurationError(f"{_ENDPOINT_HOST}: is not a host, or host:port")
-
-
-def _shown(issuer: str) -> str:
-    """The issuer if it is a plain URL and safe to show in a message."""
-    is_plain = _ADDRESS.fullmatch(issuer) is not None and clean(issuer) == issuer
-    return issuer if is_plain else "something that is not a URL"
+    def _is_at_the_issuer(self, endpoint: str) -> bool:
+        try:
+            return origin(endpoint) == origin(self._issuer)
+        except httpx.InvalidURL:
+            return False

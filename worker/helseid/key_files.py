@@ -14,12 +14,10 @@ from typing import Final
 from worker.core.value import Value
 from worker.errors import ConfigurationError, reason_of
 from worker.files import write_new
-from worker.helseid.keys import KEY_FILE
-from worker.helseid.secret_files import jwk_document
+from worker.helseid.keys import KEY_FILE, ClientKey
 from worker.trusted_files import Trust, require_own_folder
 
 FINISH: Final = "pts-worker keys rotate --finish"
-_OTHERS: Final = stat.S_IRWXO
 
 
 class KeyFiles(Value, frozen=True, kw_only=True):
@@ -33,22 +31,21 @@ class KeyFiles(Value, frozen=True, kw_only=True):
     current: Path
     pending: Path
 
-    def put_pending(self, jwk: dict[str, str]) -> None:
+    def put_pending(self, key: ClientKey) -> None:
         """Write the new key with mode 0600.
 
         Raises:
             ConfigurationError: a new key is there already, or the folder is not writable.
         """
-        with self._os_errors_as_configuration():
+        with self._changing():
             try:
-                write_new(self.pending, jwk_document(jwk))
+                write_new(self.pending, key.document())
             except FileExistsError:
                 raise ConfigurationError(
                     f"{self.pending} is there already: a rotation was begun and not finished",
                     hint=f"register what `pts-worker keys public --key {self.pending}` prints, "
                     f"then `{FINISH}`; or remove it and begin anew",
                 ) from None
-            _fsync_folder(self.pending.parent)
 
     def put_in_place(self) -> None:
         """Replace the current key with the pending one, in one step. The old key is kept nowhere.
@@ -58,15 +55,20 @@ class KeyFiles(Value, frozen=True, kw_only=True):
         Raises:
             ConfigurationError: the folder is not writable.
         """
-        with self._os_errors_as_configuration():
+        with self._changing():
             _copy_ownership(self.pending, self.current.stat())
             self.pending.replace(self.current)
-            _fsync_folder(self.current.parent)
 
     @contextlib.contextmanager
-    def _os_errors_as_configuration(self) -> Iterator[None]:
+    def _changing(self) -> Iterator[None]:
+        """Make a change of the folder durable, and name what the system refuses."""
         try:
             yield
+            folder = os.open(self.current.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         except OSError as error:
             raise ConfigurationError(
                 f"cannot change keys in {self.current.parent}: {reason_of(error)}",
@@ -113,13 +115,4 @@ def _copy_ownership(path: Path, source: os.stat_result) -> None:
     target = path.stat()
     if (target.st_uid, target.st_gid) != (source.st_uid, source.st_gid):
         os.chown(path, source.st_uid, source.st_gid)
-    path.chmod(stat.S_IMODE(source.st_mode) & ~_OTHERS)
-
-
-def _fsync_folder(folder: Path) -> None:
-    """Make new names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    path.chmod(stat.S_IMODE(source.st_mode) & ~stat.S_IRWXO)

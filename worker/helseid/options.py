@@ -24,9 +24,7 @@ class HelseIdOptions(Value, frozen=True, kw_only=True):
         subject_token_file: file with the person's access token, read at each exchange.
         organization_parent: 9 digits; sent by multi-tenant clients only.
         tenancy: as registered; None: multi-tenant if a parent is set, else single-tenant.
-        token_endpoint_host: required host of the token endpoint, with its port unless it is the
-            default; None: the issuer's host and port.
-        assertion_lifetime_s: lifetime of an assertion, 1 to 60 s.
+        attempt_s_max: seconds that one request may take, with its answer.
     """
 
     issuer: str
@@ -38,7 +36,5 @@ class HelseIdOptions(Value, frozen=True, kw_only=True):
     organization_parent: str | None = None
     organization_child: str | None = None
     tenancy: Tenancy | None = None
-    token_endpoint_host: str | None = None
-    assertion_lifetime_s: int = 30
     retry: RetryPolicy = _RETRY
     attempt_s_max: float = 30.0

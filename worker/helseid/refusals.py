@@ -55,7 +55,7 @@ _ORGANIZATION_HINTS: Final = {
     " helseid.organization_parent and _child, or change it in HelseID self-service",
 }
 
-TRANSIENT_CODES: Final = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
+TRANSIENT_CODES: Final = ("temporarily_unavailable", "server_error", "slow_down")
 """Error codes by which a server asks to be called again (RFC 6749 §4.1.2.1, RFC 8628 §3.5)."""
 _ORGANIZATION_CODE: Final = re.compile(r"HID-[0-9]{4}")
 _ERROR_CODE: Final = re.compile(r"[A-Za-z][A-Za-z_.-]{0,63}")

@@ -2,34 +2,26 @@
 
 import copy
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import anyio.to_thread
 import httpx
 import structlog
 
-from worker.core.dpop import token_hash
 from worker.core.value import Value
 from worker.errors import ConfigurationError, RefusedError, WorkerError
-from worker.helseid.assertion import ASSERTION_TYPE, AssertionMaker
+from worker.helseid.assertion import ASSERTION_TYPE, TYP, assertion_claims, organization_claim
 from worker.helseid.discovery import Discovery, Metadata
+from worker.helseid.dpop import ProofKey, accepted_nonce, token_hash
 from worker.helseid.evidence import wait_after_refusal_s
 from worker.helseid.keys import ClientKey
 from worker.helseid.options import GrantKind, HelseIdOptions
-from worker.helseid.proof import ProofKey
-from worker.helseid.refusals import clock_problem, refusal
-from worker.helseid.secret_files import read_secret
-from worker.helseid.token_response import (
-    granted_scopes,
-    is_refusal,
-    lifetime_s,
-    nonce_from,
-    require_type,
-    token_document,
-)
+from worker.helseid.refusals import clock_problem
+from worker.helseid.token_response import granted_token
 from worker.helseid.transport import HelseIdClient, HelseIdResponse
 from worker.ports import Runtime
+from worker.trusted_files import read_secret
 
 _GRANT_TYPES: Final[dict[GrantKind, str]] = {
     "client_credentials": "client_credentials",
@@ -37,8 +29,8 @@ _GRANT_TYPES: Final[dict[GrantKind, str]] = {
 }
 _SUBJECT_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 _SUBJECT_FILE: Final = "helseid.subject_token_file"
-_NONCE_RETRIES_MAX: Final = 2
-_PROOF_RETRIES_MAX: Final = 1
+_RETRIES: Final = {"use_dpop_nonce": 2, "invalid_dpop_proof": 1}
+"""How often a request is made anew at once, by the code of its refusal."""
 _NONCE_LIFETIME_S: Final = 50.0
 """HelseID's nonces are presumably valid for 60 s (HelseID reference, section 2)."""
 _RENEWAL_MARGIN_S_MAX: Final = 30.0
@@ -54,6 +46,7 @@ class Token(Value, frozen=True, kw_only=True):
         authorization: the ``Authorization`` header. Never logged.
         token_id: a sequence number; safe to log.
         token_hash: ``ath`` of its DPoP proofs.
+        scopes: those that were asked for; all were granted.
         renew_at_s: on the runtime's monotonic clock.
     """
 
@@ -80,30 +73,25 @@ class TokenSource:
         granted: the clients that HelseID has given a token in this process; changed here.
 
     Raises:
-        ConfigurationError: the options contradict each other.
+        ConfigurationError: the issuer or the organisations cannot be used.
     """
 
     def __init__(
         self,
         options: HelseIdOptions,
         key: ClientKey,
-        proof_key: ProofKey | None,
-        *,
-        discovery: Discovery,
         client: HelseIdClient,
         runtime: Runtime,
+        *,
         granted: set[str] | None = None,
     ) -> None:
-        if options.grant == "token_exchange" and options.subject_token_file is None:
-            raise ConfigurationError(
-                f"{_SUBJECT_FILE}: is not set, but helseid.grant is token_exchange"
-            )
-        if not options.scope.split():
-            raise ConfigurationError("helseid.scope: is empty")
+        self._scopes = tuple(options.scope.split())
         self._options = options
-        self._proof_key = proof_key
-        self._assertions = AssertionMaker(options, key)
-        self._discovery = discovery
+        self.proof_key = ProofKey() if options.sender_constraint == "dpop" else None
+        """Signs the proofs of tokens and of requests with them; None for bearer tokens."""
+        self.discovery = Discovery(options.issuer, client, runtime)
+        self._organization = organization_claim(options)
+        self._key = key
         self._client = client
         self._runtime = runtime
         self._lock = anyio.Lock()
@@ -113,10 +101,9 @@ class TokenSource:
         self._name = f"{options.issuer} {options.client_id} {key.kid} {options.scope}"
         self._nonce: str | None = None
         self._nonce_until_s = 0.0
+        self._requested_at_s = 0.0
         self._failures = 0
         self._failure: WorkerError | None = None
-        self.clock_ahead_s: float | None = None
-        """How far this machine's clock was ahead of HelseID's at the last response, if known."""
 
     async def token(self) -> Token:
         """A token that does not expire soon.
@@ -162,7 +149,7 @@ class TokenSource:
 
     async def _request_token(self) -> Token:
         """Repeat the request until HelseID issues a token or refuses for good."""
-        metadata = await self._discovery.metadata()
+        metadata = await self.discovery.metadata()
         refusals = 0
         while True:
             try:
@@ -198,115 +185,88 @@ class TokenSource:
         Raises:
             RefusedError: HelseID refuses the client, or the token is not what was asked for.
         """
-        nonce_retries = proof_retries = 0
+        left = dict(_RETRIES)
         while True:
             try:
-                return await self._request_once(metadata)
+                return await self._client.call(lambda: self._new_request(metadata), self._read)
             except RefusedError as error:
-                if error.code == "use_dpop_nonce" and nonce_retries < _NONCE_RETRIES_MAX:
-                    self._require_nonce(error)
-                    nonce_retries += 1
-                elif error.code == "invalid_dpop_proof" and proof_retries < _PROOF_RETRIES_MAX:
-                    self._nonce = None
-                    proof_retries += 1
-                else:
+                if not left.get(error.code):
                     raise
-
-    async def _request_once(self, metadata: Metadata) -> Token:
-        requested_at_s = 0.0
-
-        async def request() -> httpx.Request:
-            nonlocal requested_at_s
-            requested_at_s = self._runtime.monotonic()
-            return await self._new_request(metadata)
-
-        return await self._client.call(
-            request, lambda response: self._token_from(response, requested_at_s)
-        )
+                left[error.code] -= 1
+                if error.code == "use_dpop_nonce" and (not self._nonce or not self.proof_key):
+                    raise RefusedError(
+                        "HelseID requires a DPoP nonce but sent none",
+                        code=error.code,
+                        hint=error.hint,
+                    ) from None
 
     async def _new_request(self, metadata: Metadata) -> httpx.Request:
         """A new request for each attempt, with a new ``jti`` in both assertion and DPoP proof."""
-        now = self._runtime.now()
-        endpoint = metadata.token_endpoint
+        issued_s = int(self._runtime.now().timestamp())
+        self._requested_at_s = self._runtime.monotonic()
+        claims = assertion_claims(
+            self._options.client_id,
+            issuer=metadata.issuer,
+            issued_s=issued_s,
+            jti=self._runtime.new_id(),
+        )
         form = {
             "grant_type": _GRANT_TYPES[self._options.grant],
             "client_id": self._options.client_id,
-            "scope": " ".join(self._options.scope.split()),
+            "scope": " ".join(self._scopes),
             "client_assertion_type": ASSERTION_TYPE,
-            "client_assertion": self._assertions.make(
-                issuer=metadata.issuer, now=now, jti=self._runtime.new_id()
-            ),
+            "client_assertion": self._key.sign(typ=TYP, claims=claims | self._organization),
         }
         if self._options.subject_token_file is not None and self._options.grant == "token_exchange":
             form["subject_token"] = await _subject_token(self._options.subject_token_file)
             form["subject_token_type"] = _SUBJECT_TOKEN_TYPE
         headers = {}
-        if self._proof_key is not None:
-            is_fresh = self._runtime.monotonic() < self._nonce_until_s
-            headers["DPoP"] = self._proof_key.proof(
+        if self.proof_key is not None:
+            headers["DPoP"] = self.proof_key.proof(
                 "POST",
-                endpoint,
-                iat=int(now.timestamp()),
+                metadata.token_endpoint,
+                iat=issued_s,
                 jti=self._runtime.new_id(),
-                nonce=self._nonce if is_fresh else None,
+                nonce=self._nonce if self._requested_at_s < self._nonce_until_s else None,
             )
-        return self._client.new_request("POST", endpoint, headers=headers, data=form)
+        return self._client.new_request("POST", metadata.token_endpoint, headers=headers, data=form)
 
-    def _require_nonce(self, refused: RefusedError) -> None:
-        if self._nonce is None or self._proof_key is None:
-            raise RefusedError(
-                "HelseID requires a DPoP nonce but sent none", code=refused.code, hint=refused.hint
-            ) from None
-
-    def _token_from(self, response: HelseIdResponse, requested_at_s: float) -> Token:
-        """The token in a response.
+    def _read(self, response: HelseIdResponse) -> Token:
+        """The token in a response; what the response says of nonce and clock is remembered.
 
         Raises:
             NoAnswerError: it is neither a token nor a refusal.
             RefusedError: HelseID refuses the client, or the token is not what was asked for.
         """
-        document = token_document(response)
-        self.clock_ahead_s = response.clock_ahead_s
-        if (nonce := nonce_from(response)) is not None:
+        nonce = accepted_nonce(response.header("dpop-nonce"))
+        if nonce is not None:
             self._nonce = nonce
             self._nonce_until_s = self._runtime.monotonic() + _NONCE_LIFETIME_S
-        elif is_refusal(response):
-            self._nonce = None
-        if is_refusal(response):
-            error = refusal(
-                document.get("error"),
-                document.get("error_description"),
-                status=response.status,
-                clock_ahead_s=response.clock_ahead_s,
-            )
-            _log.debug("helseid.token_denied", status=response.status, code=error.code)
-            raise error
-        require_type(document, self._options.sender_constraint)
-        scopes = granted_scopes(document, self._options.scope.split())
-        return self._new_token(document, scopes, requested_at_s)
-
-    def _new_token(
-        self, document: dict[str, Any], scopes: tuple[str, ...], requested_at_s: float
-    ) -> Token:
-        access_token, expires_in_s = document["access_token"], lifetime_s(document) or 0.0
-        margin_s = min(_RENEWAL_MARGIN_S_MAX, _RENEWAL_SHARE * expires_in_s)
+        try:
+            granted = granted_token(response)
+        except RefusedError:
+            self._nonce = nonce  # one that was refused is not sent again
+            raise
+        granted.require_type(self._options.sender_constraint)
+        granted.require_scopes(self._scopes)
+        margin_s = min(_RENEWAL_MARGIN_S_MAX, _RENEWAL_SHARE * granted.lifetime_s)
+        scheme = "DPoP" if self.proof_key is not None else "Bearer"
         self._issued += 1
-        scheme = "DPoP" if self._options.sender_constraint == "dpop" else "Bearer"
         token = Token(
-            authorization=f"{scheme} {access_token}",
+            authorization=f"{scheme} {granted.access_token}",
             token_id=str(self._issued),
-            token_hash=token_hash(access_token),
-            expires_in_s=expires_in_s,
-            scopes=scopes,
-            renew_at_s=requested_at_s + expires_in_s - margin_s,
+            token_hash=token_hash(granted.access_token),
+            expires_in_s=granted.lifetime_s,
+            scopes=self._scopes,
+            renew_at_s=self._requested_at_s + granted.lifetime_s - margin_s,
         )
         _log.info(
             "helseid.token_received",
             token_id=token.token_id,
-            expires_in_s=expires_in_s,
-            scope=" ".join(scopes),
+            expires_in_s=token.expires_in_s,
+            scope=" ".join(token.scopes),
         )
-        if problem := clock_problem(self.clock_ahead_s, whose="HelseID's"):
+        if problem := clock_problem(response.clock_ahead_s, whose="HelseID's"):
             _log.warning("helseid.clock_off", problem=problem)
         return token
 

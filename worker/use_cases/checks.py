@@ -216,18 +216,8 @@ async def check_key(app: App) -> CheckResult:
 def _key_doubt(app: App, key: ClientKey) -> tuple[str, str] | None:
     """What is unusual about the key, and what to do."""
     chosen = app.settings.helseid
-    if chosen.client_id and key.hints.client_id not in {None, chosen.client_id}:
-        return "the file names another client than helseid.client_id", "take both from one place"
-    if chosen.issuer and key.hints.issuer not in {None, chosen.issuer.rstrip("/")}:
-        return (
-            "the file names another issuer than helseid.issuer",
-            "is it a key for another environment?",
-        )
-    if key.alg.startswith("RS"):
-        return (
-            f"{key.alg} is unusual: HelseID's own keys are PS or ES",
-            "set helseid.private_key_alg as registered, e.g. PS256; or make a new key",
-        )
+    if doubt := key.doubt(client_id=chosen.client_id, issuer=chosen.issuer):
+        return doubt
     pending = pending_file(app.path(chosen.private_jwk_file or ""))
     if pending.exists():
         return (
@@ -251,6 +241,7 @@ async def check_discovery(app: App) -> CheckResult:
 
 async def check_token(app: App) -> CheckResult:
     """HelseID gives this client a token with the requested scopes."""
+    needs(app.loaded, Purpose.HELSEID)
     async with app.helseid() as helseid:
         token = await helseid.tokens.token()
     return ok(

@@ -10,7 +10,7 @@ from joserfc.jwk import ECKey, RSAKey
 from tests.support.clock import FakeRuntime
 from tests.support.http.helseid import BEARER_ID, write_secret
 from tests.support.standin import CLIENT_ID, Standin, standin
-from worker.helseid.authorizer import HelseId, open_helseid
+from worker.helseid.authorizer import HelseIdAuthorizer, open_helseid
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.transport import helseid_client
@@ -61,7 +61,7 @@ class Clients:
         self.server, self.key, self.fake = server, key, fake
         self.http = helseid_client()
 
-    def open(self, **options: Any) -> HelseId:
+    def open(self, **options: Any) -> HelseIdAuthorizer:
         client_id = BEARER_ID if options.get("sender_constraint") == "bearer" else CLIENT_ID
         chosen = {"issuer": self.server.issuer, "client_id": client_id, **options}
         return open_helseid(HelseIdOptions(**chosen), self.key, self.fake.runtime, self.http)

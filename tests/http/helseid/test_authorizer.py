@@ -1,4 +1,4 @@
-"""Authorizing calls to PTS, and what its answers mean."""
+"""Authorizing calls to PTS: tokens, proofs (judged by requests-oauth2client), and challenges."""
 
 import asyncio
 import re
@@ -11,8 +11,8 @@ import pytest
 from requests_oauth2client.dpop import validate_dpop_proof
 
 from tests.support.http.helseid import YEARS_S
-from worker.core.dpop import token_hash
 from worker.helseid.authorizer import HelseIdAuthorizer
+from worker.helseid.dpop import ProofKey, token_hash
 from worker.ports import Authorizer, ChallengeResult, HttpResponse
 
 URL = "https://pts.example/patient-safety/v0.5/_search"
@@ -44,9 +44,10 @@ def claims(used) -> dict[str, Any]:
 
 
 async def test_authorizes(clients, server, fake):
-    """Each attempt has the token and a fresh proof that is bound to it."""
-    authorizer: Authorizer = clients.open().authorizer
+    """Each attempt has the token and a fresh proof of RFC 9449 that is bound to it."""
+    authorizer: Authorizer = clients.open()
     first = await authorizer.authorize("POST", f"{URL}?page=2")
+    authorizer.handle_challenge(URL, first, answer(200, dpop_nonce="n-1"))
     second = await authorizer.authorize("POST", URL)
     assert first.headers["Authorization"] == f"DPoP {server.tokens[0]}"
     ath = token_hash(server.tokens[0])
@@ -57,16 +58,48 @@ async def test_authorizes(clients, server, fake):
         "algs": ["ES256"],
         "leeway": YEARS_S,
     }
-    found = [validate_dpop_proof(used.headers["DPoP"], **judge) for used in (first, second)]
-    assert len({proof.jwt_token_id for proof in found}) == 2
-    assert {proof.claims["iat"] for proof in found} == {int(fake.now().timestamp())}
-    assert "nonce" not in found[0].claims
+    plain = validate_dpop_proof(first.headers["DPoP"], **judge)
+    with_nonce = validate_dpop_proof(second.headers["DPoP"], nonce="n-1", **judge)
+    known = {"htm": "POST", "htu": URL, "ath": ath, "iat": int(fake.now().timestamp())}
+    assert dict(plain.claims) == {**known, "jti": plain.jwt_token_id}
+    assert dict(with_nonce.claims) == {**known, "jti": with_nonce.jwt_token_id, "nonce": "n-1"}
+    assert plain.jwt_token_id != with_nonce.jwt_token_id
+    assert plain.headers["jwk"].keys() == {"kty", "crv", "x", "y"}
     assert first.token_id == second.token_id
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://A.Example", "https://a.example/"),
+        ("https://a.example:443/x", "https://a.example/x"),
+        ("HTTPS://a.example:8443/X/%2F?q=1#f", "https://a.example:8443/X/%2F"),
+        ("http://[::1]:8080/x#f", "http://[::1]:8080/x"),
+        ("https://a.example/å b", "https://a.example/%C3%A5%20b"),
+    ],
+)
+async def test_target_uri(url, expected, clients):
+    """An htu is the URL as it is sent, without query and fragment (RFC 9449 §4.3)."""
+    assert claims(await clients.open().authorize("GET", url))["htu"] == expected
+
+
+def test_token_hash():
+    """RFC 9449 §7.1 shows the ``ath`` of this token; nothing but the padding is taken off."""
+    token = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU"
+    assert token_hash(token) == "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"
+    assert {len(token_hash(f"token-{number}")) for number in range(1000)} == {43}
+
+
+def test_signatures_are_padded():
+    """A signature has 64 bytes also when its numbers begin with zeros (one in 128 does)."""
+    key = ProofKey()
+    proofs = (key.proof("GET", URL, iat=1, jti="id") for _ in range(1500))
+    assert {len(proof.rpartition(".")[2]) for proof in proofs} == {86}
 
 
 async def test_bearer(clients, server):
     """With bearer there is no proof, for a token neither, and nonces are not learnt."""
-    authorizer = clients.open(sender_constraint="bearer").authorizer
+    authorizer = clients.open(sender_constraint="bearer")
     used = await authorizer.authorize("POST", URL)
     assert used.headers == {"Authorization": f"Bearer {server.tokens[0]}"}
     assert [seen.proof for seen in server.seen] == [None]
@@ -74,22 +107,35 @@ async def test_bearer(clients, server):
     assert (await authorizer.authorize("POST", URL)).headers.keys() == {"Authorization"}
 
 
-@pytest.mark.parametrize("status", [200, 401])
-async def test_learns_nonce_of_any_answer(status, clients):
-    """A nonce of any answer goes into the next proof for that origin, and for no other."""
-    authorizer = clients.open().authorizer
+@pytest.mark.parametrize(
+    ("status", "nonce", "is_kept"),
+    [
+        (401, "n-7", True),
+        (200, "eyJ-._~", True),
+        (200, "n" * 1024, True),
+        (200, "n" * 1025, False),
+        (200, 'a"b', False),
+        (200, "a b", False),
+    ],
+)
+async def test_learns_nonce_of_any_answer(status, nonce, is_kept, clients):
+    """It goes into the next proof for that origin, and for no other.
+
+    One that could break out of the claims is not sent back, nor an endless one.
+    """
+    authorizer = clients.open()
     used = await authorizer.authorize("POST", URL)
-    authorizer.handle_challenge(
-        URL, used, answer(status, 'DPoP error="use_dpop_nonce"', dpop_nonce="n-7")
-    )
+    challenge = 'DPoP error="use_dpop_nonce"'
+    authorizer.handle_challenge(URL, used, answer(status, challenge, dpop_nonce=nonce))
     same = await authorizer.authorize("POST", "https://PTS.example:443/other")
     other = await authorizer.authorize("POST", "https://else.example/")
-    assert (claims(same)["nonce"], claims(other).get("nonce")) == ("n-7", None)
+    assert claims(same).get("nonce") == (nonce if is_kept else None)
+    assert "nonce" not in claims(other)
 
 
 async def test_nonce_challenge(clients):
     """A challenge with a nonce is worth another attempt; one without is a refusal."""
-    authorizer = clients.open().authorizer
+    authorizer = clients.open()
     used = await authorizer.authorize("POST", URL)
     challenge = 'DPoP error="use_dpop_nonce", error_description="Use it"'
     with_nonce = answer(401, challenge, dpop_nonce="n-1")
@@ -101,7 +147,7 @@ async def test_nonce_challenge(clients):
 @pytest.mark.parametrize("challenge", SUSPECT)
 async def test_the_same_token_with_a_fresh_proof_first(challenge, clients, server):
     """A 401 that does not say what is bad: the proof is made anew, the token stays."""
-    authorizer = clients.open().authorizer
+    authorizer = clients.open()
     refused = await authorizer.authorize("POST", URL)
     assert authorizer.handle_challenge(URL, refused, answer(401, challenge)) == SAME_TOKEN
     fresh = await authorizer.authorize("POST", URL)
@@ -114,7 +160,7 @@ async def test_the_same_token_with_a_fresh_proof_first(challenge, clients, serve
 @pytest.mark.parametrize("challenge", SUSPECT)
 async def test_a_token_is_replaced_once_for_all(challenge, clients, server, fake):
     """Refused with fresh proofs too, the token is replaced, once for all that were under way."""
-    authorizer = clients.open().authorizer
+    authorizer = clients.open()
     first = [await authorizer.authorize("POST", URL) for _ in range(31)]
     results = [authorizer.handle_challenge(URL, used, answer(401, challenge)) for used in first]
     assert results == [SAME_TOKEN] * 31
@@ -128,7 +174,7 @@ async def test_a_token_is_replaced_once_for_all(challenge, clients, server, fake
 
 async def test_late_refusals_of_the_old_token(clients, server):
     """What was sent with the old token and is refused late says nothing of the new one."""
-    authorizer = clients.open().authorizer
+    authorizer = clients.open()
     late = [await authorizer.authorize("POST", URL) for _ in range(5)]
     assert [await refuse(authorizer) for _ in range(2)] == [SAME_TOKEN, NEW_TOKEN]
     fresh = await authorizer.authorize("POST", URL)
@@ -141,7 +187,7 @@ async def test_late_refusals_of_the_old_token(clients, server):
 @pytest.mark.parametrize("under_way", [1, 16])
 async def test_a_client_that_is_denied(under_way, clients, server, fake):
     """Everything refused for two seconds, with a fresh token too, is a denial, at two tokens."""
-    authorizer = clients.open().authorizer
+    authorizer = clients.open()
     began_s, rounds = fake.monotonic(), 0
     results = [SAME_TOKEN]
     while any(result.retry for result in results) and rounds < 20:
@@ -159,7 +205,7 @@ async def test_a_client_that_is_denied(under_way, clients, server, fake):
 @pytest.mark.promise("7")
 async def test_a_refused_token_costs_helseid_little(clients, server, fake):
     """Refused for ten minutes, a token is replaced every 30 s at most."""
-    authorizer = clients.open().authorizer
+    authorizer = clients.open()
     for _ in range(600):
         await refuse(authorizer)
         fake.advance(1)
@@ -169,7 +215,7 @@ async def test_a_refused_token_costs_helseid_little(clients, server, fake):
 @pytest.mark.parametrize("status", [200, 404])
 async def test_an_accepted_token_is_kept(status, clients, server, fake):
     """Of three replicas one refuses every proof: nobody waits, and the token stays."""
-    authorizer = clients.open().authorizer
+    authorizer = clients.open()
     for _ in range(100):
         assert await refuse(authorizer) == SAME_TOKEN
         used = await authorizer.authorize("POST", URL)
@@ -179,7 +225,7 @@ async def test_an_accepted_token_is_kept(status, clients, server, fake):
 
 async def test_an_acceptance_ends_the_waits(clients, fake):
     """When PTS accepts again, proofs are made at once."""
-    authorizer = clients.open().authorizer
+    authorizer = clients.open()
     assert [await refuse(authorizer) for _ in range(3)] == [SAME_TOKEN, NEW_TOKEN, SAME_TOKEN]
     used = await authorizer.authorize("POST", URL)
     waits_s = list(fake.waits_s)
@@ -192,7 +238,7 @@ async def test_an_acceptance_ends_the_waits(clients, fake):
 
 async def test_what_does_not_speak_for_a_token(clients):
     """Neither an acceptance of the token before, nor a 503, nor a refusal of the person."""
-    authorizer = clients.open().authorizer
+    authorizer = clients.open()
     old = await authorizer.authorize("POST", URL)
     assert [await refuse(authorizer) for _ in range(2)] == [SAME_TOKEN, NEW_TOKEN]
     for _ in range(3):
@@ -206,7 +252,7 @@ async def test_what_does_not_speak_for_a_token(clients):
 
 async def test_token_due_for_renewal(clients, fake):
     """A token refused at the end of its life is renewed anyway, and counts for nothing."""
-    authorizer = clients.open().authorizer
+    authorizer = clients.open()
     old = await authorizer.authorize("POST", URL)
     fake.advance(600)
     assert authorizer.handle_challenge(URL, old, answer(401, BEARER)) == NEW_TOKEN
@@ -216,7 +262,7 @@ async def test_token_due_for_renewal(clients, fake):
 @pytest.mark.parametrize("code", ["invalid_dpop_proof", "use_dpop_nonce"])
 async def test_refused_proofs(code, clients, server, fake):
     """A refusal that names the proof costs no token, and ends with the clock's error."""
-    authorizer = clients.open().authorizer
+    authorizer = clients.open()
     used = await authorizer.authorize("POST", URL)
     date = format_datetime(fake.now() + timedelta(seconds=60))
     results = []
@@ -232,14 +278,29 @@ async def test_refused_proofs(code, clients, server, fake):
     )
 
 
-async def test_forbidden(clients):
-    """403 is a refusal with the reason that PTS gives, less what looks like a secret."""
-    authorizer = clients.open().authorizer
+@pytest.mark.parametrize(
+    ("values", "reported"),
+    [
+        ([], ""),
+        (["DPoP"], ""),
+        (['Bearer realm="a, b", DPoP ERROR = "x" , algs="ES256 PS256"'], " x"),
+        (["Bearer", 'DPoP error="x"'], " x"),
+        (['Bearer error="x", DPoP algs="ES256", error="y"'], " x"),
+        (["Negotiate abc==, DPoP error=x"], " x"),
+        (['DPoP error_description="a, b", error="x"'], " x (a, b)"),
+        ([r'DPoP error_description="say \"hi\"", error="x"'], r" x (say \"hi\")"),
+        (['DPoP error="unclosed'], " unclosed"),
+        (["error=, ,, @@ DPoP ", 'error="x", error="y"'], " x"),
+        (["=" * 9000 + ', DPoP error="x"'], ""),
+    ],
+)
+async def test_what_a_challenge_says(values, reported, clients):
+    """Errors are read as servers write them (RFC 9110 §11.6.1), up to 8,192 characters."""
+    authorizer = clients.open()
     used = await authorizer.authorize("POST", URL)
-    assert authorizer.handle_challenge(URL, used, answer(403)).refused == "PTS answered 403"
-    challenge = f'DPoP error="insufficient_scope", error_description="{"a" * 50} is short"'
-    verdict = authorizer.handle_challenge(URL, used, answer(403, challenge))
-    assert verdict.refused == "PTS answered 403 insufficient_scope (*** is short)"
+    denial = HttpResponse(status=403, headers={"www-authenticate": tuple(values)}, body=b"")
+    refused = authorizer.handle_challenge(URL, used, denial).refused
+    assert refused == f"PTS answered 403{reported}"
 
 
 @pytest.mark.promise("8")
@@ -250,12 +311,13 @@ async def test_forbidden(clients):
         ("0paque-t0ken", "", "an error without a code"),
         ("access_denied", "of 13097248022, 130972 48022 or 13.09.72-48022", "(of ***, *** or ***)"),
         ("access_denied", "secret-token-1 is bad", "(*** is bad)"),
+        ("insufficient_scope", f"{'a' * 50} is short", "insufficient_scope (*** is short)"),
     ],
 )
 async def test_a_refusal_names_nobody(error, description, reported, clients, server):
     """Neither the code nor the description gives an identifier away, nor the token in use."""
     server.token_more = {"access_token": "secret-token-1"}
-    authorizer = clients.open().authorizer
+    authorizer = clients.open()
     used = await authorizer.authorize("POST", URL)
     challenge = f'DPoP error="{error}", error_description="{description}"'
     refused = authorizer.handle_challenge(URL, used, answer(403, challenge)).refused

@@ -1,7 +1,10 @@
-"""The client's key, in each form that HelseID gives it, and in the forms that it refuses."""
+"""The client's key: the forms that HelseID takes, the forms that it refuses, and its file."""
 
 import json
+import os
 import pickle
+import stat
+from pathlib import Path
 from urllib.parse import quote
 
 import jwskate
@@ -15,15 +18,18 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from tests.support.access_lists import set_list
 from tests.support.http.helseid import write_secret
 from tests.support.standin import CLIENT_ID
 from worker.errors import ConfigurationError
-from worker.helseid import secret_files
-from worker.helseid.keys import load_client_key, new_client_key, public_jwk
+from worker.helseid.key_files import key_files
+from worker.helseid.keys import load_client_key, new_client_key
+from worker.trusted_files import named_rights
 
 KIND_OF = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", *KIND_OF]
 PEM_FORMATS = [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL]
+STRANGER = 4242
 
 
 def pem(key, form=PrivateFormat.PKCS8, encryption=None) -> str:
@@ -71,8 +77,30 @@ def test_reads_self_service_json(encode, private_jwks, tmp_path):
         "privateJwk": encode(jwk),
     }
     key = load_client_key(write_secret(tmp_path / "key", document))
-    assert (key.alg, key.kid, key.hints.client_id) == ("PS512", "nhn", CLIENT_ID)
-    assert key.hints.issuer == "https://helseid-sts.test.nhn.no"
+    issuer = "https://helseid-sts.test.nhn.no"
+    assert (key.alg, key.kid, key.client_id, key.issuer) == ("PS512", "nhn", CLIENT_ID, issuer)
+
+
+@pytest.mark.parametrize(
+    ("alg", "chosen", "doubt"),
+    [
+        ("PS512", ("c", "https://a.example/"), None),
+        ("PS512", (None, None), None),
+        ("PS512", ("d", "https://a.example"), "another client"),
+        ("PS512", ("c", "https://b.example"), "another issuer"),
+        ("RS512", ("c", "https://a.example"), "RS512 is unusual"),
+    ],
+)
+def test_doubts(alg, chosen, doubt, private_jwks, tmp_path):
+    """A file that speaks of another client or issuer, and a signature that is going out of use."""
+    document = {
+        "clientId": "c",
+        "authority": "https://a.example",
+        "privateJwk": {**private_jwks["RSA"], "alg": alg},
+    }
+    key = load_client_key(write_secret(tmp_path / "key", document))
+    found, _ = key.doubt(client_id=chosen[0], issuer=chosen[1]) or (None, "")
+    assert found is None if doubt is None else doubt in str(found)
 
 
 def unusable_keys(jwks) -> dict[str, tuple[object, str]]:
@@ -88,10 +116,12 @@ def unusable_keys(jwks) -> dict[str, tuple[object, str]]:
     other = jwskate.ECJwk.generate(crv="P-256").to_dict()
     return {
         "small JWK": ({**small_jwk, "alg": "RS256"}, "1024 bits"),
-        "symmetric": ({"kty": "oct", "k": "c2VjcmV0LXNlY3JldA"}, "symmetric"),
+        "symmetric": ({"kty": "oct", "k": "c2VjcmV0LXNlY3JldA"}, "only key pairs"),
         "public JWK": ({n: v for n, v in ec_jwk.items() if n != "d"}, "public key"),
-        "public PEM": (public_pem.decode(), "not a private key"),
-        "secp256k1 JWK": (jwskate.Jwk(odd_curve).to_dict(), "curve"),
+        "public PEM": (public_pem.decode(), "readable PEM private key"),
+        "secp256k1 JWK": (jwskate.Jwk(odd_curve).to_dict(), "P-256, P-384 and P-521"),
+        "secp256k1 PEM": (pem(odd_curve), "P-256, P-384 and P-521"),
+        "small PEM": (pem(small), "1024 bits"),
         "Ed25519 PEM": (pem(edwards), "P-256, P-384 and P-521"),
         "encrypted PEM": (pem(native, encryption=BestAvailableEncryption(b"x")), "encrypted"),
         "broken PEM": (pem(native)[:400] + "\n-----END PRIVATE KEY-----\n", "readable PEM"),
@@ -101,7 +131,11 @@ def unusable_keys(jwks) -> dict[str, tuple[object, str]]:
         "HS256": ({**rsa_jwk, "alg": "HS256"}, "does not match"),
         "wrong curve for alg": ({**ec_jwk, "alg": "ES512"}, "does not match"),
         "for encryption": ({**ec_jwk, "use": "enc"}, "signing"),
+        "not for signing": ({**ec_jwk, "key_ops": ["verify"]}, "signing"),
+        "a kind that is none": ({**ec_jwk, "kty": []}, "neither an RSA nor an EC"),
+        "a kid that is none": ({**ec_jwk, "kid": 5}, "valid EC"),
         "no JSON": ("hello", "neither a PEM file nor a JSON"),
+        "no end of JSON": ('{"a":' * 13_000, "neither a PEM file nor a JSON"),
         "no key in it": ({"clientId": "x"}, "privateJwk"),
     }
 
@@ -140,18 +174,15 @@ def test_missing_file(tmp_path):
         load_client_key(tmp_path / "none")
 
 
-def test_new_key_round_trip(tmp_path):
-    """A new key is written for its owner only, loads, and its public half holds no secret."""
-    jwk = new_client_key("ec")
-    path = tmp_path / "new.jwk"
-    secret_files.write_secret(path, secret_files.jwk_document(jwk))
-    assert oct(path.stat().st_mode & 0o777) == oct(0o600)
-    key = load_client_key(path)
-    assert (key.alg, key.kid) == ("ES512", jwk["kid"])
-    assert public_jwk(jwk) == key.public_jwk()
-    assert key.public_jwk().keys() == {"kty", "crv", "x", "y", "alg", "use", "kid"}
-    with pytest.raises(ConfigurationError, match="already exists"):
-        secret_files.write_secret(path, secret_files.jwk_document(jwk))
+@pytest.mark.parametrize(("kind", "alg"), [("ec", "ES512"), ("rsa", "PS512")])
+def test_new_key_round_trip(kind, alg, tmp_path):
+    """A new key's document loads as the same key, and its public half holds no secret."""
+    made = new_client_key(kind)
+    key = load_client_key(write_secret(tmp_path / "new.jwk", made.document().decode()))
+    assert (key.alg, key.kid) == (alg, made.kid)
+    assert made.public_jwk() == key.public_jwk()
+    members = {"ec": {"crv", "x", "y"}, "rsa": {"n", "e"}}[kind]
+    assert key.public_jwk().keys() == members | {"kty", "alg", "use", "kid"}
 
 
 def test_prints_no_key(client_key, private_jwks):
@@ -160,3 +191,32 @@ def test_prints_no_key(client_key, private_jwks):
     assert private_jwks["P-256"]["d"] not in shown
     with pytest.raises(TypeError):
         pickle.dumps(client_key)
+
+
+@pytest.mark.promise("8")
+@pytest.mark.parametrize("mode", [0o1777, 0o1770])
+def test_others_can_make_files_beside_the_key(tmp_path: Path, mode: int):
+    """A planted ``F.new`` would be taken for a rotation that goes on."""
+    key = tmp_path / "key.jwk"
+    key.write_bytes(b"{}")
+    key_files(key)
+    tmp_path.chmod(mode)
+    (tmp_path / "key.jwk.new").write_bytes(b"{}")
+    os.chown(tmp_path / "key.jwk.new", STRANGER, -1)
+    with pytest.raises(ConfigurationError, match="can make files in the folder") as caught:
+        key_files(key)
+    assert f"{tmp_path} (mode {mode:04o})" in caught.value.message
+    assert "mkdir -m 700" in caught.value.hint
+
+
+def test_a_default_list_of_the_folder_lets_nobody_read_the_new_key(client_key, tmp_path: Path):
+    """The mode of the key before it brings the group's bits, and with them a list into force."""
+    key = tmp_path / "key.jwk"
+    key.write_bytes(b"{}")
+    key.chmod(0o640)
+    set_list(tmp_path, 4, number=STRANGER, is_default=True)
+    files = key_files(key)
+    files.put_pending(client_key)
+    files.put_in_place()
+    assert oct(stat.S_IMODE(key.stat().st_mode)) == oct(0o640)
+    assert named_rights(key, key.stat().st_mode) == 0

@@ -80,11 +80,7 @@ async def test_clock_off(ahead_s, codes, message, clients, server):
 async def test_clock_right(clients, server):
     """A refusal by a server whose clock agrees says nothing of clocks."""
     server.token_replies += [refusal("invalid_dpop_proof")] * 2
-    helseid = clients.open()
-    with pytest.raises(RefusedError) as caught:
-        await helseid.tokens.token()
-    assert "s clock is" not in caught.value.message
-    assert 0 <= helseid.tokens.clock_ahead_s < 2
+    assert "s clock is" not in (await refused(clients.open())).message
 
 
 @pytest.mark.parametrize(
@@ -181,7 +177,7 @@ async def test_nothing_leaks(clients, server, private_jwks, tmp_path, caplog):
     helseid = clients.open(grant="token_exchange", subject_token_file=path)
     with structlog.testing.capture_logs() as events:
         token = await helseid.tokens.token()
-        used = await helseid.authorizer.authorize("POST", "https://pts.example/x")
+        used = await helseid.authorize("POST", "https://pts.example/x")
         description = f"{LONG_SECRET} of 13097248022\r\nis bad"
         server.token_replies.append(refusal("invalid_client", error_description=description))
         error = await refused(clients.open())

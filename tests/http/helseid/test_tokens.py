@@ -1,9 +1,11 @@
-"""Tokens: the nonce flow, the cache, single flight, retries, and clear ends."""
+"""Tokens: the assertion, the nonce flow, the cache, single flight, retries, and clear ends."""
 
 import asyncio
+import contextlib
 import socket
 
 import anyio
+import jwskate
 import pytest
 
 from tests.support.http.helseid import app, refusal, refused, write_secret
@@ -13,6 +15,64 @@ from worker.errors import ConfigurationError, ExitCode, RefusedError, Unavailabl
 
 SILENCE = Reply(data=b"", then="hang")
 PAGE = b"<html>"
+
+
+SINGLE, MULTI = "urn:oid:2.16.578.1.12.4.1.4.101", "urn:oid:1.0.6523"
+
+
+async def test_assertion(clients, server, fake):
+    """The issuer is the only audience, and the assertion lives for 30 s from now, rounded down."""
+    await clients.open().tokens.token()
+    now_s = int(fake.now().timestamp())
+    assertion = jwskate.SignedJwt(server.seen[0].form["client_assertion"])
+    assert assertion.headers == {
+        "alg": "ES256",
+        "kid": clients.key.kid,
+        "typ": "client-authentication+jwt",
+    }
+    assert dict(assertion.claims) == {
+        "iss": CLIENT_ID,
+        "sub": CLIENT_ID,
+        "aud": server.issuer,
+        "iat": now_s,
+        "nbf": now_s,
+        "exp": now_s + 30,
+        "jti": server.jtis[0],
+    }
+
+
+@pytest.mark.parametrize(
+    ("tenancy", "organizations", "sent"),
+    [
+        (None, (None, None), None),
+        ("single-tenant", ("999999999", None), None),
+        (None, (None, "888888888"), (SINGLE, "888888888")),
+        (None, ("999999999", None), (MULTI, "NO:ORGNR:999999999")),
+        ("multi-tenant", ("999999999", "888888888"), (MULTI, "NO:ORGNR:999999999:888888888")),
+    ],
+)
+async def test_organizations(tenancy, organizations, sent, clients, server):
+    """A single-tenant client names a child at most, a multi-tenant client always the parent."""
+    parent, child = organizations
+    helseid = clients.open(tenancy=tenancy, organization_parent=parent, organization_child=child)
+    with contextlib.suppress(RefusedError):  # most are not what the client is registered as
+        await helseid.tokens.token()
+    server.violations.clear()
+    details = server.seen[0].assertion.get("assertion_details")
+    if sent is None:
+        assert details is None
+        return
+    identifier = {"system": sent[0], "type": "ENH", "value": sent[1]}
+    assert details == {
+        "type": "helseid_authorization",
+        "practitioner_role": {"organization": {"identifier": identifier}},
+    }
+
+
+async def test_no_parent(clients):
+    """A multi-tenant client speaks for an organisation; PTS requires it."""
+    with pytest.raises(ConfigurationError, match=r"helseid\.organization_parent"):
+        clients.open(tenancy="multi-tenant")
 
 
 async def test_nonce_flow(clients, server):
@@ -28,7 +88,6 @@ async def test_nonce_flow(clients, server):
         "scope": "nhn:pts/api",
         "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
     }
-    assert second.assertion["aud"] == server.issuer
 
 
 @pytest.mark.parametrize(("age_s", "calls"), [(49, 1), (51, 2)])
@@ -58,6 +117,25 @@ async def test_challenge_without_nonce(clients, server):
     error = await refused(clients.open())
     assert (error.code, len(server.seen)) == ("use_dpop_nonce", 1)
     assert "requires a DPoP nonce but sent none" in error.message
+
+
+async def test_a_nonce_that_was_refused(clients, server, fake):
+    """It is not sent again, fresh as it may be."""
+    server.token_more = {"expires_in": 5}
+    tokens = clients.open().tokens
+    await tokens.token()
+    fake.advance(5)
+    server.token_replies.append(refusal("use_dpop_nonce"))
+    with contextlib.suppress(RefusedError):
+        await tokens.token()
+    await tokens.token()
+    assert [bool(seen.proof.get("nonce")) for seen in server.seen] == [
+        False,
+        True,
+        True,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(

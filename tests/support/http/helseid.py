@@ -12,7 +12,7 @@ from tests.support.standin import CLIENT_ID, Standin
 from worker.app import App
 from worker.config import load
 from worker.errors import RefusedError
-from worker.helseid.authorizer import HelseId
+from worker.helseid.authorizer import HelseIdAuthorizer
 
 BEARER_ID = "6f1a3c0e-0000-4000-8000-000000000002"
 """The same client's registration without DPoP."""
@@ -43,7 +43,7 @@ def app(server: Standin, fake: FakeRuntime, folder: Path, **more: Any) -> App:
     return App(loaded=load(values, environ={}, cwd=folder), runtime=fake.runtime)
 
 
-async def refused(client: HelseId) -> RefusedError:
+async def refused(client: HelseIdAuthorizer) -> RefusedError:
     """The refusal of its request for a token."""
     with pytest.raises(RefusedError) as caught:
         await client.tokens.token()

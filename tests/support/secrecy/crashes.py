@@ -21,7 +21,7 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
     ),
     "token": (
         "worker.helseid.tokens",
-        "token_document",
+        "granted_token",
         "lambda response: response.body",
     ),
     "batch": (

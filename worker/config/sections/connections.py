@@ -1,7 +1,7 @@
 """How the worker connects to HelseID and PTS."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from worker.config.values import (
     HTTP_URL,
@@ -10,7 +10,6 @@ from worker.config.values import (
     PROXY_URL,
     Example,
     Section,
-    integer,
 )
 
 SigningAlgorithm: TypeAlias = Literal[
@@ -21,8 +20,6 @@ Grant: TypeAlias = Literal["client_credentials", "token_exchange"]
 Tenancy: TypeAlias = Literal["single-tenant", "multi-tenant"]
 Engine: TypeAlias = Literal["httpx", "fast"]
 Environment: TypeAlias = Literal["test", "test-internet", "production"]
-ASSERTION_LIFETIME_MAX_S: Final = 60
-"""HelseID accepts assertions that expire at most 60 s ahead (HelseID reference, section 1)."""
 
 
 class HelseId(Section, frozen=True, kw_only=True):
@@ -72,12 +69,6 @@ class HelseId(Section, frozen=True, kw_only=True):
         "File with the person's access token, for `token_exchange`. The token is never stored.",
         Example("/run/secrets/subject-token"),
     ] = None
-    token_endpoint_host: Annotated[
-        str | None,
-        NONEMPTY_TEXT,
-        "Host of the token endpoint, with its port if it is not 443. Default: the issuer's.",
-        Example("sts.example.no"),
-    ] = None
     organization_parent: Annotated[
         str | None,
         ORGANIZATION_NUMBER,
@@ -96,11 +87,6 @@ class HelseId(Section, frozen=True, kw_only=True):
         "Default: multi-tenant if `helseid.organization_parent` is set.",
         Example("multi-tenant"),
     ] = None
-    assertion_lifetime_s: Annotated[
-        int,
-        integer(1, ASSERTION_LIFETIME_MAX_S),
-        "Lifetime of a client assertion in seconds. HelseID accepts at most 60.",
-    ] = 30
 
 
 class Api(Section, frozen=True, kw_only=True):
