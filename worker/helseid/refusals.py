@@ -33,9 +33,6 @@ _HINTS: Final = {
     ),
     "invalid_dpop_proof": "if the clock is correct, report this as a bug in the worker",
     "use_dpop_nonce": "HelseID did not accept its own nonces: try again later, or ask NHN",
-}
-
-_ORGANIZATION_HINTS: Final = {
     "HID-1001": "the parent organisation is not on the client's list: check"
     " helseid.organization_parent and its delegation to you (Altinn)",
     "HID-1002": "the child organisation is not on the client's list: check"
@@ -117,9 +114,9 @@ def clean(text: object, *, without: str = "") -> str:
 
 
 def _hint(name: str, description: str, status: int) -> str:
-    code = _ORGANIZATION_CODE.search(description)
-    if code and code.group() in _ORGANIZATION_HINTS:
-        return _ORGANIZATION_HINTS[code.group()]
+    named_in_text = _ORGANIZATION_CODE.search(description)
+    if named_in_text and named_in_text.group() in _HINTS:
+        return _HINTS[named_in_text.group()]
     if name:
         return _HINTS.get(name, "see HelseID's documentation of error messages, or ask NHN")
     return f"HTTP {status} is not an OAuth error: check whether a proxy or firewall sent it"

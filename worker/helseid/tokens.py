@@ -190,15 +190,10 @@ class TokenSource:
             try:
                 return await self._client.call(lambda: self._new_request(metadata), self._read)
             except RefusedError as error:
-                if not left.get(error.code):
+                is_nonce_missing = error.code == "use_dpop_nonce" and self._nonce is None
+                if not left.get(error.code) or is_nonce_missing:
                     raise
                 left[error.code] -= 1
-                if error.code == "use_dpop_nonce" and (not self._nonce or not self.proof_key):
-                    raise RefusedError(
-                        "HelseID requires a DPoP nonce but sent none",
-                        code=error.code,
-                        hint=error.hint,
-                    ) from None
 
     async def _new_request(self, metadata: Metadata) -> httpx.Request:
         """A new request for each attempt, with a new ``jti`` in both assertion and DPoP proof."""

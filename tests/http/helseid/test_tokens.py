@@ -116,7 +116,6 @@ async def test_challenge_without_nonce(clients, server):
     server.fault("nonce_without_header")
     error = await refused(clients.open())
     assert (error.code, len(server.seen)) == ("use_dpop_nonce", 1)
-    assert "requires a DPoP nonce but sent none" in error.message
 
 
 async def test_a_nonce_that_was_refused(clients, server, fake):
