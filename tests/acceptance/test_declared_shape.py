@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.program import Installation
+from tests.support.acceptance.two_worlds import settled
+from tests.support.program import Installation, wait_for
 from tests.support.raw_server import Reply, http
 from tests.support.standin import Ask, Standin, person, ref_of
 from worker.config.contract_file import default_contract_text
@@ -64,16 +65,24 @@ def test_an_undeclared_field_around_everybodys_records(standin, tmp_path, databa
 
 
 def test_an_undeclared_field_around_some_persons_records(standin, tmp_path, database_url):
-    """They keep their state, the others are published, and the field is named."""
+    """They keep their state, the others are published, and the field is named.
+
+    Also if only the start that continues a killed run asks for them, and nobody else.
+    """
     worker = filled(standin, tmp_path, database_url)
     enveloped(worker)
     standin.everybody = wrapped()
     assert worker.sync().code == 0
     before = worker.store.ids()
     some = list(standin.people)[5:8]
+    standin.script = {(off_id, ""): lambda _: Reply(data=b"", before_s=600.0) for off_id in some}
+    running = worker.start("sync", "--set", "sync.request_timeout_s=120")
+    wait_for(lambda: len(settled(worker)) == 2 * (PERSONS - len(some)), "all others")
+    running.kill()
     for off_id in some:
         standin.script[off_id, ""] = lambda ask: http({"items": ask.records[:1], "next": "x"})
     ended = worker.sync()
+    assert ended.run["continued"] is True
     assert (ended.code, worker.store.ids()) == (3, before), ended.err[-2000:]
     assert worker.store.stale() == {ref_of(off_id) for off_id in some}
     listed = worker.run("failures", "list", "--json").document["failures"]
