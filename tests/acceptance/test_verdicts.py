@@ -27,8 +27,9 @@ KINDS: dict[str, Answerer] = {
     ),
     "403": lambda _: http({"title": "no"}, status="403 Forbidden"),
     "shape": lambda _: http({"title": "maintenance"}),
+    "no JSON": lambda _: http(b"maintenance", kind="text/plain"),
 }
-CODES = {"503": 69, "reset": 69, "401": 77, "403": 77, "shape": 65}
+CODES = {"no JSON": 69, "503": 69, "reset": 69, "401": 77, "403": 77, "shape": 65}
 PLACES: dict[str, Callable[[int, int], range]] = {
     "head": lambda _, failing: range(failing),
     "tail": lambda persons, failing: range(persons - failing, persons),
@@ -147,6 +148,7 @@ def test_only_those_who_fail_are_left(
     [
         ("503", 60),
         ("shape", 60),
+        ("no JSON", 60),
         ("403", 0),
         *(
             pytest.param(*one, marks=pytest.mark.nightly)

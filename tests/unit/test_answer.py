@@ -138,8 +138,11 @@ def test_a_header_that_speaks_of_more(name, value):
 
 
 def test_a_count_that_is_right_speaks_of_no_more():
-    """``X-Total-Count`` of an answer without pages."""
-    assert len(answer([restriction()], headers={"X-Total-Count": "1"}).items) == 1
+    """``X-Total-Count`` of an answer without pages; that of a page may be of all."""
+    count = {"X-Total-Count": "1"}
+    assert len(answer([restriction()], headers=count).items) == 1
+    with pytest.raises(ContractError, match="not declared as total"):
+        answer([restriction()], contract(paging={"style": "link"}), headers=count)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from worker.errors import ConfigurationError
-from worker.masking import masked, masked_strictly
+from worker.masking import mask_identifiers, masked, masked_strictly
 
 pytestmark = pytest.mark.promise("8")
 
@@ -18,7 +18,15 @@ def _of_an_error(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["168583.99649", "16 85 83 996 49", "16/85/83/99649", "168583-99649", "168583_99649.csv"],
+    [
+        "168583.99649",
+        "16 85 83 996 49",
+        "16/85/83/99649",
+        "168583-99649",
+        "168583_99649.csv",
+        "168583\u00a099649",
+        "17 16 8583996 49",  # the first eleven digits are none
+    ],
 )
 @pytest.mark.parametrize("mask", [masked, masked_strictly])
 def test_usual_groups_are_masked_too(mask, text):
@@ -52,6 +60,12 @@ def test_addresses_stay():
 def test_a_pseudonym_stays_in_a_log():
     """Of a service's text a digest is masked, as it may be a token."""
     assert (masked(DIGEST), masked_strictly(DIGEST)) == (DIGEST, "***")
+
+
+def test_what_is_stored_keeps_other_numbers():
+    """Eleven digits with wrong control digits are none, unless they are the person's own."""
+    wrong = "16858399640"
+    assert (mask_identifiers(wrong), mask_identifiers(wrong, wrong)) == (wrong, "***")
 
 
 @pytest.mark.parametrize("name", [ID, f"a{ID}1", "168583-99649"])

@@ -183,6 +183,21 @@ def test_pages_that_come_again(pages, message):
 
 
 @pytest.mark.promise("1")
+def test_a_status_that_takes_back_what_was_read():
+    """Declared as "no records", and said of a later page: the page is lost."""
+    declared = contract(**STYLES["token"], empty_status=[204])
+    walk = PagingState(contract=declared, url=URL, off_id=OFF_ID)
+    with pytest.raises(PagingError, match="page 2 says that there are no records"):
+        _follow(
+            walk,
+            [
+                (answer({"items": [{}], "next": "a"}, declared), ["1"]),
+                (answer(b"", declared, status=204), []),
+            ],
+        )
+
+
+@pytest.mark.promise("1")
 @pytest.mark.parametrize("changed", [{"total": 3}, {"pages": 3}], ids=str)
 def test_a_number_that_changes_between_pages(changed):
     """A record that slips over the boundary of pages is in none of them."""

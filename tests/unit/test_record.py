@@ -7,13 +7,16 @@ import pytest
 from tests.support.pts_answers import (
     OFF_ID,
     OTHER_OFF_ID,
+    SAFETY,
     SHIELD,
     columns_of,
     contract,
+    person,
     read,
     restriction,
     without,
 )
+from worker.core.record import RecordReader
 from worker.core.times import END_OF_TIME
 from worker.errors import ContractError
 
@@ -226,6 +229,15 @@ def test_identifiers_in_texts_are_masked(text):
     shown = repr((columns_of(record), record.extra, record.key))
     digits = "".join(filter(str.isdigit, shown))
     assert (OFF_ID in digits, OTHER_OFF_ID in digits, "***" in record.key) == (False, False, True)
+
+
+@pytest.mark.promise("8")
+def test_the_own_identifier_is_masked():
+    """Whatever its control digits: a roster may hold such a one."""
+    own = "16858399640"
+    document = restriction(cause=f"see {own}", patientSafetyObject={"person": {"offId": own}})
+    (record,) = RecordReader(SAFETY, contract()).read([document], person(own)).records
+    assert columns_of(record)["cause"] == "see ***"
 
 
 @pytest.mark.promise("9")
