@@ -275,3 +275,26 @@ def test_what_cannot_be_made(worker: Installation):
     assert "current and former" in found["two"].err
     assert "converted to JSON" in found["not json"].err
     assert "another document" in found["far"].err
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_nothing_can_be_learned(standin: Standin, tmp_path: Path, database_url: str):
+    """No identifier, too many, nobody who may be read, no JSON: each ends with its own code."""
+    off_id = add_person(standin, 0, safeties=1, privacies=1)
+    worker = standin.install(tmp_path, database_url)
+    bad, many, none = calls(
+        worker,
+        ("contract learn", f"{off_id}\n{off_id[:9]}\n"),
+        ("contract learn", f"{off_id}\n" * 101),
+        ("contract learn", "\n"),
+    )
+    assert (bad.code, many.code, none.code) == (2, 2, 65), bad.err + many.err + none.err
+    assert "line 2" in bad.err
+    assert off_id[:9] not in bad.err
+    standin.everybody = lambda _: http({"title": "no"}, status="403 Forbidden")
+    (denied,) = calls(worker, ("contract learn", off_id))
+    assert denied.code == 77, denied.err
+    standin.everybody = lambda _: http(b"<html>", kind="text/html")
+    (page,) = calls(worker, ("contract learn", off_id))
+    assert page.code == 65, page.err
+    assert "patient-safety: status 200: 1, 0 of them JSON" in page.out

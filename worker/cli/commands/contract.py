@@ -41,10 +41,10 @@ Example: `pts-worker contract from-openapi pts.json --out pts.toml`
 
 LEARN = """Propose a contract by live answers for some persons.
 
-Their identifiers stand on standard input, one a line: synthetic persons who have restrictions. The
-request is that of the contract in force, and only the first page of each answer is read. What is
-shown is names of fields, their kinds and in how many records they stand, never a value; of a
-refusal (4xx) the names of its fields. Proposals are marked as by `from-openapi`.
+Their identifiers stand on standard input, one a line: synthetic persons who have restrictions, 100
+at most. The request is that of the contract in force, and only the first page of each answer is
+read. What is shown is names of fields, their kinds and in how many records they stand, never a
+value; of a refusal (4xx) the names of its fields. Proposals are marked as by `from-openapi`.
 
 It prints the contract, with the differences to the one in force as comments, or writes it to a new
 file (`--out FILE`, for `api.contract_file`). Exit code 65 if no answer could be used.
