@@ -207,6 +207,13 @@ def test_declaring_one_more_changes_only_those_that_have_it():
     assert (before[0] == after[0], before[1] == after[1]) == (True, False)
 
 
+def test_a_hash_that_stores_keep():
+    """Of names and values that are there; another one would be a new version of everything."""
+    declared = contract(extra={"note": "note", "none": "none"})
+    (record,) = read(restriction(delayDays=None, note="x"), declared=declared).records
+    assert record.content_hash.hex() == "f3b8fa95d8022a3be342c9ffd2d23ff9"
+
+
 def test_a_volatile_column():
     """It is stored, and its change alone is no new version."""
     declared = contract(volatile=["source_modified_at"])
