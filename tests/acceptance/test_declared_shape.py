@@ -46,7 +46,6 @@ def wrapped(**around: Any):
     return lambda ask: http({"items": ask.records, **around})
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_undeclared_field_around_everybodys_records(standin, tmp_path, database_url):
     """A number of a page alone, or a field of any name: 65 at once, and no record is lost."""
     worker = filled(standin, tmp_path, database_url)

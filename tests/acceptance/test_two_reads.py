@@ -167,9 +167,10 @@ def test_contradicting_reads_remove_nothing(worker: Installation, standin: Stand
 
 
 def test_what_the_second_read_alone_holds_opens_nothing(
-    worker: Installation, standin: Standin
+    standin: Standin, tmp_path: Path, database_url: str
 ) -> None:
     """A restriction of a person who cannot be read is not opened elsewhere by one read."""
+    worker = installed(standin, tmp_path, database_url)
     other = off_id_of(1)
     taken = safety(FIRST, "taken", id=standin.people[other][SAFETY][0]["id"])
     standin.script[other, SAFETY] = lambda _: http(status="500 Away")
