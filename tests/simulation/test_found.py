@@ -1,14 +1,11 @@
 """What the simulation has found, each by itself and by name."""
 
-import random
 import shutil
 
 import pytest
 
-from tests.support.simulation.loop import Clock
 from tests.support.simulation.materials import fast_folder
-from tests.support.simulation.nth_call import apart, in_world, small_stage
-from tests.support.simulation.scenario import STARTS
+from tests.support.simulation.nth_call import VirtualStage, apart, in_world
 from tests.support.simulation.stage import Line
 
 
@@ -16,7 +13,7 @@ from tests.support.simulation.stage import Line
 def stage():
     """A small world that no run has met."""
     folder = fast_folder()
-    yield small_stage(folder, Clock(STARTS[0]), random.Random(4))
+    yield VirtualStage(folder)
     shutil.rmtree(folder)
 
 

@@ -2,7 +2,14 @@
 
 import pytest
 
-from tests.support.simulation.nth_call import FLAVOURS, Point, all_points, calls, sample, try_point
+from tests.support.simulation.nth_call import (
+    FLAVOURS,
+    Point,
+    all_points,
+    on_sqlite,
+    sample,
+    try_point,
+)
 from tests.support.simulation.process import COMMIT
 
 pytestmark = pytest.mark.promise("3")
@@ -13,7 +20,7 @@ FEW, MANY = 4, 240
 
 def test_the_run_makes_every_kind_of_call():
     """There is something to fail of each kind."""
-    counts = calls()
+    counts = on_sqlite().undisturbed.counts
     assert [kind for kind in FLAVOURS if not counts[kind]] == []
 
 
@@ -41,6 +48,6 @@ def test_one_fault_anywhere_leaves_the_store_right(part):
 )
 def test_a_commit_that_is_not_heard_of_is_not_done_twice(flavour, most):
     """The last commits of a run, the publication among them: done, and reported as failed."""
-    count = calls()[COMMIT]
+    count = on_sqlite().undisturbed.counts[COMMIT]
     for number in range(count, max(0, count - most), -1):
         try_point(Point(kind=COMMIT, number=number, flavour=flavour))

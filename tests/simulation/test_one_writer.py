@@ -1,22 +1,19 @@
 """A second start beside a run that has nothing to write."""
 
-import random
 import shutil
 
 import anyio
 import pytest
 
-from tests.support.simulation.loop import Clock
 from tests.support.simulation.materials import fast_folder
-from tests.support.simulation.nth_call import apart, in_world, small_stage
-from tests.support.simulation.scenario import STARTS
+from tests.support.simulation.nth_call import VirtualStage, apart, in_world
 
 
 @pytest.mark.promise("4")
 def test_a_run_that_waits_for_pts_keeps_its_lease():
     """PTS asks everybody to wait for longer than a lease lasts: the second start ends with 4."""
     folder = fast_folder()
-    stage = small_stage(folder, Clock(STARTS[0]), random.Random(4))
+    stage = VirtualStage(folder)
     quiet_s = 10 * stage.settings.lease.ttl_s
     stage.upstream.arm(
         [{"action": "status", "status": 503, "retry_after_s": quiet_s, "area": "pts", "times": 1}]

@@ -59,7 +59,8 @@ def _listed(counts: Counter[str]) -> str:
 
 def _point(point: Point) -> tuple[str, str, str]:
     try:
-        return point.kind, try_point(point), ""
+        code = try_point(point).code
+        return point.kind, "crashed" if code is None else str(code), ""
     except BaseException as fault:  # noqa: BLE001 - reported with its point
         inner = getattr(fault, "exceptions", [fault])
         return point.kind, "BROKEN", f"{point}: {inner[0]!r}"

@@ -8,9 +8,10 @@ world.
 import copy
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.support.model.state import Model
 from tests.support.model.values import PRIVACY, SAFETY, expect
 from tests.support.simulation.loop import Clock, SimLoop, inline_files, run_simulated
 from tests.support.simulation.materials import fast_folder, lasting_folder
-from tests.support.simulation.process import CLOCK, DATABASE, FILE, HTTP, Trouble
+from tests.support.simulation.process import CLOCK, DATABASE, FILE, HTTP, Process, Trouble
 from tests.support.simulation.scenario import STARTS
 from tests.support.simulation.served import Rows
 from tests.support.simulation.stage import Line, Outcome, Stage
@@ -82,19 +83,24 @@ def change(stage: Stage) -> None:
     stage.roster = [*kept, Line(off_id=sixth, ref="L9"), kept[0]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Begun:
-    """A world after its first run."""
+class VirtualStage(Stage):
+    """A world of five persons in virtual time, which one process after the other meets."""
 
-    database: Path
-    model: Model
+    def __init__(self, folder: Path, *, nights: int = 0) -> None:
+        clock = Clock(STARTS[0])
+        clock.elapsed_s = nights * 86_400.0
+        super().__init__(folder, clock, random.Random(1 + nights), seed=7)
+        fill(self)
 
+    def play(self, **options: Any) -> Outcome:
+        """A run in a loop of its own, to its end."""
+        outcome: Outcome = in_world(self, lambda: apart(self, **options))
+        return outcome
 
-def small_stage(folder: Path, clock: Clock, rng: random.Random) -> Stage:
-    """A world of five persons that no run has met."""
-    stage = Stage(folder, clock, rng, seed=7)
-    fill(stage)
-    return stage
+    def bury(self, process: Process) -> None:
+        """The process is gone, and some time has passed."""
+        self.mark_dead(process)
+        self.clock.elapsed_s += 300.0
 
 
 def fill(stage: Stage) -> None:
@@ -128,27 +134,68 @@ async def apart(stage: Stage, **options: Any) -> Outcome:
     return found[0]
 
 
+@dataclass(kw_only=True)
+class Prepared:
+    """A database after its first run, and what the run after it does undisturbed.
+
+    Attributes:
+        copied: gives a stage on a copy of the database.
+        model: as the first run left it.
+    """
+
+    copied: Callable[[], AbstractContextManager[Any]]
+    model: Model
+
+    @contextmanager
+    def world(self) -> Iterator[Any]:
+        """A world that has changed in every way since its first run."""
+        with self.copied() as stage:
+            stage.observer.model = copy.deepcopy(self.model)
+            change(stage)
+            try:
+                yield stage
+            finally:
+                stage.close()
+
+    @cached_property
+    def undisturbed(self) -> Process:
+        """The process that made it; commits are some of its calls."""
+        with self.world() as stage:
+            outcome = stage.play(accepts=True)
+        expect(outcome.code == 0, f"the run without a fault ended with {outcome.code}")
+        process: Process = outcome.process
+        process.counts[CRASH] = process.touches
+        return process
+
+
+def prepare(first: Any, copied: Callable[[], AbstractContextManager[Any]]) -> Prepared:
+    """Let the first run have been."""
+    outcome = first.play(accepts=True)
+    expect(outcome.code == 0, f"the first run ended with {outcome.code}: {outcome.fault}")
+    first.close()
+    return Prepared(copied=copied, model=first.observer.model)
+
+
 @cache
-def begun() -> Begun:
-    """The first run, once for all points."""
-    folder = lasting_folder()
-    stage = small_stage(folder, Clock(STARTS[0]), random.Random(1))
-    outcome = in_world(stage, lambda: apart(stage))
-    expect(outcome.code == 0, f"the first run ended with {outcome.code}")
-    stage.close()
-    return Begun(database=stage.database, model=stage.observer.model)
+def on_sqlite() -> Prepared:
+    """Once for all points."""
+    first = VirtualStage(lasting_folder())
 
+    @contextmanager
+    def copied() -> Iterator[VirtualStage]:
+        folder = fast_folder()
+        shutil.copy(first.database, folder / "pts.db")
+        try:
+            yield VirtualStage(folder, nights=1)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
-def calls() -> dict[str, int]:
-    """How often one undisturbed second run makes each kind of call; commits are some of them."""
-    stage, _ = _try(None)
-    process = stage.processes[0]
-    return {**process.counts, CRASH: process.touches}
+    return prepare(first, copied)
 
 
 def all_points() -> Iterator[Point]:
-    """Every kind of fault at every call of one run."""
-    counts = calls()
+    """Every kind of fault at every call of one run on SQLite."""
+    counts = on_sqlite().undisturbed.counts
     for kind, flavours in FLAVOURS.items():
         for number, flavour in product(range(1, counts[kind] + 1), flavours):
             yield Point(kind=kind, number=number, flavour=flavour)
@@ -162,43 +209,14 @@ def sample(points: Sequence[Point], count: int) -> Sequence[Point]:
     return points[step // 2 :: step]
 
 
-def try_point(point: Point) -> str:
+def try_point(point: Point, prepared: Prepared | None = None) -> Outcome:
     """Let one run meet the fault and another recover; how the first ended."""
-    stage, outcome = _try(point)
-    assert len(stage.processes) == 2
-    return "crashed" if outcome.crashed else str(outcome.code)
-
-
-def _try(point: Point | None) -> tuple[Stage, Outcome]:
-    folder = fast_folder()
-    try:
-        shutil.copy(begun().database, folder / "pts.db")
-        clock = Clock(STARTS[0])
-        clock.elapsed_s = 86_400.0
-        stage = small_stage(folder, clock, random.Random(2))
-        stage.observer.model = copy.deepcopy(begun().model)
-        change(stage)
-
-        async def main() -> Outcome:
-            outcome = await apart(stage, trouble=point.trouble() if point else None, accepts=True)
-            may_be_bug = point is not None and point.kind == CLOCK
-            expect(outcome.code != 70 or may_be_bug, f"{point}: a bug: {outcome.fault!r}")
-            expect(point is not None or outcome.code == 0, "the run without a fault failed")
-            if point is not None:
-                await _recover(stage, point)
-            return outcome
-
-        outcome = in_world(stage, main)
-        stage.close()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return stage, outcome
-
-
-async def _recover(stage: Stage, point: Point) -> None:
-    stage.mark_dead(stage.processes[0])
-    await anyio.sleep(300.0)
-    after = await apart(stage, accepts=True)
-    expect(after.code == 0, f"{point}: the run after it ended with {after.code}: {after.fault}")
-    roster = {line.off_id for line in stage.roster}
-    stage.observer.check_world(stage.upstream.truth, roster)
+    with (prepared or on_sqlite()).world() as stage:
+        outcome: Outcome = stage.play(trouble=point.trouble(), accepts=True)
+        may_be_bug = point.kind == CLOCK
+        expect(outcome.code != 70 or may_be_bug, f"{point}: a bug: {outcome.fault!r}")
+        stage.bury(outcome.process)
+        after = stage.play(accepts=True)
+        expect(after.code == 0, f"{point}: the run after it ended with {after.code}: {after.fault}")
+        stage.observer.check_world(stage.upstream.truth, {line.off_id for line in stage.roster})
+    return outcome

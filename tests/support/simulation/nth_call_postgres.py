@@ -1,32 +1,29 @@
 """The n-th call fails, on a real PostgreSQL and in real time.
 
-What one undisturbed run asks of the server is counted first: connections, statements, and the
-BEGIN, COMMIT and ROLLBACK of the driver. A fault is the server's doing: it ends the connection
-(``pg_terminate_backend``) before the n-th call, or after it, so that its answer never comes.
+Calls are connections, statements, and the BEGIN, COMMIT and ROLLBACK of the driver. A fault is the
+server's doing: it ends the connection (``pg_terminate_backend``) before the n-th call, or after it,
+so that its answer never comes.
 """
 
-import copy
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import anyio
 import asyncpg
-from sqlalchemy import event
+from sqlalchemy import event, make_url
 from sqlalchemy.util.concurrency import await_
 
-from tests.support.databases import execute, in_database
-from tests.support.model.state import Model
-from tests.support.model.values import expect
+from tests.support.databases import copied_database, copy_database, execute
 from tests.support.model.views import STATEMENTS
 from tests.support.simulation.doors import outside
 from tests.support.simulation.loop import Clock
-from tests.support.simulation.nth_call import Point, change, truth_before
-from tests.support.simulation.process import DATABASE, Process, Trouble
+from tests.support.simulation.nth_call import Point, Prepared, apart, prepare, truth_before
+from tests.support.simulation.process import DATABASE, Process
 from tests.support.simulation.stage import Outcome, Stage
 from tests.support.simulation.transports import SimHelseIdTransport, SimTransport
 from worker.store.database import Database, open_database
@@ -60,10 +57,9 @@ class RealClock(Clock):
 class Wires:
     """The connections of one process, and the fault that meets one of their calls."""
 
-    def __init__(self, process: Process, url: str, calls: list[str]) -> None:
+    def __init__(self, process: Process, url: str) -> None:
         self._process = process
         self._url = url
-        self._calls = calls
 
     def attach(self, engine: Any) -> None:
         """Let every call of the engine pass here."""
@@ -113,8 +109,7 @@ class Wires:
 
     def touch(self, text: str) -> str:
         """Count a call; how it fails."""
-        self._calls.append(" ".join(text.split()))
-        flavour = self._process.touch(DATABASE, text[:40])
+        flavour = self._process.touch(DATABASE, " ".join(text.split())[:40])
         if flavour:
             self._process.injected[flavour] += 1
         return flavour
@@ -141,7 +136,6 @@ class PostgresStage(Stage):
         self.url = url
         self.patience_s = PATIENCE_S
         self.confirm_after_s = CONFIRM_AFTER_S
-        self.calls: list[str] = []
         self.upstream.network.latency_s = 0.0
         truth, self.roster = truth_before(self)
         self.upstream.truth.update(truth)
@@ -189,89 +183,49 @@ class PostgresStage(Stage):
 
     def opened(self, process: Process, database: Database) -> None:
         """A process has opened the database: every call of it passes here."""
-        Wires(process, self.url, self.calls).attach(database.engine)
+        Wires(process, self.url).attach(database.engine)
 
-    async def live(self, trouble: Trouble | None = None) -> Outcome:
-        """One run and a look at what it left."""
+    def play(self, **options: Any) -> Outcome:
+        """One run and a look at what it left; who loses the server for good waits for little."""
+        trouble = options.get("trouble")
+        is_for_good = trouble is not None and trouble.persistent
+        self.patience_s = SHORT_PATIENCE_S if is_for_good else PATIENCE_S
+
+        async def live() -> Outcome:
+            outcome = await apart(self, **options)
+            await self.judge()
+            return outcome
+
         with self.doors():
-            outcome = await self.run(self.process(trouble), accepts=True)
-        await self.judge()
-        return outcome
+            return anyio.run(live)
+
+    def bury(self, _process: Process) -> None:
+        """The process is gone, and so is its lease."""
+        anyio.run(self.free_lease)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PreparedServer:
-    """A server with a database after its first run, to be copied; and what the next run calls."""
+def on_postgres(server: str, migrated: str, folder: Path) -> Prepared:
+    """A database after its first run on that server, to be copied."""
+    template = copy_database(server, migrated)
 
-    server: str
-    template: str
-    model: Model
-    calls: list[str]
+    @contextmanager
+    def copied() -> Iterator[PostgresStage]:
+        with copied_database(server, str(make_url(template).database)) as url:
+            yield PostgresStage(folder, url)
 
-    @asynccontextmanager
-    async def world(self, folder: Path) -> AsyncIterator[PostgresStage]:
-        """A world that has changed in every way since its first run."""
-        name = f"{self.template}_trial"
-        await execute(self.server, f"CREATE DATABASE {name} TEMPLATE {self.template}")
-        stage = PostgresStage(folder, in_database(self.server, name))
-        try:
-            stage.observer.model = copy.deepcopy(self.model)
-            change(stage)
-            yield stage
-        finally:
-            stage.close()
-            await execute(self.server, f"DROP DATABASE {name} WITH (FORCE)")
-
-    def points(self, how: str) -> list[Point]:
-        """Every fault of that kind.
-
-        An answer that never comes again differs from calls that fail from the next one on where
-        something was committed: it is tried there.
-        """
-        flavour = AFTER if how.startswith("acknowledgement lost") else BEFORE
-        is_lasting = how.endswith("for good")
-        return [
-            Point(kind=DATABASE, number=number, flavour=flavour, persistent=is_lasting)
-            for number in range(1, len(self.calls) + 1)
-            if not (flavour == AFTER and is_lasting) or self.is_commit(number)
-        ]
-
-    def is_commit(self, number: int) -> bool:
-        """Whether the call of that number, from 1, is one."""
-        return self.calls[number - 1].startswith("COMMIT")
-
-    def first(self, text: str) -> int:
-        """The number of the first call that begins with that."""
-        return next(n for n, call in enumerate(self.calls, start=1) if call.startswith(text))
+    return prepare(PostgresStage(folder, template), copied)
 
 
-async def prepare(server: str, migrated: str, folder: Path) -> PreparedServer:
-    """Let the first run have been, and count the calls of the one after it."""
-    template = "pts_nth"
-    await execute(server, f"CREATE DATABASE {template} TEMPLATE {migrated}")
-    stage = PostgresStage(folder, in_database(server, template))
-    first = await stage.live()
-    expect(first.code == 0, f"the first run ended with {first.code}: {first.fault}")
-    stage.close()
-    prepared = PreparedServer(
-        server=server, template=template, model=stage.observer.model, calls=[]
-    )
-    async with prepared.world(folder) as second:
-        outcome = await second.live()
-        expect(outcome.code == 0, f"the run without a fault ended with {outcome.code}")
-    prepared.calls.extend(second.calls)
-    return prepared
+def points_of(prepared: Prepared, how: str) -> list[Point]:
+    """Every fault of that kind.
 
-
-async def try_point(prepared: PreparedServer, point: Point, folder: Path) -> Outcome:
-    """Let one run meet the fault and another recover; how the first ended."""
-    async with prepared.world(folder) as stage:
-        stage.patience_s = SHORT_PATIENCE_S if point.persistent else PATIENCE_S
-        outcome = await stage.live(point.trouble())
-        stage.patience_s = PATIENCE_S
-        expect(outcome.code != 70, f"{point}: a bug: {outcome.fault!r}")
-        await stage.free_lease()
-        after = await stage.live()
-        expect(after.code == 0, f"{point}: the run after it ended with {after.code}: {after.fault}")
-        stage.observer.check_world(stage.upstream.truth, {line.off_id for line in stage.roster})
-    return outcome
+    An answer that never comes again differs from calls that fail from the next one on where
+    something was committed: it is tried there.
+    """
+    flavour = AFTER if how.startswith("acknowledgement lost") else BEFORE
+    is_lasting = how.endswith("for good")
+    return [
+        Point(kind=DATABASE, number=number, flavour=flavour, persistent=is_lasting)
+        for number, call in enumerate(prepared.undisturbed.calls, start=1)
+        if not (flavour == AFTER and is_lasting) or call.startswith("COMMIT")
+    ]
