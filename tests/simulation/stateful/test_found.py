@@ -16,7 +16,6 @@ from tests.support.store_world import (
 )
 from worker.core.model import PersonRead, RunKind
 from worker.store.runs.guard_facts import guard_facts
-from worker.store.runs.ledger import open_counts
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """The machine itself goes on PostgreSQL, too."""
@@ -47,19 +46,6 @@ async def sync_of(world: World, areas: tuple[str, ...], reads: Sequence[PersonRe
         )
     )
     await attempt.publish()
-
-
-async def test_nobody_departs_whom_readers_never_saw(database_url):
-    """A person whom only an earlier attempt at the same run has seen has not left."""
-    async with world_on(database_url) as world:
-        await published(world, read(world, "a", "x"))
-        attempt = await world.begin()
-        await attempt.write(read(world, "new", "y"))
-        await world.publish(read(world, "a", "x"), read(world, "k", *OTHERS))
-        totals = await world.rows(
-            "SELECT persons_total, persons_departed FROM report_run ORDER BY run_id"
-        )
-        assert totals[-1] == (2, 0)
 
 
 async def test_who_comes_back_is_stale_until_read(database_url):
@@ -99,36 +85,6 @@ async def test_a_change_under_one_person_takes_nothing_from_another(database_url
         assert await shown(world) == {("a", "x", "N", False), ("b", "x", "NORU", True)}
 
 
-async def test_what_an_open_run_has_closed_is_open_for_readers(database_url):
-    """A new run and its guard begin with what is published."""
-    async with world_on(database_url) as world:
-        await published(world, read(world, "a", "x"))
-        attempt = await world.begin()
-        await attempt.write(read(world, "a"))
-        assert (await world.database.read(open_counts))[0] == 3
-
-
-async def test_a_backfill_leaves_what_an_open_sync_has_closed(database_url):
-    """The backfill did not ask for the old identifier, which has it until the sync is published."""
-    async with world_on(database_url) as world:
-        await published(world, read(world, "old", "x"), read(world, "new"))
-        sync = await world.begin()
-        await sync.write(read(world, "old"))
-        await world.publish(read(world, "new", "x"), kind=RunKind.BACKFILL)
-        assert await shown(world) == {("new", "x", "NORU", False), ("old", "x", "NORU", False)}
-
-
-async def test_what_an_open_sync_has_opened_does_not_hide_a_removal(database_url):
-    """The guard over a backfill looks at published rows and its own."""
-    async with world_on(database_url) as world:
-        await published(world, read(world, "a", "x"), read(world, "b"))
-        sync = await world.begin()
-        await sync.write(read(world, "b", "x"))
-        backfill = await world.begin(RunKind.BACKFILL)
-        await backfill.write(read(world, "a"))
-        assert await backfill.store.removed_so_far() == (1, 1)
-
-
 async def test_the_guard_measures_an_area_by_what_readers_see(database_url):
     """What an open sync has closed is open for readers, and for a backfill beside it."""
     async with world_on(database_url) as world:
@@ -145,14 +101,3 @@ async def test_the_guard_measures_an_area_by_what_readers_see(database_url):
         facts = await world.database.read(look)
         (safety,) = (area for area in facts.areas if area.area == SAFETY)
         assert (safety.open_before, safety.removed) == (4, 1)
-
-
-async def test_what_another_holds_all_along_is_removed(database_url):
-    """Held under two identifiers; a backfill closes one while an open sync has closed the other."""
-    async with world_on(database_url) as world:
-        await published(world, read(world, "a", "x"), read(world, "b", "x"))
-        sync = await world.begin()
-        await sync.write(read(world, "a"))
-        backfill = await world.begin(RunKind.BACKFILL)
-        await backfill.write(read(world, "b"))
-        assert await backfill.store.removed_so_far() == (1, 1)

@@ -5,39 +5,41 @@
 
     python -m pytest tests/simulation/stateful --hypothesis-profile long
 
-which tries 400 of 60 steps on SQLite and a tenth of that on PostgreSQL: a quarter of an hour.
+which tries 400 of 60 steps on SQLite and a hundredth of that on PostgreSQL.
 """
 
+import random
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
+import anyio
 import pytest
 from hypothesis import settings
+from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.support.databases import copy_database
-from tests.support.stateful.attempts import StoreUnderTest
-from tests.support.stateful.machine import StoreMachine
+from tests.support.databases import copied_database
+from tests.support.simulation.loop import Clock
+from tests.support.simulation.materials import fast_folder, materials
+from tests.support.simulation.nth_call import in_world
+from tests.support.simulation.nth_call_postgres import AFTER, BEFORE, PostgresStage
+from tests.support.simulation.process import COMMIT, DATABASE, Trouble
+from tests.support.simulation.scenario import STARTS
+from tests.support.simulation.stage import Stage
+from tests.support.stateful.machine import NightsMachine, World
 
 pytestmark = [pytest.mark.promise("1"), pytest.mark.promise("2"), pytest.mark.promise("3")]
 
-
-@contextmanager
-def machine_on(url: str) -> Iterator[type[StoreMachine]]:
-    """The machine on a database of its own."""
-    store = StoreUnderTest(url)
-
-    class Machine(StoreMachine):
-        pass
-
-    Machine.store = store
-    try:
-        yield Machine
-    finally:
-        store.close()
+DEATHS = st.builds(Trouble, crash_at=st.integers(1, 500))
+UNHEARD = st.builds(lambda n: Trouble(fail={(COMMIT, n): "done-lost"}), st.integers(1, 12))
+"""A commit that is done, and reported as failed."""
+CUTS = st.builds(
+    lambda n, flavour: Trouble(fail={(DATABASE, n): flavour}),
+    st.integers(1, 150),
+    st.sampled_from([BEFORE, AFTER]),
+)
+"""The server ends a connection."""
 
 
 def tried(share: float, examples: int, steps: int) -> settings:
@@ -48,27 +50,58 @@ def tried(share: float, examples: int, steps: int) -> settings:
     return settings(chosen, max_examples=max(1, int(chosen.max_examples * share)))
 
 
-@pytest.fixture
-def memory_folder() -> Iterator[Path]:
-    """A folder in memory where the machine has such a place: SQLite waits for each commit."""
-    memory = Path("/dev/shm")  # noqa: S108 - where it exists it is for this
-    with TemporaryDirectory(prefix="pts-stateful-", dir=memory if memory.is_dir() else None) as one:
-        yield Path(one)
+class OnSqlite(NightsMachine):
+    """In virtual time."""
+
+    troubles = DEATHS | UNHEARD
+
+    @staticmethod
+    def begin() -> World:
+        stage = Stage(fast_folder(), Clock(STARTS[0]), random.Random(2), seed=7)
+        stage.limit(concurrency=2, batch_persons=2, retry_attempts=2)
+        return stage, lambda main: in_world(stage, main)
+
+    @staticmethod
+    def end(stage: Stage) -> None:
+        shutil.rmtree(stage.folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize(
-    ("examples", "steps"), [(3, 20), pytest.param(60, 30, marks=pytest.mark.nightly)]
+    ("examples", "steps"), [(4, 20), pytest.param(60, 30, marks=pytest.mark.nightly)]
 )
-def test_sqlite(migrated_sqlite, memory_folder, examples, steps):
+def test_sqlite(examples: int, steps: int) -> None:
     """On SQLite."""
-    path = memory_folder / "pts.db"
-    shutil.copy(migrated_sqlite, path)
-    with machine_on(f"sqlite:///{path}") as machine:
-        run_state_machine_as_test(machine, settings=tried(1, examples=examples, steps=steps))
+    run_state_machine_as_test(OnSqlite, settings=tried(1, examples=examples, steps=steps))
 
 
 @pytest.mark.nightly
-def test_postgresql(postgres_url, migrated_postgres):
-    """On PostgreSQL, fewer."""
-    with machine_on(copy_database(postgres_url, migrated_postgres)) as machine:
-        run_state_machine_as_test(machine, settings=tried(0.1, examples=12, steps=25))
+def test_postgresql(postgres_url: str, migrated_postgres: str, tmp_path: Path) -> None:
+    """On PostgreSQL, in real time, fewer; connections end instead of processes."""
+    materials()  # made in a loop of its own
+
+    class OnPostgres(NightsMachine):
+        troubles = CUTS
+
+        @staticmethod
+        def begin() -> World:
+            database = copied_database(postgres_url, migrated_postgres)
+            stage = PostgresStage(fast_folder(), database.__enter__())
+            stage.upstream.truth.clear()
+            stage.roster = []
+
+            def play(main: Any) -> Any:
+                async def to_its_end() -> Any:
+                    result = await main()
+                    await stage.free_lease()
+                    return result
+
+                with stage.doors():
+                    return anyio.run(to_its_end)
+
+            return stage, play
+
+        @staticmethod
+        def end(stage: Stage) -> None:
+            shutil.rmtree(stage.folder, ignore_errors=True)
+
+    run_state_machine_as_test(OnPostgres, settings=tried(0.01, examples=4, steps=12))

@@ -45,6 +45,7 @@ class WatchedAttempt:
     number: int
     run_id: int
     kind: str
+    areas: tuple[str, ...]
     began_at: datetime
     guard: Guard
     roster: Mapping[str, frozenset[str | None]]
@@ -55,7 +56,11 @@ class WatchedAttempt:
 
 
 class Observer:
-    """The model's eye on one database."""
+    """The model's eye on one database.
+
+    Attributes:
+        ledger: what ``report_run`` shows, as last looked at.
+    """
 
     def __init__(self, path: Path, pseudonym_key: bytes, served: Mapping[int, Served]) -> None:
         self.path = path
@@ -63,6 +68,7 @@ class Observer:
         self.served = served
         self.model = Model()
         self.looks = 0
+        self.ledger: Sequence[Mapping[str, Any]] = ()
         self._attempts: dict[int, list[tuple[WatchedAttempt, Confirmation]]] = defaultdict(list)
         self._keys: dict[str, str] = {}
         self._reader: Any | None = None
@@ -86,7 +92,8 @@ class Observer:
     def began(self, attempt: WatchedAttempt) -> None:
         """A process begins or continues a run; what it reads is compared with what is published."""
         if attempt.run_id not in self.model.runs:
-            self.model.begin(attempt.run_id, attempt.kind, AREAS, attempt.began_at, attempt.number)
+            began_at, number = attempt.began_at, attempt.number
+            self.model.begin(attempt.run_id, attempt.kind, attempt.areas, began_at, number)
         second_read = confirmation(self.model.rows(), of_changes=attempt.confirms_changes)
         self._attempts[attempt.run_id].append((attempt, second_read))
 
@@ -117,6 +124,7 @@ class Observer:
         """See that what each of ``STATEMENTS`` found keeps the promises; see ``look``."""
         self.looks += 1
         views = views_of(found)
+        self.ledger = views.tables["runs"]
         published = views.published()
         seen = len(self.model.snapshots)
         is_new = len(published) > seen
@@ -136,7 +144,7 @@ class Observer:
         self._take_reads(views, run)
         roster = {self.person_key(off_id) for off_id in last.roster}
         sent = roster - {self.person_key(off_id) for off_id in last.not_sent}
-        unread = {(person, area) for person in sent for area in AREAS} - run.readings.keys()
+        unread = {(person, area) for person in sent for area in run.areas} - run.readings.keys()
         expect(last.picks or not unread, f"{len(unread)} person-areas of the roster were not read")
         ending = Ending(
             roster=roster,

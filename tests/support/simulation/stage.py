@@ -218,6 +218,10 @@ class Stage:
         if self.observer.look():
             self.tally.publications += 1
 
+    async def judge(self) -> None:
+        """The same, where it takes a connection of its own."""
+        self.look()
+
     async def run(
         self,
         process: Process,
@@ -303,6 +307,7 @@ class Stage:
                 number=process.number,
                 run_id=run_id,
                 kind=request.kind.value,
+                areas=tuple(sync.areas),
                 began_at=self.clock.now(),
                 guard=Guard(
                     max_removed_share=sync.max_removed_share,

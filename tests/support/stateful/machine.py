@@ -1,235 +1,239 @@
-"""The store and the model side by side, driven by Hypothesis."""
+"""The complete worker under Hypothesis: any sequence of changes, nights, deaths and verdicts.
 
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
-from datetime import timedelta
+World, processes and judge are those of the simulation. There a seed chooses what happens; here
+Hypothesis does, and makes a sequence that fails smaller. The weather is good, so that what a night
+comes to is known before it begins.
+"""
+
+import copy
+import random
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from structlog.testing import capture_logs
 
 from tests.support.model.guard import Guard
-from tests.support.model.values import AREAS, PRIVACY, SAFETY
-from tests.support.stateful.attempts import ProcessAtWork, StoreUnderTest, take_lease
-from tests.support.stateful.bench import Bench
-from tests.support.stateful.edits import areas, edits, letters, persons, picks
-from tests.support.stateful.recording import KEYS
-from tests.support.stateful.source import PERSONS, Source
+from tests.support.model.values import AREAS, PRIVACY, SAFETY, Ending, expect
+from tests.support.model.views import same
+from tests.support.simulation.changes import Changes
+from tests.support.simulation.lasting import KINDS, digest
+from tests.support.simulation.nth_call import apart
+from tests.support.simulation.process import Trouble
+from tests.support.simulation.stage import Line, Outcome, Stage
+from worker.core.guard import GuardFacts
 from worker.core.model import RunKind
-from worker.errors import ExitCode, LeaseHeldError, LeaseLostError
 
-deaths = st.sampled_from([None, None, None, None, None, 0, 1, 2, 3])
-orders = st.permutations(PERSONS)
-sizes = st.integers(1, 4)
+PERSONS = 5
+CONTINUE_WITHIN_H = 12
+DEEDS = ("change_world", "change_world", "share", "edit_roster", "lose_much", "find_again")
+"""Of ``Changes``, but for one."""
+draws = st.randoms(use_true_random=False)
+deeds = st.lists(st.sampled_from(DEEDS), min_size=1, max_size=4)
+scopes = st.sampled_from([AREAS, AREAS, AREAS, (SAFETY,), (PRIVACY,)])
 PUBLISHES = Guard(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
-WITHHOLDS = Guard(max_removed_share=0.0, min_completeness=2.0)
-"""Any run but a backfill that removes little."""
-some_guards = st.builds(
+guards = st.builds(
     Guard,
     max_removed_share=st.sampled_from([0.0, 0.1, 0.4]),
     min_completeness=st.sampled_from([0.0, 0.5, 0.9, 1.0]),
     accept_removals=st.booleans(),
 )
-guards = st.one_of(st.just(PUBLISHES), st.just(PUBLISHES), some_guards, st.just(WITHHOLDS))
-scopes = st.sampled_from([AREAS, AREAS, AREAS, (SAFETY,), (PRIVACY,)])
+World = tuple[Stage, Callable[[Any], Any]]
+"""A stage, and what runs something in it to its end."""
 
 
-class StoreMachine(RuleBasedStateMachine):
-    """One store, its source, and the processes that work on it."""
+class NightsMachine(RuleBasedStateMachine):
+    """One store, PTS and a roster, and the processes that meet them one after the other.
 
-    store: StoreUnderTest
-    """The database of all examples."""
+    Attributes:
+        begin: makes the world of an example.
+        end: takes it away.
+        troubles: what may befall a process.
+    """
+
+    begin: Callable[[], World]
+    end: Callable[[Stage], None]
+    troubles: st.SearchStrategy[Trouble | None]
 
     def __init__(self) -> None:
         super().__init__()
-        self.store.clear()
-        self.bench = Bench(self.store)
-        self.ghost: ProcessAtWork | None = None
+        self.stage, self.play = type(self).begin()
+        self.changes = Changes(self.stage, random.Random(1))
+        self.failing: list[dict[str, Any]] = []
 
     def teardown(self) -> None:
-        self.store.check()
+        self.stage.close()
+        type(self).end(self.stage)
 
-    @initialize(
-        names_person=st.booleans(),
-        held=st.lists(st.tuples(persons, areas, letters, picks), max_size=8),
-        listed=st.sets(persons, min_size=1),
-    )
-    def found(self, names_person, held, listed) -> None:
-        self.bench.world.source = Source(names_person=names_person)
-        self.bench.world.roster = dict.fromkeys(sorted(listed))
-        for one in held:
-            self.bench.world.put(*one)
+    @initialize(rng=draws)
+    def populate(self, rng: random.Random) -> None:
+        self.changes.rng = rng
+        for _ in range(PERSONS):
+            self.changes.add_person()
 
     # The world
 
-    @rule(changes=edits)
-    def change_world(self, changes) -> None:
-        self.bench.world.carry_out(changes)
+    @rule(rng=draws, deeds=deeds)
+    def change(self, rng: random.Random, deeds: Sequence[str]) -> None:
+        """What PTS knows changes, and who stands on the roster."""
+        self.changes.rng = rng
+        for deed in deeds:
+            if deed == "share":
+                self._share(rng)
+            else:
+                getattr(self.changes, deed)()
+
+    def _share(self, rng: random.Random) -> None:
+        """PTS gives somebody's restrictions under another identifier as well."""
+        truth = self.stage.upstream.truth
+        one, other, area = rng.choice(list(truth)), rng.choice(list(truth)), rng.choice(AREAS)
+        truth[other][area] |= truth[one][area]
+
+    @rule(rng=draws, kind=st.none() | st.sampled_from(sorted(KINDS)), areas=scopes)
+    def fail(self, rng: random.Random, kind: str | None, areas: Sequence[str]) -> None:
+        """Some persons cannot be read any more; or everybody again."""
+        listed = self._listed()
+        digests = [digest(off_id) for off_id in rng.sample(listed, rng.randint(1, len(listed)))]
+        fault = KINDS[kind][0] if kind else {}
+        self.failing = [{**fault, "area": one, "off_id_sha256": digests} for one in areas if kind]
 
     @rule(hours=st.sampled_from([0.001, 1, 7, 13, 24, 49, -1.5]))
-    def wait(self, hours) -> None:
-        """Time passes; or someone sets the clock back."""
-        self.store.fake.set_wall_clock(self.store.fake.now() + timedelta(hours=hours))
+    def wait(self, hours: float) -> None:
+        """Time passes; or somebody sets the clock back."""
+        if hours < 0:
+            self.stage.clock.leap_s += 3600 * hours
+        else:
+            self.stage.clock.elapsed_s += 3600 * hours
 
-    # Turns at a run
+    # Nights
 
-    @precondition(lambda self: self.bench.attempt is None)
-    @rule(
-        kind=st.sampled_from([RunKind.SYNC, RunKind.SYNC, RunKind.BACKFILL]),
-        scope=scopes,
-        chosen=st.lists(persons, min_size=1, unique=True),
-        faults=st.sampled_from([0, 0, 0, 1]),
-        dies=deaths,
-    )
-    def begin(self, kind, scope, chosen, faults, dies) -> None:
-        roster = dict(self.bench.world.roster)
-        if kind == RunKind.BACKFILL:
-            roster = {person: self.bench.world.roster.get(person) for person in chosen}
-        self.bench.begin(kind, scope, roster, faults, dies)
+    @rule(data=st.data(), rng=draws, deeds=deeds, areas=scopes)
+    def night(
+        self, data: st.DataObject, rng: random.Random, deeds: Sequence[str], areas: Sequence[str]
+    ) -> None:
+        """A sync that may be disturbed."""
+        self.change(rng, deeds)
+        trouble = data.draw(st.none() | type(self).troubles, "trouble")
+        self._run(RunKind.SYNC, self.stage.roster, areas, PUBLISHES, trouble)
 
-    @precondition(lambda self: self.bench.attempt is None)
-    @rule(changes=edits, order=orders, size=sizes, cured=st.booleans())
-    def night(self, changes, order, size, cured) -> None:
-        """A night without disturbance, to come further."""
-        self.bench.world.carry_out(changes)
-        if cured:
-            self.bench.world.heal()
-        roster = dict(self.bench.world.roster)
-        self.bench.begin(RunKind.SYNC, AREAS, roster, 0, None)
-        self.bench.publish(order, size, guard=PUBLISHES, dies=None)
+    @rule(rng=draws, deeds=deeds, areas=scopes, guard=guards)
+    def guarded_night(
+        self, rng: random.Random, deeds: Sequence[str], areas: Sequence[str], guard: Guard
+    ) -> None:
+        """Under the guard's eyes; what it withholds, a person may accept the next day."""
+        self.change(rng, deeds)
+        if self._run(RunKind.SYNC, self.stage.roster, areas, guard, None).code == 5:
+            self._run(RunKind.SYNC, self.stage.roster, areas, PUBLISHES, None)
 
-    @precondition(lambda self: self.bench.attempt is None)
-    @rule(changes=edits, order=orders, guard=some_guards)
-    def guarded_night(self, changes, order, guard) -> None:
-        """A night under the guard's eyes; what it withholds, a person may accept the next day."""
-        self.bench.world.carry_out(changes)
-        self.bench.begin(RunKind.SYNC, AREAS, dict(self.bench.world.roster), 0, None)
-        self.bench.publish(order, 2, guard=guard, dies=None)
-        if self.bench.model.last_run.status == "withheld":
-            accepts = replace(guard, accept_removals=True, min_completeness=0.0)
-            self.bench.begin(RunKind.SYNC, AREAS, dict(self.bench.world.roster), 0, None)
-            self.bench.publish(order, 2, guard=accepts, dies=None)
+    @rule(data=st.data(), rng=draws, areas=scopes, guard=guards)
+    def task(
+        self, data: st.DataObject, rng: random.Random, areas: Sequence[str], guard: Guard
+    ) -> None:
+        """A backfill of some persons, maybe beside a sync that is to be continued."""
+        good = [line for line in self.stage.roster if not line.bad]
+        lines = rng.sample(good, rng.randint(1, len(good)))
+        trouble = data.draw(st.none() | type(self).troubles, "trouble")
+        self._run(RunKind.BACKFILL, lines, areas, guard, trouble)
 
-    @precondition(lambda self: self.bench.attempt is None)
-    @rule(
-        parts=st.lists(
-            st.tuples(edits, orders, sizes, st.booleans(), st.sampled_from([0, 0, 0.5, 5])),
-            min_size=1,
-            max_size=3,
-        ),
-        publishes=st.booleans(),
-    )
-    def night_in_parts(self, parts, publishes) -> None:
-        """A run that several processes continue one after the other, and may or may not end."""
-        for changes, order, count, stops, hours in parts:
-            self.bench.world.carry_out(changes)
-            roster = dict(self.bench.world.roster)
-            self.bench.begin(RunKind.SYNC, AREAS, roster, 0, None)
-            self.bench.read(
-                [one for one in order if one in roster][:count], 2, twice=False, dies=None
-            )
-            if stops:
-                self.bench.interrupt(None)
-            else:
-                self.bench.process_died()
-            self.store.fake.advance(3600 * hours)
-        if publishes:
-            self.bench.begin(RunKind.SYNC, AREAS, dict(self.bench.world.roster), 0, None)
-            self.bench.publish(parts[0][1], 2, guard=PUBLISHES, dies=None)
+    @rule()
+    def peace(self) -> None:
+        """Two undisturbed nights: the store is the world."""
+        self.failing = []
+        self.changes.clean_roster()
+        for _ in range(2):  # the first may carry on with what an earlier process had read
+            outcome = self._run(RunKind.SYNC, self.stage.roster, AREAS, PUBLISHES, None)
+            expect(outcome.code == 0, f"an undisturbed run ended with {outcome.code}")
+        self.stage.observer.check_world(self.stage.upstream.truth, self._listed())
 
-    @precondition(lambda self: self.bench.attempt is None)
-    @rule(changes=edits, chosen=st.lists(persons, min_size=1, unique=True), scope=scopes)
-    def task(self, changes, chosen, scope) -> None:
-        """A backfill of some persons, published; maybe beside a sync that is to be continued."""
-        self.bench.world.carry_out(changes)
-        roster = {person: self.bench.world.roster.get(person) for person in chosen}
-        self.bench.begin(RunKind.BACKFILL, scope, roster, 0, None)
-        self.bench.publish(chosen, 2, guard=PUBLISHES, dies=None)
+    def _listed(self) -> list[str]:
+        return [*dict.fromkeys(line.off_id for line in self.stage.roster if not line.bad)]
 
-    @precondition(lambda self: self.bench.attempt is not None)
-    @rule(order=orders, count=sizes, size=sizes, twice=st.booleans(), dies=deaths)
-    def read(self, order, count, size, twice, dies) -> None:
-        """Some persons of the roster, in batches; maybe a commit whose reply was lost."""
-        roster = [person for person in order if person in self.bench.at_work.roster]
-        self.bench.read(roster[:count], size, twice=twice, dies=dies)
+    def _run(
+        self,
+        kind: RunKind,
+        lines: list[Line],
+        areas: Sequence[str],
+        guard: Guard,
+        trouble: Trouble | None,
+    ) -> Outcome:
+        stage = self.stage
+        stage.upstream.arm(self.failing)
+        stage.limit(
+            areas=areas,
+            max_removed_share=guard.max_removed_share,
+            min_completeness=guard.min_completeness,
+        )
+        continued = self._is_continued(kind, areas)
+        facts = self._expected_facts(kind, lines, areas)
 
-    @precondition(lambda self: self.bench.attempt is not None)
-    @rule(pick=picks)
-    def read_again(self, pick) -> None:
-        """The same person a second time in one run: only the last reading counts."""
-        attempt = self.bench.at_work
-        run = self.bench.model.runs[attempt.handle.run_id]
-        places = [
-            (person, area)
-            for person in attempt.roster
-            for area in run.areas
-            if (KEYS[person], area) in run.readings
-            and (person, area) not in self.bench.world.source.troubles
+        async def main() -> tuple[Outcome, Sequence[Mapping[str, Any]]]:
+            with capture_logs() as logs:
+                outcome = await apart(
+                    stage, kind=kind, lines=lines, accepts=guard.accept_removals, trouble=trouble
+                )
+            await stage.judge()
+            return outcome, logs
+
+        outcome: Outcome
+        outcome, logs = self.play(main)
+        expect(outcome.code != 70, f"a bug: {outcome.fault!r}")
+        if outcome.crashed:
+            stage.mark_dead(outcome.process)
+        if trouble is None and not self.failing:
+            assert outcome.report is not None
+            expect(continued in {None, outcome.report.is_continued}, "another run was continued")
+            if not outcome.report.is_continued:
+                has_gaps = any(line.bad for line in lines)
+                wanted = 5 if guard.withholds(facts) else 3 if has_gaps else 0
+                expect(outcome.code == wanted, f"{outcome.code}, not {wanted}, with {facts}")
+                self._check_judged(facts, logs)
+        return outcome
+
+    def _is_continued(self, kind: RunKind, areas: Sequence[str]) -> bool | None:
+        """Whether the next run must be the open one (docs/architecture.md); None: it may be."""
+        runs = self.stage.observer.ledger
+        still = [one for one in runs if one["status"] in {"running", "interrupted"}]
+        fitting = [
+            one
+            for one in still
+            if one["kind"] == kind == RunKind.SYNC
+            and tuple(area for area in AREAS if area in one["areas"]) == tuple(areas)
         ]
-        if places:
-            person, area = places[pick % len(places)]
-            tasks = [(person, (area,))]
-            assert self.bench.write(tasks, self.bench.do(attempt.read(tasks)))
+        hours = [
+            (self.stage.clock.now() - one["started_at"]).total_seconds() / 3600 for one in fitting
+        ]
+        return False if not fitting else True if max(hours) < CONTINUE_WITHIN_H else None
 
-    # How an attempt ends
+    def _expected_facts(
+        self, kind: RunKind, lines: Sequence[Line], areas: Sequence[str]
+    ) -> Mapping[str, Any]:
+        """What the guard judges if everything is read as it is in the world now."""
+        observer, now = self.stage.observer, self.stage.clock.now()
+        model = copy.deepcopy(observer.model)
+        model.begin(-1, kind.value, tuple(areas), now, 1)
+        run = model.runs[-1]
+        listed = {line.off_id for line in lines if not line.bad}
+        for off_id in listed:
+            for area in areas:
+                rows = self.stage.upstream.truth[off_id][area]
+                key = observer.person_key(off_id), area
+                model.read_complete(run, 1, key, rows, at=now, pages=1)
+        bad = sum(bool(line.bad) for line in lines)
+        ending = Ending(
+            roster={observer.person_key(off_id) for off_id in listed},
+            may_depart=kind == RunKind.SYNC and not bad,
+            roster_errors=bad,
+        )
+        return model.outcome(run, ending).facts
 
-    @precondition(lambda self: self.bench.attempt is not None)
-    @rule(order=orders, size=sizes, guard=guards, dies=deaths)
-    def publish(self, order, size, guard, dies) -> None:
-        self.bench.publish(order, size, guard=guard, dies=dies)
-
-    @precondition(lambda self: self.bench.attempt is not None)
-    @rule(dies=deaths)
-    def interrupt(self, dies) -> None:
-        """Stopped on request, or because a service is unavailable."""
-        self.bench.interrupt(dies)
-
-    @precondition(lambda self: self.bench.attempt is not None)
-    @rule()
-    def die(self) -> None:
-        self.bench.process_died()
-
-    @precondition(lambda self: self.bench.attempt is not None)
-    @rule()
-    def another_asks_for_the_lease(self) -> None:
-        """The lease is held: nothing happens."""
-        with pytest.raises(LeaseHeldError):
-            self.store.do(take_lease(self.store.database, self.store.new_holder()))
-
-    @precondition(lambda self: self.bench.attempt is not None)
-    @rule(kind=st.sampled_from([RunKind.SYNC, RunKind.BACKFILL]), scope=scopes)
-    def pause_and_be_overtaken(self, kind, scope) -> None:
-        """The holder is paused past its lease, and another process goes on."""
-        self.ghost = self.bench.attempt
-        self.bench.attempt = None
-        self.store.end_lease()
-        self.bench.begin(kind, scope, dict(self.bench.world.roster), 0, None)
-
-    @precondition(lambda self: self.ghost is not None)
-    @rule(deed=st.sampled_from(["write", "publish", "withhold", "interrupt", "renew", "release"]))
-    def wake_up_and_write(self, deed) -> None:
-        """Who was overtaken cannot write any more, nor give back what is another's."""
-        ghost = self.ghost
-        assert ghost is not None
-        reads = self.store.do(ghost.read([(person, ghost.handle.areas) for person in ghost.roster]))
-        deeds: Mapping[str, Callable[[], Coroutine[Any, Any, Any]]] = {
-            "write": lambda: ghost.store.apply(reads),
-            "publish": lambda: ghost.publish(PUBLISHES, ghost.progress(9, 9)),
-            "withhold": lambda: ghost.store.withhold("ghost"),
-            "interrupt": lambda: ghost.store.interrupt(
-                ExitCode.STOPPED, "ghost", ghost.progress(9, 9)
-            ),
-            "renew": ghost.store.renew,
-        }
-        if deed == "release":
-            self.store.do(ghost.lease.release())
-            return
-        with pytest.raises(LeaseLostError):
-            self.store.do(deeds[deed]())
-
-    # What readers see
-
-    @invariant()
-    def readers_see_what_was_published(self) -> None:
-        self.bench.checks.check_views()
+    def _check_judged(self, facts: Mapping[str, Any], logs: Sequence[Mapping[str, Any]]) -> None:
+        judged = [entry for entry in logs if entry["event"] == "run.judged"]
+        for entry in judged:
+            shown = {name: entry[name] for name in GuardFacts.__struct_fields__}
+            shown["areas"] = {
+                one["area"]: (one["open_before"], one["removed"], one["persons_affected"])
+                for one in entry["areas"]
+                if one["removed"]
+            }
+            same(facts, shown, "what the guard judged")
