@@ -14,8 +14,7 @@ import pytest
 
 from tests.support.databases import execute
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Ended, Installation, Sandbox
-from tests.support.session import calls, session
+from tests.support.program import Ended, Installation, Sandbox, calls
 from tests.support.standin import Standin, person
 from tests.support.standin import standin as serve
 from tests.support.zygote import the_zygote
@@ -80,12 +79,10 @@ def carry_out(made: Standin, url: str, folder: Path) -> Logged:
         "erase": ("erase --purpose 'case 19'", off_id),
     }
     ends, rows = {}, {}
-    with session(worker) as process:
-        for name, line in lines.items():
-            before = worker.store.one("SELECT count(*) FROM report_access")
-            words, stdin = (line, "") if isinstance(line, str) else line
-            ends[name] = process.call(words, stdin)
-            rows[name] = worker.store.rows(SHOWN)[before:]
+    for name, line in lines.items():
+        before = worker.store.one("SELECT count(*) FROM report_access")
+        (ends[name],) = calls(worker, line)
+        rows[name] = worker.store.rows(SHOWN)[before:]
     return Logged(worker=worker, off_id=off_id, key=key, ends=ends, rows=rows)
 
 

@@ -1,7 +1,6 @@
 """``config``: what is in force, and where it came from."""
 
-from tests.support.program import Installation
-from tests.support.session import calls
+from tests.support.program import Installation, calls
 
 
 def test_show_has_value_and_origin_and_hides_secrets(worker: Installation):

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.contracts import SHAPES, as_toml
-from tests.support.program import Installation
+from tests.support.program import Installation, calls
 from tests.support.raw_server import Reply, http
-from tests.support.session import calls
 from tests.support.standin import Ask, Standin
 from tests.support.standin import person as add_person
 from worker.areas import AREAS

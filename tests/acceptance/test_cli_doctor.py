@@ -10,9 +10,8 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Ended, Installation, Sandbox
+from tests.support.program import Ended, Installation, Sandbox, calls, other_key
 from tests.support.raw_server import http
-from tests.support.session import calls, other_key
 from tests.support.standin import Standin
 from tests.support.standin import person as add_person
 from tests.support.standin import standin as serving_standin

@@ -7,9 +7,8 @@ import pytest
 
 from tests.support.leases import free_lease, hold_lease
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Ended, Installation
+from tests.support.program import Ended, Installation, calls, other_key
 from tests.support.published import Store
-from tests.support.session import calls, other_key
 from tests.support.standin import SAFETY, Standin, person, safety
 from tests.support.standin import standin as serve
 

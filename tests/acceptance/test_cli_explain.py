@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.program import Ended, Installation, Sandbox
-from tests.support.session import calls, other_key
+from tests.support.program import Ended, Installation, Sandbox, calls, other_key
 from tests.support.two_runs import changed, failing, identifier
 
 STRANGER = "16858399649"

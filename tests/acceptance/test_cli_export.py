@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.program import Installation
-from tests.support.session import calls
+from tests.support.program import Installation, calls
 
 
 def test_a_replaced_export_is_named(two_runs: Installation, tmp_path: Path):

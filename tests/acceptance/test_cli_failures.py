@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.support.program import Ended, Installation, Sandbox
-from tests.support.session import calls
+from tests.support.program import Ended, Installation, Sandbox, calls
 from tests.support.two_runs import FAILING, FAULT, failing, pseudonym
 
 FRESHNESS = (

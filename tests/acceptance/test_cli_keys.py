@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import Installation, run
-from tests.support.session import calls
+from tests.support.program import Installation, calls, run
 
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi"}
 

@@ -10,8 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.support.program import PATIENCE_S, Ended, Installation, environment
-from tests.support.session import calls
+from tests.support.program import PATIENCE_S, Ended, Installation, calls, environment
 from tests.support.standin import CLIENT_ID, Standin
 from tests.support.zygote import the_zygote
 from worker.errors import RefusedError

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.leases import run_under_way
-from tests.support.program import Installation, Sandbox
-from tests.support.session import calls
+from tests.support.program import Installation, Sandbox, calls
 
 
 def test_status_shows_runs_freshness_gaps_and_failures(two_runs: Installation):

@@ -11,9 +11,8 @@ import pytest
 
 from tests.support.held import held_run
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Installation, closed_port, run, wait_for
+from tests.support.program import Installation, closed_port, other_key, run, wait_for
 from tests.support.raw_server import http
-from tests.support.session import other_key
 from tests.support.standin import SAFETY, Standin, off_id_of, person, ref_of
 from tests.support.standin import standin as serve
 from worker.sandbox.serve import new_key_pair

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.program import Ended, Installation, sandbox
+from tests.support.program import Ended, Installation, calls, sandbox
 from tests.support.raw_server import http
-from tests.support.session import calls
 from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person
 
 pytestmark = pytest.mark.promise("5")

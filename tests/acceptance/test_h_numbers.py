@@ -5,8 +5,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.program import Installation
-from tests.support.session import calls
+from tests.support.program import Installation, calls
 from tests.support.standin import Standin, off_id_of, person, ref_of, safety
 
 OTHERS: Final = 6

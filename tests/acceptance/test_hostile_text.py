@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Installation
-from tests.support.session import calls
+from tests.support.program import Installation, calls
 from tests.support.standin import SAFETY, Standin, person, ref_of, safety
 from tests.support.standin import standin as serve
 

@@ -8,10 +8,9 @@ import pytest
 
 from tests.support.acceptance.both_databases import BOTH, fresh_database
 from tests.support.acceptance.named_persons import OTHER, OWN, pseudonym, texts_in
-from tests.support.program import Ended, Installation
+from tests.support.program import Ended, Installation, calls
 from tests.support.secrecy.canaries import Secrets
 from tests.support.secrecy.nights import database_bytes
-from tests.support.session import calls
 from tests.support.standin import SAFETY, safety
 from tests.support.standin import standin as serve
 

@@ -12,8 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.program import Installation, Sandbox
-from tests.support.session import calls
+from tests.support.program import Installation, Sandbox, calls
 from tests.support.two_runs import changed, identifier
 
 GOLDEN: Final = Path(__file__).parent / "golden"

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import Ended, Installation, wait_for
+from tests.support.program import Ended, Installation, calls, wait_for
 from tests.support.raw_server import http
-from tests.support.session import calls
 from tests.support.standin import Standin, person
 
 pytestmark = pytest.mark.promise("7")

@@ -20,7 +20,6 @@ from tests.support.secrecy.canaries import (
 from tests.support.secrecy.every_command import calls_of
 from tests.support.secrecy.nights import database_files, killed_in_mid_run, prepare
 from tests.support.secrecy.traces import LEAVES, Traces, gather, live, log_statements, server_files
-from tests.support.session import session
 from tests.support.standin import off_id_of
 from tests.support.standin import standin as serve
 
@@ -39,9 +38,7 @@ def traces(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with serve() as made:
         night = prepare(made, folder, url, every=1 if position else EVERY)
         killed_in_mid_run(night)
-        with session(night.worker, {"TMPDIR": str(folder / "tmp")}) as running:
-            lines = list(live(night, running))
-        found = gather(night, running, lines)
+        found = gather(night, list(live(night)))
     if position:
         night.places += server_files(url, position)
     else:
@@ -55,12 +52,10 @@ def plain(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("plain")
     with serve() as made:
         night = prepare(made, folder, make_sqlite(), identity="plain", every=5)
-        with session(night.worker) as running:
-            lines = []
-            for line, stdin in calls_of(night):
-                night.keep(line, running.call(line, stdin))
-                lines.append(line)
-        return gather(night, running, lines)
+        called = list(calls_of(night))
+        for line, stdin in called:
+            night.call(line, stdin)
+        return gather(night, [line for line, _ in called])
 
 
 def test_every_command_is_called(traces: Traces) -> None:

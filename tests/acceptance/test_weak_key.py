@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.databases import migrate_now
-from tests.support.program import Ended, Installation
-from tests.support.session import calls
+from tests.support.program import Ended, Installation, calls
 from tests.support.standin import Standin, off_id_of, person
 from worker.core.identity import PseudonymKey, pseudonyms
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -168,11 +169,11 @@ def start(
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
     afresh: bool = False,
-    ends_as_python: bool = False,
+    **forked: Any,
 ) -> Running:
     """Start ``python -m worker`` with these arguments in this folder.
 
-    ``afresh`` as a program of its own; else forked from one that has loaded what it needs.
+    ``afresh`` as a program of its own; else ``forked`` from one that has loaded what it needs.
     """
     number = next(_numbers)
     out, err = folder / f"out-{number}.txt", folder / f"err-{number}.txt"
@@ -182,9 +183,7 @@ def start(
     if not afresh:
         from tests.support.zygote import the_zygote
 
-        return the_zygote().start(
-            *arguments, folder=folder, stdin=given, env=env, ends_as_python=ends_as_python
-        )
+        return the_zygote().start(*arguments, folder=folder, stdin=given, env=env, **forked)
     with out.open("wb") as out_file, err.open("wb") as err_file, given.open("rb") as in_file:
         process = subprocess.Popen(
             [sys.executable, "-m", "worker", *arguments],
@@ -246,6 +245,25 @@ class Installation:
 
     def sync(self, *arguments: str, stdin: bytes | None = None) -> Ended:
         return self.run("sync", *arguments, stdin=stdin)
+
+    def call(self, line: str, stdin: str = "", **more: Any) -> Ended:
+        """Call it with the words of a line as in a shell, and no more."""
+        words = ("--config", str(self.config), *shlex.split(line))
+        return run(*words, folder=self.folder, stdin=stdin.encode(), **more)
+
+
+def calls(worker: Installation, *lines: str | tuple[str, str], **more: Any) -> list[Ended]:
+    """Call it with one line after the other, some with what stands on standard input."""
+    pairs = [(line, "") if isinstance(line, str) else line for line in lines]
+    return [worker.call(line, given, **more) for line, given in pairs]
+
+
+def other_key(folder: Path) -> Path:
+    """A pseudonym key that no store was begun with."""
+    path = folder / "other.key"
+    path.write_bytes(bytes((5 * n * n + 1) % 256 for n in range(48)))
+    path.chmod(0o600)
+    return path
 
 
 def install(

@@ -103,6 +103,7 @@ class Zygote:
         stdin: Path | None = None,
         env: Mapping[str, str] | None = None,
         ends_as_python: bool = False,
+        before: str = "",
     ) -> Running:
         """Start ``pts-worker`` with these arguments in this folder.
 
@@ -121,6 +122,7 @@ class Zygote:
             env=environment() if env is None else env,
             obeys_modes=obeys_modes,
             ends_as_python=ends_as_python,
+            before=before,
         )
         return Running(process=process, out=out, err=err, began_s=time.monotonic())
 
@@ -133,11 +135,13 @@ class Zygote:
         env: Mapping[str, str],
         obeys_modes: bool = False,
         ends_as_python: bool = False,
+        before: str = "",
     ) -> "ForkedProcess":
         """Call ``main`` of a module with these arguments, its standard files, and an environment.
 
         Its exit code is kept beside its standard error; if that is a terminal, in the folder.
         ``ends_as_python``: the interpreter takes itself down; else the process just ends.
+        ``before``: code of the test's to run first.
         """
         beside = files[2] if files[2].is_file() else folder / "terminal"
         ended = beside.with_suffix(f".ended-{next(_numbers)}")
@@ -149,6 +153,7 @@ class Zygote:
             "env": dict(env),
             "obeys_modes": obeys_modes,
             "ends_as_python": ends_as_python,
+            "before": before,
             "ended": str(ended),
         }
         assert self.process.stdin is not None

@@ -111,6 +111,7 @@ def _become(order: Mapping[str, Any]) -> None:
     os.environ.update(order["env"])
     time.tzset()
     sys.argv = ["pts-worker", *order["arguments"]]
+    exec(order["before"], {})  # noqa: S102 - a test's own
     if order["ends_as_python"]:
         import_module(order["module"]).main()
         sys.exit()

@@ -4,8 +4,6 @@ Persons whose records name them everywhere, every kind of bad answer of PTS and 
 in mid-run. What was said and written is gathered, place by place.
 """
 
-import os
-import signal
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +13,7 @@ from pathlib import Path
 import anyio
 
 from tests.support.databases import data_files_of
-from tests.support.program import Ended, Installation, closed_port, wait_for
+from tests.support.program import Ended, Installation, closed_port, environment, wait_for
 from tests.support.published import Store
 from tests.support.raw_server import Reply
 from tests.support.secrecy.bad_answers import kinds
@@ -30,7 +28,6 @@ from tests.support.secrecy.speaking import (
     speaking,
     token_faults,
 )
-from tests.support.session import Session
 from tests.support.standin import PRIVACY, SAFETY, Answerer, Standin, off_id_of
 
 FIRST = 70_000
@@ -41,6 +38,20 @@ PUSHES = 2
 """Two groups to the gateway."""
 PUSHING_BACK = ("429", "503", "failing-second-page")
 OF_SAFETY = "speaking: time-in-words"
+
+WATCHED = "tmp/watched"
+WATCH = f"""
+import os, sys
+
+def watch(event, given, seen=os.open("{WATCHED}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)):
+    if event in ("subprocess.Popen", "os.posix_spawn", "os.exec", "os.system"):
+        os.write(seen, f"spawned {{given!r}}\\n".encode())
+    elif event == "open" and isinstance(given[0], str) and given[2] & (os.O_WRONLY | os.O_RDWR):
+        os.write(seen, f"written {{os.path.abspath(given[0])}}\\n".encode())
+
+sys.addaudithook(watch)
+"""
+"""Code that notes which processes the program starts, and which files it opens for writing."""
 
 
 @dataclass(kw_only=True)
@@ -71,6 +82,22 @@ class Night:
     def identifiers(self) -> frozenset[str]:
         """Everyone who was asked for."""
         return frozenset(self.made.people)
+
+    def call(self, line: str, stdin: str = "", *, label: str = "", before: str = "") -> None:
+        """Call the program, and keep what came of it by label and line."""
+        ended = self.worker.call(line, stdin, before=WATCH + before, env=self.environment)
+        self.keep(label + line, ended)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """All that is written is in the folder."""
+        return environment(TMPDIR=str(self.worker.folder / "tmp"))
+
+    def seen(self, name: str) -> list[str]:
+        """What processes have ``spawned`` or ``written``."""
+        path = self.worker.folder / WATCHED
+        lines = [line.split(" ", 1) for line in path.read_text().splitlines()]
+        return [what for kind, what in lines if kind == name]
 
     def keep(self, line: str, ended: Ended) -> None:
         """Remember how a call ended, and what it said."""
@@ -162,23 +189,23 @@ def database_bytes(store: Store) -> bytes:
     return files or anyio.run(data_files_of, store.url)
 
 
-def refused_by_helseid(night: Night, running: Session) -> None:
+def refused_by_helseid(night: Night) -> None:
     """Faults of HelseID, each in a run of its own."""
     made, off_id = night.made, night.healthy[0]
     for name, replies in list(token_faults(off_id).items())[:: night.every]:
         made.token_replies = list(replies)
-        night.keep(f"(token {name}) sync", running.call("sync --deadline 1s"))
+        night.call("sync --deadline 1s", label=f"(token {name}) ")
         assert len(made.token_replies) < len(replies), name
         made.token_replies.clear()
     for name, replies in list(discovery_faults(off_id, made.issuer).items())[:: night.every]:
         made.discovery_replies = 2 * replies  # the clock is looked at first
-        night.keep(f"(discovery {name}) doctor", running.call("doctor"))
+        night.call("doctor", label=f"(discovery {name}) ")
         made.discovery_replies = list(replies)
-        night.keep(f"(discovery {name}) sync", running.call("sync --deadline 1s"))
+        night.call("sync --deadline 1s", label=f"(discovery {name}) ")
         made.discovery_replies.clear()
 
 
-def scheduled(night: Night, running: Session) -> None:
+def scheduled(night: Night) -> None:
     """``schedule`` with all telemetry, stopped by a signal after its first run."""
     made, port = night.made, closed_port()
     night.worker.configure(
@@ -187,10 +214,9 @@ def scheduled(night: Night, running: Session) -> None:
             "pushgateway_url": f"{made.origin}/pushed/gateway",
         }
     )
-    running.begin("schedule --now --json")
+    running = night.worker.start("schedule", "--now", before=WATCH, env=night.environment)
     wait_for(lambda: len(made.pushed) >= PUSHES, "the numbers of the first run")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page:
         night.places.append(Place(kind="metrics", name="/metrics", data=page.read()))
-    os.kill(running.process.pid, signal.SIGTERM)
-    night.keep("schedule --now --json", running.end())
+    night.keep("schedule --now --json", running.stop())
     night.worker.configure(telemetry={"http_listen": None, "pushgateway_url": None})

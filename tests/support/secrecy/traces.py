@@ -15,7 +15,6 @@ from tests.support.secrecy.canaries import Place, Secrets, files_below, spelling
 from tests.support.secrecy.crashes import crash
 from tests.support.secrecy.every_command import calls_of, wrong_calls_of
 from tests.support.secrecy.nights import Night, refused_by_helseid, scheduled
-from tests.support.session import Session
 from tools.docs.command_line import commands
 
 _COMMANDS: Final = frozenset(commands())
@@ -59,34 +58,33 @@ def leaf_of(line: str) -> tuple[str, ...]:
     return next((words[:n] for n in (1, 2) if words[:n] in LEAVES), ())
 
 
-def live(night: Night, running: Session) -> Iterator[str]:
+def live(night: Night) -> Iterator[str]:
     """Everything in one process, after another one has died; the lines that were called."""
     night.made.script.clear()
-    night.keep("(good) sync", running.call("sync"))
+    night.call("sync", label="(good) ")
     night.made.script.update(night.plan)
     for line, stdin in calls_of(night):
-        night.keep(line, running.call(line, stdin))
+        night.call(line, stdin)
         yield line
     for line, stdin in wrong_calls_of(night):
-        night.keep(f"(wrong) {line}", running.call(line, stdin))
-    scheduled(night, running)
+        night.call(line, stdin, label="(wrong) ")
+    scheduled(night)
     yield "schedule"
     if night.worker.store.is_sqlite:  # what HelseID says is the same to each database
-        refused_by_helseid(night, running)
-    crash(night, running)
+        refused_by_helseid(night)
+    crash(night)
 
 
-def gather(night: Night, running: Session, lines: list[str]) -> Traces:
+def gather(night: Night, lines: list[str]) -> Traces:
     """All that is left, but for what was planted."""
-    folder, store = night.worker.folder, night.worker.store
+    folder, store, spawned = night.worker.folder, night.worker.store, night.seen("spawned")
     jwks = [folder / "keys" / "new.jwk", *folder.rglob("client-key.json")]
     jwks += [folder / "client.jwk", folder / "client.jwk.new"]
     keys = [json.loads(path.read_bytes())["d"].encode() for path in jwks]
     for path in folder.rglob("*.key"):
         keys += spellings(path.read_bytes())
     night.places += [
-        Place(kind="arguments", name=line, data=line.encode())
-        for line in (*lines, *running.spawned)
+        Place(kind="arguments", name=line, data=line.encode()) for line in (*lines, *spawned)
     ]
     night.places += [
         Place(kind="database", name=table, data=repr(rows).encode())
@@ -96,14 +94,14 @@ def gather(night: Night, running: Session, lines: list[str]) -> Traces:
     exported = folder / "exported"
     night.places += files_below(exported, "export")
     planted = {*exported.rglob("*"), *folder.rglob("roster.csv"), *folder.rglob("*.key"), *jwks}
-    planted |= {*folder.glob("in-*.txt"), folder / "calls" / "stdin"}
+    planted |= {*folder.glob("in-*.txt"), *folder.glob("out-*.txt")}  # the latter were kept
     night.places += files_below(folder, "file", but=planted)
     return Traces(
         night=night,
         secrets=Secrets(identifiers=night.identifiers, keys=tuple(keys)),
         leaves={leaf_of(line) for line in lines},
-        spawned=list(running.spawned),
-        written=[Path(name) for name in running.written],
+        spawned=spawned,
+        written=[Path(name) for name in night.seen("written")],
     )
 
 
