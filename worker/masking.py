@@ -1,7 +1,8 @@
 """Masks what a text from outside may hold: identifiers, tokens, keys and passwords.
 
 Stored texts, log lines, messages and errors all pass here. An identifier is eleven digits with
-right control digits, together or with the usual separators: fødselsnummer, D-number, H-number,
+right control digits, together or with one space, dash, dot, stroke or underscore between the usual
+groups: fødselsnummer, D-number, H-number,
 felles hjelpenummer and synthetic ones alike. What somebody encodes, spells out or splits otherwise
 is not found; so nothing is stored but declared fields.
 """
@@ -15,7 +16,7 @@ MASK: Final = "***"
 
 _ELEVEN_DIGITS: Final = re.compile(
     r"(?<![0-9])(?=([0-9]{2}S?[0-9]{2}S?[0-9]{2}S?[0-9]{3}S?[0-9]{2})(?![0-9]))".replace(
-        "S", "[ \u00a0./_-]"
+        "S", r"[\s./_\-\u2010-\u2015]"
     )
 )
 """At each beginning of digits: a wrong group may overlap with an identifier."""
@@ -49,10 +50,12 @@ def mask_identifiers(text: str, own: str = "") -> str:
     """The text with each identifier in it replaced by ``MASK``.
 
     Args:
-        own: eleven digits that are one, whatever its control digits.
+        own: eleven digits that are one, whatever its control digits, and also within longer ones.
     """
     if len(text) < _DIGITS_MIN:
         return text
+    if own:
+        text = text.replace(own, MASK)
     parts, end = list[str](), 0
     for match in _ELEVEN_DIGITS.finditer(text):
         start, after = match.span(1)

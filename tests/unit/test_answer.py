@@ -57,7 +57,8 @@ def test_an_envelope():
         (changed(meta={}), "meta"),
         (changed(meta={"partial": {"deep": None}}), "meta.partial.deep"),
         (changed(data_more=False), "data.more"),
-        (changed(list=[{"x": 1}]), "list[0].x"),
+        (changed(list=[{"x": 1}]), "list[].x"),
+        (changed(**{"": {"traceId": "2 more"}}), ".traceId"),
         ({**AROUND, OTHER_OFF_ID: 1}, "?"),
     ],
 )
@@ -173,6 +174,25 @@ def test_a_status_that_means_no_records():
     assert answer({"title": "Not Found"}, declared, status=404).items == []
     with pytest.raises(RejectedError):
         answer(b"<html>", declared, status=404, headers={"Content-Type": "text/html"})
+
+
+@pytest.mark.promise("1")
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"<html>", {}),
+        ([restriction()], {}),
+        (b"", {"X-Count": "3"}),
+        (b"", {"X-Total-Count": "3"}),
+        (b"", {"Content-Range": "items 0-0/3"}),
+        (b"", {"Link": '<?page=2>; rel="next"'}),
+    ],
+)
+def test_a_status_that_means_no_records_and_an_answer_that_has_some(body, headers):
+    """What the answer says besides is looked at, as in any other."""
+    declared = contract(empty_status=[404], total="header:X-Count")
+    with pytest.raises((ContractError, TransientError)):
+        answer(body, declared, status=404, headers=headers)
 
 
 @pytest.mark.promise("6")

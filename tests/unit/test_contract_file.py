@@ -81,6 +81,16 @@ def test_each_style_of_paging(paging):
         ("columns = {delay_days = {a = 'b'}}", "delay_days: has the type integer, and cannot be"),
         ("[nowhere]\npath = '/'\ncolumns = {}", "nowhere: there is no such area"),
         ("path = 7", "not valid TOML"),
+        ("body = {offId = '{off_id}', from = 2026-01-01}", "holds a date, a time, nan or inf"),
+        ("path = '/{off_id}'", "patient-safety.path: "),
+        ("query = {id = '{off_id}'}", "patient-safety.query: holds {off_id}, and"),
+        ("headers = {x = '{off_id}'}", "patient-safety.headers: holds {off_id}, and"),
+        ("records = 'header:x'", "patient-safety.records: a response header cannot stand here"),
+        ("total = 'header:'", "patient-safety.total: is not the name of a response header"),
+        ("paging = {style = 'page', send_as = 'offId'}", "patient-safety: must hold"),
+        ("paging = {style = 'page', send_as = ''}", "patient-safety.paging.send_as: "),
+        ("extra = {x = {each = ['a', 'b'], c = 'd'}}", "patient-safety.extra.x: each names one"),
+        ("extra = {x = {a = []}}", "patient-safety.extra.x.a: "),
     ],
 )
 def test_a_fault_is_named_with_its_place(line, fault):

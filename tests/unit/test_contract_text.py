@@ -1,6 +1,5 @@
 """A contract is written as TOML that reads back to the same contract."""
 
-import math
 import tomllib
 
 import pytest
@@ -12,7 +11,7 @@ from worker.contracts.text import as_toml as written
 ODD = {
     "paths and keys": contract(
         records="a.å[0].hits",
-        ignore=["@odata.context", "a\u200bb", "header:X-Ü"],
+        ignore=["@odata.context", "a\u200bb", "header:X-Odd!"],
         headers={"x.y": 'q"\\', "X": ""},
         body={
             "\U0001f600\n\x7f\x9b\u202e": "\t",
@@ -22,7 +21,7 @@ ODD = {
     ),
     "values": contract(
         records="r",
-        expect={"a": True, "b": 1, "c": 1.0, "d": "1", "e": math.inf},
+        expect={"a": True, "b": 1, "c": 1.0, "d": "1"},
         values={},
         extra={"odd name.": ["x" * 60, "y" * 60], "each of": {"each": "list", "a b": "c"}},
     ),
@@ -41,7 +40,7 @@ def test_what_is_shown_reads_back(name):
 
 
 def _odd(name):
-    text = as_toml(ODD[name]).replace("Infinity", "inf")
+    text = as_toml(ODD[name])
     return read_contract(text.replace(r"\ud83d\ude00", "\U0001f600").replace("\x7f", r"\u007f"))
 
 

@@ -239,12 +239,8 @@ def test_a_next_link_that_is_not_declared(style):
     """``Link`` speaks of more, whatever else is declared."""
     declared = contract(**STYLES[style])
     document = {"items": [], "next": None} if style == "next_link" else {"items": [], "ref": 0}
-    page = answer(
-        [] if style == "none" else document, declared, headers={"Link": "<?p=2>; rel=next"}
-    )
-    walk = PagingState(contract=declared, url=URL, off_id=OFF_ID)
-    with pytest.raises(PagingError, match="a next link in the header"):
-        walk.next_request(page, [])
+    with pytest.raises(ContractError, match="a header that may speak of more records"):
+        answer([] if style == "none" else document, declared, headers={"Link": "<?p=2>; rel=last"})
 
 
 @pytest.mark.parametrize(
@@ -253,8 +249,7 @@ def test_a_next_link_that_is_not_declared(style):
         ('<a>; rel="next"', ["a"]),
         ("<a>; rel=next, <b>; rel=prev", ["a"]),
         ('<a>; rel="prev NEXT"; title="x, y"', ["a"]),
-        ('<a>; title="; rel=next"; rel=last', []),
-        ("<a>; rel=first; rel=next", []),
+        ('<a>; title="; rel=last"; rel=first', []),
         ("", []),
         ("nonsense", []),
     ],
@@ -266,9 +261,18 @@ def test_link_headers(header, targets):
 
 @pytest.mark.promise("1")
 @pytest.mark.parametrize(
-    "header", ["<a; rel=next", "a; rel=next", "<a> rel=next", '<a>; rel="next']
+    "header",
+    [
+        "<a; rel=next",
+        "a; rel=next",
+        "<a> rel=next",
+        '<a>; rel="next',
+        "<a>; rel='next'",
+        "<a>; rel*=UTF-8''next",
+        "<a>; rel=first; rel=next",
+    ],
 )
 def test_a_link_header_that_cannot_be_read(header):
     """If it may speak of a next page."""
-    with pytest.raises(PagingError, match="cannot be read"):
+    with pytest.raises(PagingError, match="Link header"):
         list(next_links([header]))

@@ -124,7 +124,7 @@ def test_no_record_without_an_id(document):
 
 
 @pytest.mark.promise("5")
-@pytest.mark.parametrize("code", [None, "absent"])
+@pytest.mark.parametrize("code", [None, "absent", "", " ", "\u200b"])
 def test_no_record_without_what_is_required(code):
     """A field that PTS renames: the area is a failure, and no code is lost."""
     document = restriction(confidentialityCode=code)
@@ -226,7 +226,16 @@ def test_a_volatile_column():
 
 @pytest.mark.promise("8")
 @pytest.mark.parametrize(
-    "text", [OFF_ID, f"see {OTHER_OFF_ID}.", "179120 99997", "17.91.20 99997", "179120-99997"]
+    "text",
+    [
+        OFF_ID,
+        f"1{OFF_ID}6",
+        f"see {OTHER_OFF_ID}.",
+        "179120 99997",
+        "17.91.20\t99997",
+        "179120-99997",
+        "179120\u201199997",
+    ],
 )
 def test_identifiers_in_texts_are_masked(text):
     """In columns, extras and ids, of whomever."""
@@ -247,6 +256,26 @@ def test_the_own_identifier_is_masked():
     assert columns_of(record)["cause"] == "see ***"
 
 
+@pytest.mark.promise("8")
+@pytest.mark.parametrize("off_id", [OFF_ID, OTHER_OFF_ID])
+def test_numbers_that_are_identifiers(off_id):
+    """They are masked as texts are; a column of numbers has none then."""
+    declared = contract(extra={"whole": "whole", "broken": "broken"})
+    document = restriction(
+        whole=int(off_id),
+        broken=float(off_id),
+        createdBy={"role": int(off_id), "organisationNumber": 1},
+    )
+    (record,) = read(document, declared=declared).records
+    created_by = columns_of(record)["created_by"]
+    assert (record.extra, created_by) == (
+        '{"broken":"***","whole":"***"}',
+        '{"organisation":1,"role":"***"}',
+    )
+    with pytest.raises(ContractError, match="delay_days: not an integer"):
+        read(restriction(delayDays=int(off_id)))
+
+
 @pytest.mark.promise("9")
 def test_drift_is_names_and_counts():
     """Never values; a name that may be a person's is not shown."""
@@ -263,5 +292,5 @@ def test_drift_is_bounded():
     many = {f"f{number}": 1 for number in range(150)}
     page = read(restriction(1, **many), restriction(2, **many))
     assert (len(page.drift), page.drift["f0"], page.drift["?"]) == (101, 2, 2)
-    page = read(restriction(1, **{"a" * 501: {"b": 1, "c": 2}, "a." * 300: 1}))
+    page = read(restriction(1, **{"a" * 301: {"b": 1, "c": 2}, "a." * 300: 1}))
     assert page.drift == {"?": 1}

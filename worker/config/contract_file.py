@@ -54,9 +54,12 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
     """
     try:
         tables = tomllib.loads(text)
-        document = json.dumps(tables)
-    except (tomllib.TOMLDecodeError, TypeError, ValueError, RecursionError) as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{name}: not valid TOML: {error}") from None
+    try:
+        document = json.dumps(tables, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"{name}: holds a date, a time, nan or inf; write texts") from None
     try:
         contract = _CONTRACTS.validate_json(document, strict=True)
     except ValidationError as error:
@@ -72,7 +75,7 @@ def _error(name: str, problems: list[str]) -> ConfigurationError:
     return ConfigurationError(
         "\n  - ".join([f"{name}: the contract with PTS has {faults}:", *problems]),
         problems=problems,
-        hint="`pts-worker contract show` prints a complete one",
+        hint="without api.contract_file `pts-worker contract show` prints a complete one",
     )
 
 
@@ -93,14 +96,19 @@ def _problem(fault: Any, tables: Mapping[str, Any]) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         message = "there is no such key"
-    return f"{_place(fault['loc'], tables)}: {message}"
+    is_key = fault["type"] in {"extra_forbidden", "missing"}
+    return f"{_place(fault['loc'], tables, is_key=is_key)}: {message}"
 
 
-def _place(parts: tuple[str | int, ...], tables: Any) -> str:
-    """The keys among the parts of a place; pydantic also names its own models there."""
+def _place(parts: tuple[str | int, ...], tables: Any, *, is_key: bool) -> str:
+    """The keys among the parts of a place; pydantic also names its own models there.
+
+    Args:
+        is_key: the last part is a key, be it there or not.
+    """
     place, here = "", tables
     for number, part in enumerate(parts):
-        is_last = number == len(parts) - 1
+        is_last = is_key and number == len(parts) - 1
         if isinstance(part, int):
             place += f"[{part}]"
             here = here[part] if isinstance(here, list) and part < len(here) else None

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from worker.core.budgets import AROUND_MAX, check_values
-from worker.core.contract import HEADER, AreaContract
+from worker.core.contract import HEADER, AreaContract, LinkPaging
 from worker.core.paths import find, is_same, leaves, parse_path, safe_path
 from worker.core.retry import StatusClass, classify
 from worker.core.value import Value
@@ -23,6 +23,7 @@ Headers = Mapping[str, tuple[str, ...]]
 
 _NEVER_DECLARED: Final = ("content-range", "x-pagination")
 """Headers that say that the answer is a part; the contract can only ignore them."""
+_LINK: Final = "link"
 _COUNT_HEADER: Final = "x-total-count"
 _NOT_FOUND: Final = 404
 _OFF_ID_DIGITS: Final = 11
@@ -80,17 +81,30 @@ def read_answer(
     """
     is_html = "html" in "".join(headers.get("content-type", ())).lower()
     if status in contract.empty_status and not is_html:
-        return Answer(items=[], is_status_alone=True)
+        return _nothing(headers, body, contract)
     if classify(status) is not StatusClass.OK:
         _refuse_status(status)
     if is_html:
         raise TransientError("an HTML page: what answers is not PTS", status=status)
     document = parse(body)
     items = _records(document, contract)
-    around = {} if document is items else _around(document, items)
+    around = {} if document is items or document == {} else _around(document, items)
     answer = Answer(items=items, around=around, headers=headers)
     _check_declared(answer, contract)
     _check_values(answer, contract, off_id)
+    return answer
+
+
+def _nothing(headers: Headers, body: bytes | bytearray, contract: AreaContract) -> Answer:
+    """The answer of a status that says that there are no records, unless anything contradicts."""
+    if body.strip() and not isinstance(parse(body), dict):
+        raise ContractError("a body that describes no problem, where the status says no records")
+    answer = Answer(items=[], headers=headers, is_status_alone=True)
+    _check_declared(answer, contract)
+    total = contract.total
+    is_counted = total.startswith(HEADER) and total.removeprefix(HEADER).lower() in headers
+    if is_counted and answer.count(total):
+        raise ContractError("records are counted where the status says none", field=total)
     return answer
 
 
@@ -193,10 +207,12 @@ def _check_declared(answer: Answer, contract: AreaContract) -> None:
             f"records, add it to `ignore`; {LEARN}",
             field=safe_path(undeclared[0]),
         )
-    for name in _NEVER_DECLARED:
+    is_linked = isinstance(contract.paging, LinkPaging)
+    for name in _NEVER_DECLARED if is_linked else (*_NEVER_DECLARED, _LINK):
         if name in answer.headers and name not in contract.ignored_headers:
             raise ContractError(
-                "a header that speaks of more records, and is not declared", field=HEADER + name
+                "a header that may speak of more records, and is not declared",
+                field=HEADER + name,
             )
     is_total = contract.total.removeprefix(HEADER).lower() == _COUNT_HEADER
     if _COUNT_HEADER in answer.headers and not is_total:

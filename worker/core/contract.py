@@ -42,9 +42,25 @@ def _checked_path(text: str) -> str:
 
 
 def _checked_place(text: str) -> str:
-    if not text.startswith(HEADER) and parse_path(text).is_picky:
+    if parse_path(text).is_picky:
         raise ValueError("a path around the records has no [name=value]")
+    if text.startswith(HEADER):
+        raise ValueError("a response header cannot stand here")
     return text
+
+
+def _checked_place_or_header(text: str) -> str:
+    if not text.startswith(HEADER):
+        return _checked_place(text)
+    if not _HEADER_NAME.fullmatch(text.removeprefix(HEADER)):
+        raise ValueError("is not the name of a response header")
+    return text
+
+
+def _without_person(values: dict[str, str]) -> dict[str, str]:
+    if any(OFF_ID in value for value in values.values()):
+        raise ValueError(f"holds {OFF_ID}, and the identifier may stand in the body alone")
+    return values
 
 
 def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
@@ -55,7 +71,7 @@ def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"{name} is set by the worker")
         if not _HEADER_VALUE.fullmatch(value):
             raise ValueError(f"{name} must be plain text")
-    return headers
+    return _without_person(headers)
 
 
 def _checked_body(body: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +84,12 @@ def _checked_key(text: str) -> str:
     for part in text.split("+"):
         parse_path(part)
     return text
+
+
+def _checked_leaves(leaves: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    if EACH in leaves and (len(leaves[EACH]) != 1 or len(leaves) == 1):
+        raise ValueError(f"{EACH} names one array, beside the leaves of its elements")
+    return leaves
 
 
 def _none_for_none(value: Any) -> Any:
@@ -83,8 +105,9 @@ def _several(value: Any) -> Any:
 PathText = Annotated[str, AfterValidator(_checked_path)]
 PlaceText = Annotated[str, AfterValidator(_checked_place)]
 """A path around the records."""
+PlaceOrHeader = Annotated[str, AfterValidator(_checked_place_or_header)]
 Paths = Annotated[tuple[PathText, ...], BeforeValidator(_several), Field(min_length=1)]
-Leaves = Annotated[dict[str, Paths], Field(min_length=1)]
+Leaves = Annotated[dict[str, Paths], AfterValidator(_checked_leaves), Field(min_length=1)]
 SourceText: TypeAlias = Paths | Leaves
 SendIn: TypeAlias = Literal["body", "query"]
 
@@ -115,7 +138,7 @@ class TokenPaging(_Declared):
 
     style: Literal["token"]
     field: PlaceText
-    send_as: str
+    send_as: Annotated[str, Field(min_length=1)]
     send_in: SendIn = "body"
 
 
@@ -144,7 +167,7 @@ class PagePaging(_Declared):
     """
 
     style: Literal["page"]
-    send_as: str
+    send_as: Annotated[str, Field(min_length=1)]
     send_in: SendIn = "body"
     first: Annotated[int, Field(ge=0, le=1)] = 1
     field: PlaceText | Literal[""] = ""
@@ -156,12 +179,14 @@ class OffsetPaging(_Declared):
     """The number of records before the page. ``field`` and ``more`` are as in ``PagePaging``."""
 
     style: Literal["offset"]
-    send_as: str
+    send_as: Annotated[str, Field(min_length=1)]
     send_in: SendIn = "body"
     field: PlaceText | Literal[""] = ""
     more: PlaceText | Literal[""] = ""
 
 
+_SENDING: Final = (TokenPaging, ReferencePaging, PagePaging, OffsetPaging)
+"""The styles that send something of an answer back."""
 Paging: TypeAlias = Annotated[
     LinkPaging | NextLinkPaging | TokenPaging | ReferencePaging | PagePaging | OffsetPaging,
     Field(discriminator="style"),
@@ -171,8 +196,8 @@ Paging: TypeAlias = Annotated[
 class AreaContract(_Declared):
     """The contract of one area. The keys are explained in ``worker/areas/pts.toml``."""
 
-    path: Annotated[str, Field(pattern=r"^/[!-~]*$")]
-    query: dict[str, str] = {}
+    path: Annotated[str, Field(pattern=r"^/[\w.~!$&'()*+,;=:@%/-]*$")]
+    query: Annotated[dict[str, str], AfterValidator(_without_person)] = {}
     headers: Annotated[dict[str, str], AfterValidator(_checked_headers)] = {}
     body: Annotated[dict[str, Any], AfterValidator(_checked_body)] = {"offId": OFF_ID}
     records: PlaceText | Literal[""] = ""
@@ -181,8 +206,8 @@ class AreaContract(_Declared):
     expect: dict[PlaceText, _Scalar] = {}
     answer_person: tuple[PlaceText, ...] = ()
     paging: Annotated[Paging | None, BeforeValidator(_none_for_none)] = None
-    total: PlaceText | Literal[""] = ""
-    ignore: tuple[PlaceText, ...] = ()
+    total: PlaceOrHeader | Literal[""] = ""
+    ignore: tuple[PlaceOrHeader, ...] = ()
     id: Annotated[str, AfterValidator(_checked_key)] = "id"
     person: tuple[PathText, ...] = ()
     required: tuple[str, ...] = ()
@@ -200,6 +225,9 @@ class AreaContract(_Declared):
             raise ValueError(f"no column is declared with the name {', '.join(sorted(unknown))}")
         if both := self.columns.keys() & self.extra.keys():
             raise ValueError(f"both a column and an extra: {', '.join(sorted(both))}")
+        paging = self.paging if isinstance(self.paging, _SENDING) else None
+        if paging is not None and paging.send_in == "body":
+            _checked_body({**self.body, paging.send_as: 0})
         if not self.records and self.places:
             raise ValueError(
                 'records = "" says that the answer is the list itself, with nothing around it; '

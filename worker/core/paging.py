@@ -128,12 +128,9 @@ class PagingState:
                 return PageRequest(url=self._url)
 
     def _continuation(self, answer: Answer, total: int | None) -> PageRequest | None:
-        targets = list(next_links(answer.headers.get("link", ())))
-        is_link = isinstance(self._paging, LinkPaging)
-        if targets and not is_link and "link" not in self._contract.ignored_headers:
-            raise PagingError("a next link in the header, and the contract declares none")
         match self._paging:
             case LinkPaging():
+                targets = list(next_links(answer.headers.get("link", ())))
                 if len(set(targets)) > 1:
                     raise PagingError("the response has several next links")
                 return self._by_link(targets[0]) if targets else None
@@ -166,7 +163,10 @@ class PagingState:
         self._check_echo(paging.field, answer, number)
         told = self._told(paging.more, answer, total)
         if paging.pages:
-            told.append(self._pages < self._count(paging.pages, answer))
+            pages = self._count(paging.pages, answer)
+            if answer.items and pages < self._pages:
+                raise PagingError(f"page {self._pages} of {pages} has records (at {paging.pages})")
+            told.append(self._pages < pages)
         return self._sending(number + 1) if self._is_more(told, answer) else None
 
     def _by_offset(
@@ -264,6 +264,8 @@ def next_links(values: Iterable[str]) -> Iterator[str]:
         while (link := _LINK.match(value, end)) is not None:
             if "next" in _relations(link[2]):
                 yield link[1]
+            elif "next" in link[2].lower():
+                raise PagingError("a Link header speaks of a next page otherwise than by its rel")
             end = link.end()
         if "next" in value[end:].lower():
             raise PagingError("a Link header that cannot be read speaks of a next page")

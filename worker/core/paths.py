@@ -14,13 +14,15 @@ from worker.errors import ContractError
 
 DEPTH_MAX: Final = 32
 """Levels of objects and arrays in an answer."""
-PATH_MAX: Final = 500
+PATH_MAX: Final = 300
 """Characters of a path."""
 UNNAMED: Final = "?"
 """What stands for a field whose name is not shown."""
 
 _SEGMENT: Final = re.compile(r"([^\[\]\s]+?)(?:\[(?:(\d{1,4})|([^\[\]=\s]+)=([^\[\]]+))\])?")
-_SAFE_NAME: Final = re.compile(r"[A-Za-z_@$](?!.*[0-9]{5})[\w@$.:-]{0,59}", re.ASCII)
+_SAFE_PATH: Final = re.compile(r"(?:[\w@$.:-]|\[\])+", re.ASCII)
+_DIGIT: Final = re.compile(r"[0-9]")
+_DIGITS_MAX: Final = 4
 _NUMBER: Final = re.compile(r"\[\d+\]", re.ASCII)
 _WORDS: Final = {"true": True, "false": False}
 _WHOLE_NUMBER: Final = re.compile(r"-?\d{1,18}", re.ASCII)
@@ -175,24 +177,27 @@ def leaves(document: Any, *, but: Any = None) -> Iterator[tuple[str, Any]]:
     Raises:
         ContractError: the document is nested too deeply.
     """
-    return _leaves(document, "", but, DEPTH_MAX)
+    return _leaves(document, None, but, DEPTH_MAX)
 
 
-def _leaves(value: Any, path: str, but: Any, depth: int) -> Iterator[tuple[str, Any]]:
+def _leaves(value: Any, path: str | None, but: Any, depth: int) -> Iterator[tuple[str, Any]]:
     if not depth:
         raise ContractError("nested too deeply", field="$")
     if value is but and but is not None:
         return
-    if len(path) > PATH_MAX:  # a long name may hold thousands of leaves, each with all of it
+    if (
+        path and len(path) > PATH_MAX
+    ):  # a long name may hold thousands of leaves, each with all of it
         yield UNNAMED, value
     elif isinstance(value, dict) and value:
         for name, item in value.items():
-            yield from _leaves(item, f"{path}.{name}" if path else name, but, depth - 1)
+            inner = name if path is None else f"{path}.{name}"
+            yield from _leaves(item, inner, but, depth - 1)
     elif isinstance(value, list) and value:
         for index, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{index}]", but, depth - 1)
+            yield from _leaves(item, f"{path or ''}[{index}]", but, depth - 1)
     else:
-        yield path, value
+        yield path or "", value
 
 
 def without_numbers(path: str) -> str:
@@ -202,14 +207,12 @@ def without_numbers(path: str) -> str:
 
 @lru_cache(maxsize=1024)
 def safe_path(path: str) -> str:
-    """A path for messages and for the ledger, or ``?`` for a part that does not look like a name.
+    """A path without the numbers of elements for messages and the ledger, or ``?``.
 
-    PTS could use a person's identifier as the name of a field. A path that is too long is ``?``.
+    PTS could use a person's identifier as the name of a field. So ``?`` stands for a path that
+    holds more than four digits, or anything but ASCII letters and ``_@$.:-``, or is too long.
     """
-    if len(path) > PATH_MAX:
+    shown = without_numbers(path)
+    if len(shown) > PATH_MAX or not _SAFE_PATH.fullmatch(shown):
         return UNNAMED
-    parts = (part.partition("[") for part in _parts(path))
-    return ".".join(
-        (name if _SAFE_NAME.fullmatch(name) else UNNAMED) + bracket + rest
-        for name, bracket, rest in parts
-    )
+    return UNNAMED if len(_DIGIT.findall(shown)) > _DIGITS_MAX else shown

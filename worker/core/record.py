@@ -30,7 +30,7 @@ from worker.core.paths import (
 from worker.core.times import END_OF_TIME, parse_time
 from worker.core.value import Value
 from worker.errors import ContractError
-from worker.masking import mask_identifiers
+from worker.masking import MASK, mask_identifiers
 
 HASH_BYTES: Final = 16
 """Length of a content hash and of a proof's digest."""
@@ -113,7 +113,7 @@ class RecordReader:
                 check_person(value, off_id, f"{where}.{path.text}")
         columns = {c.name: self._column(c, item, where, off_id) for c in self._columns}
         for name in self._contract.required:
-            if columns[name] is None:
+            if _is_blank(columns[name]):
                 raise ContractError(f"no {name}, which the contract requires", field=where)
         extra = {source.name: _value(source, item, where, off_id) for source in self._extra}
         extra = {name: value for name, value in extra.items() if value is not None}
@@ -223,8 +223,24 @@ def _scalar(paths: _Alternatives, parent: Any, where: str, own: str) -> Any:
                 raise ContractError(
                     "an object or a list; declare its leaves in the contract", field=place
                 )
-            return _stored_text(value, place, own) if isinstance(value, str) else value
+            return _stored_scalar(value, place, own)
     return None
+
+
+def _stored_scalar(value: Any, place: str, own: str) -> Any:
+    """A scalar as it may be stored; a number that is an identifier is masked as a text is."""
+    if isinstance(value, str):
+        return _stored_text(value, place, own)
+    if value is None or isinstance(value, bool):
+        return value
+    text = _plain(value)
+    # A number has lost its leading zero.
+    return MASK if text.zfill(len(own)) == own or mask_identifiers(text, own) != text else value
+
+
+def _is_blank(value: ColumnValue) -> bool:
+    """Whether a value says nothing: none, or a text without a letter or a digit."""
+    return value is None or (isinstance(value, str) and not any(map(str.isalnum, value)))
 
 
 def _stored_text(text: str, place: str, own: str) -> str:
