@@ -13,10 +13,9 @@ from tests.support.program import Installation, calls
 from tests.support.standin import Standin, person
 from worker.store.schema.upgrade import HEAD
 
-DEVELOPMENT = "0014"
+DEVELOPMENT = "1001"
 REFUSED = {
     DEVELOPMENT: ("a development version made it", "a full sync fills it", ("sync", "db upgrade")),
-    "1000": ("is behind", "pts-worker db upgrade", ("sync",)),
     "9999": ("is ahead", "newer program", ("sync", "db upgrade")),
     None: ("no tables of this program", "pts-worker db upgrade", ("sync",)),
 }

@@ -15,9 +15,9 @@ from worker.store.database import Database
 from worker.store.dialects import StoreDialect
 from worker.store.schema.tables import VERSIONS
 
-HEAD: Final = "1001"
+HEAD: Final = "1002"
 """The revision that this program works on; a test compares it with the migrations."""
-_RELEASED: Final = "1000"
+_RELEASED: Final = "1002"
 """Revisions below are of development versions, whose databases are not upgraded."""
 LOCK: Final = 0x7074735F7570
 """PostgreSQL's advisory lock of an upgrade; any number, but always the same: ``pts_up``."""
