@@ -36,9 +36,6 @@ _CONFIG: Final = f"""\
 client_id = "bench"
 private_jwk_file = "client.jwk"
 
-[api]
-engine = "fast"
-
 [privacy]
 pseudonym_key_file = "pseudonym.key"
 

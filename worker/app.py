@@ -19,16 +19,16 @@ from worker.core.identity import PLAIN, Identity, PseudonymKey, pseudonyms
 from worker.core.retry import RetryPolicy
 from worker.errors import ConfigurationError
 from worker.helseid.authorizer import HelseIdAuthorizer, open_helseid
+from worker.helseid.client import helseid_client
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
-from worker.helseid.transport import helseid_client
+from worker.http.options import TransportOptions
 from worker.ports import HttpTransport, Roster, Runtime
 from worker.proxy import Proxy, read_proxy
-from worker.pts.engines import open_transport
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
-from worker.pts.transport import TransportOptions
+from worker.pts.transport import open_transport
 from worker.roster.csv_file import CsvRoster
 from worker.store.database import Database, open_database
 from worker.store.schema.upgrade import check_schema
@@ -288,7 +288,7 @@ class App:
 
     @asynccontextmanager
     async def transport(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpTransport]:
-        """The engine that carries the calls to PTS.
+        """What carries the calls to PTS.
 
         Raises:
             ConfigurationError: the private CA or the proxy's credentials cannot be used.
@@ -300,7 +300,7 @@ class App:
             tls=tls or self.tls(),
             proxy=self.proxy(),
         )
-        async with open_transport(options, self.settings.api.engine) as transport:
+        async with open_transport(options) as transport:
             yield transport
 
     def base_url(self) -> str:

@@ -232,7 +232,7 @@ class OpenFilesError(TransientError):
 
     def __init__(self) -> None:
         super().__init__(
-            "too many open files: no connection to PTS can be opened",
+            "too many open files: no connection can be opened",
             hint="a limit of this process (`ulimit -n`, LimitNOFILE=): raise it, or lower "
             "sync.concurrency",
         )

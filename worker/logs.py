@@ -145,8 +145,8 @@ def _set_levels(handler: logging.Handler, level: int) -> None:
         if isinstance(old, _Handler):
             root.removeHandler(old)
     root.addHandler(handler)
-    # Libraries from WARNING, whatever the level: at DEBUG, aiosqlite, httpcore and SQLAlchemy's
-    # engine log parameters, headers or bodies; at INFO, APScheduler logs what the events say.
+    # Libraries from WARNING, whatever the level: at DEBUG, aiosqlite and SQLAlchemy's engine log
+    # parameters; at INFO, httpx logs addresses and APScheduler what the events say.
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger("worker").setLevel(level)
     logging.captureWarnings(capture=True)

@@ -3,12 +3,9 @@
 ``HTTP_PROXY``, ``NO_PROXY`` and similar variables are ignored.
 """
 
-import ssl
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
-
-import httpx
 
 from worker.core.hosts import is_loopback
 from worker.core.value import Value
@@ -41,24 +38,19 @@ class Proxy(Value, frozen=True, kw_only=True):
         return urlsplit(self.url).hostname or ""
 
     @property
+    def port(self) -> int:
+        """Its port; without one in the URL, that of the scheme."""
+        return urlsplit(self.url).port or (443 if self.is_tls else 80)
+
+    @property
     def shown(self) -> str:
         """Host and port, for messages."""
-        parts = urlsplit(self.url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{port}"
+        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
     def is_tls(self) -> bool:
         """Whether the connection to the proxy uses TLS."""
         return self.url.startswith("https://")
-
-    def for_httpx(self, context: ssl.SSLContext) -> httpx.Proxy:
-        """The proxy for an httpx client."""
-        return httpx.Proxy(
-            self.url,
-            ssl_context=context if self.is_tls else None,
-            auth=(self.user, self.password) if self.user else None,
-        )
 
 
 def proxy_for(proxy: Proxy | None, host: str | None) -> Proxy | None:
@@ -107,12 +99,6 @@ def proxy_refusal(proxy: Proxy, status: int) -> ConfigurationError:
         f"the proxy {proxy.shown} requires credentials (status {status})",
         hint=f"set {_KEY} to a file with one line, user:password",
     )
-
-
-def status_of_refusal(error: Exception) -> int:
-    """The HTTP status in the text of httpx's and httpcore's ``ProxyError``; 0 if missing."""
-    word = str(error).partition(" ")[0]
-    return int(word) if word.isdecimal() else 0
 
 
 def is_refusal(status: int) -> bool:

@@ -15,9 +15,9 @@ from tests.support.standin import CLIENT_ID, Standin
 from tests.support.zygote import the_zygote
 from worker.errors import RefusedError
 from worker.helseid.authorizer import open_helseid
+from worker.helseid.client import helseid_client
 from worker.helseid.keys import load_client_key
 from worker.helseid.options import HelseIdOptions
-from worker.helseid.transport import helseid_client
 from worker.runtime import real_runtime
 
 

@@ -27,12 +27,7 @@ MIB_MAX = 64
 STOP_S_MAX = 45.0
 TINY_BYTES = 1024 * 1024
 
-ENGINES = ["httpx", "fast"]
-FILLED = {
-    "fast": ("one text",),
-    "httpx": ("objects", "one text", "a record", "records", "tiny chunks"),
-}
-"""What is done with a body is the same for both engines, so one of them has most of the bodies."""
+FILLED = ("objects", "one text", "a record", "records", "tiny chunks")
 
 REFUSED = {
     "objects": "a response of more than 200000 values (at $)",
@@ -40,20 +35,19 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_one_answer_of_16_mb_takes_less_than_64_mib(engine: str, tmp_path: Path) -> None:
+def test_one_answer_of_16_mb_takes_less_than_64_mib(tmp_path: Path) -> None:
     """Whatever fills it, and in chunks of two bytes; it costs its person, and nobody else."""
     contents = bodies()
     replies = {name: declared(body) for name, body in contents.items()}
     replies["tiny chunks"] = in_tiny_chunks(contents["blanks"], tiny=TINY_BYTES)
     with standin() as made:
-        idle, ended, _ = run_over(made, tmp_path / "idle", engine, {})
+        idle, ended, _ = run_over(made, tmp_path / "idle", {})
     assert ended.code == 0, ended.err
     above_idle = {}
-    for name in FILLED[engine]:
+    for name in FILLED:
         with standin() as made:
             folder = tmp_path / name.replace(" ", "-")
-            peak, ended, worker = run_over(made, folder, engine, {name: replies[name]})
+            peak, ended, worker = run_over(made, folder, {name: replies[name]})
         above_idle[name] = round(peak - idle, 1)
         reason = REFUSED.get(name)
         assert ended.code == (3 if reason else 0), ended.err
@@ -92,15 +86,12 @@ def _is_asked(made: Standin) -> bool:
     return len(made.asked) >= 4
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_stop_under_a_hostile_pts(engine: str, tmp_path: Path, make_sqlite: MakeDatabase) -> None:
+def test_a_stop_under_a_hostile_pts(tmp_path: Path, make_sqlite: MakeDatabase) -> None:
     """SIGTERM ends the run with 75 within 10 s, in the middle of answers of every hostile kind.
 
     On a busy machine it may take longer; an answer would take two minutes.
     """
-    kinds = dict(HOSTILE)
-    if engine == "httpx":  # what is done with a body is the same for both
-        kinds["huge JSON"] = declared(bodies()["records"].ljust(SIZE))
+    kinds = HOSTILE | {"huge JSON": declared(bodies()["records"].ljust(SIZE))}
     for name, reply in kinds.items():
         with standin() as made:
             for number in range(40):
@@ -108,7 +99,7 @@ def test_a_stop_under_a_hostile_pts(engine: str, tmp_path: Path, make_sqlite: Ma
             made.everybody = always(reply)
             worker = made.install(tmp_path / name.replace(" ", "-"), make_sqlite())
             limits = {"request_timeout_s": 120.0, "concurrency": 4}
-            worker.configure(api={"engine": engine}, sync=limits)
+            worker.configure(sync=limits)
             process = worker.start("sync")
             wait_for(partial(_is_asked, made), f"searches, {name}")
             process.signal(signal.SIGTERM)

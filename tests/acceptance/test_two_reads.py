@@ -281,21 +281,13 @@ class Proxy:
         return Reply(data=data, cuts=(len(owed.data),), pause_s=0.02)
 
 
-@pytest.mark.parametrize(
-    ("engine", "nights"),
-    [
-        ("fast", 1),
-        pytest.param("fast", 20, marks=pytest.mark.nightly),
-        pytest.param("httpx", 1, marks=pytest.mark.nightly),
-    ],
-)
+@pytest.mark.parametrize("nights", [1, pytest.param(20, marks=pytest.mark.nightly)])
 def test_an_extra_answer_removes_nothing(
-    standin: Standin, tmp_path: Path, sqlite_url: str, engine: str, nights: int
+    standin: Standin, tmp_path: Path, sqlite_url: str, nights: int
 ) -> None:
-    """No restriction is lost over some nights, whatever else fails, on either engine."""
+    """No restriction is lost over some nights, whatever else fails."""
     worker = installed(standin, tmp_path, sqlite_url, persons=90, concurrency=4)
     before = worker.store.ids(), worker.store.ids("patient_privacy")
-    worker.configure(api={"engine": engine})
     proxy = standin.everybody = Proxy(standin)
     for _ in range(nights):
         ended = worker.sync()

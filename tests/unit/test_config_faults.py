@@ -62,7 +62,6 @@ def test_all_faults_at_once(tmp_path):
         ("api.base_url", "https://u:hemmelig@h", "must not contain a user name or password"),
         ("api.base_url", "https://h/?x=hemmelig", "must not contain a query or fragment"),
         ("api.base_url", "pts.example", "must be a URL that starts with https://"),
-        ("api.engine", "aiohttp", "must be 'httpx' or 'fast'"),
         ("network.proxy_url", "http://u:hemmelig@p", "must not contain a user name or password"),
         ("network.proxy_url", "socks5://p", "must be a URL such as http://proxy.example:3128"),
         ("network.proxy_url", "http://p/hemmelig", "must not contain anything after host and port"),
@@ -131,11 +130,6 @@ def test_misspelt_variables(tmp_path, variable, hint):
 @pytest.mark.parametrize(
     ("flags", "environ", "start"),
     [
-        (
-            {"api.engine": "Fast", "network.proxy_url": "http://p"},
-            {},
-            "api.engine (command line): fast knows no proxy, and network.proxy_url (",
-        ),
         ({"network.proxy_credentials_file": "x"}, {}, "network.proxy_url: is missing"),
         (
             {},

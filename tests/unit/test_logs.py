@@ -171,7 +171,7 @@ def test_a_library_is_heard_without_its_values(library, message, arguments, writ
     ("library", "level", "heard"),
     [
         ("sqlalchemy.engine.Engine", logging.INFO, False),
-        ("httpcore.http11", logging.DEBUG, False),
+        ("httpx", logging.INFO, False),
         ("httpx", logging.WARNING, True),
         ("sqlalchemy.pool", logging.ERROR, True),
         ("apscheduler.scheduler", logging.WARNING, True),

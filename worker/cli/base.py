@@ -79,8 +79,8 @@ class Cli:
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run the command's coroutine to its end.
 
-        What is imported by now is never garbage, and is not looked through again and again: 6 % of
-        the processor time of a run with ``api.engine = fast``.
+        What is imported by now is never garbage, and is not looked through again and again: a
+        part of the processor time of a run.
         """
         self.has_begun = True
         gc.freeze()

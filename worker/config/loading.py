@@ -1,6 +1,6 @@
 """From flags, environment and file to settings: ``load``, and every fault at once."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,10 +204,13 @@ def _contradictions(values: Mapping[str, Any], origins: Mapping[str, str]) -> li
             f"roster.path ({origins['roster.path']}) and roster.url ({origins['roster.url']}) "
             "are both set; set one"
         )
-    for given, needed in (("roster.url", "roster.query"), ("roster.query", "roster.url")):
+    for given, needed in (
+        ("roster.url", "roster.query"),
+        ("roster.query", "roster.url"),
+        ("network.proxy_credentials_file", "network.proxy_url"),
+    ):
         if given in values and needed not in values:
             problems.append(f"{needed}: is missing; {given} ({origins[given]}) requires it")
-    problems += _proxy_contradictions(values, origins)
     origin = origins.get("telemetry.ping_url", "")
     if origin.startswith(("flag", "command line")):
         problems.append(
@@ -229,17 +232,6 @@ def _contradictions(values: Mapping[str, Any], origins: Mapping[str, str]) -> li
                 f"can read there; use {section}.password_file"
             )
     return problems
-
-
-def _proxy_contradictions(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[str]:
-    if "network.proxy_url" not in values:
-        if "network.proxy_credentials_file" in values:
-            yield "network.proxy_url: is missing; network.proxy_credentials_file is of no use alone"
-    elif str(values.get("api.engine", "")).strip().lower() == "fast":
-        yield (
-            f"api.engine ({origins['api.engine']}): fast knows no proxy, and network.proxy_url "
-            f"({origins['network.proxy_url']}) is set; use httpx"
-        )
 
 
 def _read(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

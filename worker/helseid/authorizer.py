@@ -7,13 +7,13 @@ from typing import Final
 import httpx
 import structlog
 
+from worker.helseid.client import HelseIdClient, clock_ahead_s
 from worker.helseid.dpop import accepted_nonce, origin
 from worker.helseid.evidence import Step, TokenEvidence
 from worker.helseid.keys import ClientKey
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.refusals import clean, clock_problem, error_code
 from worker.helseid.tokens import TokenSource
-from worker.helseid.transport import HelseIdClient, clock_ahead_s
 from worker.ports import Authorization, ChallengeResult, HttpResponse, Runtime
 
 _UNAUTHORIZED: Final = 401

@@ -7,14 +7,14 @@ import structlog
 
 from worker.core.value import Value
 from worker.errors import ConfigurationError, UnavailableError
-from worker.helseid.dpop import origin
-from worker.helseid.refusals import clean
-from worker.helseid.transport import (
+from worker.helseid.client import (
     HelseIdClient,
     HelseIdResponse,
     NoAnswerError,
     require_safe_url,
 )
+from worker.helseid.dpop import origin
+from worker.helseid.refusals import clean
 from worker.ports import Runtime
 
 _LIFETIME_S: Final = 24 * 3600.0

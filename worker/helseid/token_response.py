@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from worker.errors import RefusedError
+from worker.helseid.client import HelseIdResponse, NoAnswerError
 from worker.helseid.options import SenderConstraint
 from worker.helseid.refusals import TRANSIENT_CODES, refusal
-from worker.helseid.transport import HelseIdResponse, NoAnswerError
 
 _LIFETIME_S_MAX: Final = 86_400.0
 """Upper limit on ``expires_in``; HelseID's tokens live for minutes."""

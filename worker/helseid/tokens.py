@@ -12,6 +12,7 @@ import structlog
 from worker.core.value import Value
 from worker.errors import ConfigurationError, RefusedError, WorkerError
 from worker.helseid.assertion import ASSERTION_TYPE, TYP, assertion_claims, organization_claim
+from worker.helseid.client import HelseIdClient, HelseIdResponse
 from worker.helseid.discovery import Discovery, Metadata
 from worker.helseid.dpop import ProofKey, accepted_nonce, token_hash
 from worker.helseid.evidence import wait_after_refusal_s
@@ -19,7 +20,6 @@ from worker.helseid.keys import ClientKey
 from worker.helseid.options import GrantKind, HelseIdOptions
 from worker.helseid.refusals import clock_problem
 from worker.helseid.token_response import granted_token
-from worker.helseid.transport import HelseIdClient, HelseIdResponse
 from worker.ports import Runtime
 from worker.trusted_files import read_secret
 

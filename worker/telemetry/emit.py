@@ -9,7 +9,7 @@ import structlog
 from anyio import to_thread
 
 from worker.core.hosts import place_of
-from worker.errors import ExitCode, WorkerError
+from worker.errors import AreaError, ExitCode, WorkerError
 from worker.proxy import proxy_for
 from worker.telemetry.numbers import Sample
 from worker.telemetry.options import TelemetryOptions
@@ -66,6 +66,9 @@ async def _send(name: str, send: Callable[[], Awaitable[None]], options: Telemet
     except TimeoutError:
         reason = f"no response within {options.push_s_max:g} s{way}"
         log.warning("telemetry.failed", target=name, reason=reason)
+    except AreaError as error:
+        reason = f"{error.message}{way}"
+        log.warning("telemetry.failed", target=name, reason=reason, hint=error.hint)
     except WorkerError as error:
         log.warning("telemetry.failed", target=name, reason=error.message, hint=error.hint)
     except Exception as error:  # noqa: BLE001 - a target never changes the result of a run

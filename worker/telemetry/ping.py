@@ -5,18 +5,13 @@ The switch raises the alarm when pings stay away: a machine that is down, a time
 
 from enum import StrEnum
 from typing import Final
-from urllib.parse import urlsplit
-
-import httpx
 
 from worker.core.model import RunStatus
 from worker.core.run import RunReport
 from worker.errors import ConfigurationError, ExitCode, UnavailableError
-from worker.proxy import proxy_for
+from worker.telemetry.http_client import open_client
 from worker.telemetry.options import TelemetryOptions
-from worker.tls import client_context
 
-_CONNECT_RETRIES: Final = 2
 _SILENT: Final = frozenset({ExitCode.LEASE_HELD, ExitCode.STOPPED})
 """The other run pings; and a run that was stopped continues, or else the pings stay away."""
 
@@ -44,34 +39,18 @@ def ping_of_failure(exit_code: ExitCode) -> Ping | None:
 async def send_ping(options: TelemetryOptions, ping: Ping, exit_code: ExitCode | None) -> None:
     """Send a ping. Its body is the exit code, and nothing else says anything of the run.
 
-    A lost connection attempt is repeated; the body of a response is not read, and no redirect is
-    followed.
-
     Raises:
         ConfigurationError: the service knows no such check.
         UnavailableError: it refuses the ping for another reason.
-        httpx.HTTPError: it cannot be reached.
+        AreaError: it cannot be reached, or what answers is not HTTP.
     """
     if options.ping_url is None:
         return
-    proxy = proxy_for(options.proxy, urlsplit(options.ping_url).hostname)
-    context = client_context(options.ca_file)
-    transport = httpx.AsyncHTTPTransport(
-        verify=context,
-        trust_env=False,
-        retries=_CONNECT_RETRIES,
-        proxy=None if proxy is None else proxy.for_httpx(context),
-    )
-    async with httpx.AsyncClient(
-        transport=transport, trust_env=False, timeout=options.push_s_max
-    ) as client:
-        request = client.build_request(
-            "POST",
+    async with open_client(options, "the service") as client:
+        response = await client.post(
             options.ping_url + ping,
             content="" if exit_code is None else f"exit code {int(exit_code)}\n",
         )
-        response = await client.send(request, stream=True)
-        await response.aclose()
     if response.is_success:
         return
     problem = f"the service answered with status {response.status_code}"

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import httpx
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
@@ -18,11 +17,10 @@ from prometheus_client.registry import Collector
 from worker.core.hosts import place_of
 from worker.errors import ConfigurationError, UnavailableError, reason_of
 from worker.files import write_atomically
-from worker.proxy import proxy_for
+from worker.telemetry.http_client import open_client
 from worker.telemetry.http_server import Page
 from worker.telemetry.numbers import HELP, PREFIX, Sample
 from worker.telemetry.options import TelemetryOptions
-from worker.tls import client_context
 
 JOB: Final = "pts_worker"
 _TEXTFILE_BYTES_MAX: Final = 256 * 1024
@@ -151,30 +149,21 @@ async def push(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
     """Push the samples to the Pushgateway. Other metrics keep their value there.
 
     Samples are grouped by job and kind of run, so a backfill does not replace the metrics of a
-    sync. There is no instance label, which would leave one group behind per host. The body of a
-    response is not read: the status says enough, and a body may be without an end.
+    sync. There is no instance label, which would leave one group behind per host.
 
     Raises:
         ConfigurationError: the Pushgateway refuses the push, or redirects.
         UnavailableError: it answers with an error of its own.
-        httpx.HTTPError: it cannot be reached.
+        AreaError: it cannot be reached, or what answers is not HTTP.
     """
     if options.pushgateway_url is None:
         return
     groups: dict[str, list[Sample]] = {}
     for sample in samples:
         groups.setdefault(dict(sample.labels).get("run", ""), []).append(sample)
-    proxy = proxy_for(options.proxy, urlsplit(options.pushgateway_url).hostname)
-    context = client_context(options.ca_file)
-    async with httpx.AsyncClient(
-        verify=context,
-        trust_env=False,
-        proxy=None if proxy is None else proxy.for_httpx(context),
-        timeout=options.push_s_max,
-    ) as client:
+    async with open_client(options, "the Pushgateway") as client:
         for run, group in groups.items():
-            response = await client.send(_pushed(options.pushgateway_url, run, group), stream=True)
-            await response.aclose()
+            response = await client.send(_pushed(options.pushgateway_url, run, group))
             _require_success(response, options.pushgateway_url)
 
 

@@ -30,12 +30,12 @@ from worker.errors import (
     UnavailableError,
     WorkerError,
 )
+from worker.helseid.client import HelseIdClient
 from worker.helseid.discovery import Discovery
 from worker.helseid.key_files import FINISH, pending_file
 from worker.helseid.keys import ClientKey
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.refusals import CLOCK_TOLERANCE_S
-from worker.helseid.transport import HelseIdClient
 from worker.masking import masked
 from worker.postgres_tls import OPEN_HINT
 from worker.roster.query import QueryRoster

@@ -11,9 +11,9 @@ from tests.support.clock import FakeRuntime
 from tests.support.http.helseid import BEARER_ID, write_secret
 from tests.support.standin import CLIENT_ID, Standin, standin
 from worker.helseid.authorizer import HelseIdAuthorizer, open_helseid
+from worker.helseid.client import helseid_client
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
-from worker.helseid.transport import helseid_client
 from worker.sandbox.clients import Client
 from worker.sandbox.state import SandboxOptions
 

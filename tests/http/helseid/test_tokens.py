@@ -224,7 +224,7 @@ async def test_passing_failures(failure, clients, server, fake):
     with pytest.raises(UnavailableError, match=r"\(5 attempts\)$") as caught:
         await clients.open().tokens.token()
     assert caught.value.exit_code == ExitCode.UNAVAILABLE
-    was_lost = "the connection to 127.0.0.1" in caught.value.message
+    was_lost = "the connection was closed before a response" in caught.value.message
     assert was_lost == (failure.then == "close")
 
 
@@ -246,7 +246,7 @@ async def test_unreachable(clients):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         issuer = f"http://127.0.0.1:{free.getsockname()[1]}"
-        with pytest.raises(UnavailableError, match="cannot connect to 127") as caught:
+        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:\d+: no connection") as caught:
             await clients.open(issuer=issuer).tokens.token()
     assert caught.value.exit_code == ExitCode.UNAVAILABLE
     assert "helseid.issuer" in caught.value.hint
@@ -258,7 +258,7 @@ async def test_the_configured_time_is_that_of_a_call(client_key, server, fake, t
     server.token_reply = SILENCE
     made = app(server, fake, tmp_path, **{"sync.request_timeout_s": 3.0})
     async with made.helseid() as helseid:
-        with anyio.fail_after(60), pytest.raises(UnavailableError, match="no response within"):
+        with anyio.fail_after(60), pytest.raises(UnavailableError, match="response in time"):
             await helseid.tokens.token()
 
 

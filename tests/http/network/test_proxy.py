@@ -21,9 +21,9 @@ from tests.support.raw_server import answer, raw_server
 from tests.support.standin import off_id_of, standin
 from tests.support.zygote import Zygote
 from worker.errors import TransientError, UnavailableError
+from worker.http.options import TransportOptions
 from worker.proxy import Proxy
-from worker.pts.engines import open_transport
-from worker.pts.transport import TransportOptions
+from worker.pts.transport import open_transport
 from worker.sandbox.serve import running_sandbox
 from worker.telemetry.emit import emit, ping
 from worker.telemetry.numbers import samples_of
@@ -161,7 +161,7 @@ def test_a_proxy_that_is_not_there(hospital: Hospital, migrated_sqlite: Path, tm
     url = f"http://127.0.0.1:{closed_port()}"
     ended, _ = hospital.sync(migrated_sqlite, tmp_path, url)
     assert ended.code == 69, ended.out + ended.err
-    assert f"cannot connect to the proxy {url.removeprefix('http://')}" in ended.out
+    assert f"the proxy {url.removeprefix('http://')}: no connection" in ended.out
 
 
 async def test_what_the_engine_says_of_a_proxy():

@@ -3,8 +3,8 @@
 from typing import TypeAlias
 
 from worker.errors import ContractError, TransientError, WorkerError
+from worker.http.options import TransportOptions
 from worker.ports import HttpTransport
-from worker.pts.transport import TransportOptions
 from worker.tls import client_context
 
 OPTIONS = TransportOptions(

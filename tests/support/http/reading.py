@@ -11,12 +11,12 @@ from tests.support.pts_answers import CONTRACT, PRIVACY, SAFETY, person, restric
 from tests.support.raw_server import Reply, answer, raw_server
 from worker.core.retry import RetryPolicy
 from worker.errors import RefusedError
+from worker.http.options import TransportOptions
 from worker.ports import Authorization, ChallengeResult, HttpResponse
-from worker.pts.engines import open_transport
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
-from worker.pts.transport import TransportOptions
+from worker.pts.transport import open_transport
 from worker.tls import client_context
 
 POLICY = RetryPolicy(attempts_max=3)

@@ -14,8 +14,8 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
         "lambda status, headers, body, contract, off_id: (off_id, body)",
     ),
     "request": (
-        "worker.pts.httpx_transport",
-        "HttpxTransport.post",
+        "worker.pts.transport",
+        "PtsTransport.post",
         "lambda self, url, headers, body, **more: (headers, body)",
     ),
     "token": (

@@ -64,7 +64,7 @@ def always(reply: Reply) -> Answerer:
 
 
 def run_over(
-    made: Standin, folder: Path, engine: str, replies: Mapping[str, Reply]
+    made: Standin, folder: Path, replies: Mapping[str, Reply]
 ) -> tuple[float, Ended, Installation]:
     """A run over persons with these answers, each after an ordinary person, one at a time.
 
@@ -77,7 +77,6 @@ def run_over(
     person(made, 2 * len(replies), safeties=1)
     worker = made.install(folder, f"sqlite:///{folder / 'pts.db'}")
     worker.configure(
-        api={"engine": engine},
         sync={
             "areas": ["patient-safety"],
             "concurrency": 1,

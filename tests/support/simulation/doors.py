@@ -11,8 +11,8 @@ import structlog
 
 from tests.support.simulation.process import Process
 from worker import app as root
+from worker.http.options import TransportOptions
 from worker.ports import HttpTransport, Runtime
-from worker.pts.transport import TransportOptions
 from worker.sandbox import search
 from worker.store.database import Database
 from worker.store.runs import run_store as opening

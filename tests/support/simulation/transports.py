@@ -67,9 +67,9 @@ class SimHelseIdTransport(httpx.AsyncBaseTransport):
         try:
             reply = await self._upstream.call(self._process, asked, limit_s=HELSEID_S_MAX)
         except TimeoutError:
-            raise httpx.ReadTimeout("no answer in time", request=request) from None
+            raise TransientError("no complete response in time") from None
         except ConnectionError:
-            raise httpx.ReadError("the connection broke", request=request) from None
+            raise TransientError("the connection broke (ConnectionError)") from None
         headers = _headers(reply, self._upstream.date())
         stream = httpx.ByteStream(reply.body)
         return httpx.Response(reply.status, headers=headers, stream=stream, request=request)

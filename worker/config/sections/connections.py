@@ -18,7 +18,6 @@ SigningAlgorithm: TypeAlias = Literal[
 SenderConstraint: TypeAlias = Literal["dpop", "bearer"]
 Grant: TypeAlias = Literal["client_credentials", "token_exchange"]
 Tenancy: TypeAlias = Literal["single-tenant", "multi-tenant"]
-Engine: TypeAlias = Literal["httpx", "fast"]
 Environment: TypeAlias = Literal["test", "test-internet", "production"]
 
 
@@ -110,11 +109,6 @@ class Api(Section, frozen=True, kw_only=True):
         "the one that comes with the program; `pts-worker contract show` prints it.",
         Example("pts.toml"),
     ] = None
-    engine: Annotated[
-        Engine,
-        "HTTP engine for PTS: `httpx`, or `fast` for high request rates (docs/performance.md). "
-        "`fast` does not support a proxy.",
-    ] = "httpx"
 
 
 class Network(Section, frozen=True, kw_only=True):

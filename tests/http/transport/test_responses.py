@@ -1,20 +1,21 @@
-"""Responses of every kind, through every engine: the right body, or none."""
+"""Responses of every kind: the right body, or none."""
 
 import pytest
 
 from tests.support.http.calls import OPTIONS, TRANSIENT, outcome, response
 from tests.support.http.response_cases import ALL
 from tests.support.raw_server import Reply, raw_server
+from worker.pts.transport import open_transport
 
 NEXT = b'["next"]'
 
 
 @pytest.mark.promise("1")
 @pytest.mark.parametrize("is_dripped", [False, True], ids=["at once", "in drips"])
-async def test_responses(engine, is_dripped):
+async def test_responses(is_dripped):
     """Each response gives its body or the right error; the next request gets its own response."""
     wrong = {}
-    async with engine(OPTIONS) as transport:
+    async with open_transport(OPTIONS) as transport:
         for name, case in ALL.items():
             reply = Reply(
                 data=case.data,

@@ -10,6 +10,7 @@ import pytest
 from tests.support.http.calls import OPTIONS, TRANSIENT, Outcome, chunked, outcome, response
 from tests.support.raw_server import Reply, answer, raw_server, scripted_server
 from worker.errors import TransientError
+from worker.pts.transport import open_transport
 
 pytestmark = pytest.mark.promise("1")
 
@@ -17,7 +18,6 @@ NEXT = b'["next"]'
 SURPLUS = {
     "a second response": response(b"[2]"),
     "more of the body": b", 2]",
-    "a line break": b"\r\n",
     "one byte": b" ",
     "a zero byte": b"\0",
     "an interim response": b"HTTP/1.1 103 Early Hints\r\n\r\n",
@@ -37,10 +37,10 @@ ENDS = {
 }
 
 
-async def test_with_the_end_of_a_response(engine):
+async def test_with_the_end_of_a_response():
     """Surplus that comes with the end of a response makes it transient and ends the connection."""
     wrong = {}
-    async with engine(OPTIONS) as transport:
+    async with open_transport(OPTIONS) as transport:
         for end, surplus in product(ENDS, SURPLUS):
             both = Reply(data=ENDS[end] + SURPLUS[surplus])
             async with raw_server(both, answer(NEXT)) as server:
@@ -51,7 +51,7 @@ async def test_with_the_end_of_a_response(engine):
 
 
 @pytest.mark.parametrize("surplus", LATER)
-async def test_in_tls(engine, tls_server, tls_options, surplus):
+async def test_in_tls(tls_server, tls_options, surplus):
     """So does surplus in a TLS record of its own, behind the one with the end of the response."""
     closed = threading.Event()
 
@@ -67,7 +67,7 @@ async def test_in_tls(engine, tls_server, tls_options, surplus):
             peer.closed_by_client()
 
     with tls_server(script) as server:
-        async with engine(tls_options) as transport:
+        async with open_transport(tls_options) as transport:
             first = await outcome(transport, server.url)
             assert await asyncio.to_thread(closed.wait, 20)
             second = await outcome(transport, server.url)
@@ -76,17 +76,28 @@ async def test_in_tls(engine, tls_server, tls_options, surplus):
     assert (second, server.connections) == (NEXT, 2)
 
 
-async def test_a_length_shorter_than_the_body(engine):
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_line_break_after_a_response(end):
+    """It is none of a response's bytes (RFC 9112 §2.2), whichever response it is sent with."""
+    async with open_transport(OPTIONS) as transport:
+        both = Reply(data=ENDS[end] + b"\r\n")
+        async with raw_server(both, answer(NEXT)) as server:
+            first, second = [await outcome(transport, server.url) for _ in range(2)]
+    assert first == (b"" if end in {"a length of zero", "no content", "not modified"} else b"[1]")
+    assert second == NEXT
+
+
+async def test_a_length_shorter_than_the_body():
     """A body that is cut by its own length is not taken for a shorter body."""
     body = b'[{"id": "a"}]'
     short = [Reply(data=response(body, length=length)) for length in range(len(body))]
-    async with raw_server(*short, answer(body)) as server, engine(OPTIONS) as transport:
+    async with raw_server(*short, answer(body)) as server, open_transport(OPTIONS) as transport:
         got = [await outcome(transport, server.url) for _ in range(len(body) + 1)]
     assert got == [TransientError] * len(body) + [body]
 
 
 @pytest.mark.parametrize("surplus", LATER)
-async def test_on_an_idle_connection(engine, surplus):
+async def test_on_an_idle_connection(surplus):
     """Surplus on an idle connection closes it; the next request goes on another."""
     is_idle, closed = threading.Event(), threading.Event()
 
@@ -103,7 +114,7 @@ async def test_on_an_idle_connection(engine, surplus):
             peer.closed_by_client()
 
     with scripted_server(script) as server:
-        async with engine(OPTIONS) as transport:
+        async with open_transport(OPTIONS) as transport:
             first = await outcome(transport, server.url)
             is_idle.set()
             was_closed = await asyncio.to_thread(closed.wait, 20)
@@ -114,9 +125,7 @@ async def test_on_an_idle_connection(engine, surplus):
 
 @pytest.mark.parametrize("surplus", LATER)
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
-async def test_unread_when_the_connection_is_taken(
-    engine, tls_server, tls_options, surplus, is_tls
-):
+async def test_unread_when_the_connection_is_taken(tls_server, tls_options, surplus, is_tls):
     """Surplus that the loop has not read yet is noticed before the next request goes out."""
     sent, requests = threading.Event(), []
 
@@ -133,7 +142,7 @@ async def test_unread_when_the_connection_is_taken(
 
     may_send = threading.Event()
     with (tls_server if is_tls else scripted_server)(script) as server:
-        async with engine(tls_options if is_tls else OPTIONS) as transport:
+        async with open_transport(tls_options if is_tls else OPTIONS) as transport:
             assert await outcome(transport, server.url, body=b"1") == b"[1]"
             await asyncio.sleep(0.05)
             may_send.set()
@@ -146,7 +155,7 @@ async def test_unread_when_the_connection_is_taken(
     assert (requests, server.connections) == ([b"1", b"2"], 2)
 
 
-async def test_a_proxy_that_answers_one_request_in_ten_twice(engine):
+async def test_a_proxy_that_answers_one_request_in_ten_twice():
     """Nobody gets the response to another request."""
     lock, count = threading.Lock(), iter(range(10_000))
 
@@ -164,7 +173,7 @@ async def test_a_proxy_that_answers_one_request_in_ten_twice(engine):
     got: dict[int, Outcome] = {}
     numbers = iter(range(400))
     with scripted_server(script) as server:
-        async with engine(OPTIONS) as transport:
+        async with open_transport(OPTIONS) as transport:
             await asyncio.gather(*(ask(numbers) for _ in range(8)))
     wrong = {
         number: body
@@ -175,7 +184,7 @@ async def test_a_proxy_that_answers_one_request_in_ten_twice(engine):
     assert sum(body is TransientError for body in got.values()) == 40
 
 
-async def test_a_connection_of_its_own(engine):
+async def test_a_connection_of_its_own():
     """A request for a single-use connection shares none, whatever the server adds to responses."""
     served, was_read = [], threading.Event()
 
@@ -195,7 +204,7 @@ async def test_a_connection_of_its_own(engine):
         return got
 
     with scripted_server(script) as server:
-        async with engine(OPTIONS) as transport:
+        async with open_transport(OPTIONS) as transport:
             kept = [await outcome(transport, server.url, body=b"0") for _ in range(2)]
             alone = [await ask_alone(number) for number in (1, 2, 3)]
             kept.append(await outcome(transport, server.url, body=b"0"))
@@ -204,7 +213,7 @@ async def test_a_connection_of_its_own(engine):
     assert sorted(served) == [(0, b"0"), (0, b"0"), (0, b"0"), (1, b"1"), (2, b"2"), (3, b"3")]
 
 
-async def test_a_single_use_connection_is_closed(engine):
+async def test_a_single_use_connection_is_closed():
     """A connection that is used once is closed at once."""
     closed = threading.Event()
 
@@ -215,6 +224,6 @@ async def test_a_single_use_connection_is_closed(engine):
             closed.set()
 
     with scripted_server(script) as server:
-        async with engine(OPTIONS) as transport:
+        async with open_transport(OPTIONS) as transport:
             assert await outcome(transport, server.url, is_single_use=True) == b"[1]"
             assert await asyncio.to_thread(closed.wait, 20)

@@ -4,6 +4,8 @@ import pytest
 
 from tests.support.http.calls import OPTIONS, chunked
 from tests.support.raw_server import Reply, raw_server
+from worker.errors import ContractError
+from worker.pts.transport import open_transport
 
 pytestmark = pytest.mark.promise("1")
 
@@ -11,26 +13,24 @@ FIELDS = {
     "Retry-After": "3600",
     "DPoP-Nonce": "forged",
     "Link": '<?page=2>; rel="next"',
-    "Content-Length": "1",
     "Content-Encoding": "gzip",
     "Transfer-Encoding": "chunked",
-    "Connection": "close",
 }
 
 
-async def exchange(engine, headers, trailers):
+async def exchange(headers, trailers):
     end = "".join(["0\r\n", *(f"{name}: {value}\r\n" for name, value in trailers.items()), "\r\n"])
     lines = tuple(f"{name}: {value}" for name, value in headers.items())
     reply = Reply(data=chunked(b"[1]", headers=lines, end=end.encode()))
-    async with raw_server(reply) as server, engine(OPTIONS) as transport:
+    async with raw_server(reply) as server, open_transport(OPTIONS) as transport:
         got = [await transport.post(server.url, headers={}, body=b"{}") for _ in range(2)]
     return got, server.connections
 
 
 @pytest.mark.parametrize("name", FIELDS)
-async def test_a_trailer_adds_no_header(engine, name):
+async def test_a_trailer_adds_no_header(name):
     """A header that only a trailer names is not there, and the connection is kept."""
-    got, connections = await exchange(engine, {}, {name: FIELDS[name]})
+    got, connections = await exchange({}, {name: FIELDS[name]})
     assert {bytes(response.body) for response in got} == {b"[1]"}
     for response in got:
         assert dict(response.headers) == {"transfer-encoding": ("chunked",)}
@@ -38,7 +38,20 @@ async def test_a_trailer_adds_no_header(engine, name):
 
 
 @pytest.mark.parametrize("name", ["Retry-After", "Link"])
-async def test_a_trailer_changes_no_header(engine, name):
+async def test_a_trailer_changes_no_header(name):
     """A header keeps its only value."""
-    got, _ = await exchange(engine, {name: "first"}, {name: FIELDS[name], name.lower(): "again"})
+    got, _ = await exchange({name: "first"}, {name: FIELDS[name], name.lower(): "again"})
     assert [response.headers[name.lower()] for response in got] == [("first",)] * 2
+
+
+async def test_a_trailer_that_ends_the_connection():
+    """It may: the response is whole, and the next one comes on another."""
+    got, connections = await exchange({}, {"Connection": "close"})
+    assert [bytes(response.body) for response in got] == [b"[1]"] * 2
+    assert connections == 2
+
+
+async def test_a_length_in_a_trailer():
+    """It is refused, as RFC 9110 §6.5.1 forbids it."""
+    with pytest.raises(ContractError):
+        await exchange({}, {"Content-Length": "3"})

@@ -17,7 +17,7 @@ from worker.errors import (
     RejectedError,
     TransientError,
 )
-from worker.pts.engines import open_transport
+from worker.pts.transport import open_transport
 
 PATH = contract().path
 TOKEN = {"style": "token", "field": "next", "send_as": "after"}

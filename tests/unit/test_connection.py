@@ -1,0 +1,110 @@
+"""One connection, with the loop's part played by the test: bytes at awkward moments."""
+
+import asyncio
+import socket
+
+import pytest
+from msgspec.structs import replace
+
+from tests.support.http.calls import OPTIONS, response
+from worker.errors import TransientError
+from worker.http.connection import Connection
+from worker.http.options import IDLE_S_MAX
+
+SILENCE_S = 10.0
+LONG_S = 60.0
+
+
+@pytest.fixture
+async def ends():
+    """A connection, the server's socket, and how often the connection has said that it closes."""
+    loop = asyncio.get_running_loop()
+    client, server = socket.socketpair()
+    closed: list[Connection] = []
+    _, connection = await loop.create_connection(
+        lambda: Connection(loop, replace(OPTIONS, silence_s_max=SILENCE_S), closed.append),
+        sock=client,
+    )
+    with server:
+        yield connection, server, closed
+        connection.close()
+        await asyncio.sleep(0)
+
+
+async def begin(connection, server):
+    """Start an exchange; its request has been sent."""
+    until_s = asyncio.get_running_loop().time() + LONG_S
+    exchange = asyncio.ensure_future(connection.exchange(b"POST", until_s))
+    assert await asyncio.to_thread(server.recv, 100) == b"POST"
+    return exchange
+
+
+@pytest.mark.promise("1")
+async def test_surplus_before_the_response_is_handed_over(ends):
+    """A complete response is refused if more bytes arrive before it is read."""
+    connection, server, closed = ends
+    exchange = await begin(connection, server)
+    connection.data_received(response())
+    connection.data_received(b" ")
+    with pytest.raises(TransientError, match="surplus"):
+        await exchange
+    assert closed == [connection]
+
+
+async def test_an_end_before_the_response_is_handed_over(ends):
+    """A complete response stays one if the connection ends before it is read."""
+    connection, server, closed = ends
+    exchange = await begin(connection, server)
+    connection.data_received(response())
+    connection.connection_lost(ConnectionResetError())
+    assert (await exchange).status_code == 200
+    assert closed == [connection]
+
+
+async def test_a_connection_that_is_closed_already(ends):
+    """An exchange on it ends at once, and sends nothing."""
+    connection, server, _ = ends
+    connection.close()
+    with pytest.raises(TransientError, match="closed before"):
+        await connection.exchange(b"POST", asyncio.get_running_loop().time() + LONG_S)
+    assert await asyncio.to_thread(server.recv, 100) == b""
+
+
+async def test_a_cancelled_exchange(ends):
+    """Its connection is closed: the response is still to come."""
+    connection, server, closed = ends
+    exchange = await begin(connection, server)
+    exchange.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await exchange
+    assert closed == [connection]
+
+
+@pytest.mark.nightly
+async def test_each_exchange_has_its_own_time(ends):
+    """Silence counts from its own request, however long the connection was idle before."""
+    connection, server, _ = ends
+    exchange = await begin(connection, server)
+    connection.data_received(response())
+    await exchange
+    await asyncio.sleep(SILENCE_S)
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    exchange = await begin(connection, server)
+    with pytest.raises(TransientError, match="in time"):
+        await exchange
+    assert loop.time() - began_s >= SILENCE_S
+
+
+@pytest.mark.nightly
+async def test_an_idle_connection_is_closed(ends):
+    """Before the server closes it, which might be just when the next request is on its way."""
+    connection, server, closed = ends
+    exchange = await begin(connection, server)
+    connection.data_received(response())
+    await exchange
+    await asyncio.sleep(IDLE_S_MAX / 2)
+    assert connection.is_open
+    await asyncio.sleep(IDLE_S_MAX / 2 + SILENCE_S)
+    assert closed == [connection]
+    assert await asyncio.to_thread(server.recv, 100) == b""

@@ -1,0 +1,147 @@
+"""Reads the responses on one connection with httptools (llhttp); does no I/O.
+
+llhttp refuses what is ambiguous: two lengths, a length beside chunks, bare line feeds, folded
+headers. This module adds what it leaves open: sizes, codings, and what comes after the end.
+"""
+
+from typing import Final, NoReturn
+
+import httpx
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from worker.errors import ContractError, TransientError, WorkerError
+
+HEADER_BYTES_MAX: Final = 32 * 1024
+"""Maximum size of everything but the body: status lines and headers, also of interim responses,
+chunk extensions and trailers. Counted while they arrive."""
+_CHUNK_LINES_BYTES: Final = 8
+"""Size and line breaks of a chunk, which do not count as headers."""
+
+_INTERIM: Final = range(100, 200)
+_SWITCHING_PROTOCOLS: Final = 101
+_BODILESS: Final = frozenset({204, 304})
+
+
+class ResponseReader:
+    """Reads one response after another. Call ``expect`` before each.
+
+    Args:
+        body_bytes_max: maximum size of a body.
+
+    Attributes:
+        has_head: the headers of the final response are complete.
+        is_complete: its last byte has been read.
+        may_reuse: the connection can carry another exchange after it.
+    """
+
+    def __init__(self, body_bytes_max: int) -> None:
+        self._body_bytes_max = body_bytes_max
+        self._parser = HttpResponseParser(self)
+        self.expect()
+
+    def expect(self) -> None:
+        """Begin a new response."""
+        self._status = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body = bytearray()
+        self._overhead = 0
+        self._refusal: WorkerError | None = None
+        self.has_head = self.is_complete = self.may_reuse = False
+
+    def feed(self, data: bytes) -> bool:
+        """Add bytes; return whether the response is complete.
+
+        Raises:
+            TransientError: surplus bytes follow the response, or nothing would tell its end.
+            ContractError: it is not HTTP, is encoded, or is too large.
+        """
+        self._overhead += len(data)
+        refusal: WorkerError | None = None
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            refusal = surplus() if self.is_complete else self._refusal or _not_http()
+        if refusal is None and self._overhead - len(self._body) > HEADER_BYTES_MAX:
+            refusal = ContractError("the response's headers are too large")
+        if refusal is not None:
+            raise refusal
+        return self.is_complete
+
+    def take(self) -> httpx.Response:
+        """Return and release the complete response."""
+        stream = httpx.ByteStream(bytes(self._body))
+        self._body = bytearray()
+        return httpx.Response(self._status, headers=self._headers, stream=stream)
+
+    # --- called by httptools ---
+
+    def on_message_begin(self) -> None:
+        """An interim response, the final one, or something after it."""
+        if self.is_complete:
+            self._refuse(surplus())
+        self._headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer, which is none (RFC 9110 §6.5)."""
+        if not self.has_head:
+            self._headers.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """The end of a head."""
+        self._status = status = self._parser.get_status_code()
+        if status == _SWITCHING_PROTOCOLS or status < _INTERIM.start:
+            self._refuse(ContractError(f"status {status} is no answer"))
+        if status not in _INTERIM:
+            self._check_body()
+            self.has_head = True
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self._overhead -= _CHUNK_LINES_BYTES
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._body += body
+        if len(self._body) > self._body_bytes_max:
+            self._refuse_size()
+
+    def on_message_complete(self) -> None:
+        """The end of an interim response or of the final one."""
+        self.is_complete = self.has_head
+        self.may_reuse = self._parser.should_keep_alive()
+
+    def _check_body(self) -> None:
+        """Refuse a body that would not be what was sent, or whose end nothing tells."""
+        lengths, transfers = [], []
+        for name, value in self._headers:
+            match name.lower():
+                case b"content-length":
+                    lengths.append(int(value))
+                case b"transfer-encoding":
+                    transfers.append(value.lower())
+                case b"content-encoding" if value.lower() not in {b"", b"identity"}:
+                    self._refuse(ContractError("the response has a content coding not asked for"))
+        if transfers not in ([], [b"chunked"]):
+            self._refuse(ContractError("the response has a transfer coding other than chunked"))
+        if lengths and lengths[0] > self._body_bytes_max and self._status not in _BODILESS:
+            self._refuse_size()
+        if not (lengths or transfers or self._status in _BODILESS):
+            # A cut response could not be told from a whole one.
+            self._refuse(TransientError("nothing tells the end of the response"))
+
+    def _refuse_size(self) -> NoReturn:
+        self._refuse(ContractError(f"a response of more than {self._body_bytes_max} bytes"))
+
+    def _refuse(self, error: WorkerError) -> NoReturn:
+        """Stop the parser, which forgets the error."""
+        self._refusal = error
+        raise error
+
+
+def _not_http() -> ContractError:
+    return ContractError("the response is not HTTP")
+
+
+def surplus() -> TransientError:
+    """The error for surplus bytes, which make it unclear which bytes are the response."""
+    return TransientError("surplus bytes follow the response")
