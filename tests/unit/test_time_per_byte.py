@@ -21,9 +21,9 @@ from worker.core.paths import parse_path, safe_path
 from worker.core.record import TYPE_READERS
 from worker.core.retry import parse_http_date, parse_retry_after
 from worker.core.times import parse_time
-from worker.errors import RefusedError, WorkerError
+from worker.errors import RefusedError, TransientError, WorkerError
 from worker.helseid.authorizer import challenge_error
-from worker.helseid.client import HelseIdResponse, NoAnswerError
+from worker.helseid.client import HelseIdResponse
 from worker.helseid.dpop import accepted_nonce
 from worker.helseid.refusals import clean, error_code
 from worker.helseid.token_response import granted_token
@@ -58,7 +58,7 @@ def _helseid(text: str) -> None:
             body=body.encode(errors="replace"),
             clock_ahead_s=None,
         )
-        with contextlib.suppress(NoAnswerError, RefusedError):
+        with contextlib.suppress(TransientError, RefusedError):
             granted_token(response)
 
 

@@ -3,6 +3,7 @@
 Each attempt sends a newly built request, because HelseID may refuse a repeated assertion or proof.
 """
 
+import copy
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -15,13 +16,20 @@ import structlog
 
 from worker.core.hosts import is_loopback, place_of
 from worker.core.retry import (
+    RetryPolicy,
     StatusClass,
     classify,
     instant_after,
     parse_http_date,
     parse_retry_after,
 )
-from worker.errors import AreaError, ConfigurationError, OpenFilesError, UnavailableError
+from worker.errors import (
+    AreaError,
+    ConfigurationError,
+    OpenFilesError,
+    TransientError,
+    UnavailableError,
+)
 from worker.helseid.options import HelseIdOptions
 from worker.http.options import TransportOptions
 from worker.http.transport import USER_AGENT, Transport, headers_of
@@ -32,6 +40,7 @@ from worker.retries import FailedAttempt, with_retries
 _BODY_BYTES_MAX: Final = 1_048_576
 _RETRY_AFTER_S_MAX: Final = 300.0
 """A longer ``Retry-After`` fails the call at once."""
+_ONCE: Final = RetryPolicy(attempts_max=1)
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
@@ -52,17 +61,6 @@ class HelseIdResponse(HttpResponse, frozen=True, kw_only=True):
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
             return None
-
-
-class NoAnswerError(Exception):
-    """The attempt gave no answer, or one that cannot be HelseID's. It is repeated."""
-
-    def __init__(self, problem: str, *, hint: str = "", is_ours: bool = False) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.hint = hint
-        self.is_ours = is_ours
-        """This machine is at fault."""
 
 
 def helseid_client(
@@ -122,6 +120,8 @@ class HelseIdClient:
         self._http = http
         self._options = options
         self._runtime = runtime
+        self._failure: UnavailableError | None = None
+        self._quiet_until_s = 0.0
 
     async def call(
         self,
@@ -131,17 +131,18 @@ class HelseIdClient:
         """Send a request, and retry transient failures after a delay.
 
         Retries lost connections, timeouts, 5xx, 408, 425, 429 and what ``read`` does not take for
-        an answer. Obeys ``Retry-After``.
+        an answer. Obeys ``Retry-After``, also by failing without a request. After a call that
+        failed there is one attempt only, until a call succeeds: the caller knows when to ask again.
 
         Args:
             make_request: builds a new request for each attempt.
-            read: what a response says; raises ``NoAnswerError`` if it is no answer. What else it
+            read: what a response says; raises ``TransientError`` if it is no answer. What else it
                 raises ends the retries.
 
         Raises:
             UnavailableError: all attempts failed, ``Retry-After`` is too long, or a certificate is
                 not accepted.
-            ConfigurationError: the proxy refuses, or this process may open no more files.
+            ConfigurationError: the proxy refuses, or this process may not open another file.
         """
 
         async def attempt(number: int) -> T | FailedAttempt:
@@ -154,33 +155,42 @@ class HelseIdClient:
                     date=response.header("date"),
                 )
                 return read(_lasting(response))
-            except NoAnswerError as error:
+            except AreaError as error:
                 return self._failed(error, number, wait_s)
 
-        return await with_retries(
-            attempt,
-            policy=self._options.retry,
-            runtime=self._runtime,
-            before_wait=lambda number, failed, wait_s: _log.info(
-                "helseid.attempt_failed", attempt=number, problem=failed.problem, wait_s=wait_s
-            ),
-        )
+        failure = self._failure
+        if failure is not None and self._runtime.monotonic() < self._quiet_until_s:
+            raise copy.copy(failure)
+        self._failure = None
+        try:
+            return await with_retries(
+                attempt,
+                policy=self._options.retry if failure is None else _ONCE,
+                runtime=self._runtime,
+                before_wait=lambda number, failed, wait_s: _log.info(
+                    "helseid.attempt_failed", attempt=number, problem=failed.problem, wait_s=wait_s
+                ),
+            )
+        except UnavailableError as error:
+            self._failure = error
+            raise
 
-    def _failed(self, error: NoAnswerError, number: int, wait_s: float | None) -> FailedAttempt:
+    def _failed(self, error: AreaError, number: int, wait_s: float | None) -> FailedAttempt:
         """The attempt, for a retry.
 
         Raises:
             UnavailableError: it must not be repeated.
         """
+        self._quiet_until_s = self._runtime.monotonic() + (wait_s or 0.0)
         if wait_s is not None and wait_s > _RETRY_AFTER_S_MAX:
             raise UnavailableError(
-                f"HelseID: {error.problem}, Retry-After {wait_s:.0f} s",
+                f"HelseID: {error.message}, Retry-After {wait_s:.0f} s",
                 hint="try again later",
                 not_before=instant_after(self._runtime.now(), wait_s),
             ) from None
-        kind = ConfigurationError if error.is_ours else UnavailableError
-        failed = kind(f"HelseID: {error.problem} ({number} attempts)", hint=error.hint)
-        return FailedAttempt(failed, error.problem, wait_s)
+        kind = ConfigurationError if isinstance(error, OpenFilesError) else UnavailableError
+        failed = kind(f"HelseID: {error.message} ({number} attempts)", hint=error.hint)
+        return FailedAttempt(failed, error.message, wait_s)
 
     def new_request(
         self, method: str, url: str, *, headers: dict[str, str] | None = None, **content: object
@@ -192,11 +202,9 @@ class HelseIdClient:
         try:
             response = await self._http.send(request)
         except AreaError as error:
-            raise NoAnswerError(
-                f"{place_of(str(request.url))}: {error.message}",
-                hint=error.hint or "check DNS, the firewall and helseid.issuer",
-                is_ours=isinstance(error, OpenFilesError),
-            ) from None
+            error.message = f"{place_of(str(request.url))}: {error.message}"
+            error.hint = error.hint or "check DNS, the firewall and helseid.issuer"
+            raise
         return HelseIdResponse(
             status=response.status_code,
             headers=headers_of(response),
@@ -207,7 +215,7 @@ class HelseIdClient:
 
 def _lasting(response: HelseIdResponse) -> HelseIdResponse:
     if classify(response.status) is StatusClass.TRANSIENT:
-        raise NoAnswerError(f"answered {response.status}")
+        raise TransientError(f"answered {response.status}")
     return response
 
 

@@ -6,13 +6,8 @@ import httpx
 import structlog
 
 from worker.core.value import Value
-from worker.errors import ConfigurationError, UnavailableError
-from worker.helseid.client import (
-    HelseIdClient,
-    HelseIdResponse,
-    NoAnswerError,
-    require_safe_url,
-)
+from worker.errors import ConfigurationError, TransientError, UnavailableError
+from worker.helseid.client import HelseIdClient, HelseIdResponse, require_safe_url
 from worker.helseid.dpop import origin
 from worker.helseid.refusals import clean
 from worker.ports import Runtime
@@ -89,7 +84,7 @@ class Discovery:
         document = response.json()
         if not isinstance(document, dict):
             what = "JSON" if document is None else "a JSON object"
-            raise NoAnswerError(f"the OpenID configuration is not {what}")
+            raise TransientError(f"the OpenID configuration is not {what}")
         issuer, endpoint = document.get("issuer"), document.get("token_endpoint")
         if not isinstance(issuer, str) or not isinstance(endpoint, str):
             raise ConfigurationError(

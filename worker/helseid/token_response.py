@@ -5,8 +5,8 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from worker.errors import RefusedError
-from worker.helseid.client import HelseIdResponse, NoAnswerError
+from worker.errors import RefusedError, TransientError
+from worker.helseid.client import HelseIdResponse
 from worker.helseid.options import SenderConstraint
 from worker.helseid.refusals import TRANSIENT_CODES, refusal
 
@@ -72,15 +72,15 @@ def granted_token(response: HelseIdResponse) -> GrantedToken:
     It usually comes from something in between, such as a firewall or a captive portal.
 
     Raises:
-        NoAnswerError: it is neither.
+        TransientError: it is neither.
         RefusedError: HelseID refuses the client.
     """
     status, document = response.status, response.json()
     is_refusal = status >= 400  # noqa: PLR2004
     if 300 <= status < 400:  # noqa: PLR2004
-        raise NoAnswerError(f"the token endpoint returned a redirect (HTTP {status})")
+        raise TransientError(f"the token endpoint returned a redirect (HTTP {status})")
     if not isinstance(document, dict):
-        raise NoAnswerError(
+        raise TransientError(
             f"HTTP {status} without an OAuth error: check whether a proxy or firewall sent it"
             if is_refusal
             else "the token endpoint's response is not a JSON object"
@@ -88,7 +88,7 @@ def granted_token(response: HelseIdResponse) -> GrantedToken:
     if is_refusal:
         code = document.get("error")
         if code in TRANSIENT_CODES:
-            raise NoAnswerError(f"the token endpoint answered {code}")
+            raise TransientError(f"the token endpoint answered {code}")
         raise refusal(
             code,
             document.get("error_description"),
@@ -99,7 +99,7 @@ def granted_token(response: HelseIdResponse) -> GrantedToken:
         return msgspec.convert(document, GrantedToken, strict=False)
     except msgspec.ValidationError as error:
         # Its text names a field and what is expected there, never a value.
-        raise NoAnswerError(f"the token endpoint's response is no token: {error}") from None
+        raise TransientError(f"the token endpoint's response is no token: {error}") from None
 
 
 def _scopes(value: object) -> Collection[object]:

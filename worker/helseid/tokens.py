@@ -230,7 +230,7 @@ class TokenSource:
         """The token in a response; what the response says of nonce and clock is remembered.
 
         Raises:
-            NoAnswerError: it is neither a token nor a refusal.
+            TransientError: it is neither a token nor a refusal.
             RefusedError: HelseID refuses the client, or the token is not what was asked for.
         """
         nonce = accepted_nonce(response.header("dpop-nonce"))

@@ -241,6 +241,41 @@ async def test_retry_after(clients, server, fake):
         await clients.open().tokens.token()
 
 
+@pytest.mark.promise("7")
+async def test_after_a_failure_one_attempt(clients, server):
+    """Who asks decides when HelseID is asked again; once it answered, attempts are repeated."""
+    tokens = clients.open().tokens
+    server.token_replies += [PASSING["502"]] * 6
+    for requests in (1 + 5, 1 + 6):  # the first is asked for a nonce
+        with pytest.raises(UnavailableError):
+            await tokens.token()
+        assert len(server.seen) == requests
+    await tokens.token()
+    tokens.drop()
+    server.token_replies += [PASSING["502"]] * 4
+    await tokens.token()
+    assert len(server.tokens) == 2
+
+
+@pytest.mark.promise("7")
+async def test_nothing_is_sent_within_retry_after(clients, server, fake):
+    """Nor is HelseID asked for anything else meanwhile."""
+    helseid = clients.open()
+    await helseid.tokens.token()
+    fake.advance(25 * 3600)
+    server.fault("status", status=503, retry_after_s=3600, first=1)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="Retry-After 3600 s"):
+            await helseid.tokens.token()
+    calls = len(server.requests)
+    fake.advance(3599)
+    with pytest.raises(UnavailableError, match="Retry-After 3600 s"):
+        await helseid.tokens.token()
+    assert len(server.requests) == calls
+    fake.advance(2)
+    await helseid.tokens.token()
+
+
 async def test_unreachable(clients):
     """Nobody listening is unavailable (69), after all attempts."""
     with socket.socket() as free:
