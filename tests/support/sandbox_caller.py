@@ -150,7 +150,6 @@ class Caller:
             body = {"offId": body}
         sent = {"json": body} if not isinstance(body, bytes) else {"content": body}
         given = headers if headers is not None else self.headers(url) | _versions(path)
-        given = headers if headers is not None else self.headers(url) | _versions(path)
         content_type = {"Content-Type": "application/json"} if isinstance(body, bytes) else {}
         return self.http.post(url + query, headers={**content_type, **given}, **sent)
 
