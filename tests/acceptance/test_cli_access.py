@@ -17,7 +17,6 @@ from tests.support.made_databases import MakeDatabase
 from tests.support.program import Ended, Installation, Sandbox, calls
 from tests.support.standin import Standin, person
 from tests.support.standin import standin as serve
-from tests.support.zygote import the_zygote
 
 pytestmark = pytest.mark.promise("8")
 
@@ -152,10 +151,7 @@ def test_what_cannot_be_logged_is_not_shown(
     worker.store.path.chmod(0o400)
 
     def called() -> Ended:
-        stdin = tmp_path / "stdin.txt"
-        stdin.write_text(off_id, encoding="utf-8")
-        words = ("--config", str(worker.config), *command.split(), "--json")
-        return the_zygote().start(*words, folder=tmp_path, stdin=stdin, obeys_modes=True).wait()
+        return worker.run(*command.split(), stdin=off_id.encode(), obeys_modes=True)
 
     refused = called()
     assert refused.code == 78, refused.err

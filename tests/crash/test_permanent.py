@@ -14,14 +14,12 @@ from tests.support.crash.servers import OwnServer
 from tests.support.databases import execute, in_database
 from tests.support.program import Ended, Installation
 from tests.support.published import Store
-from tests.support.zygote import the_zygote
 
 
 def run(worker: Installation, command: str, *, obeys: bool = True) -> Ended:
     """The command, by a process that obeys the modes of files; it would be patient for long."""
     worker.configure(database={"patience_s": 600})
-    words = ("--config", str(worker.config), command, "--json")
-    return the_zygote().start(*words, folder=worker.folder, obeys_modes=obeys).wait()
+    return worker.run(command, obeys_modes=obeys)
 
 
 def said_by(ended: Ended) -> str:

@@ -176,22 +176,24 @@ def start(
     ``afresh`` as a program of its own; else ``forked`` from one that has loaded what it needs.
     """
     number = next(_numbers)
-    out, err = folder / f"out-{number}.txt", folder / f"err-{number}.txt"
-    given = folder / f"in-{number}.txt"
+    files = given, out, err = [folder / f"{name}-{number}.txt" for name in ("in", "out", "err")]
     given.write_bytes(stdin or b"")
+    for path in (out, err):
+        path.touch()
     env = environment() if env is None else env
-    if not afresh:
+    process: Any
+    if afresh:
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(path.open("r+b")) for path in files]
+            words = [sys.executable, "-m", "worker", *arguments]
+            process = subprocess.Popen(
+                words, cwd=folder, env=env, stdin=opened[0], stdout=opened[1], stderr=opened[2]
+            )
+    else:
         from tests.support.zygote import the_zygote
 
-        return the_zygote().start(*arguments, folder=folder, stdin=given, env=env, **forked)
-    with out.open("wb") as out_file, err.open("wb") as err_file, given.open("rb") as in_file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "worker", *arguments],
-            cwd=folder,
-            env=dict(env),
-            stdin=in_file,
-            stdout=out_file,
-            stderr=err_file,
+        process = the_zygote().fork(
+            "worker.__main__", *arguments, folder=folder, files=files, env=env, **forked
         )
     return Running(process=process, out=out, err=err, began_s=time.monotonic())
 
@@ -240,8 +242,8 @@ class Installation:
         words = ("--config", str(self.config), *arguments, "--json")
         return start(*words, folder=self.folder, **more)
 
-    def run(self, *arguments: str, stdin: bytes | None = None) -> Ended:
-        return self.start(*arguments, stdin=stdin).wait()
+    def run(self, *arguments: str, **more: Any) -> Ended:
+        return self.start(*arguments, **more).wait()
 
     def sync(self, *arguments: str, stdin: bytes | None = None) -> Ended:
         return self.run("sync", *arguments, stdin=stdin)

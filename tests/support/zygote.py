@@ -12,16 +12,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any
+from typing import IO
 
-from tests.support.program import REPOSITORY, Running, environment
+from tests.support.program import REPOSITORY, environment
 
 _numbers = count(1)
 
@@ -95,43 +95,12 @@ class Zygote:
         self.process.wait(30)
         self._out.close()
 
-    def start(
-        self,
-        *arguments: str,
-        folder: Path,
-        obeys_modes: bool = False,
-        stdin: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        ends_as_python: bool = False,
-        before: str = "",
-    ) -> Running:
-        """Start ``pts-worker`` with these arguments in this folder.
-
-        ``obeys_modes``: a file that its mode protects is protected even if the tests are root;
-        the rest is as in ``fork``.
-        """
-        number = next(_numbers)
-        out, err = (folder / f"{name}-f{number}.txt" for name in ("out", "err"))
-        for path in (out, err):
-            path.touch()
-        process: Any = self.fork(
-            "worker.__main__",
-            *arguments,
-            folder=folder,
-            files=(stdin or Path(os.devnull), out, err),
-            env=environment() if env is None else env,
-            obeys_modes=obeys_modes,
-            ends_as_python=ends_as_python,
-            before=before,
-        )
-        return Running(process=process, out=out, err=err, began_s=time.monotonic())
-
     def fork(
         self,
         module: str,
         *arguments: str,
         folder: Path,
-        files: tuple[Path, Path, Path],
+        files: Sequence[Path],
         env: Mapping[str, str],
         obeys_modes: bool = False,
         ends_as_python: bool = False,
@@ -140,6 +109,7 @@ class Zygote:
         """Call ``main`` of a module with these arguments, its standard files, and an environment.
 
         Its exit code is kept beside its standard error; if that is a terminal, in the folder.
+        ``obeys_modes``: a file that its mode protects is protected even if the tests are root.
         ``ends_as_python``: the interpreter takes itself down; else the process just ends.
         ``before``: code of the test's to run first.
         """

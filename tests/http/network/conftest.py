@@ -8,7 +8,6 @@ import pytest
 from tests.support.made_databases import MakeDatabase, postgres_maker
 from tests.support.network.net import Net, net, text_of
 from tests.support.network.proxy import Weather
-from tests.support.zygote import Zygote, the_zygote
 
 
 @pytest.fixture(scope="session")
@@ -18,15 +17,9 @@ def make_postgres(postgres_url: str, migrated_postgres: str) -> MakeDatabase:
 
 
 @pytest.fixture(scope="package")
-def zygote() -> Zygote:
-    """The parent of the runs."""
-    return the_zygote()
-
-
-@pytest.fixture(scope="package")
-def plain(zygote: Zygote) -> Iterator[Net]:
+def plain() -> Iterator[Net]:
     """The sandbox behind plain proxies."""
-    with net(zygote) as made:
+    with net() as made:
         yield made
 
 
@@ -37,7 +30,7 @@ def undisturbed(
     """What a run in fair weather publishes, as text."""
     plain.clear(Weather())
     worker = plain.install(tmp_path_factory.mktemp("undisturbed"), migrated_sqlite)
-    ended = plain.sync(worker)
+    ended = worker.sync()
     assert ended.code == 0, ended.out + ended.err
     text = text_of(worker)
     return lambda: text

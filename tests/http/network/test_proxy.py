@@ -19,7 +19,6 @@ from tests.support.network.proxy import proxy
 from tests.support.program import Ended, Installation, closed_port, environment, run
 from tests.support.raw_server import answer, raw_server
 from tests.support.standin import off_id_of, standin
-from tests.support.zygote import Zygote
 from worker.errors import TransientError, UnavailableError
 from worker.http.options import TransportOptions
 from worker.proxy import Proxy
@@ -60,11 +59,11 @@ class Hospital:
             network=network,
             sync={"request_timeout_s": 30.0, "retry_attempts": 2},
         )
-        return self.net.sync(worker), worker
+        return worker.sync(), worker
 
 
 @pytest.fixture(scope="module")
-def hospital(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     """The sandbox behind TLS; the names are the proxy's to resolve."""
     authority = make_authority(tmp_path_factory.mktemp("authority"))
     context = server_context(authority, "helseid.test", "pts.test", "push.test", "localhost")
@@ -81,7 +80,7 @@ def hospital(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         helseid.target = sandbox.options.helseid_port
         pts.target = sandbox.options.pts_port
         yield Hospital(
-            net=Net(sandbox=sandbox, helseid=helseid, pts=pts, zygote=zygote),
+            net=Net(sandbox=sandbox, helseid=helseid, pts=pts),
             routes={HELSEID: _port(helseid.url), PTS: _port(pts.url)},
             ca_file=authority.file,
             server_tls=context,

@@ -11,7 +11,6 @@ from tests.support.certificates import Authority, make_authority, server_context
 from tests.support.network.net import CONCURRENCY, PERSONS, WEATHERS, Net, assert_counted, net
 from tests.support.network.proxy import Weather
 from tests.support.program import Ended, Installation
-from tests.support.zygote import Zygote
 
 REASONS = {
     "authority": "unable to get local issuer certificate|self.signed certificate",
@@ -30,15 +29,15 @@ class Hospital:
         """A run in that weather."""
         self.net.clear(weather)
         worker.configure(tls={"ca_file": str(self.authority.file)})
-        return self.net.sync(worker)
+        return worker.sync()
 
 
 @pytest.fixture(scope="module")
-def hospital(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     """The sandbox behind TLS."""
     authority = make_authority(tmp_path_factory.mktemp("authority"))
     context = server_context(authority)
-    with net(zygote, helseid_tls=context, pts_tls=context) as made:
+    with net(helseid_tls=context, pts_tls=context) as made:
         yield Hospital(net=made, authority=authority)
 
 
@@ -60,7 +59,7 @@ def test_a_private_authority(hospital: Hospital, migrated_sqlite: Path, tmp_path
 
 @pytest.mark.parametrize(("who", "wrong"), [("pts", "host"), ("helseid", "authority")])
 def test_a_certificate_that_is_not_accepted(
-    zygote: Zygote, migrated_sqlite: Path, tmp_path: Path, who: str, wrong: str
+    migrated_sqlite: Path, tmp_path: Path, who: str, wrong: str
 ):
     """A certificate of another authority, or another host's: 69, with the reason."""
     authority = make_authority(tmp_path)
@@ -71,10 +70,10 @@ def test_a_certificate_that_is_not_accepted(
     host = "127.0.0.2" if wrong == "host" else "127.0.0.1"
     bad = server_context(signer, host)
     contexts = {"helseid_tls": good, "pts_tls": good} | {f"{who}_tls": bad}
-    with net(zygote, **contexts) as secure:
+    with net(**contexts) as secure:
         worker = secure.install(tmp_path / "worker", migrated_sqlite)
         worker.configure(tls={"ca_file": str(authority.file)})
-        ended = secure.sync(worker)
+        ended = worker.sync()
         assert ended.code == 69, ended.out + ended.err
         reported = " ".join(ended.run["reasons"])
         assert re.search(REASONS[wrong], reported), reported

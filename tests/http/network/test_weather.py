@@ -31,7 +31,7 @@ def test_the_run_is_complete(
     expected = undisturbed()
     plain.clear(weather)
     worker = plain.install(tmp_path, migrated_sqlite)
-    ended = plain.sync(worker)
+    ended = worker.sync()
     assert ended.code == 0, ended.out + ended.err
     assert text_of(worker) == expected
     plain.assert_no_proof_twice()
@@ -48,7 +48,7 @@ def test_silence_is_given_up(
     worker = plain.install(tmp_path, migrated_sqlite)
     worker.configure(sync={"request_timeout_s": PATIENCE_S})
     plain.helseid.weather = Weather()
-    ended = plain.sync(worker)
+    ended = worker.sync()
     assert ended.code == 0, ended.out + ended.err
     assert text_of(worker) == expected
     plain.assert_no_proof_twice()
@@ -65,11 +65,11 @@ def test_what_cannot_be_read_is_a_gap(
     plain.helseid.weather = Weather()
     worker = plain.install(tmp_path, migrated_sqlite)
     worker.configure(sync={"retry_attempts": 1})
-    ended = plain.sync(worker)
+    ended = worker.sync()
     assert ended.code == 3, ended.out + ended.err
     assert ended.run["failures"] == {"transient": 5}
     plain.clear(Weather())
-    again = plain.sync(worker)
+    again = worker.sync()
     assert again.code == 0
     assert worker.store.runs() == [("published", 3), ("published", 0)]
     assert restrictions(expected) == restrictions(text_of(worker))
@@ -89,10 +89,10 @@ def test_a_network_that_stays_down(
     plain.helseid.weather = Weather()
     worker = plain.install(tmp_path, migrated_sqlite)
     worker.configure(sync={"retry_attempts": 2})
-    ended = plain.sync(worker)
+    ended = worker.sync()
     assert ended.code == 69, ended.out + ended.err
     assert worker.store.ids() == set()
     plain.clear(Weather())
-    again = plain.sync(worker)
+    again = worker.sync()
     assert (again.code, again.run["continued"]) == (0, True)
     assert text_of(worker) == expected

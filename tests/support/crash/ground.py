@@ -19,7 +19,6 @@ import anyio
 from tests.support.databases import execute, in_database
 from tests.support.program import Ended, Installation, Running, Sandbox, wait_for
 from tests.support.published import Store
-from tests.support.zygote import the_zygote
 
 SYNC = ("sync", "--accept-removals")
 PERSONS = 60
@@ -166,8 +165,7 @@ class Ground:
 
     def start(self, worker: Installation, *arguments: str) -> Running:
         """Begin a run."""
-        words = ("--config", str(worker.config), *SYNC, *arguments, "--json")
-        return the_zygote().start(*words, folder=worker.folder)
+        return worker.start(*SYNC, *arguments)
 
     def begun(self, worker: Installation, *, rate: int = RATE) -> Running:
         """A run that has written a batch, and has most of its work before it."""

@@ -12,7 +12,6 @@ from typing import Any
 
 from tests.support.network.proxy import Proxy, Strike, Weather, proxy
 from tests.support.program import Ended, Installation, install
-from tests.support.zygote import Zygote
 from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
@@ -35,7 +34,6 @@ class Net:
     sandbox: RunningSandbox
     helseid: Proxy
     pts: Proxy
-    zygote: Zygote
 
     def install(self, folder: Path, template: Path) -> Installation:
         """A worker that knows the proxies only, with a fresh database."""
@@ -55,11 +53,6 @@ class Net:
         )
         made.roster(*(",".join(line) for line in roster(1, PERSONS)))
         return made
-
-    def sync(self, worker: Installation) -> Ended:
-        """A run to its end."""
-        words = ("--config", str(worker.config), "sync", "--json")
-        return self.zygote.start(*words, folder=worker.folder).wait()
 
     def stats(self) -> dict[str, Any]:
         """What the sandbox has seen."""
@@ -85,10 +78,7 @@ class Net:
 
 @contextmanager
 def net(
-    zygote: Zygote,
-    *,
-    helseid_tls: ssl.SSLContext | None = None,
-    pts_tls: ssl.SSLContext | None = None,
+    *, helseid_tls: ssl.SSLContext | None = None, pts_tls: ssl.SSLContext | None = None
 ) -> Iterator[Net]:
     """The sandbox under the proxies' addresses: issuer and ``htu`` are in their terms."""
     with ExitStack() as stack:
@@ -99,7 +89,7 @@ def net(
         )
         helseid.target = running.options.helseid_port
         pts.target = running.options.pts_port
-        yield Net(sandbox=running, helseid=helseid, pts=pts, zygote=zygote)
+        yield Net(sandbox=running, helseid=helseid, pts=pts)
 
 
 def text_of(worker: Installation) -> str:
