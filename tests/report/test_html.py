@@ -280,7 +280,7 @@ async def test_an_empty_store_says_what_to_do(sqlite_url, tmp_path):
 async def test_text_from_pts_is_never_run(sqlite_url, tmp_path):
     """Codes are open text: what is no code counts as other."""
     async with world_on(sqlite_url) as world:
-        nasty = "<script>alert(1)</script>&\"'" + "x" * 100
+        nasty = "<script>alert(1)</script>\x0b&\"'" + "x" * 100
         await world.publish(
             seen(world, 1, safety("a", nasty), private=(privacy("p", "<b>", "æ`ø`"),)),
             seen(world, 2, safety("b", "")),
@@ -288,6 +288,7 @@ async def test_text_from_pts_is_never_run(sqlite_url, tmp_path):
         page, outline = await report_of(world, tmp_path / "r.html")
         assert "script" not in outline.tags
         assert "alert" not in page
+        assert "\x0b" not in page
         assert "(no code)" in outline.text
         assert "not in the code list" in outline.text
 

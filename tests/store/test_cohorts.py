@@ -7,9 +7,7 @@ import pytest
 from tests.support.report.counted import counted
 from tests.support.report.stores import key_of, missed, privacy, publish, safety, seen
 from tests.support.store_world import SAFETY, World, world_on
-from worker.core.model import RunStatus
 from worker.store.runs.cohorts import COHORTS_MAX
-from worker.store.runs.undo import undo_run
 
 pytestmark = pytest.mark.promise("2")
 
@@ -80,24 +78,6 @@ async def test_who_departs_and_returns_counts_in_the_cohort(sqlite_url):
         )
         assert await by_cohort(world) == {("Sør", 1, 1, 0, 0)}
         assert await denominators(world) == {"Sør": (2, 2, 0, 0, 1, 0, 1)}
-
-
-async def test_a_run_that_is_undone_leaves_the_prev_cohort(database_url):
-    """Neither while it is open nor once it is undone does a reader see another."""
-    async with world_on(database_url, our_clock=True) as world:
-        await publish(world, seen(world, 1, safety("a", "NORU"), ref="R1", cohort="Nord"))
-        attempt = await world.begin()
-        for cohort in ("Sør", "Øst"):  # it may be read again in the same run
-            await attempt.write(seen(world, 1, safety("a", "N"), ref="R1", cohort=cohort))
-        assert await shown(world) == {key_of(1): "Nord"}
-        run_id = attempt.handle.run_id
-        await undo_run(attempt.lease, run_id, status=RunStatus.ABANDONED)
-        assert await shown(world) == {key_of(1): "Nord"}
-        assert await world.rows("SELECT local_ref FROM report_person_freshness LIMIT 1") == [
-            ("R1",)
-        ]
-        await publish(world, seen(world, 1, safety("a", "NORU"), ref="R1", cohort="Nord"))
-        assert await by_cohort(world) == {("Nord", 1, 0, 0, 0)}
 
 
 async def test_a_cause_is_counted_by_itself(sqlite_url):

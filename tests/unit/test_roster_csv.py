@@ -142,6 +142,13 @@ async def test_a_first_line_of_too_few_digits_is_no_header(tmp_path):
                 "the identifier must be 11 digits; other characters were found"
             ),
         ),
+        (
+            "12345\n12346\n4711x\n",
+            (
+                "roster.csv contains no identifier: 3 lines could not be read, the first is "
+                "line 1: the identifier must be 11 digits; 5 were found"
+            ),
+        ),
         ("fnr;navn\n1;2\n", "roster.csv line 1 has 2 columns, and none named off_id"),
         ("\nOla Nordmann\n", "roster.csv line 2 has 1 column, and none named off_id"),
         (f"{A};p1\n{B};p2\n", "roster.csv line 1 has 2 columns, and none named off_id"),

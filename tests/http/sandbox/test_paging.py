@@ -10,6 +10,7 @@ from tests.support.contracts import PAGED, contract
 from tests.support.sandbox_caller import OFF_IDS, Caller, richest
 from worker.sandbox.serve import RunningSandbox
 
+
 def test_totals_and_continuations_can_be_wrong(sandbox: RunningSandbox, signed_in: Caller):
     """A total that does not add up, declared or not, and a continuation that nobody knows."""
     off_id, complete = richest(signed_in)

@@ -127,18 +127,22 @@ async def test_a_pushgateway_that_refuses_changes_nothing(tmp_path, status):
 
 
 async def test_targets_that_are_not_there_change_nothing(tmp_path):
-    """A closed port and a missing folder are a line in the log for each target."""
+    """A closed port, a missing folder and one in a file's place: a line with cause and remedy."""
     url = f"http://127.0.0.1:{closed_port()}"
-    options = TelemetryOptions(
-        textfile=tmp_path / "nowhere" / "x.prom",
-        pushgateway_url=url,
-        push_s_max=10.0,
-    )
-    with structlog.testing.capture_logs() as logs:
-        await emit(samples_of(NIGHT), options)
-    reasons = {log["target"]: log["reason"] for log in logs}
-    assert set(reasons) == {"pushgateway", "textfile"}
-    assert reasons["pushgateway"].endswith(f" at {url.removeprefix('http://')}")
+    for path, cause, remedy in (
+        (tmp_path / "nowhere" / "x.prom", "no such file or directory", "make the folder"),
+        (tmp_path, "is a directory", "name a file in that folder"),
+    ):
+        options = TelemetryOptions(textfile=path, pushgateway_url=url, push_s_max=10.0)
+        with structlog.testing.capture_logs() as logs:
+            await emit(samples_of(NIGHT), options)
+        found = {log["target"]: log for log in logs}
+        assert set(found) == {"pushgateway", "textfile"}
+        assert found["pushgateway"]["reason"].endswith(f" at {url.removeprefix('http://')}")
+        reason = found["textfile"]["reason"]
+        assert f"telemetry.textfile: {path} " in reason
+        assert reason.endswith(f"cannot be written ({cause})")
+        assert remedy in found["textfile"]["hint"]
 
 
 LARGE_BYTES = 256 * 1024 * 1024
