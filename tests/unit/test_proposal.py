@@ -62,11 +62,17 @@ def test_a_continuation_is_sent_back_as_the_request_has_it():
 
 @pytest.mark.promise("1")
 @pytest.mark.parametrize(
-    "name", ["more", "nextPageNumber", "count", "truncated", "last", "partial"]
+    ("name", "value"),
+    [
+        *((name, None) for name in ("more", "nextPageNumber", "truncated", "last", "partial")),
+        ("nesteSide", "https://pts.example/?side=2"),
+        ("antall", 5),
+        ("flere", False),
+    ],
 )
-def test_what_may_speak_of_more_is_not_ignored(name: str):
+def test_what_may_speak_of_more_is_not_ignored(name: str, value: object):
     """A person has to declare it; until then answers with it are refused."""
-    made = proposed({"items": [RECORD], name: None, "traceId": "x"})
+    made = proposed({"items": [RECORD], name: value, "traceId": "x"})
     assert refused(made) == [name]
     assert made.contract is not None
     assert made.contract.ignore == ("traceId",)

@@ -11,6 +11,7 @@ from worker.cli.showing import columns, read_identifiers
 from worker.contracts.draft import REFUSED, Draft
 from worker.contracts.text import as_toml, document_of
 from worker.core.contract import Contract, fingerprint
+from worker.core.escaping import visible
 from worker.errors import ConfigurationError, ExitCode
 from worker.files import named_faults, write_new
 from worker.roster.csv_file import CsvRoster
@@ -94,7 +95,7 @@ def _print(drafts: Mapping[str, Draft], differences: list[str], text: str) -> No
         lists = {"columns without a field": draft.empty, REFUSED: refused}
         facts = [f"{what}: {', '.join(names)}" for what, names in lists.items() if names]
         for fact in (*draft.facts, *facts):
-            print(f"# {name}: {fact}")
+            print(f"# {name}: {visible(fact)}")
         rows += [(f"# {name}", *row.values()) for row in fields]
     columns(("# area", "field", "kinds", "records", "becomes"), rows[:_ROWS_MAX])
     if rows[_ROWS_MAX:]:

@@ -23,6 +23,8 @@ _SPEAKS_OF_MORE: Final = re.compile(
     "next|more|page|paging|offset|total|count|skip|limit|cursor|continu|token|trunc|partial|remain"
     "|last|size|complete|start|index|error|status|success|fail"
 )
+_PLAIN: Final = {"string", "null", "nothing"}
+"""Kinds of fields that may say nothing: an address, a number or a flag may speak of more."""
 _ROLES: Final[Mapping[str, tuple[str, str]]] = {
     "next_link": ("url", "next nextlink nexturl nextpage href"),
     "reference": ("integer", "pagingreference"),
@@ -120,7 +122,8 @@ def _declare_around(draft: Draft, path: str, leaf: Leaf) -> str:
         table.setdefault("expect", {})[path] = True
         draft.propose("expect", f"{path} is true where the answer is complete")
         return "expected to be true"
-    if _SPEAKS_OF_MORE.search(name_of(path)) or "[]" in path.removesuffix("[]"):
+    is_plain = leaf.kinds <= _PLAIN and "[]" not in path.removesuffix("[]")
+    if not is_plain or _SPEAKS_OF_MORE.search(name_of(path)):
         draft.propose("ignore", f"{path} is not declared, and answers with it are refused")
         return REFUSED
     table.setdefault("ignore", []).append(path.removesuffix("[]"))

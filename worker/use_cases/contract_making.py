@@ -16,8 +16,7 @@ from worker.core.answer import parse
 from worker.core.area import ResourceArea
 from worker.core.contract import HEADER, AreaContract
 from worker.core.model import Person, RosterLineError
-from worker.core.paging import next_links
-from worker.errors import AreaError, DataContractError, UsageError
+from worker.errors import AreaError, DataContractError, TransientError, UsageError
 from worker.ports import HttpResponse, Roster
 from worker.use_cases.checks import as_run_error
 
@@ -37,8 +36,9 @@ def from_openapi(app: App, content: bytes) -> Mapping[str, Draft]:
     try:
         described = OpenApi(parse(content))
     except AreaError as error:
+        reason = "it is no JSON" if isinstance(error, TransientError) else error.message
         raise DataContractError(
-            f"not an OpenAPI document in JSON: {error.message}",
+            f"not an OpenAPI document in JSON: {reason}",
             hint="a document in YAML has to be converted to JSON first",
         ) from None
     drafts, known = dict[str, Draft](), app.contract()
@@ -112,7 +112,7 @@ def _drafted(area: ResourceArea, known: AreaContract, answers: Sequence[HttpResp
 def _declare_headers(draft: Draft, answers: Sequence[HttpResponse]) -> None:
     """Declare the response headers that speak of more records, if the contract can."""
     names = {name for answer in answers for name in answer.headers}
-    if any(next_links(answer.headers.get("link", ())) for answer in answers):
+    if "link" in names:
         draft.table["paging"] = {"style": "link"}
         draft.propose("paging", "Link looks like the style link; ask NHN")
     if _COUNT in names:
