@@ -59,6 +59,7 @@ def test_all_faults_at_once(tmp_path):
         ("helseid.organization_child", "12", "must be an organisation number of 9 digits"),
         ("helseid.private_jwk_file", '{"kty":"EC"}', "must be a file name, not the content"),
         ("api.base_url", "http://pts.example", "http:// is allowed for loopback addresses only"),
+        ("helseid.issuer", "http://sts.example", "http:// is allowed for loopback addresses only"),
         ("api.base_url", "https://u:hemmelig@h", "must not contain a user name or password"),
         ("api.base_url", "https://h/?x=hemmelig", "must not contain a query or fragment"),
         ("api.base_url", "pts.example", "must be a URL that starts with https://"),

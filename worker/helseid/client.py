@@ -8,13 +8,12 @@ import ssl
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 import orjson
 import structlog
 
-from worker.core.hosts import is_loopback, place_of
+from worker.core.hosts import place_of
 from worker.core.retry import (
     RetryPolicy,
     StatusClass,
@@ -91,26 +90,6 @@ def helseid_client(
             "User-Agent": USER_AGENT,
         },
     )
-
-
-def require_safe_url(url: str, *, key: str) -> None:
-    """Require an ``https`` URL, or ``http`` to loopback.
-
-    Raises:
-        ConfigurationError: it is neither.
-    """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        is_valid = bool(host) and parts.port != 0 and parts.username is None
-    except ValueError:
-        raise ConfigurationError(f"{key}: is not a URL") from None
-    if not is_valid or parts.scheme not in {"https", "http"}:
-        raise ConfigurationError(f"{key}: is not an https URL")
-    if parts.scheme == "http" and not is_loopback(host):
-        raise ConfigurationError(
-            f"{key}: http:// is allowed for loopback addresses only", hint="use https://"
-        )
 
 
 class HelseIdClient:

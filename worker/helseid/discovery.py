@@ -7,7 +7,7 @@ import structlog
 
 from worker.core.value import Value
 from worker.errors import ConfigurationError, TransientError, UnavailableError
-from worker.helseid.client import HelseIdClient, HelseIdResponse, require_safe_url
+from worker.helseid.client import HelseIdClient, HelseIdResponse
 from worker.helseid.dpop import origin
 from worker.helseid.refusals import clean
 from worker.ports import Runtime
@@ -31,14 +31,9 @@ class Metadata(Value, frozen=True, kw_only=True):
 
 
 class Discovery:
-    """Reads ``{issuer}/.well-known/openid-configuration`` and caches it for 24 h.
-
-    Raises:
-        ConfigurationError: the issuer is neither ``https`` nor ``http`` to loopback.
-    """
+    """Reads ``{issuer}/.well-known/openid-configuration`` and caches it for 24 h."""
 
     def __init__(self, issuer: str, client: HelseIdClient, runtime: Runtime) -> None:
-        require_safe_url(issuer, key=_ISSUER)
         self._issuer = issuer.rstrip("/")
         self._client = client
         self._runtime = runtime
@@ -96,7 +91,6 @@ class Discovery:
                 f"{_ISSUER}: is {self._issuer}, but the metadata names {clean(issuer)}",
                 hint="set the issuer exactly as HelseID writes it",
             )
-        require_safe_url(endpoint, key=f"{_ISSUER}: token_endpoint")
         if not self._is_at_the_issuer(endpoint):
             raise ConfigurationError(
                 f"{_ISSUER}: token_endpoint has another scheme, host or port",

@@ -73,7 +73,7 @@ class TokenSource:
         granted: the clients that HelseID has given a token in this process; changed here.
 
     Raises:
-        ConfigurationError: the issuer or the organisations cannot be used.
+        ConfigurationError: a multi-tenant client has no parent organisation.
     """
 
     def __init__(

@@ -12,7 +12,6 @@ from worker.helseid.options import HelseIdOptions
 from worker.tls import client_context
 
 DAY_S = 24 * 3600.0
-OTHER = "has another scheme, host or port"
 
 
 async def test_read_once_a_day(clients, server, fake):
@@ -116,46 +115,26 @@ async def test_certificate(fake, client_key, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "problem"),
+    ("endpoint", "is_taken"),
     [
-        ("http://127.0.0.1:{port}/elsewhere/t", None),
-        ("HTTP://127.0.0.1:{port}/t", None),
-        ("http://127.0.0.1:{other}/t", OTHER),
-        ("http://127.0.0.2:{port}/t", OTHER),
-        ("https://127.0.0.1:{port}/t", OTHER),
-        ("http://127.0.0.1:{port}/\x00", OTHER),
-        ("http://evil.example/token", "http:// is allowed for loopback"),
+        ("http://127.0.0.1:{port}/elsewhere/t", True),
+        ("HTTP://127.0.0.1:{port}/t", True),
+        ("http://127.0.0.1:{other}/t", False),
+        ("http://127.0.0.2:{port}/t", False),
+        ("https://127.0.0.1:{port}/t", False),
+        ("http://127.0.0.1:{port}/\x00", False),
+        ("http://evil.example/token", False),
+        ("https:///token", False),
     ],
 )
-async def test_where_assertions_go(endpoint, problem, clients, server):
+async def test_where_assertions_go(endpoint, is_taken, clients, server):
     """To the issuer's scheme, host and port, and nowhere else."""
     port = int(server.origin.rpartition(":")[2])
     endpoint = endpoint.format(port=port, other=port ^ 1)
     server.discovery_more = {"token_endpoint": endpoint}
     discovery = clients.open().discovery
-    if problem is None:
+    if is_taken:
         assert (await discovery.metadata()).token_endpoint == endpoint
         return
-    with pytest.raises(ConfigurationError, match=f"token_endpoint.*{problem}"):
+    with pytest.raises(ConfigurationError, match="token_endpoint has another scheme, host or port"):
         await discovery.metadata()
-
-
-@pytest.mark.parametrize(
-    ("issuer", "problem"),
-    [
-        ("http://helseid.example", "http://"),
-        ("http://localhost.example", "http://"),
-        ("ftp://helseid.example", "is not an https URL"),
-        ("https://a:b@helseid.example", "is not an https URL"),
-    ],
-)
-async def test_an_issuer_that_cannot_be_asked(issuer, problem, clients):
-    """In clear text to another machine, of another kind, or with a password: not asked at all."""
-    with pytest.raises(ConfigurationError, match=rf"^helseid\.issuer: {problem}"):
-        clients.open(issuer=issuer)
-
-
-@pytest.mark.parametrize("host", ["127.8.9.1", "localhost", "[::1]:99"])
-async def test_open_allows_http_to_loopback(host, clients):
-    """http:// is fine to this very machine."""
-    clients.open(issuer=f"http://{host}/x")
