@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.program import Ended, Installation, calls, sandbox
 from tests.support.raw_server import http
-from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person
+from tests.support.standin import PRIVACY, Standin, person
 
 pytestmark = pytest.mark.promise("5")
 
@@ -71,20 +71,6 @@ def test_nothing_of_anybody_is_withheld(
     assert after == before
 
 
-def test_three_persons_who_hold_most(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
-    """Three of thirty are few persons, but what they hold is more than half of everything."""
-    world(standin, (10,) * 3 + (1,) * 27)
-    worker = standin.install(tmp_path, sqlite_url)
-    assert worker.sync().code == 0
-    for number in range(3):
-        standin.people[off_id_of(number)][SAFETY].clear()
-    ended, before, after = night(worker)
-    assert (ended.code, after) == (5, before)
-    assert "30 of 57 open restrictions of 3 persons" in " ".join(ended.run["reasons"])
-    assert night(worker, "--accept-removals")[0].code == 0
-    assert len(worker.store.ids()) == 27
-
-
 def test_a_large_roster_stops_early(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """On a large roster the run ends long before everyone was asked; a sample was read twice."""
     world(standin, (1, 0, 2) * 130)
@@ -97,37 +83,6 @@ def test_a_large_roster_stops_early(standin: Standin, tmp_path: Path, sqlite_url
     assert "sync.max_removed_share" in ended.run["reasons"][0]
     assert len(standin.count()) < len(standin.asked) < 2 * 390 * 2 / 3
     untouched(worker, ended.run["run_id"])
-
-
-@pytest.mark.nightly
-def test_ordinary_nights_pass_on_small_rosters(
-    standin: Standin, tmp_path: Path, sqlite_url: str
-) -> None:
-    """One of three restrictions lifted, then one of two holders' last, then one person of five.
-
-    At last one of the two restrictions that are left.
-    """
-    world(standin, (3, 1, 0, 0, 0))
-    worker = standin.install(tmp_path, sqlite_url)
-    assert worker.sync().code == 0
-
-    standin.people[off_id_of(0)][SAFETY].pop()
-    assert worker.sync().code == 0
-    assert len(worker.store.ids()) == 3
-
-    standin.people[off_id_of(1)][SAFETY].clear()
-    assert worker.sync().code == 0
-    assert len(worker.store.ids()) == 2
-
-    standin.people.pop(off_id_of(4))
-    worker.roster(*standin.lines())
-    ended = worker.sync()
-    assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 1)
-    assert len(worker.store.ids()) == 2
-
-    standin.people[off_id_of(0)][SAFETY].pop()
-    assert worker.sync().code == 0
-    assert len(worker.store.ids()) == 1
 
 
 def test_a_roster_cut_in_half(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:

@@ -173,13 +173,3 @@ def test_a_role(on_server: Ground, roles: OwnServer, account: str):
     assert on_server.before == worker.store.published()
     worker.configure(database={"url": ours})
     on_server.assert_recovers(worker)
-
-
-def test_a_url_that_cannot_be_used(on_sqlite: Ground):
-    """It is refused before anything is connected to; which ones: ``test_store_url``."""
-    worker = on_sqlite.worker()
-    worker.configure(database={"url": "postgresql://u@localhost/pts?sslmode=perhaps"})
-    ended = run(worker, "sync")
-    assert ended.code == 78, ended.out + ended.err
-    assert "database.url" in ended.out
-    assert "has an unknown value of sslmode" in ended.out

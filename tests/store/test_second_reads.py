@@ -11,8 +11,7 @@ from tests.support.store_world import (
     read,
     world_on,
 )
-from worker.core.confirmation import Confirm, compared, removed_by
-from worker.core.model import AreaFailure, CompleteArea, PersonRead, RunKind
+from worker.core.model import PersonRead, RunKind
 from worker.core.run import BatchResult
 
 OTHERS = ("k1", "k2")
@@ -130,32 +129,6 @@ async def confirm(attempt: RunAttempt, result: BatchResult) -> None:
     """A second read with the same answer is enough."""
     done = await attempt.apply(*map(read_again, result.unconfirmed))
     assert done.unconfirmed == ()
-
-
-@pytest.mark.promise("1")
-async def test_every_difference_may_need_two_reads(world):
-    """``changes``: new, changed or gone, also of whom nothing is published; no other needs two."""
-    attempt = await world.begin(confirm=Confirm.CHANGES)
-    for codes in (["x=N", "y"], ["x", "y", "z"], ["x"], []):
-        result = await attempt.apply(read(world, "a", *codes), read(world, "k", *OTHERS))
-        assert held(result) == {"a": {"x", "y"}}, codes
-        assert result.unconfirmed[0].confirm == Confirm.CHANGES, "what both reads must agree on"
-        await confirm(attempt, result)
-    result = await attempt.apply(read(world, "new", "w"), read(world, "other"))
-    assert held(result) == {"new": set()}
-
-
-@pytest.mark.promise("1")
-async def test_a_second_read_that_holds_it_no_longer(world):
-    """What only one read holds of another person is a failure: it may be that person's answer."""
-    attempt = await world.begin()
-    (taking,) = (await attempt.apply(read(world, "new", "w", "y"))).unconfirmed
-    assert removed_by(taking, taking.read) == set()
-    first, second = taking.read.areas[0], read(world, "new", "w").areas[0]
-    assert isinstance(first, CompleteArea)
-    assert isinstance(second, CompleteArea)
-    outcome = compared(taking.published[SAFETY], first, second, taking.confirm)
-    assert isinstance(outcome, AreaFailure)
 
 
 @pytest.mark.promise("1")
