@@ -214,9 +214,9 @@ def try_point(point: Point, prepared: Prepared | None = None) -> Outcome:
     with (prepared or on_sqlite()).world() as stage:
         outcome: Outcome = stage.play(trouble=point.trouble(), accepts=True)
         may_be_bug = point.kind == CLOCK
-        expect(outcome.code != 70 or may_be_bug, f"{point}: a bug: {outcome.fault!r}")
+        assert outcome.code != 70 or may_be_bug, f"{point}: a bug: {outcome.fault!r}"
         stage.bury(outcome.process)
         after = stage.play(accepts=True)
-        expect(after.code == 0, f"{point}: the run after it ended with {after.code}: {after.fault}")
+        assert after.code == 0, f"{point}: the run after it ended with {after.code}: {after.fault}"
         stage.observer.check_world(stage.upstream.truth, {line.off_id for line in stage.roster})
     return outcome
