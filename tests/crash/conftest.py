@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.crash.ground import PERSONS, Ground, PostgresDatabases, SqliteFiles
+from tests.support.crash.ground import PERSONS, Databases, Ground
 from tests.support.crash.servers import OwnServer, own_server
+from tests.support.databases import in_database
 from tests.support.program import Sandbox, sandbox
 
 
@@ -22,7 +23,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 def on_sqlite(served: Sandbox, migrated_sqlite: Path, tmp_path_factory) -> Ground:
     """The ground on SQLite."""
     folder = tmp_path_factory.mktemp("deaths")
-    databases = SqliteFiles(folder=folder / "files", template=migrated_sqlite)
+    databases = Databases(template=f"sqlite:///{migrated_sqlite}", folder=folder / "files")
     return Ground(sandbox=served, databases=databases, folder=folder).prepare()
 
 
@@ -31,7 +32,7 @@ def on_postgres(
     served: Sandbox, postgres_url: str, migrated_postgres: str, tmp_path_factory
 ) -> Ground:
     """The ground on PostgreSQL."""
-    databases = PostgresDatabases(server=postgres_url, template=migrated_postgres)
+    databases = Databases(template=in_database(postgres_url, migrated_postgres))
     folder = tmp_path_factory.mktemp("deaths")
     return Ground(sandbox=served, databases=databases, folder=folder).prepare()
 

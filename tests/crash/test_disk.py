@@ -18,8 +18,8 @@ import anyio
 import pytest
 
 from tests.support.crash.disks import SmallDisk, small_disk
-from tests.support.crash.ground import Ground, PostgresDatabases, SqliteFiles
-from tests.support.databases import execute
+from tests.support.crash.ground import Databases, Ground
+from tests.support.databases import execute, in_database
 from tests.support.program import Ended, Installation
 from tests.support.published import Store
 
@@ -59,7 +59,7 @@ def test_no_file_may_grow(on_sqlite: Ground):
 def test_the_disk_is_full(on_sqlite: Ground, when: str):
     """SQLite's message names the disk."""
     with small_disk(8) as disk:
-        databases = SqliteFiles(folder=disk.folder, template=Store(on_sqlite.base).path)
+        databases = Databases(template=on_sqlite.base, folder=disk.folder)
         worker = on_sqlite.install(databases.copy(on_sqlite.base))
         ended = run_full(on_sqlite, worker, disk, when)
         said = ended.out + ended.err  # the latter where not even the index of the log has room
@@ -95,22 +95,21 @@ def run_full(ground: Ground, worker: Installation, disk: SmallDisk, when: str) -
 
 
 @contextmanager
-def small_tablespace(ground: Ground) -> Iterator[tuple[SmallDisk, PostgresDatabases]]:
+def small_tablespace(ground: Ground) -> Iterator[tuple[SmallDisk, Databases]]:
     """Databases on a disk of their own."""
-    databases = ground.databases
-    assert isinstance(databases, PostgresDatabases)
-    owner = Path(Store(databases.server).one("SHOW data_directory")).stat().st_uid
+    databases, server = ground.databases, in_database(ground.base, "postgres")
+    owner = Path(Store(server).one("SHOW data_directory")).stat().st_uid
     with small_disk(32, owner=owner) as disk:
         location = disk.folder / "tablespace"
         location.mkdir(mode=0o700)
         shutil.chown(location, owner)
         create = f"CREATE TABLESPACE small_disk LOCATION '{location}'"
-        anyio.run(execute, databases.server, create)
+        anyio.run(execute, server, create)
         try:
             yield disk, replace(databases, tablespace="small_disk")
         finally:
             # Also after a failure: a server that misses a disk writes no checkpoint any more.
             disk.make_room()
-            for (name,) in Store(databases.server).rows(IN_IT):
-                anyio.run(execute, databases.server, f"DROP DATABASE {name} WITH (FORCE)")
-            anyio.run(execute, databases.server, "DROP TABLESPACE small_disk")
+            for (name,) in Store(server).rows(IN_IT):
+                anyio.run(execute, server, f"DROP DATABASE {name} WITH (FORCE)")
+            anyio.run(execute, server, "DROP TABLESPACE small_disk")

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from tests.support.crash.disks import small_disk
-from tests.support.crash.ground import Ground, SqliteFiles
+from tests.support.crash.ground import Databases, Ground
 from tests.support.crash.servers import OwnServer
 from tests.support.databases import execute, in_database
 from tests.support.program import Ended, Installation
@@ -114,7 +114,7 @@ def test_what_may_not_be_written(on_sqlite: Ground):
 def test_a_medium_that_may_not_be_written(on_sqlite: Ground):
     """A disk that is read only."""
     with small_disk(8) as disk:
-        files = SqliteFiles(folder=disk.folder, template=Store(on_sqlite.base).path)
+        files = Databases(template=on_sqlite.base, folder=disk.folder)
         worker = on_sqlite.install(files.copy(on_sqlite.base))
         disk.protect()
         ended = run(worker, "sync")

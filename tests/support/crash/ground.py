@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 
@@ -39,77 +39,48 @@ WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
 _numbers = count(1)
 
 
-class Databases(Protocol):
-    """Makes databases of one kind."""
+@dataclass(frozen=True, kw_only=True)
+class Databases:
+    """Copies of a database: SQLite files, each in a folder of its own, or of its server.
 
-    def empty(self) -> str:
-        """The URL of one at the program's schema."""
+    Attributes:
+        template: the URL of one at the program's schema.
+        folder: for SQLite's files.
+        tablespace: for those of PostgreSQL.
+    """
+
+    template: str
+    folder: Path = Path()
+    tablespace: str = "pg_default"
 
     def copy(self, url: str) -> str:
         """The URL of a copy of one that nobody uses."""
+        name, source = f"death_{next(_numbers)}", Store(url)
+        if not source.is_sqlite:
+            create = f"CREATE DATABASE {name} TEMPLATE {name_of(url)} TABLESPACE {self.tablespace}"
+            anyio.run(execute, in_database(url, "postgres"), create)
+            return in_database(url, name)
+        folder = self.folder / name
+        folder.mkdir(parents=True)
+        for part in ("", "-wal"):
+            if source.path.with_name(source.path.name + part).exists():
+                shutil.copy(f"{source.path}{part}", folder / f"pts.db{part}")
+        return f"sqlite:///{folder / 'pts.db'}"
 
     def drop(self, url: str) -> None:
         """Remove one."""
+        if Store(url).is_sqlite:
+            shutil.rmtree(Store(url).path.parent)
+            return
+        gone = f"DROP DATABASE {name_of(url)} WITH (FORCE)"
+        anyio.run(execute, in_database(url, "postgres"), gone)
 
     def settle(self, url: str) -> None:
         """Wait until nothing of a dead process lives on in the server."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SqliteFiles:
-    """SQLite files, each in a folder of its own."""
-
-    folder: Path
-    template: Path
-
-    def _new(self, source: Path) -> str:
-        folder = self.folder / f"db-{next(_numbers)}"
-        folder.mkdir(parents=True)
-        for part in ("", "-wal"):
-            if source.with_name(source.name + part).exists():
-                shutil.copy(source.with_name(source.name + part), folder / f"pts.db{part}")
-        return f"sqlite:///{folder / 'pts.db'}"
-
-    def empty(self) -> str:
-        return self._new(self.template)
-
-    def copy(self, url: str) -> str:
-        return self._new(Store(url).path)
-
-    def drop(self, url: str) -> None:
-        shutil.rmtree(Store(url).path.parent)
-
-    def settle(self, url: str) -> None:
-        pass
-
-
-@dataclass(frozen=True, kw_only=True)
-class PostgresDatabases:
-    """Databases of one PostgreSQL, in a tablespace if one is named."""
-
-    server: str
-    template: str
-    tablespace: str = "pg_default"
-
-    def _new(self, source: str) -> str:
-        name = f"death_{next(_numbers)}"
-        create = f"CREATE DATABASE {name} TEMPLATE {source} TABLESPACE {self.tablespace}"
-        anyio.run(execute, self.server, create)
-        return in_database(self.server, name)
-
-    def empty(self) -> str:
-        return self._new(self.template)
-
-    def copy(self, url: str) -> str:
-        return self._new(name_of(url))
-
-    def drop(self, url: str) -> None:
-        anyio.run(execute, self.server, f"DROP DATABASE {name_of(url)} WITH (FORCE)")
-
-    def settle(self, url: str) -> None:
-        left = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{name_of(url)}'"
-        server = Store(self.server)
-        wait_for(lambda: not server.rows(left), "the end of the backends")
+        if not Store(url).is_sqlite:
+            left = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{name_of(url)}'"
+            server = Store(in_database(url, "postgres"))
+            wait_for(lambda: not server.rows(left), "the end of the backends")
 
 
 def name_of(url: str) -> str:
@@ -137,7 +108,7 @@ class Ground:
     def prepare(self) -> "Ground":
         """Make the base and run the twin."""
         lines = self.sandbox.lines()
-        url = self.databases.empty()
+        url = self.databases.copy(self.databases.template)
         undisturbed = self.install(url, lines[:-EDGE])
         self.sandbox.control(generation=0, faults=[])
         assert self.sync(undisturbed).code == 0

@@ -11,7 +11,7 @@ import anyio
 import psycopg
 from sqlalchemy import make_url
 
-from tests.support.crash.ground import PostgresDatabases
+from tests.support.crash.ground import Databases
 from tests.support.databases import execute, in_database, migrate_now, postgres_server
 from tests.support.program import wait_for
 
@@ -27,7 +27,7 @@ class OwnServer:
     """A server of one test's own."""
 
     url: str
-    databases: PostgresDatabases
+    databases: Databases
     _server: Any
 
     def stop(self, mode: str = "fast") -> None:
@@ -61,7 +61,7 @@ def own_server() -> Iterator[OwnServer]:
         assert isinstance(socket_folder, str)
         made = OwnServer(
             url=url,
-            databases=PostgresDatabases(server=url, template="template_of_deaths"),
+            databases=Databases(template=in_database(url, "template_of_deaths")),
             _server=get_server(Path(unquote(socket_folder))),
         )
         try:
