@@ -103,39 +103,27 @@ def everything_to_one(world: World) -> list[PersonRead]:
     return [read(world, "a", *everything), *(read(world, name) for name in PERSONS[1:])]
 
 
-def under_new_identifiers(world: World) -> list[PersonRead]:
-    """All D-numbers become fødselsnumre, and one of them cannot be read."""
-    return [
-        failed(world, "a"),
-        *(read(world, name) for name in PERSONS[1:]),
-        *having(world, NEW, PERSONS),
-    ]
-
-
 @pytest.mark.promise("5")
 @pytest.mark.parametrize(
     ("night", "says"),
     [
         (swapped, "20 of 20 open restrictions of 20 persons would close"),
         (everything_to_one, "19 of 20 open restrictions of 19 persons would close"),
-        (under_new_identifiers, "19 of 20 open restrictions of 19 persons would close"),
     ],
-    ids=["swapped", "everything to one", "new identifiers"],
+    ids=["swapped", "everything to one"],
 )
 async def test_many_under_other_persons_are_withheld(sqlite_url, night, says):
-    """It may be answers that were mixed up: that another person has them excuses no closing."""
+    """It may be answers that were mixed up: that another person has them excuses no closing.
+
+    D-numbers that become fødselsnumre: ``tests/acceptance/test_new_identifiers.py``.
+    """
     async with world_on(sqlite_url) as world:
-        await world.publish(*having(world, PERSONS), *(read(world, name) for name in NEW))
+        await world.publish(*having(world, PERSONS))
         attempt = await world.begin()
-        await attempt.write(*night(world), *_unchanged(world, night))
+        await attempt.write(*night(world))
         with pytest.raises(WithheldError, match=says):
             await attempt.publish()
         assert await holders(world) == OWN
-
-
-def _unchanged(world: World, night: object) -> list[PersonRead]:
-    """The new identifiers, where the night has nothing for them."""
-    return [] if night is under_new_identifiers else [read(world, name) for name in NEW]
 
 
 async def test_what_takes_nothing_from_others(sqlite_url):
