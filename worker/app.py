@@ -4,7 +4,7 @@ import math
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -42,15 +42,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """The configured program. Everything that it opens is closed where it was opened.
-
-    Attributes:
-        granted: the clients that HelseID has given a token in this process (``TokenSource``).
-    """
+    """The configured program. Everything that it opens is closed where it was opened."""
 
     loaded: Loaded
     runtime: Runtime
-    granted: set[str] = field(default_factory=set, compare=False)
 
     @property
     def settings(self) -> Settings:
@@ -213,7 +208,7 @@ class App:
         key = key or self.client_key()
         options = self.helseid_options()
         async with self.helseid_http(options, tls) as http:
-            yield open_helseid(options, key, self.runtime, http, granted=self.granted)
+            yield open_helseid(options, key, self.runtime, http)
 
     def helseid_http(
         self, options: HelseIdOptions, tls: ssl.SSLContext | None = None

@@ -32,7 +32,6 @@ as the run's reason.
 
 import enum
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final, NamedTuple
 
 from worker.masking import masked
@@ -148,17 +147,9 @@ class RosterError(DataContractError):
 
 
 class UnavailableError(WorkerError):
-    """HelseID, PTS or the database is unavailable after all retries.
-
-    Attributes:
-        not_before: until when the service wants no request (``Retry-After``); None: it did not say.
-    """
+    """HelseID, PTS or the database is unavailable after all retries."""
 
     exit_code = ExitCode.UNAVAILABLE
-
-    def __init__(self, message: str, *, hint: str = "", not_before: datetime | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.not_before = not_before
 
 
 class StoppedError(WorkerError):
@@ -224,7 +215,13 @@ class AreaError(WorkerError):
 
 
 class TransientError(AreaError):
-    """A failure that a retry may resolve: timeout, lost connection, 429, 5xx."""
+    """A failure that a retry may resolve: timeout, lost connection, 429, 5xx.
+
+    Attributes:
+        retry_after_s: how long PTS asks to wait for this person (``Retry-After``).
+    """
+
+    retry_after_s = 0.0
 
 
 class OpenFilesError(TransientError):

@@ -24,22 +24,18 @@ MEANINGS: Final = {
     "helseid.discovery_stale": "The discovery document cannot be read; the cached one is used.",
     "helseid.organization_parent_not_sent": "A single-tenant client does not send "
     "`helseid.organization_parent`.",
-    "helseid.refused": "HelseID refused the client.",
-    "helseid.refused_once": "A client that had a token was refused; it asks again.",
     "helseid.token_dropped": "PTS no longer accepts a token; the next call requests another.",
     "helseid.token_received": "A new access token. `token_id` is a number, not the token.",
     "lease.not_released": "The lease could not be given back; it expires by itself.",
     "lease.waiting": "Another run holds the lease; `--wait` is waiting for it.",
     "privacy.weak_key": "The pseudonym key is weak; the database was begun with it.",
-    "pts.circuit_closed": "PTS answers again.",
-    "pts.circuit_open": "PTS failed too often in a row; calls pause until a probe succeeds.",
-    "pts.pace_restored": "Rate and concurrency are back at their limits.",
+    "pts.area_given_up": "Nobody could be read in an area for `sync.patience`; it is not asked any "
+    "more.",
+    "pts.doubtful": "Nobody can be read; one request goes out every ten seconds.",
     "pts.pause": "PTS asked for a pause (`Retry-After`).",
-    "pts.probe_answered": "PTS answered for a person who was read before; the failures belong to "
-    "others.",
-    "pts.probe_failed": "PTS failed also for a person who was read before in this run.",
     "pts.retry": "A request to PTS is repeated.",
-    "pts.slower": "Rate or concurrency were reduced, as PTS slows down or refuses.",
+    "pts.slower": "Rate and concurrency were halved, as PTS refuses requests.",
+    "pts.still_failing": "Somebody who was asked again while nobody could be read has failed, too.",
     "retention.purged": "Old versions, runs and access log rows were deleted.",
     "retention.unfinished": "Old rows could not be deleted; the run stays published.",
     "roster.cohort_is_an_identifier": "Cohorts contain identifiers; pseudonyms were "
@@ -60,8 +56,6 @@ MEANINGS: Final = {
     "run.nothing_to_read": "A backfill asked for nobody; nothing is published.",
     "run.not_recorded": "The result of the run could not be written to the ledger.",
     "run.published": "The run is published.",
-    "run.quiet": "HelseID or PTS asked an earlier run for quiet until that time; the run waits for "
-    "it.",
     "run.stopping": "The run stops: on request, by its deadline, or by an error.",
     "run.stuck": "The run made no progress for too long.",
     "run.summary": "The end of a run, with every figure. One event per run.",

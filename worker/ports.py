@@ -134,24 +134,33 @@ class Authorizer(Protocol):
         ...
 
 
-class Availability(Protocol):
-    """Whether PTS is available, decided with the help of probes."""
+class Gate(Protocol):
+    """What lets the requests to PTS go, one by one."""
 
-    def watch(self, begin_probe: Callable[[], bool]) -> None:
-        """Register a probe that runs before PTS is declared unavailable.
-
-        Args:
-            begin_probe: called when PTS may be unavailable; returns whether a probe will run. If
-                so, all other requests wait until ``probed``.
-        """
+    @property
+    def cuts(self) -> int:
+        """How often the pace was cut because PTS refused requests."""
         ...
 
-    def probed(self, *, is_read: bool) -> None:
-        """Report the result of the probe.
+    @property
+    def is_held(self) -> bool:
+        """Whether only probes are sent."""
+        ...
 
-        Args:
-            is_read: whether a person-area that had been read before could be read again.
-        """
+    def hold(self, spacing_s: float) -> None:
+        """Send only probes from now on, one in so many seconds."""
+        ...
+
+    def release(self) -> None:
+        """Send everything again."""
+        ...
+
+    async def drained(self) -> None:
+        """Wait until no request is under way."""
+        ...
+
+    def slowed_by(self) -> str:
+        """Why this run was slower than configured; empty if it was not."""
         ...
 
 
@@ -170,10 +179,12 @@ class AreaReader(Protocol):
 
         Args:
             is_single_use: use a new connection for each request.
-            is_probe: read before all other requests, to find out whether PTS is available.
+            is_probe: make one attempt, before all other requests and also while these are held.
 
         Raises:
             AreaError: the area could not be read; ``attempts`` is set.
+            UnavailableError, RefusedError: HelseID cannot be reached or refuses, or PTS's
+                certificate is not trusted; that may pass.
             WorkerError: the run cannot continue.
         """
         ...
@@ -267,19 +278,11 @@ class RunStore(Protocol):
         """Undo everything that the run wrote and end it."""
         ...
 
-    async def interrupt(
-        self,
-        exit_code: ExitCode,
-        reason: str,
-        progress: RunProgress,
-        *,
-        not_before: datetime | None = None,
-    ) -> None:
+    async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
         """Stop this run attempt and leave the run open, for the next one to continue.
 
         Args:
             reason: why, without personal values.
-            not_before: until when the service that ended it wants no request, of any start.
         """
         ...
 

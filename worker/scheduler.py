@@ -21,7 +21,7 @@ from cronsim import CronSim
 
 from worker.core.run import RunReport
 from worker.core.value import Value
-from worker.errors import ExitCode, UnavailableError, WorkerError
+from worker.errors import ExitCode, WorkerError
 from worker.ports import Runtime
 
 log = structlog.get_logger(__name__)
@@ -54,16 +54,11 @@ Work = Callable[[], Awaitable[RunReport | None]]
 
 
 class RunEnd(Value, frozen=True, kw_only=True):
-    """How the last run of the schedule ended; reason and hint without personal values.
-
-    Attributes:
-        not_before: until when the service that ended it wants no request; None: unknown.
-    """
+    """How the last run of the schedule ended; reason and hint without personal values."""
 
     exit_code: ExitCode
     reason: str = ""
     hint: str = ""
-    not_before: datetime | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,7 +81,6 @@ def wait_before_retry_s(
     until_next_s: float | None,
     uniform: float,
     first_s: float = RETRY_WAIT_S,
-    quiet_s: float = 0.0,
 ) -> float | None:
     """How long to wait before a run is retried: 5, 10, 20, 40 min, then an hour, each +/- 10 %.
 
@@ -96,8 +90,6 @@ def wait_before_retry_s(
         until_next_s: seconds until the next scheduled start; None if there is none.
         uniform: a random number in [0, 1), for jitter.
         first_s: the first wait, instead of 5 min.
-        quiet_s: how long the service wants no request (``Retry-After``), from now. A retry comes
-            up to a tenth of its wait later, so that not everybody returns at the same second.
 
     Returns:
         Seconds; None if the run is not retried before the next scheduled start.
@@ -107,8 +99,6 @@ def wait_before_retry_s(
     longest_s = max(first_s, RETRY_WAIT_S_MAX)
     base_s = min(first_s * 2.0 ** min(retries, _DOUBLINGS_MAX), longest_s)
     wait_s = base_s * (1 + _JITTER * (2 * uniform - 1))
-    if quiet_s > 0:
-        wait_s = max(wait_s, quiet_s + base_s * _JITTER * uniform)
     return None if until_next_s is not None and wait_s >= until_next_s else wait_s
 
 
@@ -279,7 +269,6 @@ def _wait_after(end: RunEnd, retries: int, context: _Context) -> float | None:
         until_next_s=None if state.next_at is None else (state.next_at - now).total_seconds(),
         uniform=context.runtime.uniform(),
         first_s=context.retry_wait_s,
-        quiet_s=0.0 if end.not_before is None else (end.not_before - now).total_seconds(),
     )
     if wait_s is not None:
         state.retry_at = now + timedelta(seconds=wait_s)
@@ -332,7 +321,6 @@ async def _execute(work: Work) -> RunEnd | None:
             exit_code=error.exit_code,
             reason=error.message,
             hint=error.hint,
-            not_before=error.not_before if isinstance(error, UnavailableError) else None,
         )
     if report is None:
         return None
@@ -340,5 +328,4 @@ async def _execute(work: Work) -> RunEnd | None:
         exit_code=report.exit_code,
         reason="; ".join(report.reasons),
         hint=_HINTS.get(report.exit_code, ""),
-        not_before=report.not_before,
     )

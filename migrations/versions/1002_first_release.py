@@ -147,7 +147,6 @@ def create_runs():
         sa.Column("ended_at", TIME),
         sa.Column("progressed_at", TIME),
         sa.Column("exit_code", sa.Integer()),
-        sa.Column("not_before", TIME),
         sa.Column("requests", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("retries", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_run_attempt_run_id")),

@@ -38,14 +38,14 @@ def test_list_shows_each_open_failure(ends: list[Ended], served: Sandbox):
     (one,) = everything.document["failures"]
     key = pseudonym(served, failing(served))
     assert (one["person_key"], one["local_ref"]) == (key, f"L{FAILING:07d}")
-    assert (one["attempts"], one["runs"], one["first_run"], one["last_run"]) == (2, 1, 2, 2)
+    assert (one["attempts"], one["runs"], one["first_run"], one["last_run"]) == (3, 1, 2, 2)
     assert one["first_at"] == one["last_at"] > "2026"
     assert "500" in one["reason"]
     heads, row, note = text.out.splitlines()
     assert (text.code, row.split()[0]) == (0, f"p-{key[:8]}")
     assert {"area", "kind", "runs", "since"} <= set(heads.split())
     assert one["first_at"][:10] in row
-    assert f"{one['reason']} (last in run 2, 2 attempts)" in note
+    assert f"{one['reason']} (last in run 2, 3 attempts)" in note
     assert max(map(len, (heads, row, note))) <= 80
     assert (contract.document["failures"], privacy.document["failures"]) == ([], [])
 
@@ -65,7 +65,7 @@ def test_what_keeps_failing(worker: Installation, served: Sandbox):
             served.control(generation=generation, faults=[FAULT], clear=True)
             ended = worker.sync("--accept-removals")
             assert (ended.code, ended.run["failures"]) == (3, {"transient": 1})
-            assert served.control()["faults_struck"] == [2]
+            assert served.control()["faults_struck"] == [3]
             assert worker.store.stale() <= {f"L{FAILING:07d}"}
             assert worker.store.one(FRESHNESS.format("failed_runs")) == runs
             assert worker.store.one(FRESHNESS.format("last_confirmed_at")) == confirmed

@@ -102,30 +102,6 @@ def test_4_another_run_is_on(lite: Installation, standin: Standin) -> None:
     assert first.stop().code == 75
 
 
-@pytest.mark.promise("4")
-def test_75_the_lease_is_kept_while_a_start_waits(later: Installation, standin: Standin) -> None:
-    """PTS has asked for quiet: the start waits, and no other takes its lease meanwhile."""
-    later.configure(sync={"retry_after_max": "1s"})
-    standin.everybody = lambda _: http(
-        status="503 Service Unavailable", headers=["Retry-After: 600"]
-    )
-    assert later.sync().code == 69
-    asked = len(standin.asked)
-    running = later.start("sync", "--set", "sync.retry_after_max=20m")
-    running.until_logged("run.quiet")
-    lease = "SELECT holder, expires_at FROM lease"
-    ((holder, expires_at),) = later.store.rows(lease)
-
-    def renewed() -> bool:
-        ((now_holder, now_expires_at),) = later.store.rows(lease)
-        assert now_holder == holder
-        return bool(now_expires_at > expires_at)
-
-    wait_for(renewed, "a later end of the lease")
-    assert running.stop().code == 75
-    assert len(standin.asked) == asked
-
-
 @pytest.mark.promise("5")
 def test_5_too_little_could_be_read(later: Installation, standin: Standin) -> None:
     """Fewer person-areas than sync.min_completeness is withheld as well."""
@@ -258,7 +234,7 @@ def test_77_pts_denies_everybody(later: Installation, standin: Standin) -> None:
     ended = later.sync()
     assert ended.code == 77, ended.out
     assert len(later.store.ids()) == 2 * PERSONS
-    assert len(standin.asked) - asked <= 2 * PERSONS
+    assert len(standin.asked) - asked <= 60
 
 
 @pytest.mark.promise("12")

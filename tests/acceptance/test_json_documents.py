@@ -43,6 +43,7 @@ VOLATILE: Final = frozenset(
     {
         *("age_s", "ahead_s", "clock_ahead_s", "expires_in_s", "bytes", "person_id", "digest"),
         *("kid", "database", "program", "schema", "worker_version", "schema_revision"),
+        *("requests", "retries"),  # who is asked again depends on who was read meanwhile
     }
 )
 """Members whose text or number differs from call to call, or with the version of something."""

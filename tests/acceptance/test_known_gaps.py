@@ -16,7 +16,6 @@ from tests.support.standin import standin as another_standin
 
 PERSONS = 40
 DRAFTS = pytest.mark.xfail(strict=True, raises=AssertionError, reason="issue 28 (drafts)")
-PACE = pytest.mark.xfail(strict=True, raises=AssertionError, reason="issue 27 (pace)")
 TROUBLE_S = 8.0
 """Longer than the program takes for a false verdict; less than its ten seconds of waiting."""
 
@@ -25,7 +24,7 @@ def filled(standin: Standin, folder: Path, url: str, persons: int = PERSONS) -> 
     """A worker of persons with two restrictions in either area, on its first night."""
     for number in range(persons):
         person(standin, number, safeties=2, privacies=2)
-    return standin.install(folder, url)
+    return standin.install(folder, url, patience="10m")
 
 
 def published(standin: Standin, folder: Path, url: str) -> Installation:
@@ -78,7 +77,6 @@ def test_a_roster_that_lacks_a_ward_for_a_night(
     assert worker.store.ids() == {one for one in before if one[0] not in ward}
 
 
-@PACE
 @pytest.mark.promise("6")
 @pytest.mark.parametrize(
     "trouble",
@@ -114,7 +112,6 @@ def last_of_all(standin: Standin, struck: str) -> bool:
     return len(set(standin.asked[:again])) == 2 * PERSONS
 
 
-@PACE
 @pytest.mark.promise("6")
 @pytest.mark.parametrize(
     ("wait_s", "code", "holds"),
@@ -165,7 +162,6 @@ def test_the_database_of_another_pts(standin: Standin, tmp_path: Path, sqlite_ur
     assert worker.store.everything() == before
 
 
-@PACE
 @pytest.mark.promise("6")
 @pytest.mark.parametrize(
     "status", ["400 Bad Request", pytest.param("404 Not Found", marks=pytest.mark.nightly)]

@@ -16,7 +16,7 @@ def test_a_run_that_waits_for_pts_keeps_its_lease():
     stage = VirtualStage(folder)
     quiet_s = 10 * stage.settings.lease.ttl_s
     stage.upstream.arm(
-        [{"action": "status", "status": 503, "retry_after_s": quiet_s, "area": "pts", "times": 1}]
+        [{"action": "status", "status": 503, "retry_after_s": quiet_s, "area": "pts", "times": 3}]
     )
     codes = {}
 

@@ -290,7 +290,12 @@ def install(
         roster={"path": "roster.csv"},
         privacy={"pseudonym_key_file": "pseudonym.key"},
         database={"url": database_url},
-        sync={"requests_per_second": 5000, "retry_attempts": 2, "request_timeout_s": 10.0},
+        sync={
+            "requests_per_second": 5000,
+            "retry_attempts": 2,
+            "request_timeout_s": 10.0,
+            "patience": "1s",
+        },
         lease={"ttl_s": 50},
     )
     return made

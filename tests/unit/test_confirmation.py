@@ -1,6 +1,5 @@
 """What needs a second read, whether two reads agree, and who waits for how long."""
 
-import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -11,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.clock import START, FakeRuntime
+from tests.support.plain_evidence import plain_evidence
 from tests.support.pts_answers import complete_area
-from worker.core.breaker import Breaker
 from worker.core.confirmation import Confirm, Unconfirmed, compared, needs_second_read
 from worker.core.identity import NationalId
 from worker.core.model import (
@@ -24,9 +23,7 @@ from worker.core.model import (
 )
 from worker.core.run import RunProgress
 from worker.errors import TransientError
-from worker.pts.throttle import Throttle
 from worker.sync.confirmation import Confirmations
-from worker.sync.evidence import Evidence
 from worker.sync.reading import PersonReader
 
 AREA = "patient-safety"
@@ -120,13 +117,7 @@ class Waiting:
         self.progress = RunProgress()
         self.confirmations = Confirmations(
             reader=PersonReader(
-                reader=self.upstream,
-                breaker=Breaker(),
-                evidence=Evidence(
-                    reader=self.upstream,
-                    runtime=self.fake.runtime,
-                    availability=Throttle(math.inf, self.fake.runtime),
-                ),
+                evidence=plain_evidence(self.upstream),
                 progress=self.progress,
                 runtime=self.fake.runtime,
             ),

@@ -17,7 +17,7 @@ from tests.support.simulation.loop import Clock, run_simulated
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ConfigurationError, ExitCode, LeaseHeldError, UnavailableError
-from worker.scheduler import ScheduleState, run_on_schedule, wait_before_retry_s
+from worker.scheduler import ScheduleState, run_on_schedule
 
 EVENING = datetime(2026, 11, 27, 23, 17, 43, 518_204, tzinfo=OSLO)
 MINUTE_S, HOUR_S = 60.0, 3600.0
@@ -266,23 +266,6 @@ def test_what_waiting_cannot_mend_is_reported(monkeypatch: pytest.MonkeyPatch, c
     (error,) = [one for one in logs if one["log_level"] == "error"]
     assert (error["event"], error["code"]) == ("schedule.run_failed", code)
     assert error["hint"]
-
-
-def test_a_retry_keeps_the_quiet_that_pts_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ``Retry-After`` of two hours is not met with requests after 5, 10 and 20 minutes."""
-
-    async def story(made: Nights) -> None:
-        quiet = made.clock.now() + timedelta(seconds=TO_HALF_PAST_TWO_S + 2 * HOUR_S)
-        made.ends = [UnavailableError("PTS asks for quiet", not_before=quiet)]
-        await anyio.sleep(TO_HALF_PAST_TWO_S + 4 * HOUR_S)
-
-    first, second = nights(monkeypatch, story, "30 2 * * *").begun
-    assert 2 * HOUR_S <= second - first <= 2 * HOUR_S + MINUTE_S
-    for uniform in (0.0, 0.999):
-        wait_s = wait_before_retry_s(
-            ExitCode.UNAVAILABLE, 0, until_next_s=3600.0, uniform=uniform, quiet_s=7200.0
-        )
-        assert wait_s is None  # the next start comes first
 
 
 def test_what_becomes_due_during_a_run(monkeypatch: pytest.MonkeyPatch) -> None:

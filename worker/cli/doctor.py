@@ -10,22 +10,19 @@ from worker.core.identity import NationalId
 from worker.errors import ConfigurationError, FlagError, UsageError
 from worker.logs import configure
 from worker.use_cases.checks import CheckResult
-from worker.use_cases.doctor import ProbeRequest, diagnose
+from worker.use_cases.doctor import diagnose
 from worker.use_cases.pts_checks import SYNTHETIC_PERSON
 
 
-def run(cli: Cli, *, probe: bool, person: str | None, despite_quiet: bool) -> int:
+def run(cli: Cli, *, probe: bool, person: str | None) -> int:
     """Run ``pts-worker doctor``."""
     if person not in {None, "-"}:
         raise UsageError("--person takes - and reads one identifier from standard input")
     if person and not probe:
         raise UsageError("--person is for --probe")
-    if despite_quiet and not probe:
-        raise UsageError("--despite-quiet is for --probe")
     wanted = None
     if probe:
-        off_id = read_identifier() if person else NationalId(SYNTHETIC_PERSON)
-        wanted = ProbeRequest(off_id=off_id, despite_quiet=despite_quiet)
+        wanted = read_identifier() if person else NationalId(SYNTHETIC_PERSON)
     return report_diagnosis(cli, load_or_error(cli), probe=wanted)
 
 
@@ -33,7 +30,7 @@ def report_diagnosis(
     cli: Cli,
     app: App | ConfigurationError,
     *,
-    probe: ProbeRequest | None = None,
+    probe: NationalId | None = None,
     is_offline: bool = False,
 ) -> int:
     """Check everything (``diagnose``), print a line for each check, and give the exit code."""

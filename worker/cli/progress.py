@@ -190,7 +190,8 @@ async def _repeat(redraw: Callable[[], None], runtime: Runtime) -> None:
 
 def watch_runs(app: App, *, wait_s: float = 0.0) -> RunWatch:
     """A watch that knows the waits of the configuration, and how long the lease is waited for."""
-    waits_s = wait_s + app.settings.sync.retry_after_max.total_seconds()
+    sync = app.settings.sync
+    waits_s = wait_s + (sync.retry_after_max + sync.patience).total_seconds()
     return RunWatch(app.runtime.monotonic, stalled_s_max=STALLED_S + waits_s)
 
 

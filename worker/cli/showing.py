@@ -36,11 +36,6 @@ def instant(at: datetime | None, *, missing: str = "never") -> str:
     return missing if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def quiet(until: datetime) -> str:
-    """What a quiet that HelseID or PTS asked for means to a run that starts now."""
-    return f"until {instant(until)} (Retry-After): a run waits, or ends with 69 and sends nothing"
-
-
 def span(seconds: float) -> str:
     """A duration as text, to the second below an hour and to the minute above: ``5h12m``."""
     unit_s = 60 if seconds >= 3600 else 1  # noqa: PLR2004 - an hour

@@ -6,7 +6,7 @@ from typing import Final
 
 from worker.cli.base import Cli
 from worker.cli.output import fitted
-from worker.cli.showing import columns, instant, quiet, span
+from worker.cli.showing import columns, instant, span
 from worker.core.clocks import CLOCK_TOLERANCE
 from worker.core.model import RunKind, RunStatus
 from worker.core.plurals import counted
@@ -35,8 +35,6 @@ def _print(status: Status) -> None:
     print(f"last full run     {_freshness(status.freshness)}")
     print(f"last publication  {_publication(status.last_publication)}")
     print(f"lease             {_lease(status.lease)}")
-    if status.quiet_until:
-        print(f"quiet             {quiet(status.quiet_until)}")
     if status.open_run:
         print(f"open run          {_open(status.open_run, status.lease)}")
     for area in status.gaps:

@@ -1,88 +1,180 @@
-"""Ends a run after too many failed person-areas in a row.
+"""When failures are no longer about persons, and what verdict they come to (promise 6).
 
-``worker.core.circuit`` counts failed attempts; this counts person-areas that failed after all
-their retries.
+A failure is a person's own once somebody else has been read after it. Until then it is open, and
+from open failures a verdict about an area of PTS, or about HelseID, may come.
 """
 
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
-import msgspec
-
 from worker.core.model import FailureKind
-from worker.errors import DataContractError, RefusedError, UnavailableError, WorkerError
+from worker.core.retry import instant_after
+from worker.core.value import Value
+from worker.errors import (
+    AreaError,
+    ContractError,
+    DataContractError,
+    DeniedError,
+    PagingError,
+    RefusedError,
+    RejectedError,
+    TransientError,
+    UnavailableError,
+    WorkerError,
+)
 
-TRANSIENT_STREAK: Final = 30
-"""Person-areas in a row that failed after all their retries."""
-REFUSED_STREAK: Final = 10
-"""Person-areas in a row that PTS refused with a new token and DPoP proof."""
-CONTRACT_STREAK: Final = 20
-"""Person-areas in a row with an unexpected response, before the first success of the run."""
-CONTRACT_STREAK_LATER: Final = 150
-"""The same after the first success."""
+PERSONS_BESIDE_A_WITNESS: Final = 3
+"""Persons with an open failure before a person who was read is asked again: that costs little."""
+PERSONS_ALONE: Final = 20
+"""The same while nobody was read: a roster may begin with some who fail for ever."""
+SMALL_RUN: Final = 20
+"""In a run of fewer persons PTS may have good reasons to reject each of them."""
+SPACING_S: Final = 10.0
+"""Between two requests while nobody can be read."""
+WAITING_S_MAX: Final = 10.0
+"""When only persons are left whom PTS asked to wait for, they are waited for no longer."""
 
-
-class Breaker(msgspec.Struct, kw_only=True):
-    """Counts failures in a row, and successes."""
-
-    complete: int = 0
-    streak: int = 0
-    kind: FailureKind | None = None
-
-    def succeeded(self) -> None:
-        """Record an area that was read to its last page."""
-        self.complete += 1
-        self.streak = 0
-        self.kind = None
-
-    def failed(self, kind: FailureKind, reason: str = "") -> WorkerError | None:
-        """Record a failed area, and why; return an error if the run should end."""
-        kind = FailureKind.CONTRACT if kind == FailureKind.PAGING else kind
-        self.streak = self.streak + 1 if kind == self.kind else 1
-        self.kind = kind
-        return systemic(kind, self.streak, reason) if self.streak >= self._limit(kind) else None
-
-    def refuted(self) -> None:
-        """Reset the count, because a probe showed that only certain persons fail."""
-        self.streak = 0
-        self.kind = None
-
-    def _limit(self, kind: FailureKind) -> float:
-        match kind:
-            case FailureKind.TRANSIENT:
-                return TRANSIENT_STREAK
-            case FailureKind.REFUSED:
-                return REFUSED_STREAK
-            case FailureKind.CONTRACT | FailureKind.PAGING:
-                return CONTRACT_STREAK_LATER if self.complete else CONTRACT_STREAK
-            case FailureKind.REJECTED | FailureKind.UNSTABLE:
-                return float("inf")
+_KINDS: Final[tuple[tuple[type[WorkerError], FailureKind], ...]] = (
+    (DeniedError, FailureKind.REFUSED),
+    (RefusedError, FailureKind.REFUSED),
+    (RejectedError, FailureKind.REJECTED),
+    (PagingError, FailureKind.PAGING),
+    (ContractError, FailureKind.CONTRACT),
+    (TransientError, FailureKind.TRANSIENT),
+    (UnavailableError, FailureKind.TRANSIENT),
+)
 
 
-def systemic(kind: FailureKind, count: int, reason: str = "") -> WorkerError | None:
-    """The error that ends a run after this many failures of one kind; None if it goes on.
+def kind_of(error: WorkerError) -> FailureKind:
+    """The failure kind that the ledger records for an error."""
+    kinds = (kind for error_type, kind in _KINDS if isinstance(error, error_type))
+    return next(kinds, FailureKind.CONTRACT)
 
-    Args:
-        reason: of the last of them, if one is known.
+
+def is_of_everybody(error: WorkerError) -> bool:
+    """Whether an error cannot be about a person, as HelseID's and a certificate's are."""
+    return not isinstance(error, AreaError)
+
+
+def spacing_s(patience_s: float) -> float:
+    """Seconds between two requests while nobody can be read: ten, or less with little patience."""
+    return min(SPACING_S, patience_s / 6)
+
+
+def wait_s(error: WorkerError) -> float:
+    """How long PTS asked to wait for a person."""
+    return error.retry_after_s if isinstance(error, TransientError) else 0.0
+
+
+class OpenFailures(Value, frozen=True, kw_only=True):
+    """The open failures of an area, and what is known of PTS.
+
+    Attributes:
+        errors: one of each person.
+        wait_s_max: the longest ``Retry-After`` that the run waits for.
+        has_witness: somebody was read in this area.
+        is_last: nobody else is being read, and nobody is left on the roster.
     """
-    last = f", the last with: {reason}" if reason else ""
-    match kind:
-        case FailureKind.TRANSIENT:
+
+    errors: Sequence[WorkerError]
+    wait_s_max: float
+    has_witness: bool
+    is_last: bool
+
+    @property
+    def are_doubtful(self) -> bool:
+        """Whether it is time to find out who is at fault."""
+        needed = PERSONS_BESIDE_A_WITNESS if self.has_witness else PERSONS_ALONE
+        return (
+            self.is_last
+            or self.are_told_to_wait
+            or any(map(is_of_everybody, self.errors))
+            or len(self.errors) >= needed
+        )
+
+    @property
+    def are_told_to_wait(self) -> bool:
+        """Whether PTS asks everybody to wait for longer than the run would."""
+        longest = sum(wait_s(error) > self.wait_s_max for error in self.errors)
+        are_all_left = self.is_last and not self.has_witness and longest == len(self.errors)
+        return longest >= PERSONS_BESIDE_A_WITNESS or are_all_left
+
+    @property
+    def are_about_all_areas(self) -> bool:
+        """Whether another area of PTS would be no better."""
+        return self.are_told_to_wait or is_of_everybody(self.errors[-1])
+
+    def verdict(self, now: datetime) -> WorkerError:
+        """What it comes to if nobody can be read."""
+        last, count = self.errors[-1], len(self.errors)
+        if self.are_told_to_wait:
+            until = instant_after(now, max(map(wait_s, self.errors)))
             return UnavailableError(
-                f"PTS is unavailable: {count} person-areas in a row failed after all retries{last}",
-                hint="run again later; the next run continues. `pts-worker doctor` checks "
-                "api.base_url and the way to it",
+                f"PTS asks for a pause until {until.isoformat(timespec='seconds')} (Retry-After), "
+                "longer than sync.retry_after_max",
+                hint="run again after that time; it continues within sync.continue_within",
             )
-        case FailureKind.REFUSED:
-            return RefusedError(
-                f"PTS denies this client: {count} person-areas in a row were refused{last}",
-                hint="check the client's scope and organisation number at HelseID; "
-                "`pts-worker doctor` shows each step",
-            )
-        case FailureKind.CONTRACT | FailureKind.PAGING:
-            return DataContractError(
-                f"PTS responses have an unexpected format: {count} person-areas in a row{last}",
-                hint="see `pts-worker failures list`; `pts-worker contract learn` proposes what to "
-                "declare",
-            )
-        case FailureKind.REJECTED | FailureKind.UNSTABLE:
-            return None
+        kinds = Counter(map(_merged, self.errors))
+        if len(kinds) == 1 and is_of_everybody(last):
+            return last
+        if len(kinds) > 1:
+            what = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+            return _VERDICTS[None](f"{what}; the last with: {last.message}")
+        return _VERDICTS[_merged(last)](f"{count} persons in a row, the last with: {last.message}")
+
+
+def _unavailable(reason: str) -> WorkerError:
+    return UnavailableError(
+        f"PTS is unavailable: nobody can be read ({reason})",
+        hint="run again later; the next run continues. `pts-worker doctor` finds what is wrong on "
+        "this side",
+    )
+
+
+def _refused(reason: str) -> WorkerError:
+    return RefusedError(
+        f"PTS denies this client: everybody is refused ({reason})",
+        hint="check the client's scope and organisation number at HelseID; `pts-worker doctor` "
+        "shows each step",
+    )
+
+
+def _rejected(reason: str) -> WorkerError:
+    return DataContractError(
+        f"PTS rejects every request ({reason})",
+        hint="check the path and the body that the contract declares (`pts-worker contract show`)",
+    )
+
+
+def _not_as_declared(reason: str) -> WorkerError:
+    return DataContractError(
+        f"PTS answers everybody in a shape that is not declared ({reason})",
+        hint="see `pts-worker failures list`; `pts-worker contract learn` proposes what to declare",
+    )
+
+
+_VERDICTS: Final[Mapping[FailureKind | None, Callable[[str], WorkerError]]] = {
+    None: _unavailable,
+    FailureKind.TRANSIENT: _unavailable,
+    FailureKind.REFUSED: _refused,
+    FailureKind.REJECTED: _rejected,
+    FailureKind.CONTRACT: _not_as_declared,
+}
+"""What failures of one kind come to; those of several come to the first."""
+
+
+def together(verdicts: Sequence[WorkerError]) -> WorkerError:
+    """One verdict from those about each area."""
+    if len({one.exit_code for one in verdicts}) == 1:
+        return verdicts[-1]
+    return UnavailableError(
+        "; ".join(one.message for one in verdicts),
+        hint="run again later, and the next run continues",
+    )
+
+
+def _merged(error: WorkerError) -> FailureKind:
+    kind = kind_of(error)
+    return FailureKind.CONTRACT if kind == FailureKind.PAGING else kind

@@ -1,9 +1,7 @@
 """Classifies HTTP statuses, and decides whether and when to retry."""
 
 import enum
-import math
 import re
-from collections import deque
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -23,7 +21,9 @@ _REFUSAL: Final = range(400, 500)
 _SECONDS: Final = re.compile(r"\d{1,18}(?:\.\d{1,6})?", re.ASCII)
 
 
-_BUDGET_SLICES: Final = 6
+RETRIES_SHARE: Final = 0.1
+RETRIES_SPARE: Final = 50.0
+"""Retries for each request, and those that may be saved up: a run may begin badly."""
 
 
 class StatusClass(enum.Enum):
@@ -146,41 +146,18 @@ class RetryBudget(msgspec.Struct):
     Engineering*, ch. 21, "Handling Overload"). The next run reads what failed.
 
     Attributes:
-        share: retries per request in the window.
-        spare: additional retries, for failures at the start of a run.
-        window_s: length of the window in seconds, accurate to a sixth.
+        left: retries that may be made at present.
     """
 
-    share: float = 0.10
-    spare: int = 200
-    window_s: float = 60.0
-    _slices: deque[list[int]] = msgspec.field(
-        default_factory=lambda: deque([[0, 0]], maxlen=_BUDGET_SLICES)
-    )
-    _until_s: float = math.inf
+    left: float = RETRIES_SPARE
 
-    def request(self, now_s: float) -> None:
+    def request(self) -> None:
         """Count a first attempt."""
-        self._move_on(now_s)
-        self._slices[-1][0] += 1
+        self.left = min(RETRIES_SPARE, self.left + RETRIES_SHARE)
 
-    def take(self, now_s: float) -> bool:
+    def take(self) -> bool:
         """Count a retry if the budget allows it; return whether it does."""
-        self._move_on(now_s)
-        requests = sum(slice_[0] for slice_ in self._slices)
-        retries = sum(slice_[1] for slice_ in self._slices)
-        if retries + 1 > self.spare + self.share * requests:
+        if self.left < 1:
             return False
-        self._slices[-1][1] += 1
+        self.left -= 1
         return True
-
-    def _move_on(self, now_s: float) -> None:
-        length_s = self.window_s / _BUDGET_SLICES
-        if math.isinf(self._until_s):
-            self._until_s = now_s + length_s
-        if now_s < self._until_s:
-            return
-        passed = int((now_s - self._until_s) // length_s) + 1
-        for _ in range(min(passed, _BUDGET_SLICES)):
-            self._slices.append([0, 0])
-        self._until_s += passed * length_s

@@ -23,6 +23,7 @@ class RunHandle(Value, frozen=True, kw_only=True):
         attempt_id: this process's run attempt; a continued run has several.
         areas: the areas to read.
         is_continued: an earlier process started the run.
+        was_answered: an earlier publication, or an earlier attempt at this run, has read an area.
         open_before, holders_before, persons_before: the reference values of the guard.
     """
 
@@ -32,6 +33,7 @@ class RunHandle(Value, frozen=True, kw_only=True):
     areas: tuple[str, ...]
     started_at: datetime
     is_continued: bool = False
+    was_answered: bool = False
     open_before: int = 0
     holders_before: int = 0
     persons_before: int = 0
@@ -117,7 +119,6 @@ class RunReport(Value, frozen=True, kw_only=True):
         failures: open failures of this run by kind.
         reasons: why it was withheld, stopped or published with gaps; without personal values.
         attempt_started_at: when this process began; ``None``: with the run.
-        not_before: until when the service that ended the run wants no request; ``None``: unknown.
         new_fields: see ``Publication``.
     """
 
@@ -133,7 +134,6 @@ class RunReport(Value, frozen=True, kw_only=True):
     failures: Mapping[str, int] = msgspec.field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     attempt_started_at: datetime | None = None
-    not_before: datetime | None = None
     new_fields: tuple[str, ...] = ()
 
     @property

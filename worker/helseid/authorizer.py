@@ -38,8 +38,8 @@ class HelseIdAuthorizer:
     """The production ``Authorizer``: DPoP, or bearer if configured.
 
     After a 401 the request is retried with the same token and a new DPoP proof. If PTS refuses that
-    too and has accepted no request since, the token is replaced: once for all requests, and at most
-    every 30 s. See ``TokenEvidence``.
+    too and has accepted no request since, the token is replaced: once for all requests. After one
+    more refusal the client is denied for now. See ``TokenEvidence``.
     """
 
     def __init__(self, tokens: TokenSource, runtime: Runtime) -> None:
@@ -53,12 +53,6 @@ class HelseIdAuthorizer:
     async def authorize(self, method: str, url: str) -> Authorization:
         """See ``Authorizer.authorize``."""
         token = await self.tokens.token()
-        while self._evidence.refusals:
-            wait_s = self._evidence.wait_s(self._runtime.monotonic())
-            if not wait_s:
-                break
-            await self._runtime.sleep(wait_s)
-            token = await self.tokens.token()
         headers = {"Authorization": token.authorization}
         if self.tokens.proof_key is not None:
             source, nonce = self._nonce
@@ -82,7 +76,9 @@ class HelseIdAuthorizer:
         """
         nonce = accepted_nonce(response.header("dpop-nonce"))
         if nonce and self.tokens.proof_key is not None:
-            self._nonce = (origin(url), nonce)
+            before, self._nonce = self._nonce, (origin(url), nonce)
+            if response.status == _UNAUTHORIZED and self._nonce != before:
+                return _SAME_TOKEN  # the proof was refused for its nonce; that says nothing more
         if response.status in {_UNAUTHORIZED, _FORBIDDEN}:
             return self._handle_denial(used, response, is_nonce_learnt=bool(nonce))
         if (
@@ -149,17 +145,14 @@ def open_helseid(
     key: ClientKey,
     runtime: Runtime,
     http: httpx.AsyncClient,
-    *,
-    granted: set[str] | None = None,
 ) -> HelseIdAuthorizer:
     """A HelseID client, which a run authorizes its requests with. Sends no request yet.
 
     Args:
         http: see ``helseid_client``; the caller closes it.
-        granted: see ``TokenSource``.
 
     Raises:
         ConfigurationError: the options are invalid.
     """
     client = HelseIdClient(http, options, runtime)
-    return HelseIdAuthorizer(TokenSource(options, key, client, runtime, granted=granted), runtime)
+    return HelseIdAuthorizer(TokenSource(options, key, client, runtime), runtime)

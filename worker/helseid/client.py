@@ -18,7 +18,6 @@ from worker.core.retry import (
     RetryPolicy,
     StatusClass,
     classify,
-    instant_after,
     parse_http_date,
     parse_retry_after,
 )
@@ -165,7 +164,6 @@ class HelseIdClient:
             raise UnavailableError(
                 f"HelseID: {error.message}, Retry-After {wait_s:.0f} s",
                 hint="try again later",
-                not_before=instant_after(self._runtime.now(), wait_s),
             ) from None
         kind = ConfigurationError if isinstance(error, OpenFilesError) else UnavailableError
         failed = kind(f"HelseID: {error.message} ({number} attempts)", hint=error.hint)

@@ -15,7 +15,6 @@ from worker.helseid.assertion import ASSERTION_TYPE, TYP, assertion_claims, orga
 from worker.helseid.client import HelseIdClient, HelseIdResponse
 from worker.helseid.discovery import Discovery, Metadata
 from worker.helseid.dpop import ProofKey, accepted_nonce, token_hash
-from worker.helseid.evidence import wait_after_refusal_s
 from worker.helseid.keys import ClientKey
 from worker.helseid.options import GrantKind, HelseIdOptions
 from worker.helseid.refusals import clock_problem
@@ -66,12 +65,6 @@ class TokenSource:
     One task at a time requests a token. If that task is cancelled, a waiting task takes over. If
     the request fails, all waiting tasks fail with the same error, and later calls try again.
 
-    A refusal is final at once for a client that never got a token, and after 10 to 20 s of repeated
-    refusals for one that did.
-
-    Args:
-        granted: the clients that HelseID has given a token in this process; changed here.
-
     Raises:
         ConfigurationError: a multi-tenant client has no parent organisation.
     """
@@ -82,8 +75,6 @@ class TokenSource:
         key: ClientKey,
         client: HelseIdClient,
         runtime: Runtime,
-        *,
-        granted: set[str] | None = None,
     ) -> None:
         self._scopes = tuple(options.scope.split())
         self._options = options
@@ -97,8 +88,6 @@ class TokenSource:
         self._lock = anyio.Lock()
         self._token: Token | None = None
         self._issued = 0
-        self._granted = set() if granted is None else granted
-        self._name = f"{options.issuer} {options.client_id} {key.kid} {options.scope}"
         self._nonce: str | None = None
         self._nonce_until_s = 0.0
         self._requested_at_s = 0.0
@@ -122,7 +111,7 @@ class TokenSource:
             if self._failure is not None and self._failures > failures_before:
                 raise copy.copy(self._failure)
             try:
-                self._token = await self._request_token()
+                self._token = await self._request_with_nonce(await self.discovery.metadata())
             except WorkerError as error:
                 self._failures += 1
                 self._failure = error
@@ -146,38 +135,6 @@ class TokenSource:
         if token is None or self._runtime.monotonic() >= token.renew_at_s:
             return None
         return token
-
-    async def _request_token(self) -> Token:
-        """Repeat the request until HelseID issues a token or refuses for good."""
-        metadata = await self.discovery.metadata()
-        refusals = 0
-        while True:
-            try:
-                token = await self._request_with_nonce(metadata)
-            except RefusedError as error:
-                refusals += 1
-                wait_s = self._wait_after_s(refusals)
-                if wait_s is None:
-                    _log.debug("helseid.refused", code=error.code)
-                    raise
-                _log.warning("helseid.refused_once", code=error.code, wait_s=wait_s)
-                await self._runtime.sleep(wait_s)
-            else:
-                self._granted.add(self._name)
-                return token
-
-    def _wait_after_s(self, refusals: int) -> float | None:
-        """Seconds before the next request after a refusal; None if it is final."""
-        if self._name not in self._granted:
-            return None
-        wait_s = wait_after_refusal_s(
-            refusals,
-            attempts_max=self._options.retry.attempts_max,
-            jitter=self._runtime.uniform(),
-        )
-        if wait_s is None:
-            self._granted.discard(self._name)
-        return wait_s
 
     async def _request_with_nonce(self, metadata: Metadata) -> Token:
         """Request a token; answer demands for a nonce and, once, a refused proof.

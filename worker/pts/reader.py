@@ -95,6 +95,7 @@ class PtsReader:
         first = PagingState(contract=prepared.contract, url=prepared.url, off_id=off_id).first
         sent = await self._client.send(
             first.url,
+            who=person.person_key,
             headers=partial(prepared.headers, self._runtime),
             body=prepared.body(off_id, first),
         )
@@ -115,6 +116,7 @@ class PtsReader:
             try:
                 response, answered = await self._client.send(
                     request.url,
+                    who=person.person_key,
                     headers=partial(prepared.headers, self._runtime),
                     body=prepared.body(off_id, request),
                     is_single_use=is_single_use,

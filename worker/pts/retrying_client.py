@@ -11,23 +11,18 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
-from worker.core.push_backs import PushBack
 from worker.core.retry import (
     RetryBudget,
     RetryPolicy,
     StatusClass,
     classify,
-    instant_after,
     parse_retry_after,
 )
 from worker.errors import (
     AreaError,
-    ConfigurationError,
     DeniedError,
-    OpenFilesError,
     StaleConnectionError,
     TransientError,
-    UnavailableError,
 )
 from worker.ports import (
     Authorization,
@@ -37,7 +32,6 @@ from worker.ports import (
     HttpTransport,
     Runtime,
 )
-from worker.pts.pace_log import log_pause
 from worker.pts.throttle import Throttle
 from worker.retries import FailedAttempt, with_retries
 
@@ -53,6 +47,9 @@ _RECONNECTS_MAX: Final = 3
 
 _TOKENS_MAX: Final = 3
 """Access tokens tried per request: the first, one renewed in the meantime, and a replacement."""
+
+_TOKEN_S: Final = 0.02
+"""An authorization that takes longer has waited for a token."""
 
 _log = structlog.get_logger(__name__)
 
@@ -86,10 +83,8 @@ class RetryingClient:
     """Sends requests and retries them.
 
     Args:
-        throttle: shared by all requests; its circuit breaker gives up after as many probes as a
-            request has retries.
-        retry_after_s_max: maximum ``Retry-After``, and maximum sum of those that concern only one
-            request; longer ones end the request.
+        throttle: shared by all requests.
+        retry_after_s_max: the longest ``Retry-After`` that everybody waits for.
     """
 
     def __init__(
@@ -109,14 +104,14 @@ class RetryingClient:
         self._runtime = runtime
         self._budget = RetryBudget()
         self._retry_after_s_max = retry_after_s_max
-        self._was_authorized = False
-        throttle.set_probes(policy.attempts_max - 1)
+        self._is_denied = False
         self.stats = SendingStats()
 
     async def send(
         self,
         url: str,
         *,
+        who: str,
         headers: Callable[[], Mapping[str, str]],
         body: bytes,
         is_single_use: bool = False,
@@ -125,30 +120,34 @@ class RetryingClient:
         """Send a POST request, with retries.
 
         Args:
+            who: the person that it is about, by a key.
             headers: makes all headers but the authorization; both are new for each attempt.
             is_single_use: use a new connection for each attempt, and close it afterwards.
-            is_probe: send it before all other requests and outside the retry budget. It is not
-                retried while the circuit is open.
+            is_probe: make one attempt, before all other requests and also while these are held.
 
         Returns:
             The first response that is neither a transient status nor a challenge.
 
         Raises:
-            TransientError: every attempt failed.
-            DeniedError: PTS denies the client with a new token and DPoP proof. If earlier requests
-                succeeded, all retries were denied, too.
+            TransientError: every attempt failed, or PTS asks to wait (``Retry-After``).
+            DeniedError: PTS denies the client with a new token and DPoP proof.
             ContractError: the response is too large or is not HTTP.
-            WorkerError: the run cannot go on: HelseID refuses or is unavailable, the certificate
-                is not accepted, PTS is unavailable, or its ``Retry-After`` exceeds the maximum.
+            WorkerError: HelseID refuses or is unavailable, the certificate is not accepted, or the
+                installation is at fault.
         """
-        self._budget.request(self._runtime.monotonic())
+        self._budget.request()
         request = _Request(
-            url=url, headers=headers, body=body, is_single_use=is_single_use, is_probe=is_probe
+            url=url,
+            who=who,
+            headers=headers,
+            body=body,
+            is_single_use=is_single_use,
+            is_probe=is_probe,
         )
         try:
             response = await with_retries(
                 lambda _number: self._attempt(request),
-                policy=self._policy,
+                policy=RetryPolicy(attempts_max=1) if is_probe else self._policy,
                 runtime=self._runtime,
                 before_wait=lambda _number, failed, wait_s: self._before_wait(
                     request, failed, wait_s
@@ -164,130 +163,101 @@ class RetryingClient:
 
         Raises:
             TransientError, DeniedError: the request must not be retried.
-            UnavailableError, ConfigurationError: the circuit breaker has given up.
         """
-        ended = None
+        ended, has_waited = None, False
         while ended is None:
             number = await self._throttle.enter(is_probe=request.is_probe)
             try:
-                ended = await self._exchange(request, number)
+                began_s = self._runtime.monotonic()
+                used = await self._authorizer.authorize("POST", request.url)
+                if self._runtime.monotonic() - began_s > _TOKEN_S and not has_waited:
+                    has_waited = True  # all who waited for the token would go at once
+                    continue
+                ended = await self._exchange(request, number, used)
             finally:
                 self._throttle.leave()
-        if isinstance(ended, FailedAttempt):
-            self._check(ended)
-            if request.is_probe and self._throttle.is_open:
-                raise ended.error  # the next probe uses another person-area
-            if request.pushed_back and request.pushed_back.alone_s > self._retry_after_s_max:
-                raise ended.error
         return ended
 
-    def _check(self, failed: FailedAttempt) -> None:
-        """Ask the circuit breaker.
-
-        Raises:
-            UnavailableError: it has given up.
-            ConfigurationError: it has, and this machine is at fault.
-        """
-        try:
-            self._throttle.check()
-        except UnavailableError:
-            if isinstance(failed.error, OpenFilesError):
-                raise ConfigurationError(failed.error.message, hint=failed.error.hint) from None
-            raise
-
     async def _exchange(
-        self, request: "_Request", number: int
+        self, request: "_Request", number: int, used: Authorization
     ) -> HttpResponse | FailedAttempt | None:
         """Send and classify; None to retry at once with a new connection or authorization."""
-        used = await self._authorizer.authorize("POST", request.url)
         request.sent += 1
         self.stats.requests += 1
         self.stats.retries += request.sent > 1
-        sent_s = self._runtime.monotonic()
         try:
             response = await self._transport.post(
                 request.url,
                 headers={**request.headers(), **used.headers},
                 body=request.body,
                 # A replica with a wrong clock refuses every DPoP proof on its connections.
-                is_single_use=request.is_single_use or request.renewals > 1,
+                is_single_use=request.is_single_use or request.renewals > 1 or self._is_denied,
             )
         except StaleConnectionError as error:
-            if request.may_reconnect():
-                return None
-            return _failed(error)
+            return None if request.may_reconnect() else _failed(error)
         except TransientError as error:
-            self._push_back(request, number, None)
             return _failed(error)
         self.stats.bytes_received += len(response.body)
         challenge = self._authorizer.handle_challenge(request.url, used, response)
         kind = classify(response.status)
         if challenge.retry and request.may_renew(used):
             return None
-        if challenge.retry or challenge.refused or kind is StatusClass.DENIED:
-            denied = _denied(response.status, challenge)
-            if not self._was_authorized:
-                raise denied
-            return _failed(denied)
-        is_read = kind is StatusClass.OK or kind is StatusClass.NOT_FOUND
-        if kind is not StatusClass.TRANSIENT:
-            self._was_authorized |= is_read
-            self._throttle.succeeded(number, sent_s, before=request.pushed_back)
-            return response
-        return self._transient(request, number, response)
+        self._is_denied = bool(challenge.retry or challenge.refused or kind is StatusClass.DENIED)
+        if self._is_denied:
+            raise _denied(response.status, challenge)
+        if kind is StatusClass.TRANSIENT:
+            return self._transient(request, response, number)
+        self._throttle.answered(number, request.who, status=response.status)
+        return response
 
-    def _transient(self, request: "_Request", number: int, response: HttpResponse) -> FailedAttempt:
-        retry_after_s = parse_retry_after(
+    def _transient(self, request: "_Request", response: HttpResponse, number: int) -> FailedAttempt:
+        """A failed attempt to repeat.
+
+        Raises:
+            TransientError: PTS asks to wait.
+        """
+        asked_s = parse_retry_after(
             response.header("retry-after"), self._runtime.now(), date=response.header("date")
         )
-        error = TransientError(f"status {response.status}", status=response.status)
-        if retry_after_s is None or retry_after_s <= self._retry_after_s_max:
-            self._push_back(request, number, retry_after_s, status=response.status)
-            return _failed(error, retry_after_s)
-        self._throttle.asked_for_quiet(instant_after(self._runtime.now(), retry_after_s), number)
-        self._throttle.check()
-        error.message += ", with a Retry-After beyond sync.retry_after_max"
-        raise error
-
-    def _push_back(
-        self,
-        request: "_Request",
-        number: int,
-        retry_after_s: float | None,
-        status: int | None = None,
-    ) -> None:
-        request.pushed_back = self._throttle.pushed_back(
-            retry_after_s, number, status=status, before=request.pushed_back
+        is_bearable = asked_s is not None and asked_s <= self._retry_after_s_max
+        self._throttle.answered(
+            number,
+            request.who,
+            status=response.status,
+            retry_after_s=(asked_s or 0.0) if is_bearable else 0.0,
+            is_repeated=request.sent > 1 or request.is_probe,
         )
+        if not asked_s:
+            return _failed(TransientError(f"status {response.status}", status=response.status))
+        asked = f"status {response.status}, Retry-After {asked_s:.0f} s"
+        error = TransientError(asked, status=response.status)
+        error.retry_after_s = asked_s
+        raise error
 
     def _before_wait(self, request: "_Request", failed: FailedAttempt, wait_s: float) -> None:
         """Count and log a retry.
 
         Raises:
-            TransientError, DeniedError: the retry budget is spent.
+            TransientError: nobody can be read at present, or the retry budget is spent.
         """
-        # An open circuit sends single requests anyway, so this one need not use the budget.
-        is_free = request.is_probe or self._throttle.is_open
-        if not is_free and not self._budget.take(self._runtime.monotonic()):
+        if self._throttle.is_held or not self._budget.take():
             self.stats.unretried += 1
             raise failed.error
         self.stats.wait_s += wait_s
         _log.debug(
             "pts.retry", reason=failed.problem, attempt=request.sent, wait_s=round(wait_s, 3)
         )
-        if not failed.retry_after_s:
-            log_pause(self._runtime, wait_s, failed.problem, concerns="request")
 
 
 class _Request(msgspec.Struct, kw_only=True):
     """A request and the state of its attempts."""
 
     url: str
+    who: str
     headers: Callable[[], Mapping[str, str]]
     body: bytes
     is_single_use: bool
-    is_probe: bool = False
-    pushed_back: PushBack | None = None
+    is_probe: bool
     sent: int = 0
     renewals: int = 0
     reconnects: int = 0
@@ -305,8 +275,8 @@ class _Request(msgspec.Struct, kw_only=True):
         return self.renewals <= _RENEWALS_MAX and len(self.tokens) <= _TOKENS_MAX
 
 
-def _failed(error: AreaError, retry_after_s: float | None = None) -> FailedAttempt:
-    return FailedAttempt(error, error.message, retry_after_s)
+def _failed(error: AreaError) -> FailedAttempt:
+    return FailedAttempt(error, error.message)
 
 
 def _denied(status: int, challenge: ChallengeResult) -> DeniedError:

@@ -18,6 +18,8 @@ class RunOptions(Value, frozen=True, kw_only=True):
         persons_concurrent: persons read at the same time, each with one request in flight.
         renew_s: interval of lease renewals while nothing is written.
         deadline_s: the run stops after this long; ``None``: never.
+        patience_s: how long nobody can be read before a verdict ends a run that was ever answered.
+        retry_after_s_max: the longest ``Retry-After`` that the run waits for.
     """
 
     persons_concurrent: int
@@ -26,4 +28,6 @@ class RunOptions(Value, frozen=True, kw_only=True):
     deadline_s: float | None = None
     confirm_after_s: float = CONFIRM_AFTER_S
     limits: GuardLimits
+    patience_s: float = 600.0
+    retry_after_s_max: float = 900.0
     sends_h_numbers: bool = False

@@ -25,6 +25,8 @@ from worker.sync.writing import Writer
 
 log = structlog.get_logger(__name__)
 
+_WAITING_MAX: Final = 100
+"""Readers that may wait while others stand in for them; each holds one person."""
 _GRACE_S: Final = 4.0
 """Time that reads in flight have to finish after a stop request."""
 _NEXT: Final = "the next `pts-worker sync` continues"
@@ -50,6 +52,7 @@ class Pipeline:
     stop: anyio.Event
     changed: Callable[[RunProgress], None]
     _ending: WorkerError | None = None
+    _readers: int = 0
     _feeding: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _reading: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _confirming: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -87,8 +90,22 @@ class Pipeline:
         with self._reading, tasks:
             async with anyio.create_task_group() as readers:
                 readers.start_soon(self._feed, tasks_in)
+
+                def stand_in() -> None:
+                    if self._is_missing:
+                        self._readers += 1
+                        readers.start_soon(self._read_persons, tasks, reads)
+
                 for _ in range(count):
-                    readers.start_soon(self._read_persons, tasks, reads)
+                    stand_in()
+                self.reader.evidence.stands_in = stand_in
+        self.reader.evidence.stands_in = lambda: None
+
+    @property
+    def _is_missing(self) -> bool:
+        """Whether fewer persons are read than may be, because readers wait."""
+        waiting = min(self.reader.evidence.waiting, _WAITING_MAX)
+        return self._readers - waiting < self.options.persons_concurrent
 
     async def _feed(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
         try:
@@ -98,6 +115,16 @@ class Pipeline:
             self._end(error)
 
     async def _read_persons(
+        self,
+        tasks: MemoryObjectReceiveStream[PersonTask],
+        reads: MemoryObjectSendStream[PersonRead],
+    ) -> None:
+        try:
+            await self._read_on(tasks, reads)
+        finally:
+            self._readers -= 1
+
+    async def _read_on(
         self,
         tasks: MemoryObjectReceiveStream[PersonTask],
         reads: MemoryObjectSendStream[PersonRead],
@@ -113,6 +140,14 @@ class Pipeline:
             if ending is not None:
                 self._end(ending)
                 return
+            if self._is_too_many:
+                return  # it has waited, and another stood in for it
+        if self._readers - 1 <= self.reader.evidence.waiting:
+            self.reader.evidence.roster_ended()
+
+    @property
+    def _is_too_many(self) -> bool:
+        return self._readers - self.reader.evidence.waiting > self.options.persons_concurrent
 
     async def _next(self, tasks: MemoryObjectReceiveStream[PersonTask]) -> PersonTask | None:
         await self.confirmations.may_read_on()

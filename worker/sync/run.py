@@ -7,20 +7,12 @@ from datetime import datetime
 import anyio
 import structlog
 
-from worker.core.breaker import Breaker
-from worker.core.ending import nothing_was_read
 from worker.core.identity import Identity
 from worker.core.model import RunKind, RunStatus
 from worker.core.plurals import counted
 from worker.core.run import RunProgress, RunReport
-from worker.errors import (
-    ExitCode,
-    LeaseLostError,
-    UnavailableError,
-    WithheldError,
-    WorkerError,
-)
-from worker.ports import AreaReader, Availability, CostMeter, Roster, RunStore, Runtime
+from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
+from worker.ports import AreaReader, CostMeter, Gate, Roster, RunStore, Runtime
 from worker.sync.confirmation import Confirmations
 from worker.sync.evidence import Evidence
 from worker.sync.options import WAITING_MAX, RunOptions
@@ -41,7 +33,7 @@ class Run:
 
     roster: Roster
     reader: AreaReader
-    availability: Availability
+    gate: Gate
     store: RunStore
     identity: Identity
     options: RunOptions
@@ -51,6 +43,7 @@ class Run:
     changed: Callable[[RunProgress], None] = lambda _progress: None
     progress: RunProgress = field(default_factory=RunProgress)
     _began_at: datetime | None = field(default=None, init=False)
+    _slowed: tuple[str, ...] = field(default=(), init=False)
 
     async def execute(self) -> RunReport:
         """Run it and report how it ended; a ``WorkerError`` becomes the report's exit code.
@@ -63,8 +56,13 @@ class Run:
         log.info("run.began", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
         evidence = Evidence(
             reader=self.reader,
+            gate=self.gate,
             runtime=self.runtime,
-            availability=self.availability,
+            progress=self.progress,
+            areas=handle.areas,
+            was_answered=handle.was_answered,
+            patience_s=self.options.patience_s,
+            wait_s_max=self.options.retry_after_s_max,
         )
         producer = Producer(
             roster=self.roster,
@@ -76,8 +74,7 @@ class Run:
         )
         ending = await self._pipeline(evidence, producer).work()
         self._report_progress(self.progress)
-        if ending is None:
-            ending = await self._verdict(evidence)
+        self._slowed = evidence.slowed_by()
         if ending is None and handle.kind == RunKind.BACKFILL and not producer.has_tasks:
             return await self._abandon()
         if ending is None:
@@ -89,13 +86,7 @@ class Run:
         return await self._interrupt(ending)
 
     def _pipeline(self, evidence: Evidence, producer: Producer) -> Pipeline:
-        reader = PersonReader(
-            reader=self.reader,
-            breaker=Breaker(),
-            evidence=evidence,
-            progress=self.progress,
-            runtime=self.runtime,
-        )
+        reader = PersonReader(evidence=evidence, progress=self.progress, runtime=self.runtime)
         return Pipeline(
             producer=producer,
             reader=reader,
@@ -112,17 +103,6 @@ class Run:
             stop=self.stop,
             changed=self._report_progress,
         )
-
-    async def _verdict(self, evidence: Evidence) -> WorkerError | None:
-        """The error of a run that read nothing, unless PTS answers a known-good person-area."""
-        error = nothing_was_read(self.progress.failures, self.progress.areas_complete)
-        if error is None:
-            return None
-        try:
-            is_refuted = await evidence.refutes(self.store.handle.areas[0])
-        except WorkerError as error:
-            return error
-        return None if is_refuted else error
 
     def _report_progress(self, progress: RunProgress) -> None:
         progress.requests = self.cost.requests
@@ -198,15 +178,8 @@ class Run:
 
     async def _interrupt(self, error: WorkerError) -> RunReport:
         log.error("run.interrupted", reason=error.message, hint=error.hint)
-        not_before = error.not_before if isinstance(error, UnavailableError) else None
-        await self._recorded(
-            self.store.interrupt(
-                error.exit_code, error.message, self.progress, not_before=not_before
-            )
-        )
-        return self._report(
-            RunStatus.INTERRUPTED, error.exit_code, reasons=_words(error), not_before=not_before
-        )
+        await self._recorded(self.store.interrupt(error.exit_code, error.message, self.progress))
+        return self._report(RunStatus.INTERRUPTED, error.exit_code, reasons=_words(error))
 
     async def _recorded(self, ending: Awaitable[None]) -> None:
         """Record how the run ended; it has ended so, too, if that cannot be recorded."""
@@ -225,7 +198,6 @@ class Run:
         published_at: datetime | None = None,
         totals: Mapping[str, int] | None = None,
         reasons: tuple[str, ...] = (),
-        not_before: datetime | None = None,
         new_fields: tuple[str, ...] = (),
     ) -> RunReport:
         handle = self.store.handle
@@ -241,8 +213,7 @@ class Run:
             is_continued=handle.is_continued,
             totals=totals or {},
             failures={kind.value: count for kind, count in self.progress.failures.items()},
-            reasons=reasons,
-            not_before=not_before,
+            reasons=(*reasons, *self._slowed),
             new_fields=new_fields,
         )
 

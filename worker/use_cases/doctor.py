@@ -22,13 +22,6 @@ _OFFLINE: Final = {
 _CHECKED = ("clock", "key", "discovery", "token", "database", "PTS", "contract", "roster")
 
 
-class ProbeRequest(Value, frozen=True, kw_only=True):
-    """Read this person from PTS too; ``despite_quiet``: even while PTS wants quiet."""
-
-    off_id: NationalId
-    despite_quiet: bool = False
-
-
 class Diagnosis(Value, frozen=True, kw_only=True):
     """The lines of all checks; ``exit_code`` is that of the first failure."""
 
@@ -39,7 +32,7 @@ class Diagnosis(Value, frozen=True, kw_only=True):
 async def diagnose(
     app: App | ConfigurationError,
     *,
-    probe: ProbeRequest | None,
+    probe: NationalId | None,
     on_line: Callable[[CheckResult], None],
     is_offline: bool = False,
 ) -> Diagnosis:
@@ -68,9 +61,7 @@ async def diagnose(
 class _Checkup:
     """One round of all checks."""
 
-    def __init__(
-        self, *, probe: ProbeRequest | None, on_line: Callable[[CheckResult], None]
-    ) -> None:
+    def __init__(self, *, probe: NationalId | None, on_line: Callable[[CheckResult], None]) -> None:
         self._probe = probe
         self._on_line = on_line
         self.lines: list[CheckResult] = []
@@ -87,10 +78,7 @@ class _Checkup:
         else:
             self.add(checks.skip("token", f"first the {'discovery' if has_key else 'key'}"))
         has_database = await self._check("database", checks.check_database, app)
-        quiet = await pts_checks.check_quiet(app) if has_database else None
-        if quiet is not None:
-            self.add(quiet)
-        await self._pts(app, has_token=has_token, is_quiet=quiet is not None)
+        await self._pts(app, has_token=has_token)
         first = checks.skip("contract", "first the database")
         self.add(await check_contract(app) if has_database else first)
         await self._check("roster", checks.check_roster, app)
@@ -106,7 +94,7 @@ class _Checkup:
         if app.settings.telemetry.textfile is not None:
             await self._check("telemetry", checks.check_textfile, app)
 
-    async def _pts(self, app: App, *, has_token: bool, is_quiet: bool) -> None:
+    async def _pts(self, app: App, *, has_token: bool) -> None:
         if app.settings.api.base_url is None:
             self.add(checks.skip("PTS", "api.base_url is not set"))
             return
@@ -116,12 +104,7 @@ class _Checkup:
         if not (reached and has_token):
             self.add(checks.skip("PTS probe", f"first {'the token' if reached else 'PTS'}"))
             return
-        if is_quiet and not self._probe.despite_quiet:
-            self.add(
-                checks.skip("PTS probe", "PTS wants quiet; --despite-quiet reads all the same")
-            )
-            return
-        off_id = self._probe.off_id
+        off_id = self._probe
         if is_h_number(off_id.reveal()) and not app.sends_h_numbers:
             self.add(checks.skip("PTS probe", "an H-number is not sent (roster.send_h_numbers)"))
             return

@@ -15,7 +15,6 @@ from worker.core.plurals import counted
 from worker.errors import AreaError, WorkerError
 from worker.pts.reader import PtsReader
 from worker.store.proven import note_probe
-from worker.store.runs.quiet import quiet_until
 from worker.use_cases.checks import CheckResult, State, as_run_error, fail, ok, warn
 
 SYNTHETIC_PERSON: Final = "16858399649"
@@ -40,22 +39,6 @@ async def check_reach(app: App) -> CheckResult:
         return line
     hint = "a gateway may answer so; `pts-worker doctor --probe` shows whether this client gets in"
     return dataclasses.replace(line, hint=hint)
-
-
-async def check_quiet(app: App) -> CheckResult | None:
-    """A warning while a quiet lasts that HelseID or PTS asked an earlier run for."""
-    try:
-        async with app.database(patience_s_max=_LEDGER_S) as store:
-            until = await quiet_until(store)
-    except WorkerError:  # the check of the database reports it
-        return None
-    if until is None:
-        return None
-    return warn(
-        "quiet",
-        f"HelseID or PTS asked for quiet until {until:%Y-%m-%d %H:%M:%S} UTC (Retry-After)",
-        "a run that starts before waits, or ends with 69 and sends nothing",
-    )
 
 
 async def check_probe(app: App, off_id: NationalId) -> list[CheckResult]:

@@ -16,7 +16,6 @@ from worker.errors import WorkerError
 from worker.ports import Roster
 from worker.store.identity import check_identity
 from worker.store.runs.lease import Lease, held_lease
-from worker.store.runs.quiet import keep_quiet
 from worker.store.runs.retention import Purged, RetentionRules, purge
 from worker.store.runs.run_store import Choice, open_run_store
 from worker.sync.options import RunOptions
@@ -54,8 +53,7 @@ async def run_sync(
     Raises:
         LeaseHeldError: another run is active; nothing was done.
         LeaseLostError: another holder took over.
-        StoppedError: ``stop`` was set while waiting for the database, a lease or a quiet.
-        UnavailableError: HelseID or PTS asked an earlier run for a quiet that is not over.
+        StoppedError: ``stop`` was set while waiting for the database or a lease.
         WorkerError: the run could not begin.
     """
     areas = app.areas()
@@ -72,11 +70,6 @@ async def run_sync(
                 stop=stop,
             )
         )
-        await keep_quiet(
-            lease,
-            wait_s_max=app.settings.sync.retry_after_max.total_seconds(),
-            stop=stop,
-        )
         identity = await check_identity(lease, identity)
         reader = await stack.enter_async_context(app.reader(areas, throttle=throttle))
         store = await open_run_store(
@@ -91,7 +84,7 @@ async def run_sync(
         run = Run(
             roster=roster,
             reader=reader,
-            availability=throttle,
+            gate=throttle,
             store=store,
             identity=identity,
             options=_options(app, accept_removals=request.accept_removals),
@@ -140,5 +133,7 @@ def _options(app: App, *, accept_removals: bool) -> RunOptions:
             min_completeness=sync.min_completeness,
             accept_removals=accept_removals,
         ),
+        patience_s=sync.patience.total_seconds(),
+        retry_after_s_max=sync.retry_after_max.total_seconds(),
         sends_h_numbers=app.sends_h_numbers,
     )

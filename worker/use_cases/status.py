@@ -24,7 +24,6 @@ from worker.store.queries.status import (
     settled_in,
 )
 from worker.store.runs.ledger import is_continuable, open_runs
-from worker.store.runs.quiet import quiet_until
 
 
 class Freshness(Value, frozen=True, kw_only=True):
@@ -56,11 +55,7 @@ class OpenRun(Value, frozen=True, kw_only=True):
 
 
 class Status(Value, frozen=True, kw_only=True):
-    """The state of the store. Runs are listed latest first.
-
-    Attributes:
-        quiet_until: when the quiet ends that HelseID or PTS asked an earlier run for.
-    """
+    """The state of the store. Runs are listed latest first."""
 
     now: datetime
     freshness: Freshness
@@ -68,7 +63,6 @@ class Status(Value, frozen=True, kw_only=True):
     gaps: Sequence[AreaStaleness]
     failures: Sequence[FailureCount]
     lease: LeaseState | None
-    quiet_until: datetime | None
     open_run: OpenRun | None
     runs: Sequence[RunFacts]
 
@@ -88,7 +82,6 @@ async def read_status(app: App, *, max_age: timedelta | None, runs: int) -> Stat
             gaps=await store.read(area_staleness),
             failures=await store.read(failure_counts),
             lease=await lease_state(store),
-            quiet_until=await quiet_until(store),
             open_run=await _open_run(app, store),
             runs=await store.read(last_runs, runs),
         )

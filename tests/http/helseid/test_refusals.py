@@ -8,7 +8,7 @@ import traceback
 import pytest
 import structlog
 
-from tests.support.http.helseid import app, refusal, refused, write_secret
+from tests.support.http.helseid import refusal, refused, write_secret
 from tests.support.raw_server import Reply, http
 from worker.errors import ExitCode, RefusedError
 
@@ -98,58 +98,6 @@ async def test_unwanted_tokens(constraint, fields, code, clients, server):
     with pytest.raises(RefusedError) as caught:
         await clients.open(sender_constraint=constraint).tokens.token()
     assert caught.value.code == code
-
-
-UNWANTED = {"access_token": "t", "expires_in": 60, "token_type": "DPoP", "scope": "nhn:pts/api"}
-REFUSALS = {
-    "invalid_client": refusal("invalid_client"),
-    "invalid_client, 401": refusal("invalid_client", status="401 Unauthorized"),
-    "use_dpop_nonce": refusal("use_dpop_nonce"),
-    "403": http({}, status="403 Forbidden"),
-    "a bearer token": http({**UNWANTED, "token_type": "Bearer"}),
-    "a rejected scope": http({**UNWANTED, "rejected_scope": "nhn:pts/api"}),
-}
-
-
-@pytest.mark.promise("7")
-@pytest.mark.parametrize("answer", REFUSALS.values(), ids=REFUSALS)
-async def test_a_refusal_of_a_client_that_had_a_token(answer, clients, server, fake):
-    """One refusal, or four, are tried again, each with a new assertion; that is no end of a run.
-
-    A lasting one is final after five, at growing intervals of 10 s or more in all; then at once.
-    """
-    tokens = clients.open().tokens
-    await tokens.token()
-    for count in (1, 4):
-        fake.advance(600)
-        server.token_replies += [answer] * count
-        await tokens.token()
-    assert len(server.tokens) == 3
-    fake.advance(600)
-    fake.waits_s.clear()
-    server.token_replies += [answer] * 6
-    for left in (1, 0):
-        with pytest.raises(RefusedError):
-            await tokens.token()
-        assert (len(server.token_replies), len(fake.waits_s)) == (left, 4)
-    assert sorted(fake.waits_s) == fake.waits_s
-    assert 10 <= sum(fake.waits_s) <= 20
-    assert len(server.jtis) == len(set(server.jtis))
-
-
-@pytest.mark.promise("7")
-async def test_a_process_remembers_who_had_a_token(client_key, server, fake, tmp_path):
-    """The next night of ``schedule`` does not begin with a verdict from one answer."""
-    made = app(server, fake, tmp_path)
-    server.token_replies.append(refusal("invalid_client"))
-    async with made.helseid() as helseid:
-        with pytest.raises(RefusedError):
-            await helseid.tokens.token()
-        await helseid.tokens.token()
-    server.token_replies.append(refusal("invalid_client"))
-    async with made.helseid() as helseid:
-        await helseid.tokens.token()
-    assert len(server.tokens) == 2
 
 
 @pytest.mark.promise("8")

@@ -56,30 +56,6 @@ def test_silence_is_given_up(
     assert PATIENCE_S < ended.took_s < HOLD_S
 
 
-def test_what_cannot_be_read_is_a_gap(
-    plain: Net, undisturbed: Callable[[], str], migrated_sqlite: Path, tmp_path: Path
-):
-    """Without attempts left 3: the rest is published, what is missing is read the next time."""
-    expected = undisturbed()
-    plain.clear(Weather(strike=Strike.RESET, strikes_max=5))
-    plain.helseid.weather = Weather()
-    worker = plain.install(tmp_path, migrated_sqlite)
-    worker.configure(sync={"retry_attempts": 1})
-    ended = worker.sync()
-    assert ended.code == 3, ended.out + ended.err
-    assert ended.run["failures"] == {"transient": 5}
-    plain.clear(Weather())
-    again = worker.sync()
-    assert again.code == 0
-    assert worker.store.runs() == [("published", 3), ("published", 0)]
-    assert restrictions(expected) == restrictions(text_of(worker))
-
-
-def restrictions(text: str) -> list[str]:
-    """The lines that hold an object of a restriction."""
-    return sorted(line for line in text.splitlines() if "{" in line)
-
-
 def test_a_network_that_stays_down(
     plain: Net, undisturbed: Callable[[], str], migrated_sqlite: Path, tmp_path: Path
 ):

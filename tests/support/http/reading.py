@@ -97,8 +97,8 @@ class World:
             contract={**CONTRACT, **contract},
         )
 
-    async def read(self, area="patient-safety"):
-        return await self.reader.read(person(), area)
+    async def read(self, area="patient-safety", **kind):
+        return await self.reader.read(person(), area, **kind)
 
     @property
     def proofs(self):

@@ -61,31 +61,3 @@ def falling_and_rising() -> Course:
     changes = {FALLS_S: {"rate": 10.0, "burst": 10.0}, RISES_S: {"rate": 50.0, "burst": 50.0}}
     server = Server(rate=50, burst=50)
     return simulate(server, ceiling=100, requests=10**9, seconds=600, changes=changes)
-
-
-SLOW_S, WELL_S = 60.0, 120.0
-
-
-@cache
-def slowing_down() -> Course:
-    """The server's answers take twenty times as long for a minute; it refuses nobody."""
-    changes = {SLOW_S: {"latency_s": 1.0}, WELL_S: {"latency_s": 0.05}}
-    return simulate(Server(), ceiling=100, requests=10**9, seconds=180, changes=changes)
-
-
-@cache
-def staying_slow() -> Course:
-    """The server's answers take twenty times as long from then on."""
-    changes = {SLOW_S: {"latency_s": 1.0}}
-    return simulate(Server(), ceiling=100, requests=10**9, seconds=900, changes=changes)
-
-
-AWAY_S, BACK_S = 60.0, 660.0
-
-
-@cache
-def outage(*, silent: bool = False, seconds: float = BACK_S - AWAY_S) -> Course:
-    """The server answers everybody with 503, or nobody at all, for that long."""
-    what = "is_silent" if silent else "is_away"
-    changes = {AWAY_S: {what: True}, AWAY_S + seconds: {what: False}}
-    return simulate(Server(), ceiling=20, requests=8_000, changes=changes)

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from tests.support.clock import START
 from tests.support.simulation.loop import Clock, run_simulated
 from worker.core.retry import RetryPolicy
-from worker.errors import AreaError, TransientError, WorkerError
+from worker.errors import TransientError, WorkerError
 from worker.ports import Authorization, ChallengeResult, HttpResponse
 from worker.pts.retrying_client import RetryingClient, SendingStats
 from worker.pts.throttle import Throttle
@@ -223,10 +223,25 @@ class _Work:
 
     async def _read(self, client: RetryingClient, things: Iterator[int]):
         for thing in things:
-            try:
-                await client.send("https://pts.example/", headers=dict, body=b"%d" % thing)
-            except AreaError:
+            if not await self._is_read(client, thing):
                 self.course.gaps += 1
+
+    async def _is_read(self, client: RetryingClient, thing: int) -> bool:
+        """Whether it was answered, if need be after a wait that was asked for."""
+        for is_again in (False, True):
+            try:
+                await client.send(
+                    "https://pts.example/",
+                    who=str(thing),
+                    headers=dict,
+                    body=b"%d" % thing,
+                    is_probe=is_again,
+                )
+            except TransientError as error:
+                await asyncio.sleep(error.retry_after_s)
+            else:
+                return True
+        return False
 
     async def _watch(self, throttle: Throttle):
         while True:

@@ -217,8 +217,11 @@ class Observer:
             served = self.served[attempt.number]
             for asked, answers in served.answers.items():
                 key = (self.person_key(asked[0]), asked[1])
-                was_refused = served.refusals[asked] > 1
-                answered[key] += _readings(second_read, key, answers, was_refused=was_refused)
+                was_refused = served.refusals[asked] > 0
+                # An answer that the worker may refuse is asked for again.
+                for first in range(len(answers) if asked in served.doubtful else 1):
+                    left = answers[first:]
+                    answered[key] += _readings(second_read, key, left, was_refused=was_refused)
         return answered
 
     # The world

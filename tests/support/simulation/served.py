@@ -1,11 +1,13 @@
 """What PTS answered to one process, as far as PTS can know: kept for the model."""
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 
 ON_THE_WAY_S = 15.0
 """A request that may go fetches a token, perhaps, before it is sent."""
+LAST, MANY = 10, 3
+"""So many of the last answers, to different persons, that ask for silence ask everybody for it."""
 Rows = dict[str, int]
 """Restrictions of one person's area: key to revision."""
 
@@ -68,9 +70,16 @@ class Served:
     hasty: int = 0
     silent_since_s: float = math.inf
     silent_until_s: float = 0.0
+    last: deque[tuple[str, bool]] = field(default_factory=lambda: deque(maxlen=LAST))
 
-    def ask_for_silence(self, now_s: float, silence_s: float) -> None:
-        """PTS asked for silence. Who was on the way to it then may still come."""
+    def answer(self, key: tuple[str, str], now_s: float, silence_s: float) -> None:
+        """PTS answered, and perhaps asked for silence, which few answers do not ask everybody for.
+
+        Who was on the way to it then may still come.
+        """
+        self.last.append((key[0], silence_s > 0))
+        if len({off_id for off_id, is_asked in self.last if is_asked}) < MANY:
+            return
         if now_s >= self.silent_until_s:
             self.silent_since_s = now_s
         self.silent_until_s = max(self.silent_until_s, now_s + silence_s)

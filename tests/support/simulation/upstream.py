@@ -217,8 +217,8 @@ class Upstream:
         """Keep an answer to the process that is the truth, or passes for it, and is complete."""
         key = _key_of(request)
         served = self.served[process.number]
-        if self.silence_s and any(name == b"retry-after" for name, _ in reply.headers):
-            served.ask_for_silence(self.clock.elapsed_s, self.silence_s)
+        is_asked = any(name == b"retry-after" for name, _ in reply.headers)
+        served.answer(key, self.clock.elapsed_s, self.silence_s if is_asked else 0.0)
         served.refusals[key] += reply.status == 401
         if reply.status != 200:
             return

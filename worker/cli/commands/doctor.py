@@ -10,8 +10,8 @@ Configuration, clock, key, HelseID's discovery and token, database, PTS, contrac
 telemetry.textfile if it is set: one line each, OK, WARN or FAIL. A failure does not stop the other
 checks; SKIP marks what is not checked because of one. Changes nothing.
 
-The contract with PTS is proven by a probe that reads every area, and a record in one at least.
-Until then its line is a warning.
+The contract with PTS is proven by a probe that reads every area, and a record in one at least, or
+by a run that has published records; until then its line is a warning.
 
 The roster is read to its end: its persons (one who stands there twice is counted twice, and read
 once by a run), the requests that a night sends, and how long they take at
@@ -22,8 +22,6 @@ else 0.
 
 PTS is only reached. With `--probe` one synthetic person is read, and what PTS answers is compared
 with the contract: names of fields, never a value. If that proves it, the database remembers it.
-If PTS or HelseID asked an earlier run to pause (`Retry-After`), nobody is read before the pause is
-over, unless `--despite-quiet` is given.
 
 `--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
 
@@ -39,8 +37,5 @@ command = options.command(
         metavar="-",
         help="With --probe: - takes the identifier from standard input, instead of a number "
         "that NHN has published.",
-    ),
-    click.option(
-        "--despite-quiet", is_flag=True, help="With --probe: also during a `Retry-After` pause."
     ),
 )

@@ -12,8 +12,8 @@ if the last full run was published longer ago, or never.
 
 `--json`: now, freshness (published_at, run_id, age_s, max_age_s, is_fresh), last_publication
 (publication_no, run_id, kind, published_at), gaps (area, persons, stale), failures (area, kind,
-count), lease (holder, since, expires_at, is_dead), quiet_until, open_run (run_id, status,
-started_at, persons_read, continued_by_next_sync), runs (latest first).
+count), lease (holder, since, expires_at, is_dead), open_run (run_id, status, started_at,
+persons_read, continued_by_next_sync), runs (latest first).
 
 Example: `pts-worker status --max-age 36h`
 """

@@ -77,11 +77,17 @@ class Sync(Section, frozen=True, kw_only=True):
         "Guard: a run that read less than this share of person-areas is withheld (exit 5).",
     ] = 0.50
     retry_attempts: Annotated[int, integer(1, 20), "Attempts per request, including the first."] = 5
+    patience: Annotated[
+        timedelta,
+        POSITIVE_DURATION,
+        "How long nobody can be read before a run that was ever answered ends with 65, 69 or 77; "
+        "until then one request goes out every ten seconds.",
+    ] = parse_duration("10m")
     retry_after_max: Annotated[
         timedelta,
         POSITIVE_DURATION,
-        "Longest `Retry-After` that a run accepts. A longer one ends the run with exit code 69, "
-        "unless PTS still responds for other persons; then it is a failure of that person.",
+        "Longest `Retry-After` that a run waits for. A longer one is a failure of that person, "
+        "and ends the run with exit code 69 if PTS asks it of everybody.",
     ] = parse_duration("15m")
     request_timeout_s: Annotated[
         float,

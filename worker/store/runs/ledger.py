@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
-from worker.core.quiet import bounded_quiet
 from worker.core.run import RunHandle, RunProgress
 from worker.errors import ExitCode
 from worker.store.database import execute
@@ -119,21 +118,18 @@ async def end_attempt(
     *,
     exit_code: ExitCode,
     progress: RunProgress,
-    not_before: datetime | None = None,
 ) -> None:
-    """Record how this run attempt ended, its requests and retries, and the quiet it leaves.
+    """Record how this run attempt ended, its requests and retries.
 
     Raises:
         LeaseLostError: another holder took over.
     """
-    now = lease.database.runtime.now()
     await lease.write(
         update_attempt,
         handle,
-        ended_at=now,
+        ended_at=lease.database.runtime.now(),
         exit_code=exit_code,
         **counts_of(progress),
-        not_before=bounded_quiet(not_before, now),
     )
 
 

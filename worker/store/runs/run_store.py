@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from msgspec.structs import replace
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -240,21 +241,12 @@ class SqlRunStore(BatchWriter):
             reason=reason,
         )
 
-    async def interrupt(
-        self,
-        exit_code: ExitCode,
-        reason: str,
-        progress: RunProgress,
-        *,
-        not_before: datetime | None = None,
-    ) -> None:
+    async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
         """See ``RunStore.interrupt``."""
         await interrupt_run(self.lease, self.handle, exit_code=exit_code, reason=reason)
-        await self._end(exit_code, progress, not_before)
+        await self._end(exit_code, progress)
 
-    async def _end(
-        self, exit_code: ExitCode, progress: RunProgress, not_before: datetime | None = None
-    ) -> None:
+    async def _end(self, exit_code: ExitCode, progress: RunProgress) -> None:
         """Record the end of this attempt. An error here does not change how the run ended."""
         try:
             await end_attempt(
@@ -262,7 +254,6 @@ class SqlRunStore(BatchWriter):
                 self.handle,
                 exit_code=exit_code,
                 progress=progress,
-                not_before=not_before,
             )
         except WorkerError as error:
             log.warning("run.end_not_noted", run=self.handle.run_id, reason=error.message)
@@ -289,9 +280,11 @@ async def open_run_store(
         lease, kind=kind, areas=areas, contract=contract, continue_within=continue_within
     )
     others = await lease.database.read(open_runs)
+    confirmed = select(person_area.c.area).where(person_area.c.confirmed_at.is_not(None)).limit(1)
+    was_answered = bool(await lease.database.read(rows_of, confirmed))
     return SqlRunStore(
         lease=lease,
-        handle=handle,
+        handle=replace(handle, was_answered=was_answered),
         unpublished=tuple(row.run_id for row in others if row.run_id != handle.run_id),
         confirm=confirm,
         choice=choice,

@@ -123,13 +123,11 @@ attempt = Table(
     Column("ended_at", UtcTime),
     Column("progressed_at", UtcTime),
     Column("exit_code", Integer),
-    Column("not_before", UtcTime),
     Column("requests", BigInteger, nullable=False, server_default=text("0")),
     Column("retries", BigInteger, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
-"""``progressed_at`` is when it last wrote a person's area that was read to its end. ``not_before``:
-until when the service that ended it wants no request (``store.runs.quiet``)."""
+"""``progressed_at`` is when it last wrote a person's area that was read to its end."""
 
 person = Table(
     "person",

@@ -1,0 +1,236 @@
+"""When a run ends early, and when failures are persons': nights of the complete worker.
+
+In virtual time: everything but sockets and clocks is the real program.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.politeness.night import (
+    HOUR_S,
+    KINDS,
+    Asked,
+    Nights,
+    Script,
+    status,
+    wait,
+)
+from worker.sandbox.restrictions import PRIVACY, SAFETY
+from worker.sandbox.web import Response
+
+pytestmark = pytest.mark.promise("6")
+
+CODES = {"401": 77, "403": 77, "400": 65, "404": 65, "shape": 65}
+PATIENCE_S = 600.0
+PERSONS, MANY = 150, 600
+LATER_S = 1.0
+BY_DAY = ("503", "401", "shape")
+
+
+def kinds(*more: str) -> list[Any]:
+    """Ways to fail; most of them are tried by night."""
+    every = [*(kind for kind in KINDS if "wait" not in kind), *more]
+    rest = [pytest.param(kind, marks=pytest.mark.nightly) for kind in every if kind not in BY_DAY]
+    return [*BY_DAY, *rest]
+
+
+@pytest.fixture
+def nights(tmp_path: Path) -> Iterator[Nights]:
+    """Of a worker with some persons."""
+    made = Nights(tmp_path, PERSONS)
+    yield made
+    made.stage.close()
+
+
+def for_everybody(kind: str, until_s: float = float("inf"), since_s: float = 0.0) -> Script:
+    """PTS fails so for all, for a while."""
+    return lambda ask: KINDS[kind]() if since_s <= ask.at_s < until_s else None
+
+
+def for_some(persons: range, kind: str) -> Script:
+    """It fails so for these persons, for ever."""
+    return lambda ask: KINDS[kind]() if ask.person in persons else None
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_eight_persons_who_fail_for_ever(tmp_path: Path, kind: str) -> None:
+    """They cost their own areas and less than a minute, wherever they stand, from night 1 on."""
+    nights = Nights(tmp_path, MANY)
+    for persons in (range(8), range(MANY - 8, MANY), range(50, MANY, 70)):
+        outcome = nights.night(for_some(persons, kind))
+        assert outcome.report is not None
+        said = outcome.report.reasons
+        assert (outcome.code, sum(outcome.report.failures.values())) == (3, 16), said
+        assert nights.took_s < 60, said
+    nights.stage.close()
+
+
+@pytest.mark.parametrize("kind", kinds("long wait"))
+def test_everybody_fails_and_nobody_was_ever_read(nights: Nights, kind: str) -> None:
+    """The verdict comes at once, after few requests."""
+    outcome = nights.night(for_everybody(kind))
+    assert outcome.code == CODES.get(kind, 69)
+    most = 20 if kind == "long wait" else 100 if kind in {"400", "404"} else 250
+    assert len(nights.asked) <= most
+    assert nights.took_s < 60
+
+
+@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("begins_s", [0.0, LATER_S], ids=["from the start", "later"])
+def test_everybody_fails_although_others_were_read(
+    nights: Nights, kind: str, begins_s: float
+) -> None:
+    """The verdict takes sync.patience, with one request in ten seconds, of nobody new."""
+    assert nights.night().code == 0
+    outcome = nights.night(for_everybody(kind, since_s=begins_s))
+    failed = [ask for ask in nights.asked if ask.at_s >= begins_s]
+    assert outcome.code == CODES.get(kind, 69)
+    assert len(failed) <= 250
+    patient = [ask for ask in failed if begins_s + 60 < ask.at_s < begins_s + PATIENCE_S - 30]
+    assert 40 <= len(patient) <= 60
+    assert all(later.at_s - sooner.at_s > 9.9 for sooner, later in pairwise(patient))
+    known = {ask.person for ask in nights.asked if ask.at_s < begins_s + 60}
+    assert {ask.person for ask in patient} <= known
+
+
+@pytest.mark.parametrize("kind", kinds("wait"))
+@pytest.mark.parametrize("begins_s", [0.0, LATER_S], ids=["from the start", "later"])
+def test_an_outage_that_ends(nights: Nights, kind: str, begins_s: float) -> None:
+    """Forty seconds of it cost as long and a little more, and nobody is lost."""
+    assert nights.night().code == 0
+    outcome = nights.night(for_everybody(kind, begins_s + 40, begins_s))
+    assert outcome.report is not None
+    assert outcome.code == 0, outcome.report.reasons
+    assert nights.took_s < 240
+    assert "slower than configured" in outcome.report.reasons[-1]
+
+
+def test_one_area_fails_for_everybody(nights: Nights) -> None:
+    """It is given up and costs few requests; the other area is read."""
+    assert nights.night().code == 0
+    outcome = nights.night(lambda ask: status(404) if ask.area == SAFETY else None)
+    assert outcome.report is not None
+    assert (outcome.code, outcome.report.failures) == (3, {"rejected": PERSONS})
+    asked = Counter(ask.area for ask in nights.asked)
+    assert asked[PRIVACY] == PERSONS
+    assert asked[SAFETY] <= 250
+
+
+def test_witnesses_who_fail_when_they_are_asked_again(nights: Nights) -> None:
+    """Two persons do not speak for PTS: others who were read are asked as well."""
+    asked: Counter[tuple[int, str]] = Counter()
+    spoilt: set[tuple[int, str]] = set()
+
+    def script(ask: Asked) -> Response | None:
+        key = (ask.person, ask.area)
+        asked[key] += 1
+        if ask.person >= PERSONS - 40:
+            return status(403)
+        if asked[key] > 1 and len(spoilt) < 2:
+            spoilt.add(key)
+        return status(403) if key in spoilt else None
+
+    outcome = nights.night(script)
+    assert outcome.report is not None
+    assert (len(spoilt), outcome.code, outcome.report.failures) == (2, 3, {"refused": 80})
+
+
+def test_mixed_kinds_are_69(nights: Nights) -> None:
+    """Nobody can tell then what is wrong."""
+    kinds = ("403", "shape", "503")
+    outcome = nights.night(lambda ask: KINDS[kinds[ask.person % 3]]())
+    assert outcome.code == 69
+
+
+def test_a_few_persons_who_are_rejected(tmp_path: Path) -> None:
+    """In a small run each may be: that is no verdict about PTS, and needs no patience."""
+    nights = Nights(tmp_path, 12)
+    assert nights.night().code == 0
+    outcome = nights.night(for_everybody("400"))
+    nights.stage.close()
+    assert outcome.report is not None
+    assert (outcome.code, outcome.report.failures) == (5, {"rejected": 24})
+    assert nights.took_s < 60
+
+
+def test_a_wait_delays_one_person_alone(nights: Nights) -> None:
+    """Who is to be asked in eight seconds is; who is to be asked in 900 is a failure at the end."""
+    assert nights.night().code == 0
+    undisturbed_s = nights.took_s
+    for asked_s, code in ((8, 0), (900, 3)):
+        first: list[Asked] = []
+
+        def once(ask: Asked, asked_s: int = asked_s, first: list[Asked] = first) -> Response | None:
+            if ask.person == 7 and ask.area == SAFETY and not first:
+                first.append(ask)
+                return wait(asked_s)
+            return None
+
+        assert nights.night(once).code == code
+        assert nights.took_s < undisturbed_s + 10
+
+
+def test_a_wait_of_everybody(nights: Nights) -> None:
+    """After the third person nobody is asked before its end."""
+    nights.night(for_everybody("wait", until_s=1.0))
+    before = [ask for ask in nights.asked if ask.at_s < 40]
+    assert len(before) <= 3 + 16
+
+
+def hostile(seed: int) -> Script:
+    """Forty minutes in which anything comes: each for some seconds, then a few good ones."""
+    luck, state = random.Random(seed), {"until_s": 0.0, "kind": "good"}
+
+    def script(ask: Asked) -> Response | None:
+        if ask.at_s >= 40 * 60:
+            return None
+        if ask.at_s >= float(str(state["until_s"])):
+            state["kind"] = luck.choice(("good", "401", "403", "503", "reset", "pause"))
+            state["until_s"] = ask.at_s + luck.choice((1.0, 10.0, 60.0))
+        match state["kind"]:
+            case "good":
+                return None
+            case "pause":
+                return wait(luck.choice((1, 20)), 503)
+            case kind:
+                return KINDS[str(kind)]() if luck.random() < 0.7 else None
+
+    return script
+
+
+@pytest.mark.promise("7")
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(n, marks=pytest.mark.nightly) for n in range(2, 8))]
+)
+def test_forty_hostile_minutes(tmp_path: Path, seed: int) -> None:
+    """No second has more than one request above the ceiling, and no need two tokens."""
+    nights = Nights(tmp_path, 3000, requests_per_second=20.0)
+    outcome = nights.night(hostile(seed))
+    nights.stage.close()
+    assert outcome.code in {0, 3}
+    assert nights.took_s > 15 * 60
+    moments = [ask.at_s for ask in nights.asked]
+    for place, at_s in enumerate(moments):
+        assert sum(at_s <= other < at_s + 1 for other in moments[place : place + 30]) <= 21
+    accepted = {ask.token for ask in nights.asked if ask.is_good}
+    began_s = {ask.token: ask.at_s for ask in reversed(nights.asked)}
+    tokens = sorted(began_s, key=began_s.__getitem__)
+    for refused, instead, third in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        is_old = began_s[third] - began_s[instead] > 400
+        assert is_old or {refused, instead} & accepted, "what was got instead was replaced as well"
+
+
+def test_what_is_asked_for_as_long_as_the_pause_lasts(nights: Nights) -> None:
+    """A start within a pause that ended a run meets it once more, and asks few."""
+    assert nights.night().code == 0
+    for _ in range(2):
+        assert nights.night(for_everybody("long wait")).code == 69
+        assert len(nights.asked) <= 20
+    assert nights.night().code == 0
+    assert nights.took_s < HOUR_S

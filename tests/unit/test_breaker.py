@@ -1,0 +1,101 @@
+"""When failures are doubtful, what they come to, and the exit code of what is published."""
+
+import pytest
+
+from tests.support.clock import START
+from worker.core.breaker import OpenFailures, spacing_s, together
+from worker.core.ending import exit_code_of
+from worker.errors import (
+    ContractError,
+    DeniedError,
+    ExitCode,
+    PagingError,
+    RefusedError,
+    RejectedError,
+    TransientError,
+    UnavailableError,
+    WorkerError,
+)
+
+pytestmark = pytest.mark.promise("6")
+
+AWAY, DENIED = TransientError("status 503"), DeniedError("status 403")
+SHAPE, PAGES = ContractError("no list"), PagingError("a loop")
+REJECTED = RejectedError("status 400")
+HELSEID = RefusedError("HelseID denies the client", code="invalid_client")
+CERTIFICATE = UnavailableError("the certificate is not trusted")
+
+
+def told(wait_s: float) -> TransientError:
+    """PTS asks to wait."""
+    error = TransientError("status 429")
+    error.retry_after_s = wait_s
+    return error
+
+
+def failures(*errors: WorkerError, has_witness: bool = False, is_last: bool = False):
+    return OpenFailures(errors=errors, wait_s_max=900, has_witness=has_witness, is_last=is_last)
+
+
+@pytest.mark.parametrize(
+    ("made", "is_doubtful"),
+    [
+        (failures(*[AWAY] * 2, has_witness=True), False),
+        (failures(*[AWAY] * 3, has_witness=True), True),
+        (failures(*[AWAY] * 19), False),
+        (failures(*[AWAY] * 20), True),
+        (failures(AWAY, is_last=True), True),
+        (failures(AWAY, HELSEID), True),
+        (failures(CERTIFICATE), True),
+        (failures(*[told(900)] * 3), False),
+        (failures(*[told(901)] * 2), False),
+        (failures(*[told(901)] * 3), True),
+    ],
+)
+def test_when_it_is_time_to_find_out(made, is_doubtful):
+    """A few persons say little as long as nobody was read; one who was read is asked soon."""
+    assert made.are_doubtful == is_doubtful
+
+
+@pytest.mark.parametrize(
+    ("errors", "code", "said"),
+    [
+        ([AWAY, AWAY], ExitCode.UNAVAILABLE, "2 persons in a row, the last with: status 503"),
+        ([DENIED], ExitCode.REFUSED, "everybody is refused"),
+        ([SHAPE, PAGES], ExitCode.DATA_CONTRACT, "not declared"),
+        ([REJECTED], ExitCode.DATA_CONTRACT, "rejects every request"),
+        ([DENIED, AWAY, AWAY], ExitCode.UNAVAILABLE, "1 refused, 2 transient"),
+        ([HELSEID, HELSEID], ExitCode.REFUSED, "HelseID denies the client"),
+        ([AWAY, HELSEID], ExitCode.UNAVAILABLE, "1 refused, 1 transient"),
+        ([CERTIFICATE], ExitCode.UNAVAILABLE, "certificate"),
+        ([told(7200)] * 3, ExitCode.UNAVAILABLE, "until 2026-03-29T00:17:43"),
+    ],
+)
+def test_what_failures_come_to(errors, code, said):
+    """By their kind; several kinds are 69."""
+    verdict = failures(*errors).verdict(START)
+    assert verdict.exit_code == code
+    assert said in verdict.message
+
+
+def test_verdicts_of_several_areas():
+    """One code is that code; several are 69 and say both."""
+    away, denied, shape = (failures(one).verdict(START) for one in (AWAY, DENIED, SHAPE))
+    assert together([denied, denied]).exit_code == ExitCode.REFUSED
+    mixed = together([denied, shape])
+    assert mixed.exit_code == away.exit_code
+    assert denied.message in mixed.message
+    assert shape.message in mixed.message
+
+
+def test_the_space_between_two_requests():
+    """Ten seconds, but for one who has less patience than a minute."""
+    assert [spacing_s(patience_s) for patience_s in (600.0, 60.0, 3.0)] == [10.0, 10.0, 0.5]
+
+
+@pytest.mark.parametrize("gap", ["persons_stale", "areas_failed", "roster_faults"])
+def test_any_gap_shows_in_the_exit_code(gap):
+    """Never 0 with a person unread."""
+    totals = {"persons_stale": 0, "areas_failed": 0, "roster_faults": 0}
+    assert exit_code_of(totals) == ExitCode.OK
+    assert exit_code_of({**totals, gap: 1}) == ExitCode.GAPS
