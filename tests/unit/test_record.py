@@ -257,7 +257,7 @@ def test_the_own_identifier_is_masked():
 
 
 @pytest.mark.promise("8")
-@pytest.mark.parametrize("off_id", [OFF_ID, OTHER_OFF_ID])
+@pytest.mark.parametrize("off_id", [OFF_ID, OTHER_OFF_ID, "06864513571"])
 def test_numbers_that_are_identifiers(off_id):
     """They are masked as texts are; a column of numbers has none then."""
     declared = contract(extra={"whole": "whole", "broken": "broken"})

@@ -233,9 +233,10 @@ def _stored_scalar(value: Any, place: str, own: str) -> Any:
         return _stored_text(value, place, own)
     if value is None or isinstance(value, bool):
         return value
-    text = _plain(value)
-    # A number has lost its leading zero.
-    return MASK if text.zfill(len(own)) == own or mask_identifiers(text, own) != text else value
+    text = str(int(value))
+    if len(text) == len(own) - 1:  # a number has lost its leading zero
+        text = f"0{text}"
+    return MASK if mask_identifiers(text, own) != text else value
 
 
 def _is_blank(value: ColumnValue) -> bool:
