@@ -111,6 +111,22 @@ def test_an_outage_that_ends(nights: Nights, kind: str, begins_s: float) -> None
     assert "slower than configured" in outcome.report.reasons[-1]
 
 
+def test_two_outages_in_a_row(nights: Nights) -> None:
+    """Who failed in one is asked as if for the first time after it, and may fail in the next."""
+    assert nights.night().code == 0
+    good: list[Asked] = []
+
+    def script(ask: Asked) -> Response | None:
+        if ask.at_s < 40 or (good and ask.at_s < 90):
+            return KINDS["shape"]()
+        good.append(ask)
+        return None
+
+    outcome = nights.night(script)
+    assert outcome.report is not None
+    assert outcome.code == 0, outcome.report.reasons
+
+
 def test_one_area_fails_for_everybody(nights: Nights) -> None:
     """It is given up and costs few requests; the other area is read."""
     assert nights.night().code == 0
