@@ -7,8 +7,8 @@ one is opened, so that no proof ages in a queue.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, cast
 
 import httpx
 
@@ -50,7 +50,7 @@ class Transport(httpx.AsyncBaseTransport):
         url = request.url
         host = url.raw_host.decode("ascii")
         place = Place(host, url.port or _PORTS.get(url.scheme, 0), url.scheme == "https")
-        sent = _head(request) + await request.aread()
+        sent = _head(request) + request.read()
         is_single_use = request.extensions.get(SINGLE_USE, False)
         connection = None if is_single_use else self._take(place)
         if connection is None:
@@ -107,6 +107,14 @@ def _head(request: httpx.Request) -> bytes:
     if lines.count(b"\n") != len(fields) or lines.count(b"\r") != len(fields) or b"\0" in lines:
         raise ConfigurationError("a header of a request holds a line break")
     return b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method.encode(), request.url.raw_path, lines)
+
+
+def body_of(response: httpx.Response) -> bytes:
+    """The body of a response of this transport, which is complete and not encoded.
+
+    ``Response.aread`` gives the same, in a fifth of the time of an exchange.
+    """
+    return b"".join(cast("Iterable[bytes]", response.stream))
 
 
 def headers_of(response: httpx.Response) -> Mapping[str, tuple[str, ...]]:

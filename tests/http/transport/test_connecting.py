@@ -136,14 +136,15 @@ async def test_a_certificate_of_another_name(monkeypatch, authority, tls_options
                 await transport.post(server.url, headers={}, body=b"{}")
 
 
-async def test_tls_that_never_begins(tls_options):
-    """The connect time covers the TLS handshake."""
+@pytest.mark.parametrize("limit", ["connect_s_max", "attempt_s_max"])
+async def test_tls_that_never_begins(tls_options, limit):
+    """The connect time covers the TLS handshake, and so does the time of an attempt."""
 
     def script(peer):
         peer.closed_by_client()
 
     with scripted_server(script) as server:
-        async with open_transport(replace(tls_options, connect_s_max=0.5)) as transport:
+        async with open_transport(replace(tls_options, **{limit: 0.5})) as transport:
             begin = time.monotonic()
             url = server.url.replace("http://", "https://")
             assert await outcome(transport, url) is TransientError
