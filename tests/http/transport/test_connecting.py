@@ -141,7 +141,8 @@ async def test_tls_that_never_begins(tls_options, limit):
     """The connect time covers the TLS handshake, and so does the time of an attempt."""
 
     def script(peer):
-        peer.closed_by_client()
+        while not peer.closed_by_client():
+            pass  # it listens, and says nothing
 
     with scripted_server(script) as server:
         async with open_transport(replace(tls_options, **{limit: 0.5})) as transport:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.http.calls import OPTIONS, chunked, outcome, response
 from tests.support.raw_server import Reply, raw_server, scripted_server
-from worker.errors import ContractError
+from worker.errors import ContractError, TransientError
 from worker.pts.transport import open_transport
 
 pytestmark = pytest.mark.promise("10")
@@ -89,6 +89,16 @@ async def test_the_largest_body(kind):
         async with raw_server(Reply(data=data)) as server, open_transport(OPTIONS) as transport:
             got = await outcome(transport, server.url)
         assert got == (body if is_read else ContractError)
+
+
+@pytest.mark.promise("1")
+async def test_a_body_whose_end_nothing_tells():
+    """It is refused with its head, and not waited for: a cut body would look the same."""
+    async with raw_server(Reply(data=START + b"\r\n[1]", then="hang")) as server:
+        begin = time.monotonic()
+        async with open_transport(OPTIONS) as transport:
+            assert await outcome(transport, server.url) is TransientError
+        assert time.monotonic() - begin < OPTIONS.silence_s_max / 2
 
 
 async def test_what_is_too_large_is_known_from_its_size():
