@@ -127,6 +127,29 @@ def test_two_outages_in_a_row(nights: Nights) -> None:
     assert outcome.code == 0, outcome.report.reasons
 
 
+HELSEID = {
+    "away": ({"area": "token", "action": "status", "status": 503}, 69),
+    "refuses": ({"area": "token", "action": "bearer_token_type"}, 77),
+}
+
+
+@pytest.mark.parametrize("fault", HELSEID)
+def test_helseid_fails(nights: Nights, fault: str) -> None:
+    """For ever on a first night: the verdict at once. Later: after sync.patience, if it stays."""
+    kind, code = HELSEID[fault]
+    assert nights.night(helseid=(kind, HOUR_S)).code == code
+    assert (nights.asked, nights.took_s < 60) == ([], True)
+    nights.stage.upstream.arm([])
+    assert nights.night().code == 0
+    asked = nights.stage.upstream.requests
+    assert nights.night(helseid=(kind, HOUR_S)).code == code
+    assert PATIENCE_S <= nights.took_s < PATIENCE_S + 60
+    assert nights.stage.upstream.requests - asked < 80
+    nights.stage.upstream.arm([])
+    assert nights.night(helseid=(kind, 120.0)).code == 0
+    assert nights.took_s < 180
+
+
 def test_one_area_fails_for_everybody(nights: Nights) -> None:
     """It is given up and costs few requests; the other area is read."""
     assert nights.night().code == 0

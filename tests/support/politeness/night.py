@@ -42,6 +42,7 @@ class Asked:
 
 Script = Callable[[Asked], Response | None]
 """What PTS answers instead of the truth; None: the truth."""
+Fault = tuple[dict[str, Any], float]
 
 
 def status(code: int, *headers: tuple[str, str]) -> Response:
@@ -128,12 +129,21 @@ class Nights:
         """How long the last night was."""
         return self.stage.clock.elapsed_s - self.pts.began_s
 
-    def night(self, script: Script = lambda _: None) -> Outcome:
-        """One more run."""
+    def night(self, script: Script = lambda _: None, *, helseid: Fault | None = None) -> Outcome:
+        """One more run.
+
+        Args:
+            script: what PTS answers.
+            helseid: the sandbox's fault of HelseID, and when it ends.
+        """
         self.pts.asked, self.pts.script = [], script
         self.pts.began_s = self.stage.clock.elapsed_s
 
         async def main() -> Outcome:
+            if helseid is not None:
+                fault, until_s = helseid
+                self.stage.upstream.arm([fault])
+                self.stage.loop.call_later(until_s, self.stage.upstream.arm, [])
             return await self.stage.run(self.stage.process())
 
         outcome: Outcome = in_world(self.stage, main)
