@@ -127,7 +127,7 @@ def test_two_outages_in_a_row(nights: Nights) -> None:
     assert outcome.code == 0, outcome.report.reasons
 
 
-HELSEID = {
+HELSEID: dict[str, tuple[dict[str, Any], int]] = {
     "away": ({"area": "token", "action": "status", "status": 503}, 69),
     "refuses": ({"area": "token", "action": "bearer_token_type"}, 77),
 }
