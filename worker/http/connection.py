@@ -45,11 +45,14 @@ class Connection(asyncio.Protocol):
         self._is_kept = False
         self.is_open = True
 
-    async def exchange(self, request: bytes, until_s: float) -> httpx.Response:
+    async def exchange(
+        self, request: bytes, until_s: float, *, opens_tunnel: bool = False
+    ) -> httpx.Response:
         """Send a request and return its response. After any error the connection is closed.
 
         Args:
             until_s: when the response must be complete, on the event loop's clock.
+            opens_tunnel: a response of success ends with its head (CONNECT).
 
         Raises:
             TransientError: the response is late, incomplete or followed by surplus bytes.
@@ -59,7 +62,7 @@ class Connection(asyncio.Protocol):
             raise TransientError("the connection was closed before a response")
         self._heard_s, self._until_s = self._loop.time(), until_s
         self._is_silent = True
-        self._reader.expect()
+        self._reader.expect(opens_tunnel=opens_tunnel)
         self._answered = self._loop.create_future()
         self._watch()
         self._transport.write(request)
@@ -85,13 +88,18 @@ class Connection(asyncio.Protocol):
         """
         return self.is_open and not self._arrived.poll(_READ_NOTHING)
 
+    def release(self) -> asyncio.Transport:
+        """Give up the connection without closing it: its bytes are somebody else's from now on."""
+        self.is_open = False
+        if self._timer is not None:
+            self._timer.cancel()
+        return cast("asyncio.Transport", self._transport)
+
     def close(self) -> None:
         """Close the connection."""
         if not self.is_open:
             return
-        self.is_open = False
-        if self._timer is not None:
-            self._timer.cancel()
+        self.release()
         if self._transport is not None:
             self._transport.abort()
         self._on_close(self)

@@ -18,6 +18,7 @@ _CHUNK_LINES_BYTES: Final = 8
 """Size and line breaks of a chunk, which do not count as headers."""
 
 _INTERIM: Final = range(100, 200)
+_SUCCESS: Final = range(200, 300)
 _SWITCHING_PROTOCOLS: Final = 101
 _BODILESS: Final = frozenset({204, 304})
 
@@ -39,8 +40,13 @@ class ResponseReader:
         self._parser = HttpResponseParser(self)
         self.expect()
 
-    def expect(self) -> None:
-        """Begin a new response."""
+    def expect(self, *, opens_tunnel: bool = False) -> None:
+        """Begin a new response.
+
+        Args:
+            opens_tunnel: a response of success ends with its head (CONNECT).
+        """
+        self._opens_tunnel = opens_tunnel
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = bytearray()
@@ -91,9 +97,13 @@ class ResponseReader:
         self._status = status = self._parser.get_status_code()
         if status == _SWITCHING_PROTOCOLS or status < _INTERIM.start:
             self._refuse(ContractError(f"status {status} is no answer"))
-        if status not in _INTERIM:
+        if status in _INTERIM:
+            return
+        if self._opens_tunnel and status in _SUCCESS:
+            self.is_complete = self.may_reuse = True
+        else:
             self._check_body()
-            self.has_head = True
+        self.has_head = True
 
     def on_chunk_header(self) -> None:
         """A chunk begins."""
@@ -101,6 +111,8 @@ class ResponseReader:
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
+        if self.is_complete:
+            self._refuse(surplus())
         self._body += body
         if len(self._body) > self._body_bytes_max:
             self._refuse_size()
