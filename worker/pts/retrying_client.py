@@ -48,6 +48,7 @@ _RECONNECTS_MAX: Final = 3
 _TOKENS_MAX: Final = 3
 """Access tokens tried per request: the first, one renewed in the meantime, and a replacement."""
 
+_FORBIDDEN: Final = 403
 _TOKEN_S: Final = 0.02
 """An authorization that takes longer has waited for a token."""
 
@@ -104,7 +105,7 @@ class RetryingClient:
         self._runtime = runtime
         self._budget = RetryBudget()
         self._retry_after_s_max = retry_after_s_max
-        self._is_denied = False
+        self._is_refused = False
         self.stats = SendingStats()
 
     async def send(
@@ -191,7 +192,7 @@ class RetryingClient:
                 headers={**request.headers(), **used.headers},
                 body=request.body,
                 # A replica with a wrong clock refuses every DPoP proof on its connections.
-                is_single_use=request.is_single_use or request.renewals > 1 or self._is_denied,
+                is_single_use=request.is_single_use or request.renewals > 1 or self._is_refused,
             )
         except StaleConnectionError as error:
             return None if request.may_reconnect() else _failed(error)
@@ -202,8 +203,9 @@ class RetryingClient:
         kind = classify(response.status)
         if challenge.retry and request.may_renew(used):
             return None
-        self._is_denied = bool(challenge.retry or challenge.refused or kind is StatusClass.DENIED)
-        if self._is_denied:
+        is_denied = challenge.retry or challenge.refused or kind is StatusClass.DENIED
+        self._is_refused = bool(is_denied) and response.status != _FORBIDDEN
+        if is_denied:
             raise _denied(response.status, challenge)
         if kind is StatusClass.TRANSIENT:
             return self._transient(request, response, number)

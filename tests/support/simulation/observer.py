@@ -215,9 +215,10 @@ class Observer:
         answered: dict[PersonArea, list[Rows | None]] = defaultdict(list)
         for attempt, second_read in attempts:
             served = self.served[attempt.number]
+            # One refused request, of whomever, puts the next ones on connections of their own.
+            was_refused = served.refusals.total() > 0
             for asked, answers in served.answers.items():
                 key = (self.person_key(asked[0]), asked[1])
-                was_refused = served.refusals[asked] > 0
                 # An answer that the worker may refuse is asked for again.
                 for first in range(len(answers) if asked in served.doubtful else 1):
                     left = answers[first:]
@@ -272,7 +273,7 @@ def _readings(
 
     Args:
         answers: all complete answers to the process, in order.
-        was_refused: requests for it were refused, and so may have changed to a connection of their
+        was_refused: requests were refused, and so this one may have changed to a connection of its
             own: then connections do not show PTS which read is which.
     """
     first, *later = answers
