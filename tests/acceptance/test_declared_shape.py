@@ -84,6 +84,7 @@ def test_an_undeclared_field_around_some_persons_records(standin, tmp_path, data
     assert ended.run["continued"] is True
     assert (ended.code, worker.store.ids()) == (3, before), ended.err[-2000:]
     assert worker.store.stale() == {ref_of(off_id) for off_id in some}
+    assert any("(at next)" in reason for reason in ended.run["reasons"])
     listed = worker.run("failures", "list", "--json").document["failures"]
     assert {one["kind"] for one in listed} == {"contract"}
     assert all("(at next)" in one["reason"] for one in listed)

@@ -83,6 +83,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     """Counters of this run attempt, for the progress bar, the logs and early stops.
 
     Attributes:
+        first_failure: the area and reason of the first of ``failures``; empty if there is none.
         slowness: why requests wait at present, or are slower than configured; empty if neither.
     """
 
@@ -98,6 +99,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     cohorts_replaced: int = 0
     areas_complete: int = 0
     failures: Counter[FailureKind] = msgspec.field(default_factory=Counter)
+    first_failure: str = ""
     rows_written: int = 0
     removed: int = 0
     requests: int = 0

@@ -38,7 +38,7 @@ class PersonReader:
             due_s = self.runtime.monotonic() + asked_s if asked_s else due_s
             areas.append(read)
             if isinstance(read, AreaFailure):
-                self.progress.failures[read.kind] += 1
+                self._count(read)
             else:
                 self.progress.areas_complete += 1
             if self.evidence.ending is not None:
@@ -67,7 +67,7 @@ class PersonReader:
                     self._log_failure(unconfirmed.read.person, read)
             if isinstance(read, AreaFailure):
                 self.progress.areas_complete -= 1
-                self.progress.failures[read.kind] += 1
+                self._count(read)
             areas.append(read)
         person_read = PersonRead(person=unconfirmed.read.person, areas=tuple(areas))
         return person_read, self.evidence.ending
@@ -90,6 +90,11 @@ class PersonReader:
             self._log_failure(person, failure)
             return failure, wait_s(error)
         return read, 0.0
+
+    def _count(self, failure: AreaFailure) -> None:
+        self.progress.failures[failure.kind] += 1
+        if not self.progress.first_failure:
+            self.progress.first_failure = f"{failure.area}: {failure.reason}"
 
     def _log_failure(self, person: Person, failure: AreaFailure) -> None:
         log.warning(

@@ -145,6 +145,7 @@ class Run:
         if self.progress.failures:
             kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.progress.failures.items()))
             reasons.append(f"person-areas that could not be read: {kinds}")
+            reasons.append(f"the first, {self.progress.first_failure}; `failures list` has all")
         return tuple(reasons)
 
     async def _abandon(self) -> RunReport:
