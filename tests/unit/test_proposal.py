@@ -9,6 +9,7 @@ from worker.config.contract_file import load_contract
 from worker.contracts.draft import REFUSED, Draft
 from worker.contracts.proposal import propose
 from worker.contracts.shape import shape_of
+from worker.core.contract import AreaContract
 from worker.errors import DataContractError
 
 SAFETY = area_named("patient-safety")
@@ -89,6 +90,7 @@ def test_fields_that_are_no_column_for_sure():
                 "delayDays": "three",
                 "cause": 10,
                 "parent": {"cause": "x", "created_time": "x"},
+                "roles": ["LE"],
                 "created_time": "x",
             }
         ]
@@ -103,9 +105,24 @@ def test_fields_that_are_no_column_for_sure():
     becomes = {row["field"]: row["becomes"] for row in made.rows()}
     assert becomes["accessRestriction[].confidentialityCode"] == "candidate for extra"
     assert becomes["parent.cause"] == "candidate for extra"
+    assert becomes["roles[]"] == "a list of values: it cannot be kept"
     shown = " ".join(line for lines in made.notes.values() for line in lines)
     for word in ("cause has numbers", "no field is called confidentiality"):
         assert word in shown
+
+
+def test_what_is_declared_around_the_records_stands():
+    """If the answers have it, be it null. A reference that ends with null is none."""
+    paging = {"style": "page", "send_as": "p", "send_in": "query", "field": "page"}
+    around = {"records": "items", "ignore": ["errors", "gone"], "paging": paging}
+    known = AreaContract.model_validate({**KNOWN.model_dump(mode="json"), **around}, strict=False)
+    draft = Draft(path="/x")
+    answer = {"items": [RECORD], "errors": None, "page": 1, "pagingReference": None}
+    answers = [answer, {**answer, "errors": [], "pagingReference": 7}]
+    propose(SAFETY, known, draft, shape_of(answers), is_asked_by_it=True)
+    assert draft.contract is not None
+    assert (draft.contract.paging, draft.contract.ignore) == (known.paging, ("errors",))
+    assert (refused(draft), draft.notes["paging"]) == (["pagingReference"], [])
 
 
 def test_two_lists_are_refused_by_name():

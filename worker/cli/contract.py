@@ -91,7 +91,7 @@ def _print(drafts: Mapping[str, Draft], differences: list[str], text: str) -> No
     rows = list[tuple[Any, ...]]()
     for name, draft in drafts.items():
         fields = draft.rows()
-        refused = [row["field"] for row in fields if row["becomes"] == REFUSED]
+        refused = [row["field"].removesuffix("[]") for row in fields if row["becomes"] == REFUSED]
         lists = {"columns without a field": draft.empty, REFUSED: refused}
         facts = [f"{what}: {', '.join(names)}" for what, names in lists.items() if names]
         for fact in (*draft.facts, *facts):

@@ -54,7 +54,8 @@ class Mapper:
             # Its former paths stay: without them, records without it would be published.
             columns[name] = known["columns"][name]
             self._draft.propose("required", f"no field is called {name}: all records are refused")
-        table["columns"] = {name: source for name, source in columns.items() if source}
+        in_order = (*known["columns"], *columns)  # so that what is the same shows no difference
+        table["columns"] = {name: columns[name] for name in in_order if columns.get(name)}
         table["values"] = {n: one for n, one in known["values"].items() if columns.get(n)}
         extra = {n: self._found(one, f"extra {n}") for n, one in self._known.extra.items()}
         table["extra"] = {name: source for name, source in extra.items() if source}
@@ -137,7 +138,9 @@ class Mapper:
                 array, _, leaf = path.rpartition("[].")
                 name = re.sub(r"\W+", "_", path).strip("_").lower()
                 value = {EACH: array, name: leaf} if array else path
-                if "[]" not in array + leaf and "object" not in self._fields[path].kinds:
+                if path.endswith("[]"):
+                    self._draft.becomes[self._before + path] = "a list of values: it cannot be kept"
+                elif "[]" not in array + leaf and "object" not in self._fields[path].kinds:
                     self._draft.notes["extra"].append(f"{name} = {toml_value(value)}")
 
 

@@ -15,7 +15,7 @@ from worker.contracts.columns import Mapper
 from worker.contracts.draft import PERSON_NAMES, REFUSED, Draft, name_of, plain
 from worker.contracts.shape import Leaf, Shape, lists_of
 from worker.core.area import ResourceArea
-from worker.core.contract import AreaContract
+from worker.core.contract import HEADER, AreaContract
 from worker.core.paths import UNNAMED, parse_path
 from worker.errors import DataContractError
 
@@ -45,12 +45,21 @@ _ENDS: Final = {"page": ("more", "pages"), "offset": ("more",)}
 _OF_RECORDS: Final = ("id", "person", "required", "volatile", "columns", "values", "extra")
 
 
-def propose(area: ResourceArea, known: AreaContract, draft: Draft, shape: Shape) -> None:
+def propose(
+    area: ResourceArea,
+    known: AreaContract,
+    draft: Draft,
+    shape: Shape,
+    *,
+    is_asked_by_it: bool = False,
+) -> None:
     """Complete a draft by the shape of answers.
 
     Args:
         known: the contract in force.
         draft: what is known of the request.
+        is_asked_by_it: the answers are to requests by the contract in force, so that what it
+            declares around the records stands wherever they have it.
 
     Raises:
         DataContractError: no list of objects, or several, could be that of the records.
@@ -70,7 +79,10 @@ def propose(area: ResourceArea, known: AreaContract, draft: Draft, shape: Shape)
     else:
         draft.table |= known.model_dump(mode="json", include={*_OF_RECORDS})
         draft.propose("id", "no record was seen: from here on as in force")
-    _declare_paging(draft, around)
+    if is_asked_by_it:
+        _keep(draft, known, around)
+    if "paging" not in draft.table:
+        _declare_paging(draft, around)
     for path, leaf in around.items():
         if path not in draft.becomes:
             draft.becomes[path] = _declare_around(draft, path, leaf)
@@ -83,8 +95,30 @@ def propose(area: ResourceArea, known: AreaContract, draft: Draft, shape: Shape)
         ) from None
 
 
+def _keep(draft: Draft, known: AreaContract, around: Shape) -> None:
+    """Declare around the records what the contract in force declares there, if it was seen."""
+    table, seen = known.model_dump(mode="json"), {path.removesuffix("[]") for path in around}
+
+    def stands(place: str) -> bool:
+        return place.startswith(HEADER) or place in seen
+
+    for key in ("ignore", "answer_person"):
+        draft.table[key] = [place for place in table[key] if stands(place)]
+    draft.table["expect"] = {n: value for n, value in table["expect"].items() if stands(n)}
+    if stands(known.total):
+        draft.table["total"] = known.total
+    fields = {getattr(known.paging, name, "") for name in ("field", "pages", "more")} - {""}
+    if known.paging is not None and all(map(stands, fields)):
+        draft.table["paging"] = table["paging"]
+    kept = {*draft.table["ignore"], *draft.table["answer_person"], *draft.table["expect"]}
+    kept |= {draft.table.get("total"), *(fields if "paging" in draft.table else ())}
+    draft.becomes |= {path: "as in force" for path in around if path.removesuffix("[]") in kept}
+
+
 def _has_role(role: str, path: str, leaf: Leaf) -> bool:
     kind, names = _ROLES[role]
+    if role == "reference" and "null" in leaf.kinds:  # it ends with 0, and nothing else
+        return False
     return name_of(path) in names.split() and kind in leaf.kinds and "[]" not in path
 
 

@@ -3,24 +3,18 @@
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.model import RunStatus
 from worker.store.database import Database, execute
-from worker.store.schema.tables import run, store_identity
+from worker.store.schema.tables import store_identity
 
 
 async def is_proven(connection: AsyncConnection, contract: str) -> bool:
-    """Whether a probe succeeded under this contract, or a run that published records.
+    """Whether the last probe that succeeded was made under this contract.
 
     Args:
         contract: ``core.contract.fingerprints`` of the configured areas.
     """
     probed = (await connection.execute(select(store_identity.c.probed_contract))).scalar_one()
-    if probed == contract:
-        return True
-    runs = select(run.c.run_id).where(
-        run.c.contract == contract, run.c.status == RunStatus.PUBLISHED, run.c.rows_read > 0
-    )
-    return (await connection.execute(runs.limit(1))).first() is not None
+    return bool(probed == contract)
 
 
 async def note_probe(database: Database, contract: str) -> None:

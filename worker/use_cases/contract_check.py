@@ -37,5 +37,5 @@ async def check_contract(app: App, *, has_store: bool = True) -> CheckResult:
     except WorkerError:  # the check of the database reports it
         return skip("contract", "first the database")
     if not proven:
-        return warn("contract", f"{text}; no answer of PTS has proven it yet", _HINT, **facts)
-    return ok("contract", f"{text}; answers have proven it", **facts)
+        return warn("contract", f"{text}; no probe has proven it yet", _HINT, **facts)
+    return ok("contract", f"{text}; a probe has proven it", **facts)

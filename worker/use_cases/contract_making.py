@@ -105,7 +105,7 @@ def _drafted(area: ResourceArea, known: AreaContract, answers: Sequence[HttpResp
             draft.facts.append(f"status {status} has the fields {names}")
     if read := documents[httpx.codes.OK]:
         _declare_headers(draft, answers)
-        propose(area, known, draft, shape_of(read))
+        propose(area, known, draft, shape_of(read), is_asked_by_it=True)
     return draft
 
 

@@ -131,7 +131,7 @@ def good_speakers() -> Mapping[str, Speaker]:
     """Answers that are read completely all the same."""
     return {
         "key-is-the-identifier": _first_with("id", str),
-        "code-is-the-identifier": _first_with("confidentialityCode", str),
+        "identifier-in-the-code": _first_with("confidentialityCode", lambda off_id: f"N {off_id}"),
         "person-is-the-identifier": _first_with("person", str),
         "unknown-field-named-so": _field_named_so,
         "after-a-nonce": _after_a_nonce(),

@@ -10,8 +10,8 @@ Configuration, clock, key, HelseID's discovery and token, database, PTS, contrac
 telemetry.textfile if it is set: one line each, OK, WARN or FAIL. A failure does not stop the other
 checks; SKIP marks what is not checked because of one. Changes nothing.
 
-The contract with PTS is proven by a probe that reads every area, and a record in one at least, or
-by a run that has published records; until then its line is a warning.
+The contract with PTS is proven by a probe that reads every area, and a record in one at least.
+Until then its line is a warning.
 
 The roster is read to its end: its persons (one who stands there twice is counted twice, and read
 once by a run), the requests that a night sends, and how long they take at
