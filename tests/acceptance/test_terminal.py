@@ -321,12 +321,12 @@ def test_init_asks(worker: Installation):
 
 def test_a_slow_run_says_why(worker: Installation, served: Sandbox):
     """While PTS's ``Retry-After`` is obeyed, the bar says so and until when."""
-    fault = {"action": "status", "status": 429, "retry_after_s": 600, "first": 1}
+    fault = {"action": "status", "status": 429, "retry_after_s": 600}
     served.control(faults=[fault])
-    typed = [("Retry-After: waiting", signal.SIGINT)]
+    typed = [("asked for a pause: waiting", signal.SIGINT)]
     words = ("sync", "--set", "sync.retry_after_max=20m")
     try:
         shown = CONTROL.sub("", on_a_terminal(worker, *words, code=75, typed=typed))
     finally:
         served.control(faults=[])
-    assert re.search(r"status 429, Retry-After: waiting until \d\d:\d\d:\d\d UTC", shown)
+    assert re.search(r"PTS asked for a pause: waiting until \d\d:\d\d:\d\d UTC", shown)
