@@ -214,7 +214,7 @@ class Evidence:
         return _Failure(
             person=person,
             area=area,
-            error=error,
+            error=_without_frames(error),
             is_single_use=is_single_use,
             number=self._begun,
             failed_s=now_s,
@@ -404,3 +404,9 @@ class Evidence:
     def _notify(self) -> None:
         self._change.set()
         self._change = anyio.Event()
+
+
+def _without_frames(error: WorkerError) -> WorkerError:
+    """The error without the frames that it went through, which hold an answer of up to 16 MB."""
+    error.__context__ = None
+    return error.with_traceback(None)
