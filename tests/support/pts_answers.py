@@ -17,7 +17,6 @@ from worker.core.record import Page, RecordReader, digest_of
 
 OFF_ID = "16858399649"
 OTHER_OFF_ID = "17912099997"
-LEADING_ZERO = "01858399640"
 PSEUDONYM = "c0ffee" + "ab" * 29
 
 SAFETY = area_named("patient-safety")

@@ -1,6 +1,6 @@
 """Everything that was published, and the runs that are open: without a line of the worker."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -66,9 +66,6 @@ class Model:
     def last_run(self) -> Run:
         """The run that began last."""
         return self.runs[max(self.runs)]
-
-    def open_runs(self) -> list[Run]:
-        return [run for run in self.runs.values() if run.is_open]
 
     def begin(
         self, run_id: int, kind: str, areas: tuple[str, ...], at: datetime, attempt: int
@@ -137,12 +134,6 @@ class Model:
         else:
             old.runs += old.last_run != run.run_id
             old.kind, old.last_run = kind, run.run_id
-
-    def take_back(self, persons: Collection[str], *, but: Run) -> None:
-        """A run decides on persons: what other open runs wrote of them goes."""
-        for run in self.open_runs():
-            if run is not but:
-                run.forget(persons)
 
     # Publication
 

@@ -107,13 +107,6 @@ class Run:
     def is_open(self) -> bool:
         return self.status in {"running", "interrupted"}
 
-    def forget(self, persons: Collection[str]) -> None:
-        """Another run has taken back what this one read of them."""
-        for key in [key for key in self.readings if key[0] in persons]:
-            del self.readings[key]
-        for person in persons:
-            self.refs.pop(person, None)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import math
 import random
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -124,22 +123,6 @@ class Course:
     def accepted_per_s(self, start_s: float, end_s: float) -> float:
         """Requests per second that were answered as they should."""
         return self.count(OK, start_s=start_s, end_s=end_s) / (end_s - start_s)
-
-    def places_at(self, at_s: float) -> float:
-        """Requests that the worker let be under way at that moment."""
-        return [places for moment, places in self.places if moment <= at_s][-1]
-
-    def per_second(self, step_s: float, *statuses: int) -> list[tuple[float, float]]:
-        """A curve: requests a second with one of these statuses."""
-        intervals = Counter(
-            int(at_s // step_s)
-            for at_s, status in self.requests
-            if not statuses or status in statuses
-        )
-        last = int(self.elapsed_s // step_s)
-        return [
-            ((interval + 0.5) * step_s, intervals[interval] / step_s) for interval in range(last)
-        ]
 
 
 Changes = Mapping[float, Mapping[str, Any]]
