@@ -3,46 +3,28 @@
 Each test names the issue that keeps it; a test that passes is an error, so that its mark goes.
 """
 
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.support.acceptance.troubles import for_a_while
 from tests.support.program import Installation
-from tests.support.raw_server import Reply, http
-from tests.support.standin import Answerer, Ask, Standin, person, ref_of
+from tests.support.raw_server import http
+from tests.support.standin import Standin, person, ref_of
 from tests.support.standin import standin as another_standin
 
 PERSONS = 40
 DRAFTS = pytest.mark.xfail(strict=True, raises=AssertionError, reason="issue 28 (drafts)")
-TROUBLE_S = 8.0
-"""Longer than the program waits for a second read; less than its ten seconds of waiting."""
-
-
-def filled(standin: Standin, folder: Path, url: str) -> Installation:
-    """A worker of persons with two restrictions in either area, on its first night."""
-    for number in range(PERSONS):
-        person(standin, number, safeties=2, privacies=2)
-    return standin.install(folder, url)
 
 
 def published(standin: Standin, folder: Path, url: str) -> Installation:
-    """The same after that night."""
-    worker = filled(standin, folder, url)
+    """A worker of persons with two restrictions in either area, after a good night."""
+    for number in range(PERSONS):
+        person(standin, number, safeties=2, privacies=2)
+    worker = standin.install(folder, url)
     assert worker.sync().code == 0
     standin.asked.clear()
     return worker
-
-
-def for_a_while(trouble: Answerer) -> Answerer:
-    """Answer so from the first request on for some seconds, then with the truth."""
-    began: list[float] = []
-
-    def answer(ask: Ask) -> Reply:
-        began.append(time.monotonic())
-        return trouble(ask) if began[-1] - began[0] < TROUBLE_S else http(ask.records)
-
-    return answer
 
 
 @DRAFTS

@@ -3,21 +3,19 @@
 Over real sockets; `tests/http/politeness/test_verdicts.py` has the verdicts in virtual time.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.acceptance.troubles import for_a_while
 from tests.support.program import Installation
-from tests.support.raw_server import Reply, http
-from tests.support.standin import PRIVACY, Answerer, Ask, Standin, person
+from tests.support.raw_server import http
+from tests.support.standin import PRIVACY, Answerer, Standin, person
 
 pytestmark = pytest.mark.promise("6")
 
 PERSONS = 40
-TROUBLE_S = 8.0
-"""Longer than a false verdict takes; less than the ten seconds between two requests then."""
 
 
 def filled(standin: Standin, folder: Path, url: str, persons: int = PERSONS) -> Installation:
@@ -25,17 +23,6 @@ def filled(standin: Standin, folder: Path, url: str, persons: int = PERSONS) -> 
     for number in range(persons):
         person(standin, number, safeties=2, privacies=2)
     return standin.install(folder, url, patience="10m")
-
-
-def for_a_while(trouble: Answerer) -> Answerer:
-    """Answer so from the first request on for some seconds, then with the truth."""
-    began: list[float] = []
-
-    def answer(ask: Ask) -> Reply:
-        began.append(time.monotonic())
-        return trouble(ask) if began[-1] - began[0] < TROUBLE_S else http(ask.records)
-
-    return answer
 
 
 @pytest.mark.parametrize(

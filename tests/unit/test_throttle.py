@@ -54,7 +54,7 @@ async def test_no_more_at_once_than_the_ceiling():
 
 
 async def test_only_probes_go_while_others_are_held():
-    """Those who wait go on when they are released; whoever is under way is waited for."""
+    """Requests under way finish first; those that wait go on after the release."""
     fake = FakeRuntime()
     throttle = Throttle(1e6, fake.runtime, concurrency=4)
     await throttle.enter()

@@ -83,7 +83,7 @@ async def test_denials_have_an_end(renew, attempts):
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
 async def test_a_denial_is_not_repeated_here(status):
-    """Whoever read before asks again once somebody else has been read: the breaker sees to that."""
+    """The breaker tries again once it has read somebody else."""
     async with reading(page(1), answer(b"", status=status)) as it:
         await it.read()
         with pytest.raises(DeniedError):

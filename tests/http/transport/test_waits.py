@@ -61,7 +61,7 @@ async def test_every_wait_is_drawn_anew():
     ],
 )
 async def test_a_wait_is_as_long_as_was_asked_for(headers, wait_s):
-    """Neither shorter nor longer, whichever clock is wrong; whoever reads others waits for it."""
+    """Even if a clock is wrong. The caller reads other persons in the meantime."""
     async with reading(busy(*headers), policy=POLICY) as it:
         with pytest.raises(TransientError, match="Retry-After") as caught:
             await it.read()

@@ -32,8 +32,8 @@ from tests.support.stateful.machine import NightsMachine, World
 pytestmark = [pytest.mark.promise("1"), pytest.mark.promise("2"), pytest.mark.promise("3")]
 
 DEATHS = st.builds(Trouble, crash_at=st.integers(1, 500))
-UNHEARD = st.builds(lambda n: Trouble(fail={(COMMIT, n): "done-lost"}), st.integers(1, 12))
-"""A commit that is done, and reported as failed."""
+LOST_REPLIES = st.builds(lambda n: Trouble(fail={(COMMIT, n): "done-lost"}), st.integers(1, 12))
+"""A commit that succeeded, and looks as if it had failed."""
 CUTS = st.builds(
     lambda n, flavour: Trouble(fail={(DATABASE, n): flavour}),
     st.integers(1, 150),
@@ -53,7 +53,7 @@ def tried(share: float, examples: int, steps: int) -> settings:
 class OnSqlite(NightsMachine):
     """In virtual time."""
 
-    troubles = DEATHS | UNHEARD
+    troubles = DEATHS | LOST_REPLIES
 
     @staticmethod
     def begin() -> World:
