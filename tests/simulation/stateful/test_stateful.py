@@ -67,7 +67,7 @@ class OnSqlite(NightsMachine):
 
 
 @pytest.mark.parametrize(
-    ("examples", "steps"), [(4, 20), pytest.param(60, 30, marks=pytest.mark.nightly)]
+    ("examples", "steps"), [(3, 15), pytest.param(60, 30, marks=pytest.mark.nightly)]
 )
 def test_sqlite(examples: int, steps: int) -> None:
     """On SQLite."""

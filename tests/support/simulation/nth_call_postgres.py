@@ -8,7 +8,7 @@ so that its answer never comes.
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -141,6 +141,8 @@ class PostgresStage(Stage):
         self.upstream.truth.update(truth)
         self.look_share = 0.0
         self.limit(concurrency=2, batch_persons=2, requests_per_second=500.0, retry_attempts=3)
+        # In real time nobody sits out ten minutes in which everybody fails.
+        self.limit(patience=timedelta(seconds=2))
 
     def look(self) -> None:
         """The model looks by itself, between the runs: see ``judge``."""
