@@ -260,6 +260,11 @@ class ContractError(AreaError):
     def __init__(self, message: str, *, field: str = "", status: int | None = None) -> None:
         super().__init__(f"{message} (at {field})" if field else message, status=status)
         self.field = field
+        self._problem = message
+
+    def inside(self, where: str) -> "ContractError":
+        """The same error with a longer path: what is invalid stands inside this."""
+        return ContractError(self._problem, field=".".join(filter(None, (where, self.field))))
 
 
 class PagingError(AreaError):

@@ -14,11 +14,12 @@ from worker.offid import checksum_ok
 
 MASK: Final = "***"
 
-_ELEVEN_DIGITS: Final = re.compile(
-    r"(?<![0-9])(?=([0-9]{2}S?[0-9]{2}S?[0-9]{2}S?[0-9]{3}S?[0-9]{2})(?![0-9]))".replace(
-        "S", r"[\s./_\-\u2010-\u2015]"
-    )
+_GROUPS: Final = r"[0-9][0-9]S?[0-9]{2}S?[0-9]{2}S?[0-9]{3}S?[0-9]{2}".replace(
+    "S", r"[\s./_\-\u2010-\u2015]"
 )
+_MAY_HOLD: Final = re.compile(_GROUPS)
+"""Most texts hold nothing like it, and this sees that in a third of the time."""
+_ELEVEN_DIGITS: Final = re.compile(rf"(?<![0-9])(?=({_GROUPS})(?![0-9]))")
 """At each beginning of digits: a wrong group may overlap with an identifier."""
 _DIGITS_MIN: Final = 11
 _NO_DIGIT: Final = re.compile(r"[^0-9]")
@@ -56,6 +57,8 @@ def mask_identifiers(text: str, own: str = "") -> str:
         return text
     if own:
         text = text.replace(own, MASK)
+    if _MAY_HOLD.search(text) is None:
+        return text
     parts, end = list[str](), 0
     for match in _ELEVEN_DIGITS.finditer(text):
         start, after = match.span(1)

@@ -5,7 +5,7 @@ has a field of that name.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +25,7 @@ _DIGIT: Final = re.compile(r"[0-9]")
 _DIGITS_MAX: Final = 4
 _NUMBER: Final = re.compile(r"\[\d+\]", re.ASCII)
 _WORDS: Final = {"true": True, "false": False}
+_CONTAINERS: Final = (dict, list)
 _WHOLE_NUMBER: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
@@ -177,27 +178,29 @@ def leaves(document: Any, *, but: Any = None) -> Iterator[tuple[str, Any]]:
     Raises:
         ContractError: the document is nested too deeply.
     """
-    return _leaves(document, None, but, DEPTH_MAX)
+    if document and isinstance(document, _CONTAINERS):
+        return _leaves(document, None, but, DEPTH_MAX - 1)
+    return iter([("", document)])
 
 
 def _leaves(value: Any, path: str | None, but: Any, depth: int) -> Iterator[tuple[str, Any]]:
     if not depth:
         raise ContractError("nested too deeply", field="$")
-    if value is but and but is not None:
-        return
-    if (
-        path and len(path) > PATH_MAX
-    ):  # a long name may hold thousands of leaves, each with all of it
-        yield UNNAMED, value
-    elif isinstance(value, dict) and value:
-        for name, item in value.items():
-            inner = name if path is None else f"{path}.{name}"
-            yield from _leaves(item, inner, but, depth - 1)
-    elif isinstance(value, list) and value:
-        for index, item in enumerate(value):
-            yield from _leaves(item, f"{path or ''}[{index}]", but, depth - 1)
+    inside: Iterable[tuple[str, Any]]
+    if isinstance(value, dict):
+        before, inside = "" if path is None else f"{path}.", value.items()
     else:
-        yield path or "", value
+        before, inside = path or "", ((f"[{index}]", item) for index, item in enumerate(value))
+    for name, item in inside:
+        inner = before + name
+        if item is but and but is not None:
+            continue
+        if len(inner) > PATH_MAX:  # it may hold thousands of leaves, each with all of this path
+            yield UNNAMED, item
+        elif item and isinstance(item, _CONTAINERS):
+            yield from _leaves(item, inner, but, depth - 1)
+        else:
+            yield inner, item
 
 
 def without_numbers(path: str) -> str:

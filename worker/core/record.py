@@ -4,7 +4,6 @@
 Only declared fields are kept; what else a record holds is counted by name, as drift.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from hashlib import blake2b
@@ -42,6 +41,8 @@ ELEMENTS_MAX: Final = 1_000
 _INTEGER_BITS: Final = 63
 """The range of a signed 64-bit database column."""
 _NOTHING: Final[tuple[Any, ...]] = (None, {}, [])
+_CONTAINERS: Final = (dict, list)
+_IDS: Final = (str, int)
 
 _Alternatives: TypeAlias = tuple[FieldPath, ...]
 _TypeReader: TypeAlias = Callable[[Any, str], ColumnValue]
@@ -75,16 +76,31 @@ class _Source(NamedTuple):
     each: FieldPath | None
 
 
+class _Field(NamedTuple):
+    """A typed column: where its value comes from, and what becomes of it.
+
+    Attributes:
+        meanings: what PTS sends, and what is stored.
+    """
+
+    column: Column
+    source: _Source | None
+    meanings: Mapping[str, str] | None
+    convert: _TypeReader
+
+
 class RecordReader:
     """Reads items of one area. What depends on the contract alone is done once."""
 
     def __init__(self, area: ResourceArea, contract: AreaContract) -> None:
         self._contract = contract
-        self._columns = area.columns
-        self._sources = {name: _source(name, text) for name, text in contract.columns.items()}
+        self._naive_times = contract.naive_times
+        self._fields = tuple(_field(column, contract) for column in area.columns)
         self._extra = tuple(_source(name, text) for name, text in contract.extra.items())
         self._persons = tuple(map(parse_path, contract.person))
         self._key = tuple(map(parse_path, contract.id.split("+")))
+        self._declared = contract.record_paths
+        self._parents = contract.record_parents
 
     def read(self, items: list[Any], person: Person) -> Page:
         """The records of a page's items.
@@ -94,82 +110,86 @@ class RecordReader:
         """
         off_id = person.off_id.reveal()
         records: dict[str, Record] = {}
-        drift = Counter[str]()
+        drift: dict[str, int] = {}
         for index, item in enumerate(items):
             where = f"{self._contract.records}[{index}]"
-            record = self._record(item, off_id, where)
+            try:
+                record = self._record(item, off_id)
+            except ContractError as error:
+                raise error.inside(where) from None
             if record.key in records:
                 raise ContractError("a record with the key of an earlier one", field=where)
             records[record.key] = record
             self._add_drift(drift, item)
         return Page(records=tuple(records.values()), drift=drift)
 
-    def _record(self, item: Any, off_id: str, where: str) -> Record:
+    def _record(self, item: Any, off_id: str) -> Record:
         if not isinstance(item, dict):
-            raise ContractError("not an object", field=where)
+            raise ContractError("not an object")
         for path in self._persons:
             value = find(item, path)
             if value is not None:
-                check_person(value, off_id, f"{where}.{path.text}")
-        columns = {c.name: self._column(c, item, where, off_id) for c in self._columns}
+                check_person(value, off_id, path.text)
+        columns = self._columns(item, off_id)
         for name in self._contract.required:
             if _is_blank(columns[name]):
-                raise ContractError(f"no {name}, which the contract requires", field=where)
-        extra = {source.name: _value(source, item, where, off_id) for source in self._extra}
+                raise ContractError(f"no {name}, which the contract requires")
+        extra = {source.name: _value(source, item, off_id) for source in self._extra}
         extra = {name: value for name, value in extra.items() if value is not None}
         return Record(
-            key=self._key_of(item, where, off_id),
+            key=self._key_of(item, off_id),
             content_hash=self._hash(columns | extra),
             columns=tuple(columns.values()),
             extra=_json(extra) if extra else None,
         )
 
-    def _column(self, column: Column, item: dict[str, Any], where: str, own: str) -> ColumnValue:
-        source = self._sources.get(column.never_of or column.name)
-        value = None if source is None else _value(source, item, where, own)
-        if value is None:
-            return None
-        known = self._contract.values.get(column.name)
-        if known is not None and not isinstance(value, dict | list):
-            value = known.get(_plain(value), value)
-        try:
-            kind = ColumnType.TIME if column.never_of else column.type
-            read = TYPE_READERS[kind](value, self._contract.naive_times)
-        except ValueError as error:
-            raise ContractError(f"{column.name}: {error}", field=where) from None
-        return read == END_OF_TIME if column.never_of else read
+    def _columns(self, item: dict[str, Any], own: str) -> dict[str, ColumnValue]:
+        columns: dict[str, ColumnValue] = {}
+        for column, source, meanings, convert in self._fields:
+            if column.never_of:
+                time = columns[column.never_of]
+                columns[column.name] = None if time is None else time == END_OF_TIME
+                continue
+            value = None if source is None else _value(source, item, own)
+            if value is not None:
+                if meanings is not None and not isinstance(value, _CONTAINERS):
+                    value = meanings.get(_plain(value), value)
+                try:
+                    value = convert(value, self._naive_times)
+                except ValueError as error:
+                    raise ContractError(f"{column.name}: {error}") from None
+            columns[column.name] = value
+        return columns
 
-    def _key_of(self, item: dict[str, Any], where: str, own: str) -> str:
+    def _key_of(self, item: dict[str, Any], own: str) -> str:
         """A record's key, with its parts joined by ``|``."""
         parts = list[str]()
         for path in self._key:
             value = find(item, path)
-            text = _plain(value) if isinstance(value, str | int) else ""
+            text = _plain(value) if isinstance(value, _IDS) else ""
             if not text.strip() or isinstance(value, bool):
-                raise ContractError("no id", field=f"{where}.{path.text}")
-            parts.append(_stored_text(text, f"{where}.{path.text}", own))
+                raise ContractError("no id", field=path.text)
+            parts.append(_stored_text(text, path, own))
         key = parts[0]
         if parts[1:]:
             key = "|".join(part.replace("\\", r"\\").replace("|", r"\|") for part in parts)
         if len(key.encode()) > KEY_BYTES_MAX:
-            raise ContractError(f"an id of more than {KEY_BYTES_MAX} bytes", field=where)
+            raise ContractError(f"an id of more than {KEY_BYTES_MAX} bytes")
         return key
 
-    def _add_drift(self, drift: Counter[str], item: dict[str, Any]) -> None:
+    def _add_drift(self, drift: dict[str, int], item: dict[str, Any]) -> None:
         """Count the undeclared leaves of a record by name, each name once."""
         counted = set[str]()
         for path, value in leaves(item):
             name = without_numbers(path)
-            if name in self._contract.record_paths:
-                continue
-            if value in _NOTHING and name in self._contract.record_parents:
+            if name in self._declared or (name in self._parents and value in _NOTHING):
                 continue
             name = safe_path(name)
             if name not in drift and len(drift) >= DRIFT_MAX:
                 name = UNNAMED
             if name not in counted:
                 counted.add(name)
-                drift[name] += 1
+                drift[name] = drift.get(name, 0) + 1
 
     def _hash(self, values: Mapping[str, Any]) -> bytes:
         """A hash of names and values that are there: declaring a field changes few rows."""
@@ -189,27 +209,36 @@ def _source(name: str, text: Paths | Leaves) -> _Source:
     return _Source(name, (), tuple(named.items()), each)
 
 
-def _value(source: _Source, item: dict[str, Any], where: str, own: str) -> Any:
+def _field(column: Column, contract: AreaContract) -> _Field:
+    text = contract.columns.get(column.name)
+    source = None if text is None else _source(column.name, text)
+    return _Field(column, source, contract.values.get(column.name), TYPE_READERS[column.type])
+
+
+def _value(source: _Source, item: dict[str, Any], own: str) -> Any:
     """The declared value: a scalar, or an object or list of declared leaves; None for none."""
     if source.scalar:
-        return _scalar(source.scalar, item, where, own)
+        return _scalar(source.scalar, item, own)
     if source.each is None:
-        return _leaves(source, item, where, own)
+        return _leaves(source, item, own)
     array = find(item, source.each)
     if array is None:
         return None
-    place = f"{where}.{source.each.text}"
+    place = source.each.text
     if not isinstance(array, list) or len(array) > ELEMENTS_MAX:
         raise ContractError(f"not a list of at most {ELEMENTS_MAX} elements", field=place)
-    return [_leaves(source, element, place, own) or {} for element in array] or None
+    try:
+        return [_leaves(source, element, own) or {} for element in array] or None
+    except ContractError as error:
+        raise error.inside(place) from None
 
 
-def _leaves(source: _Source, parent: Any, where: str, own: str) -> dict[str, Any] | None:
-    found = {name: _scalar(paths, parent, where, own) for name, paths in source.leaves}
+def _leaves(source: _Source, parent: Any, own: str) -> dict[str, Any] | None:
+    found = {name: _scalar(paths, parent, own) for name, paths in source.leaves}
     return {name: value for name, value in found.items() if value is not None} or None
 
 
-def _scalar(paths: _Alternatives, parent: Any, where: str, own: str) -> Any:
+def _scalar(paths: _Alternatives, parent: Any, own: str) -> Any:
     """The value at the first path that has one, with identifiers masked.
 
     Raises:
@@ -218,21 +247,20 @@ def _scalar(paths: _Alternatives, parent: Any, where: str, own: str) -> Any:
     for path in paths:
         value = find(parent, path)
         if value is not None:
-            place = f"{where}.{path.text}"
-            if isinstance(value, dict | list):
-                raise ContractError(
-                    "an object or a list; declare its leaves in the contract", field=place
-                )
-            return _stored_scalar(value, place, own)
+            return _stored_scalar(value, path, own)
     return None
 
 
-def _stored_scalar(value: Any, place: str, own: str) -> Any:
+def _stored_scalar(value: Any, path: FieldPath, own: str) -> Any:
     """A scalar as it may be stored; a number that is an identifier is masked as a text is."""
     if isinstance(value, str):
-        return _stored_text(value, place, own)
-    if value is None or isinstance(value, bool):
+        return _stored_text(value, path, own)
+    if isinstance(value, bool):
         return value
+    if isinstance(value, _CONTAINERS):
+        raise ContractError(
+            "an object or a list; declare its leaves in the contract", field=path.text
+        )
     text = str(int(value))
     if len(text) == len(own) - 1:  # a number has lost its leading zero
         text = f"0{text}"
@@ -244,16 +272,16 @@ def _is_blank(value: ColumnValue) -> bool:
     return value is None or (isinstance(value, str) and not any(map(str.isalnum, value)))
 
 
-def _stored_text(text: str, place: str, own: str) -> str:
+def _stored_text(text: str, path: FieldPath, own: str) -> str:
     """A text as it may be stored: without identifiers, this person's own among them."""
     if len(text) > TEXT_MAX:
-        raise ContractError(f"a text of more than {TEXT_MAX} characters", field=place)
+        raise ContractError(f"a text of more than {TEXT_MAX} characters", field=path.text)
     try:
         text.encode()  # a lone surrogate, which JSON can escape, is no text
     except UnicodeEncodeError:
-        raise ContractError("a text that is not Unicode", field=place) from None
+        raise ContractError("a text that is not Unicode", field=path.text) from None
     if "\0" in text:
-        raise ContractError("a NUL character, which databases cannot store", field=place)
+        raise ContractError("a NUL character, which databases cannot store", field=path.text)
     return mask_identifiers(text, own)
 
 
@@ -267,7 +295,7 @@ def _json(value: Any) -> str:
 
 
 def _as_text(value: Any, _naive_times: str) -> str:
-    if isinstance(value, dict | list):
+    if isinstance(value, _CONTAINERS):
         return _json(value)
     if not isinstance(value, str):
         raise ValueError("not a text; if it is a code, declare what its values mean")
