@@ -6,6 +6,7 @@ may say that records are missing, in words that nobody can foresee.
 
 import json
 import math
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
@@ -118,12 +119,7 @@ def parse(body: bytes | bytearray) -> Any:
     """
     check_values(body)
     try:
-        return json.loads(
-            body.decode("utf-8-sig"),
-            object_pairs_hook=_once,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
+        return _JSON.decode(body.removeprefix(BOM_UTF8).decode())
     except RecursionError:
         raise ContractError("nested too deeply", field="$") from None
     except ValueError:
@@ -147,6 +143,11 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError
     return number
+
+
+_JSON: Final = json.JSONDecoder(
+    object_pairs_hook=_once, parse_constant=_refuse_constant, parse_float=_finite
+)
 
 
 def _refuse_status(status: int) -> NoReturn:

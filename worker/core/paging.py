@@ -66,7 +66,7 @@ class PagingState:
         self._url = url
         self._off_id = off_id
         self._keys = set[str]()
-        self._asked = set[str]()
+        self._asked = set[tuple[Any, ...]]()
         self._counts = dict[str, int]()
         self._pages = 0
         self.items = 0
@@ -100,7 +100,7 @@ class PagingState:
         return request
 
     def _ask(self, request: PageRequest) -> None:
-        asked = f"{request.url} {sorted(request.fields.items())}"
+        asked = (request.url, *sorted(request.fields.items()))
         if asked in self._asked:
             raise PagingError(f"a loop: page {self._pages + 1} was requested before")
         self._asked.add(asked)

@@ -1,7 +1,6 @@
 """Reads an area of a person to its last page; the only place that creates a ``CompleteArea``."""
 
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 from hashlib import blake2b
@@ -136,9 +135,10 @@ class PtsReader:
 
     def _complete(self, area: str, pages: list[Page]) -> CompleteArea:
         records = tuple(record for page in pages for record in page.records)
-        drift = Counter[str]()
+        drift: dict[str, int] = {}
         for page in pages:
-            drift.update(page.drift)
+            for name, count in page.drift.items():
+                drift[name] = drift.get(name, 0) + count
         proof = Proof(
             pages=len(pages),
             record_count=len(records),
