@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, TableClause, Text, column, table
+from sqlalchemy import BigInteger, Boolean, Date, TableClause, Text, column, table
 
 from worker.areas import AREAS
 from worker.areas.meanings import Kind, view_columns
@@ -44,7 +44,7 @@ _TYPES: Final[Mapping[Kind, Any]] = {
     Kind.INTEGER: BigInteger,
     Kind.BOOLEAN: Boolean(create_constraint=False),
     Kind.TIME: UtcTime,
-    Kind.DATE: Text,
+    Kind.DATE: Date,
     Kind.JSON: Text,
 }
 

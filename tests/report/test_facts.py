@@ -18,9 +18,9 @@ from tests.support.report.stores import (
 )
 from tests.support.store_world import world_on
 from worker.core.model import RunKind, RunStatus
-from worker.errors import ExitCode
+from worker.errors import ExitCode, UsageError
 from worker.report.facts import read_facts
-from worker.report.figures import Amount, CodeKey, SnapshotState
+from worker.report.figures import Amount, CodeKey, Movement, SnapshotState
 from worker.report.standing import read_standing
 
 PAST, NEAR = START - timedelta(days=1), START + timedelta(days=20)
@@ -53,14 +53,13 @@ async def test_the_counts_of_a_published_run(database_url):
         assert (facts.published.run_id, facts.published.exit_code) == (2, ExitCode.GAPS)
         assert (last.publication_no, last.roster, last.confirmed, last.stale) == (2, 10, 9, 1)
         assert last.failed == {"transient": 1}
-        assert (last.in_effect, last.persons_in_effect) == (11, 9)
+        assert last.total == Amount(11, 9)
         assert last.groups == {
             "denied": Amount(7, 6),
             "delayed": Amount(1, 1),
             "blocked": Amount(3, 3),
         }
-        standing = {key: code.in_effect for key, code in facts.codes.items() if key.group != "none"}
-        assert {key: amount for key, amount in standing.items() if amount.restrictions} == {
+        assert facts.codes == {
             CodeKey("denied", "patient-safety", "NORN_EPO", ""): Amount(6, 6),
             CodeKey("denied", "patient-safety", "NORN_FFL", ""): Amount(1, 1),
             CodeKey("delayed", "patient-safety", "NORU", ""): Amount(1, 1),
@@ -68,30 +67,92 @@ async def test_the_counts_of_a_published_run(database_url):
         }
 
 
-async def test_all_that_stands_is_accounted_for(sqlite_url):
-    """From the rows to those in effect: no restriction by its code, and outside its time."""
-    async with world_on(sqlite_url) as world:
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
+async def test_what_is_listed_after_its_end(database_url):
+    """By the time since then, and how old what is in effect is; what restricts nothing is neither.
+
+    A beginning to come is no end, and a time that PTS does not say is a place of its own.
+    """
+    async with world_on(database_url, our_clock=True) as world:
         now = world.fake.now()
-        later, earlier = now + timedelta(days=1), now - timedelta(days=1)
+        ago = [now - timedelta(days=days) for days in (1, 40, 200, 400)]
         await world.publish(
             seen(
                 world,
                 1,
-                safety("a", "N"),
-                safety("b", "N", earlier),
-                safety("c", "NORU", earlier),
-                safety("d", "NORU", later),
-                safety("e", "unknown"),
-                private=(
-                    privacy("f", "Block", "Hard", restricted_from=later),
-                    privacy("g", "Block", "Hard"),
+                *(safety(f"d{n}", "NORU", at) for n, at in enumerate(ago)),
+                *(
+                    safety(f"a{n}", "NORN_EPO", NEVER, source_created_at=at)
+                    for n, at in enumerate(ago)
                 ),
+                safety("n", "N", ago[0]),
+                private=(privacy("f", "Block", "Hard", restricted_from=now + timedelta(days=1)),),
+            ),
+            seen(world, 2, safety("u", "NORN_EPO", NEVER), safety("e", "NORU", ago[3])),
+        )
+        rows = (await facts_of(world)).rows
+    assert list(rows.expired) == [Amount(1, 1), Amount(1, 1), Amount(1, 1), Amount(2, 2)]
+    assert list(rows.ages) == [Amount(1, 1)] * 5
+
+
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
+async def test_what_came_and_went_in_a_week(database_url):
+    """By group and by cohort, of seven days; nothing came with the first publication."""
+    async with world_on(database_url, our_clock=True) as world:
+        for day, keys in enumerate(("ab", "abc", "abcd", "bd")):
+            denied = [safety(key, "NORN_EPO", NEVER) for key in keys]
+            others = [safety("x", "NORS")] if day == 2 else []
+            await world.publish(
+                seen(world, 1, *denied, cohort="Nord"),
+                seen(world, 2, *others, cohort="Sør"),
+                seen(world, 3),
+                limits=ANY,
+            )
+            world.fake.advance(4 * 86_400)
+        facts = await facts_of(world)
+        north = await facts_of(world, cohort="Nord")
+    # Days 8 and 12: day 4 is more than a week before.
+    assert facts.week == {"denied": Movement(1, 0, 2), "blocked": Movement(1, 0, 1)}
+    assert {one.cohort: one.week for one in facts.cohorts} == {
+        "Nord": Movement(1, 0, 2),
+        "Sør": Movement(1, 0, 1),
+        None: Movement(),
+    }
+    assert north.week == {"denied": Movement(1, 0, 2)}
+    assert (north.last.roster, north.last.total) == (1, Amount(2, 1))
+    assert (north.cohort, north.cohorts) == ("Nord", ())
+    assert sum(north.rows.ages, Amount()) == Amount(2, 1)
+
+
+async def test_a_cohort_that_nobody_knows_is_refused(sqlite_url):
+    """A misspelt name does not make a report without patients."""
+    async with world_on(sqlite_url) as world:
+        await world.publish(seen(world, 1, cohort="Nord"))
+        with pytest.raises(UsageError, match="nothing is published of a cohort 'Nrod'"):
+            await facts_of(world, cohort="Nrod")
+
+
+async def test_by_a_person_or_by_rule(sqlite_url):
+    """What is in effect by its cause; where the area has none it is not counted."""
+    async with world_on(sqlite_url) as world:
+        await world.publish(
+            seen(
+                world,
+                1,
+                safety("a", "NORN_EPO", NEVER, cause="Manual"),
+                safety("b", "NORN_FFL", NEVER, cause="Manual"),
+                safety("c", "NORU", NEVER, cause="Automated"),
+                safety("d", "NORU", PAST, cause="Derived"),
+                safety("e", "NORN_EPO", NEVER),
+                private=(privacy("p", "Block", "Hard"),),
             )
         )
-        facts = await facts_of(world)
-        stands = {key.group: code.open.restrictions for key, code in facts.codes.items()}
-        assert stands == {"none": 2, "delayed": 2, "unknown": 1, "blocked": 2}
-        assert (facts.last.in_effect, facts.ends.not_now) == (3, Amount(2, 1))
+        causes = (await facts_of(world)).causes
+    assert {cause: amount.restrictions for cause, amount in causes.items()} == {
+        "Manual": 2,
+        "Automated": 1,
+        "": 1,
+    }
 
 
 @pytest.mark.parametrize("database_url", BOTH, indirect=True)
@@ -105,11 +166,10 @@ async def test_delays_end_week_by_week(database_url):
             seen(world, 1, *delayed, safety("n", "NORN_EPO", NEVER)),
             seen(world, 2, safety("m", "NORU", NEVER), safety("l", "NORU", until[1])),
         )
-        ends = (await facts_of(world)).ends
+        ends = (await facts_of(world)).rows
         found = {week: amount for week, amount in enumerate(ends.weeks) if amount.restrictions}
         assert found == {0: Amount(3, 2), 1: Amount(1, 1), 11: Amount(1, 1)}
-        rest = {"later": ends.later, "indefinite": ends.indefinite, "not now": ends.not_now}
-        assert rest == dict.fromkeys(rest, Amount(1, 1))
+        assert (ends.later, ends.indefinite) == (Amount(1, 1), Amount(1, 1))
 
 
 async def test_a_month_is_compared_with_the_night_before_it(sqlite_url):
@@ -122,23 +182,10 @@ async def test_a_month_is_compared_with_the_night_before_it(sqlite_url):
                 assert (await facts_of(world)).then is None
             world.fake.advance(60 if night == 4 else 8 * 86_400)
         facts = await facts_of(world)
-        assert [night.in_effect for night in facts.nights] == [1, 2, 3, 4, 6]
+        assert [night.total.restrictions for night in facts.nights] == [1, 2, 3, 4, 6]
         assert facts.then.publication_no == 1
         assert (facts.last.day - facts.then.day).days == 33
-        assert [code.in_effect.restrictions for code in facts.codes_then.values()] == [1]
-
-
-async def test_how_long_restrictions_stood(sqlite_url):
-    """The median of those that came and went; what was there at first is not of a known length."""
-    async with world_on(sqlite_url) as world:
-        for keys in ("a", "abcd", "ab", "", ""):
-            await world.publish(
-                seen(world, 1, *(safety(key, "N") for key in keys)), seen(world, 2), limits=ANY
-            )
-            world.fake.advance(2 * 86_400)
-        (duration,) = (await facts_of(world)).durations
-        said = (duration.area, duration.amount, duration.median_days)
-        assert said == ("patient-safety", Amount(3, 1), 2)
+        assert [amount.restrictions for amount in facts.codes_then.values()] == [1]
 
 
 async def test_an_erasure_changes_no_figure_of_its_publication(sqlite_url):
@@ -150,20 +197,12 @@ async def test_an_erasure_changes_no_figure_of_its_publication(sqlite_url):
         before = await facts_of(world)
         await world.erase(key_of(1))
         after = await facts_of(world)
-        for name in ("nights", "codes", "cohorts", "runs"):
+        for name in ("nights", "codes", "causes", "week", "cohorts", "runs"):
             assert getattr(after, name) == getattr(before, name), name
-        assert before.ends.not_now == after.ends.not_now == Amount(1, 1)
-        assert _altered(before) == {"is_altered": False, "ending": 2, "durations": 1}
-        assert _altered(after) == {"is_altered": True, "ending": 0, "durations": 0}
+        assert before.rows is not None
+        assert after.rows is None
         await _night(world)
-        last = await facts_of(world)
-        assert (last.is_altered, _altered(last)["ending"]) == (False, 1)
-
-
-def _altered(facts):
-    """What an erasure changes, and whether the facts say so."""
-    ending = sum(week.restrictions for week in facts.ends.weeks)
-    return {"is_altered": facts.is_altered, "ending": ending, "durations": len(facts.durations)}
+        assert (await facts_of(world)).rows is not None
 
 
 async def _night(world, *mine):
@@ -250,7 +289,7 @@ async def test_the_facts_are_of_one_publication(database_url):
         facts = await read_facts(read, now=world.fake.now())
         assert facts.published is not None
         assert facts.published.run_id == 2
-        assert (facts.last.publication_no, facts.last.in_effect) == (2, 11)
+        assert (facts.last.publication_no, facts.last.total.restrictions) == (2, 11)
         assert (await facts_of(world)).published.run_id == 3
 
 

@@ -77,33 +77,27 @@ async def test_the_report_needs_nothing_else(sqlite_url, tmp_path):
 
 
 @pytest.mark.promise("2")
-async def test_what_is_listed_adds_up_to_what_is_in_effect(database_url, tmp_path):
-    """A table leads from all that PTS lists to what restricts now, another divides that."""
+async def test_what_is_in_effect_by_code(database_url, tmp_path):
+    """Codes in their groups, with names, shares and their sum."""
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         page, _ = await report_of(world, tmp_path / "report.html")
-    assert table_of(page, "From all that PTS has to what is in effect") == [
-        ["All rows in PTS", "18"],
-        ["less: the code restricts nothing", "6"],
-        ["less: the time is over or has not begun", "1"],
-        ["In effect", "11"],
-    ]
     codes = [
         [row[0].split("\n")[0], row[1], row[3]]
         for row in table_of(page, "Restrictions in effect, by code")
     ]
     assert codes[-1] == ["Total", "11", "100%"]
-    assert codes[0] == ["Access denied", "7", "63.6%"]
-    assert ["Blocked by the patient", "3", "27.3%"] in codes
+    assert codes[0] == ["Access denied", "7", "64%"]
+    assert ["Blocked by the patient", "3", "27%"] in codes
     assert re.search(r"Block Hard\s*<small>Block: the patient.*May not be bypassed", page)
 
 
 SENTENCES = {
-    "en": "28 April: 37 restrictions are in effect for 37 of 40 patients, +429% in 30 days; "
-    "100.0% confirmed in the last day.",
-    "nb": "28. april: 37 restriksjoner er i kraft for 37 av 40 pasienter, +429 % på 30 dager; "
+    "en": "28 April: 37 restrictions are in effect for 37 of 40 patients, +429% in the last "
+    "30 days; 100.0% confirmed in the last day.",
+    "nb": "28. april: 37 restriksjoner er i kraft for 37 av 40 pasienter, +429 % siste 30 dager; "
     "100,0 % bekreftet siste døgn.",
-    "nn": "28. april: 37 restriksjonar er i kraft for 37 av 40 pasientar, +429 % på 30 dagar; "
+    "nn": "28. april: 37 restriksjonar er i kraft for 37 av 40 pasientar, +429 % siste 30 dagar; "
     "100,0 % stadfesta siste døgn.",
 }
 
@@ -139,6 +133,8 @@ async def test_a_line_is_drawn_from_seven_nights_on(sqlite_url, tmp_path):
         await world.publish(*reads, missed(world, 39), limits=ANY)
         page, _ = await report_of(world, tmp_path / "r.html", min_cell=5)
     assert "From 100.0% to at least 90.0% confirmed" in page
+    days = table_of(page, "Days on which not everybody was confirmed")
+    assert [row[1:] for row in days] == [["40", "40", "&lt;5", "at least 90.0%"]]
 
 
 async def test_nights_without_a_publication_are_named(sqlite_url, tmp_path):
@@ -188,21 +184,74 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
     assert "" not in runs["10"]
 
 
-@pytest.mark.promise("2")
-async def test_small_numbers_are_hidden_and_so_is_what_shows_them(sqlite_url, tmp_path):
-    """One of seven denied is of few: another code is hidden, and the delay that ends."""
+@pytest.mark.promise("8")
+async def test_small_numbers_are_named_and_others_rounded(sqlite_url, tmp_path):
+    """One rule for all tables: seven and eleven are shown as fives, one and three as few."""
     async with world_on(sqlite_url) as world:
         await small_store(world)
         page, outline = await report_of(world, tmp_path / "report.html", min_cell=5)
     codes = {
-        row[0].split("\n")[0]: row[1] for row in table_of(page, "Restrictions in effect, by code")
+        row[0].split("\n")[0]: [row[1], row[3]]
+        for row in table_of(page, "Restrictions in effect, by code")
     }
-    small = {"NORN_FFL": "&lt;5", "NORU": "&lt;5", "Block Hard": "&lt;5"}
-    assert codes == codes | small
-    assert "\u2013" in (codes["NORN_EPO"], codes["Access denied"])
+    few = ["&lt;5", "\u2013"]
+    assert codes == {
+        "Access denied": ["5", "50%"],
+        "NORN_EPO": ["5", "50%"],
+        "NORN_FFL": few,
+        "Access delayed": few,
+        "NORU": few,
+        "Blocked by the patient": few,
+        "Block Hard": few,
+        "Total": ["10", "100%"],
+    }
+    assert "10 restrictions are in effect for 10 of 10 patients" in outline.text
     assert "fewer than 5" in outline.text
     assert "at least 60.0% confirmed" in outline.text
-    assert "Numbers of fewer than 5 persons are shown as <5." in outline.text
+    assert "rounded to the nearest five, totals too" in outline.text
+
+
+async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
+    """What came, changed and went; a clinic has a page of its own, with its name as text."""
+    clinic = "Barn <3"
+    async with world_on(sqlite_url) as world:
+        for until in (0, 6, 3):
+            reads = [
+                seen(world, n, *([safety(f"s{n}", "NORN_EPO", NEVER)] if n < until else []),
+                     cohort=clinic if n % 2 else None)
+                for n in range(12)
+            ]  # fmt: skip
+            await world.publish(*reads, limits=ANY)
+            world.fake.advance(86_400)
+        page, _ = await report_of(world, tmp_path / "r.html")
+        assert table_of(page, "Restrictions, by group") == [["Access denied", "6", "0", "3"]]
+        caption = "Patients with a restriction in effect, per 1,000 on the roster"
+        assert table_of(page, caption) == [
+            ["(none)", "6", "2", "333", "3", "1"],
+            ["Barn &lt;3", "6", "1", "167", "3", "2"],
+        ]
+        page, outline = await report_of(world, tmp_path / "r.html", cohort=clinic)
+        assert table_of(page, "Restrictions, by group") == [["Access denied", "3", "0", "2"]]
+    assert "1 restriction is in effect for 1 of 6 patients" in outline.text
+    assert "Access restrictions (PTS): Barn <3" in outline.text
+    assert caption not in page
+
+
+async def test_an_axis_that_does_not_begin_at_zero_says_so(sqlite_url, tmp_path):
+    """A share near all would otherwise look like a fall to nothing."""
+    async with world_on(sqlite_url) as world:
+        for night in range(8):
+            reads = [seen(world, number) for number in range(39)]
+            last = missed if night > 4 else seen
+            await world.publish(*reads, last(world, 39), limits=ANY)
+            world.fake.advance(86_400)
+        page, outline = await report_of(world, tmp_path / "r.html")
+    assert re.search(r"Share confirmed.*axis starts at 9\d\.\d%", outline.text)
+    assert table_of(page, "Days on which not everybody was confirmed")[0][2:] == [
+        "39",
+        "1",
+        "97.5%",
+    ]
 
 
 async def test_the_order_of_rows_does_not_rank_hidden_numbers(sqlite_url, tmp_path):
@@ -306,7 +355,7 @@ async def test_no_identifier_reaches_the_report(sqlite_url, tmp_path):
 
 
 async def test_patients_of_clinics(sqlite_url, tmp_path):
-    """Per 1,000 of each; a small one hides another, and their names stay."""
+    """Per 1,000 of each; one of few has no rate and stands last, and their names stay."""
     async with world_on(sqlite_url) as world:
         sizes = {"Hjerte": (20, 10), "Barn": (10, 6), "Kvinne": (30, 6), "Psyk": (6, 2)}
         reads = [
@@ -321,13 +370,16 @@ async def test_patients_of_clinics(sqlite_url, tmp_path):
         for least in (0, 5):
             page, _ = await report_of(world, tmp_path / "r.html", min_cell=least)
             shown[least] = table_of(page, caption)
+    quiet = ["0", "0"]
     assert shown[0] == [
-        ["Barn", "10", "6", "600"],
-        ["Hjerte", "20", "10", "500"],
-        ["Psyk", "6", "2", "333"],
-        ["Kvinne", "30", "6", "200"],
+        ["Barn", "10", "6", "600", *quiet],
+        ["Hjerte", "20", "10", "500", *quiet],
+        ["Psyk", "6", "2", "333", *quiet],
+        ["Kvinne", "30", "6", "200", *quiet],
     ]
-    dash = "\u2013"
-    hidden = {row[0]: row[1:] for row in shown[5]}
-    assert hidden == hidden | {"Psyk": ["6", "&lt;5", dash], "Hjerte": ["20", "10", "500"]}
-    assert len([row for row in shown[5] if row[2] == dash]) == 1
+    assert shown[5] == [
+        ["Barn", "10", "5", "500", *quiet],
+        ["Hjerte", "20", "10", "500", *quiet],
+        ["Kvinne", "30", "5", "167", *quiet],
+        ["Psyk", "5", "&lt;5", "\u2013", *quiet],
+    ]

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -137,8 +137,12 @@ async def _answer(world: World, sql: str) -> list[tuple[Any, ...]]:
 
 
 def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Sums are numbers of one kind, whatever the database calls them."""
-    return tuple(
-        float(value) if not isinstance(value, str | bool) and hasattr(value, "__int__") else value
-        for value in row
-    )
+    """Sums are numbers of one kind, whatever the database calls them; a day is text."""
+    return tuple(map(_plain_value, row))
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
+    is_number = not isinstance(value, str | bool) and hasattr(value, "__int__")
+    return float(value) if is_number else value

@@ -59,7 +59,7 @@ async def test_values_have_the_declared_types(database_url):
 PLACES = {
     Kind.TEXT: {"TEXT", "VARCHAR"},
     Kind.JSON: {"TEXT"},
-    Kind.DATE: {"TEXT", "VARCHAR"},
+    Kind.DATE: {"DATE", "VARCHAR"},
     Kind.TIME: {"TIMESTAMP", "TEXT", "VARCHAR"},
     Kind.BOOLEAN: {"BOOLEAN", "INTEGER", "NUMERIC"},
     Kind.INTEGER: {"BIGINT", "INTEGER", "SMALLINT", "NUMERIC"},

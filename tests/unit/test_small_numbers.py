@@ -1,76 +1,40 @@
-"""Small numbers are hidden, and cannot be computed from what is shown beside them."""
-
-from itertools import product
+"""One rule for small numbers: of few persons, or rounded to five."""
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.small_numbers import Cell, Mark, hide
+from worker.core.small_numbers import SmallNumbers
 
 pytestmark = pytest.mark.promise("8")
 
 
-def total(name, parts):
-    return {name: -1} | dict.fromkeys(parts, 1)
-
-
-def computable(cells, equations, marks, least):
-    """The hidden cells for which no other number would fit, as seen by a reader.
-
-    Two solutions differ by steps of one: nothing larger need be tried.
-    """
-    free = [key for key in cells if key in marks]
-    assume(len(free) <= 7)
-    found = set()
-    for steps in product((0, 1, -1), repeat=len(free)):
-        step = dict(zip(free, steps, strict=True))
-        if any(
-            sum(sign * step.get(key, 0) for key, sign in equation.items()) for equation in equations
-        ):
-            continue
-        values = {key: cells[key].value + step[key] for key in free}
-        if all(
-            value >= min(cells[key].value, 1) and (marks[key] is not Mark.SMALL or value < least)
-            for key, value in values.items()
-        ):
-            found |= {key for key in free if step[key]}
-    return {key for key in marks if cells[key].value} - found
-
-
-@given(
-    groups=st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=3), min_size=1, max_size=2),
-    least=st.integers(2, 6),
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, 0), (1, None), (4, None), (5, 5), (7, 5), (8, 10), (12, 10), (13, 15), (1_003, 1_005)],
 )
-def test_totals_of_totals(groups, least):
-    """Codes in groups in a total: one number alone in its group hides another somewhere."""
-    cells: dict[object, Cell] = {"all": Cell(value=sum(map(sum, groups)))}
-    equations = [total("all", range(len(groups)))]
-    for place, numbers in enumerate(groups):
-        cells |= {(place, code): Cell(value=number) for code, number in enumerate(numbers)}
-        cells[place] = Cell(value=sum(numbers))
-        equations.append(total(place, [(place, code) for code in range(len(numbers))]))
-    marks = hide(cells, equations, least=least)
-    small = {key for key, cell in cells.items() if 0 < cell.value < least}
-    assert small <= marks.keys()
-    assert computable(cells, equations, marks, least) == set()
+def test_counts_of_few_persons_are_not_shown_and_others_are_rounded(count, shown):
+    """Zero is zero, below the limit there is no number, and above it only fives."""
+    assert SmallNumbers().shown(count) == shown
 
 
-def test_few_persons_with_many_restrictions_are_few():
-    """Eight restrictions of two persons are hidden, and not called few; so is what they bear."""
-    cells = {
-        "a": Cell(value=8, persons=2),
-        "b": Cell(value=20, persons=15),
-        "c": Cell(value=9, persons=6),
-        "all": Cell(value=37, persons=15),
-    }
-    marks = hide(cells, [total("all", "abc")], least=5)
-    assert marks == {"a": Mark.HIDDEN, "c": Mark.HIDDEN}
+def test_many_restrictions_of_few_persons_are_few():
+    """The persons behind a count decide, where it says how many they are at least."""
+    small = SmallNumbers()
+    assert small.shown(80, 4) is None
+    assert small.shown(81, 5) == 80
+    assert small.shown(3, 80) is None
 
 
-@pytest.mark.parametrize("least", [2, 5, 10])
-def test_the_limit_itself_is_shown(least: int):
-    """So is 0; from 1 to one below the limit a number is hidden; a limit of 0 hides nothing."""
-    cells = {value: Cell(value=value) for value in (0, 1, least - 1, least, least + 1)}
-    assert hide(cells, least=least).keys() == {1, least - 1}
-    assert hide(cells, least=0) == {}
+@given(count=st.integers(1, 10_000), least=st.sampled_from([3, 5, 10]))
+def test_what_is_shown_fits_several_counts(count, least):
+    """Nothing but 0 is shown so that it can be one count alone."""
+    small = SmallNumbers(least)
+    near = range(max(count - 10, 1), count + 11)
+    assert len([one for one in near if small.shown(one) == small.shown(count)]) > 1
+
+
+def test_exact_numbers_on_request():
+    """A limit of 0 hides and rounds nothing."""
+    small = SmallNumbers(0)
+    assert [small.shown(count, 1) for count in (0, 1, 7, 1_003)] == [0, 1, 7, 1_003]

@@ -20,7 +20,7 @@ class Kind(enum.StrEnum):
     BOOLEAN = "boolean"
     TIME = "time"
     DATE = "date"
-    """A calendar date in Norway (Europe/Oslo), as text ``YYYY-MM-DD``."""
+    """A calendar date in Norway (Europe/Oslo); on SQLite text ``YYYY-MM-DD``."""
     JSON = "json"
     """JSON as text, in every format."""
 

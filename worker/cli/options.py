@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 import click
 
 from worker.core.durations import parse_duration
-from worker.core.small_numbers import LEAST
 from worker.core.times import parse_time
 from worker.errors import UsageError
 
@@ -253,14 +252,6 @@ deadline = setting(
     "sync.deadline",
     metavar="DURATION",
     help="Stop after so long, e.g. 4h; what was read is kept.",
-)
-min_cell = click.option(
-    "--min-cell",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=LEAST,
-    show_default=True,
-    help="Hide numbers of fewer than N persons; 0 hides none.",
 )
 wait = click.option(
     "--wait",

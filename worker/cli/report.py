@@ -9,7 +9,9 @@ from worker.report.html import write_report
 from worker.use_cases.access import log_access
 
 
-def run(cli: Cli, *, out: Path, language: str, min_cell: int, purpose: str | None) -> None:
+def run(
+    cli: Cli, *, out: Path, language: str, cohort: str | None, min_cell: int, purpose: str | None
+) -> None:
     """Run ``pts-worker report``."""
     app = cli.load("report")
 
@@ -23,6 +25,7 @@ def run(cli: Cli, *, out: Path, language: str, min_cell: int, purpose: str | Non
                 timezone=str(app.settings.schedule.timezone),
                 in_language=language,
                 min_cell=min_cell,
+                cohort=cohort,
             )
 
     facts = cli.run(work)

@@ -38,12 +38,16 @@ def line(
     withheld: Sequence[date] = (),
     missed: Sequence[date] = (),
     least_step: float = 1,
+    from_zero: bool = False,
 ) -> LineChart | None:
-    """A line from the first to the last day; None if no day has a number."""
+    """A line from the first to the last day; None if no day has a number.
+
+    The axis begins at 0 if asked for, or unless the numbers differ by little.
+    """
     known = [value for value in values if value is not None]
     if not known or days[0] == days[-1]:
         return None
-    low, step = scale(min(known), max(known), least_step=least_step)
+    low, step = scale(0 if from_zero else min(known), max(known), least_step=least_step)
     span = (days[-1] - days[0]).days
 
     def x(day: date) -> float:

@@ -1,28 +1,26 @@
 """Reads the report's contents from the reporting views, in one snapshot.
 
 What was published is taken from the facts of the publications. Rows are asked only for what no fact
-says: when delays end, and how long restrictions stood. After an erasure they say something else
-than the facts, and two reports of one publication would tell of the erased person: then they are
-not asked until the next publication.
+says: when delays end, and how old rows are. After an erasure they say something else than the
+facts, and two reports of one publication would tell of the erased person: then they are not asked
+until the next publication.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from statistics import median
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
     Boolean,
     ColumnElement,
+    and_,
     case,
-    false,
     func,
     literal_column,
-    null,
+    not_,
+    or_,
     select,
-    union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,49 +29,59 @@ from worker.core.area import ResourceArea
 from worker.core.clocks import is_of_the_future
 from worker.core.effect import RestrictionGroup, in_effect_sql, instant_sql
 from worker.core.model import FailureKind, RunKind, RunStatus
+from worker.errors import UsageError
 from worker.report.figures import (
+    AGES,
     CHANGE_DAYS,
     DAYS_SHOWN,
     RUNS_SHOWN,
     UNKNOWN,
+    WEEK,
     WEEKS_SHOWN,
     Amount,
-    CodeFacts,
     CodeKey,
     CohortFacts,
-    DurationFacts,
-    EndFacts,
+    Movement,
     NightFacts,
     ReportFacts,
+    RowFacts,
     RunFacts,
     SnapshotState,
 )
 from worker.report.reading import Read, begin_snapshot
-from worker.views import CHANGE_FEED, COHORT, CURRENT, DAILY, EPISODE, PUBLICATION, RUN
+from worker.views import CHANGE_FEED, COHORT, CURRENT, DAILY, PUBLICATION, RUN
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")
 """The time zone of the days in the facts of publications."""
 _SLACK_DAYS: Final = 7
 """How much earlier than asked for the night of a comparison may be."""
+_OLDEST, _UNKNOWN_AGE = len(AGES), len(AGES) + 1
 _LATER, _INDEFINITE = WEEKS_SHOWN, WEEKS_SHOWN + 1
+_Place = ColumnElement[int]
 
 
 async def read_facts(
-    read: Read, *, now: datetime, fresh_within: timedelta = timedelta(hours=26)
+    read: Read,
+    *,
+    now: datetime,
+    cohort: str | None = None,
+    fresh_within: timedelta = timedelta(hours=26),
 ) -> ReportFacts:
     """Read the report's facts in one snapshot.
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
+        cohort: the clinic or department that the report is about; None: everybody.
         fresh_within: the copy is out of date if the last full run is older.
 
     Raises:
+        UsageError: the last publication has no such cohort.
         UnavailableError: the database cannot be used.
     """
 
     async def work(connection: AsyncConnection) -> ReportFacts:
         await begin_snapshot(connection)
-        return await _Queries(connection, now.astimezone(UTC)).facts(fresh_within)
+        return await _Queries(connection, now.astimezone(UTC), cohort).facts(fresh_within)
 
     return await read(work)
 
@@ -81,22 +89,28 @@ async def read_facts(
 class _Queries:
     """The queries of one snapshot."""
 
-    def __init__(self, connection: AsyncConnection, now: datetime) -> None:
+    def __init__(self, connection: AsyncConnection, now: datetime, cohort: str | None) -> None:
         self._connection = connection
         self._now = now
+        self._cohort = cohort
 
     async def facts(self, fresh_within: timedelta) -> ReportFacts:
         published = await self._runs(limit=1, published=True)
         syncs = await self._runs(limit=1, published=True, kind=RunKind.SYNC)
         nights = await self._nights()
+        if self._cohort is not None and not nights:
+            raise UsageError(
+                f"nothing is published of a cohort {self._cohort!r}",
+                hint="the view report_publication_cohort has their names",
+            )
         last = nights[-1] if nights else None
         then = _before(nights)
         codes = await self._codes([night.publication_no for night in (last, then) if night])
         last_sync = syncs[0] if syncs else None
-        is_altered = last is not None and await self._is_altered(last)
         return ReportFacts(
             made_at=self._now,
             state=_state(self._now, last_sync, last, fresh_within),
+            cohort=self._cohort,
             published=published[0] if published else None,
             last_sync=last_sync,
             runs=await self._runs(limit=RUNS_SHOWN),
@@ -104,15 +118,19 @@ class _Queries:
             then=then,
             codes=codes.get(last.publication_no, {}) if last else {},
             codes_then=codes.get(then.publication_no, {}) if then else {},
-            ends=await self._ends(last, is_altered=is_altered),
-            cohorts=await self._cohorts(last),
-            durations=() if is_altered else await self._durations(),
+            causes=await self._causes(last) if last else {},
+            week=await self._week(last) if last else {},
+            rows=await self._of_rows(last) if last and not await self._is_altered(last) else None,
+            cohorts=await self._cohorts(last) if last and self._cohort is None else (),
             withheld=await self._withheld(nights),
-            is_altered=is_altered,
         )
 
     async def _rows(self, query: Any) -> Sequence[Any]:
         return (await self._connection.execute(query)).all()
+
+    def _of_cohort(self, query: Any, view: Any) -> Any:
+        """The rows of the cohort in question."""
+        return query if self._cohort is None else query.where(view.c.cohort == self._cohort)
 
     async def _runs(
         self, *, limit: int, published: bool = False, kind: str | None = None
@@ -129,88 +147,105 @@ class _Queries:
         return tuple(RunFacts(**dict(zip(names, row, strict=True))) for row in rows)
 
     async def _nights(self) -> tuple[NightFacts, ...]:
-        facts = PUBLICATION.table()
-        newest = (await self._rows(select(func.max(facts.c.day))))[0][0]
+        every = PUBLICATION.table()
+        newest = (await self._rows(select(func.max(every.c.day))))[0][0]
         if newest is None:
             return ()
-        begin = date.fromisoformat(newest) - timedelta(days=DAYS_SHOWN - 1)
-        last_of_day = select(func.max(facts.c.publication_no)).group_by(facts.c.day)
+        last_of_day = select(func.max(every.c.publication_no)).group_by(every.c.day)
+        facts = (PUBLICATION if self._cohort is None else COHORT).table()
         rows = await self._rows(
-            select(facts)
-            .where(facts.c.day >= begin.isoformat(), facts.c.publication_no.in_(last_of_day))
+            self._of_cohort(select(facts), facts)
+            .where(
+                facts.c.day >= newest - timedelta(days=DAYS_SHOWN - 1),
+                facts.c.publication_no.in_(last_of_day),
+            )
             .order_by(facts.c.publication_no)
         )
         groups: dict[int, dict[str, Amount]] = {row.publication_no: {} for row in rows}
-        counted = await self._amounts(list(groups), "publication_no", "restriction_group")
-        for number, group, _, _, restrictions, persons in counted:
-            if restrictions:
-                groups[number][group or UNKNOWN] = Amount(restrictions, persons)
+        for number, group, amount in await self._amounts(list(groups), "restriction_group"):
+            groups[number][group or UNKNOWN] = amount
         return tuple(
             NightFacts(
                 publication_no=row.publication_no,
                 published_at=row.published_at,
-                day=date.fromisoformat(row.day),
+                day=row.day,
                 roster=row.roster,
                 confirmed=row.confirmed,
                 stale=row.stale,
                 failed=_failed(row),
-                persons_in_effect=row.persons_in_effect,
+                persons=row.persons_in_effect,
                 groups=groups[row.publication_no],
             )
             for row in rows
         )
 
-    async def _codes(self, numbers: Sequence[int]) -> dict[int, dict[CodeKey, CodeFacts]]:
-        found: dict[int, dict[CodeKey, CodeFacts]] = {}
-        by = ("publication_no", "restriction_group", "area", "code", "level")
-        for number, group, *key, stands, people, restrictions, persons in await self._amounts(
-            numbers, *by
-        ):
-            found.setdefault(number, {})[CodeKey(group or UNKNOWN, *key)] = CodeFacts(
-                open=Amount(stands, people), in_effect=Amount(restrictions, persons)
-            )
+    async def _codes(self, numbers: Sequence[int]) -> dict[int, dict[CodeKey, Amount]]:
+        found: dict[int, dict[CodeKey, Amount]] = {}
+        by = ("restriction_group", "area", "code", "level")
+        for number, group, *key, amount in await self._amounts(numbers, *by):
+            found.setdefault(number, {})[CodeKey(group or UNKNOWN, *key)] = amount
         return found
 
-    async def _amounts(self, numbers: Sequence[int], *by: str) -> Iterable[list[Any]]:
-        """Open restrictions and those in effect, each with their persons, of these publications.
+    async def _causes(self, night: NightFacts) -> Mapping[str, Amount]:
+        """How what is in effect came about, for the areas that say so."""
+        of_it = [area.name for area in AREAS if area.effect.cause]
+        found: dict[str, Amount] = {}
+        for _, area, cause, amount in await self._amounts([night.publication_no], "area", "cause"):
+            if area in of_it:
+                found[cause] = found.get(cause, Amount()) + amount
+        return found
+
+    async def _amounts(self, numbers: Sequence[int], *by: str) -> Sequence[Sequence[Any]]:
+        """Restrictions in effect at publications: the number, ``by``, and an amount.
 
         A person may have restrictions of several codes and causes, but is in one cohort. So the
         least number of persons is the sum over the cohorts of the largest count of one code and
         cause.
         """
         daily = DAILY.table()
-        keys = [daily.c[name] for name in by]
-        sums = {
-            "open": func.sum(daily.c.open),
-            "persons": func.max(daily.c.persons),
-            "in_effect": func.sum(daily.c.in_effect),
-            "persons_in_effect": func.max(daily.c.persons_in_effect),
-        }
-        cohorts = (
-            select(*keys, *(found.label(name) for name, found in sums.items()))
-            .where(daily.c.publication_no.in_(numbers))
-            .group_by(*keys, daily.c.cohort)
-        ).subquery()
-        groups = [cohorts.c[name] for name in by]
-        rows = await self._rows(
-            select(*groups, *(func.sum(cohorts.c[name]) for name in sums)).group_by(*groups)
+        keys = [daily.c[name] for name in ("publication_no", *by)]
+        in_effect = func.sum(daily.c.in_effect).label("in_effect")
+        persons = func.max(daily.c.persons_in_effect).label("persons")
+        query = select(*keys, in_effect, persons).where(
+            daily.c.publication_no.in_(numbers), daily.c.in_effect > 0
         )
-        return ([*row[: len(by)], *map(int, row[len(by) :])] for row in rows)
+        cohorts = self._of_cohort(query, daily).group_by(*keys, daily.c.cohort).subquery()
+        groups = [cohorts.c[key.name] for key in keys]
+        sums = (func.sum(cohorts.c.in_effect), func.sum(cohorts.c.persons))
+        rows = await self._rows(select(*groups, *sums).group_by(*groups))
+        return [(*row[:-2], Amount(int(row[-2]), int(row[-1]))) for row in rows]
 
-    async def _cohorts(self, night: NightFacts | None) -> tuple[CohortFacts, ...]:
+    async def _week(self, last: NightFacts) -> Mapping[str, Movement]:
+        """What came, changed and went in the week until the last night, by group."""
+        daily = DAILY.table()
+        group = func.coalesce(daily.c.restriction_group, UNKNOWN)
+        query = self._of_cohort(select(group, *_moved(daily)), daily)
+        rows = await self._rows(query.where(_in_week(daily, last)).group_by(group))
+        return {row[0]: Movement(*map(int, row[1:])) for row in rows}
+
+    async def _cohorts(self, last: NightFacts) -> tuple[CohortFacts, ...]:
         """By cohort, if any person has one."""
-        if night is None:
-            return ()
-        cohort = COHORT.table()
+        daily, cohort = DAILY.table(), COHORT.table()
+        moved = await self._rows(
+            select(daily.c.cohort, *_moved(daily))
+            .where(_in_week(daily, last), daily.c.restriction_group.is_distinct_from("none"))
+            .group_by(daily.c.cohort)
+        )
+        weeks = {row.cohort: Movement(*map(int, row[1:])) for row in moved}
         rows = await self._rows(
             select(cohort.c.cohort, cohort.c.roster, cohort.c.persons_in_effect)
-            .where(cohort.c.publication_no == night.publication_no, cohort.c.roster > 0)
+            .where(cohort.c.publication_no == last.publication_no, cohort.c.roster > 0)
             .order_by(cohort.c.cohort)
         )
         if not any(row.cohort for row in rows):
             return ()
         return tuple(
-            CohortFacts(cohort=row.cohort, roster=row.roster, in_effect=row.persons_in_effect)
+            CohortFacts(
+                cohort=row.cohort,
+                roster=row.roster,
+                in_effect=row.persons_in_effect,
+                week=weeks.get(row.cohort, Movement()),
+            )
             for row in rows
         )
 
@@ -225,97 +260,40 @@ class _Queries:
         )
         return [tuple(row) for row in newest] == [("erase", night.publication_no)]
 
-    async def _ends(self, night: NightFacts | None, *, is_altered: bool) -> EndFacts:
-        """When what is in effect at a publication ends, and what is not in effect then."""
-        found: dict[int, Amount] = {}
-        if night is None:
-            return EndFacts(weeks=(), later=Amount(), indefinite=Amount(), not_now=Amount())
-        for area in () if is_altered else AREAS:
-            for place, restrictions, persons in await self._ends_of(area, night.published_at):
-                before = found.get(place, Amount())
-                found[place] = Amount(
-                    before.restrictions + restrictions, max(before.persons, persons)
-                )
-        return EndFacts(
-            weeks=tuple(found.get(week, Amount()) for week in range(WEEKS_SHOWN)),
-            later=found.get(_LATER, Amount()),
-            indefinite=found.get(_INDEFINITE, Amount()),
-            not_now=await self._not_now(night),
+    async def _of_rows(self, night: NightFacts) -> RowFacts:
+        """When delays end, how old is what is in effect, and what is listed after its end."""
+        at = night.published_at
+        ends: dict[int, Amount] = {}
+        ages: dict[int, Amount] = {}
+        expired: dict[int, Amount] = {}
+        for area in AREAS:
+            rows = _CurrentRows(area, at)
+            delayed = and_(rows.does, rows.view.c.restriction_group == RestrictionGroup.DELAYED)
+            await self._count(ends, rows, rows.week_of_end, delayed)
+            await self._count(ages, rows, rows.age(rows.view.c.source_created_at), rows.does)
+            await self._count(expired, rows, rows.age(rows.view.c.ends_at), rows.is_over)
+        weeks = [ends.get(week, Amount()) for week in range(WEEKS_SHOWN)]
+        return RowFacts(
+            weeks=weeks,
+            later=ends.get(_LATER, Amount()),
+            indefinite=ends.get(_INDEFINITE, Amount()),
+            ages=[ages.get(place, Amount()) for place in range(_UNKNOWN_AGE + 1)],
+            expired=[expired.get(place, Amount()) for place in range(_OLDEST + 1)],
         )
 
-    async def _not_now(self, night: NightFacts) -> Amount:
-        """What restricts and is outside its time, and how many persons at least have such a one."""
-        daily = DAILY.table()
-        persons = daily.c.persons - daily.c.persons_in_effect
-        outside = daily.c.open - daily.c.in_effect
-        rows = await self._rows(
-            select(
-                func.sum(outside),
-                # Who has others in effect, too, is not in the difference.
-                func.max(case((outside == 0, 0), (persons == 0, 1), else_=persons)),
-            )
-            .where(
-                daily.c.publication_no == night.publication_no,
-                func.coalesce(daily.c.restriction_group, UNKNOWN) != RestrictionGroup.NONE,
-            )
-            .group_by(daily.c.cohort)
-        )
-        return Amount(sum(int(row[0]) for row in rows), sum(int(row[1]) for row in rows))
-
-    async def _ends_of(self, area: ResourceArea, at: datetime) -> Sequence[Any]:
-        current = CURRENT[area.name].table()
-        does = in_effect_sql(area.effect, CURRENT[area.name].name, instant_sql(at))
-        in_effect: ColumnElement[bool] = literal_column(
-            f"({does})", Boolean(create_constraint=False)
-        )
-        ends = current.c.ends_at
-        weeks: list[tuple[ColumnElement[bool], ColumnElement[int]]] = [
-            (ends <= at + timedelta(weeks=week + 1), literal_column(str(week)))
-            for week in range(WEEKS_SHOWN)
-        ]
-        place = case(
-            (ends.is_(None), literal_column(str(_INDEFINITE))),
-            *weeks,
-            else_=literal_column(str(_LATER)),
-        ).label("place")
-        return await self._rows(
-            select(place, func.count(), func.count(current.c.person_key.distinct()))
-            .where(current.c.restriction_group == RestrictionGroup.DELAYED, in_effect)
-            .group_by(place)
-        )
-
-    async def _durations(self) -> tuple[DurationFacts, ...]:
-        """By area, of restrictions that were added and removed since the copy began."""
-        episode = EPISODE.table()
-        # A CTE used twice, so that the view is read once.
-        ended = (
-            select(episode.c.area, episode.c.days, episode.c.person_key)
-            .where(episode.c.ended_at.is_not(None), episode.c.is_left_censored == false())
-            .cte("ended")
-        )
-        counted = await self._rows(
-            union_all(
-                select(ended.c.area, ended.c.days, func.count()).group_by(
-                    ended.c.area, ended.c.days
-                ),
-                select(ended.c.area, null(), func.count(ended.c.person_key.distinct())).group_by(
-                    ended.c.area
-                ),
-            )
-        )
-        days = [row for row in counted if row[1] is not None]
-        persons = sorted((row[0], row[2]) for row in counted if row[1] is None)
-        found = []
-        for area, people in persons:
-            amounts = Counter({row[1]: row[2] for row in days if row[0] == area})
-            found.append(
-                DurationFacts(
-                    area=area,
-                    amount=Amount(amounts.total(), people),
-                    median_days=median(amounts.elements()),
-                )
-            )
-        return tuple(found)
+    async def _count(
+        self,
+        found: dict[int, Amount],
+        rows: "_CurrentRows",
+        place: _Place,
+        which: ColumnElement[bool],
+    ) -> None:
+        """Add the current rows of a condition to ``found``, each at its place."""
+        labelled = place.label("place")
+        query = select(labelled, func.count(), func.count(rows.view.c.person_key.distinct()))
+        query = self._of_cohort(query.select_from(rows.view), rows.view)
+        for at, restrictions, persons in await self._rows(query.where(which).group_by(labelled)):
+            found[at] = found.get(at, Amount()) + Amount(restrictions, persons)
 
     async def _withheld(self, nights: Sequence[NightFacts]) -> tuple[date, ...]:
         if not nights:
@@ -328,6 +306,58 @@ class _Queries:
         )
         days = {row.started_at.astimezone(_ZONE).date() for row in begun}
         return tuple(sorted(days - {night.day for night in nights}))
+
+
+class _CurrentRows:
+    """The current rows of an area, and what is asked of them at an instant."""
+
+    def __init__(self, area: ResourceArea, at: datetime) -> None:
+        self._at = at
+        self.view = CURRENT[area.name].table()
+        condition = in_effect_sql(area.effect, CURRENT[area.name].name, instant_sql(at))
+        self.does: ColumnElement[bool] = literal_column(
+            f"({condition})", Boolean(create_constraint=False)
+        )
+        group = self.view.c.restriction_group
+        restricts = or_(group.is_(None), group != RestrictionGroup.NONE)
+        self.is_over = and_(not_(self.does), self.view.c.ends_at <= at, restricts)
+
+    @property
+    def week_of_end(self) -> _Place:
+        """The week in which a row ends."""
+        ends = self.view.c.ends_at
+        return case(
+            (ends.is_(None), literal_column(str(_INDEFINITE))),
+            *(
+                (ends <= self._at + (week + 1) * WEEK, literal_column(str(week)))
+                for week in range(WEEKS_SHOWN)
+            ),
+            else_=literal_column(str(_LATER)),
+        )
+
+    def age(self, since: ColumnElement[Any]) -> _Place:
+        """The place in ``AGES`` of the time since then."""
+        return case(
+            (since.is_(None), literal_column(str(_UNKNOWN_AGE))),
+            *(
+                (since > self._at - timedelta(days=days), literal_column(str(place)))
+                for place, days in enumerate(AGES)
+            ),
+            else_=literal_column(str(_OLDEST)),
+        )
+
+
+def _moved(daily: Any) -> list[ColumnElement[Any]]:
+    return [func.sum(daily.c[name]) for name in ("added", "changed", "removed")]
+
+
+def _in_week(daily: Any, last: NightFacts) -> ColumnElement[bool]:
+    """The publications of the seven days that end with the last one, but the very first.
+
+    Nothing came with that one: it was there before the copy.
+    """
+    in_week = and_(daily.c.day > last.day - WEEK, daily.c.day <= last.day)
+    return and_(in_week, daily.c.publication_no > 1)
 
 
 def _failed(row: Any) -> Mapping[str, int]:

@@ -12,12 +12,15 @@ from worker.core.value import Value
 DAYS_SHOWN: Final = 92
 RUNS_SHOWN: Final = 12
 WEEKS_SHOWN: Final = 12
+CHANGE_DAYS: Final = 30
+WEEK: Final = timedelta(days=7)
 _A_NIGHT_LATER: Final = timedelta(hours=36)
 """The next night begins by then."""
-CHANGE_DAYS: Final = 30
 UNKNOWN: Final = "unknown"
 """The group of a code that the worker does not know; it counts as restricting."""
 GROUPS: Final = ("denied", "delayed", "blocked", "shielded", UNKNOWN)
+AGES: Final = (30, 182, 365)
+"""The days that divide ages: up to a month, half a year, a year, and more."""
 
 
 class SnapshotState(enum.StrEnum):
@@ -68,6 +71,10 @@ class Amount(Value, frozen=True):
     restrictions: int = 0
     persons: int = 0
 
+    def __add__(self, other: "Amount") -> "Amount":
+        """Both together; whether their persons are the same is not known."""
+        return Amount(self.restrictions + other.restrictions, max(self.persons, other.persons))
+
 
 class NightFacts(Value, frozen=True, kw_only=True):
     """The facts of the last publication of a day in Norway.
@@ -83,13 +90,14 @@ class NightFacts(Value, frozen=True, kw_only=True):
     confirmed: int | None
     stale: int | None
     failed: Mapping[str, int]
-    persons_in_effect: int
+    persons: int
     groups: Mapping[str, Amount]
 
     @property
-    def in_effect(self) -> int:
-        """Restrictions in effect."""
-        return sum(amount.restrictions for amount in self.groups.values())
+    def total(self) -> Amount:
+        """Restrictions in effect, and the persons who have one."""
+        amount = sum(amount.restrictions for amount in self.groups.values())
+        return Amount(amount, self.persons)
 
 
 class CodeKey(Value, frozen=True):
@@ -101,79 +109,80 @@ class CodeKey(Value, frozen=True):
     level: str
 
 
-class CodeFacts(Value, frozen=True, kw_only=True):
-    """Restrictions of one code: those open, and those in effect."""
+class Movement(Value, frozen=True):
+    """Restrictions that came, changed and went."""
 
-    open: Amount
-    in_effect: Amount
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
 
 
-class EndFacts(Value, frozen=True, kw_only=True):
-    """When delays in effect end, and restrictions whose time is over or has not begun.
-
-    What ends is counted from rows, and nothing if somebody was erased since the publication.
+class CohortFacts(Value, frozen=True, kw_only=True):
+    """Persons of a cohort: a clinic or department; None for those without one.
 
     Attributes:
-        weeks: those that end in each of the next weeks, from the publication on.
-        not_now: restrictions of any group that are not in effect because of their time.
+        in_effect: those with a restriction in effect.
+        week: what came and went among its restrictions in the last seven days.
+    """
+
+    cohort: str | None
+    roster: int
+    in_effect: int
+    week: Movement
+
+
+class RowFacts(Value, frozen=True, kw_only=True):
+    """What is counted from rows at the last publication.
+
+    Attributes:
+        weeks: delays that end in each of the next weeks, from the publication on.
+        later, indefinite: delays that end after those weeks, or without a known end.
+        ages: what is in effect by its age in PTS, one for each of ``AGES``, those that are older,
+            and those of unknown age.
+        expired: what PTS still lists after its end, by the time since then, likewise; without the
+            last.
     """
 
     weeks: Sequence[Amount]
     later: Amount
     indefinite: Amount
-    not_now: Amount
-
-
-class CohortFacts(Value, frozen=True, kw_only=True):
-    """Persons of a cohort: a clinic or department; "" for those without one.
-
-    Attributes:
-        in_effect: those with a restriction in effect.
-    """
-
-    cohort: str
-    roster: int
-    in_effect: int
-
-
-class DurationFacts(Value, frozen=True, kw_only=True):
-    """How long restrictions of an area were open, if they came and went since the copy began."""
-
-    area: str
-    amount: Amount
-    median_days: float
+    ages: Sequence[Amount]
+    expired: Sequence[Amount]
 
 
 class ReportFacts(Value, frozen=True, kw_only=True):
     """The contents of the report.
 
     Attributes:
+        cohort: the cohort that the report is about; None: everybody.
         published: the last published run, full or not.
         last_sync: the last published full run.
         runs: the last runs, newest first.
         nights: the last ``DAYS_SHOWN`` days with a publication, oldest first.
         then: the night ``CHANGE_DAYS`` before the last one, or a few days earlier.
-        codes: by code, of the last night.
+        codes: what is in effect by code, of the last night.
         codes_then: the same of ``then``.
+        causes: what is in effect by how it came about, of the last night.
+        week: by group what came and went in the seven days until the last night.
+        rows: None if somebody was erased since the last night: rows are not of that night then.
         withheld: the days of those nights on which a run was withheld and none published.
-        is_altered: somebody was erased since the last night, so that what is counted from rows
-            (ends, durations) is not of that night and is left out.
     """
 
     made_at: datetime
     state: SnapshotState
+    cohort: str | None = None
     published: RunFacts | None
     last_sync: RunFacts | None
     runs: Sequence[RunFacts]
     nights: Sequence[NightFacts] = ()
     then: NightFacts | None = None
-    codes: Mapping[CodeKey, CodeFacts]
-    codes_then: Mapping[CodeKey, CodeFacts]
-    ends: EndFacts
+    codes: Mapping[CodeKey, Amount]
+    codes_then: Mapping[CodeKey, Amount]
+    causes: Mapping[str, Amount]
+    week: Mapping[str, Movement]
+    rows: RowFacts | None = None
     cohorts: Sequence[CohortFacts] = ()
-    durations: Sequence[DurationFacts] = ()
     withheld: Sequence[date] = ()
-    is_altered: bool = False
 
     @property
     def last(self) -> NightFacts:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from worker.core.escaping import xml_text
-from worker.core.small_numbers import LEAST
+from worker.core.small_numbers import LEAST, SmallNumbers
 from worker.files import write_private
 from worker.report.facts import read_facts
 from worker.report.figures import ReportFacts
@@ -31,6 +31,7 @@ async def write_report(
     timezone: str = "Europe/Oslo",
     in_language: str = LANGUAGES[0],
     min_cell: int = LEAST,
+    cohort: str | None = None,
 ) -> ReportFacts:
     """Read the published state and write the report, mode 0600, at once.
 
@@ -39,13 +40,15 @@ async def write_report(
         out: the file; an old one is replaced.
         timezone: of the times shown, e.g. ``schedule.timezone``.
         in_language: one of ``LANGUAGES``.
-        min_cell: numbers of fewer persons are hidden; 0 hides none.
+        min_cell: the limit of ``SmallNumbers``.
+        cohort: the clinic or department that the report is about; None: everybody.
 
     Raises:
+        UsageError: the last publication has no such cohort.
         ConfigurationError: the file cannot be written.
         UnavailableError: the database cannot be used.
     """
-    facts = await read_facts(read, now=now)
+    facts = await read_facts(read, now=now, cohort=cohort)
     page = render(facts, timezone=timezone, in_language=in_language, min_cell=min_cell)
     write_private(out, page.encode())
     return facts
@@ -65,7 +68,7 @@ def render(
     page = _templates().get_template("report.html")
     return xml_text(
         page.render(
-            page=Page(facts, words, ZoneInfo(timezone), least=min_cell),
+            page=Page(facts, words, ZoneInfo(timezone), SmallNumbers(min_cell)),
             facts=facts,
             t=words.text,
             words=words,

@@ -1,82 +1,95 @@
-"""The report's numbers as text; hidden numbers are replaced."""
+"""The report's numbers as text; those of few persons are replaced."""
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
+from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 from worker.core.model import RunStatus
-from worker.core.small_numbers import Mark
+from worker.core.small_numbers import SmallNumbers
 from worker.report.charts import LineChart, line
-from worker.report.disclosure import VisibleNumbers
-from worker.report.figures import NightFacts, ReportFacts, RunFacts
+from worker.report.figures import Amount, NightFacts, ReportFacts, RunFacts
 from worker.report.language import NOTHING, Language
 from worker.report.parts import Cell
 
 NIGHTS_MIN = 7
 """Fewer nights make no trend."""
 
+Number: TypeAlias = Amount | int | None
+"""Restrictions with the persons who have them, or persons; None: not counted."""
+
 
 class ReportNumbers:
     """Formats the numbers of one report; base class of its parts."""
 
-    def __init__(self, facts: ReportFacts, words: Language, zone: ZoneInfo, *, least: int) -> None:
+    def __init__(
+        self, facts: ReportFacts, words: Language, zone: ZoneInfo, small: SmallNumbers
+    ) -> None:
         self.facts = facts
         self.words = words
         self.zone = zone
-        self.shown = VisibleNumbers(facts, least=least)
+        self.small = small
 
-    def cell(self, key: Any) -> Cell:
-        """A number, or the text that replaces a hidden one."""
-        match self.shown.marks.get(key):
-            case Mark.SMALL:
-                least = self.shown.least
-                small = self.words.text("small", least=least)
-                return Cell(small, self.words.text("small_spoken", least=least))
-            case Mark.HIDDEN:
-                return Cell(self.words.text("hidden"), self.words.text("hidden_spoken"))
-            case None:
-                pass
-        found = self.shown.cells.get(key)
-        return Cell(NOTHING) if found is None else Cell(self.words.number(found.value))
+    def shown(self, number: Number) -> int | None:
+        """The number as it is shown; None if it is of few persons, or was not counted."""
+        if isinstance(number, Amount):
+            return self.small.shown(number.restrictions, number.persons)
+        return None if number is None else self.small.shown(number)
 
-    def change(self, key: Any) -> str:
-        """The change of a number over the last month, if both numbers are shown."""
-        if self.facts.then is None:
+    def cell(self, number: Number) -> Cell:
+        """A number, or what stands for one of few persons."""
+        if number is None:
+            return Cell(NOTHING)
+        shown = self.shown(number)
+        if shown is not None:
+            return Cell(self.words.number(shown))
+        least = self.small.least
+        return Cell(
+            self.words.text("small", least=least), self.words.text("small_spoken", least=least)
+        )
+
+    def change(self, now: Number, then: Number) -> str:
+        """From one number to another in per cent, if both are shown."""
+        first, last = self.shown(then), self.shown(now)
+        if self.facts.then is None or first is None or last is None:
             return ""
-        now = self.shown.value(key(self.facts.last.publication_no))
-        then = self.shown.value(key(self.facts.then.publication_no))
-        return "" if now is None or then is None else self.words.change(now, then)
+        return self.words.change(last, first)
+
+    def share(self, part: Number, whole: Number) -> str:
+        """A part of a whole in per cent, if both are shown."""
+        some, every = self.shown(part), self.shown(whole)
+        return NOTHING if some is None or not every else self.words.percent(min(some / every, 1))
 
     def confirmed(self, night: NightFacts) -> str:
-        """The confirmed share; if it is hidden, its lower bound."""
+        """The share of the roster that is confirmed; where few are not, a bound of it."""
         share = self.confirmed_share(night)
         if share is None:
             return ""
         text = self.words.percent_down(share)
-        is_hidden = ("confirmed", night.publication_no) in self.shown.marks
-        return self.words.text("at_least", share=text) if is_hidden else text
+        is_bound = night.stale and self.shown(night.stale) is None
+        return self.words.text("at_least", share=text) if is_bound else text
 
     def confirmed_share(self, night: NightFacts) -> float | None:
-        """The confirmed share as a number; None if it is unknown."""
-        number = night.publication_no
-        roster = self.shown.value(("roster", number))
-        if not roster:
+        """The same as a number; None if it is not known."""
+        roster = self.shown(night.roster)
+        if not roster or night.stale is None:
             return None
-        confirmed = self.shown.value(("confirmed", number))
-        if confirmed is None and self.shown.marks.get(("stale", number)) is not Mark.SMALL:
-            return None
-        return (max(roster - self.shown.least + 1, 0) if confirmed is None else confirmed) / roster
+        stale = self.shown(night.stale)
+        return max(roster - (self.small.least - 1 if stale is None else stale), 0) / roster
 
     def nights(self, days: int = 0) -> Sequence[NightFacts]:
         """The nights of the last days; all of them for 0."""
         if not days:
             return self.facts.nights
-        begin = self.facts.last.day - timedelta(days=days - 1)
-        return [night for night in self.facts.nights if night.day >= begin]
+        last = self.facts.last.day
+        return [night for night in self.facts.nights if (last - night.day).days < days]
 
     def line(
-        self, values: Sequence[float | None], *, least_step: float = 1, days: int = 0
+        self,
+        values: Sequence[float | None],
+        *,
+        least_step: float = 1,
+        days: int = 0,
+        from_zero: bool = False,
     ) -> LineChart | None:
         """A line over the nights, if there are at least ``NIGHTS_MIN``."""
         nights = self.nights(days)
@@ -85,7 +98,14 @@ class ReportNumbers:
         shown = [night.day for night in nights]
         withheld = [day for day in self.facts.withheld if day >= shown[0]]
         missed = [day for day in self.facts.missed if day >= shown[0]]
-        return line(shown, values, withheld=withheld, missed=missed, least_step=least_step)
+        return line(
+            shown,
+            values,
+            withheld=withheld,
+            missed=missed,
+            least_step=least_step,
+            from_zero=from_zero,
+        )
 
     def ending(self, run: RunFacts) -> str:
         """How a run ended, in words."""

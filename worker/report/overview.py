@@ -1,18 +1,24 @@
 """The first part of the report: the summary sentence, the tiles and the trends."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
-from typing import Any
 
 from worker.core.model import RunStatus
-from worker.report.figures import GROUPS, SnapshotState
+from worker.report.charts import LineChart
+from worker.report.figures import GROUPS, Amount, NightFacts, SnapshotState
 from worker.report.language import NOTHING
-from worker.report.numbers import ReportNumbers
+from worker.report.numbers import Number, ReportNumbers
 from worker.report.parts import Cell, Chart, Row, Table, Tile
 
 _SPARK_DAYS = 31
 _A_DAY = timedelta(hours=26)
 """A day, and slack for a run that took longer."""
+_SHARE_STEP = 0.0001
+
+
+def of_group(group: str) -> Callable[[NightFacts], Number]:
+    """The restrictions in effect of a group in a night."""
+    return lambda night: night.groups.get(group, Amount())
 
 
 class Overview(ReportNumbers):
@@ -21,24 +27,32 @@ class Overview(ReportNumbers):
     def sentence(self) -> str:
         """The restrictions in effect, in one sentence."""
         last, words = self.facts.last, self.words
-        number = last.publication_no
-        key = "sentence" if last.roster is None else "sentence_of"
         sentence = words.text(
-            key,
-            n=last.in_effect,
+            "sentence" if last.roster is None else "sentence_of",
+            n=last.total.restrictions,
             day=words.day(last.day),
-            amount=self.cell(("total", number)).text,
-            persons=self.cell(("persons", number)).text,
-            roster=self.cell(("roster", number)).text,
+            amount=self.cell(last.total).text,
+            persons=self.cell(last.persons).text,
+            roster=self.cell(last.roster).text,
         )
-        if change := self.change(lambda night: ("total", night)):
-            sentence += words.text("sentence_change", change=change)
+        if change := self.month(lambda night: night.total):
+            sentence += f", {change}"
         if share := self.confirmed(last):
             age = self.facts.made_at - last.published_at
             is_fresh = self.facts.state is not SnapshotState.FUTURE and age < _A_DAY
             key = "sentence_confirmed" if is_fresh else "sentence_confirmed_old"
             sentence += words.text(key, share=share)
         return sentence + "."
+
+    def month(self, number: Callable[[NightFacts], Number]) -> str:
+        """The change of a number over the last month in words; empty if it is not known."""
+        if self.facts.then is None:
+            return ""
+        now, then = number(self.facts.last), number(self.facts.then)
+        change = self.change(now, then)
+        if change and self.shown(now) == self.shown(then):
+            return self.words.text("month_unchanged")
+        return self.words.text("month_change", change=change) if change else ""
 
     def state(self) -> Iterator[str]:
         """How reliable the figures are."""
@@ -53,9 +67,8 @@ class Overview(ReportNumbers):
             if run.finished_at is not None:
                 yield words.text("state_ended", when=words.moment(run.finished_at, self.zone))
             return
-        stale = facts.last.stale
-        if facts.state is SnapshotState.GAPS and stale:
-            amount = self.cell(("stale", facts.last.publication_no)).text
+        if facts.state is SnapshotState.GAPS and facts.last.stale:
+            amount = self.cell(facts.last.stale).text
             yield words.text("state_gaps", when=when, stale=amount)
         elif facts.state is SnapshotState.GAPS:
             yield words.text("state_gaps_unknown", when=when)
@@ -68,44 +81,37 @@ class Overview(ReportNumbers):
 
     def tiles(self) -> Iterator[Tile]:
         """The four most important figures."""
-        words, last, number = self.words, self.facts.last, self.facts.last.publication_no
-        yield self._tile("tile_in_effect", lambda night: ("total", night))
-        persons, roster = (
-            self.shown.value(("persons", number)),
-            self.shown.value(("roster", number)),
-        )
+        words, last = self.words, self.facts.last
+        yield self._tile("tile_in_effect", lambda night: night.total)
+        persons, roster = self.shown(last.persons), self.shown(last.roster)
         rate = []
         if persons is not None and roster:
             rate = [words.text("tile_per_1000", rate=words.number(persons / roster * 1000))]
-        yield self._tile("tile_persons", lambda night: ("persons", night), rate)
+        yield self._tile("tile_persons", lambda night: night.persons, rate)
         ends = []
-        if not self.facts.is_altered:
-            ends = [words.text("tile_ends", amount=self.cell(("week", 0)).text)]
-        yield self._tile("tile_delayed", lambda night: ("group", night, "delayed"), ends)
+        if self.facts.rows is not None:
+            ends = [words.text("tile_ends", amount=self.cell(self.facts.rows.weeks[0]).text)]
+        yield self._tile("tile_delayed", of_group("delayed"), ends)
         if share := self.confirmed(last):
             shares = [self.confirmed_share(night) for night in self.nights(_SPARK_DAYS)]
             yield Tile(
                 Cell(share),
                 words.text("tile_confirmed"),
-                [words.text("tile_stale", amount=self.cell(("stale", number)).text)],
-                self.line(shares, least_step=0.0001, days=_SPARK_DAYS),
+                [words.text("tile_stale", amount=self.cell(last.stale).text)],
+                self._spark(shares, least_step=_SHARE_STEP),
             )
 
-    def _tile(self, text: str, key: Any, notes: Sequence[str] = ()) -> Tile:
-        change = self.change(key)
-        month = (
-            self.words.text("tile_change", change=change)
-            if change
-            else self.words.text("tile_no_change")
-        )
-        nights = self.nights(_SPARK_DAYS)
-        values = [self.shown.value(key(night.publication_no)) for night in nights]
-        return Tile(
-            self.cell(key(self.facts.last.publication_no)),
-            self.words.text(text),
-            [month, *notes],
-            self.line(values, days=_SPARK_DAYS),
-        )
+    def _tile(
+        self, text: str, number: Callable[[NightFacts], Number], notes: Sequence[str] = ()
+    ) -> Tile:
+        month = self.month(number) or self.words.text("month_unknown")
+        values = [self.shown(number(night)) for night in self.nights(_SPARK_DAYS)]
+        amount = self.cell(number(self.facts.last))
+        return Tile(amount, self.words.text(text), [month, *notes], self._spark(values))
+
+    def _spark(self, values: Sequence[float | None], *, least_step: float = 1) -> LineChart | None:
+        """A small line without an axis: it begins at 0."""
+        return self.line(values, least_step=least_step, days=_SPARK_DAYS, from_zero=True)
 
     @property
     def groups(self) -> Sequence[str]:
@@ -114,35 +120,69 @@ class Overview(ReportNumbers):
 
     def trends(self) -> Iterator[Chart]:
         """A line for each group."""
-        nights, words = self.facts.nights, self.words
+        words = self.words
         for group in self.groups:
-            values = [
-                self.shown.value(("group", night.publication_no, group))
-                if group in night.groups
-                else 0
-                for night in nights
-            ]
+            number = of_group(group)
+            values = [self.shown(number(night)) for night in self.facts.nights]
             drawn = self.line(values)
             if drawn is None:
                 continue
-            key = ("group", self.facts.last.publication_no, group)
-            change = self.change(lambda night, group=group: ("group", night, group))
-            yield Chart(
-                title=words.text(f"group_{group}"),
-                desc=self._desc(
-                    "trend_desc", [v if v is None else words.number(v) for v in values]
-                ),
-                line=drawn,
+            shown = [None if value is None else words.number(value) for value in values]
+            month = self.month(number)
+            yield self._chart(
+                words.text(f"group_{group}"),
+                drawn,
+                self._desc("trend_desc", shown),
                 ticks=[words.number(tick) for tick in drawn.ticks],
-                first=words.short_day(nights[0].day),
-                last=words.short_day(nights[-1].day),
                 group=group,
-                amount=self.cell(key) if key in self.shown.cells else Cell("0"),
-                notes=[words.text("tile_change", change=change)] if change else [],
+                amount=self.cell(number(self.facts.last)),
+                notes=[month] if month else [],
             )
 
+    def freshness(self) -> Chart | None:
+        """The share that is confirmed, over time."""
+        nights, words = self.facts.nights, self.words
+        shares = [self.confirmed_share(night) for night in nights]
+        drawn = self.line(shares, least_step=_SHARE_STEP)
+        if drawn is None:
+            return None
+        return self._chart(
+            words.text("freshness_chart"),
+            drawn,
+            self._desc("freshness_desc", [self.confirmed(night) for night in nights]),
+            ticks=[words.percent(tick, 1) if tick <= 1 else "" for tick in drawn.ticks],
+            group="confirmed",
+        )
+
+    def _chart(
+        self,
+        title: str,
+        drawn: LineChart,
+        desc: str,
+        *,
+        ticks: Sequence[str],
+        group: str,
+        amount: Cell | None = None,
+        notes: Sequence[str] = (),
+    ) -> Chart:
+        """A chart; where its axis does not begin at 0, it says so."""
+        nights, words = self.facts.nights, self.words
+        low = [words.text("axis", low=ticks[-1])] if drawn.ticks[-1] else []
+        return Chart(
+            title=title,
+            desc=desc,
+            line=drawn,
+            ticks=ticks,
+            first=words.short_day(nights[0].day),
+            last=words.short_day(nights[-1].day),
+            group=group,
+            amount=amount,
+            notes=[*notes, *low],
+        )
+
     def _desc(self, key: str, values: Sequence[str | None]) -> str:
-        hidden, nights = self.words.text("hidden_spoken"), self.facts.nights
+        hidden = self.words.text("small_spoken", least=self.small.least)
+        nights = self.facts.nights
         return self.words.text(
             key,
             first=values[0] or hidden,
@@ -178,36 +218,11 @@ class Overview(ReportNumbers):
             for day in days
         }
         for night in self.facts.nights:
-            number = night.publication_no
-            cells = [
-                self.cell(("group", number, group)) if group in night.groups else Cell("0")
-                for group in groups
-            ]
-            rows[night.day] = Row(
-                [Cell(words.full_day(night.day)), self.cell(("total", number)), *cells]
-            )
+            cells = [self.cell(of_group(group)(night)) for group in groups]
+            rows[night.day] = Row([Cell(words.full_day(night.day)), self.cell(night.total), *cells])
         titles = [words.text(f"group_{group}") for group in groups]
         return Table(
             words.text("trend_table"),
             [words.text("date"), words.text("total"), *titles],
             [rows[day] for day in sorted(rows, reverse=True)],
-        )
-
-    def freshness(self) -> Chart | None:
-        """The share that is confirmed, over time."""
-        nights, words = self.facts.nights, self.words
-        shares = [self.confirmed_share(night) for night in nights]
-        drawn = self.line(shares, least_step=0.0001)
-        if drawn is None:
-            return None
-        percents = [self.confirmed(night) for night in nights]
-        ticks = [words.percent(tick, 1) if tick <= 1 else "" for tick in drawn.ticks]
-        return Chart(
-            title=words.text("freshness_chart"),
-            desc=self._desc("freshness_desc", percents),
-            line=drawn,
-            ticks=ticks,
-            first=words.short_day(nights[0].day),
-            last=words.short_day(nights[-1].day),
-            group="confirmed",
         )

@@ -1,14 +1,13 @@
 """The tables of the report, for the template."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any
 
 from worker.core.model import RunKind
-from worker.report.disclosure import INDEFINITE, LATER, NONE, NOT_NOW, OPEN
-from worker.report.figures import GROUPS, CodeKey, RunFacts
+from worker.report.figures import AGES, GROUPS, Amount, CodeKey, Movement, RowFacts, RunFacts
 from worker.report.language import NOTHING
-from worker.report.overview import Overview
+from worker.report.numbers import Number
+from worker.report.overview import Overview, of_group
 from worker.report.parts import Cell, Row, Table
 
 COHORTS_SHOWN = 16
@@ -18,175 +17,185 @@ COHORTS_SHOWN = 16
 class Page(Overview):
     """All parts of one report."""
 
+    def week(self) -> Table | None:
+        """What came, changed and went in the last seven days, by group."""
+        words = self.words
+        moved = [(group, self.facts.week[group]) for group in GROUPS if group in self.facts.week]
+        rows = [
+            Row([Cell(words.text(f"group_{group}")), *self._movement(movement)], group=group)
+            for group, movement in moved
+            if movement != Movement()
+        ]
+        head = [words.text(key) for key in ("group", "added", "changed", "removed")]
+        return Table(words.text("week_caption"), head, rows) if rows else None
+
+    def _movement(self, movement: Movement) -> list[Cell]:
+        return [self.cell(count) for count in (movement.added, movement.changed, movement.removed)]
+
     def code_table(self) -> Table | None:
         """What is in effect, by group and code."""
-        words, number = self.words, self.facts.last.publication_no
-        keys = {
-            key: facts.in_effect.restrictions
-            for key, facts in self.facts.codes.items()
-            if facts.in_effect.restrictions
-        }
-        if not keys:
-            return None
+        words, total = self.words, self.facts.last.total
         rows = []
-        top = max((self.shown.value(("code", number, key)) or 0 for key in keys), default=0)
+        top = max((self.shown(amount) or 0 for amount in self.facts.codes.values()), default=0)
         for group in GROUPS:
             inside = sorted(
-                (key for key in keys if key.group == group),
-                key=lambda key: (-(self.shown.value(("code", number, key)) or 0), key.code),
+                ((key, amount) for key, amount in self.facts.codes.items() if key.group == group),
+                # By what is shown: the order says nothing of the numbers that are not.
+                key=lambda item: (-(self.shown(item[1]) or 0), item[0].code),
             )
             if inside:
-                rows.append(self._group_row(group))
-                rows += [self._code_row(key, top) for key in inside]
-        change = self.change(lambda night: ("total", night))
-        rows.append(self._sum("total", ("total", number), Cell(words.percent(1)), change))
+                change = self._group_change(group)
+                number = of_group(group)(self.facts.last)
+                rows.append(self._sum(f"group_{group}", number, change, group=group))
+                rows += [self._code_row(key, amount, top) for key, amount in inside]
+        if not rows:
+            return None
+        then = self.facts.then
+        change = self.change(total, then.total) if then else ""
+        rows.append(self._sum("total", total, change))
         head = [words.text(key) for key in ("code", "in_effect", "share", "change")]
         return Table(words.text("codes_caption"), [*head[:2], "", *head[2:]], rows)
 
-    def _group_row(self, group: str) -> Row:
-        key = ("group", self.facts.last.publication_no, group)
-        change = self.change(lambda night: ("group", night, group))
-        return self._sum(f"group_{group}", key, self._share(key), change, group=group)
+    def _group_change(self, group: str) -> str:
+        number, then = of_group(group), self.facts.then
+        return self.change(number(self.facts.last), number(then)) if then else ""
 
-    def _sum(self, text: str, key: Any, share: Cell, change: str, *, group: str = "") -> Row:
-        cells = [Cell(self.words.text(text)), self.cell(key), Cell(""), share]
+    def _sum(self, text: str, number: Number, change: str, *, group: str = "") -> Row:
+        share = Cell(self.share(number, self.facts.last.total))
+        cells = [Cell(self.words.text(text)), self.cell(number), Cell(""), share]
         return Row([*cells, Cell(change or NOTHING)], group=group, is_head=True)
 
-    def _share(self, key: Any) -> Cell:
-        part = self.shown.value(key)
-        total = self.shown.value(("total", self.facts.last.publication_no))
-        return Cell(NOTHING if part is None or not total else self.words.percent(part / total, 1))
-
-    def _code_row(self, code: CodeKey, top: int) -> Row:
+    def _code_row(self, code: CodeKey, amount: Amount, top: int) -> Row:
         words = self.words
-        key = ("code", self.facts.last.publication_no, code)
-        value = self.shown.value(key)
-        change = self.change(lambda night: ("code", night, code))
-        then = self.facts.then
-        if value is not None and then is not None:
-            before = self.facts.codes_then.get(code)
-            if before is None or not before.in_effect.restrictions:
-                change = words.text("code_new")
         system = "9603" if code.area == "patient-safety" else "privacy_type"
         name = words.name(system, code.code.replace("-", "_")) or words.text("code_unknown")
         if level := words.name("privacy_level", code.level):
             name = f"{name}. {level}"
         title = " ".join(filter(None, (code.code, code.level))) or words.text("code_empty")
+        then = self.facts.codes_then.get(code)
+        change = self.change(amount, then) if then else ""
+        if self.facts.then is not None and then is None:
+            change = words.text("code_new")
         return Row(
             [
                 Cell(title, small=name),
-                self.cell(key),
-                Cell("", bar=round((value or 0) / (top or 1) * 100, 1)),
-                self._share(key),
+                self.cell(amount),
+                self._bar(amount, top),
+                Cell(self.share(amount, self.facts.last.total)),
                 Cell(change or NOTHING),
             ],
             group=code.group,
         )
 
-    def reconciliation(self) -> Table:
-        """The steps from all open restrictions to those in effect."""
-        keys: Mapping[str, Any] = {
-            "reconciliation_open": OPEN,
-            "reconciliation_none": NONE,
-            "reconciliation_not_now": NOT_NOW,
-            "reconciliation_in_effect": ("total", self.facts.last.publication_no),
-        }
-        return self._plain(
-            "reconciliation",
-            "restrictions",
-            [(self.words.text(text), key) for text, key in keys.items()],
-            first="reconciliation_step",
-        )
+    def _bar(self, amount: Amount, top: int) -> Cell:
+        return Cell("", bar=round((self.shown(amount) or 0) / (top or 1) * 100, 1))
 
-    def ends(self) -> Table:
-        """When delays end, by week."""
-        words, begin = self.words, self.facts.last.published_at.astimezone(self.zone)
-        weeks = [
-            (words.short_day((begin + timedelta(weeks=week)).date()), ("week", week))
-            for week in range(len(self.facts.ends.weeks))
-        ]
-        others = [(words.text("ends_later"), LATER), (words.text("ends_never"), INDEFINITE)]
-        top = max((self.shown.value(key) or 0 for _, key in weeks), default=0)
+    def causes(self) -> Table | None:
+        """How what is in effect came about: set by a person, or by a rule."""
+        words = self.words
+        whole = sum(self.facts.causes.values(), Amount())
         rows = [
             Row(
                 [
-                    Cell(text),
-                    self.cell(key),
-                    Cell("", bar=round((self.shown.value(key) or 0) / (top or 1) * 100, 1)),
+                    Cell(words.name("cause", cause) or cause or words.text("cause_none")),
+                    self.cell(amount),
+                    Cell(self.share(amount, whole)),
+                ]
+            )
+            for cause, amount in sorted(self.facts.causes.items())
+        ]
+        head = [words.text(key) for key in ("cause", "restrictions", "share")]
+        return Table(words.text("causes_caption"), head, rows) if rows else None
+
+    def ends(self, rows: RowFacts) -> Table | None:
+        """When delays end, by week; weeks in which none does are left out."""
+        words, begin = self.words, self.facts.last.published_at.astimezone(self.zone)
+        top = max(self.shown(amount) or 0 for amount in rows.weeks)
+        shown = [
+            Row(
+                [
+                    Cell(words.short_day((begin + timedelta(weeks=week)).date())),
+                    self.cell(amount),
+                    self._bar(amount, top),
                 ],
                 group="delayed",
             )
-            for text, key in weeks
+            for week, amount in enumerate(rows.weeks)
+            if amount.restrictions
         ]
-        rows += [Row([Cell(text), self.cell(key), Cell("")]) for text, key in others]
+        shown += [
+            Row([Cell(words.text(text)), self.cell(amount), Cell("")])
+            for text, amount in (("ends_later", rows.later), ("ends_never", rows.indefinite))
+            if amount.restrictions
+        ]
         head = (words.text("ends_week"), words.text("restrictions"), "")
-        return Table(words.text("ends_caption"), head, rows)
+        return Table(words.text("ends_caption"), head, shown) if shown else None
+
+    def ages(self, rows: RowFacts) -> Table | None:
+        """How old what is in effect is in PTS."""
+        return self._by_age("ages", rows.ages)
+
+    def expired(self, rows: RowFacts) -> Table | None:
+        """What PTS lists after its end, by how long ago that was."""
+        return self._by_age("expired", rows.expired)
+
+    def _by_age(self, text: str, amounts: Sequence[Amount]) -> Table | None:
+        words = self.words
+        names = [f"age_{days}" for days in AGES] + ["age_more", "age_unknown"]
+        shown = [
+            (words.text(name), amount)
+            for name, amount in zip(names, amounts, strict=False)
+            if amount.restrictions
+        ]
+        return self._plain(f"{text}_caption", "restrictions", shown, first=text) if shown else None
 
     def cohorts(self) -> Table | None:
         """Persons by cohort, the highest rate first, hidden ones last."""
-        words, shown = self.words, self.shown
-        rates: dict[str, float | None] = {}
+        words = self.words
+        rates: list[tuple[float, list[Cell]]] = []
         for found in self.facts.cohorts:
-            persons = shown.value(("cohort", found.cohort))
-            roster = shown.value(("cohort roster", found.cohort))
-            rates[found.cohort] = None if persons is None or not roster else persons / roster
-        top = max((rate for rate in rates.values() if rate), default=1)
-        rows = [
-            Row(
-                [
-                    Cell(cohort or words.text("cohort_none")),
-                    self.cell(("cohort roster", cohort)),
-                    self.cell(("cohort", cohort)),
-                    Cell(NOTHING)
-                    if rate is None
-                    else Cell(words.number(rate * 1000), heat=round(rate / top * 5)),
-                ]
-            )
-            for cohort, rate in sorted(
-                rates.items(), key=lambda item: -1 if item[1] is None else item[1], reverse=True
-            )[:COHORTS_SHOWN]
-        ]
-        head = [words.text(key) for key in ("cohort", "roster", "persons", "per_1000")]
+            persons, roster = self.shown(found.in_effect), self.shown(found.roster)
+            rate = None if persons is None or not roster else persons / roster
+            added, _, removed = self._movement(found.week)
+            cells = [
+                Cell(found.cohort or words.text("cohort_none")),
+                self.cell(found.roster),
+                self.cell(found.in_effect),
+                Cell(NOTHING if rate is None else words.number(rate * 1000)),
+                added,
+                removed,
+            ]
+            rates.append((-1 if rate is None else rate, cells))
+        rates.sort(key=lambda item: item[0], reverse=True)
+        rows = [Row(cells) for _, cells in rates[:COHORTS_SHOWN]]
+        names = ("cohort", "roster", "persons", "per_1000", "added_week", "removed_week")
+        head = [words.text(key) for key in names]
         return Table(words.text("cohorts_caption"), head, rows) if rows else None
 
-    def durations(self) -> Table | None:
-        """How long restrictions were open, if they concern enough persons."""
-        words, rows = self.words, []
-        for found in self.facts.durations:
-            key = ("duration", found.area)
-            amount = self.cell(key)
-            median = Cell(amount.text, amount.spoken)
-            if self.shown.value(key) is not None:
-                median = Cell(words.number(found.median_days))
-            rows.append(Row([Cell(words.text(f"area_{found.area}")), amount, median]))
-        head = [words.text(key) for key in ("area", "restrictions", "median")]
-        return Table(words.text("durations_caption"), head, rows) if rows else None
-
-    def freshness_table(self) -> Table:
-        """Confirmed and stale persons by day, the newest first."""
+    def freshness_table(self) -> Table | None:
+        """The days on which not everybody was confirmed, the newest first."""
         words, rows = self.words, []
         for night in reversed(self.facts.nights):
-            cells = [
-                self.cell((name, night.publication_no)) for name in ("roster", "confirmed", "stale")
-            ]
-            share = Cell(self.confirmed(night) or NOTHING)
-            rows.append(Row([Cell(words.full_day(night.day)), *cells, share]))
+            if night.stale:
+                numbers = (night.roster, night.confirmed, night.stale)
+                share = Cell(self.confirmed(night) or NOTHING)
+                rows.append(Row([Cell(words.full_day(night.day)), *map(self.cell, numbers), share]))
         head = [words.text(key) for key in ("date", "roster", "confirmed", "stale", "share")]
-        return Table(words.text("freshness_table"), head, rows)
+        return Table(words.text("freshness_table"), head, rows) if rows else None
 
     def failures(self) -> Table | None:
         """Persons that could not be read, by kind of failure."""
         rows = [
-            (self.words.name("failure_kind", kind), ("failed", kind))
-            for kind in self.facts.last.failed
+            (self.words.name("failure_kind", kind), persons)
+            for kind, persons in self.facts.last.failed.items()
         ]
         return self._plain("failures", "persons", rows, first="failure") if rows else None
 
     def _plain(
-        self, caption: str, amount: str, rows: Sequence[tuple[str, Any]], *, first: str
+        self, caption: str, amount: str, rows: Iterable[tuple[str, Number]], *, first: str
     ) -> Table:
         head = (self.words.text(first), self.words.text(amount))
-        shown = [Row([Cell(text), self.cell(key)]) for text, key in rows]
+        shown = [Row([Cell(text), self.cell(number)]) for text, number in rows]
         return Table(self.words.text(caption), head, shown)
 
     def runs(self) -> Table:
@@ -214,4 +223,4 @@ class Page(Overview):
         """Persons and requests; the ledger has them for published runs only."""
         if run.published_at is None:
             return [Cell(""), Cell("")]
-        return [Cell(self.words.number(count)) for count in (run.persons_total, run.requests)]
+        return [self.cell(count) for count in (run.persons_total, run.requests)]

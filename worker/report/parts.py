@@ -13,14 +13,12 @@ class Cell(Value, frozen=True):
         spoken: replaces ``text`` for a screen reader.
         small: smaller text below it.
         bar: length of a bar in per cent.
-        heat: intensity relative to the other cells, from 0 to 5.
     """
 
     text: str
     spoken: str = ""
     small: str = ""
     bar: float | None = None
-    heat: int | None = None
 
 
 class Row(Value, frozen=True):

@@ -200,7 +200,7 @@ def order_of(view: View, table: TableClause, dialect: str) -> list[ColumnElement
     """The primary key of the view; text sorts by its bytes in both databases."""
     order: list[ColumnElement[Any]] = []
     for name in view_keys()[view.name]:
-        is_text = view.columns[name] in {Kind.TEXT, Kind.DATE}
+        is_text = view.columns[name] is Kind.TEXT
         by_bytes = is_text and dialect == "postgresql"
         order.append(table.c[name].collate("C") if by_bytes else table.c[name])
     return order

@@ -99,7 +99,7 @@ _CSV: Final[dict[Kind, Callable[[Any], Any]]] = {
     Kind.INTEGER: _plain,
     Kind.BOOLEAN: _csv_bool,
     Kind.TIME: iso,
-    Kind.DATE: _plain,
+    Kind.DATE: date.isoformat,
     Kind.JSON: csv_cell,
 }
 
@@ -144,7 +144,6 @@ class ParquetSink:
             Kind.DATE: arrow.date32(),
             Kind.JSON: arrow.string(),
         }
-        self._dates = [kind is Kind.DATE for kind in shape.columns.values()]
         self._schema = arrow.schema(
             [
                 arrow.field(name, types[kind], metadata=shape.meanings.get(name))
@@ -160,8 +159,6 @@ class ParquetSink:
         arrays = []
         for index, one in enumerate(self._schema):
             values = [row[index] for row in rows]
-            if self._dates[index]:
-                values = [value and date.fromisoformat(value) for value in values]
             arrays.append(self._arrow.array(values, type=one.type))
         self._waiting.append(self._arrow.record_batch(arrays, schema=self._schema))
         self._rows += len(rows)

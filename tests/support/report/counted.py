@@ -26,8 +26,9 @@ PEOPLE = (
 )
 """The counts of persons in the facts."""
 DAILY = (
-    "SELECT area, code, level, cause, cohort, open, in_effect, persons, persons_in_effect "
-    "FROM report_daily WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication) "
+    "SELECT area, code, level, cause, COALESCE(cohort, ''), open, in_effect, persons, "
+    "persons_in_effect FROM report_daily "
+    "WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication) "
     "AND open > 0 ORDER BY 1, 2, 3, 4, 5"
 )
 """What the facts of the last publication say of restrictions, as ``counted`` counts them."""

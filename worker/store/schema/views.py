@@ -137,9 +137,9 @@ def _freshness() -> str:
 
 def _daily() -> str:
     return (
-        "SELECT d.publication_no, d.published_at, d.day, c.area, c.code, c.level, "
+        "SELECT d.publication_no, d.published_at, {day} AS day, c.area, c.code, c.level, "
         "c.restriction_group, c.open, c.in_effect, c.added, c.changed, c.removed, c.persons, "
-        "c.persons_in_effect, c.cause, c.cohort "
+        "c.persons_in_effect, c.cause, {typed}(NULLIF(c.cohort, ''){as_text}) AS cohort "
         "FROM publication_code c JOIN publication d ON d.publication_no = c.publication_no"
     )
 
@@ -147,7 +147,7 @@ def _daily() -> str:
 def _daily_change() -> str:
     """Rows that came, changed and went on each day, by area, as they were counted then."""
     return (
-        "SELECT d.day, c.area, CAST(SUM(c.added) AS BIGINT) AS added, "
+        "SELECT {day} AS day, c.area, CAST(SUM(c.added) AS BIGINT) AS added, "
         "CAST(SUM(c.changed) AS BIGINT) AS changed, CAST(SUM(c.removed) AS BIGINT) AS removed "
         "FROM publication_code c JOIN publication d ON d.publication_no = c.publication_no "
         "WHERE c.added + c.changed + c.removed > 0 "
@@ -157,13 +157,17 @@ def _daily_change() -> str:
 
 def _publication() -> str:
     counts = ", ".join(f"d.{name}" for name in (*DENOMINATORS, *MOVEMENTS))
-    return f"SELECT d.publication_no, d.published_at, d.day, d.kind, {counts} FROM publication d"
+    return (
+        f"SELECT d.publication_no, d.published_at, {{day}} AS day, d.kind, {counts} "
+        "FROM publication d"
+    )
 
 
 def _publication_cohort() -> str:
     counts = ", ".join(f"c.{name}" for name in (*DENOMINATORS, *MOVEMENTS))
     return (
-        f"SELECT d.publication_no, d.published_at, d.day, c.cohort, {counts} "
+        "SELECT d.publication_no, d.published_at, {day} AS day, "
+        f"{{typed}}(NULLIF(c.cohort, ''){{as_text}}) AS cohort, {counts} "
         "FROM publication_cohort c JOIN publication d ON d.publication_no = c.publication_no"
     )
 
