@@ -207,20 +207,18 @@ class App:
         """
         key = key or self.client_key()
         options = self.helseid_options()
-        async with self.helseid_http(options, tls) as http:
+        async with self.helseid_http(tls, attempt_s_max=options.attempt_s_max) as http:
             yield open_helseid(options, key, self.runtime, http)
 
     def helseid_http(
-        self, options: HelseIdOptions, tls: ssl.SSLContext | None = None
+        self, tls: ssl.SSLContext | None = None, *, attempt_s_max: float
     ) -> "httpx.AsyncClient":
         """HTTP to HelseID, through the proxy if one is configured. The caller closes it.
 
         Raises:
             ConfigurationError: the private CA or the proxy's credentials cannot be used.
         """
-        return helseid_client(
-            tls or self.tls(), attempt_s_max=options.attempt_s_max, proxy=self.proxy()
-        )
+        return helseid_client(tls or self.tls(), attempt_s_max=attempt_s_max, proxy=self.proxy())
 
     def helseid_options(self) -> HelseIdOptions:
         """What the configuration says of the client."""

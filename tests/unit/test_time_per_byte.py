@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,8 +24,7 @@ from worker.core.retry import parse_http_date, parse_retry_after
 from worker.core.times import parse_time
 from worker.errors import RefusedError, TransientError, WorkerError
 from worker.helseid.authorizer import challenge_error
-from worker.helseid.client import HelseIdResponse
-from worker.helseid.dpop import accepted_nonce
+from worker.helseid.dpop import ProofKey
 from worker.helseid.refusals import clean, error_code
 from worker.helseid.token_response import granted_token
 from worker.http.response import HEADER_BYTES_MAX, ResponseReader
@@ -35,6 +35,7 @@ from worker.offid import normalise
 pytestmark = pytest.mark.promise("10")
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
+PROOFS = ProofKey()
 PIECES = st.text(alphabet="<>;=,\"'\\ \t%&#[]{}():+-./_*09aAeEnrtxzZ\u00e6\ufffe", min_size=1) | (
     st.sampled_from(
         ["rel=next", 'DPoP error="', "Wed, 21 Oct 2026 07:28:00 GMT", "2026-01-01T00:00:00", "1e9",
@@ -50,14 +51,9 @@ UNITS = (
 
 
 def _helseid(text: str) -> None:
-    accepted_nonce(text)
+    PROOFS.learn("https://pts.example", text)
     for body in text, '{"error":"' + text, f'{{"expires_in":"{"9" * len(text)}"}}':
-        response = HelseIdResponse(
-            status=400,
-            headers={},
-            body=body.encode(errors="replace"),
-            clock_ahead_s=None,
-        )
+        response = httpx.Response(400, content=body.encode(errors="replace"))
         with contextlib.suppress(TransientError, RefusedError):
             granted_token(response)
 

@@ -10,7 +10,7 @@ from worker.cli.base import Cli
 from worker.cli.output import json_text, print_json
 from worker.errors import ConfigurationError, RefusedError
 from worker.files import is_missing, write_new
-from worker.helseid.key_files import FINISH, KeyFiles, key_files
+from worker.helseid.key_files import FINISH, KeyFiles
 from worker.helseid.keys import ClientKey, KeyKind, load_client_key, new_client_key
 
 _PSEUDONYM_BYTES = 32
@@ -50,8 +50,9 @@ def rotate(cli: Cli, *, key: Path | None, kind: KeyKind, finish: bool) -> None:
         cli.given.set("helseid.private_jwk_file", str(key), flag="--key")
     app = cli.load("helseid")
     _refuse_named(app)
-    files = key_files(app.path(app.settings.helseid.private_jwk_file or ""))
     former = app.client_key()
+    files = KeyFiles(app.path(app.settings.helseid.private_jwk_file or ""))
+    files.require_own_folder()
     if finish:
         if is_missing(files.pending):
             raise ConfigurationError(

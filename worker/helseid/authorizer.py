@@ -1,5 +1,11 @@
-"""Authorize requests to PTS with HelseID tokens, and handle challenges in PTS's responses."""
+"""Authorize requests to PTS with HelseID tokens, and handle challenges in PTS's responses.
 
+An API built like NHN's sample answers every invalid DPoP proof with ``Bearer
+error="invalid_token"`` (PTS reference, section 13), so a refusal does not show whether the token or
+the proof is invalid. Retrying the same token with a new proof does.
+"""
+
+import math
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -7,15 +13,17 @@ from typing import Final
 import httpx
 import structlog
 
-from worker.helseid.client import HelseIdClient, clock_ahead_s
-from worker.helseid.dpop import accepted_nonce, origin
-from worker.helseid.evidence import Step, TokenEvidence
+from worker.helseid.client import HelseIdClient
 from worker.helseid.keys import ClientKey
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.refusals import clean, clock_problem, error_code
 from worker.helseid.tokens import TokenSource
 from worker.ports import Authorization, ChallengeResult, HttpResponse, Runtime
 
+_REPLACEMENT_INTERVAL_S: Final = 30.0
+"""Minimum time between two token replacements."""
+_PROOFS_REFUSED: Final = 2
+"""Refusals in a row after which the token is replaced; before it the proof was."""
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
 _ACCEPTED: Final = (*range(200, 300), 404)
@@ -38,34 +46,39 @@ class HelseIdAuthorizer:
     """The production ``Authorizer``: DPoP, or bearer if configured.
 
     After a 401 the request is retried with the same token and a new DPoP proof. If PTS refuses that
-    too and has accepted no request since, the token is replaced: once for all requests. After one
-    more refusal the client is denied for now. See ``TokenEvidence``.
+    too, the token is replaced; after one more refusal the client is denied for now.
+
+    These steps are taken for all requests together. Those under way are refused for the same
+    reason, so a refusal counts only if its proof was made after the one before was known. Any
+    accepted request begins anew: the token is valid, and the refusals concern proofs, perhaps at
+    one replica only. A token is replaced once until PTS accepts one again: another would be refused
+    as well.
     """
 
     def __init__(self, tokens: TokenSource, runtime: Runtime) -> None:
         self.tokens = tokens
         self.discovery = tokens.discovery
         self._runtime = runtime
-        self._nonce = ("", "")
-        """The origin that gave the last nonce, and the nonce."""
-        self._evidence = TokenEvidence()
+        self._refusals = 0
+        self._made = 0
+        self._made_at_refusal = 0
+        self._may_replace = True
+        self._replaced_s = -math.inf
 
     async def authorize(self, method: str, url: str) -> Authorization:
         """See ``Authorizer.authorize``."""
         token = await self.tokens.token()
         headers = {"Authorization": token.authorization}
         if self.tokens.proof_key is not None:
-            source, nonce = self._nonce
             headers["DPoP"] = self.tokens.proof_key.proof(
                 method,
                 url,
                 iat=int(self._runtime.now().timestamp()),
                 jti=self._runtime.new_id(),
                 access_token_hash=token.token_hash,
-                nonce=nonce if source and source == origin(url) else None,
             )
-        serial = self._evidence.next_serial()
-        return Authorization(headers=headers, token_id=token.token_id, serial=serial)
+        self._made += 1
+        return Authorization(headers=headers, token_id=token.token_id, serial=self._made)
 
     def handle_challenge(
         self, url: str, used: Authorization, response: HttpResponse
@@ -74,36 +87,31 @@ class HelseIdAuthorizer:
 
         The caller limits how often it retries one request. See ``Authorizer``.
         """
-        nonce = accepted_nonce(response.header("dpop-nonce"))
-        if nonce and self.tokens.proof_key is not None:
-            before, self._nonce = self._nonce, (origin(url), nonce)
-            if response.status == _UNAUTHORIZED and self._nonce != before:
-                return _SAME_TOKEN  # the proof was refused for its nonce; that says nothing more
+        proofs = self.tokens.proof_key
+        is_nonce_new = proofs is not None and proofs.learn(url, response.header("dpop-nonce"))
+        if response.status == _UNAUTHORIZED and is_nonce_new:
+            return _SAME_TOKEN  # the proof was refused for its nonce; that says nothing more
         if response.status in {_UNAUTHORIZED, _FORBIDDEN}:
-            return self._handle_denial(used, response, is_nonce_learnt=bool(nonce))
+            return self._handle_denial(used, response)
         if (
-            self._evidence.refusals
+            self._refusals
             and response.status in _ACCEPTED
             and self.tokens.is_current(used.token_id)
         ):
-            self._evidence.accepted()
+            self._refusals, self._may_replace = 0, True
         return ChallengeResult()
 
-    def _handle_denial(
-        self, used: Authorization, response: HttpResponse, *, is_nonce_learnt: bool
-    ) -> ChallengeResult:
+    def _handle_denial(self, used: Authorization, response: HttpResponse) -> ChallengeResult:
         code, description = challenge_error(response.headers.get("www-authenticate", ()))
         _log.debug("helseid.call_denied", status=response.status, code=code, token_id=used.token_id)
         text = f"PTS answered {response.status} {code}".rstrip()
         token = used.headers["Authorization"].partition(" ")[2]
         if reason := clean(description, without=token):
             text += f" ({reason})"
-        ahead_s = clock_ahead_s(response.header("date"), self._runtime.now())
-        if clock := clock_problem(ahead_s, whose="PTS's"):
+        if clock := clock_problem(response.header("date"), self._runtime.now(), whose="PTS's"):
             text += f"; {clock}"
         is_final = code not in _ABOUT_THE_TOKEN | _ABOUT_THE_PROOF
-        is_nonce_missing = code == "use_dpop_nonce" and not is_nonce_learnt
-        if response.status == _FORBIDDEN or is_final or is_nonce_missing:
+        if response.status == _FORBIDDEN or is_final:
             return ChallengeResult(refused=text)
         return self._try_again(used, text, is_token_suspect=code in _ABOUT_THE_TOKEN)
 
@@ -113,17 +121,21 @@ class HelseIdAuthorizer:
         """Decide from all responses so far: retry with the same token, with a new one, or not."""
         if not self.tokens.is_current(used.token_id):
             return _NEW_TOKEN
-        match self._evidence.refused(
-            used.serial, self._runtime.monotonic(), is_token_suspect=is_token_suspect
-        ):
-            case Step.SAME_TOKEN:
-                return _SAME_TOKEN
-            case Step.NEW_TOKEN:
+        if used.serial > self._made_at_refusal:
+            self._refusals += 1
+            self._made_at_refusal = self._made
+            if self._refusals == _PROOFS_REFUSED and is_token_suspect and self._is_replaceable():
+                self._may_replace, self._replaced_s = False, self._runtime.monotonic()
                 self.tokens.drop()
                 return _NEW_TOKEN
-            case Step.DENIED:
-                renewed = "a new token" if is_token_suspect else "new proofs"
-                return ChallengeResult(refused=f"{text}; {renewed} did not help")
+        if self._refusals <= _PROOFS_REFUSED:
+            return _SAME_TOKEN
+        renewed = "a new token" if is_token_suspect else "new proofs"
+        return ChallengeResult(refused=f"{text}; {renewed} did not help")
+
+    def _is_replaceable(self) -> bool:
+        waited_s = self._runtime.monotonic() - self._replaced_s
+        return self._may_replace and waited_s >= _REPLACEMENT_INTERVAL_S
 
 
 def challenge_error(values: Iterable[str]) -> tuple[str, str]:
@@ -141,10 +153,7 @@ def challenge_error(values: Iterable[str]) -> tuple[str, str]:
 
 
 def open_helseid(
-    options: HelseIdOptions,
-    key: ClientKey,
-    runtime: Runtime,
-    http: httpx.AsyncClient,
+    options: HelseIdOptions, key: ClientKey, runtime: Runtime, http: httpx.AsyncClient
 ) -> HelseIdAuthorizer:
     """A HelseID client, which a run authorizes its requests with. Sends no request yet.
 
@@ -154,5 +163,5 @@ def open_helseid(
     Raises:
         ConfigurationError: the options are invalid.
     """
-    client = HelseIdClient(http, options, runtime)
+    client = HelseIdClient(http, options.retry, runtime)
     return HelseIdAuthorizer(TokenSource(options, key, client, runtime), runtime)

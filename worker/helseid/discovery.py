@@ -7,7 +7,7 @@ import structlog
 
 from worker.core.value import Value
 from worker.errors import ConfigurationError, TransientError, UnavailableError
-from worker.helseid.client import HelseIdClient, HelseIdResponse
+from worker.helseid.client import HelseIdClient, json_object
 from worker.helseid.dpop import origin
 from worker.helseid.refusals import clean
 from worker.ports import Runtime
@@ -51,35 +51,31 @@ class Discovery:
         if self._metadata is not None and self._runtime.monotonic() < self._renew_at_s:
             return self._metadata
         try:
-            self._metadata = await self._read()
+            self._metadata = await self._client.call(self.request, self._parse)
             self._renew_at_s = self._runtime.monotonic() + _LIFETIME_S
         except (ConfigurationError, UnavailableError) as error:
             if self._metadata is None:
                 raise
             self._renew_at_s = self._runtime.monotonic() + _RENEWAL_PAUSE_S
             _log.warning("helseid.discovery_stale", problem=error.message)
+        else:
+            _log.info("helseid.discovery_read", issuer=self._metadata.issuer)
         return self._metadata
 
-    async def _read(self) -> Metadata:
+    def request(self) -> httpx.Request:
+        """What asks for the metadata."""
         url = f"{self._issuer}/.well-known/openid-configuration"
+        return self._client.http.build_request("GET", url)
 
-        async def request() -> httpx.Request:
-            return self._client.new_request("GET", url)
-
-        metadata = await self._client.call(request, self._parse)
-        _log.info("helseid.discovery_read", issuer=metadata.issuer)
-        return metadata
-
-    def _parse(self, response: HelseIdResponse) -> Metadata:
-        if response.status != httpx.codes.OK:
+    def _parse(self, response: httpx.Response) -> Metadata:
+        if response.status_code != httpx.codes.OK:
             raise ConfigurationError(
-                f"{_ISSUER}: found no OpenID configuration (HTTP {response.status})",
+                f"{_ISSUER}: found no OpenID configuration (HTTP {response.status_code})",
                 hint="check the issuer, and whether a proxy or firewall sent this response",
             )
-        document = response.json()
-        if not isinstance(document, dict):
-            what = "JSON" if document is None else "a JSON object"
-            raise TransientError(f"the OpenID configuration is not {what}")
+        document = json_object(response)
+        if document is None:
+            raise TransientError("the OpenID configuration is not a JSON object")
         issuer, endpoint = document.get("issuer"), document.get("token_endpoint")
         if not isinstance(issuer, str) or not isinstance(endpoint, str):
             raise ConfigurationError(

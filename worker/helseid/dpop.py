@@ -24,7 +24,7 @@ _NONCE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")
 
 
 class ProofKey:
-    """A P-256 key, held in memory only, that signs DPoP proofs."""
+    """A P-256 key, held in memory only, that signs DPoP proofs. It knows the nonces for them."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -32,18 +32,12 @@ class ProofKey:
         jwk = ECKey(public, public).as_dict(private=False)
         header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk}
         self._head = _encode(msgspec.json.encode(header)) + b"."
+        self._nonces: dict[str, str] = {}
 
     def proof(
-        self,
-        method: str,
-        url: str,
-        *,
-        iat: int,
-        jti: str,
-        access_token_hash: str | None = None,
-        nonce: str | None = None,
+        self, method: str, url: str, *, iat: int, jti: str, access_token_hash: str | None = None
     ) -> str:
-        """A DPoP proof for one attempt of one request.
+        """A DPoP proof for one attempt of one request, with the nonce of its origin.
 
         Args:
             url: the request URL; ``htu`` is the URL without query and fragment.
@@ -54,12 +48,27 @@ class ProofKey:
         claims = {"jti": jti, "iat": iat, "htm": method, "htu": target_uri(url.partition("?")[0])}
         if access_token_hash is not None:
             claims["ath"] = access_token_hash
-        if nonce is not None:
+        if self._nonces and (nonce := self._nonces.get(origin(url))):
             claims["nonce"] = nonce
         signed = self._head + _encode(msgspec.json.encode(claims))
         r, s = decode_dss_signature(self._key.sign(signed, _ALGORITHM))
         signature = _encode(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
         return f"{signed.decode('ascii')}.{signature.decode('ascii')}"
+
+    def learn(self, url: str, nonce: str | None) -> bool:
+        """Keep a received ``DPoP-Nonce`` for the origin that gave it (RFC 9449 §8.2).
+
+        Returns:
+            Whether it can be used (§8.1), and is another one than before.
+        """
+        if nonce is None or not _NONCE.fullmatch(nonce) or self._nonces.get(origin(url)) == nonce:
+            return False
+        self._nonces[origin(url)] = nonce
+        return True
+
+    def forget(self, url: str) -> None:
+        """Send no nonce there until another one is learnt."""
+        self._nonces.pop(origin(url), None)
 
 
 @lru_cache(maxsize=256)
@@ -87,11 +96,6 @@ def origin(url: str) -> str:
 def token_hash(access_token: str) -> str:
     """The ``ath`` claim: base64url of SHA-256 over the token's ASCII (RFC 9449 §4.2)."""
     return _encode(hashlib.sha256(access_token.encode("ascii")).digest()).decode("ascii")
-
-
-def accepted_nonce(value: str | None) -> str | None:
-    """A received ``DPoP-Nonce`` that may be sent back (RFC 9449 §8.1), else None."""
-    return value if value is not None and _NONCE.fullmatch(value) else None
 
 
 def _encode(content: bytes) -> bytes:

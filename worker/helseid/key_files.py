@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from worker.core.value import Value
 from worker.errors import ConfigurationError, reason_of
 from worker.files import write_new
 from worker.helseid.keys import KEY_FILE, ClientKey
@@ -20,16 +19,32 @@ from worker.trusted_files import Trust, require_own_folder
 FINISH: Final = "pts-worker keys rotate --finish"
 
 
-class KeyFiles(Value, frozen=True, kw_only=True):
-    """Paths of one key file, with symbolic links resolved.
+class KeyFiles:
+    """The files of a key and its rotation.
+
+    Args:
+        path: the key file as configured. If it is a symbolic link, its target is changed.
 
     Attributes:
-        current: the configured file.
+        current: the key in use.
         pending: the new key, until HelseID accepts it.
     """
 
-    current: Path
-    pending: Path
+    def __init__(self, path: Path) -> None:
+        self.current = path.resolve()
+        self.pending = self.current.with_name(f"{self.current.name}.new")
+
+    def require_own_folder(self) -> None:
+        """Refuse a folder in which others can make files: they could plant a new key.
+
+        Raises:
+            ConfigurationError: they can, or the folder cannot be examined.
+        """
+        try:
+            require_own_folder(self.current.parent, key=KEY_FILE, trust=Trust.SECRET)
+        except OSError as error:
+            problem = f"{KEY_FILE}: cannot read {self.current.parent}: {reason_of(error)}"
+            raise ConfigurationError(problem) from None
 
     def put_pending(self, key: ClientKey) -> None:
         """Write the new key with mode 0600.
@@ -56,7 +71,13 @@ class KeyFiles(Value, frozen=True, kw_only=True):
             ConfigurationError: the folder is not writable.
         """
         with self._changing():
-            _copy_ownership(self.pending, self.current.stat())
+            before, new = self.current.stat(), self.pending.stat()
+            # A list from the folder's default would come into force with the group's bits.
+            with contextlib.suppress(OSError, AttributeError):
+                os.removexattr(self.pending, "system.posix_acl_access")
+            if (new.st_uid, new.st_gid) != (before.st_uid, before.st_gid):
+                os.chown(self.pending, before.st_uid, before.st_gid)
+            self.pending.chmod(stat.S_IMODE(before.st_mode) & ~stat.S_IRWXO)
             self.pending.replace(self.current)
 
     @contextlib.contextmanager
@@ -75,44 +96,3 @@ class KeyFiles(Value, frozen=True, kw_only=True):
                 hint="run this on the machine that holds the original key file, as its owner; the "
                 "copies that systemd and Kubernetes provide are read-only",
             ) from None
-
-
-def pending_file(path: Path) -> Path:
-    """Where the new key lies until HelseID accepts it.
-
-    Args:
-        path: the key file as configured. If it is a symbolic link, that of its target.
-    """
-    current = path.resolve()
-    return current.with_name(f"{current.name}.new")
-
-
-def key_files(path: Path) -> KeyFiles:
-    """The files of a rotation.
-
-    Args:
-        path: as configured. If it is a symbolic link, its target is changed.
-
-    Raises:
-        ConfigurationError: the file does not exist, or others can make files in its folder: they
-            could plant a new key.
-    """
-    try:
-        current = path.resolve(strict=True)
-        require_own_folder(current.parent, key=KEY_FILE, trust=Trust.SECRET)
-    except OSError as error:
-        raise ConfigurationError(f"{KEY_FILE}: cannot read {path}: {reason_of(error)}") from None
-    return KeyFiles(current=current, pending=pending_file(current))
-
-
-def _copy_ownership(path: Path, source: os.stat_result) -> None:
-    """Copy owner, group and mode, without permissions for others.
-
-    A list that the file has from its folder's default would come into force with the group's bits.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        os.removexattr(path, "system.posix_acl_access")
-    target = path.stat()
-    if (target.st_uid, target.st_gid) != (source.st_uid, source.st_gid):
-        os.chown(path, source.st_uid, source.st_gid)
-    path.chmod(stat.S_IMODE(source.st_mode) & ~stat.S_IRWXO)

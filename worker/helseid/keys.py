@@ -79,23 +79,14 @@ class ClientKey:
         return f"{self._key.key_type} {size} bits, {self.alg}, kid {self.kid}"
 
     def doubt(self, *, client_id: str | None, issuer: str | None) -> tuple[str, str] | None:
-        """What is unusual about the key of this client at this issuer, and what to do."""
+        """Whether the file speaks of another client or issuer, and what to do."""
         if client_id and self.client_id not in {None, client_id}:
-            return (
-                "the file names another client than helseid.client_id",
-                "take both from one place",
-            )
-        if issuer and self.issuer not in {None, issuer.rstrip("/")}:
-            return (
-                "the file names another issuer than helseid.issuer",
-                "is it a key for another environment?",
-            )
-        if self.alg.startswith("RS"):
-            return (
-                f"{self.alg} is unusual: HelseID's own keys are PS or ES",
-                "set helseid.private_key_alg as registered, e.g. PS256; or make a new key",
-            )
-        return None
+            other, hint = "client than helseid.client_id", "take both from one place"
+        elif issuer and self.issuer not in {None, issuer.rstrip("/")}:
+            other, hint = "issuer than helseid.issuer", "is it a key for another environment?"
+        else:
+            return None
+        return f"the file names another {other}", hint
 
     def __repr__(self) -> str:
         return f"ClientKey({self.alg}, kid={self.kid!r})"

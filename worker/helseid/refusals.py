@@ -1,8 +1,10 @@
-"""HelseID's error responses, with hints for the operator."""
+"""HelseID's error responses with hints for the operator, and a clock that may explain them."""
 
 import re
+from datetime import datetime
 from typing import Final
 
+from worker.core.retry import parse_http_date
 from worker.errors import RefusedError
 from worker.masking import MASK, masked, masked_strictly
 
@@ -61,33 +63,40 @@ _DESCRIPTION_LENGTH_MAX: Final = 200
 _TEXT_LENGTH_MAX: Final = 4000
 
 
-def refusal(
-    code: object, description: object, *, status: int, clock_ahead_s: float | None
-) -> RefusedError:
+def refusal(code: object, description: object, *, status: int, clock: str) -> RefusedError:
     """The error for an OAuth error response of the token endpoint.
 
     Args:
         code: ``error`` of the response, unchecked.
         description: ``error_description``, unchecked; possible secrets are masked.
-        clock_ahead_s: how far this machine's clock is ahead of HelseID's, if known.
+        clock: what is wrong with the clock (``clock_problem``).
     """
     name = error_code(code)
     text = clean(description)
     message = f"HelseID refused the client: {name or f'HTTP {status}'}"
     if text:
         message += f" ({text})"
-    clock = clock_problem(clock_ahead_s, whose="HelseID's")
     if clock:
         return RefusedError(f"{message}; {clock}", code=name, hint=_CLOCK_HINT)
     return RefusedError(message, code=name, hint=_hint(name, text, status))
 
 
-def clock_problem(clock_ahead_s: float | None, *, whose: str) -> str:
+def clock_ahead_s(date_header: str | None, now: datetime) -> float | None:
+    """Seconds that ``now`` is ahead of a ``Date`` header; None without a valid header.
+
+    Accurate to 1 to 2 s.
+    """
+    at = parse_http_date(date_header)
+    return None if at is None else (now - at).total_seconds()
+
+
+def clock_problem(date_header: str | None, now: datetime, *, whose: str) -> str:
     """A clause about a clock that differs by more than 5 s; empty if it does not or is unknown."""
-    if clock_ahead_s is None or abs(clock_ahead_s) <= CLOCK_TOLERANCE_S:
+    ahead_s = clock_ahead_s(date_header, now)
+    if ahead_s is None or abs(ahead_s) <= CLOCK_TOLERANCE_S:
         return ""
-    direction = "ahead of" if clock_ahead_s > 0 else "behind"
-    return f"this machine's clock is {abs(clock_ahead_s):.0f} s {direction} {whose}"
+    direction = "ahead of" if ahead_s > 0 else "behind"
+    return f"this machine's clock is {abs(ahead_s):.0f} s {direction} {whose}"
 
 
 def error_code(value: object) -> str:

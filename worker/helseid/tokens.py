@@ -12,26 +12,21 @@ import structlog
 from worker.core.value import Value
 from worker.errors import ConfigurationError, RefusedError, WorkerError
 from worker.helseid.assertion import ASSERTION_TYPE, TYP, assertion_claims, organization_claim
-from worker.helseid.client import HelseIdClient, HelseIdResponse
+from worker.helseid.client import HelseIdClient
 from worker.helseid.discovery import Discovery, Metadata
-from worker.helseid.dpop import ProofKey, accepted_nonce, token_hash
+from worker.helseid.dpop import ProofKey, token_hash
 from worker.helseid.keys import ClientKey
-from worker.helseid.options import GrantKind, HelseIdOptions
+from worker.helseid.options import HelseIdOptions
 from worker.helseid.refusals import clock_problem
 from worker.helseid.token_response import granted_token
 from worker.ports import Runtime
 from worker.trusted_files import read_secret
 
-_GRANT_TYPES: Final[dict[GrantKind, str]] = {
-    "client_credentials": "client_credentials",
-    "token_exchange": "urn:ietf:params:oauth:grant-type:token-exchange",
-}
+_EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 _SUBJECT_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 _SUBJECT_FILE: Final = "helseid.subject_token_file"
 _RETRIES: Final = {"use_dpop_nonce": 2, "invalid_dpop_proof": 1}
 """How often a request is made anew at once, by the code of its refusal."""
-_NONCE_LIFETIME_S: Final = 50.0
-"""HelseID's nonces are presumably valid for 60 s (HelseID reference, section 2)."""
 _RENEWAL_MARGIN_S_MAX: Final = 30.0
 _RENEWAL_SHARE: Final = 0.2
 """A token is renewed 30 s before it expires, or at 80 % of its lifetime if that is later."""
@@ -39,13 +34,12 @@ _log = structlog.get_logger(__name__)
 
 
 class Token(Value, frozen=True, kw_only=True):
-    """An access token.
+    """An access token with the scopes that were asked for.
 
     Attributes:
         authorization: the ``Authorization`` header. Never logged.
         token_id: a sequence number; safe to log.
         token_hash: ``ath`` of its DPoP proofs.
-        scopes: those that were asked for; all were granted.
         renew_at_s: on the runtime's monotonic clock.
     """
 
@@ -55,7 +49,6 @@ class Token(Value, frozen=True, kw_only=True):
     token_id: str
     token_hash: str
     expires_in_s: float
-    scopes: tuple[str, ...]
     renew_at_s: float
 
 
@@ -65,22 +58,19 @@ class TokenSource:
     One task at a time requests a token. If that task is cancelled, a waiting task takes over. If
     the request fails, all waiting tasks fail with the same error, and later calls try again.
 
+    Attributes:
+        proof_key: signs the proofs of tokens and of requests with them; None for bearer tokens.
+
     Raises:
         ConfigurationError: a multi-tenant client has no parent organisation.
     """
 
     def __init__(
-        self,
-        options: HelseIdOptions,
-        key: ClientKey,
-        client: HelseIdClient,
-        runtime: Runtime,
+        self, options: HelseIdOptions, key: ClientKey, client: HelseIdClient, runtime: Runtime
     ) -> None:
-        self._scopes = tuple(options.scope.split())
-        self._options = options
         self.proof_key = ProofKey() if options.sender_constraint == "dpop" else None
-        """Signs the proofs of tokens and of requests with them; None for bearer tokens."""
         self.discovery = Discovery(options.issuer, client, runtime)
+        self._options = options
         self._organization = organization_claim(options)
         self._key = key
         self._client = client
@@ -88,8 +78,6 @@ class TokenSource:
         self._lock = anyio.Lock()
         self._token: Token | None = None
         self._issued = 0
-        self._nonce: str | None = None
-        self._nonce_until_s = 0.0
         self._requested_at_s = 0.0
         self._failures = 0
         self._failure: WorkerError | None = None
@@ -111,12 +99,11 @@ class TokenSource:
             if self._failure is not None and self._failures > failures_before:
                 raise copy.copy(self._failure)
             try:
-                self._token = await self._request_with_nonce(await self.discovery.metadata())
+                self._token = await self._request()
             except WorkerError as error:
                 self._failures += 1
                 self._failure = error
                 raise
-            self._failure = None
             return self._token
 
     def drop(self) -> None:
@@ -136,23 +123,37 @@ class TokenSource:
             return None
         return token
 
-    async def _request_with_nonce(self, metadata: Metadata) -> Token:
+    async def _request(self) -> Token:
         """Request a token; answer demands for a nonce and, once, a refused proof.
 
         Raises:
             RefusedError: HelseID refuses the client, or the token is not what was asked for.
         """
+        metadata = await self.discovery.metadata()
+        grant = await self._grant()
         left = dict(_RETRIES)
         while True:
             try:
-                return await self._client.call(lambda: self._new_request(metadata), self._read)
+                return await self._client.call(
+                    lambda: self._new_request(metadata, grant),
+                    lambda response: self._read(metadata.token_endpoint, response),
+                )
             except RefusedError as error:
-                is_nonce_missing = error.code == "use_dpop_nonce" and self._nonce is None
-                if not left.get(error.code) or is_nonce_missing:
+                if not left.get(error.code):
                     raise
                 left[error.code] -= 1
 
-    async def _new_request(self, metadata: Metadata) -> httpx.Request:
+    async def _grant(self) -> dict[str, str]:
+        """The form's fields that say what the token is granted for."""
+        if self._options.grant != "token_exchange" or self._options.subject_token_file is None:
+            return {"grant_type": self._options.grant}
+        return {
+            "grant_type": _EXCHANGE_GRANT,
+            "subject_token": await _subject_token(self._options.subject_token_file),
+            "subject_token_type": _SUBJECT_TOKEN_TYPE,
+        }
+
+    def _new_request(self, metadata: Metadata, grant: dict[str, str]) -> httpx.Request:
         """A new request for each attempt, with a new ``jti`` in both assertion and DPoP proof."""
         issued_s = int(self._runtime.now().timestamp())
         self._requested_at_s = self._runtime.monotonic()
@@ -163,63 +164,56 @@ class TokenSource:
             jti=self._runtime.new_id(),
         )
         form = {
-            "grant_type": _GRANT_TYPES[self._options.grant],
+            **grant,
             "client_id": self._options.client_id,
-            "scope": " ".join(self._scopes),
+            "scope": self._options.scope,
             "client_assertion_type": ASSERTION_TYPE,
             "client_assertion": self._key.sign(typ=TYP, claims=claims | self._organization),
         }
-        if self._options.subject_token_file is not None and self._options.grant == "token_exchange":
-            form["subject_token"] = await _subject_token(self._options.subject_token_file)
-            form["subject_token_type"] = _SUBJECT_TOKEN_TYPE
         headers = {}
         if self.proof_key is not None:
             headers["DPoP"] = self.proof_key.proof(
-                "POST",
-                metadata.token_endpoint,
-                iat=issued_s,
-                jti=self._runtime.new_id(),
-                nonce=self._nonce if self._requested_at_s < self._nonce_until_s else None,
+                "POST", metadata.token_endpoint, iat=issued_s, jti=self._runtime.new_id()
             )
-        return self._client.new_request("POST", metadata.token_endpoint, headers=headers, data=form)
+        return self._client.http.build_request(
+            "POST", metadata.token_endpoint, headers=headers, data=form
+        )
 
-    def _read(self, response: HelseIdResponse) -> Token:
+    def _read(self, endpoint: str, response: httpx.Response) -> Token:
         """The token in a response; what the response says of nonce and clock is remembered.
 
         Raises:
             TransientError: it is neither a token nor a refusal.
             RefusedError: HelseID refuses the client, or the token is not what was asked for.
         """
-        nonce = accepted_nonce(response.header("dpop-nonce"))
-        if nonce is not None:
-            self._nonce = nonce
-            self._nonce_until_s = self._runtime.monotonic() + _NONCE_LIFETIME_S
+        nonce = response.headers.get("dpop-nonce")
+        clock = clock_problem(response.headers.get("date"), self._runtime.now(), whose="HelseID's")
+        if self.proof_key is not None:
+            self.proof_key.learn(endpoint, nonce)
         try:
-            granted = granted_token(response)
+            granted = granted_token(response, clock=clock)
         except RefusedError:
-            self._nonce = nonce  # one that was refused is not sent again
+            if self.proof_key is not None and nonce is None:
+                self.proof_key.forget(endpoint)  # the refused one is not sent again
             raise
-        granted.require_type(self._options.sender_constraint)
-        granted.require_scopes(self._scopes)
+        granted.require(self._options.sender_constraint, self._options.scope.split())
         margin_s = min(_RENEWAL_MARGIN_S_MAX, _RENEWAL_SHARE * granted.lifetime_s)
-        scheme = "DPoP" if self.proof_key is not None else "Bearer"
         self._issued += 1
         token = Token(
-            authorization=f"{scheme} {granted.access_token}",
+            authorization=f"{'DPoP' if self.proof_key else 'Bearer'} {granted.access_token}",
             token_id=str(self._issued),
             token_hash=token_hash(granted.access_token),
             expires_in_s=granted.lifetime_s,
-            scopes=self._scopes,
             renew_at_s=self._requested_at_s + granted.lifetime_s - margin_s,
         )
         _log.info(
             "helseid.token_received",
             token_id=token.token_id,
             expires_in_s=token.expires_in_s,
-            scope=" ".join(token.scopes),
+            scope=self._options.scope,
         )
-        if problem := clock_problem(response.clock_ahead_s, whose="HelseID's"):
-            _log.warning("helseid.clock_off", problem=problem)
+        if clock:
+            _log.warning("helseid.clock_off", problem=clock)
         return token
 
 

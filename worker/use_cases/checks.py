@@ -32,10 +32,9 @@ from worker.errors import (
 )
 from worker.helseid.client import HelseIdClient
 from worker.helseid.discovery import Discovery
-from worker.helseid.key_files import FINISH, pending_file
+from worker.helseid.key_files import FINISH, KeyFiles
 from worker.helseid.keys import ClientKey
-from worker.helseid.options import HelseIdOptions
-from worker.helseid.refusals import CLOCK_TOLERANCE_S
+from worker.helseid.refusals import CLOCK_TOLERANCE_S, clock_ahead_s
 from worker.masking import masked
 from worker.postgres_tls import OPEN_HINT
 from worker.roster.query import QueryRoster
@@ -162,30 +161,22 @@ async def check_configuration(app: App) -> CheckResult:
 
 
 @asynccontextmanager
-async def _helseid_client(app: App) -> AsyncIterator[tuple[HelseIdClient, str]]:
+async def _discovery(app: App) -> AsyncIterator[tuple[Discovery, HelseIdClient]]:
     issuer = app.settings.helseid.issuer
     if issuer is None:
         raise ConfigurationError("helseid.issuer is not set", hint="or set api.environment")
-    options = HelseIdOptions(
-        issuer=issuer,
-        client_id="",
-        retry=RetryPolicy(attempts_max=2),
-        attempt_s_max=min(_PATIENCE_S * 2, app.settings.sync.request_timeout_s),
-    )
-    async with app.helseid_http(options) as http:
-        yield HelseIdClient(http, options, app.runtime), issuer.rstrip("/")
+    attempt_s_max = min(_PATIENCE_S * 2, app.settings.sync.request_timeout_s)
+    async with app.helseid_http(attempt_s_max=attempt_s_max) as http:
+        client = HelseIdClient(http, RetryPolicy(attempts_max=2), app.runtime)
+        yield Discovery(issuer, client, app.runtime), client
 
 
 async def check_clock(app: App) -> CheckResult:
     """This machine's clock agrees with HelseID's ``Date`` header, within a second or two."""
     try:
-        async with _helseid_client(app) as (client, issuer):
-            url = f"{issuer}/.well-known/openid-configuration"
-
-            async def request() -> Any:
-                return client.new_request("GET", url)
-
-            ahead_s = await client.call(request, lambda answer: answer.clock_ahead_s)
+        async with _discovery(app) as (discovery, client):
+            date = await client.call(discovery.request, lambda answer: answer.headers.get("date"))
+            ahead_s = clock_ahead_s(date, app.runtime.now())
     except UnavailableError:
         return skip("clock", "HelseID does not answer")
     if ahead_s is None:
@@ -218,7 +209,7 @@ def _key_doubt(app: App, key: ClientKey) -> tuple[str, str] | None:
     chosen = app.settings.helseid
     if doubt := key.doubt(client_id=chosen.client_id, issuer=chosen.issuer):
         return doubt
-    pending = pending_file(app.path(chosen.private_jwk_file or ""))
+    pending = KeyFiles(app.path(chosen.private_jwk_file or "")).pending
     if pending.exists():
         return (
             f"a rotation is not finished: {pending.name} holds a new key",
@@ -229,8 +220,8 @@ def _key_doubt(app: App, key: ClientKey) -> tuple[str, str] | None:
 
 async def check_discovery(app: App) -> CheckResult:
     """HelseID's metadata can be read, and names the configured issuer."""
-    async with _helseid_client(app) as (client, issuer):
-        metadata = await Discovery(issuer, client, app.runtime).metadata()
+    async with _discovery(app) as (discovery, _):
+        metadata = await discovery.metadata()
     return ok(
         "discovery",
         f"{metadata.issuer} answers, and names itself as the issuer",
@@ -244,13 +235,13 @@ async def check_token(app: App) -> CheckResult:
     needs(app.loaded, Purpose.HELSEID)
     async with app.helseid() as helseid:
         token = await helseid.tokens.token()
+    chosen = app.settings.helseid
     return ok(
         "token",
-        f"{app.settings.helseid.sender_constraint}, valid for {token.expires_in_s:.0f} s, "
-        f"scopes {' '.join(token.scopes)}",
+        f"{chosen.sender_constraint}, valid for {token.expires_in_s:.0f} s, scopes {chosen.scope}",
         expires_in_s=token.expires_in_s,
-        scopes=list(token.scopes),
-        sender_constraint=app.settings.helseid.sender_constraint,
+        scopes=chosen.scope.split(),
+        sender_constraint=chosen.sender_constraint,
     )
 
 

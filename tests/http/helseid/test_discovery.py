@@ -95,7 +95,7 @@ async def test_not_json(clients, server):
     server.discovery_replies += [http(b"<html>"), http([1])]
     assert (await clients.open().discovery.metadata()).issuer == server.issuer
     server.fault("html", area="discovery")
-    with pytest.raises(UnavailableError, match=r"not JSON \(5 attempts\)"):
+    with pytest.raises(UnavailableError, match=r"not a JSON object \(5 attempts\)"):
         await clients.open().discovery.metadata()
 
 

@@ -106,8 +106,8 @@ async def test_only_what_was_asked_for_is_reported(clients, server):
     server.token_more = {"scope": "somebody nhn:pts/api 13097248022"}
     with structlog.testing.capture_logs() as events:
         token = await clients.open().tokens.token()
-    assert token.scopes == ("nhn:pts/api",)
-    assert "somebody" not in repr(events)
+    assert "nhn:pts/api" in repr(events)
+    assert "somebody" not in repr((token, events))
     server.token_more = {"token_type": "somebody"}
     assert "of unknown type" in (await refused(clients.open())).message
     server.token_replies.append(refusal("13097248022"))

@@ -21,7 +21,7 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
     "token": (
         "worker.helseid.tokens",
         "granted_token",
-        "lambda response: response.body",
+        "lambda response, **_: response.content",
     ),
     "batch": (
         "worker.store.runs.run_store",
