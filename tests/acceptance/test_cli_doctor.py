@@ -1,6 +1,5 @@
 """``doctor``: each part of the set-up on its own, with what to do."""
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -49,19 +48,6 @@ def test_a_rehearsal_with_secrets_that_all_can_read(worker: Installation) -> Non
     assert "helseid.private_jwk_file" in found["text"]
     copy.chmod(0o600)
     assert line_of(worker.run("doctor"), "configuration")["state"] == "OK"
-
-
-def test_a_file_of_self_service_for_another_client(worker: Installation) -> None:
-    """Two that were taken together from different places are seen before HelseID refuses."""
-    key = worker.folder / worker.settings["helseid"]["private_jwk_file"]
-    client = {"clientId": "11111111-1111-4111-8111-111111111111", "privateJwk": key.read_text()}
-    downloaded = worker.folder / "client.json"
-    downloaded.write_text(json.dumps(client))
-    downloaded.chmod(0o600)
-    worker.configure(helseid={"private_jwk_file": str(downloaded)})
-    found = line_of(worker.run("doctor"), "key")
-    assert found["state"] == "WARN"
-    assert "another client" in found["text"]
 
 
 @pytest.fixture(scope="module")

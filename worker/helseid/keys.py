@@ -18,6 +18,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
+from worker.core.value import Value
 from worker.errors import ConfigurationError
 from worker.trusted_files import read_secret
 
@@ -34,62 +35,34 @@ KeyKind: TypeAlias = Literal["ec", "rsa"]
 _Key: TypeAlias = RSAKey | ECKey
 
 
-class ClientKey:
-    """A private key that signs assertions. Key material never appears in ``repr`` or pickles.
+class ClientKey(Value, frozen=True, kw_only=True):
+    """A private key that signs assertions. Key material never appears in ``repr`` or pickles."""
 
-    Attributes:
-        client_id, issuer: what self-service's file says of them; None if it is another file.
-    """
+    hidden = frozenset({"key"})
 
-    __slots__ = ("_key", "alg", "client_id", "issuer", "kid")
-
-    def __init__(
-        self,
-        key: _Key,
-        *,
-        alg: str,
-        kid: str | None = None,
-        client_id: str | None = None,
-        issuer: str | None = None,
-    ) -> None:
-        self._key = key
-        self.alg = alg
-        self.kid = kid or key.thumbprint()
-        self.client_id = client_id
-        self.issuer = issuer
+    key: _Key
+    alg: str
+    kid: str
 
     def sign(self, *, typ: str, claims: Mapping[str, Any]) -> str:
         """A compact JWS over the claims, with ``alg``, ``kid`` and ``typ`` in the header."""
         header = {"alg": self.alg, "kid": self.kid, "typ": typ}
         content = msgspec.json.encode(claims)
-        return jws.serialize_compact(header, content, self._key, algorithms=[self.alg])
+        return jws.serialize_compact(header, content, self.key, algorithms=[self.alg])
 
     def public_jwk(self) -> dict[str, Any]:
         """The public key, as registered in HelseID self-service."""
-        return dict(self._key.as_dict(private=False, alg=self.alg, kid=self.kid, use="sig"))
+        return dict(self.key.as_dict(private=False, alg=self.alg, kid=self.kid, use="sig"))
 
     def document(self) -> bytes:
         """The private key as its file holds it, a JWK. Secret."""
-        jwk = self._key.as_dict(private=True, alg=self.alg, use="sig", kid=self.kid)
+        jwk = self.key.as_dict(private=True, alg=self.alg, use="sig", kid=self.kid)
         return msgspec.json.format(msgspec.json.encode(jwk)) + b"\n"
 
     def describe(self) -> str:
         """Type, size, algorithm and key id as text: ``RSA 4096 bits, PS512, kid …``."""
-        size = self._key.public_key.key_size
-        return f"{self._key.key_type} {size} bits, {self.alg}, kid {self.kid}"
-
-    def doubt(self, *, client_id: str | None, issuer: str | None) -> tuple[str, str] | None:
-        """Whether the file speaks of another client or issuer, and what to do."""
-        if client_id and self.client_id not in {None, client_id}:
-            other, hint = "client than helseid.client_id", "take both from one place"
-        elif issuer and self.issuer not in {None, issuer.rstrip("/")}:
-            other, hint = "issuer than helseid.issuer", "is it a key for another environment?"
-        else:
-            return None
-        return f"the file names another {other}", hint
-
-    def __repr__(self) -> str:
-        return f"ClientKey({self.alg}, kid={self.kid!r})"
+        size = self.key.public_key.key_size
+        return f"{self.key.key_type} {size} bits, {self.alg}, kid {self.kid}"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a client key cannot be pickled or copied")
@@ -110,25 +83,17 @@ def load_client_key(path: Path, *, alg: str | None = None, kid: str | None = Non
     """
     content = read_secret(path, key=KEY_FILE).removeprefix(codecs.BOM_UTF8)
     jwk: dict[str, Any] = {}
-    told: dict[str, Any] = {}
     try:
         if b"-----BEGIN" in content:
-            found = _from_pem(content)
+            native = _from_pem(content)
         else:
-            jwk, told = _jwk_in(_json_object(content))
-            found = _from_jwk(jwk)
-        key, chosen = _usable(found, alg or jwk.get("alg"))
+            jwk = _jwk_in(_json_object(content))
+            native = _from_jwk(jwk)
+        key, chosen = _usable(native, alg or jwk.get("alg"))
     except ConfigurationError as error:
         problem = f"{KEY_FILE}: {path}: {error.message}"
         raise ConfigurationError(problem, hint=error.hint) from None
-    return ClientKey(
-        key,
-        alg=chosen,
-        kid=kid or jwk.get("kid"),
-        client_id=told.get("clientid") or None,
-        # Some published files name the token endpoint in its place.
-        issuer=str(told.get("authority") or "").rstrip("/").removesuffix("/connect/token") or None,
-    )
+    return ClientKey(key=key, alg=chosen, kid=kid or jwk.get("kid") or key.thumbprint())
 
 
 def new_client_key(kind: KeyKind = "ec") -> ClientKey:
@@ -138,9 +103,9 @@ def new_client_key(kind: KeyKind = "ec") -> ClientKey:
     PS512, as in self-service; it takes 1 s to generate and 250 ms to load (HelseID reference,
     sections 4 and 9).
     """
-    if kind == "rsa":
-        return ClientKey(RSAKey.generate_key(4096), alg="PS512")
-    return ClientKey(ECKey.generate_key("P-521"), alg="ES512")
+    key: _Key = RSAKey.generate_key(4096) if kind == "rsa" else ECKey.generate_key("P-521")
+    alg = "PS512" if kind == "rsa" else "ES512"
+    return ClientKey(key=key, alg=alg, kid=key.thumbprint())
 
 
 def _json_object(content: bytes | str) -> dict[str, Any]:
@@ -153,10 +118,10 @@ def _json_object(content: bytes | str) -> dict[str, Any]:
         ) from None
 
 
-def _jwk_in(document: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The JWK in a document, and what else self-service's document tells, by lower-case name."""
+def _jwk_in(document: dict[str, Any]) -> dict[str, Any]:
+    """The JWK in a document: itself, or a member of self-service's, as JSON in a string or not."""
     if "kty" in document:
-        return document, {}
+        return document
     members = {name.casefold(): value for name, value in document.items()}
     inner = members.get("privatejwk") or members.get("clientjwk")
     if inner is None:
@@ -168,7 +133,7 @@ def _jwk_in(document: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         inner = _json_object(inner if inner.lstrip().startswith("{") else unquote(inner))
     if not isinstance(inner, dict):
         raise ConfigurationError("'privateJwk' is not a JWK")
-    return inner, members
+    return inner
 
 
 def _from_pem(content: bytes) -> object:

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final
 
 from worker.app import App
@@ -33,7 +32,6 @@ from worker.errors import (
 from worker.helseid.client import HelseIdClient
 from worker.helseid.discovery import Discovery
 from worker.helseid.key_files import FINISH, KeyFiles
-from worker.helseid.keys import ClientKey
 from worker.helseid.refusals import CLOCK_TOLERANCE_S, clock_ahead_s
 from worker.masking import masked
 from worker.postgres_tls import OPEN_HINT
@@ -197,25 +195,14 @@ async def check_clock(app: App) -> CheckResult:
 async def check_key(app: App) -> CheckResult:
     """The client's key can be read, and HelseID accepts its type."""
     key = app.client_key()
-    text = f"{Path(app.settings.helseid.private_jwk_file or '').name}: {key.describe()}"
+    file = app.path(app.settings.helseid.private_jwk_file or "")
+    text, pending = f"{file.name}: {key.describe()}", KeyFiles(file).pending
     facts = {"alg": key.alg, "kid": key.kid}
-    if doubt := _key_doubt(app, key):
-        return warn("key", f"{text}; {doubt[0]}", doubt[1], **facts)
-    return ok("key", text, **facts)
-
-
-def _key_doubt(app: App, key: ClientKey) -> tuple[str, str] | None:
-    """What is unusual about the key, and what to do."""
-    chosen = app.settings.helseid
-    if doubt := key.doubt(client_id=chosen.client_id, issuer=chosen.issuer):
-        return doubt
-    pending = KeyFiles(app.path(chosen.private_jwk_file or "")).pending
     if pending.exists():
-        return (
-            f"a rotation is not finished: {pending.name} holds a new key",
-            f"when its public half is registered in self-service: `{FINISH}`",
-        )
-    return None
+        doubt = f"a rotation is not finished: {pending.name} holds a new key"
+        hint = f"when its public half is registered in self-service: `{FINISH}`"
+        return warn("key", f"{text}; {doubt}", hint, **facts)
+    return ok("key", text, **facts)
 
 
 async def check_discovery(app: App) -> CheckResult:

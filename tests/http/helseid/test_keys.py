@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.support.access_lists import set_list
 from tests.support.http.helseid import write_secret
-from tests.support.standin import CLIENT_ID
 from worker.errors import ConfigurationError
 from worker.helseid.key_files import KeyFiles
 from worker.helseid.keys import load_client_key, new_client_key
@@ -71,36 +70,12 @@ def test_reads_self_service_json(encode, private_jwks, tmp_path):
     jwk = {**private_jwks["RSA"], "alg": "PS512", "kid": "nhn"}
     document = {
         "clientName": "x",
-        "clientId": CLIENT_ID,
-        "authority": "https://helseid-sts.test.nhn.no/connect/token",
+        "clientId": "x",
         "rsaPrivateKey": "<RSAKeyValue>",
         "privateJwk": encode(jwk),
     }
     key = load_client_key(write_secret(tmp_path / "key", document))
-    issuer = "https://helseid-sts.test.nhn.no"
-    assert (key.alg, key.kid, key.client_id, key.issuer) == ("PS512", "nhn", CLIENT_ID, issuer)
-
-
-@pytest.mark.parametrize(
-    ("alg", "chosen", "doubt"),
-    [
-        ("PS512", ("c", "https://a.example/"), None),
-        ("PS512", (None, None), None),
-        ("PS512", ("d", "https://a.example"), "another client"),
-        ("PS512", ("c", "https://b.example"), "another issuer"),
-        ("RS512", ("c", "https://a.example"), None),
-    ],
-)
-def test_doubts(alg, chosen, doubt, private_jwks, tmp_path):
-    """A file that speaks of another client or issuer."""
-    document = {
-        "clientId": "c",
-        "authority": "https://a.example",
-        "privateJwk": {**private_jwks["RSA"], "alg": alg},
-    }
-    key = load_client_key(write_secret(tmp_path / "key", document))
-    found, _ = key.doubt(client_id=chosen[0], issuer=chosen[1]) or (None, "")
-    assert found is None if doubt is None else doubt in str(found)
+    assert (key.alg, key.kid) == ("PS512", "nhn")
 
 
 def unusable_keys(jwks) -> dict[str, tuple[object, str]]:
