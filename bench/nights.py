@@ -5,7 +5,7 @@ writer and publisher in the order in which a run does it, but one after another.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,7 +26,7 @@ from worker.core.model import CompleteArea, Person, PersonRead, RunKind
 from worker.core.run import RunProgress
 from worker.ports import HttpResponse
 from worker.pts.reader import PtsReader
-from worker.pts.retrying_client import RetryingClient, Sent
+from worker.pts.retrying_client import Question, RetryingClient
 from worker.store.database import Database
 from worker.store.identity import check_identity
 from worker.store.runs.lease import held_lease
@@ -87,17 +87,12 @@ class _MadeUp:
     change_percent: int
 
     async def send(
-        self,
-        url: str,
-        *,
-        headers: Mapping[str, str],  # noqa: ARG002
-        body: bytes,
-        **_options: bool,
-    ) -> Sent:
+        self, _question: Question, url: str, _headers: object, body: bytes
+    ) -> HttpResponse:
         person = orjson.loads(body)["offId"]
         content = self.answers(_AREA_OF[url], person, self.generation, self.change_percent)
         kind = {"content-type": ("application/json",)}
-        return Sent(HttpResponse(status=200, headers=kind, body=content), 1)
+        return HttpResponse(status=200, headers=kind, body=content)
 
 
 @dataclass(slots=True)

@@ -23,12 +23,12 @@ from worker.helseid.client import helseid_client
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.http.options import TransportOptions
+from worker.http.transport import Transport
 from worker.ports import HttpTransport, Roster, Runtime
 from worker.proxy import Proxy, read_proxy
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
-from worker.pts.transport import open_transport
 from worker.roster.csv_file import CsvRoster
 from worker.store.database import Database, open_database
 from worker.store.schema.upgrade import check_schema
@@ -293,7 +293,7 @@ class App:
             tls=tls or self.tls(),
             proxy=self.proxy(),
         )
-        async with open_transport(options) as transport:
+        async with Transport(options) as transport:
             yield transport
 
     def base_url(self) -> str:

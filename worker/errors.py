@@ -17,8 +17,7 @@
     │   └── FlagError            2   a value on the command line
     └── AreaError               -   one area of one person; never ends a run
         ├── TransientError          retried, then a failure
-        │   ├── OpenFilesError          this process may not open another file
-        │   └── StaleConnectionError    a reused connection was closed; retried at once
+        │   └── OpenFilesError          this process may not open another file
         ├── RejectedError           PTS rejects this request
         ├── DeniedError             PTS denies this client
         ├── ContractError           the response has an unknown format
@@ -233,13 +232,6 @@ class OpenFilesError(TransientError):
             hint="a limit of this process (`ulimit -n`, LimitNOFILE=): raise it, or lower "
             "sync.concurrency",
         )
-
-
-class StaleConnectionError(TransientError):
-    """The server closed a reused connection before sending any byte of a response.
-
-    This says nothing about the service's health: every server closes idle connections.
-    """
 
 
 class RejectedError(AreaError):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from worker.core.hosts import is_loopback
 from worker.core.value import Value
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, TransientError, WorkerError
 
 PROXY_HINT: Final = "check network.proxy_url, and the proxy"
 """For a proxy that does not respond or cannot reach the server."""
@@ -83,8 +83,15 @@ def read_proxy(url: str | None, credentials_file: Path | None) -> Proxy | None:
     return Proxy(url=url, user=user, password=password)
 
 
-def proxy_refusal(proxy: Proxy, status: int) -> ConfigurationError:
-    """The error for a proxy that permanently refuses a CONNECT."""
+def proxy_refusal(proxy: Proxy, status: int, server: str) -> WorkerError:
+    """The error for a proxy's answer to CONNECT: 4xx is for good, but for some that may pass.
+
+    Args:
+        server: who was to be reached.
+    """
+    if status not in range(400, 500) or status in _TRANSIENT:
+        problem = f"the proxy {proxy.shown} cannot reach {server} (status {status})"
+        return TransientError(problem, hint=PROXY_HINT)
     if status != _CREDENTIALS_REQUIRED:
         return ConfigurationError(
             f"the proxy {proxy.shown} does not allow this request (status {status})",
@@ -99,8 +106,3 @@ def proxy_refusal(proxy: Proxy, status: int) -> ConfigurationError:
         f"the proxy {proxy.shown} requires credentials (status {status})",
         hint=f"set {_KEY} to a file with one line, user:password",
     )
-
-
-def is_refusal(status: int) -> bool:
-    """Whether a proxy's status is a permanent refusal: 4xx, except transient ones."""
-    return status in range(400, 500) and status not in _TRANSIENT

@@ -19,7 +19,6 @@ class FailedAttempt(NamedTuple):
     """
 
     error: WorkerError
-    problem: str
     retry_after_s: float | None = None
 
 

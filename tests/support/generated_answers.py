@@ -10,7 +10,6 @@ from typing import Any, Final
 from tests.support.pts_answers import JSON, OFF_ID, OTHER_OFF_ID, contract, restriction, without
 from worker.core.contract import HEADER
 from worker.ports import HttpResponse
-from worker.pts.retrying_client import Sent
 
 SAYS: Final = {
     "none": (),
@@ -165,13 +164,13 @@ class MadeUp:
             signs["again"] = {"records": self._answers[0]["records"]}
         return signs
 
-    async def send(self, _url: str, **_more: object) -> Sent:
+    async def send(self, *_request: object) -> HttpResponse:
         """The next answer; after the last the first again, or an empty page where they count."""
         number, self._asked = self._asked, self._asked + 1
         is_behind = number >= len(self._answers) and self._style in COUNTED
         answer = self._answers[number % len(self._answers)]
         chosen = self._answer([], len(self._starts)) if is_behind else answer
-        return Sent(_response({**chosen, **self._always}, self._list), 1)
+        return _response({**chosen, **self._always}, self._list)
 
 
 def _response(answer: Answer, at: str) -> HttpResponse:

@@ -57,7 +57,7 @@ async def test_an_end_before_the_response_is_handed_over(ends):
     exchange = await begin(connection, server)
     connection.data_received(response())
     connection.connection_lost(ConnectionResetError())
-    assert (await exchange).status_code == 200
+    assert (await exchange).status == 200
     assert closed == [connection]
 
 

@@ -23,7 +23,7 @@ def parse(*parts):
                 if any(parts[number + 1 :]):
                     return None
                 response = reader.take()
-                return response.status_code, response.headers.raw, response.read()
+                return response.status, response.headers, bytes(response.body)
     except WorkerError as error:
         return type(error)
     return None

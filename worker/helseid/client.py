@@ -103,9 +103,7 @@ class HelseIdClient:
                 lambda number: self._attempt(number, make_request(), read),
                 policy=self._retry if before is None else RetryPolicy(attempts_max=1),
                 runtime=self._runtime,
-                before_wait=lambda number, failed, wait_s: _log.info(
-                    "helseid.attempt_failed", attempt=number, problem=failed.problem, wait_s=wait_s
-                ),
+                before_wait=_log_failed,
             )
         except UnavailableError as error:
             self._failure = error
@@ -132,7 +130,7 @@ class HelseIdClient:
             raise UnavailableError(asked, hint="try again later")
         kind = ConfigurationError if is_ours else UnavailableError
         failure = kind(f"HelseID: {problem} ({number} attempts)", hint=hint)
-        return FailedAttempt(failure, problem, wait_s)
+        return FailedAttempt(failure, wait_s)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         """The complete response; it is never logged, as it may hold a token."""
@@ -142,6 +140,11 @@ class HelseIdClient:
             error.message = f"{place_of(str(request.url))}: {error.message}"
             error.hint = error.hint or "check DNS, the firewall and helseid.issuer"
             raise
+
+
+def _log_failed(number: int, failed: FailedAttempt, wait_s: float) -> None:
+    problem = failed.error.message
+    _log.info("helseid.attempt_failed", attempt=number, problem=problem, wait_s=wait_s)
 
 
 def json_object(response: httpx.Response) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """Judges what the token endpoint answers: a token, a refusal, or neither. Pure."""
 
 from collections.abc import Collection
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import httpx
 import msgspec
@@ -10,9 +10,6 @@ from worker.errors import RefusedError, TransientError
 from worker.helseid.client import json_object
 from worker.helseid.options import SenderConstraint
 from worker.helseid.refusals import TRANSIENT_CODES, refusal
-
-_LIFETIME_S_MAX: Final = 86_400.0
-"""Upper limit on ``expires_in``; HelseID's tokens live for minutes."""
 
 
 class GrantedToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,11 +20,6 @@ class GrantedToken(msgspec.Struct, frozen=True, kw_only=True):
     token_type: Any = None
     scope: Any = None
     rejected_scope: Any = None
-
-    @property
-    def lifetime_s(self) -> float:
-        """Seconds from the request, at most a day."""
-        return min(self.expires_in, _LIFETIME_S_MAX)
 
     def require(self, constraint: SenderConstraint, scopes: Collection[str]) -> None:
         """Check the type and the scopes. Without ``scope``, all are granted (RFC 6749 §5.1).

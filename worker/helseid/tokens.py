@@ -27,6 +27,8 @@ _SUBJECT_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # 
 _SUBJECT_FILE: Final = "helseid.subject_token_file"
 _RETRIES: Final = {"use_dpop_nonce": 2, "invalid_dpop_proof": 1}
 """How often a request is made anew at once, by the code of its refusal."""
+_LIFETIME_S_MAX: Final = 86_400.0
+"""Upper limit on ``expires_in``; HelseID's tokens live for minutes."""
 _RENEWAL_MARGIN_S_MAX: Final = 30.0
 _RENEWAL_SHARE: Final = 0.2
 """A token is renewed 30 s before it expires, or at 80 % of its lifetime if that is later."""
@@ -197,14 +199,15 @@ class TokenSource:
                 self.proof_key.forget(endpoint)  # the refused one is not sent again
             raise
         granted.require(self._options.sender_constraint, self._options.scope.split())
-        margin_s = min(_RENEWAL_MARGIN_S_MAX, _RENEWAL_SHARE * granted.lifetime_s)
+        lifetime_s = min(granted.expires_in, _LIFETIME_S_MAX)
+        margin_s = min(_RENEWAL_MARGIN_S_MAX, _RENEWAL_SHARE * lifetime_s)
         self._issued += 1
         token = Token(
             authorization=f"{'DPoP' if self.proof_key else 'Bearer'} {granted.access_token}",
             token_id=str(self._issued),
             token_hash=token_hash(granted.access_token),
-            expires_in_s=granted.lifetime_s,
-            renew_at_s=self._requested_at_s + granted.lifetime_s - margin_s,
+            expires_in_s=lifetime_s,
+            renew_at_s=self._requested_at_s + lifetime_s - margin_s,
         )
         _log.info(
             "helseid.token_received",

@@ -16,11 +16,11 @@ from worker.errors import (
     OpenFilesError,
     TransientError,
     UnavailableError,
-    WorkerError,
 )
 from worker.http.connection import Connection
 from worker.http.options import TransportOptions
-from worker.proxy import PROXY_HINT, Proxy, is_refusal, proxy_for, proxy_refusal
+from worker.http.response import SUCCESS
+from worker.proxy import PROXY_HINT, Proxy, proxy_for, proxy_refusal
 
 _NEXT_ADDRESS_S: Final = 0.25
 """Delay before the next address is tried beside the last one (RFC 8305 §5)."""
@@ -29,9 +29,14 @@ _NEXT_ADDRESS_S: Final = 0.25
 class Place(NamedTuple):
     """Where a connection leads; ``host`` has no brackets."""
 
+    scheme: str
     host: str
     port: int
-    is_tls: bool
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.scheme == "https"
 
     @property
     def shown(self) -> str:
@@ -65,11 +70,12 @@ async def connect(
                 return await _open(place, tls, new)
     with _explained(f"the proxy {proxy.shown}", f"the proxy {proxy.shown}: ", PROXY_HINT):
         async with asyncio.timeout_at(until_s):
-            tunnel = await _open(Place(proxy.host, proxy.port, proxy.is_tls), tls, new)
+            there = Place("https" if proxy.is_tls else "http", proxy.host, proxy.port)
+            tunnel = await _open(there, tls, new)
             answer = await tunnel.exchange(_wish(place, proxy), until_s, opens_tunnel=True)
-    if not answer.is_success:
+    if answer.status not in SUCCESS:
         tunnel.close()
-        raise _refused(proxy, answer.status_code, options.server)
+        raise proxy_refusal(proxy, answer.status, options.server)
     with _explained(options.server):
         async with asyncio.timeout_at(until_s):
             return await _secured(tunnel.release(), place, tls, new())
@@ -114,14 +120,6 @@ def _wish(place: Place, proxy: Proxy) -> bytes:
         credentials = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
         lines.append(f"Proxy-Authorization: Basic {credentials}")
     return "\r\n".join([*lines, "", ""]).encode()
-
-
-def _refused(proxy: Proxy, status: int, server: str) -> WorkerError:
-    """The error for the proxy's answer."""
-    if is_refusal(status):
-        return proxy_refusal(proxy, status)
-    problem = f"the proxy {proxy.shown} cannot reach {server} (status {status})"
-    return TransientError(problem, hint=PROXY_HINT)
 
 
 @contextmanager

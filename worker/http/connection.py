@@ -5,11 +5,10 @@ import select
 from collections.abc import Callable
 from typing import Final, cast
 
-import httpx
-
-from worker.errors import ContractError, StaleConnectionError, TransientError, WorkerError
+from worker.errors import ContractError, TransientError, WorkerError
 from worker.http.options import IDLE_S_MAX, TransportOptions
 from worker.http.response import ResponseReader, surplus
+from worker.ports import HttpResponse
 
 _READ_NOTHING: Final = 0
 
@@ -47,7 +46,7 @@ class Connection(asyncio.Protocol):
 
     async def exchange(
         self, request: bytes, until_s: float, *, opens_tunnel: bool = False
-    ) -> httpx.Response:
+    ) -> HttpResponse:
         """Send a request and return its response. After any error the connection is closed.
 
         Args:
@@ -122,8 +121,8 @@ class Connection(asyncio.Protocol):
             is_complete = self._reader.feed(data)
         except ContractError as error:
             # On a kept connection these may be bytes that an earlier response left in flight.
-            is_stale = self._is_kept and not self._reader.has_head
-            self._fail(_stale_surplus() if is_stale else error)
+            is_surplus = self._is_kept and not self._reader.has_head
+            self._fail(surplus() if is_surplus else error)
         except WorkerError as error:
             self._fail(error)
         else:
@@ -143,8 +142,7 @@ class Connection(asyncio.Protocol):
             what = "the connection broke"
         if exc is not None:
             what = f"{what} ({type(exc).__name__})"
-        is_stale = self._is_kept and self._is_silent
-        self._fail(StaleConnectionError(what) if is_stale else TransientError(what))
+        self._fail(TransientError(what))
 
     def _fail(self, error: WorkerError) -> None:
         """Close the connection; the error is that of its exchange, if there is one."""
@@ -175,7 +173,3 @@ class Connection(asyncio.Protocol):
             self._fail(TransientError("no complete response in time"))
         else:
             self._watch()
-
-
-def _stale_surplus() -> StaleConnectionError:
-    return StaleConnectionError("an earlier response was longer than declared")

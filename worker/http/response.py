@@ -6,10 +6,10 @@ headers. This module adds what it leaves open: sizes, codings, and what comes af
 
 from typing import Final, NoReturn
 
-import httpx
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from worker.errors import ContractError, TransientError, WorkerError
+from worker.ports import HttpResponse
 
 HEADER_BYTES_MAX: Final = 32 * 1024
 """Maximum size of everything but the body: status lines and headers, also of interim responses,
@@ -18,9 +18,11 @@ _CHUNK_LINES_BYTES: Final = 8
 """Size and line breaks of a chunk, which do not count as headers."""
 
 _INTERIM: Final = range(100, 200)
-_SUCCESS: Final = range(200, 300)
+SUCCESS: Final = range(200, 300)
 _SWITCHING_PROTOCOLS: Final = 101
 _BODILESS: Final = frozenset({204, 304})
+_PLAIN: Final = frozenset({"", "identity"})
+"""Content codings that are none."""
 
 
 class ResponseReader:
@@ -48,7 +50,7 @@ class ResponseReader:
         """
         self._opens_tunnel = opens_tunnel
         self._status = 0
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers: dict[str, tuple[str, ...]] = {}
         self._body = bytearray()
         self._overhead = 0
         self._refusal: WorkerError | None = None
@@ -73,11 +75,10 @@ class ResponseReader:
             raise refusal
         return self.is_complete
 
-    def take(self) -> httpx.Response:
+    def take(self) -> HttpResponse:
         """Return and release the complete response."""
-        stream = httpx.ByteStream(bytes(self._body))
-        self._body = bytearray()
-        return httpx.Response(self._status, headers=self._headers, stream=stream)
+        body, self._body = self._body, bytearray()
+        return HttpResponse(status=self._status, headers=self._headers, body=body)
 
     # --- called by httptools ---
 
@@ -85,12 +86,13 @@ class ResponseReader:
         """An interim response, the final one, or something after it."""
         if self.is_complete:
             self._refuse(surplus())
-        self._headers = []
+        self._headers = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, which is none (RFC 9110 §6.5)."""
         if not self.has_head:
-            self._headers.append((name, value.rstrip(b" \t")))
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t")
+            self._headers[key] = (*self._headers.get(key, ()), text)
 
     def on_headers_complete(self) -> None:
         """The end of a head."""
@@ -99,7 +101,7 @@ class ResponseReader:
             self._refuse(ContractError(f"status {status} is no answer"))
         if status in _INTERIM:
             return
-        if self._opens_tunnel and status in _SUCCESS:
+        if self._opens_tunnel and status in SUCCESS:
             self.is_complete = self.may_reuse = True
         else:
             self._check_body()
@@ -124,16 +126,12 @@ class ResponseReader:
 
     def _check_body(self) -> None:
         """Refuse a body that would not be what was sent, or whose end nothing tells."""
-        lengths, transfers = [], []
-        for name, value in self._headers:
-            match name.lower():
-                case b"content-length":
-                    lengths.append(int(value))
-                case b"transfer-encoding":
-                    transfers.append(value.lower())
-                case b"content-encoding" if value.lower() not in {b"", b"identity"}:
-                    self._refuse(ContractError("the response has a content coding not asked for"))
-        if transfers not in ([], [b"chunked"]):
+        lengths = [int(value) for value in self._headers.get("content-length", ())]
+        transfers = [value.lower() for value in self._headers.get("transfer-encoding", ())]
+        codings = {value.lower() for value in self._headers.get("content-encoding", ())}
+        if not codings <= _PLAIN:
+            self._refuse(ContractError("the response has a content coding not asked for"))
+        if transfers not in ([], ["chunked"]):
             self._refuse(ContractError("the response has a transfer coding other than chunked"))
         if lengths and lengths[0] > self._body_bytes_max and self._status not in _BODILESS:
             self._refuse_size()

@@ -1,4 +1,4 @@
-"""The one way out over HTTP/1.1, as a transport for httpx.
+"""The one way out over HTTP/1.1, for PTS and as a transport for httpx.
 
 It never resends (every attempt needs a new DPoP proof), follows no redirect, keeps no cookie and
 reads no proxy from the environment. A request never waits for a connection: if none is idle, a new
@@ -7,8 +7,9 @@ one is opened, so that no proof ages in a queue.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, cast
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import Final
 
 import httpx
 
@@ -17,18 +18,19 @@ from worker.errors import ConfigurationError
 from worker.http.connecting import Place, connect
 from worker.http.connection import Connection
 from worker.http.options import TransportOptions
+from worker.ports import HttpResponse
 from worker.tls import client_context
 
 USER_AGENT: Final = "pts-sync-worker"
-SINGLE_USE: Final = "single_use"
-"""Request extension: use a new connection for this request only."""
 _PORTS: Final = {"https": 443, "http": 80}
 
 
 class Transport(httpx.AsyncBaseTransport):
     """Sends requests on the connection that was used last, or on a new one.
 
-    It raises the worker's errors, which hold neither the request nor what was received.
+    It raises the worker's errors, which hold neither the request nor what was received. It is the
+    port ``HttpTransport``, too: a run posts so often that httpx's requests and responses, which
+    have nothing to do there, would cost as much as the rest (docs/performance.md).
     """
 
     def __init__(self, options: TransportOptions) -> None:
@@ -36,36 +38,46 @@ class Transport(httpx.AsyncBaseTransport):
         self._tls = options.tls or client_context()
         self._idle: defaultdict[Place, list[Connection]] = defaultdict(list)
 
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
+    ) -> HttpResponse:
+        """See ``HttpTransport.post``."""
+        place, start = _post_to(url)
+        head = _head(start, {**headers, "Content-Length": str(len(body))}.items())
+        return await self._exchange(place, head + body, is_single_use=is_single_use)
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request and read its complete response.
+        """Send one request of httpx and read its complete response.
 
         Raises:
-            TransientError: no complete response: refused, reset, timed out, truncated, or followed
-                by surplus bytes. A ``StaleConnectionError`` says nothing about the server.
-            ContractError: the response exceeds the size limit, is encoded or is not HTTP.
-            UnavailableError: a certificate is not trusted, expired or for another host.
-            ConfigurationError: the URL is not HTTPS, a header is invalid, or the proxy refuses.
+            WorkerError: as ``post``.
         """
-        until_s = asyncio.get_running_loop().time() + self._options.attempt_s_max
-        url = request.url
-        host = url.raw_host.decode("ascii")
-        place = Place(host, url.port or _PORTS.get(url.scheme, 0), url.scheme == "https")
-        sent = _head(request) + request.read()
-        is_single_use = request.extensions.get(SINGLE_USE, False)
-        connection = None if is_single_use else self._take(place)
-        if connection is None:
-            connection = await self._connect(url.scheme, place, until_s)
-        response = await connection.exchange(sent, until_s)
-        if is_single_use:
-            connection.close()
-        elif connection.is_open:
-            self._idle[place].append(connection)
-        return response
+        start = f"{request.method} {request.url.raw_path.decode('ascii')} HTTP/1.1\r\n"
+        raw = request.headers.raw
+        head = _head(start, [(name.decode(), value.decode("latin-1")) for name, value in raw])
+        response = await self._exchange(_place(request.url), head + request.read())
+        headers = [(name, one) for name, values in response.headers.items() for one in values]
+        stream = httpx.ByteStream(bytes(response.body))
+        return httpx.Response(response.status, headers=headers, stream=stream)
 
     async def aclose(self) -> None:
         """Close all idle connections. Those in use are closed with their exchange."""
         for connection in [one for idle in self._idle.values() for one in idle]:
             connection.close()
+
+    async def _exchange(
+        self, place: Place, request: bytes, *, is_single_use: bool = False
+    ) -> HttpResponse:
+        until_s = asyncio.get_running_loop().time() + self._options.attempt_s_max
+        connection = None if is_single_use else self._take(place)
+        if connection is None:
+            connection = await self._connect(place, until_s)
+        response = await connection.exchange(request, until_s)
+        if is_single_use:
+            connection.close()
+        elif connection.is_open:
+            self._idle[place].append(connection)
+        return response
 
     def _take(self, place: Place) -> Connection | None:
         """The most recently used idle connection on which nothing has arrived."""
@@ -77,8 +89,9 @@ class Transport(httpx.AsyncBaseTransport):
             connection.close()
         return None
 
-    async def _connect(self, scheme: str, place: Place, until_s: float) -> Connection:
-        if not place.host or not (place.is_tls or (scheme == "http" and is_loopback(place.host))):
+    async def _connect(self, place: Place, until_s: float) -> Connection:
+        is_plain = place.scheme == "http" and is_loopback(place.host)
+        if not place.host or not (place.is_tls or is_plain):
             raise ConfigurationError(
                 f"the address of {self._options.server} must begin with https://",
                 hint="http:// is accepted for loopback addresses only",
@@ -96,31 +109,31 @@ class Transport(httpx.AsyncBaseTransport):
                 idle.remove(connection)
 
 
-def _head(request: httpx.Request) -> bytes:
-    """The request line and the headers.
+@lru_cache(maxsize=256)
+def _post_to(url: str) -> tuple[Place, str]:
+    """Where a POST request goes, and how it begins."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        raise ConfigurationError("the address of PTS is not a URL") from None
+    start = f"POST {parsed.raw_path.decode('ascii')} HTTP/1.1\r\n"
+    host = f"Host: {parsed.netloc.decode('ascii')}\r\n"
+    own = f"User-Agent: {USER_AGENT}\r\nAccept-Encoding: identity\r\n"
+    return _place(parsed), f"{start}{host}{own}"
+
+
+def _place(url: httpx.URL) -> Place:
+    host = url.raw_host.decode("ascii")
+    return Place(url.scheme, host, url.port or _PORTS.get(url.scheme, 0))
+
+
+def _head(start: str, fields: Collection[tuple[str, str]]) -> bytes:
+    """The head of a request.
 
     Raises:
         ConfigurationError: a header holds a line break or NUL (RFC 9110 §5.5).
     """
-    fields: Sequence[tuple[bytes, bytes]] = request.headers.raw
-    lines = b"".join([b"%b: %b\r\n" % field for field in fields])
-    if lines.count(b"\n") != len(fields) or lines.count(b"\r") != len(fields) or b"\0" in lines:
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
+    if lines.count("\n") != len(fields) or lines.count("\r") != len(fields) or "\0" in lines:
         raise ConfigurationError("a header of a request holds a line break")
-    return b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method.encode(), request.url.raw_path, lines)
-
-
-def body_of(response: httpx.Response) -> bytes:
-    """The body of a response of this transport, which is complete and not encoded.
-
-    ``Response.aread`` gives the same, in a fifth of the time of an exchange.
-    """
-    return b"".join(cast("Iterable[bytes]", response.stream))
-
-
-def headers_of(response: httpx.Response) -> Mapping[str, tuple[str, ...]]:
-    """The headers by lower-case name, with one value per occurrence."""
-    headers: dict[str, tuple[str, ...]] = {}
-    for raw_name, raw_value in response.headers.raw:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        headers[name] = (*headers[name], value) if name in headers else (value,)
-    return headers
+    return f"{start}{lines}\r\n".encode("latin-1")

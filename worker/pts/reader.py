@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from worker.core.answer import Answer, read_answer
+from worker.core.answer import read_answer
 from worker.core.area import ResourceArea
 from worker.core.budgets import check_area
 from worker.core.contract import OFF_ID, UUID, AreaContract, Contract
@@ -19,7 +19,7 @@ from worker.core.record import Page, RecordReader, digest_of
 from worker.core.value import Value
 from worker.errors import AreaError
 from worker.ports import HttpResponse, Runtime
-from worker.pts.retrying_client import RetryingClient, SendingStats
+from worker.pts.retrying_client import Question, RetryingClient, SendingStats
 
 _HEADERS: Final = {
     "Content-Type": "application/json",
@@ -36,7 +36,6 @@ class _Prepared(Value, frozen=True, kw_only=True):
         is_told_apart: a header holds an id that is new for each attempt.
     """
 
-    name: str
     contract: AreaContract
     records: RecordReader
     url: str
@@ -92,13 +91,7 @@ class PtsReader:
         """
         prepared, off_id = self._areas[area], person.off_id.reveal()
         first = PagingState(contract=prepared.contract, url=prepared.url, off_id=off_id).first
-        sent = await self._client.send(
-            first.url,
-            who=person.person_key,
-            headers=partial(prepared.headers, self._runtime),
-            body=prepared.body(off_id, first),
-        )
-        return sent.response
+        return await self._send(Question(who=person.person_key), prepared, off_id, first)
 
     async def read(
         self, person: Person, area: str, *, is_single_use: bool = False, is_probe: bool = False
@@ -107,31 +100,35 @@ class PtsReader:
         prepared = self._areas[area]
         off_id = person.off_id.reveal()
         paging = PagingState(contract=prepared.contract, url=prepared.url, off_id=off_id)
+        question = Question(who=person.person_key, is_single_use=is_single_use, is_probe=is_probe)
         pages: list[Page] = []
-        attempts = received_bytes = 0
+        received_bytes = 0
         request: PageRequest | None = paging.first
-        while request is not None:
-            answered = 0
-            try:
-                response, answered = await self._client.send(
-                    request.url,
-                    who=person.person_key,
-                    headers=partial(prepared.headers, self._runtime),
-                    body=prepared.body(off_id, request),
-                    is_single_use=is_single_use,
-                    is_probe=is_probe,
-                )
+        try:
+            while request is not None:
+                response = await self._send(question, prepared, off_id, request)
                 received_bytes += len(response.body)
-                answer = _answer(response, prepared.contract, off_id)
+                answer = read_answer(
+                    response.status, response.headers, response.body, prepared.contract, off_id
+                )
                 check_area(records=paging.items + len(answer.items), received_bytes=received_bytes)
                 page = prepared.records.read(answer.items, person)
                 request = paging.next_request(answer, (record.key for record in page.records))
-            except AreaError as error:
-                error.attempts = attempts + (answered or error.attempts)
-                raise
-            attempts += answered
-            pages.append(page)
+                pages.append(page)
+        except AreaError as error:
+            error.attempts = question.attempts
+            raise
         return self._complete(area, pages)
+
+    async def _send(
+        self, question: Question, prepared: _Prepared, off_id: str, request: PageRequest
+    ) -> HttpResponse:
+        return await self._client.send(
+            question,
+            request.url,
+            partial(prepared.headers, self._runtime),
+            prepared.body(off_id, request),
+        )
 
     def _complete(self, area: str, pages: list[Page]) -> CompleteArea:
         records = tuple(record for page in pages for record in page.records)
@@ -148,15 +145,10 @@ class PtsReader:
         return CompleteArea(area=area, records=records, proof=proof, drift=drift)
 
 
-def _answer(response: HttpResponse, contract: AreaContract, off_id: str) -> Answer:
-    return read_answer(response.status, response.headers, response.body, contract, off_id)
-
-
 def _prepared(area: ResourceArea, contract: AreaContract, base_url: str) -> _Prepared:
     query = f"?{urlencode(contract.query)}" if contract.query else ""
     template: bytes = msgspec.json.encode(contract.body)
     return _Prepared(
-        name=area.name,
         contract=contract,
         records=RecordReader(area, contract),
         url=base_url.rstrip("/") + contract.path + query,

@@ -6,24 +6,13 @@ that a lost page does not cost the other pages.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import structlog
 
-from worker.core.retry import (
-    RetryBudget,
-    RetryPolicy,
-    StatusClass,
-    classify,
-    parse_retry_after,
-)
-from worker.errors import (
-    AreaError,
-    DeniedError,
-    StaleConnectionError,
-    TransientError,
-)
+from worker.core.retry import RetryBudget, RetryPolicy, StatusClass, classify, parse_retry_after
+from worker.errors import DeniedError, TransientError
 from worker.ports import (
     Authorization,
     Authorizer,
@@ -42,12 +31,6 @@ If one replica of three refuses every DPoP proof, fewer than one request in a mi
 often in a row. For a client that is denied permanently the authorizer gives up sooner.
 """
 
-_RECONNECTS_MAX: Final = 3
-"""Stale connections in a row before the attempt counts as a failure."""
-
-_TOKENS_MAX: Final = 3
-"""Access tokens tried per request: the first, one renewed in the meantime, and a replacement."""
-
 _FORBIDDEN: Final = 403
 _TOKEN_S: Final = 0.02
 """An authorization that takes longer has waited for a token."""
@@ -61,23 +44,26 @@ class SendingStats(msgspec.Struct):
     Attributes:
         requests: attempts sent.
         retries: attempts after the first of each request, for any reason.
-        bytes_received: decoded size of all bodies.
-        wait_s: total wait before retries.
-        unretried: requests that failed with attempts left, because the retry budget was spent.
     """
 
     requests: int = 0
     retries: int = 0
-    bytes_received: int = 0
-    wait_s: float = 0.0
-    unretried: int = 0
 
 
-class Sent(NamedTuple):
-    """The final response to a request, and the number of attempts."""
+class Question(msgspec.Struct, kw_only=True):
+    """An area of a person that PTS is asked for, page by page.
 
-    response: HttpResponse
-    attempts: int
+    Attributes:
+        who: the person, by a key.
+        is_single_use: use a new connection for each attempt, and close it afterwards.
+        is_probe: make one attempt, before all other requests and also while these are held.
+        attempts: requests sent so far.
+    """
+
+    who: str
+    is_single_use: bool = False
+    is_probe: bool = False
+    attempts: int = 0
 
 
 class RetryingClient:
@@ -109,22 +95,12 @@ class RetryingClient:
         self.stats = SendingStats()
 
     async def send(
-        self,
-        url: str,
-        *,
-        who: str,
-        headers: Callable[[], Mapping[str, str]],
-        body: bytes,
-        is_single_use: bool = False,
-        is_probe: bool = False,
-    ) -> Sent:
+        self, question: Question, url: str, headers: Callable[[], Mapping[str, str]], body: bytes
+    ) -> HttpResponse:
         """Send a POST request, with retries.
 
         Args:
-            who: the person that it is about, by a key.
             headers: makes all headers but the authorization; both are new for each attempt.
-            is_single_use: use a new connection for each attempt, and close it afterwards.
-            is_probe: make one attempt, before all other requests and also while these are held.
 
         Returns:
             The first response that is neither a transient status nor a challenge.
@@ -137,37 +113,23 @@ class RetryingClient:
                 installation is at fault.
         """
         self._budget.request()
-        request = _Request(
-            url=url,
-            who=who,
-            headers=headers,
-            body=body,
-            is_single_use=is_single_use,
-            is_probe=is_probe,
+        request = _Request(question=question, url=url, headers=headers, body=body)
+        return await with_retries(
+            lambda _number: self._attempt(request),
+            policy=RetryPolicy(attempts_max=1) if question.is_probe else self._policy,
+            runtime=self._runtime,
+            before_wait=lambda _number, failed, wait_s: self._before_wait(request, failed, wait_s),
         )
-        try:
-            response = await with_retries(
-                lambda _number: self._attempt(request),
-                policy=RetryPolicy(attempts_max=1) if is_probe else self._policy,
-                runtime=self._runtime,
-                before_wait=lambda _number, failed, wait_s: self._before_wait(
-                    request, failed, wait_s
-                ),
-            )
-        except AreaError as error:
-            error.attempts = request.sent
-            raise
-        return Sent(response, request.sent)
 
     async def _attempt(self, request: "_Request") -> HttpResponse | FailedAttempt:
-        """Send the request, again at once if a new connection or authorization can help.
+        """Send the request, again at once if a new authorization can help.
 
         Raises:
             TransientError, DeniedError: the request must not be retried.
         """
         ended, has_waited = None, False
         while ended is None:
-            number = await self._throttle.enter(is_probe=request.is_probe)
+            number = await self._throttle.enter(is_probe=request.question.is_probe)
             try:
                 began_s = self._runtime.monotonic()
                 used = await self._authorizer.authorize("POST", request.url)
@@ -182,34 +144,35 @@ class RetryingClient:
     async def _exchange(
         self, request: "_Request", number: int, used: Authorization
     ) -> HttpResponse | FailedAttempt | None:
-        """Send and classify; None to retry at once with a new connection or authorization."""
-        request.sent += 1
+        """Send and classify; None to retry at once with a new authorization."""
         self.stats.requests += 1
-        self.stats.retries += request.sent > 1
+        self.stats.retries += request.sent > 0
+        request.sent += 1
+        request.question.attempts += 1
         try:
             response = await self._transport.post(
                 request.url,
                 headers={**request.headers(), **used.headers},
                 body=request.body,
                 # A replica with a wrong clock refuses every DPoP proof on its connections.
-                is_single_use=request.is_single_use or request.renewals > 1 or self._is_refused,
+                is_single_use=request.question.is_single_use
+                or request.renewals > 1
+                or self._is_refused,
             )
-        except StaleConnectionError as error:
-            return None if request.may_reconnect() else _failed(error)
         except TransientError as error:
-            return _failed(error)
-        self.stats.bytes_received += len(response.body)
+            return FailedAttempt(error)
         challenge = self._authorizer.handle_challenge(request.url, used, response)
-        kind = classify(response.status)
-        if challenge.retry and request.may_renew(used):
+        if challenge.retry and request.renewals < _RENEWALS_MAX:
+            request.renewals += 1
             return None
+        kind = classify(response.status)
         is_denied = challenge.retry or challenge.refused or kind is StatusClass.DENIED
         self._is_refused = bool(is_denied) and response.status != _FORBIDDEN
         if is_denied:
             raise _denied(response.status, challenge)
         if kind is StatusClass.TRANSIENT:
             return self._transient(request, response, number)
-        self._throttle.answered(number, request.who, status=response.status)
+        self._throttle.answered(number, request.question.who, status=response.status)
         return response
 
     def _transient(self, request: "_Request", response: HttpResponse, number: int) -> FailedAttempt:
@@ -224,61 +187,40 @@ class RetryingClient:
         is_bearable = asked_s is not None and asked_s <= self._retry_after_s_max
         self._throttle.answered(
             number,
-            request.who,
+            request.question.who,
             status=response.status,
             retry_after_s=(asked_s or 0.0) if is_bearable else 0.0,
-            is_repeated=request.sent > 1 or request.is_probe,
         )
         if not asked_s:
-            return _failed(TransientError(f"status {response.status}", status=response.status))
+            return FailedAttempt(
+                TransientError(f"status {response.status}", status=response.status)
+            )
         asked = f"status {response.status}, Retry-After {asked_s:.0f} s"
         error = TransientError(asked, status=response.status)
         error.retry_after_s = asked_s
         raise error
 
     def _before_wait(self, request: "_Request", failed: FailedAttempt, wait_s: float) -> None:
-        """Count and log a retry.
+        """Log a retry.
 
         Raises:
             TransientError: nobody can be read at present, or the retry budget is spent.
         """
         if self._throttle.is_held or not self._budget.take():
-            self.stats.unretried += 1
             raise failed.error
-        self.stats.wait_s += wait_s
-        _log.debug(
-            "pts.retry", reason=failed.problem, attempt=request.sent, wait_s=round(wait_s, 3)
-        )
+        reason, wait_s = failed.error.message, round(wait_s, 3)
+        _log.debug("pts.retry", reason=reason, attempt=request.sent, wait_s=wait_s)
 
 
 class _Request(msgspec.Struct, kw_only=True):
-    """A request and the state of its attempts."""
+    """A request, how often it was sent, and how often with a renewed authorization."""
 
+    question: Question
     url: str
-    who: str
     headers: Callable[[], Mapping[str, str]]
     body: bytes
-    is_single_use: bool
-    is_probe: bool
     sent: int = 0
     renewals: int = 0
-    reconnects: int = 0
-    tokens: frozenset[str] = frozenset()
-
-    def may_reconnect(self) -> bool:
-        """Count a stale connection; return whether to retry at once."""
-        self.reconnects += 1
-        return self.reconnects <= _RECONNECTS_MAX
-
-    def may_renew(self, used: Authorization) -> bool:
-        """Count a renewed authorization; return whether to retry at once."""
-        self.renewals += 1
-        self.tokens |= {used.token_id}
-        return self.renewals <= _RENEWALS_MAX and len(self.tokens) <= _TOKENS_MAX
-
-
-def _failed(error: AreaError) -> FailedAttempt:
-    return FailedAttempt(error, error.message)
 
 
 def _denied(status: int, challenge: ChallengeResult) -> DeniedError:

@@ -21,8 +21,8 @@ from tests.support.raw_server import answer, raw_server
 from tests.support.standin import off_id_of, standin
 from worker.errors import TransientError, UnavailableError
 from worker.http.options import TransportOptions
+from worker.http.transport import Transport
 from worker.proxy import Proxy
-from worker.pts.transport import open_transport
 from worker.sandbox.serve import running_sandbox
 from worker.telemetry.emit import emit, ping
 from worker.telemetry.numbers import samples_of
@@ -190,7 +190,7 @@ async def test_this_very_machine_is_reached_without_the_proxy():
 
 
 async def _post(url: str, options: TransportOptions) -> int:
-    async with open_transport(options) as transport:
+    async with Transport(options) as transport:
         return (await transport.post(url, headers={}, body=b"{}")).status
 
 

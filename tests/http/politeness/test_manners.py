@@ -52,9 +52,9 @@ def test_a_limit_that_falls_and_rises():
 def test_the_retry_budget():
     """With a fifth of all requests spoilt, a tenth and the spare are repeated, not more."""
     course = simulate(Server(failing=0.2), ceiling=100, requests=5_000)
-    retried = course.stats.retries
-    assert retried <= RETRIES_SHARE * (5_000 + course.stats.unretried) + RETRIES_SPARE
-    assert course.stats.unretried > 200
+    retried, asked = course.stats.retries, course.stats.requests - course.stats.retries
+    most = RETRIES_SHARE * asked + RETRIES_SPARE
+    assert 0.9 * most < retried <= most
 
 
 def test_spoilt_answers_do_not_slow_it_down():

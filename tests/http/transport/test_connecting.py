@@ -12,7 +12,7 @@ from tests.support.certificates import server_context
 from tests.support.http.calls import OPTIONS, outcome, response
 from tests.support.raw_server import scripted_server
 from worker.errors import TransientError, UnavailableError
-from worker.pts.transport import open_transport
+from worker.http.transport import Transport
 
 CONNECT_S = 60.0
 SOON_S = CONNECT_S / 3
@@ -89,7 +89,7 @@ async def test_ipv6(authority, tls_options):
         peer.closed_by_client()
 
     with scripted_server(script, host="::1", tls=server_context(authority, "::1")) as server:
-        async with open_transport(tls_options) as transport:
+        async with Transport(tls_options) as transport:
             assert await outcome(transport, server.url) == b"[1]"
     named = server.url.removeprefix("https://")
     assert f"\r\nhost: {named}\r\n".encode() in heads[0].lower()
@@ -99,7 +99,7 @@ async def test_one_dead_address_of_two(monkeypatch, authority, tls_options):
     """A host with a dead address is reached by the other, soon, and by its name (RFC 8305)."""
     resolve_to(monkeypatch, "127.0.0.2", "127.0.0.1")
     with beside_a_dead_address(tls=server_context(authority, "localhost")) as server:
-        async with open_transport(replace(tls_options, connect_s_max=CONNECT_S)) as transport:
+        async with Transport(replace(tls_options, connect_s_max=CONNECT_S)) as transport:
             begin = time.monotonic()
             got = await asyncio.gather(*(outcome(transport, server.url) for _ in range(8)))
             took_s = time.monotonic() - begin
@@ -113,7 +113,7 @@ async def test_dead_addresses_only(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
         with dead("127.0.0.2", port), dead("127.0.0.3", port):
-            async with open_transport(replace(OPTIONS, connect_s_max=0.6)) as transport:
+            async with Transport(replace(OPTIONS, connect_s_max=0.6)) as transport:
                 begin = time.monotonic()
                 got = await outcome(transport, f"http://localhost:{port}")
     assert got is TransientError
@@ -122,7 +122,7 @@ async def test_dead_addresses_only(monkeypatch):
 
 async def test_a_name_without_an_address():
     """A name that cannot be resolved is transient: the resolver may be down."""
-    async with open_transport(OPTIONS) as transport:
+    async with Transport(OPTIONS) as transport:
         assert await outcome(transport, "https://pts.invalid") is TransientError
 
 
@@ -131,7 +131,7 @@ async def test_a_certificate_of_another_name(monkeypatch, authority, tls_options
     resolve_to(monkeypatch, "127.0.0.1")
     tls = server_context(authority)
     with scripted_server(serve, name="localhost", tls=tls) as server:
-        async with open_transport(tls_options) as transport:
+        async with Transport(tls_options) as transport:
             with pytest.raises(UnavailableError, match=r"localhost|mismatch"):
                 await transport.post(server.url, headers={}, body=b"{}")
 
@@ -145,7 +145,7 @@ async def test_tls_that_never_begins(tls_options, limit):
             pass  # it listens, and says nothing
 
     with scripted_server(script) as server:
-        async with open_transport(replace(tls_options, **{limit: 0.5})) as transport:
+        async with Transport(replace(tls_options, **{limit: 0.5})) as transport:
             begin = time.monotonic()
             url = server.url.replace("http://", "https://")
             assert await outcome(transport, url) is TransientError

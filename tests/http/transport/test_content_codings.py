@@ -7,7 +7,7 @@ import pytest
 from tests.support.http.calls import OPTIONS, outcome, response
 from tests.support.raw_server import Reply, raw_server
 from worker.errors import ContractError
-from worker.pts.transport import open_transport
+from worker.http.transport import Transport
 
 pytestmark = pytest.mark.promise("1")
 
@@ -15,7 +15,7 @@ BODY = b"[1]"
 
 
 async def outcome_of(data):
-    async with raw_server(Reply(data=data)) as server, open_transport(OPTIONS) as transport:
+    async with raw_server(Reply(data=data)) as server, Transport(OPTIONS) as transport:
         return await outcome(transport, server.url)
 
 

@@ -12,7 +12,7 @@ from tests.support.http.calls import OPTIONS, TRANSIENT, chunked, outcome, respo
 from tests.support.http.response_cases import CUT
 from tests.support.raw_server import Reply, raw_server, scripted_server
 from worker.errors import TransientError
-from worker.pts.transport import open_transport
+from worker.http.transport import Transport
 
 NEXT = b'["next"]'
 OPEN_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
@@ -26,7 +26,7 @@ async def outcomes(replies, options=OPTIONS):
         async with raw_server(reply) as server:
             return await outcome(transport, server.url)
 
-    async with open_transport(options) as transport:
+    async with Transport(options) as transport:
         got = await asyncio.gather(*map(outcome_of, replies.values()))
     return dict(zip(replies, got, strict=True))
 
@@ -75,7 +75,7 @@ async def test_an_end_before_that_of_the_request(is_refused):
         peer.reset()
 
     with scripted_server(script) as server:
-        async with open_transport(replace(OPTIONS, silence_s_max=PATIENCE_S)) as transport:
+        async with Transport(replace(OPTIONS, silence_s_max=PATIENCE_S)) as transport:
             body = b"[" + b" " * 4_000_000 + b"]"
             got = await outcome(transport, server.url, body=body)
     assert got in TRANSIENT | ({b"[413]"} if is_refused else set())
@@ -93,7 +93,7 @@ async def test_an_idle_connection_that_the_server_ends():
             closed.set()
 
     with scripted_server(script) as server:
-        async with open_transport(OPTIONS) as transport:
+        async with Transport(OPTIONS) as transport:
             assert await outcome(transport, server.url) == b"[1]"
             assert await asyncio.to_thread(closed.wait, 20)
 
@@ -133,7 +133,7 @@ async def test_tls_that_ends_in_a_response(tls_server, tls_options, how):
             ends(peer, how)
 
         with tls_server(script) as server:
-            async with open_transport(options) as transport:
+            async with Transport(options) as transport:
                 return await outcome(transport, server.url)
 
     assert await outcome_of(OPEN_HEAD + b"[1]") is TransientError
@@ -158,7 +158,7 @@ async def test_tls_that_ends_after_a_response(tls_server, tls_options, how):
                 ended.set()
 
     with tls_server(script) as server:
-        async with open_transport(tls_options) as transport:
+        async with Transport(tls_options) as transport:
             first = await outcome(transport, server.url)
             assert await asyncio.to_thread(ended.wait, 20)
             # An end that the client has not heard of yet costs an attempt, and no more.

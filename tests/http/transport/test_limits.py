@@ -7,7 +7,7 @@ import pytest
 from tests.support.http.calls import OPTIONS, chunked, outcome, response
 from tests.support.raw_server import Reply, raw_server, scripted_server
 from worker.errors import ContractError, TransientError
-from worker.pts.transport import open_transport
+from worker.http.transport import Transport
 
 pytestmark = pytest.mark.promise("10")
 
@@ -46,7 +46,7 @@ async def test_endless_responses(name):
 
     begin = time.monotonic()
     with scripted_server(script) as server:
-        async with open_transport(OPTIONS) as transport:
+        async with Transport(OPTIONS) as transport:
             got = await outcome(transport, server.url)
             took_s = time.monotonic() - begin
     assert got is ContractError
@@ -71,7 +71,7 @@ async def test_bytes_besides_the_body(name):
     """32 KiB besides the body are accepted, more are not."""
     for size, expected in (31 * 1024, b"[1]"), (33 * 1024, ContractError):
         reply = Reply(data=OVERHEAD[name](size))
-        async with raw_server(reply) as server, open_transport(OPTIONS) as transport:
+        async with raw_server(reply) as server, Transport(OPTIONS) as transport:
             assert await outcome(transport, server.url) == expected
 
 
@@ -86,7 +86,7 @@ async def test_the_largest_body(kind):
             "in chunks": chunked(*pieces),
             "in one chunk": chunked(body),
         }[kind]
-        async with raw_server(Reply(data=data)) as server, open_transport(OPTIONS) as transport:
+        async with raw_server(Reply(data=data)) as server, Transport(OPTIONS) as transport:
             got = await outcome(transport, server.url)
         assert got == (body if is_read else ContractError)
 
@@ -96,7 +96,7 @@ async def test_a_body_whose_end_nothing_tells():
     """It is refused with its head, and not waited for: a cut body would look the same."""
     async with raw_server(Reply(data=START + b"\r\n[1]", then="hang")) as server:
         begin = time.monotonic()
-        async with open_transport(OPTIONS) as transport:
+        async with Transport(OPTIONS) as transport:
             assert await outcome(transport, server.url) is TransientError
         assert time.monotonic() - begin < OPTIONS.silence_s_max / 2
 
@@ -106,6 +106,6 @@ async def test_what_is_too_large_is_known_from_its_size():
     start = START + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1)
     async with raw_server(Reply(data=start, then="hang")) as server:
         begin = time.monotonic()
-        async with open_transport(OPTIONS) as transport:
+        async with Transport(OPTIONS) as transport:
             assert await outcome(transport, server.url) is ContractError
         assert time.monotonic() - begin < OPTIONS.silence_s_max

@@ -17,7 +17,7 @@ from worker.errors import (
     RejectedError,
     TransientError,
 )
-from worker.pts.transport import open_transport
+from worker.http.transport import Transport
 
 PATH = contract().path
 TOKEN = {"style": "token", "field": "next", "send_as": "after"}
@@ -185,7 +185,7 @@ async def test_errors_hold_no_identifier():
 
 async def test_a_base_url_with_a_path():
     """A base URL may have a path of its own."""
-    async with raw_server() as server, open_transport(OPTIONS) as transport:
+    async with raw_server() as server, Transport(OPTIONS) as transport:
         with_path = replace(server, url=server.url + "/gateway")
         await World(with_path, transport).read()
     assert server.requests[0].line == f"POST /gateway{PATH} HTTP/1.1"

@@ -20,7 +20,6 @@ async def test_a_fresh_proof_for_each_attempt(bad):
     assert it.proofs == ["proof-1", "proof-2", "proof-3"]
     assert (it.reader.stats.requests, it.reader.stats.retries) == (3, 2)
     assert it.fake.waits_s == [0.25, 0.5]  # jitter 0.5 of 0.5 s, then of 1 s
-    assert it.reader.stats.bytes_received > 0
 
 
 async def test_giving_up():
@@ -70,9 +69,9 @@ async def test_a_new_connection_after_repeated_refusals():
     assert [request.connection for request in it.server.requests] == [1, 1, 2, 3, 1]
 
 
-@pytest.mark.parametrize(("renew", "attempts"), [("nonce", 13), ("token", 4), ("", 1)])
+@pytest.mark.parametrize(("renew", "attempts"), [("nonce", 13), ("", 1)])
 async def test_denials_have_an_end(renew, attempts):
-    """Twelve fresh proofs or two fresh tokens that do not help, and the client is denied."""
+    """Twelve fresh proofs that do not help, and the client is denied."""
     challenge = answer(b"", status="401 Unauthorized")
     async with reading(challenge) as it:
         it.authorizer.renew_on_401 = renew

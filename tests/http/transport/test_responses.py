@@ -5,7 +5,7 @@ import pytest
 from tests.support.http.calls import OPTIONS, TRANSIENT, outcome, response
 from tests.support.http.response_cases import ALL
 from tests.support.raw_server import Reply, raw_server
-from worker.pts.transport import open_transport
+from worker.http.transport import Transport
 
 NEXT = b'["next"]'
 
@@ -15,7 +15,7 @@ NEXT = b'["next"]'
 async def test_responses(is_dripped):
     """Each response gives its body or the right error; the next request gets its own response."""
     wrong = {}
-    async with open_transport(OPTIONS) as transport:
+    async with Transport(OPTIONS) as transport:
         for name, case in ALL.items():
             reply = Reply(
                 data=case.data,

@@ -10,7 +10,7 @@ import pytest
 from tests.support.http.calls import OPTIONS, TRANSIENT, Outcome, chunked, outcome, response
 from tests.support.raw_server import Reply, answer, raw_server, scripted_server
 from worker.errors import TransientError
-from worker.pts.transport import open_transport
+from worker.http.transport import Transport
 
 pytestmark = pytest.mark.promise("1")
 
@@ -40,7 +40,7 @@ ENDS = {
 async def test_with_the_end_of_a_response():
     """Surplus that comes with the end of a response makes it transient and ends the connection."""
     wrong = {}
-    async with open_transport(OPTIONS) as transport:
+    async with Transport(OPTIONS) as transport:
         for end, surplus in product(ENDS, SURPLUS):
             both = Reply(data=ENDS[end] + SURPLUS[surplus])
             async with raw_server(both, answer(NEXT)) as server:
@@ -67,7 +67,7 @@ async def test_in_tls(tls_server, tls_options, surplus):
             peer.closed_by_client()
 
     with tls_server(script) as server:
-        async with open_transport(tls_options) as transport:
+        async with Transport(tls_options) as transport:
             first = await outcome(transport, server.url)
             assert await asyncio.to_thread(closed.wait, 20)
             second = await outcome(transport, server.url)
@@ -79,7 +79,7 @@ async def test_in_tls(tls_server, tls_options, surplus):
 @pytest.mark.parametrize("end", ENDS)
 async def test_a_line_break_after_a_response(end):
     """It is none of a response's bytes (RFC 9112 §2.2), whichever response it is sent with."""
-    async with open_transport(OPTIONS) as transport:
+    async with Transport(OPTIONS) as transport:
         both = Reply(data=ENDS[end] + b"\r\n")
         async with raw_server(both, answer(NEXT)) as server:
             first, second = [await outcome(transport, server.url) for _ in range(2)]
@@ -91,7 +91,7 @@ async def test_a_length_shorter_than_the_body():
     """A body that is cut by its own length is not taken for a shorter body."""
     body = b'[{"id": "a"}]'
     short = [Reply(data=response(body, length=length)) for length in range(len(body))]
-    async with raw_server(*short, answer(body)) as server, open_transport(OPTIONS) as transport:
+    async with raw_server(*short, answer(body)) as server, Transport(OPTIONS) as transport:
         got = [await outcome(transport, server.url) for _ in range(len(body) + 1)]
     assert got == [TransientError] * len(body) + [body]
 
@@ -114,7 +114,7 @@ async def test_on_an_idle_connection(surplus):
             peer.closed_by_client()
 
     with scripted_server(script) as server:
-        async with open_transport(OPTIONS) as transport:
+        async with Transport(OPTIONS) as transport:
             first = await outcome(transport, server.url)
             is_idle.set()
             was_closed = await asyncio.to_thread(closed.wait, 20)
@@ -142,7 +142,7 @@ async def test_unread_when_the_connection_is_taken(tls_server, tls_options, surp
 
     may_send = threading.Event()
     with (tls_server if is_tls else scripted_server)(script) as server:
-        async with open_transport(tls_options if is_tls else OPTIONS) as transport:
+        async with Transport(tls_options if is_tls else OPTIONS) as transport:
             assert await outcome(transport, server.url, body=b"1") == b"[1]"
             await asyncio.sleep(0.05)
             may_send.set()
@@ -173,7 +173,7 @@ async def test_a_proxy_that_answers_one_request_in_ten_twice():
     got: dict[int, Outcome] = {}
     numbers = iter(range(400))
     with scripted_server(script) as server:
-        async with open_transport(OPTIONS) as transport:
+        async with Transport(OPTIONS) as transport:
             await asyncio.gather(*(ask(numbers) for _ in range(8)))
     wrong = {
         number: body
@@ -204,7 +204,7 @@ async def test_a_connection_of_its_own():
         return got
 
     with scripted_server(script) as server:
-        async with open_transport(OPTIONS) as transport:
+        async with Transport(OPTIONS) as transport:
             kept = [await outcome(transport, server.url, body=b"0") for _ in range(2)]
             alone = [await ask_alone(number) for number in (1, 2, 3)]
             kept.append(await outcome(transport, server.url, body=b"0"))
@@ -224,6 +224,6 @@ async def test_a_single_use_connection_is_closed():
             closed.set()
 
     with scripted_server(script) as server:
-        async with open_transport(OPTIONS) as transport:
+        async with Transport(OPTIONS) as transport:
             assert await outcome(transport, server.url, is_single_use=True) == b"[1]"
             assert await asyncio.to_thread(closed.wait, 20)

@@ -5,7 +5,7 @@ import pytest
 from tests.support.http.calls import OPTIONS, chunked
 from tests.support.raw_server import Reply, raw_server
 from worker.errors import ContractError
-from worker.pts.transport import open_transport
+from worker.http.transport import Transport
 
 pytestmark = pytest.mark.promise("1")
 
@@ -22,7 +22,7 @@ async def exchange(headers, trailers):
     end = "".join(["0\r\n", *(f"{name}: {value}\r\n" for name, value in trailers.items()), "\r\n"])
     lines = tuple(f"{name}: {value}" for name, value in headers.items())
     reply = Reply(data=chunked(b"[1]", headers=lines, end=end.encode()))
-    async with raw_server(reply) as server, open_transport(OPTIONS) as transport:
+    async with raw_server(reply) as server, Transport(OPTIONS) as transport:
         got = [await transport.post(server.url, headers={}, body=b"{}") for _ in range(2)]
     return got, server.connections
 

@@ -12,11 +12,11 @@ from tests.support.raw_server import Reply, answer, raw_server
 from worker.core.retry import RetryPolicy
 from worker.errors import RefusedError
 from worker.http.options import TransportOptions
+from worker.http.transport import Transport
 from worker.ports import Authorization, ChallengeResult, HttpResponse
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
-from worker.pts.transport import open_transport
 from worker.tls import client_context
 
 POLICY = RetryPolicy(attempts_max=3)
@@ -111,5 +111,5 @@ OPTIONS = TransportOptions(attempt_s_max=60.0, tls=client_context())
 @contextlib.asynccontextmanager
 async def reading(*replies, **options):
     """A reader of a server that gives these replies."""
-    async with raw_server(*replies) as server, open_transport(OPTIONS) as transport:
+    async with raw_server(*replies) as server, Transport(OPTIONS) as transport:
         yield World(server, transport, **options)

@@ -23,7 +23,7 @@ from tests.support.simulation.loop import Clock, run_simulated
 from worker.core.retry import RetryPolicy
 from worker.errors import TransientError, WorkerError
 from worker.ports import Authorization, ChallengeResult, HttpResponse
-from worker.pts.retrying_client import RetryingClient, SendingStats
+from worker.pts.retrying_client import Question, RetryingClient, SendingStats
 from worker.pts.throttle import Throttle
 
 OK, REFUSED, AWAY, LOST, SPOILT = 200, 429, 503, 0, 500
@@ -213,13 +213,8 @@ class _Work:
         """Whether it was answered, if need be after a wait that was asked for."""
         for is_again in (False, True):
             try:
-                await client.send(
-                    "https://pts.example/",
-                    who=str(thing),
-                    headers=dict,
-                    body=b"%d" % thing,
-                    is_probe=is_again,
-                )
+                question = Question(who=str(thing), is_probe=is_again)
+                await client.send(question, "https://pts.example/", dict, b"%d" % thing)
             except TransientError as error:
                 await asyncio.sleep(error.retry_after_s)
             else:

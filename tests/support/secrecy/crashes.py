@@ -14,8 +14,8 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
         "lambda status, headers, body, contract, off_id: (off_id, body)",
     ),
     "request": (
-        "worker.pts.transport",
-        "PtsTransport.post",
+        "worker.http.transport",
+        "Transport.post",
         "lambda self, url, headers, body, **more: (headers, body)",
     ),
     "token": (

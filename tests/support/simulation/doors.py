@@ -59,7 +59,7 @@ def outside(
 
     doors = [
         (root, "open_database", open_database),
-        (root, "open_transport", open_transport),
+        (root, "Transport", open_transport),
         (root, "helseid_client", helseid_client),
         (root, "client_context", _TLS),
         (run_sync, "open_run_store", open_run_store),
