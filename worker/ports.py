@@ -138,11 +138,6 @@ class Gate(Protocol):
     """What lets the requests to PTS go, one by one."""
 
     @property
-    def cuts(self) -> int:
-        """How often the pace was cut because PTS refused requests."""
-        ...
-
-    @property
     def is_held(self) -> bool:
         """Whether only probes are sent."""
         ...

@@ -15,9 +15,7 @@ class _PlainEvidence:
     def __init__(self, reader: AreaReader) -> None:
         self._reader = reader
 
-    async def read(
-        self, person: Person, area: str, *, due_s: float = 0.0, is_single_use: bool = False
-    ) -> CompleteArea:
+    async def read(self, person: Person, area: str, *, is_single_use: bool = False) -> CompleteArea:
         """See ``Evidence.read``."""
         return await self._reader.read(person, area, is_single_use=is_single_use)
 

@@ -67,6 +67,16 @@ def test_what_says_nothing_of_the_load(statuses):
     assert (pace.rate, pace.limit, pace.cuts) == (100.0, 16, 0)
 
 
+def test_persons_who_are_refused_again():
+    """They may be refused for ever: only others slow it down further."""
+    pace = Pace(100.0, 16)
+    for turn in range(9):
+        answer_all(pace, float(turn), *[200] * OF_REFUSALS, *[503] * 8)
+    assert (pace.rate, pace.cuts) == (50.0, 1)
+    answer_all(pace, 10.0, *[503] * 8, first=100)
+    assert (pace.rate, pace.cuts) == (25.0, 2)
+
+
 @pytest.mark.promise("6")
 @pytest.mark.parametrize(
     ("persons", "paused_until_s"),

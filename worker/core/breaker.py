@@ -68,6 +68,18 @@ def wait_s(error: WorkerError) -> float:
     return error.retry_after_s if isinstance(error, TransientError) else 0.0
 
 
+def is_own_at_the_end(error: WorkerError, *, left_s: float, persons: int, has_read: bool) -> bool:
+    """Whether a failure of one of the last persons of a run is theirs without more evidence.
+
+    Args:
+        left_s: until the person may be asked again.
+        persons: on the roster.
+        has_read: somebody was read in this run.
+    """
+    is_rejected = kind_of(error) == FailureKind.REJECTED
+    return (is_rejected and persons < SMALL_RUN) or (has_read and left_s > WAITING_S_MAX)
+
+
 class OpenFailures(Value, frozen=True, kw_only=True):
     """The open failures of an area, and what is known of PTS.
 
@@ -100,6 +112,11 @@ class OpenFailures(Value, frozen=True, kw_only=True):
         longest = sum(wait_s(error) > self.wait_s_max for error in self.errors)
         are_all_left = self.is_last and not self.has_witness and longest == len(self.errors)
         return longest >= PERSONS_BESIDE_A_WITNESS or are_all_left
+
+    @property
+    def are_asked_later(self) -> bool:
+        """Whether PTS asks one of them to wait, for no longer than the run would."""
+        return any(0 < wait_s(error) <= self.wait_s_max for error in self.errors)
 
     @property
     def are_about_all_areas(self) -> bool:

@@ -57,7 +57,7 @@ class Pace:
     _held_s: float = 0.0
     _clean_since_s: float = 0.0
     _waits: deque[_Wait] = field(default_factory=lambda: deque(maxlen=OF_WAITS))
-    _refusals: deque[_Refusal] = field(default_factory=lambda: deque(maxlen=2 * MANY))
+    _refusals: deque[_Refusal] = field(default_factory=lambda: deque(maxlen=OF_REFUSALS))
 
     @property
     def rate(self) -> float:
@@ -99,7 +99,6 @@ class Pace:
         *,
         status: int,
         retry_after_s: float = 0.0,
-        is_repeated: bool = False,
     ) -> None:
         """Record an answer, and slow down or pause if it and the last ones say so of everybody.
 
@@ -107,7 +106,6 @@ class Pace:
             number: what ``send`` returned.
             who: the person.
             retry_after_s: how long PTS asks to wait, if the run would wait so long.
-            is_repeated: the person was asked before: a refusal says nothing new about the load.
         """
         is_refusal = status in _REFUSALS
         self._waits.append(_Wait(who, now_s + retry_after_s if retry_after_s else -math.inf))
@@ -115,8 +113,8 @@ class Pace:
             self.share, self._clean_since_s = min(1.0, self.share * STEP), now_s
         if retry_after_s:
             self._pause()
-        # What was under way at the last cut says nothing of the pace since.
-        if is_refusal and not is_repeated and number > self._sent_at_cut:
+        # Who is refused again says nothing new: it may be for ever.
+        if is_refusal and who not in {one.who for one in self._refusals}:
             self._refusals.append(_Refusal(who, number))
             self._cut(now_s)
 
@@ -125,8 +123,9 @@ class Pace:
             self.paused_until_s = max(wait.until_s for wait in self._waits)
 
     def _cut(self, now_s: float) -> None:
+        # What was under way at the last cut says nothing of the pace since.
         since = max(self._sent_at_cut, self._sent - OF_REFUSALS)
-        if len({refusal.who for refusal in self._refusals if refusal.number > since}) < MANY:
+        if sum(refusal.number > since for refusal in self._refusals) < MANY:
             return
         floor = min(1.0, RATE_MIN / self.requests_per_second)
         self.cuts += self.share > floor

@@ -49,11 +49,6 @@ class Throttle:
         """The current limit on requests under way."""
         return self._pace.limit
 
-    @property
-    def cuts(self) -> int:
-        """See ``Gate.cuts``."""
-        return self._pace.cuts
-
     async def enter(self, *, is_probe: bool = False) -> int:
         """Wait until a request may be sent. Call it before making the DPoP proof, which ages.
 
@@ -78,26 +73,11 @@ class Throttle:
         self._in_flight -= 1
         self._notify()
 
-    def answered(
-        self,
-        number: int,
-        who: str,
-        *,
-        status: int,
-        retry_after_s: float = 0.0,
-        is_repeated: bool = False,
-    ) -> None:
+    def answered(self, number: int, who: str, *, status: int, retry_after_s: float = 0.0) -> None:
         """Record an answer; see ``Pace.answered``."""
         pace, now_s = self._pace, self._runtime.monotonic()
         cuts, paused_until_s = pace.cuts, pace.paused_until_s
-        pace.answered(
-            number,
-            who,
-            now_s,
-            status=status,
-            retry_after_s=retry_after_s,
-            is_repeated=is_repeated,
-        )
+        pace.answered(number, who, now_s, status=status, retry_after_s=retry_after_s)
         if pace.cuts > cuts:
             self._slowest = min(self._slowest, pace.rate)
             _log.info(

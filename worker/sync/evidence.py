@@ -1,257 +1,254 @@
-"""Reads person-areas, and finds out whether a failure is the person's or everybody's (promise 6).
+"""Reads person-areas, and keeps what reads have shown: who failed and who could be read.
 
-A read that fails waits until somebody else has been read, and is made once more: then it is the
-person's failure. If nobody is read, the breaker asks a person who was read in this run, the
-witness, then those who failed, one request in ten seconds while all others are held back, until
-one of them is read or ``sync.patience`` is over. See ``worker.core.breaker``.
+A read that fails is an open failure until somebody else has been read after it. Then it is made
+once more, and a second failure is the person's own. While nobody is read, the judge finds out
+whether it is everybody's (``worker.sync.judge``, promise 6).
 """
 
 import copy
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
-import structlog
 
 from worker.core import breaker
 from worker.core.breaker import OpenFailures
-from worker.core.model import CompleteArea, FailureKind, Person
+from worker.core.model import CompleteArea, Person
 from worker.core.run import RunProgress
 from worker.errors import (
     AreaError,
     ConfigurationError,
     OpenFilesError,
     RefusedError,
-    TransientError,
     UnavailableError,
     WorkerError,
 )
-from worker.ports import AreaReader, Gate, Runtime
+from worker.ports import AreaReader, Runtime
 
-log = structlog.get_logger(__name__)
-
-_ASKED_MAX: Final = 2
-"""How often a person is asked, each time with somebody else read in between."""
 _WITNESSES_MAX: Final = 3
 """The last persons read in each area; one of them may fail by chance."""
-_ALONE_S: Final = 5.0
-"""A failure that waits so long for somebody else to be read is doubtful."""
 _TROUBLE: Final = (AreaError, RefusedError, UnavailableError)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Failure:
-    """An open failure.
+class Failure:
+    """A read that failed.
 
     Attributes:
         number: of the last read that had begun when it failed.
-        due_s: not to be asked before.
+        due_s: not to be asked before, because PTS asked to wait for this person.
+        is_open: nobody has been read since.
         is_own: it is the person's, whatever others get.
-        has_been_doubtful: the breaker took it for everybody's.
-        read: what the breaker read of the person.
-        settled: it is no longer open.
+        has_been_doubtful: the judge took it for everybody's.
+        read: what the judge then read of the person.
     """
 
     person: Person
     area: str
     error: WorkerError
-    is_single_use: bool
     number: int
-    failed_s: float
     due_s: float
+    is_open: bool = True
     is_own: bool = False
     has_been_doubtful: bool = False
     read: CompleteArea | None = None
-    settled: anyio.Event = field(default_factory=anyio.Event)
-
-    @property
-    def wait_s(self) -> float:
-        """How long PTS asked to wait for this person."""
-        return breaker.wait_s(self.error)
 
 
 @dataclass(slots=True, kw_only=True)
 class Evidence:
-    """The breaker of one run.
+    """What the reads of one run have shown.
 
     Attributes:
-        was_answered: an earlier publication, or an earlier attempt at this run, was.
         wait_s_max: the longest ``Retry-After`` that the run waits for.
         stands_in: called when a reader begins to wait, to begin another instead.
+        open: the failures since which nobody was read.
+        witnesses: the last persons read in each area, by an earlier attempt at the run as well.
+        given_up: the failure of everybody in an area of which nobody is asked any more.
         ending: the verdict that ends the run, once there is one.
         waiting: readers that wait.
-        waited_s: how long the run has waited for anybody to be read.
+        failing_since_s: when the first read failed since anybody was read; None: none did.
+        change: set and renewed when one of these changes.
     """
 
     reader: AreaReader
-    gate: Gate
     runtime: Runtime
     progress: RunProgress
-    areas: Sequence[str]
-    was_answered: bool = False
-    patience_s: float = 600.0
     wait_s_max: float = 900.0
     stands_in: Callable[[], None] = lambda: None
-    ending: WorkerError | None = None
-    waiting: int = 0
-    waited_s: float = 0.0
-    _open: list[_Failure] = field(default_factory=list)
-    _witnesses: dict[str, deque[Person]] = field(
+    open: list[Failure] = field(default_factory=list)
+    witnesses: dict[str, deque[Person]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=_WITNESSES_MAX))
     )
-    _verdicts: dict[str, WorkerError] = field(default_factory=dict)
-    _given_up: dict[str, AreaError] = field(default_factory=dict)
+    given_up: dict[str, AreaError] = field(default_factory=dict)
+    ending: WorkerError | None = None
+    waiting: int = 0
+    failing_since_s: float | None = None
+    change: anyio.Event = field(default_factory=anyio.Event)
     _begun: int = 0
     _under_way: int = 0
-    _failing_since_s: float | None = None
     _is_roster_read: bool = False
-    _change: anyio.Event = field(default_factory=anyio.Event)
 
-    async def read(
-        self, person: Person, area: str, *, due_s: float = 0.0, is_single_use: bool = False
-    ) -> CompleteArea:
+    async def read(self, person: Person, area: str, *, is_single_use: bool = False) -> CompleteArea:
         """Read an area of a person.
 
         Args:
-            due_s: not before, because PTS asked to wait for this person.
             is_single_use: use a new connection for each request.
 
         Raises:
             AreaError: it is the person's failure, or the area has been given up.
             WorkerError: the run ends.
         """
-        asked, attempts, is_again = 0, 0, False
-        if not await self._is_due(due_s):
-            raise TransientError("not asked: PTS asked to wait for this person (Retry-After)")
+        attempts = 0
+        is_probe = is_second = False
         while True:
             self._check(area)
-            cuts = self.gate.cuts
-            read = await self._try(person, area, is_single_use=is_single_use, is_again=is_again)
+            read = await self.attempt(person, area, is_single_use=is_single_use, is_probe=is_probe)
             if isinstance(read, CompleteArea):
                 return read
-            if isinstance(read.error, AreaError):
-                attempts = read.error.attempts = attempts + read.error.attempts
-            # If the pace was too high for PTS, the person had no part in it.
-            asked += self.gate.cuts == cuts
-            is_again = True
-            await self._settled(read)
+            may_ask_again = await self._may_ask_again(read)
             if read.read is not None:
                 return read.read
-            if read.has_been_doubtful:
-                asked = 0
-            is_own = read.is_own or asked >= _ASKED_MAX
-            if isinstance(read.error, AreaError) and (is_own or not await self._is_due(read.due_s)):
-                raise read.error
+            if isinstance(read.error, AreaError):
+                attempts = read.error.attempts = attempts + read.error.attempts
+                is_over = is_second and not read.has_been_doubtful
+                if is_over or not may_ask_again:
+                    raise read.error
+            # After an outage, everybody is asked as if for the first time.
+            is_probe, is_second = True, not read.has_been_doubtful
 
-    def slowed_by(self) -> tuple[str, ...]:
-        """Why the run was slower than configured, for its summary; nothing if it was not."""
-        said = [text for text in (self.gate.slowed_by(),) if text]
-        if self.waited_s >= 1:
-            said.append(f"for {self.waited_s:,.0f} s nobody could be read")
-        return (f"slower than configured: {'; '.join(said)}",) if said else ()
+    async def attempt(
+        self, person: Person, area: str, *, is_single_use: bool = False, is_probe: bool = True
+    ) -> CompleteArea | Failure:
+        """Read once; a success closes the failures since which nobody was read.
 
-    def suggest(self, person: Person, area: str) -> None:
-        """Take somebody for a witness whom an earlier attempt has read, or a run before."""
-        self._witnesses[area].append(person)
-
-    def roster_ended(self) -> None:
-        """Record that nobody is left on the roster."""
-        self._is_roster_read = True
-        self._notify()
-
-    async def watch(self) -> None:
-        """Find out who is at fault when nobody is read any more; runs until cancelled."""
-        while True:
-            change = self._change
-            try:
-                for area in self.areas:
-                    if self._facts(area).are_doubtful or self._has_waited(area):
-                        await self._find_out(area)
-            except WorkerError as error:
-                self.ending = error
-                self._settle(*self._open, is_own=True)
-            with anyio.move_on_after(_ALONE_S):
-                await change.wait()
-
-    # One read
-
-    def _check(self, area: str) -> None:
-        if self.ending is not None:
-            raise self.ending
-        if area in self._given_up:
-            error = copy.copy(self._given_up[area])
-            error.attempts = 0
-            raise error
-
-    async def _try(
-        self, person: Person, area: str, *, is_single_use: bool, is_again: bool
-    ) -> CompleteArea | _Failure:
+        Raises:
+            WorkerError: the run cannot go on.
+        """
         self._begun += 1
         number = self._begun
         self._under_way += 1
         try:
             read = await self.reader.read(
-                person, area, is_single_use=is_single_use, is_probe=is_again
+                person, area, is_single_use=is_single_use, is_probe=is_probe
             )
         except OpenFilesError as error:
             raise ConfigurationError(error.message, hint=error.hint) from None
         except _TROUBLE as error:
-            return self._failure(person, area, error, is_single_use=is_single_use)
+            return self._failure(person, area, error)
         finally:
             self._under_way -= 1
-        self._was_read(person, read, number)
+            if self.is_last:
+                self.notify()
+        self.failing_since_s = None
+        self.witnesses[area].append(person)
+        # A failure that came after this read had begun may be the beginning of an outage.
+        self.close(*(one for one in self.of(area) if one.number < number))
         return read
 
-    def _failure(
-        self, person: Person, area: str, error: WorkerError, *, is_single_use: bool
-    ) -> _Failure:
+    def of(self, area: str) -> list[Failure]:
+        """The open failures of an area about which something is to be found out."""
+        return [one for one in self.open if one.area == area and not self._is_its_own(one)]
+
+    def facts(self, area: str) -> OpenFailures:
+        """The same, as they are judged."""
+        found = {failure.person.person_key: failure.error for failure in self.of(area)}
+        return OpenFailures(
+            errors=[*found.values()],
+            wait_s_max=self.wait_s_max,
+            has_witness=bool(self.witnesses[area]),
+            is_last=self.is_last and bool(found),
+        )
+
+    @property
+    def has_read(self) -> bool:
+        """Whether anybody was read in this run."""
+        return any(self.witnesses.values())
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nobody is being read, and nobody is left on the roster."""
+        return self._is_roster_read and not self._under_way
+
+    def suggest(self, person: Person, area: str) -> None:
+        """Take somebody for a witness whom an earlier attempt has read, or a run before."""
+        self.witnesses[area].append(person)
+
+    def roster_ended(self) -> None:
+        """Record that nobody is left on the roster."""
+        self._is_roster_read = True
+        self.notify()
+
+    def close(self, *failures: Failure, is_own: bool = False) -> None:
+        """Let those who wait with these failures go on."""
+        for failure in failures:
+            failure.is_open, failure.is_own = False, is_own
+            self.open.remove(failure)
+        if failures:
+            self.notify()
+
+    def notify(self) -> None:
+        """Wake all who wait for a change."""
+        self.change.set()
+        self.change = anyio.Event()
+
+    def _check(self, area: str) -> None:
+        if self.ending is not None:
+            raise self.ending
+        if area in self.given_up:
+            error = copy.copy(self.given_up[area])
+            error.attempts = 0
+            raise error
+
+    def _failure(self, person: Person, area: str, error: WorkerError) -> Failure:
         now_s = self.runtime.monotonic()
-        if self._failing_since_s is None:
-            self._failing_since_s = now_s
-        return _Failure(
+        if self.failing_since_s is None:
+            self.failing_since_s = now_s
+        # Its frames hold an answer of up to 16 MB.
+        error.__context__ = None
+        return Failure(
             person=person,
             area=area,
-            error=_without_frames(error),
-            is_single_use=is_single_use,
+            error=error.with_traceback(None),
             number=self._begun,
-            failed_s=now_s,
             due_s=now_s + breaker.wait_s(error),
         )
 
-    def _was_read(self, person: Person, read: CompleteArea, number: int) -> None:
-        """Everybody who had failed before this read began was no outage."""
-        self._failing_since_s = None
-        self._witnesses[read.area].append(person)
-        for failure in self._of(read.area) if self._open else ():
-            if failure.number < number:
-                self._settle(failure)
-        if self.waiting and not self._under_way:
-            self._notify()
+    async def _may_ask_again(self, failure: Failure) -> bool:
+        """Wait until somebody else was read, and for the time that PTS asked for.
 
-    async def _settled(self, failure: _Failure) -> None:
-        self._open.append(failure)
-        self._notify()
+        Returns:
+            False if the failure is the person's own before that.
+        """
+        self.open.append(failure)
+        self.notify()
         with self._waits():
             try:
-                await failure.settled.wait()
+                while failure.is_open or self._left_s(failure) > 0:
+                    if failure.is_own or self._is_its_own(failure):
+                        return False
+                    with anyio.move_on_after(max(0.0, self._left_s(failure)) or None):
+                        await self.change.wait()
             finally:
-                self._settle(failure)
+                if failure.is_open:
+                    self.close(failure)
+        return not failure.is_own
 
-    async def _is_due(self, due_s: float) -> bool:
-        """Wait until then; false if that is too long, or too long for the last persons of a run."""
-        now_s = self.runtime.monotonic()
-        if due_s <= now_s or due_s - now_s > self.wait_s_max:
-            return due_s <= now_s
-        with self._waits():
-            while (left_s := due_s - self.runtime.monotonic()) > 0:
-                if left_s > breaker.WAITING_S_MAX and self._is_last and self._has_read:
-                    return False
-                with anyio.move_on_after(left_s):
-                    await self._change.wait()
-        return True
+    def _left_s(self, failure: Failure) -> float:
+        return failure.due_s - self.runtime.monotonic()
+
+    def _is_its_own(self, failure: Failure) -> bool:
+        """Whether nothing is to be found out about a failure."""
+        if not failure.is_open and breaker.wait_s(failure.error) > self.wait_s_max:
+            return True
+        return self.is_last and breaker.is_own_at_the_end(
+            failure.error,
+            left_s=self._left_s(failure),
+            persons=self.progress.persons_seen,
+            has_read=self.has_read,
+        )
 
     @contextmanager
     def _waits(self) -> Iterator[None]:
@@ -261,152 +258,3 @@ class Evidence:
             yield
         finally:
             self.waiting -= 1
-
-    # All reads
-
-    @property
-    def _is_last(self) -> bool:
-        return self._is_roster_read and not self._under_way
-
-    @property
-    def _has_read(self) -> bool:
-        return any(self._witnesses.values())
-
-    def _of(self, area: str) -> list[_Failure]:
-        return [failure for failure in self._open if failure.area == area]
-
-    def _facts(self, area: str) -> OpenFailures:
-        found = {failure.person.person_key: failure.error for failure in self._of(area)}
-        return OpenFailures(
-            errors=[*found.values()],
-            wait_s_max=self.wait_s_max,
-            has_witness=bool(self._witnesses[area]),
-            is_last=self._is_last and bool(found),
-        )
-
-    def _has_waited(self, area: str) -> bool:
-        now_s = self.runtime.monotonic()
-        waits = any(now_s - failure.failed_s >= _ALONE_S for failure in self._of(area))
-        return waits and bool(self._witnesses[area])
-
-    async def _find_out(self, area: str) -> None:
-        """Ask one after the other, until somebody is read or the verdict stands."""
-        began_s, turn = self.runtime.monotonic(), 0
-        try:
-            self._dismiss(area)
-            if not self._witnesses[area]:
-                await self._drain()
-            while self._of(area) and not await self._is_anybody_read(area, turn):
-                turn += 1
-                if self._of(area) and self._is_enough(area):
-                    self._conclude(area)
-                    return
-                self._doubt(area)
-                self._dismiss(area)
-        finally:
-            if self.gate.is_held:
-                self.waited_s += self.runtime.monotonic() - began_s
-                if self.ending is None:
-                    self.gate.release()
-
-    async def _drain(self) -> None:
-        """Wait for those who are under way: while nobody was read, each of them counts."""
-        self.gate.hold(breaker.spacing_s(self.patience_s))
-        await self.gate.drained()
-
-    def _doubt(self, area: str) -> None:
-        failures = self._of(area)
-        if failures and not all(failure.has_been_doubtful for failure in failures):
-            log.warning("pts.doubtful", area=area, failing=len(failures))
-        for failure in failures:
-            failure.has_been_doubtful = True
-        if not self.gate.is_held:
-            self.gate.hold(breaker.spacing_s(self.patience_s))
-
-    async def _is_anybody_read(self, area: str, turn: int) -> bool:
-        """Ask a witness or one of those who failed, in turn; nobody if that cannot help."""
-        witnesses = [*reversed(self._witnesses[area])]
-        failures = [one for one in self._of(area) if one.wait_s <= self.wait_s_max]
-        is_asked_later = any(one.wait_s for one in failures)
-        if not witnesses and self._is_enough(area) and not is_asked_later:
-            return False
-        if not witnesses and not failures:
-            await self.runtime.sleep(breaker.spacing_s(self.patience_s))
-            return False
-        chosen = turn % (len(witnesses) + len(failures))
-        if chosen < len(witnesses):
-            return await self._ask(witnesses[chosen], area)
-        failures.sort(key=lambda one: one.due_s)
-        now_s = self.runtime.monotonic()
-        due = [one for one in failures if one.due_s <= now_s] or failures[:1]
-        failure = due[turn % len(due)]
-        await self.runtime.sleep(max(0.0, failure.due_s - now_s))
-        return failure.settled.is_set() or await self._ask(failure.person, area, failure)
-
-    async def _ask(self, person: Person, area: str, failure: _Failure | None = None) -> bool:
-        is_single_use = failure is not None and failure.is_single_use
-        read = await self._try(person, area, is_single_use=is_single_use, is_again=True)
-        if isinstance(read, CompleteArea):
-            if failure is not None:
-                failure.read = read
-                self._settle(failure)
-            return True
-        log.info("pts.still_failing", area=area, reason=read.error.message)
-        if failure is not None:
-            failure.error, failure.due_s = read.error, read.due_s
-        return False
-
-    def _dismiss(self, area: str) -> None:
-        """Of the last persons of a run, some failures are their own without more evidence."""
-        if not self._is_last:
-            return
-        failures = self._of(area)
-        now_s = self.runtime.monotonic()
-        late = [one for one in failures if one.due_s - now_s > breaker.WAITING_S_MAX]
-        if self._has_read:
-            self._settle(*late, is_own=True)
-        if self.progress.persons_seen < breaker.SMALL_RUN:
-            kinds = ((one, breaker.kind_of(one.error)) for one in failures)
-            rejected = [one for one, kind in kinds if kind == FailureKind.REJECTED]
-            self._settle(*rejected, is_own=True)
-
-    def _is_enough(self, area: str) -> bool:
-        """Whether the verdict about an area stands if nobody can be read now."""
-        if self._facts(area).are_told_to_wait:
-            return True
-        if not (self.was_answered or self._has_read):
-            return True
-        now_s = self.runtime.monotonic()
-        since_s = now_s if self._failing_since_s is None else self._failing_since_s
-        return now_s - since_s >= self.patience_s
-
-    def _conclude(self, area: str) -> None:
-        """Give the area up; end the run if no other is left, or if this is about all of them."""
-        facts = self._facts(area)
-        found, last = facts.verdict(self.runtime.now()), facts.errors[-1]
-        self._verdicts[area] = found
-        if facts.are_about_all_areas or not isinstance(last, AreaError):
-            self.ending = found
-        elif self._verdicts.keys() >= set(self.areas):
-            self.ending = breaker.together([*self._verdicts.values()])
-        else:
-            self._given_up[area] = last
-            log.warning("pts.area_given_up", area=area, reason=found.message, hint=found.hint)
-        self._settle(*self._of(area), is_own=True)
-
-    def _settle(self, *failures: _Failure, is_own: bool = False) -> None:
-        for failure in failures:
-            failure.is_own = failure.is_own or is_own
-            failure.settled.set()
-            if failure in self._open:
-                self._open.remove(failure)
-
-    def _notify(self) -> None:
-        self._change.set()
-        self._change = anyio.Event()
-
-
-def _without_frames(error: WorkerError) -> WorkerError:
-    """The error without the frames that it went through, which hold an answer of up to 16 MB."""
-    error.__context__ = None
-    return error.with_traceback(None)

@@ -17,6 +17,7 @@ from worker.core.run import RunProgress
 from worker.errors import LeaseLostError, StoppedError, WorkerError
 from worker.ports import RunStore, Runtime
 from worker.sync.confirmation import Confirmations
+from worker.sync.judge import Judge
 from worker.sync.options import RunOptions
 from worker.sync.producer import PersonTask, Producer
 from worker.sync.reading import PersonReader
@@ -44,6 +45,7 @@ class Pipeline:
 
     producer: Producer
     reader: PersonReader
+    judge: Judge
     confirmations: Confirmations
     store: RunStore
     options: RunOptions
@@ -74,7 +76,7 @@ class Pipeline:
         async with anyio.create_task_group() as group:
             group.start_soon(self._keep_lease)
             group.start_soon(self._watch)
-            group.start_soon(self.reader.evidence.watch)
+            group.start_soon(self.judge.watch)
             async with anyio.create_task_group() as writing:
                 writing.start_soon(self._write, writer, reads)
                 writing.start_soon(self._write_decided, writer, decided)

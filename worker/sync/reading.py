@@ -1,6 +1,7 @@
 """Reads the areas of one person in sequence. An area that fails does not end the run."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -9,11 +10,12 @@ from worker.core.confirmation import Unconfirmed, compared
 from worker.core.identity import short_key
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, Person, PersonRead
 from worker.core.run import RunProgress
-from worker.errors import AreaError, WorkerError
+from worker.errors import AreaError, TransientError, WorkerError
 from worker.ports import Runtime
 from worker.sync.evidence import Evidence
 from worker.sync.producer import PersonTask
 
+_NOT_ASKED: Final = "not asked: PTS asked to wait for this person (Retry-After)"
 log = structlog.get_logger(__name__)
 
 
@@ -32,10 +34,12 @@ class PersonReader:
             WorkerError: the run cannot go on.
         """
         areas: list[AreaRead] = []
-        due_s = 0.0
+        is_to_wait = False
         for name in task.areas:
-            read, asked_s = await self._area(task.person, name, due_s=due_s)
-            due_s = self.runtime.monotonic() + asked_s if asked_s else due_s
+            if is_to_wait:
+                read: AreaRead = self._failed(task.person, name, TransientError(_NOT_ASKED))
+            else:
+                read, is_to_wait = await self._area(task.person, name)
             areas.append(read)
             if isinstance(read, AreaFailure):
                 self._count(read)
@@ -73,23 +77,26 @@ class PersonReader:
         return person_read, self.evidence.ending
 
     async def _area(
-        self, person: Person, name: str, *, due_s: float = 0.0, is_single_use: bool = False
-    ) -> tuple[AreaRead, float]:
-        """What was read, and how long PTS asks to wait for this person."""
+        self, person: Person, name: str, *, is_single_use: bool = False
+    ) -> tuple[AreaRead, bool]:
+        """What was read, and whether PTS asks to wait before this person is asked again."""
         try:
-            read = await self.evidence.read(person, name, due_s=due_s, is_single_use=is_single_use)
+            read = await self.evidence.read(person, name, is_single_use=is_single_use)
         except AreaError as error:
-            failure = AreaFailure(
-                area=name,
-                kind=kind_of(error),
-                reason=error.message,
-                attempts=error.attempts,
-                failed_at=self.runtime.now(),
-                status=error.status,
-            )
-            self._log_failure(person, failure)
-            return failure, wait_s(error)
-        return read, 0.0
+            return self._failed(person, name, error), wait_s(error) > 0
+        return read, False
+
+    def _failed(self, person: Person, name: str, error: AreaError) -> AreaFailure:
+        failure = AreaFailure(
+            area=name,
+            kind=kind_of(error),
+            reason=error.message,
+            attempts=error.attempts,
+            failed_at=self.runtime.now(),
+            status=error.status,
+        )
+        self._log_failure(person, failure)
+        return failure
 
     def _count(self, failure: AreaFailure) -> None:
         self.progress.failures[failure.kind] += 1

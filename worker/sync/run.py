@@ -15,6 +15,7 @@ from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
 from worker.ports import AreaReader, CostMeter, Gate, Roster, RunStore, Runtime
 from worker.sync.confirmation import Confirmations
 from worker.sync.evidence import Evidence
+from worker.sync.judge import Judge
 from worker.sync.options import WAITING_MAX, RunOptions
 from worker.sync.pipeline import Pipeline
 from worker.sync.producer import Producer
@@ -56,13 +57,17 @@ class Run:
         log.info("run.began", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
         evidence = Evidence(
             reader=self.reader,
-            gate=self.gate,
             runtime=self.runtime,
             progress=self.progress,
+            wait_s_max=self.options.retry_after_s_max,
+        )
+        judge = Judge(
+            evidence=evidence,
+            gate=self.gate,
+            runtime=self.runtime,
             areas=handle.areas,
             was_answered=handle.was_answered,
             patience_s=self.options.patience_s,
-            wait_s_max=self.options.retry_after_s_max,
         )
         producer = Producer(
             roster=self.roster,
@@ -72,9 +77,9 @@ class Run:
             sends_h_numbers=self.options.sends_h_numbers,
             passed_over=evidence.suggest,
         )
-        ending = await self._pipeline(evidence, producer).work()
+        ending = await self._pipeline(judge, producer).work()
         self._report_progress(self.progress)
-        self._slowed = evidence.slowed_by()
+        self._slowed = judge.slowed_by()
         if ending is None and handle.kind == RunKind.BACKFILL and not producer.has_tasks:
             return await self._abandon()
         if ending is None:
@@ -85,11 +90,12 @@ class Run:
             return await self._withhold(ending)
         return await self._interrupt(ending)
 
-    def _pipeline(self, evidence: Evidence, producer: Producer) -> Pipeline:
-        reader = PersonReader(evidence=evidence, progress=self.progress, runtime=self.runtime)
+    def _pipeline(self, judge: Judge, producer: Producer) -> Pipeline:
+        reader = PersonReader(evidence=judge.evidence, progress=self.progress, runtime=self.runtime)
         return Pipeline(
             producer=producer,
             reader=reader,
+            judge=judge,
             confirmations=Confirmations(
                 reader=reader,
                 runtime=self.runtime,
