@@ -1,0 +1,61 @@
+"""A proxy before PTS that answers one request in sixty twice, night after night."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.support.acceptance.both_databases import fresh_database
+from tests.support.raw_server import Reply, http
+from tests.support.standin import PRIVACY, SAFETY, Ask, Standin, person, ref_of
+
+pytestmark = [pytest.mark.promise("1"), pytest.mark.nightly]
+
+NIGHTS, PERSONS, ONE_IN = 20, 90, 60
+TABLES = {SAFETY: "patient_safety", PRIVACY: "patient_privacy"}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh database of each kind."""
+    return fresh_database(request)
+
+
+def test_nothing_is_lost_over_twenty_nights(
+    standin: Standin, tmp_path: Path, database_url: str
+) -> None:
+    """The second answer comes at once or later, perhaps in place of the next person's.
+
+    Every second person has no restriction, so that another's answer may be an empty list.
+    """
+    for number in range(PERSONS):
+        person(standin, number, safeties=number % 2, privacies=2 * (number % 2))
+    worker = standin.install(tmp_path, database_url, requests_per_second=1000)
+    assert worker.sync().code == 0
+    truth = {
+        area: {
+            (ref_of(off_id), record["id"])
+            for off_id, areas in standin.people.items()
+            for record in areas[area]
+        }
+        for area in TABLES
+    }
+    luck = random.Random(27)
+    standin.asked.clear()
+
+    def twice(ask: Ask) -> Reply:
+        data = http(ask.records).data
+        if len(standin.asked) % ONE_IN:
+            return Reply(data=data)
+        return Reply(data=2 * data, cuts=(len(data),), pause_s=luck.choice((0.0, 0.005, 0.05)))
+
+    standin.everybody = twice
+    for night in range(NIGHTS):
+        ended = worker.sync()
+        assert ended.code in {0, 3}, ended.story()
+        published = {area: worker.store.ids(table) for area, table in TABLES.items()}
+        assert published == truth, (night, ended.story())
+    assert len(standin.asked) // ONE_IN >= NIGHTS * 2 * PERSONS // ONE_IN
+    standin.everybody = None
+    assert worker.sync().code == 0
+    assert worker.store.stale() == set()
