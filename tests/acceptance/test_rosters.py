@@ -7,6 +7,8 @@ import pytest
 from tests.support.made_databases import MakeDatabase
 from tests.support.program import Installation
 from tests.support.published import Store
+from tests.support.secrecy.canaries import Secrets, spaced
+from tests.support.secrecy.nights import database_bytes
 from tests.support.standin import SAFETY, Standin, off_id_of, person, ref_of
 from worker.sync.producer import CHUNK_PERSONS
 
@@ -94,6 +96,27 @@ def test_an_identifier_that_is_taken_for_a_file_is_repeated_nowhere(
     assert ended.code == code
     assert "***" in ended.out + ended.err
     assert [place for place, text in places.items() if off_id in text] == []
+
+
+@pytest.mark.promise("8")
+def test_a_reference_or_cohort_that_is_an_identifier(
+    standin: Standin, worker: Installation
+) -> None:
+    """It is masked, the log says so, and no fact names it."""
+    own, other = "02867599994", "01858299949"  # with right control digits
+    for off_id in (own, other):
+        person(standin, 0, off_id=off_id)
+    worker.roster(f"{own},pid {spaced(own)},clinic {other}", f"{other},R-friend-{own}")
+    ended = worker.sync()
+    assert ended.code == 0, ended.err
+    for name in ("local_ref", "cohort"):
+        assert len(ended.events(f"roster.{name}_is_an_identifier")) == 1, name
+    rows = worker.store.rows("SELECT local_ref, cohort FROM person")
+    assert set(rows) == {("pid ***", "clinic ***"), ("R-friend-***", None)}
+    named = worker.store.rows("SELECT DISTINCT cohort FROM report_publication_cohort")
+    assert ("clinic ***",) in named
+    secrets = Secrets(identifiers=frozenset({own, other}), keys=())
+    assert secrets.identifiers_in(database_bytes(worker.store)) == set()
 
 
 def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installation) -> None:
