@@ -124,6 +124,7 @@ def test_another_value_is_not_no_list(data):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("Link", "<?p=2>; rel=last"),
         ("Content-Range", "items 0-0/5"),
         ("X-Pagination", '{"HasNext":true}'),
         ("X-Total-Count", "2"),

@@ -37,28 +37,6 @@ def test_what_is_left_out_is_strict():
 
 
 @pytest.mark.parametrize(
-    "paging",
-    [
-        '{style = "link"}',
-        '{style = "next_link", field = "@odata.nextLink"}',
-        '{style = "token", field = "next", send_as = "next", send_in = "query"}',
-        '{style = "page", send_as = "page", first = 0, field = "page", pages = "n", more = "m"}',
-        '{style = "offset", send_as = "offset", field = "offset", more = "more"}',
-        '{style = "reference", field = "pagingReference"}',
-    ],
-)
-def test_each_style_of_paging(paging):
-    """As the public surface describes them."""
-    text = SMALL.replace(
-        "[patient-safety.columns]",
-        f"paging = {paging}\nrecords = 'items'\n" + "[patient-safety.columns]",
-    )
-    read = read_contract(text)["patient-safety"].paging
-    assert read is not None
-    assert f'style = "{read.style}"' in paging
-
-
-@pytest.mark.parametrize(
     ("line", "fault"),
     [
         ("colums = {}", "patient-safety.colums: there is no such key"),

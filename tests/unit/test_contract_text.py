@@ -44,14 +44,6 @@ def _odd(name):
     return read_contract(text.replace(r"\ud83d\ude00", "\U0001f600").replace("\x7f", r"\u007f"))
 
 
-def test_the_default_one_is_complete():
-    """Also what has its default value."""
-    shown = written(load_contract(None))
-    assert 'paging = "none"' in shown
-    assert "[patient-privacy.extra]" in shown
-    assert max(map(len, shown.splitlines())) <= 120
-
-
 def test_comments_stand_at_their_places():
     """Above a key, and below what a table holds."""
     notes = {"patient-safety": ["one"], "patient-safety.id": ["two"], "patient-safety.extra": ["z"]}

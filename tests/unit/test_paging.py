@@ -1,7 +1,9 @@
-"""Following the pages of an answer, by each declared style."""
+"""Pages of an answer that cannot be followed to the last.
+
+That each style is, and what is sent: ``tests/http/sandbox/test_contract.py``.
+"""
 
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -12,8 +14,6 @@ from worker.errors import ContractError, PagingError
 
 URL = "https://pts.example/v0.5/_search"
 STYLES: dict[str, dict[str, Any]] = {
-    "none": {},
-    "link": {"paging": {"style": "link"}},
     "next_link": {"records": "items", "paging": {"style": "next_link", "field": "next"}},
     "token": {
         "records": "items",
@@ -30,103 +30,17 @@ STYLES: dict[str, dict[str, Any]] = {
             "more": "more",
         },
     },
-    "bare_page": {"paging": {"style": "page", "send_as": "page", "first": 0}},
     "offset": {
         "records": "items",
         "paging": {"style": "offset", "send_as": "offset", "field": "offset", "more": "more"},
     },
-    "bare_offset": {"paging": {"style": "offset", "send_as": "offset", "send_in": "query"}},
     "reference": {"records": "items", "paging": {"style": "reference", "field": "ref"}},
 }
-
-
-class Server:
-    """Pages of numbers by a style, as a correct server would send them."""
-
-    def __init__(self, style, sizes):
-        self.style = style
-        self.declared = contract(**STYLES[style])
-        ends = [sum(sizes[: index + 1]) for index in range(len(sizes))]
-        self.starts = [0, *ends[:-1]]
-        self.ends = ends
-
-    def page(self, number):
-        """The keys and the answer of a page, counted from 0."""
-        if number >= len(self.ends):
-            return [], answer([], self.declared)
-        start, end = self.starts[number], self.ends[number]
-        keys = [str(key) for key in range(start, end)]
-        is_last = number == len(self.ends) - 1
-        around: dict[str, Any] = {}
-        headers: dict[str, str] = {}
-        match self.style:
-            case "link" if not is_last:
-                headers = {"Link": f'<{URL}?p={number + 1}>; rel="next"'}
-            case "next_link":
-                around = {"next": None if is_last else f"?p={number + 1}"}
-            case "token":
-                around = {"next": None if is_last else f"t{number + 1}"}
-            case "page":
-                around = {
-                    "page": number + 1,
-                    "pages": len(self.ends),
-                    "more": not is_last,
-                    "total": self.ends[-1],
-                }
-            case "offset":
-                around = {"offset": start, "more": not is_last}
-            case "reference":
-                around = {"ref": 0 if is_last else number + 1}
-            case _:
-                pass
-        document: Any = [{} for _ in keys]
-        if self.declared.records:
-            document = {"items": document, **around}
-        return keys, answer(document, self.declared, headers=headers)
-
-    def walk(self):
-        return PagingState(contract=self.declared, url=URL, off_id=OFF_ID)
-
-
-def read_all(server):
-    """Follow the pages to the last one; returns what was sent."""
-    walk, number = server.walk(), 0
-    sent = [_sent(walk.first)]
-    while True:
-        keys, page = server.page(number)
-        request = walk.next_request(page, keys)
-        if request is None:
-            return walk.items, sent
-        sent.append(_sent(request))
-        number += 1
 
 
 def _follow(walk, pages):
     for page, keys in pages:
         walk.next_request(page, keys)
-
-
-def _sent(request):
-    query = {name: values[0] for name, values in parse_qs(urlsplit(request.url).query).items()}
-    return query | dict(request.fields)
-
-
-@pytest.mark.parametrize(
-    ("style", "sent"),
-    [
-        ("link", [{}, {"p": "1"}, {"p": "2"}]),
-        ("next_link", [{}, {"p": "1"}, {"p": "2"}]),
-        ("token", [{}, {"cursor": "t1"}, {"cursor": "t2"}]),
-        ("page", [{"page": 1}, {"page": 2}, {"page": 3}]),
-        ("bare_page", [{"page": 0}, {"page": 1}, {"page": 2}, {"page": 3}]),
-        ("offset", [{"offset": 0}, {"offset": 2}, {"offset": 4}]),
-        ("bare_offset", [{"offset": "0"}, {"offset": "2"}, {"offset": "4"}, {"offset": "5"}]),
-        ("reference", [{}, {"ref": 1}, {"ref": 2}]),
-    ],
-)
-def test_each_style_reads_everything(style, sent):
-    """And asks for it as it is declared."""
-    assert read_all(Server(style, [2, 2, 1])) == (5, sent)
 
 
 @pytest.mark.promise("1")
@@ -231,16 +145,6 @@ def test_an_empty_page_that_is_not_the_last():
     walk = PagingState(contract=declared, url=URL, off_id=OFF_ID)
     with pytest.raises(PagingError, match="is empty, and says that another follows"):
         walk.next_request(answer({"items": [], "offset": 0, "more": True}, declared), [])
-
-
-@pytest.mark.promise("1")
-@pytest.mark.parametrize("style", ["none", "next_link", "reference"])
-def test_a_next_link_that_is_not_declared(style):
-    """``Link`` speaks of more, whatever else is declared."""
-    declared = contract(**STYLES[style])
-    document = {"items": [], "next": None} if style == "next_link" else {"items": [], "ref": 0}
-    with pytest.raises(ContractError, match="a header that may speak of more records"):
-        answer([] if style == "none" else document, declared, headers={"Link": "<?p=2>; rel=last"})
 
 
 @pytest.mark.parametrize(

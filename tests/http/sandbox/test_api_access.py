@@ -44,18 +44,11 @@ def _other_key(caller: Caller, url: str) -> dict[str, str]:
 REFUSALS: dict[str, tuple[Make, str]] = {
     "iat 30 s ago": (lambda c, u: c.headers(u, iat=int(time.time()) - 30), "invalid_dpop_proof"),
     "iat 30 s ahead": (lambda c, u: c.headers(u, iat=int(time.time()) + 30), "invalid_dpop_proof"),
-    "no iat": (_with(iat=MISSING), "invalid_dpop_proof"),
     "htu with query": (lambda c, u: c.headers(u, htu=f"{u}?a=1"), "invalid_dpop_proof"),
     "htu upper case": (lambda c, u: c.headers(u, htu=u.upper()), "invalid_dpop_proof"),
     "htm GET": (_with(htm="GET"), "invalid_dpop_proof"),
     "no ath": (_with(ath=MISSING), "invalid_dpop_proof"),
     "ath of another": (_with(ath=ath("another")), "invalid_dpop_proof"),
-    "no jti": (_with(jti=MISSING), "invalid_dpop_proof"),
-    "typ": (_with(header_typ="JWT"), "invalid_dpop_proof"),
-    "private jwk": (
-        lambda c, u: c.headers(u, header_jwk=c.dpop_key.as_dict(private=True)),
-        "invalid_dpop_proof",
-    ),
     "another key": (_other_key, "invalid_token"),
     "no proof": (
         lambda c, _: {"Authorization": f"DPoP {c.token}"},

@@ -69,22 +69,6 @@ def test_a_token_has_the_shape_of_a_real_one(sandbox: RunningSandbox, caller: Ca
     assert len(claims["jti"]) == 32
 
 
-KEYS: dict[str, Callable[[], Any]] = {
-    "RS256": rsa,
-    "PS512": rsa,
-    "ES384": lambda: ECKey.generate_key("P-384", private=True),
-    "ES512": lambda: ECKey.generate_key("P-521", private=True),
-}
-
-
-@pytest.mark.parametrize(("alg", "make"), KEYS.items())
-def test_other_proofs_are_accepted(caller: Caller, alg: str, make: Callable[[], Any]):
-    """A proof may be signed with RSA of 2048 bits, and on P-384 and P-521."""
-    caller.ask(proof=caller.proof(caller.token_endpoint))
-    proof = caller.proof(caller.token_endpoint, key=make(), alg=alg, nonce=caller.nonce)
-    assert caller.ask(proof=proof).status_code == 200
-
-
 ASSERTIONS: dict[str, Callable[[Caller], str]] = {
     "typ JWT": lambda c: c.assertion(header_typ="JWT"),
     "no typ": lambda c: c.assertion(header_typ=MISSING),
