@@ -1,14 +1,10 @@
 """Parsing of responses, wherever the bytes are divided."""
 
-from itertools import pairwise
-
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from tests.support.http.response_cases import ALL
-from worker.errors import ContractError, TransientError, WorkerError
-from worker.http.response import HEADER_BYTES_MAX, ResponseReader
+from worker.errors import WorkerError
+from worker.http.response import ResponseReader
 
 BODY_BYTES_MAX = 1000
 CASES = sorted(ALL)
@@ -29,24 +25,6 @@ def parse(*parts):
     return None
 
 
-def divided(data, points):
-    points = sorted({0, len(data), *(point % (len(data) + 1) for point in points)})
-    return [data[start:end] for start, end in pairwise(points)]
-
-
-@given(st.sampled_from(CASES), st.lists(st.integers(0, 9999), max_size=6))
-@example("chunks: trailers", list(range(200)))
-def test_division_changes_nothing(name, points):
-    """A response is the same however it is divided; what is refused is refused or never ends."""
-    data = ALL[name].data
-    together, apart = parse(data), parse(*divided(data, points))
-    # Surplus that comes later is not the parser's business any more; damage shows at some time.
-    if isinstance(together, tuple):
-        assert together == apart
-    else:
-        assert apart is None or apart in {ContractError, TransientError}
-
-
 @pytest.mark.promise("1")
 @pytest.mark.parametrize("name", CASES)
 def test_division_at_every_byte(name):
@@ -57,15 +35,6 @@ def test_division_at_every_byte(name):
         assert together == apart
     else:
         assert not isinstance(apart, tuple)
-
-
-@pytest.mark.parametrize("more", [0, 1])
-def test_the_limit_on_headers_is_exact(more):
-    """Header bytes are counted to the byte."""
-    start, end = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-A: ", b"\r\n\r\n"
-    size = HEADER_BYTES_MAX - len(start) - len(end) + more
-    got = parse(start + b"x" * size + end + b"[1]")
-    assert got is ContractError if more else isinstance(got, tuple)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from tests.support.program import Ended, Installation
 REASONS = {
     "authority": "unable to get local issuer certificate|self.signed certificate",
     "host": "(IP address|Hostname) mismatch",
+    "age": "expired",
 }
 
 
@@ -57,18 +58,20 @@ def test_a_private_authority(hospital: Hospital, migrated_sqlite: Path, tmp_path
     assert hospital.net.pts.connections <= hospital.net.pts.struck + 2 * CONCURRENCY
 
 
-@pytest.mark.parametrize(("who", "wrong"), [("pts", "host"), ("helseid", "authority")])
+@pytest.mark.parametrize(
+    ("who", "wrong"), [("pts", "host"), ("pts", "age"), ("helseid", "authority")]
+)
 def test_a_certificate_that_is_not_accepted(
     migrated_sqlite: Path, tmp_path: Path, who: str, wrong: str
 ):
-    """A certificate of another authority, or another host's: 69, with the reason."""
+    """A certificate of another authority, another host's or an old one: 69, with the reason."""
     authority = make_authority(tmp_path)
     good = server_context(authority)
     stranger = tmp_path / "stranger"
     stranger.mkdir()
     signer = make_authority(stranger) if wrong == "authority" else authority
     host = "127.0.0.2" if wrong == "host" else "127.0.0.1"
-    bad = server_context(signer, host)
+    bad = server_context(signer, host, days=-1 if wrong == "age" else 1)
     contexts = {"helseid_tls": good, "pts_tls": good} | {f"{who}_tls": bad}
     with net(**contexts) as secure:
         worker = secure.install(tmp_path / "worker", migrated_sqlite)

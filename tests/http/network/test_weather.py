@@ -54,21 +54,3 @@ def test_silence_is_given_up(
     plain.assert_no_proof_twice()
     assert plain.pts.struck == 6
     assert PATIENCE_S < ended.took_s < HOLD_S
-
-
-def test_a_network_that_stays_down(
-    plain: Net, undisturbed: Callable[[], str], migrated_sqlite: Path, tmp_path: Path
-):
-    """69 with nothing published, and the next run continues."""
-    expected = undisturbed()
-    plain.clear(Weather(strike=Strike.RESET, after_bytes=(1, 100), strikes_max=10_000))
-    plain.helseid.weather = Weather()
-    worker = plain.install(tmp_path, migrated_sqlite)
-    worker.configure(sync={"retry_attempts": 2})
-    ended = worker.sync()
-    assert ended.code == 69, ended.out + ended.err
-    assert worker.store.ids() == set()
-    plain.clear(Weather())
-    again = worker.sync()
-    assert (again.code, again.run["continued"]) == (0, True)
-    assert text_of(worker) == expected

@@ -2,23 +2,19 @@
 
 import os
 import stat
-import threading
 from dataclasses import replace
 from datetime import timedelta
 
-import anyio
 import msgspec
 import pytest
 import structlog
 
-from tests.support.clock import START
 from tests.support.http.reports import NIGHT, PUBLISHED_AT, WITHHELD, pushes, reported
 from tests.support.program import closed_port
-from tests.support.raw_server import http, raw_server, scripted_server
+from tests.support.raw_server import http, raw_server
 from worker.core.model import RunKind
-from worker.errors import ExitCode
 from worker.telemetry.emit import emit
-from worker.telemetry.numbers import HELP, samples_of, samples_of_end
+from worker.telemetry.numbers import HELP, samples_of
 from worker.telemetry.options import TelemetryOptions
 from worker.telemetry.prometheus import Board, metrics_page
 
@@ -146,45 +142,6 @@ async def test_targets_that_are_not_there_change_nothing(tmp_path):
 
 
 LARGE_BYTES = 256 * 1024 * 1024
-OK = b"HTTP/1.1 200 OK\r\n"
-ENDLESS_BODY = b"100000\r\n%b\r\n" % bytes(1024 * 1024)
-
-
-@pytest.mark.parametrize(
-    ("head", "more", "pause_s", "push_s_max"),
-    [
-        (OK + b"Transfer-Encoding: chunked\r\n\r\n", ENDLESS_BODY, 0.0, 20.0),
-        (OK, b"X-A: b\r\n", 0.02, 1.0),
-    ],
-    ids=["a body without an end", "slow headers"],
-)
-async def test_a_pushgateway_that_goes_on_talking_is_left(head, more, pause_s, push_s_max):
-    """No connection is left when the answer is too long, or the time is over."""
-    sent: list[bytes] = []
-    gone = threading.Event()
-
-    def script(peer):
-        peer.request()
-        try:
-            peer.send(head)
-            while len(more) * len(sent) < LARGE_BYTES:
-                peer.send(more)
-                sent.append(more)
-                gone.wait(pause_s)
-        except OSError:
-            gone.set()
-            raise
-
-    samples = samples_of_end(ExitCode.REFUSED, at=START)
-    with scripted_server(script) as server, structlog.testing.capture_logs() as logs:
-        options = TelemetryOptions(pushgateway_url=server.url, push_s_max=push_s_max)
-        with anyio.fail_after(60):
-            await emit(samples, options)
-        assert gone.wait(60)
-    assert len(more) * len(sent) < LARGE_BYTES / 4
-    assert [log["event"] for log in logs] == ["telemetry.failed"]
-
-
 STRANGER = 4242
 
 

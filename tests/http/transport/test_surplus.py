@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from tests.support.http.calls import OPTIONS, TRANSIENT, Outcome, chunked, outcome, response
+from tests.support.http.calls import OPTIONS, Outcome, chunked, outcome, response
 from tests.support.raw_server import Reply, answer, raw_server, scripted_server
 from worker.errors import TransientError
 from worker.http.transport import Transport
@@ -48,32 +48,6 @@ async def test_with_the_end_of_a_response():
             if (got, server.connections) != ([TransientError, NEXT], 2):
                 wrong[end, surplus] = got
     assert wrong == {}
-
-
-@pytest.mark.parametrize("surplus", LATER)
-async def test_in_tls(tls_server, tls_options, surplus):
-    """So does surplus in a TLS record of its own, behind the one with the end of the response."""
-    closed = threading.Event()
-
-    def script(peer):
-        peer.request()
-        if peer.number == 0:
-            peer.send(response())
-            peer.send(SURPLUS[surplus])
-            if peer.closed_by_client():
-                closed.set()
-        else:
-            peer.send(response(NEXT))
-            peer.closed_by_client()
-
-    with tls_server(script) as server:
-        async with Transport(tls_options) as transport:
-            first = await outcome(transport, server.url)
-            assert await asyncio.to_thread(closed.wait, 20)
-            second = await outcome(transport, server.url)
-    # Two records may come in two reads: then the first response was complete, and handed over.
-    assert first in TRANSIENT | {b"[1]"}
-    assert (second, server.connections) == (NEXT, 2)
 
 
 @pytest.mark.parametrize("end", ENDS)

@@ -1,27 +1,20 @@
 """The transport on real sockets, with answers whole and broken."""
 
 import asyncio
-import socket
 import ssl
 import threading
 
 import pytest
 
-from tests.support.certificates import server_context
 from tests.support.http.calls import OPTIONS
 from tests.support.raw_server import Reply, answer, raw_server, scripted_server
 from worker.errors import (
     ConfigurationError,
-    ContractError,
-    ExitCode,
     TransientError,
-    UnavailableError,
 )
 from worker.http.options import TransportOptions
 from worker.http.transport import Transport
 from worker.tls import client_context
-
-SECRET = "16858399649"
 
 
 async def post(url, options=OPTIONS, path="/search"):
@@ -87,26 +80,6 @@ async def test_cookies_are_not_kept():
     assert "cookie" not in server.requests[1].headers
 
 
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-NOT_HTTP = {
-    "no HTTP": Reply(data=f"SSH-2.0-{SECRET}\r\n\r\n".encode(), then="close"),
-    "bad header": Reply(data=HEAD + f"{SECRET}\r\n\r\n".encode(), then="close"),
-    "bad length": Reply(data=HEAD + f"Content-Length: {SECRET}x\r\n\r\n".encode(), then="close"),
-    "large header": Reply(
-        data=HEAD + b"Content-Length: 2\r\nX: " + b"x" * 40_000 + b"\r\n\r\n[]", then="close"
-    ),
-}
-
-
-@pytest.mark.parametrize("name", NOT_HTTP)
-async def test_what_is_no_http(name):
-    """A breach of contract, whose error shows neither the target nor what was received."""
-    async with raw_server(NOT_HTTP[name]) as server:
-        with pytest.raises(ContractError) as caught:
-            await post(server.url, path=f"/search?secret={SECRET}")
-    assert SECRET not in repr(caught.value)
-
-
 async def test_an_answer_in_drops():
     """An answer that never pauses long enough still has to end in time."""
     options = TransportOptions(attempt_s_max=0.4, silence_s_max=20.0)
@@ -114,15 +87,6 @@ async def test_an_answer_in_drops():
     async with raw_server(drops) as server:
         with pytest.raises(TransientError, match="in time"):
             await post(server.url, options)
-
-
-async def test_nobody_listens():
-    """A refused connection is transient."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(TransientError, match="no connection"):
-            await post(url)
 
 
 @pytest.mark.parametrize(
@@ -139,25 +103,6 @@ async def test_only_https_leaves_the_machine(url):
     """Plain HTTP is for loopback only, and another scheme for nobody."""
     with pytest.raises(ConfigurationError):
         await post(url)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "reason"),
-    [
-        ("authority", "unable to get local issuer|self.signed|verify"),
-        ("age", "expired"),
-        ("host", "127.0.0.2|mismatch"),
-    ],
-)
-async def test_certificates_that_are_not_accepted(authority, wrong, reason):
-    """A certificate that is untrusted, expired or another's ends the run with the reason."""
-    host = "127.0.0.2" if wrong == "host" else "127.0.0.1"
-    context = server_context(authority, host, days=-1 if wrong == "age" else 1)
-    ca_file = None if wrong == "authority" else authority.file
-    async with raw_server(tls=context) as server:
-        with pytest.raises(UnavailableError, match=reason) as caught:
-            await post(server.url, TransportOptions(tls=client_context(ca_file)))
-    assert caught.value.exit_code == ExitCode.UNAVAILABLE
 
 
 def test_every_cipher_suite_has_forward_secrecy():

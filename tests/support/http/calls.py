@@ -43,8 +43,8 @@ def response(
     return "\r\n".join((*lines, *headers, "", "")).encode("latin-1") + body
 
 
-def chunked(*parts: bytes, headers: tuple[str, ...] = (), end: bytes = b"0\r\n\r\n") -> bytes:
+def chunked(*parts: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     """A response in these chunks."""
-    lines = ("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", *headers, "", "")
+    lines = ("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "")
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
     return "\r\n".join(lines).encode("latin-1") + chunks + end

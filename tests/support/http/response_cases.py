@@ -222,123 +222,75 @@ CUT: dict[str, bytes] = {
 }
 """The server ends the connection there: always transient, since another attempt may get more."""
 
-OTHERS: tuple[Case, ...] = (
-    Case(name="no fields, until the end", data=head() + b"[1]", allowed=TRANSIENT, closes=True),
-    Case(name="nothing until the end", data=head(), allowed=TRANSIENT, closes=True),
-    Case(
-        name="version 1.0 with keep-alive, until the end",
-        data=head("Connection: keep-alive", status_line="HTTP/1.0 200 OK") + b"[1]",
-        allowed=TRANSIENT,
-        closes=True,
+OTHERS: dict[str, tuple[bytes, frozenset[Outcome]]] = {
+    "version 1.0 with a length and keep-alive": (
+        head("Connection: keep-alive", "Content-Length: 3", status_line="HTTP/1.0 200 OK")
+        + b"[1]", BODY,
     ),
-    Case(
-        name="version 1.0 with a length and keep-alive",
-        data=head("Connection: keep-alive", "Content-Length: 3", status_line="HTTP/1.0 200 OK")
-        + b"[1]",
-        allowed=BODY,
+    "line feeds alone": (b"HTTP/1.1 200 OK\nContent-Length: 3\n\n[1]", BODY | REFUSED),
+    "line feeds among line breaks": (
+        b"HTTP/1.1 200 OK\r\nX-A: b\nContent-Length: 3\r\n\r\n[1]", BODY | REFUSED,
     ),
-    Case(
-        name="version 1.0 in chunks",
-        data=head("Transfer-Encoding: chunked", status_line="HTTP/1.0 200 OK")
-        + b"3\r\n[1]\r\n0\r\n\r\n",
-        allowed=BODY | REFUSED,
-        closes=True,
+    "no content": (head(status_line="HTTP/1.1 204 No Content"), EMPTY),
+    "no content, of a length": (
+        head("Content-Length: 3", status_line="HTTP/1.1 204 No Content"), EMPTY | REFUSED,
     ),
-    Case(
-        name="until the end, in line feeds",
-        data=b"HTTP/1.1 200 OK\nX-A: b\n\n[1]",
-        allowed=BODY | REFUSED,
-        closes=True,
+    "not modified, of a length": (
+        head("Content-Length: 3", status_line="HTTP/1.1 304 Not Modified"), EMPTY,
     ),
-    Case(
-        name="line feeds alone",
-        data=b"HTTP/1.1 200 OK\nContent-Length: 3\n\n[1]",
-        allowed=BODY | REFUSED,
+    "not modified, in chunks": (
+        head("Transfer-Encoding: chunked", status_line="HTTP/1.1 304 Not Modified"),
+        EMPTY | REFUSED,
     ),
-    Case(
-        name="line feeds among line breaks",
-        data=b"HTTP/1.1 200 OK\r\nX-A: b\nContent-Length: 3\r\n\r\n[1]",
-        allowed=BODY | REFUSED,
-    ),
-    Case(
-        name="carriage returns alone",
-        data=b"HTTP/1.1 200 OK\rContent-Length: 3\r\r[1]",
-        allowed=REFUSED,
-        closes=True,
-    ),
-    Case(
-        name="an end of the fields that is none",
-        data=b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r[1]",
-        allowed=REFUSED,
-        closes=True,
-    ),
-    Case(name="no content", data=head(status_line="HTTP/1.1 204 No Content"), allowed=EMPTY),
-    Case(
-        name="no content, of a length",
-        data=head("Content-Length: 3", status_line="HTTP/1.1 204 No Content"),
-        allowed=EMPTY | REFUSED,
-    ),
-    Case(
-        name="not modified, of a length",
-        data=head("Content-Length: 3", status_line="HTTP/1.1 304 Not Modified"),
-        allowed=EMPTY,
-    ),
-    Case(
-        name="not modified, in chunks",
-        data=head("Transfer-Encoding: chunked", status_line="HTTP/1.1 304 Not Modified"),
-        allowed=EMPTY | REFUSED,
-    ),
-    Case(
-        name="reset content",
-        data=head("Content-Length: 0", status_line="HTTP/1.1 205 Reset Content"),
-        allowed=EMPTY,
-    ),
-    Case(name="a length of zero", data=response(b""), allowed=EMPTY),
-    Case(name="no chunk but the last", data=chunked(), allowed=EMPTY),
-    Case(name="continue", data=b"HTTP/1.1 100 Continue\r\n\r\n" + response(), allowed=BODY),
-    Case(
-        name="continue in version 1.0",
-        data=b"HTTP/1.0 100 Continue\r\n\r\n" + response(),
-        allowed=BODY | REFUSED,
-    ),
-    Case(
-        name="three interim responses",
-        data=head("Link: </a>", status_line="HTTP/1.1 103 Early Hints")
+    "reset content": (head("Content-Length: 0", status_line="HTTP/1.1 205 Reset Content"), EMPTY),
+    "a length of zero": (response(b""), EMPTY),
+    "no chunk but the last": (chunked(), EMPTY),
+    "continue": (b"HTTP/1.1 100 Continue\r\n\r\n" + response(), BODY),
+    "continue in version 1.0": (b"HTTP/1.0 100 Continue\r\n\r\n" + response(), BODY | REFUSED),
+    "three interim responses": (
+        head("Link: </a>", status_line="HTTP/1.1 103 Early Hints")
         + head(status_line="HTTP/1.1 102 Processing")
-        + head("X-A: b", status_line="HTTP/1.1 199 Hm")
-        + response(),
-        allowed=BODY,
+        + head("X-A: b", status_line="HTTP/1.1 199 Hm") + response(), BODY,
     ),
-    Case(
-        name="an interim response of a length",
-        data=head("Content-Length: 3", status_line="HTTP/1.1 103 Early Hints") + response(),
-        allowed=BODY | REFUSED,
+    "an interim response of a length": (
+        head("Content-Length: 3", status_line="HTTP/1.1 103 Early Hints") + response(),
+        BODY | REFUSED,
     ),
-    Case(
-        name="an interim response with a body",
-        data=head("Content-Length: 3", status_line="HTTP/1.1 103 Early Hints")
-        + b"[2]"
-        + response(),
-        allowed=REFUSED,
+    "an interim response with a body": (
+        head("Content-Length: 3", status_line="HTTP/1.1 103 Early Hints") + b"[2]" + response(),
+        REFUSED,
     ),
-    Case(
-        name="another protocol",
-        data=head("Connection: upgrade", "Upgrade: h2c", status_line="HTTP/1.1 101 Switching")
-        + b"[1]",
-        allowed=REFUSED,
-        closes=True,
+    "another protocol after HTTP": (
+        head("Upgrade: h2c", status_line="HTTP/1.1 101 Switching") + response(), REFUSED,
     ),
-    Case(
-        name="another protocol after HTTP",
-        data=head("Upgrade: h2c", status_line="HTTP/1.1 101 Switching") + response(),
-        allowed=REFUSED,
+}  # fmt: skip
+
+LAST: dict[str, tuple[bytes, frozenset[Outcome]]] = {
+    "no fields, until the end": (head() + b"[1]", TRANSIENT),
+    "nothing until the end": (head(), TRANSIENT),
+    "version 1.0 with keep-alive, until the end": (
+        head("Connection: keep-alive", status_line="HTTP/1.0 200 OK") + b"[1]", TRANSIENT,
     ),
-    Case(name="a page of HTML", data=b"<p>Out of order</p>\r\n\r\n", allowed=REFUSED, closes=True),
-    Case(name="a greeting", data=b"220 mail.example ESMTP\r\n\r\n", allowed=REFUSED, closes=True),
-    Case(name="TLS", data=b"\x15\x03\x03\x00\x02\x02\x46", allowed=REFUSED, closes=True),
-    Case(name="HTTP/2", data=b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0d", allowed=REFUSED, closes=True),
-    Case(name="zero bytes", data=b"\0" * 64, allowed=REFUSED, closes=True),
-)  # fmt: skip
+    "version 1.0 in chunks": (
+        head("Transfer-Encoding: chunked", status_line="HTTP/1.0 200 OK")
+        + b"3\r\n[1]\r\n0\r\n\r\n", BODY | REFUSED,
+    ),
+    "until the end, in line feeds": (b"HTTP/1.1 200 OK\nX-A: b\n\n[1]", BODY | REFUSED),
+    "carriage returns alone": (b"HTTP/1.1 200 OK\rContent-Length: 3\r\r[1]", REFUSED),
+    "an end of the fields that is none": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r[1]", REFUSED,
+    ),
+    "another protocol": (
+        head("Connection: upgrade", "Upgrade: h2c", status_line="HTTP/1.1 101 Switching")
+        + b"[1]", REFUSED,
+    ),
+    "a page of HTML": (b"<p>Out of order</p>\r\n\r\n", REFUSED),
+    "a greeting": (b"220 mail.example ESMTP\r\n\r\n", REFUSED),
+    "TLS": (b"\x15\x03\x03\x00\x02\x02\x46", REFUSED),
+    "HTTP/2": (b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0d", REFUSED),
+    "zero bytes": (b"\0" * 64, REFUSED),
+}  # fmt: skip
+"""The server closes the connection behind each of these."""
 
 
 def cases() -> Iterator[Case]:
@@ -367,7 +319,9 @@ def cases() -> Iterator[Case]:
         yield Case(name=f"chunks: {name}", data=data, allowed=allowed)
     for name, data in CUT.items():
         yield Case(name=f"cut: {name}", data=data, allowed=TRANSIENT, closes=True)
-    yield from OTHERS
+    for closes, others in ((False, OTHERS), (True, LAST)):
+        for name, (data, allowed) in others.items():
+            yield Case(name=name, data=data, allowed=allowed, closes=closes)
 
 
 ALL = {case.name: case for case in cases()}
