@@ -53,40 +53,6 @@ def test_what_is_gone_says_where_it_went(word: str, capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().out)["error"]["message"] == GONE[word]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["export"], "Missing option '--out'"),
-        (["export", "--out", ""], "the path is empty"),
-        (["export", "--out", "x", "--as-of", "yesterday"], "--as-of: not an ISO 8601 time"),
-        (["export", "--out", "x", "--since", "1", "--as-of", "2026-01-31"], "--as-of is not for"),
-        (
-            ["export", "--out", "x", "--format", "parquet", "--dialect", "excel-nb"],
-            "--dialect is for CSV, not for parquet",
-        ),
-        (["export", "--out", "x", "--since", "2026-13-01"], "for example --since 41"),
-        (["report", "--out", ""], "the path is empty"),
-        (["sync", "--wait", "5"], "this is not a duration"),
-        (["sync", "--rooster", "x"], "Did you mean '--roster'?"),
-        (["sync", "--area", "typo"], "'patient-safety', 'patient-privacy'"),
-        (["failures", "list", "--kind", "typo"], "'transient'"),
-        (["sandbox", "--page-size", "0"], "0 is not in the range"),
-        (["--set", "typo", "sync"], "--set takes KEY=VALUE"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_wrong_call_is_a_sentence(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
-):
-    """Wrong usage ends with 2 and says what is wrong; with ``--json`` in a document."""
-    assert run(arguments) == 2
-    out, err = capsys.readouterr()
-    assert (out, said in err, "Traceback" in err) == ("", True, False)
-    assert run([*arguments, "--json"]) == 2
-    out, err = capsys.readouterr()
-    assert (said in json.loads(out)["error"]["message"], err) == (True, "")
-
-
 @pytest.mark.parametrize("command", ["", "sync", "schedule", "report", "export", "doctor"])
 def test_help_is_there_at_once(command: str, tmp_path: Path):
     """It takes less than 0.3 s of processor time; the best of five counts."""
@@ -126,10 +92,3 @@ def test_shells_complete(shell: str, words: str, expected: set[str], tmp_path: P
     out = _shell(tmp_path, _PTS_WORKER_COMPLETE=f"{shell}_complete", **variables)
     found = set(out.replace(",", "\n").replace("\t", "\n").splitlines())
     assert found & {*expected, *NAMED, "list", "show", "--roster"} == expected
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_there_is_a_function_for_each_shell(shell: str, tmp_path: Path):
-    """What docs/reference/commands.md says to load calls the program."""
-    out = _shell(tmp_path, _PTS_WORKER_COMPLETE=f"{shell}_source")
-    assert f"_PTS_WORKER_COMPLETE={shell}_complete" in out

@@ -1,7 +1,9 @@
 """Mistakes of the first hour: each is a sentence with the place and the remedy."""
 
+import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -210,50 +212,33 @@ def test_the_man_page_has_every_command():
         ("export --out roster.csv", 78, "roster.csv is a file → name a folder"),
         ("sandbox --faults broken --folder new", 2, "{folder}/broken"),
         ("--set privacy.pseudonym_key_file=broken explain", 78, "{folder}/broken"),
+        ("export", 2, "Missing option '--out'"),
+        ("export --out ''", 2, "the path is empty"),
+        ("export --out x --as-of yesterday", 2, "--as-of: not an ISO 8601 time"),
+        ("export --out x --since 1 --as-of 2026-01-31", 2, "--as-of is not for"),
+        ("export --out x --format parquet --dialect excel-nb", 2, "--dialect is for CSV, not for"),
+        ("export --out x --since 2026-13-01", 2, "for example --since 41"),
+        ("report --out ''", 2, "the path is empty"),
+        ("sync --wait 5", 2, "this is not a duration"),
+        ("sync --rooster x", 2, "Did you mean '--roster'?"),
+        ("sync --area typo", 2, "'patient-safety', 'patient-privacy'"),
+        ("failures list --kind typo", 2, "'transient'"),
+        ("sandbox --page-size 0", 2, "0 is not in the range"),
+        ("--set typo sync", 2, "--set takes KEY=VALUE"),
     ],
 )
 def test_a_mistake_is_a_sentence(
     words: str, code: int, message: str, migrated: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """It has the place and the remedy, and the code of the contract."""
+    """It has the place and the remedy, and the code of the contract; also with ``--json``."""
     places = {"folder": str(Path.cwd()), "etc": str(migrated)}
-    arguments = words.format(**places).split()
+    arguments = shlex.split(words.format(**places))
     (migrated / "roster.csv").write_text("off_id\n16858399649\n")
     for name, content in (("roster.csv", ""), ("broken", "{")):
         Path(name).write_text(content)
         Path(name).chmod(0o600)
-    text = said(capsys, "--config", f"{migrated}/worker.toml", *arguments, code=code)
-    assert message.format(**places) in text
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('roster = "x"\n', "roster ({file}): must be a section, [roster]"),
-        ('[roster]\npath = ["a"]\n', "roster.path ({file}): must be a string"),
-        ("[roster\n", "{file}, line 1, column 8: not valid TOML"),
-        ("[roster]\npath = \u201cx\u201d\n", "Invalid value; text stands between straight double"),
-        ('[roster]\npath = "x\n', "the quote that ends the text is missing"),
-        ('[roster]\npath = "C:\\Users"\n', "write \\\\ for each \\"),
-        ("[sync]\nrequests_per_second = 20,5\n", "a number has a point and no comma"),
-    ],
-)
-def test_one_wrong_line_is_one_fault(
-    content: str, message: str, setup: Path, capsys: pytest.CaptureFixture[str]
-):
-    """Nothing that the line was to set is said to be missing."""
-    Path("bad.toml").write_text(content)
-    flags = {
-        "api.base_url": "https://192.0.2.1",
-        "helseid.issuer": "https://192.0.2.1",
-        "helseid.client_id": "me",
-        "helseid.private_jwk_file": f"{setup}/pseudonym.key",
-        "privacy.pseudonym_key_file": f"{setup}/pseudonym.key",
-    }
-    words = [word for key, value in flags.items() for word in ("--set", f"{key}={value}")]
-    text = said(capsys, "--config", "bad.toml", *words, "sync", code=78)
-    assert "has 1 fault:" in text
-    assert message.format(file=Path.cwd() / "bad.toml") in text
-    missing = said(capsys, "--config", "none.toml", "status", code=78)
-    assert f"there is no file {Path.cwd()}/none.toml" in missing
-    assert "`pts-worker init`" in missing
+    arguments = ["--config", f"{migrated}/worker.toml", *arguments]
+    assert message.format(**places) in said(capsys, *arguments, code=code)
+    assert run([*arguments, "--json"]) == code
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["error"]["exit_code"], err) == (code, "")

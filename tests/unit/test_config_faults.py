@@ -95,6 +95,10 @@ def test_faults_of_single_values(tmp_path, key, value, problem):
         ("x = " + "[" * 50_000, "{file}: a number is too long, or values are nested"),
         ('x = """', "{file}, line 1, at the end of the file: not valid TOML: "),
         (b"[sync]\n# \xc3\xa6 \xe5\n", "{file}, line 2, column 5: the file is not UTF-8"),
+        ("[roster]\npath = \u201cx\u201d\n", "Invalid value; text stands between straight double"),
+        ('[roster]\npath = "x\n', "the quote that ends the text is missing"),
+        ('[roster]\npath = "C:\\Users"\n', "write \\\\ for each \\"),
+        ("[sync]\nrequests_per_second = 20,5\n", "a number has a point and no comma"),
         ("sync = 3\n", "sync ({file}): must be a section, [sync]"),
         ("[areas.x]\n", "[areas] ({file}): unknown section"),
         ("[log]\ncron = 1\n", "log.cron ({file}): unknown key; did you mean s"),
@@ -104,7 +108,7 @@ def test_faults_of_the_file(tmp_path, content, problem):
     """A file that is not TOML is reported with line and column, a misplaced key by name."""
     write(tmp_path, content)
     (line,) = problems(tmp_path)
-    assert line.startswith(problem.format(file=tmp_path / "config/worker.toml"))
+    assert problem.format(file=tmp_path / "config/worker.toml") in line
 
 
 def test_a_named_file_must_exist(tmp_path):
