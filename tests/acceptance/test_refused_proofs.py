@@ -46,15 +46,3 @@ def test_a_burst_of_refused_proofs(
     assert len(worker.store.ids()) == PERSONS
     assert standin.violations == []
     assert len(standin.tokens) <= 2
-
-
-@pytest.mark.parametrize("concurrency", [1, 40])
-def test_a_client_that_is_denied(worker: Installation, standin: Standin, concurrency: int) -> None:
-    """Every call of everybody refused is 77, within 300 requests (200 if not busy), two tokens."""
-    refuse(standin, lambda _: True)
-    worker.configure(sync={"concurrency": concurrency})
-    ended = worker.sync()
-    assert ended.code == 77, ended.out
-    assert len(standin.asked) <= 300
-    assert len(standin.tokens) == 2
-    assert worker.store.ids() == set()

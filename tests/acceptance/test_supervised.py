@@ -100,22 +100,6 @@ def test_probes(standin: Standin, worker: Installation) -> None:
     assert running.stop().events("schedule.run_failed")[0]["code"] == 78
 
 
-def test_pts_is_away_and_a_retry_is_planned(standin: Standin, worker: Installation) -> None:
-    """The log has code, reason and the next retry; the process stays."""
-    port = closed_port()
-    worker.configure(telemetry={"http_listen": f"127.0.0.1:{port}"}, sync={"retry_attempts": 1})
-    standin.everybody = lambda _: http(
-        status="503 Service Unavailable", headers=("Retry-After: 7200",)
-    )
-    running = worker.start("schedule", "--now", *IN_JANUARY)
-    running.until_logged("schedule.retrying")
-    assert fetch(port, "/healthz")[0] == 200
-    assert fetch(port, "/")[0] == 404
-    (event,) = running.stop().events("schedule.retrying")
-    assert (event["code"], event["retry"]) == (69, 1)
-    assert event["wait_s"] >= 10
-
-
 def test_one_line_has_every_figure(standin: Standin, worker: Installation) -> None:
     """Of a published run the totals, of another what this process did."""
     ended = worker.sync()

@@ -29,7 +29,6 @@ from tests.support.program import (
 )
 from tests.support.zygote import ForkedProcess, the_zygote
 
-COLUMNS = 80
 CTRL_C = "\x03"
 CTRL_D = "\x04"
 PATIENCE_S = 60.0
@@ -57,7 +56,7 @@ def on_a_terminal(
     """
     rest = list(typed)
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     terminal = Path(os.ttyname(theirs))
     process = the_zygote().fork(
         "worker.__main__",
@@ -161,30 +160,6 @@ def test_export_shows_how_far_it_is(worker: Installation):
     assert written > 0
     assert f" {written:,} rows " in CONTROL.sub("", shown)
     assert [line for line in lines if "writing" in line] == []
-
-
-@pytest.mark.parametrize("command", ["status", "failures list"])
-def test_tables_fit_the_terminal(worker: Installation, command: str):
-    """No line is longer than the terminal is wide; what is wider is shown row by row."""
-    lines = lines_of(on_a_terminal(worker, *command.split()))
-    assert len(lines) > 3
-    assert [line for line in lines if len(line) > COLUMNS] == []
-
-
-@pytest.mark.parametrize(
-    ("code", "command"),
-    [
-        (69, "doctor --set helseid.issuer=http://localhost:1"),
-        (2, "sync --set sync.concurrency=0 --set privacy.pseudonym_key_file=nowhere/to/be/found"),
-        (2, "explain 12345678901"),
-    ],
-)
-def test_sentences_break_between_words(worker: Installation, command: str, code: int):
-    """A hint longer than a line goes on below, and the terminal cuts no word."""
-    lines = lines_of(on_a_terminal(worker, *command.split(), code=code))
-    assert any(line.lstrip().startswith("→") for line in lines)
-    paths = str(worker.folder)
-    assert [line for line in lines if len(line) > COLUMNS and paths not in line] == []
 
 
 def test_no_bar_without_a_terminal(worker: Installation):

@@ -115,22 +115,6 @@ def test_only_those_who_fail_are_left(
     assert ref_of(failing[0]) in {ref for ref, _ in worker.store.ids()}
 
 
-@pytest.mark.parametrize(("kind", "good"), [("503", 60), ("403", 0)])
-def test_an_outage_ends_the_run(
-    standin: Standin, tmp_path: Path, sqlite_url: str, kind: str, good: int
-) -> None:
-    """What fails for everybody is a verdict, after few requests, and nothing is published."""
-    worker = install(standin, tmp_path, sqlite_url, 200)
-    standin.everybody = lambda ask: (
-        http(ask.records) if len(standin.asked) <= good else KINDS[kind](ask)
-    )
-    ended = worker.sync()
-    said = f"{ended.out}\n{ended.err[-3000:]}"
-    assert (ended.code, ended.run["status"]) == (CODES[kind], "interrupted"), said
-    assert len(standin.asked) - good <= 250
-    assert worker.store.ids() == set()
-
-
 ENDLESS = http(
     status="503 Service Unavailable", headers=["Retry-After: Fri, 31 Dec 9999 23:59:59 GMT"]
 )

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.documents import DOCS, rows, section
+from tests.support.documents import DOCS
 from tools.docs.data_model import TABLES
 from tools.docs.dbt_sources import SOURCES, sources_file
 from tools.docs.log_events import log_calls
@@ -74,10 +74,3 @@ def test_everything_is_described(described, declared):
 def test_every_log_event_is_described():
     """So does a new log event."""
     assert {call.event for call in log_calls()} == set(MEANINGS)
-
-
-def test_operations_says_what_to_do_at_each_exit_code():
-    """Its table has each code, and no other."""
-    page = (DOCS / "operations.md").read_text(encoding="utf-8")
-    codes = [int(row[0]) for row in rows(section(page, "Exit codes")) if row[0].isdigit()]
-    assert codes == sorted(ExitCode)

@@ -167,31 +167,3 @@ def test_dashboard_has_every_exit_code():
     (panel,) = (panel for panel in DASHBOARD["panels"] if "exit_code" in str(panel["targets"]))
     (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
     assert sorted(map(int, mapping["options"])) == sorted(ExitCode)
-
-
-@pytest.mark.parametrize(
-    ("name", "source"),
-    [("operations", "prometheus"), ("reporting", "grafana-postgresql-datasource")],
-)
-def test_dashboard_is_one_that_grafana_provisions(name: str, source: str):
-    """Panels have ids of their own, ask the chosen data source, and lie on the grid unmixed."""
-    dashboard = json.loads((DASHBOARDS / f"{name}.json").read_text())
-    assert dashboard["uid"] == f"pts-worker-{name}"  # one of its own, and of at most 40 characters
-    panels = dashboard["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    (variable,) = dashboard["templating"]["list"]
-    assert (variable["type"], variable["query"]) == ("datasource", source)
-    fields: list[tuple[int, int]] = []
-    for panel in panels:
-        assert panel["datasource"]["uid"] == f"${{{variable['name']}}}"
-        place = panel["gridPos"]
-        assert place["x"] + place["w"] <= 24
-        fields += [
-            (x, y)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
-        ]
-    assert len(fields) == len(set(fields))
-    provisioning = DASHBOARDS / "provisioning.yaml"
-    (provider,) = yaml.safe_load(provisioning.read_text())["providers"]
-    assert provider["type"] == "file"

@@ -9,9 +9,7 @@ from worker.errors import (
     ContractError,
     DeniedError,
     ExitCode,
-    PagingError,
     RefusedError,
-    RejectedError,
     TransientError,
     UnavailableError,
     WorkerError,
@@ -20,8 +18,7 @@ from worker.errors import (
 pytestmark = pytest.mark.promise("6")
 
 AWAY, DENIED = TransientError("status 503"), DeniedError("status 403")
-SHAPE, PAGES = ContractError("no list"), PagingError("a loop")
-REJECTED = RejectedError("status 400")
+SHAPE = ContractError("no list")
 HELSEID = RefusedError("HelseID denies the client", code="invalid_client")
 CERTIFICATE = UnavailableError("the certificate is not trusted")
 
@@ -55,27 +52,6 @@ def failures(*errors: WorkerError, has_witness: bool = False, is_last: bool = Fa
 def test_when_it_is_time_to_find_out(made, is_doubtful):
     """A few persons say little as long as nobody was read; one who was read is asked soon."""
     assert made.are_doubtful == is_doubtful
-
-
-@pytest.mark.parametrize(
-    ("errors", "code", "said"),
-    [
-        ([AWAY, AWAY], ExitCode.UNAVAILABLE, "2 persons in a row, the last with: status 503"),
-        ([DENIED], ExitCode.REFUSED, "everybody is refused"),
-        ([SHAPE, PAGES], ExitCode.DATA_CONTRACT, "not declared"),
-        ([REJECTED], ExitCode.DATA_CONTRACT, "rejects every request"),
-        ([DENIED, AWAY, AWAY], ExitCode.UNAVAILABLE, "1 refused, 2 transient"),
-        ([HELSEID, HELSEID], ExitCode.REFUSED, "HelseID denies the client"),
-        ([AWAY, HELSEID], ExitCode.UNAVAILABLE, "1 refused, 1 transient"),
-        ([CERTIFICATE], ExitCode.UNAVAILABLE, "certificate"),
-        ([told(7200)] * 3, ExitCode.UNAVAILABLE, "until 2026-03-29T00:17:43"),
-    ],
-)
-def test_what_failures_come_to(errors, code, said):
-    """By their kind; several kinds are 69."""
-    verdict = failures(*errors).verdict(START)
-    assert verdict.exit_code == code
-    assert said in verdict.message
 
 
 def test_verdicts_of_several_areas():

@@ -43,17 +43,6 @@ def test_the_rate_is_that_of_the_last_minute() -> None:
     assert pace.left_s(500, 120) is None
 
 
-def test_between_two_batches_the_rate_stands() -> None:
-    """Work is written in batches; the rate falls only when one is late."""
-    pace = Pace(0.0)
-    for batch in range(1, 11):
-        pace.add(batch * 4, batch * 100)
-    for waited_s in (0, 1, 4, 5):
-        pace.add(40 + waited_s, 1000)
-        assert pace.per_s(40 + waited_s) == 25.0
-    assert pace.per_s(60) == pytest.approx(1000 / 55)
-
-
 def test_a_resumed_run_does_not_count_old_work() -> None:
     """Persons whom an earlier process has read are done, and tell nothing of the rate."""
 

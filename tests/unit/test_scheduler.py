@@ -12,7 +12,7 @@ from apscheduler.executors import base as executors
 from apscheduler.schedulers import base as schedulers
 from structlog.testing import capture_logs
 
-from tests.support.clock import NIGHT_OF_23_H, NIGHT_OF_25_H, OSLO
+from tests.support.clock import OSLO
 from tests.support.simulation.loop import Clock, run_simulated
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
@@ -121,21 +121,6 @@ def test_it_runs_when_its_time_has_come(monkeypatch: pytest.MonkeyPatch) -> None
 
     expected = [round(TO_HALF_PAST_TWO_S + night * 24 * HOUR_S) for night in range(2)]
     assert nights(monkeypatch, story, "30 2 * * *").begun == expected
-
-
-@pytest.mark.parametrize(
-    ("begin", "hours"), [(NIGHT_OF_25_H, (2.5, 27.5)), (NIGHT_OF_23_H, (2, 25.5))]
-)
-def test_it_runs_once_in_nights_when_the_clocks_change(
-    monkeypatch: pytest.MonkeyPatch, begin: datetime, hours: tuple[float, float]
-) -> None:
-    """In October the first 02:30 counts; in March, when there is none, the change to 03:00."""
-
-    async def story(_made: Nights) -> None:
-        await anyio.sleep(36 * HOUR_S)
-
-    begun = nights(monkeypatch, story, "30 2 * * *", begin=begin).begun
-    assert begun == [round(hour * HOUR_S + MINUTE_S) for hour in hours]
 
 
 FIRST_S = {"30 2 * * *": TO_HALF_PAST_TWO_S, "*/10 * * * *": TO_TWENTY_PAST_S, "* * * * *": 16.5}
