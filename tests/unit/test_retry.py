@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.retry import (
+    RETRIES_SPARE,
+    RetryBudget,
     RetryPolicy,
     StatusClass,
     classify,
@@ -104,6 +106,15 @@ def test_own_waits_stay_within_the_limit(attempt, jitter, wait_s_max):
     wait_s = wait_before_retry(policy, attempt, None, jitter)
     assert wait_s is not None
     assert 0 <= wait_s <= wait_s_max
+
+
+@pytest.mark.promise("7")
+def test_nobody_saves_retries_up():
+    """A long quiet time leaves no more of them than the few."""
+    budget = RetryBudget()
+    for _ in range(1_000):
+        budget.request()
+    assert sum(budget.take() for _ in range(100)) == RETRIES_SPARE
 
 
 @pytest.mark.parametrize(
