@@ -57,7 +57,7 @@ async def on_configured_database() -> None:
         ca_file=settings.tls.ca_file,
         is_group_readable=settings.database.group_readable,
     ) as database:
-        await database.alter(lambda connection: connection.run_sync(migrate))
+        await database.lasting().alter(lambda connection: connection.run_sync(migrate))
 
 
 given = context.config.attributes.get("connection")

@@ -11,10 +11,8 @@ MEANINGS: Final = {
     "area.unread": "An area of a person could not be read. Its last known state stays, marked "
     "stale.",
     "clock.went_backwards": "The last publication has a later time than the clock has now.",
-    "database.not_asked": "The database was not asked whether it is alive.",
     "database.not_encrypted": "The connection to PostgreSQL is not encrypted (`sslmode=disable`).",
     "database.retry": "The database is unavailable; the transaction is tried again.",
-    "database.silent": "The database has not answered for a while.",
     "drift.new": "A run saw fields for the first time that the contract does not declare.",
     "drift.left_out": "More undeclared fields than the ledger holds; the rest was not noted.",
     "helseid.attempt_failed": "A call to HelseID failed and is repeated.",

@@ -32,11 +32,12 @@ IN_IT = (
 WHEN = pytest.mark.parametrize("when", ["from the start", "within the run"])
 
 
-def assert_explained(ended: Ended) -> None:
-    """69 with the reason and what to do."""
+def assert_explained(ended: Ended, place: str) -> None:
+    """69 with the reason, the place and what to do."""
     said = ended.out + ended.err
     assert ended.code == 69, said
     assert "the database is unavailable" in said
+    assert place in said
     assert "room" in said
     assert "Traceback" not in said
 
@@ -48,7 +49,7 @@ def test_no_file_may_grow(on_sqlite: Ground):
     room = worker.store.path.with_name("pts.db-wal").stat().st_size + 5_000
     resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (room, room))
     ended = running.wait()
-    assert_explained(ended)
+    assert_explained(ended, str(worker.store.path))
     assert "disk" in ended.out + ended.err
     assert on_sqlite.before == on_sqlite.seen(worker)
     on_sqlite.assert_recovers(worker)
@@ -64,7 +65,10 @@ def test_the_disk_is_full(on_sqlite: Ground, when: str):
         ended = run_full(on_sqlite, worker, disk, when)
         said = ended.out + ended.err  # the latter where not even the index of the log has room
         assert re.search("disk is full|disk I/O error", said), said
-        assert_explained(ended)
+        assert_explained(ended, f"MiB are free beside {worker.store.path}")
+        if when == "from the start":  # later there is room in the index of the log, to read
+            for command in ("status", "doctor"):
+                assert_explained(worker.run(command), f"MiB are free beside {worker.store.path}")
         disk.make_room()
         assert on_sqlite.before == on_sqlite.seen(worker)
         on_sqlite.assert_recovers(worker)
@@ -78,7 +82,7 @@ def test_the_disk_of_postgresql_is_full(on_postgres: Ground, when: str):
         worker = on_postgres.install(databases.copy(on_postgres.base))
         ended = run_full(on_postgres, worker, disk, when)
         assert "No space left on device" in ended.out + ended.err
-        assert_explained(ended)
+        assert_explained(ended, "asked was")
         disk.make_room()
         assert on_postgres.before == on_postgres.seen(worker)
         on_postgres.assert_recovers(worker)

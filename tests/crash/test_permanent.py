@@ -103,7 +103,7 @@ def test_what_may_not_be_written(on_sqlite: Ground):
     for one in ended.values():
         assert_to_mend(one, str(path), f"the folder {folder} may not be written")
     path.chmod(0o400)
-    assert_to_mend(run(worker, "sync"), str(path), "the file may not be written")
+    assert_to_mend(run(worker, "sync"), f"the file {path}", "may not be written")
     assert run(worker, "status").code == 0
     path.chmod(0o600)
     assert on_sqlite.before == worker.store.published()

@@ -11,9 +11,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tests.support.clock import FakeRuntime
 from worker.errors import ExitCode
 from worker.store.database import open_database
-from worker.store.errors import Meaning, described, meaning_of
+from worker.store.errors import Ending, described, meaning_of
 
-PASSING = {Meaning.PASSING, Meaning.WAITED}
+PASSING = {Ending.AGAIN, Ending.WAITED}
 SERVER = make_url("postgresql://nightly:secret@db.example/pts")
 FILE = make_url("sqlite:////var/lib/pts-worker/pts.db")
 
@@ -70,7 +70,7 @@ def test_what_passes(fault: Exception):
 )
 def test_what_may_be_over_later(fault: Exception):
     """69 at once: another attempt in a moment would meet the same."""
-    assert meaning_of(fault) == Meaning.LATER
+    assert meaning_of(fault) == Ending.LATER
     assert described(fault, SERVER).exit_code == ExitCode.UNAVAILABLE
 
 
@@ -133,7 +133,7 @@ def test_what_somebody_must_mend_of_a_file(code: int, says: str):
 )
 def test_what_is_ours(fault: Exception):
     """No outage: nobody waits for it to pass, and it is a bug."""
-    assert meaning_of(fault) == Meaning.OURS
+    assert meaning_of(fault) == Ending.OURS
 
 
 async def test_a_constraint_error_is_no_outage(database_url: str):

@@ -47,7 +47,7 @@ def run(
             async with app.database() as store:
                 await log_access(app, store, "export", purpose)
                 return await export(
-                    store.read,
+                    store.lasting().read,
                     out,
                     given,
                     now=app.runtime.now(),

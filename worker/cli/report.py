@@ -19,7 +19,7 @@ def run(
         async with app.database() as store:
             await log_access(app, store, "report", purpose)
             return await write_report(
-                store.read,
+                store.lasting().read,
                 out,
                 now=app.runtime.now(),
                 timezone=str(app.settings.schedule.timezone),

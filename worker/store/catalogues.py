@@ -6,14 +6,6 @@ know these: each would have to be declared before it is asked once.
 
 from typing import Final
 
-PROBE: Final = "SELECT 1"
-"""Both: whether there is an answer."""
-
-LIMITS: Final = """
-    SELECT name, setting FROM pg_settings
-    WHERE name IN ('lock_timeout', 'idle_in_transaction_session_timeout')
-"""
-"""PostgreSQL: the limits of this transaction."""
 GRANTS: Final = """
     SELECT 'GRANT ' || a.privilege_type || g.part || ' ON ' || c.relname || ' TO '
         || CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END

@@ -5,29 +5,28 @@ deadlock or a busy file is retried for a bounded time, so transactions must be i
 can succeed although its acknowledgement is lost.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 import structlog
-from sqlalchemy import Executable, Row, func, select
+from sqlalchemy import Executable, Row, event, func, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from worker.core.database_tls import TLS_PARAMETERS
-from worker.errors import ConfigurationError, StoppedError
+from worker.errors import ConfigurationError, StoppedError, WorkerError
 from worker.ports import Runtime
 from worker.postgres_tls import PostgresTls, open_tls
 from worker.store.dialects import LATER, StoreDialect, driver_url
-from worker.store.errors import Meaning, described, meaning_of, plain_reason
-from worker.store.liveness import Liveness
-from worker.store.outage import Outage
-from worker.store.pooling import TransactionLimits
+from worker.store.errors import Ending, described, meaning_of, plain_reason
 from worker.store.sqlite_connections import FOREIGN_KEYS, WRITE, OpenedFile, set_rules
 from worker.store.sqlite_file import examine, require_folder
 
@@ -38,11 +37,21 @@ T = TypeVar("T")
 
 PATIENCE_S: Final = 60.0
 """How long a transaction is retried before the database counts as unavailable."""
-_FIRST_PAUSE_S: Final = 0.05
-_PAUSE_S_MAX: Final = 5.0
-_BUSY_S_MAX: Final = 20.0
+LASTING_S: Final = 3_600.0
+"""How long a server may take over a transaction that lasts, as a publication or a report."""
+_ANSWER_S_MIN: Final = 30.0
+"""How long a server may take over another one, unless patience is longer."""
+_STOPPED_S: Final = 4.0
+"""The patience, and the time for an answer, once a stop was requested."""
+_BUSY_S_MAX: Final = 5.0
+_CONNECT_S_MAX: Final = 20.0
+_WAIT_S_MIN: Final = 2.0
 _POOL_S_MAX: Final = 30.0
+"""The longest time-outs of the drivers and the pool. Each is followed by another attempt."""
+_FIRST_PAUSE_S: Final = 0.05
+_PAUSE_S_MAX: Final = 2.0
 _IDLE_S: Final = 50.0
+_CLOSE_S: Final = 2.0
 _CONNECTION_S_MAX: Final = 900
 """Age after which a connection is replaced, because a firewall may have dropped it.
 
@@ -51,30 +60,35 @@ Connections are not tested before use: a statement on a dead connection is retri
 _READ: Final = {WRITE: False, FOREIGN_KEYS: True}
 _WRITE: Final = {WRITE: True, FOREIGN_KEYS: True}
 _ALTER: Final = {WRITE: True, FOREIGN_KEYS: False}
-_LOCK_S_MIN: Final = 2.0
-_CLOSE_S: Final = 5.0
 _WRITERS_MAX: Final = 1_000
 """Concurrent writes on PostgreSQL, more than there are connections. SQLite takes one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """The store's engine and the rules of its dialect."""
+    """The store's engine and the rules of its dialect.
+
+    Attributes:
+        gate: limits concurrent writes.
+        limit_s: how long a server may take over a transaction.
+        stop: once it is set, a database that is away is waited for no longer.
+        given_up: why, once patience was over: nobody who asks it after that waits again.
+    """
 
     engine: AsyncEngine
     dialect: StoreDialect
     runtime: Runtime
     gate: anyio.Semaphore
-    patience_s: float = PATIENCE_S
-    outage: Outage = field(default_factory=Outage, repr=False)
-    liveness: Liveness | None = field(default=None, repr=False)
-    limits: TransactionLimits | None = field(default=None, repr=False)
+    patience_s: float
+    stop: anyio.Event
+    limit_s: float = math.inf
+    given_up: list[WorkerError] = field(default_factory=list, repr=False)
     tls: PostgresTls | None = field(default=None, repr=False)
     file: OpenedFile | None = field(default=None, repr=False)
 
-    def watching(self) -> AbstractContextManager[None]:
-        """Stop waiting for the database within the block if the server is frozen."""
-        return nullcontext() if self.liveness is None else self.liveness.watching()
+    def lasting(self) -> "Database":
+        """The same, for what may last: a server has an hour over each transaction."""
+        return replace(self, limit_s=max(self.limit_s, LASTING_S))
 
     async def read(
         self,
@@ -120,85 +134,86 @@ class Database:
         return {LATER: span if self.dialect.has_clock else self.runtime.now() + span}
 
     def lock_s_max(self) -> float:
-        """How long a transaction that begins now may wait for a lock."""
-        left_s = self.outage.left_s(self.runtime.monotonic(), self.patience_s)
-        return min(left_s, _lock_s_max(self.dialect, self.patience_s))
+        """How long a statement may wait for a lock: there is time for another attempt."""
+        return max(self.patience_s / 2, _WAIT_S_MIN)
 
     async def _transact(
         self, work: Callable[[AsyncConnection], Awaitable[T]], options: Mapping[str, bool]
     ) -> T:
-        failing_since_s: float | None = None
-        pause_s = _FIRST_PAUSE_S
+        since_s, pause_s = math.inf, _FIRST_PAUSE_S
         while True:
-            began_s, lock_s = self.runtime.monotonic(), self.lock_s_max()
+            if self.given_up:
+                raise self.given_up[0]
+            began_s = self.runtime.monotonic()
             try:
-                result = await self._once(work, options)
+                return await self._once(work, options)
             except Exception as error:
-                meaning = meaning_of(error)
-                if meaning == Meaning.OURS:
+                meaning, now_s = meaning_of(error), self.runtime.monotonic()
+                if meaning == Ending.OURS:
                     raise
-                if failing_since_s is None:
-                    failing_since_s = self.runtime.monotonic()
-                    if meaning == Meaning.WAITED:
-                        failing_since_s = max(began_s, failing_since_s - lock_s)
-                left_s = self.patience_s - self._waited_s(failing_since_s)
-                if meaning == Meaning.PASSING:
-                    self._refuse_if_stopped(error)
-                if meaning not in {Meaning.PASSING, Meaning.WAITED} or left_s < _FIRST_PAUSE_S:
-                    refusal = None if self.tls is None else self.tls.refusal(error)
-                    raise refusal or described(error, self.engine.url) from error
+                # A long transaction that loses its connection at the end has not waited before.
+                waited_s = min(now_s - began_s, self.patience_s) if meaning == Ending.WAITED else 0
+                since_s = min(since_s, now_s - waited_s)
+                patience_s = min(self.patience_s, _STOPPED_S if self.stop.is_set() else math.inf)
+                left_s = patience_s - (now_s - since_s)
+                if meaning not in {Ending.AGAIN, Ending.WAITED}:
+                    raise self._described(error) from error
+                if left_s < _FIRST_PAUSE_S:
+                    raise self._give_up(error) from error
                 log.warning("database.retry", reason=plain_reason(error), left_s=round(left_s, 3))
-                drawn_s = pause_s * (0.5 + self.runtime.uniform() / 2)
-                await self.outage.pause(self.runtime, min(drawn_s, left_s))
+                await self.runtime.sleep(min(pause_s * (0.5 + self.runtime.uniform() / 2), left_s))
                 pause_s = min(pause_s * 2, _PAUSE_S_MAX)
-            else:
-                self.outage.since_s = None
-                return result
 
-    def _refuse_if_stopped(self, error: Exception) -> None:
-        if self.outage.ends_waiting(self.runtime.monotonic()):
-            raise StoppedError(
-                f"stopped while waiting for the database ({plain_reason(error)})",
-                hint="what was committed is kept, and the next run continues",
-            ) from error
+    def _give_up(self, error: Exception) -> WorkerError:
+        ending: WorkerError = StoppedError(
+            f"stopped while waiting for the database ({plain_reason(error)})",
+            hint="what was committed is kept, and the next run continues",
+        )
+        self.given_up.append(ending if self.stop.is_set() else self._described(error))
+        return self.given_up[0]
 
-    def _waited_s(self, failing_since_s: float) -> float:
-        """Seconds without a success, for a call that has failed since ``failing_since_s``.
-
-        All writes that end a run share one outage. It begins with an error or a lock timeout. The
-        duration of a long transaction that then fails, such as a publication, does not count.
-        """
-        return self.runtime.monotonic() - self.outage.begin(failing_since_s)
+    def _described(self, error: Exception) -> WorkerError:
+        refusal = None if self.tls is None else self.tls.refusal(error)
+        return refusal or described(error, self.engine.url)
 
     async def _once(
         self, work: Callable[[AsyncConnection], Awaitable[T]], options: Mapping[str, bool]
     ) -> T:
-        if options is _READ:
-            return await self._run(work, options)
-        results = []
-        async with self.gate:
-            with anyio.CancelScope(shield=True):
-                results.append(await self._run(work, options))
-        return results[0]
-
-    async def _run(
-        self, work: Callable[[AsyncConnection], Awaitable[T]], options: Mapping[str, bool]
-    ) -> T:
-        # Cancelling a SQLite connection while it opens leaves a thread that never ends.
         is_file = self.dialect.name == "sqlite"
         async with AsyncExitStack() as stack:
-            stack.enter_context(self.watching())
+            if options[WRITE]:
+                await stack.enter_async_context(self.gate)
+                stack.enter_context(anyio.CancelScope(shield=True))
+            if not is_file:
+                await stack.enter_async_context(self._limited())
+            # Cancelling a SQLite connection while it opens leaves a thread that never ends.
             with anyio.CancelScope(shield=is_file):
                 connection = await stack.enter_async_context(self.engine.connect())
             await connection.execution_options(**options)
-            if self.limits is not None and not self.limits.are_confirmed:
-                async with connection.begin():
-                    await self.limits.confirm(connection)
             async with connection.begin():
                 result = await work(connection)
                 self._require_file()
             self._require_file()
             return result
+
+    @asynccontextmanager
+    async def _limited(self) -> AsyncIterator[None]:
+        """End what waits for the server in the block, after ``limit_s`` or soon after a stop.
+
+        Raises:
+            TimeoutError: it was ended, and its connection closed.
+        """
+
+        async def hurry() -> None:
+            await self.stop.wait()
+            scope.deadline = min(scope.deadline, anyio.current_time() + _STOPPED_S)
+
+        with anyio.fail_after(self.limit_s) as scope:
+            hurrying = asyncio.get_running_loop().create_task(hurry())
+            try:
+                yield
+            finally:
+                hurrying.cancel()
 
     def _require_file(self) -> None:
         if self.file is not None:
@@ -217,13 +232,6 @@ async def execute(
 ) -> int:
     """Execute one statement, for ``Database.write``; return how many rows it concerned."""
     return (await connection.execute(statement, values)).rowcount
-
-
-def _lock_s_max(dialect: StoreDialect, patience_s: float) -> float:
-    """How long to wait for a lock; on PostgreSQL half the patience, to leave time for a retry."""
-    if dialect.name == "sqlite":
-        return min(_BUSY_S_MAX, patience_s)
-    return max(patience_s / 2, _LOCK_S_MIN)
 
 
 @asynccontextmanager
@@ -253,142 +261,82 @@ async def open_database(
             SQLite file's folder does not exist, or other accounts can access the file.
     """
     parsed, dialect = driver_url(url)
-    outage = Outage(stop=stop)
+    common = {"dialect": dialect, "runtime": runtime, "stop": stop or anyio.Event()}
     if dialect.name == "sqlite":
-        database = _sqlite(
-            parsed, dialect, runtime, outage, patience_s, is_group_readable=is_group_readable
-        )
+        database = _sqlite(parsed, patience_s, is_group_readable=is_group_readable, **common)
     else:
-        database = _postgresql(
-            parsed, dialect, runtime, outage, patience_s, idle_s=idle_s, ca_file=ca_file
-        )
+        database = _postgresql(parsed, patience_s, idle_s=idle_s, ca_file=ca_file, **common)
     try:
         yield database
     finally:
         with anyio.CancelScope(shield=True):
-            await _close(database.engine, database.liveness)
+            with anyio.move_on_after(_CLOSE_S if database.file is None else math.inf):
+                await database.engine.dispose()
+            await database.engine.dispose(close=False)  # what a frozen server does not let go
 
 
-def _sqlite(
-    url: URL,
-    dialect: StoreDialect,
-    runtime: Runtime,
-    outage: Outage,
-    patience_s: float,
-    *,
-    is_group_readable: bool,
-) -> Database:
+def _sqlite(url: URL, patience_s: float, *, is_group_readable: bool, **common: Any) -> Database:
     path = Path(url.database or "")
     require_folder(path)
     examine(path, is_group_readable=is_group_readable)
-    engine = _engine(url, {})
-
+    engine = _engine(url, connect_args={"timeout": min(_BUSY_S_MAX, patience_s)})
     file = OpenedFile(path)
     file.watch(engine, is_group_readable=is_group_readable)
-    database = Database(
-        engine=engine,
-        dialect=dialect,
-        runtime=runtime,
-        gate=anyio.Semaphore(1),
-        patience_s=patience_s,
-        outage=outage,
-        file=file,
+    set_rules(engine)
+    return Database(
+        engine=engine, gate=anyio.Semaphore(1), patience_s=patience_s, file=file, **common
     )
-    set_rules(engine, database.lock_s_max)
-    return database
 
 
 def _postgresql(
-    url: URL,
-    dialect: StoreDialect,
-    runtime: Runtime,
-    outage: Outage,
-    patience_s: float,
-    *,
-    idle_s: float,
-    ca_file: Path | None,
+    url: URL, patience_s: float, *, idle_s: float, ca_file: Path | None, **common: Any
 ) -> Database:
-    tls = _tls(url, ca_file)
+    with _usable():
+        _, arguments = url.get_dialect()().create_connect_args(url)
+    tls = open_tls(arguments, url.query, key="database.url", ca_file=ca_file)
     tls.warn()
-
-    def left_s() -> float:
-        return outage.left_s(runtime.monotonic(), patience_s)
-
-    lock_s_max = _lock_s_max(dialect, patience_s)
-    limits = TransactionLimits(lock_s=lambda: min(left_s(), lock_s_max), idle_s=idle_s)
-    liveness = Liveness(
-        runtime,
-        patience_s=patience_s,
-        silent_since=outage.begin,
-        left_s=left_s,
-        connection_class=limits.connection_class,
-        stop=outage.stop,
+    connect_s = min(_CONNECT_S_MAX, patience_s, max(patience_s / 3, _WAIT_S_MIN))
+    engine = _engine(
+        url.difference_update_query(TLS_PARAMETERS),
+        pool_size=4,
+        max_overflow=4,
+        pool_timeout=min(_POOL_S_MAX, patience_s),
+        pool_recycle=_CONNECTION_S_MAX,
+        connect_args={**tls.arguments(), "timeout": connect_s},
     )
-    options = {
-        "pool_size": 4,
-        "max_overflow": 4,
-        "pool_timeout": min(_POOL_S_MAX, patience_s),
-        "pool_recycle": _CONNECTION_S_MAX,
-        "connect_args": _connecting(liveness, tls, runtime),
-    }
-    return Database(
-        engine=_engine(url.difference_update_query(TLS_PARAMETERS), options),
-        dialect=dialect,
-        runtime=runtime,
+    database = Database(
+        engine=engine,
         gate=anyio.Semaphore(_WRITERS_MAX),
         patience_s=patience_s,
-        outage=outage,
-        liveness=liveness,
-        limits=limits,
+        limit_s=max(patience_s, _ANSWER_S_MIN),
         tls=tls,
+        **common,
+    )
+    limits = (
+        f"SET lock_timeout = {database.lock_s_max() * 1000:.0f}; "
+        f"SET idle_in_transaction_session_timeout = {idle_s * 1000:.0f}"
     )
 
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        # Not by a parameter of the start, which PgBouncer refuses.
+        connection.run_async(lambda driver: driver.execute(limits))
 
-def _tls(url: URL, ca_file: Path | None) -> PostgresTls:
-    """TLS for the server that the driver would connect to."""
-    try:
-        _, arguments = url.get_dialect()().create_connect_args(url)
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise _unusable(error) from error
-    return open_tls(arguments, url.query, key="database.url", ca_file=ca_file)
+    return database
 
 
-def _connecting(liveness: Liveness, tls: PostgresTls, runtime: Runtime) -> Mapping[str, Any]:
-    """The driver's arguments in addition to the URL's.
-
-    Each prepared statement gets a unique name, and the driver's own queries get none. The default
-    names are counters: behind a pooler, other clients use the same ones.
-    """
-    return {
-        "async_creator_fn": liveness.connect,
-        **tls.arguments(),
-        "statement_cache_size": 0,
-        "prepared_statement_name_func": lambda: f"pts_{runtime.new_id()}",
-    }
-
-
-def _engine(url: URL, options: Mapping[str, Any]) -> AsyncEngine:
-    try:
+def _engine(url: URL, **options: Any) -> AsyncEngine:
+    with _usable():
         # Last in, first out: every connection in use caches its own pages and statements.
         return create_async_engine(url, hide_parameters=True, pool_use_lifo=True, **options)
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
+    try:
+        yield
     except (ArgumentError, TypeError, ValueError) as error:
-        raise _unusable(error) from error
-
-
-def _unusable(error: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        f"database.url: cannot be used ({type(error).__name__})",
-        hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE, and check the parameters",
-    )
-
-
-async def _close(engine: AsyncEngine, liveness: Liveness | None) -> None:
-    if liveness is None:
-        await engine.dispose()
-        return
-    await liveness.close()
-    with anyio.move_on_after(_CLOSE_S):
-        await engine.dispose()
-        return
-    liveness.cut_off()
-    await engine.dispose()
+        raise ConfigurationError(
+            f"database.url: cannot be used ({type(error).__name__})",
+            hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE, and check the parameters",
+        ) from error

@@ -1,6 +1,5 @@
 """How a connection to SQLite is opened, to the same file always, and how transactions begin."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +21,6 @@ _SQLITE_PRAGMAS: Final = (
     "foreign_keys=ON",
     f"wal_autocheckpoint={_WAL_PAGES}",
 )
-_BUSY: Final = "pts_busy_s"
-"""How long a SQLite connection waits for a lock, in its ``info``."""
 WRITE: Final = "pts_write"
 """The option of a transaction that writes."""
 FOREIGN_KEYS: Final = "pts_foreign_keys"
@@ -35,19 +32,12 @@ _LOST_HINT: Final = (
 )
 
 
-def set_rules(engine: AsyncEngine, busy_s: Callable[[], float]) -> None:
+def set_rules(engine: AsyncEngine) -> None:
     """Set WAL, full durability and foreign keys, and control where transactions begin.
 
     The driver's own transaction control begins late and never with IMMEDIATE, so two writers can
     read first and then deadlock (SQLAlchemy's SQLite page, "Serializable isolation").
-
-    Args:
-        busy_s: how long to wait for a lock now.
     """
-
-    @event.listens_for(engine.sync_engine, "do_connect")
-    def on_do_connect(_dialect: Any, record: Any, _args: Any, parameters: Any) -> None:
-        record.info[_BUSY] = parameters["timeout"] = busy_s()
 
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
@@ -59,10 +49,6 @@ def set_rules(engine: AsyncEngine, busy_s: Callable[[], float]) -> None:
 
     @event.listens_for(engine.sync_engine, "begin")
     def on_begin(connection: Any) -> None:
-        wait_s = busy_s()
-        if connection.info.get(_BUSY) != wait_s:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={wait_s * 1000:.0f}")
-            connection.info[_BUSY] = wait_s
         options = connection.get_execution_options()
         if connection.info.get(FOREIGN_KEYS, True) != (has_keys := options.get(FOREIGN_KEYS, True)):
             connection.exec_driver_sql(f"PRAGMA foreign_keys={has_keys:d}")
@@ -81,7 +67,6 @@ class OpenedFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
-        self._is_uri = str(path).startswith("file:")
         self._opened: tuple[int, int] | None = None
 
     def watch(self, engine: AsyncEngine, *, is_group_readable: bool) -> None:
@@ -101,12 +86,12 @@ class OpenedFile:
             self.require_same()
 
     def require_same(self) -> None:
-        """Refuse to go on if the path leads to no file, or to another one. SQLite's URIs pass.
+        """Refuse to go on if the path leads to no file, or to another one.
 
         Raises:
             ConfigurationError: it was removed or replaced.
         """
-        if not self._is_uri and (self._opened is None or self._found() != self._opened):
+        if self._opened is None or self._found() != self._opened:
             raise ConfigurationError(
                 f"the database file {self._path} was removed or replaced while it was in use",
                 hint=_LOST_HINT,

@@ -1,13 +1,14 @@
-"""The file of a SQLite database: made for its owner alone, and refused where others reach it.
+"""The file of a SQLite database: whether it is there, can be written and has room.
 
 SQLite gives the mode of the file to what it keeps beside it (its source, ``findCreateFileMode``),
-so both are right if the file was made so.
+so both are right if the file was made so. Who else may reach it: ``worker.trusted_files``.
 """
 
 import os
 import shlex
 import shutil
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -25,9 +26,8 @@ _ROOM_BYTES_MIN: Final = 64 * _MIB
 
 
 def file_of(url: URL) -> Path | None:
-    """The absolute path of a database's file; None for a server, and for what is in memory."""
-    is_file = url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}
-    return Path(str(url.database)).absolute() if is_file else None
+    """The absolute path of a database's file; None for a server."""
+    return Path(str(url.database)).absolute() if url.get_backend_name() == "sqlite" else None
 
 
 def is_there(url: URL) -> bool:
@@ -95,22 +95,37 @@ def require_folder(path: Path) -> None:
 def require_writable(path: Path) -> None:
     """Refuse a database that this account can read and cannot write.
 
-    To be asked before SQLite opens it: SQLite gives its mode to what it makes beside it. A mode of
-    0400 counts for root as well, who could write it all the same.
+    To be asked before SQLite opens it: SQLite gives its mode to what it makes beside it.
 
     Raises:
         ConfigurationError: it, what SQLite keeps beside it, or its folder cannot be written.
     """
-    path = path.absolute()
-    places = (path.parent, *(Path(f"{path}{suffix}") for suffix in _FILES))
-    closed = [place for place in places if _is_closed(place)]
-    if closed and os.access(path, os.R_OK, effective_ids=True):
-        named = [f"the {'folder' if place == path.parent else 'file'} {place}" for place in closed]
+    if (closed := _closed(path)) and os.access(path, os.R_OK, effective_ids=True):
         raise ConfigurationError(
-            f"the database file {path} cannot be written: {', '.join(named)} may not be written",
+            f"the database file {path} cannot be written: {hindrance(path)}",
             hint=f"let the worker's user (uid {os.geteuid()}) own what is there, and "
             f"`chmod u+w {shlex.join(map(str, closed))}`",
         )
+
+
+def hindrance(path: Path) -> str:
+    """What this account may not do with a database's file and its folder, as the modes tell."""
+    # By os.path: a pathlib.Path raises on a name that is too long.
+    if os.path.exists(path) and not os.access(path, os.R_OK, effective_ids=True):  # noqa: PTH110
+        return "the file may not be read"
+    named = [f"the {'folder' if one == path.parent else 'file'} {one}" for one in _closed(path)]
+    return f"{', '.join(named)} may not be written" if named else ""
+
+
+def _closed(path: Path) -> Sequence[Path]:
+    """What may not be written; to root, who could, a mode of 0400 says so too."""
+    closed = []
+    for place in (path.parent, *(Path(f"{path}{suffix}") for suffix in _FILES)):
+        with suppress(OSError):
+            may_owner = place.stat().st_mode & stat.S_IWUSR
+            if not may_owner or not os.access(place, os.W_OK, effective_ids=True):
+                closed.append(place)
+    return closed
 
 
 def want_of_room(path: Path) -> str:
@@ -118,7 +133,6 @@ def want_of_room(path: Path) -> str:
 
     That is as much as its log (WAL) holds now, which is to go into the file, and 64 MiB at least.
     """
-    path = path.absolute()
     with suppress(OSError):
         log = Path(f"{path}-wal")
         wanted = max(_ROOM_BYTES_MIN, log.stat().st_size if log.exists() else 0)
@@ -126,14 +140,6 @@ def want_of_room(path: Path) -> str:
         if free < wanted:
             return f"only {free // _MIB:,} MiB of {wanted // _MIB:,} MiB are free beside {path}"
     return ""
-
-
-def _is_closed(place: Path) -> bool:
-    try:
-        mode = place.stat().st_mode
-    except OSError:
-        return False
-    return not mode & stat.S_IWUSR or not os.access(place, os.W_OK, effective_ids=True)
 
 
 def make(path: Path, *, is_group_readable: bool) -> None:

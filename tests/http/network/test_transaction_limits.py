@@ -1,14 +1,17 @@
 """PostgreSQL ends a transaction that stands still, or one would hold the lease's row for ever."""
 
+from dataclasses import replace
+
+import anyio
 import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.made_databases import MakeDatabase
-from worker.errors import ConfigurationError
+from worker.errors import StoppedError, UnavailableError
 from worker.runtime import real_runtime
-from worker.store.database import open_database
+from worker.store.database import Database, open_database
 
 pytestmark = pytest.mark.promise("4")
 
@@ -27,20 +30,11 @@ async def _limits(connection: AsyncConnection) -> tuple[str, str]:
     return tuple((await connection.execute(text(LIMITS))).one())
 
 
-async def test_each_transaction_brings_its_limits(fresh: str):
-    """Reads and writes, as a pooler may give each another connection (PgBouncer)."""
+async def test_each_connection_has_its_limits(fresh: str):
+    """For reads and writes."""
     async with open_database(fresh, real_runtime(), patience_s=20.0, idle_s=7.0) as database:
         for use in (database.read, database.write) * 2:
             assert await use(_limits) == ("10s", "7s")
-
-
-async def test_limits_that_do_not_hold(fresh: str):
-    """They are read back in the first transaction: refused rather than a lease locked for ever."""
-    async with open_database(fresh, real_runtime(), idle_s=7.0) as database:
-        assert database.limits is not None
-        database.limits.statements = lambda: ""  # type: ignore[method-assign]
-        with pytest.raises(ConfigurationError, match="do not hold within a transaction"):
-            await database.read(_limits)
 
 
 async def test_a_transaction_that_stands_still_is_ended(fresh: str):
@@ -60,3 +54,37 @@ async def test_a_transaction_that_stands_still_is_ended(fresh: str):
     async with open_database(fresh, real_runtime(), patience_s=60.0, idle_s=0.5) as database:
         assert await database.write(stand_still) > 1
     await other.close()
+
+
+async def _sleep(connection: AsyncConnection, seconds: float) -> float:
+    await connection.execute(text(f"SELECT pg_sleep({seconds})"))
+    return seconds
+
+
+async def test_a_server_that_does_not_answer_is_given_up(fresh: str):
+    """69, and nobody asks it again; what may last has an hour."""
+    async with open_database(fresh, real_runtime(), patience_s=1.0) as database:
+        hasty = replace(database, limit_s=1.0)
+        assert await hasty.lasting().read(_sleep, 2.0) == 2.0
+        with pytest.raises(UnavailableError, match="no answer in time"):
+            await hasty.write(_sleep, 600.0)
+        with pytest.raises(UnavailableError, match="no answer in time"):
+            await database.read(_sleep, 0.0)
+
+
+async def test_a_stop_does_not_wait_for_an_answer(fresh: str):
+    """Nor for what began before it, nor for what may last."""
+    stop = anyio.Event()
+
+    async def ask(database: Database) -> None:
+        with pytest.raises(StoppedError, match="stopped while waiting for the database"):
+            await database.write(_sleep, 600.0)
+
+    async with (
+        open_database(fresh, real_runtime(), patience_s=600.0, stop=stop) as database,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(ask, database)
+        group.start_soon(ask, database.lasting())
+        await anyio.sleep(1.0)
+        stop.set()

@@ -75,13 +75,11 @@ class Wires:
                 return status
 
         def connect(_dialect: Any, _record: Any, _args: Any, options: Any) -> None:
-            real = options["async_creator_fn"]
-
             async def creator(*args: Any, **more: Any) -> Any:
                 flavour = self.touch(CONNECT)
                 if flavour == BEFORE:
                     raise ConnectionRefusedError(111, "Connection refused")
-                connection = await real(*args, connection_class=HttpTransport, **more)
+                connection = await asyncpg.connect(*args, connection_class=HttpTransport, **more)
                 if flavour == AFTER:
                     await self.cut(connection)
                     raise ConnectionResetError(104, "Connection reset by peer")

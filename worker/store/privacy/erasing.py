@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.value import Value
 from worker.errors import UnavailableError
 from worker.store.catalogues import SNAPSHOTS
-from worker.store.database import Database
+from worker.store.database import LASTING_S, Database
 from worker.store.dialects import delete_securely
 from worker.store.errors import plain_reason
 from worker.store.runs.facts import invalidate_base
@@ -148,19 +148,14 @@ async def _scrub_sqlite(database: Database) -> None:
 async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
     names = ", ".join(table.name for table in (*TABLES, person, run))
     options = "FULL, ANALYZE" if rewrite else "ANALYZE"
-    with database.watching():
+    with anyio.fail_after(LASTING_S):
         async with database.engine.connect() as connection:
-            # VACUUM allows no transaction, so the lock timeout is set for the session.
+            # VACUUM allows no transaction.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            limit = f"{database.lock_s_max() * 1000:.0f}"
-            await connection.execute(text(f"SET lock_timeout = {limit}"))
-            try:
-                is_alone = await _wait_for_snapshots(database, connection)
-                await connection.execute(text(f"VACUUM ({options}) {names}"))
-                if not is_alone:
-                    raise TimeoutError("a transaction from before the erasure is still open")
-            finally:
-                await connection.execute(text("RESET lock_timeout"))
+            is_alone = await _wait_for_snapshots(database, connection)
+            await connection.execute(text(f"VACUUM ({options}) {names}"))
+            if not is_alone:
+                raise TimeoutError("a transaction from before the erasure is still open")
 
 
 async def _wait_for_snapshots(database: Database, connection: AsyncConnection) -> bool:

@@ -133,4 +133,4 @@ async def _count_in_tables(
                         counts[number] += any(needle in row for needle in needles)
         return counts
 
-    return await database.read(work)
+    return await database.lasting().read(work)

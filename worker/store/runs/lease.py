@@ -9,7 +9,7 @@ There is one row, which the migration makes; who takes the lease locks it first.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -61,6 +61,10 @@ class Lease:
             return await work(connection, *args, **more)
 
         return await self.database.write(fenced)
+
+    def lasting(self) -> "Lease":
+        """The same, for a transaction that may last (``Database.lasting``)."""
+        return replace(self, database=self.database.lasting())
 
     async def keep(self) -> None:
         """Renew the lease while nothing is written.
@@ -182,8 +186,6 @@ async def held_lease(
         StoppedError: ``stop`` was set while waiting.
     """
     lease = await _acquire_in_time(database, ttl_s, wait_s, stop)
-    if database.liveness is not None:
-        await database.liveness.prepare()
     try:
         yield lease
     finally:

@@ -189,7 +189,7 @@ class SqlRunStore(BatchWriter):
                 progress=progress,
             )
 
-        done = await self.lease.write(work)
+        done = await self.lease.lasting().write(work)
         await self._end(done.exit_code, progress)
         return done
 

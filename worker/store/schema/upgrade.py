@@ -98,7 +98,7 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
         UnavailableError: another upgrade goes on for too long.
     """
     before = await require_upgradable(database)
-    await database.alter(_upgrade)
+    await database.lasting().alter(_upgrade)
     await anyio.lowlevel.checkpoint()
     return before, HEAD
 
