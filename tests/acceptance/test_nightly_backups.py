@@ -104,7 +104,7 @@ def test_a_volume_that_its_group_can_write(
         os.chown(folder, -1, group)
         folder.chmod(0o2770)
     copy = str(tmp_path / "backup" / "pts.db")
-    for words in (["sync"], ["db", "backup", "--out", copy]):
+    for words in (["sync"], ["db", "backup", copy]):
         ended = worker.run(*words)
         assert ended.code == 0, ended.story()
     shutil.copyfile(copy, worker.store.path)

@@ -3,7 +3,6 @@
 import grp
 import os
 import pwd
-import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,23 +118,34 @@ def file_of(user):
 @pytest.mark.parametrize("tag", [USER, GROUP])
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_somebody_whom_an_access_list_names(what, tag):
-    """The mode shows their rights as those of the group, which is the user's own."""
+    """The mode shows their rights as the group's: it is not the user's own any more."""
     user = user_with_own_group()
     with file_of(user) as file:
-        folder = file.parent
-        place = file if what == "file" else folder
+        place = file if what == "file" else file.parent
         with acting_as(user.pw_uid):
+            place.chmod(0o770)
+            assert read(file) == b"secret"
             set_list(place, 7, number=STRANGER, tag=tag)
-            assert oct(stat.S_IMODE(place.stat().st_mode)) == oct(0o770)
             for trust in (Trust.SECRET, Trust.CONFIGURATION):
-                said = refusal(file, trust)
-                assert f"list names can write {place} (mode 0770)" in said
-                assert f"setfacl -b {place}" in said
+                assert f"its group can write {place} (mode 0770)" in refusal(file, trust)
             assert read(file, Trust.DATA) == b"secret"
             set_list(place, 5, number=STRANGER, tag=tag)
             assert read(file) == b"secret"
-            set_list(place, 7, number=user.pw_uid if tag == USER else user.pw_gid, tag=tag)
-            assert read(file) == b"secret"
+
+
+@pytest.mark.parametrize(
+    ("caller", "hint"), [(0, "use pts-admin"), (STRANGER, "run this as that user")]
+)
+def test_what_to_do_about_another_owner(caller, hint):
+    """Root is told of pts-admin; nobody is told to give a folder away."""
+    user = user_with_own_group()
+    with file_of(user) as file:
+        file.parent.chmod(0o755)
+        with acting_as(caller):
+            said = refusal(file)
+    assert f"{file.parent} belongs to another user (uid {user.pw_uid})" in said
+    assert hint in said
+    assert "chown" not in said
 
 
 @pytest.mark.promise("8")

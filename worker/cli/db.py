@@ -78,10 +78,10 @@ def check(cli: Cli) -> None:
     cli.emit({"schema": {"database": found, "program": HEAD}}, lambda: None)
 
 
-def backup(cli: Cli, *, out: Path) -> None:
+def backup(cli: Cli, *, file: Path) -> None:
     """Run ``pts-worker db backup``."""
     app = cli.load("report")
-    done = cli.run(lambda: back_up(app, out))
+    done = cli.run(lambda: back_up(app, file))
     number = done.publication_no
     last = "nothing published" if number is None else f"publication {number}"
     text = f"{done.file}: {done.bytes} bytes, schema {done.schema}, {last}"

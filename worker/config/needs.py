@@ -14,7 +14,7 @@ from worker.core.hosts import is_loopback
 from worker.core.identity import KEY_BYTES_MIN
 from worker.errors import ConfigurationError, reason_of
 from worker.files import is_missing
-from worker.trusted_files import Trust, named_rights, open_examined
+from worker.trusted_files import Trust, open_trusted
 
 
 class Purpose(enum.StrEnum):
@@ -66,6 +66,7 @@ _REMEDIES: Final = {
 }
 _NEW_KEY: Final = "create one with `pts-worker keys pseudonym --out pseudonym.key` and keep a copy"
 _FILE_BYTES_MAX: Final = 1 << 20
+_ON_KUBERNETES: Final = "on Kubernetes, set defaultMode: 0440 on the volume"
 
 
 def unmet(
@@ -125,10 +126,12 @@ def _is_rehearsal(values: Mapping[str, Any]) -> bool:
 
 def _file_problems(name: str, path: Path, forbidden_mode: int, remedy: str) -> Iterator[str]:
     trust = Trust.DATA if name == "roster.path" else Trust.SECRET
+    forbidden = forbidden_mode if KEYS[name].is_secret_file else 0
     try:
-        with open_examined(path, key=name, trust=trust) as file:
+        with open_trusted(
+            path, key=name, trust=trust, forbidden=forbidden, way_out=_ON_KUBERNETES
+        ) as file:
             status = os.fstat(file.fileno())
-            named = named_rights(file.fileno(), status.st_mode)
     except OSError as error:
         hint = f"; {remedy}" if isinstance(error, FileNotFoundError) else ""
         yield f"{name}: {path} cannot be read: {reason_of(error)}{hint}"
@@ -144,14 +147,4 @@ def _file_problems(name: str, path: Path, forbidden_mode: int, remedy: str) -> I
         yield (
             f"{name}: {path} has {status.st_size} bytes; a key has at least {KEY_BYTES_MIN} "
             f"random bytes; {remedy}"
-        )
-    if KEYS[name].is_secret_file and os.name == "posix" and status.st_mode & forbidden_mode:
-        yield (
-            f"{name}: {path} is accessible to all users of this machine; run `chmod o= {path}`, or "
-            "set defaultMode: 0440 on the Kubernetes volume"
-        )
-    if KEYS[name].is_secret_file and named & forbidden_mode:
-        yield (
-            f"{name}: {path} is accessible to somebody whom its access control list names; "
-            f"`getfacl {path}` shows whom, `setfacl -b {path}` removes the list"
         )

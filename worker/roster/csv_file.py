@@ -18,7 +18,7 @@ from worker.core.model import RosterEntry, RosterLineError
 from worker.core.plurals import counted
 from worker.errors import RosterError, reason_of
 from worker.roster.rows import Columns, RosterLine, find_columns, read_text
-from worker.trusted_files import Trust, open_examined
+from worker.trusted_files import Trust, open_trusted
 
 STANDARD_INPUT: Final = "-"
 LINE_BYTES_MAX: Final = 64 * 1024
@@ -98,7 +98,7 @@ class CsvRoster:
             return
         try:
             stream = await to_thread.run_sync(
-                lambda: open_examined(self._path, key="roster.path", trust=Trust.DATA)
+                lambda: open_trusted(self._path, key="roster.path", trust=Trust.DATA)
             )
         except OSError as error:
             raise _unreadable(str(self._path), error) from None

@@ -18,7 +18,7 @@ from worker.core.plurals import counted
 from worker.errors import ConfigurationError, RosterError, UnavailableError, reason_of
 from worker.postgres_tls import PostgresTls, open_tls
 from worker.roster.rows import Columns, RosterLine, find_columns, read_value
-from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name
+from worker.trusted_files import Trust, examine_sqlite
 
 T = TypeVar("T")
 _Rows: TypeAlias = AsyncIterator[Sequence[sa.Row[Any]]]
@@ -217,10 +217,7 @@ def _examine_sqlite_file(url: sa.URL) -> None:
     if name == ":memory:":
         return
     try:
-        place = examine_by_name(Path(name), key=_KEY, trust=Trust.DATA)
-        for suffix in SQLITE_SUFFIXES:
-            examine_by_name(Path(f"{place}{suffix}"), key=_KEY, trust=Trust.DATA)
-        is_there = place.exists()
+        is_there = examine_sqlite(Path(name), key=_KEY, trust=Trust.DATA).exists()
     except FileNotFoundError:
         is_there = False
     except OSError as error:

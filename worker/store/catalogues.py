@@ -36,8 +36,6 @@ SNAPSHOTS: Final = """
     AND pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
 """
 """PostgreSQL: how many other transactions may still see rows that were deleted."""
-TRIGGERS: Final = "SELECT sql FROM sqlite_master WHERE type = 'trigger'"
-"""SQLite: the definition of each trigger."""
 FORGET_STATISTICS: Final = "DELETE FROM sqlite_stat1 WHERE idx = '{index}'"
 """SQLite: drop what the planner is given about an index."""
 SET_STATISTICS: Final = "INSERT INTO sqlite_stat1 VALUES ('{table}', '{index}', '{rows}')"

@@ -17,9 +17,8 @@ from sqlalchemy import URL
 
 from worker.errors import ConfigurationError, SchemaError
 from worker.files import is_missing, private_mode
-from worker.trusted_files import SQLITE_SUFFIXES, examine_by_name, require_private, trust_of
+from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_sqlite
 
-_KEY: Final = "database.url"
 _FILES: Final = ("", *SQLITE_SUFFIXES)
 _MIB: Final = 1024 * 1024
 _ROOM_BYTES_MIN: Final = 64 * _MIB
@@ -58,16 +57,14 @@ def examine(path: Path, *, is_group_readable: bool) -> None:
     Raises:
         ConfigurationError: who can, where, and what to do.
     """
-    try:
-        place = examine_by_name(path, key=_KEY, trust=trust_of(is_group_trusted=is_group_readable))
-    except OSError:
-        return  # not to be reached: SQLite will say so
-    for suffix in _FILES:
-        require_private(
-            Path(f"{place}{suffix}"),
-            key=_KEY,
-            is_group_trusted=is_group_readable,
-            way_out="database.group_readable = true lets the group read",
+    trust = Trust.DATA if is_group_readable else Trust.SECRET
+    with suppress(OSError):  # not to be reached: SQLite will say so
+        examine_sqlite(
+            path,
+            key="database.url",
+            trust=trust,
+            forbidden=stat.S_IRWXO | (0 if is_group_readable else stat.S_IRWXG),
+            way_out="" if is_group_readable else "database.group_readable = true lets its group in",
         )
 
 

@@ -1,8 +1,6 @@
 """Prometheus targets: textfile, Pushgateway and ``/metrics``."""
 
 import errno
-import os
-import stat
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,12 +19,12 @@ from worker.telemetry.http_client import open_client
 from worker.telemetry.http_server import Page
 from worker.telemetry.numbers import HELP, PREFIX, Sample
 from worker.telemetry.options import TelemetryOptions
+from worker.trusted_files import open_own
 
 JOB: Final = "pts_worker"
 _TEXTFILE_BYTES_MAX: Final = 256 * 1024
 """Many times what we write."""
-_NO_FILE: Final = (errno.ELOOP, errno.ENXIO)
-"""It is a link, or a socket (open(2))."""
+_OWN: Final = "remove it, and let nobody but the worker's user make files of that name"
 _HINTS: Final = {
     errno.EROFS: "the file system is read-only for the worker; under systemd, name the folder in "
     "ReadWritePaths= (config/systemd/textfile.conf)",
@@ -110,22 +108,18 @@ def read_textfile(path: Path) -> list[Sample]:
         OSError: it cannot be read.
     """
     try:
-        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_own(path, key="telemetry.textfile") as file:
+            content = file.read(_TEXTFILE_BYTES_MAX + 1)
     except FileNotFoundError:
         return []
-    except OSError as error:
-        if error.errno in _NO_FILE:
-            raise _refused(path, "is not a plain file") from None
-        raise
-    with os.fdopen(number, "rb") as file:
-        status = os.fstat(number)
-        if not stat.S_ISREG(status.st_mode):
-            raise _refused(path, "is not a plain file")
-        if status.st_uid not in {0, os.geteuid()}:
-            raise _refused(path, f"belongs to another user (uid {status.st_uid})")
-        content = file.read(_TEXTFILE_BYTES_MAX + 1)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error.message}; it is left as it is", hint=_OWN) from None
     if len(content) > _TEXTFILE_BYTES_MAX:
-        raise _refused(path, f"is larger than {_TEXTFILE_BYTES_MAX} bytes")
+        raise ConfigurationError(
+            f"telemetry.textfile: {path} is larger than {_TEXTFILE_BYTES_MAX} bytes; it is left as "
+            "it is",
+            hint=_OWN,
+        )
     try:
         families = list(text_string_to_metric_families(content.decode()))
     except ValueError:
@@ -136,13 +130,6 @@ def read_textfile(path: Path) -> list[Sample]:
         for sample in family.samples
         if sample.name.startswith(PREFIX)
     ]
-
-
-def _refused(path: Path, why: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"telemetry.textfile: {path} {why}, and is left as it is",
-        hint="remove it, and let nobody but the worker's user make files of that name",
-    )
 
 
 async def push(options: TelemetryOptions, samples: Iterable[Sample]) -> None:

@@ -1,19 +1,24 @@
-"""``db backup``: a copy of the store that can be copied back."""
+"""``db backup``: a copy of a SQLite store, which is copied back by hand."""
 
-from contextlib import AsyncExitStack
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-import anyio
+from typing import Any
 
 from worker.app import App
 from worker.core.value import Value
-from worker.errors import ConfigurationError, SchemaError
-from worker.store import sqlite_copy
-from worker.store.database import Database, open_database
-from worker.store.identity import checked_identity, stored_identity
+from worker.errors import ConfigurationError, SchemaError, WorkerError
+from worker.files import named_faults
+from worker.store.database import Database
+from worker.store.errors import described
+from worker.store.identity import see_identity
 from worker.store.queries.status import last_publication
 from worker.store.schema.upgrade import require_upgradable
 from worker.store.sqlite_file import require_file
+from worker.trusted_files import Trust, examine_sqlite
 
 
 class Backup(Value, frozen=True, kw_only=True):
@@ -21,7 +26,7 @@ class Backup(Value, frozen=True, kw_only=True):
 
     Attributes:
         file: absolute.
-        publication_no: the last publication in it; None before the first one.
+        publication_no: the last publication before the copy; None before the first one.
     """
 
     file: str
@@ -30,53 +35,94 @@ class Backup(Value, frozen=True, kw_only=True):
     publication_no: int | None
 
 
-async def backup(app: App, out: Path) -> Backup:
-    """Copy a SQLite store to a new file, while runs go on. The copy is checked first.
+async def backup(app: App, path: Path) -> Backup:
+    """Copy a SQLite store to a new file with mode 0600, while runs go on.
+
+    Args:
+        path: absolute.
 
     Raises:
         ConfigurationError: the store is no SQLite file, or is damaged; the key or the schema is
-            another program's; the file exists or cannot be written.
+            another program's; the file exists or cannot be written, or others can make files in its
+            folder.
     """
-    is_shared = app.settings.database.group_readable
-    place = sqlite_copy.new_place(out, key="--out", is_group_trusted=is_shared)
-    async with app.database(checked=False) as database:
-        path = _file_of(database)
-        require_file(database.engine.url)
-    async with AsyncExitStack() as stack:
-        context = sqlite_copy.copied(path, place, key="database.url", is_group_trusted=is_shared)
-        copy = await anyio.to_thread.run_sync(context.__enter__)
-        stack.push(context.__exit__)
-        async with open_database(
-            f"sqlite:///{copy}", app.runtime, is_group_readable=is_shared
-        ) as store:
-            found = await _require_ours(app, store)
-            last = await store.read(last_publication)
-        await anyio.to_thread.run_sync(sqlite_copy.name_copy, copy, place)
-        size = place.stat().st_size
+    _examine_place(path, is_group_trusted=app.settings.database.group_readable)
+    async with app.database(checked=False) as store:
+        if store.file is None:
+            raise ConfigurationError(
+                "database.url: this is for SQLite; back PostgreSQL up with its own pg_dump "
+                "(docs/operations.md)"
+            )
+        schema = await _require_ours(app, store)
+        last = await store.read(last_publication)
+        with _new(path) as copy:
+            await _copy(store, copy, path)
+            size = copy.stat().st_size
     return Backup(
-        file=str(place),
+        file=str(path),
         bytes=size,
-        schema=found,
+        schema=schema,
         publication_no=None if last is None else last.publication_no,
     )
 
 
-def _file_of(database: Database) -> Path:
-    if database.dialect.name != "sqlite":
-        raise ConfigurationError(
-            "database.url: this is for SQLite; back PostgreSQL up with its own pg_dump "
-            "(docs/operations.md)"
-        )
-    return Path(database.engine.url.database or "")
+def _examine_place(path: Path, *, is_group_trusted: bool) -> None:
+    if path.is_symlink() or path.exists():
+        raise ConfigurationError(f"{path} already exists", hint="name another file")
+    with named_faults(path):
+        examine_sqlite(path, key="FILE", trust=Trust.DATA if is_group_trusted else Trust.SECRET)
 
 
 async def _require_ours(app: App, store: Database) -> str:
     """The revision of a store whose persons the configured key has keyed."""
+    require_file(store.engine.url)
     found = await require_upgradable(store)
     if found is None:
-        raise SchemaError(
-            "the database has no tables of this program yet",
-            hint="run `pts-worker db upgrade` once",
-        )
-    checked_identity(await store.read(stored_identity), app.identity())
+        raise SchemaError("the database has no tables of this program yet", hint="see `db upgrade`")
+    await see_identity(store, app.identity())
     return found
+
+
+async def _copy(store: Database, copy: Path, path: Path) -> None:
+    """Into the empty file: SQLite reads all pages as of one moment, and hinders no writer."""
+    async with store.engine.connect() as connection:
+        # The driver itself: SQLAlchemy would begin a transaction, and VACUUM allows none.
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        try:
+            await driver.execute("VACUUM INTO ?", (str(copy),))
+        except sqlite3.Error as error:
+            raise _explained(error, store, path) from error
+
+
+def _explained(error: sqlite3.Error, store: Database, path: Path) -> WorkerError:
+    """A damaged store is the store's fault; whatever else there is, is the copy's."""
+    if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return described(error, store.engine.url)
+    return ConfigurationError(
+        f"{path} cannot be written ({error.sqlite_errorname})",
+        hint="check the folder, its permissions and the free disk space",
+    )
+
+
+@contextmanager
+def _new(path: Path) -> Iterator[Path]:
+    """An empty file of a hidden name, which gets its name after the block, in one step."""
+    with named_faults(path):
+        number, name = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
+    try:
+        yield Path(name)
+        with named_faults(path):
+            os.fsync(number)
+            os.link(name, path)
+            _sync_folder(path.parent)
+    finally:
+        os.close(number)
+        os.unlink(name)  # noqa: PTH108 - all steps use os
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -48,7 +48,7 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("export --out exported/csv", ""),
         ("report --out report.html --min-cell 0", ""),
         ("report --out rapport.html --language nn", ""),
-        ("db backup --out exported/pts.db", ""),
+        ("db backup exported/pts.db", ""),
         ("erase --dry-run", f"{gone}\n"),
         ("erase --json", f"{gone}\n"),
     )

@@ -28,13 +28,13 @@ The copy is complete as of one moment, also in the middle of a run. To restore i
 copy it to the database's place and remove the -wal and -shm there (docs/operations.md, "Backup and
 restore"); the next `sync` continues.
 
-Before the copy gets its name it is checked: every page, the schema, and the pseudonym key. Only its
-owner can read it (0600). It holds health data: encrypt it, and keep `pseudonym.key` elsewhere.
-PostgreSQL has `pg_dump`.
+FILE must not exist. It gets its name when it is complete, and only its owner can read it (0600). It
+holds health data: encrypt it, and keep `pseudonym.key` elsewhere. Schema and pseudonym key of the
+database are checked before. PostgreSQL has `pg_dump`.
 
 `--json`: backup (file, bytes, schema, publication_no).
 
-Example: `pts-worker db backup --out /backup/pts-$(date +%F).db`
+Example: `pts-worker db backup /backup/pts-$(date +%F).db`
 """
 
 command = options.group(
@@ -48,8 +48,6 @@ options.command("check", CHECK, of=command)
 options.command(
     "backup",
     BACKUP,
-    click.option(
-        "--out", type=options.NewPath(), required=True, help="The file; it must not exist."
-    ),
+    click.argument("file", type=options.FilePath(), metavar="FILE"),
     of=command,
 )
