@@ -5,9 +5,9 @@ from open failures a verdict about an area of PTS, or about HelseID, may come.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from worker.core.model import FailureKind
 from worker.core.retry import instant_after
@@ -136,50 +136,45 @@ class OpenFailures(Value, frozen=True, kw_only=True):
         kinds = Counter(map(_merged, self.errors))
         if len(kinds) == 1 and is_of_everybody(last):
             return last
-        if len(kinds) > 1:
-            what = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
-            return _VERDICTS[None](f"{what}; the last with: {last.message}")
-        return _VERDICTS[_merged(last)](f"{count} persons in a row, the last with: {last.message}")
+        if len(kinds) == 1:
+            found, who = _VERDICTS[_merged(last)], f"{count} persons in a row,"
+        else:
+            numbers = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+            found, who = _UNAVAILABLE, f"{numbers};"
+        return found.error(f"{found.what} ({who} the last with: {last.message})", hint=found.hint)
 
 
-def _unavailable(reason: str) -> WorkerError:
-    return UnavailableError(
-        f"PTS is unavailable: nobody can be read ({reason})",
-        hint="run again later; the next run continues. `pts-worker doctor` finds what is wrong on "
-        "this side",
-    )
+class _Verdict(NamedTuple):
+    error: type[WorkerError]
+    what: str
+    hint: str
 
 
-def _refused(reason: str) -> WorkerError:
-    return RefusedError(
-        f"PTS denies this client: everybody is refused ({reason})",
-        hint="check the client's scope and organisation number at HelseID; `pts-worker doctor` "
-        "shows each step",
-    )
-
-
-def _rejected(reason: str) -> WorkerError:
-    return DataContractError(
-        f"PTS rejects every request ({reason})",
-        hint="check the path and the body that the contract declares (`pts-worker contract show`)",
-    )
-
-
-def _not_as_declared(reason: str) -> WorkerError:
-    return DataContractError(
-        f"PTS answers everybody in a shape that is not declared ({reason})",
-        hint="see `pts-worker failures list`; `pts-worker contract learn` proposes what to declare",
-    )
-
-
-_VERDICTS: Final[Mapping[FailureKind | None, Callable[[str], WorkerError]]] = {
-    None: _unavailable,
-    FailureKind.TRANSIENT: _unavailable,
-    FailureKind.REFUSED: _refused,
-    FailureKind.REJECTED: _rejected,
-    FailureKind.CONTRACT: _not_as_declared,
+_UNAVAILABLE: Final = _Verdict(
+    UnavailableError,
+    "PTS is unavailable: nobody can be read",
+    "run again later; the next run continues. `pts-worker doctor` finds what is wrong on this side",
+)
+_VERDICTS: Final[Mapping[FailureKind, _Verdict]] = {
+    FailureKind.TRANSIENT: _UNAVAILABLE,
+    FailureKind.REFUSED: _Verdict(
+        RefusedError,
+        "PTS denies this client: everybody is refused",
+        "check the client's scope and organisation number at HelseID; `pts-worker doctor` shows "
+        "each step",
+    ),
+    FailureKind.REJECTED: _Verdict(
+        DataContractError,
+        "PTS rejects every request",
+        "check the path and the body that the contract declares (`pts-worker contract show`)",
+    ),
+    FailureKind.CONTRACT: _Verdict(
+        DataContractError,
+        "PTS answers everybody in a shape that is not declared",
+        "see `pts-worker failures list`; `pts-worker contract learn` proposes what to declare",
+    ),
 }
-"""What failures of one kind come to; those of several come to the first."""
+"""What failures of one kind come to; PTS is unavailable if there are several."""
 
 
 def together(verdicts: Sequence[WorkerError]) -> WorkerError:

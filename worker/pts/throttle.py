@@ -21,6 +21,10 @@ class Throttle:
     Args:
         requests_per_second: the ceiling; may be infinite.
         concurrency: the ceiling on requests under way.
+
+    Attributes:
+        pace: the current pace.
+        is_held: only probes are sent.
     """
 
     def __init__(
@@ -28,26 +32,15 @@ class Throttle:
     ) -> None:
         if not requests_per_second > 0:
             raise ValueError(f"requests per second must be above 0, not {requests_per_second}")
-        self._pace = Pace(requests_per_second, concurrency)
+        self.pace = Pace(requests_per_second, concurrency)
         self._runtime = runtime
         self._in_flight = 0
         self._turns = anyio.Lock(fast_acquire=True)
         self._probes = anyio.Lock(fast_acquire=True)
         self._change: anyio.Event | None = None
-        self._slowest = self._pace.rate
+        self._slowest = self.pace.rate
         self._paused_s = 0.0
         self.is_held = False
-        """Whether only probes are sent."""
-
-    @property
-    def rate(self) -> float:
-        """The current requests per second."""
-        return self._pace.rate
-
-    @property
-    def concurrency(self) -> int:
-        """The current limit on requests under way."""
-        return self._pace.limit
 
     async def enter(self, *, is_probe: bool = False) -> int:
         """Wait until a request may be sent. Call it before making the DPoP proof, which ages.
@@ -60,13 +53,13 @@ class Throttle:
         """
         async with self._probes if is_probe else self._turns:
             while True:
-                if self._in_flight >= self._pace.limit or (self.is_held and not is_probe):
+                if self._in_flight >= self.pace.limit or (self.is_held and not is_probe):
                     await self._changed()
-                elif (wait_s := self._pace.wait_s(self._runtime.monotonic())) > 0:
+                elif (wait_s := self.pace.wait_s(self._runtime.monotonic())) > 0:
                     await self._runtime.sleep(wait_s)
                 else:
                     self._in_flight += 1
-                    return self._pace.send(self._runtime.monotonic())
+                    return self.pace.send(self._runtime.monotonic())
 
     def leave(self) -> None:
         """End an attempt, whatever its outcome."""
@@ -75,7 +68,7 @@ class Throttle:
 
     def answered(self, number: int, who: str, *, status: int, retry_after_s: float = 0.0) -> None:
         """Record an answer; see ``Pace.answered``."""
-        pace, now_s = self._pace, self._runtime.monotonic()
+        pace, now_s = self.pace, self._runtime.monotonic()
         cuts, paused_until_s = pace.cuts, pace.paused_until_s
         pace.answered(number, who, now_s, status=status, retry_after_s=retry_after_s)
         if pace.cuts > cuts:
@@ -100,12 +93,12 @@ class Throttle:
     def hold(self, spacing_s: float) -> None:
         """See ``Gate.hold``."""
         self.is_held = True
-        self._pace.hold(spacing_s)
+        self.pace.hold(spacing_s)
 
     def release(self) -> None:
         """See ``Gate.release``."""
         self.is_held = False
-        self._pace.release()
+        self.pace.release()
         self._notify()
 
     async def drained(self) -> None:
@@ -115,20 +108,20 @@ class Throttle:
 
     def slowness(self) -> str:
         """Why requests wait, or are sent more slowly than configured; empty if neither."""
-        wait_s = self._pace.paused_until_s - self._runtime.monotonic()
+        wait_s = self.pace.paused_until_s - self._runtime.monotonic()
         if wait_s > 0:
             until = instant_after(self._runtime.now(), wait_s)
             return f"PTS asked for a pause: waiting until {until:%H:%M:%S} UTC"
         if self.is_held:
             return "PTS or HelseID answers nobody: asking one request at a time"
-        if self._pace.share < 1:
-            return f"PTS refused requests: at most {self._pace.rate:,.1f} requests/s"
+        if self.pace.share < 1:
+            return f"PTS refused requests: at most {self.pace.rate:,.1f} requests/s"
         return ""
 
     def slowed_by(self) -> str:
         """See ``Gate.slowed_by``."""
         said = []
-        if self._pace.cuts:
+        if self.pace.cuts:
             said.append(
                 f"PTS refused requests (429 or 503), down to {self._slowest:,.1f} requests/s"
             )

@@ -224,8 +224,8 @@ class _Work:
     async def _watch(self, throttle: Throttle):
         while True:
             now_s = self.clock.elapsed_s
-            self.course.places.append((now_s, throttle.concurrency))
-            self.course.rates.append((now_s, throttle.rate))
+            self.course.places.append((now_s, throttle.pace.limit))
+            self.course.rates.append((now_s, throttle.pace.rate))
             await asyncio.sleep(0.5)
 
     async def post(
