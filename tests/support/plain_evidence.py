@@ -1,8 +1,11 @@
 """Reading without the breaker, for tests that are not about it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import cast
 
 from worker.core.model import CompleteArea, Person
+from worker.errors import AreaError
 from worker.ports import AreaReader
 from worker.sync.evidence import Evidence
 
@@ -11,6 +14,7 @@ class _PlainEvidence:
     """Takes each failure for the person's."""
 
     ending = None
+    given_up: Mapping[str, AreaError] = MappingProxyType({})
 
     def __init__(self, reader: AreaReader) -> None:
         self._reader = reader

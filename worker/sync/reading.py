@@ -83,7 +83,8 @@ class PersonReader:
         try:
             read = await self.evidence.read(person, name, is_single_use=is_single_use)
         except AreaError as error:
-            return self._failed(person, name, error), wait_s(error) > 0
+            is_to_wait = wait_s(error) > 0 and name not in self.evidence.given_up
+            return self._failed(person, name, error), is_to_wait
         return read, False
 
     def _failed(self, person: Person, name: str, error: AreaError) -> AreaFailure:
