@@ -152,16 +152,6 @@ def test_warnings_alone_stand_above_the_bar(worker: Installation):
     assert [line for line in lines if "run." in line and line.startswith("20")] == []
 
 
-def test_export_shows_how_far_it_is(worker: Installation):
-    """Its bar counts the rows of all files, and goes away."""
-    shown = on_a_terminal(worker, "export", "--out", "exported")
-    lines = lines_of(shown)
-    written = sum(int(line.split()[1]) for line in lines if "/part-" in line)
-    assert written > 0
-    assert f" {written:,} rows " in CONTROL.sub("", shown)
-    assert [line for line in lines if "writing" in line] == []
-
-
 def test_no_bar_without_a_terminal(worker: Installation):
     """Off a terminal, and with ``--json``, there is no bar; with ``NO_COLOR`` no colour."""
     ended = run("--config", str(worker.config), "sync", folder=worker.folder)

@@ -119,13 +119,6 @@ def test_pod_runs_this_version_under_the_network_policy(workload: Workload):
     assert policy["podSelector"]["matchLabels"].items() <= labels.items()
 
 
-def test_image_is_named_once():
-    """Another registry or version is one line."""
-    texts = [path.read_text() for path in KUBERNETES.rglob("*.yaml")]
-    named = [line for text in texts for line in text.splitlines() if __version__ in line]
-    assert named == [f'    newTag: "{__version__}-slim"']
-
-
 @pytest.mark.parametrize("name", CRON_JOBS)
 def test_cron_job_starts_at_an_hour_that_every_day_has_once(name: str):
     """Never two of them, a late start within limits, the zone named, not in the hour of change."""

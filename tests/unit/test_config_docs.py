@@ -10,7 +10,6 @@ from worker.config import (
     load,
     needs,
     reference_toml,
-    show,
 )
 from worker.config.keys import KEYS
 from worker.errors import ConfigurationError
@@ -56,27 +55,6 @@ def test_the_sandbox_file_is_complete(tmp_path):
         (tmp_path / "demo" / name).write_bytes(bytes(32))
         (tmp_path / "demo" / name).chmod(0o600)
     needs(loaded, "sync")
-
-
-def test_show_has_values_and_origins(tmp_path):
-    """One row a key, in order, with secrets hidden."""
-    environ = {
-        "PTS_DATABASE__URL": "postgresql://u:hemmelig@h/x",
-        "PTS_ROSTER__URL": "mssql://u:hemmelig@h/x?password=hemmelig&a=b",
-        "PTS_ROSTER__QUERY": "select 1",
-        "PTS_SYNC__DEADLINE": "90m",
-    }
-    loaded = load({}, environ=environ, cwd=tmp_path)
-    rows = {row.key: row for row in show(loaded)}
-    assert list(rows) == list(KEYS)
-    assert rows["database.url"].value == "postgresql://u:***@h/x"
-    assert rows["database.url"].origin == "environment variable PTS_DATABASE__URL"
-    assert rows["roster.url"].value == "mssql://u:***@h/x?password=***&a=b"
-    assert (rows["sync.deadline"].value, rows["sync.areas"].origin) == ("1h30m", "default")
-    assert rows["sync.areas"].value == "patient-safety, patient-privacy"
-    assert rows["helseid.client_id"].value == ""
-    assert "hemmelig" not in str(rows)
-    assert "hemmelig" not in repr(loaded.settings.database)
 
 
 @pytest.mark.parametrize(

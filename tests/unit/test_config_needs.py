@@ -164,6 +164,7 @@ def test_password_from_a_file(tmp_path, files):
     expected = "postgresql://u:p%40ss%2Fw@h:5433/x?sslmode=disable"
     assert database_url(settings.database, cwd=tmp_path) == expected
     assert database_url(settings.roster, cwd=tmp_path) == "sqlite:///x.db"
+    assert "p@ss" not in repr(settings.database)
 
 
 @pytest.mark.parametrize(

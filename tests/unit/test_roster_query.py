@@ -2,13 +2,9 @@
 
 import os
 import sqlite3
-import threading
 
-import anyio
 import pytest
-import sqlalchemy as sa
 
-from tests.support.program import PATIENCE_S
 from worker.core.model import RosterEntry
 from worker.errors import ConfigurationError, RosterError, UnavailableError
 from worker.roster.query import QueryRoster
@@ -188,25 +184,3 @@ def test_a_url_that_cannot_serve(url):
         QueryRoster(url, "select 1")
     assert "hemmelig" not in str(caught.value)
     assert caught.value.hint
-
-
-async def test_a_stop_does_not_wait_for_the_database(url):
-    """A query in a worker thread is left behind when the run is cancelled."""
-    begun, let_go = threading.Event(), threading.Event()
-    waited_out = []
-
-    def hold(*_: object) -> None:
-        begun.set()
-        if not let_go.wait(PATIENCE_S):
-            waited_out.append("the stop waited for the query")
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", hold)
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(read, QueryRoster(url, QUERY))
-            await anyio.to_thread.run_sync(begun.wait)
-            tasks.cancel_scope.cancel()
-    finally:
-        let_go.set()
-        sa.event.remove(sa.Engine, "before_cursor_execute", hold)
-    assert waited_out == []

@@ -7,14 +7,12 @@ import orjson
 import pytest
 
 from tests.support.http.reading import BUSY, CUT, OPTIONS, World, page, reading
-from tests.support.pts_answers import OFF_ID, contract, restriction, without
+from tests.support.pts_answers import OFF_ID, contract
 from tests.support.raw_server import answer, raw_server
 from worker.core.contract import AreaContract
 from worker.errors import (
     ContractError,
     PagingError,
-    RefusedError,
-    RejectedError,
     TransientError,
 )
 from worker.http.transport import Transport
@@ -47,13 +45,6 @@ async def test_a_complete_area():
     assert (proof.pages, proof.record_count, proof.read_at) == (1, 2, it.fake.now())
     assert len(area.proof.digest) == 16
     assert OFF_ID not in repr(area)
-
-
-async def test_an_empty_area():
-    """An area without restrictions is proven too."""
-    async with reading() as it:
-        area = await it.read()
-    assert (area.records, area.proof.record_count, area.proof.pages) == ((), 0, 1)
 
 
 @pytest.mark.promise("1")
@@ -98,22 +89,6 @@ async def test_each_attempt_has_an_id_of_its_own():
     ]
 
 
-async def test_the_digest_is_of_the_set():
-    """The proof's digest does not depend on order or pages, but on every content."""
-    digests = []
-    for replies, declared in (
-        ([page(1, 2)], {}),
-        ([page(2, 1)], {}),
-        ([page(2, next="a"), page(1, next=None)], by_token()),
-        ([page(1, 3)], {}),
-        ([answer(orjson.dumps([restriction(1), restriction(2, cause="Derived")]))], {}),
-    ):
-        async with reading(*replies, **declared) as it:
-            digests.append((await it.read()).proof.digest)
-    assert digests[0] == digests[1] == digests[2]
-    assert len(set(digests)) == 3
-
-
 @pytest.mark.parametrize("place", ["body", "query"])
 async def test_pages_by_token(place):
     """A token goes back where the contract says; each page has a fresh proof."""
@@ -138,37 +113,6 @@ async def test_a_lost_second_page():
         with pytest.raises(TransientError) as caught:
             await it.read()
     assert caught.value.attempts == 4  # one for the first page, three for the second
-
-
-@pytest.mark.promise("1")
-async def test_a_record_without_an_id_on_a_later_page():
-    """Nothing of the area is read, and all that was sent is counted."""
-    second = answer(orjson.dumps({"items": [without(restriction(2), "id")], "next": None}))
-    async with reading(page(1, next="a"), second, **by_token()) as it:
-        with pytest.raises(ContractError, match="no id") as caught:
-            await it.read()
-    assert caught.value.attempts == 2
-
-
-async def test_a_status_declared_empty():
-    """It is an answer, unless the page of some gateway says it."""
-    declared = {"patient-safety": contract(empty_status=[404])}
-    gone = answer(b'{"title": "Not Found"}', status="404 Not Found")
-    async with reading(gone, **declared) as it:
-        assert (await it.read()).proof.record_count == 0
-    html = replace(gone, data=gone.data.replace(b"application/json", b"text/html"))
-    async with reading(html, **declared) as it:
-        with pytest.raises(RejectedError):
-            await it.read()
-
-
-async def test_helseid_refuses():
-    """What ends the run passes through, and nothing was sent."""
-    async with reading() as it:
-        it.authorizer.refuses = True
-        with pytest.raises(RefusedError):
-            await it.read()
-    assert it.server.requests == []
 
 
 @pytest.mark.promise("8")

@@ -10,7 +10,6 @@ from tests.support.clock import FakeRuntime
 from tests.support.pts_answers import CONTRACT, PRIVACY, SAFETY, person, restriction
 from tests.support.raw_server import Reply, answer, raw_server
 from worker.core.retry import RetryPolicy
-from worker.errors import RefusedError
 from worker.http.options import TransportOptions
 from worker.http.transport import Transport
 from worker.ports import Authorization, ChallengeResult, HttpResponse
@@ -37,14 +36,11 @@ class FakeAuthorizer:
     """Numbers its authorizations; on 401 it learns a nonce or drops the token as instructed."""
 
     renew_on_401: str = ""
-    refuses: bool = False
     made: int = 0
     token: int = 1
     judged: list[int] = field(default_factory=list)
 
     async def authorize(self, method: str, url: str) -> Authorization:
-        if self.refuses:
-            raise RefusedError("HelseID denies the client", code="invalid_client")
         self.made += 1
         headers = {"Authorization": f"DPoP token-{self.token}", "DPoP": f"proof-{self.made}"}
         return Authorization(headers=headers, token_id=str(self.token))
@@ -70,9 +66,6 @@ class World:
         server,
         transport,
         *,
-        areas=(SAFETY, PRIVACY),
-        rate=math.inf,
-        retry_after_s_max=math.inf,
         policy=POLICY,
         fake=None,
         **contract,
@@ -80,17 +73,16 @@ class World:
         self.server = server
         self.fake = fake or FakeRuntime()
         self.authorizer = FakeAuthorizer()
-        self.throttle = Throttle(rate, self.fake.runtime)
+        self.throttle = Throttle(math.inf, self.fake.runtime)
         client = RetryingClient(
             transport=transport,
             authorizer=self.authorizer,
             throttle=self.throttle,
             policy=policy,
             runtime=self.fake.runtime,
-            retry_after_s_max=retry_after_s_max,
         )
         self.reader = PtsReader(
-            areas=areas,
+            areas=(SAFETY, PRIVACY),
             base_url=server.url + "/",
             client=client,
             runtime=self.fake.runtime,
