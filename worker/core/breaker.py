@@ -141,36 +141,37 @@ class OpenFailures(Value, frozen=True, kw_only=True):
         else:
             numbers = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
             found, who = _UNAVAILABLE, f"{numbers};"
-        return found.error(f"{found.what} ({who} the last with: {last.message})", hint=found.hint)
+        reason = f"{who} the last with: {last.message}"
+        return found.error(found.message.format(reason=reason), hint=found.hint)
 
 
 class _Verdict(NamedTuple):
     error: type[WorkerError]
-    what: str
+    message: str
     hint: str
 
 
 _UNAVAILABLE: Final = _Verdict(
     UnavailableError,
-    "PTS is unavailable: nobody can be read",
+    "PTS is unavailable: nobody can be read ({reason})",
     "run again later; the next run continues. `pts-worker doctor` finds what is wrong on this side",
 )
 _VERDICTS: Final[Mapping[FailureKind, _Verdict]] = {
     FailureKind.TRANSIENT: _UNAVAILABLE,
     FailureKind.REFUSED: _Verdict(
         RefusedError,
-        "PTS denies this client: everybody is refused",
+        "PTS denies this client: everybody is refused ({reason})",
         "check the client's scope and organisation number at HelseID; `pts-worker doctor` shows "
         "each step",
     ),
     FailureKind.REJECTED: _Verdict(
         DataContractError,
-        "PTS rejects every request",
+        "PTS rejects every request ({reason})",
         "check the path and the body that the contract declares (`pts-worker contract show`)",
     ),
     FailureKind.CONTRACT: _Verdict(
         DataContractError,
-        "PTS answers everybody in a shape that is not declared",
+        "PTS answers everybody in a shape that is not declared ({reason})",
         "see `pts-worker failures list`; `pts-worker contract learn` proposes what to declare",
     ),
 }
