@@ -29,7 +29,6 @@ SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database ("Temporary Files Used By SQLite")."""
 OWN_DESCRIPTORS: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 """What the caller handed over open, such as a shell's ``<(command)``."""
-_READ: Final = os.O_RDONLY | os.O_CLOEXEC
 _READS: Final = stat.S_IRGRP | stat.S_IROTH
 _AS_ROOT: Final = (
     "use pts-admin, which runs this as the worker's user; in a container, run it as that user"
@@ -75,18 +74,10 @@ def open_trusted(
             absolute path and says what to do.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
-    is_handed_over = trust is not Trust.SECRET and str(path).startswith(OWN_DESCRIPTORS)
-    if is_handed_over:
-        return io.FileIO(os.open(path, _READ), "rb")
+    if trust is not Trust.SECRET and str(path).startswith(OWN_DESCRIPTORS):
+        return io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb")
     place = _resolved(path, key, trust)
-    file = io.FileIO(os.open(place, _READ | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
-    try:
-        _examine(os.fstat(file.fileno()), place, key, trust.forbidden | forbidden, way_out)
-        _require_plain(os.fstat(file.fileno()), path, key)
-    except BaseException:
-        file.close()
-        raise
-    return file
+    return _opened(place, key, trust.forbidden | forbidden, way_out)
 
 
 def read_trusted(path: Path, *, key: str, trust: Trust, bytes_max: int) -> bytes:
@@ -131,19 +122,7 @@ def open_own(path: Path, *, key: str) -> io.FileIO:
         OSError: it is not there or cannot be read.
         ConfigurationError: it is a link or no plain file, or another user's.
     """
-    try:
-        file = io.FileIO(os.open(path, _READ | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, or a socket (open(2))
-            raise ConfigurationError(f"{key}: {path} is not a plain file") from None
-        raise
-    try:
-        _require_plain(os.fstat(file.fileno()), path, key)
-        _examine(os.fstat(file.fileno()), path, key, 0)
-    except BaseException:
-        file.close()
-        raise
-    return file
+    return _opened(path, key, 0)
 
 
 def examine_sqlite(
@@ -209,6 +188,23 @@ def _resolved(path: Path, key: str, trust: Trust) -> Path:
         elif names:
             _examine(status, place, key, 0 if status.st_mode & stat.S_ISVTX else trust.forbidden)
     return place
+
+
+def _opened(place: Path, key: str, forbidden: int, way_out: str = "") -> io.FileIO:
+    try:
+        number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, or a socket (open(2))
+            raise ConfigurationError(f"{key}: {place} is not a plain file") from None
+        raise
+    file = io.FileIO(number, "rb")
+    try:
+        _require_plain(os.fstat(number), place, key)
+        _examine(os.fstat(number), place, key, forbidden, way_out)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _require_plain(status: os.stat_result, path: Path, key: str) -> None:

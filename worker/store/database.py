@@ -28,7 +28,7 @@ from worker.postgres_tls import PostgresTls, open_tls
 from worker.store.dialects import LATER, StoreDialect, driver_url
 from worker.store.errors import Ending, described, meaning_of, plain_reason
 from worker.store.sqlite_connections import FOREIGN_KEYS, WRITE, OpenedFile, set_rules
-from worker.store.sqlite_file import examine, require_folder
+from worker.store.sqlite_file import require_place
 
 log = structlog.get_logger(__name__)
 
@@ -277,8 +277,7 @@ async def open_database(
 
 def _sqlite(url: URL, patience_s: float, *, is_group_readable: bool, **common: Any) -> Database:
     path = Path(url.database or "")
-    require_folder(path)
-    examine(path, is_group_readable=is_group_readable)
+    require_place(path, is_group_readable=is_group_readable)
     engine = _engine(url, connect_args={"timeout": min(_BUSY_S_MAX, patience_s)})
     file = OpenedFile(path)
     file.watch(engine, is_group_readable=is_group_readable)

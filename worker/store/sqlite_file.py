@@ -49,32 +49,13 @@ def require_file(url: URL) -> None:
         )
 
 
-def examine(path: Path, *, is_group_readable: bool) -> None:
-    """Refuse a database that others can read or write, or in whose folder they can make files.
+def require_place(path: Path, *, is_group_readable: bool) -> None:
+    """Refuse a missing folder, a folder in the file's place, and a database that others can reach.
 
-    None is needed yet. SQLite follows links, and what it keeps lies beside the file itself.
-
-    Raises:
-        ConfigurationError: who can, where, and what to do.
-    """
-    trust = Trust.DATA if is_group_readable else Trust.SECRET
-    with suppress(OSError):  # not to be reached: SQLite will say so
-        examine_sqlite(
-            path,
-            key="database.url",
-            trust=trust,
-            forbidden=stat.S_IRWXO | (0 if is_group_readable else stat.S_IRWXG),
-            way_out="" if is_group_readable else "database.group_readable = true lets its group in",
-        )
-
-
-def require_folder(path: Path) -> None:
-    """Refuse a folder in the file's place, and a file in a folder that is missing.
-
-    A folder that cannot be entered is not missing.
+    The file need not be there. A folder that cannot be entered is not missing: SQLite will say so.
 
     Raises:
-        ConfigurationError: the folder, as an absolute path.
+        ConfigurationError: what is wrong, where, and what to do.
     """
     folder = path.absolute().parent
     if is_missing(folder):
@@ -86,6 +67,14 @@ def require_folder(path: Path) -> None:
         raise ConfigurationError(
             f"the database file {path.absolute()} cannot be opened: it is a folder",
             hint="name a file in it: sqlite:///FOLDER/pts.db",
+        )
+    with suppress(OSError):
+        examine_sqlite(
+            path,
+            key="database.url",
+            trust=Trust.DATA if is_group_readable else Trust.SECRET,
+            forbidden=stat.S_IRWXO | (0 if is_group_readable else stat.S_IRWXG),
+            way_out="" if is_group_readable else "database.group_readable = true lets its group in",
         )
 
 
