@@ -9,7 +9,8 @@ from tests.support.model.values import AREAS, PRIVACY, SAFETY, BrokenPromiseErro
 
 STATEMENTS = {
     "freshness": "SELECT * FROM report_person_freshness",
-    "daily": "SELECT day, area, added, changed, removed FROM report_daily_change",
+    "daily": "SELECT CAST(day AS text) AS day, area, added, changed, removed "
+    "FROM report_daily_change",
     "runs": "SELECT * FROM report_run ORDER BY run_id",
     "failures": "SELECT p.person_key, f.area, f.kind, f.last_run FROM failure f "
     "JOIN person p ON p.person_id = f.person_id",
