@@ -7,6 +7,7 @@ can succeed although its acknowledgement is lost.
 
 import asyncio
 import math
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -57,6 +58,8 @@ _CONNECTION_S_MAX: Final = 900
 
 Connections are not tested before use: a statement on a dead connection is retried.
 """
+_KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""After a minute of silence the system closes a connection to a machine that has gone."""
 _READ: Final = {WRITE: False, FOREIGN_KEYS: True}
 _WRITE: Final = {WRITE: True, FOREIGN_KEYS: True}
 _ALTER: Final = {WRITE: True, FOREIGN_KEYS: False}
@@ -320,8 +323,18 @@ def _postgresql(
     def on_connect(connection: Any, _record: Any) -> None:
         # Not by a parameter of the start, which PgBouncer refuses.
         connection.run_async(lambda driver: driver.execute(limits))
+        _keep_alive(connection.driver_connection)
 
     return database
+
+
+def _keep_alive(driver: Any) -> None:
+    found = driver._transport.get_extra_info("socket")  # noqa: SLF001 - no public accessor
+    if found.family != socket.AF_UNIX:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEP_ALIVE.items():
+            if number := getattr(socket, name, None):  # not on every system
+                found.setsockopt(socket.IPPROTO_TCP, number, value)
 
 
 def _engine(url: URL, **options: Any) -> AsyncEngine:

@@ -1,6 +1,8 @@
 """PostgreSQL ends a transaction that stands still, or one would hold the lease's row for ever."""
 
+import socket
 from dataclasses import replace
+from typing import Any
 
 import anyio
 import asyncpg
@@ -9,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.made_databases import MakeDatabase
+from tests.support.network.postgres_front import front
 from worker.errors import StoppedError, UnavailableError
 from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
@@ -88,3 +91,18 @@ async def test_a_stop_does_not_wait_for_an_answer(fresh: str):
         group.start_soon(ask, database.lasting())
         await anyio.sleep(1.0)
         stop.set()
+
+
+async def test_a_machine_that_has_gone_is_noticed_within_a_publication(fresh: str):
+    """The system asks for it where nobody else would for an hour."""
+
+    async def look(connection: AsyncConnection) -> tuple[int, ...]:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        found = driver._transport.get_extra_info("socket")
+        names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        asked = (found.getsockopt(socket.IPPROTO_TCP, name) for name in names)
+        return found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), *asked
+
+    with front(fresh) as between:
+        async with open_database(between.url(query="?sslmode=disable"), real_runtime()) as database:
+            assert await database.lasting().read(look) == (1, 30, 10, 3)
