@@ -9,6 +9,7 @@ from worker.errors import (
     ContractError,
     DeniedError,
     ExitCode,
+    PagingError,
     RefusedError,
     TransientError,
     UnavailableError,
@@ -52,6 +53,27 @@ def failures(*errors: WorkerError, has_witness: bool = False, is_last: bool = Fa
 def test_when_it_is_time_to_find_out(made, is_doubtful):
     """A few persons say little as long as nobody was read; one who was read is asked soon."""
     assert made.are_doubtful == is_doubtful
+
+
+@pytest.mark.parametrize(
+    ("errors", "code", "said"),
+    [
+        ([SHAPE, PagingError("a loop")], ExitCode.DATA_CONTRACT, "2 persons in a row, the last"),
+        ([DENIED, AWAY, DENIED], ExitCode.UNAVAILABLE, "2 refused, 1 transient"),
+        ([AWAY, HELSEID], ExitCode.UNAVAILABLE, "1 refused, 1 transient"),
+    ],
+)
+def test_failures_of_several_kinds(errors, code, said):
+    """They are 69, and each is counted; pages that cannot be followed are no kind of their own."""
+    verdict = failures(*errors).verdict(START)
+    assert verdict.exit_code == code
+    assert said in verdict.message
+
+
+@pytest.mark.parametrize("error", [HELSEID, CERTIFICATE])
+def test_what_cannot_be_about_a_person(error):
+    """It is the verdict as it stands."""
+    assert failures(error, error).verdict(START) is error
 
 
 def test_verdicts_of_several_areas():
