@@ -95,17 +95,13 @@ class Judge:
 
     async def _is_anybody_read(self, area: str, turn: int) -> bool:
         """Ask a witness or one of those who failed, in turn; nobody if that cannot help."""
-        witnesses, now_s = self.evidence.witnesses[area], self.runtime.monotonic()
-        if not witnesses and self._is_enough(area):
+        if not self.evidence.witnesses[area] and self._is_enough(area):
             return False
-        asked: list[tuple[Person, Failure | None]] = [
-            *((person, None) for person in reversed(witnesses)),
-            *((one.person, one) for one in self.evidence.of(area) if one.due_s <= now_s),
-        ]
-        if not asked:
+        asked = await self._next(area, turn)
+        if asked is None:
             await self.runtime.sleep(breaker.spacing_s(self.patience_s))
             return False
-        person, failure = asked[turn % len(asked)]
+        person, failure = asked
         read = await self.evidence.attempt(person, area)
         if isinstance(read, CompleteArea):
             if failure is not None:
@@ -115,6 +111,22 @@ class Judge:
         if failure is not None:
             failure.error, failure.due_s = read.error, read.due_s
         return False
+
+    async def _next(self, area: str, turn: int) -> tuple[Person, Failure | None] | None:
+        """Who is asked: whom PTS wants to be asked later is waited for if there is nobody else."""
+        now_s, longest_s = self.runtime.monotonic(), self.evidence.wait_s_max
+        failed = [one for one in self.evidence.of(area) if breaker.wait_s(one.error) <= longest_s]
+        asked: list[tuple[Person, Failure | None]] = [
+            *((person, None) for person in reversed(self.evidence.witnesses[area])),
+            *((one.person, one) for one in failed if one.due_s <= now_s),
+        ]
+        if asked:
+            return asked[turn % len(asked)]
+        if not failed:
+            return None
+        first = min(failed, key=lambda one: one.due_s)
+        await self.runtime.sleep(first.due_s - now_s)
+        return first.person, first
 
     def _is_enough(self, area: str) -> bool:
         """Whether the verdict about an area stands if nobody can be read now."""
