@@ -69,6 +69,14 @@ def test_a_token_has_the_shape_of_a_real_one(sandbox: RunningSandbox, caller: Ca
     assert len(claims["jti"]) == 32
 
 
+def test_other_proofs_are_accepted(caller: Caller):
+    """A proof may be signed with RSA of 2048 bits, and on P-521."""
+    caller.ask(proof=caller.proof(caller.token_endpoint))
+    for alg, key in (("PS512", rsa()), ("ES512", ECKey.generate_key("P-521", private=True))):
+        proof = caller.proof(caller.token_endpoint, key=key, alg=alg, nonce=caller.nonce)
+        assert caller.ask(proof=proof).status_code == 200
+
+
 ASSERTIONS: dict[str, Callable[[Caller], str]] = {
     "typ JWT": lambda c: c.assertion(header_typ="JWT"),
     "no typ": lambda c: c.assertion(header_typ=MISSING),
