@@ -9,21 +9,28 @@ from tests.support.acceptance.both_databases import fresh_database
 from tests.support.raw_server import Reply, http
 from tests.support.standin import PRIVACY, SAFETY, Ask, Standin, person, ref_of
 
-pytestmark = [pytest.mark.promise("1"), pytest.mark.nightly]
+pytestmark = pytest.mark.promise("1")
 
-NIGHTS, PERSONS, ONE_IN = 20, 90, 60
+PERSONS, ONE_IN = 90, 60
 TABLES = {SAFETY: "patient_safety", PRIVACY: "patient_privacy"}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def database_url(request: pytest.FixtureRequest) -> str:
     """A fresh database of each kind."""
     return fresh_database(request)
 
 
-def test_nothing_is_lost_over_twenty_nights(
-    standin: Standin, tmp_path: Path, database_url: str
-) -> None:
+@pytest.mark.parametrize(
+    ("database_url", "nights"),
+    [
+        ("sqlite", 2),
+        pytest.param("sqlite", 20, marks=pytest.mark.nightly),
+        pytest.param("postgresql", 20, marks=pytest.mark.nightly),
+    ],
+    indirect=["database_url"],
+)
+def test_nothing_is_lost(standin: Standin, tmp_path: Path, database_url: str, nights: int) -> None:
     """The second answer comes at once or later, perhaps in place of the next person's.
 
     Every second person has no restriction, so that another's answer may be an empty list.
@@ -50,12 +57,12 @@ def test_nothing_is_lost_over_twenty_nights(
         return Reply(data=2 * data, cuts=(len(data),), pause_s=luck.choice((0.0, 0.005, 0.05)))
 
     standin.everybody = twice
-    for night in range(NIGHTS):
+    for night in range(nights):
         ended = worker.sync()
         assert ended.code in {0, 3}, ended.story()
         published = {area: worker.store.ids(table) for area, table in TABLES.items()}
         assert published == truth, (night, ended.story())
-    assert len(standin.asked) // ONE_IN >= NIGHTS * 2 * PERSONS // ONE_IN
+    assert len(standin.asked) // ONE_IN >= nights * 2 * PERSONS // ONE_IN
     standin.everybody = None
     assert worker.sync().code == 0
     assert worker.store.stale() == set()

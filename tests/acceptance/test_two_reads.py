@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -249,48 +248,3 @@ def test_accepted_removals_are_all_confirmed(worker: Installation, standin: Stan
     assert ended.code == 0, ended.err
     assert worker.store.ids() == set()
     assert set(standin.count().values()) == {2}
-
-
-# A counterpart that says more than it was asked
-
-
-class Proxy:
-    """Adds an answer to one request in twenty, on a kept connection: all again, or nothing.
-
-    The surplus comes just before the answer to the next request of that connection: no client can
-    tell it from that answer.
-    """
-
-    def __init__(self, standin: Standin) -> None:
-        self._standin = standin
-        self._requests = count(1)
-        self._owed: dict[int, Reply] = {}
-        self.added = 0
-
-    def __call__(self, ask: Ask) -> Reply:
-        connection = self._standin.heard[-1].connection
-        owed = self._owed.pop(connection, None)
-        number = next(self._requests)
-        if number % 20 == 0:
-            self._owed[connection] = (truth, nothing)[number // 20 % 2](ask)
-        if owed is None:
-            return http(ask.records)
-        self.added += 1
-        data = owed.data + http(ask.records).data
-        # The surplus by itself, then the rest.
-        return Reply(data=data, cuts=(len(owed.data),), pause_s=0.02)
-
-
-@pytest.mark.parametrize("nights", [1, pytest.param(20, marks=pytest.mark.nightly)])
-def test_an_extra_answer_removes_nothing(
-    standin: Standin, tmp_path: Path, sqlite_url: str, nights: int
-) -> None:
-    """No restriction is lost over some nights, whatever else fails."""
-    worker = installed(standin, tmp_path, sqlite_url, persons=90, concurrency=4)
-    before = worker.store.ids(), worker.store.ids("patient_privacy")
-    proxy = standin.everybody = Proxy(standin)
-    for _ in range(nights):
-        ended = worker.sync()
-        assert ended.code in (0, 3), ended.err
-        assert (worker.store.ids(), worker.store.ids("patient_privacy")) == before
-    assert proxy.added > nights
