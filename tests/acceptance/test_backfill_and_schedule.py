@@ -164,14 +164,6 @@ def test_a_mass_removal_in_a_backfill(standin: Standin, worker: Installation) ->
 IN_JANUARY = ("--cron", "0 0 1 1 *")
 
 
-def test_the_schedule_ends_cleanly(standin: Standin, worker: Installation) -> None:
-    """`schedule --now` runs at once, then waits; SIGTERM ends it with 0."""
-    running = worker.start("schedule", "--now", *IN_JANUARY)
-    running.until_logged("schedule.waiting")
-    assert running.stop().code == 0
-    assert worker.store.runs()[1] == ("published", 0)
-
-
 def test_the_schedule_outlives_a_failure(standin: Standin, worker: Installation) -> None:
     """A run that fails, or cannot even begin, does not end the schedule."""
     standin.everybody = lambda _: http(status="403 Forbidden")

@@ -87,14 +87,6 @@ def test_no_raw_byte_of_a_name(worker: Installation) -> None:
     assert ended.stdout.startswith(b"p\\udc9b31m: 32 random bytes"), ended
 
 
-def test_a_completion_controls_no_terminal(worker: Installation) -> None:
-    """What the shell sent comes back without its control characters."""
-    words = "pts-worker report --out \x1b[31mx"
-    env = environment(_PTS_WORKER_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD="3")
-    ended = run(folder=worker.folder, env=env)
-    assert (ended.code, ended.out, ended.err) == (0, "file,\\u001b[31mx\n", "")
-
-
 def test_what_to_do_about_a_lost_result(worker: Installation) -> None:
     """One message, with a hint."""
     ended = in_a_shell(worker, b"config show >&-")

@@ -70,6 +70,7 @@ def test_systemd_hears_of_a_schedule(worker: Installation, manager: socket.socke
     while not heard or "waiting" not in heard[-1]:
         heard += re.findall("STATUS=(.*)", manager.recv(4096).decode())
     assert running.stop().code == 0
+    assert worker.store.runs() == [("published", 0)]
     assert heard[0] == "starting"
     assert re.fullmatch(r"waiting for the start at 20\d\d-.*", heard[-1])
 

@@ -86,16 +86,6 @@ def test_causes_and_contexts():
     assert [line for line in heads(context) if " " not in line] == ["KeyError", "ValueError"]
 
 
-def test_what_was_not_to_be_seen_is_not():
-    """``raise … from None`` hides what came before here, too; a chain in a circle ends."""
-    error = chained(context=KeyError(TEXT), error=ValueError(TEXT))
-    error.__suppress_context__ = True
-    assert heads(tracebacks.safe_traceback(error)) == ["ValueError"]
-    one, two = ValueError(TEXT), KeyError(TEXT)
-    one.__cause__, two.__cause__ = two, one
-    assert len(heads(tracebacks.safe_traceback(one))) == 3
-
-
 @pytest.mark.promise("8")
 def test_groups():
     """Each exception of a group is reported, however deep; the group's text is not."""

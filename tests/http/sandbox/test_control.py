@@ -73,10 +73,3 @@ def test_only_loopback_is_served():
     """The sandbox cannot be put on a network."""
     with pytest.raises(ValueError, match="loopback"), running_sandbox(host="0.0.0.0"):  # noqa: S104
         pass
-
-
-def test_a_port_that_is_taken_is_an_error(sandbox: RunningSandbox):
-    """Two sandboxes cannot share a port."""
-    taken = sandbox.options.pts_port
-    with pytest.raises(OSError, match="in use"), running_sandbox(pts_port=taken):
-        pass

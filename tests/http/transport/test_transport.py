@@ -71,15 +71,6 @@ async def test_redirects_are_not_followed(status):
     assert (got.status, elsewhere.requests) == (int(status[:3]), [])
 
 
-async def test_cookies_are_not_kept():
-    """A cookie that was set is never sent back."""
-    setting = answer(headers=("Set-Cookie: a=b",))
-    async with raw_server(setting) as server, Transport(OPTIONS) as transport:
-        for _ in range(2):
-            await transport.post(server.url, headers={}, body=b"{}")
-    assert "cookie" not in server.requests[1].headers
-
-
 async def test_an_answer_in_drops():
     """An answer that never pauses long enough still has to end in time."""
     options = TransportOptions(attempt_s_max=0.4, silence_s_max=20.0)
