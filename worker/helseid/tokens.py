@@ -147,8 +147,10 @@ class TokenSource:
 
     async def _grant(self) -> dict[str, str]:
         """The form's fields that say what the token is granted for."""
-        if self._options.grant != "token_exchange" or self._options.subject_token_file is None:
-            return {"grant_type": self._options.grant}
+        if self._options.grant == "client_credentials":
+            return {"grant_type": "client_credentials"}
+        if self._options.subject_token_file is None:
+            raise ConfigurationError(f"{_SUBJECT_FILE}: is not set")
         return {
             "grant_type": _EXCHANGE_GRANT,
             "subject_token": await _subject_token(self._options.subject_token_file),

@@ -319,10 +319,10 @@ async def test_token_exchange(clients, server, fake, tmp_path):
     server.violations.clear()
 
 
-@pytest.mark.parametrize("content", ["", "two tokens"])
+@pytest.mark.parametrize("content", ["", "two tokens", None])
 async def test_unfit_subject_token(content, clients, tmp_path):
-    """A file that does not hold one token is a configuration error."""
-    path = write_secret(tmp_path / "subject", content)
+    """A file that does not hold one token is a configuration error, and so is none."""
+    path = None if content is None else write_secret(tmp_path / "subject", content)
     helseid = clients.open(grant="token_exchange", subject_token_file=path)
     with pytest.raises(ConfigurationError, match=r"helseid\.subject_token_file"):
         await helseid.tokens.token()
