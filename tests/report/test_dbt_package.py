@@ -108,7 +108,7 @@ async def test_build_is_green(copy: str, tmp_path: Path):
         stood: dict[str, int] = {}
         came: dict[str, int] = {}
         for day, in_effect, added in await connection.fetch(
-            "SELECT day, sum(in_effect), sum(added) FROM report_daily "
+            "SELECT day::text, sum(in_effect), sum(added) FROM report_daily "
             "GROUP BY publication_no, day ORDER BY publication_no"
         ):
             stood[day] = in_effect
