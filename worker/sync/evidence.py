@@ -30,6 +30,8 @@ from worker.ports import AreaReader, Runtime
 
 _WITNESSES_MAX: Final = 3
 """The last persons read in each area; one of them may fail by chance."""
+_ROUNDS_MAX: Final = 20
+"""Failures of a person, each followed by a read of somebody else, after which it is theirs."""
 _TROUBLE: Final = (AreaError, RefusedError, UnavailableError)
 
 
@@ -101,9 +103,10 @@ class Evidence:
             AreaError: it is the person's failure, or the area has been given up.
             WorkerError: the run ends.
         """
-        attempts = 0
+        attempts = rounds = 0
         is_probe = is_second = False
         while True:
+            rounds += 1
             self._check(area)
             read = await self.attempt(person, area, is_single_use=is_single_use, is_probe=is_probe)
             if isinstance(read, CompleteArea):
@@ -113,8 +116,9 @@ class Evidence:
                 return read.read
             if isinstance(read.error, AreaError):
                 attempts = read.error.attempts = attempts + read.error.attempts
+                # Beside witnesses that fail now and then, each failure is taken for doubtful.
                 is_over = is_second and not read.has_been_doubtful
-                if is_over or not may_ask_again:
+                if is_over or rounds >= _ROUNDS_MAX or not may_ask_again:
                     raise read.error
             # After an outage, everybody is asked as if for the first time.
             is_probe, is_second = True, not read.has_been_doubtful

@@ -273,3 +273,23 @@ def test_what_is_asked_for_as_long_as_the_pause_lasts(nights: Nights) -> None:
         assert len(nights.asked) <= 20
     assert nights.night().code == 0
     assert nights.took_s < HOUR_S
+
+
+def test_a_person_who_fails_for_ever_beside_a_pts_that_often_fails(tmp_path: Path) -> None:
+    """It costs the person's own areas: no failure of others makes a run endless."""
+    nights = Nights(tmp_path, 4)
+    assert nights.night().code == 0
+    turns: Counter[str] = Counter()
+
+    def script(ask: Asked) -> Response | None:
+        if ask.person == 0:
+            return status(503)
+        # Whoever is asked after this person fails as well, and is read when asked again.
+        turns[ask.area] += 1
+        return status(503) if turns[ask.area] > 3 and turns[ask.area] % 3 else None
+
+    outcome = nights.night(script)
+    nights.stage.close()
+    assert outcome.report is not None
+    assert (outcome.code, outcome.report.failures) == (3, {"transient": 2})
+    assert nights.took_s < HOUR_S
