@@ -38,7 +38,7 @@ async def test_a_long_transaction_that_fails_once_is_tried_again(tmp_path: Path)
 
 
 async def test_an_outage_is_waited_for_once(tmp_path: Path):
-    """The first call waits for the patience, and who asks after that is told so at once."""
+    """The first call waits until patience runs out; later calls fail at once."""
     fake = FakeRuntime()
     async with open_database(f"sqlite:///{tmp_path / 'pts.db'}", fake.runtime) as database:
         began_s = fake.monotonic()

@@ -137,7 +137,7 @@ def test_somebody_whom_an_access_list_names(what, tag):
     ("caller", "hint"), [(0, "use pts-admin"), (STRANGER, "run this as that user")]
 )
 def test_what_to_do_about_another_owner(caller, hint):
-    """Root is told of pts-admin; nobody is told to give a folder away."""
+    """Root is told to use pts-admin, and nobody to run chown on a folder."""
     user = user_with_own_group()
     with file_of(user) as file:
         file.parent.chmod(0o755)

@@ -284,7 +284,7 @@ def test_a_person_who_fails_for_ever_beside_a_pts_that_often_fails(tmp_path: Pat
     def script(ask: Asked) -> Response | None:
         if ask.person == 0:
             return status(503)
-        # Whoever is asked after this person fails as well, and is read when asked again.
+        # The next one asked fails, too, but can be read on the second try.
         turns[ask.area] += 1
         return status(503) if turns[ask.area] > 3 and turns[ask.area] % 3 else None
 
