@@ -130,9 +130,17 @@ class LeaseHeldError(WorkerError):
 
 
 class WithheldError(WorkerError):
-    """A guard withheld the run; the last published state remains."""
+    """A guard withheld the run; the last published state remains.
+
+    Attributes:
+        facts: what the guard counted, as JSON.
+    """
 
     exit_code = ExitCode.WITHHELD
+
+    def __init__(self, message: str, *, hint: str = "", facts: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.facts = facts
 
 
 class DataContractError(WorkerError):

@@ -23,9 +23,10 @@ MEANINGS: Final = {
     "helseid.organization_parent_not_sent": "A single-tenant client does not send "
     "`helseid.organization_parent`.",
     "helseid.token_dropped": "PTS no longer accepts a token; the next call requests another.",
+    "drafts.not_forgotten": "What a run has read could not be forgotten; the next one does it.",
     "helseid.token_received": "A new access token. `token_id` is a number, not the token.",
     "lease.not_released": "The lease could not be given back; it expires by itself.",
-    "lease.waiting": "Another run holds the lease; `--wait` is waiting for it.",
+    "lease.waiting": "Another run holds the lease; this one waits until that renews it or loses it.",
     "privacy.weak_key": "The pseudonym key is weak; the database was begun with it.",
     "pts.area_given_up": "Nobody could be read in an area for `sync.patience`; it is not asked any "
     "more.",
@@ -46,7 +47,6 @@ MEANINGS: Final = {
     "stored instead.",
     "roster.more_lines_unreadable": "Further unreadable roster lines are counted, not logged.",
     "run.began": "A run began, or an open one is continued.",
-    "run.end_not_noted": "The end of the run could not be written to the ledger.",
     "run.failed": "The run could not begin, or lost its lease; it has no `run.summary`.",
     "run.heartbeat": "Progress, every minute, if standard error is not a terminal.",
     "run.interrupted": "The run stopped; the next one continues it.",
@@ -54,6 +54,7 @@ MEANINGS: Final = {
     "run.nothing_to_read": "A backfill asked for nobody; nothing is published.",
     "run.not_recorded": "The result of the run could not be written to the ledger.",
     "run.published": "The run is published.",
+    "run.second_pass": "Persons whose first read would close something are read again.",
     "run.stopping": "The run stops: on request, by its deadline, or by an error.",
     "run.stuck": "The run made no progress for too long.",
     "run.summary": "The end of a run, with every figure. One event per run.",

@@ -4,11 +4,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from datetime import datetime
 from typing import Protocol
 
+from worker.core.confirmation import Unconfirmed
 from worker.core.guard import GuardLimits
 from worker.core.model import CompleteArea, Person, PersonRead, RosterEntry, RosterLineError
-from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
+from worker.core.run import Publication, RunHandle, RunProgress
 from worker.core.value import Value
-from worker.errors import ExitCode
+from worker.errors import ExitCode, WithheldError
 
 
 class Runtime(Value, frozen=True, kw_only=True):
@@ -194,17 +195,27 @@ class RunStore(Protocol):
         ...
 
     async def settled(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]]:
-        """The areas that this run attempt need not read, by person.
+        """The areas that need no first read by this run attempt, by person.
 
-        These are areas read completely in this run, or failed in this run attempt. Persons of an
-        earlier run attempt are marked as seen on the roster, so they do not count as departed.
+        These are areas read completely in this run, or failed in this run attempt. Persons whom an
+        earlier run attempt has read are marked as seen on the roster.
         """
+        ...
+
+    async def waiting(self) -> int:
+        """The number of persons with an area whose first read waits for its second."""
+        ...
+
+    async def unconfirmed(
+        self, person_keys: Sequence[str]
+    ) -> Mapping[str, Mapping[str, Unconfirmed]]:
+        """These first reads, by person and area."""
         ...
 
     async def not_sent(self, person_keys: Sequence[str]) -> None:
         """Mark persons as on the roster although they are not read from PTS.
 
-        Known persons become stale and do not count as departed. Unknown persons are not added.
+        Known persons become stale and count as named. Unknown persons are not added.
 
         Raises:
             LeaseLostError: another holder took over.
@@ -215,13 +226,15 @@ class RunStore(Protocol):
         """The areas that a backfill of stale or failed areas reads. ``None``: all areas."""
         ...
 
-    async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
-        """Write a batch of persons in one transaction, with their completeness proofs.
+    async def apply(self, batch: Sequence[PersonRead]) -> frozenset[str]:
+        """Write drafts of a batch of persons in one transaction, with their completeness proofs.
 
-        A person is not written if a published restriction is missing and no second read has
-        confirmed that. ``BatchResult.unconfirmed`` holds these persons, with the keys of the
-        published restrictions. With ``sync.confirm = changes`` this applies to any difference. Both
-        compare to the published state, not to earlier writes of this run.
+        Each is compared with the published state. A first read that would take a restriction out
+        of effect, or open what another person has, changes nothing until a second one has confirmed
+        it; with ``sync.confirm = changes`` so does any difference.
+
+        Returns:
+            The keys of persons with an area whose first read waits for its second.
         """
         ...
 
@@ -231,10 +244,6 @@ class RunStore(Protocol):
         Raises:
             LeaseLostError: another holder took over.
         """
-        ...
-
-    async def removed_so_far(self) -> tuple[int, int]:
-        """The number of restrictions closed so far without a new content, and of their persons."""
         ...
 
     async def publish(
@@ -269,8 +278,8 @@ class RunStore(Protocol):
         """
         ...
 
-    async def withhold(self, reason: str) -> None:
-        """Undo everything that the run wrote and end it."""
+    async def withhold(self, error: WithheldError) -> None:
+        """Forget what the run has read, but for its failures, and end it."""
         ...
 
     async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:

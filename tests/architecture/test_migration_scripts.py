@@ -13,8 +13,8 @@ def test_the_head_is_the_programs():
 def test_revisions_are_numbered_in_order():
     """Behind and ahead are found by comparing numbers, so each revision is one above its parent.
 
-    Those of development versions were below 1002.
+    Those of development versions were below 1003.
     """
     scripts = list(ScriptDirectory.from_config(alembic_config()).walk_revisions())
     numbers = [script.revision for script in reversed(scripts)]
-    assert [str(1002 + number) for number in range(len(numbers))] == numbers
+    assert [str(1003 + number) for number in range(len(numbers))] == numbers

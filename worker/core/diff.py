@@ -1,98 +1,124 @@
-"""Compares the stored versions of one person's area with a complete read."""
+"""Compares the published versions of one person's area with a complete read."""
 
+import enum
 from collections.abc import Sequence
 from datetime import datetime
 
-from worker.core.model import CompleteArea, Record
+import orjson
+
+from worker.core.area import ResourceArea
+from worker.core.effect import group_of, is_in_effect
+from worker.core.model import ColumnValue, CompleteArea, Record
 from worker.core.value import Value
 
 
 class StoredVersion(Value, frozen=True, kw_only=True):
-    """A version row of one person's area that is open, or that this run closed.
+    """A published version row of one person's area that is open.
 
     Attributes:
-        opened_here: this run opened it; readers cannot see it yet.
-        closed_here: this run closed it; readers still see it as open.
+        columns: the values of the area's typed columns, in declared order.
     """
+
+    hidden = frozenset({"columns", "extra"})
 
     version_id: int
     key: str
     content_hash: bytes
     first_seen_at: datetime
-    opened_here: bool = False
-    closed_here: bool = False
+    columns: tuple[ColumnValue, ...]
+    extra: str | None = None
 
 
-class Opening(Value, frozen=True, kw_only=True):
-    """A version row to insert.
+class Op(enum.StrEnum):
+    """What publication does with a restriction."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    CLOSE = "close"
+
+
+class Change(Value, frozen=True, kw_only=True):
+    """One difference between what is published and what was read.
 
     Attributes:
-        first_seen_at: when the record's key was first seen in its current series of versions.
+        version_id: the version that it ends; None for an insert.
+        record: the content from now on; None for a close.
+        first_seen_at: when the restriction was first seen in its present series of versions.
         observed_at: when this content was read.
+        closes: it takes the restriction out of effect, by closing it or by what it says now.
+        loses: a column, or the meaning of its code, is lost.
     """
 
-    record: Record
-    first_seen_at: datetime
-    observed_at: datetime
+    op: Op
+    key: str
+    version_id: int | None = None
+    record: Record | None = None
+    first_seen_at: datetime | None = None
+    observed_at: datetime | None = None
+    closes: bool = False
+    loses: bool = False
 
 
-class AreaChange(Value, frozen=True, kw_only=True):
-    """The changes that one transaction makes to one person's area.
+def diff_area(
+    area: ResourceArea, stored: Sequence[StoredVersion], read: CompleteArea
+) -> tuple[Change, ...]:
+    """The changes that bring what is published to what was read.
 
-    Attributes:
-        open: rows to insert.
-        close: ids of rows to close.
-        erase: ids of rows to delete: this run opened them, and no reader has seen them.
-        reopen: ids of rows to reopen: this run closed them, and the same content is back.
-        unchanged: number of records that need no write.
-        removed: number of open records whose key is gone.
+    A record keeps its row while its content is the same; other content ends the row and begins
+    another that remembers when the record was first seen; a row whose record is gone ends. Only a
+    ``CompleteArea`` is taken: absence proves nothing unless the last page was read.
     """
-
-    open: tuple[Opening, ...] = ()
-    close: tuple[int, ...] = ()
-    erase: tuple[int, ...] = ()
-    reopen: tuple[int, ...] = ()
-    unchanged: int = 0
-    removed: int = 0
-
-
-def diff_area(stored: Sequence[StoredVersion], read: CompleteArea) -> AreaChange:
-    """The writes that bring the store to what was read. Applying it twice changes nothing more.
-
-    A record keeps its row while its content is the same; other content closes the row and opens
-    another that remembers when the record was first seen; a row whose record is gone is closed.
-    Only a ``CompleteArea`` is taken: absence proves nothing unless the last page was read.
-    """
-    live = {row.key: row for row in stored if not row.closed_here}
-    closed = {(row.key, row.content_hash): row for row in stored if row.closed_here}
-    closed_since = {row.key: row.first_seen_at for row in stored if row.closed_here}
-    opened: list[Opening] = []
-    gone: list[StoredVersion] = []
-    reopened: list[int] = []
-    unchanged = removed = 0
+    published = {row.key: row for row in stored}
+    read_at = read.proof.read_at
+    changes: list[Change] = []
     for record in read.records:
-        row = live.pop(record.key, None)
-        if row is not None and row.content_hash == record.content_hash:
-            unchanged += 1
-            continue
-        first_seen_at = closed_since.get(record.key, read.proof.read_at)
-        if row is not None:
-            gone.append(row)
-            first_seen_at = row.first_seen_at
-        before = closed.pop((record.key, record.content_hash), None)
-        if before is not None:
-            reopened.append(before.version_id)
-        else:
-            opened.append(
-                Opening(record=record, first_seen_at=first_seen_at, observed_at=read.proof.read_at)
+        row = published.pop(record.key, None)
+        if row is None:
+            changes.append(
+                Change(
+                    op=Op.INSERT,
+                    key=record.key,
+                    record=record,
+                    first_seen_at=read_at,
+                    observed_at=read_at,
+                )
             )
-    removed = len(live)
-    gone.extend(live.values())
-    return AreaChange(
-        open=tuple(opened),
-        close=tuple(row.version_id for row in gone if not row.opened_here),
-        erase=tuple(row.version_id for row in gone if row.opened_here),
-        reopen=tuple(reopened),
-        unchanged=unchanged,
-        removed=removed,
+        elif row.content_hash != record.content_hash:
+            changes.append(_update(area, row, record, read_at))
+    changes += [
+        Change(op=Op.CLOSE, key=row.key, version_id=row.version_id, closes=True)
+        for row in published.values()
+    ]
+    return tuple(changes)
+
+
+def _update(area: ResourceArea, row: StoredVersion, record: Record, read_at: datetime) -> Change:
+    names = [column.name for column in area.columns]
+    before = dict(zip(names, row.columns, strict=True))
+    now = dict(zip(names, record.columns, strict=True))
+    was_in_effect = is_in_effect(area.effect, before, read_at)
+    code = area.effect.code
+    loses_meaning = (
+        group_of(area.effect, str(before[code])) is not None
+        and group_of(area.effect, str(now[code])) is None
     )
+    loses_value = any(_has(before[name]) and not _has(now[name]) for name in names)
+    return Change(
+        op=Op.UPDATE,
+        key=record.key,
+        version_id=row.version_id,
+        record=record,
+        first_seen_at=row.first_seen_at,
+        observed_at=read_at,
+        closes=was_in_effect and not is_in_effect(area.effect, now, read_at),
+        loses=loses_value or loses_meaning or bool(_fields(row.extra) - _fields(record.extra)),
+    )
+
+
+def _has(value: ColumnValue) -> bool:
+    return value is not None and value != ""
+
+
+def _fields(extra: str | None) -> set[str]:
+    """The contract's further fields that have a value."""
+    return set(orjson.loads(extra)) if extra else set()

@@ -6,9 +6,9 @@ The same SQL makes the reporting views, the facts of a publication and the repor
 """
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from worker.core.value import Value
 
@@ -105,6 +105,16 @@ def in_effect_sql(effect: Effect, row: str, now: str) -> str:
     if effect.begins:
         cases.append(f"WHEN {row}.{effect.begins} > {now}{single} THEN 0")
     return f"CASE {' '.join(cases)} ELSE 1 END = 1"
+
+
+def is_in_effect(effect: Effect, values: Mapping[str, Any], now: datetime) -> bool:
+    """``in_effect_sql`` for the columns of one restriction."""
+    if group_of(effect, values[effect.code] or "") == RestrictionGroup.NONE:
+        return False
+    if effect.ranges and (values[effect.ranges] or "").count("},{"):
+        return True
+    ends, begins = values[effect.ends], values[effect.begins] if effect.begins else None
+    return not (ends is not None and ends <= now) and not (begins is not None and begins > now)
 
 
 def instant_sql(at: datetime) -> str:

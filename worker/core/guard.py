@@ -1,13 +1,14 @@
-"""The guard: withholds runs with too many removals or too many unread areas (promise 5).
+"""The guard: withholds runs with too many removals, lost values or unread areas (promise 5).
 
 A limit on shares alone would withhold ordinary runs on small rosters (one restriction of three is a
 third); a limit on counts alone would publish a truncated roster. So a share applies only above a
 small absolute number, and closing more than half always exceeds it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Final
 
+from worker.core.plurals import counted
 from worker.core.value import Value
 
 SMALL_RESTRICTIONS: Final = 5
@@ -15,39 +16,44 @@ SMALL_RESTRICTIONS: Final = 5
 SMALL_PERSONS: Final = 3
 """Persons whose restrictions may close in any run, unless the restrictions, or the persons who
 lose one, are more than half of all."""
-EARLY_SLACK: Final = 10
-"""Margin of the early stop: a second read may contradict removals that count before it."""
-EVIDENCE_MIN: Final = 10
-"""Second reads that must agree before the removals claimed by first reads count."""
-
-
-class GuardLimits(Value, frozen=True, kw_only=True):
-    """The operator's limits.
-
-    Attributes:
-        max_removed_share: share of open restrictions (or of persons) that one run may close.
-        min_completeness: share of person-areas that must be read; does not apply to a backfill.
-        accept_removals: the operator has confirmed that the removals are correct.
-    """
-
-    max_removed_share: float
-    min_completeness: float
-    accept_removals: bool = False
+FIRST_PERSONS: Final = 100
+"""A first publication of so many persons needs a record in each area."""
+_MORE: Final = 1.1
+"""What a person has accepted may have grown by a tenth until the next run."""
+_UNUSUAL: Final = 10
+"""A tenth of a limit is worth a warning."""
+_READ_HINT: Final = (
+    "see what could not be read with `pts-worker failures list` and, of the roster, in the "
+    "log; check the address with `pts-worker doctor --probe`"
+)
+_ACCEPT_HINT: Final = (
+    "check what changed; if it is correct, run `pts-worker sync --accept-removals`"
+)
 
 
 class AreaFacts(Value, frozen=True, kw_only=True):
-    """The removals of a run in one area, so that a large area cannot hide a broken small one.
+    """What a run would change in one area, so that a large area cannot hide a broken small one.
 
     Attributes:
         open_before: its open restrictions, as published.
-        removed: those that the run removes.
-        persons_affected: persons who lose at least one.
+        removed: those that the run closes, or takes out of effect.
+        persons_affected: persons of whom it does.
+        lost: those that lose a value.
+        persons_losing: persons of whom one does.
+        attempted: persons asked for; a line of the roster that cannot be read counts, too.
+        complete: persons read to the last page.
+        records: what they showed.
     """
 
     area: str
-    open_before: int
-    removed: int
-    persons_affected: int
+    open_before: int = 0
+    removed: int = 0
+    persons_affected: int = 0
+    lost: int = 0
+    persons_losing: int = 0
+    attempted: int = 0
+    complete: int = 0
+    records: int = 0
 
 
 class GuardFacts(Value, frozen=True, kw_only=True):
@@ -57,118 +63,204 @@ class GuardFacts(Value, frozen=True, kw_only=True):
         open_before: open restrictions, as published, in the scope of the run.
         holders_before: persons with at least one of them.
         persons_before: persons in the store who have not departed.
-        removed: restrictions removed; changed ones do not count.
-        persons_affected: persons who lose at least one.
-        departing: persons who are no longer on the roster.
-        areas_attempted: person-areas requested; a roster error counts once per area.
-        areas_complete: person-areas read to their last page.
+        removed, persons_affected, lost, persons_losing: as of an area, of all together.
+        departing: persons whom two full rosters in a row do not name.
+        missing: persons whom this full roster is the first not to name.
         is_subset: a backfill; shares of an arbitrary subset are no sign of an error.
-        areas: the removals per area.
+        is_first: no full run was published before.
     """
 
-    open_before: int
-    holders_before: int
-    persons_before: int
-    removed: int
-    persons_affected: int
-    departing: int
-    areas_attempted: int
-    areas_complete: int
+    open_before: int = 0
+    holders_before: int = 0
+    persons_before: int = 0
+    removed: int = 0
+    persons_affected: int = 0
+    lost: int = 0
+    persons_losing: int = 0
+    departing: int = 0
+    missing: int = 0
     is_subset: bool = False
+    is_first: bool = False
     areas: tuple[AreaFacts, ...] = ()
 
+    def area(self, name: str) -> AreaFacts:
+        """What it would change in an area; nothing, if it did not read it."""
+        found = (area for area in self.areas if area.area == name)
+        return next(found, AreaFacts(area=name))
 
-_TOO_LITTLE: Final = "only "
+
+class GuardLimits(Value, frozen=True, kw_only=True):
+    """The operator's limits.
+
+    Attributes:
+        max_removed_share: share of open restrictions (or of persons) that one run may close.
+        min_completeness: share of persons that must be read in one of the areas; does not apply to
+            a backfill.
+        first_min_completeness: share of person-areas that the first publication needs.
+        accept_removals: a person accepts what the last withheld run counted, and a tenth more.
+        accepted: what that is, once the store has looked it up.
+    """
+
+    max_removed_share: float
+    min_completeness: float
+    first_min_completeness: float = 0.95
+    accept_removals: bool = False
+    accepted: GuardFacts | None = None
 
 
-def advice(reasons: Sequence[str]) -> str:
-    """The hint for a withheld run. Removals can be accepted, unless too little was read."""
-    if any(reason.startswith(_TOO_LITTLE) for reason in reasons):
-        return (
-            "see what could not be read with `pts-worker failures list` and, of the roster, in the "
-            "log; check the address with `pts-worker doctor --probe`"
+class Verdict(Value, frozen=True, kw_only=True):
+    """Why a run must not be published.
+
+    Attributes:
+        unread: too little could be read.
+        removals: too much would go; a person may accept that.
+    """
+
+    unread: tuple[str, ...] = ()
+    removals: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """All of them; empty if it may be published."""
+        return (*self.removals, *self.unread)
+
+    @property
+    def hint(self) -> str:
+        """What to do. Removals can be accepted, unless too little was read."""
+        return _READ_HINT if self.unread else _ACCEPT_HINT
+
+
+def judge(facts: GuardFacts, limits: GuardLimits) -> Verdict:
+    """Whether a run may be published."""
+    return Verdict(
+        unread=() if facts.is_subset else tuple(_unread(facts, limits)),
+        removals=(*_going(facts, limits), *_empty_areas(facts, limits)),
+    )
+
+
+def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
+    """What a published run did that is below the limits and unusual all the same."""
+    found = []
+    limit = _restrictions_limit(facts, limits) / _UNUSUAL
+    if facts.removed > limit:
+        found.append(
+            f"{facts.removed} of {facts.open_before} open restrictions of "
+            f"{counted(facts.persons_affected, 'person')} were closed or are no longer in effect"
         )
-    return "check what changed; if it is correct, run `pts-worker sync --accept-removals`"
+    if facts.lost > limit:
+        found.append(f"{counted(facts.lost, 'restriction')} lost a value")
+    if facts.departing:
+        found.append(
+            f"{counted(facts.departing, 'person')} departed: two full rosters in a row do not name "
+            "them"
+        )
+    if facts.missing:
+        found.append(
+            f"{counted(facts.missing, 'person')} of the last roster are not on this one; if the "
+            "next full roster does not name them either, they depart"
+        )
+    found += [
+        f"nobody could be read in {area.area}; its last state stands and is stale. If this client "
+        "may not read it, leave it out of sync.areas"
+        for area in facts.areas
+        if area.attempted and not area.complete
+    ]
+    return tuple(found)
 
 
-def removal_limit(facts: GuardFacts, limits: GuardLimits) -> float:
-    """How many restrictions the run may remove, whatever the number of persons."""
+def _unread(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
+    attempted = sum(area.attempted for area in facts.areas)
+    complete = sum(area.complete for area in facts.areas)
+    if not attempted:
+        return
+    share, text = complete / attempted, f"only {complete} of {attempted} person-areas could be read"
+    if facts.is_first and share < limits.first_min_completeness:
+        yield (
+            f"{text} ({share:.0%}; sync.first_min_completeness is "
+            f"{limits.first_min_completeness:.0%})"
+        )
+    elif all(
+        area.complete < limits.min_completeness * area.attempted
+        for area in facts.areas
+        if area.attempted
+    ):
+        yield f"{text} ({share:.0%}; sync.min_completeness is {limits.min_completeness:.0%})"
+
+
+def _empty_areas(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
+    """The first publication of many persons has a record in each area."""
+    for area in facts.areas if facts.is_first and not facts.is_subset else ():
+        accepted = limits.accepted and limits.accepted.area(area.area)
+        is_accepted = accepted and accepted.complete and not accepted.records
+        if area.complete >= FIRST_PERSONS and not area.records and not is_accepted:
+            yield f"{area.area} has no record of any of {area.complete} persons"
+
+
+_CLOSES: Final = ("removed", "persons_affected", "would close")
+_LOSES: Final = ("lost", "persons_losing", "would lose a value")
+"""What can go: its count and its persons in the facts, and how that is said."""
+
+
+def _going(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
+    for what in (_CLOSES, _LOSES):
+        yield from (*_too_many(facts, limits, *what),) or _in_areas(facts, limits, *what)
+    if facts.departing > _departure_limit(facts, limits):
+        yield (
+            f"{facts.departing} of {facts.persons_before} persons are no longer on the roster "
+            f"({_share(limits)})"
+        )
+
+
+def _too_many(
+    facts: GuardFacts, limits: GuardLimits, name: str, persons_name: str, verb: str
+) -> Iterator[str]:
+    count, persons = getattr(facts, name), getattr(facts, persons_name)
+    small = SMALL_PERSONS if facts.is_subset else min(SMALL_PERSONS, facts.holders_before / 2)
+    is_most = not facts.is_subset and count > facts.open_before / 2
+    limit = max(_restrictions_limit(facts, limits), _accepted(getattr(limits.accepted, name, 0)))
+    if count > limit and (is_most or persons > small):
+        yield (
+            f"{count} of {facts.open_before} open restrictions of "
+            f"{counted(persons, 'person')} {verb} ({_share(limits)})"
+        )
+
+
+def _in_areas(
+    facts: GuardFacts, limits: GuardLimits, name: str, persons_name: str, verb: str
+) -> Iterator[str]:
+    """Reasons of single areas. All that one person has in a small area is no sign of an error."""
+    all_may_go = facts.is_subset or limits.max_removed_share >= 1
+    for area in facts.areas:
+        count, persons = getattr(area, name), getattr(area, persons_name)
+        accepted = getattr(limits.accepted.area(area.area), name) if limits.accepted else 0
+        is_all = count == area.open_before and persons > 1 and not all_may_go
+        limit = max(limits.max_removed_share * area.open_before, SMALL_RESTRICTIONS)
+        is_much = count > limit and persons > SMALL_PERSONS
+        if (is_all or is_much) and count > _accepted(accepted):
+            yield (
+                f"{count} of {area.open_before} open restrictions of {area.area}, of "
+                f"{counted(persons, 'person')}, {verb} ({_share(limits)})"
+            )
+
+
+def _restrictions_limit(facts: GuardFacts, limits: GuardLimits) -> float:
+    """How many restrictions the run may close, whatever the number of persons."""
     small = (
         SMALL_RESTRICTIONS if facts.is_subset else min(SMALL_RESTRICTIONS, facts.open_before / 2)
     )
     return max(limits.max_removed_share * facts.open_before, small)
 
 
-def departure_limit(facts: GuardFacts, limits: GuardLimits) -> float:
+def _departure_limit(facts: GuardFacts, limits: GuardLimits) -> float:
     """How many persons may depart in one run."""
     small = max(1.0, min(SMALL_PERSONS, facts.persons_before / 4))
-    return max(limits.max_removed_share * facts.persons_before, small)
+    accepted = _accepted(limits.accepted.departing if limits.accepted else 0)
+    return max(limits.max_removed_share * facts.persons_before, small, accepted)
 
 
-def reasons_to_withhold(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
-    """Why the run must not be published; empty if it may be."""
-    reasons = []
-    if not limits.accept_removals:
-        reasons += _removals(facts, limits)
-    if facts.areas_attempted and not facts.is_subset:
-        share = facts.areas_complete / facts.areas_attempted
-        if share < limits.min_completeness:
-            reasons.append(
-                f"{_TOO_LITTLE}{facts.areas_complete} of {facts.areas_attempted} person-areas "
-                f"could be read ({share:.0%}; sync.min_completeness is "
-                f"{limits.min_completeness:.0%})"
-            )
-    return tuple(reasons)
+def _accepted(count: int) -> float:
+    return count * _MORE
 
 
-def _removals(facts: GuardFacts, limits: GuardLimits) -> list[str]:
-    reasons = []
-    persons_small = (
-        SMALL_PERSONS if facts.is_subset else min(SMALL_PERSONS, facts.holders_before / 2)
-    )
-    is_most = not facts.is_subset and facts.removed > facts.open_before / 2
-    if facts.removed > removal_limit(facts, limits) and (
-        is_most or facts.persons_affected > persons_small
-    ):
-        reasons.append(
-            f"{facts.removed} of {facts.open_before} open restrictions of "
-            f"{facts.persons_affected} persons would close "
-            f"(sync.max_removed_share is {limits.max_removed_share:.0%})"
-        )
-    else:
-        reasons += _area_removals(facts, limits)
-    if facts.departing > departure_limit(facts, limits):
-        reasons.append(
-            f"{facts.departing} of {facts.persons_before} persons are no longer on the roster "
-            f"(sync.max_removed_share is {limits.max_removed_share:.0%})"
-        )
-    return reasons
-
-
-def _area_removals(facts: GuardFacts, limits: GuardLimits) -> list[str]:
-    """Reasons of single areas. All that one person has in a small area is no sign of an error."""
-    all_may_close = facts.is_subset or limits.max_removed_share >= 1
-    return [
-        f"{area.removed} of {area.open_before} open restrictions of {area.area}, of "
-        f"{area.persons_affected} persons, would close "
-        f"(sync.max_removed_share is {limits.max_removed_share:.0%})"
-        for area in facts.areas
-        if (area.persons_affected > 1 and area.removed == area.open_before and not all_may_close)
-        or (
-            area.removed > max(limits.max_removed_share * area.open_before, SMALL_RESTRICTIONS)
-            and area.persons_affected > SMALL_PERSONS
-        )
-    ]
-
-
-def stops_early(facts: GuardFacts, limits: GuardLimits) -> bool:
-    """Whether so much has been removed that the run should stop before the end."""
-    if limits.accept_removals or facts.is_subset:
-        return False
-    beyond = facts.removed > 2 * removal_limit(facts, limits) + EARLY_SLACK
-    return beyond and bool(_removals(facts, limits))
-
-
-def evidence_needed(contradicted: int) -> int:
-    """How many second reads must confirm removals before all claimed removals count."""
-    return EVIDENCE_MIN * max(1, contradicted)
+def _share(limits: GuardLimits) -> str:
+    return f"sync.max_removed_share is {limits.max_removed_share:.0%}"

@@ -7,7 +7,6 @@ from typing import Final
 
 import msgspec
 
-from worker.core.confirmation import Unconfirmed
 from worker.core.model import FailureKind, RunKind, RunStatus
 from worker.core.value import Value
 from worker.errors import ExitCode
@@ -20,43 +19,29 @@ class RunHandle(Value, frozen=True, kw_only=True):
 
     Attributes:
         run_id: the run's number, stored in every row it writes.
-        attempt_id: this process's run attempt; a continued run has several.
+        attempt: the number of this process's attempt at the run; a continued run has several.
         areas: the areas to read.
         is_continued: an earlier process started the run.
         was_answered: an earlier publication, or an earlier attempt at this run, has read an area.
-        open_before, holders_before, persons_before: the reference values of the guard.
+        requests_before, retries_before: of the earlier attempts.
     """
 
     run_id: int
-    attempt_id: int
+    attempt: int
     kind: RunKind
     areas: tuple[str, ...]
     started_at: datetime
     is_continued: bool = False
     was_answered: bool = False
-    open_before: int = 0
-    holders_before: int = 0
-    persons_before: int = 0
-
-
-class BatchResult(Value, frozen=True, kw_only=True):
-    """The result of one write transaction.
-
-    Attributes:
-        unconfirmed: persons not written, because they need a second read first.
-    """
-
-    opened: int = 0
-    closed: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    unconfirmed: tuple[Unconfirmed, ...] = ()
+    requests_before: int = 0
+    retries_before: int = 0
 
 
 class Publication(Value, frozen=True, kw_only=True):
     """A publication: its time, the ledger's totals, and the exit code.
 
     Attributes:
+        warnings: what is below the guard's limits but unusual, and what to do about it.
         new_fields: what this run was the first to see, and the contract does not declare: area
             and field.
     """
@@ -64,6 +49,7 @@ class Publication(Value, frozen=True, kw_only=True):
     published_at: datetime
     totals: Mapping[str, int]
     exit_code: ExitCode
+    warnings: tuple[str, ...] = ()
     new_fields: tuple[str, ...] = ()
 
     @property
@@ -80,7 +66,7 @@ class Publication(Value, frozen=True, kw_only=True):
 
 
 class RunProgress(msgspec.Struct, kw_only=True):
-    """Counters of this run attempt, for the progress bar, the logs and early stops.
+    """Counters of this run attempt, for the progress bar and the logs.
 
     Attributes:
         first_failure: the area and reason of the first of ``failures``; empty if there is none.
@@ -100,8 +86,6 @@ class RunProgress(msgspec.Struct, kw_only=True):
     areas_complete: int = 0
     failures: Counter[FailureKind] = msgspec.field(default_factory=Counter)
     first_failure: str = ""
-    rows_written: int = 0
-    removed: int = 0
     requests: int = 0
     retries: int = 0
     slowness: Callable[[], str] = lambda: ""

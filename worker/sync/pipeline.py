@@ -1,12 +1,14 @@
-"""Runs the producer, readers, writer and lease renewal as concurrent tasks.
+"""Runs the producer, readers, writer and lease renewal as concurrent tasks, in two passes.
+
+The second pass reads those again whose first read would close something, when the first has ended.
 
 On the first ``WorkerError`` the readers are cancelled, the writer still writes every finished
 person, and the error is returned. A ``WorkerError`` never surfaces as an exception group.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 import structlog
@@ -16,7 +18,6 @@ from worker.core.model import PersonRead, RunKind
 from worker.core.run import RunProgress
 from worker.errors import LeaseLostError, StoppedError, WorkerError
 from worker.ports import RunStore, Runtime
-from worker.sync.confirmation import Confirmations
 from worker.sync.judge import Judge
 from worker.sync.options import RunOptions
 from worker.sync.producer import PersonTask, Producer
@@ -34,19 +35,21 @@ _NEXT: Final = "the next `pts-worker sync` continues"
 _AGAIN: Final = "start the backfill again: it begins anew, and nothing of it was published"
 
 
+Feed: TypeAlias = Callable[[MemoryObjectSendStream[PersonTask]], Awaitable[None]]
+"""Hands out the tasks of one pass."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Pipeline:
     """The tasks of one run.
 
     Attributes:
-        confirmations: persons who wait for a second read.
         stop: set to stop the run (SIGTERM, SIGINT).
     """
 
     producer: Producer
     reader: PersonReader
     judge: Judge
-    confirmations: Confirmations
     store: RunStore
     options: RunOptions
     runtime: Runtime
@@ -57,41 +60,58 @@ class Pipeline:
     _readers: int = 0
     _feeding: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _reading: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    _confirming: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     async def work(self) -> WorkerError | None:
         """Read and write everyone; return the error that ended it early, or ``None``."""
-        reads_in, reads = anyio.create_memory_object_stream[PersonRead](self.options.batch_persons)
-        decided_in, decided = anyio.create_memory_object_stream[PersonRead](
-            self.options.batch_persons
-        )
         writer = Writer(
             store=self.store,
             options=self.options,
+            runtime=self.runtime,
             progress=self.progress,
             pending=self.producer.pending,
             changed=self.changed,
-            confirmations=self.confirmations,
+            waiting_since_s=self.runtime.monotonic(),
         )
         async with anyio.create_task_group() as group:
             group.start_soon(self._keep_lease)
             group.start_soon(self._watch)
             group.start_soon(self.judge.watch)
-            async with anyio.create_task_group() as writing:
-                writing.start_soon(self._write, writer, reads)
-                writing.start_soon(self._write_decided, writer, decided)
-                writing.start_soon(self._confirm, decided_in)
-                with reads_in:
-                    await self._read(reads_in)
+            await self._pass(writer, self.producer.feed)
+            if await self._is_second_pass_due(writer):
+                await self._pass(writer, self.producer.feed_again)
             group.cancel_scope.cancel()
         return self._ending
 
-    async def _read(self, reads: MemoryObjectSendStream[PersonRead]) -> None:
+    async def _is_second_pass_due(self, writer: Writer) -> bool:
+        """Whether first reads wait for their second; if so, when it is time for these."""
+        if self._ending is not None:
+            return False
+        try:
+            persons = await self.store.waiting()
+        except WorkerError as error:
+            self._end(error)
+            return False
+        if not persons:
+            return False
+        log.info("run.second_pass", run=self.store.handle.run_id, persons=persons)
+        due_s = writer.waiting_since_s + self.options.confirm_after_s
+        with anyio.CancelScope() as self._feeding:
+            await self.runtime.sleep(max(0.0, due_s - self.runtime.monotonic()))
+        return self._ending is None
+
+    async def _pass(self, writer: Writer, feed: Feed) -> None:
+        reads_in, reads = anyio.create_memory_object_stream[PersonRead](self.options.batch_persons)
+        async with anyio.create_task_group() as writing:
+            writing.start_soon(self._write, writer, reads)
+            with reads_in:
+                await self._read(reads_in, feed)
+
+    async def _read(self, reads: MemoryObjectSendStream[PersonRead], feed: Feed) -> None:
         count = self.options.persons_concurrent
         tasks_in, tasks = anyio.create_memory_object_stream[PersonTask](count)
-        with self._reading, tasks:
+        with anyio.CancelScope() as self._reading, tasks:
             async with anyio.create_task_group() as readers:
-                readers.start_soon(self._feed, tasks_in)
+                readers.start_soon(self._feed, feed, tasks_in)
 
                 def stand_in() -> None:
                     if self._is_missing:
@@ -109,10 +129,10 @@ class Pipeline:
         waiting = min(self.reader.evidence.waiting, _WAITING_MAX)
         return self._readers - waiting < self.options.persons_concurrent
 
-    async def _feed(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
+    async def _feed(self, feed: Feed, tasks: MemoryObjectSendStream[PersonTask]) -> None:
         try:
-            with self._feeding, tasks:
-                await self.producer.feed(tasks)
+            with anyio.CancelScope() as self._feeding, tasks:
+                await feed(tasks)
         except WorkerError as error:
             self._end(error)
 
@@ -131,7 +151,7 @@ class Pipeline:
         tasks: MemoryObjectReceiveStream[PersonTask],
         reads: MemoryObjectSendStream[PersonRead],
     ) -> None:
-        while (task := await self._next(tasks)) is not None:
+        while (task := await receive(tasks)) is not None:
             try:
                 read, ending = await self.reader.read(task)
             except WorkerError as error:
@@ -151,43 +171,10 @@ class Pipeline:
     def _is_too_many(self) -> bool:
         return self._readers - self.reader.evidence.waiting > self.options.persons_concurrent
 
-    async def _next(self, tasks: MemoryObjectReceiveStream[PersonTask]) -> PersonTask | None:
-        await self.confirmations.may_read_on()
-        return await receive(tasks)
-
     async def _write(self, writer: Writer, reads: MemoryObjectReceiveStream[PersonRead]) -> None:
         try:
             with reads:
                 await writer.write(reads)
-        except WorkerError as error:
-            self._end(error)
-        finally:
-            self.confirmations.close()
-
-    async def _confirm(self, decided: MemoryObjectSendStream[PersonRead]) -> None:
-        """Make second reads until the writer has received every first read."""
-        try:
-            with self._confirming, decided:
-                async with anyio.create_task_group() as readers:
-                    for _ in range(self.options.persons_concurrent):
-                        readers.start_soon(self._confirm_persons, decided)
-        finally:
-            self.confirmations.abandon()
-
-    async def _confirm_persons(self, decided: MemoryObjectSendStream[PersonRead]) -> None:
-        try:
-            ending = await self.confirmations.work(decided)
-        except WorkerError as error:
-            ending = error
-        if ending is not None:
-            self._end(ending)
-
-    async def _write_decided(
-        self, writer: Writer, decided: MemoryObjectReceiveStream[PersonRead]
-    ) -> None:
-        try:
-            with decided:
-                await writer.write_decided(decided)
         except WorkerError as error:
             self._end(error)
 
@@ -224,4 +211,3 @@ class Pipeline:
 
     def _stop_reading(self) -> None:
         self._reading.cancel()
-        self._confirming.cancel()

@@ -1,6 +1,10 @@
-"""Streams the roster as tasks, one for each person that needs reading."""
+"""Streams the roster as tasks, one for each person that needs reading.
 
-from collections.abc import Callable, Sequence
+It is streamed twice if first reads wait for their second: nobody's identifier is kept, on the disk
+or in memory.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 from zlib import crc32
@@ -10,6 +14,7 @@ import msgspec
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
+from worker.core.confirmation import Unconfirmed
 from worker.core.identity import Identity
 from worker.core.model import Person, RosterEntry, RosterLineError
 from worker.core.run import RunProgress
@@ -26,10 +31,15 @@ CHUNK_PERSONS: Final = 250
 
 
 class PersonTask(Value, frozen=True, kw_only=True):
-    """A person and the areas to read of them."""
+    """A person and the areas to read of them.
+
+    Attributes:
+        first: the first reads of these areas, in the second pass.
+    """
 
     person: Person
     areas: tuple[str, ...]
+    first: Mapping[str, Unconfirmed] = {}
 
 
 class Producer(msgspec.Struct, kw_only=True):
@@ -68,6 +78,7 @@ class Producer(msgspec.Struct, kw_only=True):
                     self._count_error(entry)
                     continue
                 person = self._person(entry)
+                self._count_person(entry, person)
                 if entry.is_h_number and not self.sends_h_numbers:
                     not_sent.append(person.person_key)
                     if len(not_sent) >= CHUNK_PERSONS:
@@ -90,10 +101,40 @@ class Producer(msgspec.Struct, kw_only=True):
             )
         self.is_complete = not self.progress.roster_faults
 
+    async def feed_again(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
+        """Send a task for everyone whose first read waits for its second.
+
+        Who is not on the roster any more stays as published.
+
+        Raises:
+            RosterError: the roster cannot be read.
+        """
+        left = await self.store.waiting()
+        chunk: list[Person] = []
+        async with aclosing(self.roster.entries()) as entries:
+            async for entry in entries:
+                if isinstance(entry, RosterEntry):
+                    chunk.append(self._person(entry))
+                if len(chunk) >= CHUNK_PERSONS:
+                    left -= await self._hand_out_again(chunk, tasks)
+                    chunk = []
+                if left <= 0:
+                    return
+        await self._hand_out_again(chunk, tasks)
+
+    async def _hand_out_again(
+        self, chunk: Sequence[Person], tasks: MemoryObjectSendStream[PersonTask]
+    ) -> int:
+        persons = {person.person_key: person for person in chunk}
+        first = await self.store.unconfirmed([*persons.keys() - self.pending])
+        for key in sorted(first, key=self._order):
+            areas = tuple(area for area in self.store.handle.areas if area in first[key])
+            self.pending.add(key)
+            await send(tasks, PersonTask(person=persons[key], areas=areas, first=first[key]))
+        await anyio.lowlevel.checkpoint()
+        return len(first)
+
     def _person(self, entry: RosterEntry) -> Person:
-        self.progress.persons_seen += 1
-        if not entry.checksum_ok:
-            self.progress.checksum_warnings += 1
         person = Person(off_id=entry.off_id, person_key=self.identity.person_key(entry.off_id))
         if entry.local_ref is None and entry.cohort is None:
             return person
@@ -102,9 +143,13 @@ class Producer(msgspec.Struct, kw_only=True):
             label and mask_identifiers(label, entry.off_id.reveal())
             for label in (entry.local_ref, entry.cohort)
         )
-        self.progress.references_replaced += local_ref is not entry.local_ref
-        self.progress.cohorts_replaced += cohort is not entry.cohort
         return msgspec.structs.replace(person, local_ref=local_ref, cohort=cohort)
+
+    def _count_person(self, entry: RosterEntry, person: Person) -> None:
+        self.progress.persons_seen += 1
+        self.progress.checksum_warnings += not entry.checksum_ok
+        self.progress.references_replaced += person.local_ref != entry.local_ref
+        self.progress.cohorts_replaced += person.cohort != entry.cohort
 
     async def _pass_over(self, person_keys: Sequence[str]) -> None:
         self.progress.persons_not_sent += len(person_keys)
@@ -153,7 +198,9 @@ class Producer(msgspec.Struct, kw_only=True):
 
     def _order(self, person_key: str) -> int:
         """A sort key that changes with each run attempt, so that no person is always last."""
-        return crc32(f"{self.store.handle.attempt_id} {person_key}".encode())
+        return crc32(
+            f"{self.store.handle.run_id} {self.store.handle.attempt} {person_key}".encode()
+        )
 
     async def _hand_out(
         self, chunk: Sequence[Person], tasks: MemoryObjectSendStream[PersonTask]

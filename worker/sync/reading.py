@@ -5,8 +5,9 @@ from typing import Final
 
 import structlog
 
+from worker.areas import area_named
 from worker.core.breaker import kind_of, wait_s
-from worker.core.confirmation import Unconfirmed, compared
+from worker.core.confirmation import Confirm, Unconfirmed, compared
 from worker.core.identity import short_key
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, Person, PersonRead
 from worker.core.run import RunProgress
@@ -21,11 +22,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonReader:
-    """Reads persons, and counts failures."""
+    """Reads persons, and counts failures.
+
+    Attributes:
+        confirm: what two reads must agree on.
+    """
 
     evidence: Evidence
     progress: RunProgress
     runtime: Runtime
+    confirm: Confirm
 
     async def read(self, task: PersonTask) -> tuple[PersonRead, WorkerError | None]:
         """Read the areas of the task; also return the error that ends the run, if one does.
@@ -38,43 +44,26 @@ class PersonReader:
         for name in task.areas:
             if is_to_wait:
                 read: AreaRead = self._failed(task.person, name, TransientError(_NOT_ASKED))
+            elif name in task.first:
+                read, is_to_wait = await self._again(task.person, name, task.first[name])
             else:
                 read, is_to_wait = await self._area(task.person, name)
+                self.progress.areas_complete += isinstance(read, CompleteArea)
             areas.append(read)
             if isinstance(read, AreaFailure):
                 self._count(read)
-            else:
-                self.progress.areas_complete += 1
             if self.evidence.ending is not None:
                 break
         return PersonRead(person=task.person, areas=tuple(areas)), self.evidence.ending
 
-    async def read_again(self, unconfirmed: Unconfirmed) -> tuple[PersonRead, WorkerError | None]:
-        """Read the areas to confirm a second time; also return an error as ``read`` does.
-
-        Each area becomes the second read with both reads in its proof, or a failure if it cannot
-        be read or the two reads contradict each other. Each request uses a new connection.
-
-        Raises:
-            WorkerError: the run cannot go on.
-        """
-        areas: list[AreaRead] = []
-        for first in unconfirmed.read.areas:
-            if not isinstance(first, CompleteArea) or first.area not in unconfirmed.published:
-                areas.append(first)
-                continue
-            read, _ = await self._area(unconfirmed.read.person, first.area, is_single_use=True)
-            if isinstance(read, CompleteArea):
-                published = unconfirmed.published[first.area]
-                read = compared(published, first, read, unconfirmed.confirm)
-                if isinstance(read, AreaFailure):
-                    self._log_failure(unconfirmed.read.person, read)
+    async def _again(self, person: Person, name: str, first: Unconfirmed) -> tuple[AreaRead, bool]:
+        """The second read of an area, on a new connection, with both in its proof."""
+        read, is_to_wait = await self._area(person, name, is_single_use=True)
+        if isinstance(read, CompleteArea):
+            read = compared(area_named(name), first, read, self.confirm)
             if isinstance(read, AreaFailure):
-                self.progress.areas_complete -= 1
-                self._count(read)
-            areas.append(read)
-        person_read = PersonRead(person=unconfirmed.read.person, areas=tuple(areas))
-        return person_read, self.evidence.ending
+                self._log_failure(person, read)
+        return read, is_to_wait
 
     async def _area(
         self, person: Person, name: str, *, is_single_use: bool = False

@@ -13,10 +13,9 @@ from worker.core.plurals import counted
 from worker.core.run import RunProgress, RunReport
 from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
 from worker.ports import AreaReader, CostMeter, Gate, Roster, RunStore, Runtime
-from worker.sync.confirmation import Confirmations
 from worker.sync.evidence import Evidence
 from worker.sync.judge import Judge
-from worker.sync.options import WAITING_MAX, RunOptions
+from worker.sync.options import RunOptions
 from worker.sync.pipeline import Pipeline
 from worker.sync.producer import Producer
 from worker.sync.reading import PersonReader
@@ -86,22 +85,19 @@ class Run:
             return await self._publish(may_depart=producer.is_complete)
         if isinstance(ending, LeaseLostError):
             raise ending
-        if isinstance(ending, WithheldError):
-            return await self._withhold(ending)
         return await self._interrupt(ending)
 
     def _pipeline(self, judge: Judge, producer: Producer) -> Pipeline:
-        reader = PersonReader(evidence=judge.evidence, progress=self.progress, runtime=self.runtime)
+        reader = PersonReader(
+            evidence=judge.evidence,
+            progress=self.progress,
+            runtime=self.runtime,
+            confirm=self.options.confirm,
+        )
         return Pipeline(
             producer=producer,
             reader=reader,
             judge=judge,
-            confirmations=Confirmations(
-                reader=reader,
-                runtime=self.runtime,
-                after_s=self.options.confirm_after_s,
-                waiting_max=max(WAITING_MAX, self.options.batch_persons),
-            ),
             store=self.store,
             options=self.options,
             runtime=self.runtime,
@@ -138,7 +134,7 @@ class Run:
             published_at=done.published_at,
             totals=done.totals,
             new_fields=done.new_fields,
-            reasons=(*self._failure_reasons(), *filter(None, [done.drift])),
+            reasons=(*self._failure_reasons(), *done.warnings, *filter(None, [done.drift])),
         )
 
     def _failure_reasons(self) -> tuple[str, ...]:
@@ -178,9 +174,9 @@ class Run:
             return await self._interrupt(error)
         return self._report(RunStatus.ABANDONED, code, totals=totals, reasons=tuple(reasons))
 
-    async def _withhold(self, error: WorkerError) -> RunReport:
+    async def _withhold(self, error: WithheldError) -> RunReport:
         log.error("run.withheld", reason=error.message, hint=error.hint)
-        await self._recorded(self.store.withhold(error.message))
+        await self._recorded(self.store.withhold(error))
         return self._report(RunStatus.WITHHELD, ExitCode.WITHHELD, reasons=_words(error))
 
     async def _interrupt(self, error: WorkerError) -> RunReport:

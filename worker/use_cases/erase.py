@@ -80,7 +80,7 @@ async def _remains(store: Database, wanted: Wanted) -> Remains:
 
 def _erasure(traces: Traces, found: Remains | None, *, is_rewritten: bool) -> Erasure:
     return Erasure(
-        is_known=traces.person_id is not None,
+        is_known=bool(traces.rows),
         is_dry_run=found is None,
         rows=dict(traces.rows),
         is_scrubbed=found is not None and not (found.identifier or found.pseudonym or found.rows),

@@ -65,17 +65,28 @@ class Sync(Section, frozen=True, kw_only=True):
         "published restriction is missing; `changes`, if anything differs from the published "
         "state.",
     ] = "removals"
+    confirm_after: Annotated[
+        timedelta,
+        POSITIVE_DURATION,
+        "Least time between a read and the second one that must confirm it.",
+    ] = parse_duration("10s")
     max_removed_share: Annotated[
         float,
         number(1),
-        "Guard: a run that would close more than this share of the open restrictions is withheld "
-        "(exit 5).",
+        "Guard: a run that would close more than this share of the open restrictions, or of which "
+        "more lose a value, is withheld (exit 5).",
     ] = 0.10
     min_completeness: Annotated[
         float,
         number(1),
-        "Guard: a run that read less than this share of person-areas is withheld (exit 5).",
+        "Guard: a run that read less than this share of the persons in every area is withheld "
+        "(exit 5).",
     ] = 0.50
+    first_min_completeness: Annotated[
+        float,
+        number(1),
+        "Guard: the same for the first publication, of all person-areas.",
+    ] = 0.95
     retry_attempts: Annotated[int, integer(1, 20), "Attempts per request, including the first."] = 5
     patience: Annotated[
         timedelta,

@@ -4,12 +4,12 @@ from datetime import timedelta
 from typing import Final
 
 import msgspec
-from sqlalchemy import insert, select
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.value import Value
 from worker.store.database import Database
-from worker.store.schema.tables import access_log, person
+from worker.store.schema.tables import access_log
 
 KEPT_AT_LEAST: Final = timedelta(days=90)
 """No row is deleted before this age: database triggers refuse it."""
@@ -37,26 +37,21 @@ async def record_access(
 ) -> None:
     """Add a row to the access log, and commit it.
 
-    The row refers to the person by row id, so it never holds an identifier. Once the person is
-    erased, it refers to no one.
+    It names the person by the key of the store, also if nothing was found; ``erase`` clears it.
 
     Args:
-        person_key: the person; None if all persons were accessed. A key that is not in the store
-            is not recorded.
+        person_key: the person; None if all persons were accessed.
 
     Raises:
         UnavailableError: the database cannot be used after all retries.
         ConfigurationError: the database cannot be written until someone fixes the cause.
     """
-    person_id = (
-        select(person.c.person_id).where(person.c.person_key == person_key).scalar_subquery()
-    )
 
     async def work(connection: AsyncConnection) -> None:
         await connection.execute(
             insert(access_log).values(
                 accessed_at=await database.now(connection),
-                person_id=None if person_key is None else person_id,
+                person_key=person_key,
                 **msgspec.structs.asdict(access),
             )
         )

@@ -1,4 +1,4 @@
-"""Removes one person completely: versions, proofs, failures.
+"""Removes one person completely: versions, the person's row, and drafts of every run.
 
 The totals of runs stay in the ledger: they identify no one. No text about somebody else holds an
 identifier (``masking``). Backups, replicas, archived WAL and exported files are out of reach;
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import anyio
-from sqlalchemy import Table, delete, func, select, text
+from sqlalchemy import ColumnElement, Table, delete, func, select, text, tuple_, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,67 +20,71 @@ from worker.store.catalogues import SNAPSHOTS
 from worker.store.database import LASTING_S, Database
 from worker.store.dialects import delete_securely
 from worker.store.errors import plain_reason
-from worker.store.runs.facts import invalidate_base
 from worker.store.runs.feed import feed_erased_person
 from worker.store.runs.lease import Lease
-from worker.store.schema.tables import metadata, person, person_label, run
+from worker.store.schema.tables import CHANGES, VERSIONS, access_log, draft, person
 
-TABLES: Final[Sequence[Table]] = tuple(
-    table
-    for table in reversed(metadata.sorted_tables)
-    if any(key.column is person.c.person_id for key in table.foreign_keys)
-)
-"""Every table whose rows belong to a person."""
+DRAFTS: Final[Sequence[Table]] = (*CHANGES.values(), draft)
+"""What runs have read and not published."""
 
 
 class Traces(Value, frozen=True, kw_only=True):
     """Everything that the store holds about one person.
 
     Attributes:
-        person_id: the person's row; None if there is none.
-        local_refs: the organisation's own references for the person, earlier ones too.
-        rows: number of rows of the person, by table.
+        local_refs: the organisation's own references for the person.
+        rows: number of rows of the person, by table; none of an unknown person.
     """
 
-    hidden = frozenset({"local_refs"})
+    hidden = frozenset({"person_key", "local_refs"})
 
-    person_id: int | None
-    local_refs: tuple[str, ...]
-    rows: Mapping[str, int]
+    person_key: str
+    person_id: int | None = None
+    local_refs: tuple[str, ...] = ()
+    rows: Mapping[str, int] = {}
 
 
 async def find_traces(database: Database, person_key: str) -> Traces:
     """Find everything that ``erase_traces`` removes."""
 
     async def work(connection: AsyncConnection) -> Traces:
-        row = (
-            await connection.execute(select(person).where(person.c.person_key == person_key))
-        ).one_or_none()
-        if row is None:
-            return Traces(person_id=None, local_refs=(), rows={})
-        refs = [row.local_ref, row.prev_local_ref]
-        refs += (
-            await connection.execute(
-                select(person_label.c.local_ref).where(person_label.c.person_id == row.person_id)
-            )
-        ).scalars()
-        rows = {}
-        for table in (*TABLES, person):
-            counted = await connection.execute(
-                select(func.count()).select_from(table).where(table.c.person_id == row.person_id)
-            )
-            rows[str(table.name)] = counted.scalar_one()
+        found = await connection.execute(select(person).where(person.c.person_key == person_key))
+        row = found.one_or_none()
+        person_id = None if row is None else row.person_id
+        rows = {
+            table.name: await _count(connection, table, condition)
+            for table, condition in _conditions(person_key, person_id).items()
+        }
         return Traces(
-            person_id=row.person_id,
-            local_refs=tuple(dict.fromkeys(filter(None, refs))),
-            rows=rows,
+            person_key=person_key,
+            person_id=person_id,
+            local_refs=(row.local_ref,) if row is not None and row.local_ref else (),
+            rows=rows if any(rows.values()) else {},
         )
 
     return await database.read(work)
 
 
+async def _count(connection: AsyncConnection, table: Table, condition: ColumnElement[bool]) -> int:
+    counted = select(func.count()).select_from(table).where(condition)
+    result: int = (await connection.execute(counted)).scalar_one()
+    return result
+
+
+def _conditions(person_key: str, person_id: int | None) -> Mapping[Table, ColumnElement[bool]]:
+    """Which rows of each table are the person's, in the order in which they go."""
+    ids = select(draft.c.run_id, draft.c.person_id).where(draft.c.person_key == person_key)
+    rows: dict[Table, ColumnElement[bool]] = {
+        table: tuple_(table.c.run_id, table.c.person_id).in_(ids) for table in CHANGES.values()
+    }
+    rows[draft] = draft.c.person_key == person_key
+    for table in (*VERSIONS.values(), person):
+        rows[table] = table.c.person_id == person_id
+    return rows
+
+
 async def erase_traces(lease: Lease, traces: Traces) -> None:
-    """Remove the traces in one transaction, including rows of an unpublished run.
+    """Remove the traces in one transaction, and the person from the access log.
 
     If the roster still names the person, an open run that the next ``sync`` continues reads them
     again.
@@ -91,13 +95,16 @@ async def erase_traces(lease: Lease, traces: Traces) -> None:
     database = lease.database
 
     async def work(connection: AsyncConnection) -> None:
-        if traces.person_id is None:
-            return
         await delete_securely(connection)
-        await invalidate_base(connection)
-        await feed_erased_person(connection, traces.person_id, await database.now(connection))
-        for table in (*TABLES, person):
-            await connection.execute(delete(table).where(table.c.person_id == traces.person_id))
+        if traces.person_id is not None:
+            await feed_erased_person(connection, traces.person_id, await database.now(connection))
+        for table, condition in _conditions(traces.person_key, traces.person_id).items():
+            await connection.execute(delete(table).where(condition))
+        await connection.execute(
+            update(access_log)
+            .where(access_log.c.person_key == traces.person_key)
+            .values(person_key=None)
+        )
 
     await lease.write(work)
 
@@ -146,7 +153,7 @@ async def _scrub_sqlite(database: Database) -> None:
 
 
 async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
-    names = ", ".join(table.name for table in (*TABLES, person, run))
+    names = ", ".join(table.name for table in (*DRAFTS, *VERSIONS.values(), person, access_log))
     options = "FULL, ANALYZE" if rewrite else "ANALYZE"
     with anyio.fail_after(LASTING_S):
         async with database.engine.connect() as connection:

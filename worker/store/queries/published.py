@@ -1,43 +1,11 @@
-"""What readers see as open, regardless of what unpublished runs have opened and closed."""
+"""The last publication: what readers see."""
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.schema.tables import run
-
-
-def unpublished_runs() -> Select[tuple[int]]:
-    """The runs whose openings and closings readers do not see."""
-    return select(run.c.run_id).where(run.c.publication_no.is_(None))
-
-
-def open_as_published(table: Table) -> Select[tuple[int]]:
-    """The person of each restriction of one area that readers see; one row per restriction."""
-    return (
-        select(table.c.person_id)
-        .join(run, run.c.run_id == table.c.opened_run)
-        .where(
-            or_(table.c.closed_run.is_(None), table.c.closed_run.in_(unpublished_runs())),
-            run.c.publication_no.is_not(None),
-        )
-    )
-
-
-async def rows_and_persons(
-    connection: AsyncConnection, *holders: Select[tuple[int]]
-) -> tuple[int, int]:
-    """How many rows there are, and how many distinct persons."""
-    if not holders:
-        return 0, 0
-    found = union_all(*holders).subquery()
-    row = (
-        await connection.execute(
-            select(func.count(), func.count(found.c.person_id.distinct())).select_from(found)
-        )
-    ).one()
-    return row[0], row[1]
 
 
 async def last_published(
@@ -53,7 +21,8 @@ async def last_published(
     return found.one_or_none()
 
 
-async def is_anything_published(connection: AsyncConnection) -> bool:
-    """Whether readers see any run, of whatever kind."""
-    published = select(run.c.run_id).where(run.c.publication_no.is_not(None))
-    return (await connection.execute(published.limit(1))).first() is not None
+async def last_publication_no(connection: AsyncConnection) -> int:
+    """The number of the last publication; 0 before the first one."""
+    last = select(func.coalesce(func.max(run.c.publication_no), 0))
+    number: int = (await connection.execute(last)).scalar_one()
+    return number

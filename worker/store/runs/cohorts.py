@@ -5,39 +5,18 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from worker.core.value import Value
 from worker.store.schema.fact_tables import publication_cohort
+from worker.store.statements import OTHER
 
 COHORTS_MAX: Final = 300
 """Maximum number of cohorts that facts name; persons of others are counted as ``OTHER``."""
-OTHER: Final = "other"
-"""All cohorts that facts do not name: a text that may name a person must not be kept for ever."""
-
 _DIGITS_MAX: Final = 9
 """An organisation number has nine digits, an identifier eleven, and a pseudonym some forty."""
 _CHARACTERS_MAX: Final = 200
 
 
-class CohortNames(Value, frozen=True, kw_only=True):
-    """The cohorts that a publication names.
-
-    Attributes:
-        named: their names.
-        is_other_divided: one of them may have been counted as ``OTHER`` in the last publication.
-    """
-
-    named: frozenset[str]
-    is_other_divided: bool
-
-    def of(self, cohort: str) -> str:
-        """The cohort's name in the facts; empty for persons without one."""
-        return cohort if not cohort or cohort in self.named else OTHER
-
-
-def name_cohorts(
-    connection: Connection, number: int, rosters: Mapping[str, int | None]
-) -> CohortNames:
-    """Choose the cohorts that a publication names.
+def name_cohorts(connection: Connection, number: int, rosters: Mapping[str, int]) -> frozenset[str]:
+    """Choose the cohorts that a publication names; it counts the others as ``OTHER``.
 
     A named cohort stays named as long as it has persons. New cohorts are added up to
     ``COHORTS_MAX``, the largest first.
@@ -58,9 +37,9 @@ def name_cohorts(
     named = before - {"", OTHER}
     new = sorted(
         (cohort for cohort in rosters if cohort not in before and _may_be_named(cohort)),
-        key=lambda cohort: (-(rosters[cohort] or 0), cohort),
+        key=lambda cohort: (-rosters[cohort], cohort),
     )[: max(0, COHORTS_MAX - len(named))]
-    return CohortNames(named=named | {*new}, is_other_divided=bool(new) and OTHER in before)
+    return named | {"", *new}
 
 
 def _may_be_named(cohort: str) -> bool:

@@ -1,87 +1,166 @@
-"""What the guard judges a run by, counted from the rows that publication is about to show."""
+"""What the guard judges a run by, and its totals: counted from its drafts."""
 
-from sqlalchemy import Select, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from collections.abc import Mapping
+from typing import Any, Final
 
+import msgspec
+from sqlalchemy import Connection, func, select
+
+from worker.areas import AREAS, area_named
 from worker.core.guard import AreaFacts, GuardFacts
-from worker.core.model import RunKind
+from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunHandle
-from worker.store.queries.published import open_as_published, rows_and_persons
-from worker.store.runs.run_versions import RunVersions, versions_of_run
-from worker.store.schema.tables import VERSIONS, person_area
+from worker.store.schema.tables import TOTALS, person, run
+from worker.store.statements import (
+    COUNT_ALL_GOING,
+    COUNT_ALL_OPEN,
+    COUNT_GOING,
+    COUNT_OPEN,
+    COUNT_OPS,
+    COUNT_READS,
+    COUNT_SUBSET_OPEN,
+    of_all,
+    of_area,
+)
+
+_OPS: Final = {"insert": "rows_opened", "update": "rows_changed", "close": "rows_closed"}
 
 
-async def guard_facts(
-    connection: AsyncConnection,
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has read and would change.
+
+    Attributes:
+        reads: the figures of ``COUNT_READS``.
+        ops: how many restrictions come, change and go, by operation.
+    """
+
+    reads: Mapping[str, int]
+    ops: Mapping[str, int]
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether a first read waits for a second one that was not made."""
+        return any(self.reads[f"{area.table}_unconfirmed"] for area in AREAS)
+
+
+def count_run(connection: Connection, run_id: int, number: int) -> Counts:
+    """Count the drafts of a run; departures are those of that publication."""
+    found = connection.exec_driver_sql(of_all(COUNT_READS).format(run=run_id))
+    reads = {name: int(value or 0) for name, value in found.mappings().one().items()}
+    ops = connection.exec_driver_sql(of_all(COUNT_OPS).format(run=run_id, no=number))
+    return Counts(reads=reads, ops=dict(ops.tuples()))
+
+
+def totals_of(counts: Counts) -> dict[str, int]:
+    """The ledger's totals, as far as the drafts tell them."""
+    reads = counts.reads
+    complete = sum(reads[f"{area.table}_complete"] for area in AREAS)
+    attempted = sum(reads[f"{area.table}_attempted"] for area in AREAS)
+    totals = dict.fromkeys(TOTALS, 0) | {
+        "persons_total": reads["persons"],
+        "persons_complete": reads["complete"],
+        "persons_stale": reads["persons"] - reads["complete"],
+        "areas_complete": complete,
+        "areas_failed": attempted - complete,
+        "rows_read": sum(reads[f"{area.table}_records"] for area in AREAS),
+    }
+    totals |= {name: counts.ops.get(op, 0) for op, name in _OPS.items()}
+    written = totals["rows_opened"] + totals["rows_changed"]
+    totals["rows_unchanged"] = totals["rows_read"] - written
+    return totals
+
+
+def guard_facts(
+    connection: Connection,
     handle: RunHandle,
+    counts: Counts,
     *,
+    number: int,
     departing: int,
+    missing: int,
     roster_faults: int,
 ) -> GuardFacts:
-    """Count them."""
-    run_id = handle.run_id
-    removed, affected = await removed_by(connection, run_id)
-    attempted, complete = await _person_areas(connection, run_id)
+    """Count what publication of the run as this number would change."""
     is_subset = handle.kind == RunKind.BACKFILL
-    open_before, holders = handle.open_before, handle.holders_before
-    if is_subset:
-        open_before, holders = await _subset_open(connection, run_id)
+    going = {
+        name: _row(
+            connection, of_area(COUNT_GOING, area_named(name)).format(run=handle.run_id, no=number)
+        )
+        for name in handle.areas
+    }
+    all_going = of_all(COUNT_ALL_GOING).format(run=handle.run_id, no=number)
+    opened = of_all(COUNT_SUBSET_OPEN if is_subset else COUNT_ALL_OPEN).format(run=handle.run_id)
+    open_before, holders = connection.exec_driver_sql(opened).one()
     return GuardFacts(
         open_before=open_before,
         holders_before=holders,
-        persons_before=handle.persons_before,
-        removed=removed,
-        persons_affected=affected,
+        persons_before=_persons_before(connection, number),
+        **_row(connection, all_going),
         departing=departing,
-        areas_attempted=attempted + roster_faults * len(handle.areas),
-        areas_complete=complete,
+        missing=missing,
         is_subset=is_subset,
+        is_first=not is_subset and _is_first(connection),
         areas=tuple(
-            [await _area_facts(connection, versions) for versions in versions_of_run(run_id)]
+            _area_facts(connection, name, counts, going=going[name], faults=roster_faults)
+            for name in handle.areas
         ),
     )
 
 
-async def removed_by(connection: AsyncConnection, run_id: int) -> tuple[int, int]:
-    """Restrictions that this run has closed without a new content; the persons who lose them."""
-    return await rows_and_persons(connection, *map(_gone, versions_of_run(run_id)))
-
-
-async def _area_facts(connection: AsyncConnection, versions: RunVersions) -> AreaFacts:
-    """The removals of one area by itself."""
-    removed, affected = await rows_and_persons(connection, _gone(versions))
+def _area_facts(
+    connection: Connection,
+    name: str,
+    counts: Counts,
+    *,
+    going: Mapping[str, int],
+    faults: int,
+) -> AreaFacts:
+    area = area_named(name)
     open_before = 0
-    if removed:
-        open_before, _ = await rows_and_persons(connection, open_as_published(versions.table))
+    if any(going.values()):
+        open_before = connection.exec_driver_sql(of_area(COUNT_OPEN, area)).one()[0]
     return AreaFacts(
-        area=versions.area, open_before=open_before, removed=removed, persons_affected=affected
+        area=name,
+        open_before=open_before,
+        **going,
+        attempted=counts.reads[f"{area.table}_attempted"] + faults,
+        complete=counts.reads[f"{area.table}_complete"],
+        records=counts.reads[f"{area.table}_records"],
     )
 
 
-def _gone(versions: RunVersions) -> Select[tuple[int]]:
-    """The persons of the rows that this run has closed without a new content."""
-    return select(versions.table.c.person_id).where(versions.is_removed(versions.table))
+def _row(connection: Connection, statement: str) -> dict[str, Any]:
+    found = connection.exec_driver_sql(statement).mappings().one()
+    return {name: int(value) for name, value in found.items()}
 
 
-async def _person_areas(connection: AsyncConnection, run_id: int) -> tuple[int, int]:
-    """Person-areas that this run asked for, and those that it read completely."""
-    complete = func.count().filter(person_area.c.is_complete)
-    asked = select(func.count(), complete).where(person_area.c.run_id == run_id)
-    row = (await connection.execute(asked)).one()
-    return row[0], row[1]
+def _persons_before(connection: Connection, number: int) -> int:
+    """Persons who have not departed before that publication."""
+    here = person.c.departed_no.is_(None) | (person.c.departed_no == number)
+    counted = select(func.count()).select_from(person).where(here)
+    return connection.execute(counted).scalar_one()
 
 
-async def _subset_open(connection: AsyncConnection, run_id: int) -> tuple[int, int]:
-    """What was open, as published, of the persons that a backfill read."""
-    holders = [
-        select(table.c.person_id)
-        .join(person_area, person_area.c.person_id == table.c.person_id)
+def _is_first(connection: Connection) -> bool:
+    """Whether no full run was published yet."""
+    published = select(run.c.run_id).where(
+        run.c.kind == RunKind.SYNC, run.c.status == RunStatus.PUBLISHED
+    )
+    return connection.execute(published.limit(1)).first() is None
+
+
+def accepted_facts(connection: Connection, handle: RunHandle) -> GuardFacts | None:
+    """What the last withheld run counted, if nothing full was published since."""
+    last = connection.execute(
+        select(run)
         .where(
-            person_area.c.run_id == run_id,
-            person_area.c.area == name,
-            table.c.opened_run != run_id,
-            or_(table.c.closed_run.is_(None), table.c.closed_run == run_id),
+            run.c.run_id < handle.run_id,
+            run.c.kind == handle.kind,
+            run.c.status.in_([RunStatus.PUBLISHED, RunStatus.WITHHELD]),
         )
-        for name, table in VERSIONS.items()
-    ]
-    return await rows_and_persons(connection, *holders)
+        .order_by(run.c.run_id.desc())
+        .limit(1)
+    ).one_or_none()
+    if last is None or last.status != RunStatus.WITHHELD or last.guard is None:
+        return None
+    return msgspec.json.decode(last.guard, type=GuardFacts)

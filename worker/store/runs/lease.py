@@ -4,12 +4,15 @@ Each new holder increments the token. Every write transaction of a run first ren
 its own token. A process that was paused past its lease finds another token and writes nothing. If a
 takeover is in progress, the row lock makes it wait.
 
-There is one row, which the migration makes; who takes the lease locks it first.
+There is one row, which the migration makes; who takes the lease locks it first. Who finds it held
+waits until its holder renews it, and so lives, or until it expires.
 """
 
+import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -19,10 +22,10 @@ from sqlalchemy import Row, Update, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.core.value import Value
 from worker.errors import LeaseHeldError, LeaseLostError, StoppedError, WorkerError
 from worker.store.database import Database, execute
 from worker.store.errors import is_lock_timeout
-from worker.store.runs.process_identity import Holder, has_died, this_process
 from worker.store.schema.tables import lease
 
 log = structlog.get_logger(__name__)
@@ -33,6 +36,23 @@ T = TypeVar("T")
 _POLL_S: Final = 1.0
 _LOCK_S_MAX: Final = 10
 """How long to wait for a transaction of the holder that has locked the row."""
+
+
+class Holder(Value, frozen=True, kw_only=True):
+    """A process that may hold a lease.
+
+    Attributes:
+        holder_id: unique for each process.
+        host: host name and process id, for messages.
+    """
+
+    holder_id: str
+    host: str
+
+
+def this_process(holder_id: str) -> Holder:
+    """The calling process."""
+    return Holder(holder_id=holder_id, host=f"{socket.gethostname()}, process {os.getpid()}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +82,22 @@ class Lease:
 
         return await self.database.write(fenced)
 
-    def lasting(self) -> "Lease":
-        """The same, for a transaction that may last (``Database.lasting``)."""
-        return replace(self, database=self.database.lasting())
+    async def write_long(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Like ``write``, for what may last for longer than the lease, and is renewed at its end.
+
+        Meanwhile the lock on its row, on SQLite the file's, keeps others out.
+
+        Raises:
+            LeaseLostError: another holder took over; nothing was written.
+        """
+
+        async def fenced(connection: AsyncConnection) -> T:
+            await self.renew(connection)
+            result = await work(connection)
+            await self.renew(connection)
+            return result
+
+        return await self.database.lasting().write(fenced)
 
     async def keep(self) -> None:
         """Renew the lease while nothing is written.
@@ -92,7 +125,7 @@ class Lease:
 
     async def release(self) -> None:
         """Release the lease if we still own it."""
-        nobody = {"holder": None, "host": None, "process": None, "expires_at": None}
+        nobody = {"holder": None, "host": None, "expires_at": None}
         await self.database.write(execute, self._update().values(nobody))
 
     def _update(self) -> Update:
@@ -104,7 +137,7 @@ class Lease:
 
 
 async def acquire(database: Database, holder: Holder, *, ttl_s: float) -> Lease:
-    """Take the lease if it is free, expired, or its holder died on this machine.
+    """Take the lease if it is free or expired.
 
     Raises:
         LeaseHeldError: another process holds it; the message says which one and since when.
@@ -122,7 +155,6 @@ async def acquire(database: Database, holder: Holder, *, ttl_s: float) -> Lease:
                 fencing_token=token,
                 holder=holder.holder_id,
                 host=holder.host,
-                process=holder.process,
                 acquired_at=now,
                 expires_at=now + timedelta(seconds=ttl_s),
             )
@@ -133,10 +165,8 @@ async def acquire(database: Database, holder: Holder, *, ttl_s: float) -> Lease:
 
 
 def is_live(row: Row[Any], now: datetime) -> bool:
-    """Whether the lease has a holder, has not expired, and its holder is not known to be dead."""
-    if row.holder is None or row.expires_at <= now:
-        return False
-    return not has_died(row.host, row.process)
+    """Whether the lease has a holder and has not expired."""
+    return row.holder is not None and row.expires_at > now
 
 
 async def _lock_row(database: Database, connection: AsyncConnection) -> Row[Any]:
@@ -155,15 +185,17 @@ async def _lock_row(database: Database, connection: AsyncConnection) -> Row[Any]
     except DBAPIError as error:
         if seen.holder is None or not is_lock_timeout(error):
             raise
-        raise _held_error(seen) from None
+        raise _held_error(seen, _AtWorkError) from None
 
 
-def _held_error(row: Row[Any]) -> LeaseHeldError:
+class _AtWorkError(LeaseHeldError):
+    """The holder is in a transaction."""
+
+
+def _held_error(row: Row[Any], kind: type[LeaseHeldError] = LeaseHeldError) -> LeaseHeldError:
     """The error that names the holder of the lease."""
-    holder = Holder(holder_id=row.holder, host=row.host, process=row.process)
-    return LeaseHeldError(
-        f"another run holds the lease ({holder.describe()}, "
-        f"since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC)",
+    return kind(
+        f"another run holds the lease ({row.host}, since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC)",
         hint="wait until it ends; `pts-worker status` shows it",
     )
 
@@ -205,16 +237,30 @@ async def _acquire_in_time(
     runtime = database.runtime
     holder = this_process(runtime.new_id())
     started_s = runtime.monotonic()
-    is_reported = False
+    seen: Row[Any] | None = None
     while True:
         try:
             return await acquire(database, holder, ttl_s=ttl_s)
         except LeaseHeldError as error:
-            if runtime.monotonic() - started_s >= wait_s:
+            row = await database.read(_row)
+            is_alive = isinstance(error, _AtWorkError) or (
+                seen is not None and _has_moved(seen, row)
+            )
+            if is_alive and runtime.monotonic() - started_s >= wait_s:
                 raise
             if stop is not None and stop.is_set():
                 raise StoppedError("stopped while waiting for another run to end") from None
-            if not is_reported:
+            if seen is None:
                 log.warning("lease.waiting", reason=error.message, wait_s=wait_s)
-                is_reported = True
+                seen = row
             await runtime.sleep(_POLL_S)
+
+
+def _has_moved(seen: Row[Any], row: Row[Any]) -> bool:
+    """Whether its holder has renewed the lease, or another has taken it, since it was seen."""
+    before, now = (seen.fencing_token, seen.expires_at), (row.fencing_token, row.expires_at)
+    return row.holder is not None and before != now
+
+
+async def _row(connection: AsyncConnection) -> Row[Any]:
+    return (await connection.execute(select(lease))).one()

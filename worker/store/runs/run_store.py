@@ -4,40 +4,32 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from msgspec.structs import replace
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, Row, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.confirmation import Confirm
+from worker.areas import AREAS, area_named
+from worker.core.confirmation import Confirm, Unconfirmed
 from worker.core.guard import GuardLimits
-from worker.core.model import RunKind, RunStatus
-from worker.core.run import Publication, RunProgress
+from worker.core.model import PersonRead, RunKind, RunStatus
+from worker.core.run import Publication, RunHandle, RunProgress
 from worker.core.value import Value
-from worker.errors import ExitCode, WorkerError
-from worker.store.database import Database, execute, rows_of
+from worker.errors import ExitCode, WithheldError, WorkerError
+from worker.store.database import Database, rows_of
 from worker.store.dialects import member, members
-from worker.store.runs.guard_facts import removed_by
+from worker.store.drafts.batch import BatchWriter
+from worker.store.drafts.drift import DriftCounter
+from worker.store.drafts.garbage import end_run, forget_drafts, forget_garbage
+from worker.store.drafts.roster import count_unconfirmed, drafts_of, mark_not_sent, mark_seen
 from worker.store.runs.lease import Lease
-from worker.store.runs.ledger import (
-    begin_run,
-    counts_of,
-    end_attempt,
-    interrupt_run,
-    open_runs,
-    update_attempt,
-)
-from worker.store.runs.publication import publication_of, publish_run
-from worker.store.runs.undo import leftovers, undo_run, undo_writes
-from worker.store.schema.tables import TOTALS, failure, person, person_area
-from worker.store.writes.batch import BatchWriter
+from worker.store.runs.ledger import begin_run, interrupt_run
+from worker.store.runs.publication import Publisher
+from worker.store.schema.tables import FAILED, TOTALS, area_column, draft, person, run
 
 log = structlog.get_logger(__name__)
-
-# PostgreSQL's statistics do not know the current run. With a plain comparison the planner would
-# scan all proofs of that run.
-_run_of_proof = person_area.c.run_id + 0
 
 
 class Choice(Value, frozen=True, kw_only=True):
@@ -46,16 +38,26 @@ class Choice(Value, frozen=True, kw_only=True):
     Attributes:
         stale_before: areas last confirmed before this time, or never.
         failed: areas with an open failure.
+        failed_run: the run before, if it is not published: its failures are in drafts.
     """
 
     stale_before: datetime | None = None
     failed: bool = False
+    failed_run: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class SqlRunStore(BatchWriter):
-    """The store of one run. The lease fences every write."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlRunStore:
+    """The store of one run. The lease fences every write.
 
+    Attributes:
+        others: runs that stay open beside this one.
+    """
+
+    lease: Lease
+    handle: RunHandle
+    writer: BatchWriter
+    others: tuple[int, ...] = ()
     choice: Choice | None = None
 
     @property
@@ -67,59 +69,30 @@ class SqlRunStore(BatchWriter):
         """See ``RunStore.settled``."""
         if not person_keys:
             return {}
-        handle = self.handle
-        query = (
-            select(
-                person.c.person_key,
-                person_area.c.area,
-                person_area.c.person_id,
-                person_area.c.is_complete,
-                person_area.c.attempt_id,
-            )
-            .join(person_area, person_area.c.person_id == person.c.person_id)
-            .where(member(person.c.person_key), _run_of_proof == handle.run_id)
-        )
-        found = await self.database.read(rows_of, query, members(person_keys))
-        await self._mark_seen(
-            [
-                row.person_id
-                for row in found
-                if row.is_complete and row.attempt_id != handle.attempt_id
-            ]
-        )
-        settled: dict[str, set[str]] = defaultdict(set)
-        for row in found:
-            if row.is_complete or row.attempt_id == handle.attempt_id:
-                settled[row.person_key].add(row.area)
-        return {key: frozenset(areas) for key, areas in settled.items()}
+        run_id, attempt = self.handle.run_id, self.handle.attempt
+        found = await self.database.read(drafts_of, person_keys, run_id=run_id)
+        unseen = [drafts.person_id for drafts in found.values() if drafts.attempt != attempt]
+        if unseen:
+            await self.lease.write(mark_seen, unseen, handle=self.handle)
+        return {key: drafts.settled(attempt) for key, drafts in found.items()}
 
-    async def _mark_seen(self, persons: Sequence[int]) -> None:
-        """Record that this attempt saw persons on the roster whom an earlier attempt read."""
-        seen = (
-            update(person_area)
-            .where(
-                member(person_area.c.person_id),
-                person_area.c.run_id == self.handle.run_id,
-                person_area.c.is_complete,
-            )
-            .values(attempt_id=self.handle.attempt_id)
-        )
-        if persons:
-            await self.lease.write(execute, seen, members(persons))
+    async def waiting(self) -> int:
+        """See ``RunStore.waiting``."""
+        return await self.database.read(count_unconfirmed, self.handle.run_id)
+
+    async def unconfirmed(
+        self, person_keys: Sequence[str]
+    ) -> Mapping[str, Mapping[str, Unconfirmed]]:
+        """See ``RunStore.unconfirmed``."""
+        if not person_keys:
+            return {}
+        found = await self.database.read(drafts_of, person_keys, run_id=self.handle.run_id)
+        return {key: drafts.unconfirmed for key, drafts in found.items() if drafts.unconfirmed}
 
     async def not_sent(self, person_keys: Sequence[str]) -> None:
         """See ``RunStore.not_sent``."""
-        if not person_keys:
-            return
-        query = select(person.c.person_id).where(member(person.c.person_key))
-        known = await self.database.read(rows_of, query, members(person_keys))
-        if known:
-            seen = update(person).where(member(person.c.person_id))
-            await self.lease.write(
-                execute,
-                seen.values(not_sent_by=self.handle.attempt_id),
-                members([row.person_id for row in known]),
-            )
+        if person_keys:
+            await self.lease.write(mark_not_sent, person_keys, handle=self.handle)
 
     async def chosen(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
         """See ``RunStore.chosen``."""
@@ -128,43 +101,30 @@ class SqlRunStore(BatchWriter):
             return None
         if not person_keys:
             return {}
-        query = (
-            select(
-                person.c.person_key,
-                person_area.c.area,
-                person_area.c.confirmed_at,
-                failure.c.kind.is_not(None).label("has_failed"),
-            )
-            .join(person_area, person_area.c.person_id == person.c.person_id)
+        known = (
+            select(person, *(_state(area).label(_draft_label(area)) for area in self.handle.areas))
             .outerjoin(
-                failure,
-                (failure.c.person_id == person_area.c.person_id)
-                & (failure.c.area == person_area.c.area),
+                draft,
+                (draft.c.run_id == choice.failed_run) & (draft.c.person_id == person.c.person_id),
             )
             .where(member(person.c.person_key))
         )
-        found = await self.database.read(rows_of, query, members(person_keys))
+        rows = await self.database.read(rows_of, known, members(person_keys))
+        found = {row.person_key: row for row in rows}
         picked: dict[str, set[str]] = defaultdict(set)
-        seen: dict[str, set[str]] = defaultdict(set)
-        for row in found:
-            seen[row.person_key].add(row.area)
-            is_stale = choice.stale_before is not None and (
-                row.confirmed_at is None or row.confirmed_at < choice.stale_before
-            )
-            if is_stale or (choice.failed and row.has_failed):
-                picked[row.person_key].add(row.area)
-        if choice.stale_before is not None:
-            for key in person_keys:
-                picked[key].update(set(self.handle.areas) - seen[key])
-        return {key: frozenset(areas) for key, areas in picked.items() if areas}
+        for key in person_keys:
+            for area in self.handle.areas:
+                if _is_chosen(choice, area, found.get(key)):
+                    picked[key].add(area)
+        return {key: frozenset(areas) for key, areas in picked.items()}
+
+    async def apply(self, batch: Sequence[PersonRead]) -> frozenset[str]:
+        """See ``RunStore.apply``."""
+        return await self.lease.write(self.writer.write, batch) if batch else frozenset()
 
     async def renew(self) -> None:
         """See ``RunStore.renew``."""
         await self.lease.keep()
-
-    async def removed_so_far(self) -> tuple[int, int]:
-        """See ``RunStore.removed_so_far``."""
-        return await self.database.read(removed_by, self.handle.run_id)
 
     async def publish(
         self,
@@ -174,89 +134,88 @@ class SqlRunStore(BatchWriter):
         progress: RunProgress,
     ) -> Publication:
         """See ``RunStore.publish``."""
-        handle = self.handle
-
-        async def work(connection: AsyncConnection) -> Publication:
-            if already := await publication_of(connection, handle.run_id):
-                return already
-            await update_attempt(connection, handle, **counts_of(progress))
-            return await publish_run(
-                connection,
-                self.database,
-                handle,
-                limits,
-                may_depart=may_depart,
-                progress=progress,
-            )
-
-        done = await self.lease.lasting().write(work)
-        await self._end(done.exit_code, progress)
+        publisher = Publisher(
+            database=self.database,
+            handle=self.handle,
+            others=self.others,
+            limits=limits,
+            may_depart=may_depart,
+            progress=progress,
+        )
+        done = await self.lease.write_long(publisher.publish)
+        try:
+            await forget_drafts(self.lease, self.handle.run_id)
+        except WorkerError as error:  # the next run does it
+            log.warning("drafts.not_forgotten", run=self.handle.run_id, reason=error.message)
         return done
 
     async def unknown_failures(self) -> int:
         """See ``RunStore.unknown_failures``."""
-        if self.choice is None or not self.choice.failed:
+        if self.choice is None or not self.choice.failed or self.choice.failed_run is None:
             return 0
-        is_known = (
-            select(person_area.c.person_id)
-            .where(
-                person_area.c.person_id == failure.c.person_id,
-                person_area.c.area == failure.c.area,
-            )
-            .exists()
-        )
-        count = (
-            select(func.count())
-            .select_from(failure)
-            .where(failure.c.area.in_(self.handle.areas), ~is_known)
-        )
-        (row,) = await self.database.read(rows_of, count)
-        unknown: int = row[0]
-        return unknown
+        is_known = select(person.c.person_id).where(person.c.person_key == draft.c.person_key)
+        unknown = select(
+            *(func.count().filter(_state(area) == FAILED) for area in self.handle.areas)
+        ).where(draft.c.run_id == self.choice.failed_run, ~is_known.exists())
+        (counts,) = await self.database.read(rows_of, unknown)
+        return sum(counts)
 
     async def abandon(
         self, exit_code: ExitCode, reason: str, progress: RunProgress
     ) -> Mapping[str, int]:
         """See ``RunStore.abandon``."""
-        await undo_run(
+        await end_run(
             self.lease,
             self.handle.run_id,
             status=RunStatus.ABANDONED,
             exit_code=exit_code,
             reason=reason,
         )
-        await self._end(exit_code, progress)
         return dict.fromkeys(TOTALS, 0) | {
             "persons_not_sent": progress.persons_not_sent,
             "roster_faults": progress.roster_faults,
         }
 
-    async def withhold(self, reason: str) -> None:
+    async def withhold(self, error: WithheldError) -> None:
         """See ``RunStore.withhold``."""
-        await undo_run(
+        await end_run(
             self.lease,
             self.handle.run_id,
             status=RunStatus.WITHHELD,
             exit_code=ExitCode.WITHHELD,
-            reason=reason,
+            reason=error.message,
+            guard=error.facts,
         )
 
     async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
         """See ``RunStore.interrupt``."""
-        await interrupt_run(self.lease, self.handle, exit_code=exit_code, reason=reason)
-        await self._end(exit_code, progress)
+        await interrupt_run(
+            self.lease, self.handle, exit_code=exit_code, reason=reason, progress=progress
+        )
 
-    async def _end(self, exit_code: ExitCode, progress: RunProgress) -> None:
-        """Record the end of this attempt. An error here does not change how the run ended."""
-        try:
-            await end_attempt(
-                self.lease,
-                self.handle,
-                exit_code=exit_code,
-                progress=progress,
-            )
-        except WorkerError as error:
-            log.warning("run.end_not_noted", run=self.handle.run_id, reason=error.message)
+
+def _state(area: str) -> ColumnElement[str | None]:
+    """What the run before has of an area."""
+    return draft.c[area_column(area_named(area), "state")]
+
+
+def _draft_label(area: str) -> str:
+    return area_column(area_named(area), "draft")
+
+
+def _is_chosen(choice: Choice, area: str, row: Row[Any] | None) -> bool:
+    """Whether a backfill reads an area of a person; no row: no publication knows the person."""
+    if row is None:
+        return choice.stale_before is not None
+    confirmed_at, failure_kind, state = (
+        getattr(row, area_column(area_named(area), name))
+        for name in ("confirmed_at", "failure_kind", "draft")
+    )
+    has_failed = failure_kind is not None or state == FAILED
+    is_stale = choice.stale_before is not None and (
+        confirmed_at is None or confirmed_at < choice.stale_before
+    )
+    return is_stale or (choice.failed and has_failed)
 
 
 async def open_run_store(
@@ -269,23 +228,44 @@ async def open_run_store(
     choice: Choice | None = None,
     confirm: Confirm = Confirm.REMOVALS,
 ) -> SqlRunStore:
-    """Undo the leftovers of withheld and abandoned runs; continue or begin a run; open its store.
+    """Forget what ended runs have read; continue or begin a run; open its store.
 
     Raises:
         LeaseLostError: another holder took over.
     """
-    for run_id in await lease.database.read(leftovers):
-        await undo_writes(lease, run_id)
-    handle = await begin_run(
+    failed_run = None
+    if choice is not None and choice.failed:
+        failed_run = await lease.database.read(_unpublished_before)
+        choice = replace(choice, failed_run=failed_run)
+    await forget_garbage(lease, keeps=failed_run)
+    handle, others = await begin_run(
         lease, kind=kind, areas=areas, contract=contract, continue_within=continue_within
     )
-    others = await lease.database.read(open_runs)
-    confirmed = select(person_area.c.area).where(person_area.c.confirmed_at.is_not(None)).limit(1)
-    was_answered = bool(await lease.database.read(rows_of, confirmed))
+    handle = replace(handle, was_answered=await lease.database.read(_was_answered, handle))
+    drift = DriftCounter(database=lease.database, run_id=handle.run_id)
     return SqlRunStore(
         lease=lease,
-        handle=replace(handle, was_answered=was_answered),
-        unpublished=tuple(row.run_id for row in others if row.run_id != handle.run_id),
-        confirm=confirm,
+        handle=handle,
+        writer=BatchWriter(database=lease.database, handle=handle, confirm=confirm, drift=drift),
+        others=others,
         choice=choice,
     )
+
+
+async def _unpublished_before(connection: AsyncConnection) -> int | None:
+    """The latest run, if it is not published."""
+    found = await connection.execute(select(run).order_by(run.c.run_id.desc()).limit(1))
+    row = found.one_or_none()
+    return None if row is None or row.publication_no is not None else row.run_id
+
+
+async def _was_answered(connection: AsyncConnection, handle: RunHandle) -> bool:
+    """Whether an area was ever read, in a publication or in this run."""
+    has_progressed = select(run.c.run_id).where(
+        run.c.run_id == handle.run_id, run.c.progressed_at.is_not(None)
+    )
+    confirmed = select(person.c.person_id).where(
+        or_(*(person.c[area_column(area, "confirmed_at")].is_not(None) for area in AREAS))
+    )
+    found = [await connection.execute(one.limit(1)) for one in (has_progressed, confirmed)]
+    return any(one.first() is not None for one in found)

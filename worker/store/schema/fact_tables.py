@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, String, Table
+from sqlalchemy import BigInteger, Column, String, Table
 
 from worker.core.model import FailureKind
 from worker.store.schema.base import Key, metadata
@@ -17,29 +17,14 @@ DENOMINATORS: Final = (
 )
 """Counts of persons of a publication. Readers take NULL for unknown."""
 MOVEMENTS: Final = ("joined", "departed", "persons_in_effect")
-"""Those that are never NULL."""
+"""Persons who came and went, and those with a restriction in effect."""
+PERSON_COUNTS: Final = (*DENOMINATORS, *MOVEMENTS)
 
 
-def _persons() -> Iterator[Column[int]]:
-    yield from (Column(name, BigInteger) for name in DENOMINATORS)
-    yield from (Column(name, BigInteger, nullable=False) for name in MOVEMENTS)
+def person_counts() -> Iterator[Column[int]]:
+    """A column for each of ``PERSON_COUNTS``; NULL before the run is published."""
+    yield from (Column(name, BigInteger) for name in PERSON_COUNTS)
 
-
-publication = Table(
-    "publication",
-    metadata,
-    Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
-    Column("run_id", BigInteger, nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("published_at", UtcTime, nullable=False),
-    Column("day", String(10), nullable=False),
-    *_persons(),
-    Column("is_base", Boolean(create_constraint=False), nullable=False),
-)
-"""The facts of each publication, for ever. ``run_id`` is no foreign key: runs may go.
-
-``is_base``: the numbers still are those of the rows, so that the next publication may count on from
-them (``store.runs.facts``)."""
 
 publication_code = Table(
     "publication_code",
@@ -49,8 +34,8 @@ publication_code = Table(
     Column("code", String(32), primary_key=True),
     Column("level", String(32), primary_key=True),
     Column("cause", String(32), primary_key=True),
+    Column("restriction_group", String(16), primary_key=True),
     Column("cohort", String(200), primary_key=True),
-    Column("restriction_group", String(16)),
     *(
         Column(name, BigInteger, nullable=False)
         for name in (
@@ -65,17 +50,18 @@ publication_code = Table(
     ),
     sqlite_with_rowid=False,
 )
-"""The same by area, code, level, cause and cohort."""
+"""Restrictions of each publication by area, code, level, cause, group and cohort; what a row does
+not have is empty, as is the group of a code that is not known."""
 
 publication_cohort = Table(
     "publication_cohort",
     metadata,
     Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
     Column("cohort", String(200), primary_key=True),
-    *_persons(),
+    *person_counts(),
     sqlite_with_rowid=False,
 )
-"""The persons of each publication by cohort; their sums are those of ``publication``."""
+"""The persons of each publication by cohort; their sums are those of the run."""
 
 change_feed = Table(
     "change_feed",

@@ -1,16 +1,27 @@
 """The tables, as SQLAlchemy Core.
 
-Three ideas carry everything here (``docs/internals.md`` draws them):
+What readers read and what a run writes are apart (``docs/internals.md`` draws them):
 
-* A **version row** says in which run it opened and in which it closed. Published, current and
-  as-of are joins on ``run``; nothing is copied when a run is published.
-* A **person_area** row holds the proof of the latest read, and beside it the one that the last
-  published run saw (``prev_*``). Readers take the published one of the two.
-* Whatever an unpublished run wrote can be undone by its run number alone (``store.runs.undo``).
+* **Drafts.** A run writes ``draft`` (a row a person: who was seen on the roster, and of each area
+  the proof, the failure, or that a first read waits for its second) and a row of
+  ``draft_AREA`` for each change: insert, update or close. Both stand under the run's id, and no
+  view reads them. A person whom no publication knows has an id from ``store_identity``, and their
+  key in the draft.
+* **Publication** takes the next number and applies the drafts of one run in one transaction, by
+  statements over them. What it replaces is closed, and what it brings is opened, with that number.
+* **Versions** (``AREA_version``) hold every content that was ever published, from ``opened_no``
+  until before ``closed_no``: ``shown_at`` is what readers saw at a publication.
+* **person** is one row for each person that was ever published: what the roster calls them today,
+  and of each area when it was last confirmed and by which proof, or why it could not be read.
+* **Failures** are columns of both: those of a person are what the last publication left, those in
+  drafts what the latest run met. A run that is withheld leaves its failures in ``draft`` until the
+  next run begins; all other drafts of a run that is not open are garbage.
+
+Columns of one area are named after it (``area_column``), so that both areas of a person are one
+row, and one statement applies them.
 """
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -29,15 +40,31 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.sql.selectable import FromClause
 
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
-from worker.store.schema import base, fact_tables  # noqa: F401 - the facts are tables, too
+from worker.store.schema import base, fact_tables
 from worker.store.schema.base import Key
 from worker.utc_time import UtcTime
 
 metadata: Final = base.metadata
+
+
+def area_column(area: ResourceArea, name: str) -> str:
+    """The column of ``person`` or ``draft`` that holds this of an area."""
+    return f"{area.table}_{name}"
+
+
+def shown_at(row: str, number: str) -> str:
+    """A condition: readers saw this version at a publication. The one definition of as-of.
+
+    Args:
+        row: the name of the version table in the query.
+        number: the publication, as SQL.
+    """
+    is_open = f"{row}.closed_no IS NULL OR {row}.closed_no > {number}"
+    return f"({row}.opened_no <= {number} AND ({is_open}))"
+
 
 store_identity = Table(
     "store_identity",
@@ -45,11 +72,17 @@ store_identity = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("identity", String(16), nullable=False, server_default=text("''")),
     Column("key_check", String(64), nullable=False, server_default=text("''")),
+    Column("service", Text, nullable=False, server_default=text("''")),
     Column("probed_contract", Text, nullable=False, server_default=text("''")),
+    Column("last_person_id", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("id = 1", name="one"),
 )
-"""One row, which the migration makes. ``probed_contract`` is the contract under which a probe last
-succeeded (``core.contract.fingerprints``)."""
+"""One row, which the migration makes.
+
+``service`` is the PTS that it is filled from. ``probed_contract`` is the contract under which a
+probe last succeeded (``core.contract.fingerprints``). ``last_person_id`` only grows: the id of
+somebody erased is given to nobody else.
+"""
 
 lease = Table(
     "lease",
@@ -57,13 +90,12 @@ lease = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("fencing_token", BigInteger, nullable=False, server_default=text("0")),
     Column("holder", String(64)),
-    Column("host", String(200)),
-    Column("process", String(200)),
+    Column("host", String(220)),
     Column("acquired_at", UtcTime),
     Column("expires_at", UtcTime),
     CheckConstraint("id = 1", name="one"),
 )
-"""One row, which the migration makes. Without a holder it is free."""
+"""One row, which the migration makes. Without a holder it is free. ``host`` is for messages."""
 
 TOTALS: Final = (
     "persons_total",
@@ -94,15 +126,18 @@ run = Table(
     Column("contract", Text, nullable=False, server_default=text("''")),
     Column("started_at", UtcTime, nullable=False),
     Column("finished_at", UtcTime),
-    Column("published_at", UtcTime),
-    Column("publication_no", BigInteger),
+    Column("attempts", Integer, nullable=False, server_default=text("1")),
+    Column("attempt_at", UtcTime, nullable=False),
+    Column("progressed_at", UtcTime),
     Column("exit_code", Integer),
     Column("reason", Text),
+    Column("guard", Text),
     Column("worker_version", String(40), nullable=False),
-    Column("open_before", BigInteger, nullable=False, server_default=text("0")),
-    Column("holders_before", BigInteger, nullable=False, server_default=text("0")),
-    Column("persons_before", BigInteger, nullable=False, server_default=text("0")),
     *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in TOTALS),
+    Column("publication_no", BigInteger),
+    Column("published_at", UtcTime),
+    Column("day", String(10)),
+    *fact_tables.person_counts(),
     CheckConstraint(
         "status IN ('running', 'interrupted', 'published', 'withheld', 'abandoned')", name="status"
     ),
@@ -112,100 +147,116 @@ run = Table(
     Index("ix_run_status", "status"),
     sqlite_autoincrement=True,
 )
+"""The ledger. A run that is published is a publication, with its facts, and stays for ever.
 
-attempt = Table(
-    "run_attempt",
-    metadata,
-    Column("attempt_id", Key, primary_key=True, autoincrement=True),
-    Column("run_id", Key, ForeignKey("run.run_id"), nullable=False, index=True),
-    Column("host", String(200), nullable=False),
-    Column("started_at", UtcTime, nullable=False),
-    Column("ended_at", UtcTime),
-    Column("progressed_at", UtcTime),
-    Column("exit_code", Integer),
-    Column("requests", BigInteger, nullable=False, server_default=text("0")),
-    Column("retries", BigInteger, nullable=False, server_default=text("0")),
-    sqlite_autoincrement=True,
-)
-"""``progressed_at`` is when it last wrote a person's area that was read to its end."""
+``attempts`` counts the processes that have worked on it, the last since ``attempt_at``;
+``progressed_at`` is when it last wrote a person's area that was read to its end. ``guard`` is what
+the guard counted, as JSON (``core.guard.GuardFacts``).
+"""
+
+PROOF: Final[Mapping[str, Any]] = {
+    "pages": Integer,
+    "record_count": Integer,
+    "digest": String(32),
+    "first_read_at": UtcTime,
+    "first_digest": String(32),
+}
+"""What a complete read leaves of an area. The last two are the read that it has confirmed, which
+held the same restrictions."""
+FAILURE: Final[Mapping[str, Any]] = {
+    "failure_kind": String(16),
+    "failure_status": Integer,
+    "failure_reason": Text,
+    "failure_attempts": Integer,
+}
+"""Why an area could not be read."""
+
+
+def _columns(kinds: Mapping[str, Any]) -> Iterator[Column[Any]]:
+    for area in AREAS:
+        yield from (Column(area_column(area, name), kind) for name, kind in kinds.items())
+
 
 person = Table(
     "person",
     metadata,
-    Column("person_id", Key, primary_key=True, autoincrement=True),
+    Column("person_id", Key, primary_key=True, autoincrement=False),
     Column("person_key", String(64), nullable=False),
-    Column("first_run", Key, ForeignKey("run.run_id"), nullable=False, index=True),
-    Column("departed_run", Key, ForeignKey("run.run_id")),
-    Column("local_ref", Text),
-    Column("local_ref_run", Key, ForeignKey("run.run_id"), nullable=False, index=True),
-    Column("prev_local_ref", Text, index=True),
-    Column("not_sent_by", Key),
-    Column("cohort", Text),
-    Column("prev_cohort", Text),
-    Index("uq_person_person_key", "person_key", unique=True),
-    sqlite_autoincrement=True,
-)
-"""``local_ref_run`` is the run that wrote ``local_ref`` and ``cohort``; readers see those with
-``prev_``, which its publication sets (``store.runs.labels``). ``not_sent_by`` is the run
-attempt that last found the person on the roster under an identifier that is not sent to PTS. It is
-no foreign key: an attempt may go while the person stays."""
-
-person_label = Table(
-    "person_label",
-    metadata,
-    Column("label_id", Key, primary_key=True, autoincrement=True),
-    Column("person_id", Key, ForeignKey("person.person_id"), nullable=False),
-    Column("since_no", BigInteger, nullable=False),
-    Column("until_no", BigInteger, nullable=False),
     Column("local_ref", Text, index=True),
     Column("cohort", Text),
-    UniqueConstraint("person_id", "since_no"),
-    sqlite_autoincrement=True,
+    Column("first_no", BigInteger, nullable=False),
+    Column("departed_no", BigInteger),
+    Column("missed_no", BigInteger),
+    *_columns(
+        {
+            "confirmed_at": UtcTime,
+            "confirmed_no": BigInteger,
+            **PROOF,
+            **FAILURE,
+            "failed_at": UtcTime,
+            "failing_since": UtcTime,
+            "failed_runs": Integer,
+        }
+    ),
+    Index("uq_person_person_key", "person_key", unique=True),
 )
-"""What a person was called from one publication until before another; 0 is since the first.
+"""Readers read it: nothing in it is unpublished.
 
-What they are called now stands in ``person``. A row is written by the publication that changes
-that."""
+``missed_no`` is the first of the full rosters in a row that did not name the person; the second
+one departs them. An area is stale if it has a failure, or if its ``confirmed_no`` is missing or
+before the last full publication of that area. No column that changes each night is in an index, so
+that PostgreSQL updates rows in place (HOT).
+"""
 
-person_area = Table(
-    "person_area",
+draft = Table(
+    "draft",
     metadata,
-    Column("person_id", Key, ForeignKey("person.person_id"), primary_key=True),
-    Column("area", String(40), primary_key=True),
-    Column("run_id", Key, ForeignKey("run.run_id"), nullable=False),
-    Column("attempt_id", Key, ForeignKey("run_attempt.attempt_id"), nullable=False),
-    Column("is_complete", Boolean(create_constraint=False), nullable=False),
-    Column("confirmed_at", UtcTime),
-    Column("pages", Integer),
-    Column("record_count", Integer),
-    Column("digest", String(32)),
-    Column("first_read_at", UtcTime),
-    Column("first_record_count", Integer),
-    Column("first_digest", String(32)),
-    Column("prev_run_id", Key, ForeignKey("run.run_id")),
-    Column("prev_is_complete", Boolean(create_constraint=False)),
-    Column("prev_confirmed_at", UtcTime),
-    Column("prev_pages", Integer),
-    Column("prev_record_count", Integer),
-    Column("prev_digest", String(32)),
-    Column("prev_first_read_at", UtcTime),
-    Column("prev_first_record_count", Integer),
-    Column("prev_first_digest", String(32)),
+    Column("run_id", Key, ForeignKey("run.run_id"), primary_key=True, autoincrement=False),
+    Column("person_id", Key, primary_key=True, autoincrement=False),
+    Column("person_key", String(64), nullable=False),
+    Column("is_new", Boolean(create_constraint=False), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("compared_no", BigInteger, nullable=False),
+    Column("local_ref", Text),
+    Column("cohort", Text),
+    *_columns(
+        {
+            "state": String(12),
+            "read_at": UtcTime,
+            **PROOF,
+            **FAILURE,
+        }
+    ),
     sqlite_with_rowid=False,
 )
+"""What a run has read of a person, not published.
 
-FIRST_READ: Final = ("first_read_at", "first_record_count", "first_digest")
-"""The columns of ``person_area`` that hold the read which the proof's own read has confirmed."""
-PROOF_COLUMNS: Final = (
-    "run_id",
-    "is_complete",
-    "confirmed_at",
-    "pages",
-    "record_count",
-    "digest",
-    *FIRST_READ,
+``attempt`` is the last attempt at the run that saw the person on the roster. ``compared_no`` is the
+publication that the reads were compared with. The state of an area is ``complete``, ``failed``, or
+``unconfirmed``: it needs a second read, and ``first_digest`` is of the ids that the first one held.
+No state: it was not read in this run.
+"""
+
+COMPLETE: Final = "complete"
+FAILED: Final = "failed"
+UNCONFIRMED: Final = "unconfirmed"
+
+access_log = Table(
+    "access_log",
+    metadata,
+    Column("access_id", Key, primary_key=True, autoincrement=True),
+    Column("accessed_at", UtcTime, nullable=False),
+    Column("os_user", String(100), nullable=False),
+    Column("login_user", String(100)),
+    Column("host", String(200), nullable=False),
+    Column("command", String(40), nullable=False),
+    Column("person_key", String(64)),
+    Column("purpose", String(200)),
+    sqlite_autoincrement=True,
 )
-"""The columns of ``person_area`` that have a published copy (``prev_``)."""
+"""Only grows: triggers refuse deletions before ``access.KEPT_AT_LEAST``, and every change but the
+one that ``erase`` makes: ``person_key`` becomes NULL. Whom the database does not know is named in
+it, too."""
 
 drift = Table(
     "drift",
@@ -220,41 +271,6 @@ drift = Table(
 """Fields that the contract does not declare: in how many records the last run that saw one saw it,
 and since which run. The runs are no foreign keys: a run may go while the field stays."""
 
-failure = Table(
-    "failure",
-    metadata,
-    Column("person_id", Key, ForeignKey("person.person_id"), primary_key=True),
-    Column("area", String(40), primary_key=True),
-    Column("kind", String(16), nullable=False),
-    Column("status", Integer),
-    Column("reason", Text, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("runs", Integer, nullable=False),
-    Column("first_at", UtcTime, nullable=False),
-    Column("last_at", UtcTime, nullable=False),
-    Column("first_run", Key, ForeignKey("run.run_id"), nullable=False),
-    Column("last_run", Key, ForeignKey("run.run_id"), nullable=False),
-)
-"""What cannot be read at present. A row goes when its area is read completely again."""
-
-access_log = Table(
-    "access_log",
-    metadata,
-    Column("access_id", Key, primary_key=True, autoincrement=True),
-    Column("accessed_at", UtcTime, nullable=False),
-    Column("os_user", String(100), nullable=False),
-    Column("login_user", String(100)),
-    Column("host", String(200), nullable=False),
-    Column("command", String(40), nullable=False),
-    Column("person_id", Key),
-    Column("purpose", String(200)),
-    sqlite_autoincrement=True,
-)
-"""Only grows: triggers refuse changes, and deletions before ``access.KEPT_AT_LEAST``.
-
-``person_id`` is no foreign key: the row stays when the person is erased, and names nobody then.
-"""
-
 _TYPES: Final[Mapping[str, Any]] = {
     "text": Text,
     "integer": BigInteger,
@@ -262,6 +278,12 @@ _TYPES: Final[Mapping[str, Any]] = {
     "time": UtcTime,
     "json": Text,
 }
+
+
+def _content(area: ResourceArea) -> Iterator[Column[Any]]:
+    """What a restriction says, as a version and as a draft of one."""
+    yield from (Column(column.name, _TYPES[column.type]) for column in area.columns)
+    yield Column("extra", Text)
 
 
 def _version_table(area: ResourceArea) -> Table:
@@ -272,25 +294,45 @@ def _version_table(area: ResourceArea) -> Table:
         Column("version_id", Key, primary_key=True, autoincrement=True),
         Column("person_id", Key, ForeignKey("person.person_id"), nullable=False),
         Column("restriction_id", Text, nullable=False),
-        Column("opened_run", Key, ForeignKey("run.run_id"), nullable=False, index=True),
-        Column("closed_run", Key, ForeignKey("run.run_id")),
+        Column("opened_no", BigInteger, nullable=False, index=True),
+        Column("closed_no", BigInteger),
         Column("first_seen_at", UtcTime, nullable=False),
         Column("observed_at", UtcTime, nullable=False),
         Column("content_hash", LargeBinary(16), nullable=False),
-        *(Column(column.name, _TYPES[column.type]) for column in area.columns),
-        Column("extra", Text),
-        CheckConstraint("closed_run <> opened_run", name="interval"),
+        *_content(area),
+        CheckConstraint("closed_no > opened_no", name="interval"),
         Index(f"ix_{name}_person_id_restriction_id", "person_id", "restriction_id"),
         Index(f"ix_{name}_restriction_id", "restriction_id"),
         sqlite_autoincrement=True,
     )
 
 
+def _change_table(area: ResourceArea) -> Table:
+    return Table(
+        f"draft_{area.table}",
+        metadata,
+        Column("run_id", Key, ForeignKey("run.run_id"), primary_key=True, autoincrement=False),
+        Column("person_id", Key, primary_key=True, autoincrement=False),
+        Column("restriction_id", Text, primary_key=True),
+        Column("op", String(8), nullable=False),
+        Column("version_id", BigInteger),
+        Column("closes", Boolean(create_constraint=False), nullable=False),
+        Column("loses", Boolean(create_constraint=False), nullable=False),
+        Column("first_seen_at", UtcTime),
+        Column("observed_at", UtcTime),
+        Column("content_hash", LargeBinary(16)),
+        *_content(area),
+        CheckConstraint("op IN ('insert', 'update', 'close')", name="op"),
+        CheckConstraint("(op = 'insert') = (version_id IS NULL)", name="version"),
+        sqlite_with_rowid=False,
+    )
+
+
 VERSIONS: Final[Mapping[str, Table]] = {area.name: _version_table(area) for area in AREAS}
 """The version table of each area, by the area's name. Its partial indexes: ``partial_indexes``."""
+CHANGES: Final[Mapping[str, Table]] = {area.name: _change_table(area) for area in AREAS}
+"""The drafts of changes of each area, by the area's name.
 
-
-@cache
-def alias_of(table: Table, name: str) -> FromClause:
-    """The table under another name. It is made once: SQLAlchemy copies every column for it."""
-    return table.alias(name)
+``version_id`` is the version that an update or a close ends. ``closes``: it takes a restriction out
+of effect, by closing it or by what it says now. ``loses``: a column loses its value.
+"""

@@ -15,18 +15,16 @@ from worker.store.database import Database
 from worker.store.dialects import StoreDialect
 from worker.store.schema.tables import VERSIONS
 
-HEAD: Final = "1002"
+HEAD: Final = "1003"
 """The revision that this program works on; a test compares it with the migrations."""
-_RELEASED: Final = "1002"
+_RELEASED: Final = "1003"
 """Revisions below are of development versions, whose databases are not upgraded."""
 LOCK: Final = 0x7074735F7570
 """PostgreSQL's advisory lock of an upgrade; any number, but always the same: ``pts_up``."""
 _ROWS: Final = 1_000_000
 """As SQLite supposes of a table that it knows nothing of."""
 _OF_A_PERSON: Final = {
-    ("person", "ix_person_prev_local_ref"): "1",
-    ("person_label", "ix_person_label_local_ref"): "1",
-    ("person_area", "person_area"): "2 1",
+    ("person", "ix_person_local_ref"): "1",
 } | {
     (table.name, f"ix_{table.name}_person_id_restriction_id"): "2 1" for table in VERSIONS.values()
 }

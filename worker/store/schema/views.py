@@ -14,7 +14,8 @@ from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.store.dialects import StoreDialect
 from worker.store.schema.fact_tables import DENOMINATORS, MOVEMENTS
-from worker.store.schema.tables import FIRST_READ
+
+FIRST_READ: Final = ("first_read_at", "first_digest")
 
 _PROOF_ROW: Final = (
     "LEFT JOIN person_area pa ON pa.person_id = {person} AND pa.area = {area} "

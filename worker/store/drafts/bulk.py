@@ -36,10 +36,10 @@ _TYPES: Final[Mapping[str, Any]] = {
     "time": DateTime(timezone=True),
     "bytes": LargeBinary(),
 }
-_PARAMETERS_MAX: Final = 512 * 7
-"""Parameters of one statement on SQLite, which allows nine times as many.
+_PARAMETERS_MAX: Final = 8_192
+"""Parameters of one statement on SQLite, which allows four times as many.
 
-It keeps statements few and small: the proofs of a batch of 250 persons, with seven columns each,
+It keeps statements few and small: the drafts of a batch of 250 persons, with 29 columns each,
 are one statement.
 """
 

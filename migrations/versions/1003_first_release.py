@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "1002"
+revision = "1003"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -13,9 +13,13 @@ TIME = sa.DateTime(timezone=True).with_variant(sa.String(32), "sqlite")
 KEPT_DAYS = 90
 """A row of the access log may go when it is older. ``retention.access_log`` cannot be below, so
 retention needs no way around the triggers."""
+LOGGED = ("access_id", "accessed_at", "os_user", "login_user", "host", "command", "purpose")
+NEW, OLD = (", ".join(f"{row}.{name}" for name in LOGGED) for row in ("NEW", "OLD"))
 SQLITE = (
-    """
+    # The person of a row is forgotten by `erase`; nothing else changes.
+    f"""
     CREATE TRIGGER access_log_no_update BEFORE UPDATE ON access_log
+    WHEN NEW.person_key IS NOT NULL OR ({NEW}) IS NOT ({OLD})
     BEGIN SELECT RAISE(ABORT, 'access_log is append-only'); END
     """,
     f"""
@@ -37,6 +41,10 @@ POSTGRESQL = (
         IF TG_OP = 'DELETE' THEN
             IF OLD.accessed_at <= clock_timestamp() - interval '{KEPT_DAYS} days' THEN
                 RETURN OLD;
+            END IF;
+        ELSIF TG_OP = 'UPDATE' THEN
+            IF NEW.person_key IS NULL AND ({NEW}) IS NOT DISTINCT FROM ({OLD}) THEN
+                RETURN NEW;
             END IF;
         END IF;
         RAISE EXCEPTION 'access_log is append-only' USING ERRCODE = 'restrict_violation';
@@ -64,6 +72,7 @@ def where(condition):
 def upgrade() -> None:
     create_runs()
     create_persons()
+    create_drafts()
     create_versions()
     create_facts()
     create_access_log()
@@ -75,7 +84,9 @@ def create_runs():
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("identity", sa.String(length=16), server_default=sa.text("''"), nullable=False),
         sa.Column("key_check", sa.String(length=64), server_default=sa.text("''"), nullable=False),
+        sa.Column("service", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("probed_contract", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("last_person_id", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_store_identity_one")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_store_identity")),
     )
@@ -85,8 +96,7 @@ def create_runs():
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("fencing_token", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("holder", sa.String(length=64)),
-        sa.Column("host", sa.String(length=200)),
-        sa.Column("process", sa.String(length=200)),
+        sa.Column("host", sa.String(length=220)),
         sa.Column("acquired_at", TIME),
         sa.Column("expires_at", TIME),
         sa.CheckConstraint("id = 1", name=op.f("ck_lease_one")),
@@ -102,14 +112,13 @@ def create_runs():
         sa.Column("contract", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME),
-        sa.Column("published_at", TIME),
-        sa.Column("publication_no", sa.BigInteger()),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("attempt_at", TIME, nullable=False),
+        sa.Column("progressed_at", TIME),
         sa.Column("exit_code", sa.Integer()),
         sa.Column("reason", sa.Text()),
+        sa.Column("guard", sa.Text()),
         sa.Column("worker_version", sa.String(length=40), nullable=False),
-        sa.Column("open_before", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("holders_before", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("persons_before", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("persons_total", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("persons_complete", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("persons_stale", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
@@ -125,6 +134,21 @@ def create_runs():
         sa.Column("rows_unchanged", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("requests", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("retries", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("publication_no", sa.BigInteger()),
+        sa.Column("published_at", TIME),
+        sa.Column("day", sa.String(length=10)),
+        sa.Column("roster", sa.BigInteger()),
+        sa.Column("confirmed", sa.BigInteger()),
+        sa.Column("stale", sa.BigInteger()),
+        sa.Column("failed_transient", sa.BigInteger()),
+        sa.Column("failed_rejected", sa.BigInteger()),
+        sa.Column("failed_refused", sa.BigInteger()),
+        sa.Column("failed_contract", sa.BigInteger()),
+        sa.Column("failed_paging", sa.BigInteger()),
+        sa.Column("failed_unstable", sa.BigInteger()),
+        sa.Column("joined", sa.BigInteger()),
+        sa.Column("departed", sa.BigInteger()),
+        sa.Column("persons_in_effect", sa.BigInteger()),
         sa.CheckConstraint(
             "(status = 'published') = (publication_no IS NOT NULL)", name=op.f("ck_run_published")
         ),
@@ -139,114 +163,6 @@ def create_runs():
     )
     op.create_index("ix_run_status", "run", ["status"])
     op.create_table(
-        "run_attempt",
-        sa.Column("attempt_id", KEY, autoincrement=True, nullable=False),
-        sa.Column("run_id", KEY, nullable=False),
-        sa.Column("host", sa.String(length=200), nullable=False),
-        sa.Column("started_at", TIME, nullable=False),
-        sa.Column("ended_at", TIME),
-        sa.Column("progressed_at", TIME),
-        sa.Column("exit_code", sa.Integer()),
-        sa.Column("requests", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("retries", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_run_attempt_run_id")),
-        sa.PrimaryKeyConstraint("attempt_id", name=op.f("pk_run_attempt")),
-        sqlite_autoincrement=True,
-    )
-    op.create_index("ix_run_attempt_run_id", "run_attempt", ["run_id"])
-
-
-def create_persons():
-    op.create_table(
-        "person",
-        sa.Column("person_id", KEY, autoincrement=True, nullable=False),
-        sa.Column("person_key", sa.String(length=64), nullable=False),
-        sa.Column("first_run", KEY, nullable=False),
-        sa.Column("departed_run", KEY),
-        sa.Column("local_ref", sa.Text()),
-        sa.Column("local_ref_run", KEY, nullable=False),
-        sa.Column("prev_local_ref", sa.Text()),
-        sa.Column("not_sent_by", KEY),
-        sa.Column("cohort", sa.Text()),
-        sa.Column("prev_cohort", sa.Text()),
-        sa.ForeignKeyConstraint(
-            ["departed_run"], ["run.run_id"], name=op.f("fk_person_departed_run")
-        ),
-        sa.ForeignKeyConstraint(["first_run"], ["run.run_id"], name=op.f("fk_person_first_run")),
-        sa.ForeignKeyConstraint(
-            ["local_ref_run"], ["run.run_id"], name=op.f("fk_person_local_ref_run")
-        ),
-        sa.PrimaryKeyConstraint("person_id", name=op.f("pk_person")),
-        sqlite_autoincrement=True,
-    )
-    op.create_index(
-        "ix_person_departed_run", "person", ["departed_run"], **where("departed_run IS NOT NULL")
-    )
-    op.create_index("ix_person_first_run", "person", ["first_run"])
-    op.create_index("ix_person_local_ref_run", "person", ["local_ref_run"])
-    op.create_index("ix_person_prev_local_ref", "person", ["prev_local_ref"])
-    op.create_index("uq_person_person_key", "person", ["person_key"], unique=True)
-    op.create_table(
-        "person_label",
-        sa.Column("label_id", KEY, autoincrement=True, nullable=False),
-        sa.Column("person_id", KEY, nullable=False),
-        sa.Column("since_no", sa.BigInteger(), nullable=False),
-        sa.Column("until_no", sa.BigInteger(), nullable=False),
-        sa.Column("local_ref", sa.Text()),
-        sa.Column("cohort", sa.Text()),
-        sa.ForeignKeyConstraint(
-            ["person_id"], ["person.person_id"], name=op.f("fk_person_label_person_id")
-        ),
-        sa.PrimaryKeyConstraint("label_id", name=op.f("pk_person_label")),
-        sa.UniqueConstraint(
-            "person_id", "since_no", name=op.f("uq_person_label_person_id_since_no")
-        ),
-        sqlite_autoincrement=True,
-    )
-    op.create_index("ix_person_label_local_ref", "person_label", ["local_ref"])
-    op.create_table(
-        "person_area",
-        sa.Column("person_id", KEY, nullable=False),
-        sa.Column("area", sa.String(length=40), nullable=False),
-        sa.Column("run_id", KEY, nullable=False),
-        sa.Column("attempt_id", KEY, nullable=False),
-        sa.Column("is_complete", sa.Boolean(), nullable=False),
-        sa.Column("confirmed_at", TIME),
-        sa.Column("pages", sa.Integer()),
-        sa.Column("record_count", sa.Integer()),
-        sa.Column("digest", sa.String(length=32)),
-        sa.Column("first_read_at", TIME),
-        sa.Column("first_record_count", sa.Integer()),
-        sa.Column("first_digest", sa.String(length=32)),
-        sa.Column("prev_run_id", KEY),
-        sa.Column("prev_is_complete", sa.Boolean()),
-        sa.Column("prev_confirmed_at", TIME),
-        sa.Column("prev_pages", sa.Integer()),
-        sa.Column("prev_record_count", sa.Integer()),
-        sa.Column("prev_digest", sa.String(length=32)),
-        sa.Column("prev_first_read_at", TIME),
-        sa.Column("prev_first_record_count", sa.Integer()),
-        sa.Column("prev_first_digest", sa.String(length=32)),
-        sa.ForeignKeyConstraint(
-            ["attempt_id"], ["run_attempt.attempt_id"], name=op.f("fk_person_area_attempt_id")
-        ),
-        sa.ForeignKeyConstraint(
-            ["person_id"], ["person.person_id"], name=op.f("fk_person_area_person_id")
-        ),
-        sa.ForeignKeyConstraint(
-            ["prev_run_id"], ["run.run_id"], name=op.f("fk_person_area_prev_run_id")
-        ),
-        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_person_area_run_id")),
-        sa.PrimaryKeyConstraint("person_id", "area", name=op.f("pk_person_area")),
-        sqlite_with_rowid=False,
-    )
-    if not is_sqlite():
-        # Each night changes the run of every proof. With a plain index on it, PostgreSQL could not
-        # update proofs in place (HOT). BRIN does not stand in the way and finds the few proofs of a
-        # backfill. Half-empty pages have room for each proof's next version.
-        op.create_index("ix_person_area_run_id", "person_area", ["run_id"], postgresql_using="brin")
-        op.execute("ALTER TABLE person_area SET (fillfactor = 50)")
-    op.create_table(
         "drift",
         sa.Column("area", sa.String(length=40), nullable=False),
         sa.Column("field", sa.String(length=300), nullable=False),
@@ -256,25 +172,173 @@ def create_persons():
         sa.Column("first_seen_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("area", "field", name=op.f("pk_drift")),
     )
+
+
+def create_persons():
     op.create_table(
-        "failure",
-        sa.Column("person_id", KEY, nullable=False),
-        sa.Column("area", sa.String(length=40), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("status", sa.Integer()),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("runs", sa.Integer(), nullable=False),
-        sa.Column("first_at", TIME, nullable=False),
-        sa.Column("last_at", TIME, nullable=False),
-        sa.Column("first_run", KEY, nullable=False),
-        sa.Column("last_run", KEY, nullable=False),
-        sa.ForeignKeyConstraint(["first_run"], ["run.run_id"], name=op.f("fk_failure_first_run")),
-        sa.ForeignKeyConstraint(["last_run"], ["run.run_id"], name=op.f("fk_failure_last_run")),
-        sa.ForeignKeyConstraint(
-            ["person_id"], ["person.person_id"], name=op.f("fk_failure_person_id")
+        "person",
+        sa.Column("person_id", KEY, autoincrement=False, nullable=False),
+        sa.Column("person_key", sa.String(length=64), nullable=False),
+        sa.Column("local_ref", sa.Text()),
+        sa.Column("cohort", sa.Text()),
+        sa.Column("first_no", sa.BigInteger(), nullable=False),
+        sa.Column("departed_no", sa.BigInteger()),
+        sa.Column("missed_no", sa.BigInteger()),
+        sa.Column("patient_safety_confirmed_at", TIME),
+        sa.Column("patient_safety_confirmed_no", sa.BigInteger()),
+        sa.Column("patient_safety_pages", sa.Integer()),
+        sa.Column("patient_safety_record_count", sa.Integer()),
+        sa.Column("patient_safety_digest", sa.String(length=32)),
+        sa.Column("patient_safety_first_read_at", TIME),
+        sa.Column("patient_safety_first_digest", sa.String(length=32)),
+        sa.Column("patient_safety_failure_kind", sa.String(length=16)),
+        sa.Column("patient_safety_failure_status", sa.Integer()),
+        sa.Column("patient_safety_failure_reason", sa.Text()),
+        sa.Column("patient_safety_failure_attempts", sa.Integer()),
+        sa.Column("patient_safety_failed_at", TIME),
+        sa.Column("patient_safety_failing_since", TIME),
+        sa.Column("patient_safety_failed_runs", sa.Integer()),
+        sa.Column("patient_privacy_confirmed_at", TIME),
+        sa.Column("patient_privacy_confirmed_no", sa.BigInteger()),
+        sa.Column("patient_privacy_pages", sa.Integer()),
+        sa.Column("patient_privacy_record_count", sa.Integer()),
+        sa.Column("patient_privacy_digest", sa.String(length=32)),
+        sa.Column("patient_privacy_first_read_at", TIME),
+        sa.Column("patient_privacy_first_digest", sa.String(length=32)),
+        sa.Column("patient_privacy_failure_kind", sa.String(length=16)),
+        sa.Column("patient_privacy_failure_status", sa.Integer()),
+        sa.Column("patient_privacy_failure_reason", sa.Text()),
+        sa.Column("patient_privacy_failure_attempts", sa.Integer()),
+        sa.Column("patient_privacy_failed_at", TIME),
+        sa.Column("patient_privacy_failing_since", TIME),
+        sa.Column("patient_privacy_failed_runs", sa.Integer()),
+        sa.PrimaryKeyConstraint("person_id", name=op.f("pk_person")),
+    )
+    op.create_index(
+        "ix_person_departed_no", "person", ["departed_no"], **where("departed_no IS NOT NULL")
+    )
+    op.create_index("ix_person_local_ref", "person", ["local_ref"])
+    op.create_index("uq_person_person_key", "person", ["person_key"], unique=True)
+    if not is_sqlite():
+        # Each night confirms every row: their pages have room for its next version.
+        op.execute("ALTER TABLE person SET (fillfactor = 70)")
+
+
+def create_drafts():
+    op.create_table(
+        "draft",
+        sa.Column("run_id", KEY, autoincrement=False, nullable=False),
+        sa.Column("person_id", KEY, autoincrement=False, nullable=False),
+        sa.Column("person_key", sa.String(length=64), nullable=False),
+        sa.Column("is_new", sa.Boolean(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("compared_no", sa.BigInteger(), nullable=False),
+        sa.Column("local_ref", sa.Text()),
+        sa.Column("cohort", sa.Text()),
+        sa.Column("patient_safety_state", sa.String(length=12)),
+        sa.Column("patient_safety_read_at", TIME),
+        sa.Column("patient_safety_pages", sa.Integer()),
+        sa.Column("patient_safety_record_count", sa.Integer()),
+        sa.Column("patient_safety_digest", sa.String(length=32)),
+        sa.Column("patient_safety_first_read_at", TIME),
+        sa.Column("patient_safety_first_digest", sa.String(length=32)),
+        sa.Column("patient_safety_failure_kind", sa.String(length=16)),
+        sa.Column("patient_safety_failure_status", sa.Integer()),
+        sa.Column("patient_safety_failure_reason", sa.Text()),
+        sa.Column("patient_safety_failure_attempts", sa.Integer()),
+        sa.Column("patient_privacy_state", sa.String(length=12)),
+        sa.Column("patient_privacy_read_at", TIME),
+        sa.Column("patient_privacy_pages", sa.Integer()),
+        sa.Column("patient_privacy_record_count", sa.Integer()),
+        sa.Column("patient_privacy_digest", sa.String(length=32)),
+        sa.Column("patient_privacy_first_read_at", TIME),
+        sa.Column("patient_privacy_first_digest", sa.String(length=32)),
+        sa.Column("patient_privacy_failure_kind", sa.String(length=16)),
+        sa.Column("patient_privacy_failure_status", sa.Integer()),
+        sa.Column("patient_privacy_failure_reason", sa.Text()),
+        sa.Column("patient_privacy_failure_attempts", sa.Integer()),
+        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_draft_run_id")),
+        sa.PrimaryKeyConstraint("run_id", "person_id", name=op.f("pk_draft")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "uq_draft_new", "draft", ["run_id", "person_key"], unique=True, **where("is_new")
+    )
+    op.create_table(
+        "draft_patient_safety",
+        sa.Column("run_id", KEY, autoincrement=False, nullable=False),
+        sa.Column("person_id", KEY, autoincrement=False, nullable=False),
+        sa.Column("restriction_id", sa.Text(), nullable=False),
+        sa.Column("op", sa.String(length=8), nullable=False),
+        sa.Column("version_id", sa.BigInteger()),
+        sa.Column("closes", sa.Boolean(), nullable=False),
+        sa.Column("loses", sa.Boolean(), nullable=False),
+        sa.Column("first_seen_at", TIME),
+        sa.Column("observed_at", TIME),
+        sa.Column("content_hash", sa.LargeBinary(length=16)),
+        sa.Column("confidentiality_code", sa.Text()),
+        sa.Column("cause", sa.Text()),
+        sa.Column("delay_days", sa.BigInteger()),
+        sa.Column("delay_delivery_until", TIME),
+        sa.Column("delay_is_indefinite", sa.Boolean()),
+        sa.Column("object_type", sa.Text()),
+        sa.Column("object_value", sa.Text()),
+        sa.Column("parent_object_type", sa.Text()),
+        sa.Column("parent_object_value", sa.Text()),
+        sa.Column("source_created_at", TIME),
+        sa.Column("source_modified_at", TIME),
+        sa.Column("created_by", sa.Text()),
+        sa.Column("extra", sa.Text()),
+        sa.CheckConstraint(
+            "(op = 'insert') = (version_id IS NULL)", name=op.f("ck_draft_patient_safety_version")
         ),
-        sa.PrimaryKeyConstraint("person_id", "area", name=op.f("pk_failure")),
+        sa.CheckConstraint(
+            "op IN ('insert', 'update', 'close')", name=op.f("ck_draft_patient_safety_op")
+        ),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["run.run_id"], name=op.f("fk_draft_patient_safety_run_id")
+        ),
+        sa.PrimaryKeyConstraint(
+            "run_id", "person_id", "restriction_id", name=op.f("pk_draft_patient_safety")
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "draft_patient_privacy",
+        sa.Column("run_id", KEY, autoincrement=False, nullable=False),
+        sa.Column("person_id", KEY, autoincrement=False, nullable=False),
+        sa.Column("restriction_id", sa.Text(), nullable=False),
+        sa.Column("op", sa.String(length=8), nullable=False),
+        sa.Column("version_id", sa.BigInteger()),
+        sa.Column("closes", sa.Boolean(), nullable=False),
+        sa.Column("loses", sa.Boolean(), nullable=False),
+        sa.Column("first_seen_at", TIME),
+        sa.Column("observed_at", TIME),
+        sa.Column("content_hash", sa.LargeBinary(length=16)),
+        sa.Column("privacy_type", sa.Text()),
+        sa.Column("privacy_level", sa.Text()),
+        sa.Column("restriction_domain", sa.Text()),
+        sa.Column("object_scope", sa.Text()),
+        sa.Column("subject_scope", sa.Text()),
+        sa.Column("restricted_from", TIME),
+        sa.Column("restricted_to", TIME),
+        sa.Column("time_ranges", sa.Text()),
+        sa.Column("source_created_at", TIME),
+        sa.Column("source_modified_at", TIME),
+        sa.Column("extra", sa.Text()),
+        sa.CheckConstraint(
+            "(op = 'insert') = (version_id IS NULL)", name=op.f("ck_draft_patient_privacy_version")
+        ),
+        sa.CheckConstraint(
+            "op IN ('insert', 'update', 'close')", name=op.f("ck_draft_patient_privacy_op")
+        ),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["run.run_id"], name=op.f("fk_draft_patient_privacy_run_id")
+        ),
+        sa.PrimaryKeyConstraint(
+            "run_id", "person_id", "restriction_id", name=op.f("pk_draft_patient_privacy")
+        ),
+        sqlite_with_rowid=False,
     )
 
 
@@ -284,8 +348,8 @@ def create_versions():
         sa.Column("version_id", KEY, autoincrement=True, nullable=False),
         sa.Column("person_id", KEY, nullable=False),
         sa.Column("restriction_id", sa.Text(), nullable=False),
-        sa.Column("opened_run", KEY, nullable=False),
-        sa.Column("closed_run", KEY),
+        sa.Column("opened_no", sa.BigInteger(), nullable=False),
+        sa.Column("closed_no", sa.BigInteger()),
         sa.Column("first_seen_at", TIME, nullable=False),
         sa.Column("observed_at", TIME, nullable=False),
         sa.Column("content_hash", sa.LargeBinary(length=16), nullable=False),
@@ -303,13 +367,7 @@ def create_versions():
         sa.Column("created_by", sa.Text()),
         sa.Column("extra", sa.Text()),
         sa.CheckConstraint(
-            "closed_run <> opened_run", name=op.f("ck_patient_safety_version_interval")
-        ),
-        sa.ForeignKeyConstraint(
-            ["closed_run"], ["run.run_id"], name=op.f("fk_patient_safety_version_closed_run")
-        ),
-        sa.ForeignKeyConstraint(
-            ["opened_run"], ["run.run_id"], name=op.f("fk_patient_safety_version_opened_run")
+            "closed_no > opened_no", name=op.f("ck_patient_safety_version_interval")
         ),
         sa.ForeignKeyConstraint(
             ["person_id"], ["person.person_id"], name=op.f("fk_patient_safety_version_person_id")
@@ -318,20 +376,12 @@ def create_versions():
         sqlite_autoincrement=True,
     )
     op.create_index(
-        "ix_patient_safety_version_closed_run",
+        "ix_patient_safety_version_closed_no",
         "patient_safety_version",
-        ["closed_run", "restriction_id"],
-        **where("closed_run IS NOT NULL"),
+        ["closed_no"],
+        **where("closed_no IS NOT NULL"),
     )
-    op.create_index(
-        "ix_patient_safety_version_delay_delivery_until",
-        "patient_safety_version",
-        ["delay_delivery_until"],
-        **where("delay_delivery_until IS NOT NULL"),
-    )
-    op.create_index(
-        "ix_patient_safety_version_opened_run", "patient_safety_version", ["opened_run"]
-    )
+    op.create_index("ix_patient_safety_version_opened_no", "patient_safety_version", ["opened_no"])
     op.create_index(
         "ix_patient_safety_version_person_id_restriction_id",
         "patient_safety_version",
@@ -345,15 +395,15 @@ def create_versions():
         "patient_safety_version",
         ["restriction_id", "person_id"],
         unique=True,
-        **where("closed_run IS NULL"),
+        **where("closed_no IS NULL"),
     )
     op.create_table(
         "patient_privacy_version",
         sa.Column("version_id", KEY, autoincrement=True, nullable=False),
         sa.Column("person_id", KEY, nullable=False),
         sa.Column("restriction_id", sa.Text(), nullable=False),
-        sa.Column("opened_run", KEY, nullable=False),
-        sa.Column("closed_run", KEY),
+        sa.Column("opened_no", sa.BigInteger(), nullable=False),
+        sa.Column("closed_no", sa.BigInteger()),
         sa.Column("first_seen_at", TIME, nullable=False),
         sa.Column("observed_at", TIME, nullable=False),
         sa.Column("content_hash", sa.LargeBinary(length=16), nullable=False),
@@ -369,13 +419,7 @@ def create_versions():
         sa.Column("source_modified_at", TIME),
         sa.Column("extra", sa.Text()),
         sa.CheckConstraint(
-            "closed_run <> opened_run", name=op.f("ck_patient_privacy_version_interval")
-        ),
-        sa.ForeignKeyConstraint(
-            ["closed_run"], ["run.run_id"], name=op.f("fk_patient_privacy_version_closed_run")
-        ),
-        sa.ForeignKeyConstraint(
-            ["opened_run"], ["run.run_id"], name=op.f("fk_patient_privacy_version_opened_run")
+            "closed_no > opened_no", name=op.f("ck_patient_privacy_version_interval")
         ),
         sa.ForeignKeyConstraint(
             ["person_id"], ["person.person_id"], name=op.f("fk_patient_privacy_version_person_id")
@@ -384,30 +428,18 @@ def create_versions():
         sqlite_autoincrement=True,
     )
     op.create_index(
-        "ix_patient_privacy_version_closed_run",
+        "ix_patient_privacy_version_closed_no",
         "patient_privacy_version",
-        ["closed_run", "restriction_id"],
-        **where("closed_run IS NOT NULL"),
+        ["closed_no"],
+        **where("closed_no IS NOT NULL"),
     )
     op.create_index(
-        "ix_patient_privacy_version_opened_run", "patient_privacy_version", ["opened_run"]
+        "ix_patient_privacy_version_opened_no", "patient_privacy_version", ["opened_no"]
     )
     op.create_index(
         "ix_patient_privacy_version_person_id_restriction_id",
         "patient_privacy_version",
         ["person_id", "restriction_id"],
-    )
-    op.create_index(
-        "ix_patient_privacy_version_restricted_from",
-        "patient_privacy_version",
-        ["restricted_from"],
-        **where("restricted_from IS NOT NULL"),
-    )
-    op.create_index(
-        "ix_patient_privacy_version_restricted_to",
-        "patient_privacy_version",
-        ["restricted_to"],
-        **where("restricted_to IS NOT NULL"),
     )
     op.create_index(
         "ix_patient_privacy_version_restriction_id", "patient_privacy_version", ["restriction_id"]
@@ -417,33 +449,11 @@ def create_versions():
         "patient_privacy_version",
         ["restriction_id", "person_id"],
         unique=True,
-        **where("closed_run IS NULL"),
+        **where("closed_no IS NULL"),
     )
 
 
 def create_facts():
-    op.create_table(
-        "publication",
-        sa.Column("publication_no", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("run_id", sa.BigInteger(), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("published_at", TIME, nullable=False),
-        sa.Column("day", sa.String(length=10), nullable=False),
-        sa.Column("roster", sa.BigInteger()),
-        sa.Column("confirmed", sa.BigInteger()),
-        sa.Column("stale", sa.BigInteger()),
-        sa.Column("failed_transient", sa.BigInteger()),
-        sa.Column("failed_rejected", sa.BigInteger()),
-        sa.Column("failed_refused", sa.BigInteger()),
-        sa.Column("failed_contract", sa.BigInteger()),
-        sa.Column("failed_paging", sa.BigInteger()),
-        sa.Column("failed_unstable", sa.BigInteger()),
-        sa.Column("joined", sa.BigInteger(), nullable=False),
-        sa.Column("departed", sa.BigInteger(), nullable=False),
-        sa.Column("persons_in_effect", sa.BigInteger(), nullable=False),
-        sa.Column("is_base", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("publication_no", name=op.f("pk_publication")),
-    )
     op.create_table(
         "publication_code",
         sa.Column("publication_no", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -451,8 +461,8 @@ def create_facts():
         sa.Column("code", sa.String(length=32), nullable=False),
         sa.Column("level", sa.String(length=32), nullable=False),
         sa.Column("cause", sa.String(length=32), nullable=False),
+        sa.Column("restriction_group", sa.String(length=16), nullable=False),
         sa.Column("cohort", sa.String(length=200), nullable=False),
-        sa.Column("restriction_group", sa.String(length=16)),
         sa.Column("open", sa.BigInteger(), nullable=False),
         sa.Column("in_effect", sa.BigInteger(), nullable=False),
         sa.Column("added", sa.BigInteger(), nullable=False),
@@ -466,6 +476,7 @@ def create_facts():
             "code",
             "level",
             "cause",
+            "restriction_group",
             "cohort",
             name=op.f("pk_publication_code"),
         ),
@@ -484,9 +495,9 @@ def create_facts():
         sa.Column("failed_contract", sa.BigInteger()),
         sa.Column("failed_paging", sa.BigInteger()),
         sa.Column("failed_unstable", sa.BigInteger()),
-        sa.Column("joined", sa.BigInteger(), nullable=False),
-        sa.Column("departed", sa.BigInteger(), nullable=False),
-        sa.Column("persons_in_effect", sa.BigInteger(), nullable=False),
+        sa.Column("joined", sa.BigInteger()),
+        sa.Column("departed", sa.BigInteger()),
+        sa.Column("persons_in_effect", sa.BigInteger()),
         sa.PrimaryKeyConstraint("publication_no", "cohort", name=op.f("pk_publication_cohort")),
         sqlite_with_rowid=False,
     )
@@ -513,7 +524,7 @@ def create_access_log():
         sa.Column("login_user", sa.String(length=100)),
         sa.Column("host", sa.String(length=200), nullable=False),
         sa.Column("command", sa.String(length=40), nullable=False),
-        sa.Column("person_id", KEY),
+        sa.Column("person_key", sa.String(length=64)),
         sa.Column("purpose", sa.String(length=200)),
         sa.PrimaryKeyConstraint("access_id", name=op.f("pk_access_log")),
         sqlite_autoincrement=True,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import structlog
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.budgets import LEDGER_DRIFT_MAX
 from worker.core.model import CompleteArea, PersonRead
+from worker.store.database import Database
 from worker.store.dialects import StoreDialect
 from worker.store.schema.tables import drift
 
@@ -20,7 +21,44 @@ _Field: TypeAlias = tuple[str, str]
 """Area and field."""
 
 
-def drift_of(batch: Sequence[PersonRead]) -> Mapping[_Field, int]:
+@dataclass(slots=True, kw_only=True)
+class DriftCounter:
+    """Adds what the batches of one run hold to the ledger of fields.
+
+    A field's count is that of the last run that saw it; it may be a batch too high if a commit was
+    made and not acknowledged. An area has ``LEDGER_DRIFT_MAX`` fields at most.
+    """
+
+    database: Database
+    run_id: int
+    _known: frozenset[_Field] = frozenset()
+
+    async def add(self, connection: AsyncConnection, batch: Sequence[PersonRead]) -> None:
+        """Add a batch's counts, in the caller's transaction."""
+        counted = _counted(batch)
+        if not counted:
+            return
+        if not counted.keys() <= self._known:
+            self._known = await _with_new(connection, counted.keys() - self._known)
+        rows = [
+            {
+                "area": area,
+                "field": name,
+                "records": count,
+                "run_id": self.run_id,
+                "first_run": self.run_id,
+                "first_seen_at": self.database.runtime.now(),
+            }
+            for (area, name), count in sorted(counted.items())
+            if (area, name) in self._known
+        ]
+        if rows:
+            await connection.execute(_added(self.database.dialect), rows)
+        if len(rows) < len(counted):
+            log.warning("drift.left_out", run=self.run_id, fields=len(counted) - len(rows))
+
+
+def _counted(batch: Sequence[PersonRead]) -> Mapping[_Field, int]:
     """In how many records of a batch each undeclared field stands."""
     counted = Counter[_Field]()
     for read in batch:
@@ -28,49 +66,6 @@ def drift_of(batch: Sequence[PersonRead]) -> Mapping[_Field, int]:
             if isinstance(area, CompleteArea):
                 counted.update({(area.area, name): n for name, n in area.drift.items()})
     return counted
-
-
-async def write_drift(
-    connection: AsyncConnection,
-    dialect: StoreDialect,
-    counted: Mapping[_Field, int],
-    *,
-    known: frozenset[_Field],
-    run_id: int,
-    now: datetime,
-) -> frozenset[_Field]:
-    """Add a batch's counts to the ledger, in the caller's transaction.
-
-    A field's count is that of the last run that saw it; it may be a batch too high if a commit was
-    made and not acknowledged. An area has ``LEDGER_DRIFT_MAX`` fields at most.
-
-    Args:
-        known: fields that the ledger has.
-
-    Returns:
-        All fields that the ledger is known to have now.
-    """
-    if not counted:
-        return known
-    if not counted.keys() <= known:
-        known = await _with_new(connection, counted.keys() - known)
-    rows = [
-        {
-            "area": area,
-            "field": name,
-            "records": count,
-            "run_id": run_id,
-            "first_run": run_id,
-            "first_seen_at": now,
-        }
-        for (area, name), count in sorted(counted.items())
-        if (area, name) in known
-    ]
-    if rows:
-        await connection.execute(_added(dialect), rows)
-    if len(rows) < len(counted):
-        log.warning("drift.left_out", run=run_id, fields=len(counted) - len(rows))
-    return known
 
 
 def _added(dialect: StoreDialect) -> Executable:

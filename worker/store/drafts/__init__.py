@@ -1,0 +1,1 @@
+"""Drafts: what a run has read, not published; and how they become garbage."""

@@ -1,0 +1,150 @@
+"""Reads the open versions of a batch's persons, and writes drafts of what changes in them."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.areas import AREAS, area_named
+from worker.core.area import ColumnType, ResourceArea
+from worker.core.diff import Change, StoredVersion
+from worker.store.dialects import member, members
+from worker.store.drafts.bulk import InputRows, Row
+from worker.store.schema.tables import VERSIONS
+from worker.store.statements import FORGET_CHANGES, WRITE_CHANGES, of_area
+
+CHARACTERS_MAX: Final = 4_000_000
+"""Text of one INSERT. A larger batch is split, because several copies are in memory."""
+
+_KINDS: Final = {kind: kind.value for kind in ColumnType} | {ColumnType.JSON: "text"}
+_OWN: Final = (
+    ("person_id", "integer"),
+    ("restriction_id", "text"),
+    ("op", "text"),
+    ("version_id", "integer"),
+    ("closes", "boolean"),
+    ("loses", "boolean"),
+    ("first_seen_at", "time"),
+    ("observed_at", "time"),
+    ("content_hash", "bytes"),
+    ("extra", "text"),
+)
+_ROWS: Final = {
+    area.name: InputRows((*_OWN, *((column.name, _KINDS[column.type]) for column in area.columns)))
+    for area in AREAS
+}
+_IDS: Final = InputRows((("person_id", "integer"),))
+
+
+async def open_versions(
+    connection: AsyncConnection, area: ResourceArea, persons: Sequence[int]
+) -> Mapping[int, Sequence[StoredVersion]]:
+    """The versions of an area that readers see as open, by person."""
+    table = VERSIONS[area.name].c
+    content = [table[column.name] for column in area.columns]
+    rows = await connection.execute(
+        select(
+            table.person_id,
+            table.version_id,
+            table.restriction_id,
+            table.content_hash,
+            table.first_seen_at,
+            table.extra,
+            *content,
+        ).where(member(table.person_id), table.closed_no.is_(None)),
+        members(persons),
+    )
+    stored: dict[int, list[StoredVersion]] = defaultdict(list)
+    for person_id, version_id, key, content_hash, first_seen_at, extra, *columns in rows:
+        stored[person_id].append(
+            StoredVersion(
+                version_id=version_id,
+                key=key,
+                content_hash=content_hash,
+                first_seen_at=first_seen_at,
+                columns=tuple(columns),
+                extra=extra,
+            )
+        )
+    return stored
+
+
+async def taken_from_others(
+    connection: AsyncConnection, area: ResourceArea, keys: Mapping[int, frozenset[str]]
+) -> Mapping[int, frozenset[str]]:
+    """Of these restrictions, by person, those that another person has, as published."""
+    table = VERSIONS[area.name].c
+    holders: dict[str, set[int]] = defaultdict(set)
+    rows = await connection.execute(
+        select(table.restriction_id, table.person_id).where(
+            member(table.restriction_id), table.closed_no.is_(None)
+        ),
+        members(sorted(set().union(*keys.values()))),
+    )
+    for key, person_id in rows:
+        holders[key].add(person_id)
+    return {
+        person_id: frozenset(key for key in some if holders[key] - {person_id})
+        for person_id, some in keys.items()
+    }
+
+
+async def forget_changes(
+    connection: AsyncConnection, area: str, persons: Sequence[int], *, run_id: int
+) -> None:
+    """Forget what an earlier read of these persons would have changed."""
+    statement = of_area(FORGET_CHANGES, area_named(area))
+    await _IDS.execute(connection, statement, [(one,) for one in persons], run=run_id)
+
+
+async def write_changes(
+    connection: AsyncConnection,
+    area: str,
+    changes: Mapping[int, Sequence[Change]],
+    *,
+    run_id: int,
+) -> None:
+    """Write the drafts of changes of an area, by person."""
+    declared = area_named(area)
+    rows = [
+        _row(person_id, change, len(declared.columns))
+        for person_id, some in changes.items()
+        for change in some
+    ]
+    statement = of_area(WRITE_CHANGES, declared)
+    for part in _parts(rows):
+        await _ROWS[area].execute(connection, statement, part, run=run_id)
+
+
+def _row(person_id: int, change: Change, columns: int) -> Row:
+    record = change.record
+    return (
+        person_id,
+        change.key,
+        change.op.value,
+        change.version_id,
+        change.closes,
+        change.loses,
+        change.first_seen_at,
+        change.observed_at,
+        record and record.content_hash,
+        record and record.extra,
+        *(record.columns if record else (None,) * columns),
+    )
+
+
+def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """The rows in parts of at most ``CHARACTERS_MAX``; a larger row is a part by itself."""
+    part: list[Row] = []
+    characters = 0
+    for row in rows:
+        size = sum(len(value) for value in row if isinstance(value, str))
+        characters += size
+        if part and characters > CHARACTERS_MAX:
+            yield part
+            part, characters = [], size
+        part.append(row)
+    if part:
+        yield part

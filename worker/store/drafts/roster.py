@@ -1,0 +1,109 @@
+"""What a run has read of the persons of the roster, chunk by chunk, and whom it has seen."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.areas import AREAS
+from worker.core.confirmation import Unconfirmed
+from worker.core.model import FirstRead
+from worker.core.run import RunHandle
+from worker.core.value import Value
+from worker.store.drafts.bulk import InputRows
+from worker.store.drafts.persons import KEYS
+from worker.store.queries.published import last_publication_no
+from worker.store.schema.tables import COMPLETE, FAILED, UNCONFIRMED
+from worker.store.statements import (
+    COUNT_UNCONFIRMED,
+    DRAFTS_OF_NEW_PERSONS,
+    DRAFTS_OF_PERSONS,
+    MARK_NOT_SENT,
+    MARK_SEEN,
+    of_all,
+)
+
+IDS: Final = InputRows((("person_id", "integer"),))
+_FIELDS: Final = 5
+"""Of each area in ``DRAFTS_OF_PERSONS``."""
+
+
+class Drafts(Value, frozen=True, kw_only=True):
+    """What the run has read of a person.
+
+    Attributes:
+        attempt: the last attempt that saw the person on the roster.
+        states: of each area that it has read.
+        unconfirmed: the first reads that wait for their second.
+    """
+
+    person_id: int
+    attempt: int
+    states: Mapping[str, str]
+    unconfirmed: Mapping[str, Unconfirmed]
+
+    def settled(self, attempt: int) -> frozenset[str]:
+        """The areas that need no first read by this attempt."""
+        is_own = self.attempt == attempt
+        return frozenset(
+            area
+            for area, state in self.states.items()
+            if state in {COMPLETE, UNCONFIRMED} or (state == FAILED and is_own)
+        )
+
+
+async def drafts_of(
+    connection: AsyncConnection, person_keys: Sequence[str], *, run_id: int
+) -> Mapping[str, Drafts]:
+    """The drafts of a run by person key."""
+    rows = [(key,) for key in person_keys]
+    found = []
+    for statement in (DRAFTS_OF_PERSONS, DRAFTS_OF_NEW_PERSONS):
+        found += await KEYS.execute(connection, of_all(statement), rows, run=run_id)
+    return {
+        key: _drafts(person_id, attempt, columns) for key, person_id, attempt, *columns in found
+    }
+
+
+def _drafts(person_id: int, attempt: int, columns: Sequence[Any]) -> Drafts:
+    states: dict[str, str] = {}
+    unconfirmed: dict[str, Unconfirmed] = {}
+    for place, area in enumerate(AREAS):
+        state, read_at, count, digest, ids = columns[place * _FIELDS : (place + 1) * _FIELDS]
+        if state is not None:
+            states[area.name] = state
+        if state == UNCONFIRMED:
+            at = datetime.fromisoformat(read_at) if isinstance(read_at, str) else read_at
+            first = FirstRead(read_at=at, record_count=count, digest=bytes.fromhex(digest))
+            unconfirmed[area.name] = Unconfirmed(read=first, ids=bytes.fromhex(ids))
+    return Drafts(person_id=person_id, attempt=attempt, states=states, unconfirmed=unconfirmed)
+
+
+async def mark_seen(
+    connection: AsyncConnection, persons: Sequence[int], *, handle: RunHandle
+) -> None:
+    """Record that this attempt saw persons on the roster whom an earlier attempt has read."""
+    rows = [(person_id,) for person_id in persons]
+    await IDS.execute(connection, MARK_SEEN, rows, run=handle.run_id, attempt=handle.attempt)
+
+
+async def mark_not_sent(
+    connection: AsyncConnection, person_keys: Sequence[str], *, handle: RunHandle
+) -> None:
+    """Record that this attempt saw persons under an identifier that is not sent to PTS."""
+    await KEYS.execute(
+        connection,
+        MARK_NOT_SENT,
+        [(key,) for key in dict.fromkeys(person_keys)],
+        run=handle.run_id,
+        attempt=handle.attempt,
+        no=await last_publication_no(connection),
+    )
+
+
+async def count_unconfirmed(connection: AsyncConnection, run_id: int) -> int:
+    """Persons with an area that waits for a second read."""
+    found = await connection.exec_driver_sql(of_all(COUNT_UNCONFIRMED).format(run=run_id))
+    count: int = found.scalar_one()
+    return count

@@ -1,0 +1,466 @@
+# ruff: noqa: S608 - the names in these statements are declared, and the numbers are the store's own
+"""What a batch and a publication execute, as text for both databases, in the order of execution.
+
+As SQLAlchemy Core they would be built and compiled anew by each process. Braces are filled in:
+``{run}``, ``{attempt}``, ``{no}`` (the publication) and ``{at}`` (its time) are numbers and a time
+of the store's own; ``{input_rows}`` is a table of the batch's rows (``drafts.bulk``). A statement
+of an area is made for each area: ``{area}`` is its name, ``{a}`` the stem of its columns in
+``draft`` and ``person``, ``{versions}`` and ``{changes}`` its tables, and ``{content}`` its columns
+in both. In a statement of all areas, what stands between ``[[`` and ``]]`` is repeated for each.
+"""
+
+import re
+import string
+from collections.abc import Sequence
+from typing import Final
+
+from worker.areas import AREAS
+from worker.core.area import ResourceArea
+from worker.core.effect import group_sql, in_effect_sql
+from worker.core.model import FailureKind
+from worker.store.schema.tables import FAILURE, PROOF
+
+# A batch: who they are, what is published of them, and the drafts
+
+FIND_PERSONS: Final = """
+SELECT input_rows.person_key, p.person_id, p.local_ref, p.cohort, d.run_id[[, p.{a}_digest]]
+FROM {input_rows} CROSS JOIN person p
+LEFT JOIN draft d ON d.run_id = {run} AND d.person_id = p.person_id
+WHERE p.person_key = input_rows.person_key
+"""
+"""The persons of a batch whom a publication knows, and the digest of what is open of each area.
+CROSS JOIN makes SQLite look up persons for the input rows, and not the other way round."""
+
+FIND_NEW_PERSONS: Final = """
+SELECT d.person_key, d.person_id FROM {input_rows} CROSS JOIN draft d
+WHERE d.run_id = {run} AND d.is_new AND d.person_key = input_rows.person_key
+"""
+"""Those whom only this run knows."""
+
+TAKE_IDS: Final = """
+UPDATE store_identity SET last_person_id = last_person_id + {count} RETURNING last_person_id
+"""
+"""Ids for those whom nobody knows."""
+
+_DRAFT_FIELDS: Final = ("read_at", *PROOF, *FAILURE)
+WRITE_DRAFTS: Final = (
+    """
+INSERT INTO draft ({names}, run_id, attempt, compared_no)
+SELECT {names}, {run}, {attempt}, {no} FROM {input_rows} WHERE true
+ON CONFLICT (run_id, person_id) DO UPDATE SET
+    attempt = excluded.attempt, local_ref = excluded.local_ref, cohort = excluded.cohort[[,
+    {a}_state = COALESCE(excluded.{a}_state, draft.{a}_state)"""
+    + "".join(
+        f""",
+    {{a}}_{name} = CASE WHEN excluded.{{a}}_state IS NULL
+        THEN draft.{{a}}_{name} ELSE excluded.{{a}}_{name} END"""
+        for name in _DRAFT_FIELDS
+    )
+    + "]]\n"
+)
+"""What was read. An area that was not read this time keeps what an earlier attempt has read."""
+
+FORGET_CHANGES: Final = """
+DELETE FROM {changes}
+WHERE run_id = {run} AND person_id IN (SELECT person_id FROM {input_rows})
+"""
+"""Of an area: what an earlier read of these persons would have changed."""
+
+WRITE_CHANGES: Final = """
+INSERT INTO {changes} ({names}, run_id) SELECT {names}, {run} FROM {input_rows}
+"""
+"""Of an area: what would come, change and go."""
+
+# The roster, chunk by chunk: who has drafts, and who was seen
+
+_STATES: Final = """[[,
+    d.{a}_state, d.{a}_read_at, d.{a}_record_count, d.{a}_digest, d.{a}_first_digest]]"""
+DRAFTS_OF_PERSONS: Final = f"""
+SELECT p.person_key, d.person_id, d.attempt{_STATES}
+FROM {{input_rows}} CROSS JOIN person p
+JOIN draft d ON d.run_id = {{run}} AND d.person_id = p.person_id
+WHERE p.person_key = input_rows.person_key
+"""
+DRAFTS_OF_NEW_PERSONS: Final = f"""
+SELECT d.person_key, d.person_id, d.attempt{_STATES}
+FROM {{input_rows}} CROSS JOIN draft d
+WHERE d.run_id = {{run}} AND d.is_new AND d.person_key = input_rows.person_key
+"""
+"""What this run has read of them, and the first reads that wait for their second."""
+
+MARK_SEEN: Final = """
+UPDATE draft SET attempt = {attempt}
+WHERE run_id = {run} AND person_id IN (SELECT person_id FROM {input_rows})
+"""
+"""This attempt has seen them on the roster."""
+
+MARK_NOT_SENT: Final = """
+INSERT INTO draft
+    (run_id, person_id, person_key, is_new, attempt, compared_no, local_ref, cohort)
+SELECT {run}, p.person_id, p.person_key, false, {attempt}, {no}, p.local_ref, p.cohort
+FROM {input_rows} CROSS JOIN person p WHERE p.person_key = input_rows.person_key
+ON CONFLICT (run_id, person_id) DO UPDATE SET attempt = excluded.attempt
+"""
+"""It has seen them under an identifier that is not sent to PTS: a draft without any read."""
+
+COUNT_UNCONFIRMED: Final = """
+SELECT COUNT(*) FROM draft d WHERE d.run_id = {run} AND (false[[ OR d.{a}_state = 'unconfirmed']])
+"""
+"""Persons with an area that waits for a second read."""
+
+# Publication. First what the last attempt has not seen, and what was read only once
+
+FORGET_UNSEEN_CHANGES: Final = """
+DELETE FROM {changes} WHERE run_id = {run} AND person_id IN
+    (SELECT d.person_id FROM draft d WHERE d.run_id = {run} AND d.attempt < {attempt})
+"""
+FORGET_UNSEEN: Final = """
+DELETE FROM draft WHERE run_id = {run} AND attempt < {attempt}
+"""
+"""What earlier attempts have read of persons whom this full roster does not name."""
+
+FAIL_UNCONFIRMED: Final = """
+UPDATE draft SET {a}_state = 'failed', {a}_failure_kind = 'unstable',
+    {a}_failure_reason = 'the second read was not made: the roster did not name the person again',
+    {a}_failure_attempts = {a}_pages, {a}_first_digest = NULL
+WHERE run_id = {run} AND {a}_state = 'unconfirmed'
+"""
+"""Of an area: a first read alone changes nothing."""
+
+# Departures: persons whom two full rosters in a row do not name
+
+_NOT_NAMED: Final = """
+person.departed_no IS NULL AND NOT EXISTS
+    (SELECT 1 FROM draft d WHERE d.run_id = {run} AND d.person_id = person.person_id)
+"""
+DEPART: Final = f"""
+UPDATE person SET departed_no = {{no}} WHERE missed_no IS NOT NULL AND {_NOT_NAMED}
+"""
+MARK_MISSED: Final = f"""
+UPDATE person SET missed_no = {{no}} WHERE missed_no IS NULL AND {_NOT_NAMED}
+"""
+"""The first full roster that does not name them; after ``DEPART``."""
+
+# What the guard judges, and the totals
+
+COUNT_READS: Final = """
+SELECT
+    COUNT(*) AS persons,
+    SUM(CASE WHEN true[[ AND COALESCE(d.{a}_state, 'complete') = 'complete']]
+        THEN 1 ELSE 0 END) AS complete[[,
+    COUNT(d.{a}_state) AS {a}_attempted,
+    SUM(CASE WHEN d.{a}_state = 'complete' THEN 1 ELSE 0 END) AS {a}_complete,
+    SUM(CASE WHEN d.{a}_state = 'complete' THEN d.{a}_record_count ELSE 0 END) AS {a}_records,
+    SUM(CASE WHEN d.{a}_state = 'unconfirmed' THEN 1 ELSE 0 END) AS {a}_unconfirmed]]
+FROM draft d WHERE d.run_id = {run} AND (false[[ OR d.{a}_state IS NOT NULL]])
+"""
+"""Persons and person-areas that were read, and what they showed."""
+
+COUNT_OPS: Final = """
+SELECT op, COUNT(*) FROM (
+    SELECT NULL AS op, NULL AS person_id WHERE false[[
+    UNION ALL SELECT c.op, c.person_id FROM {changes} c WHERE c.run_id = {run}
+    UNION ALL SELECT 'close', v.person_id FROM {versions} v
+        JOIN person p ON p.person_id = v.person_id
+        WHERE v.closed_no IS NULL AND p.departed_no = {no}]]
+) AS ops GROUP BY op
+"""
+"""Restrictions that come, change and go."""
+
+_GOING: Final = """
+SELECT c.person_id, c.closes, c.loses FROM {changes} c WHERE c.run_id = {run}
+UNION ALL
+SELECT v.person_id, true, false FROM {versions} v JOIN person p ON p.person_id = v.person_id
+WHERE v.closed_no IS NULL AND p.departed_no = {no}
+"""
+_COUNT_GOING: Final = """
+    COALESCE(SUM(CASE WHEN g.closes THEN 1 ELSE 0 END), 0) AS removed,
+    COUNT(DISTINCT CASE WHEN g.closes THEN g.person_id END) AS persons_affected,
+    COALESCE(SUM(CASE WHEN g.loses THEN 1 ELSE 0 END), 0) AS lost,
+    COUNT(DISTINCT CASE WHEN g.loses THEN g.person_id END) AS persons_losing
+"""
+COUNT_GOING: Final = f"SELECT {_COUNT_GOING} FROM ({_GOING}) AS g"
+"""Of an area: what is closed, or loses a value, and of how many persons."""
+COUNT_ALL_GOING: Final = (
+    f"SELECT {_COUNT_GOING} FROM (SELECT NULL AS person_id, false AS closes, false AS loses "
+    f"WHERE false[[ UNION ALL {_GOING}]]) AS g"
+)
+"""The same of all areas together."""
+
+COUNT_OPEN: Final = """
+SELECT COUNT(*), COUNT(DISTINCT v.person_id) FROM {versions} v WHERE v.closed_no IS NULL
+"""
+COUNT_ALL_OPEN: Final = """
+SELECT COUNT(*), COUNT(DISTINCT o.person_id) FROM (SELECT NULL AS person_id WHERE false[[
+    UNION ALL SELECT v.person_id FROM {versions} v WHERE v.closed_no IS NULL]]) AS o
+"""
+"""Open restrictions before this publication, and the persons who have one."""
+COUNT_SUBSET_OPEN: Final = """
+SELECT COUNT(*), COUNT(DISTINCT o.person_id) FROM (SELECT NULL AS person_id WHERE false[[
+    UNION ALL SELECT v.person_id FROM draft d JOIN {versions} v ON v.person_id = d.person_id
+    WHERE d.run_id = {run} AND d.{a}_state IS NOT NULL AND v.closed_no IS NULL]]) AS o
+"""
+"""The same of what a backfill has read."""
+
+# What readers see from now on
+
+CLOSE_VERSIONS: Final = """
+UPDATE {versions} SET closed_no = {no} FROM {changes} c
+WHERE c.run_id = {run} AND {versions}.version_id = c.version_id AND {versions}.closed_no IS NULL
+"""
+"""Of an area: what goes, and what changes."""
+
+CLOSE_DEPARTED: Final = """
+UPDATE {versions} SET closed_no = {no} WHERE closed_no IS NULL AND person_id IN
+    (SELECT p.person_id FROM person p WHERE p.departed_no = {no})
+"""
+"""Of an area: what persons have who depart."""
+
+ADD_PERSONS: Final = """
+INSERT INTO person (person_id, person_key, local_ref, cohort, first_no)
+SELECT d.person_id, d.person_key, d.local_ref, d.cohort, {no} FROM draft d
+WHERE d.run_id = {run} AND d.is_new ORDER BY d.person_id
+"""
+"""Persons whom readers see for the first time."""
+
+OPEN_VERSIONS: Final = """
+INSERT INTO {versions} (person_id, restriction_id, opened_no, first_seen_at, observed_at,
+    content_hash, {content})
+SELECT c.person_id, c.restriction_id, {no}, c.first_seen_at, c.observed_at, c.content_hash,
+    {content}
+FROM {changes} c WHERE c.run_id = {run} AND c.op <> 'close'
+ORDER BY c.person_id, c.restriction_id
+"""
+"""Of an area: what comes, and what changed ones say now."""
+
+FEED_COLUMNS: Final = "publication_no, happened_at, op, area, version_id, person_id"
+WRITE_FEED: Final = (
+    f"""
+INSERT INTO change_feed ({FEED_COLUMNS})
+SELECT {{no}}, {{at}}, op, area, version_id, person_id FROM ("""
+    """
+    SELECT 4 AS step, 'relabel' AS op, CAST(NULL AS TEXT) AS area,
+        CAST(NULL AS BIGINT) AS version_id, d.person_id
+    FROM draft d JOIN person p ON p.person_id = d.person_id
+    WHERE d.run_id = {run} AND p.first_no <> {no} AND (
+        COALESCE(d.local_ref, '') <> COALESCE(p.local_ref, '')
+        OR COALESCE(d.cohort, '') <> COALESCE(p.cohort, ''))
+    UNION ALL SELECT 3, 'depart', NULL, NULL, p.person_id FROM person p WHERE p.departed_no = {no}[[
+    UNION ALL SELECT 1, 'close', '{area}', v.version_id, v.person_id FROM {versions} v
+        WHERE v.closed_no = {no} AND NOT EXISTS (SELECT 1 FROM {changes} c
+            WHERE c.run_id = {run} AND c.person_id = v.person_id
+            AND c.restriction_id = v.restriction_id AND c.op = 'update')
+    UNION ALL SELECT 2, c.op, '{area}', v.version_id, v.person_id FROM {versions} v
+        JOIN {changes} c ON c.run_id = {run} AND c.person_id = v.person_id
+            AND c.restriction_id = v.restriction_id
+        WHERE v.opened_no = {no}]]
+) AS changed ORDER BY step, area DESC, version_id, person_id
+"""
+)
+"""What changed, in the order in which a copy applies it."""
+
+COUNT_JOINED: Final = """
+SELECT COALESCE(d.cohort, ''), COUNT(*) FROM draft d JOIN person p ON p.person_id = d.person_id
+WHERE d.run_id = {run} AND (p.first_no = {no} OR p.departed_no IS NOT NULL)
+    AND (false[[ OR d.{a}_state IS NOT NULL]])
+GROUP BY 1
+"""
+"""Persons who are new or back, by cohort."""
+
+_WHEN_COMPLETE: Final = """
+    {{a}}_{0} = CASE d.{{a}}_state WHEN 'complete' THEN {1} ELSE person.{{a}}_{0} END"""
+_WHEN_FAILED: Final = """
+    {{a}}_{0} = CASE d.{{a}}_state WHEN 'complete' THEN NULL WHEN 'failed' THEN {1}
+        ELSE person.{{a}}_{0} END"""
+CONFIRM_PERSONS: Final = (
+    """
+UPDATE person SET
+    local_ref = d.local_ref, cohort = d.cohort, departed_no = NULL, missed_no = NULL[[,"""
+    + ",".join(
+        [
+            _WHEN_COMPLETE.format("confirmed_at", "d.{a}_read_at"),
+            _WHEN_COMPLETE.format("confirmed_no", "{no}"),
+            *(_WHEN_COMPLETE.format(name, f"d.{{a}}_{name}") for name in PROOF),
+            *(_WHEN_FAILED.format(name, f"d.{{a}}_{name}") for name in FAILURE),
+            _WHEN_FAILED.format("failed_at", "d.{a}_read_at"),
+            _WHEN_FAILED.format(
+                "failing_since", "COALESCE(person.{a}_failing_since, d.{a}_read_at)"
+            ),
+            _WHEN_FAILED.format("failed_runs", "COALESCE(person.{a}_failed_runs, 0) + 1"),
+        ]
+    )
+    + """]]
+FROM draft d WHERE d.run_id = {run} AND person.person_id = d.person_id
+    AND (false[[ OR d.{a}_state IS NOT NULL]])
+"""
+)
+"""The row of each person: what the roster calls them, and what was confirmed now or why not."""
+
+NAME_NOT_SENT: Final = """
+UPDATE person SET missed_no = NULL FROM draft d
+WHERE d.run_id = {run} AND person.person_id = d.person_id AND person.missed_no IS NOT NULL
+"""
+"""The roster names them, though they are not sent to PTS."""
+
+FORGET_DEPARTED: Final = """
+UPDATE person SET missed_no = NULL[[, {a}_confirmed_no = NULL, {a}_digest = NULL,
+    {a}_failure_kind = NULL, {a}_failure_status = NULL, {a}_failure_reason = NULL,
+    {a}_failure_attempts = NULL, {a}_failed_at = NULL, {a}_failing_since = NULL,
+    {a}_failed_runs = NULL]]
+WHERE departed_no = {no}
+"""
+"""If they come back, an area that is not read then is not known to be empty; and nobody reads what
+failed again."""
+
+# The facts: counted anew by each publication
+
+_CODES: Final = "{code} AS code, {level} AS level, {cause} AS cause, {group} AS restriction_group"
+LAST_OF_FEED: Final = "SELECT COALESCE(MAX(seq), 0) FROM change_feed"
+COUNT_CHANGES: Final = f"""
+SELECT f.op, {_CODES}, COALESCE(p.cohort, ''), COUNT(*)
+FROM change_feed f JOIN {{versions}} v ON v.version_id = f.version_id
+JOIN person p ON p.person_id = v.person_id
+WHERE f.seq > {{seq}} AND f.area = '{{area}}' GROUP BY 1, 2, 3, 4, 5, 6
+"""
+"""Of an area: what came, changed and went, from the feed's rows after that number."""
+
+COUNT_STANDING: Final = f"""
+SELECT code, level, cause, restriction_group, COALESCE(p.cohort, ''), SUM(amount), SUM(does), COUNT(*),
+    SUM(CASE WHEN does > 0 THEN 1 ELSE 0 END)
+FROM (SELECT {_CODES}, v.person_id, COUNT(*) AS amount,
+        SUM(CASE WHEN {{in_effect}} THEN 1 ELSE 0 END) AS does
+    FROM {{versions}} v WHERE v.closed_no IS NULL GROUP BY 5, 1, 2, 3, 4) AS holders
+JOIN person p ON p.person_id = holders.person_id GROUP BY 1, 2, 3, 4, 5
+"""
+"""Of an area: restrictions that are open and in effect, and the persons who have them."""
+
+COUNT_HOLDERS: Final = """
+SELECT COALESCE(p.cohort, ''), COUNT(*) FROM (SELECT NULL AS person_id WHERE false[[
+    UNION SELECT v.person_id FROM {versions} v WHERE v.closed_no IS NULL AND {in_effect}]]
+) AS holders JOIN person p ON p.person_id = holders.person_id GROUP BY 1
+"""
+"""Persons with a restriction in effect, whatever its area."""
+
+IS_STALE: Final = """
+((p.{a}_confirmed_at IS NOT NULL OR p.{a}_failure_kind IS NOT NULL) AND (
+    p.{a}_failure_kind IS NOT NULL OR p.{a}_confirmed_no IS NULL OR p.{a}_confirmed_no <
+        (SELECT COALESCE(MAX(r.publication_no), 0) FROM run r
+        WHERE r.kind = 'sync' AND r.areas LIKE '%"{area}"%')))
+"""
+"""Of an area: the person ``p`` was not read by its last publication or its last full one."""
+
+_COUNT_FAILED: Final = """,
+    SUM(CASE WHEN p.departed_no IS NULL AND (false[[ OR p.{{a}}_failure_kind = '{0}']])
+        THEN 1 ELSE 0 END) AS failed_{0}"""
+COUNT_PERSONS: Final = (
+    f"""
+SELECT COALESCE(p.cohort, '') AS cohort,
+    SUM(CASE WHEN p.departed_no IS NULL THEN 1 ELSE 0 END) AS roster,
+    SUM(CASE WHEN p.departed_no IS NULL AND (false[[ OR {IS_STALE}]]) THEN 1 ELSE 0 END) AS stale,
+    SUM(CASE WHEN p.departed_no = {{no}} THEN 1 ELSE 0 END) AS departed"""
+    + "".join(_COUNT_FAILED.format(kind) for kind in FailureKind)
+    + """
+FROM person p WHERE p.departed_no IS NULL OR p.departed_no = {no} GROUP BY 1
+"""
+)
+"""The roster by cohort: who is stale, who fails and how, and who departs."""
+
+# Other runs that are open: what they have read of these persons is read anew
+
+_OUTDATED: Final = """
+SELECT o.run_id, o.person_id FROM draft d JOIN draft o ON o.person_key = d.person_key
+WHERE d.run_id = {run} AND o.run_id IN ({others})[[
+UNION SELECT o.run_id, o.person_id FROM {changes} c
+    JOIN {changes} o ON o.restriction_id = c.restriction_id
+    WHERE c.run_id = {run} AND c.op = 'insert' AND o.run_id IN ({others}) AND o.op = 'insert']]
+"""
+FORGET_OUTDATED: Final = f"DELETE FROM draft WHERE (run_id, person_id) IN ({_OUTDATED})"
+"""Those who were published now, and those who would open what is now another person's."""
+FORGET_OUTDATED_CHANGES: Final = """
+DELETE FROM {changes} WHERE run_id IN ({others}) AND NOT EXISTS (SELECT 1 FROM draft d
+    WHERE d.run_id = {changes}.run_id AND d.person_id = {changes}.person_id)
+"""
+
+# Garbage: drafts of runs that are not open, some persons at a time
+
+FORGET_SOME: Final = """
+DELETE FROM draft WHERE run_id = {run} AND person_id IN (SELECT d.person_id FROM draft d
+    WHERE d.run_id = {run} AND {what} ORDER BY d.person_id LIMIT {limit})
+"""
+FORGET_SOME_CHANGES: Final = """
+DELETE FROM {changes} WHERE run_id = {run} AND person_id IN (SELECT c.person_id FROM {changes} c
+    WHERE c.run_id = {run} ORDER BY c.person_id LIMIT {limit})
+"""
+HAS_NOT_FAILED: Final = "NOT (false[[ OR COALESCE(d.{a}_state, '') = 'failed']])"
+"""Which drafts go while the failures of the latest run stay."""
+
+_REPEATED: Final = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
+
+
+def of_all(statement: str, areas: Sequence[ResourceArea] = AREAS) -> str:
+    """The statement with what stands between ``[[`` and ``]]`` for each area."""
+    return _REPEATED.sub(
+        lambda found: "".join(of_area(found[1], area) for area in areas), statement
+    )
+
+
+def of_area(statement: str, area: ResourceArea) -> str:
+    """The statement for one area; braces that are not the area's stay."""
+    filled = {
+        "area": area.name,
+        "a": area.table,
+        "versions": f"{area.table}_version",
+        "changes": f"draft_{area.table}",
+        "content": ", ".join([*(column.name for column in area.columns), "extra"]),
+        "in_effect": in_effect_sql(area.effect, "v", "{at}"),
+        **_codes(area),
+    }
+    for name, value in filled.items():
+        statement = statement.replace(f"{{{name}}}", value)
+    return statement
+
+
+OTHER: Final = "other"
+"""All codes, causes and cohorts that facts do not name, because they stay for ever."""
+_DIGITS_MAX: Final = 4
+_CHARACTERS_MAX: Final = 32
+
+
+def _codes(area: ResourceArea) -> dict[str, str]:
+    """The columns by which facts count a row ``v`` of the area's versions; empty if it has none.
+
+    Facts stay for ever, so that no text of PTS's may stand in them: what does not look like a code,
+    and a cause that PTS does not document, is counted as ``OTHER``. It is so in SQL, before persons
+    are counted: who has two unknown codes is one person with another code.
+
+    A code has at most 32 letters, digits, points, hyphens and low lines, the first a letter, with
+    at most four digits.
+    """
+    effect = area.effect
+    code, level, cause = map(_text, (effect.code, effect.level, effect.cause))
+    known = ", ".join(f"'{one}'" for one in ("", *effect.causes))
+    return {
+        "code": _as_code(code),
+        "level": _as_code(level),
+        "group": f"COALESCE({group_sql(effect, 'v')}, '')",
+        "cause": f"CASE WHEN {cause} IN ({known}) THEN {cause} ELSE '{OTHER}' END",
+    }
+
+
+def _text(column: str) -> str:
+    return f"COALESCE(v.{column}, '')" if column else "''"
+
+
+def _as_code(text: str) -> str:
+    if text == "''":
+        return text
+    without_digits = text
+    for digit in string.digits:
+        without_digits = f"replace({without_digits}, '{digit}', '')"
+    return (
+        f"CASE WHEN length({text}) <= {_CHARACTERS_MAX} "
+        f"AND ltrim(substr({text}, 1, 1), '{string.ascii_letters}') = '' "
+        f"AND ltrim({text}, '{string.ascii_letters}{string.digits}_.-') = '' "
+        f"AND length({text}) - length({without_digits}) <= {_DIGITS_MAX} "
+        f"THEN {text} ELSE '{OTHER}' END"
+    )

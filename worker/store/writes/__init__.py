@@ -1,1 +1,0 @@
-"""The writes of a batch of persons, in one transaction."""
