@@ -13,6 +13,7 @@ MEANINGS: Final = {
     "clock.went_backwards": "The last publication has a later time than the clock has now.",
     "database.not_encrypted": "The connection to PostgreSQL is not encrypted (`sslmode=disable`).",
     "database.retry": "The database is unavailable; the transaction is tried again.",
+    "drafts.not_forgotten": "What a run has read could not be forgotten; the next one does it.",
     "drift.new": "A run saw fields for the first time that the contract does not declare.",
     "drift.left_out": "More undeclared fields than the ledger holds; the rest was not noted.",
     "helseid.attempt_failed": "A call to HelseID failed and is repeated.",
@@ -23,10 +24,9 @@ MEANINGS: Final = {
     "helseid.organization_parent_not_sent": "A single-tenant client does not send "
     "`helseid.organization_parent`.",
     "helseid.token_dropped": "PTS no longer accepts a token; the next call requests another.",
-    "drafts.not_forgotten": "What a run has read could not be forgotten; the next one does it.",
     "helseid.token_received": "A new access token. `token_id` is a number, not the token.",
     "lease.not_released": "The lease could not be given back; it expires by itself.",
-    "lease.waiting": "Another run holds the lease; this one waits until that renews it or loses it.",
+    "lease.waiting": "Another run holds the lease; this one waits until it is renewed or expires.",
     "privacy.weak_key": "The pseudonym key is weak; the database was begun with it.",
     "pts.area_given_up": "Nobody could be read in an area for `sync.patience`; it is not asked any "
     "more.",

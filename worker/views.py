@@ -60,7 +60,6 @@ PUBLICATION: Final = View(name="report_publication")
 COHORT: Final = View(name="report_publication_cohort")
 EPISODE: Final = View(name="report_episode")
 CHANGE_FEED: Final = View(name="report_change_feed")
-LABEL: Final = View(name="report_person_label")
 RUN: Final = View(name="report_run")
 ACCESS: Final = View(name="report_access")
 """About those who use the program, so it is exported only where it is named."""

@@ -1,28 +1,31 @@
 """A source that answers the second time as it did the first, for tests that write to the store."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
+from worker.areas import area_named
 from worker.core.confirmation import Unconfirmed, compared
 from worker.core.model import CompleteArea, PersonRead
-from worker.core.run import BatchResult
+from worker.store.runs.run_store import SqlRunStore
 
 
-def read_again(found: Unconfirmed) -> PersonRead:
-    """The person after a second read that holds what the first held."""
+def read_again(store: SqlRunStore, read: PersonRead, first: dict[str, Unconfirmed]) -> PersonRead:
+    """The areas that wait, after a second read that holds what the first held."""
     areas = [
-        compared(found.published[area.area], area, area, found.confirm)
-        if isinstance(area, CompleteArea) and area.area in found.published
-        else area
-        for area in found.read.areas
+        compared(area_named(area.area), first[area.area], area, store.writer.confirm)
+        for area in read.areas
+        if isinstance(area, CompleteArea) and area.area in first
     ]
-    return PersonRead(person=found.read.person, areas=tuple(areas))
+    return PersonRead(person=read.person, areas=tuple(areas))
 
 
-async def apply_confirmed(
-    apply: Callable[[Sequence[PersonRead]], Awaitable[BatchResult]], reads: Sequence[PersonRead]
-) -> None:
+async def apply_confirmed(store: SqlRunStore, reads: Sequence[PersonRead]) -> None:
     """Write persons, those that need a second read after it."""
-    result = await apply(reads)
-    if result.unconfirmed:
-        again = await apply([read_again(found) for found in result.unconfirmed])
-        assert not again.unconfirmed
+    waiting = await store.apply(reads)
+    if waiting:
+        first = await store.unconfirmed(sorted(waiting))
+        again = [
+            read_again(store, read, dict(first[read.person.person_key]))
+            for read in reads
+            if read.person.person_key in waiting
+        ]
+        assert not await store.apply(again)

@@ -28,16 +28,15 @@ from worker.core.model import (
     RunKind,
 )
 from worker.core.record import digest_of
-from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
+from worker.core.run import Publication, RunHandle, RunProgress
 from worker.errors import ExitCode
 from worker.store.database import Database, open_database
 from worker.store.privacy.erasing import Traces, erase_traces, find_traces, scrub
-from worker.store.runs.lease import Lease, acquire
-from worker.store.runs.process_identity import Holder, this_process
+from worker.store.runs.lease import Holder, Lease, acquire, this_process
 from worker.store.runs.run_store import SqlRunStore, open_run_store
 
 SAFETY, PRIVACY = AREAS = ("patient-safety", "patient-privacy")
-LIMITS = GuardLimits(max_removed_share=0.1, min_completeness=0.5)
+LIMITS = GuardLimits(max_removed_share=0.1, min_completeness=0.5, first_min_completeness=0.5)
 HOLD = timedelta(hours=12)
 """How long after its last progress a run is continued."""
 TTL_S = 50.0
@@ -110,7 +109,7 @@ class World:
     async def lose_lease(self) -> None:
         """What a pause longer than the lease does: somebody else takes over."""
         await self.rows_written("UPDATE lease SET expires_at = acquired_at")
-        await self.lease(Holder(holder_id="other", host="elsewhere", process="1:1"))
+        await self.lease(Holder(holder_id="other", host="elsewhere, process 1"))
 
     async def current(self, area: str = "patient_safety") -> set[tuple[Any, ...]]:
         """Person key, restriction, code and staleness of each row of the current view."""
@@ -137,13 +136,13 @@ class RunAttempt:
     def lease(self) -> Lease:
         return self.store.lease
 
-    async def apply(self, *reads: PersonRead) -> BatchResult:
-        """One transaction, and nothing after it."""
+    async def apply(self, *reads: PersonRead) -> frozenset[str]:
+        """One transaction, and nothing after it: the persons who wait for a second read."""
         return await self.store.apply(reads)
 
     async def write(self, *reads: PersonRead) -> None:
         """Write persons; those who need it after a second read."""
-        await apply_confirmed(self.store.apply, reads)
+        await apply_confirmed(self.store, reads)
         self.world.fake.advance(1.5)
 
     async def finish(

@@ -262,5 +262,10 @@ wait = click.option(
 accept_removals = click.option(
     "--accept-removals",
     is_flag=True,
-    help="I have looked: publish although unusually much would be closed.",
+    help="I have looked: publish what the last withheld run would have closed, but not more.",
+)
+accept_service = click.option(
+    "--accept-service",
+    is_flag=True,
+    help="It is the same PTS at a new address: note that in the database.",
 )

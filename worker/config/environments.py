@@ -32,3 +32,13 @@ def is_rehearsal(environment: str | None, base_url: str | None) -> bool:
         return is_loopback(host)
     production_host = urlsplit(ENVIRONMENTS[_PRODUCTION]["api.base_url"]).hostname
     return environment != _PRODUCTION and host != production_host
+
+
+def service_of(base_url: str) -> str:
+    """What tells one PTS from another: host, port and path; both test addresses are one PTS."""
+    address = urlsplit(base_url)
+    for name, addresses in ENVIRONMENTS.items():
+        if address.hostname == urlsplit(addresses["api.base_url"]).hostname:
+            return name.removesuffix("-internet")
+    port = f":{address.port}" if address.port else ""
+    return f"{address.hostname}{port}{address.path.rstrip('/')}"

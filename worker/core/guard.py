@@ -151,13 +151,12 @@ def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
         found.append(f"{counted(facts.lost, 'restriction')} lost a value")
     if facts.departing:
         found.append(
-            f"{counted(facts.departing, 'person')} departed: two full rosters in a row do not name "
-            "them"
+            f"{counted(facts.departing, 'person')} departed: not on two full rosters in a row"
         )
     if facts.missing:
         found.append(
-            f"{counted(facts.missing, 'person')} of the last roster are not on this one; if the "
-            "next full roster does not name them either, they depart"
+            f"not on this roster: {counted(facts.missing, 'person')} of the last one; whom the next "
+            "full roster does not name either departs"
         )
     found += [
         f"nobody could be read in {area.area}; its last state stands and is stale. If this client "

@@ -45,6 +45,9 @@ _HINT: Final = (
 )
 _EMPTY_HINT: Final = "look at what writes it: there is no line with an identifier"
 
+KEPT_MAX: Final = 100_000
+"""Lines of standard input: persons may have to be read a second time."""
+
 _Source: TypeAlias = BinaryIO | io.RawIOBase
 
 
@@ -66,15 +69,27 @@ class CsvRoster:
         self._is_stdin = str(path) == STANDARD_INPUT
         self._standard_input = (stdin or sys.stdin.buffer) if self._is_stdin else None
         self._name = "standard input" if self._is_stdin else str(self._path.absolute())
+        self._kept: list[RosterLine] | None = None
 
     async def entries(self) -> AsyncGenerator[RosterLine, None]:
         """Each line once, in order; see ``worker.ports.Roster``.
 
         A file that was written to meanwhile ends with an error: lines may have been passed over.
+        Standard input can be read once, and is kept for the second time.
 
         Raises:
-            RosterError: the file is missing, or has no column ``off_id`` or no identifier.
+            RosterError: the file is missing, or has no column ``off_id`` or no identifier; or
+                standard input has too many lines.
         """
+        if self._kept is not None:
+            for line in self._kept:
+                yield line
+            return
+        async for line in self._read():
+            yield line
+
+    async def _read(self) -> AsyncGenerator[RosterLine, None]:
+        kept: list[RosterLine] = []
         parser = _LineParser(self._name, self._encoding)
         has_entry = False
         async with self._opened() as source:
@@ -82,11 +97,24 @@ class CsvRoster:
             async for raw_lines in _line_chunks(source, self._name, self._standard_input):
                 for line in parser.parse(raw_lines):
                     has_entry = has_entry or isinstance(line, RosterEntry)
+                    self._keep(kept, line)
                     yield line
             if _last_write(source) != begun:
                 yield RosterLineError(where=self._name, problem=_REWRITTEN)
         if not has_entry:
             raise parser.no_identifier()
+        if self._is_stdin:
+            self._kept = kept
+
+    def _keep(self, kept: list[RosterLine], line: RosterLine) -> None:
+        if not self._is_stdin:
+            return
+        if len(kept) >= KEPT_MAX:
+            raise RosterError(
+                f"standard input has more than {KEPT_MAX:,} lines, which are kept in memory",
+                hint="write the roster to a file, and give roster.path",
+            )
+        kept.append(line)
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[_Source]:

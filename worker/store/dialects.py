@@ -134,6 +134,12 @@ def _insert_on(name: str) -> Callable[[Table], Any]:
     return insert
 
 
+_DAYS_SQLITE: Final = (
+    "CAST(julianday({until}) - julianday(e.first_seen_at) + 1e-6 AS INTEGER)"
+)
+_DAYS_POSTGRESQL: Final = (
+    "CAST(floor(EXTRACT(EPOCH FROM {until} - e.first_seen_at) / 86400) AS BIGINT)"
+)
 SQLITE: Final = StoreDialect(
     name="sqlite",
     driver_url="sqlite+aiosqlite",
@@ -142,11 +148,11 @@ SQLITE: Final = StoreDialect(
     words={
         "true": "1",
         "false": "0",
-        "days": "CAST(julianday(COALESCE(e.ended_at, {now})) - julianday(e.first_seen_at) + 1e-6 "
-        "AS INTEGER)",
+        "days_until_now": _DAYS_SQLITE.format(until="{now}"),
+        "days_until_end": _DAYS_SQLITE.format(until="c.published_at"),
         "now": "strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')",
         "typed": "CAST",
-        "day": "d.day",
+        "day": "r.day",
         "as_text": " AS TEXT",
         "as_integer": " AS INTEGER",
     },
@@ -159,11 +165,11 @@ POSTGRESQL: Final = StoreDialect(
     words={
         "true": "true",
         "false": "false",
-        "days": "CAST(floor(EXTRACT(EPOCH FROM COALESCE(e.ended_at, {now}) - e.first_seen_at) "
-        "/ 86400) AS BIGINT)",
+        "days_until_now": _DAYS_POSTGRESQL.format(until="{now}"),
+        "days_until_end": _DAYS_POSTGRESQL.format(until="c.published_at"),
         "now": "CURRENT_TIMESTAMP",
         "typed": "",
-        "day": "CAST(d.day AS DATE)",
+        "day": "CAST(r.day AS DATE)",
         "as_text": "",
         "as_integer": "",
     },

@@ -1,4 +1,7 @@
-"""How persons are keyed in a store: settled by its first run, and checked before all else."""
+"""How persons are keyed in a store, and which PTS fills it: settled by its first run.
+
+Both are checked before anybody is asked.
+"""
 
 from typing import Final, NamedTuple
 
@@ -110,3 +113,33 @@ async def check_identity(lease: Lease, identity: Identity) -> Identity:
 
     stored = await lease.write(work)
     return identity if stored is None else checked_identity(stored, identity)
+
+
+async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> None:
+    """Refuse a store that another PTS has filled; the first run notes its own (promise 12).
+
+    Args:
+        service: ``config.environments.service_of``.
+        is_accepted: a person says that it is the same PTS at a new address.
+
+    Raises:
+        ConfigurationError: the store was filled from another PTS.
+        LeaseLostError: another holder took over.
+    """
+
+    async def work(connection: AsyncConnection) -> str:
+        found = await connection.execute(select(store_identity.c.service))
+        noted: str = found.scalar_one()
+        if not noted or is_accepted:
+            await connection.execute(update(store_identity).values(service=service))
+            return service
+        return noted
+
+    noted = await lease.write(work)
+    if noted != service:
+        raise ConfigurationError(
+            f"this database was filled from another PTS ({noted}, now {service}), and one database "
+            "holds what one PTS says",
+            hint="give each PTS its own database.url; if it is the same PTS at a new address, run "
+            "`pts-worker sync --accept-service` once",
+        )

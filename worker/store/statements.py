@@ -325,7 +325,8 @@ WHERE f.seq > {{seq}} AND f.area = '{{area}}' GROUP BY 1, 2, 3, 4, 5, 6
 """Of an area: what came, changed and went, from the feed's rows after that number."""
 
 COUNT_STANDING: Final = f"""
-SELECT code, level, cause, restriction_group, COALESCE(p.cohort, ''), SUM(amount), SUM(does), COUNT(*),
+SELECT code, level, cause, restriction_group, COALESCE(p.cohort, ''), SUM(amount), SUM(does),
+    COUNT(*),
     SUM(CASE WHEN does > 0 THEN 1 ELSE 0 END)
 FROM (SELECT {_CODES}, v.person_id, COUNT(*) AS amount,
         SUM(CASE WHEN {{in_effect}} THEN 1 ELSE 0 END) AS does

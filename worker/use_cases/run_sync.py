@@ -7,6 +7,7 @@ import anyio
 import structlog
 
 from worker.app import App
+from worker.config.environments import service_of
 from worker.core.confirmation import Confirm
 from worker.core.guard import GuardLimits
 from worker.core.model import RunKind, RunStatus
@@ -14,7 +15,7 @@ from worker.core.run import RunProgress, RunReport
 from worker.core.value import Value
 from worker.errors import WorkerError
 from worker.ports import Roster
-from worker.store.identity import check_identity
+from worker.store.identity import check_identity, check_service
 from worker.store.runs.lease import Lease, held_lease
 from worker.store.runs.retention import Purged, RetentionRules, purge
 from worker.store.runs.run_store import Choice, open_run_store
@@ -31,13 +32,15 @@ class RunRequest(Value, frozen=True, kw_only=True):
         kind: the complete roster, or a subset.
         roster: instead of the configured one.
         choice: the areas that a backfill reads.
-        accept_removals: a person has decided that the removals are right.
+        accept_removals: a person accepts what the last withheld run would have closed.
+        accept_service: a person says that it is the same PTS at a new address.
     """
 
     kind: RunKind = RunKind.SYNC
     roster: Roster | None = None
     choice: Choice | None = None
     accept_removals: bool = False
+    accept_service: bool = False
     wait_s: float = 0.0
 
 
@@ -71,6 +74,8 @@ async def run_sync(
             )
         )
         identity = await check_identity(lease, identity)
+        service = service_of(app.base_url())
+        await check_service(lease, service, is_accepted=request.accept_service)
         reader = await stack.enter_async_context(app.reader(areas, throttle=throttle))
         store = await open_run_store(
             lease,
@@ -115,7 +120,6 @@ async def _forget_old(app: App, lease: Lease, stop: anyio.Event) -> None:
         log.info(
             "retention.purged",
             versions=purged.versions,
-            labels=purged.labels,
             runs=purged.runs,
             accesses=purged.accesses,
         )
@@ -128,9 +132,12 @@ def _options(app: App, *, accept_removals: bool) -> RunOptions:
         batch_persons=sync.batch_persons,
         renew_s=app.settings.lease.ttl_s / 5,
         deadline_s=None if sync.deadline is None else sync.deadline.total_seconds(),
+        confirm=Confirm(sync.confirm),
+        confirm_after_s=sync.confirm_after.total_seconds(),
         limits=GuardLimits(
             max_removed_share=sync.max_removed_share,
             min_completeness=sync.min_completeness,
+            first_min_completeness=sync.first_min_completeness,
             accept_removals=accept_removals,
         ),
         patience_s=sync.patience.total_seconds(),

@@ -23,4 +23,5 @@ command = options.command(
     options.deadline,
     options.wait,
     options.accept_removals,
+    options.accept_service,
 )

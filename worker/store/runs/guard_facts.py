@@ -48,7 +48,7 @@ def count_run(connection: Connection, run_id: int, number: int) -> Counts:
     found = connection.exec_driver_sql(of_all(COUNT_READS).format(run=run_id))
     reads = {name: int(value or 0) for name, value in found.mappings().one().items()}
     ops = connection.exec_driver_sql(of_all(COUNT_OPS).format(run=run_id, no=number))
-    return Counts(reads=reads, ops=dict(ops.tuples()))
+    return Counts(reads=reads, ops=dict(ops.tuples().all()))
 
 
 def totals_of(counts: Counts) -> dict[str, int]:
