@@ -165,3 +165,34 @@ def test_a_roster_of_bad_lines_does_not_fill_the_log(worker: Installation) -> No
     assert (ended.code, summary["roster_faults"]) == (5, 300)
     assert len(ended.events("roster.line_unreadable")) == 50
     assert len(ended.events("roster.more_lines_unreadable")) == 1
+
+
+@pytest.mark.promise("1")
+def test_a_roster_that_lacks_a_ward_for_a_night(
+    standin: Standin, tmp_path: Path, sqlite_url: str
+) -> None:
+    """Nobody departs, and the summary says how many were not named; a second such night counts."""
+    for number in range(40):
+        person(standin, number, safeties=2, privacies=2)
+    worker = standin.install(tmp_path, sqlite_url)
+    assert worker.sync().code == 0
+    before, ward = worker.store.ids(), {ref_of(off_id) for off_id in list(standin.people)[:3]}
+    worker.roster(*standin.lines()[3:])
+    ended = worker.sync()
+    assert (ended.code, worker.store.ids()) == (0, before), ended.story()
+    assert any("3 persons" in reason for reason in ended.run["reasons"])
+    assert worker.sync().code == 0
+    assert worker.store.ids() == {one for one in before if one[0] not in ward}
+
+
+def test_standard_input_is_kept_for_the_second_read(standin: Standin, worker: Installation) -> None:
+    """It can be read once only: who loses a restriction is asked twice all the same."""
+    stdin = (worker.folder / "roster.csv").read_bytes()
+    worker.configure(roster={"path": "-"})
+    assert worker.sync(stdin=stdin).code == 0
+    off_id = off_id_of(0)
+    standin.people[off_id][SAFETY].clear()
+    standin.asked.clear()
+    ended = worker.sync(stdin=stdin)
+    assert (ended.code, ended.run["totals"]["rows_closed"]) == (0, 1), ended.story()
+    assert standin.count()[off_id, SAFETY] == 2

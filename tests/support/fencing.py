@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from worker.store.database import Database
 
 TAKE = (
     "UPDATE lease SET fencing_token = fencing_token + 1, holder = 'usurper', host = 'elsewhere', "
-    "process = '1:1', expires_at = '2999-01-01T00:00:00.000000+00:00' WHERE holder IS NOT NULL"
+    "expires_at = '2999-01-01T00:00:00.000000+00:00' WHERE holder IS NOT NULL"
 )
 Act = Callable[[Stage], Awaitable[Any]]
 
@@ -36,7 +37,7 @@ class FencedStage(PostgresStage):
 
     def __init__(self, folder: Path, url: str) -> None:
         super().__init__(folder, url)
-        self.confirm_after_s = 0.0
+        self.limit(confirm_after=timedelta(0))
 
     def opened(self, process: Process, database: Database) -> None:
         """No call of it fails."""

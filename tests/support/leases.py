@@ -11,15 +11,14 @@ from worker.core.contract import fingerprints
 from worker.core.model import RunKind
 from worker.runtime import real_runtime
 from worker.store.database import open_database
-from worker.store.runs.lease import Lease, acquire
+from worker.store.runs.lease import Lease, acquire, this_process
 from worker.store.runs.ledger import begin_run
-from worker.store.runs.process_identity import this_process
 
 
 def hold_lease(store: Store) -> None:
     """As if another machine's run were on."""
     store.rows(
-        "UPDATE lease SET holder = 'other', host = 'elsewhere', process = '1:1', "
+        "UPDATE lease SET holder = 'other', host = 'elsewhere', "
         "acquired_at = '2026-01-01T00:00:00.000000+00:00', "
         "expires_at = '2096-01-01T00:00:00.000000+00:00'"
     )

@@ -291,6 +291,8 @@ def install(
         privacy={"pseudonym_key_file": "pseudonym.key"},
         database={"url": database_url},
         sync={
+            "confirm_after": "50ms",
+            "first_min_completeness": 0.5,
             "requests_per_second": 5000,
             "retry_attempts": 2,
             "request_timeout_s": 10.0,

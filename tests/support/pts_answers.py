@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.support.clock import START
+from tests.support.columns import as_columns
 from worker.areas import area_named
 from worker.config.contract_file import default_contract_text, load_contract
 from worker.core.answer import Answer, read_answer
@@ -104,7 +105,8 @@ def columns_of(record: Record, area: str = "patient-safety") -> dict[str, Any]:
 def complete_area(held: Mapping[str, int], *, after_s: float = 0.0) -> CompleteArea:
     """An area that was read completely and holds these records, each with its content."""
     records = tuple(
-        Record(key=key, content_hash=bytes([content]), columns=()) for key, content in held.items()
+        Record(key=key, content_hash=bytes([content]) * 16, columns=as_columns({}, SAFETY))
+        for key, content in held.items()
     )
     proof = Proof(
         pages=1,

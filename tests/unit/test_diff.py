@@ -1,134 +1,115 @@
 """The difference: applying it gives what was read, and a second time nothing more."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.diff import StoredVersion, diff_area
+from tests.support.clock import START
+from tests.support.columns import as_columns
+from tests.support.pts_answers import PRIVACY, SAFETY, complete_area
+from worker.core.area import ResourceArea
+from worker.core.diff import Change, Op, StoredVersion, diff_area
 from worker.core.model import CompleteArea, Proof, Record
 from worker.core.record import digest_of
 
-NOW = datetime(2026, 3, 28, 22, 17, 43, tzinfo=UTC)
-BEFORE = NOW - timedelta(days=30)
-
-
-def area(contents: dict[str, int]) -> CompleteArea:
-    records = tuple(
-        Record(key=key, content_hash=bytes([content]) * 16, columns=())
-        for key, content in contents.items()
-    )
-    proof = Proof(pages=1, record_count=len(records), digest=b"", read_at=NOW)
-    return CompleteArea(area="patient-safety", records=records, proof=proof)
-
-
-class Rows:
-    """A table of one person's versions, as the writer keeps it."""
-
-    def __init__(self) -> None:
-        self.rows: dict[int, dict[str, Any]] = {}
-        self._ids = count(1)
-
-    def stored(self, run: int) -> list[StoredVersion]:
-        return [
-            StoredVersion(
-                version_id=row_id,
-                key=row["key"],
-                content_hash=row["hash"],
-                first_seen_at=row["first"],
-                opened_here=row["opened"] == run,
-                closed_here=row["closed"] == run,
-            )
-            for row_id, row in self.rows.items()
-            if row["closed"] in (None, run)
-        ]
-
-    def apply(self, read: CompleteArea, run: int):
-        change = diff_area(self.stored(run), read)
-        for row_id in change.erase:
-            del self.rows[row_id]
-        for row_id in change.close:
-            self.rows[row_id]["closed"] = run
-        for row_id in change.reopen:
-            self.rows[row_id]["closed"] = None
-        for opening in change.open:
-            self.rows[next(self._ids)] = {
-                "key": opening.record.key,
-                "hash": opening.record.content_hash,
-                "first": opening.first_seen_at,
-                "opened": run,
-                "closed": None,
-            }
-        return change
-
-    def open(self) -> dict[str, bytes]:
-        return {row["key"]: row["hash"] for row in self.rows.values() if row["closed"] is None}
-
+BEFORE = START - timedelta(days=30)
 
 contents = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 2), max_size=4)
 
 
-@given(nights=st.lists(contents, max_size=4))
-def test_what_was_read_is_what_is_open(nights):
-    """After each night the open rows are what was read; each key is open once."""
-    rows = Rows()
-    for run, night in enumerate(nights, start=1):
-        rows.apply(area(night), run)
-        assert rows.open() == {key: bytes([value]) * 16 for key, value in night.items()}
-        again = rows.apply(area(night), run)
-        assert [*again.open, *again.close, *again.erase, *again.reopen] == []
-        assert again.unchanged == len(night)
-
-
-@pytest.mark.promise("3")
-@given(published=contents, first=contents, second=contents)
-def test_reading_twice_in_one_run_leaves_only_the_second(published, first, second):
-    """Rows that this run opened and no longer finds are erased; what it closed it can reopen."""
-    twice, once = Rows(), Rows()
-    for rows in (twice, once):
-        rows.apply(area(published), 1)
-    twice.apply(area(first), 2)
-    twice.apply(area(second), 2)
-    once.apply(area(second), 2)
-
-    def shape(rows: Rows) -> list[Any]:
-        return sorted(
-            (r["key"], r["hash"], r["opened"], r["closed"] or 0) for r in rows.rows.values()
+def stored(held: Mapping[str, int]) -> list[StoredVersion]:
+    """What is published of one person."""
+    return [
+        StoredVersion(
+            version_id=number,
+            key=record.key,
+            content_hash=record.content_hash,
+            first_seen_at=BEFORE,
+            columns=record.columns,
         )
-
-    assert shape(once) == shape(twice)
-
-
-def test_a_changed_record_remembers_when_it_was_first_seen():
-    """Other content opens another version of the same restriction.
-
-    Also at a second reading in one run, which had closed it at its first.
-    """
-    old = StoredVersion(version_id=7, key="a", content_hash=b"\x01" * 16, first_seen_at=BEFORE)
-    change = diff_area([old], area({"a": 2, "b": 3}))
-    assert change.close == (7,)
-    assert [opening.first_seen_at for opening in change.open] == [BEFORE, NOW]
-    assert [opening.observed_at for opening in change.open] == [NOW, NOW]
-    assert change.removed == 0
-    rows = Rows()
-    rows.apply(area({"a": 1}), 1)
-    rows.rows[1]["first"] = BEFORE
-    rows.apply(area({}), 2)
-    again = rows.apply(area({"a": 2, "b": 1}), 2)
-    assert {one.record.key: one.first_seen_at for one in again.open} == {"a": BEFORE, "b": NOW}
-
-
-def test_only_what_is_gone_counts_as_removed():
-    """A removal is what the guard counts: not a change, and not a record that stays."""
-    stored = [
-        StoredVersion(version_id=n, key=key, content_hash=b"\x01" * 16, first_seen_at=BEFORE)
-        for n, key in enumerate("abcd")
+        for number, record in enumerate(complete_area(held).records, 1)
     ]
-    change = diff_area(stored, area({"a": 1, "b": 2}))
-    assert (change.removed, change.unchanged, change.close) == (2, 1, (1, 2, 3))
+
+
+@given(published=contents, read=contents)
+def test_what_was_read_is_what_is_open(published: dict[str, int], read: dict[str, int]) -> None:
+    """Each key is open once, with what it says now; of what is the same there is no change."""
+    changes = diff_area(SAFETY, stored(published), complete_area(read))
+    after = dict(published)
+    for change in changes:
+        after.pop(change.key, None)
+        if change.record is not None:
+            after[change.key] = change.record.content_hash[0]
+    assert after == read
+    assert len(changes) == len({change.key for change in changes})
+    same = published.items() & read.items()
+    assert not {change.key for change in changes} & {key for key, _ in same}
+    ops = {change.key: change.op for change in changes}
+    assert {key for key, op in ops.items() if op == Op.CLOSE} == published.keys() - read.keys()
+    assert {key for key, op in ops.items() if op == Op.INSERT} == read.keys() - published.keys()
+
+
+def test_a_changed_record_remembers_when_it_was_first_seen() -> None:
+    """Other content opens another version of the same restriction."""
+    changed, new = diff_area(SAFETY, stored({"a": 1}), complete_area({"a": 2, "b": 3}))
+    assert (changed.op, changed.version_id, changed.first_seen_at) == (Op.UPDATE, 1, BEFORE)
+    assert (new.op, new.version_id, new.first_seen_at) == (Op.INSERT, None, START)
+    assert {changed.observed_at, new.observed_at} == {START}
+
+
+def update(area: ResourceArea, before: Mapping[str, Any], now: Mapping[str, Any]) -> Change:
+    """The change of one restriction between two contents, with ``extra``."""
+    extra = before.get("extra"), now.get("extra")
+    columns = [
+        as_columns({name: value for name, value in one.items() if name != "extra"}, area)
+        for one in (before, now)
+    ]
+    row = StoredVersion(
+        version_id=1,
+        key="a",
+        content_hash=b"1" * 16,
+        first_seen_at=BEFORE,
+        columns=columns[0],
+        extra=extra[0],
+    )
+    record = Record(key="a", content_hash=b"2" * 16, columns=columns[1], extra=extra[1])
+    proof = Proof(pages=1, record_count=1, digest=b"", read_at=START)
+    read = CompleteArea(area=area.name, records=(record,), proof=proof)
+    (change,) = diff_area(area, [row], read)
+    return change
+
+
+PAST, FUTURE = START - timedelta(hours=1), datetime(2030, 1, 1, tzinfo=UTC)
+CASES: Sequence[tuple[ResourceArea, dict[str, Any], dict[str, Any], bool, bool]] = [
+    (SAFETY, {"confidentiality_code": "NORU"}, {"confidentiality_code": "NORS"}, False, False),
+    (SAFETY, {"confidentiality_code": "NORU"}, {"confidentiality_code": "N"}, True, False),
+    (SAFETY, {"confidentiality_code": "N"}, {"confidentiality_code": "NORU"}, False, False),
+    (SAFETY, {"confidentiality_code": "NORU"}, {"confidentiality_code": "???"}, False, True),
+    (SAFETY, {"confidentiality_code": "???"}, {"confidentiality_code": "!!!"}, False, False),
+    (SAFETY, {"confidentiality_code": "NORU"}, {}, False, True),
+    (SAFETY, {"cause": "Manual"}, {"cause": ""}, False, True),
+    (SAFETY, {"extra": '{"a":1,"b":2}'}, {"extra": '{"b":3}'}, False, True),
+    (SAFETY, {"extra": '{"a":1}'}, {"extra": '{"a":2,"b":3}'}, False, False),
+    (SAFETY, {"delay_delivery_until": FUTURE}, {"delay_delivery_until": PAST}, True, False),
+    (SAFETY, {"delay_delivery_until": PAST}, {"delay_delivery_until": PAST}, False, False),
+    (PRIVACY, {"restricted_to": FUTURE}, {"restricted_to": PAST}, True, False),
+    (PRIVACY, {"restricted_from": PAST}, {"restricted_from": FUTURE}, True, False),
+]
+"""What a restriction said and says; whether it is out of effect by that, and loses a value."""
+
+
+@pytest.mark.promise("5")
+@pytest.mark.parametrize(("area", "before", "now", "closes", "loses"), CASES)
+def test_what_a_change_takes_away(
+    area: ResourceArea, before: dict[str, Any], now: dict[str, Any], closes: bool, loses: bool
+) -> None:
+    """Out of effect is as good as closed; a value that is gone, or no known code, is lost."""
+    change = update(area, before, now)
+    assert (change.closes, change.loses) == (closes, loses)
 
 
 RECORDS = st.dictionaries(st.text(max_size=3), st.binary(min_size=16, max_size=16), max_size=4)

@@ -58,11 +58,7 @@ def _print_area(area: AreaStory, *, is_past: bool) -> None:
             f" {counted(area.pages or 0, 'page')}){stale}"
         )
     if first := area.first_read:
-        same = "the same content" if first.digest == area.digest else "other content"
-        print(
-            f"  confirmed   by that read; the first was {instant(first.read_at)} "
-            f"({first.records} records, {same})"
-        )
+        print(f"  confirmed   by that read; the first was {instant(first.read_at)}")
     if failure := area.failure:
         print(
             f"  failure     {failure.kind}: {failure.reason}, since "

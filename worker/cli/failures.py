@@ -87,7 +87,7 @@ def _print_list(found: Sequence[OpenFailure]) -> None:
             for failure in found
         ],
         notes=[
-            f"{failure.reason} (last in run {failure.last_run}, "
+            f"{failure.reason} (last at {failure.last_at:%Y-%m-%d %H:%M}, "
             f"{counted(failure.attempts, 'attempt')})"
             for failure in found
         ],
@@ -103,7 +103,5 @@ def _print_person(found: Sequence[OpenFailure]) -> None:
         print(f"  reason    {failure.reason}")
         if failure.status is not None:
             print(f"  status    {failure.status}")
-        print(f"  since     {first} (run {failure.first_run}), {counted(failure.runs, 'run')}")
-        print(
-            f"  last      {last} (run {failure.last_run}), {counted(failure.attempts, 'attempt')}"
-        )
+        print(f"  since     {first}, {counted(failure.runs, 'run')}")
+        print(f"  last      {last}, {counted(failure.attempts, 'attempt')}")

@@ -58,10 +58,10 @@ async def explain(
         identity = await see_identity(store, identity)
         key = identity.person_key(off_id)
         await log_access(app, store, "explain", purpose, person_key=key)
-        now = app.runtime.now()
+        now = await store.read(store.now)
         story = await store.read(person_story, key, now=now, as_of=as_of)
         if story is None:
-            publication = await store.read(publication_at, as_of or now)
+            publication = await store.read(publication_at, as_of)
             return UnknownPerson(as_of=as_of, publication=publication)
     if identity.mode == "plain":  # a person's key is the identifier
         areas = [

@@ -124,7 +124,6 @@ def _logged(report: RunReport, progress: RunProgress) -> RunReport:
             "persons_not_sent",
             "roster_faults",
             "areas_complete",
-            "rows_written",
             "requests",
             "retries",
         )

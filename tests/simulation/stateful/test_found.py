@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import Connection
 
 from tests.support.store_world import (
     PRIVACY,
@@ -14,8 +15,9 @@ from tests.support.store_world import (
     read,
     world_on,
 )
+from worker.core.guard import GuardFacts
 from worker.core.model import PersonRead, RunKind
-from worker.store.runs.guard_facts import guard_facts
+from worker.store.runs.guard_facts import count_run, guard_facts
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """The machine itself goes on PostgreSQL, too."""
@@ -54,7 +56,8 @@ async def test_who_comes_back_is_stale_until_read(database_url):
         everyone = [read(world, one) for one in ("l", "m", "n")]
         await published(world, read(world, "a", "x"), *everyone)
         staying = [read(world, "k"), *everyone]
-        await sync_of(world, (PRIVACY,), staying)
+        for _ in range(2):  # rosters that do not name them
+            await sync_of(world, (PRIVACY,), staying)
         await sync_of(world, (PRIVACY,), [read(world, "a"), *staying])
         assert set() == await shown(world)
         (stale,) = await world.rows(
@@ -95,9 +98,12 @@ async def test_the_guard_measures_an_area_by_what_readers_see(database_url):
         await backfill.write(read(world, "a"))
         handle = backfill.handle
 
-        async def look(connection):
-            return await guard_facts(connection, handle, departing=0, roster_faults=0)
+        def look(connection: Connection) -> GuardFacts:
+            counts = count_run(connection, handle.run_id, number=2)
+            return guard_facts(
+                connection, handle, counts, number=2, departing=0, missing=0, roster_faults=0
+            )
 
-        facts = await world.database.read(look)
+        facts = await world.database.read(lambda connection: connection.run_sync(look))
         (safety,) = (area for area in facts.areas if area.area == SAFETY)
         assert (safety.open_before, safety.removed) == (4, 1)

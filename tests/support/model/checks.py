@@ -89,7 +89,7 @@ class Checks:
                 version.content.said,
                 version.content.first_seen_at,
                 version.content.observed_at,
-                version.local_ref,
+                self.model.refs[version.row[1]],
             )
             for version in [*self.model.held.values(), *self.model.ended]
         ]
@@ -143,7 +143,7 @@ class Checks:
 
     def _check_days(self, views: Views) -> None:
         days = {
-            (one["day"], one["area"]): [one["added"], one["changed"], one["removed"]]
+            (str(one["day"]), one["area"]): [one["added"], one["changed"], one["removed"]]
             for one in views.tables["daily"]
         }
-        same(self.model.days, days, "report_daily_change")
+        same(self.model.days, days, "report_daily by day")

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+FEW_RECORDLESS = 100
+"""Persons of a first publication of whom an area may have no record."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
@@ -11,34 +14,71 @@ class Guard:
 
     max_removed_share: float
     min_completeness: float
+    first_min_completeness: float = 0.95
     accept_removals: bool = False
 
-    def withholds(self, facts: Mapping[str, Any]) -> bool:
-        """Whether a run with these facts must not be published."""
-        read, asked = facts["areas_complete"], facts["areas_attempted"]
-        is_thin = not facts["is_subset"] and asked > 0 and read / asked < self.min_completeness
-        return is_thin or (not self.accept_removals and self._is_too_much(facts))
+    def withholds(
+        self, facts: Mapping[str, Any], accepted: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Whether a run with these facts must not be published.
 
-    def _is_too_much(self, facts: Mapping[str, Any]) -> bool:
-        share = self.max_removed_share
+        Args:
+            accepted: the facts of the run before, if it was withheld.
+        """
+        return self.is_thin(facts) or self._is_too_much(
+            facts, (accepted or {}) if self.accept_removals else {}
+        )
+
+    def is_thin(self, facts: Mapping[str, Any]) -> bool:
+        """Whether too little could be read, which nobody can accept."""
+        asked = {name: one for name, one in facts["areas"].items() if one["attempted"]}
+        if facts["is_subset"] or not asked:
+            return False
+        if facts["is_first"]:
+            attempted = sum(one["attempted"] for one in asked.values())
+            read = sum(one["complete"] for one in asked.values())
+            if read / attempted < self.first_min_completeness:
+                return True
+        return all(
+            one["complete"] / one["attempted"] < self.min_completeness for one in asked.values()
+        )
+
+    def _is_too_much(self, facts: Mapping[str, Any], accepted: Mapping[str, Any]) -> bool:
+        known = facts["persons_before"]
+        departing = max(
+            self.max_removed_share * known, 1.0, min(3.0, known / 4), _more(accepted, "departing")
+        )
+        return (
+            facts["departing"] > departing
+            or self._is_total_too_much(facts, accepted)
+            or any(
+                self._is_area_too_much(facts, one, accepted.get("areas", {}).get(name, {}))
+                for name, one in facts["areas"].items()
+            )
+        )
+
+    def _is_total_too_much(self, facts: Mapping[str, Any], accepted: Mapping[str, Any]) -> bool:
         few, few_persons = 5.0, 3.0
-        areas = [
-            (removed > max(share * there, few) and persons > few_persons)
-            or (not facts["is_subset"] and persons > 1 and removed == there and share < 1)
-            for there, removed, persons in facts["areas"].values()
-        ]
         if not facts["is_subset"]:
             few = min(few, facts["open_before"] / 2)
             few_persons = min(few_persons, facts["holders_before"] / 2)
             if facts["removed"] > facts["open_before"] / 2:
                 few_persons = 0
-        known = facts["persons_before"]
-        few_departing = max(1.0, min(3.0, known / 4))
-        return (
-            any(areas)
-            or facts["departing"] > max(share * known, few_departing)
-            or (
-                facts["removed"] > max(share * facts["open_before"], few)
-                and facts["persons_affected"] > few_persons
-            )
-        )
+        most = max(self.max_removed_share * facts["open_before"], few, _more(accepted, "removed"))
+        return bool(facts["removed"] > most and facts["persons_affected"] > few_persons)
+
+    def _is_area_too_much(
+        self, facts: Mapping[str, Any], area: Mapping[str, int], accepted: Mapping[str, int]
+    ) -> bool:
+        if facts["is_first"] and area["complete"] >= FEW_RECORDLESS and not area["records"]:
+            return not accepted
+        removed, there, share = area["removed"], area["open_before"], self.max_removed_share
+        is_all = removed == there and area["persons_affected"] > 1 and share < 1
+        is_much = removed > max(share * there, 5.0) and area["persons_affected"] > 3
+        is_over = is_much or (is_all and not facts["is_subset"])
+        return is_over and removed > _more(accepted, "removed")
+
+
+def _more(accepted: Mapping[str, Any], name: str) -> float:
+    """What was accepted, and a tenth more."""
+    return 1.1 * float(accepted.get(name, 0))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.model.values import (
+    AREAS,
     Content,
     Ending,
     Outcome,
@@ -24,10 +25,14 @@ class Publishing:
     Attributes:
         held: what is published.
         known: persons whom readers are shown.
+        missed: those whom the last full roster did not name.
+        is_first: no sync was published before.
     """
 
     held: Mapping[Row, Version]
     known: Collection[str]
+    missed: Collection[str]
+    is_first: bool
     run: Run
     ending: Ending
 
@@ -40,7 +45,8 @@ class Publishing:
             if key[0] in ending.roster or not ending.may_depart
         }
         gone = set(self.known) - set(ending.roster) if ending.may_depart else set()
-        departing = frozenset(gone)
+        departing = frozenset(gone & set(self.missed))
+        missing = frozenset(gone) - departing
         came, changed, went = self._differences(readings, departing)
         return Outcome(
             roster=ending.roster if ending.may_depart else None,
@@ -49,6 +55,7 @@ class Publishing:
             changed=changed,
             went=frozenset(went),
             departing=departing,
+            missing=missing,
             totals={
                 **_persons(readings, departing),
                 "persons_not_sent": ending.not_sent,
@@ -64,7 +71,7 @@ class Publishing:
                 "requests": sum(requests for requests, _ in run.attempts.values()),
                 "retries": sum(retries for _, retries in run.attempts.values()),
             },
-            facts=self._facts(readings, went=went, departing=departing),
+            facts=self._facts(readings, went=went, departing=departing, missing=missing),
         )
 
     def _differences(
@@ -94,31 +101,41 @@ class Publishing:
         *,
         went: Collection[Row],
         departing: Collection[str],
+        missing: Collection[str],
     ) -> Mapping[str, Any]:
         """What the guard judges: what goes is gone for good, not changed."""
         run = self.run
-        base = run.base
-        if run.kind == "backfill":
-            open_rows = {row for row in self.held if (row[1], row[0]) in readings}
-            base = (len(open_rows), len({person for _, person, _ in open_rows}), run.base[2])
+        is_subset = run.kind == "backfill"
+        open_rows = {row for row in self.held if not is_subset or (row[1], row[0]) in readings}
         return {
-            "open_before": base[0],
-            "holders_before": base[1],
-            "persons_before": base[2],
+            "open_before": len(open_rows),
+            "holders_before": len({person for _, person, _ in open_rows}),
+            "persons_before": len(self.known),
             "removed": len(went),
             "persons_affected": len({person for _, person, _ in went}),
+            "lost": 0,
+            "persons_losing": 0,
             "departing": len(departing),
-            "areas_attempted": len(readings) + self.ending.roster_errors * len(run.areas),
-            "areas_complete": sum(reading.is_complete for reading in readings.values()),
-            "is_subset": run.kind == "backfill",
-            "areas": {
-                area: (
-                    sum(row[0] == area for row in self.held),
-                    sum(row[0] == area for row in went),
-                    len({row[1] for row in went if row[0] == area}),
-                )
-                for area in {area for area, _, _ in went}
-            },
+            "missing": len(missing),
+            "is_subset": is_subset,
+            "is_first": not is_subset and self.is_first,
+            "areas": {area: self._area_facts(readings, area, went) for area in AREAS},
+        }
+
+    def _area_facts(
+        self, readings: Mapping[PersonArea, Reading], area: str, went: Collection[Row]
+    ) -> Mapping[str, int]:
+        gone = {row for row in went if row[0] == area}
+        asked = [reading for (_, one), reading in readings.items() if one == area]
+        return {
+            "open_before": sum(row[0] == area for row in self.held) if gone else 0,
+            "removed": len(gone),
+            "persons_affected": len({person for _, person, _ in gone}),
+            "lost": 0,
+            "persons_losing": 0,
+            "attempted": len(asked) + self.ending.roster_errors * (area in self.run.areas),
+            "complete": sum(reading.is_complete for reading in asked),
+            "records": sum(len(reading.rows or {}) for reading in asked),
         }
 
 

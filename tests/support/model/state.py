@@ -37,6 +37,7 @@ class Model:
     proofs: dict[PersonArea, Proof] = field(default_factory=dict)
     refs: dict[str, str | None] = field(default_factory=dict)
     departed: set[str] = field(default_factory=set)
+    missed: set[str] = field(default_factory=set)
     failures: dict[PersonArea, Failure] = field(default_factory=dict)
     days: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     runs: dict[int, Run] = field(default_factory=dict)
@@ -71,9 +72,7 @@ class Model:
         self, run_id: int, kind: str, areas: tuple[str, ...], at: datetime, attempt: int
     ) -> None:
         """A run stands in the ledger."""
-        holders = {person for _, person, _ in self.held}
-        base = (len(self.held), len(holders), len(self.known()))
-        run = Run(run_id=run_id, kind=kind, areas=areas, started_at=at, base=base)
+        run = Run(run_id=run_id, kind=kind, areas=areas, started_at=at)
         run.attempts[attempt] = (0, 0)
         self.runs[run_id] = run
 
@@ -130,16 +129,23 @@ class Model:
         run.readings[key] = Reading(attempt=attempt, read_at=at, failure=kind)
         old = self.failures.get(key)
         if old is None:
-            self.failures[key] = Failure(kind=kind, since=at, runs=1, last_run=run.run_id)
+            self.failures[key] = Failure(kind=kind, since=at, at=at, runs=1, last_run=run.run_id)
         else:
             old.runs += old.last_run != run.run_id
-            old.kind, old.last_run = kind, run.run_id
+            old.kind, old.at, old.last_run = kind, at, run.run_id
 
     # Publication
 
     def outcome(self, run: Run, ending: Ending) -> Outcome:
         """What publishing the run now comes to."""
-        return Publishing(held=self.held, known=self.known(), run=run, ending=ending).outcome()
+        return Publishing(
+            held=self.held,
+            known=self.known(),
+            missed=self.missed,
+            is_first=not any(one.kind == "sync" and one.number for one in self.runs.values()),
+            run=run,
+            ending=ending,
+        ).outcome()
 
     def publish(self, run: Run, outcome: Outcome, at: datetime) -> None:
         """Readers see the run from now on."""
@@ -152,14 +158,17 @@ class Model:
         for row in outcome.went | outcome.changed.keys():
             self.ended.append(replace(self.held.pop(row), closed_run=run.run_id))
         for row, content in {**outcome.came, **outcome.changed}.items():
-            self.held[row] = Version(
-                row=row, content=content, opened_run=run.run_id, local_ref=run.refs[row[1]]
-            )
+            self.held[row] = Version(row=row, content=content, opened_run=run.run_id)
         self._publish_proofs(run, outcome)
-        if outcome.roster is not None:
-            self.failures = {
-                key: failure for key, failure in self.failures.items() if key[0] in outcome.roster
-            }
+        self.failures = {
+            key: failure
+            for key, failure in self.failures.items()
+            if key[0] not in outcome.departing
+        }
+        named = {person for person, _ in outcome.readings}
+        if run.kind == "sync":
+            named |= set(outcome.roster or ())
+        self.missed = (self.missed - named - outcome.departing) | outcome.missing
         for person, _ in outcome.readings:
             self.refs[person] = run.refs[person]
         day = f"{at.astimezone(NORWAY):%Y-%m-%d}"

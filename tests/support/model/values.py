@@ -39,7 +39,6 @@ class Version:
     row: Row
     content: Content
     opened_run: int
-    local_ref: str | None
     closed_run: int | None = None
 
 
@@ -74,6 +73,7 @@ class Failure:
 
     kind: str
     since: datetime
+    at: datetime
     runs: int
     last_run: int
 
@@ -85,14 +85,12 @@ class Run:
     Attributes:
         attempts: with the requests and retries that were noted of each.
         progressed_at: when an area that was read to its end was last written.
-        base: open restrictions, their holders and known persons when it began.
     """
 
     run_id: int
     kind: str
     areas: tuple[str, ...]
     started_at: datetime
-    base: tuple[int, int, int] = (0, 0, 0)
     status: str = "running"
     exit_code: int | None = None
     number: int | None = None
@@ -130,7 +128,8 @@ class Outcome:
     """What a publication would do, and the totals that it deserves.
 
     Attributes:
-        roster: the persons on it; None if who is not on it has not left.
+        roster: the persons on it; None if it is no full one.
+        missing: persons whom a full roster does not name for the first time.
     """
 
     roster: Collection[str] | None
@@ -139,6 +138,7 @@ class Outcome:
     changed: Mapping[Row, Content]
     went: frozenset[Row]
     departing: frozenset[str]
+    missing: frozenset[str]
     totals: Mapping[str, int]
     facts: Mapping[str, Any]
 

@@ -9,11 +9,10 @@ from tests.support.model.values import AREAS, PRIVACY, SAFETY, BrokenPromiseErro
 
 STATEMENTS = {
     "freshness": "SELECT * FROM report_person_freshness",
-    "daily": "SELECT CAST(day AS text) AS day, area, added, changed, removed "
-    "FROM report_daily_change",
+    "daily": "SELECT day, area, CAST(SUM(added) AS BIGINT) AS added, "
+    "CAST(SUM(changed) AS BIGINT) AS changed, CAST(SUM(removed) AS BIGINT) AS removed "
+    "FROM report_daily GROUP BY day, area HAVING SUM(added + changed + removed) > 0",
     "runs": "SELECT * FROM report_run ORDER BY run_id",
-    "failures": "SELECT p.person_key, f.area, f.kind, f.last_run FROM failure f "
-    "JOIN person p ON p.person_id = f.person_id",
     **{
         f"{view} {area}": f"SELECT * FROM report_{area.replace('-', '_')}_{view}"
         for area in AREAS

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from functools import cache, partial
+from functools import cache
 from typing import Any, NoReturn
 
 import httpx
@@ -17,7 +17,6 @@ from worker.sandbox import search
 from worker.store.database import Database
 from worker.store.runs import run_store as opening
 from worker.store.runs.run_store import SqlRunStore
-from worker.sync.options import CONFIRM_AFTER_S, RunOptions
 from worker.tls import client_context
 from worker.use_cases import run_sync
 
@@ -31,13 +30,10 @@ def outside(
     lend: Callable[[], AbstractAsyncContextManager[Database]],
     transport: Callable[[TransportOptions], HttpTransport],
     helseid_http: Callable[[], httpx.AsyncBaseTransport],
-    *,
-    confirm_after_s: float = CONFIRM_AFTER_S,
 ) -> Iterator[None]:
     """Replace what is opened to the outside: file, PTS's transport, HelseID's HTTP.
 
-    The store of a run is the real one; it is only told to the process whose run it is. A second
-    read comes so long after the first: where time is real, nobody has to wait for it.
+    The store of a run is the real one; it is only told to the process whose run it is.
     """
 
     def open_database(_url: str, _runtime: Runtime, **_options: Any) -> Any:
@@ -63,7 +59,6 @@ def outside(
         (root, "helseid_client", helseid_client),
         (root, "client_context", _TLS),
         (run_sync, "open_run_store", open_run_store),
-        (run_sync, "RunOptions", partial(RunOptions, confirm_after_s=confirm_after_s)),
         (
             search,
             "is_synthetic",

@@ -99,7 +99,6 @@ class VirtualStage(Stage):
 
     def bury(self, process: Process) -> None:
         """The process is gone, and some time has passed."""
-        self.mark_dead(process)
         self.clock.elapsed_s += 300.0
 
 

@@ -27,7 +27,6 @@ from tests.support.simulation.process import DATABASE, Process
 from tests.support.simulation.stage import Outcome, Stage
 from tests.support.simulation.transports import SimHelseIdTransport, SimTransport
 from worker.store.database import Database, open_database
-from worker.sync.options import CONFIRM_AFTER_S
 
 PATIENCE_S, SHORT_PATIENCE_S = 30.0, 0.15
 """For a server that comes back, however busy this machine is; and for one that does not."""
@@ -133,7 +132,6 @@ class PostgresStage(Stage):
         super().__init__(folder, RealClock(), random.Random(3), seed=7)
         self.url = url
         self.patience_s = PATIENCE_S
-        self.confirm_after_s = CONFIRM_AFTER_S
         self.upstream.network.latency_s = 0.0
         truth, self.roster = truth_before(self)
         self.upstream.truth.update(truth)
@@ -178,7 +176,6 @@ class PostgresStage(Stage):
             lend,
             lambda options: SimTransport(self.upstream, process(), options.attempt_s_max),
             lambda: SimHelseIdTransport(self.upstream, process()),
-            confirm_after_s=self.confirm_after_s,
         )
 
     def opened(self, process: Process, database: Database) -> None:

@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -312,6 +312,7 @@ class Stage:
                 guard=Guard(
                     max_removed_share=sync.max_removed_share,
                     min_completeness=sync.min_completeness,
+                    first_min_completeness=sync.first_min_completeness,
                     accept_removals=request.accept_removals,
                 ),
                 roster={off_id: frozenset(found) for off_id, found in refs.items()},
@@ -346,13 +347,6 @@ class Stage:
             report.status != RunStatus.PUBLISHED or row[0] == RunStatus.PUBLISHED,
             "the process says that it published, and it did not",
         )
-
-    def mark_dead(self, process: Process) -> None:
-        """Let the others on this machine see that the process is dead (its pid is ours)."""
-        writer = sqlite3.connect(self.database, isolation_level=None, timeout=0)
-        with suppress(sqlite3.OperationalError):  # somebody who is paused holds the file
-            writer.execute("UPDATE lease SET process = process || '0' WHERE holder IS NOT NULL")
-        writer.close()
 
     def lease_ends_in_s(self) -> float:
         """How long the lease that someone holds runs on, by the worker's clock; 0 for none."""

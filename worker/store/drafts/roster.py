@@ -92,6 +92,10 @@ async def mark_not_sent(
     connection: AsyncConnection, person_keys: Sequence[str], *, handle: RunHandle
 ) -> None:
     """Record that this attempt saw persons under an identifier that is not sent to PTS."""
+    read_before = await drafts_of(connection, person_keys, run_id=handle.run_id)
+    await mark_seen(
+        connection, [drafts.person_id for drafts in read_before.values()], handle=handle
+    )
     await KEYS.execute(
         connection,
         MARK_NOT_SENT,

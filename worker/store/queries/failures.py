@@ -1,14 +1,21 @@
-"""What could not be read: the open failures, for the ``failures`` commands."""
+"""What could not be read: the failures of the latest run, for the ``failures`` commands.
+
+A run that is not published leaves them in its drafts until the next one begins. Of whom it did not
+read, or could read, the last publication's failures stand.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, Subquery, func, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.areas import AREAS
+from worker.core.area import ResourceArea
+from worker.core.model import RunStatus
 from worker.core.value import Value
-from worker.store.schema.tables import failure, person
+from worker.store.schema.tables import FAILED, area_column, draft, person, run
 
 
 class OpenFailure(Value, frozen=True, kw_only=True):
@@ -32,8 +39,6 @@ class OpenFailure(Value, frozen=True, kw_only=True):
     runs: int
     first_at: datetime
     last_at: datetime
-    first_run: int
-    last_run: int
 
 
 async def list_failures(
@@ -44,34 +49,106 @@ async def list_failures(
     limit: int | None = None,
 ) -> Sequence[OpenFailure]:
     """Open failures, those that last longest first."""
-    statement = _select().order_by(failure.c.first_at, failure.c.person_id, failure.c.area)
+    failures = await open_failures(connection)
+    statement = select(failures).order_by(
+        failures.c.first_at, failures.c.person_id, failures.c.area
+    )
     if kind is not None:
-        statement = statement.where(failure.c.kind == kind)
+        statement = statement.where(failures.c.kind == kind)
     if areas:
-        statement = statement.where(failure.c.area.in_(areas))
+        statement = statement.where(failures.c.area.in_(areas))
     return await _read(connection, statement.limit(limit))
 
 
 async def failures_by_key(connection: AsyncConnection, prefix: str) -> Sequence[OpenFailure]:
     """Open failures of the persons whose key begins so."""
-    statement = _select().where(person.c.person_key.startswith(prefix, autoescape=True))
-    return await _read(connection, statement.order_by(failure.c.person_id, failure.c.area))
+    failures = await open_failures(connection)
+    begins = failures.c.person_key.startswith(prefix, autoescape=True)
+    ordered = select(failures).where(begins).order_by(failures.c.person_id, failures.c.area)
+    return await _read(connection, ordered)
 
 
 async def is_key_known(connection: AsyncConnection, prefix: str) -> bool:
-    """Whether any person's key begins so."""
-    begins = person.c.person_key.startswith(prefix, autoescape=True)
-    found = await connection.execute(select(person.c.person_id).where(begins).limit(1))
-    return found.first() is not None
+    """Whether any person's key begins so, published or not."""
+    for table in (person, draft):
+        begins = table.c.person_key.startswith(prefix, autoescape=True)
+        found = await connection.execute(select(table.c.person_id).where(begins).limit(1))
+        if found.first() is not None:
+            return True
+    return False
 
 
-def _select() -> Select[Any]:
-    """The fields of ``OpenFailure``."""
-    return select(
-        failure,
+async def open_failures(connection: AsyncConnection) -> Subquery:
+    """Every open failure, with the fields of ``OpenFailure``."""
+    latest = await _unpublished(connection)
+    parts = [_published(area, latest) for area in AREAS]
+    if latest is not None:
+        parts += [_drafted(area, latest) for area in AREAS]
+    return union_all(*parts).subquery("failures")
+
+
+async def _unpublished(connection: AsyncConnection) -> int | None:
+    """The latest run, if it is not published and its drafts still count."""
+    found = await connection.execute(
+        select(run.c.run_id, run.c.status).order_by(run.c.run_id.desc()).limit(1)
+    )
+    row = found.one_or_none()
+    gone = (RunStatus.PUBLISHED, RunStatus.ABANDONED)
+    return None if row is None or row.status in gone else row.run_id
+
+
+def _published(area: ResourceArea, latest: int | None) -> Select[Any]:
+    """What the last publication left, unless the latest run has read the area since."""
+    of = {name: person.c[area_column(area, name)] for name in _FIELDS}
+    statement = select(
+        person.c.person_id,
         person.c.person_key,
-        person.c.prev_local_ref.label("local_ref"),
-    ).join(person, person.c.person_id == failure.c.person_id)
+        person.c.local_ref,
+        literal(area.name).label("area"),
+        *(of[name].label(shown) for name, shown in _FIELDS.items()),
+        person.c[area_column(area, "failed_runs")].label("runs"),
+        person.c[area_column(area, "failing_since")].label("first_at"),
+        person.c[area_column(area, "failed_at")].label("last_at"),
+    ).where(of["failure_kind"].is_not(None), person.c.departed_no.is_(None))
+    if latest is None:
+        return statement
+    is_read = select(draft.c.person_id).where(
+        draft.c.run_id == latest,
+        draft.c.person_id == person.c.person_id,
+        draft.c[area_column(area, "state")].is_not(None),
+    )
+    return statement.where(~is_read.exists())
+
+
+def _drafted(area: ResourceArea, latest: int) -> Select[Any]:
+    """What the latest run could not read; with the runs before it, of whom a failure stands."""
+    since, runs = (person.c[area_column(area, name)] for name in ("failing_since", "failed_runs"))
+    read_at = draft.c[area_column(area, "read_at")]
+    return (
+        select(
+            draft.c.person_id,
+            draft.c.person_key,
+            func.coalesce(draft.c.local_ref, person.c.local_ref).label("local_ref"),
+            literal(area.name).label("area"),
+            *(
+                draft.c[area_column(area, name)].label(shown)
+                for name, shown in _FIELDS.items()
+            ),
+            (func.coalesce(runs, 0) + 1).label("runs"),
+            func.coalesce(since, read_at).label("first_at"),
+            read_at.label("last_at"),
+        )
+        .outerjoin_from(draft, person, person.c.person_id == draft.c.person_id)
+        .where(draft.c.run_id == latest, draft.c[area_column(area, "state")] == FAILED)
+    )
+
+
+_FIELDS = {
+    "failure_kind": "kind",
+    "failure_status": "status",
+    "failure_reason": "reason",
+    "failure_attempts": "attempts",
+}
 
 
 async def _read(connection: AsyncConnection, statement: Select[Any]) -> Sequence[OpenFailure]:

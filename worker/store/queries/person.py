@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import Boolean, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -12,8 +12,8 @@ from worker.core.area import ResourceArea
 from worker.core.value import Value
 from worker.store.queries.failures import OpenFailure, failures_by_key
 from worker.store.queries.published import last_published
-from worker.store.schema.tables import alias_of, person, run
-from worker.views import FRESHNESS, HISTORY, LABEL
+from worker.store.schema.tables import person, run, shown_at
+from worker.views import FRESHNESS, HISTORY
 
 
 class Version(Value, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class Version(Value, frozen=True, kw_only=True):
         valid_to: None while it is current.
         opened_run: the run that published it.
         closed_run: the run whose publication ended it.
-        is_shown: the current view shows it at the time asked for.
+        is_shown: readers saw it at the time asked for.
     """
 
     restriction_id: str
@@ -40,16 +40,16 @@ class Version(Value, frozen=True, kw_only=True):
 
 
 class FirstProof(Value, frozen=True, kw_only=True):
-    """The first of two reads, which the second one confirmed."""
+    """The first of two reads, which the second one confirmed: it held the same restrictions."""
 
     read_at: datetime
-    records: int
     digest: str
 
 
 class Publication(Value, frozen=True, kw_only=True):
     """A published run."""
 
+    publication_no: int
     run_id: int
     kind: str
     published_at: datetime
@@ -85,10 +85,10 @@ class PersonStory(Value, frozen=True, kw_only=True):
 
     Attributes:
         person_key: None where it is not to be shown.
-        local_ref: what the roster calls the person, as published; None if it has no word.
+        local_ref: what the roster calls the person today; None if it has no word.
         cohort: the clinic or department, likewise.
-        first_run_at: start of the first run that saw the person.
-        as_of: the time asked for; None: now.
+        first_run_at: start of the first published run that saw the person.
+        as_of: the time asked for; None: the state as it is published.
         publication: what readers saw at that time.
     """
 
@@ -107,18 +107,22 @@ class PersonStory(Value, frozen=True, kw_only=True):
 async def person_story(
     connection: AsyncConnection, person_key: str, *, now: datetime, as_of: datetime | None = None
 ) -> PersonStory | None:
-    """Everything stored about a person; None if the store does not have the key.
+    """Everything published about a person; None if the store does not have the key.
+
+    Which publication counts is said by the store: no clock decides what is in force now.
 
     Args:
-        as_of: the restrictions and the label of that time; None: of now, and what has ended.
+        now: the database's time, for the age of the last read.
+        as_of: the restrictions of that time; None: those that are published, and what has ended.
     """
     row = await _person(connection, person_key)
     if row is None:
         return None
-    label = await _label(connection, person_key, as_of)
     proofs = await _proofs(connection, person_key, now)
     found = await failures_by_key(connection, person_key)
     failures = {failure.area: failure for failure in found if failure.person_key == person_key}
+    publication = await publication_at(connection, as_of)
+    number = publication.publication_no if publication else 0
     areas = [
         AreaStory(
             area=area.name,
@@ -126,7 +130,7 @@ async def person_story(
             failure=failures.get(area.name),
             restrictions=[
                 version
-                for version in await _versions(connection, area, person_key, as_of or now)
+                for version in await _versions(connection, area, person_key, number)
                 if as_of is None or version.is_shown
             ],
         )
@@ -134,52 +138,46 @@ async def person_story(
     ]
     return PersonStory(
         person_key=person_key,
-        local_ref=label.local_ref if label else None,
-        cohort=label.cohort if label else None,
+        local_ref=row.local_ref,
+        cohort=row.cohort,
         first_run=row.first_run,
         first_run_at=row.first_run_at,
         departed_at=row.departed_at,
         as_of=as_of,
         areas=areas,
-        publication=await publication_at(connection, as_of or now),
+        publication=publication,
     )
 
 
-async def publication_at(connection: AsyncConnection, at: datetime) -> Publication | None:
-    """The publication that readers saw at this time."""
-    row = await last_published(connection, run.c.published_at <= at)
+async def publication_at(connection: AsyncConnection, at: datetime | None) -> Publication | None:
+    """The publication that readers saw at this time; None: that they see."""
+    row = await last_published(connection, *([run.c.published_at <= at] if at else []))
     if row is None:
         return None
-    return Publication(run_id=row.run_id, kind=row.kind, published_at=row.published_at)
+    return Publication(
+        publication_no=row.publication_no,
+        run_id=row.run_id,
+        kind=row.kind,
+        published_at=row.published_at,
+    )
 
 
 async def _person(connection: AsyncConnection, person_key: str) -> Any:
     """The person's row with the times of its runs; None if there is none."""
-    first, departed = alias_of(run, "first"), alias_of(run, "departed")
+    first, departed = run.alias("first"), run.alias("departed")
     found = await connection.execute(
         select(
-            person.c.first_run,
+            person.c.local_ref,
+            person.c.cohort,
+            first.c.run_id.label("first_run"),
             first.c.started_at.label("first_run_at"),
             departed.c.published_at.label("departed_at"),
         )
-        .join(first, first.c.run_id == person.c.first_run)
-        .outerjoin(departed, departed.c.run_id == person.c.departed_run)
+        .join(first, first.c.publication_no == person.c.first_no)
+        .outerjoin(departed, departed.c.publication_no == person.c.departed_no)
         .where(person.c.person_key == person_key)
     )
     return found.one_or_none()
-
-
-async def _label(connection: AsyncConnection, person_key: str, as_of: datetime | None) -> Any:
-    """The person's row of the view of labels; None before the first publication."""
-    view = LABEL.table().c
-    query = select(view.local_ref, view.cohort).where(view.person_key == person_key)
-    if as_of is None:
-        query = query.where(view.valid_to.is_(None))
-    else:
-        query = query.where(
-            view.valid_from <= as_of, or_(view.valid_to.is_(None), view.valid_to > as_of)
-        )
-    return (await connection.execute(query)).one_or_none()
 
 
 async def _proofs(
@@ -198,9 +196,7 @@ async def _proofs(
             "is_stale": row.is_stale,
             "digest": row.digest,
             "first_read": row.first_read_at
-            and FirstProof(
-                read_at=row.first_read_at, records=row.first_record_count, digest=row.first_digest
-            ),
+            and FirstProof(read_at=row.first_read_at, digest=row.first_digest),
         }
         for row in rows
     }
@@ -218,21 +214,30 @@ _OF_A_VERSION: Final = (
 
 
 async def _versions(
-    connection: AsyncConnection, area: ResourceArea, person_key: str, at: datetime
+    connection: AsyncConnection, area: ResourceArea, person_key: str, number: int
 ) -> Sequence[Version]:
     """The person's rows of the history view, oldest first."""
     names = [declared.name for declared in area.columns]
-    view = HISTORY[area.name].table((*_OF_A_VERSION, "person_key", *names))
-    rows = await connection.execute(
-        select(view)
+    numbers = ("opened_publication", "closed_publication")
+    view = HISTORY[area.name].table((*_OF_A_VERSION, *numbers, "person_key", *names))
+    mine = (
+        select(
+            *(view.c[name] for name in (*_OF_A_VERSION, *names)),
+            view.c.opened_publication.label("opened_no"),
+            view.c.closed_publication.label("closed_no"),
+        )
         .where(view.c.person_key == person_key)
-        .order_by(view.c.valid_from, view.c.opened_run, view.c.restriction_id)
+        .subquery("mine")
+    )
+    is_shown = literal_column(shown_at("mine", str(number)), Boolean(create_constraint=False))
+    rows = await connection.execute(
+        select(mine, is_shown.label("is_shown")).order_by(mine.c.opened_no, mine.c.restriction_id)
     )
     return [
         Version(
             **{name: row[name] for name in _OF_A_VERSION},
             columns={name: row[name] for name in names if row[name] is not None},
-            is_shown=row["valid_from"] <= at and (row["valid_to"] is None or at < row["valid_to"]),
+            is_shown=row["is_shown"],
         )
         for row in rows.mappings()
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import orjson
-from sqlalchemy import Executable, Row, func, select, text, true
+from sqlalchemy import Executable, Row, case, func, literal, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -17,10 +17,16 @@ from worker.core.hosts import place_of
 from worker.core.model import RunKind
 from worker.core.value import Value
 from worker.store.database import Database
+from worker.store.queries.failures import open_failures
 from worker.store.queries.published import last_published
-from worker.store.runs.lease import is_live
-from worker.store.runs.process_identity import Holder
-from worker.store.schema.tables import TOTALS, attempt, failure, lease, person_area, run
+from worker.store.schema.tables import (
+    COMPLETE,
+    TOTALS,
+    area_column,
+    draft,
+    lease,
+    run,
+)
 from worker.store.sqlite_file import file_of
 from worker.views import FRESHNESS
 
@@ -60,7 +66,7 @@ class LeaseState(Value, frozen=True, kw_only=True):
 
     Attributes:
         holder: host name and process id.
-        is_dead: whether the holder died or let the lease expire; the next run takes it over.
+        is_dead: whether the holder let the lease expire; the next run takes it over.
     """
 
     holder: str
@@ -125,13 +131,7 @@ async def engine_facts(database: Database) -> Mapping[str, str]:
 
 async def last_runs(connection: AsyncConnection, limit: int) -> Sequence[RunFacts]:
     """The latest runs, latest first."""
-    turns = (
-        select(func.count())
-        .where(attempt.c.run_id == run.c.run_id)
-        .scalar_subquery()
-        .label("turns")
-    )
-    found = await connection.execute(select(run, turns).order_by(run.c.run_id.desc()).limit(limit))
+    found = await connection.execute(select(run).order_by(run.c.run_id.desc()).limit(limit))
     return [_facts(row) for row in found]
 
 
@@ -155,19 +155,15 @@ async def last_publication(connection: AsyncConnection) -> Publication | None:
 
 
 async def settled_in(connection: AsyncConnection, run_id: int, areas: int) -> Settled:
-    """How much a run has read completely so far."""
-    per_person = (
-        select(func.count().label("areas"))
-        .where(person_area.c.run_id == run_id, person_area.c.is_complete)
-        .group_by(person_area.c.person_id)
-        .subquery()
-    )
+    """How much a run has read completely so far, and has not published."""
+    states = [draft.c[area_column(area, "state")] for area in AREAS]
+    read = sum((case((state == COMPLETE, 1), else_=0) for state in states), literal(0))
     row = (
         await connection.execute(
             select(
-                func.count().filter(per_person.c.areas >= areas).label("persons"),
-                func.coalesce(func.sum(per_person.c.areas), 0).label("person_areas"),
-            ).select_from(per_person)
+                func.count().filter(read >= areas).label("persons"),
+                func.coalesce(func.sum(read), 0).label("person_areas"),
+            ).where(draft.c.run_id == run_id)
         )
     ).one()
     return Settled(persons=row.persons, person_areas=int(row.person_areas))
@@ -184,12 +180,11 @@ async def lease_state(database: Database) -> LeaseState | None:
 
 
 def _lease_state(row: Row[Any], now: datetime) -> LeaseState:
-    holder = Holder(holder_id=row.holder, host=row.host, process=row.process)
     return LeaseState(
-        holder=holder.describe(),
+        holder=row.host,
         since=row.acquired_at,
         expires_at=row.expires_at,
-        is_dead=not is_live(row, now),
+        is_dead=row.expires_at <= now,
     )
 
 
@@ -209,10 +204,11 @@ async def area_staleness(connection: AsyncConnection) -> Sequence[AreaStaleness]
 
 async def failure_counts(connection: AsyncConnection) -> Sequence[FailureCount]:
     """Open failures by area and kind."""
+    failures = await open_failures(connection)
     rows = await connection.execute(
-        select(failure.c.area, failure.c.kind, func.count().label("count"))
-        .group_by(failure.c.area, failure.c.kind)
-        .order_by(failure.c.area, failure.c.kind)
+        select(failures.c.area, failures.c.kind, func.count().label("count"))
+        .group_by(failures.c.area, failures.c.kind)
+        .order_by(failures.c.area, failures.c.kind)
     )
     return [FailureCount(**row) for row in rows.mappings()]
 
@@ -228,6 +224,6 @@ def _facts(row: Row[Any]) -> RunFacts:
         published_at=row.published_at,
         exit_code=row.exit_code,
         reason=row.reason,
-        turns=getattr(row, "turns", 0),
+        turns=row.attempts,
         totals={name: getattr(row, name) for name in TOTALS},
     )

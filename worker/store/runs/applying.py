@@ -57,7 +57,7 @@ class Application(Value, frozen=True, kw_only=True):
         self._for_each_area(statements.OPEN_VERSIONS)
         self._execute(statements.WRITE_FEED)
         joined = self.connection.exec_driver_sql(self._filled(of_all(statements.COUNT_JOINED)))
-        by_cohort: dict[str, int] = dict(joined.tuples().all())  # while they still are away
+        by_cohort = {row[0]: row[1] for row in joined}  # while they still are away
         self._execute(statements.CONFIRM_PERSONS)
         self._execute(statements.NAME_NOT_SENT)
         self._execute(statements.FORGET_DEPARTED)

@@ -6,7 +6,8 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, func, select
 
-from worker.areas import AREAS, area_named
+from worker.areas import AREAS
+from worker.core.area import ResourceArea
 from worker.core.guard import AreaFacts, GuardFacts
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunHandle
@@ -48,7 +49,7 @@ def count_run(connection: Connection, run_id: int, number: int) -> Counts:
     found = connection.exec_driver_sql(of_all(COUNT_READS).format(run=run_id))
     reads = {name: int(value or 0) for name, value in found.mappings().one().items()}
     ops = connection.exec_driver_sql(of_all(COUNT_OPS).format(run=run_id, no=number))
-    return Counts(reads=reads, ops=dict(ops.tuples().all()))
+    return Counts(reads=reads, ops={row[0]: row[1] for row in ops})
 
 
 def totals_of(counts: Counts) -> dict[str, int]:
@@ -83,10 +84,10 @@ def guard_facts(
     """Count what publication of the run as this number would change."""
     is_subset = handle.kind == RunKind.BACKFILL
     going = {
-        name: _row(
-            connection, of_area(COUNT_GOING, area_named(name)).format(run=handle.run_id, no=number)
+        area.name: _row(
+            connection, of_area(COUNT_GOING, area).format(run=handle.run_id, no=number)
         )
-        for name in handle.areas
+        for area in AREAS
     }
     all_going = of_all(COUNT_ALL_GOING).format(run=handle.run_id, no=number)
     opened = of_all(COUNT_SUBSET_OPEN if is_subset else COUNT_ALL_OPEN).format(run=handle.run_id)
@@ -101,26 +102,31 @@ def guard_facts(
         is_subset=is_subset,
         is_first=not is_subset and _is_first(connection),
         areas=tuple(
-            _area_facts(connection, name, counts, going=going[name], faults=roster_faults)
-            for name in handle.areas
+            _area_facts(
+                connection,
+                area,
+                counts,
+                going=going[area.name],
+                faults=roster_faults * (area.name in handle.areas),
+            )
+            for area in AREAS
         ),
     )
 
 
 def _area_facts(
     connection: Connection,
-    name: str,
+    area: ResourceArea,
     counts: Counts,
     *,
     going: Mapping[str, int],
     faults: int,
 ) -> AreaFacts:
-    area = area_named(name)
     open_before = 0
     if any(going.values()):
         open_before = connection.exec_driver_sql(of_area(COUNT_OPEN, area)).one()[0]
     return AreaFacts(
-        area=name,
+        area=area.name,
         open_before=open_before,
         **going,
         attempted=counts.reads[f"{area.table}_attempted"] + faults,
