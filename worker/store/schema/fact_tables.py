@@ -72,7 +72,7 @@ change_feed = Table(
     Column("op", String(16), nullable=False),
     Column("area", String(40)),
     Column("version_id", BigInteger),
-    Column("person_id", BigInteger),
+    Column("person_id", BigInteger, index=True),
     sqlite_autoincrement=True,
 )
 """What readers may have copied and must change, in order. It only grows, and names nobody itself:

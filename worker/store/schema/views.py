@@ -187,9 +187,10 @@ def _episode(area: ResourceArea) -> Iterator[str]:
         "AND w.first_seen_at = e.first_seen_at"
     )
     is_last = f"NOT EXISTS (SELECT 1 FROM {table} w WHERE {same} AND w.opened_no > e.opened_no)"
-    stands = ("CAST(NULL AS TIMESTAMPTZ)", "{days_until_now}", "", "e.closed_no IS NULL")
+    # SQLite answers a join by index only where the parts of a UNION have the same types.
+    stands = ("{no_time}", "{days_until_now}", "", "e.closed_no IS NULL")
     ended = (
-        "c.published_at",
+        "{typed}(c.published_at{as_text})",
         "{days_until_end}",
         "JOIN run c ON c.publication_no = e.closed_no ",
         f"e.closed_no IS NOT NULL AND {is_last}",
