@@ -279,6 +279,7 @@ def create_drafts():
         sa.Column("confidentiality_code", sa.Text()),
         sa.Column("cause", sa.Text()),
         sa.Column("delay_days", sa.BigInteger()),
+        sa.Column("delay_from_time", TIME),
         sa.Column("delay_delivery_until", TIME),
         sa.Column("delay_is_indefinite", sa.Boolean()),
         sa.Column("object_type", sa.Text()),
@@ -356,6 +357,7 @@ def create_versions():
         sa.Column("confidentiality_code", sa.Text()),
         sa.Column("cause", sa.Text()),
         sa.Column("delay_days", sa.BigInteger()),
+        sa.Column("delay_from_time", TIME),
         sa.Column("delay_delivery_until", TIME),
         sa.Column("delay_is_indefinite", sa.Boolean()),
         sa.Column("object_type", sa.Text()),
@@ -513,6 +515,7 @@ def create_facts():
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_change_feed")),
         sqlite_autoincrement=True,
     )
+    op.create_index(op.f("ix_change_feed_person_id"), "change_feed", ["person_id"])
 
 
 def create_access_log():

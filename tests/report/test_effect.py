@@ -1,14 +1,16 @@
 """Which restrictions are in effect, until when, and of which group: one definition in SQL."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from tests.support.acceptance.both_databases import BOTH
+from tests.support.clock import START
 from tests.support.report.stores import ANY, NEVER, key_of, missed, privacy, safety, seen
 from tests.support.store_world import world_on
 from worker.areas import area_named
-from worker.core.effect import in_effect_sql, instant_sql
+from worker.core.effect import in_effect_sql, instant_sql, is_in_effect
 
 PAST, FUTURE = datetime(2001, 2, 3, 4, 5, tzinfo=UTC), datetime(2901, 2, 3, 4, 5, tzinfo=UTC)
 RANGES = '[{"from":"a","to":"b"},{"from":"c","to":"d"}]'
@@ -48,6 +50,53 @@ async def test_patient_safety(database_url):
             ("g", True, None, "blocked", 1),
             ("h", True, None, None, 1),
         ]
+
+
+@pytest.mark.promise("2")
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
+async def test_a_delay_that_is_counted_from_a_result_to_come(database_url):
+    """Days without a time, of no result: a rule with an unknown end, which hides nothing yet.
+
+    Of a result, or with the time from which they count, the delay restricts. So says the second
+    pass, which asks one row, and the facts.
+    """
+    days: dict[str, dict[str, Any]] = {
+        "rule": {},
+        "requisition": {"object_type": "Rekvisisjon"},
+        "result": {"object_type": "Svarrapport"},
+        "counted": {"delay_from_time": PAST},
+        "ends": {"delay_delivery_until": FUTURE},
+    }
+    records = [safety(key, "NORU", **({"delay_days": 14} | more)) for key, more in days.items()]
+    records += [safety("denied", "NORN_EPO", delay_days=14)]
+    async with world_on(database_url, our_clock=True) as world:
+        await published(world, *records)
+        rows = await world.rows(
+            "SELECT restriction_id, is_in_effect, restriction_group "
+            "FROM report_patient_safety_current"
+        )
+        facts = await world.rows(
+            "SELECT restriction_group, sum(open), sum(in_effect) FROM report_daily "
+            "WHERE open > 0 GROUP BY 1 ORDER BY 1"
+        )
+    found = {key: (bool(does), group) for key, does, group in rows}
+    assert found == {
+        "rule": (False, "pending"),
+        "requisition": (False, "pending"),
+        "result": (True, "delayed"),
+        "counted": (True, "delayed"),
+        "ends": (True, "delayed"),
+        "denied": (True, "denied"),
+    }
+    assert [(group, int(open_), int(does)) for group, open_, does in facts] == [
+        ("delayed", 3, 3),
+        ("denied", 1, 1),
+        ("pending", 2, 0),
+    ]
+    effect = area_named("patient-safety").effect
+    assert {record.key: is_in_effect(effect, record.columns, START) for record in records} == {
+        key: does for key, (does, _) in found.items()
+    }
 
 
 @pytest.mark.promise("2")
@@ -157,7 +206,7 @@ async def test_what_fails_and_what_drifted(sqlite_url):
         )
         failed = await world.rows(
             "SELECT person_key, local_ref, area, failure_kind, http_status, attempts, failed_runs "
-            "FROM report_failure"
+            "FROM report_person_freshness WHERE failure_kind IS NOT NULL"
         )
         assert failed == [(key_of(1), "R-1", "patient-safety", "transient", 503, 5, 1)]
         drifted = await world.rows("SELECT area, field, records FROM report_drift")

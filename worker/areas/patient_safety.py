@@ -3,7 +3,7 @@
 from typing import Final
 
 from worker.core.area import Column, ColumnType, ResourceArea
-from worker.core.effect import Effect, RestrictionGroup
+from worker.core.effect import DelayRule, Effect, RestrictionGroup
 
 PATIENT_SAFETY: Final = ResourceArea(
     name="patient-safety",
@@ -12,6 +12,7 @@ PATIENT_SAFETY: Final = ResourceArea(
         Column(name="confidentiality_code", type=ColumnType.TEXT),
         Column(name="cause", type=ColumnType.TEXT),
         Column(name="delay_days", type=ColumnType.INTEGER),
+        Column(name="delay_from_time", type=ColumnType.TIME),
         Column(name="delay_delivery_until", type=ColumnType.TIME),
         Column(
             name="delay_is_indefinite", type=ColumnType.BOOLEAN, never_of="delay_delivery_until"
@@ -35,5 +36,11 @@ PATIENT_SAFETY: Final = ResourceArea(
         ends="delay_delivery_until",
         cause="cause",
         causes=("Undefined", "Manual", "Automated", "Derived"),
+        rule=DelayRule(
+            days="delay_days",
+            since="delay_from_time",
+            about="object_type",
+            results=("Svarrapport", "SvarrapportId"),
+        ),
     ),
 )

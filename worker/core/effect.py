@@ -2,6 +2,10 @@
 
 A restriction counts from its beginning until before its end, unless its code restricts nothing. A
 code that the worker does not know restricts: it has no group, but is never left out of a count.
+
+A delay in days without a time restricts nothing yet: it is a rule of a requisition for the result
+that will come (PTS reference, 3.1). The result gets a restriction of its own, with the time that
+PTS has computed, and that one counts; with the rule it would be counted twice.
 The same SQL makes the reporting views, the facts of a publication and the report.
 """
 
@@ -27,8 +31,26 @@ class RestrictionGroup(enum.StrEnum):
     """The citizen keeps it from health personnel."""
     SHIELDED = "shielded"
     """Staff keep it from health personnel, for the citizen."""
+    PENDING = "pending"
+    """A rule for a result to come: its delay is counted from then, so its end is not known."""
     NONE = "none"
     """Nothing is restricted."""
+
+
+class DelayRule(Value, frozen=True, kw_only=True):
+    """By which columns a delay is a rule for a result to come.
+
+    Attributes:
+        days: the column with the days of the delay.
+        since: the column of the time from which they count, if it is known.
+        about: the column of the kind of document.
+        results: kinds that are results themselves: their delay restricts.
+    """
+
+    days: str
+    since: str
+    about: str
+    results: tuple[str, ...]
 
 
 class Effect(Value, frozen=True, kw_only=True):
@@ -43,6 +65,7 @@ class Effect(Value, frozen=True, kw_only=True):
         level: the column that divides a code, for counts.
         cause: the column that says how a restriction came about, for counts.
         causes: the values of it that PTS documents.
+        rule: how to tell a delay that is a rule for a result to come.
         ranges: a column of JSON. With several ranges in it no beginning or end counts: the columns
             hold the first range alone, and the worker does not claim that the others are over.
     """
@@ -56,6 +79,7 @@ class Effect(Value, frozen=True, kw_only=True):
     cause: str = ""
     causes: tuple[str, ...] = ()
     ranges: str = ""
+    rule: DelayRule | None = None
 
 
 def group_of(effect: Effect, code: str) -> str | None:
@@ -70,13 +94,14 @@ def group_of(effect: Effect, code: str) -> str | None:
 
 
 def group_sql(effect: Effect, row: str) -> str:
-    """``group_of`` in SQL: NULL for a code that is not known.
+    """The restriction's group in SQL: NULL for a code that is not known.
 
     Args:
         row: the name of the table or view in the query.
     """
     code = f"{row}.{effect.code}"
-    cases = [f"WHEN {code} IN ({_texts(codes)}) THEN '{group}'" for group, codes in effect.groups]
+    cases = [f"WHEN {rule} THEN '{RestrictionGroup.PENDING}'" for rule in _rule(effect, row)]
+    cases += [f"WHEN {code} IN ({_texts(codes)}) THEN '{group}'" for group, codes in effect.groups]
     cases += [
         f"WHEN substr({code}, 1, {len(prefix)}) = '{prefix}' THEN '{group}'"
         for group, prefix in effect.prefixes
@@ -101,6 +126,7 @@ def in_effect_sql(effect: Effect, row: str, now: str) -> str:
     code = f"{row}.{effect.code}"
     nothing = [code for group, codes in effect.groups if group == "none" for code in codes]
     cases = [f"WHEN {code} IN ({_texts(nothing)}) THEN 0"] if nothing else []
+    cases += [f"WHEN {rule} THEN 0" for rule in _rule(effect, row)]
     cases.append(f"WHEN {row}.{effect.ends} <= {now}{single} THEN 0")
     if effect.begins:
         cases.append(f"WHEN {row}.{effect.begins} > {now}{single} THEN 0")
@@ -109,12 +135,40 @@ def in_effect_sql(effect: Effect, row: str, now: str) -> str:
 
 def is_in_effect(effect: Effect, values: Mapping[str, Any], now: datetime) -> bool:
     """``in_effect_sql`` for the columns of one restriction."""
-    if group_of(effect, values[effect.code] or "") == RestrictionGroup.NONE:
+    group = group_of(effect, values[effect.code] or "")
+    if group == RestrictionGroup.NONE:
+        return False
+    if group == RestrictionGroup.DELAYED and _is_rule(effect, values):
         return False
     if effect.ranges and (values[effect.ranges] or "").count("},{"):
         return True
     ends, begins = values[effect.ends], values[effect.begins] if effect.begins else None
     return not (ends is not None and ends <= now) and not (begins is not None and begins > now)
+
+
+def _rule(effect: Effect, row: str) -> list[str]:
+    """The condition that a row is a rule for a result to come, if the area has such rules."""
+    if effect.rule is None:
+        return []
+    rule, delayed = effect.rule, dict(effect.groups)[RestrictionGroup.DELAYED]
+    about = f"{row}.{rule.about}"
+    return [
+        f"{row}.{effect.code} IN ({_texts(delayed)}) AND {row}.{rule.days} IS NOT NULL "
+        f"AND {row}.{effect.ends} IS NULL AND {row}.{rule.since} IS NULL "
+        f"AND ({about} IS NULL OR {about} NOT IN ({_texts(rule.results)}))"
+    ]
+
+
+def _is_rule(effect: Effect, values: Mapping[str, Any]) -> bool:
+    """``_rule`` for a restriction with a code that delays."""
+    rule = effect.rule
+    return (
+        rule is not None
+        and values[rule.days] is not None
+        and values[effect.ends] is None
+        and values[rule.since] is None
+        and values[rule.about] not in rule.results
+    )
 
 
 def instant_sql(at: datetime) -> str:

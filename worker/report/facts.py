@@ -34,6 +34,7 @@ from worker.report.figures import (
     AGES,
     CHANGE_DAYS,
     DAYS_SHOWN,
+    PENDING,
     RUNS_SHOWN,
     UNKNOWN,
     WEEK,
@@ -119,6 +120,7 @@ class _Queries:
             codes=codes.get(last.publication_no, {}) if last else {},
             codes_then=codes.get(then.publication_no, {}) if then else {},
             causes=await self._causes(last) if last else {},
+            pending=await self._pending(last) if last else Amount(),
             week=await self._week(last) if last else {},
             rows=await self._of_rows(last) if last and not await self._is_altered(last) else None,
             cohorts=await self._cohorts(last) if last and self._cohort is None else (),
@@ -194,6 +196,22 @@ class _Queries:
             if area in of_it:
                 found[cause] = found.get(cause, Amount()) + amount
         return found
+
+    async def _pending(self, night: NightFacts) -> Amount:
+        """Rules for results to come, and how many persons have one at least."""
+        daily = DAILY.table()
+        counts = (
+            select(func.sum(daily.c.open).label("open"), func.max(daily.c.persons).label("persons"))
+            .where(
+                daily.c.publication_no == night.publication_no,
+                daily.c.restriction_group == PENDING,
+            )
+            .group_by(daily.c.cohort)
+        )
+        cohorts = self._of_cohort(counts, daily).subquery()
+        sums = (func.sum(cohorts.c.open), func.sum(cohorts.c.persons))
+        ((restrictions, persons),) = await self._rows(select(*sums))
+        return Amount(int(restrictions or 0), int(persons or 0))
 
     async def _amounts(self, numbers: Sequence[int], *by: str) -> Sequence[Sequence[Any]]:
         """Restrictions in effect at publications: the number, ``by``, and an amount.

@@ -19,6 +19,8 @@ _A_NIGHT_LATER: Final = timedelta(hours=36)
 UNKNOWN: Final = "unknown"
 """The group of a code that the worker does not know; it counts as restricting."""
 GROUPS: Final = ("denied", "delayed", "blocked", "shielded", UNKNOWN)
+PENDING: Final = "pending"
+"""The group of delays that are rules for results to come; they are not in effect."""
 AGES: Final = (30, 182, 365)
 """The days that divide ages: up to a month, half a year, a year, and more."""
 
@@ -163,6 +165,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
         codes: what is in effect by code, of the last night.
         codes_then: the same of ``then``.
         causes: what is in effect by how it came about, of the last night.
+        pending: rules for results to come, of the last night.
         week: by group what came and went in the seven days until the last night.
         rows: None if somebody was erased since the last night: rows are not of that night then.
         withheld: the days of those nights on which a run was withheld and none published.
@@ -179,6 +182,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
     codes: Mapping[CodeKey, Amount]
     codes_then: Mapping[CodeKey, Amount]
     causes: Mapping[str, Amount]
+    pending: Amount = Amount()
     week: Mapping[str, Movement]
     rows: RowFacts | None = None
     cohorts: Sequence[CohortFacts] = ()

@@ -4,7 +4,16 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from worker.core.model import RunKind
-from worker.report.figures import AGES, GROUPS, Amount, CodeKey, Movement, RowFacts, RunFacts
+from worker.report.figures import (
+    AGES,
+    GROUPS,
+    PENDING,
+    Amount,
+    CodeKey,
+    Movement,
+    RowFacts,
+    RunFacts,
+)
 from worker.report.language import NOTHING
 from worker.report.numbers import Number
 from worker.report.overview import Overview, of_group
@@ -20,7 +29,8 @@ class Page(Overview):
     def week(self) -> Table | None:
         """What came, changed and went in the last seven days, by group."""
         words = self.words
-        moved = [(group, self.facts.week[group]) for group in GROUPS if group in self.facts.week]
+        week = self.facts.week
+        moved = [(group, week[group]) for group in (*GROUPS, PENDING) if group in week]
         rows = [
             Row([Cell(words.text(f"group_{group}")), *self._movement(movement)], group=group)
             for group, movement in moved

@@ -134,9 +134,7 @@ def _insert_on(name: str) -> Callable[[Table], Any]:
     return insert
 
 
-_DAYS_SQLITE: Final = (
-    "CAST(julianday({until}) - julianday(e.first_seen_at) + 1e-6 AS INTEGER)"
-)
+_DAYS_SQLITE: Final = "CAST(julianday({until}) - julianday(e.first_seen_at) + 1e-6 AS INTEGER)"
 _DAYS_POSTGRESQL: Final = (
     "CAST(floor(EXTRACT(EPOCH FROM {until} - e.first_seen_at) / 86400) AS BIGINT)"
 )

@@ -130,10 +130,7 @@ def _drafted(area: ResourceArea, latest: int) -> Select[Any]:
             draft.c.person_key,
             func.coalesce(draft.c.local_ref, person.c.local_ref).label("local_ref"),
             literal(area.name).label("area"),
-            *(
-                draft.c[area_column(area, name)].label(shown)
-                for name, shown in _FIELDS.items()
-            ),
+            *(draft.c[area_column(area, name)].label(shown) for name, shown in _FIELDS.items()),
             (func.coalesce(runs, 0) + 1).label("runs"),
             func.coalesce(since, read_at).label("first_at"),
             read_at.label("last_at"),
