@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.acceptance.both_databases import BOTH
 from tests.support.clock import START
+from tests.support.columns import named
 from tests.support.report.stores import ANY, NEVER, key_of, missed, privacy, safety, seen
 from tests.support.store_world import world_on
 from worker.areas import area_named
@@ -94,7 +95,7 @@ async def test_a_delay_that_is_counted_from_a_result_to_come(database_url):
         ("pending", 2, 0),
     ]
     effect = area_named("patient-safety").effect
-    assert {record.key: is_in_effect(effect, record.columns, START) for record in records} == {
+    assert {record.key: is_in_effect(effect, named(record), START) for record in records} == {
         key: does for key, (does, _) in found.items()
     }
 

@@ -152,11 +152,10 @@ def _rule(effect: Effect, row: str) -> list[str]:
         return []
     rule, delayed = effect.rule, dict(effect.groups)[RestrictionGroup.DELAYED]
     about = f"{row}.{rule.about}"
-    return [
-        f"{row}.{effect.code} IN ({_texts(delayed)}) AND {row}.{rule.days} IS NOT NULL "
-        f"AND {row}.{effect.ends} IS NULL AND {row}.{rule.since} IS NULL "
-        f"AND ({about} IS NULL OR {about} NOT IN ({_texts(rule.results)}))"
-    ]
+    is_delay = f"{row}.{effect.code} IN ({_texts(delayed)}) AND {row}.{rule.days} IS NOT NULL"
+    has_no_time = f"{row}.{effect.ends} IS NULL AND {row}.{rule.since} IS NULL"
+    is_no_result = f"({about} IS NULL OR {about} NOT IN ({_texts(rule.results)}))"
+    return [f"{is_delay} AND {has_no_time} AND {is_no_result}"]
 
 
 def _is_rule(effect: Effect, values: Mapping[str, Any]) -> bool:

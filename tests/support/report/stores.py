@@ -12,6 +12,7 @@ from worker.areas import area_named
 from worker.core.area import ResourceArea
 from worker.core.guard import GuardLimits
 from worker.core.model import AreaRead, Person, PersonRead, Record, RunKind
+from worker.errors import WithheldError
 
 ANY = GuardLimits(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
 """Whatever goes and fails, it is published."""
@@ -94,7 +95,7 @@ async def withhold(world: World, *reads: PersonRead) -> None:
     """A run that reads these and is withheld."""
     attempt = await world.begin()
     await attempt.write(*reads)
-    await attempt.store.withhold("too many removals")
+    await attempt.store.withhold(WithheldError("too many removals"))
 
 
 async def small_store(world: World) -> None:
