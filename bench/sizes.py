@@ -15,7 +15,7 @@ VIEWS: Final = (
     "report_patient_safety_history",
     "report_patient_privacy_current",
     "report_person_freshness",
-    "report_daily_change",
+    "report_daily",
 )
 
 _IO: Final = Path("/proc/self/io")
@@ -96,7 +96,7 @@ class Postgres:
             done = await self._connection.copy_from_query(f"SELECT * FROM {view}", output=_nowhere)
             all_s = time.perf_counter() - began_s
             one_s = None
-            if view != "report_daily_change":
+            if view != "report_daily":
                 key = await self._connection.fetchval("SELECT max(person_key) FROM person")
                 began_s = time.perf_counter()
                 await self._connection.fetch(f"SELECT * FROM {view} WHERE person_key = $1", key)
@@ -139,7 +139,7 @@ class Sqlite:
             rows = sum(1 for _ in self._connection.execute(f"SELECT * FROM {view}"))
             all_s = time.perf_counter() - began_s
             one_s = None
-            if view != "report_daily_change":
+            if view != "report_daily":
                 key = self._connection.execute("SELECT max(person_key) FROM person").fetchone()
                 began_s = time.perf_counter()
                 self._connection.execute(

@@ -34,7 +34,6 @@ DECLARE
     figures CONSTANT text[] := ARRAY[
         'report_code',
         'report_daily',
-        'report_daily_change',
         'report_dictionary',
         'report_publication',
         'report_publication_cohort',
@@ -44,13 +43,11 @@ DECLARE
         'report_change_feed',
         'report_drift',
         'report_episode',
-        'report_failure',
         'report_patient_privacy_current',
         'report_patient_privacy_history',
         'report_patient_safety_current',
         'report_patient_safety_history',
-        'report_person_freshness',
-        'report_person_label'
+        'report_person_freshness'
     ];
     reader CONSTANT text :=
         coalesce(nullif(current_setting('pts.reader', true), ''), 'pts_reader');

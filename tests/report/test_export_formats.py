@@ -65,7 +65,7 @@ async def test_how_values_stand_in_each_format(database_url, tmp_path):
         "delay_days": pa.int64(),
         "person_key": pa.string(),
     }
-    days = {row["day"] for row in typed_rows_of(only(tmp_path, "report_daily_change", "parquet"))}
+    days = {row["day"] for row in typed_rows_of(only(tmp_path, "report_daily", "parquet"))}
     assert days == {date(2026, 3, 28), date(2026, 3, 30)}
 
 

@@ -37,13 +37,10 @@ _VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "type": tuple(Kind),
     "view_name": tuple(view_columns()),
 }
-_AHEAD: Final = frozenset({("report_failure", "person_key")})
-"""What an open run shows at once leads to nothing that is published."""
 _LEADS_TO: Final[Mapping[str, tuple[str, str]]] = {
     "publication_no": ("report_publication", "publication_no"),
     "opened_publication": ("report_publication", "publication_no"),
     "closed_publication": ("report_publication", "publication_no"),
-    "person_key": ("report_person_label", "person_key"),
 }
 # Beyond the first the worker's alert PtsNotPublished fires, too.
 _FRESHNESS: Final = {
@@ -94,7 +91,7 @@ def _tests(view: str, column: ViewColumn, *, is_key: bool) -> Iterator[str | dic
     if column.name in _VALUES:
         yield {"accepted_values": {"arguments": {"values": [*map(str, _VALUES[column.name])]}}}
     table, field = _LEADS_TO.get(column.name, (view, ""))
-    if table != view and (view, column.name) not in _AHEAD:
+    if table != view:
         to = f"source('{SOURCE}', '{table}')"
         arguments = {"arguments": {"to": to, "field": field}}
         if view == "report_change_feed" and column.name == "publication_no":

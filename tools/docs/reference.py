@@ -29,20 +29,14 @@ VIEWS: Final = {
     "restriction.",
     "report_patient_privacy_history": "Patient privacy: every version, valid from `valid_from` "
     "until before `valid_to`.",
-    "report_person_freshness": "One row per person and area: when it was last confirmed, and what "
-    "fails.",
+    "report_person_freshness": "One row per person and area: when it was last confirmed, and why it "
+    "could not be read since.",
     "report_daily": "The facts of each publication by code, level, cause and cohort. Written "
     "once, never changed.",
     "report_publication": "The facts of each publication by person: the denominators.",
     "report_publication_cohort": "The same by cohort; the rows of a publication add up to its row "
-    "there. `cohort` is empty for persons without one, and `other` for those whose cohort has no "
+    "there. `cohort` is NULL for persons without one, and `other` for those whose cohort has no "
     "name in the facts.",
-    "report_daily_change": "Restrictions added, changed and removed by day in Norway and area, as "
-    "each publication counted them. One that PTS lists under another identifier of its person is "
-    "removed under the one and added under the other.",
-    "report_person_label": "What the roster calls a person and called them earlier: one row per "
-    "interval, the present one without `valid_to`. For the state as of an instant, join it on "
-    "`person_key` and the interval.",
     "report_change_feed": "What each publication changed, and what was erased or purged, in order "
     "([how to follow it](../reporting.md#following-the-snapshot)).",
     "report_run": "The ledger of runs. Totals are counted by the publication, and 0 for a run that "
@@ -51,8 +45,6 @@ VIEWS: Final = {
     "and `failures show`. `os_user` is the account that ran the command, `login_user` the one that "
     "logged in, if it is another. `person_key` is empty if the row is not about one person, and "
     "after the person is erased.",
-    "report_failure": "What could not be read at the last attempt, until it is read again or the "
-    "person leaves the roster.",
     "report_drift": "Fields of PTS's records that the contract does not declare: names and "
     "counts, never values.",
     "report_episode": "One row for each time that a restriction stood: over all its versions, from "
