@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from tests.support.clock import FakeRuntime
 from tests.support.store_world import read, world_on
 from worker.store.database import open_database
-from worker.store.writes import versions
-from worker.store.writes.bulk import InputRows
+from worker.store.drafts import changes
+from worker.store.drafts.bulk import InputRows
 
 SHAPE = InputRows(
     (
@@ -63,7 +63,7 @@ async def test_however_many_rows(database_url):
 
 async def test_large_batches_go_in_portions(sqlite_url, monkeypatch):
     """No statement takes more text than it should, and nothing is lost between two."""
-    monkeypatch.setattr(versions, "CHARACTERS_MAX", 100)
+    monkeypatch.setattr(changes, "CHARACTERS_MAX", 100)
     async with world_on(sqlite_url) as world:
         await world.publish(*(read(world, f"p{n}", f"x{n}", f"y{n}") for n in range(7)))
         assert len(await world.current()) == 14

@@ -180,8 +180,8 @@ def test_a_lost_lease_is_reported_after_another_error(moment: str):
         return ended
 
     is_at_its_end = moment == "its end"
-    # After its end is noted come its requests, and the lease is given back.
-    number = try_it(run, act).writes - 2 if is_at_its_end else STOPPED_AT
+    # After its end is noted the lease is given back.
+    number = try_it(run, act).writes - 1 if is_at_its_end else STOPPED_AT
     trial = try_it(run, act, taken_at=number)
     assert isinstance(trial.ended.fault, LeaseLostError)
     assert trial.ended.code == ExitCode.STOPPED

@@ -1,59 +1,56 @@
-"""Who holds the lease, distinguished by more than a process id."""
+"""Who holds the lease, and how long others wait to know whether its holder lives."""
 
-import os
-from pathlib import Path
-
+import anyio
 import pytest
-from msgspec.structs import replace
 
 from tests.support.store_world import World, world_on
 from worker.errors import LeaseHeldError
-from worker.store.runs.lease import acquire
-from worker.store.runs.process_identity import Holder, has_died, this_process
+from worker.store.runs.lease import Holder, Lease, acquire, held_lease
 
 pytestmark = pytest.mark.promise("4")
 
-
-async def test_a_reused_process_id_is_another_process(database_url: str):
-    """The id is in use again, by a process that began at another time: the holder is dead.
-
-    Its lease is taken over at once, though it has not expired; that of a process that lives is not.
-    """
-    async with world_on(database_url) as world:
-        ours = this_process("first")
-        gone = replace(ours, holder_id="gone", process=f"{os.getpid()}:1")
-        await acquire(world.database, gone, ttl_s=50)
-        again = await acquire(world.database, ours, ttl_s=50)
-        assert again.fencing_token == 2
-        with pytest.raises(LeaseHeldError, match=f"process {os.getpid()}"):
-            await acquire(world.database, replace(ours, holder_id="x"), ttl_s=50)
+OTHER = Holder(holder_id="other", host="elsewhere, process 1")
 
 
-async def test_a_process_of_elsewhere_is_not_known_to_be_dead(sqlite_url: str):
-    """Another machine, another boot or another namespace has ids of its own."""
+async def started(world: World, *, ttl_s: float = 50.0) -> Lease | LeaseHeldError:
+    """A start beside whoever holds the lease."""
+    try:
+        async with held_lease(world.database, ttl_s=ttl_s) as lease:
+            return lease
+    except LeaseHeldError as error:
+        return error
+
+
+async def test_a_holder_that_renews_is_left_alone(database_url: str):
+    """The start ends with 4 as soon as it has seen the lease renewed, and names the holder."""
+    async with world_on(database_url) as world, anyio.create_task_group() as tasks:
+        lease = await acquire(world.database, OTHER, ttl_s=50)
+
+        async def renew() -> None:
+            while True:
+                await world.fake.runtime.sleep(10)
+                await lease.keep()
+
+        tasks.start_soon(renew)
+        found = await started(world)
+        tasks.cancel_scope.cancel()
+    assert isinstance(found, LeaseHeldError)
+    assert "elsewhere, process 1" in found.message
+
+
+async def test_a_holder_that_is_gone_loses_it(sqlite_url: str):
+    """Nobody renews it any more: the start waits until it expires, and takes over."""
     async with world_on(sqlite_url) as world:
-        ours = this_process("first")
-        host, boot, namespace = ours.host.split("/", 2)
-        for number, place in enumerate(
-            (f"other/{boot}/{namespace}", f"{host}/other/{namespace}", f"{host}/{boot}/other")
-        ):
-            there = replace(ours, holder_id=f"h{number}", host=place, process=f"{os.getpid()}:1")
-            await acquire(world.database, there, ttl_s=50)
-            with pytest.raises(LeaseHeldError, match="another run holds the lease"):
-                await acquire(world.database, ours, ttl_s=50)
-            await give_back(world, there)
+        await acquire(world.database, OTHER, ttl_s=50)
+        began_s = world.fake.monotonic()
+        found = await started(world)
+        assert isinstance(found, Lease)
+        assert found.fencing_token == 2
+        assert 50 <= world.fake.monotonic() - began_s < 60
 
 
-async def give_back(world: World, holder: Holder) -> None:
-    """The holder gives its lease back."""
-    lease = await acquire(world.database, holder, ttl_s=50)
-    await lease.release()
-
-
-def test_the_first_process_of_this_machine_lives():
-    """One that is not ours, and that has the start that the system tells."""
-    stat = Path("/proc/1/stat").read_text(encoding="ascii")
-    start = stat[stat.rindex(")") + 2 :].split()[19]
-    ours = this_process("me")
-    assert not has_died(ours.host, f"1:{start}")
-    assert has_died(ours.host, f"1:{int(start) + 1}")
+async def test_a_lease_that_never_expires(sqlite_url: str):
+    """A clock was wrong when it was taken: the start does not wait for that."""
+    async with world_on(sqlite_url) as world:
+        await acquire(world.database, OTHER, ttl_s=1_000_000)
+        assert isinstance(await started(world), LeaseHeldError)

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.store_world import World, failed, read, world_on
-from worker.core.model import RunKind
-from worker.errors import LeaseLostError
+from worker.errors import LeaseLostError, WithheldError
 from worker.store.runs.retention import Purged, RetentionRules, purge
 
 pytestmark = pytest.mark.promise("11")
@@ -77,65 +76,24 @@ async def test_what_an_open_run_closed_is_not_old(sqlite_url):
         assert await world.rows("SELECT status FROM run WHERE run_id = 3") == [("running",)]
 
 
-async def test_old_runs_go_when_nothing_names_them(database_url):
-    """The first run, the last one and those of living rows stay; of those between the old go."""
+async def test_runs_that_were_not_published_go(database_url):
+    """What was withheld or abandoned, once it is old; a published run stays for ever."""
     async with world_on(database_url, our_clock=True) as world:
-        await nights(world, "x", "x", "x", "x=N", "x=N", "x=N")
-        before = await seen(world)
-        # Runs 2 and 3, which nothing names, ended five and four days ago. Run 1 met the persons
-        # and opened rows, run 4 changed one, 5 and 6 hold the proofs.
-        assert await forget(world, runs=5.5) == Purged()
-        assert await forget(world, runs=4.5) == Purged(runs=1)
-        assert await forget(world, runs=1) == Purged(runs=1)
-        assert await run_ids(world) == [1, 4, 5, 6]
-        assert await world.rows("SELECT DISTINCT run_id FROM run_attempt ORDER BY 1") == [
-            (1,),
-            (4,),
-            (5,),
-            (6,),
-        ]
-        assert await seen(world) == before
-        await nights(world, "x=N")
-        assert await world.rows("SELECT max(publication_no) FROM run") == [(7,)]
-
-
-async def test_versions_go_first_and_free_their_runs(sqlite_url):
-    """One purge takes the versions and the runs that only they named."""
-    async with world_on(sqlite_url) as world:
-        await nights(world, "x", "x y", "x", "x", "x")
-        assert await forget(world, versions=1, runs=1) == Purged(versions=1, runs=2)
-
-
-async def test_staleness_does_not_change_when_runs_go(sqlite_url):
-    """The last full run stays even if backfills have taken its rows over: it marks the stale."""
-    async with world_on(sqlite_url) as world:
         await nights(world, "x", "x")
-        await world.publish(read(world, "a", "x"), may_depart=False)
         for _ in range(2):
-            await world.publish(read(world, "a", "x"), kind=RunKind.BACKFILL)
-        world.fake.advance(400 * DAY_S)
-        before = await seen(world)
-        shown = await world.rows("SELECT person_key, is_stale FROM report_person_freshness")
-        assert {key: bool(is_stale) for key, is_stale in shown} == {"a": False, "b": True}
-        await forget(world, versions=1, runs=1)
-        assert await seen(world) == before
-        assert 3 in await run_ids(world)
-
-
-async def test_runs_with_failures(sqlite_url):
-    """The runs that an open failure names stay; once it is cured, they go."""
-    async with world_on(sqlite_url) as world:
-        await nights(world, "x")
-        failing = [failed(world, "a"), read(world, "b", "k", "l", "m")]
-        for _ in range(4):
-            await world.publish(*failing)
+            attempt = await world.begin()
+            await attempt.write(failed(world, "a"))
+            await attempt.store.withhold(WithheldError("too little"))
             world.fake.advance(DAY_S)
-        await forget(world, runs=0.5)
-        assert await world.rows("SELECT first_run, last_run FROM failure") == [(2, 5)]
+        await nights(world, "x")
+        before = await seen(world)
+        assert await forget(world, runs=2.5) == Purged(runs=1)
         assert await run_ids(world) == [1, 2, 4, 5]
-        await nights(world, "x", "x", "x")
-        await forget(world, runs=0.5)
-        assert await run_ids(world) == [1, 7, 8]
+        assert await forget(world, runs=0) == Purged(runs=1)
+        assert await run_ids(world) == [1, 2, 5]
+        assert await seen(world) == before
+        await nights(world, "x")
+        assert await world.rows("SELECT max(publication_no) FROM run") == [(4,)]
 
 
 async def test_a_purge_goes_in_steps_and_stops_when_asked(sqlite_url):
@@ -145,8 +103,7 @@ async def test_a_purge_goes_in_steps_and_stops_when_asked(sqlite_url):
         rules = RetentionRules(
             versions=timedelta(hours=1),
             runs=timedelta(hours=1),
-            versions_per_step=2,
-            runs_per_step=1,
+            rows_per_step=2,
         )
         lease = await world.lease()
         asked: list[bool] = []
@@ -160,4 +117,4 @@ async def test_a_purge_goes_in_steps_and_stops_when_asked(sqlite_url):
         with pytest.raises(LeaseLostError):
             await purge(lease, rules)
         await world.rows_written("UPDATE lease SET expires_at = acquired_at")
-        assert await purge(await world.lease(), rules) == Purged(versions=3, runs=4)
+        assert await purge(await world.lease(), rules) == Purged(versions=3)

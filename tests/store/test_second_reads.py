@@ -1,22 +1,15 @@
-"""The store does not close on one read: what it gives back instead, and what it keeps of both."""
+"""The store closes nothing on one read: what waits for a second one, and what it keeps of both."""
 
 import pytest
 
-from tests.support.second_reads import read_again
-from tests.support.store_world import (
-    SAFETY,
-    RunAttempt,
-    World,
-    failed,
-    read,
-    world_on,
-)
+from tests.support.store_world import SAFETY, RunAttempt, World, failed, read, world_on
+from worker.core.confirmation import Confirm
 from worker.core.model import PersonRead, RunKind
-from worker.core.run import BatchResult
+from worker.store.schema.tables import CHANGES, VERSIONS
 
 OTHERS = ("k1", "k2")
 PROOF = (
-    "SELECT record_count, digest, first_record_count, first_digest, first_read_at "
+    "SELECT record_count, digest, first_digest, first_read_at "
     "FROM report_person_freshness WHERE person_key = 'a' "
     f"AND area = '{SAFETY}'"
 )
@@ -39,56 +32,63 @@ async def publish(world: World, *reads: PersonRead) -> None:
     await world.publish(*reads, read(world, "k", *OTHERS))
 
 
-def held(result: BatchResult) -> dict[str, set[str]]:
-    """What each person who waits for a second read shows; all wait for the safety area alone."""
-    assert all(set(one.published) == {SAFETY} for one in result.unconfirmed)
-    return {one.read.person.person_key: set(one.published[SAFETY]) for one in result.unconfirmed}
-
-
-async def versions(world: World) -> list[tuple[object, ...]]:
-    return await world.rows(
-        "SELECT restriction_id, opened_run, closed_run FROM patient_safety_version ORDER BY 1, 2"
-    )
+async def rows_of(world: World, name: str) -> list[tuple[object, ...]]:
+    return await world.rows(f"SELECT * FROM {name} ORDER BY 1, 2")
 
 
 @pytest.mark.promise("1")
 async def test_a_single_read_closes_nothing(database_url):
-    """The person is given back, with what readers see, and not a row of theirs is written.
+    """It waits, and nothing of what it would change is written, not even as a draft.
 
-    A second read is written with both in the proof, also once another run has its own in front.
+    A second read is written with both in the proof; readers see it once it is published.
     """
-    proofs = "SELECT * FROM person_area WHERE person_id = 1"
     async with world_on(database_url) as empty:
         world = await filled(empty)
+        versions, changes = VERSIONS[SAFETY].name, CHANGES[SAFETY].name
+        before = await rows_of(world, versions), await world.rows(PROOF)
         attempt = await world.begin()
-        before = [await versions(world), await world.rows(proofs)]
-        result = await attempt.apply(read(world, "a", "x"), read(world, "k", *OTHERS))
-        assert held(result) == {"a": {"x", "y"}}
-        assert (result.opened, result.closed, result.removed, result.unchanged) == (0, 0, 0, 2)
-        assert [await versions(world), await world.rows(proofs)] == before
-        first_at = world.fake.now()
+        waiting = await attempt.apply(read(world, "a", "x"), read(world, "k", *OTHERS))
+        assert (waiting, await attempt.store.waiting()) == ({"a"}, 1)
+        assert await rows_of(world, changes) == []
         world.fake.advance(30)
-        result = await attempt.apply(read_again(result.unconfirmed[0]))
-        assert (result.unconfirmed, result.closed, result.removed) == ((), 1, 1)
+        first_at = world.fake.now()
+        await attempt.write(read(world, "a", "x"))
+        assert (await attempt.store.waiting(), len(await rows_of(world, changes))) == (0, 1)
+        assert (await rows_of(world, versions), await world.rows(PROOF)) == before
         await attempt.publish()
         assert {row[1:3] for row in await world.current() if row[0] == "a"} == {("x", "NORU")}
-        ((count, digest, first_count, first_digest, at),) = shown = await world.rows(PROOF)
-        assert (count, first_count, first_digest) == (1, 1, digest)
+        ((count, digest, first_digest, at),) = shown = await world.rows(PROOF)
+        assert (count, first_digest) == (1, digest)
         assert (at if isinstance(at, str) else at.isoformat()) == first_at.isoformat()
         attempt = await world.begin()
-        await attempt.apply(read(world, "a", "x"))
+        await attempt.apply(read(world, "a", "x"), read(world, "k", *OTHERS))
         assert await world.rows(PROOF) == shown, "readers see the proof of the published run"
-        await attempt.apply(read(world, "k", *OTHERS))
         await attempt.publish()
-        assert await world.rows(PROOF) == [(1, digest, None, None, None)]
+        assert await world.rows(PROOF) == [(1, digest, None, None)]
+
+
+@pytest.mark.promise("1")
+async def test_a_second_read_that_is_never_made(world):
+    """The person stays as published, is stale, and the run has a gap."""
+    attempt = await world.begin()
+    await attempt.apply(read(world, "a"), read(world, "k", *OTHERS))
+    before = await world.current()
+    assert await attempt.publish() == 3
+    shown = await world.current()
+    assert {row[:3] for row in shown} == {row[:3] for row in before}
+    assert {(row[0], bool(row[3])) for row in shown} == {("a", True), ("k", False)}
+    kinds = await world.rows(
+        "SELECT failure_kind FROM report_person_freshness WHERE failure_kind IS NOT NULL"
+    )
+    assert kinds == [("unstable",)]
 
 
 @pytest.mark.promise("1")
 async def test_what_keeps_the_last_proof(world):
-    """A read that fails later, and undoing a run, leave both reads of the last complete one."""
+    """A read that fails later, and forgetting a run, leave both reads of the last complete one."""
     await publish(world, read(world, "a", "x"))
     before = await world.rows(PROOF)
-    assert before[0][2] == 1
+    assert before[0][2] == before[0][1]
     await publish(world, failed(world, "a"))
     assert await world.rows(PROOF) == before
     attempt = await world.begin()
@@ -99,47 +99,83 @@ async def test_what_keeps_the_last_proof(world):
 
 
 CASES = {
-    "gone": (["a"], [], {"a": {"x", "y"}}),
-    "one of two gone": (["a", "x"], [], {"a": {"x", "y"}}),
-    "keys of another kind": (["a", "v", "w"], [], {"a": {"x", "y"}}),
-    "changed and new": (["a", "x=N", "y", "z"], [], {}),
-    "of whom nothing is published": (["new", "w"], [], {}),
-    "what another person has": (["new", "w", "y"], [], {"new": set()}),
-    "what another has, beside one's own": (["k", *OTHERS, "x"], [], {"k": {*OTHERS}}),
-    "what this run has closed there": (["new", "x"], ["a", "y"], {"new": set()}),
-    "what this run has closed of one's own": (["a", "x"], ["a", "x"], {"a": {"x", "y"}}),
-    "what only this run has seen": (["a", "x", "y"], ["a", "x", "y", "new"], {}),
+    "gone": (["a"], [], True),
+    "one of two gone": (["a", "x"], [], True),
+    "keys of another kind": (["a", "v", "w"], [], True),
+    "changed and new": (["a", "x=NORS", "y", "z"], [], False),
+    "out of effect": (["a", "x=N", "y"], [], True),
+    "of whom nothing is published": (["new", "w"], [], False),
+    "what another person has": (["new", "w", "y"], [], True),
+    "what another has, beside one's own": (["k", *OTHERS, "x"], [], True),
+    "what this run would close there": (["new", "x"], ["a", "y"], True),
+    "what only this run has seen": (["a", "x", "y"], ["new", "w"], False),
 }
-"""What is read; what this run has read before, and confirmed; what needs a second read."""
+"""What is read; what this run has read before, and confirmed; whether it needs a second read."""
 
 
 @pytest.mark.promise("1")
-@pytest.mark.parametrize(("now", "before", "expected"), CASES.values(), ids=CASES)
-async def test_what_needs_a_second_read(world, now, before, expected):
+@pytest.mark.parametrize(("now", "before", "waits"), CASES.values(), ids=CASES)
+async def test_what_needs_a_second_read(world, now, before, waits):
     """What is published counts, of whomever it is, and not what this run has done before."""
     attempt = await world.begin()
     if before:
         await attempt.write(read(world, *before))
-    result = await attempt.apply(read(world, *now))
-    assert held(result) == expected
-    await confirm(attempt, result)
-
-
-async def confirm(attempt: RunAttempt, result: BatchResult) -> None:
-    """A second read with the same answer is enough."""
-    done = await attempt.apply(*map(read_again, result.unconfirmed))
-    assert done.unconfirmed == ()
+    assert await attempt.apply(read(world, *now)) == ({now[0]} if waits else set())
+    await attempt.write(read(world, *now))
+    assert await attempt.store.waiting() == 0
 
 
 @pytest.mark.promise("1")
-async def test_what_other_runs_have_done_meanwhile(world):
-    """What an open run has closed is still published; what a backfill has published is, too."""
+async def test_any_difference_needs_it_with_changes(world):
+    """Records of whom nothing is published differ; an empty area does not."""
+    attempt = await world.begin(confirm=Confirm.CHANGES)
+    waiting = await attempt.apply(
+        read(world, "a", "x=NORS", "y"),
+        read(world, "k", *OTHERS),
+        read(world, "new", "w"),
+        read(world, "empty"),
+    )
+    assert waiting == {"a", "new"}
+
+
+async def begin_again(world: World) -> RunAttempt:
+    """The next start continues."""
+    attempt = await world.begin()
+    assert attempt.handle.is_continued
+    return attempt
+
+
+@pytest.mark.promise("1")
+@pytest.mark.promise("12")
+async def test_what_a_backfill_publishes_is_read_anew_by_an_open_run(world):
+    """Its drafts are of what was published before.
+
+    Those of its persons go, and of who would open what is now another person's; nobody else's.
+    """
     sync = await world.begin()
-    await sync.write(read(world, "a", "x"))
+    await sync.write(
+        read(world, "a", "x", "y", "z"),
+        read(world, "k", *OTHERS),
+        read(world, "b", "new"),
+        read(world, "fresh"),
+    )
     backfill = await world.begin(RunKind.BACKFILL)
-    assert held(await backfill.apply(read(world, "a"))) == {"a": {"x", "y"}}
-    await backfill.write(read(world, "c", "new"))
+    await backfill.write(read(world, "c", "new"), read(world, "a", "x", "y"), read(world, "fresh"))
     await backfill.publish()
-    sync = await world.begin()
-    assert sync.handle.is_continued
-    assert held(await sync.apply(read(world, "b", "new"))) == {"b": set()}
+    sync = await begin_again(world)
+    settled = await sync.settled("a", "b", "c", "k", "fresh")
+    assert settled.keys() == {"k"}
+    assert await sync.apply(read(world, "b", "new")) == {"b"}
+
+
+@pytest.mark.promise("8")
+async def test_who_is_erased_has_no_drafts(world):
+    """Not in any open run, known before or not; the run reads them anew."""
+    attempt = await world.begin()
+    await attempt.write(read(world, "a", "x", "y", "z"), read(world, "new", "n"))
+    for key in ("a", "new"):
+        found = await world.erase(key)
+        assert found.rows["draft"] == 1
+    attempt = await begin_again(world)
+    assert await attempt.settled("a", "new") == {}
+    assert await world.rows("SELECT count(*) FROM draft_patient_safety") == [(0,)]

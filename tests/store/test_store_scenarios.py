@@ -15,7 +15,7 @@ from worker.core.model import (
 )
 from worker.errors import ExitCode, WithheldError
 from worker.store.queries.status import area_staleness
-from worker.store.runs.undo import leftovers
+from worker.store.schema.tables import CHANGES, draft
 
 
 @pytest.mark.promise("12")
@@ -39,12 +39,12 @@ async def test_a_run_is_not_continued_under_another_contract(database_url):
 
 @pytest.mark.promise("2")
 @pytest.mark.parametrize("persons_per_step", [2, 100])
-async def test_a_run_is_undone_step_by_step(database_url, monkeypatch, persons_per_step):
-    """However many persons a step takes back, nothing of the run is left, nor anybody it met.
+async def test_a_run_is_forgotten_step_by_step(database_url, monkeypatch, persons_per_step):
+    """However many persons a step forgets, nothing of the run is left, nor anybody it met.
 
     Nor is what persons were called in it: neither reference nor cohort.
     """
-    monkeypatch.setattr("worker.store.runs.undo.PERSONS_PER_STEP", persons_per_step)
+    monkeypatch.setattr("worker.store.drafts.garbage.PERSONS_PER_STEP", persons_per_step)
     shown = "SELECT * FROM report_person_freshness ORDER BY person_key, area"
     labels = "SELECT DISTINCT person_key, local_ref, cohort FROM report_person_freshness"
     async with world_on(database_url) as world:
@@ -63,15 +63,16 @@ async def test_a_run_is_undone_step_by_step(database_url, monkeypatch, persons_p
             read(world, "new", "n"),
         )
         assert await world.rows(shown) == before
-        await attempt.store.withhold("too many removals")
+        await attempt.store.withhold(WithheldError("too many removals"))
         assert await world.rows("SELECT status, reason FROM run ORDER BY run_id DESC LIMIT 1") == [
             ("withheld", "too many removals")
         ]
-        assert await world.database.read(leftovers) == []
+        for table in (draft, *CHANGES.values()):
+            assert await world.rows(f"SELECT count(*) FROM {table.name}") == [(0,)]
         assert await world.current() == {("a", "x", "NORU", False), ("b", "y", "NORU", False)}
         assert await world.rows(shown) == before
         assert await world.rows("SELECT count(*) FROM person") == [(3,)]
-        # Of what an undone run left, the next one would not see that it has changed.
+        # What a run has left behind, the next one would take for what is published.
         await world.publish(
             labelled(read(world, "a", "x"), "R1", "Sør"),
             labelled(read(world, "b", "y"), "R3", "Nord"),
@@ -118,10 +119,12 @@ async def test_departures_are_measured_by_who_is_here(sqlite_url):
     persons = [f"p{number}" for number in range(20)]
     async with world_on(sqlite_url) as world:
         await world.publish(*(read(world, key) for key in persons))
-        await world.publish(
-            *(read(world, key) for key in persons[:4]),
-            limits=replace(LIMITS, accept_removals=True),
-        )
+        for _ in range(2):
+            await world.publish(
+                *(read(world, key) for key in persons[:4]),
+                limits=replace(LIMITS, max_removed_share=1.0),
+            )
+        await world.publish(*(read(world, key) for key in persons[:2]))
         attempt = await world.begin()
         await attempt.write(*(read(world, key) for key in persons[:2]))
         with pytest.raises(WithheldError, match="2 of 4 persons are no longer on the roster"):

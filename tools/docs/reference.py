@@ -29,8 +29,8 @@ VIEWS: Final = {
     "restriction.",
     "report_patient_privacy_history": "Patient privacy: every version, valid from `valid_from` "
     "until before `valid_to`.",
-    "report_person_freshness": "One row per person and area: when it was last confirmed, and why it "
-    "could not be read since.",
+    "report_person_freshness": "One row per person and area: when it was last confirmed, and why "
+    "it could not be read since.",
     "report_daily": "The facts of each publication by code, level, cause and cohort. Written "
     "once, never changed.",
     "report_publication": "The facts of each publication by person: the denominators.",
