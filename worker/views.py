@@ -7,7 +7,6 @@ said here. A test compares these declarations with the views of both databases.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import BigInteger, Boolean, Date, TableClause, Text, column, table
 
 from worker.areas import AREAS
@@ -18,20 +17,14 @@ from worker.utc_time import UtcTime
 
 
 class View(Value, frozen=True, kw_only=True):
-    """One reporting view.
-
-    Attributes:
-        added: the kinds of columns that an export adds to it, by their names.
-    """
+    """One reporting view."""
 
     name: str
-    added: Mapping[str, Kind] = msgspec.field(default_factory=dict)
 
     @property
     def columns(self) -> Mapping[str, Kind]:
         """The kind of each column by its name, in order."""
-        kinds = {column.name: column.kind for column in view_columns()[self.name]}
-        return {**kinds, **self.added}
+        return {column.name: column.kind for column in view_columns()[self.name]}
 
     def table(self, columns: Sequence[str] = ()) -> TableClause:
         """The view for SQLAlchemy, with these columns or all."""

@@ -12,7 +12,6 @@ import pytest
 
 from tests.support.acceptance.both_databases import BOTH
 from tests.support.report.exports import (
-    AREA,
     NIGHT,
     SAFE,
     contents,
@@ -27,25 +26,20 @@ from tests.support.store_world import world_on
 from worker import __version__
 from worker.areas.meanings import view_columns, view_keys
 from worker.errors import ConfigurationError, UsageError
-from worker.report.sinks import Format
+from worker.report.formats import Format
 
 pytestmark = pytest.mark.promise("2")
-
-FEEDS = ["patient-safety", "patient-privacy", "__HIVE_DEFAULT_PARTITION__"]
-"""The areas that divide the change feed; the last is for what is about a person."""
 
 
 async def test_every_view_becomes_a_private_file(sqlite_url, tmp_path):
     """All views but the access log, mode 0600, with a manifest that proves each file."""
-    views = set(view_columns()) - {"report_access", "report_change_feed"}
-    folders = {f"{NIGHT}/{AREA.get(name, name)}" for name in views}
-    folders |= {f"{NIGHT}/area={area}/feed" for area in FEEDS}
+    views = set(view_columns()) - {"report_access"}
     async with world_on(sqlite_url) as world:
         await small_store(world)
         for fmt in Format:
             out = tmp_path / fmt / "here"
             manifest = await export_of(world, out, fmt)
-            files = {f"{folder}/part-00000.{fmt}" for folder in folders}
+            files = {f"{NIGHT}/{view}.{fmt}" for view in views}
             assert set(contents(out)) == {*files, f"{NIGHT}/_manifest.json", "_LATEST"}
             modes = {
                 path: oct(stat.S_IMODE(path.stat().st_mode)) for path in [out, *out.rglob("*")]
@@ -64,12 +58,12 @@ async def test_every_view_becomes_a_private_file(sqlite_url, tmp_path):
                 == said
             )
             assert re.fullmatch(r"2026-03-29T22:18:\d\d\.\d{6}Z", said["published_at"])
-            for file in said["files"]:
-                content = (out / NIGHT / file["name"]).read_bytes()
-                assert file["sha256"] == hashlib.sha256(content).hexdigest()
-                assert file["bytes"] == len(content)
+            for view in said["views"]:
+                content = (out / NIGHT / view["file"]).read_bytes()
+                assert view["sha256"] == hashlib.sha256(content).hexdigest()
+                assert view["bytes"] == len(content)
             current = next(view for view in said["views"] if view["name"] == SAFE)
-            assert (current["folder"], current["rows"]) == ("area=patient-safety/current", 15)
+            assert current["rows"] == 15
             assert {"name": "is_stale", "type": "boolean"} in current["columns"]
             amounts = {view.name: view.rows for view in manifest.views}
             assert amounts | {"report_person_freshness": 20, "report_run": 2} == amounts
@@ -82,18 +76,13 @@ async def test_what_changed_since_a_publication(sqlite_url, tmp_path):
         await world.erase(key_of(9))
         found = {}
         for since in (0, 1, 2):
-            manifest = await export_of(world, tmp_path / str(since), Format.CSV, since=since)
-            folders = [view.folder for view in manifest.views]
-            assert (manifest.since, folders) == (since, [f"area={area}/feed" for area in FEEDS])
-            rows = {}
-            for area in FEEDS:
-                path = tmp_path / str(since) / NIGHT / f"area={area}" / "feed" / "part-00000.csv"
-                rows[area] = [
-                    (int(row["seq"]), row["publication_no"], row["op"]) for row in rows_of(path)
-                ]
-                assert rows[area] == sorted(rows[area])
-            assert {op for *_, op in rows[FEEDS[-1]]} == {"erase"}
-            found[since] = sorted(row for of_area in rows.values() for row in of_area)
+            out = tmp_path / str(since)
+            manifest = await export_of(world, out, Format.CSV, since=since)
+            assert manifest.since == since
+            assert [view.name for view in manifest.views] == ["report_change_feed"]
+            rows = rows_of(only(out, "report_change_feed", "csv"))
+            found[since] = [(int(row["seq"]), row["publication_no"], row["op"]) for row in rows]
+            assert found[since] == sorted(found[since])
         assert {number for _, number, _ in found[0]} == {"1", "2"}
         assert found[1] == [row for row in found[0] if row[1] == "2"]
         assert [op for _, _, op in found[1]] == ["close", "close", "update", "erase"]
@@ -141,7 +130,7 @@ async def test_rows_are_in_the_order_of_the_primary_key(database_url, tmp_path):
         others = [seen(world, n, safety(f"s{9 - n}", f"N{9 - n}")) for n in range(1, 6)]
         await world.publish(seen(world, 0, *first), *others)
         await world.publish(seen(world, 0, *first[1:]), *reversed(others), limits=ANY)
-        kinds: list[dict[str, Any]] = [{"as_of": world.fake.now()}, {"since": 0}]
+        kinds: list[dict[str, Any]] = [{"since": 0}]
         for fmt, options in [*product(Format, [{}]), *product([Format.PARQUET], kinds)]:
             out = tmp_path / "-".join((fmt, *options))
             manifest = await export_of(world, out, fmt, **options)
@@ -154,7 +143,7 @@ def assert_in_order(manifest, out):
     """The keys of each view's rows rise from line to line of its file."""
     read = {Format.CSV: rows_of, Format.PARQUET: typed_rows_of}
     for view in manifest.views:
-        (path,) = (out / manifest.folder / view.folder).glob(f"*.{manifest.format}")
+        path = out / manifest.folder / view.file
         numbers = {column.name for column in view.columns if column.type == "integer"}
         found = [
             tuple(
@@ -167,24 +156,6 @@ def assert_in_order(manifest, out):
         assert tuple(view.order) == view_keys()[view.name]
 
 
-async def test_a_large_view_is_divided(sqlite_url, tmp_path):
-    """Parts of a bounded size, each with a header, in one order."""
-    async with world_on(sqlite_url) as world:
-        await world.publish(
-            *(seen(world, n, *(safety(f"{n}-{i}", "N") for i in range(70))) for n in range(30))
-        )
-        manifest = await export_of(world, tmp_path, Format.CSV, [SAFE], part_bytes_max=1)
-    (view,) = manifest.views
-    names = [f"area=patient-safety/current/part-{n:05}.csv" for n in range(2)]
-    assert [(file.name, file.rows) for file in manifest.files] == list(
-        zip(names, (2_000, 100), strict=True)
-    )
-    rows = rows_of(*(tmp_path / manifest.folder / name for name in names))
-    found = [(row["person_key"], row["restriction_id"]) for row in rows]
-    assert found == sorted(set(found))
-    assert len(found) == view.rows == 2_100
-
-
 async def test_a_used_folder_keeps_nothing_of_the_same_publication(sqlite_url, tmp_path):
     """Another format, fewer views: what was there goes; other publications stay."""
     out = tmp_path / "out"
@@ -192,14 +163,14 @@ async def test_a_used_folder_keeps_nothing_of_the_same_publication(sqlite_url, t
         await small_store(world)
         await export_of(world, out, Format.CSV)
         await export_of(world, out, Format.PARQUET, ["run"])
-        assert set(contents(out / NIGHT)) == {"report_run/part-00000.parquet", "_manifest.json"}
+        assert set(contents(out / NIGHT)) == {"report_run.parquet", "_manifest.json"}
         kept = contents(out / NIGHT)
         await world.publish(*(seen(world, n) for n in range(10)), limits=ANY)
         await export_of(world, out, Format.CSV, ["run"])
         assert contents(out / NIGHT) == kept
     names = {path.name for path in out.iterdir()}
-    assert names == {NIGHT, "publication_no=3", "_LATEST"}
-    assert (out / "_LATEST").read_text() == "publication_no=3\n"
+    assert names == {NIGHT, "publication-3", "_LATEST"}
+    assert (out / "_LATEST").read_text() == "publication-3\n"
 
 
 async def test_a_folder_of_others_is_not_replaced(sqlite_url, tmp_path):

@@ -7,23 +7,25 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.support.report.exports import SAFE, contents, export_of, only
+from tests.support.report.exports import NIGHT, SAFE, contents, export_of, only
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
 from worker.areas import AREAS
-from worker.areas.codes import code_systems, codes
-from worker.areas.meanings import Kind, view_columns
+from worker.areas.codes import codes, systems_of
+from worker.areas.meanings import Kind, ViewColumn, view_columns, view_name_nb
 from worker.core.times import END_OF_TIME, START_OF_TIME
 from worker.errors import UsageError
-from worker.report.sinks import Dialect, Format, Shape, open_sink
+from worker.report.formats import Dialect, Format, open_sink
 
 
 def written(columns, *rows):
-    shape = Shape(format=Format.CSV, columns=columns, dialect=Dialect.EXCEL_NB)
     stream = io.BytesIO()
-    sink = open_sink(stream, shape)
-    sink.write(rows)
-    sink.close()
+    declared = [
+        ViewColumn(name=name, kind=kind, nb="", en="", heading=f"<{name}>")
+        for name, kind in columns.items()
+    ]
+    with open_sink(stream, declared, Format.CSV, Dialect.EXCEL_NB) as sink:
+        sink.write(rows)
     return stream.getvalue()
 
 
@@ -33,29 +35,39 @@ def cells(content):
 
 
 async def test_what_excel_opens(sqlite_url, tmp_path):
-    """A mark, semicolons, Oslo time and names of codes, in every view of a real store."""
+    """A mark, semicolons, Oslo time, and words in bokmål, in every view of a real store."""
     async with world_on(sqlite_url) as world:
         await small_store(world)
         await export_of(world, tmp_path / "p", Format.CSV, [SAFE])
         manifest = await export_of(world, tmp_path / "x", Format.CSV, dialect=Dialect.EXCEL_NB)
-    files = {name: data for name, data in contents(tmp_path / "x").items() if "part" in name}
-    assert len(files) == len(manifest.files)
+    files = {name: data for name, data in contents(tmp_path / "x").items() if ".csv" in name}
+    assert len(files) == len(manifest.views)
     assert all(data.startswith(b"\xef\xbb\xbf") for data in files.values())
-    view = next(view for view in manifest.views if view.name == SAFE)
-    header, *rows = cells(only(tmp_path / "x", SAFE, "csv").read_bytes())
-    assert header == [column.name for column in view.columns]
-    place = header.index("confidentiality_code")
-    assert header[place + 1] == "confidentiality_code_name"
+    header, *rows = cells(files[f"{NIGHT}/innbyggers_innsyn_naa.csv"])
     names = {code.code: code.name_nb for code in codes() if code.system == "9603"}
-    assert {row[place + 1] for row in rows} == {names[row[place]] for row in rows} != set()
     with only(tmp_path / "p", SAFE, "csv").open(encoding="utf-8", newline="") as stream:
         plain = {row["restriction_id"]: row for row in csv.DictReader(stream)}
     for row in rows:
         said = dict(zip(header, row, strict=True))
-        at = datetime.fromisoformat(plain[said["restriction_id"]]["first_seen_at"])
+        assert said["Kode (navn)"] == names[said["Kode"]]
+        assert said["Gruppe"] in {"Nektet innsyn", "Utsatt innsyn", "Ingen begrensning"}
+        at = datetime.fromisoformat(plain[said["Restriksjon"]]["first_seen_at"])
         there = at.astimezone(ZoneInfo("Europe/Oslo")).strftime("%Y-%m-%d %H:%M:%S")
-        assert said["first_seen_at"] == there
-        assert said["person_key"] == plain[said["restriction_id"]]["person_key"]
+        assert said["Først sett"] == there
+        assert said["Person"] == plain[said["Restriksjon"]]["person_key"]
+    runs = cells(files[f"{NIGHT}/kjoeringer.csv"])
+    assert [row[1:3] for row in runs] == [
+        ["Slag", "Tilstand"],
+        *[["Full kjøring", "Publisert"]] * 2,
+    ]
+
+
+def test_headings_are_unique_in_each_view():
+    """No column of a table has the name of another, nor a file that of another view."""
+    for view, columns in view_columns().items():
+        headings = [column.heading for column in columns]
+        assert len(headings) == len(set(headings)), view
+    assert len({view_name_nb(view) for view in view_columns()}) == len(view_columns())
 
 
 @pytest.mark.parametrize(
@@ -70,7 +82,7 @@ async def test_what_excel_opens(sqlite_url, tmp_path):
 )
 def test_times_are_those_of_norway(at, shown):
     """Also at the change to summer time, and at the ends of time."""
-    assert cells(written({"at": Kind.TIME}, (at,))) == [["at"], [shown]]
+    assert cells(written({"at": Kind.TIME}, (at,))) == [["<at>"], [shown]]
 
 
 def test_cells():
@@ -83,21 +95,20 @@ def test_cells():
         ("a;=b", 0, 0, 3),
     ]
     assert cells(written(columns, *rows)) == [
-        ["code", "code_name", "n", "is", "exit_code", "exit_code_name"],
-        ["NORS", "Sperret av innbyggeren for helsepersonell", "1,5", "SANN", "0", "Fullstendig"],
-        ["'=1", "", "-4", "USANN", "", ""],
-        ["", "", "", "", "99", ""],
-        ["a;'=b", "", "0", "USANN", "3", "Publisert med mangler"],
+        ["<code>", "<code> (navn)", "<n>", "<is>", "<exit_code>"],
+        ["NORS", "Sperret av innbyggeren for helsepersonell", "1,5", "SANN", "Fullstendig"],
+        ["'=1", "", "-4", "USANN", ""],
+        ["", "", "", "", "99"],
+        ["a;'=b", "", "0", "USANN", "Publisert med mangler"],
     ]
 
 
 def test_each_column_of_codes_has_names():
-    """A code's column is one of those that are declared, and each system that is named exists."""
+    """Each code system belongs to a column that is declared, and each column of codes has one."""
     columns = {column.name for view in view_columns().values() for column in view}
-    systems = {code.system for code in codes()}
-    assert set(code_systems()) - columns == set()
-    assert {system for named in code_systems().values() for system in named} == systems
-    assert {area.effect.code for area in AREAS} <= set(code_systems())
+    named = {name for column in columns for name in systems_of(column)}
+    assert named == {code.system for code in codes()}
+    assert all(systems_of(area.effect.code) for area in AREAS)
 
 
 async def test_parquet_has_no_dialect(sqlite_url, tmp_path):

@@ -10,11 +10,11 @@ import pytest
 
 from tests.support.acceptance.both_databases import BOTH
 from tests.support.report.exports import SAFE, export_of, only, rows_of, typed_rows_of
-from tests.support.report.stores import safety, seen, small_store
+from tests.support.report.stores import privacy, safety, seen, small_store
 from tests.support.store_world import world_on
-from worker.areas.meanings import Kind
+from worker.areas.meanings import Kind, ViewColumn
 from worker.errors import ConfigurationError
-from worker.report.sinks import CsvSink, Format, Shape
+from worker.report.formats import Format, open_sink
 
 WORDS = {"report_code", "report_dictionary"}
 """What the program says, whatever is stored."""
@@ -34,7 +34,7 @@ async def test_how_values_stand_in_each_format(database_url, tmp_path):
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         for fmt in Format:
-            views = [SAFE, "run", "daily_change"]
+            views = [SAFE, "run", "daily"]
             await export_of(world, tmp_path, fmt, views)
             rows = read[fmt](only(tmp_path, SAFE, fmt))
             found[fmt] = {row["restriction_id"]: row for row in rows}
@@ -69,14 +69,16 @@ async def test_how_values_stand_in_each_format(database_url, tmp_path):
     assert days == {date(2026, 3, 28), date(2026, 3, 30)}
 
 
-async def test_cells_that_a_spreadsheet_would_run(tmp_path):
+def test_cells_that_a_spreadsheet_would_run():
     """A leading apostrophe makes a formula text, and taking one away gives the value back."""
-    shape = Shape(format=Format.CSV, columns={"a": Kind.TEXT, "n": Kind.INTEGER})
+    columns = [
+        ViewColumn(name=name, kind=kind, nb="", en="", heading="")
+        for name, kind in (("a", Kind.TEXT), ("n", Kind.INTEGER))
+    ]
     values = ["=1+1", "+4", "-5", "@x", "\tx", "'x", "\uff1d1", "", "x=1", 'a,"b"\nc', "æ"]
     stream = io.BytesIO()
-    sink = CsvSink(stream, shape)
-    sink.write([(value, -1) for value in values])
-    sink.close()
+    with open_sink(stream, columns, Format.CSV, None) as sink:
+        sink.write([(value, -1) for value in values])
     rows = list(csv.reader(io.StringIO(stream.getvalue().decode(), newline="")))[1:]
     assert {number for _, number in rows} == {"-1"}
     assert [cell.removeprefix("'") for cell, _ in rows] == values
@@ -88,9 +90,9 @@ async def test_an_empty_store_exports_headers(sqlite_url, tmp_path):
     async with world_on(sqlite_url) as world:
         for fmt in Format:
             manifest = await export_of(world, tmp_path / fmt, fmt)
-            has_rows = {file.view for file in manifest.files if file.rows}
+            has_rows = {view.name for view in manifest.views if view.rows}
             assert (manifest.run_id, manifest.published_at, has_rows) == (None, None, WORDS)
-        assert rows_of(only(tmp_path / "csv", SAFE, "csv", night="publication_no=0")) == []
+        assert rows_of(only(tmp_path / "csv", SAFE, "csv", night="publication-0")) == []
 
 
 async def test_parquet_without_its_library(sqlite_url, tmp_path):
@@ -115,7 +117,12 @@ async def test_memory_does_not_grow_with_the_rows(database_url, tmp_path):
         until = world.fake.now()
         await world.publish(
             *(
-                seen(world, n, *(safety(f"{'k' * 40}{n}-{i}", "NORU", until) for i in range(80)))
+                seen(
+                    world,
+                    n,
+                    *(safety(f"{'k' * 40}{n}-{i}", "NORU", until) for i in range(80)),
+                    private=(privacy(f"p{n}", "Block", "Hard"),),
+                )
                 for n in range(150)
             )
         )
@@ -125,5 +132,5 @@ async def test_memory_does_not_grow_with_the_rows(database_url, tmp_path):
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert len(rows_of(only(tmp_path, SAFE, "csv", night="publication_no=1"))) == 12_000
+        assert len(rows_of(only(tmp_path, SAFE, "csv", night="publication-1"))) == 12_000
         assert peak < 7_000_000

@@ -13,7 +13,7 @@ from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
 from worker.areas.meanings import view_columns
 from worker.core.escaping import csv_cell
-from worker.report.sinks import Format
+from worker.report.formats import Format
 
 pytestmark = [pytest.mark.promise("2"), pytest.mark.nightly]
 
@@ -52,16 +52,16 @@ def by_pyarrow(path):
 
 
 def by_polars(path):
-    return pl.read_parquet(path, hive_partitioning=False).to_dicts()
+    return pl.read_parquet(path).to_dicts()
 
 
 def by_pandas(path):
-    frame = pd.read_parquet(path, partitioning=None, dtype_backend="pyarrow")
+    frame = pd.read_parquet(path, dtype_backend="pyarrow")
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
 def by_duckdb(path):
-    rows, names = asked(f"SELECT * FROM read_parquet('{path}', hive_partitioning = false)")
+    rows, names = asked(f"SELECT * FROM read_parquet('{path}')")
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
@@ -77,34 +77,22 @@ READERS = (by_pyarrow, by_polars, by_pandas, by_duckdb)
 
 
 async def test_four_readers_see_the_same(sqlite_url, tmp_path):
-    """Every row and value of Parquet, in its order, is that of CSV.
+    """Every row and value of Parquet, in its order, is that of CSV. Fields have their words.
 
-    A reader of folders finds the area, and NULL for what is about a person. Unasked, DuckDB takes
-    the publication from the folder, as the document says. Fields have their words.
+    No folder hides a column: DuckDB asks a file for its publications without being told to.
     """
     async with world_on(sqlite_url) as world:
         await both(world, tmp_path)
-        await export_of(world, tmp_path / "feed", Format.PARQUET, since=0)
     for view in (SAFE, "report_patient_safety_history", DAILY, "report_person_freshness"):
         expected = rows_of(only(tmp_path / "csv", view, "csv"))
         path = only(tmp_path / "parquet", view, "parquet")
         assert expected
         for read in READERS:
             assert as_cells(read(path)) == expected, (view, read.__name__)
-    folders = f"read_parquet('{tmp_path}/parquet/*/*/current/*.parquet', hive_partitioning = true)"
-    by_area, _ = asked(
-        f"SELECT publication_no, area, count(*) FROM {folders} GROUP BY ALL ORDER BY 2"
+    numbers = (
+        f"SELECT DISTINCT publication_no FROM '{tmp_path}/parquet/*/{DAILY}.parquet' ORDER BY 1"
     )
-    assert by_area == [(2, "patient-privacy", 3), (2, "patient-safety", 15)]
-    feed = f"read_parquet('{tmp_path}/feed/*/*/feed/*.parquet', hive_partitioning = false)"
-    assert asked(f"SELECT DISTINCT area FROM {feed} ORDER BY 1")[0] == [
-        ("patient-privacy",),
-        ("patient-safety",),
-    ]
-    path = only(tmp_path / "parquet", DAILY, "parquet")
-    query = f"SELECT DISTINCT publication_no FROM read_parquet('{path}'{{}}) ORDER BY 1"
-    assert asked(query.format(""))[0] == [(2,)]
-    assert asked(query.format(", hive_partitioning = false"))[0] == [(1,), (2,)]
+    assert asked(numbers)[0] == [(1,), (2,)]
     for view in (SAFE, DAILY):
         assert_words(view, parquet.read_schema(only(tmp_path / "parquet", view, "parquet")))
 
@@ -123,30 +111,3 @@ def assert_words(view, schema):
             "unit": column.unit,
         }
         assert said == {name: text for name, text in words.items() if text}
-
-
-async def test_parts_are_one_table(sqlite_url, tmp_path):
-    """Parquet ends a part with the row group that reaches the limit; readers put them back."""
-    async with world_on(sqlite_url) as world:
-        await small_store(world)
-        await world.rows_written(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000) "
-            "INSERT INTO publication_code SELECT 1, 'patient-safety', 'C' || i, '', '', '', NULL, "
-            "i, 0, 0, 0, 0, 1, 0 FROM n"
-        )
-        manifest = await export_of(
-            world, tmp_path, Format.PARQUET, ["daily"], part_bytes_max=100_000
-        )
-    (view,) = manifest.views
-    folder = tmp_path / manifest.folder / view.folder
-    names = [f"{view.folder}/part-{number:05}.parquet" for number in range(3)]
-    assert [file.name for file in manifest.files] == names
-    first, second, last = (file.rows for file in manifest.files)
-    assert first == second >= 50_000 > last
-    codes = parquet.ParquetDataset(folder, partitioning=None).read()["code"].to_pylist()
-    assert len(codes) == view.rows > 120_000
-    pattern = str(folder / "*.parquet")
-    assert pl.read_parquet(pattern, hive_partitioning=False)["code"].to_list() == codes
-    assert pd.read_parquet(folder, partitioning=None)["code"].to_list() == codes
-    rows, _ = asked(f"SELECT code FROM read_parquet('{pattern}', hive_partitioning = false)")
-    assert [code for (code,) in rows] == codes

@@ -4,7 +4,7 @@ They are read from ``codes.toml`` when the first of them is asked for.
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -32,14 +32,9 @@ def codes() -> tuple[Code, ...]:
     return tuple(code for name, system in _document().items() for code in _codes(name, system))
 
 
-@cache
-def code_systems() -> Mapping[str, tuple[str, ...]]:
-    """The code systems of the columns of views that hold a code, by the column's name."""
-    found: dict[str, tuple[str, ...]] = {}
-    for name, system in _document().items():
-        for column in system["columns"]:
-            found[column] = (*found.get(column, ()), name)
-    return found
+def systems_of(column: str) -> Sequence[str]:
+    """The code systems of a column of views; none if it holds no code."""
+    return [name for name, system in _document().items() if column in system["columns"]]
 
 
 def _codes(name: str, system: Mapping[str, Any]) -> Iterator[Code]:

@@ -30,6 +30,7 @@ class ViewColumn(NamedTuple):
 
     Attributes:
         nb, en: what it means, in bokmål and English.
+        heading: what a table in bokmål calls it.
         unit: of a number, or the time zone; else empty.
     """
 
@@ -37,6 +38,7 @@ class ViewColumn(NamedTuple):
     kind: Kind
     nb: str
     en: str
+    heading: str
     unit: str = ""
     is_nullable: bool = True
 
@@ -59,6 +61,11 @@ def view_keys() -> Mapping[str, tuple[str, ...]]:
     return {view: tuple(declared["key"]) for view, declared in _document()["views"].items()}
 
 
+def view_name_nb(view: str) -> str:
+    """What a file in Norwegian with the rows of a view is called."""
+    return str(_document()["views"][view]["nb"])
+
+
 def _column(view: str, declared: str) -> ViewColumn:
     name = declared.removesuffix("?")
     meanings = _document()["columns"]
@@ -68,6 +75,7 @@ def _column(view: str, declared: str) -> ViewColumn:
         kind=Kind(meaning["kind"]),
         nb=meaning["nb"],
         en=meaning["en"],
+        heading=meaning["heading"],
         unit=meaning.get("unit", ""),
         is_nullable=declared.endswith("?"),
     )

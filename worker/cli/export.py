@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from worker.cli import options
 from worker.cli.base import Cli
 from worker.cli.progress import progress_bar
 from worker.cli.showing import columns
 from worker.report.export import Options, export
-from worker.report.manifest import Manifest
-from worker.report.sinks import Dialect, Format
+from worker.report.folders import Manifest
+from worker.report.formats import Dialect, Format
 from worker.store.schema.upgrade import HEAD
 from worker.use_cases.access import log_access
 
@@ -21,7 +20,6 @@ def run(
     dialect: str | None,
     view: tuple[str, ...],
     since: int | None,
-    as_of: str | None,
     purpose: str | None,
 ) -> None:
     """Run ``pts-worker export``."""
@@ -30,7 +28,6 @@ def run(
         dialect=None if dialect is None else Dialect(dialect),
         views=view,
         since=since,
-        as_of=None if as_of is None else options.parse_as_of(as_of),
     )
     given.chosen()  # a wrong call comes before the access is logged
     app = cli.load("report")
@@ -55,7 +52,7 @@ def run(
                     wrote=wrote,
                 )
 
-    before = {folder.name for folder in out.glob("publication_no=*")}
+    before = {folder.name for folder in out.glob("publication-*")}
     manifest = cli.run(work)
     is_replaced = manifest.folder in before
     cli.emit(manifest, lambda: _print(out, manifest, is_replaced=is_replaced))
@@ -67,9 +64,4 @@ def _print(out: Path, manifest: Manifest, *, is_replaced: bool) -> None:
     if is_replaced:
         number = manifest.publication_no or 0
         print(f"replaced the export of publication {number} that was there")
-    if manifest.not_kept:
-        print(
-            f"{manifest.not_kept} restrictions that stood then are not in the database any more "
-            "(retention.versions, erase)"
-        )
-    columns(("file", "rows", "bytes"), [(f.name, f.rows, f.bytes) for f in manifest.files])
+    columns(("file", "rows", "bytes"), [(f.file, f.rows, f.bytes) for f in manifest.views])

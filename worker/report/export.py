@@ -1,49 +1,36 @@
 """Exports the reporting views as files of one publication, with a manifest.
 
-Times are ISO 8601 UTC, NULL is an empty cell in CSV. In CSV a text that
-begins with ``= + - @``, a tab, a line break or an apostrophe gets one apostrophe in front, so that
-no spreadsheet runs it; taking one leading apostrophe away gives the value back. Columns that hold
-JSON are text in every format.
+Times are ISO 8601 UTC, NULL is an empty cell in CSV. In CSV a text that begins with ``= + - @``, a
+tab, a line break or an apostrophe gets one apostrophe in front, so that no spreadsheet runs it;
+taking one leading apostrophe away gives the value back. Columns that hold JSON are text in every
+format.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import ColumnElement, Select, TableClause, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
-from worker.areas import AREAS
-from worker.areas.meanings import view_columns, view_keys
+from worker.areas import area_named
+from worker.areas.meanings import Kind, view_columns, view_keys, view_name_nb
+from worker.core.effect import in_effect_sql, instant_sql
 from worker.core.value import Value
 from worker.errors import UsageError
-from worker.files import make_folder
-from worker.report.folders import PublicationFolder
-from worker.report.manifest import ExportedFile, ExportedView, Manifest
+from worker.files import make_folder, named_faults
+from worker.report.folders import ExportedColumn, ExportedView, Manifest, PublicationFolder
+from worker.report.formats import Dialect, Format, Sink, iso, load_pyarrow, open_sink
 from worker.report.reading import Read, begin_snapshot
-from worker.report.selection import (
-    OF_THE_PAST,
-    ExportedPublication,
-    last_of,
-    last_publication,
-    open_counts_at,
-    past_rows_of,
-    require_published,
-    rows_of,
-    until,
-)
-from worker.report.sinks import Dialect, Format, Shape, iso, load_pyarrow
-from worker.report.view_files import PART_BYTES_MAX, ViewFiles, folder_of
-from worker.report.words import meanings
-from worker.views import CHANGE_FEED, CURRENT, View, views_named
+from worker.views import AREA_VIEWS, CHANGE_FEED, EPISODE, RUN, View, type_of, views_named
 
 _PORTION: Final = 2_000
 """Rows held in memory at a time."""
+_DAY: Final = timedelta(days=1)
 
 Wrote = Callable[[str, int], None]
-_Files = tuple[ExportedView, Sequence[ExportedFile]]
 
 
 class Options(Value, frozen=True, kw_only=True):
@@ -53,16 +40,12 @@ class Options(Value, frozen=True, kw_only=True):
         dialect: of CSV.
         views: names with or without ``report_``; empty: all but the access log.
         since: write only the change feed, after this publication.
-        as_of: write what the views showed at this time (only ``selection.OF_THE_PAST``).
-        part_bytes_max: size at which the next part of a file begins.
     """
 
     format: Format
     dialect: Dialect | None = None
     views: Sequence[str] = ()
     since: int | None = None
-    as_of: datetime | None = None
-    part_bytes_max: int = PART_BYTES_MAX
 
     def chosen(self) -> Sequence[View]:
         """The views to export.
@@ -79,19 +62,15 @@ class Options(Value, frozen=True, kw_only=True):
             raise UsageError(
                 "the change feed is exported by itself", hint="give one of --since and --view"
             )
-        if self.as_of is not None:
-            return self._of_the_past()
         return views_named(self.views) if self.since is None else (CHANGE_FEED,)
 
-    def _of_the_past(self) -> Sequence[View]:
-        named = views_named(self.views) if self.views else OF_THE_PAST
-        lost = [view.name for view in named if view not in OF_THE_PAST]
-        if self.since is not None or lost:
-            raise UsageError(
-                f"--as-of is not for {lost[0] if lost else '--since'}",
-                hint=f"it is for {', '.join(view.name for view in OF_THE_PAST)}",
-            )
-        return named
+
+class ExportedPublication(Value, frozen=True, kw_only=True):
+    """The publication that an export shows."""
+
+    number: int
+    at: datetime
+    run_id: int
 
 
 async def export(
@@ -103,13 +82,12 @@ async def export(
     schema_revision: str,
     wrote: Wrote = lambda _view, _rows: None,
 ) -> Manifest:
-    """Write each view to files in the folder of the latest publication, ``publication_no=N``.
+    """Write each view to a file in the folder of the latest publication, ``publication-N``.
 
-    The rows are streamed in the order of the view's primary key (``view_keys``), so memory
-    does not grow with them. The folder appears when all files are complete and the manifest is
-    written, in the place of an earlier one of this publication; then ``_LATEST`` names it. Files
-    have mode 0600 and folders 0700. The same database gives the same bytes, but for the manifest's
-    time.
+    The rows are streamed in the order of the view's primary key (``view_keys``), so memory does
+    not grow with them. The folder appears when all files are complete and the manifest is written,
+    in the place of an earlier one of this publication; then ``_LATEST`` names it. Files have mode
+    0600 and folders 0700. The same database gives the same bytes, but for the manifest's time.
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
@@ -117,8 +95,8 @@ async def export(
         wrote: called with the view and the rows written of it so far.
 
     Raises:
-        UsageError: there is no view of a name, options exclude one another, nothing was
-            published by ``as_of``, or there is no publication ``since``.
+        UsageError: there is no view of a name, options exclude one another, or there is no
+            publication ``since``.
         ConfigurationError: the folder cannot be written, or Parquet lacks its library.
         UnavailableError: the database cannot be used.
     """
@@ -131,15 +109,27 @@ async def export(
     async def work(connection: AsyncConnection) -> Manifest:
         _discard(made)
         await begin_snapshot(connection)
-        shown = await last_publication(connection, options.as_of)
-        if options.since is not None:
-            require_published(options.since, shown)
-        folder = PublicationFolder(out, _folder_name(shown))
+        shown = await _last_publication(connection)
+        _require_published(options.since, shown)
+        name = f"publication-{shown.number if shown else 0}"
+        folder = PublicationFolder(out, name)
         made.append(folder)
-        copies = [_ViewExport(view, folder.path, options, wrote) for view in views]
-        files = await _copied(connection, copies, options, shown)
-        not_kept = await _not_kept(connection, copies, shown) if options.as_of else None
-        return _manifest(options, shown, files, not_kept, now=now, schema_revision=schema_revision)
+        writing = _Writing(
+            connection=connection, folder=folder, options=options, shown=shown, wrote=wrote
+        )
+        return Manifest(
+            folder=name,
+            format=options.format.value,
+            dialect=options.dialect,
+            run_id=shown.run_id if shown else None,
+            publication_no=shown.number if shown else None,
+            published_at=iso(shown.at) if shown else None,
+            exported_at=iso(now),
+            worker_version=__version__,
+            schema_revision=schema_revision,
+            since=options.since,
+            views=[await writing.view(view) for view in views],
+        )
 
     try:
         manifest = await read(work)
@@ -149,133 +139,135 @@ async def export(
     return manifest
 
 
-class _ViewExport:
-    """The export of one view; the change feed has files for each area."""
+class _Writing(Value, frozen=True, kw_only=True):
+    """The views of one snapshot on their way to the files of a folder."""
 
-    def __init__(self, view: View, root: Path, options: Options, wrote: Wrote) -> None:
-        self.view = view
-        self.columns = list(view.columns)
-        self._wrote = wrote
-        declared = {column.name: column for column in view_columns()[view.name]}
-        self.rows = 0
-        shape = Shape(
-            format=options.format,
-            columns={name: view.columns[name] for name in self.columns},
-            dialect=options.dialect,
-            meanings={name: meanings(declared[name]) for name in self.columns},
+    connection: AsyncConnection
+    folder: PublicationFolder
+    options: Options
+    shown: ExportedPublication | None
+    wrote: Wrote
+
+    async def view(self, view: View) -> ExportedView:
+        """Stream the view's rows to its file, or those after a place in the feed."""
+        options, columns = self.options, view_columns()[view.name]
+        behind = None
+        if options.since is not None:
+            behind = await _last_of(self.connection, options.since)
+        dialect = self.connection.dialect.name
+        query = _rows_of(view, self.shown, dialect=dialect, behind=behind)
+        stem = view.name if options.dialect is None else view_name_nb(view.name)
+        name = f"{stem}.{options.format}"
+        with (
+            self.folder.create(name) as stream,
+            open_sink(stream, columns, options.format, options.dialect) as sink,
+        ):
+            rows = await self._stream(query, view, sink)
+        size, digest = self.folder.digest(name)
+        return ExportedView(
+            name=view.name,
+            file=name,
+            rows=rows,
+            bytes=size,
+            sha256=digest,
+            order=view_keys()[view.name],
+            columns=[ExportedColumn(name=column.name, type=column.kind) for column in columns],
         )
-        areas = (*(area.name for area in AREAS), None) if view == CHANGE_FEED else (None,)
-        self._by_area = {
-            area: ViewFiles(
-                root,
-                folder_of(view, area),
-                view,
-                order=view_keys()[view.name],
-                shape=shape,
-                part_bytes_max=options.part_bytes_max,
-            )
-            for area in areas
-        }
 
-    @property
-    def files(self) -> Sequence[ViewFiles]:
-        """The files of each area."""
-        return tuple(self._by_area.values())
-
-    def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Write a portion of rows, each to its area."""
-        if len(self._by_area) == 1:
-            self.files[0].write(rows)
-        else:
-            place = self.columns.index("area")
-            for area, files in self._by_area.items():
-                if mine := [row for row in rows if row[place] == area]:
-                    files.write(mine)
-        self.rows += len(rows)
-        self._wrote(self.view.name, self.rows)
-
-    def close(self) -> None:
-        """Close the files, finished or not."""
-        for files in self.files:
-            files.close()
+    async def _stream(self, query: Select[Any], view: View, sink: Sink) -> int:
+        rows = 0
+        buffer = {"max_row_buffer": _PORTION}
+        async with self.connection.stream(query, execution_options=buffer) as result:
+            async for portion in result.partitions(_PORTION):
+                with named_faults(self.folder.path):
+                    sink.write(_until(portion, view, self.shown))
+                rows += len(portion)
+                self.wrote(view.name, rows)
+        return rows
 
 
-async def _copied(
-    connection: AsyncConnection,
-    copies: Sequence[_ViewExport],
-    options: Options,
-    shown: ExportedPublication | None,
-) -> Sequence[_Files]:
-    """Write all rows, and return what was written of each view."""
-    with ExitStack() as stack:
-        for copy in copies:
-            stack.enter_context(closing(copy))
-        for copy in copies:
-            await _copy_view(connection, copy, options, shown)
-        return [files.finish() for copy in copies for files in copy.files]
-
-
-def _manifest(
-    options: Options,
-    shown: ExportedPublication | None,
-    files: Sequence[_Files],
-    not_kept: int | None,
-    *,
-    now: datetime,
-    schema_revision: str,
-) -> Manifest:
-    return Manifest(
-        folder=_folder_name(shown),
-        format=options.format.value,
-        dialect=options.dialect,
-        run_id=shown.run_id if shown else None,
-        publication_no=shown.number if shown else None,
-        published_at=iso(shown.at) if shown else None,
-        exported_at=iso(now),
-        worker_version=__version__,
-        schema_revision=schema_revision,
-        since=options.since,
-        as_of=iso(options.as_of) if options.as_of else None,
-        not_kept=not_kept,
-        views=[view for view, _ in files],
-        files=[file for _, written in files for file in written],
+async def _last_publication(connection: AsyncConnection) -> ExportedPublication | None:
+    """The publication that readers see; None before the first one."""
+    run = RUN.table(("run_id", "publication_no", "published_at"))
+    found = await connection.execute(
+        select(run)
+        .where(run.c.publication_no.is_not(None))
+        .order_by(run.c.publication_no.desc())
+        .limit(1)
     )
+    row = found.one_or_none()
+    if row is None:
+        return None
+    return ExportedPublication(number=row.publication_no, at=row.published_at, run_id=row.run_id)
 
 
-def _folder_name(shown: ExportedPublication | None) -> str:
-    return f"publication_no={shown.number if shown else 0}"
+def _rows_of(
+    view: View, shown: ExportedPublication | None, *, dialect: str, behind: int | None
+) -> Select[Any]:
+    """The rows of a view in the order of its primary key; text sorts by its bytes.
+
+    Values that depend on the time of the query are as of the publication, so that two exports of
+    one publication are the same.
+
+    Args:
+        behind: of the change feed, only rows after this ``seq``.
+    """
+    table = view.table()
+    order: list[ColumnElement[Any]] = []
+    for name in view_keys()[view.name]:
+        by_bytes = view.columns[name] is Kind.TEXT and dialect == "postgresql"
+        order.append(table.c[name].collate("C") if by_bytes else table.c[name])
+    query = select(*(_column(view, table, name, shown) for name in view.columns))
+    if behind is not None:
+        query = query.where(table.c.seq > behind)
+    return query.order_by(*order)
 
 
-async def _copy_view(
-    connection: AsyncConnection,
-    copy: _ViewExport,
-    options: Options,
-    shown: ExportedPublication | None,
-) -> None:
-    """Stream the view's rows, or those after a place in the feed."""
-    behind = None if options.since is None else await last_of(connection, options.since)
-    dialect = connection.dialect.name
-    if options.as_of is not None and shown is not None:
-        query = past_rows_of(copy.view, copy.columns, shown, dialect=dialect)
-    else:
-        query = rows_of(copy.view, copy.columns, shown, dialect=dialect, behind=behind)
-    buffer = {"max_row_buffer": _PORTION}
-    async with connection.stream(query, execution_options=buffer) as result:
-        async for rows in result.partitions(_PORTION):
-            copy.write(until(rows, copy.view, copy.columns, shown.at) if shown else rows)
+def _column(
+    view: View, table: TableClause, name: str, shown: ExportedPublication | None
+) -> ColumnElement[Any]:
+    if name != "is_in_effect" or shown is None:
+        return table.c[name]
+    effect = area_named(AREA_VIEWS[view.name][0]).effect
+    condition = in_effect_sql(effect, view.name, instant_sql(shown.at))
+    return literal_column(condition, type_of(Kind.BOOLEAN)).label(name)
 
 
-async def _not_kept(
-    connection: AsyncConnection, copies: Sequence[_ViewExport], shown: ExportedPublication | None
-) -> int:
-    """The number of restrictions open at the publication that are no longer in the database."""
-    stood = await open_counts_at(connection, shown) if shown else {}
-    areas = {view.name: area for area, view in CURRENT.items()}
-    return sum(
-        stood.get(areas[copy.view.name], 0) - copy.rows
-        for copy in copies
-        if copy.view.name in areas
+def _until(rows: Sequence[Any], view: View, shown: ExportedPublication | None) -> Sequence[Any]:
+    """Count the days of an open episode up to the publication."""
+    if view != EPISODE or shown is None:
+        return rows
+    started, ended, days = map(list(view.columns).index, ("started_at", "ended_at", "days"))
+    return [
+        row
+        if row[ended] is not None
+        else (*row[:days], max((shown.at - row[started]) // _DAY, 0), *row[days + 1 :])
+        for row in rows
+    ]
+
+
+def _require_published(number: int | None, shown: ExportedPublication | None) -> None:
+    """Refuse a number that no publication has had."""
+    if number is not None and number > (shown.number if shown else 0):
+        known = f"the last one is {shown.number}" if shown else "nothing has been published yet"
+        raise UsageError(
+            f"publication {number} does not exist; {known}",
+            hint="the manifest of the export that you took last names its publication_no; after a "
+            "restore from a backup take a full export",
+        )
+
+
+async def _last_of(connection: AsyncConnection, number: int) -> int:
+    """The ``seq`` after which all rows of the feed are newer than a publication.
+
+    Erasures and purges after a publication have its number, but are newer.
+    """
+    feed = CHANGE_FEED.table()
+    last = select(func.coalesce(func.max(feed.c.seq), 0)).where(
+        feed.c.publication_no <= number, feed.c.op.not_in(["erase", "purge"])
     )
+    found: int = (await connection.execute(last)).scalar_one()
+    return found
 
 
 def _discard(made: list[PublicationFolder]) -> None:

@@ -1,14 +1,68 @@
-"""The folder of a publication: it appears when all of its files are complete."""
+"""The folder of an export: it appears when all of its files are complete, with a manifest."""
 
+import hashlib
+import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO, Final
 
 import msgspec
 import orjson
 
+from worker.core.value import Value
 from worker.errors import ConfigurationError
-from worker.files import named_faults, new_folder, replace_folder, write_private
-from worker.report.manifest import LATEST, MANIFEST, Manifest
+from worker.files import create_private, named_faults, new_folder, replace_folder, write_private
+
+MANIFEST: Final = "_manifest.json"
+LATEST: Final = "_LATEST"
+
+
+class ExportedColumn(Value, frozen=True, kw_only=True):
+    """One column of a file; ``type`` is a kind of ``report_dictionary``."""
+
+    name: str
+    type: str
+
+
+class ExportedView(Value, frozen=True, kw_only=True):
+    """One view, in a file of its own.
+
+    Attributes:
+        order: the columns by which the rows are sorted.
+        columns: of the view, in their order.
+    """
+
+    name: str
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+    order: Sequence[str]
+    columns: Sequence[ExportedColumn]
+
+
+class Manifest(Value, frozen=True, kw_only=True):
+    """What ``_manifest.json`` says; times are ISO 8601 UTC.
+
+    Attributes:
+        folder: the name of the publication's folder.
+        run_id, publication_no, published_at: the publication that the files show; null before the
+            first one.
+        since: the publication behind which the change feed was exported; null for views.
+    """
+
+    folder: str
+    format: str
+    dialect: str | None
+    run_id: int | None
+    publication_no: int | None
+    published_at: str | None
+    exported_at: str
+    worker_version: str
+    schema_revision: str
+    since: int | None
+    views: Sequence[ExportedView]
 
 
 class PublicationFolder:
@@ -30,10 +84,25 @@ class PublicationFolder:
                 )
             self.path = new_folder(out, name)
 
+    def create(self, name: str) -> BinaryIO:
+        """A new file in it, open for writing.
+
+        Raises:
+            ConfigurationError: it cannot be created.
+        """
+        with named_faults(self._out):
+            return create_private(self.path, name)
+
+    def digest(self, name: str) -> tuple[int, str]:
+        """Size and SHA-256 of a file in it, once that is on the disk."""
+        with named_faults(self._out), (self.path / name).open("rb") as written:
+            os.fsync(written.fileno())
+            return os.fstat(written.fileno()).st_size, hashlib.file_digest(
+                written, "sha256"
+            ).hexdigest()
+
     def publish(self, manifest: Manifest) -> None:
         """Write the manifest, replace the folder of before, and name this one in ``_LATEST``.
-
-        An export as of an earlier time does not take the name from a later publication.
 
         Raises:
             ConfigurationError: a file or folder cannot be written.
@@ -42,22 +111,8 @@ class PublicationFolder:
         with named_faults(self._out):
             write_private(self.path / MANIFEST, content + b"\n")
             replace_folder(self.path, self._out / self._name)
-            if manifest.as_of is None or not self._is_later_named():
-                write_private(self._out / LATEST, f"{self._name}\n".encode())
-
-    def _is_later_named(self) -> bool:
-        try:
-            named = (self._out / LATEST).read_text(encoding="ascii")
-        except FileNotFoundError:
-            return False
-        return _number(named) > _number(self._name)
+            write_private(self._out / LATEST, f"{self._name}\n".encode())
 
     def discard(self) -> None:
         """Remove it, if it has not been published."""
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-def _number(name: str) -> int:
-    """Of the publication of a folder; 0 of what is no such name."""
-    digits = name.strip().rpartition("=")[2]
-    return int(digits) if digits.isdecimal() else 0

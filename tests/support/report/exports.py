@@ -5,13 +5,8 @@ import csv
 from worker.report.export import Options, export
 
 SAFE = "report_patient_safety_current"
-NIGHT = "publication_no=2"
+NIGHT = "publication-2"
 """The folder of ``small_store``'s last publication."""
-AREA = {
-    f"report_patient_{name}_{what}": f"area=patient-{name}/{what}"
-    for name in ("safety", "privacy")
-    for what in ("current", "history")
-}
 
 
 async def export_of(world, out, fmt, views=(), *, read=None, wrote=lambda *_: None, **options):
@@ -26,9 +21,8 @@ async def export_of(world, out, fmt, views=(), *, read=None, wrote=lambda *_: No
 
 
 def only(out, view, ending, *, night=NIGHT):
-    """The one file of a view."""
-    (path,) = (out / night / AREA.get(view, view)).glob(f"part-*.{ending}")
-    return path
+    """The file of a view."""
+    return out / night / f"{view}.{ending}"
 
 
 def rows_of(*paths):

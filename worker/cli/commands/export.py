@@ -6,7 +6,7 @@ import click
 
 from worker.cli import options
 from worker.cli.commands.purpose import purpose_option
-from worker.report.sinks import Dialect, Format
+from worker.report.formats import Dialect, Format
 
 
 class Publication(click.ParamType[int, str]):
@@ -20,7 +20,7 @@ class Publication(click.ParamType[int, str]):
         if not (text.isascii() and text.isdigit()):
             self.fail(
                 "this is no number of a publication; the manifest of an export names its own as "
-                "publication_no: for example --since 41. For a time there is --as-of",
+                "publication_no: for example --since 41",
                 param,
                 ctx,
             )
@@ -29,32 +29,25 @@ class Publication(click.ParamType[int, str]):
 
 HELP = """Write the reporting views to a folder as CSV or Parquet.
 
-All rows are as of one publication and stand in a folder of its own, `publication_no=N`: those of an
-area in `area=AREA/current` and `area=AREA/history`, those of other views in a folder of the view's
-name, as `part-00000` and so on. `_manifest.json` there says columns, rows and SHA-256 of each file.
-The fields of Parquet have the column's meaning.
-The folder appears when it is complete, in the place of an earlier one of the same publication; then
-`_LATEST` names it. The same database gives the same bytes, but for the manifest's `exported_at`.
-The files hold health data; only their owner can read them (0600). Parquet needs the extra `parquet`
-of the package.
+All rows are as of one publication and stand in a folder of its own, `publication-N`, with one file
+for each view. `_manifest.json` there says columns, rows and SHA-256 of each file. The fields of
+Parquet have the column's meaning. The folder appears when it is complete, in the place of an
+earlier one of the same publication; then `_LATEST` names it. The same database gives the same
+bytes, but for the manifest's `exported_at`. The files hold health data; only their owner can read
+them (0600). Parquet needs the extra `parquet` of the package.
 
 The access is logged, with the purpose that `--purpose` gives, in the view `report_access`, which is
 exported only where it is named.
 
 With `--dialect excel-nb` CSV for Excel in Norwegian: a byte order mark, semicolons, decimal commas,
-times in Europe/Oslo, and beside each code its name in bokmål.
+times in Europe/Oslo, and names of files, headings and codes in bokmål.
 
 With `--since` only what has changed behind that publication: the rows of `report_change_feed`, with
-what was erased and purged, in `area=AREA/feed`. A number that no publication has had is refused.
-
-With `--as-of` what readers saw at that time (a date alone is its midnight in UTC): the current
-views, the history until then and the facts, as of the last publication by then. `local_ref` and
-`cohort` are those of then. What is kept for the last read only is empty: `last_confirmed_at`,
-`is_stale`. `not_kept` says how many restrictions stood then and are gone, by retention or `erase`.
+what was erased and purged. A number that no publication has had is refused.
 
 `--json`: the manifest (folder, format, dialect, run_id, publication_no, published_at,
-exported_at, worker_version, schema_revision, since, as_of, not_kept,
-views: name, folder, rows, order, columns: name, type; files: name, view, rows, bytes, sha256).
+exported_at, worker_version, schema_revision, since,
+views: name, file, rows, bytes, sha256, order, columns: name, type).
 
 Example: `pts-worker export --out export --format csv --view patient_safety_current`
 """
@@ -93,7 +86,6 @@ command = options.command(
         metavar="PUBLICATION",
         help="Only the change feed, behind the publication of this number, e.g. 41.",
     ),
-    click.option("--as-of", metavar="INSTANT", help="ISO 8601; UTC if it names no zone."),
     purpose_option,
     options.database,
 )

@@ -84,9 +84,7 @@ def guard_facts(
     """Count what publication of the run as this number would change."""
     is_subset = handle.kind == RunKind.BACKFILL
     going = {
-        area.name: _row(
-            connection, of_area(COUNT_GOING, area).format(run=handle.run_id, no=number)
-        )
+        area.name: _row(connection, of_area(COUNT_GOING, area).format(run=handle.run_id, no=number))
         for area in AREAS
     }
     all_going = of_all(COUNT_ALL_GOING).format(run=handle.run_id, no=number)

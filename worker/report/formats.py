@@ -1,0 +1,258 @@
+"""The formats of an export: each takes rows in portions and writes them to an open file."""
+
+import csv
+import enum
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime
+from typing import Any, BinaryIO, Final, Protocol
+from zoneinfo import ZoneInfo
+
+from worker.areas.codes import codes, systems_of
+from worker.areas.meanings import Kind, ViewColumn
+from worker.core.escaping import csv_cell
+from worker.errors import ConfigurationError
+
+_ROW_GROUP: Final = 50_000
+_OSLO: Final = ZoneInfo("Europe/Oslo")
+_OURS: Final = "pts-worker"
+"""The source of codes that are the program's own words."""
+
+
+class Format(enum.StrEnum):
+    """What an export is written as; also the ending of its files."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+class Dialect(enum.StrEnum):
+    """A way to write CSV for one program."""
+
+    EXCEL_NB = "excel-nb"
+    """Excel in Norwegian: see ``ExcelSink``."""
+
+
+class Sink(Protocol):
+    """Writes the rows of one view."""
+
+    def write(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Write a portion; values are in the order of the columns."""
+        ...
+
+    def close(self) -> None:
+        """Write what is left. The file stays open."""
+        ...
+
+
+@contextmanager
+def open_sink(
+    stream: BinaryIO, columns: Sequence[ViewColumn], fmt: Format, dialect: Dialect | None
+) -> Iterator[Sink]:
+    """A sink for rows of these columns, which is closed at the end.
+
+    Raises:
+        ConfigurationError: Parquet without its library.
+    """
+    sink: Sink
+    if fmt is Format.PARQUET:
+        sink = ParquetSink(stream, columns)
+    else:
+        sink = CsvSink(stream, columns) if dialect is None else ExcelSink(stream, columns)
+    try:
+        yield sink
+    except BaseException:
+        with suppress(Exception):
+            sink.close()
+        raise
+    sink.close()
+
+
+def iso(at: datetime) -> str:
+    """ISO 8601 in UTC with microseconds always and ``Z``, so that text sorts as time does."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+class _TextSink:
+    """CSV in UTF-8: a header, and cells that are shaped by the kind of their column."""
+
+    def __init__(self, stream: BinaryIO, head: Sequence[str], *, delimiter: str = ",") -> None:
+        self._text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
+        self._writer = csv.writer(self._text, delimiter=delimiter)
+        self._writer.writerow(head)
+
+    def write(self, rows: Sequence[Sequence[Any]]) -> None:
+        """See ``Sink.write``."""
+        self._writer.writerows(map(self._cells, rows))
+
+    def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """See ``Sink.close``."""
+        self._text.flush()
+        self._text.detach()
+
+
+class CsvSink(_TextSink):
+    """RFC 4180 with a header; NULL is an empty cell; formulas are made harmless."""
+
+    def __init__(self, stream: BinaryIO, columns: Sequence[ViewColumn]) -> None:
+        super().__init__(stream, [column.name for column in columns])
+        self._shapes = [_CSV[column.kind] for column in columns]
+
+    def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
+        pairs = zip(self._shapes, row, strict=True)
+        return ["" if value is None else shape(value) for shape, value in pairs]
+
+
+def _csv_bool(value: Any) -> str:
+    return "true" if value else "false"
+
+
+_CSV: Final[Mapping[Kind, Callable[[Any], Any]]] = {
+    Kind.TEXT: csv_cell,
+    Kind.INTEGER: str,
+    Kind.BOOLEAN: _csv_bool,
+    Kind.TIME: iso,
+    Kind.DATE: date.isoformat,
+    Kind.JSON: csv_cell,
+}
+
+
+class ExcelSink(_TextSink):
+    """CSV that Excel in Norwegian opens with a double click, with all words in bokmål.
+
+    A byte order mark, semicolons, decimal commas, and times as ``YYYY-MM-DD HH:MM:SS`` in
+    Europe/Oslo; the hour that comes twice in October is ambiguous. Truth values are ``SANN`` and
+    ``USANN``, which that Excel takes for its own. The program's own words stand in bokmål; a code
+    of PTS stays, and its name stands beside it. Formulas are made harmless as in CSV for programs.
+    """
+
+    def __init__(self, stream: BinaryIO, columns: Sequence[ViewColumn]) -> None:
+        stream.write("\ufeff".encode())
+        self._columns = [(_EXCEL[column.kind], *_names(column.name)) for column in columns]
+        head: list[str] = []
+        for column, (_, names, is_ours) in zip(columns, self._columns, strict=True):
+            head.append(column.heading)
+            if names and not is_ours:
+                head.append(f"{column.heading} (navn)")
+        super().__init__(stream, head, delimiter=";")
+
+    def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
+        cells: list[str] = []
+        for (shape, names, is_ours), value in zip(self._columns, row, strict=True):
+            shown = "" if value is None else shape(value)
+            if not names:
+                cells.append(shown)
+            elif is_ours:
+                cells.append(names.get(str(value), shown))
+            else:
+                cells += [shown, names.get(str(value), "")]
+        return cells
+
+
+def _names(column: str) -> tuple[Mapping[str, str], bool]:
+    """The names in bokmål of a column's codes, and whether they are words of ours."""
+    systems = systems_of(column)
+    found = [code for code in codes() if code.system in systems]
+    is_ours = bool(found) and all(code.source == _OURS for code in found)
+    return {code.code: code.name_nb for code in found}, is_ours
+
+
+def _excel_number(value: Any) -> str:
+    return str(value).replace(".", ",")
+
+
+def _excel_bool(value: Any) -> str:
+    return "SANN" if value else "USANN"
+
+
+def _excel_time(at: datetime) -> str:
+    with suppress(OverflowError):  # at the end of time, which stays as it is
+        at = at.astimezone(_OSLO)
+    return at.replace(tzinfo=None).isoformat(" ", "seconds")
+
+
+_EXCEL: Final[Mapping[Kind, Callable[[Any], str]]] = {
+    Kind.TEXT: csv_cell,
+    Kind.INTEGER: _excel_number,
+    Kind.BOOLEAN: _excel_bool,
+    Kind.TIME: _excel_time,
+    Kind.DATE: str,
+    Kind.JSON: csv_cell,
+}
+
+
+class ParquetSink:
+    """Typed columns: ``timestamp[us, UTC]``, ``bool``, ``int64``, ``date32``, ``string``.
+
+    Fields have what ``report_dictionary`` says of them.
+    """
+
+    def __init__(self, stream: BinaryIO, columns: Sequence[ViewColumn]) -> None:
+        self._arrow, parquet = load_pyarrow()
+        arrow = self._arrow
+        types = {
+            Kind.TEXT: arrow.string(),
+            Kind.INTEGER: arrow.int64(),
+            Kind.BOOLEAN: arrow.bool_(),
+            Kind.TIME: arrow.timestamp("us", tz="UTC"),
+            Kind.DATE: arrow.date32(),
+            Kind.JSON: arrow.string(),
+        }
+        self._schema = arrow.schema(
+            [
+                arrow.field(column.name, types[column.kind], metadata=_meanings(column))
+                for column in columns
+            ]
+        )
+        self._writer = parquet.ParquetWriter(stream, self._schema, compression="zstd")
+        self._waiting: list[Any] = []
+        self._rows = 0
+
+    def write(self, rows: Sequence[Sequence[Any]]) -> None:
+        """See ``Sink.write``."""
+        arrays = [
+            self._arrow.array([row[place] for row in rows], type=field.type)
+            for place, field in enumerate(self._schema)
+        ]
+        self._waiting.append(self._arrow.record_batch(arrays, schema=self._schema))
+        self._rows += len(rows)
+        if self._rows >= _ROW_GROUP:
+            self._write_group()
+
+    def close(self) -> None:
+        """See ``Sink.close``."""
+        self._write_group()
+        self._writer.close()
+
+    def _write_group(self) -> None:
+        """Readers of Parquet are slow on many small row groups."""
+        if self._waiting:
+            group = self._arrow.Table.from_batches(self._waiting, schema=self._schema)
+            self._writer.write_table(group)
+        self._waiting, self._rows = [], 0
+
+
+def _meanings(column: ViewColumn) -> Mapping[str, str]:
+    texts = {"meaning_en": column.en, "meaning_nb": column.nb, "unit": column.unit}
+    return {name: text for name, text in texts.items() if text}
+
+
+def load_pyarrow() -> tuple[Any, Any]:
+    """The modules ``pyarrow`` and ``pyarrow.parquet``.
+
+    Raises:
+        ConfigurationError: they are not installed.
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra, and heavy
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigurationError(
+            "Parquet needs pyarrow, which is not installed",
+            hint="pip install pts-sync-worker[parquet]",
+        ) from error
+    return pa, parquet
