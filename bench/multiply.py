@@ -10,14 +10,14 @@ from sqlalchemy import Table, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.schema.fact_tables import (
+    PERSON_COUNTS,
     change_feed,
-    publication,
     publication_code,
     publication_cohort,
 )
-from worker.store.schema.tables import VERSIONS, person, person_area
+from worker.store.schema.tables import VERSIONS, person, run
 
-_REFERENCES: Final = ("local_ref", "prev_local_ref")
+_REFERENCES: Final = ("local_ref",)
 _KEYS: Final = ("person_key", "restriction_id")
 _NO_AMOUNTS: Final = {"publication_no", "run_id"}
 
@@ -36,7 +36,7 @@ async def multiply(connection: AsyncConnection, times: int) -> None:
     entries = await _last(connection, change_feed, "seq")
     areas = {name: versions[table.name] for name, table in VERSIONS.items()}
     for copy in range(1, times):
-        for table in (person, *VERSIONS.values(), person_area):
+        for table in (person, *VERSIONS.values()):
             steps = {
                 "person_id": str(copy * persons),
                 "version_id": str(copy * versions.get(table.name, 0)),
@@ -49,7 +49,9 @@ async def multiply(connection: AsyncConnection, times: int) -> None:
             "version_id": f"CASE area {cases} END",
         }
         await _copy(connection, change_feed, copy, steps, f"WHERE seq <= {entries}")
-    for facts in (publication, publication_code, publication_cohort):
+    sets = ", ".join(f"{name} = {name} * {times}" for name in PERSON_COUNTS)
+    await connection.execute(text(f"UPDATE {run.name} SET {sets}"))
+    for facts in (publication_code, publication_cohort):
         amounts = [
             column.name
             for column in facts.c

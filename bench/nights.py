@@ -5,7 +5,7 @@ writer and publisher in the order in which a run does it, but one after another.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,10 +16,10 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bench.people import answer, off_id
-from worker.areas import AREAS
+from worker.areas import AREAS, area_named
 from worker.config import Settings
 from worker.config.contract_file import load_contract
-from worker.core.confirmation import Unconfirmed, compared
+from worker.core.confirmation import Confirm, Unconfirmed, compared
 from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId, PseudonymKey, pseudonyms
 from worker.core.model import CompleteArea, Person, PersonRead, RunKind
@@ -158,7 +158,6 @@ async def night(
         cohorts: among how many the persons are divided; 0: they have none.
     """
     begin, look, write, publish = Watch(), Watch(), Watch(), Watch()
-    rows = 0
     async with _store(database, begin) as store:
         reader = PtsReader(
             areas=AREAS,
@@ -178,11 +177,11 @@ async def night(
                     await store.settled([read.person.person_key for read in some])
             with write:
                 for some in _slices(reads, BATCH):
-                    rows += await _apply(store, some)
+                    await _apply(store, some)
             if learns and (first + _CHUNK) * LEARN // persons > first * LEARN // persons:
                 await _learn(database)
         with recorded(database) as statements, publish:
-            await store.publish(
+            done = await store.publish(
                 _LIMITS,
                 may_depart=True,
                 progress=RunProgress(),
@@ -194,27 +193,30 @@ async def night(
         write_s=write.total_s,
         publish_s=publish.total_s,
         statements=tuple(statements),
-        rows=rows,
+        rows=sum(done.totals[name] for name in ("rows_opened", "rows_changed", "rows_closed")),
     )
 
 
-async def _apply(store: SqlRunStore, reads: Sequence[PersonRead]) -> int:
-    """Write them, some after a second read that holds the same; the versions written."""
-    done = await store.apply(reads)
-    rows = done.opened + done.closed
-    if done.unconfirmed:
-        rows += await _apply(store, [_read_again(found) for found in done.unconfirmed])
-    return rows
+async def _apply(store: SqlRunStore, reads: Sequence[PersonRead]) -> None:
+    """Write them, some after a second read that holds the same."""
+    waiting = await store.apply(reads)
+    if waiting:
+        first = await store.unconfirmed(sorted(waiting))
+        again = [
+            _read_again(read, first[read.person.person_key], store.writer.confirm)
+            for read in reads
+            if read.person.person_key in waiting
+        ]
+        await store.apply(again)
 
 
-def _read_again(found: Unconfirmed) -> PersonRead:
+def _read_again(read: PersonRead, first: Mapping[str, Unconfirmed], confirm: Confirm) -> PersonRead:
     areas = [
-        compared(found.published[area.area], area, area, found.confirm)
-        if isinstance(area, CompleteArea) and area.area in found.published
-        else area
-        for area in found.read.areas
+        compared(area_named(area.area), first[area.area], area, confirm)
+        for area in read.areas
+        if isinstance(area, CompleteArea) and area.area in first
     ]
-    return PersonRead(person=found.read.person, areas=tuple(areas))
+    return PersonRead(person=read.person, areas=tuple(areas))
 
 
 @asynccontextmanager

@@ -11,8 +11,8 @@ from typing import Any
 
 from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, RunKind
-from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
-from worker.errors import ExitCode
+from worker.core.run import Publication, RunHandle, RunProgress
+from worker.errors import ExitCode, WithheldError
 from worker.ports import Runtime
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import TOTALS
@@ -38,17 +38,17 @@ class Nothing:
         """Everyone."""
         return None
 
-    async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
+    async def waiting(self) -> int:
+        """Nobody."""
+        return 0
+
+    async def apply(self, batch: Sequence[PersonRead]) -> frozenset[str]:
         """Count them."""
         self.counted["persons_complete"] += len(batch)
-        return BatchResult()
+        return frozenset()
 
     async def renew(self) -> None:
         """The lease is not held for long enough."""
-
-    async def removed_so_far(self) -> tuple[int, int]:
-        """None."""
-        return 0, 0
 
     async def publish(
         self,
@@ -61,7 +61,7 @@ class Nothing:
         totals = {**self.counted, "requests": progress.requests, "retries": progress.retries}
         return Publication(published_at=self.runtime.now(), totals=totals, exit_code=ExitCode.OK)
 
-    async def withhold(self, _reason: str) -> None:
+    async def withhold(self, _error: WithheldError) -> None:
         """Nothing is kept, so nothing is undone."""
 
     async def interrupt(
@@ -74,7 +74,7 @@ async def open_nothing(lease: Lease, *, areas: tuple[str, ...], **_options: Any)
     """In the place of ``open_run_store``."""
     runtime = lease.database.runtime
     handle = RunHandle(
-        run_id=1, attempt_id=1, kind=RunKind.SYNC, areas=areas, started_at=runtime.now()
+        run_id=1, attempt=1, kind=RunKind.SYNC, areas=areas, started_at=runtime.now()
     )
     return Nothing(handle=handle, runtime=runtime)
 

@@ -74,8 +74,8 @@ EXIT_MEANINGS: Final = {
     ),
     ExitCode.LEASE_HELD: ExitMeaning("another run holds the lease; nothing was done", "nothing"),
     ExitCode.WITHHELD: ExitMeaning(
-        "withheld: too many removals at once, or too little could be read; the last published "
-        "state stands",
+        "withheld: too many removals at once, too many rows that lost a value, or too little could "
+        "be read; the last published state stands",
         "a person decides",
     ),
     ExitCode.DATA_CONTRACT: ExitMeaning(

@@ -66,7 +66,8 @@ def test_what_failed(standin: Standin, worker: Installation) -> None:
     assert ended.code == 0, ended.out
     assert standin.asked == [(off_id_of(5), SAFETY)]
     assert len(worker.store.ids()) == PERSONS
-    assert worker.store.one("SELECT COUNT(*) FROM failure") == 0
+    failing = "SELECT COUNT(*) FROM report_person_freshness WHERE failure_kind IS NOT NULL"
+    assert worker.store.one(failing) == 0
     standin.asked.clear()
     again = worker.run("backfill", "--failed")
     assert (again.code, standin.asked) == (0, [])
@@ -95,7 +96,7 @@ def test_failures_of_a_withheld_first_night(
 ) -> None:
     """Nobody is known yet, so there is nobody to read again: nothing is published, and not 0."""
     worker = installed(standin, tmp_path, sqlite_url)
-    worker.configure(sync={"min_completeness": 0.95})
+    worker.configure(sync={"first_min_completeness": 0.95})
     for number in range(PERSONS // 2):
         standin.script[off_id_of(number), SAFETY] = lambda _: http(b"{}")
     assert worker.sync().code == 5
@@ -119,7 +120,9 @@ def test_what_is_stale(standin: Standin, worker: Installation) -> None:
     assert ended.code == 0, ended.out
     assert set(standin.asked) == {(off_id_of(5), SAFETY), (never, SAFETY), (never, PRIVACY)}
     standin.asked.clear()
-    worker.store.rows("UPDATE person_area SET confirmed_at = '2026-01-02T03:04:05.000000+00:00'")
+    worker.store.rows(
+        "UPDATE person SET patient_privacy_confirmed_at = '2026-01-02T03:04:05.000000+00:00'"
+    )
     assert worker.run("backfill", "--stale-for", "1h", "--area", PRIVACY).code == 0
     assert set(standin.asked) == {(off_id, PRIVACY) for off_id in standin.people}
 

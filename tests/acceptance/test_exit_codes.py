@@ -161,15 +161,15 @@ def test_69_pts_answers_503(lite: Installation, standin: Standin) -> None:
     standin.everybody = lambda _: http(status="503 Service Unavailable")
     ended = lite.sync()
     assert ended.code == 69, ended.out
-    counted = lite.store.rows("SELECT requests, retries FROM run_attempt")
+    counted = lite.store.rows("SELECT requests, retries FROM run")
     assert counted == [(len(standin.asked), len(standin.asked) - len(set(standin.asked)))]
 
 
 def test_70_a_bug(later: Installation) -> None:
     """What nobody foresaw is 70, with a traceback that holds no value and a word what to do."""
     later.store.rows(
-        "INSERT INTO run (kind, status, areas, started_at, worker_version) VALUES "
-        "('sync', 'interrupted', 'no json', '2026-11-01T00:00:00.000000+00:00', 'x')"
+        "INSERT INTO run (kind, status, areas, started_at, attempt_at, worker_version) VALUES "
+        "('sync', 'interrupted', 'no json', '2026-11-01T00:00:00.000000+00:00', '', 'x')"
     )
     ended = later.sync()
     assert ended.code == 70

@@ -53,9 +53,9 @@ def corrupt(path: Path) -> None:
 
 def corrupt_schema(path: Path) -> None:
     """The schema holds bytes that are no text: the driver cannot even give SQLite's message."""
-    content, name = path.read_bytes(), b"CREATE TABLE person_area ("
+    content, name = path.read_bytes(), b"CREATE TABLE change_feed ("
     assert name in content
-    path.write_bytes(content.replace(name, b"CREATE \xff\xfe\xff\xfe\xff person_area ("))
+    path.write_bytes(content.replace(name, b"CREATE \xff\xfe\xff\xfe\xff change_feed ("))
 
 
 def replace_by_text(path: Path) -> None:

@@ -16,7 +16,7 @@ def test_backends_ended_in_mid_transaction(on_postgres: Ground):
 
     url = worker.database_url
     with halted(url, "run", PUBLISHES) as wait_for_publication:
-        with halted(url, "person_area") as wait_for_batch:
+        with halted(url, "draft") as wait_for_batch:
             running = on_postgres.start(worker)
             for _ in range(2):
                 end(wait_for_batch())

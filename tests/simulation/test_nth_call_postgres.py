@@ -46,9 +46,7 @@ def test_a_publication_that_is_not_heard_of(prepared):
     assert kinds["BEGIN"] == kinds["COMMIT"] + kinds["ROLLBACK"]
     assert kinds["SELECT"] + kinds["INSERT"] + kinds["UPDATE"] > 50
     published = next(
-        number
-        for number, call in enumerate(calls)
-        if call.startswith("UPDATE run_attempt SET requests")
+        number for number, call in enumerate(calls) if call.startswith("UPDATE run SET status")
     )
     commits = [number for number, call in enumerate(calls, 1) if call.startswith("COMMIT")]
     commit = next(number for number in commits if number > published)

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.promise("4")
 
 HELD_FROM = 2
 """The first write takes the lease; it can be taken over from the second on."""
-STOPPED_AT = 4
+STOPPED_AT = 5
 """The write before which a run is asked to stop: it has written a batch."""
 
 

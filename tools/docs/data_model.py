@@ -15,36 +15,37 @@ from worker.store.schema.tables import metadata
 from worker.store.schema.views import view_definitions
 
 TABLES: Final = {
-    "store_identity": "How persons are keyed: one row.",
-    "lease": "Who may write, with the fencing token.",
-    "run": "One snapshot: its status, its totals and, once it is published, its number.",
-    "run_attempt": "One process's work at a run.",
-    "person": "A person by pseudonym, with the roster's reference and cohort.",
-    "person_label": "The roster's reference and cohort of a person between two publications, until "
-    "a later one changed them.",
-    "person_area": "The proof of the last complete read of a person's area, and the published one "
-    "before it (`prev_…`).",
+    "store_identity": "How persons are keyed, and which PTS fills the database: one row.",
+    "lease": "Who may write, with the fencing token: one row.",
+    "run": "One run: its status, and once it is published its number, totals and facts.",
+    "person": "A person by pseudonym, as published: what the roster calls them today, and of each "
+    "area when it was last confirmed and by which proof, or why it could not be read.",
+    "draft": "What an open run has read of a person, not published.",
+    "draft_patient_safety": "What an open run would change in a person's patient safety.",
+    "draft_patient_privacy": "The same for patient privacy.",
     "drift": "Fields of records that the contract with PTS does not declare.",
-    "failure": "A person's area that cannot be read at present.",
     "access_log": "Who looked at whom. It only grows.",
-    "publication": "The facts of a publication by person. Never changed.",
-    "publication_code": "The same by area, code, level, cause and cohort. Never changed.",
+    "publication_code": "The facts of a publication by area, code, level, cause, group and cohort. "
+    "Never changed.",
     "publication_cohort": "The persons of a publication by cohort. Never changed.",
     "change_feed": "What each publication changed, in order. It only grows.",
     "patient_safety_version": "The content of a patient safety restriction over an interval of "
-    "runs.",
+    "publications.",
     "patient_privacy_version": "The same for patient privacy.",
 }
 """What each table holds."""
 
 NOT_ENFORCED: Final = {
-    "access_log.person_id": "person",
     "change_feed.person_id": "person",
-    "lease.run_id": "run",
-    "person.not_sent_by": "run_attempt",
-    "publication.run_id": "run",
-    "publication_code.publication_no": "publication",
-    "publication_cohort.publication_no": "publication",
+    "change_feed.publication_no": "run",
+    "draft.person_id": "person",
+    "draft_patient_safety.person_id": "person",
+    "draft_patient_privacy.person_id": "person",
+    "patient_safety_version.opened_no": "run",
+    "patient_privacy_version.opened_no": "run",
+    "person.first_no": "run",
+    "publication_code.publication_no": "run",
+    "publication_cohort.publication_no": "run",
 }
 """Columns that name a row without a foreign key, since they outlive it."""
 
@@ -53,9 +54,9 @@ _HEAD: Final = """# Data model
 For readers of the database and for a colleague who changes its schema. Readers use the [views](reference/views.md), never the tables: these may change with any version.
 
 - A database serves one organisation; several are several configurations ([operations](operations.md#database)).
-- A **version** row holds a restriction's content from the run that opened it (`opened_run`) until the run that closed it (`closed_run`). Its content is never changed.
-- A run is visible once it has a `publication_no`. Current, published and as-of are conditions on run numbers ([ADR 0004](adr/0004-run-numbered-versions.md)).
-- **Facts** (`publication`, `publication_cohort`, `publication_code`) and the **change feed** are written in the transaction of the publication, and stay ([ADR 0026](adr/0026-facts-and-feed-at-publication.md)).
+- A **version** row holds a restriction's content from the publication that opened it (`opened_no`) until the one that closed it (`closed_no`). Its content is never changed.
+- A run writes **drafts**, which no view reads; publication applies them ([ADR 0033](adr/0033-drafts.md)).
+- **Facts** (in `run`, `publication_cohort`, `publication_code`) and the **change feed** are written in the transaction of the publication, and stay ([ADR 0026](adr/0026-facts-and-feed-at-publication.md)).
 - What is kept for how long: [privacy](privacy.md#what-is-stored-why-and-for-how-long).
 
 """  # noqa: E501

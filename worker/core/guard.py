@@ -155,8 +155,8 @@ def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
         )
     if facts.missing:
         found.append(
-            f"not on this roster: {counted(facts.missing, 'person')} of the last one; whom the next "
-            "full roster does not name either departs"
+            f"not on this roster: {counted(facts.missing, 'person')} of the last one; whom the "
+            "next full roster does not name either departs"
         )
     found += [
         f"nobody could be read in {area.area}; its last state stands and is stale. If this client "

@@ -196,6 +196,7 @@ def _safety(holder: Holder, number: int, bits: bytes, life: tuple[int, int]) -> 
         "confidentiality_code": code,
         "cause": _CAUSES[bits[21] % len(_CAUSES)],
         "delay_days": delay_days,
+        "delay_from_time": None,
         "delay_delivery_until": until,
         "object_type": "Rekvisisjon" if requisition else "Svarrapport",
         "object_value": requisition_id if requisition else _id(bits, epoch, b"object"),

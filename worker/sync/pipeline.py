@@ -210,4 +210,5 @@ class Pipeline:
         self._stop_reading()
 
     def _stop_reading(self) -> None:
+        self._feeding.cancel()
         self._reading.cancel()

@@ -198,9 +198,8 @@ class Producer(msgspec.Struct, kw_only=True):
 
     def _order(self, person_key: str) -> int:
         """A sort key that changes with each run attempt, so that no person is always last."""
-        return crc32(
-            f"{self.store.handle.run_id} {self.store.handle.attempt} {person_key}".encode()
-        )
+        handle = self.store.handle
+        return crc32(f"{handle.run_id} {handle.attempt} {person_key}".encode())
 
     async def _hand_out(
         self, chunk: Sequence[Person], tasks: MemoryObjectSendStream[PersonTask]

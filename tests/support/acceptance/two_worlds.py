@@ -40,9 +40,12 @@ def settled(worker: Installation) -> set[tuple[str, str]]:
     """Areas that the open run has read completely and committed, by local reference."""
     return set(
         worker.store.rows(
-            "SELECT p.local_ref, a.area FROM person_area a JOIN person p "
-            "ON p.person_id = a.person_id JOIN run r ON r.run_id = a.run_id "
-            "WHERE r.status IN ('running', 'interrupted') AND a.is_complete"
+            " UNION ALL ".join(
+                f"SELECT d.local_ref, '{area}' FROM draft d JOIN run r ON r.run_id = d.run_id "
+                f"WHERE r.status IN ('running', 'interrupted') "
+                f"AND d.{area.replace('-', '_')}_state = 'complete'"
+                for area in (SAFETY, PRIVACY)
+            )
         )
     )
 

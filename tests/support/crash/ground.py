@@ -33,7 +33,7 @@ RATE = 10
 LOW_RATE = 5
 """And for twenty."""
 
-WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
+WRITTEN = "SELECT count(*) FROM draft WHERE run_id = 2"
 """What the disturbed run has committed."""
 
 _numbers = count(1)

@@ -283,8 +283,7 @@ class Life:
         # The first may carry on with what an earlier attempt had read, the world of that day; and
         # it takes two rosters for somebody to depart.
         for _ in range(1 + self._open_runs() + 1):
-            outcome = await self._undisturbed()
-        expect(outcome.code == 0, f"an undisturbed run ended with {outcome.code}: {outcome.fault}")
+            await self._undisturbed()
         roster = {line.off_id for line in self.stage.roster}
         self.stage.observer.check_world(
             self.stage.upstream.truth, roster, not_sent=self.stage.not_sent(roster)
