@@ -90,7 +90,7 @@ def test_a_plain_store_is_explained_without_the_identifier(worker: Installation,
     off_id = failing(served)
     worker.store.rows("UPDATE store_identity SET identity = 'plain', key_check = ''")
     worker.store.rows(
-        f"UPDATE person SET person_key = '{off_id}', prev_local_ref = 'pid-{off_id}' "
+        f"UPDATE person SET person_key = '{off_id}', local_ref = 'pid-{off_id}' "
         "WHERE local_ref = 'L0000003'"
     )
     worker.configure(privacy={"identity": "plain"})

@@ -15,7 +15,9 @@ def two_runs_of(served: Sandbox, folder: Path, database_url: str) -> Installatio
     made = served.install(folder, database_url)
     assert made.sync().code == 0
     served.control(generation=15, faults=[FAULT])
-    assert made.sync("--set", "sync.max_removed_share=1", "--set", "sync.retry_attempts=2").code == 3
+    assert (
+        made.sync("--set", "sync.max_removed_share=1", "--set", "sync.retry_attempts=2").code == 3
+    )
     served.control(faults=[])
     return made
 

@@ -11,8 +11,8 @@ from worker.store.database import Database
 from worker.store.identity import see_identity, stored_identity
 from worker.store.queries.failures import (
     OpenFailure,
-    failures_by_key,
-    is_key_known,
+    failures_of,
+    keys_beginning,
     list_failures,
 )
 from worker.use_cases.access import log_access
@@ -49,22 +49,19 @@ async def failures_of_key(app: App, key: str, *, purpose: str | None) -> Sequenc
                 "this database holds plain identifiers; the command line does not accept them",
                 hint="give - and the identifier on standard input",
             )
-        found = await store.read(failures_by_key, key)
-        is_known = await store.read(is_key_known, key)
-        if not is_known:
+        keys = await store.read(keys_beginning, key)
+        if not keys:
             raise UsageError(
                 "no person's key begins with these digits",
                 hint="`pts-worker failures list` gives the keys",
             )
-        persons = {failure.person_id for failure in found}
-        if len(persons) > 1:
+        if len(keys) > 1:
             raise UsageError(
-                f"the keys of {len(persons)} persons begin with these digits",
+                f"the keys of {len(keys)} persons begin with these digits",
                 hint="give more digits",
             )
-        person_key = found[0].person_key if found else None
-        await log_access(app, store, "failures show", purpose, person_key=person_key)
-        return found
+        await log_access(app, store, "failures show", purpose, person_key=keys[0])
+        return await store.read(failures_of, keys[0])
 
 
 async def failures_of_person(
@@ -81,7 +78,7 @@ async def failures_of_person(
         identity = await see_identity(store, identity)
         key = identity.person_key(off_id)
         await log_access(app, store, "failures show", purpose, person_key=key)
-        found = await store.read(failures_by_key, key)
+        found = await store.read(failures_of, key)
         return [shown(failure, is_plain=is_plain) for failure in found]
 
 

@@ -11,7 +11,7 @@ LIST = """List what cannot be read at present, what has failed longest first.
 Every `sync` reads it again; `backfill --failed` reads it and nothing else.
 
 `--json`: failures (person_key, person_id, local_ref, area, kind, status, reason,
-attempts, runs, first_at, last_at, first_run, last_run). In a store of plain identifiers person_key
+attempts, runs, first_at, last_at). In a store of plain identifiers person_key
 is null: identifiers are not printed.
 
 Example: `pts-worker failures list --kind contract --limit 20`

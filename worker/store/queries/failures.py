@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Subquery, func, literal, select, union_all
+from sqlalchemy import Select, Subquery, func, literal, select, union, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -60,22 +60,22 @@ async def list_failures(
     return await _read(connection, statement.limit(limit))
 
 
-async def failures_by_key(connection: AsyncConnection, prefix: str) -> Sequence[OpenFailure]:
-    """Open failures of the persons whose key begins so."""
+async def failures_of(connection: AsyncConnection, person_key: str) -> Sequence[OpenFailure]:
+    """Open failures of one person."""
     failures = await open_failures(connection)
-    begins = failures.c.person_key.startswith(prefix, autoescape=True)
-    ordered = select(failures).where(begins).order_by(failures.c.person_id, failures.c.area)
-    return await _read(connection, ordered)
+    mine = select(failures).where(failures.c.person_key == person_key)
+    return await _read(connection, mine.order_by(failures.c.area))
 
 
-async def is_key_known(connection: AsyncConnection, prefix: str) -> bool:
-    """Whether any person's key begins so, published or not."""
-    for table in (person, draft):
-        begins = table.c.person_key.startswith(prefix, autoescape=True)
-        found = await connection.execute(select(table.c.person_id).where(begins).limit(1))
-        if found.first() is not None:
-            return True
-    return False
+async def keys_beginning(connection: AsyncConnection, prefix: str) -> Sequence[str]:
+    """The keys of persons that begin so, of a publication or a draft."""
+    found = union(
+        *(
+            select(table.c.person_key).where(table.c.person_key.startswith(prefix, autoescape=True))
+            for table in (person, draft)
+        )
+    )
+    return (await connection.execute(found)).scalars().all()
 
 
 async def open_failures(connection: AsyncConnection) -> Subquery:

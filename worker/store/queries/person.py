@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.core.value import Value
-from worker.store.queries.failures import OpenFailure, failures_by_key
+from worker.store.queries.failures import OpenFailure, failures_of
 from worker.store.queries.published import last_published
 from worker.store.schema.tables import person, run, shown_at
 from worker.views import FRESHNESS, HISTORY
@@ -119,8 +119,7 @@ async def person_story(
     if row is None:
         return None
     proofs = await _proofs(connection, person_key, now)
-    found = await failures_by_key(connection, person_key)
-    failures = {failure.area: failure for failure in found if failure.person_key == person_key}
+    failures = {failure.area: failure for failure in await failures_of(connection, person_key)}
     publication = await publication_at(connection, as_of)
     number = publication.publication_no if publication else 0
     areas = [
