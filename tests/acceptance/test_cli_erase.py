@@ -85,13 +85,13 @@ def test_a_dry_run_counts_and_changes_nothing(erased: Erased):
     assert erased.ends["synced"].code == 0, erased.ends["synced"].err
     assert erased.ends["dry"].code == 0, erased.ends["dry"].err
     found = erased.ends["dry"].document
-    assert (found["is_known"], found["is_dry_run"], found["is_scrubbed"]) == (True, True, False)
+    assert (found["is_known"], found["is_dry_run"], found["is_rewritten"]) == (True, True, False)
     assert found["rows"] == {
         "patient_safety_version": 1,
         "patient_privacy_version": 1,
-        "person_label": 0,
-        "person_area": 2,
-        "failure": 0,
+        "draft_patient_safety": 0,
+        "draft_patient_privacy": 0,
+        "draft": 0,
         "person": 1,
     }
     assert "would be erased:" in erased.ends["dry text"].out

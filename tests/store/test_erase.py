@@ -1,7 +1,6 @@
 """One person is removed completely, down to the bytes, and nobody else is touched."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -10,16 +9,15 @@ from msgspec.structs import replace
 
 from tests.support.databases import data_files_of, sqlite_files_of
 from tests.support.store_world import (
-    OFF_ID,
     World,
     failed,
     read,
     world_on,
 )
 from worker.errors import ExitCode, UnavailableError
-from worker.store.privacy.erasing import TABLES, find_traces
-from worker.store.privacy.searching import NOT_SEARCHED, Wanted, search
-from worker.store.schema.tables import metadata
+from worker.store.privacy.access_log import Access, record_access
+from worker.store.privacy.erasing import find_traces
+from worker.store.schema.tables import CHANGES, VERSIONS, draft, metadata, person
 
 GONE = "5eed" * 16
 """The pseudonym of the person who is to go."""
@@ -27,22 +25,30 @@ CANARY = "canary-9f3b71c2"
 KEPT = "kept-content"
 
 
+TABLES = [table.name for table in (*VERSIONS.values(), *CHANGES.values(), draft, person)]
+"""Every table with rows of a person."""
+
+
 async def history(world: World) -> None:
-    """Three published nights with a change, a failure and a second person."""
+    """Three published nights with a change, a failure and a second person; a run that goes on."""
     for code, is_failed in ((f"{CANARY}-1", False), (f"{CANARY}-2", False), ("", True)):
         attempt = await world.begin()
         mine = failed(world, GONE) if is_failed else read(world, GONE, f"x={code}", ref="R-7f2")
         await attempt.write(mine, read(world, "b", f"k={KEPT}", "l"))
         await attempt.publish()
+    attempt = await world.begin()
+    await attempt.write(
+        read(world, GONE, f"x={CANARY}-3", f"y={CANARY}-4", ref="R-7f2"),
+        read(world, "b", f"k={KEPT}-2", "l"),
+    )
+    await attempt.interrupt()
 
 
 async def others(world: World) -> list[list[tuple[Any, ...]]]:
     """All rows that are not the person's."""
-    person = f"(SELECT person_id FROM person WHERE person_key = '{GONE}')"
+    ours = f"(SELECT person_id FROM person WHERE person_key = '{GONE}')"
     tables = [
-        await world.rows(
-            f"SELECT * FROM {table.name} WHERE person_id NOT IN {person} ORDER BY 1, 2"
-        )
+        await world.rows(f"SELECT * FROM {table} WHERE person_id NOT IN {ours} ORDER BY 1, 2")
         for table in TABLES
     ]
     return [*tables, await world.rows("SELECT * FROM run ORDER BY run_id")]
@@ -50,12 +56,16 @@ async def others(world: World) -> list[list[tuple[Any, ...]]]:
 
 @pytest.mark.promise("8")
 async def test_the_person_goes_and_all_others_stay(database_url):
-    """Versions, proofs, failures and the person go; other rows and the ledger stay as they were.
+    """Versions, drafts and the person go; other rows and the ledger stay as they were.
 
-    A look before it, ``find_traces``, counts them and writes nothing.
+    A look before it, ``find_traces``, counts them and writes nothing. The feed says that somebody
+    was erased, and the access log names the person no more.
     """
     async with world_on(database_url) as world:
         await history(world)
+        access = Access(os_user="pts", login_user=None, host="h", command="explain", purpose=None)
+        for key in (GONE, "b"):
+            await record_access(world.database, access, person_key=key)
         before = await others(world)
         rows = [await world.rows(f"SELECT * FROM {table}") for table in metadata.tables]
         looked = await find_traces(world.database, GONE)
@@ -66,9 +76,9 @@ async def test_the_person_goes_and_all_others_stay(database_url):
         expected = {
             "patient_safety_version": 2,
             "patient_privacy_version": 0,
-            "person_label": 1,
-            "person_area": 2,
-            "failure": 1,
+            "draft_patient_safety": 2,
+            "draft_patient_privacy": 0,
+            "draft": 1,
             "person": 1,
         }
         assert dict(found.rows) == expected
@@ -76,8 +86,29 @@ async def test_the_person_goes_and_all_others_stay(database_url):
         for view in ("patient_safety_current", "patient_safety_history", "person_freshness"):
             seen = await world.rows(f"SELECT DISTINCT person_key FROM report_{view}")
             assert seen == [("b",)]
+        last = "SELECT op, person_key FROM report_change_feed ORDER BY seq DESC LIMIT 1"
+        assert await world.rows(last) == [("erase", None)]
+        accesses = await world.rows("SELECT person_key FROM report_access ORDER BY person_key")
+        assert set(accesses) == {("b",), (None,)}
         again = await world.erase(GONE)
         assert (again.person_id, again.rows) == (None, {})
+
+
+@pytest.mark.promise("8")
+async def test_who_is_not_published_goes_from_the_drafts(sqlite_url):
+    """A person whom only an open run knows, and who was asked about."""
+    async with world_on(sqlite_url) as world:
+        attempt = await world.begin()
+        await attempt.write(read(world, GONE, f"x={CANARY}"), read(world, "b", "l"))
+        await attempt.interrupt()
+        found = await world.erase(GONE)
+        assert {name: count for name, count in found.rows.items() if count} == {
+            "draft_patient_safety": 1,
+            "draft": 1,
+        }
+        assert await world.rows("SELECT person_key FROM draft") == [("b",)]
+        files = sqlite_files_of(sqlite_url)
+    assert [name for name in (GONE, CANARY) if name.encode() in files] == []
 
 
 @pytest.mark.promise("8")
@@ -96,25 +127,6 @@ async def test_no_byte_is_left_in_the_files(database_url):
         assert await look() == {GONE: True, CANARY: True, "R-7f2": True, KEPT: True}
         await world.erase(GONE, rewrite=True)
         assert await look() == {GONE: False, CANARY: False, "R-7f2": False, KEPT: True}
-
-
-def append(path: Path, content: bytes) -> None:
-    """As something that SQLite has left there."""
-    with path.open("ab") as file:
-        file.write(content)
-
-
-@pytest.mark.parametrize("end", ["", "-wal", "-shm", "-journal", ".bak"])
-async def test_what_lies_beside_the_database_is_searched(tmp_path, sqlite_url, end):
-    """Each file of SQLite's own, and no other: a copy is not found, and is named as such."""
-    async with world_on(sqlite_url) as world:
-        await world.rows("SELECT count(*) FROM store_identity")
-        append(tmp_path / f"pts.db{end}", b"168583 99649 " + GONE.encode())
-        found = await search(world.database, Wanted(off_id=OFF_ID, person_key=GONE))
-    is_own = end != ".bak"
-    assert (found.identifier, found.pseudonym) == (is_own, is_own)
-    assert (f"pts.db{end}" in found.searched) is is_own
-    assert "copies of the file" in NOT_SEARCHED["sqlite"]
 
 
 async def test_statistics_do_not_remember_either(postgresql_url):
@@ -182,33 +194,28 @@ async def test_it_waits_for_transactions_that_may_still_see_the_person(postgresq
 
 
 async def test_an_open_run_is_continued_without_the_person(sqlite_url):
-    """Rows of an unpublished run go too; the run goes on, and reads who is on the roster again."""
+    """The run goes on, and reads who is on the roster again."""
     async with world_on(sqlite_url) as world:
         await history(world)
-        attempt = await world.begin()
-        await attempt.write(read(world, GONE, "x=new", "y"), read(world, "b", f"k={KEPT}", "l"))
-        await attempt.interrupt()
         await world.erase(GONE)
         again = await world.begin()
         assert again.handle.is_continued
         await again.write(read(world, "b", f"k={KEPT}", "l"))
         assert await again.publish() == ExitCode.OK
         assert {row[0] for row in await world.current()} == {"b"}
-        last = await world.rows(
-            "SELECT persons_total, rows_read, rows_opened, rows_closed FROM report_run "
-            "ORDER BY run_id DESC LIMIT 1"
-        )
-        assert last == [(1, 2, 0, 0)]
         await world.publish(read(world, GONE, "x=new"), read(world, "b", f"k={KEPT}", "l"))
         assert {row[0] for row in await world.current()} == {"b", GONE}
 
 
 @pytest.mark.promise("8")
 def test_every_table_of_persons_is_reached():
-    """Each table with a column ``person_id`` but those that only grow, children before the person.
+    """Each table with a person's id or key but the change feed, which names nobody then.
 
-    Access log and change feed name nobody once the person is gone (ADR 0025, ADR 0026).
+    In the access log the person's key is cleared (ADR 0025, ADR 0026).
     """
-    named = {table.name for table in metadata.sorted_tables if "person_id" in table.c}
-    named -= {"access_log", "change_feed"}
-    assert {table.name for table in TABLES} | {"person"} == named
+    named = {
+        table.name
+        for table in metadata.sorted_tables
+        if {"person_id", "person_key"} & {column.name for column in table.c}
+    }
+    assert named - {"access_log", "change_feed"} == set(TABLES)

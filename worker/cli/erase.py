@@ -7,7 +7,7 @@ import click
 from worker.cli.base import Cli
 from worker.cli.showing import columns, read_identifier
 from worker.errors import StoppedError
-from worker.use_cases.erase import Erasure, Remains, erase
+from worker.use_cases.erase import Erasure, erase
 
 
 def run(cli: Cli, *, dry_run: bool, rewrite: bool, yes: bool, purpose: str | None) -> None:
@@ -40,29 +40,10 @@ def _print(erasure: Erasure) -> None:
         columns((), [(name, rows) for name, rows in erasure.rows.items() if rows], indent="  ")
     else:
         print("this person is not known here: never read, or erased already")
-    if erasure.found is None:
+    if erasure.is_dry_run:
         print("nothing was changed (--dry-run)")
         return
-    _print_found(erasure.found)
     print("if the person is still on the roster, the next sync reads them again")
     if not erasure.is_rewritten:
         print("freed bytes stay in PostgreSQL's data files until overwritten; see --rewrite")
     print("backups, replicas, archived WAL and exported files are yours to look after")
-
-
-def _print_found(found: Remains) -> None:
-    where = ", ".join(found.searched)
-    counts = {
-        "identifier": found.identifier,
-        "pseudonym": found.pseudonym,
-        "local_ref": found.local_ref,
-        "rows that name the person": found.rows,
-    }
-    left = [f"{name} {count:,} times" for name, count in counts.items() if count]
-    if left:
-        print(f"still found in {where}: {', '.join(left)}")
-    else:
-        print(f"searched, and nothing of the person is left: {where}")
-    if found.local_ref:
-        print("a local reference may be found in somebody else's data; look before you worry")
-    print(f"cannot be searched from here: {found.not_searched}")

@@ -5,14 +5,11 @@ import click
 from worker.cli import options
 from worker.cli.commands.purpose import purpose_option
 
-HELP = """Remove one person completely: versions, history, proofs, failures, and the person.
+HELP = """Remove one person completely: versions, history, proofs, failures, drafts, and the person.
 
 The identifier stands on standard input, on one line, and is never printed. On a terminal it is
 asked for, and so is a confirmation unless `--yes` is given. What runs have counted stays in the
 ledger, which names nobody. Nothing is done while a run is on (exit 4).
-
-Afterwards the database is searched for the identifier, the pseudonym and the local reference, and
-what was found is reported: the bytes of SQLite's files, the rows of PostgreSQL's tables.
 
 A person who is still on the roster is read again by the next sync: take them off it first. Backups,
 replicas, archived WAL and exported files are beyond this program. SQLite's file is written anew
@@ -21,8 +18,7 @@ and holds nothing afterwards; PostgreSQL's tables are vacuumed, and with `--rewr
 The access is logged, with the purpose that `--purpose` gives (`report_access`); that row stays, and
 names nobody once the person is gone.
 
-`--json`: is_known, is_dry_run, rows (by table), is_scrubbed (nothing was found afterwards),
-is_rewritten, found (searched, not_searched, identifier, pseudonym, local_ref, rows).
+`--json`: is_known, is_dry_run, rows (by table), is_rewritten.
 
 Example: `pts-worker erase --dry-run < identifier.txt`
 

@@ -1,1 +1,1 @@
-"""Erasure of a person, the search for remaining traces, and the access log."""
+"""Erasure of a person, and the access log."""

@@ -32,15 +32,13 @@ class Traces(Value, frozen=True, kw_only=True):
     """Everything that the store holds about one person.
 
     Attributes:
-        local_refs: the organisation's own references for the person.
         rows: number of rows of the person, by table; none of an unknown person.
     """
 
-    hidden = frozenset({"person_key", "local_refs"})
+    hidden = frozenset({"person_key"})
 
     person_key: str
     person_id: int | None = None
-    local_refs: tuple[str, ...] = ()
     rows: Mapping[str, int] = {}
 
 
@@ -48,9 +46,10 @@ async def find_traces(database: Database, person_key: str) -> Traces:
     """Find everything that ``erase_traces`` removes."""
 
     async def work(connection: AsyncConnection) -> Traces:
-        found = await connection.execute(select(person).where(person.c.person_key == person_key))
-        row = found.one_or_none()
-        person_id = None if row is None else row.person_id
+        found = await connection.execute(
+            select(person.c.person_id).where(person.c.person_key == person_key)
+        )
+        person_id = found.scalar_one_or_none()
         rows = {
             table.name: await _count(connection, table, condition)
             for table, condition in _conditions(person_key, person_id).items()
@@ -58,7 +57,6 @@ async def find_traces(database: Database, person_key: str) -> Traces:
         return Traces(
             person_key=person_key,
             person_id=person_id,
-            local_refs=(row.local_ref,) if row is not None and row.local_ref else (),
             rows=rows if any(rows.values()) else {},
         )
 
