@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.held import held_run
-from tests.support.made_databases import MakeDatabase
+from tests.support.made_databases import MakeDatabase, of_any_pts
 from tests.support.program import Installation, closed_port, other_key, run, wait_for
 from tests.support.raw_server import http
 from tests.support.standin import SAFETY, Standin, off_id_of, person, ref_of
@@ -45,7 +45,7 @@ def snapshot(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
 def later(standin: Standin, tmp_path: Path, snapshot: Path) -> Installation:
     """A worker on the night after that run."""
     shutil.copy(snapshot, tmp_path / "pts.db")
-    return installed(standin, tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
+    return installed(standin, tmp_path, of_any_pts(f"sqlite:///{tmp_path / 'pts.db'}"))
 
 
 def installed(standin: Standin, folder: Path, database_url: str) -> Installation:

@@ -40,16 +40,22 @@ async def test_the_feed_of_a_night(database_url):
         ((last,),) = await world.rows("SELECT MAX(seq) FROM report_change_feed")
         await publish(
             world,
+            seen(world, 1, safety("a", "N"), safety("b", "N"), ref="R1"),
+            seen(world, 3, ref="R3"),
+        )
+        assert await feed(world, last) == [], "who is missing once has not left"
+        await publish(
+            world,
             seen(world, 1, safety("a", "NORU"), safety("d", "N"), ref="R1"),
             seen(world, 3, ref="R4"),
         )
         assert await feed(world, last) == [
-            (2, "close", SAFETY, "b", one),
-            (2, "close", SAFETY, "c", two),
-            (2, "update", SAFETY, "a", one),
-            (2, "insert", SAFETY, "d", one),
-            (2, "depart", None, None, two),
-            (2, "relabel", None, None, three),
+            (3, "close", SAFETY, "b", one),
+            (3, "close", SAFETY, "c", two),
+            (3, "update", SAFETY, "a", one),
+            (3, "insert", SAFETY, "d", one),
+            (3, "depart", None, None, two),
+            (3, "relabel", None, None, three),
         ]
 
 

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.support.databases import copy_database
+from tests.support.published import Store
 
 MakeDatabase = Callable[..., str]
 """Makes a fresh database at the program's schema, or a copy: ``make(like=URL)``."""
@@ -17,13 +18,20 @@ DATABASES = ("sqlite", "postgresql")
 T = TypeVar("T")
 
 
+def of_any_pts(url: str) -> str:
+    """The database, which takes the next stand-in for the PTS that has filled it."""
+    Store(url).rows("UPDATE store_identity SET service = ''")
+    return url
+
+
 def sqlite_maker(template: Path, folders: pytest.TempPathFactory) -> MakeDatabase:
     """Makes SQLite files like this one."""
 
     def make(*, like: str = "") -> str:
         path = folders.mktemp("db") / "pts.db"
         shutil.copy(like.removeprefix("sqlite:///") or template, path)
-        return f"sqlite:///{path}"
+        url = f"sqlite:///{path}"
+        return of_any_pts(url) if like else url
 
     return make
 
@@ -33,6 +41,7 @@ def postgres_maker(server_url: str, template: str) -> MakeDatabase:
 
     def make(*, like: str = "") -> str:
         name = make_url(like).database if like else None
-        return copy_database(server_url, name or template)
+        url = copy_database(server_url, name or template)
+        return of_any_pts(url) if like else url
 
     return make

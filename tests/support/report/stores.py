@@ -14,7 +14,9 @@ from worker.core.guard import GuardLimits
 from worker.core.model import AreaRead, Person, PersonRead, Record, RunKind
 from worker.errors import WithheldError
 
-ANY = GuardLimits(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
+ANY = GuardLimits(
+    max_removed_share=1.0, min_completeness=0.0, first_min_completeness=0.0, accept_removals=True
+)
 """Whatever goes and fails, it is published."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 
