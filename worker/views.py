@@ -4,10 +4,11 @@ The database's views have no types on SQLite (booleans are 0 and 1, times are te
 said here. A test compares these declarations with the views of both databases.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
-from sqlalchemy import BigInteger, Boolean, Date, TableClause, Text, column, table
+from sqlalchemy import BigInteger, Boolean, Date, TableClause, Text, column, table, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.areas.meanings import Kind, view_columns
@@ -32,6 +33,7 @@ class View(Value, frozen=True, kw_only=True):
         return table(self.name, *(column(name, _TYPES[kinds[name]]) for name in columns or kinds))
 
 
+T = TypeVar("T")
 _TYPES: Final[Mapping[Kind, Any]] = {
     Kind.TEXT: Text,
     Kind.INTEGER: BigInteger,
@@ -88,3 +90,24 @@ def views_named(names: Sequence[str]) -> tuple[View, ...]:
             )
         found[full] = views[full]
     return tuple(found.values())
+
+
+class Read(Protocol):
+    """Runs a function in a read transaction, such as ``worker.store.database.Database.read``.
+
+    After a lost connection it calls the function again.
+    """
+
+    async def __call__(self, work: Callable[[AsyncConnection], Awaitable[T]], /) -> T:
+        """The result of ``work``."""
+        ...
+
+
+async def begin_snapshot(connection: AsyncConnection) -> None:
+    """Make everything that this transaction reads belong to the same publication.
+
+    Call it before anything is read. On SQLite (WAL) a read transaction is a snapshot. PostgreSQL
+    gives each statement a new snapshot by default.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))

@@ -20,8 +20,8 @@ from tests.support.store_world import world_on
 from worker.core.model import RunKind, RunStatus
 from worker.errors import ExitCode, UsageError
 from worker.report.facts import read_facts
-from worker.report.figures import Amount, CodeKey, Movement, SnapshotState
-from worker.report.standing import read_standing
+from worker.report.figures import ENDS, Amount, CodeKey, Movement, SnapshotState
+from worker.store.queries.standing import read_standing
 
 PAST, NEAR = START - timedelta(days=1), START + timedelta(days=20)
 
@@ -35,7 +35,7 @@ async def test_an_empty_store_has_facts_too(sqlite_url):
     async with world_on(sqlite_url) as world:
         facts = await facts_of(world)
         assert facts.state == SnapshotState.EMPTY
-        assert (facts.published, facts.runs, facts.nights, facts.codes) == (None, (), (), {})
+        assert (facts.published, facts.latest, facts.nights, facts.codes) == (None, None, (), {})
         standing = await read_standing(world.database.read)
         said = (standing.last_success_at, standing.last_published_at, standing.persons_stale)
         assert said == (None, None, 0)
@@ -156,20 +156,25 @@ async def test_by_a_person_or_by_rule(sqlite_url):
 
 
 @pytest.mark.parametrize("database_url", BOTH, indirect=True)
-async def test_delays_end_week_by_week(database_url):
-    """Of those in effect when they were published: the twelve weeks, later, and never."""
+async def test_when_delays_end(database_url):
+    """Of those in effect when they were published: within days, later, and without a known end."""
     async with world_on(database_url, our_clock=True) as world:
         now = world.fake.now()
-        until = [now + timedelta(days=days) for days in (-1, 2, 6, 8, 83, 90)]
+        until = [now + timedelta(days=days) for days in (-1, 2, 6, 8, 83, 400)]
         delayed = [safety(f"d{index}", "NORU", at) for index, at in enumerate(until)]
         await world.publish(
             seen(world, 1, *delayed, safety("n", "NORN_EPO", NEVER)),
             seen(world, 2, safety("m", "NORU", NEVER), safety("l", "NORU", until[1])),
         )
         ends = (await facts_of(world)).rows
-        found = {week: amount for week, amount in enumerate(ends.weeks) if amount.restrictions}
-        assert found == {0: Amount(3, 2), 1: Amount(1, 1), 11: Amount(1, 1)}
-        assert (ends.later, ends.indefinite) == (Amount(1, 1), Amount(1, 1))
+        assert dict(zip((*ENDS, "later", "unknown"), ends.ends, strict=True)) == {
+            7: Amount(3, 2),
+            30: Amount(1, 1),
+            90: Amount(1, 1),
+            365: Amount(0, 0),
+            "later": Amount(1, 1),
+            "unknown": Amount(1, 1),
+        }
 
 
 async def test_a_month_is_compared_with_the_night_before_it(sqlite_url):
@@ -197,7 +202,7 @@ async def test_an_erasure_changes_no_figure_of_its_publication(sqlite_url):
         before = await facts_of(world)
         await world.erase(key_of(1))
         after = await facts_of(world)
-        for name in ("nights", "codes", "causes", "week", "cohorts", "runs"):
+        for name in ("nights", "codes", "causes", "week", "cohorts", "latest"):
             assert getattr(after, name) == getattr(before, name), name
         assert before.rows is not None
         assert after.rows is None
@@ -223,7 +228,7 @@ async def test_a_withheld_run_is_listed_and_does_not_count(sqlite_url):
         after = await facts_of(world)
         assert after.codes == before.codes
         assert after.published == before.published
-        assert after.runs[0].status == RunStatus.WITHHELD
+        assert after.latest.status == RunStatus.WITHHELD
         assert len(after.withheld) == 1
         assert after.withheld[0] > after.last.day
 

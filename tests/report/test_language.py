@@ -40,11 +40,11 @@ AT = datetime(2026, 11, 5, 2, 7, tzinfo=UTC)
     ("code", "expected"),
     [
         ("nb", ["216 501", "\u22121,5", "99,9 %", "+1 %", "5. november", "26. mai",
-                "5. november 2026 kl. 03.07", "5. nov. 03.07", "1 t 05 min"]),
+                "5. november 2026 kl. 03.07"]),
         ("nn", ["216 501", "\u22121,5", "99,9 %", "+1 %", "5. november", "26. mai",
-                "5. november 2026 kl. 03.07", "5. nov. 03.07", "1 t 05 min"]),
+                "5. november 2026 kl. 03.07"]),
         ("en", ["216,501", "\u22121.5", "99.9%", "+1%", "5 November", "26 May",
-                "5 November 2026 at 03:07", "5 Nov 03:07", "1 h 05 min"]),
+                "5 November 2026 at 03:07"]),
     ],
 )  # fmt: skip
 def test_numbers_and_dates(code, expected):
@@ -58,14 +58,12 @@ def test_numbers_and_dates(code, expected):
         words.day(date(2026, 11, 5)),
         words.short_day(date(2026, 5, 26)),
         words.moment(AT, zone),
-        words.short_moment(AT, zone),
-        words.lasted(3_900),
     ]
     assert [text.replace("\u00a0", " ") for text in said] == expected
 
 
 def test_one_and_many():
-    """The forms of a word, a change of nothing, and a duration that is not known."""
+    """The forms of a word, and a change of nothing."""
     words = language("nb")
     one, many = (words.text("trend_short", n=n) for n in (1, 2))
     assert "det 1." in one
@@ -77,7 +75,4 @@ def test_one_and_many():
         words.change(1000, 1001),
         words.change(5, 0),
         words.change(92, 100),
-        words.lasted(None),
-        words.lasted(7.2),
-        words.lasted(250),
-    ] == ["0\u00a0%", "", "\u22128\u00a0%", "\u2013", "7 s", "4 min 10 s"]
+    ] == ["0\u00a0%", "", "\u22128\u00a0%"]

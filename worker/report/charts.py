@@ -37,7 +37,6 @@ def line(
     *,
     withheld: Sequence[date] = (),
     missed: Sequence[date] = (),
-    least_step: float = 1,
     from_zero: bool = False,
 ) -> LineChart | None:
     """A line from the first to the last day; None if no day has a number.
@@ -47,7 +46,7 @@ def line(
     known = [value for value in values if value is not None]
     if not known or days[0] == days[-1]:
         return None
-    low, step = scale(0 if from_zero else min(known), max(known), least_step=least_step)
+    low, step = scale(0 if from_zero else min(known), max(known))
     span = (days[-1] - days[0]).days
 
     def x(day: date) -> float:
@@ -72,19 +71,19 @@ def line(
     )
 
 
-def scale(low: float, high: float, *, least_step: float = 1) -> tuple[float, float]:
+def scale(low: float, high: float) -> tuple[float, float]:
     """The lowest number of an axis and its step; two steps hold all numbers.
 
     The axis begins at 0 unless the numbers differ by little.
     """
     if low < high * 2 / 3:
         low = 0.0
-    rough = max((high - low) / _PARTS, least_step)
+    rough = max((high - low) / _PARTS, 1)
     power = 10.0 ** math.floor(math.log10(rough))
     for factor in (power, power * 10):
         for digit in _STEPS:
             step = digit * factor
-            is_fit = step >= rough * (1 - 1e-9) and step % least_step < least_step * 1e-6
+            is_fit = step >= rough * (1 - 1e-9) and step.is_integer()
             base = math.floor(low / step + 1e-9) * step
             if is_fit and base + step * _PARTS >= high * (1 - 1e-9):
                 return base, step

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, TableClause, func, literal_column, select
+from sqlalchemy import ColumnElement, Row, Select, TableClause, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
@@ -23,8 +23,17 @@ from worker.errors import UsageError
 from worker.files import make_folder, named_faults
 from worker.report.folders import ExportedColumn, ExportedView, Manifest, PublicationFolder
 from worker.report.formats import Dialect, Format, Sink, iso, load_pyarrow, open_sink
-from worker.report.reading import Read, begin_snapshot
-from worker.views import AREA_VIEWS, CHANGE_FEED, EPISODE, RUN, View, type_of, views_named
+from worker.views import (
+    AREA_VIEWS,
+    CHANGE_FEED,
+    EPISODE,
+    RUN,
+    Read,
+    View,
+    begin_snapshot,
+    type_of,
+    views_named,
+)
 
 _PORTION: Final = 2_000
 """Rows held in memory at a time."""
@@ -65,14 +74,6 @@ class Options(Value, frozen=True, kw_only=True):
         return views_named(self.views) if self.since is None else (CHANGE_FEED,)
 
 
-class ExportedPublication(Value, frozen=True, kw_only=True):
-    """The publication that an export shows."""
-
-    number: int
-    at: datetime
-    run_id: int
-
-
 async def export(
     read: Read,
     out: Path,
@@ -111,7 +112,7 @@ async def export(
         await begin_snapshot(connection)
         shown = await _last_publication(connection)
         _require_published(options.since, shown)
-        name = f"publication-{shown.number if shown else 0}"
+        name = f"publication-{shown.publication_no if shown else 0}"
         folder = PublicationFolder(out, name)
         made.append(folder)
         writing = _Writing(
@@ -122,8 +123,8 @@ async def export(
             format=options.format.value,
             dialect=options.dialect,
             run_id=shown.run_id if shown else None,
-            publication_no=shown.number if shown else None,
-            published_at=iso(shown.at) if shown else None,
+            publication_no=shown.publication_no if shown else None,
+            published_at=iso(shown.published_at) if shown else None,
             exported_at=iso(now),
             worker_version=__version__,
             schema_revision=schema_revision,
@@ -145,7 +146,7 @@ class _Writing(Value, frozen=True, kw_only=True):
     connection: AsyncConnection
     folder: PublicationFolder
     options: Options
-    shown: ExportedPublication | None
+    shown: Row[Any] | None
     wrote: Wrote
 
     async def view(self, view: View) -> ExportedView:
@@ -186,7 +187,7 @@ class _Writing(Value, frozen=True, kw_only=True):
         return rows
 
 
-async def _last_publication(connection: AsyncConnection) -> ExportedPublication | None:
+async def _last_publication(connection: AsyncConnection) -> Row[Any] | None:
     """The publication that readers see; None before the first one."""
     run = RUN.table(("run_id", "publication_no", "published_at"))
     found = await connection.execute(
@@ -195,14 +196,11 @@ async def _last_publication(connection: AsyncConnection) -> ExportedPublication 
         .order_by(run.c.publication_no.desc())
         .limit(1)
     )
-    row = found.one_or_none()
-    if row is None:
-        return None
-    return ExportedPublication(number=row.publication_no, at=row.published_at, run_id=row.run_id)
+    return found.one_or_none()
 
 
 def _rows_of(
-    view: View, shown: ExportedPublication | None, *, dialect: str, behind: int | None
+    view: View, shown: Row[Any] | None, *, dialect: str, behind: int | None
 ) -> Select[Any]:
     """The rows of a view in the order of its primary key; text sorts by its bytes.
 
@@ -224,16 +222,16 @@ def _rows_of(
 
 
 def _column(
-    view: View, table: TableClause, name: str, shown: ExportedPublication | None
+    view: View, table: TableClause, name: str, shown: Row[Any] | None
 ) -> ColumnElement[Any]:
     if name != "is_in_effect" or shown is None:
         return table.c[name]
     effect = area_named(AREA_VIEWS[view.name][0]).effect
-    condition = in_effect_sql(effect, view.name, instant_sql(shown.at))
+    condition = in_effect_sql(effect, view.name, instant_sql(shown.published_at))
     return literal_column(condition, type_of(Kind.BOOLEAN)).label(name)
 
 
-def _until(rows: Sequence[Any], view: View, shown: ExportedPublication | None) -> Sequence[Any]:
+def _until(rows: Sequence[Any], view: View, shown: Row[Any] | None) -> Sequence[Any]:
     """Count the days of an open episode up to the publication."""
     if view != EPISODE or shown is None:
         return rows
@@ -241,15 +239,17 @@ def _until(rows: Sequence[Any], view: View, shown: ExportedPublication | None) -
     return [
         row
         if row[ended] is not None
-        else (*row[:days], max((shown.at - row[started]) // _DAY, 0), *row[days + 1 :])
+        else (*row[:days], max((shown.published_at - row[started]) // _DAY, 0), *row[days + 1 :])
         for row in rows
     ]
 
 
-def _require_published(number: int | None, shown: ExportedPublication | None) -> None:
+def _require_published(number: int | None, shown: Row[Any] | None) -> None:
     """Refuse a number that no publication has had."""
-    if number is not None and number > (shown.number if shown else 0):
-        known = f"the last one is {shown.number}" if shown else "nothing has been published yet"
+    if number is not None and number > (shown.publication_no if shown else 0):
+        known = (
+            f"the last one is {shown.publication_no}" if shown else "nothing has been published yet"
+        )
         raise UsageError(
             f"publication {number} does not exist; {known}",
             hint="the manifest of the export that you took last names its publication_no; after a "

@@ -34,11 +34,10 @@ from worker.report.figures import (
     AGES,
     CHANGE_DAYS,
     DAYS_SHOWN,
+    ENDS,
     PENDING,
-    RUNS_SHOWN,
     UNKNOWN,
     WEEK,
-    WEEKS_SHOWN,
     Amount,
     CodeKey,
     CohortFacts,
@@ -49,15 +48,21 @@ from worker.report.figures import (
     RunFacts,
     SnapshotState,
 )
-from worker.report.reading import Read, begin_snapshot
-from worker.views import CHANGE_FEED, COHORT, CURRENT, DAILY, PUBLICATION, RUN
+from worker.views import (
+    CHANGE_FEED,
+    COHORT,
+    CURRENT,
+    DAILY,
+    PUBLICATION,
+    RUN,
+    Read,
+    begin_snapshot,
+)
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")
 """The time zone of the days in the facts of publications."""
 _SLACK_DAYS: Final = 7
 """How much earlier than asked for the night of a comparison may be."""
-_OLDEST, _UNKNOWN_AGE = len(AGES), len(AGES) + 1
-_LATER, _INDEFINITE = WEEKS_SHOWN, WEEKS_SHOWN + 1
 _Place = ColumnElement[int]
 
 
@@ -96,8 +101,8 @@ class _Queries:
         self._cohort = cohort
 
     async def facts(self, fresh_within: timedelta) -> ReportFacts:
-        published = await self._runs(limit=1, published=True)
-        syncs = await self._runs(limit=1, published=True, kind=RunKind.SYNC)
+        run = RUN.table()
+        is_published = run.c.status == RunStatus.PUBLISHED
         nights = await self._nights()
         if self._cohort is not None and not nights:
             raise UsageError(
@@ -107,14 +112,14 @@ class _Queries:
         last = nights[-1] if nights else None
         then = _before(nights)
         codes = await self._codes([night.publication_no for night in (last, then) if night])
-        last_sync = syncs[0] if syncs else None
+        last_sync = await self._run(run, is_published, run.c.kind == RunKind.SYNC)
         return ReportFacts(
             made_at=self._now,
             state=_state(self._now, last_sync, last, fresh_within),
             cohort=self._cohort,
-            published=published[0] if published else None,
+            published=await self._run(run, is_published),
             last_sync=last_sync,
-            runs=await self._runs(limit=RUNS_SHOWN),
+            latest=await self._run(run, run.c.status != RunStatus.ABANDONED),
             nights=nights,
             then=then,
             codes=codes.get(last.publication_no, {}) if last else {},
@@ -134,19 +139,13 @@ class _Queries:
         """The rows of the cohort in question."""
         return query if self._cohort is None else query.where(view.c.cohort == self._cohort)
 
-    async def _runs(
-        self, *, limit: int, published: bool = False, kind: str | None = None
-    ) -> tuple[RunFacts, ...]:
-        run = RUN.table()
+    async def _run(self, run: Any, *conditions: ColumnElement[bool]) -> RunFacts | None:
+        """The newest run that meets these conditions, by its publication if it has one."""
         names = RunFacts.__struct_fields__
-        query = select(*(run.c[name] for name in names)).limit(limit)
-        if published:
-            query = query.where(run.c.status == RunStatus.PUBLISHED)
-            query = query.order_by(run.c.published_at.desc())
-        if kind is not None:
-            query = query.where(run.c.kind == kind)
-        rows = await self._rows(query.order_by(run.c.run_id.desc()))
-        return tuple(RunFacts(**dict(zip(names, row, strict=True))) for row in rows)
+        newest = (run.c.publication_no.is_not(None), run.c.publication_no.desc())
+        query = select(*(run.c[name] for name in names)).where(*conditions)
+        rows = await self._rows(query.order_by(*newest, run.c.run_id.desc()).limit(1))
+        return RunFacts(**dict(zip(names, rows[0], strict=True))) if rows else None
 
     async def _nights(self) -> tuple[NightFacts, ...]:
         every = PUBLICATION.table()
@@ -287,16 +286,13 @@ class _Queries:
         for area in AREAS:
             rows = _CurrentRows(area, at)
             delayed = and_(rows.does, rows.view.c.restriction_group == RestrictionGroup.DELAYED)
-            await self._count(ends, rows, rows.week_of_end, delayed)
+            await self._count(ends, rows, rows.time_left, delayed)
             await self._count(ages, rows, rows.age(rows.view.c.source_created_at), rows.does)
             await self._count(expired, rows, rows.age(rows.view.c.ends_at), rows.is_over)
-        weeks = [ends.get(week, Amount()) for week in range(WEEKS_SHOWN)]
         return RowFacts(
-            weeks=weeks,
-            later=ends.get(_LATER, Amount()),
-            indefinite=ends.get(_INDEFINITE, Amount()),
-            ages=[ages.get(place, Amount()) for place in range(_UNKNOWN_AGE + 1)],
-            expired=[expired.get(place, Amount()) for place in range(_OLDEST + 1)],
+            ends=[ends.get(place, Amount()) for place in range(len(ENDS) + 2)],
+            ages=[ages.get(place, Amount()) for place in range(len(AGES) + 2)],
+            expired=[expired.get(place, Amount()) for place in range(len(AGES) + 1)],
         )
 
     async def _count(
@@ -341,28 +337,23 @@ class _CurrentRows:
         self.is_over = and_(not_(self.does), self.view.c.ends_at <= at, restricts)
 
     @property
-    def week_of_end(self) -> _Place:
-        """The week in which a row ends."""
+    def time_left(self) -> _Place:
+        """The place in ``ENDS`` of the time until a row ends."""
         ends = self.view.c.ends_at
-        return case(
-            (ends.is_(None), literal_column(str(_INDEFINITE))),
-            *(
-                (ends <= self._at + (week + 1) * WEEK, literal_column(str(week)))
-                for week in range(WEEKS_SHOWN)
-            ),
-            else_=literal_column(str(_LATER)),
-        )
+        return _place(ends, [ends <= self._at + timedelta(days=days) for days in ENDS])
 
     def age(self, since: ColumnElement[Any]) -> _Place:
         """The place in ``AGES`` of the time since then."""
-        return case(
-            (since.is_(None), literal_column(str(_UNKNOWN_AGE))),
-            *(
-                (since > self._at - timedelta(days=days), literal_column(str(place)))
-                for place, days in enumerate(AGES)
-            ),
-            else_=literal_column(str(_OLDEST)),
-        )
+        return _place(since, [since > self._at - timedelta(days=days) for days in AGES])
+
+
+def _place(time: ColumnElement[Any], bounds: Sequence[ColumnElement[bool]]) -> _Place:
+    """The number of the first bound that a time keeps; one for none of them, and one for NULL."""
+    cases: list[tuple[ColumnElement[bool], _Place]] = [
+        (time.is_(None), literal_column(str(len(bounds) + 1))),
+        *((bound, literal_column(str(place))) for place, bound in enumerate(bounds)),
+    ]
+    return case(*cases, else_=literal_column(str(len(bounds))))
 
 
 def _moved(daily: Any) -> list[ColumnElement[Any]]:

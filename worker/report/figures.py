@@ -6,12 +6,9 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from worker.core.model import RunStatus
 from worker.core.value import Value
 
 DAYS_SHOWN: Final = 92
-RUNS_SHOWN: Final = 12
-WEEKS_SHOWN: Final = 12
 CHANGE_DAYS: Final = 30
 WEEK: Final = timedelta(days=7)
 _A_NIGHT_LATER: Final = timedelta(hours=36)
@@ -23,6 +20,8 @@ PENDING: Final = "pending"
 """The group of delays that are rules for results to come; they are not in effect."""
 AGES: Final = (30, 182, 365)
 """The days that divide ages: up to a month, half a year, a year, and more."""
+ENDS: Final = (7, 30, 90, 365)
+"""The days that divide ends to come."""
 
 
 class SnapshotState(enum.StrEnum):
@@ -49,22 +48,10 @@ class RunFacts(Value, frozen=True, kw_only=True):
     finished_at: datetime | None
     published_at: datetime | None
     exit_code: int | None
-    persons_total: int
-    requests: int
 
     def age(self, now: datetime) -> timedelta:
         """Time since the publication."""
         return max(now - (self.published_at or self.started_at), timedelta(0))
-
-    @property
-    def duration_s(self) -> float | None:
-        """Seconds from start to end, with the pauses between its run attempts.
-
-        ``None`` for an open run, and for an abandoned one, whose end is when it was undone.
-        """
-        if self.finished_at is None or self.status == RunStatus.ABANDONED:
-            return None
-        return (self.finished_at - self.started_at).total_seconds()
 
 
 class Amount(Value, frozen=True):
@@ -137,17 +124,15 @@ class RowFacts(Value, frozen=True, kw_only=True):
     """What is counted from rows at the last publication.
 
     Attributes:
-        weeks: delays that end in each of the next weeks, from the publication on.
-        later, indefinite: delays that end after those weeks, or without a known end.
+        ends: delays by when they end, one for each of ``ENDS``, those that end later, and those of
+            which no end is known.
         ages: what is in effect by its age in PTS, one for each of ``AGES``, those that are older,
             and those of unknown age.
         expired: what PTS still lists after its end, by the time since then, likewise; without the
             last.
     """
 
-    weeks: Sequence[Amount]
-    later: Amount
-    indefinite: Amount
+    ends: Sequence[Amount]
     ages: Sequence[Amount]
     expired: Sequence[Amount]
 
@@ -159,7 +144,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
         cohort: the cohort that the report is about; None: everybody.
         published: the last published run, full or not.
         last_sync: the last published full run.
-        runs: the last runs, newest first.
+        latest: the newest run that was not abandoned.
         nights: the last ``DAYS_SHOWN`` days with a publication, oldest first.
         then: the night ``CHANGE_DAYS`` before the last one, or a few days earlier.
         codes: what is in effect by code, of the last night.
@@ -176,7 +161,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
     cohort: str | None = None
     published: RunFacts | None
     last_sync: RunFacts | None
-    runs: Sequence[RunFacts]
+    latest: RunFacts | None
     nights: Sequence[NightFacts] = ()
     then: NightFacts | None = None
     codes: Mapping[CodeKey, Amount]

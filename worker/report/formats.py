@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 from worker.areas.codes import codes, systems_of
@@ -34,22 +34,10 @@ class Dialect(enum.StrEnum):
     """Excel in Norwegian: see ``ExcelSink``."""
 
 
-class Sink(Protocol):
-    """Writes the rows of one view."""
-
-    def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Write a portion; values are in the order of the columns."""
-        ...
-
-    def close(self) -> None:
-        """Write what is left. The file stays open."""
-        ...
-
-
 @contextmanager
 def open_sink(
     stream: BinaryIO, columns: Sequence[ViewColumn], fmt: Format, dialect: Dialect | None
-) -> Iterator[Sink]:
+) -> Iterator["Sink"]:
     """A sink for rows of these columns, which is closed at the end.
 
     Raises:
@@ -83,14 +71,14 @@ class _TextSink:
         self._writer.writerow(head)
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """See ``Sink.write``."""
+        """Write a portion of rows; values are in the order of the columns."""
         self._writer.writerows(map(self._cells, rows))
 
     def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
         raise NotImplementedError
 
     def close(self) -> None:
-        """See ``Sink.close``."""
+        """Write what is left. The file stays open."""
         self._text.flush()
         self._text.detach()
 
@@ -213,7 +201,7 @@ class ParquetSink:
         self._rows = 0
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """See ``Sink.write``."""
+        """See ``CsvSink``."""
         arrays = [
             self._arrow.array([row[place] for row in rows], type=field.type)
             for place, field in enumerate(self._schema)
@@ -224,7 +212,7 @@ class ParquetSink:
             self._write_group()
 
     def close(self) -> None:
-        """See ``Sink.close``."""
+        """See ``CsvSink``."""
         self._write_group()
         self._writer.close()
 
@@ -234,6 +222,10 @@ class ParquetSink:
             group = self._arrow.Table.from_batches(self._waiting, schema=self._schema)
             self._writer.write_table(group)
         self._waiting, self._rows = [], 0
+
+
+Sink: TypeAlias = CsvSink | ExcelSink | ParquetSink
+"""Writes the rows of one view."""
 
 
 def _meanings(column: ViewColumn) -> Mapping[str, str]:

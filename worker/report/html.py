@@ -18,7 +18,7 @@ from worker.report.figures import ReportFacts
 from worker.report.language import LANGUAGES, language
 from worker.report.numbers import NIGHTS_MIN
 from worker.report.page import COHORTS_SHOWN, Page
-from worker.report.reading import Read
+from worker.views import Read
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 
@@ -49,37 +49,25 @@ async def write_report(
         UnavailableError: the database cannot be used.
     """
     facts = await read_facts(read, now=now, cohort=cohort)
-    page = render(facts, timezone=timezone, in_language=in_language, min_cell=min_cell)
-    write_private(out, page.encode())
-    return facts
-
-
-def render(
-    facts: ReportFacts,
-    *,
-    timezone: str = "Europe/Oslo",
-    in_language: str = LANGUAGES[0],
-    min_cell: int = LEAST,
-) -> str:
-    """The page. Text from outside is escaped, and holds no character that XML forbids."""
     style = (_TEMPLATES / "report.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    words = language(in_language)
+    words, zone = language(in_language), ZoneInfo(timezone)
     page = _templates().get_template("report.html")
-    return xml_text(
-        page.render(
-            page=Page(facts, words, ZoneInfo(timezone), SmallNumbers(min_cell)),
-            facts=facts,
-            t=words.text,
-            words=words,
-            zone=ZoneInfo(timezone),
-            style=style,
-            style_digest=digest,
-            min_cell=min_cell,
-            nights_min=NIGHTS_MIN,
-            cohorts_shown=COHORTS_SHOWN,
-        )
+    rendered = page.render(
+        page=Page(facts, words, zone, SmallNumbers(min_cell)),
+        facts=facts,
+        t=words.text,
+        words=words,
+        zone=zone,
+        style=style,
+        style_digest=digest,
+        min_cell=min_cell,
+        nights_min=NIGHTS_MIN,
+        cohorts_shown=COHORTS_SHOWN,
     )
+    # Text from outside is escaped, and holds no character that XML forbids.
+    write_private(out, xml_text(rendered).encode())
+    return facts
 
 
 @cache

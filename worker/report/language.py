@@ -18,7 +18,6 @@ from worker.areas.codes import codes
 LANGUAGES: Final = ("nb", "nn", "en")
 NOTHING: Final = "\u2013"
 """What stands where there is no number."""
-_SPACE: Final = "\u00a0"
 _MINUS: Final = "\u2212"
 
 
@@ -84,21 +83,6 @@ class Language:
         there = at.astimezone(zone)
         clock = there.strftime(self.texts["clock"])
         return self.text("moment", day=self.full_day(there), clock=clock)
-
-    def short_moment(self, at: datetime, zone: ZoneInfo) -> str:
-        """``26. nov. 03.12``, in the zone."""
-        there = at.astimezone(zone)
-        return f"{self.short_day(there)}{_SPACE}{there.strftime(self.texts['clock'])}"
-
-    def lasted(self, seconds: float | None) -> str:
-        """A duration: ``1 h 05 min``, ``4 min 10 s``, ``7 s``."""
-        if seconds is None:
-            return NOTHING
-        minutes, rest = divmod(round(seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        if hours:
-            return self.text("hours", hours=hours, minutes=f"{minutes:02d}")
-        return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 @cache

@@ -61,49 +61,23 @@ class ReportNumbers:
 
     def confirmed(self, night: NightFacts) -> str:
         """The share of the roster that is confirmed; where few are not, a bound of it."""
-        share = self.confirmed_share(night)
-        if share is None:
-            return ""
-        text = self.words.percent_down(share)
-        is_bound = night.stale and self.shown(night.stale) is None
-        return self.words.text("at_least", share=text) if is_bound else text
-
-    def confirmed_share(self, night: NightFacts) -> float | None:
-        """The same as a number; None if it is not known."""
-        roster = self.shown(night.roster)
+        roster, stale = self.shown(night.roster), self.shown(night.stale)
         if not roster or night.stale is None:
-            return None
-        stale = self.shown(night.stale)
-        return max(roster - (self.small.least - 1 if stale is None else stale), 0) / roster
+            return ""
+        missing = self.small.least - 1 if stale is None else stale
+        text = self.words.percent_down(max(roster - missing, 0) / roster)
+        return self.words.text("at_least", share=text) if stale is None else text
 
-    def nights(self, days: int = 0) -> Sequence[NightFacts]:
-        """The nights of the last days; all of them for 0."""
-        if not days:
-            return self.facts.nights
-        last = self.facts.last.day
-        return [night for night in self.facts.nights if (last - night.day).days < days]
-
-    def line(
-        self,
-        values: Sequence[float | None],
-        *,
-        least_step: float = 1,
-        days: int = 0,
-        from_zero: bool = False,
-    ) -> LineChart | None:
+    def line(self, values: Sequence[float | None], *, from_zero: bool = False) -> LineChart | None:
         """A line over the nights, if there are at least ``NIGHTS_MIN``."""
-        nights = self.nights(days)
-        if len(nights) < NIGHTS_MIN:
+        facts = self.facts
+        if len(facts.nights) < NIGHTS_MIN:
             return None
-        shown = [night.day for night in nights]
-        withheld = [day for day in self.facts.withheld if day >= shown[0]]
-        missed = [day for day in self.facts.missed if day >= shown[0]]
         return line(
-            shown,
+            [night.day for night in facts.nights],
             values,
-            withheld=withheld,
-            missed=missed,
-            least_step=least_step,
+            withheld=facts.withheld,
+            missed=facts.missed,
             from_zero=from_zero,
         )
 

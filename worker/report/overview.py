@@ -1,19 +1,16 @@
 """The first part of the report: the summary sentence, the tiles and the trends."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 
 from worker.core.model import RunStatus
 from worker.report.charts import LineChart
 from worker.report.figures import GROUPS, Amount, NightFacts, SnapshotState
-from worker.report.language import NOTHING
 from worker.report.numbers import Number, ReportNumbers
 from worker.report.parts import Cell, Chart, Row, Table, Tile
 
-_SPARK_DAYS = 31
 _A_DAY = timedelta(hours=26)
 """A day, and slack for a run that took longer."""
-_SHARE_STEP = 0.0001
 
 
 def of_group(group: str) -> Callable[[NightFacts], Number]:
@@ -74,8 +71,7 @@ class Overview(ReportNumbers):
             yield words.text("state_gaps_unknown", when=when)
         else:
             yield words.text(f"state_{facts.state}", when=when)
-        # An abandoned run read nothing, or a newer one took its place.
-        latest = next((run for run in facts.runs if run.status != RunStatus.ABANDONED), None)
+        latest = facts.latest  # an abandoned run read nothing, or a newer one took its place
         if latest is not None and latest.status != RunStatus.PUBLISHED:
             yield words.text("state_since", run=latest.run_id, ending=self.ending(latest))
 
@@ -90,28 +86,25 @@ class Overview(ReportNumbers):
         yield self._tile("tile_persons", lambda night: night.persons, rate)
         ends = []
         if self.facts.rows is not None:
-            ends = [words.text("tile_ends", amount=self.cell(self.facts.rows.weeks[0]).text)]
+            ends = [words.text("tile_ends", amount=self.cell(self.facts.rows.ends[0]).text)]
         yield self._tile("tile_delayed", of_group("delayed"), ends)
         if share := self.confirmed(last):
-            shares = [self.confirmed_share(night) for night in self.nights(_SPARK_DAYS)]
             yield Tile(
                 Cell(share),
                 words.text("tile_confirmed"),
                 [words.text("tile_stale", amount=self.cell(last.stale).text)],
-                self._spark(shares, least_step=_SHARE_STEP),
+                None,
             )
 
     def _tile(
         self, text: str, number: Callable[[NightFacts], Number], notes: Sequence[str] = ()
     ) -> Tile:
         month = self.month(number) or self.words.text("month_unknown")
-        values = [self.shown(number(night)) for night in self.nights(_SPARK_DAYS)]
+        values = [self.shown(number(night)) for night in self.facts.nights]
         amount = self.cell(number(self.facts.last))
-        return Tile(amount, self.words.text(text), [month, *notes], self._spark(values))
-
-    def _spark(self, values: Sequence[float | None], *, least_step: float = 1) -> LineChart | None:
-        """A small line without an axis: it begins at 0."""
-        return self.line(values, least_step=least_step, days=_SPARK_DAYS, from_zero=True)
+        return Tile(
+            amount, self.words.text(text), [month, *notes], self.line(values, from_zero=True)
+        )
 
     @property
     def groups(self) -> Sequence[str]:
@@ -138,21 +131,6 @@ class Overview(ReportNumbers):
                 amount=self.cell(number(self.facts.last)),
                 notes=[month] if month else [],
             )
-
-    def freshness(self) -> Chart | None:
-        """The share that is confirmed, over time."""
-        nights, words = self.facts.nights, self.words
-        shares = [self.confirmed_share(night) for night in nights]
-        drawn = self.line(shares, least_step=_SHARE_STEP)
-        if drawn is None:
-            return None
-        return self._chart(
-            words.text("freshness_chart"),
-            drawn,
-            self._desc("freshness_desc", [self.confirmed(night) for night in nights]),
-            ticks=[words.percent(tick, 1) if tick <= 1 else "" for tick in drawn.ticks],
-            group="confirmed",
-        )
 
     def _chart(
         self,
@@ -197,32 +175,18 @@ class Overview(ReportNumbers):
 
     def missed_days(self) -> str:
         """The days on which no run published or was withheld, as text; empty for none."""
-        spans: list[list[date]] = []
-        for day in self.facts.missed:
-            if spans and day - spans[-1][-1] == timedelta(days=1):
-                spans[-1].append(day)
-            else:
-                spans.append([day])
-        ends = (span if len(span) == 1 else (span[0], span[-1]) for span in spans)
-        return ", ".join("\N{EN DASH}".join(map(self.words.day, span)) for span in ends)
+        return ", ".join(map(self.words.day, self.facts.missed))
 
     def trend_table(self) -> Table:
         """The same in numbers, the newest day first."""
         words, groups = self.words, self.groups
-        rows: dict[date, Row] = {
-            day: Row(
-                [Cell(words.full_day(day), small=words.text(why))]
-                + [Cell(NOTHING)] * (len(groups) + 1)
-            )
-            for why, days in (("withheld", self.facts.withheld), ("missed", self.facts.missed))
-            for day in days
-        }
-        for night in self.facts.nights:
+        rows = []
+        for night in reversed(self.facts.nights):
             cells = [self.cell(of_group(group)(night)) for group in groups]
-            rows[night.day] = Row([Cell(words.full_day(night.day)), self.cell(night.total), *cells])
+            rows.append(Row([Cell(words.full_day(night.day)), self.cell(night.total), *cells]))
         titles = [words.text(f"group_{group}") for group in groups]
         return Table(
             words.text("trend_table"),
             [words.text("date"), words.text("total"), *titles],
-            [rows[day] for day in sorted(rows, reverse=True)],
+            rows,
         )

@@ -1,18 +1,16 @@
 """The tables of the report, for the template."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 
-from worker.core.model import RunKind
 from worker.report.figures import (
     AGES,
+    ENDS,
     GROUPS,
     PENDING,
     Amount,
     CodeKey,
     Movement,
     RowFacts,
-    RunFacts,
 )
 from worker.report.language import NOTHING
 from worker.report.numbers import Number
@@ -21,6 +19,7 @@ from worker.report.parts import Cell, Row, Table
 
 COHORTS_SHOWN = 16
 """As many as fit on a printed page."""
+_AGES = [*(f"age_{days}" for days in AGES), "age_more", "age_unknown"]
 
 
 class Page(Overview):
@@ -90,15 +89,12 @@ class Page(Overview):
             [
                 Cell(title, small=name),
                 self.cell(amount),
-                self._bar(amount, top),
+                Cell("", bar=round((self.shown(amount) or 0) / (top or 1) * 100, 1)),
                 Cell(self.share(amount, self.facts.last.total)),
                 Cell(change or NOTHING),
             ],
             group=code.group,
         )
-
-    def _bar(self, amount: Amount, top: int) -> Cell:
-        return Cell("", bar=round((self.shown(amount) or 0) / (top or 1) * 100, 1))
 
     def causes(self) -> Table | None:
         """How what is in effect came about: set by a person, or by a rule."""
@@ -118,46 +114,26 @@ class Page(Overview):
         return Table(words.text("causes_caption"), head, rows) if rows else None
 
     def ends(self, rows: RowFacts) -> Table | None:
-        """When delays end, by week; weeks in which none does are left out."""
-        words, begin = self.words, self.facts.last.published_at.astimezone(self.zone)
-        top = max(self.shown(amount) or 0 for amount in rows.weeks)
-        shown = [
-            Row(
-                [
-                    Cell(words.short_day((begin + timedelta(weeks=week)).date())),
-                    self.cell(amount),
-                    self._bar(amount, top),
-                ],
-                group="delayed",
-            )
-            for week, amount in enumerate(rows.weeks)
-            if amount.restrictions
-        ]
-        shown += [
-            Row([Cell(words.text(text)), self.cell(amount), Cell("")])
-            for text, amount in (("ends_later", rows.later), ("ends_never", rows.indefinite))
-            if amount.restrictions
-        ]
-        head = (words.text("ends_week"), words.text("restrictions"), "")
-        return Table(words.text("ends_caption"), head, shown) if shown else None
+        """When delays end."""
+        names = [f"ends_{days}" for days in ENDS] + ["ends_later", "ends_never"]
+        return self._by_time("ends", names, rows.ends)
 
     def ages(self, rows: RowFacts) -> Table | None:
         """How old what is in effect is in PTS."""
-        return self._by_age("ages", rows.ages)
+        return self._by_time("ages", _AGES, rows.ages)
 
     def expired(self, rows: RowFacts) -> Table | None:
         """What PTS lists after its end, by how long ago that was."""
-        return self._by_age("expired", rows.expired)
+        return self._by_time("expired", _AGES, rows.expired)
 
-    def _by_age(self, text: str, amounts: Sequence[Amount]) -> Table | None:
-        words = self.words
-        names = [f"age_{days}" for days in AGES] + ["age_more", "age_unknown"]
+    def _by_time(self, text: str, names: Sequence[str], amounts: Sequence[Amount]) -> Table | None:
         shown = [
-            (words.text(name), amount)
+            (self.words.text(name), amount)
             for name, amount in zip(names, amounts, strict=False)
             if amount.restrictions
         ]
-        return self._plain(f"{text}_caption", "restrictions", shown, first=text) if shown else None
+        caption = f"{text}_caption"
+        return self._plain(caption, "restrictions", shown, first=f"{text}_first") if shown else None
 
     def cohorts(self) -> Table | None:
         """Persons by cohort, the highest rate first, hidden ones last."""
@@ -207,30 +183,3 @@ class Page(Overview):
         head = (self.words.text(first), self.words.text(amount))
         shown = [Row([Cell(text), self.cell(number)]) for text, number in rows]
         return Table(self.words.text(caption), head, shown)
-
-    def runs(self) -> Table:
-        """The last runs."""
-        words = self.words
-        rows = [
-            Row(
-                [
-                    Cell(
-                        str(run.run_id),
-                        small=words.text("backfill") if run.kind == RunKind.BACKFILL else "",
-                    ),
-                    Cell(words.short_moment(run.started_at, self.zone)),
-                    Cell(self.ending(run)),
-                    Cell(words.lasted(run.duration_s)),
-                    *self._totals(run),
-                ]
-            )
-            for run in self.facts.runs
-        ]
-        keys = ("run", "started", "ending", "took", "persons", "requests")
-        return Table(words.text("annex_caption"), [words.text(key) for key in keys], rows, text=3)
-
-    def _totals(self, run: RunFacts) -> list[Cell]:
-        """Persons and requests; the ledger has them for published runs only."""
-        if run.published_at is None:
-            return [Cell(""), Cell("")]
-        return [self.cell(count) for count in (run.persons_total, run.requests)]

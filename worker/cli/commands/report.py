@@ -13,7 +13,7 @@ HELP = """Write the published state as one HTML file that needs nothing else.
 
 For a director: what is in effect and for how many patients, what came and went in a week, the
 trend, codes with their meaning, how old restrictions are, when delays end, what PTS lists past its
-end, how fresh the figures are; runs in an annex. With `--cohort` the page is about one clinic or
+end, how fresh the figures are. With `--cohort` the page is about one clinic or
 department.
 
 It names no person. Counts of fewer persons than `--min-cell` are shown as such, and all others are

@@ -5,9 +5,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import Standing
-from worker.report.reading import Read, begin_snapshot
 from worker.utc_time import UtcTime
-from worker.views import FRESHNESS, RUN
+from worker.views import FRESHNESS, RUN, Read, begin_snapshot
 
 
 async def read_standing(read: Read) -> Standing:
