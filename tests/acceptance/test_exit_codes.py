@@ -148,11 +148,11 @@ def test_69_pts_is_down(later: Installation) -> None:
     """Nobody at PTS's address is 69; nothing is lost, and the next run publishes."""
     good = later.settings["api"]["base_url"]
     later.configure(api={"base_url": f"http://127.0.0.1:{closed_port()}"})
-    ended = later.sync()
+    ended = later.sync("--accept-service")
     assert ended.code == 69, ended.out
     assert len(later.store.ids()) == 2 * PERSONS
     later.configure(api={"base_url": good})
-    again = later.sync()
+    again = later.sync("--accept-service")
     assert (again.code, again.run["continued"]) == (0, True)
 
 

@@ -113,7 +113,7 @@ def test_a_reference_or_cohort_that_is_an_identifier(
 def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installation) -> None:
     """In any spelling; also when the first reading was written long ago."""
     for number in range(PERSONS, CHUNK_PERSONS + 20):
-        person(standin, number)
+        person(standin, number, privacies=1)
     again = [*standin.people][:PERSONS]
     lines = [*standin.people, *(f"{x[:6]} {x[6:]}" for x in again), *again]
     (worker.folder / "roster.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

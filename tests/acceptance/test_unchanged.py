@@ -73,7 +73,8 @@ def test_the_second_run_writes_no_row(world: Sandbox, tmp_path: Path, database_u
     }
 
     world.control(generation=2)
-    ended = worker.sync("--accept-removals")
+    worker.configure(sync={"max_removed_share": 1.0})
+    ended = worker.sync()
     assert ended.code == 0, ended.story()
     assert sum(ended.run["totals"][f"rows_{name}"] for name in names[:3]) > 0
     assert worker.store.rows("SELECT * FROM writes") != []

@@ -233,8 +233,7 @@ async def test_an_axis_that_does_not_begin_at_zero_says_so(sqlite_url, tmp_path)
     async with world_on(sqlite_url) as world:
         for night in range(8):
             reads = [
-                seen(world, number, safety(f"s{number}", "NORN_EPO", NEVER))
-                for number in range(40)
+                seen(world, number, safety(f"s{number}", "NORN_EPO", NEVER)) for number in range(40)
             ]
             last = missed if night > 4 else seen
             await world.publish(*reads, last(world, 40), limits=ANY)
