@@ -134,9 +134,13 @@ def _insert_on(name: str) -> Callable[[Table], Any]:
     return insert
 
 
-_DAYS_SQLITE: Final = "CAST(julianday({until}) - julianday(e.first_seen_at) + 1e-6 AS INTEGER)"
+_DAYS_SQLITE: Final = (
+    "CAST(julianday(COALESCE(c.published_at, {now})) - julianday(e.first_seen_at) + 1e-6 "
+    "AS INTEGER)"
+)
 _DAYS_POSTGRESQL: Final = (
-    "CAST(floor(EXTRACT(EPOCH FROM {until} - e.first_seen_at) / 86400) AS BIGINT)"
+    "CAST(floor(EXTRACT(EPOCH FROM COALESCE(c.published_at, {now}) - e.first_seen_at) / 86400) "
+    "AS BIGINT)"
 )
 SQLITE: Final = StoreDialect(
     name="sqlite",
@@ -146,12 +150,10 @@ SQLITE: Final = StoreDialect(
     words={
         "true": "1",
         "false": "0",
-        "days_until_now": _DAYS_SQLITE.format(until="{now}"),
-        "days_until_end": _DAYS_SQLITE.format(until="c.published_at"),
+        "days": _DAYS_SQLITE,
         "now": "strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')",
         "typed": "CAST",
         "day": "r.day",
-        "no_time": "CAST(NULL AS TEXT)",
         "as_text": " AS TEXT",
         "as_integer": " AS INTEGER",
     },
@@ -164,12 +166,10 @@ POSTGRESQL: Final = StoreDialect(
     words={
         "true": "true",
         "false": "false",
-        "days_until_now": _DAYS_POSTGRESQL.format(until="{now}"),
-        "days_until_end": _DAYS_POSTGRESQL.format(until="c.published_at"),
+        "days": _DAYS_POSTGRESQL,
         "now": "CURRENT_TIMESTAMP",
         "typed": "",
         "day": "CAST(r.day AS DATE)",
-        "no_time": "CAST(NULL AS TIMESTAMPTZ)",
         "as_text": "",
         "as_integer": "",
     },

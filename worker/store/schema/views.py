@@ -7,7 +7,8 @@ In their SQL ``p`` is the person, ``v`` the version and ``r`` the run that was p
 them reads a draft.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from worker.areas import AREAS
@@ -77,8 +78,11 @@ def _history(area: ResourceArea) -> str:
     )
 
 
-def _freshness(area: ResourceArea) -> str:
-    """A row for each person on the roster whose area was ever read, or could not be."""
+def _freshness() -> str:
+    """A row for each person on the roster and area that was ever read, or could not be.
+
+    Without a UNION, so that PostgreSQL joins a list of persons with it by index.
+    """
     of_area = {
         "last_confirmed_at": "confirmed_at",
         "record_count": "record_count",
@@ -94,13 +98,32 @@ def _freshness(area: ResourceArea) -> str:
         "last_failed_at": "failed_at",
         "failed_runs": "failed_runs",
     }
-    columns = ", ".join(f"{_of_person(area, name)} AS {shown}" for shown, name in of_area.items())
-    confirmed, failed = (_of_person(area, name) for name in ("confirmed_at", "failure_kind"))
+    columns = ", ".join(
+        f"{{typed}}({_of_each(partial(_of_person, name=name))}"
+        f"{{as_{'integer' if name in _NUMBERS else 'text'}}}) AS {shown}"
+        for shown, name in of_area.items()
+    )
+    areas = " UNION ALL ".join(f"SELECT CAST('{area.name}' AS TEXT) AS area" for area in AREAS)
+    confirmed, failed = (
+        _of_each(partial(_of_person, name=name)) for name in ("confirmed_at", "failure_kind")
+    )
     return (
-        f"SELECT p.person_key, p.local_ref, CAST('{area.name}' AS TEXT) AS area, {columns}, "
-        f"{_is_stale(area)} AS is_stale, p.cohort FROM person p "
+        f"SELECT p.person_key, p.local_ref, a.area, {columns}, "
+        f"{{typed}}({_of_each(_is_stale)}{{as_integer}}) AS is_stale, p.cohort "
+        f"FROM person p CROSS JOIN ({areas}) a "
         f"WHERE p.departed_no IS NULL AND ({confirmed} IS NOT NULL OR {failed} IS NOT NULL)"
     )
+
+
+_NUMBERS: Final = frozenset(
+    {"record_count", "pages", "failure_status", "failure_attempts", "failed_runs"}
+)
+
+
+def _of_each(sql: Callable[[ResourceArea], str]) -> str:
+    """An expression by the area of the row ``a``."""
+    cases = " ".join(f"WHEN '{area.name}' THEN {sql(area)}" for area in AREAS)
+    return f"CASE a.area {cases} END"
 
 
 def _daily() -> str:
@@ -173,40 +196,40 @@ def _access() -> str:
     )
 
 
-def _episode(area: ResourceArea) -> Iterator[str]:
+def _episode() -> str:
     """One row for each time that a person's restriction came, from its last version.
 
     It stands from when it was first seen, which outlives a change and retention, and is a new time
-    where the restriction was gone and comes back. Those that stand and those that are gone are
-    apart, so that who asks for one of the two does not read the other. Nothing is grouped: the rows
-    of one person are found by index.
+    where the restriction was gone and comes back. Nothing is grouped, and the parts of the UNION
+    are one table each with columns of the same types: so both databases find the rows of one
+    person, and of a list of persons, by index.
     """
+    parts = " UNION ALL ".join(map(_last_versions, AREAS))
+    return (
+        "SELECT e.area, e.restriction_id, p.person_key, p.local_ref, "
+        "e.first_seen_at AS started_at, c.published_at AS ended_at, "
+        "{typed}(e.first_seen_at <= fr.published_at{as_integer}) AS is_left_censored, "
+        "e.revisions, {days} AS days "
+        f"FROM person p JOIN ({parts}) e ON e.person_id = p.person_id "
+        "JOIN run fr ON fr.publication_no = p.first_no "
+        "LEFT JOIN run c ON c.publication_no = e.closed_no WHERE e.is_last"
+    )
+
+
+def _last_versions(area: ResourceArea) -> str:
+    """The versions of an area, and which are the last ones of their episode."""
     table = f"{area.table}_version"
     same = (
-        "w.person_id = e.person_id AND w.restriction_id = e.restriction_id "
-        "AND w.first_seen_at = e.first_seen_at"
+        f"FROM {table} w WHERE w.person_id = v.person_id "
+        "AND w.restriction_id = v.restriction_id AND w.first_seen_at = v.first_seen_at"
     )
-    is_last = f"NOT EXISTS (SELECT 1 FROM {table} w WHERE {same} AND w.opened_no > e.opened_no)"
-    # SQLite answers a join by index only where the parts of a UNION have the same types.
-    stands = ("{no_time}", "{days_until_now}", "", "e.closed_no IS NULL")
-    ended = (
-        "{typed}(c.published_at{as_text})",
-        "{days_until_end}",
-        "JOIN run c ON c.publication_no = e.closed_no ",
-        f"e.closed_no IS NOT NULL AND {is_last}",
+    return (
+        f"SELECT CAST('{area.name}' AS TEXT) AS area, v.person_id, v.restriction_id, "
+        "v.first_seen_at, v.closed_no, v.closed_no IS NULL OR NOT EXISTS "
+        f"(SELECT 1 {same} AND w.opened_no > v.opened_no) AS is_last, "
+        f"CAST((SELECT COUNT(*) {same} AND w.opened_no < v.opened_no) AS BIGINT) AS revisions "
+        f"FROM {table} v"
     )
-    for ended_at, days, join, condition in (stands, ended):
-        yield (
-            f"SELECT CAST('{area.name}' AS TEXT) AS area, e.restriction_id, p.person_key, "
-            f"p.local_ref, e.first_seen_at AS started_at, {ended_at} AS ended_at, "
-            "{typed}(e.first_seen_at <= fr.published_at{as_integer}) AS is_left_censored, "
-            f"CAST((SELECT COUNT(*) FROM {table} w WHERE {same} AND w.opened_no < e.opened_no) "
-            f"AS BIGINT) AS revisions, {days} AS days "
-            f"FROM {table} e {join}"
-            "JOIN person p ON p.person_id = e.person_id "
-            "JOIN run fr ON fr.publication_no = p.first_no "
-            f"WHERE {condition}"
-        )
 
 
 def _codes() -> str:
@@ -251,7 +274,7 @@ def view_definitions(dialect: StoreDialect) -> Mapping[str, str]:
     for area in AREAS:
         views[f"report_{area.table}_current"] = _current(area)
         views[f"report_{area.table}_history"] = _history(area)
-    views["report_person_freshness"] = " UNION ALL ".join(map(_freshness, AREAS))
+    views["report_person_freshness"] = _freshness()
     views["report_daily"] = _daily()
     views["report_publication"] = _publication()
     views["report_publication_cohort"] = _publication_cohort()
@@ -259,9 +282,7 @@ def view_definitions(dialect: StoreDialect) -> Mapping[str, str]:
     views["report_run"] = _run()
     views["report_access"] = _access()
     views["report_drift"] = "SELECT d.area, d.field, d.records, d.first_seen_at FROM drift d"
-    views["report_episode"] = " UNION ALL ".join(
-        episodes for area in AREAS for episodes in _episode(area)
-    )
+    views["report_episode"] = _episode()
     views["report_code"] = _codes()
     views["report_dictionary"] = _dictionary()
     return {name: _in(dialect, sql) for name, sql in views.items()}
