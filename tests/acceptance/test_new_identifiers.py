@@ -59,9 +59,10 @@ def test_new_identifiers(standin: Standin, tmp_path: Path, sqlite_url: str) -> N
     new_refs = {ref_of(new) for _, new in pairs}
     assert {ref for ref, _ in worker.store.ids()} == new_refs | {ref_of(failing)}
     assert worker.store.stale() == {ref_of(failing)}
-    # The old identifiers leave the roster; nobody loses anything.
+    # The old identifiers leave the roster, and the second roster without them counts.
     leaving = tuple(old for old, _ in pairs)
     worker.roster(*(line for line in standin.lines() if not line.startswith(leaving)))
+    assert [worker.sync().code, worker.sync().code] == [0, 5]
     ended = worker.sync("--accept-removals")
     assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, renamed)
     assert {ref for ref, _ in worker.store.ids()} == new_refs

@@ -21,7 +21,8 @@ REFUSAL = http(
 def worker(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
     """A worker with 120 persons and no limit on its pace that matters."""
     for number in range(PERSONS):
-        person(standin, number, safeties=1)
+        # A first publication of so many needs a record in each area.
+        person(standin, number, safeties=1, privacies=1)
     return standin.install(tmp_path, sqlite_url)
 
 

@@ -168,7 +168,7 @@ def killed_in_mid_run(night: Night) -> None:
     made.script[night.healthy[-1], SAFETY] = lambda _: Reply(data=b"", before_s=600.0)
     words = ("sync", "--log-format", "console", "--set", "sync.batch_persons=9")
     running = night.worker.start(*words, "--set", "sync.request_timeout_s=120", afresh=True)
-    wait_for(lambda: store.one("SELECT count(*) FROM patient_safety_version"), "a batch")
+    wait_for(lambda: store.one("SELECT count(*) FROM draft_patient_safety"), "a batch")
     command = Path(f"/proc/{running.process.pid}/cmdline").read_bytes()
     running.kill()
     night.places.append(Place(kind="arguments", name="sync", data=command))
