@@ -73,7 +73,7 @@ async def _run_all(config: Path, sandbox: str, nights: int) -> None:
 def _set_back(shift: timedelta) -> Runtime:
     """The real runtime with an earlier wall clock, in which waiting takes a tenth of its time.
 
-    Each night waits two seconds before its second reads.
+    Each night waits before its second reads, and for those who could not be read.
     """
     real = real_runtime()
     return Runtime(

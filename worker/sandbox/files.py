@@ -144,7 +144,8 @@ def _config(folder: Path, options: SandboxOptions) -> str:
         "roster": {"path": str(folder / ROSTER)},
         "privacy": {"pseudonym_key_file": str(folder / PSEUDONYM_KEY)},
         "database": {"url": f"sqlite:///{_in_url(folder / DATABASE)}"},
-        "sync": {"requests_per_second": 2000},
+        # The stand-in says the same a second later; nobody at a demo should wait longer.
+        "sync": {"requests_per_second": 2000, "confirm_after": "1s"},
     }
     if contract := _contract_file(options):
         sections["api"]["contract_file"] = contract
