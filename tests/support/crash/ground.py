@@ -20,14 +20,19 @@ from tests.support.databases import execute, in_database
 from tests.support.program import Ended, Installation, Running, Sandbox, wait_for
 from tests.support.published import Store
 
-SYNC = ("sync", "--accept-removals")
+SYNC = ("sync",)
 PERSONS = 60
 """Lines of the sandbox's roster."""
 EDGE = 5
 """Lines at its beginning and end that only one of the two rosters has."""
 GENERATION = 15
-_LIMITS = {"batch_persons": 5, "concurrency": 4, "requests_per_second": 150}
-"""So small that a run has some fifteen transactions and takes the better part of a second."""
+_LIMITS = {
+    "batch_persons": 5,
+    "concurrency": 4,
+    "requests_per_second": 150,
+    "max_removed_share": 0.5,
+}
+"""So small that a run has some fifteen transactions; a fifth of what stands may close."""
 RATE = 10
 """Requests a second with which a run goes on for ten seconds after its first batch."""
 LOW_RATE = 5
