@@ -23,14 +23,6 @@ GRANTS: Final = """
     ORDER BY 1
 """
 """PostgreSQL: the statements that grant again what others may do with a view."""
-OUTDATED_STATISTICS: Final = """
-    SELECT c.relname FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid
-    WHERE c.oid = to_regclass(c.relname) AND (
-        c.reltuples < 1 OR s.n_mod_since_analyze > c.reltuples / 10
-        OR NOT CAST(current_setting('track_counts') AS boolean)
-    )
-"""
-"""PostgreSQL: tables that nobody has analysed, or of which a tenth has changed since."""
 SNAPSHOTS: Final = """
     SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
     AND pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
