@@ -116,6 +116,7 @@ def test_the_documented_shape(signed_in: Caller):
         "confidentialityCode": str,
         "cause": str,
         "delayDays": int,
+        "delayFromTime": type(None),
         "delayDeliveryUntil": type(None),
     }
     assert first["createdBy"].keys() == {"role", "organisationNumber"}
