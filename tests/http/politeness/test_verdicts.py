@@ -175,6 +175,7 @@ def test_witnesses_who_fail_when_they_are_asked_again(nights: Nights) -> None:
             spoilt.add(key)
         return status(403) if key in spoilt else None
 
+    assert nights.night().code == 0
     outcome = nights.night(script)
     assert outcome.report is not None
     assert (len(spoilt), outcome.code, outcome.report.failures) == (2, 3, {"refused": 80})

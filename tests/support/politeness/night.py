@@ -112,7 +112,7 @@ class Nights:
         self.stage.look_share = 0.0
         roster = [self.stage.upstream.off_id(number) for number in range(persons)]
         for number, off_id in enumerate(roster):
-            self.stage.upstream.truth[off_id] = {SAFETY: {"a": 1}, PRIVACY: {}}
+            self.stage.upstream.truth[off_id] = {SAFETY: {"a": 1}, PRIVACY: {"b": 1}}
             self.stage.roster.append(Line(off_id=off_id, ref=f"L{number}"))
         self.stage.limit(**{"concurrency": 16, "requests_per_second": 100.0, **limits})
         numbers = {off_id: number for number, off_id in enumerate(roster)}
