@@ -131,7 +131,7 @@ def test_a_backfill_beside_an_open_sync(standin: Standin, worker: Installation) 
     """A backfill while a sync lies half done publishes its own; the sync is then continued."""
     off_id = off_id_of(3)
     standin.people[off_id][SAFETY].append(safety(off_id, "new"))
-    held_run(standin, worker, "sync", answers=14).kill()
+    worker.kill(held_run(standin, worker, "sync", answers=14))
     standin.people[off_id][SAFETY].append(safety(off_id, "newer"))
     ended = worker.run("backfill", "--person", "-", stdin=f"{off_id}\n".encode())
     assert ended.code == 0, ended.out
@@ -203,7 +203,7 @@ def test_a_schedule_stopped_within_a_run(standin: Standin, worker: Installation)
 
 def test_the_schedule_continues_an_open_run(standin: Standin, worker: Installation) -> None:
     """A run that a reboot left open is continued at the start, not in the next night."""
-    held_run(standin, worker, "sync", answers=14).kill()
+    worker.kill(held_run(standin, worker, "sync", answers=14))
     for _ in range(2):  # the second time nothing is open
         running = worker.start("schedule", *IN_JANUARY)
         running.until_logged("schedule.waiting")

@@ -33,7 +33,7 @@ def test_a_backup_in_mid_run_is_copied_back(
     save_to(worker, place)
     assert oct(place.stat().st_mode & 0o777) == "0o600"
     assert list(place.parent.iterdir()) == [place]
-    running.kill()
+    worker.kill(running)
     worker.configure(sync={"batch_persons": 200, "concurrency": 16})
     ended = worker.sync()  # what comes after the backup, and is lost
     assert ended.code == 0
@@ -42,6 +42,7 @@ def test_a_backup_in_mid_run_is_copied_back(
     for path in worker.store.path.parent.glob("pts.db*"):
         path.unlink()
     shutil.copy(place, worker.store.path)
+    worker.store.end_lease()
     assert worker.run("db", "check").code == 0
     kept = settled(worker)
     open_run = worker.store.one("SELECT run_id FROM run WHERE status = 'running'")

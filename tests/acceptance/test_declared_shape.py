@@ -77,7 +77,7 @@ def test_an_undeclared_field_around_some_persons_records(standin, tmp_path, data
     standin.script = {(off_id, ""): lambda _: Reply(data=b"", before_s=600.0) for off_id in some}
     running = worker.start("sync", "--set", "sync.request_timeout_s=120")
     wait_for(lambda: len(settled(worker)) == 2 * (PERSONS - len(some)), "all others")
-    running.kill()
+    worker.kill(running)
     for off_id in some:
         standin.script[off_id, ""] = lambda ask: http({"items": ask.records[:1], "next": "x"})
     ended = worker.sync()

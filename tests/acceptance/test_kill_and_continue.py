@@ -59,6 +59,7 @@ def test_a_run_is_continued(standin: Standin, pair: Pair, number: signal.Signals
     for view in ("report_patient_safety_current", "report_patient_safety_history"):
         assert worker.store.published()[view] == before[view]
 
+    worker.store.end_lease()
     begin = len(standin.asked)
     again = worker.sync("--set", "sync.concurrency=4")
     assert (again.code, again.run["continued"]) == (0, True)
@@ -82,7 +83,7 @@ def test_what_was_read_is_kept_soon(standin: Standin, tmp_path: Path, sqlite_url
     running = worker.start("sync")
     wait_for(lambda: expected <= settled(worker), "the commit")
     assert running.process.poll() is None
-    running.kill()
+    worker.kill(running)
     standin.script.clear()
     begin = len(standin.asked)
     assert worker.sync().code == 0
@@ -174,7 +175,7 @@ def test_leaving_between_two_iterations(standin: Standin, tmp_path: Path, sqlite
     running = worker.start("sync")
     goal = {(ref_of(off_id), area) for off_id in (leaving, stranger) for area in (SAFETY, PRIVACY)}
     wait_for(lambda: goal <= settled(worker), "both persons")
-    running.kill()
+    worker.kill(running)
     standin.script.clear()
 
     worker.roster(*ours[1:])

@@ -81,6 +81,6 @@ def test_a_person_who_kills_the_run_keeps_nobody_from_being_read(
         wait_for(lambda: (killer, "patient-safety") in standin.asked, "the person who kills it")
         read |= {ref_of(off_id) for off_id, _ in standin.asked if off_id != killer}
         wait_for(partial(is_kept, worker, frozenset(read)), "what was read is kept")
-        running.kill()
+        worker.kill(running)
         starts += 1
     assert read == expected, f"after {starts} starts"

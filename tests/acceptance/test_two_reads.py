@@ -223,6 +223,7 @@ def test_a_stop_within_the_second_read(
     running.signal(number)
     assert running.wait().code == {signal.SIGKILL: -9, signal.SIGTERM: 75}[number]
     assert worker.store.one(CLOSED) == 0
+    worker.store.end_lease()
     standin.script.clear()
     standin.people[FIRST][SAFETY].clear()
     standin.heard.clear()

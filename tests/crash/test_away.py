@@ -278,6 +278,7 @@ def test_a_stop_while_a_file_is_locked(on_sqlite: Ground):
     with locked(worker.store.path):
         running.until_logged("database.retry")
         assert_stops(running)
+    worker.store.end_lease()
     assert on_sqlite.assert_recovers(worker).run["continued"]
 
 

@@ -11,11 +11,16 @@ pytestmark = pytest.mark.promise("3")
 @pytest.mark.promise("4")
 @pytest.mark.parametrize("deaths", [1, pytest.param(3, marks=pytest.mark.nightly)])
 def test_killed_again_and_again(ground: Ground, deaths: int):
-    """Killed after a batch: the next takes over from the dead, and comes further."""
+    """Killed after a batch: the next takes over from the dead, and comes further.
+
+    By night, it waits until the leases of the dead expire.
+    """
     worker = ground.worker()
     for _ in range(deaths):
         ground.begun(worker, rate=LOW_RATE).kill()
         ground.databases.settle(worker.database_url)
+        if deaths == 1:
+            worker.store.end_lease()
     assert ground.before == ground.seen(worker)
     assert ground.assert_recovers(worker).run["continued"]
 
@@ -28,4 +33,5 @@ def test_killed_while_it_publishes(on_postgres: Ground):
         wait_for_publication()
         running.kill()
     assert on_postgres.before == on_postgres.seen(worker)
+    worker.store.end_lease()
     assert on_postgres.assert_recovers(worker).run["continued"]

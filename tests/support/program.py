@@ -242,6 +242,11 @@ class Installation:
         words = ("--config", str(self.config), *arguments, "--json")
         return start(*words, folder=self.folder, **more)
 
+    def kill(self, running: Running) -> None:
+        """Like ``kill -9``; and the time of its lease is over."""
+        running.kill()
+        self.store.end_lease()
+
     def run(self, *arguments: str, **more: Any) -> Ended:
         return self.start(*arguments, **more).wait()
 
