@@ -42,6 +42,21 @@ def test_the_database_of_another_pts(standin: Standin, tmp_path: Path, sqlite_ur
     assert tables(worker) == before
 
 
+def test_an_address_that_nobody_answered_at(
+    standin: Standin, tmp_path: Path, sqlite_url: str
+) -> None:
+    """It has filled nothing, so that mending a mistyped address is all that is needed."""
+    person(standin, 0, safeties=1)
+    worker = standin.install(tmp_path, sqlite_url)
+    base_url = worker.settings["api"]["base_url"]
+    worker.configure(api={"base_url": "http://127.0.0.1:9"})
+    assert worker.sync().code == 69
+    worker.configure(api={"base_url": base_url})
+    ended = worker.sync()
+    assert ended.code == 0, ended.story()
+    assert worker.store.one("SELECT service FROM store_identity") in standin.origin
+
+
 def test_the_same_pts_at_a_new_address(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """`--accept-service` notes it once, and from then on the old address is another PTS."""
     worker = published(standin, tmp_path, sqlite_url)

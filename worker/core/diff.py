@@ -1,8 +1,10 @@
 """Compares the published versions of one person's area with a complete read."""
 
+import contextlib
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import orjson
 
@@ -102,7 +104,7 @@ def _update(area: ResourceArea, row: StoredVersion, record: Record, read_at: dat
         group_of(area.effect, str(before[code])) is not None
         and group_of(area.effect, str(now[code])) is None
     )
-    loses_value = any(_has(before[name]) and not _has(now[name]) for name in names)
+    lost = _filled(area, before, row.extra) - _filled(area, now, record.extra)
     return Change(
         op=Op.UPDATE,
         key=record.key,
@@ -111,14 +113,31 @@ def _update(area: ResourceArea, row: StoredVersion, record: Record, read_at: dat
         first_seen_at=row.first_seen_at,
         observed_at=read_at,
         closes=was_in_effect and not is_in_effect(area.effect, now, read_at),
-        loses=loses_value or loses_meaning or bool(_fields(row.extra) - _fields(record.extra)),
+        loses=loses_meaning or bool(lost),
     )
 
 
-def _has(value: ColumnValue) -> bool:
-    return value is not None and value != ""
+def _filled(
+    area: ResourceArea, values: Mapping[str, ColumnValue], extra: str | None
+) -> set[tuple[str, ...]]:
+    """The columns and further fields that have a value; of an object, each of its fields."""
+    every = {**values, "extra": extra}
+    names = [*(column.name for column in area.columns), "extra"]
+    return {(name, *path) for name in names for path in _leaves(_opened(every[name]))}
 
 
-def _fields(extra: str | None) -> set[str]:
-    """The contract's further fields that have a value."""
-    return set(orjson.loads(extra)) if extra else set()
+def _opened(value: ColumnValue) -> Any:
+    """A list or an object, which a column of text or JSON holds as JSON."""
+    if isinstance(value, str) and value.startswith(("{", "[")):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(value)
+    return value
+
+
+def _leaves(value: Any) -> set[tuple[str, ...]]:
+    """The paths of what has a value. The items of a list are one: how many there are may change."""
+    if isinstance(value, dict):
+        return {(name, *path) for name, some in value.items() for path in _leaves(some)}
+    if isinstance(value, list):
+        return {path for some in value for path in _leaves(some)}
+    return set() if value is None or value == "" else {()}

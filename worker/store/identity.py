@@ -13,7 +13,7 @@ from worker.core.identity import Identity
 from worker.errors import ConfigurationError
 from worker.store.database import Database
 from worker.store.runs.lease import Lease
-from worker.store.schema.tables import store_identity
+from worker.store.schema.tables import run, store_identity
 
 log = structlog.get_logger(__name__)
 
@@ -118,6 +118,8 @@ async def check_identity(lease: Lease, identity: Identity) -> Identity:
 async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> None:
     """Refuse a store that another PTS has filled; the first run notes its own (promise 12).
 
+    What nobody was read from has filled nothing: a mistyped address can be mended.
+
     Args:
         service: ``config.environments.service_of``.
         is_accepted: a person says that it is the same PTS at a new address.
@@ -130,7 +132,10 @@ async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> Non
     async def work(connection: AsyncConnection) -> str:
         found = await connection.execute(select(store_identity.c.service))
         noted: str = found.scalar_one()
-        if not noted or is_accepted:
+        has_read = await connection.execute(
+            select(run.c.run_id).where(run.c.progressed_at.is_not(None)).limit(1)
+        )
+        if is_accepted or has_read.first() is None:
             await connection.execute(update(store_identity).values(service=service))
             return service
         return noted
