@@ -1,9 +1,9 @@
 """Reads the report's contents from the reporting views, in one snapshot.
 
 What was published is taken from the facts of the publications. Rows are asked only for what no fact
-says: when delays end, and how old rows are. After an erasure they say something else than the
-facts, and two reports of one publication would tell of the erased person: then they are not asked
-until the next publication.
+says: when delays end, how old rows are, and how many persons stand behind a week's changes. After
+an erasure they say something else than the facts, and two reports of one publication would tell of
+the erased person: then they are not asked until the next publication.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,6 +63,7 @@ _ZONE: Final = ZoneInfo("Europe/Oslo")
 """The time zone of the days in the facts of publications."""
 _SLACK_DAYS: Final = 7
 """How much earlier than asked for the night of a comparison may be."""
+_MOVES: Final = {"insert": "added", "update": "changed", "close": "removed"}
 _Place = ColumnElement[int]
 
 
@@ -111,6 +112,7 @@ class _Queries:
             )
         last = nights[-1] if nights else None
         then = _before(nights)
+        is_altered = last is None or await self._is_altered(last)
         codes = await self._codes([night.publication_no for night in (last, then) if night])
         last_sync = await self._run(run, is_published, run.c.kind == RunKind.SYNC)
         return ReportFacts(
@@ -126,9 +128,11 @@ class _Queries:
             codes_then=codes.get(then.publication_no, {}) if then else {},
             causes=await self._causes(last) if last else {},
             pending=await self._pending(last) if last else Amount(),
-            week=await self._week(last) if last else {},
-            rows=await self._of_rows(last) if last and not await self._is_altered(last) else None,
-            cohorts=await self._cohorts(last) if last and self._cohort is None else (),
+            week=await self._week(last) if last and not is_altered else None,
+            rows=await self._of_rows(last) if last and not is_altered else None,
+            cohorts=await self._cohorts(last, is_altered=is_altered)
+            if last and not self._cohort
+            else (),
             withheld=await self._withheld(nights),
         )
 
@@ -234,21 +238,41 @@ class _Queries:
 
     async def _week(self, last: NightFacts) -> Mapping[str, Movement]:
         """What came, changed and went in the week until the last night, by group."""
-        daily = DAILY.table()
-        group = func.coalesce(daily.c.restriction_group, UNKNOWN)
-        query = self._of_cohort(select(group, *_moved(daily)), daily)
-        rows = await self._rows(query.where(_in_week(daily, last)).group_by(group))
-        return {row[0]: Movement(*map(int, row[1:])) for row in rows}
+        moved = await self._moved(last, "restriction_group")
+        return {group or UNKNOWN: movement for group, movement in moved.items()}
 
-    async def _cohorts(self, last: NightFacts) -> tuple[CohortFacts, ...]:
-        """By cohort, if any person has one."""
-        daily, cohort = DAILY.table(), COHORT.table()
-        moved = await self._rows(
-            select(daily.c.cohort, *_moved(daily))
-            .where(_in_week(daily, last), daily.c.restriction_group.is_distinct_from("none"))
-            .group_by(daily.c.cohort)
+    async def _moved(
+        self, last: NightFacts, by: str, *, only_restricting: bool = False
+    ) -> Mapping[str | None, Movement]:
+        """The same by a column of the change feed, which tells whose they were.
+
+        The very first publication is none of the week: what it brought was there before the copy.
+        """
+        feed, every = CHANGE_FEED.table(), PUBLICATION.table()
+        week = select(every.c.publication_no).where(
+            every.c.day > last.day - WEEK, every.c.day <= last.day, every.c.publication_no > 1
         )
-        weeks = {row.cohort: Movement(*map(int, row[1:])) for row in moved}
+        persons = func.count(feed.c.person_no.distinct())
+        query = self._of_cohort(select(feed.c.op, feed.c[by], func.count(), persons), feed).where(
+            feed.c.publication_no.in_(week),
+            feed.c.op.in_(_MOVES),
+            feed.c.restriction_id.is_not(None),
+        )
+        if only_restricting:
+            query = query.where(feed.c.restriction_group.is_distinct_from(RestrictionGroup.NONE))
+        found: dict[str | None, dict[str, Amount]] = {}
+        for op, key, *amount in await self._rows(query.group_by(feed.c.op, feed.c[by])):
+            found.setdefault(key, {})[_MOVES[op]] = Amount(*amount)
+        return {key: Movement(**amounts) for key, amounts in found.items()}
+
+    async def _cohorts(self, last: NightFacts, *, is_altered: bool) -> tuple[CohortFacts, ...]:
+        """By cohort, if any person has one; nothing in a report about one of them."""
+        if self._cohort is not None:
+            return ()
+        cohort = COHORT.table()
+        weeks: Mapping[str | None, Movement] = {}
+        if not is_altered:
+            weeks = await self._moved(last, "cohort", only_restricting=True)
         rows = await self._rows(
             select(cohort.c.cohort, cohort.c.roster, cohort.c.persons_in_effect)
             .where(cohort.c.publication_no == last.publication_no, cohort.c.roster > 0)
@@ -261,7 +285,7 @@ class _Queries:
                 cohort=row.cohort,
                 roster=row.roster,
                 in_effect=row.persons_in_effect,
-                week=weeks.get(row.cohort, Movement()),
+                week=None if is_altered else weeks.get(row.cohort, Movement()),
             )
             for row in rows
         )
@@ -354,19 +378,6 @@ def _place(time: ColumnElement[Any], bounds: Sequence[ColumnElement[bool]]) -> _
         *((bound, literal_column(str(place))) for place, bound in enumerate(bounds)),
     ]
     return case(*cases, else_=literal_column(str(len(bounds))))
-
-
-def _moved(daily: Any) -> list[ColumnElement[Any]]:
-    return [func.sum(daily.c[name]) for name in ("added", "changed", "removed")]
-
-
-def _in_week(daily: Any, last: NightFacts) -> ColumnElement[bool]:
-    """The publications of the seven days that end with the last one, but the very first.
-
-    Nothing came with that one: it was there before the copy.
-    """
-    in_week = and_(daily.c.day > last.day - WEEK, daily.c.day <= last.day)
-    return and_(in_week, daily.c.publication_no > 1)
 
 
 def _failed(row: Any) -> Mapping[str, int]:

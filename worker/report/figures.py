@@ -99,11 +99,11 @@ class CodeKey(Value, frozen=True):
 
 
 class Movement(Value, frozen=True):
-    """Restrictions that came, changed and went."""
+    """Restrictions that came, changed and went, and the persons who had them."""
 
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
+    added: Amount = Amount()
+    changed: Amount = Amount()
+    removed: Amount = Amount()
 
 
 class CohortFacts(Value, frozen=True, kw_only=True):
@@ -111,13 +111,14 @@ class CohortFacts(Value, frozen=True, kw_only=True):
 
     Attributes:
         in_effect: those with a restriction in effect.
-        week: what came and went among its restrictions in the last seven days.
+        week: what came and went among its restrictions in the last seven days; None as in
+            ``ReportFacts``.
     """
 
     cohort: str | None
     roster: int
     in_effect: int
-    week: Movement
+    week: Movement | None
 
 
 class RowFacts(Value, frozen=True, kw_only=True):
@@ -152,7 +153,8 @@ class ReportFacts(Value, frozen=True, kw_only=True):
         causes: what is in effect by how it came about, of the last night.
         pending: rules for results to come, of the last night.
         week: by group what came and went in the seven days until the last night.
-        rows: None if somebody was erased since the last night: rows are not of that night then.
+        rows: those of that night. It and ``week`` are None if somebody was erased since: what is
+            left is not of that night.
         withheld: the days of those nights on which a run was withheld and none published.
     """
 
@@ -168,7 +170,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
     codes_then: Mapping[CodeKey, Amount]
     causes: Mapping[str, Amount]
     pending: Amount = Amount()
-    week: Mapping[str, Movement]
+    week: Mapping[str, Movement] | None
     rows: RowFacts | None = None
     cohorts: Sequence[CohortFacts] = ()
     withheld: Sequence[date] = ()

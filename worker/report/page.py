@@ -28,7 +28,7 @@ class Page(Overview):
     def week(self) -> Table | None:
         """What came, changed and went in the last seven days, by group."""
         words = self.words
-        week = self.facts.week
+        week = self.facts.week or {}
         moved = [(group, week[group]) for group in (*GROUPS, PENDING) if group in week]
         rows = [
             Row([Cell(words.text(f"group_{group}")), *self._movement(movement)], group=group)
@@ -38,7 +38,9 @@ class Page(Overview):
         head = [words.text(key) for key in ("group", "added", "changed", "removed")]
         return Table(words.text("week_caption"), head, rows) if rows else None
 
-    def _movement(self, movement: Movement) -> list[Cell]:
+    def _movement(self, movement: Movement | None) -> list[Cell]:
+        if movement is None:
+            return [Cell(NOTHING)] * 3
         return [self.cell(count) for count in (movement.added, movement.changed, movement.removed)]
 
     def code_table(self) -> Table | None:

@@ -176,10 +176,15 @@ def _feed() -> str:
         for name, area in zip(names, AREAS, strict=True)
     )
     key = ", ".join(f"{name}.restriction_id" for name in names)
+    groups = " ".join(
+        f"WHEN '{area.name}' THEN {group_sql(area.effect, name)}"
+        for name, area in zip(names, AREAS, strict=True)
+    )
     return (
         "SELECT f.seq, f.publication_no, f.happened_at AS published_at, f.op, f.area, "
         f"{{typed}}(COALESCE({key}){{as_text}}) AS restriction_id, p.person_key, "
-        "p.local_ref, f.version_id AS version_no, f.person_id AS person_no, p.cohort "
+        "p.local_ref, f.version_id AS version_no, f.person_id AS person_no, p.cohort, "
+        f"{{typed}}(CASE f.area {groups} END{{as_text}}) AS restriction_group "
         f"FROM change_feed f {joins} LEFT JOIN person p ON p.person_id = f.person_id"
     )
 
