@@ -181,6 +181,15 @@ def test_witnesses_who_fail_when_they_are_asked_again(nights: Nights) -> None:
     assert (len(spoilt), outcome.code, outcome.report.failures) == (2, 3, {"refused": 80})
 
 
+@pytest.mark.parametrize("by", ["request", "connection"])
+def test_one_replica_of_three_with_a_wrong_clock(nights: Nights, by: str) -> None:
+    """It refuses every proof that it gets: others are tried, and nobody fails by that."""
+    fault = {"action": "clock_skew", "skew_s": 600, "replicas": 3, "replica_by": by}
+    nights.stage.upstream.arm([fault])
+    assert nights.night().code == 0
+    assert len(nights.asked) > 2 * PERSONS
+
+
 def test_mixed_kinds_are_69(nights: Nights) -> None:
     """Nobody can tell then what is wrong."""
     kinds = ("403", "shape", "503")

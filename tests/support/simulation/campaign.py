@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.support.databases import share_compiled_statements
-from tests.support.simulation.kinds import choose, unmet
+from tests.support.simulation.kinds import unmet
 from tests.support.simulation.nth_call import Point, all_points, try_point
 from tests.support.simulation.scenario import Result, play
 from tests.support.simulation.stage import Tally
@@ -66,14 +66,12 @@ def _point(point: Point) -> tuple[str, str, str]:
         return point.kind, "BROKEN", f"{point}: {inner[0]!r}"
 
 
-def _play_seeds(first: int, count: int, jobs: int, wanted: int) -> int:
+def _play_seeds(first: int, count: int, jobs: int) -> int:
     tally, broken = Tally(), 0
-    met: dict[int, Counter[str]] = {}
     with ProcessPoolExecutor(jobs) as pool:
         results = pool.map(play, range(first, first + count), chunksize=5)
         for done, result in enumerate(results, 1):
             tally.add(result.tally)
-            met[result.seed] = result.tally.faults
             for text in failures([result]):
                 broken += 1
                 say(text)
@@ -81,8 +79,6 @@ def _play_seeds(first: int, count: int, jobs: int, wanted: int) -> int:
                 say(f"… {done} of {count} seeds, {broken} broken")
     say(_describe(tally, range(first, first + count)))
     say(f"broken promises: {broken}")
-    if wanted:
-        say(f"these meet the most: {choose(met, wanted)}")
     return broken
 
 
@@ -107,7 +103,6 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=2_000, help="how many")
     parser.add_argument("--first", type=int, default=0, help="from which on")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--choose", type=int, default=0, help="name so many that meet the most")
     parser.add_argument("--nth", action="store_true", help="also every n-th call")
     chosen = parser.parse_args()
     share_compiled_statements()
@@ -118,7 +113,7 @@ def main() -> int:
         return int(bool(result.broken))
     broken = 0
     if chosen.seeds:
-        broken = _play_seeds(chosen.first, chosen.seeds, chosen.jobs, chosen.choose)
+        broken = _play_seeds(chosen.first, chosen.seeds, chosen.jobs)
     if chosen.nth:
         broken += _try_points(chosen.jobs)
     return int(bool(broken))

@@ -1,11 +1,8 @@
 """The kinds of trouble that a campaign must meet, by the names under which they are counted."""
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Final
 
-from tests.support.simulation.lasting import KINDS as KINDS_FOR_EVER
-from tests.support.simulation.lasting import SILENCES
 from worker.sandbox.faults import Action
 
 KINDS: Final[dict[str, tuple[str, ...]]] = {
@@ -23,13 +20,6 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "two reads that contradict each other": ("reads contradict",),
     "H-numbers not sent": ("H-numbers not sent",),
     "certain persons fail for some nights": ("certain persons for some nights",),
-    "certain persons fail for ever": tuple(f"certain persons: {kind}" for kind in KINDS_FOR_EVER),
-    "Retry-After to one person": tuple(f"Retry-After to one: {name}" for name in SILENCES),
-    "Retry-After to everybody": tuple(
-        f"Retry-After {how}: {name}" for how in ("a few times", "for good") for name in SILENCES
-    ),
-    "another run in a silence": ("overlapping run in a silence",),
-    "replicas chosen by connection": ("replicas by connection",),
     "crash": ("crash",),
     "paused past the lease": ("paused past the lease",),
     "clock jump ahead": ("clock jump ahead",),
@@ -44,16 +34,3 @@ def unmet(faults: Counter[str]) -> list[str]:
     """The kinds that never struck."""
     return [kind for kind, names in KINDS.items() if not any(faults[name] for name in names)]
 
-
-def choose(met: Mapping[int, Counter[str]], count: int) -> list[int]:
-    """Of these seeds so many that meet the most kinds together, and then the most faults."""
-    chosen: dict[int, Counter[str]] = {}
-
-    def worth(seed: int) -> tuple[int, int]:
-        faults = sum((*chosen.values(), met[seed]), Counter[str]())
-        return -len(unmet(faults)), len(faults)
-
-    while len(chosen) < min(count, len(met)):
-        best = max(met.keys() - chosen.keys(), key=worth)
-        chosen[best] = met[best]
-    return sorted(chosen)

@@ -15,7 +15,6 @@ from tests.support.contracts import PAGED, contract
 from tests.support.model.values import BrokenPromiseError, expect
 from tests.support.program import TimeLimitError
 from tests.support.simulation.changes import Changes
-from tests.support.simulation.lasting import Lasting
 from tests.support.simulation.loop import Clock, SimLoop, inline_files, run_simulated
 from tests.support.simulation.materials import fast_folder
 from tests.support.simulation.process import Process, Trouble
@@ -114,7 +113,6 @@ class Life:
             await self._night()
             await self._till_next()
         await self._peace()
-        await Lasting(self.stage, self.changes, self._again).live()
 
     # Nights
 

@@ -1,13 +1,8 @@
 """What PTS answered to one process, as far as PTS can know: kept for the model."""
 
-import math
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-ON_THE_WAY_S = 15.0
-"""A request that may go fetches a token, perhaps, before it is sent."""
-LAST, MANY = 10, 3
-"""So many of the last answers, to different persons, that ask for silence ask everybody for it."""
 Rows = dict[str, int]
 """Restrictions of one person's area: key to revision."""
 
@@ -57,8 +52,6 @@ class Served:
         refusals: requests that were answered with 401; after two of them a request may go on
             another connection.
         searches: requests that reached PTS.
-        hasty: those of them that came within a silence that PTS had asked for.
-        silent_since_s, silent_until_s: that silence.
     """
 
     answers: dict[tuple[str, str], list[Answer]] = field(default_factory=lambda: defaultdict(list))
@@ -67,24 +60,3 @@ class Served:
     doubtful: set[tuple[str, str]] = field(default_factory=set)
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
     searches: Counter[tuple[str, str]] = field(default_factory=Counter)
-    hasty: int = 0
-    silent_since_s: float = math.inf
-    silent_until_s: float = 0.0
-    last: deque[tuple[str, bool]] = field(default_factory=lambda: deque(maxlen=LAST))
-
-    def answer(self, key: tuple[str, str], now_s: float, silence_s: float) -> None:
-        """PTS answered, and perhaps asked for silence, which few answers do not ask everybody for.
-
-        Who was on the way to it then may still come.
-        """
-        self.last.append((key[0], silence_s > 0))
-        if len({off_id for off_id, is_asked in self.last if is_asked}) < MANY:
-            return
-        if now_s >= self.silent_until_s:
-            self.silent_since_s = now_s
-        self.silent_until_s = max(self.silent_until_s, now_s + silence_s)
-
-    def search(self, key: tuple[str, str], now_s: float) -> None:
-        """A search reached PTS."""
-        self.searches[key] += 1
-        self.hasty += self.silent_since_s + ON_THE_WAY_S < now_s < self.silent_until_s

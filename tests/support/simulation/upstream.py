@@ -95,7 +95,6 @@ class Upstream:
     Attributes:
         truth: the world: identifier, area, restriction, revision.
         served: by process number, what it was answered.
-        silence_s: what PTS asks everybody for at present with ``Retry-After``, if that is known.
         struck: how often each fault struck.
     """
 
@@ -114,7 +113,6 @@ class Upstream:
         self.served: dict[int, Served] = defaultdict(Served)
         self.struck: Counter[str] = Counter()
         self.requests = 0
-        self.silence_s = 0.0
         self._connections = 0
         self._rng = rng
         self._luck = random.Random(f"extra answers {seed}")
@@ -179,7 +177,7 @@ class Upstream:
         found = self._pts.found
         if connection:
             connection.requests += 1
-            self.served[process.number].search(_key_of(request), self.clock.elapsed_s)
+            self.served[process.number].searches[_key_of(request)] += 1
         may_be_another = connection and connection.requests > 1 and reply.status == 200
         if may_be_another and self._luck.random() < network.extra_answers:
             self.struck["extra answer"] += 1
@@ -217,8 +215,6 @@ class Upstream:
         """Keep an answer to the process that is the truth, or passes for it, and is complete."""
         key = _key_of(request)
         served = self.served[process.number]
-        is_asked = any(name == b"retry-after" for name, _ in reply.headers)
-        served.answer(key, self.clock.elapsed_s, self.silence_s if is_asked else 0.0)
         served.refusals[key] += reply.status == 401
         if reply.status != 200:
             return

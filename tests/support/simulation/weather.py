@@ -2,10 +2,10 @@
 
 import random
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 from tests.support.model.values import AREAS
-from tests.support.simulation.lasting import KINDS, digest
 from tests.support.simulation.process import COMMIT, DATABASE, FILE, HTTP, Trouble
 from tests.support.simulation.stage import Stage
 from worker.sandbox.faults import Action
@@ -29,6 +29,22 @@ _DISCOVERY_SPOILS = (
 )  # fmt: skip
 DRAWN = frozenset((*_LEAST_SPOILS, *_TOKEN_SPOILS, *_DISCOVERY_SPOILS))
 """Every fault of the sandbox that may strike."""
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "500": {"action": Action.STATUS, "status": 500},
+    "503": {"action": Action.STATUS, "status": 503},
+    "reset": {"action": Action.RESET},
+    "cut body": {"action": Action.TRUNCATE},
+    "403": {"action": Action.STATUS, "status": 403},
+    "wrong shape": {"action": Action.EMPTY_OBJECT},
+}
+"""How somebody may fail for some nights."""
+
+
+def digest(off_id: str) -> str:
+    """How a fault names a person."""
+    return sha256(off_id.encode()).hexdigest()
 
 
 class Weather:
@@ -69,7 +85,7 @@ class Weather:
         count = self.luck.randint(1, len(roster))
         chosen = roster[:count] if self.luck.random() < 0.5 else self.luck.sample(roster, count)
         self.stage.tally.faults["certain persons for some nights"] += 1
-        fault = self.luck.choice([fault for fault, _, _ in KINDS.values()])
+        fault = self.luck.choice([*KINDS.values()])
         area = self.luck.choice(("pts", *AREAS))
         return [{**fault, "area": area, "off_id_sha256": [digest(one) for one in chosen]}]
 

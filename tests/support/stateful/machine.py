@@ -18,10 +18,10 @@ from tests.support.model.guard import Guard
 from tests.support.model.values import AREAS, PRIVACY, SAFETY, Ending, expect
 from tests.support.model.views import same
 from tests.support.simulation.changes import Changes
-from tests.support.simulation.lasting import KINDS, digest
 from tests.support.simulation.nth_call import apart
 from tests.support.simulation.process import Trouble
 from tests.support.simulation.stage import Line, Outcome, Stage
+from tests.support.simulation.weather import KINDS, digest
 from worker.core.guard import GuardFacts
 from worker.core.model import RunKind
 
@@ -97,7 +97,7 @@ class NightsMachine(RuleBasedStateMachine):
         """Some persons cannot be read any more; or everybody again."""
         listed = self._listed()
         digests = [digest(off_id) for off_id in rng.sample(listed, rng.randint(1, len(listed)))]
-        fault = KINDS[kind][0] if kind else {}
+        fault = KINDS[kind] if kind else {}
         self.failing = [{**fault, "area": one, "off_id_sha256": digests} for one in areas if kind]
 
     @rule(hours=st.sampled_from([0.001, 1, 7, 13, 24, 49, -1.5]))
