@@ -14,8 +14,7 @@ import structlog
 from tests.support.certificates import make_authority, server_context
 from tests.support.http.reports import NIGHT
 from tests.support.network.connect_proxy import ConnectProxy, connect_proxy
-from tests.support.network.net import PERSONS, Net
-from tests.support.network.proxy import proxy
+from tests.support.network.net import PERSONS, Net, gateway
 from tests.support.program import Ended, Installation, closed_port, environment, run
 from tests.support.raw_server import answer, raw_server
 from tests.support.standin import off_id_of, standin
@@ -68,8 +67,8 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     authority = make_authority(tmp_path_factory.mktemp("authority"))
     context = server_context(authority, "helseid.test", "pts.test", "push.test", "localhost")
     with ExitStack() as stack:
-        helseid = stack.enter_context(proxy(tls=context))
-        pts = stack.enter_context(proxy(tls=context))
+        helseid = stack.enter_context(gateway(tls=context))
+        pts = stack.enter_context(gateway(tls=context))
         sandbox = stack.enter_context(
             running_sandbox(
                 persons=PERSONS,

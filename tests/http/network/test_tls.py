@@ -1,16 +1,12 @@
 """TLS from a private CA before HelseID and PTS, as hospitals have it."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from tests.support.certificates import Authority, make_authority, server_context
-from tests.support.network.net import CONCURRENCY, PERSONS, WEATHERS, Net, assert_counted, net
-from tests.support.network.proxy import Weather
-from tests.support.program import Ended, Installation
+from tests.support.certificates import make_authority, server_context
+from tests.support.network.net import CONCURRENCY, PERSONS, net
 
 REASONS = {
     "authority": "unable to get local issuer certificate|self.signed certificate",
@@ -19,43 +15,20 @@ REASONS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hospital:
-    """A sandbox whose certificates are those of a private authority."""
-
-    net: Net
-    authority: Authority
-
-    def sync(self, worker: Installation, weather: Weather) -> Ended:
-        """A run in that weather."""
-        self.net.clear(weather)
-        worker.configure(tls={"ca_file": str(self.authority.file)})
-        return worker.sync()
-
-
-@pytest.fixture(scope="module")
-def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
-    """The sandbox behind TLS."""
-    authority = make_authority(tmp_path_factory.mktemp("authority"))
+def test_a_private_authority(migrated_sqlite: Path, tmp_path: Path):
+    """With tls.ca_file a run over https is complete, on connections that are kept."""
+    authority = make_authority(tmp_path)
     context = server_context(authority)
-    with net(helseid_tls=context, pts_tls=context) as made:
-        yield Hospital(net=made, authority=authority)
-
-
-@pytest.mark.parametrize("name", ["fair", "reset in mid-body"])
-def test_a_private_authority(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path, name: str):
-    """With tls.ca_file a run over https is whole, in fair weather and in other."""
-    weather = replace(WEATHERS.get(name, Weather()), strikes_max=5)
-    worker = hospital.net.install(tmp_path, migrated_sqlite)
-    assert worker.settings["api"]["base_url"].startswith("https://")
-    assert worker.settings["helseid"]["issuer"].startswith("https://")
-    ended = hospital.sync(worker, weather)
-    assert ended.code == 0, ended.out + ended.err
-    assert ended.run["totals"]["persons_complete"] == PERSONS
-    hospital.net.assert_no_proof_twice()
-    assert_counted(hospital.net, weather, ended)
-    # Connections are kept: beside those that were struck one for each request at a time.
-    assert hospital.net.pts.connections <= hospital.net.pts.struck + 2 * CONCURRENCY
+    with net(helseid_tls=context, pts_tls=context) as secure:
+        worker = secure.install(tmp_path / "worker", migrated_sqlite)
+        assert worker.settings["api"]["base_url"].startswith("https://")
+        assert worker.settings["helseid"]["issuer"].startswith("https://")
+        worker.configure(tls={"ca_file": str(authority.file)})
+        ended = worker.sync()
+        assert ended.code == 0, ended.out + ended.err
+        assert ended.run["totals"]["persons_complete"] == PERSONS
+        secure.assert_no_proof_twice()
+        assert secure.pts.connections <= 2 * CONCURRENCY
 
 
 @pytest.mark.parametrize(

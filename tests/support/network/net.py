@@ -1,42 +1,89 @@
-"""A sandbox behind two proxies, one before HelseID and one before PTS, and the weather between."""
+"""A sandbox behind two gateways, one before HelseID and one before PTS, which may end TLS."""
 
-import json
+import asyncio
 import shutil
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
-from tests.support.network.proxy import Proxy, Strike, Weather, proxy
-from tests.support.program import Ended, Installation, install
+from tests.support.program import Installation, install
+from tests.support.raw_server import listening
 from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
 PERSONS = 40
 CONCURRENCY = 4
-WEATHERS = {
-    "latency": Weather(latency_s=0.02),
-    "bytes one by one": Weather(slice_bytes=1),
-    "three bytes at a time, late": Weather(slice_bytes=300, latency_s=0.005),
-    "reset in mid-body": Weather(strike=Strike.RESET),
-    "closed in mid-body": Weather(strike=Strike.CLOSE),
-    "slow close": Weather(strike=Strike.SLOW_CLOSE),
-}
+
+
+@dataclass(kw_only=True)
+class Gateway:
+    """Hands everything on to a port of this machine.
+
+    Attributes:
+        url: where clients go.
+        target: the port, set before the first call.
+        connections: that were made; with TLS, whose handshake was done.
+    """
+
+    url: str = ""
+    target: int = 0
+    connections: int = 0
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection, until one end is closed."""
+        self.connections += 1
+        there_in, there_out = await asyncio.open_connection("127.0.0.1", self.target)
+        await relay(reader, writer, there_in, there_out)
+
+
+async def relay(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    there_in: asyncio.StreamReader,
+    there_out: asyncio.StreamWriter,
+) -> None:
+    """Hand everything on, both ways, until one end is closed."""
+    ways = [
+        asyncio.create_task(_pipe(reader, there_out)),
+        asyncio.create_task(_pipe(there_in, writer)),
+    ]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        there_out.close()
+        await asyncio.gather(*ways, return_exceptions=True)
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+
+
+@contextmanager
+def gateway(*, tls: ssl.SSLContext | None = None) -> Iterator[Gateway]:
+    """Listen on a free port, in a thread of its own."""
+    made = Gateway()
+    with listening(made.connected, tls=tls) as port:
+        made.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        yield made
 
 
 @dataclass(kw_only=True)
 class Net:
-    """A sandbox, reached through proxies alone."""
+    """A sandbox, reached through gateways alone."""
 
     sandbox: RunningSandbox
-    helseid: Proxy
-    pts: Proxy
+    helseid: Gateway
+    pts: Gateway
 
     def install(self, folder: Path, template: Path) -> Installation:
-        """A worker that knows the proxies only, with a fresh database."""
+        """A worker that knows the gateways only, with a fresh database."""
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(template, folder / "pts.db")
         assert self.sandbox.client_private_jwk is not None
@@ -58,14 +105,6 @@ class Net:
         """What the sandbox has seen."""
         return self.sandbox.stats()
 
-    def clear(self, weather: Weather) -> None:
-        """Forget what was seen, and let the weather change."""
-        self.sandbox.control(clear=True)
-        for one in (self.helseid, self.pts):
-            one.weather = weather
-            one.struck = one.connections = 0
-            one.random = Random(7)
-
     def assert_no_proof_twice(self) -> None:
         """Every attempt had a proof and an assertion of its own."""
         stats = self.stats()
@@ -80,26 +119,13 @@ class Net:
 def net(
     *, helseid_tls: ssl.SSLContext | None = None, pts_tls: ssl.SSLContext | None = None
 ) -> Iterator[Net]:
-    """The sandbox under the proxies' addresses: issuer and ``htu`` are in their terms."""
+    """The sandbox under the gateways' addresses: issuer and ``htu`` are in their terms."""
     with ExitStack() as stack:
-        helseid = stack.enter_context(proxy(tls=helseid_tls))
-        pts = stack.enter_context(proxy(tls=pts_tls))
+        helseid = stack.enter_context(gateway(tls=helseid_tls))
+        pts = stack.enter_context(gateway(tls=pts_tls))
         running = stack.enter_context(
             running_sandbox(persons=PERSONS, public_helseid_url=helseid.url, public_pts_url=pts.url)
         )
         helseid.target = running.options.helseid_port
         pts.target = running.options.pts_port
         yield Net(sandbox=running, helseid=helseid, pts=pts)
-
-
-def text_of(worker: Installation) -> str:
-    """What readers see, but for the keys' own file."""
-    return json.dumps(worker.store.published(), indent=1, default=str)
-
-
-def assert_counted(net: Net, weather: Weather, ended: Ended) -> None:
-    """Each connection that was struck cost one request more, and nothing else did."""
-    totals = ended.run["totals"]
-    assert (net.pts.struck > 0) == (weather.strike is not None)
-    assert net.pts.struck == totals["retries"]
-    assert totals["requests"] == 2 * PERSONS + totals["retries"]

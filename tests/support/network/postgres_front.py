@@ -5,7 +5,6 @@ included (PostgreSQL manual, section 54.2.11, "SSL Session Encryption"), and han
 """
 
 import asyncio
-import contextlib
 import ssl
 import struct
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import make_url
 
+from tests.support.network.net import relay
 from tests.support.raw_server import listening
 
 HOST = "0.0.0.0"  # noqa: S104 - to connect to: no loopback address, and yet this machine (ip(7))
@@ -60,7 +60,9 @@ class Front:
         if self.server_url is None:
             await self._steal(reader, writer)
         else:
-            await relay(reader, writer, self.server_url, start)
+            there_in, there_out = await open_server(self.server_url)
+            there_out.write(start)
+            await relay(reader, writer, there_in, there_out)
 
     async def _steal(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(CLEAR_PASSWORD)
@@ -87,33 +89,6 @@ async def open_server(server_url: str) -> tuple[asyncio.StreamReader, asyncio.St
     """A connection to the real server, whose socket the URL names."""
     folder = str(make_url(server_url).query["host"])
     return await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
-
-
-async def relay(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server_url: str, start: bytes
-) -> None:
-    """Hand everything on, both ways, until one end is closed."""
-    there_in, there_out = await open_server(server_url)
-    there_out.write(start)
-    ways = {
-        asyncio.create_task(_pipe(reader, there_out)),
-        asyncio.create_task(_pipe(there_in, writer)),
-    }
-    try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        there_out.close()
-        with contextlib.suppress(OSError):
-            await there_out.wait_closed()
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65_536):
-        writer.write(data)
-        await writer.drain()
 
 
 @contextmanager
