@@ -20,7 +20,7 @@ import anyio
 import pytest
 
 from tests.support.crash.ground import Ground
-from tests.support.crash.servers import PUBLISHES, OwnServer, add_trigger, halted
+from tests.support.crash.servers import PUBLISHES, OwnServer, add_trigger
 from tests.support.databases import execute
 from tests.support.program import Ended, Installation, Running, closed_port
 
@@ -28,8 +28,6 @@ PATIENCE_S = 20.0
 """``database.patience_s`` where it is measured: who is patient twice waits for 40 s."""
 DOCTOR_S = 5.0
 """``doctor`` waits no longer than that."""
-STOP_S = 10.0
-"""What is under way has 4 s, and nothing is asked of the database after that."""
 
 
 def worker_on(ground: Ground, patience_s: float = PATIENCE_S) -> Installation:
@@ -53,10 +51,9 @@ def stopped(server: OwnServer) -> Iterator[None]:
 
 
 @contextmanager
-def frozen(server: OwnServer, *, completely: bool = True) -> Iterator[None]:
-    """The server's processes stand still; if not ``completely``, the one that makes others runs."""
-    first, made = server.processes()
-    pids = [first, *made] if completely else made
+def frozen(server: OwnServer) -> Iterator[None]:
+    """The server's processes stand still."""
+    pids = server.processes()
     send(pids, signal.SIGSTOP)
     try:
         yield
@@ -133,19 +130,6 @@ def test_a_file_that_is_locked(on_sqlite: Ground):
 
 @pytest.mark.nightly
 @pytest.mark.promise("3")
-def test_a_file_is_locked_within_a_run(on_sqlite: Ground):
-    """69 when patience is over; the next run continues."""
-    worker = worker_on(on_sqlite, patience_s=3.0)
-    running = on_sqlite.begun(worker)
-    with locked(worker.store.path):
-        ended = running.wait()
-    assert_given_up(ended)
-    assert on_sqlite.before == on_sqlite.seen(worker)
-    assert on_sqlite.assert_recovers(worker).run["continued"]
-
-
-@pytest.mark.nightly
-@pytest.mark.promise("3")
 @pytest.mark.parametrize("how", ["stopped", "frozen", "locked"])
 def test_one_patience_for_all_that_a_run_still_writes(
     on_sqlite: Ground, on_server: Ground, server: OwnServer, how: str
@@ -168,24 +152,6 @@ def test_one_patience_for_all_that_a_run_still_writes(
     assert ground.assert_recovers(worker).run["continued"]
 
 
-@pytest.mark.nightly
-@pytest.mark.promise("3")
-def test_its_backends_frozen_within_a_batch(on_server: Ground, server: OwnServer):
-    """69 where new connections can be had, and meet the locks of a transaction that stands.
-
-    When its backend goes on there is nobody behind it any more, and it is rolled back.
-    """
-    worker = worker_on(on_server)
-    with halted(worker.database_url, "person_area") as wait_for_batch:
-        running = on_server.start(worker)
-        wait_for_batch()
-        with frozen(server, completely=False):
-            ended = running.wait()
-    assert_given_up(ended)
-    assert on_server.before == on_server.seen(worker)
-    assert on_server.assert_recovers(worker).run["continued"]
-
-
 # For a moment
 
 
@@ -206,20 +172,6 @@ def test_stopped_for_a_moment(on_server: Ground, server: OwnServer, mode: str):
     assert ended.code == 0, ended.out + ended.err
     assert on_server.after == worker.store.published()
     assert worker.store.runs() == [("published", 0)] * 2
-
-
-@pytest.mark.nightly
-@pytest.mark.promise("3")
-def test_frozen_for_a_moment(on_server: Ground, server: OwnServer):
-    """For less than the patience: the run waits, and comes to its end."""
-    worker = worker_on(on_server)
-    running = on_server.begun(worker)
-    with frozen(server):
-        time.sleep(PATIENCE_S / 2)
-        assert running.process.poll() is None
-    ended = running.wait()
-    assert ended.code == 0, ended.out + ended.err
-    assert on_server.after == worker.store.published()
 
 
 @pytest.mark.nightly
@@ -282,32 +234,3 @@ def test_a_stop_while_a_file_is_locked(on_sqlite: Ground):
     assert on_sqlite.assert_recovers(worker).run["continued"]
 
 
-@pytest.mark.nightly
-@pytest.mark.promise("3")
-def test_a_stop_after_a_server_went_away_within_a_run(on_server: Ground, server: OwnServer):
-    """What was written before is kept, and the next run continues."""
-    worker = worker_on(on_server, patience_s=600)
-    running = on_server.begun(worker)
-    with stopped(server):
-        running.until_logged("database.retry")
-        assert_stops(running)
-    assert on_server.assert_recovers(worker).run["continued"]
-
-
-@pytest.mark.nightly
-@pytest.mark.promise("3")
-def test_a_stop_while_it_is_frozen_within_a_statement(on_server: Ground, server: OwnServer):
-    """75 in seconds; the next run continues."""
-    worker = worker_on(on_server, patience_s=600)
-    with halted(worker.database_url, "run", PUBLISHES) as wait_for_publication:
-        running = on_server.start(worker)
-        wait_for_publication()
-        with frozen(server):
-            running.signal(signal.SIGTERM)
-            asked_s = time.monotonic()
-            ended = running.wait()
-            took_s = time.monotonic() - asked_s
-    assert ended.code == 75, ended.out + ended.err
-    assert took_s < STOP_S + 10
-    assert on_server.before == on_server.seen(worker)
-    assert on_server.assert_recovers(worker).run["continued"]

@@ -8,8 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.support.crash.disks import small_disk
-from tests.support.crash.ground import Databases, Ground
+from tests.support.crash.ground import Ground
 from tests.support.crash.servers import OwnServer
 from tests.support.databases import execute, in_database
 from tests.support.program import Ended, Installation
@@ -108,17 +107,6 @@ def test_what_may_not_be_written(on_sqlite: Ground):
     path.chmod(0o600)
     assert on_sqlite.before == worker.store.published()
     on_sqlite.assert_recovers(worker)
-
-
-@pytest.mark.nightly
-def test_a_medium_that_may_not_be_written(on_sqlite: Ground):
-    """A disk that is read only."""
-    with small_disk(8) as disk:
-        files = Databases(template=on_sqlite.base, folder=disk.folder)
-        worker = on_sqlite.install(files.copy(on_sqlite.base))
-        disk.protect()
-        ended = run(worker, "sync")
-    assert_to_mend(ended, str(worker.store.path), "a read-only disk cannot hold the database")
 
 
 # Servers

@@ -77,15 +77,6 @@ def test_a_log_collector_that_hangs_delays_no_stop(on_sqlite: Ground):
     assert on_sqlite.assert_recovers(worker).run["continued"]
 
 
-@pytest.mark.nightly
-def test_a_log_collector_that_hangs_keeps_no_run_from_publishing(on_sqlite: Ground):
-    """Log lines that nobody reads are lost; the run publishes and ends."""
-    worker = on_sqlite.worker()
-    with log_that_nobody_reads(worker) as process:
-        assert process.wait(60) == 0
-    assert on_sqlite.after == worker.store.published()
-
-
 @pytest.mark.promise("4")
 def test_paused_for_longer_than_the_lease(on_sqlite: Ground):
     """Another run takes over and publishes; the paused holder wakes up and writes nothing: 75."""

@@ -51,18 +51,16 @@ class Databases:
     Attributes:
         template: the URL of one at the program's schema.
         folder: for SQLite's files.
-        tablespace: for those of PostgreSQL.
     """
 
     template: str
     folder: Path = Path()
-    tablespace: str = "pg_default"
 
     def copy(self, url: str) -> str:
         """The URL of a copy of one that nobody uses."""
         name, source = f"death_{next(_numbers)}", Store(url)
         if not source.is_sqlite:
-            create = f"CREATE DATABASE {name} TEMPLATE {name_of(url)} TABLESPACE {self.tablespace}"
+            create = f"CREATE DATABASE {name} TEMPLATE {name_of(url)}"
             anyio.run(execute, in_database(url, "postgres"), create)
             return in_database(url, name)
         folder = self.folder / name

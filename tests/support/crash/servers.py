@@ -37,11 +37,11 @@ class OwnServer:
         words = ("-w", "-D", str(self._server.pgdata), "-m", mode, "stop")
         pgexec("pg_ctl", words, bin_path=self._server.bin_path, user=self._server.system_user)
 
-    def processes(self) -> tuple[int, list[int]]:
+    def processes(self) -> list[int]:
         """The process that takes connections, and those that it has made, all backends too."""
         first = int((Path(self._server.pgdata) / "postmaster.pid").read_text().split()[0])
         made = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-        return first, [int(pid) for pid in made]
+        return [first, *map(int, made)]
 
     def start(self) -> None:
         """Start it again, in the same place."""
