@@ -232,5 +232,3 @@ def test_a_stop_while_a_file_is_locked(on_sqlite: Ground):
         assert_stops(running)
     worker.store.end_lease()
     assert on_sqlite.assert_recovers(worker).run["continued"]
-
-

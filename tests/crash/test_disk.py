@@ -1,8 +1,8 @@
 """A disk that is full: 69, nothing half-published; once there is room, the next run ends well.
 
-In a night the database lies on a disk of its own that is filled. Always: no file of the process may
-grow beyond a size (RLIMIT_FSIZE), which SQLite meets as a short write or EFBIG in the middle of a
-transaction. What PostgreSQL says of its disk is an error like others: ``tests/store/test_errors.py``.
+In a night the database lies on a disk of its own that is filled. Always: no file of the process
+may grow beyond a size (RLIMIT_FSIZE), which SQLite meets as a short write or EFBIG in the middle of
+a transaction. What PostgreSQL says of its disk: ``tests/store/test_errors.py``.
 """
 
 import re

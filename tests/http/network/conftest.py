@@ -9,4 +9,3 @@ from tests.support.made_databases import MakeDatabase, postgres_maker
 def make_postgres(postgres_url: str, migrated_postgres: str) -> MakeDatabase:
     """Makes fresh PostgreSQL databases at the program's schema."""
     return postgres_maker(postgres_url, migrated_postgres)
-

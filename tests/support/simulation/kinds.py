@@ -33,4 +33,3 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
 def unmet(faults: Counter[str]) -> list[str]:
     """The kinds that never struck."""
     return [kind for kind, names in KINDS.items() if not any(faults[name] for name in names)]
-
