@@ -14,11 +14,11 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-COPY requirements.lock requirements-build.lock ./
+COPY requirements/core.lock requirements/build.lock requirements/
 RUN python -m venv --without-pip /opt/pts-worker \
-    && pip install --require-hashes --requirement requirements-build.lock \
+    && pip install --require-hashes --requirement requirements/build.lock \
     && pip --python /opt/pts-worker/bin/python install --only-binary :all: \
-        --require-hashes --requirement requirements.lock
+        --require-hashes --requirement requirements/core.lock
 COPY pyproject.toml README.md ./
 COPY migrations migrations
 COPY worker worker
@@ -27,9 +27,9 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/pts-worker/bin/pts-worker --help
 
 FROM build AS build-full
-COPY requirements-parquet.lock requirements-oracle.lock ./
+COPY requirements/parquet.lock requirements/oracle.lock requirements/
 RUN pip --python /opt/pts-worker/bin/python install --only-binary :all: \
-        --require-hashes --requirement requirements-parquet.lock --requirement requirements-oracle.lock
+        --require-hashes --requirement requirements/parquet.lock --requirement requirements/oracle.lock
 
 FROM ${BASE} AS base
 ARG VERSION=0.2.0

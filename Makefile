@@ -23,14 +23,14 @@ UV := $(VENV)-lock/bin/uv
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	$(UPGRADE)
-# Each extra of pyproject.toml has a lock of its own, beside requirements.lock. The first are for a
+# Each extra of pyproject.toml has a lock of its own, beside requirements/core.lock. The first are for a
 # checkout; drivers of other databases are for those who have one.
 EXTRAS := parquet sandbox
 DRIVERS := oracle mssql
-LOCKS := requirements.lock $(EXTRAS:%=requirements-%.lock)
-RELEASED := $(LOCKS) $(DRIVERS:%=requirements-%.lock)
+LOCKS := requirements/core.lock $(EXTRAS:%=requirements/%.lock)
+RELEASED := $(LOCKS) $(DRIVERS:%=requirements/%.lock)
 WITH ?=
-WHEELS = requirements.lock $(WITH:%=requirements-%.lock)
+WHEELS = requirements/core.lock $(WITH:%=requirements/%.lock)
 REQUIREMENTS_OF = $(PYTHON) -c "import sys, tomllib; print(*tomllib.load(open('pyproject.toml', 'rb')) \
 	['project']['optional-dependencies'][sys.argv[1]], sep='\n')"
 LICENCES := MIT;MIT-0;BSD;Apache;Apache-2.0;PSF;Python;ISC;MPL;Mozilla;LGPL;UPL;Unlicense;Zlib;Public Domain;Freely Distributable
@@ -175,23 +175,23 @@ docs: ## docs/ as a site, into dist/site; says NOT TESTED if its generator canno
 lock: ## pin all versions again, with hashes, for Python 3.11 to 3.14
 	@$(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check --require-hashes \
-		-r requirements-lock.lock
-	$(COMPILE) --output-file requirements.lock pyproject.toml
+		-r requirements/lock.lock
+	$(COMPILE) --output-file requirements/core.lock pyproject.toml
 	@for extra in $(EXTRAS) $(DRIVERS); do \
-		$(REQUIREMENTS_OF) $$extra | $(COMPILE) --constraint requirements.lock \
-			--output-file requirements-$$extra.lock - || exit 1; done
+		$(REQUIREMENTS_OF) $$extra | $(COMPILE) --constraint requirements/core.lock \
+			--output-file requirements/$$extra.lock - || exit 1; done
 	@for group in build audit docs lock; do \
-		$(COMPILE) --group $$group --output-file requirements-$$group.lock || exit 1; done
+		$(COMPILE) --group $$group --output-file requirements/$$group.lock || exit 1; done
 # With its extras, as pip asks for their hashes where a package of the group names one.
-	@$(COMPILE) --group dbt --no-strip-extras --output-file requirements-dbt.lock
-	@$(COMPILE) --group dev $(LOCKS:%=--constraint %) --output-file requirements-dev.lock
-	@$(COMPILE) --group nightly $(LOCKS:%=--constraint %) --constraint requirements-dev.lock \
-		--output-file requirements-nightly.lock
+	@$(COMPILE) --group dbt --no-strip-extras --output-file requirements/dbt.lock
+	@$(COMPILE) --group dev $(LOCKS:%=--constraint %) --output-file requirements/dev.lock
+	@$(COMPILE) --group nightly $(LOCKS:%=--constraint %) --constraint requirements/dev.lock \
+		--output-file requirements/nightly.lock
 	@rm -rf $(VENV)-lock
 
 audit: $(AUDIT)/.made ## known vulnerabilities of what is locked, where their database can be asked
 	@$(AUDIT)/bin/pip-audit --progress-spinner off --disable-pip \
-		$(RELEASED:%=--requirement %) --requirement requirements-build.lock \
+		$(RELEASED:%=--requirement %) --requirement requirements/build.lock \
 		>$(AUDIT)/found.txt 2>&1; echo $$? >$(AUDIT)/code.txt; cat $(AUDIT)/found.txt
 	@code=$$(cat $(AUDIT)/code.txt); \
 	if grep -qE "$(NOT_ASKED)" $(AUDIT)/found.txt; then code=0; \
@@ -202,7 +202,7 @@ audit: $(AUDIT)/.made ## known vulnerabilities of what is locked, where their da
 sbom: $(AUDIT)/.made ## what is locked as CycloneDX, into dist/
 	@mkdir -p dist
 	@for lock in $(RELEASED); do PYTHONWARNINGS=ignore $(AUDIT)/bin/cyclonedx-py requirements --output-reproducible \
-		--pyproject pyproject.toml --output-file dist/$${lock%.lock}.cdx.json $$lock || exit 1; done
+		--pyproject pyproject.toml --output-file dist/$$(basename $$lock .lock).cdx.json $$lock || exit 1; done
 	@ls dist/*.cdx.json
 
 licences: $(RUNTIME) $(AUDIT)/.made ## the licence of each package, and 1 if one is not allowed
@@ -213,22 +213,22 @@ clean: ## remove what these targets made
 	@rm -rf $(VENV) $(VENV)-* dist demo .mypy_cache .ruff_cache .pytest_cache \
 		.import_linter_cache .hypothesis .schemathesis .coverage htmlcov
 
-$(AUDIT)/.made: requirements-audit.lock
+$(AUDIT)/.made: requirements/audit.lock
 	@$(PYTHON) -m venv --clear $(AUDIT)
 	@$(AUDIT)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
-		-r requirements-audit.lock
+		-r requirements/audit.lock
 	@touch $@
 
-$(SITE)/.made: requirements-docs.lock
+$(SITE)/.made: requirements/docs.lock
 	@$(PYTHON) -m venv --clear $(SITE)
 	@$(SITE)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
-		-r requirements-docs.lock
+		-r requirements/docs.lock
 	@touch $@
 
-$(DBT)/.made: requirements-dbt.lock
+$(DBT)/.made: requirements/dbt.lock
 	@$(PYTHON) -m venv --clear $(DBT)
 	@$(DBT)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
-		-r requirements-dbt.lock
+		-r requirements/dbt.lock
 	@touch $@
 
 static: $(TOOLS)
@@ -243,18 +243,18 @@ $(MADE):
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(RUNTIME): $(MADE) $(LOCKS) requirements-build.lock pyproject.toml worker/__init__.py
+$(RUNTIME): $(MADE) $(LOCKS) requirements/build.lock pyproject.toml worker/__init__.py
 	@echo "installing the worker into $(VENV)"
-	@$(PIP_INSTALL) --require-hashes $(LOCKS:%=-r %) -r requirements-build.lock
+	@$(PIP_INSTALL) --require-hashes $(LOCKS:%=-r %) -r requirements/build.lock
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(TOOLS): $(RUNTIME) requirements-dev.lock
+$(TOOLS): $(RUNTIME) requirements/dev.lock
 	@echo "installing the tests' tools into $(VENV)"
-	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.lock
 	@touch $@
 
-$(NIGHTLY): $(TOOLS) requirements-nightly.lock
+$(NIGHTLY): $(TOOLS) requirements/nightly.lock
 	@echo "installing what nightly tests need besides into $(VENV)"
-	@$(PIP_INSTALL) --require-hashes -r requirements-nightly.lock
+	@$(PIP_INSTALL) --require-hashes -r requirements/nightly.lock
 	@touch $@

@@ -283,8 +283,8 @@ def test_image_holds_the_locked_packages_alone(image: Image):
     found = {
         name.lower().replace("_", "-"): version for name, version in image.python(code).items()
     }
-    locks = ["requirements.lock"]
-    more = ["requirements-parquet.lock", "requirements-oracle.lock"]
+    locks = ["requirements/core.lock"]
+    more = ["requirements/parquet.lock", "requirements/oracle.lock"]
     locked: dict[str, str] = {}
     for lock in locks + (more if image.tag == "full" else []):
         locked |= pins(lock)

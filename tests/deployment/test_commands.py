@@ -54,7 +54,7 @@ def test_wheelhouse_holds_locked_wheels_alone():
     command = ["make", "--dry-run", "--always-make", "wheelhouse", "WITH=parquet oracle"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     (download,) = re.findall(r"pip download (.*\\\n.*)", done.stdout)
-    locks = ["requirements.lock", "requirements-parquet.lock", "requirements-oracle.lock"]
+    locks = ["requirements/core.lock", "requirements/parquet.lock", "requirements/oracle.lock"]
     assert re.findall(r"-r (\S+)", download) == locks
     assert {"--require-hashes", "--only-binary"} <= set(download.split())
     assert f"cat {' '.join(locks)};" in done.stdout

@@ -36,8 +36,8 @@ def wanted() -> list[tuple[str, str]]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     assert sorted(extras) == sorted(EXTRAS)
-    return [("requirements.lock", text) for text in project["dependencies"]] + [
-        (f"requirements-{name}.lock", text) for name in EXTRAS for text in extras[name]
+    return [("requirements/core.lock", text) for text in project["dependencies"]] + [
+        (f"requirements/{name}.lock", text) for name in EXTRAS for text in extras[name]
     ]
 
 
@@ -54,10 +54,10 @@ def test_locks_have_what_the_package_asks_for():
 
 def test_an_extra_is_in_no_other_lock():
     """The core alone installs nothing of the extras; `uv` has no lock of its own kind."""
-    core = pins("requirements.lock")
+    core = pins("requirements/core.lock")
     own = {"pyarrow", "uvicorn", "oracledb", "pyodbc"}
     assert own & set(core) == set()
-    assert list(pins("requirements-lock.lock")) == ["uv"]
+    assert list(pins("requirements/lock.lock")) == ["uv"]
     assert not (ROOT / "uv.lock").exists()
 
 

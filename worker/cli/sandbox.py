@@ -33,7 +33,7 @@ def run(
     except ImportError as error:
         raise ConfigurationError(
             f"the sandbox is not installed ({error.name} is missing)",
-            hint="`make install` in a checkout installs it (requirements-sandbox.lock)",
+            hint="`make install` in a checkout installs it (requirements/sandbox.lock)",
         ) from error
     try:
         options = SandboxOptions(

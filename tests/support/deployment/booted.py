@@ -234,7 +234,7 @@ def install(root: Path) -> None:
     """Type the page's commands that need a package index; the others are typed when it is up."""
     page = OPERATIONS.read_text(encoding="utf-8")
     common, *_ = blocks(section(page, "Install"), "sh")
-    lock = "/opt/pts-worker/bin/pip install --require-hashes -r requirements-sandbox.lock"
+    lock = "/opt/pts-worker/bin/pip install --require-hashes -r requirements/sandbox.lock"
     run(root, f"cd /checkout\n{common}\n{lock}")
 
 

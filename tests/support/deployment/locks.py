@@ -10,13 +10,13 @@ from tests.support.deployment.deployed import ROOT
 
 EXTRAS: Final = ("parquet", "sandbox", "oracle", "mssql")
 INSTALLED: Final = (
-    "requirements.lock",
-    *(f"requirements-{name}.lock" for name in (*EXTRAS, "build", "dev")),
+    "requirements/core.lock",
+    *(f"requirements/{name}.lock" for name in (*EXTRAS, "build", "dev")),
 )
 """What may be installed together with the worker, and is for `make test`."""
-NIGHTLY: Final = "requirements-nightly.lock"
+NIGHTLY: Final = "requirements/nightly.lock"
 """What `make test-all` installs there besides."""
-APART: Final = tuple(f"requirements-{name}.lock" for name in ("audit", "docs", "dbt", "lock"))
+APART: Final = tuple(f"requirements/{name}.lock" for name in ("audit", "docs", "dbt", "lock"))
 """Tools that have environments of their own."""
 
 
