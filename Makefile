@@ -122,7 +122,7 @@ install: $(RUNTIME) ## what the worker runs on, into .venv
 
 tools: $(TOOLS) ## what checks and tests it besides
 
-wheel: $(RUNTIME) ## the package for a server, into dist/ (see docs/operations.md)
+wheel: $(RUNTIME) ## the package for a server, into dist/ (see docs/install-server.md)
 	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--wheel-dir dist .
 	@ls dist/*.whl
@@ -139,9 +139,9 @@ wheelhouse: wheel ## what a server without a package index needs, into dist/whee
 	@{ printf 'pts-sync-worker==%s ' $$($(BIN)/python -c 'import worker; print(worker.__version__)'); \
 		$(BIN)/pip hash dist/wheelhouse/pts_sync_worker-*.whl | tail -n 1; cat $(WHEELS); } \
 		> dist/wheelhouse/requirements.txt
-	@echo "dist/wheelhouse: take it to the server (docs/operations.md)"
+	@echo "dist/wheelhouse: take it to the server (docs/install-server.md)"
 
-install-test: $(TOOLS) ## docs/operations.md typed into a fresh Debian; needs root and mmdebstrap
+install-test: $(TOOLS) ## docs/install-server.md typed into a fresh Debian; needs root and mmdebstrap
 	@$(BIN)/python -m tests.support.deployment.fresh_root
 
 boot-test: $(TOOLS) ## the units under a systemd that is booted; needs root, mmdebstrap and cgroups
@@ -162,7 +162,7 @@ test-image: $(TOOLS) ## the Dockerfile's two tags built and run with podman; nee
 	unshare --mount sh -c 'mount -t cgroup2 none /sys/fs/cgroup; exec "$$@"' sh \
 		$(BIN)/pytest tests/deployment/image_runs.py
 
-# A warning is an error: a broken link, or a page that docs/index.md does not name.
+# A warning is an error: a broken link, or a page that neither docs/index.md nor docs/decisions.md names.
 docs: ## docs/ as a site, into dist/site; says NOT TESTED if its generator cannot be installed
 	@if $(MAKE) --no-print-directory --silent $(SITE)/.made; then \
 		rm -rf dist/site && \

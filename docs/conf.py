@@ -1,7 +1,7 @@
 """Builds docs/ as a site with Sphinx: ``make docs``.
 
-The navigation is made of the lists in index.md, so a page that is not named there is a warning,
-and a warning ends the build. No page loads anything from another host.
+The navigation is made of the links in index.md and decisions.md, so a page that neither names is a
+warning, and a warning ends the build. No page loads anything from another host.
 """
 
 import re
@@ -42,11 +42,12 @@ OUTSIDE = re.compile(
 
 def _prepare(_app, page, source):
     source[0] = OUTSIDE.sub(r"\1", source[0])
-    if page != "index":
+    if page not in {"index", "decisions"}:
         return
     for part in re.split(r"(?m)^## ", source[0])[1:]:
         title = part.partition("\n")[0]
-        pages = re.findall(r"(?m)^- \[[^\]]+\]\(([^)#]+)\.md\)", part)
+        linked = re.findall(r"\]\(([^)#:]+)\.md\)", part)
+        pages = dict.fromkeys(one for one in linked if page == "index" or one.startswith("adr/"))
         tree = "\n".join(["```{toctree}", ":hidden:", f":caption: {title}", "", *pages, "```"])
         source[0] += f"\n\n{tree}\n"
 

@@ -5,7 +5,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from tests.support.deployment.deployed import OPERATIONS, ROOT, calls
+from tests.support.deployment.deployed import INSTALL, OPERATIONS, ROOT, calls
 from tools.docs.command_line import described
 
 
@@ -29,14 +29,16 @@ def test_calls_are_found_everywhere():
         "pts-backfill",
         "pts-worker",
         "operations.md",
+        "install-server.md",
+        "database.md",
     }
 
 
 def test_folders_are_made_before_anything_is_put_there():
-    """On a clean Debian the page's install commands find their sources and their folders."""
+    """On a clean Debian the pages' install commands find their sources and their folders."""
     there = {"/usr/local/bin", "/etc/systemd/system", "/etc/cron.d", "/etc/logrotate.d"}
     found = 0
-    for line in OPERATIONS.read_text().splitlines():
+    for line in (INSTALL.read_text() + OPERATIONS.read_text()).splitlines():
         match = re.search(r"^(?:\|.*`)?install (-[^`]+)", line)
         words = shlex.split(match[1]) if match else []
         if "-d" in words:
@@ -58,7 +60,7 @@ def test_wheelhouse_holds_locked_wheels_alone():
     assert re.findall(r"-r (\S+)", download) == locks
     assert {"--require-hashes", "--only-binary"} <= set(download.split())
     assert f"cat {' '.join(locks)};" in done.stdout
-    (install,) = re.findall(r"(?m)^\S+/pip install (.*wheelhouse.*)$", OPERATIONS.read_text())
+    (install,) = re.findall(r"(?m)^\S+/pip install (.*wheelhouse.*)$", INSTALL.read_text())
     assert {"--no-index", "--require-hashes"} <= set(install.split())
 
 

@@ -9,7 +9,8 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
 DOCS: Final = ROOT / "docs"
-OPERATIONS: Final = DOCS / "operations.md"
+INSTALL: Final = DOCS / "install-server.md"
+DATABASE: Final = DOCS / "database.md"
 PAGES: Final = (
     README,
     ROOT / "CHANGELOG.md",

@@ -1,4 +1,4 @@
-"""The page docs/data-model.md: the tables, how they refer to each other, and which views read them.
+"""The page reference/data-model.md: the tables, their references, and which views read them.
 
 Everything but the sentences is made of the declarations in ``worker/store/schema``.
 """
@@ -51,13 +51,12 @@ NOT_ENFORCED: Final = {
 
 _HEAD: Final = """# Data model
 
-For readers of the database and for a colleague who changes its schema. Readers use the [views](reference/views.md), never the tables: these may change with any version.
+For readers of the database and for a colleague who changes its schema. Readers use the [views](views.md), never the tables: these may change with any version.
 
-- A database serves one organisation; several are several configurations ([operations](operations.md#database)).
 - A **version** row holds a restriction's content from the publication that opened it (`opened_no`) until the one that closed it (`closed_no`). Its content is never changed.
-- A run writes **drafts**, which no view reads; publication applies them ([ADR 0033](adr/0033-drafts.md)).
-- **Facts** (in `run`, `publication_cohort`, `publication_code`) and the **change feed** are written in the transaction of the publication, and stay ([ADR 0026](adr/0026-facts-and-feed-at-publication.md)).
-- What is kept for how long: [privacy](privacy.md#what-is-stored-why-and-for-how-long).
+- A run writes **drafts**, which no view reads; publication applies them ([why](../adr/0033-drafts.md)).
+- **Facts** (in `run`, `publication_cohort`, `publication_code`) and the **change feed** are written in the transaction of the publication, and stay ([why](../adr/0026-facts-and-feed-at-publication.md)).
+- What is kept for how long: [security and privacy](../security.md#what-is-stored-and-for-how-long).
 
 """  # noqa: E501
 
@@ -114,4 +113,4 @@ def _views() -> Iterator[str]:
     for view in view_columns():
         read = dict.fromkeys(re.findall(r"(?:FROM|JOIN) (\w+)", definitions[view]))
         tables = ", ".join(f"`{name}`" for name in read if name in metadata.tables)
-        yield f"| [`{view}`](reference/views.md#{view}) | {tables or 'nothing: constants'} |"
+        yield f"| [`{view}`](views.md#{view}) | {tables or 'nothing: constants'} |"

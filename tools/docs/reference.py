@@ -38,7 +38,7 @@ VIEWS: Final = {
     "there. `cohort` is NULL for persons without one, and `other` for those whose cohort has no "
     "name in the facts.",
     "report_change_feed": "What each publication changed, and what was erased or purged, in order "
-    "([how to follow it](../reporting.md#following-the-snapshot)).",
+    "([how to follow it](../reporting.md#the-change-feed)).",
     "report_run": "The ledger of runs. Totals are counted by the publication, and 0 for a run that "
     "was not published.",
     "report_access": "Who looked at whom: one row for each `explain`, `erase`, `export`, `report` "
@@ -70,7 +70,7 @@ The worker never ends with 0 if a person was not read. [Operations](../operation
 """  # noqa: E501
 _METRICS: Final = """# Metrics
 
-All metrics are gauges, written when a run ends. [Operations](../operations.md#monitoring) says how they reach Prometheus.
+All metrics are gauges, written when a run ends. [Monitoring](../monitoring.md#prometheus) says how they reach Prometheus.
 
 """  # noqa: E501
 _LOG_EVENTS: Final = """# Log events
@@ -96,7 +96,7 @@ _PTS_WORKER_COMPLETE=fish_source pts-worker | source     # fish: ~/.config/fish/
 """
 _VIEWS: Final = """# Reporting views
 
-The views are the same in SQLite and PostgreSQL. Readers get `SELECT` on these and nothing else, by [two roles on PostgreSQL](../reporting.md#readers); `report_access` is for those who oversee them. Within a major version, columns are added and never renamed or dropped. [Reporting](../reporting.md) says which view answers what; the tables behind them are in the [data model](../data-model.md).
+The views are the same in SQLite and PostgreSQL. Readers get `SELECT` on these and nothing else, by [two roles on PostgreSQL](../reporting.md#readers); `report_access` is for those who oversee them. Within a major version, columns are added and never renamed or dropped. [Reporting](../reporting.md) says which view answers what; the tables behind them are in the [data model](data-model.md).
 
 - **In effect.** `is_in_effect` is true if the restriction restricts at this moment: its code is not `N`, it has begun, and its end has not passed. A code that the worker does not know restricts, and has no `restriction_group`. `ends_at` is empty if the end is indefinite. If PTS gives several time ranges, the worker does not claim that any has ended.
 - **Stale.** `is_stale` is true if the last publication that covers the area could not read it completely. The row was true at `last_confirmed_at`.
@@ -266,6 +266,6 @@ REFERENCE: Final[Mapping[str, Callable[[], str]]] = {
     "reference/views": views_page,
     "reference/metrics": metrics_page,
     "reference/log-events": log_events_page,
-    "data-model": data_model_page,
+    "reference/data-model": data_model_page,
 }
 """The generated pages of docs/, by their name without ``.md``."""

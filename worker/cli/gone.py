@@ -10,7 +10,7 @@ GONE: Final[Mapping[str, str]] = {
     "plan": "`plan` is gone: its figures are in the roster line of `pts-worker doctor`.",
     "--by-hand": "`--by-hand` is gone: `pts-worker keys rotate` only makes the key. Register "
     "it in self-service, then call `pts-worker keys rotate --finish`.",
-    "db restore": "`db restore` is gone: copy the file back, as docs/operations.md shows.",
+    "db restore": "`db restore` is gone: copy the file back, as docs/database.md shows.",
     "keys check": "`keys check` is gone: the line `key` of `pts-worker doctor` says type and name.",
     "config schema": "`config schema` is gone: the file of `pts-worker init` describes every key.",
     "failures retry": "`failures retry` is gone: `pts-worker backfill --failed` does the same.",

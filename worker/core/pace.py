@@ -1,6 +1,6 @@
 """The pace of requests to PTS: when the next one may be sent, and what answers change in that.
 
-Pure; times are monotonic seconds, passed in. ``docs/internals.md`` says it in words.
+Pure; times are monotonic seconds, passed in. ``docs/architecture.md`` says it in words.
 """
 
 import math

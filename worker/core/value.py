@@ -9,7 +9,7 @@ class Value(msgspec.Struct, frozen=True):
     """An immutable value, compared by its fields.
 
     A run creates about thirty values per person. A frozen dataclass takes 1 µs per instance and
-    1 ms of startup per class; this takes a tenth and a fortieth of that (ADR 0017).
+    1 ms of startup per class; this takes a tenth and a fortieth of that.
 
     Attributes:
         hidden: names of fields that ``repr`` masks.

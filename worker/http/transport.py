@@ -30,7 +30,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     It raises the worker's errors, which hold neither the request nor what was received. It is the
     port ``HttpTransport``, too: a run posts so often that httpx's requests and responses, which
-    have nothing to do there, would cost as much as the rest (docs/performance.md).
+    have nothing to do there, would cost as much as the rest (docs/scale.md).
     """
 
     def __init__(self, options: TransportOptions) -> None:

@@ -32,7 +32,7 @@ class Ending(enum.Enum):
 
 _RESTORE: Final = (
     "look at database.url; if it is right, restore from a backup "
-    '(docs/operations.md, "When the database is at fault")'
+    '(docs/database.md, "When the database is at fault")'
 )
 _MODES: Final = (
     "let this account read and write the file and write its folder, where SQLite keeps its log; "
@@ -84,7 +84,10 @@ _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
         "database.url cannot be used for {database}",
         "check its parameters",
     ),
-    ("refused TLS",): ("the server of {database} is not trusted", "see docs/operations.md, TLS"),
+    ("refused TLS",): (
+        "the server of {database} is not trusted",
+        "see docs/database.md, TLS to PostgreSQL",
+    ),
     (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, "UnicodeDecodeError"): (
         "the database file {path} is damaged, or is no SQLite database",
         _RESTORE,

@@ -27,7 +27,7 @@ FOREIGN_KEYS: Final = "pts_foreign_keys"
 """The option of a transaction that checks foreign keys; how a connection is, in its ``info``."""
 _LOST_HINT: Final = (
     "what was written since is not on the disk: copy a backup back if the file is gone "
-    "(docs/operations.md, 'Backup and restore'), and let nothing remove or exchange it while a run "
+    "(docs/database.md, 'Restore'), and let nothing remove or exchange it while a run "
     "is on"
 )
 

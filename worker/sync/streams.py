@@ -1,7 +1,7 @@
 """Send and receive on anyio's memory object streams without yielding to the event loop.
 
 anyio's ``send`` and ``receive`` always yield. At full speed that would hand out one person per
-event loop iteration and prevent batching of requests (docs/performance.md).
+event loop iteration and prevent batching of requests (docs/scale.md).
 """
 
 from typing import TypeVar

@@ -51,7 +51,7 @@ async def backup(app: App, path: Path) -> Backup:
         if store.file is None:
             raise ConfigurationError(
                 "database.url: this is for SQLite; back PostgreSQL up with its own pg_dump "
-                "(docs/operations.md)"
+                "(docs/database.md)"
             )
         schema = await _require_ours(app, store)
         last = await store.read(last_publication)

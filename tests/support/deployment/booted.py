@@ -1,4 +1,4 @@
-"""Boots a fresh Debian under systemd and plays five nights with the units of docs/operations.md.
+"""Boots a Debian under systemd and plays five nights with the units of docs/install-server.md.
 
 ``make boot-test``: needs root, mmdebstrap, cgroups of version 2, Debian's mirror and a package
 index; five minutes. Where nothing can be booted it says ``NOT TESTED`` and why, and ends with 0.
@@ -20,7 +20,7 @@ from typing import Final
 
 from tests.support.deployment import fresh_root
 from tests.support.deployment.fresh_root import UntestableError, make_root, run
-from tests.support.documents import OPERATIONS, blocks, section
+from tests.support.documents import INSTALL, blocks, section
 
 PACKAGES: Final = f"{fresh_root.PACKAGES},systemd-sysv,dbus,sudo,curl"
 CGROUPS: Final = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
@@ -232,7 +232,7 @@ def continued(machine: Machine) -> None:
 
 def install(root: Path) -> None:
     """Type the page's commands that need a package index; the others are typed when it is up."""
-    page = OPERATIONS.read_text(encoding="utf-8")
+    page = INSTALL.read_text(encoding="utf-8")
     common, *_ = blocks(section(page, "Install"), "sh")
     lock = "/opt/pts-worker/bin/pip install --require-hashes -r requirements/sandbox.lock"
     run(root, f"cd /checkout\n{common}\n{lock}")
@@ -240,7 +240,7 @@ def install(root: Path) -> None:
 
 def set_up(machine: Machine) -> None:
     """The rest of the page, on the booted machine: units, keys, database, doctor."""
-    page = OPERATIONS.read_text(encoding="utf-8")
+    page = INSTALL.read_text(encoding="utf-8")
     _, systemd, *_ = blocks(section(page, "Install"), "sh")
     keys, *_ = blocks(section(page, "Keys"), "sh")
     (machine.root / "etc/systemd/system/sandbox.service").write_text(SANDBOX)

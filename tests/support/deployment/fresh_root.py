@@ -1,4 +1,4 @@
-"""Types docs/operations.md into a fresh Debian: systemd, cron, backup and restore, offline.
+"""Types docs/install-server.md and docs/database.md into a fresh Debian: systemd, cron, offline.
 
 ``make install-test``: needs root, mmdebstrap, Debian's mirror and a package index; a minute. Where
 no root can be made it says ``NOT TESTED`` and why, and ends with 0.
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.support.documents import OPERATIONS, ROOT, blocks, section
+from tests.support.documents import DATABASE, INSTALL, ROOT, blocks, section
 
 PACKAGES: Final = "python3-venv,make,systemd,cron,logrotate,ca-certificates"
 CHECKS: Final = {
@@ -112,10 +112,12 @@ def main() -> None:
 
 def _follow() -> None:
     """Both ways, each in a root of its own; then the package without an index or a network."""
-    page = OPERATIONS.read_text(encoding="utf-8")
+    page = INSTALL.read_text(encoding="utf-8")
     common, systemd, cron, offline, *_ = blocks(section(page, "Install"), "sh")
     keys, *_ = blocks(section(page, "Keys"), "sh")
-    backup, _, restore, _ = blocks(section(page, "Backup and restore"), "sh")
+    database = DATABASE.read_text(encoding="utf-8")
+    backup, _ = blocks(section(database, "Back up"), "sh")
+    restore, _ = blocks(section(database, "Restore"), "sh")
     restore = re.sub(r"\d{4}-\d\d-\d\d", "$(date +%F)", restore)
     lost = f"{backup}\nrm /var/lib/pts-worker/pts.db\n{restore}"
     with tempfile.TemporaryDirectory(prefix="pts-root-") as name:

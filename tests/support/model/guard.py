@@ -1,4 +1,4 @@
-"""When a run must be withheld: by docs/internals.md ("Guard"), not by the guard."""
+"""When a run must be withheld: by docs/architecture.md ("The guard"), not by the guard."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -75,7 +75,7 @@ class Observer:
         self._label: str | None = None
 
     def person_key(self, off_id: str) -> str:
-        """The pseudonym, as docs/privacy.md defines it, under the label that the store keeps."""
+        """The pseudonym, as docs/security.md defines it, under the label that the store keeps."""
         if self._label is None:
             with closing(sqlite3.connect(self.path)) as connection:
                 (check,) = connection.execute("SELECT key_check FROM store_identity").fetchone()

@@ -25,8 +25,8 @@ Example: `pts-worker db check`
 BACKUP = """Copy a SQLite database to a new file, while runs go on.
 
 The copy is complete as of one moment, also in the middle of a run. To restore it, stop the worker,
-copy it to the database's place and remove the -wal and -shm there (docs/operations.md, "Backup and
-restore"); the next `sync` continues.
+copy it to the database's place and remove the -wal and -shm there (docs/database.md, "Restore").
+The next `sync` continues.
 
 FILE must not exist. It gets its name when it is complete, and only its owner can read it (0600). It
 holds health data: encrypt it, and keep `pseudonym.key` elsewhere. Schema and pseudonym key of the

@@ -1,7 +1,7 @@
 """Passes many rows to one statement.
 
 Row by row, the driver's thread would compete with the event loop for the interpreter at each row,
-and SQLAlchemy would prepare the parameters of each row (docs/performance.md).
+and SQLAlchemy would prepare the parameters of each row (docs/scale.md).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """The tables, as SQLAlchemy Core.
 
-What readers read and what a run writes are apart (``docs/internals.md`` draws them):
+What readers read and what a run writes are apart (``docs/architecture.md``):
 
 * **Drafts.** A run writes ``draft`` (a row a person: who was seen on the roster, and of each area
   the proof, the failure, or that a first read waits for its second) and a row of
