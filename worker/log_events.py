@@ -61,8 +61,6 @@ MEANINGS: Final = {
     "run.total_unknown": "The heartbeat has no total: the database could not be asked.",
     "run.withheld": "The guard withheld the run.",
     "schedule.ended": "The schedule has ended.",
-    "schedule.late": "A missed start is made up for: the machine slept, or its clock was wrong.",
-    "schedule.not_ready": "The readiness check failed.",
     "schedule.rescheduled": "The clock was set back, and the next start is computed anew.",
     "schedule.retrying": "A scheduled run ended with 4, 69 or 75 and is started again.",
     "schedule.run_failed": "A scheduled run ended with a code that a retry does not help.",

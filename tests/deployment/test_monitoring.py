@@ -13,7 +13,7 @@ import yaml
 from tests.support.deployment.deployed import FOR_A_PERSON, OVER, ROOT, tool
 from tools.docs.reference import metric_samples
 from worker.errors import ExitCode
-from worker.telemetry.numbers import HELP, PREFIX
+from worker.telemetry.metrics import HELP, PREFIX
 
 RULES = ROOT / "config" / "prometheus" / "pts-worker.rules.yml"
 DASHBOARDS = ROOT / "config" / "grafana"
@@ -152,7 +152,7 @@ def test_labels_in_rules_and_dashboard_are_the_metrics_own():
     have: dict[str, dict[str, set[str]]] = {}
     for sample in metric_samples():
         labels = have.setdefault(sample.name, {})
-        for label, value in sample.labels:
+        for label, value in sample.labels.items():
             labels.setdefault(label, set()).add(value)
     for text in expressions():
         for name, selector in re.findall(rf"({PREFIX}\w+)\{{([^}}]*)\}}", text):

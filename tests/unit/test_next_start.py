@@ -5,8 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.clock import NIGHT_OF_23_H, NIGHT_OF_25_H, OSLO
-from worker.errors import ExitCode
-from worker.scheduler import next_start, wait_before_retry_s
+from worker.scheduler import CronSimTrigger
+
+
+def next_start(cron: str, after: datetime) -> datetime | None:
+    """The first one after a time."""
+    found: datetime | None = CronSimTrigger(cron, "Europe/Oslo").get_next_fire_time(after, after)
+    return found
 
 
 def starts(cron: str, begin: datetime, hours: int) -> list[str]:
@@ -94,32 +99,3 @@ def test_where_the_hour_is_open_hours_count_as_they_pass() -> None:
 def test_a_day_that_never_comes() -> None:
     """The fifth Friday of a month is never its first day."""
     assert next_start("30 3 */31 * 5#5", NIGHT_OF_23_H) is None
-
-
-@pytest.mark.parametrize(("uniform", "expected_s"), [(0.0, 270), (0.5, 300), (0.999_999, 330)])
-def test_retries_are_spread(uniform: float, expected_s: float) -> None:
-    """By a tenth in both directions, so that hospitals do not come back at the same second."""
-    wait_s = wait_before_retry_s(ExitCode.UNAVAILABLE, 0, until_next_s=None, uniform=uniform)
-    assert wait_s == pytest.approx(expected_s, abs=0.1)
-
-
-@pytest.mark.parametrize(
-    ("first_s", "expected_s"),
-    [(60, [60, 120, 240, 480, 960, 1920, 3600, 3600]), (7200, [7200, 7200])],
-)
-def test_the_first_wait_is_configured(first_s: float, expected_s: list[float]) -> None:
-    """Twice as long each time, up to an hour; a longer first wait stays as it is."""
-    waits_s = [
-        wait_before_retry_s(
-            ExitCode.UNAVAILABLE, retries, until_next_s=None, uniform=0.5, first_s=first_s
-        )
-        for retries in range(len(expected_s))
-    ]
-    assert waits_s == expected_s
-    assert wait_before_retry_s(ExitCode.UNAVAILABLE, 10**6, until_next_s=None, uniform=0.5) == 3600
-
-
-@pytest.mark.parametrize("code", sorted(set(ExitCode) - {4, 69, 75}))
-def test_only_4_69_and_75_are_retried(code: ExitCode) -> None:
-    """For others a person must act, or there is nothing to do."""
-    assert wait_before_retry_s(code, 0, until_next_s=None, uniform=0.5) is None

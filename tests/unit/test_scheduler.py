@@ -10,6 +10,7 @@ import anyio
 import pytest
 from apscheduler.executors import base as executors
 from apscheduler.schedulers import base as schedulers
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from tests.support.clock import OSLO
@@ -17,7 +18,7 @@ from tests.support.simulation.loop import Clock, run_simulated
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ConfigurationError, ExitCode, LeaseHeldError, UnavailableError
-from worker.scheduler import ScheduleState, run_on_schedule
+from worker.scheduler import Schedule
 
 EVENING = datetime(2026, 11, 27, 23, 17, 43, 518_204, tzinfo=OSLO)
 MINUTE_S, HOUR_S = 60.0, 3600.0
@@ -44,7 +45,6 @@ class Nights:
         run_s: how long each takes.
         ends: what the next ones end with, in order; then 0.
         ended_s: when the schedule had ended.
-        state: what the schedule says of itself.
     """
 
     clock: Clock
@@ -53,7 +53,13 @@ class Nights:
     begun: list[int] = field(default_factory=list)
     ends: list[Exception | ExitCode] = field(default_factory=list)
     ended_s: int = 0
-    state: ScheduleState = field(default_factory=ScheduleState)
+    schedule: Schedule | None = None
+
+    @property
+    def next_at(self) -> datetime | None:
+        """The next start or retry."""
+        assert self.schedule
+        return self.schedule.next_at
 
     async def run(self) -> RunReport:
         began_at = self.clock.now()
@@ -69,6 +75,7 @@ class Nights:
             exit_code=end,
             started_at=began_at,
             finished_at=self.clock.now(),
+            reasons=("why",),
         )
 
 
@@ -80,6 +87,8 @@ def nights(
     begin: datetime = EVENING,
     now: bool = False,
     run_s: float = 60.0,
+    retry_wait_s: float = 300.0,
+    uniform: float = 0.5,
 ) -> Nights:
     """What came of a schedule, which is stopped when the story is over."""
     clock = Clock(begin.astimezone(UTC))
@@ -88,21 +97,20 @@ def nights(
 
     async def play(_loop: object) -> Nights:
         made = Nights(clock=clock, stop=anyio.Event(), run_s=run_s)
+        schedule = made.schedule = Schedule(
+            made.run,
+            cron=cron,
+            timezone="Europe/Oslo",
+            runtime=replace(clock.runtime(), uniform=lambda: uniform),
+            retry_wait_s=retry_wait_s,
+        )
         async with anyio.create_task_group() as tasks:
 
-            async def schedule() -> None:
-                await run_on_schedule(
-                    made.run,
-                    cron=cron,
-                    timezone="Europe/Oslo",
-                    stop=made.stop,
-                    runtime=clock.runtime(),
-                    first=made.run if now else None,
-                    state=made.state,
-                )
+            async def run() -> None:
+                await schedule.run(made.stop, made.run if now else None)
                 made.ended_s = round(clock.elapsed_s)
 
-            tasks.start_soon(schedule)
+            tasks.start_soon(run)
             await anyio.sleep(0.5)
             await story(made)
             made.stop.set()
@@ -144,20 +152,16 @@ def test_a_start_that_was_missed(
     late_s: float,
     runs: int,
 ) -> None:
-    """A machine that slept makes up for it once, however long that was, and the log says so.
+    """A machine that slept makes up for it once, however long that was.
 
     Timers stand still while it sleeps (timer_create(2), CLOCK_MONOTONIC), the wall clock does not.
-    How late it is counts from the first start that was missed.
     """
 
     async def story(made: Nights) -> None:
         made.clock.leap_s += FIRST_S[cron] + late_s
         await anyio.sleep(5 * MINUTE_S)
 
-    with capture_logs() as logs:
-        assert len(nights(monkeypatch, story, cron).begun) == runs
-    (late,) = [one for one in logs if one["event"] == "schedule.late"]
-    assert late["late_s"] == pytest.approx(late_s, abs=61)
+    assert len(nights(monkeypatch, story, cron).begun) == runs
     assert [one.getMessage() for one in caplog.records if one.levelname == "WARNING"] == []
 
 
@@ -170,7 +174,7 @@ def test_a_clock_that_was_ahead(monkeypatch: pytest.MonkeyPatch, runs_ahead: boo
         await anyio.sleep(begun_s)
         made.clock.leap_s -= ahead_s
         await anyio.sleep(2 * MINUTE_S)
-        assert made.state.next_at == expected
+        assert made.next_at == expected
         await anyio.sleep(24 * HOUR_S)
 
     begin = EVENING + timedelta(seconds=ahead_s)
@@ -236,21 +240,45 @@ def test_a_night_without_recovery_keeps_the_next_start(monkeypatch: pytest.Monke
     assert len(gaps) > 15
 
 
-@pytest.mark.parametrize("code", [5, 78])
-def test_what_waiting_cannot_mend_is_reported(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    """One error with a hint, no retry, and the next night's start."""
+@pytest.mark.parametrize(
+    ("retry_wait_s", "uniform", "expected_min"),
+    [(60.0, 0.5, [1, 2, 4, 8, 16, 32, 60, 60]), (7200.0, 0.5, [120]), (300.0, 0.0, [4.5, 9, 18])],
+    ids=["a minute", "two hours", "the shortest"],
+)
+def test_waits_are_configured_and_spread(
+    monkeypatch: pytest.MonkeyPatch, retry_wait_s: float, uniform: float, expected_min: list[float]
+) -> None:
+    """Twice as long each time, up to an hour; a longer first wait stays as it is.
+
+    By a tenth in both directions, so that hospitals do not come back at the same second.
+    """
 
     async def story(made: Nights) -> None:
-        made.ends = [ExitCode(code)]
+        made.ends = [AWAY] * len(expected_min)
+        await anyio.sleep(TO_HALF_PAST_TWO_S + 20 * HOUR_S)
+
+    cron = "30 2 * * *"
+    begun = nights(monkeypatch, story, cron, retry_wait_s=retry_wait_s, uniform=uniform).begun
+    waits = [(b - a - MINUTE_S) / MINUTE_S for a, b in itertools.pairwise(begun)]
+    assert waits == pytest.approx(expected_min, abs=0.02)
+
+
+@pytest.mark.parametrize("code", sorted(set(ExitCode) - {0, 3, 4, 69, 75}))
+def test_what_waiting_cannot_mend_is_reported(
+    monkeypatch: pytest.MonkeyPatch, code: ExitCode
+) -> None:
+    """One error with its reason, no retry, and the next night's start."""
+
+    async def story(made: Nights) -> None:
+        made.ends = [code]
         await anyio.sleep(TO_HALF_PAST_TWO_S + 2 * HOUR_S)
-        assert made.state.retry_at is None
         await anyio.sleep(24 * HOUR_S)
 
     with capture_logs() as logs:
         assert len(nights(monkeypatch, story, "30 2 * * *").begun) == 2
     (error,) = [one for one in logs if one["log_level"] == "error"]
     assert (error["event"], error["code"]) == ("schedule.run_failed", code)
-    assert error["hint"]
+    assert error["reason"] == "why"
 
 
 def test_what_becomes_due_during_a_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import click
+from prometheus_client.samples import Sample
 
 from tools.docs.command_line import described
 from tools.docs.data_model import data_model_page
@@ -13,10 +14,10 @@ from worker.areas.codes import codes
 from worker.areas.meanings import view_columns
 from worker.config import markdown_table
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import RunReport
+from worker.core.run import RunReport, Standing
 from worker.errors import EXIT_MEANINGS, ExitCode
 from worker.store.schema.tables import TOTALS
-from worker.telemetry.numbers import HELP, PREFIX, Sample, samples_of
+from worker.telemetry.metrics import HELP, PREFIX, samples_of
 
 HEAD: Final = "<!-- `python -m tools.docs` writes this page -->\n"
 
@@ -221,6 +222,7 @@ def views_page() -> str:
 def metric_samples() -> tuple[Sample, ...]:
     """A sample of every metric, with each value that a label can have."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
+    standing = Standing(last_success_at=at, last_published_at=at, persons_stale=0)
     samples: list[Sample] = []
     for kind in RunKind:
         report = RunReport(
@@ -233,7 +235,7 @@ def metric_samples() -> tuple[Sample, ...]:
             published_at=at,
             totals=dict.fromkeys(TOTALS, 0),
         )
-        samples += samples_of(report)
+        samples += samples_of(report, standing)
     return tuple(samples)
 
 
@@ -242,7 +244,7 @@ def metrics_page() -> str:
     labels: dict[str, dict[str, list[str]]] = {}
     for sample in metric_samples():
         own = labels.setdefault(sample.name.removeprefix(PREFIX), {})
-        for label, value in sample.labels:
+        for label, value in sample.labels.items():
             own.setdefault(label, [])
             own[label] += [value] if value not in own[label] else []
 

@@ -295,7 +295,7 @@ async def check_textfile(app: App) -> CheckResult:
     if file.exists() and not os.access(file, os.R_OK, effective_ids=True):
         text = f"telemetry.textfile: {file} cannot be read; it holds the previous metrics"
         return warn("telemetry", text, "make the worker's user its owner")
-    from worker.telemetry.prometheus import read_textfile  # noqa: PLC0415 - for those who want it
+    from worker.telemetry.targets import read_textfile  # noqa: PLC0415 - for those who want it
 
     try:
         read_textfile(file)

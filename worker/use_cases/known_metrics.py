@@ -1,53 +1,33 @@
 """What the ledger knows of the metrics, for ``/metrics`` before the first run of a process."""
 
-from collections.abc import Sequence
+from prometheus_client.samples import Sample
 
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import RunReport
 from worker.errors import ExitCode
 from worker.store.database import Database
-from worker.store.queries.status import RunFacts, last_runs
-from worker.telemetry.numbers import Sample, samples_of_end, samples_of_publication
+from worker.store.queries.standing import read_standing
+from worker.store.queries.status import last_runs
+from worker.telemetry.metrics import samples_of_end, samples_of_standing, samples_of_totals
 
 RUNS_MAX = 50
-"""So many runs are looked at: the last success may be some nights ago."""
+"""So many runs are looked at: the last publication may be some nights ago."""
 
 
 async def known_metrics(store: Database) -> list[Sample]:
-    """How the last run of each kind ended, and the last publications with their totals.
+    """The published state; how the last run of each kind ended, and what the last published.
 
     Raises:
         WorkerError: the database cannot be used.
     """
+    samples = list(samples_of_standing(await read_standing(store.read)))
     runs = await store.read(last_runs, RUNS_MAX)
-    samples: list[Sample] = []
     for kind in RunKind:
-        own = [_report(run) for run in runs if run.kind == kind and run.finished_at is not None]
-        if own:
-            last = own[0]
-            samples += samples_of_end(last.exit_code, at=last.finished_at, kind=kind)
-        samples += _published(own)
+        ended = [run for run in runs if run.kind == kind and run.finished_at is not None]
+        for run in ended[:1]:
+            assert run.finished_at is not None  # noqa: S101 - see above
+            code = ExitCode(run.exit_code or 0)
+            samples += samples_of_end(code, at=run.finished_at, kind=kind)
+        published = [run for run in ended if run.status == RunStatus.PUBLISHED]
+        for run in published[:1]:
+            samples += samples_of_totals(kind, run.totals)
     return samples
-
-
-def _published(reports: Sequence[RunReport]) -> list[Sample]:
-    """The samples of the last publication, and of the last without failures before it."""
-    published = [report for report in reports if report.status is RunStatus.PUBLISHED]
-    success = next((report for report in published if report.exit_code is ExitCode.OK), None)
-    older = [] if success is None else list(samples_of_publication(success))
-    newer = list(samples_of_publication(published[0])) if published else []
-    return list({(s.name, s.labels): s for s in older + newer}.values())
-
-
-def _report(run: RunFacts) -> RunReport:
-    assert run.finished_at is not None  # noqa: S101 - the caller asks for no other
-    return RunReport(
-        run_id=run.run_id,
-        kind=RunKind(run.kind),
-        status=RunStatus(run.status),
-        exit_code=ExitCode(run.exit_code or 0),
-        started_at=run.started_at,
-        finished_at=run.finished_at,
-        published_at=run.published_at,
-        totals=run.totals,
-    )

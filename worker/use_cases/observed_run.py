@@ -14,8 +14,8 @@ from worker.errors import ExitCode, LeaseHeldError, WorkerError
 from worker.use_cases.run_sync import RunRequest, run_sync
 
 if TYPE_CHECKING:
-    from worker.telemetry.options import TelemetryOptions
-    from worker.telemetry.prometheus import Board
+    from worker.telemetry.metrics import Board
+    from worker.telemetry.targets import TelemetryOptions
 
 log = structlog.get_logger(__name__)
 
@@ -25,14 +25,13 @@ _METRICS_PATIENCE_S: Final = 1.0
 
 def telemetry_options(app: App) -> "TelemetryOptions":
     """The configured targets."""
-    from worker.telemetry.options import TelemetryOptions  # noqa: PLC0415 - only if configured
+    from worker.telemetry.targets import TelemetryOptions  # noqa: PLC0415 - only if configured
 
     chosen, ca_file = app.settings.telemetry, app.settings.tls.ca_file
     return TelemetryOptions(
         textfile=app.path(chosen.textfile) if chosen.textfile else None,
         textfile_mode=int(chosen.textfile_mode, 8),
         pushgateway_url=chosen.pushgateway_url,
-        http_listen=chosen.http_listen,
         ping_url=chosen.ping_url.reveal() if chosen.ping_url else None,
         ca_file=app.path(ca_file) if ca_file else None,
         proxy=app.proxy(),
@@ -58,9 +57,8 @@ async def observed_run(
     targets = (chosen.textfile, chosen.pushgateway_url, chosen.ping_url)
     if board is None and not any(targets):
         return await _logged_run(app, request, stop, changed)
-    from worker.telemetry.emit import emit, ping  # noqa: PLC0415 - as above
-    from worker.telemetry.numbers import samples_of, samples_of_end  # noqa: PLC0415
-    from worker.telemetry.ping import Ping, ping_of, ping_of_failure  # noqa: PLC0415
+    from worker.telemetry.metrics import samples_of, samples_of_end  # noqa: PLC0415 - as above
+    from worker.telemetry.targets import Ping, emit, ping, ping_of  # noqa: PLC0415
 
     options = telemetry_options(app)
     if request.kind is not RunKind.SYNC:
@@ -74,10 +72,10 @@ async def observed_run(
         code = error.exit_code if isinstance(error, WorkerError) else ExitCode.BUG
         samples = samples_of_end(code, at=app.runtime.now(), kind=request.kind)
         await emit(samples, options, board=board)
-        await ping(options, ping_of_failure(code), code)
+        await ping(options, ping_of(code), code)
         raise
     await emit(samples_of(report, await _standing(app)), options, board=board)
-    await ping(options, ping_of(report), report.exit_code)
+    await ping(options, ping_of(report.exit_code), report.exit_code)
     return report
 
 

@@ -23,10 +23,8 @@ from worker.http.options import TransportOptions
 from worker.http.transport import Transport
 from worker.proxy import Proxy
 from worker.sandbox.serve import running_sandbox
-from worker.telemetry.emit import emit, ping
-from worker.telemetry.numbers import samples_of
-from worker.telemetry.options import TelemetryOptions
-from worker.telemetry.ping import Ping
+from worker.telemetry.metrics import samples_of
+from worker.telemetry.targets import Ping, TelemetryOptions, emit, ping
 from worker.tls import client_context
 
 HELSEID, PTS = "helseid.test:443", "pts.test:8443"
@@ -194,7 +192,7 @@ async def _post(url: str, options: TransportOptions) -> int:
 
 
 async def _send(options: TelemetryOptions) -> None:
-    await emit(samples_of(NIGHT), options)
+    await emit(samples_of(NIGHT, None), options)
     await ping(options, Ping.SUCCESS)
 
 

@@ -1,37 +1,24 @@
 """The dead man's switch: what it hears, and that it never disturbs a run. Real sockets."""
 
 import anyio
-import msgspec
 import pytest
 import structlog
 
-from tests.support.http.reports import NIGHT, WITHHELD
 from tests.support.program import closed_port
 from tests.support.raw_server import READ_S, Reply, http, raw_server
-from worker.core.model import RunStatus
-from worker.core.run import RunReport
 from worker.errors import ExitCode
-from worker.telemetry.emit import ping
-from worker.telemetry.options import TelemetryOptions
-from worker.telemetry.ping import Ping, ping_of, ping_of_failure
+from worker.telemetry.targets import Ping, TelemetryOptions, ping, ping_of
 
 SECRET = "3f1c-of-the-check"
 
 
-def ended(status: RunStatus, exit_code: ExitCode) -> RunReport:
-    return msgspec.structs.replace(NIGHT, status=status, exit_code=exit_code)
-
-
 def test_what_a_run_pings():
     """Published is success, also with gaps; 4 and 75 say nothing."""
-    assert ping_of(NIGHT) == Ping.SUCCESS
-    assert ping_of(ended(RunStatus.PUBLISHED, ExitCode.GAPS)) == Ping.SUCCESS
-    assert ping_of(WITHHELD) == Ping.FAIL
-    assert ping_of(ended(RunStatus.INTERRUPTED, ExitCode.UNAVAILABLE)) == Ping.FAIL
-    assert ping_of(ended(RunStatus.INTERRUPTED, ExitCode.STOPPED)) is None
-    codes = {code for code in ExitCode if code not in {ExitCode.OK, ExitCode.GAPS}}
-    silent = {code for code in codes if ping_of_failure(code) is None}
+    said = {code: ping_of(code) for code in ExitCode}
+    assert {code for code in said if said[code] == Ping.SUCCESS} == {ExitCode.OK, ExitCode.GAPS}
+    silent = {code for code in said if said[code] is None}
     assert silent == {ExitCode.LEASE_HELD, ExitCode.STOPPED}
+    assert set(said.values()) == {Ping.SUCCESS, Ping.FAIL, None}
 
 
 @pytest.mark.parametrize("status", [404, 503])

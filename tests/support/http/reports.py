@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.clock import START
 from tests.support.raw_server import RawServer
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import RunReport
+from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
 
 PUBLISHED_AT = START + timedelta(seconds=92)
@@ -33,6 +33,7 @@ NIGHT = RunReport(
         "retries": 4,
     },
 )
+STANDING = Standing(last_success_at=PUBLISHED_AT, last_published_at=PUBLISHED_AT, persons_stale=0)
 WITHHELD = RunReport(
     run_id=13,
     kind=RunKind.SYNC,

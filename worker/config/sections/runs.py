@@ -167,7 +167,7 @@ class Telemetry(Section, frozen=True, kw_only=True):
     http_listen: Annotated[
         str | None,
         LISTEN,
-        "host:port where `schedule` serves `/metrics`, `/healthz` and `/readyz`.",
+        "host:port where `schedule` serves `/metrics`.",
         Example("127.0.0.1:9464"),
     ] = None
     ping_url: Annotated[
