@@ -151,6 +151,25 @@ def test_a_stopped_backfill_begins_anew(standin: Standin, worker: Installation) 
     assert "continues" not in ended.out + ended.err
 
 
+@pytest.mark.promise("3")
+def test_a_killed_backfill_of_failures(standin: Standin, worker: Installation) -> None:
+    """What a withheld run could not read stays listed, and the next backfill reads it all."""
+    failing = list(standin.people)[:8]
+    for off_id in failing:
+        standin.script[off_id, ""] = lambda _: http(b"{}")
+    assert worker.sync().code == 5
+    listed = worker.run("failures", "list").document["failures"]
+    assert len(listed) == 2 * len(failing)
+    standin.script.clear()
+    worker.kill(held_run(standin, worker, "backfill", "--failed", answers=4))
+    assert worker.run("failures", "list").document["failures"] == listed
+    standin.asked.clear()
+    ended = worker.run("backfill", "--failed")
+    assert ended.code == 0, ended.story()
+    assert {off_id for off_id, _ in standin.asked} == set(failing)
+    assert worker.run("failures", "list").document["failures"] == []
+
+
 def test_a_mass_removal_in_a_backfill(standin: Standin, worker: Installation) -> None:
     """A backfill that would close very much is withheld as well, until a person accepts it."""
     before = worker.store.ids()

@@ -135,7 +135,7 @@ async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> Non
         has_read = await connection.execute(
             select(run.c.run_id).where(run.c.progressed_at.is_not(None)).limit(1)
         )
-        if is_accepted or has_read.first() is None:
+        if not noted or is_accepted or has_read.first() is None:
             await connection.execute(update(store_identity).values(service=service))
             return service
         return noted

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Subquery, func, literal, select, union, union_all
+from sqlalchemy import Select, Subquery, func, literal, or_, select, union, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
-from worker.core.model import RunStatus
+from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
 from worker.store.schema.tables import FAILED, area_column, draft, person, run
 
@@ -80,17 +80,24 @@ async def keys_beginning(connection: AsyncConnection, prefix: str) -> Sequence[s
 
 async def open_failures(connection: AsyncConnection) -> Subquery:
     """Every open failure, with the fields of ``OpenFailure``."""
-    latest = await _unpublished(connection)
+    latest = await unpublished_run(connection)
     parts = [_published(area, latest) for area in AREAS]
     if latest is not None:
         parts += [_drafted(area, latest) for area in AREAS]
     return union_all(*parts).subquery("failures")
 
 
-async def _unpublished(connection: AsyncConnection) -> int | None:
-    """The latest run, if it is not published and its drafts still count."""
+async def unpublished_run(connection: AsyncConnection) -> int | None:
+    """The latest run, if it is not published and its drafts still count.
+
+    A backfill that was stopped does not count: the next one begins anew, over the same failures.
+    """
+    counts = or_(
+        run.c.kind == RunKind.SYNC,
+        run.c.status.in_((RunStatus.PUBLISHED, RunStatus.WITHHELD)),
+    )
     found = await connection.execute(
-        select(run.c.run_id, run.c.status).order_by(run.c.run_id.desc()).limit(1)
+        select(run.c.run_id, run.c.status).where(counts).order_by(run.c.run_id.desc()).limit(1)
     )
     row = found.one_or_none()
     gone = (RunStatus.PUBLISHED, RunStatus.ABANDONED)

@@ -24,6 +24,7 @@ from worker.store.drafts.batch import BatchWriter
 from worker.store.drafts.drift import DriftCounter
 from worker.store.drafts.garbage import end_run, forget_drafts, forget_garbage
 from worker.store.drafts.roster import count_unconfirmed, drafts_of, mark_not_sent, mark_seen
+from worker.store.queries.failures import unpublished_run
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, interrupt_run
 from worker.store.runs.publication import Publisher
@@ -235,7 +236,7 @@ async def open_run_store(
     """
     failed_run = None
     if choice is not None and choice.failed:
-        failed_run = await lease.database.read(_unpublished_before)
+        failed_run = await lease.database.read(unpublished_run)
         choice = replace(choice, failed_run=failed_run)
     await forget_garbage(lease, keeps=failed_run)
     handle, others = await begin_run(
@@ -250,13 +251,6 @@ async def open_run_store(
         others=others,
         choice=choice,
     )
-
-
-async def _unpublished_before(connection: AsyncConnection) -> int | None:
-    """The latest run, if it is not published."""
-    found = await connection.execute(select(run).order_by(run.c.run_id.desc()).limit(1))
-    row = found.one_or_none()
-    return None if row is None or row.publication_no is not None else row.run_id
 
 
 async def _was_answered(connection: AsyncConnection, handle: RunHandle) -> bool:
