@@ -61,7 +61,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .PHONY: help demo check test test-all static static-all quick every nightly random-properties versions simulate \
 	browser-tools dbt-tools install-test boot-test kubernetes-test test-image \
-	bench bench-reports install tools wheel man wheelhouse lock audit sbom licences docs clean
+	bench bench-reports install tools wheel wheelhouse lock audit sbom licences docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -126,9 +126,6 @@ wheel: $(RUNTIME) ## the package for a server, into dist/ (see docs/install-serv
 	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--wheel-dir dist .
 	@ls dist/*.whl
-
-man: $(RUNTIME) ## the man page, from the commands' help, into dist/pts-worker.1
-	@mkdir -p dist && $(BIN)/python -m worker.cli.man > dist/pts-worker.1 && ls dist/pts-worker.1
 
 # The locks stand for any machine; the wheels are for this one's Python and processor.
 wheelhouse: wheel ## what a server without a package index needs, into dist/wheelhouse; WITH="parquet oracle"

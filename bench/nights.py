@@ -221,7 +221,7 @@ def _read_again(read: PersonRead, first: Mapping[str, Unconfirmed], confirm: Con
 
 @asynccontextmanager
 async def _store(database: Database, begin: Watch) -> AsyncIterator[SqlRunStore]:
-    """The store of a new run, as ``worker.use_cases.run_sync`` opens it."""
+    """The store of a new run, as ``worker.cli.run_sync`` opens it."""
     async with AsyncExitStack() as stack:
         with begin:
             lease = await stack.enter_async_context(held_lease(database, ttl_s=60))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from worker.cli import run_sync
 from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, RunKind
 from worker.core.run import Publication, RunHandle, RunProgress
@@ -16,7 +17,6 @@ from worker.errors import ExitCode, WithheldError
 from worker.ports import Runtime
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import TOTALS
-from worker.use_cases import run_sync
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

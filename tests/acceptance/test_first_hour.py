@@ -10,12 +10,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import click
 import pytest
 
-from tools.docs.command_line import described
 from worker.cli import run
-from worker.cli.man import man_page
 from worker.config import KEYS, load
 from worker.store.schema.upgrade import HEAD
 
@@ -174,19 +171,6 @@ def test_config_check_reads_every_file(migrated: Path, capsys: pytest.CaptureFix
     text = said(capsys, *config, "config", "check", *words, code=78)
     assert "FAIL key" in text
     assert "FAIL certificates" in text
-
-
-def test_the_man_page_has_every_command():
-    """Each command and option stands in it, and nothing in it is read as a wrong request."""
-    page = man_page()
-    plain = page.replace("\\-", "-")
-    for words, command in described():
-        assert f"\n.SS pts-worker {' '.join(words)} " in plain, words
-        options = [option for option in command.params if isinstance(option, click.Option)]
-        assert [option for option in options if option.opts[0] not in plain] == []
-    assert [
-        line for line in page.splitlines() if re.match(r"'|\.(?![A-Z]{2} |PP$|TP$)", line)
-    ] == []
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_init_asks(worker: Installation):
     """A wrong answer is asked for again; Enter takes what stands in brackets."""
     typed = [
         ("[test]: ", "tst\n"),
-        ("Error: api.environment must be", "production\n"),
+        ("Error: api.environment: must be", "production\n"),
         ("later) []: ", "my-client\n"),
         ("private key [", "\n"),
         ("Roster file [", "patients.csv\n"),

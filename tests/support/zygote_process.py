@@ -32,8 +32,14 @@ def _warm() -> None:
         "sqlalchemy.dialects.sqlite.aiosqlite",
         "uvloop",
         "worker.sandbox.serve",
+        "worker.cli.checkup",
+        "worker.cli.contract_making",
+        "worker.scheduler",
+        "worker.telemetry.server",
+        "worker.cli.run_command",
+        "worker.report.export",
+        "worker.report.html",
         *(f"worker.cli.commands.{name}" for name in COMMANDS),
-        *(f"worker.cli.{name}" for name in COMMANDS if name != "help"),
     ):
         import_module(name)
     share_compiled_statements()

@@ -1,8 +1,7 @@
-"""The command line: ``pts-worker COMMAND``. Each command is a thin caller.
+"""The command line: ``pts-worker COMMAND``.
 
-``worker.cli.commands`` declares the commands; a module of the same name here runs them.
-
-What it works with comes from ``worker.app``; a run is carried out by ``worker.use_cases.run_sync``.
+``worker.cli.commands`` has a module for each command: its options, what it does and what it prints.
+What it works with comes from ``worker.app``; a run is carried out by ``worker.cli.run_sync``.
 """
 
 from worker.cli.main import run

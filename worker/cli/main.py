@@ -1,6 +1,7 @@
 """The program: all commands, and one place where errors become exit codes."""
 
 import contextlib
+import gc
 import io
 import os
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,13 @@ import click
 from click.shell_completion import shell_complete
 
 from worker import __version__
+from worker.cli.base import Cli
 from worker.cli.gone import where_it_went
 from worker.cli.options import Group, common_options
 from worker.cli.output import report_bug, report_call, report_error
 from worker.core.escaping import visible_lines
 from worker.errors import ExitCode, WorkerError
+from worker.streams import is_output_lost
 
 NAME: Final = "pts-worker"
 COMPLETION: Final = "_PTS_WORKER_COMPLETE"
@@ -52,10 +55,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "doctor": "Check the complete set-up, and show what is wrong and what to do.",
     "config": "The configuration: check, show. Example: `pts-worker config check`",
     "sandbox": "Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.",
-    "help": "Show the help of a command.",
 }
-"""What each command or group does. It is the ``command`` of a module of its name in
-``worker.cli.commands``."""
+"""What each command or group does; it is ``worker.cli.commands.NAME.command``."""
 
 
 class _Program(Group):
@@ -64,11 +65,10 @@ class _Program(Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, listed, rest = super().resolve_command(ctx, args)
-        if listed is None:
-            return name, None, rest
-        command: click.Command = import_module(f"worker.cli.commands.{name}").command
-        return name, command, rest
+        name, found, rest = super().resolve_command(ctx, args)
+        if name in COMMANDS:
+            found = import_module(f"worker.cli.commands.{name}").command
+        return name, found, rest
 
 
 PROGRAM: Final = _Program(
@@ -83,21 +83,37 @@ PROGRAM: Final = _Program(
 click.version_option(__version__, message="%(version)s", help="Show the version.")(PROGRAM)
 
 
+@PROGRAM.command("help")
+@click.argument("words", metavar="[COMMAND]...", nargs=-1)
+@click.pass_context
+def _help(context: click.Context, words: tuple[str, ...]) -> int:
+    """Show the help of a command.
+
+    Example: `pts-worker help failures list`
+    """
+    root = context.find_root()
+    arguments = [*words, "--help"]
+    return int(PROGRAM.main(arguments, prog_name=root.info_name, standalone_mode=False))
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command.
 
     Returns:
         The exit code, one of ``worker.errors.ExitCode``.
     """
-    as_json = "--json" in arguments
+    cli, as_json = Cli(), "--json" in arguments
+    gc.disable()  # what is imported stays, and the collector took a tenth of the time
     try:
         if asked := os.environ.get(COMPLETION):
             return _complete(asked)
-        with PROGRAM.make_context(NAME, [*arguments]) as context:
-            return int(PROGRAM.invoke(context))
+        return _called(cli, arguments)
     except click.exceptions.Exit as end:
         return end.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (SystemExit, KeyboardInterrupt, click.Abort) as stopped:
+        if isinstance(stopped, SystemExit) and stopped.code != ExitCode.STOPPED:
+            raise
+        report_error(cli.stopped(), as_json=as_json)
         return ExitCode.STOPPED
     except click.ClickException as error:
         report_call(where_it_went(error), as_json=as_json)
@@ -110,6 +126,16 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last line: a bug must end with its own code
         report_bug(error, as_json=as_json)
         return ExitCode.BUG
+    finally:
+        gc.enable()
+
+
+def _called(cli: Cli, arguments: Sequence[str]) -> int:
+    """The exit code of the command; another if it would be 0 and the result is lost."""
+    with PROGRAM.make_context(NAME, [*arguments], obj=cli) as context:
+        code = int(PROGRAM.invoke(context) or ExitCode.OK)
+    is_lost = code == ExitCode.OK and not cli.keeps_code and is_output_lost()
+    return ExitCode.CONFIGURATION if is_lost else code
 
 
 def _complete(asked: str) -> int:

@@ -3,20 +3,71 @@
 import contextlib
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from shutil import get_terminal_size
 from textwrap import fill
 from typing import Any, Final, TextIO
 
 import orjson
 
-from worker.core.escaping import visible_lines
+from worker.core.durations import format_duration
+from worker.core.escaping import visible, visible_lines
 from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError
 
 _TYPED_IDENTIFIER: Final = (
     "give an identifier on standard input, never as an argument: others on this machine can read "
     "it there, and the shell remembers it"
 )
+_WIDEST: Final = 10_000
+"""Columns of a line that a program reads."""
+
+
+def instant(at: datetime | None, *, missing: str = "never") -> str:
+    """A time as text, in UTC and to the second."""
+    return missing if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def span(seconds: float) -> str:
+    """A duration as text, to the second below an hour and to the minute above: ``5h12m``."""
+    unit_s = 60 if seconds >= 3600 else 1  # noqa: PLR2004 - an hour
+    return format_duration(timedelta(seconds=round(max(seconds, 0.0) / unit_s) * unit_s))
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str = "") -> None:
+    """Print rows, under heads if there are any.
+
+    On a terminal a cell is broken between words where it is too wide; where a program reads the
+    table it is aligned and never broken.
+    """
+    from rich.console import Console  # noqa: PLC0415 - not for --help
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(heads))
+    for head, value in zip(heads or [""] * len(rows[0]), rows[0], strict=True):
+        table.add_column(
+            head, justify="right" if isinstance(value, int) else "left", header_style="none"
+        )
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    is_read = sys.__stdout__ is not None and sys.__stdout__.isatty()
+    width = get_terminal_size().columns - len(indent) if is_read else _WIDEST
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    with console.capture() as printed:
+        console.print(table, soft_wrap=not is_read)
+    for line in printed.get().splitlines():
+        print(f"{indent}{line}".rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return instant(value)
+    return f"{value:,}" if isinstance(value, int) else visible(str(value))
 
 
 def fitted(line: str, stream: TextIO | None, *, indent: int = 4) -> str:

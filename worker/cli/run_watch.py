@@ -1,20 +1,23 @@
 """Watches the runs of this process: heartbeat in the log, status and watchdog of systemd."""
 
+import os
+import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import anyio
 import structlog
 
 from worker.app import App
-from worker.cli.notify import READY_S, Notifier
-from worker.cli.showing import span
+from worker.cli.output import span
+from worker.cli.roster_count import count_roster
+from worker.cli.stopping import Beside
 from worker.core.run import RunProgress
 from worker.errors import WorkerError
 from worker.ports import Runtime
 from worker.store.queries.status import last_full_publication
-from worker.use_cases.roster_count import count_roster
 
 log = structlog.get_logger(__name__)
 
@@ -22,12 +25,45 @@ HEARTBEAT_S: Final = 60.0
 STALLED_S: Final = 3600.0
 """A run without progress for this long, besides its configured waits, is stuck."""
 _STATUS_S: Final = 10.0
+_READY_S: Final = 1.0
+"""How long the first notification may block the event loop."""
 _TOTAL_S: Final = 1.0
 """How long a database that is away is waited for, for the total alone."""
 WINDOW_S: Final = 60.0
 _STEP_S: Final = 1.0
 _PAUSE_S: Final = 5.0
 """Work is done in batches: so long after the last one the rate is that up to it."""
+
+
+class Notifier:
+    """Sends to the socket in ``$NOTIFY_SOCKET``; does nothing where there is none.
+
+    Attributes:
+        watchdog_s: systemd expects ``WATCHDOG=1`` at least this often, in seconds; None: never.
+    """
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        address = environ.get("NOTIFY_SOCKET", "")
+        # "@" is the null byte of an abstract socket (unix(7)).
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        microseconds = environ.get("WATCHDOG_USEC", "")
+        is_for_us = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        is_number = microseconds.isascii() and microseconds.isdigit()
+        self.watchdog_s = int(microseconds) / 1e6 if is_number and is_for_us else None
+
+    def send(self, *assignments: str, wait_s: float = 0.0) -> None:
+        """Send e.g. ``READY=1``. A manager that does not listen is no error.
+
+        Args:
+            assignments: are sent together.
+            wait_s: seconds to wait, and to block the event loop, if the socket is full.
+        """
+        if not self._address:
+            return
+        text = "\n".join(one.replace("\n", " ") for one in assignments)
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.settimeout(wait_s)
+            client.sendto(text.encode(), self._address)
 
 
 class Pace:
@@ -162,7 +198,7 @@ async def keep_notified(
     Args:
         idle: the status while no run is on.
     """
-    notifier.send("READY=1", wait_s=READY_S)
+    notifier.send("READY=1", wait_s=_READY_S)
     pause_s = min(_STATUS_S, (notifier.watchdog_s or _STATUS_S) / 3)
     while True:
         status = f"STATUS={watch.text() or idle()}"
@@ -186,3 +222,22 @@ async def announce_stop(notifier: Notifier, stop: anyio.Event) -> None:
     """Tell systemd when the service begins to stop."""
     await stop.wait()
     notifier.send("STOPPING=1")
+
+
+def watch_runs(app: App, *, wait_s: float = 0.0) -> RunWatch:
+    """A watch that knows the waits of the configuration, and how long the lease is waited for."""
+    sync = app.settings.sync
+    waits_s = wait_s + (sync.retry_after_max + sync.patience).total_seconds()
+    return RunWatch(app.runtime.monotonic, stalled_s_max=STALLED_S + waits_s)
+
+
+def beside_runs(
+    app: App, watch: RunWatch, *, is_logged: bool, idle: Callable[[], str]
+) -> Sequence[Beside]:
+    """What goes on beside runs: notifications to systemd, and the heartbeat if ``is_logged``."""
+    notifier = Notifier()
+    tasks: list[Beside] = [
+        lambda _: keep_notified(notifier, watch, app.runtime, idle),
+        lambda stop: announce_stop(notifier, stop),
+    ]
+    return [*tasks, lambda _: keep_logging(watch, app.runtime)] if is_logged else tasks

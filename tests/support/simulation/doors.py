@@ -11,6 +11,7 @@ import structlog
 
 from tests.support.simulation.process import Process
 from worker import app as root
+from worker.cli import run_sync
 from worker.http.options import TransportOptions
 from worker.ports import HttpTransport, Runtime
 from worker.sandbox import search
@@ -18,7 +19,6 @@ from worker.store.database import Database
 from worker.store.runs import run_store as opening
 from worker.store.runs.run_store import SqlRunStore
 from worker.tls import client_context
-from worker.use_cases import run_sync
 
 _TLS = cache(client_context)
 """Made once a process: nothing in a simulated world speaks TLS."""

@@ -33,13 +33,13 @@ from tests.support.simulation.process import (
 from tests.support.simulation.transports import SimHelseIdTransport, SimTransport
 from tests.support.simulation.upstream import Upstream
 from worker.app import App
+from worker.cli.observed_run import observed_run
+from worker.cli.run_sync import RunRequest
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ExitCode, WorkerError
 from worker.roster.csv_file import CsvRoster
 from worker.store.runs.run_store import Choice
-from worker.use_cases.observed_run import observed_run
-from worker.use_cases.run_sync import RunRequest
 
 LONGEST_RUN_S = 36 * 3600.0
 """A run of a handful of persons that is not over by then waits for something that never comes."""

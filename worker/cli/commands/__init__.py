@@ -1,5 +1,4 @@
-"""The declarations of all commands: help and options.
+"""One module a command: its options, what it does, and what it prints.
 
-What a command does is in ``worker.cli`` and is loaded when it runs, so that its help is there at
-once (``worker.cli.options.command``).
+What a command works with is imported in its body, so that its help is there at once.
 """

@@ -1,41 +1,85 @@
 """``backfill``: a run over some persons."""
 
+from datetime import timedelta
+
 import click
 
 from worker.cli import options
+from worker.cli.base import Cli
+from worker.errors import UsageError
 
-HELP = """Read some persons again, and publish that. It marks nobody as departed.
 
-Whom: `--roster FILE`, `--person -` (identifiers on standard input, one a line), or out of the
-configured roster what is stale (`--stale-for 36h`) or failed (`--failed`). On a terminal the list
-is not shown while it is typed, and the run begins when Ctrl-D has ended it.
-
-Example: `pts-worker backfill --failed`
-
-Example: `pts-worker backfill --person - < identifiers.txt`
-"""
-
-command = options.command(
-    "backfill",
-    HELP,
-    options.setting("--roster", "roster.path", help="Whom to read: a roster file; - is stdin."),
-    click.option(
-        "--person",
-        metavar="-",
-        help="Whom to read: - takes identifiers from standard input. An identifier never "
-        "stands on the command line, where every process can read it.",
-    ),
-    click.option(
-        "--stale-for", type=options.DURATION, help="Areas not confirmed for so long, e.g. 36h."
-    ),
-    click.option("--failed", is_flag=True, help="Areas with an open failure."),
-    options.area,
-    options.database,
-    options.base_url,
-    options.issuer,
-    options.concurrency,
-    options.rate,
-    options.deadline,
-    options.wait,
-    options.accept_removals,
+@click.command("backfill", cls=options.Command)
+@options.setting("--roster", "roster.path", help="Whom to read: a roster file; - is stdin.")
+@click.option(
+    "--person",
+    metavar="-",
+    help="Whom to read: - takes identifiers from standard input. An identifier never stands on "
+    "the command line, where every process can read it.",
 )
+@click.option(
+    "--stale-for", type=options.DURATION, help="Areas not confirmed for so long, e.g. 36h."
+)
+@click.option("--failed", is_flag=True, help="Areas with an open failure.")
+@options.area
+@options.database
+@options.base_url
+@options.issuer
+@options.concurrency
+@options.rate
+@options.deadline
+@options.wait
+@options.accept_removals
+@click.pass_obj
+def command(
+    cli: Cli,
+    *,
+    person: str | None,
+    stale_for: timedelta | None,
+    failed: bool,
+    wait: timedelta,
+    accept_removals: bool,
+) -> int:
+    """Read some persons again, and publish that. It marks nobody as departed.
+
+    Whom: `--roster FILE`, `--person -` (identifiers on standard input, one a line), or out of the
+    configured roster what is stale (`--stale-for 36h`) or failed (`--failed`). On a terminal the
+    list is not shown while it is typed, and the run begins when Ctrl-D has ended it.
+
+    Example: `pts-worker backfill --failed`
+
+    Example: `pts-worker backfill --person - < identifiers.txt`
+    """
+    from worker.cli.run_command import run_and_report
+    from worker.cli.run_sync import RunRequest
+    from worker.core.model import RunKind
+    from worker.store.runs.run_store import Choice
+
+    if person is not None:
+        _take_persons(cli, person)
+    is_given = cli.flag_names.get("roster.path") in {"--roster", "--person"}
+    if not (is_given or failed or stale_for):
+        raise UsageError(
+            "whom to read is missing",
+            hint="give --roster FILE, --person -, --failed or --stale-for DURATION",
+        )
+    app = cli.load("backfill" if is_given else "sync")
+    before = app.runtime.now() - stale_for if stale_for else None
+    request = RunRequest(
+        kind=RunKind.BACKFILL,
+        choice=Choice(stale_before=before, failed=failed) if failed or stale_for else None,
+        wait_s=wait.total_seconds(),
+        accept_removals=accept_removals,
+    )
+    return run_and_report(cli, app, request)
+
+
+def _take_persons(cli: Cli, person: str) -> None:
+    if person != "-":
+        raise UsageError(
+            "--person takes - and reads identifiers from standard input",
+            hint="an identifier on the command line can be read by every process of the machine",
+        )
+    if cli.flag_names.get("roster.path") == "--roster":
+        raise UsageError("--person and --roster are two ways to say whom: give one")
+    cli.set("roster.path", "-", flag="--person")

@@ -1,33 +1,55 @@
 """``config``: the effective configuration."""
 
+import click
+
 from worker.cli import options
+from worker.cli.base import Cli
+from worker.cli.output import print_table
 
-CHECK = """Read the configuration and every file that it names, without the network.
 
-Configuration, client key, pseudonym key, certificates, SQLite database, roster file, and
-telemetry.textfile if it is set: one line each, OK, WARN or FAIL, and what to do. Changes nothing.
-`pts-worker doctor` also asks HelseID, PTS and the database server.
+@click.group("config", cls=options.Group, no_args_is_help=True)
+def command() -> None:
+    """The configuration: check, show. Example: `pts-worker config check`"""
 
-Exit code: that of the first FAIL (78 configuration, 65 roster), else 0.
 
-`--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
+@command.command("check")
+@click.pass_obj
+def check(cli: Cli) -> int:
+    """Read the configuration and every file that it names, without the network.
 
-Example: `pts-worker config check --config /etc/pts-worker/worker.toml`
-"""
+    Configuration, client key, pseudonym key, certificates, SQLite database, roster file, and
+    telemetry.textfile if it is set: one line each, OK, WARN or FAIL, and what to do. Changes
+    nothing. `pts-worker doctor` also asks HelseID, PTS and the database server.
 
-SHOW = """Show every key with its value and where it came from.
+    Exit code: that of the first FAIL (78 configuration, 65 roster), else 0.
 
-The origin is a flag, a variable, the file or a default. Secrets are hidden.
+    `--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
 
-`--json`: config_file, keys (key, value, origin).
+    Example: `pts-worker config check --config /etc/pts-worker/worker.toml`
+    """
+    from worker.cli.checkup import report_checkup
 
-Example: `pts-worker config show --config /etc/pts-worker/worker.toml`
-"""
+    return report_checkup(cli, is_offline=True)
 
-command = options.group(
-    "config", "The configuration: check, show. Example: `pts-worker config check`"
-)
 
-options.command("check", CHECK, of=command)
+@command.command("show")
+@click.pass_obj
+def show(cli: Cli) -> None:
+    """Show every key with its value and where it came from.
 
-options.command("show", SHOW, of=command)
+    The origin is a flag, a variable, the file or a default. Secrets are hidden.
+
+    `--json`: config_file, keys (key, value, origin).
+
+    Example: `pts-worker config show --config /etc/pts-worker/worker.toml`
+    """
+    from worker.config import show as rows_of
+
+    app = cli.load(None)
+    rows = [(row.key, row.value, row.origin) for row in rows_of(app.loaded)]
+    heads, file = ("key", "value", "origin"), app.loaded.config_file
+    document = {
+        "config_file": None if file is None else str(file),
+        "keys": [dict(zip(heads, row, strict=True)) for row in rows],
+    }
+    cli.emit(document, lambda: print_table(heads, rows))

@@ -1,72 +1,183 @@
-"""``contract``: what is declared of PTS's answers."""
+"""``contract``: what is declared of PTS's answers, and contracts made of what PTS says."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from difflib import unified_diff
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from worker.cli import options
+from worker.cli.base import Cli
+from worker.cli.output import print_table
+from worker.core.escaping import visible
+from worker.errors import ConfigurationError, ExitCode
 
-SHOW = """Print the contract with PTS that is in force, as TOML, complete.
+if TYPE_CHECKING:
+    from worker.contracts.draft import Draft
+    from worker.core.contract import Contract
 
-Every key stands there, also those that have their default value. It is what `api.contract_file`
-takes, and what the program comes with if that is not set.
+_ROWS_MAX: Final = 40
+_DOCUMENT_BYTES_MAX: Final = 16 << 20
 
-`--json`: origin (the file, or null for the program's own), fingerprints (by area), contract.
-
-Example: `pts-worker contract show`
-"""
-
-command = options.group(
-    "contract",
-    "The contract with PTS: show it, or make one. Example: `pts-worker contract show`",
-)
-
-options.command("show", SHOW, of=command)
-
-FROM_OPENAPI = """Make a contract of NHN's OpenAPI 3 document, in JSON.
-
-The search operations (POST, a path that ends in `_search`) of both areas are read: the request's
-identifier, the list of records and what stands around it, and the records' fields, which become
-columns by their names. What is a guess is marked `# proposal`, and what no column takes stands
-below `extra` as a comment. A field around the records that may speak of further records is left
-out, so that answers with it are refused until somebody declares it. Live answers prove it:
-`pts-worker doctor --probe`.
-
-It prints the contract, with the differences to the one in force as comments, or writes it to a new
-file (`--out FILE`, for `api.contract_file`).
-
-`--json`: file, areas (facts, fields: field, kinds, records, becomes; empty), proposals, contract,
-differences.
-
-Example: `pts-worker contract from-openapi pts.json --out pts.toml`
-"""
-
-LEARN = """Propose a contract by live answers for some persons.
-
-Their identifiers stand on standard input, one a line: synthetic persons who have restrictions, 100
-at most. The request is that of the contract in force, and only the first page of each answer is
-read. What is shown is names of fields, their kinds and in how many records they stand, never a
-value; of a refusal (4xx) the names of its fields. Proposals are marked as by `from-openapi`.
-
-It prints the contract, with the differences to the one in force as comments, or writes it to a new
-file (`--out FILE`, for `api.contract_file`). Exit code 65 if no answer could be used.
-
-`--json`: as of `from-openapi`.
-
-Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
-"""
-
-_OUT = click.option(
+_out = click.option(
     "--out",
     type=options.FilePath(),
     metavar="FILE",
     help="Write it to this file, which must not exist.",
 )
 
-options.command(
-    "from-openapi",
-    FROM_OPENAPI,
-    click.argument("file", type=options.FilePath(), metavar="FILE"),
-    _OUT,
-    of=command,
-)
 
-options.command("learn", LEARN, _OUT, of=command)
+@click.group("contract", cls=options.Group, no_args_is_help=True)
+def command() -> None:
+    """The contract with PTS: show it, or make one. Example: `pts-worker contract show`"""
+
+
+@command.command("show")
+@click.pass_obj
+def show(cli: Cli) -> None:
+    """Print the contract with PTS that is in force, as TOML, complete.
+
+    Every key stands there, also those that have their default value. It is what `api.contract_file`
+    takes, and what the program comes with if that is not set.
+
+    `--json`: origin (the file, or null for the program's own), fingerprints (by area), contract.
+
+    Example: `pts-worker contract show`
+    """
+    from worker.contracts.text import as_toml, document_of
+    from worker.core.contract import fingerprint
+
+    app = cli.load(None)
+    contract = app.contract()
+    document = {
+        "origin": app.contract_origin(),
+        "fingerprints": {name: fingerprint(area) for name, area in contract.items()},
+        "contract": document_of(contract),
+    }
+    cli.emit(document, lambda: print(as_toml(contract), end=""))
+
+
+@command.command("from-openapi")
+@click.argument("file", type=options.FilePath(), metavar="FILE")
+@_out
+@click.pass_obj
+def from_openapi(cli: Cli, *, file: Path, out: Path | None) -> int:
+    """Make a contract of NHN's OpenAPI 3 document, in JSON.
+
+    The search operations (POST, a path that ends in `_search`) of both areas are read: the
+    request's identifier, the list of records and what stands around it, and the records' fields,
+    which become columns by their names. What is a guess is marked `# proposal`, and what no column
+    takes stands below `extra` as a comment. A field around the records that may speak of further
+    records is left out, so that answers with it are refused until somebody declares it. Live
+    answers prove it: `pts-worker doctor --probe`.
+
+    It prints the contract, with the differences to the one in force as comments, or writes it to a
+    new file (`--out FILE`, for `api.contract_file`).
+
+    `--json`: file, areas (facts, fields: field, kinds, records, becomes; empty), proposals,
+    contract, differences.
+
+    Example: `pts-worker contract from-openapi pts.json --out pts.toml`
+    """
+    from worker.cli import contract_making
+    from worker.trusted_files import Trust, read_trusted
+
+    app = cli.load(None)
+    content = read_trusted(file, key="FILE", trust=Trust.DATA, bytes_max=_DOCUMENT_BYTES_MAX)
+    return _report(cli, app.contract(), contract_making.from_openapi(app, content), out)
+
+
+@command.command("learn")
+@_out
+@click.pass_obj
+def learn(cli: Cli, *, out: Path | None) -> int:
+    """Propose a contract by live answers for some persons.
+
+    Their identifiers stand on standard input, one a line: synthetic persons who have restrictions,
+    100 at most. The request is that of the contract in force, and only the first page of each
+    answer is read. What is shown is names of fields, their kinds and in how many records they
+    stand, never a value; of a refusal (4xx) the names of its fields. Proposals are marked as by
+    `from-openapi`.
+
+    It prints the contract, with the differences to the one in force as comments, or writes it to a
+    new file (`--out FILE`, for `api.contract_file`). Exit code 65 if no answer could be used.
+
+    `--json`: as of `from-openapi`.
+
+    Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
+    """
+    from worker.cli import contract_making
+    from worker.cli.identifiers import read_identifiers
+    from worker.roster.csv_file import CsvRoster
+
+    app = cli.load("read-pts")
+    roster = CsvRoster("-", stdin=read_identifiers() if sys.stdin.isatty() else None)
+    drafts = cli.run(lambda: contract_making.learn(app, roster))
+    return _report(cli, app.contract(), drafts, out)
+
+
+def _report(cli: Cli, known: "Contract", drafts: Mapping[str, "Draft"], out: Path | None) -> int:
+    """Print or write the contract that was made, with what was found and the differences."""
+    from worker.contracts.text import as_toml, document_of
+    from worker.files import named_faults, write_new
+
+    made = {name: draft.contract for name, draft in drafts.items() if draft.contract is not None}
+    contract = {**known, **made}
+    notes = {f"{n}.{key}": lines for n, one in drafts.items() for key, lines in one.notes.items()}
+    text = as_toml(contract, notes)
+    if out is not None and made:
+        if out.exists():
+            hint = "it is never overwritten; choose another name"
+            raise ConfigurationError(f"{out} already exists", hint=hint)
+        with named_faults(out):
+            write_new(out, text.encode())
+    differences = [*_differences(known, contract)]
+    document = {
+        "file": str(out) if out is not None and made else None,
+        "areas": {
+            name: {"facts": one.facts, "fields": one.rows(), "empty": one.empty}
+            for name, one in drafts.items()
+        },
+        "proposals": notes,
+        "contract": document_of(contract),
+        "differences": differences,
+    }
+    cli.emit(document, lambda: _print(drafts, differences, text if out is None else ""))
+    return ExitCode.OK if made else ExitCode.DATA_CONTRACT
+
+
+def _differences(known: "Contract", contract: "Contract") -> Iterator[str]:
+    """The lines that go, and those that come."""
+    from worker.contracts.text import as_toml
+
+    for name in contract:
+        before, after = (as_toml({name: one[name]}).splitlines() for one in (known, contract))
+        lines = [*unified_diff(before, after, n=0, lineterm="")][2:]
+        if changed := [line for line in lines if not line.startswith("@@")]:
+            yield f"[{name}]"
+            yield from changed
+
+
+def _print(drafts: Mapping[str, "Draft"], differences: list[str], text: str) -> None:
+    """Everything but the contract itself is a comment, so that all of it is a TOML file."""
+    from worker.contracts.draft import REFUSED
+
+    rows = list[tuple[Any, ...]]()
+    for name, draft in drafts.items():
+        fields = draft.rows()
+        refused = [row["field"].removesuffix("[]") for row in fields if row["becomes"] == REFUSED]
+        lists = {"columns without a field": draft.empty, REFUSED: refused}
+        facts = [f"{what}: {', '.join(names)}" for what, names in lists.items() if names]
+        for fact in (*draft.facts, *facts):
+            print(f"# {name}: {visible(fact)}")
+        rows += [(f"# {name}", *row.values()) for row in fields]
+    print_table(("# area", "field", "kinds", "records", "becomes"), rows[:_ROWS_MAX])
+    if rows[_ROWS_MAX:]:
+        print(f"# and {len(rows) - _ROWS_MAX} others; --json has all")
+    print("# differences to the contract in force:" if differences else "# no differences")
+    for line in differences:
+        print(f"# {line}")
+    if text:
+        print(f"\n{text}", end="")

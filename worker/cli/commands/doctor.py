@@ -3,39 +3,54 @@
 import click
 
 from worker.cli import options
+from worker.cli.base import Cli
+from worker.errors import UsageError
 
-HELP = """Check the complete set-up, and show what is wrong and what to do.
 
-Configuration, clock, key, HelseID's discovery and token, database, PTS, contract, roster, and
-telemetry.textfile if it is set: one line each, OK, WARN or FAIL. A failure does not stop the other
-checks; SKIP marks what is not checked because of one. Changes nothing.
-
-The contract with PTS is proven by a probe that reads every area, and a record in one at least.
-Until then its line is a warning.
-
-The roster is read to its end: its persons (one who stands there twice is counted twice, and read
-once by a run), the requests that a night sends, and how long they take at
-`sync.requests_per_second`. Pages and retries come on top.
-
-Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data contract),
-else 0.
-
-PTS is only reached. With `--probe` one synthetic person is read, and what PTS answers is compared
-with the contract: names of fields, never a value. If that proves it, the database remembers it.
-
-`--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
-
-Example: `pts-worker doctor --probe`
-"""
-
-command = options.command(
-    "doctor",
-    HELP,
-    click.option("--probe", is_flag=True, help="Read one synthetic person from PTS."),
-    click.option(
-        "--person",
-        metavar="-",
-        help="With --probe: - takes the identifier from standard input, instead of a number "
-        "that NHN has published.",
-    ),
+@click.command("doctor", cls=options.Command)
+@click.option("--probe", is_flag=True, help="Read one synthetic person from PTS.")
+@click.option(
+    "--person",
+    metavar="-",
+    help="With --probe: - takes the identifier from standard input, instead of a number that NHN "
+    "has published.",
 )
+@click.pass_obj
+def command(cli: Cli, *, probe: bool, person: str | None) -> int:
+    """Check the complete set-up, and show what is wrong and what to do.
+
+    Configuration, clock, key, HelseID's discovery and token, database, PTS, contract, roster, and
+    telemetry.textfile if it is set: one line each, OK, WARN or FAIL. A failure does not stop the
+    other checks; SKIP marks what is not checked because of one. Changes nothing.
+
+    The contract with PTS is proven by a probe that reads every area, and a record in one at least.
+    Until then its line is a warning.
+
+    The roster is read to its end: its persons (one who stands there twice is counted twice, and
+    read once by a run), the requests that a night sends, and how long they take at
+    `sync.requests_per_second`. Pages and retries come on top.
+
+    Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data
+    contract), else 0.
+
+    PTS is only reached. With `--probe` one synthetic person is read, and what PTS answers is
+    compared with the contract: names of fields, never a value. If that proves it, the database
+    remembers it.
+
+    `--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
+
+    Example: `pts-worker doctor --probe`
+    """
+    from worker.cli.checkup import report_checkup
+    from worker.cli.identifiers import read_identifier
+    from worker.cli.pts_checks import SYNTHETIC_PERSON
+    from worker.core.identity import NationalId
+
+    if person not in {None, "-"}:
+        raise UsageError("--person takes - and reads one identifier from standard input")
+    if person and not probe:
+        raise UsageError("--person is for --probe")
+    if not probe:
+        return report_checkup(cli)
+    wanted = read_identifier() if person else NationalId(SYNTHETIC_PERSON)
+    return report_checkup(cli, probe=wanted)

@@ -1,41 +1,109 @@
 """``erase``: remove one person completely."""
 
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from worker.cli import options
-from worker.cli.commands.purpose import purpose_option
+from worker.cli.access import purpose_option
+from worker.cli.base import Cli
+from worker.cli.output import print_table
+from worker.errors import StoppedError
 
-HELP = """Remove one person completely: versions, history, proofs, failures, drafts, and the person.
+if TYPE_CHECKING:
+    from worker.app import App
+    from worker.core.identity import NationalId
 
-The identifier stands on standard input, on one line, and is never printed. On a terminal it is
-asked for, and so is a confirmation unless `--yes` is given. What runs have counted stays in the
-ledger, which names nobody. Nothing is done while a run is on (exit 4).
 
-A person who is still on the roster is read again by the next sync: take them off it first. Backups,
-replicas, archived WAL and exported files are beyond this program. SQLite's file is written anew
-and holds nothing afterwards; PostgreSQL's tables are vacuumed, and with `--rewrite` written anew.
-
-The access is logged, with the purpose that `--purpose` gives (`report_access`); that row stays, and
-names nobody once the person is gone.
-
-`--json`: is_known, is_dry_run, rows (by table), is_rewritten.
-
-Example: `pts-worker erase --dry-run < identifier.txt`
-
-Example: `pts-worker erase < identifier.txt`
-"""
-
-command = options.command(
-    "erase",
-    HELP,
-    click.option("--dry-run", is_flag=True, help="Count what would go, and change nothing."),
-    click.option(
-        "--rewrite",
-        is_flag=True,
-        help="PostgreSQL: write the tables anew (VACUUM FULL), so that its data files hold "
-        "nothing. Keeps readers out of each table meanwhile.",
-    ),
-    click.option("--yes", is_flag=True, help="Do not ask for confirmation on a terminal."),
-    purpose_option,
-    options.database,
+@click.command("erase", cls=options.Command)
+@click.option("--dry-run", is_flag=True, help="Count what would go, and change nothing.")
+@click.option(
+    "--rewrite",
+    is_flag=True,
+    help="PostgreSQL: write the tables anew (VACUUM FULL), so that its data files hold nothing. "
+    "Keeps readers out of each table meanwhile.",
 )
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation on a terminal.")
+@purpose_option
+@options.database
+@click.pass_obj
+def command(cli: Cli, *, dry_run: bool, rewrite: bool, yes: bool, purpose: str | None) -> None:
+    """Remove one person completely: versions, history, proofs, failures, drafts, and the person.
+
+    The identifier stands on standard input, on one line, and is never printed. On a terminal it is
+    asked for, and so is a confirmation unless `--yes` is given. What runs have counted stays in the
+    ledger, which names nobody. Nothing is done while a run is on (exit 4).
+
+    A person who is still on the roster is read again by the next sync: take them off it first.
+    Backups, replicas, archived WAL and exported files are beyond this program. SQLite's file is
+    written anew and holds nothing afterwards; PostgreSQL's tables are vacuumed, and with
+    `--rewrite` written anew.
+
+    The access is logged, with the purpose that `--purpose` gives (`report_access`); that row stays,
+    and names nobody once the person is gone.
+
+    `--json`: is_known, is_dry_run, rows (by table), is_rewritten.
+
+    Example: `pts-worker erase --dry-run < identifier.txt`
+
+    Example: `pts-worker erase < identifier.txt`
+    """
+    from worker.cli.identifiers import read_identifier
+
+    app = cli.load("person")
+    app.identity()  # an error of the configuration comes before the question
+    off_id = read_identifier()
+    question = "Erase everything that is stored of this person? It cannot be undone."
+    if not (yes or dry_run) and sys.stdin.isatty() and not click.confirm(question, err=True):
+        raise StoppedError(
+            "not confirmed; nothing was erased", hint="--dry-run counts what would go"
+        )
+    document = cli.run(
+        lambda: _erase(app, off_id, purpose=purpose, dry_run=dry_run, rewrite=rewrite)
+    )
+    cli.emit(document, lambda: _print(document))
+
+
+async def _erase(
+    app: "App", off_id: "NationalId", *, purpose: str | None, dry_run: bool, rewrite: bool
+) -> dict[str, Any]:
+    from worker.cli.access import log_access
+    from worker.store.identity import see_identity
+    from worker.store.privacy.erasing import erase_traces, find_traces, scrub
+    from worker.store.runs.lease import held_lease
+
+    async with app.database() as store:
+        key = (await see_identity(store, app.identity())).person_key(off_id)
+        if dry_run:
+            await log_access(app, store, "erase --dry-run", purpose, person_key=key)
+            traces = await find_traces(store, key)
+        else:
+            async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
+                await log_access(app, store, "erase", purpose, person_key=key)
+                traces = await find_traces(store, key)
+                await erase_traces(lease, traces)
+                await scrub(store, rewrite=rewrite)
+        return {
+            "is_known": bool(traces.rows),
+            "is_dry_run": dry_run,
+            "rows": dict(traces.rows),
+            "is_rewritten": not dry_run and (rewrite or store.dialect.name == "sqlite"),
+        }
+
+
+def _print(erasure: Mapping[str, Any]) -> None:
+    if erasure["is_known"]:
+        print("would be erased:" if erasure["is_dry_run"] else "erased:")
+        rows = [(name, rows) for name, rows in erasure["rows"].items() if rows]
+        print_table((), rows, indent="  ")
+    else:
+        print("this person is not known here: never read, or erased already")
+    if erasure["is_dry_run"]:
+        print("nothing was changed (--dry-run)")
+        return
+    print("if the person is still on the roster, the next sync reads them again")
+    if not erasure["is_rewritten"]:
+        print("freed bytes stay in PostgreSQL's data files until overwritten; see --rewrite")
+    print("backups, replicas, archived WAL and exported files are yours to look after")

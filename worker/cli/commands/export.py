@@ -1,12 +1,19 @@
 """``export``: the reporting views as files."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from worker.cli import options
-from worker.cli.commands.purpose import purpose_option
+from worker.cli.access import purpose_option
+from worker.cli.base import Cli
+from worker.cli.output import print_table
+from worker.core.plurals import counted
 from worker.report.formats import Dialect, Format
+
+if TYPE_CHECKING:
+    from worker.report.folders import Manifest
 
 
 class Publication(click.ParamType[int, str]):
@@ -27,65 +34,116 @@ class Publication(click.ParamType[int, str]):
         return int(text)
 
 
-HELP = """Write the reporting views to a folder as CSV or Parquet.
-
-All rows are as of one publication and stand in a folder of its own, `publication-N`, with one file
-for each view. `_manifest.json` there says columns, rows and SHA-256 of each file. The fields of
-Parquet have the column's meaning. The folder appears when it is complete, in the place of an
-earlier one of the same publication; then `_LATEST` names it. The same database gives the same
-bytes, but for the manifest's `exported_at`. The files hold health data; only their owner can read
-them (0600). Parquet needs the extra `parquet` of the package.
-
-The access is logged, with the purpose that `--purpose` gives, in the view `report_access`, which is
-exported only where it is named.
-
-With `--dialect excel-nb` CSV for Excel in Norwegian: a byte order mark, semicolons, decimal commas,
-times in Europe/Oslo, and names of files, headings and codes in bokmål.
-
-With `--since` only what has changed behind that publication: the rows of `report_change_feed`, with
-what was erased and purged. A number that no publication has had is refused.
-
-`--json`: the manifest (folder, format, dialect, run_id, publication_no, published_at,
-exported_at, worker_version, schema_revision, since,
-views: name, file, rows, bytes, sha256, order, columns: name, type).
-
-Example: `pts-worker export --out export --format csv --view patient_safety_current`
-"""
-
-command = options.command(
-    "export",
-    HELP,
-    click.option(
-        "--out",
-        type=options.NewPath(),
-        required=True,
-        help="The folder; made if there is none. An export of the same publication that is there "
-        "is replaced, also one of other options.",
-    ),
-    click.option(
-        "--format",
-        "file_format",
-        type=click.Choice([*map(str, Format)]),
-        metavar="FORMAT",
-        default="csv",
-        show_default=True,
-        help="csv or parquet.",
-    ),
-    click.option(
-        "--dialect",
-        type=click.Choice([*map(str, Dialect)]),
-        metavar="DIALECT",
-        help="excel-nb: CSV for Excel in Norwegian.",
-    ),
-    click.option(
-        "--view", multiple=True, help="Only this view; may be given again. Default: all but access."
-    ),
-    click.option(
-        "--since",
-        type=Publication(),
-        metavar="PUBLICATION",
-        help="Only the change feed, behind the publication of this number, e.g. 41.",
-    ),
-    purpose_option,
-    options.database,
+@click.command("export", cls=options.Command)
+@click.option(
+    "--out",
+    type=options.NewPath(),
+    required=True,
+    help="The folder; made if there is none. An export of the same publication that is there is "
+    "replaced, also one of other options.",
 )
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice([*map(str, Format)]),
+    metavar="FORMAT",
+    default="csv",
+    show_default=True,
+    help="csv or parquet.",
+)
+@click.option(
+    "--dialect",
+    type=click.Choice([*map(str, Dialect)]),
+    metavar="DIALECT",
+    help="excel-nb: CSV for Excel in Norwegian.",
+)
+@click.option(
+    "--view", multiple=True, help="Only this view; may be given again. Default: all but access."
+)
+@click.option(
+    "--since",
+    type=Publication(),
+    metavar="PUBLICATION",
+    help="Only the change feed, behind the publication of this number, e.g. 41.",
+)
+@purpose_option
+@options.database
+@click.pass_obj
+def command(
+    cli: Cli,
+    *,
+    out: Path,
+    file_format: str,
+    dialect: str | None,
+    view: tuple[str, ...],
+    since: int | None,
+    purpose: str | None,
+) -> None:
+    """Write the reporting views to a folder as CSV or Parquet.
+
+    All rows are as of one publication and stand in a folder of its own, `publication-N`, with one
+    file for each view. `_manifest.json` there says columns, rows and SHA-256 of each file. The
+    fields of Parquet have the column's meaning. The folder appears when it is complete, in the
+    place of an earlier one of the same publication; then `_LATEST` names it. The same database
+    gives the same bytes, but for the manifest's `exported_at`. The files hold health data; only
+    their owner can read them (0600). Parquet needs the extra `parquet` of the package.
+
+    The access is logged, with the purpose that `--purpose` gives, in the view `report_access`,
+    which is exported only where it is named.
+
+    With `--dialect excel-nb` CSV for Excel in Norwegian: a byte order mark, semicolons, decimal
+    commas, times in Europe/Oslo, and names of files, headings and codes in bokmål.
+
+    With `--since` only what has changed behind that publication: the rows of `report_change_feed`,
+    with what was erased and purged. A number that no publication has had is refused.
+
+    `--json`: the manifest (folder, format, dialect, run_id, publication_no, published_at,
+    exported_at, worker_version, schema_revision, since,
+    views: name, file, rows, bytes, sha256, order, columns: name, type).
+
+    Example: `pts-worker export --out export --format csv --view patient_safety_current`
+    """
+    from worker.cli.access import log_access
+    from worker.cli.progress import progress_bar
+    from worker.report.export import Options, export
+    from worker.store.schema.upgrade import HEAD
+
+    chosen = Options(
+        format=Format(file_format),
+        dialect=None if dialect is None else Dialect(dialect),
+        views=view,
+        since=since,
+    )
+    chosen.chosen()  # a wrong call comes before the access is logged
+    app = cli.load("report")
+
+    async def write() -> "Manifest":
+        with progress_bar(cli, app, "writing") as show:
+            rows: dict[str, int] = {}
+
+            def wrote(view: str, count: int) -> None:
+                rows[view] = count
+                show(counted(sum(rows.values()), "row"))
+
+            async with app.database() as store:
+                await log_access(app, store, "export", purpose)
+                return await export(
+                    store.lasting().read,
+                    out,
+                    chosen,
+                    now=app.runtime.now(),
+                    schema_revision=HEAD,
+                    wrote=wrote,
+                )
+
+    before = {folder.name for folder in out.glob("publication-*")}
+    manifest = cli.run(write)
+    cli.emit(manifest, lambda: _print(out, manifest, is_replaced=manifest.folder in before))
+
+
+def _print(out: Path, manifest: "Manifest", *, is_replaced: bool) -> None:
+    print(f"{out / manifest.folder}: {manifest.published_at or 'nothing yet'}")
+    if is_replaced:
+        number = manifest.publication_no or 0
+        print(f"replaced the export of publication {number} that was there")
+    print_table(("file", "rows", "bytes"), [(f.file, f.rows, f.bytes) for f in manifest.views])

@@ -1,31 +1,19 @@
 """``report``: the published state as one HTML page."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from worker.cli import options
-from worker.cli.commands.purpose import purpose_option
+from worker.cli.access import purpose_option
+from worker.cli.base import Cli
+from worker.cli.output import instant
 from worker.core.small_numbers import LEAST, LEAST_MIN, OFF
 from worker.report.language import LANGUAGES
 
-HELP = """Write the published state as one HTML file that needs nothing else.
-
-For a director: what is in effect and for how many patients, what came and went in a week, the
-trend, codes with their meaning, how old restrictions are, when delays end, what PTS lists past its
-end, how fresh the figures are. With `--cohort` the page is about one clinic or
-department.
-
-It names no person. Counts of fewer persons than `--min-cell` are shown as such, and all others are
-rounded to five, totals too. A count that crosses a step of five between two reports still shows
-that it moved. Only the file's owner can read it (0600). An old one is replaced.
-
-The access is logged, with the purpose that `--purpose` gives: see the view `report_access`.
-
-`--json`: file, state, published_at.
-
-Example: `pts-worker report --out rapport.html`
-"""
+if TYPE_CHECKING:
+    from worker.report.figures import ReportFacts
 
 
 class MinCell(click.ParamType[int, str]):
@@ -47,27 +35,73 @@ class MinCell(click.ParamType[int, str]):
         return number
 
 
-command = options.command(
-    "report",
-    HELP,
-    click.option("--out", type=options.NewPath(), required=True, help="The file."),
-    click.option(
-        "--language",
-        type=click.Choice(LANGUAGES),
-        metavar="LANGUAGE",
-        default=LANGUAGES[0],
-        show_default=True,
-        help="nb (bokmål), nn (nynorsk) or en.",
-    ),
-    click.option("--cohort", metavar="NAME", help="Only this clinic or department of the roster."),
-    click.option(
-        "--min-cell",
-        type=MinCell(),
-        metavar="N",
-        default=LEAST,
-        show_default=True,
-        help="Show counts of fewer than N persons as such; 0 shows all numbers exactly.",
-    ),
-    purpose_option,
-    options.database,
+@click.command("report", cls=options.Command)
+@click.option("--out", type=options.NewPath(), required=True, help="The file.")
+@click.option(
+    "--language",
+    type=click.Choice(LANGUAGES),
+    metavar="LANGUAGE",
+    default=LANGUAGES[0],
+    show_default=True,
+    help="nb (bokmål), nn (nynorsk) or en.",
 )
+@click.option("--cohort", metavar="NAME", help="Only this clinic or department of the roster.")
+@click.option(
+    "--min-cell",
+    type=MinCell(),
+    metavar="N",
+    default=LEAST,
+    show_default=True,
+    help="Show counts of fewer than N persons as such; 0 shows all numbers exactly.",
+)
+@purpose_option
+@options.database
+@click.pass_obj
+def command(
+    cli: Cli, *, out: Path, language: str, cohort: str | None, min_cell: int, purpose: str | None
+) -> None:
+    """Write the published state as one HTML file that needs nothing else.
+
+    For a director: what is in effect and for how many patients, what came and went in a week, the
+    trend, codes with their meaning, how old restrictions are, when delays end, what PTS lists past
+    its end, how fresh the figures are. With `--cohort` the page is about one clinic or department.
+
+    It names no person. Counts of fewer persons than `--min-cell` are shown as such, and all others
+    are rounded to five, totals too. A count that crosses a step of five between two reports still
+    shows that it moved. Only the file's owner can read it (0600). An old one is replaced.
+
+    The access is logged, with the purpose that `--purpose` gives: see the view `report_access`.
+
+    `--json`: file, state, published_at.
+
+    Example: `pts-worker report --out rapport.html`
+    """
+    from worker.cli.access import log_access
+    from worker.report.html import write_report
+
+    app = cli.load("report")
+
+    async def write() -> "ReportFacts":
+        async with app.database() as store:
+            await log_access(app, store, "report", purpose)
+            return await write_report(
+                store.lasting().read,
+                out,
+                now=app.runtime.now(),
+                timezone=str(app.settings.schedule.timezone),
+                in_language=language,
+                min_cell=min_cell,
+                cohort=cohort,
+            )
+
+    facts = cli.run(write)
+    published_at = facts.published.published_at if facts.published else None
+    document = {"file": str(out), "state": facts.state.value, "published_at": published_at}
+    cli.emit(document, lambda: _print(out, facts))
+
+
+def _print(out: Path, facts: "ReportFacts") -> None:
+    print(out)
+    full, last = facts.last_sync, facts.published
+    print(f"last full run     {instant(full.published_at if full else None)}")
+    print(f"last publication  {instant(last.published_at if last else None)}")

@@ -1,10 +1,13 @@
 """``sandbox``: serve the stand-ins for HelseID and PTS on loopback."""
 
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import click
 
 from worker.cli import options
+from worker.cli.base import Cli
+from worker.errors import ConfigurationError, UsageError, reason_of
 from worker.sandbox.challenges import CHALLENGE_STYLES
 from worker.sandbox.faults import Action, Area
 
@@ -42,38 +45,108 @@ Example: `pts-worker sandbox --folder demo --persons 200`, and in another termin
 
 _PORT = click.IntRange(0, 65_535)
 
-command = options.command(
-    "sandbox",
-    HELP,
-    click.option(
-        "--folder",
-        type=options.NewPath(),
-        default="sandbox",
-        help="Where roster, keys and configuration are written.",
-    ),
-    click.option("--persons", type=int, default=200, help="Persons on the roster."),
-    click.option("--seed", type=int, default=1, help="Same seed, same persons."),
-    click.option(
-        "--generation", type=int, default=0, help="Lets time pass: a little changes with each."
-    ),
-    click.option("--helseid-port", type=_PORT, default=0, help="0: any free port."),
-    click.option("--pts-port", type=_PORT, default=0, help="0: any free port."),
-    click.option(
-        "--challenge-style",
-        type=click.Choice(CHALLENGE_STYLES),
-        default="bearer",
-        help="How PTS refuses a call: bearer or dpop.",
-    ),
-    click.option(
-        "--contract",
-        type=options.FilePath(),
-        help="The contract with PTS by which it answers. Default: the one of the program.",
-    ),
-    click.option(
-        "--page-size",
-        type=click.IntRange(min=1),
-        default=2,
-        help="Records of a page, if the contract has pages.",
-    ),
-    click.option("--faults", type=options.FilePath(), help="TOML file with faults to show."),
+
+@click.command("sandbox", cls=options.Command, help=HELP)
+@click.option(
+    "--folder",
+    type=options.NewPath(),
+    default="sandbox",
+    help="Where roster, keys and configuration are written.",
 )
+@click.option("--persons", type=int, default=200, help="Persons on the roster.")
+@click.option("--seed", type=int, default=1, help="Same seed, same persons.")
+@click.option(
+    "--generation", type=int, default=0, help="Lets time pass: a little changes with each."
+)
+@click.option("--helseid-port", type=_PORT, default=0, help="0: any free port.")
+@click.option("--pts-port", type=_PORT, default=0, help="0: any free port.")
+@click.option(
+    "--challenge-style",
+    type=click.Choice(CHALLENGE_STYLES),
+    default="bearer",
+    help="How PTS refuses a call: bearer or dpop.",
+)
+@click.option(
+    "--contract",
+    type=options.FilePath(),
+    help="The contract with PTS by which it answers. Default: the one of the program.",
+)
+@click.option(
+    "--page-size",
+    type=click.IntRange(min=1),
+    default=2,
+    help="Records of a page, if the contract has pages.",
+)
+@click.option("--faults", type=options.FilePath(), help="TOML file with faults to show.")
+@click.pass_obj
+def command(
+    cli: Cli,
+    /,
+    *,
+    folder: Path,
+    contract: Path | None,
+    faults: Path | None,
+    **chosen: Any,
+) -> None:
+    """Serve them until stopped.
+
+    Args:
+        chosen: further fields of ``SandboxOptions``, each an option of that name.
+    """
+    cli.keeps_code = True
+    try:
+        from worker.sandbox.contract import DEFAULT
+        from worker.sandbox.faults import read_faults
+        from worker.sandbox.files import write_setup
+        from worker.sandbox.serve import RunningSandbox, SandboxOptions, serve_forever
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the sandbox is not installed ({error.name} is missing)",
+            hint="`make install` in a checkout installs it (requirements/sandbox.lock)",
+        ) from error
+    try:
+        options = SandboxOptions(
+            **chosen,
+            contract=contract or DEFAULT,
+            faults=read_faults(faults) if faults else [],
+        )
+        options = write_setup(folder, options)
+    except OSError as error:
+        raise UsageError(
+            f"sandbox: {error.filename or folder} cannot be used: {reason_of(error)}",
+            hint="see `pts-worker sandbox --help` for its ports, --folder, --faults and the like",
+        ) from error
+    except ValueError as error:
+        raise UsageError(
+            f"sandbox: {error}", hint="`pts-worker sandbox --help` shows what each option takes"
+        ) from error
+
+    def ready(running: RunningSandbox) -> None:
+        cli.emit(
+            {
+                "sandbox": {
+                    "issuer": running.issuer,
+                    "base_url": running.base_url,
+                    "control_url": running.control_url,
+                    "client_id": running.client_id,
+                    "config_file": str(folder / "worker.toml"),
+                }
+            },
+            lambda: print(
+                f"HelseID  {running.issuer}\nPTS      {running.base_url}\n"
+                f"control  POST {running.control_url}control\n"
+                f"try      pts-worker --config {folder / 'worker.toml'} db upgrade\n"
+                f"         pts-worker --config {folder / 'worker.toml'} sync\n"
+                "Ctrl-C ends it.",
+                flush=True,
+            ),
+        )
+
+    try:
+        serve_forever(options, ready)
+    except OSError as error:
+        raise UsageError(
+            f"the sandbox cannot serve: {error.filename or 'a port'}: "
+            f"{error.strerror or type(error).__name__}",
+            hint="choose other ports (--helseid-port, --pts-port), or 0 for any free one",
+        ) from error

@@ -1,26 +1,95 @@
 """``schedule``: stay up and sync on a cron expression."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from worker.cli import options
+from worker.cli.base import Cli
+from worker.cli.output import instant, print_json
 
-HELP = """Stay up and run `sync` on a cron expression in a named time zone.
+if TYPE_CHECKING:
+    import anyio
 
-Runs never overlap; a start that comes while a run is on is skipped. SIGTERM ends a run that is on
-as it ends `sync`: what is complete is kept, and the next run continues. The schedule then ends
-with 0, or with 75 while it is still starting.
+    from worker.core.run import RunReport
 
-A run that ends with 4, 69 or 75 is retried after 5, 10, 20 and 40 minutes (schedule.retry_wait)
-and then every hour, until the next start. Any other end is logged, and the schedule goes on. A run
-that was left open is continued at once.
 
-Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
-"""
+@click.command("schedule", cls=options.Command)
+@options.setting("--cron", "schedule.cron", help="Five fields: minute hour day month weekday.")
+@options.setting("--timezone", "schedule.timezone", help="IANA zone.")
+@click.option("--now", is_flag=True, help="Run once at the start, too.")
+@click.pass_obj
+def command(cli: Cli, *, now: bool) -> None:
+    """Stay up and run `sync` on a cron expression in a named time zone.
 
-command = options.command(
-    "schedule",
-    HELP,
-    options.setting("--cron", "schedule.cron", help="Five fields: minute hour day month weekday."),
-    options.setting("--timezone", "schedule.timezone", help="IANA zone."),
-    click.option("--now", is_flag=True, help="Run once at the start, too."),
-)
+    Runs never overlap; a start that comes while a run is on is skipped. SIGTERM ends a run that is
+    on as it ends `sync`: what is complete is kept, and the next run continues. The schedule then
+    ends with 0, or with 75 while it is still starting.
+
+    A run that ends with 4, 69 or 75 is retried after 5, 10, 20 and 40 minutes (schedule.retry_wait)
+    and then every hour, until the next start. Any other end is logged, and the schedule goes on. A
+    run that was left open is continued at once.
+
+    Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
+    """
+    from worker.cli.commands.status import continued_by_next_sync
+    from worker.cli.known_metrics import known_metrics
+    from worker.cli.observed_run import observed_run
+    from worker.cli.run_command import document
+    from worker.cli.run_sync import RunRequest
+    from worker.cli.run_watch import beside_runs, find_total, watch_runs
+    from worker.cli.stopping import stoppable
+    from worker.scheduler import Schedule
+    from worker.store.runs.ledger import open_runs
+    from worker.telemetry.metrics import Board
+    from worker.telemetry.server import serve_metrics
+
+    cli.keeps_code = True
+    app = cli.load("sync")
+    settings, watch = app.settings.schedule, watch_runs(app)
+    schedule: Schedule | None = None
+
+    async def work(stop: "anyio.Event") -> None:
+        nonlocal schedule
+        board = Board()
+
+        async def run_once() -> "RunReport":
+            watch.begin()
+            try:
+                await find_total(app, watch)
+                report = await observed_run(
+                    app, RunRequest(), stop=stop, changed=watch.changed, board=board
+                )
+            finally:
+                watch.end()
+            if cli.as_json:
+                print_json(document(report))
+            return report
+
+        async def begin() -> "RunReport | None":
+            """Continue an open run. In the metrics a restart leaves no gap."""
+            if now:
+                return await run_once()
+            async with app.database(stop=stop) as store:
+                board.post(await known_metrics(store))
+                is_left_open = continued_by_next_sync(app, await store.read(open_runs)) is not None
+            return await run_once() if is_left_open else None
+
+        schedule = Schedule(
+            run_once,
+            cron=settings.cron,
+            timezone=settings.timezone,
+            runtime=app.runtime,
+            retry_wait_s=settings.retry_wait.total_seconds(),
+        )
+        with serve_metrics(board, app.settings.telemetry.http_listen):
+            await schedule.run(stop, begin)
+
+    def idle() -> str:
+        """What it does while no run is on."""
+        if schedule is None or not schedule.is_waiting:
+            return "starting"
+        return f"waiting for the start at {instant(schedule.next_at)}"
+
+    beside = beside_runs(app, watch, is_logged=True, idle=idle)
+    cli.run(lambda: stoppable(work, app.runtime, beside=beside))

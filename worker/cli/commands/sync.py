@@ -1,27 +1,48 @@
 """``sync``: one full snapshot run."""
 
+from datetime import timedelta
+
+import click
+
 from worker.cli import options
+from worker.cli.base import Cli
 
-HELP = """One full run over the roster: read everyone, then publish.
 
-A run that was stopped or killed is continued. Readers see the new snapshot only when all of it
-is there; a person or area that could not be read keeps its last known state, marked stale.
-
-Example: `pts-worker sync --config /etc/pts/worker.toml --wait 30m`
-"""
-
-command = options.command(
-    "sync",
-    HELP,
-    options.roster,
-    options.database,
-    options.base_url,
-    options.issuer,
-    options.area,
-    options.concurrency,
-    options.rate,
-    options.deadline,
-    options.wait,
-    options.accept_removals,
-    options.accept_service,
+@click.command("sync", cls=options.Command)
+@options.setting(
+    "--roster",
+    "roster.path",
+    help="File: CSV with a column off_id, or one identifier a line; - is standard input.",
 )
+@options.database
+@options.base_url
+@options.issuer
+@options.area
+@options.concurrency
+@options.rate
+@options.deadline
+@options.wait
+@options.accept_removals
+@click.option(
+    "--accept-service",
+    is_flag=True,
+    help="It is the same PTS at a new address: note that in the database.",
+)
+@click.pass_obj
+def command(cli: Cli, *, wait: timedelta, accept_removals: bool, accept_service: bool) -> int:
+    """One full run over the roster: read everyone, then publish.
+
+    A run that was stopped or killed is continued. Readers see the new snapshot only when all of it
+    is there; a person or area that could not be read keeps its last known state, marked stale.
+
+    Example: `pts-worker sync --config /etc/pts/worker.toml --wait 30m`
+    """
+    from worker.cli.run_command import run_and_report
+    from worker.cli.run_sync import RunRequest
+
+    request = RunRequest(
+        wait_s=wait.total_seconds(),
+        accept_removals=accept_removals,
+        accept_service=accept_service,
+    )
+    return run_and_report(cli, cli.load("sync"), request)

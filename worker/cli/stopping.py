@@ -1,19 +1,21 @@
-"""Ends a process whose event loop is stuck after a stop request or after its deadline.
+"""How a command that runs is stopped: by signals, and by a watchdog if its event loop is stuck.
 
-A separate thread watches a heartbeat of the event loop. It needs the interpreter lock from time to
-time: a call into C that never releases it cannot be ended from within the process.
+The watchdog is a thread that watches a heartbeat of the event loop. It needs the interpreter lock
+from time to time: a call into C that never releases it cannot be ended from within the process.
 """
 
+import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from types import FrameType
-from typing import Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 import anyio
 
 from worker.errors import ExitCode
+from worker.ports import Runtime
 from worker.stop_signals import stop_signals
 from worker.streams import stop_waiting, write_last_line
 
@@ -25,6 +27,57 @@ _SLOW_ITERATION_S: Final = 1.5
 """An event loop iteration of this length is slow: it prevents other tasks from stopping."""
 _CHECK_S: Final = 0.25
 _BEAT_S: Final = 0.5
+
+Beside: TypeAlias = Callable[[anyio.Event], Coroutine[Any, Any, None]]
+"""What goes on at the same time as a command's work; it gets the event that asks for a stop."""
+
+
+async def stoppable(
+    work: Callable[[anyio.Event], Awaitable[Any]],
+    runtime: Runtime,
+    *,
+    deadline_s: float | None = None,
+    beside: Sequence[Beside] = (),
+) -> Any:
+    """Run ``work``; SIGTERM, SIGINT or SIGHUP sets its event, a second one cancels it.
+
+    What is being committed is finished even then. Where the event loop is stuck the process is
+    ended all the same (``Watchdog``). An error of ``work`` leaves as it is, not in the
+    exception group that a task group would make of it: it decides the exit code.
+
+    Args:
+        deadline_s: seconds after which ``work`` has ended by itself, unless it is stuck.
+        beside: run at the same time, and are cancelled at its end.
+    """
+    stop = anyio.Event()
+    result: Any = None
+    fault: Exception | None = None
+    loop = asyncio.get_running_loop()
+
+    with Watchdog(runtime.monotonic, deadline_s) as watchdog:
+        async with anyio.create_task_group() as tasks:
+
+            def ask() -> None:
+                (tasks.cancel_scope.cancel if stop.is_set() else stop.set)()
+
+            def asked() -> None:
+                watchdog.asked()
+                loop.call_soon_threadsafe(ask)
+
+            restore = on_signals(asked)
+            tasks.start_soon(watchdog.beat)
+            for task in beside:
+                tasks.start_soon(task, stop)
+            try:
+                result = await work(stop)
+            except Exception as error:  # noqa: BLE001 - raised again below
+                fault = error
+            finally:
+                restore()
+            tasks.cancel_scope.cancel()
+    if fault is not None:
+        raise fault
+    return result
 
 
 class Watchdog:

@@ -1,72 +1,80 @@
-"""``doctor``: checks everything that a sync needs, and says how to fix what is wrong."""
+"""``doctor`` and ``config check``: every check, a line for each, and what to do."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import os
+import sys
+from collections.abc import Awaitable, Callable
 from typing import Final
 
+import click
+
 from worker.app import App
+from worker.cli import checks, pts_checks
+from worker.cli.base import Cli
+from worker.cli.checks import CheckResult
+from worker.cli.output import fitted
 from worker.core.identity import NationalId
-from worker.core.value import Value
-from worker.errors import ConfigurationError, ExitCode, WorkerError
+from worker.errors import ConfigurationError, ExitCode, FlagError, WorkerError
+from worker.logs import configure
 from worker.offid import is_h_number
-from worker.use_cases import checks, file_checks, pts_checks
-from worker.use_cases.checks import CheckResult
-from worker.use_cases.contract_check import check_contract
 
-_OFFLINE: Final = {
+Check = Callable[[App], Awaitable[CheckResult]]
+_OFFLINE: Final[dict[str, Check]] = {
     "key": checks.check_key,
-    "pseudonym key": file_checks.check_pseudonym_key,
-    "certificates": file_checks.check_certificates,
-    "database": file_checks.check_database_file,
-    "roster": file_checks.check_roster_file,
+    "pseudonym key": checks.check_pseudonym_key,
+    "certificates": checks.check_certificates,
+    "database": checks.check_database_file,
+    "roster": checks.check_roster_file,
 }
-_CHECKED = ("clock", "key", "discovery", "token", "database", "PTS", "contract", "roster")
+_ONLINE: Final = ("clock", "key", "discovery", "token", "database", "PTS", "contract", "roster")
+_COLOURS: Final = {checks.State.OK: "green", checks.State.WARN: "yellow", checks.State.FAIL: "red"}
 
 
-class Diagnosis(Value, frozen=True, kw_only=True):
-    """The lines of all checks; ``exit_code`` is that of the first failure."""
+def report_checkup(
+    cli: Cli, *, probe: NationalId | None = None, is_offline: bool = False
+) -> ExitCode:
+    """Check everything, print a line for each check, and give the exit code of the first failure.
 
-    exit_code: ExitCode
-    lines: Sequence[CheckResult]
-
-
-async def diagnose(
-    app: App | ConfigurationError,
-    *,
-    probe: NationalId | None,
-    on_line: Callable[[CheckResult], None],
-    is_offline: bool = False,
-) -> Diagnosis:
-    """Check everything; a failed check does not stop the others.
-
-    Changes nothing, but that the store remembers a probe that succeeded.
+    A failed check does not stop the others. Changes nothing, but that the store remembers a probe
+    that succeeded.
 
     Args:
         probe: whom to read from PTS as well, if anybody.
-        on_line: called with each line as soon as it is known.
         is_offline: check files only, and use no network.
     """
-    checkup = _Checkup(probe=probe, on_line=on_line)
+    app = _load(cli)
+    checkup = _Checkup(on_line=(lambda _: None) if cli.as_json else _print)
     if isinstance(app, ConfigurationError):
         checkup.add(checks.fail("configuration", app))
-        for name in _OFFLINE if is_offline else _CHECKED:
+        for name in _OFFLINE if is_offline else _ONLINE:
             checkup.add(checks.skip(name, "the configuration cannot be read"))
-    elif is_offline:
-        await checkup.read_files(app)
     else:
-        await checkup.execute(app)
+        cli.run(lambda: checkup.read_files(app) if is_offline else checkup.execute(app, probe))
     code = next((line.exit_code for line in checkup.lines if line.exit_code), ExitCode.OK)
-    return Diagnosis(exit_code=code, lines=checkup.lines)
+    cli.emit({"exit_code": code, "lines": checkup.lines}, lambda: None)
+    return code
+
+
+def _load(cli: Cli) -> App | ConfigurationError:
+    """The configured app; logs below an error would only repeat the lines."""
+    try:
+        app = cli.load(None)
+    except FlagError:
+        raise
+    except ConfigurationError as error:
+        return error
+    if app.loaded.origins["log.level"] == "default":
+        configure("ERROR", app.settings.log.format)
+    return app
 
 
 class _Checkup:
     """One round of all checks."""
 
-    def __init__(self, *, probe: NationalId | None, on_line: Callable[[CheckResult], None]) -> None:
-        self._probe = probe
+    def __init__(self, on_line: Callable[[CheckResult], None]) -> None:
         self._on_line = on_line
         self.lines: list[CheckResult] = []
 
-    async def execute(self, app: App) -> None:
+    async def execute(self, app: App, probe: NationalId | None) -> None:
         """Check everything."""
         await self._check("configuration", checks.check_configuration, app)
         await self._check("clock", checks.check_clock, app)
@@ -78,9 +86,9 @@ class _Checkup:
         else:
             self.add(checks.skip("token", f"first the {'discovery' if has_key else 'key'}"))
         has_database = await self._check("database", checks.check_database, app)
-        await self._pts(app, has_token=has_token)
+        await self._pts(app, probe, has_token=has_token)
         first = checks.skip("contract", "first the database")
-        self.add(await check_contract(app) if has_database else first)
+        self.add(await checks.check_contract(app) if has_database else first)
         await self._check("roster", checks.check_roster, app)
         if app.settings.telemetry.textfile is not None:
             await self._check("telemetry", checks.check_textfile, app)
@@ -90,33 +98,30 @@ class _Checkup:
         await self._check("configuration", checks.check_configuration, app)
         for name, check in _OFFLINE.items():
             await self._check(name, check, app)
-        self.add(await check_contract(app, has_store=False))
+        self.add(await checks.check_contract(app, has_store=False))
         if app.settings.telemetry.textfile is not None:
             await self._check("telemetry", checks.check_textfile, app)
 
-    async def _pts(self, app: App, *, has_token: bool) -> None:
+    async def _pts(self, app: App, probe: NationalId | None, *, has_token: bool) -> None:
         if app.settings.api.base_url is None:
             self.add(checks.skip("PTS", "api.base_url is not set"))
             return
         reached = await self._check("PTS", pts_checks.check_reach, app)
-        if self._probe is None:
+        if probe is None:
             return
         if not (reached and has_token):
             self.add(checks.skip("PTS probe", f"first {'the token' if reached else 'PTS'}"))
             return
-        off_id = self._probe
-        if is_h_number(off_id.reveal()) and not app.sends_h_numbers:
+        if is_h_number(probe.reveal()) and not app.sends_h_numbers:
             self.add(checks.skip("PTS probe", "an H-number is not sent (roster.send_h_numbers)"))
             return
         try:
-            for line in await pts_checks.check_probe(app, off_id):
+            for line in await pts_checks.check_probe(app, probe):
                 self.add(line)
         except WorkerError as error:
             self.add(checks.fail("PTS probe", error))
 
-    async def _check(
-        self, name: str, check: Callable[[App], Awaitable[CheckResult]], app: App
-    ) -> bool:
+    async def _check(self, name: str, check: Check, app: App) -> bool:
         """Add the line of one check; return whether checks that depend on it can run."""
         try:
             line = await check(app)
@@ -135,3 +140,14 @@ class _Checkup:
         """Keep the line and pass it to ``on_line``."""
         self.lines.append(line)
         self._on_line(line)
+
+
+def _print(line: CheckResult) -> None:
+    state = line.state.ljust(4)
+    said = [f"{state}  {line.name:<19} {line.text}"]
+    said += [f"{'':<26} {detail}" for detail in line.details]
+    said += [f"{'':<26} → {line.hint}"] if line.hint else []
+    text = "\n".join(fitted(one, sys.__stdout__, indent=29) for one in said)
+    if line.state in _COLOURS and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        text = text.replace(state, click.style(state, fg=_COLOURS[line.state]), 1)
+    print(text, flush=True)

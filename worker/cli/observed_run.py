@@ -8,10 +8,10 @@ import anyio
 import structlog
 
 from worker.app import App
+from worker.cli.run_sync import RunRequest, run_sync
 from worker.core.model import RunKind
 from worker.core.run import RunProgress, RunReport, Standing
 from worker.errors import ExitCode, LeaseHeldError, WorkerError
-from worker.use_cases.run_sync import RunRequest, run_sync
 
 if TYPE_CHECKING:
     from worker.telemetry.metrics import Board

@@ -8,6 +8,7 @@ from typing import Any, Final
 import httpx
 
 from worker.app import App
+from worker.cli.checks import as_run_error
 from worker.contracts.draft import Draft
 from worker.contracts.openapi import OpenApi
 from worker.contracts.proposal import propose
@@ -18,7 +19,6 @@ from worker.core.contract import HEADER, AreaContract
 from worker.core.model import Person, RosterLineError
 from worker.errors import AreaError, DataContractError, TransientError, UsageError
 from worker.ports import HttpResponse, Roster
-from worker.use_cases.checks import as_run_error
 
 _PERSONS_MAX: Final = 100
 _NAMES_MAX: Final = 20

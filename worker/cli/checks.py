@@ -1,4 +1,7 @@
-"""The checks of ``doctor``, one function each. A check returns its line or raises an error."""
+"""The checks of ``doctor`` and ``config check``, one function each.
+
+A check returns its line or raises an error.
+"""
 
 import enum
 import math
@@ -12,8 +15,11 @@ from datetime import timedelta
 from typing import Any, Final
 
 from worker.app import App
-from worker.config import KEYS, Purpose, needs
+from worker.cli.roster_count import count_roster
+from worker.config import KEYS, Purpose, database_url, needs
+from worker.core.contract import fingerprint
 from worker.core.durations import format_duration
+from worker.core.identity import PLAIN
 from worker.core.plurals import counted
 from worker.core.retry import RetryPolicy
 from worker.errors import (
@@ -38,13 +44,19 @@ from worker.postgres_tls import OPEN_HINT
 from worker.roster.query import QueryRoster
 from worker.store.database import Database
 from worker.store.identity import WEAK_HINT, see_identity
+from worker.store.proven import is_proven
 from worker.store.queries.status import engine_facts, lease_state
 from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.sqlite_file import file_of, require_file, require_writable, want_of_room
-from worker.use_cases.roster_count import count_roster
 
 CLOCK_WARNING_S: Final = 2.0
 _PATIENCE_S: Final = 5.0
+_LEDGER_S: Final = 1.0
+"""How long a database that is away is waited for here, which has a check of its own."""
+_PROBE_HINT: Final = (
+    "`pts-worker doctor --probe --person -` compares the answers for a synthetic person who has "
+    "restrictions; docs/first-day.md"
+)
 _TEXTFILE_ROOM_BYTES: Final = 64 * 1024
 
 
@@ -351,3 +363,65 @@ async def check_roster(app: App) -> CheckResult:
     if tls is not None and tls.demand.is_open:
         return warn("roster", text, OPEN_HINT, **facts)
     return ok("roster", text, **facts)
+
+
+async def check_pseudonym_key(app: App) -> CheckResult:
+    """The key of the pseudonyms can be read and is long enough."""
+    identity = app.identity()
+    name = app.settings.privacy.pseudonym_key_file
+    if identity is PLAIN or name is None:
+        return skip("pseudonym key", "privacy.identity is plain")
+    return ok("pseudonym key", f"{app.path(name)} can be read")
+
+
+async def check_certificates(app: App) -> CheckResult:
+    """The private CA and the proxy's credentials, where they are configured, can be used."""
+    app.tls()
+    app.proxy()
+    name = app.settings.tls.ca_file
+    return ok("certificates", "this machine's" + (f", and {app.path(name)}" if name else ""))
+
+
+async def check_database_file(app: App) -> CheckResult:
+    """A SQLite file is checked as by ``doctor``; of a server only the password is read."""
+    url = database_url(app.settings.database, cwd=app.loaded.cwd)
+    if not url.startswith("sqlite:"):
+        return skip("database", "it is on a server; `pts-worker doctor` asks it")
+    return await check_database(app)
+
+
+async def check_roster_file(app: App) -> CheckResult:
+    """A roster file is checked as by ``doctor``; of a query only the password is read."""
+    roster = app.settings.roster
+    if roster.url is not None:
+        database_url(roster, cwd=app.loaded.cwd)
+        return skip("roster", "it is a query; `pts-worker doctor` runs it")
+    return await check_roster(app)
+
+
+async def check_contract(app: App, *, has_store: bool = True) -> CheckResult:
+    """The contract can be read, and live answers have once been as it declares them.
+
+    Args:
+        has_store: the ledger can be asked whether they have.
+    """
+    try:
+        contract = app.contract()
+        wanted = app.contract_read()
+    except ConfigurationError as error:
+        return fail("contract", error)
+    marks = {name: fingerprint(contract[name]) for name in app.settings.sync.areas}
+    origin = app.contract_origin()
+    named = ", ".join(f"{name} {mark}" for name, mark in marks.items())
+    text = f"{origin or 'the one that comes with the program'}: {named}"
+    facts = {"origin": origin, "fingerprints": marks}
+    if not has_store:
+        return ok("contract", text, **facts)
+    try:
+        async with app.database(patience_s_max=_LEDGER_S) as store:
+            proven = await store.read(is_proven, wanted)
+    except WorkerError:  # the check of the database reports it
+        return skip("contract", "first the database")
+    if not proven:
+        return warn("contract", f"{text}; no probe has proven it yet", _PROBE_HINT, **facts)
+    return ok("contract", f"{text}; a probe has proven it", **facts)

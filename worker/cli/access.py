@@ -1,19 +1,23 @@
-"""The access log row that a use case commits before it shows a person's data."""
+"""The access log: why a person is looked at (``--purpose``), and the row that says so."""
 
 import os
 import pwd
 import re
 import socket
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import structlog
+import click
 
-from worker.app import App
-from worker.errors import ConfigurationError, UnavailableError
-from worker.store.database import Database
-from worker.store.privacy.access_log import Access, record_access
+from worker.errors import ConfigurationError, UnavailableError, UsageError
+from worker.masking import mask_identifiers
 
+if TYPE_CHECKING:
+    from worker.app import App
+    from worker.store.database import Database
+
+_PURPOSE_CHARACTERS_MAX: Final = 200
+_PURPOSE_LETTERS_MIN: Final = 2
 _LOGIN_USER: Final = Path("/proc/self/loginuid")
 """Set by Linux at login and kept through sudo (proc_pid_loginuid in proc(5)).
 
@@ -27,9 +31,52 @@ _WRITE_HINT: Final = (
 )
 
 
+def checked_purpose(purpose: str | None) -> str | None:
+    """The purpose as it is kept, without blanks around it; None for none.
+
+    Raises:
+        UsageError: it is blank, says nothing, is long, holds control characters or an identifier.
+            Not repeated.
+    """
+    if purpose is None:
+        return None
+    text = purpose.strip()
+    if not text:
+        raise UsageError("--purpose is blank", hint="say why, or leave the option out")
+    if len(text) > _PURPOSE_CHARACTERS_MAX:
+        raise UsageError(
+            f"--purpose has {len(text):,} characters",
+            hint=f"give one line of at most {_PURPOSE_CHARACTERS_MAX}; a case number, say",
+        )
+    if not text.isprintable():
+        raise UsageError(
+            "--purpose holds line breaks, control characters or others that are not printed",
+            hint=f"give one line of at most {_PURPOSE_CHARACTERS_MAX} printable characters",
+        )
+    if sum(map(str.isalnum, text)) < _PURPOSE_LETTERS_MIN:
+        raise UsageError(
+            f"--purpose says nothing: it has fewer than {_PURPOSE_LETTERS_MIN} letters or digits",
+            hint="give a case number, say",
+        )
+    if mask_identifiers(text) != text:
+        raise UsageError(
+            "--purpose: this holds an identifier, which every process of the machine can read here",
+            hint="give a case number; the access log names the person by itself",
+        )
+    return text
+
+
+purpose_option = click.option(
+    "--purpose",
+    metavar="TEXT",
+    callback=lambda _context, _parameter, value: checked_purpose(value),
+    help="Why, for the access log; a case number, say. No identifier.",
+)
+
+
 async def log_access(
-    app: App,
-    database: Database,
+    app: "App",
+    database: "Database",
     command: str,
     purpose: str | None,
     *,
@@ -44,6 +91,10 @@ async def log_access(
         ConfigurationError: the row cannot be written, and ``privacy.access_log`` requires it.
         UnavailableError: the same, for a transient cause.
     """
+    import structlog  # noqa: PLC0415 - not for --help
+
+    from worker.store.privacy.access_log import Access, record_access  # noqa: PLC0415 - as above
+
     account = os.getuid()
     access = Access(
         os_user=_name_of(account),

@@ -7,6 +7,7 @@ from typing import Final
 import httpx
 
 from worker.app import App
+from worker.cli.checks import CheckResult, State, as_run_error, fail, ok, warn
 from worker.core.area import ResourceArea
 from worker.core.hosts import place_of
 from worker.core.identity import NationalId
@@ -15,7 +16,6 @@ from worker.core.plurals import counted
 from worker.errors import AreaError, WorkerError
 from worker.pts.reader import PtsReader
 from worker.store.proven import note_probe
-from worker.use_cases.checks import CheckResult, State, as_run_error, fail, ok, warn
 
 SYNTHETIC_PERSON: Final = "16858399649"
 """A synthetic number (month +80) that NHN has published; it cannot belong to a real person."""

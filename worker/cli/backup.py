@@ -1,4 +1,4 @@
-"""``db backup``: a copy of a SQLite store, which is copied back by hand."""
+"""``db backup``: a copy of a SQLite store, which is put back by hand."""
 
 import os
 import sqlite3
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from worker.app import App
-from worker.core.value import Value
 from worker.errors import ConfigurationError, SchemaError, WorkerError
 from worker.files import named_faults
 from worker.store.database import Database
@@ -21,25 +20,14 @@ from worker.store.sqlite_file import require_file
 from worker.trusted_files import Trust, examine_sqlite
 
 
-class Backup(Value, frozen=True, kw_only=True):
-    """A copy of the store.
-
-    Attributes:
-        file: absolute.
-        publication_no: the last publication before the copy; None before the first one.
-    """
-
-    file: str
-    bytes: int
-    schema: str
-    publication_no: int | None
-
-
-async def backup(app: App, path: Path) -> Backup:
+async def back_up(app: App, path: Path) -> dict[str, Any]:
     """Copy a SQLite store to a new file with mode 0600, while runs go on.
 
     Args:
         path: absolute.
+
+    Returns:
+        Its name, size, schema, and the last publication before the copy.
 
     Raises:
         ConfigurationError: the store is no SQLite file, or is damaged; the key or the schema is
@@ -58,12 +46,12 @@ async def backup(app: App, path: Path) -> Backup:
         with _new(path) as copy:
             await _copy(store, copy, path)
             size = copy.stat().st_size
-    return Backup(
-        file=str(path),
-        bytes=size,
-        schema=schema,
-        publication_no=None if last is None else last.publication_no,
-    )
+    return {
+        "file": str(path),
+        "bytes": size,
+        "schema": schema,
+        "publication_no": None if last is None else last.publication_no,
+    }
 
 
 def _examine_place(path: Path, *, is_group_trusted: bool) -> None:

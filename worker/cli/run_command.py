@@ -1,0 +1,144 @@
+"""``sync`` and ``backfill``: executes a run, shows its progress, and reports how it ended."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import anyio
+from msgspec.structs import replace
+
+from worker.app import App
+from worker.cli.base import Cli
+from worker.cli.identifiers import roster_of
+from worker.cli.observed_run import observed_run
+from worker.cli.output import fitted, instant, span
+from worker.cli.progress import Show, is_shown, progress_bar
+from worker.cli.run_sync import RunRequest
+from worker.cli.run_watch import RunWatch, beside_runs, find_total, watch_runs
+from worker.cli.stopping import stoppable
+from worker.core.model import RunKind
+from worker.core.plurals import counted
+from worker.core.run import RunProgress, RunReport
+from worker.errors import LeaseHeldError, StoppedError
+from worker.streams import stop_waiting
+
+_REDRAW_S: Final = 1.0
+_PUBLICATION_S_MAX: Final = 600.0
+"""A run that was stopped at its deadline may still write what was read."""
+_STOPPING: Final = "stopping: who was read completely is written; once more stops at once"
+
+
+def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
+    """Execute a run, report how it ended and return its exit code."""
+    cli.keeps_code = True
+    # Before the lease: a forgotten prompt stops no night.
+    request = replace(request, roster=roster_of(app))
+    watch = watch_runs(app, wait_s=request.wait_s)
+    deadline = app.settings.sync.deadline
+    deadline_s = None if deadline is None else deadline.total_seconds() + _PUBLICATION_S_MAX
+
+    async def work(stop: anyio.Event) -> RunReport:
+        def changed(progress: RunProgress) -> None:
+            watch.changed(progress)
+            _draw(show, watch, stop)
+
+        watch.begin()
+        try:
+            return await observed_run(app, request, stop=stop, changed=changed)
+        except LeaseHeldError as error:
+            error.hint += "; `--wait 30m` waits for it"
+            raise
+
+    async def find(_stop: anyio.Event) -> None:
+        if request.kind == RunKind.SYNC:
+            await find_total(app, watch)
+
+    async def redraw(stop: anyio.Event) -> None:
+        while True:  # rate and reason change although nothing is read
+            await app.runtime.sleep(_REDRAW_S)
+            _draw(show, watch, stop)
+
+    beside = beside_runs(app, watch, is_logged=not is_shown(cli), idle=lambda: "starting")
+    with progress_bar(cli, app, "reading") as show:
+        report: RunReport | None = cli.run(
+            lambda: stoppable(
+                work, app.runtime, deadline_s=deadline_s, beside=[find, redraw, *beside]
+            )
+        )
+    if report is None:  # cancelled by a second signal
+        raise StoppedError(
+            "stopped at once; what was written is kept", hint="the next `pts-worker sync` continues"
+        )
+    print_report(cli, report)
+    return int(report.exit_code)
+
+
+def _draw(show: Show, watch: RunWatch, stop: anyio.Event) -> None:
+    figures = watch.figures()
+    if figures is None:
+        return
+    done, total, eta_s = figures["persons_done"], figures["persons_total"], figures["eta_s"]
+    text = counted(done, "person") if total is None else f"{done:,} of {total:,}"
+    text += f" {figures['rate_per_s']:,.0f}/s"
+    text += "" if eta_s is None else f", {span(eta_s)} left"
+    text += f", {figures['persons_with_gaps']:,} with gaps" if figures["persons_with_gaps"] else ""
+    note = _STOPPING if stop.is_set() else figures["slowness"]
+    show(text, share=done / total if total else None, note=note)
+
+
+def print_report(cli: Cli, report: RunReport) -> None:
+    """The run's end, as a document or in words; lost if nobody reads it, as the run is over."""
+    if not sys.stdout.isatty():
+        stop_waiting()
+    cli.emit(document(report), lambda: _print(report))
+
+
+def document(report: RunReport) -> dict[str, Any]:
+    """A run's end as JSON: ``{"run": {…}}``, stable within a major version."""
+    return {
+        "run": {
+            "run_id": report.run_id,
+            "kind": report.kind.value,
+            "status": report.status.value,
+            "exit_code": int(report.exit_code),
+            "continued": report.is_continued,
+            "started_at": report.started_at,
+            "finished_at": report.finished_at,
+            "published_at": report.published_at,
+            "totals": dict(report.totals),
+            "failures": dict(report.failures),
+            "reasons": list(report.reasons),
+        }
+    }
+
+
+def _print(report: RunReport) -> None:
+    """What a person wants to know of a night, and everything that they should look at."""
+    code = report.exit_code
+    name = code.name.lower().replace("_", " ")
+    print(
+        f"run {report.run_id} ({report.kind}): {report.status}, "
+        f"exit {int(code)} ({name}), {report.worked_s:,.1f} s"
+        + (f" (continued; began {instant(report.started_at)})" if report.is_continued else "")
+    )
+    if report.totals:
+        _print_totals(report.totals)
+    for reason in report.reasons:
+        print(fitted(f"  ! {reason}", sys.__stdout__))
+
+
+def _print_totals(totals: Mapping[str, int]) -> None:
+    persons, restrictions = totals["persons_total"], totals["rows_read"]
+    print(
+        f"  persons       {persons:>9,}  complete {totals['persons_complete']:,}, "
+        f"stale {totals['persons_stale']:,}, departed {totals['persons_departed']:,}, "
+        f"failures {totals['areas_failed']:,}"
+    )
+    if totals["persons_not_sent"]:
+        print(f"  not sent      {totals['persons_not_sent']:>9,}  (H-numbers)")
+    print(
+        f"  restrictions  {restrictions:>9,}  new {totals['rows_opened']:,}, "
+        f"changed {totals['rows_changed']:,}, closed {totals['rows_closed']:,}, "
+        f"unchanged {totals['rows_unchanged']:,}"
+    )
+    print(f"  requests      {totals['requests']:>9,}  retries {totals['retries']:,}")
