@@ -10,8 +10,7 @@ import threading
 from types import FrameType
 from typing import Final, NoReturn
 
-from worker.stop_signals import stop_signals
-from worker.streams import flush_streams, open_streams, stop_waiting
+from worker.streams import flush_streams, open_streams, stop_signals, stop_waiting
 
 _PR_SET_DUMPABLE: Final = 4
 _STOPPED: Final = 75

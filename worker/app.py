@@ -56,9 +56,9 @@ class App:
         """A configured file name, from the directory that relative names start from."""
         return self.loaded.cwd / name
 
-    def areas(self, names: Sequence[str] = ()) -> tuple[ResourceArea, ...]:
+    def areas(self) -> tuple[ResourceArea, ...]:
         """The areas to read."""
-        return tuple(map(area_named, names or self.settings.sync.areas))
+        return tuple(map(area_named, self.settings.sync.areas))
 
     def contract(self) -> Contract:
         """The contract with PTS, which declares every area to read.

@@ -1,28 +1,5 @@
 """The worker's errors and their exit codes.
 
-::
-
-    WorkerError(message, hint)
-    ├── UsageError              2   wrong usage of the command
-    ├── LeaseHeldError          4   another run holds the lease; nothing was done
-    ├── WithheldError           5   a guard withheld the run
-    ├── DataContractError      65   the roster or PTS's responses have an unknown format
-    │   └── RosterError
-    ├── UnavailableError       69   HelseID, PTS or the database, after all retries
-    ├── StoppedError           75   stop requested, deadline reached or lease lost
-    │   └── LeaseLostError
-    ├── RefusedError           77   HelseID or PTS denies this client
-    ├── ConfigurationError     78   invalid configuration
-    │   ├── SchemaError             the database schema is older or newer than the program
-    │   └── FlagError            2   a value on the command line
-    └── AreaError               -   one area of one person; never ends a run
-        ├── TransientError          retried, then a failure
-        │   └── OpenFilesError          this process may not open another file
-        ├── RejectedError           PTS rejects this request
-        ├── DeniedError             PTS denies this client
-        ├── ContractError           the response has an unknown format
-        └── PagingError             the pages cannot be read to the end
-
 A message says what is wrong and where (file and line, key, field); ``hint`` says what to do.
 Neither contains a personal value, a token, a key or a response body. A path that was named by
 mistake may be an identifier, so every text of an error is masked: it is printed, logged and stored
@@ -31,7 +8,6 @@ as the run's reason.
 
 import enum
 from collections.abc import Sequence
-from typing import Final, NamedTuple
 
 from worker.masking import masked
 
@@ -55,50 +31,6 @@ class ExitCode(enum.IntEnum):
     STOPPED = 75
     REFUSED = 77
     CONFIGURATION = 78
-
-
-class ExitMeaning(NamedTuple):
-    """What an exit code says, and what a scheduler should do then."""
-
-    text: str
-    scheduler: str
-
-
-EXIT_MEANINGS: Final = {
-    ExitCode.OK: ExitMeaning("published, every person and area read", "\N{EN DASH}"),
-    ExitCode.USAGE: ExitMeaning("wrong usage", "fix the call"),
-    ExitCode.GAPS: ExitMeaning(
-        "published with gaps: some persons or areas could not be read; their last known state "
-        "stands and is marked stale",
-        "look at `failures`",
-    ),
-    ExitCode.LEASE_HELD: ExitMeaning("another run holds the lease; nothing was done", "nothing"),
-    ExitCode.WITHHELD: ExitMeaning(
-        "withheld: too many removals at once, too many rows that lost a value, or too little could "
-        "be read; the last published state stands",
-        "a person decides",
-    ),
-    ExitCode.DATA_CONTRACT: ExitMeaning(
-        "the data contract is broken: the roster cannot be read, or PTS answers in a shape that "
-        "is not understood",
-        "stop, look",
-    ),
-    ExitCode.UNAVAILABLE: ExitMeaning(
-        "HelseID, PTS or the database is unavailable after all retries", "retry later"
-    ),
-    ExitCode.BUG: ExitMeaning("a bug", "report it"),
-    ExitCode.STOPPED: ExitMeaning(
-        "stopped on request or by its deadline; what was read is kept, the next run continues",
-        "run again",
-    ),
-    ExitCode.REFUSED: ExitMeaning("refused: HelseID or PTS denies this client", "stop, look"),
-    ExitCode.CONFIGURATION: ExitMeaning(
-        "configuration, or a permanent fault of the installation; also a command that only shows "
-        "something and cannot write it to standard output",
-        "stop, fix",
-    ),
-}
-"""What each code means. A change here is a breaking change for every cron line and manifest."""
 
 
 class WorkerError(Exception):

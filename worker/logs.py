@@ -94,6 +94,11 @@ def configure(level: str, log_format: str = "auto", stream: TextIO | None = None
     terminal = (sys.stderr if stream is None else stream).isatty()
     console = log_format == "console" or (log_format == "auto" and terminal)
     colours = terminal and not os.environ.get("NO_COLOR")
+    render = (
+        structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False)
+        if console
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -110,7 +115,11 @@ def configure(level: str, log_format: str = "auto", stream: TextIO | None = None
             foreign_pre_chain=[_cut_library_message, *_shared_processors()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *(_console(colours=colours) if console else _json()),
+                structlog.processors.ExceptionRenderer(
+                    lambda info: tracebacks.safe_traceback(info[1]).rstrip()
+                ),
+                _redact_event,
+                render,
             ],
         )
     )
@@ -160,24 +169,6 @@ def _shared_processors() -> list[Processor]:
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
-    ]
-
-
-def _console(*, colours: bool) -> list[Processor]:
-    return [
-        structlog.processors.ExceptionRenderer(
-            lambda info: tracebacks.safe_traceback(info[1]).rstrip()
-        ),
-        _redact_event,
-        structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False),
-    ]
-
-
-def _json() -> list[Processor]:
-    return [
-        structlog.processors.ExceptionRenderer(lambda info: tracebacks.documents(info[1])),
-        _redact_event,
-        structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
 
 

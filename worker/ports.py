@@ -187,7 +187,10 @@ class AreaReader(Protocol):
 
 
 class RunStore(Protocol):
-    """The store during one run, protected by the lease and the fencing token."""
+    """The store during one run, protected by the lease and the fencing token.
+
+    Whatever writes raises ``LeaseLostError`` if another holder took over.
+    """
 
     @property
     def handle(self) -> RunHandle:
@@ -216,9 +219,6 @@ class RunStore(Protocol):
         """Mark persons as on the roster although they are not read from PTS.
 
         Known persons become stale and count as named. Unknown persons are not added.
-
-        Raises:
-            LeaseLostError: another holder took over.
         """
         ...
 
@@ -239,19 +239,11 @@ class RunStore(Protocol):
         ...
 
     async def renew(self) -> None:
-        """Renew the lease while nothing is written.
-
-        Raises:
-            LeaseLostError: another holder took over.
-        """
+        """Renew the lease while nothing is written."""
         ...
 
     async def publish(
-        self,
-        limits: GuardLimits,
-        *,
-        may_depart: bool,
-        progress: RunProgress,
+        self, limits: GuardLimits, *, may_depart: bool, progress: RunProgress
     ) -> Publication:
         """Publish the run in one transaction.
 
@@ -261,21 +253,17 @@ class RunStore(Protocol):
         ...
 
     async def unknown_failures(self) -> int:
-        """Open failures in this run's areas that no backfill reads.
+        """Open failures in this run's areas of persons who are in no publication.
 
-        Their persons are in no publication, for instance because the first run was withheld, so
-        that nothing says that they are on the roster. 0 unless this run reads failures.
+        No backfill reads them, as nothing says that they are on the roster. 0 unless this run reads
+        failures.
         """
         ...
 
     async def abandon(
         self, exit_code: ExitCode, reason: str, progress: RunProgress
     ) -> Mapping[str, int]:
-        """End the run without publishing it, as nothing was read.
-
-        Returns:
-            The counters of the ``run`` table by column name: zero, but for what was not asked for.
-        """
+        """End the run without publishing it, as nothing was read; its totals."""
         ...
 
     async def withhold(self, error: WithheldError) -> None:
@@ -283,11 +271,7 @@ class RunStore(Protocol):
         ...
 
     async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
-        """Stop this run attempt and leave the run open, for the next one to continue.
-
-        Args:
-            reason: why, without personal values.
-        """
+        """Stop this run attempt and leave the run open, for the next one to continue."""
         ...
 
 

@@ -1,9 +1,10 @@
-"""The standard streams: closed ones are opened, and none ends a command early."""
+"""What a process has from outside: standard streams of which none ends it early, and signals."""
 
 import contextlib
 import io
 import os
 import select
+import signal
 import stat
 import sys
 import threading
@@ -133,3 +134,12 @@ def _writer(number: int, before: TextIO | None, *, lines: bool) -> TextIO:
         errors="backslashreplace",
         line_buffering=lines,
     )
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """The signals that ask for a stop: SIGTERM, SIGINT and, of a closed terminal, SIGHUP.
+
+    SIGHUP is left out if it is ignored: a command under nohup(1) outlives its terminal.
+    """
+    is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return (signal.SIGTERM, signal.SIGINT, *(() if is_ignored else (signal.SIGHUP,)))

@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from worker.errors import WorkerError
 
@@ -72,25 +72,6 @@ def _members(error: BaseException) -> Iterator[str]:
         yield f"  ---- {number} of {len(error.exceptions)} ----\n"
         for text in _lines(member):
             yield from (f"  {line}" for line in text.splitlines(keepends=True))
-
-
-def documents(error: BaseException) -> list[dict[str, Any]]:
-    """The traceback for a JSON log: the exception, then its causes."""
-    result: list[dict[str, Any]] = []
-    for link, text in _chain(error):
-        document: dict[str, Any] = {
-            "exc_type": type(link).__name__,
-            "exc_value": _detail(link),
-            "is_cause": text == _CAUSE,
-            "frames": [
-                {"filename": frame.filename, "lineno": frame.lineno, "name": frame.name}
-                for frame in traceback.extract_tb(link.__traceback__)
-            ],
-        }
-        if isinstance(link, BaseExceptionGroup):
-            document["exceptions"] = [documents(member) for member in link.exceptions[:_GROUP_MAX]]
-        result.append(document)
-    return result
 
 
 def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:

@@ -7,13 +7,14 @@ import pytest
 from tests.support.documents import DOCS
 from tools.docs.data_model import TABLES
 from tools.docs.dbt_sources import SOURCES, sources_file
+from tools.docs.event_meanings import MEANINGS
+from tools.docs.exit_codes import EXIT_MEANINGS
 from tools.docs.log_events import log_calls
 from tools.docs.promises import PAGE, guarantees_page, marked_tests, promises, unread_markers
 from tools.docs.reference import HEAD, REFERENCE, VIEWS
 from tools.docs.tree import parsed
 from worker.areas.meanings import view_columns
-from worker.errors import EXIT_MEANINGS, ExitCode
-from worker.log_events import MEANINGS
+from worker.errors import ExitCode
 from worker.store.schema.tables import metadata
 
 

@@ -4,8 +4,8 @@ import ast
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from tools.docs.event_meanings import MEANINGS
 from tools.docs.tree import parsed
-from worker.log_events import MEANINGS
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 

@@ -9,13 +9,14 @@ from prometheus_client.samples import Sample
 
 from tools.docs.command_line import described
 from tools.docs.data_model import data_model_page
+from tools.docs.exit_codes import EXIT_MEANINGS
 from tools.docs.log_events import log_table
 from worker.areas.codes import codes
 from worker.areas.meanings import view_columns
 from worker.config import markdown_table
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
-from worker.errors import EXIT_MEANINGS, ExitCode
+from worker.errors import ExitCode
 from worker.store.schema.tables import TOTALS
 from worker.telemetry.metrics import HELP, PREFIX, samples_of
 

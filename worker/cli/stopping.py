@@ -16,8 +16,7 @@ import anyio
 
 from worker.errors import ExitCode
 from worker.ports import Runtime
-from worker.stop_signals import stop_signals
-from worker.streams import stop_waiting, write_last_line
+from worker.streams import stop_signals, stop_waiting, write_last_line
 
 STUCK_S: Final = 5.0
 """Seconds without an iteration of the event loop after which it counts as stuck."""
