@@ -152,6 +152,10 @@ def test_bad_lines(standin: Standin, worker: Installation) -> None:
     assert len(worker.store.ids()) == PERSONS
     for number in (6, 7, 8):
         assert f"roster.csv line {number}" in ended.err
+    reason = next(one for one in ended.run["reasons"] if "of the roster" in one)
+    assert "the first, " in reason
+    assert "roster.csv line 6" in reason
+    assert "a leading zero may have been lost" in reason
     assert lost_zero not in ended.err + ended.out
     assert wrong not in ended.err + ended.out
 

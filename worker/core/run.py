@@ -69,6 +69,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     """Counters of this run attempt, for the progress bar and the logs.
 
     Attributes:
+        first_roster_fault: place and problem of the first of ``roster_faults``, without a value.
         first_failure: the area and reason of the first of ``failures``; empty if there is none.
         slowness: why requests wait at present, or are slower than configured; empty if neither.
     """
@@ -80,6 +81,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     persons_with_gaps: int = 0
     persons_not_sent: int = 0
     roster_faults: int = 0
+    first_roster_fault: str = ""
     checksum_warnings: int = 0
     references_replaced: int = 0
     cohorts_replaced: int = 0

@@ -191,6 +191,8 @@ class Producer(msgspec.Struct, kw_only=True):
 
     def _count_error(self, error: RosterLineError) -> None:
         self.progress.roster_faults += 1
+        if not self.progress.first_roster_fault:
+            self.progress.first_roster_fault = f"{error.where}: {error.problem}"
         if self.progress.roster_faults <= ERRORS_LOGGED_MAX:
             log.warning("roster.line_unreadable", where=error.where, problem=error.problem)
         if self.progress.roster_faults == ERRORS_LOGGED_MAX:

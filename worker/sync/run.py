@@ -141,8 +141,9 @@ class Run:
         reasons = []
         if self.progress.roster_faults:
             reasons.append(
-                f"{counted(self.progress.roster_faults, 'line')} of the roster could not be read; "
-                "nobody was marked as departed, because the missing persons may stand there"
+                f"{counted(self.progress.roster_faults, 'line')} of the roster could not be read, "
+                f"the first, {self.progress.first_roster_fault}; nobody was marked as departed, "
+                "because the missing persons may stand there"
             )
         if self.progress.failures:
             kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.progress.failures.items()))
