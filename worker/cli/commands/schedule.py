@@ -11,7 +11,9 @@ from worker.cli.output import instant, print_json
 if TYPE_CHECKING:
     import anyio
 
+    from worker.app import App
     from worker.core.run import RunReport
+    from worker.telemetry.metrics import Board
 
 
 @click.command("schedule", cls=options.Command)
@@ -32,15 +34,12 @@ def command(cli: Cli, *, now: bool) -> None:
 
     Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
     """
-    from worker.cli.commands.status import continued_by_next_sync
-    from worker.cli.known_metrics import known_metrics
     from worker.cli.observed_run import observed_run
     from worker.cli.run_command import document
     from worker.cli.run_sync import RunRequest
     from worker.cli.run_watch import beside_runs, find_total, watch_runs
     from worker.cli.stopping import stoppable
     from worker.scheduler import Schedule
-    from worker.store.runs.ledger import open_runs
     from worker.telemetry.metrics import Board
     from worker.telemetry.server import serve_metrics
 
@@ -67,13 +66,7 @@ def command(cli: Cli, *, now: bool) -> None:
             return report
 
         async def begin() -> "RunReport | None":
-            """Continue an open run. In the metrics a restart leaves no gap."""
-            if now:
-                return await run_once()
-            async with app.database(stop=stop) as store:
-                board.post(await known_metrics(store))
-                is_left_open = continued_by_next_sync(app, await store.read(open_runs)) is not None
-            return await run_once() if is_left_open else None
+            return await run_once() if now or await _is_left_open(app, board, stop) else None
 
         schedule = Schedule(
             run_once,
@@ -93,3 +86,14 @@ def command(cli: Cli, *, now: bool) -> None:
 
     beside = beside_runs(app, watch, is_logged=True, idle=idle)
     cli.run(lambda: stoppable(work, app.runtime, beside=beside))
+
+
+async def _is_left_open(app: "App", board: "Board", stop: "anyio.Event") -> bool:
+    """Whether a run is to be continued. In the metrics a restart leaves no gap."""
+    from worker.cli.commands.status import continued_by_next_sync
+    from worker.cli.known_metrics import known_metrics
+    from worker.store.runs.ledger import open_runs
+
+    async with app.database(stop=stop) as store:
+        board.post(await known_metrics(store))
+        return continued_by_next_sync(app, await store.read(open_runs)) is not None
