@@ -32,7 +32,7 @@ def promises() -> dict[str, str]:
 
 
 def marked_tests() -> Iterator[MarkedTest]:
-    """Each test of each promise; one that shows two promises comes twice."""
+    """Each test of each promise; a test of two promises comes twice."""
     for path, tree in parsed("tests").items():
         for promise, test in _marked(tree, []):
             yield MarkedTest(promise, path.relative_to(ROOT), test.name)

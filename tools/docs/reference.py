@@ -44,16 +44,16 @@ VIEWS: Final = {
     "report_run": "The ledger of runs. Totals are counted by the publication, and 0 for a run that "
     "was not published.",
     "report_access": "Who looked at whom: one row for each `explain`, `erase`, `export`, `report` "
-    "and `failures show`. `os_user` is the account that ran the command, `login_user` the one that "
-    "logged in, if it is another. `person_key` is empty if the row is not about one person, and "
-    "after the person is erased.",
+    "and `failures show`. `os_user` is the account that ran the command, `login_user` the account "
+    "that logged in, if that is different. `person_key` is empty if the row is not about one "
+    "person, and after the person is erased.",
     "report_drift": "Fields of PTS's records that the contract does not declare: names and "
     "counts, never values.",
     "report_episode": "One row for each time that a restriction stood: over all its versions, from "
-    "when it was first seen until the publication that no longer found it. One that was gone and "
-    "came back has a row for each time. `is_left_censored`: it was there when the person was first "
-    "read. A restriction that PTS lists under another identifier of its person has a row under "
-    "each: the one before ends, and the next begins.",
+    "when it was first seen until the publication that no longer found it. A restriction that was "
+    "gone and came back has a row for each time. `is_left_censored`: it was there when the person "
+    "was first read. If PTS lists a restriction under another identifier of its person, its row "
+    "under the old identifier ends, and another begins under the new one.",
     "report_code": "Names of the codes in the other views, in bokmål, nynorsk and English, and "
     "their groups.",
     "report_dictionary": "The meaning of each column of these views, in bokmål and English.",
