@@ -37,9 +37,12 @@ PLACES: dict[str, Callable[[int, int], range]] = {
 
 
 def install(made: Standin, folder: Path, url: str, persons: int, **sync: Any) -> Installation:
-    """A worker with so many persons on its roster, each with one restriction."""
+    """A worker with so many persons on its roster, each with one restriction, and one with two.
+
+    In a first publication of a hundred, an area without a record is withheld.
+    """
     for number in range(persons):
-        person(made, number, safeties=1)
+        person(made, number, safeties=1, privacies=int(number == persons // 2))
     assert persons == len(made.people)
     return made.install(folder, url, requests_per_second=RATE, **sync)
 

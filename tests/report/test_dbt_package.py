@@ -147,7 +147,7 @@ async def test_freshness_fails_when_nothing_was_published(copy: str, tmp_path: P
     for hours in (0, 4, 10):
         await execute(
             copy,
-            f"UPDATE publication SET published_at = published_at - interval '{hours} hours'",
+            f"UPDATE run SET published_at = published_at - interval '{hours} hours'",
         )
         code, results, said = dbt(copy, tmp_path, *FRESHNESS)
         assert results, said
@@ -164,9 +164,9 @@ async def test_freshness_fails_when_nothing_was_published(copy: str, tmp_path: P
             "accepted_values_pts_report_daily",
         ),
         (
-            "report_run",
-            "DELETE FROM publication WHERE publication_no = 2",
-            "relationships_pts_report_run_publication_no",
+            "report_change_feed",
+            "DELETE FROM run WHERE publication_no = 2",
+            "relationships_pts_report_change_feed_publication_no",
         ),
     ],
 )

@@ -22,7 +22,6 @@ from worker.store.schema.tables import metadata
 from worker.store.schema.upgrade import HEAD, LOCK, check_schema, upgrade
 from worker.store.schema.views import view_definitions
 
-BY_RUN = "ix_person_area_run_id"
 TABLES = sorted([*metadata.tables, "alembic_version"])
 
 
@@ -54,8 +53,6 @@ def differences(connection: Connection) -> list[Any]:
         opts={
             "compare_type": True,
             "compare_server_default": True,
-            # BRIN, on PostgreSQL alone: no declaration says so for one database.
-            "include_name": lambda name, kind, _: (kind, name) != ("index", BY_RUN),
         },
     )
     with warnings.catch_warnings():
