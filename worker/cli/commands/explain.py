@@ -33,8 +33,8 @@ def command(cli: Cli, *, as_of: str | None, purpose: str | None) -> None:
 
     By area: the last complete read and, where it had to confirm another, that first one; whether
     what is shown is stale, an open failure, the restrictions in force and those that were. With
-    `--as-of` the restrictions that readers saw at that time (a date alone is its midnight in UTC),
-    and what the roster called the person then; proofs and failures are kept for the last read only.
+    `--as-of` the restrictions that readers saw at that time (a date alone is its midnight in UTC);
+    what the roster calls the person, proofs and failures are those of the last publication.
 
     The access is logged, with the purpose that `--purpose` gives: see the view `report_access`.
 

@@ -43,10 +43,10 @@ def command() -> None:
     multiple=True,
     help="Only this area; may be given again. Default: all.",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=100, help="How many, at most.")
+@click.option("--limit", type=click.IntRange(min=1), help="How many, at most. Default: all.")
 @options.database
 @click.pass_obj
-def list_open(cli: Cli, *, kind: str | None, area: tuple[str, ...], limit: int) -> None:
+def list_open(cli: Cli, *, kind: str | None, area: tuple[str, ...], limit: int | None) -> None:
     """List what cannot be read at present, what has failed longest first.
 
     Every `sync` reads it again; `backfill --failed` reads it and nothing else.
