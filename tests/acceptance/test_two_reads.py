@@ -208,6 +208,25 @@ def test_a_backfill_needs_two_reads_as_well(worker: Installation, standin: Stand
     assert len(ids_of(worker, FIRST)) == 2
 
 
+def test_an_outage_at_the_second_read(worker: Installation, standin: Standin) -> None:
+    """Whoever asks after it, the answer that closes comes on a connection of its own."""
+    standin.people[FIRST][SAFETY].clear()
+
+    def reply(ask: Ask) -> Reply:
+        asked = len(heard_of(standin, FIRST, SAFETY))
+        is_away = asked > 1 and (ask.off_id != FIRST or asked == 2)
+        return http(status="503 Service Unavailable") if is_away else http(ask.records)
+
+    standin.everybody = reply
+    worker.configure(sync={"patience": "20s", "retry_attempts": 1})
+    ended = worker.sync()
+    assert ended.code == 0, ended.story()
+    assert len(ended.events("pts.doubtful")) == 1
+    assert ids_of(worker, FIRST) == set()
+    second = heard_of(standin, FIRST, SAFETY)[-1]
+    assert [one for one in standin.heard if one.connection == second.connection] == [second]
+
+
 @pytest.mark.parametrize(
     "number",
     [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)],

@@ -102,7 +102,8 @@ class Judge:
             await self.runtime.sleep(breaker.spacing_s(self.patience_s))
             return False
         person, failure = asked
-        read = await self.evidence.attempt(person, area)
+        # On a connection of its own: it may stand for a second read.
+        read = await self.evidence.attempt(person, area, is_single_use=True)
         if isinstance(read, CompleteArea):
             if failure is not None:
                 failure.read = read
