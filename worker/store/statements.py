@@ -242,9 +242,10 @@ SELECT {{no}}, {{at}}, op, area, version_id, person_id FROM ("""
     SELECT 4 AS step, 'relabel' AS op, CAST(NULL AS TEXT) AS area,
         CAST(NULL AS BIGINT) AS version_id, d.person_id
     FROM draft d JOIN person p ON p.person_id = d.person_id
-    WHERE d.run_id = {run} AND p.first_no <> {no} AND (
-        COALESCE(d.local_ref, '') <> COALESCE(p.local_ref, '')
+    WHERE d.run_id = {run} AND p.first_no <> {no} AND (p.departed_no IS NOT NULL
+        OR COALESCE(d.local_ref, '') <> COALESCE(p.local_ref, '')
         OR COALESCE(d.cohort, '') <> COALESCE(p.cohort, ''))
+        AND (false[[ OR d.{a}_state IS NOT NULL]])
     UNION ALL SELECT 3, 'depart', NULL, NULL, p.person_id FROM person p WHERE p.departed_no = {no}[[
     UNION ALL SELECT 1, 'close', '{area}', v.version_id, v.person_id FROM {versions} v
         WHERE v.closed_no = {no} AND NOT EXISTS (SELECT 1 FROM {changes} c
