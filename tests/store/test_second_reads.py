@@ -70,11 +70,13 @@ async def test_a_single_read_closes_nothing(database_url):
 
 @pytest.mark.promise("1")
 async def test_a_second_read_that_is_never_made(world):
-    """The person stays as published, is stale, and the run has a gap."""
+    """The person stays as published, is stale, and the run has a gap, and says so."""
     attempt = await world.begin()
     await attempt.apply(read(world, "a"), read(world, "k", *OTHERS))
     before = await world.current()
     assert await attempt.publish() == 3
+    ((reason,),) = await world.rows("SELECT reason FROM report_run WHERE run_id = 2")
+    assert "not read a second time, as the roster has changed: 1 person-area" in reason
     shown = await world.current()
     assert {row[:3] for row in shown} == {row[:3] for row in before}
     assert {(row[0], bool(row[3])) for row in shown} == {("a", True), ("k", False)}

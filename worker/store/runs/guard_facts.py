@@ -39,9 +39,9 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     ops: Mapping[str, int]
 
     @property
-    def unconfirmed(self) -> bool:
-        """Whether a first read waits for a second one that was not made."""
-        return any(self.reads[f"{area.table}_unconfirmed"] for area in AREAS)
+    def unconfirmed(self) -> int:
+        """How many first reads wait for a second one that was not made."""
+        return sum(self.reads[f"{area.table}_unconfirmed"] for area in AREAS)
 
 
 def count_run(connection: Connection, run_id: int, number: int) -> Counts:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.ending import exit_code_of
 from worker.core.guard import GuardFacts, GuardLimits, judge, warnings
 from worker.core.model import RunStatus
+from worker.core.plurals import counted
 from worker.core.run import Publication, RunHandle, RunProgress
 from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError
@@ -88,7 +89,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         )
         self._judge(connection, facts)
         done = self._mark(connection, application, counts, facts)
-        application.apply(has_unconfirmed=counts.unconfirmed)
+        application.apply(has_unconfirmed=counts.unconfirmed > 0)
         if self.others:
             application.forget_outdated(self.others)
         return done
@@ -131,7 +132,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             published_at=application.at,
             totals=totals,
             exit_code=exit_code_of(totals),
-            warnings=warnings(facts, self.limits),
+            warnings=(*_not_read_again(counts.unconfirmed), *warnings(facts, self.limits)),
             new_fields=_new_fields(connection, self.handle.run_id),
         )
         connection.execute(
@@ -168,6 +169,12 @@ class Publisher(Value, frozen=True, kw_only=True):
                 "behind it. Is the clock right now, and was it then?",
             )
         return last_at + timedelta.resolution
+
+
+def _not_read_again(unconfirmed: int) -> tuple[str, ...]:
+    """What is said of first reads whose person has left the roster since, and was not found."""
+    what = counted(unconfirmed, "person-area")
+    return (f"not read a second time, as the roster has changed: {what}",) if unconfirmed else ()
 
 
 def _publication_of(connection: Connection, run_id: int) -> Publication | None:
