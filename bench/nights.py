@@ -230,7 +230,7 @@ async def _store(database: Database, begin: Watch) -> AsyncIterator[SqlRunStore]
                 lease,
                 kind=RunKind.SYNC,
                 areas=tuple(area.name for area in AREAS),
-                contract="",
+                terms="",
                 continue_within=timedelta(0),
             )
         yield store

@@ -13,6 +13,7 @@ import anyio
 from worker.areas import area_named
 from worker.config import Loaded, Settings, database_url, is_rehearsal
 from worker.config.contract_file import load_contract
+from worker.config.environments import service_of
 from worker.core.area import ResourceArea
 from worker.core.contract import Contract, fingerprints
 from worker.core.identity import PLAIN, Identity, PseudonymKey, pseudonyms
@@ -82,6 +83,15 @@ class App:
             ConfigurationError: the contract cannot be used.
         """
         return fingerprints(self.contract(), self.settings.sync.areas)
+
+    def terms(self) -> str:
+        """What a run begins under, and is continued under: contract, PTS and `sync.confirm`.
+
+        Raises:
+            ConfigurationError: the contract cannot be used, or no PTS is configured.
+        """
+        service = service_of(self.base_url())
+        return f"{self.contract_read()} service={service} confirm={self.settings.sync.confirm}"
 
     def contract_origin(self) -> str | None:
         """The file of the contract; None for the one that comes with the program."""

@@ -109,7 +109,7 @@ def create_runs():
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("areas", sa.Text(), nullable=False),
-        sa.Column("contract", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("terms", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("1"), nullable=False),

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,11 +133,15 @@ async def test_a_run_under_way_is_shown(worker: Installation):
     assert (found["open_run"]["run_id"], found["open_run"]["status"]) == (3, "running")
 
 
-async def test_a_run_that_no_sync_continues_is_shown_as_such(worker: Installation):
-    """It read both areas, and the next sync reads one: it is undone then."""
+@pytest.mark.promise("12")
+@pytest.mark.parametrize("other", [{"areas": ["patient-safety"]}, {"confirm": "changes"}])
+async def test_a_run_that_no_sync_continues_is_shown_as_such(
+    worker: Installation, other: dict[str, Any]
+):
+    """It began under other terms than those of the next sync: it is undone then."""
     async with run_under_way(worker):
         pass
-    worker.configure(sync={"areas": ["patient-safety"]})
+    worker.configure(sync=other)
     found, text = calls(worker, "status --json", "status")
     assert found.document["open_run"]["continued_by_next_sync"] is False
     assert "no sync will continue it" in text.out

@@ -19,14 +19,14 @@ from worker.store.schema.tables import CHANGES, draft
 
 
 @pytest.mark.promise("12")
-async def test_a_run_is_not_continued_under_another_contract(database_url):
+async def test_a_run_is_not_continued_under_other_terms(database_url):
     """What was read under the first one is undone: it would mean two things in one publication."""
     async with world_on(database_url) as world:
-        sync = await world.begin(contract="patient-safety=1")
+        sync = await world.begin(terms="patient-safety=1")
         await sync.write(read(world, "a", "x"))
-        sync = await world.begin(contract="patient-safety=1")
+        sync = await world.begin(terms="patient-safety=1")
         assert sync.handle.is_continued
-        sync = await world.begin(contract="patient-safety=2")
+        sync = await world.begin(terms="patient-safety=2")
         assert not sync.handle.is_continued
         assert await world.rows("SELECT status FROM run ORDER BY run_id") == [
             ("abandoned",),

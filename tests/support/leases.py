@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from tests.support.program import Installation
 from tests.support.published import Store
-from worker.config.contract_file import load_contract
-from worker.core.contract import fingerprints
+from worker.app import App
+from worker.config import load
 from worker.core.model import RunKind
 from worker.runtime import real_runtime
 from worker.store.database import open_database
@@ -32,13 +32,14 @@ def free_lease(store: Store) -> None:
 @contextlib.asynccontextmanager
 async def run_under_way(worker: Installation) -> AsyncIterator[Lease]:
     """A run that this process has begun and not ended."""
+    loaded = load(environ={"PTS_CONFIG": str(worker.config)}, cwd=worker.folder)
     async with open_database(worker.database_url, real_runtime()) as database:
         lease = await acquire(database, this_process("other"), ttl_s=50)
         await begin_run(
             lease,
             kind=RunKind.SYNC,
             areas=("patient-safety", "patient-privacy"),
-            contract=fingerprints(load_contract(None), ("patient-safety", "patient-privacy")),
+            terms=App(loaded=loaded, runtime=real_runtime()).terms(),
             continue_within=timedelta(hours=12),
         )
         yield lease

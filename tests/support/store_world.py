@@ -60,7 +60,7 @@ class World:
         kind: RunKind = RunKind.SYNC,
         *,
         areas: tuple[str, ...] = AREAS,
-        contract: str = "",
+        terms: str = "",
         confirm: Confirm = Confirm.REMOVALS,
     ) -> "RunAttempt":
         """Begin or continue a run."""
@@ -68,7 +68,7 @@ class World:
             await self.lease(),
             kind=kind,
             areas=areas,
-            contract=contract,
+            terms=terms,
             continue_within=HOLD,
             confirm=confirm,
         )

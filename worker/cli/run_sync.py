@@ -81,7 +81,7 @@ async def run_sync(
             lease,
             kind=request.kind,
             areas=app.settings.sync.areas,
-            contract=app.contract_read(),
+            terms=app.terms(),
             continue_within=app.settings.sync.continue_within,
             choice=request.choice,
             confirm=Confirm(app.settings.sync.confirm),

@@ -83,13 +83,11 @@ def continued_by_next_sync(app: "App", rows: Sequence[Any]) -> Any | None:
 
     sync, now = app.settings.sync, app.runtime.now()
     try:
-        contract = app.contract_read()
+        terms = app.terms()
     except ConfigurationError:  # the next sync ends with it, and continues none
         return None
     within = sync.continue_within
-    return next(
-        (row for row in rows if is_continuable(row, sync.areas, contract, within, now)), None
-    )
+    return next((row for row in rows if is_continuable(row, sync.areas, terms, within, now)), None)
 
 
 def _freshness(last: "RunFacts | None", now: datetime, max_age: timedelta | None) -> dict[str, Any]:

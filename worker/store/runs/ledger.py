@@ -23,13 +23,13 @@ async def begin_run(
     *,
     kind: RunKind,
     areas: Sequence[str],
-    contract: str,
+    terms: str,
     continue_within: timedelta,
 ) -> tuple[RunHandle, tuple[int, ...]]:
     """Continue the run that an earlier ``sync`` left open, or begin a new one.
 
-    A ``sync`` continues an open ``sync`` over the same areas and under the same contract
-    (``core.contract.fingerprints``) that made progress within ``continue_within``, see
+    A ``sync`` continues an open ``sync`` over the same areas and under the same terms
+    (``App.terms``) that made progress within ``continue_within``, see
     ``is_continuable``. A run that cannot be continued is abandoned; a backfill leaves an open
     ``sync`` for the next ``sync``.
 
@@ -42,25 +42,26 @@ async def begin_run(
     now = lease.database.runtime.now()
     others: list[int] = []
     for row in await lease.database.read(open_runs):
-        if kind == RunKind.SYNC and is_continuable(row, areas, contract, continue_within, now):
+        if kind == RunKind.SYNC and is_continuable(row, areas, terms, continue_within, now):
             return await _continue(lease, row), tuple(others)
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
             await end_run(lease, row.run_id, status=RunStatus.ABANDONED)
         else:
             others.append(row.run_id)
-    return await _begin(lease, kind, areas, contract), tuple(others)
+    return await _begin(lease, kind, areas, terms), tuple(others)
 
 
 def is_continuable(
     row: Row[Any],
     areas: Sequence[str],
-    contract: str,
+    terms: str,
     continue_within: timedelta,
     now: datetime,
 ) -> bool:
     """Whether a ``sync`` over these areas continues an open run.
 
-    Under another contract it does not: what was read would mean two things in one publication.
+    Under another contract, PTS or ``sync.confirm`` it does not: what was read would mean two things
+    in one publication.
 
     A run may need many attempts: it is continued as long as it makes progress, and abandoned when
     it makes none, however often it is started.
@@ -70,7 +71,7 @@ def is_continuable(
         now: from the worker's clock, like ``started_at`` and ``progressed_at``.
     """
     is_same = row.kind == RunKind.SYNC and _areas(row) == tuple(areas)
-    is_same = is_same and row.contract == contract
+    is_same = is_same and row.terms == terms
     return is_same and now - (row.progressed_at or row.started_at) <= continue_within
 
 
@@ -134,13 +135,13 @@ async def _continue(lease: Lease, row: Row[Any]) -> RunHandle:
     return _handle(row, attempt)
 
 
-async def _begin(lease: Lease, kind: RunKind, areas: Sequence[str], contract: str) -> RunHandle:
+async def _begin(lease: Lease, kind: RunKind, areas: Sequence[str], terms: str) -> RunHandle:
     now = lease.database.runtime.now()
 
     async def work(connection: AsyncConnection) -> RunHandle:
         row = await _committed_before(connection, kind, now)
         if row is None:
-            row = await _add_run(connection, kind, areas, contract, now)
+            row = await _add_run(connection, kind, areas, terms, now)
         return _handle(row, 1)
 
     return await lease.write(work)
@@ -164,7 +165,7 @@ async def _add_run(
     connection: AsyncConnection,
     kind: RunKind,
     areas: Sequence[str],
-    contract: str,
+    terms: str,
     now: datetime,
 ) -> Row[Any]:
     row: Row[Any] = (
@@ -174,7 +175,7 @@ async def _add_run(
                 kind=kind,
                 status=RunStatus.RUNNING,
                 areas=orjson.dumps(list(areas)).decode(),
-                contract=contract,
+                terms=terms,
                 started_at=now,
                 attempt_at=now,
                 worker_version=__version__,

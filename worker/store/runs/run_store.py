@@ -224,7 +224,7 @@ async def open_run_store(
     *,
     kind: RunKind,
     areas: Sequence[str],
-    contract: str,
+    terms: str,
     continue_within: timedelta,
     choice: Choice | None = None,
     confirm: Confirm = Confirm.REMOVALS,
@@ -240,7 +240,7 @@ async def open_run_store(
         choice = replace(choice, failed_run=failed_run)
     await forget_garbage(lease, keeps=failed_run)
     handle, others = await begin_run(
-        lease, kind=kind, areas=areas, contract=contract, continue_within=continue_within
+        lease, kind=kind, areas=areas, terms=terms, continue_within=continue_within
     )
     handle = replace(handle, was_answered=await lease.database.read(_was_answered, handle))
     drift = DriftCounter(database=lease.database, run_id=handle.run_id)

@@ -123,7 +123,7 @@ run = Table(
     Column("kind", String(16), nullable=False),
     Column("status", String(16), nullable=False),
     Column("areas", Text, nullable=False),
-    Column("contract", Text, nullable=False, server_default=text("''")),
+    Column("terms", Text, nullable=False, server_default=text("''")),
     Column("started_at", UtcTime, nullable=False),
     Column("finished_at", UtcTime),
     Column("attempts", Integer, nullable=False, server_default=text("1")),
@@ -149,6 +149,7 @@ run = Table(
 )
 """The ledger. A run that is published is a publication, with its facts, and stays for ever.
 
+``terms`` is what it began under (``App.terms``): under others it is not continued.
 ``attempts`` counts the processes that have worked on it, the last since ``attempt_at``;
 ``progressed_at`` is when it last wrote a person's area that was read to its end. ``guard`` is what
 the guard counted, as JSON (``core.guard.GuardFacts``).
