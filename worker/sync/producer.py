@@ -178,15 +178,15 @@ class Producer(msgspec.Struct, kw_only=True):
             log.warning(
                 "roster.local_ref_is_an_identifier",
                 persons=self.progress.references_replaced,
-                hint="readers can see local_ref, so the identifier was replaced by the person's "
-                "pseudonym; use a reference that is not an identifier",
+                hint="readers can see local_ref, so the identifier in it was masked; use a "
+                "reference that is not an identifier",
             )
         if self.progress.cohorts_replaced:
             log.warning(
                 "roster.cohort_is_an_identifier",
                 persons=self.progress.cohorts_replaced,
-                hint="readers can see cohort, so the identifier was replaced by a pseudonym, and "
-                "facts count it as `other`; name a clinic or department",
+                hint="readers can see cohort, so the identifier in it was masked; name a clinic or "
+                "department",
             )
 
     def _count_error(self, error: RosterLineError) -> None:
