@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,33 @@ def test_systemd_hears_of_a_run(
     while manager.recv(4096) != b"STOPPING=1":
         pass
     assert running.wait().code == 75
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "reason"),
+    [
+        (("sync",), 77, "PTS denies this client"),
+        (("sync", "--set", "database.url=sqlite:///nowhere.db"), 78, "nowhere.db"),
+        (("status", "--max-age", "1h"), 3, "never: no full run has been published yet: TOO OLD"),
+    ],
+)
+def test_systemd_keeps_why_a_command_failed(
+    standin: Standin,
+    worker: Installation,
+    manager: socket.socket,
+    words: tuple[str, ...],
+    code: int,
+    reason: str,
+) -> None:
+    """It is the last status of the unit, which the alert repeats."""
+    standin.everybody = lambda _: http(status="403 Forbidden")
+    assert supervised(worker, *words, watchdog_us=60_000_000).wait().code == code
+    heard = []
+    manager.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            heard.append(manager.recv(4096).decode())
+    assert re.match(f"STATUS=.*{reason}", heard[-1])
 
 
 def test_systemd_hears_of_a_schedule(worker: Installation, manager: socket.socket) -> None:

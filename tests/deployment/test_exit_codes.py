@@ -21,6 +21,7 @@ from tests.support.deployment.deployed import (
     allow_core_dumps,
     codes,
     cron_commands,
+    cron_variables,
     one,
     tool,
     unit,
@@ -34,23 +35,24 @@ WITH_A_POLICY = [
 
 
 def test_systemd_restarts_the_nightly_run_only_where_that_helps():
-    """Gaps and a held lease are a success, 69 and 75 start again, the rest needs a person."""
+    """Gaps and a held lease are a success; 69, 75 and signals start again, and nothing else.
+
+    So a missing key file (243) and a broken environment (203) alert at once.
+    """
     service = unit("pts-sync.service")["Service"]
     assert one(service, "RestartMode") == "direct"  # else each start again would alert
-    success = codes(service, "SuccessExitStatus")
-    prevented = codes(service, "RestartPreventExitStatus")
-    assert one(service, "Restart") == "on-failure"
-    assert success == OVER
-    assert prevented == FOR_A_PERSON
-    assert set(ExitCode) - {ExitCode.OK} - success - prevented == RETRIED
+    assert codes(service, "SuccessExitStatus") == OVER
+    assert one(service, "Restart") == "on-abnormal"
+    assert codes(service, "RestartForceExitStatus") == RETRIED
+    assert "RestartPreventExitStatus" not in service
 
 
 def test_systemd_keeps_the_scheduler_up_unless_a_person_must_look():
     """Being stopped is a clean end of the scheduler; the codes for a person keep it down."""
     service = unit("pts-worker-schedule.service")["Service"]
-    assert one(service, "Restart") == "always"
-    assert codes(service, "SuccessExitStatus") == OVER | {ExitCode.STOPPED}
-    assert codes(service, "RestartPreventExitStatus") == FOR_A_PERSON
+    assert one(service, "Restart") == "on-abnormal"
+    assert codes(service, "SuccessExitStatus") == {ExitCode.STOPPED}
+    assert codes(service, "RestartForceExitStatus") == RETRIED - {ExitCode.STOPPED}
 
 
 @pytest.mark.nightly  # kustomize
@@ -93,13 +95,29 @@ def test_kubernetes_distinguishes_gaps_from_what_a_person_must_look_at():
 
 @pytest.mark.parametrize("code", sorted(ExitCode), ids=lambda code: code.name)
 def test_cron_mails_each_code_that_someone_must_see(code: ExitCode, tmp_path: Path):
-    """The nightly line prints the code, and so mails it, except 0 and 4; the log gets the rest."""
+    """A line with code and reason, and so a mail, where systemd alerts or starts again."""
     printed = run_cron_line(cron_commands()[0], tmp_path, sync=code, status=0)
-    if code in {ExitCode.OK, ExitCode.LEASE_HELD}:
+    if code in OVER | {ExitCode.OK}:
         assert printed == ""
     else:
-        assert f"exit code {code:d}" in printed
-    assert (tmp_path / "log").read_text() == "sync\n"
+        assert printed == (
+            f"pts-worker sync: exit code {code:d}: the reason (see {tmp_path / 'log'})\n"
+        )
+    assert "sync\n" in (tmp_path / "log").read_text()
+
+
+def test_cron_finds_the_reason_of_a_run(tmp_path: Path):
+    """The latest one, of a run that was withheld or of an error before a run began."""
+    log = tmp_path / "log"
+    log.write_text(
+        "pts-worker: an old one\n"
+        '{"level": "error", "event": "run.withheld", "reason": "too much", "hint": "check"}\n'
+        '{"level": "warning", "event": "telemetry.failed", "reason": "no connection"}\n'
+    )
+    find = f'sed -nE "$WHY" {log} | tail -n 1'
+    command = ["/bin/sh", "-c", find]
+    found = subprocess.run(command, env=cron_variables(), capture_output=True, check=True)
+    assert found.stdout == b"too much\n"
 
 
 @pytest.mark.parametrize(("fresh", "calls"), [(True, "status\n"), (False, "status\nsync\n")])
@@ -180,6 +198,29 @@ def test_operators_page_has_every_exit_code():
         assert kubernetes.startswith("another pod") == retried
 
 
+def of_alert(folder: Path, key: str, **shown: object) -> subprocess.CompletedProcess[str]:
+    """Run a line of the alert unit, with stand-ins for systemctl and logger."""
+    properties = "\n".join(f"{name}={value}" for name, value in shown.items())
+    (folder / "shown").write_text(properties + "\n")
+    (folder / "systemctl").write_text(
+        '#!/bin/sh\nfor last; do :; done\n[ "$1 $last" = "show pts-sync.service" ] || exit 9\n'
+        f'case $2 in --value) sed -n "s/^${{3#--property=}}=//p" {folder}/shown ;;\n'
+        f"*) cat {folder}/shown ;; esac\n"
+    )
+    (folder / "logger").write_text('#!/bin/sh\nfor last; do :; done\necho "$last"\n')
+    for name in ("systemctl", "logger"):
+        (folder / name).chmod(0o755)
+    (line,) = unit("pts-alert@.service")["Service"][key]
+    return subprocess.run(
+        shlex.split(line.replace("%i", "pts-sync.service").replace("$$", "$")),
+        env={"PATH": f"{folder}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "state", "pages"),
     [
@@ -193,21 +234,25 @@ def test_nobody_is_paged_for_a_stop_or_before_the_last_start(
     status: int, state: str, pages: bool, tmp_path: Path
 ):
     """The alert unit looks at how the failed one ended, and whether it is started again."""
-    (condition,) = unit("pts-alert@.service")["Service"]["ExecCondition"]
-    stub = tmp_path / "systemctl"
-    stub.write_text(
-        "#!/bin/sh\n"
-        '[ "$*" = "show --property=ExecMainStatus,SubState pts-sync.service" ] || exit 9\n'
-        f"echo SubState={state}; echo ExecMainStatus={status:d}\n"
-    )
-    stub.chmod(0o755)
-    done = subprocess.run(
-        shlex.split(condition.replace("%i", "pts-sync.service")),
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-        check=False,
-        timeout=60,
-    )
+    done = of_alert(tmp_path, "ExecCondition", SubState=state, ExecMainStatus=f"{status:d}")
     assert done.returncode == (0 if pages else 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "result", "reason", "said"),
+    [
+        (78, "exit-code", 'no "key" at $HOME', '78 (exit-code): no "key" at $HOME'),
+        (243, "exit-code", "", "243 (exit-code): see journalctl --unit pts-sync.service"),
+    ],
+)
+def test_the_alert_says_exit_code_and_reason(
+    status: int, result: str, reason: str, said: str, tmp_path: Path
+):
+    """In one line: what the worker left in its unit's status, or where to look."""
+    done = of_alert(
+        tmp_path, "ExecStart", ExecMainStatus=status, Result=result, StatusText=reason
+    )
+    assert done.stdout == f"pts-sync.service failed with exit code {said}\n"
 
 
 def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:
@@ -218,17 +263,14 @@ def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:
     stub = folder / "worker"
     stub.write_text(
         f'#!/bin/sh\necho "$1" | tee -a {folder}/calls\nulimit -c >>{folder}/core\n'
+        "echo pts-worker: the reason >&2\n"
         f'case "$1" in status) exit {status} ;; *) exit {sync:d} ;; esac\n'
     )
     stub.chmod(0o755)
     done = subprocess.run(
         ["/bin/sh", "-c", command],
-        env={
-            "PATH": "/usr/bin:/bin",
-            "WORKER": str(stub),
-            "LOG": str(folder / "log"),
-            "CODE": str(folder / "code"),
-        },
+        env=cron_variables()
+        | {"WORKER": str(stub), "LOG": str(folder / "log"), "CODE": str(folder / "code")},
         capture_output=True,
         text=True,
         check=False,

@@ -12,7 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.simulation.loop import Clock, run_simulated
-from worker.cli.run_watch import Notifier, Pace, RunWatch, keep_logging, keep_notified
+from worker.cli.notify import Notifier
+from worker.cli.run_watch import Pace, RunWatch, keep_logging, keep_notified
 from worker.core.run import RunProgress
 from worker.ports import Runtime
 

@@ -11,6 +11,7 @@ from typing import Any, Final, TextIO
 
 import orjson
 
+from worker.cli.notify import leave_reason
 from worker.core.durations import format_duration
 from worker.core.escaping import visible, visible_lines
 from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError
@@ -156,6 +157,7 @@ def report_call(error: Any, *, as_json: bool) -> None:
 def report_error(error: WorkerError, *, as_json: bool) -> None:
     """An error with a name: what is wrong, where, and what to do."""
     problems = error.problems if isinstance(error, ConfigurationError) else ()
+    leave_reason("; ".join([error.message, *(p for p in problems[:1] if p not in error.message)]))
     if as_json:
         print_json(
             {

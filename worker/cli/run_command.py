@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from worker.app import App
 from worker.cli.base import Cli
 from worker.cli.identifiers import roster_of
+from worker.cli.notify import leave_reason
 from worker.cli.observed_run import observed_run
 from worker.cli.output import fitted, instant, span
 from worker.cli.progress import Show, is_shown, progress_bar
@@ -90,6 +91,7 @@ def print_report(cli: Cli, report: RunReport) -> None:
     """The run's end, as a document or in words; lost if nobody reads it, as the run is over."""
     if not sys.stdout.isatty():
         stop_waiting()
+    leave_reason("; ".join(report.reasons))
     cli.emit(document(report), lambda: _print(report))
 
 

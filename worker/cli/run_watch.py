@@ -1,16 +1,14 @@
 """Watches the runs of this process: heartbeat in the log, status and watchdog of systemd."""
 
-import os
-import socket
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import anyio
 import structlog
 
 from worker.app import App
+from worker.cli.notify import Notifier
 from worker.cli.output import span
 from worker.cli.roster_count import count_roster
 from worker.cli.stopping import Beside
@@ -33,37 +31,6 @@ WINDOW_S: Final = 60.0
 _STEP_S: Final = 1.0
 _PAUSE_S: Final = 5.0
 """Work is done in batches: so long after the last one the rate is that up to it."""
-
-
-class Notifier:
-    """Sends to the socket in ``$NOTIFY_SOCKET``; does nothing where there is none.
-
-    Attributes:
-        watchdog_s: systemd expects ``WATCHDOG=1`` at least this often, in seconds; None: never.
-    """
-
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        address = environ.get("NOTIFY_SOCKET", "")
-        # "@" is the null byte of an abstract socket (unix(7)).
-        self._address = "\0" + address[1:] if address.startswith("@") else address
-        microseconds = environ.get("WATCHDOG_USEC", "")
-        is_for_us = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        is_number = microseconds.isascii() and microseconds.isdigit()
-        self.watchdog_s = int(microseconds) / 1e6 if is_number and is_for_us else None
-
-    def send(self, *assignments: str, wait_s: float = 0.0) -> None:
-        """Send e.g. ``READY=1``. A manager that does not listen is no error.
-
-        Args:
-            assignments: are sent together.
-            wait_s: seconds to wait, and to block the event loop, if the socket is full.
-        """
-        if not self._address:
-            return
-        text = "\n".join(one.replace("\n", " ") for one in assignments)
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-            client.settimeout(wait_s)
-            client.sendto(text.encode(), self._address)
 
 
 class Pace:

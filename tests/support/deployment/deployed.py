@@ -176,6 +176,13 @@ def cron_commands() -> list[str]:
     return [match[1] for match in matches if match]
 
 
+def cron_variables() -> dict[str, str]:
+    """The variables that the crontab sets, and the path that cron does."""
+    lines = CRONTAB.read_text().splitlines()
+    matches = [match for line in lines if (match := re.fullmatch(r"([A-Z_]+)=(.*)", line))]
+    return {"PATH": "/usr/bin:/bin"} | {match[1]: match[2] for match in matches}
+
+
 def calls() -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each call of the worker that is written somewhere: where, and its arguments."""
     for name in units("service"):

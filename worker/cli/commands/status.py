@@ -9,6 +9,7 @@ import click
 
 from worker.cli import options
 from worker.cli.base import Cli
+from worker.cli.notify import leave_reason
 from worker.cli.output import fitted, instant, print_table, span
 from worker.core.clocks import CLOCK_TOLERANCE, is_of_the_future
 from worker.core.model import RunKind, RunStatus
@@ -50,6 +51,7 @@ def command(cli: Cli, *, max_age: timedelta | None, runs: int) -> int:
     """
     app = cli.load("report")
     status = cli.run(lambda: _read(app, max_age=max_age, runs=runs))
+    leave_reason(f"last full run {_freshness_text(status['freshness'])}")
     cli.emit(status, lambda: _print(status))
     return ExitCode.GAPS if status["freshness"]["is_fresh"] is False else ExitCode.OK
 
