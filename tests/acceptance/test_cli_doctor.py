@@ -209,6 +209,7 @@ def test_a_full_disk_is_a_warning(standin: Standin, tmp_path: Path):
     assert f"only 1 MiB of 64 MiB are free beside {small / 'pts.db'}" in line["text"]
     assert "make room" in line["hint"]
     assert (states(full)["database"], states(full)["telemetry"]) == ("FAIL", "WARN")
+    assert "the disk of the database is full" in line_of(full, "database")["text"]
     assert f"the disk of {small}/pts.prom is full" in line_of(full, "telemetry")["text"]
 
 

@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from worker.app import App
 from worker.cli.roster_count import count_roster
 from worker.config import KEYS, Purpose, database_url, needs
+from worker.config.environments import ENVIRONMENTS, service_of
 from worker.core.contract import fingerprint
 from worker.core.durations import format_duration
 from worker.core.identity import PLAIN
@@ -47,7 +49,13 @@ from worker.store.identity import WEAK_HINT, see_identity
 from worker.store.proven import is_proven
 from worker.store.queries.status import engine_facts, lease_state
 from worker.store.schema.upgrade import HEAD, check_schema
-from worker.store.sqlite_file import file_of, require_file, require_writable, want_of_room
+from worker.store.sqlite_file import (
+    file_of,
+    require_file,
+    require_writable,
+    shares_no_memory,
+    want_of_room,
+)
 
 CLOCK_WARNING_S: Final = 2.0
 _PATIENCE_S: Final = 5.0
@@ -167,7 +175,31 @@ async def check_configuration(app: App) -> CheckResult:
             f"{read}; everyone on this machine can read {', '.join(is_open)}",
             "accepted while HelseID is on loopback, refused otherwise: `chmod o=` each",
         )
+    if beside := _beside_environment(app):
+        return warn(
+            "configuration",
+            f"{read}; api.environment is {app.settings.api.environment}, but {beside}",
+            "remove api.environment, or what stands beside it: it says whether there are real "
+            "persons",
+        )
     return ok("configuration", f"{read}; everything that a sync needs is set")
+
+
+def _beside_environment(app: App) -> str:
+    """The addresses that are not those of the chosen environment; empty if all are."""
+    environment = app.settings.api.environment
+    if environment is None:
+        return ""
+    chosen = {
+        "api.base_url": app.settings.api.base_url or "",
+        "helseid.issuer": app.settings.helseid.issuer or "",
+    }
+    other = [
+        f"{key} is {chosen[key]}"
+        for key, address in ENVIRONMENTS[environment].items()
+        if service_of(chosen[key]) != service_of(address)
+    ]
+    return " and ".join(other)
 
 
 @asynccontextmanager
@@ -251,6 +283,7 @@ async def check_database(app: App) -> CheckResult:
         file = file_of(database.engine.url)
         if file is not None:
             require_writable(file)
+            _require_room(file)
         engine = await engine_facts(database)
         await check_schema(database)
         weakness = ""
@@ -283,6 +316,19 @@ async def check_database(app: App) -> CheckResult:
     if hints:
         return warn("database", text, "; ".join(hints), **facts)
     return ok("database", text, **facts)
+
+
+def _require_room(file: Path) -> None:
+    """Refuse a disk on which a run could write nothing, although one can read there.
+
+    Raises:
+        UnavailableError: it is full.
+    """
+    if shares_no_memory(file):
+        raise UnavailableError(
+            f"the disk of the database is full: {want_of_room(file)}",
+            hint="make room on that disk; the next run continues",
+        )
 
 
 async def _ahead_of(database: Database) -> float | None:

@@ -7,7 +7,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.errors import ConfigurationError
-from worker.store.sqlite_file import make
+from worker.store.sqlite_file import make, shares_no_memory
 
 _WAL_PAGES: Final = 5_000
 """How many pages SQLite's write-ahead log holds (20 MB) before a checkpoint.
@@ -43,6 +43,9 @@ def set_rules(engine: AsyncEngine) -> None:
     def on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
+        if shares_no_memory(Path(str(engine.url.database)).absolute()):
+            # `status` and `doctor` work on a full disk: what is not shared needs no file.
+            cursor.execute("PRAGMA locking_mode=EXCLUSIVE")
         for pragma in _SQLITE_PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

@@ -22,6 +22,8 @@ from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_sqlite
 _FILES: Final = ("", *SQLITE_SUFFIXES)
 _MIB: Final = 1024 * 1024
 _ROOM_BYTES_MIN: Final = 64 * _MIB
+_SHARED_BYTES: Final = 32 * 1024
+"""What SQLite makes at least of the ``-shm`` beside a database."""
 
 
 def file_of(url: URL) -> Path | None:
@@ -126,6 +128,15 @@ def want_of_room(path: Path) -> str:
         if free < wanted:
             return f"only {free // _MIB:,} MiB of {wanted // _MIB:,} MiB are free beside {path}"
     return ""
+
+
+def shares_no_memory(path: Path) -> bool:
+    """Whether a full disk has no room for the file by which SQLite's processes share the log."""
+    with suppress(OSError):
+        shared = Path(f"{path}-shm")
+        is_there = shared.exists() and shared.stat().st_size >= _SHARED_BYTES
+        return not is_there and shutil.disk_usage(path.parent).free < 2 * _SHARED_BYTES
+    return False
 
 
 def make(path: Path, *, is_group_readable: bool) -> None:
