@@ -120,7 +120,7 @@ async def test_bad_bytes_are_a_fault(tmp_path):
     """A line in another encoding is a fault of that line."""
     content = b"off_id;local_ref\n" + f"{A};å\n".encode("latin-1") + f"{B};b\n".encode()
     assert await read_bytes(tmp_path, content) == [
-        ("roster.csv line 2", "the line is not UTF-8"),
+        ("roster.csv line 2", "the line is not UTF-8 (roster.encoding)"),
         (B, "b"),
     ]
 

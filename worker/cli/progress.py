@@ -1,5 +1,6 @@
 """A progress bar on standard error, if that is a terminal."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ def progress_bar(cli: Cli, app: App, doing: str) -> Iterator[Show]:
     origins = app.loaded.origins
     if {origins["log.level"], origins["log.format"]} == {"default"}:
         configure("WARNING", app.settings.log.format)
+        logging.getLogger("worker.sync.run").addFilter(_is_not_in_the_summary)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -75,6 +77,12 @@ def progress_bar(cli: Cli, app: App, doing: str) -> Iterator[Show]:
             bar.update(task, text=text, completed=drawn, total=None if share is None else 1.0)
 
         yield show
+
+
+def _is_not_in_the_summary(record: logging.LogRecord) -> bool:
+    """What the summary says at the end is not said twice on a terminal."""
+    event = record.msg.get("event") if isinstance(record.msg, dict) else None
+    return event not in {"run.interrupted", "run.withheld", "drift.new"}
 
 
 def _show_nothing(text: str, *, share: float | None = None, note: str = "") -> None:

@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 _POSTGRES_PORT: Final = 5432
 
+HELSENETT: Final = frozenset({"api.pts.nhn.no", "api.test.pts.nhn.no"})
+"""Names that the DNS of Helsenett alone knows."""
+
 
 def is_loopback(host: str | None) -> bool:
     """Whether a host name or address is loopback (contract: ``http://`` is allowed only there)."""

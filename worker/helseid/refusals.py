@@ -15,11 +15,8 @@ _CLOCK_HINT: Final = "synchronise this machine's clock (NTP; on Helsenett: ntp.n
 
 _HINTS: Final = {
     "invalid_client": (
-        "check that helseid.client_id belongs to helseid.issuer, and that the public key of"
-        " helseid.private_jwk_file is registered in self-service and has not expired (show it with"
-        " pts-worker keys public); a new key takes effect after up to a minute. If a file of that"
-        " name with .new lies beside it, a rotation was not finished: pts-worker keys rotate"
-        " --finish"
+        "compare helseid.client_id and `pts-worker keys public` with self-service; a new key takes"
+        " a minute"
     ),
     "unauthorized_client": "allow the client this grant (helseid.grant) in HelseID self-service",
     "unsupported_grant_type": "allow the client this grant (helseid.grant) in HelseID self-service",

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import aiohappyeyeballs
 
+from worker.core.hosts import HELSENETT
 from worker.errors import (
     ContractError,
     OpenFilesError,
@@ -65,7 +66,7 @@ async def connect(
     proxy = proxy_for(options.proxy, place.host)
     until_s = min(until_s, asyncio.get_running_loop().time() + options.connect_s_max)
     if proxy is None:
-        with _explained(options.server):
+        with _explained(options.server, host=place.host):
             async with asyncio.timeout_at(until_s):
                 return await _open(place, tls, new)
     with _explained(f"the proxy {proxy.shown}", f"the proxy {proxy.shown}: ", PROXY_HINT):
@@ -123,7 +124,9 @@ def _wish(place: Place, proxy: Proxy) -> bytes:
 
 
 @contextmanager
-def _explained(whose: str, prefix: str = "", hint: str = "") -> Iterator[None]:
+def _explained(
+    whose: str, prefix: str = "", hint: str = "", *, host: str = ""
+) -> Iterator[None]:
     """Turn errors of the system into the worker's, without the address."""
     try:
         yield
@@ -136,7 +139,11 @@ def _explained(whose: str, prefix: str = "", hint: str = "") -> Iterator[None]:
     except TimeoutError:
         raise TransientError(f"{prefix}no connection in time", hint=hint) from None
     except socket.gaierror:
-        raise TransientError(f"{prefix}the host's name cannot be resolved", hint=hint) from None
+        problem = f"{prefix}the host's name cannot be resolved"
+        if host in HELSENETT:
+            problem += "; it is known on Helsenett alone"
+            hint = "connect this machine to Helsenett and its DNS; test-internet needs neither"
+        raise TransientError(problem, hint=hint) from None
     except (TransientError, ContractError) as error:
         raise TransientError(f"{prefix}{error.message}", hint=hint) from None
     except OSError as error:

@@ -220,7 +220,7 @@ class _LineParser:
                 if not self._is_header_done:
                     raise self._wrong_encoding() from None
                 self._undecoded += 1
-                yield self._error(f"the line is not {self._encoding.upper()}")
+                yield self._error(f"the line is not {self._encoding.upper()} (roster.encoding)")
                 continue
             if text and not text.isspace():
                 if not self._is_header_done and self._read_header(text):

@@ -126,6 +126,22 @@ async def test_a_name_without_an_address():
         assert await outcome(transport, "https://pts.invalid") is TransientError
 
 
+@pytest.mark.parametrize(
+    ("host", "is_of_helsenett"), [("api.test.pts.nhn.no", True), ("api-internett.nhn.no", False)]
+)
+async def test_a_name_of_helsenett(monkeypatch, host, is_of_helsenett):
+    """Its DNS alone knows it, and the message says so."""
+
+    async def getaddrinfo(*_args, **_more):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    async with Transport(OPTIONS) as transport:
+        with pytest.raises(TransientError, match="cannot be resolved") as raised:
+            await transport.post(f"https://{host}", headers={}, body=b"{}")
+    assert ("Helsenett" in raised.value.message + raised.value.hint) is is_of_helsenett
+
+
 async def test_a_certificate_of_another_name(monkeypatch, authority, tls_options):
     """The certificate is compared with the name of the URL, not with the address behind it."""
     resolve_to(monkeypatch, "127.0.0.1")
