@@ -123,11 +123,15 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     # `config check` looks at the database's file.
     next_commands = re.findall(r"own.toml (db upgrade|config check|doctor)", text)
     assert next_commands == ["db upgrade", "config check", "doctor"]
-    assert re.findall(r"keys \w+ --out", text) == ["keys new --out", "keys pseudonym --out"]
-    shutil.copy(setup / "pseudonym.key", Path.cwd())
+    assert re.findall(r"(\S+) made", text) == [
+        f"{Path.cwd()}/{name}" for name in ("helseid.jwk.json", "pseudonym.key")
+    ]
+    keys = [Path(name).read_bytes() for name in ("helseid.jwk.json", "pseudonym.key")]
     text = said(capsys, "init", "--out", "shared.toml", "--group-readable", code=0)
-    assert re.findall(r"keys \w+ --out", text) == ["keys new --out"], "the other key is there"
-    Path("pseudonym.key").unlink()
+    assert " made" not in text
+    assert keys == [Path(name).read_bytes() for name in ("helseid.jwk.json", "pseudonym.key")]
+    own = ("--set", "helseid.private_jwk_file=/nowhere/key")
+    assert "made" not in said(capsys, "init", "--out", "elsewhere.toml", *own, code=0)
     modes = [oct(Path(name).stat().st_mode & 0o777) for name in ("own.toml", "shared.toml")]
     assert modes == ["0o600", "0o640"]
     text = Path("own.toml").read_text()

@@ -65,24 +65,24 @@ def test_systemd_hears_of_a_run(
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "reason"),
+    ("call", "end"),
     [
-        (("sync",), 77, "PTS denies this client"),
-        (("sync", "--set", "database.url=sqlite:///nowhere.db"), 78, "nowhere.db"),
-        (("status", "--max-age", "1h"), 3, "never: no full run has been published yet: TOO OLD"),
+        ("sync", (77, "PTS denies this client")),
+        ("sync --set database.url=sqlite:///nowhere.db", (78, "nowhere.db")),
+        ("status --max-age 1h", (3, "never: no full run has been published yet: TOO OLD")),
     ],
 )
 def test_systemd_keeps_why_a_command_failed(
     standin: Standin,
     worker: Installation,
     manager: socket.socket,
-    words: tuple[str, ...],
-    code: int,
-    reason: str,
+    call: str,
+    end: tuple[int, str],
 ) -> None:
     """It is the last status of the unit, which the alert repeats."""
+    code, reason = end
     standin.everybody = lambda _: http(status="403 Forbidden")
-    assert supervised(worker, *words, watchdog_us=60_000_000).wait().code == code
+    assert supervised(worker, *call.split(), watchdog_us=60_000_000).wait().code == code
     heard = []
     manager.setblocking(False)
     with suppress(BlockingIOError):

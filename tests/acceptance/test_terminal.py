@@ -1,6 +1,7 @@
 """What a person sees who sits before a terminal."""
 
 import fcntl
+import json
 import os
 import platform
 import pty
@@ -256,28 +257,44 @@ def test_a_question_that_is_not_answered(worker: Installation, key: str):
     """Ctrl-C or Ctrl-D: 75, and one line that nothing was done."""
     said = "pts-worker: stopped before it began; nothing was done"
     init = ("init", "--out", "new.toml")
-    assert said in lines_of(on_a_terminal(worker, *init, code=75, typed=[("[test]: ", key)]))
+    assert said in lines_of(on_a_terminal(worker, *init, code=75, typed=[("[internet]: ", key)]))
     assert not (worker.folder / "new.toml").exists()
     typed = [("", f"{_identifier(worker)}\n"), ("[y/N]", key)]
     assert said in lines_of(on_a_terminal(worker, "erase", code=75, typed=typed))
 
 
 def test_init_asks(worker: Installation):
-    """A wrong answer is asked for again; Enter takes what stands in brackets."""
+    """How PTS is reached; a wrong answer is asked for again; Enter takes what is in brackets.
+
+    Both keys are made beside the file, and what to do in self-service is said.
+    """
     typed = [
-        ("[test]: ", "tst\n"),
-        ("Error: api.environment: must be", "production\n"),
-        ("later) []: ", "my-client\n"),
-        ("private key [", "\n"),
+        ("internet or over Helsenett? (internet, helsenett) [internet]: ", "telex\n"),
+        ("Error: 'telex' is not one of", "Helsenett\n"),
+        ("Test or production? (test, production) [test]: ", "production\n"),
+        ("later) []: ", "\n"),
         ("Roster file [", "patients.csv\n"),
         ("Database [", "\n"),
-        ("pseudonym key [", "\n"),
     ]
-    on_a_terminal(worker, "init", "--out", "new.toml", typed=typed)
-    written = tomllib.loads((worker.folder / "new.toml").read_text(encoding="utf-8"))
+    (worker.folder / "new").mkdir(mode=0o700)
+    shown = on_a_terminal(worker, "init", "--out", "new/new.toml", typed=typed)
+    for name, kid in (("helseid.jwk.json", True), ("pseudonym.key", False)):
+        assert (worker.folder / "new" / name).stat().st_mode & 0o777 == 0o600
+        assert f"new/{name} made" in shown
+        if kid:
+            assert json.loads((worker.folder / "new" / name).read_bytes())["kid"] in shown
+    steps = (
+        "At https://selvbetjening.nhn.no",
+        "client_credentials",
+        "scope nhn:pts/api",
+        "client id",
+    )
+    assert all(step in shown for step in steps)
+    assert '"d"' not in shown
+    written = tomllib.loads((worker.folder / "new/new.toml").read_text(encoding="utf-8"))
     assert {name: table for name, table in written.items() if table and name != "areas"} == {
         "api": {"environment": "production"},
-        "helseid": {"client_id": "my-client", "private_jwk_file": "helseid.jwk.json"},
+        "helseid": {"private_jwk_file": "helseid.jwk.json"},
         "roster": {"path": "patients.csv"},
         "database": {"url": "sqlite:///pts.db"},
         "privacy": {"pseudonym_key_file": "pseudonym.key"},

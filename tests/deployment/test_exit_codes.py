@@ -249,9 +249,7 @@ def test_the_alert_says_exit_code_and_reason(
     status: int, result: str, reason: str, said: str, tmp_path: Path
 ):
     """In one line: what the worker left in its unit's status, or where to look."""
-    done = of_alert(
-        tmp_path, "ExecStart", ExecMainStatus=status, Result=result, StatusText=reason
-    )
+    done = of_alert(tmp_path, "ExecStart", ExecMainStatus=status, Result=result, StatusText=reason)
     assert done.stdout == f"pts-sync.service failed with exit code {said}\n"
 
 

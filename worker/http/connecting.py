@@ -124,9 +124,7 @@ def _wish(place: Place, proxy: Proxy) -> bytes:
 
 
 @contextmanager
-def _explained(
-    whose: str, prefix: str = "", hint: str = "", *, host: str = ""
-) -> Iterator[None]:
+def _explained(whose: str, prefix: str = "", hint: str = "", *, host: str = "") -> Iterator[None]:
     """Turn errors of the system into the worker's, without the address."""
     try:
         yield

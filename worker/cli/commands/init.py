@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,17 +10,22 @@ import click
 
 from worker.cli import options
 from worker.cli.base import Cli
+from worker.cli.commands.keys import new_pseudonym_key, write_secret
+from worker.cli.output import json_text
 from worker.config.urls import has_password
 from worker.errors import ConfigurationError, UsageError, reason_of
 
 _ASKED: Final = {
-    "api.environment": ("PTS environment (test, test-internet, production)", "test"),
-    "helseid.client_id": ("Client id from HelseID self-service (empty: later)", ""),
-    "helseid.private_jwk_file": ("File of the client's private key", "helseid.jwk.json"),
+    "helseid.client_id": ("Client id from HelseID's self-service (empty: later)", ""),
     "roster.path": ("Roster file", "roster.csv"),
     "database.url": ("Database", "sqlite:///pts.db"),
-    "privacy.pseudonym_key_file": ("File of the pseudonym key", "pseudonym.key"),
 }
+_CLIENT_KEY: Final = "helseid.private_jwk_file"
+_PSEUDONYM_KEY: Final = "privacy.pseudonym_key_file"
+_KEY_FILES: Final = {_CLIENT_KEY: "helseid.jwk.json", _PSEUDONYM_KEY: "pseudonym.key"}
+_SELF_SERVICE: Final = {"production": "https://selvbetjening.nhn.no"}
+_TEST_SELF_SERVICE: Final = "https://selvbetjening.test.nhn.no"
+_SCOPE: Final = "nhn:pts/api"
 
 
 @click.command("init", cls=options.Command)
@@ -33,18 +39,22 @@ _ASKED: Final = {
 @click.option("--group-readable", is_flag=True, help="Let the file's group read it (mode 0640).")
 @click.pass_obj
 def command(cli: Cli, *, out: Path, group_readable: bool) -> None:
-    """Write a configuration file that describes every key, and ask for what is needed.
+    """Write a configuration file that describes every key, and make the two key files beside it.
 
-    On a terminal it asks for environment, client, key files, roster and database; Enter takes the
+    On a terminal it asks how PTS is reached, for the client, roster and database; Enter takes the
     value in brackets. What `--set` gives is not asked for. Without a terminal the rest has the same
     defaults, and helseid.client_id stays to be set.
 
-    The file is new: an existing one is never overwritten. Its owner alone can read it (mode 0600),
-    with `--group-readable` its group as well (0640). Relative paths in it start at its folder.
+    At the end it prints the public key of the client, and how to register it in HelseID's
+    self-service.
 
-    `--json`: file, keys (those that are set).
+    All files are new: an existing configuration is never overwritten, and an existing key is used.
+    Their owner alone can read them (mode 0600), with `--group-readable` the configuration's group
+    as well (0640). Relative paths in it start at its folder.
 
-    Example: `pts-worker init --out /etc/pts-worker/worker.toml`
+    `--json`: file, keys (those that are set), made (the new key files), public_jwk.
+
+    Example: `pts-worker init --out worker.toml`
     """
     from worker.config import new_toml
     from worker.files import private_mode, write_new
@@ -52,7 +62,9 @@ def command(cli: Cli, *, out: Path, group_readable: bool) -> None:
     cli.refuse_secrets()
     if out.exists():
         raise _exists(out)
-    values = {key: _checked(key, value) for key, value in cli.flags.items()}
+    values = _KEY_FILES | {key: _checked(key, value) for key, value in cli.flags.items()}
+    if "api.environment" not in values:
+        values["api.environment"] = _environment()
     for key, (question, default) in _ASKED.items():
         if key in values or (key == "roster.path" and "roster.url" in values):
             continue
@@ -60,6 +72,10 @@ def command(cli: Cli, *, out: Path, group_readable: bool) -> None:
         if value:
             values[key] = value
     content = new_toml(values).encode()
+    made = [
+        _made(out.parent / name, key) for key, name in _KEY_FILES.items() if key not in cli.flags
+    ]
+    public_jwk = _public_jwk(out.parent / values[_CLIENT_KEY])
     try:
         write_new(out, content, mode=private_mode(is_group_readable=group_readable))
     except FileExistsError:
@@ -69,7 +85,58 @@ def command(cli: Cli, *, out: Path, group_readable: bool) -> None:
             f"cannot write {out.absolute()}: {reason_of(error)}",
             hint="make the folder, or name another file with --out",
         ) from None
-    cli.emit({"file": str(out.absolute()), "keys": sorted(values)}, lambda: _print(out, values))
+    document = {
+        "file": str(out.absolute()),
+        "keys": sorted(values),
+        "made": [str(file.absolute()) for file in made if file],
+        "public_jwk": public_jwk,
+    }
+    cli.emit(document, lambda: _print(out, values, document))
+
+
+def _environment() -> str:
+    """Which PTS, by how it is reached."""
+    if not sys.stdin.isatty():
+        return "test-internet"
+    way = _choose("PTS over the internet or over Helsenett?", ["internet", "helsenett"])
+    if way == "internet":
+        return "test-internet"
+    return _choose("Test or production?", ["test", "production"])
+
+
+def _choose(question: str, choices: list[str]) -> str:
+    kind = click.Choice(choices, case_sensitive=False)
+    answer: str = click.prompt(question, default=choices[0], type=kind, err=True)
+    return answer
+
+
+def _made(file: Path, key: str) -> Path | None:
+    """Make a key file; None if there is one.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    from worker.files import is_missing
+    from worker.helseid.keys import new_client_key
+
+    if not is_missing(file):
+        return None
+    is_client = key == _CLIENT_KEY
+    document = new_client_key("ec").document() if is_client else new_pseudonym_key()
+    write_secret(file, document)
+    return file
+
+
+def _public_jwk(file: Path) -> Mapping[str, Any] | None:
+    """What is registered; None if the key is still to come.
+
+    Raises:
+        ConfigurationError: what is there is no key.
+    """
+    from worker.files import is_missing
+    from worker.helseid.keys import load_client_key
+
+    return None if is_missing(file) else load_client_key(file).public_jwk()
 
 
 def _exists(out: Path) -> ConfigurationError:
@@ -113,27 +180,21 @@ def _ask(key: str, question: str, default: str) -> str:
     return answer
 
 
-def _print(out: Path, values: dict[str, Any]) -> None:
-    call, folder = f"pts-worker --config {shlex.quote(str(out))}", out.parent
-    keys = {
-        "new": _missing(folder, values.get("helseid.private_jwk_file")),
-        "pseudonym": _missing(folder, values.get("privacy.pseudonym_key_file")),
-    }
-    print(f"{out.absolute()} written; it describes every key. Next:")
+def _print(out: Path, values: Mapping[str, Any], document: Mapping[str, Any]) -> None:
+    call = f"pts-worker --config {shlex.quote(str(out))}"
+    print(f"{out.absolute()} written; it describes every key.")
+    for file in document["made"]:
+        print(f"{file} made; nobody else can read it.")
+    print("Keep a copy of the pseudonym key in a safe place, apart from the database's backup.")
+    print()
+    print(f"At {_SELF_SERVICE.get(values['api.environment'], _TEST_SELF_SERVICE)}:")
+    print("  1. Make a client for machine-to-machine use (client_credentials), with DPoP.")
+    print(f"  2. Choose the scope {values.get('helseid.scope', _SCOPE)}.")
+    print("  3. Choose private_key_jwt with a key of your own, and give it this public key:")
+    key = document["public_jwk"]
+    print("     that of `pts-worker keys public`" if key is None else f"\n{json_text(key)}")
     if "helseid.client_id" not in values:
-        print("  set helseid.client_id, from HelseID self-service")
-    for name, when in (("new", "if you have no client key"), ("pseudonym", "for a new database")):
-        if missing := keys[name]:
-            print(f"  pts-worker keys {name} --out {missing}    ({when})")
-    print(f"  {call} db upgrade")
-    print(f"  {call} config check")
-    print(f"  {call} doctor")
-
-
-def _missing(folder: Path, name: str | None) -> str:
-    """The word for a file that is still to be made; empty if there is one."""
-    from worker.files import is_missing
-
-    if name is None:
-        return "FILE"
-    return shlex.quote(str(folder / name)) if is_missing(folder / name) else ""
+        print(f"  4. Write the client id into {out} as helseid.client_id.")
+    print("Then, after a minute:")
+    for step in ("db upgrade", "config check", "doctor"):
+        print(f"  {call} {step}")

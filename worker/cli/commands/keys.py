@@ -53,7 +53,7 @@ def new(cli: Cli, *, out: Path, kind: "KeyKind") -> None:
     from worker.helseid.keys import new_client_key
 
     key = new_client_key(kind)
-    _write_secret(out, key.document())
+    write_secret(out, key.document())
     public_half = key.public_jwk()
 
     def text() -> None:
@@ -150,7 +150,7 @@ def pseudonym(cli: Cli, *, out: Path) -> None:
 
     Example: `pts-worker keys pseudonym --out pseudonym.key`
     """
-    _write_secret(out, secrets.token_bytes(_PSEUDONYM_BYTES))
+    write_secret(out, new_pseudonym_key())
     text = (
         f"{out}: {_PSEUDONYM_BYTES} random bytes, for privacy.pseudonym_key_file. Keep a copy "
         "in a safe place, apart from the database's backup."
@@ -158,7 +158,12 @@ def pseudonym(cli: Cli, *, out: Path) -> None:
     cli.emit({"file": str(out), "bytes": _PSEUDONYM_BYTES}, lambda: print(text))
 
 
-def _write_secret(path: Path, content: bytes) -> None:
+def new_pseudonym_key() -> bytes:
+    """Random bytes for ``privacy.pseudonym_key_file``."""
+    return secrets.token_bytes(_PSEUDONYM_BYTES)
+
+
+def write_secret(path: Path, content: bytes) -> None:
     """Write a secret to a new file with mode 0600.
 
     Raises:
