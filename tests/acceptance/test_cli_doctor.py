@@ -246,16 +246,30 @@ def test_probe_compares_with_the_contract_and_shows_no_value(worker: Installatio
     assert [value for value in {*values, person} if value in ended.out + ended.err] == []
 
 
-def test_probe_of_what_is_not_declared(worker: Installation, served: Sandbox):
-    """It is 65, and names the field; that is what a probe is for."""
-    served.control(faults=[{"action": "error_object", "area": "patient-privacy"}])
+@pytest.mark.parametrize(
+    ("area", "other"),
+    [("patient-safety", "patient-privacy"), ("patient-privacy", "patient-safety")],
+)
+def test_probe_of_what_is_not_declared(
+    worker: Installation, served: Sandbox, area: str, other: str
+):
+    """It is 65, and names the field; that is what a probe is for. The other area is shown, too."""
+    served.control(faults=[{"action": "error_object", "area": area}])
     try:
         ended = worker.run("doctor", "--probe")
     finally:
         served.control(faults=[])
-    assert (ended.code, lines(ended)["PTS patient-privacy"]) == (65, ("FAIL", 65))
+    assert (ended.code, lines(ended)[f"PTS {area}"]) == (65, ("FAIL", 65))
     # The number that NHN has published has no restriction in the sandbox.
-    assert lines(ended)["PTS patient-safety"] == ("WARN", 0)
+    assert lines(ended)[f"PTS {other}"] == ("WARN", 0)
+
+
+def test_an_address_beside_the_environment(worker: Installation):
+    """What says that there are real persons, or none, and what is asked must not differ unseen."""
+    ended = worker.run("doctor", "--set", "api.environment=production")
+    line = line_of(ended, "configuration")
+    assert line["state"] == "WARN"
+    assert "api.environment is production, but api.base_url is http://127.0.0.1:" in line["text"]
 
 
 @pytest.mark.promise("2")

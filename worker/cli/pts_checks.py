@@ -66,8 +66,8 @@ async def _probe_line(reader: PtsReader, area: ResourceArea, person: Person) -> 
     name = f"PTS {area.name}"
     try:
         read = await reader.read(person, area.name)
-    except AreaError as error:
-        return fail(name, as_run_error(error))
+    except WorkerError as error:
+        return fail(name, as_run_error(error) if isinstance(error, AreaError) else error)
     values = zip(*(record.columns for record in read.records), strict=True)
     columns = zip(area.columns, values, strict=False)
     empty = [column.name for column, found in columns if all(value is None for value in found)]
