@@ -9,7 +9,6 @@ from alembic import context
 from sqlalchemy import Connection
 
 import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
-from worker.store.dialects import dialect_named
 from worker.store.schema.tables import metadata
 from worker.store.schema.upgrade import HEAD, LOCK, grants_on, statistics_statements
 from worker.store.schema.views import create_statements, drop_statements, view_definitions
@@ -19,9 +18,9 @@ LOCK_TIMEOUT_S = 10
 
 def migrate(connection: Connection) -> None:
     """All steps in the caller's transaction; the views are dropped before and made after."""
-    dialect = dialect_named(connection.dialect.name)
+    dialect = connection.dialect.name
     granted: Sequence[str] = ()
-    if dialect.name == "postgresql":
+    if dialect == "postgresql":
         # Of the transaction and not of the session, which a pooler gives to somebody else.
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")

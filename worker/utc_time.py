@@ -41,14 +41,16 @@ class UtcTime(TypeDecorator[datetime]):
         dialect: Dialect,  # noqa: ARG002 - SQLAlchemy fixes the name
     ) -> datetime | None:
         """Give back aware UTC."""
-        if value is None:
-            return None
-        if isinstance(value, str):
-            return datetime.fromisoformat(value)
-        result: datetime = value
-        if result.tzinfo is None:  # asyncpg reads infinity as a naive extreme
-            return result.replace(tzinfo=UTC)
-        return result.astimezone(UTC)
+        return None if value is None else as_utc(value)
+
+
+def as_utc(value: str | datetime) -> datetime:
+    """The instant that a driver has read."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value)
+    if value.tzinfo is None:  # asyncpg reads infinity as a naive extreme
+        return value.replace(tzinfo=UTC)
+    return value.astimezone(UTC)
 
 
 def iso_utc(value: datetime) -> str:

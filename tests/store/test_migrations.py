@@ -65,7 +65,7 @@ async def test_the_tables_are_those_declared(database_url):
     """As ``worker.store.schema.tables`` has them, with the views; nothing is left to upgrade."""
     async with opened(database_url) as database:
         assert await in_sync(database, differences) == []
-        created = (TABLES, sorted(view_definitions(database.dialect)))
+        created = (TABLES, sorted(view_definitions(database.dialect.name)))
         assert await in_sync(database, names_in) == created
         assert await upgrade(database) == (HEAD, HEAD)
         assert await in_sync(database, names_in) == created

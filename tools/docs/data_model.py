@@ -10,7 +10,6 @@ from typing import Any, Final
 from sqlalchemy import Column, Table
 
 from worker.areas.meanings import view_columns
-from worker.store.dialects import POSTGRESQL
 from worker.store.schema.tables import metadata
 from worker.store.schema.views import view_definitions
 
@@ -109,7 +108,7 @@ _NAMES: Final = {
 
 
 def _views() -> Iterator[str]:
-    definitions = view_definitions(POSTGRESQL)
+    definitions = view_definitions("postgresql")
     for view in view_columns():
         read = dict.fromkeys(re.findall(r"(?:FROM|JOIN) (\w+)", definitions[view]))
         tables = ", ".join(f"`{name}`" for name in read if name in metadata.tables)

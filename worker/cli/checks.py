@@ -333,7 +333,7 @@ def _require_room(file: Path) -> None:
 
 async def _ahead_of(database: Database) -> float | None:
     """Seconds that this machine's clock is ahead of the server's, within one round trip."""
-    if not database.dialect.has_clock:
+    if not database.has_clock:
         return None
     before = database.runtime.now()
     server = await database.read(database.now)

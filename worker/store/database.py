@@ -11,13 +11,13 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 import structlog
-from sqlalchemy import Executable, Row, event, func, select
+from sqlalchemy import Dialect, Executable, Row, event, func, make_url, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -26,7 +26,6 @@ from worker.core.database_tls import TLS_PARAMETERS
 from worker.errors import ConfigurationError, StoppedError, WorkerError
 from worker.ports import Runtime
 from worker.postgres_tls import PostgresTls, open_tls
-from worker.store.dialects import LATER, StoreDialect, driver_url
 from worker.store.errors import Ending, described, meaning_of, plain_reason
 from worker.store.sqlite_connections import FOREIGN_KEYS, WRITE, OpenedFile, set_rules
 from worker.store.sqlite_file import require_place
@@ -60,6 +59,11 @@ Connections are not tested before use: a statement on a dead connection is retri
 """
 _KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """After a minute of silence the system closes a connection to a machine that has gone."""
+_DRIVERS: Final = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+}
+_URL_HINT: Final = "use sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 _READ: Final = {WRITE: False, FOREIGN_KEYS: True}
 _WRITE: Final = {WRITE: True, FOREIGN_KEYS: True}
 _ALTER: Final = {WRITE: True, FOREIGN_KEYS: False}
@@ -69,9 +73,10 @@ _WRITERS_MAX: Final = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """The store's engine and the rules of its dialect.
+    """The store's engine, and how its transactions are made.
 
     Attributes:
+        has_clock: there is a server whose clock all holders of a lease go by.
         gate: limits concurrent writes.
         limit_s: how long a server may take over a transaction.
         stop: once it is set, a database that is away is waited for no longer.
@@ -79,15 +84,20 @@ class Database:
     """
 
     engine: AsyncEngine
-    dialect: StoreDialect
     runtime: Runtime
     gate: anyio.Semaphore
     patience_s: float
     stop: anyio.Event
+    has_clock: bool = False
     limit_s: float = math.inf
     given_up: list[WorkerError] = field(default_factory=list, repr=False)
     tls: PostgresTls | None = field(default=None, repr=False)
     file: OpenedFile | None = field(default=None, repr=False)
+
+    @property
+    def dialect(self) -> Dialect:
+        """SQLAlchemy's dialect, by whose name the few forks are made."""
+        return self.engine.dialect
 
     def lasting(self) -> "Database":
         """The same, for what may last: a server has an hour over each transaction."""
@@ -126,15 +136,10 @@ class Database:
 
     async def now(self, connection: AsyncConnection) -> datetime:
         """The time that all machines share: the server's clock; with SQLite, this machine's."""
-        if not self.dialect.has_clock:
+        if not self.has_clock:
             return self.runtime.now()
         result: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
         return result
-
-    def later(self, seconds: float) -> Mapping[str, Any]:
-        """The parameter for a statement that uses the dialect's ``later``: seconds from now."""
-        span = timedelta(seconds=seconds)
-        return {LATER: span if self.dialect.has_clock else self.runtime.now() + span}
 
     def lock_s_max(self) -> float:
         """How long a statement may wait for a lock: there is time for another attempt."""
@@ -237,6 +242,12 @@ async def execute(
     return (await connection.execute(statement, values)).rowcount
 
 
+async def delete_securely(connection: AsyncConnection) -> None:
+    """Let SQLite overwrite what this transaction deletes."""
+    if connection.dialect.name == "sqlite":
+        await connection.exec_driver_sql("PRAGMA secure_delete=ON")
+
+
 @asynccontextmanager
 async def open_database(
     url: str,
@@ -263,9 +274,9 @@ async def open_database(
         ConfigurationError: the URL cannot be used or is not safe, a CA file cannot be used, the
             SQLite file's folder does not exist, or other accounts can access the file.
     """
-    parsed, dialect = driver_url(url)
-    common = {"dialect": dialect, "runtime": runtime, "stop": stop or anyio.Event()}
-    if dialect.name == "sqlite":
+    parsed = _driver_url(url)
+    common = {"runtime": runtime, "stop": stop or anyio.Event()}
+    if parsed.get_backend_name() == "sqlite":
         database = _sqlite(parsed, patience_s, is_group_readable=is_group_readable, **common)
     else:
         database = _postgresql(parsed, patience_s, idle_s=idle_s, ca_file=ca_file, **common)
@@ -276,6 +287,24 @@ async def open_database(
             with anyio.move_on_after(_CLOSE_S if database.file is None else math.inf):
                 await database.engine.dispose()
             await database.engine.dispose(close=False)  # what a frozen server does not let go
+
+
+def _driver_url(url: str) -> URL:
+    """The URL with the driver that the worker uses.
+
+    Raises:
+        ConfigurationError: it is not a URL, or names another database.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError(
+            "database.url: this is not a database URL", hint=_URL_HINT
+        ) from error
+    name = parsed.get_backend_name()
+    if name not in _DRIVERS:
+        raise ConfigurationError(f"database.url: {name} is not supported", hint=_URL_HINT)
+    return parsed.set(drivername=_DRIVERS[name])
 
 
 def _sqlite(url: URL, patience_s: float, *, is_group_readable: bool, **common: Any) -> Database:
@@ -310,6 +339,7 @@ def _postgresql(
         engine=engine,
         gate=anyio.Semaphore(_WRITERS_MAX),
         patience_s=patience_s,
+        has_clock=True,
         limit_s=max(patience_s, _ANSWER_S_MIN),
         tls=tls,
         **common,
@@ -350,5 +380,5 @@ def _usable() -> Iterator[None]:
     except (ArgumentError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"database.url: cannot be used ({type(error).__name__})",
-            hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE, and check the parameters",
+            hint=f"{_URL_HINT}, and check the parameters",
         ) from error

@@ -60,6 +60,21 @@ ON CONFLICT (run_id, person_id) DO UPDATE SET
 )
 """What was read. An area that was not read this time keeps what an earlier attempt has read."""
 
+OPEN_VERSIONS: Final = """
+SELECT v.person_id, v.version_id, v.restriction_id, v.content_hash, v.first_seen_at, {content}
+FROM {input_rows} CROSS JOIN {versions} v
+WHERE v.person_id = input_rows.person_id AND v.closed_no IS NULL
+"""
+"""Of an area: what readers see as open of these persons."""
+
+FIND_TAKEN: Final = """
+SELECT DISTINCT input_rows.person_id, input_rows.restriction_id
+FROM {input_rows} CROSS JOIN {versions} v
+WHERE v.restriction_id = input_rows.restriction_id AND v.closed_no IS NULL
+    AND v.person_id <> input_rows.person_id
+"""
+"""Of an area: which of these restrictions another person has, as published."""
+
 FORGET_CHANGES: Final = """
 DELETE FROM {changes}
 WHERE run_id = {run} AND person_id IN (SELECT person_id FROM {input_rows})
@@ -71,7 +86,15 @@ INSERT INTO {changes} ({names}, run_id) SELECT {names}, {run} FROM {input_rows}
 """
 """Of an area: what would come, change and go."""
 
-# The roster, chunk by chunk: who has drafts, and who was seen
+ADD_DRIFT: Final = """
+INSERT INTO drift (area, field, records, run_id, first_run, first_seen_at)
+SELECT area, field, records, {run}, {run}, {at} FROM {input_rows} WHERE true
+ON CONFLICT (area, field) DO UPDATE SET run_id = excluded.run_id,
+    records = excluded.records + CASE WHEN drift.run_id = {run} THEN drift.records ELSE 0 END
+"""
+"""In how many records fields stand that are not declared; an earlier run's count begins anew."""
+
+# The roster, chunk by chunk: who has drafts, who was seen, and whom a backfill reads
 
 _STATES: Final = """[[,
     d.{a}_state, d.{a}_read_at, d.{a}_record_count, d.{a}_digest, d.{a}_first_digest]]"""
@@ -107,6 +130,16 @@ COUNT_UNCONFIRMED: Final = """
 SELECT COUNT(*) FROM draft d WHERE d.run_id = {run} AND (false[[ OR d.{a}_state = 'unconfirmed']])
 """
 """Persons with an area that waits for a second read."""
+
+FIND_CHOICE: Final = """
+SELECT p.person_key[[, p.{a}_confirmed_at,
+    p.{a}_failure_kind IS NOT NULL OR COALESCE(d.{a}_state, '') = 'failed']]
+FROM {input_rows} CROSS JOIN person p
+LEFT JOIN draft d ON d.run_id = {run} AND d.person_id = p.person_id
+WHERE p.person_key = input_rows.person_key
+"""
+"""Of the persons whom a publication knows: when an area was confirmed, and whether it failed, also
+in the run before."""
 
 # Publication. First what the last attempt has not seen, and what was read only once
 
@@ -223,7 +256,7 @@ WHERE d.run_id = {run} AND d.is_new ORDER BY d.person_id
 """
 """Persons whom readers see for the first time."""
 
-OPEN_VERSIONS: Final = """
+ADD_VERSIONS: Final = """
 INSERT INTO {versions} (person_id, restriction_id, opened_no, first_seen_at, observed_at,
     content_hash, {content})
 SELECT c.person_id, c.restriction_id, {no}, c.first_seen_at, c.observed_at, c.content_hash,

@@ -39,7 +39,7 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ExitCode, WorkerError
 from worker.roster.csv_file import CsvRoster
-from worker.store.runs.run_store import Choice
+from worker.store.drafts.roster import Choice
 
 LONGEST_RUN_S = 36 * 3600.0
 """A run of a handful of persons that is not over by then waits for something that never comes."""

@@ -28,7 +28,7 @@ from worker.store.drafts.changes import (
     taken_from_others,
     write_changes,
 )
-from worker.store.drafts.drift import DriftCounter
+from worker.store.drafts.drift import add_drift
 from worker.store.drafts.persons import Found, find_persons
 from worker.store.queries.published import last_publication_no
 from worker.store.schema.tables import COMPLETE, FAILED, FAILURE, PROOF, UNCONFIRMED, run
@@ -77,7 +77,6 @@ class BatchWriter(Value, frozen=True, kw_only=True):
     database: Database
     handle: RunHandle
     confirm: Confirm
-    drift: DriftCounter
 
     async def write(
         self, connection: AsyncConnection, batch: Sequence[PersonRead]
@@ -102,13 +101,13 @@ class BatchWriter(Value, frozen=True, kw_only=True):
             if again:
                 await forget_changes(connection, name, again, run_id=run_id)
             await write_changes(connection, name, changes, run_id=run_id)
+        now = self.database.runtime.now()
         if any(isinstance(area, CompleteArea) for read in batch for area in read.areas):
             # A failure is no progress: a run that only fails is abandoned in the end.
-            now = self.database.runtime.now()
             await connection.execute(
                 update(run).where(run.c.run_id == run_id).values(progressed_at=now)
             )
-        await self.drift.add(connection, batch)
+        await add_drift(connection, batch, run_id=run_id, at=now)
         return frozenset(
             read.person.person_key
             for read in batch

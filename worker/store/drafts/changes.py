@@ -4,16 +4,20 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS, area_named
 from worker.core.area import ColumnType, ResourceArea
 from worker.core.diff import Change, StoredVersion
-from worker.store.dialects import member, members
 from worker.store.drafts.bulk import InputRows, Row
-from worker.store.schema.tables import VERSIONS
-from worker.store.statements import FORGET_CHANGES, WRITE_CHANGES, of_area
+from worker.store.statements import (
+    FIND_TAKEN,
+    FORGET_CHANGES,
+    OPEN_VERSIONS,
+    WRITE_CHANGES,
+    of_area,
+)
+from worker.utc_time import as_utc
 
 CHARACTERS_MAX: Final = 4_000_000
 """Text of one INSERT. A larger batch is split, because several copies are in memory."""
@@ -36,35 +40,34 @@ _ROWS: Final = {
     for area in AREAS
 }
 _IDS: Final = InputRows((("person_id", "integer"),))
+_KEYS: Final = InputRows((("person_id", "integer"), ("restriction_id", "text")))
 
 
 async def open_versions(
     connection: AsyncConnection, area: ResourceArea, persons: Sequence[int]
 ) -> Mapping[int, Sequence[StoredVersion]]:
     """The versions of an area that readers see as open, by person."""
-    table = VERSIONS[area.name].c
-    content = [table[column.name] for column in area.columns]
-    rows = await connection.execute(
-        select(
-            table.person_id,
-            table.version_id,
-            table.restriction_id,
-            table.content_hash,
-            table.first_seen_at,
-            table.extra,
-            *content,
-        ).where(member(table.person_id), table.closed_no.is_(None)),
-        members(persons),
-    )
+    ids = [(one,) for one in persons]
     stored: dict[int, list[StoredVersion]] = defaultdict(list)
-    for person_id, version_id, key, content_hash, first_seen_at, extra, *columns in rows:
+    for (
+        person_id,
+        version_id,
+        key,
+        content_hash,
+        first_seen_at,
+        *content,
+        extra,
+    ) in await _IDS.execute(connection, of_area(OPEN_VERSIONS, area), ids):
         stored[person_id].append(
             StoredVersion(
                 version_id=version_id,
                 key=key,
                 content_hash=content_hash,
-                first_seen_at=first_seen_at,
-                columns=tuple(columns),
+                first_seen_at=as_utc(first_seen_at),
+                columns=tuple(
+                    as_utc(value) if value and column.type == ColumnType.TIME else value
+                    for column, value in zip(area.columns, content, strict=True)
+                ),
                 extra=extra,
             )
         )
@@ -75,20 +78,11 @@ async def taken_from_others(
     connection: AsyncConnection, area: ResourceArea, keys: Mapping[int, frozenset[str]]
 ) -> Mapping[int, frozenset[str]]:
     """Of these restrictions, by person, those that another person has, as published."""
-    table = VERSIONS[area.name].c
-    holders: dict[str, set[int]] = defaultdict(set)
-    rows = await connection.execute(
-        select(table.restriction_id, table.person_id).where(
-            member(table.restriction_id), table.closed_no.is_(None)
-        ),
-        members(sorted(set().union(*keys.values()))),
-    )
-    for key, person_id in rows:
-        holders[key].add(person_id)
-    return {
-        person_id: frozenset(key for key in some if holders[key] - {person_id})
-        for person_id, some in keys.items()
-    }
+    rows = [(person_id, key) for person_id, some in keys.items() for key in sorted(some)]
+    taken: dict[int, set[str]] = defaultdict(set)
+    for person_id, key in await _KEYS.execute(connection, of_area(FIND_TAKEN, area), rows):
+        taken[person_id].add(key)
+    return {person_id: frozenset(some) for person_id, some in taken.items()}
 
 
 async def forget_changes(

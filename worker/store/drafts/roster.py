@@ -19,14 +19,37 @@ from worker.store.statements import (
     COUNT_UNCONFIRMED,
     DRAFTS_OF_NEW_PERSONS,
     DRAFTS_OF_PERSONS,
+    FIND_CHOICE,
     MARK_NOT_SENT,
     MARK_SEEN,
     of_all,
 )
+from worker.utc_time import as_utc
 
 IDS: Final = InputRows((("person_id", "integer"),))
 _FIELDS: Final = 5
 """Of each area in ``DRAFTS_OF_PERSONS``."""
+
+
+class Choice(Value, frozen=True, kw_only=True):
+    """The areas that a backfill reads, out of all persons on the roster.
+
+    Attributes:
+        stale_before: areas last confirmed before this time, or never.
+        failed: areas with an open failure.
+        failed_run: the run before, if it is not published: its failures are in drafts.
+    """
+
+    stale_before: datetime | None = None
+    failed: bool = False
+    failed_run: int | None = None
+
+    def has(self, confirmed_at: str | datetime | None, *, has_failed: bool) -> bool:
+        """Whether an area is read, by when it was confirmed and whether it failed."""
+        is_stale = self.stale_before is not None and (
+            confirmed_at is None or as_utc(confirmed_at) < self.stale_before
+        )
+        return is_stale or (self.failed and has_failed)
 
 
 class Drafts(Value, frozen=True, kw_only=True):
@@ -74,10 +97,30 @@ def _drafts(person_id: int, attempt: int, columns: Sequence[Any]) -> Drafts:
         if state is not None:
             states[area.name] = state
         if state == UNCONFIRMED:
-            at = datetime.fromisoformat(read_at) if isinstance(read_at, str) else read_at
-            first = FirstRead(read_at=at, record_count=count, digest=bytes.fromhex(digest))
+            first = FirstRead(
+                read_at=as_utc(read_at), record_count=count, digest=bytes.fromhex(digest)
+            )
             unconfirmed[area.name] = Unconfirmed(read=first, ids=bytes.fromhex(ids))
     return Drafts(person_id=person_id, attempt=attempt, states=states, unconfirmed=unconfirmed)
+
+
+async def chosen_of(
+    connection: AsyncConnection, person_keys: Sequence[str], *, choice: Choice
+) -> Mapping[str, frozenset[str]]:
+    """The areas of these persons that a backfill reads."""
+    rows = [(key,) for key in person_keys]
+    run_id = choice.failed_run or 0
+    found = await KEYS.execute(connection, of_all(FIND_CHOICE), rows, run=run_id)
+    known = {key: columns for key, *columns in found}
+    unknown = (None, False) * len(AREAS)
+    chosen = {}
+    for key in person_keys:
+        columns = known.get(key, unknown)
+        facts = zip(AREAS, columns[::2], columns[1::2], strict=True)
+        chosen[key] = frozenset(
+            area.name for area, at, has_failed in facts if choice.has(at, has_failed=has_failed)
+        )
+    return chosen
 
 
 async def mark_seen(

@@ -17,8 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.value import Value
 from worker.errors import UnavailableError
 from worker.store.catalogues import SNAPSHOTS
-from worker.store.database import LASTING_S, Database
-from worker.store.dialects import delete_securely
+from worker.store.database import LASTING_S, Database, delete_securely
 from worker.store.errors import plain_reason
 from worker.store.runs.feed import feed_erased_person
 from worker.store.runs.lease import Lease

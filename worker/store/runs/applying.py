@@ -54,7 +54,7 @@ class Application(Value, frozen=True, kw_only=True):
         self._for_each_area(statements.CLOSE_VERSIONS)
         self._for_each_area(statements.CLOSE_DEPARTED)
         self._execute(statements.ADD_PERSONS)
-        self._for_each_area(statements.OPEN_VERSIONS)
+        self._for_each_area(statements.ADD_VERSIONS)
         self._execute(statements.WRITE_FEED)
         joined = self.connection.exec_driver_sql(self._filled(of_all(statements.COUNT_JOINED)))
         by_cohort = {row[0]: row[1] for row in joined}  # while they still are away

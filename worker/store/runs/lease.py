@@ -113,10 +113,8 @@ class Lease:
         Raises:
             LeaseLostError: another holder took over; the transaction must not commit.
         """
-        done = await connection.execute(
-            self._update().values(expires_at=self.database.dialect.later),
-            self.database.later(self.ttl_s),
-        )
+        expires_at = await self.database.now(connection) + timedelta(seconds=self.ttl_s)
+        done = await connection.execute(self._update().values(expires_at=expires_at))
         if done.rowcount != 1:
             raise LeaseLostError(
                 "another run took over the lease while this one was paused or disconnected",

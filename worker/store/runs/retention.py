@@ -15,8 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import RunStatus
 from worker.core.value import Value
-from worker.store.database import Database
-from worker.store.dialects import delete_securely, member, members
+from worker.store.database import Database, delete_securely
 from worker.store.runs.feed import feed_purged_versions
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import CHANGES, VERSIONS, access_log, draft, run
@@ -114,7 +113,7 @@ async def _delete_versions(
     if rows:
         purged = select(table.c.version_id, table.c.person_id).where(table.c.version_id.in_(rows))
         await feed_purged_versions(connection, area, purged, now)
-        await connection.execute(delete(table).where(member(table.c.version_id)), members(rows))
+        await connection.execute(delete(table).where(table.c.version_id.in_(rows)))
     return len(rows)
 
 
@@ -128,10 +127,7 @@ async def _delete_accesses(connection: AsyncConnection, before: datetime, limit:
     )
     rows = list(found.scalars())
     if rows:
-        await connection.execute(
-            delete(access_log).where(member(access_log.c.access_id)),
-            members(rows),
-        )
+        await connection.execute(delete(access_log).where(access_log.c.access_id.in_(rows)))
     return len(rows)
 
 
@@ -150,5 +146,5 @@ async def _delete_runs(connection: AsyncConnection, before: datetime, limit: int
     )
     runs = list(found.scalars())
     if runs:
-        await connection.execute(delete(run).where(member(run.c.run_id)), members(runs))
+        await connection.execute(delete(run).where(run.c.run_id.in_(runs)))
     return len(runs)

@@ -1,14 +1,12 @@
 """``worker.ports.RunStore`` on SQL: the store of one run, and how it is opened."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import structlog
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, Row, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS, area_named
@@ -16,14 +14,18 @@ from worker.core.confirmation import Confirm, Unconfirmed
 from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, RunKind, RunStatus
 from worker.core.run import Publication, RunHandle, RunProgress
-from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError, WorkerError
 from worker.store.database import Database, rows_of
-from worker.store.dialects import member, members
 from worker.store.drafts.batch import BatchWriter
-from worker.store.drafts.drift import DriftCounter
 from worker.store.drafts.garbage import end_run, forget_drafts, forget_garbage
-from worker.store.drafts.roster import count_unconfirmed, drafts_of, mark_not_sent, mark_seen
+from worker.store.drafts.roster import (
+    Choice,
+    chosen_of,
+    count_unconfirmed,
+    drafts_of,
+    mark_not_sent,
+    mark_seen,
+)
 from worker.store.queries.failures import unpublished_run
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, interrupt_run
@@ -31,20 +33,6 @@ from worker.store.runs.publication import Publisher
 from worker.store.schema.tables import FAILED, TOTALS, area_column, draft, person, run
 
 log = structlog.get_logger(__name__)
-
-
-class Choice(Value, frozen=True, kw_only=True):
-    """The areas that a backfill reads, out of all persons on the roster.
-
-    Attributes:
-        stale_before: areas last confirmed before this time, or never.
-        failed: areas with an open failure.
-        failed_run: the run before, if it is not published: its failures are in drafts.
-    """
-
-    stale_before: datetime | None = None
-    failed: bool = False
-    failed_run: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,27 +85,9 @@ class SqlRunStore:
 
     async def chosen(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
         """See ``RunStore.chosen``."""
-        choice = self.choice
-        if choice is None:
+        if self.choice is None or not person_keys:
             return None
-        if not person_keys:
-            return {}
-        known = (
-            select(person, *(_state(area).label(_draft_label(area)) for area in self.handle.areas))
-            .outerjoin(
-                draft,
-                (draft.c.run_id == choice.failed_run) & (draft.c.person_id == person.c.person_id),
-            )
-            .where(member(person.c.person_key))
-        )
-        rows = await self.database.read(rows_of, known, members(person_keys))
-        found = {row.person_key: row for row in rows}
-        picked: dict[str, set[str]] = defaultdict(set)
-        for key in person_keys:
-            for area in self.handle.areas:
-                if _is_chosen(choice, area, found.get(key)):
-                    picked[key].add(area)
-        return {key: frozenset(areas) for key, areas in picked.items()}
+        return await self.database.read(chosen_of, person_keys, choice=self.choice)
 
     async def apply(self, batch: Sequence[PersonRead]) -> frozenset[str]:
         """See ``RunStore.apply``."""
@@ -200,25 +170,6 @@ def _state(area: str) -> ColumnElement[str | None]:
     return draft.c[area_column(area_named(area), "state")]
 
 
-def _draft_label(area: str) -> str:
-    return area_column(area_named(area), "draft")
-
-
-def _is_chosen(choice: Choice, area: str, row: Row[Any] | None) -> bool:
-    """Whether a backfill reads an area of a person; no row: no publication knows the person."""
-    if row is None:
-        return choice.stale_before is not None
-    confirmed_at, failure_kind, state = (
-        getattr(row, area_column(area_named(area), name))
-        for name in ("confirmed_at", "failure_kind", "draft")
-    )
-    has_failed = failure_kind is not None or state == FAILED
-    is_stale = choice.stale_before is not None and (
-        confirmed_at is None or confirmed_at < choice.stale_before
-    )
-    return is_stale or (choice.failed and has_failed)
-
-
 async def open_run_store(
     lease: Lease,
     *,
@@ -243,11 +194,10 @@ async def open_run_store(
         lease, kind=kind, areas=areas, terms=terms, continue_within=continue_within
     )
     handle = replace(handle, was_answered=await lease.database.read(_was_answered, handle))
-    drift = DriftCounter(database=lease.database, run_id=handle.run_id)
     return SqlRunStore(
         lease=lease,
         handle=handle,
-        writer=BatchWriter(database=lease.database, handle=handle, confirm=confirm, drift=drift),
+        writer=BatchWriter(database=lease.database, handle=handle, confirm=confirm),
         others=others,
         choice=choice,
     )

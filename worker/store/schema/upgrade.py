@@ -12,7 +12,6 @@ import worker
 from worker.errors import SchemaError
 from worker.store.catalogues import FORGET_STATISTICS, GRANTS, SET_STATISTICS
 from worker.store.database import Database
-from worker.store.dialects import StoreDialect
 from worker.store.schema.tables import VERSIONS
 
 HEAD: Final = "1003"
@@ -136,7 +135,7 @@ def grants_on(connection: Connection, views: Iterable[str]) -> Sequence[str]:
     ]
 
 
-def statistics_statements(dialect: StoreDialect) -> Iterator[str]:
+def statistics_statements(dialect: str) -> Iterator[str]:
     """What SQLite's planner is given about our tables: how few rows of each a person has.
 
     SQLite takes a table that was never analysed for a million rows, and ten rows for each value of
@@ -145,7 +144,7 @@ def statistics_statements(dialect: StoreDialect) -> Iterator[str]:
     counted, so that the plans of a database do not change with its contents; who runs ``ANALYZE``
     replaces them. A migration may have made a table anew and dropped its figures.
     """
-    if dialect.name != "sqlite":
+    if dialect != "sqlite":
         return
     yield "ANALYZE sqlite_schema"  # makes the table of figures, and counts nothing
     for (name, index), rows in _OF_A_PERSON.items():

@@ -16,10 +16,35 @@ from worker.areas.codes import codes
 from worker.areas.meanings import view_columns
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
-from worker.store.dialects import StoreDialect
 from worker.store.schema.fact_tables import PERSON_COUNTS
 from worker.store.schema.tables import area_column
 
+_WORDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "sqlite": {
+        "true": "1",
+        "false": "0",
+        "days": "CAST(julianday(COALESCE(c.published_at, {now})) - julianday(e.first_seen_at) "
+        "+ 1e-6 AS INTEGER)",
+        "now": "strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')",
+        "typed": "CAST",
+        "day": "r.day",
+        "as_text": " AS TEXT",
+        "as_integer": " AS INTEGER",
+    },
+    "postgresql": {
+        "true": "true",
+        "false": "false",
+        "days": "CAST(floor(EXTRACT(EPOCH FROM COALESCE(c.published_at, {now}) "
+        "- e.first_seen_at) / 86400) AS BIGINT)",
+        "now": "CURRENT_TIMESTAMP",
+        "typed": "",
+        "day": "CAST(r.day AS DATE)",
+        "as_text": "",
+        "as_integer": "",
+    },
+}
+"""What the views say differently on each database: literals, the time, and the types that SQLite
+does not give to what is computed."""
 _LAST: Final = "(SELECT MAX(publication_no) FROM run)"
 _PUBLICATIONS: Final = (
     "(SELECT publication_no, published_at, day, "
@@ -273,8 +298,8 @@ def _literal(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-def view_definitions(dialect: StoreDialect) -> Mapping[str, str]:
-    """The SELECT of each reporting view, by its name."""
+def view_definitions(dialect: str) -> Mapping[str, str]:
+    """The SELECT of each reporting view, by its name; ``dialect`` is SQLAlchemy's name."""
     views: dict[str, str] = {}
     for area in AREAS:
         views[f"report_{area.table}_current"] = _current(area)
@@ -293,23 +318,23 @@ def view_definitions(dialect: StoreDialect) -> Mapping[str, str]:
     return {name: _in(dialect, sql) for name, sql in views.items()}
 
 
-def _in(dialect: StoreDialect, sql: str) -> str:
-    for name, word in dialect.words.items():
+def _in(dialect: str, sql: str) -> str:
+    for name, word in _WORDS[dialect].items():
         sql = sql.replace(f"{{{name}}}", word)
     return sql
 
 
-def drop_statements(dialect: StoreDialect) -> Iterator[str]:
+def drop_statements(dialect: str) -> Iterator[str]:
     """Before a migration: no view may stand in the way of a changed table."""
     for name in view_definitions(dialect):
         yield f"DROP VIEW IF EXISTS {name}"
 
 
-def create_statements(dialect: StoreDialect) -> Iterator[str]:
+def create_statements(dialect: str) -> Iterator[str]:
     """After a migration."""
     for name, sql in view_definitions(dialect).items():
         yield f"CREATE VIEW {name} AS {sql}"
-    if dialect.name == "postgresql":
+    if dialect == "postgresql":
         yield from _comments()
 
 
