@@ -9,13 +9,15 @@ from typing import Final
 from sqlalchemy import Table, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.store.schema.fact_tables import (
+from worker.store.schema.tables import (
     PERSON_COUNTS,
+    VERSIONS,
     change_feed,
+    person,
     publication_code,
     publication_cohort,
+    run,
 )
-from worker.store.schema.tables import VERSIONS, person, run
 
 _REFERENCES: Final = ("local_ref",)
 _KEYS: Final = ("person_key", "restriction_id")

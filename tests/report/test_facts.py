@@ -21,7 +21,7 @@ from worker.core.model import RunKind, RunStatus
 from worker.errors import ExitCode, UsageError
 from worker.report.facts import read_facts
 from worker.report.figures import ENDS, Amount, CodeKey, Movement, SnapshotState
-from worker.store.queries.standing import read_standing
+from worker.store.queries.status import read_standing
 
 PAST, NEAR = START - timedelta(days=1), START + timedelta(days=20)
 

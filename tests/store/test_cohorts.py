@@ -7,7 +7,7 @@ import pytest
 from tests.support.report.counted import counted
 from tests.support.report.stores import key_of, missed, privacy, publish, safety, seen
 from tests.support.store_world import SAFETY, World, world_on
-from worker.store.runs.cohorts import COHORTS_MAX
+from worker.store.runs.facts import COHORTS_MAX
 
 pytestmark = pytest.mark.promise("2")
 

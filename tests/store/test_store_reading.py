@@ -9,12 +9,12 @@ from tests.support.store_world import PRIVACY, SAFETY, World, failed, read, worl
 from worker.core.model import RunKind
 from worker.errors import WithheldError
 from worker.store.queries.failures import failures_of, keys_beginning, list_failures
-from worker.store.queries.person import person_story, publication_at
+from worker.store.queries.person import person_story
+from worker.store.queries.published import publication_at
 from worker.store.queries.status import (
     area_staleness,
     engine_facts,
     failure_counts,
-    last_publication,
     last_runs,
     lease_state,
     settled_in,
@@ -80,7 +80,7 @@ async def test_an_open_run_and_its_lease_are_shown(sqlite_url):
         assert not any(is_continuable(row, both, "another", within, now) for row in rows)
         late = now + timedelta(hours=13)
         assert not any(is_continuable(row, both, "", within, late) for row in rows)
-        assert await world.database.read(last_publication) is None
+        assert await world.database.read(publication_at) is None
         await attempt.publish()
         (ended,) = await world.database.read(last_runs, 5)
         assert (ended.run_id, ended.turns, ended.totals["persons_total"]) == (run_id, 1, 2)

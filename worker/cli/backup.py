@@ -14,7 +14,7 @@ from worker.files import named_faults
 from worker.store.database import Database
 from worker.store.errors import described
 from worker.store.identity import see_identity
-from worker.store.queries.status import last_publication
+from worker.store.queries.published import publication_at
 from worker.store.schema.upgrade import require_upgradable
 from worker.store.sqlite_file import require_file
 from worker.trusted_files import Trust, examine_sqlite
@@ -42,7 +42,7 @@ async def back_up(app: App, path: Path) -> dict[str, Any]:
                 "(docs/database.md)"
             )
         schema = await _require_ours(app, store)
-        last = await store.read(last_publication)
+        last = await store.read(publication_at)
         with _new(path) as copy:
             await _copy(store, copy, path)
             size = copy.stat().st_size

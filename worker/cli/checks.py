@@ -45,8 +45,7 @@ from worker.masking import masked
 from worker.postgres_tls import OPEN_HINT
 from worker.roster.query import QueryRoster
 from worker.store.database import Database
-from worker.store.identity import WEAK_HINT, see_identity
-from worker.store.proven import is_proven
+from worker.store.identity import WEAK_HINT, is_proven, see_identity
 from worker.store.queries.status import engine_facts, lease_state
 from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.sqlite_file import (

@@ -5,8 +5,7 @@ from prometheus_client.samples import Sample
 from worker.core.model import RunKind, RunStatus
 from worker.errors import ExitCode
 from worker.store.database import Database
-from worker.store.queries.standing import read_standing
-from worker.store.queries.status import last_runs
+from worker.store.queries.status import last_runs, read_standing
 from worker.telemetry.metrics import samples_of_end, samples_of_standing, samples_of_totals
 
 RUNS_MAX = 50

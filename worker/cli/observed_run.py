@@ -144,7 +144,7 @@ def _logged(report: RunReport, progress: RunProgress) -> RunReport:
 
 
 async def _standing(app: App) -> Standing | None:
-    from worker.store.queries.standing import read_standing  # noqa: PLC0415 - as above
+    from worker.store.queries.status import read_standing  # noqa: PLC0415 - as above
 
     try:
         async with app.database(patience_s_max=_METRICS_PATIENCE_S) as database:

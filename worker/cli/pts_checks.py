@@ -15,7 +15,7 @@ from worker.core.model import Person
 from worker.core.plurals import counted
 from worker.errors import AreaError, WorkerError
 from worker.pts.reader import PtsReader
-from worker.store.proven import note_probe
+from worker.store.identity import note_probe
 
 SYNTHETIC_PERSON: Final = "16858399649"
 """A synthetic number (month +80) that NHN has published; it cannot belong to a real person."""

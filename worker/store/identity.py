@@ -1,6 +1,6 @@
 """How persons are keyed in a store, and which PTS fills it: settled by its first run.
 
-Both are checked before anybody is asked.
+Both are checked before anybody is asked. Also which contract its answers have proven.
 """
 
 from typing import Final, NamedTuple
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.identity import Identity
 from worker.errors import ConfigurationError
-from worker.store.database import Database
+from worker.store.database import Database, execute
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import run, store_identity
 
@@ -101,18 +101,16 @@ async def check_identity(lease: Lease, identity: Identity) -> Identity:
         LeaseLostError: another holder took over.
     """
 
-    async def work(connection: AsyncConnection) -> StoredIdentity | None:
+    async def work(connection: AsyncConnection) -> Identity:
         stored = await stored_identity(connection)
-        if stored.mode:
-            return stored
-        checked_identity(NEW, identity)
-        await connection.execute(
-            update(store_identity).values(identity=identity.mode, key_check=identity.key_check)
-        )
-        return None
+        settled = checked_identity(stored, identity)
+        if stored == NEW:
+            await connection.execute(
+                update(store_identity).values(identity=identity.mode, key_check=identity.key_check)
+            )
+        return settled
 
-    stored = await lease.write(work)
-    return identity if stored is None else checked_identity(stored, identity)
+    return await lease.write(work)
 
 
 async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> None:
@@ -148,3 +146,22 @@ async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> Non
             hint="give each PTS its own database.url; if it is the same PTS at a new address, run "
             "`pts-worker sync --accept-service` once",
         )
+
+
+async def is_proven(connection: AsyncConnection, contract: str) -> bool:
+    """Whether the last probe that succeeded was made under this contract.
+
+    Args:
+        contract: ``core.contract.fingerprints`` of the configured areas.
+    """
+    probed = (await connection.execute(select(store_identity.c.probed_contract))).scalar_one()
+    return bool(probed == contract)
+
+
+async def note_probe(database: Database, contract: str) -> None:
+    """Remember that a probe succeeded under this contract.
+
+    Raises:
+        WorkerError: the database is away, or may not be written.
+    """
+    await database.write(execute, update(store_identity).values(probed_contract=contract))

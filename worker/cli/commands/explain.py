@@ -16,7 +16,8 @@ from worker.errors import UsageError
 if TYPE_CHECKING:
     from worker.app import App
     from worker.core.identity import NationalId
-    from worker.store.queries.person import AreaStory, PersonStory, Publication, Version
+    from worker.store.queries.person import AreaStory, PersonStory, Version
+    from worker.store.queries.published import Publication
 
 _MASK = "***"
 
@@ -82,7 +83,8 @@ async def _read(
     from worker.cli.access import log_access
     from worker.cli.commands.failures import shown
     from worker.store.identity import see_identity
-    from worker.store.queries.person import PersonStory, person_story, publication_at
+    from worker.store.queries.person import PersonStory, person_story
+    from worker.store.queries.published import publication_at
 
     async with app.database() as store:
         identity = await see_identity(store, app.identity())

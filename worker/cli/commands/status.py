@@ -19,7 +19,8 @@ from worker.errors import ConfigurationError, ExitCode
 if TYPE_CHECKING:
     from worker.app import App
     from worker.store.database import Database
-    from worker.store.queries.status import LeaseState, Publication, RunFacts
+    from worker.store.queries.published import Publication
+    from worker.store.queries.status import LeaseState, RunFacts
 
 _TOTALS: Final = {
     "persons": "persons_total",
@@ -63,6 +64,7 @@ async def _read(app: "App", *, max_age: timedelta | None, runs: int) -> dict[str
         SchemaError: the database is missing, behind or ahead.
     """
     from worker.store.queries import status as queries
+    from worker.store.queries.published import publication_at
 
     async with app.database() as store:
         now = await store.read(store.now)
@@ -70,7 +72,7 @@ async def _read(app: "App", *, max_age: timedelta | None, runs: int) -> dict[str
         return {
             "now": now,
             "freshness": _freshness(last, now, max_age),
-            "last_publication": await store.read(queries.last_publication),
+            "last_publication": await store.read(publication_at),
             "gaps": await store.read(queries.area_staleness),
             "failures": await store.read(queries.failure_counts),
             "lease": await queries.lease_state(store),

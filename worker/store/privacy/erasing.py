@@ -10,19 +10,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import anyio
-from sqlalchemy import ColumnElement, Table, delete, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select, text, tuple_, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.value import Value
 from worker.errors import UnavailableError
-from worker.store.catalogues import SNAPSHOTS
 from worker.store.database import LASTING_S, Database, delete_securely
 from worker.store.errors import plain_reason
-from worker.store.runs.feed import feed_erased_person
+from worker.store.queries.published import last_publication_no
 from worker.store.runs.lease import Lease
-from worker.store.schema.tables import CHANGES, VERSIONS, access_log, draft, person
+from worker.store.schema.tables import CHANGES, VERSIONS, access_log, change_feed, draft, person
 
+_SNAPSHOTS: Final = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+    AND pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+"""
+"""How many other transactions may still see rows that were deleted."""
 DRAFTS: Final[Sequence[Table]] = (*CHANGES.values(), draft)
 """What runs have read and not published."""
 
@@ -94,7 +98,15 @@ async def erase_traces(lease: Lease, traces: Traces) -> None:
     async def work(connection: AsyncConnection) -> None:
         await delete_securely(connection)
         if traces.person_id is not None:
-            await feed_erased_person(connection, traces.person_id, await database.now(connection))
+            # The feed holds numbers only: nothing of the person is left in it.
+            await connection.execute(
+                insert(change_feed).values(
+                    publication_no=await last_publication_no(connection),
+                    happened_at=await database.now(connection),
+                    op="erase",
+                    person_id=traces.person_id,
+                )
+            )
         for table, condition in _conditions(traces.person_key, traces.person_id).items():
             await connection.execute(delete(table).where(condition))
         await connection.execute(
@@ -171,7 +183,7 @@ async def _wait_for_snapshots(database: Database, connection: AsyncConnection) -
         Whether all of them have ended.
     """
     for _ in range(_SNAPSHOT_QUERIES_MAX):
-        if not (await connection.execute(text(SNAPSHOTS))).scalar_one():
+        if not (await connection.execute(text(_SNAPSHOTS))).scalar_one():
             return True
         await database.runtime.sleep(_SNAPSHOT_PAUSE_S)
     return False

@@ -11,7 +11,7 @@ from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.core.value import Value
 from worker.store.queries.failures import OpenFailure, failures_of
-from worker.store.queries.published import last_published
+from worker.store.queries.published import Publication, publication_at
 from worker.store.schema.tables import person, run, shown_at
 from worker.views import FRESHNESS, HISTORY
 
@@ -44,15 +44,6 @@ class FirstProof(Value, frozen=True, kw_only=True):
 
     read_at: datetime
     digest: str
-
-
-class Publication(Value, frozen=True, kw_only=True):
-    """A published run."""
-
-    publication_no: int
-    run_id: int
-    kind: str
-    published_at: datetime
 
 
 class AreaStory(Value, frozen=True, kw_only=True):
@@ -145,19 +136,6 @@ async def person_story(
         as_of=as_of,
         areas=areas,
         publication=publication,
-    )
-
-
-async def publication_at(connection: AsyncConnection, at: datetime | None) -> Publication | None:
-    """The publication that readers saw at this time; None: that they see."""
-    row = await last_published(connection, *([run.c.published_at <= at] if at else []))
-    if row is None:
-        return None
-    return Publication(
-        publication_no=row.publication_no,
-        run_id=row.run_id,
-        kind=row.kind,
-        published_at=row.published_at,
     )
 
 

@@ -1,4 +1,4 @@
-"""The present state of the ledger, the proofs and the lease: for ``status`` and ``doctor``.
+"""The present state of the ledger, the proofs and the lease: for ``status``, ``doctor``, metrics.
 
 Nothing here writes, or waits for an active run.
 """
@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.hosts import place_of
-from worker.core.model import RunKind
+from worker.core.model import RunKind, RunStatus
+from worker.core.run import Standing
 from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.queries.failures import open_failures
@@ -28,7 +29,8 @@ from worker.store.schema.tables import (
     run,
 )
 from worker.store.sqlite_file import file_of
-from worker.views import FRESHNESS
+from worker.utc_time import UtcTime
+from worker.views import FRESHNESS, RUN, Read, begin_snapshot
 
 
 class RunFacts(Value, frozen=True, kw_only=True):
@@ -50,15 +52,6 @@ class RunFacts(Value, frozen=True, kw_only=True):
     finished_at: datetime | None
     published_at: datetime | None
     totals: Mapping[str, int] = msgspec.field(default_factory=dict)
-
-
-class Publication(Value, frozen=True, kw_only=True):
-    """What readers see: the last publication, of a full run or a backfill."""
-
-    publication_no: int
-    run_id: int
-    kind: str
-    published_at: datetime
 
 
 class LeaseState(Value, frozen=True, kw_only=True):
@@ -141,17 +134,32 @@ async def last_full_publication(connection: AsyncConnection) -> RunFacts | None:
     return None if row is None else _facts(row)
 
 
-async def last_publication(connection: AsyncConnection) -> Publication | None:
-    """The last run that was published, full or not: what readers see."""
-    row = await last_published(connection)
-    if row is None:
-        return None
-    return Publication(
-        publication_no=row.publication_no,
-        run_id=row.run_id,
-        kind=row.kind,
-        published_at=row.published_at,
-    )
+async def read_standing(read: Read) -> Standing:
+    """Read the published state for the metrics.
+
+    Raises:
+        UnavailableError: the database cannot be used.
+    """
+
+    async def work(connection: AsyncConnection) -> Standing:
+        await begin_snapshot(connection)
+        runs, fresh = RUN.table(), FRESHNESS.table()
+        success, published = (
+            await connection.execute(
+                select(
+                    func.max(case((runs.c.exit_code == 0, runs.c.published_at)), type_=UtcTime),
+                    func.max(runs.c.published_at, type_=UtcTime),
+                ).where(runs.c.status == RunStatus.PUBLISHED, runs.c.kind == RunKind.SYNC)
+            )
+        ).one()
+        stale = select(func.count(fresh.c.person_key.distinct())).where(fresh.c.is_stale == true())
+        return Standing(
+            last_success_at=success,
+            last_published_at=published,
+            persons_stale=(await connection.execute(stale)).scalar_one(),
+        )
+
+    return await read(work)
 
 
 async def settled_in(connection: AsyncConnection, run_id: int, areas: int) -> Settled:

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from worker.areas import AREAS
 from worker.core.effect import instant_sql
-from worker.store.runs.cohorts import name_cohorts
-from worker.store.schema.fact_tables import PERSON_COUNTS, publication_code, publication_cohort
-from worker.store.schema.tables import run
+from worker.store.schema.tables import PERSON_COUNTS, publication_code, publication_cohort, run
 from worker.store.statements import (
     COUNT_CHANGES,
     COUNT_HOLDERS,
@@ -27,6 +25,11 @@ from worker.store.statements import (
     of_area,
 )
 
+COHORTS_MAX: Final = 300
+"""Maximum number of cohorts that facts name; persons of others are counted as ``OTHER``."""
+_DIGITS_MAX: Final = 9
+"""An organisation number has nine digits, an identifier eleven, and a pseudonym some forty."""
+_CHARACTERS_MAX: Final = 200
 _STANDING: Final = ("open", "in_effect", "persons", "persons_in_effect")
 _CHANGES: Final = {"insert": "added", "update": "changed", "close": "removed"}
 _KEY: Final = ("area", "code", "level", "cause", "restriction_group", "cohort")
@@ -52,7 +55,7 @@ def write_facts(
     """
     people = _people(connection, number, at, joined)
     rosters = {cohort: counts["roster"] for cohort, counts in people.items()}
-    named = name_cohorts(connection, number, rosters)
+    named = _name_cohorts(connection, number, rosters)
     named_people = _by_named(people, named)
     _write_codes(connection, number, _codes(connection, at, seq), named)
     rows = [
@@ -127,3 +130,40 @@ def _write_codes(
     ]
     if rows:
         connection.execute(insert(publication_code), rows)
+
+
+def _name_cohorts(
+    connection: Connection, number: int, rosters: Mapping[str, int]
+) -> frozenset[str]:
+    """Choose the cohorts that a publication names; it counts the others as ``OTHER``.
+
+    A named cohort stays named as long as it has persons. New cohorts are added up to
+    ``COHORTS_MAX``, the largest first.
+
+    Args:
+        rosters: persons on the roster by cohort.
+    """
+    last = select(func.max(publication_cohort.c.publication_no)).where(
+        publication_cohort.c.publication_no < number
+    )
+    before = frozenset(
+        connection.execute(
+            select(publication_cohort.c.cohort).where(
+                publication_cohort.c.publication_no == last.scalar_subquery()
+            )
+        ).scalars()
+    )
+    named = before - {"", OTHER}
+    new = sorted(
+        (cohort for cohort in rosters if cohort not in before and _may_be_named(cohort)),
+        key=lambda cohort: (-rosters[cohort], cohort),
+    )[: max(0, COHORTS_MAX - len(named))]
+    return named | {"", *new}
+
+
+def _may_be_named(cohort: str) -> bool:
+    return (
+        cohort not in ("", OTHER)
+        and len(cohort) <= _CHARACTERS_MAX
+        and sum(map(str.isdigit, cohort)) <= _DIGITS_MAX
+    )

@@ -10,15 +10,15 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeAlias
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import RunStatus
 from worker.core.value import Value
 from worker.store.database import Database, delete_securely
-from worker.store.runs.feed import feed_purged_versions
+from worker.store.queries.published import last_publication_no
 from worker.store.runs.lease import Lease
-from worker.store.schema.tables import CHANGES, VERSIONS, access_log, draft, run
+from worker.store.schema.tables import CHANGES, VERSIONS, access_log, change_feed, draft, run
 
 _Work: TypeAlias = Callable[..., Awaitable[int]]
 
@@ -107,13 +107,21 @@ async def _delete_versions(
     table = VERSIONS[area]
     last = select(func.max(run.c.publication_no)).where(run.c.published_at < before)
     found = await connection.execute(
-        select(table.c.version_id).where(table.c.closed_no <= last.scalar_subquery()).limit(limit)
+        select(table.c.version_id, table.c.person_id)
+        .where(table.c.closed_no <= last.scalar_subquery())
+        .limit(limit)
     )
-    rows = list(found.scalars())
+    rows = found.mappings().all()
     if rows:
-        purged = select(table.c.version_id, table.c.person_id).where(table.c.version_id.in_(rows))
-        await feed_purged_versions(connection, area, purged, now)
-        await connection.execute(delete(table).where(table.c.version_id.in_(rows)))
+        fed = {
+            "publication_no": await last_publication_no(connection),
+            "happened_at": now,
+            "op": "purge",
+            "area": area,
+        }
+        await connection.execute(insert(change_feed), [fed | dict(row) for row in rows])
+        ids = [row["version_id"] for row in rows]
+        await connection.execute(delete(table).where(table.c.version_id.in_(ids)))
     return len(rows)
 
 

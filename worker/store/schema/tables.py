@@ -16,6 +16,8 @@ What readers read and what a run writes are apart (``docs/architecture.md``):
 * **Failures** are columns of both: those of a person are what the last publication left, those in
   drafts what the latest run met. A run that is withheld leaves its failures in ``draft`` until the
   next run begins; all other drafts of a run that is not open are garbage.
+* **Facts and the change feed** are written by a publication and have no foreign keys: their rows
+  stay for ever.
 
 Columns of one area are named after it (``area_column``), so that both areas of a person are one
 row, and one statement applies them.
@@ -33,6 +35,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    MetaData,
     SmallInteger,
     String,
     Table,
@@ -43,11 +46,22 @@ from sqlalchemy import (
 
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
-from worker.store.schema import base, fact_tables
-from worker.store.schema.base import Key
+from worker.core.model import FailureKind
 from worker.utc_time import UtcTime
 
-metadata: Final = base.metadata
+NAMING: Final = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+metadata = MetaData(naming_convention=NAMING)
+
+Key: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""64-bit keys; SQLite gives row ids to INTEGER PRIMARY KEY only."""
 
 
 def area_column(area: ResourceArea, name: str) -> str:
@@ -116,6 +130,23 @@ TOTALS: Final = (
 )
 """The counters of a run, as columns of the table ``run``."""
 
+DENOMINATORS: Final = (
+    "roster",
+    "confirmed",
+    "stale",
+    *(f"failed_{kind}" for kind in FailureKind),
+)
+"""Counts of persons of a publication. Readers take NULL for unknown."""
+MOVEMENTS: Final = ("joined", "departed", "persons_in_effect")
+"""Persons who came and went, and those with a restriction in effect."""
+PERSON_COUNTS: Final = (*DENOMINATORS, *MOVEMENTS)
+
+
+def person_counts() -> Iterator[Column[int]]:
+    """A column for each of ``PERSON_COUNTS``; NULL before the run is published."""
+    yield from (Column(name, BigInteger) for name in PERSON_COUNTS)
+
+
 run = Table(
     "run",
     metadata,
@@ -137,7 +168,7 @@ run = Table(
     Column("publication_no", BigInteger),
     Column("published_at", UtcTime),
     Column("day", String(10)),
-    *fact_tables.person_counts(),
+    *person_counts(),
     CheckConstraint(
         "status IN ('running', 'interrupted', 'published', 'withheld', 'abandoned')", name="status"
     ),
@@ -271,6 +302,58 @@ drift = Table(
 )
 """Fields that the contract does not declare: in how many records the last run that saw one saw it,
 and since which run. The runs are no foreign keys: a run may go while the field stays."""
+
+publication_code = Table(
+    "publication_code",
+    metadata,
+    Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("area", String(40), primary_key=True),
+    Column("code", String(32), primary_key=True),
+    Column("level", String(32), primary_key=True),
+    Column("cause", String(32), primary_key=True),
+    Column("restriction_group", String(16), primary_key=True),
+    Column("cohort", String(200), primary_key=True),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in (
+            "open",
+            "in_effect",
+            "added",
+            "changed",
+            "removed",
+            "persons",
+            "persons_in_effect",
+        )
+    ),
+    sqlite_with_rowid=False,
+)
+"""Restrictions of each publication by area, code, level, cause, group and cohort; what a row does
+not have is empty, as is the group of a code that is not known."""
+
+publication_cohort = Table(
+    "publication_cohort",
+    metadata,
+    Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("cohort", String(200), primary_key=True),
+    *person_counts(),
+    sqlite_with_rowid=False,
+)
+"""The persons of each publication by cohort; their sums are those of the run."""
+
+change_feed = Table(
+    "change_feed",
+    metadata,
+    Column("seq", Key, primary_key=True, autoincrement=True),
+    Column("publication_no", BigInteger, nullable=False),
+    Column("happened_at", UtcTime, nullable=False),
+    Column("op", String(16), nullable=False),
+    Column("area", String(40)),
+    Column("version_id", BigInteger),
+    Column("person_id", BigInteger, index=True),
+    sqlite_autoincrement=True,
+)
+"""What readers may have copied and must change, in order. It only grows, and names nobody itself:
+``version_id`` and ``person_id`` are no foreign keys, and lead nowhere once their rows are gone."""
 
 _TYPES: Final[Mapping[str, Any]] = {
     "text": Text,

@@ -16,8 +16,7 @@ from worker.areas.codes import codes
 from worker.areas.meanings import view_columns
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
-from worker.store.schema.fact_tables import PERSON_COUNTS
-from worker.store.schema.tables import area_column
+from worker.store.schema.tables import PERSON_COUNTS, area_column
 
 _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "sqlite": {
