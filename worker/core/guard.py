@@ -35,7 +35,7 @@ class AreaFacts(Value, frozen=True, kw_only=True):
     """What a run would change in one area, so that a large area cannot hide a broken small one.
 
     Attributes:
-        open_before: its open restrictions, as published.
+        open_before: its open restrictions, as published; 0 if nothing goes.
         removed: those that the run closes, or takes out of effect.
         persons_affected: persons of whom it does.
         lost: those that lose a value.

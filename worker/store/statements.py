@@ -200,40 +200,39 @@ SELECT op, COUNT(*) FROM (
 """
 """Restrictions that come, change and go."""
 
-_GOING: Final = """
-SELECT c.person_id, c.closes, c.loses FROM {changes} c WHERE c.run_id = {run}
-UNION ALL
-SELECT v.person_id, true, false FROM {versions} v JOIN person p ON p.person_id = v.person_id
-WHERE v.closed_no IS NULL AND p.departed_no = {no}
-"""
-_COUNT_GOING: Final = """
+_COUNTS: Final = """
     COALESCE(SUM(CASE WHEN g.closes THEN 1 ELSE 0 END), 0) AS removed,
     COUNT(DISTINCT CASE WHEN g.closes THEN g.person_id END) AS persons_affected,
     COALESCE(SUM(CASE WHEN g.loses THEN 1 ELSE 0 END), 0) AS lost,
     COUNT(DISTINCT CASE WHEN g.loses THEN g.person_id END) AS persons_losing
+FROM going g"""
+COUNT_GOING: Final = f"""
+WITH going AS (
+    SELECT NULL AS area, NULL AS person_id, false AS closes, false AS loses WHERE false[[
+    UNION ALL SELECT '{{area}}', c.person_id, c.closes, c.loses FROM {{changes}} c
+        WHERE c.run_id = {{run}}
+    UNION ALL SELECT '{{area}}', v.person_id, true, false FROM {{versions}} v
+        JOIN person p ON p.person_id = v.person_id
+        WHERE v.closed_no IS NULL AND p.departed_no = {{no}}]])
+SELECT area, {_COUNTS} GROUP BY area UNION ALL SELECT '', {_COUNTS}
 """
-COUNT_GOING: Final = f"SELECT {_COUNT_GOING} FROM ({_GOING}) AS g"
-"""Of an area: what is closed, or loses a value, and of how many persons."""
-COUNT_ALL_GOING: Final = (
-    f"SELECT {_COUNT_GOING} FROM (SELECT NULL AS person_id, false AS closes, false AS loses "
-    f"WHERE false[[ UNION ALL {_GOING}]]) AS g"
-)
-"""The same of all areas together."""
+"""What is closed, or loses a value, and of how many persons: of each area, and of all together."""
 
 COUNT_OPEN: Final = """
-SELECT COUNT(*), COUNT(DISTINCT v.person_id) FROM {versions} v WHERE v.closed_no IS NULL
+WITH opened AS (SELECT NULL AS area, NULL AS person_id WHERE false[[
+    UNION ALL SELECT '{area}', v.person_id FROM {versions} v WHERE v.closed_no IS NULL]])
+SELECT area, COUNT(*) AS open_before, COUNT(DISTINCT person_id) AS holders_before
+FROM opened GROUP BY area
+UNION ALL SELECT '', COUNT(*), COUNT(DISTINCT person_id) FROM opened
 """
-COUNT_ALL_OPEN: Final = """
-SELECT COUNT(*), COUNT(DISTINCT o.person_id) FROM (SELECT NULL AS person_id WHERE false[[
-    UNION ALL SELECT v.person_id FROM {versions} v WHERE v.closed_no IS NULL]]) AS o
-"""
-"""Open restrictions before this publication, and the persons who have one."""
+"""Likewise open restrictions before this publication, and the persons who have one."""
 COUNT_SUBSET_OPEN: Final = """
-SELECT COUNT(*), COUNT(DISTINCT o.person_id) FROM (SELECT NULL AS person_id WHERE false[[
+SELECT '' AS area, COUNT(*) AS open_before, COUNT(DISTINCT o.person_id) AS holders_before
+FROM (SELECT NULL AS person_id WHERE false[[
     UNION ALL SELECT v.person_id FROM draft d JOIN {versions} v ON v.person_id = d.person_id
     WHERE d.run_id = {run} AND d.{a}_state IS NOT NULL AND v.closed_no IS NULL]]) AS o
 """
-"""The same of what a backfill has read."""
+"""Of all areas together: those of what a backfill has read."""
 
 # What readers see from now on
 

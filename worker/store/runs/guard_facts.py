@@ -1,27 +1,23 @@
 """What the guard judges a run by, and its totals: counted from its drafts."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, func, select
 
 from worker.areas import AREAS
-from worker.core.area import ResourceArea
 from worker.core.guard import AreaFacts, GuardFacts
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunHandle
 from worker.store.schema.tables import TOTALS, person, run
 from worker.store.statements import (
-    COUNT_ALL_GOING,
-    COUNT_ALL_OPEN,
     COUNT_GOING,
     COUNT_OPEN,
     COUNT_OPS,
     COUNT_READS,
     COUNT_SUBSET_OPEN,
     of_all,
-    of_area,
 )
 
 _OPS: Final = {"insert": "rows_opened", "update": "rows_changed", "close": "rows_closed"}
@@ -83,59 +79,42 @@ def guard_facts(
 ) -> GuardFacts:
     """Count what publication of the run as this number would change."""
     is_subset = handle.kind == RunKind.BACKFILL
-    going = {
-        area.name: _row(connection, of_area(COUNT_GOING, area).format(run=handle.run_id, no=number))
-        for area in AREAS
-    }
-    all_going = of_all(COUNT_ALL_GOING).format(run=handle.run_id, no=number)
-    opened = of_all(COUNT_SUBSET_OPEN if is_subset else COUNT_ALL_OPEN).format(run=handle.run_id)
-    open_before, holders = connection.exec_driver_sql(opened).one()
+    found = _by_area(connection, of_all(COUNT_GOING).format(run=handle.run_id, no=number))
+    going = {name: counts for name, counts in found.items() if not name or any(counts.values())}
+    opened = _by_area(connection, of_all(COUNT_OPEN))
+    scope = opened
+    if is_subset:
+        scope = _by_area(connection, of_all(COUNT_SUBSET_OPEN).format(run=handle.run_id))
     return GuardFacts(
-        open_before=open_before,
-        holders_before=holders,
+        **scope[""],
+        **going[""],
         persons_before=_persons_before(connection, number),
-        **_row(connection, all_going),
         departing=departing,
         missing=missing,
         is_subset=is_subset,
         is_first=not is_subset and _is_first(connection),
         areas=tuple(
-            _area_facts(
-                connection,
-                area,
-                counts,
-                going=going[area.name],
-                faults=roster_faults * (area.name in handle.areas),
+            AreaFacts(
+                area=area.name,
+                open_before=opened[area.name]["open_before"] if area.name in going else 0,
+                **going.get(area.name, {}),
+                attempted=counts.reads[f"{area.table}_attempted"]
+                + roster_faults * (area.name in handle.areas),
+                complete=counts.reads[f"{area.table}_complete"],
+                records=counts.reads[f"{area.table}_records"],
             )
             for area in AREAS
         ),
     )
 
 
-def _area_facts(
-    connection: Connection,
-    area: ResourceArea,
-    counts: Counts,
-    *,
-    going: Mapping[str, int],
-    faults: int,
-) -> AreaFacts:
-    open_before = 0
-    if any(going.values()):
-        open_before = connection.exec_driver_sql(of_area(COUNT_OPEN, area)).one()[0]
-    return AreaFacts(
-        area=area.name,
-        open_before=open_before,
-        **going,
-        attempted=counts.reads[f"{area.table}_attempted"] + faults,
-        complete=counts.reads[f"{area.table}_complete"],
-        records=counts.reads[f"{area.table}_records"],
-    )
-
-
-def _row(connection: Connection, statement: str) -> dict[str, Any]:
-    found = connection.exec_driver_sql(statement).mappings().one()
-    return {name: int(value) for name, value in found.items()}
+def _by_area(connection: Connection, statement: str) -> dict[str, dict[str, int]]:
+    """The counts of each area that has any, and of all together under no name."""
+    found = connection.exec_driver_sql(statement).mappings()
+    return {
+        row["area"]: {name: int(value) for name, value in row.items() if name != "area"}
+        for row in found
+    }
 
 
 def _persons_before(connection: Connection, number: int) -> int:
