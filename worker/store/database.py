@@ -141,10 +141,6 @@ class Database:
         result: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
         return result
 
-    def lock_s_max(self) -> float:
-        """How long a statement may wait for a lock: there is time for another attempt."""
-        return max(self.patience_s / 2, _WAIT_S_MIN)
-
     async def _transact(
         self, work: Callable[[AsyncConnection], Awaitable[T]], options: Mapping[str, bool]
     ) -> T:
@@ -344,8 +340,9 @@ def _postgresql(
         tls=tls,
         **common,
     )
+    lock_s_max = max(patience_s / 2, _WAIT_S_MIN)  # there is time for another attempt
     limits = (
-        f"SET lock_timeout = {database.lock_s_max() * 1000:.0f}; "
+        f"SET lock_timeout = {lock_s_max * 1000:.0f}; "
         f"SET idle_in_transaction_session_timeout = {idle_s * 1000:.0f}"
     )
 

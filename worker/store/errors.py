@@ -139,11 +139,6 @@ def _signs(fault: BaseException) -> Iterator[str | int]:
             yield kind.__name__ if package == "builtins" else f"{package}.{kind.__name__}"
 
 
-def is_lock_timeout(fault: BaseException) -> bool:
-    """Whether a statement waited in vain for somebody else's lock."""
-    return meaning_of(fault) == Ending.WAITED
-
-
 def plain_reason(fault: BaseException) -> str:
     """The driver's reason in a line, without statement, parameters or values."""
     cause = getattr(fault, "orig", None) or fault

@@ -13,19 +13,17 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 import structlog
-from sqlalchemy import Row, Update, select, text, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Row, Update, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.value import Value
 from worker.errors import LeaseHeldError, LeaseLostError, StoppedError, WorkerError
 from worker.store.database import Database, execute
-from worker.store.errors import is_lock_timeout
 from worker.store.schema.tables import lease
 
 log = structlog.get_logger(__name__)
@@ -34,8 +32,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _POLL_S: Final = 1.0
-_LOCK_S_MAX: Final = 10
-"""How long to wait for a transaction of the holder that has locked the row."""
 
 
 class Holder(Value, frozen=True, kw_only=True):
@@ -142,10 +138,15 @@ async def acquire(database: Database, holder: Holder, *, ttl_s: float) -> Lease:
     """
 
     async def work(connection: AsyncConnection) -> Lease:
-        row = await _lock_row(database, connection)
+        # PostgreSQL: the row is locked while its holder is in a transaction, which may be long.
+        locked = await connection.execute(select(lease).with_for_update(skip_locked=True))
+        row = locked.one_or_none()
+        if row is None:
+            raise _held_error(await _row(connection))
         now = await database.now(connection)
         is_own = row.holder == holder.holder_id
-        if is_live(row, now) and not is_own:
+        is_live = row.holder is not None and row.expires_at > now
+        if is_live and not is_own:
             raise _held_error(row)
         token = row.fencing_token if is_own else row.fencing_token + 1
         await connection.execute(
@@ -162,38 +163,11 @@ async def acquire(database: Database, holder: Holder, *, ttl_s: float) -> Lease:
     return await database.write(work)
 
 
-def is_live(row: Row[Any], now: datetime) -> bool:
-    """Whether the lease has a holder and has not expired."""
-    return row.holder is not None and row.expires_at > now
-
-
-async def _lock_row(database: Database, connection: AsyncConnection) -> Row[Any]:
-    """Lock the lease's row until the transaction ends, and return it.
-
-    Raises:
-        LeaseHeldError: a transaction of the holder keeps the row locked; it is long or paused.
-    """
-    wanted = select(lease)
-    seen = (await connection.execute(wanted)).one()
-    if database.dialect.name == "postgresql":
-        wait_s = min(_LOCK_S_MAX, database.lock_s_max())
-        await connection.execute(text(f"SET LOCAL lock_timeout = {wait_s * 1000:.0f}"))
-    try:
-        return (await connection.execute(wanted.with_for_update())).one()
-    except DBAPIError as error:
-        if seen.holder is None or not is_lock_timeout(error):
-            raise
-        raise _held_error(seen, _AtWorkError) from None
-
-
-class _AtWorkError(LeaseHeldError):
-    """The holder is in a transaction."""
-
-
-def _held_error(row: Row[Any], kind: type[LeaseHeldError] = LeaseHeldError) -> LeaseHeldError:
+def _held_error(row: Row[Any]) -> LeaseHeldError:
     """The error that names the holder of the lease."""
-    return kind(
-        f"another run holds the lease ({row.host}, since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC)",
+    since = f", since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC" if row.acquired_at else ""
+    return LeaseHeldError(
+        f"another run holds the lease ({row.host or 'it begins now'}{since})",
         hint="wait until it ends; `pts-worker status` shows it",
     )
 
@@ -242,9 +216,8 @@ async def _acquire_in_time(
         except LeaseHeldError as error:
             row = await database.read(_row)
             waited_s = runtime.monotonic() - started_s
-            # A lease of more than ours would last for so long, renewed or not: a clock was wrong.
-            is_alive = isinstance(error, _AtWorkError) or waited_s > ttl_s
-            is_alive = is_alive or (seen is not None and _has_moved(seen, row))
+            # So long a transaction has its holder, or a clock was wrong when it was taken.
+            is_alive = waited_s > ttl_s or (seen is not None and _has_moved(seen, row))
             if is_alive and waited_s >= wait_s:
                 raise
             if stop is not None and stop.is_set():
