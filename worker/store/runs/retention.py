@@ -5,22 +5,19 @@ and ``explain --as-of`` are complete only for times after the purged ones. The c
 purged versions.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TypeAlias
 
-from sqlalchemy import delete, func, insert, or_, select
+from sqlalchemy import ColumnElement, Table, and_, delete, func, insert, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import RunStatus
 from worker.core.value import Value
-from worker.store.database import Database, delete_securely
+from worker.store.database import delete_securely
 from worker.store.queries.published import last_publication_no
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import CHANGES, VERSIONS, access_log, change_feed, draft, run
-
-_Work: TypeAlias = Callable[..., Awaitable[int]]
+from worker.utc_time import UtcTime
 
 
 class RetentionRules(Value, frozen=True, kw_only=True):
@@ -62,97 +59,69 @@ async def purge(
         LeaseLostError: another holder took over.
         UnavailableError: the database cannot be used after all retries.
     """
-    database = lease.database
-    now, first_access_at = await database.read(partial(_now_and_first_access, database))
-    limit = rules.rows_per_step
-    versions = runs = accesses = 0
+    now = await lease.database.read(lease.database.now)
 
-    async def all_of(work: _Work) -> int:
+    async def all_of(table: Table, condition: ColumnElement[bool], area: str | None = None) -> int:
         async def step(connection: AsyncConnection) -> int:
             await delete_securely(connection)
-            return await work(connection, limit=limit)
+            (key,) = table.primary_key
+            found = await connection.execute(
+                select(key).where(condition).order_by(key).limit(rules.rows_per_step)
+            )
+            ids = found.scalars().all()
+            if area is not None:
+                await _feed(connection, area, ids, now)
+            await connection.execute(delete(table).where(key.in_(ids)))
+            return len(ids)
 
         gone = 0
         while not is_stopping():
             in_step = await lease.write(step)
             gone += in_step
-            if in_step < limit:
+            if in_step < rules.rows_per_step:
                 break
         return gone
 
+    versions = runs = accesses = 0
     if rules.versions is not None:
-        for area in VERSIONS:
-            before = now - rules.versions
-            versions += await all_of(partial(_delete_versions, area=area, now=now, before=before))
+        for area, table in VERSIONS.items():
+            closed = _closed_before(table, now - rules.versions)
+            versions += await all_of(table, closed, area)
     if rules.runs is not None:
-        runs = await all_of(partial(_delete_runs, before=now - rules.runs))
-    if rules.access_log is not None and first_access_at is not None:
-        before = now - rules.access_log
-        if first_access_at < before:
-            accesses = await all_of(partial(_delete_accesses, before=before))
+        runs = await all_of(run, _ended_before(now - rules.runs))
+    if rules.access_log is not None:
+        accesses = await all_of(access_log, access_log.c.accessed_at < now - rules.access_log)
     return Purged(versions=versions, runs=runs, accesses=accesses)
 
 
-async def _now_and_first_access(
-    database: Database, connection: AsyncConnection
-) -> tuple[datetime, datetime | None]:
-    first = await connection.execute(select(func.min(access_log.c.accessed_at)))
-    return await database.now(connection), first.scalar_one()
-
-
-async def _delete_versions(
-    connection: AsyncConnection, area: str, now: datetime, before: datetime, limit: int
-) -> int:
-    """Delete versions that a publication closed before that time; return their number."""
-    table = VERSIONS[area]
+def _closed_before(versions: Table, before: datetime) -> ColumnElement[bool]:
+    """That a publication has closed a version before that time."""
     last = select(func.max(run.c.publication_no)).where(run.c.published_at < before)
-    found = await connection.execute(
-        select(table.c.version_id, table.c.person_id)
-        .where(table.c.closed_no <= last.scalar_subquery())
-        .limit(limit)
-    )
-    rows = found.mappings().all()
-    if rows:
-        fed = {
-            "publication_no": await last_publication_no(connection),
-            "happened_at": now,
-            "op": "purge",
-            "area": area,
-        }
-        await connection.execute(insert(change_feed), [fed | dict(row) for row in rows])
-        ids = [row["version_id"] for row in rows]
-        await connection.execute(delete(table).where(table.c.version_id.in_(ids)))
-    return len(rows)
+    return versions.c.closed_no <= last.scalar_subquery()
 
 
-async def _delete_accesses(connection: AsyncConnection, before: datetime, limit: int) -> int:
-    """Delete rows of the access log that are older than that time; return their number."""
-    found = await connection.execute(
-        select(access_log.c.access_id)
-        .where(access_log.c.accessed_at < before)
-        .order_by(access_log.c.access_id)
-        .limit(limit)
-    )
-    rows = list(found.scalars())
-    if rows:
-        await connection.execute(delete(access_log).where(access_log.c.access_id.in_(rows)))
-    return len(rows)
-
-
-async def _delete_runs(connection: AsyncConnection, before: datetime, limit: int) -> int:
-    """Delete runs that ended unpublished before that time, but for drafts that are still there."""
+def _ended_before(before: datetime) -> ColumnElement[bool]:
+    """That a run ended unpublished before that time, and no drafts of it are left."""
     ended = (RunStatus.WITHHELD.value, RunStatus.ABANDONED.value)
     has_drafts = (
         select(table.c.run_id).where(table.c.run_id == run.c.run_id).exists()
         for table in (draft, *CHANGES.values())
     )
-    found = await connection.execute(
-        select(run.c.run_id)
-        .where(run.c.status.in_(ended), run.c.finished_at < before, ~or_(*has_drafts))
-        .order_by(run.c.run_id)
-        .limit(limit)
+    return and_(run.c.status.in_(ended), run.c.finished_at < before, ~or_(*has_drafts))
+
+
+async def _feed(
+    connection: AsyncConnection, area: str, versions: Sequence[int], at: datetime
+) -> None:
+    """Add to the feed that versions are purged."""
+    table = VERSIONS[area].c
+    number = await last_publication_no(connection)
+    values = (literal(number), literal(at, UtcTime()), literal("purge"), literal(area))
+    await connection.execute(
+        insert(change_feed).from_select(
+            ("publication_no", "happened_at", "op", "area", "version_id", "person_id"),
+            select(*values, table.version_id, table.person_id).where(
+                table.version_id.in_(versions)
+            ),
+        )
     )
-    runs = list(found.scalars())
-    if runs:
-        await connection.execute(delete(run).where(run.c.run_id.in_(runs)))
-    return len(runs)
