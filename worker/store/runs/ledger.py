@@ -139,51 +139,31 @@ async def _begin(lease: Lease, kind: RunKind, areas: Sequence[str], terms: str) 
     now = lease.database.runtime.now()
 
     async def work(connection: AsyncConnection) -> RunHandle:
-        row = await _committed_before(connection, kind, now)
+        # If a commit's acknowledgement was lost, it is there already.
+        found = await connection.execute(
+            select(run).where(
+                run.c.kind == kind, run.c.started_at == now, run.c.status == RunStatus.RUNNING
+            )
+        )
+        row = found.one_or_none()
         if row is None:
-            row = await _add_run(connection, kind, areas, terms, now)
+            added = await connection.execute(
+                insert(run)
+                .values(
+                    kind=kind,
+                    status=RunStatus.RUNNING,
+                    areas=orjson.dumps(list(areas)).decode(),
+                    terms=terms,
+                    started_at=now,
+                    attempt_at=now,
+                    worker_version=__version__,
+                )
+                .returning(run)
+            )
+            row = added.one()
         return _handle(row, 1)
 
     return await lease.write(work)
-
-
-async def _committed_before(
-    connection: AsyncConnection, kind: RunKind, started_at: datetime
-) -> Row[Any] | None:
-    """The run that this call began already, if the commit's acknowledgement was lost."""
-    found = await connection.execute(
-        select(run).where(
-            run.c.kind == kind,
-            run.c.started_at == started_at,
-            run.c.status == RunStatus.RUNNING,
-        )
-    )
-    return found.one_or_none()
-
-
-async def _add_run(
-    connection: AsyncConnection,
-    kind: RunKind,
-    areas: Sequence[str],
-    terms: str,
-    now: datetime,
-) -> Row[Any]:
-    row: Row[Any] = (
-        await connection.execute(
-            insert(run)
-            .values(
-                kind=kind,
-                status=RunStatus.RUNNING,
-                areas=orjson.dumps(list(areas)).decode(),
-                terms=terms,
-                started_at=now,
-                attempt_at=now,
-                worker_version=__version__,
-            )
-            .returning(run)
-        )
-    ).one()
-    return row
 
 
 def _handle(row: Row[Any], attempt: int) -> RunHandle:

@@ -107,25 +107,9 @@ def _freshness() -> str:
 
     Without a UNION, so that PostgreSQL joins a list of persons with it by index.
     """
-    of_area = {
-        "last_confirmed_at": "confirmed_at",
-        "record_count": "record_count",
-        "pages": "pages",
-        "digest": "digest",
-        "first_read_at": "first_read_at",
-        "first_digest": "first_digest",
-        "failure_kind": "failure_kind",
-        "http_status": "failure_status",
-        "reason": "failure_reason",
-        "attempts": "failure_attempts",
-        "failing_since": "failing_since",
-        "last_failed_at": "failed_at",
-        "failed_runs": "failed_runs",
-    }
     columns = ", ".join(
-        f"{{typed}}({_of_each(partial(_of_person, name=name))}"
-        f"{{as_{'integer' if name in _NUMBERS else 'text'}}}) AS {shown}"
-        for shown, name in of_area.items()
+        f"{{typed}}({_of_each(partial(_of_person, name=name))}{{as_{kind}}}) AS {shown or name}"
+        for name, kind, shown in _FRESHNESS
     )
     areas = " UNION ALL ".join(f"SELECT CAST('{area.name}' AS TEXT) AS area" for area in AREAS)
     confirmed, failed = (
@@ -139,9 +123,22 @@ def _freshness() -> str:
     )
 
 
-_NUMBERS: Final = frozenset(
-    {"record_count", "pages", "failure_status", "failure_attempts", "failed_runs"}
+_FRESHNESS: Final = (
+    ("confirmed_at", "text", "last_confirmed_at"),
+    ("record_count", "integer", ""),
+    ("pages", "integer", ""),
+    ("digest", "text", ""),
+    ("first_read_at", "text", ""),
+    ("first_digest", "text", ""),
+    ("failure_kind", "text", ""),
+    ("failure_status", "integer", "http_status"),
+    ("failure_reason", "text", "reason"),
+    ("failure_attempts", "integer", "attempts"),
+    ("failing_since", "text", ""),
+    ("failed_at", "text", "last_failed_at"),
+    ("failed_runs", "integer", ""),
 )
+"""What is told of an area: column of the person, kind, and name in the view if it is another."""
 
 
 def _of_each(sql: Callable[[ResourceArea], str]) -> str:
