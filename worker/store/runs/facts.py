@@ -8,9 +8,9 @@ it is counted anew each time.
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Table, func, insert, select, update
 
 from worker.areas import AREAS
 from worker.core.effect import instant_sql
@@ -32,10 +32,9 @@ _DIGITS_MAX: Final = 9
 _CHARACTERS_MAX: Final = 200
 _STANDING: Final = ("open", "in_effect", "persons", "persons_in_effect")
 _CHANGES: Final = {"insert": "added", "update": "changed", "close": "removed"}
-_KEY: Final = ("area", "code", "level", "cause", "restriction_group", "cohort")
 
-People: TypeAlias = Mapping[str, Mapping[str, int]]
-"""Counts of persons by cohort and column of ``publication_cohort``."""
+Counts: TypeAlias = dict[tuple[str, ...], dict[str, int]]
+"""Counts by column, by the key of a row without its publication; the last part is the cohort."""
 
 
 def write_facts(
@@ -54,82 +53,61 @@ def write_facts(
         joined: persons who are new or back, by cohort.
     """
     people = _people(connection, number, at, joined)
-    rosters = {cohort: counts["roster"] for cohort, counts in people.items()}
+    rosters = {cohort: counts["roster"] for (cohort,), counts in people.items()}
     named = _name_cohorts(connection, number, rosters)
-    named_people = _by_named(people, named)
-    _write_codes(connection, number, _codes(connection, at, seq), named)
-    rows = [
-        {"publication_no": number, "cohort": cohort, **counts}
-        for cohort, counts in sorted(named_people.items())
-        if any(counts.values())
-    ]
-    if rows:
-        connection.execute(insert(publication_cohort), rows)
-    totals = {name: sum(counts[name] for counts in named_people.values()) for name in PERSON_COUNTS}
+    people = _by_named(people, named)
+    _write(connection, publication_code, number, _by_named(_codes(connection, at, seq), named))
+    _write(connection, publication_cohort, number, people)
+    totals = {name: sum(counts[name] for counts in people.values()) for name in PERSON_COUNTS}
     connection.execute(update(run).where(run.c.run_id == run_id).values(totals))
 
 
-def _people(
-    connection: Connection, number: int, at: datetime, joined: Mapping[str, int]
-) -> dict[str, dict[str, int]]:
-    people: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(PERSON_COUNTS, 0))
+def _people(connection: Connection, number: int, at: datetime, joined: Mapping[str, int]) -> Counts:
+    people: Counts = defaultdict(lambda: dict.fromkeys(PERSON_COUNTS, 0))
     found = connection.exec_driver_sql(of_all(COUNT_PERSONS).format(no=number))
     for row in found.mappings():
         counts = {name: int(value) for name, value in row.items() if name != "cohort"}
-        people[row["cohort"]] |= counts | {"confirmed": counts["roster"] - counts["stale"]}
+        people[row["cohort"],] |= counts | {"confirmed": counts["roster"] - counts["stale"]}
     for cohort, count in joined.items():
-        people[cohort]["joined"] = count
+        people[cohort,]["joined"] = count
     holders = of_all(COUNT_HOLDERS).replace("{at}", instant_sql(at))
     for cohort, count in connection.exec_driver_sql(holders):
-        people[cohort]["persons_in_effect"] = count
+        people[cohort,]["persons_in_effect"] = count
     return people
 
 
-def _by_named(people: People, named: frozenset[str]) -> dict[str, dict[str, int]]:
-    """The counts by the names that the facts have for cohorts."""
-    merged: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(PERSON_COUNTS, 0))
-    for cohort, counts in people.items():
-        for name, count in counts.items():
-            merged[cohort if cohort in named else OTHER][name] += count
-    return merged
-
-
-_Counts: TypeAlias = dict[tuple[str, ...], dict[str, int]]
-"""Counts of restrictions by the values of ``_KEY``."""
-
-
-def _codes(connection: Connection, at: datetime, seq: int) -> _Counts:
+def _codes(connection: Connection, at: datetime, seq: int) -> Counts:
     columns = (*_STANDING, *_CHANGES.values())
-    counts: _Counts = defaultdict(lambda: dict.fromkeys(columns, 0))
+    codes: Counts = defaultdict(lambda: dict.fromkeys(columns, 0))
     for area in AREAS:
         standing = of_area(COUNT_STANDING, area).replace("{at}", instant_sql(at))
         for *key, open_, does, persons, holders in connection.exec_driver_sql(standing):
             values = zip(_STANDING, (open_, does, persons, holders), strict=True)
-            counts[area.name, *key] |= {name: int(value) for name, value in values}
+            codes[area.name, *key] |= {name: int(value) for name, value in values}
         changes = of_area(COUNT_CHANGES, area).format(seq=seq)
         for op, *key, count in connection.exec_driver_sql(changes):
-            counts[area.name, *key][_CHANGES[op]] += count
-    return counts
+            codes[area.name, *key][_CHANGES[op]] += count
+    return codes
 
 
-def _write_codes(
-    connection: Connection, number: int, counts: _Counts, named: frozenset[str]
-) -> None:
-    merged: _Counts = defaultdict(lambda: defaultdict(int))
+def _by_named(counts: Counts, named: frozenset[str]) -> Counts:
+    """The counts by the names that the facts have for cohorts."""
+    merged: Counts = defaultdict(lambda: defaultdict(int))
     for (*key, cohort), values in counts.items():
         for name, value in values.items():
             merged[*key, cohort if cohort in named else OTHER][name] += value
-    rows: list[dict[str, Any]] = [
-        {
-            "publication_no": number,
-            **dict(zip(_KEY, key, strict=True)),
-            **values,
-        }
-        for key, values in sorted(merged.items())
+    return merged
+
+
+def _write(connection: Connection, table: Table, number: int, counts: Counts) -> None:
+    names = table.primary_key.columns.keys()
+    rows = [
+        dict(zip(names, (number, *key), strict=True)) | values
+        for key, values in sorted(counts.items())
         if any(values.values())
     ]
     if rows:
-        connection.execute(insert(publication_code), rows)
+        connection.execute(insert(table), rows)
 
 
 def _name_cohorts(
