@@ -31,27 +31,11 @@ from worker.store.drafts.changes import (
 from worker.store.drafts.drift import add_drift
 from worker.store.drafts.persons import Found, find_persons
 from worker.store.queries.published import last_publication_no
-from worker.store.schema.tables import COMPLETE, FAILED, FAILURE, PROOF, UNCONFIRMED, run
+from worker.store.schema.tables import COMPLETE, FAILED, FAILURE, PROOF, UNCONFIRMED, draft, run
 from worker.store.statements import WRITE_DRAFTS, of_all
 
-_KIND_OF: Final = {"read_at": "time", "first_read_at": "time"} | dict.fromkeys(
-    ("pages", "record_count", "failure_status", "failure_attempts"), "integer"
-)
 _OF_AREA: Final = ("state", "read_at", *PROOF, *FAILURE)
-_DRAFTS: Final = InputRows(
-    (
-        ("person_id", "integer"),
-        ("person_key", "text"),
-        ("is_new", "boolean"),
-        ("local_ref", "text"),
-        ("cohort", "text"),
-        *(
-            (f"{area.table}_{name}", _KIND_OF.get(name, "text"))
-            for area in AREAS
-            for name in _OF_AREA
-        ),
-    )
-)
+_DRAFTS: Final = InputRows.of(draft, but={"run_id", "attempt", "compared_no"})
 _NOT_READ: Final = (None,) * len(_OF_AREA)
 
 

@@ -4,7 +4,7 @@ Row by row, the driver's thread would compete with the event loop for the interp
 and SQLAlchemy would prepare the parameters of each row (docs/scale.md).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
@@ -15,7 +15,10 @@ from sqlalchemy import (
     Boolean,
     CursorResult,
     DateTime,
+    Integer,
     LargeBinary,
+    String,
+    Table,
     Text,
     TextClause,
     bindparam,
@@ -24,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.value import Value
-from worker.utc_time import iso_utc
+from worker.utc_time import UtcTime, iso_utc
 
 Row = Sequence[Any]
 Columns = tuple[tuple[str, str], ...]
@@ -36,6 +39,14 @@ _TYPES: Final[Mapping[str, Any]] = {
     "time": DateTime(timezone=True),
     "bytes": LargeBinary(),
 }
+_KINDS: Final = (
+    (UtcTime, "time"),
+    (Boolean, "boolean"),
+    (Integer, "integer"),
+    (LargeBinary, "bytes"),
+    (String, "text"),
+)
+"""The kind of a table's column."""
 _PARAMETERS_MAX: Final = 8_192
 """Parameters of one statement on SQLite, which allows four times as many.
 
@@ -55,6 +66,20 @@ class InputRows(Value, frozen=True):
     """
 
     columns: Columns
+
+    @classmethod
+    def of(cls, table: Table, *, but: Collection[str]) -> "InputRows":
+        """Rows for a table: all its columns but these, in its order."""
+        return cls(
+            tuple(
+                (
+                    column.name,
+                    next(kind for type_, kind in _KINDS if isinstance(column.type, type_)),
+                )
+                for column in table.columns
+                if column.name not in but
+            )
+        )
 
     async def execute(
         self, connection: AsyncConnection, sql: str, rows: Sequence[Row], **numbers: int
@@ -97,6 +122,11 @@ class InputRows(Value, frozen=True):
             parameters += [None] * ((row_count - len(part)) * len(self.columns))
             found += _rows(await connection.exec_driver_sql(statement, tuple(parameters)))
         return found
+
+
+KEYS: Final = InputRows((("person_key", "text"),))
+IDS: Final = InputRows((("person_id", "integer"),))
+"""Persons by their key, and by their id."""
 
 
 def _rows(result: CursorResult[Any]) -> list[Any]:

@@ -6,10 +6,11 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS, area_named
+from worker.areas import area_named
 from worker.core.area import ColumnType, ResourceArea
 from worker.core.diff import Change, StoredVersion
-from worker.store.drafts.bulk import InputRows, Row
+from worker.store.drafts.bulk import IDS, InputRows, Row
+from worker.store.schema.tables import CHANGES
 from worker.store.statements import (
     FIND_TAKEN,
     FORGET_CHANGES,
@@ -22,24 +23,7 @@ from worker.utc_time import as_utc
 CHARACTERS_MAX: Final = 4_000_000
 """Text of one INSERT. A larger batch is split, because several copies are in memory."""
 
-_KINDS: Final = {kind: kind.value for kind in ColumnType} | {ColumnType.JSON: "text"}
-_OWN: Final = (
-    ("person_id", "integer"),
-    ("restriction_id", "text"),
-    ("op", "text"),
-    ("version_id", "integer"),
-    ("closes", "boolean"),
-    ("loses", "boolean"),
-    ("first_seen_at", "time"),
-    ("observed_at", "time"),
-    ("content_hash", "bytes"),
-    ("extra", "text"),
-)
-_ROWS: Final = {
-    area.name: InputRows((*_OWN, *((column.name, _KINDS[column.type]) for column in area.columns)))
-    for area in AREAS
-}
-_IDS: Final = InputRows((("person_id", "integer"),))
+_ROWS: Final = {name: InputRows.of(table, but={"run_id"}) for name, table in CHANGES.items()}
 _KEYS: Final = InputRows((("person_id", "integer"), ("restriction_id", "text")))
 
 
@@ -57,7 +41,7 @@ async def open_versions(
         first_seen_at,
         *content,
         extra,
-    ) in await _IDS.execute(connection, of_area(OPEN_VERSIONS, area), ids):
+    ) in await IDS.execute(connection, of_area(OPEN_VERSIONS, area), ids):
         stored[person_id].append(
             StoredVersion(
                 version_id=version_id,
@@ -90,7 +74,7 @@ async def forget_changes(
 ) -> None:
     """Forget what an earlier read of these persons would have changed."""
     statement = of_area(FORGET_CHANGES, area_named(area))
-    await _IDS.execute(connection, statement, [(one,) for one in persons], run=run_id)
+    await IDS.execute(connection, statement, [(one,) for one in persons], run=run_id)
 
 
 async def write_changes(
@@ -124,8 +108,8 @@ def _row(person_id: int, change: Change, columns: int) -> Row:
         change.first_seen_at,
         change.observed_at,
         record and record.content_hash,
-        record and record.extra,
         *(record.columns if record else (None,) * columns),
+        record and record.extra,
     )
 
 

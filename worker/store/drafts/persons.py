@@ -1,17 +1,14 @@
 """Finds the persons of a batch, published or not, and gives ids to those whom nobody knows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.model import Person
 from worker.core.value import Value
-from worker.store.drafts.bulk import InputRows
+from worker.store.drafts.bulk import KEYS
 from worker.store.statements import FIND_NEW_PERSONS, FIND_PERSONS, TAKE_IDS, of_all
-
-KEYS: Final = InputRows((("person_key", "text"),))
 
 
 class Found(Value, frozen=True, kw_only=True):

@@ -11,8 +11,7 @@ from worker.core.confirmation import Unconfirmed
 from worker.core.model import FirstRead
 from worker.core.run import RunHandle
 from worker.core.value import Value
-from worker.store.drafts.bulk import InputRows
-from worker.store.drafts.persons import KEYS
+from worker.store.drafts.bulk import IDS, KEYS
 from worker.store.queries.published import last_publication_no
 from worker.store.schema.tables import COMPLETE, FAILED, UNCONFIRMED
 from worker.store.statements import (
@@ -26,7 +25,6 @@ from worker.store.statements import (
 )
 from worker.utc_time import as_utc
 
-IDS: Final = InputRows((("person_id", "integer"),))
 _FIELDS: Final = 5
 """Of each area in ``DRAFTS_OF_PERSONS``."""
 
