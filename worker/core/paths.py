@@ -126,21 +126,24 @@ def find(document: Any, path: FieldPath) -> Any:
     """
     if isinstance(document, dict) and path.text in document:
         return document[path.text]
-    return _find(document, path, 0)
+    return _find(document, path)
 
 
-def _find(value: Any, path: FieldPath, start: int) -> Any:
-    if start == len(path.segments):
-        return value
-    if not isinstance(value, dict):
-        return None
-    for name, end in path.names[start]:
-        if name in value:
-            return _find(value[name], path, end)
-    segment = path.segments[start]
-    if segment.pick is None or segment.name not in value:
-        return None
-    return _find(_element(value[segment.name], segment.pick, path), path, start + 1)
+def _find(value: Any, path: FieldPath) -> Any:
+    start = 0
+    while start < len(path.segments):
+        if not isinstance(value, dict):
+            return None
+        for name, end in path.names[start]:
+            if name in value:
+                value, start = value[name], end
+                break
+        else:
+            segment = path.segments[start]
+            if segment.pick is None or segment.name not in value:
+                return None
+            value, start = _element(value[segment.name], segment.pick, path), start + 1
+    return value
 
 
 def _element(array: Any, pick: int | Match, path: FieldPath) -> Any:
@@ -167,30 +170,37 @@ def is_same(value: Any, wanted: Any) -> bool:
     return type(value) is type(wanted) and bool(value == wanted)
 
 
-def leaves(document: Any, *, but: Any = None) -> Iterator[tuple[str, Any]]:
+def leaves(
+    document: Any, *, but: Any = None, is_numbered: bool = True
+) -> Iterator[tuple[str, Any]]:
     """Each leaf of a document with its path: scalars, and empty objects and arrays.
 
     What has a path of more than ``PATH_MAX`` characters is one leaf, with the path ``?``.
 
     Args:
         but: an array or object that is left out, with all that it holds.
+        is_numbered: whether paths have the numbers of elements; if not, ``[]``.
 
     Raises:
         ContractError: the document is nested too deeply.
     """
     if document and isinstance(document, _CONTAINERS):
-        return _leaves(document, None, but, DEPTH_MAX - 1)
+        return _leaves(document, None, but, DEPTH_MAX - 1, is_numbered=is_numbered)
     return iter([("", document)])
 
 
-def _leaves(value: Any, path: str | None, but: Any, depth: int) -> Iterator[tuple[str, Any]]:
+def _leaves(
+    value: Any, path: str | None, but: Any, depth: int, *, is_numbered: bool
+) -> Iterator[tuple[str, Any]]:
     if not depth:
         raise ContractError("nested too deeply", field="$")
     inside: Iterable[tuple[str, Any]]
     if isinstance(value, dict):
         before, inside = "" if path is None else f"{path}.", value.items()
-    else:
+    elif is_numbered:
         before, inside = path or "", ((f"[{index}]", item) for index, item in enumerate(value))
+    else:
+        before, inside = path or "", (("[]", item) for item in value)
     for name, item in inside:
         inner = before + name
         if item is but and but is not None:
@@ -198,14 +208,14 @@ def _leaves(value: Any, path: str | None, but: Any, depth: int) -> Iterator[tupl
         if len(inner) > PATH_MAX:  # it may hold thousands of leaves, each with all of this path
             yield UNNAMED, item
         elif item and isinstance(item, _CONTAINERS):
-            yield from _leaves(item, inner, but, depth - 1)
+            yield from _leaves(item, inner, but, depth - 1, is_numbered=is_numbered)
         else:
             yield inner, item
 
 
 def without_numbers(path: str) -> str:
     """A path with ``[]`` in place of the numbers of elements."""
-    return _NUMBER.sub("[]", path) if "[" in path else path
+    return _NUMBER.sub("[]", path)
 
 
 @lru_cache(maxsize=1024)

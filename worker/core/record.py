@@ -24,7 +24,6 @@ from worker.core.paths import (
     leaves,
     parse_path,
     safe_path,
-    without_numbers,
 )
 from worker.core.times import END_OF_TIME, parse_time
 from worker.core.value import Value
@@ -180,11 +179,10 @@ class RecordReader:
     def _add_drift(self, drift: dict[str, int], item: dict[str, Any]) -> None:
         """Count the undeclared leaves of a record by name, each name once."""
         counted = set[str]()
-        for path, value in leaves(item):
-            name = without_numbers(path)
-            if name in self._declared or (name in self._parents and value in _NOTHING):
+        for path, value in leaves(item, is_numbered=False):
+            if path in self._declared or (path in self._parents and value in _NOTHING):
                 continue
-            name = safe_path(name)
+            name = safe_path(path)
             if name not in drift and len(drift) >= DRIFT_MAX:
                 name = UNNAMED
             if name not in counted:
