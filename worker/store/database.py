@@ -8,7 +8,7 @@ can succeed although its acknowledgement is lost.
 import asyncio
 import math
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,7 +17,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 import structlog
-from sqlalchemy import Dialect, Executable, Row, event, func, make_url, select
+from sqlalchemy import Dialect, Executable, event, func, make_url, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -222,13 +222,6 @@ class Database:
     def _require_file(self) -> None:
         if self.file is not None:
             self.file.require_same()
-
-
-async def rows_of(
-    connection: AsyncConnection, query: Executable, values: Mapping[str, Any] | None = None
-) -> Sequence[Row[Any]]:
-    """The rows of one query, for ``Database.read``."""
-    return (await connection.execute(query, values)).all()
 
 
 async def execute(

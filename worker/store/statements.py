@@ -141,6 +141,13 @@ WHERE p.person_key = input_rows.person_key
 """Of the persons whom a publication knows: when an area was confirmed, and whether it failed, also
 in the run before."""
 
+COUNT_UNKNOWN_FAILED: Final = """
+SELECT 0[[ + COALESCE(SUM(CASE WHEN d.{a}_state = 'failed' THEN 1 ELSE 0 END), 0)]] FROM draft d
+WHERE d.run_id = {run}
+    AND NOT EXISTS (SELECT 1 FROM person p WHERE p.person_key = d.person_key)
+"""
+"""Failures of a run that is not published, of persons whom no publication knows."""
+
 # Publication. First what the last attempt has not seen, and what was read only once
 
 FORGET_UNSEEN_CHANGES: Final = """

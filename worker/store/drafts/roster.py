@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS
+from worker.areas import AREAS, area_named
 from worker.core.confirmation import Unconfirmed
 from worker.core.model import FirstRead
 from worker.core.run import RunHandle
@@ -16,6 +16,7 @@ from worker.store.queries.published import last_publication_no
 from worker.store.schema.tables import COMPLETE, FAILED, UNCONFIRMED
 from worker.store.statements import (
     COUNT_UNCONFIRMED,
+    COUNT_UNKNOWN_FAILED,
     DRAFTS_OF_NEW_PERSONS,
     DRAFTS_OF_PERSONS,
     FIND_CHOICE,
@@ -150,5 +151,13 @@ async def mark_not_sent(
 async def count_unconfirmed(connection: AsyncConnection, run_id: int) -> int:
     """Persons with an area that waits for a second read."""
     found = await connection.exec_driver_sql(of_all(COUNT_UNCONFIRMED).format(run=run_id))
-    count: int = found.scalar_one()
-    return count
+    return int(found.scalar_one())
+
+
+async def count_unknown_failed(
+    connection: AsyncConnection, run_id: int, *, areas: Sequence[str]
+) -> int:
+    """Failures of a run, in these areas, of persons whom no publication knows."""
+    statement = of_all(COUNT_UNKNOWN_FAILED, [area_named(name) for name in areas])
+    found = await connection.exec_driver_sql(statement.format(run=run_id))
+    return int(found.scalar_one())

@@ -6,22 +6,23 @@ from datetime import timedelta
 
 import structlog
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS, area_named
+from worker.areas import AREAS
 from worker.core.confirmation import Confirm, Unconfirmed
 from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, RunKind, RunStatus
 from worker.core.run import Publication, RunHandle, RunProgress
 from worker.errors import ExitCode, WithheldError, WorkerError
-from worker.store.database import Database, rows_of
+from worker.store.database import Database
 from worker.store.drafts.batch import BatchWriter
 from worker.store.drafts.garbage import end_run, forget_drafts, forget_garbage
 from worker.store.drafts.roster import (
     Choice,
     chosen_of,
     count_unconfirmed,
+    count_unknown_failed,
     drafts_of,
     mark_not_sent,
     mark_seen,
@@ -30,7 +31,7 @@ from worker.store.queries.failures import unpublished_run
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, interrupt_run
 from worker.store.runs.publication import Publisher
-from worker.store.schema.tables import FAILED, TOTALS, area_column, draft, person, run
+from worker.store.schema.tables import TOTALS, area_column, person, run
 
 log = structlog.get_logger(__name__)
 
@@ -124,12 +125,9 @@ class SqlRunStore:
         """See ``RunStore.unknown_failures``."""
         if self.choice is None or not self.choice.failed or self.choice.failed_run is None:
             return 0
-        is_known = select(person.c.person_id).where(person.c.person_key == draft.c.person_key)
-        unknown = select(
-            *(func.count().filter(_state(area) == FAILED) for area in self.handle.areas)
-        ).where(draft.c.run_id == self.choice.failed_run, ~is_known.exists())
-        (counts,) = await self.database.read(rows_of, unknown)
-        return sum(counts)
+        return await self.database.read(
+            count_unknown_failed, self.choice.failed_run, areas=self.handle.areas
+        )
 
     async def abandon(
         self, exit_code: ExitCode, reason: str, progress: RunProgress
@@ -163,11 +161,6 @@ class SqlRunStore:
         await interrupt_run(
             self.lease, self.handle, exit_code=exit_code, reason=reason, progress=progress
         )
-
-
-def _state(area: str) -> ColumnElement[str | None]:
-    """What the run before has of an area."""
-    return draft.c[area_column(area_named(area), "state")]
 
 
 async def open_run_store(
