@@ -23,19 +23,22 @@ from worker.store.schema.tables import FAILURE, PROOF
 # A batch: who they are, what is published of them, and the drafts
 
 FIND_PERSONS: Final = """
-SELECT input_rows.person_key, p.person_id, p.local_ref, p.cohort, d.run_id[[, p.{a}_digest]]
-FROM {input_rows} CROSS JOIN person p
+WITH asked AS (SELECT person_key FROM {input_rows})
+SELECT p.person_key, p.person_id, false AS is_new, p.local_ref, p.cohort, d.attempt[[,
+    p.{a}_digest AS {a}_published,
+    d.{a}_state, d.{a}_read_at, d.{a}_record_count, d.{a}_digest, d.{a}_first_digest]]
+FROM asked CROSS JOIN person p
 LEFT JOIN draft d ON d.run_id = {run} AND d.person_id = p.person_id
-WHERE p.person_key = input_rows.person_key
+WHERE p.person_key = asked.person_key
+UNION ALL
+SELECT d.person_key, d.person_id, true, NULL, NULL, d.attempt[[,
+    NULL, d.{a}_state, d.{a}_read_at, d.{a}_record_count, d.{a}_digest, d.{a}_first_digest]]
+FROM asked CROSS JOIN draft d
+WHERE d.run_id = {run} AND d.is_new AND d.person_key = asked.person_key
 """
-"""The persons of a batch whom a publication knows, and the digest of what is open of each area.
-CROSS JOIN makes SQLite look up persons for the input rows, and not the other way round."""
-
-FIND_NEW_PERSONS: Final = """
-SELECT d.person_key, d.person_id FROM {input_rows} CROSS JOIN draft d
-WHERE d.run_id = {run} AND d.is_new AND d.person_key = input_rows.person_key
-"""
-"""Those whom only this run knows."""
+"""Persons of a batch or of the roster: those whom a publication knows, with the digest of what is
+open of each area, and those whom only this run knows; and what it has read of them. CROSS JOIN
+makes SQLite look up persons for those asked, and not the other way round."""
 
 TAKE_IDS: Final = """
 UPDATE store_identity SET last_person_id = last_person_id + {count} RETURNING last_person_id
@@ -94,22 +97,7 @@ ON CONFLICT (area, field) DO UPDATE SET run_id = excluded.run_id,
 """
 """In how many records fields stand that are not declared; an earlier run's count begins anew."""
 
-# The roster, chunk by chunk: who has drafts, who was seen, and whom a backfill reads
-
-_STATES: Final = """[[,
-    d.{a}_state, d.{a}_read_at, d.{a}_record_count, d.{a}_digest, d.{a}_first_digest]]"""
-DRAFTS_OF_PERSONS: Final = f"""
-SELECT p.person_key, d.person_id, d.attempt{_STATES}
-FROM {{input_rows}} CROSS JOIN person p
-JOIN draft d ON d.run_id = {{run}} AND d.person_id = p.person_id
-WHERE p.person_key = input_rows.person_key
-"""
-DRAFTS_OF_NEW_PERSONS: Final = f"""
-SELECT d.person_key, d.person_id, d.attempt{_STATES}
-FROM {{input_rows}} CROSS JOIN draft d
-WHERE d.run_id = {{run}} AND d.is_new AND d.person_key = input_rows.person_key
-"""
-"""What this run has read of them, and the first reads that wait for their second."""
+# The roster, chunk by chunk: who was seen, and whom a backfill reads
 
 MARK_SEEN: Final = """
 UPDATE draft SET attempt = {attempt}

@@ -29,7 +29,7 @@ from worker.store.drafts.changes import (
     write_changes,
 )
 from worker.store.drafts.drift import add_drift
-from worker.store.drafts.persons import Found, find_persons
+from worker.store.drafts.persons import Known, identify
 from worker.store.queries.published import last_publication_no
 from worker.store.schema.tables import COMPLETE, FAILED, FAILURE, PROOF, UNCONFIRMED, draft, run
 from worker.store.statements import WRITE_DRAFTS, of_all
@@ -71,7 +71,9 @@ class BatchWriter(Value, frozen=True, kw_only=True):
             The keys of persons with an area that waits for a second read.
         """
         run_id = self.handle.run_id
-        found = await find_persons(connection, [read.person for read in batch], run_id=run_id)
+        found = await identify(
+            connection, [read.person.person_key for read in batch], run_id=run_id
+        )
         last_no = await last_publication_no(connection)
         compared = await self._compare(connection, batch, found, last_no)
         await self._write_drafts(connection, batch, found, compared.waiting, last_no)
@@ -79,7 +81,7 @@ class BatchWriter(Value, frozen=True, kw_only=True):
             again = [
                 found[read.person.person_key].person_id
                 for read in batch
-                if found[read.person.person_key].has_draft
+                if found[read.person.person_key].attempt is not None
                 and any(area.area == name for area in read.areas)
             ]
             if again:
@@ -102,7 +104,7 @@ class BatchWriter(Value, frozen=True, kw_only=True):
         self,
         connection: AsyncConnection,
         batch: Sequence[PersonRead],
-        found: Mapping[str, Found],
+        found: Mapping[str, Known],
         last_no: int,
     ) -> Compared:
         reads = _differing(batch, found)
@@ -155,7 +157,7 @@ class BatchWriter(Value, frozen=True, kw_only=True):
         self,
         connection: AsyncConnection,
         batch: Sequence[PersonRead],
-        found: Mapping[str, Found],
+        found: Mapping[str, Known],
         waiting: Mapping[int, frozenset[str]],
         last_no: int,
     ) -> None:
@@ -180,7 +182,7 @@ class BatchWriter(Value, frozen=True, kw_only=True):
             no=last_no,
         )
 
-    def _labels(self, person: Person, found: Found) -> tuple[str | None, str | None]:
+    def _labels(self, person: Person, found: Known) -> tuple[str | None, str | None]:
         """What the person is called: a backfill's list is often bare identifiers."""
         labels = person.local_ref, person.cohort
         if self.handle.kind == RunKind.BACKFILL and labels == (None, None):
@@ -189,7 +191,7 @@ class BatchWriter(Value, frozen=True, kw_only=True):
 
 
 def _differing(
-    batch: Sequence[PersonRead], found: Mapping[str, Found]
+    batch: Sequence[PersonRead], found: Mapping[str, Known]
 ) -> Mapping[str, Mapping[int, CompleteArea]]:
     """By area and person, complete reads that may not hold just what is open."""
     differing: dict[str, dict[int, CompleteArea]] = defaultdict(dict)
@@ -201,7 +203,7 @@ def _differing(
     return differing
 
 
-def _is_as_published(area: CompleteArea, found: Found) -> bool:
+def _is_as_published(area: CompleteArea, found: Known) -> bool:
     if found.is_new:
         return not area.records
     return found.digests[area.area] == area.proof.digest.hex()

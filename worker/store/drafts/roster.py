@@ -1,33 +1,25 @@
-"""What a run has read of the persons of the roster, chunk by chunk, and whom it has seen."""
+"""The persons of the roster, chunk by chunk: whom a backfill reads, and whom a run has seen."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS, area_named
-from worker.core.confirmation import Unconfirmed
-from worker.core.model import FirstRead
 from worker.core.run import RunHandle
 from worker.core.value import Value
 from worker.store.drafts.bulk import IDS, KEYS
+from worker.store.drafts.persons import find_persons
 from worker.store.queries.published import last_publication_no
-from worker.store.schema.tables import COMPLETE, FAILED, UNCONFIRMED
 from worker.store.statements import (
     COUNT_UNCONFIRMED,
     COUNT_UNKNOWN_FAILED,
-    DRAFTS_OF_NEW_PERSONS,
-    DRAFTS_OF_PERSONS,
     FIND_CHOICE,
     MARK_NOT_SENT,
     MARK_SEEN,
     of_all,
 )
 from worker.utc_time import as_utc
-
-_FIELDS: Final = 5
-"""Of each area in ``DRAFTS_OF_PERSONS``."""
 
 
 class Choice(Value, frozen=True, kw_only=True):
@@ -49,58 +41,6 @@ class Choice(Value, frozen=True, kw_only=True):
             confirmed_at is None or as_utc(confirmed_at) < self.stale_before
         )
         return is_stale or (self.failed and has_failed)
-
-
-class Drafts(Value, frozen=True, kw_only=True):
-    """What the run has read of a person.
-
-    Attributes:
-        attempt: the last attempt that saw the person on the roster.
-        states: of each area that it has read.
-        unconfirmed: the first reads that wait for their second.
-    """
-
-    person_id: int
-    attempt: int
-    states: Mapping[str, str]
-    unconfirmed: Mapping[str, Unconfirmed]
-
-    def settled(self, attempt: int) -> frozenset[str]:
-        """The areas that need no first read by this attempt."""
-        is_own = self.attempt == attempt
-        return frozenset(
-            area
-            for area, state in self.states.items()
-            if state in {COMPLETE, UNCONFIRMED} or (state == FAILED and is_own)
-        )
-
-
-async def drafts_of(
-    connection: AsyncConnection, person_keys: Sequence[str], *, run_id: int
-) -> Mapping[str, Drafts]:
-    """The drafts of a run by person key."""
-    rows = [(key,) for key in person_keys]
-    found = []
-    for statement in (DRAFTS_OF_PERSONS, DRAFTS_OF_NEW_PERSONS):
-        found += await KEYS.execute(connection, of_all(statement), rows, run=run_id)
-    return {
-        key: _drafts(person_id, attempt, columns) for key, person_id, attempt, *columns in found
-    }
-
-
-def _drafts(person_id: int, attempt: int, columns: Sequence[Any]) -> Drafts:
-    states: dict[str, str] = {}
-    unconfirmed: dict[str, Unconfirmed] = {}
-    for place, area in enumerate(AREAS):
-        state, read_at, count, digest, ids = columns[place * _FIELDS : (place + 1) * _FIELDS]
-        if state is not None:
-            states[area.name] = state
-        if state == UNCONFIRMED:
-            first = FirstRead(
-                read_at=as_utc(read_at), record_count=count, digest=bytes.fromhex(digest)
-            )
-            unconfirmed[area.name] = Unconfirmed(read=first, ids=bytes.fromhex(ids))
-    return Drafts(person_id=person_id, attempt=attempt, states=states, unconfirmed=unconfirmed)
 
 
 async def chosen_of(
@@ -134,10 +74,9 @@ async def mark_not_sent(
     connection: AsyncConnection, person_keys: Sequence[str], *, handle: RunHandle
 ) -> None:
     """Record that this attempt saw persons under an identifier that is not sent to PTS."""
-    read_before = await drafts_of(connection, person_keys, run_id=handle.run_id)
-    await mark_seen(
-        connection, [drafts.person_id for drafts in read_before.values()], handle=handle
-    )
+    known = await find_persons(connection, person_keys, run_id=handle.run_id)
+    new = [person.person_id for person in known.values() if person.is_new]
+    await mark_seen(connection, new, handle=handle)
     await KEYS.execute(
         connection,
         MARK_NOT_SENT,

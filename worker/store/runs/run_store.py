@@ -18,12 +18,12 @@ from worker.errors import ExitCode, WithheldError, WorkerError
 from worker.store.database import Database
 from worker.store.drafts.batch import BatchWriter
 from worker.store.drafts.garbage import end_run, forget_drafts, forget_garbage
+from worker.store.drafts.persons import find_persons
 from worker.store.drafts.roster import (
     Choice,
     chosen_of,
     count_unconfirmed,
     count_unknown_failed,
-    drafts_of,
     mark_not_sent,
     mark_seen,
 )
@@ -60,11 +60,12 @@ class SqlRunStore:
         if not person_keys:
             return {}
         run_id, attempt = self.handle.run_id, self.handle.attempt
-        found = await self.database.read(drafts_of, person_keys, run_id=run_id)
-        unseen = [drafts.person_id for drafts in found.values() if drafts.attempt != attempt]
+        found = await self.database.read(find_persons, person_keys, run_id=run_id)
+        read = {key: person for key, person in found.items() if person.attempt is not None}
+        unseen = [person.person_id for person in read.values() if person.attempt != attempt]
         if unseen:
             await self.lease.write(mark_seen, unseen, handle=self.handle)
-        return {key: drafts.settled(attempt) for key, drafts in found.items()}
+        return {key: person.settled(attempt) for key, person in read.items()}
 
     async def waiting(self) -> int:
         """See ``RunStore.waiting``."""
@@ -76,8 +77,8 @@ class SqlRunStore:
         """See ``RunStore.unconfirmed``."""
         if not person_keys:
             return {}
-        found = await self.database.read(drafts_of, person_keys, run_id=self.handle.run_id)
-        return {key: drafts.unconfirmed for key, drafts in found.items() if drafts.unconfirmed}
+        found = await self.database.read(find_persons, person_keys, run_id=self.handle.run_id)
+        return {key: person.unconfirmed for key, person in found.items() if person.unconfirmed}
 
     async def not_sent(self, person_keys: Sequence[str]) -> None:
         """See ``RunStore.not_sent``."""
