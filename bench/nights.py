@@ -203,7 +203,7 @@ async def _apply(store: SqlRunStore, reads: Sequence[PersonRead]) -> None:
     if waiting:
         first = await store.unconfirmed(sorted(waiting))
         again = [
-            _read_again(read, first[read.person.person_key], store.writer.confirm)
+            _read_again(read, first[read.person.person_key], store.confirm)
             for read in reads
             if read.person.person_key in waiting
         ]

@@ -11,7 +11,7 @@ from worker.store.runs.run_store import SqlRunStore
 def read_again(store: SqlRunStore, read: PersonRead, first: dict[str, Unconfirmed]) -> PersonRead:
     """The areas that wait, after a second read that holds what the first held."""
     areas = [
-        compared(area_named(area.area), first[area.area], area, store.writer.confirm)
+        compared(area_named(area.area), first[area.area], area, store.confirm)
         for area in read.areas
         if isinstance(area, CompleteArea) and area.area in first
     ]

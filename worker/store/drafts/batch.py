@@ -6,8 +6,8 @@ alone: ``unconfirmed``, until the second read. Batches are idempotent: writing o
 commit whose acknowledgement was lost, changes nothing.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import update
@@ -20,7 +20,6 @@ from worker.core.diff import Change, Op, diff_area
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, Person, PersonRead, RunKind
 from worker.core.run import RunHandle
 from worker.core.value import Value
-from worker.store.database import Database
 from worker.store.drafts.bulk import InputRows, Row
 from worker.store.drafts.changes import (
     forget_changes,
@@ -39,105 +38,99 @@ _DRAFTS: Final = InputRows.of(draft, but={"run_id", "attempt", "compared_no"})
 _NOT_READ: Final = (None,) * len(_OF_AREA)
 
 
-class Compared(Value, frozen=True, kw_only=True):
-    """A batch, compared with what is published.
+async def write_batch(
+    connection: AsyncConnection,
+    reads: Sequence[PersonRead],
+    *,
+    handle: RunHandle,
+    confirm: Confirm,
+    now: datetime,
+) -> frozenset[str]:
+    """Write a batch of a run in the caller's transaction.
 
-    Attributes:
-        changes: what differs, by area and person; nothing of what waits for a second read.
-        waiting: areas that wait for it, by person.
-    """
-
-    changes: Mapping[str, Mapping[int, Sequence[Change]]]
-    waiting: Mapping[int, frozenset[str]]
-
-
-class BatchWriter(Value, frozen=True, kw_only=True):
-    """Writes the batches of one run.
-
-    Attributes:
+    Args:
         confirm: which differences need a second read that agrees.
+
+    Returns:
+        The keys of persons with an area that waits for a second read.
+    """
+    run_id = handle.run_id
+    known = await identify(connection, [read.person.person_key for read in reads], run_id=run_id)
+    batch = _Batch(
+        connection=connection,
+        handle=handle,
+        confirm=confirm,
+        persons=[(known[read.person.person_key], read) for read in reads],
+        last_no=await last_publication_no(connection),
+    )
+    waiting = {name: await batch.write_changes(area_named(name)) for name in handle.areas}
+    await batch.write_drafts(waiting)
+    if any(isinstance(area, CompleteArea) for read in reads for area in read.areas):
+        # A failure is no progress: a run that only fails is abandoned in the end.
+        await connection.execute(
+            update(run).where(run.c.run_id == run_id).values(progressed_at=now)
+        )
+    await add_drift(connection, reads, run_id=run_id, at=now)
+    return frozenset(
+        read.person.person_key
+        for person, read in batch.persons
+        if any(person.person_id in persons for persons in waiting.values())
+    )
+
+
+class _Batch(Value, frozen=True, kw_only=True):
+    """A batch in its transaction.
+
+    Attributes:
+        persons: as they were known before, with what was read of them.
+        last_no: the publication that the reads are compared with.
     """
 
-    database: Database
+    connection: AsyncConnection
     handle: RunHandle
     confirm: Confirm
+    persons: Sequence[tuple[Known, PersonRead]]
+    last_no: int
 
-    async def write(
-        self, connection: AsyncConnection, batch: Sequence[PersonRead]
-    ) -> frozenset[str]:
-        """Write the batch in the caller's transaction.
+    async def write_changes(self, area: ResourceArea) -> frozenset[int]:
+        """Write what differs in an area from what is published.
 
         Returns:
-            The keys of persons with an area that waits for a second read.
+            The persons whose read changes nothing until a second one has confirmed it.
         """
+        read = {
+            person.person_id: (person, found)
+            for person, of_person in self.persons
+            for found in of_person.areas
+            if found.area == area.name
+        }
+        differing = {
+            person_id: found
+            for person_id, (person, found) in read.items()
+            if isinstance(found, CompleteArea) and not _is_as_published(found, person)
+        }
+        published = [person_id for person_id in differing if not read[person_id][0].is_new]
+        stored = await open_versions(self.connection, area, published)
+        changes = {
+            person_id: diff_area(area, stored.get(person_id, ()), found)
+            for person_id, found in differing.items()
+        }
+        first = {
+            person_id: some
+            for person_id, some in changes.items()
+            if differing[person_id].proof.first_read is None
+        }
+        waiting = await self._unconfirmed(area, first)
+        again = [person_id for person_id, (person, _) in read.items() if person.attempt is not None]
+        lasting = {one: some for one, some in changes.items() if one not in waiting}
         run_id = self.handle.run_id
-        found = await identify(
-            connection, [read.person.person_key for read in batch], run_id=run_id
-        )
-        last_no = await last_publication_no(connection)
-        compared = await self._compare(connection, batch, found, last_no)
-        await self._write_drafts(connection, batch, found, compared.waiting, last_no)
-        for name, changes in compared.changes.items():
-            again = [
-                found[read.person.person_key].person_id
-                for read in batch
-                if found[read.person.person_key].attempt is not None
-                and any(area.area == name for area in read.areas)
-            ]
-            if again:
-                await forget_changes(connection, name, again, run_id=run_id)
-            await write_changes(connection, name, changes, run_id=run_id)
-        now = self.database.runtime.now()
-        if any(isinstance(area, CompleteArea) for read in batch for area in read.areas):
-            # A failure is no progress: a run that only fails is abandoned in the end.
-            await connection.execute(
-                update(run).where(run.c.run_id == run_id).values(progressed_at=now)
-            )
-        await add_drift(connection, batch, run_id=run_id, at=now)
-        return frozenset(
-            read.person.person_key
-            for read in batch
-            if found[read.person.person_key].person_id in compared.waiting
-        )
-
-    async def _compare(
-        self,
-        connection: AsyncConnection,
-        batch: Sequence[PersonRead],
-        found: Mapping[str, Known],
-        last_no: int,
-    ) -> Compared:
-        reads = _differing(batch, found)
-        known = {one.person_id for one in found.values() if not one.is_new}
-        changes: dict[str, dict[int, Sequence[Change]]] = {}
-        waiting: dict[int, set[str]] = defaultdict(set)
-        for name in self.handle.areas:
-            area = area_named(name)
-            persons = [person_id for person_id in reads[name] if person_id in known]
-            stored = await open_versions(connection, area, persons) if persons else {}
-            changes[name] = {
-                person_id: diff_area(area, stored.get(person_id, ()), read)
-                for person_id, read in reads[name].items()
-            }
-            first = {
-                person_id: some
-                for person_id, some in changes[name].items()
-                if reads[name][person_id].proof.first_read is None
-            }
-            for person_id in await self._unconfirmed(connection, area, first, last_no):
-                waiting[person_id].add(name)
-                changes[name][person_id] = ()
-        return Compared(
-            changes=changes, waiting={one: frozenset(areas) for one, areas in waiting.items()}
-        )
+        await forget_changes(self.connection, area, again, run_id=run_id)
+        await write_changes(self.connection, area, lasting, run_id=run_id)
+        return waiting
 
     async def _unconfirmed(
-        self,
-        connection: AsyncConnection,
-        area: ResourceArea,
-        first: Mapping[int, Sequence[Change]],
-        last_no: int,
-    ) -> Sequence[int]:
+        self, area: ResourceArea, first: Mapping[int, Sequence[Change]]
+    ) -> frozenset[int]:
         """The persons whose first read of an area needs a second one, by what it would change."""
         new = {
             person_id: keys
@@ -145,71 +138,57 @@ class BatchWriter(Value, frozen=True, kw_only=True):
             if (keys := frozenset(change.key for change in some if change.op == Op.INSERT))
         }
         taken: Mapping[int, frozenset[str]] = {}
-        if new and last_no:
-            taken = await taken_from_others(connection, area, new)
-        return [
+        if self.last_no:
+            taken = await taken_from_others(self.connection, area, new)
+        return frozenset(
             person_id
             for person_id, some in first.items()
             if needs_second_read(some, self.confirm, taken.get(person_id, frozenset()))
-        ]
+        )
 
-    async def _write_drafts(
-        self,
-        connection: AsyncConnection,
-        batch: Sequence[PersonRead],
-        found: Mapping[str, Known],
-        waiting: Mapping[int, frozenset[str]],
-        last_no: int,
-    ) -> None:
+    async def write_drafts(self, waiting: Mapping[str, frozenset[int]]) -> None:
+        """Write what was read.
+
+        Args:
+            waiting: the persons whose read waits for a second one, by area.
+        """
         rows = {}
-        for read in batch:
-            one = found[read.person.person_key]
-            waits = waiting.get(one.person_id, frozenset())
-            areas = {area.area: _area_row(area, waits) for area in read.areas}
-            rows[one.person_id] = (
-                one.person_id,
+        for person, read in self.persons:
+            areas = {
+                area.area: _area_row(area, waits=person.person_id in waiting.get(area.area, ()))
+                for area in read.areas
+            }
+            rows[person.person_id] = (
+                person.person_id,
                 read.person.person_key,
-                one.is_new,
-                *self._labels(read.person, one),
+                person.is_new,
+                *self._labels(read.person, person),
                 *(value for area in AREAS for value in areas.get(area.name, _NOT_READ)),
             )
         await _DRAFTS.execute(
-            connection,
+            self.connection,
             of_all(WRITE_DRAFTS),
             [*rows.values()],
             run=self.handle.run_id,
             attempt=self.handle.attempt,
-            no=last_no,
+            no=self.last_no,
         )
 
-    def _labels(self, person: Person, found: Known) -> tuple[str | None, str | None]:
+    def _labels(self, person: Person, known: Known) -> tuple[str | None, str | None]:
         """What the person is called: a backfill's list is often bare identifiers."""
         labels = person.local_ref, person.cohort
         if self.handle.kind == RunKind.BACKFILL and labels == (None, None):
-            return found.local_ref, found.cohort
+            return known.local_ref, known.cohort
         return labels
 
 
-def _differing(
-    batch: Sequence[PersonRead], found: Mapping[str, Known]
-) -> Mapping[str, Mapping[int, CompleteArea]]:
-    """By area and person, complete reads that may not hold just what is open."""
-    differing: dict[str, dict[int, CompleteArea]] = defaultdict(dict)
-    for read in batch:
-        one = found[read.person.person_key]
-        for area in read.areas:
-            if isinstance(area, CompleteArea) and not _is_as_published(area, one):
-                differing[area.area][one.person_id] = area
-    return differing
-
-
-def _is_as_published(area: CompleteArea, found: Known) -> bool:
-    if found.is_new:
+def _is_as_published(area: CompleteArea, known: Known) -> bool:
+    if known.is_new:
         return not area.records
-    return found.digests[area.area] == area.proof.digest.hex()
+    return known.digests[area.area] == area.proof.digest.hex()
 
 
-def _area_row(area: AreaRead, waits: frozenset[str]) -> Row:
+def _area_row(area: AreaRead, *, waits: bool) -> Row:
     """The columns of an area, as in ``_OF_AREA``."""
     proof: tuple[Any, ...] = (None,) * len(PROOF)
     if isinstance(area, AreaFailure):
@@ -218,7 +197,7 @@ def _area_row(area: AreaRead, waits: frozenset[str]) -> Row:
     first = area.proof.first_read
     first_digest = first and first.digest.hex()
     state = COMPLETE
-    if area.area in waits:
+    if waits:
         state, first_digest = UNCONFIRMED, ids_digest(area_named(area.area), area).hex()
     return (
         state,

@@ -6,7 +6,6 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import area_named
 from worker.core.area import ColumnType, ResourceArea
 from worker.core.diff import Change, StoredVersion
 from worker.store.drafts.bulk import IDS, InputRows, Row
@@ -70,30 +69,29 @@ async def taken_from_others(
 
 
 async def forget_changes(
-    connection: AsyncConnection, area: str, persons: Sequence[int], *, run_id: int
+    connection: AsyncConnection, area: ResourceArea, persons: Sequence[int], *, run_id: int
 ) -> None:
     """Forget what an earlier read of these persons would have changed."""
-    statement = of_area(FORGET_CHANGES, area_named(area))
+    statement = of_area(FORGET_CHANGES, area)
     await IDS.execute(connection, statement, [(one,) for one in persons], run=run_id)
 
 
 async def write_changes(
     connection: AsyncConnection,
-    area: str,
+    area: ResourceArea,
     changes: Mapping[int, Sequence[Change]],
     *,
     run_id: int,
 ) -> None:
     """Write the drafts of changes of an area, by person."""
-    declared = area_named(area)
     rows = [
-        _row(person_id, change, len(declared.columns))
+        _row(person_id, change, len(area.columns))
         for person_id, some in changes.items()
         for change in some
     ]
-    statement = of_area(WRITE_CHANGES, declared)
+    statement = of_area(WRITE_CHANGES, area)
     for part in _parts(rows):
-        await _ROWS[area].execute(connection, statement, part, run=run_id)
+        await _ROWS[area.name].execute(connection, statement, part, run=run_id)
 
 
 def _row(person_id: int, change: Change, columns: int) -> Row:

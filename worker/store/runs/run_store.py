@@ -16,7 +16,7 @@ from worker.core.model import PersonRead, RunKind, RunStatus
 from worker.core.run import Publication, RunHandle, RunProgress
 from worker.errors import ExitCode, WithheldError, WorkerError
 from worker.store.database import Database
-from worker.store.drafts.batch import BatchWriter
+from worker.store.drafts.batch import write_batch
 from worker.store.drafts.garbage import end_run, forget_drafts, forget_garbage
 from worker.store.drafts.persons import find_persons
 from worker.store.drafts.roster import (
@@ -41,12 +41,13 @@ class SqlRunStore:
     """The store of one run. The lease fences every write.
 
     Attributes:
+        confirm: which differences need a second read that agrees.
         others: runs that stay open beside this one.
     """
 
     lease: Lease
     handle: RunHandle
-    writer: BatchWriter
+    confirm: Confirm
     others: tuple[int, ...] = ()
     choice: Choice | None = None
 
@@ -93,7 +94,12 @@ class SqlRunStore:
 
     async def apply(self, batch: Sequence[PersonRead]) -> frozenset[str]:
         """See ``RunStore.apply``."""
-        return await self.lease.write(self.writer.write, batch) if batch else frozenset()
+        if not batch:
+            return frozenset()
+        now = self.database.runtime.now()
+        return await self.lease.write(
+            write_batch, batch, handle=self.handle, confirm=self.confirm, now=now
+        )
 
     async def renew(self) -> None:
         """See ``RunStore.renew``."""
@@ -191,7 +197,7 @@ async def open_run_store(
     return SqlRunStore(
         lease=lease,
         handle=handle,
-        writer=BatchWriter(database=lease.database, handle=handle, confirm=confirm),
+        confirm=confirm,
         others=others,
         choice=choice,
     )
