@@ -1,4 +1,4 @@
-"""Runs the producer, readers, writer and lease renewal as concurrent tasks, in two passes.
+"""Runs the producer, readers, the writer and lease renewal as concurrent tasks, in two passes.
 
 The second pass reads those again whose first read would close something, when the first has ended.
 
@@ -6,7 +6,7 @@ On the first ``WorkerError`` the readers are cancelled, the writer still writes 
 person, and the error is returned. A ``WorkerError`` never surfaces as an exception group.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -14,7 +14,7 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from worker.core.model import PersonRead, RunKind
+from worker.core.model import CompleteArea, PersonRead, RunKind
 from worker.core.run import RunProgress
 from worker.errors import LeaseLostError, StoppedError, WorkerError
 from worker.ports import RunStore, Runtime
@@ -23,12 +23,13 @@ from worker.sync.options import RunOptions
 from worker.sync.producer import PersonTask, Producer
 from worker.sync.reading import PersonReader
 from worker.sync.streams import receive, send
-from worker.sync.writing import Writer
 
 log = structlog.get_logger(__name__)
 
 _WAITING_MAX: Final = 100
 """Readers that may wait while others stand in for them; each holds one person."""
+_FLUSH_S: Final = 2.0
+"""Maximum age of a partial batch before it is written, so that a kill loses little."""
 _GRACE_S: Final = 4.0
 """Time that reads in flight have to finish after a stop request."""
 _NEXT: Final = "the next `pts-worker sync` continues"
@@ -45,6 +46,7 @@ class Pipeline:
 
     Attributes:
         stop: set to stop the run (SIGTERM, SIGINT).
+        _waiting_since_s: when the last first read was written that waits for its second.
     """
 
     producer: Producer
@@ -58,31 +60,24 @@ class Pipeline:
     changed: Callable[[RunProgress], None]
     _ending: WorkerError | None = None
     _readers: int = 0
+    _waiting_since_s: float = 0.0
     _feeding: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _reading: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     async def work(self) -> WorkerError | None:
         """Read and write everyone; return the error that ended it early, or ``None``."""
-        writer = Writer(
-            store=self.store,
-            options=self.options,
-            runtime=self.runtime,
-            progress=self.progress,
-            pending=self.producer.pending,
-            changed=self.changed,
-            waiting_since_s=self.runtime.monotonic(),
-        )
+        self._waiting_since_s = self.runtime.monotonic()
         async with anyio.create_task_group() as group:
             group.start_soon(self._keep_lease)
             group.start_soon(self._watch)
             group.start_soon(self.judge.watch)
-            await self._pass(writer, self.producer.feed)
-            if await self._is_second_pass_due(writer):
-                await self._pass(writer, self.producer.feed_again)
+            await self._pass(self.producer.feed)
+            if await self._is_second_pass_due():
+                await self._pass(self.producer.feed_again)
             group.cancel_scope.cancel()
         return self._ending
 
-    async def _is_second_pass_due(self, writer: Writer) -> bool:
+    async def _is_second_pass_due(self) -> bool:
         """Whether first reads wait for their second; if so, when it is time for these."""
         if self._ending is not None:
             return False
@@ -94,15 +89,15 @@ class Pipeline:
         if not persons:
             return False
         log.info("run.second_pass", run=self.store.handle.run_id, persons=persons)
-        due_s = writer.waiting_since_s + self.options.confirm_after_s
+        due_s = self._waiting_since_s + self.options.confirm_after_s
         with anyio.CancelScope() as self._feeding:
             await self.runtime.sleep(max(0.0, due_s - self.runtime.monotonic()))
         return self._ending is None
 
-    async def _pass(self, writer: Writer, feed: Feed) -> None:
+    async def _pass(self, feed: Feed) -> None:
         reads_in, reads = anyio.create_memory_object_stream[PersonRead](self.options.batch_persons)
         async with anyio.create_task_group() as writing:
-            writing.start_soon(self._write, writer, reads)
+            writing.start_soon(self._write, reads)
             with reads_in:
                 await self._read(reads_in, feed)
 
@@ -171,12 +166,40 @@ class Pipeline:
     def _is_too_many(self) -> bool:
         return self._readers - self.reader.evidence.waiting > self.options.persons_concurrent
 
-    async def _write(self, writer: Writer, reads: MemoryObjectReceiveStream[PersonRead]) -> None:
+    async def _write(self, reads: MemoryObjectReceiveStream[PersonRead]) -> None:
+        """Write finished persons in batches, one transaction at a time."""
         try:
             with reads:
-                await writer.write(reads)
+                while batch := await self._gather(reads):
+                    await self._write_batch(batch)
         except WorkerError as error:
             self._end(error)
+
+    async def _gather(self, reads: MemoryObjectReceiveStream[PersonRead]) -> list[PersonRead]:
+        """Collect persons for at most ``_FLUSH_S``; empty at the end of the stream."""
+        read = await receive(reads)
+        if read is None:
+            return []
+        batch = [read]
+        with anyio.move_on_after(_FLUSH_S):
+            while len(batch) < self.options.batch_persons:
+                read = await receive(reads)
+                if read is None:
+                    break
+                batch.append(read)
+        return batch
+
+    async def _write_batch(self, batch: Sequence[PersonRead]) -> None:
+        waiting = await self.store.apply(batch)
+        if waiting:
+            self._waiting_since_s = self.runtime.monotonic()
+        for read in batch:
+            self.producer.pending.discard(read.person.person_key)
+            if not all(isinstance(area, CompleteArea) for area in read.areas):
+                self.progress.persons_with_gaps += 1
+            elif read.person.person_key not in waiting:
+                self.progress.persons_complete += 1
+        self.changed(self.progress)
 
     async def _keep_lease(self) -> None:
         while True:

@@ -103,8 +103,3 @@ class PersonReader:
             reason=failure.reason,
             attempts=failure.attempts,
         )
-
-
-def is_complete(read: PersonRead) -> bool:
-    """Whether every requested area was read to its last page."""
-    return all(isinstance(area, CompleteArea) for area in read.areas)
