@@ -371,12 +371,12 @@ SELECT COALESCE(p.cohort, ''), COUNT(*) FROM (SELECT NULL AS person_id WHERE fal
 """Persons with a restriction in effect, whatever its area."""
 
 IS_STALE: Final = """
-((p.{a}_confirmed_at IS NOT NULL OR p.{a}_failure_kind IS NOT NULL) AND (
-    p.{a}_failure_kind IS NOT NULL OR p.{a}_confirmed_no IS NULL OR p.{a}_confirmed_no <
-        (SELECT COALESCE(MAX(r.publication_no), 0) FROM run r
-        WHERE r.kind = 'sync' AND r.areas LIKE '%"{area}"%')))
+(p.{a}_failure_kind IS NOT NULL OR p.{a}_confirmed_no IS NULL OR p.{a}_confirmed_no <
+    (SELECT COALESCE(MAX(s.publication_no), 0) FROM run s
+    WHERE s.kind = 'sync' AND s.areas LIKE '%"{area}"%'))
 """
-"""Of an area: the person ``p`` was not read by its last publication or its last full one."""
+"""Of an area that was ever read of the person ``p``, or could not be: they were not read by its
+last publication or its last full one. The one definition, for the facts and the views."""
 
 _COUNT_FAILED: Final = """,
     SUM(CASE WHEN p.departed_no IS NULL AND (false[[ OR p.{{a}}_failure_kind = '{0}']])
@@ -385,7 +385,9 @@ COUNT_PERSONS: Final = (
     f"""
 SELECT COALESCE(p.cohort, '') AS cohort,
     SUM(CASE WHEN p.departed_no IS NULL THEN 1 ELSE 0 END) AS roster,
-    SUM(CASE WHEN p.departed_no IS NULL AND (false[[ OR {IS_STALE}]]) THEN 1 ELSE 0 END) AS stale,
+    SUM(CASE WHEN p.departed_no IS NULL AND (false[[
+        OR (p.{{a}}_confirmed_at IS NOT NULL OR p.{{a}}_failure_kind IS NOT NULL) AND {IS_STALE}]])
+        THEN 1 ELSE 0 END) AS stale,
     SUM(CASE WHEN p.departed_no = {{no}} THEN 1 ELSE 0 END) AS departed"""
     + "".join(_COUNT_FAILED.format(kind) for kind in FailureKind)
     + """

@@ -17,6 +17,7 @@ from worker.areas.meanings import view_columns
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.store.schema.tables import PERSON_COUNTS, area_column
+from worker.store.statements import IS_STALE, of_area
 
 _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "sqlite": {
@@ -60,16 +61,8 @@ def _of_person(area: ResourceArea, name: str) -> str:
 
 
 def _is_stale(area: ResourceArea) -> str:
-    """Not read completely by its last publication, or not on the roster of the last full run."""
-    failed, confirmed = (_of_person(area, name) for name in ("failure_kind", "confirmed_no"))
-    last_full = (
-        "COALESCE((SELECT MAX(s.publication_no) FROM run s "
-        f"WHERE s.kind = 'sync' AND s.areas LIKE '%\"{area.name}\"%'), 0)"
-    )
-    return (
-        f"{{typed}}(CASE WHEN {failed} IS NULL AND {confirmed} >= {last_full} "
-        "THEN {false} ELSE {true} END{as_integer})"
-    )
+    is_stale = of_area(IS_STALE, area).strip()
+    return f"{{typed}}(CASE WHEN {is_stale} THEN {{true}} ELSE {{false}} END{{as_integer}})"
 
 
 def _current(area: ResourceArea) -> str:
