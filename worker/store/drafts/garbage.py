@@ -2,12 +2,13 @@
 
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.model import OPEN_STATUSES, RunStatus
 from worker.errors import ExitCode
+from worker.store.database import execute
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import CHANGES, draft, run
 from worker.store.statements import (
@@ -38,22 +39,18 @@ async def end_run(
     Raises:
         LeaseLostError: another holder took over.
     """
-    now = lease.database.runtime.now()
-
-    async def work(connection: AsyncConnection) -> None:
-        await connection.execute(
-            update(run)
-            .where(run.c.run_id == run_id)
-            .values(
-                status=status,
-                finished_at=now,
-                exit_code=exit_code,
-                reason=reason or None,
-                guard=guard,
-            )
-        )
-
-    await lease.write(work)
+    await lease.write(
+        execute,
+        update(run)
+        .where(run.c.run_id == run_id)
+        .values(
+            status=status,
+            finished_at=lease.database.runtime.now(),
+            exit_code=exit_code,
+            reason=reason or None,
+            guard=guard,
+        ),
+    )
     await forget_drafts(lease, run_id, keeps_failures=True)
 
 
@@ -88,10 +85,6 @@ async def forget_drafts(lease: Lease, run_id: int, *, keeps_failures: bool = Fal
     what = of_all(HAS_NOT_FAILED) if keeps_failures else "true"
     steps = [of_area(FORGET_SOME_CHANGES, area) for area in AREAS]
     for step in (*steps, FORGET_SOME.replace("{what}", what)):
-        statement = step.format(run=run_id, limit=PERSONS_PER_STEP)
-        while await lease.write(_forget_some, statement):
+        statement = text(step.format(run=run_id, limit=PERSONS_PER_STEP))
+        while await lease.write(execute, statement):
             pass
-
-
-async def _forget_some(connection: AsyncConnection, statement: str) -> int:
-    return (await connection.exec_driver_sql(statement)).rowcount
