@@ -17,6 +17,7 @@ from bench.people import answer
 from worker import __version__
 from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
+from worker.store.schema.fact_tables import PERSON_COUNTS
 from worker.store.schema.tables import run
 from worker.store.schema.upgrade import upgrade
 
@@ -79,13 +80,14 @@ async def _runs_before(connection: AsyncConnection, first: int) -> None:
     rows = []
     for number in range(1, first):
         at = now - timedelta(days=first - number)
-        times = dict.fromkeys(("started_at", "finished_at", "published_at"), at)
+        times = dict.fromkeys(("started_at", "attempt_at", "finished_at", "published_at"), at)
         rows.append(
             {
                 "kind": "sync",
                 "status": "published",
                 "areas": '["patient-safety","patient-privacy"]',
                 "publication_no": number,
+                "day": at.date().isoformat(),
                 "exit_code": 0,
                 "worker_version": __version__,
                 **times,
@@ -96,15 +98,16 @@ async def _runs_before(connection: AsyncConnection, first: int) -> None:
 
 async def _facts_before(connection: AsyncConnection, first: int) -> None:
     """Copies of the first night's facts, under the numbers and days of the runs before it."""
-    for table in ("publication_code", "publication_cohort", "publication"):
-        own = {
-            "publication_no": "r.publication_no",
-            "run_id": "r.run_id",
-            "published_at": "r.published_at",
-            "day": "substr(CAST(r.published_at AS TEXT), 1, 10)",
-        }
+    counts = ", ".join(
+        f"{name} = (SELECT f.{name} FROM run f WHERE f.publication_no = {first})"
+        for name in PERSON_COUNTS
+    )
+    await connection.execute(text(f"UPDATE run SET {counts} WHERE publication_no < {first}"))
+    for table in ("publication_code", "publication_cohort"):
         columns = list((await connection.execute(text(f"SELECT * FROM {table} LIMIT 0"))).keys())
-        values = ", ".join(own.get(name, f"f.{name}") for name in columns)
+        values = ", ".join(
+            "r.publication_no" if name == "publication_no" else f"f.{name}" for name in columns
+        )
         await connection.execute(
             text(
                 f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} "
