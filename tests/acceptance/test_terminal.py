@@ -301,6 +301,22 @@ def test_init_asks(worker: Installation):
     }
 
 
+def test_init_of_the_test_environment_on_the_internet(worker: Installation):
+    """Enter alone leads there."""
+    (worker.folder / "new").mkdir(mode=0o700)
+    typed = [
+        ("[internet]: ", "\n"),
+        ("later) []: ", "my-client\n"),
+        ("Roster file [", "\n"),
+        ("Database [", "\n"),
+    ]
+    shown = on_a_terminal(worker, "init", "--out", "new/new.toml", typed=typed)
+    assert "At https://selvbetjening.test.nhn.no:" in shown
+    written = tomllib.loads((worker.folder / "new/new.toml").read_text(encoding="utf-8"))
+    assert written["api"] == {"environment": "test-internet"}
+    assert written["helseid"]["client_id"] == "my-client"
+
+
 def test_a_slow_run_says_why(worker: Installation, served: Sandbox):
     """While PTS's ``Retry-After`` is obeyed, the bar says so and until when."""
     fault = {"action": "status", "status": 429, "retry_after_s": 600}
