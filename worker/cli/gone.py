@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 GONE: Final[Mapping[str, str]] = {
+    "help": "`help` is gone: `pts-worker COMMAND --help` shows the help of a command.",
     "verify": "`verify` is gone: every `pts-worker sync` reads everybody and compares.",
     "plan": "`plan` is gone: its figures are in the roster line of `pts-worker doctor`.",
     "--by-hand": "`--by-hand` is gone: `pts-worker keys rotate` only makes the key. Register "

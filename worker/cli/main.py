@@ -83,19 +83,6 @@ PROGRAM: Final = _Program(
 click.version_option(__version__, message="%(version)s", help="Show the version.")(PROGRAM)
 
 
-@PROGRAM.command("help")
-@click.argument("words", metavar="[COMMAND]...", nargs=-1)
-@click.pass_context
-def _help(context: click.Context, words: tuple[str, ...]) -> int:
-    """Show the help of a command.
-
-    Example: `pts-worker help failures list`
-    """
-    root = context.find_root()
-    arguments = [*words, "--help"]
-    return int(PROGRAM.main(arguments, prog_name=root.info_name, standalone_mode=False))
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run one command.
 

@@ -28,7 +28,6 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("contract show --json", ""),
         (f"contract from-openapi {DOCUMENT}", ""),
         ("contract learn", f"{known}\n{failed}\n"),
-        ("help sync", ""),
         ("keys new --out keys/new.jwk", ""),
         ("keys public", ""),
         ("keys rotate", ""),
