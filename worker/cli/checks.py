@@ -1,15 +1,11 @@
-"""The checks of ``doctor`` and ``config check``, one function each.
+"""Checks of ``doctor`` and ``config check``: configuration, files, contract, database, roster.
 
 A check returns its line or raises an error.
 """
 
 import enum
 import math
-import os
-import shutil
-import stat
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -17,30 +13,14 @@ from typing import Any, Final
 
 from worker.app import App
 from worker.cli.roster_count import count_roster
-from worker.config import KEYS, Purpose, database_url, needs
+from worker.config import Purpose, database_url, needs
 from worker.config.environments import ENVIRONMENTS, service_of
 from worker.core.contract import fingerprint
 from worker.core.durations import format_duration
 from worker.core.identity import PLAIN
 from worker.core.plurals import counted
-from worker.core.retry import RetryPolicy
-from worker.errors import (
-    AreaError,
-    ConfigurationError,
-    ContractError,
-    DataContractError,
-    DeniedError,
-    ExitCode,
-    PagingError,
-    RefusedError,
-    TransientError,
-    UnavailableError,
-    WorkerError,
-)
-from worker.helseid.client import HelseIdClient
-from worker.helseid.discovery import Discovery
+from worker.errors import ConfigurationError, ExitCode, UnavailableError, WorkerError
 from worker.helseid.key_files import FINISH, KeyFiles
-from worker.helseid.refusals import CLOCK_TOLERANCE_S, clock_ahead_s
 from worker.masking import masked
 from worker.postgres_tls import OPEN_HINT
 from worker.roster.query import QueryRoster
@@ -57,14 +37,13 @@ from worker.store.sqlite_file import (
 )
 
 CLOCK_WARNING_S: Final = 2.0
-_PATIENCE_S: Final = 5.0
-_LEDGER_S: Final = 1.0
-"""How long a database that is away is waited for here, which has a check of its own."""
+PATIENCE_S: Final = 5.0
+LEDGER_S: Final = 1.0
+"""How long a database that is away is waited for beside its own check."""
 _PROBE_HINT: Final = (
     "`pts-worker doctor --probe --person -` compares the answers for a synthetic person who has "
     "restrictions; docs/first-day.md"
 )
-_TEXTFILE_ROOM_BYTES: Final = 64 * 1024
 
 
 class State(enum.StrEnum):
@@ -98,7 +77,6 @@ class CheckResult:
     def __post_init__(self) -> None:
         for name in ("text", "hint"):
             object.__setattr__(self, name, masked(getattr(self, name)))
-        object.__setattr__(self, "details", tuple(map(masked, self.details)))
 
 
 def ok(name: str, text: str, **facts: Any) -> CheckResult:
@@ -118,48 +96,14 @@ def skip(name: str, because: str) -> CheckResult:
 
 def fail(name: str, error: WorkerError) -> CheckResult:
     """A line for a check that ended with this error."""
-    problems = error.problems if isinstance(error, ConfigurationError) else ()
     return CheckResult(
         name=name,
         state=State.FAIL,
         text=error.message.partition("\n")[0],
         hint=error.hint,
         exit_code=error.exit_code,
-        details=problems,
+        details=error.problems if isinstance(error, ConfigurationError) else (),
     )
-
-
-def as_run_error(error: AreaError) -> WorkerError:
-    """The error of PTS that an area's error indicates."""
-    match error:
-        case TransientError():
-            return UnavailableError(
-                f"PTS: {error.message}",
-                hint=error.hint or "check DNS, the firewall and api.base_url",
-            )
-        case DeniedError():
-            return RefusedError(
-                f"PTS denies this client: {error.message}",
-                hint="check the client's scope and organisation number at HelseID",
-            )
-        case ContractError() | PagingError():
-            return DataContractError(
-                f"PTS: {error.message}",
-                hint="`pts-worker contract learn` proposes what to declare",
-            )
-        case _:
-            return DataContractError(f"PTS: {error.message}", hint=error.hint)
-
-
-def _secrets_of_all(app: App) -> list[str]:
-    """The keys whose secret file others can read, which ``needs`` accepts in a rehearsal."""
-    found = []
-    for name, key in KEYS.items():
-        section, _, word = name.partition(".")
-        file = getattr(getattr(app.settings, section), word) if key.is_secret_file else None
-        if file is not None and app.path(file).stat().st_mode & stat.S_IRWXO:
-            found.append(name)
-    return found
 
 
 async def check_configuration(app: App) -> CheckResult:
@@ -168,12 +112,6 @@ async def check_configuration(app: App) -> CheckResult:
     app.areas()
     file = app.loaded.config_file
     read = f"{file} read" if file else "no file read"
-    if is_open := _secrets_of_all(app):
-        return warn(
-            "configuration",
-            f"{read}; everyone on this machine can read {', '.join(is_open)}",
-            "accepted while HelseID is on loopback, refused otherwise: `chmod o=` each",
-        )
     if beside := _beside_environment(app):
         return warn(
             "configuration",
@@ -201,40 +139,6 @@ def _beside_environment(app: App) -> str:
     return " and ".join(other)
 
 
-@asynccontextmanager
-async def _discovery(app: App) -> AsyncIterator[tuple[Discovery, HelseIdClient]]:
-    issuer = app.settings.helseid.issuer
-    if issuer is None:
-        raise ConfigurationError("helseid.issuer is not set", hint="or set api.environment")
-    attempt_s_max = min(_PATIENCE_S * 2, app.settings.sync.request_timeout_s)
-    async with app.helseid_http(attempt_s_max=attempt_s_max) as http:
-        client = HelseIdClient(http, RetryPolicy(attempts_max=2), app.runtime)
-        yield Discovery(issuer, client, app.runtime), client
-
-
-async def check_clock(app: App) -> CheckResult:
-    """This machine's clock agrees with HelseID's ``Date`` header, within a second or two."""
-    try:
-        async with _discovery(app) as (discovery, client):
-            date = await client.call(discovery.request, lambda answer: answer.headers.get("date"))
-            ahead_s = clock_ahead_s(date, app.runtime.now())
-    except UnavailableError:
-        return skip("clock", "HelseID does not answer")
-    if ahead_s is None:
-        return warn("clock", "HelseID's answer has no Date header", "compare the clock by hand")
-    way = "ahead of" if ahead_s > 0 else "behind"
-    text = f"{abs(ahead_s):.0f} s {way} HelseID's"
-    if abs(ahead_s) > CLOCK_TOLERANCE_S:
-        raise ConfigurationError(
-            f"this machine's clock is {text}",
-            hint="synchronise it (NTP; on Helsenett: ntp.nhn.no), or DPoP proofs are refused",
-        )
-    if abs(ahead_s) > CLOCK_WARNING_S:
-        hint = f"check NTP: HelseID refuses a clock that is over {CLOCK_TOLERANCE_S:.0f} s off"
-        return warn("clock", text, hint, ahead_s=ahead_s)
-    return ok("clock", f"within {CLOCK_WARNING_S:.0f} s of HelseID's", ahead_s=ahead_s)
-
-
 async def check_key(app: App) -> CheckResult:
     """The client's key can be read, and HelseID accepts its type."""
     key = app.client_key()
@@ -248,36 +152,51 @@ async def check_key(app: App) -> CheckResult:
     return ok("key", text, **facts)
 
 
-async def check_discovery(app: App) -> CheckResult:
-    """HelseID's metadata can be read, and names the configured issuer."""
-    async with _discovery(app) as (discovery, _):
-        metadata = await discovery.metadata()
-    return ok(
-        "discovery",
-        f"{metadata.issuer} answers, and names itself as the issuer",
-        issuer=metadata.issuer,
-        token_endpoint=metadata.token_endpoint.partition("?")[0],
-    )
+async def check_pseudonym_key(app: App) -> CheckResult:
+    """The key of the pseudonyms can be read and is long enough."""
+    identity = app.identity()
+    name = app.settings.privacy.pseudonym_key_file
+    if identity is PLAIN or name is None:
+        return skip("pseudonym key", "privacy.identity is plain")
+    return ok("pseudonym key", f"{app.path(name)} can be read")
 
 
-async def check_token(app: App) -> CheckResult:
-    """HelseID gives this client a token with the requested scopes."""
-    needs(app.loaded, Purpose.HELSEID)
-    async with app.helseid() as helseid:
-        token = await helseid.tokens.token()
-    chosen = app.settings.helseid
-    return ok(
-        "token",
-        f"{chosen.sender_constraint}, valid for {token.expires_in_s:.0f} s, scopes {chosen.scope}",
-        expires_in_s=token.expires_in_s,
-        scopes=chosen.scope.split(),
-        sender_constraint=chosen.sender_constraint,
-    )
+async def check_certificates(app: App) -> CheckResult:
+    """The private CA and the proxy's credentials, where they are configured, can be used."""
+    app.tls()
+    app.proxy()
+    name = app.settings.tls.ca_file
+    return ok("certificates", "this machine's" + (f", and {app.path(name)}" if name else ""))
+
+
+async def check_contract(app: App, *, has_store: bool = True) -> CheckResult:
+    """The contract can be read, and live answers have once been as it declares them.
+
+    Args:
+        has_store: the ledger can be asked whether they have.
+    """
+    contract, wanted = app.contract(), app.contract_read()
+    marks = {name: fingerprint(contract[name]) for name in app.settings.sync.areas}
+    origin = app.contract_origin()
+    named = ", ".join(f"{name} {mark}" for name, mark in marks.items())
+    text = f"{origin or 'the one that comes with the program'}: {named}"
+    facts = {"origin": origin, "fingerprints": marks}
+    if not has_store:
+        return ok("contract", text, **facts)
+    try:
+        async with app.database(patience_s_max=LEDGER_S) as store:
+            proven = await store.read(is_proven, wanted)
+    except WorkerError:  # the check of the database reports it
+        return skip("contract", "first the database")
+    if not proven:
+        return warn("contract", f"{text}; no probe has proven it yet", _PROBE_HINT, **facts)
+    return ok("contract", f"{text}; a probe has proven it", **facts)
 
 
 async def check_database(app: App) -> CheckResult:
     """The store can be reached, has this program's schema, and uses the same pseudonym key."""
-    async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
+    doubts, hints = list[str](), list[str]()
+    async with app.database(checked=False, patience_s_max=PATIENCE_S) as database:
         require_file(database.engine.url)
         file = file_of(database.engine.url)
         if file is not None:
@@ -285,36 +204,35 @@ async def check_database(app: App) -> CheckResult:
             _require_room(file)
         engine = await engine_facts(database)
         await check_schema(database)
-        weakness = ""
         if app.settings.privacy.identity == "plain" or app.settings.privacy.pseudonym_key_file:
-            identity = await see_identity(database, app.identity())
-            weakness = identity.weakness
+            weakness = (await see_identity(database, app.identity())).weakness
+            if weakness:
+                doubts.append(f"{weakness}, and anyone who guesses it can identify every person")
+                hints.append(WEAK_HINT)
         lease = await lease_state(database)
         ahead_s = await _ahead_of(database)
+    if engine.get("journal", "wal") != "wal":
+        doubts.append(f"but the journal is {engine['journal']}")
+        hints.append("move the file to a local disk: WAL does not work on network file systems")
+    if ahead_s is not None and abs(ahead_s) > CLOCK_WARNING_S:
+        way = "ahead of" if ahead_s > 0 else "behind"
+        doubts.append(f"this machine's clock is {abs(ahead_s):,.0f} s {way} the server's")
+        hints.append("publications use the server's time: synchronise both clocks (NTP)")
+    if file is not None and (want := want_of_room(file)):
+        doubts.append(want)
+        hints.append("make room on that disk: a run that finds it full ends with 69")
+    if database.tls is not None and database.tls.demand.is_open:
+        hints.append(OPEN_HINT)
     is_held = lease is not None and not lease.is_dead
     held = f"active run ({lease.holder})" if lease is not None and is_held else "no active run"
     facts = {**engine, "schema": HEAD, "lease_held": is_held, "clock_ahead_s": ahead_s}
     where = f" ({engine['connection']})" if "connection" in engine else ""
-    text = f"{engine['engine']}{where}, schema {HEAD}, {held}"
-    hints = []
-    if engine.get("journal", "wal") != "wal":
-        text += f", but the journal is {engine['journal']}"
-        hints.append("move the file to a local disk: WAL does not work on network file systems")
-    if ahead_s is not None and abs(ahead_s) > CLOCK_WARNING_S:
-        way = "ahead of" if ahead_s > 0 else "behind"
-        text += f"; this machine's clock is {abs(ahead_s):,.0f} s {way} the server's"
-        hints.append("publications use the server's time: synchronise both clocks (NTP)")
-    if file is not None and (want := want_of_room(file)):
-        text += f"; {want}"
-        hints.append("make room on that disk: a run that finds it full ends with 69")
-    if weakness:
-        text += f"; {weakness}, and anyone who guesses it can identify every person"
-        hints.append(WEAK_HINT)
-    if database.tls is not None and database.tls.demand.is_open:
-        hints.append(OPEN_HINT)
-    if hints:
-        return warn("database", text, "; ".join(hints), **facts)
-    return ok("database", text, **facts)
+    text = "; ".join((f"{engine['engine']}{where}, schema {HEAD}, {held}", *doubts))
+    return (
+        warn("database", text, "; ".join(hints), **facts)
+        if hints
+        else ok("database", text, **facts)
+    )
 
 
 def _require_room(file: Path) -> None:
@@ -340,29 +258,12 @@ async def _ahead_of(database: Database) -> float | None:
     return (before + (after - before) / 2 - server).total_seconds()
 
 
-async def check_textfile(app: App) -> CheckResult:
-    """Metrics can be written to ``telemetry.textfile``; a run does not fail without it."""
-    file = app.path(app.settings.telemetry.textfile or "")
-    folder, change = file.parent, os.W_OK | os.X_OK
-    hint = "let the worker's user create files there, or remove telemetry.textfile"
-    if not folder.is_dir():
-        return warn("telemetry", f"telemetry.textfile: the folder {folder} does not exist", hint)
-    if file.is_dir() or not os.access(folder, change, effective_ids=True):
-        return warn("telemetry", f"telemetry.textfile: {file} cannot be written", hint)
-    if file.exists() and not os.access(file, os.R_OK, effective_ids=True):
-        text = f"telemetry.textfile: {file} cannot be read; it holds the previous metrics"
-        return warn("telemetry", text, "make the worker's user its owner")
-    from worker.telemetry.targets import read_textfile  # noqa: PLC0415 - for those who want it
-
-    try:
-        read_textfile(file)
-    except ConfigurationError as error:
-        return warn("telemetry", error.message, error.hint)
-    if shutil.disk_usage(folder).free < _TEXTFILE_ROOM_BYTES:
-        return warn(
-            "telemetry", f"telemetry.textfile: the disk of {file} is full", "make room there"
-        )
-    return ok("telemetry", f"{file} can be written")
+async def check_database_file(app: App) -> CheckResult:
+    """A SQLite file is checked as by ``doctor``; of a server only the password is read."""
+    url = database_url(app.settings.database, cwd=app.loaded.cwd)
+    if not url.startswith("sqlite:"):
+        return skip("database", "it is on a server; `pts-worker doctor` asks it")
+    return await check_database(app)
 
 
 async def check_roster(app: App) -> CheckResult:
@@ -396,43 +297,15 @@ async def check_roster(app: App) -> CheckResult:
         facts["connection"] = roster.connection
         text += f" ({roster.connection})"
     if count.faults:
-        return warn(
-            "roster",
-            f"{text}, {counted(count.faults, 'line')} that cannot be read",
-            f"each counts as a failure; the first: {count.first_fault}",
-            **facts,
-        )
+        text += f", {counted(count.faults, 'line')} that cannot be read"
+        hint = f"each counts as a failure; the first: {count.first_fault}"
+        return warn("roster", text, hint, **facts)
     if count.h_numbers and app.settings.roster.send_h_numbers:
         hint = "in production they may be another organisation's patients: set it back to false"
         return warn("roster", f"{text}, which are sent (roster.send_h_numbers)", hint, **facts)
     if tls is not None and tls.demand.is_open:
         return warn("roster", text, OPEN_HINT, **facts)
     return ok("roster", text, **facts)
-
-
-async def check_pseudonym_key(app: App) -> CheckResult:
-    """The key of the pseudonyms can be read and is long enough."""
-    identity = app.identity()
-    name = app.settings.privacy.pseudonym_key_file
-    if identity is PLAIN or name is None:
-        return skip("pseudonym key", "privacy.identity is plain")
-    return ok("pseudonym key", f"{app.path(name)} can be read")
-
-
-async def check_certificates(app: App) -> CheckResult:
-    """The private CA and the proxy's credentials, where they are configured, can be used."""
-    app.tls()
-    app.proxy()
-    name = app.settings.tls.ca_file
-    return ok("certificates", "this machine's" + (f", and {app.path(name)}" if name else ""))
-
-
-async def check_database_file(app: App) -> CheckResult:
-    """A SQLite file is checked as by ``doctor``; of a server only the password is read."""
-    url = database_url(app.settings.database, cwd=app.loaded.cwd)
-    if not url.startswith("sqlite:"):
-        return skip("database", "it is on a server; `pts-worker doctor` asks it")
-    return await check_database(app)
 
 
 async def check_roster_file(app: App) -> CheckResult:
@@ -442,31 +315,3 @@ async def check_roster_file(app: App) -> CheckResult:
         database_url(roster, cwd=app.loaded.cwd)
         return skip("roster", "it is a query; `pts-worker doctor` runs it")
     return await check_roster(app)
-
-
-async def check_contract(app: App, *, has_store: bool = True) -> CheckResult:
-    """The contract can be read, and live answers have once been as it declares them.
-
-    Args:
-        has_store: the ledger can be asked whether they have.
-    """
-    try:
-        contract = app.contract()
-        wanted = app.contract_read()
-    except ConfigurationError as error:
-        return fail("contract", error)
-    marks = {name: fingerprint(contract[name]) for name in app.settings.sync.areas}
-    origin = app.contract_origin()
-    named = ", ".join(f"{name} {mark}" for name, mark in marks.items())
-    text = f"{origin or 'the one that comes with the program'}: {named}"
-    facts = {"origin": origin, "fingerprints": marks}
-    if not has_store:
-        return ok("contract", text, **facts)
-    try:
-        async with app.database(patience_s_max=_LEDGER_S) as store:
-            proven = await store.read(is_proven, wanted)
-    except WorkerError:  # the check of the database reports it
-        return skip("contract", "first the database")
-    if not proven:
-        return warn("contract", f"{text}; no probe has proven it yet", _PROBE_HINT, **facts)
-    return ok("contract", f"{text}; a probe has proven it", **facts)

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from worker.app import App
-from worker.cli import checks, pts_checks
+from worker.cli import checks, service_checks
 from worker.cli.base import Cli
 from worker.cli.checks import CheckResult
 from worker.cli.output import fitted
@@ -24,6 +24,7 @@ _OFFLINE: Final[dict[str, Check]] = {
     "certificates": checks.check_certificates,
     "database": checks.check_database_file,
     "roster": checks.check_roster_file,
+    "contract": lambda app: checks.check_contract(app, has_store=False),
 }
 _ONLINE: Final = ("clock", "key", "discovery", "token", "database", "PTS", "contract", "roster")
 _COLOURS: Final = {checks.State.OK: "green", checks.State.WARN: "yellow", checks.State.FAIL: "red"}
@@ -77,36 +78,33 @@ class _Checkup:
     async def execute(self, app: App, probe: NationalId | None) -> None:
         """Check everything."""
         await self._check("configuration", checks.check_configuration, app)
-        await self._check("clock", checks.check_clock, app)
+        await self._check("clock", service_checks.check_clock, app)
         has_key = await self._check("key", checks.check_key, app)
-        has_discovery = await self._check("discovery", checks.check_discovery, app)
+        has_discovery = await self._check("discovery", service_checks.check_discovery, app)
         has_token = False
         if has_key and has_discovery:
-            has_token = await self._check("token", checks.check_token, app)
+            has_token = await self._check("token", service_checks.check_token, app)
         else:
             self.add(checks.skip("token", f"first the {'discovery' if has_key else 'key'}"))
         has_database = await self._check("database", checks.check_database, app)
         await self._pts(app, probe, has_token=has_token)
-        first = checks.skip("contract", "first the database")
-        self.add(await checks.check_contract(app) if has_database else first)
+        if has_database:
+            await self._check("contract", checks.check_contract, app)
+        else:
+            self.add(checks.skip("contract", "first the database"))
         await self._check("roster", checks.check_roster, app)
-        if app.settings.telemetry.textfile is not None:
-            await self._check("telemetry", checks.check_textfile, app)
 
     async def read_files(self, app: App) -> None:
         """Check what can be checked without the network."""
         await self._check("configuration", checks.check_configuration, app)
         for name, check in _OFFLINE.items():
             await self._check(name, check, app)
-        self.add(await checks.check_contract(app, has_store=False))
-        if app.settings.telemetry.textfile is not None:
-            await self._check("telemetry", checks.check_textfile, app)
 
     async def _pts(self, app: App, probe: NationalId | None, *, has_token: bool) -> None:
         if app.settings.api.base_url is None:
             self.add(checks.skip("PTS", "api.base_url is not set"))
             return
-        reached = await self._check("PTS", pts_checks.check_reach, app)
+        reached = await self._check("PTS", service_checks.check_reach, app)
         if probe is None:
             return
         if not (reached and has_token):
@@ -116,7 +114,7 @@ class _Checkup:
             self.add(checks.skip("PTS probe", "an H-number is not sent (roster.send_h_numbers)"))
             return
         try:
-            for line in await pts_checks.check_probe(app, probe):
+            for line in await service_checks.check_probe(app, probe):
                 self.add(line)
         except WorkerError as error:
             self.add(checks.fail("PTS probe", error))

@@ -8,7 +8,7 @@ from typing import Any, Final
 import httpx
 
 from worker.app import App
-from worker.cli.checks import as_run_error
+from worker.cli.service_checks import as_run_error
 from worker.contracts.draft import Draft
 from worker.contracts.openapi import OpenApi
 from worker.contracts.proposal import propose

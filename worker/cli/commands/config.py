@@ -17,9 +17,9 @@ def command() -> None:
 def check(cli: Cli) -> int:
     """Read the configuration and every file that it names, without the network.
 
-    Configuration, client key, pseudonym key, certificates, SQLite database, roster file, and
-    telemetry.textfile if it is set: one line each, OK, WARN or FAIL, and what to do. Changes
-    nothing. `pts-worker doctor` also asks HelseID, PTS and the database server.
+    Configuration, client key, pseudonym key, certificates, SQLite database, roster file, contract:
+    one line each, OK, WARN or FAIL, and what to do. Changes nothing. `pts-worker doctor` also asks
+    HelseID, PTS and the database server.
 
     Exit code: that of the first FAIL (78 configuration, 65 roster), else 0.
 

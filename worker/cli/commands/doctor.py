@@ -19,9 +19,9 @@ from worker.errors import UsageError
 def command(cli: Cli, *, probe: bool, person: str | None) -> int:
     """Check the complete set-up, and show what is wrong and what to do.
 
-    Configuration, clock, key, HelseID's discovery and token, database, PTS, contract, roster, and
-    telemetry.textfile if it is set: one line each, OK, WARN or FAIL. A failure does not stop the
-    other checks; SKIP marks what is not checked because of one. Changes nothing.
+    Configuration, clock, key, HelseID's discovery and token, database, PTS, contract, roster: one
+    line each, OK, WARN or FAIL. A failure does not stop the other checks; SKIP marks what is not
+    checked because of one. Changes nothing.
 
     The contract with PTS is proven by a probe that reads every area, and a record in one at least.
     Until then its line is a warning.
@@ -43,7 +43,7 @@ def command(cli: Cli, *, probe: bool, person: str | None) -> int:
     """
     from worker.cli.checkup import report_checkup
     from worker.cli.identifiers import read_identifier
-    from worker.cli.pts_checks import SYNTHETIC_PERSON
+    from worker.cli.service_checks import SYNTHETIC_PERSON
     from worker.core.identity import NationalId
 
     if person not in {None, "-"}:
