@@ -82,7 +82,8 @@ class Ground:
         return [
             *(sys.executable, "-m", module, "sync", "--json"),
             *("--roster", str(self.roster(persons))),
-            *("--base-url", base_url, "--issuer", f"{base_url}/sts"),
+            *("--set", f"api.base_url={base_url}"),
+            *("--set", f"helseid.issuer={base_url}/sts"),
         ]
 
     def bare(self, persons: int, *, standin: str = "fast", loop: str = "asyncio") -> list[str]:

@@ -78,7 +78,7 @@ def _shell(folder: Path, **env: str) -> str:
         ("bash", "pts-worker fail", {"failures"}),
         ("zsh", "pts-worker failures s", {"show"}),
         ("fish", "pts-worker --config x.toml db ", {"upgrade", "check"}),
-        ("bash", "pts-worker sync --req", {"--requests-per-second"}),
+        ("bash", "pts-worker sync --accept-s", {"--accept-service"}),
         ("fish", "pts-worker failures list --area ", {"patient-safety", "patient-privacy"}),
     ],
 )

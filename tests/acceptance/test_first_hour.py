@@ -194,7 +194,7 @@ def test_config_check_reads_every_file(migrated: Path, capsys: pytest.CaptureFix
         ("--log-level LOUD status", 2, "log.level (flag --log-level): must be 'DEBUG'"),
         ("schedule --timezone Mars", 2, "schedule.timezone (flag --timezone): is not a time zone"),
         ("schedule --cron daily", 2, "schedule.cron (flag --cron): must be a cron expression"),
-        ("sync --concurrency x", 2, "'x' is not a valid integer"),
+        ("status --runs x", 2, "'x' is not a valid integer"),
         ("status --set sync.deadline=x", 2, "sync.deadline (flag --set sync.deadline): is not a"),
         ("status --set sync.no=x", 2, "sync.no (flag --set sync.no): unknown key"),
         ("export --out roster.csv", 78, "roster.csv is a file → name a folder"),

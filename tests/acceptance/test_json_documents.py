@@ -24,7 +24,7 @@ CALLS: Final = {
     "export": "export --out exported --view patient_safety_current",
     "doctor": "doctor --probe --person - < CHANGED",
     "sync": "sync",
-    "error": "sync --concurrency 0 --set log.level=LOUD",
+    "error": "sync --set sync.concurrency=0 --set log.level=LOUD",
 }
 """Calls by the name of their golden file, in this order; ``<`` is what stands on standard input."""
 

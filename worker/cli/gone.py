@@ -5,6 +5,13 @@ from typing import Final
 
 import click
 
+_KEYS: Final = {
+    "--base-url": "api.base_url",
+    "--issuer": "helseid.issuer",
+    "--concurrency": "sync.concurrency",
+    "--requests-per-second": "sync.requests_per_second",
+    "--deadline": "sync.deadline",
+}
 GONE: Final[Mapping[str, str]] = {
     "help": "`help` is gone: `pts-worker COMMAND --help` shows the help of a command.",
     "verify": "`verify` is gone: every `pts-worker sync` reads everybody and compares.",
@@ -20,6 +27,9 @@ GONE: Final[Mapping[str, str]] = {
     "--format ndjson": "NDJSON is gone: `pts-worker export` writes CSV and Parquet.",
     "--shard": "`--shard` is gone: a run is one process (docs/scale.md).",
     "--run-key": "`--run-key` is gone: a run is one process (docs/scale.md).",
+    **{
+        flag: f"`{flag}` is gone: `--set {key}=VALUE` does the same." for flag, key in _KEYS.items()
+    },
 }
 """A sentence for the words of a command, for an option, or for an option with a value."""
 

@@ -161,12 +161,6 @@ AREA: Final = click.Choice(["patient-safety", "patient-privacy"])
 database = setting(
     "--database", "database.url", metavar="URL", help="sqlite:///FILE or postgresql://…"
 )
-base_url = setting(
-    "--base-url", "api.base_url", metavar="URL", help="PTS's address; api.environment sets it."
-)
-issuer = setting(
-    "--issuer", "helseid.issuer", metavar="URL", help="HelseID's issuer; api.environment sets it."
-)
 area = setting(
     "--area",
     "sync.areas",
@@ -174,21 +168,6 @@ area = setting(
     type=AREA,
     metavar="AREA",
     help="Only this area; may be given again. Default: sync.areas.",
-)
-concurrency = setting(
-    "--concurrency", "sync.concurrency", type=int, help="Requests at once, at most."
-)
-rate = setting(
-    "--requests-per-second",
-    "sync.requests_per_second",
-    type=float,
-    help="Ceiling on requests to PTS.",
-)
-deadline = setting(
-    "--deadline",
-    "sync.deadline",
-    metavar="DURATION",
-    help="Stop after so long, e.g. 4h; what was read is kept.",
 )
 wait = click.option(
     "--wait",

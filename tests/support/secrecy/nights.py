@@ -194,14 +194,14 @@ def refused_by_helseid(night: Night) -> None:
     made, off_id = night.made, night.healthy[0]
     for name, replies in list(token_faults(off_id).items())[:: night.every]:
         made.token_replies = list(replies)
-        night.call("sync --deadline 1s", label=f"(token {name}) ")
+        night.call("sync --set sync.deadline=1s", label=f"(token {name}) ")
         assert len(made.token_replies) < len(replies), name
         made.token_replies.clear()
     for name, replies in list(discovery_faults(off_id, made.issuer).items())[:: night.every]:
         made.discovery_replies = 2 * replies  # the clock is looked at first
         night.call("doctor", label=f"(discovery {name}) ")
         made.discovery_replies = list(replies)
-        night.call("sync --deadline 1s", label=f"(discovery {name}) ")
+        night.call("sync --set sync.deadline=1s", label=f"(discovery {name}) ")
         made.discovery_replies.clear()
 
 

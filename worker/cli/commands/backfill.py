@@ -23,11 +23,6 @@ from worker.errors import UsageError
 @click.option("--failed", is_flag=True, help="Areas with an open failure.")
 @options.area
 @options.database
-@options.base_url
-@options.issuer
-@options.concurrency
-@options.rate
-@options.deadline
 @options.wait
 @options.accept_removals
 @click.pass_obj

@@ -1,6 +1,6 @@
 """``schedule``: stay up and sync on a cron expression."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -10,10 +10,15 @@ from worker.cli.output import instant, print_json
 
 if TYPE_CHECKING:
     import anyio
+    from prometheus_client.samples import Sample
 
     from worker.app import App
     from worker.core.run import RunReport
+    from worker.store.database import Database
     from worker.telemetry.metrics import Board
+
+_RUNS_MAX: Final = 50
+"""So many runs are looked at: the last publication may be some nights ago."""
 
 
 @click.command("schedule", cls=options.Command)
@@ -91,9 +96,33 @@ def command(cli: Cli, *, now: bool) -> None:
 async def _is_left_open(app: "App", board: "Board", stop: "anyio.Event") -> bool:
     """Whether a run is to be continued. In the metrics a restart leaves no gap."""
     from worker.cli.commands.status import continued_by_next_sync
-    from worker.cli.known_metrics import known_metrics
     from worker.store.runs.ledger import open_runs
 
     async with app.database(stop=stop) as store:
-        board.post(await known_metrics(store))
+        board.post(await _known_metrics(store))
         return continued_by_next_sync(app, await store.read(open_runs)) is not None
+
+
+async def _known_metrics(store: "Database") -> "list[Sample]":
+    """The published state; how the last run of each kind ended, and what the last published.
+
+    Raises:
+        WorkerError: the database cannot be used.
+    """
+    from worker.core.model import RunKind, RunStatus
+    from worker.errors import ExitCode
+    from worker.store.queries.status import last_runs, read_standing
+    from worker.telemetry.metrics import samples_of_end, samples_of_standing, samples_of_totals
+
+    samples = list(samples_of_standing(await read_standing(store.read)))
+    runs = await store.read(last_runs, _RUNS_MAX)
+    for kind in RunKind:
+        ended = [run for run in runs if run.kind == kind and run.finished_at is not None]
+        for run in ended[:1]:
+            assert run.finished_at is not None  # noqa: S101 - see above
+            code = ExitCode(run.exit_code or 0)
+            samples += samples_of_end(code, at=run.finished_at, kind=kind)
+        published = [run for run in ended if run.status == RunStatus.PUBLISHED]
+        for run in published[:1]:
+            samples += samples_of_totals(kind, run.totals)
+    return samples

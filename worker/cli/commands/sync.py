@@ -15,12 +15,7 @@ from worker.cli.base import Cli
     help="File: CSV with a column off_id, or one identifier a line; - is standard input.",
 )
 @options.database
-@options.base_url
-@options.issuer
 @options.area
-@options.concurrency
-@options.rate
-@options.deadline
 @options.wait
 @options.accept_removals
 @click.option(
