@@ -23,9 +23,6 @@ def command(cli: Cli, *, probe: bool, person: str | None) -> int:
     line each, OK, WARN or FAIL. A failure does not stop the other checks; SKIP marks what is not
     checked because of one. Changes nothing.
 
-    The contract with PTS is proven by a probe that reads every area, and a record in one at least.
-    Until then its line is a warning.
-
     The roster is read to its end: its persons (one who stands there twice is counted twice, and
     read once by a run), the requests that a night sends, and how long they take at
     `sync.requests_per_second`. Pages and retries come on top.
@@ -34,8 +31,8 @@ def command(cli: Cli, *, probe: bool, person: str | None) -> int:
     contract), else 0.
 
     PTS is only reached. With `--probe` one synthetic person is read, and what PTS answers is
-    compared with the contract: names of fields, never a value. If that proves it, the database
-    remembers it.
+    compared with the contract: names of fields, never a value. A probe that reads every area, and a
+    record in one at least, proves the contract; until then its line is a warning.
 
     `--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
 

@@ -33,16 +33,11 @@ def command(cli: Cli, *, dry_run: bool, rewrite: bool, yes: bool, purpose: str |
     """Remove one person completely: versions, history, proofs, failures, drafts, and the person.
 
     The identifier stands on standard input, on one line, and is never printed. On a terminal it is
-    asked for, and so is a confirmation unless `--yes` is given. What runs have counted stays in the
-    ledger, which names nobody. Nothing is done while a run is on (exit 4).
+    asked for, and so is a confirmation. Nothing is done while a run is on (exit 4).
 
     A person who is still on the roster is read again by the next sync: take them off it first.
-    Backups, replicas, archived WAL and exported files are beyond this program. SQLite's file is
-    written anew and holds nothing afterwards; PostgreSQL's tables are vacuumed, and with
-    `--rewrite` written anew.
-
-    The access is logged, with the purpose that `--purpose` gives (`report_access`); that row stays,
-    and names nobody once the person is gone.
+    SQLite's file is written anew; PostgreSQL's tables are vacuumed, and with `--rewrite` written
+    anew. Backups and exported files are beyond this program. The access is logged.
 
     `--json`: is_known, is_dry_run, rows (by table), is_rewritten.
 

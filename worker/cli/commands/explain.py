@@ -37,7 +37,7 @@ def command(cli: Cli, *, as_of: str | None, purpose: str | None) -> None:
     `--as-of` the restrictions that readers saw at that time (a date alone is its midnight in UTC);
     what the roster calls the person, proofs and failures are those of the last publication.
 
-    The access is logged, with the purpose that `--purpose` gives: see the view `report_access`.
+    The access is logged.
 
     `--json`: is_known, person_key, local_ref, cohort, first_run, first_run_at, departed_at, as_of,
     publication (run_id, kind, published_at), areas (area, last_confirmed_at, age_s, pages, records,

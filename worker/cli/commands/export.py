@@ -82,20 +82,12 @@ def command(
     """Write the reporting views to a folder as CSV or Parquet.
 
     All rows are as of one publication and stand in a folder of its own, `publication-N`, with one
-    file for each view. `_manifest.json` there says columns, rows and SHA-256 of each file. The
-    fields of Parquet have the column's meaning. The folder appears when it is complete, in the
-    place of an earlier one of the same publication; then `_LATEST` names it. The same database
-    gives the same bytes, but for the manifest's `exported_at`. The files hold health data; only
-    their owner can read them (0600). Parquet needs the extra `parquet` of the package.
+    file for each view and `_manifest.json`. The folder appears when it is complete, in the place of
+    an earlier one of the same publication; then `_LATEST` names it. The files hold health data;
+    only their owner can read them (0600). The access is logged.
 
-    The access is logged, with the purpose that `--purpose` gives, in the view `report_access`,
-    which is exported only where it is named.
-
-    With `--dialect excel-nb` CSV for Excel in Norwegian: a byte order mark, semicolons, decimal
-    commas, times in Europe/Oslo, and names of files, headings and codes in bokmål.
-
-    With `--since` only what has changed behind that publication: the rows of `report_change_feed`,
-    with what was erased and purged. A number that no publication has had is refused.
+    With `--dialect excel-nb` CSV for Excel in Norwegian. With `--since` only what has changed
+    behind that publication: the rows of `report_change_feed`. Parquet needs the extra `parquet`.
 
     `--json`: the manifest (folder, format, dialect, run_id, publication_no, published_at,
     exported_at, worker_version, schema_revision, since,

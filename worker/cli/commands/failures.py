@@ -86,8 +86,6 @@ def show(cli: Cli, *, person: str, purpose: str | None) -> None:
     Whom: by the key that `list` and the log give (or more of its digits), or by the identifier on
     standard input with `-`.
 
-    The access is logged, with the purpose that `--purpose` gives: see the view `report_access`.
-
     `--json`: as `failures list`.
 
     Example: `pts-worker failures show p-3fa94c07`

@@ -89,14 +89,10 @@ def public(cli: Cli, *, key: Path | None) -> None:
 def rotate(cli: Cli, *, key: Path | None, kind: "KeyKind", finish: bool) -> None:
     """Put a new key in the configured key's place, once HelseID accepts it.
 
-    Two steps. The first makes a new key beside the configured file (FILE.new, a JWK that its owner
-    alone can read) and prints its public half. Register that in HelseID's self-service, beside the
-    old one. Then `--finish` requests a token with the new key, and only when HelseID issues one
-    does it replace the file, in one step. Owner, group and mode stay; the old key is kept nowhere.
-
-    If either step is stopped or killed, the configured file holds the old key or the new one. A run
-    in progress keeps the key that it began with: leave the old one registered until the run has
-    ended.
+    The first step makes a new key beside the configured file (FILE.new) and prints its public half.
+    Register that in HelseID's self-service, beside the old one. Then `--finish` requests a token
+    with the new key, and only when HelseID issues one does it replace the file, in one step; the
+    old key is kept nowhere. Leave it registered until no run uses it any more.
 
     `--json`: file, state (pending or rotated), alg, kid, former_kid, pending_file, public_jwk.
 

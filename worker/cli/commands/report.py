@@ -62,15 +62,10 @@ def command(
 ) -> None:
     """Write the published state as one HTML file that needs nothing else.
 
-    For a director: what is in effect and for how many patients, what came and went in a week, the
-    trend, codes with their meaning, how old restrictions are, when delays end, what PTS lists past
-    its end, how fresh the figures are. With `--cohort` the page is about one clinic or department.
-
-    It names no person. Counts of fewer persons than `--min-cell` are shown as such, and all others
-    are rounded to five, totals too. A count that crosses a step of five between two reports still
-    shows that it moved. Only the file's owner can read it (0600). An old one is replaced.
-
-    The access is logged, with the purpose that `--purpose` gives: see the view `report_access`.
+    For a director: what is in effect and for how many patients, what came and went, the trend, and
+    how fresh the figures are. It names no person. Counts of fewer persons than `--min-cell` are
+    shown as such, and all others are rounded to five, totals too. Only the file's owner can read it
+    (0600). An old one is replaced. The access is logged.
 
     `--json`: file, state, published_at.
 
