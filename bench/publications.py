@@ -74,7 +74,7 @@ def main() -> None:
 
 async def _nights(url: str, persons: int, cpu: Callable[[], float]) -> dict[str, Any]:
     from bench.nights import night  # noqa: PLC0415 - of the checkout in question
-    from worker.runtime import real_runtime  # noqa: PLC0415
+    from worker.ports import real_runtime  # noqa: PLC0415
     from worker.store.database import open_database  # noqa: PLC0415
     from worker.store.runs.run_store import SqlRunStore  # noqa: PLC0415
     from worker.store.schema.upgrade import upgrade  # noqa: PLC0415

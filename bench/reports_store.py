@@ -15,7 +15,7 @@ from bench.multiply import multiply
 from bench.nights import night
 from bench.people import answer
 from worker import __version__
-from worker.runtime import real_runtime
+from worker.ports import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.schema.fact_tables import PERSON_COUNTS
 from worker.store.schema.tables import run

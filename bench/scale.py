@@ -22,7 +22,7 @@ from bench.machine import describe, quietness
 from bench.nights import Night, Statement, night
 from bench.sizes import Looker, looking
 from tests.support.databases import execute, in_database, postgres_server
-from worker.runtime import real_runtime
+from worker.ports import real_runtime
 from worker.store.database import open_database
 from worker.store.schema.upgrade import upgrade
 

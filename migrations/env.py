@@ -45,7 +45,7 @@ def migrate(connection: Connection) -> None:
 async def on_configured_database() -> None:
     """For the ``alembic`` command itself."""
     from worker.config import database_url, load
-    from worker.runtime import real_runtime
+    from worker.ports import real_runtime
     from worker.store.database import open_database
 
     settings = load({}, environ=os.environ, cwd=Path.cwd()).settings

@@ -18,8 +18,7 @@ from worker.app import App
 from worker.cli.run_sync import RunRequest, run_sync
 from worker.config import load
 from worker.logs import configure
-from worker.ports import Runtime
-from worker.runtime import real_runtime
+from worker.ports import Runtime, real_runtime
 
 _DAY: Final = timedelta(days=1)
 _SPEED: Final = 10.0

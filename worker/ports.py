@@ -1,8 +1,13 @@
 """Ports: the protocols through which a run uses the outside world, and the runtime."""
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from random import SystemRandom
+from secrets import token_hex
 from typing import Protocol
+
+import anyio
 
 from worker.core.confirmation import Unconfirmed
 from worker.core.guard import GuardLimits
@@ -28,6 +33,20 @@ class Runtime(Value, frozen=True, kw_only=True):
     sleep: Callable[[float], Awaitable[None]]
     uniform: Callable[[], float]
     new_id: Callable[[], str]
+
+
+def real_runtime() -> Runtime:
+    """The production runtime: UTC wall clock, system randomness, 128-bit ids.
+
+    No other module uses these directly.
+    """
+    return Runtime(
+        now=lambda: datetime.now(UTC),
+        monotonic=time.monotonic,
+        sleep=anyio.sleep,
+        uniform=SystemRandom().random,
+        new_id=lambda: token_hex(16),
+    )
 
 
 class Roster(Protocol):

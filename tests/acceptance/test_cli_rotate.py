@@ -18,7 +18,7 @@ from worker.helseid.authorizer import open_helseid
 from worker.helseid.client import helseid_client
 from worker.helseid.keys import load_client_key
 from worker.helseid.options import HelseIdOptions
-from worker.runtime import real_runtime
+from worker.ports import real_runtime
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
 from tests.support.databases import execute, in_database
 from worker.errors import UnavailableError
-from worker.runtime import real_runtime
+from worker.ports import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.schema.tables import metadata
 from worker.store.schema.upgrade import HEAD, LOCK, check_schema, upgrade

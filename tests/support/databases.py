@@ -14,7 +14,7 @@ import anyio
 import asyncpg
 from sqlalchemy import Connection, Engine, event, make_url
 
-from worker.runtime import real_runtime
+from worker.ports import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.schema.upgrade import upgrade
 

@@ -9,7 +9,7 @@ from tests.support.published import Store
 from worker.app import App
 from worker.config import load
 from worker.core.model import RunKind
-from worker.runtime import real_runtime
+from worker.ports import real_runtime
 from worker.store.database import open_database
 from worker.store.runs.lease import Lease, acquire, this_process
 from worker.store.runs.ledger import begin_run

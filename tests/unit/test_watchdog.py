@@ -17,7 +17,7 @@ import time
 import anyio
 from msgspec.structs import replace
 from worker.cli.stopping import stoppable
-from worker.runtime import real_runtime
+from worker.ports import real_runtime
 
 how, deadline_s, loop, speed = sys.argv[1], float(sys.argv[2]) or None, sys.argv[3], sys.argv[4]
 

@@ -60,7 +60,7 @@ class Cli:
         from worker.app import App  # noqa: PLC0415 - takes a second: not for --help
         from worker.config import load  # noqa: PLC0415 - as above
         from worker.logs import configure  # noqa: PLC0415 - as above
-        from worker.runtime import real_runtime  # noqa: PLC0415 - as above
+        from worker.ports import real_runtime  # noqa: PLC0415 - as above
 
         self.refuse_secrets()
         loaded = load(

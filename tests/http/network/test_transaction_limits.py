@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.support.made_databases import MakeDatabase
 from tests.support.network.postgres_front import front
 from worker.errors import StoppedError, UnavailableError
-from worker.runtime import real_runtime
+from worker.ports import real_runtime
 from worker.store.database import Database, open_database
 
 pytestmark = pytest.mark.promise("4")
