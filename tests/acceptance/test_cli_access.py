@@ -25,15 +25,16 @@ STRANGER = "16858399649"
 SHOWN = "SELECT os_user, host, command, person_key, purpose FROM report_access ORDER BY accessed_at"
 
 
+NO_PURPOSE = "give one line of 2 to 200 printable characters"
 ODD = {
-    "empty": ("", "is blank"),
-    "blank": ("\u2003 \t\u00a0", "is blank"),
-    "one character": ("q", "says nothing"),
-    "dots": ("...-", "says nothing"),
-    "very long": ("z" * 10_000, "has 10,000 characters"),
-    "escape": ("case \x1b[31m17", "holds line breaks"),
-    "bidi": ("case \u202e17", "holds line breaks"),
-    "two lines": ("a\nb", "holds line breaks"),
+    "empty": ("", NO_PURPOSE),
+    "blank": ("\u2003 \t\u00a0", NO_PURPOSE),
+    "one character": ("q", NO_PURPOSE),
+    "dots": ("...-", NO_PURPOSE),
+    "very long": ("z" * 10_000, NO_PURPOSE),
+    "escape": ("case \x1b[31m17", NO_PURPOSE),
+    "bidi": ("case \u202e17", NO_PURPOSE),
+    "two lines": ("a\nb", NO_PURPOSE),
     "an identifier": (f"asked for {STRANGER}", "this holds an identifier"),
 }
 """Purposes that are none, and the sentence that each is answered with."""
@@ -117,7 +118,7 @@ def test_each_command_leaves_a_row(logged: Logged):
 
 
 def test_a_purpose_that_is_none(logged: Logged):
-    """Each is refused with a sentence of its own, is not repeated and not kept."""
+    """Each is refused, is not repeated and not kept."""
     for name, (given, sentence) in ODD.items():
         ended = logged.ends[name]
         assert (ended.code, ended.out, logged.rows[name]) == (2, "", []), ended.story()

@@ -35,33 +35,23 @@ def checked_purpose(purpose: str | None) -> str | None:
     """The purpose as it is kept, without blanks around it; None for none.
 
     Raises:
-        UsageError: it is blank, says nothing, is long, holds control characters or an identifier.
-            Not repeated.
+        UsageError: it says nothing, is long, holds control characters or an identifier. Not
+            repeated.
     """
     if purpose is None:
         return None
     text = purpose.strip()
-    if not text:
-        raise UsageError("--purpose is blank", hint="say why, or leave the option out")
-    if len(text) > _PURPOSE_CHARACTERS_MAX:
-        raise UsageError(
-            f"--purpose has {len(text):,} characters",
-            hint=f"give one line of at most {_PURPOSE_CHARACTERS_MAX}; a case number, say",
-        )
-    if not text.isprintable():
-        raise UsageError(
-            "--purpose holds line breaks, control characters or others that are not printed",
-            hint=f"give one line of at most {_PURPOSE_CHARACTERS_MAX} printable characters",
-        )
-    if sum(map(str.isalnum, text)) < _PURPOSE_LETTERS_MIN:
-        raise UsageError(
-            f"--purpose says nothing: it has fewer than {_PURPOSE_LETTERS_MIN} letters or digits",
-            hint="give a case number, say",
-        )
     if mask_identifiers(text) != text:
         raise UsageError(
             "--purpose: this holds an identifier, which every process of the machine can read here",
             hint="give a case number; the access log names the person by itself",
+        )
+    says_something = sum(map(str.isalnum, text)) >= _PURPOSE_LETTERS_MIN
+    if not says_something or not text.isprintable() or len(text) > _PURPOSE_CHARACTERS_MAX:
+        raise UsageError(
+            f"--purpose: {len(text):,} characters that are no purpose",
+            hint=f"give one line of {_PURPOSE_LETTERS_MIN} to {_PURPOSE_CHARACTERS_MAX} printable "
+            "characters, a case number, say; or leave the option out",
         )
     return text
 

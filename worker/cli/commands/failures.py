@@ -17,6 +17,7 @@ from worker.errors import UsageError
 
 if TYPE_CHECKING:
     from worker.app import App
+    from worker.core.identity import NationalId
     from worker.store.database import Database
     from worker.store.queries.failures import OpenFailure
 
@@ -94,14 +95,12 @@ def show(cli: Cli, *, person: str, purpose: str | None) -> None:
     """
     from worker.cli.identifiers import read_identifier
 
-    key = _prefix(person)
-    app = cli.load("report" if key else "person")
-    if key:
-        found = cli.run(lambda: _of_key(app, key, purpose))
-    else:
+    prefix, off_id = _prefix(person), None
+    app = cli.load("report" if prefix else "person")
+    if not prefix:
         app.identity()  # an error of the configuration comes before the question
-        digits = read_identifier().reveal()
-        found = cli.run(lambda: _of_person(app, digits, purpose))
+        off_id = read_identifier()
+    found = cli.run(lambda: _of_person(app, prefix, off_id, purpose))
     cli.emit({"failures": found}, lambda: _print_person(found))
 
 
@@ -112,53 +111,52 @@ def shown(failure: "OpenFailure", *, is_plain: bool) -> "OpenFailure":
     return replace(failure, person_key=None) if is_plain else failure
 
 
-async def _of_key(app: "App", key: str, purpose: str | None) -> Sequence["OpenFailure"]:
-    """The open failures of the person whose key begins so.
+async def _of_person(
+    app: "App", prefix: str, off_id: "NationalId | None", purpose: str | None
+) -> Sequence["OpenFailure"]:
+    """The open failures of a person, after the access is logged.
 
-    Raises:
-        UsageError: no or several persons' keys begin so, or the store holds plain identifiers.
-    """
-    from worker.cli.access import log_access
-    from worker.store.queries.failures import failures_of, keys_beginning
-
-    async with app.database() as store:
-        if await _is_plain(store):
-            raise UsageError(
-                "this database holds plain identifiers; the command line does not accept them",
-                hint="give - and the identifier on standard input",
-            )
-        keys = await store.read(keys_beginning, key)
-        if not keys:
-            raise UsageError(
-                "no person's key begins with these digits",
-                hint="`pts-worker failures list` gives the keys",
-            )
-        if len(keys) > 1:
-            raise UsageError(
-                f"the keys of {len(keys)} persons begin with these digits",
-                hint="give more digits",
-            )
-        await log_access(app, store, "failures show", purpose, person_key=keys[0])
-        return await store.read(failures_of, keys[0])
-
-
-async def _of_person(app: "App", digits: str, purpose: str | None) -> Sequence["OpenFailure"]:
-    """The open failures of a person.
+    Args:
+        prefix: the beginning of the person's key, if the identifier is not given.
 
     Raises:
         ConfigurationError: the pseudonym key is missing, or not that of the store.
+        UsageError: no or several persons' keys begin so, or the store holds plain identifiers.
     """
     from worker.cli.access import log_access
-    from worker.core.identity import NationalId
     from worker.store.identity import see_identity
     from worker.store.queries.failures import failures_of
 
     async with app.database() as store:
         is_plain = await _is_plain(store)
-        key = (await see_identity(store, app.identity())).person_key(NationalId(digits))
+        if off_id is None:
+            key = await _one_key(store, prefix, is_plain=is_plain)
+        else:
+            key = (await see_identity(store, app.identity())).person_key(off_id)
         await log_access(app, store, "failures show", purpose, person_key=key)
         found = await store.read(failures_of, key)
         return [shown(failure, is_plain=is_plain) for failure in found]
+
+
+async def _one_key(store: "Database", prefix: str, *, is_plain: bool) -> str:
+    from worker.store.queries.failures import keys_beginning
+
+    if is_plain:
+        raise UsageError(
+            "this database holds plain identifiers; the command line does not accept them",
+            hint="give - and the identifier on standard input",
+        )
+    keys = await store.read(keys_beginning, prefix)
+    if not keys:
+        raise UsageError(
+            "no person's key begins with these digits",
+            hint="`pts-worker failures list` gives the keys",
+        )
+    if len(keys) > 1:
+        raise UsageError(
+            f"the keys of {len(keys)} persons begin with these digits", hint="give more digits"
+        )
+    return keys[0]
 
 
 async def _is_plain(store: "Database") -> bool:
