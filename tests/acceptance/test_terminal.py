@@ -165,6 +165,16 @@ def test_no_bar_without_a_terminal(worker: Installation):
     assert "\x1b[32mOK" in on_a_terminal(worker, "config", "check")
 
 
+def test_a_table_is_never_cut(worker: Installation):
+    """On a terminal what is too wide goes on below, in 80 columns; elsewhere nothing is broken."""
+    shown = on_a_terminal(worker, "config", "show")
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    assert max(map(len, lines_of(shown))) <= 80
+    ended = run("--config", str(worker.config), "config", "show", folder=worker.folder)
+    row = next(line for line in ended.out.splitlines() if line.startswith("database.url "))
+    assert row.split()[1:] == [worker.database_url, str(worker.config)]
+
+
 def test_a_reader_that_is_gone(worker: Installation) -> None:
     """A published run ends with its own code if its reader is gone, and without a bug."""
     gone, out = os.pipe()

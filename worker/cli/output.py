@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from shutil import get_terminal_size
 from textwrap import fill
-from typing import Any, Final, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import orjson
 
@@ -49,9 +49,8 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: 
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(heads))
     for head, value in zip(heads or [""] * len(rows[0]), rows[0], strict=True):
-        table.add_column(
-            head, justify="right" if isinstance(value, int) else "left", header_style="none"
-        )
+        justify: Literal["left", "right"] = "right" if isinstance(value, int) else "left"
+        table.add_column(head, justify=justify, header_style="none", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     is_read = sys.__stdout__ is not None and sys.__stdout__.isatty()
