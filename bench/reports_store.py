@@ -17,8 +17,7 @@ from bench.people import answer
 from worker import __version__
 from worker.ports import real_runtime
 from worker.store.database import Database, open_database
-from worker.store.schema.fact_tables import PERSON_COUNTS
-from worker.store.schema.tables import run
+from worker.store.schema.tables import PERSON_COUNTS, run
 from worker.store.schema.upgrade import upgrade
 
 DAYS: Final = 365

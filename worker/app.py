@@ -2,8 +2,8 @@
 
 import math
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -250,18 +250,12 @@ class App:
 
     @asynccontextmanager
     async def reader(
-        self,
-        areas: Sequence[ResourceArea],
-        *,
-        throttle: Throttle,
-        transport: HttpTransport | None = None,
-        attempts_max: int | None = None,
+        self, throttle: Throttle, *, attempts_max: int | None = None
     ) -> AsyncIterator[PtsReader]:
         """Reads PTS with the configured limits.
 
         Args:
             throttle: the pace.
-            transport: instead of one of the reader's own.
             attempts_max: instead of the configured number.
 
         Raises:
@@ -269,10 +263,7 @@ class App:
         """
         sync, contract = self.settings.sync, self.contract()
         base_url, tls = self.base_url(), self.tls()
-        async with AsyncExitStack() as stack:
-            helseid = await stack.enter_async_context(self.helseid(tls))
-            if transport is None:
-                transport = await stack.enter_async_context(self.transport(tls))
+        async with self.helseid(tls) as helseid, self.transport(tls) as transport:
             client = RetryingClient(
                 transport=transport,
                 authorizer=helseid,
@@ -282,7 +273,7 @@ class App:
                 retry_after_s_max=sync.retry_after_max.total_seconds(),
             )
             yield PtsReader(
-                areas=areas,
+                areas=self.areas(),
                 contract=contract,
                 base_url=base_url,
                 client=client,

@@ -60,7 +60,7 @@ async def learn(app: App, roster: Roster) -> Mapping[str, Draft]:
     persons = await _persons(app, roster)
     areas, known = app.areas(), app.contract()
     drafts, unread = dict[str, Draft](), list[AreaError]()
-    async with app.reader(areas, throttle=app.throttle(), attempts_max=2) as reader:
+    async with app.reader(app.throttle(), attempts_max=2) as reader:
         for area in areas:
             answers, ends = list[HttpResponse](), list[AreaError]()
             try:

@@ -60,7 +60,6 @@ async def run_sync(
         StoppedError: ``stop`` was set while waiting for the database or a lease.
         WorkerError: the run could not begin.
     """
-    areas = app.areas()
     identity = app.identity()
     roster = request.roster or app.roster()
     async with AsyncExitStack() as stack:
@@ -77,7 +76,7 @@ async def run_sync(
         identity = await check_identity(lease, identity)
         service = service_of(app.base_url())
         await check_service(lease, service, is_accepted=request.accept_service)
-        reader = await stack.enter_async_context(app.reader(areas, throttle=throttle))
+        reader = await stack.enter_async_context(app.reader(throttle))
         store = await open_run_store(
             lease,
             kind=request.kind,

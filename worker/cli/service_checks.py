@@ -159,7 +159,7 @@ async def check_probe(app: App, off_id: NationalId) -> list[CheckResult]:
         WorkerError: HelseID refuses or is unavailable, or the configuration cannot be used.
     """
     areas, person = app.areas(), Person(off_id=off_id, person_key="probe")
-    async with app.reader(areas, throttle=app.throttle(), attempts_max=2) as reader:
+    async with app.reader(app.throttle(), attempts_max=2) as reader:
         lines = [await _probe_line(reader, area, person) for area in areas]
     is_read = all(line.state is not State.FAIL for line in lines)
     if is_read and any(line.facts["records"] for line in lines):
