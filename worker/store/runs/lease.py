@@ -32,6 +32,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _POLL_S: Final = 1.0
+_RENEWED_WITHIN_S: Final = 60.0
+"""The longest ``lease.ttl_s``: a holder that has not renewed for so long is dead, whatever a clock
+that was wrong has written."""
 
 
 class Holder(Value, frozen=True, kw_only=True):
@@ -130,8 +133,13 @@ class Lease:
         )
 
 
-async def acquire(database: Database, holder: Holder, *, ttl_s: float) -> Lease:
+async def acquire(
+    database: Database, holder: Holder, *, ttl_s: float, dead: Row[Any] | None = None
+) -> Lease:
     """Take the lease if it is free or expired.
+
+    Args:
+        dead: the lease of a holder that does not renew it; it is free as long as it stands so.
 
     Raises:
         LeaseHeldError: another process holds it; the message says which one and since when.
@@ -145,8 +153,9 @@ async def acquire(database: Database, holder: Holder, *, ttl_s: float) -> Lease:
             raise _held_error(await _row(connection))
         now = await database.now(connection)
         is_own = row.holder == holder.holder_id
+        is_dead = dead is not None and not _has_moved(dead, row)
         is_live = row.holder is not None and row.expires_at > now
-        if is_live and not is_own:
+        if is_live and not is_own and not is_dead:
             raise _held_error(row)
         token = row.fencing_token if is_own else row.fencing_token + 1
         await connection.execute(
@@ -208,23 +217,25 @@ async def _acquire_in_time(
 ) -> Lease:
     runtime = database.runtime
     holder = this_process(runtime.new_id())
-    started_s = runtime.monotonic()
+    started_s = seen_s = runtime.monotonic()
     seen: Row[Any] | None = None
     while True:
+        now_s = runtime.monotonic()
+        dead = seen if now_s - seen_s > _RENEWED_WITHIN_S else None
         try:
-            return await acquire(database, holder, ttl_s=ttl_s)
+            return await acquire(database, holder, ttl_s=ttl_s, dead=dead)
         except LeaseHeldError as error:
             row = await database.read(_row)
-            waited_s = runtime.monotonic() - started_s
-            # So long a transaction has its holder, or a clock was wrong when it was taken.
-            is_alive = waited_s > ttl_s or (seen is not None and _has_moved(seen, row))
-            if is_alive and waited_s >= wait_s:
+            has_moved = seen is not None and _has_moved(seen, row)
+            # Not free though nobody renews it: its holder is in a long transaction.
+            if (has_moved or dead is not None) and now_s - started_s >= wait_s:
                 raise
             if stop is not None and stop.is_set():
                 raise StoppedError("stopped while waiting for another run to end") from None
             if seen is None:
                 log.warning("lease.waiting", reason=error.message, wait_s=wait_s)
-                seen = row
+            if seen is None or has_moved:
+                seen, seen_s = row, now_s
             await runtime.sleep(_POLL_S)
 
 
