@@ -19,6 +19,7 @@ PAGES: Final = (
     *sorted(DOCS.rglob("*.md")),
 )
 
+_FOLDERS: Final = "worker|tests|docs|migrations|tools|bench"
 _FENCED: Final = re.compile(r"(?ms)^```.*?^```$")
 
 
@@ -81,6 +82,8 @@ def anchors(page: Path) -> frozenset[str]:
 
 
 def paths_named(page: Path) -> Iterator[str]:
-    """Files and folders of this repository that stand in backticks."""
+    """Files and folders of this repository that stand in backticks, and modules of ``worker/``."""
     text = page.read_text(encoding="utf-8")
-    yield from re.findall(r"`((?:worker|tests|docs|migrations|tools|bench)/[\w./-]*)`", text)
+    yield from re.findall(rf"`((?:{_FOLDERS})/[\w./-]*)`", text)
+    for module in re.findall(rf"(?<![\w/.])(?!{_FOLDERS})((?:[a-z]+/)+[a-z_]+\.py)\b", text):
+        yield f"worker/{module}"
