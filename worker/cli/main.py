@@ -46,7 +46,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "schedule": "Stay up and run `sync` on a cron expression in a named time zone.",
     "status": "Show recent runs, snapshot age, failures and the lease.",
     "failures": "What could not be read. Example: `pts-worker failures list`",
-    "explain": "Show everything that is stored of one person.",
+    "explain": "Show everything that is stored about one person.",
     "erase": "Remove one person completely: versions, history, proofs, failures, and the person.",
     "report": "Write the published state as one HTML file that needs nothing else.",
     "export": "Write the reporting views to a folder as CSV or Parquet.",

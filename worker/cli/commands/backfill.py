@@ -37,9 +37,9 @@ def command(
 ) -> int:
     """Read some persons again, and publish that. It marks nobody as departed.
 
-    Whom: `--roster FILE`, `--person -` (identifiers on standard input, one a line), or out of the
-    configured roster what is stale (`--stale-for 36h`) or failed (`--failed`). On a terminal the
-    list is not shown while it is typed, and the run begins when Ctrl-D has ended it.
+    Choose persons with `--roster FILE` or `--person -` (identifiers on standard input, one a line),
+    or, from the configured roster, those who are stale (`--stale-for 36h`) or failed (`--failed`).
+    On a terminal the list is not shown while you type it; Ctrl-D ends it.
 
     Example: `pts-worker backfill --failed`
 

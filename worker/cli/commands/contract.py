@@ -37,10 +37,10 @@ def command() -> None:
 @command.command("show")
 @click.pass_obj
 def show(cli: Cli) -> None:
-    """Print the contract with PTS that is in force, as TOML, complete.
+    """Print the complete contract with PTS that is in force, as TOML.
 
-    Every key stands there, also those that have their default value. It is what `api.contract_file`
-    takes, and what the program comes with if that is not set.
+    Keys with their default value are printed as well. The contract is `api.contract_file`, or comes
+    with the program if that is not set.
 
     `--json`: origin (the file, or null for the program's own), fingerprints (by area), contract.
 
@@ -64,17 +64,17 @@ def show(cli: Cli) -> None:
 @_out
 @click.pass_obj
 def from_openapi(cli: Cli, *, file: Path, out: Path | None) -> int:
-    """Make a contract of NHN's OpenAPI 3 document, in JSON.
+    """Make a contract from NHN's OpenAPI 3 document (JSON).
 
-    The search operations (POST, a path that ends in `_search`) of both areas are read: the
-    request's identifier, the list of records and what stands around it, and the records' fields,
-    which become columns by their names. What is a guess is marked `# proposal`, and what no column
-    takes stands below `extra` as a comment. A field around the records that may speak of further
-    records is left out, so that answers with it are refused until somebody declares it. Live
-    answers prove it: `pts-worker doctor --probe`.
+    It reads the search operations of both areas (POST, a path that ends in `_search`): where the
+    identifier goes, where the list of records stands, what is around it, and the records' fields,
+    which become columns by name. Guesses are marked `# proposal`, and fields that no column takes
+    are comments below `extra`. A field around the records that may mean "there is more" is left
+    out, so that answers with it are refused until you declare it. Only live answers prove a
+    contract: `pts-worker doctor --probe`.
 
-    It prints the contract, with the differences to the one in force as comments, or writes it to a
-    new file (`--out FILE`, for `api.contract_file`).
+    Prints the contract, with its differences to the contract in force as comments, or writes it to
+    a new file (`--out FILE`) for `api.contract_file`.
 
     `--json`: file, areas (facts, fields: field, kinds, records, becomes; empty), proposals,
     contract, differences.
@@ -93,18 +93,17 @@ def from_openapi(cli: Cli, *, file: Path, out: Path | None) -> int:
 @_out
 @click.pass_obj
 def learn(cli: Cli, *, out: Path | None) -> int:
-    """Propose a contract by live answers for some persons.
+    """Propose a contract from live answers about some persons.
 
-    Their identifiers stand on standard input, one a line: synthetic persons who have restrictions,
-    100 at most. The request is that of the contract in force, and only the first page of each
-    answer is read. What is shown is names of fields, their kinds and in how many records they
-    stand, never a value; of a refusal (4xx) the names of its fields. Proposals are marked as by
-    `from-openapi`.
+    Give their identifiers on standard input, one a line: synthetic persons who have restrictions,
+    100 at most. PTS is asked as the contract in force says, and only the first page of each answer
+    is read. It shows the names of fields, their types and how many records have them, never a
+    value; for a refusal (4xx) the names of the answer's fields.
 
-    It prints the contract, with the differences to the one in force as comments, or writes it to a
-    new file (`--out FILE`, for `api.contract_file`). Exit code 65 if no answer could be used.
+    Prints the contract, with its differences to the contract in force as comments, or writes it to
+    a new file (`--out FILE`) for `api.contract_file`. Exit code 65 if no answer could be used.
 
-    `--json`: as of `from-openapi`.
+    `--json`: as `from-openapi`.
 
     Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
     """

@@ -22,13 +22,13 @@ def command() -> None:
 @command.command("upgrade")
 @click.pass_obj
 def upgrade(cli: Cli) -> None:
-    """Bring the database to this program's schema, and make the reporting views anew.
+    """Bring the database to this program's schema, and recreate the reporting views.
 
-    It names the database, which it makes if there is none, and the configuration that was read.
+    It creates the database if there is none, and names it and the configuration that was read.
 
-    Safe to run again, also after it was stopped. Run it once before the first sync and after each
-    upgrade of the program. The database of a development version is refused (78) and stays as it
-    is: begin a new one, which a full sync fills.
+    It is safe to run again, even after it was stopped. Run it once before the first sync and after
+    each upgrade of the program. The database of a development version is refused (78) and stays as
+    it is: begin a new one, and a full sync fills it.
 
     `--json`: database, config_file, schema (before, after).
 
@@ -112,7 +112,7 @@ def check(cli: Cli) -> None:
 def backup(cli: Cli, *, file: Path) -> None:
     """Copy a SQLite database to a new file, while runs go on.
 
-    The copy is complete as of one moment, also in the middle of a run. To restore it, stop the
+    The copy is complete as of one moment, even in the middle of a run. To restore it, stop the
     worker, copy it to the database's place and remove the -wal and -shm there (docs/database.md,
     "Restore"). The next `sync` continues.
 

@@ -23,16 +23,16 @@ def command(cli: Cli, *, probe: bool, person: str | None) -> int:
     line each, OK, WARN or FAIL. A failure does not stop the other checks; SKIP marks what is not
     checked because of one. Changes nothing.
 
-    The roster is read to its end: its persons (one who stands there twice is counted twice, and
+    The roster is read to its end: its persons (somebody who is listed twice is counted twice, and
     read once by a run), the requests that a night sends, and how long they take at
-    `sync.requests_per_second`. Pages and retries come on top.
+    `sync.requests_per_second`. Further pages and retries are not included.
 
     Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data
     contract), else 0.
 
-    PTS is only reached. With `--probe` one synthetic person is read, and what PTS answers is
-    compared with the contract: names of fields, never a value. A probe that reads every area, and a
-    record in one at least, proves the contract; until then its line is a warning.
+    Without `--probe`, nobody is read from PTS. With it, one synthetic person is read, and PTS's
+    answer is compared with the contract: names of fields, never a value. A probe that reads every
+    area, and at least one record, proves the contract; until then its line is a warning.
 
     `--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 @click.command("erase", cls=options.Command)
-@click.option("--dry-run", is_flag=True, help="Count what would go, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Count what would be removed, and change nothing.")
 @click.option(
     "--rewrite",
     is_flag=True,
-    help="PostgreSQL: write the tables anew (VACUUM FULL), so that its data files hold nothing. "
+    help="PostgreSQL: rewrite the tables (VACUUM FULL), so that its data files hold nothing. "
     "Keeps readers out of each table meanwhile.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation on a terminal.")
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 def command(cli: Cli, *, dry_run: bool, rewrite: bool, yes: bool, purpose: str | None) -> None:
     """Remove one person completely: versions, history, proofs, failures, drafts, and the person.
 
-    The identifier stands on standard input, on one line, and is never printed. On a terminal it is
-    asked for, and so is a confirmation. Nothing is done while a run is on (exit 4).
+    Give the identifier on standard input, on one line. It is never printed. On a terminal you are
+    asked for it, and to confirm. Nothing is done during a run (exit 4).
 
     A person who is still on the roster is read again by the next sync: take them off it first.
-    SQLite's file is written anew; PostgreSQL's tables are vacuumed, and with `--rewrite` written
-    anew. Backups and exported files are beyond this program. The access is logged.
+    SQLite's file is rewritten. PostgreSQL's tables are vacuumed, and with `--rewrite` rewritten.
+    Backups and exported files are out of reach. The access is logged.
 
     `--json`: is_known, is_dry_run, rows (by table), is_rewritten.
 

@@ -28,14 +28,14 @@ _MASK = "***"
 @options.database
 @click.pass_obj
 def command(cli: Cli, *, as_of: str | None, purpose: str | None) -> None:
-    """Show everything that is stored of one person.
+    """Show everything that is stored about one person.
 
-    The identifier stands on standard input, on one line, and is never printed.
+    Give the identifier on standard input, on one line. It is never printed.
 
-    By area: the last complete read and, where it had to confirm another, that first one; whether
-    what is shown is stale, an open failure, the restrictions in force and those that were. With
-    `--as-of` the restrictions that readers saw at that time (a date alone is its midnight in UTC);
-    what the roster calls the person, proofs and failures are those of the last publication.
+    For each area it shows the last complete read (both reads, if one had to confirm the other),
+    whether the state is stale, an open failure, and the restrictions now and before. `--as-of`
+    shows the restrictions that readers saw at that time (a date alone is its midnight in UTC);
+    labels, proofs and failures are always those of the last publication.
 
     The access is logged.
 

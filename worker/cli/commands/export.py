@@ -81,13 +81,13 @@ def command(
 ) -> None:
     """Write the reporting views to a folder as CSV or Parquet.
 
-    All rows are as of one publication and stand in a folder of its own, `publication-N`, with one
-    file for each view and `_manifest.json`. The folder appears when it is complete, in the place of
-    an earlier one of the same publication; then `_LATEST` names it. The files hold health data;
-    only their owner can read them (0600). The access is logged.
+    All rows are as of one publication, in a folder `publication-N` with one file for each view and
+    `_manifest.json`. The folder appears when it is complete and replaces an earlier export of the
+    same publication; then `_LATEST` names it. The files hold health data, and only their owner can
+    read them (0600). The access is logged.
 
-    With `--dialect excel-nb` CSV for Excel in Norwegian. With `--since` only what has changed
-    behind that publication: the rows of `report_change_feed`. Parquet needs the extra `parquet`.
+    `--dialect excel-nb` writes CSV for Excel in Norwegian. `--since` writes only what has changed
+    after that publication: the rows of `report_change_feed`. Parquet needs the extra `parquet`.
 
     `--json`: the manifest (folder, format, dialect, run_id, publication_no, published_at,
     exported_at, worker_version, schema_revision, since,

@@ -44,13 +44,13 @@ def command() -> None:
     multiple=True,
     help="Only this area; may be given again. Default: all.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="How many, at most. Default: all.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many. Default: all.")
 @options.database
 @click.pass_obj
 def list_open(cli: Cli, *, kind: str | None, area: tuple[str, ...], limit: int | None) -> None:
-    """List what cannot be read at present, what has failed longest first.
+    """List what cannot be read, the longest-failing first.
 
-    Every `sync` reads it again; `backfill --failed` reads it and nothing else.
+    Every `sync` tries again; `backfill --failed` reads these and nothing else.
 
     `--json`: failures (person_key, person_id, local_ref, area, kind, status, reason,
     attempts, runs, first_at, last_at). In a store of plain identifiers person_key
@@ -84,8 +84,8 @@ def list_open(cli: Cli, *, kind: str | None, area: tuple[str, ...], limit: int |
 def show(cli: Cli, *, person: str, purpose: str | None) -> None:
     """Show the failures of one person.
 
-    Whom: by the key that `list` and the log give (or more of its digits), or by the identifier on
-    standard input with `-`.
+    Name the person by the key that `list` and the log show (or more of its digits), or by the
+    identifier on standard input with `-`.
 
     `--json`: as `failures list`.
 

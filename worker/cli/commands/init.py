@@ -41,16 +41,15 @@ _SCOPE: Final = "nhn:pts/api"
 def command(cli: Cli, *, out: Path, group_readable: bool) -> None:
     """Write a configuration file that describes every key, and make the two key files beside it.
 
-    On a terminal it asks how PTS is reached, for the client, roster and database; Enter takes the
-    value in brackets. What `--set` gives is not asked for. Without a terminal the rest has the same
-    defaults, and helseid.client_id stays to be set.
+    On a terminal it asks how PTS is reached, and for client, roster and database; Enter takes the
+    value in brackets. It does not ask for what `--set` gives. Without a terminal it takes the same
+    defaults, and you set helseid.client_id yourself.
 
-    At the end it prints the public key of the client, and how to register it in HelseID's
-    self-service.
+    It ends with the client's public key, and how to register it in HelseID's self-service.
 
-    All files are new: an existing configuration is never overwritten, and an existing key is used.
-    Their owner alone can read them (mode 0600), with `--group-readable` the configuration's group
-    as well (0640). Relative paths in it start at its folder.
+    An existing configuration is never overwritten, and existing keys are used. Only the owner can
+    read the files (mode 0600); with `--group-readable` the group can read the configuration (0640).
+    Relative paths in it start at its folder.
 
     `--json`: file, keys (those that are set), made (the new key files), public_jwk.
 

@@ -43,8 +43,8 @@ def command() -> None:
 def new(cli: Cli, *, out: Path, kind: "KeyKind") -> None:
     """Make a key pair for HelseID.
 
-    The private key goes to a new file that only its owner can read, the public key is printed for
-    self-service. `ec` is P-521 with ES512, `rsa` 4096 bits with PS512; HelseID takes both.
+    The private key goes to a new file that only its owner can read; the public key is printed for
+    self-service. `ec` is P-521 with ES512, `rsa` is 4096 bits with PS512; HelseID takes both.
 
     `--json`: file, alg, kid, public_jwk.
 
@@ -70,8 +70,8 @@ def new(cli: Cli, *, out: Path, kind: "KeyKind") -> None:
 def public(cli: Cli, *, key: Path | None) -> None:
     """Print the public key as a JWK.
 
-    This, and nothing else, is registered in HelseID's self-service. The output is JSON with and
-    without `--json`.
+    Register this, and nothing else, in HelseID's self-service. The output is JSON with or without
+    `--json`.
 
     Example: `pts-worker keys public --key helseid.jwk.json`
     """
@@ -137,10 +137,10 @@ def rotate(cli: Cli, *, key: Path | None, kind: "KeyKind", finish: bool) -> None
 @_out
 @click.pass_obj
 def pseudonym(cli: Cli, *, out: Path) -> None:
-    """Make the key of the pseudonyms.
+    """Make the pseudonym key.
 
     32 random bytes in a new file that only its owner can read. Keep a copy in a safe place: without
-    it no row can be tied to a person.
+    it, no row can be matched to a person.
 
     `--json`: file, bytes.
 

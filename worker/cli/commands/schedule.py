@@ -24,14 +24,14 @@ _RUNS_MAX: Final = 50
 @click.command("schedule", cls=options.Command)
 @options.setting("--cron", "schedule.cron", help="Five fields: minute hour day month weekday.")
 @options.setting("--timezone", "schedule.timezone", help="IANA zone.")
-@click.option("--now", is_flag=True, help="Run once at the start, too.")
+@click.option("--now", is_flag=True, help="Also run once at the start.")
 @click.pass_obj
 def command(cli: Cli, *, now: bool) -> None:
     """Stay up and run `sync` on a cron expression in a named time zone.
 
-    Runs never overlap; a start that comes while a run is on is skipped. SIGTERM ends a run that is
-    on as it ends `sync`: what is complete is kept, and the next run continues. The schedule then
-    ends with 0, or with 75 while it is still starting.
+    Runs never overlap; a start that comes during a run is skipped. SIGTERM ends a run as it ends
+    `sync`: what is complete is kept, and the next run continues. The schedule then ends with 0, or
+    with 75 while it is still starting.
 
     A run that ends with 4, 69 or 75 is retried after 5, 10, 20 and 40 minutes (schedule.retry_wait)
     and then every hour, until the next start. Any other end is logged, and the schedule goes on. A

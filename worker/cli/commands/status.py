@@ -39,9 +39,9 @@ _TOTALS: Final = {
 def command(cli: Cli, *, max_age: timedelta | None, runs: int) -> int:
     """Show recent runs, snapshot age, failures and the lease.
 
-    The last full run says how fresh the snapshot is: everyone was read. The last publication is
-    what readers see; it is newer if a backfill came after the full run. With `--max-age` the exit
-    code is 3 if the last full run was published longer ago, or never.
+    The last full run, which read everyone, says how fresh the snapshot is. The last publication is
+    what readers see; it is newer if a backfill came later. With `--max-age` the exit code is 3 if
+    the last full run was published longer ago, or never.
 
     `--json`: now, freshness (published_at, run_id, age_s, max_age_s, is_fresh), last_publication
     (publication_no, run_id, kind, published_at), gaps (area, persons, stale), failures (area, kind,
