@@ -17,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bench.people import answer, off_id
 from worker.areas import AREAS, area_named
-from worker.config import Settings
 from worker.config.contract_file import load_contract
 from worker.core.confirmation import Confirm, Unconfirmed, compared
 from worker.core.guard import GuardLimits
@@ -31,9 +30,9 @@ from worker.store.database import Database
 from worker.store.identity import check_identity
 from worker.store.runs.lease import held_lease
 from worker.store.runs.run_store import SqlRunStore, open_run_store
+from worker.sync.pipeline import BATCH_PERSONS
 from worker.sync.producer import CHUNK_PERSONS
 
-BATCH: Final = Settings().sync.batch_persons
 """Persons in a transaction, unless it is configured."""
 LEARN: Final = 10
 """Autovacuum looks again when a tenth of a table has changed."""
@@ -176,7 +175,7 @@ async def night(
                 for some in _slices(reads, CHUNK_PERSONS):
                     await store.settled([read.person.person_key for read in some])
             with write:
-                for some in _slices(reads, BATCH):
+                for some in _slices(reads, BATCH_PERSONS):
                     await _apply(store, some)
             if learns and (first + _CHUNK) * LEARN // persons > first * LEARN // persons:
                 await _learn(database)
@@ -224,7 +223,7 @@ async def _store(database: Database, begin: Watch) -> AsyncIterator[SqlRunStore]
     """The store of a new run, as ``worker.cli.run_sync`` opens it."""
     async with AsyncExitStack() as stack:
         with begin:
-            lease = await stack.enter_async_context(held_lease(database, ttl_s=60))
+            lease = await stack.enter_async_context(held_lease(database))
             await check_identity(lease, pseudonyms(_KEY, None))
             store = await open_run_store(
                 lease,

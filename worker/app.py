@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import anyio
 
 from worker.areas import area_named
-from worker.config import Loaded, Settings, database_url, is_rehearsal
+from worker.config import Loaded, Settings, database_url
 from worker.config.contract_file import load_contract
-from worker.config.environments import service_of
 from worker.core.area import ResourceArea
 from worker.core.contract import Contract, fingerprints
+from worker.core.environments import is_rehearsal, service_of
 from worker.core.identity import PLAIN, Identity, PseudonymKey, pseudonyms
 from worker.core.retry import RetryPolicy
 from worker.errors import ConfigurationError
@@ -31,7 +31,7 @@ from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
 from worker.roster.csv_file import CsvRoster
-from worker.store.database import Database, open_database
+from worker.store.database import PATIENCE_S, Database, open_database
 from worker.store.schema.upgrade import check_schema
 from worker.store.sqlite_file import require_file
 from worker.tls import client_context
@@ -161,7 +161,7 @@ class App:
 
         Args:
             checked: refuse another schema.
-            patience_s_max: wait no longer for a database that is away, whatever is configured.
+            patience_s_max: wait no longer for a database that is away.
             stop: once it is set, a database that is away is waited for no longer.
 
         Raises:
@@ -169,13 +169,10 @@ class App:
             StoppedError: ``stop`` was set while waiting for it.
         """
         url = database_url(self.settings.database, cwd=self.loaded.cwd)
-        idle_s = float(self.settings.lease.ttl_s)
-        patience_s = min(self.settings.database.patience_s, patience_s_max)
         async with open_database(
             url,
             self.runtime,
-            patience_s=patience_s,
-            idle_s=idle_s,
+            patience_s=min(PATIENCE_S, patience_s_max),
             ca_file=self._ca_file(),
             is_group_readable=self.settings.database.group_readable,
             stop=stop,
@@ -197,11 +194,7 @@ class App:
                 "helseid.private_jwk_file is not set",
                 hint="make a key with `pts-worker keys new --out FILE`",
             )
-        return load_client_key(
-            self.path(chosen.private_jwk_file),
-            alg=chosen.private_key_alg,
-            kid=chosen.private_key_kid,
-        )
+        return load_client_key(self.path(chosen.private_jwk_file))
 
     @asynccontextmanager
     async def helseid(

@@ -24,6 +24,9 @@ from worker.ports import Runtime
 log = structlog.get_logger(__name__)
 
 _RETRIED: Final = frozenset({ExitCode.LEASE_HELD, ExitCode.UNAVAILABLE, ExitCode.STOPPED})
+RETRY_WAIT_S: Final = 300.0
+"""The wait before the first retry: what passes within minutes costs no more. Each further one is
+twice as long, up to an hour."""
 _RETRY_WAIT_S_MAX: Final = 3600.0
 _WAKE_S: Final = 60.0
 _SET_BACK: Final = timedelta(hours=1)
@@ -69,22 +72,15 @@ class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no ty
 
 
 class Schedule:
-    """Runs on a cron expression.
-
-    Args:
-        retry_wait_s: the wait before the first retry of a run that ended with 4, 69 or 75; each
-            further one is twice as long, up to an hour.
+    """Runs on a cron expression. A run that ends with 4, 69 or 75 is tried again a little later.
 
     Attributes:
         is_waiting: no run is on.
     """
 
-    def __init__(
-        self, run_once: Work, *, cron: str, timezone: str, runtime: Runtime, retry_wait_s: float
-    ) -> None:
+    def __init__(self, run_once: Work, *, cron: str, timezone: str, runtime: Runtime) -> None:
         self.is_waiting = False
         self._runtime = runtime
-        self._retry_wait_s = retry_wait_s
         self._trigger = CronSimTrigger(cron, timezone)
         # However late a start that was missed is noticed, it is made up for.
         jobs = {"coalesce": True, "misfire_grace_time": None}
@@ -135,8 +131,7 @@ class Schedule:
 
     def _plan(self, work: Work, retries: int, code: ExitCode, reason: str) -> None:
         """Retry a run that ended so, if that may help and comes before the next start."""
-        longest_s = max(self._retry_wait_s, _RETRY_WAIT_S_MAX)
-        wait_s = min(self._retry_wait_s * 2.0 ** min(retries, 20), longest_s)
+        wait_s = min(RETRY_WAIT_S * 2.0 ** min(retries, 20), _RETRY_WAIT_S_MAX)
         # Not every hospital comes back at the same second.
         wait_s *= 0.9 + 0.2 * self._runtime.uniform()
         at = self._runtime.now() + timedelta(seconds=wait_s)

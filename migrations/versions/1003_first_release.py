@@ -11,7 +11,7 @@ depends_on = None
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TIME = sa.DateTime(timezone=True).with_variant(sa.String(32), "sqlite")
 KEPT_DAYS = 90
-"""A row of the access log may go when it is older. ``retention.access_log`` cannot be below, so
+"""A row of the access log may go when it is older. Retention deletes much later, so
 retention needs no way around the triggers."""
 LOGGED = ("access_id", "accessed_at", "os_user", "login_user", "host", "command", "purpose")
 NEW, OLD = (", ".join(f"{row}.{name}" for name in LOGGED) for row in ("NEW", "OLD"))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.held import held_run
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Installation
+from tests.support.program import RETRY_WAIT_S, Installation
 from tests.support.raw_server import http
 from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person, safety
 from tests.support.standin import standin as serve
@@ -201,9 +201,10 @@ def test_the_schedule_outlives_a_failure(standin: Standin, worker: Installation)
 
 
 def test_the_schedule_tries_again_what_may_pass(standin: Standin, worker: Installation) -> None:
-    """A run that ends with 69 is continued after `schedule.retry_wait`, and published."""
+    """A run that ends with 69 is continued after a wait, and published."""
     standin.everybody = lambda _: http(status="503 Service Unavailable")
-    worker.configure(schedule={"retry_wait": "1s"}, sync={"retry_attempts": 1})
+    worker.constants[RETRY_WAIT_S] = 1.0
+    worker.configure(sync={"retry_attempts": 1})
     running = worker.start("schedule", "--now", *IN_JANUARY)
     running.until_logged("schedule.retrying")
     standin.everybody = None

@@ -34,7 +34,7 @@ def test_a_backup_in_mid_run_is_copied_back(
     assert oct(place.stat().st_mode & 0o777) == "0o600"
     assert list(place.parent.iterdir()) == [place]
     worker.kill(running)
-    worker.configure(sync={"batch_persons": 200, "concurrency": 16})
+    worker.configure(sync={"concurrency": 16})
     ended = worker.sync()  # what comes after the backup, and is lost
     assert ended.code == 0
     published = worker.store.published()

@@ -4,8 +4,8 @@ from tests.support.program import Installation, calls
 
 
 def test_show_has_value_and_origin_and_hides_secrets(worker: Installation):
-    """A flag, a variable, the file, a default; a password in a URL is not shown."""
-    worker.configure(database={"url": "postgresql://writer:hunter2@db.example/pts"})
+    """A flag, a variable, the file, a default; the secret in the ping's URL is not shown."""
+    worker.configure(telemetry={"ping_url": "https://hc-ping.com/hunter2"})
     shown, text = calls(
         worker,
         "config show --json --set sync.concurrency=7",

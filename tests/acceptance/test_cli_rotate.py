@@ -108,15 +108,6 @@ def test_a_new_key_takes_the_place_of_the_old_one(
     assert_nothing_private(secrets, made, again, printed, early, denied, done, checked, idle)
 
 
-@pytest.mark.parametrize("name", ["private_key_kid", "private_key_alg"])
-def test_a_setting_that_describes_the_old_key(worker: Installation, name: str):
-    """It would apply to the new one as well: no rotation begins."""
-    worker.configure(helseid={name: "ES256"})
-    (ended,) = calls(worker, "keys rotate")
-    assert (ended.code, f"helseid.{name}" in ended.err) == (78, True)
-    assert names(worker) == {""}
-
-
 def struck(worker: Installation, number: int, *words: str) -> int:
     """The end of ``keys rotate``, killed as it is about to change a key file the n-th time."""
     process = the_zygote().fork(

@@ -115,8 +115,8 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     assert (setup / "worker.toml").read_text() == before
     assert not (setup / "nowhere.toml").exists()
     secret = ("--set", "database.url=postgresql://u:secret@h/x")
-    text = said(capsys, "init", "--out", "own.toml", *secret, code=78)
-    assert "password must not stand on the command line" in text
+    text = said(capsys, "init", "--out", "own.toml", *secret, code=2)
+    assert "holds a password; write it to a file" in text
     assert ("secret" in text, list(Path.cwd().iterdir())) == (False, [])
     flags = ("--set", "sync.deadline=4h", "--set", "helseid.client_id=me")
     text = said(capsys, "init", "--out", "own.toml", *flags, code=0)
@@ -180,7 +180,7 @@ def test_config_check_reads_every_file(migrated: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ("status --database sqlite:pts.db", 78, "this is not a database URL"),
+        ("status --database sqlite:pts.db", 2, "must start with sqlite:///"),
         ("status --database sqlite://pts.db", 2, "three slashes"),
         ("status --database sqlite:///.", 78, "{folder} cannot be opened: it is a folder"),
         ("status --database sqlite:///no/x.db", 78, "the folder {folder}/no does not exist"),

@@ -12,7 +12,7 @@ import pytest
 from tests.support.acceptance.two_worlds import asked_since, first_world, second_world, settled
 from tests.support.held import held_run
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Installation, Running, environment, wait_for
+from tests.support.program import BATCH_PERSONS, Installation, Running, environment, wait_for
 from tests.support.raw_server import Reply
 from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person, ref_of, safety
 
@@ -33,7 +33,7 @@ def pair(standin: Standin, make_sqlite: MakeDatabase, tmp_path: Path) -> Pair:
     assert undisturbed.sync().code == 0
     ours = make_sqlite(like=undisturbed.database_url)
     second_world(standin)
-    worker = standin.install(tmp_path / "worker", ours, batch_persons=4, concurrency=4)
+    worker = standin.install(tmp_path / "worker", ours, concurrency=4)
     undisturbed.roster(*standin.lines())
     assert undisturbed.sync().code == 0
     return worker, undisturbed
@@ -162,7 +162,8 @@ def test_leaving_between_two_iterations(standin: Standin, tmp_path: Path, sqlite
     """
     for number in range(16):
         person(standin, number, safeties=1)
-    worker = standin.install(tmp_path, sqlite_url, batch_persons=1, request_timeout_s=120.0)
+    worker = standin.install(tmp_path, sqlite_url, request_timeout_s=120.0)
+    worker.constants[BATCH_PERSONS] = 1
     assert worker.sync().code == 0
     leaving, stranger = off_id_of(0), person(standin, 90, safeties=2, privacies=1)
     standin.people[leaving][SAFETY] = [

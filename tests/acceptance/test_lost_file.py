@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.program import BATCH_PERSONS
 from tests.support.raw_server import Reply, http
 from tests.support.standin import Ask, Standin, person
 
@@ -41,7 +42,8 @@ def test_a_run_does_not_publish_into_it(
     """It ends with 78 and names the file."""
     for number in range(PERSONS):
         person(standin, number, safeties=1)
-    worker = standin.install(tmp_path, sqlite_url, concurrency=1, batch_persons=1)
+    worker = standin.install(tmp_path, sqlite_url, concurrency=1)
+    worker.constants[BATCH_PERSONS] = 1
     path = Path(sqlite_url.removeprefix("sqlite:///"))
 
     def answer(ask: Ask) -> Reply:

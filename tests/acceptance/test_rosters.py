@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Installation
+from tests.support.program import BATCH_PERSONS, Installation
 from tests.support.published import Store
 from tests.support.secrecy.canaries import Secrets, spaced
 from tests.support.secrecy.nights import database_bytes
@@ -117,7 +117,7 @@ def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installati
     again = [*standin.people][:PERSONS]
     lines = [*standin.people, *(f"{x[:6]} {x[6:]}" for x in again), *again]
     (worker.folder / "roster.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    worker.configure(sync={"batch_persons": 10})
+    worker.constants[BATCH_PERSONS] = 10
     ended = worker.sync()
     persons = ended.run["totals"]["persons_total"]
     assert (ended.code, persons) == (0, len(standin.people))

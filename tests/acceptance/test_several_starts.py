@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.acceptance.two_worlds import settled
-from tests.support.program import Installation, Running, wait_for
+from tests.support.program import BATCH_PERSONS, Installation, Running, wait_for
 from tests.support.raw_server import Reply, http
 from tests.support.standin import Ask, Standin, person, ref_of
 
@@ -18,7 +18,6 @@ NEVER = Reply(data=b"", before_s=600.0)
 ONE_BY_ONE = {
     "areas": ["patient-safety"],
     "concurrency": 1,
-    "batch_persons": 1,
     "request_timeout_s": 120.0,
 }
 
@@ -30,6 +29,7 @@ def test_a_run_of_several_starts_publishes(
     for number in range(PERSONS):
         person(standin, number, safeties=1)
     worker = standin.install(tmp_path, sqlite_url, **ONE_BY_ONE)
+    worker.constants[BATCH_PERSONS] = 1
     asked_before = 0
 
     def answer(ask: Ask) -> Reply:
@@ -73,6 +73,7 @@ def test_a_person_who_kills_the_run_keeps_nobody_from_being_read(
         person(standin, number, safeties=1)
     killer, *others = standin.people
     worker = standin.install(tmp_path, sqlite_url, **ONE_BY_ONE)
+    worker.constants[BATCH_PERSONS] = 1
     standin.script[killer, ""] = lambda _: NEVER
     expected, read, starts = {ref_of(off_id) for off_id in others}, set[str](), 0
     while read != expected and starts < STARTS_MAX:

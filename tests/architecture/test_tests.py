@@ -15,7 +15,7 @@ RAISERS = {
     "hypothesis.stateful.run_state_machine_as_test",
     "requests_oauth2client.dpop.validate_dpop_proof",
     "worker.config.needs",
-    "worker.config.store_url.check_store_url",
+    "worker.core.database_urls.check_store_url",
 }
 """What raises when something is wrong, besides functions of ``tests/`` that assert."""
 RAISE_NOTHING = {

@@ -1,6 +1,6 @@
 """A database goes away: stopped, crashed, frozen or locked.
 
-Each command waits for it as long as ``database.patience_s`` says: not for that long by each thing
+Each command waits for it for a minute in all: not for that long by each thing
 that it asks of the database, nor by each of the writes that end a run. Frozen is a server whose
 processes stand still (SIGSTOP), as when its machine or its storage does: connections stay open,
 nothing comes back, and nothing says so.
@@ -22,10 +22,10 @@ import pytest
 from tests.support.crash.ground import Ground
 from tests.support.crash.servers import PUBLISHES, OwnServer, add_trigger
 from tests.support.databases import execute
-from tests.support.program import Ended, Installation, Running, closed_port
+from tests.support.program import DATABASE_PATIENCE_S, Ended, Installation, Running, closed_port
 
 PATIENCE_S = 20.0
-"""``database.patience_s`` where it is measured: who is patient twice waits for 40 s."""
+"""How long a database is waited for where that is measured: who is patient twice waits for 40 s."""
 DOCTOR_S = 5.0
 """``doctor`` waits no longer than that."""
 
@@ -33,10 +33,8 @@ DOCTOR_S = 5.0
 def worker_on(ground: Ground, patience_s: float = PATIENCE_S) -> Installation:
     """A worker with metrics: for these the database is asked once more."""
     made = ground.worker()
-    made.configure(
-        database={"patience_s": patience_s},
-        telemetry={"textfile": str(made.folder / "numbers.prom")},
-    )
+    made.constants[DATABASE_PATIENCE_S] = patience_s
+    made.configure(telemetry={"textfile": str(made.folder / "numbers.prom")})
     return made
 
 
@@ -204,7 +202,7 @@ def test_a_stop_while_no_server_listens(on_sqlite: Ground, number: signal.Signal
     """Before the run has begun."""
     worker = on_sqlite.worker()
     url = f"postgresql://pts@127.0.0.1:{closed_port()}/pts"
-    worker.configure(database={"url": url, "patience_s": 600})
+    worker.configure(database={"url": url})
     running = worker.start("sync")
     running.until_logged("database.retry")
     assert_stops(running, number)
@@ -215,7 +213,7 @@ def test_a_stop_while_a_server_is_silent(on_sqlite: Ground):
     worker = on_sqlite.worker()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://pts@127.0.0.1:{silent.getsockname()[1]}/pts"
-        worker.configure(database={"url": url, "patience_s": 600})
+        worker.configure(database={"url": url})
         running = worker.start("sync")
         caller, _ = silent.accept()
         with caller:

@@ -16,8 +16,7 @@ from tests.support.published import Store
 
 
 def run(worker: Installation, command: str, *, obeys: bool = True) -> Ended:
-    """The command, by a process that obeys the modes of files; it would be patient for long."""
-    worker.configure(database={"patience_s": 600})
+    """The command, by a process that obeys the modes of files; it would be patient for a minute."""
     return worker.run(command, obeys_modes=obeys)
 
 

@@ -163,7 +163,7 @@ def test_sqlite_is_backed_up_each_day():
     assert spec["startingDeadlineSeconds"] > 0
     environment = manifests("production", "sqlite")["pts-worker-environment"]["data"]
     loaded = load({}, environ=environment, cwd=Path("/"), purpose="report")
-    assert loaded.settings.database.url.reveal() == "sqlite:////data/pts.db"
+    assert loaded.settings.database.url == "sqlite:////data/pts.db"
     assert (loaded.settings.database.password_file, loaded.settings.database.group_readable) == (
         None,
         True,

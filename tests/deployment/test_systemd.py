@@ -246,7 +246,6 @@ def test_textfile_lies_where_the_units_may_write():
         {"database.url": "sqlite:///pts.db"}, environ=values, cwd=Path("/"), purpose="report"
     )
     assert loaded.settings.telemetry.textfile == textfile
-    assert loaded.settings.telemetry.textfile_mode == "0644"
 
 
 @pytest.mark.nightly  # systemd-analyze

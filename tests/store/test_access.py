@@ -70,7 +70,7 @@ async def test_a_row_cannot_be_changed_or_deleted(database_url):
 
 @pytest.mark.promise("8")
 async def test_retention_forgets_old_rows_in_steps(sqlite_url):
-    """What is older than the rule goes, the rest stays; without a rule everything stays.
+    """What is older than the rule goes, the rest stays; by default two years stay.
 
     When it is asked to stop, what is left over waits for the next time.
     """

@@ -158,7 +158,7 @@ async def test_nothing_changes_them(sqlite_url):
             await publish(world, seen(world, 1, *safe), seen(world, 2, safety("x", "NORU")))
             world.fake.advance(40 * 86_400)
         before = await facts(world)
-        rules = RetentionRules(versions=timedelta(days=1), runs=timedelta(days=1))
+        rules = RetentionRules(versions=timedelta(days=1))
         purged = await purge(await world.lease(), rules)
         assert purged.versions >= 2
         await world.erase(key_of(2))

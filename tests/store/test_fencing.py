@@ -12,7 +12,6 @@ from typing import Any
 
 import anyio
 import pytest
-from msgspec import structs
 from structlog.testing import capture_logs
 
 from tests.support.fencing import Act, Trial, try_it
@@ -92,18 +91,16 @@ async def backfill(stage: Stage) -> Outcome:
 
 
 async def some_nights(stage: Stage) -> None:
-    """What the last closed is old by the next; and one of the runs nothing refers to any more."""
+    """What the last closed is old by the next."""
     for _ in range(3):
         await run(stage)
     await changed(stage)
 
 
 async def forgetting(stage: Stage) -> Outcome:
-    """A run whose end purges old versions and runs."""
-    rules = structs.replace(
-        stage.settings.retention, versions=timedelta(0), runs=timedelta(microseconds=1)
-    )
-    stage.settings = structs.replace(stage.settings, retention=rules)
+    """A run whose end purges old versions."""
+    rules = stage.settings.retention.model_copy(update={"versions": timedelta(0)})
+    stage.settings = stage.settings.model_copy(update={"retention": rules})
     return await run(stage)
 
 
@@ -115,7 +112,7 @@ async def erasing(stage: Stage) -> None:
     app = App(loaded=loaded, runtime=process.runtime())
     off_id = NationalId(stage.roster[0].off_id)
     key = app.identity().person_key(off_id)
-    async with app.database() as database, held_lease(database, ttl_s=50) as lease:
+    async with app.database() as database, held_lease(database) as lease:
         traces = await find_traces(database, key)
         assert traces.person_id is not None
         await erase_traces(lease, traces)

@@ -12,10 +12,10 @@ pytestmark = pytest.mark.promise("4")
 OTHER = Holder(holder_id="other", host="elsewhere, process 1")
 
 
-async def started(world: World, *, ttl_s: float = 50.0) -> Lease | LeaseHeldError:
+async def started(world: World) -> Lease | LeaseHeldError:
     """A start beside whoever holds the lease."""
     try:
-        async with held_lease(world.database, ttl_s=ttl_s) as lease:
+        async with held_lease(world.database) as lease:
             return lease
     except LeaseHeldError as error:
         return error

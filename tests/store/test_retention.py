@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.store_world import World, failed, read, world_on
-from worker.errors import LeaseLostError, WithheldError
+from tests.support.store_world import World, read, world_on
+from worker.errors import LeaseLostError
 from worker.store.runs.retention import Purged, RetentionRules, purge
 
 pytestmark = pytest.mark.promise("11")
@@ -22,25 +22,15 @@ async def nights(world: World, *contents: str, gap_s: float = DAY_S) -> None:
         world.fake.advance(gap_s)
 
 
-async def forget(
-    world: World, *, versions: float | None = None, runs: float | None = None
-) -> Purged:
+async def forget(world: World, *, versions: float | None = None) -> Purged:
     """Purge what is older than so many days."""
-    rules = RetentionRules(
-        versions=None if versions is None else timedelta(days=versions),
-        runs=None if runs is None else timedelta(days=runs),
-    )
+    rules = RetentionRules(versions=None if versions is None else timedelta(days=versions))
     return await purge(await world.lease(), rules)
 
 
 async def seen(world: World) -> list[list[tuple[Any, ...]]]:
     """What readers see now."""
     return [sorted(await world.rows(f"SELECT * FROM {view}"), key=str) for view in VIEWS]
-
-
-async def run_ids(world: World) -> list[int]:
-    """The runs that are left."""
-    return [run_id for (run_id,) in await world.rows("SELECT run_id FROM run ORDER BY 1")]
 
 
 @pytest.mark.promise("2")
@@ -71,40 +61,16 @@ async def test_what_an_open_run_closed_is_not_old(sqlite_url):
         await attempt.write(read(world, "a", "x=N"), read(world, "b", "k", "l", "m"))
         world.fake.advance(400 * DAY_S)
         before = await seen(world)
-        assert (await forget(world, versions=1, runs=1)).versions == 0
+        assert (await forget(world, versions=1)).versions == 0
         assert await seen(world) == before
         assert await world.rows("SELECT status FROM run WHERE run_id = 3") == [("running",)]
-
-
-async def test_runs_that_were_not_published_go(database_url):
-    """What was withheld or abandoned, once it is old; a published run stays for ever."""
-    async with world_on(database_url, our_clock=True) as world:
-        await nights(world, "x", "x")
-        for _ in range(2):
-            attempt = await world.begin()
-            await attempt.write(failed(world, "a"))
-            await attempt.store.withhold(WithheldError("too little"))
-            world.fake.advance(DAY_S)
-        await nights(world, "x")
-        before = await seen(world)
-        assert await forget(world, runs=2.5) == Purged(runs=1)
-        assert await run_ids(world) == [1, 2, 4, 5]
-        assert await forget(world, runs=0) == Purged(runs=1)
-        assert await run_ids(world) == [1, 2, 5]
-        assert await seen(world) == before
-        await nights(world, "x")
-        assert await world.rows("SELECT max(publication_no) FROM run") == [(4,)]
 
 
 async def test_a_purge_goes_in_steps_and_stops_when_asked(sqlite_url):
     """Each transaction is bounded, a stop leaves the rest for the next time, and each is fenced."""
     async with world_on(sqlite_url) as world:
         await nights(world, "x", "x=1", "x=2", "x=3", "x=4", "x=5", "x=5", "x=5")
-        rules = RetentionRules(
-            versions=timedelta(hours=1),
-            runs=timedelta(hours=1),
-            rows_per_step=2,
-        )
+        rules = RetentionRules(versions=timedelta(hours=1), rows_per_step=2)
         lease = await world.lease()
         asked: list[bool] = []
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -28,6 +29,9 @@ PATIENCE_S = 180.0
 TAIL_CHARACTERS = 3000
 """So much of a process's output is shown when a test fails."""
 PSEUDONYM_KEY = bytes((7 * n * n + 3) % 256 for n in range(48))
+BATCH_PERSONS = "worker.sync.pipeline.BATCH_PERSONS"
+DATABASE_PATIENCE_S = "worker.app.PATIENCE_S"
+RETRY_WAIT_S = "worker.scheduler.RETRY_WAIT_S"
 
 _numbers = count(1)
 
@@ -169,12 +173,17 @@ def start(
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
     afresh: bool = False,
+    constants: Mapping[str, object] | None = None,
+    before: str = "",
     **forked: Any,
 ) -> Running:
     """Start ``python -m worker`` with these arguments in this folder.
 
     ``afresh`` as a program of its own; else ``forked`` from one that has loaded what it needs.
+    ``constants`` of the program have other values, by their full names; ``before`` is code of the
+    test's to run first.
     """
+    before = _set(constants or {}) + before
     number = next(_numbers)
     files = given, out, err = [folder / f"{name}-{number}.txt" for name in ("in", "out", "err")]
     given.write_bytes(stdin or b"")
@@ -185,7 +194,8 @@ def start(
     if afresh:
         with contextlib.ExitStack() as stack:
             opened = [stack.enter_context(path.open("r+b")) for path in files]
-            words = [sys.executable, "-m", "worker", *arguments]
+            program = f"{before}\nimport runpy; runpy.run_module('worker', run_name='__main__')"
+            words = [sys.executable, *(("-c", program) if before else ("-m", "worker")), *arguments]
             process = subprocess.Popen(
                 words, cwd=folder, env=env, stdin=opened[0], stdout=opened[1], stderr=opened[2]
             )
@@ -193,9 +203,24 @@ def start(
         from tests.support.zygote import the_zygote
 
         process = the_zygote().fork(
-            "worker.__main__", *arguments, folder=folder, files=files, env=env, **forked
+            "worker.__main__",
+            *arguments,
+            folder=folder,
+            files=files,
+            env=env,
+            before=before,
+            **forked,
         )
     return Running(process=process, out=out, err=err, began_s=time.monotonic())
+
+
+def _set(constants: Mapping[str, object]) -> str:
+    """Code that gives them these values; one that the program no longer has is an error."""
+    lines = []
+    for name, value in constants.items():
+        module, _, constant = name.rpartition(".")
+        lines += [f"import {module}", f"{name}", f"{module}.{constant} = {value!r}", ""]
+    return "\n".join(lines)
 
 
 def run(*arguments: str, folder: Path, stdin: bytes | None = None, **more: Any) -> Ended:
@@ -205,17 +230,24 @@ def run(*arguments: str, folder: Path, stdin: bytes | None = None, **more: Any) 
 
 @dataclass(kw_only=True)
 class Installation:
-    """A configured worker in a folder: configuration, keys, roster, database."""
+    """A configured worker in a folder: configuration, keys, roster, database.
+
+    Attributes:
+        constants: of the program, which no user can set, by their full names.
+    """
 
     folder: Path
     database_url: str
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    constants: dict[str, object] = field(default_factory=dict)
 
     def configure(self, **sections: Mapping[str, Any]) -> None:
         """Change the configuration and write it."""
         for name, values in sections.items():
             section = self.settings.setdefault(name, {})
             section.update(values)
+            if "url" in values:
+                section.update(self._apart(name, values["url"]))
             for key in [key for key, value in section.items() if value is None]:
                 del section[key]
         lines = []
@@ -224,6 +256,16 @@ class Installation:
             # JSON's strings, numbers and lists of them are TOML's too.
             lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
         self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _apart(self, section: str, url: str | None) -> dict[str, str | None]:
+        """The URL, and a file with its password if it has one."""
+        found = re.fullmatch(r"(\w+://\w+):([^@/]+)(@.*)", url or "")
+        if found is None:
+            return {"url": url, "password_file": None}
+        file = self.folder / f"{section}.password"
+        file.write_text(found[2], encoding="utf-8")
+        file.chmod(0o600)
+        return {"url": found[1] + found[3], "password_file": file.name}
 
     @property
     def config(self) -> Path:
@@ -240,7 +282,7 @@ class Installation:
 
     def start(self, *arguments: str, **more: Any) -> Running:
         words = ("--config", str(self.config), *arguments, "--json")
-        return start(*words, folder=self.folder, **more)
+        return start(*words, folder=self.folder, constants=self.constants, **more)
 
     def kill(self, running: Running) -> None:
         """Like ``kill -9``; and the time of its lease is over."""
@@ -256,7 +298,8 @@ class Installation:
     def call(self, line: str, stdin: str = "", **more: Any) -> Ended:
         """Call it with the words of a line as in a shell, and no more."""
         words = ("--config", str(self.config), *shlex.split(line))
-        return run(*words, folder=self.folder, stdin=stdin.encode(), **more)
+        constants = self.constants
+        return run(*words, folder=self.folder, stdin=stdin.encode(), constants=constants, **more)
 
 
 def calls(worker: Installation, *lines: str | tuple[str, str], **more: Any) -> list[Ended]:
@@ -303,7 +346,6 @@ def install(
             "request_timeout_s": 10.0,
             "patience": "1s",
         },
-        lease={"ttl_s": 50},
     )
     return made
 

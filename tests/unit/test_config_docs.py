@@ -1,17 +1,12 @@
-"""What is made from the list of keys: show, table and reference file."""
+"""What is made of the list of keys: the reference file."""
 
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from worker.config import (
-    hide_password,
-    load,
-    needs,
-    reference_toml,
-)
-from worker.config.keys import KEYS
+from worker.cli.config_file import reference_toml
+from worker.config import KEYS, load, needs
 from worker.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
@@ -55,22 +50,3 @@ def test_the_sandbox_file_is_complete(tmp_path):
         (tmp_path / "demo" / name).write_bytes(bytes(32))
         (tmp_path / "demo" / name).chmod(0o600)
     needs(loaded, "sync")
-
-
-@pytest.mark.parametrize(
-    ("url", "hidden"),
-    [
-        ("sqlite:///pts.db", "sqlite:///pts.db"),
-        ("postgresql://h/x", "postgresql://h/x"),
-        ("postgresql://u@h/x", "postgresql://u@h/x"),
-        ("postgresql://u:p@ss@h/x", "postgresql://u:***@h/x"),
-        ("postgresql://u:@h/x", "postgresql://u:***@h/x"),
-        # A file's name is no secret; what stands in it is.
-        ("postgresql:///x?passfile=/p&PASSWORD=q", "postgresql:///x?passfile=/p&PASSWORD=***"),
-        ("postgresql://[bad/x", "***"),
-        ("https://hc-ping.com/3f1c-check", "https://hc-ping.com/***"),
-    ],
-)
-def test_hide_password(url, hidden):
-    """Whatever may be a password is replaced; the rest stays readable."""
-    assert hide_password(url) == hidden

@@ -23,23 +23,23 @@ def test_all_faults_at_once(tmp_path):
     write(tmp_path, '[sync]\nconcurrency = "many"\nconcurency = 3\n[synk]\nx = 1\n')
     found = problems(
         tmp_path,
-        flags={"sync.batch_persons": 0, "sync.nope": 1},
+        flags={"sync.retry_attempts": 0, "sync.nope": 1},
         environ={"PTS_LOG__LEVEL": "LOUD", "PTS_LOG__LEVLE": "INFO"},
-        flag_names={"sync.batch_persons": "--batch-persons"},
+        flag_names={"sync.retry_attempts": "--attempts"},
         purpose="report",
     )
     file = tmp_path / "config/worker.toml"
     assert found == [
-        "sync.nope (command line): unknown key",
-        "environment variable PTS_LOG__LEVLE: unknown key; did you mean PTS_LOG__LEVEL?",
+        f"sync.concurrency ({file}): must be a valid integer, unable to parse string as an integer",
+        "sync.retry_attempts (flag --attempts): must be greater than or equal to 1",
         f"sync.concurency ({file}): unknown key; did you mean sync.concurrency?",
-        f"[synk] ({file}): unknown section; did you mean [sync]?",
-        f"sync.concurrency ({file}): must be an integer from 1 to 256",
-        "sync.batch_persons (flag --batch-persons): must be an integer from 1 to 5000",
+        "sync.nope (command line): unknown key",
         (
             "log.level (environment variable PTS_LOG__LEVEL): must be 'DEBUG', 'INFO', 'WARNING' "
             "or 'ERROR'"
         ),
+        ("log.levle (environment variable PTS_LOG__LEVLE): unknown key; did you mean log.level?"),
+        f"[synk] ({file}): unknown section; did you mean [sync]?",
     ]
 
 
@@ -48,33 +48,33 @@ def test_all_faults_at_once(tmp_path):
     ("key", "value", "problem"),
     [
         ("sync.continue_within", 30, "is not a duration; write it as a string with a unit"),
-        ("sync.requests_per_second", "inf", "must be a number from 0.001 to 100000"),
-        ("sync.max_removed_share", 1.5, "must be a number from 0 to 1"),
-        ("sync.concurrency", 1.5, "must be an integer from 1 to 256"),
-        ("sync.areas", [], "must have at least 1 item"),
-        ("sync.areas", [1], "must be a list of strings"),
-        ("sync.areas", "patient-safty", "must be one of patient-safety, patient-privacy"),
-        ("helseid.client_id", 5, "must be a string"),
-        ("helseid.scope", " ", "must not be empty"),
+        ("sync.continue_within", "0s", "must be longer than 0"),
+        ("sync.requests_per_second", "inf", "must be a finite number"),
+        ("sync.max_removed_share", 1.5, "must be less than or equal to 1"),
+        ("sync.concurrency", 1.5, "must be a valid integer"),
+        ("sync.concurrency", True, "must not be true or false"),
+        ("sync.areas", [], "Tuple should have at least 1 item"),
+        ("sync.areas", "patient-safty", "must be 'patient-safety' or 'patient-privacy'"),
+        ("helseid.client_id", 5, "must be a valid string"),
+        ("helseid.scope", " ", "must have at least 1 character"),
         ("helseid.organization_child", "12", "must be an organisation number of 9 digits"),
-        ("helseid.private_jwk_file", '{"kty":"EC"}', "must be a file name, not the content"),
+        ("helseid.private_jwk_file", '{"kty":"hemmelig"}', "must be a file name, not the content"),
         ("api.base_url", "http://pts.example", "http:// is allowed for loopback addresses only"),
         ("helseid.issuer", "http://sts.example", "http:// is allowed for loopback addresses only"),
         ("api.base_url", "https://u:hemmelig@h", "must not contain a user name or password"),
         ("api.base_url", "https://h/?x=hemmelig", "must not contain a query or fragment"),
         ("api.base_url", "pts.example", "must be a URL that starts with https://"),
         ("network.proxy_url", "http://u:hemmelig@p", "must not contain a user name or password"),
-        ("network.proxy_url", "socks5://p", "must be a URL such as http://proxy.example:3128"),
         ("network.proxy_url", "http://p/hemmelig", "must not contain anything after host and port"),
         ("database.url", "mysql://u@h/x", "must start with sqlite:/// or postgresql://"),
         ("database.url", "postgres://u@h/x", "starts with postgres://; use"),
+        ("database.url", "postgresql://u:hemmelig@h/x", "holds a password; write it to a file"),
         ("schedule.cron", "30 2 * *", "must be a cron expression of five fields"),
-        ("schedule.cron", "99 3 * * *", f"{NO_CRON}: Bad minute"),
         ("schedule.cron", "0 3 * * 8", f"{NO_CRON}: Bad day-of-week"),
         ("schedule.timezone", "Europe/Osloo", "is not a time zone name"),
         ("telemetry.http_listen", "9464", "must be host:port"),
-        ("roster.send_h_numbers", "yes", "must be true or false"),
-        ("retention.runs", "23h", "must be at least 1d, or none"),
+        ("retention.versions", "90m", "must be at least 1d, or none"),
+        ("roster.send_h_numbers", "perhaps", "must be a valid boolean"),
     ],
 )
 def test_faults_of_single_values(tmp_path, key, value, problem):
@@ -84,7 +84,6 @@ def test_faults_of_single_values(tmp_path, key, value, problem):
     assert name.partition("[")[0] == key
     assert reported.startswith(problem)
     assert "hemmelig" not in line
-    assert "kty" not in line
 
 
 @pytest.mark.parametrize(
@@ -120,16 +119,18 @@ def test_a_named_file_must_exist(tmp_path):
 @pytest.mark.parametrize(
     ("variable", "hint"),
     [
-        ("PTS_SYNC_CONCURRENCY", "; did you mean PTS_SYNC__CONCURRENCY, with two underscores?"),
-        ("PTS_SNYC__CONCURRENCY", "; did you mean PTS_SYNC__CONCURRENCY?"),
+        ("PTS_SYNC_CONCURRENCY", "did you mean PTS_SYNC__CONCURRENCY, with two underscores?"),
+        ("PTS_SYNC__CONCURENCY", "did you mean sync.concurrency?"),
+        ("PTS_SNYC__CONCURRENCY", "did you mean [sync]?"),
         ("PTS_SYNC__ZZZZZZZZZZZZZZZZ", ""),
     ],
 )
 def test_misspelt_variables(tmp_path, variable, hint):
     """A misspelt variable is a fault with a hint; what Kubernetes sets for a service is none."""
-    expected = f"environment variable {variable}: unknown key{hint}"
     environ = {"PTS_SERVICE_HOST": "10.0.0.1", "PTS_PORT_80_TCP": "x", "PTS_SYNC__DEADLINE": ""}
-    assert problems(tmp_path, environ={variable: "1", **environ}) == [expected]
+    (line,) = problems(tmp_path, environ={variable: "1", **environ})
+    assert f"environment variable {variable}" in line
+    assert line.partition("; ")[2] == hint
 
 
 @pytest.mark.parametrize(
@@ -143,17 +144,9 @@ def test_misspelt_variables(tmp_path, variable, hint):
         ),
         ({}, {"PTS_ROSTER__QUERY": "q"}, "roster.url: is missing; roster.query ("),
         (
+            {"telemetry.ping_url": "https://hc-ping.com/hemmelig"},
             {},
-            {
-                "PTS_DATABASE__URL": "postgresql://u:hemmelig@h/x",
-                "PTS_DATABASE__PASSWORD_FILE": "/p",
-            },
-            "database.url (environment variable PTS_DATABASE__URL): holds a password, and data",
-        ),
-        (
-            {"database.url": "postgresql://u:hemmelig@h/x"},
-            {},
-            "database.url (command line): holds a password, which every process of the machine",
+            "telemetry.ping_url (command line): every process of the machine can read it there",
         ),
     ],
 )

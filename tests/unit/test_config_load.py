@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.config_files import write
-from worker.config import Settings, load
+from worker.areas import AREAS
+from worker.config import KEYS, Settings, load
+from worker.config.settings import EVERYDAY
 
 
 def test_defaults(tmp_path):
@@ -18,20 +20,26 @@ def test_defaults(tmp_path):
         "client_credentials",
         "pseudonym",
     )
-    assert settings.database.url.reveal() == "sqlite:///pts.db"
-    assert (settings.sync.concurrency, settings.sync.requests_per_second) == (16, 20.0)
-    assert settings.sync.areas == ("patient-safety", "patient-privacy")
-    assert settings.sync.continue_within == timedelta(hours=12)
-    assert settings.sync.deadline is None
-    assert (settings.sync.max_removed_share, settings.sync.min_completeness) == (0.10, 0.50)
-    assert (settings.log.level, settings.log.format) == ("INFO", "auto")
-    assert (settings.schedule.cron, settings.schedule.timezone) == ("30 3 * * *", "Europe/Oslo")
-    assert settings.lease.ttl_s == 50
+    assert settings.database.url == "sqlite:///pts.db"
+    assert settings.sync.areas == tuple(area.name for area in AREAS)
+    assert (settings.sync.confirm_after, settings.sync.patience, settings.sync.retry_after_max) == (
+        timedelta(seconds=10),
+        timedelta(minutes=10),
+        timedelta(minutes=15),
+    )
+    assert settings.sync.first_min_completeness == 0.95
+    assert (settings.log.level, settings.schedule.timezone) == ("INFO", "Europe/Oslo")
+
+
+def test_there_are_few_keys():
+    """Fifty is what one person can oversee."""
+    assert len(KEYS) <= 50
+    assert set(EVERYDAY) < set(KEYS)
 
 
 def test_precedence_and_origins(tmp_path):
     """Flags, then environment, then file, then defaults, each value with where it came from."""
-    write(tmp_path, "[sync]\nconcurrency = 1\nretry_attempts = 7\nbatch_persons = 5\n")
+    write(tmp_path, "[sync]\nconcurrency = 1\nretry_attempts = 7\npatience = '5s'\n")
     loaded = load(
         {"sync.concurrency": 3, "sync.areas": None},
         environ={"PTS_SYNC__CONCURRENCY": "2", "PTS_SYNC__RETRY_ATTEMPTS": "8", "HOME": "/"},
@@ -39,10 +47,10 @@ def test_precedence_and_origins(tmp_path):
         flag_names={"sync.concurrency": "--concurrency"},
     )
     sync = loaded.settings.sync
-    assert (sync.concurrency, sync.retry_attempts, sync.batch_persons) == (3, 8, 5)
+    assert (sync.concurrency, sync.retry_attempts, sync.patience) == (3, 8, timedelta(seconds=5))
     assert loaded.origins["sync.concurrency"] == "flag --concurrency"
     assert loaded.origins["sync.retry_attempts"] == "environment variable PTS_SYNC__RETRY_ATTEMPTS"
-    assert loaded.origins["sync.batch_persons"] == f"{tmp_path}/config/worker.toml"
+    assert loaded.origins["sync.patience"] == f"{tmp_path}/config/worker.toml"
     assert loaded.origins["sync.areas"] == "default"
     assert loaded.config_file == tmp_path / "config/worker.toml"
 
@@ -90,7 +98,7 @@ def test_environment_sets_both_addresses(tmp_path, environment, base_url, issuer
         ("SYNC__DEADLINE", "none", lambda s: s.sync.deadline, None),
         ("SYNC__CONCURRENCY", " 8 ", lambda s: s.sync.concurrency, 8),
         ("LOG__LEVEL", "debug", lambda s: s.log.level, "DEBUG"),
-        ("HELSEID__PRIVATE_KEY_ALG", "ps256", lambda s: s.helseid.private_key_alg, "PS256"),
+        ("HELSEID__SENDER_CONSTRAINT", "DPoP", lambda s: s.helseid.sender_constraint, "dpop"),
         ("API__BASE_URL", "http://[::1]:1/", lambda s: s.api.base_url, "http://[::1]:1"),
     ],
 )
@@ -134,7 +142,7 @@ def test_paths_in_the_file_start_at_its_folder(tmp_path):
     found, folder = loaded.settings, tmp_path / "else?where"
     assert found.roster.path == str(folder / "r.csv")
     assert found.privacy.pseudonym_key_file == folder / "../keys/k"
-    assert found.database.url.reveal() == f"sqlite:///{tmp_path}/else%3Fwhere/a%3Fb.db"
+    assert found.database.url == f"sqlite:///{tmp_path}/else%3Fwhere/a%3Fb.db"
     assert found.telemetry.textfile == Path("/abs/m.prom")
     assert (found.tls.ca_file, found.database.password_file) == (Path("ca.pem"), Path("p"))
     write(tmp_path, '[roster]\npath = "-"\n')

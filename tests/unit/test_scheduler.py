@@ -87,7 +87,6 @@ def nights(
     begin: datetime = EVENING,
     now: bool = False,
     run_s: float = 60.0,
-    retry_wait_s: float = 300.0,
     uniform: float = 0.5,
 ) -> Nights:
     """What came of a schedule, which is stopped when the story is over."""
@@ -102,7 +101,6 @@ def nights(
             cron=cron,
             timezone="Europe/Oslo",
             runtime=replace(clock.runtime(), uniform=lambda: uniform),
-            retry_wait_s=retry_wait_s,
         )
         async with anyio.create_task_group() as tasks:
 
@@ -241,14 +239,14 @@ def test_a_night_without_recovery_keeps_the_next_start(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("retry_wait_s", "uniform", "expected_min"),
-    [(60.0, 0.5, [1, 2, 4, 8, 16, 32, 60, 60]), (7200.0, 0.5, [120]), (300.0, 0.0, [4.5, 9, 18])],
-    ids=["a minute", "two hours", "the shortest"],
+    ("uniform", "expected_min"),
+    [(0.5, [5, 10, 20, 40, 60, 60]), (0.0, [4.5, 9, 18]), (1.0, [5.5, 11, 22])],
+    ids=["in the middle", "the shortest", "the longest"],
 )
-def test_waits_are_configured_and_spread(
-    monkeypatch: pytest.MonkeyPatch, retry_wait_s: float, uniform: float, expected_min: list[float]
+def test_waits_grow_and_are_spread(
+    monkeypatch: pytest.MonkeyPatch, uniform: float, expected_min: list[float]
 ) -> None:
-    """Twice as long each time, up to an hour; a longer first wait stays as it is.
+    """Twice as long each time, up to an hour.
 
     By a tenth in both directions, so that hospitals do not come back at the same second.
     """
@@ -258,7 +256,7 @@ def test_waits_are_configured_and_spread(
         await anyio.sleep(TO_HALF_PAST_TWO_S + 20 * HOUR_S)
 
     cron = "30 2 * * *"
-    begun = nights(monkeypatch, story, cron, retry_wait_s=retry_wait_s, uniform=uniform).begun
+    begun = nights(monkeypatch, story, cron, uniform=uniform).begun
     waits = [(b - a - MINUTE_S) / MINUTE_S for a, b in itertools.pairwise(begun)]
     assert waits == pytest.approx(expected_min, abs=0.02)
 

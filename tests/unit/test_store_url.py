@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.clock import FakeRuntime
-from worker.config.store_url import check_roster_url, check_store_url
+from worker.core.database_urls import check_roster_url, check_store_url
 from worker.store.database import open_database
 
 
 @pytest.mark.parametrize(
     ("url", "says"),
     [
+        ("sqlite:pts.db", "must start with sqlite:///"),
         ("sqlite://", "names an in-memory database"),
         ("sqlite:///:memory:", "names an in-memory database"),
         ("sqlite:///%3Amemory%3A", "names an in-memory database"),
@@ -26,6 +27,8 @@ from worker.store.database import open_database
         ("postgresql://u@h/d?sslmode=require", "expose the password to an attacker"),
         ("postgresql://u@h/d?sslmode=disable&sslmode=verify-full", "sslmode more than once"),
         ("postgresql://u@h/d?direct_tls=1", "direct_tls other than true or false"),
+        ("postgresql://u:p@h/d", "holds a password"),
+        ("postgresql://u@h/d?password=p", "holds a password"),
         ("postgresql://u@h/d?service=other", "unknown parameters: service"),
         ("postgresql://u@h/d?x%0Ay=1", "unknown parameters: …"),
         ("postgresql://u@h/d?server_settings=1", "unknown parameters: server_settings"),
@@ -45,6 +48,8 @@ def test_a_roster_with_a_driver_of_its_own():
     """Another database's driver knows its parameters; PostgreSQL's is the one that verifies."""
     check_roster_url("mssql+aioodbc://u@h/d?driver=x")
     check_roster_url("postgresql+asyncpg://u@h/d")
+    with pytest.raises(ValueError, match="holds a password"):
+        check_roster_url("mssql+aioodbc://u@h/d?driver=x&PWD=p")
     with pytest.raises(ValueError, match="whose TLS settings the worker does not"):
         check_roster_url("postgresql+psycopg://u@h/d")
 
@@ -53,9 +58,9 @@ def test_a_roster_with_a_driver_of_its_own():
     "url",
     [
         "postgresql://u@h/d",
-        "postgresql://u:p@h:5432/d?ssl=verify-full",
-        "postgresql://u:p@h:5432/d?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem",
-        "postgresql://u:p@h:5432/d?sslmode=disable",
+        "postgresql://u@h:5432/d?ssl=verify-full",
+        "postgresql://u@h:5432/d?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem",
+        "postgresql://u@h:5432/d?sslmode=disable",
         "postgresql:///d?host=/run/postgresql",
         "postgresql://u@/d?host=a:1&host=b:2&target_session_attrs=primary",
     ],

@@ -6,8 +6,6 @@ Events are logged where they happen. A test compares this list with those places
 from typing import Final
 
 MEANINGS: Final = {
-    "access.not_logged": "The access log cannot be written; the command continues, as "
-    "`privacy.access_log` is `if-possible`.",
     "area.unread": "An area of a person could not be read. Its last known state stays, marked "
     "stale.",
     "clock.went_backwards": "The last publication has a later time than the clock has now.",

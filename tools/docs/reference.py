@@ -13,7 +13,8 @@ from tools.docs.exit_codes import EXIT_MEANINGS
 from tools.docs.log_events import log_table
 from worker.areas.codes import codes
 from worker.areas.meanings import view_columns
-from worker.config import markdown_table
+from worker.config import KEYS, text_of
+from worker.config.settings import EVERYDAY
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
@@ -62,7 +63,7 @@ VIEWS: Final = {
 
 _CONFIGURATION: Final = """# Configuration
 
-Flags take precedence over environment variables, these over the TOML file (`--config`, `PTS_CONFIG`, else `config/worker.toml`), the file over the defaults. Any key can be a flag: `--set sync.concurrency=4`. All errors are reported at once. Relative paths in the file start at its folder, those of flags, environment and defaults at the working directory: without `database.url` in the file, each directory has its own `pts.db`. Secrets are files. `http://` is accepted for loopback addresses only; TLS verification cannot be turned off.
+Flags take precedence over environment variables, these over the TOML file (`--config`, `PTS_CONFIG`, else `config/worker.toml`), the file over the defaults. Any key can be a flag: `--set sync.concurrency=4`. All errors are reported at once. Relative paths in the file start at its folder, those of flags, environment and defaults at the working directory: without `database.url` in the file, each directory has its own `pts.db`. Secrets are files; a database URL that holds a password is refused. `http://` is accepted for loopback addresses only; TLS verification cannot be turned off.
 
 """  # noqa: E501
 _EXIT_CODES: Final = """# Exit codes
@@ -143,8 +144,20 @@ def _cell(text: str) -> str:
 
 
 def configuration_page() -> str:
-    """Every configuration key."""
-    return _CONFIGURATION + markdown_table()
+    """Every configuration key, first those that everybody sets."""
+    head = "| key | environment | default | meaning |"
+    others = (name for name in KEYS if name not in EVERYDAY)
+    return (
+        f"{_CONFIGURATION}## The six keys that everybody sets\n\n"
+        f"{_table(head, map(_key_row, EVERYDAY))}\n## All others\n\n"
+        f"{_table(head, map(_key_row, others))}"
+    )
+
+
+def _key_row(name: str) -> str:
+    key = KEYS[name]
+    default = "none" if key.default is None else f"`{text_of(key.default)}`"
+    return f"| `{name}` | `{key.variable}` | {default} | {_cell(key.meaning)} |"
 
 
 def exit_codes_page() -> str:

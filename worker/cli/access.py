@@ -13,7 +13,6 @@ from worker.errors import ConfigurationError, UnavailableError, UsageError
 from worker.masking import mask_identifiers
 
 if TYPE_CHECKING:
-    from worker.app import App
     from worker.store.database import Database
 
 _PURPOSE_CHARACTERS_MAX: Final = 200
@@ -27,7 +26,7 @@ _ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
 _NO_USER: Final = 0xFFFFFFFF
 _WRITE_HINT: Final = (
     "let this account write the database (PostgreSQL: INSERT on access_log and USAGE on its "
-    'sequence), or set privacy.access_log = "if-possible"'
+    "sequence)"
 )
 
 
@@ -65,7 +64,6 @@ purpose_option = click.option(
 
 
 async def log_access(
-    app: "App",
     database: "Database",
     command: str,
     purpose: str | None,
@@ -78,11 +76,9 @@ async def log_access(
         person_key: the person; None for all persons.
 
     Raises:
-        ConfigurationError: the row cannot be written, and ``privacy.access_log`` requires it.
+        ConfigurationError: the row cannot be written.
         UnavailableError: the same, for a transient cause.
     """
-    import structlog  # noqa: PLC0415 - not for --help
-
     from worker.store.privacy.access_log import Access, record_access  # noqa: PLC0415 - as above
 
     account = os.getuid()
@@ -96,11 +92,6 @@ async def log_access(
     try:
         await record_access(database, access, person_key=person_key)
     except (ConfigurationError, UnavailableError) as error:
-        if app.settings.privacy.access_log == "if-possible":
-            structlog.get_logger(__name__).warning(
-                "access.not_logged", command=command, reason=error.message
-            )
-            return
         hint = error.hint if isinstance(error, UnavailableError) else _WRITE_HINT
         raise type(error)(
             f"{command}: nothing is shown: the access log cannot be written: {error.message}",

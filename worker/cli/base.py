@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 
 from worker.cli.output import print_json, print_text
-from worker.config.urls import has_password
-from worker.errors import ConfigurationError, StoppedError
+from worker.errors import StoppedError
 
 if TYPE_CHECKING:
     from worker.app import App
@@ -62,7 +61,6 @@ class Cli:
         from worker.logs import configure  # noqa: PLC0415 - as above
         from worker.ports import real_runtime  # noqa: PLC0415 - as above
 
-        self.refuse_secrets()
         loaded = load(
             self.flags,
             environ=os.environ,
@@ -101,17 +99,3 @@ class Cli:
         if sys.stdin.isatty():
             print(file=sys.stderr)  # a question has left the cursor in its line
         return StoppedError("stopped before it began; nothing was done")
-
-    def refuse_secrets(self) -> None:
-        """Refuse passwords in flags: everybody on the machine can read a process's arguments.
-
-        Raises:
-            ConfigurationError: which key holds one, and where it belongs.
-        """
-        for key in ("database.url", "roster.url"):
-            if has_password(str(self.flags.get(key, ""))):
-                raise ConfigurationError(
-                    f"{key}: a password must not stand on the command line",
-                    hint=f"put it in a file and name it in {key.split('.')[0]}.password_file, or "
-                    "set the URL in the environment",
-                )

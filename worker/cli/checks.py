@@ -14,9 +14,9 @@ from typing import Any, Final
 from worker.app import App
 from worker.cli.roster_count import count_roster
 from worker.config import Purpose, database_url, needs
-from worker.config.environments import ENVIRONMENTS, service_of
 from worker.core.contract import fingerprint
 from worker.core.durations import format_duration
+from worker.core.environments import ENVIRONMENTS, service_of
 from worker.core.identity import PLAIN
 from worker.core.plurals import counted
 from worker.errors import ConfigurationError, ExitCode, UnavailableError, WorkerError

@@ -7,8 +7,8 @@ import anyio
 import structlog
 
 from worker.app import App
-from worker.config.environments import service_of
 from worker.core.confirmation import Confirm
+from worker.core.environments import service_of
 from worker.core.guard import GuardLimits
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
@@ -66,12 +66,7 @@ async def run_sync(
         database = await stack.enter_async_context(app.database(stop=stop))
         throttle = app.throttle()
         lease = await stack.enter_async_context(
-            held_lease(
-                database,
-                ttl_s=app.settings.lease.ttl_s,
-                wait_s=request.wait_s,
-                stop=stop,
-            )
+            held_lease(database, wait_s=request.wait_s, stop=stop)
         )
         identity = await check_identity(lease, identity)
         service = service_of(app.base_url())
@@ -109,8 +104,7 @@ async def run_sync(
 
 async def _forget_old(app: App, lease: Lease, stop: anyio.Event) -> None:
     """Apply the retention settings. An error here does not change that the run is published."""
-    kept = app.settings.retention
-    rules = RetentionRules(versions=kept.versions, runs=kept.runs, access_log=kept.access_log)
+    rules = RetentionRules(versions=app.settings.retention.versions)
     try:
         purged = await purge(lease, rules, is_stopping=stop.is_set)
     except WorkerError as error:
@@ -120,7 +114,6 @@ async def _forget_old(app: App, lease: Lease, stop: anyio.Event) -> None:
         log.info(
             "retention.purged",
             versions=purged.versions,
-            runs=purged.runs,
             accesses=purged.accesses,
         )
 
@@ -129,8 +122,6 @@ def _options(app: App, *, accept_removals: bool) -> RunOptions:
     sync = app.settings.sync
     return RunOptions(
         persons_concurrent=sync.concurrency,
-        batch_persons=sync.batch_persons,
-        renew_s=app.settings.lease.ttl_s / 5,
         deadline_s=None if sync.deadline is None else sync.deadline.total_seconds(),
         confirm=Confirm(sync.confirm),
         confirm_after_s=sync.confirm_after.total_seconds(),

@@ -1,25 +1,23 @@
 """From flags, environment and file to settings: ``load``, and every fault at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from worker.config.environments import ENVIRONMENTS
-from worker.config.keys import CONFIG_VARIABLE, KEYS, sections
-from worker.config.layers import (
-    DEFAULT_FILE,
-    Layer,
-    from_environment,
-    from_file,
-    from_flags,
-    nested,
-)
+from pydantic import ValidationError
+
+from worker.config import sources
+from worker.config.keys import CONFIG_VARIABLE, KEYS, SECTIONS, message_of
 from worker.config.needs import Purpose, unmet
 from worker.config.settings import Settings
-from worker.config.urls import has_password
+from worker.config.sources import Addresses, Source
 from worker.errors import ConfigurationError, FlagError
 from worker.files import is_missing
+
+DEFAULT_FILE: Final = Path("config/worker.toml")
+_OTHER_FILE: Final = "name another with --config or PTS_CONFIG, or write one with `pts-worker init`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +34,19 @@ class Loaded:
     origins: Mapping[str, str]
     cwd: Path
     config_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fault:
+    """A fault of one key or section.
+
+    Attributes:
+        meant: the key or section that an unknown one seems to stand for; may be empty.
+    """
+
+    name: str
+    text: str
+    meant: str = ""
 
 
 def load(
@@ -58,49 +69,30 @@ def load(
         purpose: also check what this purpose needs, so that everything is reported at once.
 
     Raises:
-        ConfigurationError: with every fault in ``problems``, each naming key and origin; never a
-            secret value. A ``FlagError`` if the command line has one of them.
+        ConfigurationError: with every fault in ``problems``, each naming key and origin, none a
+            value. A ``FlagError`` if the command line has one of them.
     """
-    file_name, file_layer = _file_layer(environ, cwd, config_path)
-    layers = [
-        from_flags(flags or {}, flag_names or {}),
-        from_environment(environ),
-        file_layer,
-    ]
-    _prefer_one_roster(layers)
-    layers.append(_environment_layer(layers))
-    values, origins = _merged(layers)
+    config_file = _chosen_file(environ, cwd, config_path)
+    file = Source({}, {}) if config_file is None else sources.file(config_file)
+    given = sources.flags(flags or {}, flag_names or {})
+    layers = (given, sources.environment(environ), file, Addresses({}, {}))
+    settings, origins, faults = _validated(layers)
+    loaded = Loaded(
+        settings=settings,
+        origins={name: origins.get(name, "default") for name in KEYS},
+        cwd=cwd,
+        config_file=config_file,
+    )
     problems = [problem for layer in layers for problem in layer.problems]
-    if not file_layer.is_unread:  # what it sets would seem to be missing
-        problems += _contradictions(values, origins)
-    read, faults = _read(values)
-    for name in read.keys() & file_layer.values.keys():
-        if file_layer.folder is not None and origins[name] == file_layer.origins[name]:
-            read[name] = KEYS[name].kind.under(read[name], file_layer.folder)
-    problems += (f"{name} ({origins[name]}): {fault}" for name, fault in faults.items())
-    if purpose is not None and not file_layer.is_unread:
-        unknown = set(faults).union(*(layer.meant for layer in layers))
-        is_chosen = file_name is not None or "database.url" in values
-        known = _known(read, unknown)
-        problems += unmet(known, Purpose(purpose), cwd=cwd, is_database_chosen=is_chosen)
+    problems += [fault.text for fault in faults]
+    if not file.problems:  # what the file sets would seem to be missing
+        problems += _contradictions(origins)
+        unknown = {name for fault in faults for name in (fault.name, fault.meant)}
+        problems += () if purpose is None else _unmet(loaded, purpose, unknown)
     if problems:
-        is_flag = bool(layers[0].problems) or not faults.keys().isdisjoint(layers[0].values)
-        raise configuration_error(
-            problems, file_name, cwd, is_unread=file_layer.is_unread, is_flag=is_flag
-        )
-    all_origins = {name: origins.get(name, "default") for name in KEYS}
-    return Loaded(settings=_settings(read), origins=all_origins, cwd=cwd, config_file=file_name)
-
-
-def _known(read: Mapping[str, Any], unknown: set[str]) -> dict[str, Any]:
-    """The value of each key, except keys and sections whose value is unknown."""
-    if "api.environment" in unknown:
-        unknown = unknown | {"helseid.issuer", "api.base_url"}
-    return {
-        name: read.get(name, key.default)
-        for name, key in KEYS.items()
-        if unknown.isdisjoint({name, name.partition(".")[0]})
-    }
+        is_flag = not given.origins.keys().isdisjoint(fault.name for fault in faults)
+        raise _error(problems, loaded, kind=FlagError if is_flag else ConfigurationError)
+    return loaded
 
 
 def needs(loaded: Loaded, purpose: Purpose | str) -> None:
@@ -109,146 +101,106 @@ def needs(loaded: Loaded, purpose: Purpose | str) -> None:
     Raises:
         ConfigurationError: with all that is missing in ``problems``, and what to do for each.
     """
-    known = {name: loaded.settings.value(name) for name in KEYS}
-    is_chosen = loaded.config_file is not None or loaded.origins["database.url"] != "default"
-    problems = list(unmet(known, Purpose(purpose), cwd=loaded.cwd, is_database_chosen=is_chosen))
-    if problems:
-        raise configuration_error(problems, loaded.config_file, loaded.cwd)
+    if problems := list(_unmet(loaded, purpose, set())):
+        raise _error(problems, loaded, kind=ConfigurationError)
 
 
-def configuration_error(
-    problems: Sequence[str],
-    config_file: Path | None,
-    cwd: Path,
-    *,
-    is_unread: bool = False,
-    is_flag: bool = False,
-) -> ConfigurationError:
-    """The one error for all faults of a configuration, of which a file may be none."""
-    count = len(problems)
-    message = f"the configuration has {count} {'fault' if count == 1 else 'faults'}"
-    hint = ""
-    if not all("; " in problem for problem in problems):  # what to do is not said yet
-        hint = "docs/reference/configuration.md tells what each key may hold"
-    if is_unread:
-        hint = (
-            f"correct the file, name another with --config or {CONFIG_VARIABLE}, or write one with "
-            "`pts-worker init`"
-        )
-    elif config_file is None:
-        hint = (
-            f"no configuration file was read: there is no {cwd / DEFAULT_FILE}; name yours with "
-            f"--config or {CONFIG_VARIABLE}, or write one with `pts-worker init`"
-        )
-    kind = FlagError if is_flag else ConfigurationError
-    return kind("\n  - ".join([f"{message}:", *problems]), problems=problems, hint=hint)
+def _chosen_file(environ: Mapping[str, str], cwd: Path, config_path: Path | None) -> Path | None:
+    chosen = config_path or environ.get(CONFIG_VARIABLE)
+    if not chosen and is_missing(cwd / DEFAULT_FILE):
+        return None
+    return cwd / (chosen or DEFAULT_FILE)
 
 
-def _file_layer(
-    environ: Mapping[str, str], cwd: Path, config_path: Path | None
-) -> tuple[Path | None, Layer]:
-    chosen = config_path
-    if chosen is None and environ.get(CONFIG_VARIABLE):
-        chosen = Path(environ[CONFIG_VARIABLE])
-    if chosen is None:
-        if is_missing(cwd / DEFAULT_FILE):
-            return None, Layer()
-        chosen = DEFAULT_FILE
-    chosen = cwd / chosen
-    return chosen, from_file(chosen, shown=str(chosen))
+def _validated(layers: Sequence[Source]) -> tuple[Settings, dict[str, str], list[_Fault]]:
+    """The settings without what is faulty, where each value came from, and the faults."""
+    details: dict[str, Any] = {}
+    settings = Settings()
+    try:
+        settings = _merged(layers)
+    except ValidationError as error:
+        for detail in error.errors(include_input=False, include_url=False):
+            details.setdefault(".".join(map(str, detail["loc"][:2])), detail)
+    lowest_first = reversed(layers)
+    origins = {name: layer.origins[name] for layer in lowest_first for name in layer.values}
+    faults = [_fault(name, detail, origins) for name, detail in details.items()]
+    if faults:
+        for layer in layers:
+            for name in [name for name in layer.values if details.keys() & _parts(name)]:
+                del layer.values[name]
+        settings = _merged(layers)
+    return settings, origins, faults
 
 
-def _prefer_one_roster(layers: Sequence[Layer]) -> None:
-    """A roster named by a higher layer takes the place of the other kind in a lower one."""
-    kinds = {"roster.path": ("roster.path",), "roster.url": ("roster.url", "roster.query")}
-    for rank, layer in enumerate(layers):
-        named = {kind for kind, keys in kinds.items() if any(k in layer.values for k in keys)}
-        if len(named) != 1:
-            if named:
-                return
-            continue
-        for lower in layers[rank + 1 :]:
-            for kind, keys in kinds.items():
-                for key in keys if kind not in named else ():
-                    lower.drop(key)
-        return
+def _merged(layers: Sequence[Source]) -> Settings:
+    options: dict[str, Any] = {"_build_sources": (tuple(layers), {})}
+    return Settings(**options)
 
 
-def _environment_layer(layers: Iterable[Layer]) -> Layer:
-    """The lowest layer: what ``api.environment`` stands for."""
-    values, _ = _merged(layers)
-    environment = values.get("api.environment")
-    layer = Layer()
-    addresses = (
-        ENVIRONMENTS.get(environment.strip().lower()) if isinstance(environment, str) else None
-    )
-    for key, address in (addresses or {}).items():
-        layer.put(key, address, "api.environment")
-    return layer
+def _parts(name: str) -> set[str]:
+    """A key and its section."""
+    return {name, name.partition(".")[0]}
 
 
-def _merged(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for layer in layers:
-        values = layer.values | values
-        origins = layer.origins | origins
-    return values, origins
+def _fault(name: str, detail: Mapping[str, Any], origins: Mapping[str, str]) -> _Fault:
+    origin = next(origins[key] for key in origins if name in _parts(key))
+    is_section = len(detail["loc"]) == 1
+    if detail["type"] != "extra_forbidden":
+        text = f"must be a section, [{name}]" if is_section else message_of(detail)
+        return _Fault(name=name, text=f"{name} ({origin}): {text}")
+    meant, shown = _meant(name), "[{}]" if is_section else "{}"
+    hint = f"; did you mean {shown.format(meant)}?" if meant else ""
+    what = "section" if is_section else "key"
+    text = f"{shown.format(name)} ({origin}): unknown {what}{hint}"
+    return _Fault(name=name, text=text, meant=meant)
 
 
-def _contradictions(values: Mapping[str, Any], origins: Mapping[str, str]) -> list[str]:
-    """Faults that only two keys together make."""
-    problems = []
-    if "roster.path" in values and "roster.url" in values:
-        problems.append(
-            f"roster.path ({origins['roster.path']}) and roster.url ({origins['roster.url']}) "
-            "are both set; set one"
-        )
+def _meant(name: str) -> str:
+    """The key that is most similar, or has the same name in another section; or the section."""
+    section, dot, key = name.partition(".")
+    siblings = {one.rpartition(".")[2]: one for one in KEYS if one.startswith(f"{section}.")}
+    close = [siblings[one] for one in get_close_matches(key, siblings, n=1)]
+    close += [one for one in KEYS if one.endswith(f".{key}")]
+    close += get_close_matches(name, KEYS if dot else SECTIONS, n=1, cutoff=0.8 if dot else 0.6)
+    return next(iter(close), "")
+
+
+def _contradictions(origins: Mapping[str, str]) -> Iterator[str]:
+    """Faults that only two keys together make, or a key and where it stands."""
+    if "roster.path" in origins and "roster.url" in origins:
+        path, url = origins["roster.path"], origins["roster.url"]
+        yield f"roster.path ({path}) and roster.url ({url}) are both set; set one"
     for given, needed in (
         ("roster.url", "roster.query"),
         ("roster.query", "roster.url"),
         ("network.proxy_credentials_file", "network.proxy_url"),
     ):
-        if given in values and needed not in values:
-            problems.append(f"{needed}: is missing; {given} ({origins[given]}) requires it")
+        if given in origins and needed not in origins:
+            yield f"{needed}: is missing; {given} ({origins[given]}) requires it"
     origin = origins.get("telemetry.ping_url", "")
     if origin.startswith(("flag", "command line")):
-        problems.append(
+        yield (
             f"telemetry.ping_url ({origin}): every process of the machine can read it there, and "
             "ping in the worker's place; set it in the file or in PTS_TELEMETRY__PING_URL"
         )
-    for section in ("database", "roster"):
-        url, origin = values.get(f"{section}.url"), origins.get(f"{section}.url", "")
-        if not isinstance(url, str) or not has_password(url):
-            continue
-        if f"{section}.password_file" in values:
-            problems.append(
-                f"{section}.url ({origin}): holds a password, and {section}.password_file "
-                f"({origins[f'{section}.password_file']}) is set too; keep the file"
-            )
-        if origin.startswith(("flag", "command line")):
-            problems.append(
-                f"{section}.url ({origin}): holds a password, which every process of the machine "
-                f"can read there; use {section}.password_file"
-            )
-    return problems
 
 
-def _read(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Each value as its kind reads it; of those that cannot be read, what is wrong, by key name."""
-    read, faults = {}, {}
-    for name, key in KEYS.items():
-        if name not in values:
-            continue
-        try:
-            read[name] = key.kind.read(values[name])
-        except ValueError as error:
-            faults[name] = str(error)
-    return read, faults
+def _unmet(loaded: Loaded, purpose: Purpose | str, unknown: set[str]) -> Iterator[str]:
+    """What a purpose lacks, besides keys and sections whose value is unknown."""
+    if "api.environment" in unknown:
+        unknown = unknown | {"helseid.issuer", "api.base_url"}
+    known = {name: loaded.settings.value(name) for name in KEYS if not unknown & _parts(name)}
+    return unmet(known, Purpose(purpose), cwd=loaded.cwd)
 
 
-def _settings(read: Mapping[str, Any]) -> Settings:
-    """The settings of values that are as their kinds read them."""
-    tree, models = nested(read), sections()
-    parts: dict[str, Any] = {name: models[name](**values) for name, values in tree.items()}
-    return Settings(**parts)
+def _error(
+    problems: Sequence[str], loaded: Loaded, *, kind: type[ConfigurationError]
+) -> ConfigurationError:
+    """The one error for all faults."""
+    faults = "1 fault" if len(problems) == 1 else f"{len(problems)} faults"
+    hint = f"docs/reference/configuration.md says what each key may hold; {_OTHER_FILE}"
+    if loaded.config_file is None:
+        missing = loaded.cwd / DEFAULT_FILE
+        hint = f"no configuration file was read: there is no {missing}; {_OTHER_FILE}"
+    message = "\n  - ".join([f"the configuration has {faults}:", *problems])
+    return kind(message, problems=problems, hint=hint)

@@ -68,15 +68,15 @@ class ClientKey(Value, frozen=True, kw_only=True):
         raise TypeError("a client key cannot be pickled or copied")
 
 
-def load_client_key(path: Path, *, alg: str | None = None, kid: str | None = None) -> ClientKey:
+def load_client_key(path: Path) -> ClientKey:
     """Read the client's private key from a JWK, a PEM file, or HelseID's self-service JSON.
 
-    Importing a 4096-bit RSA key takes 250 ms, so load the key once.
+    Its algorithm is what a JWK says, else that of its curve, or ``PS256`` for RSA. Its id is the
+    JWK's ``kid``, else the RFC 7638 thumbprint, as in HelseID's tools. Importing a 4096-bit RSA key
+    takes 250 ms, so load the key once.
 
     Args:
         path: the file, which nobody but its owner can write.
-        alg: overrides the JWK's ``alg``. Default: determined by the curve; ``PS256`` for RSA.
-        kid: overrides the JWK's ``kid``. Default: the RFC 7638 thumbprint, as in HelseID's tools.
 
     Raises:
         ConfigurationError: the file or key cannot be used. The message holds no key material.
@@ -89,11 +89,11 @@ def load_client_key(path: Path, *, alg: str | None = None, kid: str | None = Non
         else:
             jwk = _jwk_in(_json_object(content))
             native = _from_jwk(jwk)
-        key, chosen = _usable(native, alg or jwk.get("alg"))
+        key, chosen = _usable(native, jwk.get("alg"))
     except ConfigurationError as error:
         problem = f"{KEY_FILE}: {path}: {error.message}"
         raise ConfigurationError(problem, hint=error.hint) from None
-    return ClientKey(key=key, alg=chosen, kid=kid or jwk.get("kid") or key.thumbprint())
+    return ClientKey(key=key, alg=chosen, kid=jwk.get("kid") or key.thumbprint())
 
 
 def new_client_key(kind: KeyKind = "ec") -> ClientKey:

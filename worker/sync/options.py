@@ -24,7 +24,6 @@ class RunOptions(Value, frozen=True, kw_only=True):
     """
 
     persons_concurrent: int
-    batch_persons: int
     renew_s: float = 10.0
     deadline_s: float | None = None
     confirm: Confirm = Confirm.REMOVALS

@@ -28,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 _WAITING_MAX: Final = 100
 """Readers that may wait while others stand in for them; each holds one person."""
+BATCH_PERSONS: Final = 250
+"""At most so many are written in one transaction. More would make no run faster, and a kill would
+cost more."""
 _FLUSH_S: Final = 2.0
 """Maximum age of a partial batch before it is written, so that a kill loses little."""
 _GRACE_S: Final = 4.0
@@ -95,7 +98,7 @@ class Pipeline:
         return self._ending is None
 
     async def _pass(self, feed: Feed) -> None:
-        reads_in, reads = anyio.create_memory_object_stream[PersonRead](self.options.batch_persons)
+        reads_in, reads = anyio.create_memory_object_stream[PersonRead](BATCH_PERSONS)
         async with anyio.create_task_group() as writing:
             writing.start_soon(self._write, reads)
             with reads_in:
@@ -182,7 +185,7 @@ class Pipeline:
             return []
         batch = [read]
         with anyio.move_on_after(_FLUSH_S):
-            while len(batch) < self.options.batch_persons:
+            while len(batch) < BATCH_PERSONS:
                 read = await receive(reads)
                 if read is None:
                     break

@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 
 from tests.support.databases import execute, in_database
-from tests.support.program import Ended, Installation, Running, Sandbox, wait_for
+from tests.support.program import BATCH_PERSONS, Ended, Installation, Running, Sandbox, wait_for
 from tests.support.published import Store
 
 SYNC = ("sync",)
@@ -27,7 +27,6 @@ EDGE = 5
 """Lines at its beginning and end that only one of the two rosters has."""
 GENERATION = 15
 _LIMITS = {
-    "batch_persons": 5,
     "concurrency": 4,
     "requests_per_second": 150,
     "max_removed_share": 0.5,
@@ -131,6 +130,7 @@ class Ground:
         folder = self.folder / f"worker-{next(_numbers)}"
         made = self.sandbox.install(folder, url, lines or self.sandbox.lines()[EDGE:])
         made.configure(sync=_LIMITS)
+        made.constants[BATCH_PERSONS] = 5
         return made
 
     def worker(self) -> Installation:

@@ -13,7 +13,14 @@ from pathlib import Path
 import anyio
 
 from tests.support.databases import data_files_of
-from tests.support.program import Ended, Installation, closed_port, environment, wait_for
+from tests.support.program import (
+    BATCH_PERSONS,
+    Ended,
+    Installation,
+    closed_port,
+    environment,
+    wait_for,
+)
 from tests.support.published import Store
 from tests.support.raw_server import Reply
 from tests.support.secrecy.bad_answers import kinds
@@ -166,11 +173,13 @@ def killed_in_mid_run(night: Night) -> None:
     """A process that dies while it writes, and the database as nobody has opened it since."""
     made, store = night.made, night.worker.store
     made.script[night.healthy[-1], SAFETY] = lambda _: Reply(data=b"", before_s=600.0)
-    words = ("sync", "--log-format", "console", "--set", "sync.batch_persons=9")
+    night.worker.constants[BATCH_PERSONS] = 9
+    words = ("sync", "--log-format", "console")
     running = night.worker.start(*words, "--set", "sync.request_timeout_s=120", afresh=True)
     wait_for(lambda: store.one("SELECT count(*) FROM draft_patient_safety"), "a batch")
     command = Path(f"/proc/{running.process.pid}/cmdline").read_bytes()
     running.kill()
+    del night.worker.constants[BATCH_PERSONS]
     night.places.append(Place(kind="arguments", name="sync", data=command))
     night.places += database_files(store, "killed")
     night.keep("(killed) sync", running.wait())

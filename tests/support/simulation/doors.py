@@ -18,6 +18,7 @@ from worker.sandbox import search
 from worker.store.database import Database
 from worker.store.runs import run_store as opening
 from worker.store.runs.run_store import SqlRunStore
+from worker.sync import pipeline
 from worker.tls import client_context
 
 _TLS = cache(client_context)
@@ -66,6 +67,7 @@ def outside(
         ),  # H-numbers are not, and nobody real is here
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in doors]
+    before.append((pipeline, "BATCH_PERSONS", pipeline.BATCH_PERSONS))  # a stage sets it
     logging_before = structlog.get_config()
     pool_log = logging.getLogger("sqlalchemy.pool")
     level_before = pool_log.level

@@ -13,7 +13,6 @@ from typing import Any
 
 import anyio
 import pytest
-from msgspec import structs
 
 from tests.support.contracts import Document, as_toml
 from tests.support.model.guard import Guard
@@ -40,6 +39,7 @@ from worker.core.run import RunReport
 from worker.errors import ExitCode, WorkerError
 from worker.roster.csv_file import CsvRoster
 from worker.store.drafts.roster import Choice
+from worker.sync import pipeline
 
 LONGEST_RUN_S = 36 * 3600.0
 """A run of a handful of persons that is not over by then waits for something that never comes."""
@@ -140,6 +140,7 @@ class Stage:
         self.look_share = 0.05
         self.before_write: Callable[[int], None] = lambda _number: None
         self._sends_h_numbers = True
+        self.batch_persons = pipeline.BATCH_PERSONS
         self.settings = materials().loaded.settings
         if contract is not None:
             self._declare(contract)
@@ -148,8 +149,7 @@ class Stage:
         """The worker and PTS go by one contract."""
         path = self.folder / "contract.toml"
         path.write_text(as_toml(contract))
-        api = structs.replace(self.settings.api, contract_file=path)
-        self.settings = structs.replace(self.settings, api=api)
+        self._change("api", contract_file=path)
 
     def doors(self) -> AbstractContextManager[None]:
         """While this lasts, what a process opens to the outside leads into this world."""
@@ -173,12 +173,8 @@ class Stage:
 
     def configure(self, environment: str | None, *, send_h_numbers: bool) -> None:
         """Set where PTS is said to be, and whether H-numbers are sent there all the same."""
-        before = self.settings
-        self.settings = structs.replace(
-            before,
-            api=structs.replace(before.api, environment=environment),
-            roster=structs.replace(before.roster, send_h_numbers=send_h_numbers),
-        )
+        self._change("api", environment=environment)
+        self._change("roster", send_h_numbers=send_h_numbers)
         self._sends_h_numbers = send_h_numbers or environment != "production"
 
     def not_sent(self, off_ids: Iterable[str]) -> list[str]:
@@ -187,11 +183,14 @@ class Stage:
             return []
         return [one for one in off_ids if 1 <= int(one[:2]) <= 31 and 41 <= int(one[2:4]) <= 52]
 
-    def limit(self, **sync: Any) -> None:
-        """Set limits of the ``sync`` section."""
-        self.settings = structs.replace(
-            self.settings, sync=structs.replace(self.settings.sync, **sync)
-        )
+    def limit(self, *, batch_persons: int | None = None, **sync: Any) -> None:
+        """Set limits of the ``sync`` section, and how many persons are written together."""
+        self.batch_persons = batch_persons or self.batch_persons
+        self._change("sync", **sync)
+
+    def _change(self, section: str, **values: Any) -> None:
+        changed = getattr(self.settings, section).model_copy(update=values)
+        self.settings = self.settings.model_copy(update={section: changed})
 
     def process(self, trouble: Trouble | None = None) -> Process:
         """A new process."""
@@ -243,6 +242,7 @@ class Stage:
         request = RunRequest(
             kind=kind, roster=CsvRoster(path), choice=choice, accept_removals=accepts
         )
+        pipeline.BATCH_PERSONS = self.batch_persons  # type: ignore[misc]
         self._watch(process, request, lines)
         self.tally.runs += 1
         entered(process)

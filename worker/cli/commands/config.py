@@ -43,11 +43,12 @@ def show(cli: Cli) -> None:
 
     Example: `pts-worker config show --config /etc/pts-worker/worker.toml`
     """
-    from worker.config import show as rows_of
+    from worker.config import text_of
 
-    app = cli.load(None)
-    rows = [(row.key, row.value, row.origin) for row in rows_of(app.loaded)]
-    heads, file = ("key", "value", "origin"), app.loaded.config_file
+    loaded = cli.load(None).loaded
+    values = {name: text_of(loaded.settings.value(name)) for name in loaded.origins}
+    rows = [(name, values[name], origin) for name, origin in loaded.origins.items()]
+    heads, file = ("key", "value", "origin"), loaded.config_file
     document = {
         "config_file": None if file is None else str(file),
         "keys": [dict(zip(heads, row, strict=True)) for row in rows],

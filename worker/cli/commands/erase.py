@@ -72,11 +72,11 @@ async def _erase(
     async with app.database() as store:
         key = (await see_identity(store, app.identity())).person_key(off_id)
         if dry_run:
-            await log_access(app, store, "erase --dry-run", purpose, person_key=key)
+            await log_access(store, "erase --dry-run", purpose, person_key=key)
             traces = await find_traces(store, key)
         else:
-            async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
-                await log_access(app, store, "erase", purpose, person_key=key)
+            async with held_lease(store) as lease:
+                await log_access(store, "erase", purpose, person_key=key)
                 traces = await find_traces(store, key)
                 await erase_traces(lease, traces)
                 await scrub(store, rewrite=rewrite)

@@ -89,7 +89,7 @@ async def _read(
     async with app.database() as store:
         identity = await see_identity(store, app.identity())
         key = identity.person_key(off_id)
-        await log_access(app, store, "explain", purpose, person_key=key)
+        await log_access(store, "explain", purpose, person_key=key)
         now = await store.read(store.now)
         story = await store.read(person_story, key, now=now, as_of=as_of)
         if story is None:

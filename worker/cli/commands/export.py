@@ -118,7 +118,7 @@ def command(
                 show(counted(sum(rows.values()), "row"))
 
             async with app.database() as store:
-                await log_access(app, store, "export", purpose)
+                await log_access(store, "export", purpose)
                 return await export(
                     store.lasting().read,
                     out,

@@ -133,7 +133,7 @@ async def _of_person(
             key = await _one_key(store, prefix, is_plain=is_plain)
         else:
             key = (await see_identity(store, app.identity())).person_key(off_id)
-        await log_access(app, store, "failures show", purpose, person_key=key)
+        await log_access(store, "failures show", purpose, person_key=key)
         found = await store.read(failures_of, key)
         return [shown(failure, is_plain=is_plain) for failure in found]
 

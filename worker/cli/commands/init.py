@@ -12,7 +12,6 @@ from worker.cli import options
 from worker.cli.base import Cli
 from worker.cli.commands.keys import new_pseudonym_key, write_secret
 from worker.cli.output import json_text
-from worker.config.urls import has_password
 from worker.errors import ConfigurationError, UsageError, reason_of
 
 _ASKED: Final = {
@@ -55,10 +54,9 @@ def command(cli: Cli, *, out: Path, group_readable: bool) -> None:
 
     Example: `pts-worker init --out worker.toml`
     """
-    from worker.config import new_toml
+    from worker.cli.config_file import new_toml
     from worker.files import private_mode, write_new
 
-    cli.refuse_secrets()
     if out.exists():
         raise _exists(out)
     values = _KEY_FILES | {key: _checked(key, value) for key, value in cli.flags.items()}
@@ -151,12 +149,12 @@ def _checked(key: str, value: Any) -> Any:
     Raises:
         UsageError: there is no such key, or it does not hold such a value.
     """
-    from worker.config import KEYS
+    from worker.config import KEYS, read_value
 
     if key not in KEYS:
         raise UsageError(f"{key}: unknown key", hint="`pts-worker config show` lists all keys")
     try:
-        return KEYS[key].kind.read(value)
+        return read_value(key, value)
     except ValueError as error:
         raise UsageError(f"{key}: {error}") from None
 
@@ -166,8 +164,6 @@ def _ask(key: str, question: str, default: str) -> str:
 
     def valid(answer: str) -> str:
         answer = answer.strip()
-        if has_password(answer):
-            raise click.BadParameter("write it without the password, for database.password_file")
         if answer:
             try:
                 _checked(key, answer)

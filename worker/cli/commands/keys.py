@@ -105,7 +105,6 @@ def rotate(cli: Cli, *, key: Path | None, kind: "KeyKind", finish: bool) -> None
     if key is not None:
         cli.set("helseid.private_jwk_file", str(key), flag="--key")
     app = cli.load("helseid")
-    _refuse_named(app)
     former = app.client_key()
     files = KeyFiles(app.path(app.settings.helseid.private_jwk_file or ""))
     files.require_own_folder()
@@ -179,20 +178,6 @@ def write_secret(path: Path, content: bytes) -> None:
             f"cannot write {path.absolute()}: {reason}",
             hint="make the folder, or name a file in another one",
         ) from None
-
-
-def _refuse_named(app: "App") -> None:
-    """Refuse settings that describe the old key and would apply to the new one.
-
-    Raises:
-        ConfigurationError: there is one.
-    """
-    for name in ("private_key_kid", "private_key_alg"):
-        if getattr(app.settings.helseid, name) is not None:
-            raise ConfigurationError(
-                f"helseid.{name} is set and would apply to the new key as well",
-                hint="write it as 'kid' or 'alg' into the key file, a JWK, and remove the setting",
-            )
 
 
 async def _require_token(app: "App", files: "KeyFiles", made: "ClientKey") -> None:

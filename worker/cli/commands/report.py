@@ -78,7 +78,7 @@ def command(
 
     async def write() -> "ReportFacts":
         async with app.database() as store:
-            await log_access(app, store, "report", purpose)
+            await log_access(store, "report", purpose)
             return await write_report(
                 store.lasting().read,
                 out,

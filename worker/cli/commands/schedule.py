@@ -33,9 +33,9 @@ def command(cli: Cli, *, now: bool) -> None:
     `sync`: what is complete is kept, and the next run continues. The schedule then ends with 0, or
     with 75 while it is still starting.
 
-    A run that ends with 4, 69 or 75 is retried after 5, 10, 20 and 40 minutes (schedule.retry_wait)
-    and then every hour, until the next start. Any other end is logged, and the schedule goes on. A
-    run that was left open is continued at once.
+    A run that ends with 4, 69 or 75 is retried after 5, 10, 20 and 40 minutes and then every hour,
+    until the next start. Any other end is logged, and the schedule goes on. A run that was left
+    open is continued at once.
 
     Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
     """
@@ -78,7 +78,6 @@ def command(cli: Cli, *, now: bool) -> None:
             cron=settings.cron,
             timezone=settings.timezone,
             runtime=app.runtime,
-            retry_wait_s=settings.retry_wait.total_seconds(),
         )
         with serve_metrics(board, app.settings.telemetry.http_listen):
             await schedule.run(stop, begin)

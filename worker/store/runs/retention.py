@@ -1,38 +1,39 @@
-"""Deletes closed versions, old runs and old rows of the access log, if the operator chose so.
+"""Deletes old rows of the access log, and closed versions if the operator chose so.
 
-Current state is never deleted, and neither is a published run with its facts. Afterwards history
+Current state is never deleted, and neither is a run with its facts. Afterwards history
 and ``explain --as-of`` are complete only for times after the purged ones. The change feed lists the
 purged versions.
 """
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import ColumnElement, Table, and_, delete, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, Table, delete, func, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.model import RunStatus
 from worker.core.value import Value
 from worker.store.database import delete_securely
 from worker.store.queries.published import last_publication_no
 from worker.store.runs.lease import Lease
-from worker.store.schema.tables import CHANGES, VERSIONS, access_log, change_feed, draft, run
+from worker.store.schema.tables import VERSIONS, access_log, change_feed, run
 from worker.utc_time import UtcTime
+
+ACCESS_KEPT: Final = timedelta(days=730)
+"""Who looked at whom is asked within two years, if ever; longer, the log itself would be a risk."""
 
 
 class RetentionRules(Value, frozen=True, kw_only=True):
-    """How long rows are kept; None: for ever.
+    """How long rows are kept.
 
     Attributes:
-        versions: closed versions, from the publication that closed them.
-        runs: runs that were not published, from their end.
-        access_log: rows of the access log; at least ``access.KEPT_AT_LEAST``.
+        versions: closed versions, from the publication that closed them; None: for ever.
+        access_log: rows of the access log; at least ``access_log.KEPT_AT_LEAST``.
         rows_per_step: rows per transaction.
     """
 
     versions: timedelta | None = None
-    runs: timedelta | None = None
-    access_log: timedelta | None = None
+    access_log: timedelta = ACCESS_KEPT
     rows_per_step: int = 2_000
 
 
@@ -40,7 +41,6 @@ class Purged(Value, frozen=True, kw_only=True):
     """The numbers of deleted rows."""
 
     versions: int = 0
-    runs: int = 0
     accesses: int = 0
 
 
@@ -82,32 +82,19 @@ async def purge(
                 break
         return gone
 
-    versions = runs = accesses = 0
+    versions = accesses = 0
     if rules.versions is not None:
         for area, table in VERSIONS.items():
             closed = _closed_before(table, now - rules.versions)
             versions += await all_of(table, closed, area)
-    if rules.runs is not None:
-        runs = await all_of(run, _ended_before(now - rules.runs))
-    if rules.access_log is not None:
-        accesses = await all_of(access_log, access_log.c.accessed_at < now - rules.access_log)
-    return Purged(versions=versions, runs=runs, accesses=accesses)
+    accesses = await all_of(access_log, access_log.c.accessed_at < now - rules.access_log)
+    return Purged(versions=versions, accesses=accesses)
 
 
 def _closed_before(versions: Table, before: datetime) -> ColumnElement[bool]:
     """That a publication has closed a version before that time."""
     last = select(func.max(run.c.publication_no)).where(run.c.published_at < before)
     return versions.c.closed_no <= last.scalar_subquery()
-
-
-def _ended_before(before: datetime) -> ColumnElement[bool]:
-    """That a run ended unpublished before that time, and no drafts of it are left."""
-    ended = (RunStatus.WITHHELD.value, RunStatus.ABANDONED.value)
-    has_drafts = (
-        select(table.c.run_id).where(table.c.run_id == run.c.run_id).exists()
-        for table in (draft, *CHANGES.values())
-    )
-    return and_(run.c.status.in_(ended), run.c.finished_at < before, ~or_(*has_drafts))
 
 
 async def _feed(

@@ -1,0 +1,134 @@
+"""The kinds of values. What one says of a wrong value tells what is expected, never the value."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
+
+from worker.core.database_urls import check_roster_url, check_store_url
+from worker.core.durations import parse_duration
+from worker.core.hosts import is_loopback
+
+_FILE_CHARACTERS_MAX: Final = 1_024
+_PORT_MAX: Final = 65_535
+_CRON_FIELDS: Final = 5
+_ORGANIZATION_NUMBER: Final = re.compile(r"[0-9]{9}")
+
+
+def _of_text(convert: Callable[[str], Any]) -> BeforeValidator:
+    """Converts a text; what is none is left to the type."""
+    return BeforeValidator(lambda value: convert(value) if isinstance(value, str) else value)
+
+
+def _duration(value: object) -> object:
+    """Refuse a number, which pydantic would read as seconds."""
+    if not isinstance(value, (str, timedelta)):
+        raise ValueError("is not a duration; write it as a string with a unit, such as '30m'")  # noqa: TRY004 - pydantic gathers ValueErrors only
+    duration = parse_duration(value) if isinstance(value, str) else value
+    if not duration:
+        raise ValueError("must be longer than 0")
+    return duration
+
+
+def _days(duration: timedelta) -> timedelta:
+    """Refuse ``90m``, which somebody may take for months."""
+    if duration < timedelta(days=1):
+        raise ValueError("must be at least 1d, or none")
+    return duration
+
+
+def _file(name: str) -> str:
+    if "\n" in name or "{" in name or "BEGIN " in name or len(name) > _FILE_CHARACTERS_MAX:
+        raise ValueError("must be a file name, not the content of a file")
+    return name
+
+
+def _web_address(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be a URL that starts with https:// or http://")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not contain a user name or password")
+    if parts.query or parts.fragment:
+        raise ValueError("must not contain a query or fragment")
+    return parts
+
+
+def _http_url(url: str) -> str:
+    parts = _web_address(url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("http:// is allowed for loopback addresses only; use https://")
+    return url.rstrip("/")
+
+
+def _secret_http_url(url: SecretStr) -> SecretStr:
+    return SecretStr(_http_url(url.get_secret_value()))
+
+
+def _proxy_url(url: str) -> str:
+    if _web_address(url).path.strip("/"):
+        raise ValueError("must not contain anything after host and port")
+    return url.rstrip("/")
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
+        raise ValueError("is not a time zone name, such as Europe/Oslo") from None
+    return name
+
+
+def _cron(text: str) -> str:
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - most installations keep the default
+
+    fields = text.split()
+    if len(fields) != _CRON_FIELDS:
+        raise ValueError("must be a cron expression of five fields, such as '30 3 * * *'")
+    try:
+        CronSim(" ".join(fields), datetime.min.replace(tzinfo=UTC))
+    except CronSimError as error:
+        raise ValueError(f"must be a cron expression such as '30 3 * * *': {error}") from None
+    return " ".join(fields)
+
+
+def _listen(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) <= _PORT_MAX:
+        raise ValueError("must be host:port, such as 127.0.0.1:9464")
+    return address
+
+
+def _organization_number(text: str) -> str:
+    digits = text.replace(" ", "")
+    if not _ORGANIZATION_NUMBER.fullmatch(digits):
+        raise ValueError("must be an organisation number of 9 digits")
+    return digits
+
+
+NAMES: Final = _of_text(lambda text: [name.strip() for name in text.split(",") if name.strip()])
+"""In the environment and in flags, the items of a list are separated by commas."""
+OR_NONE: Final = _of_text(lambda text: None if text == "none" else text)
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Days = Annotated[Duration, AfterValidator(_days)]
+File = Annotated[Path, _of_text(_file)]
+HttpUrl = Annotated[Text, AfterValidator(_http_url)]
+SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
+ProxyUrl = Annotated[Text, AfterValidator(_proxy_url)]
+StoreUrl = Annotated[Text, AfterValidator(check_store_url)]
+RosterUrl = Annotated[Text, AfterValidator(check_roster_url)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+Cron = Annotated[str, AfterValidator(_cron)]
+Listen = Annotated[Text, AfterValidator(_listen)]
+OrganizationNumber = Annotated[str, AfterValidator(_organization_number)]

@@ -1,0 +1,117 @@
+"""URLs of databases: what is refused, and where a relative file of SQLite starts."""
+
+import re
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from worker.core.database_tls import TLS_PARAMETERS, demand_of, hosts_of
+
+_SECRET_WORD: Final = re.compile(r"password|passwd|pwd|secret|token", re.IGNORECASE)
+_SHOWN: Final = re.compile(r"[A-Za-z_.-]{1,40}")
+_PARAMETERS: Final = frozenset(TLS_PARAMETERS) | {
+    *("database", "direct_tls", "gsslib", "host", "krbsrvname", "passfile", "port", "user"),
+    *("prepared_statement_cache_size", "target_session_attrs"),
+}
+"""Allowed parameters of a PostgreSQL URL: libpq's TLS parameters, and the text parameters of
+asyncpg's ``connect``. ``service`` is not allowed, because asyncpg ignores it if a host is set."""
+
+
+def check_store_url(url: str) -> str:
+    """Reject a ``database.url`` that is misleading or not secure.
+
+    SQLAlchemy decodes percent-encoding in a file name, starts parameters at the first ``?``, and
+    ignores unknown parameters.
+
+    Raises:
+        ValueError: the message follows the key's name and contains no part of the URL.
+    """
+    dialect, plus, _ = _scheme(url).partition("+")
+    if dialect == "postgres":
+        raise ValueError("starts with postgres://; use postgresql://")
+    if dialect not in {"sqlite", "postgresql"} or "://" not in url:
+        raise ValueError("must start with sqlite:/// or postgresql://")
+    if plus:
+        raise ValueError(f"must not name a driver; write {dialect}:// and the worker selects one")
+    if dialect == "sqlite":
+        _check_sqlite(url.partition("://")[2])
+    else:
+        _check_postgres(url)
+    return url
+
+
+def check_roster_url(url: str) -> str:
+    """Reject a ``roster.url`` that is none, or for PostgreSQL is misleading or not secure.
+
+    Raises:
+        ValueError: as in ``check_store_url``.
+    """
+    dialect, _, driver = _scheme(url).partition("+")
+    if not dialect or "://" not in url:
+        raise ValueError("must be a SQLAlchemy URL, such as postgresql://host/database")
+    if dialect == "postgresql":
+        if driver not in {"", "asyncpg"}:
+            raise ValueError(
+                "names a driver whose TLS settings the worker does not support; use postgresql://"
+            )
+        _check_postgres(url)
+    return url
+
+
+def _scheme(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    names = (pair.partition("=")[0] for pair in parts.query.split("&"))
+    if parts.password or any(map(_SECRET_WORD.search, names)):
+        raise ValueError("holds a password; write it to a file and name that in password_file")
+    return parts.scheme
+
+
+def _check_sqlite(rest: str) -> None:
+    host, _, path_and_query = rest.partition("/")
+    if host:
+        raise ValueError("names no file; write sqlite:/// with three slashes before the path")
+    path, question_mark, _ = path_and_query.partition("?")
+    if question_mark:
+        raise ValueError(
+            "has parameters after `?`, which are not allowed for SQLite; write a question mark in "
+            "a file name as %3F"
+        )
+    name = unquote(path)
+    if name in {"", ":memory:"}:
+        raise ValueError(
+            "names an in-memory database, which is lost when the command ends; name a file: "
+            "sqlite:///FILE"
+        )
+    if "\0" in name:
+        raise ValueError("contains a NUL character")
+
+
+def _check_postgres(url: str) -> None:
+    pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    names = [name for name, _ in pairs]
+    if unknown := sorted({*names} - _PARAMETERS):
+        shown = ", ".join(name if _SHOWN.fullmatch(name) else "…" for name in unknown)
+        allowed = ", ".join(sorted(_PARAMETERS))
+        raise ValueError(f"has unknown parameters: {shown}; allowed are {allowed}")
+    if repeated := sorted({name for name in TLS_PARAMETERS if names.count(name) > 1}):
+        raise ValueError(f"has {', '.join(repeated)} more than once")
+    if dict(pairs).get("direct_tls", "true") not in {"true", "false"}:
+        raise ValueError("has a direct_tls other than true or false")
+    demand_of(hosts_of(url), dict(pairs))
+
+
+def sqlite_under(url: str, folder: str) -> str:
+    """The URL with the file name of SQLite starting at a folder, if it is relative.
+
+    Other databases, absolute names and ``:memory:`` stay as they are.
+    """
+    dialect, _, rest = url.partition("://")
+    host, slash, name = rest.partition("/")
+    is_file = dialect.partition("+")[0] == "sqlite" and slash and not host
+    if not is_file or not name or name.startswith(("/", "?", ":memory:", "file:")):
+        return url
+    start = folder.replace("%", "%25").replace("?", "%3F").rstrip("/")
+    return f"{dialect}:///{start}/{name}"
