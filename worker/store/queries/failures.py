@@ -80,10 +80,8 @@ async def keys_beginning(connection: AsyncConnection, prefix: str) -> Sequence[s
 
 async def open_failures(connection: AsyncConnection) -> Subquery:
     """Every open failure, with the fields of ``OpenFailure``."""
-    latest = await unpublished_run(connection)
-    parts = [_published(area, latest) for area in AREAS]
-    if latest is not None:
-        parts += [_drafted(area, latest) for area in AREAS]
+    latest = await unpublished_run(connection) or 0
+    parts = [of(area, latest) for area in AREAS for of in (_published, _drafted)]
     return union_all(*parts).subquery("failures")
 
 
@@ -104,10 +102,15 @@ async def unpublished_run(connection: AsyncConnection) -> int | None:
     return None if row is None or row.status in gone else row.run_id
 
 
-def _published(area: ResourceArea, latest: int | None) -> Select[Any]:
+def _published(area: ResourceArea, latest: int) -> Select[Any]:
     """What the last publication left, unless the latest run has read the area since."""
     of = {name: person.c[area_column(area, name)] for name in _FIELDS}
-    statement = select(
+    is_read = select(draft.c.person_id).where(
+        draft.c.run_id == latest,
+        draft.c.person_id == person.c.person_id,
+        draft.c[area_column(area, "state")].is_not(None),
+    )
+    return select(
         person.c.person_id,
         person.c.person_key,
         person.c.local_ref,
@@ -116,15 +119,7 @@ def _published(area: ResourceArea, latest: int | None) -> Select[Any]:
         person.c[area_column(area, "failed_runs")].label("runs"),
         person.c[area_column(area, "failing_since")].label("first_at"),
         person.c[area_column(area, "failed_at")].label("last_at"),
-    ).where(of["failure_kind"].is_not(None), person.c.departed_no.is_(None))
-    if latest is None:
-        return statement
-    is_read = select(draft.c.person_id).where(
-        draft.c.run_id == latest,
-        draft.c.person_id == person.c.person_id,
-        draft.c[area_column(area, "state")].is_not(None),
-    )
-    return statement.where(~is_read.exists())
+    ).where(of["failure_kind"].is_not(None), person.c.departed_no.is_(None), ~is_read.exists())
 
 
 def _drafted(area: ResourceArea, latest: int) -> Select[Any]:

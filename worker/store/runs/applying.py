@@ -1,15 +1,16 @@
 """Applies the drafts of one run as a publication, by statements over them: no row comes here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, CursorResult
 
 from worker.areas import AREAS
+from worker.core.area import ResourceArea
 from worker.core.effect import instant_sql
 from worker.core.value import Value
 from worker.store import statements
-from worker.store.runs.facts import write_facts
 from worker.store.statements import of_all, of_area
 
 
@@ -42,26 +43,28 @@ class Application(Value, frozen=True, kw_only=True):
             self._for_each_area(statements.FORGET_UNSEEN_CHANGES)
             self._execute(statements.FORGET_UNSEEN)
 
-    def apply(self, *, has_unconfirmed: bool) -> None:
-        """Let readers see what the drafts say, and count it.
+    def apply(self, *, has_unconfirmed: bool) -> tuple[int, Mapping[str, int]]:
+        """Let readers see what the drafts say.
 
         Args:
             has_unconfirmed: a first read waits for a second one that was not made.
+
+        Returns:
+            The last row of the change feed before, and how many persons are new or back, by cohort.
         """
         if has_unconfirmed:
             self._for_each_area(statements.FAIL_UNCONFIRMED)
-        seq = self.connection.exec_driver_sql(statements.LAST_OF_FEED).scalar_one()
+        seq: int = self.rows(statements.LAST_OF_FEED).scalar_one()
         self._for_each_area(statements.CLOSE_VERSIONS)
         self._for_each_area(statements.CLOSE_DEPARTED)
         self._execute(statements.ADD_PERSONS)
         self._for_each_area(statements.ADD_VERSIONS)
         self._execute(statements.WRITE_FEED)
-        joined = self.connection.exec_driver_sql(self._filled(of_all(statements.COUNT_JOINED)))
-        by_cohort = {row[0]: row[1] for row in joined}  # while they still are away
-        self._execute(statements.CONFIRM_PERSONS)
+        joined = {row[0]: row[1] for row in self.rows(statements.COUNT_JOINED)}
+        self._execute(statements.CONFIRM_PERSONS)  # those who are back were away until now
         self._execute(statements.NAME_NOT_SENT)
         self._execute(statements.FORGET_DEPARTED)
-        write_facts(self.connection, self.run_id, self.number, self.at, seq=seq, joined=by_cohort)
+        return seq, joined
 
     def forget_outdated(self, others: Sequence[int]) -> None:
         """Forget drafts of other open runs that were compared with what is no more published."""
@@ -69,14 +72,24 @@ class Application(Value, frozen=True, kw_only=True):
         self._execute(statements.FORGET_OUTDATED.replace("{others}", listed))
         self._for_each_area(statements.FORGET_OUTDATED_CHANGES.replace("{others}", listed))
 
+    def rows(
+        self, statement: str, area: ResourceArea | None = None
+    ) -> CursorResult[*tuple[Any, ...]]:
+        """What a statement of all areas or of one finds, or has done."""
+        filled = of_all(statement) if area is None else of_area(statement, area)
+        values = {
+            "run": self.run_id,
+            "attempt": self.attempt,
+            "no": self.number,
+            "at": instant_sql(self.at),
+        }
+        for name, value in values.items():
+            filled = filled.replace(f"{{{name}}}", str(value))
+        return self.connection.exec_driver_sql(filled)
+
     def _for_each_area(self, statement: str) -> None:
         for area in AREAS:
-            self.connection.exec_driver_sql(self._filled(of_area(statement, area)))
+            self.rows(statement, area)
 
     def _execute(self, statement: str) -> int:
-        return self.connection.exec_driver_sql(self._filled(of_all(statement))).rowcount
-
-    def _filled(self, statement: str) -> str:
-        return statement.format(
-            run=self.run_id, attempt=self.attempt, no=self.number, at=instant_sql(self.at)
-        )
+        return self.rows(statement).rowcount

@@ -7,13 +7,12 @@ it is counted anew each time.
 
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, Table, func, insert, select, update
 
 from worker.areas import AREAS
-from worker.core.effect import instant_sql
+from worker.store.runs.applying import Application
 from worker.store.schema.tables import PERSON_COUNTS, publication_code, publication_cohort, run
 from worker.store.statements import (
     COUNT_CHANGES,
@@ -21,8 +20,6 @@ from worker.store.statements import (
     COUNT_PERSONS,
     COUNT_STANDING,
     OTHER,
-    of_all,
-    of_area,
 )
 
 COHORTS_MAX: Final = 300
@@ -37,55 +34,44 @@ Counts: TypeAlias = dict[tuple[str, ...], dict[str, int]]
 """Counts by column, by the key of a row without its publication; the last part is the cohort."""
 
 
-def write_facts(
-    connection: Connection,
-    run_id: int,
-    number: int,
-    at: datetime,
-    *,
-    seq: int,
-    joined: Mapping[str, int],
-) -> None:
+def write_facts(application: Application, *, seq: int, joined: Mapping[str, int]) -> None:
     """Write the facts of a run that is being published, after everything was applied.
 
     Args:
-        seq: the last row of the change feed before this publication.
-        joined: persons who are new or back, by cohort.
+        seq, joined: see ``Application.apply``.
     """
-    people = _people(connection, number, at, joined)
+    connection, number = application.connection, application.number
+    people = _people(application, joined)
     rosters = {cohort: counts["roster"] for (cohort,), counts in people.items()}
     named = _name_cohorts(connection, number, rosters)
     people = _by_named(people, named)
-    _write(connection, publication_code, number, _by_named(_codes(connection, at, seq), named))
+    _write(connection, publication_code, number, _by_named(_codes(application, seq), named))
     _write(connection, publication_cohort, number, people)
     totals = {name: sum(counts[name] for counts in people.values()) for name in PERSON_COUNTS}
-    connection.execute(update(run).where(run.c.run_id == run_id).values(totals))
+    connection.execute(update(run).where(run.c.run_id == application.run_id).values(totals))
 
 
-def _people(connection: Connection, number: int, at: datetime, joined: Mapping[str, int]) -> Counts:
+def _people(application: Application, joined: Mapping[str, int]) -> Counts:
     people: Counts = defaultdict(lambda: dict.fromkeys(PERSON_COUNTS, 0))
-    found = connection.exec_driver_sql(of_all(COUNT_PERSONS).format(no=number))
-    for row in found.mappings():
+    for row in application.rows(COUNT_PERSONS).mappings():
         counts = {name: int(value) for name, value in row.items() if name != "cohort"}
         people[row["cohort"],] |= counts | {"confirmed": counts["roster"] - counts["stale"]}
     for cohort, count in joined.items():
         people[cohort,]["joined"] = count
-    holders = of_all(COUNT_HOLDERS).replace("{at}", instant_sql(at))
-    for cohort, count in connection.exec_driver_sql(holders):
+    for cohort, count in application.rows(COUNT_HOLDERS):
         people[cohort,]["persons_in_effect"] = count
     return people
 
 
-def _codes(connection: Connection, at: datetime, seq: int) -> Counts:
+def _codes(application: Application, seq: int) -> Counts:
     columns = (*_STANDING, *_CHANGES.values())
     codes: Counts = defaultdict(lambda: dict.fromkeys(columns, 0))
     for area in AREAS:
-        standing = of_area(COUNT_STANDING, area).replace("{at}", instant_sql(at))
-        for *key, open_, does, persons, holders in connection.exec_driver_sql(standing):
+        for *key, open_, does, persons, holders in application.rows(COUNT_STANDING, area):
             values = zip(_STANDING, (open_, does, persons, holders), strict=True)
             codes[area.name, *key] |= {name: int(value) for name, value in values}
-        changes = of_area(COUNT_CHANGES, area).format(seq=seq)
-        for op, *key, count in connection.exec_driver_sql(changes):
+        changes = COUNT_CHANGES.replace("{seq}", str(seq))
+        for op, *key, count in application.rows(changes, area):
             codes[area.name, *key][_CHANGES[op]] += count
     return codes
 

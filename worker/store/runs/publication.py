@@ -22,6 +22,7 @@ from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError
 from worker.store.database import Database
 from worker.store.runs.applying import Application
+from worker.store.runs.facts import write_facts
 from worker.store.runs.guard_facts import Counts, accepted_facts, count_run, guard_facts, totals_of
 from worker.store.runs.ledger import cost_of
 from worker.store.schema.tables import CHANGES, TOTALS, draft, drift, run
@@ -89,7 +90,8 @@ class Publisher(Value, frozen=True, kw_only=True):
         )
         self._judge(connection, facts)
         done = self._mark(connection, application, counts, facts)
-        application.apply(has_unconfirmed=counts.unconfirmed > 0)
+        seq, joined = application.apply(has_unconfirmed=counts.unconfirmed > 0)
+        write_facts(application, seq=seq, joined=joined)
         if self.others:
             application.forget_outdated(self.others)
         return done
