@@ -216,11 +216,11 @@ SELECT area, {_COUNTS} GROUP BY area UNION ALL SELECT '', {_COUNTS}
 COUNT_OPEN: Final = """
 WITH opened AS (SELECT NULL AS area, NULL AS person_id WHERE false[[
     UNION ALL SELECT '{area}', v.person_id FROM {versions} v WHERE v.closed_no IS NULL]])
-SELECT area, COUNT(*) AS open_before, COUNT(DISTINCT person_id) AS holders_before
-FROM opened GROUP BY area
-UNION ALL SELECT '', COUNT(*), COUNT(DISTINCT person_id) FROM opened
+SELECT '' AS area, COUNT(*) AS open_before, COUNT(DISTINCT person_id) AS holders_before FROM opened
+UNION ALL SELECT area, COUNT(*), 0 FROM opened GROUP BY area
 """
-"""Likewise open restrictions before this publication, and the persons who have one."""
+"""Likewise open restrictions before this publication; and of all areas together the persons who
+have one."""
 COUNT_SUBSET_OPEN: Final = """
 SELECT '' AS area, COUNT(*) AS open_before, COUNT(DISTINCT o.person_id) AS holders_before
 FROM (SELECT NULL AS person_id WHERE false[[
