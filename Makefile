@@ -25,7 +25,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 \
 	$(UPGRADE)
 # Each extra of pyproject.toml has a lock of its own, beside requirements/core.lock. The first are for a
 # checkout; drivers of other databases are for those who have one.
-EXTRAS := parquet sandbox
+EXTRAS := parquet
 DRIVERS := oracle mssql
 LOCKS := requirements/core.lock $(EXTRAS:%=requirements/%.lock)
 RELEASED := $(LOCKS) $(DRIVERS:%=requirements/%.lock)
@@ -67,7 +67,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME) ## install, a month of made-up nights, demo/report.html and rapport.html; KEEP=1: leave it running
-	@KEEP=$(KEEP) $(BIN)/python -m worker.sandbox.demo
+	@KEEP=$(KEEP) $(BIN)/python -m worker.demo
 
 check: $(TOOLS) ## format, lint, types, layers, unit tests and five of the program: 30 s
 	@$(MAKE) --no-print-directory --jobs 2 static quick

@@ -232,7 +232,8 @@ def test_probe_of_what_is_not_declared(
     worker: Installation, served: Sandbox, area: str, other: str
 ):
     """It is 65, and names the field; that is what a probe is for. The other area is shown, too."""
-    served.control(faults=[{"action": "error_object", "area": area}])
+    fault = {"action": "status", "status": 200, "body": '{"errorCode": "SBX-0001"}'}
+    served.control(faults=[fault | {"area": area}])
     try:
         ended = worker.run("doctor", "--probe")
     finally:

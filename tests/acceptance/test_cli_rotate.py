@@ -38,7 +38,8 @@ def names(worker: Installation) -> set[str]:
 
 def register(standin: Standin, *files: Path) -> None:
     """Let HelseID know the keys in these files and no others, as a person in self-service does."""
-    standin.world.apply({"client_jwks": [load_client_key(path).public_jwk() for path in files]})
+    jwks = [load_client_key(path).public_jwk() for path in files]
+    standin.world.apply({"clients": [{"client_id": CLIENT_ID, "jwks": jwks}]})
 
 
 def is_accepted(standin: Standin, path: Path) -> bool:

@@ -15,7 +15,7 @@ from tests.support.program import Installation, closed_port, other_key, run, wai
 from tests.support.raw_server import http
 from tests.support.standin import SAFETY, Standin, off_id_of, person, ref_of
 from tests.support.standin import standin as serve
-from worker.sandbox.serve import new_key_pair
+from worker.sandbox.jose import new_key_pair
 
 PERSONS = 12
 

@@ -198,7 +198,7 @@ def test_config_check_reads_every_file(migrated: Path, capsys: pytest.CaptureFix
         ("status --set sync.deadline=x", 2, "sync.deadline (flag --set sync.deadline): is not a"),
         ("status --set sync.no=x", 2, "sync.no (flag --set sync.no): unknown key"),
         ("export --out roster.csv", 78, "roster.csv is a file → name a folder"),
-        ("sandbox --faults broken --folder new", 2, "{folder}/broken"),
+        ("sandbox --contract broken --folder new", 2, "{folder}/broken"),
         ("--set privacy.pseudonym_key_file=broken explain", 78, "{folder}/broken"),
         ("export", 2, "Missing option '--out'"),
         ("export --out ''", 2, "the path is empty"),

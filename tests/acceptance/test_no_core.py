@@ -10,7 +10,7 @@ _ABORT = """
 import os, resource, signal, subprocess, sys
 unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 program = subprocess.Popen(
-    [sys.executable, "-m", "worker", "sandbox", "--pts-port", "0"],
+    [sys.executable, "-m", "worker", "sandbox", "--pts-port", "0", "--helseid-port", "0"],
     stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, unlimited),
 )

@@ -329,7 +329,7 @@ def test_init_of_the_test_environment_on_the_internet(worker: Installation):
 
 def test_a_slow_run_says_why(worker: Installation, served: Sandbox):
     """While PTS's ``Retry-After`` is obeyed, the bar says so and until when."""
-    fault = {"action": "status", "status": 429, "retry_after_s": 600}
+    fault = {"action": "status", "status": 429, "headers": {"Retry-After": "600"}}
     served.control(faults=[fault])
     typed = [("asked for a pause: waiting", signal.SIGINT)]
     words = ("sync", "--set", "sync.retry_after_max=20m")

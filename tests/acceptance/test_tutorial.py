@@ -35,7 +35,8 @@ def typed(page: Path, folder: Path, name: str, persons: int) -> str:
     lines = "\n".join(script(page))
     assert lines.count("|| code=$?") >= 14
     with sandbox(folder / name, "--persons", str(persons)) as served:
-        return in_bash(re.sub(r"http://127.0.0.1:\d+/_sandbox/", served.control_url, lines), folder)
+        lines = re.sub(r"http://127.0.0.1:\d+/_sandbox/control", served.control_url, lines)
+        return in_bash(lines, folder)
 
 
 def in_bash(lines: str, folder: Path, **env: str) -> str:

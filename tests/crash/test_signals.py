@@ -24,7 +24,7 @@ def test_a_second_signal_ends_the_run_at_once(on_sqlite: Ground):
     running = on_sqlite.begun(worker, rate=LOW_RATE)
     sandbox = on_sqlite.sandbox
     sandbox.control(faults=[{"action": "slow", "slow_s": 30.0}], clear=True)
-    wait_for(lambda: sandbox.stats()["searches"] >= 2, "searches that hang")
+    wait_for(lambda: sandbox.searches() >= 2, "searches that hang")
     running.signal(signal.SIGTERM)
     running.until_logged("run.stopping")
     running.signal(signal.SIGINT)

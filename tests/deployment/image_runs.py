@@ -275,7 +275,7 @@ def test_image_is_labelled_with_version_and_revision(image: Image):
 
 
 def test_image_holds_the_locked_packages_alone(image: Image):
-    """slim: the core; full: Parquet and Oracle besides. No sandbox, no pip, in neither."""
+    """slim: the core; full: Parquet and Oracle besides. No pip, in neither."""
     code = (
         "import importlib.metadata as m, json;"
         "print(json.dumps({d.name: d.version for d in m.distributions()}))"
@@ -292,7 +292,7 @@ def test_image_holds_the_locked_packages_alone(image: Image):
     assert found.items() <= locked.items()
     assert {"sqlalchemy", "httpx"} <= set(found)
     assert ("pyarrow" in found, "oracledb" in found) == (image.tag == "full",) * 2
-    assert {"pip", "uvicorn", "pytest", "hatchling"}.isdisjoint(found)
+    assert {"pip", "pytest", "hatchling"}.isdisjoint(found)
 
 
 def test_layers_add_the_environment_and_nothing_else(image: Image, tmp_path: Path):
@@ -365,7 +365,7 @@ def test_a_stopped_container_is_continued_by_the_next(installed: Installation, p
     """`stop` in mid-run ends with 75; the next container goes on with that run, and ends it."""
     pts.control(clear=True)
     running = installed.start("sync", "--json", name="stopped", PTS_SYNC__REQUESTS_PER_SECOND="20")
-    wait_for(lambda: pts.stats()["searches"] > 100, "the middle of the run")
+    wait_for(lambda: pts.searches() > 100, "the middle of the run")
     installed.image.podman.must("stop", "--time=60", "stopped")
     stopped = running.wait()
     assert stopped.code == ExitCode.STOPPED, stopped.story()
@@ -374,7 +374,7 @@ def test_a_stopped_container_is_continued_by_the_next(installed: Installation, p
     assert ended.code == ExitCode.OK, ended.story()
     assert ended.run["run_id"] == stopped.run["run_id"]
     # Two areas of each person; nobody is read twice.
-    assert pts.stats()["searches"] == 2 * PERSONS
+    assert pts.searches() == 2 * PERSONS
 
 
 @pytest.mark.parametrize(("tag", "code"), [("slim", ExitCode.CONFIGURATION), ("full", ExitCode.OK)])
@@ -387,10 +387,3 @@ def test_full_alone_exports_parquet(
     )
     assert ended.code == code, ended.story()
     assert ("pts-sync-worker[parquet]" in ended.err) == (tag == "slim")
-
-
-def test_sandbox_is_not_served_from_the_image(installed: Installation):
-    """It says what is missing."""
-    ended = installed.run("sandbox")
-    assert ended.code == ExitCode.CONFIGURATION, ended.story()
-    assert "the sandbox is not installed" in ended.err

@@ -55,7 +55,7 @@ def test_locks_have_what_the_package_asks_for():
 def test_an_extra_is_in_no_other_lock():
     """The core alone installs nothing of the extras; `uv` has no lock of its own kind."""
     core = pins("requirements/core.lock")
-    own = {"pyarrow", "uvicorn", "oracledb", "pyodbc"}
+    own = {"pyarrow", "oracledb", "pyodbc"}
     assert own & set(core) == set()
     assert list(pins("requirements/lock.lock")) == ["uv"]
     assert not (ROOT / "uv.lock").exists()

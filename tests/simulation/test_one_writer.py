@@ -17,7 +17,15 @@ def test_a_run_that_waits_for_pts_keeps_its_lease():
     stage = VirtualStage(folder)
     quiet_s = 10 * TTL_S
     stage.upstream.arm(
-        [{"action": "status", "status": 503, "retry_after_s": quiet_s, "area": "pts", "times": 3}]
+        [
+            {
+                "action": "status",
+                "status": 503,
+                "headers": {"retry-after": f"{quiet_s:g}"},
+                "area": "pts",
+                "times": 3,
+            }
+        ]
     )
     codes = {}
 

@@ -23,7 +23,7 @@ from worker.app import App
 from worker.core.identity import NationalId
 from worker.core.model import RunKind
 from worker.errors import ExitCode, LeaseLostError
-from worker.sandbox.restrictions import PRIVACY, SAFETY
+from worker.sandbox.people import PRIVACY, SAFETY
 from worker.store.privacy.erasing import erase_traces, find_traces
 from worker.store.runs.lease import held_lease
 

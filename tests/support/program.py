@@ -354,7 +354,8 @@ def install(
 def sandbox(folder: Path, *arguments: str) -> Iterator["Sandbox"]:
     """The project's sandbox, as ``python -m worker sandbox`` serves it."""
     folder.mkdir(parents=True, exist_ok=True)
-    running = start("sandbox", "--folder", str(folder), "--json", *arguments, folder=folder)
+    free = ("--helseid-port", "0", "--pts-port", "0")
+    running = start("sandbox", "--folder", str(folder), "--json", *free, *arguments, folder=folder)
     try:
         made = wait_for(lambda: _document(running), "the sandbox")
         yield Sandbox(folder=folder, control_url=made["control_url"], running=running)
@@ -381,9 +382,9 @@ class Sandbox:
     running: Running
 
     def control(self, **changes: Any) -> dict[str, Any]:
-        """Change it."""
+        """Change it; what is set, and what it has seen."""
         request = urllib.request.Request(  # noqa: S310 - our own server
-            f"{self.control_url}control",
+            self.control_url,
             data=json.dumps(changes).encode(),
             headers={"Content-Type": "application/json"},
         )
@@ -391,11 +392,9 @@ class Sandbox:
             found: dict[str, Any] = json.load(answer)
             return found
 
-    def stats(self) -> dict[str, Any]:
-        """What it has seen."""
-        with urllib.request.urlopen(f"{self.control_url}stats", timeout=30) as answer:  # noqa: S310
-            found: dict[str, Any] = json.load(answer)
-            return found
+    def searches(self) -> int:
+        """How many it has answered."""
+        return int(self.control()["counts"].get("searches", 0))
 
     def lines(self) -> list[str]:
         """The roster's lines, without the header."""

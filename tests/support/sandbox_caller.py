@@ -13,8 +13,10 @@ import httpx
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
+from worker.sandbox.clients import CLIENT_ID, Client
 from worker.sandbox.people import roster
-from worker.sandbox.serve import RunningSandbox, SandboxOptions, running_sandbox
+from worker.sandbox.serve import RunningSandbox, running_sandbox
+from worker.sandbox.world import SandboxOptions
 
 SAFETY_PATH = "/v0.5/access-restrictions/patient-safety/_search"
 PRIVACY_PATH = "/access-restrictions/patient-privacy/_search"
@@ -23,8 +25,10 @@ ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 ALGORITHMS = [f"{family}{size}" for family in ("RS", "PS", "ES") for size in (256, 384, 512)]
 
 CLAIMS = "helseid://claims/client/claims/"
-OFF_IDS = [off_id for off_id, _ in roster(1, 200)]
+OFF_IDS = [off_id for off_id, _, _ in roster(1, 200)]
 """The persons of the sandbox that a module shares."""
+KEY = ECKey.generate_key("P-256", private=True)
+"""Of the client that a sandbox knows, unless told of others."""
 
 _MISSING = object()
 MISSING: Any = _MISSING
@@ -51,14 +55,17 @@ class Caller:
     ``form`` and ``headers`` in a request.
     """
 
-    def __init__(self, sandbox: RunningSandbox, *, key: Any = None, client_id: str = "") -> None:
+    def __init__(
+        self, sandbox: RunningSandbox, *, key: Any = KEY, client_id: str = CLIENT_ID
+    ) -> None:
         self.sandbox = sandbox
-        self.client_id = client_id or sandbox.client_id
-        private = sandbox.client_private_jwk
-        self.key: Any = key or (ECKey.import_key(private) if private else None)
+        self.issuer = sandbox.options.issuer
+        self.base_url = sandbox.options.pts_url
+        self.client_id = client_id
+        self.key = key
         self.dpop_key: Any = ECKey.generate_key("P-256", private=True)
         self.http = httpx.Client(trust_env=False, timeout=60)
-        self.token_endpoint = f"{sandbox.issuer}/connect/token"
+        self.token_endpoint = f"{self.issuer}/connect/token"
         self.nonce: str | None = None
         self.token = ""
 
@@ -72,7 +79,7 @@ class Caller:
         claims = {
             "iss": self.client_id,
             "sub": self.client_id,
-            "aud": self.sandbox.issuer,
+            "aud": self.issuer,
             "iat": now,
             "nbf": now,
             "exp": now + 30,
@@ -145,7 +152,7 @@ class Caller:
         query: str = "",
     ) -> httpx.Response:
         """One search, with a fresh proof; a body that is text or bytes is sent as it stands."""
-        url = f"{self.sandbox.base_url}{path}"
+        url = f"{self.base_url}{path}"
         if isinstance(body, str) and len(body) == 11:
             body = {"offId": body}
         sent = {"json": body} if not isinstance(body, bytes) else {"content": body}
@@ -154,13 +161,16 @@ class Caller:
         return self.http.post(url + query, headers={**content_type, **given}, **sent)
 
 
+def registered(**settings: Any) -> list[Client]:
+    """The client of a ``Caller``, registered like this."""
+    return [Client(**{"jwks": [public(KEY)], **settings})]
+
+
 @contextmanager
-def calling(
-    options: SandboxOptions | None = None, *, key: Any = None, **settings: Any
-) -> Iterator[Caller]:
+def calling(*, key: Any = KEY, client_id: str = CLIENT_ID, **settings: Any) -> Iterator[Caller]:
     """A client of a sandbox with these options."""
-    with running_sandbox(options, **settings) as sandbox:
-        caller = Caller(sandbox, key=key)
+    with running_sandbox(SandboxOptions(**{"clients": registered(), **settings})) as sandbox:
+        caller = Caller(sandbox, key=key, client_id=client_id)
         yield caller
         caller.close()
 

@@ -19,16 +19,17 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import jwskate
+import msgspec
 
 from tests.support.program import Installation, install
 from tests.support.raw_server import RawServer, Reply, http, listening
 from tests.support.raw_server import Request as RawRequest
-from worker.sandbox.api_access import AccessChecker
-from worker.sandbox.challenges import BEARER, DeniedError
+from worker.sandbox.access import AccessChecker
+from worker.sandbox.clients import Client
 from worker.sandbox.helseid import HelseId
-from worker.sandbox.serve import new_key_pair
-from worker.sandbox.state import SandboxOptions, World
-from worker.sandbox.web import Delivery, Request, Response
+from worker.sandbox.jose import new_key_pair
+from worker.sandbox.web import RefusedError, Request, Response
+from worker.sandbox.world import SandboxOptions, World
 
 SAFETY, PRIVACY = "patient-safety", "patient-privacy"
 CLIENT_ID = "c0ffee00-0000-4000-8000-000000000007"
@@ -77,7 +78,7 @@ class Seen:
     @classmethod
     def of(cls, request: Request) -> "Seen":
         form = dict(parse_qsl(request.body.decode()))
-        proof = request.header(b"dpop")
+        proof = request.header("dpop")
         return cls(
             form=form,
             assertion=dict(jwskate.SignedJwt(form["client_assertion"]).claims),
@@ -178,16 +179,16 @@ class Standin:
     def begin(self, origin: str, options: SandboxOptions, clock: Callable[[], float]) -> None:
         """Answer below this origin, and check for it, from now on."""
         self.origin = origin
-        self.world = World(options, clock=clock)
-        self.helseid = HelseId(self.world, self.issuer)
-        self._access = AccessChecker(self.world, self.helseid.reader)
+        chosen = msgspec.structs.replace(options, issuer=self.issuer, pts_url=origin)
+        self.world = World(chosen, clock=clock)
+        self.helseid = HelseId(self.world)
+        self._access = AccessChecker(self.world, self.helseid.tokens)
 
     def register(self) -> SandboxOptions:
         """The options of a sandbox that knows a client of this stand-in's making."""
         self.private_jwk, public = new_key_pair()
-        return SandboxOptions(
-            persons=0, client_id=CLIENT_ID, client_jwks=[public], token_lifetime_s=300
-        )
+        client = Client(client_id=CLIENT_ID, jwks=[public])
+        return SandboxOptions(persons=0, clients=[client], token_lifetime_s=300)
 
     def fault(self, action: str, *, area: str = "token", **settings: Any) -> None:
         """Let the sandbox's HelseID have this fault, and no other."""
@@ -198,8 +199,7 @@ class Standin:
         self._at = (raw.connection, raw.place)
         method, target, _ = raw.line.split(" ", 2)
         path, _, query = target.partition("?")
-        fields = [(name.encode(), value.encode("latin-1")) for name, value in raw.fields]
-        return self.handle(Request(method, path, query.encode(), fields, raw.body, self.origin))
+        return self.handle(Request(method, path, query, [*raw.fields], raw.body))
 
     def handle(self, request: Request) -> Reply:
         path = request.path
@@ -219,9 +219,9 @@ class Standin:
         """The refusal of a request without a token for PTS or a proof of its own."""
         try:
             self._access.check(request, None)
-        except DeniedError as denied:
-            self.violations.append(denied.description or "no token")
-            return _reply(denied.response(BEARER))
+        except RefusedError as refused:
+            self.violations.append(refused.reason)
+            return _reply(refused.at_api("bearer"))
         return None
 
     def _dated(self, reply: Reply) -> Reply:
@@ -295,16 +295,15 @@ def _next(replies: list[Reply]) -> Reply | None:
 
 def _reply(response: Response) -> Reply:
     """An answer of the sandbox's handlers."""
-    if response.delivery is Delivery.DROPPED:
+    if response.delivery == "dropped":
         return Reply(data=b"", then="close")
-    headers = [f"{name.decode()}: {value.decode()}" for name, value in response.headers]
-    kind, status = response.content_type.decode(), f"{response.status} As the sandbox says"
-    return http(response.body, status=status, kind=kind, headers=headers)
+    headers = [f"{name}: {value}" for name, value in response.headers.items()]
+    status = f"{response.status} As the sandbox says"
+    return http(response.body, status=status, kind=response.media_type, headers=headers)
 
 
 def _target(request: Request) -> str:
-    query = request.query_string.decode("latin-1")
-    return f"{request.path}?{query}" if query else request.path
+    return f"{request.path}?{request.query}" if request.query else request.path
 
 
 # Serving.

@@ -25,6 +25,7 @@ GONE: Final[Mapping[str, str]] = {
     "failures purge": "`failures purge` is gone: a failure ends with its reading or its person.",
     "--aggregate": "`--aggregate` is gone: `pts-worker report` has figures without small numbers.",
     "--format ndjson": "NDJSON is gone: `pts-worker export` writes CSV and Parquet.",
+    "--faults": "`--faults` is gone: the control address of a running sandbox takes faults.",
     "--shard": "`--shard` is gone: a run is one process (docs/scale.md).",
     "--run-key": "`--run-key` is gone: a run is one process (docs/scale.md).",
     **{

@@ -1,48 +1,50 @@
-"""Registered clients, their keys, and their authentication (``private_key_jwt``)."""
+"""Registered clients: their authentication (``private_key_jwt``), and their organisations."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-from worker.sandbox.jose import (
-    ALGORITHMS,
-    Claims,
-    KeyRefusedError,
-    PublicKey,
-    Token,
-    import_public,
-    split,
-    verifies,
-)
-from worker.sandbox.windows import ReplayWindow
+import msgspec
 
+from worker.sandbox.jose import ALGORITHMS, Claims, PublicKey, Token, import_public, read, verifies
+from worker.sandbox.web import RefusedError
+
+CLIENT_ID: Final = "5a0dba11-0000-4000-8000-000000000001"
 CLIENT_CREDENTIALS: Final = "client_credentials"
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name
-ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-ASSERTION_TYP: Final = "client-authentication+jwt"
-ASSERTION_LIFE_S_MAX: Final = 60
-CLOCK_SKEW_S: Final = 300
+PTS_SCOPE: Final = "nhn:pts/api"
+_ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_ASSERTION_TYP: Final = "client-authentication+jwt"
+_LIFE_S_MAX: Final = 60
+_CLOCK_SKEW_S: Final = 300
 """Duende's default. HelseID's own limit of 60 s on ``exp`` has no clock skew."""
 
-PTS_SCOPE: Final = "nhn:pts/api"
+CLAIM: Final = "helseid://claims/client/claims/"
+_NUMBER: Final = re.compile(r"[0-9]{9}")
+_CHILD_ONLY: Final = re.compile(r"(?P<child>.*)")
+_IDENTIFIERS: Final = {
+    "urn:oid:1.0.6523": re.compile(r"NO:ORGNR:(?P<parent>[^:]*)(:(?P<child>[^:]+)?)?"),
+    "urn:oid:2.16.578.1.12.4.1.4.101": _CHILD_ONLY,
+    "urn:oid:2.16.578.1.12.4.1.2.101": _CHILD_ONLY,
+}
+"""The forms of organisation numbers, by system."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class Client(msgspec.Struct, frozen=True, kw_only=True):
     """A client registered at HelseID.
 
     Attributes:
+        jwks: its public keys. One that HelseID would refuse is never accepted.
         dpop: whether DPoP is required; without it, the client may use bearer tokens.
         tenancy: ``single-tenant``, ``multi-tenant``, or ``none`` (no organisations).
-        organization: the parent organisation of a single-tenant client, and the supplier.
-        children: child organisations that a single-tenant client may send.
-        delegations: parent organisations that a multi-tenant client may act for.
-        unsigned: delegations without signed terms of use; their scopes are rejected.
-        may_name_parent, may_name_child: whether the client may send organisations at all.
+        organization: the parent of a single-tenant client, or the supplier.
+        children: whom a single-tenant client may name.
+        delegations, unsigned: for whom a multi-tenant client may act; without signed terms.
+        may_name_parent, may_name_child: whether a single-tenant client may at all.
     """
 
-    client_id: str
-    jwks: Sequence[Mapping[str, Any]] = ()
+    client_id: str = CLIENT_ID
+    jwks: Sequence[dict[str, Any]] = ()
     name: str = "PTS sync (sandbox)"
     scopes: tuple[str, ...] = (PTS_SCOPE,)
     grants: tuple[str, ...] = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
@@ -55,108 +57,136 @@ class Client:
     may_name_parent: bool = False
     may_name_child: bool = True
 
-
-@dataclass(frozen=True, slots=True)
-class RegisteredKey:
-    """A public key of a client."""
-
-    key: PublicKey
-    kid: str
+    def keys(self) -> dict[str, PublicKey]:
+        """The keys that HelseID accepts, by ``kid``."""
+        imported = [(jwk, import_public(jwk)) for jwk in self.jwks]
+        return {str(jwk.get("kid") or key.thumbprint()): key for jwk, key in imported if key}
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """A client and the keys that HelseID accepts from it."""
-
-    client: Client
-    keys: Sequence[RegisteredKey]
+def refused(reason: str) -> RefusedError:
+    """The refusal of a client. It hears no reason."""
+    return RefusedError("invalid_client", reason=f"invalid_client: {reason}")
 
 
-def register(client: Client) -> Registration:
-    """Register a client. A key that HelseID would refuse is left out, and so never accepted."""
-    keys = []
-    for jwk in client.jwks:
-        try:
-            key = import_public(dict(jwk))
-        except KeyRefusedError:
-            continue
-        keys.append(RegisteredKey(key, str(jwk.get("kid") or key.thumbprint())))
-    return Registration(client, keys)
-
-
-class AssertionRefusedError(Exception):
-    """An assertion is refused. The client sees only ``invalid_client``."""
-
-
-class AssertionChecker:
-    """Checks client assertions (RFC 7523 and HelseID's rules). Each ``jti`` is valid once."""
-
-    def __init__(self) -> None:
-        self._seen = ReplayWindow(ASSERTION_LIFE_S_MAX + CLOCK_SKEW_S)
-
-    def check(
-        self, registration: Registration, form: Mapping[str, str], issuer: str, now_s: float
-    ) -> Claims:
-        """The claims of the assertion.
-
-        Raises:
-            AssertionRefusedError: with the reason, for the ledger.
-        """
-        token = open_assertion(form.get("client_assertion", ""))
-        _check_signature(token, registration)
-        claims = token.claims
-        if not claims.get("iss") == claims.get("sub") == form.get("client_id"):
-            raise AssertionRefusedError("iss, sub and client_id differ")
-        _check_audience(claims, issuer)
-        _check_times(claims, now_s)
-        jti = claims.get("jti")
-        if not isinstance(jti, str) or not jti:
-            raise AssertionRefusedError("no jti")
-        if self._seen.seen(jti):
-            raise AssertionRefusedError("jti was used before")
-        return claims
-
-
-def open_assertion(compact: str) -> Token:
-    """Decode an assertion and check its header.
+def check_assertion(
+    form: Mapping[str, str], clients: Mapping[str, Client], issuer: str, now_s: float
+) -> tuple[Client, Claims]:
+    """The client, and the claims of its assertion, by RFC 7523 and HelseID's rules.
 
     Raises:
-        AssertionRefusedError: the assertion is malformed or has the wrong ``typ`` or ``alg``.
+        RefusedError: there is no such client, or the assertion is not good.
     """
-    try:
-        token = split(compact)
-    except ValueError as error:
-        raise AssertionRefusedError("malformed") from error
-    if token.header.get("typ") != ASSERTION_TYP:
-        raise AssertionRefusedError("wrong typ")
-    if token.header.get("alg") not in ALGORITHMS:
-        raise AssertionRefusedError("alg not allowed")
-    return token
-
-
-def _check_signature(token: Token, registration: Registration) -> None:
+    if "client_secret" in form:
+        raise refused("HID-1008: shared secrets are rejected")
+    if form.get("client_assertion_type") != _ASSERTION_TYPE:
+        raise refused("wrong client_assertion_type")
+    token = _open(form.get("client_assertion", ""))
+    claims = token.claims
+    client = clients.get(str(claims.get("sub")))
+    if client is None:
+        raise refused("unknown client")
     kid = token.header.get("kid")
-    for registered in registration.keys:
-        if kid in {None, registered.kid} and verifies(token, registered.key):
-            return
-    raise AssertionRefusedError("no registered key made this signature")
-
-
-def _check_audience(claims: Claims, issuer: str) -> None:
+    signers = [key for name, key in client.keys().items() if kid in {None, name}]
+    if not any(verifies(token, key) for key in signers):
+        raise refused("no registered key made this signature")
+    if not claims.get("iss") == claims.get("sub") == form.get("client_id"):
+        raise refused("iss, sub and client_id differ")
     audience = claims.get("aud")
-    if isinstance(audience, list) and len(audience) == 1:
-        audience = audience[0]
-    if not isinstance(audience, str) or audience.rstrip("/") != issuer.rstrip("/"):
-        raise AssertionRefusedError("aud is not the issuer alone")
+    if audience not in (issuer, f"{issuer}/", [issuer], [f"{issuer}/"]):
+        raise refused("aud is not the issuer alone")
+    _check_times(claims, now_s)
+    jti = claims.get("jti")
+    if not isinstance(jti, str) or not jti:
+        raise refused("no jti")
+    return client, claims
+
+
+def _open(compact: str) -> Token:
+    token = read(compact)
+    if token is None:
+        raise refused("malformed")
+    if token.header.get("typ") != _ASSERTION_TYP:
+        raise refused("wrong typ")
+    if token.header.get("alg") not in ALGORITHMS:
+        raise refused("alg not allowed")
+    return token
 
 
 def _check_times(claims: Claims, now_s: float) -> None:
     expires_s, not_before_s = claims.get("exp"), claims.get("nbf", 0)
     if not isinstance(expires_s, int | float) or not isinstance(not_before_s, int | float):
-        raise AssertionRefusedError("exp or nbf is not a number")
-    if expires_s <= now_s - CLOCK_SKEW_S:
-        raise AssertionRefusedError("expired")
-    if expires_s - now_s > ASSERTION_LIFE_S_MAX:
-        raise AssertionRefusedError("exp is more than 60 s ahead")
-    if not_before_s > now_s + CLOCK_SKEW_S:
-        raise AssertionRefusedError("not valid yet")
+        raise refused("exp or nbf is not a number")
+    if expires_s <= now_s - _CLOCK_SKEW_S:
+        raise refused("expired")
+    if expires_s - now_s > _LIFE_S_MAX:
+        raise refused("exp is more than 60 s ahead")
+    if not_before_s > now_s + _CLOCK_SKEW_S:
+        raise refused("not valid yet")
+
+
+# Organisation numbers in ``assertion_details`` (HelseID reference, 3 and 7, CONF 750616578).
+
+
+def _refused(code: str, problem: str) -> RefusedError:
+    return RefusedError("invalid_request", f"{code}: {problem}", reason=code)
+
+
+def organization_claims(client: Client, assertion: Claims) -> tuple[Claims, bool]:
+    """The organisation claims for a client and its assertion; whether its scopes are rejected.
+
+    They are, because the organisation has not signed the terms of use.
+
+    Raises:
+        RefusedError: the organisation is invalid or not allowed for this client.
+    """
+    is_multi = client.tenancy == "multi-tenant"
+    parent, child = "", ""
+    if "assertion_details" in assertion:
+        parent, child = _named(assertion["assertion_details"], client)
+        _check(client, parent, child)
+    if client.tenancy == "single-tenant":
+        parent = client.organization
+    numbers = {
+        "orgnr_parent": parent,
+        "orgnr_child": child,
+        "orgnr_supplier": client.organization if is_multi else "",
+    }
+    claims = {f"{CLAIM}{name}": number for name, number in numbers.items() if number}
+    return claims, is_multi and parent in client.unsigned
+
+
+def _named(details: object, client: Client) -> tuple[str, str]:
+    """Parent and child of the one ``helseid_authorization``, in an object or an array."""
+    node: Any = details[0] if isinstance(details, list) and len(details) == 1 else details
+    if not isinstance(node, dict) or node.get("type") != "helseid_authorization":
+        raise _refused("HID-1007", "expected one helseid_authorization")
+    for name in ("practitioner_role", "organization", "identifier"):
+        node = node.get(name) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or node.get("type") != "ENH":
+        raise _refused("HID-1007", "no identifier of type ENH")
+    form, value = _IDENTIFIERS.get(str(node.get("system"))), node.get("value")
+    found = form.fullmatch(value) if form and isinstance(value, str) else None
+    if found is None:
+        raise _refused("HID-1007", "unknown system, or not NO:ORGNR:<parent>[:<child>]")
+    if client.tenancy == "none":
+        raise _refused("HID-1010", "the configuration does not support org claims")
+    named = {name: number for name, number in found.groupdict().items() if number is not None}
+    if not all(map(_NUMBER.fullmatch, named.values())):
+        raise _refused("HID-1004", "an organisation number has nine digits")
+    return named.get("parent", ""), named.get("child", "")
+
+
+def _check(client: Client, parent: str, child: str) -> None:
+    is_multi = client.tenancy == "multi-tenant"
+    if is_multi and not parent:
+        raise _refused("HID-1010", "a multi-tenant client names parent and child together")
+    if parent and not is_multi and not client.may_name_parent:
+        raise _refused("HID-1005", "passing a parent organisation is not enabled")
+    if parent and parent not in (client.delegations if is_multi else (client.organization,)):
+        raise _refused("HID-1001", "the parent organisation is not whitelisted")
+    # HelseID does not check the child of a multi-tenant client (CONF 749371403).
+    if child and not is_multi and not client.may_name_child:
+        raise _refused("HID-1006", "passing a child organisation is not enabled")
+    if child and not is_multi and child not in client.children:
+        code = "HID-1003" if parent else "HID-1002"
+        raise _refused(code, "the child organisation is not whitelisted")

@@ -3,14 +3,19 @@
 The keys are explained in ``worker/areas/pts.toml``, which is in force unless another file is named.
 """
 
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from worker.sandbox.restrictions import AREAS, COLUMNS
+from worker.sandbox.people import COLUMNS, NEVER, Document, Restriction, sample
 
 DEFAULT: Final = Path(__file__).parents[1] / "areas/pts.toml"
 OFF_ID: Final = "{off_id}"
@@ -22,14 +27,12 @@ EACH: Final = "each"
 
 Paths: TypeAlias = str | list[str]
 Source: TypeAlias = Paths | dict[str, Paths]
-ContractSource: TypeAlias = Path | str | Mapping[str, Any]
-"""A file, or what stands in one."""
 
 
 class Paging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How pages follow one another; which keys count depends on the style."""
 
-    style: Literal["none", "link", "next_link", "token", "page", "offset", "reference"]
+    style: Literal["none", "link", "next_link", "token", "page", "offset", "reference"] = "none"
     field: str = ""
     send_as: str = ""
     send_in: Literal["body", "query"] = "body"
@@ -65,60 +68,187 @@ class AreaContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def pages(self) -> Paging:
         """The paging, also where there is none."""
-        return Paging(style="none") if isinstance(self.paging, str) else self.paging
+        return Paging() if isinstance(self.paging, str) else self.paging
 
 
 Contract: TypeAlias = dict[str, AreaContract]
-"""By area."""
 
 
-def first_of(source: Source) -> str:
-    """The path that is written: the first; empty for what is made of leaves."""
-    if isinstance(source, dict):
-        return ""
-    return source if isinstance(source, str) else source[0]
-
-
-def is_list(source: Source) -> bool:
-    """Whether each element of an array has the leaves."""
-    return isinstance(source, dict) and EACH in source
-
-
-def read_contract(source: ContractSource) -> Contract:
-    """Read a contract.
+def read_contract(source: str | Mapping[str, Any]) -> Contract:
+    """Read a contract: a TOML file, or what stands in one; empty: the program's own.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is not a contract.
     """
-    if isinstance(source, Mapping):
-        return _read("the contract", source)
-    if not isinstance(source, str | Path):
-        raise ValueError("contract must be a file, or what stands in one")  # noqa: TRY004
-    try:
-        tables = tomllib.loads(Path(source).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
-    return _read(str(source), tables)
-
-
-def _read(name: str, tables: Mapping[str, Any]) -> Contract:
+    name, tables = "the contract", source
+    if isinstance(source, str):
+        name = source or str(DEFAULT)
+        text = Path(name).read_text(encoding="utf-8")
+        try:
+            tables = tomllib.loads(text)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
     try:
         contract = msgspec.convert(tables, Contract)
     except msgspec.ValidationError as error:
         raise ValueError(f"{name}: {error}") from None
-    if problem := next(_problems(contract), None):
-        raise ValueError(f"{name}: {problem}")
+    for area, declared in contract.items():
+        if OFF_ID not in str(declared.body):
+            raise ValueError(f"{name}: in {area} the body does not hold {OFF_ID}")
+        if unknown := sorted(declared.columns.keys() - COLUMNS.get(area, frozenset())):
+            raise ValueError(f"{name}: {area} has no column {unknown[0]}")
     return contract
 
 
-def _problems(contract: Contract) -> Iterator[str]:
-    for area, declared in contract.items():
-        if area not in AREAS:
-            yield f"there is no area {area}; there are {' and '.join(AREAS)}"
-        elif OFF_ID not in str(declared.body):
-            yield f"{area}: the body does not hold {OFF_ID}"
-        elif unknown := sorted(declared.columns.keys() - COLUMNS[area]):
-            yield f"{area} has no column {unknown[0]}; it has {', '.join(sorted(COLUMNS[area]))}"
-    if len({declared.path for declared in contract.values()}) < len(contract):
-        yield "both areas have the same path"
+# Records.
+
+_Step: TypeAlias = str | int | tuple[str, Any]
+"""A field, the number of an element, or the element whose field has a value."""
+
+_STEP: Final = re.compile(r"([^.\[\]]*@.+|[^.\[\]]+)|\[(\d+)\]|\[([^\[\]=]+)=([^\[\]]+)\]")
+"""Of a path; an annotation such as `@odata.nextLink` is one name."""
+_NUMBER: Final = re.compile(r"-?(0|[1-9]\d*)")
+_KIND: Final = "Restriction"
+"""What stands in the first parts of an id of several, unless a column does."""
+
+
+@lru_cache(maxsize=1024)
+def _steps(path: str) -> tuple[_Step, ...]:
+    return tuple(
+        name or (int(index) if index else (field, _plain(value)))
+        for name, index, field, value in _STEP.findall(path)
+    )
+
+
+def _plain(text: str) -> Any:
+    """What JSON has for a text in the contract: a whole number, true or false, or the text."""
+    if _NUMBER.fullmatch(text):
+        return int(text)
+    return {"true": True, "false": False}.get(text, text)
+
+
+def put(document: Document, path: str, value: Any, *, null_parents: bool = False) -> None:
+    """Write a value at a path; null only where nothing is yet.
+
+    With ``null_parents``, null makes no parents, but stands for the first that is not there.
+
+    Raises:
+        ValueError: a value stands where the path needs an object or an array.
+    """
+    steps = _steps(path)
+    holder: Any = document
+    for step, after in pairwise(steps):
+        child = _get(holder, step)
+        if child is None and value is None and null_parents:
+            if isinstance(step, str):
+                _set(holder, step, None)
+            return
+        if child is None:
+            child = _set(holder, step, {} if isinstance(after, str) else [])
+        holder = child
+    if _get(holder, steps[-1]) is None or value is not None:
+        _set(holder, steps[-1], value)
+
+
+def _get(holder: Any, step: _Step) -> Any:
+    needed: type[Any] = dict if isinstance(step, str) else list
+    if not isinstance(holder, needed):
+        raise ValueError("two paths lead through the same field, once to a value")  # noqa: TRY004
+    if isinstance(step, str):
+        return holder.get(step)
+    if isinstance(step, int):
+        return holder[step] if step < len(holder) else None
+    name, wanted = step
+    return next((element for element in holder if element.get(name) == wanted), None)
+
+
+def _set(holder: Any, step: _Step, value: Any) -> Any:
+    """Write a value, and return it; an element that is picked by a value is not alone."""
+    if isinstance(step, tuple):
+        name, wanted = step
+        value = {name: wanted}
+        holder += [{name: not wanted}, value] if isinstance(wanted, bool) else [value]
+        return value
+    if isinstance(step, int):
+        holder += [{} for _ in range(len(holder), step + 1)]
+    holder[step] = value
+    return value
+
+
+class Renderer:
+    """Renders the restrictions of an area.
+
+    Raises:
+        ValueError: a path cannot be written.
+    """
+
+    def __init__(self, area: str, contract: AreaContract) -> None:
+        self._contract = contract
+        self._ids = contract.id.split("+")
+        self._sent = {
+            # Of several that are stored as the same, the first is sent.
+            column: {stored: _plain(sent) for sent, stored in reversed(values.items())}
+            for column, values in contract.values.items()
+        }
+        # A whole array comes before what stands in one of its elements.
+        self._columns = sorted(contract.columns.items(), key=lambda column: EACH not in column[1])
+        self.record(sample(area, "0" * 11))
+
+    def record(self, restriction: Restriction) -> Document:
+        """A record as PTS sends it; one whose ``id`` is empty has none."""
+        document: Document = {}
+        if restriction.id:
+            for path in self._ids:
+                put(document, path, restriction.id if path == self._ids[-1] else _KIND)
+        for path in self._contract.person[:1]:
+            put(document, path, restriction.off_id)
+        for name, source in self._columns:
+            if restriction.id or _first(source) not in self._ids:
+                self._write(document, name, source, restriction.values[name])
+        for name, source in self._contract.extra.items():
+            self._write(document, name, source, _made_up(restriction, name, source))
+        return restriction.undeclared | document
+
+    def _write(self, document: Document, name: str, source: Source, value: Any) -> None:
+        if not isinstance(source, dict):
+            put(document, _first(source), self._sendable(name, value), null_parents=True)
+        elif EACH in source:
+            elements: list[Document] = [{} for _ in value]
+            leaves = {leaf: paths for leaf, paths in source.items() if leaf != EACH}
+            for element, values in zip(elements, value, strict=True):
+                self._write(element, "", leaves, values)
+            put(document, _first(source[EACH]), elements)
+        else:
+            for leaf, paths in source.items():
+                self._write(document, leaf, paths, value.get(leaf))
+
+    def _sendable(self, name: str, value: Any) -> Any:
+        if isinstance(value, datetime):
+            return _text(value, self._contract.naive_times)
+        if isinstance(value, dict):  # an author, where the contract has no leaves of one
+            return ", ".join(value.values())
+        return self._sent.get(name, {}).get(value, value) if isinstance(value, str) else value
+
+
+def _text(at: datetime, zone: str) -> str:
+    """A time as PTS sends it, with .NET's seven digits (model types, section 2)."""
+    is_naive = zone != "failure"
+    if is_naive and at != NEVER:
+        at = at.astimezone(ZoneInfo(zone))
+    return f"{at:%Y-%m-%dT%H:%M:%S.%f}{9 if at == NEVER else 1}{'' if is_naive else 'Z'}"
+
+
+def _first(source: Source) -> str:
+    """The path that is written; empty for what is made of leaves."""
+    if isinstance(source, dict):
+        return ""
+    return source if isinstance(source, str) else source[0]
+
+
+def _made_up(restriction: Restriction, name: str, source: Source) -> Any:
+    """A value for a field that the contract keeps in ``extra``: always the same."""
+    if isinstance(source, dict):
+        leaves = {leaf: _made_up(restriction, leaf, "") for leaf in source if leaf != EACH}
+        return [leaves] if EACH in source else leaves
+    return f"{name} of {restriction.id}"

@@ -1,49 +1,34 @@
 """DPoP proofs (RFC 9449) as HelseID's token endpoint and NHN's sample API check them."""
 
 import hashlib
-import hmac
+import json
+import math
 import secrets
-import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
 
-from worker.sandbox.faults import Action, Fault, has_action
+from joserfc.util import urlsafe_b64encode
+
 from worker.sandbox.jose import (
     ALGORITHMS,
+    PRIVATE,
     Claims,
-    KeyRefusedError,
     PublicKey,
-    decode_segment,
-    encode_segment,
-    header_of,
     import_public,
-    split,
+    read,
     verifies,
 )
-from worker.sandbox.web import Request
-from worker.sandbox.windows import ReplayWindow
+from worker.sandbox.web import RefusedError
 
-PROOF_CHARACTERS_MAX: Final = 4_000
 NONCE_VALID_S: Final = 60
-IAT_PAST_S: Final = 6
-IAT_FUTURE_S: Final = 5
-REPLAY_S: Final = 11
-_AS_IAT_S: Final = 300
+_PROOF_CHARACTERS_MAX: Final = 4_000
+_USED_MAX: Final = 100_000
 
 
-class ProofError(Exception):
-    """A DPoP proof is refused.
-
-    Attributes:
-        description: Duende's text (HelseID reference, section 7).
-    """
-
-    def __init__(self, description: str, error: str = "invalid_dpop_proof") -> None:
-        super().__init__(description)
-        self.error = error
-        self.description = description
+def invalid(description: str) -> RefusedError:
+    """The refusal of a proof, in Duende's words (HelseID reference, section 7)."""
+    return RefusedError("invalid_dpop_proof", description)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,160 +43,96 @@ def open_proof(compact: str) -> Proof:
     """Check format, key and signature, in Duende's order.
 
     Raises:
-        ProofError: one of them is invalid.
+        RefusedError: one of them is invalid.
     """
-    if len(compact) > PROOF_CHARACTERS_MAX:
-        raise ProofError("Malformed DPoP token.")
-    try:
-        token = split(compact)
-    except ValueError as error:
-        raise ProofError("Malformed DPoP token.") from error
-    key, thumbprint = _open_header(token.header_segment)
-    if not verifies(token, key):
-        raise ProofError("Invalid signature on DPoP token.")
+    token = read(compact) if len(compact) <= _PROOF_CHARACTERS_MAX else None
+    if token is None:
+        raise invalid("Malformed DPoP token.")
+    if token.header.get("typ") != "dpop+jwt":
+        raise invalid("Invalid 'typ' value.")
+    if token.header.get("alg") not in ALGORITHMS:
+        raise invalid("Invalid 'alg' value.")
+    jwk = token.header.get("jwk")
+    if isinstance(jwk, dict) and PRIVATE & jwk.keys():
+        raise invalid("'jwk' value contains a private key.")
+    key = _imported(json.dumps(jwk))
+    if key is None:
+        raise invalid("Invalid 'jwk' value.")
+    if not verifies(token, key[0]):
+        raise invalid("Invalid signature on DPoP token.")
     jti = token.claims.get("jti")
     if not isinstance(jti, str) or not jti:
-        raise ProofError("Invalid 'jti' value.")
-    return Proof(token.claims, thumbprint)
+        raise invalid("Invalid 'jti' value.")
+    return Proof(token.claims, key[1])
 
 
 @lru_cache(maxsize=256)
-def _open_header(segment: str) -> tuple[PublicKey, str]:
-    """The key in a proof's header, and its thumbprint."""
-    header = header_of(segment)
-    if header.get("typ") != "dpop+jwt":
-        raise ProofError("Invalid 'typ' value.")
-    if header.get("alg") not in ALGORITHMS:
-        raise ProofError("Invalid 'alg' value.")
-    try:
-        key = import_public(header.get("jwk"))
-    except KeyRefusedError as error:
-        if error.private:
-            raise ProofError("'jwk' value contains a private key.") from error
-        raise ProofError("Invalid 'jwk' value.") from error
-    return key, key.thumbprint()
+def _imported(jwk: str) -> tuple[PublicKey, str] | None:
+    """A proof's key, which each client sends again and again, and its thumbprint."""
+    key = import_public(json.loads(jwk))
+    return None if key is None else (key, key.thumbprint())
 
 
-def check_at_token_endpoint(proof: Proof, url: str, now_s: float) -> None:
-    """Check ``htm``, ``htu`` and ``iat`` as HelseID's token endpoint does.
+def check_request(
+    proof: Proof, url: str, now_s: float, *, past_s: float, future_s: float, token: str = ""
+) -> None:
+    """Check that the proof is for a POST to this URL, and not too old or too new.
 
-    ``htu`` is compared ignoring the case of scheme and host, with default ports. The nonce limits
-    the age; ``iat`` may differ by 5 minutes (inferred).
+    ``htu`` must equal the URL as a string, as in NHN's sample. Duende's token endpoint ignores the
+    case of scheme and host; the stand-in is stricter. No token goes with a proof for HelseID.
 
     Raises:
-        ProofError: one of them is invalid.
+        RefusedError: it is not.
     """
-    if proof.claims.get("htm") != "POST":
-        raise ProofError("Invalid 'htm' value.")
-    if _plain(proof.claims.get("htu")) != _plain(url):
-        raise ProofError("Invalid 'htu' value.")
-    issued_s = _iat(proof)
-    if abs(now_s - issued_s) > _AS_IAT_S:
-        raise ProofError("Invalid 'iat' value.")
-
-
-def check_at_api(proof: Proof, request: Request, token: str, now_s: float) -> None:
-    """Check ``htm``, ``htu``, ``ath`` and ``iat`` as NHN's sample API does.
-
-    ``htu`` must equal scheme, host and path as a string; ``iat`` must be in [now-6, now+5].
-
-    Raises:
-        ProofError: one of them is invalid.
-    """
-    claims = proof.claims
-    if claims.get("ath") != token_hash(token):
-        raise ProofError("Invalid 'ath' value.")
-    if claims.get("htm") != request.method:
-        raise ProofError("Invalid 'htm' value.")
-    if claims.get("htu") != request.url:
-        raise ProofError("Invalid 'htu' value.")
-    if not -IAT_FUTURE_S <= int(now_s) - _iat(proof) <= IAT_PAST_S:
-        raise ProofError("Invalid 'iat' value.")
-
-
-def refuse_replay(seen: ReplayWindow, proof: Proof) -> None:
-    """Check that the proof was not used before. Must be the last check, as it records the proof.
-
-    Raises:
-        ProofError: the proof was used before.
-    """
-    if seen.seen(proof.claims["jti"]):
-        raise ProofError("Detected replay of DPoP proof token.")
-
-
-def token_hash(access_token: str) -> str:
-    """The expected ``ath``: base64url of the token's SHA-256 (RFC 9449, section 4.2)."""
-    digest = hashlib.sha256(access_token.encode("latin-1")).digest()
-    return encode_segment(digest)
-
-
-def _iat(proof: Proof) -> float:
+    expected = {"htm": "POST", "htu": url}
+    if token:
+        digest = hashlib.sha256(token.encode("latin-1")).digest()
+        expected["ath"] = urlsafe_b64encode(digest).decode("ascii")
+    for name, value in expected.items():
+        if proof.claims.get(name) != value:
+            raise invalid(f"Invalid '{name}' value.")
     issued_s = proof.claims.get("iat")
     if issued_s is None:
-        raise ProofError("Missing 'iat' value.")
-    if isinstance(issued_s, bool) or not isinstance(issued_s, int | float):
-        raise ProofError("Invalid 'iat' value.")
-    return issued_s
+        raise invalid("Missing 'iat' value.")
+    is_number = isinstance(issued_s, int | float) and not isinstance(issued_s, bool)
+    if not is_number or not -past_s <= issued_s - int(now_s) <= future_s:
+        raise invalid("Invalid 'iat' value.")
 
 
-def _plain(url: object) -> tuple[str, str, int | None, str] | None:
-    if not isinstance(url, str):
-        return None
-    try:
-        parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError:
-        return None
-    if parts.query or parts.fragment or not parts.hostname:
-        return None
-    return parts.scheme.lower(), parts.hostname.lower(), port, parts.path
+class Once:
+    """Ids that may be used once. The oldest of very many are forgotten."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, None] = {}
+
+    def is_used(self, jti: str) -> bool:
+        """Whether the id was used before; records it."""
+        if jti in self._used:
+            return True
+        self._used[jti] = None
+        if len(self._used) > _USED_MAX:
+            del self._used[next(iter(self._used))]
+        return False
 
 
 class Nonces:
-    """Nonces as authenticated timestamps, like Duende's: no table, not bound to a client."""
+    """Nonces that are valid for a time, like Duende's: more than once, and for every client."""
 
     def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
-        self._used = ReplayWindow(NONCE_VALID_S)
+        self._issued_s: dict[str, float] = {}
 
-    def check(self, proof: Proof, fault: Fault | None, now_s: float, *, is_required: bool) -> None:
-        """Check the proof's nonce, if one is required or a fault demands one.
+    def check(self, proof: Proof, now_s: float) -> None:
+        """Check the proof's nonce.
 
         Raises:
-            ProofError: it is missing or not accepted.
+            RefusedError: it is missing, foreign or expired; with a new nonce.
         """
-        each_call = has_action(fault, Action.NONCE_EVERY_CALL)
-        never = has_action(fault, Action.NONCE_FOREVER, Action.NONCE_WITHOUT_HEADER)
         nonce = proof.claims.get("nonce")
-        # Record every use, so that a nonce used before the fault counts as used.
-        is_used = nonce is not None and self._used.seen(str(nonce))
-        if not (is_required or each_call or never):
+        age_s = now_s - self._issued_s.get(str(nonce), -math.inf)
+        if -1 <= age_s <= NONCE_VALID_S:
             return
-        if nonce is None:
-            raise ProofError("Missing 'nonce' value.", "use_dpop_nonce")
-        if never or (each_call and is_used) or not self._is_valid(nonce, now_s):
-            raise ProofError("Invalid 'nonce' value.", "use_dpop_nonce")
-
-    def answer(self, error: ProofError, fault: Fault | None, now_s: float) -> str:
-        """The nonce to send with a refusal, valid for ``NONCE_VALID_S`` seconds; else empty."""
-        if error.error != "use_dpop_nonce" or has_action(fault, Action.NONCE_WITHOUT_HEADER):
-            return ""
-        stamp = struct.pack(">d", now_s) + secrets.token_bytes(4)
-        return encode_segment(stamp + self._mac(stamp))
-
-    def _mac(self, stamp: bytes) -> bytes:
-        return hmac.digest(self._key, stamp, "sha256")[:16]
-
-    def _is_valid(self, nonce: object, now_s: float) -> bool:
-        """Whether the nonce was created here and has not expired."""
-        if not isinstance(nonce, str):
-            return False
-        try:
-            data = decode_segment(nonce)
-        except ValueError:
-            return False
-        stamp, mac = data[:12], data[12:]
-        if not hmac.compare_digest(self._mac(stamp), mac):
-            return False
-        issued_s: float = struct.unpack(">d", stamp[:8])[0]
-        return now_s - NONCE_VALID_S <= issued_s <= now_s + 1
+        new = secrets.token_urlsafe()
+        self._issued_s = {k: v for k, v in self._issued_s.items() if v > now_s - NONCE_VALID_S}
+        self._issued_s[new] = now_s
+        what = "Missing" if nonce is None else "Invalid"
+        raise RefusedError("use_dpop_nonce", f"{what} 'nonce' value.", nonce=new)

@@ -6,276 +6,184 @@ section 10); for HelseID itself it is inferred.
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
+from worker.sandbox.access import Tokens
 from worker.sandbox.clients import (
-    ASSERTION_TYPE,
     CLIENT_CREDENTIALS,
     TOKEN_EXCHANGE,
-    AssertionChecker,
-    AssertionRefusedError,
     Client,
-    Registration,
-    open_assertion,
+    check_assertion,
+    organization_claims,
+    refused,
 )
-from worker.sandbox.dpop import (
-    Nonces,
-    ProofError,
-    check_at_token_endpoint,
-    open_proof,
-    refuse_replay,
+from worker.sandbox.dpop import Nonces, Once, check_request, invalid, open_proof
+from worker.sandbox.faults import Fault, pick
+from worker.sandbox.jose import ALGORITHMS, Claims, signing_key
+from worker.sandbox.web import (
+    NO_STORE,
+    RefusedError,
+    Request,
+    Response,
+    TokenRefusedError,
+    json_response,
 )
-from worker.sandbox.fault_responses import corrupt_response
-from worker.sandbox.faults import Action, Fault, Target, has_action
-from worker.sandbox.jose import Claims
-from worker.sandbox.organizations import OrganizationError, read_organizations
-from worker.sandbox.state import World
-from worker.sandbox.tokens import (
-    Grant,
-    TokenError,
-    TokenReader,
-    discovery_document,
-    issue,
-    signer,
-)
-from worker.sandbox.web import Headers, Request, Response, header_line, json_response
-from worker.sandbox.windows import ReplayWindow
+from worker.sandbox.world import World
 
-ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
-NO_STORE: Final[Headers] = (
-    (b"cache-control", b"no-store, no-cache, max-age=0"),
-    (b"pragma", b"no-cache"),
-)
+_ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
 _SCOPE_CHARACTERS_MAX: Final = 300
-_IDENTITY_SCOPES: Final = frozenset({"openid", "profile", "offline_access"})
-_PROOF_WINDOW_S: Final = 360
-
-
-class RefusalError(Exception):
-    """A token request is refused, always with HTTP 400, as in Duende.
-
-    Attributes:
-        error, description: the OAuth error.
-        nonce: value of ``DPoP-Nonce``.
-        reason: for the ledger.
-    """
-
-    def __init__(
-        self, error: str, description: str = "", *, nonce: str = "", reason: str = ""
-    ) -> None:
-        super().__init__(error)
-        self.error = error
-        self.description = description
-        self.nonce = nonce
-        self.reason = reason or description or error
-
-    def response(self) -> Response:
-        """The response, without ``error_description`` if the description is empty."""
-        body = {"error": self.error}
-        if self.description:
-            body["error_description"] = self.description
-        nonce = (header_line("dpop-nonce", self.nonce),) if self.nonce else ()
-        return json_response(body, 400, NO_STORE + nonce)
+_IAT_SKEW_S: Final = 300
+"""Inferred; the nonce limits the age."""
 
 
 class HelseId:
-    """HelseID with one issuer."""
+    """HelseID for one world."""
 
-    def __init__(self, world: World, issuer: str) -> None:
-        self.issuer = issuer
-        self._path = "/" + issuer.partition("://")[2].partition("/")[2]
-        self._path = self._path.rstrip("/")
+    def __init__(self, world: World) -> None:
+        self.issuer = world.options.issuer
+        self.tokens = Tokens(world)
         self._world = world
-        self._assertions = AssertionChecker()
-        self._proofs = ReplayWindow(_PROOF_WINDOW_S)
+        self._assertions = Once()
+        self._proofs = Once()
         self._nonces = Nonces()
-        self.reader = TokenReader(issuer)
+        path = urlsplit(self.issuer).path
+        self._endpoints = {
+            f"{path}/.well-known/openid-configuration": ("discovery", "GET", self._discovery),
+            f"{path}/.well-known/openid-configuration/jwks": ("jwks", "GET", self._jwks),
+            f"{path}/connect/token": ("token", "POST", self._token),
+        }
 
     def handle(self, request: Request) -> tuple[str, Response, str]:
         """Handle a request; return endpoint, response and the action of an applied fault."""
-        path = request.path.removeprefix(self._path)
-        endpoints = {
-            "/.well-known/openid-configuration": ("discovery", "GET", self._discovery),
-            "/.well-known/openid-configuration/jwks": ("jwks", "GET", self._jwks),
-            "/connect/token": ("token", "POST", self._token),
-        }
-        endpoint = endpoints.get(path) if request.path.startswith(self._path) else None
-        if endpoint is None:
+        if request.path not in self._endpoints:
             return "elsewhere", Response(404), ""
-        name, method, handler = endpoint
+        name, method, handler = self._endpoints[request.path]
         if request.method != method:
-            return name, Response(405, headers=(header_line("allow", method),)), ""
-        fault, response = self._world.strike(Target(name), request.url)
-        if response is None:
-            fault = fault or self._world.faults.pick(Target(name), before_checks=False)
-            response = handler(request, fault)
-            if fault is not None:
-                response = corrupt_response(response, fault)
-        return name, response, fault.action if fault else ""
+            return name, Response(405, headers={"allow": method}), ""
+        fault = pick(self._world.faults, name)
+        if fault is None:
+            return name, handler(request, None), ""
+        return name, fault.instead() or fault.spoil(handler(request, fault)), fault.action
 
     def mint_subject_token(self, subject: str, *, lifetime_s: int = 600) -> str:
         """The access token of a signed-in person, for a token exchange."""
         client = Client(client_id="5a0dba11-0000-4000-8000-0000000000ff", name="Journal (sandbox)")
-        extra = {"sub": subject, "helseid://claims/identity/assurance_level": "high"}
-        grant = Grant(("sandbox:journal/api",), None, extra, lifetime_s, self._world.token_epoch)
-        return issue(self.issuer, client, grant, self._world.now())
+        more = {"sub": subject, "helseid://claims/identity/assurance_level": "high"}
+        scopes = ("sandbox:journal/api",)
+        return self.tokens.issue(client, scopes, more, lifetime_s=lifetime_s)
 
-    def _discovery(self, _request: Request, fault: Fault | None) -> Response:
-        document = discovery_document(self.issuer)
-        if has_action(fault, Action.WRONG_ISSUER):
-            document["issuer"] = "https://helseid.invalid"
-        return json_response(document)
+    def _discovery(self, _request: Request, _fault: Fault | None) -> Response:
+        """HelseID's metadata, with the members that are relevant to a client."""
+        return json_response(
+            {
+                "issuer": self.issuer,
+                "jwks_uri": f"{self.issuer}/.well-known/openid-configuration/jwks",
+                "token_endpoint": f"{self.issuer}/connect/token",
+                "grant_types_supported": [CLIENT_CREDENTIALS, TOKEN_EXCHANGE],
+                "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+                "dpop_signing_alg_values_supported": ALGORITHMS,
+            }
+        )
 
     def _jwks(self, _request: Request, _fault: Fault | None) -> Response:
-        return json_response(signer().jwks())
+        return json_response({"keys": [signing_key().as_dict(private=False)]})
 
     def _token(self, request: Request, fault: Fault | None) -> Response:
         try:
             document = self._grant(request, fault)
-        except RefusalError as refusal:
-            self._world.ledger.refuse("token", refusal.reason)
-            return refusal.response()
-        self._world.ledger.count("tokens issued")
-        if has_action(fault, Action.BEARER_TOKEN_TYPE):
-            document["token_type"] = "Bearer"  # noqa: S105 - a name
+        except RefusedError as error:
+            self._world.counts[f"refused token: {error.reason}"] += 1
+            return error.at_token_endpoint()
+        self._world.counts["tokens issued"] += 1
         return json_response(document, headers=NO_STORE)
 
     def _grant(self, request: Request, fault: Fault | None) -> dict[str, Any]:
         now_s = self._world.now(fault)
         form = _form(request)
-        client, assertion = self._authenticate(request, form, now_s)
+        if request.header("authorization"):
+            raise refused("HID-1008: shared secrets are rejected")
+        client, assertion = check_assertion(form, self._world.clients, self.issuer, now_s)
+        if self._assertions.is_used(assertion["jti"]):
+            raise refused("jti was used before")
         grant_type = form.get("grant_type")
-        if len(request.all(b"dpop")) > 1:
-            raise RefusalError("invalid_request", "Too many DPoP headers provided.")
+        if len(request.all("dpop")) > 1:
+            raise RefusedError("invalid_request", "Too many DPoP headers provided.")
         if grant_type == "authorization_code" and "assertion_details" in assertion:
-            raise RefusalError("invalid_request", "HID-1009: org claims do not go with this grant")
+            raise RefusedError("invalid_request", "HID-1009: org claims do not go with this grant")
         if grant_type not in {CLIENT_CREDENTIALS, TOKEN_EXCHANGE}:
-            raise RefusalError("unsupported_grant_type")
-        thumbprint = self._proof(request, client, now_s, fault)
+            raise RefusedError("unsupported_grant_type")
+        bound = self._bound(request, client, now_s)
         if grant_type not in client.grants:
-            raise RefusalError("unauthorized_client")
-        scopes = _scopes(client, form.get("scope"), form.get("resource"))
-        extra = self._exchange(client, form, now_s) if grant_type == TOKEN_EXCHANGE else {}
-        try:
-            organizations = read_organizations(client, assertion)
-        except OrganizationError as error:
-            raise RefusalError("invalid_request", str(error), reason=error.code) from error
-        granted = () if organizations.rejected else scopes
-        grant = Grant(
-            granted,
-            thumbprint,
-            extra | organizations.claims,
-            fault.lifetime_s
-            if has_action(fault, Action.TOKEN_LIFETIME)
-            else self._world.options.token_lifetime_s,
-            self._world.token_epoch,
-        )
+            raise RefusedError("unauthorized_client")
+        scopes = _scopes(client, form.get("scope"))
+        subject = self._exchange(client, form, now_s) if grant_type == TOKEN_EXCHANGE else {}
+        organizations, is_rejected = organization_claims(client, assertion)
+        granted = () if is_rejected else scopes
+        lifetime_s = self._world.options.token_lifetime_s
+        claims = subject | organizations | bound
         document: dict[str, Any] = {
-            "access_token": issue(self.issuer, client, grant, now_s),
-            "expires_in": grant.lifetime_s,
-            "token_type": "DPoP" if thumbprint else "Bearer",
+            "access_token": self.tokens.issue(client, granted, claims, lifetime_s=lifetime_s),
+            "expires_in": lifetime_s,
+            "token_type": "DPoP" if bound else "Bearer",
             "scope": " ".join(granted),
         }
-        if organizations.rejected:
+        if is_rejected:
             document["rejected_scope"] = " ".join(scopes)
         if grant_type == TOKEN_EXCHANGE:
-            document["issued_token_type"] = ACCESS_TOKEN_TYPE
+            document["issued_token_type"] = _ACCESS_TOKEN
         return document
 
-    def _authenticate(
-        self, request: Request, form: Mapping[str, str], now_s: float
-    ) -> tuple[Client, Claims]:
-        try:
-            registration = self._registration(request, form)
-            claims = self._assertions.check(registration, form, self.issuer, now_s)
-        except AssertionRefusedError as error:
-            raise RefusalError("invalid_client", reason=f"invalid_client: {error}") from error
-        self._world.ledger.use_assertion(claims["jti"])
-        return registration.client, claims
-
-    def _registration(self, request: Request, form: Mapping[str, str]) -> Registration:
-        if "client_secret" in form or request.header(b"authorization"):
-            raise AssertionRefusedError("HID-1008: shared secrets are rejected")
-        if form.get("client_assertion_type") != ASSERTION_TYPE:
-            raise AssertionRefusedError("wrong client_assertion_type")
-        subject = open_assertion(form.get("client_assertion", "")).claims.get("sub")
-        known = self._world.registrations
-        registration = known.get(subject) if isinstance(subject, str) else None
-        if registration is None:
-            raise AssertionRefusedError("unknown client")
-        return registration
-
-    def _proof(
-        self, request: Request, client: Client, now_s: float, fault: Fault | None
-    ) -> str | None:
-        header = request.header(b"dpop")
+    def _bound(self, request: Request, client: Client, now_s: float) -> Claims:
+        """The claim of the proof's key; none if the client sends no proof and need not."""
+        header = request.header("dpop")
         if header is None:
             if client.dpop:
-                raise RefusalError(
-                    "invalid_request",
-                    "Client requires DPoP and a DPoP header value was not provided.",
-                )
-            return None
-        try:
-            proof = open_proof(header)
-            check_at_token_endpoint(proof, request.url, now_s)
-            self._nonces.check(proof, fault, now_s, is_required=True)
-            refuse_replay(self._proofs, proof)
-        except ProofError as error:
-            nonce = self._nonces.answer(error, fault, now_s)
-            raise RefusalError(error.error, error.description, nonce=nonce) from error
-        self._world.ledger.use_proof(proof.claims["jti"])
-        return proof.thumbprint
+                message = "Client requires DPoP and a DPoP header value was not provided."
+                raise RefusedError("invalid_request", message)
+            return {}
+        proof = open_proof(header)
+        url = f"{self.issuer}/connect/token"
+        check_request(proof, url, now_s, past_s=_IAT_SKEW_S, future_s=_IAT_SKEW_S)
+        self._nonces.check(proof, now_s)
+        # The last check, because it records the proof.
+        if self._proofs.is_used(proof.claims["jti"]):
+            raise invalid("Detected replay of DPoP proof token.")
+        return {"cnf": {"jkt": proof.thumbprint}}
 
     def _exchange(self, client: Client, form: Mapping[str, str], now_s: float) -> Claims:
         """The claims that the exchanged token takes from the subject token (RFC 8693)."""
-        if form.get("subject_token_type") != ACCESS_TOKEN_TYPE:
-            raise RefusalError("invalid_request", "subject_token_type must be an access token")
-        if "actor_token" in form or form.get("requested_token_type") not in {
-            None,
-            ACCESS_TOKEN_TYPE,
-        }:
-            raise RefusalError("invalid_request", "actor_token or requested_token_type")
+        if form.get("subject_token_type") != _ACCESS_TOKEN:
+            raise RefusedError("invalid_request", "subject_token_type must be an access token")
+        if "actor_token" in form or "requested_token_type" in form:
+            raise RefusedError("invalid_request", "actor_token or requested_token_type")
         try:
-            subject = self.reader.read(
-                form.get("subject_token", ""),
-                audience=None,
-                now_s=now_s,
-                epoch=self._world.token_epoch,
-            )
-        except TokenError as error:
-            raise RefusalError("invalid_grant", f"subject_token: {error}") from error
-        act: Claims = {"client_id": client.client_id}
-        if "act" in subject:
-            act["act"] = subject["act"]
-        return {"sub": subject.get("sub", subject.get("client_id")), "act": act}
+            subject = self.tokens.check(form.get("subject_token", ""), now_s, audience=None)
+        except TokenRefusedError as error:
+            raise RefusedError("invalid_grant", f"subject_token: {error.reason}") from error
+        before = {"act": subject["act"]} if "act" in subject else {}
+        return {"sub": subject["sub"], "act": {"client_id": client.client_id, **before}}
 
 
 def _form(request: Request) -> dict[str, str]:
     if request.media_type != "application/x-www-form-urlencoded":
-        raise RefusalError("invalid_request", reason="media type")
+        raise RefusedError("invalid_request", reason="media type")
     try:
         pairs = parse_qsl(request.body.decode("ascii"), keep_blank_values=True, max_num_fields=50)
     except ValueError as error:
-        raise RefusalError("invalid_request", reason="malformed form") from error
+        raise RefusedError("invalid_request", reason="malformed form") from error
     form = dict(pairs)
     if len(form) != len(pairs):
-        raise RefusalError("invalid_request", reason="repeated parameter")
+        raise RefusedError("invalid_request", reason="repeated parameter")
     return form
 
 
-def _scopes(client: Client, scope: str | None, resource: str | None) -> tuple[str, ...]:
+def _scopes(client: Client, scope: str | None) -> tuple[str, ...]:
     if scope is None:
-        scopes = client.scopes
-    else:
-        scopes = tuple(dict.fromkeys(scope.split()))
-        if len(scope) > _SCOPE_CHARACTERS_MAX or not scopes:
-            raise RefusalError("invalid_scope", reason="empty or too long")
-        if set(scopes) & _IDENTITY_SCOPES or not set(scopes) <= set(client.scopes):
-            raise RefusalError("invalid_scope")
-    if resource is None:
-        return scopes
-    limited = tuple(s for s in scopes if s.rpartition("/")[0] == resource)
-    if not limited:
-        raise RefusalError("invalid_target")
-    return limited
+        return client.scopes
+    scopes = tuple(dict.fromkeys(scope.split()))
+    if len(scope) > _SCOPE_CHARACTERS_MAX or not scopes:
+        raise RefusedError("invalid_scope", reason="empty or too long")
+    # Identity scopes are among those that a client of this kind never has.
+    if not set(scopes) <= set(client.scopes):
+        raise RefusedError("invalid_scope")
+    return scopes

@@ -1,169 +1,179 @@
-"""Synthetic persons: maps an index to an identifier and back, without a table."""
+"""Synthetic persons, and their restrictions in each generation of the world.
+
+All of it is a pure function of the seed. Restrictions are values by column; where PTS has each of
+them is the contract's to say. The codes are from code system 9603 and PTS's documentation (PTS
+reference, section 3).
+"""
 
 import hashlib
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from random import Random
+from typing import Any, Final, NamedTuple, TypeAlias
 
-MONTH_SHIFTS: Final = (80, 65)
+Document: TypeAlias = dict[str, Any]
+
+SAFETY: Final = "patient-safety"
+PRIVACY: Final = "patient-privacy"
+
+_SHIFTS: Final = (80, 65)
 """Month +80: Skatteetaten's Test-Norge. Month +65: reserved by NHN (PTS reference, section 9)."""
-
-_DAYS: Final = 28
 _MONTHS: Final = 12
-_YEARS: Final = 100
-_BLOCKS: Final = 100
-CAPACITY: Final = _DAYS * _MONTHS * len(MONTH_SHIFTS) * _YEARS * _BLOCKS
-"""The maximum number of persons per seed."""
-
-_MOVE_EVERY: Final = 40
-_MOVE_GENERATIONS: Final = 6
 _FIRST_WEIGHTS: Final = (3, 7, 6, 1, 8, 9, 4, 5, 2)
 _SECOND_WEIGHTS: Final = (5, 4, 3, 2, 7, 6, 5, 4, 3, 2)
+
+_CLINICS: Final = (
+    "Barneklinikken", "Hjerteklinikken", "Kirurgisk klinikk", "Kvinneklinikken",
+    "Medisinsk klinikk", "Psykisk helse",
+)  # fmt: skip
+"""Made-up cohorts."""
+
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
+"""PTS's value for a denied item (P4: "maximum DateTime"), which many parsers cannot represent."""
+_FIRST_DAY: Final = datetime(2024, 1, 1, tzinfo=UTC)
+_CYCLE: Final = 30
+"""Number of generations after which the life of a restriction repeats."""
+_DENIED: Final = (
+    "NORN_EPO", "NORN_FFL", "NORN_KUT", "NORN_ALL", "NORN_FOR",
+    "NORN_FFH", "NORN_FPB", "NORN_DUP", "NORN_ANG", "NORN_UNGDOM",
+)  # fmt: skip
+_CAUSES: Final = ("Manual", "Automated", "Derived", "Manual", "Automated", "Manual", "Undefined")
 
 
 def is_synthetic(off_id: str) -> bool:
     """Whether the month is shifted by 80 or 65, which no real person's identifier has."""
-    month = int(off_id[2:4])
-    return any(1 <= month - shift <= _MONTHS for shift in MONTH_SHIFTS)
+    return any(0 < int(off_id[2:4]) - shift <= _MONTHS for shift in _SHIFTS)
 
 
-def control_digits(nine: str) -> str | None:
-    """The two control digits for the first nine, or None if the number is not issued (F1)."""
+@lru_cache(maxsize=8)
+def population(seed: int, count: int) -> Mapping[str, int]:
+    """The persons of a seed: the identifier of each line of the roster, with its number from 0."""
+    luck, lines = _luck("people", seed), dict[str, int]()
+    while len(lines) < count:
+        day = luck.randint(1, 28) + luck.choice((0,) * 19 + (40,))  # some have a D-number
+        month = luck.randint(1, _MONTHS) + luck.choice(_SHIFTS)
+        nine = f"{day:02d}{month:02d}{luck.randrange(100_000):05d}"
+        if control := _control_digits(nine):
+            lines.setdefault(nine + control, len(lines))
+    return lines
+
+
+def roster(seed: int, count: int) -> Iterator[tuple[str, str, str]]:
+    """The roster of a seed as (off_id, local_ref, cohort); the cohorts are of unequal sizes."""
+    for off_id, index in population(seed, count).items():
+        clinic = _CLINICS[min(index * 7 % 13 // 2, len(_CLINICS) - 1)]
+        yield off_id, f"L{index:07d}", clinic
+
+
+def _control_digits(nine: str) -> str:
+    """The two control digits for the first nine; empty if the number is not issued (F1)."""
     digits = [int(digit) for digit in nine]
     for weights in (_FIRST_WEIGHTS, _SECOND_WEIGHTS):
-        control = -sum(map(int.__mul__, weights, digits)) % 11
-        if control > 9:  # noqa: PLR2004 - it must be a digit
-            return None
-        digits.append(control)
-    return f"{digits[9]}{digits[10]}"
+        digits.append(-sum(map(int.__mul__, weights, digits)) % 11)
+    return "" if max(digits) > 9 else f"{digits[9]}{digits[10]}"  # noqa: PLR2004
 
 
-def _number(position: int, *, d_number: bool) -> str:
-    rest, day = divmod(position, _DAYS)
-    rest, month = divmod(rest, _MONTHS)
-    rest, shift = divmod(rest, len(MONTH_SHIFTS))
-    block, year = divmod(rest, _YEARS)
-    day += 41 if d_number else 1
-    head = f"{day:02d}{month + 1 + MONTH_SHIFTS[shift]:02d}{year:02d}{block:02d}"
-    # At most one digit gives an invalid first control digit and one an invalid second.
-    for step in range(10):
-        nine = f"{head}{(position + step) % 10}"
-        control = control_digits(nine)
-        if control is not None:
-            return nine + control
-    raise AssertionError("no valid control digits")
+class Restriction(NamedTuple):
+    """One restriction.
 
-
-def _position(off_id: str) -> tuple[int, bool] | None:
-    day, month = int(off_id[:2]), int(off_id[2:4])
-    year, block = int(off_id[4:6]), int(off_id[6:8])
-    d_number = day > 40  # noqa: PLR2004 - a D-number's day is shifted by 40
-    day -= 41 if d_number else 1
-    for number, shift in enumerate(MONTH_SHIFTS):
-        if 0 <= day < _DAYS and 1 <= month - shift <= _MONTHS:
-            rest = (block * _YEARS + year) * len(MONTH_SHIFTS) + number
-            position = (rest * _MONTHS + month - shift - 1) * _DAYS + day
-            is_exact = _number(position, d_number=d_number) == off_id
-            return (position, d_number) if is_exact else None
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Population:
-    """The persons of one seed, by their line ``index`` of the roster, 0 <= index < ``count``.
-
-    A few have two lines: a D-number that is replaced by a foedselsnummer in some generation. The
-    restrictions keep their ids then, and the other line has none.
+    Attributes:
+        off_id: the person whom it names.
+        id: empty for a fault, a record without one.
+        values: by column; all that the area has.
+        undeclared: a field that few records have and no contract knows.
     """
 
-    seed: int
-    count: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.count <= CAPACITY:
-            message = f"persons must be between 0 and {CAPACITY}, not {self.count}"
-            raise ValueError(message)
-
-    def off_id(self, index: int) -> str:
-        """The identifier on line ``index`` of the roster."""
-        pair, second = divmod(index, 2)
-        if not self._moves(pair):
-            return _number(self._position_of(index), d_number=False)
-        return _number(self._position_of(pair * 2), d_number=bool(second) == self._swapped(pair))
-
-    def index(self, off_id: str) -> int | None:
-        """The line with this identifier; None if it is not on the roster."""
-        decoded = _position(off_id)
-        if decoded is None:
-            return None
-        position, d_number = decoded
-        multiplier, offset = _mixing(self.seed)
-        index = (position - offset) * pow(multiplier, -1, CAPACITY) % CAPACITY
-        pair, second = divmod(index, 2)
-        if self._moves(pair):
-            if second:
-                return None
-            return pair * 2 + (d_number == self._swapped(pair))
-        return index if index < self.count and not d_number else None
-
-    def owner(self, index: int, generation: int) -> int | None:
-        """The owner of this line's restrictions, as a number that survives a move; None if none."""
-        pair, second = divmod(index, 2)
-        if not self._moves(pair):
-            return index
-        is_d_number = bool(second) == self._swapped(pair)
-        moved = generation >= self._move_generation(pair)
-        return pair * 2 if is_d_number != moved else None
-
-    def is_mover(self, index: int) -> bool:
-        """Whether the line belongs to a person who moves to another identifier."""
-        return self._moves(index // 2)
-
-    def _position_of(self, index: int) -> int:
-        multiplier, offset = _mixing(self.seed)
-        return (index * multiplier + offset) % CAPACITY
-
-    def _moves(self, pair: int) -> bool:
-        return pair % _MOVE_EVERY == self.seed % 3 and pair * 2 + 1 < self.count
-
-    def _move_generation(self, pair: int) -> int:
-        return 1 + (pair // _MOVE_EVERY) % _MOVE_GENERATIONS
-
-    def _swapped(self, pair: int) -> bool:
-        """Whether the foedselsnummer comes first on the roster: true for every second move."""
-        return bool(pair // _MOVE_EVERY % 2)
+    off_id: str
+    id: str
+    values: Document
+    undeclared: Document
 
 
-@lru_cache(maxsize=64)
-def _mixing(seed: int) -> tuple[int, int]:
-    """Multiplier (coprime to the capacity) and offset of the seed's permutation of positions."""
-    digest = hashlib.blake2b(f"people {seed}".encode(), digest_size=16).digest()
-    multiplier = int.from_bytes(digest[:8], "big") % CAPACITY
-    while math.gcd(multiplier, CAPACITY) != 1:
-        multiplier += 1
-    return multiplier, int.from_bytes(digest[8:], "big") % CAPACITY
+def restrictions(area: str, seed: int, off_id: str, generation: int) -> Iterator[Restriction]:
+    """The person's restrictions in this area and generation; the same on every call.
+
+    Most exist for ever and change once in a cycle. One in eight disappears and returns unchanged,
+    one in eight is replaced by another with a new id, and one in eight exists half of the time.
+    """
+    luck = _luck(area, seed, off_id)
+    has_any = luck.random() < (0.42 if area == SAFETY else 0.15)
+    for number in range(luck.choice((1, 1, 2, 3)) if has_any else 0):
+        kind, birth, change = luck.randrange(8), luck.randrange(_CYCLE), luck.randrange(_CYCLE)
+        epoch, age = divmod(generation + birth, _CYCLE)
+        absent = {5: range(24, 27), 6: range(27, 30), 7: range(15, 30)}.get(kind, ())
+        if age not in absent:
+            own = _luck(area, seed, off_id, number, epoch if absent == range(27, 30) else 0)
+            yield _restriction(area, off_id, number, (generation + change) // _CYCLE, own)
 
 
-def roster(seed: int, count: int) -> Iterator[tuple[str, str]]:
-    """Stream the roster of a seed as (off_id, local_ref)."""
-    people = Population(seed, count)
-    for index in range(count):
-        yield people.off_id(index), f"L{index:07d}"
+def sample(area: str, off_id: str) -> Restriction:
+    """A restriction for any identifier, for faults that need one."""
+    return _restriction(area, off_id, 1, 0, _luck("sample"))
 
 
-CLINICS: Final = (
-    "Barneklinikken",
-    "Hjerteklinikken",
-    "Kirurgisk klinikk",
-    "Kvinneklinikken",
-    "Medisinsk klinikk",
-    "Psykisk helse",
-)
-"""Made-up cohorts."""
+def _luck(*what: object) -> Random:
+    """Random numbers that are the same for the same things, in every process."""
+    return Random(hashlib.blake2b(repr(what).encode(), digest_size=8).hexdigest())  # noqa: S311
 
 
-def clinic(index: int) -> str:
-    """The cohort of a line of the roster: of unequal sizes, and the same for both of a move."""
-    return CLINICS[min(index // 2 * 7 % 13 // 2, len(CLINICS) - 1)]
+def _new_id(luck: Random) -> str:
+    return str(uuid.UUID(int=luck.getrandbits(128), version=4))
+
+
+def _restriction(area: str, off_id: str, number: int, revision: int, luck: Random) -> Restriction:
+    created = _FIRST_DAY + timedelta(microseconds=luck.randrange(600 * 86_400 * 10**6))
+    modified = created + timedelta(days=11 * revision) if revision else None
+    if area == SAFETY:
+        values = _safety(off_id, number, revision, created, luck)
+    else:
+        values = _privacy(revision, created, luck)
+    values |= {"source_created_at": created, "source_modified_at": modified}
+    undeclared = {"sourceRevision": revision} if luck.randrange(32) == 0 else {}
+    return Restriction(off_id, _new_id(luck), values, undeclared)
+
+
+def _safety(off_id: str, number: int, revision: int, created: datetime, luck: Random) -> Document:
+    requisition = {"type": "Rekvisisjon", "value": _new_id(_luck("requisition", off_id))}
+    report = {"type": "Svarrapport", "value": _new_id(luck)}
+    # The requisition itself comes first, and some of the reports are of it.
+    own = requisition if number == 0 and luck.randrange(3) == 0 else report
+    parent = requisition if number and luck.randrange(3) == 0 else {"type": None, "value": None}
+    code = luck.choices(("NORU", luck.choice(_DENIED), "N"), (58, 30, 12))[0]
+    days, until = luck.randrange(10, 1_500) + 7 * revision, None
+    if own is requisition:
+        code = "NORU"
+    elif code != "N":
+        until = created + timedelta(days) if code == "NORU" else NEVER
+    return {
+        "confidentiality_code": code,
+        "cause": luck.choice(_CAUSES),
+        "delay_days": days if own is requisition else None,
+        "delay_from_time": None,
+        "delay_delivery_until": until,
+        **{f"object_{name}": value for name, value in own.items()},
+        **{f"parent_object_{name}": value for name, value in parent.items()},
+        "created_by": {
+            "role": luck.choice(("Lege", "Bioingeniør", "Helsesekretær", "System")),
+            "organisation": f"{300_000_000 + luck.randrange(256)}",
+        },
+    }
+
+
+def _privacy(revision: int, created: datetime, luck: Random) -> Document:
+    end = luck.choice((None, None, created + timedelta(days=100 + 30 * revision)))
+    return {
+        "privacy_type": luck.choice(("Block", "Block", "Block", "Shield")),
+        "privacy_level": "Hard" if (luck.randrange(4) + revision) % 4 == 0 else "Soft",
+        "restriction_domain": "PPS",
+        "object_scope": "All",
+        "subject_scope": luck.choice(("All", "Specified")),
+        "restricted_from": created,
+        "restricted_to": end,
+        "time_ranges": [{"from": created, "to": end}],
+    }
+
+
+COLUMNS: Final = {area: frozenset(sample(area, "").values) for area in (SAFETY, PRIVACY)}
+"""What can be asked of a restriction, by area."""

@@ -1,38 +1,29 @@
-"""HTTP requests and responses of both stand-ins."""
+"""HTTP requests, responses and refusals of both stand-ins, and the server that carries them."""
 
-import asyncio
+import contextlib
 import socket
+import socketserver
 import struct
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Final, TypeAlias
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http.client import responses
+from http.server import BaseHTTPRequestHandler
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import unquote
 
 import orjson
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+from worker.sandbox.jose import ALGORITHMS
 
-_NO_CONTENT: Final = 204
+Headers: TypeAlias = dict[str, str]
+Delivery: TypeAlias = Literal["complete", "dropped", "truncated", "reset"]
+"""``dropped``: the connection is closed without an answer; ``truncated``: after half of the body;
+``reset``: likewise, with a TCP reset."""
+
 BODY_BYTES_MAX: Final = 64 * 1024
-
-JSON: Final = b"application/json; charset=utf-8"
-PROBLEM: Final = b"application/problem+json; charset=utf-8"
-HTML: Final = b"text/html; charset=utf-8"
-
-
-class Delivery(Enum):
-    """How much of a response reaches the client."""
-
-    COMPLETE = "complete"
-    DROPPED = "dropped"
-    """The connection is closed without sending anything."""
-    RESET = "reset"
-    """Half of the body, then a TCP reset."""
-    TRUNCATED = "truncated"
-    """Half of the body, then a normal close."""
+_NO_CONTENT: Final = 204
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,36 +31,27 @@ class Request:
     """A complete HTTP request.
 
     Attributes:
-        origin: public scheme, host and port; empty: those of the ``Host`` header.
-        connection: sequence number of the connection.
+        headers: their names in lower case.
     """
 
     method: str
     path: str
-    query_string: bytes
-    headers: list[tuple[bytes, bytes]]
+    query: str
+    headers: list[tuple[str, str]]
     body: bytes
-    origin: str = ""
-    connection: int = 0
 
-    def all(self, name: bytes) -> list[str]:
-        """All values of a header, by lower-case name."""
-        return [value.decode("latin-1") for key, value in self.headers if key == name]
+    def all(self, name: str) -> list[str]:
+        """All values of a header."""
+        return [value for key, value in self.headers if key == name]
 
-    def header(self, name: bytes) -> str | None:
-        """The first value of a header, by lower-case name."""
-        return next((value.decode("latin-1") for key, value in self.headers if key == name), None)
-
-    @property
-    def url(self) -> str:
-        """Scheme, host and path, which ``htu`` must equal."""
-        origin = self.origin or f"http://{self.header(b'host') or ''}"
-        return f"{origin}{self.path}"
+    def header(self, name: str) -> str | None:
+        """The first value of a header."""
+        return next(iter(self.all(name)), None)
 
     @property
     def media_type(self) -> str:
         """The media type without parameters, lower case."""
-        return (self.header(b"content-type") or "").partition(";")[0].strip().lower()
+        return (self.header("content-type") or "").partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,113 +60,169 @@ class Response:
 
     status: int
     body: bytes = b""
-    content_type: bytes = JSON
-    headers: Headers = ()
+    headers: Headers = field(default_factory=dict)
+    media_type: str = "application/json"
     delay_s: float = 0.0
-    delivery: Delivery = Delivery.COMPLETE
+    delivery: Delivery = "complete"
 
 
-def json_response(value: object, status: int = 200, headers: Headers = ()) -> Response:
+def json_response(value: object, status: int = 200, headers: Headers | None = None) -> Response:
     """A response with a JSON document."""
-    return Response(status, orjson.dumps(value), JSON, headers)
+    return Response(status, orjson.dumps(value), headers or {})
 
 
-def problem(
-    status: int,
-    title: str,
-    *,
-    errors: dict[str, list[str]] | None = None,
-    headers: Headers = (),
-) -> Response:
+def problem(status: int, headers: Headers | None = None, **more: Any) -> Response:
     """Problem details (RFC 9457) in ASP.NET's format, without values of the request."""
-    document: dict[str, Any] = {
+    document = {
         "type": f"https://tools.ietf.org/html/rfc9110#section-15.5.{status - 399}",
-        "title": title,
+        "title": responses[status],
         "status": status,
+        **more,
     }
-    if errors:
-        document["errors"] = errors
-    return Response(status, orjson.dumps(document), PROBLEM, headers)
+    return Response(status, orjson.dumps(document), headers or {}, "application/problem+json")
 
 
-class SearchError(Exception):
-    """A search is refused with 400.
+# Refusals.
+
+NO_STORE: Final[Headers] = {
+    "cache-control": "no-store, no-cache, max-age=0",
+    "pragma": "no-cache",
+}
+
+
+class RefusedError(Exception):
+    """A request is refused.
 
     Attributes:
-        errors: messages by place, without values.
+        error: the code of OAuth (RFC 6749) or DPoP (RFC 9449); empty if there are no credentials.
+        description: what the client hears, in Duende's words where they are known.
+        reason: for the counts; without personal values.
+        nonce: for the next DPoP proof.
     """
 
-    def __init__(self, errors: dict[str, list[str]]) -> None:
-        super().__init__(", ".join(errors))
-        self.errors = errors
+    def __init__(
+        self, error: str, description: str = "", *, reason: str = "", nonce: str = ""
+    ) -> None:
+        super().__init__(error)
+        self.error = error
+        self.description = description
+        self.reason = reason or description or error or "no token"
+        self._nonce = {"dpop-nonce": nonce} if nonce else {}
 
-    def response(self) -> Response:
-        """Problem details that name the places."""
-        return problem(400, "One or more validation errors occurred.", errors=self.errors)
+    def at_token_endpoint(self) -> Response:
+        """The response of HelseID: always 400, as in Duende; no description if it is empty."""
+        told = {"error": self.error, "error_description": self.description}
+        body = {name: value for name, value in told.items() if value}
+        return json_response(body, 400, NO_STORE | self._nonce)
 
+    def at_api(self, style: str) -> Response:
+        """The response of an API, in the style of NHN's sample, ``bearer``, or of RFC 9449.
 
-def header_line(name: str, value: str) -> tuple[bytes, bytes]:
-    """A header line for ``Response``."""
-    return name.encode("ascii"), value.encode("latin-1")
-
-
-async def read_request(scope: Scope, receive: Receive) -> Request | None:
-    """The complete request; None if its body is larger than ``BODY_BYTES_MAX``."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        size += len(body)
-        if size > BODY_BYTES_MAX:
-            return None
-        parts.append(body)
-        if not message.get("more_body", False):
-            break
-    return Request(
-        scope["method"],
-        scope["path"],
-        scope.get("query_string", b""),
-        scope["headers"],
-        b"".join(parts) if len(parts) > 1 else parts[0],
-        connection=scope["state"]["connection"],
-    )
+        The sample reports an invalid DPoP proof with ``context.Fail``, for which ASP.NET's handler
+        sends no description. It describes errors of the token itself, and sends no challenge with
+        a 403 (PTS reference, section 13).
+        """
+        status = 403 if self.error == "insufficient_scope" else 401
+        description = f', error_description="{self.description}"'
+        if style == "bearer":
+            challenge = 'Bearer error="invalid_token"' if self.error else "Bearer"
+            challenge += description if isinstance(self, TokenRefusedError) else ""
+        else:
+            challenge = f'DPoP algs="{" ".join(ALGORITHMS)}"'
+            challenge = f'DPoP error="{self.error}"{description}' if self.error else challenge
+        has_challenge = status == 401 or style != "bearer"  # noqa: PLR2004
+        headers = {"www-authenticate": challenge} if has_challenge else {}
+        return problem(status, headers | self._nonce)
 
 
-async def deliver(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send the response, or the part that its delivery specifies."""
-    if response.delay_s:
-        await asyncio.sleep(response.delay_s)
-    transport: asyncio.Transport = scope["state"]["transport"]
-    if response.delivery is Delivery.DROPPED:
-        transport.close()
-        await receive()
-        return
-    # A 204 has no length (RFC 9110, section 8.6).
-    length = (
-        () if response.status == _NO_CONTENT else ((b"content-length", b"%d" % len(response.body)),)
-    )
-    headers: Iterable[tuple[bytes, bytes]] = (
-        *length,
-        *(((b"content-type", response.content_type),) if response.body else ()),
-        *response.headers,
-    )
-    await send({"type": "http.response.start", "status": response.status, "headers": list(headers)})
-    if response.delivery is Delivery.COMPLETE:
-        await send({"type": "http.response.body", "body": response.body})
-        return
-    half = response.body[: len(response.body) // 2]
-    await send({"type": "http.response.body", "body": half, "more_body": True})
-    if response.delivery is Delivery.RESET:
-        await asyncio.sleep(0.01)  # let the client receive the first half before the reset
-        _disable_linger(transport.get_extra_info("socket"))
-        transport.abort()
-    else:
-        transport.close()
-    await receive()
+class TokenRefusedError(RefusedError):
+    """An access token is not accepted."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("invalid_token", f"The token is not accepted: {reason}.")
 
 
-def _disable_linger(connection: socket.socket | None) -> None:
-    if connection is not None:
-        linger = struct.pack("ii", 1, 0)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+# The server.
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """A port of loopback; from ``serve_forever`` on it has a thread for each connection.
+
+    Attributes:
+        answer: answers a request.
+        now: the server's clock, for the ``Date`` header: seconds since 1970.
+
+    Raises:
+        OSError: the port is in use; ``filename`` names it.
+    """
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 500
+    answer: Callable[[Request], Response]
+    now: Callable[[], float]
+
+    def __init__(self, port: int) -> None:
+        try:
+            super().__init__(("127.0.0.1", port), _Connection)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"port {port}") from None
+        self.port: int = self.server_address[1]
+
+
+class _Connection(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
+    connection: socket.socket
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the client went away
+            super().handle()
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("content-length", 0))
+        if length > BODY_BYTES_MAX:
+            self.close_connection = True
+            self._send(problem(413))
+            return
+        path, _, query = self.path.partition("?")
+        headers = [(name.lower(), value) for name, value in self.headers.items()]
+        body = self.rfile.read(length)
+        response = self.server.answer(Request(self.command, unquote(path), query, headers, body))
+        time.sleep(response.delay_s)
+        self._send(response)
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        """Answer every method, be it with 405."""
+        if not name.startswith("do_"):
+            raise AttributeError(name)
+        return self._answer
+
+    def _send(self, response: Response) -> None:
+        """Send the response, or the part that its delivery specifies."""
+        headers = {"date": formatdate(self.server.now(), usegmt=True), **response.headers}
+        if response.status != _NO_CONTENT:  # which has no length (RFC 9110, section 8.6)
+            headers["content-length"] = str(len(response.body))
+        if response.body:
+            headers["content-type"] = f"{response.media_type}; charset=utf-8"
+        lines = [f"HTTP/1.1 {response.status} {responses.get(response.status, '')}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        head = "\r\n".join((*lines, "", "")).encode("latin-1")
+        body = b"" if self.command == "HEAD" else response.body
+        if response.delivery == "complete":
+            self.wfile.write(head + body)
+            return
+        self.close_connection = True
+        if response.delivery != "dropped":
+            self.wfile.write(head + body[: len(body) // 2])
+        if response.delivery == "reset":
+            time.sleep(0.01)  # let the client receive the first half before the reset
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.connection.close()
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""

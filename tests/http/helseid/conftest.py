@@ -15,7 +15,7 @@ from worker.helseid.client import helseid_client
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.sandbox.clients import Client
-from worker.sandbox.state import SandboxOptions
+from worker.sandbox.world import SandboxOptions
 
 
 @pytest.fixture(scope="session")
@@ -43,12 +43,11 @@ def fake() -> FakeRuntime:
 def server(fake: FakeRuntime, client_key: ClientKey) -> Iterator[Standin]:
     """A HelseID that knows the client's key, and has no reason to refuse it."""
     jwks = [client_key.public_jwk()]
-    options = SandboxOptions(
-        persons=0,
-        client_id=CLIENT_ID,
-        client_jwks=jwks,
-        clients=[Client(client_id=BEARER_ID, jwks=jwks, dpop=False)],
-    )
+    registered = [
+        Client(client_id=CLIENT_ID, jwks=jwks),
+        Client(client_id=BEARER_ID, jwks=jwks, dpop=False),
+    ]
+    options = SandboxOptions(persons=0, clients=registered)
     with standin(options, clock=lambda: fake.now().timestamp()) as made:
         yield made
     assert made.violations == []

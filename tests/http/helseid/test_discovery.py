@@ -60,14 +60,14 @@ async def test_one_wrong_answer_ends_nothing(answers, clients, server, fake):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ({"action": "empty_object"}, "has no issuer or no token_endpoint"),
-        ({"action": "status", "status": 404}, "HTTP 404"),
-        ({"action": "redirect", "status": 302}, "HTTP 302"),
+        ({"status": 200, "body": "{}"}, "has no issuer or no token_endpoint"),
+        ({"status": 404}, "HTTP 404"),
+        ({"status": 302}, "HTTP 302"),
     ],
 )
 async def test_wrong_issuer(fault, message, clients, server):
     """An issuer that is not HelseID's, or another's, is a configuration error and not retried."""
-    server.fault(area="discovery", **fault)
+    server.fault("status", area="discovery", **fault)
     with pytest.raises(ConfigurationError, match=rf"^helseid\.issuer: .*{message}"):
         await clients.open().discovery.metadata()
     assert server.discoveries == 1
@@ -94,7 +94,7 @@ async def test_not_json(clients, server):
     """A page in HelseID's place is retried and then means that HelseID is unavailable."""
     server.discovery_replies += [http(b"<html>"), http([1])]
     assert (await clients.open().discovery.metadata()).issuer == server.issuer
-    server.fault("html", area="discovery")
+    server.fault("status", area="discovery", status=200, body="<html>")
     with pytest.raises(UnavailableError, match=r"not a JSON object \(5 attempts\)"):
         await clients.open().discovery.metadata()
 

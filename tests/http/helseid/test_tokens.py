@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import socket
+from email.utils import formatdate
+from typing import Any
 
 import anyio
 import jwskate
@@ -103,17 +105,19 @@ async def test_a_nonce_is_kept(age_s, calls, clients, server, fake):
 
 async def test_nonce_changes_twice(clients, server):
     """Two challenges in a row are answered, a third is a refusal."""
-    server.fault("nonce_forever", first=2)
+    challenge = {"status": 400, "body": '{"error": "use_dpop_nonce"}'}
+    another: dict[str, Any] = challenge | {"headers": {"DPoP-Nonce": "another"}}
+    server.fault("status", **another, times=1)  # then a real one, since this nonce is foreign
     assert (await clients.open().tokens.token()).token_id == "1"
     assert len(server.seen) == 3
-    server.fault("nonce_forever")
+    server.fault("status", **another)
     assert (await refused(clients.open())).code == "use_dpop_nonce"
     assert (len(server.seen), len(set(server.jtis))) == (6, 12)
 
 
 async def test_challenge_without_nonce(clients, server):
     """A challenge that gives no nonce cannot be answered: it is a refusal, after two retries."""
-    server.fault("nonce_without_header")
+    server.fault("status", status=400, body='{"error": "use_dpop_nonce"}')
     error = await refused(clients.open())
     assert (error.code, len(server.seen)) == ("use_dpop_nonce", 3)
 
@@ -223,13 +227,14 @@ async def test_passing_failures(failure, clients, server, fake):
 
 async def test_retry_after(clients, server, fake):
     """Retry-After is obeyed, in seconds and as a date; too long a wait ends the call."""
-    server.fault("status", retry_after_s=17, first=1)
+    server.fault("status", headers={"Retry-After": "17"}, times=1)
     await clients.open().tokens.token()
     server.world.apply({"clock_skew_s": 250})  # the date is counted by the server's own clock
-    server.fault("status", retry_after_s=10, retry_after_as="date", first=1)
+    until = formatdate(server.world.now() + 10, usegmt=True)
+    server.fault("status", headers={"Retry-After": until}, times=1)
     await clients.open().tokens.token()
     assert fake.waits_s == [17.0, 10.0]
-    server.fault("status", status=429, retry_after_s=3600)
+    server.fault("status", status=429, headers={"Retry-After": "3600"})
     with pytest.raises(UnavailableError, match="Retry-After 3600 s"):
         await clients.open().tokens.token()
 
@@ -256,7 +261,7 @@ async def test_nothing_is_sent_within_retry_after(clients, server, fake):
     helseid = clients.open()
     await helseid.tokens.token()
     fake.advance(25 * 3600)
-    server.fault("status", status=503, retry_after_s=3600, first=1)
+    server.fault("status", headers={"Retry-After": "3600"}, times=1)
     for _ in range(2):
         with pytest.raises(UnavailableError, match="Retry-After 3600 s"):
             await helseid.tokens.token()

@@ -22,7 +22,10 @@ from worker.errors import TransientError, UnavailableError
 from worker.http.options import TransportOptions
 from worker.http.transport import Transport
 from worker.proxy import Proxy
+from worker.sandbox.clients import Client
+from worker.sandbox.jose import new_key_pair
 from worker.sandbox.serve import running_sandbox
+from worker.sandbox.world import SandboxOptions
 from worker.telemetry.metrics import samples_of
 from worker.telemetry.targets import Ping, TelemetryOptions, emit, ping
 from worker.tls import client_context
@@ -64,20 +67,24 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     """The sandbox behind TLS; the names are the proxy's to resolve."""
     authority = make_authority(tmp_path_factory.mktemp("authority"))
     context = server_context(authority, "helseid.test", "pts.test", "push.test", "localhost")
+    private, public = new_key_pair()
     with ExitStack() as stack:
         helseid = stack.enter_context(gateway(tls=context))
         pts = stack.enter_context(gateway(tls=context))
         sandbox = stack.enter_context(
             running_sandbox(
-                persons=PERSONS,
-                public_helseid_url="https://helseid.test",
-                public_pts_url=f"https://{PTS}",
+                SandboxOptions(
+                    persons=PERSONS,
+                    issuer="https://helseid.test/helseid",
+                    pts_url=f"https://{PTS}",
+                    clients=[Client(jwks=[public])],
+                )
             )
         )
         helseid.target = sandbox.options.helseid_port
         pts.target = sandbox.options.pts_port
         yield Hospital(
-            net=Net(sandbox=sandbox, helseid=helseid, pts=pts),
+            net=Net(sandbox=sandbox, client_key=private, helseid=helseid, pts=pts),
             routes={HELSEID: _port(helseid.url), PTS: _port(pts.url)},
             ca_file=authority.file,
             server_tls=context,

@@ -7,12 +7,19 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.support.sandbox_caller import MISSING, SAFETY_PATH, Caller, ath, calling, public, sign
-from worker.sandbox.clients import Client
-from worker.sandbox.people import roster
-from worker.sandbox.serve import RunningSandbox, running_sandbox
+from tests.support.sandbox_caller import (
+    MISSING,
+    OFF_IDS,
+    SAFETY_PATH,
+    Caller,
+    ath,
+    calling,
+    registered,
+    sign,
+)
+from worker.sandbox.serve import RunningSandbox
 
-OFF_ID = next(roster(1, 200))[0]
+OFF_ID = OFF_IDS[0]
 BEARER = 'Bearer error="invalid_token"'
 
 Make = Callable[[Caller, str], dict[str, str]]
@@ -26,7 +33,7 @@ def _foreign_token(caller: Caller, url: str) -> dict[str, str]:
     token = sign(
         caller.key,
         {"alg": "ES256", "typ": "at+jwt"},
-        {"iss": caller.sandbox.issuer, "aud": "nhn:pts", "exp": int(time.time()) + 60},
+        {"iss": caller.issuer, "aud": "nhn:pts", "exp": int(time.time()) + 60},
     )
     proof = caller.proof(url, ath=ath(token))
     return {"Authorization": f"DPoP {token}", "DPoP": proof}
@@ -66,7 +73,7 @@ REFUSALS: dict[str, tuple[Make, str]] = {
 @pytest.mark.parametrize(("make", "error"), REFUSALS.values(), ids=REFUSALS.keys())
 def test_a_wrong_call_is_refused(signed_in: Caller, make: Make, error: str):
     """401: as by NHN's sample API, the token is called invalid, or with RFC 9449's error."""
-    url = f"{signed_in.sandbox.base_url}{SAFETY_PATH}"
+    url = f"{signed_in.base_url}{SAFETY_PATH}"
     answer = signed_in.search(OFF_ID, headers=make(signed_in, url))
     assert answer.status_code == 401
     challenge, _, description = answer.headers["www-authenticate"].partition(", ")
@@ -83,7 +90,7 @@ def test_a_proof_serves_once(signed_in: Caller):
     """The same proof again is a replay."""
     for style, challenge in (("bearer", BEARER), ("dpop", "Detected replay")):
         signed_in.sandbox.control(challenge_style=style)
-        headers = signed_in.headers(f"{signed_in.sandbox.base_url}{SAFETY_PATH}")
+        headers = signed_in.headers(f"{signed_in.base_url}{SAFETY_PATH}")
         assert signed_in.search(OFF_ID, headers=headers).status_code == 200
         answer = signed_in.search(OFF_ID, headers=headers)
         assert challenge in answer.headers["www-authenticate"]
@@ -106,27 +113,23 @@ def test_an_expired_token_is_refused(sandbox: RunningSandbox, caller: Caller):
     caller.sign_in()
     assert caller.search(OFF_ID).status_code == 200
     sandbox.control(clock_skew_s=61)
-    url = f"{sandbox.base_url}{SAFETY_PATH}"
+    url = f"{caller.base_url}{SAFETY_PATH}"
     answer = caller.search(OFF_ID, headers=caller.headers(url, iat=int(time.time()) + 61))
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 
 def test_pts_needs_its_own_scope_and_audience():
     """A token for another API is for another audience."""
-    key = ECKey.generate_key("P-256", private=True)
-    other = Client(client_id="other", jwks=[public(key)], scopes=("nhn:other/api",))
-    with running_sandbox(clients=[other], persons=1) as sandbox:
-        caller = Caller(sandbox, key=key, client_id="other")
+    with calling(clients=registered(scopes=("nhn:other/api",))) as caller:
         caller.sign_in(form={"scope": "nhn:other/api"})
         answer = caller.search(OFF_ID)
-        caller.close()
     assert answer.status_code == 401
     assert "wrong audience" in answer.headers["www-authenticate"]
 
 
 def test_pts_needs_the_organisation():
     """A token without orgnr_parent is forbidden; only RFC 9449's style says why."""
-    with calling(client=Client(client_id="", tenancy="multi-tenant"), persons=1) as caller:
+    with calling(clients=registered(tenancy="multi-tenant")) as caller:
         caller.sign_in()
         answer = caller.search(OFF_ID)
         assert (answer.status_code, "www-authenticate" in answer.headers) == (403, False)
@@ -141,7 +144,7 @@ def test_the_resource_server_may_ask_for_a_nonce(sandbox: RunningSandbox, signed
     sandbox.control(rs_nonce=True)
     assert signed_in.search(OFF_ID).headers["www-authenticate"] == BEARER
     sandbox.control(challenge_style="dpop")
-    url = f"{sandbox.base_url}{SAFETY_PATH}"
+    url = f"{signed_in.base_url}{SAFETY_PATH}"
     challenge = signed_in.search(OFF_ID)
     assert challenge.status_code == 401
     assert challenge.headers["www-authenticate"].startswith('DPoP error="use_dpop_nonce"')
@@ -153,7 +156,7 @@ def test_the_resource_server_may_ask_for_a_nonce(sandbox: RunningSandbox, signed
 
 def test_a_bearer_client_needs_no_proof():
     """A client registered without DPoP gets bearer tokens, which serve with that scheme only."""
-    with calling(client=Client(client_id="", dpop=False), persons=200) as caller:
+    with calling(clients=registered(dpop=False)) as caller:
         body = caller.ask(proof="").json()
         assert body["token_type"] == "Bearer"
         caller.token = body["access_token"]

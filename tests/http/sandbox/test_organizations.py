@@ -15,9 +15,10 @@ from tests.support.sandbox_caller import (
     calling,
     claims_of,
     public,
+    registered,
 )
 from worker.sandbox.clients import Client
-from worker.sandbox.serve import RunningSandbox, running_sandbox
+from worker.sandbox.serve import RunningSandbox
 
 
 def details(system: str, value: object, **parts: object) -> dict[str, object]:
@@ -70,15 +71,15 @@ def clients() -> Iterator[dict[str, Caller]]:
     def client(name: str, **settings: Any) -> Client:
         return Client(client_id=name, jwks=[public(keys[name])], **settings)
 
-    registered = [
+    of_each_kind = [
         client(SINGLE),
         client(MULTI, tenancy="multi-tenant"),
         client(OPEN, may_name_parent=True),
         client(CLOSED, may_name_child=False),
         client(NONE, tenancy="none"),
     ]
-    with running_sandbox(clients=registered, persons=1) as running:
-        callers = {n: Caller(running, key=key, client_id=n) for n, key in keys.items()}
+    with calling(clients=of_each_kind) as caller:
+        callers = {n: Caller(caller.sandbox, key=key, client_id=n) for n, key in keys.items()}
         yield callers
         for each in callers.values():
             each.close()
@@ -120,11 +121,13 @@ def exchange(subject: str) -> dict[str, Any]:
 
 def test_a_subject_token_is_exchanged(sandbox: RunningSandbox, caller: Caller):
     """The token tells the subject and, in act, the client; it is bound to the client's key."""
-    body = caller.ask_with_nonce(form=exchange(sandbox.subject_token("person-1"))).json()
+    body = caller.ask_with_nonce(
+        form=exchange(sandbox.helseid.mint_subject_token("person-1"))
+    ).json()
     claims = claims_of(body["access_token"])
     assert body["issued_token_type"] == ACCESS_TOKEN
     assert claims["sub"] == "person-1"
-    assert claims["act"] == {"client_id": sandbox.client_id}
+    assert claims["act"] == {"client_id": caller.client_id}
     assert claims["cnf"] == {"jkt": caller.dpop_key.thumbprint()}
 
 
@@ -140,12 +143,12 @@ def test_a_wrong_exchange_is_refused(
     sandbox: RunningSandbox, caller: Caller, change: dict[str, Any], error: str
 ):
     """The subject token must be an access token of this issuer, and be called one."""
-    form = exchange(sandbox.subject_token()) | change
+    form = exchange(sandbox.helseid.mint_subject_token("person-1")) | change
     assert caller.ask_with_nonce(form=form).json()["error"] == error
 
 
 def test_a_grant_must_be_enabled():
     """A client without token exchange hears unauthorized_client."""
-    with calling(client=Client(client_id="", grants=("client_credentials",)), persons=1) as caller:
+    with calling(clients=registered(grants=("client_credentials",))) as caller:
         answer = caller.ask_with_nonce(form={"grant_type": EXCHANGE})
         assert answer.json()["error"] == "unauthorized_client"

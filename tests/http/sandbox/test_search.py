@@ -7,10 +7,10 @@ from tests.support.sandbox_caller import (
     PRIVACY_PATH,
     SAFETY_PATH,
     Caller,
+    calling,
     richest,
 )
-from worker.sandbox.people import Population, roster
-from worker.sandbox.serve import RunningSandbox, running_sandbox
+from worker.sandbox.people import roster
 
 OFF_ID = OFF_IDS[0]
 STRANGER = next(roster(2, 1))[0]
@@ -70,33 +70,11 @@ def test_large_bodies_are_refused(signed_in: Caller):
     assert signed_in.search(b" " * 70_000).status_code == 413
 
 
-def test_a_move_takes_the_restrictions_along(sandbox: RunningSandbox, signed_in: Caller):
-    """The D-number answers before its generation, the foedselsnummer with the same ids after it."""
-    people = Population(1, 200)
-    line = next(filter(people.is_mover, range(200)))
-    off_id, d_number = sorted((people.off_id(line), people.off_id(line + 1)), key=_is_d_number)
-    own = people.index(off_id) or 0
-    moved = next(g for g in range(1, 30) if people.owner(own, g) is not None)
-    sandbox.control(generation=moved - 1)
-    before = signed_in.search(d_number).json()
-    assert before
-    assert signed_in.search(off_id).json() == []
-    sandbox.control(generation=moved)
-    after = signed_in.search(off_id).json()
-    assert signed_in.search(d_number).json() == []
-    assert {r["id"] for r in before} & {r["id"] for r in after}
-
-
-def _is_d_number(off_id: str) -> bool:
-    return off_id[0] > "3"
-
-
 def test_the_same_seed_is_the_same_world(signed_in: Caller):
     """Another sandbox with the same seed answers with the same bytes, with another it does not."""
     ours = [signed_in.search(o).content for o in OFF_IDS[:20]]
-    with running_sandbox(seed=1, persons=200) as again, running_sandbox(seed=2) as other:
-        same, different = Caller(again).sign_in(), Caller(other).sign_in()
+    with calling(seed=1) as same, calling(seed=2) as different:
+        same.sign_in()
+        different.sign_in()
         assert [same.search(o).content for o in OFF_IDS[:20]] == ours
         assert {different.search(o).content for o in OFF_IDS[:20]} == {b"[]"}
-        same.close()
-        different.close()

@@ -189,7 +189,7 @@ def nights(machine: Machine) -> None:
     machine.sh("systemctl enable --now pts-worker-backup.timer; systemctl start pts-worker-backup")
     machine.note("   The backup:", "ls -l /var/lib/pts-worker/backup | cut -d' ' -f1,3,4,9-")
 
-    fault = f'{{"area": "pts", "action": "status", "status": 503, "retry_after_s": {PAUSE_S}}}'
+    fault = f'{{"action": "status", "status": 503, "headers": {{"Retry-After": "{PAUSE_S}"}}}}'
     machine.sh(f"{control(faults=f'[{fault}]')}; {START}")
     machine.says("systemctl is-failed pts-sync.service", "failed")
     machine.says(ALARMS, "1 alarms")
@@ -242,8 +242,7 @@ def install(root: Path) -> None:
     """Type the page's commands that need a package index; the others are typed when it is up."""
     page = INSTALL.read_text(encoding="utf-8")
     common, *_ = blocks(section(page, "Install"), "sh")
-    lock = "/opt/pts-worker/bin/pip install --require-hashes -r requirements/sandbox.lock"
-    run(root, f"cd /checkout\n{common}\n{lock}")
+    run(root, f"cd /checkout\n{common}")
 
 
 def set_up(machine: Machine) -> None:

@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_name
 
 from tests.support.deployment.deployed import ROOT
 
-EXTRAS: Final = ("parquet", "sandbox", "oracle", "mssql")
+EXTRAS: Final = ("parquet", "oracle", "mssql")
 INSTALLED: Final = (
     "requirements/core.lock",
     *(f"requirements/{name}.lock" for name in (*EXTRAS, "build", "dev")),

@@ -16,8 +16,8 @@ from tests.support.simulation.nth_call import in_world
 from tests.support.simulation.served import Rows
 from tests.support.simulation.stage import Line, Outcome, Stage
 from tests.support.simulation.upstream import DictPts
-from worker.sandbox.restrictions import PRIVACY, SAFETY
-from worker.sandbox.web import Delivery, Request, Response
+from worker.sandbox.people import PRIVACY, SAFETY
+from worker.sandbox.web import Request, Response
 
 HOUR_S = 3600.0
 
@@ -47,8 +47,7 @@ Fault = tuple[dict[str, Any], float]
 
 def status(code: int, *headers: tuple[str, str]) -> Response:
     """An answer with that status."""
-    named = tuple((name.encode(), value.encode()) for name, value in headers)
-    return Response(code, b"", headers=named)
+    return Response(code, b"", headers=dict(headers))
 
 
 def wait(seconds: float, code: int = 429) -> Response:
@@ -59,12 +58,12 @@ def wait(seconds: float, code: int = 429) -> Response:
 KINDS: dict[str, Callable[[], Response]] = {
     "500": lambda: status(500),
     "503": lambda: status(503),
-    "reset": lambda: Response(200, b"", delivery=Delivery.RESET),
+    "reset": lambda: Response(200, b"", delivery="reset"),
     "401": lambda: status(401),
     "403": lambda: status(403),
     "400": lambda: status(400),
     "404": lambda: status(404),
-    "html": lambda: Response(200, b"<html>", content_type=b"text/html"),
+    "html": lambda: Response(200, b"<html>", media_type="text/html"),
     "shape": lambda: Response(200, b'{"title": "maintenance"}'),
     "wait": lambda: wait(40),
     "long wait": lambda: wait(2 * HOUR_S),
@@ -90,7 +89,7 @@ class ScriptedPts:
             at_s=self.clock.elapsed_s - self.began_s,
             person=self.roster[json.loads(request.body)["offId"]],
             area=area,
-            token=str(request.header(b"authorization")),
+            token=str(request.header("authorization")),
         )
         reply = self.script(ask)
         self.asked.append(replace(ask, is_good=reply is None))

@@ -11,7 +11,6 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "lost request": ("http request lost",),
     "lost reply": ("http reply lost",),
     "token expired between attempts": ("http expired_token", "tokens revoked"),
-    "nonce rotation": tuple(f"http {action}" for action in Action if action.startswith("nonce_")),
     "database error at the n-th call": tuple(
         f"database {flavour}" for flavour in ("locked", "io", "full", "lost")
     ),

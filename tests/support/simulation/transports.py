@@ -27,13 +27,11 @@ class SimTransport:
     ) -> HttpResponse:
         """See ``worker.ports.HttpTransport``."""
         parts = urlsplit(url)
-        sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        sent.append((b"host", parts.netloc.encode()))
+        sent = [(name.lower(), value) for name, value in headers.items()]
+        sent.append(("host", parts.netloc))
         is_new = is_single_use or not self._idle
         connection = self._upstream.connect() if is_new else self._idle.pop()
-        request = Request(
-            "POST", parts.path, parts.query.encode(), sent, body, connection=connection.number
-        )
+        request = Request("POST", parts.path, parts.query, sent, body)
         try:
             reply = await self._upstream.call(
                 self._process, request, limit_s=self._attempt_s_max, connection=connection
@@ -46,10 +44,7 @@ class SimTransport:
             connection.is_closed = True
         else:
             self._idle.append(connection)
-        found: dict[str, tuple[str, ...]] = {}
-        for name, value in _headers(reply, self._upstream.date()):
-            key = name.decode()
-            found[key] = (*found.get(key, ()), value.decode())
+        found = {name: (value,) for name, value in _headers(reply, self._upstream.date()).items()}
         return HttpResponse(status=reply.status, headers=found, body=reply.body)
 
 
@@ -62,8 +57,8 @@ class SimHelseIdTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
-        sent = [(name.lower(), value) for name, value in request.headers.raw]
-        asked = Request(request.method, url.path, url.query, sent, request.content)
+        sent = request.headers.multi_items()
+        asked = Request(request.method, url.path, url.query.decode(), sent, request.content)
         try:
             reply = await self._upstream.call(self._process, asked, limit_s=HELSEID_S_MAX)
         except TimeoutError:
@@ -75,6 +70,6 @@ class SimHelseIdTransport(httpx.AsyncBaseTransport):
         return httpx.Response(reply.status, headers=headers, stream=stream, request=request)
 
 
-def _headers(reply: Response, date: bytes) -> list[tuple[bytes, bytes]]:
-    kind = [(b"content-type", reply.content_type)] if reply.body else []
-    return [*kind, *reply.headers, (b"date", date)]
+def _headers(reply: Response, date: str) -> dict[str, str]:
+    kind = {"content-type": reply.media_type} if reply.body else {}
+    return {**kind, **reply.headers, "date": date}

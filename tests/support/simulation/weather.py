@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Iterator
-from hashlib import sha256
+from datetime import UTC, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 from tests.support.model.values import AREAS
@@ -10,25 +11,16 @@ from tests.support.simulation.process import COMMIT, DATABASE, FILE, HTTP, Troub
 from tests.support.simulation.stage import Stage
 from worker.sandbox.faults import Action
 
-_LEAST_SPOILS = (
-    Action.RESET, Action.TRUNCATE, Action.EMPTY_OBJECT, Action.NULL, Action.EMPTY_BODY,
-    Action.ERROR_OBJECT, Action.BROKEN_JSON, Action.BROKEN_UTF8, Action.OTHER_PERSON,
-    Action.WRONG_TYPE, Action.LOOP_PAGING, Action.WRONG_TOTAL, Action.UNKNOWN_CONTINUATION,
-    Action.HTML, Action.REDIRECT, Action.DROP, Action.STATUS, Action.SLOW,
-    Action.NONCE_EVERY_CALL, Action.NONCE_FOREVER, Action.NONCE_WITHOUT_HEADER,
-    Action.EXPIRED_TOKEN, Action.CLOCK_SKEW, Action.NO_KEY, Action.EMPTY_LIST,
+_LEAST_SPOILS = tuple(Action)
+_HELSEID_SPOILS = (
+    Action.STATUS, Action.DROP, Action.SLOW, Action.CLOCK_SKEW, Action.RESET, Action.TRUNCATE,
 )  # fmt: skip
-_TOKEN_SPOILS = (
-    Action.STATUS, Action.DROP, Action.SLOW, Action.HTML, Action.BEARER_TOKEN_TYPE,
-    Action.BROKEN_JSON, Action.TOKEN_LIFETIME, Action.NONCE_EVERY_CALL, Action.NONCE_FOREVER,
-    Action.NONCE_WITHOUT_HEADER, Action.CLOCK_SKEW, Action.RESET, Action.EMPTY_BODY,
+_BODIES = (
+    "{}", "null", "", '[{"id":', "<!doctype html><title>Sign in</title>",
+    '{"errorCode": "SBX-0001", "errorMessage": "Something went wrong."}',
 )  # fmt: skip
-_DISCOVERY_SPOILS = (
-    Action.STATUS, Action.DROP, Action.SLOW, Action.HTML, Action.WRONG_ISSUER, Action.BROKEN_JSON,
-    Action.REDIRECT,
-)  # fmt: skip
-DRAWN = frozenset((*_LEAST_SPOILS, *_TOKEN_SPOILS, *_DISCOVERY_SPOILS))
-"""Every fault of the sandbox that may strike."""
+"""Answers with status 200 that are none."""
+_CHALLENGE = {"status": 400, "body": '{"error": "use_dpop_nonce"}'}
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -37,14 +29,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "reset": {"action": Action.RESET},
     "cut body": {"action": Action.TRUNCATE},
     "403": {"action": Action.STATUS, "status": 403},
-    "wrong shape": {"action": Action.EMPTY_OBJECT},
+    "wrong shape": {"action": Action.STATUS, "status": 200, "body": "{}"},
 }
 """How somebody may fail for some nights."""
-
-
-def digest(off_id: str) -> str:
-    """How a fault names a person."""
-    return sha256(off_id.encode()).hexdigest()
 
 
 class Weather:
@@ -87,7 +74,7 @@ class Weather:
         self.stage.tally.faults["certain persons for some nights"] += 1
         fault = self.luck.choice([*KINDS.values()])
         area = self.luck.choice(("pts", *AREAS))
-        return [{**fault, "area": area, "off_id_sha256": [digest(one) for one in chosen]}]
+        return [{**fault, "area": area, "persons": chosen}]
 
     def _faults(self) -> Iterator[dict[str, Any]]:
         for _ in range(self.rng.choice((0, 1, 1, 2, 2, 3))):
@@ -98,34 +85,42 @@ class Weather:
             fault: dict[str, Any] = {"action": action, "area": where}
             fault |= self.rng.choice(
                 (
-                    {"nth": self.rng.randint(1, 12)},
-                    {"every": self.rng.randint(2, 7)},
-                    {"first": self.rng.randint(1, 6)},
-                    {"share": self.rng.choice((0.1, 0.3, 1.0))},
+                    {"every": self.rng.randint(2, 12)},
+                    {"every": self.rng.randint(2, 12), "times": 1},
                     {"times": self.rng.randint(1, 4)},
                 )
             )
             if action == Action.STATUS:
-                fault["status"] = self.rng.choice((400, 401, 403, 404, 429, 429, 500, 502, 503))
-                if self.rng.random() < 0.5:
-                    fault["retry_after_s"] = self.rng.choice((0, 1, 3, 30, 90, 400, 1200))
-                    fault["retry_after_as"] = self.rng.choice(("seconds", "date"))
+                fault |= self._status(where)
             if action == Action.SLOW or self.rng.random() < 0.1:
                 fault["slow_s"] = self.rng.choice((0.5, 4.0, 12.0, 29.0, 45.0))
             if action == Action.CLOCK_SKEW:
                 fault["skew_s"] = self.rng.choice((-400, -8, -3, 3, 8, 400))
-                if where != "token":
-                    fault |= self.rng.choice(({}, {"replicas": 3}))
-                if "replicas" in fault:
-                    fault["replica_by"] = self.luck.choice(("request", "connection"))
             yield fault
 
+    def _status(self, where: str) -> dict[str, Any]:
+        """A refusal, perhaps with ``Retry-After``, or a success that is none, or a redirection."""
+        match self.rng.choice(("refused", "refused", "asked to wait", "spoilt", "redirected")):
+            case "spoilt":
+                return {"status": 200, "body": self.rng.choice(_BODIES)}
+            case "redirected":
+                return {"status": 307, "headers": {"location": "https://example.invalid/"}}
+            case "asked to wait":
+                seconds = self.rng.choice((0, 1, 3, 30, 90, 400, 1200))
+                at = self.stage.clock.true_now().astimezone(UTC) + timedelta(seconds=seconds)
+                wait = self.rng.choice((f"{seconds}", format_datetime(at, usegmt=True)))
+                return {"status": self.rng.choice((429, 503)), "headers": {"retry-after": wait}}
+            case _ if where == "token" and self.rng.random() < 0.3:
+                nonce = self.rng.choice(({}, {"dpop-nonce": "never valid"}))
+                return {**_CHALLENGE, "headers": nonce}
+            case _:
+                return {"status": self.rng.choice((400, 401, 403, 404, 429, 500, 502, 503))}
+
     def _action(self, where: str) -> Action:
-        choices = {"token": _TOKEN_SPOILS, "discovery": _DISCOVERY_SPOILS}
-        action = self.rng.choice(choices.get(where, _LEAST_SPOILS))
-        if where not in choices and self._first:
+        is_helseid = where in ("token", "discovery")
+        if not is_helseid and self._first:
             return self._first.pop()  # neighbouring seeds meet different kinds
-        return action
+        return self.rng.choice(_HELSEID_SPOILS if is_helseid else _LEAST_SPOILS)
 
     def trouble(self) -> Trouble:
         """What goes wrong inside the process."""

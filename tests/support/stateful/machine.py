@@ -21,7 +21,7 @@ from tests.support.simulation.changes import Changes
 from tests.support.simulation.nth_call import apart
 from tests.support.simulation.process import Trouble
 from tests.support.simulation.stage import Line, Outcome, Stage
-from tests.support.simulation.weather import KINDS, digest
+from tests.support.simulation.weather import KINDS
 from worker.core.guard import GuardFacts
 from worker.core.model import RunKind
 
@@ -96,9 +96,9 @@ class NightsMachine(RuleBasedStateMachine):
     def fail(self, rng: random.Random, kind: str | None, areas: Sequence[str]) -> None:
         """Some persons cannot be read any more; or everybody again."""
         listed = self._listed()
-        digests = [digest(off_id) for off_id in rng.sample(listed, rng.randint(1, len(listed)))]
+        persons = rng.sample(listed, rng.randint(1, len(listed)))
         fault = KINDS[kind] if kind else {}
-        self.failing = [{**fault, "area": one, "off_id_sha256": digests} for one in areas if kind]
+        self.failing = [{**fault, "area": one, "persons": persons} for one in areas if kind]
 
     @rule(hours=st.sampled_from([0.001, 1, 7, 13, 24, 49, -1.5]))
     def wait(self, hours: float) -> None:

@@ -7,9 +7,11 @@ import click
 
 from worker.cli import options
 from worker.cli.base import Cli
-from worker.errors import ConfigurationError, UsageError, reason_of
-from worker.sandbox.challenges import CHALLENGE_STYLES
+from worker.errors import UsageError, reason_of
 from worker.sandbox.faults import Action, Area
+from worker.sandbox.files import write_setup
+from worker.sandbox.serve import RunningSandbox, serve_forever
+from worker.sandbox.world import SandboxOptions
 
 _ACTIONS = ", ".join(Action)
 
@@ -18,23 +20,21 @@ _AREAS = ", ".join(get_args(Area))
 HELP = f"""Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
 
 They check what the real services check and refuse what those refuse. Writes a folder with a
-roster, keys and a configuration that points at them; started again on that folder, it keeps keys,
-configuration and ports.
+roster, keys and a configuration that points at them; started again on that folder, it keeps
+keys and configuration.
 
 A refused call is answered as NHN's sample API does, 401 with `Bearer error="invalid_token"`
 whatever is wrong with the DPoP proof, or with `--challenge-style dpop` as RFC 9449 says.
 
-`--faults` is a TOML file with tables `[[fault]]`. Each has an `action`: {_ACTIONS}.
-Where: `area`, one of {_AREAS}; default pts. When: `nth`, `every`, `first`, `times` (numbers of
-requests), `share` (of persons), `persons` (lines of the roster, from 0). With what: `status`,
-`body`, `retry_after_s`, `slow_s`, `skew_s`, `lifetime_s`. Two persons who cannot be read: `action =
-"status"`, `status = 503`, `persons = [3, 6]`. One replica of three whose clock is ten minutes
-ahead: `action = "clock_skew"`, `skew_s = 600`, `replicas = 3`; what chooses it is `replica_by`,
-each `request` or each `connection`.
+The control address changes it while it runs: `curl -H "Content-Type: application/json" -d
+'{{"generation": 1}}' URL` lets a night pass; `{{"reset": true}}` makes everything as it was at the
+start, as NHN resets its test environment; `{{"faults": []}}` ends all faults.
 
-The control address takes the same while the sandbox runs: `curl -H "Content-Type:
-application/json" -d '{{"faults": []}}' URL`. `{{"generation": 1}}` lets a night pass;
-`{{"reset": true}}` makes everything as it was at the start, as NHN resets its test environment.
+Each of the `faults` is an object with an `action`: {_ACTIONS}.
+Where: `area`, one of {_AREAS}; default pts. For whom and when: `persons` (lines of the roster, from
+0), `every` (nth request), `times` (at most). With what: `status`, `body`, `headers`, `slow_s`,
+`skew_s`. Two persons who cannot be read: `{{"faults": [{{"action": "status", "status": 503,
+"persons": [3, 6]}}]}}`.
 
 PTS is asked and answers as the contract says (`contract show`); `--contract` names another one,
 which the configuration gets as well. What a request has more or less than the contract is 400.
@@ -53,16 +53,16 @@ _PORT = click.IntRange(0, 65_535)
     default="sandbox",
     help="Where roster, keys and configuration are written.",
 )
-@click.option("--persons", type=int, default=200, help="Persons on the roster.")
+@click.option("--persons", type=click.IntRange(min=0), default=200, help="Persons on the roster.")
 @click.option("--seed", type=int, default=1, help="Same seed, same persons.")
 @click.option(
     "--generation", type=int, default=0, help="Lets time pass: a little changes with each."
 )
-@click.option("--helseid-port", type=_PORT, default=0, help="0: any free port.")
-@click.option("--pts-port", type=_PORT, default=0, help="0: any free port.")
+@click.option("--helseid-port", type=_PORT, default=8801, help="0: any free port.")
+@click.option("--pts-port", type=_PORT, default=8802, help="0: any free port.")
 @click.option(
     "--challenge-style",
-    type=click.Choice(CHALLENGE_STYLES),
+    type=click.Choice(("bearer", "dpop")),
     default="bearer",
     help="How PTS refuses a call: bearer or dpop.",
 )
@@ -77,7 +77,6 @@ _PORT = click.IntRange(0, 65_535)
     default=2,
     help="Records of a page, if the contract has pages.",
 )
-@click.option("--faults", type=options.FilePath(), help="TOML file with faults to show.")
 @click.pass_obj
 def command(
     cli: Cli,
@@ -85,7 +84,6 @@ def command(
     *,
     folder: Path,
     contract: Path | None,
-    faults: Path | None,
     **chosen: Any,
 ) -> None:
     """Serve them until stopped.
@@ -95,26 +93,12 @@ def command(
     """
     cli.keeps_code = True
     try:
-        from worker.sandbox.contract import DEFAULT
-        from worker.sandbox.faults import read_faults
-        from worker.sandbox.files import write_setup
-        from worker.sandbox.serve import RunningSandbox, SandboxOptions, serve_forever
-    except ImportError as error:
-        raise ConfigurationError(
-            f"the sandbox is not installed ({error.name} is missing)",
-            hint="`make install` in a checkout installs it (requirements/sandbox.lock)",
-        ) from error
-    try:
-        options = SandboxOptions(
-            **chosen,
-            contract=contract or DEFAULT,
-            faults=read_faults(faults) if faults else [],
-        )
+        options = SandboxOptions(**chosen, contract=str(contract.resolve()) if contract else "")
         options = write_setup(folder, options)
     except OSError as error:
         raise UsageError(
             f"sandbox: {error.filename or folder} cannot be used: {reason_of(error)}",
-            hint="see `pts-worker sandbox --help` for its ports, --folder, --faults and the like",
+            hint="see `pts-worker sandbox --help` for its ports, --folder and --contract",
         ) from error
     except ValueError as error:
         raise UsageError(
@@ -125,16 +109,16 @@ def command(
         cli.emit(
             {
                 "sandbox": {
-                    "issuer": running.issuer,
-                    "base_url": running.base_url,
+                    "issuer": running.options.issuer,
+                    "base_url": running.options.pts_url,
                     "control_url": running.control_url,
-                    "client_id": running.client_id,
+                    "client_id": running.options.clients[0].client_id,
                     "config_file": str(folder / "worker.toml"),
                 }
             },
             lambda: print(
-                f"HelseID  {running.issuer}\nPTS      {running.base_url}\n"
-                f"control  POST {running.control_url}control\n"
+                f"HelseID  {running.options.issuer}\nPTS      {running.options.pts_url}\n"
+                f"control  POST {running.control_url}\n"
                 f"try      pts-worker --config {folder / 'worker.toml'} db upgrade\n"
                 f"         pts-worker --config {folder / 'worker.toml'} sync\n"
                 "Ctrl-C ends it.",

@@ -1,0 +1,186 @@
+"""The demo, ``make demo``: the sandbox, a month of nights, and what comes of them.
+
+The nights are runs like any other, with the clocks of worker and sandbox set back alike. The last
+one is run by the program's own command, and two persons cannot be read in it.
+
+On SQLite: a PostgreSQL server dates publications by its own clock, all today.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+
+from worker.app import App
+from worker.cli.run_sync import RunRequest, run_sync
+from worker.config import load
+from worker.logs import configure
+from worker.ports import Runtime, real_runtime
+from worker.sandbox.files import DATABASE, write_setup
+from worker.sandbox.serve import RunningSandbox, running_sandbox
+from worker.sandbox.world import SandboxOptions
+
+FOLDER: Final = Path("demo")
+CONFIG: Final = FOLDER / "worker.toml"
+REPORTS: Final = {"en": FOLDER / "report.html", "nb": FOLDER / "rapport.html"}
+_NIGHTS: Final = 31
+_PERSONS: Final = 300
+_WITH_GAPS: Final = 3
+_DAY: Final = timedelta(days=1)
+_SPEED: Final = 10.0
+_FAULTS: Final[dict[int, dict[str, Any]]] = {
+    # A night on which PTS was broken for many: the guard withholds what it says.
+    9: {"action": "empty_list", "area": "patient-safety", "persons": [*range(120)]},
+    # Nights on which some could not be read.
+    5: {"action": "status", "area": "patient-privacy", "persons": [*range(20, 32)]},
+    16: {"action": "status", "area": "patient-safety", "persons": [*range(40, 49)]},
+    23: {"action": "status", "area": "patient-safety", "persons": [*range(80, 86)]},
+    0: {"action": "status", "area": "patient-safety", "persons": [3, 6]},
+}
+"""By the number of nights before today."""
+_COUNTS: Final = {
+    "persons": "persons_total",
+    "found": "rows_read",
+    "new": "rows_opened",
+    "changed": "rows_changed",
+    "closed": "rows_closed",
+    "departed": "persons_departed",
+    "failed": "areas_failed",
+}
+"""Of each night, by the name under which it is shown: persons, and restrictions found."""
+
+
+class DemoFailedError(Exception):
+    """A command of the demo ended with an unexpected exit code."""
+
+
+def main() -> int:
+    """Run the demo; return 0 if every step succeeded."""
+    clock = real_runtime().monotonic
+    started_s = clock()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    options = write_setup(FOLDER, SandboxOptions(persons=_PERSONS))
+    try:
+        with running_sandbox(options) as sandbox:
+            _run(sandbox)
+            if os.environ.get("KEEP"):
+                _wait(sandbox)
+    except DemoFailedError as error:
+        print(f"\nThe demo failed: {error}", file=sys.stderr)
+        return 1
+    _say(
+        f"Done in {clock() - started_s:.0f} s. Open {REPORTS['en']}, or query the views in "
+        f"{FOLDER / DATABASE}\n"
+        "(for example report_patient_safety_current)."
+    )
+    return 0
+
+
+def _run(sandbox: RunningSandbox) -> None:
+    _say(f"The sandbox serves stand-ins for HelseID and PTS, with {_PERSONS} synthetic persons.")
+    _worker("db", "upgrade")
+    _say(
+        f"{_NIGHTS} nights, the first of them a month ago: all clocks are set back. They read two\n"
+        "areas of each person; counted are restrictions, and areas that could not be read."
+    )
+    anyio.run(_nights, sandbox)
+    _say(
+        "Tonight: some restrictions have changed, and two persons cannot be read.\n"
+        "They keep their last known state and are marked stale (exit code 3)."
+    )
+    _let_pass(sandbox, 0)
+    _worker("--set", "sync.retry_attempts=2", "sync", expect=_WITH_GAPS)
+    _say("What an operator checks in the morning:")
+    _worker("status")
+    _worker("failures", "list")
+    _say("What it prints for the director:")
+    for language, report in REPORTS.items():
+        _worker("report", "--language", language, "--out", str(report))
+
+
+async def _nights(sandbox: RunningSandbox) -> None:
+    """Run the nights before tonight; print what came of each."""
+    loaded = load(
+        {"log.level": "ERROR"},
+        environ=_environment(),
+        cwd=Path.cwd(),
+        config_path=CONFIG,
+        flag_names={},
+        purpose="sync",
+    )
+    configure("CRITICAL", "console")
+    print("  night ", *(f"{name:>8}" for name in _COUNTS), " ended")
+    for back in range(_NIGHTS, 0, -1):
+        _let_pass(sandbox, back)
+        app = App(loaded=loaded, runtime=_set_back(_DAY * back))
+        report = await run_sync(app, RunRequest(), stop=anyio.Event())
+        counts = [f"{report.totals.get(column, '-'):>8}" for column in _COUNTS.values()]
+        ended = f"{report.status} ({int(report.exit_code)})"
+        print(f"  {app.runtime.now():%d.%m.}", *counts, f" {ended}", flush=True)
+
+
+def _let_pass(sandbox: RunningSandbox, back: int) -> None:
+    """Set the sandbox to the night so many nights before today."""
+    faults = [_FAULTS[back]] if back in _FAULTS else []
+    skew_s = -back * _DAY.total_seconds()
+    sandbox.control(generation=_NIGHTS - back, clock_skew_s=skew_s, faults=faults)
+
+
+def _set_back(shift: timedelta) -> Runtime:
+    """The real runtime with an earlier wall clock, in which waiting takes a tenth of its time.
+
+    Each night waits before its second reads, and for those who could not be read.
+    """
+    real = real_runtime()
+    return Runtime(
+        now=lambda: real.now() - shift,
+        monotonic=lambda: real.monotonic() * _SPEED,
+        sleep=lambda wait_s: real.sleep(wait_s / _SPEED),
+        uniform=real.uniform,
+        new_id=real.new_id,
+    )
+
+
+def _worker(*arguments: str, expect: int = 0) -> None:
+    """Run ``pts-worker`` with the demo's configuration and show its output.
+
+    Raises:
+        DemoFailedError: unexpected exit code.
+    """
+    print(f"\n$ pts-worker --config {CONFIG} {' '.join(arguments)}", flush=True)
+    call = [sys.executable, "-m", "worker", "--config", str(CONFIG), "--log-level", "ERROR"]
+    code = subprocess.run([*call, *arguments], env=_environment(), check=False).returncode  # noqa: S603
+    if code != expect:
+        raise DemoFailedError(f"{arguments[0]} ended with exit code {code}, expected {expect}")
+
+
+def _environment() -> dict[str, str]:
+    """The environment without the caller's ``PTS_`` variables."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PTS_")}
+
+
+def _wait(sandbox: RunningSandbox) -> None:
+    """Leave the sandbox running until Ctrl-C."""
+    _say(
+        "The sandbox keeps running; Ctrl-C ends it. In another terminal, for example:\n"
+        f"  {sys.executable} -m worker --config {CONFIG} sync\n"
+        '  curl -H "Content-Type: application/json" '
+        f'-d \'{{"generation": 2, "faults": []}}\' {sandbox.control_url}'
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
+def _say(text: str) -> None:
+    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""The options of a sandbox, and the state that both stand-ins share."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from worker.sandbox.clients import Client
+from worker.sandbox.contract import Contract, Renderer, read_contract
+from worker.sandbox.faults import Fault
+from worker.sandbox.people import population
+
+
+class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Options of a sandbox. The same options give the same responses.
+
+    Attributes:
+        seed, persons: the persons on the roster; another identifier gets ``[]``.
+        helseid_port, pts_port: 0 selects a free port.
+        issuer, pts_url: under which clients reach the stand-ins, which may be behind a proxy;
+            empty: the ports'. The issuer may have a path.
+        clients: those that are registered at HelseID.
+        faults: see ``Fault``; tables or objects.
+        generation: the version of the world; a higher one has changed restrictions.
+        contract: by which PTS asks and answers: a TOML file, or what stands in one; empty: the one
+            that comes with the program.
+        page_size: records of a page, if the contract has pages.
+        rs_nonce: PTS requires a nonce in the DPoP proof.
+        challenge_style: how PTS refuses a request, see ``RefusedError.at_api``.
+        clock_skew_s: how far the stand-ins' clock is ahead; negative: behind.
+    """
+
+    seed: int = 1
+    persons: int = 200
+    helseid_port: int = 0
+    pts_port: int = 0
+    issuer: str = ""
+    pts_url: str = ""
+    clients: Sequence[Client] = ()
+    faults: Sequence[Any] = ()
+    generation: int = 0
+    contract: str | dict[str, Any] = ""
+    page_size: Annotated[int, msgspec.Meta(ge=1)] = 2
+    token_lifetime_s: int = 600
+    rs_nonce: bool = False
+    challenge_style: Literal["bearer", "dpop"] = "bearer"
+    clock_skew_s: float = 0.0
+
+    def at_ports(self, helseid_port: int, pts_port: int) -> "SandboxOptions":
+        """The options with these ports, and with the addresses that they leave open."""
+        issuer = self.issuer or f"http://127.0.0.1:{helseid_port}/helseid"
+        pts_url = self.pts_url or f"http://127.0.0.1:{pts_port}"
+        ports = {"helseid_port": helseid_port, "pts_port": pts_port}
+        return msgspec.structs.replace(self, issuer=issuer, pts_url=pts_url, **ports)
+
+
+class World:
+    """The state shared by both stand-ins. Changed only in the server's thread.
+
+    Attributes:
+        options: as changed by ``apply``.
+        clock: seconds since 1970, without the skew.
+        counts: of requests, answers and refusals, by what they were; without personal values.
+        issued: ``jti`` of the tokens that are not revoked.
+        people: the persons, each with its line of the roster.
+        clients: those that are registered, by client id.
+    """
+
+    options: SandboxOptions
+    faults: Sequence[Fault]
+    people: Mapping[str, int]
+    contract: Contract
+    renderers: dict[str, Renderer]
+    clients: dict[str, Client]
+
+    def __init__(self, options: SandboxOptions, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        self.counts: Counter[str] = Counter()
+        self.issued: set[str] = set()
+        self._initial = options
+        self.apply({"reset": True})
+
+    def now(self, fault: Fault | None = None) -> float:
+        """The stand-ins' clock: seconds since 1970. A fault may have it wrong."""
+        return self.clock() + self.options.clock_skew_s + (fault.skew_s if fault else 0.0)
+
+    def apply(self, changes: Mapping[str, Any]) -> None:
+        """Change settings of the running sandbox: all of them, or none on an error.
+
+        ``faults`` replaces the list; ``revoke_tokens`` invalidates all tokens issued so far;
+        ``clear`` sets all counts to 0; ``reset`` makes everything as it was at the start, before
+        the other changes, as NHN resets its test environment. The other keys are options.
+
+        Raises:
+            OSError: a contract cannot be read.
+            ValueError: an unknown key or an invalid value.
+        """
+        settings = dict(changes)
+        is_reset, is_revoked, is_cleared = (
+            settings.pop(name, False) for name in ("reset", "revoke_tokens", "clear")
+        )
+        before, faults = (self._initial, []) if is_reset else (self.options, self.faults)
+        try:
+            options = msgspec.convert(msgspec.structs.asdict(before) | settings, SandboxOptions)
+            if is_reset or "faults" in settings:
+                faults = msgspec.convert(options.faults, list[Fault])
+        except msgspec.ValidationError as error:
+            raise ValueError(str(error)) from None
+        contract = read_contract(options.contract)
+        renderers = {area: Renderer(area, declared) for area, declared in contract.items()}
+        self.people = population(options.seed, options.persons)
+        self.clients = {client.client_id: client for client in options.clients}
+        self.options, self.faults = options, faults
+        self.contract, self.renderers = contract, renderers
+        if is_reset or is_revoked:
+            self.issued.clear()
+        if is_cleared:
+            self.counts.clear()
+
+    def settings(self) -> dict[str, Any]:
+        """The options as they are, and the counts."""
+        return msgspec.structs.asdict(self.options) | {
+            "clients": sorted(self.clients),
+            "faults": [str(fault.action) for fault in self.faults],
+            "faults_struck": [fault.struck for fault in self.faults],
+            "counts": dict(sorted(self.counts.items())),
+        }
