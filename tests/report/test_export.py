@@ -70,17 +70,20 @@ async def test_every_view_becomes_a_private_file(sqlite_url, tmp_path):
 
 
 async def test_what_changed_since_a_publication(sqlite_url, tmp_path):
-    """The change feed alone, in order; an erasure after that publication is in it."""
+    """The change feed alone, in order; an erasure after that publication is in it.
+
+    In a folder of its own, so that it replaces no export of the whole publication.
+    """
     async with world_on(sqlite_url) as world:
         await small_store(world)
         await world.erase(key_of(9))
         found = {}
         for since in (0, 1, 2):
-            out = tmp_path / str(since)
-            manifest = await export_of(world, out, Format.CSV, since=since)
+            manifest = await export_of(world, tmp_path, Format.CSV, since=since)
             assert manifest.since == since
             assert [view.name for view in manifest.views] == ["report_change_feed"]
-            rows = rows_of(only(out, "report_change_feed", "csv"))
+            night = f"{NIGHT}-since-{since}"
+            rows = rows_of(only(tmp_path, "report_change_feed", "csv", night=night))
             found[since] = [(int(row["seq"]), row["publication_no"], row["op"]) for row in rows]
             assert found[since] == sorted(found[since])
         assert {number for _, number, _ in found[0]} == {"1", "2"}

@@ -94,11 +94,11 @@ async def test_what_is_in_effect_by_code(database_url, tmp_path):
 
 SENTENCES = {
     "en": "28 April: 37 restrictions are in effect for 37 of 40 patients, +429% in the last "
-    "30 days; 100.0% confirmed in the last day.",
+    "30 days; 100.0% confirmed by the last publication.",
     "nb": "28. april: 37 restriksjoner er i kraft for 37 av 40 pasienter, +429 % siste 30 dager; "
-    "100,0 % bekreftet siste døgn.",
+    "100,0 % bekreftet i siste publisering.",
     "nn": "28. april: 37 restriksjonar er i kraft for 37 av 40 pasientar, +429 % siste 30 dagar; "
-    "100,0 % stadfesta siste døgn.",
+    "100,0 % stadfesta i siste publisering.",
 }
 
 
@@ -117,6 +117,9 @@ async def test_a_month_begins_with_a_sentence(sqlite_url, tmp_path):
                 assert re.search(
                     r"<title id=[^>]+>[^<]+</title>\s*<desc id=[^>]+>[^<]+</desc>", picture
                 )
+        _, rounded = await report_of(world, out, min_cell=5)
+        assert "35 restrictions are in effect" in rounded.text
+        assert "in the last 30 days" not in rounded.text, "it would be a change of roundings"
 
 
 async def test_a_line_is_drawn_from_seven_nights_on(sqlite_url, tmp_path):
@@ -167,6 +170,7 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
         world.fake.advance(86_400)
         await nights(world, 9)
         page, outline = await report_of(world, tmp_path / "r.html")
+    assert "After that" not in outline.text, "another run has published since"
     day = f"{withheld + timedelta(hours=2):%-d %B}"
     assert f"Withheld, nothing published: {day}" in outline.text
     assert '<rect class="withheld"' in page
@@ -273,7 +277,7 @@ async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
     """Publication and gaps in plain words, in the zone; an old copy is called so.
 
     A backfill does not make it younger. A publication of the future, by a wrong clock, is neither
-    fresh nor old, and "the last day" is not named.
+    fresh nor old, and is not called the last one.
     """
     out = tmp_path / "r.html"
     async with world_on(sqlite_url) as world:
@@ -283,7 +287,7 @@ async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
         for in_language, said in IN_THE_FUTURE.items():
             _, outline = await report_of(world, out, in_language=in_language)
             assert said in outline.text
-            assert not re.search("the last day|siste døgn", outline.text)
+            assert not re.search("by the last publication|i siste publisering", outline.text)
         world.fake.set_wall_clock(published + timedelta(hours=3))
         _, outline = await report_of(world, out)
         assert "Published on 30 March 2026 at 00:18 with gaps: 1 patients" in outline.text

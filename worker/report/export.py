@@ -85,7 +85,7 @@ async def export(
 ) -> Manifest:
     """Write each view to a file in the folder of the latest publication, ``publication-N``.
 
-    The rows are streamed in the order of the view's primary key (``view_keys``), so memory does
+    What changed since another one goes to ``publication-N-since-M``. The rows are streamed in the order of the view's primary key (``view_keys``), so memory does
     not grow with them. The folder appears when all files are complete and the manifest is written,
     in the place of an earlier one of this publication; then ``_LATEST`` names it. Files have mode
     0600 and folders 0700. The same database gives the same bytes, but for the manifest's time.
@@ -113,6 +113,8 @@ async def export(
         shown = await _last_publication(connection)
         _require_published(options.since, shown)
         name = f"publication-{shown.publication_no if shown else 0}"
+        if options.since is not None:
+            name += f"-since-{options.since}"
         folder = PublicationFolder(out, name)
         made.append(folder)
         writing = _Writing(

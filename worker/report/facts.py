@@ -121,7 +121,7 @@ class _Queries:
             cohort=self._cohort,
             published=await self._run(run, is_published),
             last_sync=last_sync,
-            latest=await self._run(run, run.c.status != RunStatus.ABANDONED),
+            latest=await self._run(run, run.c.run_id == _newest(run)),
             nights=nights,
             then=then,
             codes=codes.get(last.publication_no, {}) if last else {},
@@ -144,11 +144,10 @@ class _Queries:
         return query if self._cohort is None else query.where(view.c.cohort == self._cohort)
 
     async def _run(self, run: Any, *conditions: ColumnElement[bool]) -> RunFacts | None:
-        """The newest run that meets these conditions, by its publication if it has one."""
+        """The run of the last publication among those that meet these conditions."""
         names = RunFacts.__struct_fields__
-        newest = (run.c.publication_no.is_not(None), run.c.publication_no.desc())
         query = select(*(run.c[name] for name in names)).where(*conditions)
-        rows = await self._rows(query.order_by(*newest, run.c.run_id.desc()).limit(1))
+        rows = await self._rows(query.order_by(run.c.publication_no.desc()).limit(1))
         return RunFacts(**dict(zip(names, rows[0], strict=True))) if rows else None
 
     async def _nights(self) -> tuple[NightFacts, ...]:
@@ -378,6 +377,12 @@ def _place(time: ColumnElement[Any], bounds: Sequence[ColumnElement[bool]]) -> _
         *((bound, literal_column(str(place))) for place, bound in enumerate(bounds)),
     ]
     return case(*cases, else_=literal_column(str(len(bounds))))
+
+
+def _newest(run: Any) -> Any:
+    """The id of the newest run that was not abandoned."""
+    begun = select(func.max(run.c.run_id)).where(run.c.status != RunStatus.ABANDONED)
+    return begun.scalar_subquery()
 
 
 def _failed(row: Any) -> Mapping[str, int]:

@@ -5,7 +5,7 @@ from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 from worker.core.model import RunStatus
-from worker.core.small_numbers import SmallNumbers
+from worker.core.small_numbers import OFF, SmallNumbers
 from worker.report.charts import LineChart, line
 from worker.report.figures import Amount, NightFacts, ReportFacts, RunFacts
 from worker.report.language import NOTHING, Language
@@ -13,6 +13,8 @@ from worker.report.parts import Cell
 
 NIGHTS_MIN = 7
 """Fewer nights make no trend."""
+_CHANGE_MIN = 100
+"""A change between smaller numbers would be that of their rounding to five."""
 
 Number: TypeAlias = Amount | int | None
 """Restrictions with the persons who have them, or persons; None: not counted."""
@@ -48,9 +50,11 @@ class ReportNumbers:
         )
 
     def change(self, now: Number, then: Number) -> str:
-        """From one number to another in per cent, if both are shown."""
+        """From one number to another in per cent, if both are shown, and large enough for it."""
         first, last = self.shown(then), self.shown(now)
         if self.facts.then is None or first is None or last is None:
+            return ""
+        if self.small.least != OFF and min(first, last) < _CHANGE_MIN:
             return ""
         return self.words.change(last, first)
 

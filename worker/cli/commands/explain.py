@@ -164,7 +164,7 @@ def _print_area(area: "AreaStory", *, is_past: bool) -> None:
         )
     current = [version for version in area.restrictions if version.is_shown]
     ended = [version for version in area.restrictions if not version.is_shown]
-    print(f"  {'shown then' if is_past else 'in force  '}  {len(current) or 'no restriction'}")
+    print(f"  {'shown then' if is_past else 'PTS lists '}  {len(current) or 'no restriction'}")
     for version in current:
         _print_version(version)
     if ended:
