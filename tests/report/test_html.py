@@ -106,8 +106,8 @@ async def test_a_month_begins_with_a_sentence(sqlite_url, tmp_path):
     """In the reader's language, with its numbers; each drawing has words for who does not see."""
     async with world_on(sqlite_url) as world:
         await nights(world, 0, *range(24, 31))
+        out = tmp_path / "r.html"
         for in_language, said in SENTENCES.items():
-            out = tmp_path / "r.html"
             page, outline = await report_of(world, out, in_language=in_language)
             assert said in outline.text.replace("\u00a0", " ")
             assert f'<html lang="{in_language}">' in page

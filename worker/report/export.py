@@ -85,10 +85,12 @@ async def export(
 ) -> Manifest:
     """Write each view to a file in the folder of the latest publication, ``publication-N``.
 
-    What changed since another one goes to ``publication-N-since-M``. The rows are streamed in the order of the view's primary key (``view_keys``), so memory does
+    What changed since another one goes to ``publication-N-since-M``.
+
+    The rows are streamed in the order of the view's primary key (``view_keys``), so memory does
     not grow with them. The folder appears when all files are complete and the manifest is written,
-    in the place of an earlier one of this publication; then ``_LATEST`` names it. Files have mode
-    0600 and folders 0700. The same database gives the same bytes, but for the manifest's time.
+    in the place of an earlier one of this name; then ``_LATEST`` names it. Files have mode 0600 and
+    folders 0700. The same database gives the same bytes, but for the manifest's time.
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
