@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from worker.core.hosts import is_loopback
 from worker.core.value import Value
 from worker.errors import ConfigurationError, TransientError, WorkerError
+from worker.trusted_files import read_secret
 
 PROXY_HINT: Final = "check network.proxy_url, and the proxy"
 """For a proxy that does not respond or cannot reach the server."""
@@ -68,12 +69,7 @@ def read_proxy(url: str | None, credentials_file: Path | None) -> Proxy | None:
         return None
     if credentials_file is None:
         return Proxy(url=url)
-    try:
-        text = credentials_file.read_text(encoding="utf-8", errors="replace").rstrip("\r\n")
-    except OSError as error:
-        raise ConfigurationError(
-            f"{_KEY}: {credentials_file} cannot be read: {type(error).__name__}"
-        ) from None
+    text = read_secret(credentials_file, key=_KEY).decode(errors="replace").rstrip("\r\n")
     user, colon, password = text.partition(":")
     if not (user and colon and text.isascii() and text.isprintable()):
         # RFC 7617 §2.1 leaves the encoding of other characters undefined.
