@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from worker.config.settings import Settings
 from worker.core.durations import format_duration
@@ -79,7 +80,10 @@ def message_of(fault: Mapping[str, Any]) -> str:
 
 
 def text_of(value: object) -> str:
-    """A value as written in the configuration; empty for None. Secrets are hidden."""
+    """A value as written in the configuration; empty for None. Of a secret address, the host."""
+    if isinstance(value, SecretStr):
+        address = urlsplit(value.get_secret_value())
+        return f"{address.scheme}://{address.netloc}/***"
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, bool):
