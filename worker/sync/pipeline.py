@@ -140,30 +140,21 @@ class Pipeline:
         reads: MemoryObjectSendStream[PersonRead],
     ) -> None:
         try:
-            await self._read_on(tasks, reads)
+            while (task := await receive(tasks)) is not None:
+                read, ending = await self.reader.read(task)
+                if not await send(reads, read):
+                    return  # the writer has ended and reported its error
+                if ending is not None:
+                    self._end(ending)
+                    return
+                if self._is_too_many:
+                    return  # it has waited, and another stood in for it
+            if self._readers - 1 <= self.reader.evidence.waiting:
+                self.reader.evidence.roster_ended()
+        except WorkerError as error:
+            self._end(error)
         finally:
             self._readers -= 1
-
-    async def _read_on(
-        self,
-        tasks: MemoryObjectReceiveStream[PersonTask],
-        reads: MemoryObjectSendStream[PersonRead],
-    ) -> None:
-        while (task := await receive(tasks)) is not None:
-            try:
-                read, ending = await self.reader.read(task)
-            except WorkerError as error:
-                self._end(error)
-                return
-            if not await send(reads, read):
-                return  # the writer has ended and reported its error
-            if ending is not None:
-                self._end(ending)
-                return
-            if self._is_too_many:
-                return  # it has waited, and another stood in for it
-        if self._readers - 1 <= self.reader.evidence.waiting:
-            self.reader.evidence.roster_ended()
 
     @property
     def _is_too_many(self) -> bool:
