@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.report.counted import counted
-from tests.support.report.stores import key_of, missed, privacy, publish, safety, seen
+from tests.support.report.stores import key_of, privacy, publish, safety, seen
 from tests.support.store_world import SAFETY, World, world_on
 from worker.store.runs.facts import COHORTS_MAX
 
@@ -36,49 +36,6 @@ async def denominators(world: World) -> dict[str, tuple[Any, ...]]:
 
 async def by_cohort(world: World, columns: str = "open, added, changed, removed") -> set[Any]:
     return set(await world.rows(f"SELECT cohort, {columns} FROM report_daily WHERE {LAST}"))
-
-
-async def test_a_person_who_changes_takes_the_restrictions_along(database_url):
-    """From one cohort's counts to the other's, without a change of any restriction."""
-    async with world_on(database_url, our_clock=True) as world:
-        await publish(
-            world,
-            seen(world, 1, safety("a", "NORU"), safety("b", "NORU"), cohort="Nord"),
-            seen(world, 2, safety("c", "NORU"), cohort="Nord"),
-            seen(world, 3, safety("d", "NORU")),
-        )
-        assert await by_cohort(world) == {("Nord", 3, 3, 0, 0), (None, 1, 1, 0, 0)}
-        await publish(
-            world,
-            seen(world, 1, safety("a", "NORU"), safety("b", "NORU"), cohort="Sør"),
-            seen(world, 2, safety("c", "NORU"), cohort="Nord"),
-            missed(world, 3, cohort="Sør"),
-        )
-        assert await by_cohort(world) == {("Nord", 1, 0, 0, 0), ("Sør", 3, 0, 0, 0)}
-        assert await denominators(world) == {
-            "Nord": (1, 1, 0, 0, 0, 0, 1),
-            "Sør": (2, 1, 1, 1, 0, 0, 2),
-        }
-        assert await shown(world) == {key_of(1): "Sør", key_of(2): "Nord", key_of(3): "Sør"}
-
-
-async def test_who_departs_and_returns_counts_in_the_cohort(sqlite_url):
-    """Those who left are counted where they were, and those who are back where they are now."""
-    async with world_on(sqlite_url) as world:
-        gone = seen(world, 1, safety("a", "NORU"), cohort="Nord")
-        await publish(world, gone, seen(world, 2, cohort="Sør"))
-        for _ in range(2):
-            await publish(world, seen(world, 2, cohort="Sør"))
-        assert await by_cohort(world) == {("Nord", 0, 0, 0, 1)}
-        assert await denominators(world) == {
-            "Nord": (0, 0, 0, 0, 0, 1, 0),
-            "Sør": (1, 1, 0, 0, 0, 0, 0),
-        }
-        await publish(
-            world, seen(world, 1, safety("a", "NORU"), cohort="Sør"), seen(world, 2, cohort="Sør")
-        )
-        assert await by_cohort(world) == {("Sør", 1, 1, 0, 0)}
-        assert await denominators(world) == {"Sør": (2, 2, 0, 0, 1, 0, 1)}
 
 
 async def test_a_cause_is_counted_by_itself(sqlite_url):

@@ -18,7 +18,6 @@ from tests.support.report.stores import NEVER, key_of, missed, privacy, publish,
 from tests.support.store_world import SAFETY, World, world_on
 from worker.areas.meanings import view_columns
 from worker.core.model import RunKind
-from worker.errors import WithheldError
 from worker.store.queries.status import area_staleness
 from worker.store.runs.retention import RetentionRules, purge
 
@@ -186,22 +185,6 @@ async def test_what_is_no_code_is_not_kept(sqlite_url):
         assert await world.rows(sql.format(LAST)) == [code, ("other", None, 6, 2)]
         await publish(world, seen(world, 1, odd[2]), seen(world, 2, odd[0]))
         assert (await world.rows(sql.format(LAST)))[1] == ("other", None, 2, 2)
-
-
-@pytest.mark.promise("11")
-async def test_a_withheld_run_leaves_none(sqlite_url):
-    """The facts are of the transaction that publishes."""
-    async with world_on(sqlite_url) as world:
-        reads = [seen(world, number, safety(f"s{number}", "NORU")) for number in range(20)]
-        await publish(world, *reads)
-        before = await facts(world)
-        feed = await world.rows("SELECT * FROM report_change_feed")
-        attempt = await world.begin()
-        await attempt.write(*(seen(world, number) for number in range(20)))
-        with pytest.raises(WithheldError):
-            await attempt.publish()
-        assert await facts(world) == before
-        assert await world.rows("SELECT * FROM report_change_feed") == feed
 
 
 @pytest.mark.promise("11")

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.store_world import World, failed, read, world_on
-from worker.core.model import FailureKind, PersonRead, RunKind
+from worker.core.model import FailureKind, PersonRead
 from worker.errors import WithheldError
 
 pytestmark = pytest.mark.promise("1")
 
 PERSONS = tuple("abcdefghijklmnopqrst")
-NEW = [f"new-{name}" for name in PERSONS]
 
 
 def having(world: World, names: Sequence[str], whose: Sequence[str] = ()) -> list[PersonRead]:
@@ -75,27 +74,6 @@ async def test_under_another_identifier(database_url, order, left):
         assert str(first_seen)[:10] == str(began)[:10]
 
 
-async def test_the_feed_closes_here_and_opens_there(database_url):
-    """A reader who follows the feed sees both, and each person's episode by itself."""
-    async with world_on(database_url) as world:
-        await world.publish(read(world, "old", "x"), read(world, "new"), read(world, "k", "k1"))
-        await world.publish(read(world, "old"), read(world, "new", "x"), read(world, "k", "k1"))
-        feed = await world.rows(
-            "SELECT op, person_key, restriction_id FROM report_change_feed "
-            "WHERE publication_no = 2 ORDER BY seq"
-        )
-        assert feed == [("close", "old", "x"), ("insert", "new", "x")]
-        changes = await world.rows(
-            "SELECT sum(added), sum(removed) FROM report_daily WHERE publication_no = 2"
-        )
-        assert [tuple(map(int, row)) for row in changes] == [(1, 1)]
-        episodes = await world.rows(
-            "SELECT person_key, ended_at IS NULL FROM report_episode "
-            "WHERE restriction_id = 'x' ORDER BY person_key"
-        )
-        assert [(key, bool(stands)) for key, stands in episodes] == [("new", True), ("old", False)]
-
-
 def swapped(world: World) -> list[PersonRead]:
     """Each answer is the neighbour's, in both reads."""
     return having(world, PERSONS, (*PERSONS[1:], PERSONS[0]))
@@ -117,10 +95,7 @@ def everything_to_one(world: World) -> list[PersonRead]:
     ids=["swapped", "everything to one"],
 )
 async def test_many_under_other_persons_are_withheld(sqlite_url, night, says):
-    """It may be answers that were mixed up: that another person has them excuses no closing.
-
-    D-numbers that become fødselsnumre: ``tests/acceptance/test_new_identifiers.py``.
-    """
+    """It may be answers that were mixed up: that another person has them excuses no closing."""
     async with world_on(sqlite_url) as world:
         await world.publish(*having(world, PERSONS))
         attempt = await world.begin()
@@ -128,28 +103,3 @@ async def test_many_under_other_persons_are_withheld(sqlite_url, night, says):
         with pytest.raises(WithheldError, match=says):
             await attempt.publish()
         assert await holders(world) == OWN
-
-
-async def test_what_takes_nothing_from_others(sqlite_url):
-    """A backfill of one person; a forgotten filter beside persons who fail; a cache's answers.
-
-    A person who was not read without a restriction keeps it.
-    """
-    everything = [f"of-{name}" for name in PERSONS]
-    failing = PERSONS[:8]
-    async with world_on(sqlite_url) as world:
-        await world.publish(*having(world, PERSONS))
-        await world.publish(read(world, "a", "of-a", "of-b"), kind=RunKind.BACKFILL)
-        assert await holders(world) == OWN | {("a", "of-b")}
-        await world.publish(
-            read(world, "a", *everything),
-            *(failed(world, name) for name in PERSONS[1:4]),
-            *having(world, PERSONS[4:]),
-        )
-        assert await holders(world) == OWN | {("a", restriction) for restriction in everything}
-        await world.publish(
-            *(failed(world, name) for name in failing),
-            *having(world, PERSONS[8:]),
-            *having(world, NEW[:8], failing),
-        )
-        assert await holders(world) >= OWN

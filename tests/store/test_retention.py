@@ -53,19 +53,6 @@ async def test_old_closed_versions_go_and_the_current_state_stays(database_url):
         assert {("a", "x", "P", False)} < await world.current()
 
 
-async def test_what_an_open_run_closed_is_not_old(sqlite_url):
-    """A version that only an unpublished run closed is current for readers, and stays."""
-    async with world_on(sqlite_url) as world:
-        await nights(world, "x", "x")
-        attempt = await world.begin()
-        await attempt.write(read(world, "a", "x=N"), read(world, "b", "k", "l", "m"))
-        world.fake.advance(400 * DAY_S)
-        before = await seen(world)
-        assert (await forget(world, versions=1)).versions == 0
-        assert await seen(world) == before
-        assert await world.rows("SELECT status FROM run WHERE run_id = 3") == [("running",)]
-
-
 async def test_a_purge_goes_in_steps_and_stops_when_asked(sqlite_url):
     """Each transaction is bounded, a stop leaves the rest for the next time, and each is fenced."""
     async with world_on(sqlite_url) as world:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.support.store_world import SAFETY, RunAttempt, World, failed, read, world_on
-from worker.core.confirmation import Confirm
+from tests.support.store_world import SAFETY, RunAttempt, World, read, world_on
 from worker.core.model import PersonRead, RunKind
 from worker.store.schema.tables import CHANGES, VERSIONS
 
@@ -86,21 +85,6 @@ async def test_a_second_read_that_is_never_made(world):
     assert kinds == [("unstable",)]
 
 
-@pytest.mark.promise("1")
-async def test_what_keeps_the_last_proof(world):
-    """A read that fails later, and forgetting a run, leave both reads of the last complete one."""
-    await publish(world, read(world, "a", "x"))
-    before = await world.rows(PROOF)
-    assert before[0][2] == before[0][1]
-    await publish(world, failed(world, "a"))
-    assert await world.rows(PROOF) == before
-    attempt = await world.begin()
-    await attempt.write(read(world, "a"))
-    backfill = await world.begin(RunKind.BACKFILL)
-    await backfill.write(read(world, "a", "x"))
-    assert await world.rows(PROOF) == before
-
-
 CASES = {
     "gone": (["a"], [], True),
     "one of two gone": (["a", "x"], [], True),
@@ -126,19 +110,6 @@ async def test_what_needs_a_second_read(world, now, before, waits):
     assert await attempt.apply(read(world, *now)) == ({now[0]} if waits else set())
     await attempt.write(read(world, *now))
     assert await attempt.store.waiting() == 0
-
-
-@pytest.mark.promise("1")
-async def test_any_difference_needs_it_with_changes(world):
-    """Records of whom nothing is published differ; an empty area does not."""
-    attempt = await world.begin(confirm=Confirm.CHANGES)
-    waiting = await attempt.apply(
-        read(world, "a", "x=NORS", "y"),
-        read(world, "k", *OTHERS),
-        read(world, "new", "w"),
-        read(world, "empty"),
-    )
-    assert waiting == {"a", "new"}
 
 
 async def begin_again(world: World) -> RunAttempt:
@@ -169,16 +140,3 @@ async def test_what_a_backfill_publishes_is_read_anew_by_an_open_run(world):
     settled = await sync.settled("a", "b", "c", "k", "fresh")
     assert settled.keys() == {"k"}
     assert await sync.apply(read(world, "b", "new")) == {"b"}
-
-
-@pytest.mark.promise("8")
-async def test_who_is_erased_has_no_drafts(world):
-    """Not in any open run, known before or not; the run reads them anew."""
-    attempt = await world.begin()
-    await attempt.write(read(world, "a", "x", "y", "z"), read(world, "new", "n"))
-    for key in ("a", "new"):
-        found = await world.erase(key)
-        assert found.rows["draft"] == 1
-    attempt = await begin_again(world)
-    assert await attempt.settled("a", "new") == {}
-    assert await world.rows("SELECT count(*) FROM draft_patient_safety") == [(0,)]

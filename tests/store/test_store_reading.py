@@ -2,24 +2,14 @@
 
 from datetime import timedelta
 
-from msgspec.structs import replace
-
 from tests.support.report.stores import ANY
 from tests.support.store_world import PRIVACY, SAFETY, World, failed, read, world_on
 from worker.core.model import RunKind
 from worker.errors import WithheldError
-from worker.store.queries.failures import failures_of, keys_beginning, list_failures
+from worker.store.queries.failures import list_failures
 from worker.store.queries.person import person_story
 from worker.store.queries.published import publication_at
-from worker.store.queries.status import (
-    area_staleness,
-    engine_facts,
-    failure_counts,
-    last_runs,
-    lease_state,
-    settled_in,
-)
-from worker.store.runs.ledger import is_continuable, open_runs
+from worker.store.queries.status import area_staleness
 
 
 async def stale_in_view(world: World) -> dict[str, tuple[int, int]]:
@@ -56,63 +46,6 @@ async def test_gaps_are_those_of_the_reporting_view(database_url):
             await world.publish(read(world, "a", "x"), read(world, "b", "y"))
         assert await stale_as_read(world) == {SAFETY: (2, 0), PRIVACY: (2, 0)}
         assert await stale_as_read(world) == await stale_in_view(world)
-
-
-async def test_an_open_run_and_its_lease_are_shown(sqlite_url):
-    """What it has read whole, who holds the lease, and whether the next sync continues it."""
-    async with world_on(sqlite_url) as world:
-        assert await lease_state(world.database) is None
-        attempt = await world.begin()
-        await attempt.write(read(world, "a", "x"), failed(world, "b"))
-        rows = await world.database.read(open_runs)
-        run_id = attempt.handle.run_id
-        settled = await world.database.read(settled_in, run_id, 2)
-        assert (settled.persons, settled.person_areas) == (1, 3)
-        held = await lease_state(world.database)
-        assert held is not None
-        assert held.is_dead is False
-        now, within = world.fake.now(), timedelta(hours=12)
-        both = (SAFETY, PRIVACY)
-        chosen = next(row for row in rows if is_continuable(row, both, "", within, now))
-        assert chosen is not None
-        assert chosen.run_id == run_id
-        assert not any(is_continuable(row, (SAFETY,), "", within, now) for row in rows)
-        assert not any(is_continuable(row, both, "another", within, now) for row in rows)
-        late = now + timedelta(hours=13)
-        assert not any(is_continuable(row, both, "", within, late) for row in rows)
-        assert await world.database.read(publication_at) is None
-        await attempt.publish()
-        (ended,) = await world.database.read(last_runs, 5)
-        assert (ended.run_id, ended.turns, ended.totals["persons_total"]) == (run_id, 1, 2)
-        assert "engine" in await engine_facts(world.database)
-
-
-async def test_failures_are_listed_found_and_forgotten(sqlite_url):
-    """By kind and by the beginning of a key; those of who has left the roster end.
-
-    Whether a publication has known them, or they could never be read.
-    """
-    async with world_on(sqlite_url) as world:
-        never = failed(world, "cccc")
-        never = replace(never, areas=never.areas[:1])
-        await world.publish(
-            read(world, "aaaa", "x"), failed(world, "bbbb"), failed(world, "bbcc"), never
-        )
-        database = world.database
-        assert [one.count for one in await database.read(failure_counts)] == [3]
-        keys = [one.person_key for one in await database.read(list_failures)]
-        assert keys == ["bbbb", "bbcc", "cccc"]
-        assert await database.read(list_failures, kind="paging") == []
-        assert len(await database.read(list_failures, areas=(SAFETY,), limit=1)) == 1
-        assert await database.read(keys_beginning, "bbc") == ["bbcc"]
-        assert len(await database.read(keys_beginning, "bb")) == 2
-        assert await database.read(keys_beginning, "%") == []
-        assert [one.area for one in await database.read(failures_of, "bbcc")] == [SAFETY]
-        await world.publish(read(world, "aaaa", "x"), failed(world, "bbcc"), may_depart=False)
-        assert len(await database.read(list_failures)) == 3
-        for _ in range(2):
-            await world.publish(read(world, "aaaa", "x"), failed(world, "bbcc"), limits=ANY)
-        assert [one.person_key for one in await database.read(list_failures)] == ["bbcc"]
 
 
 async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(database_url):
@@ -177,17 +110,3 @@ async def test_a_person_is_shown_as_published(database_url):
         assert seen.run_id == 1
         assert await world.database.read(publication_at, first - timedelta(days=1)) is None
         assert await world.database.read(person_story, "nobody", now=now) is None
-
-
-async def test_a_failure_counts_runs_and_not_attempts(sqlite_url):
-    """A run of three starts is one run in which the area failed."""
-    async with world_on(sqlite_url) as world:
-        await world.publish(failed(world, "a"), read(world, "b", "x"))
-        for _ in range(2):
-            attempt = await world.begin()
-            await attempt.write(failed(world, "a"))
-            await attempt.interrupt()
-        await world.publish(failed(world, "a"), read(world, "b", "x"))
-        (failure,) = await world.database.read(list_failures)
-        assert failure.runs == 2
-        assert failure.first_at < failure.last_at

@@ -4,9 +4,6 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.store_world import (
-    LIMITS,
-    PRIVACY,
-    SAFETY,
     read,
     world_on,
 )
@@ -14,7 +11,6 @@ from worker.core.model import (
     PersonRead,
 )
 from worker.errors import ExitCode, WithheldError
-from worker.store.queries.status import area_staleness
 from worker.store.schema.tables import CHANGES, draft
 
 
@@ -88,44 +84,3 @@ async def test_a_run_is_forgotten_step_by_step(database_url, monkeypatch, person
 def labelled(found: PersonRead, ref: str | None, cohort: str | None) -> PersonRead:
     """The same person with these labels."""
     return replace(found, person=replace(found.person, local_ref=ref, cohort=cohort))
-
-
-@pytest.mark.promise("6")
-@pytest.mark.parametrize("area", [SAFETY, PRIVACY])
-async def test_an_area_that_was_not_asked_for_is_not_stale(sqlite_url, area):
-    """A full run over one area says nothing of the other, and who it does not meet is stale in it.
-
-    The view and the counts of ``status`` say the same.
-    """
-    async with world_on(sqlite_url) as world:
-        await world.publish(read(world, "a", "x"), read(world, "b", "y"))
-        attempt = await world.begin(areas=(area,))
-        both = read(world, "a", "x")
-        asked = tuple(read_area for read_area in both.areas if read_area.area == area)
-        await attempt.write(PersonRead(person=both.person, areas=asked))
-        await attempt.publish(may_depart=False)
-        rows = await world.rows("SELECT person_key, area, is_stale FROM report_person_freshness")
-        assert {(key, name) for key, name, is_stale in rows if is_stale} == {("b", area)}
-        counted = await world.database.read(area_staleness)
-        assert {one.area: bool(one.stale) for one in counted} == {
-            SAFETY: area == SAFETY,
-            PRIVACY: area == PRIVACY,
-        }
-
-
-@pytest.mark.promise("5")
-async def test_departures_are_measured_by_who_is_here(sqlite_url):
-    """Of four persons one may depart in a night, however many have departed before."""
-    persons = [f"p{number}" for number in range(20)]
-    async with world_on(sqlite_url) as world:
-        await world.publish(*(read(world, key) for key in persons))
-        for _ in range(2):
-            await world.publish(
-                *(read(world, key) for key in persons[:4]),
-                limits=replace(LIMITS, max_removed_share=1.0),
-            )
-        await world.publish(*(read(world, key) for key in persons[:2]))
-        attempt = await world.begin()
-        await attempt.write(*(read(world, key) for key in persons[:2]))
-        with pytest.raises(WithheldError, match="2 of 4 persons are no longer on the roster"):
-            await attempt.publish()

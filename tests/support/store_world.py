@@ -181,10 +181,6 @@ class RunAttempt:
         await self.store.interrupt(ExitCode.STOPPED, "stopped at sync.deadline", RunProgress())
 
 
-Attempt = RunAttempt
-"""The name that the simulation's tests still use."""
-
-
 @asynccontextmanager
 async def world_on(url: str, *, our_clock: bool = False) -> AsyncIterator[World]:
     """A world; with ``our_clock`` publications are dated by its fake clock on PostgreSQL, too."""

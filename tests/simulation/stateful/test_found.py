@@ -4,20 +4,17 @@ from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import Connection
 
 from tests.support.store_world import (
     PRIVACY,
     SAFETY,
-    Attempt,
+    RunAttempt,
     World,
     failed,
     read,
     world_on,
 )
-from worker.core.guard import GuardFacts
-from worker.core.model import PersonRead, RunKind
-from worker.store.runs.guard_facts import count_run, guard_facts
+from worker.core.model import PersonRead
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """The machine itself goes on PostgreSQL, too."""
@@ -25,7 +22,7 @@ OTHERS = ("k1", "k2")
 """Restrictions of somebody else, so that the guard has nothing to say."""
 
 
-async def published(world: World, *reads: PersonRead) -> Attempt:
+async def published(world: World, *reads: PersonRead) -> RunAttempt:
     """A sync of these persons and of one more, published."""
     attempt = await world.begin()
     await attempt.write(*reads, read(world, "k", *OTHERS))
@@ -86,24 +83,3 @@ async def test_a_change_under_one_person_takes_nothing_from_another(database_url
         await published(world, read(world, "a", "x"), read(world, "b", "x"))
         await published(world, read(world, "a", "x=N"), failed(world, "b"))
         assert await shown(world) == {("a", "x", "N", False), ("b", "x", "NORU", True)}
-
-
-async def test_the_guard_measures_an_area_by_what_readers_see(database_url):
-    """What an open sync has closed is open for readers, and for a backfill beside it."""
-    async with world_on(database_url) as world:
-        await published(world, read(world, "a", "x"), read(world, "b", "y"))
-        sync = await world.begin()
-        await sync.write(read(world, "b"))
-        backfill = await world.begin(RunKind.BACKFILL)
-        await backfill.write(read(world, "a"))
-        handle = backfill.handle
-
-        def look(connection: Connection) -> GuardFacts:
-            counts = count_run(connection, handle.run_id, number=2)
-            return guard_facts(
-                connection, handle, counts, number=2, departing=0, missing=0, roster_faults=0
-            )
-
-        facts = await world.database.read(lambda connection: connection.run_sync(look))
-        (safety,) = (area for area in facts.areas if area.area == SAFETY)
-        assert (safety.open_before, safety.removed) == (4, 1)

@@ -68,8 +68,8 @@ class Publishing:
                     for (person, area), reading in readings.items()
                     for row in ((area, person, key) for key in reading.rows or {})
                 ),
-                "requests": sum(requests for requests, _ in run.attempts.values()),
-                "retries": sum(retries for _, retries in run.attempts.values()),
+                "requests": run.requests,
+                "retries": run.retries,
             },
             facts=self._facts(readings, went=went, departing=departing, missing=missing),
         )

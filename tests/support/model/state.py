@@ -10,7 +10,6 @@ from tests.support.model.publication import Publishing
 from tests.support.model.values import (
     Content,
     Ending,
-    Failure,
     Outcome,
     PersonArea,
     Proof,
@@ -38,7 +37,7 @@ class Model:
     refs: dict[str, str | None] = field(default_factory=dict)
     departed: set[str] = field(default_factory=set)
     missed: set[str] = field(default_factory=set)
-    failures: dict[PersonArea, Failure] = field(default_factory=dict)
+    failures: dict[PersonArea, datetime] = field(default_factory=dict)
     days: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     runs: dict[int, Run] = field(default_factory=dict)
     snapshots: list[Snapshot] = field(default_factory=list)
@@ -61,78 +60,39 @@ class Model:
         """What each restriction of a person's area says, by its key."""
         return {row[2]: said for row, said in self.rows().items() if row[:2] == (area, person)}
 
-    # Runs
+    # Runs, and what they read
 
-    @property
-    def last_run(self) -> Run:
-        """The run that began last."""
-        return self.runs[max(self.runs)]
-
-    def begin(
-        self, run_id: int, kind: str, areas: tuple[str, ...], at: datetime, attempt: int
-    ) -> None:
+    def begin(self, run_id: int, kind: str, areas: tuple[str, ...]) -> None:
         """A run stands in the ledger."""
-        run = Run(run_id=run_id, kind=kind, areas=areas, started_at=at)
-        run.attempts[attempt] = (0, 0)
-        self.runs[run_id] = run
-
-    def end(self, run: Run, status: str) -> None:
-        """Withheld or abandoned: it leaves no trace."""
-        run.status, run.exit_code = status, None
-        run.readings.clear()
-        run.refs.clear()
-
-    # Reading
-
-    def settled(self, run: Run, attempt: int, person: str) -> set[str]:
-        """Areas that this attempt at the run need not read any more."""
-        return {
-            area
-            for (one, area), reading in run.readings.items()
-            if one == person and (reading.is_complete or reading.attempt == attempt)
-        }
+        self.runs[run_id] = Run(run_id=run_id, kind=kind, areas=areas)
 
     def read_complete(
         self,
         run: Run,
-        attempt: int,
         key: PersonArea,
         records: Mapping[str, Any],
         *,
         at: datetime,
         pages: int | None,
     ) -> None:
-        """A person's area was read to its last page, and written."""
+        """A person's area was read to its last page."""
         person, area = key
-        before = run.readings.get(key)
-        earlier = (before.rows if before else None) or {}
         rows = {}
         for name, said in records.items():
-            first = content = Content(said=said, first_seen_at=at, observed_at=at)
-            if name in earlier:
-                first = earlier[name]
-                content = first if first.said == said else content
+            content = Content(said=said, first_seen_at=at, observed_at=at)
             published = self.held.get((area, person, name))
-            if published is not None:
-                first = published.content
-                content = first if first.said == said else content
-            rows[name] = replace(content, first_seen_at=first.first_seen_at)
-        run.readings[key] = Reading(attempt=attempt, read_at=at, rows=rows, pages=pages)
+            if published is not None and published.content.said == said:
+                content = published.content
+            elif published is not None:
+                content = replace(content, first_seen_at=published.content.first_seen_at)
+            rows[name] = content
+        run.readings[key] = Reading(read_at=at, rows=rows, pages=pages)
         self.failures.pop(key, None)
 
-    def could_not_read(
-        self, run: Run, attempt: int, key: PersonArea, kind: str, at: datetime
-    ) -> None:
-        """A person's area could not be read, and that was written."""
-        before = run.readings.get(key)
-        assert before is None or not before.is_complete, "a settled area was read again"
-        run.readings[key] = Reading(attempt=attempt, read_at=at, failure=kind)
-        old = self.failures.get(key)
-        if old is None:
-            self.failures[key] = Failure(kind=kind, since=at, at=at, runs=1, last_run=run.run_id)
-        else:
-            old.runs += old.last_run != run.run_id
-            old.kind, old.at, old.last_run = kind, at, run.run_id
+    def could_not_read(self, run: Run, key: PersonArea, at: datetime) -> None:
+        """A person's area could not be read."""
+        run.readings[key] = Reading(read_at=at)
+        self.failures[key] = at
 
     # Publication
 
@@ -161,9 +121,7 @@ class Model:
             self.held[row] = Version(row=row, content=content, opened_run=run.run_id)
         self._publish_proofs(run, outcome)
         self.failures = {
-            key: failure
-            for key, failure in self.failures.items()
-            if key[0] not in outcome.departing
+            key: at for key, at in self.failures.items() if key[0] not in outcome.departing
         }
         named = {person for person, _ in outcome.readings}
         if run.kind == "sync":

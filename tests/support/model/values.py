@@ -44,13 +44,11 @@ class Version:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """The last read of a person's area in a run; no rows if it failed, and how."""
+    """The read of a person's area in a run; no rows if it failed."""
 
-    attempt: int
     read_at: datetime | None
     rows: Mapping[str, Content] | None = None
     pages: int | None = None
-    failure: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -68,29 +66,16 @@ class Proof:
 
 
 @dataclass(kw_only=True)
-class Failure:
-    """An area that cannot be read at present."""
-
-    kind: str
-    since: datetime
-    at: datetime
-    runs: int
-    last_run: int
-
-
-@dataclass(kw_only=True)
 class Run:
     """A line of the ledger, and all that the run has read while it is open.
 
     Attributes:
-        attempts: with the requests and retries that were noted of each.
-        progressed_at: when an area that was read to its end was last written.
+        requests, retries: that were noted of it.
     """
 
     run_id: int
     kind: str
     areas: tuple[str, ...]
-    started_at: datetime
     status: str = "running"
     exit_code: int | None = None
     number: int | None = None
@@ -98,12 +83,8 @@ class Run:
     totals: Mapping[str, int] = field(default_factory=dict)
     readings: dict[PersonArea, Reading] = field(default_factory=dict)
     refs: dict[str, str | None] = field(default_factory=dict)
-    attempts: dict[int, tuple[int, int]] = field(default_factory=dict)
-    progressed_at: datetime | None = None
-
-    @property
-    def is_open(self) -> bool:
-        return self.status in {"running", "interrupted"}
+    requests: int = 0
+    retries: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,6 @@ class WatchedAttempt:
     run_id: int
     kind: str
     areas: tuple[str, ...]
-    began_at: datetime
     guard: Guard
     roster: Mapping[str, frozenset[str | None]]
     roster_errors: int = 0
@@ -92,8 +91,7 @@ class Observer:
     def began(self, attempt: WatchedAttempt) -> None:
         """A process begins or continues a run; what it reads is compared with what is published."""
         if attempt.run_id not in self.model.runs:
-            began_at, number = attempt.began_at, attempt.number
-            self.model.begin(attempt.run_id, attempt.kind, attempt.areas, began_at, number)
+            self.model.begin(attempt.run_id, attempt.kind, attempt.areas)
         second_read = confirmation(self.model.rows(), of_changes=attempt.confirms_changes)
         self._attempts[attempt.run_id].append((attempt, second_read))
 
@@ -140,7 +138,7 @@ class Observer:
         attempts = self._attempts[row["run_id"]]
         expect(attempts, "a run was published that nobody worked on")
         run, last = self.model.runs[row["run_id"]], attempts[-1][0]
-        run.attempts = {last.number: (row["requests"], row["retries"])}
+        run.requests, run.retries = row["requests"], row["retries"]
         self._take_reads(views, run)
         roster = {self.person_key(off_id) for off_id in last.roster}
         sent = roster - {self.person_key(off_id) for off_id in last.not_sent}
@@ -200,19 +198,17 @@ class Observer:
                     f"{key[1]}: read to its last page, and shown as stale",
                 )
                 if key in failed:
-                    kind, failed_at = failed[key]["failure_kind"], failed[key]["last_failed_at"]
-                    self.model.could_not_read(run, 0, key, kind, failed_at)
+                    self.model.could_not_read(run, key, failed[key]["last_failed_at"])
             elif before is None or at != before.confirmed_at:
                 expect(records[key] in answered[key], f"{key[1]}: shown is not what PTS answered")
-                self.model.read_complete(run, 0, key, records[key], at=at, pages=one["pages"])
+                self.model.read_complete(run, key, records[key], at=at, pages=one["pages"])
             if key in run.readings:
                 expect(one["local_ref"] in refs[key[0]], "a local reference from nowhere")
                 run.refs[key[0]] = one["local_ref"]
 
     def _is_news(self, key: PersonArea, failed_at: datetime) -> bool:
         """Whether a failure is not the one that the last publication has left."""
-        known = self.model.failures.get(key)
-        return known is None or known.at != failed_at
+        return self.model.failures.get(key) != failed_at
 
     def _refs(self, run: Run) -> dict[str, set[str | None]]:
         """By what each person may go: the references of this run's rosters.

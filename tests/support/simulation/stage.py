@@ -306,7 +306,6 @@ class Stage:
                 run_id=run_id,
                 kind=request.kind.value,
                 areas=tuple(sync.areas),
-                began_at=self.clock.now(),
                 guard=Guard(
                     max_removed_share=sync.max_removed_share,
                     min_completeness=sync.min_completeness,

@@ -218,14 +218,14 @@ class NightsMachine(RuleBasedStateMachine):
         """What the guard judges if everything is read as it is in the world now."""
         observer, now = self.stage.observer, self.stage.clock.now()
         model = copy.deepcopy(observer.model)
-        model.begin(-1, kind.value, tuple(areas), now, 1)
+        model.begin(-1, kind.value, tuple(areas))
         run = model.runs[-1]
         listed = {line.off_id for line in lines if not line.bad}
         for off_id in listed:
             for area in areas:
                 rows = self.stage.upstream.truth[off_id][area]
                 key = observer.person_key(off_id), area
-                model.read_complete(run, 1, key, rows, at=now, pages=1)
+                model.read_complete(run, key, rows, at=now, pages=1)
         bad = sum(bool(line.bad) for line in lines)
         ending = Ending(
             roster={observer.person_key(off_id) for off_id in listed},
