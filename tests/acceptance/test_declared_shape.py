@@ -90,29 +90,6 @@ def test_an_undeclared_field_around_some_persons_records(standin, tmp_path, data
     assert all("(at next)" in one["reason"] for one in listed)
 
 
-HEADERS = (
-    'Link: <?page=2>; rel="next"',
-    "Content-Range: items 0-0/3",
-    "X-Total-Count: 3",
-    'X-Pagination: {"totalCount": 3}',
-)
-
-
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_header_that_speaks_of_more(standin, tmp_path, database_url):
-    """If one record of three stands beside it, two are not gone."""
-    worker = filled(standin, tmp_path, database_url)
-    assert worker.sync().code == 0
-    before = worker.store.ids()
-    some = list(standin.people)[:4]
-    for off_id, header in zip(some, HEADERS, strict=True):
-        standin.script[off_id, ""] = lambda ask, header=header: http(
-            ask.records[:1], headers=[header]
-        )
-    assert worker.sync().code == 3
-    assert (worker.store.ids(), worker.store.stale()) == (before, {ref_of(one) for one in some})
-
-
 @pytest.mark.promise("5")
 def test_a_renamed_code(standin, tmp_path, database_url):
     """No code is lost: every record without one is a failure, and everybody's are 65."""
@@ -131,19 +108,6 @@ def test_a_renamed_code(standin, tmp_path, database_url):
     ended = worker.sync()
     assert (ended.code, worker.store.current()) == (65, before), ended.err[-2000:]
     assert "which the contract requires" in ended.err
-
-
-@pytest.mark.promise("5")
-def test_a_first_night_without_codes(standin, tmp_path, database_url):
-    """Nothing is published."""
-    worker = filled(standin, tmp_path, database_url)
-    for areas in standin.people.values():
-        for records in areas.values():
-            for record in records:
-                record.pop("confidentialityCode", None)
-                record.pop("privacyType", None)
-    assert worker.sync().code == 65
-    assert worker.store.one("SELECT count(*) FROM report_publication") == 0
 
 
 @pytest.mark.promise("9")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.program import Ended, Installation, calls, sandbox
+from tests.support.program import Ended, Installation, calls
 from tests.support.raw_server import http
 from tests.support.standin import PRIVACY, Standin, person
 
@@ -117,16 +117,3 @@ def test_one_area_gone(standin: Standin, tmp_path: Path, sqlite_url: str) -> Non
         standin.script[off_id, PRIVACY] = lambda _: http([])
     ended, before, after = night(worker)
     assert (ended.code, after) == (5, before)
-
-
-@pytest.mark.nightly
-def test_a_test_environment_that_is_reset(tmp_path: Path, sqlite_url: str) -> None:
-    """Its data are as at the start again: what came since is gone at once, and a person decides."""
-    with sandbox(tmp_path / "served", "--persons", "60") as served:
-        worker = served.install(tmp_path / "worker", sqlite_url)
-        served.control(generation=30)
-        assert worker.sync().code == 0
-        assert served.control(reset=True)["generation"] == 0
-        reset = worker.sync()
-        assert (reset.code, reset.run["status"]) == (5, "withheld")
-        assert worker.sync("--accept-removals").code == 0

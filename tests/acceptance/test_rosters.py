@@ -27,18 +27,6 @@ def everyone_was_read_once(standin: Standin) -> None:
     assert set(standin.count().values()) == {1}
 
 
-def test_standard_input(standin: Standin, worker: Installation) -> None:
-    """Everyone is read once; some begin with a zero."""
-    assert any(off_id.startswith("0") for off_id in standin.people)
-    path = worker.folder / "roster.csv"
-    stdin = path.read_bytes()
-    path.unlink()
-    worker.configure(roster={"path": "-"})
-    ended = worker.sync(stdin=stdin)
-    assert (ended.code, ended.run["totals"]["persons_total"]) == (0, PERSONS)
-    everyone_was_read_once(standin)
-
-
 @pytest.mark.parametrize("command", ["sync", "backfill --person -"])
 def test_a_first_line_that_is_a_person_is_repeated_nowhere(
     worker: Installation, command: str
@@ -169,24 +157,6 @@ def test_a_roster_of_bad_lines_does_not_fill_the_log(worker: Installation) -> No
     assert (ended.code, summary["roster_faults"]) == (5, 300)
     assert len(ended.events("roster.line_unreadable")) == 50
     assert len(ended.events("roster.more_lines_unreadable")) == 1
-
-
-@pytest.mark.promise("1")
-def test_a_roster_that_lacks_a_ward_for_a_night(
-    standin: Standin, tmp_path: Path, sqlite_url: str
-) -> None:
-    """Nobody departs, and the summary says how many were not named; a second such night counts."""
-    for number in range(40):
-        person(standin, number, safeties=2, privacies=2)
-    worker = standin.install(tmp_path, sqlite_url)
-    assert worker.sync().code == 0
-    before, ward = worker.store.ids(), {ref_of(off_id) for off_id in list(standin.people)[:3]}
-    worker.roster(*standin.lines()[3:])
-    ended = worker.sync()
-    assert (ended.code, worker.store.ids()) == (0, before), ended.story()
-    assert any("3 persons" in reason for reason in ended.run["reasons"])
-    assert worker.sync().code == 0
-    assert worker.store.ids() == {one for one in before if one[0] not in ward}
 
 
 def test_standard_input_is_kept_for_the_second_read(standin: Standin, worker: Installation) -> None:

@@ -116,20 +116,6 @@ def test_what_two_reads_lack_is_closed(standin: Standin, tmp_path: Path, databas
     assert [area["first_read"] for area in found["areas"]] == [None, None]
 
 
-def test_a_second_read_that_cannot_be_written_ends_the_run(
-    worker: Installation, standin: Standin
-) -> None:
-    """The database refuses that one row alone, and yet nothing is published."""
-    standin.people[FIRST][SAFETY].pop()
-    worker.store.rows(
-        "CREATE TRIGGER hinder BEFORE UPDATE ON draft "
-        f"WHEN NEW.patient_safety_first_read_at IS NOT NULL {REFUSE}"
-    )
-    ended = worker.sync()
-    assert (ended.code, worker.store.runs()) == (69, [("published", 0), ("interrupted", 69)])
-    assert len(ids_of(worker, FIRST)) == 2
-
-
 def test_a_part_of_pts_without_records_for_some_seconds(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:

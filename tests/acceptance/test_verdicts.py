@@ -1,12 +1,13 @@
 """Verdicts about PTS need evidence: a few persons who cannot be read end no run, an outage does."""
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.acceptance.troubles import for_a_while
 from tests.support.acceptance.two_worlds import settled
 from tests.support.program import Ended, Installation, wait_for
 from tests.support.raw_server import Reply, http
@@ -27,12 +28,6 @@ KINDS: dict[str, Answerer] = {
     "403": lambda _: http({"title": "no"}, status="403 Forbidden"),
     "shape": lambda _: http({"title": "maintenance"}),
     "no JSON": lambda _: http(b"maintenance", kind="text/plain"),
-}
-CODES = {"no JSON": 69, "503": 69, "reset": 69, "401": 77, "403": 77, "shape": 65}
-PLACES: dict[str, Callable[[int, int], range]] = {
-    "head": lambda _, failing: range(failing),
-    "tail": lambda persons, failing: range(persons - failing, persons),
-    "spread": lambda persons, failing: range(persons // failing - 1, persons, persons // failing),
 }
 
 
@@ -60,36 +55,6 @@ def published_but(
     }
     published = {ref_of(off_id) for off_id in standin.people.keys() - set(failing)}
     assert {ref for ref, _ in worker.store.ids()} == published
-
-
-@pytest.mark.parametrize(
-    ("kind", "place", "persons", "failing", "sync"),
-    [
-        ("403", "head", 100, 8, {"concurrency": 2}),
-        pytest.param("cut", "head", 60, 3, {"retry_attempts": 3}, marks=pytest.mark.nightly),
-        pytest.param("503", "tail", 300, 8, {"retry_attempts": 5}, marks=pytest.mark.nightly),
-        pytest.param("reset", "spread", 100, 8, {}, marks=pytest.mark.nightly),
-    ],
-)
-def test_a_few_persons_end_no_run(
-    standin: Standin,
-    tmp_path: Path,
-    sqlite_url: str,
-    *,
-    kind: str,
-    place: str,
-    persons: int,
-    failing: int,
-    sync: dict[str, int],
-) -> None:
-    """Persons who fail for ever cost their own areas, whatever is wrong and wherever they stand."""
-    worker = install(standin, tmp_path, sqlite_url, persons, **sync)
-    everyone = list(standin.people)
-    struck = [everyone[number] for number in PLACES[place](persons, failing)]
-    standin.script = {(off_id, ""): KINDS[kind] for off_id in struck}
-    ended = worker.sync()
-    assert standin.violations == []
-    published_but(struck, ended, worker, standin)
 
 
 @pytest.mark.nightly
@@ -143,13 +108,31 @@ def test_a_long_pause_ends_the_run(
     assert worker.sync().code == 0
 
 
-def test_a_long_pause_for_one_person(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
-    """If others are answered it is that person's failure, without a second attempt."""
-    worker = install(standin, tmp_path, sqlite_url, 12)
-    struck = list(standin.people)[5]
-    standin.script = {(struck, ""): lambda _: ENDLESS}
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(lambda _: http(b"<html>", kind="text/html"), id="html"),
+        *(
+            pytest.param(lambda _, reply=reply: reply, id=name, marks=pytest.mark.nightly)
+            for name, reply in {
+                "json": http({"title": "maintenance"}),
+                "401": http(status="401 Unauthorized"),
+                "403": http(status="403 Forbidden"),
+            }.items()
+        ),
+    ],
+)
+def test_maintenance_at_the_start_of_a_night(
+    standin: Standin, tmp_path: Path, sqlite_url: str, trouble: Answerer
+) -> None:
+    """It costs seconds: `sync.patience` waits with a request in ten seconds, then goes on."""
+    worker = install(standin, tmp_path, sqlite_url, 40, patience="10m")
+    assert worker.sync().code == 0
+    standin.asked.clear()
+    before = worker.store.current()
+    standin.everybody = for_a_while(trouble)
     ended = worker.sync()
-    assert (ended.code, ended.run["status"]) == (3, "published"), ended.out
-    assert ended.run["totals"]["persons_stale"] == 1
-    assert sum(off_id == struck for off_id, _ in standin.asked) == 1
-    assert len(worker.store.ids()) == 11
+    assert (ended.code, worker.store.current()) == (0, before), ended.story()
+    assert set(standin.asked) == {
+        (off_id, area) for off_id, areas in standin.people.items() for area in areas
+    }

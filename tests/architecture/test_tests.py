@@ -19,7 +19,6 @@ RAISERS = {
 }
 """What raises when something is wrong, besides functions of ``tests/`` that assert."""
 RAISE_NOTHING = {
-    "tests.acceptance.test_verdicts.test_a_few_persons_end_no_run",  # a method asserts
     "tests.unit.test_run_watch.test_nobody_who_listens_is_no_error",
 }
 """Tests that say just that nothing is raised."""

@@ -153,29 +153,3 @@ async def test_freshness_fails_when_nothing_was_published(copy: str, tmp_path: P
         assert results, said
         seen.append((code, results[source]["status"]))
     assert seen == [(0, "pass"), (0, "warn"), (1, "error")]
-
-
-@pytest.mark.parametrize(
-    ("view", "broken", "failing"),
-    [
-        (
-            "report_daily",
-            "UPDATE publication_code SET restriction_group = 'hidden' WHERE code = 'NORU'",
-            "accepted_values_pts_report_daily",
-        ),
-        (
-            "report_change_feed",
-            "DELETE FROM run WHERE publication_no = 2",
-            "relationships_pts_report_change_feed_publication_no",
-        ),
-    ],
-)
-async def test_build_fails_on_broken_facts(
-    copy: str, tmp_path: Path, view: str, broken: str, failing: str
-):
-    """A test of the package finds what cannot be, and says where."""
-    await execute(copy, "SET session_replication_role = replica", broken)  # past foreign keys
-    code, results, said = dbt(copy, tmp_path, "test", "--select", f"source:pts.{view}")
-    assert code == 1, said
-    failed = [name for name, one in results.items() if one["status"] == "fail"]
-    assert any(failing in name for name in failed), failed

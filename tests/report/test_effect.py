@@ -8,7 +8,7 @@ import pytest
 from tests.support.acceptance.both_databases import BOTH
 from tests.support.clock import START
 from tests.support.columns import named
-from tests.support.report.stores import ANY, NEVER, key_of, missed, privacy, safety, seen
+from tests.support.report.stores import ANY, NEVER, privacy, safety, seen
 from tests.support.store_world import world_on
 from worker.areas import area_named
 from worker.core.effect import in_effect_sql, instant_sql, is_in_effect
@@ -195,20 +195,3 @@ async def test_a_restriction_that_comes_back_begins_a_new_episode(sqlite_url):
             "WHERE e.ended_at IS NULL AND e.restriction_id = 'a'"
         )
         assert same[0]
-
-
-async def test_what_fails_and_what_drifted(sqlite_url):
-    """Persons by pseudonym; fields by area."""
-    async with world_on(sqlite_url) as world:
-        await world.publish(missed(world, 1, "R-1"))
-        await world.rows_written(
-            "INSERT INTO drift (area, field, records, run_id, first_run, first_seen_at) VALUES "
-            "('patient-safety', 'newField', 7, 1, 1, '2026-03-01T00:00:00.000000+00:00')"
-        )
-        failed = await world.rows(
-            "SELECT person_key, local_ref, area, failure_kind, http_status, attempts, failed_runs "
-            "FROM report_person_freshness WHERE failure_kind IS NOT NULL"
-        )
-        assert failed == [(key_of(1), "R-1", "patient-safety", "transient", 503, 5, 1)]
-        drifted = await world.rows("SELECT area, field, records FROM report_drift")
-        assert drifted == [("patient-safety", "newField", 7)]

@@ -242,14 +242,3 @@ async def test_the_files_belong_to_one_publication(database_url, tmp_path):
         assert [row["run_id"] for row in runs] == ["1", "2"]
         codes = {row["confidentiality_code"] for row in rows_of(only(tmp_path, SAFE, "csv"))}
         assert "X" not in codes
-
-
-async def test_faults_are_named(sqlite_url, tmp_path):
-    """A wrong view is a wrong call; a folder that is a file is reported at once."""
-    (tmp_path / "file").write_text("x")
-    async with world_on(sqlite_url) as world:
-        with pytest.raises(UsageError, match="no reporting view"):
-            await export_of(world, tmp_path / "out", Format.CSV, ["nothing"])
-        with pytest.raises(ConfigurationError, match="is a file"):
-            await export_of(world, tmp_path / "file", Format.CSV)
-        assert world.fake.waits_s == []

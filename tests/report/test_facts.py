@@ -14,10 +14,9 @@ from tests.support.report.stores import (
     safety,
     seen,
     small_store,
-    withhold,
 )
 from tests.support.store_world import world_on
-from worker.core.model import RunKind, RunStatus
+from worker.core.model import RunKind
 from worker.errors import ExitCode, UsageError
 from worker.report.facts import read_facts
 from worker.report.figures import ENDS, Amount, CodeKey, Movement, SnapshotState
@@ -28,17 +27,6 @@ PAST, NEAR = START - timedelta(days=1), START + timedelta(days=20)
 
 async def facts_of(world, **options):
     return await read_facts(world.database.read, now=world.fake.now(), **options)
-
-
-async def test_an_empty_store_has_facts_too(sqlite_url):
-    """Before the first publication there is no night, and the state says so."""
-    async with world_on(sqlite_url) as world:
-        facts = await facts_of(world)
-        assert facts.state == SnapshotState.EMPTY
-        assert (facts.published, facts.latest, facts.nights, facts.codes) == (None, None, (), {})
-        standing = await read_standing(world.database.read)
-        said = (standing.last_success_at, standing.last_published_at, standing.persons_stale)
-        assert said == (None, None, 0)
 
 
 @pytest.mark.promise("2")
@@ -223,21 +211,6 @@ async def _night(world, *mine):
     )
 
 
-async def test_a_withheld_run_is_listed_and_does_not_count(sqlite_url):
-    """The state is of the published run; the newest run of the list is the withheld one."""
-    async with world_on(sqlite_url) as world:
-        await small_store(world)
-        before = await facts_of(world)
-        world.fake.advance(2 * 86_400)
-        await withhold(world, seen(world, 5))
-        after = await facts_of(world)
-        assert after.codes == before.codes
-        assert after.published == before.published
-        assert after.latest.status == RunStatus.WITHHELD
-        assert len(after.withheld) == 1
-        assert after.withheld[0] > after.last.day
-
-
 async def test_a_copy_grows_old_and_has_no_age_in_the_future(sqlite_url):
     """After ``fresh_within`` without a full run a complete copy is stale.
 
@@ -256,15 +229,6 @@ async def test_a_copy_grows_old_and_has_no_age_in_the_future(sqlite_url):
         3_600: SnapshotState.COMPLETE,
         27 * 3_600: SnapshotState.OLD,
     }
-
-
-async def test_a_backfill_alone_is_no_complete_copy(sqlite_url):
-    """A part of the roster is not the roster."""
-    async with world_on(sqlite_url) as world:
-        await world.publish(seen(world, 1, safety("a", "N")), kind=RunKind.BACKFILL)
-        facts = await facts_of(world)
-        said = (facts.state, facts.last_sync, facts.published.kind)
-        assert said == (SnapshotState.GAPS, None, RunKind.BACKFILL)
 
 
 async def test_what_stands_for_telemetry(sqlite_url):

@@ -151,14 +151,6 @@ async def test_nights_without_a_publication_are_named(sqlite_url, tmp_path):
     assert f"No run published: {days}" in outline.text
 
 
-async def test_a_weekly_publication_misses_no_night(sqlite_url, tmp_path):
-    """The days between are none that a publication was due on."""
-    async with world_on(sqlite_url) as world:
-        await nights(world, *range(0, 56, 7), persons=15)
-        _, outline = await report_of(world, tmp_path / "r.html")
-        assert "No run published" not in outline.text
-
-
 async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
     """In the drawing, and in words."""
     async with world_on(sqlite_url) as world:
@@ -246,23 +238,6 @@ async def test_an_axis_that_does_not_begin_at_zero_says_so(sqlite_url, tmp_path)
     assert re.search(r"Access denied.*axis starts at 40", outline.text)
     days = table_of(page, "Days on which not everybody was confirmed")
     assert [row[1:] for row in days] == [["41", "40", "1", "97.5%"]] * 3
-
-
-async def test_the_order_of_rows_does_not_rank_hidden_numbers(sqlite_url, tmp_path):
-    """Codes with a number first, by size; then those without, by name."""
-    held = {"NORN_KUT": 4, "NORN_ANG": 3, "NORN_EPO": 9, "NORN_FFL": 30}
-    async with world_on(sqlite_url) as world:
-        await world.publish(
-            *(
-                seen(world, f"{code}{n}", safety("s", code, NEVER))
-                for code, persons in held.items()
-                for n in range(persons)
-            )
-        )
-        page, _ = await report_of(world, tmp_path / "r.html", min_cell=5)
-    table = table_of(page, "Restrictions in effect, by code")
-    codes = [row[0].split("\n")[0] for row in table if row[0].startswith("NORN")]
-    assert codes == ["NORN_FFL", "NORN_EPO", "NORN_ANG", "NORN_KUT"]
 
 
 IN_THE_FUTURE = {

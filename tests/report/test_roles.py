@@ -184,33 +184,6 @@ async def assert_reads_its_views(granted: Granted, kind: str, relations: set[str
                         await connection.execute(statement.format(name))
 
 
-async def test_a_role_calls_and_becomes_nothing(granted: Granted):
-    """No function of the program or the server, no file, no table, no other role."""
-    refused = (
-        "SELECT access_log_refuse()",
-        "SELECT setval('access_log_access_id_seq', 1)",
-        "SELECT pg_read_file('postgresql.conf')",
-        "COPY report_code TO '/tmp/code.csv'",
-        "COPY report_code TO PROGRAM 'cat'",
-        "CREATE TABLE public.mine (x int)",
-        "CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-        "CREATE SCHEMA mine",
-        "CREATE ROLE mine",
-        f"SET ROLE {OWNER}",
-        f"ALTER ROLE {OWNER} SUPERUSER",
-        f'GRANT "{granted.reader}" TO {OWNER}',
-        "EXPLAIN ANALYZE SELECT * FROM person",
-        "SELECT * FROM report_access",
-    )
-    for kind in READABLE:
-        async with granted.connected(getattr(granted, kind)) as connection:
-            for statement in refused:
-                with pytest.raises(
-                    (asyncpg.InsufficientPrivilegeError, asyncpg.FeatureNotSupportedError)
-                ):
-                    await connection.execute(statement)
-
-
 async def test_a_role_can_ask_what_the_page_asks(granted: Granted):
     """The reader every question of docs/reporting.md; the other one those about figures."""
     asked = blocks((DOCS / "reporting.md").read_text(encoding="utf-8"), "(?:sql|postgresql)")
@@ -273,52 +246,6 @@ async def test_another_run_of_the_script(granted: Granted):
                 await connection.fetch("SELECT * FROM report_later")
 
 
-EVERYBODYS = {
-    "GRANT SELECT ON person TO PUBLIC": "person",
-    "GRANT SELECT (local_ref) ON person TO PUBLIC": "person",
-    "GRANT CREATE ON SCHEMA public TO PUBLIC": "schema public",
-    'GRANT {owner} TO "{reader}"': "access_log",
-}
-
-
-async def test_what_the_script_cannot_take_back_is_an_error(granted: Granted):
-    """It names what everybody may, or the role by another, and changes nothing."""
-    for statement, named in EVERYBODYS.items():
-        made = statement.format(owner=OWNER, reader=granted.reader)
-        await execute(granted.url(), made)
-        before = await granted.privileges()
-        with pytest.raises(
-            asyncpg.RaiseError, match=rf'"{granted.reader}" .*\b{named}\b'
-        ) as caught:
-            await granted.run()
-        assert "revoke" in str(caught.value.hint).lower()
-        assert await granted.privileges() == before
-        taken_back = made.replace("GRANT", "REVOKE").replace(" TO ", " FROM ")
-        await execute(granted.url(), taken_back)
-
-
-async def test_the_script_needs_the_views(postgres_url: str):
-    """In a database that is not the worker's it says so, and creates no role."""
-    with pytest.raises(asyncpg.RaiseError, match="no reporting views"):
-        await execute(postgres_url, "SET pts.reader = 'pts_nobody'", SCRIPT)
-    connection = await asyncpg.connect(postgres_url)
-    try:
-        assert not await connection.fetch("SELECT FROM pg_roles WHERE rolname = 'pts_nobody'")
-    finally:
-        await connection.close()
-
-
-def test_the_lists_are_those_of_the_views():
-    """Figures are what names nobody; the reader has all but the access log."""
-    figures, persons = (
-        set(re.findall(r"'(report_\w+)'", text))
-        for text in re.findall(r"text\[\] := ARRAY\[(.*?)\];", SCRIPT, re.DOTALL)
-    )
-    assert figures == READABLE["figures"]
-    assert figures | persons == READABLE["reader"]
-    assert figures & persons == set()
-
-
 async def test_an_upgrade_is_refused_while_other_views_depend_on_ours(granted: Granted):
     """It says what is to be done, and the views are as they were; tables are no hindrance."""
     await execute(
@@ -331,19 +258,3 @@ async def test_an_upgrade_is_refused_while_other_views_depend_on_ours(granted: G
     assert "make tables instead" in str(caught.value.hint)
     await execute(granted.url(OWNER), "SELECT * FROM report_access", "DROP VIEW mine")
     await migrate(granted.url(OWNER))
-
-
-async def test_a_reader_makes_nothing_temporary_where_that_is_revoked(granted: Granted):
-    """As the script's head advises for a database that is the worker's alone, which goes on."""
-    revoke = "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC;"
-    assert revoke.format("pts") in SCRIPT
-    await execute(granted.url(OWNER), revoke.format(granted.name))
-    async with granted.connected(granted.reader) as connection:
-        for statement in (
-            "CREATE TEMPORARY TABLE mine (x int)",
-            "CREATE FUNCTION pg_temp.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-        ):
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.execute(statement)
-    async with world_on(granted.url(OWNER)) as world:
-        await small_store(world)

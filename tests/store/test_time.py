@@ -140,3 +140,17 @@ def nothing_of(world: World, key: str):
     """A person of whom no area could be read."""
     found = failed(world, key)
     return type(found)(person=found.person, areas=found.areas[:1])
+
+
+@pytest.mark.promise("3")
+async def test_a_run_that_makes_progress_goes_on(sqlite_url):
+    """However many starts it needs, and however long they take together."""
+    async with world_on(sqlite_url) as world:
+        for key in "abcd":
+            attempt = await start(world, after_s=11 * HOUR_S)
+            await attempt.write(read(world, key, f"{key}1"))
+            await attempt.interrupt()
+        attempt = await start(world, after_s=11 * HOUR_S)
+        assert attempt.handle.run_id == 1
+        assert await attempt.publish(may_depart=False) == ExitCode.OK
+        assert {row[0] for row in await world.current()} == set("abcd")
