@@ -12,7 +12,7 @@ from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
 from worker.areas import AREAS
 from worker.areas.codes import codes, systems_of
-from worker.areas.meanings import Kind, ViewColumn, view_columns, view_name_nb
+from worker.areas.meanings import Kind, ViewColumn, view_columns
 from worker.core.times import END_OF_TIME, START_OF_TIME
 from worker.errors import UsageError
 from worker.report.formats import Dialect, Format, open_sink
@@ -60,14 +60,6 @@ async def test_what_excel_opens(sqlite_url, tmp_path):
         ["Slag", "Tilstand"],
         *[["Full kjøring", "Publisert"]] * 2,
     ]
-
-
-def test_headings_are_unique_in_each_view():
-    """No column of a table has the name of another, nor a file that of another view."""
-    for view, columns in view_columns().items():
-        headings = [column.heading for column in columns]
-        assert len(headings) == len(set(headings)), view
-    assert len({view_name_nb(view) for view in view_columns()}) == len(view_columns())
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from sqlalchemy import inspect, select
 
 from tests.support.report.stores import safety, seen, small_store
 from tests.support.store_world import world_on
-from worker.areas.meanings import Kind, view_columns, view_keys
+from worker.areas.meanings import Kind, view_columns
 from worker.errors import UsageError
 from worker.views import CURRENT, views_named
 
@@ -107,13 +107,6 @@ def _typed(connection):
         for name in inspector.get_view_names()
         if name.startswith("report_")
     }
-
-
-def test_what_names_a_row_of_a_person_is_never_empty():
-    """So that the dictionary, JSON Schema and Parquet promise it."""
-    for view in ("report_patient_safety_current", "report_person_freshness", "report_episode"):
-        columns = {column.name: column for column in view_columns()[view]}
-        assert not [name for name in view_keys()[view] if columns[name].is_nullable], view
 
 
 async def test_the_codes_agree_with_the_views(database_url):

@@ -1,25 +1,21 @@
 """The migrations on each database: the tables as declared, and an upgrade that waits."""
 
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
-import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
-from tests.support.databases import execute, in_database
-from worker.errors import UnavailableError
 from worker.ports import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.schema.tables import metadata
-from worker.store.schema.upgrade import HEAD, LOCK, check_schema, upgrade
+from worker.store.schema.upgrade import HEAD, upgrade
 from worker.store.schema.views import view_definitions
 
 TABLES = sorted([*metadata.tables, "alembic_version"])
@@ -72,26 +68,3 @@ async def test_the_tables_are_those_declared(database_url):
         assert await in_sync(database, differences) == []
 
 
-@pytest.fixture
-def empty_postgres(postgres_url: str) -> Iterator[str]:
-    """A database without tables."""
-    anyio.run(execute, postgres_url, "CREATE DATABASE pts_empty")
-    yield in_database(postgres_url, "pts_empty")
-    anyio.run(execute, postgres_url, "DROP DATABASE pts_empty WITH (FORCE)")
-
-
-async def test_an_upgrade_that_goes_on_for_too_long(empty_postgres: str):
-    """One that waits for it says so, and can be started again."""
-    async with (
-        opened(empty_postgres) as first,
-        open_database(empty_postgres, real_runtime(), patience_s=1) as second,
-    ):
-
-        async def held(connection: AsyncConnection) -> None:
-            await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
-            with pytest.raises(UnavailableError):
-                await upgrade(second)
-
-        await first.write(held)
-        await upgrade(first)
-        await check_schema(first)

@@ -61,16 +61,6 @@ async def test_an_end_before_the_response_is_handed_over(ends):
     assert closed == [connection]
 
 
-async def test_a_connection_that_is_closed_already(ends):
-    """An exchange on it ends at once, and sends nothing."""
-    connection, server, _ = ends
-    connection.close()
-    await asyncio.sleep(0.01)  # the loop has said so
-    with pytest.raises(TransientError, match="closed before"):
-        await connection.exchange(b"POST", asyncio.get_running_loop().time() + LONG_S)
-    assert await asyncio.to_thread(server.recv, 100) == b""
-
-
 async def test_a_cancelled_exchange(ends):
     """Its connection is closed: the response is still to come."""
     connection, server, closed = ends

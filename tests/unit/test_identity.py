@@ -54,13 +54,6 @@ def test_identifiers_are_compared_by_their_digits():
     assert hash(NationalId(DIGITS)) != hash(NationalId("17912099997"))
 
 
-def test_the_pseudonym_is_the_keyed_hmac():
-    """HMAC-SHA256 of the digits, in hex: anyone with the key can compute it elsewhere."""
-    key = bytes(range(32))
-    expected = hmac.new(key, DIGITS.encode(), hashlib.sha256).hexdigest()
-    assert PseudonymKey(key).pseudonym(NationalId(DIGITS)) == expected
-
-
 @pytest.mark.promise("8")
 def test_a_label_gives_another_pseudonym():
     """A key that is used for test and production does not link what they hold."""

@@ -1,7 +1,6 @@
 """The roster as a file: real files, synthetic identifiers."""
 
 import io
-import os
 import tracemalloc
 from collections import deque
 from pathlib import Path
@@ -177,17 +176,6 @@ async def test_an_unreadable_file(tmp_path, name, reason):
     """A file that is not there, or is a directory, is named."""
     with pytest.raises(RosterError, match=reason):
         await read(CsvRoster(tmp_path / name))
-
-
-async def test_standard_input(tmp_path):
-    """``-`` reads what is piped in, here through a real pipe."""
-    reading, writing = os.pipe()
-    os.write(writing, f"off_id\n{A}\nx\n".encode())
-    os.close(writing)
-    with os.fdopen(reading, "rb") as stdin:
-        found = await read(CsvRoster("-", stdin=stdin))
-    assert found[0] == (A, None)
-    assert found[1][0] == "standard input line 3"
 
 
 async def test_chunks_may_end_anywhere():

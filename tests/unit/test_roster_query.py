@@ -46,15 +46,6 @@ async def test_reads_rows(url, driver):
     assert await read(roster) == [(A, "p1"), (B, None), (A, "7")]
 
 
-async def test_reads_cohorts(url):
-    """The column by its name, as text."""
-    query = "select seen as Cohort, fnr as off_id from patient where ref = 7"
-    lines = [line async for line in QueryRoster(url, query).entries()]
-    assert [(line.cohort, line.local_ref) for line in lines if isinstance(line, RosterEntry)] == [
-        ("x", None)
-    ]
-
-
 async def test_a_colon_is_a_colon(url):
     """No part of the query is taken for a parameter."""
     query = "select fnr off_id from patient where seen = '12:30' or seen = ' :x' or 1 = :y::z"
@@ -168,13 +159,6 @@ async def test_an_unreachable_server(driver, error):
     with pytest.raises(error) as caught:
         await read(roster)
     assert "hemmelig" not in f"{caught.value} {caught.value.hint}"
-
-
-async def test_a_missing_sqlite_file_is_not_made(tmp_path):
-    """A misspelt file name is an error and makes no empty database."""
-    with pytest.raises(RosterError, match="does not exist"):
-        await read(QueryRoster(f"sqlite:///{tmp_path}/none.db", "select 1"))
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://u:hemmelig@h/x", "oracle://u:hemmelig@h/x"])

@@ -72,14 +72,6 @@ def test_who_else_may_write(file, trust, mode, mended_by):
         assert f"{mended_by} {file}" in reported
 
 
-def test_a_folder_that_everyone_can_write(file):
-    """A user who can rename in it can replace the file; in a sticky folder only the owner can."""
-    file.parent.chmod(0o777)
-    assert f"chmod go-w {file.parent}" in refusal(file)
-    file.parent.chmod(0o1777)
-    assert read(file) == b"secret"
-
-
 @pytest.mark.promise("8")
 @pytest.mark.parametrize("mode", [0o775, 0o2770])
 def test_a_folder_that_its_group_can_write(file, mode):

@@ -176,18 +176,6 @@ async def test_a_token_is_replaced_once_for_all(challenge, clients, server, fake
     assert (len(server.tokens), fake.waits_s) == (2, [])
 
 
-async def test_late_refusals_of_the_old_token(clients, server):
-    """What was sent with the old token and is refused late says nothing of the new one."""
-    authorizer = clients.open()
-    late = [await authorizer.authorize("POST", URL) for _ in range(5)]
-    assert [await refuse(authorizer) for _ in range(2)] == [SAME_TOKEN, NEW_TOKEN]
-    fresh = await authorizer.authorize("POST", URL)
-    for used in late:
-        assert authorizer.handle_challenge(URL, used, answer(401, BEARER)) == NEW_TOKEN
-    assert authorizer.handle_challenge(URL, fresh, answer(200)) == FINE
-    assert ((await authorizer.authorize("POST", URL)).token_id, len(server.tokens)) == ("2", 2)
-
-
 @pytest.mark.parametrize("under_way", [1, 16])
 async def test_a_client_that_is_denied(under_way, clients, server, fake):
     """Refused with a fresh proof and with a fresh token, it is: at two tokens, without a wait."""
@@ -218,17 +206,6 @@ async def test_a_refused_token_costs_helseid_little(clients, server, fake):
     assert 2 < len(server.tokens) <= 21
 
 
-@pytest.mark.parametrize("status", [200, 404])
-async def test_an_accepted_token_is_kept(status, clients, server, fake):
-    """Of three replicas one refuses every proof: nobody waits, and the token stays."""
-    authorizer = clients.open()
-    for _ in range(100):
-        assert await refuse(authorizer) == SAME_TOKEN
-        used = await authorizer.authorize("POST", URL)
-        assert authorizer.handle_challenge(URL, used, answer(status)) == FINE
-    assert (len(server.tokens), fake.waits_s) == (1, [])
-
-
 async def test_an_acceptance_begins_anew(clients, fake, server):
     """When PTS accepts again, a later refusal gets a fresh proof, then a fresh token."""
     authorizer = clients.open()
@@ -239,37 +216,6 @@ async def test_an_acceptance_begins_anew(clients, fake, server):
     assert [await refuse(authorizer) for _ in range(2)] == [SAME_TOKEN, SAME_TOKEN]  # 30 s
     authorizer.handle_challenge(URL, used, answer(200))
     fake.advance(30)
-    assert [await refuse(authorizer) for _ in range(2)] == [SAME_TOKEN, NEW_TOKEN]
-
-
-async def test_a_new_nonce_says_nothing_of_the_token(clients, server):
-    """However often PTS wants another, in whichever words."""
-    authorizer = clients.open()
-    for number in range(6):
-        used = await authorizer.authorize("POST", URL)
-        refused = answer(401, BEARER, dpop_nonce=f"n-{number}")
-        assert authorizer.handle_challenge(URL, used, refused) == SAME_TOKEN
-    assert len(server.tokens) == 1
-
-
-async def test_what_does_not_speak_for_a_token(clients):
-    """Neither an acceptance of the token before, nor a 503, nor a refusal of the person."""
-    authorizer = clients.open()
-    old = await authorizer.authorize("POST", URL)
-    assert [await refuse(authorizer) for _ in range(2)] == [SAME_TOKEN, NEW_TOKEN]
-    fresh = await authorizer.authorize("POST", URL)
-    authorizer.handle_challenge(URL, old, answer(200))
-    authorizer.handle_challenge(URL, fresh, answer(503))
-    authorizer.handle_challenge(URL, fresh, answer(403))
-    assert not authorizer.handle_challenge(URL, fresh, answer(401)).retry
-
-
-async def test_token_due_for_renewal(clients, fake):
-    """A token refused at the end of its life is renewed anyway, and counts for nothing."""
-    authorizer = clients.open()
-    old = await authorizer.authorize("POST", URL)
-    fake.advance(600)
-    assert authorizer.handle_challenge(URL, old, answer(401, BEARER)) == NEW_TOKEN
     assert [await refuse(authorizer) for _ in range(2)] == [SAME_TOKEN, NEW_TOKEN]
 
 

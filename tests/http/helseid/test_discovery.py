@@ -27,14 +27,6 @@ async def test_read_once_a_day(clients, server, fake):
     assert server.discoveries == 2
 
 
-async def test_trailing_slash_tolerated(clients, server):
-    """HelseID's own spelling of its issuer becomes the audience."""
-    server.discovery_more = {"issuer": f"{server.issuer}/"}
-    token_source = clients.open().tokens
-    await token_source.token()
-    assert server.seen[0].assertion["aud"] == f"{server.issuer}/"
-
-
 @pytest.mark.promise("7")
 @pytest.mark.parametrize(
     "answers",
@@ -88,15 +80,6 @@ async def test_what_another_calls_itself(issuer, reported, clients, server):
     with pytest.raises(ConfigurationError) as caught:
         await clients.open().discovery.metadata()
     assert caught.value.message.endswith(f"the metadata names {reported}")
-
-
-async def test_not_json(clients, server):
-    """A page in HelseID's place is retried and then means that HelseID is unavailable."""
-    server.discovery_replies += [http(b"<html>"), http([1])]
-    assert (await clients.open().discovery.metadata()).issuer == server.issuer
-    server.fault("status", area="discovery", status=200, body="<html>")
-    with pytest.raises(UnavailableError, match=r"not a JSON object \(5 attempts\)"):
-        await clients.open().discovery.metadata()
 
 
 async def test_certificate(fake, client_key, tmp_path):

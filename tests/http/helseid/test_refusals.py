@@ -77,12 +77,6 @@ async def test_clock_off(ahead_s, codes, message, clients, server):
     server.violations.clear()
 
 
-async def test_clock_right(clients, server):
-    """A refusal by a server whose clock agrees says nothing of clocks."""
-    server.token_replies += [refusal("invalid_dpop_proof")] * 2
-    assert "s clock is" not in (await refused(clients.open())).message
-
-
 @pytest.mark.parametrize(
     ("constraint", "fields", "code"),
     [
@@ -149,23 +143,3 @@ async def test_nothing_leaks(clients, server, private_jwks, tmp_path, caplog):
     assert "helseid.token_received" in {event["event"] for event in events}
 
 
-@pytest.mark.promise("8")
-async def test_no_identifier_is_reported(clients, server):
-    """Whichever usual way HelseID writes it, message and log do without it."""
-    helseid = clients.open()
-    for text in ("13097248022", "130972 48022", "130972-48022", "13.09.72-48022", "13097248022\n"):
-        description = f"the subject {text} has no consent"
-        server.token_replies.append(refusal("invalid_grant", error_description=description))
-        with structlog.testing.capture_logs() as events:
-            error = await refused(helseid)
-        assert "***" in error.message
-        assert text.strip() not in error.message + repr(events)
-
-
-@pytest.mark.promise("8")
-async def test_a_description_too_long_to_search_is_not_reported(clients, server):
-    """It would have to be cut, perhaps within an identifier."""
-    description = f"{'a' * 3990}1309724802{'2' * 20}"
-    answer = refusal("invalid_client", error_description=description)
-    server.token_replies.append(answer)
-    assert (await refused(clients.open())).message == "HelseID refused the client: invalid_client"

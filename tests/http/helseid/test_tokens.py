@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import socket
 from email.utils import formatdate
-from typing import Any
 
 import anyio
 import jwskate
 import pytest
 
-from tests.support.http.helseid import app, refusal, refused, write_secret
+from tests.support.http.helseid import refusal, refused, write_secret
 from tests.support.raw_server import Reply, http
 from tests.support.standin import CLIENT_ID
 from worker.errors import ConfigurationError, ExitCode, RefusedError, UnavailableError
@@ -103,35 +102,11 @@ async def test_a_nonce_is_kept(age_s, calls, clients, server, fake):
     assert len(server.seen) - 2 == calls
 
 
-async def test_nonce_changes_twice(clients, server):
-    """Two challenges in a row are answered, a third is a refusal."""
-    challenge = {"status": 400, "body": '{"error": "use_dpop_nonce"}'}
-    another: dict[str, Any] = challenge | {"headers": {"DPoP-Nonce": "another"}}
-    server.fault("status", **another, times=1)  # then a real one, since this nonce is foreign
-    assert (await clients.open().tokens.token()).token_id == "1"
-    assert len(server.seen) == 3
-    server.fault("status", **another)
-    assert (await refused(clients.open())).code == "use_dpop_nonce"
-    assert (len(server.seen), len(set(server.jtis))) == (6, 12)
-
-
 async def test_challenge_without_nonce(clients, server):
     """A challenge that gives no nonce cannot be answered: it is a refusal, after two retries."""
     server.fault("status", status=400, body='{"error": "use_dpop_nonce"}')
     error = await refused(clients.open())
     assert (error.code, len(server.seen)) == ("use_dpop_nonce", 3)
-
-
-async def test_a_nonce_that_was_refused(clients, server, fake):
-    """It is not sent again, fresh as it may be."""
-    server.token_more = {"expires_in": 5}
-    tokens = clients.open().tokens
-    await tokens.token()
-    fake.advance(5)
-    server.token_replies.append(refusal("use_dpop_nonce"))
-    await tokens.token()
-    sent = [bool(seen.proof.get("nonce")) for seen in server.seen]
-    assert sent == [False, True, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -283,23 +258,6 @@ async def test_unreachable(clients):
             await clients.open(issuer=issuer).tokens.token()
     assert caught.value.exit_code == ExitCode.UNAVAILABLE
     assert "helseid.issuer" in caught.value.hint
-
-
-@pytest.mark.nightly
-async def test_the_configured_time_is_that_of_a_call(client_key, server, fake, tmp_path):
-    """``sync.request_timeout_s`` bounds each call to HelseID, too."""
-    server.token_reply = SILENCE
-    made = app(server, fake, tmp_path, **{"sync.request_timeout_s": 3.0})
-    async with made.helseid() as helseid:
-        with anyio.fail_after(60), pytest.raises(UnavailableError, match="response in time"):
-            await helseid.tokens.token()
-
-
-@pytest.mark.parametrize("scope", [None, "nhn:pts/api extra", ["nhn:pts/api"]])
-async def test_wanted_scopes(scope, clients, server):
-    """An answer that does not name scopes grants those asked for; more than asked for is fine."""
-    server.token_more = {"scope": scope, "token_type": "dpop"}
-    assert (await clients.open().tokens.token()).token_id == "1"
 
 
 async def test_token_exchange(clients, server, fake, tmp_path):

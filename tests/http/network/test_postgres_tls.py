@@ -1,14 +1,14 @@
 """PostgreSQL off loopback: which server is trusted, and what it is sent."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
 from tests.support.certificates import Authority, make_authority, server_context
 from tests.support.clock import FakeRuntime
@@ -181,20 +181,6 @@ def test_disable_is_warned_of_at_each_start(
         lines = _lines(worker)
     for name in ("database", "roster"):
         assert _judged(lines[name]) == ("WARN", "not encrypted")
-
-
-def test_plain_on_this_machine(served: Sandbox, tmp_path: Path, make_postgres: MakeDatabase):
-    """On loopback and by a socket nothing need be set, and nothing is warned of."""
-    url = make_postgres()
-    with ExitStack() as stack:
-        between = stack.enter_context(front(url))
-        near = make_url(between.url()).set(host="127.0.0.1").render_as_string(hide_password=False)
-        worker = served.install(tmp_path / "near", near)
-        ended = worker.sync()
-        assert (ended.code, ended.events("database.not_encrypted")) == (0, []), ended.story()
-        assert _judged(_lines(worker)["database"]) == ("OK", "not encrypted, on this machine")
-        by_socket = served.install(tmp_path / "socket", url)
-        assert _judged(_lines(by_socket)["database"]) == ("OK", "UNIX socket")
 
 
 @pytest.mark.parametrize("variable", ["PGSSLMODE=disable", "PGHOST=x"])

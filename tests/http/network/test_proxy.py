@@ -149,24 +149,6 @@ def test_a_proxy_that_forbids_pts(hospital: Hospital, migrated_sqlite: Path, tmp
     assert "does not allow this request (status 403)" in ended.out
 
 
-def test_a_proxy_that_finds_no_way(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path):
-    """502 passes, so it is tried again; in the end 69, and the proxy is named."""
-    with connect_proxy() as forward:
-        forward.routes |= hospital.routes
-        forward.answers[PTS] = "502 Bad Gateway"
-        ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url)
-    assert ended.code == 69, ended.out + ended.err
-    assert forward.asked.count(PTS) > 1
-
-
-def test_a_proxy_that_is_not_there(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path):
-    """69, and the proxy is named, not HelseID."""
-    url = f"http://127.0.0.1:{closed_port()}"
-    ended, _ = hospital.sync(migrated_sqlite, tmp_path, url)
-    assert ended.code == 69, ended.out + ended.err
-    assert f"the proxy {url.removeprefix('http://')}: no connection" in ended.out
-
-
 async def test_what_the_engine_says_of_a_proxy():
     """The proxy is named where it is what failed."""
     with connect_proxy() as forward:

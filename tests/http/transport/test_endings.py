@@ -81,23 +81,6 @@ async def test_an_end_before_that_of_the_request(is_refused):
     assert got in TRANSIENT | ({b"[413]"} if is_refused else set())
 
 
-async def test_an_idle_connection_that_the_server_ends():
-    """It is closed on this side as well, and does not stay half open until the next request."""
-    closed = threading.Event()
-
-    def script(peer):
-        peer.request()
-        peer.send(response())
-        peer.link.shutdown(socket.SHUT_WR)
-        if peer.closed_by_client():
-            closed.set()
-
-    with scripted_server(script) as server:
-        async with Transport(OPTIONS) as transport:
-            assert await outcome(transport, server.url) == b"[1]"
-            assert await asyncio.to_thread(closed.wait, 20)
-
-
 def ends(peer, how):
     """End a connection of TLS: as it should be, without a word, or otherwise."""
     if how == "close_notify":

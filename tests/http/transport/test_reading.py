@@ -1,21 +1,19 @@
 """Reading areas over real sockets: requests by the contract, pages, proofs and errors."""
 
 import uuid
-from dataclasses import replace
 
 import orjson
 import pytest
 
-from tests.support.http.reading import BUSY, CUT, OPTIONS, World, page, reading
+from tests.support.http.reading import BUSY, CUT, page, reading
 from tests.support.pts_answers import OFF_ID, contract
-from tests.support.raw_server import answer, raw_server
+from tests.support.raw_server import answer
 from worker.core.contract import AreaContract
 from worker.errors import (
     ContractError,
     PagingError,
     TransientError,
 )
-from worker.http.transport import Transport
 
 PATH = contract().path
 TOKEN = {"style": "token", "field": "next", "send_as": "after"}
@@ -30,21 +28,6 @@ def by_link() -> dict[str, AreaContract]:
     """A contract with pages by a URL in the answer."""
     paging = {"style": "next_link", "field": "next"}
     return {"patient-safety": contract(records="items", paging=paging)}
-
-
-async def test_a_complete_area():
-    """An area read to its end has its records, its proof, and nothing of the identifier."""
-    async with reading(page(1, 2)) as it:
-        area = await it.read()
-    request = it.server.requests[0]
-    assert request.line == f"POST {PATH} HTTP/1.1"
-    assert orjson.loads(request.body) == {"offId": OFF_ID}
-    assert {request.headers[name] for name in ("content-type", "accept")} == {"application/json"}
-    assert (area.area, len(area.records)) == ("patient-safety", 2)
-    proof = area.proof
-    assert (proof.pages, proof.record_count, proof.read_at) == (1, 2, it.fake.now())
-    assert len(area.proof.digest) == 16
-    assert OFF_ID not in repr(area)
 
 
 @pytest.mark.promise("1")
@@ -127,9 +110,3 @@ async def test_errors_hold_no_identifier():
         assert caught.value.__cause__ is None
 
 
-async def test_a_base_url_with_a_path():
-    """A base URL may have a path of its own."""
-    async with raw_server() as server, Transport(OPTIONS) as transport:
-        with_path = replace(server, url=server.url + "/gateway")
-        await World(with_path, transport).read()
-    assert server.requests[0].line == f"POST /gateway{PATH} HTTP/1.1"

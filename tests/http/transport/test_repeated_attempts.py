@@ -22,14 +22,6 @@ async def test_a_fresh_proof_for_each_attempt(bad):
     assert it.fake.waits_s == [0.25, 0.5]  # jitter 0.5 of 0.5 s, then of 1 s
 
 
-async def test_giving_up():
-    """After the last attempt the error carries the status and the number of attempts."""
-    async with reading(BUSY) as it:
-        with pytest.raises(TransientError, match="status 503") as caught:
-            await it.read()
-    assert (caught.value.status, caught.value.attempts) == (503, 3)
-
-
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
@@ -78,16 +70,6 @@ async def test_denials_have_an_end(renew, attempts):
         with pytest.raises(DeniedError) as caught:
             await it.read()
     assert (caught.value.status, caught.value.attempts) == (401, attempts)
-
-
-@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
-async def test_a_denial_is_not_repeated_here(status):
-    """The breaker tries again once it has read somebody else."""
-    async with reading(page(1), answer(b"", status=status)) as it:
-        await it.read()
-        with pytest.raises(DeniedError):
-            await it.read()
-    assert (len(it.server.requests), it.fake.waits_s) == (2, [])
 
 
 @pytest.mark.parametrize("is_held", [False, True])

@@ -39,16 +39,6 @@ async def waits(*replies, requests=1, uniforms=(0.5,)):
     return ends
 
 
-async def test_every_wait_is_drawn_anew():
-    """Requests that failed together must not come back together, nor the same one in step."""
-    bad = answer(b"", status="500 Oops")
-    replies = (bad, bad, bad, bad, GOOD, bad, GOOD)
-    drawn = (0.2, 0.0, 0.75, 0.5, 1.0)
-    first = 0.2 * 0.5 + 0.0 * 1.0 + 0.75 * 2.0 + 0.5 * 4.0
-    ends = await waits(*replies, requests=2, uniforms=drawn)
-    assert ends == pytest.approx([first, first + 1.0 * 0.5])
-
-
 @pytest.mark.parametrize(
     ("headers", "wait_s"),
     [

@@ -2,15 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.clock import FakeRuntime
 from tests.support.raw_server import Reply, http
-from tests.support.standin import CLIENT_ID, Standin
-from worker.app import App
-from worker.config import load
 from worker.errors import RefusedError
 from worker.helseid.authorizer import HelseIdAuthorizer
 
@@ -30,17 +25,6 @@ def write_secret(path: Path, content: object) -> Path:
 def refusal(code: str, *, status: str = "400 Bad Request", **more: str) -> Reply:
     """An OAuth error."""
     return http({"error": code, **more}, status=status)
-
-
-def app(server: Standin, fake: FakeRuntime, folder: Path, **more: Any) -> App:
-    """A worker's parts, as configured."""
-    values = {
-        "helseid.issuer": server.issuer,
-        "helseid.client_id": CLIENT_ID,
-        "helseid.private_jwk_file": "client.jwk",
-        **more,
-    }
-    return App(loaded=load(values, environ={}, cwd=folder), runtime=fake.runtime)
 
 
 async def refused(client: HelseIdAuthorizer) -> RefusedError:
