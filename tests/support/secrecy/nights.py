@@ -43,7 +43,7 @@ FIRST = 70_000
 HEALTHY_EVERY = 8
 PUSHES = 2
 """Two groups to the gateway."""
-PUSHING_BACK = ("429", "503", "failing-second-page")
+PUSHING_BACK = ("429", "503")
 OF_SAFETY = "speaking: time-in-words"
 
 WATCHED = "tmp/watched"
