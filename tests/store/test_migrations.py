@@ -66,5 +66,3 @@ async def test_the_tables_are_those_declared(database_url):
         assert await upgrade(database) == (HEAD, HEAD)
         assert await in_sync(database, names_in) == created
         assert await in_sync(database, differences) == []
-
-

@@ -13,9 +13,7 @@ from worker.core.confirmation import (
     Unconfirmed,
     compared,
     ids_digest,
-    needs_second_read,
 )
-from worker.core.diff import Change, Op
 from worker.core.model import AreaFailure, CompleteArea, FailureKind, FirstRead
 
 REMOVALS, CHANGES = Confirm.REMOVALS, Confirm.CHANGES
@@ -28,24 +26,6 @@ def first_of(read: CompleteArea) -> Unconfirmed:
     proof = read.proof
     left = FirstRead(read_at=proof.read_at, record_count=proof.record_count, digest=proof.digest)
     return Unconfirmed(read=left, ids=ids_digest(SAFETY, read))
-
-
-@pytest.mark.promise("1")
-@pytest.mark.parametrize(
-    ("change", "taken", "removals"),
-    [
-        (Change(op=Op.INSERT, key="a"), frozenset(), False),
-        (Change(op=Op.INSERT, key="a"), frozenset({"a"}), True),
-        (Change(op=Op.UPDATE, key="a", version_id=1), frozenset(), False),
-        (Change(op=Op.UPDATE, key="a", version_id=1, closes=True), frozenset(), True),
-        (Change(op=Op.CLOSE, key="a", version_id=1, closes=True), frozenset(), True),
-    ],
-)
-def test_what_needs_a_second_read(change: Change, taken: frozenset[str], removals: bool) -> None:
-    """`removals`: what closes, or another person has; `changes`: whatever differs."""
-    assert needs_second_read([change], REMOVALS, taken) == removals
-    assert needs_second_read([change], CHANGES, taken)
-    assert not needs_second_read([], CHANGES, taken)
 
 
 @pytest.mark.promise("1")

@@ -80,9 +80,3 @@ async def test_a_slow_run_says_why():
     )
     assert [line["event"] for line in logs] == ["pts.slower", "pts.pause"]
     assert logs[1]["until"] == until.isoformat(timespec="seconds")
-
-
-def test_a_pace_that_never_sends():
-    """Is refused."""
-    with pytest.raises(ValueError, match="above 0"):
-        Throttle(0.0, FakeRuntime().runtime)

@@ -141,5 +141,3 @@ async def test_nothing_leaks(clients, server, private_jwks, tmp_path, caplog):
     ]
     assert [secret for secret in secrets if secret in shown] == []
     assert "helseid.token_received" in {event["event"] for event in events}
-
-

@@ -108,5 +108,3 @@ async def test_errors_hold_no_identifier():
                 await it.read()
         assert OFF_ID not in repr(caught.value)
         assert caught.value.__cause__ is None
-
-

@@ -8,7 +8,7 @@ every reading that is right, and refusing it: no case allows a body of other byt
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.support.http.calls import REFUSED, TRANSIENT, Outcome, chunked, response
+from tests.support.http.calls import CONTRACT, REFUSED, TRANSIENT, Outcome, chunked, response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,15 @@ FIELDS: dict[str, tuple[str, frozenset[Outcome]]] = {
     "close": ("Connection: close", BODY),
     "close for a proxy": ("Proxy-Connection: close", BODY),
     "close among others": ("Connection: keep-alive, Close", BODY),
-}
+    "no content coding": ("Content-Encoding: Identity", BODY),
+    "an empty content coding": ("Content-Encoding:", BODY),
+    "a content coding": ("Content-Encoding: GZIP", CONTRACT),
+    "a content coding with a weight": ("Content-Encoding: gzip;q=1", CONTRACT),
+    "a content coding in a list": ("Content-Encoding: identity, br", CONTRACT),
+    "a content coding in another field": (
+        "Content-Encoding: identity\r\nContent-Encoding: deflate", CONTRACT,
+    ),
+}  # fmt: skip
 
 LENGTHS: dict[str, tuple[str, frozenset[Outcome]]] = {
     "padded with zeros": ("Content-Length: 0003", BODY | REFUSED),

@@ -1,7 +1,6 @@
 """Many seeds, or every n-th call: ``make simulate``."""
 
 import argparse
-import resource
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -36,18 +35,13 @@ def failures(results: Iterable[Result]) -> list[str]:
 
 def _describe(tally: Tally, seeds: range) -> str:
     """The figures of a campaign."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     figures = {
         "seeds": f"{len(seeds)}, from {seeds.start} on",
-        "virtual hours": f"{tally.virtual_s / 3600:.0f}",
         "runs": tally.runs,
         "publications": tally.publications,
-        "calls": _listed(tally.calls),
-        "looks at the views": tally.looks,
         "ends by exit code": _listed(tally.ends),
         "what struck": _listed(tally.faults),
         "kinds never met": ", ".join(unmet(tally.faults)) or "none",
-        "processor seconds": f"{sum(one.ru_utime + one.ru_stime for one in used):.0f}",
     }
     return "\n".join(f"{name}: {value}" for name, value in figures.items())
 

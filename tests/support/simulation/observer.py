@@ -66,7 +66,6 @@ class Observer:
         self.key = pseudonym_key
         self.served = served
         self.model = Model()
-        self.looks = 0
         self.ledger: Sequence[Mapping[str, Any]] = ()
         self._attempts: dict[int, list[tuple[WatchedAttempt, Confirmation]]] = defaultdict(list)
         self._keys: dict[str, str] = {}
@@ -120,7 +119,6 @@ class Observer:
 
     def judge(self, found: Mapping[str, Iterable[Mapping[str, Any]]]) -> bool:
         """See that what each of ``STATEMENTS`` found keeps the promises; see ``look``."""
-        self.looks += 1
         views = views_of(found)
         self.ledger = views.tables["runs"]
         published = views.published()

@@ -85,19 +85,13 @@ class Tally:
     ends: Counter[str] = field(default_factory=Counter)
     runs: int = 0
     publications: int = 0
-    looks: int = 0
-    virtual_s: float = 0.0
-    calls: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Tally") -> None:
         """Add another tally to this one."""
         self.faults.update(other.faults)
         self.ends.update(other.ends)
-        self.calls.update(other.calls)
         self.runs += other.runs
         self.publications += other.publications
-        self.looks += other.looks
-        self.virtual_s += other.virtual_s
 
 
 def _ends_the_test(fault: BaseException) -> bool:
@@ -358,8 +352,4 @@ class Stage:
     def close(self) -> None:
         """Settle the tally and close the observer's reader."""
         self.observer.close()
-        self.tally.looks = self.observer.looks
-        self.tally.virtual_s += self.clock.elapsed_s
         self.tally.faults.update({f"http {name}": n for name, n in self.upstream.struck.items()})
-        for process in self.processes:
-            self.tally.calls.update(process.counts)
