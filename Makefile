@@ -110,7 +110,7 @@ dbt-tools:
 simulate: $(TOOLS) ## for hours: SEEDS=2000 made-up worlds, each n-th call failing, long sequences, each write fenced
 	@$(BIN)/python -m tests.support.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth
 	@$(BIN)/pytest tests/simulation/stateful/test_stateful.py --hypothesis-profile long
-	@NTH=all $(BIN)/pytest tests/simulation/test_nth_call_postgres.py tests/store/test_fencing.py
+	@$(BIN)/pytest tests/store/test_fencing.py
 
 bench: $(NIGHTLY) ## the worker beside a bare aiohttp loop, a quarter of an hour; BENCH=--quick
 	@$(BIN)/python -m bench $(BENCH)

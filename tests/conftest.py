@@ -105,7 +105,6 @@ _LONGEST: Final = (
     "tests/acceptance/test_cli_doctor.py",
     "tests/acceptance/test_rosters.py",
     "tests/acceptance/test_terminal.py",
-    "tests/simulation/test_nth_call_postgres.py",
     "tests/http/network/test_proxy.py",
     "tests/store/test_store_scenarios.py",
     "tests/simulation/test_simulation.py",

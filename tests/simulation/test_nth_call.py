@@ -1,7 +1,10 @@
-"""One fault at the n-th call of a run, on SQLite: readers see no part of it, the next run heals."""
+"""One fault at the n-th call of a run: readers see no part of it, the next run heals."""
+
+from pathlib import Path
 
 import pytest
 
+from tests.support.simulation.materials import materials
 from tests.support.simulation.nth_call import (
     FLAVOURS,
     Point,
@@ -10,7 +13,8 @@ from tests.support.simulation.nth_call import (
     sample,
     try_point,
 )
-from tests.support.simulation.process import COMMIT
+from tests.support.simulation.nth_call_postgres import AFTER, on_postgres
+from tests.support.simulation.process import COMMIT, DATABASE
 
 pytestmark = pytest.mark.promise("3")
 
@@ -51,3 +55,21 @@ def test_a_commit_that_is_not_heard_of_is_not_done_twice(flavour, most):
     count = on_sqlite().undisturbed.counts[COMMIT]
     for number in range(count, max(0, count - most), -1):
         try_point(Point(kind=COMMIT, number=number, flavour=flavour))
+
+
+def test_a_publication_on_postgresql_that_is_not_heard_of(
+    postgres_url: str, migrated_postgres: str, tmp_path: Path
+):
+    """The server commits, and the connection is gone before it has said so.
+
+    Other calls that fail there: ``tests/simulation/stateful``.
+    """
+    materials()  # made in a loop of its own
+    prepared = on_postgres(postgres_url, migrated_postgres, tmp_path)
+    calls = prepared.undisturbed.calls
+    published = next(
+        number for number, call in enumerate(calls) if call.startswith("UPDATE run SET status")
+    )
+    commit = calls.index("COMMIT;", published) + 1
+    outcome = try_point(Point(kind=DATABASE, number=commit, flavour=AFTER), prepared)
+    assert (outcome.code, outcome.process.injected.total()) == (0, 1)

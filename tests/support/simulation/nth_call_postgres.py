@@ -22,7 +22,7 @@ from tests.support.databases import copied_database, copy_database, execute
 from tests.support.model.views import STATEMENTS
 from tests.support.simulation.doors import outside
 from tests.support.simulation.loop import Clock
-from tests.support.simulation.nth_call import Point, Prepared, apart, prepare, truth_before
+from tests.support.simulation.nth_call import Prepared, apart, prepare, truth_before
 from tests.support.simulation.process import DATABASE, Process
 from tests.support.simulation.stage import Outcome, Stage
 from tests.support.simulation.transports import SimHelseIdTransport, SimTransport
@@ -211,18 +211,3 @@ def on_postgres(server: str, migrated: str, folder: Path) -> Prepared:
             yield PostgresStage(folder, url)
 
     return prepare(PostgresStage(folder, template), copied)
-
-
-def points_of(prepared: Prepared, how: str) -> list[Point]:
-    """Every fault of that kind.
-
-    An answer that never comes again differs from calls that fail from the next one on where
-    something was committed: it is tried there.
-    """
-    flavour = AFTER if how.startswith("acknowledgement lost") else BEFORE
-    is_lasting = how.endswith("for good")
-    return [
-        Point(kind=DATABASE, number=number, flavour=flavour, persistent=is_lasting)
-        for number, call in enumerate(prepared.undisturbed.calls, start=1)
-        if not (flavour == AFTER and is_lasting) or call.startswith("COMMIT")
-    ]
