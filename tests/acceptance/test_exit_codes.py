@@ -135,15 +135,6 @@ def test_65_the_roster(later: Installation) -> None:
         assert "roster" in ended.out
 
 
-def test_69_helseid_is_overloaded(later: Installation, standin: Standin) -> None:
-    """A token endpoint that answers 503 for ever is 69, and the snapshot stands."""
-    standin.token_reply = http(status="503 Service Unavailable")
-    ended = later.sync()
-    assert ended.code == 69
-    assert "HelseID" in ended.out
-    assert len(later.store.ids()) == 2 * PERSONS
-
-
 def test_69_pts_is_down(later: Installation) -> None:
     """Nobody at PTS's address is 69; nothing is lost, and the next run publishes.
 
@@ -227,17 +218,6 @@ def test_77_helseid_refuses_the_client(lite: Installation, standin: Standin, fau
     assert ended.code == 77, ended.out
     assert "invalid_client" in ended.out
     assert standin.asked == []
-
-
-@pytest.mark.promise("6")
-def test_77_pts_denies_everybody(later: Installation, standin: Standin) -> None:
-    """403 for all is 77: nothing is removed, and PTS is not hammered."""
-    asked = len(standin.asked)
-    standin.everybody = lambda _: http({"title": "no"}, status="403 Forbidden")
-    ended = later.sync()
-    assert ended.code == 77, ended.out
-    assert len(later.store.ids()) == 2 * PERSONS
-    assert len(standin.asked) - asked <= 60
 
 
 @pytest.mark.promise("12")

@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from tests.support.program import Installation, calls
-from tests.support.standin import Standin, off_id_of, person, ref_of, safety
+from tests.support.standin import Standin, off_id_of, person
 
 OTHERS: Final = 6
 H_NUMBERS: Final = ("01418012345", "31520012346", "15470012347")
@@ -66,33 +66,6 @@ def test_production_is_not_asked(standin: Standin, worker: Installation) -> None
     alone = worker.sync("--accept-removals")
     assert (alone.code, alone.run["totals"]["persons_not_sent"]) == (0, 3), alone.story()
     assert asked(standin) == set()
-
-
-def test_who_was_read_before_is_stale_and_does_not_depart(
-    standin: Standin, worker: Installation
-) -> None:
-    """Read once with the override and not since: what is known stands, until they leave."""
-    assert worker.sync("--set", SEND).code == 0
-    assert set(H_NUMBERS) < asked(standin)
-    assert worker.store.stale() == set()
-    for off_id in H_NUMBERS:
-        standin.people[off_id] = {}
-    ended = worker.sync()
-    names = ("departed", "not_sent")
-    totals = {name: ended.run["totals"][f"persons_{name}"] for name in names}
-    assert (ended.code, totals) == (0, {"departed": 0, "not_sent": 3})
-    assert len(worker.store.current()) == OTHERS + 3
-    assert worker.store.stale() == {ref_of(off_id) for off_id in H_NUMBERS}
-    worker.roster(*(line for line in standin.lines() if not line.startswith(H_NUMBERS[0])))
-    assert worker.sync().run["totals"]["persons_departed"] == 0
-    ended = worker.sync()
-    assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 1)
-    assert len(worker.store.current()) == OTHERS + 2
-    # Sent again, they are read as ever.
-    standin.people[H_NUMBERS[1]] = {"patient-safety": [safety(H_NUMBERS[1], "new")]}
-    assert worker.sync("--set", SEND, "--accept-removals").code == 0
-    assert worker.store.stale() == set()
-    assert (ref_of(H_NUMBERS[1]), f"S-{ref_of(H_NUMBERS[1])}-new") in worker.store.ids()
 
 
 def test_a_test_environment_is_asked(standin: Standin, worker: Installation) -> None:

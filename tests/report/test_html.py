@@ -76,22 +76,6 @@ async def test_the_report_needs_nothing_else(sqlite_url, tmp_path):
     assert "unsafe" not in policy
 
 
-@pytest.mark.promise("2")
-async def test_what_is_in_effect_by_code(database_url, tmp_path):
-    """Codes in their groups, with names, shares and their sum."""
-    async with world_on(database_url, our_clock=True) as world:
-        await small_store(world)
-        page, _ = await report_of(world, tmp_path / "report.html")
-    codes = [
-        [row[0].split("\n")[0], row[1], row[3]]
-        for row in table_of(page, "Restrictions in effect, by code")
-    ]
-    assert codes[-1] == ["Total", "11", "100%"]
-    assert codes[0] == ["Access denied", "7", "64%"]
-    assert ["Blocked by the patient", "3", "27%"] in codes
-    assert re.search(r"Block Hard\s*<small>Block: the patient.*May not be bypassed", page)
-
-
 SENTENCES = {
     "en": "28 April: 37 restrictions are in effect for 37 of 40 patients, +429% in the last "
     "30 days; 100.0% confirmed by the last publication.",
@@ -274,16 +258,6 @@ async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
         await world.publish(seen(world, 1, ref="R-1"), kind=RunKind.BACKFILL)
         _, outline = await report_of(world, out)
         assert "Out of date: the last full run was published on 30 March" in outline.text
-
-
-async def test_a_complete_copy_says_complete(sqlite_url, tmp_path):
-    """The good news is as plain as the bad."""
-    async with world_on(sqlite_url) as world:
-        await world.publish(seen(world, 1, safety("a", "N")))
-        _, outline = await report_of(world, tmp_path / "r.html")
-        assert "Everybody on the roster was confirmed on" in outline.text
-        assert "No restriction is in effect." in outline.text
-        assert "0 restrictions are in effect for 0 of 1 patients; 100.0%" in outline.text
 
 
 async def test_an_empty_store_says_what_to_do(sqlite_url, tmp_path):
