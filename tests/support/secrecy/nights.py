@@ -40,7 +40,7 @@ from tests.support.standin import PRIVACY, SAFETY, Answerer, Standin, off_id_of
 FIRST = 70_000
 """The number of the first person: of nobody else in the suite, who may stand in shared files."""
 
-HEALTHY_EVERY = 8
+HEALTHY_EVERY = 3
 PUSHES = 2
 """Two groups to the gateway."""
 PUSHING_BACK = ("429", "503")
