@@ -43,7 +43,7 @@ def test_a_bad_answer_loses_nothing(standin: Standin, tmp_path: Path, database_u
     scripts = {}
     for number, (kind, answerer) in enumerate(struck.items()):
         off_id = person(standin, number, safeties=3, privacies=2)
-        area, another = (SAFETY, PRIVACY)[:: 1 if number % 2 else -1]
+        area, another = (SAFETY, PRIVACY)[:: -1 if number % 2 else 1]
         scripts[off_id, area] = answerer
         bad[ref_of(off_id), area] = kind
         other.add((ref_of(off_id), another))

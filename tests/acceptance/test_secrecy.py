@@ -25,7 +25,7 @@ from tests.support.standin import standin as serve
 
 pytestmark = pytest.mark.promise("8")
 
-EVERY = 2
+EVERY = 3
 """So manieth kind of bad answer is in the quick run; the nightly one has all of them."""
 MAY_HOLD_PAYLOADS = ("database", "export", "explained")
 
