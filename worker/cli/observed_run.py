@@ -60,12 +60,12 @@ async def observed_run(
     if board is None and not any(targets):
         return await _logged_run(app, request, stop, changed)
     from worker.telemetry.metrics import samples_of, samples_of_end  # noqa: PLC0415 - as above
-    from worker.telemetry.targets import Ping, emit, ping, ping_of  # noqa: PLC0415
+    from worker.telemetry.targets import emit, ping  # noqa: PLC0415
 
     options = telemetry_options(app)
     if request.kind is not RunKind.SYNC:
         options = replace(options, ping_url=None)
-    await ping(options, Ping.START)
+    await ping(options)
     try:
         report = await _logged_run(app, request, stop, changed)
     except LeaseHeldError:
@@ -74,10 +74,10 @@ async def observed_run(
         code = error.exit_code if isinstance(error, WorkerError) else ExitCode.BUG
         samples = samples_of_end(code, at=app.runtime.now(), kind=request.kind)
         await emit(samples, options, board=board)
-        await ping(options, ping_of(code), code)
+        await ping(options, code)
         raise
     await emit(samples_of(report, await _standing(app)), options, board=board)
-    await ping(options, ping_of(report.exit_code), report.exit_code)
+    await ping(options, report.exit_code)
     return report
 
 

@@ -4,9 +4,8 @@ The switch, such as healthchecks.io, raises the alarm when pings stay away: a ma
 a timer that is disabled. Nothing here changes the result of a run: failures are logged.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -39,6 +38,14 @@ from worker.trusted_files import open_own
 log = structlog.get_logger()
 
 JOB: Final = "pts_worker"
+_PING_ENDS: Final[Mapping[ExitCode | None, str | None]] = {
+    None: "/start",
+    ExitCode.OK: "",
+    ExitCode.GAPS: "",
+    ExitCode.LEASE_HELD: None,  # another run pings
+    ExitCode.STOPPED: None,  # the run is continued, or else the pings stay away
+}
+"""The end of a ping's path (healthchecks.io, "HTTP API"), if it is not ``/fail``; None: no ping."""
 _BYTES_MAX: Final = 256 * 1024
 """Of a textfile or a response; many times what they have."""
 
@@ -63,24 +70,6 @@ class TelemetryOptions:
     proxy: Proxy | None = None
 
 
-class Ping(StrEnum):
-    """What a ping says: the end of its path (healthchecks.io, "HTTP API")."""
-
-    START = "/start"
-    SUCCESS = ""
-    FAIL = "/fail"
-
-
-def ping_of(exit_code: ExitCode) -> Ping | None:
-    """The ping for the end of a run; None if nothing has published and nothing has failed.
-
-    With 4 another run pings, and one that was stopped continues, or else the pings stay away.
-    """
-    if exit_code in {ExitCode.LEASE_HELD, ExitCode.STOPPED}:
-        return None
-    return Ping.SUCCESS if exit_code in {ExitCode.OK, ExitCode.GAPS} else Ping.FAIL
-
-
 async def emit(
     samples: Sequence[Sample], options: TelemetryOptions, board: Board | None = None
 ) -> None:
@@ -101,18 +90,16 @@ async def emit(
             group.start_soon(_send, "pushgateway", push, f" at {place_of(url)}", options)
 
 
-async def ping(
-    options: TelemetryOptions, signal: Ping | None, exit_code: ExitCode | None = None
-) -> None:
-    """Send a ping to ``options.ping_url``, if there is one. A failure is logged and never raised.
+async def ping(options: TelemetryOptions, exit_code: ExitCode | None = None) -> None:
+    """Ping ``options.ping_url``, if there is one: a run begins, or has ended with this code.
 
-    Its body is the exit code, and nothing else says anything of the run. The log does not name its
-    host, since the whole address is a secret.
+    The body is the code, and nothing else says anything of the run. A failure is logged and never
+    raised; the log does not name the host, since the whole address is a secret.
     """
-    url = options.ping_url
-    if url is not None and signal is not None:
+    url, end = options.ping_url, _PING_ENDS.get(exit_code, "/fail")
+    if url is not None and end is not None:
         body = b"" if exit_code is None else f"exit code {int(exit_code)}\n".encode()
-        post = partial(_post, url + signal, body, options, "the service", "telemetry.ping_url")
+        post = partial(_post, url + end, body, options, "the service", "telemetry.ping_url")
         await _send("ping", post, "", options)
 
 

@@ -18,7 +18,7 @@ from tests.support.network.net import PERSONS, Net, gateway
 from tests.support.program import Ended, Installation, closed_port, environment, run
 from tests.support.raw_server import answer, raw_server
 from tests.support.standin import off_id_of, standin
-from worker.errors import TransientError, UnavailableError
+from worker.errors import ExitCode, TransientError, UnavailableError
 from worker.http.options import TransportOptions
 from worker.http.transport import Transport
 from worker.proxy import Proxy
@@ -27,7 +27,7 @@ from worker.sandbox.jose import new_key_pair
 from worker.sandbox.serve import running_sandbox
 from worker.sandbox.world import SandboxOptions
 from worker.telemetry.metrics import samples_of
-from worker.telemetry.targets import Ping, TelemetryOptions, emit, ping
+from worker.telemetry.targets import TelemetryOptions, emit, ping
 from worker.tls import client_context
 
 HELSEID, PTS = "helseid.test:443", "pts.test:8443"
@@ -182,7 +182,7 @@ async def _post(url: str, options: TransportOptions) -> int:
 
 async def _send(options: TelemetryOptions) -> None:
     await emit(samples_of(NIGHT, None), options)
-    await ping(options, Ping.SUCCESS)
+    await ping(options, ExitCode.OK)
 
 
 @pytest.mark.parametrize("target", ["pushgateway_url", "ping_url"])

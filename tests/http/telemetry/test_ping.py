@@ -4,21 +4,29 @@ import anyio
 import pytest
 import structlog
 
+from tests.support.http.reports import pushes
 from tests.support.program import closed_port
 from tests.support.raw_server import READ_S, Reply, http, raw_server
 from worker.errors import ExitCode
-from worker.telemetry.targets import Ping, TelemetryOptions, ping, ping_of
+from worker.telemetry.targets import TelemetryOptions, ping
 
 SECRET = "3f1c-of-the-check"
 
 
-def test_what_a_run_pings():
-    """Published is success, also with gaps; 4 and 75 say nothing."""
-    said = {code: ping_of(code) for code in ExitCode}
-    assert {code for code in said if said[code] == Ping.SUCCESS} == {ExitCode.OK, ExitCode.GAPS}
-    silent = {code for code in said if said[code] is None}
-    assert silent == {ExitCode.LEASE_HELD, ExitCode.STOPPED}
-    assert set(said.values()) == {Ping.SUCCESS, Ping.FAIL, None}
+async def test_what_a_run_pings():
+    """Published is success, also with gaps; 4 and 75 say nothing; all else is a failure."""
+    said = {
+        None: ["/start"],
+        ExitCode.OK: [""],
+        ExitCode.GAPS: [""],
+        ExitCode.LEASE_HELD: [],
+        ExitCode.STOPPED: [],
+    }
+    for code in (None, *ExitCode):
+        async with raw_server(http()) as server:
+            await ping(TelemetryOptions(ping_url=f"{server.url}/{SECRET}"), code)
+        ends = [path.removeprefix(f"/{SECRET}") for _, path, _ in pushes(server)]
+        assert ends == said.get(code, ["/fail"])
 
 
 @pytest.mark.parametrize("status", [404, 503])
@@ -26,7 +34,7 @@ async def test_a_refusal_is_a_line_in_the_log(status: int):
     """It names the status and the key, and never the address."""
     async with raw_server(http(status=f"{status} No")) as server:
         with structlog.testing.capture_logs() as logs:
-            await ping(TelemetryOptions(ping_url=f"{server.url}/{SECRET}"), Ping.SUCCESS)
+            await ping(TelemetryOptions(ping_url=f"{server.url}/{SECRET}"), ExitCode.OK)
     (line,) = logs
     assert (line["event"], line["target"]) == ("telemetry.failed", "ping")
     assert f"status {status}" in line["reason"]
@@ -41,8 +49,8 @@ async def test_a_switch_that_says_nothing_costs_little_time():
         with structlog.testing.capture_logs() as logs:
             options = TelemetryOptions(ping_url=f"{server.url}/{SECRET}", push_s_max=0.3)
             with anyio.fail_after(READ_S / 2):
-                await ping(options, Ping.START)
+                await ping(options)
             gone = f"http://127.0.0.1:{closed_port()}/{SECRET}"
-            await ping(TelemetryOptions(ping_url=gone, push_s_max=0.3), Ping.START)
+            await ping(TelemetryOptions(ping_url=gone, push_s_max=0.3))
     assert [line["event"] for line in logs] == ["telemetry.failed"] * 2
     assert SECRET not in str(logs)
