@@ -221,7 +221,8 @@ def nights(machine: Machine) -> None:
         "4. Stuck (SIGSTOP). The watchdog, the next start's end, alarms:",
         f"{SINCE}'Watchdog timeout'; {LAST}; {ALARMS}",
     )
-    machine.sh(f"{control(generation='2')}; systemctl enable pts-continue@pts-sync.service")
+    # The sandbox begins with it again after the reboot.
+    machine.sh(f"{control(generation='0')}; systemctl enable pts-continue@pts-sync.service")
     machine.says("systemctl is-active pts-sync || :", "inactive")
     machine.sh(START)
     machine.says(f"{SINCE}run.began | wc -l", "1")
