@@ -62,7 +62,7 @@ def test_what_keeps_failing(worker: Installation, served: Sandbox):
     confirmed = worker.store.one(FRESHNESS.format("last_confirmed_at"))
     since = worker.store.one(FRESHNESS.format("failing_since"))
     try:
-        for generation, runs in ((16, 2), (17, 3)):
+        for generation, runs in ((18, 2), (20, 3)):
             served.control(generation=generation, faults=[FAULT], clear=True)
             ended = worker.sync("--accept-removals")
             assert (ended.code, ended.run["failures"]) == (3, {"transient": 1})

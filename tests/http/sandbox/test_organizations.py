@@ -40,11 +40,13 @@ ORGANIZATION_ERRORS = [
     (SINGLE, details(NEW_CHILD, "399999999"), "HID-1002"),
     (OPEN, details(PARENT, "NO:ORGNR:300000017:399999999"), "HID-1003"),
     (SINGLE, details(OLD_CHILD, "12345"), "HID-1004"),
+    (OPEN, details(PARENT, "NO:ORGNR::300000025"), "HID-1004"),
     (SINGLE, details(PARENT, "NO:ORGNR:300000017"), "HID-1005"),
     (CLOSED, details(NEW_CHILD, "300000025"), "HID-1006"),
     (MULTI, details(PARENT, "300000033"), "HID-1007"),
     (MULTI, details(PARENT, 300000033), "HID-1007"),
     (MULTI, [], "HID-1007"),
+    (MULTI, details(PARENT, "NO:ORGNR:300000033") | {"type": "another"}, "HID-1007"),
     (NONE, details(NEW_CHILD, "300000025"), "HID-1010"),
 ]
 
@@ -108,6 +110,15 @@ def test_an_organisation_becomes_claims(
         if key.startswith(CLAIMS)
     }
     assert found == expected
+
+
+def test_scopes_without_signed_terms_are_rejected(clients: dict[str, Caller]):
+    """The token has the organisation and no scope; the answer says which it would have had."""
+    sent = details(PARENT, "NO:ORGNR:300000041")
+    caller = clients[MULTI]
+    answer = caller.ask_with_nonce(assertion=caller.assertion(assertion_details=sent)).json()
+    assert (answer["scope"], answer["rejected_scope"]) == ("", "nhn:pts/api")
+    assert claims_of(answer["access_token"])[f"{CLAIMS}orgnr_parent"] == "300000041"
 
 
 def exchange(subject: str) -> dict[str, Any]:
