@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.leases import free_lease, hold_lease
+from tests.support.leases import held_elsewhere
 from tests.support.made_databases import MakeDatabase
 from tests.support.program import Ended, Installation, calls, other_key
 from tests.support.published import Store
@@ -54,10 +54,9 @@ def carry_out(made: Standin, url: str, folder: Path) -> Erased:
     )
     dumps = {"dry": dump(store)}
     runs = [store.rows("SELECT * FROM report_run ORDER BY run_id")]
-    hold_lease(store)
-    ends["held"], ends["sync held"] = calls(worker, ("erase --json", gone), "sync --json")
-    dumps["held"] = dump(store)
-    free_lease(store)
+    with held_elsewhere(store):
+        ends["held"], ends["sync held"] = calls(worker, ("erase --json", gone), "sync --json")
+        dumps["held"] = dump(store)
     names = ("erased", "twice", "stranger")
     lines = (("erase --json", gone), ("erase", gone), ("erase --json", STRANGER))
     ends |= dict(zip(names, calls(worker, *lines), strict=True))

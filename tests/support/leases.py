@@ -1,8 +1,11 @@
 """The lease, as another run holds it."""
 
 import contextlib
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from itertools import count
+from typing import Final
 
 from tests.support.program import Installation
 from tests.support.published import Store
@@ -14,19 +17,33 @@ from worker.store.database import open_database
 from worker.store.runs.lease import Lease, acquire, this_process
 from worker.store.runs.ledger import begin_run
 
+LEASE: Final = "UPDATE lease SET expires_at = '2096-01-01T{}.000000+00:00'"
 
-def hold_lease(store: Store) -> None:
-    """As if another machine's run were on."""
+
+@contextlib.contextmanager
+def held_elsewhere(store: Store) -> Iterator[None]:
+    """Another machine's run is on, and renews its lease."""
+    has_ended = threading.Event()
+
+    def renew() -> None:
+        for second in count():
+            if has_ended.wait(0.2):
+                return
+            store.rows(LEASE.format(f"00:{second // 60:02}:{second % 60:02}"))
+
     store.rows(
         "UPDATE lease SET holder = 'other', host = 'elsewhere', "
-        "acquired_at = '2026-01-01T00:00:00.000000+00:00', "
-        "expires_at = '2096-01-01T00:00:00.000000+00:00'"
+        "acquired_at = '2026-01-01T00:00:00.000000+00:00'"
     )
-
-
-def free_lease(store: Store) -> None:
-    """As if that run had ended."""
-    store.rows("UPDATE lease SET holder = NULL, expires_at = NULL")
+    store.rows(LEASE.format("23:00:00"))
+    renewing = threading.Thread(target=renew)
+    renewing.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        renewing.join()
+        store.rows("UPDATE lease SET holder = NULL, expires_at = NULL")
 
 
 @contextlib.asynccontextmanager
