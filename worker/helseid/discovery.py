@@ -9,7 +9,6 @@ from worker.core.value import Value
 from worker.errors import ConfigurationError, TransientError, UnavailableError
 from worker.helseid.client import HelseIdClient, json_object
 from worker.helseid.dpop import origin
-from worker.helseid.refusals import clean
 from worker.ports import Runtime
 
 _LIFETIME_S: Final = 24 * 3600.0
@@ -84,8 +83,9 @@ class Discovery:
             )
         if issuer.rstrip("/") != self._issuer:
             raise ConfigurationError(
-                f"{_ISSUER}: is {self._issuer}, but the metadata names {clean(issuer)}",
-                hint="set the issuer exactly as HelseID writes it",
+                f"{_ISSUER}: is {self._issuer}, but the OpenID configuration names another",
+                hint="set the issuer exactly as HelseID writes it in /.well-known/"
+                "openid-configuration there",
             )
         if not self._is_at_the_issuer(endpoint):
             raise ConfigurationError(

@@ -66,20 +66,12 @@ async def test_wrong_issuer(fault, message, clients, server):
 
 
 @pytest.mark.promise("8")
-@pytest.mark.parametrize(
-    ("issuer", "reported"),
-    [
-        ("https://other.example/x", "https://other.example/x"),
-        ("https://other.example/13097248022", "https://other.example/***"),
-        ("https://other.example/" + "a" * 50, "https://other.***"),
-    ],
-)
-async def test_what_another_calls_itself(issuer, reported, clients, server):
-    """Another issuer is named, without what may be an identifier or a token."""
-    server.discovery_more = {"issuer": issuer}
-    with pytest.raises(ConfigurationError) as caught:
+async def test_what_another_calls_itself(clients, server):
+    """Nothing of it is shown: whoever answers there may have written anything."""
+    server.discovery_more = {"issuer": "https://other.example/x"}
+    with pytest.raises(ConfigurationError, match="OpenID configuration names another") as caught:
         await clients.open().discovery.metadata()
-    assert caught.value.message.endswith(f"the metadata names {reported}")
+    assert "other.example" not in caught.value.message + caught.value.hint
 
 
 async def test_certificate(fake, client_key, tmp_path):
