@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import anyio
 
@@ -39,6 +39,10 @@ from worker.trusted_files import read_secret
 
 if TYPE_CHECKING:
     import httpx
+
+REQUEST_TIMEOUT_S: Final = 30.0
+"""For one request to PTS or HelseID and its response: longer than a slow answer takes, and short
+enough that one that never comes is asked for again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +177,7 @@ class App:
             url,
             self.runtime,
             patience_s=min(PATIENCE_S, patience_s_max),
+            idle_s=float(self.settings.lease.ttl_s),
             ca_file=self._ca_file(),
             is_group_readable=self.settings.database.group_readable,
             stop=stop,
@@ -238,7 +243,7 @@ class App:
             organization_parent=chosen.organization_parent,
             organization_child=chosen.organization_child,
             tenancy=chosen.tenancy,
-            attempt_s_max=self.settings.sync.request_timeout_s,
+            attempt_s_max=REQUEST_TIMEOUT_S,
         )
 
     @asynccontextmanager
@@ -280,10 +285,9 @@ class App:
         Raises:
             ConfigurationError: the private CA or the proxy's credentials cannot be used.
         """
-        timeout_s = self.settings.sync.request_timeout_s
         options = TransportOptions(
-            attempt_s_max=timeout_s,
-            silence_s_max=timeout_s,
+            attempt_s_max=REQUEST_TIMEOUT_S,
+            silence_s_max=REQUEST_TIMEOUT_S,
             tls=tls or self.tls(),
             proxy=self.proxy(),
         )

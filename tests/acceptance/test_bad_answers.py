@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.acceptance.both_databases import BOTH
+from tests.support.program import REQUEST_TIMEOUT_S
 from tests.support.published import Store
 from tests.support.secrecy.bad_answers import kinds
 from tests.support.standin import PRIVACY, SAFETY, Standin, person, privacy, ref_of, safety
@@ -48,6 +49,7 @@ def test_a_bad_answer_loses_nothing(standin: Standin, tmp_path: Path, database_u
         bad[ref_of(off_id), area] = kind
         other.add((ref_of(off_id), another))
     worker, store = standin.install(tmp_path, database_url), Store(database_url)
+    worker.constants[REQUEST_TIMEOUT_S] = 10.0
     assert worker.sync().code == 0
     refs = {ref_of(off_id) for off_id in standin.people}
     good = seen(store, refs)

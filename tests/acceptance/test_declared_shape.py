@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.acceptance.two_worlds import settled
-from tests.support.program import Installation, wait_for
+from tests.support.program import REQUEST_TIMEOUT_S, Installation, wait_for
 from tests.support.raw_server import Reply, http
 from tests.support.standin import Ask, Standin, person, ref_of
 from worker.config.contract_file import default_contract_text
@@ -75,7 +75,8 @@ def test_an_undeclared_field_around_some_persons_records(standin, tmp_path, data
     before = worker.store.ids()
     some = list(standin.people)[5:8]
     standin.script = {(off_id, ""): lambda _: Reply(data=b"", before_s=600.0) for off_id in some}
-    running = worker.start("sync", "--set", "sync.request_timeout_s=120")
+    worker.constants[REQUEST_TIMEOUT_S] = 120.0
+    running = worker.start("sync")
     wait_for(lambda: len(settled(worker)) == 2 * (PERSONS - len(some)), "all others")
     worker.kill(running)
     for off_id in some:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Installation, wait_for
+from tests.support.program import REQUEST_TIMEOUT_S, Installation, wait_for
 from tests.support.raw_server import Reply
 from tests.support.secrecy.hostile_answers import (
     SIZE,
@@ -98,8 +98,8 @@ def test_a_stop_under_a_hostile_pts(tmp_path: Path, make_sqlite: MakeDatabase) -
                 person(made, number, safeties=1)
             made.everybody = always(reply)
             worker = made.install(tmp_path / name.replace(" ", "-"), make_sqlite())
-            limits = {"request_timeout_s": 120.0, "concurrency": 4}
-            worker.configure(sync=limits)
+            worker.configure(sync={"concurrency": 4})
+            worker.constants[REQUEST_TIMEOUT_S] = 120.0
             process = worker.start("sync")
             wait_for(partial(_is_asked, made), f"searches, {name}")
             process.signal(signal.SIGTERM)

@@ -13,7 +13,14 @@ import pytest
 from tests.support.acceptance.two_worlds import asked_since, first_world, second_world, settled
 from tests.support.held import held_run
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import BATCH_PERSONS, Installation, Running, environment, wait_for
+from tests.support.program import (
+    BATCH_PERSONS,
+    REQUEST_TIMEOUT_S,
+    Installation,
+    Running,
+    environment,
+    wait_for,
+)
 from tests.support.raw_server import Reply
 from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person, ref_of
 
@@ -24,7 +31,6 @@ STARTS_MAX = 12
 ONE_BY_ONE = {
     "areas": ["patient-safety"],
     "concurrency": 1,
-    "request_timeout_s": 120.0,
 }
 LOSERS = 3
 """Persons of the second world who lose something, and are read a second time at the end."""
@@ -78,7 +84,8 @@ def test_a_run_is_continued(standin: Standin, pair: Pair, number: signal.Signals
 def test_what_was_read_is_kept_soon(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """A batch that does not fill is committed after some 2 s: a kill costs no more than that."""
     first_world(standin)
-    worker = standin.install(tmp_path, sqlite_url, request_timeout_s=120.0, concurrency=8)
+    worker = standin.install(tmp_path, sqlite_url, concurrency=8)
+    worker.constants[REQUEST_TIMEOUT_S] = 120.0
     silent = {off_id_of(10), off_id_of(40)}
     for off_id in silent:
         standin.script[off_id, ""] = lambda _: NEVER
@@ -100,7 +107,7 @@ def test_what_was_read_is_kept_soon(standin: Standin, tmp_path: Path, sqlite_url
 def test_the_terminal_of_a_run_is_closed(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """It is stopped as by SIGTERM: what was read is kept, and the next run continues."""
     first_world(standin)
-    worker = standin.install(tmp_path, sqlite_url, request_timeout_s=120.0)
+    worker = standin.install(tmp_path, sqlite_url)
     standin.everybody = lambda _: NEVER
     ours, theirs = pty.openpty()
     arguments = [sys.executable, "-m", "worker", "--config", str(worker.config), "sync"]
@@ -174,6 +181,7 @@ def test_a_person_who_kills_the_run_keeps_nobody_from_being_read(
         person(standin, number, safeties=1)
     killer, *others = standin.people
     worker = standin.install(tmp_path, sqlite_url, **ONE_BY_ONE)
+    worker.constants[REQUEST_TIMEOUT_S] = 120.0
     worker.constants[BATCH_PERSONS] = 1
     standin.script[killer, ""] = lambda _: NEVER
     expected, read, starts = {ref_of(off_id) for off_id in others}, set[str](), 0

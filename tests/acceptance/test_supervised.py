@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.made_databases import MakeDatabase
 from tests.support.program import (
+    REQUEST_TIMEOUT_S,
     Installation,
     Running,
     closed_port,
@@ -51,7 +52,7 @@ def test_systemd_hears_of_a_run(
 ) -> None:
     """`sync` is ready at once, alive during the run, and says when it stops."""
     standin.delay_s = 100.0
-    worker.configure(sync={"request_timeout_s": 100.0})
+    worker.constants[REQUEST_TIMEOUT_S] = 100.0
     running = supervised(worker, "sync", watchdog_us=900_000)
     assert manager.recv(4096) == b"READY=1"
     for _ in range(4):

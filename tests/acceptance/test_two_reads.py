@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.acceptance.troubles import for_a_while
-from tests.support.program import Installation, run, wait_for
+from tests.support.program import REQUEST_TIMEOUT_S, Installation, run, wait_for
 from tests.support.raw_server import Reply, http
 from tests.support.standin import (
     PRIVACY,
@@ -223,7 +223,8 @@ def test_a_stop_within_the_second_read(
 ) -> None:
     """A second read that is cut off closes nothing; the next run makes that read alone."""
     standin.script[FIRST, SAFETY] = in_order(nothing, lambda _: NEVER)
-    running = worker.start("sync", "--set", "sync.request_timeout_s=120")
+    worker.constants[REQUEST_TIMEOUT_S] = 120.0
+    running = worker.start("sync")
     wait_for(lambda: len(heard_of(standin, FIRST, SAFETY)) == 2, "the second read")
     running.signal(number)
     assert running.wait().code == {signal.SIGKILL: -9, signal.SIGTERM: 75}[number]

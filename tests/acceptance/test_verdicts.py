@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.acceptance.troubles import for_a_while
 from tests.support.acceptance.two_worlds import settled
-from tests.support.program import Ended, Installation, wait_for
+from tests.support.program import REQUEST_TIMEOUT_S, Ended, Installation, wait_for
 from tests.support.raw_server import Reply, http
 from tests.support.standin import Answerer, Ask, Standin, person, ref_of
 
@@ -67,7 +67,8 @@ def test_only_those_who_fail_are_left(
     everyone = list(standin.people)
     failing = everyone[:8]
     standin.script = {(off_id, ""): lambda _: NEVER for off_id in failing}
-    running = worker.start("sync", "--set", "sync.request_timeout_s=120")
+    worker.constants[REQUEST_TIMEOUT_S] = 120.0
+    running = worker.start("sync")
     others = 2 * (len(everyone) - len(failing))
     wait_for(lambda: len(settled(worker)) == others, "all others")
     running.signal(signal.SIGTERM)

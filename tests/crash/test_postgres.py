@@ -33,10 +33,11 @@ def test_backends_ended_in_mid_transaction(on_postgres: Ground):
 def test_paused_within_a_transaction(on_postgres: Ground):
     """A holder paused in its publication does not keep the lease: the server ends it in time."""
     worker = on_postgres.worker()
+    worker.configure(lease={"ttl_s": 15})
     with halted(worker.database_url, "run", PUBLISHES) as wait_for_publication:
         paused = on_postgres.start(worker)
         wait_for_publication()
         assert pause(paused)
-    ended = on_postgres.sync(on_postgres.install(worker.database_url), "--wait", "3m")
+    ended = on_postgres.sync(on_postgres.install(worker.database_url), "--wait", "80s")
     assert ended.code == 0, ended.out + ended.err
     on_postgres.assert_cannot_write(worker, paused)

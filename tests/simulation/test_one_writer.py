@@ -7,7 +7,6 @@ import pytest
 
 from tests.support.simulation.materials import fast_folder
 from tests.support.simulation.nth_call import VirtualStage, apart, in_world
-from worker.store.runs.lease import TTL_S
 
 
 @pytest.mark.promise("4")
@@ -15,7 +14,7 @@ def test_a_run_that_waits_for_pts_keeps_its_lease():
     """PTS asks everybody to wait for longer than a lease lasts: the second start ends with 4."""
     folder = fast_folder()
     stage = VirtualStage(folder)
-    quiet_s = 10 * TTL_S
+    quiet_s = 10 * stage.settings.lease.ttl_s
     stage.upstream.arm(
         [
             {

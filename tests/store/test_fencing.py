@@ -112,7 +112,7 @@ async def erasing(stage: Stage) -> None:
     app = App(loaded=loaded, runtime=process.runtime())
     off_id = NationalId(stage.roster[0].off_id)
     key = app.identity().person_key(off_id)
-    async with app.database() as database, held_lease(database) as lease:
+    async with app.database() as database, held_lease(database, ttl_s=50) as lease:
         traces = await find_traces(database, key)
         assert traces.person_id is not None
         await erase_traces(lease, traces)

@@ -1,6 +1,6 @@
 """Runs that are held at a named point: after so many answers PTS gives no more."""
 
-from tests.support.program import BATCH_PERSONS, Installation, Running, wait_for
+from tests.support.program import BATCH_PERSONS, REQUEST_TIMEOUT_S, Installation, Running, wait_for
 from tests.support.raw_server import Reply, http
 from tests.support.standin import Ask, Standin
 
@@ -21,7 +21,8 @@ def held_run(
     def reply(ask: Ask) -> Reply:
         return http(ask.records, before_s=HELD_S if len(standin.asked) > limit else 0.0)
 
-    worker.configure(sync={"concurrency": 1, "request_timeout_s": HELD_S})
+    worker.configure(sync={"concurrency": 1})
+    worker.constants[REQUEST_TIMEOUT_S] = HELD_S
     worker.constants[BATCH_PERSONS] = 2
     before, standin.everybody = standin.everybody, reply
     running = worker.start(*words, stdin=stdin)

@@ -31,6 +31,7 @@ TAIL_CHARACTERS = 3000
 PSEUDONYM_KEY = bytes((7 * n * n + 3) % 256 for n in range(48))
 BATCH_PERSONS = "worker.sync.pipeline.BATCH_PERSONS"
 DATABASE_PATIENCE_S = "worker.app.PATIENCE_S"
+REQUEST_TIMEOUT_S = "worker.app.REQUEST_TIMEOUT_S"
 RETRY_WAIT_S = "worker.scheduler.RETRY_WAIT_S"
 
 _numbers = count(1)
@@ -343,7 +344,6 @@ def install(
             "first_min_completeness": 0.5,
             "requests_per_second": 5000,
             "retry_attempts": 2,
-            "request_timeout_s": 10.0,
             "patience": "1s",
         },
     )

@@ -29,6 +29,7 @@ def test_defaults(tmp_path):
     )
     assert settings.sync.first_min_completeness == 0.95
     assert (settings.log.level, settings.schedule.timezone) == ("INFO", "Europe/Oslo")
+    assert settings.lease.ttl_s == 50
 
 
 def test_there_are_few_keys():

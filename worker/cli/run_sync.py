@@ -66,7 +66,12 @@ async def run_sync(
         database = await stack.enter_async_context(app.database(stop=stop))
         throttle = app.throttle()
         lease = await stack.enter_async_context(
-            held_lease(database, wait_s=request.wait_s, stop=stop)
+            held_lease(
+                database,
+                ttl_s=app.settings.lease.ttl_s,
+                wait_s=request.wait_s,
+                stop=stop,
+            )
         )
         identity = await check_identity(lease, identity)
         service = service_of(app.base_url())
@@ -122,6 +127,7 @@ def _options(app: App, *, accept_removals: bool) -> RunOptions:
     sync = app.settings.sync
     return RunOptions(
         persons_concurrent=sync.concurrency,
+        renew_s=app.settings.lease.ttl_s / 5,
         deadline_s=None if sync.deadline is None else sync.deadline.total_seconds(),
         confirm=Confirm(sync.confirm),
         confirm_after_s=sync.confirm_after.total_seconds(),

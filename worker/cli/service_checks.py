@@ -76,8 +76,7 @@ async def _discovery(app: App) -> AsyncIterator[tuple[Discovery, HelseIdClient]]
     issuer = app.settings.helseid.issuer
     if issuer is None:
         raise ConfigurationError("helseid.issuer is not set", hint="or set api.environment")
-    attempt_s_max = min(PATIENCE_S * 2, app.settings.sync.request_timeout_s)
-    async with app.helseid_http(attempt_s_max=attempt_s_max) as http:
+    async with app.helseid_http(attempt_s_max=PATIENCE_S * 2) as http:
         client = HelseIdClient(http, RetryPolicy(attempts_max=2), app.runtime)
         yield Discovery(issuer, client, app.runtime), client
 

@@ -248,9 +248,6 @@ class Sync(Section):
         "Longest `Retry-After` that a run waits for. A longer one is a failure of that person, "
         "and ends the run with exit code 69 if PTS asks it of everybody.",
     )
-    request_timeout_s: float = default(
-        30.0, "Seconds for one request to PTS or HelseID and its response.", gt=0, le=600
-    )
 
 
 class Retention(Section):
@@ -260,6 +257,14 @@ class Retention(Section):
         "Versions of restrictions that ended longer ago are deleted after a published sync, which "
         "limits history and `--as-of`. `none` keeps them.",
         "1825d",
+    )
+
+
+class Lease(Section):
+    """The lease, which allows one writer at a time."""
+
+    ttl_s: int = default(
+        50, "Seconds after which a holder that does not renew the lease loses it.", ge=5, le=60
     )
 
 
@@ -318,6 +323,7 @@ class Settings(BaseSettings):
     tls: Tls = Tls()
     sync: Sync = Sync()
     retention: Retention = Retention()
+    lease: Lease = Lease()
     schedule: Schedule = Schedule()
     log: Log = Log()
     telemetry: Telemetry = Telemetry()

@@ -15,7 +15,14 @@ from tests.support.certificates import make_authority, server_context
 from tests.support.http.reports import NIGHT
 from tests.support.network.connect_proxy import ConnectProxy, connect_proxy
 from tests.support.network.net import PERSONS, Net, gateway
-from tests.support.program import Ended, Installation, closed_port, environment, run
+from tests.support.program import (
+    REQUEST_TIMEOUT_S,
+    Ended,
+    Installation,
+    closed_port,
+    environment,
+    run,
+)
 from tests.support.raw_server import answer, raw_server
 from tests.support.standin import off_id_of, standin
 from worker.errors import ExitCode, TransientError, UnavailableError
@@ -57,8 +64,9 @@ class Hospital:
         worker.configure(
             tls={"ca_file": str(self.ca_file)},
             network=network,
-            sync={"request_timeout_s": 30.0, "retry_attempts": 2},
+            sync={"retry_attempts": 2},
         )
+        worker.constants[REQUEST_TIMEOUT_S] = 30.0
         return worker.sync(), worker
 
 

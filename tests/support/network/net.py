@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.program import Installation, install
+from tests.support.program import REQUEST_TIMEOUT_S, Installation, install
 from tests.support.raw_server import listening
 from worker.sandbox.clients import CLIENT_ID, Client
 from worker.sandbox.jose import new_key_pair
@@ -98,9 +98,8 @@ class Net:
             client_id=CLIENT_ID,
             client_key=self.client_key,
         )
-        made.configure(
-            sync={"concurrency": CONCURRENCY, "retry_attempts": 8, "request_timeout_s": 10.0}
-        )
+        made.configure(sync={"concurrency": CONCURRENCY, "retry_attempts": 8})
+        made.constants[REQUEST_TIMEOUT_S] = 10.0
         made.roster(*(",".join(line) for line in roster(1, PERSONS)))
         return made
 

@@ -119,7 +119,7 @@ KINDS: Final[Mapping[str, Answerer]] = {
 }
 
 SLOW: Final = ("slow-drip", "hang-in-body")
-"""Those that last until ``sync.request_timeout_s`` is over."""
+"""Those that last until the time for a request is over."""
 
 
 def kinds(*, slow: bool) -> dict[str, Answerer]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.support.program import BATCH_PERSONS, Ended, Installation
+from tests.support.program import BATCH_PERSONS, REQUEST_TIMEOUT_S, Ended, Installation
 from tests.support.raw_server import Reply
 from tests.support.secrecy.memory import peak_of
 from tests.support.standin import SAFETY, Answerer, Standin, person
@@ -80,12 +80,11 @@ def run_over(
         sync={
             "areas": ["patient-safety"],
             "concurrency": 1,
-            "request_timeout_s": PATIENCE_S,
             "retry_attempts": 1,
             "min_completeness": 0.1,
         },
     )
-    worker.constants[BATCH_PERSONS] = 1
+    worker.constants.update({BATCH_PERSONS: 1, REQUEST_TIMEOUT_S: PATIENCE_S})
     assert worker.run("db", "upgrade").code == 0
     running = worker.start("sync", afresh=True)
     peak = peak_of(running, PATIENCE_S) * 1e6 / _MIB

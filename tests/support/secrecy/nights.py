@@ -15,6 +15,7 @@ import anyio
 from tests.support.databases import data_files_of
 from tests.support.program import (
     BATCH_PERSONS,
+    REQUEST_TIMEOUT_S,
     Ended,
     Installation,
     closed_port,
@@ -41,6 +42,8 @@ FIRST = 70_000
 """The number of the first person: of nobody else in the suite, who may stand in shared files."""
 
 HEALTHY_EVERY = 3
+ANSWER_S = 10.0
+"""The time for a request, which slow answers outlast."""
 PUSHES = 2
 """Two groups to the gateway."""
 PUSHING_BACK = ("429", "503")
@@ -148,6 +151,7 @@ def prepare(
     made.token_more = more_of_helseid(healthy[0])
 
     worker = made.install(folder, database_url)
+    worker.constants[REQUEST_TIMEOUT_S] = ANSWER_S
     for name in ("keys", "metrics", "tmp"):
         (folder / name).mkdir()
     worker.configure(
@@ -173,13 +177,13 @@ def killed_in_mid_run(night: Night) -> None:
     """A process that dies while it writes, and the database as nobody has opened it since."""
     made, store = night.made, night.worker.store
     made.script[night.healthy[-1], SAFETY] = lambda _: Reply(data=b"", before_s=600.0)
-    night.worker.constants[BATCH_PERSONS] = 9
-    words = ("sync", "--log-format", "console")
-    running = night.worker.start(*words, "--set", "sync.request_timeout_s=120", afresh=True)
+    night.worker.constants.update({BATCH_PERSONS: 9, REQUEST_TIMEOUT_S: 120.0})
+    running = night.worker.start("sync", "--log-format", "console", afresh=True)
     wait_for(lambda: store.one("SELECT count(*) FROM draft_patient_safety"), "a batch")
     command = Path(f"/proc/{running.process.pid}/cmdline").read_bytes()
     running.kill()
     del night.worker.constants[BATCH_PERSONS]
+    night.worker.constants[REQUEST_TIMEOUT_S] = ANSWER_S
     night.places.append(Place(kind="arguments", name="sync", data=command))
     night.places += database_files(store, "killed")
     night.keep("(killed) sync", running.wait())

@@ -75,7 +75,7 @@ async def _erase(
             await log_access(store, "erase --dry-run", purpose, person_key=key)
             traces = await find_traces(store, key)
         else:
-            async with held_lease(store) as lease:
+            async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
                 await log_access(store, "erase", purpose, person_key=key)
                 traces = await find_traces(store, key)
                 await erase_traces(lease, traces)

@@ -31,12 +31,9 @@ log = structlog.get_logger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-TTL_S: Final = 50.0
-"""A lease that is not renewed for so long is lost: a start waits no longer for a dead holder, and a
-holder that loses its database for less goes on."""
 _POLL_S: Final = 1.0
 _RENEWED_WITHIN_S: Final = 60.0
-"""Longer than ``TTL_S``: a holder that has not renewed for so long is dead, whatever a clock
+"""The longest ``lease.ttl_s``: a holder that has not renewed for so long is dead, whatever a clock
 that was wrong has written."""
 
 
@@ -137,7 +134,7 @@ class Lease:
 
 
 async def acquire(
-    database: Database, holder: Holder, *, ttl_s: float = TTL_S, dead: Row[Any] | None = None
+    database: Database, holder: Holder, *, ttl_s: float, dead: Row[Any] | None = None
 ) -> Lease:
     """Take the lease if it is free or expired.
 
@@ -188,6 +185,7 @@ def _held_error(row: Row[Any]) -> LeaseHeldError:
 async def held_lease(
     database: Database,
     *,
+    ttl_s: float,
     wait_s: float = 0.0,
     stop: anyio.Event | None = None,
 ) -> AsyncIterator[Lease]:
@@ -200,7 +198,7 @@ async def held_lease(
         LeaseHeldError: another process still holds it.
         StoppedError: ``stop`` was set while waiting.
     """
-    lease = await _acquire_in_time(database, wait_s, stop)
+    lease = await _acquire_in_time(database, ttl_s, wait_s, stop)
     try:
         yield lease
     finally:
@@ -213,6 +211,7 @@ async def held_lease(
 
 async def _acquire_in_time(
     database: Database,
+    ttl_s: float,
     wait_s: float,
     stop: anyio.Event | None,
 ) -> Lease:
@@ -224,7 +223,7 @@ async def _acquire_in_time(
         now_s = runtime.monotonic()
         dead = seen if now_s - seen_s > _RENEWED_WITHIN_S else None
         try:
-            return await acquire(database, holder, dead=dead)
+            return await acquire(database, holder, ttl_s=ttl_s, dead=dead)
         except LeaseHeldError as error:
             row = await database.read(_row)
             has_moved = seen is not None and _has_moved(seen, row)
