@@ -103,7 +103,7 @@ async def test_a_month_begins_with_a_sentence(sqlite_url, tmp_path):
                 )
         _, rounded = await report_of(world, out, min_cell=5)
         assert "35 restrictions are in effect" in rounded.text
-        assert "in the last 30 days" not in rounded.text, "it would be a change of roundings"
+        assert "% in the last 30 days" not in rounded.text, "it would be a change of roundings"
 
 
 async def test_a_line_is_drawn_from_seven_nights_on(sqlite_url, tmp_path):
