@@ -57,7 +57,7 @@ async def test_the_feed_of_a_night(database_url):
             (3, "depart", None, None, two),
             (3, "relabel", None, None, three),
         ]
-        back = [seen(world, 2), seen(world, 3, ref="R4")]
+        back = [seen(world, 2, ref="R2"), seen(world, 3, ref="R4")]
         await publish(world, seen(world, 1, safety("a", "NORU"), safety("d", "N"), ref="R1"), *back)
         assert (await feed(world, last))[6:] == [(4, "relabel", None, None, two)]
 
