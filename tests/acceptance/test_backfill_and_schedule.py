@@ -48,6 +48,8 @@ def test_some_persons(standin: Standin, worker: Installation) -> None:
     assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 0)
     assert {off_id for off_id, _ in standin.asked} == {off_id_of(1)}
     assert len(worker.store.ids()) == PERSONS - 1 + 1
+    # The list names nobody's reference: the roster's stays.
+    assert worker.store.one("SELECT count(*) FROM person WHERE local_ref IS NULL") == 0
 
     standin.asked.clear()
     (worker.folder / "some.csv").write_text(f"off_id\n{off_id_of(2)}\n", encoding="utf-8")
