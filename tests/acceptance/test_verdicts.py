@@ -57,6 +57,16 @@ def published_but(
     assert {ref for ref, _ in worker.store.ids()} == published
 
 
+def test_all_that_failed_is_listed(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+    """As the summary of the run says; `--limit` asks for fewer."""
+    worker = install(standin, tmp_path, sqlite_url, 120)
+    failing = list(standin.people)[::2]
+    standin.script = {(off_id, ""): KINDS["shape"] for off_id in failing}
+    assert worker.sync().code == 3
+    assert len(worker.run("failures", "list").document["failures"]) == 2 * len(failing)
+    assert len(worker.run("failures", "list", "--limit", "7").document["failures"]) == 7
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["500", "403", "shape"])
 def test_only_those_who_fail_are_left(
