@@ -11,30 +11,17 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    and_,
-    case,
-    func,
-    literal_column,
-    not_,
-    or_,
-    select,
-)
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
-from worker.core.area import ResourceArea
 from worker.core.clocks import is_of_the_future
-from worker.core.effect import RestrictionGroup, in_effect_sql, instant_sql
+from worker.core.effect import RestrictionGroup
 from worker.core.model import FailureKind, RunKind, RunStatus
 from worker.errors import UsageError
 from worker.report.figures import (
-    AGES,
     CHANGE_DAYS,
     DAYS_SHOWN,
-    ENDS,
     PENDING,
     UNKNOWN,
     WEEK,
@@ -48,10 +35,10 @@ from worker.report.figures import (
     RunFacts,
     SnapshotState,
 )
+from worker.report.rows import read_rows
 from worker.views import (
     CHANGE_FEED,
     COHORT,
-    CURRENT,
     DAILY,
     PUBLICATION,
     RUN,
@@ -64,7 +51,6 @@ _ZONE: Final = ZoneInfo("Europe/Oslo")
 _SLACK_DAYS: Final = 7
 """How much earlier than asked for the night of a comparison may be."""
 _MOVES: Final = {"insert": "added", "update": "changed", "close": "removed"}
-_Place = ColumnElement[int]
 
 
 async def read_facts(
@@ -129,7 +115,7 @@ class _Queries:
             causes=await self._causes(last) if last else {},
             pending=await self._pending(last) if last else Amount(),
             week=await self._week(last) if last and not is_altered else None,
-            rows=await self._of_rows(last) if last and not is_altered else None,
+            rows=await self._current(last) if last and not is_altered else None,
             cohorts=await self._cohorts(last, is_altered=is_altered)
             if last and not self._cohort
             else (),
@@ -300,37 +286,8 @@ class _Queries:
         )
         return [tuple(row) for row in newest] == [("erase", night.publication_no)]
 
-    async def _of_rows(self, night: NightFacts) -> RowFacts:
-        """When delays end, how old is what is in effect, and what is listed after its end."""
-        at = night.published_at
-        ends: dict[int, Amount] = {}
-        ages: dict[int, Amount] = {}
-        expired: dict[int, Amount] = {}
-        for area in AREAS:
-            rows = _CurrentRows(area, at)
-            delayed = and_(rows.does, rows.view.c.restriction_group == RestrictionGroup.DELAYED)
-            await self._count(ends, rows, rows.time_left, delayed)
-            await self._count(ages, rows, rows.age(rows.view.c.source_created_at), rows.does)
-            await self._count(expired, rows, rows.age(rows.view.c.ends_at), rows.is_over)
-        return RowFacts(
-            ends=[ends.get(place, Amount()) for place in range(len(ENDS) + 2)],
-            ages=[ages.get(place, Amount()) for place in range(len(AGES) + 2)],
-            expired=[expired.get(place, Amount()) for place in range(len(AGES) + 1)],
-        )
-
-    async def _count(
-        self,
-        found: dict[int, Amount],
-        rows: "_CurrentRows",
-        place: _Place,
-        which: ColumnElement[bool],
-    ) -> None:
-        """Add the current rows of a condition to ``found``, each at its place."""
-        labelled = place.label("place")
-        query = select(labelled, func.count(), func.count(rows.view.c.person_key.distinct()))
-        query = self._of_cohort(query.select_from(rows.view), rows.view)
-        for at, restrictions, persons in await self._rows(query.where(which).group_by(labelled)):
-            found[at] = found.get(at, Amount()) + Amount(restrictions, persons)
+    async def _current(self, night: NightFacts) -> RowFacts:
+        return await read_rows(self._connection, night.published_at, self._cohort)
 
     async def _withheld(self, nights: Sequence[NightFacts]) -> tuple[date, ...]:
         if not nights:
@@ -343,40 +300,6 @@ class _Queries:
         )
         days = {row.started_at.astimezone(_ZONE).date() for row in begun}
         return tuple(sorted(days - {night.day for night in nights}))
-
-
-class _CurrentRows:
-    """The current rows of an area, and what is asked of them at an instant."""
-
-    def __init__(self, area: ResourceArea, at: datetime) -> None:
-        self._at = at
-        self.view = CURRENT[area.name].table()
-        condition = in_effect_sql(area.effect, CURRENT[area.name].name, instant_sql(at))
-        self.does: ColumnElement[bool] = literal_column(
-            f"({condition})", Boolean(create_constraint=False)
-        )
-        group = self.view.c.restriction_group
-        restricts = or_(group.is_(None), group != RestrictionGroup.NONE)
-        self.is_over = and_(not_(self.does), self.view.c.ends_at <= at, restricts)
-
-    @property
-    def time_left(self) -> _Place:
-        """The place in ``ENDS`` of the time until a row ends."""
-        ends = self.view.c.ends_at
-        return _place(ends, [ends <= self._at + timedelta(days=days) for days in ENDS])
-
-    def age(self, since: ColumnElement[Any]) -> _Place:
-        """The place in ``AGES`` of the time since then."""
-        return _place(since, [since > self._at - timedelta(days=days) for days in AGES])
-
-
-def _place(time: ColumnElement[Any], bounds: Sequence[ColumnElement[bool]]) -> _Place:
-    """The number of the first bound that a time keeps; one for none of them, and one for NULL."""
-    cases: list[tuple[ColumnElement[bool], _Place]] = [
-        (time.is_(None), literal_column(str(len(bounds) + 1))),
-        *((bound, literal_column(str(place))) for place, bound in enumerate(bounds)),
-    ]
-    return case(*cases, else_=literal_column(str(len(bounds))))
 
 
 def _newest(run: Any) -> Any:

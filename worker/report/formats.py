@@ -3,6 +3,7 @@
 import csv
 import enum
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
@@ -62,7 +63,7 @@ def iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-class _TextSink:
+class _TextSink(ABC):
     """CSV in UTF-8: a header, and cells that are shaped by the kind of their column."""
 
     def __init__(self, stream: BinaryIO, head: Sequence[str], *, delimiter: str = ",") -> None:
@@ -74,8 +75,9 @@ class _TextSink:
         """Write a portion of rows; values are in the order of the columns."""
         self._writer.writerows(map(self._cells, rows))
 
+    @abstractmethod
     def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
-        raise NotImplementedError
+        """The cells of a row, as text."""
 
     def close(self) -> None:
         """Write what is left. The file stays open."""
