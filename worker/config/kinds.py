@@ -5,14 +5,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 
 from worker.core.database_urls import check_roster_url, check_store_url
 from worker.core.durations import parse_duration
-from worker.core.hosts import is_loopback
+from worker.core.hosts import is_loopback, parts_of
 
 _FILE_CHARACTERS_MAX: Final = 1_024
 _PORT_MAX: Final = 65_535
@@ -49,11 +49,7 @@ def _file(name: str) -> str:
 
 
 def _web_address(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise ValueError("is not a URL") from None
+    parts = parts_of(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be a URL that starts with https:// or http://")
     if parts.username is not None or parts.password is not None:

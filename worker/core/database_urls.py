@@ -5,6 +5,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from worker.core.database_tls import TLS_PARAMETERS, demand_of, hosts_of
+from worker.core.hosts import parts_of
 
 _SECRET_WORD: Final = re.compile(r"password|passwd|pwd|secret|token", re.IGNORECASE)
 _SHOWN: Final = re.compile(r"[A-Za-z_.-]{1,40}")
@@ -58,11 +59,7 @@ def check_roster_url(url: str) -> str:
 
 
 def _scheme(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise ValueError("is not a URL") from None
+    parts = parts_of(url)
     names = (pair.partition("=")[0] for pair in parts.query.split("&"))
     if parts.password or any(map(_SECRET_WORD.search, names)):
         raise ValueError("holds a password; write it to a file and name that in password_file")

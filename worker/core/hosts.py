@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 _POSTGRES_PORT: Final = 5432
@@ -22,6 +22,20 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def parts_of(url: str) -> SplitResult:
+    """The parts of an address, which has a valid port or none.
+
+    Raises:
+        ValueError: it is not a URL; the text is for a message.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    return parts
 
 
 def place_of(url: str) -> str:
