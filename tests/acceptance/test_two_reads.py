@@ -195,7 +195,7 @@ def test_a_backfill_needs_two_reads_as_well(worker: Installation, standin: Stand
 
 
 def test_an_outage_at_the_second_read(worker: Installation, standin: Standin) -> None:
-    """Whoever asks after it, the answer that closes comes on a connection of its own."""
+    """The answer that closes a restriction still comes on a new connection."""
     standin.people[FIRST][SAFETY].clear()
 
     def reply(ask: Ask) -> Reply:

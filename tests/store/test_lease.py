@@ -13,7 +13,7 @@ OTHER = Holder(holder_id="other", host="elsewhere, process 1")
 
 
 async def started(world: World) -> Lease | LeaseHeldError:
-    """A start beside whoever holds the lease."""
+    """Try to start while somebody else may hold the lease."""
     try:
         async with held_lease(world.database, ttl_s=50) as lease:
             return lease

@@ -129,7 +129,7 @@ def test_somebody_whom_an_access_list_names(what, tag):
     ("caller", "hint"), [(0, "use pts-admin"), (STRANGER, "run this as that user")]
 )
 def test_what_to_do_about_another_owner(caller, hint):
-    """Root is told to use pts-admin, and nobody to run chown on a folder."""
+    """Root is told to use pts-admin. Nobody is told to run chown."""
     user = user_with_own_group()
     with file_of(user) as file:
         file.parent.chmod(0o755)

@@ -67,7 +67,7 @@ async def test_wrong_issuer(fault, message, clients, server):
 
 @pytest.mark.promise("8")
 async def test_what_another_calls_itself(clients, server):
-    """Nothing of it is shown: whoever answers there may have written anything."""
+    """The other issuer's name is not shown: it could contain anything."""
     server.discovery_more = {"issuer": "https://other.example/x"}
     with pytest.raises(ConfigurationError, match="OpenID configuration names another") as caught:
         await clients.open().discovery.metadata()

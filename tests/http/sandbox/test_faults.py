@@ -89,7 +89,7 @@ def test_which_areas_and_persons_are_struck(sandbox: RunningSandbox, signed_in: 
 
 @pytest.mark.parametrize(("skew_s", "status"), [(3, 200), (60, 401), (-60, 401)])
 def test_a_wrong_clock(sandbox: RunningSandbox, signed_in: Caller, skew_s: float, status: int):
-    """A proof is refused by the clock of whoever checks it."""
+    """HelseID and PTS judge a proof's age by their own clocks."""
     fault(sandbox, "clock_skew", skew_s=skew_s)
     assert signed_in.search(OFF_IDS[0]).status_code == status
     refused = sandbox.control()["counts"].get("refused patient-safety: Invalid 'iat' value.", 0)

@@ -199,11 +199,13 @@ def nights(machine: Machine) -> None:
     )
 
     machine.sh(
-        f"mv {KEY} /root/key; systemctl reset-failed pts-sync; systemctl start pts-sync || :"
+        f"mv {KEY} {KEY}.away; systemctl reset-failed pts-sync; systemctl start pts-sync || :"
     )
     machine.says("systemctl is-failed pts-sync.service", "failed")
     machine.says(ALARMS, "2 alarms")
-    machine.note("   A key file is missing. Its alarm:", f"mv /root/key {KEY}; {ALERT} | tail -n 1")
+    machine.note(
+        "   A key file is missing. Its alarm:", f"mv {KEY}.away {KEY}; {ALERT} | tail -n 1"
+    )
 
     machine.sh(control(faults="[]", generation="1"))
     machine.sh(START)

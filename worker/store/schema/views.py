@@ -131,7 +131,8 @@ _FRESHNESS: Final = (
     ("failed_at", "text", "last_failed_at"),
     ("failed_runs", "integer", ""),
 )
-"""What is told of an area: column of the person, kind, and name in the view if it is another."""
+"""What the view shows for each area: the column of ``person``, its kind, and its name in the view
+if that differs."""
 
 
 def _of_each(sql: Callable[[ResourceArea], str]) -> str:
