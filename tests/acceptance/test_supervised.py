@@ -119,6 +119,7 @@ def test_metrics_after_a_restart(standin: Standin, worker: Installation) -> None
     worker.store.path.rename(worker.folder / "away")
     running = worker.start("schedule", *IN_JANUARY)
     wait_for(lambda: fetch(port, "/metrics")[0] == 200, "the server")
+    running.until_logged("schedule.run_failed")
     ended = running.stop()
     assert (ended.code, ended.events("schedule.run_failed")[0]["code"]) == (0, 78)
 
