@@ -25,7 +25,7 @@ from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.http.options import TransportOptions
 from worker.http.transport import Transport
-from worker.ports import HttpTransport, Roster, Runtime
+from worker.ports import Roster, Runtime
 from worker.proxy import Proxy, read_proxy
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
@@ -279,7 +279,7 @@ class App:
             )
 
     @asynccontextmanager
-    async def transport(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpTransport]:
+    async def transport(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Transport]:
         """What carries the calls to PTS.
 
         Raises:
