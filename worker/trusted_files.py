@@ -115,16 +115,6 @@ def read_secret(path: Path, *, key: str) -> bytes:
     return content
 
 
-def open_own(path: Path, *, key: str) -> io.FileIO:
-    """Open a plain file of the worker's user or root's, in a folder that may be others' to write.
-
-    Raises:
-        OSError: it is not there or cannot be read.
-        ConfigurationError: it is a link or no plain file, or another user's.
-    """
-    return _opened(path, key, 0)
-
-
 def examine_sqlite(
     path: Path, *, key: str, trust: Trust, forbidden: int = 0, way_out: str = ""
 ) -> Path:
