@@ -62,12 +62,12 @@ def open_streams() -> None:
     for number in _STANDARD:
         try:
             # Who reads it may have made it otherwise for us too; then a write would fail.
-            os.set_blocking(number, True)  # noqa: FBT003 - no keyword
+            os.set_blocking(number, True)
         except OSError:
             if number == 1:
                 _output_closed.set()
             # The lowest free number is the one that is missing.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - as above
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - no keyword
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - a number
     sys.stdout = _writer(1, sys.stdout, lines=os.isatty(1))
