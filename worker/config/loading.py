@@ -26,7 +26,8 @@ class Loaded:
 
     Attributes:
         origins: where each value came from, by key name: ``default``, a file, a variable, a flag.
-        cwd: the directory that relative paths of flags, environment and defaults start from.
+        cwd: the directory that relative paths of flags, environment and defaults start from; those
+            in ``settings`` are absolute, but for a default.
         config_file: the file that was read, if one was; its path starts at ``cwd``.
     """
 
@@ -74,9 +75,9 @@ def load(
     """
     config_file = _chosen_file(environ, cwd, config_path)
     problems, in_file = list[str](), list[str]()
-    by_flags = sources.flags(flags or {}, flag_names or {})
-    by_environment = sources.environment(environ, problems)
-    by_file = {} if config_file is None else sources.file(config_file, in_file)
+    by_flags = sources.flags(flags or {}, flag_names or {}, cwd)
+    by_environment = sources.environment(environ, cwd, problems)
+    by_file = {} if config_file is None else sources.file(config_file, cwd, in_file)
     given = sources.merged((by_flags, by_environment, by_file))
     settings, faults = _validated(given)
     loaded = Loaded(
@@ -193,7 +194,7 @@ def _unmet(loaded: Loaded, purpose: Purpose | str, unknown: set[str]) -> Iterato
     if "api.environment" in unknown:
         unknown = unknown | {"helseid.issuer", "api.base_url"}
     known = {name: loaded.settings.value(name) for name in KEYS if not unknown & _parts(name)}
-    return unmet(known, Purpose(purpose), cwd=loaded.cwd)
+    return unmet(known, Purpose(purpose))
 
 
 def _error(

@@ -75,7 +75,7 @@ _USED: Final[Mapping[Purpose, tuple[str, ...]]] = {
 _ON_KUBERNETES: Final = "on Kubernetes, set defaultMode: 0440 on the volume"
 
 
-def unmet(values: Mapping[str, Any], purpose: Purpose, *, cwd: Path) -> Iterator[str]:
+def unmet(values: Mapping[str, Any], purpose: Purpose) -> Iterator[str]:
     """One line per missing key, and per file that cannot be used.
 
     Args:
@@ -92,7 +92,7 @@ def unmet(values: Mapping[str, Any], purpose: Purpose, *, cwd: Path) -> Iterator
             yield f"{name}: is not set ({KEYS[name].variable}); {_REMEDIES[name]}"
         elif values[name] is not None and KEYS[name].is_file:
             forbidden = secret_bits if KEYS[name].is_secret_file else 0
-            yield from _file_problems(name, cwd / values[name], forbidden)
+            yield from _file_problems(name, values[name], forbidden)
 
 
 def _file_problems(name: str, path: Path, forbidden: int) -> Iterator[str]:

@@ -30,16 +30,17 @@ Source = dict[str, Given]
 """What a source sets, by key name; a section that is no table by its own name."""
 
 
-def flags(values: Mapping[str, object], flag_names: Mapping[str, str]) -> Source:
+def flags(values: Mapping[str, object], flag_names: Mapping[str, str], cwd: Path) -> Source:
     """The command line: values by key name, None for a flag that was not given."""
+    origins = {name: f"flag {flag}" for name, flag in flag_names.items()}
     return {
-        name: Given(value, f"flag {flag_names[name]}" if name in flag_names else "command line")
+        name: Given(_under(cwd, name, value), origins.get(name, "command line"))
         for name, value in values.items()
         if value is not None
     }
 
 
-def environment(environ: Mapping[str, str], problems: list[str]) -> Source:
+def environment(environ: Mapping[str, str], cwd: Path, problems: list[str]) -> Source:
     """``PTS_<SECTION>__<KEY>``. An empty variable counts as not set.
 
     A misspelt key is kept, to be refused. Variables that are like none of ours are ignored, because
@@ -55,13 +56,14 @@ def environment(environ: Mapping[str, str], problems: list[str]) -> Source:
         section, separator, key = variable.removeprefix(PREFIX).lower().partition("__")
         origin = f"environment variable {variable}"
         if separator and get_close_matches(section, SECTIONS, cutoff=_SIMILAR):
-            found[f"{section}.{key}"] = Given(environ[variable], origin)
+            name = f"{section}.{key}"
+            found[name] = Given(_under(cwd, name, environ[variable]), origin)
         elif meant := _ONE_UNDERSCORE.get(variable):
             problems.append(f"{origin}: unknown key; did you mean {meant}, with two underscores?")
     return found
 
 
-def file(path: Path, problems: list[str]) -> Source:
+def file(path: Path, cwd: Path, problems: list[str]) -> Source:
     """A TOML file.
 
     Relative paths in it start at its folder; those of a file that was handed over open, such as a
@@ -83,17 +85,16 @@ def file(path: Path, problems: list[str]) -> Source:
             values |= {f"{section}.{key}": value for key, value in table.items()}
         else:
             values[section] = table
-    if not str(path).startswith(OWN_DESCRIPTORS):
-        values = {name: _under(name, value, path.parent) for name, value in values.items()}
-    return {name: Given(value, str(path)) for name, value in values.items()}
+    folder = cwd if str(path).startswith(OWN_DESCRIPTORS) else path.parent
+    return {name: Given(_under(folder, name, value), str(path)) for name, value in values.items()}
 
 
-def _under(name: str, value: Any, folder: Path) -> Any:
-    """A value of the file, with its relative path starting at the file's folder."""
-    if not isinstance(value, str) or value == "-":
+def _under(folder: Path, name: str, value: Any) -> Any:
+    """A value with its relative path, if it is one, starting at this folder."""
+    if not isinstance(value, (str, Path)) or value in {"", "-"}:
         return value
     if name in {"database.url", "roster.url"}:
-        return sqlite_under(value, str(folder))
+        return sqlite_under(str(value), str(folder))
     return str(folder / value) if name.endswith("_file") or name in _PATHS else value
 
 

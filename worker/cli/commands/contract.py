@@ -52,7 +52,7 @@ def show(cli: Cli) -> None:
     app = cli.load(None)
     contract = app.contract()
     document = {
-        "origin": app.contract_origin(),
+        "origin": app.settings.api.contract_file,
         "fingerprints": {name: fingerprint(area) for name, area in contract.items()},
         "contract": document_of(contract),
     }
