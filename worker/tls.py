@@ -7,7 +7,7 @@ from typing import Final
 
 from worker.core.database_tls import SslMode, TlsDemand
 from worker.errors import ConfigurationError
-from worker.trusted_files import Trust, read_trusted
+from worker.trusted_files import read_trusted
 
 _CA_BYTES_MAX: Final = 4 << 20
 _CA_KEY: Final = "tls.ca_file"
@@ -71,7 +71,7 @@ def _bare_context(protocol: str) -> ssl.SSLContext:
 
 
 def _trust(context: ssl.SSLContext, file: Path, *, key: str) -> None:
-    pem = read_trusted(file, key=key, trust=Trust.SECRET, bytes_max=_CA_BYTES_MAX)
+    pem = read_trusted(file, key=key, bytes_max=_CA_BYTES_MAX)
     try:
         context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError):

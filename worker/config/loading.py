@@ -77,7 +77,7 @@ def load(
     problems, in_file = list[str](), list[str]()
     by_flags = sources.flags(flags or {}, flag_names or {}, cwd)
     by_environment = sources.environment(environ, cwd, problems)
-    by_file = {} if config_file is None else sources.file(config_file, cwd, in_file)
+    by_file = {} if config_file is None else sources.file(config_file, in_file)
     given = sources.merged((by_flags, by_environment, by_file))
     settings, faults = _validated(given)
     loaded = Loaded(

@@ -12,7 +12,7 @@ from worker.config.keys import KEYS
 from worker.core.hosts import is_loopback
 from worker.core.identity import KEY_BYTES_MIN
 from worker.errors import ConfigurationError, reason_of
-from worker.trusted_files import Trust, open_trusted
+from worker.trusted_files import open_trusted
 
 
 class Purpose(enum.StrEnum):
@@ -99,9 +99,7 @@ def _file_problems(name: str, path: Path, forbidden: int) -> Iterator[str]:
     remedy = _OWN_KEY if name == _PSEUDONYM_KEY else "check the path"
     size_min = KEY_BYTES_MIN if name == _PSEUDONYM_KEY else 1
     try:
-        with open_trusted(
-            path, key=name, trust=Trust.SECRET, forbidden=forbidden, way_out=_ON_KUBERNETES
-        ) as file:
+        with open_trusted(path, key=name, forbidden=forbidden, way_out=_ON_KUBERNETES) as file:
             size = os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         yield f"{name}: there is no file {path}; {remedy}"

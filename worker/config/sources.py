@@ -11,7 +11,6 @@ from worker.config.toml_file import parse_toml, read_text
 from worker.core.database_urls import sqlite_under
 from worker.core.environments import ENVIRONMENTS
 from worker.errors import ConfigurationError
-from worker.trusted_files import OWN_DESCRIPTORS
 
 _ONE_UNDERSCORE: Final = {key.variable.replace("__", "_"): key.variable for key in KEYS.values()}
 _SIMILAR: Final = 0.75
@@ -63,11 +62,8 @@ def environment(environ: Mapping[str, str], cwd: Path, problems: list[str]) -> S
     return found
 
 
-def file(path: Path, cwd: Path, problems: list[str]) -> Source:
-    """A TOML file.
-
-    Relative paths in it start at its folder; those of a file that was handed over open, such as a
-    shell's ``<(command)``, at the working directory.
+def file(path: Path, problems: list[str]) -> Source:
+    """A TOML file. Relative paths in it start at its folder.
 
     Args:
         problems: what cannot be read is added here.
@@ -85,8 +81,9 @@ def file(path: Path, cwd: Path, problems: list[str]) -> Source:
             values |= {f"{section}.{key}": value for key, value in table.items()}
         else:
             values[section] = table
-    folder = cwd if str(path).startswith(OWN_DESCRIPTORS) else path.parent
-    return {name: Given(_under(folder, name, value), str(path)) for name, value in values.items()}
+    return {
+        name: Given(_under(path.parent, name, value), str(path)) for name, value in values.items()
+    }
 
 
 def _under(folder: Path, name: str, value: Any) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.errors import ConfigurationError
-from worker.trusted_files import Trust, read_trusted
+from worker.trusted_files import read_trusted
 
 _BYTES_MAX: Final = 1 << 20
 _LINE_END: Final = b"\n"
@@ -34,7 +34,7 @@ def read_text(path: Path, *, key: str, name: str) -> str:
     Raises:
         ConfigurationError: it cannot be read or trusted, or is not UTF-8.
     """
-    content = read_trusted(path, key=key, trust=Trust.CONFIGURATION, bytes_max=_BYTES_MAX)
+    content = read_trusted(path, key=key, bytes_max=_BYTES_MAX)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
