@@ -1,7 +1,6 @@
 """TLS contexts for HTTPS clients and for PostgreSQL."""
 
 import ssl
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -82,9 +81,6 @@ def _trust(context: ssl.SSLContext, file: Path, *, key: str) -> None:
 
 
 def _trust_the_machine(context: ssl.SSLContext) -> None:
-    if sys.platform == "win32":
-        context.load_default_certs()  # the Windows certificate stores
-        return
     paths = ssl.get_default_verify_paths()
     file, folder = Path(paths.openssl_cafile), Path(paths.openssl_capath)
     if file.is_file() or folder.is_dir():
