@@ -24,9 +24,9 @@ from worker.helseid.client import helseid_client
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.http.options import TransportOptions
+from worker.http.proxy import Proxy, read_proxy
 from worker.http.transport import Transport
 from worker.ports import Roster, Runtime
-from worker.proxy import Proxy, read_proxy
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle

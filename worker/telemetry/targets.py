@@ -29,8 +29,8 @@ from worker.errors import (
 )
 from worker.files import write_atomically
 from worker.http.options import TransportOptions
+from worker.http.proxy import Proxy
 from worker.http.transport import Transport
-from worker.proxy import Proxy
 from worker.telemetry.metrics import HELP, PREFIX, Board
 from worker.tls import client_context
 
