@@ -179,11 +179,8 @@ def _require_plain(path: Path) -> None:
 
 def _fill(number: int, content: bytes, mode: int) -> None:
     """Write the content to the open file, sync it to disk and close it."""
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(number, rest) :]
+    with os.fdopen(number, "wb") as file:
+        file.write(content)
+        file.flush()
         os.fchmod(number, mode)
         os.fsync(number)
-    finally:
-        os.close(number)

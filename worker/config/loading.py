@@ -37,19 +37,6 @@ class Loaded:
     config_file: Path | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fault:
-    """A fault of one key or section.
-
-    Attributes:
-        meant: the key or section that an unknown one seems to stand for; may be empty.
-    """
-
-    name: str
-    text: str
-    meant: str = ""
-
-
 def load(
     flags: Mapping[str, object] | None = None,
     *,
@@ -86,13 +73,13 @@ def load(
         cwd=cwd,
         config_file=config_file,
     )
-    problems += [*in_file, *(fault.text for fault in faults)]
+    problems += [*in_file, *faults.values()]
     if not in_file:  # what the file sets would seem to be missing
         problems += _contradictions(given)
-        unknown = {name for fault in faults for name in (fault.name, fault.meant)}
+        unknown = {*faults, *map(_meant, faults)}
         problems += () if purpose is None else _unmet(loaded, purpose, unknown)
     if problems:
-        is_flag = any(fault.name in by_flags for fault in faults)
+        is_flag = not faults.keys().isdisjoint(by_flags)
         raise _error(problems, loaded, kind=FlagError if is_flag else ConfigurationError)
     return loaded
 
@@ -114,19 +101,18 @@ def _chosen_file(environ: Mapping[str, str], cwd: Path, config_path: Path | None
     return cwd / (chosen or DEFAULT_FILE)
 
 
-def _validated(given: Source) -> tuple[Settings, list[_Fault]]:
-    """The settings without what is faulty, and the faults."""
+def _validated(given: Source) -> tuple[Settings, dict[str, str]]:
+    """The settings without what is faulty, and the faults by key or section."""
     details: dict[str, Any] = {}
     try:
         settings = _settings(given)
     except ValidationError as error:
         for detail in error.errors(include_input=False, include_url=False):
             details.setdefault(".".join(map(str, detail["loc"][:2])), detail)
-        usable = {name: one for name, one in given.items() if not details.keys() & _parts(name)}
-        settings = _settings(usable)
-    faults = [_fault(name, detail, given) for name, detail in details.items()]
+        settings = _settings({key: given[key] for key in given if not details.keys() & _parts(key)})
     unknown = [name for name in sources.tables(given) if name not in SECTIONS]
-    return settings, faults + [_unknown(name, given, "section", "[{}]") for name in unknown]
+    details |= {name: {"type": "extra_forbidden"} for name in unknown}
+    return settings, {name: _fault(name, detail, given) for name, detail in details.items()}
 
 
 def _settings(given: Source) -> Settings:
@@ -139,23 +125,16 @@ def _parts(name: str) -> set[str]:
     return {name, name.partition(".")[0]}
 
 
-def _fault(name: str, detail: Mapping[str, Any], given: Source) -> _Fault:
-    if detail["type"] == "extra_forbidden":
-        return _unknown(name, given, "key", "{}")
-    is_section = len(detail["loc"]) == 1
-    text = f"must be a section, [{name}]" if is_section else message_of(detail)
-    return _Fault(name=name, text=f"{name} ({_origin(name, given)}): {text}")
-
-
-def _unknown(name: str, given: Source, what: str, shown: str) -> _Fault:
-    meant = _meant(name)
+def _fault(name: str, detail: Mapping[str, Any], given: Source) -> str:
+    origin = next(one.origin for key, one in given.items() if name in _parts(key))
+    is_section = "." not in name
+    if detail["type"] != "extra_forbidden":
+        text = f"must be a section, [{name}]" if is_section else message_of(detail)
+        return f"{name} ({origin}): {text}"
+    meant, shown = _meant(name), "[{}]" if is_section else "{}"
     hint = f"; did you mean {shown.format(meant)}?" if meant else ""
-    text = f"{shown.format(name)} ({_origin(name, given)}): unknown {what}{hint}"
-    return _Fault(name=name, text=text, meant=meant)
-
-
-def _origin(name: str, given: Source) -> str:
-    return next(one.origin for key, one in given.items() if name in _parts(key))
+    what = "section" if is_section else "key"
+    return f"{shown.format(name)} ({origin}): unknown {what}{hint}"
 
 
 def _meant(name: str) -> str:
