@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from worker.config.keys import KEYS
+from worker.config.keys import variable_of
 from worker.core.hosts import is_loopback
 from worker.core.identity import KEY_BYTES_MIN
 from worker.errors import ConfigurationError, reason_of
@@ -89,9 +89,9 @@ def unmet(values: Mapping[str, Any], purpose: Purpose) -> Iterator[str]:
         if name not in values or values.get(condition) != wanted:
             continue
         if values[name] is None and name in _REMEDIES:
-            yield f"{name}: is not set ({KEYS[name].variable}); {_REMEDIES[name]}"
-        elif values[name] is not None and KEYS[name].is_file:
-            forbidden = secret_bits if KEYS[name].is_secret_file else 0
+            yield f"{name}: is not set ({variable_of(name)}); {_REMEDIES[name]}"
+        elif values[name] is not None and name.endswith("_file"):
+            forbidden = 0 if name == "tls.ca_file" else secret_bits
             yield from _file_problems(name, values[name], forbidden)
 
 

@@ -6,13 +6,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from worker.config.keys import CONFIG_VARIABLE, KEYS, PREFIX, SECTIONS
+from worker.config.keys import CONFIG_VARIABLE, KEYS, PREFIX, SECTIONS, variable_of
 from worker.config.toml_file import parse_toml, read_text
 from worker.core.database_urls import sqlite_under
 from worker.core.environments import ENVIRONMENTS
 from worker.errors import ConfigurationError
 
-_ONE_UNDERSCORE: Final = {key.variable.replace("__", "_"): key.variable for key in KEYS.values()}
+_ONE_UNDERSCORE: Final = {one.replace("__", "_"): one for one in map(variable_of, KEYS)}
 _SIMILAR: Final = 0.75
 _PATHS: Final = ("roster.path", "telemetry.textfile")
 """Besides all keys that end with ``_file``."""
