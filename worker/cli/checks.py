@@ -22,7 +22,6 @@ from worker.core.plurals import counted
 from worker.errors import ConfigurationError, ExitCode, UnavailableError, WorkerError
 from worker.helseid.key_files import FINISH, KeyFiles
 from worker.masking import masked
-from worker.postgres_tls import OPEN_HINT
 from worker.roster.query import QueryRoster
 from worker.store.database import Database
 from worker.store.identity import WEAK_HINT, is_proven, see_identity
@@ -35,6 +34,7 @@ from worker.store.sqlite_file import (
     shares_no_memory,
     want_of_room,
 )
+from worker.tls import OPEN_HINT
 
 CLOCK_WARNING_S: Final = 2.0
 PATIENCE_S: Final = 5.0

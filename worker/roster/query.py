@@ -16,8 +16,8 @@ from worker.core.database_tls import TLS_PARAMETERS
 from worker.core.model import RosterEntry
 from worker.core.plurals import counted
 from worker.errors import ConfigurationError, RosterError, UnavailableError, reason_of
-from worker.postgres_tls import PostgresTls, open_tls
 from worker.roster.rows import Columns, RosterLine, find_columns, read_value
+from worker.tls import PostgresTls, open_tls
 from worker.trusted_files import examine_sqlite
 
 T = TypeVar("T")
