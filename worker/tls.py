@@ -54,20 +54,18 @@ class PostgresTls(Value, frozen=True, kw_only=True):
 
     Attributes:
         ssl: asyncpg's argument ``ssl``.
-        is_direct: start TLS without negotiation (``direct_tls=true``).
         places: hosts and ports, for messages.
         key: configuration key of the URL.
     """
 
     demand: TlsDemand
     ssl: ssl.SSLContext | str | bool
-    is_direct: bool
     places: str
     key: str
 
     def arguments(self) -> Mapping[str, Any]:
         """Arguments for asyncpg's ``connect``. It reads the environment for missing ones."""
-        return {"ssl": self.ssl, "direct_tls": self.is_direct}
+        return {"ssl": self.ssl, "direct_tls": False}
 
     def warn(self) -> None:
         """Log a warning if the connection crosses a network without encryption."""
@@ -129,7 +127,6 @@ def open_tls(
     return PostgresTls(
         demand=demand,
         ssl=_postgres_ssl(demand, key=key, ca_file=ca_file),
-        is_direct=parameters.get("direct_tls") == "true",
         places=places or "the driver's default address",
         key=key,
     )
