@@ -2,13 +2,11 @@
 
 import errno
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from worker.errors import ConfigurationError
 
@@ -53,65 +51,6 @@ def is_missing(path: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-def make_folder(path: Path) -> None:
-    """Create the folder with mode 0700 if it does not exist.
-
-    Raises:
-        ConfigurationError: the folder cannot be created, or a file is there.
-    """
-    if path.is_file():
-        raise ConfigurationError(f"{path} is a file", hint="name a folder; it is made if need be")
-    with named_faults(path):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def new_folder(parent: Path, name: str) -> Path:
-    """Create a hidden temporary folder with mode 0700 beside the one that it will replace.
-
-    Only a crash can leave it behind; its name ends with ``.part``.
-
-    Raises:
-        OSError: the folder cannot be created.
-    """
-    return Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}.", suffix=".part"))
-
-
-def create_private(folder: Path, name: str) -> BinaryIO:
-    """Create a file with mode 0600 below a folder; folders of its name are made with mode 0700.
-
-    Raises:
-        OSError: the file cannot be created, or exists.
-    """
-    for parent in reversed(Path(name).parents[:-1]):
-        (folder / parent).mkdir(mode=0o700, exist_ok=True)
-    return os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-
-
-def replace_folder(temporary: Path, target: Path) -> None:
-    """Give a folder another's name and remove that one with all that it holds.
-
-    Between two renames there is no folder of the name; a crash there leaves both under hidden names
-    that end with ``.part``.
-
-    Raises:
-        OSError: a folder cannot be renamed or removed; the target is the old or the new one.
-    """
-    if not target.exists():
-        temporary.rename(target)
-        return
-    former = new_folder(target.parent, target.name)
-    try:
-        target.rename(former)
-        temporary.rename(target)
-    except OSError:
-        if not target.exists():
-            former.rename(target)
-        else:
-            former.rmdir()
-        raise
-    shutil.rmtree(former)
 
 
 def write_private(path: Path, content: bytes) -> None:
