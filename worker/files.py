@@ -34,14 +34,6 @@ def private_mode(*, is_group_readable: bool) -> int:
     return 0o640 if is_group_readable else 0o600
 
 
-def mode_within(folder: Path) -> int:
-    """Of a file that holds no secret: who may read its folder may read it."""
-    try:
-        return 0o600 | (folder.stat().st_mode & 0o044)
-    except OSError:
-        return 0o600
-
-
 def is_missing(path: Path) -> bool:
     """Whether there is nothing of this name. False if that cannot be seen."""
     try:

@@ -61,7 +61,6 @@ class TelemetryOptions:
     """
 
     textfile: Path | None = None
-    textfile_mode: int = 0o600
     pushgateway_url: str | None = None
     ping_url: str | None = None
     ca_file: Path | None = None
@@ -81,7 +80,7 @@ async def emit(
         board.post(samples)
     async with anyio.create_task_group() as group:
         if options.textfile is not None:
-            write = partial(write_textfile, options.textfile, samples, mode=options.textfile_mode)
+            write = partial(write_textfile, options.textfile, samples)
             in_thread = partial(to_thread.run_sync, write, abandon_on_cancel=True)
             group.start_soon(_send, "textfile", in_thread, "", options)
         if (url := options.pushgateway_url) is not None:
@@ -164,10 +163,11 @@ async def _post(url: str, body: bytes, options: TelemetryOptions, server: str, k
         raise ConfigurationError(problem, hint=f"check {key}")
 
 
-def write_textfile(path: Path, samples: Iterable[Sample], *, mode: int) -> None:
+def write_textfile(path: Path, samples: Iterable[Sample]) -> None:
     """Write the samples atomically. Keeps samples that only the existing file has.
 
-    The time of the last success thus survives a failed run.
+    The time of the last success thus survives a failed run. Who may read the folder may read the
+    file: node_exporter is another user.
 
     Raises:
         ConfigurationError: the file cannot be read or written.
@@ -178,6 +178,7 @@ def write_textfile(path: Path, samples: Iterable[Sample], *, mode: int) -> None:
         except ValueError:  # labels of another version
             board = Board(samples)
         # The collector reads every *.prom in the folder; the temporary name does not match.
+        mode = 0o600 | (path.parent.stat().st_mode & 0o044)
         write_atomically(path, board.text(), mode=mode)
     except OSError as error:
         raise ConfigurationError(

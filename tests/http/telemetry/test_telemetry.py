@@ -25,14 +25,13 @@ from worker.telemetry.targets import TelemetryOptions, emit
 
 
 async def test_the_textfile_has_every_number(tmp_path):
-    """Whole, under the promised names; node_exporter may read it if that is configured."""
+    """Whole, under the promised names; who may read the folder may read it."""
     path = tmp_path / "pts_worker.prom"
-    for mode in (0o644, 0o640):
-        await emit(samples_of(NIGHT, STANDING), TelemetryOptions(textfile=path, textfile_mode=mode))
+    for folder, mode in ((0o755, 0o644), (0o750, 0o640), (0o700, 0o600)):
+        tmp_path.chmod(folder)
+        await emit(samples_of(NIGHT, STANDING), TelemetryOptions(textfile=path))
         assert list(tmp_path.iterdir()) == [path]
         assert oct(stat.S_IMODE(path.stat().st_mode)) == oct(mode)
-    await emit(samples_of(NIGHT, STANDING), TelemetryOptions(textfile=path))
-    assert oct(stat.S_IMODE(path.stat().st_mode)) == oct(0o600)
     numbers = reported(path.read_text())
     expected = {
         "last_run_timestamp_seconds run=sync": NIGHT.finished_at.timestamp(),
