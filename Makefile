@@ -67,7 +67,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME) ## install, a month of made-up nights, demo/report.html and rapport.html; KEEP=1: leave it running
-	@KEEP=$(KEEP) $(BIN)/python -m worker.demo
+	@KEEP=$(KEEP) $(BIN)/python -m tools.demo
 
 check: $(TOOLS) ## format, lint, types, layers, unit tests and five of the program: 30 s
 	@$(MAKE) --no-print-directory --jobs 2 static quick

@@ -23,13 +23,13 @@ from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId, PseudonymKey, pseudonyms
 from worker.core.model import CompleteArea, Person, PersonRead, RunKind
 from worker.core.run import RunProgress
-from worker.ports import HttpResponse
+from worker.http.response import HttpResponse
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import Question, RetryingClient
 from worker.store.database import Database
 from worker.store.identity import check_identity
 from worker.store.runs.lease import held_lease
-from worker.store.runs.run_store import SqlRunStore, open_run_store
+from worker.store.runs.run_store import RunStore, open_run_store
 from worker.sync.pipeline import BATCH_PERSONS
 from worker.sync.producer import CHUNK_PERSONS
 
@@ -196,7 +196,7 @@ async def night(
     )
 
 
-async def _apply(store: SqlRunStore, reads: Sequence[PersonRead]) -> None:
+async def _apply(store: RunStore, reads: Sequence[PersonRead]) -> None:
     """Write them, some after a second read that holds the same."""
     waiting = await store.apply(reads)
     if waiting:
@@ -219,7 +219,7 @@ def _read_again(read: PersonRead, first: Mapping[str, Unconfirmed], confirm: Con
 
 
 @asynccontextmanager
-async def _store(database: Database, begin: Watch) -> AsyncIterator[SqlRunStore]:
+async def _store(database: Database, begin: Watch) -> AsyncIterator[RunStore]:
     """The store of a new run, as ``worker.cli.run_sync`` opens it."""
     async with AsyncExitStack() as stack:
         with begin:

@@ -21,7 +21,7 @@ from worker.store.schema.tables import TOTALS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nothing:
-    """The port ``RunStore`` on nothing; a run ends as if it had been published."""
+    """A ``RunStore`` that keeps nothing; a run ends as if it had been published."""
 
     handle: RunHandle
     runtime: Runtime
@@ -54,7 +54,7 @@ class Nothing:
         self,
         _limits: GuardLimits,
         *,
-        may_depart: bool,  # noqa: ARG002 - the port fixes the names
+        may_depart: bool,  # noqa: ARG002 - the store fixes the names
         progress: RunProgress,
     ) -> Publication:
         """Say that it was."""

@@ -76,10 +76,10 @@ async def _nights(url: str, persons: int, cpu: Callable[[], float]) -> dict[str,
     from bench.nights import night  # noqa: PLC0415 - of the checkout in question
     from worker.ports import real_runtime  # noqa: PLC0415
     from worker.store.database import open_database  # noqa: PLC0415
-    from worker.store.runs.run_store import SqlRunStore  # noqa: PLC0415
+    from worker.store.runs.run_store import RunStore  # noqa: PLC0415
     from worker.store.schema.upgrade import upgrade  # noqa: PLC0415
 
-    publish, spent = SqlRunStore.publish, []
+    publish, spent = RunStore.publish, []
 
     async def timed(*arguments: Any, **options: Any) -> Any:
         began_s = cpu()
@@ -88,7 +88,7 @@ async def _nights(url: str, persons: int, cpu: Callable[[], float]) -> dict[str,
         finally:
             spent.append(cpu() - began_s)
 
-    SqlRunStore.publish = timed  # type: ignore[method-assign]
+    RunStore.publish = timed  # type: ignore[method-assign]
     async with open_database(url, real_runtime()) as database:
         await upgrade(database)
         for generation in range(NIGHTS):

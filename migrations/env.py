@@ -49,7 +49,7 @@ async def on_configured_database() -> None:
     from worker.store.database import open_database
 
     settings = load({}, environ=os.environ, cwd=Path.cwd()).settings
-    url = database_url(settings.database, cwd=Path.cwd())
+    url = database_url(settings.database)
     async with open_database(
         url,
         real_runtime(),

@@ -10,7 +10,7 @@ import threading
 from types import FrameType
 from typing import Final, NoReturn
 
-from worker.streams import flush_streams, open_streams, stop_signals, stop_waiting
+from worker.streams import flush_streams, open_streams, stop_signals
 
 _PR_SET_DUMPABLE: Final = 4
 _STOPPED: Final = 75
@@ -69,7 +69,6 @@ def _leave_no_core() -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     if _is_loading(frame):
         os._exit(_STOPPED)
-    stop_waiting()
     for another in stop_signals():
         signal.signal(another, _end_at_once)
     if number == signal.SIGHUP:  # the kernel and the shell both send it

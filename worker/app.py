@@ -24,9 +24,9 @@ from worker.helseid.client import helseid_client
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.http.options import TransportOptions
+from worker.http.proxy import Proxy, read_proxy
 from worker.http.transport import Transport
-from worker.ports import HttpTransport, Roster, Runtime
-from worker.proxy import Proxy, read_proxy
+from worker.ports import Roster, Runtime
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
@@ -57,10 +57,6 @@ class App:
         """The effective configuration."""
         return self.loaded.settings
 
-    def path(self, name: str | Path) -> Path:
-        """A configured file name, from the directory that relative names start from."""
-        return self.loaded.cwd / name
-
     def areas(self) -> tuple[ResourceArea, ...]:
         """The areas to read."""
         return tuple(map(area_named, self.settings.sync.areas))
@@ -71,8 +67,7 @@ class App:
         Raises:
             ConfigurationError: it cannot be read, has faults, or lacks an area.
         """
-        name = self.settings.api.contract_file
-        contract = load_contract(None if name is None else self.path(name))
+        contract = load_contract(self.settings.api.contract_file)
         if missing := [area for area in self.settings.sync.areas if area not in contract]:
             raise ConfigurationError(
                 f"api.contract_file: does not declare {' and '.join(missing)}",
@@ -97,11 +92,6 @@ class App:
         service = service_of(self.base_url())
         return f"{self.contract_read()} service={service} confirm={self.settings.sync.confirm}"
 
-    def contract_origin(self) -> str | None:
-        """The file of the contract; None for the one that comes with the program."""
-        name = self.settings.api.contract_file
-        return None if name is None else str(self.path(name))
-
     def identity(self) -> Identity:
         """How persons are keyed.
 
@@ -116,7 +106,7 @@ class App:
                 "privacy.pseudonym_key_file is not set",
                 hint="name the key that the database was created with",
             )
-        file = self.path(privacy.pseudonym_key_file)
+        file = privacy.pseudonym_key_file
         try:
             key = PseudonymKey(read_secret(file, key="privacy.pseudonym_key_file"))
         except ValueError as error:
@@ -134,14 +124,13 @@ class App:
         """
         roster = self.settings.roster
         if roster.path is not None:
-            path = roster.path if roster.path == "-" else self.path(roster.path)
+            path = roster.path if roster.path == "-" else Path(roster.path)
             return CsvRoster(path, encoding=roster.encoding, stdin=stdin)
         if roster.url is None or roster.query is None:
             raise ConfigurationError("set either roster.path, or roster.url with roster.query")
         from worker.roster.query import QueryRoster  # noqa: PLC0415 - with SQLAlchemy's engines
 
-        url = database_url(roster, cwd=self.loaded.cwd)
-        return QueryRoster(url, roster.query, ca_file=self._ca_file())
+        return QueryRoster(database_url(roster), roster.query, ca_file=self.settings.tls.ca_file)
 
     @property
     def sends_h_numbers(self) -> bool:
@@ -172,13 +161,12 @@ class App:
             SchemaError: ``checked``, and the schema is missing, behind or ahead.
             StoppedError: ``stop`` was set while waiting for it.
         """
-        url = database_url(self.settings.database, cwd=self.loaded.cwd)
         async with open_database(
-            url,
+            database_url(self.settings.database),
             self.runtime,
             patience_s=min(PATIENCE_S, patience_s_max),
             idle_s=float(self.settings.lease.ttl_s),
-            ca_file=self._ca_file(),
+            ca_file=self.settings.tls.ca_file,
             is_group_readable=self.settings.database.group_readable,
             stop=stop,
         ) as database:
@@ -199,7 +187,7 @@ class App:
                 "helseid.private_jwk_file is not set",
                 hint="make a key with `pts-worker keys new --out FILE`",
             )
-        return load_client_key(self.path(chosen.private_jwk_file))
+        return load_client_key(chosen.private_jwk_file)
 
     @asynccontextmanager
     async def helseid(
@@ -237,9 +225,7 @@ class App:
             scope=chosen.scope,
             sender_constraint=chosen.sender_constraint,
             grant=chosen.grant,
-            subject_token_file=(
-                self.path(chosen.subject_token_file) if chosen.subject_token_file else None
-            ),
+            subject_token_file=chosen.subject_token_file,
             organization_parent=chosen.organization_parent,
             organization_child=chosen.organization_child,
             tenancy=chosen.tenancy,
@@ -279,7 +265,7 @@ class App:
             )
 
     @asynccontextmanager
-    async def transport(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpTransport]:
+    async def transport(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Transport]:
         """What carries the calls to PTS.
 
         Raises:
@@ -311,8 +297,7 @@ class App:
             ConfigurationError: its credentials cannot be read.
         """
         network = self.settings.network
-        name = network.proxy_credentials_file
-        return read_proxy(network.proxy_url, None if name is None else self.path(name))
+        return read_proxy(network.proxy_url, network.proxy_credentials_file)
 
     def throttle(self) -> Throttle:
         """The pace of requests, as configured."""
@@ -325,8 +310,4 @@ class App:
         Raises:
             ConfigurationError: that file cannot be used.
         """
-        return client_context(self._ca_file())
-
-    def _ca_file(self) -> Path | None:
-        name = self.settings.tls.ca_file
-        return None if name is None else self.path(name)
+        return client_context(self.settings.tls.ca_file)

@@ -144,7 +144,7 @@ class AreaError(WorkerError):
 
     Attributes:
         status: the HTTP status, if there was a response.
-        attempts: HTTP attempts for the area; set by ``AreaReader.read``.
+        attempts: HTTP attempts for the area; set by ``PtsReader.read``.
     """
 
     def __init__(self, message: str, *, status: int | None = None, hint: str = "") -> None:

@@ -2,13 +2,11 @@
 
 import errno
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from worker.errors import ConfigurationError
 
@@ -36,14 +34,6 @@ def private_mode(*, is_group_readable: bool) -> int:
     return 0o640 if is_group_readable else 0o600
 
 
-def mode_within(folder: Path) -> int:
-    """Of a file that holds no secret: who may read its folder may read it."""
-    try:
-        return 0o600 | (folder.stat().st_mode & 0o044)
-    except OSError:
-        return 0o600
-
-
 def is_missing(path: Path) -> bool:
     """Whether there is nothing of this name. False if that cannot be seen."""
     try:
@@ -53,65 +43,6 @@ def is_missing(path: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-def make_folder(path: Path) -> None:
-    """Create the folder with mode 0700 if it does not exist.
-
-    Raises:
-        ConfigurationError: the folder cannot be created, or a file is there.
-    """
-    if path.is_file():
-        raise ConfigurationError(f"{path} is a file", hint="name a folder; it is made if need be")
-    with named_faults(path):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def new_folder(parent: Path, name: str) -> Path:
-    """Create a hidden temporary folder with mode 0700 beside the one that it will replace.
-
-    Only a crash can leave it behind; its name ends with ``.part``.
-
-    Raises:
-        OSError: the folder cannot be created.
-    """
-    return Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}.", suffix=".part"))
-
-
-def create_private(folder: Path, name: str) -> BinaryIO:
-    """Create a file with mode 0600 below a folder; folders of its name are made with mode 0700.
-
-    Raises:
-        OSError: the file cannot be created, or exists.
-    """
-    for parent in reversed(Path(name).parents[:-1]):
-        (folder / parent).mkdir(mode=0o700, exist_ok=True)
-    return os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-
-
-def replace_folder(temporary: Path, target: Path) -> None:
-    """Give a folder another's name and remove that one with all that it holds.
-
-    Between two renames there is no folder of the name; a crash there leaves both under hidden names
-    that end with ``.part``.
-
-    Raises:
-        OSError: a folder cannot be renamed or removed; the target is the old or the new one.
-    """
-    if not target.exists():
-        temporary.rename(target)
-        return
-    former = new_folder(target.parent, target.name)
-    try:
-        target.rename(former)
-        temporary.rename(target)
-    except OSError:
-        if not target.exists():
-            former.rename(target)
-        else:
-            former.rmdir()
-        raise
-    shutil.rmtree(former)
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -179,11 +110,8 @@ def _require_plain(path: Path) -> None:
 
 def _fill(number: int, content: bytes, mode: int) -> None:
     """Write the content to the open file, sync it to disk and close it."""
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(number, rest) :]
+    with os.fdopen(number, "wb") as file:
+        file.write(content)
+        file.flush()
         os.fchmod(number, mode)
         os.fsync(number)
-    finally:
-        os.close(number)

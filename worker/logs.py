@@ -77,11 +77,6 @@ def _redact_member(key: str, value: object) -> Any:
     return visible(redacted) if is_one_line else redacted
 
 
-def safe_traceback(error: BaseException) -> str:
-    """The traceback of an exception, without values, for a bug report."""
-    return redact(tracebacks.safe_traceback(error))
-
-
 def configure(level: str, log_format: str = "auto", stream: TextIO | None = None) -> None:
     """Send all logs to one stream. A later call replaces the configuration.
 

@@ -12,11 +12,14 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
+from textwrap import indent
 from typing import Final
 
 from worker.errors import WorkerError
 
 _LOOP_CLOSED: Final = "Event loop is closed"
+"""What a thread of aiosqlite reports after a file that could not be opened."""
 _CHAIN_MAX: Final = 20
 _GROUP_MAX: Final = 15
 _CAUSE: Final = "The above exception was the direct cause of the following exception:"
@@ -50,39 +53,28 @@ def _detail(error: BaseException) -> str:
 
 def safe_traceback(error: BaseException) -> str:
     """The complete traceback as text, with causes and groups, in Python's order."""
-    return "".join(_lines(error))
+    return "".join(_lines(error, []))
 
 
-def _lines(error: BaseException) -> Iterator[str]:
-    chain = list(_chain(error))
-    for number, (link, text) in enumerate(reversed(chain)):
-        if number:
-            yield f"\n{text}\n\n"
-        if link.__traceback__ is not None:
-            yield "Traceback (most recent call last):\n"
-            yield from traceback.format_tb(link.__traceback__)
-        yield f"{describe(link)}\n"
-        yield from _members(link)
+def _lines(error: BaseException, later: list[BaseException]) -> Iterator[str]:
+    """The lines of an exception, and before them of what it came from.
 
-
-def _members(error: BaseException) -> Iterator[str]:
-    if not isinstance(error, BaseExceptionGroup):
-        return
-    for number, member in enumerate(error.exceptions[:_GROUP_MAX], 1):
-        yield f"  ---- {number} of {len(error.exceptions)} ----\n"
-        for text in _lines(member):
-            yield from (f"  {line}" for line in text.splitlines(keepends=True))
-
-
-def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
-    """The exception and its causes, each with the text that separates it from the previous one."""
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen and len(seen) < _CHAIN_MAX:
-        seen.add(id(link))
-        is_cause = link.__cause__ is not None
-        yield link, _CAUSE if is_cause else _CONTEXT
-        link = link.__cause__ if is_cause or link.__suppress_context__ else link.__context__
+    Args:
+        later: the exceptions that came from this one.
+    """
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    chain = [*later, error]
+    if before is not None and before not in chain and len(chain) < _CHAIN_MAX:
+        yield from _lines(before, chain)
+        yield f"\n{_CAUSE if error.__cause__ else _CONTEXT}\n\n"
+    if error.__traceback__ is not None:
+        yield "Traceback (most recent call last):\n"
+        yield from traceback.format_tb(error.__traceback__)
+    yield f"{describe(error)}\n"
+    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    for number, member in enumerate(members[:_GROUP_MAX], 1):
+        yield f"  ---- {number} of {len(members)} ----\n"
+        yield indent("".join(_lines(member, chain)), "  ")
 
 
 def guard_hooks() -> None:
@@ -92,21 +84,14 @@ def guard_hooks() -> None:
     finalizer or a callback from C).
     """
     sys.excepthook = lambda _kind, error, _traceback: _print(error)
-    threading.excepthook = lambda args: _print_of_thread(args.exc_value)
+    threading.excepthook = lambda args: _print(args.exc_value)
     sys.unraisablehook = lambda args: _print(args.exc_value)
-
-
-def _print_of_thread(error: BaseException | None) -> None:
-    """Ignore a driver's thread that reports to a closed event loop."""
-    if isinstance(error, RuntimeError) and str(error) == _LOOP_CLOSED:
-        return
-    _print(error)
 
 
 def _print(error: BaseException | None) -> None:
     if error is None or isinstance(error, SystemExit) or sys.stderr is None:
         return
-    try:
-        sys.stderr.write(safe_traceback(error))
-    except (OSError, ValueError):
+    if isinstance(error, RuntimeError) and str(error) == _LOOP_CLOSED:
         return
+    with suppress(OSError, ValueError):
+        sys.stderr.write(safe_traceback(error))

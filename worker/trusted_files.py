@@ -9,7 +9,6 @@ own (``..data``). Whom an access control list names counts as the group, in whos
 it shows. ADR 0022.
 """
 
-import enum
 import errno
 import grp
 import io
@@ -27,8 +26,6 @@ _SECRET_BYTES_MAX: Final = 65_536
 _ROOT: Final = 0
 SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database ("Temporary Files Used By SQLite")."""
-OWN_DESCRIPTORS: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
-"""What the caller handed over open, such as a shell's ``<(command)``."""
 _READS: Final = stat.S_IRGRP | stat.S_IROTH
 _AS_ROOT: Final = (
     "use pts-admin, which runs this as the worker's user; in a container, run it as that user"
@@ -39,31 +36,15 @@ _AS_ANOTHER: Final = (
 _STICKY: Final = "move the file to a folder of the worker's user alone, made with `mkdir -m 700`"
 
 
-class Trust(enum.Enum):
-    """What a file is trusted for, and so who may write it and its folders besides their owner."""
-
-    DATA = "data"
-    """Their group may: the roster, which another account may deliver."""
-    CONFIGURATION = "configuration"
-    """Nobody may."""
-    SECRET = "secret"  # noqa: S105 - the name of a purpose
-    """Nobody may, nor is it handed over open: keys, tokens, passwords, and the certificates of
-    those whom we believe."""
-
-    @property
-    def forbidden(self) -> int:
-        """The bits that no mode on the way may have."""
-        return stat.S_IWOTH | (0 if self is Trust.DATA else stat.S_IWGRP)
-
-
 def open_trusted(
-    path: Path, *, key: str, trust: Trust, forbidden: int = 0, way_out: str = ""
+    path: Path, *, key: str, group_may_write: bool = False, forbidden: int = 0, way_out: str = ""
 ) -> io.FileIO:
     """Open a file for reading that nobody but its owner can have changed.
 
     Args:
         path: the file; a relative path starts at the working directory.
         key: the configuration key that names it, for messages.
+        group_may_write: as with a roster, which another account may deliver.
         forbidden: further bits that its mode may not have.
         way_out: what else helps against these, for messages.
 
@@ -73,22 +54,33 @@ def open_trusted(
             so does, or can, a folder or a link on the way to it. The message names the place by its
             absolute path and says what to do.
     """
-    path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
-    if trust is not Trust.SECRET and str(path).startswith(OWN_DESCRIPTORS):
-        return io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb")
-    place = _resolved(path, key, trust)
-    return _opened(place, key, trust.forbidden | forbidden, way_out)
+    written = _writes(group_may_write=group_may_write)
+    place = _resolved(path, key, written)
+    try:
+        number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, or a socket (open(2))
+            raise ConfigurationError(f"{key}: {place} is not a plain file") from None
+        raise
+    file = io.FileIO(number, "rb")
+    try:
+        _examine_file(os.fstat(number), place, key, written | forbidden, way_out)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
-def read_trusted(path: Path, *, key: str, trust: Trust, bytes_max: int) -> bytes:
+def read_trusted(path: Path, *, key: str, bytes_max: int, group_may_write: bool = False) -> bytes:
     """The content of a file; see ``open_trusted``.
 
     Raises:
         ConfigurationError: as there; it cannot be read; or it is larger than ``bytes_max``.
     """
-    path = Path(os.path.abspath(path))  # noqa: PTH100 - as above
+    path = _absolute(path)
     try:
-        with io.BufferedReader(open_trusted(path, key=key, trust=trust)) as file:
+        opened = open_trusted(path, key=key, group_may_write=group_may_write)
+        with io.BufferedReader(opened) as file:
             content = file.read(bytes_max + 1)
     except FileNotFoundError:
         raise ConfigurationError(f"{key}: there is no file {path}") from None
@@ -109,24 +101,14 @@ def read_secret(path: Path, *, key: str) -> bytes:
     Raises:
         ConfigurationError: as for ``read_trusted``; or it is empty.
     """
-    content = read_trusted(path, key=key, trust=Trust.SECRET, bytes_max=_SECRET_BYTES_MAX)
+    content = read_trusted(path, key=key, bytes_max=_SECRET_BYTES_MAX)
     if not content.strip():
         raise ConfigurationError(f"{key}: {path} is empty")
     return content
 
 
-def open_own(path: Path, *, key: str) -> io.FileIO:
-    """Open a plain file of the worker's user or root's, in a folder that may be others' to write.
-
-    Raises:
-        OSError: it is not there or cannot be read.
-        ConfigurationError: it is a link or no plain file, or another user's.
-    """
-    return _opened(path, key, 0)
-
-
 def examine_sqlite(
-    path: Path, *, key: str, trust: Trust, forbidden: int = 0, way_out: str = ""
+    path: Path, *, key: str, group_may_write: bool = False, forbidden: int = 0, way_out: str = ""
 ) -> Path:
     """Examine a SQLite file that will be opened by its name, and what SQLite keeps beside it.
 
@@ -140,20 +122,16 @@ def examine_sqlite(
         OSError: a folder on the way is not there or cannot be examined.
         ConfigurationError: as for ``open_trusted``; or others can make files in its folder.
     """
-    place = _resolved(Path(os.path.abspath(path)), key, trust)  # noqa: PTH100 - as above
-    require_own_folder(place.parent, key=key, trust=trust)
-    for suffix in ("", *SQLITE_SUFFIXES):
-        beside = Path(f"{place}{suffix}")
-        try:
-            status = beside.lstat()
-        except FileNotFoundError:
-            continue
-        _examine(status, beside, key, trust.forbidden | forbidden, way_out)
-        _require_plain(status, beside, key)
+    written = _writes(group_may_write=group_may_write)
+    place = _resolved(path, key, written)
+    _examine(place.parent.lstat(), place.parent, key, written)
+    for beside in (place, *(Path(f"{place}{suffix}") for suffix in SQLITE_SUFFIXES)):
+        with suppress(FileNotFoundError):
+            _examine_file(beside.lstat(), beside, key, written | forbidden, way_out)
     return place
 
 
-def require_own_folder(folder: Path, *, key: str, trust: Trust) -> None:
+def require_own_folder(folder: Path, *, key: str) -> None:
     """Refuse a folder in which others can make files, sticky or not: a program obeys them.
 
     Args:
@@ -164,11 +142,21 @@ def require_own_folder(folder: Path, *, key: str, trust: Trust) -> None:
         OSError: it cannot be examined.
         ConfigurationError: who can, and what to do.
     """
-    _examine(folder.lstat(), folder, key, trust.forbidden)
+    _examine(folder.lstat(), folder, key, _writes(group_may_write=False))
 
 
-def _resolved(path: Path, key: str, trust: Trust) -> Path:
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
+
+
+def _writes(*, group_may_write: bool) -> int:
+    """The bits that no mode on the way may have."""
+    return stat.S_IWOTH | (0 if group_may_write else stat.S_IWGRP)
+
+
+def _resolved(path: Path, key: str, written: int) -> Path:
     """The path without links, after every folder and link on the way was examined."""
+    path = _absolute(path)
     with suppress(FileNotFoundError):
         path.stat()  # a link that leads in a circle, a folder that may not be entered
     names, place = list(reversed(path.parts[1:])), Path("/")
@@ -186,32 +174,19 @@ def _resolved(path: Path, key: str, trust: Trust) -> Path:
             names += reversed(target.parts[1:])
             place = Path("/")
         elif names:
-            _examine(status, place, key, 0 if status.st_mode & stat.S_ISVTX else trust.forbidden)
+            _examine(status, place, key, 0 if status.st_mode & stat.S_ISVTX else written)
     return place
 
 
-def _opened(place: Path, key: str, forbidden: int, way_out: str = "") -> io.FileIO:
-    try:
-        number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, or a socket (open(2))
-            raise ConfigurationError(f"{key}: {place} is not a plain file") from None
-        raise
-    file = io.FileIO(number, "rb")
-    try:
-        _require_plain(os.fstat(number), place, key)
-        _examine(os.fstat(number), place, key, forbidden, way_out)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _require_plain(status: os.stat_result, path: Path, key: str) -> None:
+def _examine_file(
+    status: os.stat_result, place: Path, key: str, forbidden: int, way_out: str
+) -> None:
+    """The same as ``_examine`` for what must be a plain file."""
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigurationError(f"{key}: {path} is not a plain file")
+        raise ConfigurationError(f"{key}: {place} is not a plain file")
+    _examine(status, place, key, forbidden, way_out)
 
 
 def _examine(
@@ -235,9 +210,8 @@ def _examine(
     is_reached = bool(forbidden & _READS)
     mended = f"chmod {whose}{'=' if is_reached else '-w'} {shlex.quote(str(place))}"
     mended += f"; or {way_out}" if is_reached and way_out else ""
-    reached, written = f"{key}: {who} can reach {place}", f"{key}: {who} can write {place}"
     raise ConfigurationError(
-        f"{reached if is_reached else written} (mode {mode:04o})",
+        f"{key}: {who} can {'reach' if is_reached else 'write'} {place} (mode {mode:04o})",
         hint=_STICKY if mode & stat.S_ISVTX else mended,
     )
 

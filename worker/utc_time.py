@@ -1,13 +1,9 @@
 """The one time type of all databases, and its text form on SQLite."""
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
-import msgspec
 from sqlalchemy import DateTime, Dialect, String, TypeDecorator
-
-_ENCODE: Final = msgspec.json.Encoder().encode
-_WITH_FRACTION: Final = len('"2026-11-25T03:00:00.000001Z"')
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -54,9 +50,5 @@ def as_utc(value: str | datetime) -> datetime:
 
 
 def iso_utc(value: datetime) -> str:
-    """The one text form of an instant in SQLite: microseconds always, offset always.
-
-    ``isoformat`` gives the same and takes four times as long, eight times a person.
-    """
-    text = _ENCODE(value.astimezone(UTC)).decode()  # in quotes, and no fraction where it is zero
-    return f"{text[1:-2]}{'' if len(text) == _WITH_FRACTION else '.000000'}+00:00"
+    """The one text form of an instant in SQLite: microseconds always, offset always."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds")

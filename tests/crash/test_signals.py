@@ -1,19 +1,13 @@
-"""Stopped twice, stopped while nobody reads the log, and paused for longer than the lease."""
+"""Stopped twice, and paused for longer than the lease."""
 
 import contextlib
-import fcntl
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 
 import pytest
 
-from tests.support.crash.ground import LOW_RATE, SYNC, WRITTEN, Ground, pause
-from tests.support.program import Installation, Running, environment, wait_for
+from tests.support.crash.ground import LOW_RATE, Ground, pause
+from tests.support.program import Installation, Running, wait_for
 
 pytestmark = pytest.mark.promise("3")
 
@@ -32,47 +26,6 @@ def test_a_second_signal_ends_the_run_at_once(on_sqlite: Ground):
     sandbox.control(faults=[])
     assert ended.code == 75, ended.out + ended.err
     assert "at once" in ended.message
-    assert on_sqlite.before == worker.store.published()
-    assert on_sqlite.assert_recovers(worker).run["continued"]
-
-
-@contextlib.contextmanager
-def log_that_nobody_reads(worker: Installation) -> Iterator[subprocess.Popen[bytes]]:
-    """A run that writes both its outputs into a pipe that is full."""
-    unread, pipe = os.pipe()
-    fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_NONBLOCK)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(pipe, b"x" * 4_096)
-    fcntl.fcntl(pipe, fcntl.F_SETFL, 0)
-    words = ("--config", str(worker.config), "--log-level", "DEBUG", *SYNC, "--json")
-    try:
-        with subprocess.Popen(
-            [sys.executable, "-m", "worker", *words],
-            cwd=worker.folder,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
-        ) as process:
-            yield process
-    finally:
-        os.close(unread)
-        os.close(pipe)
-
-
-@pytest.mark.nightly
-def test_a_log_collector_that_hangs_delays_no_stop(on_sqlite: Ground):
-    """Nobody reads what the run writes: SIGTERM ends it within ten seconds with 75."""
-    worker = on_sqlite.worker()
-    worker.configure(sync={"requests_per_second": LOW_RATE})
-    with log_that_nobody_reads(worker) as process:
-        wait_for(lambda: worker.store.one(WRITTEN), "a batch")
-        began_s = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 75
-        took_s = time.monotonic() - began_s
-    assert took_s < 20
     assert on_sqlite.before == worker.store.published()
     assert on_sqlite.assert_recovers(worker).run["continued"]
 

@@ -11,8 +11,7 @@ from tests.support.report.exports import NIGHT, SAFE, contents, export_of, only
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
 from worker.areas import AREAS
-from worker.areas.codes import codes, systems_of
-from worker.areas.meanings import Kind, ViewColumn, view_columns
+from worker.areas.meanings import Kind, ViewColumn, codes, systems_of, view_columns
 from worker.core.times import END_OF_TIME, START_OF_TIME
 from worker.errors import UsageError
 from worker.report.formats import Dialect, Format, open_sink

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tests.support.pts_answers import JSON, OFF_ID, OTHER_OFF_ID, contract, restriction, without
 from worker.core.contract import HEADER
-from worker.ports import HttpResponse
+from worker.http.response import HttpResponse
 
 SAYS: Final = {
     "none": (),

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from worker.areas import area_named
 from worker.core.confirmation import Unconfirmed, compared
 from worker.core.model import CompleteArea, PersonRead
-from worker.store.runs.run_store import SqlRunStore
+from worker.store.runs.run_store import RunStore
 
 
-def read_again(store: SqlRunStore, read: PersonRead, first: dict[str, Unconfirmed]) -> PersonRead:
+def read_again(store: RunStore, read: PersonRead, first: dict[str, Unconfirmed]) -> PersonRead:
     """The areas that wait, after a second read that holds what the first held."""
     areas = [
         compared(area_named(area.area), first[area.area], area, store.confirm)
@@ -18,7 +18,7 @@ def read_again(store: SqlRunStore, read: PersonRead, first: dict[str, Unconfirme
     return PersonRead(person=read.person, areas=tuple(areas))
 
 
-async def apply_confirmed(store: SqlRunStore, reads: Sequence[PersonRead]) -> None:
+async def apply_confirmed(store: RunStore, reads: Sequence[PersonRead]) -> None:
     """Write persons, those that need a second read after it."""
     waiting = await store.apply(reads)
     if waiting:

@@ -33,7 +33,7 @@ from worker.errors import ExitCode
 from worker.store.database import Database, open_database
 from worker.store.privacy.erasing import Traces, erase_traces, find_traces, scrub
 from worker.store.runs.lease import Holder, Lease, acquire, this_process
-from worker.store.runs.run_store import SqlRunStore, open_run_store
+from worker.store.runs.run_store import RunStore, open_run_store
 
 SAFETY, PRIVACY = AREAS = ("patient-safety", "patient-privacy")
 LIMITS = GuardLimits(max_removed_share=0.1, min_completeness=0.5, first_min_completeness=0.5)
@@ -126,7 +126,7 @@ class RunAttempt:
     """One process's run attempt."""
 
     world: World
-    store: SqlRunStore
+    store: RunStore
 
     @property
     def handle(self) -> RunHandle:

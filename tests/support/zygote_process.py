@@ -35,7 +35,7 @@ def _warm() -> None:
         "worker.cli.checkup",
         "worker.cli.contract_making",
         "worker.scheduler",
-        "worker.telemetry.server",
+        "worker.telemetry.targets",
         "worker.cli.run_command",
         "worker.report.export",
         "worker.report.html",

@@ -145,6 +145,7 @@ def test_paths_in_the_file_start_at_its_folder(tmp_path):
     assert found.privacy.pseudonym_key_file == folder / "../keys/k"
     assert found.database.url == f"sqlite:///{tmp_path}/else%3Fwhere/a%3Fb.db"
     assert found.telemetry.textfile == Path("/abs/m.prom")
-    assert (found.tls.ca_file, found.database.password_file) == (Path("ca.pem"), Path("p"))
+    assert found.tls.ca_file == tmp_path / "ca.pem"
+    assert found.database.password_file == tmp_path / "p"
     write(tmp_path, '[roster]\npath = "-"\n')
     assert load({}, environ={}, cwd=tmp_path).settings.roster.path == "-"

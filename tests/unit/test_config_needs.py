@@ -157,8 +157,8 @@ def test_password_from_a_file(tmp_path, files):
     }
     settings = load({}, environ=environ, cwd=tmp_path).settings
     expected = "postgresql://u:p%40ss%2Fw@h:5433/x?sslmode=disable"
-    assert database_url(settings.database, cwd=tmp_path) == expected
-    assert database_url(settings.roster, cwd=tmp_path) == "sqlite:///x.db"
+    assert database_url(settings.database) == expected
+    assert database_url(settings.roster) == f"sqlite:///{tmp_path}/x.db"
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,10 @@ def test_password_that_cannot_serve(tmp_path, files, environ, message):
     """A missing password file, or one without a user to go with, is reported."""
     settings = load({}, environ=environ, cwd=tmp_path).settings
     with pytest.raises(ConfigurationError) as caught:
-        database_url(settings.database, cwd=tmp_path)
+        database_url(settings.database)
     assert caught.value.message == message.format(folder=tmp_path)
     with pytest.raises(ConfigurationError, match=r"roster\.url is not set"):
-        database_url(settings.roster, cwd=tmp_path)
+        database_url(settings.roster)
 
 
 @pytest.mark.parametrize(

@@ -28,19 +28,18 @@ def test_without_a_parameter(hosts: list[str], is_local: bool):
 
 
 @pytest.mark.promise("8")
-@pytest.mark.parametrize("name", ["sslmode", "ssl"])
 @pytest.mark.parametrize("mode", SslMode)
-def test_each_mode(mode: SslMode, name: str):
+def test_each_mode(mode: SslMode):
     """Off this machine: verified, or switched off by name. On it: as libpq has it."""
     root = {"sslrootcert": "ca.pem"} if mode is SslMode.VERIFY_CA else {}
-    near = demand_of(NEAR, {name: mode.value, **root})
+    near = demand_of(NEAR, {"sslmode": mode.value, **root})
     assert (near.mode, near.is_open) == (mode, False)
     if mode in SAFE:
-        far = demand_of(FAR, {name: mode.value, **root})
+        far = demand_of(FAR, {"sslmode": mode.value, **root})
         assert (far.mode, far.is_open) == (mode, mode is SslMode.DISABLE)
         return
-    with pytest.raises(ValueError, match=f"has {name}={mode}, .*write sslmode=verify-full"):
-        demand_of(FAR, {name: mode.value})
+    with pytest.raises(ValueError, match=f"has sslmode={mode}, .*write sslmode=verify-full"):
+        demand_of(FAR, {"sslmode": mode.value})
 
 
 def test_a_root_of_its_own():
@@ -56,9 +55,6 @@ def test_a_root_of_its_own():
     [
         ({"sslmode": "on"}, "has an unknown value of sslmode; write sslmode=verify-f"),
         ({"sslmode": "Verify-Full"}, "has an unknown value of sslmode"),
-        ({"ssl": "true"}, "has an unknown value of ssl; write sslmode=verify-full"),
-        ({"sslmode": "verify-full", "ssl": "disable"}, "both sslmode and ssl"),
-        ({"ssl": "verify-ca"}, "has ssl=verify-ca, .*; name a private CA with sslrootcert=FILE"),
         ({"sslmode": "verify-ca"}, "name a private CA with sslrootcert=FILE"),
         ({"sslmode": "verify-ca", "sslrootcert": "system"}, "name a private CA"),
     ],

@@ -12,8 +12,8 @@ import pytest
 
 from worker.core.identity import NationalId, PseudonymKey, pseudonyms, short_key
 from worker.core.model import Record
+from worker.http.response import HttpResponse
 from worker.logs import redact
-from worker.ports import HttpResponse
 
 DIGITS = "16858399649"
 

@@ -7,8 +7,7 @@ import pytest
 
 from tests.support.pts_answers import SAFETY
 from worker.areas import AREAS
-from worker.areas.codes import codes
-from worker.areas.meanings import view_columns
+from worker.areas.meanings import codes, view_columns
 from worker.core.model import FailureKind
 from worker.errors import ExitCode
 

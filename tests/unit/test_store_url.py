@@ -26,7 +26,6 @@ from worker.store.database import open_database
         ("sqlite:////data/a%00b.db", "NUL"),
         ("postgresql://u@h/d?sslmode=require", "expose the password to an attacker"),
         ("postgresql://u@h/d?sslmode=disable&sslmode=verify-full", "sslmode more than once"),
-        ("postgresql://u@h/d?direct_tls=1", "direct_tls other than true or false"),
         ("postgresql://u:p@h/d", "holds a password"),
         ("postgresql://u@h/d?password=p", "holds a password"),
         ("postgresql://u@h/d?service=other", "unknown parameters: service"),
@@ -58,7 +57,7 @@ def test_a_roster_with_a_driver_of_its_own():
     "url",
     [
         "postgresql://u@h/d",
-        "postgresql://u@h:5432/d?ssl=verify-full",
+        "postgresql://u@h:5432/d?sslmode=verify-full",
         "postgresql://u@h:5432/d?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem",
         "postgresql://u@h:5432/d?sslmode=disable",
         "postgresql:///d?host=/run/postgresql",

@@ -11,14 +11,14 @@ import pytest
 
 from tests.support.access_lists import GROUP, USER, set_list
 from worker.errors import ConfigurationError
-from worker.trusted_files import Trust, open_trusted, read_trusted
+from worker.trusted_files import read_trusted
 
 KEY = "helseid.private_jwk_file"
 STRANGER = 4242
 
 
-def read(path, trust=Trust.SECRET, bytes_max=100):
-    return read_trusted(path, key=KEY, trust=trust, bytes_max=bytes_max)
+def read(path, **options):
+    return read_trusted(path, key=KEY, bytes_max=100, **options)
 
 
 @contextmanager
@@ -30,9 +30,9 @@ def acting_as(user_id):
         os.seteuid(0)
 
 
-def refusal(path, trust=Trust.SECRET):
+def refusal(path, **options):
     with pytest.raises(ConfigurationError) as refused:
-        read(path, trust)
+        read(path, **options)
     assert refused.value.message.startswith(f"{KEY}: ")
     return f"{refused.value.message} | {refused.value.hint}"
 
@@ -47,27 +47,26 @@ def file_fixture(tmp_path):
 
 @pytest.mark.promise("8")
 @pytest.mark.parametrize(
-    ("trust", "mode", "mended_by"),
+    ("group_may_write", "mode", "mended_by"),
     [
-        (Trust.SECRET, 0o620, "chmod g-w"),
-        (Trust.SECRET, 0o640, None),
-        (Trust.SECRET, 0o666, "chmod go-w"),
-        (Trust.CONFIGURATION, 0o664, "chmod g-w"),
-        (Trust.CONFIGURATION, 0o644, None),
-        (Trust.DATA, 0o664, None),
-        (Trust.DATA, 0o666, "chmod o-w"),
+        (False, 0o620, "chmod g-w"),
+        (False, 0o640, None),
+        (False, 0o644, None),
+        (False, 0o666, "chmod go-w"),
+        (True, 0o664, None),
+        (True, 0o666, "chmod o-w"),
     ],
 )
-def test_who_else_may_write(file, trust, mode, mended_by):
+def test_who_else_may_write(file, group_may_write, mode, mended_by):
     """A roster's group at most, else nobody; the message gives the command that mends it.
 
     Reading rights of others are judged elsewhere.
     """
     file.chmod(mode)
     if mended_by is None:
-        assert read(file, trust) == b"secret"
+        assert read(file, group_may_write=group_may_write) == b"secret"
     else:
-        reported = refusal(file, trust)
+        reported = refusal(file, group_may_write=group_may_write)
         assert f"{mode:04o}" in reported
         assert f"{mended_by} {file}" in reported
 
@@ -80,10 +79,9 @@ def test_a_folder_that_its_group_can_write(file, mode):
     below = file.rename(file.parent / "below" / file.name)
     folder = below.parent.parent
     folder.chmod(mode)
-    for trust in (Trust.SECRET, Trust.CONFIGURATION):
-        assert f"its group can write {folder} (mode {mode:04o})" in refusal(below, trust)
-        assert f"chmod g-w {folder}" in refusal(below, trust)
-    assert read(below, Trust.DATA) == b"secret"
+    assert f"its group can write {folder} (mode {mode:04o})" in refusal(below)
+    assert f"chmod g-w {folder}" in refusal(below)
+    assert read(below, group_may_write=True) == b"secret"
     folder.chmod(mode | 0o1000)
     assert read(below) == b"secret"
 
@@ -118,9 +116,8 @@ def test_somebody_whom_an_access_list_names(what, tag):
             place.chmod(0o770)
             assert read(file) == b"secret"
             set_list(place, 7, number=STRANGER, tag=tag)
-            for trust in (Trust.SECRET, Trust.CONFIGURATION):
-                assert f"its group can write {place} (mode 0770)" in refusal(file, trust)
-            assert read(file, Trust.DATA) == b"secret"
+            assert f"its group can write {place} (mode 0770)" in refusal(file)
+            assert read(file, group_may_write=True) == b"secret"
             set_list(place, 5, number=STRANGER, tag=tag)
             assert read(file) == b"secret"
 
@@ -190,7 +187,7 @@ def test_what_is_no_plain_file(tmp_path):
     assert "cannot be read" in refusal(tmp_path / "a")
     assert "cannot be read: is a directory" in refusal(tmp_path)
     os.mkfifo(tmp_path / "pipe", 0o600)
-    assert "not a plain file" in refusal(tmp_path / "pipe", Trust.DATA)
+    assert "not a plain file" in refusal(tmp_path / "pipe", group_may_write=True)
     assert "cannot be read" in refusal(tmp_path / "pipe" / "below")
 
 
@@ -206,22 +203,3 @@ def test_a_size_beyond_the_limit(file):
     """It is not read on."""
     file.write_bytes(b"x" * 101)
     assert "larger than 100 bytes" in refusal(file)
-
-
-def test_what_the_caller_hands_over_open(tmp_path):
-    """``--roster <(command)``: the descriptor is the caller's own; a secret never comes so."""
-    reading, writing = os.pipe()
-    os.write(writing, b"02013299997\n")
-    os.close(writing)
-    with open_trusted(Path(f"/dev/fd/{reading}"), key=KEY, trust=Trust.DATA) as file:
-        assert file.read() == b"02013299997\n"
-    os.close(reading)
-    reading, writing = os.pipe()
-    os.write(writing, b"[sync]\n")
-    os.close(writing)
-    assert read(Path(f"/dev/fd/{reading}"), Trust.CONFIGURATION) == b"[sync]\n"
-    os.close(reading)
-    reading, writing = os.pipe()
-    assert "there is no file" in refusal(Path(f"/dev/fd/{reading}"))
-    os.close(reading)
-    os.close(writing)

@@ -12,8 +12,7 @@ import yaml
 from tools.docs.reference import VIEWS
 from tools.docs.tree import ROOT
 from worker.areas import AREAS
-from worker.areas.codes import codes
-from worker.areas.meanings import Kind, ViewColumn, view_columns, view_keys
+from worker.areas.meanings import Kind, ViewColumn, codes, view_columns, view_keys
 from worker.core.effect import RestrictionGroup
 from worker.core.model import FailureKind, RunKind, RunStatus
 

@@ -11,9 +11,8 @@ from tools.docs.command_line import described
 from tools.docs.data_model import data_model_page
 from tools.docs.exit_codes import EXIT_MEANINGS
 from tools.docs.log_events import log_table
-from worker.areas.codes import codes
-from worker.areas.meanings import view_columns
-from worker.config import KEYS, text_of
+from worker.areas.meanings import codes, view_columns
+from worker.config import KEYS, text_of, variable_of
 from worker.config.settings import EVERYDAY
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
@@ -157,7 +156,7 @@ def configuration_page() -> str:
 def _key_row(name: str) -> str:
     key = KEYS[name]
     default = "none" if key.default is None else f"`{text_of(key.default)}`"
-    return f"| `{name}` | `{key.variable}` | {default} | {_cell(key.meaning)} |"
+    return f"| `{name}` | `{variable_of(name)}` | {default} | {_cell(str(key.description))} |"
 
 
 def exit_codes_page() -> str:

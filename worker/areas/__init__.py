@@ -1,23 +1,84 @@
-"""Declarations of the resource areas, one module each."""
+"""The resource areas: which columns a restriction has, and when it is in effect."""
 
 from typing import Final
 
-from worker.areas.patient_privacy import PATIENT_PRIVACY
-from worker.areas.patient_safety import PATIENT_SAFETY
-from worker.core.area import ResourceArea
+from worker.core.area import Column, ColumnType, ResourceArea
+from worker.core.effect import DelayRule, Effect, RestrictionGroup
+
+PATIENT_SAFETY: Final = ResourceArea(
+    name="patient-safety",
+    table="patient_safety",
+    columns=(
+        Column(name="confidentiality_code", type=ColumnType.TEXT),
+        Column(name="cause", type=ColumnType.TEXT),
+        Column(name="delay_days", type=ColumnType.INTEGER),
+        Column(name="delay_from_time", type=ColumnType.TIME),
+        Column(name="delay_delivery_until", type=ColumnType.TIME),
+        Column(
+            name="delay_is_indefinite", type=ColumnType.BOOLEAN, never_of="delay_delivery_until"
+        ),
+        Column(name="object_type", type=ColumnType.TEXT),
+        Column(name="object_value", type=ColumnType.TEXT),
+        Column(name="parent_object_type", type=ColumnType.TEXT),
+        Column(name="parent_object_value", type=ColumnType.TEXT),
+        Column(name="source_created_at", type=ColumnType.TIME),
+        Column(name="source_modified_at", type=ColumnType.TIME),
+        Column(name="created_by", type=ColumnType.TEXT),
+    ),
+    effect=Effect(
+        code="confidentiality_code",
+        groups=(
+            (RestrictionGroup.NONE, ("N",)),
+            (RestrictionGroup.DELAYED, ("NORU",)),
+            (RestrictionGroup.BLOCKED, ("NORS",)),
+        ),
+        prefixes=((RestrictionGroup.DENIED, "NORN"),),
+        ends="delay_delivery_until",
+        cause="cause",
+        causes=("Undefined", "Manual", "Automated", "Derived"),
+        rule=DelayRule(
+            days="delay_days",
+            since="delay_from_time",
+            about="object_type",
+            results=("Svarrapport", "SvarrapportId"),
+        ),
+    ),
+)
+"""Information withheld from the citizen or delayed (PTS reference, 1.1, 1.4, 2)."""
+
+PATIENT_PRIVACY: Final = ResourceArea(
+    name="patient-privacy",
+    table="patient_privacy",
+    columns=(
+        Column(name="privacy_type", type=ColumnType.TEXT),
+        Column(name="privacy_level", type=ColumnType.TEXT),
+        Column(name="restriction_domain", type=ColumnType.TEXT),
+        Column(name="object_scope", type=ColumnType.TEXT),
+        Column(name="subject_scope", type=ColumnType.TEXT),
+        Column(name="restricted_from", type=ColumnType.TIME),
+        Column(name="restricted_to", type=ColumnType.TIME),
+        Column(name="time_ranges", type=ColumnType.JSON),
+        Column(name="source_created_at", type=ColumnType.TIME),
+        Column(name="source_modified_at", type=ColumnType.TIME),
+    ),
+    effect=Effect(
+        code="privacy_type",
+        groups=(
+            (RestrictionGroup.BLOCKED, ("Block",)),
+            (RestrictionGroup.SHIELDED, ("Shield",)),
+        ),
+        level="privacy_level",
+        begins="restricted_from",
+        ends="restricted_to",
+        ranges="time_ranges",
+    ),
+)
+"""Restrictions on health personnel's access (PTS reference, 1.1, 1.5 and 3.5)."""
 
 AREAS: Final[tuple[ResourceArea, ...]] = (PATIENT_SAFETY, PATIENT_PRIVACY)
 """All areas, in the order in which a person's areas are read."""
 
 
 def area_named(name: str) -> ResourceArea:
-    """The area with this name.
-
-    Raises:
-        ValueError: unknown area.
-    """
-    for area in AREAS:
-        if area.name == name:
-            return area
-    known = ", ".join(area.name for area in AREAS)
-    raise ValueError(f"unknown area {name!r}; known areas: {known}")
+    """The area with this name, which is one of the program's."""
+    return next(area for area in AREAS if area.name == name)

@@ -17,7 +17,7 @@ from worker.store.identity import see_identity
 from worker.store.queries.published import publication_at
 from worker.store.schema.upgrade import require_upgradable
 from worker.store.sqlite_file import require_file
-from worker.trusted_files import Trust, examine_sqlite
+from worker.trusted_files import examine_sqlite
 
 
 async def back_up(app: App, path: Path) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _examine_place(path: Path, *, is_group_trusted: bool) -> None:
     if path.is_symlink() or path.exists():
         raise ConfigurationError(f"{path} already exists", hint="name another file")
     with named_faults(path):
-        examine_sqlite(path, key="FILE", trust=Trust.DATA if is_group_trusted else Trust.SECRET)
+        examine_sqlite(path, key="FILE", group_may_write=is_group_trusted)
 
 
 async def _require_ours(app: App, store: Database) -> str:

@@ -22,7 +22,6 @@ from worker.core.plurals import counted
 from worker.errors import ConfigurationError, ExitCode, UnavailableError, WorkerError
 from worker.helseid.key_files import FINISH, KeyFiles
 from worker.masking import masked
-from worker.postgres_tls import OPEN_HINT
 from worker.roster.query import QueryRoster
 from worker.store.database import Database
 from worker.store.identity import WEAK_HINT, is_proven, see_identity
@@ -35,6 +34,7 @@ from worker.store.sqlite_file import (
     shares_no_memory,
     want_of_room,
 )
+from worker.tls import OPEN_HINT
 
 CLOCK_WARNING_S: Final = 2.0
 PATIENCE_S: Final = 5.0
@@ -142,7 +142,7 @@ def _beside_environment(app: App) -> str:
 async def check_key(app: App) -> CheckResult:
     """The client's key can be read, and HelseID accepts its type."""
     key = app.client_key()
-    file = app.path(app.settings.helseid.private_jwk_file or "")
+    file = Path(app.settings.helseid.private_jwk_file or "")
     text, pending = f"{file.name}: {key.describe()}", KeyFiles(file).pending
     facts = {"alg": key.alg, "kid": key.kid}
     if pending.exists():
@@ -158,7 +158,7 @@ async def check_pseudonym_key(app: App) -> CheckResult:
     name = app.settings.privacy.pseudonym_key_file
     if identity is PLAIN or name is None:
         return skip("pseudonym key", "privacy.identity is plain")
-    return ok("pseudonym key", f"{app.path(name)} can be read")
+    return ok("pseudonym key", f"{name} can be read")
 
 
 async def check_certificates(app: App) -> CheckResult:
@@ -166,7 +166,7 @@ async def check_certificates(app: App) -> CheckResult:
     app.tls()
     app.proxy()
     name = app.settings.tls.ca_file
-    return ok("certificates", "this machine's" + (f", and {app.path(name)}" if name else ""))
+    return ok("certificates", "this machine's" + (f", and {name}" if name else ""))
 
 
 async def check_contract(app: App, *, has_store: bool = True) -> CheckResult:
@@ -177,7 +177,7 @@ async def check_contract(app: App, *, has_store: bool = True) -> CheckResult:
     """
     contract, wanted = app.contract(), app.contract_read()
     marks = {name: fingerprint(contract[name]) for name in app.settings.sync.areas}
-    origin = app.contract_origin()
+    origin = app.settings.api.contract_file
     named = ", ".join(f"{name} {mark}" for name, mark in marks.items())
     text = f"{origin or 'the one that comes with the program'}: {named}"
     facts = {"origin": origin, "fingerprints": marks}
@@ -260,7 +260,7 @@ async def _ahead_of(database: Database) -> float | None:
 
 async def check_database_file(app: App) -> CheckResult:
     """A SQLite file is checked as by ``doctor``; of a server only the password is read."""
-    url = database_url(app.settings.database, cwd=app.loaded.cwd)
+    url = database_url(app.settings.database)
     if not url.startswith("sqlite:"):
         return skip("database", "it is on a server; `pts-worker doctor` asks it")
     return await check_database(app)
@@ -312,6 +312,6 @@ async def check_roster_file(app: App) -> CheckResult:
     """A roster file is checked as by ``doctor``; of a query only the password is read."""
     roster = app.settings.roster
     if roster.url is not None:
-        database_url(roster, cwd=app.loaded.cwd)
+        database_url(roster)
         return skip("roster", "it is a query; `pts-worker doctor` runs it")
     return await check_roster(app)

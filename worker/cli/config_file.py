@@ -53,11 +53,11 @@ def _section(section: str, values: Mapping[str, Any]) -> Iterator[str]:
     for name, key in KEYS.items():
         if not name.startswith(f"{section}."):
             continue
-        meaning, value, off = key.meaning, key.default, "#"
+        meaning, value, off = str(key.description), key.default, "#"
         if name in values:
             value, off = values[name], ""
         elif value is None:
-            meaning, value = f"{meaning} Example:", key.example
+            meaning, value = f"{meaning} Example:", next(iter(key.examples or ()), None)
         yield from ("", *_comment(meaning), f"{off}{name.partition('.')[2]} = {_toml(value)}")
 
 

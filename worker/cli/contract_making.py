@@ -18,7 +18,8 @@ from worker.core.area import ResourceArea
 from worker.core.contract import HEADER, AreaContract
 from worker.core.model import Person, RosterLineError
 from worker.errors import AreaError, DataContractError, TransientError, UsageError
-from worker.ports import HttpResponse, Roster
+from worker.http.response import HttpResponse
+from worker.ports import Roster
 
 _PERSONS_MAX: Final = 100
 _NAMES_MAX: Final = 20

@@ -12,7 +12,6 @@ from worker.cli.run_sync import RunRequest, run_sync
 from worker.core.model import RunKind
 from worker.core.run import RunProgress, RunReport, Standing
 from worker.errors import ExitCode, LeaseHeldError, WorkerError
-from worker.files import mode_within
 
 if TYPE_CHECKING:
     from worker.telemetry.metrics import Board
@@ -28,14 +27,12 @@ def telemetry_options(app: App) -> "TelemetryOptions":
     """The configured targets."""
     from worker.telemetry.targets import TelemetryOptions  # noqa: PLC0415 - only if configured
 
-    chosen, ca_file = app.settings.telemetry, app.settings.tls.ca_file
-    textfile = app.path(chosen.textfile) if chosen.textfile else None
+    chosen = app.settings.telemetry
     return TelemetryOptions(
-        textfile=textfile,
-        textfile_mode=mode_within(textfile.parent) if textfile else 0o600,
+        textfile=chosen.textfile,
         pushgateway_url=chosen.pushgateway_url,
         ping_url=chosen.ping_url.get_secret_value() if chosen.ping_url else None,
-        ca_file=app.path(ca_file) if ca_file else None,
+        ca_file=app.settings.tls.ca_file,
         proxy=app.proxy(),
     )
 

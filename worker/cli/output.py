@@ -179,7 +179,7 @@ def report_error(error: WorkerError, *, as_json: bool) -> None:
 
 def report_bug(error: BaseException, *, as_json: bool) -> None:
     """A bug: its traceback without values, and where to report it."""
-    from worker.logs import safe_traceback  # noqa: PLC0415 - as above
+    from worker.tracebacks import safe_traceback  # noqa: PLC0415 - only for a bug
 
     print(safe_traceback(error), file=sys.stderr)
     bug = WorkerError(

@@ -21,7 +21,6 @@ from worker.core.model import RunKind
 from worker.core.plurals import counted
 from worker.core.run import RunProgress, RunReport
 from worker.errors import LeaseHeldError, StoppedError
-from worker.streams import stop_waiting
 
 _REDRAW_S: Final = 1.0
 _PUBLICATION_S_MAX: Final = 600.0
@@ -88,9 +87,7 @@ def _draw(show: Show, watch: RunWatch, stop: anyio.Event) -> None:
 
 
 def print_report(cli: Cli, report: RunReport) -> None:
-    """The run's end, as a document or in words; lost if nobody reads it, as the run is over."""
-    if not sys.stdout.isatty():
-        stop_waiting()
+    """The run's end, as a document or in words."""
     leave_reason("; ".join(report.reasons))
     cli.emit(document(report), lambda: _print(report))
 

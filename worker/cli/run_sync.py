@@ -95,7 +95,6 @@ async def run_sync(
             options=_options(app, accept_removals=request.accept_removals),
             runtime=app.runtime,
             stop=stop,
-            cost=reader.stats,
         )
         run.progress.slowness = throttle.slowness
         if changed is not None:

@@ -16,7 +16,7 @@ import anyio
 
 from worker.errors import ExitCode
 from worker.ports import Runtime
-from worker.streams import stop_signals, stop_waiting, write_last_line
+from worker.streams import stop_signals, write_last_line
 
 STUCK_S: Final = 5.0
 """Seconds without an iteration of the event loop after which it counts as stuck."""
@@ -149,7 +149,6 @@ def on_signals(asked: Callable[[], None]) -> Callable[[], None]:
     def handle(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             signal.signal(number, signal.SIG_IGN)
-        stop_waiting()
         asked()
 
     former = {number: signal.signal(number, handle) for number in stop_signals()}

@@ -1,6 +1,6 @@
 """Configuration from flags, environment, TOML file and defaults. Reports all problems at once."""
 
-from worker.config.keys import KEYS, read_value, text_of
+from worker.config.keys import KEYS, read_value, text_of, variable_of
 from worker.config.loading import Loaded, load, needs
 from worker.config.needs import Purpose
 from worker.config.passwords import database_url
@@ -16,4 +16,5 @@ __all__ = [
     "needs",
     "read_value",
     "text_of",
+    "variable_of",
 ]

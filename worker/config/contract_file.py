@@ -1,7 +1,6 @@
 """Reads the contract with PTS: the one that comes with the program, or ``api.contract_file``."""
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -10,14 +9,13 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from worker.areas import AREAS
+from worker.config.toml_file import parse_toml, read_text
 from worker.core.area import ColumnType, ResourceArea
 from worker.core.contract import AreaContract, Contract
 from worker.errors import ConfigurationError
-from worker.trusted_files import Trust, read_trusted
 
 DEFAULT_FILE: Final = "pts.toml"
 _KEY: Final = "api.contract_file"
-_BYTES_MAX: Final = 1 << 20
 _MADE_OF_LEAVES: Final = frozenset({ColumnType.TEXT, ColumnType.JSON})
 _CONTRACTS: Final = TypeAdapter(dict[str, AreaContract])
 
@@ -35,12 +33,7 @@ def contract_text(path: Path | None) -> str:
     """
     if path is None:
         return default_contract_text()
-    content = read_trusted(path, key=_KEY, trust=Trust.CONFIGURATION, bytes_max=_BYTES_MAX)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{_KEY}: {path}, line {line}: the file is not UTF-8") from None
+    return read_text(path, key=_KEY, name=f"{_KEY}: {path}")
 
 
 def read_contract(text: str, *, name: str = _KEY) -> Contract:
@@ -52,10 +45,7 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
     Raises:
         ConfigurationError: with every fault and its place.
     """
-    try:
-        tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{name}: not valid TOML: {error}") from None
+    tables = parse_toml(text, name=name)
     try:
         document = json.dumps(tables, allow_nan=False)
     except (TypeError, ValueError):

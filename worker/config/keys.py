@@ -1,63 +1,34 @@
 """All keys by name, and how values are read and shown."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from worker.config.settings import Settings
 from worker.core.durations import format_duration
-from worker.core.value import Value
 
 PREFIX: Final = "PTS_"
 CONFIG_VARIABLE: Final = "PTS_CONFIG"
 
 
-class Key(Value, frozen=True, kw_only=True):
-    """One key of the configuration, by its name ``section.key``.
-
-    Attributes:
-        variable: its environment variable.
-        default: None if there is none; then there is an example.
-    """
-
-    name: str
-    variable: str
-    default: Any
-    example: Any
-    meaning: str
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it names a file that must exist when the worker starts."""
-        return self.name.endswith("_file")
-
-    @property
-    def is_secret_file(self) -> bool:
-        """Whether it names a secret file."""
-        return self.is_file and self.name not in {"tls.ca_file", "api.contract_file"}
-
-
-def _keys(section: str, model: type[BaseModel]) -> Iterator[Key]:
-    for key, field in model.model_fields.items():
-        yield Key(
-            name=f"{section}.{key}",
-            variable=f"{PREFIX}{section}__{key}".upper(),
-            default=field.default,
-            example=next(iter(field.examples or ()), None),
-            meaning=str(field.description),
-        )
-
-
 SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     name: type(field.default) for name, field in Settings.model_fields.items()
 }
-KEYS: Final = {
-    key.name: key for section, model in SECTIONS.items() for key in _keys(section, model)
+KEYS: Final[Mapping[str, FieldInfo]] = {
+    f"{section}.{key}": field
+    for section, model in SECTIONS.items()
+    for key, field in model.model_fields.items()
 }
-"""All keys, by name."""
+"""All keys by name, ``section.key``: default, description, and without a default an example."""
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a key."""
+    return f"{PREFIX}{name.replace('.', '__')}".upper()
 
 
 def read_value(name: str, value: object) -> Any:

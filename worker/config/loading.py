@@ -12,7 +12,7 @@ from worker.config import sources
 from worker.config.keys import CONFIG_VARIABLE, KEYS, SECTIONS, message_of
 from worker.config.needs import Purpose, unmet
 from worker.config.settings import Settings
-from worker.config.sources import Addresses, Source
+from worker.config.sources import Source
 from worker.errors import ConfigurationError, FlagError
 from worker.files import is_missing
 
@@ -26,7 +26,8 @@ class Loaded:
 
     Attributes:
         origins: where each value came from, by key name: ``default``, a file, a variable, a flag.
-        cwd: the directory that relative paths of flags, environment and defaults start from.
+        cwd: the directory that relative paths of flags, environment and defaults start from; those
+            in ``settings`` are absolute, but for a default.
         config_file: the file that was read, if one was; its path starts at ``cwd``.
     """
 
@@ -34,19 +35,6 @@ class Loaded:
     origins: Mapping[str, str]
     cwd: Path
     config_file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fault:
-    """A fault of one key or section.
-
-    Attributes:
-        meant: the key or section that an unknown one seems to stand for; may be empty.
-    """
-
-    name: str
-    text: str
-    meant: str = ""
 
 
 def load(
@@ -73,24 +61,25 @@ def load(
             value. A ``FlagError`` if the command line has one of them.
     """
     config_file = _chosen_file(environ, cwd, config_path)
-    file = Source({}, {}) if config_file is None else sources.file(config_file)
-    given = sources.flags(flags or {}, flag_names or {})
-    layers = (given, sources.environment(environ), file, Addresses({}, {}))
-    settings, origins, faults = _validated(layers)
+    problems, in_file = list[str](), list[str]()
+    by_flags = sources.flags(flags or {}, flag_names or {}, cwd)
+    by_environment = sources.environment(environ, cwd, problems)
+    by_file = {} if config_file is None else sources.file(config_file, in_file)
+    given = sources.merged((by_flags, by_environment, by_file))
+    settings, faults = _validated(given)
     loaded = Loaded(
         settings=settings,
-        origins={name: origins.get(name, "default") for name in KEYS},
+        origins={name: given[name].origin if name in given else "default" for name in KEYS},
         cwd=cwd,
         config_file=config_file,
     )
-    problems = [problem for layer in layers for problem in layer.problems]
-    problems += [fault.text for fault in faults]
-    if not file.problems:  # what the file sets would seem to be missing
-        problems += _contradictions(origins)
-        unknown = {name for fault in faults for name in (fault.name, fault.meant)}
+    problems += [*in_file, *faults.values()]
+    if not in_file:  # what the file sets would seem to be missing
+        problems += _contradictions(given)
+        unknown = {*faults, *map(_meant, faults)}
         problems += () if purpose is None else _unmet(loaded, purpose, unknown)
     if problems:
-        is_flag = not given.origins.keys().isdisjoint(fault.name for fault in faults)
+        is_flag = not faults.keys().isdisjoint(by_flags)
         raise _error(problems, loaded, kind=FlagError if is_flag else ConfigurationError)
     return loaded
 
@@ -112,29 +101,23 @@ def _chosen_file(environ: Mapping[str, str], cwd: Path, config_path: Path | None
     return cwd / (chosen or DEFAULT_FILE)
 
 
-def _validated(layers: Sequence[Source]) -> tuple[Settings, dict[str, str], list[_Fault]]:
-    """The settings without what is faulty, where each value came from, and the faults."""
+def _validated(given: Source) -> tuple[Settings, dict[str, str]]:
+    """The settings without what is faulty, and the faults by key or section."""
     details: dict[str, Any] = {}
-    settings = Settings()
     try:
-        settings = _merged(layers)
+        settings = _settings(given)
     except ValidationError as error:
         for detail in error.errors(include_input=False, include_url=False):
             details.setdefault(".".join(map(str, detail["loc"][:2])), detail)
-    lowest_first = reversed(layers)
-    origins = {name: layer.origins[name] for layer in lowest_first for name in layer.values}
-    faults = [_fault(name, detail, origins) for name, detail in details.items()]
-    if faults:
-        for layer in layers:
-            for name in [name for name in layer.values if details.keys() & _parts(name)]:
-                del layer.values[name]
-        settings = _merged(layers)
-    return settings, origins, faults
+        settings = _settings({key: given[key] for key in given if not details.keys() & _parts(key)})
+    unknown = [name for name in sources.tables(given) if name not in SECTIONS]
+    details |= {name: {"type": "extra_forbidden"} for name in unknown}
+    return settings, {name: _fault(name, detail, given) for name, detail in details.items()}
 
 
-def _merged(layers: Sequence[Source]) -> Settings:
-    options: dict[str, Any] = {"_build_sources": (tuple(layers), {})}
-    return Settings(**options)
+def _settings(given: Source) -> Settings:
+    known = {name: table for name, table in sources.tables(given).items() if name in SECTIONS}
+    return Settings(**known)
 
 
 def _parts(name: str) -> set[str]:
@@ -142,17 +125,16 @@ def _parts(name: str) -> set[str]:
     return {name, name.partition(".")[0]}
 
 
-def _fault(name: str, detail: Mapping[str, Any], origins: Mapping[str, str]) -> _Fault:
-    origin = next(origins[key] for key in origins if name in _parts(key))
-    is_section = len(detail["loc"]) == 1
+def _fault(name: str, detail: Mapping[str, Any], given: Source) -> str:
+    origin = next(one.origin for key, one in given.items() if name in _parts(key))
+    is_section = "." not in name
     if detail["type"] != "extra_forbidden":
         text = f"must be a section, [{name}]" if is_section else message_of(detail)
-        return _Fault(name=name, text=f"{name} ({origin}): {text}")
+        return f"{name} ({origin}): {text}"
     meant, shown = _meant(name), "[{}]" if is_section else "{}"
     hint = f"; did you mean {shown.format(meant)}?" if meant else ""
     what = "section" if is_section else "key"
-    text = f"{shown.format(name)} ({origin}): unknown {what}{hint}"
-    return _Fault(name=name, text=text, meant=meant)
+    return f"{shown.format(name)} ({origin}): unknown {what}{hint}"
 
 
 def _meant(name: str) -> str:
@@ -165,18 +147,19 @@ def _meant(name: str) -> str:
     return next(iter(close), "")
 
 
-def _contradictions(origins: Mapping[str, str]) -> Iterator[str]:
+def _contradictions(given: Source) -> Iterator[str]:
     """Faults that only two keys together make, or a key and where it stands."""
+    origins = {name: one.origin for name, one in given.items()}
     if "roster.path" in origins and "roster.url" in origins:
         path, url = origins["roster.path"], origins["roster.url"]
         yield f"roster.path ({path}) and roster.url ({url}) are both set; set one"
-    for given, needed in (
+    for one, needed in (
         ("roster.url", "roster.query"),
         ("roster.query", "roster.url"),
         ("network.proxy_credentials_file", "network.proxy_url"),
     ):
-        if given in origins and needed not in origins:
-            yield f"{needed}: is missing; {given} ({origins[given]}) requires it"
+        if one in origins and needed not in origins:
+            yield f"{needed}: is missing; {one} ({origins[one]}) requires it"
     origin = origins.get("telemetry.ping_url", "")
     if origin.startswith(("flag", "command line")):
         yield (
@@ -190,7 +173,7 @@ def _unmet(loaded: Loaded, purpose: Purpose | str, unknown: set[str]) -> Iterato
     if "api.environment" in unknown:
         unknown = unknown | {"helseid.issuer", "api.base_url"}
     known = {name: loaded.settings.value(name) for name in KEYS if not unknown & _parts(name)}
-    return unmet(known, Purpose(purpose), cwd=loaded.cwd)
+    return unmet(known, Purpose(purpose))
 
 
 def _error(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from worker.config.keys import KEYS
+from worker.config.keys import variable_of
 from worker.core.hosts import is_loopback
 from worker.core.identity import KEY_BYTES_MIN
 from worker.errors import ConfigurationError, reason_of
-from worker.trusted_files import Trust, open_trusted
+from worker.trusted_files import open_trusted
 
 
 class Purpose(enum.StrEnum):
@@ -75,7 +75,7 @@ _USED: Final[Mapping[Purpose, tuple[str, ...]]] = {
 _ON_KUBERNETES: Final = "on Kubernetes, set defaultMode: 0440 on the volume"
 
 
-def unmet(values: Mapping[str, Any], purpose: Purpose, *, cwd: Path) -> Iterator[str]:
+def unmet(values: Mapping[str, Any], purpose: Purpose) -> Iterator[str]:
     """One line per missing key, and per file that cannot be used.
 
     Args:
@@ -89,19 +89,17 @@ def unmet(values: Mapping[str, Any], purpose: Purpose, *, cwd: Path) -> Iterator
         if name not in values or values.get(condition) != wanted:
             continue
         if values[name] is None and name in _REMEDIES:
-            yield f"{name}: is not set ({KEYS[name].variable}); {_REMEDIES[name]}"
-        elif values[name] is not None and KEYS[name].is_file:
-            forbidden = secret_bits if KEYS[name].is_secret_file else 0
-            yield from _file_problems(name, cwd / values[name], forbidden)
+            yield f"{name}: is not set ({variable_of(name)}); {_REMEDIES[name]}"
+        elif values[name] is not None and name.endswith("_file"):
+            forbidden = 0 if name == "tls.ca_file" else secret_bits
+            yield from _file_problems(name, values[name], forbidden)
 
 
 def _file_problems(name: str, path: Path, forbidden: int) -> Iterator[str]:
     remedy = _OWN_KEY if name == _PSEUDONYM_KEY else "check the path"
     size_min = KEY_BYTES_MIN if name == _PSEUDONYM_KEY else 1
     try:
-        with open_trusted(
-            path, key=name, trust=Trust.SECRET, forbidden=forbidden, way_out=_ON_KUBERNETES
-        ) as file:
+        with open_trusted(path, key=name, forbidden=forbidden, way_out=_ON_KUBERNETES) as file:
             size = os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         yield f"{name}: there is no file {path}; {remedy}"

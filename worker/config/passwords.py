@@ -1,6 +1,5 @@
 """The password of a database, from its file into the URL."""
 
-from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from worker.config.settings import Database, Roster
@@ -8,7 +7,7 @@ from worker.errors import ConfigurationError
 from worker.trusted_files import read_secret
 
 
-def database_url(section: Database | Roster, *, cwd: Path) -> str:
+def database_url(section: Database | Roster) -> str:
     """The URL to connect with, including the password of ``password_file``. Never log it.
 
     Raises:
@@ -20,7 +19,7 @@ def database_url(section: Database | Roster, *, cwd: Path) -> str:
     if section.password_file is None:
         return section.url
     key = f"{name}.password_file"
-    content = read_secret(cwd / section.password_file, key=key)
+    content = read_secret(section.password_file, key=key)
     try:
         password = content.decode().rstrip("\r\n")
     except UnicodeDecodeError:

@@ -20,10 +20,9 @@ class SslMode(enum.StrEnum):
     VERIFY_FULL = "verify-full"
 
 
-MODE_PARAMETERS: Final = ("sslmode", "ssl")
-"""``ssl`` is asyncpg's name, which older versions of the worker used."""
+MODE_PARAMETER: Final = "sslmode"
 ROOT_PARAMETER: Final = "sslrootcert"
-TLS_PARAMETERS: Final = (*MODE_PARAMETERS, ROOT_PARAMETER)
+TLS_PARAMETERS: Final = (MODE_PARAMETER, ROOT_PARAMETER)
 """URL parameters for the worker, not for the driver."""
 _SYSTEM: Final = "system"
 _VERIFIED: Final = frozenset({SslMode.VERIFY_CA, SslMode.VERIFY_FULL})
@@ -68,8 +67,7 @@ def demand_of(hosts: Sequence[str], parameters: Mapping[str, str]) -> TlsDemand:
             value.
     """
     is_local = bool(hosts) and all(host.startswith("/") or is_loopback(host) for host in hosts)
-    name = next((name for name in MODE_PARAMETERS if name in parameters), MODE_PARAMETERS[0])
-    mode = _mode(name, parameters)
+    mode = _mode(parameters)
     root = parameters.get(ROOT_PARAMETER) or None
     if root == _SYSTEM:
         root = None
@@ -81,12 +79,12 @@ def demand_of(hosts: Sequence[str], parameters: Mapping[str, str]) -> TlsDemand:
         mode = SslMode.VERIFY_CA  # as libpq has it
     if mode is SslMode.VERIFY_CA and root is None:
         raise ValueError(
-            f"has {name}=verify-ca, which accepts any certificate of a trusted authority; "
+            "has sslmode=verify-ca, which accepts any certificate of a trusted authority; "
             "name a private CA with sslrootcert=FILE, or write sslmode=verify-full"
         )
     if not is_local and mode not in _VERIFIED and mode is not SslMode.DISABLE:
         raise ValueError(
-            f"has {name}={mode}, which can expose the password to an attacker on the network; "
+            f"has sslmode={mode}, which can expose the password to an attacker on the network; "
             f"{_REMEDY}"
         )
     return TlsDemand(mode=mode, root=root, is_local=is_local)
@@ -105,16 +103,13 @@ def hosts_of(url: str) -> list[str]:
     ]
 
 
-def _mode(name: str, parameters: Mapping[str, str]) -> SslMode | None:
-    values = {parameters[name] for name in MODE_PARAMETERS if name in parameters}
-    if not values:
+def _mode(parameters: Mapping[str, str]) -> SslMode | None:
+    if MODE_PARAMETER not in parameters:
         return None
-    if len(values) > 1:
-        raise ValueError("has both sslmode and ssl, and they differ; remove ssl")
     try:
-        return SslMode(values.pop())
+        return SslMode(parameters[MODE_PARAMETER])
     except ValueError:
         raise ValueError(
-            f"has an unknown value of {name}; write sslmode=verify-full, or another of "
+            "has an unknown value of sslmode; write sslmode=verify-full, or another of "
             f"{', '.join(SslMode)}"
         ) from None

@@ -10,7 +10,7 @@ from worker.core.hosts import parts_of
 _SECRET_WORD: Final = re.compile(r"password|passwd|pwd|secret|token", re.IGNORECASE)
 _SHOWN: Final = re.compile(r"[A-Za-z_.-]{1,40}")
 _PARAMETERS: Final = frozenset(TLS_PARAMETERS) | {
-    *("database", "direct_tls", "gsslib", "host", "krbsrvname", "passfile", "port", "user"),
+    *("database", "gsslib", "host", "krbsrvname", "passfile", "port", "user"),
     *("prepared_statement_cache_size", "target_session_attrs"),
 }
 """Allowed parameters of a PostgreSQL URL: libpq's TLS parameters, and the text parameters of
@@ -95,8 +95,6 @@ def _check_postgres(url: str) -> None:
         raise ValueError(f"has unknown parameters: {shown}; allowed are {allowed}")
     if repeated := sorted({name for name in TLS_PARAMETERS if names.count(name) > 1}):
         raise ValueError(f"has {', '.join(repeated)} more than once")
-    if dict(pairs).get("direct_tls", "true") not in {"true", "false"}:
-        raise ValueError("has a direct_tls other than true or false")
     demand_of(hosts_of(url), dict(pairs))
 
 

@@ -7,18 +7,20 @@ the proof is invalid. Retrying the same token with a new proof does.
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import httpx
 import structlog
 
+from worker.core.value import Value
 from worker.helseid.client import HelseIdClient
 from worker.helseid.keys import ClientKey
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.refusals import clean, clock_problem, error_code
 from worker.helseid.tokens import TokenSource
-from worker.ports import Authorization, ChallengeResult, HttpResponse, Runtime
+from worker.http.response import HttpResponse
+from worker.ports import Runtime
 
 _REPLACEMENT_INTERVAL_S: Final = 30.0
 """Minimum time between two token replacements."""
@@ -31,9 +33,6 @@ _ACCEPTED: Final = (*range(200, 300), 404)
 _ABOUT_THE_TOKEN: Final = frozenset({"", "invalid_token"})
 """Error codes that may concern the token. An API may also use them for a DPoP proof."""
 _ABOUT_THE_PROOF: Final = frozenset({"invalid_dpop_proof", "use_dpop_nonce"})
-_SAME_TOKEN: Final = ChallengeResult(retry=True)
-_NEW_TOKEN: Final = ChallengeResult(retry=True, token_replaced=True)
-
 _PARAMETER: Final = re.compile(
     r"""(?<![\w-])(error|error_description)[ \t]*+=[ \t]*+(?:"((?:[^"\\]|\\.)*+)|([^\s,"]++))""",
     re.IGNORECASE | re.DOTALL,
@@ -42,8 +41,42 @@ _LENGTH_MAX: Final = 8192
 _log = structlog.get_logger(__name__)
 
 
+class Authorization(Value, frozen=True, kw_only=True):
+    """The authorization of one attempt.
+
+    Attributes:
+        headers: ``Authorization`` and, with DPoP, ``DPoP``. Never logged.
+        token_id: identifies the access token; safe to log.
+        serial: increases with each authorization.
+    """
+
+    hidden = frozenset({"headers"})
+
+    headers: Mapping[str, str]
+    token_id: str
+    serial: int = 0
+
+
+class ChallengeResult(Value, frozen=True, kw_only=True):
+    """What a response means for the authorization; see ``HelseIdAuthorizer.handle_challenge``.
+
+    Attributes:
+        retry: an immediate retry with a new authorization may succeed.
+        token_replaced: the retry will use another token.
+        refused: why this client is denied for now; empty if it is not.
+    """
+
+    retry: bool = False
+    token_replaced: bool = False
+    refused: str = ""
+
+
+_SAME_TOKEN: Final = ChallengeResult(retry=True)
+_NEW_TOKEN: Final = ChallengeResult(retry=True, token_replaced=True)
+
+
 class HelseIdAuthorizer:
-    """The production ``Authorizer``: DPoP, or bearer if configured.
+    """Authorizes each attempt, with DPoP or, if configured, bearer; handles challenges.
 
     After a 401 the request is retried with the same token and a new DPoP proof. If PTS refuses that
     too, the token is replaced; after one more refusal the client is denied for now.
@@ -66,7 +99,13 @@ class HelseIdAuthorizer:
         self._replaced_s = -math.inf
 
     async def authorize(self, method: str, url: str) -> Authorization:
-        """See ``Authorizer.authorize``."""
+        """A valid token and a new DPoP proof for one attempt.
+
+        Raises:
+            RefusedError: HelseID denies the client.
+            UnavailableError: HelseID cannot be reached after all retries.
+            ConfigurationError: the issuer or the subject token file cannot be used.
+        """
         token = await self.tokens.token()
         headers = {"Authorization": token.authorization}
         if self.tokens.proof_key is not None:
@@ -85,7 +124,7 @@ class HelseIdAuthorizer:
     ) -> ChallengeResult:
         """Store the nonce of a response; on 401 and 403 decide whether to retry.
 
-        The caller limits how often it retries one request. See ``Authorizer``.
+        The caller limits how often it retries one request.
         """
         proofs = self.tokens.proof_key
         is_nonce_new = proofs is not None and proofs.learn(url, response.header("dpop-nonce"))

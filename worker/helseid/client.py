@@ -22,9 +22,9 @@ from worker.errors import (
     UnavailableError,
 )
 from worker.http.options import TransportOptions
+from worker.http.proxy import Proxy
 from worker.http.transport import USER_AGENT, Transport
 from worker.ports import Runtime
-from worker.proxy import Proxy
 from worker.retries import FailedAttempt, with_retries
 
 _BODY_BYTES_MAX: Final = 1_048_576

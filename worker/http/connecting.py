@@ -20,8 +20,8 @@ from worker.errors import (
 )
 from worker.http.connection import Connection
 from worker.http.options import TransportOptions
+from worker.http.proxy import PROXY_HINT, Proxy, proxy_for, proxy_refusal
 from worker.http.response import SUCCESS
-from worker.proxy import PROXY_HINT, Proxy, proxy_for, proxy_refusal
 
 _NEXT_ADDRESS_S: Final = 0.25
 """Delay before the next address is tried beside the last one (RFC 8305 §5)."""

@@ -7,8 +7,7 @@ from typing import Final, cast
 
 from worker.errors import ContractError, TransientError, WorkerError
 from worker.http.options import IDLE_S_MAX, TransportOptions
-from worker.http.response import ResponseReader, surplus
-from worker.ports import HttpResponse
+from worker.http.response import HttpResponse, ResponseReader, surplus
 
 _READ_NOTHING: Final = 0
 

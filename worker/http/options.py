@@ -4,7 +4,7 @@ import ssl
 from typing import Final
 
 from worker.core.value import Value
-from worker.proxy import Proxy
+from worker.http.proxy import Proxy
 
 IDLE_S_MAX: Final = 15.0
 """After this the server may be closing an idle connection."""

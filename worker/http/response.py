@@ -4,12 +4,13 @@ llhttp refuses what is ambiguous: two lengths, a length beside chunks, bare line
 headers. This module adds what it leaves open: sizes, codings, and what comes after the end.
 """
 
+from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from worker.core.value import Value
 from worker.errors import ContractError, TransientError, WorkerError
-from worker.ports import HttpResponse
 
 HEADER_BYTES_MAX: Final = 32 * 1024
 """Maximum size of everything but the body: status lines and headers, also of interim responses,
@@ -23,6 +24,26 @@ _SWITCHING_PROTOCOLS: Final = 101
 _BODILESS: Final = frozenset({204, 304})
 _PLAIN: Final = frozenset({"", "identity"})
 """Content codings that are none."""
+
+
+class HttpResponse(Value, frozen=True, kw_only=True):
+    """A complete HTTP response.
+
+    Attributes:
+        headers: values by lower-case name, one per occurrence of the header.
+        body: after content decoding. Not a copy; do not modify.
+    """
+
+    hidden = frozenset({"headers", "body"})
+
+    status: int
+    headers: Mapping[str, tuple[str, ...]]
+    body: bytes | bytearray
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header by its lower-case name."""
+        values = self.headers.get(name)
+        return values[0] if values else None
 
 
 class ResponseReader:

@@ -18,7 +18,7 @@ from worker.errors import ConfigurationError
 from worker.http.connecting import Place, connect
 from worker.http.connection import Connection
 from worker.http.options import TransportOptions
-from worker.ports import HttpResponse
+from worker.http.response import HttpResponse
 from worker.tls import client_context
 
 USER_AGENT: Final = "pts-sync-worker"
@@ -28,9 +28,9 @@ _PORTS: Final = {"https": 443, "http": 80}
 class Transport(httpx.AsyncBaseTransport):
     """Sends requests on the connection that was used last, or on a new one.
 
-    It raises the worker's errors, which hold neither the request nor what was received. It is the
-    port ``HttpTransport``, too: a run posts so often that httpx's requests and responses, which
-    have nothing to do there, would cost as much as the rest (docs/scale.md).
+    It raises the worker's errors, which hold neither the request nor what was received. A run
+    posts so often that httpx's requests and responses, which have nothing to do there, would cost
+    as much as the rest (docs/scale.md): hence ``post``.
     """
 
     def __init__(self, options: TransportOptions) -> None:
@@ -41,7 +41,20 @@ class Transport(httpx.AsyncBaseTransport):
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
     ) -> HttpResponse:
-        """See ``HttpTransport.post``."""
+        """Send one request and read the complete response.
+
+        Args:
+            headers: all headers but the transport's own (``Host``, ``Content-Length``, …).
+            is_single_use: use a new connection for this request only.
+
+        Raises:
+            TransientError: no complete response: refused, reset, timed out, truncated, or followed
+                by surplus bytes.
+            ContractError: the response exceeds the size limit or is not HTTP.
+            UnavailableError: the server's certificate is not trusted, expired or for another host.
+            ConfigurationError: the URL or a header is invalid, the URL is not HTTPS, or the proxy
+                refuses.
+        """
         place, start = _post_to(url)
         head = _head(start, {**headers, "Content-Length": str(len(body))}.items())
         return await self._exchange(place, head + body, is_single_use=is_single_use)

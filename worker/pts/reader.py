@@ -18,7 +18,8 @@ from worker.core.paging import PageRequest, PagingState
 from worker.core.record import Page, RecordReader, digest_of
 from worker.core.value import Value
 from worker.errors import AreaError
-from worker.ports import HttpResponse, Runtime
+from worker.http.response import HttpResponse
+from worker.ports import Runtime
 from worker.pts.retrying_client import Question, RetryingClient, SendingStats
 
 _HEADERS: Final = {
@@ -59,7 +60,7 @@ class _Prepared(Value, frozen=True, kw_only=True):
 
 
 class PtsReader:
-    """The port ``AreaReader`` on PTS.
+    """Reads one area of one person to its last page.
 
     Args:
         base_url: PTS's address, with or without a path.
@@ -96,7 +97,18 @@ class PtsReader:
     async def read(
         self, person: Person, area: str, *, is_single_use: bool = False, is_probe: bool = False
     ) -> CompleteArea:
-        """See ``AreaReader.read``."""
+        """The complete area, with its completeness proof.
+
+        Args:
+            is_single_use: use a new connection for each request.
+            is_probe: make one attempt, before all other requests and also while these are held.
+
+        Raises:
+            AreaError: the area could not be read; ``attempts`` is set.
+            UnavailableError, RefusedError: HelseID cannot be reached or refuses, or PTS's
+                certificate is not trusted; that may pass.
+            WorkerError: the run cannot continue.
+        """
         prepared = self._areas[area]
         off_id = person.off_id.reveal()
         paging = PagingState(contract=prepared.contract, url=prepared.url, off_id=off_id)

@@ -13,14 +13,10 @@ import structlog
 
 from worker.core.retry import RetryBudget, RetryPolicy, StatusClass, classify, parse_retry_after
 from worker.errors import DeniedError, TransientError
-from worker.ports import (
-    Authorization,
-    Authorizer,
-    ChallengeResult,
-    HttpResponse,
-    HttpTransport,
-    Runtime,
-)
+from worker.helseid.authorizer import Authorization, ChallengeResult, HelseIdAuthorizer
+from worker.http.response import HttpResponse
+from worker.http.transport import Transport
+from worker.ports import Runtime
 from worker.pts.throttle import Throttle
 from worker.retries import FailedAttempt, with_retries
 
@@ -77,8 +73,8 @@ class RetryingClient:
     def __init__(
         self,
         *,
-        transport: HttpTransport,
-        authorizer: Authorizer,
+        transport: Transport,
+        authorizer: HelseIdAuthorizer,
         throttle: Throttle,
         policy: RetryPolicy,
         runtime: Runtime,

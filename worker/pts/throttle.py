@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Throttle:
-    """The port ``Gate``. Call ``leave`` once after every ``enter``.
+    """Lets requests go, one by one. Call ``leave`` once after every ``enter``.
 
     Args:
         requests_per_second: the ceiling; may be infinite.
@@ -91,18 +91,18 @@ class Throttle:
                 )
 
     def hold(self, spacing_s: float) -> None:
-        """See ``Gate.hold``."""
+        """Send only probes from now on, one in so many seconds."""
         self.is_held = True
         self.pace.hold(spacing_s)
 
     def release(self) -> None:
-        """See ``Gate.release``."""
+        """Send everything again."""
         self.is_held = False
         self.pace.release()
         self._notify()
 
     async def drained(self) -> None:
-        """See ``Gate.drained``."""
+        """Wait until no request is under way."""
         while self._in_flight:
             await self._changed()
 
@@ -119,7 +119,7 @@ class Throttle:
         return ""
 
     def slowed_by(self) -> str:
-        """See ``Gate.slowed_by``."""
+        """Why this run was slower than configured; empty if it was not."""
         said = []
         if self.pace.cuts:
             said.append(

@@ -20,8 +20,14 @@ from worker.areas.meanings import Kind, view_columns, view_keys, view_name_nb
 from worker.core.effect import in_effect_sql, instant_sql
 from worker.core.value import Value
 from worker.errors import UsageError
-from worker.files import make_folder, named_faults
-from worker.report.folders import ExportedColumn, ExportedView, Manifest, PublicationFolder
+from worker.files import named_faults
+from worker.report.folders import (
+    ExportedColumn,
+    ExportedView,
+    Manifest,
+    PublicationFolder,
+    make_folder,
+)
 from worker.report.formats import Dialect, Format, Sink, iso, load_pyarrow, open_sink
 from worker.views import (
     AREA_VIEWS,

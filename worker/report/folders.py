@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -12,7 +13,7 @@ import orjson
 
 from worker.core.value import Value
 from worker.errors import ConfigurationError
-from worker.files import create_private, named_faults, new_folder, replace_folder, write_private
+from worker.files import named_faults, write_private
 
 MANIFEST: Final = "_manifest.json"
 LATEST: Final = "_LATEST"
@@ -82,7 +83,7 @@ class PublicationFolder:
                     f"{target} holds no {MANIFEST}: it is no export, and is not replaced",
                     hint="move it away, or give another folder",
                 )
-            self.path = new_folder(out, name)
+            self.path = _hidden(out, name)
 
     def create(self, name: str) -> BinaryIO:
         """A new file in it, open for writing.
@@ -91,7 +92,8 @@ class PublicationFolder:
             ConfigurationError: it cannot be created.
         """
         with named_faults(self._out):
-            return create_private(self.path, name)
+            number = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            return os.fdopen(number, "wb")
 
     def digest(self, name: str) -> tuple[int, str]:
         """Size and SHA-256 of a file in it, once that is on the disk."""
@@ -110,9 +112,45 @@ class PublicationFolder:
         content = orjson.dumps(msgspec.to_builtins(manifest), option=orjson.OPT_INDENT_2)
         with named_faults(self._out):
             write_private(self.path / MANIFEST, content + b"\n")
-            replace_folder(self.path, self._out / self._name)
+            _replace(self.path, self._out / self._name)
             write_private(self._out / LATEST, f"{self._name}\n".encode())
 
     def discard(self) -> None:
         """Remove it, if it has not been published."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def make_folder(path: Path) -> None:
+    """Create the folder with mode 0700 if it does not exist.
+
+    Raises:
+        ConfigurationError: the folder cannot be created, or a file is there.
+    """
+    if path.is_file():
+        raise ConfigurationError(f"{path} is a file", hint="name a folder; it is made if need be")
+    with named_faults(path):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _hidden(parent: Path, name: str) -> Path:
+    """A new folder with mode 0700 beside the one that it will replace; a crash leaves it behind."""
+    return Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}.", suffix=".part"))
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    """Give a folder another's name and remove that one with all that it holds.
+
+    Between two renames there is no folder of the name; a crash there leaves both under hidden names
+    that end with ``.part``.
+    """
+    if not target.exists():
+        temporary.rename(target)
+        return
+    former = _hidden(target.parent, target.name)
+    target.rename(former)
+    try:
+        temporary.rename(target)
+    except OSError:
+        former.rename(target)
+        raise
+    shutil.rmtree(former)

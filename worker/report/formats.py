@@ -10,8 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Any, BinaryIO, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
-from worker.areas.codes import codes, systems_of
-from worker.areas.meanings import Kind, ViewColumn
+from worker.areas.meanings import Kind, ViewColumn, codes, systems_of
 from worker.core.escaping import csv_cell
 from worker.errors import ConfigurationError
 

@@ -18,7 +18,7 @@ from worker.core.model import RosterEntry, RosterLineError
 from worker.core.plurals import counted
 from worker.errors import RosterError, reason_of
 from worker.roster.rows import Columns, RosterLine, find_columns, read_text
-from worker.trusted_files import Trust, open_trusted
+from worker.trusted_files import open_trusted
 
 STANDARD_INPUT: Final = "-"
 LINE_BYTES_MAX: Final = 64 * 1024
@@ -126,7 +126,7 @@ class CsvRoster:
             return
         try:
             stream = await to_thread.run_sync(
-                lambda: open_trusted(self._path, key="roster.path", trust=Trust.DATA)
+                lambda: open_trusted(self._path, key="roster.path", group_may_write=True)
             )
         except OSError as error:
             raise _unreadable(str(self._path), error) from None

@@ -16,9 +16,9 @@ from worker.core.database_tls import TLS_PARAMETERS
 from worker.core.model import RosterEntry
 from worker.core.plurals import counted
 from worker.errors import ConfigurationError, RosterError, UnavailableError, reason_of
-from worker.postgres_tls import PostgresTls, open_tls
 from worker.roster.rows import Columns, RosterLine, find_columns, read_value
-from worker.trusted_files import Trust, examine_sqlite
+from worker.tls import PostgresTls, open_tls
+from worker.trusted_files import examine_sqlite
 
 T = TypeVar("T")
 _Rows: TypeAlias = AsyncIterator[Sequence[sa.Row[Any]]]
@@ -217,7 +217,7 @@ def _examine_sqlite_file(url: sa.URL) -> None:
     if name == ":memory:":
         return
     try:
-        is_there = examine_sqlite(Path(name), key=_KEY, trust=Trust.DATA).exists()
+        is_there = examine_sqlite(Path(name), key=_KEY, group_may_write=True).exists()
     except FileNotFoundError:
         is_there = False
     except OSError as error:

@@ -25,10 +25,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from worker.core.database_tls import TLS_PARAMETERS
 from worker.errors import ConfigurationError, StoppedError, WorkerError
 from worker.ports import Runtime
-from worker.postgres_tls import PostgresTls, open_tls
 from worker.store.errors import Ending, described, meaning_of, plain_reason
 from worker.store.sqlite_connections import FOREIGN_KEYS, WRITE, OpenedFile, set_rules
 from worker.store.sqlite_file import require_place
+from worker.tls import PostgresTls, open_tls
 
 log = structlog.get_logger(__name__)
 

@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.core.hosts import place_of
 from worker.errors import ConfigurationError, UnavailableError, WorkerError
-from worker.postgres_tls import is_tls_refusal
 from worker.store.sqlite_file import hindrance, want_of_room
+from worker.tls import is_tls_refusal
 
 
 class Ending(enum.Enum):

@@ -17,7 +17,7 @@ from sqlalchemy import URL
 
 from worker.errors import ConfigurationError, SchemaError
 from worker.files import is_missing, private_mode
-from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_sqlite
+from worker.trusted_files import SQLITE_SUFFIXES, examine_sqlite
 
 _FILES: Final = ("", *SQLITE_SUFFIXES)
 _MIB: Final = 1024 * 1024
@@ -74,7 +74,7 @@ def require_place(path: Path, *, is_group_readable: bool) -> None:
         examine_sqlite(
             path,
             key="database.url",
-            trust=Trust.DATA if is_group_readable else Trust.SECRET,
+            group_may_write=is_group_readable,
             forbidden=stat.S_IRWXO | (0 if is_group_readable else stat.S_IRWXG),
             way_out="" if is_group_readable else "database.group_readable = true lets its group in",
         )

@@ -26,7 +26,8 @@ from worker.errors import (
     UnavailableError,
     WorkerError,
 )
-from worker.ports import AreaReader, Runtime
+from worker.ports import Runtime
+from worker.pts.reader import PtsReader
 
 _WITNESSES_MAX: Final = 3
 """The last persons read in each area; one of them may fail by chance."""
@@ -75,7 +76,7 @@ class Evidence:
         change: set and renewed when one of these changes.
     """
 
-    reader: AreaReader
+    reader: PtsReader
     runtime: Runtime
     progress: RunProgress
     wait_s_max: float = 900.0

@@ -13,7 +13,8 @@ import structlog
 from worker.core import breaker
 from worker.core.model import CompleteArea, Person
 from worker.errors import AreaError, WorkerError
-from worker.ports import Gate, Runtime
+from worker.ports import Runtime
+from worker.pts.throttle import Throttle
 from worker.sync.evidence import Evidence, Failure
 
 log = structlog.get_logger(__name__)
@@ -32,7 +33,7 @@ class Judge:
     """
 
     evidence: Evidence
-    gate: Gate
+    gate: Throttle
     runtime: Runtime
     areas: Sequence[str]
     was_answered: bool = False

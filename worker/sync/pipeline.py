@@ -17,7 +17,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from worker.core.model import CompleteArea, PersonRead, RunKind
 from worker.core.run import RunProgress
 from worker.errors import LeaseLostError, StoppedError, WorkerError
-from worker.ports import RunStore, Runtime
+from worker.ports import Runtime
+from worker.store.runs.run_store import RunStore
 from worker.sync.judge import Judge
 from worker.sync.options import RunOptions
 from worker.sync.producer import PersonTask, Producer

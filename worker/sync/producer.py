@@ -21,7 +21,8 @@ from worker.core.run import RunProgress
 from worker.core.value import Value
 from worker.errors import RosterError
 from worker.masking import mask_identifiers
-from worker.ports import Roster, RunStore
+from worker.ports import Roster
+from worker.store.runs.run_store import RunStore
 from worker.sync.streams import send
 
 log = structlog.get_logger(__name__)

@@ -12,7 +12,10 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.plurals import counted
 from worker.core.run import RunProgress, RunReport
 from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
-from worker.ports import AreaReader, CostMeter, Gate, Roster, RunStore, Runtime
+from worker.ports import Roster, Runtime
+from worker.pts.reader import PtsReader
+from worker.pts.throttle import Throttle
+from worker.store.runs.run_store import RunStore
 from worker.sync.evidence import Evidence
 from worker.sync.judge import Judge
 from worker.sync.options import RunOptions
@@ -32,14 +35,13 @@ class Run:
     """
 
     roster: Roster
-    reader: AreaReader
-    gate: Gate
+    reader: PtsReader
+    gate: Throttle
     store: RunStore
     identity: Identity
     options: RunOptions
     runtime: Runtime
     stop: anyio.Event
-    cost: CostMeter
     changed: Callable[[RunProgress], None] = lambda _progress: None
     progress: RunProgress = field(default_factory=RunProgress)
     _began_at: datetime | None = field(default=None, init=False)
@@ -107,8 +109,8 @@ class Run:
         )
 
     def _report_progress(self, progress: RunProgress) -> None:
-        progress.requests = self.cost.requests
-        progress.retries = self.cost.retries
+        progress.requests = self.reader.stats.requests
+        progress.retries = self.reader.stats.retries
         self.changed(progress)
 
     async def _publish(self, *, may_depart: bool) -> RunReport:

@@ -1,15 +1,16 @@
-"""A run's metrics as prometheus-client's samples, and the gauges that keep the latest."""
+"""A run's metrics as prometheus-client's samples, and the gauges that keep and serve the latest."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest, start_http_server
 from prometheus_client.samples import Sample
 
 from worker.core.model import FailureKind, RunKind, RunStatus
 from worker.core.run import RunReport, Standing
-from worker.errors import ExitCode
+from worker.errors import ConfigurationError, ExitCode, reason_of
 
 PREFIX: Final = "pts_worker_"
 HELP: Final[Mapping[str, str]] = {
@@ -57,6 +58,34 @@ class Board:
     def text(self) -> bytes:
         """Prometheus' text format."""
         return generate_latest(self.registry)
+
+    @contextmanager
+    def served(self, http_listen: str | None) -> Iterator[str | None]:
+        """Serve ``/metrics`` on ``host:port`` inside the ``with`` block. Port 0 is a free port.
+
+        Yields:
+            The URL, e.g. ``http://127.0.0.1:9464``; None if ``http_listen`` is None.
+
+        Raises:
+            ConfigurationError: cannot listen on the address.
+        """
+        if http_listen is None:
+            yield None
+            return
+        host, _, port = http_listen.rpartition(":")
+        try:
+            server, thread = start_http_server(int(port), host.strip("[]"), self.registry)
+        except OSError as error:
+            raise ConfigurationError(
+                f"telemetry.http_listen: cannot listen on this address ({reason_of(error)})",
+                hint="choose another port, e.g. 127.0.0.1:9464",
+            ) from error
+        try:
+            yield f"http://{host}:{server.server_port}"
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
 
 
 def samples_of(report: RunReport, standing: Standing | None) -> tuple[Sample, ...]:

@@ -29,11 +29,10 @@ from worker.errors import (
 )
 from worker.files import write_atomically
 from worker.http.options import TransportOptions
+from worker.http.proxy import Proxy
 from worker.http.transport import Transport
-from worker.proxy import Proxy
 from worker.telemetry.metrics import HELP, PREFIX, Board
 from worker.tls import client_context
-from worker.trusted_files import open_own
 
 log = structlog.get_logger()
 
@@ -47,7 +46,7 @@ _PING_ENDS: Final[Mapping[ExitCode | None, str | None]] = {
 }
 """The end of a ping's path (healthchecks.io, "HTTP API"), if it is not ``/fail``; None: no ping."""
 _BYTES_MAX: Final = 256 * 1024
-"""Of a textfile or a response; many times what they have."""
+"""Of a response; many times what they have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,6 @@ class TelemetryOptions:
     """
 
     textfile: Path | None = None
-    textfile_mode: int = 0o600
     pushgateway_url: str | None = None
     ping_url: str | None = None
     ca_file: Path | None = None
@@ -82,7 +80,7 @@ async def emit(
         board.post(samples)
     async with anyio.create_task_group() as group:
         if options.textfile is not None:
-            write = partial(write_textfile, options.textfile, samples, mode=options.textfile_mode)
+            write = partial(write_textfile, options.textfile, samples)
             in_thread = partial(to_thread.run_sync, write, abandon_on_cancel=True)
             group.start_soon(_send, "textfile", in_thread, "", options)
         if (url := options.pushgateway_url) is not None:
@@ -165,21 +163,22 @@ async def _post(url: str, body: bytes, options: TelemetryOptions, server: str, k
         raise ConfigurationError(problem, hint=f"check {key}")
 
 
-def write_textfile(path: Path, samples: Iterable[Sample], *, mode: int) -> None:
+def write_textfile(path: Path, samples: Iterable[Sample]) -> None:
     """Write the samples atomically. Keeps samples that only the existing file has.
 
-    The time of the last success thus survives a failed run.
+    The time of the last success thus survives a failed run. Who may read the folder may read the
+    file: node_exporter is another user.
 
     Raises:
-        ConfigurationError: as ``read_textfile``; or the file cannot be read or written.
+        ConfigurationError: the file cannot be read or written.
     """
     try:
-        former = read_textfile(path)
         try:
-            board = Board([*former, *samples])
+            board = Board([*_former(path), *samples])
         except ValueError:  # labels of another version
             board = Board(samples)
         # The collector reads every *.prom in the folder; the temporary name does not match.
+        mode = 0o600 | (path.parent.stat().st_mode & 0o044)
         write_atomically(path, board.text(), mode=mode)
     except OSError as error:
         raise ConfigurationError(
@@ -189,20 +188,12 @@ def write_textfile(path: Path, samples: Iterable[Sample], *, mode: int) -> None:
         ) from error
 
 
-def read_textfile(path: Path) -> list[Sample]:
-    """What earlier runs wrote. None if there is no file, or no metrics.
-
-    Raises:
-        ConfigurationError: it is no plain file, or another user's, who may write in that folder.
-        OSError: it cannot be read.
-    """
+def _former(path: Path) -> list[Sample]:
+    """What earlier runs wrote. None if there is no plain file, or no metrics."""
     try:
-        with open_own(path, key="telemetry.textfile") as file:
-            families = list(text_string_to_metric_families(file.read(_BYTES_MAX).decode()))
-    except (FileNotFoundError, ValueError):
+        content = path.read_text("utf-8") if path.is_file() else ""
+        families = list(text_string_to_metric_families(content))
+    except ValueError:
         return []
-    except ConfigurationError as error:
-        error.hint = "remove it, and let nobody but the worker's user make files of that name"
-        raise
     samples = [sample for family in families for sample in family.samples]
     return [sample for sample in samples if sample.name.removeprefix(PREFIX) in HELP]

@@ -11,9 +11,9 @@ import pytest
 from requests_oauth2client.dpop import validate_dpop_proof
 
 from tests.support.http.helseid import YEARS_S
-from worker.helseid.authorizer import HelseIdAuthorizer
+from worker.helseid.authorizer import ChallengeResult, HelseIdAuthorizer
 from worker.helseid.dpop import ProofKey, token_hash
-from worker.ports import Authorizer, ChallengeResult, HttpResponse
+from worker.http.response import HttpResponse
 
 URL = "https://pts.example/patient-safety/v0.5/_search"
 SAME_TOKEN = ChallengeResult(retry=True)
@@ -45,7 +45,7 @@ def claims(used) -> dict[str, Any]:
 
 async def test_authorizes(clients, server, fake):
     """Each attempt has the token and a fresh proof of RFC 9449 that is bound to it."""
-    authorizer: Authorizer = clients.open()
+    authorizer: HelseIdAuthorizer = clients.open()
     first = await authorizer.authorize("POST", f"{URL}?page=2")
     authorizer.handle_challenge(URL, first, answer(200, dpop_nonce="n-1"))
     second = await authorizer.authorize("POST", URL)

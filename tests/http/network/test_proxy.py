@@ -27,8 +27,8 @@ from tests.support.raw_server import answer, raw_server
 from tests.support.standin import off_id_of, standin
 from worker.errors import ExitCode, TransientError, UnavailableError
 from worker.http.options import TransportOptions
+from worker.http.proxy import Proxy
 from worker.http.transport import Transport
-from worker.proxy import Proxy
 from worker.sandbox.clients import Client
 from worker.sandbox.jose import new_key_pair
 from worker.sandbox.serve import running_sandbox

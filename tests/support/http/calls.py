@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 from worker.errors import ContractError, TransientError, WorkerError
 from worker.http.options import TransportOptions
-from worker.ports import HttpTransport
+from worker.http.transport import Transport
 from worker.tls import client_context
 
 OPTIONS = TransportOptions(
@@ -23,7 +23,7 @@ REFUSED = TRANSIENT | CONTRACT
 
 
 async def outcome(
-    transport: HttpTransport, url: str, *, body: bytes = b"{}", is_single_use: bool = False
+    transport: Transport, url: str, *, body: bytes = b"{}", is_single_use: bool = False
 ) -> Outcome:
     """The body of the response, or the class of the error: one of the two that a case may name."""
     try:

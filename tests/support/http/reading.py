@@ -3,6 +3,7 @@
 import contextlib
 import math
 from dataclasses import dataclass, field
+from typing import cast
 
 import orjson
 
@@ -10,9 +11,10 @@ from tests.support.clock import FakeRuntime
 from tests.support.pts_answers import CONTRACT, PRIVACY, SAFETY, person, restriction
 from tests.support.raw_server import Reply, answer, raw_server
 from worker.core.retry import RetryPolicy
+from worker.helseid.authorizer import Authorization, ChallengeResult, HelseIdAuthorizer
 from worker.http.options import TransportOptions
+from worker.http.response import HttpResponse
 from worker.http.transport import Transport
-from worker.ports import Authorization, ChallengeResult, HttpResponse
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
@@ -76,7 +78,7 @@ class World:
         self.throttle = Throttle(math.inf, self.fake.runtime)
         client = RetryingClient(
             transport=transport,
-            authorizer=self.authorizer,
+            authorizer=cast("HelseIdAuthorizer", self.authorizer),
             throttle=self.throttle,
             policy=policy,
             runtime=self.fake.runtime,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from tests.support.report.stores import ANY, NEVER, missed, privacy, safety, seen, withhold
 from tests.support.store_world import World, world_on
-from worker.areas.codes import codes
+from worker.areas.meanings import codes
 from worker.core.model import PersonRead
 
 NIGHTS, WITHHELD_NIGHT, PERSONS, CLINICS = 31, 2, 90, 18

@@ -25,7 +25,7 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
     ),
     "batch": (
         "worker.store.runs.run_store",
-        "SqlRunStore.apply",
+        "RunStore.apply",
         "lambda self, reads: [(one.person.off_id.reveal(), one.areas) for one in reads]",
     ),
     "pseudonym": (

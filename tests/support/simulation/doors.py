@@ -10,14 +10,15 @@ import httpx
 import structlog
 
 from tests.support.simulation.process import Process
+from tests.support.simulation.transports import SimTransport
 from worker import app as root
 from worker.cli import run_sync
 from worker.http.options import TransportOptions
-from worker.ports import HttpTransport, Runtime
+from worker.ports import Runtime
 from worker.sandbox import search
 from worker.store.database import Database
 from worker.store.runs import run_store as opening
-from worker.store.runs.run_store import SqlRunStore
+from worker.store.runs.run_store import RunStore
 from worker.sync import pipeline
 from worker.tls import client_context
 
@@ -29,7 +30,7 @@ _TLS = cache(client_context)
 def outside(
     process: Callable[[], Process],
     lend: Callable[[], AbstractAsyncContextManager[Database]],
-    transport: Callable[[TransportOptions], HttpTransport],
+    transport: Callable[[TransportOptions], SimTransport],
     helseid_http: Callable[[], httpx.AsyncBaseTransport],
 ) -> Iterator[None]:
     """Replace what is opened to the outside: file, PTS's transport, HelseID's HTTP.
@@ -41,15 +42,13 @@ def outside(
         return lend()
 
     @asynccontextmanager
-    async def open_transport(
-        options: TransportOptions, *_more: Any
-    ) -> AsyncIterator[HttpTransport]:
+    async def open_transport(options: TransportOptions, *_more: Any) -> AsyncIterator[SimTransport]:
         yield transport(options)
 
     def helseid_client(*_options: Any, **_more: Any) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=helseid_http(), trust_env=False)
 
-    async def open_run_store(*args: Any, **options: Any) -> SqlRunStore:
+    async def open_run_store(*args: Any, **options: Any) -> RunStore:
         store = await opening.open_run_store(*args, **options)
         process().began(store.handle.run_id)
         return store

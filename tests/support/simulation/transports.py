@@ -9,12 +9,12 @@ from tests.support.simulation.process import Process
 from tests.support.simulation.served import Connection
 from tests.support.simulation.upstream import HELSEID_S_MAX, Upstream
 from worker.errors import TransientError
-from worker.ports import HttpResponse
+from worker.http.response import HttpResponse
 from worker.sandbox.web import Request, Response
 
 
 class SimTransport:
-    """The port ``HttpTransport`` of one process."""
+    """What carries the calls of one process to PTS."""
 
     def __init__(self, upstream: Upstream, process: Process, attempt_s_max: float) -> None:
         self._upstream = upstream
@@ -25,7 +25,7 @@ class SimTransport:
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
     ) -> HttpResponse:
-        """See ``worker.ports.HttpTransport``."""
+        """See ``Transport.post``."""
         parts = urlsplit(url)
         sent = [(name.lower(), value) for name, value in headers.items()]
         sent.append(("host", parts.netloc))

@@ -52,7 +52,7 @@ def show(cli: Cli) -> None:
     app = cli.load(None)
     contract = app.contract()
     document = {
-        "origin": app.contract_origin(),
+        "origin": app.settings.api.contract_file,
         "fingerprints": {name: fingerprint(area) for name, area in contract.items()},
         "contract": document_of(contract),
     }
@@ -82,10 +82,10 @@ def from_openapi(cli: Cli, *, file: Path, out: Path | None) -> int:
     Example: `pts-worker contract from-openapi pts.json --out pts.toml`
     """
     from worker.cli import contract_making
-    from worker.trusted_files import Trust, read_trusted
+    from worker.trusted_files import read_trusted
 
     app = cli.load(None)
-    content = read_trusted(file, key="FILE", trust=Trust.DATA, bytes_max=_DOCUMENT_BYTES_MAX)
+    content = read_trusted(file, key="FILE", group_may_write=True, bytes_max=_DOCUMENT_BYTES_MAX)
     return _report(cli, app.contract(), contract_making.from_openapi(app, content), out)
 
 

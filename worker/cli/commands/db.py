@@ -68,7 +68,7 @@ async def _check_key(app: "App", database: "Database") -> None:
     if is_there(database.engine.url) and await require_upgradable(database) is not None:
         stored = await database.read(stored_identity)
     file = app.settings.privacy.pseudonym_key_file
-    if file is not None and os.access(app.path(file), os.R_OK):
+    if file is not None and os.access(file, os.R_OK):
         checked_identity(stored, app.identity())
 
 

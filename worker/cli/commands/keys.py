@@ -106,7 +106,7 @@ def rotate(cli: Cli, *, key: Path | None, kind: "KeyKind", finish: bool) -> None
         cli.set("helseid.private_jwk_file", str(key), flag="--key")
     app = cli.load("helseid")
     former = app.client_key()
-    files = KeyFiles(app.path(app.settings.helseid.private_jwk_file or ""))
+    files = KeyFiles(Path(app.settings.helseid.private_jwk_file or ""))
     files.require_own_folder()
     if finish:
         if is_missing(files.pending):

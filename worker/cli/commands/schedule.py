@@ -46,7 +46,6 @@ def command(cli: Cli, *, now: bool) -> None:
     from worker.cli.stopping import stoppable
     from worker.scheduler import Schedule
     from worker.telemetry.metrics import Board
-    from worker.telemetry.server import serve_metrics
 
     cli.keeps_code = True
     app = cli.load("sync")
@@ -79,7 +78,7 @@ def command(cli: Cli, *, now: bool) -> None:
             timezone=settings.timezone,
             runtime=app.runtime,
         )
-        with serve_metrics(board, app.settings.telemetry.http_listen):
+        with board.served(app.settings.telemetry.http_listen):
             await schedule.run(stop, begin)
 
     def idle() -> str:

@@ -1,4 +1,4 @@
-"""``worker.ports.RunStore`` on SQL: the store of one run, and how it is opened."""
+"""The store of one run, and how it is opened."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,8 +37,10 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SqlRunStore:
-    """The store of one run. The lease fences every write.
+class RunStore:
+    """The store of one run, protected by the lease and its fencing token.
+
+    Whatever writes raises ``LeaseLostError`` if another holder took over.
 
     Attributes:
         confirm: which differences need a second read that agrees.
@@ -57,7 +59,11 @@ class SqlRunStore:
         return self.lease.database
 
     async def settled(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]]:
-        """See ``RunStore.settled``."""
+        """The areas that need no first read by this run attempt, by person.
+
+        These are areas read completely in this run, or failed in this run attempt. Persons whom an
+        earlier run attempt has read are marked as seen on the roster.
+        """
         if not person_keys:
             return {}
         run_id, attempt = self.handle.run_id, self.handle.attempt
@@ -69,31 +75,42 @@ class SqlRunStore:
         return {key: person.settled(attempt) for key, person in read.items()}
 
     async def waiting(self) -> int:
-        """See ``RunStore.waiting``."""
+        """The number of persons with an area whose first read waits for its second."""
         return await self.database.read(count_unconfirmed, self.handle.run_id)
 
     async def unconfirmed(
         self, person_keys: Sequence[str]
     ) -> Mapping[str, Mapping[str, Unconfirmed]]:
-        """See ``RunStore.unconfirmed``."""
+        """These first reads, by person and area."""
         if not person_keys:
             return {}
         found = await self.database.read(find_persons, person_keys, run_id=self.handle.run_id)
         return {key: person.unconfirmed for key, person in found.items() if person.unconfirmed}
 
     async def not_sent(self, person_keys: Sequence[str]) -> None:
-        """See ``RunStore.not_sent``."""
+        """Mark persons as on the roster although they are not read from PTS.
+
+        Known persons become stale and count as named. Unknown persons are not added.
+        """
         if person_keys:
             await self.lease.write(mark_not_sent, person_keys, handle=self.handle)
 
     async def chosen(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
-        """See ``RunStore.chosen``."""
+        """The areas that a backfill of stale or failed areas reads. ``None``: all areas."""
         if self.choice is None or not person_keys:
             return None
         return await self.database.read(chosen_of, person_keys, choice=self.choice)
 
     async def apply(self, batch: Sequence[PersonRead]) -> frozenset[str]:
-        """See ``RunStore.apply``."""
+        """Write drafts of a batch of persons in one transaction, with their completeness proofs.
+
+        Each is compared with the published state. A first read that would take a restriction out
+        of effect, or open what another person has, changes nothing until a second one has confirmed
+        it; with ``sync.confirm = changes`` so does any difference.
+
+        Returns:
+            The keys of persons with an area whose first read waits for its second.
+        """
         if not batch:
             return frozenset()
         now = self.database.runtime.now()
@@ -102,7 +119,7 @@ class SqlRunStore:
         )
 
     async def renew(self) -> None:
-        """See ``RunStore.renew``."""
+        """Renew the lease while nothing is written."""
         await self.lease.keep()
 
     async def publish(
@@ -112,7 +129,11 @@ class SqlRunStore:
         may_depart: bool,
         progress: RunProgress,
     ) -> Publication:
-        """See ``RunStore.publish``."""
+        """Publish the run in one transaction.
+
+        Raises:
+            WithheldError: the run is beyond the limits; nothing was changed.
+        """
         publisher = Publisher(
             database=self.database,
             handle=self.handle,
@@ -129,7 +150,11 @@ class SqlRunStore:
         return done
 
     async def unknown_failures(self) -> int:
-        """See ``RunStore.unknown_failures``."""
+        """Open failures in this run's areas of persons who are in no publication.
+
+        No backfill reads them, as nothing says that they are on the roster. 0 unless this run reads
+        failures.
+        """
         if self.choice is None or not self.choice.failed or self.choice.failed_run is None:
             return 0
         return await self.database.read(
@@ -139,7 +164,7 @@ class SqlRunStore:
     async def abandon(
         self, exit_code: ExitCode, reason: str, progress: RunProgress
     ) -> Mapping[str, int]:
-        """See ``RunStore.abandon``."""
+        """End the run without publishing it, as nothing was read; its totals."""
         await end_run(
             self.lease,
             self.handle.run_id,
@@ -153,7 +178,7 @@ class SqlRunStore:
         }
 
     async def withhold(self, error: WithheldError) -> None:
-        """See ``RunStore.withhold``."""
+        """Forget what the run has read, but for its failures, and end it."""
         await end_run(
             self.lease,
             self.handle.run_id,
@@ -164,7 +189,7 @@ class SqlRunStore:
         )
 
     async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
-        """See ``RunStore.interrupt``."""
+        """Stop this run attempt and leave the run open, for the next one to continue."""
         await interrupt_run(
             self.lease, self.handle, exit_code=exit_code, reason=reason, progress=progress
         )
@@ -179,7 +204,7 @@ async def open_run_store(
     continue_within: timedelta,
     choice: Choice | None = None,
     confirm: Confirm = Confirm.REMOVALS,
-) -> SqlRunStore:
+) -> RunStore:
     """Forget what ended runs have read; continue or begin a run; open its store.
 
     Raises:
@@ -194,7 +219,7 @@ async def open_run_store(
         lease, kind=kind, areas=areas, terms=terms, continue_within=continue_within
     )
     handle = replace(handle, was_answered=await lease.database.read(_was_answered, handle))
-    return SqlRunStore(
+    return RunStore(
         lease=lease,
         handle=handle,
         confirm=confirm,

@@ -12,8 +12,7 @@ from functools import partial
 from typing import Final
 
 from worker.areas import AREAS
-from worker.areas.codes import codes
-from worker.areas.meanings import view_columns
+from worker.areas.meanings import codes, view_columns
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.store.schema.tables import PERSON_COUNTS, area_column

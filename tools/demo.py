@@ -156,7 +156,7 @@ def _worker(*arguments: str, expect: int = 0) -> None:
     """
     print(f"\n$ pts-worker --config {CONFIG} {' '.join(arguments)}", flush=True)
     call = [sys.executable, "-m", "worker", "--config", str(CONFIG), "--log-level", "ERROR"]
-    code = subprocess.run([*call, *arguments], env=_environment(), check=False).returncode  # noqa: S603
+    code = subprocess.run([*call, *arguments], env=_environment(), check=False).returncode
     if code != expect:
         raise DemoFailedError(f"{arguments[0]} ended with exit code {code}, expected {expect}")
 
