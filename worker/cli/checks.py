@@ -28,7 +28,7 @@ from worker.store.database import Database
 from worker.store.identity import WEAK_HINT, is_proven, see_identity
 from worker.store.queries.status import engine_facts, lease_state
 from worker.store.schema.upgrade import HEAD, check_schema
-from worker.store.sqlite_file import (
+from worker.store.sqlite import (
     file_of,
     require_file,
     require_writable,

@@ -27,8 +27,7 @@ from worker.errors import ConfigurationError, StoppedError, WorkerError
 from worker.ports import Runtime
 from worker.postgres_tls import PostgresTls, open_tls
 from worker.store.errors import Ending, described, meaning_of, plain_reason
-from worker.store.sqlite_connections import FOREIGN_KEYS, WRITE, OpenedFile, set_rules
-from worker.store.sqlite_file import require_place
+from worker.store.sqlite import FOREIGN_KEYS, WRITE, OpenedFile, require_place, set_rules
 
 log = structlog.get_logger(__name__)
 

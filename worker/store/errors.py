@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from worker.core.hosts import place_of
 from worker.errors import ConfigurationError, UnavailableError, WorkerError
 from worker.postgres_tls import is_tls_refusal
-from worker.store.sqlite_file import hindrance, want_of_room
+from worker.store.sqlite import hindrance, want_of_room
 
 
 class Ending(enum.Enum):

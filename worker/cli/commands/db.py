@@ -62,7 +62,7 @@ async def _check_key(app: "App", database: "Database") -> None:
     """
     from worker.store.identity import NEW, checked_identity, stored_identity
     from worker.store.schema.upgrade import require_upgradable
-    from worker.store.sqlite_file import is_there
+    from worker.store.sqlite import is_there
 
     stored = NEW
     if is_there(database.engine.url) and await require_upgradable(database) is not None:
@@ -89,7 +89,7 @@ def check(cli: Cli) -> None:
     Example: `pts-worker db check`
     """
     from worker.store.schema.upgrade import HEAD, check_schema, revision
-    from worker.store.sqlite_file import require_file
+    from worker.store.sqlite import require_file
 
     app = cli.load("report")
 

@@ -18,8 +18,8 @@ from worker.core.value import Value
 from worker.errors import UnavailableError
 from worker.store.database import LASTING_S, Database, delete_securely
 from worker.store.errors import plain_reason
-from worker.store.queries.published import last_publication_no
 from worker.store.runs.lease import Lease
+from worker.store.runs.ledger import last_publication_no
 from worker.store.schema.tables import CHANGES, VERSIONS, access_log, change_feed, draft, person
 
 _SNAPSHOTS: Final = """

@@ -7,20 +7,16 @@ import msgspec
 from sqlalchemy import Connection, func, select
 
 from worker.areas import AREAS
+from worker.core.area import ResourceArea
 from worker.core.guard import AreaFacts, GuardFacts
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunHandle
+from worker.store.runs.applying import Application
 from worker.store.schema.tables import TOTALS, person, run
-from worker.store.statements import (
-    COUNT_GOING,
-    COUNT_OPEN,
-    COUNT_OPS,
-    COUNT_READS,
-    COUNT_SUBSET_OPEN,
-    of_all,
-)
+from worker.store.statements import COUNT_GOING, COUNT_OPEN, COUNT_READS, COUNT_SUBSET_OPEN
 
-_OPS: Final = {"insert": "rows_opened", "update": "rows_changed", "close": "rows_closed"}
+_MOVED: Final = ("rows_opened", "rows_changed", "rows_closed")
+"""Counts of ``COUNT_GOING`` that are totals, and of no interest to the guard."""
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,92 +24,97 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         reads: the figures of ``COUNT_READS``.
-        ops: how many restrictions come, change and go, by operation.
+        moved: how many restrictions come, change and go, as totals.
+        going: what is closed or loses a value, by area; of all together under no name.
     """
 
     reads: Mapping[str, int]
-    ops: Mapping[str, int]
+    moved: Mapping[str, int]
+    going: Mapping[str, Mapping[str, int]]
 
     @property
     def unconfirmed(self) -> int:
         """How many first reads wait for a second one that was not made."""
         return sum(self.reads[f"{area.table}_unconfirmed"] for area in AREAS)
 
+    @property
+    def totals(self) -> dict[str, int]:
+        """The ledger's totals, as far as the drafts tell them."""
+        reads, moved = self.reads, self.moved
+        complete = sum(reads[f"{area.table}_complete"] for area in AREAS)
+        attempted = sum(reads[f"{area.table}_attempted"] for area in AREAS)
+        records = sum(reads[f"{area.table}_records"] for area in AREAS)
+        return {
+            **dict.fromkeys(TOTALS, 0),
+            **moved,
+            "persons_total": reads["persons"],
+            "persons_complete": reads["complete"],
+            "persons_stale": reads["persons"] - reads["complete"],
+            "areas_complete": complete,
+            "areas_failed": attempted - complete,
+            "rows_read": records,
+            "rows_unchanged": records - moved["rows_opened"] - moved["rows_changed"],
+        }
 
-def count_run(connection: Connection, run_id: int, number: int) -> Counts:
-    """Count the drafts of a run; departures are those of that publication."""
-    found = connection.exec_driver_sql(of_all(COUNT_READS).format(run=run_id))
-    reads = {name: int(value or 0) for name, value in found.mappings().one().items()}
-    ops = connection.exec_driver_sql(of_all(COUNT_OPS).format(run=run_id, no=number))
-    return Counts(reads=reads, ops={row[0]: row[1] for row in ops})
 
-
-def totals_of(counts: Counts) -> dict[str, int]:
-    """The ledger's totals, as far as the drafts tell them."""
-    reads = counts.reads
-    complete = sum(reads[f"{area.table}_complete"] for area in AREAS)
-    attempted = sum(reads[f"{area.table}_attempted"] for area in AREAS)
-    totals = dict.fromkeys(TOTALS, 0) | {
-        "persons_total": reads["persons"],
-        "persons_complete": reads["complete"],
-        "persons_stale": reads["persons"] - reads["complete"],
-        "areas_complete": complete,
-        "areas_failed": attempted - complete,
-        "rows_read": sum(reads[f"{area.table}_records"] for area in AREAS),
-    }
-    totals |= {name: counts.ops.get(op, 0) for op, name in _OPS.items()}
-    written = totals["rows_opened"] + totals["rows_changed"]
-    totals["rows_unchanged"] = totals["rows_read"] - written
-    return totals
+def count_run(application: Application) -> Counts:
+    """Count the drafts of a run, and the departures of its publication."""
+    reads = application.rows(COUNT_READS).mappings().one()
+    going = _by_area(application, COUNT_GOING)
+    return Counts(
+        reads={name: int(value or 0) for name, value in reads.items()},
+        moved={name: going[""][name] for name in _MOVED},
+        going={
+            area: {name: value for name, value in counts.items() if name not in _MOVED}
+            for area, counts in going.items()
+        },
+    )
 
 
 def guard_facts(
-    connection: Connection,
+    application: Application,
     handle: RunHandle,
     counts: Counts,
     *,
-    number: int,
     departing: int,
     missing: int,
     roster_faults: int,
 ) -> GuardFacts:
-    """Count what publication of the run as this number would change."""
+    """Count what publication of the run would change."""
+    connection = application.connection
     is_subset = handle.kind == RunKind.BACKFILL
-    found = _by_area(connection, of_all(COUNT_GOING).format(run=handle.run_id, no=number))
-    going = {name: counts for name, counts in found.items() if not name or any(counts.values())}
-    opened = _by_area(connection, of_all(COUNT_OPEN))
-    scope = opened
-    if is_subset:
-        scope = _by_area(connection, of_all(COUNT_SUBSET_OPEN).format(run=handle.run_id))
+    opened = _by_area(application, COUNT_OPEN)
+    scope = _by_area(application, COUNT_SUBSET_OPEN) if is_subset else opened
+
+    def of_area(area: ResourceArea) -> AreaFacts:
+        going = counts.going.get(area.name, {})
+        return AreaFacts(
+            area=area.name,
+            open_before=opened[area.name]["open_before"] if any(going.values()) else 0,
+            **going,
+            attempted=counts.reads[f"{area.table}_attempted"]
+            + roster_faults * (area.name in handle.areas),
+            complete=counts.reads[f"{area.table}_complete"],
+            records=counts.reads[f"{area.table}_records"],
+        )
+
     return GuardFacts(
         **scope[""],
-        **going[""],
-        persons_before=_persons_before(connection, number),
+        **counts.going[""],
+        persons_before=_persons_before(connection, application.number),
         departing=departing,
         missing=missing,
         is_subset=is_subset,
         is_first=not is_subset and _is_first(connection),
-        areas=tuple(
-            AreaFacts(
-                area=area.name,
-                open_before=opened[area.name]["open_before"] if area.name in going else 0,
-                **going.get(area.name, {}),
-                attempted=counts.reads[f"{area.table}_attempted"]
-                + roster_faults * (area.name in handle.areas),
-                complete=counts.reads[f"{area.table}_complete"],
-                records=counts.reads[f"{area.table}_records"],
-            )
-            for area in AREAS
-        ),
+        areas=tuple(map(of_area, AREAS)),
     )
 
 
-def _by_area(connection: Connection, statement: str) -> dict[str, dict[str, int]]:
+def _by_area(application: Application, statement: str) -> dict[str, dict[str, int]]:
     """The counts of each area that has any, and of all together under no name."""
-    found = connection.exec_driver_sql(statement).mappings()
     return {
         row["area"]: {name: int(value) for name, value in row.items() if name != "area"}
-        for row in found
+        for row in application.rows(statement).mappings()
     }
 
 

@@ -23,7 +23,7 @@ from worker.errors import ExitCode, WithheldError
 from worker.store.database import Database
 from worker.store.runs.applying import Application
 from worker.store.runs.facts import write_facts
-from worker.store.runs.guard_facts import Counts, accepted_facts, count_run, guard_facts, totals_of
+from worker.store.runs.guard_facts import Counts, accepted_facts, count_run, guard_facts
 from worker.store.runs.ledger import cost_of
 from worker.store.schema.tables import CHANGES, TOTALS, draft, drift, run
 
@@ -78,12 +78,11 @@ class Publisher(Value, frozen=True, kw_only=True):
             at=self._instant(now, last_at),
         )
         departing, missing = application.depart() if self.may_depart else (0, 0)
-        counts = count_run(connection, run_id, application.number)
+        counts = count_run(application)
         facts = guard_facts(
-            connection,
+            application,
             self.handle,
             counts,
-            number=application.number,
             departing=departing,
             missing=missing,
             roster_faults=self.progress.roster_faults,
@@ -124,7 +123,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         self, connection: Connection, application: Application, counts: Counts, facts: GuardFacts
     ) -> Publication:
         """Give the run its number and time."""
-        totals = totals_of(counts)
+        totals = counts.totals
         totals["persons_total"] += facts.departing
         totals["persons_departed"] = facts.departing
         totals["persons_not_sent"] = self.progress.persons_not_sent

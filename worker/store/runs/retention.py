@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.value import Value
 from worker.store.database import delete_securely
-from worker.store.queries.published import last_publication_no
 from worker.store.runs.lease import Lease
+from worker.store.runs.ledger import last_publication_no
 from worker.store.schema.tables import VERSIONS, access_log, change_feed, run
 from worker.utc_time import UtcTime
 

@@ -9,8 +9,8 @@ What readers read and what a run writes are apart (``docs/architecture.md``):
   key in the draft.
 * **Publication** takes the next number and applies the drafts of one run in one transaction, by
   statements over them. What it replaces is closed, and what it brings is opened, with that number.
-* **Versions** (``AREA_version``) hold every content that was ever published, from ``opened_no``
-  until before ``closed_no``: ``shown_at`` is what readers saw at a publication.
+* **Versions** (``AREA_version``) hold every content that was ever published. What readers saw at
+  publication n is ``opened_no <= n AND (closed_no IS NULL OR closed_no > n)``.
 * **person** is one row for each person that was ever published: what the roster calls them today,
   and of each area when it was last confirmed and by which proof, or why it could not be read.
 * **Failures** are columns of both: those of a person are what the last publication left, those in
@@ -67,17 +67,6 @@ Key: Final = BigInteger().with_variant(Integer(), "sqlite")
 def area_column(area: ResourceArea, name: str) -> str:
     """The column of ``person`` or ``draft`` that holds this of an area."""
     return f"{area.table}_{name}"
-
-
-def shown_at(row: str, number: str) -> str:
-    """A condition: readers saw this version at a publication. The one definition of as-of.
-
-    Args:
-        row: the name of the version table in the query.
-        number: the publication, as SQL.
-    """
-    is_open = f"{row}.closed_no IS NULL OR {row}.closed_no > {number}"
-    return f"({row}.opened_no <= {number} AND ({is_open}))"
 
 
 store_identity = Table(
