@@ -27,7 +27,7 @@ from worker.errors import ConfigurationError, StoppedError, WorkerError
 from worker.ports import Runtime
 from worker.postgres_tls import PostgresTls, open_tls
 from worker.store.errors import Ending, described, meaning_of, plain_reason
-from worker.store.sqlite import FOREIGN_KEYS, WRITE, OpenedFile, require_place, set_rules
+from worker.store.sqlite import WRITE, OpenedFile, require_place, set_rules
 
 log = structlog.get_logger(__name__)
 
@@ -63,9 +63,6 @@ _DRIVERS: Final = {
     "postgresql": "postgresql+asyncpg",
 }
 _URL_HINT: Final = "use sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-_READ: Final = {WRITE: False, FOREIGN_KEYS: True}
-_WRITE: Final = {WRITE: True, FOREIGN_KEYS: True}
-_ALTER: Final = {WRITE: True, FOREIGN_KEYS: False}
 _WRITERS_MAX: Final = 1_000
 """Concurrent writes on PostgreSQL, more than there are connections. SQLite takes one."""
 
@@ -115,7 +112,7 @@ class Database:
             StoppedError: a stop was requested while it cannot be used.
             ConfigurationError: the database cannot be used until someone fixes the cause.
         """
-        return await self._transact(lambda connection: work(connection, *args, **more), _READ)
+        return await self._transact(lambda one: work(one, *args, **more), is_write=False)
 
     async def write(
         self,
@@ -127,11 +124,7 @@ class Database:
 
         ``work`` must be idempotent: it is called again after a transient error.
         """
-        return await self._transact(lambda connection: work(connection, *args, **more), _WRITE)
-
-    async def alter(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Like ``write``, for the schema: SQLite makes tables anew and checks no foreign keys."""
-        return await self._transact(work, _ALTER)
+        return await self._transact(lambda one: work(one, *args, **more), is_write=True)
 
     async def now(self, connection: AsyncConnection) -> datetime:
         """The time that all machines share: the server's clock; with SQLite, this machine's."""
@@ -141,7 +134,7 @@ class Database:
         return result
 
     async def _transact(
-        self, work: Callable[[AsyncConnection], Awaitable[T]], options: Mapping[str, bool]
+        self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool
     ) -> T:
         since_s, pause_s = math.inf, _FIRST_PAUSE_S
         while True:
@@ -149,7 +142,7 @@ class Database:
                 raise self.given_up[0]
             began_s = self.runtime.monotonic()
             try:
-                return await self._once(work, options)
+                return await self._once(work, is_write=is_write)
             except Exception as error:
                 meaning, now_s = meaning_of(error), self.runtime.monotonic()
                 if meaning == Ending.OURS:
@@ -179,12 +172,10 @@ class Database:
         refusal = None if self.tls is None else self.tls.refusal(error)
         return refusal or described(error, self.engine.url)
 
-    async def _once(
-        self, work: Callable[[AsyncConnection], Awaitable[T]], options: Mapping[str, bool]
-    ) -> T:
+    async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
         is_file = self.dialect.name == "sqlite"
         async with AsyncExitStack() as stack:
-            if options[WRITE]:
+            if is_write:
                 await stack.enter_async_context(self.gate)
                 stack.enter_context(anyio.CancelScope(shield=True))
             if not is_file:
@@ -192,7 +183,7 @@ class Database:
             # Cancelling a SQLite connection while it opens leaves a thread that never ends.
             with anyio.CancelScope(shield=is_file):
                 connection = await stack.enter_async_context(self.engine.connect())
-            await connection.execution_options(**options)
+            await connection.execution_options(**{WRITE: is_write})
             async with connection.begin():
                 result = await work(connection)
                 self._require_file()

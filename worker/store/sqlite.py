@@ -39,8 +39,6 @@ _SQLITE_PRAGMAS: Final = (
 )
 WRITE: Final = "pts_write"
 """The option of a transaction that writes."""
-FOREIGN_KEYS: Final = "pts_foreign_keys"
-"""The option of a transaction that checks foreign keys; how a connection is, in its ``info``."""
 _LOST_HINT: Final = (
     "what was written since is not on the disk: copy a backup back if the file is gone "
     "(docs/database.md, 'Restore'), and let nothing remove or exchange it while a run "
@@ -181,11 +179,7 @@ def set_rules(engine: AsyncEngine) -> None:
 
     @event.listens_for(engine.sync_engine, "begin")
     def on_begin(connection: Any) -> None:
-        options = connection.get_execution_options()
-        if connection.info.get(FOREIGN_KEYS, True) != (has_keys := options.get(FOREIGN_KEYS, True)):
-            connection.exec_driver_sql(f"PRAGMA foreign_keys={has_keys:d}")
-            connection.info[FOREIGN_KEYS] = has_keys
-        is_write = options.get(WRITE, False)
+        is_write = connection.get_execution_options().get(WRITE, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
 

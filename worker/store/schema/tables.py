@@ -49,16 +49,15 @@ from worker.core.area import ResourceArea
 from worker.core.model import FailureKind
 from worker.utc_time import UtcTime
 
-NAMING: Final = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-metadata = MetaData(naming_convention=NAMING)
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
 
 Key: Final = BigInteger().with_variant(Integer(), "sqlite")
 """64-bit keys; SQLite gives row ids to INTEGER PRIMARY KEY only."""
@@ -119,16 +118,17 @@ TOTALS: Final = (
 )
 """The counters of a run, as columns of the table ``run``."""
 
-DENOMINATORS: Final = (
+PERSON_COUNTS: Final = (
     "roster",
     "confirmed",
     "stale",
     *(f"failed_{kind}" for kind in FailureKind),
+    "joined",
+    "departed",
+    "persons_in_effect",
 )
-"""Counts of persons of a publication. Readers take NULL for unknown."""
-MOVEMENTS: Final = ("joined", "departed", "persons_in_effect")
-"""Persons who came and went, and those with a restriction in effect."""
-PERSON_COUNTS: Final = (*DENOMINATORS, *MOVEMENTS)
+"""Counts of persons of a publication: on the roster, those who came and went, and those with a
+restriction in effect. Readers take NULL for unknown."""
 
 
 def person_counts() -> Iterator[Column[int]]:
@@ -275,7 +275,7 @@ access_log = Table(
     Column("purpose", String(200)),
     sqlite_autoincrement=True,
 )
-"""Only grows: triggers refuse deletions before ``access.KEPT_AT_LEAST``, and every change but the
+"""Only grows: triggers refuse deletions before 90 days, and every change but the
 one that ``erase`` makes: ``person_key`` becomes NULL. Whom the database does not know is named in
 it, too."""
 

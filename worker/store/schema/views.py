@@ -21,8 +21,6 @@ from worker.store.statements import IS_STALE, of_area
 
 _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "sqlite": {
-        "true": "1",
-        "false": "0",
         "days": "CAST(julianday(COALESCE(c.published_at, {now})) - julianday(e.first_seen_at) "
         "+ 1e-6 AS INTEGER)",
         "now": "strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')",
@@ -32,8 +30,6 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "as_integer": " AS INTEGER",
     },
     "postgresql": {
-        "true": "true",
-        "false": "false",
         "days": "CAST(floor(EXTRACT(EPOCH FROM COALESCE(c.published_at, {now}) "
         "- e.first_seen_at) / 86400) AS BIGINT)",
         "now": "CURRENT_TIMESTAMP",
@@ -43,7 +39,7 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "as_integer": "",
     },
 }
-"""What the views say differently on each database: literals, the time, and the types that SQLite
+"""What the views say differently on each database: the time, and the types that SQLite
 does not give to what is computed."""
 _LAST: Final = "(SELECT MAX(publication_no) FROM run)"
 _PUBLICATIONS: Final = (
@@ -62,7 +58,7 @@ def _of_person(area: ResourceArea, name: str) -> str:
 
 def _is_stale(area: ResourceArea) -> str:
     is_stale = of_area(IS_STALE, area).strip()
-    return f"{{typed}}(CASE WHEN {is_stale} THEN {{true}} ELSE {{false}} END{{as_integer}})"
+    return f"{{typed}}(CASE WHEN {is_stale} THEN true ELSE false END{{as_integer}})"
 
 
 def _current(area: ResourceArea) -> str:
@@ -284,7 +280,7 @@ def _literal(value: object) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, bool):
-        return "{true}" if value else "{false}"
+        return "true" if value else "false"
     return "'" + str(value).replace("'", "''") + "'"
 
 
