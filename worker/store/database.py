@@ -8,7 +8,7 @@ can succeed although its acknowledgement is lost.
 import asyncio
 import math
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -214,11 +214,9 @@ class Database:
             self.file.require_same()
 
 
-async def execute(
-    connection: AsyncConnection, statement: Executable, values: Mapping[str, Any] | None = None
-) -> int:
+async def execute(connection: AsyncConnection, statement: Executable) -> int:
     """Execute one statement, for ``Database.write``; return how many rows it concerned."""
-    return (await connection.execute(statement, values)).rowcount
+    return (await connection.execute(statement)).rowcount
 
 
 async def delete_securely(connection: AsyncConnection) -> None:

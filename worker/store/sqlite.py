@@ -17,7 +17,7 @@ from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.errors import ConfigurationError, SchemaError
-from worker.files import is_missing, private_mode
+from worker.files import is_missing, private_mode, write_new
 from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_sqlite
 
 _FILES: Final = ("", *SQLITE_SUFFIXES)
@@ -197,11 +197,15 @@ class OpenedFile:
 
     def watch(self, engine: AsyncEngine, *, is_group_readable: bool) -> None:
         """Make the file before the first connection, and examine it around each."""
+        mode = private_mode(is_group_readable=is_group_readable)
 
         @event.listens_for(engine.sync_engine, "do_connect")
         def before(*_: Any) -> None:
             if self._opened is None:
-                _make(self._path, is_group_readable=is_group_readable)
+                # With the name comes the mode, not from the umask or a folder's default ACL. What
+                # hinders it SQLite will say, too.
+                with suppress(OSError):
+                    write_new(self._path, b"", mode=mode)
             else:
                 self.require_same()
 
@@ -229,18 +233,3 @@ class OpenedFile:
         except OSError:
             return None
         return status.st_dev, status.st_ino
-
-
-def _make(path: Path, *, is_group_readable: bool) -> None:
-    """Make the empty file, unless there is one; what hinders that SQLite will say.
-
-    The mode is given with the name, and not taken from the umask or from a folder's default ACL.
-    """
-    with suppress(OSError):
-        if path.exists():
-            return
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.fchmod(number, private_mode(is_group_readable=is_group_readable))
-        finally:
-            os.close(number)

@@ -97,23 +97,13 @@ async def last_publication_no(connection: AsyncConnection) -> int:
     return number
 
 
-async def interrupt_run(
-    lease: Lease, handle: RunHandle, *, exit_code: ExitCode, reason: str, progress: RunProgress
-) -> None:
-    """Leave the run open for the next one to continue.
+async def note_run(lease: Lease, run_id: int, **values: Any) -> None:
+    """Write columns of a run, unless it is published or has ended.
 
     Raises:
         LeaseLostError: another holder took over.
     """
-    await _note(
-        lease,
-        handle.run_id,
-        status=RunStatus.INTERRUPTED,
-        exit_code=exit_code,
-        reason=reason,
-        finished_at=lease.database.runtime.now(),
-        **cost_of(handle, progress),
-    )
+    await lease.write(execute, update(run).where(run.c.run_id == run_id, _IS_OPEN).values(**values))
 
 
 async def end_run(
@@ -133,7 +123,7 @@ async def end_run(
     Raises:
         LeaseLostError: another holder took over.
     """
-    await _note(
+    await note_run(
         lease,
         run_id,
         status=status,
@@ -189,14 +179,9 @@ def cost_of(handle: RunHandle, progress: RunProgress) -> dict[str, int]:
     }
 
 
-async def _note(lease: Lease, run_id: int, **values: Any) -> None:
-    """Write columns of a run that is still open."""
-    await lease.write(execute, update(run).where(run.c.run_id == run_id, _IS_OPEN).values(**values))
-
-
 async def _continue(lease: Lease, row: Row[Any], now: datetime) -> RunHandle:
     attempt = row.attempts + 1
-    await _note(
+    await note_run(
         lease,
         row.run_id,
         status=RunStatus.RUNNING,

@@ -25,11 +25,12 @@ from worker.store.queries.failures import unpublished_run
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import (
     begin_run,
+    cost_of,
     end_run,
     forget_drafts,
     forget_garbage,
-    interrupt_run,
     last_publication_no,
+    note_run,
 )
 from worker.store.runs.publication import Publisher
 from worker.store.schema.tables import TOTALS, area_column, person, run
@@ -189,8 +190,14 @@ class SqlRunStore:
 
     async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
         """See ``RunStore.interrupt``."""
-        await interrupt_run(
-            self.lease, self.handle, exit_code=exit_code, reason=reason, progress=progress
+        await note_run(
+            self.lease,
+            self.handle.run_id,
+            status=RunStatus.INTERRUPTED,
+            exit_code=exit_code,
+            reason=reason,
+            finished_at=self.database.runtime.now(),
+            **cost_of(self.handle, progress),
         )
 
     async def _known(self, person_keys: Sequence[str]) -> Mapping[str, Known]:

@@ -48,6 +48,12 @@ _PUBLICATIONS: Final = (
     "publication_no = MAX(publication_no) OVER () AS is_last "
     "FROM run WHERE publication_no IS NOT NULL)"
 )
+_AS_IN_A_TABLE: Final = {
+    "run": "report_run",
+    "access_log": "report_access",
+    "drift": "report_drift",
+}
+"""By table: the views that show some of its columns as they are."""
 _NO_COHORT: Final = "{typed}(NULLIF(c.cohort, ''){as_text}) AS cohort"
 """Facts have an empty text for persons without a cohort, because it is in their key."""
 
@@ -200,16 +206,9 @@ def _feed() -> str:
     )
 
 
-def _run() -> str:
-    columns = ", ".join(f"r.{column.name}" for column in view_columns()["report_run"])
-    return f"SELECT {columns} FROM run r"
-
-
-def _access() -> str:
-    return (
-        "SELECT a.accessed_at, a.os_user, a.login_user, a.host, a.command, a.person_key, "
-        "a.purpose FROM access_log a"
-    )
+def _columns_of(table: str, view: str) -> str:
+    columns = ", ".join(f"t.{column.name}" for column in view_columns()[view])
+    return f"SELECT {columns} FROM {table} t"
 
 
 def _episode() -> str:
@@ -295,9 +294,8 @@ def view_definitions(dialect: str) -> Mapping[str, str]:
     views["report_publication"] = _publication()
     views["report_publication_cohort"] = _publication_cohort()
     views["report_change_feed"] = _feed()
-    views["report_run"] = _run()
-    views["report_access"] = _access()
-    views["report_drift"] = "SELECT d.area, d.field, d.records, d.first_seen_at FROM drift d"
+    for table, view in _AS_IN_A_TABLE.items():
+        views[view] = _columns_of(table, view)
     views["report_episode"] = _episode()
     views["report_code"] = _codes()
     views["report_dictionary"] = _dictionary()
