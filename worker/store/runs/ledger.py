@@ -1,6 +1,7 @@
 """The ledger of runs: begin, continue and end them, and forget what ended runs have read.
 
-Drafts of a run that is not open are garbage, which goes in bounded steps.
+Drafts of a run that is not open are garbage, which goes in bounded steps. Whatever writes raises
+``LeaseLostError`` if another holder took over.
 """
 
 from collections.abc import Sequence
@@ -44,9 +45,6 @@ async def begin_run(
 
     Returns:
         The run, and the ids of the others that stay open.
-
-    Raises:
-        LeaseLostError: another holder took over.
     """
     now = lease.database.runtime.now()
     others: list[int] = []
@@ -98,11 +96,7 @@ async def last_publication_no(connection: AsyncConnection) -> int:
 
 
 async def note_run(lease: Lease, run_id: int, **values: Any) -> None:
-    """Write columns of a run, unless it is published or has ended.
-
-    Raises:
-        LeaseLostError: another holder took over.
-    """
+    """Write columns of a run, unless it is published or has ended."""
     await lease.write(execute, update(run).where(run.c.run_id == run_id, _IS_OPEN).values(**values))
 
 
@@ -119,9 +113,6 @@ async def end_run(
 
     Its failures stay until the next run begins. If an error interrupts the forgetting, the next run
     does the rest.
-
-    Raises:
-        LeaseLostError: another holder took over.
     """
     await note_run(
         lease,
@@ -140,9 +131,6 @@ async def forget_garbage(lease: Lease, *, keeps: int | None = None) -> None:
 
     Args:
         keeps: a run whose failures stay, because the one that begins reads them again.
-
-    Raises:
-        LeaseLostError: another holder took over.
     """
 
     async def garbage(connection: AsyncConnection) -> list[int]:
@@ -158,11 +146,7 @@ async def forget_garbage(lease: Lease, *, keeps: int | None = None) -> None:
 
 
 async def forget_drafts(lease: Lease, run_id: int, *, keeps_failures: bool = False) -> None:
-    """Forget the drafts of a run.
-
-    Raises:
-        LeaseLostError: another holder took over.
-    """
+    """Forget the drafts of a run."""
     what = of_all(statements.HAS_NOT_FAILED) if keeps_failures else "true"
     steps = [filled(statements.FORGET_SOME_CHANGES, area) for area in AREAS]
     for step in (*steps, filled(statements.FORGET_SOME, what=what)):
