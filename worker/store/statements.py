@@ -223,6 +223,13 @@ FROM (SELECT NULL AS person_id WHERE false[[
 """
 """Of all areas together: those of what a backfill has read."""
 
+COUNT_BEFORE: Final = """
+SELECT COUNT(*) AS persons,
+    (SELECT COUNT(*) FROM run WHERE kind = 'sync' AND status = 'published') AS syncs
+FROM person WHERE departed_no IS NULL OR departed_no = {no}
+"""
+"""Persons who had not departed before this publication, and full runs that were published."""
+
 # What readers see from now on
 
 CLOSE_VERSIONS: Final = """
