@@ -1,19 +1,74 @@
 """Runs the migrations, on the connection handed in or on the configured database."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import anyio
 from alembic import context
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
-from worker.store.schema.tables import metadata
-from worker.store.schema.upgrade import HEAD, LOCK, grants_on, statistics_statements
+from worker.store.schema.tables import VERSIONS, metadata
+from worker.store.schema.upgrade import HEAD, LOCK
 from worker.store.schema.views import create_statements, drop_statements, view_definitions
 
 LOCK_TIMEOUT_S = 10
+_ROWS = 1_000_000
+"""As SQLite supposes of a table that it knows nothing of."""
+_OF_A_PERSON = {
+    ("person", "ix_person_local_ref"): "1",
+} | {
+    (table.name, f"ix_{table.name}_person_id_restriction_id"): "2 1" for table in VERSIONS.values()
+}
+"""By table and index: rows for each value of its first column, of its first two, and so on."""
+_GRANTS = """
+    SELECT 'GRANT ' || a.privilege_type || g.part || ' ON ' || c.relname || ' TO '
+        || CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+        || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+    FROM pg_class c
+    CROSS JOIN LATERAL (
+        SELECT '', c.relacl
+        UNION ALL
+        SELECT '(' || quote_ident(attname) || ')', attacl
+        FROM pg_attribute
+        WHERE attrelid = c.oid AND attacl IS NOT NULL
+    ) g(part, acl)
+    CROSS JOIN LATERAL aclexplode(g.acl) a
+    WHERE c.oid = to_regclass(:view) AND a.grantee <> c.relowner
+    ORDER BY 1
+"""
+"""PostgreSQL: the statements that grant again what others may do with a view."""
+
+
+def grants_on(connection: Connection, views: Iterable[str]) -> Sequence[str]:
+    """The GRANT statements that give others again what they may do with these views.
+
+    On PostgreSQL alone; a view that does not exist yet has none. Its owner needs no grant.
+    """
+    return [
+        statement
+        for view in views
+        for statement in connection.execute(text(_GRANTS), {"view": view}).scalars()
+    ]
+
+
+def statistics_statements(dialect: str) -> Iterator[str]:
+    """What SQLite's planner is given about our tables: how few rows of each a person has.
+
+    SQLite takes a table that was never analysed for a million rows, and ten rows for each value of
+    an index. So it read a view from end to end where a short list of references was joined with it,
+    and looked each row up in the list. With these figures it begins with the list. They are not
+    counted, so that the plans of a database do not change with its contents; who runs ``ANALYZE``
+    replaces them. A migration may have made a table anew and dropped its figures.
+    """
+    if dialect != "sqlite":
+        return
+    yield "ANALYZE sqlite_schema"  # makes the table of figures, and counts nothing
+    for (name, index), rows in _OF_A_PERSON.items():
+        yield f"DELETE FROM sqlite_stat1 WHERE idx = '{index}'"  # noqa: S608 - declared
+        values = f"('{name}', '{index}', '{_ROWS} {rows}')"
+        yield f"INSERT INTO sqlite_stat1 VALUES {values}"  # noqa: S608 - declared
 
 
 def migrate(connection: Connection) -> None:
@@ -56,7 +111,7 @@ async def on_configured_database() -> None:
         ca_file=settings.tls.ca_file,
         is_group_readable=settings.database.group_readable,
     ) as database:
-        await database.lasting().alter(lambda connection: connection.run_sync(migrate))
+        await database.lasting().write(lambda connection: connection.run_sync(migrate))
 
 
 given = context.config.attributes.get("connection")

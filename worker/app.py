@@ -33,7 +33,7 @@ from worker.pts.throttle import Throttle
 from worker.roster.csv_file import CsvRoster
 from worker.store.database import PATIENCE_S, Database, open_database
 from worker.store.schema.upgrade import check_schema
-from worker.store.sqlite_file import require_file
+from worker.store.sqlite import require_file
 from worker.tls import client_context
 from worker.trusted_files import read_secret
 

@@ -6,10 +6,11 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from tests.support.store_world import read, world_on
-from worker.store.privacy.access_log import KEPT_AT_LEAST, Access, record_access
+from worker.store.privacy import Access, record_access
 from worker.store.runs.retention import Purged, RetentionRules, purge
 from worker.store.schema.tables import access_log
 
+KEPT_AT_LEAST = timedelta(days=90)
 ACCESS = Access(os_user="pts", login_user="anna", host="h1", command="explain", purpose="case 7")
 
 

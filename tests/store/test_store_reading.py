@@ -8,8 +8,7 @@ from worker.core.model import RunKind
 from worker.errors import WithheldError
 from worker.store.queries.failures import list_failures
 from worker.store.queries.person import person_story
-from worker.store.queries.published import publication_at
-from worker.store.queries.status import area_staleness
+from worker.store.queries.status import area_staleness, publication_at
 
 
 async def stale_in_view(world: World) -> dict[str, tuple[int, int]]:

@@ -40,7 +40,7 @@ async def test_a_run_is_forgotten_step_by_step(database_url, monkeypatch, person
 
     Nor is what persons were called in it: neither reference nor cohort.
     """
-    monkeypatch.setattr("worker.store.drafts.garbage.PERSONS_PER_STEP", persons_per_step)
+    monkeypatch.setattr("worker.store.runs.ledger.PERSONS_PER_STEP", persons_per_step)
     shown = "SELECT * FROM report_person_freshness ORDER BY person_key, area"
     labels = "SELECT DISTINCT person_key, local_ref, cohort FROM report_person_freshness"
     async with world_on(database_url) as world:

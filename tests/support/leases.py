@@ -14,7 +14,7 @@ from worker.config import load
 from worker.core.model import RunKind
 from worker.ports import real_runtime
 from worker.store.database import open_database
-from worker.store.runs.lease import Lease, acquire, this_process
+from worker.store.runs.lease import Lease, acquire
 from worker.store.runs.ledger import begin_run
 
 LEASE: Final = "UPDATE lease SET expires_at = '2096-01-01T{}.000000+00:00'"
@@ -51,7 +51,7 @@ async def run_under_way(worker: Installation) -> AsyncIterator[Lease]:
     """A run that this process has begun and not ended."""
     loaded = load(environ={"PTS_CONFIG": str(worker.config)}, cwd=worker.folder)
     async with open_database(worker.database_url, real_runtime()) as database:
-        lease = await acquire(database, this_process("other"), ttl_s=50)
+        lease = await acquire(database, "other", ttl_s=50)
         await begin_run(
             lease,
             kind=RunKind.SYNC,

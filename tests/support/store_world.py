@@ -31,8 +31,8 @@ from worker.core.record import digest_of
 from worker.core.run import Publication, RunHandle, RunProgress
 from worker.errors import ExitCode
 from worker.store.database import Database, open_database
-from worker.store.privacy.erasing import Traces, erase_traces, find_traces, scrub
-from worker.store.runs.lease import Holder, Lease, acquire, this_process
+from worker.store.privacy import count_traces, erase_traces, scrub
+from worker.store.runs.lease import Lease, acquire
 from worker.store.runs.run_store import RunStore, open_run_store
 
 SAFETY, PRIVACY = AREAS = ("patient-safety", "patient-privacy")
@@ -51,9 +51,9 @@ class World:
     database: Database
     fake: FakeRuntime
 
-    async def lease(self, holder: Holder | None = None) -> Lease:
+    async def lease(self, holder: str = "me") -> Lease:
         """The lease of a full run; of this process, if nobody else is named."""
-        return await acquire(self.database, holder or this_process("me"), ttl_s=TTL_S)
+        return await acquire(self.database, holder, ttl_s=TTL_S)
 
     async def begin(
         self,
@@ -98,18 +98,18 @@ class World:
 
         await self.database.write(work)
 
-    async def erase(self, key: str, *, rewrite: bool = False) -> Traces:
-        """Remove a person as ``erase`` does; what was found of them."""
+    async def erase(self, key: str, *, rewrite: bool = False) -> Mapping[str, int]:
+        """Remove a person as ``erase`` does; how many rows of each table were found."""
         lease = await self.lease()
-        found = await find_traces(self.database, key)
-        await erase_traces(lease, found)
+        found = await count_traces(self.database, key)
+        await erase_traces(lease, key)
         await scrub(self.database, rewrite=rewrite)
         return found
 
     async def lose_lease(self) -> None:
         """What a pause longer than the lease does: somebody else takes over."""
         await self.rows_written("UPDATE lease SET expires_at = acquired_at")
-        await self.lease(Holder(holder_id="other", host="elsewhere, process 1"))
+        await self.lease("other")
 
     async def current(self, area: str = "patient_safety") -> set[tuple[Any, ...]]:
         """Person key, restriction, code and staleness of each row of the current view."""

@@ -79,7 +79,7 @@ async def log_access(
         ConfigurationError: the row cannot be written.
         UnavailableError: the same, for a transient cause.
     """
-    from worker.store.privacy.access_log import Access, record_access  # noqa: PLC0415 - as above
+    from worker.store.privacy import Access, record_access  # noqa: PLC0415 - as above
 
     account = os.getuid()
     access = Access(

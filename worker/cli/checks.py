@@ -19,7 +19,7 @@ from worker.core.durations import format_duration
 from worker.core.environments import ENVIRONMENTS, service_of
 from worker.core.identity import PLAIN
 from worker.core.plurals import counted
-from worker.errors import ConfigurationError, ExitCode, UnavailableError, WorkerError
+from worker.errors import ConfigurationError, ExitCode, WorkerError
 from worker.helseid.key_files import FINISH, KeyFiles
 from worker.masking import masked
 from worker.roster.query import QueryRoster
@@ -27,11 +27,10 @@ from worker.store.database import Database
 from worker.store.identity import WEAK_HINT, is_proven, see_identity
 from worker.store.queries.status import engine_facts, lease_state
 from worker.store.schema.upgrade import HEAD, check_schema
-from worker.store.sqlite_file import (
+from worker.store.sqlite import (
     file_of,
     require_file,
     require_writable,
-    shares_no_memory,
     want_of_room,
 )
 from worker.tls import OPEN_HINT
@@ -201,7 +200,6 @@ async def check_database(app: App) -> CheckResult:
         file = file_of(database.engine.url)
         if file is not None:
             require_writable(file)
-            _require_room(file)
         engine = await engine_facts(database)
         await check_schema(database)
         if app.settings.privacy.identity == "plain" or app.settings.privacy.pseudonym_key_file:
@@ -233,19 +231,6 @@ async def check_database(app: App) -> CheckResult:
         if hints
         else ok("database", text, **facts)
     )
-
-
-def _require_room(file: Path) -> None:
-    """Refuse a disk on which a run could write nothing, although one can read there.
-
-    Raises:
-        UnavailableError: it is full.
-    """
-    if shares_no_memory(file):
-        raise UnavailableError(
-            f"the disk of the database is full: {want_of_room(file)}",
-            hint="make room on that disk; the next run continues",
-        )
 
 
 async def _ahead_of(database: Database) -> float | None:

@@ -15,11 +15,10 @@ from worker.core.run import RunProgress, RunReport
 from worker.core.value import Value
 from worker.errors import WorkerError
 from worker.ports import Roster
-from worker.store.drafts.roster import Choice
 from worker.store.identity import check_identity, check_service
 from worker.store.runs.lease import Lease, held_lease
 from worker.store.runs.retention import Purged, RetentionRules, purge
-from worker.store.runs.run_store import open_run_store
+from worker.store.runs.run_store import Choice, open_run_store
 from worker.sync.options import RunOptions
 from worker.sync.run import Run
 

@@ -8,7 +8,7 @@ can succeed although its acknowledgement is lost.
 import asyncio
 import math
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -26,8 +26,7 @@ from worker.core.database_tls import TLS_PARAMETERS
 from worker.errors import ConfigurationError, StoppedError, WorkerError
 from worker.ports import Runtime
 from worker.store.errors import Ending, described, meaning_of, plain_reason
-from worker.store.sqlite_connections import FOREIGN_KEYS, WRITE, OpenedFile, set_rules
-from worker.store.sqlite_file import require_place
+from worker.store.sqlite import WRITE, OpenedFile, require_place, set_rules
 from worker.tls import PostgresTls, open_tls
 
 log = structlog.get_logger(__name__)
@@ -64,9 +63,6 @@ _DRIVERS: Final = {
     "postgresql": "postgresql+asyncpg",
 }
 _URL_HINT: Final = "use sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-_READ: Final = {WRITE: False, FOREIGN_KEYS: True}
-_WRITE: Final = {WRITE: True, FOREIGN_KEYS: True}
-_ALTER: Final = {WRITE: True, FOREIGN_KEYS: False}
 _WRITERS_MAX: Final = 1_000
 """Concurrent writes on PostgreSQL, more than there are connections. SQLite takes one."""
 
@@ -116,7 +112,7 @@ class Database:
             StoppedError: a stop was requested while it cannot be used.
             ConfigurationError: the database cannot be used until someone fixes the cause.
         """
-        return await self._transact(lambda connection: work(connection, *args, **more), _READ)
+        return await self._transact(lambda one: work(one, *args, **more), is_write=False)
 
     async def write(
         self,
@@ -128,11 +124,7 @@ class Database:
 
         ``work`` must be idempotent: it is called again after a transient error.
         """
-        return await self._transact(lambda connection: work(connection, *args, **more), _WRITE)
-
-    async def alter(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Like ``write``, for the schema: SQLite makes tables anew and checks no foreign keys."""
-        return await self._transact(work, _ALTER)
+        return await self._transact(lambda one: work(one, *args, **more), is_write=True)
 
     async def now(self, connection: AsyncConnection) -> datetime:
         """The time that all machines share: the server's clock; with SQLite, this machine's."""
@@ -142,7 +134,7 @@ class Database:
         return result
 
     async def _transact(
-        self, work: Callable[[AsyncConnection], Awaitable[T]], options: Mapping[str, bool]
+        self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool
     ) -> T:
         since_s, pause_s = math.inf, _FIRST_PAUSE_S
         while True:
@@ -150,7 +142,7 @@ class Database:
                 raise self.given_up[0]
             began_s = self.runtime.monotonic()
             try:
-                return await self._once(work, options)
+                return await self._once(work, is_write=is_write)
             except Exception as error:
                 meaning, now_s = meaning_of(error), self.runtime.monotonic()
                 if meaning == Ending.OURS:
@@ -180,12 +172,10 @@ class Database:
         refusal = None if self.tls is None else self.tls.refusal(error)
         return refusal or described(error, self.engine.url)
 
-    async def _once(
-        self, work: Callable[[AsyncConnection], Awaitable[T]], options: Mapping[str, bool]
-    ) -> T:
+    async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
         is_file = self.dialect.name == "sqlite"
         async with AsyncExitStack() as stack:
-            if options[WRITE]:
+            if is_write:
                 await stack.enter_async_context(self.gate)
                 stack.enter_context(anyio.CancelScope(shield=True))
             if not is_file:
@@ -193,7 +183,7 @@ class Database:
             # Cancelling a SQLite connection while it opens leaves a thread that never ends.
             with anyio.CancelScope(shield=is_file):
                 connection = await stack.enter_async_context(self.engine.connect())
-            await connection.execution_options(**options)
+            await connection.execution_options(**{WRITE: is_write})
             async with connection.begin():
                 result = await work(connection)
                 self._require_file()
@@ -224,11 +214,9 @@ class Database:
             self.file.require_same()
 
 
-async def execute(
-    connection: AsyncConnection, statement: Executable, values: Mapping[str, Any] | None = None
-) -> int:
+async def execute(connection: AsyncConnection, statement: Executable) -> int:
     """Execute one statement, for ``Database.write``; return how many rows it concerned."""
-    return (await connection.execute(statement, values)).rowcount
+    return (await connection.execute(statement)).rowcount
 
 
 async def delete_securely(connection: AsyncConnection) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.core.hosts import place_of
 from worker.errors import ConfigurationError, UnavailableError, WorkerError
-from worker.store.sqlite_file import hindrance, want_of_room
+from worker.store.sqlite import hindrance, want_of_room
 from worker.tls import is_tls_refusal
 
 

@@ -3,10 +3,10 @@
 Both are checked before anybody is asked. Also which contract its answers have proven.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.identity import Identity
@@ -17,53 +17,41 @@ from worker.store.schema.tables import run, store_identity
 
 log = structlog.get_logger(__name__)
 
-
-class StoredIdentity(NamedTuple):
-    """How persons stand in a store.
-
-    Attributes:
-        mode: ``pseudonym`` or ``plain``; empty before the first run.
-        key_check: the check value of the pseudonym key under the store's label.
-    """
-
-    mode: str
-    key_check: str
-
-
-async def stored_identity(connection: AsyncConnection) -> StoredIdentity:
-    """How persons are keyed in the store."""
-    row = (await connection.execute(select(store_identity))).one()
-    return StoredIdentity(row.identity, row.key_check)
-
-
-NEW: Final = StoredIdentity("", "")
-"""Before the first run."""
 WEAK_HINT: Final = (
     "the database keeps working; a new key (`pts-worker keys pseudonym`) means a new database and "
     "a full sync"
 )
 
 
-def checked_identity(stored: StoredIdentity, identity: Identity) -> Identity:
+async def stored_identity(connection: AsyncConnection) -> Row[Any]:
+    """The row of ``store_identity``; its texts are empty before the first run."""
+    return (await connection.execute(select(store_identity))).one()
+
+
+def checked_identity(stored: Row[Any] | None, identity: Identity) -> Identity:
     """The identity as a store has it: under the label that the store was begun with.
 
     A key that may be guessed begins no store; a store that was begun with one goes on, and each
     command logs a warning.
 
+    Args:
+        stored: ``stored_identity``; None of a database that has no tables yet.
+
     Raises:
         ConfigurationError: the identity mode or the key differs from what the store was begun with;
             or the store is new, and the key may be guessed.
     """
-    if not stored.mode:
+    if stored is None or not stored.identity:
         if identity.weakness:
             raise ConfigurationError(
                 f"privacy.pseudonym_key_file: {identity.weakness}; no new database begins with it",
                 hint="make one with `pts-worker keys pseudonym --out FILE`",
             )
         return identity
-    if stored.mode != identity.mode:
+    if stored.identity != identity.mode:
         raise ConfigurationError(
-            f"privacy.identity is {identity.mode}; this database holds persons as {stored.mode}",
+            f"privacy.identity is {identity.mode}; this database holds persons as "
+            f"{stored.identity}",
             hint="set privacy.identity back, or begin a new database",
         )
     settled = identity.under(stored.key_check)
@@ -82,8 +70,7 @@ async def see_identity(database: Database, identity: Identity) -> Identity:
     """Like ``check_identity``, without writing anything.
 
     Raises:
-        ConfigurationError: the identity mode or the key differs from what the store was begun with;
-            or the store is new, and the key is too simple to begin with.
+        ConfigurationError: see ``checked_identity``.
     """
     return checked_identity(await database.read(stored_identity), identity)
 
@@ -97,14 +84,14 @@ async def check_identity(lease: Lease, identity: Identity) -> Identity:
         The identity as this store has it: a store keeps the label that it was begun with.
 
     Raises:
-        ConfigurationError: see ``see_identity``.
+        ConfigurationError: see ``checked_identity``.
         LeaseLostError: another holder took over.
     """
 
     async def work(connection: AsyncConnection) -> Identity:
         stored = await stored_identity(connection)
         settled = checked_identity(stored, identity)
-        if stored == NEW:
+        if not stored.identity:
             await connection.execute(
                 update(store_identity).values(identity=identity.mode, key_check=identity.key_check)
             )
@@ -128,15 +115,14 @@ async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> Non
     """
 
     async def work(connection: AsyncConnection) -> str:
-        found = await connection.execute(select(store_identity.c.service))
-        noted: str = found.scalar_one()
+        noted = (await stored_identity(connection)).service
         has_read = await connection.execute(
             select(run.c.run_id).where(run.c.progressed_at.is_not(None)).limit(1)
         )
         if not noted or is_accepted or has_read.first() is None:
             await connection.execute(update(store_identity).values(service=service))
             return service
-        return noted
+        return str(noted)
 
     noted = await lease.write(work)
     if noted != service:
@@ -154,8 +140,7 @@ async def is_proven(connection: AsyncConnection, contract: str) -> bool:
     Args:
         contract: ``core.contract.fingerprints`` of the configured areas.
     """
-    probed = (await connection.execute(select(store_identity.c.probed_contract))).scalar_one()
-    return bool(probed == contract)
+    return bool((await stored_identity(connection)).probed_contract == contract)
 
 
 async def note_probe(database: Database, contract: str) -> None:

@@ -184,18 +184,10 @@ FROM draft d WHERE d.run_id = {run} AND (false[[ OR d.{a}_state IS NOT NULL]])
 """
 """Persons and person-areas that were read, and what they showed."""
 
-COUNT_OPS: Final = """
-SELECT op, COUNT(*) FROM (
-    SELECT NULL AS op, NULL AS person_id WHERE false[[
-    UNION ALL SELECT c.op, c.person_id FROM {changes} c WHERE c.run_id = {run}
-    UNION ALL SELECT 'close', v.person_id FROM {versions} v
-        JOIN person p ON p.person_id = v.person_id
-        WHERE v.closed_no IS NULL AND p.departed_no = {no}]]
-) AS ops GROUP BY op
-"""
-"""Restrictions that come, change and go."""
-
 _COUNTS: Final = """
+    COUNT(CASE WHEN g.op = 'insert' THEN 1 END) AS rows_opened,
+    COUNT(CASE WHEN g.op = 'update' THEN 1 END) AS rows_changed,
+    COUNT(CASE WHEN g.op = 'close' THEN 1 END) AS rows_closed,
     COALESCE(SUM(CASE WHEN g.closes THEN 1 ELSE 0 END), 0) AS removed,
     COUNT(DISTINCT CASE WHEN g.closes THEN g.person_id END) AS persons_affected,
     COALESCE(SUM(CASE WHEN g.loses THEN 1 ELSE 0 END), 0) AS lost,
@@ -203,15 +195,17 @@ _COUNTS: Final = """
 FROM going g"""
 COUNT_GOING: Final = f"""
 WITH going AS (
-    SELECT NULL AS area, NULL AS person_id, false AS closes, false AS loses WHERE false[[
-    UNION ALL SELECT '{{area}}', c.person_id, c.closes, c.loses FROM {{changes}} c
+    SELECT NULL AS area, NULL AS op, NULL AS person_id, false AS closes, false AS loses
+    WHERE false[[
+    UNION ALL SELECT '{{area}}', c.op, c.person_id, c.closes, c.loses FROM {{changes}} c
         WHERE c.run_id = {{run}}
-    UNION ALL SELECT '{{area}}', v.person_id, true, false FROM {{versions}} v
+    UNION ALL SELECT '{{area}}', 'close', v.person_id, true, false FROM {{versions}} v
         JOIN person p ON p.person_id = v.person_id
         WHERE v.closed_no IS NULL AND p.departed_no = {{no}}]])
 SELECT area, {_COUNTS} GROUP BY area UNION ALL SELECT '', {_COUNTS}
 """
-"""What is closed, or loses a value, and of how many persons: of each area, and of all together."""
+"""What comes, changes and goes; what is closed or loses a value, and of how many persons: of each
+area, and of all together."""
 
 COUNT_OPEN: Final = """
 WITH opened AS (SELECT NULL AS area, NULL AS person_id WHERE false[[
@@ -228,6 +222,13 @@ FROM (SELECT NULL AS person_id WHERE false[[
     WHERE d.run_id = {run} AND d.{a}_state IS NOT NULL AND v.closed_no IS NULL]]) AS o
 """
 """Of all areas together: those of what a backfill has read."""
+
+COUNT_BEFORE: Final = """
+SELECT COUNT(*) AS persons,
+    (SELECT COUNT(*) FROM run WHERE kind = 'sync' AND status = 'published') AS syncs
+FROM person WHERE departed_no IS NULL OR departed_no = {no}
+"""
+"""Persons who had not departed before this publication, and full runs that were published."""
 
 # What readers see from now on
 
@@ -426,6 +427,14 @@ HAS_NOT_FAILED: Final = "NOT (false[[ OR COALESCE(d.{a}_state, '') = 'failed']])
 """Which drafts go while the failures of the latest run stay."""
 
 _REPEATED: Final = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
+
+
+def filled(statement: str, area: ResourceArea | None = None, **values: object) -> str:
+    """The statement for one area, or for all, with these names in braces filled in."""
+    text = of_all(statement) if area is None else of_area(statement, area)
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", str(value))
+    return text
 
 
 def of_all(statement: str, areas: Sequence[ResourceArea] = AREAS) -> str:

@@ -21,7 +21,7 @@ from tests.support.simulation.process import Process, Trouble
 from tests.support.simulation.stage import Outcome, Stage, Tally
 from tests.support.simulation.weather import Weather
 from worker.core.model import RunKind, RunStatus
-from worker.store.drafts.roster import Choice
+from worker.store.runs.run_store import Choice
 
 OSLO = ZoneInfo("Europe/Oslo")
 STARTS = (

@@ -38,7 +38,7 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ExitCode, WorkerError
 from worker.roster.csv_file import CsvRoster
-from worker.store.drafts.roster import Choice
+from worker.store.runs.run_store import Choice
 from worker.sync import pipeline
 
 LONGEST_RUN_S = 36 * 3600.0

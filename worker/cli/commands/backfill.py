@@ -48,7 +48,7 @@ def command(
     from worker.cli.run_command import run_and_report
     from worker.cli.run_sync import RunRequest
     from worker.core.model import RunKind
-    from worker.store.drafts.roster import Choice
+    from worker.store.runs.run_store import Choice
 
     if person is not None:
         _take_persons(cli, person)

@@ -60,11 +60,11 @@ async def _check_key(app: "App", database: "Database") -> None:
 
     An account that only upgrades need not read it.
     """
-    from worker.store.identity import NEW, checked_identity, stored_identity
+    from worker.store.identity import checked_identity, stored_identity
     from worker.store.schema.upgrade import require_upgradable
-    from worker.store.sqlite_file import is_there
+    from worker.store.sqlite import is_there
 
-    stored = NEW
+    stored = None
     if is_there(database.engine.url) and await require_upgradable(database) is not None:
         stored = await database.read(stored_identity)
     file = app.settings.privacy.pseudonym_key_file
@@ -89,7 +89,7 @@ def check(cli: Cli) -> None:
     Example: `pts-worker db check`
     """
     from worker.store.schema.upgrade import HEAD, check_schema, revision
-    from worker.store.sqlite_file import require_file
+    from worker.store.sqlite import require_file
 
     app = cli.load("report")
 

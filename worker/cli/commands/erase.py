@@ -66,24 +66,24 @@ async def _erase(
 ) -> dict[str, Any]:
     from worker.cli.access import log_access
     from worker.store.identity import see_identity
-    from worker.store.privacy.erasing import erase_traces, find_traces, scrub
+    from worker.store.privacy import count_traces, erase_traces, scrub
     from worker.store.runs.lease import held_lease
 
     async with app.database() as store:
         key = (await see_identity(store, app.identity())).person_key(off_id)
         if dry_run:
             await log_access(store, "erase --dry-run", purpose, person_key=key)
-            traces = await find_traces(store, key)
+            rows = await count_traces(store, key)
         else:
             async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
                 await log_access(store, "erase", purpose, person_key=key)
-                traces = await find_traces(store, key)
-                await erase_traces(lease, traces)
+                rows = await count_traces(store, key)
+                await erase_traces(lease, key)
                 await scrub(store, rewrite=rewrite)
         return {
-            "is_known": bool(traces.rows),
+            "is_known": bool(rows),
             "is_dry_run": dry_run,
-            "rows": dict(traces.rows),
+            "rows": dict(rows),
             "is_rewritten": not dry_run and (rewrite or store.dialect.name == "sqlite"),
         }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.app import App
     from worker.core.identity import NationalId
     from worker.store.queries.person import AreaStory, PersonStory, Version
-    from worker.store.queries.published import Publication
+    from worker.store.queries.status import Publication
 
 _MASK = "***"
 
@@ -84,7 +84,7 @@ async def _read(
     from worker.cli.commands.failures import shown
     from worker.store.identity import see_identity
     from worker.store.queries.person import PersonStory, person_story
-    from worker.store.queries.published import publication_at
+    from worker.store.queries.status import publication_at
 
     async with app.database() as store:
         identity = await see_identity(store, app.identity())

@@ -162,7 +162,7 @@ async def _one_key(store: "Database", prefix: str, *, is_plain: bool) -> str:
 async def _is_plain(store: "Database") -> bool:
     from worker.store.identity import stored_identity
 
-    return (await store.read(stored_identity)).mode != "pseudonym"
+    return bool((await store.read(stored_identity)).identity != "pseudonym")
 
 
 def _prefix(person: str) -> str:

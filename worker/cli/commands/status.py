@@ -19,8 +19,7 @@ from worker.errors import ConfigurationError, ExitCode
 if TYPE_CHECKING:
     from worker.app import App
     from worker.store.database import Database
-    from worker.store.queries.published import Publication
-    from worker.store.queries.status import LeaseState, RunFacts
+    from worker.store.queries.status import LeaseState, Publication, RunFacts
 
 _TOTALS: Final = {
     "persons": "persons_total",
@@ -64,7 +63,6 @@ async def _read(app: "App", *, max_age: timedelta | None, runs: int) -> dict[str
         SchemaError: the database is missing, behind or ahead.
     """
     from worker.store.queries import status as queries
-    from worker.store.queries.published import publication_at
 
     async with app.database() as store:
         now = await store.read(store.now)
@@ -72,7 +70,7 @@ async def _read(app: "App", *, max_age: timedelta | None, runs: int) -> dict[str
         return {
             "now": now,
             "freshness": _freshness(last, now, max_age),
-            "last_publication": await store.read(publication_at),
+            "last_publication": await store.read(queries.publication_at),
             "gaps": await store.read(queries.area_staleness),
             "failures": await store.read(queries.failure_counts),
             "lease": await queries.lease_state(store),
@@ -120,7 +118,7 @@ def _freshness(last: "RunFacts | None", now: datetime, max_age: timedelta | None
 
 async def _open_run(app: "App", store: "Database") -> dict[str, Any] | None:
     """The run that is neither published nor abandoned: that which the next sync continues first."""
-    from worker.store.queries.status import settled_in
+    from worker.store.queries.status import persons_read
     from worker.store.runs.ledger import open_runs
 
     rows = await store.read(open_runs)
@@ -128,12 +126,12 @@ async def _open_run(app: "App", store: "Database") -> dict[str, Any] | None:
     row = chosen if chosen is not None else next(iter(rows), None)
     if row is None:
         return None
-    read = await store.read(settled_in, row.run_id, len(app.settings.sync.areas))
+    read = await store.read(persons_read, row.run_id, len(app.settings.sync.areas))
     return {
         "run_id": row.run_id,
         "status": row.status,
         "started_at": row.started_at,
-        "persons_read": read.persons,
+        "persons_read": read,
         "continued_by_next_sync": chosen is not None,
     }
 

@@ -6,36 +6,52 @@ alone: ``unconfirmed``, until the second read. Batches are idempotent: writing o
 commit whose acknowledgement was lost, changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import update
+import structlog
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS, area_named
-from worker.core.area import ResourceArea
+from worker.core.area import ColumnType, ResourceArea
+from worker.core.budgets import LEDGER_DRIFT_MAX
 from worker.core.confirmation import Confirm, ids_digest, needs_second_read
-from worker.core.diff import Change, Op, diff_area
+from worker.core.diff import Change, Op, StoredVersion, diff_area
+from worker.core.effect import instant_sql
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, Person, PersonRead, RunKind
 from worker.core.run import RunHandle
 from worker.core.value import Value
-from worker.store.drafts.bulk import InputRows, Row
-from worker.store.drafts.changes import (
-    forget_changes,
-    open_versions,
-    taken_from_others,
-    write_changes,
-)
-from worker.store.drafts.drift import add_drift
+from worker.store import statements
+from worker.store.drafts.bulk import IDS, InputRows, Row
 from worker.store.drafts.persons import Known, identify
-from worker.store.queries.published import last_publication_no
-from worker.store.schema.tables import COMPLETE, FAILED, FAILURE, PROOF, UNCONFIRMED, draft, run
-from worker.store.statements import WRITE_DRAFTS, of_all
+from worker.store.runs.ledger import last_publication_no
+from worker.store.schema.tables import (
+    CHANGES,
+    COMPLETE,
+    FAILED,
+    FAILURE,
+    PROOF,
+    UNCONFIRMED,
+    draft,
+    drift,
+    run,
+)
+from worker.store.statements import filled
+from worker.utc_time import as_utc
 
-_OF_AREA: Final = ("state", "read_at", *PROOF, *FAILURE)
+log = structlog.get_logger(__name__)
+
+CHARACTERS_MAX: Final = 4_000_000
+"""Text of one INSERT. A larger batch is split, because several copies are in memory."""
 _DRAFTS: Final = InputRows.of(draft, but={"run_id", "attempt", "compared_no"})
-_NOT_READ: Final = (None,) * len(_OF_AREA)
+_NOT_READ: Final = (None,) * len(("state", "read_at", *PROOF, *FAILURE))
+"""The columns of an area that was not read."""
+_CHANGES: Final = {name: InputRows.of(table, but={"run_id"}) for name, table in CHANGES.items()}
+_RESTRICTIONS: Final = InputRows((("person_id", "bigint"), ("restriction_id", "text")))
+_FIELDS: Final = InputRows((("area", "text"), ("field", "text"), ("records", "bigint")))
 
 
 async def write_batch(
@@ -70,7 +86,7 @@ async def write_batch(
         await connection.execute(
             update(run).where(run.c.run_id == run_id).values(progressed_at=now)
         )
-    await add_drift(connection, reads, run_id=run_id, at=now)
+    await _add_drift(connection, reads, run_id=run_id, at=now)
     return frozenset(
         read.person.person_key
         for person, read in batch.persons
@@ -98,52 +114,93 @@ class _Batch(Value, frozen=True, kw_only=True):
         Returns:
             The persons whose read changes nothing until a second one has confirmed it.
         """
-        read = {
+        by_person = {
             person.person_id: (person, found)
             for person, of_person in self.persons
             for found in of_person.areas
             if found.area == area.name
         }
+        read = [*by_person.values()]
+        changes, first = await self._differences(area, read)
+        waiting = await self._waiting(area, {one: changes[one] for one in first})
+        again = [(person.person_id,) for person, _ in read if person.attempt is not None]
+        forget = filled(statements.FORGET_CHANGES, area, run=self.handle.run_id)
+        await IDS.execute(self.connection, forget, again)
+        rows = [
+            _change_row(person_id, change, len(area.columns))
+            for person_id, some in changes.items()
+            if person_id not in waiting
+            for change in some
+        ]
+        write = filled(statements.WRITE_CHANGES, area, run=self.handle.run_id)
+        for part in _parts(rows):
+            await _CHANGES[area.name].execute(self.connection, write, part)
+        return waiting
+
+    async def _differences(
+        self, area: ResourceArea, read: Sequence[tuple[Known, AreaRead]]
+    ) -> tuple[Mapping[int, Sequence[Change]], Sequence[int]]:
+        """What differs of an area, by person; and the persons of whom this is the first read."""
         differing = {
-            person_id: found
-            for person_id, (person, found) in read.items()
+            person.person_id: found
+            for person, found in read
             if isinstance(found, CompleteArea) and not _is_as_published(found, person)
         }
-        published = [person_id for person_id in differing if not read[person_id][0].is_new]
-        stored = await open_versions(self.connection, area, published)
+        published = [
+            (person.person_id,)
+            for person, _ in read
+            if person.person_id in differing and not person.is_new
+        ]
+        stored = await self._open_versions(area, published)
         changes = {
             person_id: diff_area(area, stored.get(person_id, ()), found)
             for person_id, found in differing.items()
         }
-        first = {
-            person_id: some
-            for person_id, some in changes.items()
-            if differing[person_id].proof.first_read is None
-        }
-        waiting = await self._unconfirmed(area, first)
-        again = [person_id for person_id, (person, _) in read.items() if person.attempt is not None]
-        lasting = {one: some for one, some in changes.items() if one not in waiting}
-        run_id = self.handle.run_id
-        await forget_changes(self.connection, area, again, run_id=run_id)
-        await write_changes(self.connection, area, lasting, run_id=run_id)
-        return waiting
+        first = [one for one, found in differing.items() if found.proof.first_read is None]
+        return changes, first
 
-    async def _unconfirmed(
+    async def _open_versions(
+        self, area: ResourceArea, persons: Sequence[Row]
+    ) -> Mapping[int, Sequence[StoredVersion]]:
+        """The versions of an area that readers see as open, by person."""
+        stored: dict[int, list[StoredVersion]] = defaultdict(list)
+        find = filled(statements.OPEN_VERSIONS, area)
+        for row in await IDS.execute(self.connection, find, persons):
+            person_id, version_id, key, content_hash, first_seen_at, *content, extra = row
+            stored[person_id].append(
+                StoredVersion(
+                    version_id=version_id,
+                    key=key,
+                    content_hash=content_hash,
+                    first_seen_at=as_utc(first_seen_at),
+                    columns=tuple(
+                        as_utc(value) if value and column.type == ColumnType.TIME else value
+                        for column, value in zip(area.columns, content, strict=True)
+                    ),
+                    extra=extra,
+                )
+            )
+        return stored
+
+    async def _waiting(
         self, area: ResourceArea, first: Mapping[int, Sequence[Change]]
     ) -> frozenset[int]:
         """The persons whose first read of an area needs a second one, by what it would change."""
-        new = {
-            person_id: keys
-            for person_id, some in first.items()
-            if (keys := frozenset(change.key for change in some if change.op == Op.INSERT))
-        }
-        taken: Mapping[int, frozenset[str]] = {}
+        taken: dict[int, set[str]] = defaultdict(set)
         if self.last_no:
-            taken = await taken_from_others(self.connection, area, new)
+            new = [
+                (person_id, change.key)
+                for person_id, some in first.items()
+                for change in some
+                if change.op == Op.INSERT
+            ]
+            find = filled(statements.FIND_TAKEN, area)
+            for person_id, key in await _RESTRICTIONS.execute(self.connection, find, new):
+                taken[person_id].add(key)
         return frozenset(
             person_id
             for person_id, some in first.items()
-            if needs_second_read(some, self.confirm, taken.get(person_id, frozenset()))
+            if needs_second_read(some, self.confirm, frozenset(taken[person_id]))
         )
 
     async def write_drafts(self, waiting: Mapping[str, frozenset[int]]) -> None:
@@ -165,14 +222,13 @@ class _Batch(Value, frozen=True, kw_only=True):
                 *self._labels(read.person, person),
                 *(value for area in AREAS for value in areas.get(area.name, _NOT_READ)),
             )
-        await _DRAFTS.execute(
-            self.connection,
-            of_all(WRITE_DRAFTS),
-            [*rows.values()],
+        write = filled(
+            statements.WRITE_DRAFTS,
             run=self.handle.run_id,
             attempt=self.handle.attempt,
             no=self.last_no,
         )
+        await _DRAFTS.execute(self.connection, write, [*rows.values()])
 
     def _labels(self, person: Person, known: Known) -> tuple[str | None, str | None]:
         """What the person is called: a backfill's list is often bare identifiers."""
@@ -189,7 +245,7 @@ def _is_as_published(area: CompleteArea, known: Known) -> bool:
 
 
 def _area_row(area: AreaRead, *, waits: bool) -> Row:
-    """The columns of an area, as in ``_OF_AREA``."""
+    """The columns of an area in ``draft``, in their order."""
     proof: tuple[Any, ...] = (None,) * len(PROOF)
     if isinstance(area, AreaFailure):
         failure = (area.kind.value, area.status, area.reason, area.attempts)
@@ -209,3 +265,63 @@ def _area_row(area: AreaRead, *, waits: bool) -> Row:
         first_digest,
         *(None,) * len(FAILURE),
     )
+
+
+def _change_row(person_id: int, change: Change, columns: int) -> Row:
+    record = change.record
+    return (
+        person_id,
+        change.key,
+        change.op.value,
+        change.version_id,
+        change.closes,
+        change.loses,
+        change.first_seen_at,
+        change.observed_at,
+        record and record.content_hash,
+        *(record.columns if record else (None,) * columns),
+        record and record.extra,
+    )
+
+
+def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """The rows in parts of at most ``CHARACTERS_MAX``; a larger row is a part by itself."""
+    part: list[Row] = []
+    characters = 0
+    for row in rows:
+        size = sum(len(value) for value in row if isinstance(value, str))
+        characters += size
+        if part and characters > CHARACTERS_MAX:
+            yield part
+            part, characters = [], size
+        part.append(row)
+    if part:
+        yield part
+
+
+async def _add_drift(
+    connection: AsyncConnection, reads: Sequence[PersonRead], *, run_id: int, at: datetime
+) -> None:
+    """Count the fields of records that the contract does not declare, by name.
+
+    A field's count is that of the last run that saw it; it may be a batch too high if a commit was
+    made and not acknowledged. An area has ``LEDGER_DRIFT_MAX`` fields at most.
+    """
+    counted = Counter[tuple[str, str]]()
+    for read in reads:
+        for area in read.areas:
+            if isinstance(area, CompleteArea):
+                counted.update({(area.area, name): n for name, n in area.drift.items()})
+    if not counted:
+        return
+    known = {tuple(row) for row in await connection.execute(select(drift.c.area, drift.c.field))}
+    sizes = Counter(area for area, _ in known)
+    rows = []
+    for (area_name, name), count in sorted(counted.items()):
+        sizes[area_name] += (area_name, name) not in known
+        if (area_name, name) in known or sizes[area_name] <= LEDGER_DRIFT_MAX:
+            rows.append((area_name, name, count))
+    add = filled(statements.ADD_DRIFT, run=run_id, at=instant_sql(at))
+    await _FIELDS.execute(connection, add, rows)
+    if len(rows) < len(counted):
+        log.warning("drift.left_out", run=run_id, fields=len(counted) - len(rows))

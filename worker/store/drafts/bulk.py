@@ -4,26 +4,12 @@ Row by row, the driver's thread would compete with the event loop for the interp
 and SQLAlchemy would prepare the parameters of each row (docs/scale.md).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Boolean,
-    CursorResult,
-    DateTime,
-    Integer,
-    LargeBinary,
-    String,
-    Table,
-    Text,
-    TextClause,
-    bindparam,
-    text,
-)
+from sqlalchemy import Boolean, CursorResult, Integer, LargeBinary, String, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.value import Value
@@ -32,21 +18,15 @@ from worker.utc_time import UtcTime, iso_utc
 Row = Sequence[Any]
 Columns = tuple[tuple[str, str], ...]
 
-_TYPES: Final[Mapping[str, Any]] = {
-    "integer": BigInteger(),
-    "text": Text(),
-    "boolean": Boolean(create_constraint=False),
-    "time": DateTime(timezone=True),
-    "bytes": LargeBinary(),
-}
-_KINDS: Final = (
-    (UtcTime, "time"),
+_TIME: Final = "timestamptz"
+_TYPES: Final = (
+    (UtcTime, _TIME),
     (Boolean, "boolean"),
-    (Integer, "integer"),
-    (LargeBinary, "bytes"),
+    (Integer, "bigint"),
+    (LargeBinary, "bytea"),
     (String, "text"),
 )
-"""The kind of a table's column."""
+"""PostgreSQL's type of a table's column."""
 _PARAMETERS_MAX: Final = 8_192
 """Parameters of one statement on SQLite, which allows four times as many.
 
@@ -61,8 +41,8 @@ class InputRows(Value, frozen=True):
     On SQLite they are a VALUES list, on PostgreSQL one array per column.
 
     Attributes:
-        columns: name and kind of each: ``integer``, ``text``, ``boolean``, ``time`` (aware) or
-            ``bytes``; values may be None, but not in the first column.
+        columns: name of each, and its type on PostgreSQL; times are aware. Values may be None, but
+            not in the first column.
     """
 
     columns: Columns
@@ -74,7 +54,7 @@ class InputRows(Value, frozen=True):
             tuple(
                 (
                     column.name,
-                    next(kind for type_, kind in _KINDS if isinstance(column.type, type_)),
+                    next(name for kind, name in _TYPES if isinstance(column.type, kind)),
                 )
                 for column in table.columns
                 if column.name not in but
@@ -82,27 +62,23 @@ class InputRows(Value, frozen=True):
         )
 
     async def execute(
-        self, connection: AsyncConnection, sql: str, rows: Sequence[Row], **numbers: int
+        self, connection: AsyncConnection, sql: str, rows: Sequence[Row]
     ) -> list[Any]:
         """Execute a statement over the rows, and return its result rows.
 
         Args:
-            sql: the statement, with ``{input_rows}`` where it reads from that table, ``{names}``
-                for the columns' names, and the names of ``numbers`` in braces.
+            sql: the statement, with ``{input_rows}`` where it reads from that table, and
+                ``{names}`` for the columns' names.
             rows: the rows; if empty, nothing is executed.
         """
         if not rows:
             return []
-        names = ", ".join(name for name, _ in self.columns)
-        sql = sql.format(input_rows="{input_rows}", names=names, **numbers)
+        sql = sql.replace("{names}", ", ".join(name for name, _ in self.columns))
         if connection.dialect.name == "sqlite":
             return await self._on_sqlite(connection, sql, rows)
-        statement = _unnested(sql, self.columns)
-        arrays = zip(*rows, strict=True)
-        parameters = {
-            name: list(array) for (name, _), array in zip(self.columns, arrays, strict=True)
-        }
-        return _rows(await connection.execute(statement, parameters))
+        arrays = tuple(map(list, zip(*rows, strict=True)))
+        statement = sql.replace("{input_rows}", _arrays(self.columns))
+        return _rows(await connection.exec_driver_sql(statement, arrays))
 
     async def _on_sqlite(
         self,
@@ -110,7 +86,7 @@ class InputRows(Value, frozen=True):
         sql: str,
         rows: Sequence[Row],
     ) -> list[Any]:
-        times = [place for place, (_, kind) in enumerate(self.columns) if kind == "time"]
+        times = [place for place, (_, kind) in enumerate(self.columns) if kind == _TIME]
         size = _PARAMETERS_MAX // len(self.columns)
         found: list[Any] = []
         for start in range(0, len(rows), size):
@@ -125,7 +101,7 @@ class InputRows(Value, frozen=True):
 
 
 KEYS: Final = InputRows((("person_key", "text"),))
-IDS: Final = InputRows((("person_id", "integer"),))
+IDS: Final = InputRows((("person_id", "bigint"),))
 """Persons by their key, and by their id."""
 
 
@@ -164,9 +140,7 @@ def _values(columns: Columns, row_count: int) -> str:
 
 
 @lru_cache(maxsize=256)
-def _unnested(sql: str, columns: Columns) -> TextClause:
-    arrays = ", ".join(f":{name}" for name, _ in columns)
+def _arrays(columns: Columns) -> str:
+    arrays = ", ".join(f"${place}::{kind}[]" for place, (_, kind) in enumerate(columns, 1))
     names = ", ".join(name for name, _ in columns)
-    types = [bindparam(name, type_=ARRAY(_TYPES[kind])) for name, kind in columns]
-    unnested = f"unnest({arrays}) AS input_rows({names})"
-    return text(sql.replace("{input_rows}", unnested)).bindparams(*types)
+    return f"unnest({arrays}) AS input_rows({names})"

@@ -1,7 +1,7 @@
 """What is known of persons, published or of the run at work; who is new gets an id."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -10,12 +10,9 @@ from worker.core.confirmation import Unconfirmed
 from worker.core.model import FirstRead
 from worker.core.value import Value
 from worker.store.drafts.bulk import KEYS
-from worker.store.schema.tables import COMPLETE, FAILED, UNCONFIRMED
-from worker.store.statements import FIND_PERSONS, TAKE_IDS, of_all
+from worker.store.schema.tables import COMPLETE, FAILED, UNCONFIRMED, area_column
+from worker.store.statements import FIND_PERSONS, TAKE_IDS, filled
 from worker.utc_time import as_utc
-
-_FIELDS: Final = 6
-"""Of each area in ``FIND_PERSONS``."""
 
 
 class Known(Value, frozen=True, kw_only=True):
@@ -54,8 +51,8 @@ async def find_persons(
 ) -> dict[str, Known]:
     """Those of them whom a publication or this run knows, by their key."""
     keys = [(key,) for key in dict.fromkeys(person_keys)]
-    rows = await KEYS.execute(connection, of_all(FIND_PERSONS), keys, run=run_id)
-    return {key: _known(*columns) for key, *columns in rows}
+    rows = await KEYS.execute(connection, filled(FIND_PERSONS, run=run_id), keys)
+    return {row.person_key: _known(row) for row in rows}
 
 
 async def identify(
@@ -65,41 +62,34 @@ async def identify(
     found = await find_persons(connection, person_keys, run_id=run_id)
     unknown = [key for key in dict.fromkeys(person_keys) if key not in found]
     if unknown:
-        taken = await connection.exec_driver_sql(TAKE_IDS.format(count=len(unknown)))
+        taken = await connection.exec_driver_sql(filled(TAKE_IDS, count=len(unknown)))
         first = taken.scalar_one() - len(unknown) + 1
         for person_id, key in enumerate(unknown, first):
             found[key] = Known(person_id=person_id, is_new=True)
     return found
 
 
-def _known(
-    person_id: int,
-    is_new: bool,  # noqa: FBT001 - a column
-    local_ref: str | None,
-    cohort: str | None,
-    attempt: int | None,
-    *columns: Any,
-) -> Known:
-    digests: dict[str, str | None] = {}
-    states: dict[str, str] = {}
-    unconfirmed: dict[str, Unconfirmed] = {}
-    for place, area in enumerate(AREAS):
-        of_area = columns[place * _FIELDS : (place + 1) * _FIELDS]
-        digests[area.name], state, read_at, count, digest, ids = of_area
-        if state is not None:
-            states[area.name] = state
-        if state == UNCONFIRMED:
-            first = FirstRead(
-                read_at=as_utc(read_at), record_count=count, digest=bytes.fromhex(digest)
-            )
-            unconfirmed[area.name] = Unconfirmed(read=first, ids=bytes.fromhex(ids))
+def _known(row: Any) -> Known:
+    of = row._mapping  # noqa: SLF001 - SQLAlchemy's public name
+    states = {area.name: of[area_column(area, "state")] for area in AREAS}
     return Known(
-        person_id=person_id,
-        is_new=bool(is_new),
-        local_ref=local_ref,
-        cohort=cohort,
-        attempt=attempt,
-        digests=digests,
-        states=states,
-        unconfirmed=unconfirmed,
+        person_id=row.person_id,
+        is_new=bool(row.is_new),
+        local_ref=row.local_ref,
+        cohort=row.cohort,
+        attempt=row.attempt,
+        digests={area.name: of[area_column(area, "published")] for area in AREAS},
+        states={name: state for name, state in states.items() if state is not None},
+        unconfirmed={
+            area.name: Unconfirmed(
+                read=FirstRead(
+                    read_at=as_utc(of[area_column(area, "read_at")]),
+                    record_count=of[area_column(area, "record_count")],
+                    digest=bytes.fromhex(of[area_column(area, "digest")]),
+                ),
+                ids=bytes.fromhex(of[area_column(area, "first_digest")]),
+            )
+            for area in AREAS
+            if states[area.name] == UNCONFIRMED
+        },
     )

@@ -6,16 +6,34 @@ read, or could read, the last publication's failures stand.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Select, Subquery, func, literal, or_, select, union, union_all
+from sqlalchemy import Select, Subquery, column, or_, select, text, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
-from worker.core.area import ResourceArea
 from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
-from worker.store.schema.tables import FAILED, area_column, draft, person, run
+from worker.store.schema.tables import draft, person, run
+from worker.store.statements import filled
+from worker.utc_time import UtcTime
+
+_OF_AREA: Final = """
+SELECT p.person_key, p.person_id, p.local_ref, '{area}' AS area, p.{a}_failure_kind AS kind,
+    p.{a}_failure_status AS status, p.{a}_failure_reason AS reason,
+    p.{a}_failure_attempts AS attempts, p.{a}_failed_runs AS runs,
+    p.{a}_failing_since AS first_at, p.{a}_failed_at AS last_at
+FROM person p LEFT JOIN draft d ON d.run_id = {run} AND d.person_id = p.person_id
+WHERE p.{a}_failure_kind IS NOT NULL AND p.departed_no IS NULL AND d.{a}_state IS NULL
+UNION ALL
+SELECT d.person_key, d.person_id, COALESCE(d.local_ref, p.local_ref), '{area}', d.{a}_failure_kind,
+    d.{a}_failure_status, d.{a}_failure_reason, d.{a}_failure_attempts,
+    COALESCE(p.{a}_failed_runs, 0) + 1, COALESCE(p.{a}_failing_since, d.{a}_read_at), d.{a}_read_at
+FROM draft d LEFT JOIN person p ON p.person_id = d.person_id
+WHERE d.run_id = {run} AND d.{a}_state = 'failed'
+"""
+"""Of an area: what the last publication left, unless the latest run has read the area since; and
+what that run could not read, with the runs before it of whom a failure stands."""
 
 
 class OpenFailure(Value, frozen=True, kw_only=True):
@@ -81,8 +99,10 @@ async def keys_beginning(connection: AsyncConnection, prefix: str) -> Sequence[s
 async def open_failures(connection: AsyncConnection) -> Subquery:
     """Every open failure, with the fields of ``OpenFailure``."""
     latest = await unpublished_run(connection) or 0
-    parts = [of(area, latest) for area in AREAS for of in (_published, _drafted)]
-    return union_all(*parts).subquery("failures")
+    parts = " UNION ALL ".join(filled(_OF_AREA, area, run=latest) for area in AREAS)
+    names = OpenFailure.__struct_fields__
+    columns = [column(name, UtcTime if name.endswith("_at") else None) for name in names]
+    return text(parts).columns(*columns).subquery("failures")
 
 
 async def unpublished_run(connection: AsyncConnection) -> int | None:
@@ -100,54 +120,6 @@ async def unpublished_run(connection: AsyncConnection) -> int | None:
     row = found.one_or_none()
     gone = (RunStatus.PUBLISHED, RunStatus.ABANDONED)
     return None if row is None or row.status in gone else row.run_id
-
-
-def _published(area: ResourceArea, latest: int) -> Select[Any]:
-    """What the last publication left, unless the latest run has read the area since."""
-    of = {name: person.c[area_column(area, name)] for name in _FIELDS}
-    is_read = select(draft.c.person_id).where(
-        draft.c.run_id == latest,
-        draft.c.person_id == person.c.person_id,
-        draft.c[area_column(area, "state")].is_not(None),
-    )
-    return select(
-        person.c.person_id,
-        person.c.person_key,
-        person.c.local_ref,
-        literal(area.name).label("area"),
-        *(of[name].label(shown) for name, shown in _FIELDS.items()),
-        person.c[area_column(area, "failed_runs")].label("runs"),
-        person.c[area_column(area, "failing_since")].label("first_at"),
-        person.c[area_column(area, "failed_at")].label("last_at"),
-    ).where(of["failure_kind"].is_not(None), person.c.departed_no.is_(None), ~is_read.exists())
-
-
-def _drafted(area: ResourceArea, latest: int) -> Select[Any]:
-    """What the latest run could not read; with the runs before it, of whom a failure stands."""
-    since, runs = (person.c[area_column(area, name)] for name in ("failing_since", "failed_runs"))
-    read_at = draft.c[area_column(area, "read_at")]
-    return (
-        select(
-            draft.c.person_id,
-            draft.c.person_key,
-            func.coalesce(draft.c.local_ref, person.c.local_ref).label("local_ref"),
-            literal(area.name).label("area"),
-            *(draft.c[area_column(area, name)].label(shown) for name, shown in _FIELDS.items()),
-            (func.coalesce(runs, 0) + 1).label("runs"),
-            func.coalesce(since, read_at).label("first_at"),
-            read_at.label("last_at"),
-        )
-        .outerjoin_from(draft, person, person.c.person_id == draft.c.person_id)
-        .where(draft.c.run_id == latest, draft.c[area_column(area, "state")] == FAILED)
-    )
-
-
-_FIELDS = {
-    "failure_kind": "kind",
-    "failure_status": "status",
-    "failure_reason": "reason",
-    "failure_attempts": "attempts",
-}
 
 
 async def _read(connection: AsyncConnection, statement: Select[Any]) -> Sequence[OpenFailure]:

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Boolean, literal_column, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.core.value import Value
 from worker.store.queries.failures import OpenFailure, failures_of
-from worker.store.queries.published import Publication, publication_at
-from worker.store.schema.tables import person, run, shown_at
+from worker.store.queries.status import Publication, publication_at
+from worker.store.schema.tables import person, run
 from worker.views import FRESHNESS, HISTORY
 
 
@@ -197,24 +197,21 @@ async def _versions(
     names = [declared.name for declared in area.columns]
     numbers = ("opened_publication", "closed_publication")
     view = HISTORY[area.name].table((*_OF_A_VERSION, *numbers, "person_key", *names))
-    mine = (
-        select(
-            *(view.c[name] for name in (*_OF_A_VERSION, *names)),
-            view.c.opened_publication.label("opened_no"),
-            view.c.closed_publication.label("closed_no"),
-        )
-        .where(view.c.person_key == person_key)
-        .subquery("mine")
-    )
-    is_shown = literal_column(shown_at("mine", str(number)), Boolean(create_constraint=False))
     rows = await connection.execute(
-        select(mine, is_shown.label("is_shown")).order_by(mine.c.opened_no, mine.c.restriction_id)
+        select(view)
+        .where(view.c.person_key == person_key)
+        .order_by(view.c.opened_publication, view.c.restriction_id)
     )
     return [
         Version(
             **{name: row[name] for name in _OF_A_VERSION},
             columns={name: row[name] for name in names if row[name] is not None},
-            is_shown=row["is_shown"],
+            is_shown=_is_shown(row["opened_publication"], row["closed_publication"], number),
         )
         for row in rows.mappings()
     ]
+
+
+def _is_shown(opened_no: int, closed_no: int | None, number: int) -> bool:
+    """Whether readers saw a version at that publication."""
+    return opened_no <= number and (closed_no is None or closed_no > number)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import orjson
-from sqlalchemy import Executable, Row, case, func, literal, select, text, true
+from sqlalchemy import ColumnElement, Executable, Row, case, func, literal, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -19,16 +19,8 @@ from worker.core.run import Standing
 from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.queries.failures import open_failures
-from worker.store.queries.published import last_published
-from worker.store.schema.tables import (
-    COMPLETE,
-    TOTALS,
-    area_column,
-    draft,
-    lease,
-    run,
-)
-from worker.store.sqlite_file import file_of
+from worker.store.schema.tables import COMPLETE, TOTALS, area_column, draft, lease, run
+from worker.store.sqlite import file_of
 from worker.utc_time import UtcTime
 from worker.views import FRESHNESS, RUN, Read, begin_snapshot
 
@@ -52,6 +44,15 @@ class RunFacts(Value, frozen=True, kw_only=True):
     finished_at: datetime | None
     published_at: datetime | None
     totals: Mapping[str, int] = msgspec.field(default_factory=dict)
+
+
+class Publication(Value, frozen=True, kw_only=True):
+    """A published run, full or not."""
+
+    publication_no: int
+    run_id: int
+    kind: str
+    published_at: datetime
 
 
 class LeaseState(Value, frozen=True, kw_only=True):
@@ -82,13 +83,6 @@ class FailureCount(Value, frozen=True, kw_only=True):
     area: str
     kind: str
     count: int
-
-
-class Settled(Value, frozen=True, kw_only=True):
-    """How much an open run has read completely."""
-
-    persons: int = 0
-    person_areas: int = 0
 
 
 def place_of_database(database: Database) -> str:
@@ -130,8 +124,36 @@ async def last_runs(connection: AsyncConnection, limit: int) -> Sequence[RunFact
 
 async def last_full_publication(connection: AsyncConnection) -> RunFacts | None:
     """The last full run that was published; a backfill does not make a snapshot fresh."""
-    row = await last_published(connection, run.c.kind == RunKind.SYNC)
+    row = await _last_published(connection, run.c.kind == RunKind.SYNC)
     return None if row is None else _facts(row)
+
+
+async def publication_at(
+    connection: AsyncConnection, at: datetime | None = None
+) -> Publication | None:
+    """The publication that readers saw at this time; without one, that they see."""
+    row = await _last_published(connection, *([run.c.published_at <= at] if at else []))
+    if row is None:
+        return None
+    return Publication(
+        publication_no=row.publication_no,
+        run_id=row.run_id,
+        kind=row.kind,
+        published_at=row.published_at,
+    )
+
+
+async def _last_published(
+    connection: AsyncConnection, *conditions: ColumnElement[bool]
+) -> Row[Any] | None:
+    """The last published run of those that meet the conditions."""
+    found = await connection.execute(
+        select(run)
+        .where(run.c.publication_no.is_not(None), *conditions)
+        .order_by(run.c.publication_no.desc())
+        .limit(1)
+    )
+    return found.one_or_none()
 
 
 async def read_standing(read: Read) -> Standing:
@@ -162,19 +184,12 @@ async def read_standing(read: Read) -> Standing:
     return await read(work)
 
 
-async def settled_in(connection: AsyncConnection, run_id: int, areas: int) -> Settled:
-    """How much a run has read completely so far, and has not published."""
+async def persons_read(connection: AsyncConnection, run_id: int, areas: int) -> int:
+    """Of how many persons a run has read so many areas completely, and not published them."""
     states = [draft.c[area_column(area, "state")] for area in AREAS]
-    read = sum((case((state == COMPLETE, 1), else_=0) for state in states), literal(0))
-    row = (
-        await connection.execute(
-            select(
-                func.count().filter(read >= areas).label("persons"),
-                func.coalesce(func.sum(read), 0).label("person_areas"),
-            ).where(draft.c.run_id == run_id)
-        )
-    ).one()
-    return Settled(persons=row.persons, person_areas=int(row.person_areas))
+    complete = sum((case((state == COMPLETE, 1), else_=0) for state in states), literal(0))
+    counted = select(func.count()).where(draft.c.run_id == run_id, complete >= areas)
+    return (await connection.execute(counted)).scalar_one()
 
 
 async def lease_state(database: Database) -> LeaseState | None:
@@ -182,18 +197,16 @@ async def lease_state(database: Database) -> LeaseState | None:
 
     async def work(connection: AsyncConnection) -> LeaseState | None:
         row = (await connection.execute(select(lease))).one()
-        return None if row.holder is None else _lease_state(row, await database.now(connection))
+        if row.holder is None:
+            return None
+        return LeaseState(
+            holder=row.host,
+            since=row.acquired_at,
+            expires_at=row.expires_at,
+            is_dead=row.expires_at <= await database.now(connection),
+        )
 
     return await database.read(work)
-
-
-def _lease_state(row: Row[Any], now: datetime) -> LeaseState:
-    return LeaseState(
-        holder=row.host,
-        since=row.acquired_at,
-        expires_at=row.expires_at,
-        is_dead=row.expires_at <= now,
-    )
 
 
 async def area_staleness(connection: AsyncConnection) -> Sequence[AreaStaleness]:

@@ -34,14 +34,10 @@ class Application(Value, frozen=True, kw_only=True):
         Returns:
             How many departed, and how many were missed for the first time.
         """
-        self._forget_unseen()
-        return self._execute(statements.DEPART), self._execute(statements.MARK_MISSED)
-
-    def _forget_unseen(self) -> None:
-        """Forget what earlier attempts have read of persons whom this roster does not name."""
         if self.attempt > 1:
             self._for_each_area(statements.FORGET_UNSEEN_CHANGES)
             self._execute(statements.FORGET_UNSEEN)
+        return self._execute(statements.DEPART), self._execute(statements.MARK_MISSED)
 
     def apply(self, *, has_unconfirmed: bool) -> tuple[int, Mapping[str, int]]:
         """Let readers see what the drafts say.

@@ -1,135 +1,111 @@
 """What the guard judges a run by, and its totals: counted from its drafts."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from worker.areas import AREAS
+from worker.core.area import ResourceArea
 from worker.core.guard import AreaFacts, GuardFacts
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunHandle
-from worker.store.schema.tables import TOTALS, person, run
+from worker.store.runs.applying import Application
+from worker.store.schema.tables import TOTALS, run
 from worker.store.statements import (
+    COUNT_BEFORE,
     COUNT_GOING,
     COUNT_OPEN,
-    COUNT_OPS,
     COUNT_READS,
     COUNT_SUBSET_OPEN,
-    of_all,
 )
 
-_OPS: Final = {"insert": "rows_opened", "update": "rows_changed", "close": "rows_closed"}
 
-
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
+class Counted(NamedTuple):
     """What a run has read and would change.
 
     Attributes:
-        reads: the figures of ``COUNT_READS``.
-        ops: how many restrictions come, change and go, by operation.
+        totals: those of the ledger, as far as the drafts tell them.
+        unconfirmed: first reads that wait for a second one that was not made.
     """
 
-    reads: Mapping[str, int]
-    ops: Mapping[str, int]
-
-    @property
-    def unconfirmed(self) -> int:
-        """How many first reads wait for a second one that was not made."""
-        return sum(self.reads[f"{area.table}_unconfirmed"] for area in AREAS)
+    facts: GuardFacts
+    totals: dict[str, int]
+    unconfirmed: int
 
 
-def count_run(connection: Connection, run_id: int, number: int) -> Counts:
-    """Count the drafts of a run; departures are those of that publication."""
-    found = connection.exec_driver_sql(of_all(COUNT_READS).format(run=run_id))
-    reads = {name: int(value or 0) for name, value in found.mappings().one().items()}
-    ops = connection.exec_driver_sql(of_all(COUNT_OPS).format(run=run_id, no=number))
-    return Counts(reads=reads, ops={row[0]: row[1] for row in ops})
+def count_run(
+    application: Application,
+    handle: RunHandle,
+    *,
+    departing: int,
+    missing: int,
+    roster_faults: int,
+) -> Counted:
+    """Count what publication of the run would change."""
+    (found,) = application.rows(COUNT_READS).mappings()
+    reads = {name: int(value or 0) for name, value in found.items()}
+    going = _by_area(application, COUNT_GOING)
+    opened = _by_area(application, COUNT_OPEN)
+    is_subset = handle.kind == RunKind.BACKFILL
+    scope = _by_area(application, COUNT_SUBSET_OPEN) if is_subset else opened
+    (before,) = application.rows(COUNT_BEFORE)
+    totals = _totals(reads, going[""])
+
+    def of_area(area: ResourceArea) -> AreaFacts:
+        goes = _without_totals(going.get(area.name, {}))
+        return AreaFacts(
+            area=area.name,
+            open_before=opened[area.name]["open_before"] if any(goes.values()) else 0,
+            **goes,
+            attempted=reads[f"{area.table}_attempted"]
+            + roster_faults * (area.name in handle.areas),
+            complete=reads[f"{area.table}_complete"],
+            records=reads[f"{area.table}_records"],
+        )
+
+    facts = GuardFacts(
+        **scope[""],
+        **_without_totals(going[""]),
+        persons_before=before.persons,
+        departing=departing,
+        missing=missing,
+        is_subset=is_subset,
+        is_first=not is_subset and not before.syncs,
+        areas=tuple(map(of_area, AREAS)),
+    )
+    unconfirmed = sum(reads[f"{area.table}_unconfirmed"] for area in AREAS)
+    return Counted(facts, totals, unconfirmed)
 
 
-def totals_of(counts: Counts) -> dict[str, int]:
-    """The ledger's totals, as far as the drafts tell them."""
-    reads = counts.reads
+def _by_area(application: Application, statement: str) -> dict[str, dict[str, int]]:
+    """The counts of each area that has any, and of all together under no name."""
+    return {
+        row["area"]: {name: int(value) for name, value in row.items() if name != "area"}
+        for row in application.rows(statement).mappings()
+    }
+
+
+def _without_totals(going: Mapping[str, int]) -> Mapping[str, int]:
+    return {name: count for name, count in going.items() if name not in TOTALS}
+
+
+def _totals(reads: Mapping[str, int], going: Mapping[str, int]) -> dict[str, int]:
     complete = sum(reads[f"{area.table}_complete"] for area in AREAS)
     attempted = sum(reads[f"{area.table}_attempted"] for area in AREAS)
-    totals = dict.fromkeys(TOTALS, 0) | {
+    records = sum(reads[f"{area.table}_records"] for area in AREAS)
+    return {
+        **dict.fromkeys(TOTALS, 0),
+        **{name: count for name, count in going.items() if name in TOTALS},
         "persons_total": reads["persons"],
         "persons_complete": reads["complete"],
         "persons_stale": reads["persons"] - reads["complete"],
         "areas_complete": complete,
         "areas_failed": attempted - complete,
-        "rows_read": sum(reads[f"{area.table}_records"] for area in AREAS),
+        "rows_read": records,
+        "rows_unchanged": records - going["rows_opened"] - going["rows_changed"],
     }
-    totals |= {name: counts.ops.get(op, 0) for op, name in _OPS.items()}
-    written = totals["rows_opened"] + totals["rows_changed"]
-    totals["rows_unchanged"] = totals["rows_read"] - written
-    return totals
-
-
-def guard_facts(
-    connection: Connection,
-    handle: RunHandle,
-    counts: Counts,
-    *,
-    number: int,
-    departing: int,
-    missing: int,
-    roster_faults: int,
-) -> GuardFacts:
-    """Count what publication of the run as this number would change."""
-    is_subset = handle.kind == RunKind.BACKFILL
-    found = _by_area(connection, of_all(COUNT_GOING).format(run=handle.run_id, no=number))
-    going = {name: counts for name, counts in found.items() if not name or any(counts.values())}
-    opened = _by_area(connection, of_all(COUNT_OPEN))
-    scope = opened
-    if is_subset:
-        scope = _by_area(connection, of_all(COUNT_SUBSET_OPEN).format(run=handle.run_id))
-    return GuardFacts(
-        **scope[""],
-        **going[""],
-        persons_before=_persons_before(connection, number),
-        departing=departing,
-        missing=missing,
-        is_subset=is_subset,
-        is_first=not is_subset and _is_first(connection),
-        areas=tuple(
-            AreaFacts(
-                area=area.name,
-                open_before=opened[area.name]["open_before"] if area.name in going else 0,
-                **going.get(area.name, {}),
-                attempted=counts.reads[f"{area.table}_attempted"]
-                + roster_faults * (area.name in handle.areas),
-                complete=counts.reads[f"{area.table}_complete"],
-                records=counts.reads[f"{area.table}_records"],
-            )
-            for area in AREAS
-        ),
-    )
-
-
-def _by_area(connection: Connection, statement: str) -> dict[str, dict[str, int]]:
-    """The counts of each area that has any, and of all together under no name."""
-    found = connection.exec_driver_sql(statement).mappings()
-    return {
-        row["area"]: {name: int(value) for name, value in row.items() if name != "area"}
-        for row in found
-    }
-
-
-def _persons_before(connection: Connection, number: int) -> int:
-    """Persons who have not departed before that publication."""
-    here = person.c.departed_no.is_(None) | (person.c.departed_no == number)
-    counted = select(func.count()).select_from(person).where(here)
-    return connection.execute(counted).scalar_one()
-
-
-def _is_first(connection: Connection) -> bool:
-    """Whether no full run was published yet."""
-    published = select(run.c.run_id).where(
-        run.c.kind == RunKind.SYNC, run.c.status == RunStatus.PUBLISHED
-    )
-    return connection.execute(published.limit(1)).first() is None
 
 
 def accepted_facts(connection: Connection, handle: RunHandle) -> GuardFacts | None:

@@ -21,7 +21,6 @@ import structlog
 from sqlalchemy import Row, Update, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.value import Value
 from worker.errors import LeaseHeldError, LeaseLostError, StoppedError, WorkerError
 from worker.store.database import Database, execute
 from worker.store.schema.tables import lease
@@ -37,30 +36,17 @@ _RENEWED_WITHIN_S: Final = 60.0
 that was wrong has written."""
 
 
-class Holder(Value, frozen=True, kw_only=True):
-    """A process that may hold a lease.
-
-    Attributes:
-        holder_id: unique for each process.
-        host: host name and process id, for messages.
-    """
-
-    holder_id: str
-    host: str
-
-
-def this_process(holder_id: str) -> Holder:
-    """The calling process."""
-    return Holder(holder_id=holder_id, host=f"{socket.gethostname()}, process {os.getpid()}")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A lease that this process holds or has held, in one database."""
+    """A lease that this process holds or has held, in one database.
+
+    Attributes:
+        holder: unique for each process.
+    """
 
     database: Database = field(repr=False, compare=False)
     fencing_token: int
-    holder: Holder
+    holder: str
     ttl_s: float
 
     async def write(
@@ -129,16 +115,17 @@ class Lease:
         """Of the lease's row, if we own it."""
         return update(lease).where(
             lease.c.fencing_token == self.fencing_token,
-            lease.c.holder == self.holder.holder_id,
+            lease.c.holder == self.holder,
         )
 
 
 async def acquire(
-    database: Database, holder: Holder, *, ttl_s: float, dead: Row[Any] | None = None
+    database: Database, holder: str, *, ttl_s: float, dead: Row[Any] | None = None
 ) -> Lease:
     """Take the lease if it is free or expired.
 
     Args:
+        holder: unique for each process.
         dead: the lease of a holder that does not renew it; it is free as long as it stands so.
 
     Raises:
@@ -152,7 +139,7 @@ async def acquire(
         if row is None:
             raise _held_error(await _row(connection))
         now = await database.now(connection)
-        is_own = row.holder == holder.holder_id
+        is_own = row.holder == holder
         is_dead = dead is not None and not _has_moved(dead, row)
         is_live = row.holder is not None and row.expires_at > now
         if is_live and not is_own and not is_dead:
@@ -161,8 +148,8 @@ async def acquire(
         await connection.execute(
             update(lease).values(
                 fencing_token=token,
-                holder=holder.holder_id,
-                host=holder.host,
+                holder=holder,
+                host=f"{socket.gethostname()}, process {os.getpid()}",
                 acquired_at=now,
                 expires_at=now + timedelta(seconds=ttl_s),
             )
@@ -216,7 +203,7 @@ async def _acquire_in_time(
     stop: anyio.Event | None,
 ) -> Lease:
     runtime = database.runtime
-    holder = this_process(runtime.new_id())
+    holder = runtime.new_id()
     started_s = seen_s = runtime.monotonic()
     seen: Row[Any] | None = None
     while True:

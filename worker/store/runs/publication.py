@@ -23,7 +23,7 @@ from worker.errors import ExitCode, WithheldError
 from worker.store.database import Database
 from worker.store.runs.applying import Application
 from worker.store.runs.facts import write_facts
-from worker.store.runs.guard_facts import Counts, accepted_facts, count_run, guard_facts, totals_of
+from worker.store.runs.guard_facts import Counted, accepted_facts, count_run
 from worker.store.runs.ledger import cost_of
 from worker.store.schema.tables import CHANGES, TOTALS, draft, drift, run
 
@@ -78,19 +78,16 @@ class Publisher(Value, frozen=True, kw_only=True):
             at=self._instant(now, last_at),
         )
         departing, missing = application.depart() if self.may_depart else (0, 0)
-        counts = count_run(connection, run_id, application.number)
-        facts = guard_facts(
-            connection,
+        found = count_run(
+            application,
             self.handle,
-            counts,
-            number=application.number,
             departing=departing,
             missing=missing,
             roster_faults=self.progress.roster_faults,
         )
-        self._judge(connection, facts)
-        done = self._mark(connection, application, counts, facts)
-        seq, joined = application.apply(has_unconfirmed=counts.unconfirmed > 0)
+        self._judge(connection, found.facts)
+        done = self._mark(connection, application, found)
+        seq, joined = application.apply(has_unconfirmed=found.unconfirmed > 0)
         write_facts(application, seq=seq, joined=joined)
         if self.others:
             application.forget_outdated(self.others)
@@ -121,10 +118,10 @@ class Publisher(Value, frozen=True, kw_only=True):
             )
 
     def _mark(
-        self, connection: Connection, application: Application, counts: Counts, facts: GuardFacts
+        self, connection: Connection, application: Application, found: Counted
     ) -> Publication:
         """Give the run its number and time."""
-        totals = totals_of(counts)
+        facts, totals, unconfirmed = found
         totals["persons_total"] += facts.departing
         totals["persons_departed"] = facts.departing
         totals["persons_not_sent"] = self.progress.persons_not_sent
@@ -134,7 +131,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             published_at=application.at,
             totals=totals,
             exit_code=exit_code_of(totals),
-            warnings=(*_not_read_again(counts.unconfirmed), *warnings(facts, self.limits)),
+            warnings=(*_not_read_again(unconfirmed), *warnings(facts, self.limits)),
             new_fields=_new_fields(connection, self.handle.run_id),
         )
         connection.execute(

@@ -5,17 +5,17 @@ and ``explain --as-of`` are complete only for times after the purged ones. The c
 purged versions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, Table, delete, func, insert, literal, select
+from sqlalchemy import ColumnElement, Insert, Select, Table, delete, func, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.value import Value
 from worker.store.database import delete_securely
-from worker.store.queries.published import last_publication_no
 from worker.store.runs.lease import Lease
+from worker.store.runs.ledger import last_publication_no
 from worker.store.schema.tables import VERSIONS, access_log, change_feed, run
 from worker.utc_time import UtcTime
 
@@ -28,7 +28,7 @@ class RetentionRules(Value, frozen=True, kw_only=True):
 
     Attributes:
         versions: closed versions, from the publication that closed them; None: for ever.
-        access_log: rows of the access log; at least ``access_log.KEPT_AT_LEAST``.
+        access_log: rows of the access log; the database's triggers keep them for 90 days at least.
         rows_per_step: rows per transaction.
     """
 
@@ -61,18 +61,16 @@ async def purge(
     """
     now = await lease.database.read(lease.database.now)
 
-    async def all_of(table: Table, condition: ColumnElement[bool], area: str | None = None) -> int:
+    async def all_of(table: Table, condition: ColumnElement[bool], area: str = "") -> int:
+        (key,) = table.primary_key
+        some = select(key).where(condition).order_by(key).limit(rules.rows_per_step)
+
         async def step(connection: AsyncConnection) -> int:
             await delete_securely(connection)
-            (key,) = table.primary_key
-            found = await connection.execute(
-                select(key).where(condition).order_by(key).limit(rules.rows_per_step)
-            )
-            ids = found.scalars().all()
-            if area is not None:
-                await _feed(connection, area, ids, now)
-            await connection.execute(delete(table).where(key.in_(ids)))
-            return len(ids)
+            if area:
+                number = await last_publication_no(connection)
+                await connection.execute(_feed(area, some, number, now))
+            return (await connection.execute(delete(table).where(key.in_(some)))).rowcount
 
         gone = 0
         while not is_stopping():
@@ -82,33 +80,22 @@ async def purge(
                 break
         return gone
 
-    versions = accesses = 0
+    versions = 0
     if rules.versions is not None:
+        last = select(func.max(run.c.publication_no)).where(
+            run.c.published_at < now - rules.versions
+        )
         for area, table in VERSIONS.items():
-            closed = _closed_before(table, now - rules.versions)
-            versions += await all_of(table, closed, area)
+            versions += await all_of(table, table.c.closed_no <= last.scalar_subquery(), area)
     accesses = await all_of(access_log, access_log.c.accessed_at < now - rules.access_log)
     return Purged(versions=versions, accesses=accesses)
 
 
-def _closed_before(versions: Table, before: datetime) -> ColumnElement[bool]:
-    """That a publication has closed a version before that time."""
-    last = select(func.max(run.c.publication_no)).where(run.c.published_at < before)
-    return versions.c.closed_no <= last.scalar_subquery()
-
-
-async def _feed(
-    connection: AsyncConnection, area: str, versions: Sequence[int], at: datetime
-) -> None:
-    """Add to the feed that versions are purged."""
+def _feed(area: str, versions: Select[tuple[int]], number: int, at: datetime) -> Insert:
+    """Adds to the feed that these versions are purged."""
     table = VERSIONS[area].c
-    number = await last_publication_no(connection)
     values = (literal(number), literal(at, UtcTime()), literal("purge"), literal(area))
-    await connection.execute(
-        insert(change_feed).from_select(
-            ("publication_no", "happened_at", "op", "area", "version_id", "person_id"),
-            select(*values, table.version_id, table.person_id).where(
-                table.version_id.in_(versions)
-            ),
-        )
+    return insert(change_feed).from_select(
+        ("publication_no", "happened_at", "op", "area", "version_id", "person_id"),
+        select(*values, table.version_id, table.person_id).where(table.version_id.in_(versions)),
     )

@@ -2,38 +2,63 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from msgspec.structs import replace
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS
+from worker.areas import AREAS, area_named
 from worker.core.confirmation import Confirm, Unconfirmed
 from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, RunKind, RunStatus
 from worker.core.run import Publication, RunHandle, RunProgress
+from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError, WorkerError
+from worker.store import statements
 from worker.store.database import Database
 from worker.store.drafts.batch import write_batch
-from worker.store.drafts.garbage import end_run, forget_drafts, forget_garbage
-from worker.store.drafts.persons import find_persons
-from worker.store.drafts.roster import (
-    Choice,
-    chosen_of,
-    count_unconfirmed,
-    count_unknown_failed,
-    mark_not_sent,
-    mark_seen,
-)
+from worker.store.drafts.bulk import IDS, KEYS
+from worker.store.drafts.persons import Known, find_persons
 from worker.store.queries.failures import unpublished_run
 from worker.store.runs.lease import Lease
-from worker.store.runs.ledger import begin_run, interrupt_run
+from worker.store.runs.ledger import (
+    begin_run,
+    cost_of,
+    end_run,
+    forget_drafts,
+    forget_garbage,
+    last_publication_no,
+    note_run,
+)
 from worker.store.runs.publication import Publisher
 from worker.store.schema.tables import TOTALS, area_column, person, run
+from worker.store.statements import filled, of_all
+from worker.utc_time import as_utc
 
 log = structlog.get_logger(__name__)
+
+
+class Choice(Value, frozen=True, kw_only=True):
+    """The areas that a backfill reads, out of all persons on the roster.
+
+    Attributes:
+        stale_before: areas last confirmed before this time, or never.
+        failed: areas with an open failure.
+        failed_run: the run before, if it is not published: its failures are in drafts.
+    """
+
+    stale_before: datetime | None = None
+    failed: bool = False
+    failed_run: int | None = None
+
+    def has(self, confirmed_at: str | datetime | None, *, has_failed: bool) -> bool:
+        """Whether an area is read, by when it was confirmed and whether it failed."""
+        is_stale = self.stale_before is not None and (
+            confirmed_at is None or as_utc(confirmed_at) < self.stale_before
+        )
+        return is_stale or (self.failed and has_failed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,27 +89,27 @@ class RunStore:
         These are areas read completely in this run, or failed in this run attempt. Persons whom an
         earlier run attempt has read are marked as seen on the roster.
         """
-        if not person_keys:
-            return {}
-        run_id, attempt = self.handle.run_id, self.handle.attempt
-        found = await self.database.read(find_persons, person_keys, run_id=run_id)
-        read = {key: person for key, person in found.items() if person.attempt is not None}
+        attempt = self.handle.attempt
+        read = {
+            key: person
+            for key, person in (await self._known(person_keys)).items()
+            if person.attempt is not None
+        }
         unseen = [person.person_id for person in read.values() if person.attempt != attempt]
         if unseen:
-            await self.lease.write(mark_seen, unseen, handle=self.handle)
+            await self.lease.write(self._mark_seen, unseen)
         return {key: person.settled(attempt) for key, person in read.items()}
 
     async def waiting(self) -> int:
         """The number of persons with an area whose first read waits for its second."""
-        return await self.database.read(count_unconfirmed, self.handle.run_id)
+        counted = filled(statements.COUNT_UNCONFIRMED, run=self.handle.run_id)
+        return await self.database.read(_count, counted)
 
     async def unconfirmed(
         self, person_keys: Sequence[str]
     ) -> Mapping[str, Mapping[str, Unconfirmed]]:
         """These first reads, by person and area."""
-        if not person_keys:
-            return {}
-        found = await self.database.read(find_persons, person_keys, run_id=self.handle.run_id)
+        found = await self._known(person_keys)
         return {key: person.unconfirmed for key, person in found.items() if person.unconfirmed}
 
     async def not_sent(self, person_keys: Sequence[str]) -> None:
@@ -93,13 +118,13 @@ class RunStore:
         Known persons become stale and count as named. Unknown persons are not added.
         """
         if person_keys:
-            await self.lease.write(mark_not_sent, person_keys, handle=self.handle)
+            await self.lease.write(self._mark_not_sent, person_keys)
 
     async def chosen(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
         """The areas that a backfill of stale or failed areas reads. ``None``: all areas."""
-        if self.choice is None or not person_keys:
+        if self.choice is None:
             return None
-        return await self.database.read(chosen_of, person_keys, choice=self.choice)
+        return await self.database.read(_chosen_of, person_keys, choice=self.choice)
 
     async def apply(self, batch: Sequence[PersonRead]) -> frozenset[str]:
         """Write drafts of a batch of persons in one transaction, with their completeness proofs.
@@ -157,9 +182,9 @@ class RunStore:
         """
         if self.choice is None or not self.choice.failed or self.choice.failed_run is None:
             return 0
-        return await self.database.read(
-            count_unknown_failed, self.choice.failed_run, areas=self.handle.areas
-        )
+        areas = [area_named(name) for name in self.handle.areas]
+        counted = of_all(statements.COUNT_UNKNOWN_FAILED, areas)
+        return await self.database.read(_count, filled(counted, run=self.choice.failed_run))
 
     async def abandon(
         self, exit_code: ExitCode, reason: str, progress: RunProgress
@@ -190,9 +215,55 @@ class RunStore:
 
     async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
         """Stop this run attempt and leave the run open, for the next one to continue."""
-        await interrupt_run(
-            self.lease, self.handle, exit_code=exit_code, reason=reason, progress=progress
+        await note_run(
+            self.lease,
+            self.handle.run_id,
+            status=RunStatus.INTERRUPTED,
+            exit_code=exit_code,
+            reason=reason,
+            finished_at=self.database.runtime.now(),
+            **cost_of(self.handle, progress),
         )
+
+    async def _known(self, person_keys: Sequence[str]) -> Mapping[str, Known]:
+        return await self.database.read(find_persons, person_keys, run_id=self.handle.run_id)
+
+    async def _mark_seen(self, connection: AsyncConnection, persons: Sequence[int]) -> None:
+        """Record that this attempt saw persons on the roster whom an earlier attempt has read."""
+        mark = filled(statements.MARK_SEEN, run=self.handle.run_id, attempt=self.handle.attempt)
+        await IDS.execute(connection, mark, [(person_id,) for person_id in persons])
+
+    async def _mark_not_sent(self, connection: AsyncConnection, person_keys: Sequence[str]) -> None:
+        """Record that this attempt saw persons under an identifier that is not sent to PTS."""
+        run_id, attempt = self.handle.run_id, self.handle.attempt
+        known = await find_persons(connection, person_keys, run_id=run_id)
+        new = [person.person_id for person in known.values() if person.is_new]
+        await self._mark_seen(connection, new)
+        number = await last_publication_no(connection)
+        mark = filled(statements.MARK_NOT_SENT, run=run_id, attempt=attempt, no=number)
+        await KEYS.execute(connection, mark, [(key,) for key in dict.fromkeys(person_keys)])
+
+
+async def _count(connection: AsyncConnection, counted: str) -> int:
+    return int((await connection.exec_driver_sql(counted)).scalar_one())
+
+
+async def _chosen_of(
+    connection: AsyncConnection, person_keys: Sequence[str], *, choice: Choice
+) -> Mapping[str, frozenset[str]]:
+    """The areas of these persons that a backfill reads."""
+    find = filled(statements.FIND_CHOICE, run=choice.failed_run or 0)
+    found = await KEYS.execute(connection, find, [(key,) for key in person_keys])
+    known = {key: columns for key, *columns in found}
+    unknown = (None, False) * len(AREAS)
+    chosen = {}
+    for key in person_keys:
+        columns = known.get(key, unknown)
+        facts = zip(AREAS, columns[::2], columns[1::2], strict=True)
+        chosen[key] = frozenset(
+            area.name for area, at, has_failed in facts if choice.has(at, has_failed=has_failed)
+        )
+    return chosen
 
 
 async def open_run_store(
@@ -219,13 +290,7 @@ async def open_run_store(
         lease, kind=kind, areas=areas, terms=terms, continue_within=continue_within
     )
     handle = replace(handle, was_answered=await lease.database.read(_was_answered, handle))
-    return RunStore(
-        lease=lease,
-        handle=handle,
-        confirm=confirm,
-        others=others,
-        choice=choice,
-    )
+    return RunStore(lease=lease, handle=handle, confirm=confirm, others=others, choice=choice)
 
 
 async def _was_answered(connection: AsyncConnection, handle: RunHandle) -> bool:

@@ -9,8 +9,8 @@ What readers read and what a run writes are apart (``docs/architecture.md``):
   key in the draft.
 * **Publication** takes the next number and applies the drafts of one run in one transaction, by
   statements over them. What it replaces is closed, and what it brings is opened, with that number.
-* **Versions** (``AREA_version``) hold every content that was ever published, from ``opened_no``
-  until before ``closed_no``: ``shown_at`` is what readers saw at a publication.
+* **Versions** (``AREA_version``) hold every content that was ever published. What readers saw at
+  publication n is ``opened_no <= n AND (closed_no IS NULL OR closed_no > n)``.
 * **person** is one row for each person that was ever published: what the roster calls them today,
   and of each area when it was last confirmed and by which proof, or why it could not be read.
 * **Failures** are columns of both: those of a person are what the last publication left, those in
@@ -49,16 +49,15 @@ from worker.core.area import ResourceArea
 from worker.core.model import FailureKind
 from worker.utc_time import UtcTime
 
-NAMING: Final = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-metadata = MetaData(naming_convention=NAMING)
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
 
 Key: Final = BigInteger().with_variant(Integer(), "sqlite")
 """64-bit keys; SQLite gives row ids to INTEGER PRIMARY KEY only."""
@@ -67,17 +66,6 @@ Key: Final = BigInteger().with_variant(Integer(), "sqlite")
 def area_column(area: ResourceArea, name: str) -> str:
     """The column of ``person`` or ``draft`` that holds this of an area."""
     return f"{area.table}_{name}"
-
-
-def shown_at(row: str, number: str) -> str:
-    """A condition: readers saw this version at a publication. The one definition of as-of.
-
-    Args:
-        row: the name of the version table in the query.
-        number: the publication, as SQL.
-    """
-    is_open = f"{row}.closed_no IS NULL OR {row}.closed_no > {number}"
-    return f"({row}.opened_no <= {number} AND ({is_open}))"
 
 
 store_identity = Table(
@@ -130,16 +118,17 @@ TOTALS: Final = (
 )
 """The counters of a run, as columns of the table ``run``."""
 
-DENOMINATORS: Final = (
+PERSON_COUNTS: Final = (
     "roster",
     "confirmed",
     "stale",
     *(f"failed_{kind}" for kind in FailureKind),
+    "joined",
+    "departed",
+    "persons_in_effect",
 )
-"""Counts of persons of a publication. Readers take NULL for unknown."""
-MOVEMENTS: Final = ("joined", "departed", "persons_in_effect")
-"""Persons who came and went, and those with a restriction in effect."""
-PERSON_COUNTS: Final = (*DENOMINATORS, *MOVEMENTS)
+"""Counts of persons of a publication: on the roster, those who came and went, and those with a
+restriction in effect. Readers take NULL for unknown."""
 
 
 def person_counts() -> Iterator[Column[int]]:
@@ -286,7 +275,7 @@ access_log = Table(
     Column("purpose", String(200)),
     sqlite_autoincrement=True,
 )
-"""Only grows: triggers refuse deletions before ``access.KEPT_AT_LEAST``, and every change but the
+"""Only grows: triggers refuse deletions before 90 days, and every change but the
 one that ``erase`` makes: ``person_key`` becomes NULL. Whom the database does not know is named in
 it, too."""
 

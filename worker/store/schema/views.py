@@ -20,8 +20,6 @@ from worker.store.statements import IS_STALE, of_area
 
 _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "sqlite": {
-        "true": "1",
-        "false": "0",
         "days": "CAST(julianday(COALESCE(c.published_at, {now})) - julianday(e.first_seen_at) "
         "+ 1e-6 AS INTEGER)",
         "now": "strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')",
@@ -31,8 +29,6 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "as_integer": " AS INTEGER",
     },
     "postgresql": {
-        "true": "true",
-        "false": "false",
         "days": "CAST(floor(EXTRACT(EPOCH FROM COALESCE(c.published_at, {now}) "
         "- e.first_seen_at) / 86400) AS BIGINT)",
         "now": "CURRENT_TIMESTAMP",
@@ -42,7 +38,7 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "as_integer": "",
     },
 }
-"""What the views say differently on each database: literals, the time, and the types that SQLite
+"""What the views say differently on each database: the time, and the types that SQLite
 does not give to what is computed."""
 _LAST: Final = "(SELECT MAX(publication_no) FROM run)"
 _PUBLICATIONS: Final = (
@@ -51,6 +47,12 @@ _PUBLICATIONS: Final = (
     "publication_no = MAX(publication_no) OVER () AS is_last "
     "FROM run WHERE publication_no IS NOT NULL)"
 )
+_AS_IN_A_TABLE: Final = {
+    "run": "report_run",
+    "access_log": "report_access",
+    "drift": "report_drift",
+}
+"""By table: the views that show some of its columns as they are."""
 _NO_COHORT: Final = "{typed}(NULLIF(c.cohort, ''){as_text}) AS cohort"
 """Facts have an empty text for persons without a cohort, because it is in their key."""
 
@@ -61,7 +63,7 @@ def _of_person(area: ResourceArea, name: str) -> str:
 
 def _is_stale(area: ResourceArea) -> str:
     is_stale = of_area(IS_STALE, area).strip()
-    return f"{{typed}}(CASE WHEN {is_stale} THEN {{true}} ELSE {{false}} END{{as_integer}})"
+    return f"{{typed}}(CASE WHEN {is_stale} THEN true ELSE false END{{as_integer}})"
 
 
 def _current(area: ResourceArea) -> str:
@@ -203,16 +205,9 @@ def _feed() -> str:
     )
 
 
-def _run() -> str:
-    columns = ", ".join(f"r.{column.name}" for column in view_columns()["report_run"])
-    return f"SELECT {columns} FROM run r"
-
-
-def _access() -> str:
-    return (
-        "SELECT a.accessed_at, a.os_user, a.login_user, a.host, a.command, a.person_key, "
-        "a.purpose FROM access_log a"
-    )
+def _columns_of(table: str, view: str) -> str:
+    columns = ", ".join(f"t.{column.name}" for column in view_columns()[view])
+    return f"SELECT {columns} FROM {table} t"
 
 
 def _episode() -> str:
@@ -283,7 +278,7 @@ def _literal(value: object) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, bool):
-        return "{true}" if value else "{false}"
+        return "true" if value else "false"
     return "'" + str(value).replace("'", "''") + "'"
 
 
@@ -298,9 +293,8 @@ def view_definitions(dialect: str) -> Mapping[str, str]:
     views["report_publication"] = _publication()
     views["report_publication_cohort"] = _publication_cohort()
     views["report_change_feed"] = _feed()
-    views["report_run"] = _run()
-    views["report_access"] = _access()
-    views["report_drift"] = "SELECT d.area, d.field, d.records, d.first_seen_at FROM drift d"
+    for table, view in _AS_IN_A_TABLE.items():
+        views[view] = _columns_of(table, view)
     views["report_episode"] = _episode()
     views["report_code"] = _codes()
     views["report_dictionary"] = _dictionary()

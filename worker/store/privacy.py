@@ -1,4 +1,4 @@
-"""Removes one person completely: versions, the person's row, and drafts of every run.
+"""The access log, and the removal of one person: versions, their row, and drafts of every run.
 
 The totals of runs stay in the ledger: they identify no one. No text about somebody else holds an
 identifier (``masking``). Backups, replicas, archived WAL and exported files are out of reach;
@@ -6,11 +6,12 @@ the operator must handle them.
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import anyio
-from sqlalchemy import ColumnElement, Table, delete, func, insert, select, text, tuple_, update
+import msgspec
+from sqlalchemy import ColumnElement, Table, delete, func, insert, literal, select, tuple_, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,74 +19,83 @@ from worker.core.value import Value
 from worker.errors import UnavailableError
 from worker.store.database import LASTING_S, Database, delete_securely
 from worker.store.errors import plain_reason
-from worker.store.queries.published import last_publication_no
 from worker.store.runs.lease import Lease
+from worker.store.runs.ledger import last_publication_no
 from worker.store.schema.tables import CHANGES, VERSIONS, access_log, change_feed, draft, person
-
-_SNAPSHOTS: Final = """
-    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-    AND pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
-"""
-"""How many other transactions may still see rows that were deleted."""
-DRAFTS: Final[Sequence[Table]] = (*CHANGES.values(), draft)
-"""What runs have read and not published."""
+from worker.utc_time import UtcTime
 
 
-class Traces(Value, frozen=True, kw_only=True):
-    """Everything that the store holds about one person.
+class Access(Value, frozen=True, kw_only=True):
+    """One access to persons' data in the store.
 
     Attributes:
-        rows: number of rows of the person, by table; none of an unknown person.
+        os_user: the operating-system account of the process.
+        login_user: the account that logged in, if it is different and the system knows it.
+        command: the command's name, without arguments.
+        purpose: as given by the user.
     """
 
-    hidden = frozenset({"person_key"})
+    os_user: str
+    login_user: str | None
+    host: str
+    command: str
+    purpose: str | None
 
-    person_key: str
-    person_id: int | None = None
-    rows: Mapping[str, int] = {}
+
+async def record_access(
+    database: Database, access: Access, *, person_key: str | None = None
+) -> None:
+    """Add a row to the access log, and commit it.
+
+    It names the person by the key of the store, also if nothing was found; ``erase`` clears it.
+
+    Args:
+        person_key: the person; None if all persons were accessed.
+
+    Raises:
+        UnavailableError: the database cannot be used after all retries.
+        ConfigurationError: the database cannot be written until someone fixes the cause.
+    """
+
+    async def work(connection: AsyncConnection) -> None:
+        at = await database.now(connection)
+        row = {"accessed_at": at, "person_key": person_key, **msgspec.structs.asdict(access)}
+        await connection.execute(insert(access_log).values(row))
+
+    await database.write(work)
 
 
-async def find_traces(database: Database, person_key: str) -> Traces:
-    """Find everything that ``erase_traces`` removes."""
+async def count_traces(database: Database, person_key: str) -> Mapping[str, int]:
+    """How many rows ``erase_traces`` removes of each table; empty of a person nobody knows."""
 
-    async def work(connection: AsyncConnection) -> Traces:
-        found = await connection.execute(
-            select(person.c.person_id).where(person.c.person_key == person_key)
-        )
-        person_id = found.scalar_one_or_none()
-        rows = {
-            table.name: await _count(connection, table, condition)
-            for table, condition in _conditions(person_key, person_id).items()
-        }
-        return Traces(
-            person_key=person_key,
-            person_id=person_id,
-            rows=rows if any(rows.values()) else {},
-        )
+    async def work(connection: AsyncConnection) -> Mapping[str, int]:
+        rows = {}
+        for table, condition in _traces(person_key).items():
+            counted = select(func.count()).select_from(table).where(condition)
+            rows[table.name] = (await connection.execute(counted)).scalar_one()
+        return rows if any(rows.values()) else {}
 
     return await database.read(work)
 
 
-async def _count(connection: AsyncConnection, table: Table, condition: ColumnElement[bool]) -> int:
-    counted = select(func.count()).select_from(table).where(condition)
-    result: int = (await connection.execute(counted)).scalar_one()
-    return result
-
-
-def _conditions(person_key: str, person_id: int | None) -> Mapping[Table, ColumnElement[bool]]:
+def _traces(person_key: str) -> Mapping[Table, ColumnElement[bool]]:
     """Which rows of each table are the person's, in the order in which they go."""
-    ids = select(draft.c.run_id, draft.c.person_id).where(draft.c.person_key == person_key)
-    rows: dict[Table, ColumnElement[bool]] = {
-        table: tuple_(table.c.run_id, table.c.person_id).in_(ids) for table in CHANGES.values()
+    drafted = select(draft.c.run_id, draft.c.person_id).where(draft.c.person_key == person_key)
+    published = select(person.c.person_id).where(person.c.person_key == person_key)
+    changes = {
+        table: tuple_(table.c.run_id, table.c.person_id).in_(drafted) for table in CHANGES.values()
     }
-    rows[draft] = draft.c.person_key == person_key
-    for table in (*VERSIONS.values(), person):
-        rows[table] = table.c.person_id == person_id
-    return rows
+    versions = {table: table.c.person_id.in_(published) for table in VERSIONS.values()}
+    return {
+        **changes,
+        draft: draft.c.person_key == person_key,
+        **versions,
+        person: person.c.person_key == person_key,
+    }
 
 
-async def erase_traces(lease: Lease, traces: Traces) -> None:
-    """Remove the traces in one transaction, and the person from the access log.
+async def erase_traces(lease: Lease, person_key: str) -> None:
+    """Remove the person in one transaction, and their key from the access log.
 
     If the roster still names the person, an open run that the next ``sync`` continues reads them
     again.
@@ -93,31 +103,33 @@ async def erase_traces(lease: Lease, traces: Traces) -> None:
     Raises:
         LeaseLostError: another holder took over; nothing was removed.
     """
-    database = lease.database
 
     async def work(connection: AsyncConnection) -> None:
         await delete_securely(connection)
-        if traces.person_id is not None:
-            # The feed holds numbers only: nothing of the person is left in it.
-            await connection.execute(
-                insert(change_feed).values(
-                    publication_no=await last_publication_no(connection),
-                    happened_at=await database.now(connection),
-                    op="erase",
-                    person_id=traces.person_id,
-                )
+        number = await last_publication_no(connection)
+        now = await lease.database.now(connection)
+        said = (literal(number), literal(now, UtcTime()), literal("erase"), person.c.person_id)
+        # The feed holds numbers only: nothing of the person is left in it.
+        await connection.execute(
+            insert(change_feed).from_select(
+                ("publication_no", "happened_at", "op", "person_id"),
+                select(*said).where(person.c.person_key == person_key),
             )
-        for table, condition in _conditions(traces.person_key, traces.person_id).items():
+        )
+        for table, condition in _traces(person_key).items():
             await connection.execute(delete(table).where(condition))
         await connection.execute(
-            update(access_log)
-            .where(access_log.c.person_key == traces.person_key)
-            .values(person_key=None)
+            update(access_log).where(access_log.c.person_key == person_key).values(person_key=None)
         )
 
     await lease.write(work)
 
 
+_SNAPSHOTS: Final = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+    AND pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+"""
+"""How many other transactions may still see rows that were deleted."""
 _SNAPSHOT_QUERIES_MAX: Final = 60
 _SNAPSHOT_PAUSE_S: Final = 0.5
 
@@ -162,14 +174,14 @@ async def _scrub_sqlite(database: Database) -> None:
 
 
 async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
-    names = ", ".join(table.name for table in (*DRAFTS, *VERSIONS.values(), person, access_log))
+    names = ", ".join(table.name for table in (*_traces(""), access_log))
     options = "FULL, ANALYZE" if rewrite else "ANALYZE"
     with anyio.fail_after(LASTING_S):
         async with database.engine.connect() as connection:
             # VACUUM allows no transaction.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             is_alone = await _wait_for_snapshots(database, connection)
-            await connection.execute(text(f"VACUUM ({options}) {names}"))
+            await connection.exec_driver_sql(f"VACUUM ({options}) {names}")
             if not is_alone:
                 raise TimeoutError("a transaction from before the erasure is still open")
 
@@ -183,7 +195,7 @@ async def _wait_for_snapshots(database: Database, connection: AsyncConnection) -
         Whether all of them have ended.
     """
     for _ in range(_SNAPSHOT_QUERIES_MAX):
-        if not (await connection.execute(text(_SNAPSHOTS))).scalar_one():
+        if not (await connection.exec_driver_sql(_SNAPSHOTS)).scalar_one():
             return True
         await database.runtime.sleep(_SNAPSHOT_PAUSE_S)
     return False

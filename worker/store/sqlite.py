@@ -1,4 +1,4 @@
-"""The file of a SQLite database: whether it is there, can be written and has room.
+"""The file of a SQLite database, and how its connections and transactions begin.
 
 SQLite gives the mode of the file to what it keeps beside it (its source, ``findCreateFileMode``),
 so both are right if the file was made so. Who else may reach it: ``worker.trusted_files``.
@@ -11,19 +11,37 @@ import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import URL
+from sqlalchemy import URL, event
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.errors import ConfigurationError, SchemaError
-from worker.files import is_missing, private_mode
+from worker.files import is_missing, private_mode, write_new
 from worker.trusted_files import SQLITE_SUFFIXES, examine_sqlite
 
 _FILES: Final = ("", *SQLITE_SUFFIXES)
 _MIB: Final = 1024 * 1024
 _ROOM_BYTES_MIN: Final = 64 * _MIB
-_SHARED_BYTES: Final = 32 * 1024
-"""What SQLite makes at least of the ``-shm`` beside a database."""
+_WAL_PAGES: Final = 5_000
+"""How many pages SQLite's write-ahead log holds (20 MB) before a checkpoint.
+
+Keys are random, so each batch writes pages across all indexes. SQLite's default of 1,000 pages
+would write the same pages again after every second batch.
+"""
+_SQLITE_PRAGMAS: Final = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    f"wal_autocheckpoint={_WAL_PAGES}",
+)
+WRITE: Final = "pts_write"
+"""The option of a transaction that writes."""
+_LOST_HINT: Final = (
+    "what was written since is not on the disk: copy a backup back if the file is gone "
+    "(docs/database.md, 'Restore'), and let nothing remove or exchange it while a run "
+    "is on"
+)
 
 
 def file_of(url: URL) -> Path | None:
@@ -130,25 +148,74 @@ def want_of_room(path: Path) -> str:
     return ""
 
 
-def shares_no_memory(path: Path) -> bool:
-    """Whether a full disk has no room for the file by which SQLite's processes share the log."""
-    with suppress(OSError):
-        shared = Path(f"{path}-shm")
-        is_there = shared.exists() and shared.stat().st_size >= _SHARED_BYTES
-        return not is_there and shutil.disk_usage(path.parent).free < 2 * _SHARED_BYTES
-    return False
+def set_rules(engine: AsyncEngine) -> None:
+    """Set WAL, full durability and foreign keys, and control where transactions begin.
 
-
-def make(path: Path, *, is_group_readable: bool) -> None:
-    """Make the empty file, unless there is one; what hinders that SQLite will say.
-
-    The mode is given with the name, and not taken from the umask or from a folder's default ACL.
+    The driver's own transaction control begins late and never with IMMEDIATE, so two writers can
+    read first and then deadlock (SQLAlchemy's SQLite page, "Serializable isolation").
     """
-    with suppress(OSError):
-        if path.exists():
-            return
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in _SQLITE_PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Any) -> None:
+        is_write = connection.get_execution_options().get(WRITE, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+
+class OpenedFile:
+    """The file that the first connection opened; every later one must open the same.
+
+    A file that is removed or replaced by a rename lives on for those who have it open: SQLite
+    writes and commits without an error, and nothing of it is on the disk ("How To Corrupt An SQLite
+    Database File", 2.4 and 4.4).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        self._opened: tuple[int, int] | None = None
+
+    def watch(self, engine: AsyncEngine, *, is_group_readable: bool) -> None:
+        """Make the file before the first connection, and examine it around each."""
+        mode = private_mode(is_group_readable=is_group_readable)
+
+        @event.listens_for(engine.sync_engine, "do_connect")
+        def before(*_: Any) -> None:
+            if self._opened is None:
+                # With the name comes the mode, not from the umask or a folder's default ACL. What
+                # hinders it SQLite will say, too.
+                with suppress(OSError):
+                    write_new(self._path, b"", mode=mode)
+            else:
+                self.require_same()
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def after(*_: Any) -> None:
+            if self._opened is None:
+                self._opened = self._found()
+            self.require_same()
+
+    def require_same(self) -> None:
+        """Refuse to go on if the path leads to no file, or to another one.
+
+        Raises:
+            ConfigurationError: it was removed or replaced.
+        """
+        if self._opened is None or self._found() != self._opened:
+            raise ConfigurationError(
+                f"the database file {self._path} was removed or replaced while it was in use",
+                hint=_LOST_HINT,
+            )
+
+    def _found(self) -> tuple[int, int] | None:
         try:
-            os.fchmod(number, private_mode(is_group_readable=is_group_readable))
-        finally:
-            os.close(number)
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino

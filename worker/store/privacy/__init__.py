@@ -1,1 +1,0 @@
-"""Erasure of a person, and the access log."""
