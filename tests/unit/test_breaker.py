@@ -3,8 +3,8 @@
 import pytest
 
 from tests.support.clock import START
-from worker.core.breaker import OpenFailures, spacing_s, together
-from worker.core.ending import exit_code_of
+from worker.core.breaker import OpenFailures
+from worker.core.run import exit_code_of
 from worker.errors import (
     ContractError,
     DeniedError,
@@ -43,6 +43,7 @@ def failures(*errors: WorkerError, has_witness: bool = False, is_last: bool = Fa
         (failures(*[AWAY] * 19), False),
         (failures(*[AWAY] * 20), True),
         (failures(AWAY, is_last=True), True),
+        (failures(is_last=True), False),
         (failures(AWAY, HELSEID), True),
         (failures(CERTIFICATE), True),
         (failures(*[told(900)] * 3), False),
@@ -58,7 +59,7 @@ def test_when_it_is_time_to_find_out(made, is_doubtful):
 @pytest.mark.parametrize(
     ("errors", "code", "said"),
     [
-        ([SHAPE, PagingError("a loop")], ExitCode.DATA_CONTRACT, "2 persons in a row, the last"),
+        ([SHAPE, PagingError("a loop")], ExitCode.DATA_CONTRACT, "2 person-areas in a row, the"),
         ([DENIED, AWAY, DENIED], ExitCode.UNAVAILABLE, "2 refused, 1 transient"),
         ([AWAY, HELSEID], ExitCode.UNAVAILABLE, "1 refused, 1 transient"),
     ],
@@ -74,21 +75,6 @@ def test_failures_of_several_kinds(errors, code, said):
 def test_what_cannot_be_about_a_person(error):
     """It is the verdict as it stands."""
     assert failures(error, error).verdict(START) is error
-
-
-def test_verdicts_of_several_areas():
-    """One code is that code; several are 69 and say both."""
-    away, denied, shape = (failures(one).verdict(START) for one in (AWAY, DENIED, SHAPE))
-    assert together([denied, denied]).exit_code == ExitCode.REFUSED
-    mixed = together([denied, shape])
-    assert mixed.exit_code == away.exit_code
-    assert denied.message in mixed.message
-    assert shape.message in mixed.message
-
-
-def test_the_space_between_two_requests():
-    """Ten seconds, but for one who has less patience than a minute."""
-    assert [spacing_s(patience_s) for patience_s in (600.0, 60.0, 3.0)] == [10.0, 10.0, 0.5]
 
 
 @pytest.mark.parametrize("gap", ["persons_stale", "areas_failed", "roster_faults"])

@@ -19,7 +19,7 @@ from worker.store.identity import check_identity, check_service
 from worker.store.runs.lease import Lease, held_lease
 from worker.store.runs.retention import Purged, RetentionRules, purge
 from worker.store.runs.run_store import Choice, open_run_store
-from worker.sync.options import RunOptions
+from worker.sync.pipeline import RunOptions
 from worker.sync.run import Run
 
 log = structlog.get_logger(__name__)

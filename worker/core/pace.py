@@ -41,20 +41,21 @@ class Pace:
     Attributes:
         requests_per_second, concurrency: the ceilings.
         share: of both ceilings, at present.
-        cuts: how often the share was halved.
+        least: the smallest share so far.
+        held_s: the time between two requests while nobody can be read; 0: the usual pace.
         paused_until_s: nothing is sent before, because PTS asked everybody to wait.
     """
 
     requests_per_second: float
     concurrency: int
     share: float = 1.0
-    cuts: int = 0
+    least: float = 1.0
+    held_s: float = 0.0
     paused_until_s: float = -math.inf
     _sent: int = 0
     _sent_at_cut: int = 0
     _sent_s: float = -math.inf
     _next_s: float = -math.inf
-    _held_s: float = 0.0
     _clean_since_s: float = 0.0
     _waits: deque[_Wait] = field(default_factory=lambda: deque(maxlen=OF_WAITS))
     _refusals: deque[_Refusal] = field(default_factory=lambda: deque(maxlen=OF_REFUSALS))
@@ -69,25 +70,18 @@ class Pace:
         """Requests that may be under way at present."""
         return max(1, int(self.share * self.concurrency))
 
-    def hold(self, spacing_s: float) -> None:
-        """Send one request in so many seconds from now on, counted from the last one."""
-        self._held_s = spacing_s
-        self._next_s = self._sent_s + spacing_s
-
-    def release(self) -> None:
-        """Send at the usual pace again."""
-        if self._held_s:
-            self._held_s, self._next_s = 0.0, self._sent_s
-
     def wait_s(self, now_s: float) -> float:
         """Seconds until a request may be sent; none if not positive."""
-        early_s = 0.0 if self._held_s else max(0.0, _BURST_S - 1.0 / self.rate)
-        return max(self._next_s - early_s, self.paused_until_s) - now_s
+        if self.held_s:
+            next_s = self._sent_s + self.held_s
+        else:
+            next_s = self._next_s - max(0.0, _BURST_S - 1.0 / self.rate)
+        return max(next_s, self.paused_until_s) - now_s
 
     def send(self, now_s: float) -> int:
         """Record that a request is sent; return its number."""
         self._sent_s = now_s
-        self._next_s = max(self._next_s, now_s) + (self._held_s or 1.0 / self.rate)
+        self._next_s = max(self._next_s, now_s) + 1.0 / self.rate
         self._sent += 1
         return self._sent
 
@@ -111,23 +105,19 @@ class Pace:
         self._waits.append(_Wait(who, now_s + retry_after_s if retry_after_s else -math.inf))
         if not is_refusal and now_s - self._clean_since_s >= CLEAN_S:
             self.share, self._clean_since_s = min(1.0, self.share * STEP), now_s
-        if retry_after_s:
-            self._pause()
+        asked = [one for one in self._waits if one.until_s > -math.inf]
+        if retry_after_s and len({one.who for one in asked}) >= MANY:
+            self.paused_until_s = max(one.until_s for one in asked)
         # Who is refused again says nothing new: it may be for ever.
         if is_refusal and who not in {one.who for one in self._refusals}:
             self._refusals.append(_Refusal(who, number))
             self._cut(now_s)
 
-    def _pause(self) -> None:
-        if len({wait.who for wait in self._waits if wait.until_s > -math.inf}) >= MANY:
-            self.paused_until_s = max(wait.until_s for wait in self._waits)
-
     def _cut(self, now_s: float) -> None:
         # What was under way at the last cut says nothing of the pace since.
         since = max(self._sent_at_cut, self._sent - OF_REFUSALS)
-        if sum(refusal.number > since for refusal in self._refusals) < MANY:
-            return
-        floor = min(1.0, RATE_MIN / self.requests_per_second)
-        self.cuts += self.share > floor
-        self.share = max(CUT * self.share, floor)
-        self._sent_at_cut, self._clean_since_s = self._sent, now_s
+        if sum(refusal.number > since for refusal in self._refusals) >= MANY:
+            floor = min(1.0, RATE_MIN / self.requests_per_second)
+            self.share = max(CUT * self.share, floor)
+            self.least = min(self.least, self.share)
+            self._sent_at_cut, self._clean_since_s = self._sent, now_s

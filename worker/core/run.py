@@ -14,6 +14,12 @@ from worker.errors import ExitCode
 _FIELDS_SHOWN: Final = 10
 
 
+def exit_code_of(totals: Mapping[str, int]) -> ExitCode:
+    """The exit code of a published run: 3 for any stale person, failure or roster error."""
+    is_incomplete = totals["persons_stale"] or totals["areas_failed"] or totals["roster_faults"]
+    return ExitCode.GAPS if is_incomplete else ExitCode.OK
+
+
 class RunHandle(Value, frozen=True, kw_only=True):
     """A run that this process works on.
 

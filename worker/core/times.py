@@ -1,7 +1,7 @@
-"""Parses times, as .NET writes them, into aware UTC datetimes."""
+"""Parses times, as .NET writes them, into aware UTC datetimes; and clocks that are wrong."""
 
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 END_OF_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -10,6 +10,9 @@ END_OF_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 START_OF_TIME: Final = datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC)
 """The value of a time before the year 1 in UTC, e.g. .NET's minimum with an offset."""
+
+CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+"""How far the clocks of this machine, a run's and the database's may differ."""
 
 _YEAR_OF_START: Final = 1
 _YEAR_OF_NEVER: Final = 9999
@@ -53,6 +56,11 @@ def parse_time(text: str, *, naive: tzinfo | None = None) -> datetime:
         return _clamped(read.astimezone(UTC))
     except OverflowError:
         return START_OF_TIME
+
+
+def is_of_the_future(at: datetime, now: datetime) -> bool:
+    """Whether a time lies further ahead than clocks may differ: one of them was or is wrong."""
+    return at - now > CLOCK_TOLERANCE
 
 
 def _clamped(at: datetime) -> datetime:

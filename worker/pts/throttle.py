@@ -1,5 +1,6 @@
 """Lets requests to PTS go at the pace of ``worker.core.pace``, and says why a run is slow."""
 
+from datetime import datetime
 from typing import Final
 
 import anyio
@@ -24,7 +25,6 @@ class Throttle:
 
     Attributes:
         pace: the current pace.
-        is_held: only probes are sent.
     """
 
     def __init__(
@@ -38,9 +38,12 @@ class Throttle:
         self._turns = anyio.Lock(fast_acquire=True)
         self._probes = anyio.Lock(fast_acquire=True)
         self._change: anyio.Event | None = None
-        self._slowest = self.pace.rate
         self._paused_s = 0.0
-        self.is_held = False
+
+    @property
+    def is_held(self) -> bool:
+        """See ``Gate.is_held``."""
+        return self.pace.held_s > 0
 
     async def enter(self, *, is_probe: bool = False) -> int:
         """Wait until a request may be sent. Call it before making the DPoP proof, which ages.
@@ -53,13 +56,14 @@ class Throttle:
         """
         async with self._probes if is_probe else self._turns:
             while True:
+                now_s = self._runtime.monotonic()
                 if self._in_flight >= self.pace.limit or (self.is_held and not is_probe):
                     await self._changed()
-                elif (wait_s := self.pace.wait_s(self._runtime.monotonic())) > 0:
+                elif (wait_s := self.pace.wait_s(now_s)) > 0:
                     await self._runtime.sleep(wait_s)
                 else:
                     self._in_flight += 1
-                    return self.pace.send(self._runtime.monotonic())
+                    return self.pace.send(now_s)
 
     def leave(self) -> None:
         """End an attempt, whatever its outcome."""
@@ -69,36 +73,25 @@ class Throttle:
     def answered(self, number: int, who: str, *, status: int, retry_after_s: float = 0.0) -> None:
         """Record an answer; see ``Pace.answered``."""
         pace, now_s = self.pace, self._runtime.monotonic()
-        cuts, paused_until_s = pace.cuts, pace.paused_until_s
+        share, paused_until_s = pace.share, max(now_s, pace.paused_until_s)
         pace.answered(number, who, now_s, status=status, retry_after_s=retry_after_s)
-        if pace.cuts > cuts:
-            self._slowest = min(self._slowest, pace.rate)
-            _log.info(
-                "pts.slower",
-                requests_per_second=round(pace.rate, 1),
-                concurrency=pace.limit,
-                reason=f"status {status}",
-            )
+        if pace.share < share:
+            rate = round(pace.rate, 1)
+            reason = f"status {status}"
+            _log.info("pts.slower", requests_per_second=rate, concurrency=pace.limit, reason=reason)
         if pace.paused_until_s > paused_until_s:
-            pause_s = pace.paused_until_s - max(now_s, paused_until_s)
-            self._paused_s += pause_s
-            if pause_s > PAUSE_LOGGED_S:
-                until = instant_after(self._runtime.now(), pace.paused_until_s - now_s)
-                _log.info(
-                    "pts.pause",
-                    reason=f"status {status}, Retry-After",
-                    until=until.isoformat(timespec="seconds"),
-                )
+            self._paused_s += pace.paused_until_s - paused_until_s
+            if pace.paused_until_s - paused_until_s > PAUSE_LOGGED_S:
+                until = self._time_of(pace.paused_until_s).isoformat(timespec="seconds")
+                _log.info("pts.pause", reason=f"status {status}, Retry-After", until=until)
 
     def hold(self, spacing_s: float) -> None:
         """Send only probes from now on, one in so many seconds."""
-        self.is_held = True
-        self.pace.hold(spacing_s)
+        self.pace.held_s = spacing_s
 
     def release(self) -> None:
         """Send everything again."""
-        self.is_held = False
-        self.pace.release()
+        self.pace.held_s = 0.0
         self._notify()
 
     async def drained(self) -> None:
@@ -108,9 +101,8 @@ class Throttle:
 
     def slowness(self) -> str:
         """Why requests wait, or are sent more slowly than configured; empty if neither."""
-        wait_s = self.pace.paused_until_s - self._runtime.monotonic()
-        if wait_s > 0:
-            until = instant_after(self._runtime.now(), wait_s)
+        if self.pace.paused_until_s > self._runtime.monotonic():
+            until = self._time_of(self.pace.paused_until_s)
             return f"PTS asked for a pause: waiting until {until:%H:%M:%S} UTC"
         if self.is_held:
             return "PTS or HelseID answers nobody: asking one request at a time"
@@ -121,13 +113,15 @@ class Throttle:
     def slowed_by(self) -> str:
         """Why this run was slower than configured; empty if it was not."""
         said = []
-        if self.pace.cuts:
-            said.append(
-                f"PTS refused requests (429 or 503), down to {self._slowest:,.1f} requests/s"
-            )
+        if self.pace.least < 1:
+            rate = self.pace.least * self.pace.requests_per_second
+            said.append(f"PTS refused requests (429 or 503), down to {rate:,.1f} requests/s")
         if self._paused_s >= 1:
             said.append(f"it asked for pauses of {self._paused_s:,.0f} s (Retry-After)")
         return "; ".join(said)
+
+    def _time_of(self, at_s: float) -> datetime:
+        return instant_after(self._runtime.now(), at_s - self._runtime.monotonic())
 
     async def _changed(self) -> None:
         self._change = self._change or anyio.Event()

@@ -15,9 +15,9 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
-from worker.core.clocks import is_of_the_future
 from worker.core.effect import RestrictionGroup
 from worker.core.model import FailureKind, RunKind, RunStatus
+from worker.core.times import is_of_the_future
 from worker.errors import UsageError
 from worker.report.figures import (
     CHANGE_DAYS,

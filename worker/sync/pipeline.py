@@ -1,6 +1,7 @@
-"""Runs the producer, readers, the writer and lease renewal as concurrent tasks, in two passes.
+"""Runs the producer, readers, the writer and lease renewal as concurrent tasks, in passes.
 
-The second pass reads those again whose first read would close something, when the first has ended.
+Who failed is asked again when a pass has ended. Then the second pass reads those again whose first
+read would close something.
 
 On the first ``WorkerError`` the readers are cancelled, the writer still writes every finished
 person, and the error is returned. A ``WorkerError`` never surfaces as an exception group.
@@ -14,21 +15,21 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from worker.core.confirmation import Confirm
+from worker.core.guard import GuardLimits
 from worker.core.model import CompleteArea, PersonRead, RunKind
 from worker.core.run import RunProgress
+from worker.core.value import Value
 from worker.errors import LeaseLostError, StoppedError, WorkerError
 from worker.ports import Runtime
 from worker.store.runs.run_store import RunStore
-from worker.sync.judge import Judge
-from worker.sync.options import RunOptions
+from worker.sync.breaker import WAITING_S_MAX
 from worker.sync.producer import PersonTask, Producer
 from worker.sync.reading import PersonReader
 from worker.sync.streams import receive, send
 
 log = structlog.get_logger(__name__)
 
-_WAITING_MAX: Final = 100
-"""Readers that may wait while others stand in for them; each holds one person."""
 BATCH_PERSONS: Final = 250
 """At most so many are written in one transaction. More would make no run faster, and a kill would
 cost more."""
@@ -36,8 +37,34 @@ _FLUSH_S: Final = 2.0
 """Maximum age of a partial batch before it is written, so that a kill loses little."""
 _GRACE_S: Final = 4.0
 """Time that reads in flight have to finish after a stop request."""
+_LAPS_MAX: Final = 3
+"""So often who failed is asked again, if there was an outage each time."""
 _NEXT: Final = "the next `pts-worker sync` continues"
 _AGAIN: Final = "start the backfill again: it begins anew, and nothing of it was published"
+
+
+class RunOptions(Value, frozen=True, kw_only=True):
+    """The limits of one run.
+
+    Attributes:
+        persons_concurrent: persons read at the same time, each with one request in flight.
+        renew_s: interval of lease renewals while nothing is written.
+        deadline_s: the run stops after this long; ``None``: never.
+        confirm: what two reads must agree on.
+        confirm_after_s: least time between them, in which a lagging replica or a cache catches up.
+        patience_s: how long nobody can be read before a verdict ends a run that was ever answered.
+        retry_after_s_max: the longest ``Retry-After`` that the run waits for.
+    """
+
+    persons_concurrent: int
+    renew_s: float = 10.0
+    deadline_s: float | None = None
+    confirm: Confirm = Confirm.REMOVALS
+    confirm_after_s: float = 10.0
+    limits: GuardLimits
+    patience_s: float = 600.0
+    retry_after_s_max: float = 900.0
+    sends_h_numbers: bool = False
 
 
 Feed: TypeAlias = Callable[[MemoryObjectSendStream[PersonTask]], Awaitable[None]]
@@ -55,7 +82,6 @@ class Pipeline:
 
     producer: Producer
     reader: PersonReader
-    judge: Judge
     store: RunStore
     options: RunOptions
     runtime: Runtime
@@ -63,7 +89,6 @@ class Pipeline:
     stop: anyio.Event
     changed: Callable[[RunProgress], None]
     _ending: WorkerError | None = None
-    _readers: int = 0
     _waiting_since_s: float = 0.0
     _feeding: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _reading: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -74,10 +99,11 @@ class Pipeline:
         async with anyio.create_task_group() as group:
             group.start_soon(self._keep_lease)
             group.start_soon(self._watch)
-            group.start_soon(self.judge.watch)
             await self._pass(self.producer.feed)
+            await self._ask_again()
             if await self._is_second_pass_due():
                 await self._pass(self.producer.feed_again)
+                await self._ask_again()
             group.cancel_scope.cancel()
         return self._ending
 
@@ -104,6 +130,7 @@ class Pipeline:
             writing.start_soon(self._write, reads)
             with reads_in:
                 await self._read(reads_in, feed)
+        await self._settle()
 
     async def _read(self, reads: MemoryObjectSendStream[PersonRead], feed: Feed) -> None:
         count = self.options.persons_concurrent
@@ -111,22 +138,8 @@ class Pipeline:
         with anyio.CancelScope() as self._reading, tasks:
             async with anyio.create_task_group() as readers:
                 readers.start_soon(self._feed, feed, tasks_in)
-
-                def stand_in() -> None:
-                    if self._is_missing:
-                        self._readers += 1
-                        readers.start_soon(self._read_persons, tasks, reads)
-
                 for _ in range(count):
-                    stand_in()
-                self.reader.evidence.stands_in = stand_in
-        self.reader.evidence.stands_in = lambda: None
-
-    @property
-    def _is_missing(self) -> bool:
-        """Whether fewer persons are read than may be, because readers wait."""
-        waiting = min(self.reader.evidence.waiting, _WAITING_MAX)
-        return self._readers - waiting < self.options.persons_concurrent
+                    readers.start_soon(self._read_persons, tasks, reads)
 
     async def _feed(self, feed: Feed, tasks: MemoryObjectSendStream[PersonTask]) -> None:
         try:
@@ -142,24 +155,52 @@ class Pipeline:
     ) -> None:
         try:
             while (task := await receive(tasks)) is not None:
-                read, ending = await self.reader.read(task)
-                if not await send(reads, read):
-                    return  # the writer has ended and reported its error
-                if ending is not None:
-                    self._end(ending)
-                    return
-                if self._is_too_many:
-                    return  # it has waited, and another stood in for it
-            if self._readers - 1 <= self.reader.evidence.waiting:
-                self.reader.evidence.roster_ended()
+                for read in await self.reader.read(task):
+                    if not await send(reads, read):
+                        return  # the writer has ended and reported its error
+                if self.reader.breaker.ending is not None:
+                    raise self.reader.breaker.ending
         except WorkerError as error:
             self._end(error)
-        finally:
-            self._readers -= 1
 
-    @property
-    def _is_too_many(self) -> bool:
-        return self._readers - self.reader.evidence.waiting > self.options.persons_concurrent
+    async def _settle(self) -> None:
+        """Find out about the last ones who failed."""
+        if self._ending is not None:
+            return
+        try:
+            with anyio.CancelScope() as self._reading:
+                await self.reader.breaker.settle()
+        except WorkerError as error:
+            self._end(error)
+
+    async def _ask_again(self) -> None:
+        """Ask those again who failed, and once more after an outage; the rest are theirs."""
+        aside, breaker = self.reader.aside, self.reader.breaker
+        for _ in range(_LAPS_MAX):
+            outages = breaker.outages
+            if aside and self._ending is None:
+                await self._pass(self._feed_aside)
+            if breaker.outages == outages:
+                break
+        if isinstance(self._ending, StoppedError):
+            return  # the next attempt asks them
+        failed = [self.reader.give_up(task) for task in tuple(aside.values())]
+        try:
+            for start in range(0, len(failed), BATCH_PERSONS):
+                await self._write_batch(failed[start : start + BATCH_PERSONS])
+        except WorkerError as error:
+            self._end(error)
+
+    async def _feed_aside(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
+        """Hand out those who failed, each when PTS wants to be asked for them again."""
+        left_s, aside = self.reader.breaker.left_s, self.reader.aside
+        for task in sorted(aside.values(), key=lambda task: left_s(task.person)):
+            wait_s = left_s(task.person)
+            if wait_s <= WAITING_S_MAX:
+                await self.runtime.sleep(max(0.0, wait_s))
+                self.producer.pending.add(task.person.person_key)
+                del aside[task.person.person_key]
+                await send(tasks, task)
 
     async def _write(self, reads: MemoryObjectReceiveStream[PersonRead]) -> None:
         """Write finished persons in batches, one transaction at a time."""
@@ -190,6 +231,8 @@ class Pipeline:
             self._waiting_since_s = self.runtime.monotonic()
         for read in batch:
             self.producer.pending.discard(read.person.person_key)
+            if read.person.person_key in self.reader.aside:
+                continue  # counted when all areas are decided
             if not all(isinstance(area, CompleteArea) for area in read.areas):
                 self.progress.persons_with_gaps += 1
             elif read.person.person_key not in waiting:

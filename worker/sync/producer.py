@@ -4,7 +4,7 @@ It is streamed twice if first reads wait for their second: nobody's identifier i
 or in memory.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 from zlib import crc32
@@ -16,7 +16,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from worker.core.confirmation import Unconfirmed
 from worker.core.identity import Identity
-from worker.core.model import Person, RosterEntry, RosterLineError
+from worker.core.model import AreaFailure, Person, RosterEntry, RosterLineError
 from worker.core.run import RunProgress
 from worker.core.value import Value
 from worker.errors import RosterError
@@ -36,11 +36,13 @@ class PersonTask(Value, frozen=True, kw_only=True):
 
     Attributes:
         first: the first reads of these areas, in the second pass.
+        failed: what became of them when they were read before in this pass.
     """
 
     person: Person
     areas: tuple[str, ...]
     first: Mapping[str, Unconfirmed] = {}
+    failed: Mapping[str, AreaFailure] = {}
 
 
 class Producer(msgspec.Struct, kw_only=True):
@@ -71,30 +73,10 @@ class Producer(msgspec.Struct, kw_only=True):
         Raises:
             RosterError: the roster cannot be read, or holds no identifier.
         """
-        chunk: list[Person] = []
-        not_sent: list[str] = []
-        async with aclosing(self.roster.entries()) as entries:
-            async for entry in entries:
-                if isinstance(entry, RosterLineError):
-                    self._count_error(entry)
-                    continue
-                person = self._person(entry)
-                self._count_person(entry, person)
-                if entry.is_h_number and not self.sends_h_numbers:
-                    not_sent.append(person.person_key)
-                    if len(not_sent) >= CHUNK_PERSONS:
-                        await self._pass_over(not_sent)
-                        not_sent = []
-                    continue
-                chunk.append(person)
-                if len(chunk) >= CHUNK_PERSONS:
-                    await self._hand_out(chunk, tasks)
-                    chunk = []
-        await self._hand_out(chunk, tasks)
-        await self._pass_over(not_sent)
-        self._log_not_sent()
-        self._log_control_digits()
-        self._log_references()
+        async with aclosing(self._chunks()) as chunks:
+            async for chunk in chunks:
+                await self._take(chunk, tasks)
+        self._log_oddities()
         if not self.progress.persons_seen:
             raise RosterError(
                 "the roster is empty: no identifier could be read",
@@ -111,17 +93,45 @@ class Producer(msgspec.Struct, kw_only=True):
             RosterError: the roster cannot be read.
         """
         left = await self.store.waiting()
-        chunk: list[Person] = []
-        async with aclosing(self.roster.entries()) as entries:
-            async for entry in entries:
-                if isinstance(entry, RosterEntry):
-                    chunk.append(self._person(entry))
-                if len(chunk) >= CHUNK_PERSONS:
-                    left -= await self._hand_out_again(chunk, tasks)
-                    chunk = []
+        async with aclosing(self._chunks()) as chunks:
+            async for chunk in chunks:
+                entries = [entry for entry in chunk if isinstance(entry, RosterEntry)]
+                left -= await self._hand_out_again([*map(self._person, entries)], tasks)
                 if left <= 0:
                     return
-        await self._hand_out_again(chunk, tasks)
+
+    async def _chunks(self) -> AsyncGenerator[Sequence[RosterEntry | RosterLineError], None]:
+        chunk: list[RosterEntry | RosterLineError] = []
+        async with aclosing(self.roster.entries()) as entries:
+            async for entry in entries:
+                chunk.append(entry)
+                if len(chunk) >= CHUNK_PERSONS:
+                    yield chunk
+                    chunk = []
+        yield chunk
+
+    async def _take(
+        self,
+        chunk: Sequence[RosterEntry | RosterLineError],
+        tasks: MemoryObjectSendStream[PersonTask],
+    ) -> None:
+        """Count what the roster says, and hand out the persons."""
+        persons: list[Person] = []
+        not_sent: list[str] = []
+        for entry in chunk:
+            if isinstance(entry, RosterLineError):
+                self._count_error(entry)
+                continue
+            person = self._person(entry)
+            self._count_person(entry, person)
+            if entry.is_h_number and not self.sends_h_numbers:
+                not_sent.append(person.person_key)
+            else:
+                persons.append(person)
+        await self._hand_out(persons, tasks)
+        if not_sent:
+            self.progress.persons_not_sent += len(not_sent)
+            await self.store.not_sent(not_sent)
 
     async def _hand_out_again(
         self, chunk: Sequence[Person], tasks: MemoryObjectSendStream[PersonTask]
@@ -152,11 +162,7 @@ class Producer(msgspec.Struct, kw_only=True):
         self.progress.references_replaced += person.local_ref != entry.local_ref
         self.progress.cohorts_replaced += person.cohort != entry.cohort
 
-    async def _pass_over(self, person_keys: Sequence[str]) -> None:
-        self.progress.persons_not_sent += len(person_keys)
-        await self.store.not_sent(person_keys)
-
-    def _log_not_sent(self) -> None:
+    def _log_oddities(self) -> None:
         if self.progress.persons_not_sent:
             log.warning(
                 "roster.h_numbers_not_sent",
@@ -164,8 +170,6 @@ class Producer(msgspec.Struct, kw_only=True):
                 hint="only the organisation that assigned an H-number may use it; "
                 "set roster.send_h_numbers to send them",
             )
-
-    def _log_control_digits(self) -> None:
         if self.progress.checksum_warnings:
             log.warning(
                 "roster.wrong_control_digits",
@@ -173,8 +177,6 @@ class Producer(msgspec.Struct, kw_only=True):
                 hint="PTS was asked about them all the same; if one is mistyped, the person who "
                 "was meant has departed",
             )
-
-    def _log_references(self) -> None:
         if self.progress.references_replaced:
             log.warning(
                 "roster.local_ref_is_an_identifier",

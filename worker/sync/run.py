@@ -16,10 +16,8 @@ from worker.ports import Roster, Runtime
 from worker.pts.reader import PtsReader
 from worker.pts.throttle import Throttle
 from worker.store.runs.run_store import RunStore
-from worker.sync.evidence import Evidence
-from worker.sync.judge import Judge
-from worker.sync.options import RunOptions
-from worker.sync.pipeline import Pipeline
+from worker.sync.breaker import Area, Breaker
+from worker.sync.pipeline import Pipeline, RunOptions
 from worker.sync.producer import Producer
 from worker.sync.reading import PersonReader
 
@@ -56,19 +54,15 @@ class Run:
         handle = self.store.handle
         self._began_at = self.runtime.now()
         log.info("run.began", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
-        evidence = Evidence(
+        breaker = Breaker(
             reader=self.reader,
-            runtime=self.runtime,
-            progress=self.progress,
-            wait_s_max=self.options.retry_after_s_max,
-        )
-        judge = Judge(
-            evidence=evidence,
             gate=self.gate,
             runtime=self.runtime,
-            areas=handle.areas,
+            progress=self.progress,
+            areas={name: Area(name=name) for name in handle.areas},
             was_answered=handle.was_answered,
             patience_s=self.options.patience_s,
+            wait_s_max=self.options.retry_after_s_max,
         )
         producer = Producer(
             roster=self.roster,
@@ -76,22 +70,27 @@ class Run:
             identity=self.identity,
             progress=self.progress,
             sends_h_numbers=self.options.sends_h_numbers,
-            passed_over=evidence.suggest,
+            passed_over=breaker.suggest,
         )
-        ending = await self._pipeline(judge, producer).work()
+        ending = await self._pipeline(breaker, producer).work()
         self._report_progress(self.progress)
-        self._slowed = judge.slowed_by()
-        if ending is None and handle.kind == RunKind.BACKFILL and not producer.has_tasks:
-            return await self._abandon()
-        if ending is None:
+        self._slowed = breaker.slowed_by()
+        try:
+            if ending is not None:
+                raise ending
+            if handle.kind == RunKind.BACKFILL and not producer.has_tasks:
+                return await self._abandon()
             return await self._publish(may_depart=producer.is_complete)
-        if isinstance(ending, LeaseLostError):
-            raise ending
-        return await self._interrupt(ending)
+        except LeaseLostError:
+            raise
+        except WithheldError as error:
+            return await self._withhold(error)
+        except WorkerError as error:
+            return await self._interrupt(error)
 
-    def _pipeline(self, judge: Judge, producer: Producer) -> Pipeline:
+    def _pipeline(self, breaker: Breaker, producer: Producer) -> Pipeline:
         reader = PersonReader(
-            evidence=judge.evidence,
+            breaker=breaker,
             progress=self.progress,
             runtime=self.runtime,
             confirm=self.options.confirm,
@@ -99,7 +98,6 @@ class Run:
         return Pipeline(
             producer=producer,
             reader=reader,
-            judge=judge,
             store=self.store,
             options=self.options,
             runtime=self.runtime,
@@ -115,16 +113,9 @@ class Run:
 
     async def _publish(self, *, may_depart: bool) -> RunReport:
         is_sync = self.store.handle.kind == RunKind.SYNC
-        try:
-            done = await self.store.publish(
-                self.options.limits, may_depart=is_sync and may_depart, progress=self.progress
-            )
-        except WithheldError as error:
-            return await self._withhold(error)
-        except LeaseLostError:
-            raise
-        except WorkerError as error:
-            return await self._interrupt(error)
+        done = await self.store.publish(
+            self.options.limits, may_depart=is_sync and may_depart, progress=self.progress
+        )
         log.info(
             "run.published", run=self.store.handle.run_id, code=int(done.exit_code), **done.totals
         )
@@ -155,26 +146,21 @@ class Run:
 
     async def _abandon(self) -> RunReport:
         """End a backfill that asked for nobody: readers keep the publication that they have."""
-        try:
-            unknown = await self.store.unknown_failures()
-            reasons = ["nothing to read, so nothing was published", *self._failure_reasons()]
-            if unknown:
-                reasons += [
-                    f"{counted(unknown, 'open failure')} of persons whom no publication knows",
-                    "run `pts-worker sync`, which reads everyone",
-                ]
-            code = ExitCode.USAGE if len(reasons) > 1 else ExitCode.OK
-            log.info(
-                "run.nothing_to_read",
-                run=self.store.handle.run_id,
-                code=int(code),
-                unknown_failures=unknown,
-            )
-            totals = await self.store.abandon(code, "; ".join(reasons), self.progress)
-        except LeaseLostError:
-            raise
-        except WorkerError as error:
-            return await self._interrupt(error)
+        unknown = await self.store.unknown_failures()
+        reasons = ["nothing to read, so nothing was published", *self._failure_reasons()]
+        if unknown:
+            reasons += [
+                f"{counted(unknown, 'open failure')} of persons whom no publication knows",
+                "run `pts-worker sync`, which reads everyone",
+            ]
+        code = ExitCode.USAGE if len(reasons) > 1 else ExitCode.OK
+        log.info(
+            "run.nothing_to_read",
+            run=self.store.handle.run_id,
+            code=int(code),
+            unknown_failures=unknown,
+        )
+        totals = await self.store.abandon(code, "; ".join(reasons), self.progress)
         return self._report(RunStatus.ABANDONED, code, totals=totals, reasons=tuple(reasons))
 
     async def _withhold(self, error: WithheldError) -> RunReport:

@@ -11,9 +11,9 @@ from worker.cli import options
 from worker.cli.base import Cli
 from worker.cli.notify import leave_reason
 from worker.cli.output import fitted, instant, print_table, span
-from worker.core.clocks import CLOCK_TOLERANCE, is_of_the_future
 from worker.core.model import RunKind, RunStatus
 from worker.core.plurals import counted
+from worker.core.times import CLOCK_TOLERANCE, is_of_the_future
 from worker.errors import ConfigurationError, ExitCode
 
 if TYPE_CHECKING:

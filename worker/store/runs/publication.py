@@ -13,11 +13,10 @@ import structlog
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.ending import exit_code_of
 from worker.core.guard import GuardFacts, GuardLimits, judge, warnings
 from worker.core.model import RunStatus
 from worker.core.plurals import counted
-from worker.core.run import Publication, RunHandle, RunProgress
+from worker.core.run import Publication, RunHandle, RunProgress, exit_code_of
 from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError
 from worker.store.database import Database
