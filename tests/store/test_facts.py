@@ -8,8 +8,10 @@ import pytest
 
 from tests.support.report.counted import (
     DAILY,
+    FIGURES,
     PEOPLE,
     counted,
+    counted_figures,
     counted_people,
     drawn_night,
     on_roster,
@@ -24,10 +26,18 @@ from worker.store.runs.retention import RetentionRules, purge
 LAST = "WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication)"
 
 
+FACTS = (
+    "report_daily",
+    "report_publication",
+    "report_publication_cohort",
+    "report_publication_figure",
+)
+
+
 async def facts(world: World) -> list[list[tuple[Any, ...]]]:
     """Every row of the facts that readers see, but which publication is the last one."""
     found = []
-    for view in ("report_daily", "report_publication", "report_publication_cohort"):
+    for view in FACTS:
         names = [column.name for column in view_columns()[view] if "is_last" not in column.name]
         rows = await world.rows(f"SELECT {', '.join(names)} FROM {view}")
         found.append(sorted(rows, key=str))
@@ -58,6 +68,7 @@ async def test_counted_on_is_counted_from_all(database_url, more):
             reads = drawn_night(world, rng, some)
             await publish(world, *reads, kind=kind, may_depart=step != 2)
             assert sorted(await world.rows(DAILY)) == await counted(world)
+            assert set(await world.rows(FIGURES)) == await counted_figures(world)
             cohorts = set(await world.rows(by_cohort))
             assert cohorts == await counted_people(world, here)
             (total,) = await world.rows(totals)
@@ -68,7 +79,7 @@ async def test_counted_on_is_counted_from_all(database_url, more):
             if step in (1, 4):
                 await world.erase(key_of(8))
                 before -= 1
-            world.fake.advance(rng.choice([3_600, 86_400]))
+            world.fake.advance(rng.choice([3_600, 86_400, 4 * 86_400]))
 
 
 @pytest.mark.promise("2")
@@ -168,6 +179,7 @@ async def test_nothing_changes_them(sqlite_url):
         assert after[1][:5] == before[1]
         assert set(before[0]) < set(after[0])
         assert set(before[2]) < set(after[2])
+        assert set(before[3]) < set(after[3])
         assert sorted(await world.rows(DAILY)) == await counted(world)
 
 

@@ -27,7 +27,7 @@ class SmallNumbers(Value, frozen=True):
         """The count as it is shown, rounded to five; None if fewer persons than the limit have it.
 
         Args:
-            persons: how many persons stand behind it, or fewer than that; None: ``count`` of them.
+            persons: how many persons stand behind it; None: ``count`` of them.
         """
         if self.least == OFF or count == 0:
             return count

@@ -5,8 +5,6 @@ decides, the run gets its number, the drafts are applied, and the facts are coun
 """
 
 from datetime import datetime, timedelta
-from typing import Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
@@ -28,9 +26,6 @@ from worker.store.runs.ledger import cost_of
 from worker.store.schema.tables import CHANGES, TOTALS, draft, drift, run
 
 log = structlog.get_logger(__name__)
-
-ZONE: Final = ZoneInfo("Europe/Oslo")
-"""Whose days publications are counted by."""
 
 
 class Publisher(Value, frozen=True, kw_only=True):
@@ -144,7 +139,7 @@ class Publisher(Value, frozen=True, kw_only=True):
                 status=RunStatus.PUBLISHED,
                 publication_no=application.number,
                 published_at=done.published_at,
-                day=done.published_at.astimezone(ZONE).date().isoformat(),
+                day=application.day.isoformat(),
                 finished_at=self.database.runtime.now(),
                 exit_code=done.exit_code,
                 reason="; ".join(filter(None, [*done.warnings, done.drift])) or None,

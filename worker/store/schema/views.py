@@ -183,6 +183,15 @@ def _publication_cohort() -> str:
     )
 
 
+def _publication_figure() -> str:
+    return (
+        "SELECT c.publication_no, r.published_at, {day} AS day, c.figure, "
+        "{typed}(NULLIF(c.restriction_group, ''){as_text}) AS restriction_group, "
+        f"c.code, c.level, {_NO_COHORT}, c.restrictions, c.persons "
+        "FROM publication_figure c JOIN run r ON r.publication_no = c.publication_no"
+    )
+
+
 def _feed() -> str:
     names = [f"v{number}" for number, _ in enumerate(AREAS)]
     joins = " ".join(
@@ -298,6 +307,7 @@ def view_definitions(dialect: str) -> Mapping[str, str]:
     views["report_daily"] = _daily()
     views["report_publication"] = _publication()
     views["report_publication_cohort"] = _publication_cohort()
+    views["report_publication_figure"] = _publication_figure()
     views["report_change_feed"] = _feed()
     views["report_run"] = _run()
     views["report_access"] = _access()
