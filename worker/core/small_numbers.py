@@ -23,6 +23,11 @@ class SmallNumbers(Value, frozen=True):
 
     least: int = LEAST
 
+    @property
+    def step(self) -> int:
+        """The smallest difference between two counts as they are shown."""
+        return 1 if self.least == OFF else _STEP
+
     def shown(self, count: int, persons: int | None = None) -> int | None:
         """The count as it is shown, rounded to five; None if fewer persons than the limit have it.
 
