@@ -395,7 +395,7 @@ def create_versions():
     op.create_index(
         "uq_patient_safety_version_open",
         "patient_safety_version",
-        ["restriction_id", "person_id"],
+        ["person_id", "restriction_id"],
         unique=True,
         **where("closed_no IS NULL"),
     )
@@ -449,7 +449,7 @@ def create_versions():
     op.create_index(
         "uq_patient_privacy_version_open",
         "patient_privacy_version",
-        ["restriction_id", "person_id"],
+        ["person_id", "restriction_id"],
         unique=True,
         **where("closed_no IS NULL"),
     )
