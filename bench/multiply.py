@@ -16,6 +16,7 @@ from worker.store.schema.tables import (
     person,
     publication_code,
     publication_cohort,
+    publication_figure,
     run,
 )
 
@@ -53,7 +54,7 @@ async def multiply(connection: AsyncConnection, times: int) -> None:
         await _copy(connection, change_feed, copy, steps, f"WHERE seq <= {entries}")
     sets = ", ".join(f"{name} = {name} * {times}" for name in PERSON_COUNTS)
     await connection.execute(text(f"UPDATE {run.name} SET {sets}"))
-    for facts in (publication_code, publication_cohort):
+    for facts in (publication_code, publication_cohort, publication_figure):
         amounts = [
             column.name
             for column in facts.c

@@ -20,7 +20,7 @@ _LONG_ENOUGH_S: Final = 0.5
 _ROUNDS_MAX: Final = 15
 _LOOK_UP_S: Final = 0.05
 _COUNT_S: Final = 0.1
-COMPLETE: Final = 1.5
+COMPLETE: Final = 2.0
 
 Query = Callable[[str], Awaitable[int]]
 

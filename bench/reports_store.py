@@ -102,7 +102,7 @@ async def _facts_before(connection: AsyncConnection, first: int) -> None:
         for name in PERSON_COUNTS
     )
     await connection.execute(text(f"UPDATE run SET {counts} WHERE publication_no < {first}"))
-    for table in ("publication_code", "publication_cohort"):
+    for table in ("publication_code", "publication_cohort", "publication_figure"):
         columns = list((await connection.execute(text(f"SELECT * FROM {table} LIMIT 0"))).keys())
         values = ", ".join(
             "r.publication_no" if name == "publication_no" else f"f.{name}" for name in columns

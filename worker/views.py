@@ -50,10 +50,10 @@ def type_of(kind: Kind) -> Any:
 
 
 FRESHNESS: Final = View(name="report_person_freshness")
-DAILY: Final = View(name="report_daily")
 PUBLICATION: Final = View(name="report_publication")
 COHORT: Final = View(name="report_publication_cohort")
 EPISODE: Final = View(name="report_episode")
+FIGURE: Final = View(name="report_publication_figure")
 CHANGE_FEED: Final = View(name="report_change_feed")
 RUN: Final = View(name="report_run")
 ACCESS: Final = View(name="report_access")

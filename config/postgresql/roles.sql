@@ -37,6 +37,7 @@ DECLARE
         'report_dictionary',
         'report_publication',
         'report_publication_cohort',
+        'report_publication_figure',
         'report_run'
     ];
     persons CONSTANT text[] := ARRAY[

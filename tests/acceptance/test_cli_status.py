@@ -16,6 +16,7 @@ def test_status_shows_runs_freshness_gaps_and_failures(two_runs: Installation):
     assert text.code == 0
     assert "ago (run 2)" in text.out
     assert "patient-safety: 1 of 30 persons stale (failures: transient 1)" in text.out
+    assert "run 2: 1 person-area could not be read" in text.out
     assert "free" in text.out
 
 

@@ -8,19 +8,25 @@ from worker.report.charts import line, scale
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "expected"),
+    ("low", "high", "least_step", "expected"),
     [
-        (0, 0, (0, 1)),
-        (0, 3, (0, 2)),
-        (0, 251, (0, 200)),
-        (96, 104, (95, 5)),
-        (216_000, 217_900, (216_000, 1_000)),
-        (999_999, 1_000_000, (999_999, 1)),
+        (0, 0, 1, (0, 1)),
+        (0, 0, 5, (0, 5)),
+        (0, 3, 1, (0, 2)),
+        (0, 251, 5, (0, 200)),
+        (10, 10, 5, (10, 5)),
+        (96, 104, 1, (95, 5)),
+        (95, 105, 5, (95, 5)),
+        (216_000, 217_900, 5, (216_000, 1_000)),
+        (999_999, 1_000_000, 1, (999_999, 1)),
     ],
 )
-def test_axes_have_round_numbers(low, high, expected):
-    """Two steps hold every number; the axis begins at 0 unless the numbers differ by little."""
-    base, step = scale(low, high)
+def test_axes_have_round_numbers(low, high, least_step, expected):
+    """Two steps hold every number; the axis begins at 0 unless the numbers differ by little.
+
+    No step is smaller than that to which the numbers are rounded.
+    """
+    base, step = scale(low, high, least_step)
     assert (base, step) == expected
     assert base <= low <= high <= base + 2 * step
 

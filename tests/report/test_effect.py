@@ -131,6 +131,28 @@ async def test_patient_privacy(database_url):
         ]
 
 
+@pytest.mark.promise("2")
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
+async def test_the_history(database_url):
+    """Of each version its group and its end; only what stands and restricts now is in effect."""
+    async with world_on(database_url, our_clock=True) as world:
+        await published(world, safety("a", "NORU", FUTURE), safety("b", "N"), safety("c", "NORS"))
+        gone = seen(world, 1, safety("a", "NORN_EPO", NEVER), safety("b", "N"))
+        await world.publish(gone, limits=ANY)
+        rows = await world.rows(
+            "SELECT restriction_id, closed_publication, is_in_effect, ends_at, restriction_group "
+            "FROM report_patient_safety_history ORDER BY 1, opened_publication"
+        )
+    assert [
+        (key, closed, bool(does), at(ends), group) for key, closed, does, ends, group in rows
+    ] == [
+        ("a", 2, False, FUTURE, "delayed"),
+        ("a", None, True, None, "denied"),
+        ("b", None, False, None, "none"),
+        ("c", 2, False, None, "blocked"),
+    ]
+
+
 def at(value):
     """A time of a view, which is text on SQLite."""
     return datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -117,6 +117,8 @@ async def test_the_same_publication_gives_the_same_bytes(sqlite_url, tmp_path):
         if (row["publication_no"], row["area"]) == ("2", "patient-safety")
     )
     assert [row["is_in_effect"] for row in rows].count("true") == in_effect > 0
+    history = rows_of(only(two / "csv", "report_patient_safety_history", "csv"))
+    assert [row["is_in_effect"] for row in history].count("true") == in_effect
     episodes = rows_of(only(two / "csv", "report_episode", "csv"))
     assert {row["days"] for row in episodes if not row["ended_at"]} - {"0"} == {"1"}
 

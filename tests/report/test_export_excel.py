@@ -33,6 +33,12 @@ def cells(content):
     return list(csv.reader(io.StringIO(text, newline=""), delimiter=";"))
 
 
+def _pairs(content):
+    """The head of a file with each of its rows."""
+    head, *rows = cells(content)
+    return [(head, row) for row in rows]
+
+
 async def test_what_excel_opens(sqlite_url, tmp_path):
     """A mark, semicolons, Oslo time, and words in bokmål, in every view of a real store."""
     async with world_on(sqlite_url) as world:
@@ -54,6 +60,16 @@ async def test_what_excel_opens(sqlite_url, tmp_path):
         there = at.astimezone(ZoneInfo("Europe/Oslo")).strftime("%Y-%m-%d %H:%M:%S")
         assert said["Først sett"] == there
         assert said["Person"] == plain[said["Restriksjon"]]["person_key"]
+    assert not [column for column in header if "engelsk" in column]
+    words = [dict(zip(*pair, strict=True)) for pair in _pairs(files[f"{NIGHT}/ordliste.csv"])]
+    of_file = [word for word in words if word["Fil"] == "innbyggers_innsyn_naa"]
+    headings = [column for column in header if not column.endswith(" (navn)")]
+    assert sorted(word["Overskrift"] for word in of_file) == sorted(headings)
+    assert {word["Verditype"] for word in words} == {
+        code.name_nb for code in codes() if code.system == "type"
+    }
+    assert {"Pasienter", "Norsk tid", ""} < {word["Enhet"] for word in words}
+    assert "persons" not in {word["Enhet"] for word in words}
     runs = cells(files[f"{NIGHT}/kjoeringer.csv"])
     assert [row[1:3] for row in runs] == [
         ["Slag", "Tilstand"],

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from tests.support.acceptance.both_databases import BOTH
@@ -10,6 +11,7 @@ from tests.support.report.stores import (
     ANY,
     NEVER,
     key_of,
+    missed,
     privacy,
     safety,
     seen,
@@ -19,9 +21,10 @@ from tests.support.store_world import world_on
 from worker.core.model import RunKind
 from worker.errors import ExitCode, UsageError
 from worker.report.facts import read_facts
-from worker.report.figures import ENDS, Amount, CodeKey, Movement, SnapshotState
+from worker.report.figures import Amount, CodeKey, Movement, SnapshotState
 from worker.store.queries.status import read_standing
 
+AGES = ["age_30", "age_182", "age_365", "age_more"]
 PAST, NEAR = START - timedelta(days=1), START + timedelta(days=20)
 
 
@@ -43,15 +46,15 @@ async def test_the_counts_of_a_published_run(database_url):
         assert last.failed == {"transient": 1}
         assert last.total == Amount(11, 9)
         assert last.groups == {
-            "denied": Amount(7, 6),
+            "denied": Amount(7, 7),
             "delayed": Amount(1, 1),
             "blocked": Amount(3, 3),
         }
         assert facts.codes == {
-            CodeKey("denied", "patient-safety", "NORN_EPO", ""): Amount(6, 6),
-            CodeKey("denied", "patient-safety", "NORN_FFL", ""): Amount(1, 1),
-            CodeKey("delayed", "patient-safety", "NORU", ""): Amount(1, 1),
-            CodeKey("blocked", "patient-privacy", "Block", "Hard"): Amount(3, 3),
+            CodeKey("denied", "NORN_EPO", ""): Amount(6, 6),
+            CodeKey("denied", "NORN_FFL", ""): Amount(1, 1),
+            CodeKey("delayed", "NORU", ""): Amount(1, 1),
+            CodeKey("blocked", "Block", "Hard"): Amount(3, 3),
         }
 
 
@@ -78,9 +81,10 @@ async def test_what_is_listed_after_its_end(database_url):
             ),
             seen(world, 2, safety("u", "NORN_EPO", NEVER), safety("e", "NORU", ago[3])),
         )
-        rows = (await facts_of(world)).rows
-    assert list(rows.expired) == [Amount(1, 1), Amount(1, 1), Amount(1, 1), Amount(2, 2)]
-    assert list(rows.ages) == [Amount(1, 1)] * 5
+        facts = await facts_of(world)
+    one = Amount(1, 1)
+    assert facts.expired == dict(zip(AGES, [one, one, one, Amount(2, 2)], strict=True))
+    assert facts.ages == dict.fromkeys([*AGES, "age_unknown"], one)
 
 
 @pytest.mark.parametrize("database_url", BOTH, indirect=True)
@@ -113,15 +117,20 @@ async def test_what_came_and_went_in_a_week(database_url):
     assert north.week == {"denied": Movement(one, none, both)}
     assert (north.last.roster, north.last.total) == (1, Amount(2, 1))
     assert (north.cohort, north.cohorts) == ("Nord", ())
-    assert sum(north.rows.ages, Amount()) == Amount(2, 1)
+    assert north.ages == {"age_unknown": Amount(2, 1)}
 
 
 async def test_a_cohort_that_nobody_knows_is_refused(sqlite_url):
-    """A misspelt name does not make a report without patients."""
+    """A misspelt name does not make a report without patients; those that there are are named."""
     async with world_on(sqlite_url) as world:
-        await world.publish(seen(world, 1, cohort="Nord"))
-        with pytest.raises(UsageError, match="nothing is published of a cohort 'Nrod'"):
+        await world.publish(seen(world, 1))
+        with pytest.raises(UsageError) as refused:
             await facts_of(world, cohort="Nrod")
+        assert "no person has a cohort" in refused.value.hint
+        await world.publish(seen(world, 1, cohort="Sør"), seen(world, 2, cohort="Nord"))
+        with pytest.raises(UsageError, match="nothing is published of a cohort 'Nrod'") as refused:
+            await facts_of(world, cohort="Nrod")
+        assert refused.value.hint == "there are Nord, Sør"
 
 
 async def test_by_a_person_or_by_rule(sqlite_url):
@@ -158,14 +167,12 @@ async def test_when_delays_end(database_url):
             seen(world, 1, *delayed, safety("n", "NORN_EPO", NEVER)),
             seen(world, 2, safety("m", "NORU", NEVER), safety("l", "NORU", until[1])),
         )
-        ends = (await facts_of(world)).rows
-        assert dict(zip((*ENDS, "later", "unknown"), ends.ends, strict=True)) == {
-            7: Amount(3, 2),
-            30: Amount(1, 1),
-            90: Amount(1, 1),
-            365: Amount(0, 0),
-            "later": Amount(1, 1),
-            "unknown": Amount(1, 1),
+        assert (await facts_of(world)).ends == {
+            "ends_7": Amount(3, 2),
+            "ends_30": Amount(1, 1),
+            "ends_90": Amount(1, 1),
+            "ends_later": Amount(1, 1),
+            "ends_never": Amount(1, 1),
         }
 
 
@@ -185,30 +192,62 @@ async def test_a_month_is_compared_with_the_night_before_it(sqlite_url):
         assert [amount.restrictions for amount in facts.codes_then.values()] == [1]
 
 
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
+async def test_persons_are_counted_once(database_url):
+    """Who has two codes of a group, or one by two causes, is one person of the group and the code.
+
+    Three persons by one code and three by another are six of their group.
+    """
+    async with world_on(database_url, our_clock=True) as world:
+        codes = ["NORN_EPO"] * 3 + ["NORN_FFL"] * 3
+        both = [
+            safety(f"b{cause}", "NORN_EPO", NEVER, cause=cause) for cause in ("Manual", "Automated")
+        ]
+        rule = safety("r", "NORU", delay_days=14)
+        await world.publish(
+            *(seen(world, n, safety(f"s{n}", code, NEVER), cohort="Nord")
+              for n, code in enumerate(codes)),
+            seen(world, 6, *both, safety("c", "NORN_FFL", NEVER), rule, cohort="Nord"),
+            seen(world, 7, rule, cohort="Sør"),
+        )  # fmt: skip
+        facts = await facts_of(world)
+        north = await facts_of(world, cohort="Nord")
+    assert facts.last.of("denied") == north.last.of("denied") == Amount(9, 7)
+    assert facts.codes == north.codes == {
+        CodeKey("denied", "NORN_EPO", ""): Amount(5, 4),
+        CodeKey("denied", "NORN_FFL", ""): Amount(4, 4),
+    }  # fmt: skip
+    assert (facts.last.pending, north.last.pending) == (Amount(2, 2), Amount(1, 1))
+    assert facts.last.total == Amount(9, 7)
+
+
+@pytest.mark.promise("11")
 async def test_an_erasure_changes_no_figure_of_its_publication(sqlite_url):
-    """Two reports of one publication have the same figures; the next night has all."""
+    """Two reports of one publication say the same, whoever was erased between them."""
     async with world_on(sqlite_url) as world:
         for keys in ("a", "ab", "a"):
-            await _night(world, [safety(key, "NORU", NEAR) for key in keys])
+            mine = [safety(key, "NORU", NEAR) for key in keys]
+            others = [safety("x", "NORU", NEAR), safety("y", "NORU", PAST)]
+            await world.publish(seen(world, 1, *mine), seen(world, 2, *others), limits=ANY)
             world.fake.advance(86_400)
         before = await facts_of(world)
         await world.erase(key_of(1))
         after = await facts_of(world)
-        for name in ("nights", "codes", "causes", "latest"):
-            assert getattr(after, name) == getattr(before, name), name
-        assert None not in (before.rows, before.week)
-        assert (after.rows, after.week) == (None, None)
-        await _night(world)
-        later = await facts_of(world)
-        assert None not in (later.rows, later.week)
+        assert before.week
+        assert after == msgspec.structs.replace(before, made_at=after.made_at)
 
 
-async def _night(world, *mine):
-    """A person who changes, if they are there, and one who does not."""
-    others = [safety("x", "NORU", NEAR), safety("y", "NORU", PAST)]
-    await world.publish(
-        *(seen(world, 1, *records) for records in mine), seen(world, 2, *others), limits=ANY
-    )
+async def test_a_clinic_without_gaps_is_called_complete(sqlite_url):
+    """Where another clinic has one. A line that could not be read may be of any clinic."""
+    gaps, complete = SnapshotState.GAPS, SnapshotState.COMPLETE
+    async with world_on(sqlite_url) as world:
+        for faults in (0, 1):
+            reads = [seen(world, 1, cohort="Nord"), missed(world, 2, cohort="Sør")]
+            await world.publish(*reads, limits=ANY, faults=faults)
+            found = [(await facts_of(world, cohort=cohort)).state for cohort in (None, "Nord")]
+            assert found == [gaps, gaps if faults else complete]
+            await world.publish(seen(world, 2, cohort="Sør"), kind=RunKind.BACKFILL)
+            assert (await facts_of(world)).state == (gaps if faults else complete)
 
 
 async def test_a_copy_grows_old_and_has_no_age_in_the_future(sqlite_url):

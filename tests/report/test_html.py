@@ -28,6 +28,7 @@ from worker.report.html import write_report
 from worker.report.language import LANGUAGES
 
 IDENTIFIER = "01869912345"
+CODES = "Restrictions in effect, by code"
 
 
 async def report_of(world, out, **chosen):
@@ -161,10 +162,7 @@ async def test_small_numbers_are_named_and_others_rounded(sqlite_url, tmp_path):
     async with world_on(sqlite_url) as world:
         await small_store(world)
         page, outline = await report_of(world, tmp_path / "report.html", min_cell=5)
-    codes = {
-        row[0].split("\n")[0]: [row[1], row[3]]
-        for row in table_of(page, "Restrictions in effect, by code")
-    }
+    codes = {row[0].split("\n")[0]: [row[1], row[3]] for row in table_of(page, CODES)}
     few = ["&lt;5", "\u2013"]
     assert codes == {
         "Access denied": ["5", "50%"],
@@ -180,6 +178,22 @@ async def test_small_numbers_are_named_and_others_rounded(sqlite_url, tmp_path):
     assert "fewer than 5" in outline.text
     assert "at least 60.0% confirmed" in outline.text
     assert "rounded to the nearest five, totals too" in outline.text
+
+
+@pytest.mark.promise("8")
+async def test_a_clinic_of_several_codes_is_not_called_small(sqlite_url, tmp_path):
+    """Three patients by one code and three by another are six of their group, and so shown."""
+    async with world_on(sqlite_url) as world:
+        codes = ["NORN_EPO"] * 3 + ["NORN_FFL"] * 3
+        await world.publish(
+            *(seen(world, n, safety(f"s{n}", code, NEVER), cohort="Nord")
+              for n, code in enumerate(codes))
+        )  # fmt: skip
+        page, outline = await report_of(world, tmp_path / "r.html", min_cell=5, cohort="Nord")
+    shown = {row[0].split("\n")[0]: row[1] for row in table_of(page, CODES)}
+    few = "&lt;5"
+    assert shown == {"Access denied": "5", "NORN_EPO": few, "NORN_FFL": few, "Total": "5"}
+    assert "5 restrictions are in effect for 5 of 5 patients" in outline.text
 
 
 async def test_a_week_and_a_clinic(sqlite_url, tmp_path):

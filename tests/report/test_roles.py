@@ -18,6 +18,8 @@ from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
 from worker.areas.meanings import view_columns
 from worker.errors import ConfigurationError
+from worker.report.facts import read_facts
+from worker.report.figures import Amount
 
 SCRIPT = (ROOT / "config" / "postgresql" / "roles.sql").read_text(encoding="utf-8")
 ABOUT_PERSONS = {"person_key", "local_ref", "person_no", "extra", "object_value"}
@@ -198,6 +200,17 @@ async def test_a_role_can_ask_what_the_page_asks(granted: Granted):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.fetch(sql)
     assert refused == {"reader": 0, "figures": 5}
+
+
+async def test_the_report_needs_figures_alone(granted: Granted):
+    """What it reads names no person: so it takes as long for many of them as for few."""
+    async with world_on(granted.url(OWNER)) as world:
+        await small_store(world)
+        now = world.fake.now()
+        expected = await read_facts(world.database.read, now=now)
+    async with world_on(granted.url(granted.figures)) as world:
+        assert await read_facts(world.database.read, now=now) == expected
+    assert expected.last.total == Amount(11, 9)
 
 
 async def test_an_upgrade_keeps_what_was_granted(granted: Granted):

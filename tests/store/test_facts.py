@@ -8,13 +8,15 @@ import pytest
 
 from tests.support.report.counted import (
     DAILY,
+    FIGURES,
     PEOPLE,
     counted,
+    counted_figures,
     counted_people,
     drawn_night,
     on_roster,
 )
-from tests.support.report.stores import NEVER, key_of, missed, privacy, publish, safety, seen
+from tests.support.report.stores import ANY, NEVER, key_of, missed, privacy, publish, safety, seen
 from tests.support.store_world import SAFETY, World, world_on
 from worker.areas.meanings import view_columns
 from worker.core.model import RunKind
@@ -24,10 +26,18 @@ from worker.store.runs.retention import RetentionRules, purge
 LAST = "WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication)"
 
 
+FACTS = (
+    "report_daily",
+    "report_publication",
+    "report_publication_cohort",
+    "report_publication_figure",
+)
+
+
 async def facts(world: World) -> list[list[tuple[Any, ...]]]:
     """Every row of the facts that readers see, but which publication is the last one."""
     found = []
-    for view in ("report_daily", "report_publication", "report_publication_cohort"):
+    for view in FACTS:
         names = [column.name for column in view_columns()[view] if "is_last" not in column.name]
         rows = await world.rows(f"SELECT {', '.join(names)} FROM {view}")
         found.append(sorted(rows, key=str))
@@ -58,6 +68,7 @@ async def test_counted_on_is_counted_from_all(database_url, more):
             reads = drawn_night(world, rng, some)
             await publish(world, *reads, kind=kind, may_depart=step != 2)
             assert sorted(await world.rows(DAILY)) == await counted(world)
+            assert set(await world.rows(FIGURES)) == await counted_figures(world)
             cohorts = set(await world.rows(by_cohort))
             assert cohorts == await counted_people(world, here)
             (total,) = await world.rows(totals)
@@ -68,7 +79,7 @@ async def test_counted_on_is_counted_from_all(database_url, more):
             if step in (1, 4):
                 await world.erase(key_of(8))
                 before -= 1
-            world.fake.advance(rng.choice([3_600, 86_400]))
+            world.fake.advance(rng.choice([3_600, 86_400, 4 * 86_400]))
 
 
 @pytest.mark.promise("2")
@@ -168,7 +179,20 @@ async def test_nothing_changes_them(sqlite_url):
         assert after[1][:5] == before[1]
         assert set(before[0]) < set(after[0])
         assert set(before[2]) < set(after[2])
+        assert set(before[3]) < set(after[3])
         assert sorted(await world.rows(DAILY)) == await counted(world)
+
+
+async def test_a_run_with_gaps_says_why(sqlite_url):
+    """In the ledger, where readers of the database look for the reason of an exit 3."""
+    async with world_on(sqlite_url) as world:
+        for reads, faults in (([seen(world, 1)], 0), ([missed(world, 1), missed(world, 2)], 1)):
+            await world.publish(*reads, limits=ANY, faults=faults)
+        rows = await world.rows("SELECT exit_code, reason FROM report_run ORDER BY run_id")
+    assert rows == [
+        (0, None),
+        (3, "1 line of the roster could not be read; 2 person-areas could not be read"),
+    ]
 
 
 async def test_what_is_no_code_is_not_kept(sqlite_url):

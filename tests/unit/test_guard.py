@@ -146,6 +146,17 @@ def area(name: str, *, complete: int, records: int = 1) -> AreaFacts:
     return AreaFacts(area=name, attempted=100, complete=complete, records=records)
 
 
+def test_the_reason_names_areas_and_numbers():
+    """What all areas do together is said of each: whoever decides must know where to look."""
+    areas = (
+        AreaFacts(area="patient-safety", removed=30, attempted=100, complete=40, records=1),
+        AreaFacts(area="patient-privacy", removed=10, attempted=100, complete=0),
+    )
+    closing, unread = reasons_to_withhold(removals(100, 60, 40, 30, areas=areas), LIMITS)
+    assert "would close: 30 in patient-safety, 10 in patient-privacy (sync.max_" in closing
+    assert "could be read: 40 of 100 in patient-safety, 0 of 100 in patient-privacy (20%" in unread
+
+
 def test_completeness_is_judged_for_each_area():
     """An area that fails for everybody is a warning; only if all are thin the run is withheld."""
     night = facts(areas=(area("patient-safety", complete=100), area("patient-privacy", complete=0)))

@@ -27,6 +27,8 @@ TABLES: Final = {
     "publication_code": "The facts of a publication by area, code, level, cause, group and cohort. "
     "Never changed.",
     "publication_cohort": "The persons of a publication by cohort. Never changed.",
+    "publication_figure": "What the report shows of a publication, divided in several ways. Never "
+    "changed.",
     "change_feed": "What each publication changed, in order. It only grows.",
     "patient_safety_version": "The content of a patient safety restriction over an interval of "
     "publications.",
@@ -45,6 +47,7 @@ NOT_ENFORCED: Final = {
     "person.first_no": "run",
     "publication_code.publication_no": "run",
     "publication_cohort.publication_no": "run",
+    "publication_figure.publication_no": "run",
 }
 """Columns that name a row without a foreign key, since they outlive it."""
 
@@ -54,7 +57,7 @@ For readers of the database and for a colleague who changes its schema. Readers 
 
 - A **version** row holds a restriction's content from the publication that opened it (`opened_no`) until the publication that closed it (`closed_no`). Its content is never changed.
 - A run writes **drafts**, which no view reads; publication applies them ([why](../adr/0033-drafts.md)).
-- **Facts** (in `run`, `publication_cohort`, `publication_code`) and the **change feed** are written in the transaction of the publication, and stay ([why](../adr/0026-facts-and-feed-at-publication.md)).
+- **Facts** (in `run`, `publication_cohort`, `publication_code`, `publication_figure`) and the **change feed** are written in the transaction of the publication, and stay ([why](../adr/0026-facts-and-feed-at-publication.md)).
 - What is kept for how long: [security and privacy](../security.md#what-is-stored-and-for-how-long).
 
 """  # noqa: E501

@@ -39,6 +39,9 @@ VIEWS: Final = {
     "report_publication_cohort": "The same by cohort; the rows of a publication add up to its row "
     "there. `cohort` is NULL for persons without one, and `other` for those whose cohort has no "
     "name in the facts.",
+    "report_publication_figure": "What the report shows of each publication: restrictions and "
+    "their persons, divided in one way (`figure`) and by cohort. In a row everybody is counted "
+    "once, and rows of one `figure` add up over cohorts. Written once, never changed.",
     "report_change_feed": "What each publication changed, and what was erased or purged, in order "
     "([how to follow it](../reporting.md#the-change-feed)).",
     "report_run": "The ledger of runs. Totals are counted by the publication, and 0 for a run that "

@@ -37,6 +37,27 @@ class RestrictionGroup(enum.StrEnum):
     """Nothing is restricted."""
 
 
+class Figure(enum.StrEnum):
+    """In which way a figure of a publication divides restrictions; those in effect, if not said."""
+
+    GROUP = "group"
+    """By group; of ``RestrictionGroup.PENDING`` those that stand."""
+    CODE = "code"
+    """By group, code and level."""
+    CAUSE = "cause"
+    """By how they came about, in the areas that say so."""
+    AGE = "age"
+    """By the time since PTS made them."""
+    ENDS = "ends"
+    """Delays, by the time until they end."""
+    EXPIRED = "expired"
+    """What PTS lists after its end, by the time since then."""
+    WEEK = "week"
+    """What restricts and came, changed or went in seven days."""
+    WEEK_GROUP = "week_group"
+    """The same by group."""
+
+
 class DelayRule(Value, frozen=True, kw_only=True):
     """By which columns a delay is a rule for a result to come.
 

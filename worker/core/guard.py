@@ -5,7 +5,7 @@ third); a limit on counts alone would publish a truncated roster. So a share app
 small absolute number, and closing more than half always exceeds it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from worker.core.plurals import counted
@@ -173,6 +173,8 @@ def _unread(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
     if not attempted:
         return
     share, text = complete / attempted, f"only {complete} of {attempted} person-areas could be read"
+    asked = [area for area in facts.areas if area.attempted]
+    text += _places(f"{area.complete} of {area.attempted} in {area.area}" for area in asked)
     if facts.is_first and share < limits.first_min_completeness:
         yield (
             f"{text} ({share:.0%}; sync.first_min_completeness is "
@@ -218,9 +220,11 @@ def _too_many(
     is_most = not facts.is_subset and count > facts.open_before / 2
     limit = max(_restrictions_limit(facts, limits), _accepted(getattr(limits.accepted, name, 0)))
     if count > limit and (is_most or persons > small):
+        going = [area for area in facts.areas if getattr(area, name)]
+        places = _places(f"{getattr(area, name)} in {area.area}" for area in going)
         yield (
             f"{count} of {facts.open_before} open restrictions of "
-            f"{counted(persons, 'person')} {verb} ({_share(limits)})"
+            f"{counted(persons, 'person')} {verb}{places} ({_share(limits)})"
         )
 
 
@@ -240,6 +244,12 @@ def _in_areas(
                 f"{count} of {area.open_before} open restrictions of {area.area}, of "
                 f"{counted(persons, 'person')}, {verb} ({_share(limits)})"
             )
+
+
+def _places(counts: Iterable[str]) -> str:
+    """In which areas that is."""
+    listed = ", ".join(counts)
+    return f": {listed}" if listed else ""
 
 
 def _restrictions_limit(facts: GuardFacts, limits: GuardLimits) -> float:

@@ -23,11 +23,16 @@ class SmallNumbers(Value, frozen=True):
 
     least: int = LEAST
 
+    @property
+    def step(self) -> int:
+        """The smallest difference between two counts as they are shown."""
+        return 1 if self.least == OFF else _STEP
+
     def shown(self, count: int, persons: int | None = None) -> int | None:
         """The count as it is shown, rounded to five; None if fewer persons than the limit have it.
 
         Args:
-            persons: how many persons stand behind it, or fewer than that; None: ``count`` of them.
+            persons: how many persons stand behind it; None: ``count`` of them.
         """
         if self.least == OFF or count == 0:
             return count

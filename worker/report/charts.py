@@ -38,15 +38,20 @@ def line(
     withheld: Sequence[date] = (),
     missed: Sequence[date] = (),
     from_zero: bool = False,
+    least_step: int = 1,
 ) -> LineChart | None:
     """A line from the first to the last day; None if no day has a number.
 
     The axis begins at 0 if asked for, or unless the numbers differ by little.
+
+    Args:
+        least_step: numbers are rounded to it, so that an axis with smaller steps would show more
+            than there is.
     """
     known = [value for value in values if value is not None]
     if not known or days[0] == days[-1]:
         return None
-    low, step = scale(0 if from_zero else min(known), max(known))
+    low, step = scale(0 if from_zero else min(known), max(known), least_step)
     span = (days[-1] - days[0]).days
 
     def x(day: date) -> float:
@@ -71,14 +76,14 @@ def line(
     )
 
 
-def scale(low: float, high: float) -> tuple[float, float]:
+def scale(low: float, high: float, least_step: int = 1) -> tuple[float, float]:
     """The lowest number of an axis and its step; two steps hold all numbers.
 
     The axis begins at 0 unless the numbers differ by little.
     """
     if low < high * 2 / 3:
         low = 0.0
-    rough = max((high - low) / _PARTS, 1)
+    rough = max((high - low) / _PARTS, least_step)
     power = 10.0 ** math.floor(math.log10(rough))
     for factor in (power, power * 10):
         for digit in _STEPS:

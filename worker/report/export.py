@@ -236,8 +236,10 @@ def _column(
 ) -> ColumnElement[Any]:
     if name != "is_in_effect" or shown is None:
         return table.c[name]
-    effect = area_named(AREA_VIEWS[view.name][0]).effect
-    condition = in_effect_sql(effect, view.name, instant_sql(shown.published_at))
+    area, what = AREA_VIEWS[view.name]
+    condition = in_effect_sql(area_named(area).effect, view.name, instant_sql(shown.published_at))
+    if what == "history":
+        condition = f"{view.name}.valid_to IS NULL AND {condition}"
     return literal_column(condition, type_of(Kind.BOOLEAN)).label(name)
 
 

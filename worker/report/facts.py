@@ -1,56 +1,45 @@
-"""Reads the report's contents from the reporting views, in one snapshot.
+"""Reads the report's contents from the facts of the publications, in one snapshot.
 
-What was published is taken from the facts of the publications. Rows are asked only for what no fact
-says: when delays end, how old rows are, and how many persons stand behind a week's changes. After
-an erasure they say something else than the facts, and two reports of one publication would tell of
-the erased person: then they are not asked until the next publication.
+No row of a person or a restriction is asked. So a report of many persons takes as long as one of
+few, and two reports of one publication say the same, whoever was erased between them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS
-from worker.core.effect import RestrictionGroup
+from worker.core.effect import Figure
 from worker.core.model import FailureKind, RunKind, RunStatus
 from worker.core.times import is_of_the_future
+from worker.core.value import Value
 from worker.errors import UsageError
 from worker.report.figures import (
     CHANGE_DAYS,
     DAYS_SHOWN,
-    PENDING,
     UNKNOWN,
-    WEEK,
     Amount,
     CodeKey,
     CohortFacts,
     Movement,
     NightFacts,
     ReportFacts,
-    RowFacts,
     RunFacts,
     SnapshotState,
 )
-from worker.report.rows import read_rows
-from worker.views import (
-    CHANGE_FEED,
-    COHORT,
-    DAILY,
-    PUBLICATION,
-    RUN,
-    Read,
-    begin_snapshot,
-)
+from worker.views import COHORT, FIGURE, PUBLICATION, RUN, Read, begin_snapshot
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")
 """The time zone of the days in the facts of publications."""
 _SLACK_DAYS: Final = 7
 """How much earlier than asked for the night of a comparison may be."""
-_MOVES: Final = {"insert": "added", "update": "changed", "close": "removed"}
+_MOVES: Final = ("insert", "update", "close")
+"""What the parts of a ``Movement`` are called in the facts."""
+_COHORTS_NAMED: Final = 20
+"""As many as a message may name."""
 
 
 async def read_facts(
@@ -68,7 +57,7 @@ async def read_facts(
         fresh_within: the copy is out of date if the last full run is older.
 
     Raises:
-        UsageError: the last publication has no such cohort.
+        UsageError: nothing is published of such a cohort.
         UnavailableError: the database cannot be used.
     """
 
@@ -77,6 +66,16 @@ async def read_facts(
         return await _Queries(connection, now.astimezone(UTC), cohort).facts(fresh_within)
 
     return await read(work)
+
+
+class _Counted(Value, frozen=True):
+    """One figure of a publication: by what it is divided, and how much that is."""
+
+    figure: str
+    group: str
+    code: str
+    level: str
+    amount: Amount
 
 
 class _Queries:
@@ -92,14 +91,10 @@ class _Queries:
         is_published = run.c.status == RunStatus.PUBLISHED
         nights = await self._nights()
         if self._cohort is not None and not nights:
-            raise UsageError(
-                f"nothing is published of a cohort {self._cohort!r}",
-                hint="the view report_publication_cohort has their names",
-            )
-        last = nights[-1] if nights else None
-        then = _before(nights)
-        is_altered = last is None or await self._is_altered(last)
-        codes = await self._codes([night.publication_no for night in (last, then) if night])
+            await self._refuse_cohort()
+        last, then = nights[-1] if nights else None, _before(nights)
+        figures = await self._figures([night.publication_no for night in (last, then) if night])
+        now = figures[last.publication_no] if last else []
         last_sync = await self._run(run, is_published, run.c.kind == RunKind.SYNC)
         return ReportFacts(
             made_at=self._now,
@@ -110,15 +105,14 @@ class _Queries:
             latest=await self._run(run, run.c.run_id == _newest(run)),
             nights=nights,
             then=then,
-            codes=codes.get(last.publication_no, {}) if last else {},
-            codes_then=codes.get(then.publication_no, {}) if then else {},
-            causes=await self._causes(last) if last else {},
-            pending=await self._pending(last) if last else Amount(),
-            week=await self._week(last) if last and not is_altered else None,
-            rows=await self._current(last) if last and not is_altered else None,
-            cohorts=await self._cohorts(last, is_altered=is_altered)
-            if last and not self._cohort
-            else (),
+            codes=_by_key(now),
+            codes_then=_by_key(figures[then.publication_no] if then else []),
+            causes=_by_code(now, Figure.CAUSE),
+            ages=_by_code(now, Figure.AGE),
+            ends=_by_code(now, Figure.ENDS),
+            expired=_by_code(now, Figure.EXPIRED),
+            week=_week(now),
+            cohorts=await self._cohorts(last) if last and self._cohort is None else (),
             withheld=await self._withheld(nights),
         )
 
@@ -151,9 +145,7 @@ class _Queries:
             )
             .order_by(facts.c.publication_no)
         )
-        groups: dict[int, dict[str, Amount]] = {row.publication_no: {} for row in rows}
-        for number, group, amount in await self._amounts(list(groups), "restriction_group"):
-            groups[number][group or UNKNOWN] = amount
+        figures = await self._figures([row.publication_no for row in rows], Figure.GROUP)
         return tuple(
             NightFacts(
                 publication_no=row.publication_no,
@@ -164,100 +156,40 @@ class _Queries:
                 stale=row.stale,
                 failed=_failed(row),
                 persons=row.persons_in_effect,
-                groups=groups[row.publication_no],
+                groups={found.group: found.amount for found in figures[row.publication_no]},
             )
             for row in rows
         )
 
-    async def _codes(self, numbers: Sequence[int]) -> dict[int, dict[CodeKey, Amount]]:
-        found: dict[int, dict[CodeKey, Amount]] = {}
-        by = ("restriction_group", "area", "code", "level")
-        for number, group, *key, amount in await self._amounts(numbers, *by):
-            found.setdefault(number, {})[CodeKey(group or UNKNOWN, *key)] = amount
+    async def _figures(
+        self, numbers: Sequence[int], *figures: Figure
+    ) -> Mapping[int, Sequence[_Counted]]:
+        """These figures of publications or all of them, by the publication's number.
+
+        A person has one cohort, so the sum over cohorts counts nobody twice.
+        """
+        view = FIGURE.table()
+        names = ("publication_no", "figure", "restriction_group", "code", "level")
+        keys = [view.c[name] for name in names]
+        sums = [func.sum(view.c[name]) for name in ("restrictions", "persons")]
+        query = self._of_cohort(select(*keys, *sums), view).where(
+            view.c.publication_no.in_(numbers), view.c.figure.in_(figures or Figure)
+        )
+        found: dict[int, list[_Counted]] = {number: [] for number in numbers}
+        for number, figure, group, code, level, *amount in await self._rows(query.group_by(*keys)):
+            of_it = Amount(*map(int, amount))
+            found[number].append(_Counted(figure, group or UNKNOWN, code, level, of_it))
         return found
 
-    async def _causes(self, night: NightFacts) -> Mapping[str, Amount]:
-        """How what is in effect came about, for the areas that say so."""
-        of_it = [area.name for area in AREAS if area.effect.cause]
-        found: dict[str, Amount] = {}
-        for _, area, cause, amount in await self._amounts([night.publication_no], "area", "cause"):
-            if area in of_it:
-                found[cause] = found.get(cause, Amount()) + amount
-        return found
-
-    async def _pending(self, night: NightFacts) -> Amount:
-        """Rules for results to come, and how many persons have one at least."""
-        daily = DAILY.table()
-        counts = (
-            select(func.sum(daily.c.open).label("open"), func.max(daily.c.persons).label("persons"))
-            .where(
-                daily.c.publication_no == night.publication_no,
-                daily.c.restriction_group == PENDING,
-            )
-            .group_by(daily.c.cohort)
+    async def _cohorts(self, last: NightFacts) -> tuple[CohortFacts, ...]:
+        """By cohort, if any person has one."""
+        view, cohort = FIGURE.table(), COHORT.table()
+        weeks: dict[str | None, dict[str, Amount]] = {}
+        moved = select(view.c.cohort, view.c.code, view.c.restrictions, view.c.persons).where(
+            view.c.publication_no == last.publication_no, view.c.figure == Figure.WEEK
         )
-        cohorts = self._of_cohort(counts, daily).subquery()
-        sums = (func.sum(cohorts.c.open), func.sum(cohorts.c.persons))
-        ((restrictions, persons),) = await self._rows(select(*sums))
-        return Amount(int(restrictions or 0), int(persons or 0))
-
-    async def _amounts(self, numbers: Sequence[int], *by: str) -> Sequence[Sequence[Any]]:
-        """Restrictions in effect at publications: the number, ``by``, and an amount.
-
-        A person may have restrictions of several codes and causes, but is in one cohort. So the
-        least number of persons is the sum over the cohorts of the largest count of one code and
-        cause.
-        """
-        daily = DAILY.table()
-        keys = [daily.c[name] for name in ("publication_no", *by)]
-        in_effect = func.sum(daily.c.in_effect).label("in_effect")
-        persons = func.max(daily.c.persons_in_effect).label("persons")
-        query = select(*keys, in_effect, persons).where(
-            daily.c.publication_no.in_(numbers), daily.c.in_effect > 0
-        )
-        cohorts = self._of_cohort(query, daily).group_by(*keys, daily.c.cohort).subquery()
-        groups = [cohorts.c[key.name] for key in keys]
-        sums = (func.sum(cohorts.c.in_effect), func.sum(cohorts.c.persons))
-        rows = await self._rows(select(*groups, *sums).group_by(*groups))
-        return [(*row[:-2], Amount(int(row[-2]), int(row[-1]))) for row in rows]
-
-    async def _week(self, last: NightFacts) -> Mapping[str, Movement]:
-        """What came, changed and went in the week until the last night, by group."""
-        moved = await self._moved(last, "restriction_group")
-        return {group or UNKNOWN: movement for group, movement in moved.items()}
-
-    async def _moved(
-        self, last: NightFacts, by: str, *, only_restricting: bool = False
-    ) -> Mapping[str | None, Movement]:
-        """The same by a column of the change feed, which tells whose they were.
-
-        The very first publication is none of the week: what it brought was there before the copy.
-        """
-        feed, every = CHANGE_FEED.table(), PUBLICATION.table()
-        week = select(every.c.publication_no).where(
-            every.c.day > last.day - WEEK, every.c.day <= last.day, every.c.publication_no > 1
-        )
-        persons = func.count(feed.c.person_no.distinct())
-        query = self._of_cohort(select(feed.c.op, feed.c[by], func.count(), persons), feed).where(
-            feed.c.publication_no.in_(week),
-            feed.c.op.in_(_MOVES),
-            feed.c.restriction_id.is_not(None),
-        )
-        if only_restricting:
-            query = query.where(feed.c.restriction_group.is_distinct_from(RestrictionGroup.NONE))
-        found: dict[str | None, dict[str, Amount]] = {}
-        for op, key, *amount in await self._rows(query.group_by(feed.c.op, feed.c[by])):
-            found.setdefault(key, {})[_MOVES[op]] = Amount(*amount)
-        return {key: Movement(**amounts) for key, amounts in found.items()}
-
-    async def _cohorts(self, last: NightFacts, *, is_altered: bool) -> tuple[CohortFacts, ...]:
-        """By cohort, if any person has one; nothing in a report about one of them."""
-        if self._cohort is not None:
-            return ()
-        cohort = COHORT.table()
-        weeks: Mapping[str | None, Movement] = {}
-        if not is_altered:
-            weeks = await self._moved(last, "cohort", only_restricting=True)
+        for name, op, *amount in await self._rows(moved):
+            weeks.setdefault(name, {})[op] = Amount(*amount)
         rows = await self._rows(
             select(cohort.c.cohort, cohort.c.roster, cohort.c.persons_in_effect)
             .where(cohort.c.publication_no == last.publication_no, cohort.c.roster > 0)
@@ -270,24 +202,29 @@ class _Queries:
                 cohort=row.cohort,
                 roster=row.roster,
                 in_effect=row.persons_in_effect,
-                week=None if is_altered else weeks.get(row.cohort, Movement()),
+                week=_movement(weeks.get(row.cohort, {})),
             )
             for row in rows
         )
 
-    async def _is_altered(self, night: NightFacts) -> bool:
-        """Whether somebody was erased since: the feed says it behind the publication's changes."""
-        feed = CHANGE_FEED.table(("seq", "op", "publication_no"))
-        newest = await self._rows(
-            select(feed.c.op, feed.c.publication_no)
-            .where(feed.c.op != "purge")
-            .order_by(feed.c.seq.desc())
-            .limit(1)
-        )
-        return [tuple(row) for row in newest] == [("erase", night.publication_no)]
+    async def _refuse_cohort(self) -> NoReturn:
+        """Name the cohorts that there are.
 
-    async def _current(self, night: NightFacts) -> RowFacts:
-        return await read_rows(self._connection, night.published_at, self._cohort)
+        Raises:
+            UsageError: always.
+        """
+        view = COHORT.table()
+        last = select(func.max(view.c.publication_no)).scalar_subquery()
+        known = select(view.c.cohort).where(
+            view.c.publication_no == last, view.c.cohort.is_not(None), view.c.roster > 0
+        )
+        names = [row.cohort for row in await self._rows(known.order_by(view.c.cohort))]
+        more = f", and {len(names) - _COHORTS_NAMED} more" if len(names) > _COHORTS_NAMED else ""
+        hint = f"there are {', '.join(names[:_COHORTS_NAMED])}{more}"
+        raise UsageError(
+            f"nothing is published of a cohort {self._cohort!r}",
+            hint=hint if names else "no person has a cohort: the roster names none",
+        )
 
     async def _withheld(self, nights: Sequence[NightFacts]) -> tuple[date, ...]:
         if not nights:
@@ -313,6 +250,30 @@ def _failed(row: Any) -> Mapping[str, int]:
     return {kind: persons for kind, persons in found.items() if persons}
 
 
+def _by_key(figures: Iterable[_Counted]) -> Mapping[CodeKey, Amount]:
+    return {
+        CodeKey(found.group, found.code, found.level): found.amount
+        for found in figures
+        if found.figure == Figure.CODE
+    }
+
+
+def _by_code(figures: Iterable[_Counted], figure: Figure) -> Mapping[str, Amount]:
+    return {found.code: found.amount for found in figures if found.figure == figure}
+
+
+def _week(figures: Iterable[_Counted]) -> Mapping[str, Movement]:
+    groups: dict[str, dict[str, Amount]] = {}
+    for found in figures:
+        if found.figure == Figure.WEEK_GROUP:
+            groups.setdefault(found.group, {})[found.code] = found.amount
+    return {group: _movement(amounts) for group, amounts in groups.items()}
+
+
+def _movement(amounts: Mapping[str, Amount]) -> Movement:
+    return Movement(*(amounts.get(op, Amount()) for op in _MOVES))
+
+
 def _before(nights: Sequence[NightFacts]) -> NightFacts | None:
     """The night that the last one is compared with."""
     if not nights:
@@ -333,6 +294,7 @@ def _state(
         return SnapshotState.GAPS
     if last_sync.age(now) > fresh_within:
         return SnapshotState.OLD
-    if last.stale or last_sync.exit_code:
+    # Nobody knows whose the lines are that could not be read, nor of which cohort.
+    if last.stale or last_sync.roster_faults:
         return SnapshotState.GAPS
     return SnapshotState.COMPLETE

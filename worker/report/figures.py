@@ -6,22 +6,16 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
+from worker.core.effect import RestrictionGroup
 from worker.core.value import Value
 
 DAYS_SHOWN: Final = 92
 CHANGE_DAYS: Final = 30
-WEEK: Final = timedelta(days=7)
 _A_NIGHT_LATER: Final = timedelta(hours=36)
 """The next night begins by then."""
 UNKNOWN: Final = "unknown"
 """The group of a code that the worker does not know; it counts as restricting."""
 GROUPS: Final = ("denied", "delayed", "blocked", "shielded", UNKNOWN)
-PENDING: Final = "pending"
-"""The group of delays that are rules for results to come; they are not in effect."""
-AGES: Final = (30, 182, 365)
-"""The days that divide ages: up to a month, half a year, a year, and more."""
-ENDS: Final = (7, 30, 90, 365)
-"""The days that divide ends to come."""
 
 
 class SnapshotState(enum.StrEnum):
@@ -34,7 +28,7 @@ class SnapshotState(enum.StrEnum):
     OLD = "old"
     """The last full run was published too long ago."""
     GAPS = "gaps"
-    """The last run could not read some persons or areas."""
+    """Some persons are not confirmed, or lines of the last full run's roster could not be read."""
     COMPLETE = "complete"
 
 
@@ -48,6 +42,7 @@ class RunFacts(Value, frozen=True, kw_only=True):
     finished_at: datetime | None
     published_at: datetime | None
     exit_code: int | None
+    roster_faults: int
 
     def age(self, now: datetime) -> timedelta:
         """Time since the publication."""
@@ -55,14 +50,10 @@ class RunFacts(Value, frozen=True, kw_only=True):
 
 
 class Amount(Value, frozen=True):
-    """A number of restrictions, and the least number of persons who have them."""
+    """A number of restrictions, and of the persons who have them."""
 
     restrictions: int = 0
     persons: int = 0
-
-    def __add__(self, other: "Amount") -> "Amount":
-        """Both together; whether their persons are the same is not known."""
-        return Amount(self.restrictions + other.restrictions, max(self.persons, other.persons))
 
 
 class NightFacts(Value, frozen=True, kw_only=True):
@@ -70,6 +61,8 @@ class NightFacts(Value, frozen=True, kw_only=True):
 
     Attributes:
         roster, confirmed, stale: persons; None if they were not counted.
+        persons: those with a restriction in effect.
+        groups: restrictions in effect; of rules for results to come those that stand.
     """
 
     publication_no: int
@@ -82,18 +75,26 @@ class NightFacts(Value, frozen=True, kw_only=True):
     persons: int
     groups: Mapping[str, Amount]
 
+    def of(self, group: str) -> Amount:
+        """What it has of a group."""
+        return self.groups.get(group, Amount())
+
+    @property
+    def pending(self) -> Amount:
+        """Rules for results to come; they are not in effect."""
+        return self.of(RestrictionGroup.PENDING)
+
     @property
     def total(self) -> Amount:
         """Restrictions in effect, and the persons who have one."""
-        amount = sum(amount.restrictions for amount in self.groups.values())
+        amount = sum(self.of(group).restrictions for group in GROUPS)
         return Amount(amount, self.persons)
 
 
 class CodeKey(Value, frozen=True):
-    """The key of counts: area, code and level, with the group of the code."""
+    """The key of counts: code and level, with the group of the code."""
 
     group: str
-    area: str
     code: str
     level: str
 
@@ -111,31 +112,13 @@ class CohortFacts(Value, frozen=True, kw_only=True):
 
     Attributes:
         in_effect: those with a restriction in effect.
-        week: what came and went among its restrictions in the last seven days; None as in
-            ``ReportFacts``.
+        week: what came and went among its restrictions in the last seven days.
     """
 
     cohort: str | None
     roster: int
     in_effect: int
-    week: Movement | None
-
-
-class RowFacts(Value, frozen=True, kw_only=True):
-    """What is counted from rows at the last publication.
-
-    Attributes:
-        ends: delays by when they end, one for each of ``ENDS``, those that end later, and those of
-            which no end is known.
-        ages: what is in effect by its age in PTS, one for each of ``AGES``, those that are older,
-            and those of unknown age.
-        expired: what PTS still lists after its end, by the time since then, likewise; without the
-            last.
-    """
-
-    ends: Sequence[Amount]
-    ages: Sequence[Amount]
-    expired: Sequence[Amount]
+    week: Movement
 
 
 class ReportFacts(Value, frozen=True, kw_only=True):
@@ -151,10 +134,10 @@ class ReportFacts(Value, frozen=True, kw_only=True):
         codes: what is in effect by code, of the last night.
         codes_then: the same of ``then``.
         causes: what is in effect by how it came about, of the last night.
-        pending: rules for results to come, of the last night.
+        ages: what is in effect by its age in PTS; keys are those of ``report_code``.
+        ends: delays in effect by when they end, likewise.
+        expired: what PTS still lists after its end, by the time since then, likewise.
         week: by group what came and went in the seven days until the last night.
-        rows: those of that night. It and ``week`` are None if somebody was erased since: what is
-            left is not of that night.
         withheld: the days of those nights on which a run was withheld and none published.
     """
 
@@ -169,9 +152,10 @@ class ReportFacts(Value, frozen=True, kw_only=True):
     codes: Mapping[CodeKey, Amount]
     codes_then: Mapping[CodeKey, Amount]
     causes: Mapping[str, Amount]
-    pending: Amount = Amount()
-    week: Mapping[str, Movement] | None
-    rows: RowFacts | None = None
+    ages: Mapping[str, Amount]
+    ends: Mapping[str, Amount]
+    expired: Mapping[str, Amount]
+    week: Mapping[str, Movement]
     cohorts: Sequence[CohortFacts] = ()
     withheld: Sequence[date] = ()
 

@@ -18,6 +18,7 @@ _ROW_GROUP: Final = 50_000
 _OSLO: Final = ZoneInfo("Europe/Oslo")
 _OURS: Final = "pts-worker"
 """The source of codes that are the program's own words."""
+_Shape: TypeAlias = Callable[[Any], str]
 
 
 class Format(enum.StrEnum):
@@ -116,14 +117,19 @@ class ExcelSink(_TextSink):
     A byte order mark, semicolons, decimal commas, and times as ``YYYY-MM-DD HH:MM:SS`` in
     Europe/Oslo; the hour that comes twice in October is ambiguous. Truth values are ``SANN`` and
     ``USANN``, which that Excel takes for its own. The program's own words stand in bokmål; a code
-    of PTS stays, and its name stands beside it. Formulas are made harmless as in CSV for programs.
+    of PTS stays, and its name stands beside it. Columns of texts in English are left out. Formulas
+    are made harmless as in CSV for programs.
     """
 
     def __init__(self, stream: BinaryIO, columns: Sequence[ViewColumn]) -> None:
         stream.write("\ufeff".encode())
-        self._columns = [(_EXCEL[column.kind], *_names(column.name)) for column in columns]
+        self._columns: list[tuple[int, _Shape, Mapping[str, str], bool]] = []
         head: list[str] = []
-        for column, (_, names, is_ours) in zip(columns, self._columns, strict=True):
+        for place, column in enumerate(columns):
+            if column.name.endswith("_en"):
+                continue
+            names, is_ours = _names(column.name)
+            self._columns.append((place, _EXCEL[column.kind], names, is_ours))
             head.append(column.heading)
             if names and not is_ours:
                 head.append(f"{column.heading} (navn)")
@@ -131,7 +137,8 @@ class ExcelSink(_TextSink):
 
     def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
         cells: list[str] = []
-        for (shape, names, is_ours), value in zip(self._columns, row, strict=True):
+        for place, shape, names, is_ours in self._columns:
+            value = row[place]
             shown = "" if value is None else shape(value)
             if not names:
                 cells.append(shown)
@@ -164,7 +171,7 @@ def _excel_time(at: datetime) -> str:
     return at.replace(tzinfo=None).isoformat(" ", "seconds")
 
 
-_EXCEL: Final[Mapping[Kind, Callable[[Any], str]]] = {
+_EXCEL: Final[Mapping[Kind, _Shape]] = {
     Kind.TEXT: csv_cell,
     Kind.INTEGER: _excel_number,
     Kind.BOOLEAN: _excel_bool,

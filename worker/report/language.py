@@ -27,9 +27,9 @@ class Language:
     def __init__(self, code: str, texts: Mapping[str, Any]) -> None:
         self.code = code
         self.texts = texts
-        self._names = {
-            (coded.system, coded.code): getattr(coded, f"name_{code}") for coded in codes()
-        }
+        self._names: dict[str, dict[str, str]] = {}
+        for coded in codes():
+            self._names.setdefault(coded.system, {})[coded.code] = getattr(coded, f"name_{code}")
 
     def text(self, key: str, /, n: int | None = None, **values: object) -> str:
         """The text of a key, with these values in it; ``n`` chooses its form and is ``{n}``."""
@@ -41,7 +41,15 @@ class Language:
 
     def name(self, system: str, code: str) -> str:
         """What a code is called (``report_code``); empty for a code that is not known."""
-        return str(self._names.get((system, code), ""))
+        return self._names[system].get(code, "")
+
+    def names(self, system: str) -> Mapping[str, str]:
+        """What all codes of a system are called, in their order."""
+        return self._names[system]
+
+    def group(self, group: str) -> str:
+        """What a group of restrictions is called, those of unknown codes as well."""
+        return self.name("restriction_group", group) or self.text("group_unknown")
 
     def number(self, value: float, decimals: int = 0) -> str:
         """An amount, with the language's separators."""

@@ -83,6 +83,7 @@ class ReportNumbers:
             withheld=facts.withheld,
             missed=facts.missed,
             from_zero=from_zero,
+            least_step=self.small.step,
         )
 
     def ending(self, run: RunFacts) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 
 from worker.core.model import RunStatus
 from worker.report.charts import LineChart
@@ -11,11 +12,6 @@ from worker.report.parts import Cell, Chart, Row, Table, Tile
 
 _A_DAY = timedelta(hours=26)
 """A day, and slack for a run that took longer."""
-
-
-def of_group(group: str) -> Callable[[NightFacts], Number]:
-    """The restrictions in effect of a group in a night."""
-    return lambda night: night.groups.get(group, Amount())
 
 
 class Overview(ReportNumbers):
@@ -84,10 +80,9 @@ class Overview(ReportNumbers):
         if persons is not None and roster:
             rate = [words.text("tile_per_1000", rate=words.number(persons / roster * 1000))]
         yield self._tile("tile_persons", lambda night: night.persons, rate)
-        ends = []
-        if self.facts.rows is not None:
-            ends = [words.text("tile_ends", amount=self.cell(self.facts.rows.ends[0]).text)]
-        yield self._tile("tile_delayed", of_group("delayed"), ends)
+        soon = self.cell(self.facts.ends.get("ends_7", Amount())).text
+        ends = [words.text("tile_ends", amount=soon)]
+        yield self._tile("tile_delayed", lambda night: night.of("delayed"), ends)
         if share := self.confirmed(last):
             yield Tile(
                 Cell(share),
@@ -115,7 +110,7 @@ class Overview(ReportNumbers):
         """A line for each group."""
         words = self.words
         for group in self.groups:
-            number = of_group(group)
+            number = partial(NightFacts.of, group=group)
             values = [self.shown(number(night)) for night in self.facts.nights]
             drawn = self.line(values)
             if drawn is None:
@@ -123,7 +118,7 @@ class Overview(ReportNumbers):
             shown = [None if value is None else words.number(value) for value in values]
             month = self.month(number)
             yield self._chart(
-                words.text(f"group_{group}"),
+                words.group(group),
                 drawn,
                 self._desc("trend_desc", shown),
                 ticks=[words.number(tick) for tick in drawn.ticks],
@@ -182,9 +177,9 @@ class Overview(ReportNumbers):
         words, groups = self.words, self.groups
         rows = []
         for night in reversed(self.facts.nights):
-            cells = [self.cell(of_group(group)(night)) for group in groups]
+            cells = [self.cell(night.of(group)) for group in groups]
             rows.append(Row([Cell(words.full_day(night.day)), self.cell(night.total), *cells]))
-        titles = [words.text(f"group_{group}") for group in groups]
+        titles = map(words.group, groups)
         return Table(
             words.text("trend_table"),
             [words.text("date"), words.text("total"), *titles],

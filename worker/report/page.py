@@ -1,25 +1,16 @@
 """The tables of the report, for the template."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
-from worker.report.figures import (
-    AGES,
-    ENDS,
-    GROUPS,
-    PENDING,
-    Amount,
-    CodeKey,
-    Movement,
-    RowFacts,
-)
+from worker.core.effect import RestrictionGroup
+from worker.report.figures import GROUPS, Amount, CodeKey, Movement
 from worker.report.language import NOTHING
 from worker.report.numbers import Number
-from worker.report.overview import Overview, of_group
+from worker.report.overview import Overview
 from worker.report.parts import Cell, Row, Table
 
 COHORTS_SHOWN = 16
 """As many as fit on a printed page."""
-_AGES = [*(f"age_{days}" for days in AGES), "age_more", "age_unknown"]
 
 
 class Page(Overview):
@@ -27,20 +18,16 @@ class Page(Overview):
 
     def week(self) -> Table | None:
         """What came, changed and went in the last seven days, by group."""
-        words = self.words
-        week = self.facts.week or {}
-        moved = [(group, week[group]) for group in (*GROUPS, PENDING) if group in week]
+        words, week = self.words, self.facts.week
         rows = [
-            Row([Cell(words.text(f"group_{group}")), *self._movement(movement)], group=group)
-            for group, movement in moved
-            if movement != Movement()
+            Row([Cell(words.group(group)), *self._movement(week[group])], group=group)
+            for group in (*GROUPS, RestrictionGroup.PENDING)
+            if group in week
         ]
         head = [words.text(key) for key in ("group", "added", "changed", "removed")]
         return Table(words.text("week_caption"), head, rows) if rows else None
 
-    def _movement(self, movement: Movement | None) -> list[Cell]:
-        if movement is None:
-            return [Cell(NOTHING)] * 3
+    def _movement(self, movement: Movement) -> list[Cell]:
         return [self.cell(count) for count in (movement.added, movement.changed, movement.removed)]
 
     def code_table(self) -> Table | None:
@@ -55,31 +42,28 @@ class Page(Overview):
                 key=lambda item: (-(self.shown(item[1]) or 0), item[0].code),
             )
             if inside:
-                change = self._group_change(group)
-                number = of_group(group)(self.facts.last)
-                rows.append(self._sum(f"group_{group}", number, change, group=group))
+                amount, then = self.facts.last.of(group), self.facts.then
+                change = self.change(amount, then.of(group)) if then else ""
+                rows.append(self._sum(words.group(group), amount, change, group=group))
                 rows += [self._code_row(key, amount, top) for key, amount in inside]
         if not rows:
             return None
         then = self.facts.then
         change = self.change(total, then.total) if then else ""
-        rows.append(self._sum("total", total, change))
+        rows.append(self._sum(words.text("total"), total, change))
         head = [words.text(key) for key in ("code", "in_effect", "share", "change")]
         return Table(words.text("codes_caption"), [*head[:2], "", *head[2:]], rows)
 
-    def _group_change(self, group: str) -> str:
-        number, then = of_group(group), self.facts.then
-        return self.change(number(self.facts.last), number(then)) if then else ""
-
     def _sum(self, text: str, number: Number, change: str, *, group: str = "") -> Row:
         share = Cell(self.share(number, self.facts.last.total))
-        cells = [Cell(self.words.text(text)), self.cell(number), Cell(""), share]
+        cells = [Cell(text), self.cell(number), Cell(""), share]
         return Row([*cells, Cell(change or NOTHING)], group=group, is_head=True)
 
     def _code_row(self, code: CodeKey, amount: Amount, top: int) -> Row:
         words = self.words
-        system = "9603" if code.area == "patient-safety" else "privacy_type"
-        name = words.name(system, code.code.replace("-", "_")) or words.text("code_unknown")
+        key = code.code.replace("-", "_")
+        known = words.name("9603", key) or words.name("privacy_type", key)
+        name = known or words.text("code_unknown")
         if level := words.name("privacy_level", code.level):
             name = f"{name}. {level}"
         title = " ".join(filter(None, (code.code, code.level))) or words.text("code_empty")
@@ -101,7 +85,7 @@ class Page(Overview):
     def causes(self) -> Table | None:
         """How what is in effect came about: set by a person, or by a rule."""
         words = self.words
-        whole = sum(self.facts.causes.values(), Amount())
+        whole = sum(amount.restrictions for amount in self.facts.causes.values())
         rows = [
             Row(
                 [
@@ -115,25 +99,21 @@ class Page(Overview):
         head = [words.text(key) for key in ("cause", "restrictions", "share")]
         return Table(words.text("causes_caption"), head, rows) if rows else None
 
-    def ends(self, rows: RowFacts) -> Table | None:
+    def ends(self) -> Table | None:
         """When delays end."""
-        names = [f"ends_{days}" for days in ENDS] + ["ends_later", "ends_never"]
-        return self._by_time("ends", names, rows.ends)
+        return self._by_time("ends", "ends", self.facts.ends)
 
-    def ages(self, rows: RowFacts) -> Table | None:
+    def ages(self) -> Table | None:
         """How old what is in effect is in PTS."""
-        return self._by_time("ages", _AGES, rows.ages)
+        return self._by_time("ages", "age", self.facts.ages)
 
-    def expired(self, rows: RowFacts) -> Table | None:
+    def expired(self) -> Table | None:
         """What PTS lists after its end, by how long ago that was."""
-        return self._by_time("expired", _AGES, rows.expired)
+        return self._by_time("expired", "age", self.facts.expired)
 
-    def _by_time(self, text: str, names: Sequence[str], amounts: Sequence[Amount]) -> Table | None:
-        shown = [
-            (self.words.text(name), amount)
-            for name, amount in zip(names, amounts, strict=False)
-            if amount.restrictions
-        ]
+    def _by_time(self, text: str, system: str, amounts: Mapping[str, Amount]) -> Table | None:
+        names = self.words.names(system)
+        shown = [(names[code], amounts[code]) for code in names if code in amounts]
         caption = f"{text}_caption"
         return self._plain(caption, "restrictions", shown, first=f"{text}_first") if shown else None
 

@@ -11,12 +11,13 @@ in both. In a statement of all areas, what stands between ``[[`` and ``]]`` is r
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from worker.areas import AREAS
+from worker.areas.meanings import codes, systems_of
 from worker.core.area import ResourceArea
-from worker.core.effect import group_sql, in_effect_sql
+from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.core.model import FailureKind
 from worker.store.schema.tables import FAILURE, PROOF
 
@@ -364,6 +365,47 @@ JOIN person p ON p.person_id = holders.person_id GROUP BY 1, 2, 3, 4, 5
 """
 """Of an area: restrictions that are open and in effect, and the persons who have them."""
 
+COUNT_FIGURES: Final = """
+WITH listed AS (SELECT NULL AS person_id, NULL AS cohort, NULL AS restriction_group, NULL AS code,
+    NULL AS level, NULL AS cause, NULL AS age, NULL AS ends, NULL AS expired, NULL AS does
+    WHERE false[[
+    UNION ALL SELECT v.person_id, COALESCE(p.cohort, ''), {group}, {code}, {level},
+        CASE WHEN {has_cause} THEN {cause} END, {age}, {ends}, {expired}, {in_effect}
+    FROM {versions} v JOIN person p ON p.person_id = v.person_id WHERE v.closed_no IS NULL]])
+SELECT figure, restriction_group, code, level, cohort, COUNT(*), COUNT(DISTINCT person_id) FROM (
+    SELECT 'group' AS figure, restriction_group, '' AS code, '' AS level, cohort, person_id
+        FROM listed WHERE does OR restriction_group = 'pending'
+    UNION ALL SELECT 'code', restriction_group, code, level, cohort, person_id
+        FROM listed WHERE does
+    UNION ALL SELECT 'cause', '', cause, '', cohort, person_id
+        FROM listed WHERE does AND cause IS NOT NULL
+    UNION ALL SELECT 'age', '', age, '', cohort, person_id FROM listed WHERE does
+    UNION ALL SELECT 'ends', '', ends, '', cohort, person_id
+        FROM listed WHERE does AND restriction_group = 'delayed'
+    UNION ALL SELECT 'expired', '', expired, '', cohort, person_id
+        FROM listed WHERE expired IS NOT NULL
+) AS counted GROUP BY 1, 2, 3, 4, 5
+"""
+"""What stands, divided in each way (``core.effect.Figure``): restrictions, and their persons."""
+
+COUNT_WEEK: Final = """
+WITH moved AS (SELECT NULL AS op, NULL AS restriction_group, NULL AS cohort, NULL AS person_id
+    WHERE false[[
+    UNION ALL SELECT f.op, {group}, COALESCE(p.cohort, ''), v.person_id
+    FROM change_feed f JOIN {versions} v ON v.version_id = f.version_id
+    JOIN person p ON p.person_id = v.person_id
+    WHERE f.area = '{area}' AND f.op IN ('insert', 'update', 'close') AND f.publication_no > 1
+        AND {group} <> 'none' AND f.seq > (SELECT COALESCE(MAX(seq), 0) FROM change_feed
+            WHERE publication_no < (SELECT MIN(publication_no) FROM run WHERE day > '{week_ago}'))
+    ]])
+SELECT figure, restriction_group, op, '', cohort, COUNT(*), COUNT(DISTINCT person_id) FROM (
+    SELECT 'week_group' AS figure, restriction_group, op, cohort, person_id FROM moved
+    UNION ALL SELECT 'week', '', op, cohort, person_id FROM moved
+) AS counted GROUP BY 1, 2, 3, 5
+"""
+"""What came, changed and went in seven days, of the feed's last rows, and whose it was. The very
+first publication is in no week: what it brought was there before the copy."""
+
 COUNT_HOLDERS: Final = """
 SELECT COALESCE(p.cohort, ''), COUNT(*) FROM (SELECT NULL AS person_id WHERE false[[
     UNION SELECT v.person_id FROM {versions} v WHERE v.closed_no IS NULL AND {in_effect}]]
@@ -453,6 +495,7 @@ def of_area(statement: str, area: ResourceArea) -> str:
         "changes": f"draft_{area.table}",
         "content": ", ".join([*(column.name for column in area.columns), "extra"]),
         "in_effect": in_effect_sql(area.effect, "v", "{at}"),
+        **_times(area),
         **_codes(area),
     }
     for name, value in filled.items():
@@ -477,28 +520,64 @@ def _codes(area: ResourceArea) -> dict[str, str]:
     at most four digits.
     """
     effect = area.effect
-    code, level, cause = map(_text, (effect.code, effect.level, effect.cause))
-    known = ", ".join(f"'{one}'" for one in ("", *effect.causes))
+    cause = _text(effect.cause)
     return {
-        "code": _as_code(code),
-        "level": _as_code(level),
+        "code": _as_code(effect.code),
+        "level": _as_code(effect.level),
         "group": f"COALESCE({group_sql(effect, 'v')}, '')",
-        "cause": f"CASE WHEN {cause} IN ({known}) THEN {cause} ELSE '{OTHER}' END",
+        "cause": f"CASE WHEN {cause} IN ({_listed(effect.causes)}) THEN {cause} ELSE '{OTHER}' END",
     }
+
+
+_AGES: Final = (30, 182, 365)
+"""The days that divide ages: up to a month, half a year, a year, and more."""
+_ENDS: Final = (7, 30, 90, 365)
+"""The days that divide ends to come."""
+DAYS_APART: Final = (*(-days for days in _AGES), *_ENDS)
+"""The days from a publication to the instants that stand in its statements as ``{at-30}``."""
+
+
+def _times(area: ResourceArea) -> dict[str, str]:
+    """The columns by which figures divide a row ``v`` by times: codes of ``report_code``.
+
+    What is not over has no place in ``expired``.
+    """
+    over = ends_at_sql(area.effect, "v")
+    ended = f"{over} <= {{at}} AND COALESCE({group_sql(area.effect, 'v')}, '') <> 'none'"
+    ends = "".join(f" WHEN {over} <= {{at+{days}}} THEN 'ends_{days}'" for days in _ENDS)
+    return {
+        "age": _age("v.source_created_at"),
+        "ends": f"CASE WHEN {over} IS NULL THEN 'ends_never'{ends} ELSE 'ends_later' END",
+        "expired": f"CASE WHEN {ended} THEN {_age(over)} END",
+        "has_cause": "true" if area.effect.cause else "false",
+    }
+
+
+def _age(since: str) -> str:
+    ages = "".join(f" WHEN {since} > {{at-{days}}} THEN 'age_{days}'" for days in _AGES)
+    return f"CASE WHEN {since} IS NULL THEN 'age_unknown'{ages} ELSE 'age_more' END"
 
 
 def _text(column: str) -> str:
     return f"COALESCE(v.{column}, '')" if column else "''"
 
 
-def _as_code(text: str) -> str:
-    if text == "''":
+def _listed(known: Iterable[str]) -> str:
+    return ", ".join(f"'{one}'" for one in ("", *known))
+
+
+def _as_code(column: str) -> str:
+    text = _text(column)
+    if not column:
         return text
+    systems = systems_of(column)
+    known = _listed(one.code for one in codes() if one.system in systems)
     without_digits = text
     for digit in string.digits:
         without_digits = f"replace({without_digits}, '{digit}', '')"
     return (
-        f"CASE WHEN length({text}) <= {_CHARACTERS_MAX} "
+        # What is known needs no look at its characters, which takes ten times as long.
+        f"CASE WHEN {text} IN ({known}) THEN {text} WHEN length({text}) <= {_CHARACTERS_MAX} "
         f"AND ltrim(substr({text}, 1, 1), '{string.ascii_letters}') = '' "
         f"AND ltrim({text}, '{string.ascii_letters}{string.digits}_.-') = '' "
         f"AND length({text}) - length({without_digits}) <= {_DIGITS_MAX} "

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from tests.support.report.stores import NEVER, missed, privacy, safety, seen
@@ -34,6 +34,14 @@ DAILY = (
 """What the facts of the last publication say of restrictions, as ``counted`` counts them."""
 
 
+FIGURES = (
+    "SELECT figure, COALESCE(restriction_group, ''), code, level, COALESCE(cohort, ''), "
+    "restrictions, persons FROM report_publication_figure "
+    "WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication)"
+)
+"""What the facts of the last publication say for the report, as ``counted_figures`` counts it."""
+
+
 def drawn_night(world: World, rng: random.Random, persons: range) -> list[PersonRead]:
     """Reads of these persons; for some of them restrictions and a cohort are drawn anew."""
     now = world.fake.now()
@@ -48,7 +56,9 @@ def drawn_night(world: World, rng: random.Random, persons: range) -> list[Person
         for index in range(mine.randrange(4)):
             ends = mine.choice([None, NEVER, now + timedelta(hours=mine.randrange(-30, 60))])
             code, cause = mine.choice(CODES), mine.choice(CAUSES)
-            safe.append(safety(f"s{number}-{index}", code, ends, cause=cause))
+            made = mine.choice([None, now - timedelta(days=mine.randrange(500))])
+            columns = {"cause": cause, "source_created_at": made}
+            safe.append(safety(f"s{number}-{index}", code, ends, **columns))
         private = tuple(
             privacy(
                 f"p{number}-{index}",
@@ -88,6 +98,75 @@ async def counted(world: World) -> list[tuple[Any, ...]]:
         )
         rows += [(area.name, *row) for row in found]
     return sorted(rows)
+
+
+async def counted_figures(world: World) -> set[tuple[Any, ...]]:
+    """The same for ``FIGURES``, counted from the rows and the feed in Python."""
+    at = await last_instant(world)
+    found: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for area in AREAS:
+        names = [
+            f"v.{name}" if name else "''"
+            for name in (area.effect.code, area.effect.level, area.effect.cause)
+        ]
+        rows = await world.rows(
+            f"SELECT person_key, COALESCE(cohort, ''), COALESCE(restriction_group, ''), "
+            f"{', '.join(names)}, {in_effect_sql(area.effect, 'v', instant_sql(at))}, "
+            f"source_created_at, ends_at FROM report_{area.table}_current v"
+        )
+        for person, cohort, group, code, level, cause, does, made, ends in rows:
+            keys = []
+            if does or group == "pending":
+                keys.append(("group", group, "", ""))
+            if does:
+                keys.append(("code", group, code or "", level))
+                keys.append(("age", "", _place(made, at, "age"), ""))
+            if does and area.effect.cause:
+                known = "other" if cause in CAUSES[-2:] else cause or ""
+                keys.append(("cause", "", known, ""))
+            if does and group == "delayed":
+                keys.append(("ends", "", _place(ends, at, "ends"), ""))
+            if not does and group != "none" and ends and _time(ends) <= at:
+                keys.append(("expired", "", _place(ends, at, "age"), ""))
+            for key in keys:
+                found[*key, cohort].append(person)
+    for person, cohort, group, op in await _week(world):
+        found["week", "", op, "", cohort].append(person)
+        found["week_group", group, op, "", cohort].append(person)
+    return {(*key, len(persons), len(set(persons))) for key, persons in found.items()}
+
+
+async def _week(world: World) -> list[tuple[Any, ...]]:
+    """Of seven days: whose restriction it was, of which group, and what happened to it."""
+    days = dict(await world.rows("SELECT publication_no, day FROM report_publication"))
+    last = date.fromisoformat(str(days[max(days)]))
+    week = {
+        number
+        for number, day in days.items()
+        if number > 1 and (last - date.fromisoformat(str(day))).days < 7
+    }
+    rows = await world.rows(
+        "SELECT publication_no, person_key, COALESCE(cohort, ''), "
+        "COALESCE(restriction_group, ''), op FROM report_change_feed "
+        "WHERE op IN ('insert', 'update', 'close') AND restriction_id IS NOT NULL"
+    )
+    return [row[1:] for row in rows if row[0] in week and row[3] != "none"]
+
+
+def _place(time: Any, at: datetime, what: str) -> str:
+    """The code of an age, or of the time until an end."""
+    bounds = {"age": (30, 182, 365), "ends": (7, 30, 90, 365)}[what]
+    if time is None:
+        return {"age": "age_unknown", "ends": "ends_never"}[what]
+    if what == "age":
+        inside = [days for days in bounds if _time(time) > at - timedelta(days=days)]
+    else:
+        inside = [days for days in bounds if _time(time) <= at + timedelta(days=days)]
+    return f"{what}_{inside[0] if inside else {'age': 'more', 'ends': 'later'}[what]}"
+
+
+def _time(value: Any) -> datetime:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 async def on_roster(world: World) -> dict[str, tuple[str, bool]]:

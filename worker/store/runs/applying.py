@@ -1,8 +1,9 @@
 """Applies the drafts of one run as a publication, by statements over them: no row comes here."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, CursorResult
 
@@ -12,6 +13,10 @@ from worker.core.effect import instant_sql
 from worker.core.value import Value
 from worker.store import statements
 from worker.store.statements import of_all, of_area
+
+_ZONE: Final = ZoneInfo("Europe/Oslo")
+"""Whose days publications are counted by."""
+_WEEK: Final = timedelta(days=7)
 
 
 class Application(Value, frozen=True, kw_only=True):
@@ -27,6 +32,11 @@ class Application(Value, frozen=True, kw_only=True):
     attempt: int
     number: int
     at: datetime
+
+    @property
+    def day(self) -> date:
+        """The date of the publication in Norway."""
+        return self.at.astimezone(_ZONE).date()
 
     def depart(self) -> tuple[int, int]:
         """Mark persons as departed whom this full roster and the one before do not name.
@@ -78,7 +88,10 @@ class Application(Value, frozen=True, kw_only=True):
             "attempt": self.attempt,
             "no": self.number,
             "at": instant_sql(self.at),
+            "week_ago": self.day - _WEEK,
         }
+        for days in statements.DAYS_APART:
+            values[f"at{days:+}"] = instant_sql(self.at + timedelta(days=days))
         for name, value in values.items():
             filled = filled.replace(f"{{{name}}}", str(value))
         return self.connection.exec_driver_sql(filled)

@@ -1,8 +1,8 @@
 """The figures of a publication, counted in its transaction and never changed afterwards.
 
 By code, cause and cohort: restrictions that are open, in effect, added, changed and removed. By
-cohort and in total: persons on the roster, confirmed, stale, failing, joined and departed. All of
-it is counted anew each time.
+cohort and in total: persons on the roster, confirmed, stale, failing, joined and departed. And what
+the report shows, divided in several ways. All of it is counted anew each time.
 """
 
 from collections import defaultdict
@@ -13,12 +13,20 @@ from sqlalchemy import Connection, Table, func, insert, select, update
 
 from worker.areas import AREAS
 from worker.store.runs.applying import Application
-from worker.store.schema.tables import PERSON_COUNTS, publication_code, publication_cohort, run
+from worker.store.schema.tables import (
+    PERSON_COUNTS,
+    publication_code,
+    publication_cohort,
+    publication_figure,
+    run,
+)
 from worker.store.statements import (
     COUNT_CHANGES,
+    COUNT_FIGURES,
     COUNT_HOLDERS,
     COUNT_PERSONS,
     COUNT_STANDING,
+    COUNT_WEEK,
     OTHER,
 )
 
@@ -47,6 +55,7 @@ def write_facts(application: Application, *, seq: int, joined: Mapping[str, int]
     people = _by_named(people, named)
     _write(connection, publication_code, number, _by_named(_codes(application, seq), named))
     _write(connection, publication_cohort, number, people)
+    _write(connection, publication_figure, number, _by_named(_figures(application), named))
     totals = {name: sum(counts[name] for counts in people.values()) for name in PERSON_COUNTS}
     connection.execute(update(run).where(run.c.run_id == application.run_id).values(totals))
 
@@ -74,6 +83,14 @@ def _codes(application: Application, seq: int) -> Counts:
         for op, *key, count in application.rows(changes, area):
             codes[area.name, *key][_CHANGES[op]] += count
     return codes
+
+
+def _figures(application: Application) -> Counts:
+    return {
+        tuple(key): {"restrictions": restrictions, "persons": persons}
+        for statement in (COUNT_FIGURES, COUNT_WEEK)
+        for *key, restrictions, persons in application.rows(statement)
+    }
 
 
 def _by_named(counts: Counts, named: frozenset[str]) -> Counts:

@@ -4,9 +4,8 @@ In this order, all or nothing: persons whom two full rosters in a row do not nam
 decides, the run gets its number, the drafts are applied, and the facts are counted.
 """
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
@@ -27,9 +26,6 @@ from worker.store.runs.ledger import cost_of
 from worker.store.schema.tables import CHANGES, TOTALS, draft, drift, run
 
 log = structlog.get_logger(__name__)
-
-ZONE: Final = ZoneInfo("Europe/Oslo")
-"""Whose days publications are counted by."""
 
 
 class Publisher(Value, frozen=True, kw_only=True):
@@ -140,10 +136,11 @@ class Publisher(Value, frozen=True, kw_only=True):
                 status=RunStatus.PUBLISHED,
                 publication_no=application.number,
                 published_at=done.published_at,
-                day=done.published_at.astimezone(ZONE).date().isoformat(),
+                day=application.day.isoformat(),
                 finished_at=self.database.runtime.now(),
                 exit_code=done.exit_code,
-                reason="; ".join(filter(None, [*done.warnings, done.drift])) or None,
+                reason="; ".join(filter(None, [*_gaps(totals), *done.warnings, done.drift]))
+                or None,
                 guard=msgspec.json.encode(facts).decode(),
                 **totals,
             )
@@ -167,6 +164,14 @@ class Publisher(Value, frozen=True, kw_only=True):
                 "behind it. Is the clock right now, and was it then?",
             )
         return last_at + timedelta.resolution
+
+
+def _gaps(totals: Mapping[str, int]) -> Iterator[str]:
+    """Why it was published with gaps."""
+    if faults := totals["roster_faults"]:
+        yield f"{counted(faults, 'line')} of the roster could not be read"
+    if failed := totals["areas_failed"]:
+        yield f"{counted(failed, 'person-area')} could not be read"
 
 
 def _not_read_again(unconfirmed: int) -> tuple[str, ...]:

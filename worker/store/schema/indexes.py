@@ -28,5 +28,7 @@ _add(draft, "uq_{}_new", "run_id", "person_key", where=text("is_new"), unique=Tr
 for _area in AREAS:
     _table = VERSIONS[_area.name]
     _closed = _table.c.closed_no
-    _add(_table, "uq_{}_open", "restriction_id", "person_id", where=_closed.is_(None), unique=True)
+    _open = _closed.is_(None)
+    # SQLite reads all that is open in this order: by person, rows stand near one another.
+    _add(_table, "uq_{}_open", "person_id", "restriction_id", where=_open, unique=True)
     _add(_table, "ix_{}_closed_no", "closed_no", where=_closed.is_not(None), unique=False)

@@ -329,6 +329,26 @@ publication_cohort = Table(
 )
 """The persons of each publication by cohort; their sums are those of the run."""
 
+publication_figure = Table(
+    "publication_figure",
+    metadata,
+    Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("figure", String(16), primary_key=True),
+    Column("restriction_group", String(16), primary_key=True),
+    Column("code", String(32), primary_key=True),
+    Column("level", String(32), primary_key=True),
+    Column("cohort", String(200), primary_key=True),
+    Column("restrictions", BigInteger, nullable=False),
+    Column("persons", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What the report shows of each publication: restrictions, and the persons who have them, each
+divided in one way (``core.effect.Figure``) and by cohort. What does not divide a figure is empty.
+
+In ``publication_code`` a person with two codes stands twice; here everybody is counted once in each
+row, and a person has one cohort, so the persons of a row over all cohorts are its sum.
+"""
+
 change_feed = Table(
     "change_feed",
     metadata,

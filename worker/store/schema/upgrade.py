@@ -11,9 +11,9 @@ import worker
 from worker.errors import SchemaError
 from worker.store.database import Database
 
-HEAD: Final = "1003"
+HEAD: Final = "1004"
 """The revision that this program works on; a test compares it with the migrations."""
-_RELEASED: Final = "1003"
+_RELEASED: Final = "1004"
 """Revisions below are of development versions, whose databases are not upgraded."""
 LOCK: Final = 0x7074735F7570
 """PostgreSQL's advisory lock of an upgrade; any number, but always the same: ``pts_up``."""

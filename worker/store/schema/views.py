@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from worker.areas import AREAS
-from worker.areas.meanings import codes, view_columns
+from worker.areas.meanings import codes, view_columns, view_name_nb
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.store.schema.tables import PERSON_COUNTS, area_column
@@ -88,7 +88,11 @@ def _history(area: ResourceArea) -> str:
         f"{columns}v.first_seen_at, v.observed_at, o.published_at AS valid_from, "
         "c.published_at AS valid_to, o.run_id AS opened_run, c.run_id AS closed_run, "
         "v.extra, v.opened_no AS opened_publication, v.closed_no AS closed_publication, "
-        "v.version_id AS version_no, p.cohort "
+        "v.version_id AS version_no, p.cohort, "
+        f"{{typed}}(v.closed_no IS NULL AND {in_effect_sql(area.effect, 'v', '{now}')}"
+        "{as_integer}) AS is_in_effect, "
+        f"{{typed}}({ends_at_sql(area.effect, 'v')}{{as_text}}) AS ends_at, "
+        f"{{typed}}({group_sql(area.effect, 'v')}{{as_text}}) AS restriction_group "
         f"FROM {area.table}_version v "
         "JOIN person p ON p.person_id = v.person_id "
         "JOIN run o ON o.publication_no = v.opened_no "
@@ -184,6 +188,15 @@ def _publication_cohort() -> str:
     )
 
 
+def _publication_figure() -> str:
+    return (
+        "SELECT c.publication_no, r.published_at, {day} AS day, c.figure, "
+        "{typed}(NULLIF(c.restriction_group, ''){as_text}) AS restriction_group, "
+        f"c.code, c.level, {_NO_COHORT}, c.restrictions, c.persons "
+        "FROM publication_figure c JOIN run r ON r.publication_no = c.publication_no"
+    )
+
+
 def _feed() -> str:
     names = [f"v{number}" for number, _ in enumerate(AREAS)]
     joins = " ".join(
@@ -260,6 +273,8 @@ def _dictionary() -> str:
             column.is_nullable,
             column.nb,
             column.en,
+            view_name_nb(view),
+            column.heading,
         )
         for view, columns in view_columns().items()
         for column in columns
@@ -292,6 +307,7 @@ def view_definitions(dialect: str) -> Mapping[str, str]:
     views["report_daily"] = _daily()
     views["report_publication"] = _publication()
     views["report_publication_cohort"] = _publication_cohort()
+    views["report_publication_figure"] = _publication_figure()
     views["report_change_feed"] = _feed()
     for table, view in _AS_IN_A_TABLE.items():
         views[view] = _columns_of(table, view)

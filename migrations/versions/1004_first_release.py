@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "1003"
+revision = "1004"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -395,7 +395,7 @@ def create_versions():
     op.create_index(
         "uq_patient_safety_version_open",
         "patient_safety_version",
-        ["restriction_id", "person_id"],
+        ["person_id", "restriction_id"],
         unique=True,
         **where("closed_no IS NULL"),
     )
@@ -449,7 +449,7 @@ def create_versions():
     op.create_index(
         "uq_patient_privacy_version_open",
         "patient_privacy_version",
-        ["restriction_id", "person_id"],
+        ["person_id", "restriction_id"],
         unique=True,
         **where("closed_no IS NULL"),
     )
@@ -501,6 +501,27 @@ def create_facts():
         sa.Column("departed", sa.BigInteger()),
         sa.Column("persons_in_effect", sa.BigInteger()),
         sa.PrimaryKeyConstraint("publication_no", "cohort", name=op.f("pk_publication_cohort")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "publication_figure",
+        sa.Column("publication_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("figure", sa.String(length=16), nullable=False),
+        sa.Column("restriction_group", sa.String(length=16), nullable=False),
+        sa.Column("code", sa.String(length=32), nullable=False),
+        sa.Column("level", sa.String(length=32), nullable=False),
+        sa.Column("cohort", sa.String(length=200), nullable=False),
+        sa.Column("restrictions", sa.BigInteger(), nullable=False),
+        sa.Column("persons", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "publication_no",
+            "figure",
+            "restriction_group",
+            "code",
+            "level",
+            "cohort",
+            name=op.f("pk_publication_figure"),
+        ),
         sqlite_with_rowid=False,
     )
     op.create_table(
