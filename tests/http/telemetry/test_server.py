@@ -1,7 +1,6 @@
 """`/metrics` over real sockets: whom prometheus-client's server answers here, and what."""
 
 import re
-from contextlib import ExitStack
 from socket import create_connection, socket
 
 import pytest
@@ -16,7 +15,6 @@ BOARD = Board(samples_of(NIGHT, None))
 
 
 def connect(url: str | None) -> socket:
-    """A client of it."""
     host, _, port = str(url).removeprefix("http://").rpartition(":")
     return create_connection((host.strip("[]"), int(port)), timeout=60)
 
@@ -45,18 +43,6 @@ def test_prometheus_reads_the_latest_samples(listen: str):
         connect(url)
 
 
-def test_nothing_else_is_there(capfd: pytest.CaptureFixture[str]):
-    """A probe of another path does not take the metrics for its answer."""
-    with serve_metrics(BOARD, ANY_PORT) as url:
-        for request_line, status in (
-            ("GET / HTTP/1.1", 404),
-            ("GET /readyz HTTP/1.1", 404),
-            ("POST /metrics HTTP/1.1", 405),
-        ):
-            assert call(url, request_line, "Host: localhost")[0] == status
-    assert capfd.readouterr().err == ""
-
-
 HOSTS = {
     "127.0.0.1:9464": 200,
     "LOCALHOST": 200,
@@ -76,16 +62,6 @@ def test_a_page_of_another_name_reads_nothing():
             found, body = call(local, "GET /metrics HTTP/1.1", f"Host: {host}")
             assert (found, b"pts_worker" in body) == (status, status == 200)
             assert call(pod, "GET /metrics HTTP/1.1", f"Host: {host}")[0] == 200
-
-
-def test_silent_clients_keep_nobody_out(capfd: pytest.CaptureFixture[str]):
-    """Nor do they hold up the end, and one that goes away is no line on standard error."""
-    with ExitStack() as stack, serve_metrics(BOARD, ANY_PORT) as url:
-        for _ in range(10):
-            stack.enter_context(connect(url))
-        connect(url).close()
-        assert call(url, "GET /metrics HTTP/1.0")[0] == 200
-    assert capfd.readouterr().err == ""
 
 
 def test_a_port_that_is_taken_is_configuration():
