@@ -52,25 +52,6 @@ def test_a_root_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("parameters", "says"),
-    [
-        ({"sslmode": "on"}, "has an unknown value of sslmode; write sslmode=verify-f"),
-        ({"sslmode": "Verify-Full"}, "has an unknown value of sslmode"),
-        ({"ssl": "true"}, "has an unknown value of ssl; write sslmode=verify-full"),
-        ({"sslmode": "verify-full", "ssl": "disable"}, "both sslmode and ssl"),
-        ({"ssl": "verify-ca"}, "has ssl=verify-ca, .*; name a private CA with sslrootcert=FILE"),
-        ({"sslmode": "verify-ca"}, "name a private CA with sslrootcert=FILE"),
-        ({"sslmode": "verify-ca", "sslrootcert": "system"}, "name a private CA"),
-    ],
-)
-@pytest.mark.parametrize("hosts", [FAR, NEAR])
-def test_refused(hosts: list[str], parameters: dict[str, str], says: str):
-    """What is not known, contradicts itself, or verifies nothing."""
-    with pytest.raises(ValueError, match=says):
-        demand_of(hosts, parameters)
-
-
-@pytest.mark.parametrize(
     ("url", "hosts"),
     [
         ("postgresql://u:p@db.example:5433/d", ["db.example"]),

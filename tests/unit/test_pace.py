@@ -110,15 +110,3 @@ def test_a_longer_pause_of_one_who_was_under_way():
     for asked_s in (60.0, 10.0):
         pace.answered(1, "0", 2.0, status=503, retry_after_s=asked_s)
     assert pace.paused_until_s == 62.0
-
-
-def test_while_it_is_held():
-    """One request in so many seconds, counted from the last one; then the usual pace."""
-    pace = Pace(100.0, 16)
-    pace.send(5.0)
-    pace.hold(10.0)
-    assert pace.wait_s(6.0) == 9.0
-    pace.send(15.0)
-    assert pace.wait_s(15.0) == 10.0
-    pace.release()
-    assert pace.wait_s(15.0) <= 0.0

@@ -1,15 +1,10 @@
 """URLs of the store: each leads where it says, or is refused with a sentence."""
 
-import os
 import re
-import sqlite3
-from pathlib import Path
 
 import pytest
 
-from tests.support.clock import FakeRuntime
 from worker.core.database_urls import check_roster_url, check_store_url
-from worker.store.database import open_database
 
 
 @pytest.mark.parametrize(
@@ -26,6 +21,14 @@ from worker.store.database import open_database
         ("sqlite:////data/a%00b.db", "NUL"),
         ("postgresql://u@h/d?sslmode=require", "expose the password to an attacker"),
         ("postgresql://u@h/d?sslmode=disable&sslmode=verify-full", "sslmode more than once"),
+        (
+            "postgresql://u@h/d?sslmode=on",
+            "has an unknown value of sslmode; write sslmode=verify-f",
+        ),
+        ("postgresql://u@h/d?ssl=true", "has an unknown value of ssl; write sslmode=verify-full"),
+        ("postgresql://u@h/d?sslmode=verify-full&ssl=disable", "both sslmode and ssl"),
+        ("postgresql://u@h/d?sslmode=verify-ca", "name a private CA with sslrootcert=FILE"),
+        ("postgresql://u@h/d?sslmode=verify-ca&sslrootcert=system", "name a private CA"),
         ("postgresql://u@h/d?direct_tls=1", "direct_tls other than true or false"),
         ("postgresql://u:p@h/d", "holds a password"),
         ("postgresql://u@h/d?password=p", "holds a password"),
@@ -68,26 +71,3 @@ def test_a_roster_with_a_driver_of_its_own():
 def test_taken(url: str):
     """What the driver takes."""
     check_store_url(url)
-
-
-@pytest.mark.parametrize(
-    ("written", "name"),
-    [
-        ("q%3Fmark.db", "q?mark.db"),
-        ("a%20b.db", "a b.db"),
-        ("100%25.db", "100%.db"),
-        ("100%.db", "100%.db"),
-        ("h#x.db", "h#x.db"),
-        ("%C3%B8.db", "ø.db"),
-    ],
-)
-async def test_the_file_is_the_one_that_is_named(tmp_path: Path, written: str, name: str):
-    """A percent sign begins a code, as in every URL; what is not one stays."""
-    url = f"sqlite:///{tmp_path}/{written}"
-    check_store_url(url)
-    async with open_database(url, FakeRuntime().runtime) as database:
-        await database.write(lambda one: one.exec_driver_sql("CREATE TABLE t (x)"))
-    assert os.listdir(tmp_path) == [name]  # noqa: PTH208 - names, not paths
-    found = sqlite3.connect(tmp_path / name)
-    assert found.execute("SELECT name FROM sqlite_master").fetchall() == [("t",)]
-    found.close()
