@@ -1,7 +1,5 @@
 """``doctor``: each part of the set-up on its own, with what to do."""
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -129,20 +127,6 @@ def test_the_rest_is_checked(visits: dict[str, Ended]):
     assert {line["state"] for line in rest} == {"SKIP"}
 
 
-def test_403_without_a_token_names_the_probe(
-    standin: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """It may be a gateway, or PTS: only a call with a token shows."""
-    helseid, gateway = standin.handle, http(status="403 Forbidden")
-    monkeypatch.setattr(
-        standin, "handle", lambda sent: helseid(sent) if sent.path.startswith("/sts") else gateway
-    )
-    worker = standin.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
-    line = line_of(worker.run("doctor"), "PTS")
-    assert line["state"] == "OK"
-    assert "doctor --probe" in line["hint"]
-
-
 @pytest.mark.promise("8")
 @pytest.mark.parametrize("closed", ["pts.db", "pts.db-wal", "."])
 def test_a_database_that_cannot_be_written(standin: Standin, tmp_path: Path, closed: str):
@@ -164,64 +148,10 @@ def test_a_database_that_cannot_be_written(standin: Standin, tmp_path: Path, clo
     assert (tmp_path / "pts.db-shm").exists() is (str(tmp_path / "pts.db-shm") in line["text"])
 
 
-@pytest.mark.nightly
-def test_a_full_disk_is_a_warning(standin: Standin, tmp_path: Path):
-    """Path and free space of the database; no room at all is a failure."""
-    small = tmp_path / "small"
-    small.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=80m,mode=700", "tmpfs", str(small)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("NOT TESTED: a full disk; only root mounts, and not in every container")
-    try:
-        worker = standin.install(tmp_path, f"sqlite:///{small / 'pts.db'}")
-        words = "doctor --json"
-        _, roomy = calls(worker, "db upgrade", words)
-        (small / "other").write_bytes(bytes(shutil.disk_usage(small).free - 1024 * 1024))
-        (scarce,) = calls(worker, words)
-        (small / "last").write_bytes(bytes(shutil.disk_usage(small).free))
-        (full,) = calls(worker, words)
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
-    assert states(roomy)["database"] == "OK"
-    assert states(scarce)["database"] == "WARN"
-    line = line_of(scarce, "database")
-    assert f"only 1 MiB of 64 MiB are free beside {small / 'pts.db'}" in line["text"]
-    assert "make room" in line["hint"]
-    assert states(full)["database"] == "FAIL"
-    assert "the disk of the database is full" in line_of(full, "database")["text"]
-
-
 def test_an_identifier_never_stands_in_the_call(visits: dict[str, Ended]):
     """``--person`` takes ``-`` alone, and only with ``--probe``."""
     assert (visits["person"].code, visits["no probe"].code) == (2, 2)
     assert "16858399649" not in visits["person"].out + visits["person"].err
-
-
-@pytest.fixture
-def person(worker: Installation, served: Sandbox) -> str:
-    """The identifier of somebody with at least three restrictions in force."""
-    ref = worker.store.one(
-        "SELECT local_ref FROM report_patient_safety_current GROUP BY local_ref "
-        "HAVING count(*) >= 3 ORDER BY local_ref LIMIT 1"
-    )
-    return next(line.split(",")[0] for line in served.lines() if f",{ref}," in line)
-
-
-def test_probe_compares_with_the_contract_and_shows_no_value(worker: Installation, person: str):
-    """How many records, which columns stay empty, what is not declared; nothing of the person."""
-    ended = worker.run("doctor", "--probe", "--person", "-", stdin=person.encode())
-    facts = line_of(ended, "PTS patient-safety")["facts"]
-    assert (facts["records"] > 0, facts["pages"], facts["drift"]) == (True, 1, {})
-    values = {
-        value
-        for row in worker.store.rows(
-            "SELECT restriction_id, object_value, confidentiality_code "
-            "FROM report_patient_safety_current"
-        )
-        for value in row
-        if value and len(value) > 4
-    }
-    assert [value for value in {*values, person} if value in ended.out + ended.err] == []
 
 
 @pytest.mark.parametrize(
