@@ -23,6 +23,7 @@ from tests.support.databases import (
     postgres_server,
     share_compiled_statements,
 )
+from tests.support.made_databases import MakeDatabase, postgres_maker
 from tests.support.program import last_ends
 
 share_compiled_statements()
@@ -155,6 +156,12 @@ def migrated_postgres(postgres_url: str) -> str:
     anyio.run(execute, postgres_url, f"CREATE DATABASE {name}")
     migrate_now(in_database(postgres_url, name))
     return name
+
+
+@pytest.fixture(scope="session")
+def make_postgres(postgres_url: str, migrated_postgres: str) -> MakeDatabase:
+    """Makes fresh PostgreSQL databases at the program's schema."""
+    return postgres_maker(postgres_url, migrated_postgres)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.made_databases import DATABASES, MakeDatabase, postgres_maker, sqlite_maker
+from tests.support.made_databases import DATABASES, MakeDatabase, sqlite_maker
 from tests.support.program import Installation, Sandbox, sandbox
 from tests.support.standin import Standin
 from tests.support.standin import standin as serve
@@ -24,12 +24,6 @@ def standin() -> Iterator[Standin]:
 def make_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeDatabase:
     """Makes fresh SQLite files at the program's schema."""
     return sqlite_maker(migrated_sqlite, tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def make_postgres(postgres_url: str, migrated_postgres: str) -> MakeDatabase:
-    """Makes fresh PostgreSQL databases at the program's schema."""
-    return postgres_maker(postgres_url, migrated_postgres)
 
 
 @pytest.fixture(scope="module", params=DATABASES)

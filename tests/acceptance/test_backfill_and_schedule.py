@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.held import held_run
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import RETRY_WAIT_S, Installation
+from tests.support.program import Installation
 from tests.support.raw_server import http
 from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person, safety
 from tests.support.standin import standin as serve
@@ -200,19 +200,6 @@ def test_the_schedule_outlives_a_failure(standin: Standin, worker: Installation)
     running = worker.start("schedule", "--now", *IN_JANUARY)
     running.until_logged("schedule.run_failed")
     assert running.stop().code == 0
-
-
-def test_the_schedule_tries_again_what_may_pass(standin: Standin, worker: Installation) -> None:
-    """A run that ends with 69 is continued after a wait, and published."""
-    standin.everybody = lambda _: http(status="503 Service Unavailable")
-    worker.constants[RETRY_WAIT_S] = 1.0
-    worker.configure(sync={"retry_attempts": 1})
-    running = worker.start("schedule", "--now", *IN_JANUARY)
-    running.until_logged("schedule.retrying")
-    standin.everybody = None
-    running.until_logged("run.published")
-    assert running.stop().code == 0
-    assert worker.store.runs()[1:] == [("published", 0)]
 
 
 def test_a_schedule_stopped_within_a_run(standin: Standin, worker: Installation) -> None:

@@ -4,11 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
 
 from tests.support.acceptance.two_worlds import asked_since, first_world, second_world, settled
 from tests.support.held import held_run
-from tests.support.made_databases import MakeDatabase
 from tests.support.program import Installation, wait_for
 from tests.support.standin import Standin
 
@@ -81,30 +79,6 @@ def not_saved(worker: Installation) -> str:
     ended = worker.run("db", "backup", str(folder / "pts.db"))
     assert (ended.code, list(folder.iterdir())) == (78, []), ended.story()
     return ended.message
-
-
-def test_a_backup_overwrites_nothing(worker: Installation, tmp_path: Path) -> None:
-    """Neither a file nor a link."""
-    (tmp_path / "link.db").symlink_to(tmp_path / "nowhere.db")
-    (tmp_path / "there.db").write_text("mine")
-    for name in ("link.db", "there.db"):
-        ended = worker.run("db", "backup", str(tmp_path / name))
-        assert (ended.code, "already exists" in ended.message) == (78, True), ended.story()
-    assert not (tmp_path / "nowhere.db").exists()
-    assert (tmp_path / "there.db").read_text() == "mine"
-
-
-def test_postgresql_has_tools_of_its_own(
-    standin: Standin, make_postgres: MakeDatabase, tmp_path: Path
-) -> None:
-    """The message names them; `db upgrade` names the database, without user or password."""
-    worker = standin.install(tmp_path / "worker", make_postgres())
-    ended = worker.run("db", "upgrade")
-    url = make_url(worker.database_url)
-    place = f"{url.host or 'a socket'}:{url.port or 5432}/{url.database}"
-    assert ended.document["database"] == place, ended.story()
-    ended = worker.run("db", "backup", str(tmp_path / "x"))
-    assert (ended.code, "pg_dump" in ended.message) == (78, True), ended.story()
 
 
 def save_to(worker: Installation, place: Path) -> None:

@@ -188,18 +188,3 @@ def test_a_role_that_may_only_read(make_postgres: MakeDatabase, postgres_url: st
         anyio.run(execute, url, "DROP OWNED BY onlooker")
         anyio.run(execute, url, "DROP ROLE onlooker")
     assert [found[2] for found in worker.store.rows(SHOWN)] == ["explain"]
-
-
-def test_a_night_forgets_accesses_older_than_the_rule(
-    standin: Standin, sqlite_url: str, tmp_path: Path
-):
-    """After a published sync the row of more than two years ago is gone, the new one is not."""
-    worker, off_id = install(standin, sqlite_url, tmp_path, 3)
-    calls(worker, ("explain", off_id))
-    worker.store.rows(
-        "INSERT INTO access_log (accessed_at, os_user, host, command) "
-        "VALUES ('2024-01-02T03:04:05.000000+00:00', 'pts', 'h1', 'report')"
-    )
-    (synced,) = calls(worker, "sync --json")
-    assert synced.code == 0, synced.err
-    assert [command for _, _, command, _, _ in worker.store.rows(SHOWN)] == ["explain"]

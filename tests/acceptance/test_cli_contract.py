@@ -6,32 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.contracts import SHAPES, as_toml
 from tests.support.program import Installation, calls
 from tests.support.raw_server import Reply, http
 from tests.support.standin import PATHS, PRIVACY, SAFETY, Ask, Standin
 from tests.support.standin import person as add_person
-from worker.config.contract_file import load_contract, read_contract
+from worker.config.contract_file import read_contract
 from worker.core.contract import TokenPaging
-
-
-def test_show(worker: Installation):
-    """The program's own, and that of a file, complete: what is printed is the same contract."""
-    (worker.folder / "pts.toml").write_text(as_toml(SHAPES["unlike"]), encoding="utf-8")
-    own, text, other, other_text = calls(
-        worker,
-        "contract show --json",
-        "contract show",
-        f"contract show --json --set api.contract_file={worker.folder / 'pts.toml'}",
-        f"contract show --set api.contract_file={worker.folder / 'pts.toml'}",
-    )
-    assert own.document["origin"] is None
-    assert own.document["fingerprints"].keys() == own.document["contract"].keys()
-    assert read_contract(text.out) == load_contract(None)
-    assert other.document["origin"] == str(worker.folder / "pts.toml")
-    assert own.document["fingerprints"] != other.document["fingerprints"]
-    assert read_contract(other_text.out) == load_contract(worker.folder / "pts.toml")
-
 
 DOCUMENTS = Path(__file__).parents[1] / "support/openapi"
 OFF_ID = "16858399649"
@@ -250,26 +230,3 @@ def test_what_cannot_be_made(worker: Installation):
     assert "current and former" in found["two"].err
     assert "converted to JSON" in found["not json"].err
     assert "another document" in found["far"].err
-
-
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_nothing_can_be_learned(standin: Standin, tmp_path: Path, database_url: str):
-    """No identifier, too many, nobody who may be read, no JSON: each ends with its own code."""
-    off_id = add_person(standin, 0, safeties=1, privacies=1)
-    worker = standin.install(tmp_path, database_url)
-    bad, many, none = calls(
-        worker,
-        ("contract learn", f"{off_id}\n{off_id[:9]}\n"),
-        ("contract learn", f"{off_id}\n" * 101),
-        ("contract learn", "\n"),
-    )
-    assert (bad.code, many.code, none.code) == (2, 2, 65), bad.err + many.err + none.err
-    assert "line 2" in bad.err
-    assert off_id[:9] not in bad.err
-    standin.everybody = lambda _: http({"title": "no"}, status="403 Forbidden")
-    (denied,) = calls(worker, ("contract learn", off_id))
-    assert denied.code == 77, denied.err
-    standin.everybody = lambda _: http(b"<html>", kind="text/html")
-    (page,) = calls(worker, ("contract learn", off_id))
-    assert page.code == 65, page.err
-    assert "patient-safety: status 200: 1, 0 of them JSON" in page.out

@@ -129,20 +129,6 @@ def test_the_rest_is_checked(visits: dict[str, Ended]):
     assert {line["state"] for line in rest} == {"SKIP"}
 
 
-def test_403_without_a_token_names_the_probe(
-    standin: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """It may be a gateway, or PTS: only a call with a token shows."""
-    helseid, gateway = standin.handle, http(status="403 Forbidden")
-    monkeypatch.setattr(
-        standin, "handle", lambda sent: helseid(sent) if sent.path.startswith("/sts") else gateway
-    )
-    worker = standin.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
-    line = line_of(worker.run("doctor"), "PTS")
-    assert line["state"] == "OK"
-    assert "doctor --probe" in line["hint"]
-
-
 @pytest.mark.promise("8")
 @pytest.mark.parametrize("closed", ["pts.db", "pts.db-wal", "."])
 def test_a_database_that_cannot_be_written(standin: Standin, tmp_path: Path, closed: str):
@@ -195,33 +181,6 @@ def test_an_identifier_never_stands_in_the_call(visits: dict[str, Ended]):
     """``--person`` takes ``-`` alone, and only with ``--probe``."""
     assert (visits["person"].code, visits["no probe"].code) == (2, 2)
     assert "16858399649" not in visits["person"].out + visits["person"].err
-
-
-@pytest.fixture
-def person(worker: Installation, served: Sandbox) -> str:
-    """The identifier of somebody with at least three restrictions in force."""
-    ref = worker.store.one(
-        "SELECT local_ref FROM report_patient_safety_current GROUP BY local_ref "
-        "HAVING count(*) >= 3 ORDER BY local_ref LIMIT 1"
-    )
-    return next(line.split(",")[0] for line in served.lines() if f",{ref}," in line)
-
-
-def test_probe_compares_with_the_contract_and_shows_no_value(worker: Installation, person: str):
-    """How many records, which columns stay empty, what is not declared; nothing of the person."""
-    ended = worker.run("doctor", "--probe", "--person", "-", stdin=person.encode())
-    facts = line_of(ended, "PTS patient-safety")["facts"]
-    assert (facts["records"] > 0, facts["pages"], facts["drift"]) == (True, 1, {})
-    values = {
-        value
-        for row in worker.store.rows(
-            "SELECT restriction_id, object_value, confidentiality_code "
-            "FROM report_patient_safety_current"
-        )
-        for value in row
-        if value and len(value) > 4
-    }
-    assert [value for value in {*values, person} if value in ended.out + ended.err] == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from tests.support.leases import held_elsewhere
 from tests.support.made_databases import MakeDatabase
 from tests.support.program import Ended, Installation, calls, other_key
 from tests.support.published import Store
+from tests.support.secrecy.nights import database_files
 from tests.support.standin import SAFETY, Standin, person, safety
 from tests.support.standin import standin as serve
 
@@ -20,6 +21,11 @@ CANARY = "canary-4b1d77"
 def dump(store: Store) -> str:
     """All rows but the lease's."""
     return str({name: rows for name, rows in store.everything().items() if name != "lease"})
+
+
+def on_disk(store: Store) -> str:
+    """All bytes of a SQLite file."""
+    return str([place.data for place in database_files(store, "now")])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +58,7 @@ def carry_out(made: Standin, url: str, folder: Path) -> Erased:
     key: str = store.one(
         f"SELECT person_key FROM report_patient_safety_current WHERE cause = '{CANARY}'"
     )
-    dumps = {"dry": dump(store)}
+    dumps = {"dry": dump(store), "file before": on_disk(store)}
     runs = [store.rows("SELECT * FROM report_run ORDER BY run_id")]
     with held_elsewhere(store):
         ends["held"], ends["sync held"] = calls(worker, ("erase --json", gone), "sync --json")
@@ -60,7 +66,7 @@ def carry_out(made: Standin, url: str, folder: Path) -> Erased:
     names = ("erased", "twice", "stranger")
     lines = (("erase --json", gone), ("erase", gone), ("erase --json", STRANGER))
     ends |= dict(zip(names, calls(worker, *lines), strict=True))
-    dumps["erased"] = dump(store)
+    dumps |= {"erased": dump(store), "file after": on_disk(store)}
     runs.append(store.rows("SELECT * FROM report_run ORDER BY run_id"))
     return Erased(
         worker=worker,
@@ -108,12 +114,14 @@ def test_a_run_is_not_disturbed(erased: Erased):
 
 
 def test_the_person_is_nowhere_afterwards(erased: Erased):
-    """Neither key nor content stands in any table or view; the ledger says what it said."""
+    """Neither in any table or view nor in a SQLite file; the ledger says what it said."""
     assert erased.ends["erased"].code == 0, erased.ends["erased"].err
     assert erased.ends["erased"].document["rows"] == erased.ends["dry"].document["rows"]
     for secret in (erased.key, CANARY):
         assert secret in erased.dumps["dry"]
         assert secret not in erased.dumps["erased"]
+        assert (secret in erased.dumps["file before"]) is erased.worker.store.is_sqlite
+        assert secret not in erased.dumps["file after"]
     assert erased.runs[1] == erased.runs[0]
     assert erased.worker.store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL") == 0
 

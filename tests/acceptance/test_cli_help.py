@@ -10,11 +10,9 @@ from subprocess import DEVNULL
 import pytest
 
 from tests.support.program import environment
-from tests.support.program import run as program
 from tools.docs.command_line import commands
 from worker.cli import run
 from worker.cli.gone import GONE
-from worker.cli.main import COMMANDS as NAMED
 
 COMMANDS = sorted(commands())
 HELP_CPU_S_MAX = 0.3
@@ -63,31 +61,3 @@ def test_help_is_there_at_once(command: str, tmp_path: Path):
         after = getrusage(RUSAGE_CHILDREN)
         took_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(took_s) < HELP_CPU_S_MAX
-
-
-def _shell(folder: Path, **env: str) -> str:
-    """What the program answers to a shell's function for completion."""
-    ended = program(folder=folder, env=environment(**env))
-    assert (ended.code, ended.err) == (0, "")
-    return ended.out
-
-
-@pytest.mark.parametrize(
-    ("shell", "words", "expected"),
-    [
-        ("bash", "pts-worker fail", {"failures"}),
-        ("zsh", "pts-worker failures s", {"show"}),
-        ("fish", "pts-worker --config x.toml db ", {"upgrade", "check"}),
-        ("bash", "pts-worker sync --accept-s", {"--accept-service"}),
-        ("fish", "pts-worker failures list --area ", {"patient-safety", "patient-privacy"}),
-    ],
-)
-def test_shells_complete(shell: str, words: str, expected: set[str], tmp_path: Path):
-    """Commands, options and their values, as the shell's own function asks for them."""
-    given = words.split(" ")
-    variables = {"COMP_WORDS": words, "COMP_CWORD": str(len(given) - 1)}
-    if shell == "fish":
-        variables["COMP_CWORD"] = given[-1]
-    out = _shell(tmp_path, _PTS_WORKER_COMPLETE=f"{shell}_complete", **variables)
-    found = set(out.replace(",", "\n").replace("\t", "\n").splitlines())
-    assert found & {*expected, *NAMED, "list", "show", "--roster"} == expected

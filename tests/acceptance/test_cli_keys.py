@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import Installation, calls, run
+from tests.support.program import Installation, calls
 
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi"}
 
@@ -40,13 +40,6 @@ def test_new_makes_a_pair(kind: str, alg: str, unset: Installation):
     assert (again.code, json.loads(path.read_text())) == (78, private)
 
 
-def test_new_as_text_says_where_the_public_half_goes(tmp_path: Path):
-    """A person reads where to register it; the key itself follows, ready to paste."""
-    ended = run("keys", "new", "--out", "client.jwk", folder=tmp_path)
-    assert "selvbetjening" in ended.out
-    assert json.loads(ended.out[ended.out.index("{") :])["use"] == "sig"
-
-
 def test_pseudonym_makes_32_random_bytes(unset: Installation):
     """Each time others, in a file of mode 0600, never over another."""
     one, two = unset.folder / "one", unset.folder / "two"
@@ -62,18 +55,3 @@ def test_pseudonym_makes_32_random_bytes(unset: Installation):
     assert one.read_bytes() != two.read_bytes()
     assert oct(stat.S_IMODE(one.stat().st_mode)) == "0o600"
     assert again.code == 78
-
-
-def test_the_configured_key_is_the_default(unset: Installation):
-    """Without ``--key`` the configuration names the file; without either it is a fault of that."""
-    path = unset.folder / "client.jwk"
-    _, named, nothing, folder = calls(
-        unset,
-        f"keys new --out {path}",
-        f"keys public --set helseid.private_jwk_file={path}",
-        "keys public --json",
-        "keys new --out nowhere/client.jwk",
-    )
-    assert (named.code, named.document["kty"]) == (0, "EC")
-    assert (nothing.code, folder.code) == (78, 78)
-    assert "keys new" in nothing.message

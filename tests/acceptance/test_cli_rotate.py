@@ -141,21 +141,6 @@ def test_killed_at_any_step(worker: Installation, standin: Standin):
     assert is_accepted(standin, key_file(worker))
 
 
-def test_killed_while_helseid_answers(worker: Installation, standin: Standin):
-    """The old key is in force, and the new one waits for the next call."""
-    before = key_file(worker).read_bytes()
-    calls(worker, "keys rotate")
-    register(standin, key_file(worker, ".new"))
-    running = worker.start("keys", "rotate", "--finish")
-    standin.meanwhile = running.kill
-    assert running.wait().code == -signal.SIGKILL
-    assert key_file(worker).read_bytes() == before
-    standin.meanwhile = lambda: None
-    (ended,) = calls(worker, "keys rotate --finish")
-    assert (ended.code, names(worker)) == (0, {""})
-    assert is_accepted(standin, key_file(worker))
-
-
 def test_killed_while_the_new_key_is_written(worker: Installation, standin: Standin):
     """What is not complete is named and never put in place."""
     before = key_file(worker).read_bytes()

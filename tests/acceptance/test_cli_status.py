@@ -147,17 +147,3 @@ async def test_a_run_that_no_sync_continues_is_shown_as_such(
     assert found.document["open_run"]["continued_by_next_sync"] is False
     assert "no sync will continue it" in text.out
     assert worker.sync("--accept-removals").run["continued"] is False
-
-
-@pytest.mark.parametrize(("withheld", "is_shown"), [(1, False), (2, True)])
-def test_the_verdict_on_a_run_is_history_after_a_later_publication(
-    worker: Installation, withheld: int, is_shown: bool
-):
-    """What was withheld no longer stands in the way once a later full run was published."""
-    reason = "withheld, the last published state stands: 20 of 20 open restrictions would close"
-    worker.store.rows(
-        f"UPDATE run SET status = 'withheld', publication_no = NULL, published_at = NULL, "
-        f"reason = '{reason}' WHERE run_id = {withheld}"
-    )
-    (text,) = calls(worker, "status")
-    assert is_shown is (reason in text.out), text.out

@@ -12,7 +12,7 @@ import pytest
 from tests.support.held import held_run
 from tests.support.made_databases import MakeDatabase, of_any_pts
 from tests.support.program import Installation, closed_port, other_key, run, wait_for
-from tests.support.raw_server import http
+from tests.support.raw_server import Reply, http
 from tests.support.standin import SAFETY, Standin, off_id_of, person, ref_of
 from tests.support.standin import standin as serve
 from worker.sandbox.jose import new_key_pair
@@ -177,7 +177,6 @@ ENDLESS = (
 
 
 def files_of(process: int) -> set[str]:
-    """What a process has open."""
     found = set()
     for one in Path(f"/proc/{process}/fd").iterdir():
         with suppress(OSError):
@@ -204,6 +203,16 @@ def test_75_while_a_thread_is_stuck(lite: Installation, command: str, driver: st
     lite.configure(roster={"path": "roster.csv", "url": None, "query": None})
     assert lite.sync().code == 0
     assert [path.name for path in lite.folder.iterdir() if ".part" in path.name] == []
+
+
+@pytest.mark.promise("3")
+def test_75_at_the_deadline(lite: Installation, standin: Standin) -> None:
+    """A run that would last longer is stopped by `sync.deadline`, and the next one continues it."""
+    standin.everybody = lambda _: Reply(data=b"", before_s=600.0)
+    ended = lite.sync("--set", "sync.deadline=1s")
+    assert (ended.code, ended.run["status"]) == (75, "interrupted"), ended.story()
+    standin.everybody = None
+    assert lite.sync().run["continued"]
 
 
 @pytest.mark.parametrize("fault", ["client", "key"])

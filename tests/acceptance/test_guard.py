@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.program import Ended, Installation, calls
 from tests.support.raw_server import http
-from tests.support.standin import PRIVACY, Standin, person
+from tests.support.standin import Standin, person
 
 pytestmark = pytest.mark.promise("5")
 
@@ -105,15 +105,3 @@ def test_what_was_accepted_is_not_everything(
     assert worker.sync("--accept-removals").code == 5
     ended = worker.sync("--accept-removals")
     assert (ended.code, ended.run["totals"]["rows_closed"]) == (0, 20), ended.story()
-
-
-def test_one_area_gone(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
-    """An area that has nothing of anybody is withheld although it is the smaller of the two."""
-    for number in range(20):
-        person(standin, number, safeties=4, privacies=number % 2)
-    worker = standin.install(tmp_path, sqlite_url)
-    assert worker.sync().code == 0
-    for off_id in standin.people:
-        standin.script[off_id, PRIVACY] = lambda _: http([])
-    ended, before, after = night(worker)
-    assert (ended.code, after) == (5, before)

@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-import sqlite3
 from collections.abc import Iterator
 
 import pytest
@@ -73,12 +72,3 @@ def test_an_export_runs_nothing(worker: Installation) -> None:
     assert any("\\u001b]0;owned\\u0007\\u009b2J\\u202egpj" in page for page in pages)
     shown = "".join(page.replace("\r\n", "\n") for page in pages)
     assert _CONTROLS.findall(shown) == []
-
-
-def test_the_store_keeps_what_was_sent(worker: Installation) -> None:
-    """Escaping is for where text leaves us; the columns hold it as received."""
-    path = worker.store.path
-    with sqlite3.connect(path) as database:
-        assert set(
-            database.execute("SELECT confidentiality_code FROM report_patient_safety_current")
-        ) == {(CODE,)}

@@ -2,7 +2,6 @@
 
 import os
 import pty
-import signal
 import subprocess
 import sys
 from functools import partial
@@ -10,14 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.acceptance.two_worlds import asked_since, first_world, second_world, settled
-from tests.support.held import held_run
-from tests.support.made_databases import MakeDatabase
+from tests.support.acceptance.two_worlds import first_world, settled
 from tests.support.program import (
     BATCH_PERSONS,
     REQUEST_TIMEOUT_S,
     Installation,
-    Running,
     environment,
     wait_for,
 )
@@ -32,53 +28,6 @@ ONE_BY_ONE = {
     "areas": ["patient-safety"],
     "concurrency": 1,
 }
-LOSERS = 3
-"""Persons of the second world who lose something, and are read a second time at the end."""
-
-Pair = tuple[Installation, Installation]
-
-
-@pytest.fixture
-def pair(standin: Standin, make_sqlite: MakeDatabase, tmp_path: Path) -> Pair:
-    """A worker, and a twin with a database of its own that nobody disturbs."""
-    first_world(standin)
-    undisturbed = standin.install(tmp_path / "twin", make_sqlite())
-    assert undisturbed.sync().code == 0
-    ours = make_sqlite(like=undisturbed.database_url)
-    second_world(standin)
-    worker = standin.install(tmp_path / "worker", ours, concurrency=4)
-    undisturbed.roster(*standin.lines())
-    assert undisturbed.sync().code == 0
-    return worker, undisturbed
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
-def test_a_run_is_continued(standin: Standin, pair: Pair, number: signal.Signals) -> None:
-    """Readers see the night before; the next run reads nobody twice and ends as the twin did.
-
-    A run that is asked to stop keeps what was complete: all but who waits for a second read.
-    """
-    worker, undisturbed = pair
-    before, begin = worker.store.published(), len(standin.asked)
-    running = held_run(standin, worker, "sync", answers=40)
-    wait_for(lambda: settled(worker), "a batch")
-    running.signal(number)
-    ended = running.wait()
-    kept = settled(worker)
-    assert kept <= asked_since(standin, begin)
-    if number == signal.SIGTERM:
-        assert (ended.code, ended.run["status"]) == (75, "interrupted"), ended.story()
-        assert len(kept) >= 40 - 2 * LOSERS - 1
-    for view in ("report_patient_safety_current", "report_patient_safety_history"):
-        assert worker.store.published()[view] == before[view]
-
-    worker.store.end_lease()
-    begin = len(standin.asked)
-    again = worker.sync("--set", "sync.concurrency=4")
-    assert (again.code, again.run["continued"]) == (0, True)
-    assert kept & asked_since(standin, begin) == set()
-    assert worker.store.published() == undisturbed.store.published()
-    assert standin.violations == []
 
 
 def test_what_was_read_is_kept_soon(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
@@ -126,27 +75,6 @@ def test_the_terminal_of_a_run_is_closed(standin: Standin, tmp_path: Path, sqlit
     standin.everybody = None
     again = worker.sync()
     assert (again.code, again.run["continued"]) == (0, True)
-
-
-@pytest.mark.parametrize("command", ["sync", pytest.param("schedule", marks=pytest.mark.nightly)])
-def test_stopped_before_it_began(
-    standin: Standin, tmp_path: Path, sqlite_url: str, command: str
-) -> None:
-    """SIGTERM while the program is still loading is 75 as well."""
-    first_world(standin)
-    worker = standin.install(tmp_path, sqlite_url)
-    running = worker.start(command, afresh=True)
-    # Python itself dies of the signal until our first lines have run.
-    wait_for(lambda: _listens(running), "the program's first lines")
-    running.signal(signal.SIGTERM)
-    assert running.wait().code == 75
-
-
-def _listens(running: Running) -> bool:
-    """Whether the process has a handler for SIGTERM: proc(5), SigCgt."""
-    status = Path(f"/proc/{running.process.pid}/status").read_text(encoding="ascii")
-    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
-    return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
 def test_waiting_for_another_run(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:

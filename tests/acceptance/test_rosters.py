@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.made_databases import MakeDatabase
 from tests.support.program import BATCH_PERSONS, Installation
-from tests.support.published import Store
 from tests.support.secrecy.canaries import Secrets, spaced
 from tests.support.secrecy.nights import database_bytes
-from tests.support.standin import SAFETY, Standin, off_id_of, person, ref_of
+from tests.support.standin import SAFETY, Standin, off_id_of, person
 from worker.sync.producer import CHUNK_PERSONS
 
 PERSONS = 10
@@ -110,22 +108,6 @@ def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installati
     persons = ended.run["totals"]["persons_total"]
     assert (ended.code, persons) == (0, len(standin.people))
     everyone_was_read_once(standin)
-
-
-def test_a_query_on_postgresql(
-    standin: Standin, worker: Installation, make_postgres: MakeDatabase
-) -> None:
-    """A query gives the roster; the store may be another database than the roster's."""
-    source = Store(make_postgres())
-    source.rows("CREATE TABLE patient (off_id text, local_ref text)")
-    values = ", ".join(f"('{off_id}', '{ref_of(off_id)}')" for off_id in standin.people)
-    source.rows(f"INSERT INTO patient VALUES {values}")
-    query = "select off_id, local_ref from patient"
-    worker.configure(roster={"path": None, "url": source.url, "query": query})
-    ended = worker.sync()
-    assert (ended.code, ended.run["totals"]["persons_total"]) == (0, PERSONS)
-    everyone_was_read_once(standin)
-    assert {ref for ref, _ in worker.store.ids()} == {ref_of(x) for x in standin.people}
 
 
 def test_bad_lines(standin: Standin, worker: Installation) -> None:

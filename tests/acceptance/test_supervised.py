@@ -92,18 +92,6 @@ def test_systemd_keeps_why_a_command_failed(
     assert re.match(f"STATUS=.*{reason}", heard[-1])
 
 
-def test_systemd_hears_of_a_schedule(worker: Installation, manager: socket.socket) -> None:
-    """`schedule --now` is starting, then reading; after the run it names the next start."""
-    running = supervised(worker, "schedule", "--now", *IN_JANUARY, watchdog_us=150_000)
-    heard: list[str] = []
-    while not heard or "waiting" not in heard[-1]:
-        heard += re.findall("STATUS=(.*)", manager.recv(4096).decode())
-    assert running.stop().code == 0
-    assert worker.store.runs() == [("published", 0)]
-    assert heard[0] == "starting"
-    assert re.fullmatch(r"waiting for the start at 20\d\d-.*", heard[-1])
-
-
 def test_metrics_after_a_restart(standin: Standin, worker: Installation) -> None:
     """A restart is no gap, in which alerts would come and go; nor is a database that is away."""
     port = closed_port()

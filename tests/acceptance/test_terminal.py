@@ -8,8 +8,6 @@ import pty
 import re
 import signal
 import struct
-import subprocess
-import sys
 import termios
 import threading
 import time
@@ -22,7 +20,6 @@ import pytest
 
 from tests.support.program import (
     Installation,
-    Sandbox,
     TimeLimitError,
     environment,
     run,
@@ -140,19 +137,6 @@ def test_the_log_stands_above_the_progress_bar(worker: Installation):
     assert lines[-5].startswith("run 3 (sync): published, exit 0 (ok)")
 
 
-def test_warnings_alone_stand_above_the_bar(worker: Installation):
-    """Unless level or format of the log is chosen, and the bar has room in 80 columns."""
-    shown = on_a_terminal(worker, "sync")
-    [begun, *_] = [line for line in lines_of(shown) if line]
-    assert begun.startswith("run 3 (sync): published, exit 0 (ok)")
-    assert re.search(r"reading \S+ \d+ of \d+ \d+/s", CONTROL.sub("", shown))
-    with (worker.folder / "roster.csv").open("a", encoding="utf-8") as roster:
-        roster.write("no identifier\n")
-    lines = lines_of(on_a_terminal(worker, "sync", code=3))
-    assert [line for line in lines if "roster.line_unreadable" in line]
-    assert [line for line in lines if "run." in line and line.startswith("20")] == []
-
-
 def test_no_bar_without_a_terminal(worker: Installation):
     """Off a terminal, and with ``--json``, there is no bar; with ``NO_COLOR`` no colour."""
     ended = run("--config", str(worker.config), "sync", folder=worker.folder)
@@ -163,37 +147,6 @@ def test_no_bar_without_a_terminal(worker: Installation):
     assert "reading" not in shown
     assert not COLOUR.search(shown)
     assert "\x1b[32mOK" in on_a_terminal(worker, "config", "check")
-
-
-def test_a_table_is_never_cut(worker: Installation):
-    """On a terminal what is too wide goes on below, in 80 columns; elsewhere nothing is broken."""
-    shown = on_a_terminal(worker, "config", "show")
-    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
-    assert max(map(len, lines_of(shown))) <= 80
-    ended = run("--config", str(worker.config), "config", "show", folder=worker.folder)
-    row = next(line for line in ended.out.splitlines() if line.startswith("database.url "))
-    assert row.split()[1:] == [worker.database_url, str(worker.config)]
-
-
-def test_a_reader_that_is_gone(worker: Installation) -> None:
-    """A published run ends with its own code if its reader is gone, and without a bug."""
-    gone, out = os.pipe()
-    os.close(gone)
-    process = subprocess.run(
-        [sys.executable, "-m", "worker", "--config", str(worker.config), "sync"],
-        cwd=worker.folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    os.close(out)
-    said = process.stderr.decode()
-    assert process.returncode == 0, said
-    assert worker.store.runs()[-1] == ("published", 0)
-    assert "Traceback" not in said
-    assert "cannot be written" not in said
 
 
 def _identifier(worker: Installation) -> str:
@@ -309,32 +262,3 @@ def test_init_asks(worker: Installation):
         "database": {"url": "sqlite:///pts.db"},
         "privacy": {"pseudonym_key_file": "pseudonym.key"},
     }
-
-
-def test_init_of_the_test_environment_on_the_internet(worker: Installation):
-    """Enter alone leads there."""
-    (worker.folder / "new").mkdir(mode=0o700)
-    typed = [
-        ("[internet]: ", "\n"),
-        ("later) []: ", "my-client\n"),
-        ("Roster file [", "\n"),
-        ("Database [", "\n"),
-    ]
-    shown = on_a_terminal(worker, "init", "--out", "new/new.toml", typed=typed)
-    assert "At https://selvbetjening.test.nhn.no:" in shown
-    written = tomllib.loads((worker.folder / "new/new.toml").read_text(encoding="utf-8"))
-    assert written["api"] == {"environment": "test-internet"}
-    assert written["helseid"]["client_id"] == "my-client"
-
-
-def test_a_slow_run_says_why(worker: Installation, served: Sandbox):
-    """While PTS's ``Retry-After`` is obeyed, the bar says so and until when."""
-    fault = {"action": "status", "status": 429, "headers": {"Retry-After": "600"}}
-    served.control(faults=[fault])
-    typed = [("asked for a pause: waiting", signal.SIGINT)]
-    words = ("sync", "--set", "sync.retry_after_max=20m")
-    try:
-        shown = CONTROL.sub("", on_a_terminal(worker, *words, code=75, typed=typed))
-    finally:
-        served.control(faults=[])
-    assert re.search(r"PTS asked for a pause: waiting until \d\d:\d\d:\d\d UTC", shown)

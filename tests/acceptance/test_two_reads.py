@@ -1,13 +1,13 @@
 """A removal needs two reads, the second on a connection of its own (promise 1)."""
 
 import signal
+import time
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from tests.support.acceptance.troubles import for_a_while
 from tests.support.program import REQUEST_TIMEOUT_S, Installation, run, wait_for
 from tests.support.raw_server import Reply, http
 from tests.support.standin import (
@@ -26,6 +26,7 @@ from tests.support.standin import (
 pytestmark = pytest.mark.promise("1")
 
 LATER_S = 2.0
+TROUBLE_S = 8.0
 FIRST = off_id_of(0)
 CLOSED = "SELECT count(*) FROM draft_patient_safety WHERE op = 'close'"
 REFUSE = "BEGIN SELECT abs(-9223372036854775807 - 1); END"
@@ -49,6 +50,17 @@ def truth(ask: Ask) -> Reply:
 
 def nothing(_: Ask) -> Reply:
     return http([])
+
+
+def for_a_while(trouble: Answerer) -> Answerer:
+    """Answer so for longer than a wrong verdict takes, and not as long as the worker waits."""
+    began: list[float] = []
+
+    def answer(ask: Ask) -> Reply:
+        began.append(time.monotonic())
+        return trouble(ask) if began[-1] - began[0] < TROUBLE_S else truth(ask)
+
+    return answer
 
 
 def installed(
@@ -124,7 +136,7 @@ def test_a_part_of_pts_without_records_for_some_seconds(
     worker = installed(standin, tmp_path, sqlite_url, persons=40, confirm_after="10s")
     before, part = worker.store.ids(), list(standin.people)[:3]
     for off_id in part:
-        standin.script[off_id, ""] = for_a_while(lambda _: http([]))
+        standin.script[off_id, ""] = for_a_while(nothing)
     ended = worker.sync()
     assert (ended.code, worker.store.ids()) == (3, before), ended.story()
     assert ended.run["failures"] == {"unstable": 2 * len(part)}

@@ -21,7 +21,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="package")
 def on_sqlite(served: Sandbox, migrated_sqlite: Path, tmp_path_factory) -> Ground:
-    """The ground on SQLite."""
     folder = tmp_path_factory.mktemp("deaths")
     databases = Databases(template=f"sqlite:///{migrated_sqlite}", folder=folder / "files")
     return Ground(sandbox=served, databases=databases, folder=folder).prepare()
@@ -31,7 +30,6 @@ def on_sqlite(served: Sandbox, migrated_sqlite: Path, tmp_path_factory) -> Groun
 def on_postgres(
     served: Sandbox, postgres_url: str, migrated_postgres: str, tmp_path_factory
 ) -> Ground:
-    """The ground on PostgreSQL."""
     databases = Databases(template=in_database(postgres_url, migrated_postgres))
     folder = tmp_path_factory.mktemp("deaths")
     return Ground(sandbox=served, databases=databases, folder=folder).prepare()
@@ -46,7 +44,6 @@ def server() -> Iterator[OwnServer]:
 
 @pytest.fixture(scope="package")
 def on_server(served: Sandbox, server: OwnServer, tmp_path_factory) -> Ground:
-    """The ground on it."""
     folder = tmp_path_factory.mktemp("deaths")
     return Ground(sandbox=served, databases=server.databases, folder=folder).prepare()
 

@@ -14,20 +14,17 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
 from tests.support.crash.ground import Ground
-from tests.support.crash.servers import PUBLISHES, OwnServer, add_trigger
+from tests.support.crash.servers import OwnServer
 from tests.support.databases import execute
 from tests.support.program import DATABASE_PATIENCE_S, Ended, Installation, Running, closed_port
 
 PATIENCE_S = 20.0
 """How long a database is waited for where that is measured: who is patient twice waits for 40 s."""
-DOCTOR_S = 5.0
-"""``doctor`` waits no longer than that."""
 
 
 def worker_on(ground: Ground, patience_s: float = PATIENCE_S) -> Installation:
@@ -67,10 +64,10 @@ def send(pids: list[int], number: int) -> None:
 
 
 @contextmanager
-def locked(path: Path, how: str = "IMMEDIATE") -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Somebody else is in the middle of a write transaction."""
     with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as other:
-        other.execute(f"BEGIN {how}")
+        other.execute("BEGIN IMMEDIATE")
         try:
             yield
         finally:
@@ -88,39 +85,6 @@ def assert_patient_once(ended: Ended, waited_s: float, patience_s: float = PATIE
     """It gave up when patience had run out, neither before nor long after."""
     assert_given_up(ended)
     assert patience_s - 0.5 < waited_s < patience_s + PATIENCE_S - 0.5
-
-
-# Before a run
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("away", "command"),
-    [(stopped, "sync"), (stopped, "doctor"), (frozen, "sync"), (frozen, "status")],
-)
-def test_a_server_that_is_away(on_server: Ground, server: OwnServer, away: Any, command: str):
-    """Nobody answers, or nothing comes back."""
-    worker = worker_on(on_server)
-    with away(server):
-        ended = worker.run(command)
-    assert_patient_once(ended, ended.took_s, DOCTOR_S if command == "doctor" else PATIENCE_S)
-
-
-@pytest.mark.nightly
-def test_a_file_that_is_locked(on_sqlite: Ground):
-    """SQLite waits for a lock by itself: that counts. A reader need not wait."""
-    worker = worker_on(on_sqlite)
-    path = worker.store.path
-    with locked(path):
-        ended = worker.run("sync")
-        assert worker.run("status").code == 0
-    assert_patient_once(ended, ended.took_s)
-    # Without a write-ahead log, as a copying tool leaves it, nobody can read either.
-    with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as other:
-        assert other.execute("PRAGMA journal_mode=DELETE").fetchone() == ("delete",)
-    with locked(path, "EXCLUSIVE"):
-        ended = worker.run("status")
-    assert_patient_once(ended, ended.took_s)
 
 
 # Within a run: persons are still to be written, an end to be noted, a lease to be given back
@@ -170,19 +134,6 @@ def test_stopped_for_a_moment(on_server: Ground, server: OwnServer, mode: str):
     assert ended.code == 0, ended.out + ended.err
     assert on_server.after == worker.store.published()
     assert worker.store.runs() == [("published", 0)] * 2
-
-
-@pytest.mark.nightly
-def test_a_long_statement_is_left_alone(on_server: Ground):
-    """A publication has an hour: it may take longer than the patience, or any other write."""
-    worker = worker_on(on_server)
-    took_s = 2 * PATIENCE_S
-    add_trigger(worker.database_url, f"PERFORM pg_sleep({took_s})", table="run", when=PUBLISHES)
-    ended = on_server.sync(worker)
-    assert ended.code == 0, ended.out + ended.err
-    assert ended.took_s > took_s
-    assert ended.events("database.retry") == []
-    assert on_server.after == worker.store.published()
 
 
 # A stop does not wait for the database: in each of these, patience lasts for longer than the test

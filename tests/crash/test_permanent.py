@@ -1,18 +1,14 @@
 """What will not pass by itself ends with 78 and says what to mend; nobody waits for it."""
 
-import re
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
-import anyio
 import pytest
 
 from tests.support.crash.ground import Ground
-from tests.support.crash.servers import OwnServer
-from tests.support.databases import execute, in_database
+from tests.support.databases import in_database
 from tests.support.program import Ended, Installation
-from tests.support.published import Store
 
 
 def run(worker: Installation, command: str, *, obeys: bool = True) -> Ended:
@@ -118,45 +114,3 @@ def test_an_unknown_database(on_postgres: Ground, command: str):
     worker.configure(database={"url": in_database(worker.database_url, "elsewhere")})
     ended = run(worker, command, obeys=False)
     assert_to_mend(ended, "no such database", "elsewhere")
-
-
-@pytest.fixture(scope="module")
-def roles(server: OwnServer) -> OwnServer:
-    """A server with some roles, of which it asks one for its password."""
-    for name in ("reader", "stranger", "careful", "wary"):
-        anyio.run(execute, server.url, f"CREATE ROLE {name} LOGIN PASSWORD 'right'")
-    anyio.run(execute, server.url, "ALTER ROLE careful SET default_transaction_read_only = on")
-    anyio.run(execute, server.url, "GRANT pg_read_all_data TO reader")
-    anyio.run(execute, server.url, "GRANT pg_read_all_data, pg_write_all_data TO careful")
-    rules = Path(Store(server.url).one("SHOW hba_file"))
-    rules.write_text(f"local all wary scram-sha-256\n{rules.read_text()}")
-    anyio.run(execute, server.url, "SELECT pg_reload_conf()")
-    return server
-
-
-ACCOUNTS = {
-    "reader": ("sync", "lacks a privilege"),
-    "careful": ("sync", "may only read"),
-    "stranger": ("status", "lacks a privilege"),
-    "nobody": ("status", "is refused"),
-    "wary:wrong": ("sync", "is refused", "password_file"),
-    "wary": ("status", "is refused", "password_file"),
-}
-
-
-@pytest.mark.nightly
-@pytest.mark.promise("3")
-@pytest.mark.parametrize("account", ACCOUNTS)
-def test_a_role(on_server: Ground, roles: OwnServer, account: str):
-    """Missing privileges, a role that only reads, one that there is not, and a password."""
-    worker = on_server.worker()
-    ours = worker.database_url
-    command, *says = ACCOUNTS[account]
-    worker.configure(database={"url": re.sub(r"//[^@]*@", f"//{account}@", ours)})
-    ended = run(worker, command, obeys=False)
-    role, _, password = account.partition(":")
-    assert_to_mend(ended, f"the role {role}", *says)
-    assert not password or password not in ended.out + ended.err
-    assert on_server.before == worker.store.published()
-    worker.configure(database={"url": ours})
-    on_server.assert_recovers(worker)

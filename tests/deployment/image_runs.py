@@ -9,11 +9,10 @@ import os
 import resource
 import shutil
 import subprocess
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +20,6 @@ import pytest
 
 from tests.support.deployment.deployed import tool
 from tests.support.deployment.fresh_root import INDEX_PROBE, copy_checkout, debian
-from tests.support.deployment.locks import pins
 from tests.support.program import Ended, Running, Sandbox, sandbox, wait_for
 from worker import __version__
 from worker.errors import ExitCode
@@ -30,9 +28,6 @@ pytestmark = pytest.mark.timeout(600)
 
 USER: Final = 10001
 REVISION: Final = "0123456789abcdef0123456789abcdef01234567"
-CANARY: Final = b"no layer may hold these words"
-PRIVATE: Final = ("helseid.jwk.json", "pseudonym.key", "roster.csv", ".env", "pts.db")
-"""What an operator may have lying in a checkout when the image is built."""
 TAGS: Final = ("slim", "full")
 PERSONS: Final = 300
 BASE: Final = """
@@ -197,11 +192,9 @@ def from_index() -> list[str]:
 
 @pytest.fixture(scope="session")
 def images(podman: Podman) -> Mapping[str, Image]:
-    """Both images, built from a checkout in which private files lie."""
+    """Both images."""
     checkout = podman.folder / "checkout"
     copy_checkout(checkout)
-    for name in PRIVATE:
-        (checkout / name).write_bytes(CANARY)
     options = [*from_index(), f"--build-arg=REVISION={REVISION}", "--build-arg=BASE=localhost/base"]
     made = {tag: Image(podman=podman, tag=tag) for tag in TAGS}
     targets = {"slim": [], "full": ["--target=full"]}
@@ -212,13 +205,11 @@ def images(podman: Podman) -> Mapping[str, Image]:
 
 @pytest.fixture(scope="session", params=TAGS)
 def image(request: pytest.FixtureRequest, images: Mapping[str, Image]) -> Image:
-    """Each of both."""
     return images[request.param]
 
 
 @pytest.fixture(scope="session")
 def pts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """The sandbox, on this machine."""
     with sandbox(tmp_path_factory.mktemp("sandbox"), "--persons", f"{PERSONS}") as made:
         yield made
 
@@ -247,74 +238,6 @@ def installed(
     ended = made.run("db", "upgrade")
     assert ended.code == ExitCode.OK, ended.story()
     return made
-
-
-def added(image: Image, folder: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """Every entry, with its bytes, of each layer that an image has above its base."""
-    image.podman.must("save", "--format=docker-dir", f"--output={folder}", image.name)
-    (base,) = json.loads(image.podman.must("image", "inspect", "base"))
-    below = base["RootFS"]["Layers"]
-    assert image.inspect()["RootFS"]["Layers"][: len(below)] == below
-    for layer in json.loads((folder / "manifest.json").read_text())["layers"][len(below) :]:
-        with tarfile.open(folder / layer["digest"].removeprefix("sha256:")) as archive:
-            for entry in archive:
-                file = archive.extractfile(entry) if entry.isfile() else None
-                yield entry, file.read() if file else b""
-
-
-def test_image_is_labelled_with_version_and_revision(image: Image):
-    """The labels name what was built; the user is a number, and nothing else was configured."""
-    config = image.inspect()["Config"]
-    labels = config["Labels"]
-    assert labels["org.opencontainers.image.version"] == __version__
-    assert labels["org.opencontainers.image.revision"] == REVISION
-    assert config["User"] == f"{USER}:{USER}"
-    assert (config["Entrypoint"], config["Cmd"]) == (["pts-worker"], ["--help"])
-    names = {setting.partition("=")[0] for setting in config["Env"]}
-    assert {name for name in names if name.startswith(("PIP_", "PTS_"))} == set()
-
-
-def test_image_holds_the_locked_packages_alone(image: Image):
-    """slim: the core; full: Parquet and Oracle besides. No pip, in neither."""
-    code = (
-        "import importlib.metadata as m, json;"
-        "print(json.dumps({d.name: d.version for d in m.distributions()}))"
-    )
-    found = {
-        name.lower().replace("_", "-"): version for name, version in image.python(code).items()
-    }
-    locks = ["requirements/core.lock"]
-    more = ["requirements/parquet.lock", "requirements/oracle.lock"]
-    locked: dict[str, str] = {}
-    for lock in locks + (more if image.tag == "full" else []):
-        locked |= pins(lock)
-    assert found.pop("pts-sync-worker") == __version__
-    assert found.items() <= locked.items()
-    assert {"sqlalchemy", "httpx"} <= set(found)
-    assert ("pyarrow" in found, "oracledb" in found) == (image.tag == "full",) * 2
-    assert {"pip", "pytest", "hatchling"}.isdisjoint(found)
-
-
-def test_layers_add_the_environment_and_nothing_else(image: Image, tmp_path: Path):
-    """No tests, cache, key or roster in any layer; all is root's, and nobody else writes it."""
-    paths = set()
-    for entry, data in added(image, tmp_path):
-        path = f"/{entry.name.strip('/')}"
-        assert CANARY not in data, path
-        if path == "/data":
-            assert (entry.uid, entry.gid, entry.mode & 0o7777) == (USER, USER, 0o700)
-        elif path.startswith("/opt"):
-            assert (entry.uid, entry.gid) == (0, 0), path
-            # Neither setuid nor to be written by others, and the worker's user can read it.
-            assert entry.issym() or entry.mode & 0o6026 == 0o004, path
-        else:  # folders of the base, and what is taken away from it
-            assert entry.isdir() or "/.wh." in path, path
-        paths.add(path)
-    assert "/data" in paths
-    assert any(path.endswith("/site-packages/.wh.pip") for path in paths)
-    packages = "/opt/pts-worker/lib/python3.13/site-packages"
-    assert f"{packages}/worker/__main__.py" in paths
-    assert paths.isdisjoint(f"{packages}/{name}" for name in ("tests", "bench", "pip"))
 
 
 def test_process_has_no_privilege_and_writes_its_volume_alone(image: Image):
@@ -375,15 +298,3 @@ def test_a_stopped_container_is_continued_by_the_next(installed: Installation, p
     assert ended.run["run_id"] == stopped.run["run_id"]
     # Two areas of each person; nobody is read twice.
     assert pts.searches() == 2 * PERSONS
-
-
-@pytest.mark.parametrize(("tag", "code"), [("slim", ExitCode.CONFIGURATION), ("full", ExitCode.OK)])
-def test_full_alone_exports_parquet(
-    tag: str, code: ExitCode, images: Mapping[str, Image], installed: Installation
-):
-    """The slim image says which extra is missing."""
-    ended = replace(installed, image=images[tag]).run(
-        "export", "--format", "parquet", "--out", f"/data/{tag}"
-    )
-    assert ended.code == code, ended.story()
-    assert ("pts-sync-worker[parquet]" in ended.err) == (tag == "slim")

@@ -14,7 +14,6 @@ from tests.support.deployment.deployed import (
     KUBERNETES,
     PROGRAM,
     SYSTEMD,
-    Workload,
     allow_core_dumps,
     manifests,
     one,
@@ -121,20 +120,6 @@ def test_unit_reads_only_credentials_that_it_loads(name: str):
     assert read == set(credentials(name))
 
 
-def test_drop_in_for_postgresql_names_a_key_of_the_configuration(tmp_path: Path):
-    """The drop-in's variable is one that the configuration takes."""
-    make_secret(tmp_path / "database-password")
-    environ = variables("postgresql.conf", tmp_path)
-    assert set(credentials("postgresql.conf")) == {"database-password"}
-    loaded = load(
-        {"database.url": "postgresql://pts_worker@database.example/pts"},
-        environ=environ,
-        cwd=tmp_path,
-        purpose="report",
-    )
-    assert "PTS_DATABASE__PASSWORD_FILE" in loaded.origins["database.password_file"]
-
-
 def environment(overlay: str, *, is_complete: bool = False) -> dict[str, str]:
     """The variables of an overlay; those that are commented out too if it is to be complete."""
     text = (KUBERNETES / overlay / "environment.env").read_text()
@@ -155,25 +140,6 @@ def test_config_maps_have_all_that_a_run_needs(overlay: str, is_complete: bool, 
     assert settings.log.format == "json"
     assert settings.api.environment == overlay
     assert (settings.telemetry.pushgateway_url is not None) == is_complete
-
-
-@pytest.mark.nightly  # kustomize
-@pytest.mark.parametrize("workload", workloads(("production",)), ids=str)
-def test_config_map_names_files_on_mounted_volumes(workload: Workload):
-    """Each file that the ConfigMap names lies where every Job mounts something."""
-    text = (KUBERNETES / "base" / "worker.toml").read_text()
-    mounts = {mount["mountPath"] for mount in workload.container["volumeMounts"]}
-    assert SECRETS in mounts
-    assert set(re.findall(r'file = "(.+)/[^/]+"', text)) == {SECRETS}
-    if workload.container["args"][0] in {"sync", "doctor"}:
-        assert "/roster" in mounts
-
-
-@pytest.mark.parametrize("overlay", ["production", "test"])
-def test_config_map_holds_no_password(overlay: str):
-    """The database's address in the ConfigMap has a user and no password."""
-    url = environment(overlay)["PTS_DATABASE__URL"]
-    assert re.fullmatch(r"postgresql://[a-z_]+@[a-z.]+:5432/[a-z_]+", url)
 
 
 @pytest.mark.nightly  # kustomize

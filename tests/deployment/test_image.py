@@ -5,7 +5,6 @@ What it does when it runs: ``make test-image`` (image_runs.py).
 
 import fnmatch
 import re
-import shlex
 import subprocess
 import tomllib
 from pathlib import Path
@@ -55,22 +54,6 @@ def test_every_package_in_the_image_is_locked_by_hash():
         assert "--require-hashes" in command or "--no-deps --no-index dist/*.whl" in command
 
 
-def test_what_is_copied_exists_and_is_not_ignored():
-    """Each source of COPY is in the repository and let through by .dockerignore."""
-    (star, *others) = (
-        line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] != "#"
-    )
-    assert star == "*"
-    named = [line[1:] for line in others if line.startswith("!")]
-    let_through = [name for name in named if "*" not in name]
-    copied = [text for name in ("build", "build-full") for text in texts(stages()[name], "COPY")]
-    sources = [source for text in copied for source in shlex.split(text)[:-1]]
-    assert sorted(sources) == sorted(let_through)
-    for source in sources:
-        assert (ROOT / source).exists(), source
-        assert any(fnmatch.fnmatch(source, pattern) for pattern in let_through)
-
-
 def ignored(name: str) -> bool:
     """What .dockerignore says of a file: its last pattern that fits decides."""
     found = False
@@ -80,23 +63,6 @@ def ignored(name: str) -> bool:
         if line[:1] not in {"#", ""} and any(fnmatch.fnmatchcase(one, pattern) for one in parts):
             found = not line.startswith("!")
     return found
-
-
-def test_every_file_of_the_package_reaches_the_image():
-    """The report's words and templates too: they are read when a report is written."""
-    git = [
-        "git",
-        "-C",
-        str(ROOT),
-        "ls-files",
-        "-z",
-        "worker",
-        "migrations",
-        "requirements/core.lock",
-    ]
-    files = subprocess.run(git, check=True, capture_output=True, text=True).stdout.split("\0")
-    assert "worker/report/texts/nb.toml" in files
-    assert [name for name in files if name and ignored(name)] == []
 
 
 @pytest.mark.parametrize(

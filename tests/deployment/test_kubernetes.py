@@ -2,7 +2,6 @@
 
 import copy
 import warnings
-from pathlib import Path
 
 import kubernetes_validate
 import pytest
@@ -15,13 +14,11 @@ from tests.support.deployment.deployed import (
     workloads,
 )
 from worker import __version__
-from worker.config import load
 
 pytestmark = pytest.mark.nightly  # needs kustomize
 
 OLDEST = "1.31.0"  # podFailurePolicy is stable from here on
 WORKLOADS = pytest.mark.parametrize("workload", workloads(), ids=str)
-EACH_VARIANT = pytest.mark.parametrize("variant", VARIANTS, ids=" ".join)
 BY_HAND = {"pts-backfill", "pts-backup", "pts-command", "pts-migrate"}
 WRITABLE = {"data", "tmp", "backup"}
 
@@ -30,23 +27,13 @@ WRITABLE = {"data", "tmp", "backup"}
 def test_manifests_are_what_the_api_takes(version: str):
     """Each field exists and has its type, in the oldest and the newest Kubernetes."""
     documents = {str(one): one for variant in VARIANTS for one in manifests(*variant).values()}
+    jobs = {one["metadata"]["name"] for one in documents.values() if one["kind"] == "CronJob"}
+    assert jobs == set(CRON_JOBS)
     for document in documents.values():
         with warnings.catch_warnings():
             # jsonschema's RefResolver, which the validator uses, is deprecated there.
             warnings.simplefilter("ignore", DeprecationWarning)
             kubernetes_validate.validate(copy.deepcopy(document), version, strict=True)
-
-
-@EACH_VARIANT
-def test_every_variant_has_the_same_parts(variant: tuple[str, ...]):
-    """A component changes what is there and takes nothing away; all is in one namespace."""
-    found = manifests(*variant)
-    configuration = ["pts-worker", "pts-worker-environment"]
-    assert sorted(found) == sorted(["Namespace", "NetworkPolicy", *configuration, *CRON_JOBS])
-    namespace = found["Namespace"]["metadata"]["name"]
-    assert namespace == ("pts-worker-test" if variant == ("test",) else "pts-worker")
-    others = [document for document in found.values() if document["kind"] != "Namespace"]
-    assert {document["metadata"]["namespace"] for document in others} == {namespace}
 
 
 @WORKLOADS
@@ -88,24 +75,6 @@ def test_pod_mounts_what_it_declares(workload: Workload):
     if "roster" in volumes:
         source = "persistentVolumeClaim" if "roster-pvc" in workload.variant else "secret"
         assert source in volumes["roster"]
-
-
-@WORKLOADS
-def test_pod_sees_its_own_variables_alone(workload: Workload):
-    """A Service called `pts` would set PTS_… variables, which are the worker's own."""
-    assert workload.pod["enableServiceLinks"] is False
-    variables = {variable["name"] for variable in workload.container["env"]}
-    assert variables == {"PTS_CONFIG"}
-    assert workload.container["envFrom"] == [{"configMapRef": {"name": "pts-worker-environment"}}]
-
-
-@WORKLOADS
-def test_pod_has_time_to_stop_and_a_limit_on_memory(workload: Workload):
-    """The worker ends within 10 s of SIGTERM; the grace period leaves it more."""
-    assert workload.pod["terminationGracePeriodSeconds"] >= 30
-    assert workload.job["activeDeadlineSeconds"] > 0
-    assert set(workload.container["resources"]["requests"]) == {"cpu", "memory"}
-    assert "memory" in workload.container["resources"]["limits"]
 
 
 @WORKLOADS
@@ -154,20 +123,6 @@ def test_network_policy_lets_out_what_the_worker_calls_and_nothing_else():
     }
     policy = manifests()["NetworkPolicy"]["spec"]
     assert (policy["ingress"], policy["policyTypes"]) == ([], ["Ingress", "Egress"])
-
-
-def test_sqlite_is_backed_up_each_day():
-    """The component alone turns it on, by day, and every Job uses the file on the volume."""
-    spec = manifests("production", "sqlite")["pts-backup"]["spec"]
-    assert (spec["suspend"], spec["schedule"]) == (False, "0 11 * * *")
-    assert spec["startingDeadlineSeconds"] > 0
-    environment = manifests("production", "sqlite")["pts-worker-environment"]["data"]
-    loaded = load({}, environ=environment, cwd=Path("/"), purpose="report")
-    assert loaded.settings.database.url == "sqlite:////data/pts.db"
-    assert (loaded.settings.database.password_file, loaded.settings.database.group_readable) == (
-        None,
-        True,
-    )
 
 
 def test_replacement_of_a_killed_pod_waits_for_its_lease():

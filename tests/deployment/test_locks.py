@@ -5,9 +5,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
-from typing import Final
 
 import pytest
 from packaging.requirements import Requirement
@@ -15,20 +13,6 @@ from packaging.utils import canonicalize_name
 
 from tests.support.deployment.deployed import ROOT
 from tests.support.deployment.locks import APART, EXTRAS, INSTALLED, NIGHTLY, pins
-
-ALLOWED: Final = re.compile(
-    r"MIT|MIT-0|BSD|[023]-Clause|Apache|PSF|Python Software Foundation|ISC|MPL|Mozilla|LGPL"
-    r"|Lesser General Public|UPL|Unlicense|Zlib|Public Domain|Freely Distributable"
-)
-"""As `make licences` has it. No AGPL, no GPL, none unnamed."""
-OF_OTHER_PLATFORMS: Final = {
-    "colorama": "BSD-3-Clause",
-    "oracledb": "Apache-2.0 OR UPL-1.0",
-    "pyodbc": "MIT",
-    "pyyaml-ft": "MIT",
-    "tomli": "MIT",
-}
-"""Locked and not installed here: licences as their pages say."""
 
 
 def wanted() -> list[tuple[str, str]]:
@@ -76,36 +60,6 @@ def test_lock_names_no_index_and_no_folder(lock: str):
     text = (ROOT / lock).read_text()
     assert "make lock" in text.splitlines()[1]
     assert re.findall(r"://|--index|--find-links|(?m:^.*[ =]/)", text) == []
-
-
-def licence_of(name: str) -> str:
-    """What an installed package says of its licence, the most exact first."""
-    about = metadata(name)
-    # An installed importlib_metadata raises on a missing header, as the standard one will.
-    said = {key: about.get_all(key) or [""] for key in ("License-Expression", "License")}
-    classifiers = [
-        text.rpartition(" :: ")[2]
-        for text in about.get_all("Classifier") or ()
-        if text.startswith("License ::")
-    ]
-    return said["License-Expression"][0] or "; ".join(classifiers) or said["License"][0][:80]
-
-
-@pytest.mark.parametrize(
-    "locks", [INSTALLED, pytest.param((NIGHTLY,), marks=pytest.mark.nightly)], ids=["day", "night"]
-)
-def test_licences_are_allowed(locks: tuple[str, ...]):
-    """Each package beside the worker or its tests says a licence that we may use."""
-    refused = {}
-    for name in sorted({name for lock in locks for name in pins(lock)}):
-        try:
-            licence = licence_of(name)
-        except PackageNotFoundError:
-            licence = OF_OTHER_PLATFORMS.get(name, "not installed here, and not named")
-        is_copyleft = re.search(r"Affero|GNU General|(?<!L)GPL", licence)
-        if is_copyleft or not ALLOWED.search(licence):
-            refused[name] = licence
-    assert refused == {}
 
 
 TEMPLATES = ("parts.html", "report.css", "report.html")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.deployment.deployed import PROGRAM, ROOT, SYSTEMD, one, tool, unit, units
+from tests.support.deployment.deployed import PROGRAM, ROOT, SYSTEMD, one, unit, units
 from worker.config import load
 from worker.core.durations import parse_duration
 
@@ -36,16 +36,6 @@ HARDENING = {
     "UMask": "0077",
     "LimitCORE": "0",  # a core dump would hold tokens and identifiers
 }
-
-
-def test_there_is_a_unit_for_each_way_to_run():
-    """The nightly run, the scheduler, the snapshot's age and the backup."""
-    assert WORKERS == [
-        "pts-freshness.service",
-        "pts-sync.service",
-        "pts-worker-backup.service",
-        "pts-worker-schedule.service",
-    ]
 
 
 @pytest.mark.parametrize("name", WORKERS)
@@ -104,15 +94,6 @@ def test_missed_night_is_made_up_for():
     }
     delay = one(nightly["pts-sync.timer"], "RandomizedDelaySec")
     assert parse_duration(delay.replace("min", "m")).total_seconds() > 0
-
-
-def test_retries_end_before_the_next_night():
-    """The starts that are allowed fit into the interval that counts them, and it into a day."""
-    sections = unit("pts-sync.service")
-    every = parse_duration(one(sections["Service"], "RestartSec").replace("min", "m"))
-    interval = parse_duration(one(sections["Unit"], "StartLimitIntervalSec"))
-    assert every * int(one(sections["Unit"], "StartLimitBurst")) < interval
-    assert interval < parse_duration("24h")
 
 
 def install_pts_admin(tmp_path: Path, worker: str) -> tuple[list[str], dict[str, str]]:
@@ -198,13 +179,6 @@ def test_signal_ends_a_command_by_hand(number: signal.Signals, tmp_path: Path):
         assert admin.stdout.read() == "lease given back\n"
 
 
-def test_command_by_hand_leaves_the_state_folder_closed():
-    """The folder's mode is set at each start: pts-admin's is the units'."""
-    service = unit("pts-sync.service")["Service"]
-    mode = one(service, "StateDirectoryMode")
-    assert f"--property=StateDirectoryMode={mode} " in (SYSTEMD / "pts-admin").read_text()
-
-
 @pytest.mark.parametrize(
     ("open_run", "code"),
     [
@@ -246,21 +220,3 @@ def test_textfile_lies_where_the_units_may_write():
         {"database.url": "sqlite:///pts.db"}, environ=values, cwd=Path("/"), purpose="report"
     )
     assert loaded.settings.telemetry.textfile == textfile
-
-
-@pytest.mark.nightly  # systemd-analyze
-def test_systemd_takes_each_unit(tmp_path: Path):
-    """The system manager itself has nothing to say about a unit: no unknown key, no wrong value."""
-    names = [*units("service"), *units("timer")]
-    for name in names:
-        (tmp_path / name).write_text((SYSTEMD / name).read_text().replace(PROGRAM, "/bin/true"))
-    verified = [tmp_path / name.replace("@.", "@1.") for name in names]
-    done = subprocess.run(
-        [tool("systemd-analyze"), "verify", "--man=no", *verified],
-        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

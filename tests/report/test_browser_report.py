@@ -1,14 +1,12 @@
 """The report in a real Chromium, as a phone, a laptop and paper show it."""
 
 import asyncio
-import base64
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.support.report.browser import SIZES, browser, check, chromium, show
+from tests.support.report.browser import SIZES, browser, check, chromium
 from tests.support.report.month import month
 from tests.support.store_world import world_on
 from worker.report.html import write_report
@@ -21,7 +19,6 @@ pytestmark = [
         reason="NOT TESTED: there is no Chromium here (apt-get install chromium)",
     ),
 ]
-PAGES_MAX = 4
 
 
 @pytest.fixture(scope="module")
@@ -48,32 +45,3 @@ async def test_it_fits_and_can_be_read(reports, tmp_path, size, scheme):
     async with browser(tmp_path) as tab:
         for report in reports.values():
             await check(tab, report.as_uri(), size, scheme)
-
-
-async def test_its_colours_are_applied(reports, tmp_path):
-    """The policy lets the page's own style through: a wrong hash would leave it bare."""
-    async with browser(tmp_path) as tab:
-        backs = set()
-        for scheme in ("light", "dark"):
-            await show(tab, reports["nb"].as_uri(), "laptop", scheme)
-            backs.add(await tab.evaluate("getComputedStyle(document.body).backgroundColor"))
-        assert backs == {"rgb(246, 247, 249)", "rgb(17, 22, 28)"}
-
-
-@pytest.mark.parametrize("code", LANGUAGES)
-async def test_it_is_printed_on_four_pages(reports, tmp_path, code):
-    """The first page has the sentence, the tiles and the trend, and ends behind them."""
-    async with browser(tmp_path) as tab:
-        await show(tab, reports[code].as_uri(), "laptop", "light")
-        await tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = false)")
-        printed = await tab.ask("Page.printToPDF", preferCSSPageSize=True, printBackground=True)
-        pages = re.findall(rb"/Type\s*/Page[^s]", base64.b64decode(printed["data"]))
-        assert 2 <= len(pages) <= PAGES_MAX
-        # On A4 less its margins the first part must end above the bottom.
-        await tab.ask("Emulation.setEmulatedMedia", media="print")
-        await tab.ask(
-            "Emulation.setDeviceMetricsOverride", width=695, height=1024, deviceScaleFactor=1,
-            mobile=False,
-        )  # fmt: skip
-        end = await tab.evaluate("document.querySelector('.notice').getBoundingClientRect().bottom")
-        assert end < 1024

@@ -24,7 +24,6 @@ ROLES = (ROOT / "config" / "postgresql" / "roles.sql").read_text(encoding="utf-8
 FILLED, NAME, ROLE, SCHEMA = "pts_filled", "pts_dbt", "dbt", "pts_marts"
 MODELS = {"pts_restrictions_by_day", "pts_freshness_by_cohort", "pts_episode_durations"}
 BUILD = ("build",)
-FRESHNESS = ("source", "freshness")
 pytestmark = [
     pytest.mark.nightly,
     pytest.mark.skipif(
@@ -78,8 +77,8 @@ def dbt(url: str, out: Path, *arguments: str) -> tuple[int, dict[str, Any], str]
         check=False,
         timeout=200,
     )
-    name = "sources.json" if arguments == FRESHNESS else "run_results.json"
-    results = json.loads((target / name).read_text())["results"] if target.exists() else []
+    found = target / "run_results.json"
+    results = json.loads(found.read_text())["results"] if found.exists() else []
     return done.returncode, {one["unique_id"]: one for one in results}, done.stdout + done.stderr
 
 
@@ -138,18 +137,3 @@ async def test_build_is_green(copy: str, tmp_path: Path):
         await connection.close()
     await migrate(copy)  # which no table of dbt's hinders
     assert dbt(copy, tmp_path, "run")[0] == 0
-
-
-async def test_freshness_fails_when_nothing_was_published(copy: str, tmp_path: Path):
-    """Fresh after last night; when that lies longer back, a warning, and then an error."""
-    source = "source.pts.pts.report_publication"
-    seen = []
-    for hours in (0, 4, 10):
-        await execute(
-            copy,
-            f"UPDATE run SET published_at = published_at - interval '{hours} hours'",
-        )
-        code, results, said = dbt(copy, tmp_path, *FRESHNESS)
-        assert results, said
-        seen.append((code, results[source]["status"]))
-    assert seen == [(0, "pass"), (0, "warn"), (1, "error")]

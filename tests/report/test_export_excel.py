@@ -2,18 +2,14 @@
 
 import csv
 import io
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
-
-import pytest
 
 from tests.support.report.exports import NIGHT, SAFE, contents, export_of, only
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
 from worker.areas import AREAS
 from worker.areas.meanings import Kind, ViewColumn, codes, systems_of, view_columns
-from worker.core.times import END_OF_TIME, START_OF_TIME
-from worker.errors import UsageError
 from worker.report.formats import Dialect, Format, open_sink
 
 
@@ -77,21 +73,6 @@ async def test_what_excel_opens(sqlite_url, tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
-    ("at", "shown"),
-    [
-        (datetime(2026, 1, 31, 23, 30, 1, 999_999, tzinfo=UTC), "2026-02-01 00:30:01"),
-        (datetime(2026, 3, 29, 0, 59, 59, tzinfo=UTC), "2026-03-29 01:59:59"),
-        (datetime(2026, 3, 29, 1, 0, tzinfo=UTC), "2026-03-29 03:00:00"),
-        (END_OF_TIME, "9999-12-31 23:59:59"),
-        (START_OF_TIME, "0001-01-01 00:43:01"),
-    ],
-)
-def test_times_are_those_of_norway(at, shown):
-    """Also at the change to summer time, and at the ends of time."""
-    assert cells(written({"at": Kind.TIME}, (at,))) == [["<at>"], [shown]]
-
-
 def test_cells():
     """Numbers have a decimal comma, no value is an empty cell, no cell is a formula."""
     columns = {"code": Kind.TEXT, "n": Kind.INTEGER, "is": Kind.BOOLEAN, "exit_code": Kind.INTEGER}
@@ -116,11 +97,3 @@ def test_each_column_of_codes_has_names():
     named = {name for column in columns for name in systems_of(column)}
     assert named == {code.system for code in codes()}
     assert all(systems_of(area.effect.code) for area in AREAS)
-
-
-async def test_parquet_has_no_dialect(sqlite_url, tmp_path):
-    """It is a wrong call, before anything is written."""
-    async with world_on(sqlite_url) as world:
-        with pytest.raises(UsageError, match="--dialect is for CSV"):
-            await export_of(world, tmp_path / "x", Format.PARQUET, dialect=Dialect.EXCEL_NB)
-    assert not (tmp_path / "x").exists()

@@ -1,20 +1,16 @@
 """How values stand in each format of an export."""
 
-import csv
-import io
 import sys
-import tracemalloc
 from datetime import UTC, date, datetime
 
 import pytest
 
 from tests.support.acceptance.both_databases import BOTH
 from tests.support.report.exports import SAFE, export_of, only, rows_of, typed_rows_of
-from tests.support.report.stores import privacy, safety, seen, small_store
+from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
-from worker.areas.meanings import Kind, ViewColumn
 from worker.errors import ConfigurationError
-from worker.report.formats import Format, open_sink
+from worker.report.formats import Format
 
 WORDS = {"report_code", "report_dictionary"}
 """What the program says, whatever is stored."""
@@ -69,22 +65,6 @@ async def test_how_values_stand_in_each_format(database_url, tmp_path):
     assert days == {date(2026, 3, 28), date(2026, 3, 30)}
 
 
-def test_cells_that_a_spreadsheet_would_run():
-    """A leading apostrophe makes a formula text, and taking one away gives the value back."""
-    columns = [
-        ViewColumn(name=name, kind=kind, nb="", en="", heading="")
-        for name, kind in (("a", Kind.TEXT), ("n", Kind.INTEGER))
-    ]
-    values = ["=1+1", "+4", "-5", "@x", "\tx", "'x", "\uff1d1", "", "x=1", 'a,"b"\nc', "æ"]
-    stream = io.BytesIO()
-    with open_sink(stream, columns, Format.CSV, None) as sink:
-        sink.write([(value, -1) for value in values])
-    rows = list(csv.reader(io.StringIO(stream.getvalue().decode(), newline="")))[1:]
-    assert {number for _, number in rows} == {"-1"}
-    assert [cell.removeprefix("'") for cell, _ in rows] == values
-    assert not [cell for cell, _ in rows if cell[:1] in set("=+-@\t\r\uff1d") - {""} and cell]
-
-
 async def test_an_empty_store_exports_headers(sqlite_url, tmp_path):
     """Before the first publication the files have no rows and the manifest no run."""
     async with world_on(sqlite_url) as world:
@@ -108,29 +88,3 @@ async def test_parquet_without_its_library(sqlite_url, tmp_path):
         sys.modules.update(hidden)
     assert caught.value.hint == "pip install pts-sync-worker[parquet]"
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.nightly
-async def test_memory_does_not_grow_with_the_rows(database_url, tmp_path):
-    """Twelve thousand rows need no more memory than a portion of them."""
-    async with world_on(database_url, our_clock=True) as world:
-        until = world.fake.now()
-        await world.publish(
-            *(
-                seen(
-                    world,
-                    n,
-                    *(safety(f"{'k' * 40}{n}-{i}", "NORU", until) for i in range(80)),
-                    private=(privacy(f"p{n}", "Block", "Hard"),),
-                )
-                for n in range(150)
-            )
-        )
-        tracemalloc.start()
-        try:
-            await export_of(world, tmp_path, Format.CSV, [SAFE])
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert len(rows_of(only(tmp_path, SAFE, "csv", night="publication-1"))) == 12_000
-        assert peak < 7_000_000

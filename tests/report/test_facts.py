@@ -133,29 +133,6 @@ async def test_a_cohort_that_nobody_knows_is_refused(sqlite_url):
         assert refused.value.hint == "there are Nord, Sør"
 
 
-async def test_by_a_person_or_by_rule(sqlite_url):
-    """What is in effect by its cause; where the area has none it is not counted."""
-    async with world_on(sqlite_url) as world:
-        await world.publish(
-            seen(
-                world,
-                1,
-                safety("a", "NORN_EPO", NEVER, cause="Manual"),
-                safety("b", "NORN_FFL", NEVER, cause="Manual"),
-                safety("c", "NORU", NEVER, cause="Automated"),
-                safety("d", "NORU", PAST, cause="Derived"),
-                safety("e", "NORN_EPO", NEVER),
-                private=(privacy("p", "Block", "Hard"),),
-            )
-        )
-        causes = (await facts_of(world)).causes
-    assert {cause: amount.restrictions for cause, amount in causes.items()} == {
-        "Manual": 2,
-        "Automated": 1,
-        "": 1,
-    }
-
-
 @pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_when_delays_end(database_url):
     """Of those in effect when they were published: within days, later, and without a known end."""
@@ -174,22 +151,6 @@ async def test_when_delays_end(database_url):
             "ends_later": Amount(1, 1),
             "ends_never": Amount(1, 1),
         }
-
-
-async def test_a_month_is_compared_with_the_night_before_it(sqlite_url):
-    """Thirty days before the last night, or up to a week more. A day has its last figures."""
-    async with world_on(sqlite_url) as world:
-        for night in range(6):
-            records = [safety(f"s{number}", "NORN_EPO", NEVER) for number in range(night + 1)]
-            await world.publish(seen(world, 1, *records))
-            if night == 1:
-                assert (await facts_of(world)).then is None
-            world.fake.advance(60 if night == 4 else 8 * 86_400)
-        facts = await facts_of(world)
-        assert [night.total.restrictions for night in facts.nights] == [1, 2, 3, 4, 6]
-        assert facts.then.publication_no == 1
-        assert (facts.last.day - facts.then.day).days == 33
-        assert [amount.restrictions for amount in facts.codes_then.values()] == [1]
 
 
 @pytest.mark.parametrize("database_url", BOTH, indirect=True)
@@ -248,26 +209,6 @@ async def test_a_clinic_without_gaps_is_called_complete(sqlite_url):
             assert found == [gaps, gaps if faults else complete]
             await world.publish(seen(world, 2, cohort="Sør"), kind=RunKind.BACKFILL)
             assert (await facts_of(world)).state == (gaps if faults else complete)
-
-
-async def test_a_copy_grows_old_and_has_no_age_in_the_future(sqlite_url):
-    """After ``fresh_within`` without a full run a complete copy is stale.
-
-    A publication that a wrong clock dated later than now is not called complete.
-    """
-    found = {}
-    async with world_on(sqlite_url) as world:
-        await world.publish(seen(world, 1, safety("a", "N")))
-        published = world.fake.now()
-        for late_s in (-400, -200, 3_600, 27 * 3_600):
-            world.fake.set_wall_clock(published + timedelta(seconds=late_s))
-            found[late_s] = (await facts_of(world)).state
-    assert found == {
-        -400: SnapshotState.FUTURE,
-        -200: SnapshotState.COMPLETE,
-        3_600: SnapshotState.COMPLETE,
-        27 * 3_600: SnapshotState.OLD,
-    }
 
 
 async def test_what_stands_for_telemetry(sqlite_url):

@@ -60,19 +60,3 @@ def test_numbers_and_dates(code, expected):
         words.moment(AT, zone),
     ]
     assert [text.replace("\u00a0", " ") for text in said] == expected
-
-
-def test_one_and_many():
-    """The forms of a word, and a change of nothing."""
-    words = language("nb")
-    one, many = (words.text("trend_short", n=n) for n in (1, 2))
-    assert "det 1." in one
-    assert "det 2." in many
-    assert "restriksjon er" in words.text(
-        "sentence", n=1, day="", amount="1", persons="1", roster="1"
-    )
-    assert [
-        words.change(1000, 1001),
-        words.change(5, 0),
-        words.change(92, 100),
-    ] == ["0\u00a0%", "", "\u22128\u00a0%"]

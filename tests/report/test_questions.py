@@ -1,10 +1,8 @@
 """The questions of ``docs/reporting.md``, on each database, with answers counted by hand."""
 
 import re
-from collections import Counter
 from datetime import UTC, date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from tests.support.documents import ROOT, blocks
 from tests.support.report.stores import NEVER, missed, privacy, safety, seen
@@ -81,48 +79,6 @@ async def test_thirteen_questions(database_url):
     quiet = ["2026-03-29", "2026-03-31", "2026-04-01", "2026-04-02", "2026-04-03"]
     assert answers[10] == [(day,) for day in quiet]
     assert [row[1:3] for row in answers[11]] == [("published", "Publisert med mangler")] * 2
-
-
-async def test_rates_days_and_states(database_url):
-    """A rate has its decimal, a delay ends on Norway's day, what has not begun is not over."""
-    now = datetime(2900, 1, 1, tzinfo=UTC)
-    ends = [
-        datetime(2901, month, day, hour, 30, tzinfo=UTC)
-        for month, day, hour in (
-            (1, 9, 22),
-            (1, 9, 23),
-            (3, 26, 23),
-            (3, 27, 22),
-            (7, 9, 21),
-            (7, 9, 22),
-            (10, 29, 22),
-            (10, 30, 23),
-        )
-    ]
-    private = (
-        privacy("p", "Block", "Hard"),
-        privacy("q", "Block", "Hard", restricted_from=now, restricted_to=FUTURE),
-        privacy("r", "Block", "Hard", restricted_to=PAST),
-    )
-    async with world_on(database_url, our_clock=True) as world:
-        delays = [safety(f"s{number}", "NORU", at) for number, at in enumerate(ends)]
-        await world.publish(
-            seen(world, 1, *delays, safety("n", "N"), private=private, cohort="Nord"),
-            *(seen(world, number, cohort="Nord") for number in range(2, 8)),
-        )
-        asked = _questions(database_url)
-        rates, days, states = [await _answer(world, asked[number]) for number in (2, 5, 6)]
-    assert rates == [("Nord", 7, 1, 9, 142.9, 1285.7)]
-    zone = ZoneInfo("Europe/Oslo")
-    expected = Counter(at.astimezone(zone).date().isoformat() for at in ends)
-    assert days == sorted(expected.items())
-    assert states == [
-        ("patient-privacy", "in effect", 1),
-        ("patient-privacy", "not begun", 1),
-        ("patient-privacy", "over", 1),
-        (SAFETY, "in effect", 8),
-        (SAFETY, "restricts nothing", 1),
-    ]
 
 
 def _questions(database_url: str) -> list[str]:

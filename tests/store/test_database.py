@@ -51,27 +51,6 @@ async def test_an_outage_is_waited_for_once(tmp_path: Path):
         assert next_call.calls == 0
 
 
-async def test_writes_keep_to_one_connection(database_url: str):
-    """A read beside a write opens a second connection, which later writes leave alone.
-
-    Each that is used keeps pages and prepared statements: 4 MiB in a run on SQLite.
-    """
-    fake = FakeRuntime()
-
-    async def mark(connection) -> None:
-        await connection.execute(text("CREATE TEMPORARY TABLE mine (x integer)"))
-        await database.read(lambda beside: beside.execute(text("SELECT 1")))
-
-    async def count(connection) -> int:
-        await connection.execute(text("INSERT INTO mine VALUES (1)"))
-        rows: int = (await connection.execute(text("SELECT count(*) FROM mine"))).scalar_one()
-        return rows
-
-    async with open_database(database_url, fake.runtime) as database:
-        await database.write(mark)
-        assert [await database.write(count) for _ in range(5)] == [1, 2, 3, 4, 5]
-
-
 async def test_sqlite_is_durable_and_carries_its_log_over_seldom(tmp_path: Path):
     """Every connection syncs each commit; its log grows to 20 MB before it is carried over."""
 

@@ -16,8 +16,8 @@ from tests.support.report.counted import (
     drawn_night,
     on_roster,
 )
-from tests.support.report.stores import ANY, NEVER, key_of, missed, privacy, publish, safety, seen
-from tests.support.store_world import SAFETY, World, world_on
+from tests.support.report.stores import ANY, key_of, missed, publish, safety, seen
+from tests.support.store_world import World, world_on
 from worker.areas.meanings import view_columns
 from worker.core.model import RunKind
 from worker.store.queries.status import area_staleness
@@ -111,52 +111,6 @@ async def test_the_departed_are_in_no_total(database_url):
         ((2, 2, 2), {2}, (3, 1)),
         ((3, 3, 3), {3}, (3, 0)),
     ]
-
-
-@pytest.mark.promise("2")
-async def test_a_night_by_hand(database_url):
-    """What came, changed and went by code; who failed, joined and departed; the day in Norway."""
-    async with world_on(database_url, our_clock=True) as world:
-        await publish(
-            world,
-            seen(world, 1, safety("a", "N"), safety("b", "NORU"), safety("c", "NORU")),
-            seen(world, 2, safety("d", "NORU"), private=(privacy("e", "Block", "Hard"),)),
-            seen(world, 3),
-        )
-        await publish(
-            world,
-            seen(world, 1, safety("a", "N"), safety("b", "NORU"), safety("c", "NORU")),
-            seen(world, 3),
-        )
-        world.fake.advance(86_400)
-        await publish(
-            world,
-            seen(world, 1, safety("a", "NORU"), safety("b", "NORU")),
-            missed(world, 3),
-            seen(world, 4, safety("f", "NORN_EPO", NEVER)),
-        )
-        rows = await world.rows(
-            "SELECT CAST(day AS text), area, code, level, restriction_group, open, in_effect, "
-            "added, changed, "
-            "removed, persons, persons_in_effect FROM report_daily WHERE publication_no = 3 "
-            "ORDER BY area, code"
-        )
-        day = "2026-03-30"  # 22:18 in UTC is past midnight in Norway
-        assert rows == [
-            (day, "patient-privacy", "Block", "Hard", "blocked", 0, 0, 0, 0, 1, 0, 0),
-            (day, SAFETY, "NORN_EPO", "", "denied", 1, 1, 1, 0, 0, 1, 1),
-            (day, SAFETY, "NORU", "", "delayed", 2, 2, 0, 1, 2, 1, 1),
-        ]
-        people = await world.rows(
-            "SELECT publication_no, kind, roster, confirmed, stale, failed_transient, "
-            "failed_contract, joined, departed, persons_in_effect FROM report_publication "
-            "ORDER BY 1"
-        )
-        assert people == [
-            (1, "sync", 3, 3, 0, 0, 0, 3, 0, 2),
-            (2, "sync", 3, 2, 1, 0, 0, 0, 0, 2),
-            (3, "sync", 3, 2, 1, 1, 0, 1, 1, 2),
-        ]
 
 
 @pytest.mark.promise("11")

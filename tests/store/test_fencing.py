@@ -1,13 +1,12 @@
 """No write of a run, of whatever kind, gets past another holder of the lease (promise 4).
 
-Each write transaction of each kind of run has its trial: just before it begins another process
-takes the lease, under a higher token. Nothing may be written from then on, be it by that
-transaction or by those that end the run. In all simulated worlds every commit is watched, too
+Each write transaction has its trial: just before it begins another process takes the lease, under
+a higher token. Nothing may be written from then on, be it by that transaction or by those that end
+the run. Of every other kind of run each commit is watched in all simulated worlds
 (``tests/support/simulation/process.py``).
 """
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -21,9 +20,7 @@ from tests.support.simulation.process import entered
 from tests.support.simulation.stage import Outcome, Stage
 from worker.app import App
 from worker.core.identity import NationalId
-from worker.core.model import RunKind
 from worker.errors import ExitCode, LeaseLostError
-from worker.sandbox.people import PRIVACY, SAFETY
 from worker.store.privacy import count_traces, erase_traces
 from worker.store.runs.lease import held_lease
 
@@ -35,12 +32,7 @@ STOPPED_AT = 5
 """The write before which a run is asked to stop: it has written a batch."""
 
 
-async def nothing(_stage: Stage) -> None:
-    """No run has been."""
-
-
 async def run(stage: Stage) -> Outcome:
-    """A run, published."""
     return await apart(stage, accepts=True)
 
 
@@ -66,44 +58,6 @@ async def interrupted(stage: Stage) -> Outcome:
     return outcome
 
 
-async def one_night_and_a_half(stage: Stage) -> None:
-    """A published run, and one that was left open."""
-    await run(stage)
-    assert (await interrupted(stage)).code == ExitCode.STOPPED
-
-
-async def begun_anew(stage: Stage) -> Outcome:
-    """The open run is too old: it is undone, and another begins."""
-    stage.limit(continue_within=timedelta(0))
-    return await run(stage)
-
-
-async def withheld(stage: Stage) -> Outcome:
-    """Nobody has a restriction any more: the guard holds it back, and it is undone."""
-    for areas in stage.upstream.truth.values():
-        areas |= {SAFETY: {}, PRIVACY: {}}
-    return await apart(stage)
-
-
-async def backfill(stage: Stage) -> Outcome:
-    """Some persons beside an open run, who are taken back from it first."""
-    return await apart(stage, kind=RunKind.BACKFILL, lines=stage.roster[:3], accepts=True)
-
-
-async def some_nights(stage: Stage) -> None:
-    """What the last closed is old by the next."""
-    for _ in range(3):
-        await run(stage)
-    await changed(stage)
-
-
-async def forgetting(stage: Stage) -> Outcome:
-    """A run whose end purges old versions."""
-    rules = stage.settings.retention.model_copy(update={"versions": timedelta(0)})
-    stage.settings = stage.settings.model_copy(update={"retention": rules})
-    return await run(stage)
-
-
 async def erasing(stage: Stage) -> None:
     """One person goes, and where others name them."""
     process = stage.process()
@@ -119,14 +73,7 @@ async def erasing(stage: Stage) -> None:
 
 SCENARIOS: dict[str, tuple[Act, Act, int | None]] = {
     "a changed world": (run, changed, 0),
-    "the first run": (nothing, run, 0),
     "an interrupted run": (run, interrupted, 75),
-    "a continued run": (one_night_and_a_half, run, 0),
-    "a run that is given up": (one_night_and_a_half, begun_anew, 0),
-    "a first run that is given up": (interrupted, begun_anew, 0),
-    "a withheld run": (run, withheld, 5),
-    "a backfill": (one_night_and_a_half, backfill, 0),
-    "retention": (some_nights, forgetting, 0),
     "an erasure": (run, erasing, None),
 }
 """The runs before, what is disturbed, and how it ends if it is not."""

@@ -20,7 +20,6 @@ pytestmark = pytest.mark.promise("8")
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
-    """As the caller has it."""
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
@@ -61,29 +60,6 @@ async def read_once(path: Path) -> None:
         f"sqlite:///{path}", FakeRuntime().runtime, is_group_readable=True
     ) as database:
         await database.read(lambda one: one.execute(text("SELECT 1")))
-
-
-REFUSED = {
-    0o604: "everyone on this machine can reach",
-    0o644: "everyone on this machine can reach",
-    0o602: "everyone on this machine can reach",
-    0o640: "its group can reach",
-    0o660: "its group can reach",
-}
-
-
-@pytest.mark.parametrize("name", ["pts.db", "pts.db-wal", "pts.db-shm"])
-def test_wider_modes_are_refused(path: Path, name: str):
-    """Of the file, and of what lies beside it: with the place and the command that mends it."""
-    file = path.with_name(name)
-    file.touch()
-    for mode, says in REFUSED.items():
-        file.chmod(mode)
-        with pytest.raises(ConfigurationError, match=says) as caught:
-            anyio.run(write_and_list, path)
-        assert f"{file} (mode {mode:04o})" in caught.value.message
-        assert str(file) in caught.value.hint
-        assert "database.group_readable" in caught.value.hint
 
 
 def test_the_group_if_it_is_configured(path: Path, tmp_path: Path):

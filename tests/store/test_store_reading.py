@@ -1,14 +1,11 @@
 """What ``status``, ``failures`` and ``explain`` read, on both databases."""
 
-from datetime import timedelta
-
 from tests.support.report.stores import ANY
 from tests.support.store_world import PRIVACY, SAFETY, World, failed, read, world_on
 from worker.core.model import RunKind
 from worker.errors import WithheldError
 from worker.store.queries.failures import list_failures
-from worker.store.queries.person import person_story
-from worker.store.queries.status import area_staleness, publication_at
+from worker.store.queries.status import area_staleness
 
 
 async def stale_in_view(world: World) -> dict[str, tuple[int, int]]:
@@ -72,40 +69,3 @@ async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(databa
         await world.begin()
         found = {one.person_key: one.runs for one in await database.read(list_failures)}
         assert found == {"bbbb": 1, "cccc": 1}
-
-
-async def test_a_person_is_shown_as_published(database_url):
-    """Versions with their validity; what an open run has read is not shown."""
-    async with world_on(database_url, our_clock=True) as world:
-        await world.publish(read(world, "a", "x"))
-        first = world.fake.now()
-        attempt = await world.begin()
-        await attempt.write(read(world, "a", "x=N", "y"))
-        story = await world.database.read(person_story, "a", now=first)
-        assert story is not None
-        assert [one.restriction_id for one in story.areas[0].restrictions] == ["x"]
-        await attempt.publish(limits=ANY)
-        now = world.fake.now()
-        story = await world.database.read(person_story, "a", now=now)
-        assert story is not None
-        assert [
-            (one.restriction_id, one.columns["confidentiality_code"], one.is_shown)
-            for one in story.areas[0].restrictions
-        ] == [("x", "NORU", False), ("x", "N", True), ("y", "NORU", True)]
-        proof = story.areas[0]
-        assert (proof.records, proof.pages, proof.is_stale) == (2, 1, False)
-        earlier = await world.database.read(person_story, "a", now=now, as_of=first)
-        assert earlier is not None
-        assert [
-            (one.restriction_id, one.columns["confidentiality_code"])
-            for one in earlier.areas[0].restrictions
-        ] == [("x", "NORU")]
-        # A clock that is behind hides nothing: the publication decides what is in force.
-        behind = await world.database.read(person_story, "a", now=first - timedelta(days=1))
-        assert behind is not None
-        assert [one.is_shown for one in behind.areas[0].restrictions] == [False, True, True]
-        seen = await world.database.read(publication_at, first)
-        assert seen is not None
-        assert seen.run_id == 1
-        assert await world.database.read(publication_at, first - timedelta(days=1)) is None
-        assert await world.database.read(person_story, "nobody", now=now) is None

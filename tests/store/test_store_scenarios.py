@@ -82,5 +82,4 @@ async def test_a_run_is_forgotten_step_by_step(database_url, monkeypatch, person
 
 
 def labelled(found: PersonRead, ref: str | None, cohort: str | None) -> PersonRead:
-    """The same person with these labels."""
     return replace(found, person=replace(found.person, local_ref=ref, cohort=cohort))

@@ -17,7 +17,6 @@ class Authority:
 
 
 def make_authority(folder: Path) -> Authority:
-    """A CA of its own."""
     made = Authority(ca=trustme.CA(), file=folder / "ca.pem")
     made.ca.cert_pem.write_to_path(made.file)
     return made

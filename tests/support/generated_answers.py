@@ -88,7 +88,6 @@ class MadeUp:
         return self._random.choice(PARENTS) + self._random.choice(NAMES)
 
     def _keys(self) -> dict[str, Any]:
-        """The contract."""
         at = self._places
         paging: Any = {"style": self._style}
         paging |= {one: at[one] for one in SAYS[self._style] if one in at}

@@ -32,7 +32,6 @@ PSEUDONYM_KEY = bytes((7 * n * n + 3) % 256 for n in range(48))
 BATCH_PERSONS = "worker.sync.pipeline.BATCH_PERSONS"
 DATABASE_PATIENCE_S = "worker.app.PATIENCE_S"
 REQUEST_TIMEOUT_S = "worker.app.REQUEST_TIMEOUT_S"
-RETRY_WAIT_S = "worker.scheduler.RETRY_WAIT_S"
 
 _numbers = count(1)
 
@@ -95,7 +94,6 @@ class Ended:
 
     @property
     def run(self) -> dict[str, Any]:
-        """The run in that document."""
         found: dict[str, Any] = self.document["run"]
         return found
 
@@ -124,7 +122,6 @@ class Running:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """Like ``kill -9``."""
         self.process.kill()
         self.process.wait(PATIENCE_S)
 
@@ -225,7 +222,6 @@ def _set(constants: Mapping[str, object]) -> str:
 
 
 def run(*arguments: str, folder: Path, stdin: bytes | None = None, **more: Any) -> Ended:
-    """Run it to its end."""
     return start(*arguments, folder=folder, stdin=stdin, **more).wait()
 
 
@@ -277,7 +273,6 @@ class Installation:
         return Store(self.database_url)
 
     def roster(self, *lines: str, header: str = "off_id,local_ref,cohort") -> None:
-        """Write the roster."""
         text = "\n".join((header, *lines)) + "\n"
         (self.folder / "roster.csv").write_text(text, encoding="utf-8")
 
@@ -286,7 +281,6 @@ class Installation:
         return start(*words, folder=self.folder, constants=self.constants, **more)
 
     def kill(self, running: Running) -> None:
-        """Like ``kill -9``; and the time of its lease is over."""
         running.kill()
         self.store.end_lease()
 

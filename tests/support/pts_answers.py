@@ -39,7 +39,6 @@ SHIELD = {
 
 
 def person(off_id: str = OFF_ID, key: str = PSEUDONYM) -> Person:
-    """A synthetic person."""
     return Person(off_id=NationalId(off_id), person_key=key)
 
 
@@ -70,7 +69,6 @@ def restriction(number: int = 1, **changed: Any) -> dict[str, Any]:
 
 
 def without(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """A document without some of its fields."""
     return {name: value for name, value in document.items() if name not in names}
 
 

@@ -77,7 +77,6 @@ def http(
 
 
 def answer(body: bytes = b"[]", *, status: str = "200 OK", headers: tuple[str, ...] = ()) -> Reply:
-    """An answer of PTS."""
     return http(body, status=status, headers=headers)
 
 
@@ -234,7 +233,6 @@ class Peer:
         return body
 
     def send(self, data: bytes) -> None:
-        """Send all of it."""
         self.link.sendall(data)
 
     def closed_by_client(self) -> bool:

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 import httpx
 from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey
 
 from worker.sandbox.clients import CLIENT_ID, Client
 from worker.sandbox.people import roster
@@ -20,11 +19,8 @@ from worker.sandbox.world import SandboxOptions
 
 SAFETY_PATH = "/v0.5/access-restrictions/patient-safety/_search"
 PRIVACY_PATH = "/access-restrictions/patient-privacy/_search"
-EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
-ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 ALGORITHMS = [f"{family}{size}" for family in ("RS", "PS", "ES") for size in (256, 384, 512)]
 
-CLAIMS = "helseid://claims/client/claims/"
 OFF_IDS = [off_id for off_id, _, _ in roster(1, 200)]
 """The persons of the sandbox that a module shares."""
 KEY = ECKey.generate_key("P-256", private=True)
@@ -43,7 +39,6 @@ def sign(key: Any, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
 
 
 def public(key: Any) -> dict[str, Any]:
-    """The public JWK."""
     jwk: dict[str, Any] = key.as_dict(private=False)
     return jwk
 
@@ -175,13 +170,6 @@ def calling(*, key: Any = KEY, client_id: str = CLIENT_ID, **settings: Any) -> I
         caller.close()
 
 
-def claims_of(token: str) -> dict[str, Any]:
-    """The claims of a token, unverified."""
-    segment = token.split(".")[1]
-    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(segment + "=="))
-    return claims
-
-
 def _versions(path: str) -> dict[str, str]:
     """The header that the route without a version wants (PTS reference, 1.2)."""
     return {} if path == SAFETY_PATH else {"api-version": "0.4"}
@@ -202,11 +190,6 @@ def ath(token: str) -> str:
     """base64url of the SHA-256 of the token."""
     digest = hashlib.sha256(token.encode()).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-def rsa(bits: int = 2048) -> RSAKey:
-    """A private RSA key."""
-    return RSAKey.generate_key(bits, private=True)
 
 
 def _override(

@@ -89,7 +89,6 @@ class Zygote:
         return self.process.stdout
 
     def end(self) -> None:
-        """End it."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(30)

@@ -8,7 +8,7 @@ import pytest
 from tests.support.pts_answers import OFF_ID, OTHER_OFF_ID, answer, contract, restriction
 from worker.core import budgets
 from worker.core.answer import parse
-from worker.errors import ContractError, DeniedError, RejectedError, TransientError
+from worker.errors import ContractError, RejectedError, TransientError
 
 LIST = contract()
 ENVELOPE = contract(
@@ -119,27 +119,6 @@ def test_a_header_that_speaks_of_more(name, value):
         answer([restriction()], headers={name: value})
     ignoring = contract(records="items", ignore=[f"header:{name}"])
     assert answer({"items": []}, ignoring, headers={name: value}).items == []
-
-
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [
-        (400, RejectedError),
-        (401, DeniedError),
-        (403, DeniedError),
-        (404, RejectedError),
-        (429, TransientError),
-        (503, TransientError),
-        (204, ContractError),
-        (206, ContractError),
-        (302, ContractError),
-    ],
-)
-def test_a_status(status, error):
-    """200 alone is an answer."""
-    with pytest.raises(error) as caught:
-        answer([], status=status)
-    assert caught.value.status == status
 
 
 def test_a_status_that_means_no_records():

@@ -6,30 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.config_files import write
-from worker.areas import AREAS
-from worker.config import KEYS, Settings, load
+from worker.config import KEYS, load
 from worker.config.settings import EVERYDAY
-
-
-def test_defaults(tmp_path):
-    """With nothing set, every key has the contract's default."""
-    settings = load({}, environ={"PTS_SYNC__DEADLINE": ""}, cwd=tmp_path).settings
-    assert settings == Settings()
-    assert settings.helseid.scope == "nhn:pts/api"
-    assert (settings.helseid.grant, settings.privacy.identity) == (
-        "client_credentials",
-        "pseudonym",
-    )
-    assert settings.database.url == "sqlite:///pts.db"
-    assert settings.sync.areas == tuple(area.name for area in AREAS)
-    assert (settings.sync.confirm_after, settings.sync.patience, settings.sync.retry_after_max) == (
-        timedelta(seconds=10),
-        timedelta(minutes=10),
-        timedelta(minutes=15),
-    )
-    assert settings.sync.first_min_completeness == 0.95
-    assert (settings.log.level, settings.schedule.timezone) == ("INFO", "Europe/Oslo")
-    assert settings.lease.ttl_s == 50
 
 
 def test_there_are_few_keys():

@@ -117,36 +117,6 @@ def test_a_new_pseudonym_key_is_for_a_new_database(tmp_path, files):
     assert "only for a new database, create one with `pts-worker keys pseudonym" in line
 
 
-def test_a_directory_is_no_file(tmp_path, files):
-    """A directory in the place of a file is reported; a certificate is no secret."""
-    (tmp_path / "folder").mkdir(mode=0o700)
-    files["PTS_TLS__CA_FILE"] = str(tmp_path / "folder")
-    (line,) = unmet(tmp_path, files, "sync")
-    assert line == f"tls.ca_file: {tmp_path}/folder cannot be read: is a directory"
-    ca_file = tmp_path / "ca.pem"
-    ca_file.write_text("x")
-    ca_file.chmod(0o644)
-    needs(load({}, environ=files | {"PTS_TLS__CA_FILE": str(ca_file)}, cwd=tmp_path), "sync")
-
-
-def test_missing_keys_come_with_the_other_faults(tmp_path):
-    """``load`` with a purpose tells faults and gaps at once, and a faulty key only once."""
-    with pytest.raises(ConfigurationError) as caught:
-        load(
-            {},
-            environ={"PTS_API__BASE_URL": "http://x", "PTS_SYNC__CONCURRENCY": "0"},
-            cwd=tmp_path,
-            purpose="read-pts",
-        )
-    assert [problem.partition(" ")[0] for problem in caught.value.problems] == [
-        "api.base_url",
-        "sync.concurrency",
-        "helseid.issuer:",
-        "helseid.client_id:",
-        "helseid.private_jwk_file:",
-    ]
-
-
 def test_password_from_a_file(tmp_path, files):
     """The password of a file is put in and quoted; without a file the URL stays as it is."""
     environ = {

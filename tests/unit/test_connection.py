@@ -72,22 +72,6 @@ async def test_a_cancelled_exchange(ends):
 
 
 @pytest.mark.nightly
-async def test_each_exchange_has_its_own_time(ends):
-    """Silence counts from its own request, however long the connection was idle before."""
-    connection, server, _ = ends
-    exchange = await begin(connection, server)
-    connection.data_received(response())
-    await exchange
-    await asyncio.sleep(SILENCE_S)
-    loop = asyncio.get_running_loop()
-    began_s = loop.time()
-    exchange = await begin(connection, server)
-    with pytest.raises(TransientError, match="in time"):
-        await exchange
-    assert loop.time() - began_s >= SILENCE_S
-
-
-@pytest.mark.nightly
 async def test_an_idle_connection_is_closed(ends):
     """Before the server closes it, which might be just when the next request is on its way."""
     connection, server, closed = ends

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.escaping import csv_cell, csv_text, visible, visible_lines, xml_text
+from worker.core.escaping import csv_text, visible, visible_lines, xml_text
 
 
 @pytest.mark.parametrize(
@@ -73,23 +73,6 @@ def test_any_text_is_xml(text):
 def test_csv(text, cell):
     """A cell that would be a formula begins with an apostrophe."""
     assert csv_text(text) == cell
-
-
-@pytest.mark.parametrize(
-    ("text", "cell"),
-    [
-        ("x\x1b[2J\x01", "x\\u001b[2J\\u0001"),
-        ("\u202egpj\u2066", "\\u202egpj\\u2066"),
-        ("a\rb", "a\\u000db"),
-        ("\x1b=1+1;\x07=1", "\\u001b=1+1;\\u0007=1"),
-        ("a\nb\tc", "a\nb\tc"),
-        ("=æ\U000e0041", "'=æ\U000e0041"),
-        ('{"a": "\x9b\U000e0041"}', '{"a": "\\u009b\U000e0041"}'),
-    ],
-)
-def test_a_cell_drives_no_terminal(text, cell):
-    """What would is written out, as JSON does; line feeds and tabs stay."""
-    assert csv_cell(text) == cell
 
 
 @given(st.text(alphabet=";\t\r\n=+-@'ab\uff1d \xa0\x0b\x85\u200b\u2028\ufeff"))

@@ -3,14 +3,12 @@
 import io
 import json
 import logging
-import warnings
 
 import pytest
 import structlog
 
 from worker import logs
 from worker.core.identity import NationalId
-from worker.errors import UnavailableError
 
 ID = "16858399649"
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
@@ -24,11 +22,6 @@ def fail(message, note=""):
     """Raise with a local variable that no traceback may show."""
     secret_local = "hemmelig-lokal"
     raise ValueError(message + note[: len(secret_local)])
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 @pytest.fixture(autouse=True)
@@ -122,22 +115,6 @@ def test_nothing_personal_is_written(log_format):
     assert [secret for secret in secrets if secret in text] == []
 
 
-def test_an_exception_is_its_traceback():
-    """In JSON as on the console: what it came from stands before it, and no value."""
-    stream, log = configured("json")
-    try:
-        try:
-            fail(WORD)
-        except ValueError as error:
-            raise UnavailableError("the database is away") from error
-    except UnavailableError:
-        log.exception("failed")
-    text = json.loads(stream.getvalue())["exception"]
-    assert WORD not in text
-    assert "\nValueError\n" in text
-    assert text.endswith("\nworker.errors.UnavailableError: the database is away")
-
-
 @pytest.mark.promise("8")
 @pytest.mark.parametrize(
     ("library", "message", "arguments", "written"),
@@ -182,33 +159,6 @@ def test_libraries_at_debug(library, level, heard):
     assert bool(stream.getvalue()) == heard
 
 
-def test_level_holds_for_the_worker_and_the_libraries():
-    """At ERROR neither the worker nor a library says less than errors."""
-    stream, log = configured("json", level="ERROR")
-    log.warning("no")
-    logging.getLogger("alembic").warning("no")
-    logging.getLogger("x").warning("no")
-    log.error("yes")
-    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["yes"]
-
-
-@pytest.mark.parametrize(
-    ("stream", "no_color", "json_expected", "colours"),
-    [
-        (io.StringIO(), "", True, False),
-        (Terminal(), "", False, True),
-        (Terminal(), "1", False, False),
-    ],
-)
-def test_auto_format(stream, no_color, json_expected, colours, monkeypatch):
-    """Console on a terminal, in colour unless NO_COLOR is set; JSON elsewhere."""
-    monkeypatch.setenv("NO_COLOR", no_color)
-    stream, log = configured("auto", stream=stream)
-    log.info("hello")
-    assert stream.getvalue().startswith("{") == json_expected
-    assert ("\x1b[" in stream.getvalue()) == colours
-
-
 def test_an_event_that_cannot_be_written_shows_no_values():
     """A wrong log call is reported with its place, without its arguments."""
     stream, _ = configured("json")
@@ -216,14 +166,3 @@ def test_an_event_that_cannot_be_written_shows_no_values():
     logging.getLogger().handlers[-1].handle(record)
     assert stream.getvalue().startswith("log event lost: TypeError (x:7)")
     assert ID not in stream.getvalue()
-
-
-def test_warnings_are_logged():
-    """Python's warnings become log lines and do not break up a JSON log."""
-    stream, _ = configured("json")
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        logging.captureWarnings(capture=True)
-        warnings.warn("old", UserWarning, stacklevel=1)
-        logging.captureWarnings(capture=False)
-    assert json.loads(stream.getvalue())["logger"] == "py.warnings"

@@ -49,21 +49,6 @@ def test_days_of_the_week(weekday: str, expected: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("days", "expected"),
-    [
-        ("1,15 * 5", [1, 6, 13, 15, 20, 27]),
-        ("13 * 5", [6, 13, 20, 27]),
-        ("*/10 * 0", [1]),
-        ("1-7 * */7", [1]),
-    ],
-)
-def test_a_day_of_the_month_or_of_the_week(days: str, expected: list[int]) -> None:
-    """If both are named, one of them is enough; a field that begins with ``*`` names none."""
-    november = datetime(2026, 11, 1, tzinfo=OSLO)
-    assert days_of(f"30 3 {days}", november, 30) == expected
-
-
-@pytest.mark.parametrize(
     ("cron", "begin", "expected"),
     [
         ("30 2 * * *", NIGHT_OF_25_H, ["25 02:30+0200", "26 02:30+0100"]),
@@ -94,8 +79,3 @@ def test_where_the_hour_is_open_hours_count_as_they_pass() -> None:
     long, short = (starts("15 * * * *", night, 4) for night in (NIGHT_OF_25_H, NIGHT_OF_23_H))
     assert [at[3:] for at in long] == ["00:15+0200", "01:15+0200", "02:15+0200", "02:15+0100"]
     assert [at[3:] for at in short] == ["00:15+0100", "01:15+0100", "03:15+0200", "04:15+0200"]
-
-
-def test_a_day_that_never_comes() -> None:
-    """The fifth Friday of a month is never its first day."""
-    assert next_start("30 3 */31 * 5#5", NIGHT_OF_23_H) is None

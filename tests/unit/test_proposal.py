@@ -10,7 +10,6 @@ from worker.contracts.draft import REFUSED, Draft
 from worker.contracts.proposal import propose
 from worker.contracts.shape import shape_of
 from worker.core.contract import AreaContract
-from worker.errors import DataContractError
 
 SAFETY = area_named("patient-safety")
 KNOWN = load_contract(None)["patient-safety"]
@@ -123,50 +122,3 @@ def test_what_is_declared_around_the_records_stands():
     assert draft.contract is not None
     assert (draft.contract.paging, draft.contract.ignore) == (known.paging, ("errors",))
     assert (refused(draft), draft.notes["paging"]) == (["pagingReference"], [])
-
-
-def test_two_lists_are_refused_by_name():
-    """Only a person knows which of them holds the records."""
-    with pytest.raises(DataContractError, match="current and former"):
-        proposed({"current": [RECORD], "former": [RECORD]})
-
-
-def test_nobody_has_a_record():
-    """The list's place is known all the same; of records, what is in force stands."""
-    made = proposed({"items": []}, {"items": []}).contract
-    assert made is not None
-    assert (made.records, made.columns) == ("items", KNOWN.columns)
-    assert (made.id, made.required) == (KNOWN.id, KNOWN.required)
-
-
-def test_names_in_another_spelling():
-    """In lists, too: the element that counts is picked as the contract in force picks it."""
-    rule = {"IsCurrent": True, "ConfidentialityCode": "NORU", "Cause": None}
-    draft = proposed([{"Id": "1", "AccessRestriction": [rule], "x": {"Created_Time": "t"}}])
-    assert draft.contract is not None
-    assert draft.contract.id == "Id"
-    assert draft.contract.columns == {
-        "confidentiality_code": ("AccessRestriction[IsCurrent=true].ConfidentialityCode",),
-        "cause": ("AccessRestriction[IsCurrent=true].Cause",),
-        "source_created_at": ("x.Created_Time",),
-    }
-    assert draft.notes["columns"] == ["proposal: x.Created_Time is column source_created_at"]
-
-
-def test_what_is_in_force_is_kept():
-    """Extras, what volatile fields are, and what values mean; what is gone goes."""
-    known = KNOWN.model_copy(
-        update={
-            "extra": {"by": {"each": ("systems",), "name": ("name",)}, "gone": ("gone",)},
-            "values": {"cause": {"1": "Manual"}, "object_type": {"1": "x"}},
-            "volatile": ("by", "cause", "gone", "object_type"),
-        }
-    )
-    draft = Draft(path="/x")
-    record = {**RECORD, "cause": 1, "systems": [{"name": "x", "no": 1}]}
-    propose(SAFETY, known, draft, shape_of([[record]]))
-    assert draft.contract is not None
-    assert draft.contract.extra == {"by": {"each": ("systems",), "name": ("name",)}}
-    assert draft.contract.values == {"cause": {"1": "Manual"}}
-    assert draft.contract.volatile == ("by", "cause")
-    assert draft.notes["extra"] == ['systems_no = {each = "systems", systems_no = "no"}']

@@ -28,7 +28,6 @@ async def read(roster):
 
 
 async def read_bytes(tmp_path, content):
-    """The same for a file of that content."""
     path = tmp_path / "roster.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return await read(CsvRoster(path))

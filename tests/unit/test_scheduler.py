@@ -186,19 +186,6 @@ def test_a_clock_that_was_ahead(monkeypatch: pytest.MonkeyPatch, runs_ahead: boo
     assert datetime.fromisoformat(event["next"]) == expected
 
 
-def test_a_clock_that_is_set_back_a_little_repeats_no_start(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As when it is corrected by ten minutes after the night's start."""
-
-    async def story(made: Nights) -> None:
-        await anyio.sleep(TO_HALF_PAST_TWO_S + MINUTE_S)
-        made.clock.leap_s -= 10 * MINUTE_S
-        await anyio.sleep(20 * HOUR_S)
-
-    assert len(nights(monkeypatch, story, "30 2 * * *").begun) == 1
-
-
 AWAY = UnavailableError("PTS is away")
 
 
@@ -236,29 +223,6 @@ def test_a_night_without_recovery_keeps_the_next_start(monkeypatch: pytest.Monke
     gaps = [b - a for a, b in itertools.pairwise(begun[5:-2])]
     assert gaps == [HOUR_S + MINUTE_S] * len(gaps)
     assert len(gaps) > 15
-
-
-@pytest.mark.parametrize(
-    ("uniform", "expected_min"),
-    [(0.5, [5, 10, 20, 40, 60, 60]), (0.0, [4.5, 9, 18]), (1.0, [5.5, 11, 22])],
-    ids=["in the middle", "the shortest", "the longest"],
-)
-def test_waits_grow_and_are_spread(
-    monkeypatch: pytest.MonkeyPatch, uniform: float, expected_min: list[float]
-) -> None:
-    """Twice as long each time, up to an hour.
-
-    By a tenth in both directions, so that hospitals do not come back at the same second.
-    """
-
-    async def story(made: Nights) -> None:
-        made.ends = [AWAY] * len(expected_min)
-        await anyio.sleep(TO_HALF_PAST_TWO_S + 20 * HOUR_S)
-
-    cron = "30 2 * * *"
-    begun = nights(monkeypatch, story, cron, uniform=uniform).begun
-    waits = [(b - a - MINUTE_S) / MINUTE_S for a, b in itertools.pairwise(begun)]
-    assert waits == pytest.approx(expected_min, abs=0.02)
 
 
 @pytest.mark.parametrize("code", sorted(set(ExitCode) - {0, 3, 4, 69, 75}))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from worker.cli import main
 from worker.errors import ExitCode
 
 LOADING = """
@@ -50,16 +49,6 @@ def test_a_module_that_is_half_loaded_meets_no_exception(tmp_path: Path, number:
         check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (ExitCode.STOPPED, "", "")
-
-
-def test_a_bug_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever ends it while it is loaded."""
-
-    def load(_name: object) -> None:
-        raise RuntimeError("a bug") from ValueError()
-
-    monkeypatch.setattr(main, "import_module", load)
-    assert main.run(["sync"]) == ExitCode.BUG
 
 
 BUSY = """

@@ -1,15 +1,10 @@
 """URLs of the store: each leads where it says, or is refused with a sentence."""
 
-import os
 import re
-import sqlite3
-from pathlib import Path
 
 import pytest
 
-from tests.support.clock import FakeRuntime
 from worker.core.database_urls import check_roster_url, check_store_url
-from worker.store.database import open_database
 
 
 @pytest.mark.parametrize(
@@ -67,26 +62,3 @@ def test_a_roster_with_a_driver_of_its_own():
 def test_taken(url: str):
     """What the driver takes."""
     check_store_url(url)
-
-
-@pytest.mark.parametrize(
-    ("written", "name"),
-    [
-        ("q%3Fmark.db", "q?mark.db"),
-        ("a%20b.db", "a b.db"),
-        ("100%25.db", "100%.db"),
-        ("100%.db", "100%.db"),
-        ("h#x.db", "h#x.db"),
-        ("%C3%B8.db", "ø.db"),
-    ],
-)
-async def test_the_file_is_the_one_that_is_named(tmp_path: Path, written: str, name: str):
-    """A percent sign begins a code, as in every URL; what is not one stays."""
-    url = f"sqlite:///{tmp_path}/{written}"
-    check_store_url(url)
-    async with open_database(url, FakeRuntime().runtime) as database:
-        await database.write(lambda one: one.exec_driver_sql("CREATE TABLE t (x)"))
-    assert os.listdir(tmp_path) == [name]  # noqa: PTH208 - names, not paths
-    found = sqlite3.connect(tmp_path / name)
-    assert found.execute("SELECT name FROM sqlite_master").fetchall() == [("t",)]
-    found.close()

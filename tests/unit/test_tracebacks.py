@@ -2,7 +2,6 @@
 
 import re
 import sqlite3
-import subprocess
 import sys
 import threading
 from types import SimpleNamespace
@@ -163,25 +162,3 @@ def test_nor_does_python_print_a_text(hooks, capsys):
     describe = capsys.readouterr().err
     assert secrets_in(describe) == []
     assert describe.count("\nValueError\n") == 3
-
-
-def test_a_thread_that_reports_to_an_ended_loop_is_not_heard():
-    """Aiosqlite's thread does so after a file that cannot be opened; other threads are heard."""
-    program = (
-        "import asyncio, threading\n"
-        "from worker.tracebacks import guard_hooks\n"
-        "guard_hooks()\n"
-        "loop = asyncio.new_event_loop()\n"
-        "loop.close()\n"
-        "def late(): loop.call_soon_threadsafe(print)\n"
-        "def other(): raise RuntimeError('x')\n"
-        "for target in (late, other):\n"
-        "    thread = threading.Thread(target=target)\n"
-        "    thread.start()\n"
-        "    thread.join()\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert ended.stderr.count("Traceback") == 1
-    assert "in other" in ended.stderr

@@ -12,7 +12,7 @@ from requests_oauth2client.dpop import validate_dpop_proof
 
 from tests.support.http.helseid import YEARS_S
 from worker.helseid.authorizer import ChallengeResult, HelseIdAuthorizer
-from worker.helseid.dpop import ProofKey, token_hash
+from worker.helseid.dpop import token_hash
 from worker.http.response import HttpResponse
 
 URL = "https://pts.example/patient-safety/v0.5/_search"
@@ -88,13 +88,6 @@ def test_token_hash():
     token = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU"
     assert token_hash(token) == "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"
     assert {len(token_hash(f"token-{number}")) for number in range(1000)} == {43}
-
-
-def test_signatures_are_padded():
-    """A signature has 64 bytes also when its numbers begin with zeros (one in 128 does)."""
-    key = ProofKey()
-    proofs = (key.proof("GET", URL, iat=1, jti="id") for _ in range(1500))
-    assert {len(proof.rpartition(".")[2]) for proof in proofs} == {86}
 
 
 async def test_bearer(clients, server):

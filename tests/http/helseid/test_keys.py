@@ -1,11 +1,8 @@
 """The client's key: the forms that HelseID takes, the forms that it refuses, and its file."""
 
-import json
 import os
-import pickle
 import stat
 from pathlib import Path
-from urllib.parse import quote
 
 import jwskate
 import pytest
@@ -22,7 +19,7 @@ from tests.support.access_lists import set_list
 from tests.support.http.helseid import write_secret
 from worker.errors import ConfigurationError
 from worker.helseid.key_files import KeyFiles
-from worker.helseid.keys import load_client_key, new_client_key
+from worker.helseid.keys import load_client_key
 
 KIND_OF = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", *KIND_OF]
@@ -61,20 +58,6 @@ def test_reads_pem(kind, form, private_jwks, tmp_path):
     native = jwskate.Jwk(private_jwks[kind]).cryptography_key
     key = load_client_key(write_secret(tmp_path / "key", pem(native, form)))
     assert key.kid == jwskate.Jwk(private_jwks[kind]).thumbprint()
-
-
-@pytest.mark.parametrize("encode", [json.dumps, lambda jwk: quote(json.dumps(jwk))])
-def test_reads_self_service_json(encode, private_jwks, tmp_path):
-    """HelseID self-service's JSON holds the JWK as a string, at times URL-encoded."""
-    jwk = {**private_jwks["RSA"], "alg": "PS512", "kid": "nhn"}
-    document = {
-        "clientName": "x",
-        "clientId": "x",
-        "rsaPrivateKey": "<RSAKeyValue>",
-        "privateJwk": encode(jwk),
-    }
-    key = load_client_key(write_secret(tmp_path / "key", document))
-    assert (key.alg, key.kid) == ("PS512", "nhn")
 
 
 def unusable_keys(jwks) -> dict[str, tuple[object, str]]:
@@ -124,47 +107,6 @@ def test_refuses_unfit_keys(private_jwks, tmp_path):
         assert "helseid.private_jwk_file" in caught.value.message
         assert private_jwks["RSA"]["d"] not in repr(caught.value)
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
-
-
-@pytest.mark.parametrize(
-    ("mode", "allowed"),
-    [(0o400, True), (0o644, True), (0o602, False)],
-)
-def test_file_mode(mode, allowed, private_jwks, tmp_path):
-    """Nobody but owner and group may write the key's file; reading is judged elsewhere."""
-    path = write_secret(tmp_path / "key", private_jwks["P-256"])
-    path.chmod(mode)
-    if allowed:
-        assert load_client_key(path).alg == "ES256"
-        return
-    with pytest.raises(ConfigurationError, match="everyone on this machine") as caught:
-        load_client_key(path)
-    assert "chmod" in caught.value.hint
-
-
-def test_missing_file(tmp_path):
-    """A file that is not there is a configuration error that names its key."""
-    with pytest.raises(ConfigurationError, match=r"helseid\.private_jwk_file: there is no file"):
-        load_client_key(tmp_path / "none")
-
-
-@pytest.mark.parametrize(("kind", "alg"), [("ec", "ES512"), ("rsa", "PS512")])
-def test_new_key_round_trip(kind, alg, tmp_path):
-    """A new key's document loads as the same key, and its public half holds no secret."""
-    made = new_client_key(kind)
-    key = load_client_key(write_secret(tmp_path / "new.jwk", made.document().decode()))
-    assert (key.alg, key.kid) == (alg, made.kid)
-    assert made.public_jwk() == key.public_jwk()
-    members = {"ec": {"crv", "x", "y"}, "rsa": {"n", "e"}}[kind]
-    assert key.public_jwk().keys() == members | {"kty", "alg", "use", "kid"}
-
-
-def test_prints_no_key(client_key, private_jwks):
-    """Neither repr nor str nor pickle gives the key away."""
-    shown = f"{client_key!r} {client_key} {client_key.describe()}"
-    assert private_jwks["P-256"]["d"] not in shown
-    with pytest.raises(TypeError):
-        pickle.dumps(client_key)
 
 
 @pytest.mark.promise("8")

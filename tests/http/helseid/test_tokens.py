@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import socket
 from email.utils import formatdate
 
 import anyio
 import jwskate
 import pytest
 
-from tests.support.http.helseid import refusal, refused, write_secret
+from tests.support.http.helseid import refusal, write_secret
 from tests.support.raw_server import Reply, http
 from tests.support.standin import CLIENT_ID
 from worker.errors import ConfigurationError, ExitCode, RefusedError, UnavailableError
@@ -100,13 +99,6 @@ async def test_a_nonce_is_kept(age_s, calls, clients, server, fake):
     fake.advance(age_s)
     await tokens.token()
     assert len(server.seen) - 2 == calls
-
-
-async def test_challenge_without_nonce(clients, server):
-    """A challenge that gives no nonce cannot be answered: it is a refusal, after two retries."""
-    server.fault("status", status=400, body='{"error": "use_dpop_nonce"}')
-    error = await refused(clients.open())
-    assert (error.code, len(server.seen)) == ("use_dpop_nonce", 3)
 
 
 @pytest.mark.parametrize(
@@ -247,17 +239,6 @@ async def test_nothing_is_sent_within_retry_after(clients, server, fake):
     assert len(server.requests) == calls
     fake.advance(2)
     await helseid.tokens.token()
-
-
-async def test_unreachable(clients):
-    """Nobody listening is unavailable (69), after all attempts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        issuer = f"http://127.0.0.1:{free.getsockname()[1]}"
-        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:\d+: no connection") as caught:
-            await clients.open(issuer=issuer).tokens.token()
-    assert caught.value.exit_code == ExitCode.UNAVAILABLE
-    assert "helseid.issuer" in caught.value.hint
 
 
 async def test_token_exchange(clients, server, fake, tmp_path):

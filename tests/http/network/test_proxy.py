@@ -25,7 +25,7 @@ from tests.support.program import (
 )
 from tests.support.raw_server import answer, raw_server
 from tests.support.standin import off_id_of, standin
-from worker.errors import ExitCode, TransientError, UnavailableError
+from worker.errors import ExitCode, UnavailableError
 from worker.http.options import TransportOptions
 from worker.http.proxy import Proxy
 from worker.http.transport import Transport
@@ -155,17 +155,6 @@ def test_a_proxy_that_forbids_pts(hospital: Hospital, migrated_sqlite: Path, tmp
         ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url)
     assert ended.code == 78, ended.out + ended.err
     assert "does not allow this request (status 403)" in ended.out
-
-
-async def test_what_the_engine_says_of_a_proxy():
-    """The proxy is named where it is what failed."""
-    with connect_proxy() as forward:
-        forward.answers["pts.test:443"] = "429 Slow down"
-        with pytest.raises(TransientError, match=r"the proxy localhost:.* cannot reach PTS"):
-            await _post("https://pts.test", TransportOptions(proxy=Proxy(url=forward.url)))
-    gone = Proxy(url=f"http://127.0.0.1:{closed_port()}")
-    with pytest.raises(TransientError, match=f"the proxy {gone.shown}: no connection"):
-        await _post("https://pts.test", TransportOptions(proxy=gone))
 
 
 async def test_a_proxy_whose_certificate_is_not_accepted(hospital: Hospital):

@@ -189,13 +189,6 @@ def test_one_replica_of_three_with_a_wrong_clock(nights: Nights) -> None:
     assert len(nights.asked) > 2 * PERSONS
 
 
-def test_mixed_kinds_are_69(nights: Nights) -> None:
-    """Nobody can tell then what is wrong."""
-    kinds = ("403", "shape", "503")
-    outcome = nights.night(lambda ask: KINDS[kinds[ask.person % 3]]())
-    assert outcome.code == 69
-
-
 def test_a_few_persons_who_are_rejected(tmp_path: Path) -> None:
     """In a small run each may be: that is no verdict about PTS, and needs no patience."""
     nights = Nights(tmp_path, 12)

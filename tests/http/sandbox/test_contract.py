@@ -3,14 +3,13 @@
 import json
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.contracts import SHAPES, Document, as_toml, contract
-from tests.support.sandbox_caller import OFF_IDS, PRIVACY_PATH, Caller, calling, richest
+from tests.support.contracts import SHAPES, Document, contract
+from tests.support.sandbox_caller import OFF_IDS, PRIVACY_PATH, Caller, richest
 from worker.areas import AREAS, area_named
 from worker.core.answer import read_answer
 from worker.core.area import ResourceArea
@@ -176,25 +175,6 @@ def test_a_request_that_departs_is_refused(
     assert OFF_IDS[0] not in answer.text
 
 
-def test_persons_without_restrictions(sandbox: RunningSandbox, signed_in: Caller):
-    """They are answered in each way that the contract declares, and always in the same."""
-    sandbox.control(contract=SHAPES["unlike"])
-    ways = [_hits(ask(signed_in, off_id)) for off_id in OFF_IDS]
-    declared: tuple[Any, ...] = ("status", None, [])
-    counts = [ways.count(way) for way in declared]
-    assert min(counts) > sum(counts) / 5
-    assert ways == [_hits(ask(signed_in, off_id)) for off_id in OFF_IDS]
-
-
-def _hits(answer: httpx.Response) -> Any:
-    if answer.status_code == 204:
-        assert not answer.content
-        return "status"
-    hits = answer.json()["data"]["list"][0]["hits"]
-    assert answer.json()["data"]["count"] == len(hits or [])
-    return hits
-
-
 def test_the_old_route_is_a_contract(sandbox: RunningSandbox, signed_in: Caller):
     """A route is served if a contract has it, with its version; the others are 404."""
     old = "/access-restrictions/patient-safety/_search"
@@ -206,43 +186,3 @@ def test_the_old_route_is_a_contract(sandbox: RunningSandbox, signed_in: Caller)
     plain = signed_in.headers(f"{signed_in.base_url}{old}")
     assert signed_in.search(OFF_IDS[0], old, headers=plain).status_code == 400
     assert signed_in.search(OFF_IDS[0]).status_code == 404
-
-
-WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown key": ({"colour": 1}, "unknown field `colour`"),
-    "unknown column": ({"columns": {"shade": "x"}}, "patient-safety has no column shade"),
-    "unknown style": ({"paging": {"style": "scroll"}}, "scroll"),
-    "nobody asked for": ({"body": {}}, "the body does not hold {off_id}"),
-    "a value and an object": ({"extra": {"a": "id.x"}}, "lead through the same field"),
-}
-
-
-@pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG.keys())
-def test_a_contract_that_cannot_be_answered_by(
-    sandbox: RunningSandbox, changes: dict[str, Any], message: str
-):
-    """It is refused at the start, and by the control address, which then changes nothing."""
-    before = sandbox.control()
-    with pytest.raises(ValueError, match=message.replace("{", "[{]")):
-        sandbox.control(contract=contract(**changes))
-    assert sandbox.control() == before
-    with pytest.raises(ValueError), calling(contract=contract(**changes)):  # noqa: PT011
-        pass
-
-
-def test_a_contract_comes_from_a_file(tmp_path: Path):
-    """A file is read at the start; it can leave an area out."""
-    file = tmp_path / "pts.toml"
-    document = {"patient-safety": {"path": "/safety", "columns": {"cause": "why"}}}
-    file.write_text(as_toml(document), encoding="utf-8")
-    with calling(contract=str(file)) as caller:
-        caller.sign_in()
-        found = [
-            record for off_id in OFF_IDS[:9] for record in caller.search(off_id, "/safety").json()
-        ]
-        assert found
-        assert {"id", "why"} <= found[0].keys() <= {"id", "why", "sourceRevision"}
-        assert caller.search(OFF_IDS[0], PRIVACY_PATH).status_code == 404
-    file.write_text("[", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"pts\.toml"), calling(contract=str(file)):
-        pass

@@ -2,21 +2,8 @@
 
 import pytest
 
-from tests.support.contracts import DEFAULT, PAGED
 from tests.support.sandbox_caller import OFF_IDS, Caller
 from worker.sandbox.serve import RunningSandbox
-
-
-def test_control_over_http(sandbox: RunningSandbox, caller: Caller):
-    """What can be set in Python can be set over HTTP; the answer tells what is set."""
-    url = sandbox.control_url
-    changes = {"generation": 3, "page_size": 5, "faults": [{"action": "drop", "every": 9}]}
-    settings = caller.http.post(url, json=changes).json()
-    found = {name: settings[name] for name in changes}
-    assert found == {"generation": 3, "page_size": 5, "faults": ["drop"]}
-    for contract in (PAGED["link"], str(DEFAULT)):
-        assert caller.http.post(url, json={"contract": contract}).json()["contract"] == contract
-    assert caller.http.get(url).json() == settings | {"contract": str(DEFAULT)}
 
 
 @pytest.mark.parametrize(
@@ -41,14 +28,6 @@ def test_what_cannot_be_set_changes_nothing(
     assert sandbox.control() == before
     with pytest.raises(ValueError):  # noqa: PT011 - the words differ by key
         sandbox.control(**changes)
-
-
-def test_control_takes_json_only(sandbox: RunningSandbox, caller: Caller):
-    """A form of a web page cannot change the sandbox."""
-    answer = caller.http.post(sandbox.control_url, data={"generation": "3"})
-    assert answer.status_code == 415
-    assert caller.http.get(f"{sandbox.control_url}/unknown").status_code == 404
-    assert caller.http.delete(sandbox.control_url).status_code == 404
 
 
 def test_the_counts_name_nobody(sandbox: RunningSandbox, signed_in: Caller):

@@ -1,7 +1,5 @@
 """The folder that a newcomer gets."""
 
-import csv
-import stat
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,33 +8,12 @@ import pytest
 
 from tests.support.contracts import DEFAULT
 from worker.sandbox.files import write_setup
-from worker.sandbox.people import roster
 from worker.sandbox.world import SandboxOptions
 
 ELSEWHERE: dict[str, Any] = {
     "issuer": "http://127.0.0.1:1/helseid",
     "pts_url": "http://127.0.0.1:2",
 }
-
-
-def test_the_folder_holds_what_the_worker_needs(tmp_path: Path):
-    """Roster, keys with mode 0600, and a configuration that names them and the ports."""
-    folder = tmp_path / "demo"
-    options = write_setup(folder, SandboxOptions(persons=25))
-    with (folder / "roster.csv").open(encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    assert rows[0] == ["off_id", "local_ref", "cohort"]
-    assert rows[1:] == [list(line) for line in roster(1, 25)]
-    assert len({row[2] for row in rows[1:]}) > 3
-    for name in ("client-key.json", "pseudonym.key"):
-        assert oct(stat.S_IMODE((folder / name).stat().st_mode)) == oct(0o600)
-    assert len((folder / "pseudonym.key").read_bytes()) >= 32
-    config = tomllib.loads((folder / "worker.toml").read_text(encoding="utf-8"))
-    assert config["helseid"]["issuer"] == f"http://127.0.0.1:{options.helseid_port}/helseid"
-    assert config["helseid"]["private_jwk_file"] == str(folder / "client-key.json")
-    assert config["api"]["base_url"] == f"http://127.0.0.1:{options.pts_port}"
-    assert config["database"]["url"] == f"sqlite:///{folder / 'pts.db'}"
-    assert set(config) == {"helseid", "api", "roster", "privacy", "database", "sync"}
 
 
 def test_a_folder_can_be_used_again(tmp_path: Path):

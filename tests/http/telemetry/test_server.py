@@ -15,7 +15,6 @@ BOARD = Board(samples_of(NIGHT, None))
 
 
 def connect(url: str | None) -> socket:
-    """A client of it."""
     host, _, port = str(url).removeprefix("http://").rpartition(":")
     return create_connection((host.strip("[]"), int(port)), timeout=60)
 

@@ -1,6 +1,5 @@
 """What each target receives about a run: real files, real sockets."""
 
-import os
 import stat
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +19,7 @@ from tests.support.http.reports import (
 from tests.support.program import closed_port
 from tests.support.raw_server import http, raw_server
 from worker.core.model import RunKind
-from worker.telemetry.metrics import HELP, Board, samples_of
+from worker.telemetry.metrics import HELP, samples_of
 from worker.telemetry.targets import TelemetryOptions, emit
 
 
@@ -90,17 +89,6 @@ async def test_a_backfill_does_not_replace_a_sync(tmp_path):
     assert {name: numbers[name] for name in expected} == expected
 
 
-@pytest.mark.parametrize(
-    "text", ["not { a metric", "pts_worker_gone 1\n", 'pts_worker_exit_code{kind="sync"} 9\n']
-)
-async def test_a_textfile_of_another_version_is_written_anew(tmp_path, text):
-    """What is not in the format, or has other names or labels, is no reason to say nothing."""
-    path = tmp_path / "pts_worker.prom"
-    path.write_text(text)
-    await emit(samples_of(NIGHT, STANDING), TelemetryOptions(textfile=path))
-    assert reported(path.read_text())["exit_code run=sync"] == 0.0
-
-
 async def test_a_push_replaces_only_its_own(tmp_path):
     """POST keeps what is not pushed; the groups are the job and the kind of run, no instance."""
     async with raw_server(http()) as server:
@@ -146,36 +134,3 @@ async def test_targets_that_are_not_there_change_nothing(tmp_path):
         assert f"telemetry.textfile: {path} " in reason
         assert reason.endswith(f"cannot be written ({cause})")
         assert "ReadWritePaths=" in found["textfile"]["hint"]
-
-
-@pytest.mark.parametrize("kind", ["pipe", "device"])
-async def test_what_is_no_file_is_neither_read_nor_replaced(tmp_path, kind):
-    """The log says what it is; without it, the next run's numbers are written."""
-    path = tmp_path / "pts_worker.prom"
-    if kind == "pipe":
-        os.mkfifo(path)
-    else:
-        path.symlink_to("/dev/full")
-    before = path.lstat()
-    options = TelemetryOptions(textfile=path)
-    with structlog.testing.capture_logs() as logs:
-        await emit(samples_of(NIGHT, STANDING), options)
-    assert [log["event"] for log in logs] == ["telemetry.failed"]
-    assert "it is not a plain file" in logs[0]["reason"]
-    assert (before.st_ino, before.st_mode) == (path.lstat().st_ino, path.lstat().st_mode)
-    path.unlink()
-    await emit(samples_of(NIGHT, STANDING), options)
-    assert reported(path.read_text())["exit_code run=sync"] == 0.0
-
-
-async def test_the_board_has_the_latest_run():
-    """It has only the worker's own metrics; a new run shows at once."""
-    board = Board()
-    assert reported(board.text()) == {}
-    await emit(samples_of(NIGHT, STANDING), TelemetryOptions(), board=board)
-    assert reported(board.text())["exit_code run=sync"] == 0.0
-    await emit(samples_of(WITHHELD, None), TelemetryOptions(), board=board)
-    numbers = reported(board.text())
-    assert numbers["exit_code run=sync"] == 5.0
-    assert numbers["persons kind=total run=sync"] == 500.0
-    assert set(HELP) == {name.split()[0] for name in numbers}

@@ -47,7 +47,6 @@ def tls_server(
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The loops of a case."""
     return _LOOPS if item.path.stem in _OF_THE_LOOP else {"uvloop": _LOOPS["uvloop"]}
 
 

@@ -107,39 +107,10 @@ async def test_one_dead_address_of_two(monkeypatch, authority, tls_options):
     assert took_s < SOON_S
 
 
-async def test_dead_addresses_only(monkeypatch):
-    """A host that cannot be connected to is transient after the connect time, not later."""
-    resolve_to(monkeypatch, "127.0.0.2", "127.0.0.3")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-        with dead("127.0.0.2", port), dead("127.0.0.3", port):
-            async with Transport(replace(OPTIONS, connect_s_max=0.6)) as transport:
-                begin = time.monotonic()
-                got = await outcome(transport, f"http://localhost:{port}")
-    assert got is TransientError
-    assert 0.5 < time.monotonic() - begin < SOON_S
-
-
 async def test_a_name_without_an_address():
     """A name that cannot be resolved is transient: the resolver may be down."""
     async with Transport(OPTIONS) as transport:
         assert await outcome(transport, "https://pts.invalid") is TransientError
-
-
-@pytest.mark.parametrize(
-    ("host", "is_of_helsenett"), [("api.test.pts.nhn.no", True), ("api-internett.nhn.no", False)]
-)
-async def test_a_name_of_helsenett(monkeypatch, host, is_of_helsenett):
-    """Its DNS alone knows it, and the message says so."""
-
-    async def getaddrinfo(*_args, **_more):
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-    async with Transport(OPTIONS) as transport:
-        with pytest.raises(TransientError, match="cannot be resolved") as raised:
-            await transport.post(f"https://{host}", headers={}, body=b"{}")
-    assert ("Helsenett" in raised.value.message + raised.value.hint) is is_of_helsenett
 
 
 async def test_a_certificate_of_another_name(monkeypatch, authority, tls_options):

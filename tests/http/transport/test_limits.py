@@ -99,13 +99,3 @@ async def test_a_body_whose_end_nothing_tells():
         async with Transport(OPTIONS) as transport:
             assert await outcome(transport, server.url) is TransientError
         assert time.monotonic() - begin < OPTIONS.silence_s_max / 2
-
-
-async def test_what_is_too_large_is_known_from_its_size():
-    """A declared size above the limit is refused before the body arrives."""
-    start = START + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1)
-    async with raw_server(Reply(data=start, then="hang")) as server:
-        begin = time.monotonic()
-        async with Transport(OPTIONS) as transport:
-            assert await outcome(transport, server.url) is ContractError
-        assert time.monotonic() - begin < OPTIONS.silence_s_max

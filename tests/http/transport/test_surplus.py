@@ -185,19 +185,3 @@ async def test_a_connection_of_its_own():
     assert kept == [b"[0]"] * 3
     assert alone == [b"[1]", b"[2]", b"[3]"]
     assert sorted(served) == [(0, b"0"), (0, b"0"), (0, b"0"), (1, b"1"), (2, b"2"), (3, b"3")]
-
-
-async def test_a_single_use_connection_is_closed():
-    """A connection that is used once is closed at once."""
-    closed = threading.Event()
-
-    def script(peer):
-        peer.request()
-        peer.send(response())
-        if peer.closed_by_client():
-            closed.set()
-
-    with scripted_server(script) as server:
-        async with Transport(OPTIONS) as transport:
-            assert await outcome(transport, server.url, is_single_use=True) == b"[1]"
-            assert await asyncio.to_thread(closed.wait, 20)

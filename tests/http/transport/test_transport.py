@@ -7,10 +7,9 @@ import threading
 import pytest
 
 from tests.support.http.calls import OPTIONS
-from tests.support.raw_server import Reply, answer, raw_server, scripted_server
+from tests.support.raw_server import answer, raw_server, scripted_server
 from worker.errors import (
     ConfigurationError,
-    TransientError,
 )
 from worker.http.transport import Transport
 from worker.tls import client_context
@@ -88,30 +87,3 @@ def test_every_cipher_suite_has_forward_secrecy():
     assert (older[0]["kea"], older[0]["aead"]) == ("kx-ecdhe", True)
     assert not [suite["name"] for suite in older if suite["name"].endswith("-SHA")]
     assert all("aes" in suite["symmetric"] or "chacha" in suite["symmetric"] for suite in offered)
-
-
-@pytest.mark.parametrize("content", [None, "no certificate"])
-def test_ca_files_that_cannot_be_used(tmp_path, content):
-    """A CA file that is not there, or is none, is named before anything is sent."""
-    ca_file = tmp_path / "ca.pem"
-    if content is not None:
-        ca_file.write_text(content)
-    with pytest.raises(ConfigurationError, match=r"tls\.ca_file: .*ca\.pem"):
-        client_context(ca_file)
-
-
-@pytest.mark.parametrize("value", ["a\r\nX: b", "a\nb", "a\0b"], ids=["crlf", "lf", "nul"])
-async def test_no_header_breaks_its_line(value):
-    """A configured header can add nothing to a request but itself."""
-    async with raw_server(answer()) as server, Transport(OPTIONS) as transport:
-        with pytest.raises(ConfigurationError, match="line break"):
-            await transport.post(server.url, headers={"X-Source": value}, body=b"{}")
-
-
-async def test_a_kept_connection_that_was_closed():
-    """A server may close an idle connection just when we write: that may pass."""
-    hang_up = Reply(data=b"", then="close")
-    async with raw_server(answer(), hang_up) as server, Transport(OPTIONS) as transport:
-        assert (await transport.post(server.url, headers={}, body=b"{}")).status == 200
-        with pytest.raises(TransientError, match="closed before a response"):
-            await transport.post(server.url, headers={}, body=b"{}")

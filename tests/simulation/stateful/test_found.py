@@ -36,7 +36,6 @@ async def shown(world: World) -> set[tuple[str, str, str, bool]]:
 
 
 async def sync_of(world: World, areas: tuple[str, ...], reads: Sequence[PersonRead]) -> None:
-    """A sync of some areas, published."""
     attempt = await world.begin(areas=areas)
     await attempt.write(
         *(

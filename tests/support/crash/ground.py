@@ -70,7 +70,6 @@ class Databases:
         return f"sqlite:///{folder / 'pts.db'}"
 
     def drop(self, url: str) -> None:
-        """Remove one."""
         if Store(url).is_sqlite:
             shutil.rmtree(Store(url).path.parent)
             return
@@ -149,7 +148,6 @@ class Ground:
         return running
 
     def sync(self, worker: Installation, *arguments: str) -> Ended:
-        """A run to its end."""
         return self.start(worker, *arguments).wait()
 
     def seen(self, worker: Installation) -> dict[str, Any]:

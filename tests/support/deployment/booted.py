@@ -91,7 +91,6 @@ class Machine:
         return done.stdout.strip()
 
     def until(self, what: str, is_so: Callable[[], bool]) -> None:
-        """Wait until it is so."""
         until_s = time.monotonic() + PATIENCE_S
         while not is_so():
             if time.monotonic() > until_s:

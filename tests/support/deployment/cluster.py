@@ -120,7 +120,6 @@ class Job:
 
     @property
     def status(self) -> Document:
-        """Its status."""
         path = f"{PLURALS['Job'].format(self.namespace)}/{self.name}"
         status: Document = self.cluster.call("GET", path)["status"]
         return status
@@ -133,12 +132,10 @@ class Job:
         return None
 
     def ended(self) -> tuple[str, str, str]:
-        """The same, once it has ended."""
         wait_for(lambda: self.condition() is not None, f"the end of {self.name}")
         return self.condition() or ("", "", "")
 
     def pods(self) -> list[Any]:
-        """Its pods that have not ended."""
         every = self.cluster.listed("Pod", self.namespace, **{"job-name": self.name})
         return [pod for pod in every if pod["status"].get("phase") == "Pending"]
 

@@ -65,7 +65,6 @@ def unit(name: str) -> Unit:
 
 
 def one(section: Mapping[str, list[str]], key: str) -> str:
-    """The only value of a key."""
     (value,) = section[key]
     return value
 
@@ -132,7 +131,6 @@ class Workload:
 
     @property
     def container(self) -> Mapping[str, Any]:
-        """The only container."""
         (container,) = self.pod["containers"]
         assert isinstance(container, Mapping)
         return container

@@ -38,13 +38,11 @@ async def outcome(
 def response(
     body: bytes = b"[1]", *headers: str, status: str = "200 OK", length: int | None = None
 ) -> bytes:
-    """A response with a length."""
     lines = (f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}")
     return "\r\n".join((*lines, *headers, "", "")).encode("latin-1") + body
 
 
 def chunked(*parts: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
-    """A response in these chunks."""
     lines = ("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "")
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
     return "\r\n".join(lines).encode("latin-1") + chunks + end

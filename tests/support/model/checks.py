@@ -20,7 +20,6 @@ class Checks:
     row_of: RowOf
 
     def check(self, views: Views) -> None:
-        """All of them."""
         self._check_current(views)
         self._check_freshness(views)
         self._check_versions(views)

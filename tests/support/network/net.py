@@ -4,21 +4,18 @@ import asyncio
 import shutil
 import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.support.program import REQUEST_TIMEOUT_S, Installation, install
 from tests.support.raw_server import listening
-from worker.sandbox.clients import CLIENT_ID, Client
-from worker.sandbox.jose import new_key_pair
+from worker.sandbox.clients import CLIENT_ID
 from worker.sandbox.people import roster
-from worker.sandbox.serve import RunningSandbox, running_sandbox
-from worker.sandbox.world import SandboxOptions
+from worker.sandbox.serve import RunningSandbox
 
 PERSONS = 40
-CONCURRENCY = 4
 
 
 @dataclass(kw_only=True)
@@ -28,16 +25,13 @@ class Gateway:
     Attributes:
         url: where clients go.
         target: the port, set before the first call.
-        connections: that were made; with TLS, whose handshake was done.
     """
 
     url: str = ""
     target: int = 0
-    connections: int = 0
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection, until one end is closed."""
-        self.connections += 1
         there_in, there_out = await asyncio.open_connection("127.0.0.1", self.target)
         await relay(reader, writer, there_in, there_out)
 
@@ -98,38 +92,7 @@ class Net:
             client_id=CLIENT_ID,
             client_key=self.client_key,
         )
-        made.configure(sync={"concurrency": CONCURRENCY, "retry_attempts": 8})
+        made.configure(sync={"concurrency": 4, "retry_attempts": 8})
         made.constants[REQUEST_TIMEOUT_S] = 10.0
         made.roster(*(",".join(line) for line in roster(1, PERSONS)))
         return made
-
-    def counts(self) -> dict[str, int]:
-        """What the sandbox has seen."""
-        counts: dict[str, int] = self.sandbox.control()["counts"]
-        return counts
-
-    def assert_no_proof_twice(self) -> None:
-        """Every attempt had a proof and an assertion of its own: those without a nonce alone."""
-        refused = {name for name in self.counts() if name.startswith("refused")}
-        assert {name for name in refused if "nonce" not in name.lower()} == set(), refused
-
-
-@contextmanager
-def net(
-    *, helseid_tls: ssl.SSLContext | None = None, pts_tls: ssl.SSLContext | None = None
-) -> Iterator[Net]:
-    """The sandbox under the gateways' addresses: issuer and ``htu`` are in their terms."""
-    with ExitStack() as stack:
-        helseid = stack.enter_context(gateway(tls=helseid_tls))
-        pts = stack.enter_context(gateway(tls=pts_tls))
-        private, public = new_key_pair()
-        options = SandboxOptions(
-            persons=PERSONS,
-            issuer=f"{helseid.url}/helseid",
-            pts_url=pts.url,
-            clients=[Client(jwks=[public])],
-        )
-        running = stack.enter_context(running_sandbox(options))
-        helseid.target = running.options.helseid_port
-        pts.target = running.options.pts_port
-        yield Net(sandbox=running, client_key=private, helseid=helseid, pts=pts)

@@ -47,7 +47,6 @@ class Front:
         return f"postgresql://postgres:hemmelig@{HOST}:{self.port}/{name}{query}"
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection."""
         self.connections += 1
         code, start = await read_start(reader)
         if code == SSL_REQUEST:

@@ -46,12 +46,10 @@ Fault = tuple[dict[str, Any], float]
 
 
 def status(code: int, *headers: tuple[str, str]) -> Response:
-    """An answer with that status."""
     return Response(code, b"", headers=dict(headers))
 
 
 def wait(seconds: float, code: int = 429) -> Response:
-    """One that asks to wait."""
     return status(code, ("retry-after", f"{seconds:g}"))
 
 
@@ -83,7 +81,6 @@ class ScriptedPts:
     asked: list[Asked] = field(default_factory=list)
 
     def handle(self, request: Request) -> tuple[str, Response, str]:
-        """As ``Pts.handle``."""
         area = PRIVACY if PRIVACY in request.path else SAFETY
         ask = Asked(
             at_s=self.clock.elapsed_s - self.began_s,
@@ -97,7 +94,6 @@ class ScriptedPts:
 
     @property
     def found(self) -> Rows:
-        """As ``DictPts.found``."""
         return self.pts.found
 
 

@@ -47,7 +47,6 @@ class Tab:
         raise AssertionError("the browser went away")
 
     async def evaluate(self, script: str) -> Any:
-        """The value of a script."""
         found = await self.ask(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )

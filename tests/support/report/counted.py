@@ -74,7 +74,6 @@ def drawn_night(world: World, rng: random.Random, persons: range) -> list[Person
 
 
 async def last_instant(world: World) -> datetime:
-    """When the last publication was."""
     ((at,),) = await world.rows("SELECT MAX(published_at) FROM report_publication")
     return datetime.fromisoformat(at) if isinstance(at, str) else at
 

@@ -4,12 +4,15 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
-
-from tests.support.columns import as_columns
-from tests.support.store_world import PRIVACY, SAFETY, World, complete, failed, person_named
-from worker.areas import area_named
-from worker.core.area import ResourceArea
+from tests.support.store_world import (
+    PRIVACY,
+    SAFETY,
+    World,
+    complete,
+    failed,
+    person_named,
+    record,
+)
 from worker.core.guard import GuardLimits
 from worker.core.model import AreaRead, Person, PersonRead, Record, RunKind
 from worker.errors import WithheldError
@@ -26,34 +29,16 @@ def key_of(number: int) -> str:
     return hashlib.sha256(b"%d" % number).hexdigest()
 
 
-def safety(key: str, code: str, until: datetime | None = None, **columns) -> Record:
+def safety(key: str, code: str, until: datetime | None = None, **columns: Any) -> Record:
     """A patient safety restriction."""
-    return _record(
-        key,
-        area_named(SAFETY),
-        {
-            "confidentiality_code": code,
-            "delay_delivery_until": until,
-            "delay_is_indefinite": None if until is None else until.year == 9999,
-            **columns,
-        },
-    )
+    is_indefinite = None if until is None else until.year == 9999
+    columns = {"delay_delivery_until": until, "delay_is_indefinite": is_indefinite} | columns
+    return record(key, code, **columns)
 
 
-def privacy(key: str, kind: str, level: str, **columns) -> Record:
+def privacy(key: str, kind: str, level: str, **columns: Any) -> Record:
     """A patient privacy restriction."""
-    return _record(
-        key, area_named(PRIVACY), {"privacy_type": kind, "privacy_level": level, **columns}
-    )
-
-
-def _record(key: str, area: ResourceArea, columns: dict[str, Any]) -> Record:
-    payload = orjson.dumps({"id": key, **columns}, option=orjson.OPT_SORT_KEYS).decode()
-    return Record(
-        key=key,
-        content_hash=hashlib.blake2b(payload.encode(), digest_size=16).digest(),
-        columns=as_columns(columns, area),
-    )
+    return record(key, area=PRIVACY, privacy_type=kind, privacy_level=level, **columns)
 
 
 def seen(

@@ -18,11 +18,6 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
         "Transport.post",
         "lambda self, url, headers, body, **more: (headers, body)",
     ),
-    "token": (
-        "worker.helseid.tokens",
-        "granted_token",
-        "lambda response, **_: response.content",
-    ),
     "batch": (
         "worker.store.runs.run_store",
         "RunStore.apply",

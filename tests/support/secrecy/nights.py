@@ -1,7 +1,7 @@
 """A night in which all goes wrong, at DEBUG, and all that it has left behind.
 
-Persons whose records name them everywhere, every kind of bad answer of PTS and of HelseID, a death
-in mid-run. What was said and written is gathered, place by place.
+Persons whose records name them everywhere, every kind of bad answer of PTS, a death in mid-run.
+What was said and written is gathered, place by place.
 """
 
 import urllib.request
@@ -29,12 +29,10 @@ from tests.support.secrecy.canaries import Place, records_of
 from tests.support.secrecy.speaking import (
     SPEAKERS,
     bad,
-    discovery_faults,
     good_speakers,
     headed,
     more_of_helseid,
     speaking,
-    token_faults,
 )
 from tests.support.standin import PRIVACY, SAFETY, Answerer, Standin, off_id_of
 
@@ -70,7 +68,6 @@ class Night:
 
     Attributes:
         plan: the answers that go wrong, or speak, by person and area.
-        every: so manieth kind of bad answer is taken, of PTS and of HelseID.
         bad_areas: how many of them are no answer.
         healthy: persons with good answers.
         ended: how each call ended, by its line.
@@ -81,7 +78,6 @@ class Night:
     made: Standin
     worker: Installation
     plan: dict[tuple[str, str], Answerer] = field(default_factory=dict)
-    every: int = 1
     bad_areas: int = 0
     healthy: list[str] = field(default_factory=list)
     ended: dict[str, Ended] = field(default_factory=dict)
@@ -117,16 +113,13 @@ class Night:
         self.places.append(Place(kind="log", name=line, data=ended.err.encode()))
 
 
-def prepare(
-    made: Standin, folder: Path, database_url: str, *, identity: str = "pseudonym", every: int = 1
-) -> Night:
+def prepare(made: Standin, folder: Path, database_url: str, *, every: int = 1) -> Night:
     """Everyone on the roster, how each is to be answered, and a worker with metrics.
 
     Args:
         made: who answers.
         folder: where the worker lives.
         database_url: its database.
-        identity: how persons are keyed.
         every: take every so manieth kind of bad answer alone, and none that is slow; 1: all.
     """
     numbers, plan, healthy = count(FIRST), {}, []
@@ -156,7 +149,6 @@ def prepare(
         (folder / name).mkdir()
     worker.configure(
         log={"level": "DEBUG"},
-        privacy={"identity": identity},
         telemetry={"textfile": "metrics/pts.prom"},
     )
     first, second, third = healthy[:3]
@@ -168,9 +160,7 @@ def prepare(
         f"{third},of {third}",
         "x,y",
     )
-    return Night(
-        made=made, worker=worker, plan=plan, every=every, bad_areas=len(last), healthy=healthy
-    )
+    return Night(made=made, worker=worker, plan=plan, bad_areas=len(last), healthy=healthy)
 
 
 def killed_in_mid_run(night: Night) -> None:
@@ -200,22 +190,6 @@ def database_bytes(store: Store) -> bytes:
     """All that the database holds on disk."""
     files = b"".join(place.data for place in database_files(store, "now"))
     return files or anyio.run(data_files_of, store.url)
-
-
-def refused_by_helseid(night: Night) -> None:
-    """Faults of HelseID, each in a run of its own."""
-    made, off_id = night.made, night.healthy[0]
-    for name, replies in list(token_faults(off_id).items())[:: night.every]:
-        made.token_replies = list(replies)
-        night.call("sync --set sync.deadline=1s", label=f"(token {name}) ")
-        assert len(made.token_replies) < len(replies), name
-        made.token_replies.clear()
-    for name, replies in list(discovery_faults(off_id, made.issuer).items())[:: night.every]:
-        made.discovery_replies = 2 * replies  # the clock is looked at first
-        night.call("doctor", label=f"(discovery {name}) ")
-        made.discovery_replies = list(replies)
-        night.call("sync --set sync.deadline=1s", label=f"(discovery {name}) ")
-        made.discovery_replies.clear()
 
 
 def scheduled(night: Night) -> None:

@@ -39,12 +39,10 @@ def bad(made: Standin, answerer: Answerer) -> Answerer:
 
 
 def speaking(made: Standin, speaker: Speaker) -> Answerer:
-    """A speaker as an answer."""
     return lambda ask: speaker(ask, _token_of(made))
 
 
 def _token_of(made: Standin) -> str:
-    """The token that was given last."""
     return next(reversed(made.tokens), "")
 
 
@@ -135,57 +133,6 @@ def good_speakers() -> Mapping[str, Speaker]:
         "person-is-the-identifier": _first_with("person", str),
         "unknown-field-named-so": _field_named_so,
         "after-a-nonce": _after_a_nonce(),
-    }
-
-
-def token_faults(off_id: str) -> Mapping[str, list[Reply]]:
-    """What HelseID may say instead of a token, by name: the replies in order.
-
-    A list that ends in a fault which does not pass ends the run; one of passing faults is followed
-    by a token.
-    """
-    words = f"{CANARY} {off_id} {spaced(off_id)} {OPAQUE} {JWT}"
-    description = f"the assertion {JWT} of {off_id} or {spaced(off_id)} is bad"
-    token = {"access_token": OPAQUE, "token_type": "DPoP", "expires_in": 300}
-
-    def refused(code: str, *headers: str, **more: str) -> Reply:
-        return http({"error": code, **more}, status=f"400 {CANARY}", headers=headers)
-
-    return {
-        "passing": [
-            http(f"<html>{words}</html>".encode(), kind="text/html"),
-            http({"message": words}, status="500 Oops"),
-            http({**token, "expires_in": words}),
-            http(status="302 Found", headers=[f"Location: /?t={OPAQUE}&of={off_id}"]),
-        ],
-        "for-ever": [http(words.encode() + b" " * 1_100_000)] * 5,
-        "described": [refused("invalid_client", error_description=description)],
-        "code-of-everything": [refused(words, words=words)],
-        "no-error": [http(words.encode(), status="403 No")],
-        "type": [http({**token, "token_type": words})],
-        "rejected": [http({**token, "rejected_scope": ["nhn:pts/api", words]})],
-        "proof": [refused("invalid_dpop_proof", error_description=description)] * 2,
-    }
-
-
-def discovery_faults(off_id: str, issuer: str) -> Mapping[str, list[Reply]]:
-    """What HelseID may say of itself, by name."""
-    words = f"{CANARY} {off_id} {OPAQUE} {JWT}"
-    document = {"issuer": issuer, "token_endpoint": f"{issuer}/connect/token"}
-
-    def said(**changes: Any) -> list[Reply]:
-        return [http({**document, **changes})]
-
-    return {
-        "passing": [
-            http(f"<html>{words}".encode(), kind="text/html"),
-            http([words]),
-            http({words: words}, status="503 Away"),
-        ],
-        "not-found": [http(words.encode(), status="404 None")],
-        "another": said(issuer=words),
-        "of-a-person": said(issuer=f"https://helseid.example/{off_id}/{JWT}"),
-        "endpoint": said(token_endpoint=f"http://{off_id}.example/?t={OPAQUE}"),
     }
 
 

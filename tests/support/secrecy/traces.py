@@ -14,7 +14,7 @@ from tests.support.databases import data_files_of, execute, server_logs_since, s
 from tests.support.secrecy.canaries import Place, Secrets, files_below, spellings
 from tests.support.secrecy.crashes import crash
 from tests.support.secrecy.every_command import calls_of, wrong_calls_of
-from tests.support.secrecy.nights import Night, refused_by_helseid, scheduled
+from tests.support.secrecy.nights import Night, scheduled
 from tools.docs.command_line import commands
 
 _COMMANDS: Final = frozenset(commands())
@@ -70,8 +70,6 @@ def live(night: Night) -> Iterator[str]:
         night.call(line, stdin, label="(wrong) ")
     scheduled(night)
     yield "schedule"
-    if night.worker.store.is_sqlite:  # what HelseID says is the same to each database
-        refused_by_helseid(night)
     crash(night)
 
 

@@ -16,8 +16,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import anyio
-
 from tests.support.model.state import Model
 from tests.support.model.values import PRIVACY, SAFETY, expect
 from tests.support.simulation.loop import Clock, SimLoop, inline_files, run_simulated
@@ -122,15 +120,8 @@ def in_world(stage: Stage, main: Any) -> Any:
 
 
 async def apart(stage: Stage, **options: Any) -> Outcome:
-    """A process in a task of its own."""
-    found: list[Outcome] = []
-
-    async def task() -> None:
-        found.append(await stage.run(stage.process(options.pop("trouble", None)), **options))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(task)
-    return found[0]
+    """A new process in a task of its own."""
+    return await stage.run_apart(stage.process(options.pop("trouble", None)), **options)
 
 
 @dataclass(kw_only=True)

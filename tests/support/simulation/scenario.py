@@ -151,20 +151,10 @@ class Life:
         stop = anyio.Event()
         async with anyio.create_task_group() as beside:
             beside.start_soon(self._happenings, process, stop)
-            outcome = await self._in_task(process, stop=stop, **options)
+            outcome = await self.stage.run_apart(process, stop=stop, **options)
             beside.cancel_scope.cancel()
         self._check_end(outcome)
         return outcome
-
-    async def _in_task(self, process: Process, **options: Any) -> Outcome:
-        found: list[Outcome] = []
-
-        async def task() -> None:
-            found.append(await self.stage.run(process, **options))
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(task)
-        return found[0]
 
     def _request(self) -> dict[str, Any]:
         accepts = self.rng.random() < (0.5 if self._withheld else 0.1)
@@ -227,7 +217,7 @@ class Life:
     async def _other(self) -> Outcome:
         """Another process starts while one is at work."""
         other = self.stage.process(self.weather.trouble() if self.rng.random() < 0.3 else None)
-        outcome = await self._in_task(other)
+        outcome = await self.stage.run_apart(other)
         self._check_end(outcome)
         return outcome
 
@@ -292,10 +282,10 @@ class Life:
     async def _again(self, after_s: float) -> Outcome:
         """One more run, with nothing wrong in the process; a person accepts what is withheld."""
         await anyio.sleep(after_s)
-        outcome = await self._in_task(self.stage.process(), accepts=True)
+        outcome = await self.stage.run_apart(self.stage.process(), accepts=True)
         self._check_end(outcome)
         if outcome.code == 5:
-            outcome = await self._in_task(self.stage.process(), accepts=True)
+            outcome = await self.stage.run_apart(self.stage.process(), accepts=True)
             self._check_end(outcome)
         return outcome
 
@@ -313,7 +303,7 @@ class Life:
         await anyio.sleep(60.0)
         async with anyio.create_task_group() as beside:
             beside.start_soon(revoke)
-            outcome = await self._in_task(self.stage.process(), accepts=True)
+            outcome = await self.stage.run_apart(self.stage.process(), accepts=True)
             beside.cancel_scope.cancel()
         return self._as_it_must(outcome)
 

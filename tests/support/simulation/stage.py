@@ -187,7 +187,6 @@ class Stage:
         self.settings = self.settings.model_copy(update={section: changed})
 
     def process(self, trouble: Trouble | None = None) -> Process:
-        """A new process."""
         number = len(self.processes) + 1
         process = Process(
             number=number,
@@ -214,6 +213,17 @@ class Stage:
     async def judge(self) -> None:
         """The same, where it takes a connection of its own."""
         self.look()
+
+    async def run_apart(self, process: Process, **options: Any) -> Outcome:
+        """The same as ``run``, in a task of its own."""
+        found: list[Outcome] = []
+
+        async def task() -> None:
+            found.append(await self.run(process, **options))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(task)
+        return found[0]
 
     async def run(
         self,
