@@ -47,7 +47,10 @@ enough that one that never comes is asked for again."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """The configured program. Everything that it opens is closed where it was opened."""
+    """The configured program. Everything that it opens is closed where it was opened.
+
+    Each part raises ``ConfigurationError`` if what it needs is not set or cannot be used.
+    """
 
     loaded: Loaded
     runtime: Runtime
@@ -62,11 +65,7 @@ class App:
         return tuple(map(area_named, self.settings.sync.areas))
 
     def contract(self) -> Contract:
-        """The contract with PTS, which declares every area to read.
-
-        Raises:
-            ConfigurationError: it cannot be read, has faults, or lacks an area.
-        """
+        """The contract with PTS, which declares every area to read."""
         contract = load_contract(self.settings.api.contract_file)
         if missing := [area for area in self.settings.sync.areas if area not in contract]:
             raise ConfigurationError(
@@ -76,28 +75,16 @@ class App:
         return contract
 
     def contract_read(self) -> str:
-        """The fingerprints of what is declared of the configured areas.
-
-        Raises:
-            ConfigurationError: the contract cannot be used.
-        """
+        """The fingerprints of what is declared of the configured areas."""
         return fingerprints(self.contract(), self.settings.sync.areas)
 
     def terms(self) -> str:
-        """What a run begins under, and is continued under: contract, PTS and `sync.confirm`.
-
-        Raises:
-            ConfigurationError: the contract cannot be used, or no PTS is configured.
-        """
+        """What a run begins under, and is continued under: contract, PTS and `sync.confirm`."""
         service = service_of(self.base_url())
         return f"{self.contract_read()} service={service} confirm={self.settings.sync.confirm}"
 
     def identity(self) -> Identity:
-        """How persons are keyed.
-
-        Raises:
-            ConfigurationError: the pseudonym key is missing or too short.
-        """
+        """How persons are keyed."""
         privacy = self.settings.privacy
         if privacy.identity == "plain":
             return PLAIN
@@ -118,9 +105,6 @@ class App:
 
         Args:
             stdin: read for ``-`` instead of the process's standard input.
-
-        Raises:
-            ConfigurationError: none is configured.
         """
         roster = self.settings.roster
         if roster.path is not None:
@@ -176,11 +160,7 @@ class App:
             yield database
 
     def client_key(self) -> ClientKey:
-        """The client's key at HelseID.
-
-        Raises:
-            ConfigurationError: it is not set or cannot be used.
-        """
+        """The client's key at HelseID."""
         chosen = self.settings.helseid
         if chosen.private_jwk_file is None:
             raise ConfigurationError(
@@ -197,29 +177,9 @@ class App:
 
         Args:
             key: instead of the configured one.
-
-        Raises:
-            ConfigurationError: the key, the options or the private CA cannot be used.
         """
-        key = key or self.client_key()
-        options = self.helseid_options()
-        async with self.helseid_http(tls, attempt_s_max=options.attempt_s_max) as http:
-            yield open_helseid(options, key, self.runtime, http)
-
-    def helseid_http(
-        self, tls: ssl.SSLContext | None = None, *, attempt_s_max: float
-    ) -> "httpx.AsyncClient":
-        """HTTP to HelseID, through the proxy if one is configured. The caller closes it.
-
-        Raises:
-            ConfigurationError: the private CA or the proxy's credentials cannot be used.
-        """
-        return helseid_client(tls or self.tls(), attempt_s_max=attempt_s_max, proxy=self.proxy())
-
-    def helseid_options(self) -> HelseIdOptions:
-        """What the configuration says of the client."""
         chosen = self.settings.helseid
-        return HelseIdOptions(
+        options = HelseIdOptions(
             issuer=chosen.issuer or "",
             client_id=chosen.client_id or "",
             scope=chosen.scope,
@@ -231,6 +191,15 @@ class App:
             tenancy=chosen.tenancy,
             attempt_s_max=REQUEST_TIMEOUT_S,
         )
+        key = key or self.client_key()
+        async with self.helseid_http(tls, attempt_s_max=REQUEST_TIMEOUT_S) as http:
+            yield open_helseid(options, key, self.runtime, http)
+
+    def helseid_http(
+        self, tls: ssl.SSLContext | None = None, *, attempt_s_max: float
+    ) -> "httpx.AsyncClient":
+        """HTTP to HelseID, through the proxy if one is configured. The caller closes it."""
+        return helseid_client(tls or self.tls(), attempt_s_max=attempt_s_max, proxy=self.proxy())
 
     @asynccontextmanager
     async def reader(
@@ -241,9 +210,6 @@ class App:
         Args:
             throttle: the pace.
             attempts_max: instead of the configured number.
-
-        Raises:
-            ConfigurationError: something that it needs is not set or cannot be used.
         """
         sync, contract = self.settings.sync, self.contract()
         base_url, tls = self.base_url(), self.tls()
@@ -266,11 +232,7 @@ class App:
 
     @asynccontextmanager
     async def transport(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Transport]:
-        """What carries the calls to PTS.
-
-        Raises:
-            ConfigurationError: the private CA or the proxy's credentials cannot be used.
-        """
+        """What carries the calls to PTS."""
         options = TransportOptions(
             attempt_s_max=REQUEST_TIMEOUT_S,
             silence_s_max=REQUEST_TIMEOUT_S,
@@ -281,21 +243,13 @@ class App:
             yield transport
 
     def base_url(self) -> str:
-        """PTS's address.
-
-        Raises:
-            ConfigurationError: it is not set.
-        """
+        """PTS's address."""
         if self.settings.api.base_url is None:
             raise ConfigurationError("api.base_url is not set", hint="or set api.environment")
         return self.settings.api.base_url
 
     def proxy(self) -> Proxy | None:
-        """The proxy for calls to other machines, if one is configured.
-
-        Raises:
-            ConfigurationError: its credentials cannot be read.
-        """
+        """The proxy for calls to other machines, if one is configured."""
         network = self.settings.network
         return read_proxy(network.proxy_url, network.proxy_credentials_file)
 
@@ -305,9 +259,5 @@ class App:
         return Throttle(sync.requests_per_second, self.runtime, concurrency=sync.concurrency)
 
     def tls(self) -> ssl.SSLContext:
-        """Whom to trust: the machine's authorities, and the private one of ``tls.ca_file``.
-
-        Raises:
-            ConfigurationError: that file cannot be used.
-        """
+        """Whom to trust: the machine's authorities, and the private one of ``tls.ca_file``."""
         return client_context(self.settings.tls.ca_file)
