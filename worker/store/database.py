@@ -58,11 +58,7 @@ Connections are not tested before use: a statement on a dead connection is retri
 """
 _KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """After a minute of silence the system closes a connection to a machine that has gone."""
-_DRIVERS: Final = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgresql": "postgresql+asyncpg",
-}
-_URL_HINT: Final = "use sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+_DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _WRITERS_MAX: Final = 1_000
 """Concurrent writes on PostgreSQL, more than there are connections. SQLite takes one."""
 
@@ -239,6 +235,7 @@ async def open_database(
     """The database for the duration of the block. It connects on first use.
 
     Args:
+        url: one that ``core.database_urls.check_store_url`` takes.
         patience_s: total time to wait for the database: an unreachable or silent server, locks of
             other processes, and retries.
         idle_s: PostgreSQL ends an idle transaction of the worker after this time, so that a paused
@@ -251,7 +248,9 @@ async def open_database(
         ConfigurationError: the URL cannot be used or is not safe, a CA file cannot be used, the
             SQLite file's folder does not exist, or other accounts can access the file.
     """
-    parsed = _driver_url(url)
+    with _usable():
+        parsed = make_url(url)
+    parsed = parsed.set(drivername=_DRIVERS[parsed.get_backend_name()])
     common = {"runtime": runtime, "stop": stop or anyio.Event()}
     if parsed.get_backend_name() == "sqlite":
         database = _sqlite(parsed, patience_s, is_group_readable=is_group_readable, **common)
@@ -264,24 +263,6 @@ async def open_database(
             with anyio.move_on_after(_CLOSE_S if database.file is None else math.inf):
                 await database.engine.dispose()
             await database.engine.dispose(close=False)  # what a frozen server does not let go
-
-
-def _driver_url(url: str) -> URL:
-    """The URL with the driver that the worker uses.
-
-    Raises:
-        ConfigurationError: it is not a URL, or names another database.
-    """
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise ConfigurationError(
-            "database.url: this is not a database URL", hint=_URL_HINT
-        ) from error
-    name = parsed.get_backend_name()
-    if name not in _DRIVERS:
-        raise ConfigurationError(f"database.url: {name} is not supported", hint=_URL_HINT)
-    return parsed.set(drivername=_DRIVERS[name])
 
 
 def _sqlite(url: URL, patience_s: float, *, is_group_readable: bool, **common: Any) -> Database:
@@ -358,5 +339,5 @@ def _usable() -> Iterator[None]:
     except (ArgumentError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"database.url: cannot be used ({type(error).__name__})",
-            hint=f"{_URL_HINT}, and check the parameters",
+            hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE, and check the parameters",
         ) from error
