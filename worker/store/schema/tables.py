@@ -20,7 +20,8 @@ What readers read and what a run writes are apart (``docs/architecture.md``):
   stay for ever.
 
 Columns of one area are named after it (``area_column``), so that both areas of a person are one
-row, and one statement applies them.
+row, and one statement applies them. Indexes, checks, and how SQLite lays a table out are said once,
+by the migration.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,10 +30,8 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    CheckConstraint,
     Column,
     ForeignKey,
-    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -40,7 +39,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
     text,
 )
 
@@ -49,15 +47,7 @@ from worker.core.area import ResourceArea
 from worker.core.model import FailureKind
 from worker.utc_time import UtcTime
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+metadata = MetaData()
 
 Key: Final = BigInteger().with_variant(Integer(), "sqlite")
 """64-bit keys; SQLite gives row ids to INTEGER PRIMARY KEY only."""
@@ -77,7 +67,6 @@ store_identity = Table(
     Column("service", Text, nullable=False, server_default=text("''")),
     Column("probed_contract", Text, nullable=False, server_default=text("''")),
     Column("last_person_id", BigInteger, nullable=False, server_default=text("0")),
-    CheckConstraint("id = 1", name="one"),
 )
 """One row, which the migration makes.
 
@@ -95,7 +84,6 @@ lease = Table(
     Column("host", String(220)),
     Column("acquired_at", UtcTime),
     Column("expires_at", UtcTime),
-    CheckConstraint("id = 1", name="one"),
 )
 """One row, which the migration makes. Without a holder it is free. ``host`` is for messages."""
 
@@ -158,14 +146,6 @@ run = Table(
     Column("published_at", UtcTime),
     Column("day", String(10)),
     *person_counts(),
-    CheckConstraint(
-        "status IN ('running', 'interrupted', 'published', 'withheld', 'abandoned')", name="status"
-    ),
-    CheckConstraint("kind IN ('sync', 'backfill')", name="kind"),
-    CheckConstraint("(status = 'published') = (publication_no IS NOT NULL)", name="published"),
-    UniqueConstraint("publication_no"),
-    Index("ix_run_status", "status"),
-    sqlite_autoincrement=True,
 )
 """The ledger. A run that is published is a publication, with its facts, and stays for ever.
 
@@ -203,7 +183,7 @@ person = Table(
     metadata,
     Column("person_id", Key, primary_key=True, autoincrement=False),
     Column("person_key", String(64), nullable=False),
-    Column("local_ref", Text, index=True),
+    Column("local_ref", Text),
     Column("cohort", Text),
     Column("first_no", BigInteger, nullable=False),
     Column("departed_no", BigInteger),
@@ -219,7 +199,6 @@ person = Table(
             "failed_runs": Integer,
         }
     ),
-    Index("uq_person_person_key", "person_key", unique=True),
 )
 """Readers read it: nothing in it is unpublished.
 
@@ -248,7 +227,6 @@ draft = Table(
             **FAILURE,
         }
     ),
-    sqlite_with_rowid=False,
 )
 """What a run has read of a person, not published.
 
@@ -273,7 +251,6 @@ access_log = Table(
     Column("command", String(40), nullable=False),
     Column("person_key", String(64)),
     Column("purpose", String(200)),
-    sqlite_autoincrement=True,
 )
 """Only grows: triggers refuse deletions before 90 days, and every change but the
 one that ``erase`` makes: ``person_key`` becomes NULL. Whom the database does not know is named in
@@ -314,7 +291,6 @@ publication_code = Table(
             "persons_in_effect",
         )
     ),
-    sqlite_with_rowid=False,
 )
 """Restrictions of each publication by area, code, level, cause, group and cohort; what a row does
 not have is empty, as is the group of a code that is not known."""
@@ -325,7 +301,6 @@ publication_cohort = Table(
     Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
     Column("cohort", String(200), primary_key=True),
     *person_counts(),
-    sqlite_with_rowid=False,
 )
 """The persons of each publication by cohort; their sums are those of the run."""
 
@@ -358,8 +333,7 @@ change_feed = Table(
     Column("op", String(16), nullable=False),
     Column("area", String(40)),
     Column("version_id", BigInteger),
-    Column("person_id", BigInteger, index=True),
-    sqlite_autoincrement=True,
+    Column("person_id", BigInteger),
 )
 """What readers may have copied and must change, in order. It only grows, and names nobody itself:
 ``version_id`` and ``person_id`` are no foreign keys, and lead nowhere once their rows are gone."""
@@ -387,16 +361,12 @@ def _version_table(area: ResourceArea) -> Table:
         Column("version_id", Key, primary_key=True, autoincrement=True),
         Column("person_id", Key, ForeignKey("person.person_id"), nullable=False),
         Column("restriction_id", Text, nullable=False),
-        Column("opened_no", BigInteger, nullable=False, index=True),
+        Column("opened_no", BigInteger, nullable=False),
         Column("closed_no", BigInteger),
         Column("first_seen_at", UtcTime, nullable=False),
         Column("observed_at", UtcTime, nullable=False),
         Column("content_hash", LargeBinary(16), nullable=False),
         *_content(area),
-        CheckConstraint("closed_no > opened_no", name="interval"),
-        Index(f"ix_{name}_person_id_restriction_id", "person_id", "restriction_id"),
-        Index(f"ix_{name}_restriction_id", "restriction_id"),
-        sqlite_autoincrement=True,
     )
 
 
@@ -415,14 +385,11 @@ def _change_table(area: ResourceArea) -> Table:
         Column("observed_at", UtcTime),
         Column("content_hash", LargeBinary(16)),
         *_content(area),
-        CheckConstraint("op IN ('insert', 'update', 'close')", name="op"),
-        CheckConstraint("(op = 'insert') = (version_id IS NULL)", name="version"),
-        sqlite_with_rowid=False,
     )
 
 
 VERSIONS: Final[Mapping[str, Table]] = {area.name: _version_table(area) for area in AREAS}
-"""The version table of each area, by the area's name. Its partial indexes: ``partial_indexes``."""
+"""The version table of each area, by the area's name."""
 CHANGES: Final[Mapping[str, Table]] = {area.name: _change_table(area) for area in AREAS}
 """The drafts of changes of each area, by the area's name.
 
