@@ -147,13 +147,13 @@ def test_who_fails_once(nights: Nights) -> None:
 
 def test_more_fail_than_are_kept_for_another_try(tmp_path: Path) -> None:
     """The first of them are asked once: so many are no hiccup. Nobody is missing among failures."""
-    nights = Nights(tmp_path, 1200, requests_per_second=1000.0)
-    outcome = nights.night(lambda ask: status(400) if ask.person % 12 else None)
+    nights = Nights(tmp_path, 2100, requests_per_second=1000.0)
+    outcome = nights.night(lambda ask: status(400) if ask.person % 2 else None)
     nights.stage.close()
     assert outcome.report is not None
-    assert outcome.report.failures == {"rejected": 2 * 1100}
+    assert outcome.report.failures == {"rejected": 2 * 1050}
     asked = Counter((ask.person, ask.area) for ask in nights.asked)
-    assert Counter(asked.values())[1] == 2 * (100 + 100)
+    assert Counter(asked.values()) == {1: 2 * (1050 + 50), 2: 2 * 1000}
 
 
 BEARER = '{"access_token": "a", "token_type": "Bearer", "expires_in": 60, "scope": "nhn:pts/api"}'
