@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.pace import CLEAN_S, MANY, OF_REFUSALS, OF_WAITS, Pace
+from worker.pts.throttle import CLEAN_S, MANY, OF_REFUSALS, OF_WAITS, Pace
 
 pytestmark = pytest.mark.promise("7")
 

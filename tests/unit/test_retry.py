@@ -7,8 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.retry import (
-    RETRIES_SPARE,
-    RetryBudget,
     RetryPolicy,
     StatusClass,
     classify,
@@ -16,6 +14,7 @@ from worker.core.retry import (
     parse_retry_after,
     wait_before_retry,
 )
+from worker.pts.retrying_client import RETRIES_SPARE, RetryBudget
 
 NOW = datetime(2026, 10, 21, 7, 28, 0, tzinfo=UTC)
 POLICY = RetryPolicy(attempts_max=4, wait_s_first=0.5, wait_s_max=30.0)

@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-import msgspec
-
 from worker.core.value import Value
 
 _OK: Final = 200
@@ -19,11 +17,6 @@ _REDIRECT: Final = range(300, 400)
 _REFUSAL: Final = range(400, 500)
 
 _SECONDS: Final = re.compile(r"\d{1,18}(?:\.\d{1,6})?", re.ASCII)
-
-
-RETRIES_SHARE: Final = 0.1
-RETRIES_SPARE: Final = 50.0
-"""Retries for each request, and those that may be saved up: a run may begin badly."""
 
 
 class StatusClass(enum.Enum):
@@ -137,27 +130,3 @@ def wait_before_retry(
     power = min(attempt - 1, _EXPONENT_MAX)
     backoff_s = jitter * min(policy.wait_s_max, policy.wait_s_first * 2.0**power)
     return max(backoff_s, retry_after_s or 0.0)
-
-
-class RetryBudget(msgspec.Struct):
-    """Limits the retries of all requests together to a share of the requests, plus a constant.
-
-    It prevents retries from multiplying the load on a failing service (Google, *Site Reliability
-    Engineering*, ch. 21, "Handling Overload"). The next run reads what failed.
-
-    Attributes:
-        left: retries that may be made at present.
-    """
-
-    left: float = RETRIES_SPARE
-
-    def request(self) -> None:
-        """Count a first attempt."""
-        self.left = min(RETRIES_SPARE, self.left + RETRIES_SHARE)
-
-    def take(self) -> bool:
-        """Count a retry if the budget allows it; return whether it does."""
-        if self.left < 1:
-            return False
-        self.left -= 1
-        return True

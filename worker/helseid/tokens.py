@@ -1,8 +1,11 @@
-"""Access tokens: cached until shortly before they expire, requested by one task at a time."""
+"""Access tokens: cached until shortly before they expire, requested by one task at a time.
+
+The client authenticates to HelseID with an assertion (``private_key_jwt``).
+"""
 
 import copy
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
@@ -11,7 +14,6 @@ import structlog
 
 from worker.core.value import Value
 from worker.errors import ConfigurationError, RefusedError, WorkerError
-from worker.helseid.assertion import ASSERTION_TYPE, TYP, assertion_claims, organization_claim
 from worker.helseid.client import HelseIdClient
 from worker.helseid.discovery import Discovery, Metadata
 from worker.helseid.dpop import ProofKey, token_hash
@@ -22,6 +24,12 @@ from worker.helseid.token_response import granted_token
 from worker.ports import Runtime
 from worker.trusted_files import read_secret
 
+_ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_TYP: Final = "client-authentication+jwt"
+_ASSERTION_LIFETIME_S: Final = 30
+"""HelseID accepts at most 60 (HelseID reference, section 1)."""
+_SINGLE_TENANT_SYSTEM: Final = "urn:oid:2.16.578.1.12.4.1.4.101"
+_MULTI_TENANT_SYSTEM: Final = "urn:oid:1.0.6523"
 _EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 _SUBJECT_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 _SUBJECT_FILE: Final = "helseid.subject_token_file"
@@ -73,7 +81,7 @@ class TokenSource:
         self.proof_key = ProofKey() if options.sender_constraint == "dpop" else None
         self.discovery = Discovery(options.issuer, client, runtime)
         self._options = options
-        self._organization = organization_claim(options)
+        self._organization = _organization_claim(options)
         self._key = key
         self._client = client
         self._runtime = runtime
@@ -161,7 +169,7 @@ class TokenSource:
         """A new request for each attempt, with a new ``jti`` in both assertion and DPoP proof."""
         issued_s = int(self._runtime.now().timestamp())
         self._requested_at_s = self._runtime.monotonic()
-        claims = assertion_claims(
+        claims = _assertion_claims(
             self._options.client_id,
             issuer=metadata.issuer,
             issued_s=issued_s,
@@ -171,8 +179,8 @@ class TokenSource:
             **grant,
             "client_id": self._options.client_id,
             "scope": self._options.scope,
-            "client_assertion_type": ASSERTION_TYPE,
-            "client_assertion": self._key.sign(typ=TYP, claims=claims | self._organization),
+            "client_assertion_type": _ASSERTION_TYPE,
+            "client_assertion": self._key.sign(typ=_TYP, claims=claims | self._organization),
         }
         headers = {}
         if self.proof_key is not None:
@@ -233,3 +241,54 @@ async def _subject_token(path: Path) -> str:
     if not token.isascii() or len(token.split()) != 1:
         raise ConfigurationError(f"{_SUBJECT_FILE}: {path} must hold exactly one token")
     return token.decode("ascii")
+
+
+def _assertion_claims(client_id: str, *, issuer: str, issued_s: int, jti: str) -> dict[str, Any]:
+    """The claims of an assertion for one attempt (HelseID reference, section 1).
+
+    Args:
+        issuer: HelseID's issuer, the only audience.
+        issued_s: seconds since 1970, rounded down.
+    """
+    return {
+        "iss": client_id,
+        "sub": client_id,
+        "aud": issuer,
+        "iat": issued_s,
+        "nbf": issued_s,
+        "exp": issued_s + _ASSERTION_LIFETIME_S,
+        "jti": jti,
+    }
+
+
+def _organization_claim(options: HelseIdOptions) -> dict[str, Any]:
+    """The claim of the organisation that the client acts for (HelseID reference, section 3).
+
+    Empty without one. A single-tenant client sends only the child: HelseID knows its parent.
+
+    Raises:
+        ConfigurationError: a multi-tenant client has no parent.
+    """
+    parent, child = options.organization_parent, options.organization_child
+    tenancy = options.tenancy or ("multi-tenant" if parent else "single-tenant")
+    if tenancy == "multi-tenant":
+        if not parent:
+            raise ConfigurationError(
+                "helseid.organization_parent: is not set, but the client is multi-tenant",
+                hint="set it to the organisation that the client acts for; PTS requires it",
+            )
+        # Without a child, HelseID's Java library ends here; its C# library adds a colon.
+        value = f"NO:ORGNR:{parent}:{child}" if child else f"NO:ORGNR:{parent}"
+        system = _MULTI_TENANT_SYSTEM
+    else:
+        if parent:
+            _log.warning("helseid.organization_parent_not_sent", tenancy=tenancy)
+        if not child:
+            return {}
+        value, system = child, _SINGLE_TENANT_SYSTEM
+    identifier = {"system": system, "type": "ENH", "value": value}
+    details = {
+        "type": "helseid_authorization",
+        "practitioner_role": {"organization": {"identifier": identifier}},
+    }
+    return {"assertion_details": details}

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from worker.core.retry import RetryBudget, RetryPolicy, StatusClass, classify, parse_retry_after
+from worker.core.retry import RetryPolicy, StatusClass, classify, parse_retry_after
 from worker.errors import DeniedError, TransientError
 from worker.helseid.authorizer import Authorization, ChallengeResult, HelseIdAuthorizer
 from worker.http.response import HttpResponse
@@ -27,6 +27,9 @@ If one replica of three refuses every DPoP proof, fewer than one request in a mi
 often in a row. For a client that is denied permanently the authorizer gives up sooner.
 """
 
+RETRIES_SHARE: Final = 0.1
+RETRIES_SPARE: Final = 50.0
+"""Retries for each request, and those that may be saved up: a run may begin badly."""
 _FORBIDDEN: Final = 403
 _TOKEN_S: Final = 0.02
 """An authorization that takes longer has waited for a token."""
@@ -60,6 +63,30 @@ class Question(msgspec.Struct, kw_only=True):
     is_single_use: bool = False
     is_probe: bool = False
     attempts: int = 0
+
+
+class RetryBudget(msgspec.Struct):
+    """Limits the retries of all requests together to a share of the requests, plus a constant.
+
+    It prevents retries from multiplying the load on a failing service (Google, *Site Reliability
+    Engineering*, ch. 21, "Handling Overload"). The next run reads what failed.
+
+    Attributes:
+        left: retries that may be made at present.
+    """
+
+    left: float = RETRIES_SPARE
+
+    def request(self) -> None:
+        """Count a first attempt."""
+        self.left = min(RETRIES_SPARE, self.left + RETRIES_SHARE)
+
+    def take(self) -> bool:
+        """Count a retry if the budget allows it; return whether it does."""
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
 
 
 class RetryingClient:

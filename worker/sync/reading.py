@@ -59,10 +59,12 @@ class PersonReader:
                     raise TransientError(_NOT_ASKED)
                 reads.append(await self._area(task, name))
             except AreaError as error:
-                is_to_wait = is_to_wait or wait_s(error) > 0
-                failed[name] = self._failure(task, name, error)
+                failure = self._failure(task, name, error)
                 if self.breaker.areas[name].given_up:
-                    reads.append(self._counted(task, failed.pop(name)))
+                    reads.append(self._counted(task, failure))
+                else:
+                    failed[name] = failure
+                    is_to_wait = is_to_wait or wait_s(error) > 0
             if self.breaker.ending is not None:
                 break
         done = [PersonRead(person=task.person, areas=tuple(reads))] if reads else []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.politeness.night import Asked, Nights, Script, status
-from worker.core.retry import RETRIES_SHARE, RETRIES_SPARE
+from worker.pts.retrying_client import RETRIES_SHARE, RETRIES_SPARE
 from worker.sandbox.web import Response
 
 pytestmark = pytest.mark.promise("7")

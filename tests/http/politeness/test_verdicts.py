@@ -127,6 +127,35 @@ def test_two_outages_in_a_row(nights: Nights) -> None:
     assert outcome.code == 0, outcome.report.reasons
 
 
+def test_who_fails_once(nights: Nights) -> None:
+    """They are asked again when all others have been, for the area that failed alone."""
+    asked: Counter[tuple[int, str]] = Counter()
+
+    def script(ask: Asked) -> Response | None:
+        asked[ask.person, ask.area] += 1
+        is_first = asked[ask.person, ask.area] == 1
+        fails = ask.person % 10 == 0 and ask.area == SAFETY and is_first
+        return KINDS["shape"]() if fails else None
+
+    assert nights.night(script).code == 0
+    failed = PERSONS // 10
+    assert len(asked) == 2 * PERSONS
+    assert Counter(asked.values()) == {1: 2 * PERSONS - failed, 2: failed}
+    last = nights.asked[-failed:]
+    assert {(ask.person % 10, ask.area) for ask in last} == {(0, SAFETY)}
+
+
+def test_more_fail_than_are_kept_for_another_try(tmp_path: Path) -> None:
+    """The first of them are asked once: so many are no hiccup. Nobody is missing among failures."""
+    nights = Nights(tmp_path, 2100, requests_per_second=1000.0)
+    outcome = nights.night(lambda ask: status(400) if ask.person % 2 else None)
+    nights.stage.close()
+    assert outcome.report is not None
+    assert outcome.report.failures == {"rejected": 2 * 1050}
+    asked = Counter((ask.person, ask.area) for ask in nights.asked)
+    assert Counter(asked.values()) == {1: 2 * (1050 + 50), 2: 2 * 1000}
+
+
 BEARER = '{"access_token": "a", "token_type": "Bearer", "expires_in": 60, "scope": "nhn:pts/api"}'
 HELSEID: dict[str, tuple[dict[str, Any], int]] = {
     "away": ({"area": "token", "action": "status", "status": 503}, 69),
