@@ -1,0 +1,59 @@
+"""Lines and axes of the report's drawings."""
+
+from datetime import date, timedelta
+
+import pytest
+
+from worker.report.charts import line, scale
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 0, (0, 1)),
+        (0, 3, (0, 2)),
+        (0, 251, (0, 200)),
+        (96, 104, (95, 5)),
+        (216_000, 217_900, (216_000, 1_000)),
+        (999_999, 1_000_000, (999_999, 1)),
+    ],
+)
+def test_axes_have_round_numbers(low, high, expected):
+    """Two steps hold every number; the axis begins at 0 unless the numbers differ by little."""
+    base, step = scale(low, high)
+    assert (base, step) == expected
+    assert base <= low <= high <= base + 2 * step
+
+
+def test_a_line_has_gaps_where_there_is_no_number():
+    """A hidden night, and a night alone between two of them."""
+    days = [date(2026, 1, 1) + timedelta(days=day) for day in range(6)]
+    drawn = line(days, [0, 2, None, 1, None, 2], withheld=[days[2]])
+    assert drawn
+    assert drawn.paths == ["M0.0 100.0L20.0 0.0"]
+    assert drawn.dots == [(60.0, 50.0), (100.0, 0.0)]
+    assert drawn.withheld == [(30.0, 20.0)]
+    assert list(drawn.ticks) == [2, 1, 0]
+
+
+@pytest.mark.parametrize("is_withheld", [True, False])
+def test_a_line_is_broken_where_nothing_was_published(is_withheld):
+    """There is no number between the days beside it; a withheld day has a mark."""
+    days = [date(2026, 1, day) for day in (1, 2, 4, 5)]
+    empty = [date(2026, 1, 3)]
+    drawn = line(
+        days,
+        [0, 2, 2, 0],
+        withheld=empty if is_withheld else [],
+        missed=[] if is_withheld else empty,
+    )
+    assert drawn
+    assert drawn.paths == ["M0.0 100.0L25.0 0.0", "M75.0 0.0L100.0 100.0"]
+    assert bool(drawn.withheld) is is_withheld
+
+
+def test_without_a_number_there_is_no_line():
+    """All nights are hidden, or there is one day."""
+    days = [date(2026, 1, 1), date(2026, 1, 2)]
+    assert line(days, [None, None]) is None
+    assert line(days[:1], [4]) is None
