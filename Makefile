@@ -208,7 +208,7 @@ licences: $(RUNTIME) $(AUDIT)/.made ## the licence of each package, and 1 if one
 
 clean: ## remove what these targets made
 	@rm -rf $(VENV) $(VENV)-* dist demo .mypy_cache .ruff_cache .pytest_cache \
-		.import_linter_cache .hypothesis .schemathesis .coverage htmlcov
+		.import_linter_cache .hypothesis .coverage htmlcov
 
 $(AUDIT)/.made: requirements/audit.lock
 	@$(PYTHON) -m venv --clear $(AUDIT)

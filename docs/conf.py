@@ -16,7 +16,6 @@ lexers["sqlite"] = SqlLexer()
 project = "pts-sync-worker"
 extensions = ["myst_parser"]
 myst_heading_anchors = 4
-exclude_patterns = ["openapi"]
 nitpicky = True
 html_theme = "alabaster"
 html_show_sphinx = False

@@ -43,7 +43,6 @@ _NIGHTLY_MODULES: Final = {
     "aiohttp": "report/test_browser_report.py",
     "duckdb": "report/test_export_read_back.py",
     "kubernetes_validate": "deployment/test_kubernetes.py",
-    "schemathesis": "http/sandbox/test_openapi.py",
 }
 collect_ignore = [path for name, path in _NIGHTLY_MODULES.items() if not find_spec(name)]
 """All of their tests are nightly; `make nightly` installs what they import."""
@@ -162,6 +161,12 @@ def migrated_postgres(postgres_url: str) -> str:
 def make_postgres(postgres_url: str, migrated_postgres: str) -> MakeDatabase:
     """Makes fresh PostgreSQL databases at the program's schema."""
     return postgres_maker(postgres_url, migrated_postgres)
+
+
+@pytest.fixture
+def postgresql_url(make_postgres: MakeDatabase) -> str:
+    """A fresh PostgreSQL database, for tests that ask something of it alone."""
+    return make_postgres()
 
 
 @pytest.fixture(scope="session")

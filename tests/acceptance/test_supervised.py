@@ -50,15 +50,24 @@ def supervised(worker: Installation, *words: str, watchdog_us: int) -> Running:
 def test_systemd_hears_of_a_run(
     standin: Standin, worker: Installation, manager: socket.socket
 ) -> None:
-    """`sync` is ready at once, alive during the run, and says when it stops."""
+    """`sync` is ready at once, alive during the run, and says when it stops.
+
+    Of those who have departed by the last publication it expects nobody.
+    """
+    assert worker.sync().code == 0
+    worker.store.rows("UPDATE run SET persons_departed = 2")
     standin.delay_s = 100.0
     worker.constants[REQUEST_TIMEOUT_S] = 100.0
     running = supervised(worker, "sync", watchdog_us=900_000)
     assert manager.recv(4096) == b"READY=1"
-    for _ in range(4):
+    expected = f" of about {PERSONS - 2} persons"
+    heard = [""]
+    while expected not in heard[-1] and len(heard) < 60:
         alive, status = manager.recv(4096).decode().split("\n")
         assert alive == "WATCHDOG=1"
         assert re.fullmatch(r"STATUS=\d+( of about \d+)? persons, [\d.]+/s(, .* left)?", status)
+        heard.append(status)
+    assert expected in heard[-1]
     running.signal(signal.SIGTERM)
     while manager.recv(4096) != b"STOPPING=1":
         pass

@@ -1,7 +1,6 @@
 """The stand-in for PTS: the two searches that the worker uses, in the shape of the contract.
 
-What PTS answers is inferred wherever the contract's default says so (``worker/areas/pts.toml``,
-``docs/openapi/pts-read.yaml``).
+What PTS answers is inferred wherever the contract's default says so (``worker/areas/pts.toml``).
 """
 
 from collections.abc import Mapping

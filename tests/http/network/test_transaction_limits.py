@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tests.support.made_databases import MakeDatabase
 from tests.support.network.postgres_front import front
 from worker.errors import StoppedError, UnavailableError
 from worker.ports import real_runtime
@@ -23,26 +22,22 @@ LIMITS = (
 )
 
 
-@pytest.fixture
-def fresh(make_postgres: MakeDatabase) -> str:
-    """An empty database of the program's."""
-    return make_postgres()
-
-
 async def _limits(connection: AsyncConnection) -> tuple[str, str]:
     return tuple((await connection.execute(text(LIMITS))).one())
 
 
-async def test_each_connection_has_its_limits(fresh: str):
+async def test_each_connection_has_its_limits(postgresql_url: str):
     """For reads and writes."""
-    async with open_database(fresh, real_runtime(), patience_s=20.0, idle_s=7.0) as database:
+    async with open_database(
+        postgresql_url, real_runtime(), patience_s=20.0, idle_s=7.0
+    ) as database:
         for use in (database.read, database.write) * 2:
             assert await use(_limits) == ("10s", "7s")
 
 
-async def test_a_transaction_that_stands_still_is_ended(fresh: str):
+async def test_a_transaction_that_stands_still_is_ended(postgresql_url: str):
     """What it has locked is free again, and the transaction is over: it is repeated."""
-    other = await asyncpg.connect(fresh)
+    other = await asyncpg.connect(postgresql_url)
     attempts = 0
 
     async def stand_still(connection: AsyncConnection) -> int:
@@ -54,7 +49,9 @@ async def test_a_transaction_that_stands_still_is_ended(fresh: str):
         await connection.execute(text("SELECT 1"))
         return attempts
 
-    async with open_database(fresh, real_runtime(), patience_s=60.0, idle_s=0.5) as database:
+    async with open_database(
+        postgresql_url, real_runtime(), patience_s=60.0, idle_s=0.5
+    ) as database:
         assert await database.write(stand_still) > 1
     await other.close()
 
@@ -64,9 +61,9 @@ async def _sleep(connection: AsyncConnection, seconds: float) -> float:
     return seconds
 
 
-async def test_a_server_that_does_not_answer_is_given_up(fresh: str):
+async def test_a_server_that_does_not_answer_is_given_up(postgresql_url: str):
     """69, and nobody asks it again; what may last has an hour."""
-    async with open_database(fresh, real_runtime(), patience_s=1.0) as database:
+    async with open_database(postgresql_url, real_runtime(), patience_s=1.0) as database:
         hasty = replace(database, limit_s=1.0)
         assert await hasty.lasting().read(_sleep, 2.0) == 2.0
         with pytest.raises(UnavailableError, match="no answer in time"):
@@ -75,7 +72,7 @@ async def test_a_server_that_does_not_answer_is_given_up(fresh: str):
             await database.read(_sleep, 0.0)
 
 
-async def test_a_stop_does_not_wait_for_an_answer(fresh: str):
+async def test_a_stop_does_not_wait_for_an_answer(postgresql_url: str):
     """Nor for what began before it, nor for what may last."""
     stop = anyio.Event()
 
@@ -84,7 +81,7 @@ async def test_a_stop_does_not_wait_for_an_answer(fresh: str):
             await database.write(_sleep, 600.0)
 
     async with (
-        open_database(fresh, real_runtime(), patience_s=600.0, stop=stop) as database,
+        open_database(postgresql_url, real_runtime(), patience_s=600.0, stop=stop) as database,
         anyio.create_task_group() as group,
     ):
         group.start_soon(ask, database)
@@ -93,7 +90,7 @@ async def test_a_stop_does_not_wait_for_an_answer(fresh: str):
         stop.set()
 
 
-async def test_a_machine_that_has_gone_is_noticed_within_a_publication(fresh: str):
+async def test_a_machine_that_has_gone_is_noticed_within_a_publication(postgresql_url: str):
     """The system asks for it where nobody else would for an hour."""
 
     async def look(connection: AsyncConnection) -> tuple[int, ...]:
@@ -103,6 +100,6 @@ async def test_a_machine_that_has_gone_is_noticed_within_a_publication(fresh: st
         asked = (found.getsockopt(socket.IPPROTO_TCP, name) for name in names)
         return found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), *asked
 
-    with front(fresh) as between:
+    with front(postgresql_url) as between:
         async with open_database(between.url(query="?sslmode=disable"), real_runtime()) as database:
             assert await database.lasting().read(look) == (1, 30, 10, 3)

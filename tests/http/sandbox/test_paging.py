@@ -1,9 +1,7 @@
 """Places in a paged answer that were not offered; ``test_contract`` walks to the end of each."""
 
-from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.support.contracts import PAGED, contract
@@ -42,23 +40,3 @@ def test_a_place_that_was_not_offered_is_refused(
     fields, query, place = MADE_UP[name]
     answer = signed_in.search({"offId": off_id, **fields}, query=query)
     assert (answer.status_code, list(answer.json()["errors"])) == (400, [place])
-
-
-OFFERED: dict[str, Callable[[httpx.Response], tuple[dict[str, Any], str]]] = {
-    "link": lambda answer: ({}, f"?{httpx.URL(answer.links['next']['url']).query.decode()}"),
-    "token": lambda answer: ({"after": answer.json()["meta"]["next"]}, ""),
-    "reference": lambda answer: ({"pagingReference": answer.json()["pagingReference"]}, ""),
-}
-"""The body's fields and the query of the second page."""
-
-
-@pytest.mark.parametrize("name", OFFERED)
-def test_a_continuation_is_for_one_person(sandbox: RunningSandbox, signed_in: Caller, name: str):
-    """What was issued for one person is refused for another."""
-    off_id, _ = richest(signed_in)
-    many = [one for one in OFF_IDS[:40] if len(signed_in.search(one).json()) > 2]
-    other = next(one for one in many if one != off_id)
-    sandbox.control(contract=PAGED[name])
-    fields, query = OFFERED[name](signed_in.search(off_id))
-    assert signed_in.search({"offId": off_id, **fields}, query=query).status_code == 200
-    assert signed_in.search({"offId": other, **fields}, query=query).status_code == 400

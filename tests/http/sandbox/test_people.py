@@ -1,8 +1,6 @@
 """Synthetic persons."""
 
-import pytest
-
-from worker.sandbox.people import is_synthetic, population
+from worker.sandbox.people import population
 
 
 def _rests(off_id: str) -> tuple[int, int]:
@@ -21,10 +19,3 @@ def test_every_identifier_is_synthetic_and_valid():
     assert len(set(off_ids)) == 20_000
     assert 0 < sum(off_id[0] >= "4" for off_id in off_ids) < 2_000
     assert population(1, 20_000)[off_ids[7]] == 7
-
-
-@pytest.mark.parametrize("day", ["01", "41"])
-def test_real_months_are_not_synthetic(day: str):
-    """The twelve real months are distinguished from the shifted ones, with a D-number's day too."""
-    months = {month for month in range(100) if is_synthetic(f"{day}{month:02d}9012345")}
-    assert months == {*range(66, 78), *range(81, 93)}

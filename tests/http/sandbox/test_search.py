@@ -21,26 +21,6 @@ def test_persons_who_may_be_real_are_refused(signed_in: Caller, off_id: str):
     assert off_id not in answer.text
 
 
-BODIES: dict[str, object] = {
-    "no offId": {},
-    "offId null": {"offId": None},
-    "offId short": {"offId": OFF_ID[:10]},
-    "not JSON": f'{{"offId": "{OFF_ID}"'.encode(),
-    "not an object": [OFF_ID],
-    "more than the contract has": {"offId": OFF_ID, "ApplicableOnly": True},
-    "another case": {"OffId": OFF_ID},
-}
-
-
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
-def test_a_wrong_body_is_refused(signed_in: Caller, body: object):
-    """400 with problem details that name the field and never hold a value."""
-    answer = signed_in.search(body)
-    assert answer.status_code == 400
-    assert answer.json()["errors"]
-    assert OFF_ID[:10] not in answer.text
-
-
 def test_the_same_seed_is_the_same_world(signed_in: Caller):
     """Another sandbox with the same seed answers with the same bytes, with another it does not."""
     ours = [signed_in.search(o).content for o in OFF_IDS[:20]]
