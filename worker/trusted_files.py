@@ -210,9 +210,9 @@ def _examine(
     is_reached = bool(forbidden & _READS)
     mended = f"chmod {whose}{'=' if is_reached else '-w'} {shlex.quote(str(place))}"
     mended += f"; or {way_out}" if is_reached and way_out else ""
+    what = f"{key}: {who} can reach {place}" if is_reached else f"{key}: {who} can write {place}"
     raise ConfigurationError(
-        f"{key}: {who} can {'reach' if is_reached else 'write'} {place} (mode {mode:04o})",
-        hint=_STICKY if mode & stat.S_ISVTX else mended,
+        f"{what} (mode {mode:04o})", hint=_STICKY if mode & stat.S_ISVTX else mended
     )
 
 

@@ -182,7 +182,7 @@ async def test_a_role_can_ask_what_the_page_asks(granted: Granted):
 
 async def test_the_report_needs_figures_alone(granted: Granted):
     """What it reads names no person: so it takes as long for many of them as for few."""
-    async with world_on(granted.url(OWNER)) as world:
+    async with world_on(granted.url(OWNER), our_clock=True) as world:
         await small_store(world)
         now = world.fake.now()
         expected = await read_facts(world.database.read, now=now)

@@ -22,7 +22,7 @@ def test_a_reference_first_seen_by_a_withheld_run_is_shown_once_published(stage)
     upstream, observer = stage.upstream, stage.observer
 
     async def live():
-        upstream.arm([{"action": "status", "status": 400, "area": "pts", "every": 1, "times": 9}])
+        upstream.arm([{"action": "status", "status": 400, "area": "pts", "every": 1, "times": 100}])
         withheld = await apart(stage)
         upstream.arm([])
         published = await apart(stage, accepts=True)

@@ -187,13 +187,13 @@ class OpenedFile:
 
         @event.listens_for(engine.sync_engine, "do_connect")
         def before(*_: Any) -> None:
-            if self._opened is None:
+            if self._opened is not None:
+                self.require_same()
+            elif is_missing(self._path):
                 # With the name comes the mode, not from the umask or a folder's default ACL. What
                 # hinders it SQLite will say, too.
                 with suppress(OSError):
                     write_new(self._path, b"", mode=mode)
-            else:
-                self.require_same()
 
         @event.listens_for(engine.sync_engine, "connect")
         def after(*_: Any) -> None:
