@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.acceptance.both_databases import BOTH
+from tests.support.made_databases import BOTH
 from tests.support.program import REQUEST_TIMEOUT_S
 from tests.support.published import Store
 from tests.support.secrecy.bad_answers import kinds

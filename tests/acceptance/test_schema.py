@@ -7,8 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.support.acceptance.both_databases import BOTH, fresh_database
 from tests.support.databases import execute, in_database
+from tests.support.made_databases import BOTH, fresh_database
 from tests.support.program import Installation, calls
 from tests.support.standin import Standin, person
 from worker.store.schema.upgrade import HEAD

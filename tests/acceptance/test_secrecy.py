@@ -6,7 +6,7 @@ import re
 import anyio
 import pytest
 
-from tests.support.acceptance.both_databases import BOTH, fresh_database
+from tests.support.made_databases import BOTH, fresh_database
 from tests.support.secrecy.canaries import (
     JWT,
     OPAQUE,

@@ -1,7 +1,6 @@
 """A removal needs two reads, the second on a connection of its own (promise 1)."""
 
 import signal
-import time
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
@@ -26,7 +25,6 @@ from tests.support.standin import (
 pytestmark = pytest.mark.promise("1")
 
 LATER_S = 2.0
-TROUBLE_S = 8.0
 FIRST = off_id_of(0)
 CLOSED = "SELECT count(*) FROM draft_patient_safety WHERE op = 'close'"
 REFUSE = "BEGIN SELECT abs(-9223372036854775807 - 1); END"
@@ -50,17 +48,6 @@ def truth(ask: Ask) -> Reply:
 
 def nothing(_: Ask) -> Reply:
     return http([])
-
-
-def for_a_while(trouble: Answerer) -> Answerer:
-    """Answer so for longer than a wrong verdict takes, and not as long as the worker waits."""
-    began: list[float] = []
-
-    def answer(ask: Ask) -> Reply:
-        began.append(time.monotonic())
-        return trouble(ask) if began[-1] - began[0] < TROUBLE_S else truth(ask)
-
-    return answer
 
 
 def installed(
@@ -127,19 +114,6 @@ def test_what_two_reads_lack_is_closed(standin: Standin, tmp_path: Path, databas
     assert len(heard_of(standin, FIRST, SAFETY)) == 1
     found = worker.run("explain", stdin=FIRST.encode()).document
     assert [area["first_read"] for area in found["areas"]] == [None, None]
-
-
-def test_a_part_of_pts_without_records_for_some_seconds(
-    standin: Standin, tmp_path: Path, sqlite_url: str
-) -> None:
-    """Nobody loses a restriction: the second read comes later than the trouble lasts."""
-    worker = installed(standin, tmp_path, sqlite_url, persons=40, confirm_after="10s")
-    before, part = worker.store.ids(), list(standin.people)[:3]
-    for off_id in part:
-        standin.script[off_id, ""] = for_a_while(nothing)
-    ended = worker.sync()
-    assert (ended.code, worker.store.ids()) == (3, before), ended.story()
-    assert ended.run["failures"] == {"unstable": 2 * len(part)}
 
 
 CONTRADICTIONS: Mapping[str, tuple[str, tuple[Answerer, Answerer]]] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.acceptance.both_databases import BOTH
+from tests.support.made_databases import BOTH
 from tests.support.program import Sandbox, sandbox
 from tests.support.published import Store
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.acceptance.both_databases import BOTH
 from tests.support.clock import START
 from tests.support.columns import named
+from tests.support.made_databases import BOTH
 from tests.support.report.stores import ANY, NEVER, privacy, safety, seen
 from tests.support.store_world import world_on
 from worker.areas import area_named

@@ -10,7 +10,7 @@ import msgspec
 import orjson
 import pytest
 
-from tests.support.acceptance.both_databases import BOTH
+from tests.support.made_databases import BOTH
 from tests.support.report.exports import (
     NIGHT,
     SAFE,

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from tests.support.acceptance.both_databases import BOTH
+from tests.support.made_databases import BOTH
 from tests.support.report.exports import SAFE, export_of, only, rows_of, typed_rows_of
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on

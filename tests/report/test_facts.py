@@ -5,8 +5,8 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from tests.support.acceptance.both_databases import BOTH
 from tests.support.clock import START
+from tests.support.made_databases import BOTH
 from tests.support.report.stores import (
     ANY,
     NEVER,

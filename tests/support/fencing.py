@@ -1,8 +1,4 @@
-"""Another holder takes the lease just before the n-th write transaction of a simulated process.
-
-And a world whose store is a database of either kind in real time, left as it is, for those who only
-need runs in one process.
-"""
+"""Another holder takes the lease just before the n-th write transaction of a simulated process."""
 
 import random
 import shutil
@@ -10,7 +6,6 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +14,14 @@ import anyio
 from tests.support.simulation.loop import Clock
 from tests.support.simulation.materials import fast_folder
 from tests.support.simulation.nth_call import fill, in_world
-from tests.support.simulation.nth_call_postgres import PostgresStage
-from tests.support.simulation.process import Process
 from tests.support.simulation.scenario import STARTS
 from tests.support.simulation.stage import Outcome, Stage
-from worker.store.database import Database
 
 TAKE = (
     "UPDATE lease SET fencing_token = fencing_token + 1, holder = 'usurper', host = 'elsewhere', "
     "expires_at = '2999-01-01T00:00:00.000000+00:00' WHERE holder IS NOT NULL"
 )
 Act = Callable[[Stage], Awaitable[Any]]
-
-
-class FencedStage(PostgresStage):
-    """A world whose store is a database of either kind, left as it is."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        super().__init__(folder, url)
-        self.limit(confirm_after=timedelta(0))
-
-    def opened(self, process: Process, database: Database) -> None:
-        """No call of it fails."""
-
-    async def judge(self) -> None:
-        """Nobody looks at the views."""
 
 
 class UnseenStage(Stage):

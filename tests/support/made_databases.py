@@ -15,6 +15,8 @@ MakeDatabase = Callable[..., str]
 """Makes a fresh database at the program's schema, or a copy: ``make(like=URL)``."""
 
 DATABASES = ("sqlite", "postgresql")
+BOTH = ("sqlite", pytest.param("postgresql", marks=pytest.mark.nightly))
+"""Parameters: SQLite in every run, PostgreSQL in the nightly one."""
 T = TypeVar("T")
 
 
@@ -45,3 +47,10 @@ def postgres_maker(server_url: str, template: str) -> MakeDatabase:
         return of_any_pts(url) if like else url
 
     return make
+
+
+def fresh_database(request: pytest.FixtureRequest) -> str:
+    """A database at the program's schema, of the kind that is the fixture's parameter."""
+    name = {"sqlite": "make_sqlite", "postgresql": "make_postgres"}[request.param]
+    url: str = request.getfixturevalue(name)()
+    return url

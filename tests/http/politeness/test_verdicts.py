@@ -215,13 +215,6 @@ def test_witnesses_who_fail_when_they_are_asked_again(nights: Nights) -> None:
     assert (len(spoilt), outcome.code, outcome.report.failures) == (2, 3, {"refused": 80})
 
 
-def test_one_replica_of_three_with_a_wrong_clock(nights: Nights) -> None:
-    """It refuses every proof that it gets: others are tried, and nobody fails by that."""
-    nights.stage.upstream.arm([{"action": "clock_skew", "skew_s": 600, "every": 3}])
-    assert nights.night().code == 0
-    assert len(nights.asked) > 2 * PERSONS
-
-
 def test_a_few_persons_who_are_rejected(tmp_path: Path) -> None:
     """In a small run each may be: that is no verdict about PTS, and needs no patience."""
     nights = Nights(tmp_path, 12)
@@ -248,13 +241,6 @@ def test_a_wait_delays_one_person_alone(nights: Nights) -> None:
 
         assert nights.night(once).code == code
         assert nights.took_s < undisturbed_s + 10
-
-
-def test_a_wait_of_everybody(nights: Nights) -> None:
-    """After the third person nobody is asked before its end."""
-    nights.night(for_everybody("wait", until_s=1.0))
-    before = [ask for ask in nights.asked if ask.at_s < 40]
-    assert len(before) <= 3 + 16
 
 
 def hostile(seed: int) -> Script:

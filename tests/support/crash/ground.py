@@ -5,7 +5,6 @@ persons have left the roster and five are new. The twin's run tells what must co
 """
 
 import contextlib
-import re
 import shutil
 import signal
 from collections.abc import Sequence
@@ -14,9 +13,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import anyio
+from sqlalchemy import make_url
 
-from tests.support.databases import execute, in_database
+from tests.support.databases import copy_database, in_database
 from tests.support.program import BATCH_PERSONS, Ended, Installation, Running, Sandbox, wait_for
 from tests.support.published import Store
 
@@ -57,38 +56,22 @@ class Databases:
 
     def copy(self, url: str) -> str:
         """The URL of a copy of one that nobody uses."""
-        name, source = f"death_{next(_numbers)}", Store(url)
+        source = Store(url)
         if not source.is_sqlite:
-            create = f"CREATE DATABASE {name} TEMPLATE {name_of(url)}"
-            anyio.run(execute, in_database(url, "postgres"), create)
-            return in_database(url, name)
-        folder = self.folder / name
+            return copy_database(in_database(url, "postgres"), make_url(url).database or "")
+        folder = self.folder / f"death_{next(_numbers)}"
         folder.mkdir(parents=True)
         for part in ("", "-wal"):
             if source.path.with_name(source.path.name + part).exists():
                 shutil.copy(f"{source.path}{part}", folder / f"pts.db{part}")
         return f"sqlite:///{folder / 'pts.db'}"
 
-    def drop(self, url: str) -> None:
-        if Store(url).is_sqlite:
-            shutil.rmtree(Store(url).path.parent)
-            return
-        gone = f"DROP DATABASE {name_of(url)} WITH (FORCE)"
-        anyio.run(execute, in_database(url, "postgres"), gone)
-
     def settle(self, url: str) -> None:
         """Wait until nothing of a dead process lives on in the server."""
         if not Store(url).is_sqlite:
-            left = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{name_of(url)}'"
+            left = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{make_url(url).database}'"
             server = Store(in_database(url, "postgres"))
             wait_for(lambda: not server.rows(left), "the end of the backends")
-
-
-def name_of(url: str) -> str:
-    """The database's name in a URL."""
-    found = re.fullmatch(r"[^?]*/(\w+)(\?.*)?", url)
-    assert found is not None
-    return found[1]
 
 
 @dataclass(kw_only=True)
@@ -155,11 +138,11 @@ class Ground:
         if not worker.store.is_sqlite:
             self.databases.settle(worker.database_url)
             return worker.store.published()
-        url = self.databases.copy(worker.database_url)
+        copied = Store(self.databases.copy(worker.database_url))
         try:
-            return Store(url).published()
+            return copied.published()
         finally:
-            self.databases.drop(url)
+            shutil.rmtree(copied.path.parent)
 
     def assert_recovers(self, worker: Installation) -> Ended:
         """The next run ends with 0 and the twin's result; the ledger holds nothing but that."""
