@@ -15,7 +15,7 @@ from worker.config import Loaded, Settings, database_url
 from worker.config.contract_file import load_contract
 from worker.core.area import ResourceArea
 from worker.core.contract import Contract, fingerprints
-from worker.core.environments import is_rehearsal, service_of
+from worker.core.hosts import is_rehearsal, service_of
 from worker.core.identity import PLAIN, Identity, PseudonymKey, pseudonyms
 from worker.core.retry import RetryPolicy
 from worker.errors import ConfigurationError
@@ -23,7 +23,7 @@ from worker.helseid.authorizer import HelseIdAuthorizer, open_helseid
 from worker.helseid.client import helseid_client
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
-from worker.http.options import TransportOptions
+from worker.http.connection import TransportOptions
 from worker.http.proxy import Proxy, read_proxy
 from worker.http.transport import Transport
 from worker.ports import Roster, Runtime

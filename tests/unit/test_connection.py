@@ -8,8 +8,7 @@ from msgspec.structs import replace
 
 from tests.support.http.calls import OPTIONS, response
 from worker.errors import TransientError
-from worker.http.connection import Connection
-from worker.http.options import IDLE_S_MAX
+from worker.http.connection import IDLE_S_MAX, Connection
 
 SILENCE_S = 10.0
 LONG_S = 60.0

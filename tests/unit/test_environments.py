@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.core.environments import is_rehearsal
+from worker.core.hosts import is_rehearsal
 
 REAL, TEST = "https://api.pts.nhn.no", "https://api.test.pts.nhn.no"
 

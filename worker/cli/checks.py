@@ -16,7 +16,7 @@ from worker.cli.roster_count import count_roster
 from worker.config import Purpose, database_url, needs
 from worker.core.contract import fingerprint
 from worker.core.durations import format_duration
-from worker.core.environments import ENVIRONMENTS, service_of
+from worker.core.hosts import ENVIRONMENTS, service_of
 from worker.core.identity import PLAIN
 from worker.core.plurals import counted
 from worker.errors import ConfigurationError, ExitCode, WorkerError

@@ -8,8 +8,8 @@ import structlog
 
 from worker.app import App
 from worker.core.confirmation import Confirm
-from worker.core.environments import service_of
 from worker.core.guard import GuardLimits
+from worker.core.hosts import service_of
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
 from worker.core.value import Value

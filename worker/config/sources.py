@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from worker.config.keys import CONFIG_VARIABLE, KEYS, PREFIX, SECTIONS, variable_of
 from worker.config.toml_file import parse_toml, read_text
 from worker.core.database_urls import sqlite_under
-from worker.core.environments import ENVIRONMENTS
+from worker.core.hosts import ENVIRONMENTS
 from worker.errors import ConfigurationError
 
 _ONE_UNDERSCORE: Final = {one.replace("__", "_"): one for one in map(variable_of, KEYS)}

@@ -1,4 +1,4 @@
-"""Recognises loopback hosts, and names the place of an address."""
+"""Addresses: those of PTS and HelseID and which have real persons, loopback, and places."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -7,6 +7,19 @@ from urllib.parse import SplitResult, urlsplit
 
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 _POSTGRES_PORT: Final = 5432
+
+_HELSEID_TEST: Final = {"helseid.issuer": "https://helseid-sts.test.nhn.no"}
+ENVIRONMENTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "test": {"api.base_url": "https://api.test.pts.nhn.no", **_HELSEID_TEST},
+    "test-internet": {"api.base_url": "https://api-internett.test.pts.nhn.no", **_HELSEID_TEST},
+    "production": {
+        "api.base_url": "https://api.pts.nhn.no",
+        "helseid.issuer": "https://helseid-sts.nhn.no",
+    },
+}
+"""The addresses of PTS and HelseID, by ``api.environment`` (HelseID reference, section 8)."""
+
+_PRODUCTION: Final = "production"
 
 HELSENETT: Final = frozenset({"api.pts.nhn.no", "api.test.pts.nhn.no"})
 """Names that the DNS of Helsenett alone knows."""
@@ -43,3 +56,27 @@ def place_of(url: str) -> str:
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme, _POSTGRES_PORT)
     return f"{parts.hostname or 'a socket'}:{port}"
+
+
+def is_rehearsal(environment: str | None, base_url: str | None) -> bool:
+    """Whether PTS certainly has no real persons.
+
+    True for a test environment, unless ``api.base_url`` is production's. Without an environment,
+    true only for a loopback address, such as the sandbox's. Any other address may lead to
+    production and counts as production.
+    """
+    host = urlsplit(base_url or "").hostname
+    if environment is None:
+        return is_loopback(host)
+    production_host = urlsplit(ENVIRONMENTS[_PRODUCTION]["api.base_url"]).hostname
+    return environment != _PRODUCTION and host != production_host
+
+
+def service_of(base_url: str) -> str:
+    """What tells one PTS from another: host, port and path; both test addresses are one PTS."""
+    address = urlsplit(base_url)
+    for name, addresses in ENVIRONMENTS.items():
+        if address.hostname == urlsplit(addresses["api.base_url"]).hostname:
+            return name.removesuffix("-internet")
+    port = f":{address.port}" if address.port else ""
+    return f"{address.hostname}{port}{address.path.rstrip('/')}"

@@ -21,7 +21,7 @@ from worker.errors import (
     TransientError,
     UnavailableError,
 )
-from worker.http.options import TransportOptions
+from worker.http.connection import TransportOptions
 from worker.http.proxy import Proxy
 from worker.http.transport import USER_AGENT, Transport
 from worker.ports import Runtime

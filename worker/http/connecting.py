@@ -18,8 +18,7 @@ from worker.errors import (
     TransientError,
     UnavailableError,
 )
-from worker.http.connection import Connection
-from worker.http.options import TransportOptions
+from worker.http.connection import Connection, TransportOptions
 from worker.http.proxy import PROXY_HINT, Proxy, proxy_for, proxy_refusal
 from worker.http.response import SUCCESS
 

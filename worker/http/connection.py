@@ -1,15 +1,41 @@
-"""One HTTP/1.1 connection: it sends a request and reads its response, one at a time."""
+"""One HTTP/1.1 connection: it sends a request and reads its response, one at a time, in limits."""
 
 import asyncio
 import select
+import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
+from worker.core.value import Value
 from worker.errors import ContractError, TransientError, WorkerError
-from worker.http.options import IDLE_S_MAX, TransportOptions
+from worker.http.proxy import Proxy
 from worker.http.response import HttpResponse, ResponseReader, surplus
 
+IDLE_S_MAX: Final = 15.0
+"""After this the server may be closing an idle connection."""
 _READ_NOTHING: Final = 0
+
+
+class TransportOptions(Value, frozen=True, kw_only=True):
+    """Limits of the transport, and whom it talks to.
+
+    Attributes:
+        server: who answers, for messages.
+        attempt_s_max: maximum time of an exchange, from connecting to the last byte received.
+        connect_s_max: maximum time of connecting, with the proxy and TLS.
+        silence_s_max: maximum time between two bytes of a response.
+        response_bytes_max: maximum size of a response body; reading stops beyond it.
+        tls: the TLS context; None: trust the system's certificate authorities.
+        proxy: for all hosts but loopback.
+    """
+
+    server: str = "PTS"
+    attempt_s_max: float = 60.0
+    connect_s_max: float = 10.0
+    silence_s_max: float = 30.0
+    response_bytes_max: int = 16 * 1024 * 1024
+    tls: ssl.SSLContext | None = None
+    proxy: Proxy | None = None
 
 
 class Connection(asyncio.Protocol):

@@ -16,8 +16,7 @@ import httpx
 from worker.core.hosts import is_loopback
 from worker.errors import ConfigurationError
 from worker.http.connecting import Place, connect
-from worker.http.connection import Connection
-from worker.http.options import TransportOptions
+from worker.http.connection import Connection, TransportOptions
 from worker.http.response import HttpResponse
 from worker.tls import client_context
 

@@ -106,7 +106,7 @@ async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> Non
     What nobody was read from has filled nothing: a mistyped address can be mended.
 
     Args:
-        service: ``core.environments.service_of``.
+        service: ``core.hosts.service_of``.
         is_accepted: a person says that it is the same PTS at a new address.
 
     Raises:

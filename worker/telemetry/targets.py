@@ -28,7 +28,7 @@ from worker.errors import (
     reason_of,
 )
 from worker.files import write_atomically
-from worker.http.options import TransportOptions
+from worker.http.connection import TransportOptions
 from worker.http.proxy import Proxy
 from worker.http.transport import Transport
 from worker.telemetry.metrics import HELP, PREFIX, Board

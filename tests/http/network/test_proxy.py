@@ -26,7 +26,7 @@ from tests.support.program import (
 from tests.support.raw_server import answer, raw_server
 from tests.support.standin import off_id_of, standin
 from worker.errors import ExitCode, UnavailableError
-from worker.http.options import TransportOptions
+from worker.http.connection import TransportOptions
 from worker.http.proxy import Proxy
 from worker.http.transport import Transport
 from worker.sandbox.clients import Client

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from tests.support.certificates import Authority, make_authority, server_context
 from tests.support.http.calls import OPTIONS
 from tests.support.raw_server import ScriptedServer, scripted_server
-from worker.http.options import TransportOptions
+from worker.http.connection import TransportOptions
 from worker.tls import client_context
 
 _LOOPS: Final = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

@@ -3,7 +3,7 @@
 from typing import TypeAlias
 
 from worker.errors import ContractError, TransientError, WorkerError
-from worker.http.options import TransportOptions
+from worker.http.connection import TransportOptions
 from worker.http.transport import Transport
 from worker.tls import client_context
 

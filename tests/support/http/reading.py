@@ -12,7 +12,7 @@ from tests.support.pts_answers import CONTRACT, PRIVACY, SAFETY, person, restric
 from tests.support.raw_server import Reply, answer, raw_server
 from worker.core.retry import RetryPolicy
 from worker.helseid.authorizer import Authorization, ChallengeResult, HelseIdAuthorizer
-from worker.http.options import TransportOptions
+from worker.http.connection import TransportOptions
 from worker.http.response import HttpResponse
 from worker.http.transport import Transport
 from worker.pts.reader import PtsReader

@@ -13,7 +13,7 @@ from tests.support.simulation.process import Process
 from tests.support.simulation.transports import SimTransport
 from worker import app as root
 from worker.cli import run_sync
-from worker.http.options import TransportOptions
+from worker.http.connection import TransportOptions
 from worker.ports import Runtime
 from worker.sandbox import search
 from worker.store.database import Database
