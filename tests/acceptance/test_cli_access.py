@@ -66,8 +66,7 @@ def carry_out(made: Standin, url: str, folder: Path) -> Logged:
     lines: dict[str, str | tuple[str, str]] = {
         "explain": ("explain --json --purpose 'case 17'", off_id),
         "explain of a stranger": ("explain", STRANGER),
-        "failures show": f"failures show {key[:9]} --purpose 'case 18'",
-        "failures show -": ("failures show - --json", off_id),
+        "failures show": ("failures show - --json --purpose 'case 18'", off_id),
         "report": "report --out report.html --purpose 'board meeting'",
         "export": "export --out export --purpose 'quarterly figures'",
         "export --view access": "export --out access --view access",
@@ -105,7 +104,6 @@ def test_each_command_leaves_a_row(logged: Logged):
         "explain": row("explain", logged.key, "case 17"),
         "explain of a stranger": row("explain", stranger, None),
         "failures show": row("failures show", logged.key, "case 18"),
-        "failures show -": row("failures show", logged.key, None),
         "report": row("report", None, "board meeting"),
         "export": row("export", None, "quarterly figures"),
         "erase --dry-run": row("erase --dry-run", logged.key, None),

@@ -115,7 +115,7 @@ def test_a_document_leads_to_a_sync(standin: Standin, tmp_path: Path, sqlite_url
     assert out.stat().st_mode & 0o777 == 0o600
     assert read_contract(again.out) == read_contract(out.read_text(encoding="utf-8"))
     assert any(line.startswith("+") for line in ended.document["differences"])
-    assert "# proposal: " in again.out
+    assert "\n# proposal" in again.out
     worker.configure(api={"contract_file": "made.toml"})
     synced = worker.sync()
     assert synced.code == 0, synced.err[-2000:]

@@ -56,7 +56,7 @@ def test_explain_shows_proof_restrictions_and_history(
     # As text: the reference, and each column with a value on a line.
     assert ends["text"].code == 0
     assert f"local ref   {local_ref}" in ends["text"].out
-    assert "confidentiality_code = " in ends["text"].out
+    assert "      confidentiality_code  " in ends["text"].out
     assert " on 1 page)" in ends["text"].out
 
 

@@ -18,23 +18,18 @@ def ends(two_runs: Installation, served: Sandbox) -> list[Ended]:
     return calls(
         two_runs,
         "failures list --json",
-        "failures list --kind transient --area patient-safety",
-        "failures list --kind contract --json",
-        "failures list --area patient-privacy --json",
+        "failures list",
         ("failures show - --json", f"{off_id}\n"),
-        ("failures show - --json", other),
-        f"failures show {pseudonym(served, off_id)[:6]} --json",
-        "failures list --kind bad",
+        ("failures show --json", other),
         f"failures show {off_id}",
-        "failures show not-a-key",
-        "failures show p-ffffffffffff",
+        f"failures show {pseudonym(served, off_id)[:6]}",
     )
 
 
 @pytest.mark.promise("6")
 def test_list_shows_each_open_failure(ends: list[Ended], served: Sandbox):
     """By pseudonym: area, kind, attempts, since when, and a reason without any value."""
-    everything, text, contract, privacy, *_ = ends
+    everything, text, *_ = ends
     (one,) = everything.document["failures"]
     key = pseudonym(served, failing(served))
     assert (one["person_key"], one["local_ref"]) == (key, f"L{FAILING:07d}")
@@ -48,7 +43,6 @@ def test_list_shows_each_open_failure(ends: list[Ended], served: Sandbox):
     at = f"{one['last_at'][:10]} {one['last_at'][11:16]}"
     assert f"{one['reason']} (last at {at}, 3 attempts)" in note
     assert max(map(len, (heads, row, note))) <= 80
-    assert (contract.document["failures"], privacy.document["failures"]) == ([], [])
 
 
 @pytest.mark.promise("6")
@@ -89,33 +83,15 @@ def test_what_keeps_failing(worker: Installation, served: Sandbox):
     assert left.document["failures"] == []
 
 
-def test_show_finds_a_person_by_key_or_by_identifier(ends: list[Ended], served: Sandbox):
-    """The first digits of the key, or the identifier on standard input: it is never printed.
-
-    As an argument it is refused, for it would stand in the process list. A key that nobody has is
-    no person without failures.
-    """
-    everything, by_identifier, other, by_key = ends[0], *ends[4:7]
-    assert everything.document == by_identifier.document == by_key.document
-    assert (other.code, other.document["failures"]) == (0, [])
-    assert [one.code for one in ends[7:]] == [2, 2, 2, 2]
-    assert "standard input" in ends[8].err
-    assert "no person's key begins with these digits" in ends[10].err
-    assert [one for one in ends if failing(served) in one.out + one.err] == []
-
-
 @pytest.mark.promise("8")
-def test_a_key_that_two_persons_begin_with(worker: Installation, served: Sandbox):
-    """The failures of neither are shown; more digits are asked for."""
-    key = pseudonym(served, failing(served))
-    alike = key[:8] + "0" * (len(key) - 8)
-    worker.store.rows(f"UPDATE person SET person_key = '{alike}' WHERE local_ref = 'L0000005'")
-    short, longer = calls(
-        worker, f"failures show {key[:8]} --json", f"failures show {key[:12]} --json"
-    )
-    assert (short.code, list(short.document)) == (2, ["error"])
-    assert "the keys of 2 persons begin with these digits" in short.message
-    assert [one["person_key"] for one in longer.document["failures"]] == [key]
+def test_show_takes_the_identifier_from_standard_input(ends: list[Ended], served: Sandbox):
+    """It is never printed. As an argument it is refused, for it would stand in the process list."""
+    everything, by_identifier, other = ends[0], *ends[2:4]
+    assert everything.document == by_identifier.document
+    assert (other.code, other.document["failures"]) == (0, [])
+    assert [one.code for one in ends[4:]] == [2, 2]
+    assert "standard input" in ends[4].err
+    assert [one for one in ends if failing(served) in one.out + one.err] == []
 
 
 @pytest.mark.promise("8")
@@ -125,15 +101,13 @@ def test_a_plain_store_prints_no_identifier(worker: Installation, served: Sandbo
     worker.store.rows("UPDATE store_identity SET identity = 'plain', key_check = ''")
     worker.store.rows(f"UPDATE person SET person_key = '{off_id}' WHERE local_ref = 'L0000003'")
     worker.configure(privacy={"identity": "plain"})
-    ends, by_key, shown, text = calls(
+    ends, shown, text = calls(
         worker,
         "failures list --json",
-        f"failures show {off_id[:6]}",
         ("failures show - --json", off_id),
         "failures list",
     )
     assert [one["person_key"] for one in ends.document["failures"]] == [None]
-    assert by_key.code == 2
     assert len(shown.document["failures"]) == 1
     assert "row " in text.out
-    assert off_id not in "".join(one.out + one.err for one in (ends, by_key, shown, text))
+    assert off_id not in "".join(one.out + one.err for one in (ends, shown, text))

@@ -12,7 +12,7 @@ import pytest
 from tests.support.program import environment
 from tools.docs.command_line import commands
 from worker.cli import run
-from worker.cli.gone import GONE
+from worker.cli.main import GONE
 
 COMMANDS = sorted(commands())
 HELP_CPU_S_MAX = 0.3

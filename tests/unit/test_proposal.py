@@ -6,8 +6,7 @@ import pytest
 
 from worker.areas import area_named
 from worker.config.contract_file import load_contract
-from worker.contracts.draft import REFUSED, Draft
-from worker.contracts.proposal import propose
+from worker.contracts.proposal import REFUSED, Draft, propose
 from worker.contracts.shape import shape_of
 from worker.core.contract import AreaContract
 
@@ -121,4 +120,11 @@ def test_what_is_declared_around_the_records_stands():
     propose(SAFETY, known, draft, shape_of(answers), is_asked_by_it=True)
     assert draft.contract is not None
     assert (draft.contract.paging, draft.contract.ignore) == (known.paging, ("errors",))
-    assert (refused(draft), draft.notes["paging"]) == (["pagingReference"], [])
+    assert (refused(draft), "paging" in draft.notes) == (["pagingReference"], False)
+
+
+def test_what_differs_from_the_contract_in_force_is_a_proposal():
+    """Each key that does, and no other."""
+    draft = proposed({"items": [RECORD], "traceId": "x"})
+    marked = {key for key, lines in draft.notes.items() if lines == ["proposal"]}
+    assert marked == {"path", "records", "ignore", "person", "columns"}

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from tests.support.simulation.loop import Clock, run_simulated
 from worker.cli.notify import Notifier
-from worker.cli.run_watch import Pace, RunWatch, keep_logging, keep_notified
+from worker.cli.run_watch import RunWatch, keep_logging, keep_notified
 from worker.core.run import RunProgress
 from worker.ports import Runtime
 
@@ -29,18 +29,30 @@ def simulated(story: Callable[[Clock, Runtime], Awaitable[None]]) -> None:
 
 def test_the_rate_is_that_of_the_last_minute() -> None:
     """Ten a second, then two, then none: what was before does not count."""
-    pace, done = Pace(0.0), 0
-    for second in range(1, 301):
-        done += 10
-        pace.add(second, done)
-    assert pace.per_s(300) == pytest.approx(10, rel=0.02)
-    for second in range(301, 371):
-        done += 2
-        pace.add(second, done)
-    assert pace.per_s(370) == pytest.approx(2, rel=0.02)
-    assert pace.left_s(370, 120) == pytest.approx(60, rel=0.02)
-    assert pace.per_s(500) == 0
-    assert pace.left_s(500, 120) is None
+
+    async def story(clock: Clock, _runtime: Runtime) -> None:
+        watch, done = RunWatch(lambda: clock.elapsed_s), 0
+        watch.begin_run()
+
+        async def after(seconds: int, per_s: int, total: int | None = None) -> tuple[Any, Any]:
+            nonlocal done
+            watch.total = total
+            for _ in range(seconds):
+                done += per_s
+                watch.changed(RunProgress(persons_complete=done))
+                watch.figures()
+                await anyio.sleep(1)
+            figures = watch.figures()
+            assert figures is not None
+            return figures["rate_per_s"], figures["eta_s"]
+
+        assert await after(300, 10) == (pytest.approx(10, rel=0.02), None)
+        assert await after(70, 2) == (pytest.approx(2, rel=0.02), None)
+        rate, left_s = await after(70, 2, total=done + 260)
+        assert (rate, left_s) == (pytest.approx(2, rel=0.02), pytest.approx(60, rel=0.02))
+        assert await after(130, 0, total=done + 120) == (0, None)
+
+    simulated(story)
 
 
 def test_a_resumed_run_does_not_count_old_work() -> None:
@@ -49,22 +61,26 @@ def test_a_resumed_run_does_not_count_old_work() -> None:
     async def story(clock: Clock, _runtime: Runtime) -> None:
         watch = RunWatch(lambda: clock.elapsed_s)
         assert watch.figures() is None
-        assert watch.text() == ""
-        watch.begin()
+        assert watch.words == ""
         watch.total = 1000
+        watch.begin_run()
+        watch.changed(RunProgress(persons_skipped=600, persons_complete=1))
+        watch.figures()
         await anyio.sleep(30)
-        watch.changed(RunProgress(persons_skipped=700, persons_complete=58, persons_with_gaps=2))
+        watch.changed(RunProgress(persons_skipped=700, persons_complete=59, persons_with_gaps=2))
         assert watch.figures() == {
-            "persons_done": 760,
+            "persons_done": 761,
             "persons_total": 1000,
             "persons_with_gaps": 2,
             "rate_per_s": 2.0,
             "eta_s": 120,
             "slowness": "",
         }
-        assert watch.text() == "760 of about 1,000 persons, 2.0/s, 2m left, 2 with gaps"
+        watch.describe()
+        assert watch.words == "761 of 1,000 persons, 2.0/s, 2m left, 2 with gaps"
+        await anyio.sleep(1)
         watch.changed(RunProgress(persons_complete=5, slowness=lambda: "status 429"))
-        assert watch.text().endswith(" (status 429)")
+        assert watch.note == "status 429"
         watch.end()
         assert watch.figures() is None
 
@@ -79,7 +95,7 @@ def test_a_heartbeat_every_minute_of_a_run() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(keep_logging, watch, runtime)
             await anyio.sleep(600)
-            watch.begin()
+            watch.begin_run()
             for minute in range(3):
                 watch.changed(RunProgress(persons_complete=60 * minute))
                 await anyio.sleep(60)
@@ -119,7 +135,7 @@ def test_a_run_that_is_stuck_is_not_alive(tmp_path: Path) -> None:
 
     async def story(clock: Clock, runtime: Runtime) -> None:
         watch = RunWatch(lambda: clock.elapsed_s, stalled_s_max=3600)
-        watch.begin()
+        watch.begin_run()
 
         async def heard(minutes: int) -> bool:
             manager.received()

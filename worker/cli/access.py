@@ -1,9 +1,11 @@
-"""The access log: why a person is looked at (``--purpose``), and the row that says so."""
+"""Who looks at whom: the person a command is about, and the row of the access log that says so."""
 
 import os
 import pwd
 import re
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +15,9 @@ from worker.errors import ConfigurationError, UnavailableError, UsageError
 from worker.masking import mask_identifiers
 
 if TYPE_CHECKING:
+    from worker.app import App
+    from worker.cli.options import Cli
+    from worker.core.identity import Identity, NationalId
     from worker.store.database import Database
 
 _PURPOSE_CHARACTERS_MAX: Final = 200
@@ -30,7 +35,7 @@ _WRITE_HINT: Final = (
 )
 
 
-def checked_purpose(purpose: str | None) -> str | None:
+def _purpose(_context: object, _parameter: object, purpose: str | None) -> str | None:
     """The purpose as it is kept, without blanks around it; None for none.
 
     Raises:
@@ -58,9 +63,41 @@ def checked_purpose(purpose: str | None) -> str | None:
 purpose_option = click.option(
     "--purpose",
     metavar="TEXT",
-    callback=lambda _context, _parameter, value: checked_purpose(value),
+    callback=_purpose,
     help="Why, for the access log; a case number, say. No identifier.",
 )
+
+
+def ask_person(cli: "Cli") -> tuple["App", "NationalId"]:
+    """The app, and the person whom standard input names.
+
+    Raises:
+        ConfigurationError: before the question.
+        UsageError: standard input holds no identifier.
+    """
+    from worker.cli.rosters import read_identifier  # noqa: PLC0415 - not for --help
+
+    app = cli.load("person")
+    app.identity()
+    return app, read_identifier()
+
+
+@asynccontextmanager
+async def open_person(
+    app: "App", off_id: "NationalId", command: str, purpose: str | None
+) -> AsyncIterator[tuple["Database", "Identity", str]]:
+    """The store, how it keys persons, and the person's key, after the access is logged.
+
+    Raises:
+        ConfigurationError: the pseudonym key is not that of the store, or nothing can be logged.
+    """
+    from worker.store.identity import see_identity  # noqa: PLC0415 - not for --help
+
+    async with app.database() as store:
+        identity = await see_identity(store, app.identity())
+        key = identity.person_key(off_id)
+        await log_access(store, command, purpose, person_key=key)
+        yield store, identity, key
 
 
 async def log_access(

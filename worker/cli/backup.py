@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.app import App
-from worker.errors import ConfigurationError, SchemaError, WorkerError
+from worker.errors import ConfigurationError, SchemaError
 from worker.files import named_faults
 from worker.store.database import Database
 from worker.store.errors import described
@@ -72,40 +72,36 @@ async def _require_ours(app: App, store: Database) -> str:
 
 
 async def _copy(store: Database, copy: Path, path: Path) -> None:
-    """Into the empty file: SQLite reads all pages as of one moment, and hinders no writer."""
+    """SQLite reads all pages as of one moment, and hinders no writer."""
     async with store.engine.connect() as connection:
         # The driver itself: SQLAlchemy would begin a transaction, and VACUUM allows none.
         driver: Any = (await connection.get_raw_connection()).driver_connection
         try:
             await driver.execute("VACUUM INTO ?", (str(copy),))
         except sqlite3.Error as error:
-            raise _explained(error, store, path) from error
-
-
-def _explained(error: sqlite3.Error, store: Database, path: Path) -> WorkerError:
-    """A damaged store is the store's fault; whatever else there is, is the copy's."""
-    if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return described(error, store.engine.url)
-    return ConfigurationError(
-        f"{path} cannot be written ({error.sqlite_errorname})",
-        hint="check the folder, its permissions and the free disk space",
-    )
+            if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+                raise described(error, store.engine.url) from error
+            raise ConfigurationError(
+                f"{path} cannot be written ({error.sqlite_errorname})",
+                hint="check the folder, its permissions and the free disk space",
+            ) from error
 
 
 @contextmanager
 def _new(path: Path) -> Iterator[Path]:
-    """An empty file of a hidden name, which gets its name after the block, in one step."""
+    """An empty file of a hidden name, which gets its own after the block, in one step."""
     with named_faults(path):
         number, name = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
+    part = Path(name)
     try:
-        yield Path(name)
+        yield part
         with named_faults(path):
             os.fsync(number)
-            os.link(name, path)
+            path.hardlink_to(part)
             _sync_folder(path.parent)
     finally:
         os.close(number)
-        os.unlink(name)  # noqa: PTH108 - all steps use os
+        part.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

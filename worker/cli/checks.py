@@ -5,14 +5,14 @@ A check returns its line or raises an error.
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from worker.app import App
-from worker.cli.roster_count import count_roster
+from worker.cli.rosters import RosterCount, count_roster
 from worker.config import Purpose, database_url, needs
 from worker.core.contract import fingerprint
 from worker.core.durations import format_duration
@@ -78,14 +78,10 @@ class CheckResult:
             object.__setattr__(self, name, masked(getattr(self, name)))
 
 
-def ok(name: str, text: str, **facts: Any) -> CheckResult:
-    """A line for a check that succeeded."""
-    return CheckResult(name=name, state=State.OK, text=text, facts=facts)
-
-
-def warn(name: str, text: str, hint: str, **facts: Any) -> CheckResult:
-    """A line for something that works but needs attention."""
-    return CheckResult(name=name, state=State.WARN, text=text, hint=hint, facts=facts)
+def found(name: str, text: str, remedy: str = "", **facts: Any) -> CheckResult:
+    """A line for what works: OK, or WARN if there is a remedy for something about it."""
+    state = State.WARN if remedy else State.OK
+    return CheckResult(name=name, state=state, text=text, hint=remedy, facts=facts)
 
 
 def skip(name: str, because: str) -> CheckResult:
@@ -112,43 +108,36 @@ async def check_configuration(app: App) -> CheckResult:
     file = app.loaded.config_file
     read = f"{file} read" if file else "no file read"
     if beside := _beside_environment(app):
-        return warn(
+        return found(
             "configuration",
             f"{read}; api.environment is {app.settings.api.environment}, but {beside}",
             "remove api.environment, or what stands beside it: it says whether there are real "
             "persons",
         )
-    return ok("configuration", f"{read}; everything that a sync needs is set")
+    return found("configuration", f"{read}; everything that a sync needs is set")
 
 
 def _beside_environment(app: App) -> str:
     """The addresses that are not those of the chosen environment; empty if all are."""
-    environment = app.settings.api.environment
-    if environment is None:
-        return ""
-    chosen = {
-        "api.base_url": app.settings.api.base_url or "",
-        "helseid.issuer": app.settings.helseid.issuer or "",
-    }
-    other = [
+    settings = app.settings
+    chosen = {"api.base_url": settings.api.base_url, "helseid.issuer": settings.helseid.issuer}
+    expected = ENVIRONMENTS[settings.api.environment] if settings.api.environment else {}
+    return " and ".join(
         f"{key} is {chosen[key]}"
-        for key, address in ENVIRONMENTS[environment].items()
-        if service_of(chosen[key]) != service_of(address)
-    ]
-    return " and ".join(other)
+        for key, address in expected.items()
+        if service_of(chosen[key] or "") != service_of(address)
+    )
 
 
 async def check_key(app: App) -> CheckResult:
     """The client's key can be read, and HelseID accepts its type."""
     key = app.client_key()
     file = Path(app.settings.helseid.private_jwk_file or "")
-    text, pending = f"{file.name}: {key.describe()}", KeyFiles(file).pending
-    facts = {"alg": key.alg, "kid": key.kid}
+    text, remedy, pending = f"{file.name}: {key.describe()}", "", KeyFiles(file).pending
     if pending.exists():
-        doubt = f"a rotation is not finished: {pending.name} holds a new key"
-        hint = f"when its public half is registered in self-service: `{FINISH}`"
-        return warn("key", f"{text}; {doubt}", hint, **facts)
-    return ok("key", text, **facts)
+        text += f"; a rotation is not finished: {pending.name} holds a new key"
+        remedy = f"when its public half is registered in self-service: `{FINISH}`"
+    return found("key", text, remedy, alg=key.alg, kid=key.kid)
 
 
 async def check_pseudonym_key(app: App) -> CheckResult:
@@ -157,7 +146,7 @@ async def check_pseudonym_key(app: App) -> CheckResult:
     name = app.settings.privacy.pseudonym_key_file
     if identity is PLAIN or name is None:
         return skip("pseudonym key", "privacy.identity is plain")
-    return ok("pseudonym key", f"{name} can be read")
+    return found("pseudonym key", f"{name} can be read")
 
 
 async def check_certificates(app: App) -> CheckResult:
@@ -165,36 +154,30 @@ async def check_certificates(app: App) -> CheckResult:
     app.tls()
     app.proxy()
     name = app.settings.tls.ca_file
-    return ok("certificates", "this machine's" + (f", and {name}" if name else ""))
+    return found("certificates", "this machine's" + (f", and {name}" if name else ""))
 
 
-async def check_contract(app: App, *, has_store: bool = True) -> CheckResult:
-    """The contract can be read, and live answers have once been as it declares them.
+async def check_contract(app: App) -> CheckResult:
+    """The contract can be read, and live answers have once been as it declares them."""
+    declared = await check_contract_file(app)
+    async with app.database(patience_s_max=LEDGER_S) as store:
+        is_sure = await store.read(is_proven, app.contract_read())
+    proof = "a probe has proven it" if is_sure else "no probe has proven it yet"
+    remedy = "" if is_sure else _PROBE_HINT
+    return found("contract", f"{declared.text}; {proof}", remedy, **declared.facts)
 
-    Args:
-        has_store: the ledger can be asked whether they have.
-    """
-    contract, wanted = app.contract(), app.contract_read()
+
+async def check_contract_file(app: App) -> CheckResult:
+    """The contract can be read."""
+    contract, origin = app.contract(), app.settings.api.contract_file
     marks = {name: fingerprint(contract[name]) for name in app.settings.sync.areas}
-    origin = app.settings.api.contract_file
     named = ", ".join(f"{name} {mark}" for name, mark in marks.items())
     text = f"{origin or 'the one that comes with the program'}: {named}"
-    facts = {"origin": origin, "fingerprints": marks}
-    if not has_store:
-        return ok("contract", text, **facts)
-    try:
-        async with app.database(patience_s_max=LEDGER_S) as store:
-            proven = await store.read(is_proven, wanted)
-    except WorkerError:  # the check of the database reports it
-        return skip("contract", "first the database")
-    if not proven:
-        return warn("contract", f"{text}; no probe has proven it yet", _PROBE_HINT, **facts)
-    return ok("contract", f"{text}; a probe has proven it", **facts)
+    return found("contract", text, origin=origin, fingerprints=marks)
 
 
 async def check_database(app: App) -> CheckResult:
     """The store can be reached, has this program's schema, and uses the same pseudonym key."""
-    doubts, hints = list[str](), list[str]()
     async with app.database(checked=False, patience_s_max=PATIENCE_S) as database:
         require_file(database.engine.url)
         file = file_of(database.engine.url)
@@ -202,35 +185,44 @@ async def check_database(app: App) -> CheckResult:
             require_writable(file)
         engine = await engine_facts(database)
         await check_schema(database)
+        weakness = ""
         if app.settings.privacy.identity == "plain" or app.settings.privacy.pseudonym_key_file:
             weakness = (await see_identity(database, app.identity())).weakness
-            if weakness:
-                doubts.append(f"{weakness}, and anyone who guesses it can identify every person")
-                hints.append(WEAK_HINT)
         lease = await lease_state(database)
         ahead_s = await _ahead_of(database)
-    if engine.get("journal", "wal") != "wal":
-        doubts.append(f"but the journal is {engine['journal']}")
-        hints.append("move the file to a local disk: WAL does not work on network file systems")
-    if ahead_s is not None and abs(ahead_s) > CLOCK_WARNING_S:
-        way = "ahead of" if ahead_s > 0 else "behind"
-        doubts.append(f"this machine's clock is {abs(ahead_s):,.0f} s {way} the server's")
-        hints.append("publications use the server's time: synchronise both clocks (NTP)")
-    if file is not None and (want := want_of_room(file)):
-        doubts.append(want)
-        hints.append("make room on that disk: a run that finds it full ends with 69")
-    if database.tls is not None and database.tls.demand.is_open:
-        hints.append(OPEN_HINT)
     is_held = lease is not None and not lease.is_dead
     held = f"active run ({lease.holder})" if lease is not None and is_held else "no active run"
-    facts = {**engine, "schema": HEAD, "lease_held": is_held, "clock_ahead_s": ahead_s}
     where = f" ({engine['connection']})" if "connection" in engine else ""
-    text = "; ".join((f"{engine['engine']}{where}, schema {HEAD}, {held}", *doubts))
-    return (
-        warn("database", text, "; ".join(hints), **facts)
-        if hints
-        else ok("database", text, **facts)
+    notices = [*_doubts(engine, weakness, ahead_s, file)]
+    if database.tls is not None and database.tls.demand.is_open:
+        notices.append(("", OPEN_HINT))
+    doubts = "".join(f"; {doubt}" for doubt, _ in notices if doubt)
+    return found(
+        "database",
+        f"{engine['engine']}{where}, schema {HEAD}, {held}{doubts}",
+        "; ".join(remedy for _, remedy in notices),
+        **engine,
+        schema=HEAD,
+        lease_held=is_held,
+        clock_ahead_s=ahead_s,
     )
+
+
+def _doubts(
+    engine: Mapping[str, Any], weakness: str, ahead_s: float | None, file: Path | None
+) -> Iterator[tuple[str, str]]:
+    """What is doubtful about a database that can be used, and what to do about it."""
+    if weakness:
+        yield f"{weakness}, and anyone who guesses it can identify every person", WEAK_HINT
+    if engine.get("journal", "wal") != "wal":
+        remedy = "move the file to a local disk: WAL does not work on network file systems"
+        yield f"but the journal is {engine['journal']}", remedy
+    if ahead_s is not None and abs(ahead_s) > CLOCK_WARNING_S:
+        way = "ahead of" if ahead_s > 0 else "behind"
+        remedy = "publications use the server's time: synchronise both clocks (NTP)"
+        yield f"this machine's clock is {abs(ahead_s):,.0f} s {way} the server's", remedy
+    if file is not None and (want := want_of_room(file)):
+        yield want, "make room on that disk: a run that finds it full ends with 69"
 
 
 async def _ahead_of(database: Database) -> float | None:
@@ -258,18 +250,15 @@ async def check_roster(app: App) -> CheckResult:
     """
     if app.settings.roster.path == "-":
         return skip("roster", "it is read from standard input")
-    roster = app.roster()
-    count = await count_roster(app, roster)
-    sync = app.settings.sync
-    requests = count.sent * len(sync.areas)
+    roster, sync = app.roster(), app.settings.sync
+    count = await count_roster(roster)
+    sent = count.entries - (0 if app.sends_h_numbers else count.h_numbers)
+    requests = sent * len(sync.areas)
     duration = timedelta(minutes=math.ceil(requests / sync.requests_per_second / 60))
     text = (
         f"{counted(count.entries, 'person')}, {counted(requests, 'request')}, about "
         f"{format_duration(duration)} at {sync.requests_per_second:g} requests a second"
     )
-    if count.h_numbers:
-        text += f", {counted(count.h_numbers, 'H-number')}"
-        text += " not sent to PTS (roster.send_h_numbers)" if count.not_sent else ""
     facts: dict[str, Any] = {
         "entries": count.entries,
         "requests": requests,
@@ -277,20 +266,26 @@ async def check_roster(app: App) -> CheckResult:
         "faults": count.faults,
         "h_numbers": count.h_numbers,
     }
-    tls = roster.tls if isinstance(roster, QueryRoster) else None
+    notices = [*_notices(app, count)]
     if isinstance(roster, QueryRoster) and roster.connection:
         facts["connection"] = roster.connection
-        text += f" ({roster.connection})"
+        is_open = roster.tls is not None and roster.tls.demand.is_open
+        notices.append((f" ({roster.connection})", OPEN_HINT if is_open else ""))
+    text += "".join(notice for notice, _ in notices)
+    return found("roster", text, next((one for _, one in notices if one), ""), **facts)
+
+
+def _notices(app: App, count: RosterCount) -> Iterator[tuple[str, str]]:
+    """What else there is on the roster, and what to do about it."""
     if count.faults:
-        text += f", {counted(count.faults, 'line')} that cannot be read"
-        hint = f"each counts as a failure; the first: {count.first_fault}"
-        return warn("roster", text, hint, **facts)
+        remedy = f"each counts as a failure; the first: {count.first_fault}"
+        yield f", {counted(count.faults, 'line')} that cannot be read", remedy
     if count.h_numbers and app.settings.roster.send_h_numbers:
-        hint = "in production they may be another organisation's patients: set it back to false"
-        return warn("roster", f"{text}, which are sent (roster.send_h_numbers)", hint, **facts)
-    if tls is not None and tls.demand.is_open:
-        return warn("roster", text, OPEN_HINT, **facts)
-    return ok("roster", text, **facts)
+        remedy = "in production they may be another organisation's patients: set it back to false"
+        yield f", {counted(count.h_numbers, 'H-number')} sent (roster.send_h_numbers)", remedy
+    elif count.h_numbers:
+        how = "" if app.sends_h_numbers else " not sent to PTS (roster.send_h_numbers)"
+        yield f", {counted(count.h_numbers, 'H-number')}{how}", ""
 
 
 async def check_roster_file(app: App) -> CheckResult:

@@ -9,9 +9,8 @@ import httpx
 
 from worker.app import App
 from worker.cli.service_checks import as_run_error
-from worker.contracts.draft import Draft
 from worker.contracts.openapi import OpenApi
-from worker.contracts.proposal import propose
+from worker.contracts.proposal import Draft, propose
 from worker.contracts.shape import shape_of
 from worker.core.answer import parse
 from worker.core.area import ResourceArea

@@ -1,8 +1,6 @@
 """The program: all commands, and one place where errors become exit codes."""
 
-import contextlib
 import gc
-import io
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -12,11 +10,8 @@ import click
 from click.shell_completion import shell_complete
 
 from worker import __version__
-from worker.cli.base import Cli
-from worker.cli.gone import where_it_went
-from worker.cli.options import Group, common_options
+from worker.cli.options import COMMON, Cli, Group
 from worker.cli.output import report_bug, report_call, report_error
-from worker.core.escaping import visible_lines
 from worker.errors import ExitCode, WorkerError
 from worker.streams import is_output_lost
 
@@ -58,6 +53,21 @@ COMMANDS: Final[Mapping[str, str]] = {
 }
 """What each command or group does; it is ``worker.cli.commands.NAME.command``."""
 
+GONE: Final[Mapping[str, str]] = {
+    "verify": "`verify` is gone: every `pts-worker sync` reads everybody and compares.",
+    "plan": "`plan` is gone: its figures are in the roster line of `pts-worker doctor`.",
+    "db restore": "`db restore` is gone: copy the file back, as docs/database.md shows.",
+    "keys check": "`keys check` is gone: the line `key` of `pts-worker doctor` says type and name.",
+    "config schema": "`config schema` is gone: the file of `pts-worker init` describes every key.",
+    "failures retry": "`failures retry` is gone: `pts-worker backfill --failed` does the same.",
+    "failures purge": "`failures purge` is gone: a failure ends with its reading or its person.",
+    "--aggregate": "`--aggregate` is gone: `pts-worker report` has figures without small numbers.",
+    "--format ndjson": "NDJSON is gone: `pts-worker export` writes CSV and Parquet.",
+    "--shard": "`--shard` is gone: a run is one process (docs/scale.md).",
+    "--run-key": "`--run-key` is gone: a run is one process (docs/scale.md).",
+}
+"""A sentence for the words of a command, for an option, or for an option with a value."""
+
 
 class _Program(Group):
     """A command is imported when it is called; help and completion list it without that."""
@@ -78,8 +88,9 @@ PROGRAM: Final = _Program(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     commands={name: click.Command(name, short_help=text) for name, text in COMMANDS.items()},
-    params=common_options(),
 )
+for add_option in COMMON:
+    add_option(PROGRAM)
 click.version_option(__version__, message="%(version)s", help="Show the version.")(PROGRAM)
 
 
@@ -93,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
     gc.disable()  # what is imported stays, and the collector took a tenth of the time
     try:
         if asked := os.environ.get(COMPLETION):
-            return _complete(asked)
+            return shell_complete(PROGRAM, {}, NAME, COMPLETION, asked)
         return _called(cli, arguments)
     except click.exceptions.Exit as end:
         return end.exit_code
@@ -103,7 +114,7 @@ def run(arguments: Sequence[str]) -> int:
         report_error(cli.stopped(), as_json=as_json)
         return ExitCode.STOPPED
     except click.ClickException as error:
-        report_call(where_it_went(error), as_json=as_json)
+        report_call(_where_it_went(error), as_json=as_json)
         return ExitCode.USAGE
     except WorkerError as error:
         report_error(error, as_json=as_json)
@@ -125,14 +136,16 @@ def _called(cli: Cli, arguments: Sequence[str]) -> int:
     return ExitCode.CONFIGURATION if is_lost else code
 
 
-def _complete(asked: str) -> int:
-    """Answer a shell. A question that makes no sense gets no answer, and 1 as click has it."""
-    answer = io.BytesIO()
-    with contextlib.redirect_stdout(io.TextIOWrapper(answer, write_through=True)):
-        try:
-            code = shell_complete(PROGRAM, {}, NAME, COMPLETION, asked)
-        except (KeyError, ValueError):
-            return 1
-        text = answer.getvalue().decode()
-    print(visible_lines(text), end="")
-    return code
+def _where_it_went(error: click.ClickException) -> click.ClickException:
+    """The error, or a sentence on the word that it does not know."""
+    match error:
+        case click.NoSuchCommand(command_name=name, ctx=click.Context() as context):
+            words = " ".join([*context.command_path.split()[1:], name])
+        case click.NoSuchOption(option_name=words):
+            pass
+        case click.BadParameter(param=click.Option(opts=[option, *_]), message=message):
+            value, *_ = message.split(" ", 1)  # click quotes what is none of the choices
+            words = f"{option} {value.strip(chr(39))}"
+        case _:
+            return error
+    return click.UsageError(GONE[words], error.ctx) if words in GONE else error

@@ -1,8 +1,10 @@
-"""Executes a run; sends metrics and pings to the configured targets, which never disturb it."""
+"""Executes a run; its end goes to the log, and to the configured targets of metrics and pings.
+
+These never disturb it.
+"""
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import anyio
 import structlog
@@ -12,29 +14,26 @@ from worker.cli.run_sync import RunRequest, run_sync
 from worker.core.model import RunKind
 from worker.core.run import RunProgress, RunReport, Standing
 from worker.errors import ExitCode, LeaseHeldError, WorkerError
-
-if TYPE_CHECKING:
-    from worker.telemetry.metrics import Board
-    from worker.telemetry.targets import TelemetryOptions
+from worker.store.queries.status import read_standing
+from worker.telemetry.metrics import Board, samples_of, samples_of_end
+from worker.telemetry.targets import TelemetryOptions, emit, ping
 
 log = structlog.get_logger(__name__)
 
 _METRICS_PATIENCE_S: Final = 1.0
 """How long to wait for an unavailable database after the run, for metrics only."""
-
-
-def telemetry_options(app: App) -> "TelemetryOptions":
-    """The configured targets."""
-    from worker.telemetry.targets import TelemetryOptions  # noqa: PLC0415 - only if configured
-
-    chosen = app.settings.telemetry
-    return TelemetryOptions(
-        textfile=chosen.textfile,
-        pushgateway_url=chosen.pushgateway_url,
-        ping_url=chosen.ping_url.get_secret_value() if chosen.ping_url else None,
-        ca_file=app.settings.tls.ca_file,
-        proxy=app.proxy(),
-    )
+_OF_THIS_PROCESS: Final = (
+    "persons_done",
+    "persons_skipped",
+    "persons_complete",
+    "persons_with_gaps",
+    "persons_not_sent",
+    "roster_faults",
+    "areas_complete",
+    "requests",
+    "retries",
+)
+"""What is logged of a run that has no totals, as nothing of it is published."""
 
 
 async def observed_run(
@@ -42,89 +41,68 @@ async def observed_run(
     request: RunRequest,
     *,
     stop: anyio.Event,
-    changed: Callable[[RunProgress], None] | None = None,
-    board: "Board | None" = None,
+    changed: Callable[[RunProgress], None] = lambda _: None,
+    board: Board | None = None,
 ) -> RunReport:
-    """Execute ``run_sync``, then send its metrics to every target. It raises the same errors.
+    """Execute ``run_sync``, log its end, and send its metrics. It raises the same errors.
 
     Only full runs are pinged: a backfill says nothing of the night.
 
     Args:
         board: what ``/metrics`` shows, if it is served.
     """
-    chosen = app.settings.telemetry
-    targets = (chosen.textfile, chosen.pushgateway_url, chosen.ping_url)
-    if board is None and not any(targets):
-        return await _logged_run(app, request, stop, changed)
-    from worker.telemetry.metrics import samples_of, samples_of_end  # noqa: PLC0415 - as above
-    from worker.telemetry.targets import emit, ping  # noqa: PLC0415
-
-    options = telemetry_options(app)
-    if request.kind is not RunKind.SYNC:
-        options = replace(options, ping_url=None)
-    await ping(options)
-    try:
-        report = await _logged_run(app, request, stop, changed)
-    except LeaseHeldError:
-        raise  # the other run sends its own metrics
-    except Exception as error:
-        code = error.exit_code if isinstance(error, WorkerError) else ExitCode.BUG
-        samples = samples_of_end(code, at=app.runtime.now(), kind=request.kind)
-        await emit(samples, options, board=board)
-        await ping(options, code)
-        raise
-    await emit(samples_of(report, await _standing(app)), options, board=board)
-    await ping(options, report.exit_code)
-    return report
-
-
-async def _logged_run(
-    app: App,
-    request: RunRequest,
-    stop: anyio.Event,
-    changed: Callable[[RunProgress], None] | None,
-) -> RunReport:
-    """Execute ``run_sync`` and log its end as one event: ``run.summary``, or ``run.failed``."""
-    progress = RunProgress()
+    options, progress = _targets(app, is_pinged=request.kind is RunKind.SYNC), RunProgress()
 
     def keep(current: RunProgress) -> None:
         nonlocal progress
         progress = current
-        if changed is not None:
-            changed(current)
+        changed(current)
 
+    await ping(options)
     try:
-        return _logged(await run_sync(app, request, stop=stop, changed=keep), progress)
+        report = await run_sync(app, request, stop=stop, changed=keep)
     except LeaseHeldError:
-        raise  # nothing was done; the other run logs its own end
+        raise  # nothing was done; the other run logs its own end, and sends its own metrics
     except Exception as error:
-        known = error if isinstance(error, WorkerError) else WorkerError(type(error).__name__)
-        log.error(  # noqa: TRY400 - the traceback of a bug is printed at the end
-            "run.failed",
-            kind=request.kind.value,
-            code=int(known.exit_code),
-            reason=known.message,
-            hint=known.hint,
-        )
+        code = _log_failure(error, request)
+        samples = samples_of_end(code, at=app.runtime.now(), kind=request.kind)
+        await emit(samples, options, board=board)
+        await ping(options, code)
         raise
+    _log_summary(report, progress)
+    if board is not None or options.textfile or options.pushgateway_url:
+        await emit(samples_of(report, await _standing(app)), options, board=board)
+    await ping(options, report.exit_code)
+    return report
 
 
-def _logged(report: RunReport, progress: RunProgress) -> RunReport:
-    """Log the report as one event, with the ledger's totals or else this process's progress."""
-    figures = report.totals or {
-        name: getattr(progress, name)
-        for name in (
-            "persons_done",
-            "persons_skipped",
-            "persons_complete",
-            "persons_with_gaps",
-            "persons_not_sent",
-            "roster_faults",
-            "areas_complete",
-            "requests",
-            "retries",
-        )
-    }
+def _targets(app: App, *, is_pinged: bool) -> TelemetryOptions:
+    chosen = app.settings.telemetry
+    return TelemetryOptions(
+        textfile=chosen.textfile,
+        pushgateway_url=chosen.pushgateway_url,
+        ping_url=chosen.ping_url.get_secret_value() if chosen.ping_url and is_pinged else None,
+        ca_file=app.settings.tls.ca_file,
+        proxy=app.proxy(),
+    )
+
+
+def _log_failure(error: Exception, request: RunRequest) -> ExitCode:
+    """Log ``run.failed``; of a bug only its kind, as its traceback is printed at the end."""
+    known = error if isinstance(error, WorkerError) else WorkerError(type(error).__name__)
+    log.error(
+        "run.failed",
+        kind=request.kind.value,
+        code=int(known.exit_code),
+        reason=known.message,
+        hint=known.hint,
+    )
+    return known.exit_code
+
+
+def _log_summary(report: RunReport, progress: RunProgress) -> None:
+    """Log ``run.summary``, with the ledger's totals or else this process's progress."""
+    figures = report.totals or {name: getattr(progress, name) for name in _OF_THIS_PROCESS}
     log.info(
         "run.summary",
         run=report.run_id,
@@ -139,12 +117,9 @@ def _logged(report: RunReport, progress: RunProgress) -> RunReport:
         failures=dict(report.failures),
         **figures,
     )
-    return report
 
 
 async def _standing(app: App) -> Standing | None:
-    from worker.store.queries.status import read_standing  # noqa: PLC0415 - as above
-
     try:
         async with app.database(patience_s_max=_METRICS_PATIENCE_S) as database:
             return await read_standing(database.read)

@@ -1,56 +1,125 @@
-"""Commands with the options that every command has, and options that several share.
+"""One call of the program, its options, and those that several commands share.
 
-The former may stand before or behind the name of a command, which finds them in ``Cli``.
+The options of every command may stand before or behind its name, and are found in ``Cli``.
 """
 
-from collections.abc import Callable
+import gc
+import os
+import sys
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from inspect import cleandoc
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import anyio
 import click
 
-from worker.cli.base import Cli
+from worker.cli.output import print_json, print_text
 from worker.core.durations import parse_duration
-from worker.errors import UsageError
+from worker.errors import StoppedError, UsageError
+
+if TYPE_CHECKING:
+    from worker.app import App
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+_NEW_OBJECTS_MAX: Final = 5_000
+"""So many are made before the garbage collector looks through them."""
 
 
-class Command(click.Command):
-    """A command with the options of every command. The first paragraph of its help is for lists."""
+class Cli:
+    """One call of the program.
 
-    def __init__(self, *args: Any, **attributes: Any) -> None:
-        super().__init__(*args, **attributes)
-        self.params += common_options()
-        self.help = cleandoc(self.help or "")
-        self.short_help = " ".join(self.help.partition("\n\n")[0].split())
+    Attributes:
+        config_file: of ``--config``.
+        as_json: of ``--json``.
+        flags: values by configuration key.
+        flag_names: the flag that each of them came from, for messages.
+        keeps_code: the command ends with its own code although its result could not be written:
+            what a run did is in the ledger.
+        has_begun: it may have done something: its coroutine was started, or its result printed.
+    """
+
+    def __init__(self) -> None:
+        self.config_file: Path | None = None
+        self.as_json = False
+        self.flags: dict[str, Any] = {}
+        self.flag_names: dict[str, str] = {}
+        self.keeps_code = False
+        self.has_begun = False
+
+    def set(self, key: str, value: object, *, flag: str) -> None:
+        """Note the value of a configuration key."""
+        self.flags[key] = value
+        self.flag_names[key] = flag
+
+    def load(self, purpose: str | None) -> "App":
+        """The configured app; logging is set up on the way.
+
+        Args:
+            purpose: what the command is about to do (``worker.config.Purpose``).
+
+        Raises:
+            ConfigurationError: every fault of the configuration at once.
+        """
+        from worker.app import App  # noqa: PLC0415 - takes a second: not for --help
+        from worker.config import load  # noqa: PLC0415 - as above
+        from worker.logs import configure  # noqa: PLC0415 - as above
+        from worker.ports import real_runtime  # noqa: PLC0415 - as above
+
+        loaded = load(
+            self.flags,
+            environ=os.environ,
+            cwd=Path.cwd(),
+            config_path=self.config_file,
+            flag_names=self.flag_names,
+            purpose=purpose,
+        )
+        configure(loaded.settings.log.level, loaded.settings.log.format)
+        return App(loaded=loaded, runtime=real_runtime())
+
+    def emit(self, result: Any, text: Callable[[], None], *, hidden: str = "") -> None:
+        """Print the command's result: as JSON, or what ``text`` prints.
+
+        Args:
+            hidden: what is masked in it.
+        """
+        self.has_begun = True
+        if self.as_json:
+            print_json(result, hidden=hidden)
+        else:
+            print_text(text, hidden=hidden)
+
+    def run(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run the command's coroutine to its end.
+
+        What is imported by now is never garbage, and is not looked through again and again: a
+        part of the processor time of a run.
+        """
+        self.has_begun = True
+        gc.freeze()
+        gc.set_threshold(_NEW_OBJECTS_MAX)
+        gc.enable()
+        return anyio.run(work, backend="asyncio", backend_options={"use_uvloop": True})
+
+    def stopped(self) -> StoppedError:
+        """The error of a call that a signal, or the end of a terminal's input, has stopped."""
+        if self.has_begun:
+            return StoppedError("stopped")
+        if sys.stdin.isatty():
+            print(file=sys.stderr)  # a question has left the cursor in its line
+        return StoppedError("stopped before it began; nothing was done")
 
 
-class Group(click.Group):
-    """A group that lists its commands in the order in which they were added."""
-
-    command_class = Command
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """The names of its commands."""
-        return list(self.commands)
-
-
-class Duration(click.ParamType[timedelta, str]):
-    """A duration such as ``30s``, ``15m``, ``12h``, ``7d``."""
-
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        """Read it."""
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            self.fail(f"this {error}", param, ctx)
+def duration(text: str) -> timedelta:
+    """The type of an option that takes ``30s``, ``15m``, ``12h`` or ``7d``."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(f"this {error}") from None
 
 
 class NewPath(click.Path[Path]):
@@ -111,50 +180,66 @@ def _pairs(context: click.Context, _parameter: click.Parameter, value: tuple[str
         _cli(context).set(key, text, flag=f"--set {key}")
 
 
-def common_options() -> list[click.Parameter]:
-    """The options of every command."""
-
-    def option(*names: str, **attributes: Any) -> click.Option:
-        return click.Option(names, expose_value=False, **attributes)
-
-    return [
-        option(
-            "--config",
-            type=FilePath(),
-            callback=_config,
-            help="Configuration file; else $PTS_CONFIG, else config/worker.toml.",
-        ),
-        option(
-            "--set",
-            metavar="KEY=VALUE",
-            multiple=True,
-            callback=_pairs,
-            help="Any configuration key, e.g. --set sync.concurrency=4. Secrets are files, never "
-            "flags.",
-        ),
-        option(
-            "--log-level",
-            metavar="LEVEL",
-            callback=_sets("log.level"),
-            help="DEBUG, INFO, WARNING or ERROR, of logs on standard error; INFO, or WARNING above "
-            "a progress bar, unless set.",
-        ),
-        option(
-            "--log-format",
-            metavar="FORMAT",
-            callback=_sets("log.format"),
-            help="console or json; console on a terminal, else json.",
-        ),
-        option(
-            "--json",
-            is_flag=True,
-            callback=_json,
-            help="One JSON document on standard output instead of text.",
-        ),
-    ]
+_of_every_command = partial(click.option, expose_value=False)
+COMMON: Final = (
+    _of_every_command(
+        "--config",
+        type=FilePath(),
+        callback=_config,
+        help="Configuration file; else $PTS_CONFIG, else config/worker.toml.",
+    ),
+    _of_every_command(
+        "--set",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_pairs,
+        help="Any configuration key, e.g. --set sync.concurrency=4. Secrets are files, never "
+        "flags.",
+    ),
+    setting(
+        "--log-level",
+        "log.level",
+        metavar="LEVEL",
+        help="DEBUG, INFO, WARNING or ERROR, of logs on standard error; INFO, or WARNING above "
+        "a progress bar, unless set.",
+    ),
+    setting(
+        "--log-format",
+        "log.format",
+        metavar="FORMAT",
+        help="console or json; console on a terminal, else json.",
+    ),
+    _of_every_command(
+        "--json",
+        is_flag=True,
+        callback=_json,
+        help="One JSON document on standard output instead of text.",
+    ),
+)
+"""The options of every command, each as what adds it to one."""
 
 
-DURATION: Final = Duration()
+class Command(click.Command):
+    """A command with the options of every command. The first paragraph of its help is for lists."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        for add_option in COMMON:
+            add_option(self)
+        self.help = cleandoc(self.help or "")
+        self.short_help = " ".join(self.help.partition("\n\n")[0].split())
+
+
+class Group(click.Group):
+    """A group that lists its commands in the order in which they were added."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names of its commands."""
+        return list(self.commands)
+
+
 AREA: Final = click.Choice(["patient-safety", "patient-privacy"])
 """The names of ``worker.areas.AREAS``, which takes long to load."""
 
@@ -169,9 +254,16 @@ area = setting(
     metavar="AREA",
     help="Only this area; may be given again. Default: sync.areas.",
 )
+
+
+def person(use: str) -> Callable[[F], F]:
+    """The option by which standard input names persons: it takes ``-``, and never an identifier."""
+    return click.option("--person", metavar="-", type=click.Choice(["-"]), help=use)
+
+
 wait = click.option(
     "--wait",
-    type=DURATION,
+    type=duration,
     default="0s",
     help="Wait so long for another run's end (e.g. 30m) before giving up with exit code 4.",
 )

@@ -2,24 +2,29 @@
 
 import contextlib
 import io
+import json
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import fill
 from typing import Any, Final, Literal, TextIO
 
-import orjson
+import click
 
 from worker.cli.notify import leave_reason
 from worker.core.durations import format_duration
 from worker.core.escaping import visible, visible_lines
 from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError
+from worker.masking import MASK
 
 _TYPED_IDENTIFIER: Final = (
     "give an identifier on standard input, never as an argument: others on this machine can read "
     "it there, and the shell remembers it"
 )
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _WIDEST: Final = 10_000
 """Columns of a line that a program reads."""
 
@@ -62,12 +67,19 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: 
         print(f"{indent}{line}".rstrip())
 
 
+def print_facts(facts: Mapping[str, Any], *, indent: str = "") -> None:
+    """Print names beside their values; what has no value is left out."""
+    named = [(name, _cell(value)) for name, value in facts.items() if value not in {None, ""}]
+    print_table((), named, indent=indent)
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
         return instant(value)
-    return f"{value:,}" if isinstance(value, int) else visible(str(value))
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value:,}" if is_number else visible(str(value))
 
 
 def fitted(line: str, stream: TextIO | None, *, indent: int = 4) -> str:
@@ -88,69 +100,78 @@ def fitted(line: str, stream: TextIO | None, *, indent: int = 4) -> str:
     )
 
 
-def print_text(write: Callable[[], None]) -> None:
-    """What ``write`` prints, on standard output; what would control a terminal is written out."""
+def print_text(write: Callable[[], None], *, hidden: str = "") -> None:
+    """What ``write`` prints, on standard output; what would control a terminal is written out.
+
+    Args:
+        hidden: what is masked in it.
+    """
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         write()
-    sys.stdout.write(visible_lines(printed.getvalue()))
+    sys.stdout.write(visible_lines(_without(hidden, printed.getvalue())))
     sys.stdout.flush()
 
 
-def print_json(document: Any) -> None:
-    """One JSON document on standard output; times as ISO 8601 in UTC.
-
-    Args:
-        document: a mapping, or a dataclass whose fields are the document's members.
-    """
-    # What orjson leaves as it is, such as U+009B, is no less JSON as an escape.
-    sys.stdout.buffer.write(visible_lines(json_text(document)).encode())
+def print_json(document: Any, *, hidden: str = "") -> None:
+    """One JSON document on standard output, in UTF-8 whatever the locale is."""
+    sys.stdout.buffer.write(visible_lines(_without(hidden, json_text(document))).encode())
     sys.stdout.buffer.flush()
 
 
+def _without(hidden: str, text: str) -> str:
+    return text.replace(hidden, MASK) if hidden else text
+
+
 def json_text(document: Any) -> str:
-    """The document of ``print_json``."""
-    options = (
-        orjson.OPT_INDENT_2
-        | orjson.OPT_UTC_Z
-        | orjson.OPT_APPEND_NEWLINE
-        | orjson.OPT_PASSTHROUGH_DATACLASS
-    )
-    return orjson.dumps(_utf8(document), option=options, default=_plain).decode()
+    """A result as a JSON document: times in ISO 8601 and UTC.
+
+    Args:
+        document: a mapping, or a dataclass or struct whose fields are the document's members.
+    """
+    from msgspec import to_builtins  # noqa: PLC0415 - as above
+
+    built = to_builtins(document, str_keys=True, enc_hook=_plain)
+    text = json.dumps(built, indent=2, ensure_ascii=False)
+    # A surrogate stands for a byte of a file's name that is not UTF-8; it is shown as text.
+    return _SURROGATE.sub(lambda one: f"\\\\u{ord(one[0]):04x}", text) + "\n"
 
 
 def _plain(value: Any) -> Any:
-    """What orjson does not get: a dataclass or msgspec struct as a mapping, all else as text."""
-    names = getattr(value, "__struct_fields__", ()) or getattr(value, "__dataclass_fields__", ())
-    if names:
-        return _utf8({name: getattr(value, name) for name in names})
-    return _utf8(str(value))
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
-def _utf8(value: Any) -> Any:
-    """Escape surrogates (the name of a file that is not UTF-8), which orjson refuses."""
-    if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_utf8(key): _utf8(item) for key, item in value.items()}
-    if type(value) in {list, tuple}:
-        return [_utf8(item) for item in value]
-    return value
+def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Write a new file with this mode.
+
+    Raises:
+        ConfigurationError: the file already exists (it is not overwritten) or cannot be written.
+    """
+    from worker.files import write_new  # noqa: PLC0415 - as above
+
+    try:
+        write_new(path, content, mode=mode)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{path.absolute()} already exists", hint="it is never overwritten; choose another name"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write {path.absolute()}: {error.strerror or type(error).__name__}",
+            hint="make the folder, or name a file in another one",
+        ) from None
 
 
-def report_call(error: Any, *, as_json: bool) -> None:
-    """A wrong call as click reports it repeats what it was given, which may be an identifier."""
-    from worker.logs import redact  # noqa: PLC0415 - structlog takes half of the time of --help
-
-    message = redact(error.format_message())
-    hint = "" if message == error.format_message() else _TYPED_IDENTIFIER
-    if as_json:
-        report_error(UsageError(message, hint=hint), as_json=True)
+def report_call(error: click.ClickException, *, as_json: bool) -> None:
+    """A wrong call. Click repeats what it was given, which may be an identifier."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and not as_json:
+        print(error.format_message(), file=sys.stderr)
         return
-    shown = io.StringIO()
-    error.show(file=shown)
-    lines = redact(shown.getvalue()).splitlines()
-    lines += [f"→ {hint}"] if hint else []
-    sys.stderr.write("".join(f"{fitted(line, sys.stderr, indent=2)}\n" for line in lines))
+    wrong = UsageError(error.format_message())
+    if wrong.message != error.format_message():
+        wrong.hint = _TYPED_IDENTIFIER
+    elif isinstance(error, click.UsageError) and error.ctx is not None:
+        wrong.hint = f"`{error.ctx.command_path} --help` shows how it is called"
+    report_error(wrong, as_json=as_json)
 
 
 def report_error(error: WorkerError, *, as_json: bool) -> None:
@@ -158,17 +179,14 @@ def report_error(error: WorkerError, *, as_json: bool) -> None:
     problems = error.problems if isinstance(error, ConfigurationError) else ()
     leave_reason("; ".join([error.message, *(p for p in problems[:1] if p not in error.message)]))
     if as_json:
-        print_json(
-            {
-                "error": {
-                    "exit_code": int(error.exit_code),
-                    "name": error.exit_code.name.lower(),
-                    "message": error.message,
-                    "hint": error.hint,
-                    "problems": list(problems),
-                }
-            }
-        )
+        fault = {
+            "exit_code": error.exit_code,
+            "name": error.exit_code.name.lower(),
+            "message": error.message,
+            "hint": error.hint,
+            "problems": problems,
+        }
+        print_json({"error": fault})
         return
     lines = [f"pts-worker: {error.message}"]
     lines += [f"  - {problem}" for problem in problems if problem not in error.message]

@@ -8,24 +8,20 @@ import anyio
 from msgspec.structs import replace
 
 from worker.app import App
-from worker.cli.base import Cli
-from worker.cli.identifiers import roster_of
 from worker.cli.notify import leave_reason
 from worker.cli.observed_run import observed_run
-from worker.cli.output import fitted, instant, span
-from worker.cli.progress import Show, is_shown, progress_bar
+from worker.cli.options import Cli
+from worker.cli.output import fitted, instant
+from worker.cli.rosters import roster_of
 from worker.cli.run_sync import RunRequest
-from worker.cli.run_watch import RunWatch, beside_runs, find_total, watch_runs
+from worker.cli.run_watch import find_total, is_seen, keep_log_short, report_runs, watch_runs
 from worker.cli.stopping import stoppable
 from worker.core.model import RunKind
-from worker.core.plurals import counted
-from worker.core.run import RunProgress, RunReport
+from worker.core.run import RunReport
 from worker.errors import LeaseHeldError, StoppedError
 
-_REDRAW_S: Final = 1.0
 _PUBLICATION_S_MAX: Final = 600.0
 """A run that was stopped at its deadline may still write what was read."""
-_STOPPING: Final = "stopping: who was read completely is written; once more stops at once"
 
 
 def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
@@ -33,18 +29,15 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
     cli.keeps_code = True
     # Before the lease: a forgotten prompt stops no night.
     request = replace(request, roster=roster_of(app))
-    watch = watch_runs(app, wait_s=request.wait_s)
+    is_shown = is_seen(cli)
+    watch = watch_runs(app, wait_s=request.wait_s, is_shown=is_shown)
     deadline = app.settings.sync.deadline
     deadline_s = None if deadline is None else deadline.total_seconds() + _PUBLICATION_S_MAX
 
     async def work(stop: anyio.Event) -> RunReport:
-        def changed(progress: RunProgress) -> None:
-            watch.changed(progress)
-            _draw(show, watch, stop)
-
-        watch.begin()
+        watch.begin_run(stop)
         try:
-            return await observed_run(app, request, stop=stop, changed=changed)
+            return await observed_run(app, request, stop=stop, changed=watch.changed)
         except LeaseHeldError as error:
             error.hint += "; `--wait 30m` waits for it"
             raise
@@ -53,17 +46,14 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
         if request.kind == RunKind.SYNC:
             await find_total(app, watch)
 
-    async def redraw(stop: anyio.Event) -> None:
-        while True:  # rate and reason change although nothing is read
-            await app.runtime.sleep(_REDRAW_S)
-            _draw(show, watch, stop)
+    async def tell(stop: anyio.Event) -> None:
+        await report_runs(watch, app.runtime, stop, is_logged=not is_shown)
 
-    beside = beside_runs(app, watch, is_logged=not is_shown(cli), idle=lambda: "starting")
-    with progress_bar(cli, app, "reading") as show:
+    if is_shown:
+        keep_log_short(app)
+    with watch:
         report: RunReport | None = cli.run(
-            lambda: stoppable(
-                work, app.runtime, deadline_s=deadline_s, beside=[find, redraw, *beside]
-            )
+            lambda: stoppable(work, deadline_s=deadline_s, beside=[find, tell])
         )
     if report is None:  # cancelled by a second signal
         raise StoppedError(
@@ -71,19 +61,6 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
         )
     print_report(cli, report)
     return int(report.exit_code)
-
-
-def _draw(show: Show, watch: RunWatch, stop: anyio.Event) -> None:
-    figures = watch.figures()
-    if figures is None:
-        return
-    done, total, eta_s = figures["persons_done"], figures["persons_total"], figures["eta_s"]
-    text = counted(done, "person") if total is None else f"{done:,} of {total:,}"
-    text += f" {figures['rate_per_s']:,.0f}/s"
-    text += "" if eta_s is None else f", {span(eta_s)} left"
-    text += f", {figures['persons_with_gaps']:,} with gaps" if figures["persons_with_gaps"] else ""
-    note = _STOPPING if stop.is_set() else figures["slowness"]
-    show(text, share=done / total if total else None, note=note)
 
 
 def print_report(cli: Cli, report: RunReport) -> None:

@@ -49,7 +49,7 @@ async def run_sync(
     request: RunRequest,
     *,
     stop: anyio.Event,
-    changed: Callable[[RunProgress], None] | None = None,
+    changed: Callable[[RunProgress], None] = lambda _: None,
 ) -> RunReport:
     """Execute one run, from the lease to its end.
 
@@ -96,9 +96,8 @@ async def run_sync(
             stop=stop,
         )
         run.progress.slowness = throttle.slowness
-        if changed is not None:
-            run.changed = changed
-            changed(run.progress)
+        run.changed = changed
+        changed(run.progress)
         report = await run.execute()
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _forget_old(app, lease, stop)

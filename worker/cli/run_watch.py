@@ -1,19 +1,24 @@
-"""Watches the runs of this process: heartbeat in the log, status and watchdog of systemd."""
+"""Watches the runs of this process: bar, heartbeat in the log, status and watchdog of systemd."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
+import logging
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import anyio
 import structlog
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
+from rich.text import Text
 
 from worker.app import App
 from worker.cli.notify import Notifier
+from worker.cli.options import Cli
 from worker.cli.output import span
-from worker.cli.roster_count import count_roster
-from worker.cli.stopping import Beside
+from worker.cli.rosters import count_roster
 from worker.core.run import RunProgress
 from worker.errors import WorkerError
+from worker.logs import configure
 from worker.ports import Runtime
 from worker.store.queries.status import last_full_publication
 
@@ -27,81 +32,104 @@ _READY_S: Final = 1.0
 """How long the first notification may block the event loop."""
 _TOTAL_S: Final = 1.0
 """How long a database that is away is waited for, for the total alone."""
-WINDOW_S: Final = 60.0
-_STEP_S: Final = 1.0
-_PAUSE_S: Final = 5.0
-"""Work is done in batches: so long after the last one the rate is that up to it."""
+_RATE_S: Final = 60.0
+_REDRAW_S: Final = 0.1
+_DESCRIBED_S: Final = 1.0
+_STOPPING: Final = "stopping: who was read completely is written; once more stops at once"
 
 
-class Pace:
-    """The rate of the last minute, and how long the rest takes at it.
+class Bar(Progress):
+    """A bar on standard error, with words beside it. Enter it to have it drawn; it goes at the end.
 
-    Old work, of an earlier process, must not be counted.
+    Nothing is drawn if nobody would see it.
+
+    Attributes:
+        words: beside the bar.
+        note: a line below it; empty for none.
     """
 
-    def __init__(self, now_s: float) -> None:
-        self._samples: deque[tuple[float, int]] = deque([(now_s, 0)])
+    words = note = ""
 
-    def add(self, now_s: float, done: int) -> None:
-        """Note how much is done in all at a time of a monotonic clock."""
-        if done == self._samples[-1][1]:
-            return
-        if len(self._samples) > 1 and now_s - self._samples[-2][0] < _STEP_S:
-            self._samples.pop()
-        self._samples.append((now_s, done))
-        self._drop(now_s)
+    def __init__(self, *, is_shown: bool, get_time: Callable[[], float]) -> None:
+        super().__init__(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
+            TextColumn("{task.fields[words]}"),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not is_shown,
+            get_time=get_time,
+            speed_estimate_period=_RATE_S,
+        )
 
-    def per_s(self, now_s: float) -> float:
-        """The rate of the last minute, or since the start if that is shorter."""
-        self._drop(now_s)
-        (first_s, before), (last_s, done) = self._samples[0], self._samples[-1]
-        until_s = max(last_s, now_s - _PAUSE_S)
-        return (done - before) / (until_s - first_s) if until_s > first_s else 0.0
+    def begin(self, doing: str) -> Task:
+        """What is done, in place of what was done before."""
+        for former in self.tasks:
+            self.remove_task(former.id)
+        self.add_task(doing, total=None, words="")
+        return self.tasks[0]
 
-    def left_s(self, now_s: float, left: int) -> float | None:
-        """Seconds for the rest at that rate; None if nothing was done in the last minute."""
-        rate = self.per_s(now_s)
-        return max(left, 0) / rate if rate > 0 else None
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """What is drawn, by a thread of Rich's."""
+        for task in self.tasks:
+            self.update(task.id, words=self.words)
+        yield self.make_tasks_table(self.tasks)
+        if self.note:
+            yield Text(f"  {self.note}", overflow="ellipsis", no_wrap=True)
 
-    def _drop(self, now_s: float) -> None:
-        while len(self._samples) > 1 and self._samples[1][0] <= now_s - WINDOW_S:
-            self._samples.popleft()
 
-
-class RunWatch:
+class RunWatch(Bar):
     """What is known of the run that is on.
 
+    Attributes:
+        total: persons, until the run knows their number itself.
+
     Args:
+        get_time: a monotonic clock.
         stalled_s_max: seconds without progress after which the run is stuck.
     """
 
-    def __init__(self, monotonic: Callable[[], float], *, stalled_s_max: float = STALLED_S) -> None:
-        self._monotonic = monotonic
+    def __init__(
+        self,
+        get_time: Callable[[], float],
+        *,
+        stalled_s_max: float = STALLED_S,
+        is_shown: bool = False,
+    ) -> None:
         self._stalled_s_max = stalled_s_max
+        self._task: Task | None = None
+        self._stop: anyio.Event | None = None
+        self._progress, self._skipped = RunProgress(), 0
+        self._described_at_s = 0.0
         self.total: int | None = None
-        self.end()
+        super().__init__(is_shown=is_shown, get_time=get_time)
 
-    def begin(self) -> None:
-        """A run begins."""
-        self._is_on = True
-        self._pace = Pace(self._monotonic())
-        self._progress = RunProgress()
-        self._progressed_at_s = self._monotonic()
+    def begin_run(self, stop: anyio.Event | None = None) -> None:
+        """A run begins, which this event stops."""
+        self.end()
+        self._task, self._stop = self.begin("reading"), stop
+        self.changed(self._progress)
 
     def end(self) -> None:
         """It has ended."""
-        self.begin()
-        self._is_on = False
+        self._task = self._stop = None
+        self._progress, self._skipped = RunProgress(), 0
+        self.words = self.note = ""
 
     def changed(self, progress: RunProgress) -> None:
         """It has made progress."""
-        self._progress, self._progressed_at_s = progress, self._monotonic()
-        self._pace.add(self._progressed_at_s, progress.persons_done - progress.persons_skipped)
+        self._progress = progress
+        self._progressed_at_s = self.get_time()
+        if self._progressed_at_s - self._described_at_s > _REDRAW_S:
+            self.describe()
 
     @property
     def is_stuck(self) -> bool:
         """Whether the run made no progress for too long."""
-        return self._is_on and self._monotonic() - self._progressed_at_s > self._stalled_s_max
+        if self._task is None:
+            return False
+        return self.get_time() - self._progressed_at_s > self._stalled_s_max
 
     def figures(self) -> dict[str, Any] | None:
         """Progress of the run as it is logged; None if no run is on.
@@ -110,33 +138,66 @@ class RunWatch:
         ``eta_s`` is None as long as total or rate are unknown. ``slowness`` says why requests wait
         or are slower than configured, and is empty if neither.
         """
-        if not self._is_on:
+        task, progress = self._task, self._progress
+        if task is None:
             return None
-        now_s, progress = self._monotonic(), self._progress
-        done = progress.persons_done
+        task.completed += progress.persons_skipped - self._skipped  # without an effect on the rate
+        self._skipped = progress.persons_skipped
         total = progress.persons_total or self.total
-        left_s = None if total is None else self._pace.left_s(now_s, total - done)
+        self.update(task.id, completed=progress.persons_done, total=total)
+        left_s = task.time_remaining
         return {
-            "persons_done": done,
+            "persons_done": progress.persons_done,
             "persons_total": total,
             "persons_with_gaps": progress.persons_with_gaps,
-            "rate_per_s": round(self._pace.per_s(now_s), 1),
+            "rate_per_s": round(task.speed or 0.0, 1),
             "eta_s": None if left_s is None else round(left_s),
             "slowness": progress.slowness(),
         }
 
-    def text(self) -> str:
-        """The same in words; empty if no run is on."""
-        figures = self.figures()
+    def describe(self) -> None:
+        """Say in words what the figures are, and why the run is slow or that it stops."""
+        figures, self._described_at_s = self.figures(), self.get_time()
         if figures is None:
-            return ""
-        total, eta_s = figures["persons_total"], figures["eta_s"]
-        of = "" if total is None else f" of about {total:,}"
-        left = "" if eta_s is None else f", {span(eta_s)} left"
-        gaps = f", {figures['persons_with_gaps']:,} with gaps" * bool(figures["persons_with_gaps"])
-        why = f" ({figures['slowness']})" if figures["slowness"] else ""
-        done, rate = figures["persons_done"], figures["rate_per_s"]
-        return f"{done:,}{of} persons, {rate:,}/s{left}{gaps}{why}"
+            self.words = self.note = ""
+            return
+        total, eta_s, gaps = (
+            figures["persons_total"],
+            figures["eta_s"],
+            figures["persons_with_gaps"],
+        )
+        words = f"{figures['persons_done']:,}" + (f" of {total:,}" if total is not None else "")
+        words += f" persons, {figures['rate_per_s']:,}/s"
+        words += f", {span(eta_s)} left" if eta_s is not None else ""
+        self.words = words + (f", {gaps:,} with gaps" if gaps else "")
+        is_stopping = self._stop is not None and self._stop.is_set()
+        self.note = _STOPPING if is_stopping else figures["slowness"]
+
+
+def is_seen(cli: Cli) -> bool:
+    """Whether somebody sees what is drawn on standard error."""
+    return sys.stderr.isatty() and not cli.as_json
+
+
+def keep_log_short(app: App) -> None:
+    """Above a bar let warnings stand alone, unless level or format of the log was chosen."""
+    origins = app.loaded.origins
+    if {origins["log.level"], origins["log.format"]} == {"default"}:
+        configure("WARNING", app.settings.log.format)
+        logging.getLogger("worker.sync.run").addFilter(_is_not_in_the_summary)
+
+
+def _is_not_in_the_summary(record: logging.LogRecord) -> bool:
+    """What the summary says at the end is not said twice on a terminal."""
+    event = record.msg.get("event") if isinstance(record.msg, dict) else None
+    return event not in {"run.interrupted", "run.withheld", "drift.new"}
+
+
+def watch_runs(app: App, *, wait_s: float = 0.0, is_shown: bool = False) -> RunWatch:
+    """A watch that knows the waits of the configuration, and how long the lease is waited for."""
+    sync = app.settings.sync
+    waits_s = wait_s + (sync.retry_after_max + sync.patience).total_seconds()
+    return RunWatch(app.runtime.monotonic, stalled_s_max=STALLED_S + waits_s, is_shown=is_shown)
 
 
 async def find_total(app: App, watch: RunWatch) -> None:
@@ -149,9 +210,32 @@ async def find_total(app: App, watch: RunWatch) -> None:
         if last is not None:
             watch.total = last.totals["persons_total"] - last.totals["persons_departed"]
         elif app.settings.roster.path is not None and str(app.settings.roster.path) != "-":
-            watch.total = (await count_roster(app, app.roster())).entries
+            watch.total = (await count_roster(app.roster())).entries
     except WorkerError as error:  # the run itself reports it
         log.debug("run.total_unknown", code=int(error.exit_code))
+
+
+async def report_runs(
+    watch: RunWatch,
+    runtime: Runtime,
+    stop: anyio.Event,
+    *,
+    is_logged: bool = True,
+    idle: Callable[[], str] = lambda: "starting",
+) -> None:
+    """Beside runs, keep systemd and the log informed.
+
+    Args:
+        is_logged: write a heartbeat to the log.
+        idle: the status while no run is on.
+    """
+    notifier = Notifier()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_keep_described, watch, runtime)
+        tasks.start_soon(_announce_stop, notifier, stop)
+        if is_logged:
+            tasks.start_soon(keep_logging, watch, runtime)
+        await keep_notified(notifier, watch, runtime, idle)
 
 
 async def keep_notified(
@@ -161,20 +245,26 @@ async def keep_notified(
 
     The event loop sends ``WATCHDOG=1``, so a loop that is stuck is silent, and so is one whose run
     makes no progress.
-
-    Args:
-        idle: the status while no run is on.
     """
     notifier.send("READY=1", wait_s=_READY_S)
     pause_s = min(_STATUS_S, (notifier.watchdog_s or _STATUS_S) / 3)
     while True:
-        status = f"STATUS={watch.text() or idle()}"
+        watch.describe()
+        note = f" ({watch.note})" if watch.note else ""
+        status = f"STATUS={watch.words or idle()}{note}"
         if watch.is_stuck:
             log.error("run.stuck", hint="with WatchdogSec= systemd restarts the worker")
             notifier.send(status)
         else:
             notifier.send("WATCHDOG=1", status)
         await runtime.sleep(pause_s)
+
+
+async def _keep_described(watch: RunWatch, runtime: Runtime) -> None:
+    """Rate and reason change although nothing is read."""
+    while True:
+        watch.describe()
+        await runtime.sleep(_DESCRIBED_S)
 
 
 async def keep_logging(watch: RunWatch, runtime: Runtime) -> None:
@@ -185,26 +275,6 @@ async def keep_logging(watch: RunWatch, runtime: Runtime) -> None:
             log.info("run.heartbeat", **figures)
 
 
-async def announce_stop(notifier: Notifier, stop: anyio.Event) -> None:
-    """Tell systemd when the service begins to stop."""
+async def _announce_stop(notifier: Notifier, stop: anyio.Event) -> None:
     await stop.wait()
     notifier.send("STOPPING=1")
-
-
-def watch_runs(app: App, *, wait_s: float = 0.0) -> RunWatch:
-    """A watch that knows the waits of the configuration, and how long the lease is waited for."""
-    sync = app.settings.sync
-    waits_s = wait_s + (sync.retry_after_max + sync.patience).total_seconds()
-    return RunWatch(app.runtime.monotonic, stalled_s_max=STALLED_S + waits_s)
-
-
-def beside_runs(
-    app: App, watch: RunWatch, *, is_logged: bool, idle: Callable[[], str]
-) -> Sequence[Beside]:
-    """What goes on beside runs: notifications to systemd, and the heartbeat if ``is_logged``."""
-    notifier = Notifier()
-    tasks: list[Beside] = [
-        lambda _: keep_notified(notifier, watch, app.runtime, idle),
-        lambda stop: announce_stop(notifier, stop),
-    ]
-    return [*tasks, lambda _: keep_logging(watch, app.runtime)] if is_logged else tasks

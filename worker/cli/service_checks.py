@@ -16,9 +16,8 @@ from worker.cli.checks import (
     CheckResult,
     State,
     fail,
-    ok,
+    found,
     skip,
-    warn,
 )
 from worker.config import Purpose, needs
 from worker.core.area import ResourceArea
@@ -42,6 +41,7 @@ from worker.errors import (
 from worker.helseid.client import HelseIdClient
 from worker.helseid.discovery import Discovery
 from worker.helseid.refusals import CLOCK_TOLERANCE_S, clock_ahead_s
+from worker.offid import is_h_number
 from worker.pts.reader import PtsReader
 from worker.store.identity import note_probe
 
@@ -90,7 +90,7 @@ async def check_clock(app: App) -> CheckResult:
     except UnavailableError:
         return skip("clock", "HelseID does not answer")
     if ahead_s is None:
-        return warn("clock", "HelseID's answer has no Date header", "compare the clock by hand")
+        return found("clock", "HelseID's answer has no Date header", "compare the clock by hand")
     way = "ahead of" if ahead_s > 0 else "behind"
     text = f"{abs(ahead_s):.0f} s {way} HelseID's"
     if abs(ahead_s) > CLOCK_TOLERANCE_S:
@@ -99,16 +99,16 @@ async def check_clock(app: App) -> CheckResult:
             hint="synchronise it (NTP; on Helsenett: ntp.nhn.no), or DPoP proofs are refused",
         )
     if abs(ahead_s) > CLOCK_WARNING_S:
-        hint = f"check NTP: HelseID refuses a clock that is over {CLOCK_TOLERANCE_S:.0f} s off"
-        return warn("clock", text, hint, ahead_s=ahead_s)
-    return ok("clock", f"within {CLOCK_WARNING_S:.0f} s of HelseID's", ahead_s=ahead_s)
+        remedy = f"check NTP: HelseID refuses a clock that is over {CLOCK_TOLERANCE_S:.0f} s off"
+        return found("clock", text, remedy, ahead_s=ahead_s)
+    return found("clock", f"within {CLOCK_WARNING_S:.0f} s of HelseID's", ahead_s=ahead_s)
 
 
 async def check_discovery(app: App) -> CheckResult:
     """HelseID's metadata can be read, and names the configured issuer."""
     async with _discovery(app) as (discovery, _):
         metadata = await discovery.metadata()
-    return ok(
+    return found(
         "discovery",
         f"{metadata.issuer} answers, and names itself as the issuer",
         issuer=metadata.issuer,
@@ -122,7 +122,7 @@ async def check_token(app: App) -> CheckResult:
     async with app.helseid() as helseid:
         token = await helseid.tokens.token()
     chosen = app.settings.helseid
-    return ok(
+    return found(
         "token",
         f"{chosen.sender_constraint}, valid for {token.expires_in_s:.0f} s, scopes {chosen.scope}",
         expires_in_s=token.expires_in_s,
@@ -133,15 +133,17 @@ async def check_token(app: App) -> CheckResult:
 
 async def check_reach(app: App) -> CheckResult:
     """PTS answers a request without authorization, with any status."""
+    if app.settings.api.base_url is None:
+        return skip("PTS", "api.base_url is not set")
     url = app.base_url()
     try:
         async with app.transport() as transport:
             status = (await transport.post(url, headers={}, body=b"")).status
     except AreaError as error:
-        found = as_run_error(error)
-        found.message += f"; asked was {place_of(url)}"
-        raise found from None
-    line = ok("PTS", f"{url} answers (HTTP {status} without a token)", status=status)
+        fault = as_run_error(error)
+        fault.message += f"; asked was {place_of(url)}"
+        raise fault from None
+    line = found("PTS", f"{url} answers (HTTP {status} without a token)", status=status)
     if status != httpx.codes.FORBIDDEN:
         return line
     hint = "a gateway may answer so; `pts-worker doctor --probe` shows whether this client gets in"
@@ -157,6 +159,8 @@ async def check_probe(app: App, off_id: NationalId) -> list[CheckResult]:
     Raises:
         WorkerError: HelseID refuses or is unavailable, or the configuration cannot be used.
     """
+    if is_h_number(off_id.reveal()) and not app.sends_h_numbers:
+        return [skip("PTS probe", "an H-number is not sent (roster.send_h_numbers)")]
     areas, person = app.areas(), Person(off_id=off_id, person_key="probe")
     async with app.reader(app.throttle(), attempts_max=2) as reader:
         lines = [await _probe_line(reader, area, person) for area in areas]
@@ -177,20 +181,18 @@ async def _probe_line(reader: PtsReader, area: ResourceArea, person: Person) -> 
         return fail(name, as_run_error(error) if isinstance(error, AreaError) else error)
     values = zip(*(record.columns for record in read.records), strict=True)
     columns = zip(area.columns, values, strict=False)
-    empty = [column.name for column, found in columns if all(value is None for value in found)]
-    facts = {
-        "records": len(read.records),
-        "pages": read.proof.pages,
-        "empty": empty,
-        "drift": dict(read.drift),
-    }
+    empty = [column.name for column, seen in columns if all(value is None for value in seen)]
     text = f"{counted(len(read.records), 'record')} as the contract declares them"
     if not read.records:
-        hint = "probe a synthetic person who has restrictions: `doctor --probe --person -`"
-        return warn(name, f"{text}; without a record its shape is unknown", hint, **facts)
-    if read.drift or empty:
+        text += "; without a record its shape is unknown"
+        remedy = "probe a synthetic person who has restrictions: `doctor --probe --person -`"
+    elif read.drift or empty:
         text += f"; undeclared: {', '.join(read.drift) or 'none'}"
         text += f"; empty columns: {', '.join(empty) or 'none'}"
-        hint = "undeclared fields are not stored; `pts-worker contract learn` proposes what to add"
-        return warn(name, text, hint, **facts)
-    return ok(name, f"{text}; every field is declared", **facts)
+        remedy = (
+            "undeclared fields are not stored; `pts-worker contract learn` proposes what to add"
+        )
+    else:
+        text, remedy = f"{text}; every field is declared", ""
+    facts = {"records": len(read.records), "pages": read.proof.pages, "empty": empty}
+    return found(name, text, remedy, **facts, drift=dict(read.drift))

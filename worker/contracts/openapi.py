@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from worker.contracts.draft import PERSON_NAMES, Draft, name_of
+from worker.contracts.proposal import PERSON_NAMES, Draft, name_of
 from worker.contracts.shape import shape_of
 from worker.core.contract import OFF_ID, UUID, AreaContract
 from worker.errors import DataContractError
@@ -60,9 +60,7 @@ class OpenApi:
                 self._declare_parameter(draft, self._whole(parameter))
         _declare_body(draft, self._body(operation.get("requestBody")))
         answers = _object(operation.get("responses"))
-        if "204" in answers:
-            draft.table["empty_status"] = [204]
-            draft.propose("empty_status", "204 means that there are no records")
+        draft.table["empty_status"] = [204] if "204" in answers else []
         codes = (code for code in ("200", "2XX", "default") if code in answers)
         return draft, self._body(answers.get(next(codes, "")))
 
@@ -75,11 +73,11 @@ class OpenApi:
             draft.sendable[name] = key
         schema = self._whole(parameter.get("schema"))
         known = [schema.get("default"), *_list(schema.get("enum"))[:1], schema.get("const")]
-        known = [one for one in (*known, parameter.get("example")) if one is not None]
+        value = next((one for one in (*known, parameter.get("example")) if one is not None), None)
         if key == "headers" and schema.get("format") == "uuid":
             draft.table[key][name] = UUID
-        elif parameter.get("required") is True and known:
-            draft.table[key][name] = str(known[0])
+        elif parameter.get("required") is True and value is not None:
+            draft.table[key][name] = str(value)
             draft.propose(key, f"the value of {name}; ask NHN")
         elif parameter.get("required") is True:
             draft.propose(key, f"{name} is required; ask what to send")
@@ -146,15 +144,13 @@ def _declare_body(draft: Draft, request: Any) -> None:
     fields = [path for path in shape_of([request]) if path]
     draft.sendable |= dict.fromkeys(fields, "body")
     persons = [path for path in fields if name_of(path) in PERSON_NAMES and "[]" not in path]
-    if persons:
-        body: Any = OFF_ID
-        for name in reversed(persons[0].split(".")):
-            body = {name: body}
-        draft.table["body"] = body
-    else:
+    if not persons:
         draft.propose("body", "no property of the request is called offId")
-    if others := [path for path in fields if path not in persons[:1]]:
-        draft.propose("body", f"it may also have {', '.join(others)}")
+        return
+    body: Any = OFF_ID
+    for name in reversed(persons[0].split(".")):
+        body = {name: body}
+    draft.table["body"] = body
 
 
 def _samples(part: Mapping[str, Any]) -> Iterator[Any]:

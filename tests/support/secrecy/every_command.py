@@ -36,7 +36,7 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("status", ""),
         ("status --json", ""),
         ("failures list", ""),
-        ("failures list --json --limit 500", ""),
+        ("failures list --json", ""),
         ("failures show -", f"{failed}\n"),
         ("backfill --failed --log-format console", ""),
         ("explain", f"{known}\n"),

@@ -5,20 +5,17 @@ from datetime import timedelta
 import click
 
 from worker.cli import options
-from worker.cli.base import Cli
 from worker.errors import UsageError
 
 
 @click.command("backfill", cls=options.Command)
 @options.setting("--roster", "roster.path", help="Whom to read: a roster file; - is stdin.")
-@click.option(
-    "--person",
-    metavar="-",
-    help="Whom to read: - takes identifiers from standard input. An identifier never stands on "
-    "the command line, where every process can read it.",
+@options.person(
+    "Whom to read: - takes identifiers from standard input. An identifier never stands on the "
+    "command line, where every process can read it."
 )
 @click.option(
-    "--stale-for", type=options.DURATION, help="Areas not confirmed for so long, e.g. 36h."
+    "--stale-for", type=options.duration, help="Areas not confirmed for so long, e.g. 36h."
 )
 @click.option("--failed", is_flag=True, help="Areas with an open failure.")
 @options.area
@@ -27,7 +24,7 @@ from worker.errors import UsageError
 @options.accept_removals
 @click.pass_obj
 def command(
-    cli: Cli,
+    cli: options.Cli,
     *,
     person: str | None,
     stale_for: timedelta | None,
@@ -50,8 +47,10 @@ def command(
     from worker.core.model import RunKind
     from worker.store.runs.run_store import Choice
 
-    if person is not None:
-        _take_persons(cli, person)
+    if person and cli.flag_names.get("roster.path") == "--roster":
+        raise UsageError("--person and --roster are two ways to say whom: give one")
+    if person:
+        cli.set("roster.path", "-", flag="--person")
     is_given = cli.flag_names.get("roster.path") in {"--roster", "--person"}
     if not (is_given or failed or stale_for):
         raise UsageError(
@@ -67,14 +66,3 @@ def command(
         accept_removals=accept_removals,
     )
     return run_and_report(cli, app, request)
-
-
-def _take_persons(cli: Cli, person: str) -> None:
-    if person != "-":
-        raise UsageError(
-            "--person takes - and reads identifiers from standard input",
-            hint="an identifier on the command line can be read by every process of the machine",
-        )
-    if cli.flag_names.get("roster.path") == "--roster":
-        raise UsageError("--person and --roster are two ways to say whom: give one")
-    cli.set("roster.path", "-", flag="--person")

@@ -3,7 +3,6 @@
 import click
 
 from worker.cli import options
-from worker.cli.base import Cli
 from worker.cli.output import print_table
 
 
@@ -14,7 +13,7 @@ def command() -> None:
 
 @command.command("check")
 @click.pass_obj
-def check(cli: Cli) -> int:
+def check(cli: options.Cli) -> int:
     """Read the configuration and every file that it names, without the network.
 
     Configuration, client key, pseudonym key, certificates, SQLite database, roster file, contract:
@@ -34,7 +33,7 @@ def check(cli: Cli) -> int:
 
 @command.command("show")
 @click.pass_obj
-def show(cli: Cli) -> None:
+def show(cli: options.Cli) -> None:
     """Show every key with its value and where it came from.
 
     The origin is a flag, a variable, the file or a default. Secrets are hidden.
@@ -48,9 +47,9 @@ def show(cli: Cli) -> None:
     loaded = cli.load(None).loaded
     values = {name: text_of(loaded.settings.value(name)) for name in loaded.origins}
     rows = [(name, values[name], origin) for name, origin in loaded.origins.items()]
-    heads, file = ("key", "value", "origin"), loaded.config_file
+    heads = ("key", "value", "origin")
     document = {
-        "config_file": None if file is None else str(file),
+        "config_file": loaded.config_file,
         "keys": [dict(zip(heads, row, strict=True)) for row in rows],
     }
     cli.emit(document, lambda: print_table(heads, rows))

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from worker.cli import options
-from worker.cli.base import Cli
-from worker.cli.output import print_table
+from worker.cli.output import print_table, write_file
 from worker.core.escaping import visible
-from worker.errors import ConfigurationError, ExitCode
+from worker.errors import ExitCode
 
 if TYPE_CHECKING:
-    from worker.contracts.draft import Draft
+    from worker.contracts.proposal import Draft
     from worker.core.contract import Contract
 
 _ROWS_MAX: Final = 40
@@ -36,7 +35,7 @@ def command() -> None:
 
 @command.command("show")
 @click.pass_obj
-def show(cli: Cli) -> None:
+def show(cli: options.Cli) -> None:
     """Print the complete contract with PTS that is in force, as TOML.
 
     Keys with their default value are printed as well. The contract is `api.contract_file`, or comes
@@ -63,7 +62,7 @@ def show(cli: Cli) -> None:
 @click.argument("file", type=options.FilePath(), metavar="FILE")
 @_out
 @click.pass_obj
-def from_openapi(cli: Cli, *, file: Path, out: Path | None) -> int:
+def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
     """Make a contract from NHN's OpenAPI 3 document (JSON).
 
     It reads the search operations of both areas (POST, a path that ends in `_search`): where the
@@ -92,7 +91,7 @@ def from_openapi(cli: Cli, *, file: Path, out: Path | None) -> int:
 @command.command("learn")
 @_out
 @click.pass_obj
-def learn(cli: Cli, *, out: Path | None) -> int:
+def learn(cli: options.Cli, *, out: Path | None) -> int:
     """Propose a contract from live answers about some persons.
 
     Give their identifiers on standard input, one a line: synthetic persons who have restrictions,
@@ -108,7 +107,7 @@ def learn(cli: Cli, *, out: Path | None) -> int:
     Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
     """
     from worker.cli import contract_making
-    from worker.cli.identifiers import read_identifiers
+    from worker.cli.rosters import read_identifiers
     from worker.roster.csv_file import CsvRoster
 
     app = cli.load("read-pts")
@@ -117,21 +116,18 @@ def learn(cli: Cli, *, out: Path | None) -> int:
     return _report(cli, app.contract(), drafts, out)
 
 
-def _report(cli: Cli, known: "Contract", drafts: Mapping[str, "Draft"], out: Path | None) -> int:
+def _report(
+    cli: options.Cli, known: "Contract", drafts: Mapping[str, "Draft"], out: Path | None
+) -> int:
     """Print or write the contract that was made, with what was found and the differences."""
     from worker.contracts.text import as_toml, document_of
-    from worker.files import named_faults, write_new
 
     made = {name: draft.contract for name, draft in drafts.items() if draft.contract is not None}
     contract = {**known, **made}
     notes = {f"{n}.{key}": lines for n, one in drafts.items() for key, lines in one.notes.items()}
     text = as_toml(contract, notes)
     if out is not None and made:
-        if out.exists():
-            hint = "it is never overwritten; choose another name"
-            raise ConfigurationError(f"{out} already exists", hint=hint)
-        with named_faults(out):
-            write_new(out, text.encode())
+        write_file(out, text.encode())
     differences = [*_differences(known, contract)]
     document = {
         "file": str(out) if out is not None and made else None,
@@ -161,7 +157,7 @@ def _differences(known: "Contract", contract: "Contract") -> Iterator[str]:
 
 def _print(drafts: Mapping[str, "Draft"], differences: list[str], text: str) -> None:
     """Everything but the contract itself is a comment, so that all of it is a TOML file."""
-    from worker.contracts.draft import REFUSED
+    from worker.contracts.proposal import REFUSED
 
     rows = list[tuple[Any, ...]]()
     for name, draft in drafts.items():

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli import options
-from worker.cli.base import Cli
 
 if TYPE_CHECKING:
     from worker.app import App
@@ -21,7 +20,7 @@ def command() -> None:
 
 @command.command("upgrade")
 @click.pass_obj
-def upgrade(cli: Cli) -> None:
+def upgrade(cli: options.Cli) -> None:
     """Bring the database to this program's schema, and recreate the reporting views.
 
     It creates the database if there is none, and names it and the configuration that was read.
@@ -47,10 +46,9 @@ async def _upgrade(app: "App") -> dict[str, Any]:
         await _check_key(app, database)
         before, after = await upgrade(database)
         place = place_of_database(database)
-    file = app.loaded.config_file
     return {
         "database": place,
-        "config_file": None if file is None else str(file),
+        "config_file": app.loaded.config_file,
         "schema": {"before": before, "after": after},
     }
 
@@ -83,7 +81,7 @@ def _print_upgrade(document: dict[str, Any]) -> None:
 
 @command.command("check")
 @click.pass_obj
-def check(cli: Cli) -> None:
+def check(cli: options.Cli) -> None:
     """Show which schema the database has and which this program needs. Exit 78 if they differ.
 
     Example: `pts-worker db check`
@@ -109,7 +107,7 @@ def check(cli: Cli) -> None:
 @command.command("backup")
 @click.argument("file", type=options.FilePath(), metavar="FILE")
 @click.pass_obj
-def backup(cli: Cli, *, file: Path) -> None:
+def backup(cli: options.Cli, *, file: Path) -> None:
     """Copy a SQLite database to a new file, while runs go on.
 
     The copy is complete as of one moment, even in the middle of a run. To restore it, stop the

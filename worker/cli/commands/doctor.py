@@ -3,20 +3,17 @@
 import click
 
 from worker.cli import options
-from worker.cli.base import Cli
 from worker.errors import UsageError
 
 
 @click.command("doctor", cls=options.Command)
 @click.option("--probe", is_flag=True, help="Read one synthetic person from PTS.")
-@click.option(
-    "--person",
-    metavar="-",
-    help="With --probe: - takes the identifier from standard input, instead of a number that NHN "
-    "has published.",
+@options.person(
+    "With --probe: - takes the identifier from standard input, instead of a number that NHN has "
+    "published."
 )
 @click.pass_obj
-def command(cli: Cli, *, probe: bool, person: str | None) -> int:
+def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
     """Check the complete set-up, and show what is wrong and what to do.
 
     Configuration, clock, key, HelseID's discovery and token, database, PTS, contract, roster: one
@@ -39,12 +36,10 @@ def command(cli: Cli, *, probe: bool, person: str | None) -> int:
     Example: `pts-worker doctor --probe`
     """
     from worker.cli.checkup import report_checkup
-    from worker.cli.identifiers import read_identifier
+    from worker.cli.rosters import read_identifier
     from worker.cli.service_checks import SYNTHETIC_PERSON
     from worker.core.identity import NationalId
 
-    if person not in {None, "-"}:
-        raise UsageError("--person takes - and reads one identifier from standard input")
     if person and not probe:
         raise UsageError("--person is for --probe")
     if not probe:

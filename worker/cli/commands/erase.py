@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli import options
-from worker.cli.access import purpose_option
-from worker.cli.base import Cli
+from worker.cli.access import ask_person, purpose_option
 from worker.cli.output import print_table
 from worker.errors import StoppedError
 
@@ -29,7 +28,9 @@ if TYPE_CHECKING:
 @purpose_option
 @options.database
 @click.pass_obj
-def command(cli: Cli, *, dry_run: bool, rewrite: bool, yes: bool, purpose: str | None) -> None:
+def command(
+    cli: options.Cli, *, dry_run: bool, rewrite: bool, yes: bool, purpose: str | None
+) -> None:
     """Remove one person completely: versions, history, proofs, failures, drafts, and the person.
 
     Give the identifier on standard input, on one line. It is never printed. On a terminal you are
@@ -45,11 +46,7 @@ def command(cli: Cli, *, dry_run: bool, rewrite: bool, yes: bool, purpose: str |
 
     Example: `pts-worker erase < identifier.txt`
     """
-    from worker.cli.identifiers import read_identifier
-
-    app = cli.load("person")
-    app.identity()  # an error of the configuration comes before the question
-    off_id = read_identifier()
+    app, off_id = ask_person(cli)
     question = "Erase everything that is stored of this person? It cannot be undone."
     if not (yes or dry_run) and sys.stdin.isatty() and not click.confirm(question, err=True):
         raise StoppedError(

@@ -1,37 +1,18 @@
 """``export``: the reporting views as files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli import options
 from worker.cli.access import purpose_option
-from worker.cli.base import Cli
 from worker.cli.output import print_table
 from worker.core.plurals import counted
 from worker.report.formats import Dialect, Format
 
 if TYPE_CHECKING:
     from worker.report.folders import Manifest
-
-
-class Publication(click.ParamType[int, str]):
-    """The number of a publication, from 0."""
-
-    name = "publication"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it."""
-        text = str(value)
-        if not (text.isascii() and text.isdigit()):
-            self.fail(
-                "this is no number of a publication; the manifest of an export names its own as "
-                "publication_no: for example --since 41",
-                param,
-                ctx,
-            )
-        return int(text)
 
 
 @click.command("export", cls=options.Command)
@@ -62,15 +43,16 @@ class Publication(click.ParamType[int, str]):
 )
 @click.option(
     "--since",
-    type=Publication(),
+    type=click.IntRange(min=0),
     metavar="PUBLICATION",
-    help="Only the change feed, behind the publication of this number, e.g. 41.",
+    help="Only the change feed, behind the publication of this number: publication_no of an "
+    "earlier export's manifest.",
 )
 @purpose_option
 @options.database
 @click.pass_obj
 def command(
-    cli: Cli,
+    cli: options.Cli,
     *,
     out: Path,
     file_format: str,
@@ -96,7 +78,7 @@ def command(
     Example: `pts-worker export --out export --format csv --view patient_safety_current`
     """
     from worker.cli.access import log_access
-    from worker.cli.progress import progress_bar
+    from worker.cli.run_watch import Bar, is_seen
     from worker.report.export import Options, export
     from worker.store.schema.upgrade import HEAD
 
@@ -110,12 +92,13 @@ def command(
     app = cli.load("report")
 
     async def write() -> "Manifest":
-        with progress_bar(cli, app, "writing") as show:
-            rows: dict[str, int] = {}
+        rows: dict[str, int] = {}
+        with Bar(is_shown=is_seen(cli), get_time=app.runtime.monotonic) as bar:
+            bar.begin("writing")
 
             def wrote(view: str, count: int) -> None:
                 rows[view] = count
-                show(counted(sum(rows.values()), "row"))
+                bar.words = counted(sum(rows.values()), "row")
 
             async with app.database() as store:
                 await log_access(store, "export", purpose)
@@ -128,14 +111,10 @@ def command(
                     wrote=wrote,
                 )
 
-    before = {folder.name for folder in out.glob("publication-*")}
     manifest = cli.run(write)
-    cli.emit(manifest, lambda: _print(out, manifest, is_replaced=manifest.folder in before))
+    cli.emit(manifest, lambda: _print(out, manifest))
 
 
-def _print(out: Path, manifest: "Manifest", *, is_replaced: bool) -> None:
+def _print(out: Path, manifest: "Manifest") -> None:
     print(f"{out / manifest.folder}: {manifest.published_at or 'nothing yet'}")
-    if is_replaced:
-        number = manifest.publication_no or 0
-        print(f"replaced the export of publication {number} that was there")
     print_table(("file", "rows", "bytes"), [(f.file, f.rows, f.bytes) for f in manifest.views])

@@ -9,10 +9,9 @@ from typing import Any, Final
 import click
 
 from worker.cli import options
-from worker.cli.base import Cli
-from worker.cli.commands.keys import new_pseudonym_key, write_secret
-from worker.cli.output import json_text
-from worker.errors import ConfigurationError, UsageError, reason_of
+from worker.cli.commands.keys import new_pseudonym_key
+from worker.cli.output import json_text, write_file
+from worker.errors import ConfigurationError, UsageError
 
 _ASKED: Final = {
     "helseid.client_id": ("Client id from HelseID's self-service (empty: later)", ""),
@@ -37,7 +36,7 @@ _SCOPE: Final = "nhn:pts/api"
 )
 @click.option("--group-readable", is_flag=True, help="Let the file's group read it (mode 0640).")
 @click.pass_obj
-def command(cli: Cli, *, out: Path, group_readable: bool) -> None:
+def command(cli: options.Cli, *, out: Path, group_readable: bool) -> None:
     """Write a configuration file that describes every key, and make the two key files beside it.
 
     On a terminal it asks how PTS is reached, and for client, roster and database; Enter takes the
@@ -55,10 +54,13 @@ def command(cli: Cli, *, out: Path, group_readable: bool) -> None:
     Example: `pts-worker init --out worker.toml`
     """
     from worker.cli.config_file import new_toml
-    from worker.files import private_mode, write_new
+    from worker.files import private_mode
 
-    if out.exists():
-        raise _exists(out)
+    if out.exists():  # before the questions
+        raise ConfigurationError(
+            f"{out.absolute()} already exists",
+            hint="it is not overwritten: choose another name with --out",
+        )
     values = _KEY_FILES | {key: _checked(key, value) for key, value in cli.flags.items()}
     if "api.environment" not in values:
         values["api.environment"] = _environment()
@@ -68,24 +70,13 @@ def command(cli: Cli, *, out: Path, group_readable: bool) -> None:
         value = _ask(key, question, default) if sys.stdin.isatty() else default
         if value:
             values[key] = value
-    content = new_toml(values).encode()
-    made = [
-        _made(out.parent / name, key) for key, name in _KEY_FILES.items() if key not in cli.flags
-    ]
+    made = _make_keys({out.parent / n: k for k, n in _KEY_FILES.items() if k not in cli.flags})
     public_jwk = _public_jwk(out.parent / values[_CLIENT_KEY])
-    try:
-        write_new(out, content, mode=private_mode(is_group_readable=group_readable))
-    except FileExistsError:
-        raise _exists(out) from None
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot write {out.absolute()}: {reason_of(error)}",
-            hint="make the folder, or name another file with --out",
-        ) from None
+    write_file(out, new_toml(values).encode(), mode=private_mode(is_group_readable=group_readable))
     document = {
         "file": str(out.absolute()),
         "keys": sorted(values),
-        "made": [str(file.absolute()) for file in made if file],
+        "made": [str(file.absolute()) for file in made],
         "public_jwk": public_jwk,
     }
     cli.emit(document, lambda: _print(out, values, document))
@@ -107,21 +98,20 @@ def _choose(question: str, choices: list[str]) -> str:
     return answer
 
 
-def _made(file: Path, key: str) -> Path | None:
-    """Make a key file; None if there is one.
+def _make_keys(wanted: Mapping[Path, str]) -> list[Path]:
+    """Make those key files that are missing; each with the key that names it.
 
     Raises:
-        ConfigurationError: it cannot be written.
+        ConfigurationError: one cannot be written.
     """
     from worker.files import is_missing
     from worker.helseid.keys import new_client_key
 
-    if not is_missing(file):
-        return None
-    is_client = key == _CLIENT_KEY
-    document = new_client_key("ec").document() if is_client else new_pseudonym_key()
-    write_secret(file, document)
-    return file
+    made = [file for file in wanted if is_missing(file)]
+    for file in made:
+        is_client = wanted[file] == _CLIENT_KEY
+        write_file(file, new_client_key("ec").document() if is_client else new_pseudonym_key())
+    return made
 
 
 def _public_jwk(file: Path) -> Mapping[str, Any] | None:
@@ -134,13 +124,6 @@ def _public_jwk(file: Path) -> Mapping[str, Any] | None:
     from worker.helseid.keys import load_client_key
 
     return None if is_missing(file) else load_client_key(file).public_jwk()
-
-
-def _exists(out: Path) -> ConfigurationError:
-    return ConfigurationError(
-        f"{out.absolute()} already exists",
-        hint="it is not overwritten: choose another name with --out",
-    )
 
 
 def _checked(key: str, value: Any) -> Any:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from worker.cli import options
-from worker.cli.base import Cli
-from worker.cli.output import json_text, print_json
+from worker.cli.output import json_text, print_json, write_file
 from worker.errors import ConfigurationError, RefusedError
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def command() -> None:
 @_out
 @_kind
 @click.pass_obj
-def new(cli: Cli, *, out: Path, kind: "KeyKind") -> None:
+def new(cli: options.Cli, *, out: Path, kind: "KeyKind") -> None:
     """Make a key pair for HelseID.
 
     The private key goes to a new file that only its owner can read; the public key is printed for
@@ -53,7 +52,7 @@ def new(cli: Cli, *, out: Path, kind: "KeyKind") -> None:
     from worker.helseid.keys import new_client_key
 
     key = new_client_key(kind)
-    write_secret(out, key.document())
+    write_file(out, key.document())
     public_half = key.public_jwk()
 
     def text() -> None:
@@ -67,7 +66,7 @@ def new(cli: Cli, *, out: Path, kind: "KeyKind") -> None:
 @command.command("public")
 @_key
 @click.pass_obj
-def public(cli: Cli, *, key: Path | None) -> None:
+def public(cli: options.Cli, *, key: Path | None) -> None:
     """Print the public key as a JWK.
 
     Register this, and nothing else, in HelseID's self-service. The output is JSON with or without
@@ -86,7 +85,7 @@ def public(cli: Cli, *, key: Path | None) -> None:
 @_kind
 @click.option("--finish", is_flag=True, help="The new key is registered: put it in place.")
 @click.pass_obj
-def rotate(cli: Cli, *, key: Path | None, kind: "KeyKind", finish: bool) -> None:
+def rotate(cli: options.Cli, *, key: Path | None, kind: "KeyKind", finish: bool) -> None:
     """Put a new key in the configured key's place, once HelseID accepts it.
 
     The first step makes a new key beside the configured file (FILE.new) and prints its public half.
@@ -135,7 +134,7 @@ def rotate(cli: Cli, *, key: Path | None, kind: "KeyKind", finish: bool) -> None
 @command.command("pseudonym")
 @_out
 @click.pass_obj
-def pseudonym(cli: Cli, *, out: Path) -> None:
+def pseudonym(cli: options.Cli, *, out: Path) -> None:
     """Make the pseudonym key.
 
     32 random bytes in a new file that only its owner can read. Keep a copy in a safe place: without
@@ -145,7 +144,7 @@ def pseudonym(cli: Cli, *, out: Path) -> None:
 
     Example: `pts-worker keys pseudonym --out pseudonym.key`
     """
-    write_secret(out, new_pseudonym_key())
+    write_file(out, new_pseudonym_key())
     text = (
         f"{out}: {_PSEUDONYM_BYTES} random bytes, for privacy.pseudonym_key_file. Keep a copy "
         "in a safe place, apart from the database's backup."
@@ -156,28 +155,6 @@ def pseudonym(cli: Cli, *, out: Path) -> None:
 def new_pseudonym_key() -> bytes:
     """Random bytes for ``privacy.pseudonym_key_file``."""
     return secrets.token_bytes(_PSEUDONYM_BYTES)
-
-
-def write_secret(path: Path, content: bytes) -> None:
-    """Write a secret to a new file with mode 0600.
-
-    Raises:
-        ConfigurationError: the file already exists (it is not overwritten) or cannot be written.
-    """
-    from worker.files import write_new
-
-    try:
-        write_new(path, content)
-    except FileExistsError:
-        raise ConfigurationError(
-            f"{path} already exists", hint="keys are never overwritten; choose another file name"
-        ) from None
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ConfigurationError(
-            f"cannot write {path.absolute()}: {reason}",
-            hint="make the folder, or name a file in another one",
-        ) from None
 
 
 async def _require_token(app: "App", files: "KeyFiles", made: "ClientKey") -> None:

@@ -1,14 +1,13 @@
 """``report``: the published state as one HTML page."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli import options
 from worker.cli.access import purpose_option
-from worker.cli.base import Cli
-from worker.cli.output import instant
+from worker.cli.output import instant, print_facts
 from worker.core.small_numbers import LEAST, LEAST_MIN, OFF
 from worker.report.language import LANGUAGES
 
@@ -16,23 +15,14 @@ if TYPE_CHECKING:
     from worker.report.figures import ReportFacts
 
 
-class MinCell(click.ParamType[int, str]):
-    """The limit of small numbers: 0 for none, or a limit that hides something."""
-
-    name = "persons"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it."""
-        text = str(value)
-        number = int(text) if text.isascii() and text.isdigit() else -1
-        if number != OFF and number < LEAST_MIN:
-            self.fail(
-                f"give {LEAST_MIN} or more (below 2 there is only 1, so a lower limit hides "
-                f"nothing), or {OFF} to show exact numbers",
-                param,
-                ctx,
-            )
-        return number
+def _min_cell(_context: object, _parameter: object, number: int) -> int:
+    """Refuse a limit that hides nothing."""
+    if OFF < number < LEAST_MIN:
+        raise click.BadParameter(
+            f"give {LEAST_MIN} or more (below 2 there is only 1, so a lower limit hides nothing), "
+            f"or {OFF} to show exact numbers"
+        )
+    return number
 
 
 @click.command("report", cls=options.Command)
@@ -48,7 +38,8 @@ class MinCell(click.ParamType[int, str]):
 @click.option("--cohort", metavar="NAME", help="Only this clinic or department of the roster.")
 @click.option(
     "--min-cell",
-    type=MinCell(),
+    type=click.IntRange(min=OFF),
+    callback=_min_cell,
     metavar="N",
     default=LEAST,
     show_default=True,
@@ -58,7 +49,13 @@ class MinCell(click.ParamType[int, str]):
 @options.database
 @click.pass_obj
 def command(
-    cli: Cli, *, out: Path, language: str, cohort: str | None, min_cell: int, purpose: str | None
+    cli: options.Cli,
+    *,
+    out: Path,
+    language: str,
+    cohort: str | None,
+    min_cell: int,
+    purpose: str | None,
 ) -> None:
     """Write the published state as one HTML file that needs nothing else.
 
@@ -98,5 +95,5 @@ def command(
 def _print(out: Path, facts: "ReportFacts") -> None:
     print(out)
     full, last = facts.last_sync, facts.published
-    print(f"last full run     {instant(full.published_at if full else None)}")
-    print(f"last publication  {instant(last.published_at if last else None)}")
+    published = {"last full run": full, "last publication": last}
+    print_facts({n: instant(one.published_at if one else None) for n, one in published.items()})

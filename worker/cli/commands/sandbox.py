@@ -1,12 +1,13 @@
 """``sandbox``: serve the stand-ins for HelseID and PTS on loopback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
 from worker.cli import options
-from worker.cli.base import Cli
 from worker.errors import UsageError, reason_of
 from worker.sandbox.faults import Action, Area
 from worker.sandbox.files import write_setup
@@ -79,7 +80,7 @@ _PORT = click.IntRange(0, 65_535)
 )
 @click.pass_obj
 def command(
-    cli: Cli,
+    cli: options.Cli,
     /,
     *,
     folder: Path,
@@ -92,18 +93,9 @@ def command(
         chosen: further fields of ``SandboxOptions``, each an option of that name.
     """
     cli.keeps_code = True
-    try:
-        options = SandboxOptions(**chosen, contract=str(contract.resolve()) if contract else "")
-        options = write_setup(folder, options)
-    except OSError as error:
-        raise UsageError(
-            f"sandbox: {error.filename or folder} cannot be used: {reason_of(error)}",
-            hint="see `pts-worker sandbox --help` for its ports, --folder and --contract",
-        ) from error
-    except ValueError as error:
-        raise UsageError(
-            f"sandbox: {error}", hint="`pts-worker sandbox --help` shows what each option takes"
-        ) from error
+    with _wrong_calls():
+        served = SandboxOptions(**chosen, contract=str(contract.resolve()) if contract else "")
+        served = write_setup(folder, served)
 
     def ready(running: RunningSandbox) -> None:
         cli.emit(
@@ -126,11 +118,20 @@ def command(
             ),
         )
 
+    with _wrong_calls():
+        serve_forever(served, ready)
+
+
+@contextmanager
+def _wrong_calls() -> Iterator[None]:
+    """What cannot be served, because of an option, a file or a port."""
     try:
-        serve_forever(options, ready)
-    except OSError as error:
+        yield
+    except (OSError, ValueError) as error:
+        what = str(error)
+        if isinstance(error, OSError):
+            what = f"{error.filename or 'a port'} cannot be used: {reason_of(error)}"
         raise UsageError(
-            f"the sandbox cannot serve: {error.filename or 'a port'}: "
-            f"{error.strerror or type(error).__name__}",
-            hint="choose other ports (--helseid-port, --pts-port), or 0 for any free one",
+            f"sandbox: {what}",
+            hint="`pts-worker sandbox --help` has its ports, --folder and --contract",
         ) from error

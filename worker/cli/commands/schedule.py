@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worker.cli import options
-from worker.cli.base import Cli
 from worker.cli.output import instant, print_json
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ _RUNS_MAX: Final = 50
 @options.setting("--timezone", "schedule.timezone", help="IANA zone.")
 @click.option("--now", is_flag=True, help="Also run once at the start.")
 @click.pass_obj
-def command(cli: Cli, *, now: bool) -> None:
+def command(cli: options.Cli, *, now: bool) -> None:
     """Stay up and run `sync` on a cron expression in a named time zone.
 
     Runs never overlap; of the starts that come during a run, one is made up for after it. SIGTERM
@@ -42,7 +41,7 @@ def command(cli: Cli, *, now: bool) -> None:
     from worker.cli.observed_run import observed_run
     from worker.cli.run_command import document
     from worker.cli.run_sync import RunRequest
-    from worker.cli.run_watch import beside_runs, find_total, watch_runs
+    from worker.cli.run_watch import find_total, report_runs, watch_runs
     from worker.cli.stopping import stoppable
     from worker.scheduler import Schedule
     from worker.telemetry.metrics import Board
@@ -57,7 +56,7 @@ def command(cli: Cli, *, now: bool) -> None:
         board = Board()
 
         async def run_once() -> "RunReport":
-            watch.begin()
+            watch.begin_run(stop)
             try:
                 await find_total(app, watch)
                 report = await observed_run(
@@ -87,8 +86,10 @@ def command(cli: Cli, *, now: bool) -> None:
             return "starting"
         return f"waiting for the start at {instant(schedule.next_at)}"
 
-    beside = beside_runs(app, watch, is_logged=True, idle=idle)
-    cli.run(lambda: stoppable(work, app.runtime, beside=beside))
+    async def tell(stop: "anyio.Event") -> None:
+        await report_runs(watch, app.runtime, stop, idle=idle)
+
+    cli.run(lambda: stoppable(work, beside=[tell]))
 
 
 async def _is_left_open(app: "App", board: "Board", stop: "anyio.Event") -> bool:

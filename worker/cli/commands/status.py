@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from worker.cli import options
-from worker.cli.base import Cli
 from worker.cli.notify import leave_reason
-from worker.cli.output import fitted, instant, print_table, span
+from worker.cli.output import fitted, instant, print_facts, print_table, span
 from worker.core.model import RunKind, RunStatus
 from worker.core.plurals import counted
 from worker.core.times import CLOCK_TOLERANCE, is_of_the_future
@@ -31,11 +30,11 @@ _TOTALS: Final = {
 
 
 @click.command("status", cls=options.Command)
-@click.option("--max-age", type=options.DURATION, help="Exit 3 if the snapshot is older, e.g. 36h.")
+@click.option("--max-age", type=options.duration, help="Exit 3 if the snapshot is older, e.g. 36h.")
 @click.option("--runs", type=click.IntRange(min=0), default=5, help="How many runs to show.")
 @options.database
 @click.pass_obj
-def command(cli: Cli, *, max_age: timedelta | None, runs: int) -> int:
+def command(cli: options.Cli, *, max_age: timedelta | None, runs: int) -> int:
     """Show recent runs, snapshot age, failures and the lease.
 
     The last full run, which read everyone, says how fresh the snapshot is. The last publication is
@@ -137,11 +136,15 @@ async def _open_run(app: "App", store: "Database") -> dict[str, Any] | None:
 
 
 def _print(status: Mapping[str, Any]) -> None:
-    print(f"last full run     {_freshness_text(status['freshness'])}")
-    print(f"last publication  {_publication_text(status['last_publication'])}")
-    print(f"lease             {_lease_text(status['lease'])}")
-    if status["open_run"]:
-        print(f"open run          {_open_text(status['open_run'], status['lease'])}")
+    run, lease = status["open_run"], status["lease"]
+    print_facts(
+        {
+            "last full run": _freshness_text(status["freshness"]),
+            "last publication": _publication_text(status["last_publication"]),
+            "lease": _lease_text(lease),
+            "open run": run and _open_text(run, lease),
+        }
+    )
     for area in status["gaps"]:
         counts = [f"{f.kind} {f.count:,}" for f in status["failures"] if f.area == area.area]
         failures = f" (failures: {', '.join(counts)})" if counts else ""

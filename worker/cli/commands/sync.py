@@ -5,7 +5,6 @@ from datetime import timedelta
 import click
 
 from worker.cli import options
-from worker.cli.base import Cli
 
 
 @click.command("sync", cls=options.Command)
@@ -24,7 +23,9 @@ from worker.cli.base import Cli
     help="It is the same PTS at a new address: note that in the database.",
 )
 @click.pass_obj
-def command(cli: Cli, *, wait: timedelta, accept_removals: bool, accept_service: bool) -> int:
+def command(
+    cli: options.Cli, *, wait: timedelta, accept_removals: bool, accept_service: bool
+) -> int:
     """One full run over the roster: read everyone, then publish.
 
     A run that was stopped or killed is continued. Readers see the new snapshot only when all of it

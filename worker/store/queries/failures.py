@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, Subquery, column, or_, select, text, union
+from sqlalchemy import Select, Subquery, column, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
-from worker.store.schema.tables import draft, person, run
+from worker.store.schema.tables import run
 from worker.store.statements import filled
 from worker.utc_time import UtcTime
 
@@ -59,23 +59,11 @@ class OpenFailure(Value, frozen=True, kw_only=True):
     last_at: datetime
 
 
-async def list_failures(
-    connection: AsyncConnection,
-    *,
-    kind: str | None = None,
-    areas: Sequence[str] = (),
-    limit: int | None = None,
-) -> Sequence[OpenFailure]:
+async def list_failures(connection: AsyncConnection) -> Sequence[OpenFailure]:
     """Open failures, those that last longest first."""
-    failures = await open_failures(connection)
-    statement = select(failures).order_by(
-        failures.c.first_at, failures.c.person_id, failures.c.area
-    )
-    if kind is not None:
-        statement = statement.where(failures.c.kind == kind)
-    if areas:
-        statement = statement.where(failures.c.area.in_(areas))
-    return await _read(connection, statement.limit(limit))
+    found = await open_failures(connection)
+    in_order = select(found).order_by(found.c.first_at, found.c.person_id, found.c.area)
+    return await _read(connection, in_order)
 
 
 async def failures_of(connection: AsyncConnection, person_key: str) -> Sequence[OpenFailure]:
@@ -83,17 +71,6 @@ async def failures_of(connection: AsyncConnection, person_key: str) -> Sequence[
     failures = await open_failures(connection)
     mine = select(failures).where(failures.c.person_key == person_key)
     return await _read(connection, mine.order_by(failures.c.area))
-
-
-async def keys_beginning(connection: AsyncConnection, prefix: str) -> Sequence[str]:
-    """The keys of persons that begin so, of a publication or a draft."""
-    found = union(
-        *(
-            select(table.c.person_key).where(table.c.person_key.startswith(prefix, autoescape=True))
-            for table in (person, draft)
-        )
-    )
-    return (await connection.execute(found)).scalars().all()
 
 
 async def open_failures(connection: AsyncConnection) -> Subquery:

@@ -1,14 +1,16 @@
-"""Identifiers that a command reads: from standard input, or typed without an echo."""
+"""Whom a command is about: a roster, or identifiers from standard input, typed without an echo."""
 
 import io
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from getpass import getpass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from worker.core.identity import NationalId
+from worker.core.model import RosterLineError
 from worker.core.plurals import counted
 from worker.errors import RosterError, UsageError
 from worker.offid import normalise, problem
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from worker.app import App
 
 _LINE_LENGTH_MAX: Final = 200
-_TYPED_LINES_MAX: Final = 10_000
 
 
 def read_identifier() -> NationalId:
@@ -47,7 +48,6 @@ def roster_of(app: "App") -> Roster:
     Raises:
         ConfigurationError: of the configuration, before the question.
         RosterError: nothing was typed.
-        UsageError: more than 10,000 lines were.
     """
     if str(app.settings.roster.path) != "-" or not sys.stdin.isatty():
         return app.roster()
@@ -60,26 +60,14 @@ def read_identifiers() -> BinaryIO:
 
     Raises:
         RosterError: nothing was typed.
-        UsageError: more than 10,000 lines were.
     """
-    typed = io.BytesIO()
-    lines = 0
-    prompt = "Identifiers, one a line, not shown; Ctrl-D ends the list:"
     with _without_echo(sys.stdin.fileno()):
-        print(prompt, file=sys.stderr, flush=True)
-        while text := sys.stdin.buffer.readline(_LINE_LENGTH_MAX):
-            typed.write(text)
-            lines += 1
-            if lines > _TYPED_LINES_MAX:
-                raise UsageError(
-                    f"standard input: more than {_TYPED_LINES_MAX:,} lines were typed",
-                    hint="write them to a file, and give that as --roster",
-                )
-    if not lines:
+        print("Identifiers, one a line, not shown; Ctrl-D ends the list:", file=sys.stderr)
+        typed = sys.stdin.buffer.read()
+    if not typed:
         raise RosterError("standard input is empty", hint="nothing was done; type an identifier")
-    print(f"{counted(lines, 'line')} read", file=sys.stderr, flush=True)
-    typed.seek(0)
-    return typed
+    print(f"{counted(len(typed.splitlines()), 'line')} read", file=sys.stderr)
+    return io.BytesIO(typed)
 
 
 @contextmanager
@@ -93,3 +81,36 @@ def _without_echo(terminal: int) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, former)
+
+
+@dataclass(slots=True)
+class RosterCount:
+    """Roster entries, including duplicates, and roster errors.
+
+    Attributes:
+        first_fault: the place and problem of the first error, without a value; "" for none.
+        h_numbers: entries with an H-number.
+    """
+
+    entries: int = 0
+    faults: int = 0
+    first_fault: str = ""
+    h_numbers: int = 0
+
+
+async def count_roster(roster: Roster) -> RosterCount:
+    """Count the roster.
+
+    Raises:
+        RosterError: it cannot be read.
+    """
+    count = RosterCount()
+    async with aclosing(roster.entries()) as lines:
+        async for entry in lines:
+            if isinstance(entry, RosterLineError):
+                count.faults += 1
+                count.first_fault = count.first_fault or f"{entry.where}: {entry.problem}"
+            else:
+                count.entries += 1
+                count.h_numbers += entry.is_h_number
+    return count
