@@ -59,7 +59,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.nightly
 @pytest.mark.parametrize("when", ["from the start", "within the run"])
 def test_the_disk_is_full(on_sqlite: Ground, small_disk: Path, when: str):
-    """SQLite's message names the disk; so does what the commands say that only look."""
+    """SQLite's message names the disk; so do the commands that only look."""
     databases, ballast = Databases(template="", folder=small_disk), small_disk / "ballast"
     worker = on_sqlite.install(databases.copy(on_sqlite.base))
     running = on_sqlite.begun(worker) if when == "within the run" else None
@@ -67,11 +67,14 @@ def test_the_disk_is_full(on_sqlite: Ground, small_disk: Path, when: str):
         while True:
             file.write(bytes(4096))
     ended = running.wait() if running else on_sqlite.sync(worker)
-    looked = [worker.run(name) for name in ("status", "doctor")] if running is None else []
-    for one in (ended, *looked):  # what is kept of a run may leave a little room to look
-        said = one.out + one.err  # the latter where not even the index of the log has room
-        assert re.search("disk is full|disk I/O error", said), said
-        assert_explained(one, f"MiB are free beside {worker.store.path}")
+    said = ended.out + ended.err  # the latter where not even the index of the log has room
+    assert re.search("disk is full|disk I/O error", said), said
+    assert_explained(ended, f"MiB are free beside {worker.store.path}")
+    assert worker.run("status").code == 0
+    if running is None:  # else what is kept of the run may leave a little room
+        looked = worker.run("doctor")
+        assert looked.code == 69
+        assert f"is full: only 0 MiB of 64 MiB are free beside {worker.store.path}" in looked.out
     ballast.unlink()
     assert on_sqlite.before == on_sqlite.seen(worker)
     on_sqlite.assert_recovers(worker)

@@ -19,7 +19,7 @@ from worker.core.durations import format_duration
 from worker.core.hosts import ENVIRONMENTS, service_of
 from worker.core.identity import PLAIN
 from worker.core.plurals import counted
-from worker.errors import ConfigurationError, ExitCode, WorkerError
+from worker.errors import ConfigurationError, ExitCode, UnavailableError, WorkerError
 from worker.helseid.key_files import FINISH, KeyFiles
 from worker.masking import masked
 from worker.roster.query import QueryRoster
@@ -31,6 +31,7 @@ from worker.store.sqlite import (
     file_of,
     require_file,
     require_writable,
+    shares_no_memory,
     want_of_room,
 )
 from worker.tls import OPEN_HINT
@@ -183,6 +184,7 @@ async def check_database(app: App) -> CheckResult:
         file = file_of(database.engine.url)
         if file is not None:
             require_writable(file)
+            _require_room(file)
         engine = await engine_facts(database)
         await check_schema(database)
         weakness = ""
@@ -223,6 +225,19 @@ def _doubts(
         yield f"this machine's clock is {abs(ahead_s):,.0f} s {way} the server's", remedy
     if file is not None and (want := want_of_room(file)):
         yield want, "make room on that disk: a run that finds it full ends with 69"
+
+
+def _require_room(file: Path) -> None:
+    """Refuse a disk on which a run could write nothing, although one can read there.
+
+    Raises:
+        UnavailableError: it is full.
+    """
+    if shares_no_memory(file):
+        raise UnavailableError(
+            f"the disk of the database is full: {want_of_room(file)}",
+            hint="make room on that disk; the next run continues",
+        )
 
 
 async def _ahead_of(database: Database) -> float | None:

@@ -23,6 +23,8 @@ from worker.trusted_files import SQLITE_SUFFIXES, examine_sqlite
 _FILES: Final = ("", *SQLITE_SUFFIXES)
 _MIB: Final = 1024 * 1024
 _ROOM_BYTES_MIN: Final = 64 * _MIB
+_SHARED_BYTES: Final = 32 * 1024
+"""What SQLite makes at least of the ``-shm`` beside a database."""
 _WAL_PAGES: Final = 5_000
 """How many pages SQLite's write-ahead log holds (20 MB) before a checkpoint.
 
@@ -148,6 +150,15 @@ def want_of_room(path: Path) -> str:
     return ""
 
 
+def shares_no_memory(path: Path) -> bool:
+    """Whether a full disk has no room for the file by which SQLite's processes share the log."""
+    with suppress(OSError):
+        shared = Path(f"{path}-shm")
+        is_there = shared.exists() and shared.stat().st_size >= _SHARED_BYTES
+        return not is_there and shutil.disk_usage(path.parent).free < 2 * _SHARED_BYTES
+    return False
+
+
 def set_rules(engine: AsyncEngine) -> None:
     """Set WAL, full durability and foreign keys, and control where transactions begin.
 
@@ -159,6 +170,9 @@ def set_rules(engine: AsyncEngine) -> None:
     def on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
+        if shares_no_memory(Path(str(engine.url.database)).absolute()):
+            # `status` and `doctor` work on a full disk: what is not shared needs no file.
+            cursor.execute("PRAGMA locking_mode=EXCLUSIVE")
         for pragma in _SQLITE_PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
