@@ -11,7 +11,8 @@ in both. In a statement of all areas, what stands between ``[[`` and ``]]`` is r
 
 import re
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Final
 
 from worker.areas import AREAS
@@ -488,7 +489,15 @@ def of_all(statement: str, areas: Sequence[ResourceArea] = AREAS) -> str:
 
 def of_area(statement: str, area: ResourceArea) -> str:
     """The statement for one area; braces that are not the area's stay."""
-    filled = {
+    for name, value in _said_of(area).items():
+        statement = statement.replace(f"{{{name}}}", value)
+    return statement
+
+
+@cache
+def _said_of(area: ResourceArea) -> Mapping[str, str]:
+    """What stands in the statements of an area for each name in braces."""
+    return {
         "area": area.name,
         "a": area.table,
         "versions": f"{area.table}_version",
@@ -498,9 +507,6 @@ def of_area(statement: str, area: ResourceArea) -> str:
         **_times(area),
         **_codes(area),
     }
-    for name, value in filled.items():
-        statement = statement.replace(f"{{{name}}}", value)
-    return statement
 
 
 OTHER: Final = "other"

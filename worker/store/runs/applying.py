@@ -12,7 +12,7 @@ from worker.core.area import ResourceArea
 from worker.core.effect import instant_sql
 from worker.core.value import Value
 from worker.store import statements
-from worker.store.statements import of_all, of_area
+from worker.store.statements import filled
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")
 """Whose days publications are counted by."""
@@ -82,7 +82,6 @@ class Application(Value, frozen=True, kw_only=True):
         self, statement: str, area: ResourceArea | None = None
     ) -> CursorResult[*tuple[Any, ...]]:
         """What a statement of all areas or of one finds, or has done."""
-        filled = of_all(statement) if area is None else of_area(statement, area)
         values = {
             "run": self.run_id,
             "attempt": self.attempt,
@@ -92,9 +91,7 @@ class Application(Value, frozen=True, kw_only=True):
         }
         for days in statements.DAYS_APART:
             values[f"at{days:+}"] = instant_sql(self.at + timedelta(days=days))
-        for name, value in values.items():
-            filled = filled.replace(f"{{{name}}}", str(value))
-        return self.connection.exec_driver_sql(filled)
+        return self.connection.exec_driver_sql(filled(statement, area, **values))
 
     def _for_each_area(self, statement: str) -> None:
         for area in AREAS:
