@@ -315,7 +315,6 @@ publication_figure = Table(
     Column("cohort", String(200), primary_key=True),
     Column("restrictions", BigInteger, nullable=False),
     Column("persons", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
 )
 """What the report shows of each publication: restrictions, and the persons who have them, each
 divided in one way (``core.effect.Figure``) and by cohort. What does not divide a figure is empty.
