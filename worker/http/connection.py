@@ -101,7 +101,9 @@ class Connection(asyncio.Protocol):
             raise self._error from None
         response = self._reader.take()
         self._is_kept = True
-        if not self._reader.may_reuse:
+        if self._reader.may_reuse:
+            self._watch()  # it is idle from now on, which may be over sooner
+        else:
             self.close()
         return response
 

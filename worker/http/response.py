@@ -21,6 +21,7 @@ _CHUNK_LINES_BYTES: Final = 8
 _INTERIM: Final = range(100, 200)
 SUCCESS: Final = range(200, 300)
 _SWITCHING_PROTOCOLS: Final = 101
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
 _BODILESS: Final = frozenset({204, 304})
 _PLAIN: Final = frozenset({"", "identity"})
 """Content codings that are none."""
@@ -74,6 +75,7 @@ class ResponseReader:
         self._headers: dict[str, tuple[str, ...]] = {}
         self._body = bytearray()
         self._overhead = 0
+        self._has_begun = False
         self._refusal: WorkerError | None = None
         self.has_head = self.is_complete = self.may_reuse = False
 
@@ -85,6 +87,10 @@ class ResponseReader:
             ContractError: it is not HTTP, is encoded, or is too large.
         """
         self._overhead += len(data)
+        if not self._has_begun and (start := data.lstrip(b"\r\n")):
+            self._has_begun = True
+            if not start.startswith(b"H"):  # llhttp reads RTSP and ICE, too
+                raise _not_http()
         refusal: WorkerError | None = None
         try:
             self._parser.feed_data(data)
@@ -118,6 +124,8 @@ class ResponseReader:
     def on_headers_complete(self) -> None:
         """The end of a head."""
         self._status = status = self._parser.get_status_code()
+        if self._parser.get_http_version() not in _VERSIONS:
+            self._refuse(_not_http())
         if status == _SWITCHING_PROTOCOLS or status < _INTERIM.start:
             self._refuse(ContractError(f"status {status} is no answer"))
         if status in _INTERIM:
