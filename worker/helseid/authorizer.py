@@ -22,7 +22,7 @@ from worker.helseid.tokens import TokenSource
 from worker.http.response import HttpResponse
 from worker.ports import Runtime
 
-_REPLACEMENT_INTERVAL_S: Final = 30.0
+_REPLACEMENT_INTERVAL_S: Final = 60.0
 """Minimum time between two token replacements."""
 _PROOFS_REFUSED: Final = 2
 """Refusals in a row after which the token is replaced; before it the proof was."""
@@ -84,8 +84,7 @@ class HelseIdAuthorizer:
     These steps are taken for all requests together. Those under way are refused for the same
     reason, so a refusal counts only if its proof was made after the one before was known. Any
     accepted request begins anew: the token is valid, and the refusals concern proofs, perhaps at
-    one replica only. A token is replaced once until PTS accepts one again: another would be refused
-    as well.
+    one replica only. While PTS refuses everything, a token is replaced once a minute at most.
     """
 
     def __init__(self, tokens: TokenSource, runtime: Runtime) -> None:
@@ -95,7 +94,6 @@ class HelseIdAuthorizer:
         self._refusals = 0
         self._made = 0
         self._made_at_refusal = 0
-        self._may_replace = True
         self._replaced_s = -math.inf
 
     async def authorize(self, method: str, url: str) -> Authorization:
@@ -137,7 +135,7 @@ class HelseIdAuthorizer:
             and response.status in _ACCEPTED
             and self.tokens.is_current(used.token_id)
         ):
-            self._refusals, self._may_replace = 0, True
+            self._refusals = 0
         return ChallengeResult()
 
     def _handle_denial(self, used: Authorization, response: HttpResponse) -> ChallengeResult:
@@ -163,8 +161,8 @@ class HelseIdAuthorizer:
         if used.serial > self._made_at_refusal:
             self._refusals += 1
             self._made_at_refusal = self._made
-            if self._refusals == _PROOFS_REFUSED and is_token_suspect and self._is_replaceable():
-                self._may_replace, self._replaced_s = False, self._runtime.monotonic()
+            if self._refusals >= _PROOFS_REFUSED and is_token_suspect and self._is_replaceable():
+                self._replaced_s = self._runtime.monotonic()
                 self.tokens.drop()
                 return _NEW_TOKEN
         if self._refusals <= _PROOFS_REFUSED:
@@ -173,8 +171,7 @@ class HelseIdAuthorizer:
         return ChallengeResult(refused=f"{text}; {renewed} did not help")
 
     def _is_replaceable(self) -> bool:
-        waited_s = self._runtime.monotonic() - self._replaced_s
-        return self._may_replace and waited_s >= _REPLACEMENT_INTERVAL_S
+        return self._runtime.monotonic() - self._replaced_s >= _REPLACEMENT_INTERVAL_S
 
 
 def challenge_error(values: Iterable[str]) -> tuple[str, str]:
