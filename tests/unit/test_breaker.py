@@ -46,9 +46,8 @@ def failures(*errors: WorkerError, has_witness: bool = False, is_last: bool = Fa
         (failures(is_last=True), False),
         (failures(AWAY, HELSEID), True),
         (failures(CERTIFICATE), True),
-        (failures(*[told(900)] * 3), False),
-        (failures(*[told(901)] * 2), False),
-        (failures(*[told(901)] * 3), True),
+        (failures(*[told(901)] * 19), False),
+        (failures(*[told(901)] * 20), True),
     ],
 )
 def test_when_it_is_time_to_find_out(made, is_doubtful):

@@ -75,19 +75,13 @@ class OpenFailures(Value, frozen=True, kw_only=True):
         )
 
     @property
-    def are_told_to_wait(self) -> bool:
-        """Whether PTS asks everybody to wait for longer than the run would."""
-        longest = sum(wait_s(error) > self.wait_s_max for error in self.errors)
-        return longest >= PERSONS_BESIDE_A_WITNESS
-
-    @property
     def are_about_all_areas(self) -> bool:
-        """Whether another area would be no better: that wait, HelseID, a certificate."""
-        return self.are_told_to_wait or any(map(_is_of_everybody, self.errors))
+        """Whether another area would be no better: HelseID, a certificate."""
+        return any(map(_is_of_everybody, self.errors))
 
     def verdict(self, now: datetime) -> WorkerError:
         """What it comes to if nobody can be read: one kind has its verdict, several are 69."""
-        if self.are_told_to_wait:
+        if all(wait_s(error) > self.wait_s_max for error in self.errors):
             until = instant_after(now, max(map(wait_s, self.errors)))
             return UnavailableError(
                 f"PTS asks for a pause until {until.isoformat(timespec='seconds')} (Retry-After), "

@@ -6,8 +6,8 @@ twenty where nobody was read, or of one when nobody else is left, or when one ca
 person, a witness is asked again: a person who was read in this run. If the witness is read, the
 trouble is the others'. If not, all others are held back, and one request in ten seconds goes to the
 witnesses and those who failed, in turn, until one of them is read. After ``sync.patience`` the area
-is given up; at once if nobody was ever answered, or if PTS asks everybody for a longer wait than
-the run's. When no area is left, or another would be no better, the run ends with the verdict.
+is given up; at once if nobody was ever answered. When no area is left, or another would be no
+better, the run ends with the verdict.
 """
 
 import math
@@ -267,7 +267,7 @@ class Breaker:
     async def _is_anybody_read(self, area: Area, turn: int) -> bool:
         """Ask one of the witnesses and of those who failed; nobody while all are to wait."""
         failed = [one.person for one in self._open(area) if self.left_s(one.person) <= 0]
-        asked = [*reversed(area.witnesses), *failed]
+        asked = [one for one in reversed(area.witnesses) if self.left_s(one) <= 0] + failed
         if not asked:
             await self.runtime.sleep(self._spacing_s)
             return False
@@ -287,7 +287,7 @@ class Breaker:
     def _is_enough(self, facts: OpenFailures) -> bool:
         """Whether the verdict about an area stands if nobody can be read now."""
         is_asked_later = any(0 < wait_s(error) <= self.wait_s_max for error in facts.errors)
-        if facts.are_told_to_wait or not (self.was_answered or self._has_read or is_asked_later):
+        if not (self.was_answered or self._has_read or is_asked_later):
             return True
         since_s = self._failing_since_s
         return since_s is not None and self.runtime.monotonic() - since_s >= self.patience_s
