@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import sys
-import threading
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -44,11 +43,10 @@ def main() -> None:
 def _leave(code: int) -> NoReturn:
     """Exit with this code, without the threads that a command has left behind.
 
-    A query, a read or a push that takes too long goes on in its thread, which nothing can end.
-    Python would wait for it. The command has closed and given back what it had.
+    A query, a read or a look-up of a name that takes too long goes on in its thread, which nothing
+    can end. Python, or the event loop's library, would wait for it. The command has closed and
+    given back what it had.
     """
-    if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
-        sys.exit(code)
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
     flush_streams()
