@@ -205,6 +205,24 @@ def test_75_while_a_thread_is_stuck(lite: Installation, command: str, driver: st
     assert [path.name for path in lite.folder.iterdir() if ".part" in path.name] == []
 
 
+SILENT_NAMES = """
+import socket, time
+def answers_nobody(*given, **named):
+    open("asked", "w").close()
+    time.sleep(600)
+socket.getaddrinfo = answers_nobody
+"""
+
+
+@pytest.mark.promise("3")
+def test_75_while_name_servers_are_silent(lite: Installation) -> None:
+    """The look-up cannot be ended, and does not keep the process."""
+    running = lite.start("sync", before=SILENT_NAMES, ends_as_python=True)
+    wait_for((lite.folder / "asked").exists, "the look-up")
+    ended = running.stop()
+    assert ended.code == 75, ended.story()
+
+
 @pytest.mark.promise("3")
 def test_75_at_the_deadline(lite: Installation, standin: Standin) -> None:
     """A run that would last longer is stopped by `sync.deadline`, and the next one continues it."""

@@ -7,9 +7,11 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, NamedTuple
 
 import aiohappyeyeballs
+import anyio.to_thread
 
 from worker.core.hosts import HELSENETT
 from worker.errors import (
@@ -83,7 +85,9 @@ async def connect(
 
 async def _open(place: Place, tls: ssl.SSLContext, new: Callable[[], Connection]) -> Connection:
     loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, place.host, place.port, type=socket.SOCK_STREAM)
+    # The loop's own would hold up the end of the process for as long as a name server is silent.
+    addresses = await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True)
     peer = await aiohappyeyeballs.start_connection(
         addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1
     )
