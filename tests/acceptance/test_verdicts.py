@@ -32,13 +32,12 @@ def install(made: Standin, folder: Path, url: str, persons: int, **sync: Any) ->
 
 
 def test_all_that_failed_is_listed(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
-    """As the summary of the run says; `--limit` asks for fewer."""
+    """As the summary of the run says."""
     worker = install(standin, tmp_path, sqlite_url, 120)
     failing = list(standin.people)[::2]
     standin.script = {(off_id, ""): KINDS["shape"] for off_id in failing}
     assert worker.sync().code == 3
     assert len(worker.run("failures", "list").document["failures"]) == 2 * len(failing)
-    assert len(worker.run("failures", "list", "--limit", "7").document["failures"]) == 7
 
 
 ENDLESS = http(
@@ -50,8 +49,11 @@ ENDLESS = http(
 def test_a_long_pause_ends_the_run(
     standin: Standin, tmp_path: Path, sqlite_url: str, good: int
 ) -> None:
-    """A Retry-After beyond sync.retry_after_max is 69 at once, with its end; the lease is free."""
-    worker = install(standin, tmp_path, sqlite_url, 60, patience="10m")
+    """A Retry-After beyond sync.retry_after_max is 69, with its end; the lease is free.
+
+    At once if nobody was ever answered, else after sync.patience.
+    """
+    worker = install(standin, tmp_path, sqlite_url, 60, patience="2s" if good else "10m")
 
     def everybody(ask: Ask) -> Reply:
         return http(ask.records) if len(standin.asked) <= good else ENDLESS
@@ -60,7 +62,7 @@ def test_a_long_pause_ends_the_run(
     ended = worker.sync()
     assert (ended.code, ended.run["status"]) == (69, "interrupted"), ended.out
     assert "until 9999-12-31T23:59:59+00:00" in ended.run["reasons"][0]
-    assert len(standin.asked) - good <= 40
+    assert len(standin.asked) - good <= 100
     assert worker.store.rows("SELECT holder FROM lease") == [(None,)]
     standin.everybody = None
     assert worker.sync().code == 0
