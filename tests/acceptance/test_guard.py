@@ -89,6 +89,35 @@ def test_a_roster_cut_in_half(standin: Standin, tmp_path: Path, sqlite_url: str)
     assert len(worker.store.ids()) == 4
 
 
+def test_a_first_roster_with_many_bad_lines(
+    standin: Standin, tmp_path: Path, sqlite_url: str
+) -> None:
+    """A line that cannot be read is a person who was not: more than 5 % of them are withheld."""
+    world(standin, (1,) * 20)
+    worker = standin.install(tmp_path, sqlite_url)
+    least = ("--set", "sync.first_min_completeness=0.95")
+    worker.roster(*standin.lines(), "no identifier", "none either")
+    assert worker.sync(*least).code == 5
+    worker.roster(*standin.lines(), "no identifier")
+    assert worker.sync(*least).code == 3
+
+
+def test_what_was_accepted_is_over_with_the_next_publication(
+    standin: Standin, tmp_path: Path, sqlite_url: str
+) -> None:
+    """A night that was withheld long ago says nothing of what may close today."""
+    world(standin, (1,) * 20)
+    worker = standin.install(tmp_path, sqlite_url)
+    assert worker.sync().code == 0
+    for off_id in list(standin.people)[:8]:
+        standin.script[off_id, ""] = lambda _: http([])
+    assert worker.sync().code == 5
+    withdrawn, standin.script = standin.script, {}
+    assert worker.sync().code == 0
+    standin.script = withdrawn
+    assert worker.sync("--accept-removals").code == 5
+
+
 def test_what_was_accepted_is_not_everything(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:

@@ -81,18 +81,27 @@ def test_a_reference_or_cohort_that_is_an_identifier(
 ) -> None:
     """It is masked, the log says so, and no fact names it."""
     own, other = "02867599994", "01858299949"  # with right control digits
-    for off_id in (own, other):
+    wrong = "02867599995"
+    for off_id in (own, other, wrong):
         person(standin, 0, off_id=off_id)
-    worker.roster(f"{own},pid {spaced(own)},clinic {other}", f"{other},R-friend-{own}")
+    worker.roster(
+        f"{own},pid {spaced(own)},clinic {other}",
+        f"{other},R-friend-{own}",
+        f"{wrong},mine {wrong},{wrong}",
+    )
     ended = worker.sync()
     assert ended.code == 0, ended.err
     for name in ("local_ref", "cohort"):
         assert len(ended.events(f"roster.{name}_is_an_identifier")) == 1, name
     rows = worker.store.rows("SELECT local_ref, cohort FROM person")
-    assert set(rows) == {("pid ***", "clinic ***"), ("R-friend-***", None)}
+    assert set(rows) == {
+        ("pid ***", "clinic ***"),
+        ("R-friend-***", None),
+        ("mine ***", "***"),
+    }
     named = worker.store.rows("SELECT DISTINCT cohort FROM report_publication_cohort")
     assert ("clinic ***",) in named
-    secrets = Secrets(identifiers=frozenset({own, other}), keys=())
+    secrets = Secrets(identifiers=frozenset({own, other, wrong}), keys=())
     assert secrets.identifiers_in(database_bytes(worker.store)) == set()
 
 

@@ -52,6 +52,17 @@ def test_an_unknown_limit_is_found(tmp_path: Path, rate: int, ceiling: float) ->
     assert sum(not ask.is_good for ask in nights.asked) < 0.04 * len(nights.asked)
 
 
+def test_a_limit_that_is_lifted(tmp_path: Path) -> None:
+    """After a minute of refusals the run is back at its ceiling within six."""
+    nights = Nights(tmp_path, 4000, requests_per_second=20.0)
+    limited = bucket(2)
+    outcome = nights.night(lambda ask: limited(ask) if ask.at_s < 60 else None)
+    nights.stage.close()
+    assert outcome.code == 0
+    last = [ask for ask in nights.asked if 420 <= ask.at_s < 430]
+    assert len(last) >= 0.9 * 20 * 10
+
+
 def test_the_retry_budget(tmp_path: Path) -> None:
     """With a fifth of all requests spoilt, a tenth and the spare are repeated, not more."""
     luck = random.Random(7)
