@@ -100,9 +100,13 @@ def test_waiting_for_another_run(standin: Standin, tmp_path: Path, sqlite_url: s
     assert worker.sync("--wait", "1s").code == 4
     second = worker.start("sync", "--wait", "60s")
     second.until_logged("lease.waiting")
-    for _ in range(2):  # without `--wait` the second would end at the next renewal
-        held = worker.store.rows("SELECT * FROM lease")
-        wait_for(lambda held=held: worker.store.rows("SELECT * FROM lease") != held, "a renewal")
+    renewals = set[str]()
+
+    def is_renewed_twice() -> bool:
+        renewals.add(str(worker.store.rows("SELECT * FROM lease")))
+        return len(renewals) > 2
+
+    wait_for(is_renewed_twice, "renewals")  # at which a start without `--wait` ends
     standin.delay_s = 0.0
     assert first.wait().code == 0
     ended = second.wait()

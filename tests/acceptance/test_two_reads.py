@@ -101,9 +101,8 @@ def test_what_two_reads_lack_is_closed(standin: Standin, tmp_path: Path, databas
     assert confirmed["first_read"]["digest"] == confirmed["digest"]
     assert confirmed["first_read"]["read_at"] < confirmed["last_confirmed_at"]
     assert other["first_read"] is None
-    reported = run(
-        "--config", str(worker.config), "explain", folder=worker.folder, stdin=FIRST.encode()
-    ).out
+    call = ("--config", str(worker.config), "explain")
+    reported = run(*call, folder=worker.folder, stdin=FIRST.encode()).out
     assert len(re.findall(r"confirmed +by that read", reported)) == 1
     assert worker.store.rows(
         "SELECT count(*) FROM report_person_freshness WHERE first_read_at IS NOT NULL "

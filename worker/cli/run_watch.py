@@ -83,7 +83,7 @@ class RunWatch(Bar):
     """What is known of the run that is on.
 
     Attributes:
-        total: persons, until the run knows their number itself.
+        total: persons, as far as they are known.
 
     Args:
         get_time: a monotonic clock.
@@ -143,12 +143,11 @@ class RunWatch(Bar):
             return None
         task.completed += progress.persons_skipped - self._skipped  # without an effect on the rate
         self._skipped = progress.persons_skipped
-        total = progress.persons_total or self.total
-        self.update(task.id, completed=progress.persons_done, total=total)
+        self.update(task.id, completed=progress.persons_done, total=self.total)
         left_s = task.time_remaining
         return {
             "persons_done": progress.persons_done,
-            "persons_total": total,
+            "persons_total": self.total,
             "persons_with_gaps": progress.persons_with_gaps,
             "rate_per_s": round(task.speed or 0.0, 1),
             "eta_s": None if left_s is None else round(left_s),

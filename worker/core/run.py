@@ -80,7 +80,6 @@ class RunProgress(msgspec.Struct, kw_only=True):
         slowness: why requests wait at present, or are slower than configured; empty if neither.
     """
 
-    persons_total: int | None = None
     persons_seen: int = 0
     persons_skipped: int = 0
     persons_complete: int = 0
