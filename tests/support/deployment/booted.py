@@ -47,12 +47,12 @@ cp /srv/sandbox/client-key.json /etc/pts-worker/keys/helseid.jwk.json
 chmod 0400 /etc/pts-worker/keys/*
 sed -i -e 's|^environment = .*|base_url = "{PTS}"|' -e '/^client_id/d' /etc/pts-worker/worker.toml
 grep -E '^(issuer|client_id) = ' /srv/sandbox/worker.toml > /tmp/helseid
-sed -i -e '/^.helseid.$/r /tmp/helseid' -e 's|^.sync.$|[sync]\\nretry_after_max = "1s"|' \\
+sed -i -e '/^.helseid.$/r /tmp/helseid' -e 's|^.sync.$|[sync]\\npatience = "2s"|' \\
     /etc/pts-worker/worker.toml
 install -d -m 0700 -o pts-worker -g pts-worker /var/lib/pts-worker
 install -m 0600 -o pts-worker -g pts-worker /srv/sandbox/roster.csv /var/lib/pts-worker/
 """
-"""What the page leaves to the operator: client, key, roster; and a short ``retry_after_max``."""
+"""What the page leaves to the operator: client, key, roster; and a short ``patience``."""
 
 DROP_INS: Final = {
     "pts-sync.service": "[Service]\nRestartSec=2s\nWatchdogSec=10s\nTimeoutAbortSec=5s\n",
