@@ -25,7 +25,7 @@ from tests.support.documents import INSTALL, blocks, section
 PACKAGES: Final = f"{fresh_root.PACKAGES},systemd-sysv,dbus,sudo,curl"
 CGROUPS: Final = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 PTS: Final = "http://127.0.0.1:8802"
-PATIENCE_S: Final = 240.0
+PATIENCE_S: Final = 600.0
 ALERT: Final = "journalctl --quiet --output=cat --priority=alert --identifier=pts-worker"
 
 BOOT: Final = """
@@ -55,7 +55,8 @@ install -m 0600 -o pts-worker -g pts-worker /srv/sandbox/roster.csv /var/lib/pts
 """What the page leaves to the operator: client, key, roster; and a short ``patience``."""
 
 DROP_INS: Final = {
-    "pts-sync.service": "[Service]\nRestartSec=2s\nWatchdogSec=10s\nTimeoutAbortSec=5s\n",
+    "pts-sync.service": "[Unit]\nStartLimitBurst=3\n"
+    "[Service]\nRestartSec=2s\nWatchdogSec=10s\nTimeoutAbortSec=5s\n",
     "pts-sync.timer": "[Timer]\nRandomizedDelaySec=0\nAccuracySec=1s\n",
 }
 SANDBOX: Final = f"""[Service]
