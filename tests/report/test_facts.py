@@ -184,7 +184,7 @@ async def test_persons_are_counted_once(database_url):
 
 @pytest.mark.promise("11")
 async def test_an_erasure_changes_no_figure_of_its_publication(sqlite_url):
-    """Two reports of one publication say the same, whoever was erased between them."""
+    """Erasing a person between two reports of the same publication changes neither."""
     async with world_on(sqlite_url) as world:
         for keys in ("a", "ab", "a"):
             mine = [safety(key, "NORU", NEAR) for key in keys]

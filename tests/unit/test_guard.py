@@ -147,7 +147,7 @@ def area(name: str, *, complete: int, records: int = 1) -> AreaFacts:
 
 
 def test_the_reason_names_areas_and_numbers():
-    """What all areas do together is said of each: whoever decides must know where to look."""
+    """It gives the numbers for each area, so that people know where to look."""
     areas = (
         AreaFacts(area="patient-safety", removed=30, attempted=100, complete=40, records=1),
         AreaFacts(area="patient-privacy", removed=10, attempted=100, complete=0),

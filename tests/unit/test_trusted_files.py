@@ -126,7 +126,7 @@ def test_somebody_whom_an_access_list_names(what, tag):
     ("caller", "hint"), [(0, "use pts-admin"), (STRANGER, "run this as that user")]
 )
 def test_what_to_do_about_another_owner(caller, hint):
-    """Root is told to use pts-admin. Nobody is told to run chown."""
+    """The hint for root is to use pts-admin. No hint says to run chown."""
     user = user_with_own_group()
     with file_of(user) as file:
         file.parent.chmod(0o755)

@@ -162,7 +162,7 @@ class Throttle:
 
     @property
     def is_held(self) -> bool:
-        """See ``Gate.is_held``."""
+        """Whether only probes are sent."""
         return self.pace.held_s > 0
 
     async def enter(self, *, is_probe: bool = False) -> int:

@@ -1,7 +1,7 @@
 """Reads the report's contents from the facts of the publications, in one snapshot.
 
-No row of a person or a restriction is asked. So a report of many persons takes as long as one of
-few, and two reports of one publication say the same, whoever was erased between them.
+It reads no row about a person or a restriction. So the report takes as long for a million people
+as for ten, and erasing somebody does not change the report of an earlier publication.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
