@@ -23,8 +23,7 @@ from worker.cli.run_sync import RunRequest, run_sync
 from worker.config import load
 from worker.logs import configure
 from worker.ports import Runtime, real_runtime
-from worker.sandbox.files import DATABASE, write_setup
-from worker.sandbox.serve import RunningSandbox, running_sandbox
+from worker.sandbox.serve import DATABASE, RunningSandbox, running_sandbox, write_setup
 from worker.sandbox.world import SandboxOptions
 
 FOLDER: Final = Path("demo")

@@ -5,11 +5,20 @@ from functools import lru_cache
 from typing import Final
 
 from worker.sandbox.clients import CLAIM, PTS_SCOPE, Client
-from worker.sandbox.dpop import Nonces, Once, check_request, invalid, open_proof
-from worker.sandbox.faults import Action, Fault
-from worker.sandbox.jose import Claims, read, sign, signing_key, verifies
+from worker.sandbox.jose import (
+    Claims,
+    Nonces,
+    Once,
+    check_request,
+    invalid,
+    open_proof,
+    read,
+    sign,
+    signing_key,
+    verifies,
+)
 from worker.sandbox.web import RefusedError, Request, TokenRefusedError
-from worker.sandbox.world import World
+from worker.sandbox.world import Action, Fault, World
 
 _AUDIENCE: Final = PTS_SCOPE.rpartition("/")[0]
 _PARENT_CLAIM: Final = f"{CLAIM}orgnr_parent"

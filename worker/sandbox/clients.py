@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from worker.sandbox.jose import ALGORITHMS, Claims, PublicKey, Token, import_public, read, verifies
-from worker.sandbox.web import RefusedError
+from worker.sandbox.jose import Claims, PublicKey, Token, import_public, read, verifies
+from worker.sandbox.web import ALGORITHMS, RefusedError
 
 CLIENT_ID: Final = "5a0dba11-0000-4000-8000-000000000001"
 CLIENT_CREDENTIALS: Final = "client_credentials"

@@ -17,10 +17,17 @@ from worker.sandbox.clients import (
     organization_claims,
     refused,
 )
-from worker.sandbox.dpop import Nonces, Once, check_request, invalid, open_proof
-from worker.sandbox.faults import Fault, pick
-from worker.sandbox.jose import ALGORITHMS, Claims, signing_key
+from worker.sandbox.jose import (
+    Claims,
+    Nonces,
+    Once,
+    check_request,
+    invalid,
+    open_proof,
+    signing_key,
+)
 from worker.sandbox.web import (
+    ALGORITHMS,
     NO_STORE,
     RefusedError,
     Request,
@@ -28,7 +35,7 @@ from worker.sandbox.web import (
     TokenRefusedError,
     json_response,
 )
-from worker.sandbox.world import World
+from worker.sandbox.world import Fault, World, pick
 
 _ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
 _SCOPE_CHARACTERS_MAX: Final = 300

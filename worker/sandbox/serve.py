@@ -1,16 +1,23 @@
-"""A running sandbox: both stand-ins in one process, on two loopback ports."""
+"""A running sandbox: both stand-ins on two loopback ports, and a folder to run the worker with."""
 
 import contextlib
+import json
+import os
+import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import orjson
+from msgspec.structs import replace
 
+from worker.sandbox.clients import CLIENT_ID, Client
 from worker.sandbox.helseid import HelseId
-from worker.sandbox.jose import signing_key
+from worker.sandbox.jose import new_key_pair, signing_key
+from worker.sandbox.people import roster
 from worker.sandbox.pts import Pts
 from worker.sandbox.web import Request, Response, Server, json_response, problem
 from worker.sandbox.world import SandboxOptions, World
@@ -97,3 +104,96 @@ def serve_forever(options: SandboxOptions, on_ready: Callable[[RunningSandbox], 
     with running_sandbox(options) as sandbox:
         on_ready(sandbox)
         ended.wait()
+
+
+DATABASE: Final = "pts.db"
+_ROSTER: Final = "roster.csv"
+_CLIENT_KEY: Final = "client-key.json"
+_PSEUDONYM_KEY: Final = "pseudonym.key"
+_CONFIG: Final = "worker.toml"
+_Settings: TypeAlias = dict[str, dict[str, Any]]
+
+
+def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
+    """Write roster, keys and configuration into a folder, which is created if missing.
+
+    Existing keys and an existing configuration are kept, so that a folder can be reused with its
+    database. The options that are returned have ports and the client's public key.
+
+    Raises:
+        OSError: a port is in use, and nothing was written; or a file cannot be written.
+        ValueError: an option is invalid, or not what the existing configuration says.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Before anything is written: the folder may be that of a running sandbox.
+    with Server(options.helseid_port) as at_helseid, Server(options.pts_port) as at_pts:
+        options = options.at_ports(at_helseid.port, at_pts.port)
+    config, key, pseudonym_key = (
+        folder.resolve() / name for name in (_CONFIG, _CLIENT_KEY, _PSEUDONYM_KEY)
+    )
+    World(options)  # refuses what cannot be served
+    settings = _settings(folder.resolve(), options)
+    if config.exists():
+        _check(config, settings)
+    else:
+        _write(config, _toml(settings))
+    if not key.exists():
+        _write(key, json.dumps(new_key_pair()[0], indent=2))
+    if not pseudonym_key.exists():
+        _write(pseudonym_key, secrets.token_hex())
+    lines = map(",".join, roster(options.seed, options.persons))
+    _write(folder / _ROSTER, "\n".join(("off_id,local_ref,cohort", *lines)))
+    private = json.loads(key.read_text(encoding="utf-8"))
+    public = {name: value for name, value in private.items() if name != "d"}
+    return replace(options, clients=[Client(jwks=[public])])
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file with mode 0600."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(f"{text}\n")
+
+
+def _check(config: Path, settings: _Settings) -> None:
+    """Check that an existing configuration leads to this sandbox."""
+    text = config.read_text(encoding="utf-8")
+    needed = (settings["helseid"]["issuer"], *settings["api"].values())
+    is_default = "contract_file" not in settings["api"]
+    if not all(json.dumps(one) in text for one in needed) or is_default == (
+        "contract_file" in text
+    ):
+        raise ValueError(
+            f"{config} names other addresses, or another contract, than those of this sandbox: "
+            "start it with those, or remove the file to have a new one"
+        )
+
+
+def _settings(folder: Path, options: SandboxOptions) -> _Settings:
+    database = str(folder / DATABASE)
+    return {
+        "helseid": {
+            "issuer": options.issuer,
+            "client_id": CLIENT_ID,
+            "private_jwk_file": str(folder / _CLIENT_KEY),
+        },
+        "api": {
+            "base_url": options.pts_url,
+            **({"contract_file": options.contract} if options.contract else {}),
+        },
+        "roster": {"path": str(folder / _ROSTER)},
+        "privacy": {"pseudonym_key_file": str(folder / _PSEUDONYM_KEY)},
+        # In a URL `?` would start parameters, and `%` an escape.
+        "database": {"url": "sqlite:///" + database.replace("%", "%25").replace("?", "%3F")},
+        # The stand-in says the same a second later; nobody at a demo should wait longer.
+        "sync": {"requests_per_second": 2000, "confirm_after": "1s"},
+    }
+
+
+def _toml(settings: _Settings) -> str:
+    lines = ["# Written by `pts-worker sandbox`: points the worker at the sandbox on this machine."]
+    for name, keys in settings.items():
+        # A JSON string is also a TOML basic string.
+        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    return "\n".join(lines)

@@ -15,12 +15,15 @@ from urllib.parse import unquote
 
 import orjson
 
-from worker.sandbox.jose import ALGORITHMS
-
 Headers: TypeAlias = dict[str, str]
 Delivery: TypeAlias = Literal["complete", "dropped", "truncated", "reset"]
 """``dropped``: the connection is closed without an answer; ``truncated``: after half of the body;
 ``reset``: likewise, with a TCP reset."""
+
+ALGORITHMS: Final = tuple(
+    f"{family}{size}" for family in ("RS", "PS", "ES") for size in (256, 384, 512)
+)
+"""HelseID's algorithms for assertions and DPoP proofs (HelseID reference, section 4)."""
 
 BODY_BYTES_MAX: Final = 64 * 1024
 _NO_CONTENT: Final = 204

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.contracts import DEFAULT
-from worker.sandbox.files import write_setup
+from worker.sandbox.serve import write_setup
 from worker.sandbox.world import SandboxOptions
 
 ELSEWHERE: dict[str, Any] = {

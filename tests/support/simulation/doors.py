@@ -15,7 +15,7 @@ from worker import app as root
 from worker.cli import run_sync
 from worker.http.connection import TransportOptions
 from worker.ports import Runtime
-from worker.sandbox import search
+from worker.sandbox import pts as sandbox_pts
 from worker.store.database import Database
 from worker.store.runs import run_store as opening
 from worker.store.runs.run_store import RunStore
@@ -60,7 +60,7 @@ def outside(
         (root, "client_context", _TLS),
         (run_sync, "open_run_store", open_run_store),
         (
-            search,
+            sandbox_pts,
             "is_synthetic",
             lambda _off_id: True,
         ),  # H-numbers are not, and nobody real is here

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Final
 
-from worker.sandbox.faults import Action
+from worker.sandbox.world import Action
 
 KINDS: Final[dict[str, tuple[str, ...]]] = {
     "HTTP fault of the sandbox": tuple(f"http {action}" for action in Action),

@@ -20,13 +20,11 @@ from tests.support.simulation.process import HTTP, DiedError, Process, Trace
 from tests.support.simulation.served import Answer, Connection, Rows, Served
 from worker.sandbox.clients import Client
 from worker.sandbox.contract import Renderer
-from worker.sandbox.faults import RECORDS, Action
 from worker.sandbox.helseid import HelseId
 from worker.sandbox.people import Restriction, population, sample
-from worker.sandbox.pts import Pts
-from worker.sandbox.search import continuation_of
+from worker.sandbox.pts import Pts, continuation_of
 from worker.sandbox.web import Request, Response, json_response
-from worker.sandbox.world import SandboxOptions, World
+from worker.sandbox.world import RECORDS, Action, SandboxOptions, World
 
 ISSUER = "http://127.0.0.1:8101/helseid"
 BASE_URL = "http://127.0.0.1:8102"

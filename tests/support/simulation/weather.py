@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.model.values import AREAS
 from tests.support.simulation.process import COMMIT, DATABASE, FILE, HTTP, Trouble
 from tests.support.simulation.stage import Stage
-from worker.sandbox.faults import Action
+from worker.sandbox.world import Action
 
 _LEAST_SPOILS = tuple(Action)
 _HELSEID_SPOILS = (

@@ -9,10 +9,8 @@ import click
 
 from worker.cli import options
 from worker.errors import UsageError, reason_of
-from worker.sandbox.faults import Action, Area
-from worker.sandbox.files import write_setup
-from worker.sandbox.serve import RunningSandbox, serve_forever
-from worker.sandbox.world import SandboxOptions
+from worker.sandbox.serve import RunningSandbox, serve_forever, write_setup
+from worker.sandbox.world import Action, Area, SandboxOptions
 
 _ACTIONS = ", ".join(Action)
 
