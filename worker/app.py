@@ -213,7 +213,8 @@ class App:
         """
         sync, contract = self.settings.sync, self.contract()
         base_url, tls = self.base_url(), self.tls()
-        async with self.helseid(tls) as helseid, self.transport(tls) as transport:
+        out = self.transport_options(tls=tls)
+        async with self.helseid(tls) as helseid, Transport(out) as transport:
             client = RetryingClient(
                 transport=transport,
                 authorizer=helseid,
@@ -230,17 +231,17 @@ class App:
                 runtime=self.runtime,
             )
 
-    @asynccontextmanager
-    async def transport(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Transport]:
-        """What carries the calls to PTS."""
-        options = TransportOptions(
-            attempt_s_max=REQUEST_TIMEOUT_S,
-            silence_s_max=REQUEST_TIMEOUT_S,
+    def transport_options(
+        self, attempt_s_max: float | None = None, tls: ssl.SSLContext | None = None
+    ) -> TransportOptions:
+        """The way out over HTTP, with so much time for one request and its response."""
+        limit_s = attempt_s_max or REQUEST_TIMEOUT_S
+        return TransportOptions(
+            attempt_s_max=limit_s,
+            silence_s_max=limit_s,
             tls=tls or self.tls(),
             proxy=self.proxy(),
         )
-        async with Transport(options) as transport:
-            yield transport
 
     def base_url(self) -> str:
         """PTS's address."""

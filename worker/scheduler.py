@@ -29,8 +29,6 @@ RETRY_WAIT_S: Final = 300.0
 twice as long, up to an hour."""
 _RETRY_WAIT_S_MAX: Final = 3600.0
 _WAKE_S: Final = 60.0
-_SET_BACK: Final = timedelta(hours=1)
-"""A clock that is set back by no more repeats no start."""
 
 Work = Callable[[], Awaitable[RunReport | None]]
 """Executes one run; ``None`` if there was nothing to do."""
@@ -47,7 +45,6 @@ class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no ty
     def __init__(self, cron: str, timezone: str) -> None:
         self._cron = cron
         self._zone = ZoneInfo(timezone)
-        self.last: datetime | None = None
 
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
@@ -56,19 +53,12 @@ class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no ty
 
         Starts between the two are not returned: however many were missed, one makes up for them.
         """
-        self.last = previous_fire_time or self.last
         after = now - timedelta(microseconds=1)
         if previous_fire_time is not None:
             after = max(after, previous_fire_time.astimezone(UTC))
         after = after.astimezone(self._zone)
         # In the repeated hour of autumn, CronSim begins with times of the first occurrence.
         return next((at for at in CronSim(self._cron, after) if at.astimezone(UTC) > after), None)
-
-    def corrected(self, kept: datetime, now: datetime) -> datetime | None:
-        """The next start, if the clock was ahead when ``kept`` was computed; else None."""
-        is_done = self.last is not None and self.last <= now + _SET_BACK
-        start = self.get_next_fire_time(self.last if is_done else None, now)
-        return start if kept > now and start != kept else None
 
 
 class Schedule:
@@ -149,9 +139,9 @@ class Schedule:
         while not stop.is_set():
             with anyio.move_on_after(_WAKE_S):
                 await stop.wait()
-            kept = self._next.next_run_time
-            start = kept and self._trigger.corrected(kept, self._runtime.now())
-            if start:
+            kept, now = self._next.next_run_time, self._runtime.now()
+            start = self._trigger.get_next_fire_time(None, now)
+            if kept and kept > now and start != kept:  # the clock was set back
                 self._next.modify(next_run_time=start)
                 log.warning("schedule.rescheduled", kept=str(kept), next=str(start))
             self._scheduler.wakeup()

@@ -12,7 +12,7 @@ import yaml
 
 from tests.support.deployment.deployed import FOR_A_PERSON, OVER, ROOT, tool
 from worker.errors import ExitCode
-from worker.telemetry.metrics import HELP, PREFIX
+from worker.telemetry import HELP, PREFIX
 
 RULES = ROOT / "config" / "prometheus" / "pts-worker.rules.yml"
 DASHBOARDS = ROOT / "config" / "grafana"

@@ -30,7 +30,7 @@ def _warm() -> None:
         "worker.cli.checkup",
         "worker.cli.contract_making",
         "worker.scheduler",
-        "worker.telemetry.targets",
+        "worker.telemetry",
         "worker.cli.run_command",
         "worker.report.export",
         "worker.report.html",

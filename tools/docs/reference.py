@@ -18,7 +18,7 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
 from worker.store.schema.tables import TOTALS
-from worker.telemetry.metrics import HELP, PREFIX, samples_of
+from worker.telemetry import HELP, PREFIX, samples_of
 
 HEAD: Final = "<!-- `python -m tools.docs` writes this page -->\n"
 

@@ -15,13 +15,14 @@ from worker.core.model import RunKind
 from worker.core.run import RunProgress, RunReport, Standing
 from worker.errors import ExitCode, LeaseHeldError, WorkerError
 from worker.store.queries.status import read_standing
-from worker.telemetry.metrics import Board, samples_of, samples_of_end
-from worker.telemetry.targets import TelemetryOptions, emit, ping
+from worker.telemetry import Board, emit, ping, samples_of, samples_of_end
 
 log = structlog.get_logger(__name__)
 
 _METRICS_PATIENCE_S: Final = 1.0
 """How long to wait for an unavailable database after the run, for metrics only."""
+_TARGET_S_MAX: Final = 5.0
+"""For each target of metrics and pings."""
 _OF_THIS_PROCESS: Final = (
     "persons_done",
     "persons_skipped",
@@ -51,14 +52,16 @@ async def observed_run(
     Args:
         board: what ``/metrics`` shows, if it is served.
     """
-    options, progress = _targets(app, is_pinged=request.kind is RunKind.SYNC), RunProgress()
+    targets, progress = app.settings.telemetry, RunProgress()
+    is_pinged, out = request.kind is RunKind.SYNC, app.transport_options(_TARGET_S_MAX)
 
     def keep(current: RunProgress) -> None:
         nonlocal progress
         progress = current
         changed(current)
 
-    await ping(options)
+    if is_pinged:
+        await ping(targets, out)
     try:
         report = await run_sync(app, request, stop=stop, changed=keep)
     except LeaseHeldError:
@@ -66,25 +69,16 @@ async def observed_run(
     except Exception as error:
         code = _log_failure(error, request)
         samples = samples_of_end(code, at=app.runtime.now(), kind=request.kind)
-        await emit(samples, options, board=board)
-        await ping(options, code)
+        await emit(samples, targets, out, board)
+        if is_pinged:
+            await ping(targets, out, code)
         raise
     _log_summary(report, progress)
-    if board is not None or options.textfile or options.pushgateway_url:
-        await emit(samples_of(report, await _standing(app)), options, board=board)
-    await ping(options, report.exit_code)
+    if board is not None or targets.textfile or targets.pushgateway_url:
+        await emit(samples_of(report, await _standing(app)), targets, out, board)
+    if is_pinged:
+        await ping(targets, out, report.exit_code)
     return report
-
-
-def _targets(app: App, *, is_pinged: bool) -> TelemetryOptions:
-    chosen = app.settings.telemetry
-    return TelemetryOptions(
-        textfile=chosen.textfile,
-        pushgateway_url=chosen.pushgateway_url,
-        ping_url=chosen.ping_url.get_secret_value() if chosen.ping_url and is_pinged else None,
-        ca_file=app.settings.tls.ca_file,
-        proxy=app.proxy(),
-    )
 
 
 def _log_failure(error: Exception, request: RunRequest) -> ExitCode:

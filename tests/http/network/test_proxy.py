@@ -25,6 +25,7 @@ from tests.support.program import (
 )
 from tests.support.raw_server import answer, raw_server
 from tests.support.standin import off_id_of, standin
+from worker.config.settings import Telemetry
 from worker.errors import ExitCode, UnavailableError
 from worker.http.connection import TransportOptions
 from worker.http.proxy import Proxy
@@ -33,8 +34,7 @@ from worker.sandbox.clients import Client
 from worker.sandbox.jose import new_key_pair
 from worker.sandbox.serve import running_sandbox
 from worker.sandbox.world import SandboxOptions
-from worker.telemetry.metrics import samples_of
-from worker.telemetry.targets import TelemetryOptions, emit, ping
+from worker.telemetry import emit, ping, samples_of
 from worker.tls import client_context
 
 HELSEID, PTS = "helseid.test:443", "pts.test:8443"
@@ -177,9 +177,9 @@ async def _post(url: str, options: TransportOptions) -> int:
         return (await transport.post(url, headers={}, body=b"{}")).status
 
 
-async def _send(options: TelemetryOptions) -> None:
-    await emit(samples_of(NIGHT, None), options)
-    await ping(options, ExitCode.OK)
+async def _send(to: Telemetry, out: TransportOptions) -> None:
+    await emit(samples_of(NIGHT, None), to, out)
+    await ping(to, out, ExitCode.OK)
 
 
 @pytest.mark.parametrize("target", ["pushgateway_url", "ping_url"])
@@ -189,13 +189,12 @@ async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str)
     user, _, password = CREDENTIALS.partition(":")
     async with raw_server(tls=hospital.server_tls) as server:
         forward.routes["push.test:443"] = _port(server.url)
-        options = TelemetryOptions(
-            ca_file=hospital.ca_file,
+        out = TransportOptions(
+            tls=client_context(hospital.ca_file),
             proxy=Proxy(url=forward.url, user=user, password=password),
-            **{target: "https://push.test"},  # type: ignore[arg-type]
         )
         with structlog.testing.capture_logs() as logs:
-            await _send(options)
+            await _send(Telemetry.model_validate({target: "https://push.test"}), out)
     assert logs == []
     assert server.requests
     assert set(forward.asked) == {"push.test:443"}

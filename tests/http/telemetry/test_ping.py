@@ -7,10 +7,18 @@ import structlog
 from tests.support.http.reports import pushes
 from tests.support.program import closed_port
 from tests.support.raw_server import READ_S, Reply, http, raw_server
+from worker.config.settings import Telemetry
 from worker.errors import ExitCode
-from worker.telemetry.targets import TelemetryOptions, ping
+from worker.http.connection import TransportOptions
+from worker.telemetry import ping
 
 SECRET = "3f1c-of-the-check"
+OUT = TransportOptions()
+
+
+def switch(url: str) -> Telemetry:
+    """The address of a switch."""
+    return Telemetry.model_validate({"ping_url": f"{url}/{SECRET}"})
 
 
 async def test_what_a_run_pings():
@@ -24,7 +32,7 @@ async def test_what_a_run_pings():
     }
     for code in (None, *ExitCode):
         async with raw_server(http()) as server:
-            await ping(TelemetryOptions(ping_url=f"{server.url}/{SECRET}"), code)
+            await ping(switch(server.url), OUT, code)
         ends = [path.removeprefix(f"/{SECRET}") for _, path, _ in pushes(server)]
         assert ends == said.get(code, ["/fail"])
 
@@ -34,7 +42,7 @@ async def test_a_refusal_is_a_line_in_the_log(status: int):
     """It names the status and the key, and never the address."""
     async with raw_server(http(status=f"{status} No")) as server:
         with structlog.testing.capture_logs() as logs:
-            await ping(TelemetryOptions(ping_url=f"{server.url}/{SECRET}"), ExitCode.OK)
+            await ping(switch(server.url), OUT, ExitCode.OK)
     (line,) = logs
     assert (line["event"], line["target"]) == ("telemetry.failed", "ping")
     assert f"status {status}" in line["reason"]
@@ -47,10 +55,9 @@ async def test_a_switch_that_says_nothing_costs_little_time():
     """Neither a server that stalls nor a port without one delays a run for long."""
     async with raw_server(Reply(data=b"", then="hang")) as server:
         with structlog.testing.capture_logs() as logs:
-            options = TelemetryOptions(ping_url=f"{server.url}/{SECRET}", push_s_max=0.3)
+            short = TransportOptions(attempt_s_max=0.3)
             with anyio.fail_after(READ_S / 2):
-                await ping(options)
-            gone = f"http://127.0.0.1:{closed_port()}/{SECRET}"
-            await ping(TelemetryOptions(ping_url=gone, push_s_max=0.3))
+                await ping(switch(server.url), short)
+            await ping(switch(f"http://127.0.0.1:{closed_port()}"), short)
     assert [line["event"] for line in logs] == ["telemetry.failed"] * 2
     assert SECRET not in str(logs)

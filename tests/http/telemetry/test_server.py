@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.http.reports import NIGHT, reported
 from worker.errors import ConfigurationError
-from worker.telemetry.metrics import Board, samples_of
+from worker.telemetry import Board, samples_of
 
 ANY_PORT = "127.0.0.1:0"
 BOARD = Board(samples_of(NIGHT, None))

@@ -1,7 +1,6 @@
 """What each target receives about a run: real files, real sockets."""
 
 import stat
-from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -18,9 +17,12 @@ from tests.support.http.reports import (
 )
 from tests.support.program import closed_port
 from tests.support.raw_server import http, raw_server
+from worker.config.settings import Telemetry
 from worker.core.model import RunKind
-from worker.telemetry.metrics import HELP, samples_of
-from worker.telemetry.targets import TelemetryOptions, emit
+from worker.http.connection import TransportOptions
+from worker.telemetry import HELP, emit, samples_of
+
+OUT = TransportOptions(attempt_s_max=10.0)
 
 
 async def test_the_textfile_has_every_number(tmp_path):
@@ -28,7 +30,7 @@ async def test_the_textfile_has_every_number(tmp_path):
     path = tmp_path / "pts_worker.prom"
     for folder, mode in ((0o755, 0o644), (0o750, 0o640), (0o700, 0o600)):
         tmp_path.chmod(folder)
-        await emit(samples_of(NIGHT, STANDING), TelemetryOptions(textfile=path))
+        await emit(samples_of(NIGHT, STANDING), Telemetry(textfile=path), OUT)
         assert list(tmp_path.iterdir()) == [path]
         assert oct(stat.S_IMODE(path.stat().st_mode)) == oct(mode)
     numbers = reported(path.read_text())
@@ -54,9 +56,9 @@ async def test_the_textfile_has_every_number(tmp_path):
 
 async def test_a_failed_night_keeps_the_time_of_the_last_success(tmp_path):
     """The numbers of the last published run stand in the textfile; the exit code is the new one."""
-    options = TelemetryOptions(textfile=tmp_path / "pts_worker.prom")
-    await emit(samples_of(NIGHT, STANDING), options)
-    await emit(samples_of(WITHHELD, None), options)
+    to = Telemetry(textfile=tmp_path / "pts_worker.prom")
+    await emit(samples_of(NIGHT, STANDING), to, OUT)
+    await emit(samples_of(WITHHELD, None), to, OUT)
     numbers = reported((tmp_path / "pts_worker.prom").read_text())
     expected = {
         "last_success_timestamp_seconds": PUBLISHED_AT.timestamp(),
@@ -69,15 +71,15 @@ async def test_a_failed_night_keeps_the_time_of_the_last_success(tmp_path):
 
 async def test_a_backfill_does_not_replace_a_sync(tmp_path):
     """Both kinds of run stand side by side; what stands is not taken from a subset."""
-    options = TelemetryOptions(textfile=tmp_path / "pts_worker.prom")
-    await emit(samples_of(NIGHT, STANDING), options)
+    to = Telemetry(textfile=tmp_path / "pts_worker.prom")
+    await emit(samples_of(NIGHT, STANDING), to, OUT)
     backfill = msgspec.structs.replace(
         NIGHT,
         kind=RunKind.BACKFILL,
         totals={"persons_total": 2, "persons_stale": 2},
         published_at=PUBLISHED_AT + timedelta(days=2),
     )
-    await emit(samples_of(backfill, None), options)
+    await emit(samples_of(backfill, None), to, OUT)
     numbers = reported((tmp_path / "pts_worker.prom").read_text())
     expected = {
         "last_published_timestamp_seconds": PUBLISHED_AT.timestamp(),
@@ -92,7 +94,7 @@ async def test_a_backfill_does_not_replace_a_sync(tmp_path):
 async def test_a_push_replaces_only_its_own(tmp_path):
     """POST keeps what is not pushed; the groups are the job and the kind of run, no instance."""
     async with raw_server(http()) as server:
-        await emit(samples_of(NIGHT, STANDING), TelemetryOptions(pushgateway_url=server.url))
+        await emit(samples_of(NIGHT, STANDING), Telemetry(pushgateway_url=server.url), OUT)
     assert {(method, path) for method, path, _ in pushes(server)} == {
         ("POST", "/metrics/job/pts_worker/run/sync"),
         ("POST", "/metrics/job/pts_worker"),
@@ -104,11 +106,13 @@ async def test_a_push_replaces_only_its_own(tmp_path):
 @pytest.mark.parametrize("status", [400, 500])
 async def test_a_pushgateway_that_refuses_changes_nothing(tmp_path, status):
     """Host, port and status are logged, no credentials; the other targets get all the same."""
-    options = TelemetryOptions(textfile=tmp_path / "pts_worker.prom")
+    to = Telemetry(textfile=tmp_path / "pts_worker.prom")
     async with raw_server(http(status=f"{status} No")) as server:
         secret = server.url.replace("//", "//somebody:hunter2@")
         with structlog.testing.capture_logs() as logs:
-            await emit(samples_of(NIGHT, STANDING), replace(options, pushgateway_url=secret))
+            await emit(
+                samples_of(NIGHT, STANDING), to.model_copy(update={"pushgateway_url": secret}), OUT
+            )
     assert [(log["event"], log["target"]) for log in logs] == [("telemetry.failed", "pushgateway")]
     place = server.url.removeprefix("http://")
     assert f"{place} answered with status {status}" in logs[0]["reason"]
@@ -124,9 +128,9 @@ async def test_targets_that_are_not_there_change_nothing(tmp_path):
         (tmp_path / "nowhere" / "x.prom", "no such file or directory"),
         (tmp_path, "it is not a plain file"),
     ):
-        options = TelemetryOptions(textfile=path, pushgateway_url=url, push_s_max=10.0)
+        to = Telemetry(textfile=path, pushgateway_url=url)
         with structlog.testing.capture_logs() as logs:
-            await emit(samples_of(NIGHT, STANDING), options)
+            await emit(samples_of(NIGHT, STANDING), to, OUT)
         found = {log["target"]: log for log in logs}
         assert set(found) == {"pushgateway", "textfile"}
         assert found["pushgateway"]["reason"].endswith(f" at {url.removeprefix('http://')}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from worker.app import App
     from worker.core.run import RunReport
     from worker.store.database import Database
-    from worker.telemetry.metrics import Board
+    from worker.telemetry import Board
 
 _RUNS_MAX: Final = 50
 """So many runs are looked at: the last publication may be some nights ago."""
@@ -44,7 +44,7 @@ def command(cli: options.Cli, *, now: bool) -> None:
     from worker.cli.run_watch import find_total, report_runs, watch_runs
     from worker.cli.stopping import stoppable
     from worker.scheduler import Schedule
-    from worker.telemetry.metrics import Board
+    from worker.telemetry import Board
 
     cli.keeps_code = True
     app = cli.load("sync")
@@ -111,7 +111,7 @@ async def _known_metrics(store: "Database") -> "list[Sample]":
     from worker.core.model import RunKind, RunStatus
     from worker.errors import ExitCode
     from worker.store.queries.status import last_runs, read_standing
-    from worker.telemetry.metrics import samples_of_end, samples_of_standing, samples_of_totals
+    from worker.telemetry import samples_of_end, samples_of_standing, samples_of_totals
 
     samples = list(samples_of_standing(await read_standing(store.read)))
     runs = await store.read(last_runs, _RUNS_MAX)
