@@ -32,14 +32,14 @@ def test_all_faults_at_once(tmp_path):
     assert found[:7] == [
         f"sync.concurrency ({file}): must be a valid integer, unable to parse string as an integer",
         "sync.retry_attempts (flag --attempts): must be greater than or equal to 1",
-        f"sync.concurency ({file}): unknown key; did you mean sync.concurrency?",
-        "sync.nope (command line): unknown key",
+        f"sync.concurency ({file}): unknown; did you mean sync.concurrency?",
+        "sync.nope (command line): unknown",
         (
             "log.level (environment variable PTS_LOG__LEVEL): must be 'DEBUG', 'INFO', 'WARNING' "
             "or 'ERROR'"
         ),
-        ("log.levle (environment variable PTS_LOG__LEVLE): unknown key; did you mean log.level?"),
-        f"[synk] ({file}): unknown section; did you mean [sync]?",
+        "log.levle (environment variable PTS_LOG__LEVLE): unknown; did you mean log.level?",
+        f"synk ({file}): unknown; did you mean sync?",
     ]
     missing = [problem.partition(":")[0] for problem in found[7:]]
     assert missing == ["helseid.issuer", "helseid.client_id", "helseid.private_jwk_file"]
@@ -54,7 +54,6 @@ def test_all_faults_at_once(tmp_path):
         ("sync.requests_per_second", "inf", "must be a finite number"),
         ("sync.max_removed_share", 1.5, "must be less than or equal to 1"),
         ("sync.concurrency", 1.5, "must be a valid integer"),
-        ("sync.concurrency", True, "must not be true or false"),
         ("sync.areas", [], "Tuple should have at least 1 item"),
         ("sync.areas", "patient-safty", "must be 'patient-safety' or 'patient-privacy'"),
         ("helseid.client_id", 5, "must be a valid string"),
@@ -73,7 +72,7 @@ def test_all_faults_at_once(tmp_path):
         ("database.url", "postgresql://u:hemmelig@h/x", "holds a password; write it to a file"),
         ("schedule.cron", "30 2 * *", "must be a cron expression of five fields"),
         ("schedule.cron", "0 3 * * 8", f"{NO_CRON}: Bad day-of-week"),
-        ("schedule.timezone", "Europe/Osloo", "is not a time zone name"),
+        ("schedule.timezone", "Europe/Osloo", "is not a time zone"),
         ("telemetry.http_listen", "9464", "must be host:port"),
         ("retention.versions", "90m", "must be at least 1d, or none"),
         ("roster.send_h_numbers", "perhaps", "must be a valid boolean"),
@@ -91,18 +90,20 @@ def test_faults_of_single_values(tmp_path, key, value, problem):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("[sync\n", "{file}, line 1, column 6: not valid TOML: "),
-        ("x = " + "1" * 5_000, "{file}: a number is too long"),
-        ("x = " + "[" * 50_000, "{file}: a number is too long, or values are nested"),
-        ('x = """', "{file}, line 1, at the end of the file: not valid TOML: "),
-        (b"[sync]\n# \xc3\xa6 \xe5\n", "{file}, line 2, column 5: the file is not UTF-8"),
-        ("[roster]\npath = \u201cx\u201d\n", "Invalid value; text stands between straight double"),
-        ('[roster]\npath = "x\n', "the quote that ends the text is missing"),
-        ('[roster]\npath = "C:\\Users"\n', "write \\\\ for each \\"),
+        (
+            "[sync\n",
+            "{file}: not valid TOML: Expected ']' at the end of a table declaration (at line 1, ",
+        ),
+        ("x = " + "1" * 5_000, "{file}: not valid TOML: "),
+        ("x = " + "[" * 50_000, "{file}: not valid TOML: "),
+        ('x = """', "(at end of document)"),
+        (b"[sync]\n# \xc3\xa6 \xe5\n", "{file}, line 2: the file is not UTF-8"),
+        ("[roster]\npath = \u201cx\u201d\n", "text stands between straight quotes"),
+        ('[roster]\npath = "C:\\Users"\n', "within double quotes \\ is written twice"),
         ("[sync]\nrequests_per_second = 20,5\n", "a number has a point and no comma"),
         ("sync = 3\n", "sync ({file}): must be a section, [sync]"),
-        ("[areas.x]\n", "[areas] ({file}): unknown section"),
-        ("[log]\ncron = 1\n", "log.cron ({file}): unknown key; did you mean s"),
+        ("[areas.x]\n", "areas ({file}): unknown"),
+        ("[log]\ncron = 1\n", "log.cron ({file}): unknown; did you mean s"),
     ],
 )
 def test_faults_of_the_file(tmp_path, content, problem):
@@ -123,7 +124,7 @@ def test_a_named_file_must_exist(tmp_path):
     [
         ("PTS_SYNC_CONCURRENCY", "did you mean PTS_SYNC__CONCURRENCY, with two underscores?"),
         ("PTS_SYNC__CONCURENCY", "did you mean sync.concurrency?"),
-        ("PTS_SNYC__CONCURRENCY", "did you mean [sync]?"),
+        ("PTS_SNYC__CONCURRENCY", "did you mean sync?"),
         ("PTS_SYNC__ZZZZZZZZZZZZZZZZ", ""),
     ],
 )
@@ -138,13 +139,12 @@ def test_misspelt_variables(tmp_path, variable, hint):
 @pytest.mark.parametrize(
     ("flags", "environ", "start"),
     [
-        ({"network.proxy_credentials_file": "x"}, {}, "network.proxy_url: is missing"),
         (
             {},
             {"PTS_ROSTER__PATH": "r", "PTS_ROSTER__URL": "sqlite:///x", "PTS_ROSTER__QUERY": "q"},
             "roster.path (environment variable PTS_ROSTER__PATH) and roster.url (",
         ),
-        ({}, {"PTS_ROSTER__QUERY": "q"}, "roster.url: is missing; roster.query ("),
+        ({}, {"PTS_ROSTER__QUERY": "q"}, "roster.url and roster.query: one of them is set"),
         (
             {"telemetry.ping_url": "https://hc-ping.com/hemmelig"},
             {},
@@ -153,7 +153,7 @@ def test_misspelt_variables(tmp_path, variable, hint):
     ],
 )
 def test_contradictions(tmp_path, flags, environ, start):
-    """Keys that exclude each other are reported with both origins."""
+    """Keys that exclude each other are reported, and a secret that stands on the command line."""
     (line,) = problems(tmp_path, flags=flags, environ=environ)
     assert line.startswith(start)
     assert "hemmelig" not in line

@@ -76,8 +76,6 @@ def test_environment_sets_both_addresses(tmp_path, environment, base_url, issuer
         ("SYNC__DEADLINE", "1h30m", lambda s: s.sync.deadline, timedelta(minutes=90)),
         ("SYNC__DEADLINE", "none", lambda s: s.sync.deadline, None),
         ("SYNC__CONCURRENCY", " 8 ", lambda s: s.sync.concurrency, 8),
-        ("LOG__LEVEL", "debug", lambda s: s.log.level, "DEBUG"),
-        ("HELSEID__SENDER_CONSTRAINT", "DPoP", lambda s: s.helseid.sender_constraint, "dpop"),
         ("API__BASE_URL", "http://[::1]:1/", lambda s: s.api.base_url, "http://[::1]:1"),
     ],
 )

@@ -1,6 +1,7 @@
 """What each purpose needs, and the files that are named."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_all_that_is_missing_is_reported(tmp_path, purpose, missing):
     assert all("; " in problem and "PTS_" in problem for problem in problems)
 
 
-@pytest.mark.parametrize("purpose", list(Purpose))
+@pytest.mark.parametrize("purpose", get_args(Purpose))
 def test_enough_is_enough(tmp_path, files, purpose):
     """A whole configuration serves every purpose."""
     needs(load({}, environ=files, cwd=tmp_path, purpose=purpose), purpose)
@@ -63,7 +64,7 @@ def test_enough_is_enough(tmp_path, files, purpose):
 
 def test_the_database_alone_needs_nothing(tmp_path):
     """A report needs only the database, which has a default."""
-    needs(load({}, environ={}, cwd=tmp_path), Purpose.REPORT)
+    needs(load({}, environ={}, cwd=tmp_path), "report")
 
 
 @pytest.mark.parametrize(
@@ -87,18 +88,11 @@ def test_needs_that_depend_on_other_keys(tmp_path, files, change, missing):
     ("name", "content", "mode", "problem"),
     [
         ("jwk", None, 0, "helseid.private_jwk_file: there is no file {path}; check the path"),
-        ("jwk", b"", 0o600, "helseid.private_jwk_file: {path} has 0 bytes"),
         ("jwk", b"{}", 0o644, "helseid.private_jwk_file: everyone on this machine can reach "),
-        (
-            "pseudonym.key",
-            bytes(31),
-            0o400,
-            "privacy.pseudonym_key_file: {path} has 31 bytes, which are too few; use",
-        ),
     ],
 )
 def test_files_that_cannot_serve(files, name, content, mode, problem):
-    """A file that is missing, empty, too short or open to all is refused by name."""
+    """A file that is missing or open to all is refused by name."""
     tmp_path = Path(files["PTS_HELSEID__PRIVATE_JWK_FILE"]).parent
     path = tmp_path / name
     path.unlink()
@@ -131,25 +125,13 @@ def test_password_from_a_file(tmp_path, files):
     assert database_url(settings.roster) == f"sqlite:///{tmp_path}/x.db"
 
 
-@pytest.mark.parametrize(
-    ("environ", "message"),
-    [
-        (
-            {"PTS_DATABASE__URL": "postgresql://u@h/x", "PTS_DATABASE__PASSWORD_FILE": "none"},
-            "database.password_file: there is no file {folder}/none",
-        ),
-        (
-            {"PTS_DATABASE__URL": "postgresql://h/x", "PTS_DATABASE__PASSWORD_FILE": "password"},
-            "database.url names no user, so database.password_file cannot be used",
-        ),
-    ],
-)
-def test_password_that_cannot_serve(tmp_path, files, environ, message):
-    """A missing password file, or one without a user to go with, is reported."""
+def test_password_that_cannot_serve(tmp_path, files):
+    """A missing password file is reported."""
+    environ = {"PTS_DATABASE__URL": "postgresql://u@h/x", "PTS_DATABASE__PASSWORD_FILE": "none"}
     settings = load({}, environ=environ, cwd=tmp_path).settings
     with pytest.raises(ConfigurationError) as caught:
         database_url(settings.database)
-    assert caught.value.message == message.format(folder=tmp_path)
+    assert caught.value.message == f"database.password_file: there is no file {tmp_path}/none"
     with pytest.raises(ConfigurationError, match=r"roster\.url is not set"):
         database_url(settings.roster)
 

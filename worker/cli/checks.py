@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from worker.app import App
 from worker.cli.rosters import RosterCount, count_roster
-from worker.config import Purpose, database_url, needs
+from worker.config import database_url, needs
 from worker.core.contract import fingerprint
 from worker.core.durations import format_duration
 from worker.core.hosts import ENVIRONMENTS, service_of
@@ -104,7 +104,7 @@ def fail(name: str, error: WorkerError) -> CheckResult:
 
 async def check_configuration(app: App) -> CheckResult:
     """Everything that a sync needs is set, and every configured file can be read."""
-    needs(app.loaded, Purpose.SYNC)
+    needs(app.loaded, "sync")
     app.areas()
     file = app.loaded.config_file
     read = f"{file} read" if file else "no file read"

@@ -19,7 +19,7 @@ from worker.cli.checks import (
     found,
     skip,
 )
-from worker.config import Purpose, needs
+from worker.config import needs
 from worker.core.area import ResourceArea
 from worker.core.hosts import place_of
 from worker.core.identity import NationalId
@@ -119,7 +119,7 @@ async def check_discovery(app: App) -> CheckResult:
 
 async def check_token(app: App) -> CheckResult:
     """HelseID gives this client a token with the requested scopes."""
-    needs(app.loaded, Purpose.HELSEID)
+    needs(app.loaded, "helseid")
     async with app.helseid() as helseid:
         token = await helseid.tokens.token()
     chosen = app.settings.helseid

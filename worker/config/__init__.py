@@ -1,10 +1,9 @@
 """Configuration from flags, environment, TOML file and defaults. Reports all problems at once."""
 
-from worker.config.keys import KEYS, read_value, text_of, variable_of
 from worker.config.loading import Loaded, load, needs
-from worker.config.needs import Purpose
-from worker.config.passwords import database_url
-from worker.config.settings import Settings
+from worker.config.needs import Purpose, database_url
+from worker.config.settings import KEYS, Settings, read_value, text_of
+from worker.config.sources import variable_of
 
 __all__ = [
     "KEYS",

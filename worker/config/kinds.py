@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import SplitResult
-from zoneinfo import ZoneInfo
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 
@@ -14,9 +14,8 @@ from worker.core.database_urls import check_roster_url, check_store_url
 from worker.core.durations import parse_duration
 from worker.core.hosts import is_loopback, parts_of
 
-_FILE_CHARACTERS_MAX: Final = 1_024
-_PORT_MAX: Final = 65_535
-_CRON_FIELDS: Final = 5
+_FILE_NAME: Final = re.compile(r"(?!.*BEGIN )[^\n{]{1,1024}")
+_PLACE: Final = re.compile(r".+:[1-9][0-9]{0,4}")
 _ORGANIZATION_NUMBER: Final = re.compile(r"[0-9]{9}")
 
 
@@ -25,27 +24,22 @@ def _of_text(convert: Callable[[str], Any]) -> BeforeValidator:
     return BeforeValidator(lambda value: convert(value) if isinstance(value, str) else value)
 
 
+def _must(holds: Callable[[Any], object], problem: str) -> AfterValidator:
+    """Refuses a value of which something does not hold."""
+
+    def checked(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(problem)
+        return value
+
+    return AfterValidator(checked)
+
+
 def _duration(value: object) -> object:
     """Refuse a number, which pydantic would read as seconds."""
     if not isinstance(value, (str, timedelta)):
         raise ValueError("is not a duration; write it as a string with a unit, such as '30m'")  # noqa: TRY004 - pydantic gathers ValueErrors only
-    duration = parse_duration(value) if isinstance(value, str) else value
-    if not duration:
-        raise ValueError("must be longer than 0")
-    return duration
-
-
-def _days(duration: timedelta) -> timedelta:
-    """Refuse ``90m``, which somebody may take for months."""
-    if duration < timedelta(days=1):
-        raise ValueError("must be at least 1d, or none")
-    return duration
-
-
-def _file(name: str) -> str:
-    if "\n" in name or "{" in name or "BEGIN " in name or len(name) > _FILE_CHARACTERS_MAX:
-        raise ValueError("must be a file name, not the content of a file")
-    return name
+    return parse_duration(value) if isinstance(value, str) else value
 
 
 def _web_address(url: str) -> SplitResult:
@@ -76,39 +70,14 @@ def _proxy_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _time_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, OSError, ValueError):
-        raise ValueError("is not a time zone name, such as Europe/Oslo") from None
-    return name
-
-
 def _cron(text: str) -> str:
     from cronsim import CronSim, CronSimError  # noqa: PLC0415 - most installations keep the default
 
-    fields = text.split()
-    if len(fields) != _CRON_FIELDS:
-        raise ValueError("must be a cron expression of five fields, such as '30 3 * * *'")
     try:
-        CronSim(" ".join(fields), datetime.min.replace(tzinfo=UTC))
+        CronSim(text, datetime.min.replace(tzinfo=UTC))
     except CronSimError as error:
         raise ValueError(f"must be a cron expression such as '30 3 * * *': {error}") from None
-    return " ".join(fields)
-
-
-def _listen(address: str) -> str:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) <= _PORT_MAX:
-        raise ValueError("must be host:port, such as 127.0.0.1:9464")
-    return address
-
-
-def _organization_number(text: str) -> str:
-    digits = text.replace(" ", "")
-    if not _ORGANIZATION_NUMBER.fullmatch(digits):
-        raise ValueError("must be an organisation number of 9 digits")
-    return digits
+    return text
 
 
 NAMES: Final = _of_text(lambda text: [name.strip() for name in text.split(",") if name.strip()])
@@ -116,15 +85,37 @@ NAMES: Final = _of_text(lambda text: [name.strip() for name in text.split(",") i
 OR_NONE: Final = _of_text(lambda text: None if text == "none" else text)
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Days = Annotated[Duration, AfterValidator(_days)]
-File = Annotated[Path, _of_text(_file)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    _must(lambda duration: duration > timedelta(0), "must be longer than 0"),
+]
+# Not ``90m``, which somebody may take for months.
+Days = Annotated[
+    Duration, _must(lambda time: time >= timedelta(days=1), "must be at least 1d, or none")
+]
+File = Annotated[
+    Path,
+    _must(
+        lambda path: _FILE_NAME.fullmatch(str(path)),
+        "must be a file name, not the content of a file",
+    ),
+]
 HttpUrl = Annotated[Text, AfterValidator(_http_url)]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
 ProxyUrl = Annotated[Text, AfterValidator(_proxy_url)]
 StoreUrl = Annotated[Text, AfterValidator(check_store_url)]
 RosterUrl = Annotated[Text, AfterValidator(check_roster_url)]
-TimeZone = Annotated[str, AfterValidator(_time_zone)]
-Cron = Annotated[str, AfterValidator(_cron)]
-Listen = Annotated[Text, AfterValidator(_listen)]
-OrganizationNumber = Annotated[str, AfterValidator(_organization_number)]
+TimeZone = Annotated[
+    str,
+    _must(lambda name: name in available_timezones(), "is not a time zone, such as Europe/Oslo"),
+]
+Cron = Annotated[
+    str,
+    _must(lambda text: len(text.split()) == 5, "must be a cron expression of five fields"),  # noqa: PLR2004
+    AfterValidator(_cron),
+]
+Listen = Annotated[Text, _must(_PLACE.fullmatch, "must be host:port, such as 127.0.0.1:9464")]
+OrganizationNumber = Annotated[
+    Text, _must(_ORGANIZATION_NUMBER.fullmatch, "must be an organisation number of 9 digits")
+]

@@ -1,36 +1,20 @@
-"""What each purpose needs: keys that are set, and files that can be used."""
+"""What each purpose needs: keys that are set, files that can be used, a database's password."""
 
-import enum
-import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import quote, urlsplit, urlunsplit
 
-from worker.config.keys import variable_of
+from worker.config.settings import Database, Roster
+from worker.config.sources import variable_of
 from worker.core.hosts import is_loopback
-from worker.core.identity import KEY_BYTES_MIN
 from worker.errors import ConfigurationError, reason_of
-from worker.trusted_files import open_trusted
+from worker.trusted_files import open_trusted, read_secret
 
-
-class Purpose(enum.StrEnum):
-    """What a command is about to do."""
-
-    SYNC = "sync"
-    """``sync`` and ``schedule``."""
-    BACKFILL = "backfill"
-    """``backfill``; the roster is optional."""
-    READ_PTS = "read-pts"
-    """HelseID and PTS, without roster and database."""
-    HELSEID = "helseid"
-    """HelseID only."""
-    PERSON = "person"
-    """One person in the database: ``explain``, ``erase``."""
-    REPORT = "report"
-    """The database only: ``status``, ``report``, ``export``, ``failures list``, ``db``."""
-
+Purpose: TypeAlias = Literal["sync", "backfill", "read-pts", "helseid", "person", "report"]
+"""What a command is about to do. ``sync``: also ``schedule``; ``read-pts``: without roster and
+database; ``person``: one person in the database; ``report``: the database only."""
 
 _PSEUDONYM_KEY: Final = "privacy.pseudonym_key_file"
 _OWN_KEY: Final = (
@@ -65,12 +49,12 @@ _HELSEID: Final = (
 _PTS: Final = (*_HELSEID, "api.base_url")
 _DATABASE: Final = ("database.password_file",)
 _USED: Final[Mapping[Purpose, tuple[str, ...]]] = {
-    Purpose.SYNC: (*_PTS, "roster.path", "roster.password_file", _PSEUDONYM_KEY, *_DATABASE),
-    Purpose.BACKFILL: (*_PTS, _PSEUDONYM_KEY, *_DATABASE),
-    Purpose.READ_PTS: _PTS,
-    Purpose.HELSEID: _HELSEID,
-    Purpose.PERSON: (_PSEUDONYM_KEY, *_DATABASE),
-    Purpose.REPORT: _DATABASE,
+    "sync": (*_PTS, "roster.path", "roster.password_file", _PSEUDONYM_KEY, *_DATABASE),
+    "backfill": (*_PTS, _PSEUDONYM_KEY, *_DATABASE),
+    "read-pts": _PTS,
+    "helseid": _HELSEID,
+    "person": (_PSEUDONYM_KEY, *_DATABASE),
+    "report": _DATABASE,
 }
 _ON_KUBERNETES: Final = "on Kubernetes, set defaultMode: 0440 on the volume"
 
@@ -97,16 +81,29 @@ def unmet(values: Mapping[str, Any], purpose: Purpose) -> Iterator[str]:
 
 def _file_problems(name: str, path: Path, forbidden: int) -> Iterator[str]:
     remedy = _OWN_KEY if name == _PSEUDONYM_KEY else "check the path"
-    size_min = KEY_BYTES_MIN if name == _PSEUDONYM_KEY else 1
     try:
-        with open_trusted(path, key=name, forbidden=forbidden, way_out=_ON_KUBERNETES) as file:
-            size = os.fstat(file.fileno()).st_size
+        open_trusted(path, key=name, forbidden=forbidden, way_out=_ON_KUBERNETES).close()
     except FileNotFoundError:
         yield f"{name}: there is no file {path}; {remedy}"
     except OSError as error:
         yield f"{name}: {path} cannot be read: {reason_of(error)}"
     except ConfigurationError as error:
         yield "; ".join(filter(None, (error.message, error.hint)))
-    else:
-        if size < size_min:
-            yield f"{name}: {path} has {size} bytes, which are too few; {remedy}"
+
+
+def database_url(section: Database | Roster) -> str:
+    """The URL to connect with, including the password of ``password_file``. Never log it.
+
+    Raises:
+        ConfigurationError: there is no URL, or the file cannot be read or is empty.
+    """
+    name = type(section).__name__.lower()
+    if section.url is None:
+        raise ConfigurationError(f"{name}.url is not set")
+    if section.password_file is None:
+        return section.url
+    password = read_secret(section.password_file, key=f"{name}.password_file").rstrip(b"\r\n")
+    parts = urlsplit(section.url)
+    account, _, host = parts.netloc.rpartition("@")
+    netloc = f"{account.partition(':')[0]}:{quote(password, safe='')}@{host}"
+    return urlunsplit(parts._replace(netloc=netloc))
