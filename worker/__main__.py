@@ -30,7 +30,7 @@ def main() -> None:
     _leave_no_core()
     os.umask(_OWNER_ALONE)
     from worker.cli import run  # noqa: PLC0415 - a signal is answered from here on
-    from worker.tracebacks import guard_hooks  # noqa: PLC0415 - as above
+    from worker.errors import guard_hooks  # noqa: PLC0415 - as above
 
     guard_hooks()
     try:

@@ -1,15 +1,31 @@
-"""The worker's errors and their exit codes.
+"""The worker's errors and their exit codes, and tracebacks without values.
 
 A message says what is wrong and where (file and line, key, field); ``hint`` says what to do.
 Neither contains a personal value, a token, a key or a response body. A path that was named by
 mistake may be an identifier, so every text of an error is masked: it is printed, logged and stored
 as the run's reason.
+
+The text of another exception may contain values: a statement's parameter, a header with its token,
+a part of a body. No pattern can find all of them, so it is never shown.
 """
 
 import enum
-from collections.abc import Sequence
+import errno
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final
 
-from worker.masking import masked
+from worker.offid import masked
+
+_CODE: Final = re.compile(r"[A-Z0-9_]{1,60}")
+_SHOWN_MAX: Final = 30
+"""Exceptions of one traceback: a group may hold very many, and a chain be very long."""
+_LOOP_CLOSED: Final = "Event loop is closed"
+"""What a thread of aiosqlite reports after a file that could not be opened."""
 
 
 def reason_of(error: OSError) -> str:
@@ -201,3 +217,66 @@ class ContractError(AreaError):
 
 class PagingError(AreaError):
     """The pages cannot be read to the end: a loop, a wrong total or an unknown continuation."""
+
+
+def describe(error: BaseException) -> str:
+    """One line: the class, with the message of a ``WorkerError`` or an error code."""
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ not in {"builtins", "__main__"}:
+        name = f"{kind.__module__}.{name}"
+    detail = _detail(error)
+    return f"{name}: {detail}" if detail else name
+
+
+def _detail(error: BaseException) -> str:
+    """The message of a ``WorkerError``, or the code of a system or database error; else empty."""
+    if isinstance(error, WorkerError):
+        return error.message
+    if isinstance(error, OSError) and error.errno is not None:
+        return errno.errorcode.get(error.errno, str(error.errno))
+    origin = getattr(error, "orig", None) or error  # SQLAlchemy wraps the driver's error
+    for name in ("sqlstate", "sqlite_errorname"):
+        code = getattr(origin, name, None)
+        if isinstance(code, str) and _CODE.fullmatch(code):
+            return code
+    return ""
+
+
+def safe_traceback(error: BaseException) -> str:
+    """The frames of an exception, of what it came from, before it, and of a group's members."""
+    lines: list[str] = []
+    for one in _family(error, set()):
+        lines += ["Traceback (most recent call last):\n", *traceback.format_tb(one.__traceback__)]
+        lines.append(f"{describe(one)}\n")
+    return "".join(lines)
+
+
+def _family(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
+    if error is not None and id(error) not in seen and len(seen) < _SHOWN_MAX:
+        seen.add(id(error))
+        before = None if error.__suppress_context__ else error.__context__
+        yield from _family(error.__cause__ or before, seen)
+        yield error
+        for member in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+            yield from _family(member, seen)
+
+
+def guard_hooks() -> None:
+    """Make Python print uncaught exceptions without values.
+
+    This covers the main thread, other threads, and exceptions that cannot be raised (in a
+    finalizer or a callback from C).
+    """
+    sys.excepthook = lambda _kind, error, _traceback: _print(error)
+    threading.excepthook = lambda args: _print(args.exc_value)
+    sys.unraisablehook = lambda args: _print(args.exc_value)
+
+
+def _print(error: BaseException | None) -> None:
+    if error is None or isinstance(error, SystemExit) or sys.stderr is None:
+        return
+    if isinstance(error, RuntimeError) and str(error) == _LOOP_CLOSED:
+        return
+    with suppress(OSError, ValueError):
+        sys.stderr.write(safe_traceback(error))

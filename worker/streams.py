@@ -11,8 +11,6 @@ from typing import Any, Final, TextIO
 
 _STANDARD: Final = (0, 1, 2)
 _output_lost = threading.Event()
-_output_closed = threading.Event()
-"""Standard output was closed when the process began."""
 
 
 def is_output_lost() -> bool:
@@ -37,24 +35,17 @@ class _Output(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         """Write, or drop what cannot be written."""
-        number = self.fileno()
-        if number == 1 and _output_closed.is_set() and not _output_lost.is_set():
-            _report_loss("it is closed")
         try:
             return super().write(data)
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-            if number == 1 and not isinstance(error, BrokenPipeError):
-                _report_loss(error.strerror or type(error).__name__)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            if self.fileno() == 1 and not isinstance(error, BrokenPipeError):
+                _output_lost.set()
+                sys.stderr.write(
+                    f"pts-worker: standard output cannot be written: {error.strerror}\n"
+                    "  → make room or name another file, and run it again\n"
+                )
             return memoryview(data).nbytes
-
-
-def _report_loss(reason: str) -> None:
-    _output_lost.set()
-    sys.stderr.write(
-        f"pts-worker: standard output cannot be written: {reason}\n"
-        "  → make room or name another file, and run it again\n"
-    )
 
 
 def open_streams() -> None:
@@ -63,10 +54,7 @@ def open_streams() -> None:
         try:
             # Who reads it may have made it otherwise for us too; then a write would fail.
             os.set_blocking(number, True)
-        except OSError:
-            if number == 1:
-                _output_closed.set()
-            # The lowest free number is the one that is missing.
+        except OSError:  # it is closed, and the lowest free number
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - no keyword
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - a number

@@ -36,7 +36,7 @@ def test_a_run_without_a_stream(worker: Installation, stream: bytes) -> None:
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (b"keys pseudonym --out k 2>&- >&-", 78),
+        (b"keys pseudonym --out k 2>&- >&-", 0),
         (b"config show 2>&-", 0),
         (b"status >/dev/full", 78),
         (b"--help >/dev/full", 0),
@@ -52,8 +52,8 @@ def test_a_command_without_a_stream(worker: Installation, words: bytes, code: in
 
 def test_what_to_do_about_a_lost_result(worker: Installation) -> None:
     """One message, with a hint."""
-    ended = in_a_shell(worker, b"config show >&-")
+    ended = in_a_shell(worker, b"config show >/dev/full")
     first, hint, *rest = ended.stderr.decode().splitlines()
     assert (ended.returncode, rest) == (78, [])
-    assert first == "pts-worker: standard output cannot be written: it is closed"
+    assert first == "pts-worker: standard output cannot be written: No space left on device"
     assert "→ make room or name another file, and run it again" in hint

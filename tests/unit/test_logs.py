@@ -9,6 +9,7 @@ import structlog
 
 from worker import logs
 from worker.core.identity import NationalId
+from worker.offid import masked
 
 ID = "16858399649"
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
@@ -28,13 +29,10 @@ def fail(message, note=""):
 def _restored():
     """Logging is global: every test leaves it as it was."""
     root = logging.getLogger()
-    names = ("worker", "apscheduler", "alembic")
-    before = root.handlers[:], root.level, {n: logging.getLogger(n).level for n in names}
+    before = root.handlers[:], root.level
     yield
-    root.handlers[:], level, levels = before
+    root.handlers[:], level = before
     root.setLevel(level)
-    for name, old in levels.items():
-        logging.getLogger(name).setLevel(old)
     logging.captureWarnings(capture=False)
     structlog.contextvars.clear_contextvars()
     structlog.reset_defaults()
@@ -68,7 +66,7 @@ def configured(log_format, level="DEBUG", stream=None):
 )
 def test_redact(text, redacted):
     """Identifiers, tokens, keys and passwords are masked; digests, ids and times are not."""
-    assert logs.redact(text) == redacted
+    assert masked(text) == redacted
 
 
 def test_json_line():
@@ -86,7 +84,6 @@ def test_json_line():
         "persons": 3,
         "share": 0.5,
         "areas": ["a", "b"],
-        "logger": "worker.test",
         "run": 7,
     }
 
@@ -109,7 +106,7 @@ def test_nothing_personal_is_written(log_format):
     logging.getLogger("asyncio").error("task failed", exc_info=ValueError(ID))
     text = stream.getvalue()
     assert text.count("ValueError") >= 3
-    assert "job ***" in text
+    assert "job %s" in text
     assert "test_logs.py" in text
     secrets = (ID, JWT, "short", "hemmelig-lokal", ID[1:], TOKEN, WORD)
     assert [secret for secret in secrets if secret in text] == []
@@ -127,9 +124,8 @@ def test_nothing_personal_is_written(log_format):
         ),
         ("sqlalchemy.pool", "ending connection %r", (WORD,), "ending connection %r"),
         ("httpx", f"cannot send {{'DPoP': '{TOKEN}'}}", (), "cannot send"),
-        ("apscheduler.scheduler", "Added job %s", ("sync",), "Added job sync"),
     ],
-    ids=["task", "template", "mapping", "heard-whole"],
+    ids=["task", "template", "mapping"],
 )
 def test_a_library_is_heard_without_its_values(library, message, arguments, written):
     """Of a library's message the words are written, and not what it fills in."""
@@ -157,12 +153,3 @@ def test_libraries_at_debug(library, level, heard):
     stream, _ = configured("json", level="DEBUG")
     logging.getLogger(library).log(level, "hello")
     assert bool(stream.getvalue()) == heard
-
-
-def test_an_event_that_cannot_be_written_shows_no_values():
-    """A wrong log call is reported with its place, without its arguments."""
-    stream, _ = configured("json")
-    record = logging.makeLogRecord({"name": "x", "msg": "number %d", "args": (ID,), "lineno": 7})
-    logging.getLogger().handlers[-1].handle(record)
-    assert stream.getvalue().startswith("log event lost: TypeError (x:7)")
-    assert ID not in stream.getvalue()

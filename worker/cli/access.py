@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worker.errors import ConfigurationError, UnavailableError, UsageError
-from worker.masking import mask_identifiers
+from worker.offid import mask_identifiers
 
 if TYPE_CHECKING:
     from worker.app import App

@@ -21,7 +21,7 @@ from worker.core.identity import PLAIN
 from worker.core.plurals import counted
 from worker.errors import ConfigurationError, ExitCode, UnavailableError, WorkerError
 from worker.helseid.key_files import FINISH, KeyFiles
-from worker.masking import masked
+from worker.offid import masked
 from worker.roster.query import QueryRoster
 from worker.store.database import Database
 from worker.store.identity import WEAK_HINT, is_proven, see_identity

@@ -17,8 +17,8 @@ import click
 from worker.cli.notify import leave_reason
 from worker.core.durations import format_duration
 from worker.core.escaping import visible, visible_lines
-from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError
-from worker.masking import MASK
+from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError, safe_traceback
+from worker.offid import MASK
 
 _TYPED_IDENTIFIER: Final = (
     "give an identifier on standard input, never as an argument: others on this machine can read "
@@ -197,8 +197,6 @@ def report_error(error: WorkerError, *, as_json: bool) -> None:
 
 def report_bug(error: BaseException, *, as_json: bool) -> None:
     """A bug: its traceback without values, and where to report it."""
-    from worker.tracebacks import safe_traceback  # noqa: PLC0415 - only for a bug
-
     print(safe_traceback(error), file=sys.stderr)
     bug = WorkerError(
         f"this is a bug ({type(error).__name__})",

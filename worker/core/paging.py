@@ -24,7 +24,7 @@ from worker.core.contract import (
 )
 from worker.core.value import Value
 from worker.errors import PagingError
-from worker.masking import mask_identifiers
+from worker.offid import mask_identifiers
 
 PAGES_MAX: Final = 1_000
 """More pages than this for one person count as a loop."""

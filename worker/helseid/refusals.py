@@ -6,7 +6,7 @@ from typing import Final
 
 from worker.core.retry import parse_http_date
 from worker.errors import RefusedError
-from worker.masking import MASK, masked, masked_strictly
+from worker.offid import MASK, masked, masked_strictly
 
 CLOCK_TOLERANCE_S: Final = 5.0
 """Tolerance of HelseID's reference check of a DPoP proof (HelseID reference, section 2)."""
