@@ -1,20 +1,182 @@
-"""The reporting views as report, export and queries read them: each column with its type.
+"""The reporting views, as report, export and queries read them, and the codes that stand in them.
 
-The database's views have no types on SQLite (booleans are 0 and 1, times are text), so they are
-said here. A test compares these declarations with the views of both databases.
+``areas/meanings.toml`` and ``areas/codes.toml`` declare them, also for the database's dictionary
+(``report_dictionary``) and codes (``report_code``). The views have no types on SQLite (booleans are
+0 and 1, times are text), so they are said here; a test compares them with both databases.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar
+import enum
+import tomllib
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import BigInteger, Boolean, Date, TableClause, Text, column, table, text
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS
-from worker.areas.meanings import Kind, view_columns
+from worker.areas import AREAS, area_named
+from worker.core.effect import RestrictionGroup, group_of
 from worker.core.value import Value
 from worker.errors import UsageError
-from worker.utc_time import UtcTime
+
+
+class Kind(enum.StrEnum):
+    """What a view's column holds."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    TIME = "time"
+    DATE = "date"
+    """A calendar date in Norway (Europe/Oslo); on SQLite text ``YYYY-MM-DD``."""
+    JSON = "json"
+    """JSON as text, in every format."""
+
+
+class ViewColumn(NamedTuple):
+    """One column of a reporting view.
+
+    Attributes:
+        nb, en: what it means, in bokmål and English.
+        heading: what a table in bokmål calls it.
+        unit: of a number, or the time zone; else empty.
+    """
+
+    name: str
+    kind: Kind
+    nb: str
+    en: str
+    heading: str
+    unit: str = ""
+    is_nullable: bool = True
+
+
+class Code(NamedTuple):
+    """One code. ``group`` and ``is_restricting`` are None where the code says nothing of it."""
+
+    system: str
+    code: str
+    group: str | None
+    name_nb: str
+    name_nn: str
+    name_en: str
+    is_restricting: bool | None
+    source: str
+
+
+@cache
+def view_columns() -> Mapping[str, tuple[ViewColumn, ...]]:
+    """The columns of each reporting view, in their order, by the view's name."""
+    return {
+        view: tuple(_column(view, name) for name in declared["columns"])
+        for view, declared in _document("meanings")["views"].items()
+    }
+
+
+@cache
+def view_keys() -> Mapping[str, tuple[str, ...]]:
+    """The primary key of each reporting view, which is also the order of its rows in an export.
+
+    Two rows of ``report_access`` may be the same.
+    """
+    return {
+        view: tuple(declared["key"]) for view, declared in _document("meanings")["views"].items()
+    }
+
+
+def view_name_nb(view: str) -> str:
+    """What a file in Norwegian with the rows of a view is called."""
+    return str(_document("meanings")["views"][view]["nb"])
+
+
+def _column(view: str, declared: str) -> ViewColumn:
+    name = declared.removesuffix("?")
+    meanings = _document("meanings")["columns"]
+    meaning = meanings.get(f"{view}.{name}") or meanings[name]
+    kind = Kind(meaning["kind"])
+    return ViewColumn(name, is_nullable=declared.endswith("?"), **{**meaning, "kind": kind})
+
+
+@cache
+def codes() -> tuple[Code, ...]:
+    """Every code, by system and in the order in which it is declared."""
+    return tuple(
+        code for name, system in _document("codes").items() for code in _codes(name, system)
+    )
+
+
+def systems_of(column: str) -> Sequence[str]:
+    """The code systems of a column of views; none if it holds no code."""
+    return [name for name, system in _document("codes").items() if column in system["columns"]]
+
+
+def _codes(name: str, system: Mapping[str, Any]) -> Iterator[Code]:
+    effect = area_named(system["area"]).effect if "area" in system else None
+    for code, names in system["codes"].items():
+        group = group_of(effect, code) if effect else None
+        restricts = group != RestrictionGroup.NONE if effect else None
+        nb, nn, en = (names[language] for language in ("nb", "nn", "en"))
+        yield Code(name, code, group, nb, nn, en, restricts, system["source"])
+
+
+@cache
+def _document(name: str) -> dict[str, Any]:
+    return tomllib.loads(files("worker.areas").joinpath(f"{name}.toml").read_text("utf-8"))
+
+
+class UtcTime(sa.TypeDecorator[datetime]):
+    """An aware UTC instant. PostgreSQL: ``timestamptz``. SQLite: ISO 8601 text that sorts.
+
+    Raises:
+        ValueError: a naive datetime is given.
+    """
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        """Text on SQLite, which has no time type."""
+        kind = sa.String(32) if dialect.name == "sqlite" else sa.DateTime(timezone=True)
+        return dialect.type_descriptor(kind)
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
+        """Refuse naive times; write UTC."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a naive time must not reach the database")
+        if value is None or dialect.name != "sqlite":
+            return value and value.astimezone(UTC)
+        return iso_utc(value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy fixes the name
+        """Give back aware UTC."""
+        return None if value is None else as_utc(value)
+
+
+def as_utc(value: str | datetime) -> datetime:
+    """The instant that a driver has read."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value)
+    if value.tzinfo is None:  # asyncpg reads infinity as a naive extreme
+        return value.replace(tzinfo=UTC)
+    return value.astimezone(UTC)
+
+
+def iso_utc(value: datetime) -> str:
+    """The one text form of an instant in SQLite: microseconds always, offset always."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+TYPES: Final[Mapping[Kind, Any]] = {
+    Kind.TEXT: sa.Text,
+    Kind.INTEGER: sa.BigInteger,
+    Kind.BOOLEAN: sa.Boolean(create_constraint=False),
+    Kind.TIME: UtcTime,
+    Kind.DATE: sa.Date,
+    Kind.JSON: sa.Text,
+}
+"""SQLAlchemy's type of a column of each kind."""
 
 
 class View(Value, frozen=True, kw_only=True):
@@ -27,26 +189,11 @@ class View(Value, frozen=True, kw_only=True):
         """The kind of each column by its name, in order."""
         return {column.name: column.kind for column in view_columns()[self.name]}
 
-    def table(self, columns: Sequence[str] = ()) -> TableClause:
+    def table(self, columns: Sequence[str] = ()) -> sa.TableClause:
         """The view for SQLAlchemy, with these columns or all."""
         kinds = self.columns
-        return table(self.name, *(column(name, _TYPES[kinds[name]]) for name in columns or kinds))
-
-
-T = TypeVar("T")
-_TYPES: Final[Mapping[Kind, Any]] = {
-    Kind.TEXT: Text,
-    Kind.INTEGER: BigInteger,
-    Kind.BOOLEAN: Boolean(create_constraint=False),
-    Kind.TIME: UtcTime,
-    Kind.DATE: Date,
-    Kind.JSON: Text,
-}
-
-
-def type_of(kind: Kind) -> Any:
-    """SQLAlchemy's type of a column of this kind."""
-    return _TYPES[kind]
+        named = (sa.column(name, TYPES[kinds[name]]) for name in columns or kinds)
+        return sa.table(self.name, *named)
 
 
 FRESHNESS: Final = View(name="report_person_freshness")
@@ -66,12 +213,6 @@ HISTORY: Final[Mapping[str, View]] = {
     area.name: View(name=f"report_{area.table}_history") for area in AREAS
 }
 """The view of all versions, by the area's name."""
-AREA_VIEWS: Final[Mapping[str, tuple[str, str]]] = {
-    view.name: (area, what)
-    for what, views in (("current", CURRENT), ("history", HISTORY))
-    for area, view in views.items()
-}
-"""The area and the kind of each view of one area, by the view's name."""
 
 
 def views_named(names: Sequence[str]) -> tuple[View, ...]:
@@ -92,11 +233,11 @@ def views_named(names: Sequence[str]) -> tuple[View, ...]:
     return tuple(found.values())
 
 
-class Read(Protocol):
-    """Runs a function in a read transaction, such as ``worker.store.database.Database.read``.
+T = TypeVar("T")
 
-    After a lost connection it calls the function again.
-    """
+
+class Read(Protocol):
+    """Runs a function in a read transaction, again after a lost connection: ``Database.read``."""
 
     async def __call__(self, work: Callable[[AsyncConnection], Awaitable[T]], /) -> T:
         """The result of ``work``."""
@@ -110,4 +251,5 @@ async def begin_snapshot(connection: AsyncConnection) -> None:
     gives each statement a new snapshot by default.
     """
     if connection.dialect.name == "postgresql":
-        await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        level = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+        await connection.execute(sa.text(level))

@@ -13,9 +13,9 @@ from tools.docs.log_events import log_calls
 from tools.docs.promises import PAGE, guarantees_page, marked_tests, promises, unread_markers
 from tools.docs.reference import HEAD, REFERENCE, VIEWS
 from tools.docs.tree import parsed
-from worker.areas.meanings import view_columns
 from worker.errors import ExitCode
 from worker.store.schema.tables import metadata
+from worker.views import view_columns
 
 
 @pytest.mark.parametrize("name", REFERENCE)

@@ -16,7 +16,7 @@ from tests.support.databases import execute, in_database, migrate
 from tests.support.documents import ROOT
 from tests.support.report.month import fill
 from tools.docs.dbt_sources import NOT_READ
-from worker.areas.meanings import view_columns
+from worker.views import view_columns
 
 DBT = ROOT / ".venv-dbt" / "bin" / "dbt"
 PACKAGE = ROOT / "config" / "dbt"

@@ -24,9 +24,9 @@ from tests.support.report.exports import (
 from tests.support.report.stores import ANY, key_of, safety, seen, small_store
 from tests.support.store_world import world_on
 from worker import __version__
-from worker.areas.meanings import view_columns, view_keys
 from worker.errors import ConfigurationError, UsageError
 from worker.report.formats import Format
+from worker.views import view_columns, view_keys
 
 pytestmark = pytest.mark.promise("2")
 

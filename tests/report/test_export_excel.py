@@ -9,8 +9,8 @@ from tests.support.report.exports import NIGHT, SAFE, contents, export_of, only
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
 from worker.areas import AREAS
-from worker.areas.meanings import Kind, ViewColumn, codes, systems_of, view_columns
 from worker.report.formats import Dialect, Format, open_sink
+from worker.views import Kind, ViewColumn, codes, systems_of, view_columns
 
 
 def written(columns, *rows):

@@ -11,9 +11,9 @@ from pyarrow import parquet
 from tests.support.report.exports import SAFE, export_of, only, rows_of
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
-from worker.areas.meanings import view_columns
 from worker.core.escaping import csv_cell
 from worker.report.formats import Format
+from worker.views import view_columns
 
 pytestmark = [pytest.mark.promise("2"), pytest.mark.nightly]
 

@@ -16,9 +16,9 @@ from tests.support.databases import execute, in_database, migrate, migrate_now
 from tests.support.documents import DOCS, ROOT, blocks
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
-from worker.areas.meanings import view_columns
 from worker.report.facts import read_facts
 from worker.report.figures import Amount
+from worker.views import view_columns
 
 SCRIPT = (ROOT / "config" / "postgresql" / "roles.sql").read_text(encoding="utf-8")
 ABOUT_PERSONS = {"person_key", "local_ref", "person_no", "extra", "object_value"}

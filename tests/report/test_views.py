@@ -5,9 +5,8 @@ from sqlalchemy import inspect, select
 
 from tests.support.report.stores import safety, seen, small_store
 from tests.support.store_world import world_on
-from worker.areas.meanings import Kind, view_columns
 from worker.errors import UsageError
-from worker.views import CURRENT, views_named
+from worker.views import CURRENT, Kind, view_columns, views_named
 
 
 @pytest.mark.promise("2")

@@ -7,9 +7,9 @@ import pytest
 
 from tests.support.pts_answers import SAFETY
 from worker.areas import AREAS
-from worker.areas.meanings import codes, view_columns
 from worker.core.model import FailureKind
 from worker.errors import ExitCode
+from worker.views import codes, view_columns
 
 
 @pytest.mark.parametrize("area", AREAS, ids=lambda area: area.name)

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Table
 
-from worker.areas.meanings import view_columns
 from worker.store.schema.tables import metadata
 from worker.store.schema.views import view_definitions
+from worker.views import view_columns
 
 TABLES: Final = {
     "store_identity": "How persons are keyed, and which PTS fills the database: one row.",

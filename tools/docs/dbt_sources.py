@@ -12,9 +12,9 @@ import yaml
 from tools.docs.reference import VIEWS
 from tools.docs.tree import ROOT
 from worker.areas import AREAS
-from worker.areas.meanings import Kind, ViewColumn, codes, view_columns, view_keys
 from worker.core.effect import RestrictionGroup
 from worker.core.model import FailureKind, RunKind, RunStatus
+from worker.views import Kind, ViewColumn, codes, view_columns, view_keys
 
 SOURCES: Final = ROOT / "config" / "dbt" / "models" / "sources.yml"
 SOURCE: Final = "pts"

@@ -11,7 +11,6 @@ from tools.docs.command_line import described
 from tools.docs.data_model import data_model_page
 from tools.docs.exit_codes import EXIT_MEANINGS
 from tools.docs.log_events import log_table
-from worker.areas.meanings import codes, view_columns
 from worker.config import KEYS, text_of, variable_of
 from worker.config.settings import EVERYDAY
 from worker.core.model import RunKind, RunStatus
@@ -19,6 +18,7 @@ from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
 from worker.store.schema.tables import TOTALS
 from worker.telemetry import HELP, PREFIX, samples_of
+from worker.views import codes, view_columns
 
 HEAD: Final = "<!-- `python -m tools.docs` writes this page -->\n"
 

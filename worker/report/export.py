@@ -15,8 +15,7 @@ from sqlalchemy import ColumnElement, Row, Select, TableClause, func, literal_co
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
-from worker.areas import area_named
-from worker.areas.meanings import Kind, view_columns, view_keys, view_name_nb
+from worker.areas import AREAS
 from worker.core.effect import in_effect_sql, instant_sql
 from worker.core.value import Value
 from worker.errors import UsageError
@@ -30,14 +29,18 @@ from worker.report.folders import (
 )
 from worker.report.formats import Dialect, Format, Sink, iso, load_pyarrow, open_sink
 from worker.views import (
-    AREA_VIEWS,
     CHANGE_FEED,
     EPISODE,
+    HISTORY,
     RUN,
+    TYPES,
+    Kind,
     Read,
     View,
     begin_snapshot,
-    type_of,
+    view_columns,
+    view_keys,
+    view_name_nb,
     views_named,
 )
 
@@ -236,11 +239,11 @@ def _column(
 ) -> ColumnElement[Any]:
     if name != "is_in_effect" or shown is None:
         return table.c[name]
-    area, what = AREA_VIEWS[view.name]
-    condition = in_effect_sql(area_named(area).effect, view.name, instant_sql(shown.published_at))
-    if what == "history":
+    area = next(area for area in AREAS if area.table in view.name)
+    condition = in_effect_sql(area.effect, view.name, instant_sql(shown.published_at))
+    if view == HISTORY[area.name]:
         condition = f"{view.name}.valid_to IS NULL AND {condition}"
-    return literal_column(condition, type_of(Kind.BOOLEAN)).label(name)
+    return literal_column(condition, TYPES[Kind.BOOLEAN]).label(name)
 
 
 def _until(rows: Sequence[Any], view: View, shown: Row[Any] | None) -> Sequence[Any]:

@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime
 from typing import Any, BinaryIO, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
-from worker.areas.meanings import Kind, ViewColumn, codes, systems_of
 from worker.core.escaping import csv_cell
 from worker.errors import ConfigurationError
+from worker.views import Kind, ViewColumn, codes, systems_of
 
 _ROW_GROUP: Final = 50_000
 _OSLO: Final = ZoneInfo("Europe/Oslo")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from worker.areas.meanings import codes
+from worker.views import codes
 
 LANGUAGES: Final = ("nb", "nn", "en")
 NOTHING: Final = "\u2013"

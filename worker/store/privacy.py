@@ -22,7 +22,7 @@ from worker.store.errors import plain_reason
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import last_publication_no
 from worker.store.schema.tables import CHANGES, VERSIONS, access_log, change_feed, draft, person
-from worker.utc_time import UtcTime
+from worker.views import UtcTime
 
 
 class Access(Value, frozen=True, kw_only=True):

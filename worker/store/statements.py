@@ -16,11 +16,11 @@ from functools import cache
 from typing import Final
 
 from worker.areas import AREAS
-from worker.areas.meanings import codes, systems_of
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.core.model import FailureKind
 from worker.store.schema.tables import FAILURE, PROOF
+from worker.views import codes, systems_of
 
 # A batch: who they are, what is published of them, and the drafts
 

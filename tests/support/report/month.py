@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from tests.support.report.stores import ANY, NEVER, missed, privacy, safety, seen, withhold
 from tests.support.store_world import World, world_on
-from worker.areas.meanings import codes
 from worker.core.model import PersonRead
+from worker.views import codes
 
 NIGHTS, WITHHELD_NIGHT, PERSONS, CLINICS = 31, 2, 90, 18
 DENIED = [one.code for one in codes() if one.system == "9603" and one.code != "N"]

@@ -40,7 +40,7 @@ from worker.store.schema.tables import (
     run,
 )
 from worker.store.statements import filled
-from worker.utc_time import as_utc
+from worker.views import as_utc
 
 log = structlog.get_logger(__name__)
 

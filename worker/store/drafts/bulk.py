@@ -13,7 +13,7 @@ from sqlalchemy import Boolean, CursorResult, Integer, LargeBinary, String, Tabl
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.value import Value
-from worker.utc_time import UtcTime, iso_utc
+from worker.views import UtcTime, iso_utc
 
 Row = Sequence[Any]
 Columns = tuple[tuple[str, str], ...]

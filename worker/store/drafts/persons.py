@@ -12,7 +12,7 @@ from worker.core.value import Value
 from worker.store.drafts.bulk import KEYS
 from worker.store.schema.tables import COMPLETE, FAILED, UNCONFIRMED, area_column
 from worker.store.statements import FIND_PERSONS, TAKE_IDS, filled
-from worker.utc_time import as_utc
+from worker.views import as_utc
 
 
 class Known(Value, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
 from worker.store.schema.tables import run
 from worker.store.statements import filled
-from worker.utc_time import UtcTime
+from worker.views import UtcTime
 
 _OF_AREA: Final = """
 SELECT p.person_key, p.person_id, p.local_ref, '{area}' AS area, p.{a}_failure_kind AS kind,

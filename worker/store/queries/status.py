@@ -21,8 +21,7 @@ from worker.store.database import Database
 from worker.store.queries.failures import open_failures
 from worker.store.schema.tables import COMPLETE, TOTALS, area_column, draft, lease, run
 from worker.store.sqlite import file_of
-from worker.utc_time import UtcTime
-from worker.views import FRESHNESS, RUN, Read, begin_snapshot
+from worker.views import FRESHNESS, RUN, Read, UtcTime, begin_snapshot
 
 
 class RunFacts(Value, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from worker.store.database import delete_securely
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import last_publication_no
 from worker.store.schema.tables import VERSIONS, access_log, change_feed, run
-from worker.utc_time import UtcTime
+from worker.views import UtcTime
 
 ACCESS_KEPT: Final = timedelta(days=730)
 """Who looked at whom is asked within two years, if ever; longer, the log itself would be a risk."""

@@ -35,7 +35,7 @@ from worker.store.runs.ledger import (
 from worker.store.runs.publication import Publisher
 from worker.store.schema.tables import TOTALS, area_column, person, run
 from worker.store.statements import filled, of_all
-from worker.utc_time import as_utc
+from worker.views import as_utc
 
 log = structlog.get_logger(__name__)
 

@@ -45,7 +45,7 @@ from sqlalchemy import (
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.core.model import FailureKind
-from worker.utc_time import UtcTime
+from worker.views import UtcTime
 
 metadata = MetaData()
 
