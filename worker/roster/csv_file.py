@@ -7,33 +7,23 @@ import os
 import stat
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
-import anyio
 from anyio import to_thread
 
 from worker.core.model import RosterEntry, RosterLineError
-from worker.core.plurals import counted
 from worker.errors import RosterError, reason_of
-from worker.roster.rows import Columns, RosterLine, find_columns, read_text
+from worker.roster import Columns, RosterLine, find_columns, read_text
 from worker.trusted_files import open_trusted
 
-STANDARD_INPUT: Final = "-"
 LINE_BYTES_MAX: Final = 64 * 1024
 
 _CHUNK_BYTES: Final = 16 * 1024
 _DELIMITERS: Final = ",;\t"
-UTF_8: Final = "utf-8"
-_SIGNATURES: Final = {
-    codecs.BOM_UTF16_LE: "UTF-16, not UTF-8",
-    codecs.BOM_UTF16_BE: "UTF-16, not UTF-8",
-    b"PK\x03\x04": "a workbook (.xlsx) or another ZIP file, not CSV",
-    b"\xd0\xcf\x11\xe0": "an old workbook (.xls), not CSV",
-    b"%PDF": "a PDF, not CSV",
-}
-"""What files begin with that are taken for a roster by mistake."""
+_WORKBOOK: Final = b"PK\x03\x04"
+"""What a workbook (.xlsx) begins with."""
 _ENCODING_HINT: Final = (
     'save the file as "CSV UTF-8", or set roster.encoding (what Excel calls plain CSV is '
     "windows-1252)"
@@ -62,11 +52,11 @@ class CsvRoster:
     """
 
     def __init__(
-        self, path: str | Path, *, stdin: BinaryIO | None = None, encoding: str = UTF_8
+        self, path: str | Path, *, stdin: BinaryIO | None = None, encoding: str = "utf-8"
     ) -> None:
         self._encoding = encoding
         self._path = Path(path)
-        self._is_stdin = str(path) == STANDARD_INPUT
+        self._is_stdin = str(path) == "-"
         self._standard_input = (stdin or sys.stdin.buffer) if self._is_stdin else None
         self._name = "standard input" if self._is_stdin else str(self._path.absolute())
         self._kept: list[RosterLine] | None = None
@@ -94,7 +84,7 @@ class CsvRoster:
         has_entry = False
         async with self._opened() as source:
             begun = _last_write(source)
-            async for raw_lines in _line_chunks(source, self._name, self._standard_input):
+            async for raw_lines in _line_chunks(source, self._name):
                 for line in parser.parse(raw_lines):
                     has_entry = has_entry or isinstance(line, RosterEntry)
                     self._keep(kept, line)
@@ -119,10 +109,7 @@ class CsvRoster:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[_Source]:
         if self._standard_input is not None:
-            standard = self._standard_input
-            # Not through the buffer: at its end the interpreter waits for the lock of a read that
-            # goes on there, or aborts. Nothing else reads standard input.
-            yield standard.raw if isinstance(standard, io.BufferedReader) else standard
+            yield self._standard_input
             return
         try:
             stream = await to_thread.run_sync(
@@ -149,24 +136,11 @@ def _last_write(source: _Source) -> tuple[int, int] | None:
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
-async def _until_readable(source: BinaryIO | None) -> None:
-    """Wait without a thread, which the interpreter's end would wait for.
-
-    A plain file is always readable and cannot be waited for.
-    """
-    if source is not None:
-        with suppress(OSError):
-            await anyio.wait_readable(source.fileno())
-
-
-async def _line_chunks(
-    source: _Source, name: str, awaited: BinaryIO | None
-) -> AsyncIterator[Sequence[bytes]]:
+async def _line_chunks(source: _Source, name: str) -> AsyncIterator[Sequence[bytes]]:
     """Complete lines without line ends, chunk by chunk. Truncates lines that are too long."""
     tail = b""
     while True:
         try:
-            await _until_readable(awaited)
             chunk = await to_thread.run_sync(source.read, _CHUNK_BYTES, abandon_on_cancel=True)
         except (OSError, ValueError) as error:
             reason = error if isinstance(error, OSError) else OSError(0, "the file is closed")
@@ -190,8 +164,6 @@ class _LineParser:
     def __init__(self, name: str, encoding: str) -> None:
         self._name = name
         self._encoding = encoding
-        self._undecoded = 0
-        self._unreadable = 0
         self._first_error = ""
         self._number = 0
         self._columns: Columns | None = None
@@ -202,7 +174,6 @@ class _LineParser:
         """The entries and errors of some lines; a header and blank lines give none."""
         for line in self._parsed(raw_lines):
             if isinstance(line, RosterLineError):
-                self._unreadable += 1
                 self._first_error = self._first_error or f"line {self._number}: {line.problem}"
             yield line
 
@@ -210,7 +181,9 @@ class _LineParser:
         for raw in raw_lines:
             self._number += 1
             if self._number == 1:
-                raw = self._begun(raw)  # noqa: PLW2901
+                if raw.startswith(_WORKBOOK):
+                    raise RosterError(f"{self._name} is a workbook, not CSV", hint=_ENCODING_HINT)
+                raw = raw.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901
             if len(raw) > LINE_BYTES_MAX:
                 yield self._error(f"the line is longer than {LINE_BYTES_MAX} bytes")
                 continue
@@ -218,8 +191,8 @@ class _LineParser:
                 text = raw.decode(self._encoding)
             except UnicodeDecodeError:
                 if not self._is_header_done:
-                    raise self._wrong_encoding() from None
-                self._undecoded += 1
+                    problem = f"{self._place()} is not {self._encoding.upper()}"
+                    raise RosterError(problem, hint=_ENCODING_HINT) from None
                 yield self._error(f"the line is not {self._encoding.upper()} (roster.encoding)")
                 continue
             if text and not text.isspace():
@@ -229,36 +202,13 @@ class _LineParser:
 
     def no_identifier(self) -> RosterError:
         """Why a file without any identifier has none."""
-        if self._number == 0:
-            return RosterError(f"{self._name} is empty", hint=_EMPTY_HINT)
-        if self._undecoded:
-            return self._wrong_encoding()
-        problem = f"{self._name} contains no identifier"
-        if not self._unreadable:
-            return RosterError(problem, hint=_EMPTY_HINT)
-        lines = counted(self._unreadable, "line")
+        if not self._first_error:
+            what = "contains no identifier" if self._number else "is empty"
+            return RosterError(f"{self._name} {what}", hint=_EMPTY_HINT)
         return RosterError(
-            f"{problem}: {lines} could not be read, the first is {self._first_error}",
+            f"{self._name} contains no identifier; {self._first_error}",
             hint="correct the lines; the log names each (roster.line_unreadable)",
         )
-
-    def _wrong_encoding(self) -> RosterError:
-        return RosterError(
-            f"{self._place()} is not {self._encoding.upper()}",
-            hint=_ENCODING_HINT,
-        )
-
-    def _begun(self, raw: bytes) -> bytes:
-        """The first line without a byte order mark.
-
-        Raises:
-            RosterError: it begins as a file of another kind does.
-        """
-        for signature, kind in _SIGNATURES.items():
-            if raw.startswith(signature):
-                hint = 'save it as "CSV UTF-8" and name that file'
-                raise RosterError(f"{self._name} is {kind}", hint=hint)
-        return raw.removeprefix(codecs.BOM_UTF8)
 
     def _read_header(self, text: str) -> bool:
         """Read the first line that is not blank; False if it is not a header."""

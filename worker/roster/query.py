@@ -16,7 +16,7 @@ from worker.core.database_tls import TLS_PARAMETERS
 from worker.core.model import RosterEntry
 from worker.core.plurals import counted
 from worker.errors import ConfigurationError, RosterError, UnavailableError, reason_of
-from worker.roster.rows import Columns, RosterLine, find_columns, read_value
+from worker.roster import Columns, RosterLine, find_columns, read_value
 from worker.tls import PostgresTls, open_tls
 from worker.trusted_files import examine_sqlite
 
@@ -122,43 +122,32 @@ class QueryRoster:
     @asynccontextmanager
     async def _rows_in_thread(self) -> AsyncIterator[tuple[Sequence[str], _Rows]]:
         engine = sa.create_engine(self._url, hide_parameters=True, poolclass=sa.NullPool)
-        driver = _Driver()
+        is_idle = True
         with _translating():
-            connection = await driver.call(engine.connect)
+            connection = await _in_thread(engine.connect)
         try:
             with _translating():
                 connection.execution_options(yield_per=_ROWS_FETCHED, stream_results=True)
-                result = await driver.call(connection.execute, self._statement)
+                result = await _in_thread(connection.execute, self._statement)
                 names = list(result.keys())
-            yield names, _partitions_in_thread(driver, result)
+            yield names, _partitions(result)
+        except anyio.get_cancelled_exc_class():
+            is_idle = False  # a call may go on in its thread
+            raise
         finally:
-            if not driver.busy:
+            if is_idle:
                 with anyio.CancelScope(shield=True):
                     await to_thread.run_sync(connection.close)
 
 
-class _Driver:
-    """Runs a synchronous driver in a worker thread. Cancellation does not wait for a long query.
-
-    Attributes:
-        busy: a cancelled call still runs in its thread, so the connection must not be used.
-    """
-
-    def __init__(self) -> None:
-        self.busy = False
-
-    async def call(self, function: Callable[..., T], *args: Any) -> T:
-        """The function's result. A cancelled task abandons the call."""
-        try:
-            return await to_thread.run_sync(function, *args, abandon_on_cancel=True)
-        except anyio.get_cancelled_exc_class():
-            self.busy = True
-            raise
+async def _in_thread(function: Callable[..., T], *args: Any) -> T:
+    """What a synchronous driver returns. Cancellation does not wait for a long query."""
+    return await to_thread.run_sync(function, *args, abandon_on_cancel=True)
 
 
-async def _partitions_in_thread(driver: _Driver, result: sa.CursorResult[Any]) -> _Rows:
+async def _partitions(result: sa.CursorResult[Any]) -> _Rows:
     partitions = result.partitions(_ROWS_FETCHED)
-    while rows := await driver.call(next, partitions, None):
+    while rows := await _in_thread(next, partitions, None):
         yield rows
 
 
