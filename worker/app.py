@@ -213,8 +213,7 @@ class App:
         """
         sync, contract = self.settings.sync, self.contract()
         base_url, tls = self.base_url(), self.tls()
-        out = self.transport_options(tls=tls)
-        async with self.helseid(tls) as helseid, Transport(out) as transport:
+        async with self.helseid(tls) as helseid, self.transport(tls=tls) as transport:
             client = RetryingClient(
                 transport=transport,
                 authorizer=helseid,
@@ -231,16 +230,28 @@ class App:
                 runtime=self.runtime,
             )
 
-    def transport_options(
-        self, attempt_s_max: float | None = None, tls: ssl.SSLContext | None = None
-    ) -> TransportOptions:
-        """The way out over HTTP, with so much time for one request and its response."""
-        limit_s = attempt_s_max or REQUEST_TIMEOUT_S
-        return TransportOptions(
-            attempt_s_max=limit_s,
-            silence_s_max=limit_s,
-            tls=tls or self.tls(),
-            proxy=self.proxy(),
+    def transport(
+        self,
+        server: str = "PTS",
+        *,
+        limit_s: float | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> Transport:
+        """A way out over HTTP, which the caller opens.
+
+        Args:
+            server: who answers, for messages.
+            limit_s: for one request and its response.
+        """
+        limit_s = limit_s or REQUEST_TIMEOUT_S
+        return Transport(
+            TransportOptions(
+                server=server,
+                attempt_s_max=limit_s,
+                silence_s_max=limit_s,
+                tls=tls or self.tls(),
+                proxy=self.proxy(),
+            )
         )
 
     def base_url(self) -> str:

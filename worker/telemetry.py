@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 import httpx
 import prometheus_client as prometheus
 import structlog
 from anyio import to_thread
-from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
@@ -27,7 +26,6 @@ from worker.core.model import FailureKind, RunKind, RunStatus
 from worker.core.run import RunReport, Standing
 from worker.errors import AreaError, ConfigurationError, ExitCode, WorkerError, reason_of
 from worker.files import write_atomically
-from worker.http.connection import TransportOptions
 from worker.http.transport import Transport
 
 log = structlog.get_logger()
@@ -52,6 +50,8 @@ HELP: Final[Mapping[str, str]] = {
 }
 """All metrics, without prefix. All are gauges with the state after the last run."""
 
+LIMIT_S: Final = 5.0
+"""For each target."""
 _JOB: Final = "pts_worker"
 _PING_ENDS: Final[Mapping[ExitCode | None, str | None]] = {
     None: "/start",
@@ -61,6 +61,8 @@ _PING_ENDS: Final[Mapping[ExitCode | None, str | None]] = {
     ExitCode.STOPPED: None,  # the run is continued, or else the pings stay away
 }
 """The end of a ping's path (healthchecks.io, "HTTP API"), if it is not ``/fail``; None: no ping."""
+_Out: TypeAlias = Callable[[str], Transport]
+"""Opens the way out to a server, which messages call so."""
 
 
 class Board:
@@ -172,12 +174,11 @@ def _sample(name: str, value: float, **labels: str) -> Sample:
 
 
 async def emit(
-    samples: Sequence[Sample], to: Telemetry, out: TransportOptions, board: Board | None = None
+    samples: Sequence[Sample], to: Telemetry, out: _Out, board: Board | None = None
 ) -> None:
     """Send the samples of a run to all targets at once. Failures are logged, never raised.
 
     Args:
-        out: the way to the Pushgateway. Each target has its ``attempt_s_max``.
         board: the samples of ``/metrics``, if it is served.
     """
     if board is not None:
@@ -186,13 +187,13 @@ async def emit(
         if (path := to.textfile) is not None:
             write = partial(_write_textfile, path, samples)
             in_thread = partial(to_thread.run_sync, write, abandon_on_cancel=True)
-            group.start_soon(_send, "textfile", in_thread, out.attempt_s_max)
+            group.start_soon(_send, "textfile", in_thread)
         if (url := to.pushgateway_url) is not None:
             push = partial(_push, url, samples, out)
-            group.start_soon(_send, "pushgateway", push, out.attempt_s_max, f" at {place_of(url)}")
+            group.start_soon(_send, "pushgateway", push, f" at {place_of(url)}")
 
 
-async def ping(to: Telemetry, out: TransportOptions, exit_code: ExitCode | None = None) -> None:
+async def ping(to: Telemetry, out: _Out, exit_code: ExitCode | None = None) -> None:
     """Ping ``telemetry.ping_url``, if there is one: a run begins, or has ended with this code.
 
     The body is the code, and nothing else says anything of the run. A failure is logged and never
@@ -202,21 +203,17 @@ async def ping(to: Telemetry, out: TransportOptions, exit_code: ExitCode | None 
     if to.ping_url is not None and end is not None:
         url = to.ping_url.get_secret_value() + end
         body = b"" if exit_code is None else f"exit code {int(exit_code)}\n".encode()
-        out = replace(out, server="the service")
-        post = partial(_post, url, body, out, "telemetry.ping_url")
-        await _send("ping", post, out.attempt_s_max)
+        await _send("ping", partial(_post, url, body, out, "the service", "telemetry.ping_url"))
 
 
-async def _send(
-    target: str, send: Callable[[], Awaitable[None]], limit_s: float, place: str = ""
-) -> None:
+async def _send(target: str, send: Callable[[], Awaitable[None]], place: str = "") -> None:
     """Send to one target within the time limit; a thread that takes longer is left behind."""
     hint = ""
     try:
-        with anyio.fail_after(limit_s):
+        with anyio.fail_after(LIMIT_S):
             await send()
     except TimeoutError:
-        reason = f"no response within {limit_s:g} s{place}"
+        reason = f"no response within {LIMIT_S:g} s{place}"
     except WorkerError as error:
         reason, hint = error.message, error.hint
         reason += place if isinstance(error, AreaError) else ""
@@ -227,7 +224,7 @@ async def _send(
     log.warning("telemetry.failed", target=target, reason=reason, hint=hint)
 
 
-async def _push(url: str, samples: Iterable[Sample], out: TransportOptions) -> None:
+async def _push(url: str, samples: Iterable[Sample], out: _Out) -> None:
     """Push the samples to the Pushgateway. Other metrics keep their value there.
 
     Samples are grouped by job and kind of run, so a backfill does not replace the metrics of a
@@ -237,21 +234,21 @@ async def _push(url: str, samples: Iterable[Sample], out: TransportOptions) -> N
     for sample in samples:
         run = sample.labels.get("run")
         groups.setdefault(f"{_JOB}/run/{run}" if run else _JOB, []).append(sample)
-    out = replace(out, server=f"the Pushgateway at {place_of(url)}")
+    server = f"the Pushgateway at {place_of(url)}"
     for group, own in groups.items():
         address = f"{url.rstrip('/')}/metrics/job/{group}"
-        await _post(address, Board(own).text(), out, "telemetry.pushgateway_url")
+        await _post(address, Board(own).text(), out, server, "telemetry.pushgateway_url")
 
 
-async def _post(url: str, body: bytes, out: TransportOptions, key: str) -> None:
+async def _post(url: str, body: bytes, out: _Out, server: str, key: str) -> None:
     """Post a text to the address of a configuration key; no redirect is followed."""
     headers = {"Content-Type": prometheus.CONTENT_TYPE_PLAIN_0_0_4}
-    async with Transport(out) as transport:
+    async with out(server) as transport:
         response = await transport.post(url, headers=headers, body=body)
     if not httpx.codes.is_success(response.status):
         is_theirs = httpx.codes.is_server_error(response.status)
         raise WorkerError(
-            f"{out.server} answered with status {response.status}",
+            f"{server} answered with status {response.status}",
             hint="" if is_theirs else f"check {key}",
         )
 

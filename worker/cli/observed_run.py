@@ -4,6 +4,7 @@ These never disturb it.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import anyio
@@ -15,14 +16,12 @@ from worker.core.model import RunKind
 from worker.core.run import RunProgress, RunReport, Standing
 from worker.errors import ExitCode, LeaseHeldError, WorkerError
 from worker.store.queries.status import read_standing
-from worker.telemetry import Board, emit, ping, samples_of, samples_of_end
+from worker.telemetry import LIMIT_S, Board, emit, ping, samples_of, samples_of_end
 
 log = structlog.get_logger(__name__)
 
 _METRICS_PATIENCE_S: Final = 1.0
 """How long to wait for an unavailable database after the run, for metrics only."""
-_TARGET_S_MAX: Final = 5.0
-"""For each target of metrics and pings."""
 _OF_THIS_PROCESS: Final = (
     "persons_done",
     "persons_skipped",
@@ -53,7 +52,7 @@ async def observed_run(
         board: what ``/metrics`` shows, if it is served.
     """
     targets, progress = app.settings.telemetry, RunProgress()
-    is_pinged, out = request.kind is RunKind.SYNC, app.transport_options(_TARGET_S_MAX)
+    is_pinged, out = request.kind is RunKind.SYNC, partial(app.transport, limit_s=LIMIT_S)
 
     def keep(current: RunProgress) -> None:
         nonlocal progress

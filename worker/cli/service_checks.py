@@ -41,7 +41,6 @@ from worker.errors import (
 from worker.helseid.client import HelseIdClient
 from worker.helseid.discovery import Discovery
 from worker.helseid.refusals import CLOCK_TOLERANCE_S, clock_ahead_s
-from worker.http.transport import Transport
 from worker.offid import is_h_number
 from worker.pts.reader import PtsReader
 from worker.store.identity import note_probe
@@ -138,7 +137,7 @@ async def check_reach(app: App) -> CheckResult:
         return skip("PTS", "api.base_url is not set")
     url = app.base_url()
     try:
-        async with Transport(app.transport_options()) as transport:
+        async with app.transport() as transport:
             status = (await transport.post(url, headers={}, body=b"")).status
     except AreaError as error:
         fault = as_run_error(error)

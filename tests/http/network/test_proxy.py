@@ -177,9 +177,9 @@ async def _post(url: str, options: TransportOptions) -> int:
         return (await transport.post(url, headers={}, body=b"{}")).status
 
 
-async def _send(to: Telemetry, out: TransportOptions) -> None:
-    await emit(samples_of(NIGHT, None), to, out)
-    await ping(to, out, ExitCode.OK)
+async def _send(to: Telemetry, options: TransportOptions) -> None:
+    await emit(samples_of(NIGHT, None), to, lambda _server: Transport(options))
+    await ping(to, lambda _server: Transport(options), ExitCode.OK)
 
 
 @pytest.mark.parametrize("target", ["pushgateway_url", "ping_url"])
@@ -189,12 +189,12 @@ async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str)
     user, _, password = CREDENTIALS.partition(":")
     async with raw_server(tls=hospital.server_tls) as server:
         forward.routes["push.test:443"] = _port(server.url)
-        out = TransportOptions(
+        options = TransportOptions(
             tls=client_context(hospital.ca_file),
             proxy=Proxy(url=forward.url, user=user, password=password),
         )
         with structlog.testing.capture_logs() as logs:
-            await _send(Telemetry.model_validate({target: "https://push.test"}), out)
+            await _send(Telemetry.model_validate({target: "https://push.test"}), options)
     assert logs == []
     assert server.requests
     assert set(forward.asked) == {"push.test:443"}

@@ -20,9 +20,12 @@ from tests.support.raw_server import http, raw_server
 from worker.config.settings import Telemetry
 from worker.core.model import RunKind
 from worker.http.connection import TransportOptions
+from worker.http.transport import Transport
 from worker.telemetry import HELP, emit, samples_of
 
-OUT = TransportOptions(attempt_s_max=10.0)
+
+def out(server: str) -> Transport:
+    return Transport(TransportOptions(server=server, attempt_s_max=10.0))
 
 
 async def test_the_textfile_has_every_number(tmp_path):
@@ -30,7 +33,7 @@ async def test_the_textfile_has_every_number(tmp_path):
     path = tmp_path / "pts_worker.prom"
     for folder, mode in ((0o755, 0o644), (0o750, 0o640), (0o700, 0o600)):
         tmp_path.chmod(folder)
-        await emit(samples_of(NIGHT, STANDING), Telemetry(textfile=path), OUT)
+        await emit(samples_of(NIGHT, STANDING), Telemetry(textfile=path), out)
         assert list(tmp_path.iterdir()) == [path]
         assert oct(stat.S_IMODE(path.stat().st_mode)) == oct(mode)
     numbers = reported(path.read_text())
@@ -57,8 +60,8 @@ async def test_the_textfile_has_every_number(tmp_path):
 async def test_a_failed_night_keeps_the_time_of_the_last_success(tmp_path):
     """The numbers of the last published run stand in the textfile; the exit code is the new one."""
     to = Telemetry(textfile=tmp_path / "pts_worker.prom")
-    await emit(samples_of(NIGHT, STANDING), to, OUT)
-    await emit(samples_of(WITHHELD, None), to, OUT)
+    await emit(samples_of(NIGHT, STANDING), to, out)
+    await emit(samples_of(WITHHELD, None), to, out)
     numbers = reported((tmp_path / "pts_worker.prom").read_text())
     expected = {
         "last_success_timestamp_seconds": PUBLISHED_AT.timestamp(),
@@ -72,14 +75,14 @@ async def test_a_failed_night_keeps_the_time_of_the_last_success(tmp_path):
 async def test_a_backfill_does_not_replace_a_sync(tmp_path):
     """Both kinds of run stand side by side; what stands is not taken from a subset."""
     to = Telemetry(textfile=tmp_path / "pts_worker.prom")
-    await emit(samples_of(NIGHT, STANDING), to, OUT)
+    await emit(samples_of(NIGHT, STANDING), to, out)
     backfill = msgspec.structs.replace(
         NIGHT,
         kind=RunKind.BACKFILL,
         totals={"persons_total": 2, "persons_stale": 2},
         published_at=PUBLISHED_AT + timedelta(days=2),
     )
-    await emit(samples_of(backfill, None), to, OUT)
+    await emit(samples_of(backfill, None), to, out)
     numbers = reported((tmp_path / "pts_worker.prom").read_text())
     expected = {
         "last_published_timestamp_seconds": PUBLISHED_AT.timestamp(),
@@ -94,7 +97,7 @@ async def test_a_backfill_does_not_replace_a_sync(tmp_path):
 async def test_a_push_replaces_only_its_own(tmp_path):
     """POST keeps what is not pushed; the groups are the job and the kind of run, no instance."""
     async with raw_server(http()) as server:
-        await emit(samples_of(NIGHT, STANDING), Telemetry(pushgateway_url=server.url), OUT)
+        await emit(samples_of(NIGHT, STANDING), Telemetry(pushgateway_url=server.url), out)
     assert {(method, path) for method, path, _ in pushes(server)} == {
         ("POST", "/metrics/job/pts_worker/run/sync"),
         ("POST", "/metrics/job/pts_worker"),
@@ -111,7 +114,7 @@ async def test_a_pushgateway_that_refuses_changes_nothing(tmp_path, status):
         secret = server.url.replace("//", "//somebody:hunter2@")
         with structlog.testing.capture_logs() as logs:
             await emit(
-                samples_of(NIGHT, STANDING), to.model_copy(update={"pushgateway_url": secret}), OUT
+                samples_of(NIGHT, STANDING), to.model_copy(update={"pushgateway_url": secret}), out
             )
     assert [(log["event"], log["target"]) for log in logs] == [("telemetry.failed", "pushgateway")]
     place = server.url.removeprefix("http://")
@@ -130,7 +133,7 @@ async def test_targets_that_are_not_there_change_nothing(tmp_path):
     ):
         to = Telemetry(textfile=path, pushgateway_url=url)
         with structlog.testing.capture_logs() as logs:
-            await emit(samples_of(NIGHT, STANDING), to, OUT)
+            await emit(samples_of(NIGHT, STANDING), to, out)
         found = {log["target"]: log for log in logs}
         assert set(found) == {"pushgateway", "textfile"}
         assert found["pushgateway"]["reason"].endswith(f" at {url.removeprefix('http://')}")
