@@ -20,21 +20,10 @@ from worker.errors import describe, safe_traceback
 from worker.offid import MASK, masked
 
 _VALUE_START: Final = re.compile(r"""[\n<({\['"]""")
-_SECRET_KEYS: Final = frozenset(
-    {
-        "access_token",
-        "authorization",
-        "client_assertion",
-        "client_secret",
-        "dpop",
-        "off_id",
-        "offid",
-        "password",
-        "private_jwk",
-        "proof",
-        "subject_token",
-        "token",
-    }
+_SECRET_KEY: Final = re.compile(
+    "(access_|subject_)?token|client_(assertion|secret)|authorization|dpop|proof|password|"
+    "private_jwk|off_?id",
+    re.IGNORECASE,
 )
 _EXCEPTION: Final = "exception"
 _FIRST: Final = ("timestamp", "level", "event")
@@ -104,10 +93,10 @@ def _redacted(value: object, key: str = "") -> Any:
     """The value as JSON types, redacted at every level."""
     if value is None or isinstance(value, (bool, float)):
         return value
-    if key.lower() in _SECRET_KEYS:
+    if _SECRET_KEY.fullmatch(key) or (isinstance(value, int) and abs(value) in _ELEVEN_DIGITS):
         return MASK
     if isinstance(value, int):
-        return MASK if abs(value) in _ELEVEN_DIGITS else int(value)
+        return int(value)
     if isinstance(value, Mapping):
         return {masked(str(name)): _redacted(item, str(name)) for name, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
