@@ -1,6 +1,5 @@
 """Watches the runs of this process: bar, heartbeat in the log, status and watchdog of systemd."""
 
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -183,13 +182,6 @@ def keep_log_short(app: App) -> None:
     origins = app.loaded.origins
     if {origins["log.level"], origins["log.format"]} == {"default"}:
         configure("WARNING", app.settings.log.format)
-        logging.getLogger("worker.sync.run").addFilter(_is_not_in_the_summary)
-
-
-def _is_not_in_the_summary(record: logging.LogRecord) -> bool:
-    """What the summary says at the end is not said twice on a terminal."""
-    event = record.msg.get("event") if isinstance(record.msg, dict) else None
-    return event not in {"run.interrupted", "run.withheld", "drift.new"}
 
 
 def watch_runs(app: App, *, wait_s: float = 0.0, is_shown: bool = False) -> RunWatch:
