@@ -10,7 +10,7 @@ def test_show_has_value_and_origin_and_hides_secrets(worker: Installation):
         worker,
         "config show --json --set sync.concurrency=7",
         "config show",
-        env={"PTS_LOG__LEVEL": "warning"},
+        env={"PTS_LOG__LEVEL": "WARNING"},
     )
     rows = {row["key"]: (row["value"], row["origin"]) for row in shown.document["keys"]}
     assert rows["sync.concurrency"][0] == "7"
