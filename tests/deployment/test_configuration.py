@@ -21,7 +21,7 @@ from tests.support.deployment.deployed import (
     units,
     workloads,
 )
-from worker.config import Loaded, load
+from worker.config import Loaded, Purpose, load
 from worker.core.durations import parse_duration
 
 SECRETS = "/run/secrets/pts-worker"
@@ -45,7 +45,7 @@ def make_secret(path: Path) -> None:
 
 
 def load_as_deployed(
-    source: Path, folder: Path, environ: Mapping[str, str], purpose: str = "sync"
+    source: Path, folder: Path, environ: Mapping[str, str], purpose: Purpose = "sync"
 ) -> Loaded:
     """Load a configuration whose files are made up in a folder."""
     for name in ("helseid.jwk.json", "pseudonym.key", "database.password", "roster.csv"):

@@ -62,7 +62,7 @@ async def erasing(stage: Stage) -> None:
     """One person goes, and where others name them."""
     process = stage.process()
     entered(process)
-    loaded = replace(materials().loaded, settings=stage.settings, cwd=stage.folder)
+    loaded = replace(materials().loaded, settings=stage.settings)
     app = App(loaded=loaded, runtime=process.runtime())
     off_id = NationalId(stage.roster[0].off_id)
     key = app.identity().person_key(off_id)

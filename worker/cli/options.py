@@ -22,6 +22,7 @@ from worker.errors import StoppedError, UsageError
 
 if TYPE_CHECKING:
     from worker.app import App
+    from worker.config import Purpose
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -56,7 +57,7 @@ class Cli:
         self.flags[key] = value
         self.flag_names[key] = flag
 
-    def load(self, purpose: str | None) -> "App":
+    def load(self, purpose: "Purpose | None") -> "App":
         """The configured app; logging is set up on the way.
 
         Args:

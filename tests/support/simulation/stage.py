@@ -240,7 +240,7 @@ class Stage:
         path = self.folder / f"roster-{process.number}.csv"
         path.write_text("\n".join(["off_id,local_ref", *(one.text() for one in lines), ""]))
         app = App(
-            loaded=replace(materials().loaded, settings=self.settings, cwd=self.folder),
+            loaded=replace(materials().loaded, settings=self.settings),
             runtime=process.runtime(),
         )
         request = RunRequest(
