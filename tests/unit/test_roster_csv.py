@@ -41,7 +41,7 @@ async def test_other_encodings(tmp_path, encoding):
     assert await read(CsvRoster(path, encoding=encoding)) == [(A, "åse")]
     with pytest.raises(RosterError) as caught:
         await read(CsvRoster(path))
-    assert "set roster.encoding" in caught.value.hint
+    assert "roster.encoding" in caught.value.message
 
 
 @pytest.mark.parametrize(
