@@ -7,7 +7,8 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.support.store_world import read, world_on
 from worker.store.privacy import Access, record_access
-from worker.store.runs.retention import Purged, RetentionRules, purge
+from worker.store.runs import ledger
+from worker.store.runs.ledger import Purged, purge
 from worker.store.schema.tables import access_log
 
 KEPT_AT_LEAST = timedelta(days=90)
@@ -70,19 +71,18 @@ async def test_a_row_cannot_be_changed_or_deleted(database_url):
 
 
 @pytest.mark.promise("8")
-async def test_retention_forgets_old_rows_in_steps(sqlite_url):
-    """What is older than the rule goes, the rest stays; by default two years stay.
+async def test_retention_forgets_old_rows_in_steps(sqlite_url, monkeypatch):
+    """What is older than two years goes, the rest stays.
 
     When it is asked to stop, what is left over waits for the next time.
     """
+    monkeypatch.setattr(ledger, "ROWS_PER_STEP", 2)
     async with world_on(sqlite_url) as world:
-        for days in (300, 250, 201, 199, 0):
+        for days in (900, 800, 731, 729, 0):
             await aged(world, timedelta(days=days))
         world.fake.advance((datetime.now(UTC) - world.fake.now()).total_seconds())
         lease = await world.lease()
-        assert await purge(lease, RetentionRules()) == Purged()
-        rules = RetentionRules(access_log=timedelta(days=200), rows_per_step=2)
-        assert await purge(lease, rules, is_stopping=lambda: True) == Purged()
-        assert await purge(lease, rules) == Purged(accesses=3)
-        assert await purge(lease, rules) == Purged()
+        assert await purge(lease, versions=None, is_stopping=lambda: True) == Purged()
+        assert await purge(lease, versions=None) == Purged(accesses=3)
+        assert await purge(lease, versions=None) == Purged()
         assert await world.rows("SELECT count(*) FROM access_log") == [(2,)]

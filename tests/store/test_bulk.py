@@ -4,10 +4,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, timezone
 
 from tests.support.clock import FakeRuntime
-from tests.support.store_world import read, world_on
 from worker.store.database import open_database
-from worker.store.drafts import batch
-from worker.store.drafts.bulk import InputRows
+from worker.store.runs.bulk import InputRows
 
 SHAPE = InputRows(
     (
@@ -59,11 +57,3 @@ async def test_however_many_rows(database_url):
             rows = [(number, str(number), None, None, None) for number in range(count)]
             found = await SHAPE.execute(connection, sql, rows)
             assert sorted(map(tuple, found)) == [row[:2] for row in rows]
-
-
-async def test_large_batches_go_in_portions(sqlite_url, monkeypatch):
-    """No statement takes more text than it should, and nothing is lost between two."""
-    monkeypatch.setattr(batch, "CHARACTERS_MAX", 100)
-    async with world_on(sqlite_url) as world:
-        await world.publish(*(read(world, f"p{n}", f"x{n}", f"y{n}") for n in range(7)))
-        assert len(await world.current()) == 14

@@ -10,7 +10,7 @@ from tests.support.report.counted import drawn_night
 from tests.support.report.stores import key_of, publish, safety, seen
 from tests.support.store_world import SAFETY, World, world_on
 from worker.areas import AREAS
-from worker.store.runs.retention import RetentionRules, purge
+from worker.store.runs.ledger import purge
 
 pytestmark = pytest.mark.promise("2")
 
@@ -70,8 +70,8 @@ async def test_a_lake_that_follows_the_feed(sqlite_url):
         for step in range(6):
             await publish(world, *drawn_night(world, rng, range(12)))
             if step == 3:
-                rules = RetentionRules(versions=timedelta(hours=1))
-                assert (await purge(await world.lease(), rules)).versions
+                old = timedelta(hours=1)
+                assert (await purge(await world.lease(), versions=old)).versions
             if step == 4:
                 await world.erase(key_of(5))
             seq = await follow(world, lake, seq)

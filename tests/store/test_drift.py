@@ -32,7 +32,7 @@ async def test_a_field_is_counted_in_the_last_run_that_saw_it(database_url):
 
 @pytest.mark.promise("10")
 async def test_the_ledger_has_a_limit(database_url):
-    """Of one batch as many fields are noted as there is room for; what is known is counted on."""
+    """Once it is full no other field is noted, and what is known is counted on."""
     most = LEDGER_DRIFT_MAX
     async with world_on(database_url) as world:
         for first in (0, most // 2, most - 100):

@@ -20,7 +20,7 @@ from tests.support.report.stores import ANY, key_of, missed, publish, safety, se
 from tests.support.store_world import World, world_on
 from worker.core.model import RunKind
 from worker.store.queries.status import area_staleness
-from worker.store.runs.retention import RetentionRules, purge
+from worker.store.runs.ledger import purge
 from worker.views import view_columns
 
 LAST = "WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication)"
@@ -122,8 +122,7 @@ async def test_nothing_changes_them(sqlite_url):
             await publish(world, seen(world, 1, *safe), seen(world, 2, safety("x", "NORU")))
             world.fake.advance(40 * 86_400)
         before = await facts(world)
-        rules = RetentionRules(versions=timedelta(days=1))
-        purged = await purge(await world.lease(), rules)
+        purged = await purge(await world.lease(), versions=timedelta(days=1))
         assert purged.versions >= 2
         await world.erase(key_of(2))
         world.fake.advance(-300 * 86_400)
@@ -152,19 +151,20 @@ async def test_a_run_with_gaps_says_why(sqlite_url):
 
 
 async def test_what_is_no_code_is_not_kept(sqlite_url):
-    """A text that does not look like a code is counted as ``other``, and is not written.
+    """A text that is no known code is counted as ``other``, in its group, and is not written.
 
     A person with two such texts is one person: a number of few is not taken for a larger one.
     """
-    texts = ("0" * 40, "16858399649", "a b", "Kari Nordmann", "x" * 33)
+    texts = ("0" * 40, "16858399649", "a b", "Kari Nordmann", "NORU ")
     sql = "SELECT code, restriction_group, open, persons FROM report_daily {} ORDER BY code"
     async with world_on(sqlite_url) as world:
         odd = [safety(f"k{place}", text) for place, text in enumerate(texts)]
-        await publish(world, seen(world, 1, *odd, safety("b", "NORN_NEW2")), seen(world, 2, odd[0]))
-        code = ("NORN_NEW2", "denied", 1, 1)
-        assert await world.rows(sql.format(LAST)) == [code, ("other", None, 6, 2)]
+        new = safety("b", "NORN_Kari")
+        await publish(world, seen(world, 1, *odd, new), seen(world, 2, odd[0]))
+        rows = {("other", "denied", 1, 1), ("other", None, 6, 2)}
+        assert set(await world.rows(sql.format(LAST))) == rows
         await publish(world, seen(world, 1, odd[2]), seen(world, 2, odd[0]))
-        assert (await world.rows(sql.format(LAST)))[1] == ("other", None, 2, 2)
+        assert ("other", None, 2, 2) in await world.rows(sql.format(LAST))
 
 
 @pytest.mark.promise("11")

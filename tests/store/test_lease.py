@@ -4,6 +4,7 @@ import os
 
 import anyio
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.store_world import World, world_on
 from worker.errors import LeaseHeldError
@@ -31,7 +32,7 @@ async def test_a_holder_that_renews_is_left_alone(database_url: str):
         async def renew() -> None:
             while True:
                 await world.fake.runtime.sleep(10)
-                await lease.keep()
+                await world.database.write(lease.renew)
 
         tasks.start_soon(renew)
         found = await started(world)
@@ -52,9 +53,23 @@ async def test_a_holder_that_is_gone_loses_it(sqlite_url: str):
 
 
 async def test_a_lease_that_never_expires(sqlite_url: str):
-    """A clock was wrong when it was taken: nobody renews it for a minute, and it is over."""
+    """A clock was wrong when it was taken: none lasts for so long, and it is over."""
     async with world_on(sqlite_url) as world:
         await acquire(world.database, OTHER, ttl_s=1_000_000)
+        found = await started(world)
+        assert isinstance(found, Lease)
+        assert found.fencing_token == 2
+
+
+async def test_a_holder_in_a_long_transaction_is_left_alone(postgresql_url: str):
+    """Its lease may expire meanwhile: the row is locked, and after a minute the start ends."""
+    async with world_on(postgresql_url) as world:
+        lease = await acquire(world.database, OTHER, ttl_s=50)
+        await world.rows_written("UPDATE lease SET expires_at = acquired_at")
+
+        async def publish(_connection: AsyncConnection) -> Lease | LeaseHeldError:
+            return await started(world)
+
         began_s = world.fake.monotonic()
-        assert isinstance(await started(world), Lease)
+        assert isinstance(await lease.write(publish), LeaseHeldError)
         assert 60 <= world.fake.monotonic() - began_s < 70

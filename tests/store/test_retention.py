@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.store_world import World, read, world_on
 from worker.errors import LeaseLostError
-from worker.store.runs.retention import Purged, RetentionRules, purge
+from worker.store.runs import ledger
+from worker.store.runs.ledger import Purged, purge
 
 pytestmark = pytest.mark.promise("11")
 
@@ -24,8 +25,8 @@ async def nights(world: World, *contents: str, gap_s: float = DAY_S) -> None:
 
 async def forget(world: World, *, versions: float | None = None) -> Purged:
     """Purge what is older than so many days."""
-    rules = RetentionRules(versions=None if versions is None else timedelta(days=versions))
-    return await purge(await world.lease(), rules)
+    kept = None if versions is None else timedelta(days=versions)
+    return await purge(await world.lease(), versions=kept)
 
 
 async def seen(world: World) -> list[list[tuple[Any, ...]]]:
@@ -53,11 +54,12 @@ async def test_old_closed_versions_go_and_the_current_state_stays(database_url):
         assert {("a", "x", "P", False)} < await world.current()
 
 
-async def test_a_purge_goes_in_steps_and_stops_when_asked(sqlite_url):
+async def test_a_purge_goes_in_steps_and_stops_when_asked(sqlite_url, monkeypatch):
     """Each transaction is bounded, a stop leaves the rest for the next time, and each is fenced."""
+    monkeypatch.setattr(ledger, "ROWS_PER_STEP", 2)
+    old = timedelta(hours=1)
     async with world_on(sqlite_url) as world:
         await nights(world, "x", "x=1", "x=2", "x=3", "x=4", "x=5", "x=5", "x=5")
-        rules = RetentionRules(versions=timedelta(hours=1), rows_per_step=2)
         lease = await world.lease()
         asked: list[bool] = []
 
@@ -65,9 +67,9 @@ async def test_a_purge_goes_in_steps_and_stops_when_asked(sqlite_url):
             asked.append(True)
             return len(asked) > 1
 
-        assert await purge(lease, rules, is_stopping=after_one) == Purged(versions=2)
+        assert await purge(lease, versions=old, is_stopping=after_one) == Purged(versions=2)
         await world.lose_lease()
         with pytest.raises(LeaseLostError):
-            await purge(lease, rules)
+            await purge(lease, versions=old)
         await world.rows_written("UPDATE lease SET expires_at = acquired_at")
-        assert await purge(await world.lease(), rules) == Purged(versions=3)
+        assert await purge(await world.lease(), versions=old) == Purged(versions=3)

@@ -3,8 +3,7 @@
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
-from itertools import count
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from tests.support.program import Installation
@@ -16,8 +15,9 @@ from worker.ports import real_runtime
 from worker.store.database import open_database
 from worker.store.runs.lease import Lease, acquire
 from worker.store.runs.ledger import begin_run
+from worker.views import iso_utc
 
-LEASE: Final = "UPDATE lease SET expires_at = '2096-01-01T{}.000000+00:00'"
+LEASE: Final = "UPDATE lease SET expires_at = '{}'"
 
 
 @contextlib.contextmanager
@@ -25,17 +25,18 @@ def held_elsewhere(store: Store) -> Iterator[None]:
     """Another machine's run is on, and renews its lease."""
     has_ended = threading.Event()
 
+    def soon() -> str:
+        return iso_utc(datetime.now(UTC) + timedelta(seconds=50))
+
     def renew() -> None:
-        for second in count():
-            if has_ended.wait(0.2):
-                return
-            store.rows(LEASE.format(f"00:{second // 60:02}:{second % 60:02}"))
+        while not has_ended.wait(0.2):
+            store.rows(LEASE.format(soon()))
 
     store.rows(
         "UPDATE lease SET holder = 'other', host = 'elsewhere', "
         "acquired_at = '2026-01-01T00:00:00.000000+00:00'"
     )
-    store.rows(LEASE.format("23:00:00"))
+    store.rows(LEASE.format(soon()))
     renewing = threading.Thread(target=renew)
     renewing.start()
     try:

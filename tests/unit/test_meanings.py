@@ -5,7 +5,6 @@ from importlib.resources import files
 
 import pytest
 
-from tests.support.pts_answers import SAFETY
 from worker.areas import AREAS
 from worker.core.model import FailureKind
 from worker.errors import ExitCode
@@ -32,7 +31,6 @@ def test_no_meaning_is_left_over():
 @pytest.mark.parametrize(
     ("system", "declared"),
     [
-        ("cause", SAFETY.effect.causes),
         ("failure_kind", [kind.value for kind in FailureKind]),
         ("exit_code", [str(int(code)) for code in ExitCode]),
     ],

@@ -8,12 +8,10 @@ from typing import Final
 MEANINGS: Final = {
     "area.unread": "An area of a person could not be read. Its last known state stays, marked "
     "stale.",
-    "clock.went_backwards": "The last publication has a later time than the clock has now.",
     "database.not_encrypted": "The connection to PostgreSQL is not encrypted (`sslmode=disable`).",
     "database.retry": "The database is unavailable; the transaction is tried again.",
     "drafts.not_forgotten": "What a run has read could not be forgotten; the next one does it.",
     "drift.new": "A run saw fields for the first time that the contract does not declare.",
-    "drift.left_out": "More undeclared fields than the ledger holds; the rest was not noted.",
     "helseid.attempt_failed": "A call to HelseID failed and is repeated.",
     "helseid.call_denied": "PTS refused a token or its DPoP proof.",
     "helseid.clock_off": "The clock differs from HelseID's by more than 5 s.",

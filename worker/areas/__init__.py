@@ -35,7 +35,6 @@ PATIENT_SAFETY: Final = ResourceArea(
         prefixes=((RestrictionGroup.DENIED, "NORN"),),
         ends="delay_delivery_until",
         cause="cause",
-        causes=("Undefined", "Manual", "Automated", "Derived"),
         rule=DelayRule(
             days="delay_days",
             since="delay_from_time",

@@ -17,7 +17,7 @@ from worker.errors import WorkerError
 from worker.ports import Roster
 from worker.store.identity import check_identity, check_service
 from worker.store.runs.lease import Lease, held_lease
-from worker.store.runs.retention import Purged, RetentionRules, purge
+from worker.store.runs.ledger import Purged, purge
 from worker.store.runs.run_store import Choice, open_run_store
 from worker.sync.pipeline import RunOptions
 from worker.sync.run import Run
@@ -106,9 +106,9 @@ async def run_sync(
 
 async def _forget_old(app: App, lease: Lease, stop: anyio.Event) -> None:
     """Apply the retention settings. An error here does not change that the run is published."""
-    rules = RetentionRules(versions=app.settings.retention.versions)
+    versions = app.settings.retention.versions
     try:
-        purged = await purge(lease, rules, is_stopping=stop.is_set)
+        purged = await purge(lease, versions=versions, is_stopping=stop.is_set)
     except WorkerError as error:
         log.error("retention.unfinished", reason=error.message, hint=error.hint)  # noqa: TRY400
         return

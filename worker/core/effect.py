@@ -85,7 +85,6 @@ class Effect(Value, frozen=True, kw_only=True):
         begins: the column of its beginning, if there is one.
         level: the column that divides a code, for counts.
         cause: the column that says how a restriction came about, for counts.
-        causes: the values of it that PTS documents.
         rule: how to tell a delay that is a rule for a result to come.
         ranges: a column of JSON. With several ranges in it no beginning or end counts: the columns
             hold the first range alone, and the worker does not claim that the others are over.
@@ -98,7 +97,6 @@ class Effect(Value, frozen=True, kw_only=True):
     begins: str = ""
     level: str = ""
     cause: str = ""
-    causes: tuple[str, ...] = ()
     ranges: str = ""
     rule: DelayRule | None = None
 

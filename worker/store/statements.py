@@ -3,23 +3,23 @@
 
 As SQLAlchemy Core they would be built and compiled anew by each process. Braces are filled in:
 ``{run}``, ``{attempt}``, ``{no}`` (the publication) and ``{at}`` (its time) are numbers and a time
-of the store's own; ``{input_rows}`` is a table of the batch's rows (``drafts.bulk``). A statement
+of the store's own; ``{input_rows}`` is a table of the batch's rows (``runs.bulk``). A statement
 of an area is made for each area: ``{area}`` is its name, ``{a}`` the stem of its columns in
 ``draft`` and ``person``, ``{versions}`` and ``{changes}`` its tables, and ``{content}`` its columns
 in both. In a statement of all areas, what stands between ``[[`` and ``]]`` is repeated for each.
 """
 
 import re
-import string
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, reduce
+from string import digits
 from typing import Final
 
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.core.model import FailureKind
-from worker.store.schema.tables import FAILURE, PROOF
+from worker.store.schema.tables import FAILURE, PERSON_COUNTS, PROOF
 from worker.views import codes, systems_of
 
 # A batch: who they are, what is published of them, and the drafts
@@ -51,7 +51,8 @@ _DRAFT_FIELDS: Final = ("read_at", *PROOF, *FAILURE)
 WRITE_DRAFTS: Final = (
     """
 INSERT INTO draft ({names}, run_id, attempt, compared_no)
-SELECT {names}, {run}, {attempt}, {no} FROM {input_rows} WHERE true
+SELECT {names}, {run}, {attempt}, (SELECT COALESCE(MAX(publication_no), 0) FROM run)
+FROM {input_rows} WHERE true
 ON CONFLICT (run_id, person_id) DO UPDATE SET
     attempt = excluded.attempt, local_ref = excluded.local_ref, cohort = excluded.cohort[[,
     {a}_state = COALESCE(excluded.{a}_state, draft.{a}_state)"""
@@ -93,11 +94,14 @@ INSERT INTO {changes} ({names}, run_id) SELECT {names}, {run} FROM {input_rows}
 
 ADD_DRIFT: Final = """
 INSERT INTO drift (area, field, records, run_id, first_run, first_seen_at)
-SELECT area, field, records, {run}, {run}, {at} FROM {input_rows} WHERE true
+SELECT area, field, records, {run}, {run}, {at} FROM {input_rows}
+WHERE (SELECT COUNT(*) FROM drift d WHERE d.area = input_rows.area) < {most}
+    OR (input_rows.area, input_rows.field) IN (SELECT d.area, d.field FROM drift d)
 ON CONFLICT (area, field) DO UPDATE SET run_id = excluded.run_id,
     records = excluded.records + CASE WHEN drift.run_id = {run} THEN drift.records ELSE 0 END
 """
-"""In how many records fields stand that are not declared; an earlier run's count begins anew."""
+"""In how many records fields stand that are not declared; an earlier run's count begins anew. Once
+there are so many of an area, no other is noted."""
 
 # The roster, chunk by chunk: who was seen, and whom a backfill reads
 
@@ -107,12 +111,12 @@ WHERE run_id = {run} AND person_id IN (SELECT person_id FROM {input_rows})
 """
 """This attempt has seen them on the roster."""
 
-MARK_NOT_SENT: Final = """
+ADD_NOT_SENT: Final = """
 INSERT INTO draft
     (run_id, person_id, person_key, is_new, attempt, compared_no, local_ref, cohort)
-SELECT {run}, p.person_id, p.person_key, false, {attempt}, {no}, p.local_ref, p.cohort
-FROM {input_rows} CROSS JOIN person p WHERE p.person_key = input_rows.person_key
-ON CONFLICT (run_id, person_id) DO UPDATE SET attempt = excluded.attempt
+SELECT {run}, p.person_id, p.person_key, false, {attempt}, 0, p.local_ref, p.cohort
+FROM {input_rows} CROSS JOIN person p WHERE p.person_id = input_rows.person_id
+ON CONFLICT (run_id, person_id) DO NOTHING
 """
 """It has seen them under an identifier that is not sent to PTS: a draft without any read."""
 
@@ -122,32 +126,27 @@ SELECT COUNT(*) FROM draft d WHERE d.run_id = {run} AND (false[[ OR d.{a}_state 
 """Persons with an area that waits for a second read."""
 
 FIND_CHOICE: Final = """
-SELECT p.person_key[[, p.{a}_confirmed_at,
-    p.{a}_failure_kind IS NOT NULL OR COALESCE(d.{a}_state, '') = 'failed']]
-FROM {input_rows} CROSS JOIN person p
+SELECT input_rows.person_key[[,
+    p.{a}_confirmed_at IS NULL AND {stale} OR p.{a}_confirmed_at < {before}
+    OR {failed} AND (p.{a}_failure_kind IS NOT NULL OR COALESCE(d.{a}_state, '') = 'failed')]]
+FROM {input_rows} LEFT JOIN person p ON p.person_key = input_rows.person_key
 LEFT JOIN draft d ON d.run_id = {run} AND d.person_id = p.person_id
-WHERE p.person_key = input_rows.person_key
 """
-"""Of the persons whom a publication knows: when an area was confirmed, and whether it failed, also
-in the run before."""
-
-COUNT_UNKNOWN_FAILED: Final = """
-SELECT 0[[ + COALESCE(SUM(CASE WHEN d.{a}_state = 'failed' THEN 1 ELSE 0 END), 0)]] FROM draft d
-WHERE d.run_id = {run}
-    AND NOT EXISTS (SELECT 1 FROM person p WHERE p.person_key = d.person_key)
-"""
-"""Failures of a run that is not published, of persons whom no publication knows."""
+"""Whether an area of these persons is stale, or failed, also in the run before; as far as it is
+asked for. Who is not known yet is stale."""
 
 # Publication. First what the last attempt has not seen, and what was read only once
 
-FORGET_UNSEEN_CHANGES: Final = """
-DELETE FROM {changes} WHERE run_id = {run} AND person_id IN
-    (SELECT d.person_id FROM draft d WHERE d.run_id = {run} AND d.attempt < {attempt})
-"""
 FORGET_UNSEEN: Final = """
 DELETE FROM draft WHERE run_id = {run} AND attempt < {attempt}
 """
 """What earlier attempts have read of persons whom this full roster does not name."""
+
+FORGET_LONE_CHANGES: Final = """
+DELETE FROM {changes} WHERE run_id IN ({runs}) AND NOT EXISTS (SELECT 1 FROM draft d
+    WHERE d.run_id = {changes}.run_id AND d.person_id = {changes}.person_id)
+"""
+"""Of an area: changes of persons whose drafts are gone."""
 
 FAIL_UNCONFIRMED: Final = """
 UPDATE draft SET {a}_state = 'failed', {a}_failure_kind = 'unstable',
@@ -174,7 +173,7 @@ UPDATE person SET missed_no = {{no}} WHERE missed_no IS NULL AND {_NOT_NAMED}
 # What the guard judges, and the totals
 
 COUNT_READS: Final = """
-SELECT
+SELECT '' AS area,
     COUNT(*) AS persons,
     SUM(CASE WHEN true[[ AND COALESCE(d.{a}_state, 'complete') = 'complete']]
         THEN 1 ELSE 0 END) AS complete[[,
@@ -226,7 +225,7 @@ FROM (SELECT NULL AS person_id WHERE false[[
 """Of all areas together: those of what a backfill has read."""
 
 COUNT_BEFORE: Final = """
-SELECT COUNT(*) AS persons,
+SELECT '' AS area, COUNT(*) AS persons,
     (SELECT COUNT(*) FROM run WHERE kind = 'sync' AND status = 'published') AS syncs
 FROM person WHERE departed_no IS NULL OR departed_no = {no}
 """
@@ -263,12 +262,9 @@ ORDER BY c.person_id, c.restriction_id
 """
 """Of an area: what comes, and what changed ones say now."""
 
-FEED_COLUMNS: Final = "publication_no, happened_at, op, area, version_id, person_id"
-WRITE_FEED: Final = (
-    f"""
-INSERT INTO change_feed ({FEED_COLUMNS})
-SELECT {{no}}, {{at}}, op, area, version_id, person_id FROM ("""
-    """
+WRITE_FEED: Final = """
+INSERT INTO change_feed (publication_no, happened_at, op, area, version_id, person_id)
+SELECT {no}, {at}, op, area, version_id, person_id FROM (
     SELECT 4 AS step, 'relabel' AS op, CAST(NULL AS TEXT) AS area,
         CAST(NULL AS BIGINT) AS version_id, d.person_id
     FROM draft d JOIN person p ON p.person_id = d.person_id
@@ -287,16 +283,14 @@ SELECT {{no}}, {{at}}, op, area, version_id, person_id FROM ("""
         WHERE v.opened_no = {no}]]
 ) AS changed ORDER BY step, area DESC, version_id, person_id
 """
-)
 """What changed, in the order in which a copy applies it."""
 
-COUNT_JOINED: Final = """
-SELECT COALESCE(d.cohort, ''), COUNT(*) FROM draft d JOIN person p ON p.person_id = d.person_id
-WHERE d.run_id = {run} AND (p.first_no = {no} OR p.departed_no IS NOT NULL)
-    AND (false[[ OR d.{a}_state IS NOT NULL]])
-GROUP BY 1
+MARK_BACK: Final = """
+UPDATE draft SET is_new = true FROM person p
+WHERE draft.run_id = {run} AND p.person_id = draft.person_id AND p.departed_no IS NOT NULL
+    AND (false[[ OR draft.{a}_state IS NOT NULL]])
 """
-"""Persons who are new or back, by cohort."""
+"""Whoever is back is new on the roster, and was away until ``CONFIRM_PERSONS``."""
 
 _WHEN_COMPLETE: Final = """
     {{a}}_{0} = CASE d.{{a}}_state WHEN 'complete' THEN {1} ELSE person.{{a}}_{0} END"""
@@ -345,35 +339,96 @@ failed again."""
 
 # The facts: counted anew by each publication
 
+IS_STALE: Final = """
+(p.{a}_failure_kind IS NOT NULL OR p.{a}_confirmed_no IS NULL OR p.{a}_confirmed_no <
+    (SELECT COALESCE(MAX(s.publication_no), 0) FROM run s
+    WHERE s.kind = 'sync' AND s.areas LIKE '%"{area}"%'))
+"""
+"""Of an area that was ever read of the person ``p``, or could not be: they were not read by its
+last publication or its last full one. The one definition, for the facts and the views."""
+
+OTHER: Final = "other"
+"""All codes, causes and cohorts that facts do not name, because they stay for ever."""
+COHORTS_MAX: Final = 300
+"""How many cohorts facts name, the first in order; persons of the others are in ``OTHER``."""
+_DIGITS_MAX: Final = 9
+"""An organisation number has nine digits, an identifier eleven, and a pseudonym some forty."""
+_UNNUMBERED: Final = reduce(lambda text, digit: f"replace({text}, '{digit}', '')", digits, "cohort")
+_ONE_IF: Final = "SUM(CASE WHEN {0} THEN 1 ELSE 0 END) AS {1}"
+_IS_HERE: Final = "p.departed_no IS NULL"
+_COUNTED: Final[Mapping[str, str]] = {
+    "roster": _IS_HERE,
+    "stale": f"""{_IS_HERE} AND (false[[ OR {IS_STALE}
+        AND (p.{{a}}_confirmed_at IS NOT NULL OR p.{{a}}_failure_kind IS NOT NULL)]])""",
+    **{
+        f"failed_{kind}": f"{_IS_HERE} AND (false[[ OR p.{{a}}_failure_kind = '{kind}']])"
+        for kind in FailureKind
+    },
+    "joined": "d.person_id IS NOT NULL",
+    "departed": "p.departed_no = {no}",
+    "persons_in_effect": "h.person_id IS NOT NULL",
+}
+"""Of which persons the facts are numbers. All others on the roster are confirmed."""
+WRITE_COHORTS: Final = f"""
+INSERT INTO publication_cohort (publication_no, cohort, {", ".join(_COUNTED)}, confirmed)
+WITH holder AS (SELECT NULL AS person_id WHERE false[[
+    UNION SELECT v.person_id FROM {{versions}} v WHERE v.closed_no IS NULL AND {{in_effect}}]]),
+counted AS (SELECT COALESCE(p.cohort, '') AS cohort,
+    {", ".join(_ONE_IF.format(sql, name) for name, sql in _COUNTED.items())}
+    FROM person p LEFT JOIN holder h ON h.person_id = p.person_id
+    LEFT JOIN draft d ON d.run_id = {{run}} AND d.person_id = p.person_id AND d.is_new
+    WHERE {_IS_HERE} OR p.departed_no = {{no}} GROUP BY 1),
+named AS (SELECT counted.*, CASE WHEN length(cohort) - length({_UNNUMBERED}) <= {_DIGITS_MAX}
+    AND ROW_NUMBER() OVER (ORDER BY cohort) <= {COHORTS_MAX}
+    THEN cohort ELSE '{OTHER}' END AS name FROM counted)
+SELECT {{no}}, name, {", ".join(f"SUM({name})" for name in _COUNTED)}, SUM(roster) - SUM(stale)
+FROM named GROUP BY name
+"""
+"""The roster by cohort: who is new or back, stale, fails and how, departs, or has a restriction in
+effect, whatever its area."""
+
+WRITE_TOTALS: Final = f"""
+UPDATE run SET ({", ".join(PERSON_COUNTS)}) = (SELECT
+    {", ".join(f"COALESCE(SUM(c.{name}), 0)" for name in PERSON_COUNTS)}
+    FROM publication_cohort c WHERE c.publication_no = {{no}}) WHERE run_id = {{run}}
+"""
+
 _CODES: Final = "{code} AS code, {level} AS level, {cause} AS cause, {group} AS restriction_group"
-LAST_OF_FEED: Final = "SELECT COALESCE(MAX(seq), 0) FROM change_feed"
-COUNT_CHANGES: Final = f"""
-SELECT f.op, {_CODES}, COALESCE(p.cohort, ''), COUNT(*)
-FROM change_feed f JOIN {{versions}} v ON v.version_id = f.version_id
-JOIN person p ON p.person_id = v.person_id
-WHERE f.seq > {{seq}} AND f.area = '{{area}}' GROUP BY 1, 2, 3, 4, 5, 6
-"""
-"""Of an area: what came, changed and went, from the feed's rows after that number."""
-
-COUNT_STANDING: Final = f"""
-SELECT code, level, cause, restriction_group, COALESCE(p.cohort, ''), SUM(amount), SUM(does),
-    COUNT(*),
-    SUM(CASE WHEN does > 0 THEN 1 ELSE 0 END)
-FROM (SELECT {_CODES}, v.person_id, COUNT(*) AS amount,
+_COHORT: Final = f"""CASE WHEN COALESCE(p.cohort, '') IN (SELECT n.cohort FROM publication_cohort n
+    WHERE n.publication_no = {{no}}) THEN COALESCE(p.cohort, '') ELSE '{OTHER}' END"""
+_SINCE: Final = "f.seq > (SELECT COALESCE(MAX(seq), 0) FROM change_feed WHERE publication_no < {0})"
+WRITE_CODES: Final = f"""
+INSERT INTO publication_code (publication_no, area, code, level, cause, restriction_group, cohort,
+    open, in_effect, persons, persons_in_effect, added, changed, removed)
+SELECT {{no}}, '{{area}}', code, level, cause, restriction_group, {_COHORT}, SUM(amount), SUM(does),
+    SUM(holder), {_ONE_IF.format("does > 0", "persons_in_effect")},
+    {_ONE_IF.format("op = 'insert'", "added")}, {_ONE_IF.format("op = 'update'", "changed")},
+    {_ONE_IF.format("op = 'close'", "removed")}
+FROM (SELECT {_CODES}, v.person_id, '' AS op, COUNT(*) AS amount, 1 AS holder,
         SUM(CASE WHEN {{in_effect}} THEN 1 ELSE 0 END) AS does
-    FROM {{versions}} v WHERE v.closed_no IS NULL GROUP BY 5, 1, 2, 3, 4) AS holders
-JOIN person p ON p.person_id = holders.person_id GROUP BY 1, 2, 3, 4, 5
+    FROM {{versions}} v WHERE v.closed_no IS NULL GROUP BY 1, 2, 3, 4, 5
+    UNION ALL SELECT {_CODES}, v.person_id, f.op, 0, 0, 0
+    FROM change_feed f JOIN {{versions}} v ON v.version_id = f.version_id
+    WHERE {_SINCE.format("{no}")} AND f.area = '{{area}}') AS counted
+JOIN person p ON p.person_id = counted.person_id GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
-"""Of an area: restrictions that are open and in effect, and the persons who have them."""
+"""Of an area: restrictions that are open and in effect, the persons who have them, and what came,
+changed and went, of the feed's last rows."""
 
-COUNT_FIGURES: Final = """
+_WRITE_FIGURES: Final = """
+INSERT INTO publication_figure
+    (publication_no, figure, restriction_group, code, level, cohort, restrictions, persons)
+"""
+WRITE_FIGURES: Final = f"""
+{_WRITE_FIGURES}
 WITH listed AS (SELECT NULL AS person_id, NULL AS cohort, NULL AS restriction_group, NULL AS code,
     NULL AS level, NULL AS cause, NULL AS age, NULL AS ends, NULL AS expired, NULL AS does
     WHERE false[[
-    UNION ALL SELECT v.person_id, COALESCE(p.cohort, ''), {group}, {code}, {level},
-        CASE WHEN {has_cause} THEN {cause} END, {age}, {ends}, {expired}, {in_effect}
-    FROM {versions} v JOIN person p ON p.person_id = v.person_id WHERE v.closed_no IS NULL]])
-SELECT figure, restriction_group, code, level, cohort, COUNT(*), COUNT(DISTINCT person_id) FROM (
+    UNION ALL SELECT v.person_id, {_COHORT}, {{group}}, {{code}}, {{level}},
+        CASE WHEN {{has_cause}} THEN {{cause}} END, {{age}}, {{ends}}, {{expired}}, {{in_effect}}
+    FROM {{versions}} v JOIN person p ON p.person_id = v.person_id WHERE v.closed_no IS NULL]])
+SELECT {{no}}, figure, restriction_group, code, level, cohort, COUNT(*), COUNT(DISTINCT person_id)
+FROM (
     SELECT 'group' AS figure, restriction_group, '' AS code, '' AS level, cohort, person_id
         FROM listed WHERE does OR restriction_group = 'pending'
     UNION ALL SELECT 'code', restriction_group, code, level, cohort, person_id
@@ -385,105 +440,107 @@ SELECT figure, restriction_group, code, level, cohort, COUNT(*), COUNT(DISTINCT 
         FROM listed WHERE does AND restriction_group = 'delayed'
     UNION ALL SELECT 'expired', '', expired, '', cohort, person_id
         FROM listed WHERE expired IS NOT NULL
-) AS counted GROUP BY 1, 2, 3, 4, 5
+) AS counted GROUP BY 2, 3, 4, 5, 6
 """
 """What stands, divided in each way (``core.effect.Figure``): restrictions, and their persons."""
 
-COUNT_WEEK: Final = """
+WRITE_WEEK: Final = f"""
+{_WRITE_FIGURES}
 WITH moved AS (SELECT NULL AS op, NULL AS restriction_group, NULL AS cohort, NULL AS person_id
     WHERE false[[
-    UNION ALL SELECT f.op, {group}, COALESCE(p.cohort, ''), v.person_id
-    FROM change_feed f JOIN {versions} v ON v.version_id = f.version_id
+    UNION ALL SELECT f.op, {{group}}, {_COHORT}, v.person_id
+    FROM change_feed f JOIN {{versions}} v ON v.version_id = f.version_id
     JOIN person p ON p.person_id = v.person_id
-    WHERE f.area = '{area}' AND f.op IN ('insert', 'update', 'close') AND f.publication_no > 1
-        AND {group} <> 'none' AND f.seq > (SELECT COALESCE(MAX(seq), 0) FROM change_feed
-            WHERE publication_no < (SELECT MIN(publication_no) FROM run WHERE day > '{week_ago}'))
-    ]])
-SELECT figure, restriction_group, op, '', cohort, COUNT(*), COUNT(DISTINCT person_id) FROM (
+    WHERE f.area = '{{area}}' AND f.op IN ('insert', 'update', 'close') AND f.publication_no > 1
+        AND {{group}} <> 'none' AND
+        {_SINCE.format("(SELECT MIN(publication_no) FROM run WHERE day > '{week_ago}')")}]])
+SELECT {{no}}, figure, restriction_group, op, '', cohort, COUNT(*), COUNT(DISTINCT person_id) FROM (
     SELECT 'week_group' AS figure, restriction_group, op, cohort, person_id FROM moved
     UNION ALL SELECT 'week', '', op, cohort, person_id FROM moved
-) AS counted GROUP BY 1, 2, 3, 5
+) AS counted GROUP BY 2, 3, 4, 6
 """
 """What came, changed and went in seven days, of the feed's last rows, and whose it was. The very
 first publication is in no week: what it brought was there before the copy."""
 
-COUNT_HOLDERS: Final = """
-SELECT COALESCE(p.cohort, ''), COUNT(*) FROM (SELECT NULL AS person_id WHERE false[[
-    UNION SELECT v.person_id FROM {versions} v WHERE v.closed_no IS NULL AND {in_effect}]]
-) AS holders JOIN person p ON p.person_id = holders.person_id GROUP BY 1
-"""
-"""Persons with a restriction in effect, whatever its area."""
-
-IS_STALE: Final = """
-(p.{a}_failure_kind IS NOT NULL OR p.{a}_confirmed_no IS NULL OR p.{a}_confirmed_no <
-    (SELECT COALESCE(MAX(s.publication_no), 0) FROM run s
-    WHERE s.kind = 'sync' AND s.areas LIKE '%"{area}"%'))
-"""
-"""Of an area that was ever read of the person ``p``, or could not be: they were not read by its
-last publication or its last full one. The one definition, for the facts and the views."""
-
-_COUNT_FAILED: Final = """,
-    SUM(CASE WHEN p.departed_no IS NULL AND (false[[ OR p.{{a}}_failure_kind = '{0}']])
-        THEN 1 ELSE 0 END) AS failed_{0}"""
-COUNT_PERSONS: Final = (
-    f"""
-SELECT COALESCE(p.cohort, '') AS cohort,
-    SUM(CASE WHEN p.departed_no IS NULL THEN 1 ELSE 0 END) AS roster,
-    SUM(CASE WHEN p.departed_no IS NULL AND (false[[
-        OR (p.{{a}}_confirmed_at IS NOT NULL OR p.{{a}}_failure_kind IS NOT NULL) AND {IS_STALE}]])
-        THEN 1 ELSE 0 END) AS stale,
-    SUM(CASE WHEN p.departed_no = {{no}} THEN 1 ELSE 0 END) AS departed"""
-    + "".join(_COUNT_FAILED.format(kind) for kind in FailureKind)
-    + """
-FROM person p WHERE p.departed_no IS NULL OR p.departed_no = {no} GROUP BY 1
-"""
+APPLIED: Final = (
+    CLOSE_VERSIONS,
+    CLOSE_DEPARTED,
+    ADD_PERSONS,
+    ADD_VERSIONS,
+    WRITE_FEED,
+    MARK_BACK,
+    CONFIRM_PERSONS,
+    NAME_NOT_SENT,
+    FORGET_DEPARTED,
+    WRITE_COHORTS,
+    WRITE_TOTALS,
+    WRITE_CODES,
+    WRITE_FIGURES,
+    WRITE_WEEK,
 )
-"""The roster by cohort: who is stale, who fails and how, and who departs."""
+"""What a publication executes when the guard has let it pass."""
 
 # Other runs that are open: what they have read of these persons is read anew
 
 _OUTDATED: Final = """
 SELECT o.run_id, o.person_id FROM draft d JOIN draft o ON o.person_key = d.person_key
-WHERE d.run_id = {run} AND o.run_id IN ({others})[[
+WHERE d.run_id = {run} AND o.run_id IN ({runs})[[
 UNION SELECT o.run_id, o.person_id FROM {changes} c
     JOIN {changes} o ON o.restriction_id = c.restriction_id
-    WHERE c.run_id = {run} AND c.op = 'insert' AND o.run_id IN ({others}) AND o.op = 'insert']]
+    WHERE c.run_id = {run} AND c.op = 'insert' AND o.run_id IN ({runs}) AND o.op = 'insert']]
 """
 FORGET_OUTDATED: Final = f"DELETE FROM draft WHERE (run_id, person_id) IN ({_OUTDATED})"
 """Those who were published now, and those who would open what is now another person's."""
-FORGET_OUTDATED_CHANGES: Final = """
-DELETE FROM {changes} WHERE run_id IN ({others}) AND NOT EXISTS (SELECT 1 FROM draft d
-    WHERE d.run_id = {changes}.run_id AND d.person_id = {changes}.person_id)
-"""
 
 # Garbage: drafts of runs that are not open, some persons at a time
 
 FORGET_SOME: Final = """
 DELETE FROM draft WHERE run_id = {run} AND person_id IN (SELECT d.person_id FROM draft d
-    WHERE d.run_id = {run} AND {what} ORDER BY d.person_id LIMIT {limit})
+    WHERE d.run_id = {run} AND NOT (false[[ OR {counts} AND COALESCE(d.{a}_state, '') = 'failed']])
+    ORDER BY d.person_id LIMIT {limit})
 """
+"""The failures of the latest run stay while they count."""
 FORGET_SOME_CHANGES: Final = """
 DELETE FROM {changes} WHERE run_id = {run} AND person_id IN (SELECT c.person_id FROM {changes} c
     WHERE c.run_id = {run} ORDER BY c.person_id LIMIT {limit})
 """
-HAS_NOT_FAILED: Final = "NOT (false[[ OR COALESCE(d.{a}_state, '') = 'failed']])"
-"""Which drafts go while the failures of the latest run stay."""
+
+# Retention, some rows at a time
+
+_PURGED: Final = """
+SELECT v.version_id FROM {versions} v
+WHERE v.closed_no <= (SELECT MAX(publication_no) FROM run WHERE published_at < {before})
+ORDER BY v.version_id LIMIT {limit}
+"""
+FEED_PURGE: Final = f"""
+INSERT INTO change_feed (publication_no, happened_at, op, area, version_id, person_id)
+SELECT (SELECT MAX(publication_no) FROM run), {{at}}, 'purge', '{{area}}', version_id, person_id
+FROM {{versions}} WHERE version_id IN ({_PURGED})
+"""
+PURGE_VERSIONS: Final = f"DELETE FROM {{versions}} WHERE version_id IN ({_PURGED})"
+"""Of an area: versions that were closed before."""
+PURGE_ACCESSES: Final = """
+DELETE FROM access_log WHERE access_id IN (SELECT access_id FROM access_log
+    WHERE accessed_at < {before} ORDER BY access_id LIMIT {limit})
+"""
 
 _REPEATED: Final = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 
 
 def filled(statement: str, area: ResourceArea | None = None, **values: object) -> str:
-    """The statement for one area, or for all, with these names in braces filled in."""
-    text = of_all(statement) if area is None else of_area(statement, area)
+    """The statement for one area, or for all, with these names in braces filled in.
+
+    In a statement of all areas, what stands between ``[[`` and ``]]`` is repeated for each.
+    """
+    text = _of_all(statement) if area is None else of_area(statement, area)
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", str(value))
     return text
 
 
-def of_all(statement: str, areas: Sequence[ResourceArea] = AREAS) -> str:
-    """The statement with what stands between ``[[`` and ``]]`` for each area."""
+def _of_all(statement: str) -> str:
     return _REPEATED.sub(
-        lambda found: "".join(of_area(found[1], area) for area in areas), statement
+        lambda found: "".join(of_area(found[1], area) for area in AREAS), statement
     )
 
 
@@ -509,30 +566,31 @@ def _said_of(area: ResourceArea) -> Mapping[str, str]:
     }
 
 
-OTHER: Final = "other"
-"""All codes, causes and cohorts that facts do not name, because they stay for ever."""
-_DIGITS_MAX: Final = 4
-_CHARACTERS_MAX: Final = 32
-
-
 def _codes(area: ResourceArea) -> dict[str, str]:
-    """The columns by which facts count a row ``v`` of the area's versions; empty if it has none.
-
-    Facts stay for ever, so that no text of PTS's may stand in them: what does not look like a code,
-    and a cause that PTS does not document, is counted as ``OTHER``. It is so in SQL, before persons
-    are counted: who has two unknown codes is one person with another code.
-
-    A code has at most 32 letters, digits, points, hyphens and low lines, the first a letter, with
-    at most four digits.
-    """
+    """The columns by which facts count a row ``v`` of the area's versions; empty if it has none."""
     effect = area.effect
-    cause = _text(effect.cause)
     return {
-        "code": _as_code(effect.code),
-        "level": _as_code(effect.level),
+        "code": _known(effect.code),
+        "level": _known(effect.level),
+        "cause": _known(effect.cause),
         "group": f"COALESCE({group_sql(effect, 'v')}, '')",
-        "cause": f"CASE WHEN {cause} IN ({_listed(effect.causes)}) THEN {cause} ELSE '{OTHER}' END",
     }
+
+
+def _known(column: str) -> str:
+    """What facts have of a column: no text of PTS's that could name somebody may stay for ever.
+
+    It is so in SQL, before persons are counted: who has two unknown codes is one person with
+    another code.
+    """
+    if not column:
+        return "''"
+    systems, text = systems_of(column), f"v.{column}"
+    known = ", ".join(f"'{one.code}'" for one in codes() if one.system in systems)
+    return (
+        f"CASE WHEN {text} IN ({known}) THEN {text} WHEN COALESCE({text}, '') = '' THEN '' "
+        f"ELSE '{OTHER}' END"
+    )
 
 
 _AGES: Final = (30, 182, 365)
@@ -562,30 +620,3 @@ def _times(area: ResourceArea) -> dict[str, str]:
 def _age(since: str) -> str:
     ages = "".join(f" WHEN {since} > {{at-{days}}} THEN 'age_{days}'" for days in _AGES)
     return f"CASE WHEN {since} IS NULL THEN 'age_unknown'{ages} ELSE 'age_more' END"
-
-
-def _text(column: str) -> str:
-    return f"COALESCE(v.{column}, '')" if column else "''"
-
-
-def _listed(known: Iterable[str]) -> str:
-    return ", ".join(f"'{one}'" for one in ("", *known))
-
-
-def _as_code(column: str) -> str:
-    text = _text(column)
-    if not column:
-        return text
-    systems = systems_of(column)
-    known = _listed(one.code for one in codes() if one.system in systems)
-    without_digits = text
-    for digit in string.digits:
-        without_digits = f"replace({without_digits}, '{digit}', '')"
-    return (
-        # What is known needs no look at its characters, which takes ten times as long.
-        f"CASE WHEN {text} IN ({known}) THEN {text} WHEN length({text}) <= {_CHARACTERS_MAX} "
-        f"AND ltrim(substr({text}, 1, 1), '{string.ascii_letters}') = '' "
-        f"AND ltrim({text}, '{string.ascii_letters}{string.digits}_.-') = '' "
-        f"AND length({text}) - length({without_digits}) <= {_DIGITS_MAX} "
-        f"THEN {text} ELSE '{OTHER}' END"
-    )

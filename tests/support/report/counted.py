@@ -12,6 +12,7 @@ from worker.core.effect import in_effect_sql, instant_sql
 from worker.core.model import FailureKind, PersonRead
 
 CODES = ("", "N", "NORU", "NORN_EPO", "NORS", "NORN_NEW")
+UNKNOWN = ("NORN_NEW", "Odd")
 CAUSES = (None, "Manual", "Automated", "New", "Newer")
 """The last two are none of PTS's: the facts have one word for both."""
 COHORTS = (None, "Nord", "Sør", "Øst")
@@ -89,8 +90,10 @@ async def counted(world: World) -> list[tuple[Any, ...]]:
             for name in (area.effect.level, area.effect.cause)
         )
         cause = f"CASE WHEN {cause} IN ('New', 'Newer') THEN 'other' ELSE {cause} END"
+        code = f"COALESCE({area.effect.code}, '')"
+        code = f"CASE WHEN {code} IN {UNKNOWN} THEN 'other' ELSE {code} END"
         found = await world.rows(
-            f"SELECT COALESCE({area.effect.code}, ''), {level}, {cause}, COALESCE(cohort, ''), "
+            f"SELECT {code}, {level}, {cause}, COALESCE(cohort, ''), "
             f"COUNT(*), SUM(CASE WHEN {does} THEN 1 ELSE 0 END), COUNT(DISTINCT person_key), "
             f"COUNT(DISTINCT CASE WHEN {does} THEN person_key END) "
             f"FROM report_{area.table}_current v GROUP BY 1, 2, 3, 4"
@@ -118,7 +121,7 @@ async def counted_figures(world: World) -> set[tuple[Any, ...]]:
             if does or group == "pending":
                 keys.append(("group", group, "", ""))
             if does:
-                keys.append(("code", group, code or "", level))
+                keys.append(("code", group, "other" if code in UNKNOWN else code or "", level))
                 keys.append(("age", "", _place(made, at, "age"), ""))
             if does and area.effect.cause:
                 known = "other" if cause in CAUSES[-2:] else cause or ""

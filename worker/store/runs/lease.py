@@ -2,7 +2,8 @@
 
 Each new holder increments the token. Every write transaction of a run first renews the lease under
 its own token. A process that was paused past its lease finds another token and writes nothing. If a
-takeover is in progress, the row lock makes it wait.
+takeover is in progress, the row lock makes it wait; so it makes others wait while a transaction
+lasts for longer than the lease.
 
 There is one row, which the migration makes; who takes the lease locks it first. Who finds it held
 waits until its holder renews it, and so lives, or until it expires.
@@ -18,7 +19,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 import structlog
-from sqlalchemy import Row, Update, select, update
+from sqlalchemy import Row, Update, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import LeaseHeldError, LeaseLostError, StoppedError, WorkerError
@@ -31,9 +32,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _POLL_S: Final = 1.0
-_RENEWED_WITHIN_S: Final = 60.0
-"""The longest ``lease.ttl_s``: a holder that has not renewed for so long is dead, whatever a clock
-that was wrong has written."""
+_TTL_MAX: Final = timedelta(seconds=60)
+"""The longest ``lease.ttl_s``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,31 +67,6 @@ class Lease:
 
         return await self.database.write(fenced)
 
-    async def write_long(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Like ``write``, for what may last for longer than the lease, and is renewed at its end.
-
-        Meanwhile the lock on its row, on SQLite the file's, keeps others out.
-
-        Raises:
-            LeaseLostError: another holder took over; nothing was written.
-        """
-
-        async def fenced(connection: AsyncConnection) -> T:
-            await self.renew(connection)
-            result = await work(connection)
-            await self.renew(connection)
-            return result
-
-        return await self.database.lasting().write(fenced)
-
-    async def keep(self) -> None:
-        """Renew the lease while nothing is written.
-
-        Raises:
-            LeaseLostError: another holder took over.
-        """
-        await self.database.write(self.renew)
-
     async def renew(self, connection: AsyncConnection) -> None:
         """Check inside a write transaction that we own the lease; extend it by ``ttl_s``.
 
@@ -119,53 +94,48 @@ class Lease:
         )
 
 
-async def acquire(
-    database: Database, holder: str, *, ttl_s: float, dead: Row[Any] | None = None
-) -> Lease:
+async def acquire(database: Database, holder: str, *, ttl_s: float) -> Lease:
     """Take the lease if it is free or expired.
+
+    One that lasts for longer than any lease was written by a clock that was wrong, and is free.
 
     Args:
         holder: unique for each process.
-        dead: the lease of a holder that does not renew it; it is free as long as it stands so.
 
     Raises:
         LeaseHeldError: another process holds it; the message says which one and since when.
     """
 
     async def work(connection: AsyncConnection) -> Lease:
-        # PostgreSQL: the row is locked while its holder is in a transaction, which may be long.
-        locked = await connection.execute(select(lease).with_for_update(skip_locked=True))
-        row = locked.one_or_none()
-        if row is None:
-            raise _held_error(await _row(connection))
         now = await database.now(connection)
-        is_own = row.holder == holder
-        is_dead = dead is not None and not _has_moved(dead, row)
-        is_live = row.holder is not None and row.expires_at > now
-        if is_live and not is_own and not is_dead:
-            raise _held_error(row)
-        token = row.fencing_token if is_own else row.fencing_token + 1
-        await connection.execute(
-            update(lease).values(
-                fencing_token=token,
+        is_own = lease.c.holder == holder
+        expires_at = lease.c.expires_at
+        is_over = or_(expires_at <= now, expires_at > now + _TTL_MAX)
+        free = select(lease.c.id).where(or_(lease.c.holder.is_(None), is_own, is_over))
+        taken = await connection.execute(
+            update(lease)
+            # PostgreSQL: the row is locked while its holder is in a transaction, maybe a long one.
+            .where(lease.c.id.in_(free.with_for_update(skip_locked=True).correlate(None)))
+            .values(
+                fencing_token=lease.c.fencing_token + case((is_own, 0), else_=1),
                 holder=holder,
                 host=f"{socket.gethostname()}, process {os.getpid()}",
                 acquired_at=now,
                 expires_at=now + timedelta(seconds=ttl_s),
             )
+            .returning(lease.c.fencing_token)
         )
+        token = taken.scalar_one_or_none()
+        if token is None:
+            row = await _row(connection)
+            since = f", since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC" if row.acquired_at else ""
+            raise LeaseHeldError(
+                f"another run holds the lease ({row.host or 'it begins now'}{since})",
+                hint="wait until it ends; `pts-worker status` shows it",
+            )
         return Lease(database=database, fencing_token=token, holder=holder, ttl_s=ttl_s)
 
     return await database.write(work)
-
-
-def _held_error(row: Row[Any]) -> LeaseHeldError:
-    """The error that names the holder of the lease."""
-    since = f", since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC" if row.acquired_at else ""
-    return LeaseHeldError(
-        f"another run holds the lease ({row.host or 'it begins now'}{since})",
-        hint="wait until it ends; `pts-worker status` shows it",
-    )
 
 
 @asynccontextmanager
@@ -203,33 +173,24 @@ async def _acquire_in_time(
     stop: anyio.Event | None,
 ) -> Lease:
     runtime = database.runtime
-    holder = runtime.new_id()
-    started_s = seen_s = runtime.monotonic()
+    holder, started_s = runtime.new_id(), runtime.monotonic()
     seen: Row[Any] | None = None
     while True:
-        now_s = runtime.monotonic()
-        dead = seen if now_s - seen_s > _RENEWED_WITHIN_S else None
         try:
-            return await acquire(database, holder, ttl_s=ttl_s, dead=dead)
+            return await acquire(database, holder, ttl_s=ttl_s)
         except LeaseHeldError as error:
             row = await database.read(_row)
-            has_moved = seen is not None and _has_moved(seen, row)
-            # Not free though nobody renews it: its holder is in a long transaction.
-            if (has_moved or dead is not None) and now_s - started_s >= wait_s:
+            if seen is None:
+                log.warning("lease.waiting", reason=error.message, wait_s=wait_s)
+                seen = row
+            is_renewed = row.holder is not None and row.expires_at != seen.expires_at
+            # Not renewed and not over for so long: its holder is in a long transaction.
+            least_s = 0.0 if is_renewed else _TTL_MAX.total_seconds()
+            if runtime.monotonic() - started_s > max(wait_s, least_s):
                 raise
             if stop is not None and stop.is_set():
                 raise StoppedError("stopped while waiting for another run to end") from None
-            if seen is None:
-                log.warning("lease.waiting", reason=error.message, wait_s=wait_s)
-            if seen is None or has_moved:
-                seen, seen_s = row, now_s
             await runtime.sleep(_POLL_S)
-
-
-def _has_moved(seen: Row[Any], row: Row[Any]) -> bool:
-    """Whether its holder has renewed the lease, or another has taken it, since it was seen."""
-    before, now = (seen.fencing_token, seen.expires_at), (row.fencing_token, row.expires_at)
-    return row.holder is not None and before != now
 
 
 async def _row(connection: AsyncConnection) -> Row[Any]:

@@ -1,30 +1,38 @@
-"""The ledger of runs: begin, continue and end them, and forget what ended runs have read.
+"""The ledger of runs: begins, continues and ends them, and forgets what is over.
 
-Drafts of a run that is not open are garbage, which goes in bounded steps. Whatever writes raises
+Drafts of a run that is not open are garbage. So are old rows of the access log, and closed versions
+if the operator chose so; the change feed lists these. Current state is never deleted, and neither
+is a run with its facts. Whatever is forgotten goes in bounded steps. Whatever writes raises
 ``LeaseLostError`` if another holder took over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import Row, func, insert, select, text, update
+from sqlalchemy import Row, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
 from worker.areas import AREAS
+from worker.core.area import ResourceArea
+from worker.core.effect import instant_sql
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
-from worker.core.run import RunHandle, RunProgress
-from worker.errors import ExitCode
+from worker.core.run import RunHandle
 from worker.store import statements
-from worker.store.database import execute
+from worker.store.database import delete_securely, execute
+from worker.store.queries.failures import unpublished_run
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import CHANGES, draft, run
-from worker.store.statements import filled, of_all
+from worker.store.statements import filled
 
 PERSONS_PER_STEP: Final = 5_000
 """Whose drafts one transaction forgets."""
+ROWS_PER_STEP: Final = 2_000
+"""Old rows that one transaction forgets."""
+_ACCESS_KEPT: Final = timedelta(days=730)
+"""Who looked at whom is asked within two years, if ever; longer, the log itself would be a risk."""
 _IS_OPEN: Final = run.c.status.in_(sorted(OPEN_STATUSES))
 
 
@@ -35,27 +43,22 @@ async def begin_run(
     areas: Sequence[str],
     terms: str,
     continue_within: timedelta,
-) -> tuple[RunHandle, tuple[int, ...]]:
+) -> RunHandle:
     """Continue the run that an earlier ``sync`` left open, or begin a new one.
 
     A ``sync`` continues an open ``sync`` over the same areas and under the same terms
     (``App.terms``) that made progress within ``continue_within``, see
     ``is_continuable``. A run that cannot be continued is abandoned; a backfill leaves an open
     ``sync`` for the next ``sync``.
-
-    Returns:
-        The run, and the ids of the others that stay open.
     """
     now = lease.database.runtime.now()
-    others: list[int] = []
     for row in await lease.database.read(open_runs):
         if kind == RunKind.SYNC and is_continuable(row, areas, terms, continue_within, now):
-            return await _continue(lease, row, now), tuple(others)
+            return await _continue(lease, row)
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
-            await end_run(lease, row.run_id, status=RunStatus.ABANDONED)
-        else:
-            others.append(row.run_id)
-    return await lease.write(_begin, kind, areas, terms, now), tuple(others)
+            over: dict[str, Any] = {"status": RunStatus.ABANDONED, "finished_at": now}
+            await note_run(lease, row.run_id, **over, exit_code=None, reason=None)
+    return await lease.write(_begin, kind, areas, terms, now)
 
 
 def is_continuable(
@@ -100,81 +103,10 @@ async def note_run(lease: Lease, run_id: int, **values: Any) -> None:
     await lease.write(execute, update(run).where(run.c.run_id == run_id, _IS_OPEN).values(**values))
 
 
-async def end_run(
-    lease: Lease,
-    run_id: int,
-    *,
-    status: RunStatus,
-    exit_code: ExitCode | None = None,
-    reason: str = "",
-    guard: str | None = None,
-) -> None:
-    """End a run that is not published, and forget what it has read.
-
-    Its failures stay until the next run begins. If an error interrupts the forgetting, the next run
-    does the rest.
-    """
-    await note_run(
-        lease,
-        run_id,
-        status=status,
-        exit_code=exit_code,
-        reason=reason or None,
-        guard=guard,
-        finished_at=lease.database.runtime.now(),
-    )
-    await forget_drafts(lease, run_id, keeps_failures=True)
-
-
-async def forget_garbage(lease: Lease, *, keeps: int | None = None) -> None:
-    """Forget the drafts of every run that is not open, before another begins.
-
-    Args:
-        keeps: a run whose failures stay, because the one that begins reads them again.
-    """
-
-    async def garbage(connection: AsyncConnection) -> list[int]:
-        found: set[int] = set()
-        for table in (draft, *CHANGES.values()):
-            has_rows = select(table.c.run_id).where(table.c.run_id == run.c.run_id).exists()
-            ended = select(run.c.run_id).where(~_IS_OPEN, has_rows)
-            found.update((await connection.execute(ended)).scalars())
-        return sorted(found)
-
-    for run_id in await lease.database.read(garbage):
-        await forget_drafts(lease, run_id, keeps_failures=run_id == keeps)
-
-
-async def forget_drafts(lease: Lease, run_id: int, *, keeps_failures: bool = False) -> None:
-    """Forget the drafts of a run."""
-    what = of_all(statements.HAS_NOT_FAILED) if keeps_failures else "true"
-    steps = [filled(statements.FORGET_SOME_CHANGES, area) for area in AREAS]
-    for step in (*steps, filled(statements.FORGET_SOME, what=what)):
-        statement = text(filled(step, run=run_id, limit=PERSONS_PER_STEP))
-        while await lease.write(execute, statement):
-            pass
-
-
-def cost_of(handle: RunHandle, progress: RunProgress) -> dict[str, int]:
-    """The requests of all attempts at a run; those of one that was killed are not known."""
-    return {
-        "requests": handle.requests_before + progress.requests,
-        "retries": handle.retries_before + progress.retries,
-    }
-
-
-async def _continue(lease: Lease, row: Row[Any], now: datetime) -> RunHandle:
+async def _continue(lease: Lease, row: Row[Any]) -> RunHandle:
     attempt = row.attempts + 1
-    await note_run(
-        lease,
-        row.run_id,
-        status=RunStatus.RUNNING,
-        exit_code=None,
-        reason=None,
-        finished_at=None,
-        attempts=attempt,
-        attempt_at=now,
-    )
+    nothing = {"exit_code": None, "reason": None, "finished_at": None}
+    await note_run(lease, row.run_id, status=RunStatus.RUNNING, attempts=attempt, **nothing)
     return _handle(row, attempt)
 
 
@@ -222,3 +154,69 @@ def _handle(row: Row[Any], attempt: int) -> RunHandle:
         requests_before=row.requests,
         retries_before=row.retries,
     )
+
+
+async def forget_garbage(lease: Lease) -> None:
+    """Forget the drafts of every run that is not open, but for the failures that still count.
+
+    If an error interrupts it, the next run does the rest.
+    """
+    latest = await lease.database.read(unpublished_run)
+    for run_id in await lease.database.read(_ended_with_drafts):
+        steps = [filled(statements.FORGET_SOME_CHANGES, area) for area in AREAS]
+        for step in (*steps, filled(statements.FORGET_SOME, counts=run_id == latest)):
+            statement = text(filled(step, run=run_id, limit=PERSONS_PER_STEP))
+            while await lease.write(execute, statement):
+                pass
+
+
+async def _ended_with_drafts(connection: AsyncConnection) -> Sequence[int]:
+    has_drafts = (
+        select(table.c.run_id).where(table.c.run_id == run.c.run_id).exists()
+        for table in (draft, *CHANGES.values())
+    )
+    ended = select(run.c.run_id).where(~_IS_OPEN, or_(*has_drafts)).order_by(run.c.run_id)
+    return (await connection.execute(ended)).scalars().all()
+
+
+class Purged(NamedTuple):
+    """The numbers of deleted rows."""
+
+    versions: int = 0
+    accesses: int = 0
+
+
+async def purge(
+    lease: Lease,
+    *,
+    versions: timedelta | None,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> Purged:
+    """Delete old rows of the access log, and old versions; a later call continues.
+
+    Afterwards history and ``explain --as-of`` are complete only for times after the purged ones.
+
+    Args:
+        versions: how long versions stay after the publication that closed them; None: for ever.
+        is_stopping: checked between transactions; the rest waits for the next call.
+    """
+    now = await lease.database.read(lease.database.now)
+
+    async def step(connection: AsyncConnection, texts: Sequence[str]) -> int:
+        await delete_securely(connection)
+        return [(await connection.exec_driver_sql(one)).rowcount for one in texts][-1]
+
+    async def all_of(*texts: str, kept: timedelta, area: ResourceArea | None = None) -> int:
+        said = {"at": instant_sql(now), "before": instant_sql(now - kept), "limit": ROWS_PER_STEP}
+        filled_in = [filled(one, area, **said) for one in texts]
+        gone = 0
+        while not is_stopping() and (in_step := await lease.write(step, filled_in)):
+            gone += in_step
+        return gone
+
+    gone = 0
+    if versions is not None:
+        for area in AREAS:
+            both = statements.FEED_PURGE, statements.PURGE_VERSIONS
+            gone += await all_of(*both, kept=versions, area=area)
+    return Purged(gone, await all_of(statements.PURGE_ACCESSES, kept=_ACCESS_KEPT))

@@ -1,38 +1,109 @@
 """Publication: one transaction in which drafts become what readers see (promise 2).
 
 In this order, all or nothing: persons whom two full rosters in a row do not name depart, the guard
-decides, the run gets its number, the drafts are applied, and the facts are counted.
+decides by what is counted from the drafts, the run gets its number, the drafts are applied, and
+the facts are counted.
 """
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.guard import GuardFacts, GuardLimits, judge, warnings
-from worker.core.model import RunStatus
+from worker.areas import AREAS
+from worker.core.area import ResourceArea
+from worker.core.effect import instant_sql
+from worker.core.guard import AreaFacts, GuardFacts, GuardLimits, judge, warnings
+from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.plurals import counted
 from worker.core.run import Publication, RunHandle, RunProgress, exit_code_of
 from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError
+from worker.store import statements
 from worker.store.database import Database
-from worker.store.runs.applying import Application
-from worker.store.runs.facts import write_facts
-from worker.store.runs.guard_facts import Counted, accepted_facts, count_run
-from worker.store.runs.ledger import cost_of
 from worker.store.schema.tables import CHANGES, TOTALS, draft, drift, run
+from worker.store.statements import filled
 
 log = structlog.get_logger(__name__)
+
+_ZONE: Final = ZoneInfo("Europe/Oslo")
+"""Whose days publications are counted by."""
+_WEEK: Final = timedelta(days=7)
+
+
+class _Application(Value, frozen=True, kw_only=True):
+    """The drafts of a run, on their way to be a publication: by statements, no row comes here.
+
+    Attributes:
+        handle: of the last attempt at the run, which has read the roster to its end.
+        number, at: of the publication.
+    """
+
+    connection: Connection
+    handle: RunHandle
+    number: int
+    at: datetime
+
+    @property
+    def day(self) -> date:
+        """The date of the publication in Norway."""
+        return self.at.astimezone(_ZONE).date()
+
+    def depart(self) -> tuple[int, int]:
+        """Mark persons as departed whom this full roster and the one before do not name.
+
+        Returns:
+            How many departed, and how many were missed for the first time.
+        """
+        if self.handle.attempt > 1:
+            self.execute(statements.FORGET_UNSEEN)
+            self.execute(statements.FORGET_LONE_CHANGES, runs=self.handle.run_id)
+        return self.execute(statements.DEPART), self.execute(statements.MARK_MISSED)
+
+    def forget_outdated(self) -> None:
+        """Forget drafts of other open runs that were compared with what is no more published."""
+        is_open = select(run.c.run_id).where(run.c.status.in_(sorted(OPEN_STATUSES)))
+        if others := ", ".join(map(str, self.connection.execute(is_open).scalars())):
+            self.execute(statements.FORGET_OUTDATED, runs=others)
+            self.execute(statements.FORGET_LONE_CHANGES, runs=others)
+
+    def counts(self, statement: str) -> Mapping[str, Mapping[str, int]]:
+        """What a statement counts in each area that has any, and under no name in all together."""
+        (sql,) = self._texts(statement)
+        return {
+            row["area"]: {name: int(value or 0) for name, value in row.items() if name != "area"}
+            for row in self.connection.exec_driver_sql(sql).mappings()
+        }
+
+    def execute(self, statement: str, **more: object) -> int:
+        """Execute a statement of all areas once, or one of an area for each; the rows it met."""
+        done = [self.connection.exec_driver_sql(sql) for sql in self._texts(statement, **more)]
+        return sum(one.rowcount for one in done)
+
+    def _texts(self, statement: str, **more: object) -> Sequence[str]:
+        values: dict[str, object] = {
+            **more,
+            "run": self.handle.run_id,
+            "attempt": self.handle.attempt,
+            "no": self.number,
+            "at": instant_sql(self.at),
+            "week_ago": self.day - _WEEK,
+        }
+        for days in statements.DAYS_APART:
+            values[f"at{days:+}"] = instant_sql(self.at + timedelta(days=days))
+        whole = filled(statement)
+        return list(dict.fromkeys(filled(whole, area, **values) for area in AREAS))
 
 
 class Publisher(Value, frozen=True, kw_only=True):
     """Publishes one run.
 
     Attributes:
-        others: runs that stay open beside it.
         may_depart: the roster was read to its end without a bad line, so that it counts as a full
             one; never in a backfill.
         progress: of the run attempt that publishes.
@@ -40,7 +111,6 @@ class Publisher(Value, frozen=True, kw_only=True):
 
     database: Database
     handle: RunHandle
-    others: tuple[int, ...]
     limits: GuardLimits
     may_depart: bool
     progress: RunProgress
@@ -65,28 +135,67 @@ class Publisher(Value, frozen=True, kw_only=True):
         last_no, last_at = connection.execute(
             select(func.max(run.c.publication_no), func.max(run.c.published_at))
         ).one()
-        application = Application(
+        application = _Application(
             connection=connection,
-            run_id=run_id,
-            attempt=self.handle.attempt,
+            handle=self.handle,
             number=(last_no or 0) + 1,
-            at=self._instant(now, last_at),
+            # "As of" gives each publication its own state, whatever a clock does.
+            at=now if last_at is None else max(now, last_at + timedelta.resolution),
         )
         departing, missing = application.depart() if self.may_depart else (0, 0)
-        found = count_run(
-            application,
-            self.handle,
-            departing=departing,
-            missing=missing,
-            roster_faults=self.progress.roster_faults,
-        )
-        self._judge(connection, found.facts)
-        done = self._mark(connection, application, found)
-        seq, joined = application.apply(has_unconfirmed=found.unconfirmed > 0)
-        write_facts(application, seq=seq, joined=joined)
-        if self.others:
-            application.forget_outdated(self.others)
+        reads = application.counts(statements.COUNT_READS)[""]
+        going = application.counts(statements.COUNT_GOING)
+        facts = self._facts(application, reads, going, departing=departing, missing=missing)
+        self._judge(connection, facts)
+        unconfirmed = sum(reads[f"{area.table}_unconfirmed"] for area in AREAS)
+        totals = self._totals(reads, going[""], departing)
+        done = self._mark(application, facts, totals, unconfirmed)
+        if unconfirmed:
+            application.execute(statements.FAIL_UNCONFIRMED)
+        for statement in statements.APPLIED:
+            application.execute(statement)
+        application.forget_outdated()
         return done
+
+    def _facts(
+        self,
+        application: _Application,
+        reads: Mapping[str, int],
+        going: Mapping[str, Mapping[str, int]],
+        **rosters: int,
+    ) -> GuardFacts:
+        """What the guard judges by.
+
+        Args:
+            reads, going: what the run has read and would change.
+            rosters: the persons whom its roster does not name.
+        """
+        opened = application.counts(statements.COUNT_OPEN)
+        is_subset = self.handle.kind == RunKind.BACKFILL
+        subset = application.counts(statements.COUNT_SUBSET_OPEN) if is_subset else opened
+        before = application.counts(statements.COUNT_BEFORE)[""]
+
+        def of_area(area: ResourceArea) -> AreaFacts:
+            goes = _without_totals(going.get(area.name, {}))
+            faults = self.progress.roster_faults if area.name in self.handle.areas else 0
+            return AreaFacts(
+                area=area.name,
+                open_before=opened[area.name]["open_before"] if any(goes.values()) else 0,
+                **goes,
+                attempted=reads[f"{area.table}_attempted"] + faults,
+                complete=reads[f"{area.table}_complete"],
+                records=reads[f"{area.table}_records"],
+            )
+
+        return GuardFacts(
+            **subset[""],
+            **_without_totals(going[""]),
+            **rosters,
+            persons_before=before["persons"],
+            is_subset=is_subset,
+            is_first=not is_subset and not before["syncs"],
+            areas=tuple(map(of_area, AREAS)),
+        )
 
     def _judge(self, connection: Connection, facts: GuardFacts) -> None:
         """Apply the guard.
@@ -96,7 +205,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         """
         limits = self.limits
         if limits.accept_removals:
-            accepted = accepted_facts(connection, self.handle)
+            accepted = _accepted_facts(connection, self.handle)
             limits = msgspec.structs.replace(limits, accepted=accepted)
         verdict = judge(facts, limits)
         log.info(
@@ -112,16 +221,40 @@ class Publisher(Value, frozen=True, kw_only=True):
                 facts=msgspec.json.encode(facts).decode(),
             )
 
+    def _totals(
+        self, reads: Mapping[str, int], going: Mapping[str, int], departing: int
+    ) -> Mapping[str, int]:
+        """The counters of the ledger."""
+        complete, attempted, records = (
+            sum(reads[f"{area.table}_{name}"] for area in AREAS)
+            for name in ("complete", "attempted", "records")
+        )
+        return {
+            "persons_total": reads["persons"] + departing,
+            "persons_complete": reads["complete"],
+            "persons_stale": reads["persons"] - reads["complete"],
+            "persons_departed": departing,
+            "persons_not_sent": self.progress.persons_not_sent,
+            "roster_faults": self.progress.roster_faults,
+            "areas_complete": complete,
+            "areas_failed": attempted - complete,
+            "rows_read": records,
+            "rows_opened": going["rows_opened"],
+            "rows_changed": going["rows_changed"],
+            "rows_closed": going["rows_closed"],
+            "rows_unchanged": records - going["rows_opened"] - going["rows_changed"],
+            **cost_of(self.handle, self.progress),
+        }
+
     def _mark(
-        self, connection: Connection, application: Application, found: Counted
+        self,
+        application: _Application,
+        facts: GuardFacts,
+        totals: Mapping[str, int],
+        unconfirmed: int,
     ) -> Publication:
         """Give the run its number and time."""
-        facts, totals, unconfirmed = found
-        totals["persons_total"] += facts.departing
-        totals["persons_departed"] = facts.departing
-        totals["persons_not_sent"] = self.progress.persons_not_sent
-        totals["roster_faults"] = self.progress.roster_faults
-        totals |= cost_of(self.handle, self.progress)
+        connection = application.connection
         done = Publication(
             published_at=application.at,
             totals=totals,
@@ -146,24 +279,6 @@ class Publisher(Value, frozen=True, kw_only=True):
             )
         )
         return done
-
-    def _instant(self, now: datetime, last_at: datetime | None) -> datetime:
-        """The time of the publication, by the server's clock if there is one.
-
-        It is after every earlier publication, so that "as of" gives each its own state, whatever a
-        clock does.
-        """
-        if last_at is None or now > last_at:
-            return now
-        if now < last_at:
-            log.warning(
-                "clock.went_backwards",
-                run=self.handle.run_id,
-                by_s=(last_at - now).total_seconds(),
-                hint="the last publication was dated later than it is now; this one is dated just "
-                "behind it. Is the clock right now, and was it then?",
-            )
-        return last_at + timedelta.resolution
 
 
 def _gaps(totals: Mapping[str, int]) -> Iterator[str]:
@@ -198,3 +313,32 @@ def _new_fields(connection: Connection, run_id: int) -> tuple[str, ...]:
     query = select(drift.c.area, drift.c.field).where(drift.c.first_run == run_id)
     rows = connection.execute(query.order_by(drift.c.area, drift.c.field))
     return tuple(f"{row.area} {row.field}" for row in rows)
+
+
+def cost_of(handle: RunHandle, progress: RunProgress) -> dict[str, int]:
+    """The requests of all attempts at a run; those of one that was killed are not known."""
+    return {
+        "requests": handle.requests_before + progress.requests,
+        "retries": handle.retries_before + progress.retries,
+    }
+
+
+def _without_totals(going: Mapping[str, int]) -> Mapping[str, int]:
+    return {name: count for name, count in going.items() if name not in TOTALS}
+
+
+def _accepted_facts(connection: Connection, handle: RunHandle) -> GuardFacts | None:
+    """What the last withheld run counted, if nothing full was published since."""
+    last = connection.execute(
+        select(run)
+        .where(
+            run.c.run_id < handle.run_id,
+            run.c.kind == handle.kind,
+            run.c.status.in_([RunStatus.PUBLISHED, RunStatus.WITHHELD]),
+        )
+        .order_by(run.c.run_id.desc())
+        .limit(1)
+    ).one_or_none()
+    if last is None or last.status != RunStatus.WITHHELD or last.guard is None:
+        return None
+    return msgspec.json.decode(last.guard, type=GuardFacts)

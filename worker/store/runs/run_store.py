@@ -1,16 +1,18 @@
 """The store of one run, and how it is opened."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 from msgspec.structs import replace
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS, area_named
+from worker.areas import AREAS
 from worker.core.confirmation import Confirm, Unconfirmed
+from worker.core.effect import instant_sql
 from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, RunKind, RunStatus
 from worker.core.run import Publication, RunHandle, RunProgress
@@ -18,24 +20,14 @@ from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError, WorkerError
 from worker.store import statements
 from worker.store.database import Database
-from worker.store.drafts.batch import write_batch
-from worker.store.drafts.bulk import IDS, KEYS
-from worker.store.drafts.persons import Known, find_persons
-from worker.store.queries.failures import unpublished_run
+from worker.store.queries.failures import open_failures, unpublished_run
+from worker.store.runs.batch import Known, find_persons, write_batch
+from worker.store.runs.bulk import IDS, KEYS
 from worker.store.runs.lease import Lease
-from worker.store.runs.ledger import (
-    begin_run,
-    cost_of,
-    end_run,
-    forget_drafts,
-    forget_garbage,
-    last_publication_no,
-    note_run,
-)
-from worker.store.runs.publication import Publisher
-from worker.store.schema.tables import TOTALS, area_column, person, run
-from worker.store.statements import filled, of_all
-from worker.views import as_utc
+from worker.store.runs.ledger import begin_run, forget_garbage, note_run
+from worker.store.runs.publication import Publisher, cost_of
+from worker.store.schema.tables import TOTALS, person, run
+from worker.store.statements import filled
 
 log = structlog.get_logger(__name__)
 
@@ -46,22 +38,13 @@ class Choice(Value, frozen=True, kw_only=True):
     Attributes:
         stale_before: areas last confirmed before this time, or never.
         failed: areas with an open failure.
-        failed_run: the run before, if it is not published: its failures are in drafts.
     """
 
     stale_before: datetime | None = None
     failed: bool = False
-    failed_run: int | None = None
-
-    def has(self, confirmed_at: str | datetime | None, *, has_failed: bool) -> bool:
-        """Whether an area is read, by when it was confirmed and whether it failed."""
-        is_stale = self.stale_before is not None and (
-            confirmed_at is None or as_utc(confirmed_at) < self.stale_before
-        )
-        return is_stale or (self.failed and has_failed)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RunStore:
     """The store of one run, protected by the lease and its fencing token.
 
@@ -69,13 +52,11 @@ class RunStore:
 
     Attributes:
         confirm: which differences need a second read that agrees.
-        others: runs that stay open beside this one.
     """
 
     lease: Lease
     handle: RunHandle
     confirm: Confirm
-    others: tuple[int, ...] = ()
     choice: Choice | None = None
 
     @property
@@ -145,7 +126,7 @@ class RunStore:
 
     async def renew(self) -> None:
         """Renew the lease while nothing is written."""
-        await self.lease.keep()
+        await self.database.write(self.lease.renew)
 
     async def publish(
         self,
@@ -162,14 +143,14 @@ class RunStore:
         publisher = Publisher(
             database=self.database,
             handle=self.handle,
-            others=self.others,
             limits=limits,
             may_depart=may_depart,
             progress=progress,
         )
-        done = await self.lease.write_long(publisher.publish)
+        lasting = dataclasses.replace(self.lease, database=self.database.lasting())
+        done = await lasting.write(publisher.publish)
         try:
-            await forget_drafts(self.lease, self.handle.run_id)
+            await forget_garbage(self.lease)
         except WorkerError as error:  # the next run does it
             log.warning("drafts.not_forgotten", run=self.handle.run_id, reason=error.message)
         return done
@@ -180,23 +161,15 @@ class RunStore:
         No backfill reads them, as nothing says that they are on the roster. 0 unless this run reads
         failures.
         """
-        if self.choice is None or not self.choice.failed or self.choice.failed_run is None:
+        if self.choice is None or not self.choice.failed:
             return 0
-        areas = [area_named(name) for name in self.handle.areas]
-        counted = of_all(statements.COUNT_UNKNOWN_FAILED, areas)
-        return await self.database.read(_count, filled(counted, run=self.choice.failed_run))
+        return await self.database.read(_unknown_failures, self.handle.areas)
 
     async def abandon(
         self, exit_code: ExitCode, reason: str, progress: RunProgress
     ) -> Mapping[str, int]:
         """End the run without publishing it, as nothing was read; its totals."""
-        await end_run(
-            self.lease,
-            self.handle.run_id,
-            status=RunStatus.ABANDONED,
-            exit_code=exit_code,
-            reason=reason,
-        )
+        await self._end(RunStatus.ABANDONED, exit_code, reason)
         return dict.fromkeys(TOTALS, 0) | {
             "persons_not_sent": progress.persons_not_sent,
             "roster_faults": progress.roster_faults,
@@ -204,26 +177,19 @@ class RunStore:
 
     async def withhold(self, error: WithheldError) -> None:
         """Forget what the run has read, but for its failures, and end it."""
-        await end_run(
-            self.lease,
-            self.handle.run_id,
-            status=RunStatus.WITHHELD,
-            exit_code=ExitCode.WITHHELD,
-            reason=error.message,
-            guard=error.facts,
-        )
+        await self._end(RunStatus.WITHHELD, ExitCode.WITHHELD, error.message, guard=error.facts)
 
     async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
         """Stop this run attempt and leave the run open, for the next one to continue."""
-        await note_run(
-            self.lease,
-            self.handle.run_id,
-            status=RunStatus.INTERRUPTED,
-            exit_code=exit_code,
-            reason=reason,
-            finished_at=self.database.runtime.now(),
-            **cost_of(self.handle, progress),
-        )
+        cost = cost_of(self.handle, progress)
+        await self._end(RunStatus.INTERRUPTED, exit_code, reason, **cost)
+
+    async def _end(self, status: RunStatus, exit_code: ExitCode, reason: str, **more: Any) -> None:
+        now = self.database.runtime.now()
+        said = {"status": status, "exit_code": exit_code, "reason": reason, "finished_at": now}
+        await note_run(self.lease, self.handle.run_id, **said, **more)
+        if status != RunStatus.INTERRUPTED:
+            await forget_garbage(self.lease)
 
     async def _known(self, person_keys: Sequence[str]) -> Mapping[str, Known]:
         return await self.database.read(find_persons, person_keys, run_id=self.handle.run_id)
@@ -237,33 +203,39 @@ class RunStore:
         """Record that this attempt saw persons under an identifier that is not sent to PTS."""
         run_id, attempt = self.handle.run_id, self.handle.attempt
         known = await find_persons(connection, person_keys, run_id=run_id)
-        new = [person.person_id for person in known.values() if person.is_new]
-        await self._mark_seen(connection, new)
-        number = await last_publication_no(connection)
-        mark = filled(statements.MARK_NOT_SENT, run=run_id, attempt=attempt, no=number)
-        await KEYS.execute(connection, mark, [(key,) for key in dict.fromkeys(person_keys)])
+        persons = [person.person_id for person in known.values()]
+        await self._mark_seen(connection, persons)
+        add = filled(statements.ADD_NOT_SENT, run=run_id, attempt=attempt)
+        await IDS.execute(connection, add, [(person_id,) for person_id in persons])
 
 
 async def _count(connection: AsyncConnection, counted: str) -> int:
     return int((await connection.exec_driver_sql(counted)).scalar_one())
 
 
+async def _unknown_failures(connection: AsyncConnection, areas: Sequence[str]) -> int:
+    failures = (await open_failures(connection)).c
+    is_unknown = failures.person_key.not_in(select(person.c.person_key))
+    unknown = select(func.count()).where(failures.area.in_(areas), is_unknown)
+    return int((await connection.execute(unknown)).scalar_one())
+
+
 async def _chosen_of(
     connection: AsyncConnection, person_keys: Sequence[str], *, choice: Choice
 ) -> Mapping[str, frozenset[str]]:
     """The areas of these persons that a backfill reads."""
-    find = filled(statements.FIND_CHOICE, run=choice.failed_run or 0)
+    find = filled(
+        statements.FIND_CHOICE,
+        run=await unpublished_run(connection) or 0,
+        stale=choice.stale_before is not None,
+        before=instant_sql(choice.stale_before or datetime.min.replace(tzinfo=UTC)),
+        failed=choice.failed,
+    )
     found = await KEYS.execute(connection, find, [(key,) for key in person_keys])
-    known = {key: columns for key, *columns in found}
-    unknown = (None, False) * len(AREAS)
-    chosen = {}
-    for key in person_keys:
-        columns = known.get(key, unknown)
-        facts = zip(AREAS, columns[::2], columns[1::2], strict=True)
-        chosen[key] = frozenset(
-            area.name for area, at, has_failed in facts if choice.has(at, has_failed=has_failed)
-        )
-    return chosen
+    return {
+        key: frozenset(area.name for area, is_due in zip(AREAS, due, strict=True) if is_due)
+        for key, *due in found
+    }
 
 
 async def open_run_store(
@@ -276,30 +248,21 @@ async def open_run_store(
     choice: Choice | None = None,
     confirm: Confirm = Confirm.REMOVALS,
 ) -> RunStore:
-    """Forget what ended runs have read; continue or begin a run; open its store.
+    """Continue or begin a run; forget what ended runs have read; open its store.
 
     Raises:
         LeaseLostError: another holder took over.
     """
-    failed_run = None
-    if choice is not None and choice.failed:
-        failed_run = await lease.database.read(unpublished_run)
-        choice = replace(choice, failed_run=failed_run)
-    await forget_garbage(lease, keeps=failed_run)
-    handle, others = await begin_run(
+    handle = await begin_run(
         lease, kind=kind, areas=areas, terms=terms, continue_within=continue_within
     )
-    handle = replace(handle, was_answered=await lease.database.read(_was_answered, handle))
-    return RunStore(lease=lease, handle=handle, confirm=confirm, others=others, choice=choice)
+    await forget_garbage(lease)
+    handle = replace(handle, was_answered=await lease.database.read(_was_answered, handle.run_id))
+    return RunStore(lease=lease, handle=handle, confirm=confirm, choice=choice)
 
 
-async def _was_answered(connection: AsyncConnection, handle: RunHandle) -> bool:
+async def _was_answered(connection: AsyncConnection, run_id: int) -> bool:
     """Whether an area was ever read, in a publication or in this run."""
-    has_progressed = select(run.c.run_id).where(
-        run.c.run_id == handle.run_id, run.c.progressed_at.is_not(None)
-    )
-    confirmed = select(person.c.person_id).where(
-        or_(*(person.c[area_column(area, "confirmed_at")].is_not(None) for area in AREAS))
-    )
-    found = [await connection.execute(one.limit(1)) for one in (has_progressed, confirmed)]
-    return any(one.first() is not None for one in found)
+    counts = or_(run.c.run_id == run_id, run.c.publication_no.is_not(None))
+    answered = select(run.c.run_id).where(run.c.progressed_at.is_not(None), counts)
+    return (await connection.execute(answered.limit(1))).first() is not None

@@ -3,31 +3,36 @@
 A digest tells of most areas that nothing differs; of the others the open versions are read, and
 the differences become drafts of changes. A read that would close something is a draft of itself
 alone: ``unconfirmed``, until the second read. Batches are idempotent: writing one again, after a
-commit whose acknowledgement was lost, changes nothing.
+commit whose acknowledgement was lost, changes nothing. Who is new gets an id.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-import structlog
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS, area_named
 from worker.core.area import ColumnType, ResourceArea
 from worker.core.budgets import LEDGER_DRIFT_MAX
-from worker.core.confirmation import Confirm, ids_digest, needs_second_read
+from worker.core.confirmation import Confirm, Unconfirmed, ids_digest, needs_second_read
 from worker.core.diff import Change, Op, StoredVersion, diff_area
 from worker.core.effect import instant_sql
-from worker.core.model import AreaFailure, AreaRead, CompleteArea, Person, PersonRead, RunKind
+from worker.core.model import (
+    AreaFailure,
+    AreaRead,
+    CompleteArea,
+    FirstRead,
+    Person,
+    PersonRead,
+    RunKind,
+)
 from worker.core.run import RunHandle
 from worker.core.value import Value
 from worker.store import statements
-from worker.store.drafts.bulk import IDS, InputRows, Row
-from worker.store.drafts.persons import Known, identify
-from worker.store.runs.ledger import last_publication_no
+from worker.store.runs.bulk import IDS, KEYS, InputRows, Row
 from worker.store.schema.tables import (
     CHANGES,
     COMPLETE,
@@ -35,23 +40,59 @@ from worker.store.schema.tables import (
     FAILURE,
     PROOF,
     UNCONFIRMED,
+    area_column,
     draft,
-    drift,
     run,
 )
 from worker.store.statements import filled
 from worker.views import as_utc
 
-log = structlog.get_logger(__name__)
-
-CHARACTERS_MAX: Final = 4_000_000
-"""Text of one INSERT. A larger batch is split, because several copies are in memory."""
 _DRAFTS: Final = InputRows.of(draft, but={"run_id", "attempt", "compared_no"})
 _NOT_READ: Final = (None,) * len(("state", "read_at", *PROOF, *FAILURE))
 """The columns of an area that was not read."""
 _CHANGES: Final = {name: InputRows.of(table, but={"run_id"}) for name, table in CHANGES.items()}
 _RESTRICTIONS: Final = InputRows((("person_id", "bigint"), ("restriction_id", "text")))
 _FIELDS: Final = InputRows((("area", "text"), ("field", "text"), ("records", "bigint")))
+
+
+class Known(Value, frozen=True, kw_only=True):
+    """A person, as published and as the run has read them.
+
+    Attributes:
+        is_new: no publication knows them.
+        local_ref, cohort: as published.
+        attempt: the last attempt at the run that saw them on the roster; None: it has no draft.
+        digests: by area, the digest of what is open, if it is known.
+        states: by area, what the run has read.
+        unconfirmed: the first reads that wait for their second.
+    """
+
+    person_id: int
+    is_new: bool = False
+    local_ref: str | None = None
+    cohort: str | None = None
+    attempt: int | None = None
+    digests: Mapping[str, str | None] = {}
+    states: Mapping[str, str] = {}
+    unconfirmed: Mapping[str, Unconfirmed] = {}
+
+    def settled(self, attempt: int) -> frozenset[str]:
+        """The areas that need no first read by this attempt."""
+        is_own = self.attempt == attempt
+        return frozenset(
+            area
+            for area, state in self.states.items()
+            if state in {COMPLETE, UNCONFIRMED} or (state == FAILED and is_own)
+        )
+
+
+async def find_persons(
+    connection: AsyncConnection, person_keys: Sequence[str], *, run_id: int
+) -> dict[str, Known]:
+    """Those of them whom a publication or this run knows, by their key."""
+    keys = [(key,) for key in dict.fromkeys(person_keys)]
+    rows = await KEYS.execute(connection, filled(statements.FIND_PERSONS, run=run_id), keys)
+    return {row.person_key: _known(row) for row in rows}
 
 
 async def write_batch(
@@ -71,13 +112,12 @@ async def write_batch(
         The keys of persons with an area that waits for a second read.
     """
     run_id = handle.run_id
-    known = await identify(connection, [read.person.person_key for read in reads], run_id=run_id)
+    known = await _identify(connection, [read.person.person_key for read in reads], run_id=run_id)
     batch = _Batch(
         connection=connection,
         handle=handle,
         confirm=confirm,
         persons=[(known[read.person.person_key], read) for read in reads],
-        last_no=await last_publication_no(connection),
     )
     waiting = {name: await batch.write_changes(area_named(name)) for name in handle.areas}
     await batch.write_drafts(waiting)
@@ -86,11 +126,48 @@ async def write_batch(
         await connection.execute(
             update(run).where(run.c.run_id == run_id).values(progressed_at=now)
         )
-    await _add_drift(connection, reads, run_id=run_id, at=now)
-    return frozenset(
-        read.person.person_key
-        for person, read in batch.persons
-        if any(person.person_id in persons for persons in waiting.values())
+    await _add_drift(connection, reads, run_id=run_id, now=now)
+    waits = frozenset[int]().union(*waiting.values())
+    return frozenset(key for key, person in known.items() if person.person_id in waits)
+
+
+async def _identify(
+    connection: AsyncConnection, person_keys: Sequence[str], *, run_id: int
+) -> Mapping[str, Known]:
+    """The persons by their key; those whom nobody knows get an id."""
+    found = await find_persons(connection, person_keys, run_id=run_id)
+    unknown = [key for key in dict.fromkeys(person_keys) if key not in found]
+    if unknown:
+        taken = await connection.exec_driver_sql(filled(statements.TAKE_IDS, count=len(unknown)))
+        first = taken.scalar_one() - len(unknown) + 1
+        for person_id, key in enumerate(unknown, first):
+            found[key] = Known(person_id=person_id, is_new=True)
+    return found
+
+
+def _known(row: Any) -> Known:
+    of = row._mapping  # noqa: SLF001 - SQLAlchemy's public name
+    states = {area.name: of[area_column(area, "state")] for area in AREAS}
+    return Known(
+        person_id=row.person_id,
+        is_new=bool(row.is_new),
+        local_ref=row.local_ref,
+        cohort=row.cohort,
+        attempt=row.attempt,
+        digests={area.name: of[area_column(area, "published")] for area in AREAS},
+        states={name: state for name, state in states.items() if state is not None},
+        unconfirmed={
+            area.name: Unconfirmed(
+                read=FirstRead(
+                    read_at=as_utc(of[area_column(area, "read_at")]),
+                    record_count=of[area_column(area, "record_count")],
+                    digest=bytes.fromhex(of[area_column(area, "digest")]),
+                ),
+                ids=bytes.fromhex(of[area_column(area, "first_digest")]),
+            )
+            for area in AREAS
+            if states[area.name] == UNCONFIRMED
+        },
     )
 
 
@@ -99,14 +176,12 @@ class _Batch(Value, frozen=True, kw_only=True):
 
     Attributes:
         persons: as they were known before, with what was read of them.
-        last_no: the publication that the reads are compared with.
     """
 
     connection: AsyncConnection
     handle: RunHandle
     confirm: Confirm
     persons: Sequence[tuple[Known, PersonRead]]
-    last_no: int
 
     async def write_changes(self, area: ResourceArea) -> frozenset[int]:
         """Write what differs in an area from what is published.
@@ -114,16 +189,16 @@ class _Batch(Value, frozen=True, kw_only=True):
         Returns:
             The persons whose read changes nothing until a second one has confirmed it.
         """
-        by_person = {
+        reads = {
             person.person_id: (person, found)
-            for person, of_person in self.persons
-            for found in of_person.areas
+            for person, read in self.persons
+            for found in read.areas
             if found.area == area.name
         }
-        read = [*by_person.values()]
-        changes, first = await self._differences(area, read)
-        waiting = await self._waiting(area, {one: changes[one] for one in first})
-        again = [(person.person_id,) for person, _ in read if person.attempt is not None]
+        changes = await self._changes(area, [*reads.values()])
+        first = {one: some for one, some in changes.items() if _is_first(reads[one][1])}
+        waiting = await self._waiting(area, first)
+        again = [(one,) for one, (person, _) in reads.items() if person.attempt is not None]
         forget = filled(statements.FORGET_CHANGES, area, run=self.handle.run_id)
         await IDS.execute(self.connection, forget, again)
         rows = [
@@ -133,31 +208,24 @@ class _Batch(Value, frozen=True, kw_only=True):
             for change in some
         ]
         write = filled(statements.WRITE_CHANGES, area, run=self.handle.run_id)
-        for part in _parts(rows):
-            await _CHANGES[area.name].execute(self.connection, write, part)
+        await _CHANGES[area.name].execute(self.connection, write, rows)
         return waiting
 
-    async def _differences(
-        self, area: ResourceArea, read: Sequence[tuple[Known, AreaRead]]
-    ) -> tuple[Mapping[int, Sequence[Change]], Sequence[int]]:
-        """What differs of an area, by person; and the persons of whom this is the first read."""
-        differing = {
-            person.person_id: found
-            for person, found in read
+    async def _changes(
+        self, area: ResourceArea, reads: Sequence[tuple[Known, AreaRead]]
+    ) -> Mapping[int, Sequence[Change]]:
+        """What differs of an area, by person."""
+        differing = [
+            (person, found)
+            for person, found in reads
             if isinstance(found, CompleteArea) and not _is_as_published(found, person)
-        }
-        published = [
-            (person.person_id,)
-            for person, _ in read
-            if person.person_id in differing and not person.is_new
         ]
+        published = [(person.person_id,) for person, _ in differing if not person.is_new]
         stored = await self._open_versions(area, published)
-        changes = {
-            person_id: diff_area(area, stored.get(person_id, ()), found)
-            for person_id, found in differing.items()
+        return {
+            person.person_id: diff_area(area, stored.get(person.person_id, ()), found)
+            for person, found in differing
         }
-        first = [one for one, found in differing.items() if found.proof.first_read is None]
-        return changes, first
 
     async def _open_versions(
         self, area: ResourceArea, persons: Sequence[Row]
@@ -187,16 +255,15 @@ class _Batch(Value, frozen=True, kw_only=True):
     ) -> frozenset[int]:
         """The persons whose first read of an area needs a second one, by what it would change."""
         taken: dict[int, set[str]] = defaultdict(set)
-        if self.last_no:
-            new = [
-                (person_id, change.key)
-                for person_id, some in first.items()
-                for change in some
-                if change.op == Op.INSERT
-            ]
-            find = filled(statements.FIND_TAKEN, area)
-            for person_id, key in await _RESTRICTIONS.execute(self.connection, find, new):
-                taken[person_id].add(key)
+        new = [
+            (person_id, change.key)
+            for person_id, some in first.items()
+            for change in some
+            if change.op == Op.INSERT
+        ]
+        find = filled(statements.FIND_TAKEN, area)
+        for person_id, key in await _RESTRICTIONS.execute(self.connection, find, new):
+            taken[person_id].add(key)
         return frozenset(
             person_id
             for person_id, some in first.items()
@@ -222,12 +289,8 @@ class _Batch(Value, frozen=True, kw_only=True):
                 *self._labels(read.person, person),
                 *(value for area in AREAS for value in areas.get(area.name, _NOT_READ)),
             )
-        write = filled(
-            statements.WRITE_DRAFTS,
-            run=self.handle.run_id,
-            attempt=self.handle.attempt,
-            no=self.last_no,
-        )
+        handle = self.handle
+        write = filled(statements.WRITE_DRAFTS, run=handle.run_id, attempt=handle.attempt)
         await _DRAFTS.execute(self.connection, write, [*rows.values()])
 
     def _labels(self, person: Person, known: Known) -> tuple[str | None, str | None]:
@@ -236,6 +299,10 @@ class _Batch(Value, frozen=True, kw_only=True):
         if self.handle.kind == RunKind.BACKFILL and labels == (None, None):
             return known.local_ref, known.cohort
         return labels
+
+
+def _is_first(area: AreaRead) -> bool:
+    return isinstance(area, CompleteArea) and area.proof.first_read is None
 
 
 def _is_as_published(area: CompleteArea, known: Known) -> bool:
@@ -284,44 +351,19 @@ def _change_row(person_id: int, change: Change, columns: int) -> Row:
     )
 
 
-def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """The rows in parts of at most ``CHARACTERS_MAX``; a larger row is a part by itself."""
-    part: list[Row] = []
-    characters = 0
-    for row in rows:
-        size = sum(len(value) for value in row if isinstance(value, str))
-        characters += size
-        if part and characters > CHARACTERS_MAX:
-            yield part
-            part, characters = [], size
-        part.append(row)
-    if part:
-        yield part
-
-
 async def _add_drift(
-    connection: AsyncConnection, reads: Sequence[PersonRead], *, run_id: int, at: datetime
+    connection: AsyncConnection, reads: Sequence[PersonRead], *, run_id: int, now: datetime
 ) -> None:
     """Count the fields of records that the contract does not declare, by name.
 
     A field's count is that of the last run that saw it; it may be a batch too high if a commit was
-    made and not acknowledged. An area has ``LEDGER_DRIFT_MAX`` fields at most.
+    made and not acknowledged.
     """
     counted = Counter[tuple[str, str]]()
     for read in reads:
         for area in read.areas:
             if isinstance(area, CompleteArea):
                 counted.update({(area.area, name): n for name, n in area.drift.items()})
-    if not counted:
-        return
-    known = {tuple(row) for row in await connection.execute(select(drift.c.area, drift.c.field))}
-    sizes = Counter(area for area, _ in known)
-    rows = []
-    for (area_name, name), count in sorted(counted.items()):
-        sizes[area_name] += (area_name, name) not in known
-        if (area_name, name) in known or sizes[area_name] <= LEDGER_DRIFT_MAX:
-            rows.append((area_name, name, count))
-    add = filled(statements.ADD_DRIFT, run=run_id, at=instant_sql(at))
+    rows = [(*field, count) for field, count in counted.most_common(LEDGER_DRIFT_MAX)]
+    add = filled(statements.ADD_DRIFT, run=run_id, at=instant_sql(now), most=LEDGER_DRIFT_MAX)
     await _FIELDS.execute(connection, add, rows)
-    if len(rows) < len(counted):
-        log.warning("drift.left_out", run=run_id, fields=len(counted) - len(rows))

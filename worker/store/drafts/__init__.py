@@ -1,1 +1,0 @@
-"""Drafts: what a run has read, not published; and how they become garbage."""
