@@ -8,10 +8,12 @@ import anyio
 from alembic import context
 from sqlalchemy import Connection, text
 
-from worker.store.schema.tables import VERSIONS, metadata
-from worker.store.schema.upgrade import HEAD, LOCK
-from worker.store.schema.views import create_statements, drop_statements, view_definitions
+from worker.store.schema.tables import VERSIONS
+from worker.store.schema.upgrade import HEAD
+from worker.store.schema.views import view_definitions
 
+LOCK = 0x7074735F7570
+"""PostgreSQL's advisory lock of an upgrade; any number, but always the same: ``pts_up``."""
 LOCK_TIMEOUT_S = 10
 _ROWS = 1_000_000
 """As SQLite supposes of a table that it knows nothing of."""
@@ -38,11 +40,6 @@ _GRANTS = """
     ORDER BY 1
 """
 """PostgreSQL: the statements that grant again what others may do with a view."""
-
-
-def is_declared(_object: object, _name: str | None, kind: str, *_more: object) -> bool:
-    """Whether the tables declare it: an index stands in a migration alone."""
-    return kind not in {"index", "unique_constraint"}
 
 
 def grants_on(connection: Connection, views: Iterable[str]) -> Sequence[str]:
@@ -78,27 +75,21 @@ def statistics_statements(dialect: str) -> Iterator[str]:
 def migrate(connection: Connection) -> None:
     """All steps in the caller's transaction; the views are dropped before and made after."""
     dialect = connection.dialect.name
+    views = view_definitions(dialect)
     granted: Sequence[str] = ()
     if dialect == "postgresql":
         # Of the transaction and not of the session, which a pooler gives to somebody else.
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
-        granted = grants_on(connection, view_definitions(dialect))
-    for statement in drop_statements(dialect):
-        connection.exec_driver_sql(statement)
-    context.configure(
-        connection=connection,
-        target_metadata=metadata,
-        render_as_batch=True,
-        compare_type=True,
-        include_object=is_declared,
-    )
+        granted = grants_on(connection, views)
+    for name in views:  # none may stand in the way of a changed table
+        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+    context.configure(connection=connection)
     with context.begin_transaction():
         context.run_migrations()
     if context.get_context().get_current_revision() == HEAD:  # `alembic` may stop before it
-        for statement in (*create_statements(dialect), *granted):
-            connection.exec_driver_sql(statement)
-        for statement in statistics_statements(dialect):
+        created = (f"CREATE VIEW {name} AS {sql}" for name, sql in views.items())
+        for statement in (*created, *granted, *statistics_statements(dialect)):
             connection.exec_driver_sql(statement)
 
 

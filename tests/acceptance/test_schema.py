@@ -15,8 +15,8 @@ from worker.store.schema.upgrade import HEAD
 
 DEVELOPMENT = "1001"
 REFUSED = {
-    DEVELOPMENT: ("a development version made it", "a full sync fills it", ("sync", "db upgrade")),
-    "9999": ("is ahead", "newer program", ("sync", "db upgrade")),
+    DEVELOPMENT: ("is at 1001", "a full sync fills it", ("sync", "db upgrade")),
+    "9999": ("is at 9999", "run the program that made it", ("sync", "db upgrade")),
     None: ("no tables of this program", "pts-worker db upgrade", ("sync",)),
 }
 """By revision: what the message says, what helps, and who says it beside ``db check``."""
@@ -56,7 +56,7 @@ def test_a_development_store_is_not_looked_into(worker: Installation, tmp_path: 
     published = worker.store.published()
     (refused,) = calls(worker, "db upgrade --json")
     assert refused.code == 78, refused.story()
-    assert "does not upgrade it" in refused.message
+    assert f"is at {DEVELOPMENT}" in refused.message
     assert "tenant" in worker.store.tables()
 
     new = f"--json --set {shlex.quote(f'database.url=sqlite:///{tmp_path}/new.db')}"

@@ -1,17 +1,19 @@
 """The page reference/data-model.md: the tables, their references, and which views read them.
 
-Everything but the sentences is made of the declarations in ``worker/store/schema``.
+Everything but the sentences is made of the declarations in ``worker/store/schema``, and of a
+database that the migrations have made.
 """
 
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, MetaData, Table, create_engine
 
 from worker.store.schema.tables import metadata
+from worker.store.schema.upgrade import migrate
 from worker.store.schema.views import view_definitions
-from worker.views import view_columns
+from worker.views import UtcTime, view_columns
 
 TABLES: Final = {
     "store_identity": "How persons are keyed, and which PTS fills the database: one row.",
@@ -65,7 +67,7 @@ For readers of the database and for a colleague who changes its schema. Readers 
 
 def data_model_page() -> str:
     """Diagram, tables, and the tables that each view reads."""
-    tables = metadata.sorted_tables
+    tables = _made()
     page = f"{_HEAD}## Diagram\n\nDotted lines are references without a foreign key.\n\n"
     page += "```mermaid\n" + "\n".join(["erDiagram", *_relations(tables)]) + "\n```\n\n## Tables\n"
     for table in tables:
@@ -74,6 +76,15 @@ def data_model_page() -> str:
         page += "".join(f"{_row(column)}\n" for column in table.columns)
     page += "\n## Views and their tables\n\n| view | reads |\n|---|---|\n"
     return page + "".join(f"{row}\n" for row in _views())
+
+
+def _made() -> list[Table]:
+    """The tables as the migrations make them, each after those that it refers to."""
+    found = MetaData()
+    with create_engine("sqlite://").begin() as connection:
+        migrate(connection)
+        found.reflect(connection, only=list(metadata.tables))
+    return found.sorted_tables
 
 
 def _relations(tables: list[Table]) -> Iterator[str]:
@@ -91,20 +102,17 @@ def _row(column: Column[Any]) -> str:
     keys += [f"[{key.column.table.name}](#{key.column.table.name})" for key in column.foreign_keys]
     if other := NOT_ENFORCED.get(f"{column.table.name}.{column.name}"):
         keys.append(f"{other}, not enforced")
-    length = getattr(column.type, "length", None)
-    shown = _NAMES[column.type.__visit_name__] + (f"({length})" if length else "")
+    kind = metadata.tables[column.table.name].c[column.name].type
+    length = None if isinstance(kind, UtcTime) else getattr(column.type, "length", None)
+    shown = _NAMES[kind.__visit_name__] + (f"({length})" if length else "")
     null = "yes" if column.nullable else ""
     return f"| `{column.name}` | {shown} | {null} | {', '.join(keys)} |"
 
 
 _NAMES: Final = {
-    "BIGINT": "integer",
     "big_integer": "integer",
     "boolean": "boolean",
-    "integer": "integer",
     "large_binary": "bytes",
-    "small_integer": "integer",
-    "string": "text",
     "text": "text",
     "type_decorator": "time, UTC",
 }

@@ -13,10 +13,6 @@ from worker.store.database import Database
 
 HEAD: Final = "1004"
 """The revision that this program works on; a test compares it with the migrations."""
-_RELEASED: Final = "1004"
-"""Revisions below are of development versions, whose databases are not upgraded."""
-LOCK: Final = 0x7074735F7570
-"""PostgreSQL's advisory lock of an upgrade; any number, but always the same: ``pts_up``."""
 _ALEMBIC: Final = table("alembic_version", column("version_num"))
 
 
@@ -33,20 +29,14 @@ async def require_upgradable(database: Database) -> str | None:
     """The revision of a database that ``upgrade`` can bring to ours; ``None`` if it has none yet.
 
     Raises:
-        SchemaError: a development version made the schema, or a newer program.
+        SchemaError: another version of the program made the schema, and this one does not know it.
     """
     found = await database.read(revision)
-    if found is not None and found < _RELEASED:
+    if found not in {None, HEAD}:
         raise SchemaError(
-            f"the database's schema is at {found}: a development version made it, and this program "
-            "does not upgrade it",
-            hint="begin a new database (another database.url, then `pts-worker db upgrade`): a "
-            "full sync fills it, and this one stays as it is",
-        )
-    if found is not None and found > HEAD:
-        raise SchemaError(
-            f"the database's schema is ahead: it is at {found}, this program knows {HEAD}",
-            hint="run the newer program that upgraded it; `pts-worker db check` shows both",
+            f"the database's schema is at {found}, and this program knows {HEAD} alone",
+            hint="run the program that made it; or begin a new database (another database.url, "
+            "then `pts-worker db upgrade`): a full sync fills it, and this one stays as it is",
         )
     return found
 
@@ -55,19 +45,12 @@ async def check_schema(database: Database) -> None:
     """Refuse a database that this program was not made for.
 
     Raises:
-        SchemaError: the schema is missing, of a development version, behind or ahead; the hint
-            says what helps.
+        SchemaError: the schema is missing, or another one; the hint says what helps.
     """
-    found = await require_upgradable(database)
-    if found is None:
+    if await require_upgradable(database) is None:
         raise SchemaError(
             "the database has no tables of this program yet",
             hint="if database.url names the right one, run `pts-worker db upgrade` once",
-        )
-    if found < HEAD:
-        raise SchemaError(
-            f"the database's schema is behind: it is at {found}, this program needs {HEAD}",
-            hint="run `pts-worker db upgrade`",
         )
 
 
@@ -80,26 +63,24 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
         The revision before and after.
 
     Raises:
-        SchemaError: a development version made the database, or a newer program.
+        SchemaError: this program does not know the schema that is there.
         UnavailableError: another upgrade goes on for too long.
     """
     before = await require_upgradable(database)
-    await database.lasting().write(_upgrade)
+    await database.lasting().write(lambda connection: connection.run_sync(migrate))
     await anyio.lowlevel.checkpoint()
     return before, HEAD
 
 
-async def _upgrade(connection: AsyncConnection) -> None:
+def migrate(connection: Connection) -> None:
+    """Run the migrations inside the caller's transaction."""
     from alembic import command  # noqa: PLC0415 - heavy, and only migrations need it
     from alembic.config import Config  # noqa: PLC0415 - as above
 
-    def migrate(sync: Connection) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(_migrations_folder()))
-        config.attributes["connection"] = sync
-        command.upgrade(config, "head")
-
-    await connection.run_sync(migrate)
+    config = Config()
+    config.set_main_option("script_location", str(_migrations_folder()))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _migrations_folder() -> Path:

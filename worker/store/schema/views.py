@@ -319,24 +319,3 @@ def _typed(dialect: str, column: ViewColumn, view: _View) -> str:
     if dialect == "postgresql" and column.kind == Kind.DATE:
         return f"CAST({sql} AS DATE)"
     return sql
-
-
-def drop_statements(dialect: str) -> Iterator[str]:
-    """Before a migration: no view may stand in the way of a changed table."""
-    for name in view_definitions(dialect):
-        yield f"DROP VIEW IF EXISTS {name}"
-
-
-def create_statements(dialect: str) -> Iterator[str]:
-    """After a migration."""
-    for name, sql in view_definitions(dialect).items():
-        yield f"CREATE VIEW {name} AS {sql}"
-    if dialect == "postgresql":
-        yield from _comments()
-
-
-def _comments() -> Iterator[str]:
-    """What each column means, where PostgreSQL's own tools and catalogues look for it."""
-    for view, columns in view_columns().items():
-        for column in columns:
-            yield f"COMMENT ON COLUMN {view}.{column.name} IS {_literal(column.en)}"
