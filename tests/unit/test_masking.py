@@ -10,6 +10,7 @@ pytestmark = pytest.mark.promise("8")
 ID = "16858399649"
 DIGEST = "12345678901234567890a1b2c3d4e5f6" * 2
 UUID = "16858399-1234-4123-8123-168583996491"
+JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
 
 
 def _of_an_error(text):
@@ -75,3 +76,28 @@ def test_an_error_holds_no_identifier(name):
     texts = (str(error), error.message, error.hint, *error.problems)
     assert [text for text in texts if name in text or "***" not in text] == []
     assert (error.message[:3], error.message[-5:]) == ("no ", " here")
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        (f"person {ID}.", "person ***."),
+        (f"x{ID}y", "x***y"),
+        (f"{ID}{ID}", "***"),
+        ("168583 99649", "***"),
+        (f"token {JWT}", "token ***"),
+        ("Authorization: DPoP abcdefghijklmnop12", "Authorization: DPoP ***"),
+        ("bearer abcdefghijklmnop.qrst==", "bearer ***"),
+        ("postgresql://u:hemmelig@h/db", "postgresql://u:***@h/db"),
+        ("-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY----- x", "*** x"),
+        ('{"d": "abcdefghijklmnopqrst", "x": 1}', '{"d": "***", "x": 1}'),
+        (DIGEST, DIGEST),
+        (UUID, UUID),
+        ("1234567890 requests, DPoP nonce learnt", "1234567890 requests, DPoP nonce learnt"),
+        ("2026-03-28T22:17:43.518204Z", "2026-03-28T22:17:43.518204Z"),
+        ("https://127.0.0.1:8801/x@y", "https://127.0.0.1:8801/x@y"),
+    ],
+)
+def test_what_is_masked(text, redacted):
+    """Identifiers, tokens, keys and passwords are masked; digests, ids and times are not."""
+    assert masked(text) == redacted
