@@ -224,7 +224,7 @@ async def _store(database: Database, begin: Watch) -> AsyncIterator[RunStore]:
     async with AsyncExitStack() as stack:
         with begin:
             lease = await stack.enter_async_context(held_lease(database, ttl_s=50))
-            await check_identity(lease, pseudonyms(_KEY, None))
+            await check_identity(lease, pseudonyms(_KEY))
             store = await open_run_store(
                 lease,
                 kind=RunKind.SYNC,

@@ -97,8 +97,11 @@ class App:
         try:
             key = PseudonymKey(read_secret(file, key="privacy.pseudonym_key_file"))
         except ValueError as error:
-            raise ConfigurationError(f"privacy.pseudonym_key_file: {file}: {error}") from error
-        return pseudonyms(key, self.settings.api.environment)
+            raise ConfigurationError(
+                f"privacy.pseudonym_key_file: {file}: {error}",
+                hint="make one with `pts-worker keys pseudonym --out FILE`",
+            ) from error
+        return pseudonyms(key)
 
     def roster(self, *, stdin: BinaryIO | None = None) -> Roster:
         """The configured roster.

@@ -23,7 +23,6 @@ MEANINGS: Final = {
     "helseid.token_received": "A new access token. `token_id` is a number, not the token.",
     "lease.not_released": "The lease could not be given back; it expires by itself.",
     "lease.waiting": "Another run holds the lease; this one waits until it is renewed or expires.",
-    "privacy.weak_key": "The pseudonym key is weak; the database was begun with it.",
     "pts.area_given_up": "Nobody could be read in an area for `sync.patience`; it is not asked any "
     "more.",
     "pts.doubtful": "Nobody can be read; one request goes out every ten seconds.",

@@ -94,7 +94,8 @@ async def open_person(
     from worker.store.identity import see_identity  # noqa: PLC0415 - not for --help
 
     async with app.database() as store:
-        identity = await see_identity(store, app.identity())
+        identity = app.identity()
+        await see_identity(store, identity)
         key = identity.person_key(off_id)
         await log_access(store, command, purpose, person_key=key)
         yield store, identity, key

@@ -24,7 +24,7 @@ from worker.helseid.key_files import FINISH, KeyFiles
 from worker.offid import masked
 from worker.roster.query import QueryRoster
 from worker.store.database import Database
-from worker.store.identity import WEAK_HINT, is_proven, see_identity
+from worker.store.identity import is_proven, see_identity
 from worker.store.queries.status import engine_facts, lease_state
 from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.sqlite import (
@@ -187,15 +187,14 @@ async def check_database(app: App) -> CheckResult:
             _require_room(file)
         engine = await engine_facts(database)
         await check_schema(database)
-        weakness = ""
         if app.settings.privacy.identity == "plain" or app.settings.privacy.pseudonym_key_file:
-            weakness = (await see_identity(database, app.identity())).weakness
+            await see_identity(database, app.identity())
         lease = await lease_state(database)
         ahead_s = await _ahead_of(database)
     is_held = lease is not None and not lease.is_dead
     held = f"active run ({lease.holder})" if lease is not None and is_held else "no active run"
     where = f" ({engine['connection']})" if "connection" in engine else ""
-    notices = [*_doubts(engine, weakness, ahead_s, file)]
+    notices = [*_doubts(engine, ahead_s, file)]
     if database.tls is not None and database.tls.demand.is_open:
         notices.append(("", OPEN_HINT))
     doubts = "".join(f"; {doubt}" for doubt, _ in notices if doubt)
@@ -211,11 +210,9 @@ async def check_database(app: App) -> CheckResult:
 
 
 def _doubts(
-    engine: Mapping[str, Any], weakness: str, ahead_s: float | None, file: Path | None
+    engine: Mapping[str, Any], ahead_s: float | None, file: Path | None
 ) -> Iterator[tuple[str, str]]:
     """What is doubtful about a database that can be used, and what to do about it."""
-    if weakness:
-        yield f"{weakness}, and anyone who guesses it can identify every person", WEAK_HINT
     if engine.get("journal", "wal") != "wal":
         remedy = "move the file to a local disk: WAL does not work on network file systems"
         yield f"but the journal is {engine['journal']}", remedy

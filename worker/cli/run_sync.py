@@ -72,7 +72,7 @@ async def run_sync(
                 stop=stop,
             )
         )
-        identity = await check_identity(lease, identity)
+        await check_identity(lease, identity)
         service = service_of(app.base_url())
         await check_service(lease, service, is_accepted=request.accept_service)
         reader = await stack.enter_async_context(app.reader(throttle))

@@ -3,9 +3,8 @@
 Both are checked before anybody is asked. Also which contract its answers have proven.
 """
 
-from typing import Any, Final
+from typing import Any
 
-import structlog
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,89 +14,61 @@ from worker.store.database import Database, execute
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import run, store_identity
 
-log = structlog.get_logger(__name__)
-
-WEAK_HINT: Final = (
-    "the database keeps working; a new key (`pts-worker keys pseudonym`) means a new database and "
-    "a full sync"
-)
-
 
 async def stored_identity(connection: AsyncConnection) -> Row[Any]:
     """The row of ``store_identity``; its texts are empty before the first run."""
     return (await connection.execute(select(store_identity))).one()
 
 
-def checked_identity(stored: Row[Any] | None, identity: Identity) -> Identity:
-    """The identity as a store has it: under the label that the store was begun with.
+def require_identity(stored: Row[Any], identity: Identity) -> None:
+    """Refuse a store whose person keys were made in another way.
 
-    A key that may be guessed begins no store; a store that was begun with one goes on, and each
-    command logs a warning.
+    Under another pseudonym key every known person would look departed and every one read new.
 
     Args:
-        stored: ``stored_identity``; None of a database that has no tables yet.
+        stored: ``stored_identity``.
 
     Raises:
-        ConfigurationError: the identity mode or the key differs from what the store was begun with;
-            or the store is new, and the key may be guessed.
+        ConfigurationError: the identity mode or the key differs from what the store was begun with.
     """
-    if stored is None or not stored.identity:
-        if identity.weakness:
-            raise ConfigurationError(
-                f"privacy.pseudonym_key_file: {identity.weakness}; no new database begins with it",
-                hint="make one with `pts-worker keys pseudonym --out FILE`",
-            )
-        return identity
-    if stored.identity != identity.mode:
+    if stored.identity not in {"", identity.mode}:
         raise ConfigurationError(
             f"privacy.identity is {identity.mode}; this database holds persons as "
             f"{stored.identity}",
             hint="set privacy.identity back, or begin a new database",
         )
-    settled = identity.under(stored.key_check)
-    if settled is None:
+    if stored.identity and stored.key_check != identity.key_check:
         raise ConfigurationError(
             "privacy.pseudonym_key_file: this is not the key that the database was begun with",
             hint="bring the first key back (every byte of its file counts, also a line break at "
             "the end); a lost key means a new database and a full sync",
         )
-    if settled.weakness:
-        log.warning("privacy.weak_key", reason=settled.weakness, hint=WEAK_HINT)
-    return settled
 
 
-async def see_identity(database: Database, identity: Identity) -> Identity:
-    """Like ``check_identity``, without writing anything.
+async def see_identity(database: Database, identity: Identity) -> None:
+    """``require_identity`` of the database's store.
 
     Raises:
-        ConfigurationError: see ``checked_identity``.
+        ConfigurationError: as there.
     """
-    return checked_identity(await database.read(stored_identity), identity)
+    require_identity(await database.read(stored_identity), identity)
 
 
-async def check_identity(lease: Lease, identity: Identity) -> Identity:
-    """Refuse a store whose person keys were made in another way; the first run notes its own.
-
-    Under another pseudonym key every known person would look departed and every one read new.
-
-    Returns:
-        The identity as this store has it: a store keeps the label that it was begun with.
+async def check_identity(lease: Lease, identity: Identity) -> None:
+    """``require_identity``; the first run notes its own.
 
     Raises:
-        ConfigurationError: see ``checked_identity``.
+        ConfigurationError: as there.
         LeaseLostError: another holder took over.
     """
 
-    async def work(connection: AsyncConnection) -> Identity:
-        stored = await stored_identity(connection)
-        settled = checked_identity(stored, identity)
-        if not stored.identity:
-            await connection.execute(
-                update(store_identity).values(identity=identity.mode, key_check=identity.key_check)
-            )
-        return settled
+    async def work(connection: AsyncConnection) -> None:
+        require_identity(await stored_identity(connection), identity)
+        await connection.execute(
+            update(store_identity).values(identity=identity.mode, key_check=identity.key_check)
+        )
 
-    return await lease.write(work)
+    await lease.write(work)
 
 
 async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> None:

@@ -9,7 +9,6 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from tests.support.model.reads import Confirmation, confirmation
 from tests.support.model.state import Model
 from tests.support.model.values import AREAS, SAFETY, Ending, PersonArea, Row, Run, expect
 from tests.support.model.views import STATEMENTS, Views, views_of
-from tests.support.pseudonyms import label_of, pseudonym_of
+from tests.support.pseudonyms import pseudonym_of
 from tests.support.simulation.served import Answer, Rows, Served
 
 CONFIRM_AFTER_S = 10.0
@@ -70,16 +69,11 @@ class Observer:
         self._attempts: dict[int, list[tuple[WatchedAttempt, Confirmation]]] = defaultdict(list)
         self._keys: dict[str, str] = {}
         self._reader: Any | None = None
-        self._label: str | None = None
 
     def person_key(self, off_id: str) -> str:
-        """The pseudonym, as docs/security.md defines it, under the label that the store keeps."""
-        if self._label is None:
-            with closing(sqlite3.connect(self.path)) as connection:
-                (check,) = connection.execute("SELECT key_check FROM store_identity").fetchone()
-            self._label = label_of(self.key, check) if check else None
+        """The pseudonym, as docs/security.md defines it."""
         if off_id not in self._keys:
-            self._keys[off_id] = pseudonym_of(self.key, off_id, self._label or "other")
+            self._keys[off_id] = pseudonym_of(self.key, off_id)
         return self._keys[off_id]
 
     def close(self) -> None:

@@ -58,16 +58,16 @@ async def _check_key(app: "App", database: "Database") -> None:
 
     An account that only upgrades need not read it.
     """
-    from worker.store.identity import checked_identity, stored_identity
+    from worker.store.identity import see_identity
     from worker.store.schema.upgrade import require_upgradable
     from worker.store.sqlite import is_there
 
-    stored = None
-    if is_there(database.engine.url) and await require_upgradable(database) is not None:
-        stored = await database.read(stored_identity)
     file = app.settings.privacy.pseudonym_key_file
-    if file is not None and os.access(file, os.R_OK):
-        checked_identity(stored, app.identity())
+    if file is None or not os.access(file, os.R_OK):
+        return
+    identity = app.identity()
+    if is_there(database.engine.url) and await require_upgradable(database) is not None:
+        await see_identity(database, identity)
 
 
 def _print_upgrade(document: dict[str, Any]) -> None:

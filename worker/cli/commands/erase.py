@@ -67,7 +67,9 @@ async def _erase(
     from worker.store.runs.lease import held_lease
 
     async with app.database() as store:
-        key = (await see_identity(store, app.identity())).person_key(off_id)
+        identity = app.identity()
+        await see_identity(store, identity)
+        key = identity.person_key(off_id)
         if dry_run:
             await log_access(store, "erase --dry-run", purpose, person_key=key)
             rows = await count_traces(store, key)
