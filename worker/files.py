@@ -29,11 +29,6 @@ def named_faults(what: Path) -> Iterator[None]:
         ) from error
 
 
-def private_mode(*, is_group_readable: bool) -> int:
-    """Of a file that only its owner can use, or that its group can read as well."""
-    return 0o640 if is_group_readable else 0o600
-
-
 def is_missing(path: Path) -> bool:
     """Whether there is nothing of this name. False if that cannot be seen."""
     try:

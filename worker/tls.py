@@ -4,17 +4,21 @@ What PostgreSQL has to prove: ADR 0023.
 """
 
 import ssl
-from collections.abc import Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from worker.core.database_tls import SslMode, TlsDemand, demand_of
+from worker.core.database_urls import ROOT_PARAMETER
+from worker.core.hosts import is_loopback
 from worker.core.value import Value
 from worker.errors import ConfigurationError
 from worker.trusted_files import read_trusted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import URL
 
 log = structlog.get_logger(__name__)
 
@@ -24,10 +28,14 @@ OPEN_HINT: Final = "passwords and personal data are sent unencrypted: use sslmod
 _PORT: Final = 5432
 _NOT_TLS: Final = "rejected SSL upgrade"
 """asyncpg's message if the server has no TLS; it has neither an error class nor a code."""
+_SYSTEM: Final = "system"
+_OPEN: Final = "disable"
 _VERIFIED: Final = {
-    SslMode.VERIFY_CA: "certificate verified, host name not",
-    SslMode.VERIFY_FULL: "certificate and host name verified",
+    "verify-ca": "certificate verified, host name not",
+    "verify-full": "certificate and host name verified",
 }
+_UNPROVEN: Final = ("allow", "prefer", "require")
+"""With these of libpq's modes, who answers "no TLS" or has any certificate gets the password."""
 
 
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
@@ -50,45 +58,56 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
 
 
 class PostgresTls(Value, frozen=True, kw_only=True):
-    """TLS settings for one PostgreSQL server.
+    """TLS of the connections to one PostgreSQL server.
 
     Attributes:
-        ssl: asyncpg's argument ``ssl``.
-        places: hosts and ports, for messages.
+        mode: libpq's ``sslmode`` (PostgreSQL manual, section 34.19, "SSL Support").
+        context: for a server that is verified.
+        is_local: the server is on this machine.
+        place: host and port, or several hosts, for messages.
         key: configuration key of the URL.
     """
 
-    demand: TlsDemand
-    ssl: ssl.SSLContext | str | bool
-    places: str
+    mode: str
+    context: ssl.SSLContext | None
+    is_local: bool
+    place: str
     key: str
 
-    def arguments(self) -> Mapping[str, Any]:
-        """Arguments for asyncpg's ``connect``. It reads the environment for missing ones."""
-        return {"ssl": self.ssl, "direct_tls": False}
+    @property
+    def is_open(self) -> bool:
+        """Whether passwords and personal data cross a network unencrypted."""
+        return self.mode == _OPEN and not self.is_local
+
+    def arguments(self) -> "Mapping[str, Any]":
+        """Arguments for asyncpg's ``connect``. It reads the environment for missing ones.
+
+        With a context, it closes the connection if the server does not support TLS.
+        """
+        return {"ssl": self.context or self.mode, "direct_tls": False}
 
     def warn(self) -> None:
         """Log a warning if the connection crosses a network without encryption."""
-        if self.demand.is_open:
-            log.warning("database.not_encrypted", key=self.key, server=self.places, hint=OPEN_HINT)
+        if self.is_open:
+            log.warning("database.not_encrypted", key=self.key, server=self.place, hint=OPEN_HINT)
 
     def refusal(self, error: BaseException) -> ConfigurationError | None:
         """The error for a server that failed TLS verification; None for any other error."""
-        if not is_tls_refusal(error):
-            return None
         if isinstance(error, ssl.SSLCertVerificationError):
             return ConfigurationError(
-                f"{self.key}: the certificate of the server at {self.places} is not accepted: "
+                f"{self.key}: the certificate of the server at {self.place} is not accepted: "
                 f"{error.verify_message.rstrip('.')}; no password was sent",
                 hint="install a valid certificate for this host in the server, and set its CA as "
                 "tls.ca_file or as sslrootcert= in the URL",
             )
-        return ConfigurationError(
-            f"{self.key}: the server at {self.places} does not offer TLS, or an attacker on the "
-            "network removed the offer; no password was sent",
-            hint="enable TLS in the server (ssl = on), or use ?sslmode=disable if the network is "
-            "private",
-        )
+        if type(error) is ConnectionError and _NOT_TLS in str(error):
+            return ConfigurationError(
+                f"{self.key}: the server at {self.place} does not offer TLS, or an attacker on "
+                "the network removed the offer; no password was sent",
+                hint="enable TLS in the server (ssl = on), or use ?sslmode=disable if the network "
+                "is private",
+            )
+        return None
 
     def describe(self, connection: Any) -> str:
         """How an asyncpg connection is encrypted and verified."""
@@ -97,76 +116,79 @@ class PostgresTls(Value, frozen=True, kw_only=True):
             return "UNIX socket"
         tls = transport.get_extra_info("ssl_object")
         if tls is None:
-            return "not encrypted" + (", on this machine" if self.demand.is_local else "")
-        return f"{tls.version()}, {_VERIFIED.get(self.demand.mode, 'not verified')}"
+            return "not encrypted" + (", on this machine" if self.is_local else "")
+        return f"{tls.version()}, {_VERIFIED.get(self.mode, 'not verified')}"
 
 
-def open_tls(
-    arguments: Mapping[str, Any],
-    parameters: Mapping[str, Any],
-    *,
-    key: str,
-    ca_file: Path | None,
-) -> PostgresTls:
+def open_tls(url: "URL", *, key: str, ca_file: Path | None) -> PostgresTls:
     """TLS settings for the server that the driver will connect to.
 
+    A server on another machine must be verified, or its encryption explicitly disabled. None that
+    is named is one that is not known.
+
     Args:
-        arguments: the driver's arguments, with ``host`` and ``port``.
+        url: ``sslmode`` and ``sslrootcert`` of its parameters count, which are not the driver's.
         key: configuration key of the URL, for messages.
+        ca_file: a private CA, trusted as the machine's are.
 
     Raises:
-        ConfigurationError: the URL is not secure, or a CA file cannot be used.
+        ConfigurationError: the URL is invalid or not secure, or a CA file cannot be used.
     """
-    hosts = _listed(arguments.get("host"))
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - HTTPS does without it
+
     try:
-        demand = demand_of(hosts, parameters)
-    except ValueError as error:
-        raise ConfigurationError(f"{key}: {error}") from None
-    ports = cycle(_listed(arguments.get("port")) or [_PORT])
-    places = ", ".join(f"{host}:{port or _PORT}" for host, port in zip(hosts, ports, strict=False))
+        _, arguments = url.get_dialect()().create_connect_args(url)
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{key}: cannot be used ({type(error).__name__})",
+            hint="check its hosts, ports and parameters",
+        ) from None
+    named, port = arguments.get("host", ""), arguments.get("port", _PORT)
+    hosts = [named] if isinstance(named, str) else named
+    is_local = all(host.startswith("/") or is_loopback(host) for host in hosts)
+    mode = _mode(url.query, key, is_local=is_local)
     return PostgresTls(
-        demand=demand,
-        ssl=_postgres_ssl(demand, key=key, ca_file=ca_file),
-        places=places or "the driver's default address",
+        mode=mode,
+        context=_verifying(mode, url.query, key, ca_file) if mode in _VERIFIED else None,
+        is_local=is_local,
+        place=f"{named}:{port}" if isinstance(named, str) else ", ".join(hosts),
         key=key,
     )
 
 
-def is_tls_refusal(error: BaseException) -> bool:
-    """Whether the error means that the server failed TLS verification."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return True
-    return type(error) is ConnectionError and _NOT_TLS in str(error)
+def _mode(parameters: "Mapping[str, Any]", key: str, *, is_local: bool) -> str:
+    """How the connection is encrypted and verified. The message holds no unknown value."""
+    root = parameters.get(ROOT_PARAMETER, _SYSTEM)
+    default = "prefer" if is_local and root == _SYSTEM else "verify-full"
+    mode = str(parameters.get("sslmode", default))
+    if mode == "verify-ca" and root == _SYSTEM:
+        raise ConfigurationError(
+            f"{key}: has sslmode=verify-ca, which accepts any certificate of a trusted authority",
+            hint="name a private CA with sslrootcert=FILE, or write sslmode=verify-full",
+        )
+    if mode not in {*_VERIFIED, _OPEN, *(_UNPROVEN if is_local else ())}:
+        raise ConfigurationError(
+            f"{key}: has an sslmode that is unknown, or can expose the password to an attacker on "
+            "the network",
+            hint="write sslmode=verify-full, with sslrootcert=FILE or tls.ca_file for a private "
+            "CA; or sslmode=disable if the network to the server is private",
+        )
+    return mode
 
 
-def _postgres_ssl(
-    demand: TlsDemand, *, key: str, ca_file: Path | None
-) -> ssl.SSLContext | str | bool:
-    """The value for asyncpg's ``ssl``. Never None, for which asyncpg reads the environment.
-
-    With a context, asyncpg closes the connection if the server does not support TLS.
-    """
-    if demand.mode is SslMode.DISABLE:
-        return False
-    if demand.mode in {SslMode.ALLOW, SslMode.PREFER}:
-        return demand.mode.value
+def _verifying(
+    mode: str, parameters: "Mapping[str, Any]", key: str, ca_file: Path | None
+) -> ssl.SSLContext:
     context = _bare_context("postgresql")
-    context.check_hostname = demand.mode is SslMode.VERIFY_FULL
-    if demand.mode is SslMode.REQUIRE:
-        context.verify_mode = ssl.CERT_NONE
-    elif demand.root is not None:
-        _trust(context, Path(demand.root), key=f"{key} (sslrootcert)")
-    else:
-        _trust_the_machine(context)
-        if ca_file is not None:
-            _trust(context, ca_file, key=_CA_KEY)
+    context.check_hostname = mode == "verify-full"
+    root = parameters.get(ROOT_PARAMETER, _SYSTEM)
+    if root != _SYSTEM:
+        _trust(context, Path(root), key=f"{key} ({ROOT_PARAMETER})")
+        return context
+    _trust_the_machine(context)
+    if ca_file is not None:
+        _trust(context, ca_file, key=_CA_KEY)
     return context
-
-
-def _listed(value: Any) -> Sequence[Any]:
-    if value is None or value == "":
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _bare_context(protocol: str) -> ssl.SSLContext:

@@ -1,12 +1,10 @@
 """The one gate for files that we trust: owner and mode, as OpenSSH asks them of its own files.
 
-A file, and every folder and link on the way to it, belongs to the worker's own user or to root, and
-nobody else can write it. So nobody else can exchange it between this examination and its use. A
-sticky folder such as ``/tmp`` will do for a file that we open ourselves: others cannot touch in it
-what is ours. It will not do for one beside which a program obeys further files. Links are followed
-where only those two could have made them, since Kubernetes hands secrets out behind links of its
-own (``..data``). Whom an access control list names counts as the group, in whose bits of the mode
-it shows. ADR 0022.
+A file, and every folder on the way to it, belongs to the worker's own user or to root, and nobody
+else can write it. So nobody else can exchange it between this examination and its use. A sticky
+folder such as ``/tmp`` will do for a file that we open ourselves: others cannot touch in it what is
+ours. It will not do for one beside which a program obeys further files. Links are followed, since
+Kubernetes hands secrets out behind links of its own (``..data``). ADR 0022.
 """
 
 import errno
@@ -24,7 +22,7 @@ from worker.errors import ConfigurationError, reason_of
 
 _SECRET_BYTES_MAX: Final = 65_536
 _ROOT: Final = 0
-SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
+_SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database ("Temporary Files Used By SQLite")."""
 _READS: Final = stat.S_IRGRP | stat.S_IROTH
 _AS_ROOT: Final = (
@@ -51,17 +49,13 @@ def open_trusted(
     Raises:
         OSError: it is not there or cannot be read.
         ConfigurationError: it is no plain file, or belongs to or can be written by somebody else;
-            so does, or can, a folder or a link on the way to it. The message names the place by its
-            absolute path and says what to do.
+            so does, or can, a folder on the way to it. The message names the place by its absolute
+            path and says what to do.
     """
     written = _writes(group_may_write=group_may_write)
     place = _resolved(path, key, written)
-    try:
-        number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, or a socket (open(2))
-            raise ConfigurationError(f"{key}: {place} is not a plain file") from None
-        raise
+    # A pipe does not block, and the link is gone since it was resolved.
+    number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     file = io.FileIO(number, "rb")
     try:
         _examine_file(os.fstat(number), place, key, written | forbidden, way_out)
@@ -107,10 +101,10 @@ def read_secret(path: Path, *, key: str) -> bytes:
     return content
 
 
-def examine_sqlite(
+def examine_with_folder(
     path: Path, *, key: str, group_may_write: bool = False, forbidden: int = 0, way_out: str = ""
 ) -> Path:
-    """Examine a SQLite file that will be opened by its name, and what SQLite keeps beside it.
+    """Examine a file that will be opened by its name, where a program obeys what lies beside it.
 
     SQLite rolls a database back from any journal beside it. So, besides what ``open_trusted``
     requires, nobody else may make files in its folder, sticky or not. None need be there yet.
@@ -124,25 +118,11 @@ def examine_sqlite(
     """
     written = _writes(group_may_write=group_may_write)
     place = _resolved(path, key, written)
-    _examine(place.parent.lstat(), place.parent, key, written)
-    for beside in (place, *(Path(f"{place}{suffix}") for suffix in SQLITE_SUFFIXES)):
+    _examine(place.parent.stat(), place.parent, key, written)
+    for beside in (place, *(Path(f"{place}{suffix}") for suffix in _SQLITE_SUFFIXES)):
         with suppress(FileNotFoundError):
             _examine_file(beside.lstat(), beside, key, written | forbidden, way_out)
     return place
-
-
-def require_own_folder(folder: Path, *, key: str) -> None:
-    """Refuse a folder in which others can make files, sticky or not: a program obeys them.
-
-    Args:
-        folder: without links on the way to it.
-        key: the configuration key that names a file in it, for messages.
-
-    Raises:
-        OSError: it cannot be examined.
-        ConfigurationError: who can, and what to do.
-    """
-    _examine(folder.lstat(), folder, key, _writes(group_may_write=False))
 
 
 def _absolute(path: Path) -> Path:
@@ -155,26 +135,18 @@ def _writes(*, group_may_write: bool) -> int:
 
 
 def _resolved(path: Path, key: str, written: int) -> Path:
-    """The path without links, after every folder and link on the way was examined."""
+    """The path without links, after the folders on the way to it and to its target were examined.
+
+    Raises:
+        OSError: also for links in a circle, and for a folder that may not be entered.
+    """
     path = _absolute(path)
     with suppress(FileNotFoundError):
-        path.stat()  # a link that leads in a circle, a folder that may not be entered
-    names, place = list(reversed(path.parts[1:])), Path("/")
-    while names:
-        place /= names.pop()
-        try:
-            status = place.lstat()
-        except FileNotFoundError:
-            if names:
-                raise
-            return place
-        if stat.S_ISLNK(status.st_mode):
-            _examine(status, place, key, 0)
-            target = Path(os.path.normpath(place.parent / place.readlink()))
-            names += reversed(target.parts[1:])
-            place = Path("/")
-        elif names:
-            _examine(status, place, key, 0 if status.st_mode & stat.S_ISVTX else written)
+        path.stat()
+    place = Path(os.path.realpath(path))
+    for folder in sorted({*path.parents, *place.parents}):
+        status = folder.stat()
+        _examine(status, folder, key, 0 if status.st_mode & stat.S_ISVTX else written)
     return place
 
 
@@ -201,18 +173,17 @@ def _examine(
             hint=_AS_ROOT if user == _ROOT else _AS_ANOTHER.format(user=user),
         )
     found = mode & forbidden
-    if found & stat.S_IRWXG and _is_own_group(status.st_gid) and not _has_list(place):
+    if found & stat.S_IRWXG and _is_own_group(status.st_gid):
         found &= ~stat.S_IRWXG
     if not found:
         return
     who = "everyone on this machine" if found & stat.S_IRWXO else "its group"
     whose = ("g" if found & stat.S_IRWXG else "") + ("o" if found & stat.S_IRWXO else "")
-    is_reached = bool(forbidden & _READS)
-    mended = f"chmod {whose}{'=' if is_reached else '-w'} {shlex.quote(str(place))}"
-    mended += f"; or {way_out}" if is_reached and way_out else ""
-    what = f"{key}: {who} can reach {place}" if is_reached else f"{key}: {who} can write {place}"
+    how, change = ("reach", "=") if forbidden & _READS else ("write", "-w")
+    mended = f"chmod {whose}{change} {shlex.quote(str(place))}" + (way_out and f"; or {way_out}")
     raise ConfigurationError(
-        f"{what} (mode {mode:04o})", hint=_STICKY if mode & stat.S_ISVTX else mended
+        f"{key}: {who} can {how} {place} (mode {mode:04o})",
+        hint=_STICKY if mode & stat.S_ISVTX else mended,
     )
 
 
@@ -230,12 +201,3 @@ def _is_own_group(group_id: int) -> bool:
         and group.gr_name == user.pw_name
         and set(group.gr_mem) <= {user.pw_name}
     )
-
-
-def _has_list(place: Path) -> bool:
-    """Whether an access control list lets more than the group have the group's bits (acl(5))."""
-    try:
-        os.getxattr(place, "system.posix_acl_access", follow_symlinks=False)
-    except (OSError, AttributeError):
-        return False  # it has none, or its file system or this system has no such lists
-    return True

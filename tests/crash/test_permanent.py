@@ -65,8 +65,8 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "damaged": (corrupt, "is damaged"),
     "damaged schema": (corrupt_schema, "is damaged"),
     "no database": (replace_by_text, "is no SQLite database"),
-    "a folder": (make_a_folder, "it is a folder"),
-    "not to be read": (lambda path: path.chmod(0), "the file may not be read"),
+    "a folder": (make_a_folder, "cannot be opened"),
+    "not to be read": (lambda path: path.chmod(0), "cannot be opened"),
 }
 
 
@@ -95,9 +95,10 @@ def test_what_may_not_be_written(on_sqlite: Ground):
     finally:
         folder.chmod(0o755)
     for one in ended.values():
-        assert_to_mend(one, str(path), f"the folder {folder} may not be written")
+        assert_to_mend(one, str(path), "cannot be opened", "write its folder")
     path.chmod(0o400)
-    assert_to_mend(run(worker, "sync"), f"the file {path}", "may not be written")
+    assert_to_mend(run(worker, "sync"), str(path), "cannot be written")
+    assert_to_mend(run(worker, "doctor"), f"{path} is closed to this account", "chmod u+w")
     assert run(worker, "status").code == 0
     path.chmod(0o600)
     assert on_sqlite.before == worker.store.published()

@@ -13,7 +13,6 @@ from worker.errors import ExitCode
 from worker.store.database import open_database
 from worker.store.errors import Ending, described, meaning_of
 
-PASSING = {Ending.AGAIN, Ending.WAITED}
 SERVER = make_url("postgresql://nightly:secret@db.example/pts")
 FILE = make_url("sqlite:////var/lib/pts-worker/pts.db")
 
@@ -47,29 +46,15 @@ def of_sqlite(code: int) -> Exception:
         PoolTimeoutError(),
         of_sqlite(sqlite3.SQLITE_BUSY),
         of_sqlite(sqlite3.SQLITE_BUSY_RECOVERY),
-        of_sqlite(sqlite3.SQLITE_LOCKED),
-    ],
-)
-def test_what_passes(fault: Exception):
-    """Another attempt may succeed: it is made for as long as patience lasts, and then it is 69."""
-    assert meaning_of(fault) in PASSING
-    assert described(fault, SERVER).exit_code == ExitCode.UNAVAILABLE
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
         of_postgresql("53100"),  # disk full
-        of_postgresql("53200"),  # memory
-        of_postgresql("58030"),  # I/O
         of_postgresql("57014"),  # cancelled
+        of_sqlite(sqlite3.SQLITE_LOCKED),
         of_sqlite(sqlite3.SQLITE_FULL),
         of_sqlite(sqlite3.SQLITE_IOERR_WRITE),
-        of_sqlite(sqlite3.SQLITE_NOMEM),
     ],
 )
-def test_what_may_be_over_later(fault: Exception):
-    """69 at once: another attempt in a moment would meet the same."""
+def test_what_may_pass(fault: Exception):
+    """Another attempt may succeed: it is made for as long as patience lasts, and then it is 69."""
     assert meaning_of(fault) == Ending.LATER
     assert described(fault, SERVER).exit_code == ExitCode.UNAVAILABLE
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from sqlalchemy import event, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import text
 
 from tests.support.clock import FakeRuntime
 from worker.errors import ConfigurationError
@@ -115,37 +114,3 @@ def test_none_is_made_where_others_can_make_files(tmp_path: Path):
     anyio.run(open_alone, folder / "pts.db")
     assert modes(folder) == {}
     assert "pts.db" in anyio.run(write_and_list, folder / "pts.db")
-
-
-@pytest.mark.promise("3")
-@pytest.mark.parametrize("is_replaced", [False, True])
-@pytest.mark.parametrize("moment", ["before", "within", "at the commit", "before a connection"])
-async def test_a_file_that_is_removed_or_replaced(tmp_path: Path, moment: str, is_replaced: bool):
-    """No write succeeds in a file that the path does not lead to any more."""
-    path, other = tmp_path / "pts.db", tmp_path / "other.db"
-    await write_and_list(other)
-
-    def lose(*_: object) -> None:
-        if is_replaced:
-            shutil.copy(other, tmp_path / "copy.db")
-            (tmp_path / "copy.db").rename(path)
-        else:
-            path.unlink(missing_ok=True)
-
-    async def work(connection: AsyncConnection) -> None:
-        await connection.execute(text("INSERT INTO t VALUES (1)"))
-        if moment == "within":
-            lose()
-
-    async with open_database(f"sqlite:///{path}", FakeRuntime().runtime) as database:
-        await database.write(lambda one: one.execute(text("CREATE TABLE t (x)")))
-        if moment == "before a connection":
-            await database.engine.dispose()
-        if moment == "at the commit":
-            event.listen(database.engine.sync_engine, "commit", lose)
-        elif moment != "within":
-            lose()
-        with pytest.raises(ConfigurationError, match="was removed or replaced") as caught:
-            await database.write(work)
-    assert str(path) in caught.value.message
-    assert path.exists() is is_replaced

@@ -5,25 +5,22 @@ import struct
 from pathlib import Path
 from typing import Final
 
-_OWNER, USER, _OWN_GROUP, GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+_OWNER, _USER, _OWN_GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
 _NOBODY: Final = 0xFFFFFFFF
 
 
-def set_list(
-    path: Path, rights: int, *, number: int, tag: int = USER, is_default: bool = False
-) -> None:
-    """Let one user or group have these rights (bits of a mode), and the owning group none.
+def set_list(path: Path, rights: int, *, number: int, is_default: bool = False) -> None:
+    """Let one user have these rights (bits of a mode), and the owning group none.
 
     Args:
         path: whose owner has all rights.
         rights: also the mask, so the mode shows them as the group's.
-        number: of the user or group.
-        tag: ``USER`` or ``GROUP``.
+        number: of the user.
         is_default: of new files in the folder.
     """
     entries = [
         (_OWNER, 7, _NOBODY),
-        (tag, rights, number),
+        (_USER, rights, number),
         (_OWN_GROUP, 0, _NOBODY),
         (_MASK, rights, _NOBODY),
         (_OTHER, 0, _NOBODY),

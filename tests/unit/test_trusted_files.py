@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.access_lists import GROUP, USER, set_list
 from worker.errors import ConfigurationError
 from worker.trusted_files import read_trusted
 
@@ -105,23 +104,6 @@ def file_of(user):
         yield file
 
 
-@pytest.mark.parametrize("tag", [USER, GROUP])
-@pytest.mark.parametrize("what", ["file", "folder"])
-def test_somebody_whom_an_access_list_names(what, tag):
-    """The mode shows their rights as the group's: it is not the user's own any more."""
-    user = user_with_own_group()
-    with file_of(user) as file:
-        place = file if what == "file" else file.parent
-        with acting_as(user.pw_uid):
-            place.chmod(0o770)
-            assert read(file) == b"secret"
-            set_list(place, 7, number=STRANGER, tag=tag)
-            assert f"its group can write {place} (mode 0770)" in refusal(file)
-            assert read(file, group_may_write=True) == b"secret"
-            set_list(place, 5, number=STRANGER, tag=tag)
-            assert read(file) == b"secret"
-
-
 @pytest.mark.parametrize(
     ("caller", "hint"), [(0, "use pts-admin"), (STRANGER, "run this as that user")]
 )
@@ -155,18 +137,29 @@ def test_a_user_and_a_group_of_the_same_name():
         assert "its group can write" in refusal(file)
 
 
-@pytest.mark.parametrize("what", ["file", "folder", "link"])
-def test_what_belongs_to_another_user(tmp_path, what):
-    """The owner can change the file, or put another in its place."""
+@pytest.mark.parametrize("what", ["file", "folder"])
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_what_belongs_to_another_user(tmp_path, what, is_linked):
+    """The owner can change the file, or put another in its place; a link does not hide that."""
     places = {name: tmp_path / name for name in ("folder", "link")}
     places["file"] = places["folder"] / "key.jwk"
     places["folder"].mkdir()
     places["file"].write_bytes(b"planted")
     places["link"].symlink_to(places["file"])
-    os.chown(places[what], STRANGER, -1, follow_symlinks=False)
-    reported = refusal(places["link"])
+    os.chown(places[what], STRANGER, -1)
+    reported = refusal(places["link" if is_linked else "file"])
     assert f"uid {STRANGER}" in reported
     assert str(places[what]) in reported
+
+
+@pytest.mark.promise("8")
+def test_a_folder_in_which_others_can_exchange_a_link(file):
+    """They could lead it to another file, whose own folder is safe."""
+    shared = file.parent / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    (shared / "key.jwk").symlink_to(file)
+    assert f"everyone on this machine can write {shared}" in refusal(shared / "key.jwk")
 
 
 def test_links_as_kubernetes_makes_them(tmp_path):

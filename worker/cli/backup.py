@@ -17,7 +17,7 @@ from worker.store.identity import see_identity
 from worker.store.queries.status import publication_at
 from worker.store.schema.upgrade import require_upgradable
 from worker.store.sqlite import require_file
-from worker.trusted_files import examine_sqlite
+from worker.trusted_files import examine_with_folder
 
 
 async def back_up(app: App, path: Path) -> dict[str, Any]:
@@ -36,7 +36,7 @@ async def back_up(app: App, path: Path) -> dict[str, Any]:
     """
     _examine_place(path, is_group_trusted=app.settings.database.group_readable)
     async with app.database(checked=False) as store:
-        if store.file is None:
+        if not store.is_file:
             raise ConfigurationError(
                 "database.url: this is for SQLite; back PostgreSQL up with its own pg_dump "
                 "(docs/database.md)"
@@ -58,7 +58,7 @@ def _examine_place(path: Path, *, is_group_trusted: bool) -> None:
     if path.is_symlink() or path.exists():
         raise ConfigurationError(f"{path} already exists", hint="name another file")
     with named_faults(path):
-        examine_sqlite(path, key="FILE", group_may_write=is_group_trusted)
+        examine_with_folder(path, key="FILE", group_may_write=is_group_trusted)
 
 
 async def _require_ours(app: App, store: Database) -> str:

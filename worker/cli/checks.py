@@ -19,7 +19,7 @@ from worker.core.durations import format_duration
 from worker.core.hosts import ENVIRONMENTS, service_of
 from worker.core.identity import PLAIN
 from worker.core.plurals import counted
-from worker.errors import ConfigurationError, ExitCode, UnavailableError, WorkerError
+from worker.errors import ConfigurationError, ExitCode, WorkerError
 from worker.helseid.key_files import FINISH, KeyFiles
 from worker.offid import masked
 from worker.roster.query import QueryRoster
@@ -31,7 +31,6 @@ from worker.store.sqlite import (
     file_of,
     require_file,
     require_writable,
-    shares_no_memory,
     want_of_room,
 )
 from worker.tls import OPEN_HINT
@@ -184,7 +183,6 @@ async def check_database(app: App) -> CheckResult:
         file = file_of(database.engine.url)
         if file is not None:
             require_writable(file)
-            _require_room(file)
         engine = await engine_facts(database)
         await check_schema(database)
         if app.settings.privacy.identity == "plain" or app.settings.privacy.pseudonym_key_file:
@@ -195,7 +193,7 @@ async def check_database(app: App) -> CheckResult:
     held = f"active run ({lease.holder})" if lease is not None and is_held else "no active run"
     where = f" ({engine['connection']})" if "connection" in engine else ""
     notices = [*_doubts(engine, ahead_s, file)]
-    if database.tls is not None and database.tls.demand.is_open:
+    if database.tls is not None and database.tls.is_open:
         notices.append(("", OPEN_HINT))
     doubts = "".join(f"; {doubt}" for doubt, _ in notices if doubt)
     return found(
@@ -222,19 +220,6 @@ def _doubts(
         yield f"this machine's clock is {abs(ahead_s):,.0f} s {way} the server's", remedy
     if file is not None and (want := want_of_room(file)):
         yield want, "make room on that disk: a run that finds it full ends with 69"
-
-
-def _require_room(file: Path) -> None:
-    """Refuse a disk on which a run could write nothing, although one can read there.
-
-    Raises:
-        UnavailableError: it is full.
-    """
-    if shares_no_memory(file):
-        raise UnavailableError(
-            f"the disk of the database is full: {want_of_room(file)}",
-            hint="make room on that disk; the next run continues",
-        )
 
 
 async def _ahead_of(database: Database) -> float | None:
@@ -281,7 +266,7 @@ async def check_roster(app: App) -> CheckResult:
     notices = [*_notices(app, count)]
     if isinstance(roster, QueryRoster) and roster.connection:
         facts["connection"] = roster.connection
-        is_open = roster.tls is not None and roster.tls.demand.is_open
+        is_open = roster.tls is not None and roster.tls.is_open
         notices.append((f" ({roster.connection})", OPEN_HINT if is_open else ""))
     text += "".join(notice for notice, _ in notices)
     return found("roster", text, next((one for _, one in notices if one), ""), **facts)

@@ -14,7 +14,7 @@ from typing import Final
 from worker.errors import ConfigurationError, reason_of
 from worker.files import write_new
 from worker.helseid.keys import KEY_FILE, ClientKey
-from worker.trusted_files import require_own_folder
+from worker.trusted_files import examine_with_folder
 
 FINISH: Final = "pts-worker keys rotate --finish"
 
@@ -41,7 +41,7 @@ class KeyFiles:
             ConfigurationError: they can, or the folder cannot be examined.
         """
         try:
-            require_own_folder(self.current.parent, key=KEY_FILE)
+            examine_with_folder(self.current, key=KEY_FILE)
         except OSError as error:
             problem = f"{KEY_FILE}: cannot read {self.current.parent}: {reason_of(error)}"
             raise ConfigurationError(problem) from None

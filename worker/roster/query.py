@@ -12,13 +12,13 @@ from anyio import to_thread
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from worker.core.database_tls import TLS_PARAMETERS
+from worker.core.database_urls import TLS_PARAMETERS
 from worker.core.model import RosterEntry
 from worker.core.plurals import counted
 from worker.errors import ConfigurationError, RosterError, UnavailableError, reason_of
 from worker.roster import Columns, RosterLine, find_columns, read_value
 from worker.tls import PostgresTls, open_tls
-from worker.trusted_files import examine_sqlite
+from worker.trusted_files import examine_with_folder
 
 T = TypeVar("T")
 _Rows: TypeAlias = AsyncIterator[Sequence[sa.Row[Any]]]
@@ -185,13 +185,7 @@ def _tls(url: sa.URL, ca_file: Path | None) -> PostgresTls | None:
     """TLS settings for PostgreSQL; None for other databases."""
     if url.get_backend_name() != "postgresql":
         return None
-    try:
-        _, arguments = url.get_dialect()().create_connect_args(url)
-    except (ArgumentError, TypeError, ValueError):
-        raise ConfigurationError(
-            "roster.url: is not valid", hint="check its hosts, ports and parameters"
-        ) from None
-    return open_tls(arguments, url.query, key="roster.url", ca_file=ca_file)
+    return open_tls(url, key=_KEY, ca_file=ca_file)
 
 
 def _examine_sqlite_file(url: sa.URL) -> None:
@@ -206,7 +200,7 @@ def _examine_sqlite_file(url: sa.URL) -> None:
     if name == ":memory:":
         return
     try:
-        is_there = examine_sqlite(Path(name), key=_KEY, group_may_write=True).exists()
+        is_there = examine_with_folder(Path(name), key=_KEY, group_may_write=True).exists()
     except FileNotFoundError:
         is_there = False
     except OSError as error:

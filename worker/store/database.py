@@ -7,9 +7,8 @@ can succeed although its acknowledgement is lost.
 
 import asyncio
 import math
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,14 +18,13 @@ import anyio
 import structlog
 from sqlalchemy import Dialect, Executable, event, func, make_url, select
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from worker.core.database_tls import TLS_PARAMETERS
-from worker.errors import ConfigurationError, StoppedError, WorkerError
+from worker.core.database_urls import TLS_PARAMETERS
+from worker.errors import StoppedError, WorkerError
 from worker.ports import Runtime
 from worker.store.errors import Ending, described, meaning_of, plain_reason
-from worker.store.sqlite import WRITE, OpenedFile, require_place, set_rules
+from worker.store.sqlite import WRITE, require_place, set_rules
 from worker.tls import PostgresTls, open_tls
 
 log = structlog.get_logger(__name__)
@@ -41,26 +39,17 @@ LASTING_S: Final = 3_600.0
 _ANSWER_S_MIN: Final = 30.0
 """How long a server may take over another one, unless patience is longer."""
 _STOPPED_S: Final = 4.0
-"""The patience, and the time for an answer, once a stop was requested."""
+"""The time for an answer once a stop was requested; then nothing is tried again."""
 _BUSY_S_MAX: Final = 5.0
-_CONNECT_S_MAX: Final = 20.0
-_WAIT_S_MIN: Final = 2.0
-_POOL_S_MAX: Final = 30.0
+_WAIT_S_MAX: Final = 20.0
 """The longest time-outs of the drivers and the pool. Each is followed by another attempt."""
 _FIRST_PAUSE_S: Final = 0.05
 _PAUSE_S_MAX: Final = 2.0
 _IDLE_S: Final = 50.0
 _CLOSE_S: Final = 2.0
-_CONNECTION_S_MAX: Final = 900
-"""Age after which a connection is replaced, because a firewall may have dropped it.
-
-Connections are not tested before use: a statement on a dead connection is retried.
-"""
-_KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""After a minute of silence the system closes a connection to a machine that has gone."""
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
-_WRITERS_MAX: Final = 1_000
-"""Concurrent writes on PostgreSQL, more than there are connections. SQLite takes one."""
+_CONNECTIONS: Final = 8
+"""To PostgreSQL. SQLite takes one write at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +73,16 @@ class Database:
     limit_s: float = math.inf
     given_up: list[WorkerError] = field(default_factory=list, repr=False)
     tls: PostgresTls | None = field(default=None, repr=False)
-    file: OpenedFile | None = field(default=None, repr=False)
 
     @property
     def dialect(self) -> Dialect:
         """SQLAlchemy's dialect, by whose name the few forks are made."""
         return self.engine.dialect
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is SQLite."""
+        return self.dialect.name == "sqlite"
 
     def lasting(self) -> "Database":
         """The same, for what may last: a server has an hour over each transaction."""
@@ -132,59 +125,53 @@ class Database:
     async def _transact(
         self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool
     ) -> T:
+        # Patience begins with the first fault: what a long transaction did before was no waiting.
         since_s, pause_s = math.inf, _FIRST_PAUSE_S
         while True:
             if self.given_up:
                 raise self.given_up[0]
-            began_s = self.runtime.monotonic()
             try:
                 return await self._once(work, is_write=is_write)
             except Exception as error:
+                refusal = None if self.tls is None else self.tls.refusal(error)
+                if refusal is not None:
+                    raise refusal from None
                 meaning, now_s = meaning_of(error), self.runtime.monotonic()
                 if meaning == Ending.OURS:
                     raise
-                # A long transaction that loses its connection at the end has not waited before.
-                waited_s = min(now_s - began_s, self.patience_s) if meaning == Ending.WAITED else 0
-                since_s = min(since_s, now_s - waited_s)
-                patience_s = min(self.patience_s, _STOPPED_S if self.stop.is_set() else math.inf)
-                left_s = patience_s - (now_s - since_s)
-                if meaning not in {Ending.AGAIN, Ending.WAITED}:
-                    raise self._described(error) from error
-                if left_s < _FIRST_PAUSE_S:
+                if meaning == Ending.MEND:
+                    raise described(error, self.engine.url) from error
+                since_s = min(since_s, now_s)
+                left_s = self.patience_s - (now_s - since_s)
+                if self.stop.is_set() or left_s < _FIRST_PAUSE_S:
                     raise self._give_up(error) from error
                 log.warning("database.retry", reason=plain_reason(error), left_s=round(left_s, 3))
                 await self.runtime.sleep(min(pause_s * (0.5 + self.runtime.uniform() / 2), left_s))
                 pause_s = min(pause_s * 2, _PAUSE_S_MAX)
 
     def _give_up(self, error: Exception) -> WorkerError:
-        ending: WorkerError = StoppedError(
-            f"stopped while waiting for the database ({plain_reason(error)})",
-            hint="what was committed is kept, and the next run continues",
-        )
-        self.given_up.append(ending if self.stop.is_set() else self._described(error))
-        return self.given_up[0]
-
-    def _described(self, error: Exception) -> WorkerError:
-        refusal = None if self.tls is None else self.tls.refusal(error)
-        return refusal or described(error, self.engine.url)
+        ending = described(error, self.engine.url)
+        if self.stop.is_set():
+            ending = StoppedError(
+                f"stopped while waiting for the database ({plain_reason(error)})",
+                hint="what was committed is kept, and the next run continues",
+            )
+        self.given_up.append(ending)
+        return ending
 
     async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
-        is_file = self.dialect.name == "sqlite"
         async with AsyncExitStack() as stack:
             if is_write:
                 await stack.enter_async_context(self.gate)
                 stack.enter_context(anyio.CancelScope(shield=True))
-            if not is_file:
+            if not self.is_file:
                 await stack.enter_async_context(self._limited())
             # Cancelling a SQLite connection while it opens leaves a thread that never ends.
-            with anyio.CancelScope(shield=is_file):
+            with anyio.CancelScope(shield=self.is_file):
                 connection = await stack.enter_async_context(self.engine.connect())
             await connection.execution_options(**{WRITE: is_write})
             async with connection.begin():
-                result = await work(connection)
-                self._require_file()
-            self._require_file()
-            return result
+                return await work(connection)
 
     @asynccontextmanager
     async def _limited(self) -> AsyncIterator[None]:
@@ -204,10 +191,6 @@ class Database:
                 yield
             finally:
                 hurrying.cancel()
-
-    def _require_file(self) -> None:
-        if self.file is not None:
-            self.file.require_same()
 
 
 async def execute(connection: AsyncConnection, statement: Executable) -> int:
@@ -248,8 +231,7 @@ async def open_database(
         ConfigurationError: the URL cannot be used or is not safe, a CA file cannot be used, the
             SQLite file's folder does not exist, or other accounts can access the file.
     """
-    with _usable():
-        parsed = make_url(url)
+    parsed = make_url(url)
     parsed = parsed.set(drivername=_DRIVERS[parsed.get_backend_name()])
     common = {"runtime": runtime, "stop": stop or anyio.Event()}
     if parsed.get_backend_name() == "sqlite":
@@ -260,7 +242,7 @@ async def open_database(
         yield database
     finally:
         with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(_CLOSE_S if database.file is None else math.inf):
+            with anyio.move_on_after(math.inf if database.is_file else _CLOSE_S):
                 await database.engine.dispose()
             await database.engine.dispose(close=False)  # what a frozen server does not let go
 
@@ -269,42 +251,34 @@ def _sqlite(url: URL, patience_s: float, *, is_group_readable: bool, **common: A
     path = Path(url.database or "")
     require_place(path, is_group_readable=is_group_readable)
     engine = _engine(url, connect_args={"timeout": min(_BUSY_S_MAX, patience_s)})
-    file = OpenedFile(path)
-    file.watch(engine, is_group_readable=is_group_readable)
-    set_rules(engine)
-    return Database(
-        engine=engine, gate=anyio.Semaphore(1), patience_s=patience_s, file=file, **common
-    )
+    set_rules(engine, is_group_readable=is_group_readable)
+    return Database(engine=engine, gate=anyio.Semaphore(1), patience_s=patience_s, **common)
 
 
 def _postgresql(
     url: URL, patience_s: float, *, idle_s: float, ca_file: Path | None, **common: Any
 ) -> Database:
-    with _usable():
-        _, arguments = url.get_dialect()().create_connect_args(url)
-    tls = open_tls(arguments, url.query, key="database.url", ca_file=ca_file)
+    tls = open_tls(url, key="database.url", ca_file=ca_file)
     tls.warn()
-    connect_s = min(_CONNECT_S_MAX, patience_s, max(patience_s / 3, _WAIT_S_MIN))
+    wait_s = min(_WAIT_S_MAX, patience_s)
     engine = _engine(
         url.difference_update_query(TLS_PARAMETERS),
-        pool_size=4,
-        max_overflow=4,
-        pool_timeout=min(_POOL_S_MAX, patience_s),
-        pool_recycle=_CONNECTION_S_MAX,
-        connect_args={**tls.arguments(), "timeout": connect_s},
+        pool_size=_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=wait_s,
+        connect_args={**tls.arguments(), "timeout": wait_s},
     )
     database = Database(
         engine=engine,
-        gate=anyio.Semaphore(_WRITERS_MAX),
+        gate=anyio.Semaphore(_CONNECTIONS),
         patience_s=patience_s,
         has_clock=True,
         limit_s=max(patience_s, _ANSWER_S_MIN),
         tls=tls,
         **common,
     )
-    lock_s_max = max(patience_s / 2, _WAIT_S_MIN)  # there is time for another attempt
     limits = (
-        f"SET lock_timeout = {lock_s_max * 1000:.0f}; "
+        f"SET lock_timeout = {wait_s * 1000:.0f}; "
         f"SET idle_in_transaction_session_timeout = {idle_s * 1000:.0f}"
     )
 
@@ -312,32 +286,10 @@ def _postgresql(
     def on_connect(connection: Any, _record: Any) -> None:
         # Not by a parameter of the start, which PgBouncer refuses.
         connection.run_async(lambda driver: driver.execute(limits))
-        _keep_alive(connection.driver_connection)
 
     return database
 
 
-def _keep_alive(driver: Any) -> None:
-    found = driver._transport.get_extra_info("socket")  # noqa: SLF001 - no public accessor
-    if found.family != socket.AF_UNIX:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEP_ALIVE.items():
-            if number := getattr(socket, name, None):  # not on every system
-                found.setsockopt(socket.IPPROTO_TCP, number, value)
-
-
 def _engine(url: URL, **options: Any) -> AsyncEngine:
-    with _usable():
-        # Last in, first out: every connection in use caches its own pages and statements.
-        return create_async_engine(url, hide_parameters=True, pool_use_lifo=True, **options)
-
-
-@contextmanager
-def _usable() -> Iterator[None]:
-    try:
-        yield
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise ConfigurationError(
-            f"database.url: cannot be used ({type(error).__name__})",
-            hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE, and check the parameters",
-        ) from error
+    # Last in, first out: every connection in use caches its own pages and statements.
+    return create_async_engine(url, hide_parameters=True, pool_use_lifo=True, **options)

@@ -1,4 +1,4 @@
-"""What each error of a database driver means: again, later, for somebody to mend, or our own bug.
+"""What each error of a database driver means: again later, for somebody to mend, or our own bug.
 
 One table, for both drivers. A lost lease is no driver's error: ``store.runs.lease`` finds another
 token in its row.
@@ -12,21 +12,17 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
 
 from worker.core.hosts import place_of
 from worker.errors import ConfigurationError, UnavailableError, WorkerError
-from worker.store.sqlite import hindrance, want_of_room
-from worker.tls import is_tls_refusal
+from worker.store.sqlite import want_of_room
 
 
 class Ending(enum.Enum):
     """What follows from an error."""
 
     OURS = "the worker's own error: a constraint, a value, or a bug"
-    AGAIN = "another attempt may succeed; 69 when patience is over"
-    WAITED = "the same after a time-out, before which there was waiting too"
-    LATER = "69 at once: another attempt in a moment would meet the same"
+    LATER = "another attempt may succeed; 69 when patience is over"
     MEND = "78: somebody has to mend it"
 
 
@@ -36,7 +32,7 @@ _RESTORE: Final = (
 )
 _MODES: Final = (
     "let this account read and write the file and write its folder, where SQLite keeps its log; "
-    "a read-only disk cannot hold the database"
+    "a folder or a read-only disk cannot hold the database"
 )
 _LATER_FILE: Final = "another program may hold the file, or its disk have no room or be broken"
 _LATER_SERVER: Final = (
@@ -47,10 +43,6 @@ _Mended: TypeAlias = tuple[str, str]
 _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
     ("22", "23", sqlite3.SQLITE_CONSTRAINT): Ending.OURS,
     ("sqlalchemy.IntegrityError", "sqlalchemy.DataError", "asyncpg.DataError"): Ending.OURS,
-    ("08", "25P03", "40001", "40P01", "53300", "57P01", "57P02", "57P03"): Ending.AGAIN,
-    ("lost", "OSError", "asyncpg.InterfaceError", "sqlalchemy.TimeoutError"): Ending.AGAIN,
-    (sqlite3.SQLITE_LOCKED,): Ending.AGAIN,
-    ("55P03", "TimeoutError", sqlite3.SQLITE_BUSY): Ending.WAITED,
     ("28",): (
         "{role} is refused by {database}",
         "check the user in database.url, database.password_file and the server's pg_hba.conf",
@@ -84,26 +76,20 @@ _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
         "database.url cannot be used for {database}",
         "check its parameters",
     ),
-    ("refused TLS",): (
-        "the server of {database} is not trusted",
-        "see docs/database.md, TLS to PostgreSQL",
-    ),
     (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, "UnicodeDecodeError"): (
         "the database file {path} is damaged, or is no SQLite database",
         _RESTORE,
     ),
     (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH): (
-        "the database file {path} cannot be opened{hindrance}",
+        "the database file {path} cannot be opened",
         _MODES,
     ),
-    (sqlite3.SQLITE_READONLY,): (
-        "the database file {path} cannot be written{hindrance}",
-        _MODES,
-    ),
+    (sqlite3.SQLITE_READONLY,): ("the database file {path} cannot be written", _MODES),
+    ("sqlalchemy.DBAPIError", "sqlalchemy.TimeoutError", "sqlite3.Error"): Ending.LATER,
+    ("asyncpg.PostgresError", "asyncpg.InterfaceError", "OSError"): Ending.LATER,
 }
 """By PostgreSQL's SQLSTATE or its class (its manual, appendix A); by SQLite's result code, of which
-the low byte counts (sqlite.org/rescode); where a driver gives no code, by the error's class, or
-what SQLAlchemy found. Errors of a database that are not here, as of a full disk: later.
+the low byte counts (sqlite.org/rescode); or by the error's class. Any other error is ours.
 """
 _BY_SIGN: Final = {sign: meaning for signs, meaning in _TABLE.items() for sign in signs}
 
@@ -115,25 +101,16 @@ def meaning_of(fault: BaseException) -> Ending:
 
 
 def _looked_up(fault: BaseException) -> Ending | _Mended:
-    known = (_BY_SIGN[sign] for sign in _signs(fault) if sign in _BY_SIGN)
-    is_of_a_database = isinstance(fault, DBAPIError | sqlite3.Error)
-    return next(known, Ending.LATER if is_of_a_database else Ending.OURS)
+    return next((_BY_SIGN[sign] for sign in _signs(fault) if sign in _BY_SIGN), Ending.OURS)
 
 
 def _signs(fault: BaseException) -> Iterator[str | int]:
-    """What the table may know an error by, the most telling first; a code settles it."""
+    """What the table may know an error by, the most telling first."""
     cause = getattr(fault, "orig", None) or fault
-    if isinstance(code := getattr(cause, "sqlite_errorcode", None), int):
-        yield code & 0xFF
-        return
-    if isinstance(state := getattr(cause, "sqlstate", None), str):
-        yield from (state, state[:2])
-        return
-    if is_tls_refusal(fault):
-        yield "refused TLS"
-    if getattr(fault, "connection_invalidated", False):
-        yield "lost"
-    for one in (fault, cause, cause.__cause__):
+    yield getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    state = getattr(cause, "sqlstate", None) or ""
+    yield from (state, state[:2])
+    for one in (fault,) if cause is fault else (cause.__cause__, cause, fault):
         for kind in type(one).__mro__:
             package = kind.__module__.partition(".")[0]
             yield kind.__name__ if package == "builtins" else f"{package}.{kind.__name__}"
@@ -169,6 +146,5 @@ def described(fault: BaseException, url: URL) -> WorkerError:
         role=f"the role {url.username}" if url.username else "the role of this account",
         database=name + (f" at {url.host}" if url.host else ""),
         path=path,
-        hindrance=f": {found}" if (found := hindrance(path)) else "",
     )
     return ConfigurationError(f"{what} ({reason})", hint=hint)

@@ -54,7 +54,6 @@ def command(cli: options.Cli, *, out: Path, group_readable: bool) -> None:
     Example: `pts-worker init --out worker.toml`
     """
     from worker.cli.config_file import new_toml
-    from worker.files import private_mode
 
     if out.exists():  # before the questions
         raise ConfigurationError(
@@ -72,7 +71,7 @@ def command(cli: options.Cli, *, out: Path, group_readable: bool) -> None:
             values[key] = value
     made = _make_keys({out.parent / n: k for k, n in _KEY_FILES.items() if k not in cli.flags})
     public_jwk = _public_jwk(out.parent / values[_CLIENT_KEY])
-    write_file(out, new_toml(values).encode(), mode=private_mode(is_group_readable=group_readable))
+    write_file(out, new_toml(values).encode(), mode=0o640 if group_readable else 0o600)
     document = {
         "file": str(out.absolute()),
         "keys": sorted(values),
