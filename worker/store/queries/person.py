@@ -1,145 +1,51 @@
-"""Everything that the store has about one person, as published (``explain``)."""
+"""Everything that the store has about one person, as the views show it (``explain``)."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
-from worker.core.area import ResourceArea
-from worker.core.value import Value
-from worker.store.queries.failures import OpenFailure, failures_of
-from worker.store.queries.status import Publication, publication_at
 from worker.store.schema.tables import person, run
-from worker.views import FRESHNESS, HISTORY
+from worker.views import FRESHNESS, HISTORY, View
 
-
-class Version(Value, frozen=True, kw_only=True):
-    """One version of a restriction, visible to readers from ``valid_from`` until ``valid_to``.
-
-    Attributes:
-        restriction_id: the record's key.
-        columns: the area's own columns that have a value.
-        first_seen_at: when the worker first read the restriction.
-        valid_to: None while it is current.
-        opened_run: the run that published it.
-        closed_run: the run whose publication ended it.
-        is_shown: readers saw it at the time asked for.
-    """
-
-    restriction_id: str
-    columns: Mapping[str, Any]
-    first_seen_at: datetime
-    valid_from: datetime
-    valid_to: datetime | None
-    opened_run: int
-    closed_run: int | None
-    is_shown: bool
-
-
-class FirstProof(Value, frozen=True, kw_only=True):
-    """The first of two reads, which the second one confirmed: it held the same restrictions."""
-
-    read_at: datetime
-    digest: str
-
-
-class AreaStory(Value, frozen=True, kw_only=True):
-    """One area of the person.
-
-    The fields of the completeness proof are None if none is published, or the person departed.
-
-    Attributes:
-        last_confirmed_at: when the last published complete read was; None: there was none.
-        digest: over keys and content of its records.
-        first_read: the read before it, if two were needed.
-        is_stale: whether the state shown is older than the last publication.
-        restrictions: its versions; of an earlier time, those that were shown then.
-    """
-
-    area: str
-    last_confirmed_at: datetime | None = None
-    age_s: float | None = None
-    pages: int | None = None
-    records: int | None = None
-    digest: str | None = None
-    first_read: FirstProof | None = None
-    is_stale: bool | None = None
-    failure: OpenFailure | None
-    restrictions: Sequence[Version]
-
-
-class PersonStory(Value, frozen=True, kw_only=True):
-    """One person whom the store knows.
-
-    Attributes:
-        person_key: None where it is not to be shown.
-        local_ref: what the roster calls the person today; None if it has no word.
-        cohort: the clinic or department, likewise.
-        first_run_at: start of the first published run that saw the person.
-        as_of: the time asked for; None: the state as it is published.
-        publication: what readers saw at that time.
-    """
-
-    is_known: bool = True
-    person_key: str | None
-    local_ref: str | None
-    cohort: str | None
-    first_run: int
-    first_run_at: datetime
-    departed_at: datetime | None
-    as_of: datetime | None
-    areas: Sequence[AreaStory]
-    publication: Publication | None
+_OF_THE_PERSON: Final = frozenset({"person_key", "local_ref", "cohort"})
+"""Columns of the views that say who it is, and the same in each row."""
 
 
 async def person_story(
-    connection: AsyncConnection, person_key: str, *, now: datetime, as_of: datetime | None = None
-) -> PersonStory | None:
-    """Everything published about a person; None if the store does not have the key.
+    connection: AsyncConnection, person_key: str, number: int, *, is_past: bool = False
+) -> dict[str, Any] | None:
+    """The person's row, and of each area that of the freshness and those of the history.
 
     Which publication counts is said by the store: no clock decides what is in force now.
 
     Args:
-        now: the database's time, for the age of the last read.
-        as_of: the restrictions of that time; None: those that are published, and what has ended.
+        number: the publication that counts; a restriction is shown if its readers saw it.
+        is_past: leave out what they did not see.
+
+    Returns:
+        None if the store does not have the key. An area that was never read, or of a person who
+        departed, has no column of the freshness.
     """
-    row = await _person(connection, person_key)
-    if row is None:
+    found = await _person(connection, person_key)
+    if found is None:
         return None
-    proofs = await _proofs(connection, person_key, now)
-    failures = {failure.area: failure for failure in await failures_of(connection, person_key)}
-    publication = await publication_at(connection, as_of)
-    number = publication.publication_no if publication else 0
-    areas = [
-        AreaStory(
-            area=area.name,
-            **proofs.get(area.name, {}),
-            failure=failures.get(area.name),
-            restrictions=[
-                version
-                for version in await _versions(connection, area, person_key, number)
-                if as_of is None or version.is_shown
-            ],
-        )
-        for area in AREAS
-    ]
-    return PersonStory(
-        person_key=person_key,
-        local_ref=row.local_ref,
-        cohort=row.cohort,
-        first_run=row.first_run,
-        first_run_at=row.first_run_at,
-        departed_at=row.departed_at,
-        as_of=as_of,
-        areas=areas,
-        publication=publication,
-    )
+    reads = {row["area"]: row for row in await _rows(connection, FRESHNESS, person_key)}
+    areas = []
+    for area in AREAS:
+        versions = await _rows(connection, HISTORY[area.name], person_key)
+        for row in versions:
+            row["is_shown"] = _is_shown(row, number)
+        shown = [row for row in versions if row["is_shown"] or not is_past]
+        shown.sort(key=itemgetter("opened_publication", "restriction_id"))
+        areas.append({"area": area.name} | reads.get(area.name, {}) | {"restrictions": shown})
+    return {**found, "areas": areas}
 
 
-async def _person(connection: AsyncConnection, person_key: str) -> Any:
+async def _person(connection: AsyncConnection, person_key: str) -> Mapping[str, Any] | None:
     """The person's row with the times of its runs; None if there is none."""
     first, departed = run.alias("first"), run.alias("departed")
     found = await connection.execute(
@@ -154,64 +60,18 @@ async def _person(connection: AsyncConnection, person_key: str) -> Any:
         .outerjoin(departed, departed.c.publication_no == person.c.departed_no)
         .where(person.c.person_key == person_key)
     )
-    return found.one_or_none()
+    return found.mappings().one_or_none()
 
 
-async def _proofs(
-    connection: AsyncConnection, person_key: str, now: datetime
-) -> Mapping[str, Mapping[str, Any]]:
-    """The fields of the completeness proof, by area."""
-    view = FRESHNESS.table()
-    rows = await connection.execute(select(view).where(view.c.person_key == person_key))
-    return {
-        row.area: {
-            "last_confirmed_at": row.last_confirmed_at,
-            "age_s": row.last_confirmed_at
-            and max((now - row.last_confirmed_at).total_seconds(), 0.0),
-            "pages": row.pages,
-            "records": row.record_count,
-            "is_stale": row.is_stale,
-            "digest": row.digest,
-            "first_read": row.first_read_at
-            and FirstProof(read_at=row.first_read_at, digest=row.first_digest),
-        }
-        for row in rows
-    }
+async def _rows(connection: AsyncConnection, view: View, person_key: str) -> list[dict[str, Any]]:
+    """The person's rows of a view, without the columns that say who it is."""
+    table = view.table()
+    columns = (column for column in table.c if column.name not in _OF_THE_PERSON)
+    found = await connection.execute(select(*columns).where(table.c.person_key == person_key))
+    return [dict(row) for row in found.mappings()]
 
 
-_OF_A_VERSION: Final = (
-    "restriction_id",
-    "first_seen_at",
-    "valid_from",
-    "valid_to",
-    "opened_run",
-    "closed_run",
-)
-"""The fields of ``Version`` that are columns of the history view."""
-
-
-async def _versions(
-    connection: AsyncConnection, area: ResourceArea, person_key: str, number: int
-) -> Sequence[Version]:
-    """The person's rows of the history view, oldest first."""
-    names = [declared.name for declared in area.columns]
-    numbers = ("opened_publication", "closed_publication")
-    view = HISTORY[area.name].table((*_OF_A_VERSION, *numbers, "person_key", *names))
-    rows = await connection.execute(
-        select(view)
-        .where(view.c.person_key == person_key)
-        .order_by(view.c.opened_publication, view.c.restriction_id)
-    )
-    return [
-        Version(
-            **{name: row[name] for name in _OF_A_VERSION},
-            columns={name: row[name] for name in names if row[name] is not None},
-            is_shown=_is_shown(row["opened_publication"], row["closed_publication"], number),
-        )
-        for row in rows.mappings()
-    ]
-
-
-def _is_shown(opened_no: int, closed_no: int | None, number: int) -> bool:
+def _is_shown(version: Mapping[str, Any], number: int) -> bool:
     """Whether readers saw a version at that publication."""
-    return opened_no <= number and (closed_no is None or closed_no > number)
+    closed_no = version["closed_publication"]
+    return version["opened_publication"] <= number and (closed_no is None or closed_no > number)
