@@ -40,16 +40,6 @@ def is_missing(path: Path) -> bool:
     return False
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file with mode 0600; see ``write_atomically``.
-
-    Raises:
-        ConfigurationError: the file cannot be written; no temporary file remains.
-    """
-    with named_faults(path):
-        write_atomically(path, content)
-
-
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace a file atomically: readers see the old or the new content, never a part.
 

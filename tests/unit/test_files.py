@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import ConfigurationError
-from worker.files import write_atomically, write_new, write_private
+from worker.files import named_faults, write_atomically, write_new
 
 
 @contextmanager
@@ -62,6 +62,6 @@ def test_devices_and_streams_are_not_replaced(tmp_path: Path, kind: str):
     else:
         path.symlink_to("/dev/full")
     before = unread(path.lstat())
-    with pytest.raises(ConfigurationError, match="not a plain file"):
-        write_private(path, b"x")
+    with pytest.raises(ConfigurationError, match="not a plain file"), named_faults(path):
+        write_atomically(path, b"x")
     assert before == unread(path.lstat())

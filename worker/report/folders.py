@@ -13,7 +13,7 @@ import orjson
 
 from worker.core.value import Value
 from worker.errors import ConfigurationError
-from worker.files import named_faults, write_private
+from worker.files import named_faults, write_atomically
 
 MANIFEST: Final = "_manifest.json"
 LATEST: Final = "_LATEST"
@@ -111,9 +111,9 @@ class PublicationFolder:
         """
         content = orjson.dumps(msgspec.to_builtins(manifest), option=orjson.OPT_INDENT_2)
         with named_faults(self._out):
-            write_private(self.path / MANIFEST, content + b"\n")
+            write_atomically(self.path / MANIFEST, content + b"\n")
             _replace(self.path, self._out / self._name)
-            write_private(self._out / LATEST, f"{self._name}\n".encode())
+            write_atomically(self._out / LATEST, f"{self._name}\n".encode())
 
     def discard(self) -> None:
         """Remove it, if it has not been published."""

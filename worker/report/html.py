@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from worker.core.escaping import xml_text
 from worker.core.small_numbers import LEAST, SmallNumbers
-from worker.files import write_private
+from worker.files import named_faults, write_atomically
 from worker.report.facts import read_facts
 from worker.report.figures import ReportFacts
 from worker.report.language import LANGUAGES, language
@@ -66,7 +66,8 @@ async def write_report(
         cohorts_shown=COHORTS_SHOWN,
     )
     # Text from outside is escaped, and holds no character that XML forbids.
-    write_private(out, xml_text(rendered).encode())
+    with named_faults(out):
+        write_atomically(out, xml_text(rendered).encode())
     return facts
 
 
