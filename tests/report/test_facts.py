@@ -22,7 +22,7 @@ from worker.core.model import RunKind
 from worker.errors import ExitCode, UsageError
 from worker.report.facts import read_facts
 from worker.report.figures import Amount, CodeKey, Movement, SnapshotState
-from worker.store.queries.status import read_standing
+from worker.store.status import read_standing
 
 AGES = ["age_30", "age_182", "age_365", "age_more"]
 PAST, NEAR = START - timedelta(days=1), START + timedelta(days=20)

@@ -19,7 +19,7 @@ from tests.support.report.counted import (
 from tests.support.report.stores import ANY, key_of, missed, publish, safety, seen
 from tests.support.store_world import World, world_on
 from worker.core.model import RunKind
-from worker.store.queries.status import area_staleness
+from worker.store.status import area_staleness
 from worker.store.runs.ledger import purge
 from worker.views import view_columns
 

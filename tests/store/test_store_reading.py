@@ -4,8 +4,8 @@ from tests.support.report.stores import ANY
 from tests.support.store_world import PRIVACY, SAFETY, World, failed, read, world_on
 from worker.core.model import RunKind
 from worker.errors import WithheldError
-from worker.store.queries.failures import list_failures
-from worker.store.queries.status import area_staleness
+from worker.store.persons import list_failures
+from worker.store.status import area_staleness
 
 
 async def stale_in_view(world: World) -> dict[str, tuple[int, int]]:

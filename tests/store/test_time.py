@@ -8,7 +8,7 @@ import pytest
 from tests.support.clock import START
 from tests.support.store_world import RunAttempt, World, failed, read, world_on
 from worker.errors import ExitCode
-from worker.store.queries.status import publication_at
+from worker.store.status import publication_at
 
 pytestmark = pytest.mark.promise("11")
 

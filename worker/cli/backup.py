@@ -14,9 +14,9 @@ from worker.files import named_faults
 from worker.store.database import Database
 from worker.store.errors import described
 from worker.store.identity import see_identity
-from worker.store.queries.status import publication_at
 from worker.store.schema.upgrade import require_upgradable
 from worker.store.sqlite import require_file
+from worker.store.status import publication_at
 from worker.trusted_files import examine_with_folder
 
 

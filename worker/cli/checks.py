@@ -25,7 +25,6 @@ from worker.offid import masked
 from worker.roster.query import QueryRoster
 from worker.store.database import Database
 from worker.store.identity import is_proven, see_identity
-from worker.store.queries.status import engine_facts, lease_state
 from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.sqlite import (
     file_of,
@@ -33,6 +32,7 @@ from worker.store.sqlite import (
     require_writable,
     want_of_room,
 )
+from worker.store.status import engine_facts, lease_state
 from worker.tls import OPEN_HINT
 
 CLOCK_WARNING_S: Final = 2.0

@@ -15,7 +15,7 @@ from worker.cli.run_sync import RunRequest, run_sync
 from worker.core.model import RunKind
 from worker.core.run import RunProgress, RunReport, Standing
 from worker.errors import ExitCode, LeaseHeldError, WorkerError
-from worker.store.queries.status import read_standing
+from worker.store.status import read_standing
 from worker.telemetry import LIMIT_S, Board, emit, ping, samples_of, samples_of_end
 
 log = structlog.get_logger(__name__)

@@ -19,7 +19,7 @@ from worker.core.run import RunProgress
 from worker.errors import WorkerError
 from worker.logs import configure
 from worker.ports import Runtime
-from worker.store.queries.status import last_full_publication
+from worker.store.status import last_full_publication
 
 log = structlog.get_logger(__name__)
 

@@ -39,8 +39,8 @@ def upgrade(cli: options.Cli) -> None:
 
 
 async def _upgrade(app: "App") -> dict[str, Any]:
-    from worker.store.queries.status import place_of_database
     from worker.store.schema.upgrade import upgrade
+    from worker.store.status import place_of_database
 
     async with app.database(checked=False) as database:
         await _check_key(app, database)

@@ -67,8 +67,8 @@ async def _read(
     app: "App", off_id: "NationalId", *, as_of: datetime | None, purpose: str | None
 ) -> dict[str, Any]:
     """The person's story, and what readers saw then."""
-    from worker.store.queries.person import person_story
-    from worker.store.queries.status import publication_at
+    from worker.store.persons import person_story
+    from worker.store.status import publication_at
 
     async with open_person(app, off_id, "explain", purpose) as (store, identity, key):
         publication = await store.read(publication_at, as_of)

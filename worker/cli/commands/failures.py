@@ -12,7 +12,7 @@ from worker.core.escaping import visible
 from worker.core.plurals import counted
 
 if TYPE_CHECKING:
-    from worker.store.queries.failures import OpenFailure
+    from worker.store.persons import OpenFailure
 
 
 @click.group("failures", cls=options.Group, no_args_is_help=True)
@@ -35,7 +35,7 @@ def list_open(cli: options.Cli) -> None:
     Example: `pts-worker failures list`
     """
     from worker.store.identity import stored_identity
-    from worker.store.queries.failures import list_failures
+    from worker.store.persons import list_failures
 
     app = cli.load("report")
 
@@ -62,7 +62,7 @@ def show(cli: options.Cli, *, purpose: str | None) -> None:
 
     Example: `pts-worker failures show - < identifier.txt`
     """
-    from worker.store.queries.failures import failures_of
+    from worker.store.persons import failures_of
 
     app, off_id = ask_person(cli)
 

@@ -110,7 +110,7 @@ async def _known_metrics(store: "Database") -> "list[Sample]":
     """
     from worker.core.model import RunKind, RunStatus
     from worker.errors import ExitCode
-    from worker.store.queries.status import last_runs, read_standing
+    from worker.store.status import last_runs, read_standing
     from worker.telemetry import samples_of_end, samples_of_standing, samples_of_totals
 
     samples = list(samples_of_standing(await read_standing(store.read)))

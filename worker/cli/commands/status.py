@@ -18,7 +18,7 @@ from worker.errors import ConfigurationError, ExitCode
 if TYPE_CHECKING:
     from worker.app import App
     from worker.store.database import Database
-    from worker.store.queries.status import LeaseState, Publication, RunFacts
+    from worker.store.status import LeaseState, Publication, RunFacts
 
 _TOTALS: Final = {
     "persons": "persons_total",
@@ -61,7 +61,7 @@ async def _read(app: "App", *, max_age: timedelta | None, runs: int) -> dict[str
     Raises:
         SchemaError: the database is missing, behind or ahead.
     """
-    from worker.store.queries import status as queries
+    from worker.store import status as queries
 
     async with app.database() as store:
         now = await store.read(store.now)
@@ -117,8 +117,8 @@ def _freshness(last: "RunFacts | None", now: datetime, max_age: timedelta | None
 
 async def _open_run(app: "App", store: "Database") -> dict[str, Any] | None:
     """The run that is neither published nor abandoned: that which the next sync continues first."""
-    from worker.store.queries.status import persons_read
     from worker.store.runs.ledger import open_runs
+    from worker.store.status import persons_read
 
     rows = await store.read(open_runs)
     chosen = continued_by_next_sync(app, rows)

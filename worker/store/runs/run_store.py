@@ -20,7 +20,7 @@ from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError, WorkerError
 from worker.store import statements
 from worker.store.database import Database
-from worker.store.queries.failures import open_failures, unpublished_run
+from worker.store.persons import open_failures, unpublished_run
 from worker.store.runs.batch import Known, find_persons, write_batch
 from worker.store.runs.bulk import IDS, KEYS
 from worker.store.runs.lease import Lease

@@ -18,7 +18,7 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.run import Standing
 from worker.core.value import Value
 from worker.store.database import Database
-from worker.store.queries.failures import open_failures
+from worker.store.persons import open_failures
 from worker.store.schema.tables import COMPLETE, TOTALS, area_column, draft, lease, run
 from worker.store.sqlite import file_of
 from worker.views import FRESHNESS, RUN, Read, UtcTime, begin_snapshot

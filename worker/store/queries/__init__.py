@@ -1,1 +1,0 @@
-"""What the store knows, for commands that never write."""
