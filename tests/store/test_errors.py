@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tests.support.clock import FakeRuntime
-from worker.errors import ExitCode
+from worker.errors import ConfigurationError, ExitCode
 from worker.store.database import open_database
 from worker.store.errors import Ending, described, meaning_of
 
@@ -106,6 +106,13 @@ def test_what_somebody_must_mend_of_a_file(code: int, says: str):
     assert ending.hint
 
 
+def of_a_file() -> Exception:
+    """What a transaction says itself, of a file that it could not write."""
+    fault = ConfigurationError("report.html cannot be written")
+    fault.__cause__ = PermissionError(13, "Permission denied")
+    return fault
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -114,10 +121,11 @@ def test_what_somebody_must_mend_of_a_file(code: int, says: str):
         of_sqlite(sqlite3.SQLITE_CONSTRAINT_UNIQUE),
         IntegrityError("INSERT", {}, Exception("no code")),
         ValueError("a bug"),
+        of_a_file(),
     ],
 )
 def test_what_is_ours(fault: Exception):
-    """No outage: nobody waits for it to pass, and it is a bug."""
+    """No outage: nobody waits for it to pass, and it is raised as it is."""
     assert meaning_of(fault) == Ending.OURS
 
 
