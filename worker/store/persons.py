@@ -54,7 +54,7 @@ async def person_story(
     return {**found, "areas": areas}
 
 
-async def _person(connection: AsyncConnection, person_key: str) -> Mapping[str, Any] | None:
+async def _person(connection: AsyncConnection, person_key: str) -> dict[str, Any] | None:
     """The person's row with the times of its runs; None if there is none."""
     first, departed = run.alias("first"), run.alias("departed")
     found = await connection.execute(
@@ -69,7 +69,8 @@ async def _person(connection: AsyncConnection, person_key: str) -> Mapping[str, 
         .outerjoin(departed, departed.c.publication_no == person.c.departed_no)
         .where(person.c.person_key == person_key)
     )
-    return found.mappings().one_or_none()
+    row = found.mappings().one_or_none()
+    return None if row is None else dict(row)
 
 
 async def _rows(connection: AsyncConnection, view: View, person_key: str) -> list[dict[str, Any]]:
