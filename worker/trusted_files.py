@@ -179,11 +179,12 @@ def _examine(
         return
     who = "everyone on this machine" if found & stat.S_IRWXO else "its group"
     whose = ("g" if found & stat.S_IRWXG else "") + ("o" if found & stat.S_IRWXO else "")
-    how, change = ("reach", "=") if forbidden & _READS else ("write", "-w")
+    what, change = f"{key}: {who} can write {place}", "-w"
+    if forbidden & _READS:
+        what, change = f"{key}: {who} can reach {place}", "="
     mended = f"chmod {whose}{change} {shlex.quote(str(place))}" + (way_out and f"; or {way_out}")
     raise ConfigurationError(
-        f"{key}: {who} can {how} {place} (mode {mode:04o})",
-        hint=_STICKY if mode & stat.S_ISVTX else mended,
+        f"{what} (mode {mode:04o})", hint=_STICKY if mode & stat.S_ISVTX else mended
     )
 
 

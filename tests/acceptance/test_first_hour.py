@@ -136,7 +136,7 @@ def test_config_check_reads_every_file(migrated: Path, capsys: pytest.CaptureFix
     ("words", "code", "message"),
     [
         ("status --database sqlite:pts.db", 2, "must start with sqlite:///"),
-        ("status --database sqlite:///.", 78, "{folder} cannot be opened"),
+        ("status --database sqlite:///.", 78, "{folder} cannot be opened: it is a folder"),
         ("status --database sqlite:///no/x.db", 78, "the folder {folder}/no does not exist"),
         ("report --out no/x.html", 78, "no/x.html cannot be written"),
         ("keys new --out no/k", 78, "{folder}/no/k: No such file or directory → make the folder"),

@@ -65,7 +65,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "damaged": (corrupt, "is damaged"),
     "damaged schema": (corrupt_schema, "is damaged"),
     "no database": (replace_by_text, "is no SQLite database"),
-    "a folder": (make_a_folder, "cannot be opened"),
+    "a folder": (make_a_folder, "it is a folder"),
     "not to be read": (lambda path: path.chmod(0), "cannot be opened"),
 }
 
@@ -95,7 +95,7 @@ def test_what_may_not_be_written(on_sqlite: Ground):
     finally:
         folder.chmod(0o755)
     for one in ended.values():
-        assert_to_mend(one, str(path), "cannot be opened", "write its folder")
+        assert_to_mend(one, f"{path} cannot be", "write its folder")
     path.chmod(0o400)
     assert_to_mend(run(worker, "sync"), str(path), "cannot be written")
     assert_to_mend(run(worker, "doctor"), f"{path} is closed to this account", "chmod u+w")

@@ -106,8 +106,8 @@ def test_a_key_that_may_be_guessed_is_refused(key, says):
 def test_random_bytes_serve_however_they_are_written(write):
     """Two hundred keys as generators write them; none is refused."""
     source = random.Random(1)
-    for _ in range(200):
-        PseudonymKey(write(source.randbytes(32)))
+    keys = [PseudonymKey(write(source.randbytes(32))) for _ in range(200)]
+    assert len({key.check_value() for key in keys}) == 200
 
 
 @pytest.mark.promise("8")

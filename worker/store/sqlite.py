@@ -65,9 +65,9 @@ def require_file(url: URL) -> None:
 
 
 def require_place(path: Path, *, is_group_readable: bool) -> None:
-    """Refuse a missing folder, and a database that others can reach. The file need not be there.
+    """Refuse a missing folder, a folder in the file's place, and a database that others can reach.
 
-    A folder that cannot be entered is not missing: SQLite will say so.
+    The file need not be there. A folder that cannot be entered is not missing: SQLite will say so.
 
     Raises:
         ConfigurationError: what is wrong, where, and what to do.
@@ -78,7 +78,7 @@ def require_place(path: Path, *, is_group_readable: bool) -> None:
             f"database.url: the folder {folder} does not exist",
             hint="create it, or name another file",
         )
-    with suppress(OSError):
+    try:
         examine_with_folder(
             path,
             key="database.url",
@@ -86,6 +86,13 @@ def require_place(path: Path, *, is_group_readable: bool) -> None:
             forbidden=stat.S_IRWXO | (0 if is_group_readable else stat.S_IRWXG),
             way_out="" if is_group_readable else "database.group_readable = true lets its group in",
         )
+    except IsADirectoryError:
+        raise ConfigurationError(
+            f"the database file {path.absolute()} cannot be opened: it is a folder",
+            hint="name a file in it: sqlite:///FOLDER/pts.db",
+        ) from None
+    except OSError:
+        pass
 
 
 def require_writable(path: Path) -> None:
