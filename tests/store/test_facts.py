@@ -19,8 +19,8 @@ from tests.support.report.counted import (
 from tests.support.report.stores import ANY, key_of, missed, publish, safety, seen
 from tests.support.store_world import World, world_on
 from worker.core.model import RunKind
-from worker.store.status import area_staleness
 from worker.store.runs.ledger import purge
+from worker.store.status import area_staleness
 from worker.views import view_columns
 
 LAST = "WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication)"
