@@ -8,8 +8,6 @@ import pytest
 
 from tests.support.program import Installation, calls
 
-PRIVATE = {"d", "p", "q", "dp", "dq", "qi"}
-
 
 @pytest.fixture
 def unset(tmp_path: Path) -> Installation:
@@ -19,22 +17,20 @@ def unset(tmp_path: Path) -> Installation:
     return made
 
 
-@pytest.mark.parametrize(("kind", "alg"), [("ec", "ES512"), ("rsa", "PS512")])
-def test_new_makes_a_pair(kind: str, alg: str, unset: Installation):
+def test_new_makes_a_pair(unset: Installation):
     """The private half stands in a file of mode 0600, only the public half is printed."""
     path = unset.folder / "client.jwk"
     made, public, again = calls(
         unset,
-        f"keys new --out {path} --kind {kind} --json",
+        f"keys new --out {path} --json",
         f"keys public --key {path}",
         f"keys new --out {path} --json",
     )
     private = json.loads(path.read_text())
     assert oct(stat.S_IMODE(path.stat().st_mode)) == "0o600"
-    document = made.document
-    assert (document["alg"], document["kid"]) == (alg, private["kid"])
-    public_half = {name: value for name, value in private.items() if name not in PRIVATE}
-    assert document["public_jwk"] == public.document == public_half
+    public_half = {name: value for name, value in private.items() if name != "d"}
+    assert (public_half["alg"], public_half["kty"]) == ("ES512", "EC")
+    assert made.document["public_jwk"] == public.document == public_half
     assert [one for one in (made, public, again) if private["d"] in one.out] == []
     # A key that is there may be registered: it is never overwritten.
     assert (again.code, json.loads(path.read_text())) == (78, private)
@@ -49,8 +45,7 @@ def test_pseudonym_makes_32_random_bytes(unset: Installation):
         f"keys pseudonym --out {two} --json",
         f"keys pseudonym --out {one} --json",
     )
-    assert first.document == {"file": str(one), "bytes": 32}
-    assert second.document == {"file": str(two), "bytes": 32}
+    assert (first.document, second.document) == ({"file": str(one)}, {"file": str(two)})
     assert len(one.read_bytes()) == 32
     assert one.read_bytes() != two.read_bytes()
     assert oct(stat.S_IMODE(one.stat().st_mode)) == "0o600"

@@ -86,7 +86,6 @@ def test_a_new_key_takes_the_place_of_the_old_one(
     assert "keys rotate --finish" in made.out
     assert f"{key_file(worker, '.new')} is there already" in again.err
     assert f"keys public --key {key_file(worker, '.new')}" in early.err
-    assert "client.jwk is unchanged" in early.err
     assert names(worker) == {"", ".new"}
     assert oct(stat.S_IMODE(key_file(worker, ".new").stat().st_mode)) == "0o600"
     assert key_file(worker).read_bytes() == before
@@ -97,13 +96,12 @@ def test_a_new_key_takes_the_place_of_the_old_one(
         worker, "doctor", "keys rotate --finish --json", "doctor --json", "keys rotate --finish"
     )
     assert denied.code == 77
-    assert "keys rotate --finish" in denied.out
-    assert (done.code, done.document["state"], done.document["alg"]) == (0, "rotated", "ES512")
+    assert (done.code, done.document["state"]) == (0, "rotated")
     assert done.document["public_jwk"] == printed.document
     assert done.document["former_kid"] == standin.private_jwk["kid"]
     (token,) = [line for line in checked.document["lines"] if line["name"] == "token"]
     assert token["state"] == "OK"
-    assert (idle.code, "no new key is pending" in idle.err) == (78, True)
+    assert (idle.code, f"there is no file {key_file(worker, '.new')}" in idle.err) == (78, True)
     assert names(worker) == {""}
     assert oct(stat.S_IMODE(key_file(worker).stat().st_mode)) == "0o440"
     assert_nothing_private(secrets, made, again, printed, early, denied, done, checked, idle)

@@ -50,7 +50,6 @@ def test_a_first_line_that_is_a_person_is_repeated_nowhere(
         (65, "backfill --roster {}"),
         (65, "--set roster.path={}-1.csv doctor"),
         (65, "--set roster.path={}.csv doctor"),
-        (65, "--set roster.path={} config check"),
         (78, "--config a{}2 status"),
         (78, "status --database sqlite:///{}-1.csv"),
         (78, "--set tls.ca_file={} sync"),

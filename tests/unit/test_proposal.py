@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from worker.areas import area_named
+from worker.cli.proposal import REFUSED, Draft, propose, shape_of
 from worker.config.contract_file import load_contract
-from worker.contracts.proposal import REFUSED, Draft, propose
-from worker.contracts.shape import shape_of
 from worker.core.contract import AreaContract
 
 SAFETY = area_named("patient-safety")
@@ -16,13 +15,13 @@ RECORD = {"id": "1", "confidentialityCode": "N"}
 
 
 def proposed(*answers: Any) -> Draft:
-    draft = Draft(path="/x")
-    propose(SAFETY, KNOWN, draft, shape_of(answers))
+    draft = Draft(KNOWN)
+    propose(SAFETY, draft, shape_of(answers))
     return draft
 
 
 def refused(draft: Draft) -> list[str]:
-    return [row["field"] for row in draft.rows() if row["becomes"] == REFUSED]
+    return [row["field"] for row in draft.rows if row["becomes"] == REFUSED]
 
 
 @pytest.mark.parametrize(
@@ -52,9 +51,9 @@ def test_each_style_of_paging(around: dict[str, Any], paging: dict[str, Any] | N
 
 def test_a_continuation_is_sent_back_as_the_request_has_it():
     """A document may name it, and its place."""
-    draft = Draft(path="/x")
+    draft = Draft(KNOWN)
     draft.sendable = {"api-version": "query", "pageNumber": "query"}
-    propose(SAFETY, KNOWN, draft, shape_of([{"items": [RECORD], "currentPage": 1}]))
+    propose(SAFETY, draft, shape_of([{"items": [RECORD], "currentPage": 1}]))
     assert draft.table["paging"]["send_as"] == "pageNumber"
     assert draft.table["paging"]["send_in"] == "query"
 
@@ -79,13 +78,12 @@ def test_what_may_speak_of_more_is_not_ignored(name: str, value: object):
 
 
 def test_fields_that_are_no_column_for_sure():
-    """A rule out of several, another kind, a parent's: shown, and left to a person."""
+    """A rule out of several, a parent's: shown, and left to a person."""
     made = proposed(
         [
             {
                 "id": 1,
                 "accessRestriction": [{"confidentialityCode": "N"}],
-                "delayDays": "three",
                 "cause": 10,
                 "parent": {"cause": "x", "created_time": "x"},
                 "roles": ["LE"],
@@ -94,32 +92,29 @@ def test_fields_that_are_no_column_for_sure():
         ]
     )
     assert made.contract is not None
-    assert made.contract.columns.keys() == {"confidentiality_code", "cause", "source_created_at"}
-    assert made.contract.columns["cause"] == ("cause",)
+    assert made.contract.columns["cause"] == KNOWN.columns["cause"]
     assert made.contract.columns["source_created_at"] == ("created_time",)
     assert made.contract.required == ("confidentiality_code",)
     assert made.contract.columns["confidentiality_code"] == KNOWN.columns["confidentiality_code"]
-    assert "confidentiality_code" in made.empty
-    becomes = {row["field"]: row["becomes"] for row in made.rows()}
-    assert becomes["accessRestriction[].confidentialityCode"] == "candidate for extra"
+    assert made.facts[0].startswith("columns without a field: confidentiality_code, delay_days")
+    becomes = {row["field"]: row["becomes"] for row in made.rows}
+    assert becomes["accessRestriction[].confidentialityCode"] == "column confidentiality_code"
     assert becomes["parent.cause"] == "candidate for extra"
-    assert becomes["roles[]"] == "a list of values: it cannot be kept"
-    shown = " ".join(line for lines in made.notes.values() for line in lines)
-    for word in ("cause has numbers", "no field is called confidentiality"):
-        assert word in shown
+    assert not any("roles" in line for line in made.notes["extra"])
+    assert "no field is called confidentiality" in made.notes["required"][0]
 
 
 def test_what_is_declared_around_the_records_stands():
-    """If the answers have it, be it null. A reference that ends with null is none."""
+    """If the answers have it, be it null. What else they have may be a page of its own."""
     paging = {"style": "page", "send_as": "p", "send_in": "query", "field": "page"}
     around = {"records": "items", "ignore": ["errors", "gone"], "paging": paging}
     known = AreaContract.model_validate({**KNOWN.model_dump(mode="json"), **around}, strict=False)
-    draft = Draft(path="/x")
+    draft = Draft(known)
     answer = {"items": [RECORD], "errors": None, "page": 1, "pagingReference": None}
     answers = [answer, {**answer, "errors": [], "pagingReference": 7}]
-    propose(SAFETY, known, draft, shape_of(answers), is_asked_by_it=True)
+    propose(SAFETY, draft, shape_of(answers))
     assert draft.contract is not None
-    assert (draft.contract.paging, draft.contract.ignore) == (known.paging, ("errors",))
+    assert (draft.contract.paging, draft.contract.ignore) == (known.paging, known.ignore)
     assert (refused(draft), "paging" in draft.notes) == (["pagingReference"], False)
 
 
@@ -127,4 +122,4 @@ def test_what_differs_from_the_contract_in_force_is_a_proposal():
     """Each key that does, and no other."""
     draft = proposed({"items": [RECORD], "traceId": "x"})
     marked = {key for key, lines in draft.notes.items() if lines == ["proposal"]}
-    assert marked == {"path", "records", "ignore", "person", "columns"}
+    assert marked == {"records", "ignore"}

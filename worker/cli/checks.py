@@ -1,253 +1,276 @@
-"""Checks of ``doctor`` and ``config check``: configuration, files, contract, database, roster.
+"""``doctor``: one table of questions, and a short function for each.
 
-A check returns its line or raises an error.
+A function returns what it found, or raises the error that its line shows.
 """
 
-import enum
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, Final
+from functools import partial
+from sys import __stdout__ as screen
+from typing import Final, NamedTuple
 
 from worker.app import App
-from worker.cli.rosters import RosterCount, count_roster
-from worker.config import database_url, needs
+from worker.cli.options import Cli
+from worker.cli.output import fitted
+from worker.cli.rosters import count_roster
+from worker.config import needs
+from worker.core.breaker import verdict_of
 from worker.core.contract import fingerprint
 from worker.core.durations import format_duration
-from worker.core.hosts import ENVIRONMENTS, service_of
-from worker.core.identity import PLAIN
+from worker.core.escaping import visible_lines
+from worker.core.hosts import ENVIRONMENTS, place_of, service_of
+from worker.core.identity import NationalId
+from worker.core.model import Person
 from worker.core.plurals import counted
-from worker.errors import ConfigurationError, ExitCode, WorkerError
-from worker.helseid.key_files import FINISH, KeyFiles
-from worker.offid import masked
-from worker.roster.query import QueryRoster
-from worker.store.database import Database
-from worker.store.identity import is_proven, see_identity
-from worker.store.schema.upgrade import HEAD, check_schema
-from worker.store.sqlite import (
-    file_of,
-    require_file,
-    require_writable,
-    want_of_room,
+from worker.core.retry import RetryPolicy
+from worker.errors import (
+    AreaError,
+    ConfigurationError,
+    ExitCode,
+    UnavailableError,
+    UsageError,
+    WorkerError,
 )
-from worker.store.status import engine_facts, lease_state
-from worker.tls import OPEN_HINT
+from worker.helseid.client import HelseIdClient
+from worker.helseid.discovery import Discovery
+from worker.helseid.refusals import CLOCK_HINT, clock_problem
+from worker.logs import configure
+from worker.offid import is_h_number, masked
+from worker.roster.query import QueryRoster
+from worker.store import sqlite
+from worker.store.identity import is_proven, note_probe, see_identity
+from worker.store.schema.upgrade import HEAD, check_schema
+from worker.store.status import engine_of
 
-CLOCK_WARNING_S: Final = 2.0
-PATIENCE_S: Final = 5.0
-LEDGER_S: Final = 1.0
-"""How long a database that is away is waited for beside its own check."""
+_PATIENCE_S: Final = 5.0
+_LEDGER_S: Final = 1.0
+"""How long a database that is away is waited for beside its own question."""
+_LEARN_HINT: Final = "`pts-worker contract learn` proposes what to declare"
 _PROBE_HINT: Final = (
     "`pts-worker doctor --probe --person -` compares the answers for a synthetic person who has "
     "restrictions; docs/first-day.md"
 )
 
 
-class State(enum.StrEnum):
-    """How a check ended."""
-
-    OK = "OK"
-    WARN = "WARN"
-    FAIL = "FAIL"
-    SKIP = "SKIP"
-    """Not checked, because another check that it needs failed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
-    """One line of ``doctor``. Its texts are masked, as an error's are.
-
-    Attributes:
-        hint: what to do; may be empty.
-        details: further lines, e.g. each error in the configuration.
-        facts: for the JSON document.
-    """
+class Line(NamedTuple):
+    """One line of the result: OK, WARN, FAIL, or SKIP if a question that it needs failed."""
 
     name: str
-    state: State
+    state: str
     text: str
     hint: str = ""
     exit_code: ExitCode = ExitCode.OK
-    details: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("text", "hint"):
-            object.__setattr__(self, name, masked(getattr(self, name)))
 
 
-def found(name: str, text: str, remedy: str = "", **facts: Any) -> CheckResult:
-    """A line for what works: OK, or WARN if there is a remedy for something about it."""
-    state = State.WARN if remedy else State.OK
-    return CheckResult(name=name, state=state, text=text, hint=remedy, facts=facts)
+class Doubt(NamedTuple):
+    """What works, and what should be done about it."""
+
+    text: str
+    remedy: str
 
 
-def skip(name: str, because: str) -> CheckResult:
-    """A line for a check that could not run."""
-    return CheckResult(name=name, state=State.SKIP, text=f"not checked: {because}")
+class Question(NamedTuple):
+    """One question, which is not asked without the answers that it needs."""
+
+    name: str
+    answer: Callable[[App], Awaitable[str | Doubt]]
+    needs: tuple[str, ...] = ()
 
 
-def fail(name: str, error: WorkerError) -> CheckResult:
-    """A line for a check that ended with this error."""
-    return CheckResult(
-        name=name,
-        state=State.FAIL,
-        text=error.message.partition("\n")[0],
-        hint=error.hint,
-        exit_code=error.exit_code,
-        details=error.problems if isinstance(error, ConfigurationError) else (),
-    )
+def report_checkup(cli: Cli, probe: NationalId | None) -> ExitCode:
+    """Ask every question, print a line for each, and give the exit code of the first failure.
+
+    Changes nothing, but that the store remembers a probe that succeeded.
+
+    Args:
+        probe: whom to read from PTS as well, if anybody.
+    """
+    app = cli.load(None)
+    if app.loaded.origins["log.level"] == "default":
+        configure("ERROR", app.settings.log.format)  # logs below would only repeat the lines
+    lines = cli.run(lambda: _ask_all(app, _questions(probe), is_shown=not cli.as_json))
+    code = next((line.exit_code for line in lines if line.exit_code), ExitCode.OK)
+    cli.emit({"exit_code": code, "lines": [line._asdict() for line in lines]}, lambda: None)
+    return code
 
 
-async def check_configuration(app: App) -> CheckResult:
-    """Everything that a sync needs is set, and every configured file can be read."""
+async def _ask_all(app: App, questions: Iterable[Question], *, is_shown: bool) -> list[Line]:
+    lines = dict[str, Line]()
+    for question in questions:
+        missing = [one for one in question.needs if lines[one].state in {"FAIL", "SKIP"}]
+        if missing:
+            line = Line(question.name, "SKIP", f"not checked: {missing[0]} comes first")
+        else:
+            line = await _asked(question, app)
+        lines[question.name] = line
+        if is_shown:
+            _print(line)
+    return [*lines.values()]
+
+
+async def _asked(question: Question, app: App) -> Line:
+    try:
+        found = await question.answer(app)
+    except WorkerError as error:
+        text = "; ".join(line.strip(" -") for line in error.message.splitlines())
+        return Line(question.name, "FAIL", text, error.hint, error.exit_code)
+    if isinstance(found, Doubt):
+        return Line(question.name, "WARN", masked(found.text), masked(found.remedy))
+    return Line(question.name, "OK", masked(found))
+
+
+def _print(line: Line) -> None:
+    said = [f"{line.state:<4}  {line.name:<19} {line.text}"]
+    said += [f"{'':<26} → {line.hint}"] if line.hint else []
+    print(visible_lines("\n".join(fitted(one, screen, indent=29) for one in said)), flush=True)
+
+
+def _found(text: str, doubts: Mapping[str, str]) -> str | Doubt:
+    """What works, with what is doubtful about it and the remedies, if anything is."""
+    whole = "; ".join((text, *doubts))
+    return Doubt(whole, "; ".join(dict.fromkeys(doubts.values()))) if doubts else whole
+
+
+async def check_configuration(app: App) -> str | Doubt:
+    """Everything that a sync needs is set, and every configured file can be used."""
+    environment = app.settings.api.environment
     needs(app.loaded, "sync")
-    app.areas()
-    file = app.loaded.config_file
-    read = f"{file} read" if file else "no file read"
-    if beside := _beside_environment(app):
-        return found(
-            "configuration",
-            f"{read}; api.environment is {app.settings.api.environment}, but {beside}",
-            "remove api.environment, or what stands beside it: it says whether there are real "
-            "persons",
-        )
-    return found("configuration", f"{read}; everything that a sync needs is set")
+    for used in (app.identity, app.tls, app.proxy):
+        used()
+    text = f"{app.loaded.config_file or 'no file'} read"
+    for key, address in ENVIRONMENTS[environment].items() if environment else ():
+        if service_of(app.settings.value(key) or "") != service_of(address):
+            return Doubt(
+                f"{text}; api.environment is {environment}, but {key} is another's",
+                "remove one of both: the environment says whether there are real persons",
+            )
+    return text
 
 
-def _beside_environment(app: App) -> str:
-    """The addresses that are not those of the chosen environment; empty if all are."""
-    settings = app.settings
-    chosen = {"api.base_url": settings.api.base_url, "helseid.issuer": settings.helseid.issuer}
-    expected = ENVIRONMENTS[settings.api.environment] if settings.api.environment else {}
-    return " and ".join(
-        f"{key} is {chosen[key]}"
-        for key, address in expected.items()
-        if service_of(chosen[key] or "") != service_of(address)
-    )
-
-
-async def check_key(app: App) -> CheckResult:
+async def check_key(app: App) -> str:
     """The client's key can be read, and HelseID accepts its type."""
-    key = app.client_key()
-    file = Path(app.settings.helseid.private_jwk_file or "")
-    text, remedy, pending = f"{file.name}: {key.describe()}", "", KeyFiles(file).pending
-    if pending.exists():
-        text += f"; a rotation is not finished: {pending.name} holds a new key"
-        remedy = f"when its public half is registered in self-service: `{FINISH}`"
-    return found("key", text, remedy, alg=key.alg, kid=key.kid)
+    return app.client_key().describe()
 
 
-async def check_pseudonym_key(app: App) -> CheckResult:
-    """The key of the pseudonyms can be read and is long enough."""
-    identity = app.identity()
-    name = app.settings.privacy.pseudonym_key_file
-    if identity is PLAIN or name is None:
-        return skip("pseudonym key", "privacy.identity is plain")
-    return found("pseudonym key", f"{name} can be read")
+@asynccontextmanager
+async def _discovery(app: App) -> AsyncIterator[tuple[Discovery, HelseIdClient]]:
+    issuer = app.settings.helseid.issuer
+    if issuer is None:
+        raise ConfigurationError("helseid.issuer is not set", hint="or set api.environment")
+    async with app.helseid_http(attempt_s_max=_PATIENCE_S * 2) as http:
+        client = HelseIdClient(http, RetryPolicy(attempts_max=2), app.runtime)
+        yield Discovery(issuer, client, app.runtime), client
 
 
-async def check_certificates(app: App) -> CheckResult:
-    """The private CA and the proxy's credentials, where they are configured, can be used."""
-    app.tls()
-    app.proxy()
-    name = app.settings.tls.ca_file
-    return found("certificates", "this machine's" + (f", and {name}" if name else ""))
+async def check_discovery(app: App) -> str:
+    """HelseID's metadata can be read, and names the configured issuer."""
+    async with _discovery(app) as (discovery, _):
+        metadata = await discovery.metadata()
+    return f"{metadata.issuer} answers, and names itself as the issuer"
 
 
-async def check_contract(app: App) -> CheckResult:
+async def check_clock(app: App) -> str | Doubt:
+    """This machine's clock agrees with HelseID's ``Date`` header, within a few seconds."""
+    async with _discovery(app) as (discovery, client):
+        date = await client.call(discovery.request, lambda answer: answer.headers.get("date"))
+    if problem := clock_problem(date, app.runtime.now(), whose="HelseID's"):
+        raise ConfigurationError(problem, hint=CLOCK_HINT)
+    return "as HelseID's" if date else Doubt("HelseID has sent no time", "compare it by hand")
+
+
+async def check_token(app: App) -> str:
+    """HelseID gives this client a token with the requested scopes."""
+    needs(app.loaded, "helseid")
+    async with app.helseid() as helseid:
+        token = await helseid.tokens.token()
+    chosen = app.settings.helseid
+    return f"{chosen.sender_constraint}, valid for {token.expires_in_s:.0f} s, {chosen.scope}"
+
+
+async def check_reach(app: App) -> str:
+    """PTS answers a request without authorization, with any status."""
+    url = app.base_url()
+    try:
+        async with app.transport() as transport:
+            status = (await transport.post(url, headers={}, body=b"")).status
+    except AreaError as error:
+        hint = error.hint or "check DNS, the firewall and api.base_url"
+        raise UnavailableError(f"{place_of(url)}: {error.message}", hint=hint) from None
+    return f"{url} answers (HTTP {status} without a token)"
+
+
+async def check_probe(app: App, off_id: NationalId) -> str | Doubt:
+    """What PTS answers for one person, beside the contract in force.
+
+    The store remembers it if that proves the contract: every area was read, and one of them has a
+    record at least.
+    """
+    doubts, counts = dict[str, str](), dict[str, int]()
+    if is_h_number(off_id.reveal()) and not app.sends_h_numbers:
+        raise UsageError("an H-number is not sent to PTS (roster.send_h_numbers)")
+    person = Person(off_id=off_id, person_key="probe")
+    async with app.reader(app.throttle(), attempts_max=2) as reader:
+        for area in app.areas():
+            try:
+                read = await reader.read(person, area.name)
+            except AreaError as error:
+                fault = verdict_of(error)
+                fault.message = f"{area.name}: {fault.message}"
+                raise fault from None
+            counts[area.name] = len(read.records)
+            rows = zip(area.columns, *(record.columns for record in read.records), strict=True)
+            empty = [column.name for column, *seen in rows if {*seen} == {None}]
+            for what, names in (("undeclared", [*read.drift]), ("empty columns", empty)):
+                if names:
+                    doubts[f"{area.name}: {what}: {', '.join(names)}"] = _LEARN_HINT
+    if any(counts.values()):
+        with suppress(WorkerError):  # the line of the database reports it
+            async with app.database(patience_s_max=_LEDGER_S) as store:
+                await note_probe(store, app.contract_read())
+    else:
+        doubts["without a record its shape is unknown"] = _PROBE_HINT
+    text = ", ".join(f"{name} {counted(count, 'record')}" for name, count in counts.items())
+    return _found(text, doubts)
+
+
+async def check_contract(app: App) -> str | Doubt:
     """The contract can be read, and live answers have once been as it declares them."""
-    declared = await check_contract_file(app)
-    async with app.database(patience_s_max=LEDGER_S) as store:
-        is_sure = await store.read(is_proven, app.contract_read())
-    proof = "a probe has proven it" if is_sure else "no probe has proven it yet"
-    remedy = "" if is_sure else _PROBE_HINT
-    return found("contract", f"{declared.text}; {proof}", remedy, **declared.facts)
+    contract = app.contract()
+    marks = [f"{name} {fingerprint(contract[name])}" for name in app.settings.sync.areas]
+    origin = app.settings.api.contract_file or "the one that comes with the program"
+    text = f"{origin}: {', '.join(marks)}"
+    async with app.database(patience_s_max=_LEDGER_S) as store:
+        if await store.read(is_proven, app.contract_read()):
+            return f"{text}; a probe has proven it"
+    return Doubt(f"{text}; no probe has proven it yet", _PROBE_HINT)
 
 
-async def check_contract_file(app: App) -> CheckResult:
-    """The contract can be read."""
-    contract, origin = app.contract(), app.settings.api.contract_file
-    marks = {name: fingerprint(contract[name]) for name in app.settings.sync.areas}
-    named = ", ".join(f"{name} {mark}" for name, mark in marks.items())
-    text = f"{origin or 'the one that comes with the program'}: {named}"
-    return found("contract", text, origin=origin, fingerprints=marks)
-
-
-async def check_database(app: App) -> CheckResult:
+async def check_database(app: App) -> str | Doubt:
     """The store can be reached, has this program's schema, and uses the same pseudonym key."""
-    async with app.database(checked=False, patience_s_max=PATIENCE_S) as database:
-        require_file(database.engine.url)
-        file = file_of(database.engine.url)
-        if file is not None:
-            require_writable(file)
-        engine = await engine_facts(database)
+    doubts = dict[str, str]()
+    async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
+        if file := sqlite.file_of(database.engine.url):
+            sqlite.require_file(database.engine.url)
+            sqlite.require_writable(file)
+            want = sqlite.want_of_room(file)
+            doubts |= {want: "make room on that disk: a run needs it"} if want else {}
+        engine = await engine_of(database)
         await check_schema(database)
-        if app.settings.privacy.identity == "plain" or app.settings.privacy.pseudonym_key_file:
-            await see_identity(database, app.identity())
-        lease = await lease_state(database)
-        ahead_s = await _ahead_of(database)
-    is_held = lease is not None and not lease.is_dead
-    held = f"active run ({lease.holder})" if lease is not None and is_held else "no active run"
-    where = f" ({engine['connection']})" if "connection" in engine else ""
-    notices = [*_doubts(engine, ahead_s, file)]
-    if database.tls is not None and database.tls.is_open:
-        notices.append(("", OPEN_HINT))
-    doubts = "".join(f"; {doubt}" for doubt, _ in notices if doubt)
-    return found(
-        "database",
-        f"{engine['engine']}{where}, schema {HEAD}, {held}{doubts}",
-        "; ".join(remedy for _, remedy in notices),
-        **engine,
-        schema=HEAD,
-        lease_held=is_held,
-        clock_ahead_s=ahead_s,
-    )
+        await see_identity(database, app.identity())
+    return _found(f"{engine}, schema {HEAD}", doubts)
 
 
-def _doubts(
-    engine: Mapping[str, Any], ahead_s: float | None, file: Path | None
-) -> Iterator[tuple[str, str]]:
-    """What is doubtful about a database that can be used, and what to do about it."""
-    if engine.get("journal", "wal") != "wal":
-        remedy = "move the file to a local disk: WAL does not work on network file systems"
-        yield f"but the journal is {engine['journal']}", remedy
-    if ahead_s is not None and abs(ahead_s) > CLOCK_WARNING_S:
-        way = "ahead of" if ahead_s > 0 else "behind"
-        remedy = "publications use the server's time: synchronise both clocks (NTP)"
-        yield f"this machine's clock is {abs(ahead_s):,.0f} s {way} the server's", remedy
-    if file is not None and (want := want_of_room(file)):
-        yield want, "make room on that disk: a run that finds it full ends with 69"
-
-
-async def _ahead_of(database: Database) -> float | None:
-    """Seconds that this machine's clock is ahead of the server's, within one round trip."""
-    if not database.has_clock:
-        return None
-    before = database.runtime.now()
-    server = await database.read(database.now)
-    after = database.runtime.now()
-    return (before + (after - before) / 2 - server).total_seconds()
-
-
-async def check_database_file(app: App) -> CheckResult:
-    """A SQLite file is checked as by ``doctor``; of a server only the password is read."""
-    url = database_url(app.settings.database)
-    if not url.startswith("sqlite:"):
-        return skip("database", "it is on a server; `pts-worker doctor` asks it")
-    return await check_database(app)
-
-
-async def check_roster(app: App) -> CheckResult:
+async def check_roster(app: App) -> str | Doubt:
     """The roster can be read; its entries are counted, and none is shown.
 
     So are the requests of a night, one for each area of a person; pages and retries come on top.
     """
+    sync, doubts = app.settings.sync, dict[str, str]()
     if app.settings.roster.path == "-":
-        return skip("roster", "it is read from standard input")
-    roster, sync = app.roster(), app.settings.sync
+        return "standard input"
+    roster = app.roster()
     count = await count_roster(roster)
     sent = count.entries - (0 if app.sends_h_numbers else count.h_numbers)
     requests = sent * len(sync.areas)
@@ -256,39 +279,27 @@ async def check_roster(app: App) -> CheckResult:
         f"{counted(count.entries, 'person')}, {counted(requests, 'request')}, about "
         f"{format_duration(duration)} at {sync.requests_per_second:g} requests a second"
     )
-    facts: dict[str, Any] = {
-        "entries": count.entries,
-        "requests": requests,
-        "duration_s": requests / sync.requests_per_second,
-        "faults": count.faults,
-        "h_numbers": count.h_numbers,
-    }
-    notices = [*_notices(app, count)]
-    if isinstance(roster, QueryRoster) and roster.connection:
-        facts["connection"] = roster.connection
-        is_open = roster.tls is not None and roster.tls.is_open
-        notices.append((f" ({roster.connection})", OPEN_HINT if is_open else ""))
-    text += "".join(notice for notice, _ in notices)
-    return found("roster", text, next((one for _, one in notices if one), ""), **facts)
-
-
-def _notices(app: App, count: RosterCount) -> Iterator[tuple[str, str]]:
-    """What else there is on the roster, and what to do about it."""
+    if sent < count.entries:
+        text += f", {counted(count.h_numbers, 'H-number')} not sent (roster.send_h_numbers)"
     if count.faults:
         remedy = f"each counts as a failure; the first: {count.first_fault}"
-        yield f", {counted(count.faults, 'line')} that cannot be read", remedy
-    if count.h_numbers and app.settings.roster.send_h_numbers:
-        remedy = "in production they may be another organisation's patients: set it back to false"
-        yield f", {counted(count.h_numbers, 'H-number')} sent (roster.send_h_numbers)", remedy
-    elif count.h_numbers:
-        how = "" if app.sends_h_numbers else " not sent to PTS (roster.send_h_numbers)"
-        yield f", {counted(count.h_numbers, 'H-number')}{how}", ""
+        doubts[f"{counted(count.faults, 'line')} that cannot be read"] = remedy
+    if isinstance(roster, QueryRoster) and roster.connection:
+        text += f" ({roster.connection})"
+    return _found(text, doubts)
 
 
-async def check_roster_file(app: App) -> CheckResult:
-    """A roster file is checked as by ``doctor``; of a query only the password is read."""
-    roster = app.settings.roster
-    if roster.url is not None:
-        database_url(roster)
-        return skip("roster", "it is a query; `pts-worker doctor` runs it")
-    return await check_roster(app)
+def _questions(probe: NationalId | None) -> Iterator[Question]:
+    """In the order in which they rest on one another."""
+    yield Question("configuration", check_configuration)
+    yield Question("key", check_key)
+    yield Question("discovery", check_discovery)
+    yield Question("clock", check_clock, needs=("discovery",))
+    yield Question("token", check_token, needs=("key", "discovery"))
+    yield Question("database", check_database)
+    yield Question("PTS", check_reach)
+    if probe is not None:
+        ask = partial(check_probe, off_id=probe)
+        yield Question("PTS probe", ask, needs=("PTS", "token"))
+    yield Question("contract", check_contract, needs=("database",))
+    yield Question("roster", check_roster)

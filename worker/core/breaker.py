@@ -46,6 +46,12 @@ def kind_of(error: WorkerError) -> FailureKind:
     return next(kinds, FailureKind.CONTRACT)
 
 
+def verdict_of(error: AreaError) -> WorkerError:
+    """What the error of the only request comes to."""
+    found = _VERDICTS[_merged(error)]
+    return found.error(f"PTS: {error.message}", hint=error.hint or found.hint)
+
+
 def wait_s(error: WorkerError) -> float:
     """How long PTS asked to wait for a person."""
     return error.retry_after_s if isinstance(error, TransientError) else 0.0

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from worker.core.paths import FieldPath, parse_path
+from worker.core.paths import parse_path
 
 OFF_ID: Final = "{off_id}"
 """The placeholder for the person's identifier in a body."""
@@ -252,12 +252,9 @@ class AreaContract(_Declared):
     @cached_property
     def record_paths(self) -> frozenset[str]:
         """The declared fields of records, without numbers of elements."""
-        own = [*map(parse_path, (*self.person, *self.id.split("+")))]
-        fields = {name for path in own for name in path.fields}
-        for source in (*self.columns.values(), *self.extra.values()):
-            before, paths = _paths_of(source)
-            fields |= {before + name for path in paths for name in path.fields}
-        return frozenset(fields)
+        own = (*self.person, *self.id.split("+"))
+        sources = (own, *self.columns.values(), *self.extra.values())
+        return frozenset[str]().union(*map(fields_of, sources))
 
     @cached_property
     def record_parents(self) -> frozenset[str]:
@@ -274,13 +271,13 @@ Contract: TypeAlias = Mapping[str, AreaContract]
 """The contract of each area, by the area's name."""
 
 
-def _paths_of(source: Paths | Leaves) -> tuple[str, list[FieldPath]]:
-    """The paths of a column or extra, and the list that they begin in, if there is one."""
-    if not isinstance(source, dict):
-        return "", [*map(parse_path, source)]
-    before = f"{parse_path(source[EACH][0]).general}[]." if EACH in source else ""
-    named = (path for name, paths in source.items() if name != EACH for path in paths)
-    return before, [*map(parse_path, named)]
+def fields_of(source: SourceText) -> frozenset[str]:
+    """The fields of a record that a column or extra is made of, without numbers of elements."""
+    before, texts = "", source
+    if isinstance(source, dict):
+        before = f"{parse_path(source[EACH][0]).general}[]." if EACH in source else ""
+        texts = tuple(path for name, paths in source.items() if name != EACH for path in paths)
+    return frozenset(before + name for text in texts for name in parse_path(text).fields)
 
 
 def fingerprint(contract: AreaContract) -> str:

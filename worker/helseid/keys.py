@@ -7,7 +7,7 @@ least 2048 bits, and the curves P-256, P-384 and P-521. Symmetric keys and EdDSA
 import codecs
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 from urllib.parse import unquote
 
 import msgspec
@@ -31,7 +31,6 @@ _RSA_ALGORITHMS: Final = ("PS256", "PS384", "PS512", "RS256", "RS384", "RS512")
 _CURVE_ALGORITHMS: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _INVALID: Final = (JoseError, ValueError, TypeError, KeyError, OverflowError)
 
-KeyKind: TypeAlias = Literal["ec", "rsa"]
 _Key: TypeAlias = RSAKey | ECKey
 
 
@@ -96,16 +95,13 @@ def load_client_key(path: Path) -> ClientKey:
     return ClientKey(key=key, alg=chosen, kid=jwk.get("kid") or key.thumbprint())
 
 
-def new_client_key(kind: KeyKind = "ec") -> ClientKey:
+def new_client_key() -> ClientKey:
     """A new key, with its RFC 7638 thumbprint as ``kid``.
 
-    ``ec`` is P-521 with ES512, the default of HelseID's key generator. ``rsa`` is 4096 bits with
-    PS512, as in self-service; it takes 1 s to generate and 250 ms to load (HelseID reference,
-    sections 4 and 9).
+    It is P-521 with ES512, the default of HelseID's key generator (HelseID reference, section 9).
     """
-    key: _Key = RSAKey.generate_key(4096) if kind == "rsa" else ECKey.generate_key("P-521")
-    alg = "PS512" if kind == "rsa" else "ES512"
-    return ClientKey(key=key, alg=alg, kid=key.thumbprint())
+    key = ECKey.generate_key("P-521")
+    return ClientKey(key=key, alg="ES512", kid=key.thumbprint())
 
 
 def _json_object(content: bytes | str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from worker.offid import MASK, masked, masked_strictly
 CLOCK_TOLERANCE_S: Final = 5.0
 """Tolerance of HelseID's reference check of a DPoP proof (HelseID reference, section 2)."""
 
-_CLOCK_HINT: Final = "synchronise this machine's clock (NTP; on Helsenett: ntp.nhn.no)"
+CLOCK_HINT: Final = "synchronise this machine's clock (NTP; on Helsenett: ntp.nhn.no)"
 
 _HINTS: Final = {
     "invalid_client": (
@@ -74,7 +74,7 @@ def refusal(code: object, description: object, *, status: int, clock: str) -> Re
     if text:
         message += f" ({text})"
     if clock:
-        return RefusedError(f"{message}; {clock}", code=name, hint=_CLOCK_HINT)
+        return RefusedError(f"{message}; {clock}", code=name, hint=CLOCK_HINT)
     return RefusedError(message, code=name, hint=_hint(name, text, status))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import orjson
-from sqlalchemy import ColumnElement, Executable, Row, case, func, literal, select, text, true
+from sqlalchemy import ColumnElement, Executable, Row, case, func, literal, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -91,26 +91,21 @@ def place_of_database(database: Database) -> str:
     return str(file) if file else f"{place_of(url.render_as_string())}/{url.database or ''}"
 
 
-async def engine_facts(database: Database) -> Mapping[str, str]:
-    """Name and version of the database, and the journal mode (SQLite) or encryption (PostgreSQL).
+async def engine_of(database: Database) -> str:
+    """Name and version of the database, and how the connection to a server is encrypted."""
 
-    PostgreSQL's key ``connection`` describes the TLS of this connection.
-    """
-
-    async def work(connection: AsyncConnection) -> Mapping[str, str]:
+    async def work(connection: AsyncConnection) -> str:
         async def value(query: Executable) -> str:
             return str((await connection.execute(query)).scalar_one())
 
         if database.dialect.name == "sqlite":
-            version = await value(select(func.sqlite_version()))
-            journal = await value(text("PRAGMA journal_mode"))
-            return {"engine": f"SQLite {version}", "journal": journal}
+            return f"SQLite {await value(select(func.sqlite_version()))}"
         version = await value(select(func.current_setting("server_version")))
-        facts = {"engine": f"PostgreSQL {version.split(' ')[0]}"}
-        if database.tls is not None:
-            driver = (await connection.get_raw_connection()).driver_connection
-            facts["connection"] = database.tls.describe(driver)
-        return facts
+        engine = f"PostgreSQL {version.split(' ')[0]}"
+        if database.tls is None:
+            return engine
+        driver = (await connection.get_raw_connection()).driver_connection
+        return f"{engine} ({database.tls.describe(driver)})"
 
     return await database.read(work)
 

@@ -4,6 +4,7 @@ import click
 
 from worker.cli import options
 from worker.cli.output import print_table
+from worker.errors import ConfigurationError
 
 
 @click.group("config", cls=options.Group, no_args_is_help=True)
@@ -13,22 +14,26 @@ def command() -> None:
 
 @command.command("check")
 @click.pass_obj
-def check(cli: options.Cli) -> int:
-    """Read the configuration and every file that it names, without the network.
+def check(cli: options.Cli) -> None:
+    """Read the configuration, the keys and the contract; show all faults at once.
 
-    Configuration, client key, pseudonym key, certificates, SQLite database, roster file, contract:
-    one line each, OK, WARN or FAIL, and what to do. Changes nothing. `pts-worker doctor` also asks
-    HelseID, PTS and the database server.
+    Changes nothing, and asks no server; `pts-worker doctor` does, and looks at database and roster.
 
-    Exit code: that of the first FAIL (78 configuration, 65 roster), else 0.
-
-    `--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
+    `--json`: config_file.
 
     Example: `pts-worker config check --config /etc/pts-worker/worker.toml`
     """
-    from worker.cli.checkup import report_checkup
-
-    return report_checkup(cli, is_offline=True)
+    app, faults = cli.load("sync"), list[str]()
+    for use in (app.client_key, app.identity, app.tls, app.proxy, app.contract):
+        try:
+            use()
+        except ConfigurationError as error:
+            faults += error.problems or (error.message,)
+    if faults:
+        raise ConfigurationError("what it names cannot be used", problems=faults)
+    file = app.loaded.config_file
+    text = f"{file or 'no file'} read; everything that a sync needs is set and can be used"
+    cli.emit({"config_file": file}, lambda: print(text))
 
 
 @command.command("show")

@@ -1,7 +1,9 @@
 """``contract``: what is declared of PTS's answers, and contracts made of what PTS says."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
 from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,14 +13,21 @@ import click
 from worker.cli import options
 from worker.cli.output import print_table, write_file
 from worker.core.escaping import visible
-from worker.errors import ExitCode
+from worker.errors import AreaError, ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from worker.contracts.proposal import Draft
-    from worker.core.contract import Contract
+    from worker.app import App
+    from worker.cli.proposal import Draft
+    from worker.core.area import ResourceArea
+    from worker.core.contract import AreaContract, Contract
+    from worker.core.model import Person
+    from worker.http.response import HttpResponse
+    from worker.ports import Roster
 
-_ROWS_MAX: Final = 40
 _DOCUMENT_BYTES_MAX: Final = 16 << 20
+_PERSONS_MAX: Final = 100
+_NAMES_MAX: Final = 20
+_OK: Final = 200
 
 _out = click.option(
     "--out",
@@ -38,24 +47,18 @@ def command() -> None:
 def show(cli: options.Cli) -> None:
     """Print the complete contract with PTS that is in force, as TOML.
 
-    Keys with their default value are printed as well. The contract is `api.contract_file`, or comes
-    with the program if that is not set.
+    It is `api.contract_file`, or comes with the program if that is not set.
 
-    `--json`: origin (the file, or null for the program's own), fingerprints (by area), contract.
+    `--json`: origin (the file, or null for the program's own), contract.
 
     Example: `pts-worker contract show`
     """
-    from worker.contracts.text import as_toml, document_of
-    from worker.core.contract import fingerprint
+    from worker.cli.toml_text import contract_toml, document_of
 
     app = cli.load(None)
-    contract = app.contract()
-    document = {
-        "origin": app.settings.api.contract_file,
-        "fingerprints": {name: fingerprint(area) for name, area in contract.items()},
-        "contract": document_of(contract),
-    }
-    cli.emit(document, lambda: print(as_toml(contract), end=""))
+    contract, origin = app.contract(), app.settings.api.contract_file
+    document = {"origin": origin, "contract": document_of(contract)}
+    cli.emit(document, lambda: print(contract_toml(contract), end=""))
 
 
 @command.command("from-openapi")
@@ -65,27 +68,28 @@ def show(cli: options.Cli) -> None:
 def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
     """Make a contract from NHN's OpenAPI 3 document (JSON).
 
-    It reads the search operations of both areas (POST, a path that ends in `_search`): where the
-    identifier goes, where the list of records stands, what is around it, and the records' fields,
-    which become columns by name. Guesses are marked `# proposal`, and fields that no column takes
-    are comments below `extra`. A field around the records that may mean "there is more" is left
-    out, so that answers with it are refused until you declare it. Only live answers prove a
-    contract: `pts-worker doctor --probe`.
+    It reads the search operations of both areas (POST, a path that ends in `_search`); the records'
+    fields become columns by name. What differs from the contract in force is marked `# proposal`,
+    and fields that no column takes are comments below `extra`. A field around the records that may
+    mean "there is more" is left out, so that answers with it are refused until you declare it. Only
+    live answers prove a contract: `pts-worker doctor --probe`.
 
     Prints the contract, with its differences to the contract in force as comments, or writes it to
     a new file (`--out FILE`) for `api.contract_file`.
 
-    `--json`: file, areas (facts, fields: field, kinds, records, becomes; empty), proposals,
-    contract, differences.
+    `--json`: file, areas (facts, fields: field, kinds, records, becomes), proposals, contract,
+    differences.
 
     Example: `pts-worker contract from-openapi pts.json --out pts.toml`
     """
-    from worker.cli import contract_making
+    from worker.cli.openapi import OpenApi
     from worker.trusted_files import read_trusted
 
     app = cli.load(None)
     content = read_trusted(file, key="FILE", group_may_write=True, bytes_max=_DOCUMENT_BYTES_MAX)
-    return _report(cli, app.contract(), contract_making.from_openapi(app, content), out)
+    described, known = OpenApi(content), app.contract()
+    drafts = {area.name: described.draft(area, known[area.name]) for area in app.areas()}
+    return _report(cli, known, drafts, out)
 
 
 @command.command("learn")
@@ -99,42 +103,93 @@ def learn(cli: options.Cli, *, out: Path | None) -> int:
     is read. It shows the names of fields, their types and how many records have them, never a
     value; for a refusal (4xx) the names of the answer's fields.
 
-    Prints the contract, with its differences to the contract in force as comments, or writes it to
-    a new file (`--out FILE`) for `api.contract_file`. Exit code 65 if no answer could be used.
-
-    `--json`: as `from-openapi`.
+    Output and `--json` are as `from-openapi`'s. Exit code 65 if no answer could be used.
 
     Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
     """
-    from worker.cli import contract_making
     from worker.cli.rosters import read_identifiers
     from worker.roster.csv_file import CsvRoster
 
     app = cli.load("read-pts")
     roster = CsvRoster("-", stdin=read_identifiers() if sys.stdin.isatty() else None)
-    drafts = cli.run(lambda: contract_making.learn(app, roster))
+    drafts = cli.run(lambda: _learned(app, roster))
     return _report(cli, app.contract(), drafts, out)
+
+
+async def _learned(app: "App", roster: "Roster") -> Mapping[str, "Draft"]:
+    """What live answers for these persons suggest of each area.
+
+    Raises:
+        UsageError: a line is no identifier that may be sent, or there are too many.
+        WorkerError: HelseID or PTS refuses or is unavailable.
+    """
+    from worker.core.breaker import verdict_of
+
+    persons, known = await _persons(app, roster), app.contract()
+    drafts: dict[str, Draft] = {}
+    try:
+        async with app.reader(app.throttle(), attempts_max=2) as reader:
+            for area in app.areas():
+                answers = [await reader.ask(person, area.name) for person in persons]
+                drafts[area.name] = _drafted(area, known[area.name], answers)
+    except AreaError as error:
+        raise verdict_of(error) from None
+    return drafts
+
+
+async def _persons(app: "App", roster: "Roster") -> list["Person"]:
+    from worker.core.model import Person, RosterLineError
+
+    found = list[Person]()
+    async with aclosing(roster.entries()) as lines:
+        async for entry in lines:
+            if isinstance(entry, RosterLineError):
+                raise UsageError(f"{entry.where}: {entry.problem}")
+            if entry.is_h_number and not app.sends_h_numbers:
+                raise UsageError("standard input: an H-number is not sent to PTS")
+            if len(found) == _PERSONS_MAX:
+                raise UsageError(f"standard input: more than {_PERSONS_MAX} persons")
+            found.append(Person(off_id=entry.off_id, person_key="learn"))
+    return found
+
+
+def _drafted(
+    area: "ResourceArea", known: "AreaContract", answers: Sequence["HttpResponse"]
+) -> "Draft":
+    """What the answers of an area suggest. Values stay in here."""
+    from worker.cli.proposal import Draft, propose, shape_of
+    from worker.core.answer import parse
+
+    draft = Draft(known)
+    documents = defaultdict[int, list[Any]](list)
+    for answer in answers:
+        read = documents[answer.status]
+        with suppress(AreaError):
+            read.append(parse(answer.body))
+    for status, read in sorted(documents.items()):
+        names = "" if status == _OK else ", ".join(sorted(shape_of(read))[:_NAMES_MAX])
+        draft.facts.append(f"status {status}: {len(read)} in JSON {names and f'with {names}'}")
+    if documents[_OK]:
+        headers = {name for answer in answers for name in answer.headers}
+        propose(area, draft, shape_of(documents[_OK]), headers)
+    return draft
 
 
 def _report(
     cli: options.Cli, known: "Contract", drafts: Mapping[str, "Draft"], out: Path | None
 ) -> int:
     """Print or write the contract that was made, with what was found and the differences."""
-    from worker.contracts.text import as_toml, document_of
+    from worker.cli.toml_text import contract_toml, document_of
 
     made = {name: draft.contract for name, draft in drafts.items() if draft.contract is not None}
-    contract = {**known, **made}
-    notes = {f"{n}.{key}": lines for n, one in drafts.items() for key, lines in one.notes.items()}
-    text = as_toml(contract, notes)
+    contract, notes = {**known, **made}, {name: draft.notes for name, draft in drafts.items()}
+    text = contract_toml(contract, notes)
     if out is not None and made:
         write_file(out, text.encode())
-    differences = [*_differences(known, contract)]
+    differences = _differences(known, contract)
     document = {
         "file": str(out) if out is not None and made else None,
-        "areas": {
-            name: {"facts": one.facts, "fields": one.rows(), "empty": one.empty}
-            for name, one in drafts.items()
-        },
+        "areas": {n: {"facts": one.facts, "fields": one.rows} for n, one in drafts.items()},
         "proposals": notes,
         "contract": document_of(contract),
         "differences": differences,
@@ -143,34 +198,25 @@ def _report(
     return ExitCode.OK if made else ExitCode.DATA_CONTRACT
 
 
-def _differences(known: "Contract", contract: "Contract") -> Iterator[str]:
-    """The lines that go, and those that come."""
-    from worker.contracts.text import as_toml
+def _differences(known: "Contract", contract: "Contract") -> list[str]:
+    """The lines that go, and those that come, with their area."""
+    from worker.cli.toml_text import contract_toml
 
-    for name in contract:
-        before, after = (as_toml({name: one[name]}).splitlines() for one in (known, contract))
-        lines = [*unified_diff(before, after, n=0, lineterm="")][2:]
-        if changed := [line for line in lines if not line.startswith("@@")]:
-            yield f"[{name}]"
-            yield from changed
+    before, after = (
+        [f"{n}: {line}" for n in contract for line in contract_toml({n: one[n]}).splitlines()]
+        for one in (known, contract)
+    )
+    lines = [*unified_diff(before, after, n=0, lineterm="")][2:]
+    return [line for line in lines if not line.startswith("@@")]
 
 
 def _print(drafts: Mapping[str, "Draft"], differences: list[str], text: str) -> None:
     """Everything but the contract itself is a comment, so that all of it is a TOML file."""
-    from worker.contracts.proposal import REFUSED
-
-    rows = list[tuple[Any, ...]]()
     for name, draft in drafts.items():
-        fields = draft.rows()
-        refused = [row["field"].removesuffix("[]") for row in fields if row["becomes"] == REFUSED]
-        lists = {"columns without a field": draft.empty, REFUSED: refused}
-        facts = [f"{what}: {', '.join(names)}" for what, names in lists.items() if names]
-        for fact in (*draft.facts, *facts):
+        for fact in draft.facts:
             print(f"# {name}: {visible(fact)}")
-        rows += [(f"# {name}", *row.values()) for row in fields]
-    print_table(("# area", "field", "kinds", "records", "becomes"), rows[:_ROWS_MAX])
-    if rows[_ROWS_MAX:]:
-        print(f"# and {len(rows) - _ROWS_MAX} others; --json has all")
+    rows = [(f"# {n}", *row.values()) for n, draft in drafts.items() for row in draft.rows]
+    print_table(("# area", "field", "kinds", "records", "becomes"), rows)
     print("# differences to the contract in force:" if differences else "# no differences")
     for line in differences:
         print(f"# {line}")

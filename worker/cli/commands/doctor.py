@@ -1,9 +1,14 @@
 """``doctor``: what is wrong with the set-up, and what to do about it."""
 
+from typing import Final
+
 import click
 
 from worker.cli import options
 from worker.errors import UsageError
+
+_SYNTHETIC_PERSON: Final = "16858399649"
+"""A synthetic number (month +80) that NHN has published; it cannot belong to a real person."""
 
 
 @click.command("doctor", cls=options.Command)
@@ -16,33 +21,28 @@ from worker.errors import UsageError
 def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
     """Check the complete set-up, and show what is wrong and what to do.
 
-    Configuration, clock, key, HelseID's discovery and token, database, PTS, contract, roster: one
-    line each, OK, WARN or FAIL. A failure does not stop the other checks; SKIP marks what is not
-    checked because of one. Changes nothing.
+    Configuration, key, HelseID's discovery, clock and token, database, PTS, contract, roster: one
+    line each, OK, WARN or FAIL; SKIP is not checked because of another. Changes nothing.
 
-    The roster is read to its end: its persons (somebody who is listed twice is counted twice, and
-    read once by a run), the requests that a night sends, and how long they take at
-    `sync.requests_per_second`. Further pages and retries are not included.
+    The roster's line has its persons, the requests of a night, and how long they take at
+    `sync.requests_per_second`; further pages and retries come on top.
+
+    With `--probe` one synthetic person is read from PTS, and the answer is compared with the
+    contract: names of fields, never a value. A probe that reads every area, and at least one
+    record, proves the contract; until then its line is a warning.
 
     Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data
     contract), else 0.
 
-    Without `--probe`, nobody is read from PTS. With it, one synthetic person is read, and PTS's
-    answer is compared with the contract: names of fields, never a value. A probe that reads every
-    area, and at least one record, proves the contract; until then its line is a warning.
-
-    `--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
+    `--json`: exit_code, lines (name, state, text, hint, exit_code).
 
     Example: `pts-worker doctor --probe`
     """
-    from worker.cli.checkup import report_checkup
+    from worker.cli.checks import report_checkup
     from worker.cli.rosters import read_identifier
-    from worker.cli.service_checks import SYNTHETIC_PERSON
     from worker.core.identity import NationalId
 
     if person and not probe:
         raise UsageError("--person is for --probe")
-    if not probe:
-        return report_checkup(cli)
-    wanted = read_identifier() if person else NationalId(SYNTHETIC_PERSON)
-    return report_checkup(cli, probe=wanted)
+    wanted = read_identifier() if person else NationalId(_SYNTHETIC_PERSON)
+    return report_checkup(cli, wanted if probe else None)

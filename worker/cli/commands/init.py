@@ -1,4 +1,4 @@
-"""``init``: write a configuration file."""
+"""``init``: write a configuration file, and make the keys that it names."""
 
 import shlex
 import sys
@@ -11,19 +11,23 @@ import click
 from worker.cli import options
 from worker.cli.commands.keys import new_pseudonym_key
 from worker.cli.output import json_text, write_file
-from worker.errors import ConfigurationError, UsageError
+from worker.errors import ConfigurationError
 
+_CLIENT_KEY: Final = "helseid.private_jwk_file"
+_KEY_FILES: Final = {
+    _CLIENT_KEY: "helseid.jwk.json",
+    "privacy.pseudonym_key_file": "pseudonym.key",
+}
 _ASKED: Final = {
+    "api.environment": (
+        "PTS over the internet (test-internet) or over Helsenett (test, production)",
+        "test-internet",
+    ),
     "helseid.client_id": ("Client id from HelseID's self-service (empty: later)", ""),
     "roster.path": ("Roster file", "roster.csv"),
     "database.url": ("Database", "sqlite:///pts.db"),
 }
-_CLIENT_KEY: Final = "helseid.private_jwk_file"
-_PSEUDONYM_KEY: Final = "privacy.pseudonym_key_file"
-_KEY_FILES: Final = {_CLIENT_KEY: "helseid.jwk.json", _PSEUDONYM_KEY: "pseudonym.key"}
-_SELF_SERVICE: Final = {"production": "https://selvbetjening.nhn.no"}
-_TEST_SELF_SERVICE: Final = "https://selvbetjening.test.nhn.no"
-_SCOPE: Final = "nhn:pts/api"
+"""What is asked on a terminal, and what it is without one."""
 
 
 @click.command("init", cls=options.Command)
@@ -34,26 +38,24 @@ _SCOPE: Final = "nhn:pts/api"
     show_default=True,
     help="The new file.",
 )
-@click.option("--group-readable", is_flag=True, help="Let the file's group read it (mode 0640).")
 @click.pass_obj
-def command(cli: options.Cli, *, out: Path, group_readable: bool) -> None:
+def command(cli: options.Cli, *, out: Path) -> None:
     """Write a configuration file that describes every key, and make the two key files beside it.
 
     On a terminal it asks how PTS is reached, and for client, roster and database; Enter takes the
-    value in brackets. It does not ask for what `--set` gives. Without a terminal it takes the same
-    defaults, and you set helseid.client_id yourself.
-
-    It ends with the client's public key, and how to register it in HelseID's self-service.
+    value in brackets. What `--set` gives is not asked. It ends with the client's public key, and
+    how to register it in HelseID's self-service.
 
     An existing configuration is never overwritten, and existing keys are used. Only the owner can
-    read the files (mode 0600); with `--group-readable` the group can read the configuration (0640).
-    Relative paths in it start at its folder.
+    read the files (mode 0600). Relative paths in the configuration start at its folder.
 
     `--json`: file, keys (those that are set), made (the new key files), public_jwk.
 
     Example: `pts-worker init --out worker.toml`
     """
-    from worker.cli.config_file import new_toml
+    from worker.cli.toml_text import settings_toml
+    from worker.files import is_missing
+    from worker.helseid.keys import load_client_key
 
     if out.exists():  # before the questions
         raise ConfigurationError(
@@ -61,112 +63,72 @@ def command(cli: options.Cli, *, out: Path, group_readable: bool) -> None:
             hint="it is not overwritten: choose another name with --out",
         )
     values = _KEY_FILES | {key: _checked(key, value) for key, value in cli.flags.items()}
-    if "api.environment" not in values:
-        values["api.environment"] = _environment()
     for key, (question, default) in _ASKED.items():
         if key in values or (key == "roster.path" and "roster.url" in values):
             continue
-        value = _ask(key, question, default) if sys.stdin.isatty() else default
-        if value:
+        if value := _ask(key, question, default) if sys.stdin.isatty() else default:
             values[key] = value
-    made = _make_keys({out.parent / n: k for k, n in _KEY_FILES.items() if k not in cli.flags})
-    public_jwk = _public_jwk(out.parent / values[_CLIENT_KEY])
-    write_file(out, new_toml(values).encode(), mode=0o640 if group_readable else 0o600)
+    made = _make_keys(out.parent, cli.flags)
+    key_file = out.parent / values[_CLIENT_KEY]
+    public_jwk = None if is_missing(key_file) else load_client_key(key_file).public_jwk()
+    write_file(out, settings_toml(values).encode())
     document = {
         "file": str(out.absolute()),
         "keys": sorted(values),
-        "made": [str(file.absolute()) for file in made],
+        "made": made,
         "public_jwk": public_jwk,
     }
     cli.emit(document, lambda: _print(out, values, document))
 
 
-def _environment() -> str:
-    """Which PTS, by how it is reached."""
-    if not sys.stdin.isatty():
-        return "test-internet"
-    way = _choose("PTS over the internet or over Helsenett?", ["internet", "helsenett"])
-    if way == "internet":
-        return "test-internet"
-    return _choose("Test or production?", ["test", "production"])
-
-
-def _choose(question: str, choices: list[str]) -> str:
-    kind = click.Choice(choices, case_sensitive=False)
-    answer: str = click.prompt(question, default=choices[0], type=kind, err=True)
-    return answer
-
-
-def _make_keys(wanted: Mapping[Path, str]) -> list[Path]:
-    """Make those key files that are missing; each with the key that names it.
-
-    Raises:
-        ConfigurationError: one cannot be written.
-    """
+def _make_keys(folder: Path, given: Mapping[str, Any]) -> list[str]:
+    """Make those key files that are not given, and missing."""
     from worker.files import is_missing
     from worker.helseid.keys import new_client_key
 
-    made = [file for file in wanted if is_missing(file)]
-    for file in made:
-        is_client = wanted[file] == _CLIENT_KEY
-        write_file(file, new_client_key("ec").document() if is_client else new_pseudonym_key())
-    return made
-
-
-def _public_jwk(file: Path) -> Mapping[str, Any] | None:
-    """What is registered; None if the key is still to come.
-
-    Raises:
-        ConfigurationError: what is there is no key.
-    """
-    from worker.files import is_missing
-    from worker.helseid.keys import load_client_key
-
-    return None if is_missing(file) else load_client_key(file).public_jwk()
+    files = {key: folder / name for key, name in _KEY_FILES.items() if key not in given}
+    missing = {key: file for key, file in files.items() if is_missing(file)}
+    for key, file in missing.items():
+        write_file(file, new_client_key().document() if key == _CLIENT_KEY else new_pseudonym_key())
+    return [str(file.absolute()) for file in missing.values()]
 
 
 def _checked(key: str, value: Any) -> Any:
     """The value as TOML has it.
 
     Raises:
-        UsageError: there is no such key, or it does not hold such a value.
+        click.BadParameter: there is no such key, or it does not hold such a value.
     """
     from worker.config import KEYS, read_value
 
     if key not in KEYS:
-        raise UsageError(f"{key}: unknown key", hint="`pts-worker config show` lists all keys")
+        raise click.BadParameter(f"{key}: unknown key; `pts-worker config show` lists all keys")
     try:
         return read_value(key, value)
     except ValueError as error:
-        raise UsageError(f"{key}: {error}") from None
+        raise click.BadParameter(f"{key}: {error}") from None
 
 
-def _ask(key: str, question: str, default: str) -> str:
+def _ask(key: str, question: str, default: str) -> Any:
     """A valid answer from the terminal. The question goes to standard error."""
 
-    def valid(answer: str) -> str:
-        answer = answer.strip()
-        if answer:
-            try:
-                _checked(key, answer)
-            except UsageError as error:
-                raise click.BadParameter(error.message) from None
-        return answer
+    def valid(answer: str) -> Any:
+        return _checked(key, answer.strip()) if answer.strip() else ""
 
-    answer: str = click.prompt(question, default=default, value_proc=valid, err=True)
-    return answer
+    return click.prompt(question, default=default, value_proc=valid, err=True)
 
 
 def _print(out: Path, values: Mapping[str, Any], document: Mapping[str, Any]) -> None:
     call = f"pts-worker --config {shlex.quote(str(out))}"
+    test = "" if values["api.environment"] == "production" else "test."
     print(f"{out.absolute()} written; it describes every key.")
     for file in document["made"]:
         print(f"{file} made; nobody else can read it.")
     print("Keep a copy of the pseudonym key in a safe place, apart from the database's backup.")
     print()
-    print(f"At {_SELF_SERVICE.get(values['api.environment'], _TEST_SELF_SERVICE)}:")
+    print(f"At https://selvbetjening.{test}nhn.no:")
     print("  1. Make a client for machine-to-machine use (client_credentials), with DPoP.")
-    print(f"  2. Choose the scope {values.get('helseid.scope', _SCOPE)}.")
+    print(f"  2. Choose the scope {values.get('helseid.scope', 'nhn:pts/api')}.")
     print("  3. Choose private_key_jwt with a key of your own, and give it this public key:")
     key = document["public_jwk"]
     print("     that of `pts-worker keys public`" if key is None else f"\n{json_text(key)}")

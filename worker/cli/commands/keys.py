@@ -1,20 +1,19 @@
 """``keys``: the client's key pair for HelseID, and the key of the pseudonyms."""
 
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from worker.cli import options
 from worker.cli.output import json_text, print_json, write_file
-from worker.errors import ConfigurationError, RefusedError
+from worker.errors import RefusedError
 
 if TYPE_CHECKING:
     from worker.app import App
     from worker.helseid.key_files import KeyFiles
-    from worker.helseid.keys import ClientKey, KeyKind
+    from worker.helseid.keys import ClientKey
 
 _PSEUDONYM_BYTES: Final = 32
 _SELF_SERVICE: Final = "https://selvbetjening.nhn.no (test: https://selvbetjening.test.nhn.no)"
@@ -27,7 +26,6 @@ _key = click.option(
     type=options.FilePath(),
     help="The private key's file. Default: helseid.private_jwk_file.",
 )
-_kind = click.option("--kind", type=click.Choice(["ec", "rsa"]), default="ec", help="ec or rsa.")
 
 
 @click.group("keys", cls=options.Group, no_args_is_help=True)
@@ -37,30 +35,23 @@ def command() -> None:
 
 @command.command("new")
 @_out
-@_kind
 @click.pass_obj
-def new(cli: options.Cli, *, out: Path, kind: "KeyKind") -> None:
-    """Make a key pair for HelseID.
+def new(cli: options.Cli, *, out: Path) -> None:
+    """Make a key pair for HelseID: P-521, with ES512.
 
     The private key goes to a new file that only its owner can read; the public key is printed for
-    self-service. `ec` is P-521 with ES512, `rsa` is 4096 bits with PS512; HelseID takes both.
+    self-service.
 
-    `--json`: file, alg, kid, public_jwk.
+    `--json`: file, public_jwk.
 
     Example: `pts-worker keys new --out helseid.jwk.json`
     """
     from worker.helseid.keys import new_client_key
 
-    key = new_client_key(kind)
+    key = new_client_key()
     write_file(out, key.document())
-    public_half = key.public_jwk()
-
-    def text() -> None:
-        print(f"private key: {out} (helseid.private_jwk_file); it never leaves this machine")
-        _print_public(public_half)
-
-    document = {"file": str(out), "alg": key.alg, "kid": key.kid, "public_jwk": public_half}
-    cli.emit(document, text)
+    said = f"private key: {out} (helseid.private_jwk_file); it never leaves this machine"
+    _emit(cli, key, said, file=str(out))
 
 
 @command.command("public")
@@ -82,10 +73,9 @@ def public(cli: options.Cli, *, key: Path | None) -> None:
 
 @command.command("rotate")
 @_key
-@_kind
 @click.option("--finish", is_flag=True, help="The new key is registered: put it in place.")
 @click.pass_obj
-def rotate(cli: options.Cli, *, key: Path | None, kind: "KeyKind", finish: bool) -> None:
+def rotate(cli: options.Cli, *, key: Path | None, finish: bool) -> None:
     """Put a new key in the configured key's place, once HelseID accepts it.
 
     The first step makes a new key beside the configured file (FILE.new) and prints its public half.
@@ -93,42 +83,32 @@ def rotate(cli: options.Cli, *, key: Path | None, kind: "KeyKind", finish: bool)
     with the new key, and only when HelseID issues one does it replace the file, in one step; the
     old key is kept nowhere. Leave it registered until no run uses it any more.
 
-    `--json`: file, state (pending or rotated), alg, kid, former_kid, pending_file, public_jwk.
+    `--json`: file, state (pending or rotated), public_jwk, and former_kid once it is rotated.
 
     Example: `pts-worker keys rotate`, then `pts-worker keys rotate --finish`
     """
-    from worker.files import is_missing
-    from worker.helseid.key_files import KeyFiles
-    from worker.helseid.keys import load_client_key, new_client_key
+    from worker.helseid.key_files import FINISH, KeyFiles
+    from worker.helseid.keys import new_client_key
 
     if key is not None:
         cli.set("helseid.private_jwk_file", str(key), flag="--key")
     app = cli.load("helseid")
-    former = app.client_key()
-    files = KeyFiles(Path(app.settings.helseid.private_jwk_file or ""))
+    former, files = app.client_key(), KeyFiles(Path(app.settings.helseid.private_jwk_file or ""))
     files.require_own_folder()
-    if finish:
-        if is_missing(files.pending):
-            raise ConfigurationError(
-                f"no new key is pending: {files.pending} does not exist",
-                hint=f"the key in use is {former.describe()}; begin with `pts-worker keys rotate`",
-            )
-        made = load_client_key(files.pending)
-        cli.run(lambda: _require_token(app, files, made))
-        files.put_in_place()
-    else:
-        made = new_client_key(kind)
+    if not finish:
+        made = new_client_key()
         files.put_pending(made)
-    document = {
-        "file": str(files.current),
-        "state": "rotated" if finish else "pending",
-        "alg": made.alg,
-        "kid": made.kid,
-        "former_kid": former.kid,
-        "pending_file": None if finish else str(files.pending),
-        "public_jwk": made.public_jwk(),
-    }
-    cli.emit(document, lambda: _print_rotation(document))
+        said = f"new key: {files.pending}; {files.current} is unchanged. Then: `{FINISH}`"
+        _emit(cli, made, said, file=str(files.current), state="pending")
+        return
+    made = cli.run(lambda: _accepted(app, files))
+    files.put_in_place()
+    said = (
+        f"{files.current}: {made.describe()}, accepted by HelseID\n"
+        f"when no run uses the old key any more, remove it in self-service: kid {former.kid}"
+    )
+    document = {"file": str(files.current), "state": "rotated", "public_jwk": made.public_jwk()}
+    cli.emit(document | {"former_kid": former.kid}, lambda: print(said))
 
 
 @command.command("pseudonym")
@@ -140,7 +120,7 @@ def pseudonym(cli: options.Cli, *, out: Path) -> None:
     32 random bytes in a new file that only its owner can read. Keep a copy in a safe place: without
     it, no row can be matched to a person.
 
-    `--json`: file, bytes.
+    `--json`: file.
 
     Example: `pts-worker keys pseudonym --out pseudonym.key`
     """
@@ -149,7 +129,7 @@ def pseudonym(cli: options.Cli, *, out: Path) -> None:
         f"{out}: {_PSEUDONYM_BYTES} random bytes, for privacy.pseudonym_key_file. Keep a copy "
         "in a safe place, apart from the database's backup."
     )
-    cli.emit({"file": str(out), "bytes": _PSEUDONYM_BYTES}, lambda: print(text))
+    cli.emit({"file": str(out)}, lambda: print(text))
 
 
 def new_pseudonym_key() -> bytes:
@@ -157,45 +137,28 @@ def new_pseudonym_key() -> bytes:
     return secrets.token_bytes(_PSEUDONYM_BYTES)
 
 
-async def _require_token(app: "App", files: "KeyFiles", made: "ClientKey") -> None:
-    """Let HelseID issue a token for the new key, as for a run.
+async def _accepted(app: "App", files: "KeyFiles") -> "ClientKey":
+    """The pending key, for which HelseID has issued a token, as for a run.
 
     Raises:
-        RefusedError: it does not.
+        ConfigurationError: none is pending, or it cannot be used.
+        RefusedError: HelseID issues no token.
         UnavailableError: it cannot be reached.
     """
+    from worker.helseid.keys import load_client_key
+
+    made = load_client_key(files.pending)
     try:
         async with app.helseid(key=made) as helseid:
             await helseid.tokens.token()
     except RefusedError as error:
-        remedy = error.hint
-        if error.code == "invalid_client":
-            remedy = (
-                f"register what `pts-worker keys public --key {files.pending}` prints at "
-                f"{_SELF_SERVICE}; HelseID knows a new key after up to a minute"
-            )
-        raise RefusedError(
-            f"HelseID issues no token for the new key: {error.message}",
-            code=error.code,
-            hint=f"{remedy}. {files.current} is unchanged",
-        ) from None
+        error.hint += f"; the new key is that of `pts-worker keys public --key {files.pending}`"
+        raise
+    return made
 
 
-def _print_public(public_half: Mapping[str, Any]) -> None:
-    print(f"public key, to be registered at {_SELF_SERVICE}:")
-    print(json_text(public_half), end="")
-
-
-def _print_rotation(done: Mapping[str, Any]) -> None:
-    from worker.helseid.key_files import FINISH
-
-    if done["state"] == "pending":
-        print(f"new key: {done['pending_file']}; {done['file']} is unchanged")
-        _print_public(done["public_jwk"])
-        print(f"then: {FINISH}")
-        return
-    print(f"{done['file']}: {done['alg']}, kid {done['kid']}, accepted by HelseID")
-    print(
-        f"when no run uses the key before any more, remove it in self-service: "
-        f"kid {done['former_kid']}"
-    )
+def _emit(cli: options.Cli, key: "ClientKey", said: str, **facts: str) -> None:
+    """Print what was done, and the public key with the place where to register it."""
+    public_jwk = key.public_jwk()
+    text = f"{said}\npublic key, to be registered at {_SELF_SERVICE}:\n{json_text(public_jwk)}"
+    cli.emit({**facts, "public_jwk": public_jwk}, lambda: print(text, end=""))

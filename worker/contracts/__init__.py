@@ -1,1 +1,0 @@
-"""Makes contracts with PTS: from an OpenAPI document, from live answers, and as text."""
