@@ -154,7 +154,7 @@ def _worker(*arguments: str, expect: int = 0) -> None:
         DemoFailedError: unexpected exit code.
     """
     print(f"\n$ pts-worker --config {CONFIG} {' '.join(arguments)}", flush=True)
-    call = [sys.executable, "-m", "worker", "--config", str(CONFIG), "--log-level", "ERROR"]
+    call = [sys.executable, "-m", "worker", "--config", str(CONFIG), "--set", "log.level=ERROR"]
     code = subprocess.run([*call, *arguments], env=_environment(), check=False).returncode
     if code != expect:
         raise DemoFailedError(f"{arguments[0]} ended with exit code {code}, expected {expect}")

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import select
 import signal
 import sys
 import threading
@@ -17,13 +16,6 @@ def is_output_lost() -> bool:
     """Whether standard output could not be written, and not because its reader went away."""
     flush_streams()
     return _output_lost.is_set()
-
-
-def write_last_line(text: str) -> None:
-    """Write a line to standard error past all buffers and locks, if it can be written at once."""
-    with contextlib.suppress(OSError):
-        if select.select([], [2], [], 0)[1]:
-            os.write(2, text.encode())
 
 
 class _Output(io.FileIO):

@@ -199,7 +199,6 @@ class View(Value, frozen=True, kw_only=True):
 FRESHNESS: Final = View(name="report_person_freshness")
 PUBLICATION: Final = View(name="report_publication")
 COHORT: Final = View(name="report_publication_cohort")
-EPISODE: Final = View(name="report_episode")
 FIGURE: Final = View(name="report_publication_figure")
 CHANGE_FEED: Final = View(name="report_change_feed")
 RUN: Final = View(name="report_run")

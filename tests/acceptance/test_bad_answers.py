@@ -58,7 +58,7 @@ def test_a_bad_answer_loses_nothing(standin: Standin, tmp_path: Path, database_u
     for off_id, area in scripts:
         another, new = (PRIVACY, privacy) if area == SAFETY else (SAFETY, safety)
         standin.people[off_id][another].append(new(off_id, "new"))
-    ended = worker.sync("--log-level", "DEBUG")
+    ended = worker.sync("--set", "log.level=DEBUG")
     assert ended.code == 3, ended.story()
     totals = ended.run["totals"]
     assert totals["areas_failed"] == totals["persons_stale"] == len(bad)

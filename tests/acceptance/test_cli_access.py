@@ -25,19 +25,14 @@ STRANGER = "16858399649"
 SHOWN = "SELECT os_user, host, command, person_key, purpose FROM report_access ORDER BY accessed_at"
 
 
-NO_PURPOSE = "give one line of 2 to 200 printable characters"
 ODD = {
-    "empty": ("", NO_PURPOSE),
-    "blank": ("\u2003 \t\u00a0", NO_PURPOSE),
-    "one character": ("q", NO_PURPOSE),
-    "dots": ("...-", NO_PURPOSE),
-    "very long": ("z" * 10_000, NO_PURPOSE),
-    "escape": ("case \x1b[31m17", NO_PURPOSE),
-    "bidi": ("case \u202e17", NO_PURPOSE),
-    "two lines": ("a\nb", NO_PURPOSE),
-    "an identifier": (f"asked for {STRANGER}", "this holds an identifier"),
+    "very long": "z" * 10_000,
+    "escape": "case \x1b[31m17",
+    "bidi": "case \u202e17",
+    "two lines": "a\nb",
+    "an identifier": f"asked for {STRANGER}",
 }
-"""Purposes that are none, and the sentence that each is answered with."""
+"""Purposes that are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +65,8 @@ def carry_out(made: Standin, url: str, folder: Path) -> Logged:
         "report": "report --out report.html --purpose 'board meeting'",
         "export": "export --out export --purpose 'quarterly figures'",
         "export --view access": "export --out access --view access",
-        "erase --dry-run": ("erase --dry-run", off_id),
         **{
-            name: (f"explain --purpose {shlex.quote(given)}", off_id)
-            for name, (given, _) in ODD.items()
+            name: (f"explain --purpose {shlex.quote(given)}", off_id) for name, given in ODD.items()
         },
         "status": "status",
         "erase": ("erase --purpose 'case 19'", off_id),
@@ -106,7 +99,6 @@ def test_each_command_leaves_a_row(logged: Logged):
         "failures show": row("failures show", logged.key, "case 18"),
         "report": row("report", None, "board meeting"),
         "export": row("export", None, "quarterly figures"),
-        "erase --dry-run": row("erase --dry-run", logged.key, None),
         "status": [],
         # The person is gone by the time that the view is read.
         "erase": row("erase", None, "case 19"),
@@ -117,12 +109,12 @@ def test_each_command_leaves_a_row(logged: Logged):
 
 def test_a_purpose_that_is_none(logged: Logged):
     """Each is refused, is not repeated and not kept."""
-    for name, (given, sentence) in ODD.items():
+    for name, given in ODD.items():
         ended = logged.ends[name]
         assert (ended.code, ended.out, logged.rows[name]) == (2, "", []), ended.story()
         said = " ".join(ended.err.split())
-        assert sentence in said
-        assert name == "empty" or given not in said
+        assert "give one line of up to 200 printable characters" in said
+        assert given not in said
         assert STRANGER not in said
 
 
@@ -145,7 +137,7 @@ def test_no_identifier_and_no_key_is_left(logged: Logged):
 def test_what_cannot_be_logged_is_not_shown(
     two_runs: Installation, served: Sandbox, tmp_path: Path, command: str
 ):
-    """A file that may only be read: 78 and what to do."""
+    """A file that may only be read: 78."""
     shutil.copy(two_runs.store.path, tmp_path / "pts.db")
     worker = served.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
     off_id = (worker.folder / "roster.csv").read_text(encoding="utf-8").split()[1].split(",")[0]
@@ -153,8 +145,7 @@ def test_what_cannot_be_logged_is_not_shown(
     worker.store.path.chmod(0o400)
     refused = worker.run(*command.split(), stdin=off_id.encode(), obeys_modes=True)
     assert refused.code == 78, refused.err
-    assert "nothing is shown: the access log cannot be written" in refused.message
-    assert "let this account write the database" in refused.message
+    assert refused.document.keys() == {"error"}
     assert not (tmp_path / "r.html").exists()
     assert not (tmp_path / "e").exists()
     worker.store.path.chmod(stat.S_IRUSR | stat.S_IWUSR)
@@ -176,8 +167,7 @@ def test_a_role_that_may_only_read(make_postgres: MakeDatabase, postgres_url: st
     try:
         worker.configure(database={"url": url.replace("postgres:@", "onlooker@")})
         (refused,) = calls(worker, ("explain --json", off_id))
-        assert refused.code == 78, refused.err
-        assert "USAGE on its sequence" in refused.message
+        assert (refused.code, "lacks a privilege" in refused.message) == (78, True), refused.err
         anyio.run(execute, url, "GRANT INSERT ON access_log TO onlooker")
         anyio.run(execute, url, "GRANT USAGE ON SEQUENCE access_log_access_id_seq TO onlooker")
         (shown,) = calls(worker, ("explain --json", off_id))

@@ -1,5 +1,7 @@
 """``failures``: what could not be read, and what becomes of it."""
 
+import re
+
 import pytest
 
 from tests.support.program import Ended, Installation, Sandbox, calls
@@ -36,13 +38,11 @@ def test_list_shows_each_open_failure(ends: list[Ended], served: Sandbox):
     assert (one["attempts"], one["runs"]) == (3, 1)
     assert one["first_at"] == one["last_at"] > "2026"
     assert "500" in one["reason"]
-    heads, row, note = text.out.splitlines()
+    row, note = text.out.splitlines()
     assert (text.code, row.split()[0]) == (0, f"p-{key[:8]}")
-    assert {"area", "kind", "runs", "since"} <= set(heads.split())
-    assert one["first_at"][:10] in row
-    at = f"{one['last_at'][:10]} {one['last_at'][11:16]}"
+    assert f"patient-safety  transient, 1 run since {one['first_at'][:10]}" in row
+    at = f"{one['last_at'][:10]} {one['last_at'][11:19]} UTC"
     assert f"{one['reason']} (last at {at}, 3 attempts)" in note
-    assert max(map(len, (heads, row, note))) <= 80
 
 
 @pytest.mark.promise("6")
@@ -74,7 +74,7 @@ def test_what_keeps_failing(worker: Installation, served: Sandbox):
         served.control(generation=15, faults=[])
     (area,) = (one for one in ends.document["areas"] if one["area"] == "patient-safety")
     assert (area["is_stale"], area["failed_runs"], area["failure_kind"]) == (True, 3, "transient")
-    assert "last_confirmed_at" in text.out
+    assert re.search("is stale +yes", text.out)
     assert worker.store.current() != before  # the others moved on
     assert worker.store.stale() == set()
     (left,) = calls(worker, "failures list --json")

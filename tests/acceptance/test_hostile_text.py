@@ -51,7 +51,7 @@ COMMANDS = ("status", "explain", "failures list", "doctor")
 def test_no_raw_control_byte_reaches_a_terminal(worker: Installation, how: str) -> None:
     """Neither in results nor in logs, as text or as JSON: what it was is written out."""
     off_id = (worker.folder / "roster.csv").read_text().splitlines()[1][:11]
-    lines = [f"{command} {how}" for command in (*COMMANDS, "sync --log-level DEBUG")]
+    lines = [f"{command} {how}" for command in (*COMMANDS, "sync --set log.level=DEBUG")]
     for line, ended in zip(lines, calls(worker, *((line, off_id) for line in lines)), strict=True):
         assert _CONTROLS.findall(ended.out + ended.err) == [], line
         if line.startswith("explain --log"):

@@ -51,7 +51,7 @@ def test_a_first_line_that_is_a_person_is_repeated_nowhere(
         (65, "--set roster.path={}-1.csv doctor"),
         (65, "--set roster.path={}.csv doctor"),
         (78, "--config a{}2 status"),
-        (78, "status --database sqlite:///{}-1.csv"),
+        (78, "status --set database.url=sqlite:///{}-1.csv"),
         (78, "--set tls.ca_file={} sync"),
     ],
 )

@@ -39,7 +39,7 @@ def test_a_run_without_a_stream(worker: Installation, stream: bytes) -> None:
         (b"keys pseudonym --out k 2>&- >&-", 0),
         (b"config show 2>&-", 0),
         (b"status >/dev/full", 78),
-        (b"--help >/dev/full", 0),
+        (b"--help >/dev/full", 78),
         (b"nope --json >/dev/full", 2),
         (b"nope >/dev/full 2>/dev/full", 2),
     ],

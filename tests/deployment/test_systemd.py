@@ -183,8 +183,7 @@ def test_signal_ends_a_command_by_hand(number: signal.Signals, tmp_path: Path):
     ("open_run", "code"),
     [
         ("the program's own", 1),
-        ('{"run_id": 7, "continued_by_next_sync": false}', 1),
-        ('{"run_id": 7, "continued_by_next_sync": true}', 0),
+        ('{"run_id": 7}', 0),
         ("unreadable", 0),  # the run says what is wrong
     ],
 )
@@ -195,8 +194,8 @@ def test_boot_goes_on_with_an_open_run_alone(
     service = unit("pts-continue@.service")["Service"]
     answer = tmp_path / "answer"
     if open_run == "the program's own":
-        database = f"sqlite:///{migrated_sqlite}"
-        call = [sys.executable, "-m", "worker", "status", "--json", "--database", database]
+        setting = f"database.url=sqlite:///{migrated_sqlite}"
+        call = [sys.executable, "-m", "worker", "status", "--json", "--set", setting]
         answer.write_bytes(subprocess.run(call, check=True, capture_output=True, cwd=ROOT).stdout)
     else:
         answer.write_text(f'{{"open_run": {open_run}}}')

@@ -9,8 +9,8 @@ import pytest
 from tests.support.report.browser import SIZES, browser, check, chromium
 from tests.support.report.month import month
 from tests.support.store_world import world_on
-from worker.report.html import write_report
 from worker.report.language import LANGUAGES
+from worker.report.page import write_report
 
 pytestmark = [
     pytest.mark.nightly,

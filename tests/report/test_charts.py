@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from worker.report.charts import line, scale
+from worker.report.parts import line, scale
 
 
 @pytest.mark.parametrize(

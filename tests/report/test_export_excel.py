@@ -9,7 +9,7 @@ from tests.support.report.exports import NIGHT, SAFE, contents, export_of, only
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
 from worker.areas import AREAS
-from worker.report.formats import Dialect, Format, open_sink
+from worker.report.formats import open_sink
 from worker.views import Kind, ViewColumn, codes, systems_of, view_columns
 
 
@@ -19,7 +19,7 @@ def written(columns, *rows):
         ViewColumn(name=name, kind=kind, nb="", en="", heading=f"<{name}>")
         for name, kind in columns.items()
     ]
-    with open_sink(stream, declared, Format.CSV, Dialect.EXCEL_NB) as sink:
+    with open_sink(stream, declared, "excel-nb") as sink:
         sink.write(rows)
     return stream.getvalue()
 
@@ -39,8 +39,8 @@ async def test_what_excel_opens(sqlite_url, tmp_path):
     """A mark, semicolons, Oslo time, and words in bokmål, in every view of a real store."""
     async with world_on(sqlite_url) as world:
         await small_store(world)
-        await export_of(world, tmp_path / "p", Format.CSV, [SAFE])
-        manifest = await export_of(world, tmp_path / "x", Format.CSV, dialect=Dialect.EXCEL_NB)
+        await export_of(world, tmp_path / "p", "csv", [SAFE])
+        manifest = await export_of(world, tmp_path / "x", "csv", dialect="excel-nb")
     files = {name: data for name, data in contents(tmp_path / "x").items() if ".csv" in name}
     assert len(files) == len(manifest.views)
     assert all(data.startswith(b"\xef\xbb\xbf") for data in files.values())

@@ -10,7 +10,7 @@ from tests.support.report.exports import SAFE, export_of, only, rows_of, typed_r
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
 from worker.errors import ConfigurationError
-from worker.report.formats import Format
+from worker.report.formats import FORMATS
 
 WORDS = {"report_code", "report_dictionary"}
 """What the program says, whatever is stored."""
@@ -26,15 +26,15 @@ async def test_how_values_stand_in_each_format(database_url, tmp_path):
     from pyarrow import parquet
 
     found = {}
-    read = {Format.CSV: rows_of, Format.PARQUET: typed_rows_of}
+    read = {"csv": rows_of, "parquet": typed_rows_of}
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
-        for fmt in Format:
+        for fmt in FORMATS:
             views = [SAFE, "run", "daily"]
             await export_of(world, tmp_path, fmt, views)
             rows = read[fmt](only(tmp_path, SAFE, fmt))
             found[fmt] = {row["restriction_id"]: row for row in rows}
-            if fmt is Format.PARQUET:
+            if fmt == "parquet":
                 run = typed_rows_of(only(tmp_path, "report_run", fmt))[0]
                 assert (run["persons_total"], run["areas"][0]) == (10, "[")
     last = datetime.max.replace(tzinfo=UTC)
@@ -44,12 +44,12 @@ async def test_how_values_stand_in_each_format(database_url, tmp_path):
         for fmt, rows in found.items()
     }
     assert {fmt: first for fmt, (first, _) in shown.items()} == {
-        Format.CSV: ("9999-12-31T23:59:59.999999Z", "true", "false", "", ""),
-        Format.PARQUET: (last, True, False, None, None),
+        "csv": ("9999-12-31T23:59:59.999999Z", "true", "false", "", ""),
+        "parquet": (last, True, False, None, None),
     }
     assert {fmt: second[2:] for fmt, (_, second) in shown.items()} == {
-        Format.CSV: ("true", "", ""),
-        Format.PARQUET: (True, None, None),
+        "csv": ("true", "", ""),
+        "parquet": (True, None, None),
     }
     schema = parquet.read_schema(only(tmp_path, SAFE, "parquet"))
     assert {
@@ -68,7 +68,7 @@ async def test_how_values_stand_in_each_format(database_url, tmp_path):
 async def test_an_empty_store_exports_headers(sqlite_url, tmp_path):
     """Before the first publication the files have no rows and the manifest no run."""
     async with world_on(sqlite_url) as world:
-        for fmt in Format:
+        for fmt in FORMATS:
             manifest = await export_of(world, tmp_path / fmt, fmt)
             has_rows = {view.name for view in manifest.views if view.rows}
             assert (manifest.run_id, manifest.published_at, has_rows) == (None, None, WORDS)
@@ -82,7 +82,7 @@ async def test_parquet_without_its_library(sqlite_url, tmp_path):
     try:
         async with world_on(sqlite_url) as world:
             with pytest.raises(ConfigurationError) as caught:
-                await export_of(world, tmp_path / "out", Format.PARQUET)
+                await export_of(world, tmp_path / "out", "parquet")
     finally:
         del sys.modules["pyarrow"]
         sys.modules.update(hidden)

@@ -24,8 +24,8 @@ from tests.support.report.stores import (
 from tests.support.store_world import world_on
 from worker.core.model import RunKind
 from worker.errors import ConfigurationError
-from worker.report.html import write_report
 from worker.report.language import LANGUAGES
+from worker.report.page import write_report
 
 IDENTIFIER = "01869912345"
 CODES = "Restrictions in effect, by code"

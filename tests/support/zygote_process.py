@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.support.databases import share_compiled_statements
 from tests.support.simulation.nth_call import on_sqlite
-from worker.cli.main import COMMANDS
+from worker.cli import COMMANDS
 
 
 def _warm() -> None:
@@ -33,7 +33,7 @@ def _warm() -> None:
         "worker.telemetry",
         "worker.cli.run_command",
         "worker.report.export",
-        "worker.report.html",
+        "worker.report.page",
         *(f"worker.cli.commands.{name}" for name in COMMANDS),
     ):
         import_module(name)

@@ -1,19 +1,17 @@
-"""Progress as log, status line and systemd show it; on a virtual clock."""
+"""Progress as bar, log and systemd show it; on a virtual clock."""
 
-import socket
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import anyio
 import pytest
 from structlog.testing import capture_logs
 
 from tests.support.simulation.loop import Clock, run_simulated
-from worker.cli.notify import Notifier
-from worker.cli.run_watch import RunWatch, keep_logging, keep_notified
+from worker.cli.output import notify
+from worker.cli.run_command import RunWatch
 from worker.core.run import RunProgress
 from worker.ports import Runtime
 
@@ -31,26 +29,22 @@ def test_the_rate_is_that_of_the_last_minute() -> None:
     """Ten a second, then two, then none: what was before does not count."""
 
     async def story(clock: Clock, _runtime: Runtime) -> None:
-        watch, done = RunWatch(lambda: clock.elapsed_s), 0
-        watch.begin_run()
+        watch = RunWatch(lambda: clock.elapsed_s)
 
-        async def after(seconds: int, per_s: int, total: int | None = None) -> tuple[Any, Any]:
-            nonlocal done
-            watch.total = total
+        async def after(seconds: int, per_s: int, progress: RunProgress) -> str:
             for _ in range(seconds):
-                done += per_s
-                watch.changed(RunProgress(persons_complete=done))
-                watch.figures()
+                progress.persons_complete += per_s
+                watch.describe()
                 await anyio.sleep(1)
-            figures = watch.figures()
-            assert figures is not None
-            return figures["rate_per_s"], figures["eta_s"]
+            return watch.describe()
 
-        assert await after(300, 10) == (pytest.approx(10, rel=0.02), None)
-        assert await after(70, 2) == (pytest.approx(2, rel=0.02), None)
-        rate, left_s = await after(70, 2, total=done + 260)
-        assert (rate, left_s) == (pytest.approx(2, rel=0.02), pytest.approx(60, rel=0.02))
-        assert await after(130, 0, total=done + 120) == (0, None)
+        with watch.run(anyio.Event()) as progress:
+            assert await after(300, 10, progress) == "3,000 persons, 10.0/s"
+            assert await after(70, 2, progress) == "3,140 persons, 2.0/s"
+            watch.total = progress.persons_done + 260
+            words = await after(70, 2, progress)
+            assert words.startswith("3,280 of 3,400 persons, 2.0/s, 1m"), words
+            assert await after(130, 0, progress) == "3,280 of 3,400 persons, 0.0/s"
 
     simulated(story)
 
@@ -59,30 +53,22 @@ def test_a_resumed_run_does_not_count_old_work() -> None:
     """Persons whom an earlier process has read are done, and tell nothing of the rate."""
 
     async def story(clock: Clock, _runtime: Runtime) -> None:
-        watch = RunWatch(lambda: clock.elapsed_s)
-        assert watch.figures() is None
-        assert watch.words == ""
+        watch, stop = RunWatch(lambda: clock.elapsed_s), anyio.Event()
+        assert watch.describe() == ""
         watch.total = 1000
-        watch.begin_run()
-        watch.changed(RunProgress(persons_skipped=600, persons_complete=1))
-        watch.figures()
-        await anyio.sleep(30)
-        watch.changed(RunProgress(persons_skipped=700, persons_complete=59, persons_with_gaps=2))
-        assert watch.figures() == {
-            "persons_done": 761,
-            "persons_total": 1000,
-            "persons_with_gaps": 2,
-            "rate_per_s": 2.0,
-            "eta_s": 120,
-            "slowness": "",
-        }
-        watch.describe()
-        assert watch.words == "761 of 1,000 persons, 2.0/s, 2m left, 2 with gaps"
-        await anyio.sleep(1)
-        watch.changed(RunProgress(persons_complete=5, slowness=lambda: "status 429"))
-        assert watch.note == "status 429"
-        watch.end()
-        assert watch.figures() is None
+        with watch.run(stop) as progress:
+            progress.persons_skipped, progress.persons_complete = 600, 1
+            watch.describe()
+            await anyio.sleep(30)
+            progress.persons_skipped, progress.persons_complete = 700, 59
+            progress.persons_with_gaps = 2
+            words = "761 of 1,000 persons, 2.0/s, 2m left, 2 with gaps"
+            assert watch.describe() == words
+            progress.slowness = lambda: "status 429"
+            assert watch.describe() == f"{words} (status 429)"
+            stop.set()
+            assert watch.describe().startswith(f"{words} (stopping: ")
+        assert watch.describe() == ""
 
     simulated(story)
 
@@ -93,92 +79,24 @@ def test_a_heartbeat_every_minute_of_a_run() -> None:
     async def story(clock: Clock, runtime: Runtime) -> None:
         watch = RunWatch(lambda: clock.elapsed_s)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(keep_logging, watch, runtime)
+            tasks.start_soon(watch.report, runtime)
             await anyio.sleep(600)
-            watch.begin_run()
-            for minute in range(3):
-                watch.changed(RunProgress(persons_complete=60 * minute))
-                await anyio.sleep(60)
-            watch.end()
+            with watch.run(anyio.Event()) as progress:
+                for minute in range(3):
+                    progress.persons_complete = 60 * minute
+                    await anyio.sleep(60)
             await anyio.sleep(600)
             tasks.cancel_scope.cancel()
 
     with capture_logs() as logs:
         simulated(story)
-    beats = [one for one in logs if one["event"] == "run.heartbeat"]
-    assert [one["persons_done"] for one in beats] == [0, 60, 120]
-    assert {one["log_level"] for one in beats} == {"info"}
-    assert beats[1]["eta_s"] is None  # nobody knows the total
+    beats = [one["progress"] for one in logs if one["event"] == "run.heartbeat"]
+    assert [words.split()[0] for words in beats] == ["0", "60", "120"]
 
 
-class Manager:
-    """The socket that systemd would listen on."""
-
-    def __init__(self, address: str) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(address)
-        self.socket.setblocking(False)
-
-    def received(self) -> list[str]:
-        found: list[str] = []
-        while True:
-            try:
-                found += self.socket.recv(4096).decode().split("\n")
-            except BlockingIOError:
-                return found
-
-
-def test_a_run_that_is_stuck_is_not_alive(tmp_path: Path) -> None:
-    """The loop turns, but without progress of the run systemd hears nothing; progress helps."""
-    manager = Manager(f"\0{tmp_path}/notify")  # abstract, as in some containers
-    environ = {"NOTIFY_SOCKET": f"@{tmp_path}/notify", "WATCHDOG_USEC": "120000000"}
-
-    async def story(clock: Clock, runtime: Runtime) -> None:
-        watch = RunWatch(lambda: clock.elapsed_s, stalled_s_max=3600)
-        watch.begin_run()
-
-        async def heard(minutes: int) -> bool:
-            manager.received()
-            lines = []
-            for _ in range(2 * minutes):  # the queue of a socket is short
-                await anyio.sleep(30)
-                lines += manager.received()
-            return "WATCHDOG=1" in lines
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(keep_notified, Notifier(environ), watch, runtime, lambda: "idle")
-            for _ in range(11):
-                assert await heard(5)
-            await heard(6)
-            assert not await heard(5)
-            watch.changed(RunProgress())
-            assert await heard(5)
-            await anyio.sleep(3600)
-            assert not await heard(5)
-            watch.end()
-            assert await heard(5)
-            tasks.cancel_scope.cancel()
-
-    with manager.socket, capture_logs() as logs:
-        simulated(story)
-    assert "run.stuck" in {one["event"] for one in logs}
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected_s"),
-    [
-        ({}, None),
-        ({"WATCHDOG_USEC": "120000000"}, 120.0),
-        ({"WATCHDOG_USEC": "120000000", "WATCHDOG_PID": "1"}, None),
-        ({"WATCHDOG_USEC": "-1"}, None),
-    ],
-)
-def test_how_often_systemd_wants_to_hear(environ: dict[str, Any], expected_s: float | None) -> None:
-    """sd_watchdog_enabled(3): only the process that is named is meant."""
-    assert Notifier(environ).watchdog_s == expected_s
-
-
-def test_nobody_who_listens_is_no_error(tmp_path: Path) -> None:
+def test_nobody_who_listens_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outside of systemd, and where its socket has gone."""
-    Notifier({}).send("READY=1")
-    Notifier({"NOTIFY_SOCKET": f"{tmp_path}/gone"}).send("READY=1")
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify("READY=1")
+    monkeypatch.setenv("NOTIFY_SOCKET", f"{tmp_path}/gone")
+    notify("READY=1")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import click
 
-from worker.cli.main import PROGRAM
+from worker.cli import PROGRAM
 
 
 def commands(

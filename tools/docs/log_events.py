@@ -20,9 +20,6 @@ class LogCall(NamedTuple):
 
 _FIGURES: Final = ("persons_total", "persons_complete", "requests", "…")
 MORE: Final = {
-    "run.heartbeat": (
-        *("persons_done", "persons_total", "persons_with_gaps", "rate_per_s", "eta_s", "slowness"),
-    ),
     "run.published": _FIGURES,
     "run.summary": _FIGURES,
 }

@@ -1,63 +1,82 @@
-"""Who looks at whom: the person a command is about, and the row of the access log that says so."""
+"""Whom a command is about, and the row of the access log that says who looked at them."""
 
+import io
 import os
 import pwd
 import re
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from getpass import getpass
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
-from worker.errors import ConfigurationError, UnavailableError, UsageError
-from worker.offid import mask_identifiers
+from worker.core.identity import NationalId
+from worker.errors import UsageError
+from worker.offid import mask_identifiers, normalise, problem
+from worker.ports import Roster
 
 if TYPE_CHECKING:
     from worker.app import App
     from worker.cli.options import Cli
-    from worker.core.identity import Identity, NationalId
+    from worker.core.identity import Identity
     from worker.store.database import Database
 
-_PURPOSE_CHARACTERS_MAX: Final = 200
-_PURPOSE_LETTERS_MIN: Final = 2
-_LOGIN_USER: Final = Path("/proc/self/loginuid")
-"""Set by Linux at login and kept through sudo (proc_pid_loginuid in proc(5)).
-
-A service has none. There ``pts-admin`` passes ``SUDO_USER``, which is not verified.
-"""
+_LINE_LENGTH_MAX: Final = 200
+_PURPOSE_LENGTH_MAX: Final = 200
 _ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
-_NO_USER: Final = 0xFFFFFFFF
-_WRITE_HINT: Final = (
-    "let this account write the database (PostgreSQL: INSERT on access_log and USAGE on its "
-    "sequence)"
-)
+
+
+def read_identifier() -> NationalId:
+    """One identifier from standard input; asked for without an echo if that is a terminal.
+
+    Raises:
+        UsageError: there is none, or it is not one. The message does not hold it.
+    """
+    if sys.stdin.isatty():
+        line = getpass("Identifier (not shown): ")
+    else:
+        line = sys.stdin.readline(_LINE_LENGTH_MAX)
+    digits = normalise(line)
+    if digits is None:
+        raise UsageError(
+            f"standard input: {problem(line)}",
+            hint="give one identifier on one line of standard input; never as an argument, which "
+            "every process of the machine can read",
+        )
+    return NationalId(digits)
+
+
+def roster_of(app: "App") -> Roster:
+    """The configured roster; if that is the terminal, the one person who is typed there.
+
+    Raises:
+        ConfigurationError: of the configuration, before the question.
+        UsageError: what was typed is no identifier.
+    """
+    if str(app.settings.roster.path) != "-":
+        return app.roster()
+    app.identity()
+    return app.roster(stdin=typed_identifier())
+
+
+def typed_identifier() -> BinaryIO | None:
+    """One identifier that is typed on the terminal, as a roster; None if there is no terminal."""
+    return io.BytesIO(read_identifier().reveal().encode()) if sys.stdin.isatty() else None
 
 
 def _purpose(_context: object, _parameter: object, purpose: str | None) -> str | None:
-    """The purpose as it is kept, without blanks around it; None for none.
-
-    Raises:
-        UsageError: it says nothing, is long, holds control characters or an identifier. Not
-            repeated.
-    """
-    if purpose is None:
-        return None
-    text = purpose.strip()
-    if mask_identifiers(text) != text:
-        raise UsageError(
-            "--purpose: this holds an identifier, which every process of the machine can read here",
-            hint="give a case number; the access log names the person by itself",
+    """The purpose as it is kept, without blanks around it; None for none. It is not repeated."""
+    text = (purpose or "").strip()
+    is_plain = text.isprintable() and mask_identifiers(text) == text
+    if not is_plain or len(text) > _PURPOSE_LENGTH_MAX:
+        raise click.BadParameter(
+            f"give one line of up to {_PURPOSE_LENGTH_MAX} printable characters, without an "
+            "identifier: the access log names the person by itself"
         )
-    says_something = sum(map(str.isalnum, text)) >= _PURPOSE_LETTERS_MIN
-    if not says_something or not text.isprintable() or len(text) > _PURPOSE_CHARACTERS_MAX:
-        raise UsageError(
-            f"--purpose: {len(text):,} characters that are no purpose",
-            hint=f"give one line of {_PURPOSE_LETTERS_MIN} to {_PURPOSE_CHARACTERS_MAX} printable "
-            "characters, a case number, say; or leave the option out",
-        )
-    return text
+    return text or None
 
 
 purpose_option = click.option(
@@ -68,15 +87,13 @@ purpose_option = click.option(
 )
 
 
-def ask_person(cli: "Cli") -> tuple["App", "NationalId"]:
+def ask_person(cli: "Cli") -> tuple["App", NationalId]:
     """The app, and the person whom standard input names.
 
     Raises:
         ConfigurationError: before the question.
         UsageError: standard input holds no identifier.
     """
-    from worker.cli.rosters import read_identifier  # noqa: PLC0415 - not for --help
-
     app = cli.load("person")
     app.identity()
     return app, read_identifier()
@@ -84,7 +101,7 @@ def ask_person(cli: "Cli") -> tuple["App", "NationalId"]:
 
 @asynccontextmanager
 async def open_person(
-    app: "App", off_id: "NationalId", command: str, purpose: str | None
+    app: "App", off_id: NationalId, command: str, purpose: str | None
 ) -> AsyncIterator[tuple["Database", "Identity", str]]:
     """The store, how it keys persons, and the person's key, after the access is logged.
 
@@ -119,37 +136,31 @@ async def log_access(
     """
     from worker.store.privacy import Access, record_access  # noqa: PLC0415 - as above
 
-    account = os.getuid()
+    account = _account()
     access = Access(
-        os_user=_name_of(account),
+        os_user=account,
         login_user=_login_user(account),
         host=socket.gethostname(),
         command=command,
         purpose=purpose,
     )
-    try:
-        await record_access(database, access, person_key=person_key)
-    except (ConfigurationError, UnavailableError) as error:
-        hint = error.hint if isinstance(error, UnavailableError) else _WRITE_HINT
-        raise type(error)(
-            f"{command}: nothing is shown: the access log cannot be written: {error.message}",
-            hint=hint,
-        ) from error
+    await record_access(database, access, person_key=person_key)
 
 
-def _name_of(account: int) -> str:
+def _account() -> str:
     try:
-        return pwd.getpwuid(account).pw_name
+        return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
-        return str(account)
+        return str(os.getuid())
 
 
-def _login_user(account: int) -> str | None:
+def _login_user(account: str) -> str | None:
+    """Who logged in, if it is another account: Linux keeps it through sudo.
+
+    A service has none. There ``pts-admin`` passes ``SUDO_USER``, which is not verified.
+    """
     try:
-        login = int(_LOGIN_USER.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        login = _NO_USER
-    if login != _NO_USER:
-        return None if login == account else _name_of(login)
-    sudo_user = os.environ.get("SUDO_USER", "")
-    return sudo_user if _ACCOUNT.fullmatch(sudo_user) and sudo_user != _name_of(account) else None
+        login = os.getlogin()
+    except OSError:
+        login = os.environ.get("SUDO_USER", "")
+    return login if _ACCOUNT.fullmatch(login) and login != account else None

@@ -5,7 +5,7 @@ A function returns what it found, or raises the error that its line shows.
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from sys import __stdout__ as screen
@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 from worker.app import App
 from worker.cli.options import Cli
 from worker.cli.output import fitted
-from worker.cli.rosters import count_roster
 from worker.config import needs
 from worker.core.breaker import verdict_of
 from worker.core.contract import fingerprint
@@ -22,7 +21,7 @@ from worker.core.durations import format_duration
 from worker.core.escaping import visible_lines
 from worker.core.hosts import ENVIRONMENTS, place_of, service_of
 from worker.core.identity import NationalId
-from worker.core.model import Person
+from worker.core.model import Person, RosterLineError
 from worker.core.plurals import counted
 from worker.core.retry import RetryPolicy
 from worker.errors import (
@@ -38,6 +37,7 @@ from worker.helseid.discovery import Discovery
 from worker.helseid.refusals import CLOCK_HINT, clock_problem
 from worker.logs import configure
 from worker.offid import is_h_number, masked
+from worker.ports import Roster
 from worker.roster.query import QueryRoster
 from worker.store import sqlite
 from worker.store.identity import is_proven, note_probe, see_identity
@@ -271,22 +271,37 @@ async def check_roster(app: App) -> str | Doubt:
     if app.settings.roster.path == "-":
         return "standard input"
     roster = app.roster()
-    count = await count_roster(roster)
-    sent = count.entries - (0 if app.sends_h_numbers else count.h_numbers)
+    entries, h_numbers, faults, first_fault = await _counted(roster)
+    sent = entries - (0 if app.sends_h_numbers else h_numbers)
     requests = sent * len(sync.areas)
     duration = timedelta(minutes=math.ceil(requests / sync.requests_per_second / 60))
     text = (
-        f"{counted(count.entries, 'person')}, {counted(requests, 'request')}, about "
+        f"{counted(entries, 'person')}, {counted(requests, 'request')}, about "
         f"{format_duration(duration)} at {sync.requests_per_second:g} requests a second"
     )
-    if sent < count.entries:
-        text += f", {counted(count.h_numbers, 'H-number')} not sent (roster.send_h_numbers)"
-    if count.faults:
-        remedy = f"each counts as a failure; the first: {count.first_fault}"
-        doubts[f"{counted(count.faults, 'line')} that cannot be read"] = remedy
+    if sent < entries:
+        text += f", {counted(h_numbers, 'H-number')} not sent (roster.send_h_numbers)"
+    if faults:
+        remedy = f"each counts as a failure; the first: {first_fault}"
+        doubts[f"{counted(faults, 'line')} that cannot be read"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
     return _found(text, doubts)
+
+
+async def _counted(roster: Roster) -> tuple[int, int, int, str]:
+    """Entries, H-numbers among them, faulty lines, and what the first of these is."""
+    entries = h_numbers = faults = 0
+    first_fault = ""
+    async with aclosing(roster.entries()) as lines:
+        async for entry in lines:
+            if isinstance(entry, RosterLineError):
+                faults += 1
+                first_fault = first_fault or f"{entry.where}: {entry.problem}"
+            else:
+                entries += 1
+                h_numbers += entry.is_h_number
+    return entries, h_numbers, faults, first_fault
 
 
 def _questions(probe: NationalId | None) -> Iterator[Question]:

@@ -3,11 +3,12 @@
 The options of every command may stand before or behind its name, and are found in ``Cli``.
 """
 
+import contextlib
 import gc
+import io
 import os
-import sys
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from inspect import cleandoc
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 import click
 
-from worker.cli.output import print_json, print_text
+from worker.cli.output import plain, print_document, print_json
 from worker.core.durations import parse_duration
-from worker.errors import StoppedError, UsageError
+from worker.core.escaping import visible_lines
+from worker.errors import UsageError
 
 if TYPE_CHECKING:
     from worker.app import App
@@ -41,7 +43,6 @@ class Cli:
         flag_names: the flag that each of them came from, for messages.
         keeps_code: the command ends with its own code although its result could not be written:
             what a run did is in the ledger.
-        has_begun: it may have done something: its coroutine was started, or its result printed.
     """
 
     def __init__(self) -> None:
@@ -50,7 +51,6 @@ class Cli:
         self.flags: dict[str, Any] = {}
         self.flag_names: dict[str, str] = {}
         self.keeps_code = False
-        self.has_begun = False
 
     def set(self, key: str, value: object, *, flag: str) -> None:
         """Note the value of a configuration key."""
@@ -82,17 +82,17 @@ class Cli:
         configure(loaded.settings.log.level, loaded.settings.log.format)
         return App(loaded=loaded, runtime=real_runtime())
 
-    def emit(self, result: Any, text: Callable[[], None], *, hidden: str = "") -> None:
-        """Print the command's result: as JSON, or what ``text`` prints.
+    def emit(self, result: Any, text: Callable[[], None] | None = None) -> None:
+        """Print the command's result: as JSON, or what ``text`` prints, or its names and values.
 
-        Args:
-            hidden: what is masked in it.
+        What would control a terminal is written out.
         """
-        self.has_begun = True
         if self.as_json:
-            print_json(result, hidden=hidden)
-        else:
-            print_text(text, hidden=hidden)
+            print_json(result)
+            return
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            text() if text is not None else print_document(plain(result, datetime))
+        print(visible_lines(printed.getvalue()), end="", flush=True)
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run the command's coroutine to its end.
@@ -100,19 +100,10 @@ class Cli:
         What is imported by now is never garbage, and is not looked through again and again: a
         part of the processor time of a run.
         """
-        self.has_begun = True
         gc.freeze()
         gc.set_threshold(_NEW_OBJECTS_MAX)
         gc.enable()
         return anyio.run(work, backend="asyncio", backend_options={"use_uvloop": True})
-
-    def stopped(self) -> StoppedError:
-        """The error of a call that a signal, or the end of a terminal's input, has stopped."""
-        if self.has_begun:
-            return StoppedError("stopped")
-        if sys.stdin.isatty():
-            print(file=sys.stderr)  # a question has left the cursor in its line
-        return StoppedError("stopped before it began; nothing was done")
 
 
 def duration(text: str) -> timedelta:
@@ -123,43 +114,26 @@ def duration(text: str) -> timedelta:
         raise click.BadParameter(f"this {error}") from None
 
 
-class NewPath(click.Path[Path]):
-    """A path that is not empty, shown as it was typed."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Read it."""
-        if not value:
-            self.fail("the path is empty", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-class FilePath(NewPath):
-    """A file that is read, made absolute: messages name no file by a part of its path."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Read it."""
-        return super().convert(value, param, ctx).absolute()
+def path(text: str) -> Path:
+    """The type of an option that names a file or a folder, made absolute for messages."""
+    if not text:
+        raise click.BadParameter("the path is empty")
+    return Path(text).absolute()
 
 
 def setting(flag: str, key: str, **attributes: Any) -> Callable[[F], F]:
     """An option that gives a configuration key; the command does not get it as an argument."""
-    return click.option(flag, callback=_sets(key), expose_value=False, **attributes)
 
-
-def _cli(context: click.Context) -> Cli:
-    return context.find_root().ensure_object(Cli)
-
-
-def _sets(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
         if value not in {None, ()}:
             text = ",".join(value) if parameter.multiple else value
             _cli(context).set(key, text, flag=parameter.opts[0])
 
-    return keep
+    return click.option(flag, callback=keep, expose_value=False, **attributes)
+
+
+def _cli(context: click.Context) -> Cli:
+    return context.find_root().ensure_object(Cli)
 
 
 def _config(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
@@ -185,7 +159,7 @@ _of_every_command = partial(click.option, expose_value=False)
 COMMON: Final = (
     _of_every_command(
         "--config",
-        type=FilePath(),
+        type=path,
         callback=_config,
         help="Configuration file; else $PTS_CONFIG, else config/worker.toml.",
     ),
@@ -196,13 +170,6 @@ COMMON: Final = (
         callback=_pairs,
         help="Any configuration key, e.g. --set sync.concurrency=4. Secrets are files, never "
         "flags.",
-    ),
-    setting(
-        "--log-level",
-        "log.level",
-        metavar="LEVEL",
-        help="DEBUG, INFO, WARNING or ERROR, of logs on standard error; INFO, or WARNING above "
-        "a progress bar, unless set.",
     ),
     setting(
         "--log-format",
@@ -232,26 +199,16 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group that lists its commands in the order in which they were added."""
+    """A group of such commands."""
 
     command_class = Command
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """The names of its commands."""
-        return list(self.commands)
 
-
-AREA: Final = click.Choice(["patient-safety", "patient-privacy"])
-"""The names of ``worker.areas.AREAS``, which takes long to load."""
-
-database = setting(
-    "--database", "database.url", metavar="URL", help="sqlite:///FILE or postgresql://…"
-)
 area = setting(
     "--area",
     "sync.areas",
     multiple=True,
-    type=AREA,
+    type=click.Choice(["patient-safety", "patient-privacy"]),  # worker.areas takes long to load
     metavar="AREA",
     help="Only this area; may be given again. Default: sync.areas.",
 )

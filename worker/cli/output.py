@@ -3,9 +3,10 @@
 import contextlib
 import io
 import json
-import re
+import os
+import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from shutil import get_terminal_size
@@ -14,24 +15,21 @@ from typing import Any, Final, Literal, TextIO
 
 import click
 
-from worker.cli.notify import leave_reason
 from worker.core.durations import format_duration
 from worker.core.escaping import visible, visible_lines
 from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError, safe_traceback
-from worker.offid import MASK
 
 _TYPED_IDENTIFIER: Final = (
     "give an identifier on standard input, never as an argument: others on this machine can read "
     "it there, and the shell remembers it"
 )
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _WIDEST: Final = 10_000
 """Columns of a line that a program reads."""
 
 
-def instant(at: datetime | None, *, missing: str = "never") -> str:
+def instant(at: datetime | None) -> str:
     """A time as text, in UTC and to the second."""
-    return missing if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return "never" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def span(seconds: float) -> str:
@@ -67,10 +65,16 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: 
         print(f"{indent}{line}".rstrip())
 
 
-def print_facts(facts: Mapping[str, Any], *, indent: str = "") -> None:
-    """Print names beside their values; what has no value is left out."""
-    named = [(name, _cell(value)) for name, value in facts.items() if value not in {None, ""}]
-    print_table((), named, indent=indent)
+def print_document(document: Mapping[str, Any], *, indent: str = "") -> None:
+    """Print a document's names beside their values, and what it has several of below."""
+    named = {name.replace("_", " "): value for name, value in document.items()}
+    lists = {name: value for name, value in named.items() if isinstance(value, list)}
+    cells = [(name, _cell(value)) for name, value in named.items() if name not in lists]
+    print_table((), [(name, cell) for name, cell in cells if cell], indent=indent)
+    for name, value in lists.items():
+        for part in value:
+            print(f"{indent}{name}:")
+            print_document(part, indent=f"{indent}  ")
 
 
 def _cell(value: Any) -> str:
@@ -78,8 +82,14 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, datetime):
         return instant(value)
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return f"{value:,}" if is_number else visible(str(value))
+    if isinstance(value, Mapping):
+        cells = {name.replace("_", " "): _cell(part) for name, part in value.items()}
+        return ", ".join(f"{name} {cell}" for name, cell in cells.items() if cell)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else visible(str(value))
 
 
 def fitted(line: str, stream: TextIO | None, *, indent: int = 4) -> str:
@@ -100,44 +110,44 @@ def fitted(line: str, stream: TextIO | None, *, indent: int = 4) -> str:
     )
 
 
-def print_text(write: Callable[[], None], *, hidden: str = "") -> None:
-    """What ``write`` prints, on standard output; what would control a terminal is written out.
-
-    Args:
-        hidden: what is masked in it.
-    """
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        write()
-    sys.stdout.write(visible_lines(_without(hidden, printed.getvalue())))
-    sys.stdout.flush()
-
-
-def print_json(document: Any, *, hidden: str = "") -> None:
-    """One JSON document on standard output, in UTF-8 whatever the locale is."""
-    sys.stdout.buffer.write(visible_lines(_without(hidden, json_text(document))).encode())
-    sys.stdout.buffer.flush()
-
-
-def _without(hidden: str, text: str) -> str:
-    return text.replace(hidden, MASK) if hidden else text
+def print_json(document: Any) -> None:
+    """One JSON document on standard output."""
+    print(json_text(document), end="", flush=True)
 
 
 def json_text(document: Any) -> str:
-    """A result as a JSON document: times in ISO 8601 and UTC.
+    """A result as a JSON document in ASCII; see ``plain``."""
+    return json.dumps(plain(document), indent=2) + "\n"
+
+
+def plain(document: Any, *kept: type) -> Any:
+    """A result as a JSON document has it: times are texts in ISO 8601 and UTC.
 
     Args:
         document: a mapping, or a dataclass or struct whose fields are the document's members.
+        kept: types of values that stay what they are.
     """
-    from msgspec import to_builtins  # noqa: PLC0415 - as above
+    from msgspec import to_builtins  # noqa: PLC0415 - not for --help
 
-    built = to_builtins(document, str_keys=True, enc_hook=_plain)
-    text = json.dumps(built, indent=2, ensure_ascii=False)
-    # A surrogate stands for a byte of a file's name that is not UTF-8; it is shown as text.
-    return _SURROGATE.sub(lambda one: f"\\\\u{ord(one[0]):04x}", text) + "\n"
+    return to_builtins(document, str_keys=True, builtin_types=kept, enc_hook=_plain)
 
 
 def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def notify(*assignments: str) -> None:
+    """Tell systemd of this unit (sd_notify(3)); its last status is what an alarm repeats.
+
+    Without systemd, and if it does not listen, nothing is said.
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address.startswith("@"):  # the null byte of an abstract socket (unix(7))
+        address = "\0" + address[1:]
+    text = "\n".join(assignment.replace("\n", " ") for assignment in assignments)
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)  # noqa: FBT003 - no keyword
+        client.sendto(text.encode(errors="replace"), address)
 
 
 def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -146,7 +156,7 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     Raises:
         ConfigurationError: the file already exists (it is not overwritten) or cannot be written.
     """
-    from worker.files import write_new  # noqa: PLC0415 - as above
+    from worker.files import write_new  # noqa: PLC0415 - not for --help
 
     try:
         write_new(path, content, mode=mode)
@@ -177,7 +187,8 @@ def report_call(error: click.ClickException, *, as_json: bool) -> None:
 def report_error(error: WorkerError, *, as_json: bool) -> None:
     """An error with a name: what is wrong, where, and what to do."""
     problems = error.problems if isinstance(error, ConfigurationError) else ()
-    leave_reason("; ".join([error.message, *(p for p in problems[:1] if p not in error.message)]))
+    reason = "; ".join([error.message, *(p for p in problems[:1] if p not in error.message)])
+    notify(f"STATUS={reason}")
     if as_json:
         fault = {
             "exit_code": error.exit_code,

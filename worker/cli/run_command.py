@@ -1,27 +1,128 @@
-"""``sync`` and ``backfill``: executes a run, shows its progress, and reports how it ended."""
+"""A run as ``sync``, ``backfill`` and ``schedule`` execute it: shown, stopped, logged and reported.
 
+Neither bar, systemd, metrics nor pings ever disturb it.
+"""
+
+import asyncio
+import itertools
+import signal
 import sys
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from types import FrameType
+from typing import Any, Final, TypeVar
 
 import anyio
-from msgspec.structs import replace
+import structlog
+from msgspec.structs import asdict, replace
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Column
 
 from worker.app import App
-from worker.cli.notify import leave_reason
-from worker.cli.observed_run import observed_run
+from worker.cli.access import roster_of
 from worker.cli.options import Cli
-from worker.cli.output import fitted, instant
-from worker.cli.rosters import roster_of
-from worker.cli.run_sync import RunRequest
-from worker.cli.run_watch import find_total, is_seen, keep_log_short, report_runs, watch_runs
-from worker.cli.stopping import stoppable
+from worker.cli.output import fitted, instant, notify, span
+from worker.cli.run_sync import RunRequest, run_sync
 from worker.core.model import RunKind
-from worker.core.run import RunReport
-from worker.errors import LeaseHeldError, StoppedError
+from worker.core.run import RunProgress, RunReport, Standing
+from worker.errors import ExitCode, LeaseHeldError, StoppedError, WorkerError
+from worker.logs import configure
+from worker.ports import Runtime
+from worker.store.status import last_full_publication, read_standing
+from worker.streams import stop_signals
+from worker.telemetry import LIMIT_S, Board, emit, ping, samples_of, samples_of_end
 
-_PUBLICATION_S_MAX: Final = 600.0
-"""A run that was stopped at its deadline may still write what was read."""
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_S: Final = 60
+_TOTAL_S: Final = 1.0
+"""How long a database that is away is waited for, for the total alone."""
+_RATE_S: Final = 60.0
+_STOPPING: Final = "stopping: who was read completely is written; once more stops at once"
+_METRICS_PATIENCE_S: Final = 1.0
+"""How long to wait for an unavailable database after the run, for metrics only."""
+
+
+class RunWatch:
+    """What is known of the run that is on.
+
+    Attributes:
+        bar: on standard error. Enter it to have it drawn; nothing is drawn if nobody would see it.
+        total: persons, as far as they are known.
+
+    Args:
+        get_time: a monotonic clock, in seconds.
+    """
+
+    def __init__(self, get_time: Callable[[], float], *, is_shown: bool = False) -> None:
+        self.total: int | None = None
+        self._stop: anyio.Event | None = None
+        self._progress: RunProgress | None = None
+        self.bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
+            TextColumn("{task.fields[words]}", markup=False, table_column=Column()),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not is_shown,
+            get_time=get_time,
+            speed_estimate_period=_RATE_S,
+        )
+
+    @contextmanager
+    def run(self, stop: anyio.Event) -> Iterator[RunProgress]:
+        """While a run is on, which this event stops. It counts in the progress that is yielded."""
+        self._stop, self._progress = stop, RunProgress()
+        task = self.bar.add_task("reading", total=None, words="")
+        try:
+            yield self._progress
+        finally:
+            self.bar.remove_task(task)
+            self._progress = None
+
+    def describe(self) -> str:
+        """The figures in words, on the bar too, and why it is slow or that it stops; or nothing.
+
+        The rate is that of the last minute and counts no persons whom an earlier process has read.
+        The time that is left is missing as long as total or rate are unknown.
+        """
+        if (progress := self._progress) is None:
+            return ""
+        task, skipped = self.bar.tasks[0], progress.persons_skipped
+        task.total = None if self.total is None else self.total - skipped
+        self.bar.update(task.id, completed=progress.persons_done - skipped)
+        words = f"{progress.persons_done:,}" + (f" of {self.total:,}" if self.total else "")
+        words += f" persons, {task.speed or 0.0:,.1f}/s"
+        if (left_s := task.time_remaining) is not None:
+            words += f", {span(left_s)} left"
+        if progress.persons_with_gaps:
+            words += f", {progress.persons_with_gaps:,} with gaps"
+        is_stopping = self._stop is not None and self._stop.is_set()
+        if note := _STOPPING if is_stopping else progress.slowness():
+            words += f" ({note})"
+        self.bar.update(task.id, words=words)
+        return words
+
+    async def report(self, runtime: Runtime, *, is_logged: bool = True) -> None:
+        """Beside runs, tell bar, log and systemd of them, until it is cancelled.
+
+        The event loop tells systemd that the service is ready and alive, so one that is stuck is
+        silent.
+
+        Args:
+            is_logged: write a heartbeat to the log.
+        """
+        for second in itertools.count(1):
+            words = self.describe()
+            notify("READY=1", "WATCHDOG=1", f"STATUS={words or 'waiting'}")
+            if is_logged and words and second % HEARTBEAT_S == 0:
+                log.info("run.heartbeat", progress=words)
+            await runtime.sleep(1.0)
 
 
 def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
@@ -29,73 +130,119 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
     cli.keeps_code = True
     # Before the lease: a forgotten prompt stops no night.
     request = replace(request, roster=roster_of(app))
-    is_shown = is_seen(cli)
-    watch = watch_runs(app, wait_s=request.wait_s, is_shown=is_shown)
-    deadline = app.settings.sync.deadline
-    deadline_s = None if deadline is None else deadline.total_seconds() + _PUBLICATION_S_MAX
+    is_shown = sys.stderr.isatty() and not cli.as_json
+    origins = app.loaded.origins
+    if is_shown and {origins["log.level"], origins["log.format"]} == {"default"}:
+        configure("WARNING", app.settings.log.format)  # the bar says what is below that
+    watch = RunWatch(app.runtime.monotonic, is_shown=is_shown)
 
     async def work(stop: anyio.Event) -> RunReport:
-        watch.begin_run(stop)
-        try:
-            return await observed_run(app, request, stop=stop, changed=watch.changed)
-        except LeaseHeldError as error:
-            error.hint += "; `--wait 30m` waits for it"
-            raise
+        return await observed_run(app, request, stop=stop, watch=watch)
 
-    async def find(_stop: anyio.Event) -> None:
-        if request.kind == RunKind.SYNC:
-            await find_total(app, watch)
-
-    async def tell(stop: anyio.Event) -> None:
-        await report_runs(watch, app.runtime, stop, is_logged=not is_shown)
-
-    if is_shown:
-        keep_log_short(app)
-    with watch:
-        report: RunReport | None = cli.run(
-            lambda: stoppable(work, deadline_s=deadline_s, beside=[find, tell])
-        )
+    beside = partial(watch.report, app.runtime, is_logged=not is_shown)
+    with watch.bar:
+        report = cli.run(lambda: stoppable(work, beside))
     if report is None:  # cancelled by a second signal
         raise StoppedError(
             "stopped at once; what was written is kept", hint="the next `pts-worker sync` continues"
         )
-    print_report(cli, report)
+    notify(f"STATUS={'; '.join(report.reasons)}")
+    cli.emit({"run": report}, lambda: _print(report))
     return int(report.exit_code)
 
 
-def print_report(cli: Cli, report: RunReport) -> None:
-    """The run's end, as a document or in words."""
-    leave_reason("; ".join(report.reasons))
-    cli.emit(document(report), lambda: _print(report))
+async def observed_run(
+    app: App,
+    request: RunRequest,
+    *,
+    stop: anyio.Event,
+    watch: RunWatch | None = None,
+    board: Board | None = None,
+) -> RunReport:
+    """Execute ``run_sync``, log its end, and send its metrics. It raises the same errors.
+
+    Only full runs are pinged: a backfill says nothing of the night.
+
+    Args:
+        watch: shows it.
+        board: what ``/metrics`` shows, if it is served.
+    """
+    if watch is None:
+        watch = RunWatch(app.runtime.monotonic)
+    elif request.kind is RunKind.SYNC:
+        await find_total(app, watch, stop)
+    targets, out = app.settings.telemetry, partial(app.transport, limit_s=LIMIT_S)
+    is_pinged = request.kind is RunKind.SYNC
+    if is_pinged:
+        await ping(targets, out)
+    try:
+        with watch.run(stop) as progress:
+            report = await run_sync(app, request, stop=stop, progress=progress)
+    except LeaseHeldError:
+        raise  # nothing was done; the other run logs its own end, and sends its own metrics
+    except Exception as error:
+        code = _log_failure(error, request)
+        samples = samples_of_end(code, at=app.runtime.now(), kind=request.kind)
+        await emit(samples, targets, out, board)
+        if is_pinged:
+            await ping(targets, out, code)
+        raise
+    _log_summary(report, progress)
+    if board is not None or targets.textfile or targets.pushgateway_url:
+        await emit(samples_of(report, await _standing(app)), targets, out, board)
+    if is_pinged:
+        await ping(targets, out, report.exit_code)
+    return report
 
 
-def document(report: RunReport) -> dict[str, Any]:
-    """A run's end as JSON: ``{"run": {…}}``, stable within a major version."""
-    return {
-        "run": {
-            "run_id": report.run_id,
-            "kind": report.kind.value,
-            "status": report.status.value,
-            "exit_code": int(report.exit_code),
-            "continued": report.is_continued,
-            "started_at": report.started_at,
-            "finished_at": report.finished_at,
-            "published_at": report.published_at,
-            "totals": dict(report.totals),
-            "failures": dict(report.failures),
-            "reasons": list(report.reasons),
-        }
-    }
+def _log_failure(error: Exception, request: RunRequest) -> ExitCode:
+    """Log ``run.failed``; of a bug only its kind, as its traceback is printed at the end."""
+    known = error if isinstance(error, WorkerError) else WorkerError(type(error).__name__)
+    log.error(
+        "run.failed",
+        kind=request.kind.value,
+        code=int(known.exit_code),
+        reason=known.message,
+        hint=known.hint,
+    )
+    return known.exit_code
+
+
+def _log_summary(report: RunReport, progress: RunProgress) -> None:
+    """Log ``run.summary``, with the ledger's totals or else this process's progress."""
+    counted = {name: one for name, one in asdict(progress).items() if isinstance(one, int)}
+    log.info(
+        "run.summary",
+        run=report.run_id,
+        kind=report.kind.value,
+        status=report.status.value,
+        code=int(report.exit_code),
+        continued=report.is_continued,
+        started_at=report.started_at.isoformat(),
+        duration_s=round(report.worked_s, 3),
+        published_at=report.published_at and report.published_at.isoformat(),
+        reasons=list(report.reasons),
+        failures=dict(report.failures),
+        **(report.totals or counted),
+    )
+
+
+async def _standing(app: App) -> Standing | None:
+    try:
+        async with app.database(patience_s_max=_METRICS_PATIENCE_S) as database:
+            return await read_standing(database.read)
+    except WorkerError as error:
+        log.warning("telemetry.no_standing", reason=error.message)
+        return None
 
 
 def _print(report: RunReport) -> None:
     """What a person wants to know of a night, and everything that they should look at."""
-    code = report.exit_code
-    name = code.name.lower().replace("_", " ")
+    name = report.exit_code.name.lower().replace("_", " ")
+    began = f" (continued; began {instant(report.started_at)})" if report.is_continued else ""
     print(
         f"run {report.run_id} ({report.kind}): {report.status}, "
-        f"exit {int(code)} ({name}), {report.worked_s:,.1f} s"
-        + (f" (continued; began {instant(report.started_at)})" if report.is_continued else "")
+        f"exit {int(report.exit_code)} ({name}), {report.worked_s:,.1f} s{began}"
     )
     if report.totals:
         _print_totals(report.totals)
@@ -104,17 +251,68 @@ def _print(report: RunReport) -> None:
 
 
 def _print_totals(totals: Mapping[str, int]) -> None:
-    persons, restrictions = totals["persons_total"], totals["rows_read"]
     print(
-        f"  persons       {persons:>9,}  complete {totals['persons_complete']:,}, "
-        f"stale {totals['persons_stale']:,}, departed {totals['persons_departed']:,}, "
-        f"failures {totals['areas_failed']:,}"
+        "  persons       {persons_total:>9,}  complete {persons_complete:,}, "
+        "stale {persons_stale:,}, departed {persons_departed:,}, failures {areas_failed:,}\n"
+        "  restrictions  {rows_read:>9,}  new {rows_opened:,}, changed {rows_changed:,}, "
+        "closed {rows_closed:,}, unchanged {rows_unchanged:,}\n"
+        "  requests      {requests:>9,}  retries {retries:,}".format_map(totals)
     )
     if totals["persons_not_sent"]:
         print(f"  not sent      {totals['persons_not_sent']:>9,}  (H-numbers)")
-    print(
-        f"  restrictions  {restrictions:>9,}  new {totals['rows_opened']:,}, "
-        f"changed {totals['rows_changed']:,}, closed {totals['rows_closed']:,}, "
-        f"unchanged {totals['rows_unchanged']:,}"
-    )
-    print(f"  requests      {totals['requests']:>9,}  retries {totals['retries']:,}")
+
+
+async def find_total(app: App, watch: RunWatch, stop: anyio.Event) -> None:
+    """Set the total of a full run, from the last publication."""
+    with suppress(WorkerError):  # the run itself reports it
+        async with app.database(patience_s_max=_TOTAL_S, stop=stop) as store:
+            if last := await store.read(last_full_publication):
+                watch.total = last.totals["persons_total"] - last.totals["persons_departed"]
+
+
+async def stoppable(
+    work: Callable[[anyio.Event], Awaitable[T]], beside: Callable[[], Coroutine[Any, Any, None]]
+) -> T | None:
+    """Run ``work``; SIGTERM, SIGINT or SIGHUP sets its event, a second one cancels it.
+
+    What is being committed is finished even then.
+
+    Args:
+        beside: runs at the same time, and is cancelled at its end.
+
+    Returns:
+        What ``work`` returns; None if it was cancelled.
+    """
+    stop, loop = anyio.Event(), asyncio.get_running_loop()
+    watching = loop.create_task(beside())
+    try:
+        with anyio.CancelScope() as scope:
+
+            def ask() -> None:
+                (scope.cancel if stop.is_set() else stop.set)()
+
+            with _on_signals(lambda: loop.call_soon_threadsafe(ask)):
+                return await work(stop)
+    finally:
+        watching.cancel()
+    return None
+
+
+@contextmanager
+def _on_signals(asked: Callable[[], object]) -> Iterator[None]:
+    """Make the stop signals call ``asked``.
+
+    Of several SIGHUP one counts: the kernel and the shell both send it when a terminal is closed.
+    """
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            signal.signal(number, signal.SIG_IGN)
+        asked()
+
+    former = {number: signal.signal(number, handle) for number in stop_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

@@ -1,6 +1,5 @@
 """One run, from the lease to its end: opens what it needs, in order."""
 
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import anyio
@@ -49,9 +48,12 @@ async def run_sync(
     request: RunRequest,
     *,
     stop: anyio.Event,
-    changed: Callable[[RunProgress], None] = lambda _: None,
+    progress: RunProgress | None = None,
 ) -> RunReport:
     """Execute one run, from the lease to its end.
+
+    Args:
+        progress: counts it.
 
     Raises:
         LeaseHeldError: another run is active; nothing was done.
@@ -61,6 +63,7 @@ async def run_sync(
     """
     identity = app.identity()
     roster = request.roster or app.roster()
+    progress = progress or RunProgress()
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(app.database(stop=stop))
         throttle = app.throttle()
@@ -94,10 +97,9 @@ async def run_sync(
             options=_options(app, accept_removals=request.accept_removals),
             runtime=app.runtime,
             stop=stop,
+            progress=progress,
         )
-        run.progress.slowness = throttle.slowness
-        run.changed = changed
-        changed(run.progress)
+        progress.slowness = throttle.slowness
         report = await run.execute()
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _forget_old(app, lease, stop)

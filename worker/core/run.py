@@ -104,7 +104,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
         return done + self.persons_skipped + self.persons_not_sent
 
 
-class RunReport(Value, frozen=True, kw_only=True):
+class RunReport(Value, frozen=True, kw_only=True, rename={"is_continued": "continued"}):
     """How a run ended, as recorded in the ledger.
 
     Attributes:

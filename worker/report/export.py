@@ -6,17 +6,15 @@ taking one leading apostrophe away gives the value back. Columns that hold JSON 
 format.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, TableClause, func, literal_column, select
+from sqlalchemy import ColumnElement, Row, Select, column, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
-from worker.areas import AREAS
-from worker.core.effect import in_effect_sql, instant_sql
 from worker.core.value import Value
 from worker.errors import UsageError
 from worker.files import named_faults
@@ -27,13 +25,10 @@ from worker.report.folders import (
     PublicationFolder,
     make_folder,
 )
-from worker.report.formats import Dialect, Format, Sink, iso, load_pyarrow, open_sink
+from worker.report.formats import iso, load_pyarrow, open_sink
 from worker.views import (
     CHANGE_FEED,
-    EPISODE,
-    HISTORY,
     RUN,
-    TYPES,
     Kind,
     Read,
     View,
@@ -46,22 +41,20 @@ from worker.views import (
 
 _PORTION: Final = 2_000
 """Rows held in memory at a time."""
-_DAY: Final = timedelta(days=1)
-
-Wrote = Callable[[str, int], None]
 
 
 class Options(Value, frozen=True, kw_only=True):
     """The options of an export.
 
     Attributes:
-        dialect: of CSV.
+        format: one of ``FORMATS``.
+        dialect: one of ``DIALECTS``, of CSV.
         views: names with or without ``report_``; empty: all but the access log.
         since: write only the change feed, after this publication.
     """
 
-    format: Format
-    dialect: Dialect | None = None
+    format: str = "csv"
+    dialect: str | None = None
     views: Sequence[str] = ()
     since: int | None = None
 
@@ -71,7 +64,7 @@ class Options(Value, frozen=True, kw_only=True):
         Raises:
             UsageError: there is no view of a name, or options exclude one another.
         """
-        if self.dialect is not None and self.format is not Format.CSV:
+        if self.dialect is not None and self.format != "csv":
             raise UsageError(
                 f"--dialect is for CSV, not for {self.format}",
                 hint="leave out --format or --dialect",
@@ -90,7 +83,6 @@ async def export(
     *,
     now: datetime,
     schema_revision: str,
-    wrote: Wrote = lambda _view, _rows: None,
 ) -> Manifest:
     """Write each view to a file in the folder of the latest publication, ``publication-N``.
 
@@ -99,12 +91,11 @@ async def export(
     The rows are streamed in the order of the view's primary key (``view_keys``), so memory does
     not grow with them. The folder appears when all files are complete and the manifest is written,
     in the place of an earlier one of this name; then ``_LATEST`` names it. Files have mode 0600 and
-    folders 0700. The same database gives the same bytes, but for the manifest's time.
+    folders 0700.
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
         out: the folder of all publications; made (mode 0700) if there is none.
-        wrote: called with the view and the rows written of it so far.
 
     Raises:
         UsageError: there is no view of a name, options exclude one another, or there is no
@@ -113,7 +104,7 @@ async def export(
         UnavailableError: the database cannot be used.
     """
     views = options.chosen()
-    if options.format is Format.PARQUET:
+    if options.format == "parquet":
         load_pyarrow()
     make_folder(out)
     made: list[PublicationFolder] = []
@@ -128,12 +119,9 @@ async def export(
             name += f"-since-{options.since}"
         folder = PublicationFolder(out, name)
         made.append(folder)
-        writing = _Writing(
-            connection=connection, folder=folder, options=options, shown=shown, wrote=wrote
-        )
         return Manifest(
             folder=name,
-            format=options.format.value,
+            format=options.format,
             dialect=options.dialect,
             run_id=shown.run_id if shown else None,
             publication_no=shown.publication_no if shown else None,
@@ -142,7 +130,7 @@ async def export(
             worker_version=__version__,
             schema_revision=schema_revision,
             since=options.since,
-            views=[await writing.view(view) for view in views],
+            views=[await _write(connection, folder, options, view) for view in views],
         )
 
     try:
@@ -153,51 +141,36 @@ async def export(
     return manifest
 
 
-class _Writing(Value, frozen=True, kw_only=True):
-    """The views of one snapshot on their way to the files of a folder."""
-
-    connection: AsyncConnection
-    folder: PublicationFolder
-    options: Options
-    shown: Row[Any] | None
-    wrote: Wrote
-
-    async def view(self, view: View) -> ExportedView:
-        """Stream the view's rows to its file, or those after a place in the feed."""
-        options, columns = self.options, view_columns()[view.name]
-        behind = None
-        if options.since is not None:
-            behind = await _last_of(self.connection, options.since)
-        dialect = self.connection.dialect.name
-        query = _rows_of(view, self.shown, dialect=dialect, behind=behind)
-        stem = view.name if options.dialect is None else view_name_nb(view.name)
-        name = f"{stem}.{options.format}"
-        with (
-            self.folder.create(name) as stream,
-            open_sink(stream, columns, options.format, options.dialect) as sink,
-        ):
-            rows = await self._stream(query, view, sink)
-        size, digest = self.folder.digest(name)
-        return ExportedView(
-            name=view.name,
-            file=name,
-            rows=rows,
-            bytes=size,
-            sha256=digest,
-            order=view_keys()[view.name],
-            columns=[ExportedColumn(name=column.name, type=column.kind) for column in columns],
-        )
-
-    async def _stream(self, query: Select[Any], view: View, sink: Sink) -> int:
-        rows = 0
+async def _write(
+    connection: AsyncConnection, folder: PublicationFolder, options: Options, view: View
+) -> ExportedView:
+    """Stream the view's rows to its file, or those after a place in the feed."""
+    columns = view_columns()[view.name]
+    query = _rows_of(view, connection.dialect.name)
+    if options.since is not None:
+        query = query.where(column("seq") > await _last_of(connection, options.since))
+    stem = view.name if options.dialect is None else view_name_nb(view.name)
+    name, rows = f"{stem}.{options.format}", 0
+    with (
+        folder.create(name) as stream,
+        open_sink(stream, columns, options.dialect or options.format) as sink,
+    ):
         buffer = {"max_row_buffer": _PORTION}
-        async with self.connection.stream(query, execution_options=buffer) as result:
+        async with connection.stream(query, execution_options=buffer) as result:
             async for portion in result.partitions(_PORTION):
-                with named_faults(self.folder.path):
-                    sink.write(_until(portion, view, self.shown))
+                with named_faults(folder.path):
+                    sink.write(portion)
                 rows += len(portion)
-                self.wrote(view.name, rows)
-        return rows
+    size, digest = folder.digest(name)
+    return ExportedView(
+        name=view.name,
+        file=name,
+        rows=rows,
+        bytes=size,
+        sha256=digest,
+        order=view_keys()[view.name],
+        columns=[ExportedColumn(name=one.name, type=one.kind) for one in columns],
+    )
 
 
 async def _last_publication(connection: AsyncConnection) -> Row[Any] | None:
@@ -212,51 +185,14 @@ async def _last_publication(connection: AsyncConnection) -> Row[Any] | None:
     return found.one_or_none()
 
 
-def _rows_of(
-    view: View, shown: Row[Any] | None, *, dialect: str, behind: int | None
-) -> Select[Any]:
-    """The rows of a view in the order of its primary key; text sorts by its bytes.
-
-    Values that depend on the time of the query are as of the publication, so that two exports of
-    one publication are the same.
-
-    Args:
-        behind: of the change feed, only rows after this ``seq``.
-    """
+def _rows_of(view: View, dialect: str) -> Select[Any]:
+    """The rows of a view in the order of its primary key; text sorts by its bytes."""
     table = view.table()
     order: list[ColumnElement[Any]] = []
     for name in view_keys()[view.name]:
         by_bytes = view.columns[name] is Kind.TEXT and dialect == "postgresql"
         order.append(table.c[name].collate("C") if by_bytes else table.c[name])
-    query = select(*(_column(view, table, name, shown) for name in view.columns))
-    if behind is not None:
-        query = query.where(table.c.seq > behind)
-    return query.order_by(*order)
-
-
-def _column(
-    view: View, table: TableClause, name: str, shown: Row[Any] | None
-) -> ColumnElement[Any]:
-    if name != "is_in_effect" or shown is None:
-        return table.c[name]
-    area = next(area for area in AREAS if area.table in view.name)
-    condition = in_effect_sql(area.effect, view.name, instant_sql(shown.published_at))
-    if view == HISTORY[area.name]:
-        condition = f"{view.name}.valid_to IS NULL AND {condition}"
-    return literal_column(condition, TYPES[Kind.BOOLEAN]).label(name)
-
-
-def _until(rows: Sequence[Any], view: View, shown: Row[Any] | None) -> Sequence[Any]:
-    """Count the days of an open episode up to the publication."""
-    if view != EPISODE or shown is None:
-        return rows
-    started, ended, days = map(list(view.columns).index, ("started_at", "ended_at", "days"))
-    return [
-        row
-        if row[ended] is not None
-        else (*row[:days], max((shown.published_at - row[started]) // _DAY, 0), *row[days + 1 :])
-        for row in rows
-    ]
+    return select(*(table.c[name] for name in view.columns)).order_by(*order)
 
 
 def _require_published(number: int | None, shown: Row[Any] | None) -> None:

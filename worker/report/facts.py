@@ -20,6 +20,7 @@ from worker.errors import UsageError
 from worker.report.figures import (
     CHANGE_DAYS,
     DAYS_SHOWN,
+    FRESH,
     UNKNOWN,
     Amount,
     CodeKey,
@@ -42,19 +43,12 @@ _COHORTS_NAMED: Final = 20
 """As many as a message may name."""
 
 
-async def read_facts(
-    read: Read,
-    *,
-    now: datetime,
-    cohort: str | None = None,
-    fresh_within: timedelta = timedelta(hours=26),
-) -> ReportFacts:
+async def read_facts(read: Read, *, now: datetime, cohort: str | None = None) -> ReportFacts:
     """Read the report's facts in one snapshot.
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
         cohort: the clinic or department that the report is about; None: everybody.
-        fresh_within: the copy is out of date if the last full run is older.
 
     Raises:
         UsageError: nothing is published of such a cohort.
@@ -63,7 +57,7 @@ async def read_facts(
 
     async def work(connection: AsyncConnection) -> ReportFacts:
         await begin_snapshot(connection)
-        return await _Queries(connection, now.astimezone(UTC), cohort).facts(fresh_within)
+        return await _Queries(connection, now.astimezone(UTC), cohort).facts()
 
     return await read(work)
 
@@ -86,7 +80,7 @@ class _Queries:
         self._now = now
         self._cohort = cohort
 
-    async def facts(self, fresh_within: timedelta) -> ReportFacts:
+    async def facts(self) -> ReportFacts:
         run = RUN.table()
         is_published = run.c.status == RunStatus.PUBLISHED
         nights = await self._nights()
@@ -98,7 +92,7 @@ class _Queries:
         last_sync = await self._run(run, is_published, run.c.kind == RunKind.SYNC)
         return ReportFacts(
             made_at=self._now,
-            state=_state(self._now, last_sync, last, fresh_within),
+            state=_state(self._now, last_sync, last),
             cohort=self._cohort,
             published=await self._run(run, is_published),
             last_sync=last_sync,
@@ -218,12 +212,11 @@ class _Queries:
         known = select(view.c.cohort).where(
             view.c.publication_no == last, view.c.cohort.is_not(None), view.c.roster > 0
         )
-        names = [row.cohort for row in await self._rows(known.order_by(view.c.cohort))]
-        more = f", and {len(names) - _COHORTS_NAMED} more" if len(names) > _COHORTS_NAMED else ""
-        hint = f"there are {', '.join(names[:_COHORTS_NAMED])}{more}"
+        rows = await self._rows(known.order_by(view.c.cohort).limit(_COHORTS_NAMED))
+        names = ", ".join(row.cohort for row in rows)
         raise UsageError(
             f"nothing is published of a cohort {self._cohort!r}",
-            hint=hint if names else "no person has a cohort: the roster names none",
+            hint=f"there are {names}" if names else "the roster names none",
         )
 
     async def _withheld(self, nights: Sequence[NightFacts]) -> tuple[date, ...]:
@@ -283,16 +276,14 @@ def _before(nights: Sequence[NightFacts]) -> NightFacts | None:
     return next((night for night in reversed(nights) if earliest <= night.day <= latest), None)
 
 
-def _state(
-    now: datetime, last_sync: RunFacts | None, last: NightFacts | None, fresh_within: timedelta
-) -> SnapshotState:
+def _state(now: datetime, last_sync: RunFacts | None, last: NightFacts | None) -> SnapshotState:
     if last is None:
         return SnapshotState.EMPTY
     if is_of_the_future(last.published_at, now):
         return SnapshotState.FUTURE
     if last_sync is None:
         return SnapshotState.GAPS
-    if last_sync.age(now) > fresh_within:
+    if last_sync.age(now) > FRESH:
         return SnapshotState.OLD
     # Nobody knows whose the lines are that could not be read, nor of which cohort.
     if last.stale or last_sync.roster_faults:

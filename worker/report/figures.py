@@ -11,6 +11,8 @@ from worker.core.value import Value
 
 DAYS_SHOWN: Final = 92
 CHANGE_DAYS: Final = 30
+FRESH: Final = timedelta(hours=26)
+"""A day, and slack for a run that took longer: a copy that is older is out of date."""
 _A_NIGHT_LATER: Final = timedelta(hours=36)
 """The next night begins by then."""
 UNKNOWN: Final = "unknown"

@@ -1,9 +1,7 @@
 """The formats of an export: each takes rows in portions and writes them to an open file."""
 
 import csv
-import enum
 import io
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
@@ -18,37 +16,25 @@ _ROW_GROUP: Final = 50_000
 _OSLO: Final = ZoneInfo("Europe/Oslo")
 _OURS: Final = "pts-worker"
 """The source of codes that are the program's own words."""
+FORMATS: Final = ("csv", "parquet")
+"""What an export is written as; also the ending of its files."""
+DIALECTS: Final = ("excel-nb",)
+"""Ways to write CSV for one program: see ``ExcelSink``."""
 _Shape: TypeAlias = Callable[[Any], str]
 
 
-class Format(enum.StrEnum):
-    """What an export is written as; also the ending of its files."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
-
-
-class Dialect(enum.StrEnum):
-    """A way to write CSV for one program."""
-
-    EXCEL_NB = "excel-nb"
-    """Excel in Norwegian: see ``ExcelSink``."""
-
-
 @contextmanager
-def open_sink(
-    stream: BinaryIO, columns: Sequence[ViewColumn], fmt: Format, dialect: Dialect | None
-) -> Iterator["Sink"]:
+def open_sink(stream: BinaryIO, columns: Sequence[ViewColumn], way: str) -> Iterator["Sink"]:
     """A sink for rows of these columns, which is closed at the end.
+
+    Args:
+        way: one of ``FORMATS`` or ``DIALECTS``.
 
     Raises:
         ConfigurationError: Parquet without its library.
     """
-    sink: Sink
-    if fmt is Format.PARQUET:
-        sink = ParquetSink(stream, columns)
-    else:
-        sink = CsvSink(stream, columns) if dialect is None else ExcelSink(stream, columns)
+    sinks: Mapping[str, type[Sink]] = {"excel-nb": ExcelSink, "parquet": ParquetSink}
+    sink = sinks.get(way, CsvSink)(stream, columns)
     try:
         yield sink
     except BaseException:
@@ -63,10 +49,17 @@ def iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-class _TextSink(ABC):
-    """CSV in UTF-8: a header, and cells that are shaped by the kind of their column."""
+class CsvSink:
+    """CSV in UTF-8 as RFC 4180 has it, with a header; NULL is an empty cell.
 
-    def __init__(self, stream: BinaryIO, head: Sequence[str], *, delimiter: str = ",") -> None:
+    Formulas are made harmless.
+    """
+
+    def __init__(self, stream: BinaryIO, columns: Sequence[ViewColumn]) -> None:
+        self._begin(stream, [column.name for column in columns])
+        self._shapes = [_CSV[column.kind] for column in columns]
+
+    def _begin(self, stream: BinaryIO, head: Sequence[str], *, delimiter: str = ",") -> None:
         self._text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
         self._writer = csv.writer(self._text, delimiter=delimiter)
         self._writer.writerow(head)
@@ -75,9 +68,9 @@ class _TextSink(ABC):
         """Write a portion of rows; values are in the order of the columns."""
         self._writer.writerows(map(self._cells, rows))
 
-    @abstractmethod
     def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
-        """The cells of a row, as text."""
+        pairs = zip(self._shapes, row, strict=True)
+        return ["" if value is None else shape(value) for shape, value in pairs]
 
     def close(self) -> None:
         """Write what is left. The file stays open."""
@@ -85,33 +78,17 @@ class _TextSink(ABC):
         self._text.detach()
 
 
-class CsvSink(_TextSink):
-    """RFC 4180 with a header; NULL is an empty cell; formulas are made harmless."""
-
-    def __init__(self, stream: BinaryIO, columns: Sequence[ViewColumn]) -> None:
-        super().__init__(stream, [column.name for column in columns])
-        self._shapes = [_CSV[column.kind] for column in columns]
-
-    def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
-        pairs = zip(self._shapes, row, strict=True)
-        return ["" if value is None else shape(value) for shape, value in pairs]
-
-
-def _csv_bool(value: Any) -> str:
-    return "true" if value else "false"
-
-
 _CSV: Final[Mapping[Kind, Callable[[Any], Any]]] = {
     Kind.TEXT: csv_cell,
     Kind.INTEGER: str,
-    Kind.BOOLEAN: _csv_bool,
+    Kind.BOOLEAN: lambda value: "true" if value else "false",
     Kind.TIME: iso,
     Kind.DATE: date.isoformat,
     Kind.JSON: csv_cell,
 }
 
 
-class ExcelSink(_TextSink):
+class ExcelSink(CsvSink):
     """CSV that Excel in Norwegian opens with a double click, with all words in bokmål.
 
     A byte order mark, semicolons, decimal commas, and times as ``YYYY-MM-DD HH:MM:SS`` in
@@ -133,7 +110,7 @@ class ExcelSink(_TextSink):
             head.append(column.heading)
             if names and not is_ours:
                 head.append(f"{column.heading} (navn)")
-        super().__init__(stream, head, delimiter=";")
+        self._begin(stream, head, delimiter=";")
 
     def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
         cells: list[str] = []
@@ -161,10 +138,6 @@ def _excel_number(value: Any) -> str:
     return str(value).replace(".", ",")
 
 
-def _excel_bool(value: Any) -> str:
-    return "SANN" if value else "USANN"
-
-
 def _excel_time(at: datetime) -> str:
     with suppress(OverflowError):  # at the end of time, which stays as it is
         at = at.astimezone(_OSLO)
@@ -174,7 +147,7 @@ def _excel_time(at: datetime) -> str:
 _EXCEL: Final[Mapping[Kind, _Shape]] = {
     Kind.TEXT: csv_cell,
     Kind.INTEGER: _excel_number,
-    Kind.BOOLEAN: _excel_bool,
+    Kind.BOOLEAN: lambda value: "SANN" if value else "USANN",
     Kind.TIME: _excel_time,
     Kind.DATE: str,
     Kind.JSON: csv_cell,
@@ -232,7 +205,7 @@ class ParquetSink:
         self._waiting, self._rows = [], 0
 
 
-Sink: TypeAlias = CsvSink | ExcelSink | ParquetSink
+Sink: TypeAlias = CsvSink | ParquetSink
 """Writes the rows of one view."""
 
 

@@ -1,9 +1,34 @@
-"""The building blocks of the template: cells, tables, tiles and charts."""
+"""The building blocks of the page as values: cells, tables, tiles, lines and charts.
 
+``templates/parts.html`` draws lines in a box of 100 by 100, which is stretched to its place: so all
+words stand beside it in HTML, where they keep their size and are never cut.
+"""
+
+import math
 from collections.abc import Sequence
+from datetime import date
 
 from worker.core.value import Value
-from worker.report.charts import LineChart
+
+_STEPS = (1, 2, 2.5, 5, 10)
+_PARTS = 2
+
+
+class LineChart(Value, frozen=True):
+    """A line over days.
+
+    Attributes:
+        paths: the pieces of the line, as SVG paths; a day without a number, or one on which nothing
+            was published, is a gap.
+        dots: places of numbers that stand alone.
+        ticks: numbers at the top, in the middle and at the bottom of the box.
+        withheld: left edge and width of each day to be marked.
+    """
+
+    paths: Sequence[str]
+    dots: Sequence[tuple[float, float]]
+    ticks: tuple[float, float, float]
+    withheld: Sequence[tuple[float, float]] = ()
 
 
 class Cell(Value, frozen=True):
@@ -30,12 +55,11 @@ class Row(Value, frozen=True):
 
 
 class Table(Value, frozen=True):
-    """A table; its first ``text`` columns hold text, the others numbers."""
+    """A table; its first column holds text, the others numbers."""
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Row]
-    text: int = 1
 
 
 class Tile(Value, frozen=True):
@@ -59,3 +83,67 @@ class Chart(Value, frozen=True):
     group: str = ""
     amount: Cell | None = None
     notes: Sequence[str] = ()
+
+
+def line(
+    days: Sequence[date],
+    values: Sequence[float | None],
+    *,
+    withheld: Sequence[date] = (),
+    missed: Sequence[date] = (),
+    from_zero: bool = False,
+    least_step: int = 1,
+) -> LineChart | None:
+    """A line from the first to the last day; None if no day has a number.
+
+    The axis begins at 0 if asked for, or unless the numbers differ by little.
+
+    Args:
+        least_step: numbers are rounded to it, so that an axis with smaller steps would show more
+            than there is.
+    """
+    known = [value for value in values if value is not None]
+    if not known or days[0] == days[-1]:
+        return None
+    low, step = scale(0 if from_zero else min(known), max(known), least_step)
+    span = (days[-1] - days[0]).days
+
+    def x(day: date) -> float:
+        return round((day - days[0]).days / span * 100, 2)
+
+    def y(value: float) -> float:
+        return round(100 - (value - low) / (step * _PARTS) * 100, 2)
+
+    pieces: list[list[tuple[float, float]]] = [[]]
+    by_day = dict.fromkeys([*withheld, *missed]) | dict(zip(days, values, strict=True))
+    for day, value in sorted(by_day.items()):
+        if value is None:
+            pieces.append([])
+        else:
+            pieces[-1].append((x(day), y(value)))
+    width = 100 / span
+    return LineChart(
+        paths=["M" + "L".join(f"{a} {b}" for a, b in piece) for piece in pieces if len(piece) > 1],
+        dots=[piece[0] for piece in pieces if len(piece) == 1],
+        ticks=(low + step * _PARTS, low + step, low),
+        withheld=[(round(x(day) - width / 2, 2), round(width, 2)) for day in withheld],
+    )
+
+
+def scale(low: float, high: float, least_step: int = 1) -> tuple[float, float]:
+    """The lowest number of an axis and its step; two steps hold all numbers.
+
+    The axis begins at 0 unless the numbers differ by little.
+    """
+    if low < high * 2 / 3:
+        low = 0.0
+    rough = max((high - low) / _PARTS, least_step)
+    power = 10.0 ** math.floor(math.log10(rough))
+    for factor in (power, power * 10):
+        for digit in _STEPS:
+            step = digit * factor
+            is_fit = step >= rough * (1 - 1e-9) and step.is_integer()
+            base = math.floor(low / step + 1e-9) * step
+            if is_fit and base + step * _PARTS >= high * (1 - 1e-9):
+                return base, step
+    return 0.0, high

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.areas import AREAS
 from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
+from worker.store.identity import stored_identity
 from worker.store.schema.tables import person, run
 from worker.store.statements import filled
 from worker.views import FRESHNESS, HISTORY, UtcTime, View
@@ -109,7 +110,7 @@ class OpenFailure(Value, frozen=True, kw_only=True):
     """One area of one person that cannot be read at present.
 
     Attributes:
-        person_key: the key in the store; None where it is a plain identifier and is shown.
+        person_key: the key in the store; None where that is the identifier.
         reason: without any value of the answer.
         attempts: HTTP attempts in the last run.
         runs: runs in a row in which it failed.
@@ -169,5 +170,9 @@ async def unpublished_run(connection: AsyncConnection) -> int | None:
 
 
 async def _read(connection: AsyncConnection, statement: Select[Any]) -> Sequence[OpenFailure]:
+    is_plain = (await stored_identity(connection)).identity == "plain"
     rows = await connection.execute(statement)
-    return [OpenFailure(**row) for row in rows.mappings()]
+    return [
+        OpenFailure(**{**row, "person_key": None if is_plain else row["person_key"]})
+        for row in rows.mappings()
+    ]

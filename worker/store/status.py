@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import orjson
-from sqlalchemy import ColumnElement, Executable, Row, case, func, literal, select, true
+from sqlalchemy import ColumnElement, Executable, Row, case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -19,7 +19,7 @@ from worker.core.run import Standing
 from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.persons import open_failures
-from worker.store.schema.tables import COMPLETE, TOTALS, area_column, draft, lease, run
+from worker.store.schema.tables import TOTALS, lease, run
 from worker.store.sqlite import file_of
 from worker.views import FRESHNESS, RUN, Read, UtcTime, begin_snapshot
 
@@ -176,14 +176,6 @@ async def read_standing(read: Read) -> Standing:
         )
 
     return await read(work)
-
-
-async def persons_read(connection: AsyncConnection, run_id: int, areas: int) -> int:
-    """Of how many persons a run has read so many areas completely, and not published them."""
-    states = [draft.c[area_column(area, "state")] for area in AREAS]
-    complete = sum((case((state == COMPLETE, 1), else_=0) for state in states), literal(0))
-    counted = select(func.count()).where(draft.c.run_id == run_id, complete >= areas)
-    return (await connection.execute(counted)).scalar_one()
 
 
 async def lease_state(database: Database) -> LeaseState | None:

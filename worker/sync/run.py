@@ -1,6 +1,6 @@
 """One run: read everyone, then publish, withhold, or leave the run open to be continued."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -40,7 +40,6 @@ class Run:
     options: RunOptions
     runtime: Runtime
     stop: anyio.Event
-    changed: Callable[[RunProgress], None] = lambda _progress: None
     progress: RunProgress = field(default_factory=RunProgress)
     _began_at: datetime | None = field(default=None, init=False)
     _slowed: tuple[str, ...] = field(default=(), init=False)
@@ -109,7 +108,6 @@ class Run:
     def _report_progress(self, progress: RunProgress) -> None:
         progress.requests = self.reader.stats.requests
         progress.retries = self.reader.stats.retries
-        self.changed(progress)
 
     async def _publish(self, *, may_depart: bool) -> RunReport:
         is_sync = self.store.handle.kind == RunKind.SYNC

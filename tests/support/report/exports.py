@@ -9,14 +9,13 @@ NIGHT = "publication-2"
 """The folder of ``small_store``'s last publication."""
 
 
-async def export_of(world, out, fmt, views=(), *, read=None, wrote=lambda *_: None, **options):
+async def export_of(world, out, fmt, views=(), *, read=None, **options):
     return await export(
         read or world.database.read,
         out,
         Options(format=fmt, views=views, **options),
         now=world.fake.now(),
         schema_revision="0001",
-        wrote=wrote,
     )
 
 
@@ -45,8 +44,3 @@ def contents(out):
     return {
         str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()
     }
-
-
-def data_of(out):
-    """The same without the manifest, which holds the time of the export."""
-    return {name: data for name, data in contents(out).items() if "_manifest" not in name}

@@ -42,13 +42,12 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("explain", f"{known}\n"),
         ("explain --json", f"{failed}\n"),
         ("backfill --person -", f"{known}\n{failed}\n{other[:9]}\n"),
-        ("doctor --probe --person - --log-level DEBUG", f"{failed}\n"),
+        ("doctor --probe --person - --set log.level=DEBUG", f"{failed}\n"),
         ("doctor --probe --json", ""),
         ("export --out exported/csv", ""),
         ("report --out report.html --min-cell 0", ""),
         ("report --out rapport.html --language nn", ""),
         ("db backup exported/pts.db", ""),
-        ("erase --dry-run", f"{gone}\n"),
         ("erase --json", f"{gone}\n"),
     )
 

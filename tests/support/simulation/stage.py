@@ -32,7 +32,7 @@ from tests.support.simulation.process import (
 from tests.support.simulation.transports import SimHelseIdTransport, SimTransport
 from tests.support.simulation.upstream import Upstream
 from worker.app import App
-from worker.cli.observed_run import observed_run
+from worker.cli.run_command import observed_run
 from worker.cli.run_sync import RunRequest
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport

@@ -10,23 +10,25 @@ from worker.errors import UsageError
 
 @click.command("backfill", cls=options.Command)
 @options.setting("--roster", "roster.path", help="Whom to read: a roster file; - is stdin.")
-@options.person(
-    "Whom to read: - takes identifiers from standard input. An identifier never stands on the "
-    "command line, where every process can read it."
+@options.setting(
+    "--person",
+    "roster.path",
+    metavar="-",
+    type=click.Choice(["-"]),
+    help="Whom to read: - takes identifiers from standard input. An identifier never stands on the "
+    "command line, where every process can read it.",
 )
 @click.option(
     "--stale-for", type=options.duration, help="Areas not confirmed for so long, e.g. 36h."
 )
 @click.option("--failed", is_flag=True, help="Areas with an open failure.")
 @options.area
-@options.database
 @options.wait
 @options.accept_removals
 @click.pass_obj
 def command(
     cli: options.Cli,
     *,
-    person: str | None,
     stale_for: timedelta | None,
     failed: bool,
     wait: timedelta,
@@ -36,7 +38,7 @@ def command(
 
     Choose persons with `--roster FILE` or `--person -` (identifiers on standard input, one a line),
     or, from the configured roster, those who are stale (`--stale-for 36h`) or failed (`--failed`).
-    On a terminal the list is not shown while you type it; Ctrl-D ends it.
+    On a terminal `-` asks for one person, whose identifier is not shown.
 
     Example: `pts-worker backfill --failed`
 
@@ -47,10 +49,6 @@ def command(
     from worker.core.model import RunKind
     from worker.store.runs.run_store import Choice
 
-    if person and cli.flag_names.get("roster.path") == "--roster":
-        raise UsageError("--person and --roster are two ways to say whom: give one")
-    if person:
-        cli.set("roster.path", "-", flag="--person")
     is_given = cli.flag_names.get("roster.path") in {"--roster", "--person"}
     if not (is_given or failed or stale_for):
         raise UsageError(

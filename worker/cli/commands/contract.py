@@ -1,6 +1,5 @@
 """``contract``: what is declared of PTS's answers, and contracts made of what PTS says."""
 
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -31,7 +30,7 @@ _OK: Final = 200
 
 _out = click.option(
     "--out",
-    type=options.FilePath(),
+    type=options.path,
     metavar="FILE",
     help="Write it to this file, which must not exist.",
 )
@@ -62,7 +61,7 @@ def show(cli: options.Cli) -> None:
 
 
 @command.command("from-openapi")
-@click.argument("file", type=options.FilePath(), metavar="FILE")
+@click.argument("file", type=options.path, metavar="FILE")
 @_out
 @click.pass_obj
 def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
@@ -107,11 +106,11 @@ def learn(cli: options.Cli, *, out: Path | None) -> int:
 
     Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
     """
-    from worker.cli.rosters import read_identifiers
+    from worker.cli.access import typed_identifier
     from worker.roster.csv_file import CsvRoster
 
     app = cli.load("read-pts")
-    roster = CsvRoster("-", stdin=read_identifiers() if sys.stdin.isatty() else None)
+    roster = CsvRoster("-", stdin=typed_identifier())
     drafts = cli.run(lambda: _learned(app, roster))
     return _report(cli, app.contract(), drafts, out)
 

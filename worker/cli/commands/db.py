@@ -1,6 +1,9 @@
 """``db``: the database's schema, and copies of it."""
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +37,7 @@ def upgrade(cli: options.Cli) -> None:
     Example: `pts-worker db upgrade`
     """
     app = cli.load("report")
-    document = cli.run(lambda: _upgrade(app))
-    cli.emit(document, lambda: _print_upgrade(document))
+    cli.emit(cli.run(lambda: _upgrade(app)))
 
 
 async def _upgrade(app: "App") -> dict[str, Any]:
@@ -43,7 +45,6 @@ async def _upgrade(app: "App") -> dict[str, Any]:
     from worker.store.status import place_of_database
 
     async with app.database(checked=False) as database:
-        await _check_key(app, database)
         before, after = await upgrade(database)
         place = place_of_database(database)
     return {
@@ -53,32 +54,6 @@ async def _upgrade(app: "App") -> dict[str, Any]:
     }
 
 
-async def _check_key(app: "App", database: "Database") -> None:
-    """Judge the pseudonym key as every other command does, before anything is changed.
-
-    An account that only upgrades need not read it.
-    """
-    from worker.store.identity import see_identity
-    from worker.store.schema.upgrade import require_upgradable
-    from worker.store.sqlite import is_there
-
-    file = app.settings.privacy.pseudonym_key_file
-    if file is None or not os.access(file, os.R_OK):
-        return
-    identity = app.identity()
-    if is_there(database.engine.url) and await require_upgradable(database) is not None:
-        await see_identity(database, identity)
-
-
-def _print_upgrade(document: dict[str, Any]) -> None:
-    before, after = document["schema"]["before"], document["schema"]["after"]
-    was = "" if before == after else f" (was {before or 'empty'})"
-    print(f"the database {document['database']} is at schema {after}{was}")
-    file = document["config_file"]
-    read = f"{file} was read" if file else "none was read; --config or PTS_CONFIG names one"
-    print(f"configuration: {read}")
-
-
 @command.command("check")
 @click.pass_obj
 def check(cli: options.Cli) -> None:
@@ -86,26 +61,20 @@ def check(cli: options.Cli) -> None:
 
     Example: `pts-worker db check`
     """
-    from worker.store.schema.upgrade import HEAD, check_schema, revision
-    from worker.store.sqlite import require_file
+    from worker.store.schema.upgrade import HEAD
 
     app = cli.load("report")
 
-    async def work() -> str | None:
-        async with app.database(checked=False) as database:
-            require_file(database.engine.url)
-            found = await database.read(revision)
-            if not cli.as_json:
-                print(f"database: {found or 'no schema'}; program: {HEAD}")
-            await check_schema(database)
-            return found
+    async def work() -> None:
+        async with app.database():
+            pass  # it is opened only with our schema
 
-    found = cli.run(work)
-    cli.emit({"schema": {"database": found, "program": HEAD}}, lambda: None)
+    cli.run(work)
+    cli.emit({"schema": {"database": HEAD, "program": HEAD}})
 
 
 @command.command("backup")
-@click.argument("file", type=options.FilePath(), metavar="FILE")
+@click.argument("file", type=options.path, metavar="FILE")
 @click.pass_obj
 def backup(cli: options.Cli, *, file: Path) -> None:
     """Copy a SQLite database to a new file, while runs go on.
@@ -122,11 +91,77 @@ def backup(cli: options.Cli, *, file: Path) -> None:
 
     Example: `pts-worker db backup /backup/pts-$(date +%F).db`
     """
-    from worker.cli.backup import back_up
-
     app = cli.load("report")
-    done = cli.run(lambda: back_up(app, file))
-    number = done["publication_no"]
-    last = "nothing published" if number is None else f"publication {number}"
-    text = f"{done['file']}: {done['bytes']} bytes, schema {done['schema']}, {last}"
-    cli.emit({"backup": done}, lambda: print(text))
+    cli.emit({"backup": cli.run(lambda: _back_up(app, file))})
+
+
+async def _back_up(app: "App", file: Path) -> dict[str, Any]:
+    """Copy a SQLite store whose schema and pseudonym key are ours to a new file.
+
+    Raises:
+        ConfigurationError: it is no SQLite file, or is damaged; the file exists or cannot be
+            written, or others can make files in its folder.
+    """
+    from worker.errors import ConfigurationError
+    from worker.store.identity import see_identity
+    from worker.store.schema.upgrade import HEAD
+    from worker.store.status import publication_at
+    from worker.trusted_files import examine_with_folder
+
+    async with app.database() as store:
+        if not store.is_file:
+            raise ConfigurationError(
+                "database.url: this is for SQLite; back PostgreSQL up with its own pg_dump "
+                "(docs/database.md)"
+            )
+        await see_identity(store, app.identity())
+        last = await store.read(publication_at)
+        with _new(file) as copy:
+            may_group_write = app.settings.database.group_readable
+            examine_with_folder(file, key="FILE", group_may_write=may_group_write)
+            await _copy(store, copy, file)
+            size = copy.stat().st_size
+    return {
+        "file": str(file),
+        "bytes": size,
+        "schema": HEAD,
+        "publication_no": last and last.publication_no,
+    }
+
+
+@contextmanager
+def _new(file: Path) -> Iterator[Path]:
+    """An empty file with mode 0600 and a hidden name, which gets its own after the block."""
+    from worker.files import named_faults
+
+    with named_faults(file):
+        number, name = tempfile.mkstemp(".part", f".{file.name}.", file.parent)
+        part = Path(name)
+        try:
+            yield part
+            os.fsync(number)
+            file.hardlink_to(part)  # never over another file
+        finally:
+            os.close(number)
+            part.unlink()
+
+
+async def _copy(store: "Database", copy: Path, file: Path) -> None:
+    """SQLite reads all pages as of one moment, and hinders no writer."""
+    import sqlite3
+
+    from worker.errors import ConfigurationError
+    from worker.store.errors import described
+
+    async with store.engine.connect() as connection:
+        # The driver itself: SQLAlchemy would begin a transaction, and VACUUM allows none.
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        try:
+            await driver.execute("VACUUM INTO ?", (str(copy),))
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+                raise described(error, store.engine.url) from error
+            raise ConfigurationError(
+                f"{file} cannot be written ({error.sqlite_errorname})",
+                hint="check the folder, its permissions and the free disk space",
+            ) from error

@@ -38,8 +38,8 @@ def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
 
     Example: `pts-worker doctor --probe`
     """
+    from worker.cli.access import read_identifier
     from worker.cli.checks import report_checkup
-    from worker.cli.rosters import read_identifier
     from worker.core.identity import NationalId
 
     if person and not probe:

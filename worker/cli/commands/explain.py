@@ -1,30 +1,34 @@
 """``explain``: everything that the store knows of one person."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from worker.cli import options
 from worker.cli.access import ask_person, open_person, purpose_option
-from worker.cli.output import print_facts
-from worker.errors import UsageError
+from worker.core.times import parse_time
 
 if TYPE_CHECKING:
     from worker.app import App
     from worker.core.identity import NationalId
 
-_PARTS: Final = frozenset({"is_known", "publication", "area", "areas", "restrictions"})
-"""What is printed in its own place."""
+
+def _time(_context: object, _parameter: object, text: str | None) -> datetime | None:
+    """The time; UTC if it names no zone, a date alone is its midnight."""
+    try:
+        return None if text is None else parse_time(text.strip(), naive=UTC)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; for example 2026-01-31T12:00:00Z") from None
 
 
 @click.command("explain", cls=options.Command)
-@click.option("--as-of", metavar="INSTANT", help="ISO 8601; UTC if it names no zone.")
+@click.option(
+    "--as-of", metavar="INSTANT", callback=_time, help="ISO 8601; UTC if it names no zone."
+)
 @purpose_option
-@options.database
 @click.pass_obj
-def command(cli: options.Cli, *, as_of: str | None, purpose: str | None) -> None:
+def command(cli: options.Cli, *, as_of: datetime | None, purpose: str | None) -> None:
     """Show everything that is stored about one person.
 
     Give the identifier on standard input, on one line. It is never printed.
@@ -42,25 +46,8 @@ def command(cli: options.Cli, *, as_of: str | None, purpose: str | None) -> None
 
     Example: `pts-worker explain --as-of 2026-01-31T12:00:00Z < identifier.txt`
     """
-    at = None if as_of is None else _time(as_of)
     app, off_id = ask_person(cli)
-    found = cli.run(lambda: _read(app, off_id, as_of=at, purpose=purpose))
-    # Masked wherever it occurs: a store may hold it in plain text.
-    cli.emit(found, lambda: _print(found), hidden=off_id.reveal())
-
-
-def _time(text: str) -> datetime:
-    """The time of ``--as-of``; UTC if it names no zone, a date alone is its midnight.
-
-    Raises:
-        UsageError: it is no ISO 8601 time.
-    """
-    from worker.core.times import parse_time
-
-    try:
-        return parse_time(text.strip(), naive=UTC)
-    except ValueError as error:
-        raise UsageError(f"--as-of: {error}", hint="for example 2026-01-31T12:00:00Z") from None
+    cli.emit(cli.run(lambda: _read(app, off_id, as_of=as_of, purpose=purpose)))
 
 
 async def _read(
@@ -82,20 +69,3 @@ async def _read(
         "publication": publication,
         **(story or {}),
     }
-
-
-def _print(document: Mapping[str, Any]) -> None:
-    """Each fact that has a value."""
-    areas, publication = document.get("areas", ()), document["publication"]
-    if not document["is_known"]:
-        print("this person is not known here: never read, or the roster has never named them")
-    print_facts({name: value for name, value in document.items() if name not in _PARTS})
-    print_facts({"publication": publication.publication_no if publication else "none"})
-    for area in areas:
-        print(f"\n{area['area']}")
-        print_facts(
-            {name: value for name, value in area.items() if name not in _PARTS}, indent="  "
-        )
-        for version in area["restrictions"]:
-            print()
-            print_facts(version, indent="    ")

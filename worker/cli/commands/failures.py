@@ -1,13 +1,14 @@
 """``failures``: what could not be read, one by one."""
 
+import sys
 from collections.abc import Sequence
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli import options
 from worker.cli.access import ask_person, open_person, purpose_option
+from worker.cli.output import fitted, instant
 from worker.core.escaping import visible
 from worker.core.plurals import counted
 
@@ -21,7 +22,6 @@ def command() -> None:
 
 
 @command.command("list")
-@options.database
 @click.pass_obj
 def list_open(cli: options.Cli) -> None:
     """List what cannot be read, the longest-failing first.
@@ -34,24 +34,20 @@ def list_open(cli: options.Cli) -> None:
 
     Example: `pts-worker failures list`
     """
-    from worker.store.identity import stored_identity
     from worker.store.persons import list_failures
 
     app = cli.load("report")
 
     async def read() -> Sequence["OpenFailure"]:
         async with app.database() as store:
-            found = await store.read(list_failures)
-            return without_identifiers(found, (await store.read(stored_identity)).identity)
+            return await store.read(list_failures)
 
-    found = cli.run(read)
-    cli.emit({"failures": found}, lambda: _print(found, "no open failures"))
+    _emit(cli, cli.run(read))
 
 
 @command.command("show")
 @click.argument("dash", metavar="-", type=click.Choice(["-"]), required=False, expose_value=False)
 @purpose_option
-@options.database
 @click.pass_obj
 def show(cli: options.Cli, *, purpose: str | None) -> None:
     """Show the failures of one person.
@@ -67,32 +63,25 @@ def show(cli: options.Cli, *, purpose: str | None) -> None:
     app, off_id = ask_person(cli)
 
     async def read() -> Sequence["OpenFailure"]:
-        async with open_person(app, off_id, "failures show", purpose) as (store, identity, key):
-            return without_identifiers(await store.read(failures_of, key), identity.mode)
+        async with open_person(app, off_id, "failures show", purpose) as (store, _, key):
+            return await store.read(failures_of, key)
 
-    found = cli.run(read)
-    cli.emit({"failures": found}, lambda: _print(found, "no open failures of this person"))
-
-
-def without_identifiers(found: Sequence["OpenFailure"], mode: str) -> Sequence["OpenFailure"]:
-    """The failures, with the persons' keys only if they are pseudonyms."""
-    from msgspec.structs import replace
-
-    return found if mode == "pseudonym" else [replace(one, person_key=None) for one in found]
+    _emit(cli, cli.run(read))
 
 
-def _print(found: Sequence["OpenFailure"], nothing: str) -> None:
+def _emit(cli: options.Cli, found: Sequence["OpenFailure"]) -> None:
+    cli.emit({"failures": found}, lambda: _print(found))
+
+
+def _print(found: Sequence["OpenFailure"]) -> None:
     from worker.core.identity import short_key
 
     if not found:
-        print(nothing)
-        return
-    print(f"{'person':<11} {'local ref':<12} {'area':<15} {'kind':<9} {'runs':>5}  since UTC")
+        print("no open failures")
     for failure in found:
         key, ref = failure.person_key, visible(failure.local_ref or "")
         who = f"row {failure.person_id}" if key is None else short_key(key)
-        about = f"{failure.area:<15} {failure.kind:<9} {failure.runs:>5,}"
-        print(f"{who:<11} {ref:<12} {about}  {failure.first_at:%Y-%m-%d %H:%M}")
-        last = f"{failure.last_at:%Y-%m-%d %H:%M}, {counted(failure.attempts, 'attempt')}"
-        text = f"{visible(failure.reason)} (last at {last})"
-        print(fill(text, 80, initial_indent="  ", subsequent_indent="  "))
+        since = f"{counted(failure.runs, 'run')} since {instant(failure.first_at)}"
+        print(f"{who}  {ref}  {failure.area}  {failure.kind}, {since}")
+        last = f"last at {instant(failure.last_at)}, {counted(failure.attempts, 'attempt')}"
+        print(fitted(f"  {visible(failure.reason)} ({last})", sys.__stdout__))

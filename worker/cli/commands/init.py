@@ -33,7 +33,7 @@ _ASKED: Final = {
 @click.command("init", cls=options.Command)
 @click.option(
     "--out",
-    type=options.NewPath(),
+    type=options.path,
     default="worker.toml",
     show_default=True,
     help="The new file.",

@@ -19,11 +19,11 @@ _PSEUDONYM_BYTES: Final = 32
 _SELF_SERVICE: Final = "https://selvbetjening.nhn.no (test: https://selvbetjening.test.nhn.no)"
 
 _out = click.option(
-    "--out", type=options.NewPath(), required=True, help="The new file; never overwritten."
+    "--out", type=options.path, required=True, help="The new file; never overwritten."
 )
 _key = click.option(
     "--key",
-    type=options.FilePath(),
+    type=options.path,
     help="The private key's file. Default: helseid.private_jwk_file.",
 )
 

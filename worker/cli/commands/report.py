@@ -7,9 +7,7 @@ import click
 
 from worker.cli import options
 from worker.cli.access import purpose_option
-from worker.cli.output import instant, print_facts
 from worker.core.small_numbers import LEAST, LEAST_MIN, OFF
-from worker.report.language import LANGUAGES
 
 if TYPE_CHECKING:
     from worker.report.figures import ReportFacts
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
 def _min_cell(_context: object, _parameter: object, number: int) -> int:
     """Refuse a limit that hides nothing."""
-    if OFF < number < LEAST_MIN:
+    if number != OFF and number < LEAST_MIN:
         raise click.BadParameter(
             f"give {LEAST_MIN} or more (below 2 there is only 1, so a lower limit hides nothing), "
             f"or {OFF} to show exact numbers"
@@ -26,19 +24,19 @@ def _min_cell(_context: object, _parameter: object, number: int) -> int:
 
 
 @click.command("report", cls=options.Command)
-@click.option("--out", type=options.NewPath(), required=True, help="The file.")
+@click.option("--out", type=options.path, required=True, help="The file.")
 @click.option(
     "--language",
-    type=click.Choice(LANGUAGES),
+    type=click.Choice(["nb", "nn", "en"]),
     metavar="LANGUAGE",
-    default=LANGUAGES[0],
+    default="nb",
     show_default=True,
     help="nb (bokmål), nn (nynorsk) or en.",
 )
 @click.option("--cohort", metavar="NAME", help="Only this clinic or department of the roster.")
 @click.option(
     "--min-cell",
-    type=click.IntRange(min=OFF),
+    type=int,
     callback=_min_cell,
     metavar="N",
     default=LEAST,
@@ -46,7 +44,6 @@ def _min_cell(_context: object, _parameter: object, number: int) -> int:
     help="Show counts of fewer than N persons as such; 0 shows all numbers exactly.",
 )
 @purpose_option
-@options.database
 @click.pass_obj
 def command(
     cli: options.Cli,
@@ -69,7 +66,7 @@ def command(
     Example: `pts-worker report --out rapport.html`
     """
     from worker.cli.access import log_access
-    from worker.report.html import write_report
+    from worker.report.page import write_report
 
     app = cli.load("report")
 
@@ -88,12 +85,4 @@ def command(
 
     facts = cli.run(write)
     published_at = facts.published.published_at if facts.published else None
-    document = {"file": str(out), "state": facts.state.value, "published_at": published_at}
-    cli.emit(document, lambda: _print(out, facts))
-
-
-def _print(out: Path, facts: "ReportFacts") -> None:
-    print(out)
-    full, last = facts.last_sync, facts.published
-    published = {"last full run": full, "last publication": last}
-    print_facts({n: instant(one.published_at if one else None) for n, one in published.items()})
+    cli.emit({"file": out, "state": facts.state, "published_at": published_at})

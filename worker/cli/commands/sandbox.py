@@ -1,20 +1,16 @@
 """``sandbox``: serve the stand-ins for HelseID and PTS on loopback."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from worker.cli import options
 from worker.errors import UsageError, reason_of
-from worker.sandbox.serve import RunningSandbox, serve_forever, write_setup
-from worker.sandbox.world import Action, Area, SandboxOptions
+from worker.sandbox.world import Action, Area
 
-_ACTIONS = ", ".join(Action)
-
-_AREAS = ", ".join(get_args(Area))
+if TYPE_CHECKING:
+    from worker.sandbox.serve import RunningSandbox
 
 HELP = f"""Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
 
@@ -23,17 +19,17 @@ roster, keys and a configuration that points at them; started again on that fold
 keys and configuration.
 
 A refused call is answered as NHN's sample API does, 401 with `Bearer error="invalid_token"`
-whatever is wrong with the DPoP proof, or with `--challenge-style dpop` as RFC 9449 says.
+whatever is wrong with the DPoP proof.
 
 The control address changes it while it runs: `curl -H "Content-Type: application/json" -d
 '{{"generation": 1}}' URL` lets a night pass; `{{"reset": true}}` makes everything as it was at the
 start, as NHN resets its test environment; `{{"faults": []}}` ends all faults.
 
-Each of the `faults` is an object with an `action`: {_ACTIONS}.
-Where: `area`, one of {_AREAS}; default pts. For whom and when: `persons` (lines of the roster, from
-0), `every` (nth request), `times` (at most). With what: `status`, `body`, `headers`, `slow_s`,
-`skew_s`. Two persons who cannot be read: `{{"faults": [{{"action": "status", "status": 503,
-"persons": [3, 6]}}]}}`.
+Each of the `faults` is an object with an `action`: {", ".join(Action)}.
+Where: `area`, one of {", ".join(get_args(Area))}; default pts.
+For whom and when: `persons` (lines of the roster, from 0), `every` (nth request), `times` (at
+most). With what: `status`, `body`, `headers`, `slow_s`, `skew_s`. Two persons who cannot be read:
+`{{"faults": [{{"action": "status", "status": 503, "persons": [3, 6]}}]}}`.
 
 PTS is asked and answers as the contract says (`contract show`); `--contract` names another one,
 which the configuration gets as well. What a request has more or less than the contract is 400.
@@ -48,83 +44,44 @@ _PORT = click.IntRange(0, 65_535)
 @click.command("sandbox", cls=options.Command, help=HELP)
 @click.option(
     "--folder",
-    type=options.NewPath(),
+    type=options.path,
     default="sandbox",
     help="Where roster, keys and configuration are written.",
 )
 @click.option("--persons", type=click.IntRange(min=0), default=200, help="Persons on the roster.")
 @click.option("--seed", type=int, default=1, help="Same seed, same persons.")
-@click.option(
-    "--generation", type=int, default=0, help="Lets time pass: a little changes with each."
-)
 @click.option("--helseid-port", type=_PORT, default=8801, help="0: any free port.")
 @click.option("--pts-port", type=_PORT, default=8802, help="0: any free port.")
 @click.option(
-    "--challenge-style",
-    type=click.Choice(("bearer", "dpop")),
-    default="bearer",
-    help="How PTS refuses a call: bearer or dpop.",
-)
-@click.option(
     "--contract",
-    type=options.FilePath(),
+    type=options.path,
     help="The contract with PTS by which it answers. Default: the one of the program.",
 )
-@click.option(
-    "--page-size",
-    type=click.IntRange(min=1),
-    default=2,
-    help="Records of a page, if the contract has pages.",
-)
 @click.pass_obj
-def command(
-    cli: options.Cli,
-    /,
-    *,
-    folder: Path,
-    contract: Path | None,
-    **chosen: Any,
-) -> None:
+def command(cli: options.Cli, /, *, folder: Path, contract: Path | None, **chosen: Any) -> None:
     """Serve them until stopped.
 
     Args:
         chosen: further fields of ``SandboxOptions``, each an option of that name.
     """
+    from worker.sandbox.serve import serve_forever, write_setup
+    from worker.sandbox.world import SandboxOptions
+
     cli.keeps_code = True
-    with _wrong_calls():
-        served = SandboxOptions(**chosen, contract=str(contract.resolve()) if contract else "")
-        served = write_setup(folder, served)
 
-    def ready(running: RunningSandbox) -> None:
-        cli.emit(
-            {
-                "sandbox": {
-                    "issuer": running.options.issuer,
-                    "base_url": running.options.pts_url,
-                    "control_url": running.control_url,
-                    "client_id": running.options.clients[0].client_id,
-                    "config_file": str(folder / "worker.toml"),
-                }
-            },
-            lambda: print(
-                f"HelseID  {running.options.issuer}\nPTS      {running.options.pts_url}\n"
-                f"control  POST {running.control_url}\n"
-                f"try      pts-worker --config {folder / 'worker.toml'} db upgrade\n"
-                f"         pts-worker --config {folder / 'worker.toml'} sync\n"
-                "Ctrl-C ends it.",
-                flush=True,
-            ),
-        )
+    def ready(running: "RunningSandbox") -> None:
+        served = {
+            "issuer": running.options.issuer,
+            "base_url": running.options.pts_url,
+            "control_url": running.control_url,
+            "client_id": running.options.clients[0].client_id,
+            "config_file": folder / "worker.toml",
+        }
+        cli.emit({"sandbox": served})
 
-    with _wrong_calls():
-        serve_forever(served, ready)
-
-
-@contextmanager
-def _wrong_calls() -> Iterator[None]:
-    """What cannot be served, because of an option, a file or a port."""
     try:
-        yield
+        chosen["contract"] = str(contract.resolve()) if contract else ""
+        serve_forever(write_setup(folder, SandboxOptions(**chosen)), ready)
     except (OSError, ValueError) as error:
         what = str(error)
         if isinstance(error, OSError):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worker.cli import options
-from worker.cli.output import instant, print_json
+from worker.cli.output import print_json
 
 if TYPE_CHECKING:
     import anyio
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.telemetry import Board
 
 _RUNS_MAX: Final = 50
-"""So many runs are looked at: the last publication may be some nights ago."""
+"""So many runs are looked at: the last full one may be some backfills ago."""
 
 
 @click.command("schedule", cls=options.Command)
@@ -38,34 +38,22 @@ def command(cli: options.Cli, *, now: bool) -> None:
 
     Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
     """
-    from worker.cli.observed_run import observed_run
-    from worker.cli.run_command import document
+    from worker.cli.run_command import RunWatch, observed_run, stoppable
     from worker.cli.run_sync import RunRequest
-    from worker.cli.run_watch import find_total, report_runs, watch_runs
-    from worker.cli.stopping import stoppable
     from worker.scheduler import Schedule
     from worker.telemetry import Board
 
     cli.keeps_code = True
     app = cli.load("sync")
-    settings, watch = app.settings.schedule, watch_runs(app)
-    schedule: Schedule | None = None
+    settings, watch = app.settings.schedule, RunWatch(app.runtime.monotonic)
 
     async def work(stop: "anyio.Event") -> None:
-        nonlocal schedule
         board = Board()
 
         async def run_once() -> "RunReport":
-            watch.begin_run(stop)
-            try:
-                await find_total(app, watch)
-                report = await observed_run(
-                    app, RunRequest(), stop=stop, changed=watch.changed, board=board
-                )
-            finally:
-                watch.end()
+            report = await observed_run(app, RunRequest(), stop=stop, watch=watch, board=board)
             if cli.as_json:
-                print_json(document(report))
+                print_json({"run": report})
             return report
 
         async def begin() -> "RunReport | None":
@@ -80,48 +68,34 @@ def command(cli: options.Cli, *, now: bool) -> None:
         with board.served(app.settings.telemetry.http_listen):
             await schedule.run(stop, begin)
 
-    def idle() -> str:
-        """What it does while no run is on."""
-        if schedule is None or not schedule.is_waiting:
-            return "starting"
-        return f"waiting for the start at {instant(schedule.next_at)}"
-
-    async def tell(stop: "anyio.Event") -> None:
-        await report_runs(watch, app.runtime, stop, idle=idle)
-
-    cli.run(lambda: stoppable(work, beside=[tell]))
+    cli.run(lambda: stoppable(work, lambda: watch.report(app.runtime)))
 
 
 async def _is_left_open(app: "App", board: "Board", stop: "anyio.Event") -> bool:
     """Whether a run is to be continued. In the metrics a restart leaves no gap."""
-    from worker.cli.commands.status import continued_by_next_sync
-    from worker.store.runs.ledger import open_runs
+    from worker.cli.commands.status import run_to_continue
 
     async with app.database(stop=stop) as store:
         board.post(await _known_metrics(store))
-        return continued_by_next_sync(app, await store.read(open_runs)) is not None
+        return await run_to_continue(app, store) is not None
 
 
 async def _known_metrics(store: "Database") -> "list[Sample]":
-    """The published state; how the last run of each kind ended, and what the last published.
+    """The published state, how the last full run ended, and what the last published.
 
     Raises:
         WorkerError: the database cannot be used.
     """
-    from worker.core.model import RunKind, RunStatus
+    from worker.core.model import RunKind
     from worker.errors import ExitCode
-    from worker.store.status import last_runs, read_standing
+    from worker.store import status
     from worker.telemetry import samples_of_end, samples_of_standing, samples_of_totals
 
-    samples = list(samples_of_standing(await read_standing(store.read)))
-    runs = await store.read(last_runs, _RUNS_MAX)
-    for kind in RunKind:
-        ended = [run for run in runs if run.kind == kind and run.finished_at is not None]
-        for run in ended[:1]:
-            assert run.finished_at is not None  # noqa: S101 - see above
+    samples = [*samples_of_standing(await status.read_standing(store.read))]
+    if published := await store.read(status.last_full_publication):
+        samples += samples_of_totals(RunKind.SYNC, published.totals)
+    for run in await store.read(status.last_runs, _RUNS_MAX):
+        if run.kind == RunKind.SYNC and run.finished_at is not None:
             code = ExitCode(run.exit_code or 0)
-            samples += samples_of_end(code, at=run.finished_at, kind=kind)
-        published = [run for run in ended if run.status == RunStatus.PUBLISHED]
-        for run in published[:1]:
-            samples += samples_of_totals(kind, run.totals)
+            return [*samples, *samples_of_end(code, at=run.finished_at, kind=RunKind.SYNC)]
     return samples

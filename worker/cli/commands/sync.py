@@ -13,7 +13,6 @@ from worker.cli import options
     "roster.path",
     help="File: CSV with a column off_id, or one identifier a line; - is standard input.",
 )
-@options.database
 @options.area
 @options.wait
 @options.accept_removals

@@ -131,7 +131,7 @@ async def acquire(database: Database, holder: str, *, ttl_s: float) -> Lease:
             since = f", since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC" if row.acquired_at else ""
             raise LeaseHeldError(
                 f"another run holds the lease ({row.host or 'it begins now'}{since})",
-                hint="wait until it ends; `pts-worker status` shows it",
+                hint="wait until it ends, as `sync --wait 30m` does; `pts-worker status` shows it",
             )
         return Lease(database=database, fencing_token=token, holder=holder, ttl_s=ttl_s)
 
