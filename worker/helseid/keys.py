@@ -1,11 +1,14 @@
-"""The client's key, by which HelseID knows the worker: read from its file and judged, or made.
+"""The client's key, by which HelseID knows the worker: read from its file, made, and replaced.
 
 HelseID accepts RS, PS and ES with 256, 384 and 512 (HelseID reference, section 4): RSA keys of at
 least 2048 bits, and the curves P-256, P-384 and P-521. Symmetric keys and EdDSA are not accepted.
 """
 
 import codecs
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 from urllib.parse import unquote
@@ -19,17 +22,22 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from worker.core.value import Value
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, reason_of
+from worker.files import write_new
 from worker.trusted_files import read_secret
 
 KEY_FILE: Final = "helseid.private_jwk_file"
 """The configuration key, for error messages."""
+FINISH: Final = "pts-worker keys rotate --finish"
 
 _RSA_BITS_MIN: Final = 2048
 _RSA_ALGORITHMS: Final = ("PS256", "PS384", "PS512", "RS256", "RS384", "RS512")
 """The first is for a key that names none: FAPI 2.0, on which HelseID is based, has no RS256."""
 _CURVE_ALGORITHMS: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
-_INVALID: Final = (JoseError, ValueError, TypeError, KeyError, OverflowError)
+_UNREADABLE: Final = (
+    JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, OverflowError, RecursionError,
+)  # fmt: skip
+_DOCUMENT: Final = msgspec.json.Decoder(dict[str, Any])
 
 _Key: TypeAlias = RSAKey | ECKey
 
@@ -84,15 +92,24 @@ def load_client_key(path: Path) -> ClientKey:
     jwk: dict[str, Any] = {}
     try:
         if b"-----BEGIN" in content:
-            native = _from_pem(content)
+            native: object = load_pem_private_key(content, password=None)
         else:
-            jwk = _jwk_in(_json_object(content))
-            native = _from_jwk(jwk)
-        key, chosen = _usable(native, jwk.get("alg"))
-    except ConfigurationError as error:
-        problem = f"{KEY_FILE}: {path}: {error.message}"
-        raise ConfigurationError(problem, hint=error.hint) from None
-    return ClientKey(key=key, alg=chosen, kid=jwk.get("kid") or key.thumbprint())
+            jwk = _jwk_in(_DOCUMENT.decode(content))
+            native = _native(jwk)
+    except _UNREADABLE:
+        raise ConfigurationError(
+            f"{KEY_FILE}: {path}: is no private key that can be read",
+            hint="use a private JWK, a PEM private key that is not encrypted, or the JSON from "
+            "HelseID self-service",
+        ) from None
+    key, algorithms = _accepted(native, path)
+    alg = jwk.get("alg") or algorithms[0]
+    if alg not in algorithms:
+        raise ConfigurationError(
+            f"{KEY_FILE}: {path}: 'alg' does not match the key",
+            hint="HelseID accepts RS, PS (RSA) and ES (EC, by its curve) with 256, 384 and 512",
+        )
+    return ClientKey(key=key, alg=alg, kid=jwk.get("kid") or key.thumbprint())
 
 
 def new_client_key() -> ClientKey:
@@ -104,90 +121,107 @@ def new_client_key() -> ClientKey:
     return ClientKey(key=key, alg="ES512", kid=key.thumbprint())
 
 
-def _json_object(content: bytes | str) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(content, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
-        raise ConfigurationError(
-            "neither a PEM file nor a JSON object",
-            hint="use a private JWK, a PEM private key, or the JSON from HelseID self-service",
-        ) from None
+class KeyFiles:
+    """The files of a key and its rotation.
+
+    Next to the configured file ``F``, ``F.new`` holds a key that HelseID has not accepted yet. One
+    rename puts it in place, so that after a crash at any point ``F`` holds the old key or the new
+    one.
+
+    Args:
+        path: the key file as configured. If it is a symbolic link, its target is changed.
+
+    Attributes:
+        current: the key in use.
+        pending: the new key, until HelseID accepts it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.current = path.resolve()
+        self.pending = self.current.with_name(f"{self.current.name}.new")
+
+    def put_pending(self, key: ClientKey) -> None:
+        """Write the new key with mode 0600.
+
+        Raises:
+            ConfigurationError: a new key is there already, or the folder is not writable.
+        """
+        with self._changing():
+            try:
+                write_new(self.pending, key.document())
+            except FileExistsError:
+                raise ConfigurationError(
+                    f"{self.pending} is there already: a rotation was begun and not finished",
+                    hint=f"register what `pts-worker keys public --key {self.pending}` prints, "
+                    f"then `{FINISH}`; or remove it and begin anew",
+                ) from None
+
+    def put_in_place(self) -> None:
+        """Replace the current key with the pending one, in one step. The old key is kept nowhere.
+
+        Keeps owner, group and mode of the current file, but removes all permissions of others.
+
+        Raises:
+            ConfigurationError: the folder is not writable.
+        """
+        with self._changing():
+            before, new = self.current.stat(), self.pending.stat()
+            # A list from the folder's default would come into force with the group's bits.
+            with contextlib.suppress(OSError, AttributeError):
+                os.removexattr(self.pending, "system.posix_acl_access")
+            if (new.st_uid, new.st_gid) != (before.st_uid, before.st_gid):
+                os.chown(self.pending, before.st_uid, before.st_gid)
+            self.pending.chmod(stat.S_IMODE(before.st_mode) & ~stat.S_IRWXO)
+            self.pending.replace(self.current)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Make a change of the folder durable, and name what the system refuses."""
+        try:
+            yield
+            folder = os.open(self.current.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot change keys in {self.current.parent}: {reason_of(error)}",
+                hint="run this on the machine that holds the original key file, as its owner; the "
+                "copies that systemd and Kubernetes provide are read-only",
+            ) from None
 
 
 def _jwk_in(document: dict[str, Any]) -> dict[str, Any]:
     """The JWK in a document: itself, or a member of self-service's, as JSON in a string or not."""
-    if "kty" in document:
-        return document
     members = {name.casefold(): value for name, value in document.items()}
-    inner = members.get("privatejwk") or members.get("clientjwk")
-    if inner is None:
-        raise ConfigurationError(
-            "holds neither 'kty' nor 'privateJwk'",
-            hint="download the client's configuration with its private JWK from self-service",
-        )
+    inner = members.get("privatejwk") or members.get("clientjwk") or document
     if isinstance(inner, str):
-        inner = _json_object(inner if inner.lstrip().startswith("{") else unquote(inner))
+        inner = _DOCUMENT.decode(inner if inner.lstrip().startswith("{") else unquote(inner))
     if not isinstance(inner, dict):
-        raise ConfigurationError("'privateJwk' is not a JWK")
+        raise TypeError
     return inner
 
 
-def _from_pem(content: bytes) -> object:
-    try:
-        return load_pem_private_key(content, password=None)
-    except TypeError:
-        raise ConfigurationError(
-            "the PEM file is encrypted", hint="store it decrypted, with mode 0400"
-        ) from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise ConfigurationError(
-            "is not a readable PEM private key",
-            hint="use the private key of the key pair, an EC or RSA key; `ssh-keygen` writes "
-            "another format",
-        ) from None
+def _native(jwk: dict[str, Any]) -> object:
+    imported = RSAKey if jwk.get("kty") == "RSA" else ECKey
+    imported.validate_dict_key(jwk)
+    # Not import_key, which warns of a short key; HelseID does not take one at all.
+    return imported.binding.import_from_dict(jwk)
 
 
-def _from_jwk(jwk: dict[str, Any]) -> object:
-    kind = jwk.get("kty")
-    if kind not in ("RSA", "EC"):
-        raise ConfigurationError("is neither an RSA nor an EC key; HelseID accepts only key pairs")
-    if not jwk.get("d"):
-        raise ConfigurationError("is a public key", hint="use the private key of the key pair")
-    imported = RSAKey if kind == "RSA" else ECKey
-    try:
-        imported.validate_dict_key(jwk)
-        # Not import_key, which warns of a short key; HelseID does not take one at all.
-        native = imported.binding.import_from_dict(jwk)
-    except _INVALID:
-        raise ConfigurationError(f"is not a valid {kind} private JWK") from None
-    if jwk.get("use", "sig") != "sig" or "sign" not in jwk.get("key_ops", ["sign"]):
-        raise ConfigurationError("the key is not meant for signing ('use' or 'key_ops')")
-    return native
-
-
-def _usable(native: object, alg: str | None) -> tuple[_Key, str]:
-    """The key, and the algorithm that it signs with: the named one, else the key's default.
+def _accepted(native: object, path: Path) -> tuple[_Key, Sequence[str]]:
+    """The key, and the algorithms that it may sign with, its default first.
 
     Raises:
-        ConfigurationError: HelseID does not accept them.
+        ConfigurationError: HelseID does not accept it.
     """
-    key: _Key
-    algorithms: Sequence[str]
-    if isinstance(native, rsa.RSAPrivateKey):
-        key, algorithms = RSAKey(native, native), _RSA_ALGORITHMS
-        if native.key_size < _RSA_BITS_MIN:
-            raise ConfigurationError(
-                f"the RSA key has {native.key_size} bits; HelseID requires at least "
-                f"{_RSA_BITS_MIN}",
-                hint="create a new key: pts-worker keys new",
-            )
-    elif isinstance(native, ec.EllipticCurvePrivateKey) and native.curve.name in _CURVE_ALGORITHMS:
-        key, algorithms = ECKey(native, native), [_CURVE_ALGORITHMS[native.curve.name]]
-    else:
-        raise ConfigurationError("HelseID accepts only RSA, P-256, P-384 and P-521 keys")
-    if alg and alg not in algorithms:
-        raise ConfigurationError(
-            "'alg' does not match the key",
-            hint="HelseID accepts RS, PS (RSA) and ES (EC, by its curve) with 256, 384 and 512",
-        )
-    return key, alg or algorithms[0]
+    if isinstance(native, rsa.RSAPrivateKey) and native.key_size >= _RSA_BITS_MIN:
+        return RSAKey(native, native), _RSA_ALGORITHMS
+    if isinstance(native, ec.EllipticCurvePrivateKey) and native.curve.name in _CURVE_ALGORITHMS:
+        return ECKey(native, native), [_CURVE_ALGORITHMS[native.curve.name]]
+    raise ConfigurationError(
+        f"{KEY_FILE}: {path}: HelseID accepts private keys of P-256, P-384 and P-521, and of RSA "
+        f"with at least {_RSA_BITS_MIN} bits",
+        hint="create a new key: pts-worker keys new",
+    )

@@ -12,8 +12,7 @@ from worker.errors import RefusedError
 
 if TYPE_CHECKING:
     from worker.app import App
-    from worker.helseid.key_files import KeyFiles
-    from worker.helseid.keys import ClientKey
+    from worker.helseid.keys import ClientKey, KeyFiles
 
 _PSEUDONYM_BYTES: Final = 32
 _SELF_SERVICE: Final = "https://selvbetjening.nhn.no (test: https://selvbetjening.test.nhn.no)"
@@ -87,14 +86,12 @@ def rotate(cli: options.Cli, *, key: Path | None, finish: bool) -> None:
 
     Example: `pts-worker keys rotate`, then `pts-worker keys rotate --finish`
     """
-    from worker.helseid.key_files import FINISH, KeyFiles
-    from worker.helseid.keys import new_client_key
+    from worker.helseid.keys import FINISH, KeyFiles, new_client_key
 
     if key is not None:
         cli.set("helseid.private_jwk_file", str(key), flag="--key")
     app = cli.load("helseid")
     former, files = app.client_key(), KeyFiles(Path(app.settings.helseid.private_jwk_file or ""))
-    files.require_own_folder()
     if not finish:
         made = new_client_key()
         files.put_pending(made)
