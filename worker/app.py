@@ -22,9 +22,8 @@ from worker.errors import ConfigurationError
 from worker.helseid.authorizer import HelseIdAuthorizer, open_helseid
 from worker.helseid.client import helseid_client
 from worker.helseid.keys import ClientKey, load_client_key
-from worker.helseid.options import HelseIdOptions
+from worker.http.connecting import Proxy, read_proxy
 from worker.http.connection import TransportOptions
-from worker.http.proxy import Proxy, read_proxy
 from worker.http.transport import Transport
 from worker.ports import Roster, Runtime
 from worker.pts.reader import PtsReader
@@ -40,9 +39,9 @@ from worker.trusted_files import read_secret
 if TYPE_CHECKING:
     import httpx
 
-REQUEST_TIMEOUT_S: Final = 30.0
-"""For one request to PTS or HelseID and its response: longer than a slow answer takes, and short
-enough that one that never comes is asked for again."""
+REQUEST_TIMEOUT_S: Final = 10.0
+"""For one request to PTS or HelseID and its response: longer than an answer takes, and so short
+that a run spends less than a minute on those for whom none comes, asked twice in two areas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,28 +180,15 @@ class App:
         Args:
             key: instead of the configured one.
         """
-        chosen = self.settings.helseid
-        options = HelseIdOptions(
-            issuer=chosen.issuer or "",
-            client_id=chosen.client_id or "",
-            scope=chosen.scope,
-            sender_constraint=chosen.sender_constraint,
-            grant=chosen.grant,
-            subject_token_file=chosen.subject_token_file,
-            organization_parent=chosen.organization_parent,
-            organization_child=chosen.organization_child,
-            tenancy=chosen.tenancy,
-            attempt_s_max=REQUEST_TIMEOUT_S,
-        )
         key = key or self.client_key()
-        async with self.helseid_http(tls, attempt_s_max=REQUEST_TIMEOUT_S) as http:
-            yield open_helseid(options, key, self.runtime, http)
+        async with self.helseid_http(tls) as http:
+            yield open_helseid(self.settings.helseid, key, self.runtime, http)
 
-    def helseid_http(
-        self, tls: ssl.SSLContext | None = None, *, attempt_s_max: float
-    ) -> "httpx.AsyncClient":
+    def helseid_http(self, tls: ssl.SSLContext | None = None) -> "httpx.AsyncClient":
         """HTTP to HelseID, through the proxy if one is configured. The caller closes it."""
-        return helseid_client(tls or self.tls(), attempt_s_max=attempt_s_max, proxy=self.proxy())
+        return helseid_client(
+            tls or self.tls(), attempt_s_max=REQUEST_TIMEOUT_S, proxy=self.proxy()
+        )
 
     @asynccontextmanager
     async def reader(
@@ -246,16 +232,10 @@ class App:
             server: who answers, for messages.
             limit_s: for one request and its response.
         """
-        limit_s = limit_s or REQUEST_TIMEOUT_S
-        return Transport(
-            TransportOptions(
-                server=server,
-                attempt_s_max=limit_s,
-                silence_s_max=limit_s,
-                tls=tls or self.tls(),
-                proxy=self.proxy(),
-            )
+        options = TransportOptions(
+            server=server, attempt_s_max=limit_s or REQUEST_TIMEOUT_S, tls=tls or self.tls()
         )
+        return Transport(options, self.proxy())
 
     def base_url(self) -> str:
         """PTS's address."""

@@ -179,6 +179,10 @@ class TransientError(AreaError):
     retry_after_s = 0.0
 
 
+class LateError(TransientError):
+    """No connection or no complete response in time: to ask again at once may take as long."""
+
+
 class OpenFilesError(TransientError):
     """No connection, because this process may not open another file (EMFILE)."""
 

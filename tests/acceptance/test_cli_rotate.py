@@ -13,11 +13,11 @@ import pytest
 from tests.support.program import PATIENCE_S, Ended, Installation, calls, environment
 from tests.support.standin import CLIENT_ID, Standin
 from tests.support.zygote import the_zygote
+from worker.config.settings import HelseId
 from worker.errors import RefusedError
 from worker.helseid.authorizer import open_helseid
 from worker.helseid.client import helseid_client
 from worker.helseid.keys import load_client_key
-from worker.helseid.options import HelseIdOptions
 from worker.ports import real_runtime
 
 
@@ -46,9 +46,9 @@ def is_accepted(standin: Standin, path: Path) -> bool:
     """Whether HelseID gives a token for the key in a file."""
 
     async def ask() -> bool:
-        options = HelseIdOptions(issuer=standin.issuer, client_id=CLIENT_ID)
+        settings = HelseId(issuer=standin.issuer, client_id=CLIENT_ID)
         async with helseid_client() as http:
-            opened = open_helseid(options, load_client_key(path), real_runtime(), http)
+            opened = open_helseid(settings, load_client_key(path), real_runtime(), http)
             try:
                 return bool(await opened.tokens.token())
             except RefusedError:

@@ -4,14 +4,10 @@ import asyncio
 import socket
 
 import pytest
-from msgspec.structs import replace
 
 from tests.support.http.calls import OPTIONS, response
 from worker.errors import TransientError
 from worker.http.connection import IDLE_S_MAX, Connection
-
-SILENCE_S = 45.0
-LONG_S = 60.0
 
 
 @pytest.fixture
@@ -21,8 +17,7 @@ async def ends():
     client, server = socket.socketpair()
     closed: list[Connection] = []
     _, connection = await loop.create_connection(
-        lambda: Connection(loop, replace(OPTIONS, silence_s_max=SILENCE_S), closed.append),
-        sock=client,
+        lambda: Connection(OPTIONS, closed.append), sock=client
     )
     with server:
         yield connection, server, closed
@@ -32,8 +27,7 @@ async def ends():
 
 async def begin(connection, server):
     """Start an exchange; its request has been sent."""
-    until_s = asyncio.get_running_loop().time() + LONG_S
-    exchange = asyncio.ensure_future(connection.exchange(b"POST", until_s))
+    exchange = asyncio.ensure_future(connection.exchange(b"POST"))
     assert await asyncio.to_thread(server.recv, 100) == b"POST"
     return exchange
 

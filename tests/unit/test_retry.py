@@ -14,7 +14,6 @@ from worker.core.retry import (
     parse_retry_after,
     wait_before_retry,
 )
-from worker.pts.retrying_client import RETRIES_SPARE, RetryBudget
 
 NOW = datetime(2026, 10, 21, 7, 28, 0, tzinfo=UTC)
 POLICY = RetryPolicy(attempts_max=4, wait_s_first=0.5, wait_s_max=30.0)
@@ -97,15 +96,6 @@ def test_own_waits_stay_within_the_limit(attempt, jitter, wait_s_max):
     wait_s = wait_before_retry(policy, attempt, None, jitter)
     assert wait_s is not None
     assert 0 <= wait_s <= wait_s_max
-
-
-@pytest.mark.promise("7")
-def test_nobody_saves_retries_up():
-    """A long quiet time leaves no more of them than the few."""
-    budget = RetryBudget()
-    for _ in range(1_000):
-        budget.request()
-    assert sum(budget.take() for _ in range(100)) == RETRIES_SPARE
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,7 @@ from worker.core.times import parse_time
 from worker.errors import RefusedError, TransientError, WorkerError
 from worker.helseid.authorizer import challenge_error
 from worker.helseid.dpop import ProofKey
-from worker.helseid.refusals import clean, error_code
-from worker.helseid.token_response import granted_token
+from worker.helseid.refusals import clean, error_code, granted_token
 from worker.http.response import HEADER_BYTES_MAX, ResponseReader
 from worker.offid import masked, masked_strictly, normalise
 
@@ -102,7 +101,7 @@ def _columns(text: str) -> None:
 READERS: dict[str, Callable[[str], object]] = {
     "links": lambda text: [*next_links([f"<a>{text}"])],
     "paths": lambda text: (safe_path(text), parse_path(text)),
-    "challenges": lambda text: challenge_error([text]),
+    "challenges": lambda text: challenge_error([text, f'error_description="{text}']),
     "dates and Retry-After": _date,
     "times of records": parse_time,
     "columns": _columns,

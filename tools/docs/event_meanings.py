@@ -17,8 +17,6 @@ MEANINGS: Final = {
     "helseid.clock_off": "The clock differs from HelseID's by more than 5 s.",
     "helseid.discovery_read": "HelseID's discovery document was read.",
     "helseid.discovery_stale": "The discovery document cannot be read; the cached one is used.",
-    "helseid.organization_parent_not_sent": "A single-tenant client does not send "
-    "`helseid.organization_parent`.",
     "helseid.token_dropped": "PTS no longer accepts a token; the next call requests another.",
     "helseid.token_received": "A new access token. `token_id` is a number, not the token.",
     "lease.not_released": "The lease could not be given back; it expires by itself.",

@@ -32,8 +32,7 @@ from worker.errors import (
     UsageError,
     WorkerError,
 )
-from worker.helseid.client import HelseIdClient
-from worker.helseid.discovery import Discovery
+from worker.helseid.client import Discovery, HelseIdClient
 from worker.helseid.refusals import CLOCK_HINT, clock_problem
 from worker.logs import configure
 from worker.offid import is_h_number, masked
@@ -159,8 +158,8 @@ async def _discovery(app: App) -> AsyncIterator[tuple[Discovery, HelseIdClient]]
     issuer = app.settings.helseid.issuer
     if issuer is None:
         raise ConfigurationError("helseid.issuer is not set", hint="or set api.environment")
-    async with app.helseid_http(attempt_s_max=_PATIENCE_S * 2) as http:
-        client = HelseIdClient(http, RetryPolicy(attempts_max=2), app.runtime)
+    async with app.helseid_http() as http:
+        client = HelseIdClient(http, app.runtime, RetryPolicy(attempts_max=2))
         yield Discovery(issuer, client, app.runtime), client
 
 

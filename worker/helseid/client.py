@@ -1,4 +1,4 @@
-"""HTTP client for HelseID, with retries and error messages.
+"""HTTP client for HelseID, with retries and error messages; and HelseID's metadata.
 
 Each attempt sends a newly built request, because HelseID may refuse a repeated assertion or proof.
 """
@@ -14,6 +14,7 @@ import structlog
 
 from worker.core.hosts import place_of
 from worker.core.retry import RetryPolicy, StatusClass, classify, parse_retry_after
+from worker.core.value import Value
 from worker.errors import (
     AreaError,
     ConfigurationError,
@@ -21,12 +22,14 @@ from worker.errors import (
     TransientError,
     UnavailableError,
 )
+from worker.helseid.dpop import origin
+from worker.http.connecting import Proxy
 from worker.http.connection import TransportOptions
-from worker.http.proxy import Proxy
 from worker.http.transport import USER_AGENT, Transport
 from worker.ports import Runtime
 from worker.retries import FailedAttempt, with_retries
 
+_RETRY: Final = RetryPolicy(attempts_max=5)
 _BODY_BYTES_MAX: Final = 1_048_576
 _RETRY_AFTER_S_MAX: Final = 300.0
 """A longer ``Retry-After`` fails the call at once."""
@@ -35,12 +38,16 @@ _HEADERS: Final = {
     "Accept-Encoding": "identity",
     "User-Agent": USER_AGENT,
 }
+_METADATA_S: Final = 24 * 3600.0
+"""How long the metadata is cached (HelseID requirement FK2)."""
+_RENEWAL_PAUSE_S: Final = 600.0
+_ISSUER: Final = "helseid.issuer"
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
 def helseid_client(
-    tls: ssl.SSLContext | None = None, *, attempt_s_max: float = 30.0, proxy: Proxy | None = None
+    tls: ssl.SSLContext | None = None, *, attempt_s_max: float = 10.0, proxy: Proxy | None = None
 ) -> httpx.AsyncClient:
     """An HTTP client for HelseID: verified TLS 1.2 or newer, no redirects, no proxy variables.
 
@@ -53,9 +60,8 @@ def helseid_client(
         attempt_s_max=attempt_s_max,
         response_bytes_max=_BODY_BYTES_MAX,
         tls=tls,
-        proxy=proxy,
     )
-    return httpx.AsyncClient(transport=Transport(options), trust_env=False, headers=_HEADERS)
+    return httpx.AsyncClient(transport=Transport(options, proxy), trust_env=False, headers=_HEADERS)
 
 
 class HelseIdClient:
@@ -68,7 +74,9 @@ class HelseIdClient:
         http: makes the requests.
     """
 
-    def __init__(self, http: httpx.AsyncClient, retry: RetryPolicy, runtime: Runtime) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, runtime: Runtime, retry: RetryPolicy = _RETRY
+    ) -> None:
         self.http = http
         self._retry = retry
         self._runtime = runtime
@@ -114,7 +122,7 @@ class HelseIdClient:
     ) -> T | FailedAttempt:
         wait_s = None
         try:
-            response = await self._send(request)
+            response = await self.http.send(request)
             headers = response.headers
             wait_s = parse_retry_after(
                 headers.get("retry-after"), self._runtime.now(), date=headers.get("date")
@@ -123,23 +131,16 @@ class HelseIdClient:
                 raise TransientError(f"answered {response.status_code}")
             return read(response)
         except AreaError as error:
-            problem, hint, is_ours = error.message, error.hint, isinstance(error, OpenFilesError)
+            # The response is never logged, as it may hold a token.
+            problem = f"{place_of(str(request.url))}: {error.message}"
+            hint = error.hint or "check DNS, the firewall and helseid.issuer"
+            kind = ConfigurationError if isinstance(error, OpenFilesError) else UnavailableError
         self._quiet_until_s = self._runtime.monotonic() + (wait_s or 0.0)
         if wait_s is not None and wait_s > _RETRY_AFTER_S_MAX:
             asked = f"HelseID: {problem}, Retry-After {wait_s:.0f} s"
             raise UnavailableError(asked, hint="try again later")
-        kind = ConfigurationError if is_ours else UnavailableError
         failure = kind(f"HelseID: {problem} ({number} attempts)", hint=hint)
         return FailedAttempt(failure, wait_s)
-
-    async def _send(self, request: httpx.Request) -> httpx.Response:
-        """The complete response; it is never logged, as it may hold a token."""
-        try:
-            return await self.http.send(request)
-        except AreaError as error:
-            error.message = f"{place_of(str(request.url))}: {error.message}"
-            error.hint = error.hint or "check DNS, the firewall and helseid.issuer"
-            raise
 
 
 def _log_failed(number: int, failed: FailedAttempt, wait_s: float) -> None:
@@ -154,3 +155,82 @@ def json_object(response: httpx.Response) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return document if isinstance(document, dict) else None
+
+
+class Metadata(Value, frozen=True, kw_only=True):
+    """The metadata that the worker uses.
+
+    Attributes:
+        issuer: as HelseID writes it; the audience of assertions.
+    """
+
+    issuer: str
+    token_endpoint: str
+
+
+class Discovery:
+    """Reads ``{issuer}/.well-known/openid-configuration`` and caches it for 24 h."""
+
+    def __init__(self, issuer: str, client: HelseIdClient, runtime: Runtime) -> None:
+        self._issuer = issuer.rstrip("/")
+        self._client = client
+        self._runtime = runtime
+        self._metadata: Metadata | None = None
+        self._renew_at_s = 0.0
+
+    async def metadata(self) -> Metadata:
+        """The metadata, at most 24 h old; older only while HelseID gives no valid one.
+
+        Raises:
+            ConfigurationError: the metadata was never read, and the issuer has none, or it names
+                another issuer.
+            UnavailableError: the metadata was never read, and HelseID is unavailable.
+        """
+        if self._metadata is not None and self._runtime.monotonic() < self._renew_at_s:
+            return self._metadata
+        try:
+            self._metadata = await self._client.call(self.request, self._parse)
+            self._renew_at_s = self._runtime.monotonic() + _METADATA_S
+        except (ConfigurationError, UnavailableError) as error:
+            if self._metadata is None:
+                raise
+            self._renew_at_s = self._runtime.monotonic() + _RENEWAL_PAUSE_S
+            _log.warning("helseid.discovery_stale", problem=error.message)
+        else:
+            _log.info("helseid.discovery_read", issuer=self._metadata.issuer)
+        return self._metadata
+
+    def request(self) -> httpx.Request:
+        """What asks for the metadata."""
+        url = f"{self._issuer}/.well-known/openid-configuration"
+        return self._client.http.build_request("GET", url)
+
+    def _parse(self, response: httpx.Response) -> Metadata:
+        if response.status_code != httpx.codes.OK:
+            raise ConfigurationError(
+                f"{_ISSUER}: found no OpenID configuration (HTTP {response.status_code})",
+                hint="check the issuer, and whether a proxy or firewall sent this response",
+            )
+        document = json_object(response)
+        if document is None:
+            raise TransientError("the OpenID configuration is not a JSON object")
+        issuer, endpoint = document.get("issuer"), document.get("token_endpoint")
+        if not isinstance(issuer, str) or issuer.rstrip("/") != self._issuer:
+            raise ConfigurationError(
+                f"{_ISSUER}: is {self._issuer}, but the OpenID configuration names another",
+                hint="set the issuer exactly as HelseID writes it in /.well-known/"
+                "openid-configuration there",
+            )
+        if not isinstance(endpoint, str) or not self._is_at_the_issuer(endpoint):
+            raise ConfigurationError(
+                f"{_ISSUER}: token_endpoint is not at the issuer's scheme, host and port",
+                hint="assertions are sent to no other place; if HelseID has moved its token "
+                "endpoint, this program must be changed",
+            )
+        return Metadata(issuer=issuer, token_endpoint=endpoint)
+
+    def _is_at_the_issuer(self, endpoint: str) -> bool:
+        try:
+            return origin(endpoint) == origin(self._issuer)
+        except httpx.InvalidURL:
+            return False

@@ -66,10 +66,6 @@ class ProofKey:
         self._nonces[origin(url)] = nonce
         return True
 
-    def forget(self, url: str) -> None:
-        """Send no nonce there until another one is learnt."""
-        self._nonces.pop(origin(url), None)
-
 
 @lru_cache(maxsize=256)
 def target_uri(url: str) -> str:

@@ -1,11 +1,16 @@
-"""HelseID's error responses with hints for the operator, and a clock that may explain them."""
+"""Judges what the token endpoint answers: a token, a refusal with a remedy, or neither. Pure."""
 
 import re
+from collections.abc import Collection
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Any, Final
+
+import httpx
+import msgspec
 
 from worker.core.retry import parse_http_date
-from worker.errors import RefusedError
+from worker.errors import RefusedError, TransientError
+from worker.helseid.client import json_object
 from worker.offid import MASK, masked, masked_strictly
 
 CLOCK_TOLERANCE_S: Final = 5.0
@@ -51,7 +56,7 @@ _HINTS: Final = {
     " helseid.organization_parent and _child, or change it in HelseID self-service",
 }
 
-TRANSIENT_CODES: Final = ("temporarily_unavailable", "server_error", "slow_down")
+_TRANSIENT_CODES: Final = ("temporarily_unavailable", "server_error", "slow_down")
 """Error codes by which a server asks to be called again (RFC 6749 §4.1.2.1, RFC 8628 §3.5)."""
 _ORGANIZATION_CODE: Final = re.compile(r"HID-[0-9]{4}")
 _ERROR_CODE: Final = re.compile(r"[A-Za-z][A-Za-z_.-]{0,63}")
@@ -60,22 +65,94 @@ _DESCRIPTION_LENGTH_MAX: Final = 200
 _TEXT_LENGTH_MAX: Final = 4000
 
 
-def refusal(code: object, description: object, *, status: int, clock: str) -> RefusedError:
-    """The error for an OAuth error response of the token endpoint.
+class GrantedToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token as the endpoint gives it. It is opaque; ``expires_in`` may be a string of digits."""
+
+    access_token: Annotated[str, msgspec.Meta(pattern=r"^[\x20-\x7e]+\Z")]
+    expires_in: Annotated[float, msgspec.Meta(gt=0)]
+    token_type: Any = None
+    scope: Any = None
+    rejected_scope: Any = None
+
+    def require(self, constraint: str, scopes: Collection[str]) -> None:
+        """Check the type and the scopes. Without ``scope``, all are granted (RFC 6749 §5.1).
+
+        Raises:
+            RefusedError: it is not what was asked for.
+        """
+        if str(self.token_type).casefold() != constraint:
+            raise RefusedError(
+                f"HelseID issued a token that is not of type {constraint!r}",
+                code="token_type",
+                hint="set helseid.sender_constraint to match the client's registration in "
+                "self-service",
+            )
+        granted = scopes if self.scope is None else _scopes(self.scope)
+        rejected = _scopes(self.rejected_scope)
+        if missing := [one for one in scopes if one not in granted or one in rejected]:
+            raise RefusedError(
+                f"HelseID issued a token without the scope {' '.join(missing)}",
+                code="insufficient_scope",
+                hint="in HelseID self-service, add the scopes in helseid.scope to the client, and "
+                "sign their terms of use",
+            )
+
+
+def granted_token(response: httpx.Response, *, clock: str = "") -> GrantedToken:
+    """The token in a response.
+
+    What is neither a token nor a refusal is retried and then counts as HelseID being unavailable.
+    It usually comes from something in between, such as a firewall or a captive portal.
 
     Args:
-        code: ``error`` of the response, unchecked.
-        description: ``error_description``, unchecked; possible secrets are masked.
-        clock: what is wrong with the clock (``clock_problem``).
+        clock: what is wrong with the clock, if that is known.
+
+    Raises:
+        TransientError: it is neither.
+        RefusedError: HelseID refuses the client.
     """
-    name = error_code(code)
-    text = clean(description)
+    document = json_object(response)
+    if document is None or response.is_redirect:
+        raise TransientError(
+            f"the token endpoint's response (HTTP {response.status_code}) is not a JSON object: "
+            "check whether a proxy or firewall sent it"
+        )
+    if response.is_client_error:
+        code = document.get("error")
+        if code in _TRANSIENT_CODES:
+            raise TransientError(f"the token endpoint answered {code}")
+        raise _refusal(document, status=response.status_code, clock=clock)
+    try:
+        return msgspec.convert(document, GrantedToken, strict=False)
+    except msgspec.ValidationError as error:
+        # Its text names a field and what is expected there, never a value.
+        raise TransientError(f"the token endpoint's response is no token: {error}") from None
+
+
+def _scopes(value: object) -> Collection[object]:
+    if isinstance(value, str):
+        return value.split()
+    return value if isinstance(value, list) else ()
+
+
+def _refusal(document: dict[str, Any], *, status: int, clock: str) -> RefusedError:
+    """The error for an OAuth error response."""
+    name, text = error_code(document.get("error")), clean(document.get("error_description"))
     message = f"HelseID refused the client: {name or f'HTTP {status}'}"
     if text:
         message += f" ({text})"
     if clock:
         return RefusedError(f"{message}; {clock}", code=name, hint=CLOCK_HINT)
     return RefusedError(message, code=name, hint=_hint(name, text, status))
+
+
+def _hint(name: str, description: str, status: int) -> str:
+    named_in_text = _ORGANIZATION_CODE.search(description)
+    if named_in_text and named_in_text.group() in _HINTS:
+        return _HINTS[named_in_text.group()]
+    if name:
+        return _HINTS.get(name, "see HelseID's documentation of error messages, or ask NHN")
+    return f"HTTP {status} is not an OAuth error: check whether a proxy or firewall sent it"
 
 
 def clock_ahead_s(date_header: str | None, now: datetime) -> float | None:
@@ -117,12 +194,3 @@ def clean(text: object, *, without: str = "") -> str:
     if without:
         shown = shown.replace(without, MASK)
     return masked_strictly(shown)[:_DESCRIPTION_LENGTH_MAX].strip()
-
-
-def _hint(name: str, description: str, status: int) -> str:
-    named_in_text = _ORGANIZATION_CODE.search(description)
-    if named_in_text and named_in_text.group() in _HINTS:
-        return _HINTS[named_in_text.group()]
-    if name:
-        return _HINTS.get(name, "see HelseID's documentation of error messages, or ask NHN")
-    return f"HTTP {status} is not an OAuth error: check whether a proxy or firewall sent it"

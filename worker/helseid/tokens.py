@@ -12,15 +12,13 @@ import anyio.to_thread
 import httpx
 import structlog
 
+from worker.config.settings import HelseId
 from worker.core.value import Value
 from worker.errors import ConfigurationError, RefusedError, WorkerError
-from worker.helseid.client import HelseIdClient
-from worker.helseid.discovery import Discovery, Metadata
+from worker.helseid.client import Discovery, HelseIdClient, Metadata
 from worker.helseid.dpop import ProofKey, token_hash
 from worker.helseid.keys import ClientKey
-from worker.helseid.options import HelseIdOptions
-from worker.helseid.refusals import clock_problem
-from worker.helseid.token_response import granted_token
+from worker.helseid.refusals import clock_problem, granted_token
 from worker.ports import Runtime
 from worker.trusted_files import read_secret
 
@@ -33,8 +31,8 @@ _MULTI_TENANT_SYSTEM: Final = "urn:oid:1.0.6523"
 _EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 _SUBJECT_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 _SUBJECT_FILE: Final = "helseid.subject_token_file"
-_RETRIES: Final = {"use_dpop_nonce": 2, "invalid_dpop_proof": 1}
-"""How often a request is made anew at once, by the code of its refusal."""
+_ABOUT_THE_PROOF: Final = frozenset({"use_dpop_nonce", "invalid_dpop_proof"})
+"""Refusals after which the request is made anew, once."""
 _LIFETIME_S_MAX: Final = 86_400.0
 """Upper limit on ``expires_in``; HelseID's tokens live for minutes."""
 _RENEWAL_MARGIN_S_MAX: Final = 30.0
@@ -76,12 +74,12 @@ class TokenSource:
     """
 
     def __init__(
-        self, options: HelseIdOptions, key: ClientKey, client: HelseIdClient, runtime: Runtime
+        self, settings: HelseId, key: ClientKey, client: HelseIdClient, runtime: Runtime
     ) -> None:
-        self.proof_key = ProofKey() if options.sender_constraint == "dpop" else None
-        self.discovery = Discovery(options.issuer, client, runtime)
-        self._options = options
-        self._organization = _organization_claim(options)
+        self.proof_key = ProofKey() if settings.sender_constraint == "dpop" else None
+        self.discovery = Discovery(settings.issuer or "", client, runtime)
+        self._settings = settings
+        self._organization = _organization_claim(settings)
         self._key = key
         self._client = client
         self._runtime = runtime
@@ -100,11 +98,11 @@ class TokenSource:
             UnavailableError: HelseID cannot be reached after all retries.
             ConfigurationError: the issuer or the subject token file cannot be used.
         """
-        if (token := self._current()) is not None:
+        if (token := self.current) is not None:
             return token
         failures_before = self._failures
         async with self._lock:
-            if (token := self._current()) is not None:
+            if (token := self.current) is not None:
                 return token
             if self._failure is not None and self._failures > failures_before:
                 raise copy.copy(self._failure)
@@ -122,46 +120,45 @@ class TokenSource:
             _log.info("helseid.token_dropped", token_id=self._token.token_id)
             self._token = None
 
-    def is_current(self, token_id: str) -> bool:
-        """Whether ``token`` would return this token."""
-        token = self._current()
-        return token is not None and token.token_id == token_id
-
-    def _current(self) -> Token | None:
+    @property
+    def current(self) -> Token | None:
+        """The token at hand, unless it expires soon."""
         token = self._token
         if token is None or self._runtime.monotonic() >= token.renew_at_s:
             return None
         return token
 
     async def _request(self) -> Token:
-        """Request a token; answer demands for a nonce and, once, a refused proof.
+        """Request a token; if the proof is refused, mostly for want of a nonce, once more.
 
         Raises:
             RefusedError: HelseID refuses the client, or the token is not what was asked for.
         """
         metadata = await self.discovery.metadata()
         grant = await self._grant()
-        left = dict(_RETRIES)
-        while True:
-            try:
-                return await self._client.call(
-                    lambda: self._new_request(metadata, grant),
-                    lambda response: self._read(metadata.token_endpoint, response),
-                )
-            except RefusedError as error:
-                if not left.get(error.code):
-                    raise
-                left[error.code] -= 1
+
+        async def ask() -> Token:
+            return await self._client.call(
+                lambda: self._new_request(metadata, grant),
+                lambda response: self._read(metadata.token_endpoint, response),
+            )
+
+        try:
+            return await ask()
+        except RefusedError as error:
+            if error.code not in _ABOUT_THE_PROOF:
+                raise
+        return await ask()
 
     async def _grant(self) -> dict[str, str]:
         """The form's fields that say what the token is granted for."""
-        if self._options.grant == "client_credentials":
+        if self._settings.grant == "client_credentials":
             return {"grant_type": "client_credentials"}
-        if self._options.subject_token_file is None:
+        if self._settings.subject_token_file is None:
             raise ConfigurationError(f"{_SUBJECT_FILE}: is not set")
         return {
             "grant_type": _EXCHANGE_GRANT,
-            "subject_token": await _subject_token(self._options.subject_token_file),
+            "subject_token": await _subject_token(self._settings.subject_token_file),
             "subject_token_type": _SUBJECT_TOKEN_TYPE,
         }
 
@@ -169,18 +166,12 @@ class TokenSource:
         """A new request for each attempt, with a new ``jti`` in both assertion and DPoP proof."""
         issued_s = int(self._runtime.now().timestamp())
         self._requested_at_s = self._runtime.monotonic()
-        claims = _assertion_claims(
-            self._options.client_id,
-            issuer=metadata.issuer,
-            issued_s=issued_s,
-            jti=self._runtime.new_id(),
-        )
         form = {
             **grant,
-            "client_id": self._options.client_id,
-            "scope": self._options.scope,
+            "client_id": self._settings.client_id,
+            "scope": self._settings.scope,
             "client_assertion_type": _ASSERTION_TYPE,
-            "client_assertion": self._key.sign(typ=_TYP, claims=claims | self._organization),
+            "client_assertion": self._assertion(metadata.issuer, issued_s),
         }
         headers = {}
         if self.proof_key is not None:
@@ -191,6 +182,19 @@ class TokenSource:
             "POST", metadata.token_endpoint, headers=headers, data=form
         )
 
+    def _assertion(self, issuer: str, issued_s: int) -> str:
+        """An assertion for one attempt (HelseID reference, section 1), with the only audience."""
+        claims = {
+            "iss": self._settings.client_id,
+            "sub": self._settings.client_id,
+            "aud": issuer,
+            "iat": issued_s,
+            "nbf": issued_s,
+            "exp": issued_s + _ASSERTION_LIFETIME_S,
+            "jti": self._runtime.new_id(),
+        }
+        return self._key.sign(typ=_TYP, claims=claims | self._organization)
+
     def _read(self, endpoint: str, response: httpx.Response) -> Token:
         """The token in a response; what the response says of nonce and clock is remembered.
 
@@ -198,17 +202,11 @@ class TokenSource:
             TransientError: it is neither a token nor a refusal.
             RefusedError: HelseID refuses the client, or the token is not what was asked for.
         """
-        nonce = response.headers.get("dpop-nonce")
         clock = clock_problem(response.headers.get("date"), self._runtime.now(), whose="HelseID's")
         if self.proof_key is not None:
-            self.proof_key.learn(endpoint, nonce)
-        try:
-            granted = granted_token(response, clock=clock)
-        except RefusedError:
-            if self.proof_key is not None and nonce is None:
-                self.proof_key.forget(endpoint)  # the refused one is not sent again
-            raise
-        granted.require(self._options.sender_constraint, self._options.scope.split())
+            self.proof_key.learn(endpoint, response.headers.get("dpop-nonce"))
+        granted = granted_token(response, clock=clock)
+        granted.require(self._settings.sender_constraint, self._settings.scope.split())
         lifetime_s = min(granted.expires_in, _LIFETIME_S_MAX)
         margin_s = min(_RENEWAL_MARGIN_S_MAX, _RENEWAL_SHARE * lifetime_s)
         self._issued += 1
@@ -223,7 +221,7 @@ class TokenSource:
             "helseid.token_received",
             token_id=token.token_id,
             expires_in_s=token.expires_in_s,
-            scope=self._options.scope,
+            scope=self._settings.scope,
         )
         if clock:
             _log.warning("helseid.clock_off", problem=clock)
@@ -243,25 +241,7 @@ async def _subject_token(path: Path) -> str:
     return token.decode("ascii")
 
 
-def _assertion_claims(client_id: str, *, issuer: str, issued_s: int, jti: str) -> dict[str, Any]:
-    """The claims of an assertion for one attempt (HelseID reference, section 1).
-
-    Args:
-        issuer: HelseID's issuer, the only audience.
-        issued_s: seconds since 1970, rounded down.
-    """
-    return {
-        "iss": client_id,
-        "sub": client_id,
-        "aud": issuer,
-        "iat": issued_s,
-        "nbf": issued_s,
-        "exp": issued_s + _ASSERTION_LIFETIME_S,
-        "jti": jti,
-    }
-
-
-def _organization_claim(options: HelseIdOptions) -> dict[str, Any]:
+def _organization_claim(settings: HelseId) -> dict[str, Any]:
     """The claim of the organisation that the client acts for (HelseID reference, section 3).
 
     Empty without one. A single-tenant client sends only the child: HelseID knows its parent.
@@ -269,8 +249,8 @@ def _organization_claim(options: HelseIdOptions) -> dict[str, Any]:
     Raises:
         ConfigurationError: a multi-tenant client has no parent.
     """
-    parent, child = options.organization_parent, options.organization_child
-    tenancy = options.tenancy or ("multi-tenant" if parent else "single-tenant")
+    parent, child = settings.organization_parent, settings.organization_child
+    tenancy = settings.tenancy or ("multi-tenant" if parent else "single-tenant")
     if tenancy == "multi-tenant":
         if not parent:
             raise ConfigurationError(
@@ -281,8 +261,6 @@ def _organization_claim(options: HelseIdOptions) -> dict[str, Any]:
         value = f"NO:ORGNR:{parent}:{child}" if child else f"NO:ORGNR:{parent}"
         system = _MULTI_TENANT_SYSTEM
     else:
-        if parent:
-            _log.warning("helseid.organization_parent_not_sent", tenancy=tenancy)
         if not child:
             return {}
         value, system = child, _SINGLE_TENANT_SYSTEM

@@ -1,31 +1,45 @@
-"""Opens connections: addresses, the proxy's tunnel, TLS."""
+"""Opens connections: addresses, TLS, and the tunnel through a proxy (``network.proxy_url``).
+
+``HTTP_PROXY``, ``NO_PROXY`` and similar variables are ignored.
+"""
 
 import asyncio
 import base64
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Final, NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
 
 import aiohappyeyeballs
 import anyio.to_thread
+import httpx
 
-from worker.core.hosts import HELSENETT
+from worker.core.hosts import HELSENETT, is_loopback
+from worker.core.retry import StatusClass, classify
+from worker.core.value import Value
 from worker.errors import (
-    ContractError,
+    ConfigurationError,
+    LateError,
     OpenFilesError,
     TransientError,
     UnavailableError,
 )
 from worker.http.connection import Connection, TransportOptions
-from worker.http.proxy import PROXY_HINT, Proxy, proxy_for, proxy_refusal
-from worker.http.response import SUCCESS
+from worker.trusted_files import read_secret
 
 _NEXT_ADDRESS_S: Final = 0.25
 """Delay before the next address is tried beside the last one (RFC 8305 §5)."""
+_CREDENTIALS: Final = "network.proxy_credentials_file"
+_PROXY_HINT: Final = "check network.proxy_url, and the proxy"
+_SUCCESS: Final = range(200, 300)
+_CREDENTIALS_REQUIRED: Final = 407
+_ANSWER: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 class Place(NamedTuple):
@@ -34,6 +48,12 @@ class Place(NamedTuple):
     scheme: str
     host: str
     port: int
+
+    @classmethod
+    def of(cls, url: httpx.URL) -> "Place":
+        """The place of a URL."""
+        default = 443 if url.scheme == "https" else 80
+        return cls(url.scheme, url.raw_host.decode("ascii"), url.port or default)
 
     @property
     def is_tls(self) -> bool:
@@ -46,58 +66,105 @@ class Place(NamedTuple):
         return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
+class Proxy(Value, frozen=True, kw_only=True):
+    """An HTTP proxy that supports CONNECT (RFC 9110 §9.3.6).
+
+    Attributes:
+        url: ``http://host:port`` or ``https://host:port``, without credentials.
+        credentials: ``user:password``; empty for none.
+    """
+
+    hidden = frozenset({"credentials"})
+
+    url: str
+    credentials: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        return Place.of(httpx.URL(self.url))
+
+
+def read_proxy(url: str | None, credentials_file: Path | None) -> Proxy | None:
+    """The configured proxy. The credentials file holds one line, ``user:password``.
+
+    Raises:
+        ConfigurationError: the file cannot be read or has another format.
+    """
+    if url is None or credentials_file is None:
+        return None if url is None else Proxy(url=url)
+    content = read_secret(credentials_file, key=_CREDENTIALS)
+    text = content.decode(errors="replace").rstrip("\r\n")
+    if not (text.find(":") > 0 and text.isascii() and text.isprintable()):
+        # RFC 7617 §2.1 leaves the encoding of other characters undefined.
+        raise ConfigurationError(
+            f"{_CREDENTIALS}: {credentials_file} must hold one line, user:password, in ASCII"
+        )
+    return Proxy(url=url, credentials=text)
+
+
 async def connect(
     place: Place,
     options: TransportOptions,
     tls: ssl.SSLContext,
+    proxy: Proxy | None,
     new: Callable[[], Connection],
-    *,
-    until_s: float,
 ) -> Connection:
-    """Open a connection to whichever address answers first, through the proxy if there is one.
+    """Open a connection to whichever address answers first.
 
     Args:
-        until_s: when it must be open at the latest, on the event loop's clock.
+        proxy: leads to all hosts but loopback.
 
     Raises:
         TransientError: it cannot be opened now.
         UnavailableError: a certificate is not accepted.
         ConfigurationError: the proxy refuses.
     """
-    proxy = proxy_for(options.proxy, place.host)
-    until_s = min(until_s, asyncio.get_running_loop().time() + options.connect_s_max)
-    if proxy is None:
+    if proxy is None or is_loopback(place.host):
         with _explained(options.server, host=place.host):
-            async with asyncio.timeout_at(until_s):
-                return await _open(place, tls, new)
-    with _explained(f"the proxy {proxy.shown}", f"the proxy {proxy.shown}: ", PROXY_HINT):
-        async with asyncio.timeout_at(until_s):
-            there = Place("https" if proxy.is_tls else "http", proxy.host, proxy.port)
-            tunnel = await _open(there, tls, new)
-            answer = await tunnel.exchange(_wish(place, proxy), until_s, opens_tunnel=True)
-    if answer.status not in SUCCESS:
-        tunnel.close()
-        raise proxy_refusal(proxy, answer.status, options.server)
+            async with asyncio.timeout(options.attempt_s_max):
+                _, connection = await _open(place, tls, new)
+                return connection
+    whose = f"the proxy {proxy.place.shown}"
+    with _explained(whose, f"{whose}: ", _PROXY_HINT):
+        async with asyncio.timeout(options.attempt_s_max):
+            tunnel = await _tunnel(place, tls, proxy, options.server)
     with _explained(options.server):
-        async with asyncio.timeout_at(until_s):
-            return await _secured(tunnel.release(), place, tls, new())
+        async with asyncio.timeout(options.attempt_s_max):
+            return await _secured(tunnel, place, tls, new())
 
 
-async def _open(place: Place, tls: ssl.SSLContext, new: Callable[[], Connection]) -> Connection:
-    loop = asyncio.get_running_loop()
+async def _open(
+    place: Place, tls: ssl.SSLContext, new: Callable[[], P]
+) -> tuple[asyncio.Transport, P]:
     look_up = partial(socket.getaddrinfo, place.host, place.port, type=socket.SOCK_STREAM)
     # The loop's own would hold up the end of the process for as long as a name server is silent.
     addresses = await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True)
     peer = await aiohappyeyeballs.start_connection(
         addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1
     )
-    _, connection = await loop.create_connection(
+    return await asyncio.get_running_loop().create_connection(
         new,
         sock=peer,
         ssl=tls if place.is_tls else None,
         server_hostname=place.host if place.is_tls else None,
     )
-    return connection
+
+
+async def _tunnel(
+    place: Place, tls: ssl.SSLContext, proxy: Proxy, server: str
+) -> asyncio.Transport:
+    """A connection to the proxy, from where on it leads to the server."""
+    answer = asyncio.StreamReader()
+    new = partial(asyncio.StreamReaderProtocol, answer)
+    tunnel, _ = await _open(proxy.place, tls, new)
+    try:
+        tunnel.write(_wish(place, proxy))
+        _check_answer(await answer.readuntil(b"\r\n\r\n"), proxy, server)
+    except BaseException:
+        tunnel.abort()
+        raise
+    return tunnel
 
 
 async def _secured(
@@ -118,12 +185,25 @@ async def _secured(
 
 
 def _wish(place: Place, proxy: Proxy) -> bytes:
-    """Asks the proxy for a connection to a server (CONNECT, RFC 9110 §9.3.6)."""
     lines = [f"CONNECT {place.shown} HTTP/1.1", f"Host: {place.shown}"]
-    if proxy.user:
-        credentials = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
+    if proxy.credentials:
+        credentials = base64.b64encode(proxy.credentials.encode()).decode()
         lines.append(f"Proxy-Authorization: Basic {credentials}")
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _check_answer(head: bytes, proxy: Proxy, server: str) -> None:
+    found = _ANSWER.match(head)
+    status = int(found[1]) if found else 0
+    if status in _SUCCESS:
+        return
+    what = f"the proxy {proxy.place.shown} gives no way to {server} (status {status})"
+    if not status or classify(status) is StatusClass.TRANSIENT:
+        raise TransientError(what, hint=_PROXY_HINT)
+    hint = "allow CONNECT to the addresses of HelseID and PTS in the proxy"
+    if status == _CREDENTIALS_REQUIRED:
+        hint = f"{_CREDENTIALS} must name a file with one line, user:password (HTTP Basic)"
+    raise ConfigurationError(what, hint=hint)
 
 
 @contextmanager
@@ -138,16 +218,14 @@ def _explained(whose: str, prefix: str = "", hint: str = "", *, host: str = "") 
             hint="check the address and this machine's clock; tls.ca_file names a private CA",
         ) from None
     except TimeoutError:
-        raise TransientError(f"{prefix}no connection in time", hint=hint) from None
+        raise LateError(f"{prefix}no connection in time", hint=hint) from None
     except socket.gaierror:
         problem = f"{prefix}the host's name cannot be resolved"
         if host in HELSENETT:
             problem += "; it is known on Helsenett alone"
             hint = "connect this machine to Helsenett and its DNS; test-internet needs neither"
         raise TransientError(problem, hint=hint) from None
-    except (TransientError, ContractError) as error:
-        raise TransientError(f"{prefix}{error.message}", hint=hint) from None
-    except OSError as error:
-        if error.errno == errno.EMFILE:
+    except (OSError, EOFError, asyncio.LimitOverrunError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:
             raise OpenFilesError from None
         raise TransientError(f"{prefix}no connection ({type(error).__name__})", hint=hint) from None

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from worker.core.value import Value
-from worker.errors import ContractError, TransientError, WorkerError
-from worker.http.proxy import Proxy
+from worker.errors import LateError, TransientError, WorkerError
 from worker.http.response import HttpResponse, ResponseReader, surplus
 
 IDLE_S_MAX: Final = 15.0
@@ -21,21 +20,15 @@ class TransportOptions(Value, frozen=True, kw_only=True):
 
     Attributes:
         server: who answers, for messages.
-        attempt_s_max: maximum time of an exchange, from connecting to the last byte received.
-        connect_s_max: maximum time of connecting, with the proxy and TLS.
-        silence_s_max: maximum time between two bytes of a response.
+        attempt_s_max: maximum time of connecting, and again of an exchange, to its last byte.
         response_bytes_max: maximum size of a response body; reading stops beyond it.
         tls: the TLS context; None: trust the system's certificate authorities.
-        proxy: for all hosts but loopback.
     """
 
     server: str = "PTS"
-    attempt_s_max: float = 60.0
-    connect_s_max: float = 10.0
-    silence_s_max: float = 30.0
+    attempt_s_max: float = 10.0
     response_bytes_max: int = 16 * 1024 * 1024
     tls: ssl.SSLContext | None = None
-    proxy: Proxy | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -43,6 +36,7 @@ class Connection(asyncio.Protocol):
 
     Args:
         on_close: called once, when the connection can carry no other exchange.
+        is_single_use: close it after one exchange.
 
     Attributes:
         is_open: the connection can carry another exchange.
@@ -50,45 +44,36 @@ class Connection(asyncio.Protocol):
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         options: TransportOptions,
         on_close: "Callable[[Connection], None]",
+        *,
+        is_single_use: bool = False,
     ) -> None:
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._options = options
         self._on_close = on_close
+        self._is_single_use = is_single_use
         self._reader = ResponseReader(options.response_bytes_max)
         self._arrived = select.poll()
         self._transport: asyncio.Transport | None = None
         self._answered: asyncio.Future[None] | None = None
         self._error: WorkerError | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._until_s = 0.0
-        self._heard_s = loop.time()
-        self._is_silent = True
-        self._is_kept = False
+        self._due_s = 0.0
         self.is_open = True
 
-    async def exchange(
-        self, request: bytes, until_s: float, *, opens_tunnel: bool = False
-    ) -> HttpResponse:
+    async def exchange(self, request: bytes) -> HttpResponse:
         """Send a request and return its response. After any error the connection is closed.
-
-        Args:
-            until_s: when the response must be complete, on the event loop's clock.
-            opens_tunnel: a response of success ends with its head (CONNECT).
 
         Raises:
             TransientError: the response is late, incomplete or followed by surplus bytes.
             ContractError: the response is not HTTP, is encoded or is too large.
         """
         if self._transport is None or not self.is_open:
-            raise TransientError("the connection was closed before a response")
-        self._heard_s, self._until_s = self._loop.time(), until_s
-        self._is_silent = True
-        self._reader.expect(opens_tunnel=opens_tunnel)
+            raise TransientError("the connection was closed before the request")
+        self._reader.expect()
         self._answered = self._loop.create_future()
-        self._watch()
+        self._end_after(self._options.attempt_s_max)
         self._transport.write(request)
         try:
             await self._answered
@@ -100,9 +85,8 @@ class Connection(asyncio.Protocol):
         if self._error is not None:  # perhaps since the response was complete
             raise self._error from None
         response = self._reader.take()
-        self._is_kept = True
-        if self._reader.may_reuse:
-            self._watch()  # it is idle from now on, which may be over sooner
+        if self._reader.may_reuse and not self._is_single_use:
+            self._end_after(IDLE_S_MAX)
         else:
             self.close()
         return response
@@ -114,18 +98,13 @@ class Connection(asyncio.Protocol):
         """
         return self.is_open and not self._arrived.poll(_READ_NOTHING)
 
-    def release(self) -> asyncio.Transport:
-        """Give up the connection without closing it: its bytes are somebody else's from now on."""
-        self.is_open = False
-        if self._timer is not None:
-            self._timer.cancel()
-        return cast("asyncio.Transport", self._transport)
-
     def close(self) -> None:
         """Close the connection."""
         if not self.is_open:
             return
-        self.release()
+        self.is_open = False
+        if self._timer is not None:
+            self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
         self._on_close(self)
@@ -136,20 +115,15 @@ class Connection(asyncio.Protocol):
         """See ``asyncio.Protocol``."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._arrived.register(transport.get_extra_info("socket"), select.POLLIN)
+        self._end_after(IDLE_S_MAX)
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
         if self._answered is None or self._answered.done():
             self._fail(surplus())
             return
-        self._heard_s = self._loop.time()
-        self._is_silent = False
         try:
             is_complete = self._reader.feed(data)
-        except ContractError as error:
-            # On a kept connection these may be bytes that an earlier response left in flight.
-            is_surplus = self._is_kept and not self._reader.has_head
-            self._fail(surplus() if is_surplus else error)
         except WorkerError as error:
             self._fail(error)
         else:
@@ -160,16 +134,9 @@ class Connection(asyncio.Protocol):
         """See ``asyncio.Protocol``."""
         if self._answered is None or self._answered.done():
             self.close()  # a complete response needs no end of the connection
-            return
-        if self._reader.has_head:
-            what = "the response was truncated"
-        elif exc is None and self._is_silent:
-            what = "the connection was closed before a response"
         else:
-            what = "the connection broke"
-        if exc is not None:
-            what = f"{what} ({type(exc).__name__})"
-        self._fail(TransientError(what))
+            how = f" ({type(exc).__name__})" if exc else ""
+            self._fail(TransientError(f"the connection ended before the response{how}"))
 
     def _fail(self, error: WorkerError) -> None:
         """Close the connection; the error is that of its exchange, if there is one."""
@@ -181,22 +148,18 @@ class Connection(asyncio.Protocol):
 
     # --- time ---
 
-    def _watch(self) -> None:
-        """Look at the clock when the time may be over. One timer serves many exchanges."""
-        due_s = self._due_s()
-        if self._timer is None or self._timer.when() > due_s:
+    def _end_after(self, wait_s: float) -> None:
+        """Close the connection then, unless told otherwise before. One timer serves many times."""
+        self._due_s = self._loop.time() + wait_s
+        if self._timer is None or self._timer.when() > self._due_s:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(due_s, self._check_time)
-
-    def _due_s(self) -> float:
-        if self._answered is None:
-            return self._heard_s + IDLE_S_MAX
-        return min(self._heard_s + self._options.silence_s_max, self._until_s)
+            self._timer = self._loop.call_at(self._due_s, self._check_time)
 
     def _check_time(self) -> None:
         self._timer = None
-        if self._due_s() <= self._loop.time():
-            self._fail(TransientError("no complete response in time"))
+        left_s = self._due_s - self._loop.time()
+        if left_s > 0:
+            self._end_after(left_s)
         else:
-            self._watch()
+            self._fail(LateError("no complete response in time"))

@@ -19,7 +19,6 @@ _CHUNK_LINES_BYTES: Final = 8
 """Size and line breaks of a chunk, which do not count as headers."""
 
 _INTERIM: Final = range(100, 200)
-SUCCESS: Final = range(200, 300)
 _SWITCHING_PROTOCOLS: Final = 101
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _BODILESS: Final = frozenset({204, 304})
@@ -55,7 +54,6 @@ class ResponseReader:
 
     Attributes:
         has_head: the headers of the final response are complete.
-        is_complete: its last byte has been read.
         may_reuse: the connection can carry another exchange after it.
     """
 
@@ -64,20 +62,14 @@ class ResponseReader:
         self._parser = HttpResponseParser(self)
         self.expect()
 
-    def expect(self, *, opens_tunnel: bool = False) -> None:
-        """Begin a new response.
-
-        Args:
-            opens_tunnel: a response of success ends with its head (CONNECT).
-        """
-        self._opens_tunnel = opens_tunnel
+    def expect(self) -> None:
+        """Begin a new response."""
         self._status = 0
         self._headers: dict[str, tuple[str, ...]] = {}
         self._body = bytearray()
         self._overhead = 0
-        self._has_begun = False
         self._refusal: WorkerError | None = None
-        self.has_head = self.is_complete = self.may_reuse = False
+        self._is_complete = self.has_head = self.may_reuse = False
 
     def feed(self, data: bytes) -> bool:
         """Add bytes; return whether the response is complete.
@@ -87,20 +79,16 @@ class ResponseReader:
             ContractError: it is not HTTP, is encoded, or is too large.
         """
         self._overhead += len(data)
-        if not self._has_begun and (start := data.lstrip(b"\r\n")):
-            self._has_begun = True
-            if not start.startswith(b"H"):  # llhttp reads RTSP and ICE, too
-                raise _not_http()
         refusal: WorkerError | None = None
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
-            refusal = surplus() if self.is_complete else self._refusal or _not_http()
+            refusal = surplus() if self._is_complete else self._refusal or _not_http()
         if refusal is None and self._overhead - len(self._body) > HEADER_BYTES_MAX:
             refusal = ContractError("the response's headers are too large")
         if refusal is not None:
             raise refusal
-        return self.is_complete
+        return self._is_complete
 
     def take(self) -> HttpResponse:
         """Return and release the complete response."""
@@ -111,7 +99,7 @@ class ResponseReader:
 
     def on_message_begin(self) -> None:
         """An interim response, the final one, or something after it."""
-        if self.is_complete:
+        if self._is_complete:
             self._refuse(surplus())
         self._headers = {}
 
@@ -130,10 +118,7 @@ class ResponseReader:
             self._refuse(ContractError(f"status {status} is no answer"))
         if status in _INTERIM:
             return
-        if self._opens_tunnel and status in SUCCESS:
-            self.is_complete = self.may_reuse = True
-        else:
-            self._check_body()
+        self._check_body()
         self.has_head = True
 
     def on_chunk_header(self) -> None:
@@ -142,7 +127,7 @@ class ResponseReader:
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        if self.is_complete:
+        if self._is_complete:
             self._refuse(surplus())
         self._body += body
         if len(self._body) > self._body_bytes_max:
@@ -150,7 +135,7 @@ class ResponseReader:
 
     def on_message_complete(self) -> None:
         """The end of an interim response or of the final one."""
-        self.is_complete = self.has_head
+        self._is_complete = self.has_head
         self.may_reuse = self._parser.should_keep_alive()
 
     def _check_body(self) -> None:

@@ -1,27 +1,25 @@
 """The one way out over HTTP/1.1, for PTS and as a transport for httpx.
 
 It never resends (every attempt needs a new DPoP proof), follows no redirect, keeps no cookie and
-reads no proxy from the environment. A request never waits for a connection: if none is idle, a new
-one is opened, so that no proof ages in a queue.
+reads no proxy from the environment. If no connection is idle, a new one is opened: none is waited
+for.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import httpx
 
 from worker.core.hosts import is_loopback
 from worker.errors import ConfigurationError
-from worker.http.connecting import Place, connect
+from worker.http.connecting import Place, Proxy, connect
 from worker.http.connection import Connection, TransportOptions
 from worker.http.response import HttpResponse
 from worker.tls import client_context
 
 USER_AGENT: Final = "pts-sync-worker"
-_PORTS: Final = {"https": 443, "http": 80}
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -30,33 +28,75 @@ class Transport(httpx.AsyncBaseTransport):
     It raises the worker's errors, which hold neither the request nor what was received. A run
     posts so often that httpx's requests and responses, which have nothing to do there, would cost
     as much as the rest (docs/scale.md): hence ``post``.
+
+    Args:
+        proxy: leads to all hosts but loopback.
     """
 
-    def __init__(self, options: TransportOptions) -> None:
+    def __init__(self, options: TransportOptions, proxy: Proxy | None = None) -> None:
         self._options = options
+        self._proxy = proxy
         self._tls = options.tls or client_context()
         self._idle: defaultdict[Place, list[Connection]] = defaultdict(list)
+        self._open: set[Connection] = set()
+
+    def idle(self, url: str) -> Connection | None:
+        """Take the idle connection that was used last and on which nothing has arrived."""
+        idle = self._idle[_post_to(url)[0]]
+        while idle:
+            connection = idle.pop()
+            if connection.is_clean():
+                return connection
+            connection.close()
+        return None
+
+    async def connect(self, url: str, *, is_single_use: bool = False) -> Connection:
+        """Open a connection.
+
+        Args:
+            is_single_use: close it after one use.
+
+        Raises:
+            TransientError: it cannot be opened now.
+            UnavailableError: the server's certificate is not trusted, expired or for another host.
+            ConfigurationError: the URL is invalid or not HTTPS, or the proxy refuses.
+        """
+        place, _ = _post_to(url)
+        is_plain = place.scheme == "http" and is_loopback(place.host)
+        if not place.host or not (place.is_tls or is_plain):
+            raise ConfigurationError(
+                f"the address of {self._options.server} must begin with https://",
+                hint="http:// is accepted for loopback addresses only",
+            )
+        new = partial(Connection, self._options, self._open.discard, is_single_use=is_single_use)
+        made = await connect(place, self._options, self._tls, self._proxy, new)
+        self._open.add(made)
+        return made
 
     async def post(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        connection: Connection | None = None,
     ) -> HttpResponse:
         """Send one request and read the complete response.
 
         Args:
             headers: all headers but the transport's own (``Host``, ``Content-Length``, …).
-            is_single_use: use a new connection for this request only.
+            connection: to the same place; None: an idle one, or a new one.
 
         Raises:
-            TransientError: no complete response: refused, reset, timed out, truncated, or followed
-                by surplus bytes.
+            TransientError: no complete response: refused, reset, late, truncated, or followed by
+                surplus bytes.
             ContractError: the response exceeds the size limit or is not HTTP.
-            UnavailableError: the server's certificate is not trusted, expired or for another host.
-            ConfigurationError: the URL or a header is invalid, the URL is not HTTPS, or the proxy
-                refuses.
+            ConfigurationError: a header is invalid.
+            WorkerError: as ``connect``.
         """
-        place, start = _post_to(url)
+        _, start = _post_to(url)
         head = _head(start, {**headers, "Content-Length": str(len(body))}.items())
-        return await self._exchange(place, head + body, is_single_use=is_single_use)
+        return await self._exchange(url, head + body, connection)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request of httpx and read its complete response.
@@ -67,58 +107,24 @@ class Transport(httpx.AsyncBaseTransport):
         start = f"{request.method} {request.url.raw_path.decode('ascii')} HTTP/1.1\r\n"
         raw = request.headers.raw
         head = _head(start, [(name.decode(), value.decode("latin-1")) for name, value in raw])
-        response = await self._exchange(_place(request.url), head + request.read())
+        response = await self._exchange(str(request.url), head + request.read())
         headers = [(name, one) for name, values in response.headers.items() for one in values]
         stream = httpx.ByteStream(bytes(response.body))
         return httpx.Response(response.status, headers=headers, stream=stream)
 
     async def aclose(self) -> None:
-        """Close all idle connections. Those in use are closed with their exchange."""
-        for connection in [one for idle in self._idle.values() for one in idle]:
+        """Close all connections."""
+        for connection in tuple(self._open):
             connection.close()
 
     async def _exchange(
-        self, place: Place, request: bytes, *, is_single_use: bool = False
+        self, url: str, request: bytes, connection: Connection | None = None
     ) -> HttpResponse:
-        until_s = asyncio.get_running_loop().time() + self._options.attempt_s_max
-        connection = None if is_single_use else self._take(place)
-        if connection is None:
-            connection = await self._connect(place, until_s)
-        response = await connection.exchange(request, until_s)
-        if is_single_use:
-            connection.close()
-        elif connection.is_open:
-            self._idle[place].append(connection)
+        connection = connection or self.idle(url) or await self.connect(url)
+        response = await connection.exchange(request)
+        if connection.is_open:
+            self._idle[_post_to(url)[0]].append(connection)
         return response
-
-    def _take(self, place: Place) -> Connection | None:
-        """The most recently used idle connection on which nothing has arrived."""
-        idle = self._idle[place]
-        while idle:
-            connection = idle.pop()
-            if connection.is_clean():
-                return connection
-            connection.close()
-        return None
-
-    async def _connect(self, place: Place, until_s: float) -> Connection:
-        is_plain = place.scheme == "http" and is_loopback(place.host)
-        if not place.host or not (place.is_tls or is_plain):
-            raise ConfigurationError(
-                f"the address of {self._options.server} must begin with https://",
-                hint="http:// is accepted for loopback addresses only",
-            )
-        loop = asyncio.get_running_loop()
-
-        def new() -> Connection:
-            return Connection(loop, self._options, self._forget)
-
-        return await connect(place, self._options, self._tls, new, until_s=until_s)
-
-    def _forget(self, connection: Connection) -> None:
-        for idle in self._idle.values():
-            if connection in idle:
-                idle.remove(connection)
 
 
 @lru_cache(maxsize=256)
@@ -131,12 +137,7 @@ def _post_to(url: str) -> tuple[Place, str]:
     start = f"POST {parsed.raw_path.decode('ascii')} HTTP/1.1\r\n"
     host = f"Host: {parsed.netloc.decode('ascii')}\r\n"
     own = f"User-Agent: {USER_AGENT}\r\nAccept-Encoding: identity\r\n"
-    return _place(parsed), f"{start}{host}{own}"
-
-
-def _place(url: httpx.URL) -> Place:
-    host = url.raw_host.decode("ascii")
-    return Place(url.scheme, host, url.port or _PORTS.get(url.scheme, 0))
+    return Place.of(parsed), f"{start}{host}{own}"
 
 
 def _head(start: str, fields: Collection[tuple[str, str]]) -> bytes:

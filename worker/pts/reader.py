@@ -1,6 +1,7 @@
 """Reads an area of a person to its last page; the only place that creates a ``CompleteArea``."""
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 from hashlib import blake2b
@@ -23,10 +24,10 @@ from worker.ports import Runtime
 from worker.pts.retrying_client import Question, RetryingClient, SendingStats
 
 _HEADERS: Final = {
-    "Content-Type": "application/json",
-    "Accept": "application/json",
+    "content-type": "application/json",
+    "accept": "application/json",
     # What a cache holds of a person may be as old as it likes.
-    "Cache-Control": "no-store",
+    "cache-control": "no-store",
 }
 
 
@@ -144,37 +145,30 @@ class PtsReader:
 
     def _complete(self, area: str, pages: list[Page]) -> CompleteArea:
         records = tuple(record for page in pages for record in page.records)
-        drift: dict[str, int] = {}
+        drift = Counter[str]()
         for page in pages:
-            for name, count in page.drift.items():
-                drift[name] = drift.get(name, 0) + count
+            drift.update(page.drift)
         proof = Proof(
             pages=len(pages),
             record_count=len(records),
             digest=digest_of(records),
             read_at=self._runtime.now(),
         )
-        return CompleteArea(area=area, records=records, proof=proof, drift=drift)
+        return CompleteArea(area=area, records=records, proof=proof, drift=dict(drift))
 
 
 def _prepared(area: ResourceArea, contract: AreaContract, base_url: str) -> _Prepared:
     query = f"?{urlencode(contract.query)}" if contract.query else ""
+    declared = {name.lower(): value for name, value in contract.headers.items()}
     template: bytes = msgspec.json.encode(contract.body)
     return _Prepared(
         contract=contract,
         records=RecordReader(area, contract),
         url=base_url.rstrip("/") + contract.path + query,
         body_parts=tuple(template.split(OFF_ID.encode())),
-        fixed_headers=_headers(contract),
+        fixed_headers={**_HEADERS, **declared},
         is_told_apart=any(UUID in value for value in contract.headers.values()),
     )
-
-
-def _headers(contract: AreaContract) -> Mapping[str, str]:
-    """All headers but the authorization. What the contract declares comes first, in any case."""
-    declared = {name.lower() for name in contract.headers}
-    ours = {name: value for name, value in _HEADERS.items() if name.lower() not in declared}
-    return {**ours, **contract.headers}
 
 
 def _new_uuid(runtime: Runtime) -> str:

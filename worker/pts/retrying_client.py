@@ -6,34 +6,25 @@ that a lost page does not cost the other pages.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import msgspec
 import structlog
 
 from worker.core.retry import RetryPolicy, StatusClass, classify, parse_retry_after
-from worker.errors import DeniedError, TransientError
-from worker.helseid.authorizer import Authorization, ChallengeResult, HelseIdAuthorizer
+from worker.errors import DeniedError, LateError, TransientError
+from worker.helseid.authorizer import HelseIdAuthorizer
+from worker.helseid.tokens import Token
+from worker.http.connection import Connection
 from worker.http.response import HttpResponse
 from worker.http.transport import Transport
 from worker.ports import Runtime
 from worker.pts.throttle import Throttle
 from worker.retries import FailedAttempt, with_retries
 
-_RENEWALS_MAX: Final = 12
-"""Maximum attempts per request with a renewed authorization.
-
-If one replica of three refuses every DPoP proof, fewer than one request in a million hits it this
-often in a row. For a client that is denied permanently the authorizer gives up sooner.
-"""
-
-RETRIES_SHARE: Final = 0.1
-RETRIES_SPARE: Final = 50.0
-"""Retries for each request, and those that may be saved up: a run may begin badly."""
-_FORBIDDEN: Final = 403
-_TOKEN_S: Final = 0.02
-"""An authorization that takes longer has waited for a token."""
-
+_LOST_MAX: Final = 3
+"""After so many requests in a row that failed in spite of retries, none is retried."""
 _log = structlog.get_logger(__name__)
 
 
@@ -41,7 +32,7 @@ class SendingStats(msgspec.Struct):
     """Counters since the start, for the run ledger and the metrics.
 
     Attributes:
-        requests: attempts sent.
+        requests: attempts made.
         retries: attempts after the first of each request, for any reason.
     """
 
@@ -56,37 +47,13 @@ class Question(msgspec.Struct, kw_only=True):
         who: the person, by a key.
         is_single_use: use a new connection for each attempt, and close it afterwards.
         is_probe: make one attempt, before all other requests and also while these are held.
-        attempts: requests sent so far.
+        attempts: made so far.
     """
 
     who: str
     is_single_use: bool = False
     is_probe: bool = False
     attempts: int = 0
-
-
-class RetryBudget(msgspec.Struct):
-    """Limits the retries of all requests together to a share of the requests, plus a constant.
-
-    It prevents retries from multiplying the load on a failing service (Google, *Site Reliability
-    Engineering*, ch. 21, "Handling Overload"). The next run reads what failed.
-
-    Attributes:
-        left: retries that may be made at present.
-    """
-
-    left: float = RETRIES_SPARE
-
-    def request(self) -> None:
-        """Count a first attempt."""
-        self.left = min(RETRIES_SPARE, self.left + RETRIES_SHARE)
-
-    def take(self) -> bool:
-        """Count a retry if the budget allows it; return whether it does."""
-        if self.left < 1:
-            return False
-        self.left -= 1
-        return True
 
 
 class RetryingClient:
@@ -112,9 +79,8 @@ class RetryingClient:
         self._throttle = throttle
         self._policy = policy
         self._runtime = runtime
-        self._budget = RetryBudget()
         self._retry_after_s_max = retry_after_s_max
-        self._is_refused = False
+        self._lost = 0
         self.stats = SendingStats()
 
     async def send(
@@ -126,126 +92,140 @@ class RetryingClient:
             headers: makes all headers but the authorization; both are new for each attempt.
 
         Returns:
-            The first response that is neither a transient status nor a challenge.
+            The first response that is neither a transient status nor a refusal.
 
         Raises:
-            TransientError: every attempt failed, or PTS asks to wait (``Retry-After``).
-            DeniedError: PTS denies the client with a new token and DPoP proof.
+            TransientError: every attempt failed, PTS asks to wait (``Retry-After``), or it did not
+                answer in time; then who is asked is better asked again later.
+            DeniedError: PTS denies the client, with a new token and DPoP proof, too.
             ContractError: the response is too large or is not HTTP.
             WorkerError: HelseID refuses or is unavailable, the certificate is not accepted, or the
                 installation is at fault.
         """
-        self._budget.request()
         request = _Request(question=question, url=url, headers=headers, body=body)
-        return await with_retries(
-            lambda _number: self._attempt(request),
-            policy=RetryPolicy(attempts_max=1) if question.is_probe else self._policy,
-            runtime=self._runtime,
-            before_wait=lambda _number, failed, wait_s: self._before_wait(request, failed, wait_s),
-        )
+        try:
+            response = await with_retries(
+                lambda _number: self._attempt(request),
+                policy=RetryPolicy(attempts_max=1) if question.is_probe else self._policy,
+                runtime=self._runtime,
+                before_wait=partial(self._before_wait, request),
+            )
+        except TransientError:
+            self._lost += 1
+            raise
+        self._lost = 0
+        return response
 
     async def _attempt(self, request: "_Request") -> HttpResponse | FailedAttempt:
-        """Send the request, again at once if a new authorization can help.
-
-        Raises:
-            TransientError, DeniedError: the request must not be retried.
-        """
-        ended, has_waited = None, False
-        while ended is None:
-            number = await self._throttle.enter(is_probe=request.question.is_probe)
+        """Send the request, again at once if a new authorization can help."""
+        response = None
+        while response is None:
             try:
-                began_s = self._runtime.monotonic()
-                used = await self._authorizer.authorize("POST", request.url)
-                if self._runtime.monotonic() - began_s > _TOKEN_S and not has_waited:
-                    has_waited = True  # all who waited for the token would go at once
-                    continue
-                ended = await self._exchange(request, number, used)
-            finally:
-                self._throttle.leave()
-        return ended
+                response = await self._send(request)
+            except LateError:
+                raise
+            except TransientError as error:
+                if error.retry_after_s:
+                    raise
+                return FailedAttempt(error)
+        return response
 
-    async def _exchange(
-        self, request: "_Request", number: int, used: Authorization
-    ) -> HttpResponse | FailedAttempt | None:
-        """Send and classify; None to retry at once with a new authorization."""
+    async def _send(self, request: "_Request") -> HttpResponse | None:
+        """Send the request once; None to repeat it with a new authorization."""
         self.stats.requests += 1
         self.stats.retries += request.sent > 0
         request.sent += 1
         request.question.attempts += 1
+        token, connection, number = await self._turn(request)
         try:
+            authorization = self._authorizer.headers("POST", request.url, token)
             response = await self._transport.post(
                 request.url,
-                headers={**request.headers(), **used.headers},
+                headers={**request.headers(), **authorization},
                 body=request.body,
-                # A replica with a wrong clock refuses every DPoP proof on its connections.
-                is_single_use=request.question.is_single_use
-                or request.renewals > 1
-                or self._is_refused,
+                connection=connection,
             )
-        except TransientError as error:
-            return FailedAttempt(error)
-        challenge = self._authorizer.handle_challenge(request.url, used, response)
-        if challenge.retry and request.renewals < _RENEWALS_MAX:
-            request.renewals += 1
+        finally:
+            self._throttle.leave()
+        if self._authorizer.learn(request.url, response) and not request.is_challenged:
+            request.is_challenged = True
             return None
-        kind = classify(response.status)
-        is_denied = challenge.retry or challenge.refused or kind is StatusClass.DENIED
-        self._is_refused = bool(is_denied) and response.status != _FORBIDDEN
-        if is_denied:
-            raise _denied(response.status, challenge)
-        if kind is StatusClass.TRANSIENT:
-            return self._transient(request, response, number)
-        self._throttle.answered(number, request.question.who, status=response.status)
+        if classify(response.status) is StatusClass.DENIED:
+            request.refusals += 1
+            if refusal := self._authorizer.refusal(token, response, request.refusals):
+                raise DeniedError(refusal, status=response.status)
+            connection.close()  # another replica may accept what this one refuses
+            return None
+        self._judge(request, response, number)
         return response
 
-    def _transient(self, request: "_Request", response: HttpResponse, number: int) -> FailedAttempt:
-        """A failed attempt to repeat.
+    async def _turn(self, request: "_Request") -> tuple[Token, Connection, int]:
+        """A token, a connection, and the number of the turn to send with them.
+
+        Who has to wait for the first two gives the turn back, and then gets the next one. Else
+        those who waited for the same thing would go all at once, with proofs that have aged.
+        """
+        tokens, url, question = self._authorizer.tokens, request.url, request.question
+        number = await self._throttle.enter(is_probe=question.is_probe)
+        token = tokens.current
+        connection = None if question.is_single_use else self._transport.idle(url)
+        if token is None or connection is None:
+            self._throttle.leave(is_unused=True)
+            token = await tokens.token()
+            connection = connection or await self._transport.connect(
+                url, is_single_use=question.is_single_use
+            )
+            number = await self._throttle.enter(is_probe=question.is_probe, is_next=True)
+        return token, connection, number
+
+    def _judge(self, request: "_Request", response: HttpResponse, number: int) -> None:
+        """Let the pace know of a response.
 
         Raises:
-            TransientError: PTS asks to wait.
+            TransientError: it is a failed attempt; or PTS asks to wait.
         """
-        asked_s = parse_retry_after(
-            response.header("retry-after"), self._runtime.now(), date=response.header("date")
-        )
-        is_bearable = asked_s is not None and asked_s <= self._retry_after_s_max
+        is_failed = classify(response.status) is StatusClass.TRANSIENT
+        header, date = response.header("retry-after"), response.header("date")
+        asked_s = parse_retry_after(header, self._runtime.now(), date=date) if is_failed else None
         self._throttle.answered(
             number,
             request.question.who,
             status=response.status,
-            retry_after_s=(asked_s or 0.0) if is_bearable else 0.0,
+            retry_after_s=asked_s if asked_s and asked_s <= self._retry_after_s_max else 0.0,
         )
-        if not asked_s:
-            return FailedAttempt(
-                TransientError(f"status {response.status}", status=response.status)
-            )
-        asked = f"status {response.status}, Retry-After {asked_s:.0f} s"
-        error = TransientError(asked, status=response.status)
-        error.retry_after_s = asked_s
-        raise error
+        if is_failed:
+            asked = f", Retry-After {asked_s:.0f} s" if asked_s else ""
+            error = TransientError(f"status {response.status}{asked}", status=response.status)
+            error.retry_after_s = asked_s or 0.0
+            raise error
 
-    def _before_wait(self, request: "_Request", failed: FailedAttempt, wait_s: float) -> None:
+    def _before_wait(
+        self, request: "_Request", _number: int, failed: FailedAttempt, wait_s: float
+    ) -> None:
         """Log a retry.
 
         Raises:
-            TransientError: nobody can be read at present, or the retry budget is spent.
+            TransientError: nobody can be read at present, so far as is known.
         """
-        if self._throttle.is_held or not self._budget.take():
+        if self._throttle.is_held or self._lost >= _LOST_MAX:
             raise failed.error
         reason, wait_s = failed.error.message, round(wait_s, 3)
         _log.debug("pts.retry", reason=reason, attempt=request.sent, wait_s=wait_s)
 
 
 class _Request(msgspec.Struct, kw_only=True):
-    """A request, how often it was sent, and how often with a renewed authorization."""
+    """A request and what came of it so far.
+
+    Attributes:
+        sent: attempts made.
+        is_challenged: it was repeated for a nonce, which is free once.
+        refusals: how often it was refused otherwise.
+    """
 
     question: Question
     url: str
     headers: Callable[[], Mapping[str, str]]
     body: bytes
     sent: int = 0
-    renewals: int = 0
-
-
-def _denied(status: int, challenge: ChallengeResult) -> DeniedError:
-    reason = challenge.refused or f"status {status}, also with a new token and DPoP proof"
-    return DeniedError(reason, status=status)
+    is_challenged: bool = False
+    refusals: int = 0

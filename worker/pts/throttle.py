@@ -7,7 +7,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 import anyio
 import structlog
@@ -35,16 +35,6 @@ _PAUSE_LOGGED_S: Final = 5.0
 _log = structlog.get_logger(__name__)
 
 
-class _Wait(NamedTuple):
-    who: str
-    until_s: float
-
-
-class _Refusal(NamedTuple):
-    who: str
-    number: int
-
-
 @dataclass(slots=True)
 class Pace:
     """A token bucket and a limit on requests under way, and their share that PTS sustains.
@@ -70,8 +60,8 @@ class Pace:
     _sent_s: float = -math.inf
     _next_s: float = -math.inf
     _clean_since_s: float = 0.0
-    _waits: deque[_Wait] = field(default_factory=lambda: deque(maxlen=OF_WAITS))
-    _refusals: deque[_Refusal] = field(default_factory=lambda: deque(maxlen=OF_REFUSALS))
+    _waits: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=OF_WAITS))
+    _refusals: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=OF_REFUSALS))
 
     @property
     def rate(self) -> float:
@@ -83,10 +73,14 @@ class Pace:
         """Requests that may be under way at present."""
         return max(1, int(self.share * self.concurrency))
 
-    def wait_s(self, now_s: float) -> float:
-        """Seconds until a request may be sent; none if not positive."""
+    def wait_s(self, now_s: float, *, is_next: bool = False) -> float:
+        """Seconds until a request may be sent; none if not positive.
+
+        Args:
+            is_next: it has had a turn, and given it back.
+        """
         if self.held_s:
-            next_s = self._sent_s + self.held_s
+            next_s = -math.inf if is_next else self._sent_s + self.held_s
         else:
             next_s = self._next_s - max(0.0, _BURST_S - 1.0 / self.rate)
         return max(next_s, self.paused_until_s) - now_s
@@ -98,14 +92,12 @@ class Pace:
         self._sent += 1
         return self._sent
 
+    def give_back(self, now_s: float) -> None:
+        """Record that a request was not sent, although its turn had come."""
+        self._next_s = max(now_s, self._next_s - 1.0 / self.rate)
+
     def answered(
-        self,
-        number: int,
-        who: str,
-        now_s: float,
-        *,
-        status: int,
-        retry_after_s: float = 0.0,
+        self, number: int, who: str, now_s: float, *, status: int, retry_after_s: float = 0.0
     ) -> None:
         """Record an answer, and slow down or pause if it and the last ones say so of everybody.
 
@@ -115,21 +107,21 @@ class Pace:
             retry_after_s: how long PTS asks to wait, if the run would wait so long.
         """
         is_refusal = status in _REFUSALS
-        self._waits.append(_Wait(who, now_s + retry_after_s if retry_after_s else -math.inf))
+        self._waits.append((who, now_s + retry_after_s if retry_after_s else -math.inf))
         if not is_refusal and now_s - self._clean_since_s >= CLEAN_S:
             self.share, self._clean_since_s = min(1.0, self.share * STEP), now_s
-        asked = [one for one in self._waits if one.until_s > -math.inf]
-        if retry_after_s and len({one.who for one in asked}) >= MANY:
-            self.paused_until_s = max(one.until_s for one in asked)
+        asked = [wait for wait in self._waits if wait[1] > -math.inf]
+        if retry_after_s and len({who for who, _ in asked}) >= MANY:
+            self.paused_until_s = max(until_s for _, until_s in asked)
         # Who is refused again says nothing new: it may be for ever.
-        if is_refusal and who not in {one.who for one in self._refusals}:
-            self._refusals.append(_Refusal(who, number))
+        if is_refusal and who not in {who for who, _ in self._refusals}:
+            self._refusals.append((who, number))
             self._cut(now_s)
 
     def _cut(self, now_s: float) -> None:
         # What was under way at the last cut says nothing of the pace since.
         since = max(self._sent_at_cut, self._sent - OF_REFUSALS)
-        if sum(refusal.number > since for refusal in self._refusals) >= MANY:
+        if sum(number > since for _, number in self._refusals) >= MANY:
             floor = min(1.0, RATE_MIN / self.requests_per_second)
             self.share = max(CUT * self.share, floor)
             self.least = min(self.least, self.share)
@@ -156,6 +148,7 @@ class Throttle:
         self._runtime = runtime
         self._in_flight = 0
         self._turns = anyio.Lock(fast_acquire=True)
+        self._next = anyio.Lock(fast_acquire=True)
         self._probes = anyio.Lock(fast_acquire=True)
         self._change: anyio.Event | None = None
         self._paused_s = 0.0
@@ -165,29 +158,37 @@ class Throttle:
         """Whether only probes are sent."""
         return self.pace.held_s > 0
 
-    async def enter(self, *, is_probe: bool = False) -> int:
+    async def enter(self, *, is_probe: bool = False, is_next: bool = False) -> int:
         """Wait until a request may be sent. Call it before making the DPoP proof, which ages.
 
         Args:
             is_probe: send it before others, and while they are held back.
+            is_next: send it before others: it has had a turn, and given it back.
 
         Returns:
             The request's number, for ``answered``.
         """
-        async with self._probes if is_probe else self._turns:
+        queue = self._next if is_next else self._turns
+        async with self._probes if is_probe else queue:
             while True:
                 now_s = self._runtime.monotonic()
                 if self._in_flight >= self.pace.limit or (self.is_held and not is_probe):
                     await self._changed()
-                elif (wait_s := self.pace.wait_s(now_s)) > 0:
+                elif (wait_s := self.pace.wait_s(now_s, is_next=is_next)) > 0:
                     await self._runtime.sleep(wait_s)
                 else:
                     self._in_flight += 1
                     return self.pace.send(now_s)
 
-    def leave(self) -> None:
-        """End an attempt, whatever its outcome."""
+    def leave(self, *, is_unused: bool = False) -> None:
+        """End an attempt, whatever its outcome.
+
+        Args:
+            is_unused: give the turn back.
+        """
         self._in_flight -= 1
+        if is_unused:
+            self.pace.give_back(self._runtime.monotonic())
         self._notify()
 
     def answered(self, number: int, who: str, *, status: int, retry_after_s: float = 0.0) -> None:

@@ -10,10 +10,10 @@ from joserfc.jwk import ECKey, RSAKey
 from tests.support.clock import FakeRuntime
 from tests.support.http.helseid import BEARER_ID, write_secret
 from tests.support.standin import CLIENT_ID, Standin, standin
+from worker.config.settings import HelseId
 from worker.helseid.authorizer import HelseIdAuthorizer, open_helseid
 from worker.helseid.client import helseid_client
 from worker.helseid.keys import ClientKey, load_client_key
-from worker.helseid.options import HelseIdOptions
 from worker.sandbox.clients import Client
 from worker.sandbox.world import SandboxOptions
 
@@ -60,10 +60,10 @@ class Clients:
         self.server, self.key, self.fake = server, key, fake
         self.http = helseid_client()
 
-    def open(self, **options: Any) -> HelseIdAuthorizer:
-        client_id = BEARER_ID if options.get("sender_constraint") == "bearer" else CLIENT_ID
-        chosen = {"issuer": self.server.issuer, "client_id": client_id, **options}
-        return open_helseid(HelseIdOptions(**chosen), self.key, self.fake.runtime, self.http)
+    def open(self, **settings: Any) -> HelseIdAuthorizer:
+        client_id = BEARER_ID if settings.get("sender_constraint") == "bearer" else CLIENT_ID
+        chosen = {"issuer": self.server.issuer, "client_id": client_id, **settings}
+        return open_helseid(HelseId(**chosen), self.key, self.fake.runtime, self.http)
 
 
 @pytest.fixture

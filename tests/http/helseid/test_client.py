@@ -7,9 +7,7 @@ import pytest
 from tests.support.raw_server import Reply, http
 from worker.core.retry import RetryPolicy
 from worker.errors import UnavailableError
-from worker.helseid.authorizer import open_helseid
-from worker.helseid.client import helseid_client
-from worker.helseid.options import HelseIdOptions
+from worker.helseid.client import Discovery, HelseIdClient, helseid_client
 
 pytestmark = pytest.mark.promise("10")
 
@@ -20,10 +18,10 @@ ONCE = RetryPolicy(attempts_max=1)
 async def metadata(clients, server, reply: Reply, *, attempt_s_max: float = 30.0):
     """Read the OpenID configuration from a server that gives this reply."""
     server.discovery_reply = reply
-    options = HelseIdOptions(issuer=server.issuer, client_id="c", retry=ONCE)
-    async with helseid_client(attempt_s_max=attempt_s_max) as client:
-        helseid = open_helseid(options, clients.key, clients.fake.runtime, client)
-        return await helseid.discovery.metadata()
+    runtime = clients.fake.runtime
+    async with helseid_client(attempt_s_max=attempt_s_max) as http:
+        client = HelseIdClient(http, runtime, ONCE)
+        return await Discovery(server.issuer, client, runtime).metadata()
 
 
 async def test_a_packed_body_is_not_unpacked(clients, server):

@@ -6,9 +6,7 @@ from tests.support.certificates import make_authority, server_context
 from tests.support.raw_server import http
 from tests.support.standin import standin
 from worker.errors import ConfigurationError, UnavailableError
-from worker.helseid.authorizer import open_helseid
-from worker.helseid.client import helseid_client
-from worker.helseid.options import HelseIdOptions
+from worker.helseid.client import Discovery, HelseIdClient, helseid_client
 from worker.tls import client_context
 
 DAY_S = 24 * 3600.0
@@ -17,13 +15,13 @@ DAY_S = 24 * 3600.0
 async def test_read_once_a_day(clients, server, fake):
     """The description is read once, from an issuer with a path, and again after 24 h."""
     helseid = clients.open(issuer=f"{server.issuer}/")
-    first = await helseid.discovery.metadata()
+    first = await helseid.tokens.discovery.metadata()
     fake.advance(DAY_S - 1)
-    await helseid.discovery.metadata()
+    await helseid.tokens.discovery.metadata()
     assert (first.issuer, first.token_endpoint) == (server.issuer, server.endpoint)
     assert server.discoveries == 1
     fake.advance(2)
-    await helseid.discovery.metadata()
+    await helseid.tokens.discovery.metadata()
     assert server.discoveries == 2
 
 
@@ -39,20 +37,20 @@ async def test_read_once_a_day(clients, server, fake):
 async def test_one_wrong_answer_ends_nothing(answers, clients, server, fake):
     """Nor an outage: what was read a day ago serves on, and is read again later."""
     helseid = clients.open()
-    first = await helseid.discovery.metadata()
+    first = await helseid.tokens.discovery.metadata()
     fake.advance(DAY_S + 1)
     server.discovery_replies += answers
-    assert await helseid.discovery.metadata() == first
+    assert await helseid.tokens.discovery.metadata() == first
     assert server.discoveries == 1 + len(answers)
     fake.advance(601)
-    assert await helseid.discovery.metadata() == first
+    assert await helseid.tokens.discovery.metadata() == first
     assert server.discoveries == 2 + len(answers)
 
 
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ({"status": 200, "body": "{}"}, "has no issuer or no token_endpoint"),
+        ({"status": 200, "body": "{}"}, "names another"),
         ({"status": 404}, "HTTP 404"),
         ({"status": 302}, "HTTP 302"),
     ],
@@ -61,7 +59,7 @@ async def test_wrong_issuer(fault, message, clients, server):
     """An issuer that is not HelseID's, or another's, is a configuration error and not retried."""
     server.fault("status", area="discovery", **fault)
     with pytest.raises(ConfigurationError, match=rf"^helseid\.issuer: .*{message}"):
-        await clients.open().discovery.metadata()
+        await clients.open().tokens.discovery.metadata()
     assert server.discoveries == 1
 
 
@@ -70,23 +68,24 @@ async def test_what_another_calls_itself(clients, server):
     """The other issuer's name is not shown: it could contain anything."""
     server.discovery_more = {"issuer": "https://other.example/x"}
     with pytest.raises(ConfigurationError, match="OpenID configuration names another") as caught:
-        await clients.open().discovery.metadata()
+        await clients.open().tokens.discovery.metadata()
     assert "other.example" not in caught.value.message + caught.value.hint
 
 
-async def test_certificate(fake, client_key, tmp_path):
+async def test_certificate(fake, tmp_path):
     """An untrusted certificate is named as such, at once; a CA file makes it trusted."""
     authority = make_authority(tmp_path)
     with standin(tls=server_context(authority)) as made:
-        options = HelseIdOptions(issuer=made.issuer, client_id="c")
+
+        def discovery(http):
+            return Discovery(made.issuer, HelseIdClient(http, fake.runtime), fake.runtime)
+
         async with helseid_client() as http:
-            helseid = open_helseid(options, client_key, fake.runtime, http)
             with pytest.raises(UnavailableError, match="certificate is not accepted: ") as e:
-                await helseid.discovery.metadata()
+                await discovery(http).metadata()
         assert (fake.waits_s, "tls.ca_file" in e.value.hint) == ([], True)
         async with helseid_client(client_context(authority.file)) as http:
-            helseid = open_helseid(options, client_key, fake.runtime, http)
-            assert (await helseid.discovery.metadata()).issuer == made.issuer
+            assert (await discovery(http).metadata()).issuer == made.issuer
 
 
 @pytest.mark.parametrize(
@@ -107,9 +106,9 @@ async def test_where_assertions_go(endpoint, is_taken, clients, server):
     port = int(server.origin.rpartition(":")[2])
     endpoint = endpoint.format(port=port, other=port ^ 1)
     server.discovery_more = {"token_endpoint": endpoint}
-    discovery = clients.open().discovery
+    discovery = clients.open().tokens.discovery
     if is_taken:
         assert (await discovery.metadata()).token_endpoint == endpoint
         return
-    with pytest.raises(ConfigurationError, match="token_endpoint has another scheme, host or port"):
+    with pytest.raises(ConfigurationError, match="token_endpoint is not at the issuer"):
         await discovery.metadata()

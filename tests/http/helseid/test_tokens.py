@@ -188,7 +188,7 @@ async def test_passing_failures(failure, clients, server, fake):
     with pytest.raises(UnavailableError, match=r"\(5 attempts\)$") as caught:
         await clients.open().tokens.token()
     assert caught.value.exit_code == ExitCode.UNAVAILABLE
-    was_lost = "the connection was closed before a response" in caught.value.message
+    was_lost = "the connection ended before the response" in caught.value.message
     assert was_lost == (failure.then == "close")
 
 

@@ -27,8 +27,8 @@ from tests.support.raw_server import answer, raw_server
 from tests.support.standin import off_id_of, standin
 from worker.config.settings import Telemetry
 from worker.errors import ExitCode, UnavailableError
+from worker.http.connecting import Proxy
 from worker.http.connection import TransportOptions
-from worker.http.proxy import Proxy
 from worker.http.transport import Transport
 from worker.sandbox.clients import Client
 from worker.sandbox.jose import new_key_pair
@@ -142,7 +142,8 @@ def test_credentials_that_are_missing_or_wrong(
         ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url, credentials=given)
     assert ended.code == 78, ended.out + ended.err
     assert f"the proxy {forward.url.removeprefix('http://')}" in ended.out
-    assert ("does not accept the credentials" if given else "requires credentials") in ended.out
+    assert "(status 407)" in ended.out
+    assert "network.proxy_credentials_file" in ended.out
     assert len(forward.asked) == 1
     assert "wrong" not in ended.out + ended.err
 
@@ -154,47 +155,49 @@ def test_a_proxy_that_forbids_pts(hospital: Hospital, migrated_sqlite: Path, tmp
         forward.answers[PTS] = "403 Forbidden"
         ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url)
     assert ended.code == 78, ended.out + ended.err
-    assert "does not allow this request (status 403)" in ended.out
+    assert "gives no way to PTS (status 403)" in ended.out
 
 
 async def test_a_proxy_whose_certificate_is_not_accepted(hospital: Hospital):
     """It is the proxy's, and not PTS's, that the message names."""
-    with connect_proxy(tls=hospital.server_tls) as forward:
-        options = TransportOptions(proxy=Proxy(url=forward.url))
-        with pytest.raises(UnavailableError, match=r"the proxy localhost:[0-9]+'s certificate"):
-            await _post("https://pts.test", options)
+    named = r"the proxy localhost:[0-9]+'s certificate"
+    with (
+        connect_proxy(tls=hospital.server_tls) as forward,
+        pytest.raises(UnavailableError, match=named),
+    ):
+        await _post("https://pts.test", proxy=Proxy(url=forward.url))
 
 
 async def test_this_very_machine_is_reached_without_the_proxy():
     """Loopback addresses are, whatever is configured."""
     gone = Proxy(url=f"http://127.0.0.1:{closed_port()}")
     async with raw_server(answer()) as server:
-        assert await _post(server.url, TransportOptions(proxy=gone)) == 200
+        assert await _post(server.url, proxy=gone) == 200
 
 
-async def _post(url: str, options: TransportOptions) -> int:
-    async with Transport(options) as transport:
+async def _post(
+    url: str, options: TransportOptions | None = None, *, proxy: Proxy | None = None
+) -> int:
+    async with Transport(options or TransportOptions(), proxy) as transport:
         return (await transport.post(url, headers={}, body=b"{}")).status
 
 
-async def _send(to: Telemetry, options: TransportOptions) -> None:
-    await emit(samples_of(NIGHT, None), to, lambda _server: Transport(options))
-    await ping(to, lambda _server: Transport(options), ExitCode.OK)
+async def _send(to: Telemetry, options: TransportOptions, proxy: Proxy) -> None:
+    await emit(samples_of(NIGHT, None), to, lambda _server: Transport(options, proxy))
+    await ping(to, lambda _server: Transport(options, proxy), ExitCode.OK)
 
 
 @pytest.mark.parametrize("target", ["pushgateway_url", "ping_url"])
 async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str):
     """Each target is reached through the proxy, with its credentials and the private CA."""
     forward.credentials = CREDENTIALS
-    user, _, password = CREDENTIALS.partition(":")
     async with raw_server(tls=hospital.server_tls) as server:
         forward.routes["push.test:443"] = _port(server.url)
-        options = TransportOptions(
-            tls=client_context(hospital.ca_file),
-            proxy=Proxy(url=forward.url, user=user, password=password),
-        )
+        options = TransportOptions(tls=client_context(hospital.ca_file))
+        proxy = Proxy(url=forward.url, credentials=CREDENTIALS)
         with structlog.testing.capture_logs() as logs:
-            await _send(Telemetry.model_validate({target: "https://push.test"}), options)
+            to = Telemetry.model_validate({target: "https://push.test"})
+            await _send(to, options, proxy)
     assert logs == []
     assert server.requests
     assert set(forward.asked) == {"push.test:443"}
@@ -243,7 +246,7 @@ async def test_nobody_is_trusted_because_of_the_environment(
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "session-keys"))
     async with raw_server(answer(), tls=hospital.server_tls, host="localhost") as server:
         with pytest.raises(UnavailableError, match="certificate is not accepted"):
-            await _post(server.url, TransportOptions())
+            await _post(server.url)
         trusted = TransportOptions(tls=client_context(hospital.ca_file))
         assert await _post(server.url, trusted) == 200
     assert not (tmp_path / "session-keys").exists()

@@ -1,12 +1,10 @@
 """The complete worker before a PTS whose limits it does not know (promise 7)."""
 
-import random
 from pathlib import Path
 
 import pytest
 
 from tests.support.politeness.night import Asked, Nights, Script, status
-from worker.pts.retrying_client import RETRIES_SHARE, RETRIES_SPARE
 from worker.sandbox.web import Response
 
 pytestmark = pytest.mark.promise("7")
@@ -59,15 +57,3 @@ def test_a_limit_that_is_lifted(tmp_path: Path) -> None:
     assert nights.night(lambda ask: limited(ask) if ask.at_s < 60 else None).code == 0
     nights.stage.close()
     assert sum(420 <= ask.at_s < 430 for ask in nights.asked) >= 0.9 * 20 * 10
-
-
-def test_the_retry_budget(tmp_path: Path) -> None:
-    """With a fifth of all requests spoilt, a tenth and the spare are repeated, not more."""
-    luck = random.Random(7)
-    nights = Nights(tmp_path, 1500)
-    outcome = nights.night(lambda _: status(500) if luck.random() < 0.2 else None)
-    nights.stage.close()
-    assert outcome.report is not None
-    retries = outcome.report.totals["retries"]
-    most = RETRIES_SHARE * (outcome.report.totals["requests"] - retries) + RETRIES_SPARE
-    assert 0.8 * most < retries <= most

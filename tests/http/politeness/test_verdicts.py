@@ -26,7 +26,7 @@ from worker.sandbox.web import Response
 
 pytestmark = pytest.mark.promise("6")
 
-CODES = {"401": 77, "403": 77, "400": 65, "404": 65, "shape": 65}
+CODES = {"401": 77, "403": 77, "nonce": 77, "400": 65, "404": 65, "shape": 65}
 PATIENCE_S = 600.0
 PERSONS, MANY = 150, 600
 LATER_S = 1.0
@@ -58,7 +58,7 @@ def for_some(persons: range, kind: str) -> Script:
     return lambda ask: KINDS[kind]() if ask.person in persons else None
 
 
-@pytest.mark.parametrize("kind", kinds(by_day=["401"]))
+@pytest.mark.parametrize("kind", kinds(by_day=["401", "silence"]))
 def test_eight_persons_who_fail_for_ever(tmp_path: Path, kind: str) -> None:
     """They cost their own areas and less than a minute, wherever they stand, from night 1 on."""
     nights = Nights(tmp_path, MANY)
@@ -71,7 +71,7 @@ def test_eight_persons_who_fail_for_ever(tmp_path: Path, kind: str) -> None:
     nights.stage.close()
 
 
-@pytest.mark.parametrize("kind", kinds("long wait"))
+@pytest.mark.parametrize("kind", kinds("long wait", by_day=(*BY_DAY, "nonce")))
 def test_everybody_fails_and_nobody_was_ever_read(nights: Nights, kind: str) -> None:
     """The verdict comes at once, after few requests."""
     outcome = nights.night(for_everybody(kind))
@@ -275,15 +275,37 @@ def test_forty_hostile_minutes(tmp_path: Path, seed: int) -> None:
     nights.stage.close()
     assert outcome.code in {0, 3}
     assert nights.took_s > 15 * 60
-    moments = [ask.at_s for ask in nights.asked]
-    for place, at_s in enumerate(moments):
-        assert sum(at_s <= other < at_s + 1 for other in moments[place : place + 30]) <= 21
+    assert nights.most_in_a_second <= 21
     accepted = {ask.token for ask in nights.asked if ask.is_good}
     began_s = {ask.token: ask.at_s for ask in reversed(nights.asked)}
     tokens = sorted(began_s, key=began_s.__getitem__)
     for refused, instead, third in zip(tokens, tokens[1:], tokens[2:], strict=False):
         is_old = began_s[third] - began_s[instead] >= 60
         assert is_old or {refused, instead} & accepted, "what was got instead was replaced as well"
+
+
+@pytest.mark.promise("7")
+@pytest.mark.parametrize("what", ["a connection", "a token"])
+def test_those_who_wait_for_the_same_take_turns(tmp_path: Path, what: str) -> None:
+    """When connecting or HelseID stands still, they do not go all at once afterwards."""
+    nights = Nights(tmp_path, 400, requests_per_second=20.0)
+    assert nights.night().code == 0
+    upstream = nights.stage.upstream
+
+    def script(ask: Asked) -> Response | None:
+        if not 30.0 <= ask.at_s < 31.0:
+            return None
+        if what == "a token":
+            return status(401)
+        upstream.opens_at_s = upstream.clock.elapsed_s + 8.0
+        return KINDS["reset"]()
+
+    slow = {"area": "token", "action": "slow", "slow_s": 8.0}
+    outcome = nights.night(script, helseid=(slow, HOUR_S) if what == "a token" else None)
+    nights.stage.close()
+    assert outcome.code == 0
+    assert max(later.at_s - sooner.at_s for sooner, later in pairwise(nights.asked)) > 5
+    assert 15 < nights.most_in_a_second <= 21
 
 
 def test_who_is_told_to_wait_for_longer_than_the_run(tmp_path: Path) -> None:

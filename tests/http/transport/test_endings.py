@@ -38,10 +38,10 @@ async def test_resets():
 
 
 async def test_stalls():
-    """A response that stops is transient once the silence is too long."""
+    """A response that stops is transient once its time is over."""
     replies = {name: Reply(data=data, then="hang") for name, data in CUT.items()}
     begin = time.monotonic()
-    got = await outcomes(replies, replace(OPTIONS, silence_s_max=PATIENCE_S))
+    got = await outcomes(replies, replace(OPTIONS, attempt_s_max=PATIENCE_S))
     assert got == dict.fromkeys(CUT, TransientError)
     assert time.monotonic() - begin < OPTIONS.attempt_s_max
 
@@ -53,14 +53,6 @@ async def test_an_end_at_every_byte(data):
     replies = {size: Reply(data=data[:size], then="close") for size in range(len(data) + 1)}
     got = await outcomes(replies)
     assert got == {**dict.fromkeys(range(len(data)), TransientError), len(data): b"[1]"}
-
-
-@pytest.mark.nightly
-async def test_a_response_that_comes_to_an_end_takes_its_time():
-    """Silence is counted from the last byte: a slow response is read if it ends in time."""
-    body = b"[" + b" " * 200 + b"]"
-    drips = {"drips": Reply(data=response(body), slices=8, pause_s=2.0)}
-    assert await outcomes(drips, replace(OPTIONS, silence_s_max=12.0)) == {"drips": body}
 
 
 @pytest.mark.parametrize("is_refused", [False, True], ids=["a reset", "a refusal"])
@@ -75,7 +67,7 @@ async def test_an_end_before_that_of_the_request(is_refused):
         peer.reset()
 
     with scripted_server(script) as server:
-        async with Transport(replace(OPTIONS, silence_s_max=PATIENCE_S)) as transport:
+        async with Transport(replace(OPTIONS, attempt_s_max=PATIENCE_S)) as transport:
             body = b"[" + b" " * 4_000_000 + b"]"
             got = await outcome(transport, server.url, body=body)
     assert got in TRANSIENT | ({b"[413]"} if is_refused else set())
@@ -106,7 +98,7 @@ HOW = ("close_notify", "no close_notify", "reset", "alert", "no TLS", "a damaged
 @pytest.mark.parametrize("how", HOW)
 async def test_tls_that_ends_in_a_response(tls_server, tls_options, how):
     """An end in the middle is transient, and so is a body that only the end delimits."""
-    options = replace(tls_options, silence_s_max=PATIENCE_S) if how == "silence" else tls_options
+    options = replace(tls_options, attempt_s_max=PATIENCE_S) if how == "silence" else tls_options
 
     async def outcome_of(data):
         def script(peer):

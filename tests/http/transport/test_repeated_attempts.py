@@ -1,12 +1,14 @@
 """What is tried again, how often, with which authorization, and after which wait."""
 
 import pytest
+from msgspec.structs import replace
 
-from tests.support.http.reading import BUSY, CUT, page, reading
+from tests.support.http.reading import BUSY, CUT, OPTIONS, page, reading
 from tests.support.raw_server import Reply, answer
 from worker.errors import (
     ContractError,
     DeniedError,
+    LateError,
     RejectedError,
     TransientError,
 )
@@ -41,34 +43,46 @@ async def test_no_second_attempt(reply, kind):
     assert (caught.value.attempts, len(it.server.requests)) == (1, 1)
 
 
+@pytest.mark.promise("6")
+async def test_silence_is_not_asked_again():
+    """Not at once: it would cost as long again. Who is met with it is asked again at the end."""
+    quick = replace(OPTIONS, attempt_s_max=0.2)
+    async with reading(Reply(data=b"", then="hang"), options=quick) as it:
+        with pytest.raises(LateError) as caught:
+            await it.read()
+    assert (caught.value.attempts, len(it.server.requests)) == (1, 1)
+
+
+REFUSAL = answer(b"", status="401 Unauthorized")
+
+
 async def test_a_nonce_is_learnt_at_once():
     """A challenge is answered without a wait, and is no failed attempt."""
-    challenge = answer(b"", status="401 Unauthorized")
-    async with reading(challenge, page(1)) as it:
-        it.authorizer.renew_on_401 = "nonce"
+    async with reading(REFUSAL, page(1)) as it:
+        it.authorizer.asks_for_nonce = True
         await it.read()
     assert (it.proofs, it.fake.waits_s) == (["proof-1", "proof-2"], [])
-    assert it.authorizer.judged == [401, 200]
 
 
-async def test_a_new_connection_after_repeated_refusals():
-    """A replica with a wrong clock refuses every proof on its connections: others are tried."""
-    challenge = answer(b"", status="401 Unauthorized")
-    async with reading(challenge, challenge, challenge, page(1), page(2)) as it:
-        it.authorizer.renew_on_401 = "nonce"
+async def test_another_connection_after_a_refusal():
+    """A replica with a wrong clock refuses every proof on its connections: they are left."""
+    async with reading(REFUSAL, REFUSAL, page(1), page(2)) as it:
+        it.authorizer.repeats = 2
         await it.read()
         await it.read()
-    assert [request.connection for request in it.server.requests] == [1, 1, 2, 3, 1]
+    assert [request.connection for request in it.server.requests] == [1, 2, 3, 3]
 
 
-@pytest.mark.parametrize(("renew", "attempts"), [("nonce", 13), ("", 1)])
-async def test_denials_have_an_end(renew, attempts):
-    """Twelve fresh proofs that do not help, and the client is denied."""
-    challenge = answer(b"", status="401 Unauthorized")
-    async with reading(challenge) as it:
-        it.authorizer.renew_on_401 = renew
+@pytest.mark.promise("6")
+@pytest.mark.parametrize("asks_for_nonce", [True, False])
+async def test_refusals_have_an_end(asks_for_nonce):
+    """A nonce is worth one attempt; one that is new each time is a refusal like any other."""
+    async with reading(REFUSAL) as it:
+        it.authorizer.asks_for_nonce = asks_for_nonce
+        it.authorizer.repeats = 2
         with pytest.raises(DeniedError) as caught:
             await it.read()
+    attempts = 4 if asks_for_nonce else 3
     assert (caught.value.status, caught.value.attempts) == (401, attempts)
 
 

@@ -9,8 +9,6 @@ from worker.tls import client_context
 
 OPTIONS = TransportOptions(
     attempt_s_max=60.0,
-    connect_s_max=30.0,
-    silence_s_max=20.0,
     response_bytes_max=10_000,
     tls=client_context(),  # made once: it reads all authorities
 )
@@ -27,7 +25,8 @@ async def outcome(
 ) -> Outcome:
     """The body of the response, or the class of the error: one of the two that a case may name."""
     try:
-        response = await transport.post(url, headers={}, body=body, is_single_use=is_single_use)
+        connection = await transport.connect(url, is_single_use=True) if is_single_use else None
+        response = await transport.post(url, headers={}, body=body, connection=connection)
     except (TransientError, ContractError) as error:
         if not error.__suppress_context__:
             raise AssertionError("a context may hold what was received") from error

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 import orjson
@@ -11,7 +11,7 @@ from tests.support.clock import FakeRuntime
 from tests.support.pts_answers import CONTRACT, PRIVACY, SAFETY, person, restriction
 from tests.support.raw_server import Reply, answer, raw_server
 from worker.core.retry import RetryPolicy
-from worker.helseid.authorizer import Authorization, ChallengeResult, HelseIdAuthorizer
+from worker.helseid.authorizer import HelseIdAuthorizer
 from worker.http.connection import TransportOptions
 from worker.http.response import HttpResponse
 from worker.http.transport import Transport
@@ -35,29 +35,32 @@ def page(*numbers, headers=(), **around):
 
 @dataclass(slots=True, kw_only=True)
 class FakeAuthorizer:
-    """Numbers its authorizations; on 401 it learns a nonce or drops the token as instructed."""
+    """Numbers its proofs. A 401 asks for a nonce, or is repeated so often."""
 
-    renew_on_401: str = ""
+    asks_for_nonce: bool = False
+    repeats: int = 0
     made: int = 0
-    token: int = 1
-    judged: list[int] = field(default_factory=list)
 
-    async def authorize(self, method: str, url: str) -> Authorization:
+    @property
+    def tokens(self) -> "FakeAuthorizer":
+        return self
+
+    @property
+    def current(self) -> str:
+        return "token"
+
+    async def token(self) -> str:
+        return self.current
+
+    def headers(self, method: str, url: str, token: str) -> dict[str, str]:
         self.made += 1
-        headers = {"Authorization": f"DPoP token-{self.token}", "DPoP": f"proof-{self.made}"}
-        return Authorization(headers=headers, token_id=str(self.token))
+        return {"Authorization": f"DPoP {token}", "DPoP": f"proof-{self.made}"}
 
-    def handle_challenge(
-        self, url: str, used: Authorization, answer: HttpResponse
-    ) -> ChallengeResult:
-        self.judged.append(answer.status)
-        if answer.status != 401:
-            return ChallengeResult()
-        if self.renew_on_401 == "token":
-            self.token += 1
-        return ChallengeResult(
-            retry=bool(self.renew_on_401), refused="" if self.renew_on_401 else "no"
-        )
+    def learn(self, url: str, response: HttpResponse) -> bool:
+        return self.asks_for_nonce and response.status == 401
+
+    def refusal(self, token: str, response: HttpResponse, number: int) -> str:
+        return "" if response.status == 401 and number <= self.repeats else "no"
 
 
 class World:
@@ -103,7 +106,7 @@ OPTIONS = TransportOptions(attempt_s_max=60.0, tls=client_context())
 
 
 @contextlib.asynccontextmanager
-async def reading(*replies, **options):
+async def reading(*replies, options=OPTIONS, **more):
     """A reader of a server that gives these replies."""
-    async with raw_server(*replies) as server, Transport(OPTIONS) as transport:
-        yield World(server, transport, **options)
+    async with raw_server(*replies) as server, Transport(options) as transport:
+        yield World(server, transport, **more)

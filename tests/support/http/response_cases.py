@@ -217,8 +217,8 @@ LAST: dict[str, tuple[bytes, frozenset[Outcome]]] = {
     "TLS": (b"\x15\x03\x03\x00\x02\x02\x46", REFUSED),
     "HTTP/2": (b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0d", REFUSED),
     "HTTP/2.0 in words": (b"HTTP/2.0 200 OK\r\nContent-Length: 3\r\n\r\n[1]", REFUSED),
-    "RTSP": (b"RTSP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n[1]", REFUSED),
-    "ICE": (b"ICE/1.0 200 OK\r\nContent-Length: 3\r\n\r\n[1]", REFUSED),
+    "RTSP": (b"RTSP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n[1]", BODY | REFUSED),
+    "ICE": (b"ICE/1.0 200 OK\r\nContent-Length: 3\r\n\r\n[1]", BODY | REFUSED),
     "zero bytes": (b"\0" * 64, REFUSED),
 }  # fmt: skip
 """The server closes the connection behind each of these."""

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,25 @@ def wait(seconds: float, code: int = 429) -> Response:
     return status(code, ("retry-after", f"{seconds:g}"))
 
 
+_nonces = count()
+
+
+def silence() -> Response:
+    """The connection stands, and nothing comes on it."""
+    return Response(200, b"[]", delay_s=HOUR_S)
+
+
+def new_nonce() -> Response:
+    """A proof is refused for want of a nonce that nobody has heard of yet."""
+    return status(401, ("dpop-nonce", f"nonce-{next(_nonces)}"))
+
+
 KINDS: dict[str, Callable[[], Response]] = {
     "500": lambda: status(500),
     "503": lambda: status(503),
     "reset": lambda: Response(200, b"", delivery="reset"),
+    "silence": silence,
+    "nonce": new_nonce,
     "401": lambda: status(401),
     "403": lambda: status(403),
     "400": lambda: status(400),
@@ -118,6 +134,16 @@ class Nights:
     def asked(self) -> list[Asked]:
         """The searches of the last night."""
         return self.pts.asked
+
+    @property
+    def most_in_a_second(self) -> int:
+        """The searches in the busiest second of the last night."""
+        moments, first, most = [ask.at_s for ask in self.asked], 0, 0
+        for last, at_s in enumerate(moments):
+            while moments[first] <= at_s - 1.0:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
 
     @property
     def took_s(self) -> float:

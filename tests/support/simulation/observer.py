@@ -224,7 +224,7 @@ class Observer:
         earlier: dict[PersonArea, list[Answer]] = defaultdict(list)
         for attempt, second_read in attempts:
             served = self.served[attempt.number]
-            # One refused request, of whomever, puts the next ones on connections of their own.
+            # Refusals, of whomever, bring probes, which come on connections of their own.
             was_refused = served.refusals.total() > 0
             for asked, answers in served.answers.items():
                 key = (self.person_key(asked[0]), asked[1])
@@ -290,8 +290,8 @@ def _readings(
 
     Args:
         answers: all complete answers to the process, in order.
-        was_refused: requests were refused, and so this one may have changed to a connection of its
-            own: then connections do not show PTS which read is which.
+        was_refused: requests were refused, and so this one may have been a probe, on a connection
+            of its own: then connections do not show PTS which read is which.
     """
     first, *later = answers
     if not second_read.is_needed(of, first.rows):

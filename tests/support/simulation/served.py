@@ -13,12 +13,22 @@ class Connection:
 
     Attributes:
         requests: how many came on it.
-        is_closed: the worker closed it after an answer.
+        is_single_use: the worker closes it after an answer.
+        is_closed: the worker has closed it.
     """
 
     number: int
+    is_single_use: bool = False
     requests: int = 0
     is_closed: bool = False
+
+    def is_clean(self) -> bool:
+        """See ``worker.http.connection.Connection``."""
+        return not self.is_closed
+
+    def close(self) -> None:
+        """See ``worker.http.connection.Connection``."""
+        self.is_closed = True
 
 
 @dataclass(kw_only=True)
@@ -49,8 +59,7 @@ class Served:
         passing: what the pages of an answer have held so far.
         complete: those whose pages so far are an answer among ``answers``.
         doubtful: answers with a page that the worker may well refuse.
-        refusals: requests that were answered with 401; after two of them a request may go on
-            another connection.
+        refusals: requests that were answered with 401.
         searches: requests that reached PTS.
     """
 

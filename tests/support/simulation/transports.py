@@ -8,7 +8,7 @@ import httpx
 from tests.support.simulation.process import Process
 from tests.support.simulation.served import Connection
 from tests.support.simulation.upstream import HELSEID_S_MAX, Upstream
-from worker.errors import TransientError
+from worker.errors import LateError, TransientError
 from worker.http.response import HttpResponse
 from worker.sandbox.web import Request, Response
 
@@ -22,26 +22,39 @@ class SimTransport:
         self._attempt_s_max = attempt_s_max
         self._idle: list[Connection] = []
 
+    def idle(self, _url: str) -> Connection | None:
+        """See ``Transport.idle``."""
+        while self._idle:
+            if (connection := self._idle.pop()).is_clean():
+                return connection
+        return None
+
+    async def connect(self, _url: str, *, is_single_use: bool = False) -> Connection:
+        """See ``Transport.connect``."""
+        limit_s = self._attempt_s_max
+        try:
+            return await self._upstream.connect(limit_s=limit_s, is_single_use=is_single_use)
+        except TimeoutError:
+            raise LateError("no connection in time") from None
+
     async def post(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
+        self, url: str, *, headers: Mapping[str, str], body: bytes, connection: Connection
     ) -> HttpResponse:
         """See ``Transport.post``."""
         parts = urlsplit(url)
         sent = [(name.lower(), value) for name, value in headers.items()]
         sent.append(("host", parts.netloc))
-        is_new = is_single_use or not self._idle
-        connection = self._upstream.connect() if is_new else self._idle.pop()
         request = Request("POST", parts.path, parts.query, sent, body)
         try:
             reply = await self._upstream.call(
                 self._process, request, limit_s=self._attempt_s_max, connection=connection
             )
         except TimeoutError:
-            raise TransientError("no complete answer in time (TimeoutError)") from None
+            raise LateError("no complete response in time") from None
         except ConnectionError:
             raise TransientError("the connection broke (ConnectionError)") from None
-        if is_single_use:
-            connection.is_closed = True
+        if connection.is_single_use:
+            connection.close()
         else:
             self._idle.append(connection)
         found = {name: (value,) for name, value in _headers(reply, self._upstream.date()).items()}
@@ -62,7 +75,7 @@ class SimHelseIdTransport(httpx.AsyncBaseTransport):
         try:
             reply = await self._upstream.call(self._process, asked, limit_s=HELSEID_S_MAX)
         except TimeoutError:
-            raise TransientError("no complete response in time") from None
+            raise LateError("no complete response in time") from None
         except ConnectionError:
             raise TransientError("the connection broke (ConnectionError)") from None
         headers = _headers(reply, self._upstream.date())

@@ -82,6 +82,7 @@ class Upstream:
         truth: the world: identifier, area, restriction, revision.
         served: by process number, what it was answered.
         struck: how often each fault struck.
+        opens_at_s: no connection to PTS is opened before.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Upstream:
         self.served: dict[int, Served] = defaultdict(Served)
         self.struck: Counter[str] = Counter()
         self.requests = 0
+        self.opens_at_s = 0.0
         self._connections = 0
         self._rng = rng
         self._luck = random.Random(f"extra answers {seed}")
@@ -123,10 +125,19 @@ class Upstream:
             self._off_ids = [*population(self.state.options.seed, 2 * index)]
         return self._off_ids[index]
 
-    def connect(self) -> Connection:
-        """A new connection of some worker's."""
+    async def connect(self, *, limit_s: float, is_single_use: bool) -> Connection:
+        """A new connection of some worker's.
+
+        Raises:
+            TimeoutError: it was not opened in time.
+        """
+        wait_s = self.opens_at_s - self.clock.elapsed_s
+        if wait_s > 0:
+            await anyio.sleep(min(wait_s, limit_s))
+        if wait_s > limit_s:
+            raise TimeoutError
         self._connections += 1
-        return Connection(number=self._connections)
+        return Connection(number=self._connections, is_single_use=is_single_use)
 
     def arm(self, faults: list[dict[str, Any]]) -> None:
         """Put these sandbox faults in force instead of those before."""
