@@ -15,7 +15,7 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from worker.core.escaping import visible, visible_lines
+from worker.core.display import visible, visible_lines
 from worker.errors import describe, safe_traceback
 from worker.offid import MASK, masked
 

@@ -10,7 +10,8 @@ from tests.support.program import BATCH_PERSONS, REQUEST_TIMEOUT_S, Ended, Insta
 from tests.support.raw_server import Reply
 from tests.support.secrecy.memory import peak_of
 from tests.support.standin import SAFETY, Standin, person, standin
-from worker.core.budgets import DRIFT_MAX, RECORDS_MAX
+from worker.core.paging import RECORDS_MAX
+from worker.core.record import DRIFT_MAX
 
 pytestmark = [pytest.mark.promise("10"), pytest.mark.nightly]
 

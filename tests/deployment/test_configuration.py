@@ -22,7 +22,7 @@ from tests.support.deployment.deployed import (
     workloads,
 )
 from worker.config import Loaded, Purpose, load
-from worker.core.durations import parse_duration
+from worker.core.times import parse_duration
 
 SECRETS = "/run/secrets/pts-worker"
 

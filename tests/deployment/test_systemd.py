@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.deployment.deployed import PROGRAM, ROOT, SYSTEMD, one, unit, units
 from worker.config import load
-from worker.core.durations import parse_duration
+from worker.core.times import parse_duration
 
 WORKERS = [name for name in units("service") if "User" in unit(name)["Service"]]
 

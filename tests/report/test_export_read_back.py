@@ -11,7 +11,7 @@ from pyarrow import parquet
 from tests.support.report.exports import SAFE, export_of, only, rows_of
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
-from worker.core.escaping import csv_cell
+from worker.core.display import csv_cell
 from worker.views import view_columns
 
 pytestmark = [pytest.mark.promise("2"), pytest.mark.nightly]

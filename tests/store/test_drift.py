@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.store_world import read, world_on
-from worker.core.budgets import LEDGER_DRIFT_MAX
+from worker.core.record import LEDGER_DRIFT_MAX
 
 pytestmark = pytest.mark.promise("9")
 

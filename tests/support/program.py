@@ -334,7 +334,7 @@ def install(
         privacy={"pseudonym_key_file": "pseudonym.key"},
         database={"url": database_url},
         sync={
-            "confirm_after": "50ms",
+            "confirm_after": "0.05s",
             "first_min_completeness": 0.5,
             "requests_per_second": 5000,
             "retry_attempts": 2,

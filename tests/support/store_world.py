@@ -13,7 +13,7 @@ from tests.support.clock import FakeRuntime
 from tests.support.columns import as_columns
 from tests.support.databases import by_our_clock
 from worker.areas import area_named
-from worker.core.confirmation import Confirm, Unconfirmed, compared
+from worker.core.diff import Confirm, Unconfirmed, compared
 from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId
 from worker.core.model import (

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.pts_answers import OFF_ID, OTHER_OFF_ID, answer, contract, restriction
-from worker.core import budgets
-from worker.core.answer import parse
+from worker.core.answer import AROUND_MAX, VALUES_MAX, parse
 from worker.errors import ContractError, RejectedError, TransientError
 
 LIST = contract()
@@ -109,8 +108,7 @@ def test_another_shape(document):
         ("Link", "<?p=2>; rel=last"),
         ("Content-Range", "items 0-0/5"),
         ("X-Pagination", '{"HasNext":true}'),
-        ("X-Total-Count", "2"),
-        ("X-Total-Count", "many"),
+        ("X-Total-Count", "1"),
     ],
 )
 def test_a_header_that_speaks_of_more(name, value):
@@ -186,7 +184,7 @@ def test_two_fields_with_one_path():
 def test_too_many_values(unit):
     """They are refused before they are parsed: each would become 50 bytes and more."""
     few = f"[{','.join([unit] * 1000)}]".encode()
-    many = f"[{','.join([unit] * (budgets.VALUES_MAX + 1))}]".encode()
+    many = f"[{','.join([unit] * (VALUES_MAX + 1))}]".encode()
     assert len(parse(few)) == 1000
     with pytest.raises(ContractError, match="more than 200000 values"):
         parse(many)
@@ -195,7 +193,7 @@ def test_too_many_values(unit):
 @pytest.mark.promise("10")
 def test_too_many_fields_around_the_records():
     """More than any contract declares."""
-    document = {"items": [], "more": [1] * (budgets.AROUND_MAX + 1)}
+    document = {"items": [], "more": [1] * (AROUND_MAX + 1)}
     with pytest.raises(ContractError, match="more than 1000 fields around"):
         answer(document, contract(records="items"))
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.clock import START
 from tests.support.pts_answers import SAFETY, complete_area
-from worker.core.confirmation import (
+from worker.core.diff import (
     Confirm,
     Unconfirmed,
     compared,

@@ -6,33 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.durations import format_duration, parse_duration
+from worker.core.times import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
         ("15m", 900),
-        ("2w", 1_209_600),
         ("1d 2h 3m 4s", 93_784),
         ("1.5s", 1.5),
-        ("250ms", 0.25),
         (" 5M ", 300),
-        ("PT1H30M", 5_400),
-        ("P1DT2H", 93_600),
-        ("P1W", 604_800),
-        ("PT0.5S", 0.5),
-        ("pt1h", 3_600),
     ],
 )
 def test_reads(text, seconds):
-    """Units from large to small, or ISO 8601."""
+    """Units from large to small."""
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "30", "-5s", "5", "h", "1h1h", "30m1h", "5x", "P", "PT", "P1M", "P1Y", "1.5h", "٣s", "s5"],
+    ["", "30", "-5s", "5", "h", "1h1h", "30m1h", "5x", "5ms", "PT1H", "1.5h", "٣s", "s5"],
 )
 def test_refuses(text):
     """A bare number, a sign, months, a repeated or misplaced unit are no durations."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.escaping import csv_text, visible, visible_lines, xml_text
+from worker.core.display import csv_text, visible, visible_lines, xml_text
 
 
 @pytest.mark.parametrize(

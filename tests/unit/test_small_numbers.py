@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.small_numbers import SmallNumbers
+from worker.core.display import SmallNumbers
 
 pytestmark = pytest.mark.promise("8")
 

@@ -15,10 +15,10 @@ import pytest
 
 from tests.support.pts_answers import CONTRACT, OFF_ID, SAFETY
 from worker.core.answer import parse, read_answer
-from worker.core.escaping import csv_text, visible, xml_text
+from worker.core.display import csv_text, visible, xml_text
 from worker.core.paging import next_links
 from worker.core.paths import parse_path, safe_path
-from worker.core.record import TYPE_READERS
+from worker.core.record import converter
 from worker.core.retry import parse_http_date, parse_retry_after
 from worker.core.times import parse_time
 from worker.errors import RefusedError, TransientError, WorkerError
@@ -95,7 +95,7 @@ def _date(text: str) -> None:
 
 def _columns(text: str) -> None:
     for column in SAFETY.columns:
-        TYPE_READERS[column.type](text, "UTC")
+        converter(column.type, "UTC")(text)
 
 
 READERS: dict[str, Callable[[str], object]] = {

@@ -17,13 +17,12 @@ from worker.cli.output import fitted
 from worker.config import needs
 from worker.core.breaker import verdict_of
 from worker.core.contract import fingerprint
-from worker.core.durations import format_duration
-from worker.core.escaping import visible_lines
+from worker.core.display import counted, visible_lines
 from worker.core.hosts import ENVIRONMENTS, place_of, service_of
 from worker.core.identity import NationalId
 from worker.core.model import Person, RosterLineError
-from worker.core.plurals import counted
 from worker.core.retry import RetryPolicy
+from worker.core.times import format_duration
 from worker.errors import (
     AreaError,
     ConfigurationError,

@@ -18,8 +18,8 @@ import anyio
 import click
 
 from worker.cli.output import plain, print_document, print_json
-from worker.core.durations import parse_duration
-from worker.core.escaping import visible_lines
+from worker.core.display import visible_lines
+from worker.core.times import parse_duration
 from worker.errors import UsageError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any, Final, Literal, TextIO
 
 import click
 
-from worker.core.durations import format_duration
-from worker.core.escaping import visible, visible_lines
+from worker.core.display import visible, visible_lines
+from worker.core.times import format_duration
 from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError, safe_traceback
 
 _TYPED_IDENTIFIER: Final = (

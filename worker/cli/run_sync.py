@@ -6,7 +6,7 @@ import anyio
 import structlog
 
 from worker.app import App
-from worker.core.confirmation import Confirm
+from worker.core.diff import Confirm
 from worker.core.guard import GuardLimits
 from worker.core.hosts import service_of
 from worker.core.model import RunKind, RunStatus

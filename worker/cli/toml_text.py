@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from worker.config import KEYS, text_of
 from worker.config.settings import EVERYDAY, Settings
 from worker.core.contract import Contract
-from worker.core.escaping import visible
+from worker.core.display import visible
 
 _COMMENT_WIDTH: Final = 98
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)

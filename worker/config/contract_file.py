@@ -13,7 +13,7 @@ from worker.config.settings import message_of
 from worker.config.sources import parse_toml, read_text
 from worker.core.area import ColumnType
 from worker.core.contract import AreaContract, Contract
-from worker.core.plurals import counted
+from worker.core.display import counted
 from worker.errors import ConfigurationError
 
 _KEY: Final = "api.contract_file"

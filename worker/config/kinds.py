@@ -11,8 +11,8 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 
 from worker.core.database_urls import check_roster_url, check_store_url
-from worker.core.durations import parse_duration
 from worker.core.hosts import is_loopback, parts_of
+from worker.core.times import parse_duration
 
 _FILE_NAME: Final = re.compile(r"(?!.*BEGIN )[^\n{]{1,1024}")
 _PLACE: Final = re.compile(r".+:[1-9][0-9]{0,4}")

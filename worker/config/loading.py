@@ -12,7 +12,7 @@ from worker.config import sources
 from worker.config.needs import Purpose, unmet
 from worker.config.settings import KEYS, SECTIONS, Settings, message_of
 from worker.config.sources import CONFIG_VARIABLE, Source
-from worker.core.plurals import counted
+from worker.core.display import counted
 from worker.errors import ConfigurationError, FlagError
 from worker.files import is_missing
 

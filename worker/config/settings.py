@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.config import kinds
-from worker.core.durations import format_duration
+from worker.core.times import format_duration
 
 EVERYDAY: Final = (
     "api.environment",

@@ -185,11 +185,10 @@ class OffsetPaging(_Declared):
     more: PlaceText | Literal[""] = ""
 
 
-_SENDING: Final = (TokenPaging, ReferencePaging, PagePaging, OffsetPaging)
+SendingPaging: TypeAlias = TokenPaging | ReferencePaging | PagePaging | OffsetPaging
 """The styles that send something of an answer back."""
 Paging: TypeAlias = Annotated[
-    LinkPaging | NextLinkPaging | TokenPaging | ReferencePaging | PagePaging | OffsetPaging,
-    Field(discriminator="style"),
+    LinkPaging | NextLinkPaging | SendingPaging, Field(discriminator="style")
 ]
 
 
@@ -225,9 +224,8 @@ class AreaContract(_Declared):
             raise ValueError(f"no column is declared with the name {', '.join(sorted(unknown))}")
         if both := self.columns.keys() & self.extra.keys():
             raise ValueError(f"both a column and an extra: {', '.join(sorted(both))}")
-        paging = self.paging if isinstance(self.paging, _SENDING) else None
-        if paging is not None and paging.send_in == "body":
-            _checked_body({**self.body, paging.send_as: 0})
+        if isinstance(self.paging, SendingPaging) and self.paging.send_in == "body":
+            _checked_body({**self.body, self.paging.send_as: 0})
         if not self.records and self.places:
             raise ValueError(
                 'records = "" says that the answer is the list itself, with nothing around it; '
@@ -244,9 +242,11 @@ class AreaContract(_Declared):
         return frozenset(named - {""} - {name for name in named if name.startswith(HEADER)})
 
     @cached_property
-    def ignored_headers(self) -> frozenset[str]:
-        """Response headers that say nothing, in lower case."""
-        named = (name for name in self.ignore if name.startswith(HEADER))
+    def known_headers(self) -> frozenset[str]:
+        """Response headers that are declared, in lower case."""
+        named = [name for name in (*self.ignore, self.total) if name.startswith(HEADER)]
+        if isinstance(self.paging, LinkPaging):
+            named.append("link")
         return frozenset(name.removeprefix(HEADER).lower() for name in named)
 
     @cached_property

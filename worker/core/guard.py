@@ -8,7 +8,7 @@ small absolute number, and closing more than half always exceeds it.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from worker.core.plurals import counted
+from worker.core.display import counted
 from worker.core.value import Value
 
 SMALL_RESTRICTIONS: Final = 5

@@ -20,12 +20,18 @@ from worker.core.contract import (
     OffsetPaging,
     PagePaging,
     ReferencePaging,
+    SendingPaging,
     TokenPaging,
 )
 from worker.core.value import Value
 from worker.errors import PagingError
 from worker.offid import mask_identifiers
 
+RECORDS_MAX: Final = 5_000
+"""Records of one person and area."""
+RECEIVED_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Bytes of all responses about one person and area: a hostile one takes less than 64 MiB of memory
+(``docs/security.md``). ``TransportOptions.response_bytes_max`` limits those of one response."""
 PAGES_MAX: Final = 1_000
 """More pages than this for one person count as a loop."""
 CONTINUATION_MAX: Final = 2_000
@@ -86,7 +92,8 @@ class PagingState:
         """
         self._take_in(keys)
         if answer.is_status_alone:
-            self._refuse_less_than_nothing()
+            if self.items:
+                raise PagingError(f"page {self._pages} says that there are no records")
             return None
         total = self._count(self._contract.total, answer) if self._contract.total else None
         request = self._continuation(answer, total)
@@ -114,16 +121,12 @@ class PagingState:
             self._keys.add(key)
         self.items = len(self._keys)
 
-    def _refuse_less_than_nothing(self) -> None:
-        if self.items:
-            raise PagingError(f"page {self._pages} says that there are no records")
-
     def _first(self) -> PageRequest:
         match self._paging:
-            case PagePaging(first=number):
-                return self._sending(number)
+            case PagePaging():
+                return self._sending(self._paging, self._paging.first)
             case OffsetPaging():
-                return self._sending(0)
+                return self._sending(self._paging, 0)
             case _:
                 return PageRequest(url=self._url)
 
@@ -138,10 +141,10 @@ class PagingState:
                 return self._by_link(self._text(answer, field))
             case TokenPaging(field=field):
                 token = self._text(answer, field)
-                return self._sending(token) if token else None
+                return self._sending(self._paging, token) if token else None
             case ReferencePaging(field=field):
                 reference = answer.count(field)
-                return self._sending(reference) if reference else None
+                return self._sending(self._paging, reference) if reference else None
             case PagePaging():
                 return self._by_page(self._paging, answer, total)
             case OffsetPaging():
@@ -167,14 +170,14 @@ class PagingState:
             if answer.items and pages < self._pages:
                 raise PagingError(f"page {self._pages} of {pages} has records (at {paging.pages})")
             told.append(self._pages < pages)
-        return self._sending(number + 1) if self._is_more(told, answer) else None
+        return self._sending(paging, number + 1) if self._is_more(told, answer) else None
 
     def _by_offset(
         self, paging: OffsetPaging, answer: Answer, total: int | None
     ) -> PageRequest | None:
         self._check_echo(paging.field, answer, self.items - len(answer.items))
         told = self._told(paging.more, answer, total)
-        return self._sending(self.items) if self._is_more(told, answer) else None
+        return self._sending(paging, self.items) if self._is_more(told, answer) else None
 
     def _count(self, place: str, answer: Answer) -> int:
         """A number that all pages share."""
@@ -208,11 +211,8 @@ class PagingState:
             raise PagingError(f"page {self._pages} is empty, and says that another follows")
         return told[0]
 
-    def _sending(self, value: _Scalar) -> PageRequest:
+    def _sending(self, paging: SendingPaging, value: _Scalar) -> PageRequest:
         """The first request, with a continuation in body or query."""
-        paging = self._paging
-        if paging is None or isinstance(paging, LinkPaging | NextLinkPaging):
-            raise TypeError("this style sends nothing back")
         fields = {paging.send_as: value}
         _check_length(str(value))
         if paging.send_in == "body":
@@ -246,6 +246,18 @@ class PagingState:
         # A URL stands in the logs of proxies.
         if self._off_id in plain or mask_identifiers(plain) != plain:
             raise PagingError("the continuation holds a person's identifier")
+
+
+def check_area(*, records: int, received_bytes: int) -> None:
+    """Check the size of a person's area over all its pages.
+
+    Raises:
+        PagingError: it has more than ``RECORDS_MAX`` records or ``RECEIVED_BYTES_MAX`` bytes.
+    """
+    if records > RECORDS_MAX:
+        raise PagingError(f"more than {RECORDS_MAX} records of one person")
+    if received_bytes > RECEIVED_BYTES_MAX:
+        raise PagingError(f"responses of more than {RECEIVED_BYTES_MAX} bytes about one person")
 
 
 def _check_length(continuation: str) -> None:

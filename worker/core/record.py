@@ -6,6 +6,7 @@ Only declared fields are kept; what else a record holds is counted by name, as d
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
@@ -14,7 +15,6 @@ import msgspec
 
 from worker.core.answer import check_person
 from worker.core.area import Column, ColumnType, ResourceArea
-from worker.core.budgets import DRIFT_MAX, TEXT_MAX
 from worker.core.contract import EACH, AreaContract, Leaves, Paths
 from worker.core.model import ColumnValue, Person, Record
 from worker.core.paths import (
@@ -36,6 +36,12 @@ KEY_BYTES_MAX: Final = 1_000
 """Maximum length of a record key: PostgreSQL limits index rows to 2,704 bytes."""
 ELEMENTS_MAX: Final = 1_000
 """Elements of a list in one column."""
+TEXT_MAX: Final = 10_000
+"""Characters of one stored text: a typical record has about 25 values, and less than 1 KB."""
+DRIFT_MAX: Final = 100
+"""Names of undeclared fields of one page."""
+LEDGER_DRIFT_MAX: Final = 1_000
+"""Names of undeclared fields of one area in the ledger, over all persons and runs."""
 
 _INTEGER_BITS: Final = 63
 """The range of a signed 64-bit database column."""
@@ -44,8 +50,8 @@ _CONTAINERS: Final = (dict, list)
 _IDS: Final = (str, int)
 
 _Alternatives: TypeAlias = tuple[FieldPath, ...]
-_TypeReader: TypeAlias = Callable[[Any, str], ColumnValue]
-"""Converts a value to its column's type, with what the contract says of times without a zone.
+_Convert: TypeAlias = Callable[[Any], ColumnValue]
+"""Converts a value to its column's type.
 
 It raises ``ValueError`` if that is impossible; the message does not hold the value.
 """
@@ -85,7 +91,7 @@ class _Field(NamedTuple):
     column: Column
     source: _Source | None
     meanings: Mapping[str, str] | None
-    convert: _TypeReader
+    convert: _Convert
 
 
 class RecordReader:
@@ -93,7 +99,6 @@ class RecordReader:
 
     def __init__(self, area: ResourceArea, contract: AreaContract) -> None:
         self._contract = contract
-        self._naive_times = contract.naive_times
         self._fields = tuple(_field(column, contract) for column in area.columns)
         self._extra = tuple(_source(name, text) for name, text in contract.extra.items())
         self._persons = tuple(map(parse_path, contract.person))
@@ -154,7 +159,7 @@ class RecordReader:
                 if meanings is not None and not isinstance(value, _CONTAINERS):
                     value = meanings.get(_plain(value), value)
                 try:
-                    value = convert(value, self._naive_times)
+                    value = convert(value)
                 except ValueError as error:
                     raise ContractError(f"{column.name}: {error}") from None
             columns[column.name] = value
@@ -210,7 +215,8 @@ def _source(name: str, text: Paths | Leaves) -> _Source:
 def _field(column: Column, contract: AreaContract) -> _Field:
     text = contract.columns.get(column.name)
     source = None if text is None else _source(column.name, text)
-    return _Field(column, source, contract.values.get(column.name), TYPE_READERS[column.type])
+    convert = converter(column.type, contract.naive_times)
+    return _Field(column, source, contract.values.get(column.name), convert)
 
 
 def _value(source: _Source, item: dict[str, Any], own: str) -> Any:
@@ -292,7 +298,7 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value, order="sorted").decode()
 
 
-def _as_text(value: Any, _naive_times: str) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, _CONTAINERS):
         return _json(value)
     if not isinstance(value, str):
@@ -300,7 +306,7 @@ def _as_text(value: Any, _naive_times: str) -> str:
     return value
 
 
-def _as_integer(value: Any, _naive_times: str) -> int:
+def _as_integer(value: Any) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
@@ -310,40 +316,36 @@ def _as_integer(value: Any, _naive_times: str) -> int:
     return value
 
 
-def _as_boolean(value: Any, _naive_times: str) -> bool:
+def _as_boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("not true or false")
     return value
 
 
-def _as_json(value: Any, _naive_times: str) -> str:
-    return _json(value)
-
-
-def _as_time(value: Any, naive_times: str) -> datetime:
+def _as_time(value: Any, *, naive: ZoneInfo | None) -> datetime:
     if not isinstance(value, str):
         raise ValueError("not a time")
+    return parse_time(value, naive=naive)
+
+
+def converter(kind: ColumnType, naive_times: str) -> _Convert:
+    """What converts the values of columns of a type.
+
+    Args:
+        naive_times: the zone of times without one, or ``failure``.
+    """
     zone = None if naive_times == "failure" else ZoneInfo(naive_times)
-    return parse_time(value, naive=zone)
+    converters: Mapping[ColumnType, _Convert] = {
+        ColumnType.TEXT: _as_text,
+        ColumnType.INTEGER: _as_integer,
+        ColumnType.BOOLEAN: _as_boolean,
+        ColumnType.TIME: partial(_as_time, naive=zone),
+        ColumnType.JSON: _json,
+    }
+    return converters[kind]
 
 
-TYPE_READERS: Final[Mapping[ColumnType, _TypeReader]] = {
-    ColumnType.TEXT: _as_text,
-    ColumnType.INTEGER: _as_integer,
-    ColumnType.BOOLEAN: _as_boolean,
-    ColumnType.TIME: _as_time,
-    ColumnType.JSON: _as_json,
-}
-
-
-class KeyedHash(NamedTuple):
-    """The input of a digest."""
-
-    key: str
-    content_hash: bytes
-
-
-def digest_of(records: Iterable[Record | KeyedHash]) -> bytes:
+def digest_of(records: Iterable[Record]) -> bytes:
     """A digest of the sorted keys and hashes, independent of the records' order."""
     digest = blake2b(digest_size=HASH_BYTES)
     for record in sorted(records, key=lambda record: record.key):

@@ -1,6 +1,5 @@
-"""Classifies HTTP statuses, and decides whether and when to retry."""
+"""What HTTP statuses mean, and whether and when to retry."""
 
-import enum
 import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -8,49 +7,21 @@ from typing import Final
 
 from worker.core.value import Value
 
-_OK: Final = 200
-_DENIED: Final = frozenset({401, 403})
-_NOT_FOUND: Final = 404
+_DENIALS: Final = frozenset({401, 403})
 _TRANSIENT: Final = frozenset({408, 425, 429})
 _SERVER_ERROR: Final = 500
-_REDIRECT: Final = range(300, 400)
-_REFUSAL: Final = range(400, 500)
 
 _SECONDS: Final = re.compile(r"\d{1,18}(?:\.\d{1,6})?", re.ASCII)
 
 
-class StatusClass(enum.Enum):
-    """The meaning of an HTTP status."""
-
-    OK = enum.auto()
-    """200: read the body."""
-    TRANSIENT = enum.auto()
-    """408, 425, 429 and 5xx: retry."""
-    DENIED = enum.auto()
-    """401 and 403: this client is not authorized."""
-    NOT_FOUND = enum.auto()
-    """404: the area's declaration defines the meaning."""
-    REJECTED = enum.auto()
-    """Any other 4xx: a retry would fail again."""
-    REDIRECT = enum.auto()
-    """3xx: never followed."""
-    UNEXPECTED = enum.auto()
-    """1xx and the other 2xx, such as 204 and 206: not a complete response to a search."""
+def is_transient(status: int) -> bool:
+    """Whether a retry may help: 408, 425, 429 and 5xx."""
+    return status in _TRANSIENT or status >= _SERVER_ERROR
 
 
-def classify(status: int) -> StatusClass:
-    """The class of an HTTP status."""
-    if status == _OK:
-        return StatusClass.OK
-    if status in _TRANSIENT or status >= _SERVER_ERROR:
-        return StatusClass.TRANSIENT
-    if status in _DENIED:
-        return StatusClass.DENIED
-    if status == _NOT_FOUND:
-        return StatusClass.NOT_FOUND
-    if status in _REFUSAL:
-        return StatusClass.REJECTED
-    return StatusClass.REDIRECT if status in _REDIRECT else StatusClass.UNEXPECTED
+def is_denial(status: int) -> bool:
+    """Whether this client is not authorized: 401 and 403."""
+    return status in _DENIALS
 
 
 def parse_retry_after(value: str | None, now: datetime, *, date: str | None = None) -> float | None:
@@ -111,10 +82,6 @@ class RetryPolicy(Value, frozen=True, kw_only=True):
     wait_s_max: float = 30.0
 
 
-_EXPONENT_MAX: Final = 60
-"""2 ** 60 is beyond every ``wait_s_max``; a larger power would only overflow a float."""
-
-
 def wait_before_retry(
     policy: RetryPolicy, attempt: int, retry_after_s: float | None, jitter: float
 ) -> float | None:
@@ -127,6 +94,5 @@ def wait_before_retry(
     """
     if attempt >= policy.attempts_max:
         return None
-    power = min(attempt - 1, _EXPONENT_MAX)
-    backoff_s = jitter * min(policy.wait_s_max, policy.wait_s_first * 2.0**power)
+    backoff_s = jitter * min(policy.wait_s_max, policy.wait_s_first * 2.0 ** (attempt - 1))
     return max(backoff_s, retry_after_s or 0.0)

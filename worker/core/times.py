@@ -1,4 +1,4 @@
-"""Parses times, as .NET writes them, into aware UTC datetimes; and clocks that are wrong."""
+"""Times, as .NET writes them, and clocks that are wrong; durations, as people write them."""
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -22,6 +22,15 @@ _FORM: Final = re.compile(
     r"(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?(Z|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII | re.IGNORECASE,
 )
+
+EXAMPLES: Final = "30s, 15m, 12h, 1d or 1h30m"
+
+_DURATION: Final = re.compile(
+    r"(?:(?P<days>\d+)d)?\s*(?:(?P<hours>\d+)h)?\s*"
+    r"(?:(?P<minutes>\d+)m)?\s*(?:(?P<seconds>\d+(?:\.\d+)?)s)?",
+    re.ASCII | re.IGNORECASE,
+)
+_UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60))
 
 
 def parse_time(text: str, *, naive: tzinfo | None = None) -> datetime:
@@ -65,3 +74,39 @@ def is_of_the_future(at: datetime, now: datetime) -> bool:
 
 def _clamped(at: datetime) -> datetime:
     return END_OF_TIME if at.year == _YEAR_OF_NEVER else max(at, START_OF_TIME)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Parse a duration: units from large to small, each at most once.
+
+    A number without a unit is refused.
+
+    Raises:
+        ValueError: it is not a duration; the message does not repeat the text.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    parts = {unit: float(n) for unit, n in match.groupdict().items() if n} if match else {}
+    if not parts:
+        raise ValueError(f"is not a duration; write it like {EXAMPLES}")
+    try:
+        return timedelta(**parts)
+    except OverflowError:
+        raise ValueError("is too long a duration") from None
+
+
+def format_duration(duration: timedelta) -> str:
+    """Format a duration in the syntax of ``parse_duration``: ``1d2h``, ``1h30m``, ``1.5s``.
+
+    Raises:
+        ValueError: the duration is negative.
+    """
+    if duration < timedelta(0):
+        raise ValueError("a duration must not be negative")
+    rest = duration.days * 86_400 + duration.seconds
+    text = ""
+    for unit, length_s in _UNITS:
+        count, rest = divmod(rest, length_s)
+        text += f"{count}{unit}" if count else ""
+    if duration.microseconds:
+        return text + f"{rest}.{duration.microseconds:06d}".rstrip("0") + "s"
+    return text + f"{rest}s" if rest or not text else text

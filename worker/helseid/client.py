@@ -13,7 +13,7 @@ import orjson
 import structlog
 
 from worker.core.hosts import place_of
-from worker.core.retry import RetryPolicy, StatusClass, classify, parse_retry_after
+from worker.core.retry import RetryPolicy, is_transient, parse_retry_after
 from worker.core.value import Value
 from worker.errors import (
     AreaError,
@@ -127,7 +127,7 @@ class HelseIdClient:
             wait_s = parse_retry_after(
                 headers.get("retry-after"), self._runtime.now(), date=headers.get("date")
             )
-            if classify(response.status_code) is StatusClass.TRANSIENT:
+            if is_transient(response.status_code):
                 raise TransientError(f"answered {response.status_code}")
             return read(response)
         except AreaError as error:

@@ -20,7 +20,7 @@ import anyio.to_thread
 import httpx
 
 from worker.core.hosts import HELSENETT, is_loopback
-from worker.core.retry import StatusClass, classify
+from worker.core.retry import is_transient
 from worker.core.value import Value
 from worker.errors import (
     ConfigurationError,
@@ -198,7 +198,7 @@ def _check_answer(head: bytes, proxy: Proxy, server: str) -> None:
     if status in _SUCCESS:
         return
     what = f"the proxy {proxy.place.shown} gives no way to {server} (status {status})"
-    if not status or classify(status) is StatusClass.TRANSIENT:
+    if not status or is_transient(status):
         raise TransientError(what, hint=_PROXY_HINT)
     hint = "allow CONNECT to the addresses of HelseID and PTS in the proxy"
     if status == _CREDENTIALS_REQUIRED:

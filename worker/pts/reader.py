@@ -12,10 +12,9 @@ import msgspec
 
 from worker.core.answer import read_answer
 from worker.core.area import ResourceArea
-from worker.core.budgets import check_area
 from worker.core.contract import OFF_ID, UUID, AreaContract, Contract
 from worker.core.model import CompleteArea, Person, Proof
-from worker.core.paging import PageRequest, PagingState
+from worker.core.paging import PageRequest, PagingState, check_area
 from worker.core.record import Page, RecordReader, digest_of
 from worker.core.value import Value
 from worker.errors import AreaError

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from worker.core.retry import RetryPolicy, StatusClass, classify, parse_retry_after
+from worker.core.retry import RetryPolicy, is_denial, is_transient, parse_retry_after
 from worker.errors import DeniedError, LateError, TransientError
 from worker.helseid.authorizer import HelseIdAuthorizer
 from worker.helseid.tokens import Token
@@ -150,7 +150,7 @@ class RetryingClient:
         if self._authorizer.learn(request.url, response) and not request.is_challenged:
             request.is_challenged = True
             return None
-        if classify(response.status) is StatusClass.DENIED:
+        if is_denial(response.status):
             request.refusals += 1
             if refusal := self._authorizer.refusal(token, response, request.refusals):
                 raise DeniedError(refusal, status=response.status)
@@ -184,7 +184,7 @@ class RetryingClient:
         Raises:
             TransientError: it is a failed attempt; or PTS asks to wait.
         """
-        is_failed = classify(response.status) is StatusClass.TRANSIENT
+        is_failed = is_transient(response.status)
         header, date = response.header("retry-after"), response.header("date")
         asked_s = parse_retry_after(header, self._runtime.now(), date=date) if is_failed else None
         self._throttle.answered(

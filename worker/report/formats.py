@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any, BinaryIO, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
-from worker.core.escaping import csv_cell
+from worker.core.display import csv_cell
 from worker.errors import ConfigurationError
 from worker.views import Kind, ViewColumn, codes, systems_of
 

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
+from worker.core.display import OFF, SmallNumbers
 from worker.core.model import RunStatus
-from worker.core.small_numbers import OFF, SmallNumbers
 from worker.report.figures import (
     FRESH,
     GROUPS,

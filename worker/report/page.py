@@ -11,9 +11,8 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from worker.core.display import LEAST, SmallNumbers, xml_text
 from worker.core.effect import RestrictionGroup
-from worker.core.escaping import xml_text
-from worker.core.small_numbers import LEAST, SmallNumbers
 from worker.files import named_faults, write_atomically
 from worker.report.facts import read_facts
 from worker.report.figures import GROUPS, Amount, CodeKey, Movement, ReportFacts

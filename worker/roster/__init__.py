@@ -6,9 +6,9 @@ from decimal import Decimal
 from typing import Final, TypeAlias
 
 from worker import offid
+from worker.core.display import counted
 from worker.core.identity import NationalId
 from worker.core.model import RosterEntry, RosterLineError
-from worker.core.plurals import counted
 from worker.core.value import Value
 from worker.errors import RosterError
 

@@ -13,8 +13,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from worker.core.database_urls import TLS_PARAMETERS
+from worker.core.display import counted
 from worker.core.model import RosterEntry
-from worker.core.plurals import counted
 from worker.errors import ConfigurationError, RosterError, UnavailableError, reason_of
 from worker.roster import Columns, RosterLine, find_columns, read_value
 from worker.tls import PostgresTls, open_tls

@@ -15,7 +15,7 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from worker.core.confirmation import Confirm
+from worker.core.diff import Confirm
 from worker.core.guard import GuardLimits
 from worker.core.model import CompleteArea, PersonRead, RunKind
 from worker.core.run import RunProgress

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
-from worker.core.confirmation import Unconfirmed
+from worker.core.diff import Unconfirmed
 from worker.core.identity import Identity
 from worker.core.model import AreaFailure, Person, RosterEntry, RosterLineError
 from worker.core.run import RunProgress

@@ -11,7 +11,7 @@ import structlog
 
 from worker.areas import area_named
 from worker.core.breaker import kind_of, wait_s
-from worker.core.confirmation import Confirm, compared
+from worker.core.diff import Confirm, compared
 from worker.core.identity import short_key
 from worker.core.model import AreaFailure, AreaRead, PersonRead
 from worker.core.run import RunProgress

@@ -7,9 +7,9 @@ from datetime import datetime
 import anyio
 import structlog
 
+from worker.core.display import counted
 from worker.core.identity import Identity
 from worker.core.model import RunKind, RunStatus
-from worker.core.plurals import counted
 from worker.core.run import RunProgress, RunReport
 from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
 from worker.ports import Roster, Runtime

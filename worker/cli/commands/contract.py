@@ -11,7 +11,7 @@ import click
 
 from worker.cli import options
 from worker.cli.output import print_table, write_file
-from worker.core.escaping import visible
+from worker.core.display import visible
 from worker.errors import AreaError, ExitCode, UsageError
 
 if TYPE_CHECKING:

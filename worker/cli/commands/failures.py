@@ -9,8 +9,7 @@ import click
 from worker.cli import options
 from worker.cli.access import ask_person, open_person, purpose_option
 from worker.cli.output import fitted, instant
-from worker.core.escaping import visible
-from worker.core.plurals import counted
+from worker.core.display import counted, visible
 
 if TYPE_CHECKING:
     from worker.store.persons import OpenFailure

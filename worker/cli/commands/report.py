@@ -7,7 +7,7 @@ import click
 
 from worker.cli import options
 from worker.cli.access import purpose_option
-from worker.core.small_numbers import LEAST, LEAST_MIN, OFF
+from worker.core.display import LEAST, LEAST_MIN, OFF
 
 if TYPE_CHECKING:
     from worker.report.figures import ReportFacts

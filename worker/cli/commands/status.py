@@ -9,7 +9,7 @@ import click
 
 from worker.cli import options
 from worker.cli.output import fitted, instant, notify, plain, print_document, print_table, span
-from worker.core.plurals import counted
+from worker.core.display import counted
 from worker.core.times import CLOCK_TOLERANCE
 from worker.errors import ConfigurationError, ExitCode
 

@@ -16,9 +16,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS, area_named
 from worker.core.area import ColumnType, ResourceArea
-from worker.core.budgets import LEDGER_DRIFT_MAX
-from worker.core.confirmation import Confirm, Unconfirmed, ids_digest, needs_second_read
-from worker.core.diff import Change, Op, StoredVersion, diff_area
+from worker.core.diff import (
+    Change,
+    Confirm,
+    Op,
+    StoredVersion,
+    Unconfirmed,
+    diff_area,
+    ids_digest,
+    needs_second_read,
+)
 from worker.core.effect import instant_sql
 from worker.core.model import (
     AreaFailure,
@@ -29,6 +36,7 @@ from worker.core.model import (
     PersonRead,
     RunKind,
 )
+from worker.core.record import LEDGER_DRIFT_MAX
 from worker.core.run import RunHandle
 from worker.core.value import Value
 from worker.store import statements

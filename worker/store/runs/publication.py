@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
+from worker.core.display import counted
 from worker.core.effect import instant_sql
 from worker.core.guard import AreaFacts, GuardFacts, GuardLimits, judge, warnings
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
-from worker.core.plurals import counted
 from worker.core.run import Publication, RunHandle, RunProgress, exit_code_of
 from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError

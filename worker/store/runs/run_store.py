@@ -11,7 +11,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
-from worker.core.confirmation import Confirm, Unconfirmed
+from worker.core.diff import Confirm, Unconfirmed
 from worker.core.effect import instant_sql
 from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, RunKind, RunStatus

@@ -1,7 +1,17 @@
-"""Escapes untrusted text for terminals, logs, XML and CSV."""
+"""How counts and untrusted texts are shown: with nouns, rounded, escaped."""
 
 import re
 from typing import Final
+
+from worker.core.value import Value
+
+LEAST: Final = 5
+"""The number of persons from which a count is shown, where nobody has said another."""
+OFF: Final = 0
+"""The limit that shows every count as it is."""
+LEAST_MIN: Final = 3
+"""Below 2 there is only 1, so that a lower limit would name what it hides."""
+_STEP: Final = 5
 
 _BIDI: Final = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)
 _LINE_ENDS: Final = (0x2028, 0x2029)
@@ -30,6 +40,42 @@ _FORMULAS: Final = "=+\\-@\t\r\n'\uff1d\uff0b\uff0d\uff20"
 _BLANK: Final = r"(?:[^\S\t\r\n]|[\u00ad\u180e\u200b-\u200d\u2060\ufeff])"
 """What a spreadsheet may strip, or nobody sees."""
 _CELL_STARTS: Final = re.compile(rf"(?:^|(?<=[;\t\r\n]))(?={_BLANK}*+[{_FORMULAS}])")
+
+
+def counted(count: int, noun: str) -> str:
+    """The number and its noun: ``1 person``, ``1,200 persons``."""
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
+
+
+class SmallNumbers(Value, frozen=True):
+    """How a count is shown, because few persons may stand behind it.
+
+    One rule for every count and every movement, totals too, so that no number can be subtracted
+    from another to find a small one. What it does not hide: a count that crosses a step of five
+    between two reports shows that it moved.
+
+    Attributes:
+        least: the limit: ``OFF``, or ``LEAST_MIN`` and more.
+    """
+
+    least: int = LEAST
+
+    @property
+    def step(self) -> int:
+        """The smallest difference between two counts as they are shown."""
+        return 1 if self.least == OFF else _STEP
+
+    def shown(self, count: int, persons: int | None = None) -> int | None:
+        """The count as it is shown, rounded to five; None if fewer persons than the limit have it.
+
+        Args:
+            persons: how many persons stand behind it; None: ``count`` of them.
+        """
+        if self.least == OFF or count == 0:
+            return count
+        if min(count, persons or count) < self.least:
+            return None
+        return max(_STEP, (count + _STEP // 2) // _STEP * _STEP)
 
 
 def visible(text: str) -> str:
