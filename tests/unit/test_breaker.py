@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.clock import START
-from worker.core.breaker import OpenFailures
+from worker.core.breaker import are_doubtful, verdict
 from worker.core.run import exit_code_of
 from worker.errors import (
     ContractError,
@@ -13,7 +13,6 @@ from worker.errors import (
     RefusedError,
     TransientError,
     UnavailableError,
-    WorkerError,
 )
 
 pytestmark = pytest.mark.promise("6")
@@ -24,35 +23,22 @@ HELSEID = RefusedError("HelseID denies the client", code="invalid_client")
 CERTIFICATE = UnavailableError("the certificate is not trusted")
 
 
-def told(wait_s: float) -> TransientError:
-    """PTS asks to wait."""
-    error = TransientError("status 429")
-    error.retry_after_s = wait_s
-    return error
-
-
-def failures(*errors: WorkerError, has_witness: bool = False, is_last: bool = False):
-    return OpenFailures(errors=errors, wait_s_max=900, has_witness=has_witness, is_last=is_last)
-
-
 @pytest.mark.parametrize(
-    ("made", "is_doubtful"),
+    ("errors", "has_witness", "is_last", "is_time"),
     [
-        (failures(*[AWAY] * 2, has_witness=True), False),
-        (failures(*[AWAY] * 3, has_witness=True), True),
-        (failures(*[AWAY] * 19), False),
-        (failures(*[AWAY] * 20), True),
-        (failures(AWAY, is_last=True), True),
-        (failures(is_last=True), False),
-        (failures(AWAY, HELSEID), True),
-        (failures(CERTIFICATE), True),
-        (failures(*[told(901)] * 19), False),
-        (failures(*[told(901)] * 20), True),
+        ([AWAY] * 2, True, False, False),
+        ([AWAY] * 3, True, False, True),
+        ([AWAY] * 19, False, False, False),
+        ([AWAY] * 20, False, False, True),
+        ([AWAY], True, True, True),
+        ([], False, True, False),
+        ([AWAY, HELSEID], True, False, True),
+        ([CERTIFICATE], False, False, True),
     ],
 )
-def test_when_it_is_time_to_find_out(made, is_doubtful):
+def test_when_it_is_time_to_find_out(errors, has_witness, is_last, is_time):
     """A few persons say little as long as nobody was read; one who was read is asked soon."""
-    assert made.are_doubtful == is_doubtful
+    assert are_doubtful(errors, has_witness=has_witness, is_last=is_last) == is_time
 
 
 @pytest.mark.parametrize(
@@ -65,15 +51,15 @@ def test_when_it_is_time_to_find_out(made, is_doubtful):
 )
 def test_failures_of_several_kinds(errors, code, said):
     """They are 69, and each is counted; pages that cannot be followed are no kind of their own."""
-    verdict = failures(*errors).verdict(START)
-    assert verdict.exit_code == code
-    assert said in verdict.message
+    found = verdict(errors, wait_s_max=900, now=START)
+    assert found.exit_code == code
+    assert said in found.message
 
 
 @pytest.mark.parametrize("error", [HELSEID, CERTIFICATE])
 def test_what_cannot_be_about_a_person(error):
     """It is the verdict as it stands."""
-    assert failures(error, error).verdict(START) is error
+    assert verdict([error, error], wait_s_max=900, now=START) is error
 
 
 @pytest.mark.parametrize("gap", ["persons_stale", "areas_failed", "roster_faults"])

@@ -65,7 +65,7 @@ async def test_a_slow_run_says_why():
     """While all are paused or slower, in the log, and in the summary at the end."""
     fake = FakeRuntime(start=START)
     throttle = Throttle(20.0, fake.runtime, concurrency=8)
-    assert (throttle.slowness(), throttle.slowed_by()) == ("", "")
+    assert (throttle.slowness(), throttle.slowed_by()) == ("", ())
     with capture_logs() as logs:
         for person in range(3):
             number = await throttle.enter()
@@ -74,9 +74,13 @@ async def test_a_slow_run_says_why():
     assert throttle.slowness() == f"PTS asked for a pause: waiting until {until:%H:%M:%S} UTC"
     fake.advance(31)
     assert throttle.slowness() == "PTS refused requests: at most 10.0 requests/s"
-    assert throttle.slowed_by() == (
-        "PTS refused requests (429 or 503), down to 10.0 requests/s; it asked for pauses of 30 s "
-        "(Retry-After)"
+    throttle.hold(10.0)
+    fake.advance(20)
+    throttle.release()
+    (said,) = throttle.slowed_by()
+    assert said == (
+        "slower than configured: PTS refused requests (429 or 503), down to 10.0 requests/s; it "
+        "asked for pauses of 30 s (Retry-After); for 20 s nobody could be read"
     )
     assert [line["event"] for line in logs] == ["pts.slower", "pts.pause"]
     assert logs[1]["until"] == until.isoformat(timespec="seconds")

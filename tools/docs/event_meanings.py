@@ -30,13 +30,12 @@ MEANINGS: Final = {
     "pts.still_failing": "Somebody who was asked again while nobody could be read has failed, too.",
     "retention.purged": "Old versions, runs and access log rows were deleted.",
     "retention.unfinished": "Old rows could not be deleted; the run stays published.",
-    "roster.cohort_is_an_identifier": "Cohorts contain identifiers, which are masked.",
     "roster.wrong_control_digits": "Control digits in the roster do not add up; PTS was asked "
     "about these persons all the same.",
     "roster.h_numbers_not_sent": "The roster has H-numbers, and PTS was not asked about them.",
     "roster.line_unreadable": "A roster line is not an identifier. `where` is the file and line.",
-    "roster.local_ref_is_an_identifier": "Local references contain identifiers, which are masked.",
-    "roster.more_lines_unreadable": "Further unreadable roster lines are counted, not logged.",
+    "roster.label_is_an_identifier": "Local references or cohorts contain identifiers, which are "
+    "masked.",
     "run.began": "A run began, or an open one is continued.",
     "run.failed": "The run could not begin, or lost its lease; it has no `run.summary`.",
     "run.heartbeat": "Progress, every minute, if standard error is not a terminal.",

@@ -7,7 +7,6 @@ import structlog
 
 from worker.app import App
 from worker.core.diff import Confirm
-from worker.core.guard import GuardLimits
 from worker.core.hosts import service_of
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
@@ -18,7 +17,6 @@ from worker.store.identity import check_identity, check_service
 from worker.store.runs.lease import Lease, held_lease
 from worker.store.runs.ledger import Purged, purge
 from worker.store.runs.run_store import Choice, open_run_store
-from worker.sync.pipeline import RunOptions
 from worker.sync.run import Run
 
 log = structlog.get_logger(__name__)
@@ -94,7 +92,9 @@ async def run_sync(
             gate=throttle,
             store=store,
             identity=identity,
-            options=_options(app, accept_removals=request.accept_removals),
+            settings=app.settings.sync,
+            accept_removals=request.accept_removals,
+            sends_h_numbers=app.sends_h_numbers,
             runtime=app.runtime,
             stop=stop,
             progress=progress,
@@ -120,23 +120,3 @@ async def _forget_old(app: App, lease: Lease, stop: anyio.Event) -> None:
             versions=purged.versions,
             accesses=purged.accesses,
         )
-
-
-def _options(app: App, *, accept_removals: bool) -> RunOptions:
-    sync = app.settings.sync
-    return RunOptions(
-        persons_concurrent=sync.concurrency,
-        renew_s=app.settings.lease.ttl_s / 5,
-        deadline_s=None if sync.deadline is None else sync.deadline.total_seconds(),
-        confirm=Confirm(sync.confirm),
-        confirm_after_s=sync.confirm_after.total_seconds(),
-        limits=GuardLimits(
-            max_removed_share=sync.max_removed_share,
-            min_completeness=sync.min_completeness,
-            first_min_completeness=sync.first_min_completeness,
-            accept_removals=accept_removals,
-        ),
-        patience_s=sync.patience.total_seconds(),
-        retry_after_s_max=sync.retry_after_max.total_seconds(),
-        sends_h_numbers=app.sends_h_numbers,
-    )

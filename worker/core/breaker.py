@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 from worker.core.model import FailureKind
 from worker.core.retry import instant_after
-from worker.core.value import Value
 from worker.errors import (
     AreaError,
     ContractError,
@@ -57,53 +56,47 @@ def wait_s(error: WorkerError) -> float:
     return error.retry_after_s if isinstance(error, TransientError) else 0.0
 
 
-class OpenFailures(Value, frozen=True, kw_only=True):
-    """The open failures of an area, and what is known of PTS.
+def are_doubtful(errors: Sequence[WorkerError], *, has_witness: bool, is_last: bool) -> bool:
+    """Whether it is time to find out who is at fault.
 
-    Attributes:
-        errors: one of each person.
-        wait_s_max: the longest ``Retry-After`` that the run waits for.
+    Args:
+        errors: the open failures of an area, one of each person.
         has_witness: somebody was read in this area.
-        is_last: nobody else is being read, and nobody is left on the roster.
+        is_last: nobody is left who has not been asked yet.
     """
+    if is_last or are_of_everybody(errors):
+        return bool(errors)
+    return len(errors) >= (PERSONS_BESIDE_A_WITNESS if has_witness else PERSONS_ALONE)
 
-    errors: Sequence[WorkerError]
-    wait_s_max: float
-    has_witness: bool
-    is_last: bool
 
-    @property
-    def are_doubtful(self) -> bool:
-        """Whether it is time to find out who is at fault."""
-        needed = PERSONS_BESIDE_A_WITNESS if self.has_witness else PERSONS_ALONE
-        return bool(self.errors) and (
-            self.is_last or self.are_about_all_areas or len(self.errors) >= needed
+def are_of_everybody(errors: Sequence[WorkerError]) -> bool:
+    """Whether one cannot be about a person or an area, as HelseID's and a certificate's."""
+    return not all(isinstance(error, AreaError) for error in errors)
+
+
+def verdict(errors: Sequence[WorkerError], *, wait_s_max: float, now: datetime) -> WorkerError:
+    """What failures come to if nobody can be read: one kind has its verdict, several are 69.
+
+    Args:
+        wait_s_max: the longest ``Retry-After`` that the run waits for.
+    """
+    if all(wait_s(error) > wait_s_max for error in errors):
+        until = instant_after(now, max(map(wait_s, errors)))
+        return UnavailableError(
+            f"PTS asks for a pause until {until.isoformat(timespec='seconds')} (Retry-After), "
+            "longer than sync.retry_after_max",
+            hint="run again after that time; it continues within sync.continue_within",
         )
-
-    @property
-    def are_about_all_areas(self) -> bool:
-        """Whether another area would be no better: HelseID, a certificate."""
-        return any(map(_is_of_everybody, self.errors))
-
-    def verdict(self, now: datetime) -> WorkerError:
-        """What it comes to if nobody can be read: one kind has its verdict, several are 69."""
-        if all(wait_s(error) > self.wait_s_max for error in self.errors):
-            until = instant_after(now, max(map(wait_s, self.errors)))
-            return UnavailableError(
-                f"PTS asks for a pause until {until.isoformat(timespec='seconds')} (Retry-After), "
-                "longer than sync.retry_after_max",
-                hint="run again after that time; it continues within sync.continue_within",
-            )
-        last, kinds = self.errors[-1], Counter(map(_merged, self.errors))
-        if len(kinds) > 1:
-            found = _UNAVAILABLE
-            who = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items())) + ";"
-        elif _is_of_everybody(last):
-            return last
-        else:
-            found, who = _VERDICTS[_merged(last)], f"{len(self.errors)} person-areas in a row,"
-        reason = f"{who} the last with: {last.message}"
-        return found.error(found.message.format(reason=reason), hint=found.hint)
+    last, kinds = errors[-1], Counter(map(_merged, errors))
+    if len(kinds) > 1:
+        found = _UNAVAILABLE
+        who = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items())) + ";"
+    elif not isinstance(last, AreaError):
+        return last
+    else:
+        found, who = _VERDICTS[_merged(last)], f"{len(errors)} person-areas in a row,"
+    reason = f"{who} the last with: {last.message}"
+    return found.error(found.message.format(reason=reason), hint=found.hint)
 
 
 class _Verdict(NamedTuple):
@@ -136,11 +129,6 @@ _VERDICTS: Final[Mapping[FailureKind, _Verdict]] = {
         "see `pts-worker failures list`; `pts-worker contract learn` proposes what to declare",
     ),
 }
-
-
-def _is_of_everybody(error: WorkerError) -> bool:
-    """Whether an error cannot be about a person, as HelseID's and a certificate's are."""
-    return not isinstance(error, AreaError)
 
 
 def _merged(error: WorkerError) -> FailureKind:

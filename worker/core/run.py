@@ -88,8 +88,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     roster_faults: int = 0
     first_roster_fault: str = ""
     checksum_warnings: int = 0
-    references_replaced: int = 0
-    cohorts_replaced: int = 0
+    labels_replaced: int = 0
     areas_complete: int = 0
     failures: Counter[FailureKind] = msgspec.field(default_factory=Counter)
     first_failure: str = ""

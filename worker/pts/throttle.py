@@ -152,6 +152,8 @@ class Throttle:
         self._probes = anyio.Lock(fast_acquire=True)
         self._change: anyio.Event | None = None
         self._paused_s = 0.0
+        self._held_s = 0.0
+        self._held_since_s = 0.0
 
     @property
     def is_held(self) -> bool:
@@ -208,11 +210,12 @@ class Throttle:
 
     def hold(self, spacing_s: float) -> None:
         """Send only probes from now on, one in so many seconds."""
-        self.pace.held_s = spacing_s
+        self.pace.held_s, self._held_since_s = spacing_s, self._runtime.monotonic()
 
     def release(self) -> None:
         """Send everything again."""
         self.pace.held_s = 0.0
+        self._held_s += self._runtime.monotonic() - self._held_since_s
         self._notify()
 
     async def drained(self) -> None:
@@ -231,15 +234,17 @@ class Throttle:
             return f"PTS refused requests: at most {self.pace.rate:,.1f} requests/s"
         return ""
 
-    def slowed_by(self) -> str:
-        """Why this run was slower than configured; empty if it was not."""
+    def slowed_by(self) -> tuple[str, ...]:
+        """Why this run was slower than configured, for its summary; nothing if it was not."""
         said = []
         if self.pace.least < 1:
             rate = self.pace.least * self.pace.requests_per_second
             said.append(f"PTS refused requests (429 or 503), down to {rate:,.1f} requests/s")
         if self._paused_s >= 1:
             said.append(f"it asked for pauses of {self._paused_s:,.0f} s (Retry-After)")
-        return "; ".join(said)
+        if self._held_s >= 1:
+            said.append(f"for {self._held_s:,.0f} s nobody could be read")
+        return (f"slower than configured: {'; '.join(said)}",) if said else ()
 
     def _time_of(self, at_s: float) -> datetime:
         return instant_after(self._runtime.now(), at_s - self._runtime.monotonic())

@@ -1,13 +1,12 @@
 """Reads person-areas, and finds out whose the trouble is: a person's or everybody's (promise 6).
 
-Who fails is set aside (``worker.sync.reading``) and asked again when nobody else is left. Meanwhile
-the failures since the last complete read of an area are kept. When they are of three persons, of
+The failures since the last complete read of an area are kept. When they are of three persons, of
 twenty where nobody was read, or of one when nobody else is left, or when one cannot be about a
 person, a witness is asked again: a person who was read in this run. If the witness is read, the
 trouble is the others'. If not, all others are held back, and one request in ten seconds goes to the
-witnesses and those who failed, in turn, until one of them is read. After ``sync.patience`` the area
-is given up; at once if nobody was ever answered. When no area is left, or another would be no
-better, the run ends with the verdict.
+witnesses and those who failed, in turn, until one of them is read; then who failed meanwhile is
+asked as if for the first time. After ``sync.patience`` the area is given up; at once if nobody was
+ever answered. When no area is left, or another would be no better, the run ends with the verdict.
 """
 
 import math
@@ -17,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import anyio
-import msgspec
 import structlog
 
-from worker.core.breaker import OpenFailures, kind_of, wait_s
+from worker.config.settings import Sync
+from worker.core.breaker import are_doubtful, are_of_everybody, kind_of, verdict, wait_s
 from worker.core.model import CompleteArea, FailureKind, Person
 from worker.core.run import RunProgress
 from worker.errors import (
@@ -28,6 +27,7 @@ from worker.errors import (
     ConfigurationError,
     OpenFilesError,
     RefusedError,
+    TransientError,
     UnavailableError,
     WorkerError,
 )
@@ -37,12 +37,12 @@ from worker.pts.throttle import Throttle
 
 WAITING_S_MAX: Final = 10.0
 """When only persons are left whom PTS asked to wait for, they are waited for no longer."""
+_OUTAGES_MAX: Final = 3
+"""Who fails in so many outages fails beside them, too: no failure makes a run endless."""
 _WITNESSES_MAX: Final = 3
 """The last persons read in each area; one of them may fail by chance."""
 _SPACING_S: Final = 10.0
 """Between two requests while nobody can be read."""
-_SPACINGS_MIN: Final = 6
-"""So many requests are made with less patience than a minute, too."""
 _SMALL_RUN: Final = 20
 """In a run of fewer persons PTS may have good reasons to reject each of them."""
 _TROUBLE: Final = (AreaError, RefusedError, UnavailableError)
@@ -64,14 +64,12 @@ class Area:
     Attributes:
         failed: the failures since anybody was read, by person.
         witnesses: the last persons read, by an earlier attempt at the run as well.
-        found: what those showed who had failed and were asked while all others were held back.
         given_up: the failures for which nobody is asked any more.
     """
 
     name: str
     failed: dict[str, _Failure] = field(default_factory=dict)
     witnesses: deque[Person] = field(default_factory=lambda: deque(maxlen=_WITNESSES_MAX))
-    found: dict[str, CompleteArea] = field(default_factory=dict)
     given_up: Sequence[WorkerError] = ()
 
 
@@ -82,10 +80,7 @@ class Breaker:
     Attributes:
         areas: that are read, by name.
         was_answered: an earlier publication, or an earlier attempt at this run, was.
-        patience_s: how long nobody can be read before a verdict, if anybody ever was.
-        wait_s_max: the longest ``Retry-After`` that the run waits for.
         ending: the verdict that ends the run, once there is one.
-        outages: how often all were held back.
     """
 
     reader: PtsReader
@@ -93,58 +88,43 @@ class Breaker:
     runtime: Runtime
     progress: RunProgress
     areas: Mapping[str, Area]
-    was_answered: bool = False
-    patience_s: float = 600.0
-    wait_s_max: float = 900.0
+    was_answered: bool
+    settings: Sync
     ending: WorkerError | None = None
-    outages: int = 0
     _due_s: dict[str, float] = field(default_factory=dict)
-    _failing_since_s: float | None = None
-    _held_s: float = 0.0
-    _is_last: bool = False
+    _failing_since_s: float = math.inf
+    _outages: int = 0
     _looking: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def read(
-        self, person: Person, name: str, *, is_single_use: bool = False, is_again: bool = False
+        self, person: Person, name: str, *, is_single_use: bool = False, is_last: bool = False
     ) -> CompleteArea:
         """Read an area of a person.
 
         Args:
             is_single_use: use a new connection for each request.
-            is_again: make one attempt only, before all others.
+            is_last: all others have been asked: one attempt must do, and one failure counts.
 
         Raises:
             AreaError: it failed, or the area has been given up.
             WorkerError: the run ends.
         """
-        area = self.areas[name]
+        area, failures = self.areas[name], 0
         while not area.given_up:
-            if (found := area.found.pop(person.person_key, None)) is not None:
-                return found
-            read = await self._ask(person, area, is_single_use=is_single_use, is_probe=is_again)
+            outages = self._outages
+            read = await self._ask(person, area, is_single_use=is_single_use, is_probe=is_last)
             if isinstance(read, CompleteArea):
                 return read
             area.failed[person.person_key] = _Failure(person, read)
-            await self._look_into(area)
+            await self._look_into(area, is_last=is_last)
             if isinstance(read, AreaError):
-                raise read
-            # What is everybody's fails nobody: it passes, or ends the run.
-            if self.ending is not None:
+                failures += 1
+                if area.given_up or self._outages == outages or failures == _OUTAGES_MAX:
+                    raise read
+            elif self.ending is not None:
+                # What is everybody's fails nobody: it passes, or ends the run.
                 raise self.ending
         raise _repeated(area.given_up[-1])
-
-    async def settle(self) -> None:
-        """Find out about failures since which nobody was read: nobody is left to be read.
-
-        Raises:
-            WorkerError: the run ends.
-        """
-        self._is_last = True
-        for area in self.areas.values():
-            await self._look_into(area)
-        self._is_last = False
-        if self.ending is not None:
-            raise self.ending
 
     def left_s(self, person: Person) -> float:
         """Seconds until PTS wants to be asked again for a person; not positive: at once."""
@@ -158,21 +138,18 @@ class Breaker:
         """Take somebody for a witness whom an earlier attempt has read, or a run before."""
         self.areas[name].witnesses.append(person)
 
-    def slowed_by(self) -> tuple[str, ...]:
-        """Why the run was slower than configured, for its summary; nothing if it was not."""
-        said = [text for text in (self.gate.slowed_by(),) if text]
-        if self._held_s >= 1:
-            said.append(f"for {self._held_s:,.0f} s nobody could be read")
-        return (f"slower than configured: {'; '.join(said)}",) if said else ()
-
     async def _ask(
-        self, person: Person, area: Area, *, is_single_use: bool, is_probe: bool
+        self, person: Person, area: Area, *, is_single_use: bool = False, is_probe: bool
     ) -> CompleteArea | WorkerError:
-        """Read once; who is read shows that PTS answers.
+        """Read once, unless PTS asked to wait; who is read shows that PTS answers.
 
         Raises:
             WorkerError: the run cannot go on.
         """
+        if (left_s := self.left_s(person)) > 0:
+            error = TransientError("not asked: PTS asked to wait for this person (Retry-After)")
+            error.retry_after_s = left_s
+            return error
         # A failure that comes after this read has begun may be the beginning of an outage.
         before = tuple(area.failed.items())
         try:
@@ -183,7 +160,7 @@ class Breaker:
             raise ConfigurationError(error.message, hint=error.hint) from None
         except _TROUBLE as error:
             return self._troubled(person, error)
-        self._failing_since_s = None
+        self._failing_since_s = math.inf
         self.forget(person)
         area.witnesses.append(person)
         for key, failure in before:
@@ -193,51 +170,47 @@ class Breaker:
 
     def _troubled(self, person: Person, error: WorkerError) -> WorkerError:
         now_s = self.runtime.monotonic()
-        if self._failing_since_s is None:
-            self._failing_since_s = now_s
+        self._failing_since_s = min(self._failing_since_s, now_s)
         if (asked_s := wait_s(error)) > 0:
             self._due_s[person.person_key] = now_s + asked_s
         # Its frames hold an answer of up to 16 MB.
         error.__context__ = None
         return error.with_traceback(None)
 
-    async def _look_into(self, area: Area) -> None:
+    async def _look_into(self, area: Area, *, is_last: bool) -> None:
         """Find out about an area, if it is time; who fails meanwhile waits for the outcome."""
         async with self._looking:
+            errors = [failure.error for failure in self._open(area, is_last=is_last)]
             is_over = self.ending is not None or area.given_up
-            if is_over or not self._facts(area).are_doubtful:
+            has_witness = bool(area.witnesses)
+            if is_over or not are_doubtful(errors, has_witness=has_witness, is_last=is_last):
                 return
-            began_s = self.runtime.monotonic()
-            try:
-                await self._find_out(area)
-            finally:
-                if self.gate.is_held:
-                    self._held_s += self.runtime.monotonic() - began_s
-                    if self.ending is None:
-                        self.gate.release()
+            await self._find_out(area, is_last=is_last)
+            if self.gate.is_held and self.ending is None:
+                self.gate.release()
 
-    async def _find_out(self, area: Area) -> None:
+    async def _find_out(self, area: Area, *, is_last: bool) -> None:
         """Ask one after the other, until somebody is read or the verdict stands."""
         turn = 0
         if not area.witnesses:
             # While nobody was read, each of those who are under way counts.
             self._hold(area)
             await self.gate.drained()
-        while (facts := self._facts(area)).errors:
-            if (turn or not area.witnesses) and self._is_enough(facts):
-                self._give_up(area, facts)
+            turn = 1
+        while failures := self._open(area, is_last=is_last):
+            if turn and self._is_enough():
+                self._give_up(area, [failure.error for failure in failures])
                 return
-            if await self._is_anybody_read(area, turn):
+            if await self._is_anybody_read(area, [one.person for one in failures], turn):
                 return
-            turn += 1
             self._hold(area)
+            turn += 1
 
-    def _open(self, area: Area) -> list[_Failure]:
-        """The failures that may be everybody's."""
-        return [one for one in area.failed.values() if not (self._is_last and self._is_own(one))]
+    def _open(self, area: Area, *, is_last: bool) -> list[_Failure]:
+        """The failures that may be everybody's; at the end some are a person's in any case."""
+        return [one for one in area.failed.values() if not (is_last and self._is_own(one))]
 
     def _is_own(self, failure: _Failure) -> bool:
-        """Whether the failure of somebody who is left at the end is theirs in any case."""
         is_rejected = kind_of(failure.error) == FailureKind.REJECTED
         is_told_to_wait = self._has_read and self.left_s(failure.person) > WAITING_S_MAX
         return is_told_to_wait or (is_rejected and self.progress.persons_seen < _SMALL_RUN)
@@ -246,60 +219,44 @@ class Breaker:
     def _has_read(self) -> bool:
         return any(area.witnesses for area in self.areas.values())
 
-    def _facts(self, area: Area) -> OpenFailures:
-        return OpenFailures(
-            errors=[failure.error for failure in self._open(area)],
-            wait_s_max=self.wait_s_max,
-            has_witness=bool(area.witnesses),
-            is_last=self._is_last,
-        )
-
     def _hold(self, area: Area) -> None:
         if not self.gate.is_held:
-            self.outages += 1
+            self._outages += 1
             log.warning("pts.doubtful", area=area.name, failing=len(area.failed))
-            self.gate.hold(self._spacing_s)
+            # With little patience there are several requests, too.
+            self.gate.hold(min(_SPACING_S, self.settings.patience.total_seconds() / 6))
 
-    @property
-    def _spacing_s(self) -> float:
-        return min(_SPACING_S, self.patience_s / _SPACINGS_MIN)
-
-    async def _is_anybody_read(self, area: Area, turn: int) -> bool:
+    async def _is_anybody_read(self, area: Area, failed: Sequence[Person], turn: int) -> bool:
         """Ask one of the witnesses and of those who failed; nobody while all are to wait."""
-        failed = [one.person for one in self._open(area) if self.left_s(one.person) <= 0]
-        asked = [one for one in reversed(area.witnesses) if self.left_s(one) <= 0] + failed
+        asked = [one for one in (*reversed(area.witnesses), *failed) if self.left_s(one) <= 0]
         if not asked:
-            await self.runtime.sleep(self._spacing_s)
+            await self.runtime.sleep(self.gate.pace.held_s)
             return False
-        place = turn % len(asked)
-        person, has_failed = asked[place], place >= len(asked) - len(failed)
-        # On a connection of its own: it may stand for a second read.
+        person = asked[turn % len(asked)]
         read = await self._ask(person, area, is_single_use=True, is_probe=True)
         if isinstance(read, CompleteArea):
-            if has_failed:
-                area.found[person.person_key] = read
             return True
         log.info("pts.still_failing", area=area.name, reason=read.message)
-        if has_failed:
+        if person.person_key in area.failed:
             area.failed[person.person_key] = _Failure(person, read)
         return False
 
-    def _is_enough(self, facts: OpenFailures) -> bool:
+    def _is_enough(self) -> bool:
         """Whether the verdict about an area stands if nobody can be read now."""
-        is_asked_later = any(0 < wait_s(error) <= self.wait_s_max for error in facts.errors)
-        if not (self.was_answered or self._has_read or is_asked_later):
+        if not (self.was_answered or self._has_read):
             return True
-        since_s = self._failing_since_s
-        return since_s is not None and self.runtime.monotonic() - since_s >= self.patience_s
+        failing_s = self.runtime.monotonic() - self._failing_since_s
+        return failing_s >= self.settings.patience.total_seconds()
 
-    def _give_up(self, area: Area, facts: OpenFailures) -> None:
+    def _give_up(self, area: Area, errors: Sequence[WorkerError]) -> None:
         """Ask nobody for the area any more; end the run if no other is left, or is better."""
-        area.given_up = facts.errors
-        if not facts.are_about_all_areas:
-            every = [error for one in self.areas.values() for error in one.given_up]
-            facts = msgspec.structs.replace(facts, errors=every)
-        found = facts.verdict(self.runtime.now())
-        if facts.are_about_all_areas or all(one.given_up for one in self.areas.values()):
+        area.given_up = errors
+        is_no_other_better = are_of_everybody(errors)
+        if not is_no_other_better:
+            errors = [error for one in self.areas.values() for error in one.given_up]
+        wait_s_max = self.settings.retry_after_max.total_seconds()
+        found = verdict(errors, wait_s_max=wait_s_max, now=self.runtime.now())
+        if is_no_other_better or all(one.given_up for one in self.areas.values()):
             self.ending = found
         else:
             log.warning("pts.area_given_up", area=area.name, reason=found.message, hint=found.hint)

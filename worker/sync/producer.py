@@ -6,13 +6,13 @@ or in memory.
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Final, TypeVar
 from zlib import crc32
 
 import anyio
 import msgspec
 import structlog
-from anyio.streams.memory import MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from worker.core.diff import Unconfirmed
 from worker.core.identity import Identity
@@ -23,12 +23,14 @@ from worker.errors import RosterError
 from worker.offid import mask_identifiers
 from worker.ports import Roster
 from worker.store.runs.run_store import RunStore
-from worker.sync.streams import send
 
 log = structlog.get_logger(__name__)
 
 ERRORS_LOGGED_MAX: Final = 50
+"""Lines of the roster that cannot be read; the summary has their number."""
 CHUNK_PERSONS: Final = 250
+
+T = TypeVar("T")
 
 
 class PersonTask(Value, frozen=True, kw_only=True):
@@ -53,19 +55,15 @@ class Producer(msgspec.Struct, kw_only=True):
             when PTS is in doubt.
         pending: keys handed out but not committed. Together with the run's rows in the store they
             prevent duplicate reads of a person.
-        is_complete: the roster was read to its end without a bad line.
-        has_tasks: someone was handed out.
     """
 
     roster: Roster
     store: RunStore
     identity: Identity
     progress: RunProgress
-    sends_h_numbers: bool = False
-    passed_over: Callable[[Person, str], None] = lambda _person, _area: None
+    sends_h_numbers: bool
+    passed_over: Callable[[Person, str], None]
     pending: set[str] = msgspec.field(default_factory=set)
-    is_complete: bool = False
-    has_tasks: bool = False
 
     async def feed(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
         """Send a task for everyone who needs reading.
@@ -82,7 +80,6 @@ class Producer(msgspec.Struct, kw_only=True):
                 "the roster is empty: no identifier could be read",
                 hint="check roster.path (a CSV with a column off_id, or one identifier a line)",
             )
-        self.is_complete = not self.progress.roster_faults
 
     async def feed_again(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
         """Send a task for everyone whose first read waits for its second.
@@ -92,13 +89,10 @@ class Producer(msgspec.Struct, kw_only=True):
         Raises:
             RosterError: the roster cannot be read.
         """
-        left = await self.store.waiting()
         async with aclosing(self._chunks()) as chunks:
             async for chunk in chunks:
                 entries = [entry for entry in chunk if isinstance(entry, RosterEntry)]
-                left -= await self._hand_out_again([*map(self._person, entries)], tasks)
-                if left <= 0:
-                    return
+                await self._hand_out_again([*map(self._person, entries)], tasks)
 
     async def _chunks(self) -> AsyncGenerator[Sequence[RosterEntry | RosterLineError], None]:
         chunk: list[RosterEntry | RosterLineError] = []
@@ -135,62 +129,53 @@ class Producer(msgspec.Struct, kw_only=True):
 
     async def _hand_out_again(
         self, chunk: Sequence[Person], tasks: MemoryObjectSendStream[PersonTask]
-    ) -> int:
+    ) -> None:
         persons = {person.person_key: person for person in chunk}
         first = await self.store.unconfirmed([*persons.keys() - self.pending])
+        due = []
         for key in sorted(first, key=self._order):
             areas = tuple(area for area in self.store.handle.areas if area in first[key])
-            self.pending.add(key)
-            await send(tasks, PersonTask(person=persons[key], areas=areas, first=first[key]))
-        await anyio.lowlevel.checkpoint()
-        return len(first)
+            due.append(PersonTask(person=persons[key], areas=areas, first=first[key]))
+        await self._send(due, tasks)
 
     def _person(self, entry: RosterEntry) -> Person:
-        person = Person(off_id=entry.off_id, person_key=self.identity.person_key(entry.off_id))
-        if entry.local_ref is None and entry.cohort is None:
-            return person
         # Readers see both.
         local_ref, cohort = (
             label and mask_identifiers(label, entry.off_id.reveal())
             for label in (entry.local_ref, entry.cohort)
         )
-        return msgspec.structs.replace(person, local_ref=local_ref, cohort=cohort)
+        return Person(
+            person_key=self.identity.person_key(entry.off_id),
+            off_id=entry.off_id,
+            local_ref=local_ref,
+            cohort=cohort,
+        )
 
     def _count_person(self, entry: RosterEntry, person: Person) -> None:
         self.progress.persons_seen += 1
         self.progress.checksum_warnings += not entry.checksum_ok
-        self.progress.references_replaced += person.local_ref != entry.local_ref
-        self.progress.cohorts_replaced += person.cohort != entry.cohort
+        labels = (entry.local_ref, entry.cohort)
+        self.progress.labels_replaced += (person.local_ref, person.cohort) != labels
 
     def _log_oddities(self) -> None:
-        if self.progress.persons_not_sent:
-            log.warning(
-                "roster.h_numbers_not_sent",
-                persons=self.progress.persons_not_sent,
-                hint="only the organisation that assigned an H-number may use it; "
-                "set roster.send_h_numbers to send them",
+        if persons := self.progress.persons_not_sent:
+            hint = (
+                "only the organisation that assigned an H-number may use it; set "
+                "roster.send_h_numbers to send them"
             )
-        if self.progress.checksum_warnings:
-            log.warning(
-                "roster.wrong_control_digits",
-                persons=self.progress.checksum_warnings,
-                hint="PTS was asked about them all the same; if one is mistyped, the person who "
-                "was meant has departed",
+            log.warning("roster.h_numbers_not_sent", persons=persons, hint=hint)
+        if persons := self.progress.checksum_warnings:
+            hint = (
+                "PTS was asked about them all the same; if one is mistyped, the person who was "
+                "meant has departed"
             )
-        if self.progress.references_replaced:
-            log.warning(
-                "roster.local_ref_is_an_identifier",
-                persons=self.progress.references_replaced,
-                hint="readers can see local_ref, so the identifier in it was masked; use a "
-                "reference that is not an identifier",
+            log.warning("roster.wrong_control_digits", persons=persons, hint=hint)
+        if persons := self.progress.labels_replaced:
+            hint = (
+                "readers can see local_ref and cohort, so the identifier in it was masked; use a "
+                "reference that is no identifier, and the name of a clinic or department"
             )
-        if self.progress.cohorts_replaced:
-            log.warning(
-                "roster.cohort_is_an_identifier",
-                persons=self.progress.cohorts_replaced,
-                hint="readers can see cohort, so the identifier in it was masked; name a clinic or "
-                "department",
-            )
+            log.warning("roster.label_is_an_identifier", persons=persons, hint=hint)
 
     def _count_error(self, error: RosterLineError) -> None:
         self.progress.roster_faults += 1
@@ -198,8 +183,6 @@ class Producer(msgspec.Struct, kw_only=True):
             self.progress.first_roster_fault = f"{error.where}: {error.problem}"
         if self.progress.roster_faults <= ERRORS_LOGGED_MAX:
             log.warning("roster.line_unreadable", where=error.where, problem=error.problem)
-        if self.progress.roster_faults == ERRORS_LOGGED_MAX:
-            log.warning("roster.more_lines_unreadable", hint="further lines are only counted")
 
     def _order(self, person_key: str) -> int:
         """A sort key that changes with each run attempt, so that no person is always last."""
@@ -228,8 +211,38 @@ class Producer(msgspec.Struct, kw_only=True):
                 due.append(PersonTask(person=new[key], areas=areas))
             else:
                 self.progress.persons_skipped += 1
-        self.has_tasks = self.has_tasks or bool(due)
+        await self._send(due, tasks)
+
+    async def _send(
+        self, due: Sequence[PersonTask], tasks: MemoryObjectSendStream[PersonTask]
+    ) -> None:
         for task in due:
             self.pending.add(task.person.person_key)
             await send(tasks, task)
         await anyio.lowlevel.checkpoint()
+
+
+async def send(stream: MemoryObjectSendStream[T], item: T) -> bool:
+    """Send an item, waiting for room; ``False`` if the receiving end is closed.
+
+    anyio's own ``send`` and ``receive`` always yield to the event loop, for each item.
+    """
+    try:
+        try:
+            stream.send_nowait(item)
+        except anyio.WouldBlock:
+            await stream.send(item)
+    except anyio.BrokenResourceError:
+        return False
+    return True
+
+
+async def receive(stream: MemoryObjectReceiveStream[T]) -> T | None:
+    """Receive the next item; ``None`` if the sending end is closed and the buffer empty."""
+    try:
+        try:
+            return stream.receive_nowait()
+        except anyio.WouldBlock:
+            return await stream.receive()
+    except anyio.EndOfStream:
+        return None

@@ -1,13 +1,15 @@
 """One run: read everyone, then publish, withhold, or leave the run open to be continued."""
 
-from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import anyio
 import structlog
 
+from worker.config.settings import Sync
 from worker.core.display import counted
+from worker.core.guard import GuardLimits
 from worker.core.identity import Identity
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
@@ -17,18 +19,18 @@ from worker.pts.reader import PtsReader
 from worker.pts.throttle import Throttle
 from worker.store.runs.run_store import RunStore
 from worker.sync.breaker import Area, Breaker
-from worker.sync.pipeline import Pipeline, RunOptions
+from worker.sync.pipeline import Pipeline
 from worker.sync.producer import Producer
-from worker.sync.reading import PersonReader
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """One run and its dependencies, wired by ``app``.
+    """One run and its dependencies, wired by ``run_sync``.
 
     Attributes:
+        accept_removals: a person accepts what the last withheld run counted, and a tenth more.
         stop: set to stop the run (SIGTERM, SIGINT).
     """
 
@@ -37,7 +39,9 @@ class Run:
     gate: Throttle
     store: RunStore
     identity: Identity
-    options: RunOptions
+    settings: Sync
+    accept_removals: bool
+    sends_h_numbers: bool
     runtime: Runtime
     stop: anyio.Event
     progress: RunProgress = field(default_factory=RunProgress)
@@ -53,6 +57,23 @@ class Run:
         handle = self.store.handle
         self._began_at = self.runtime.now()
         log.info("run.began", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
+        ending = await self._pipeline().work()
+        self._report_progress()
+        self._slowed = self.gate.slowed_by()
+        try:
+            if ending is not None:
+                raise ending
+            is_sync = handle.kind == RunKind.SYNC
+            if not (is_sync or self.progress.areas_complete or self.progress.failures):
+                return await self._abandon()
+            return await self._publish(may_depart=is_sync and not self.progress.roster_faults)
+        except LeaseLostError:
+            raise
+        except WorkerError as error:
+            return await self._end(error)
+
+    def _pipeline(self) -> Pipeline:
+        handle = self.store.handle
         breaker = Breaker(
             reader=self.reader,
             gate=self.gate,
@@ -60,60 +81,39 @@ class Run:
             progress=self.progress,
             areas={name: Area(name=name) for name in handle.areas},
             was_answered=handle.was_answered,
-            patience_s=self.options.patience_s,
-            wait_s_max=self.options.retry_after_s_max,
+            settings=self.settings,
         )
         producer = Producer(
             roster=self.roster,
             store=self.store,
             identity=self.identity,
             progress=self.progress,
-            sends_h_numbers=self.options.sends_h_numbers,
+            sends_h_numbers=self.sends_h_numbers,
             passed_over=breaker.suggest,
-        )
-        ending = await self._pipeline(breaker, producer).work()
-        self._report_progress(self.progress)
-        self._slowed = breaker.slowed_by()
-        try:
-            if ending is not None:
-                raise ending
-            if handle.kind == RunKind.BACKFILL and not producer.has_tasks:
-                return await self._abandon()
-            return await self._publish(may_depart=producer.is_complete)
-        except LeaseLostError:
-            raise
-        except WithheldError as error:
-            return await self._withhold(error)
-        except WorkerError as error:
-            return await self._interrupt(error)
-
-    def _pipeline(self, breaker: Breaker, producer: Producer) -> Pipeline:
-        reader = PersonReader(
-            breaker=breaker,
-            progress=self.progress,
-            runtime=self.runtime,
-            confirm=self.options.confirm,
         )
         return Pipeline(
             producer=producer,
-            reader=reader,
+            breaker=breaker,
             store=self.store,
-            options=self.options,
+            settings=self.settings,
             runtime=self.runtime,
             progress=self.progress,
             stop=self.stop,
             changed=self._report_progress,
         )
 
-    def _report_progress(self, progress: RunProgress) -> None:
-        progress.requests = self.reader.stats.requests
-        progress.retries = self.reader.stats.retries
+    def _report_progress(self) -> None:
+        self.progress.requests = self.reader.stats.requests
+        self.progress.retries = self.reader.stats.retries
 
     async def _publish(self, *, may_depart: bool) -> RunReport:
-        is_sync = self.store.handle.kind == RunKind.SYNC
-        done = await self.store.publish(
-            self.options.limits, may_depart=is_sync and may_depart, progress=self.progress
+        limits = GuardLimits(
+            max_removed_share=self.settings.max_removed_share,
+            min_completeness=self.settings.min_completeness,
+            first_min_completeness=self.settings.first_min_completeness,
+            accept_removals=self.accept_removals,
         )
+        done = await self.store.publish(limits, may_depart=may_depart, progress=self.progress)
         log.info(
             "run.published", run=self.store.handle.run_id, code=int(done.exit_code), **done.totals
         )
@@ -122,10 +122,10 @@ class Run:
         return self._report(
             RunStatus.PUBLISHED,
             done.exit_code,
+            (*self._failure_reasons(), *done.warnings, *filter(None, [done.drift])),
             published_at=done.published_at,
             totals=done.totals,
             new_fields=done.new_fields,
-            reasons=(*self._failure_reasons(), *done.warnings, *filter(None, [done.drift])),
         )
 
     def _failure_reasons(self) -> tuple[str, ...]:
@@ -159,36 +159,27 @@ class Run:
             unknown_failures=unknown,
         )
         totals = await self.store.abandon(code, "; ".join(reasons), self.progress)
-        return self._report(RunStatus.ABANDONED, code, totals=totals, reasons=tuple(reasons))
+        return self._report(RunStatus.ABANDONED, code, tuple(reasons), totals=totals)
 
-    async def _withhold(self, error: WithheldError) -> RunReport:
-        log.error("run.withheld", reason=error.message, hint=error.hint)
-        await self._recorded(self.store.withhold(error))
-        return self._report(RunStatus.WITHHELD, ExitCode.WITHHELD, reasons=_words(error))
-
-    async def _interrupt(self, error: WorkerError) -> RunReport:
-        log.error("run.interrupted", reason=error.message, hint=error.hint)
-        await self._recorded(self.store.interrupt(error.exit_code, error.message, self.progress))
-        return self._report(RunStatus.INTERRUPTED, error.exit_code, reasons=_words(error))
-
-    async def _recorded(self, ending: Awaitable[None]) -> None:
+    async def _end(self, error: WorkerError) -> RunReport:
         """Record how the run ended; it has ended so, too, if that cannot be recorded."""
+        status, reason, hint = RunStatus.INTERRUPTED, error.message, error.hint
         try:
-            await ending
+            if isinstance(error, WithheldError):
+                status = RunStatus.WITHHELD
+                log.error("run.withheld", reason=reason, hint=hint)
+                await self.store.withhold(error)
+            else:
+                log.error("run.interrupted", reason=reason, hint=hint)
+                await self.store.interrupt(error.exit_code, reason, self.progress)
         except LeaseLostError:
             raise
-        except WorkerError as error:
-            log.error("run.not_recorded", reason=error.message, hint=error.hint)  # noqa: TRY400
+        except WorkerError as fault:
+            log.error("run.not_recorded", reason=fault.message, hint=fault.hint)  # noqa: TRY400
+        return self._report(status, error.exit_code, tuple(filter(None, (reason, hint))))
 
     def _report(
-        self,
-        status: RunStatus,
-        exit_code: ExitCode,
-        *,
-        published_at: datetime | None = None,
-        totals: Mapping[str, int] | None = None,
-        reasons: tuple[str, ...] = (),
-        new_fields: tuple[str, ...] = (),
+        self, status: RunStatus, exit_code: ExitCode, reasons: tuple[str, ...], **more: Any
     ) -> RunReport:
         handle = self.store.handle
         return RunReport(
@@ -199,14 +190,8 @@ class Run:
             started_at=handle.started_at,
             finished_at=self.runtime.now(),
             attempt_started_at=self._began_at,
-            published_at=published_at,
             is_continued=handle.is_continued,
-            totals=totals or {},
             failures={kind.value: count for kind, count in self.progress.failures.items()},
             reasons=(*reasons, *self._slowed),
-            new_fields=new_fields,
+            **more,
         )
-
-
-def _words(error: WorkerError) -> tuple[str, ...]:
-    return tuple(text for text in (error.message, error.hint) if text)

@@ -150,7 +150,7 @@ def test_who_fails_once(nights: Nights) -> None:
 
 
 def test_more_fail_than_are_kept_for_another_try(tmp_path: Path) -> None:
-    """The first of them are asked once: so many are no hiccup. Nobody is missing among failures."""
+    """The others are asked once: so many are no hiccup. Nobody is missing among failures."""
     nights = Nights(tmp_path, 2100, requests_per_second=1000.0)
     outcome = nights.night(lambda ask: status(400) if ask.person % 2 else None)
     nights.stage.close()
