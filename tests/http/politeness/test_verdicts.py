@@ -111,6 +111,21 @@ def test_an_outage_that_ends(nights: Nights, kind: str, begins_s: float) -> None
     assert "slower than configured" in outcome.report.reasons[-1]
 
 
+def test_an_outage_when_all_others_were_read(nights: Nights) -> None:
+    """One failure is enough then for a witness to be asked, and nobody is lost."""
+    assert nights.night().code == 0
+    began_s: list[float] = []
+
+    def script(ask: Asked) -> Response | None:
+        if len(nights.asked) >= 2 * PERSONS - 2 and not began_s:
+            began_s.append(ask.at_s)
+        return status(503) if began_s and ask.at_s < began_s[0] + 60 else None
+
+    outcome = nights.night(script)
+    assert outcome.report is not None
+    assert outcome.code == 0, outcome.report.reasons
+
+
 def test_two_outages_in_a_row(nights: Nights) -> None:
     """Who failed in one is asked as if for the first time after it, and may fail in the next."""
     assert nights.night().code == 0
@@ -241,6 +256,9 @@ def test_a_wait_delays_one_person_alone(nights: Nights) -> None:
 
         assert nights.night(once).code == code
         assert nights.took_s < undisturbed_s + 10
+        told_s = first[0].at_s
+        own_s = [ask.at_s for ask in nights.asked if ask.person == 7]
+        assert not [at_s for at_s in own_s if told_s < at_s < told_s + asked_s]
 
 
 def hostile(seed: int) -> Script:
