@@ -145,7 +145,6 @@ class Pipeline:
 
     async def _read_person(self, task: PersonTask) -> tuple[AreaRead, ...]:
         """What was read, and the failures that stand: of somebody who is not asked again."""
-        is_final = bool(task.failed) or len(self._aside) >= _ASIDE_MAX
         reads: list[AreaRead] = []
         failed: dict[str, AreaFailure] = {}
         for name in task.areas:
@@ -153,16 +152,17 @@ class Pipeline:
                 reads.append(await self._read_area(task, name))
             except AreaError as error:
                 failure = self._failure(task, name, error)
-                if is_final or self.breaker.areas[name].given_up:
+                if self.breaker.areas[name].given_up:
                     reads.append(self._counted(task, failure))
                 else:
                     failed[name] = failure
             if self.breaker.ending is not None:
                 break
-        if failed:
+        if failed and not task.failed and len(self._aside) < _ASIDE_MAX:
             again = replace(task, areas=tuple(failed), failed=failed)
             self._aside[task.person.person_key] = again
         else:
+            reads += [self._counted(task, failure) for failure in failed.values()]
             self.breaker.forget(task.person)
         return tuple(reads)
 
