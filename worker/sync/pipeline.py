@@ -247,11 +247,11 @@ class Pipeline:
         deadline = self.settings.deadline
         with anyio.move_on_after(None if deadline is None else deadline.total_seconds()) as limit:
             await self.stop.wait()
-        reason = "stopped at sync.deadline" if limit.cancelled_caught else "stopped on request"
+        ending = StoppedError("stopped on request; what was read is kept", hint=_NEXT)
+        if limit.cancelled_caught:
+            ending = StoppedError("stopped at sync.deadline; what was read is kept", hint=_NEXT)
         if self.store.handle.kind == RunKind.BACKFILL:
-            ending = StoppedError(reason, hint=_AGAIN)
-        else:
-            ending = StoppedError(f"{reason}; what was read is kept", hint=_NEXT)
+            ending = StoppedError(ending.message.partition(";")[0], hint=_AGAIN)
         log.info("run.stopping", reason=ending.message)
         if self._ending is None:
             self._ending = ending
