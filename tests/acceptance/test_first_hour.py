@@ -66,7 +66,7 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     out = ("--out", f"{setup}/worker.toml")
     assert f"{setup}/worker.toml already exists" in said(capsys, "init", *out, code=78)
     (setup / "link.toml").symlink_to("nowhere.toml")
-    assert "already exists" in said(capsys, "init", "--out", f"{setup}/link.toml", code=78)
+    assert "File exists" in said(capsys, "init", "--out", f"{setup}/link.toml", code=78)
     assert (setup / "worker.toml").read_text() == before
     assert not (setup / "nowhere.toml").exists()
     secret = ("--set", "database.url=postgresql://u:secret@h/x")
@@ -130,7 +130,11 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
             "the folder {folder}/no does not exist",
         ),
         ("report --out no/x.html", 78, "no/x.html cannot be written"),
-        ("keys new --out no/k", 78, "{folder}/no/k: No such file or directory → make the folder"),
+        (
+            "keys new --out no/k",
+            78,
+            "{folder}/no/k cannot be written (No such file or directory) → check the folder",
+        ),
         ("keys public --key none", 78, "there is no file {folder}/none"),
         ("failures show zzzz", 2, "'zzzz' is not '-'"),
         ("sandbox --folder {etc}/worker.toml", 2, "{etc}/worker.toml cannot be used: file exists"),

@@ -214,11 +214,6 @@ area = setting(
 )
 
 
-def person(use: str) -> Callable[[F], F]:
-    """The option by which standard input names persons: it takes ``-``, and never an identifier."""
-    return click.option("--person", metavar="-", type=click.Choice(["-"]), help=use)
-
-
 wait = click.option(
     "--wait",
     type=duration,

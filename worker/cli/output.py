@@ -8,9 +8,8 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from shutil import get_terminal_size
-from textwrap import fill
+from textwrap import TextWrapper
 from typing import Any, Final, Literal, TextIO
 
 import click
@@ -93,21 +92,12 @@ def _cell(value: Any) -> str:
 
 
 def fitted(line: str, stream: TextIO | None, *, indent: int = 4) -> str:
-    """The line, broken between words where a terminal ends; unchanged where a program reads it.
-
-    Args:
-        stream: where it will be printed.
-        indent: spaces before what follows the first line.
-    """
+    """The line, broken between words where a terminal ends; unchanged where a program reads it."""
     if stream is None or not stream.isatty():
         return line
-    return fill(
-        line,
-        get_terminal_size().columns,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    wrapper = TextWrapper(get_terminal_size().columns, subsequent_indent=" " * indent)
+    wrapper.break_long_words = wrapper.break_on_hyphens = False
+    return wrapper.fill(line)
 
 
 def print_json(document: Any) -> None:
@@ -148,27 +138,6 @@ def notify(*assignments: str) -> None:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
         client.setblocking(False)  # noqa: FBT003 - no keyword
         client.sendto(text.encode(errors="replace"), address)
-
-
-def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Write a new file with this mode.
-
-    Raises:
-        ConfigurationError: the file already exists (it is not overwritten) or cannot be written.
-    """
-    from worker.files import write_new  # noqa: PLC0415 - not for --help
-
-    try:
-        write_new(path, content, mode=mode)
-    except FileExistsError:
-        raise ConfigurationError(
-            f"{path.absolute()} already exists", hint="it is never overwritten; choose another name"
-        ) from None
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot write {path.absolute()}: {error.strerror or type(error).__name__}",
-            hint="make the folder, or name a file in another one",
-        ) from None
 
 
 def report_call(error: click.ClickException, *, as_json: bool) -> None:

@@ -90,13 +90,14 @@ class _Queries:
         figures = await self._figures([night.publication_no for night in (last, then) if night])
         now = figures[last.publication_no] if last else []
         last_sync = await self._run(run, is_published, run.c.kind == RunKind.SYNC)
+        newest = select(func.max(run.c.run_id)).where(run.c.status != RunStatus.ABANDONED)
         return ReportFacts(
             made_at=self._now,
             state=_state(self._now, last_sync, last),
             cohort=self._cohort,
             published=await self._run(run, is_published),
             last_sync=last_sync,
-            latest=await self._run(run, run.c.run_id == _newest(run)),
+            latest=await self._run(run, run.c.run_id == newest.scalar_subquery()),
             nights=nights,
             then=then,
             codes=_by_key(now),
@@ -230,12 +231,6 @@ class _Queries:
         )
         days = {row.started_at.astimezone(_ZONE).date() for row in begun}
         return tuple(sorted(days - {night.day for night in nights}))
-
-
-def _newest(run: Any) -> Any:
-    """The id of the newest run that was not abandoned."""
-    begun = select(func.max(run.c.run_id)).where(run.c.status != RunStatus.ABANDONED)
-    return begun.scalar_subquery()
 
 
 def _failed(row: Any) -> Mapping[str, int]:

@@ -134,10 +134,6 @@ def _names(column: str) -> tuple[Mapping[str, str], bool]:
     return {code.code: code.name_nb for code in found}, is_ours
 
 
-def _excel_number(value: Any) -> str:
-    return str(value).replace(".", ",")
-
-
 def _excel_time(at: datetime) -> str:
     with suppress(OverflowError):  # at the end of time, which stays as it is
         at = at.astimezone(_OSLO)
@@ -146,7 +142,7 @@ def _excel_time(at: datetime) -> str:
 
 _EXCEL: Final[Mapping[Kind, _Shape]] = {
     Kind.TEXT: csv_cell,
-    Kind.INTEGER: _excel_number,
+    Kind.INTEGER: lambda value: str(value).replace(".", ","),
     Kind.BOOLEAN: lambda value: "SANN" if value else "USANN",
     Kind.TIME: _excel_time,
     Kind.DATE: str,

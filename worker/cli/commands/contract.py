@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from worker.cli import options
-from worker.cli.output import print_table, write_file
+from worker.cli.output import print_table
 from worker.core.display import visible
 from worker.errors import AreaError, ExitCode, UsageError
+from worker.files import named_faults, write_new
 
 if TYPE_CHECKING:
     from worker.app import App
@@ -184,7 +185,8 @@ def _report(
     contract, notes = {**known, **made}, {name: draft.notes for name, draft in drafts.items()}
     text = contract_toml(contract, notes)
     if out is not None and made:
-        write_file(out, text.encode())
+        with named_faults(out):
+            write_new(out, text.encode())
     differences = _differences(known, contract)
     document = {
         "file": str(out) if out is not None and made else None,

@@ -13,9 +13,12 @@ _SYNTHETIC_PERSON: Final = "16858399649"
 
 @click.command("doctor", cls=options.Command)
 @click.option("--probe", is_flag=True, help="Read one synthetic person from PTS.")
-@options.person(
-    "With --probe: - takes the identifier from standard input, instead of a number that NHN has "
-    "published."
+@click.option(
+    "--person",
+    metavar="-",
+    type=click.Choice(["-"]),
+    help="With --probe: - takes the identifier from standard input, instead of a number that NHN "
+    "has published.",
 )
 @click.pass_obj
 def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:

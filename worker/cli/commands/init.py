@@ -10,8 +10,9 @@ import click
 
 from worker.cli import options
 from worker.cli.commands.keys import new_pseudonym_key
-from worker.cli.output import json_text, write_file
+from worker.cli.output import json_text
 from worker.errors import ConfigurationError
+from worker.files import named_faults, write_new
 
 _CLIENT_KEY: Final = "helseid.private_jwk_file"
 _KEY_FILES: Final = {
@@ -71,7 +72,8 @@ def command(cli: options.Cli, *, out: Path) -> None:
     made = _make_keys(out.parent, cli.flags)
     key_file = out.parent / values[_CLIENT_KEY]
     public_jwk = None if is_missing(key_file) else load_client_key(key_file).public_jwk()
-    write_file(out, settings_toml(values).encode())
+    with named_faults(out):
+        write_new(out, settings_toml(values).encode())
     document = {
         "file": str(out.absolute()),
         "keys": sorted(values),
@@ -89,7 +91,9 @@ def _make_keys(folder: Path, given: Mapping[str, Any]) -> list[str]:
     files = {key: folder / name for key, name in _KEY_FILES.items() if key not in given}
     missing = {key: file for key, file in files.items() if is_missing(file)}
     for key, file in missing.items():
-        write_file(file, new_client_key().document() if key == _CLIENT_KEY else new_pseudonym_key())
+        made = new_client_key().document() if key == _CLIENT_KEY else new_pseudonym_key()
+        with named_faults(file):
+            write_new(file, made)
     return [str(file.absolute()) for file in missing.values()]
 
 

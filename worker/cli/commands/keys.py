@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worker.cli import options
-from worker.cli.output import json_text, print_json, write_file
+from worker.cli.output import json_text, print_json
 from worker.errors import RefusedError
+from worker.files import named_faults, write_new
 
 if TYPE_CHECKING:
     from worker.app import App
@@ -48,7 +49,8 @@ def new(cli: options.Cli, *, out: Path) -> None:
     from worker.helseid.keys import new_client_key
 
     key = new_client_key()
-    write_file(out, key.document())
+    with named_faults(out):
+        write_new(out, key.document())
     said = f"private key: {out} (helseid.private_jwk_file); it never leaves this machine"
     _emit(cli, key, said, file=str(out))
 
@@ -121,7 +123,8 @@ def pseudonym(cli: options.Cli, *, out: Path) -> None:
 
     Example: `pts-worker keys pseudonym --out pseudonym.key`
     """
-    write_file(out, new_pseudonym_key())
+    with named_faults(out):
+        write_new(out, new_pseudonym_key())
     text = (
         f"{out}: {_PSEUDONYM_BYTES} random bytes, for privacy.pseudonym_key_file. Keep a copy "
         "in a safe place, apart from the database's backup."
