@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 _CA_BYTES_MAX: Final = 4 << 20
 _CA_KEY: Final = "tls.ca_file"
-OPEN_HINT: Final = "passwords and personal data are sent unencrypted: use sslmode=verify-full"
+_OPEN_HINT: Final = "passwords and personal data are sent unencrypted: use sslmode=verify-full"
 _PORT: Final = 5432
 _NOT_TLS: Final = "rejected SSL upgrade"
 """asyncpg's message if the server has no TLS; it has neither an error class nor a code."""
@@ -89,7 +89,7 @@ class PostgresTls(Value, frozen=True, kw_only=True):
     def warn(self) -> None:
         """Log a warning if the connection crosses a network without encryption."""
         if self.is_open:
-            log.warning("database.not_encrypted", key=self.key, server=self.place, hint=OPEN_HINT)
+            log.warning("database.not_encrypted", key=self.key, server=self.place, hint=_OPEN_HINT)
 
     def refusal(self, error: BaseException) -> ConfigurationError | None:
         """The error for a server that failed TLS verification; None for any other error."""

@@ -44,21 +44,16 @@ def file_of(url: URL) -> Path | None:
     return Path(str(url.database)).absolute() if url.get_backend_name() == "sqlite" else None
 
 
-def is_there(url: URL) -> bool:
-    """False for a SQLite file that does not exist; opening it would create it."""
-    file = file_of(url)
-    return file is None or not is_missing(file)
-
-
 def require_file(url: URL) -> None:
     """Refuse a SQLite file that does not exist, instead of creating an empty one.
 
     Raises:
         SchemaError: the file does not exist.
     """
-    if not is_there(url):
+    file = file_of(url)
+    if file is not None and is_missing(file):
         raise SchemaError(
-            f"there is no database file {file_of(url)} (database.url)",
+            f"there is no database file {file} (database.url)",
             hint="name the configuration with --config, or the file in database.url; only for a "
             "new database run `pts-worker db upgrade`",
         )
