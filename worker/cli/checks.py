@@ -9,7 +9,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from sys import __stdout__ as screen
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from worker.app import App
 from worker.cli.options import Cli
@@ -23,14 +23,7 @@ from worker.core.identity import NationalId
 from worker.core.model import Person, RosterLineError
 from worker.core.retry import RetryPolicy
 from worker.core.times import format_duration
-from worker.errors import (
-    AreaError,
-    ConfigurationError,
-    ExitCode,
-    UnavailableError,
-    UsageError,
-    WorkerError,
-)
+from worker.errors import AreaError, ConfigurationError, ExitCode, UnavailableError, WorkerError
 from worker.helseid.client import Discovery, HelseIdClient
 from worker.helseid.refusals import CLOCK_HINT, clock_problem
 from worker.logs import configure
@@ -43,8 +36,6 @@ from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.status import engine_of
 
 _PATIENCE_S: Final = 5.0
-_LEDGER_S: Final = 1.0
-"""How long a database that is away is waited for beside its own question."""
 _LEARN_HINT: Final = "`pts-worker contract learn` proposes what to declare"
 _PROBE_HINT: Final = (
     "`pts-worker doctor --probe --person -` compares the answers for a synthetic person who has "
@@ -69,12 +60,9 @@ class Doubt(NamedTuple):
     remedy: str
 
 
-class Question(NamedTuple):
-    """One question, which is not asked without the answers that it needs."""
-
-    name: str
-    answer: Callable[[App], Awaitable[str | Doubt]]
-    needs: tuple[str, ...] = ()
+Check: TypeAlias = Callable[[App], Awaitable[str | Doubt]]
+Question: TypeAlias = tuple[str, Check, tuple[str, ...]]
+"""A name, what answers, and the names of those without which it is not asked."""
 
 
 def report_checkup(cli: Cli, probe: NationalId | None) -> ExitCode:
@@ -96,27 +84,27 @@ def report_checkup(cli: Cli, probe: NationalId | None) -> ExitCode:
 
 async def _ask_all(app: App, questions: Iterable[Question], *, is_shown: bool) -> list[Line]:
     lines = dict[str, Line]()
-    for question in questions:
-        missing = [one for one in question.needs if lines[one].state in {"FAIL", "SKIP"}]
+    for name, check, needed in questions:
+        missing = [one for one in needed if lines[one].state in {"FAIL", "SKIP"}]
         if missing:
-            line = Line(question.name, "SKIP", f"not checked: {missing[0]} comes first")
+            line = Line(name, "SKIP", f"not checked: {missing[0]} comes first")
         else:
-            line = await _asked(question, app)
-        lines[question.name] = line
+            line = await _asked(name, check, app)
+        lines[name] = line
         if is_shown:
             _print(line)
     return [*lines.values()]
 
 
-async def _asked(question: Question, app: App) -> Line:
+async def _asked(name: str, check: Check, app: App) -> Line:
     try:
-        found = await question.answer(app)
+        found = await check(app)
     except WorkerError as error:
         text = "; ".join(line.strip(" -") for line in error.message.splitlines())
-        return Line(question.name, "FAIL", text, error.hint, error.exit_code)
+        return Line(name, "FAIL", text, error.hint, error.exit_code)
     if isinstance(found, Doubt):
-        return Line(question.name, "WARN", masked(found.text), masked(found.remedy))
-    return Line(question.name, "OK", masked(found))
+        return Line(name, "WARN", masked(found.text), masked(found.remedy))
+    return Line(name, "OK", masked(found))
 
 
 def _print(line: Line) -> None:
@@ -207,7 +195,7 @@ async def check_probe(app: App, off_id: NationalId) -> str | Doubt:
     """
     doubts, counts = dict[str, str](), dict[str, int]()
     if is_h_number(off_id.reveal()) and not app.sends_h_numbers:
-        raise UsageError("an H-number is not sent to PTS (roster.send_h_numbers)")
+        raise ConfigurationError("an H-number is not sent to PTS (roster.send_h_numbers)")
     person = Person(off_id=off_id, person_key="probe")
     async with app.reader(app.throttle(), attempts_max=2) as reader:
         for area in app.areas():
@@ -225,7 +213,7 @@ async def check_probe(app: App, off_id: NationalId) -> str | Doubt:
                     doubts[f"{area.name}: {what}: {', '.join(names)}"] = _LEARN_HINT
     if any(counts.values()):
         with suppress(WorkerError):  # the line of the database reports it
-            async with app.database(patience_s_max=_LEDGER_S) as store:
+            async with app.database(patience_s_max=_PATIENCE_S) as store:
                 await note_probe(store, app.contract_read())
     else:
         doubts["without a record its shape is unknown"] = _PROBE_HINT
@@ -239,7 +227,7 @@ async def check_contract(app: App) -> str | Doubt:
     marks = [f"{name} {fingerprint(contract[name])}" for name in app.settings.sync.areas]
     origin = app.settings.api.contract_file or "the one that comes with the program"
     text = f"{origin}: {', '.join(marks)}"
-    async with app.database(patience_s_max=_LEDGER_S) as store:
+    async with app.database(patience_s_max=_PATIENCE_S) as store:
         if await store.read(is_proven, app.contract_read()):
             return f"{text}; a probe has proven it"
     return Doubt(f"{text}; no probe has proven it yet", _PROBE_HINT)
@@ -304,15 +292,14 @@ async def _counted(roster: Roster) -> tuple[int, int, int, str]:
 
 def _questions(probe: NationalId | None) -> Iterator[Question]:
     """In the order in which they rest on one another."""
-    yield Question("configuration", check_configuration)
-    yield Question("key", check_key)
-    yield Question("discovery", check_discovery)
-    yield Question("clock", check_clock, needs=("discovery",))
-    yield Question("token", check_token, needs=("key", "discovery"))
-    yield Question("database", check_database)
-    yield Question("PTS", check_reach)
+    yield "configuration", check_configuration, ()
+    yield "key", check_key, ()
+    yield "discovery", check_discovery, ()
+    yield "clock", check_clock, ("discovery",)
+    yield "token", check_token, ("key", "discovery")
+    yield "database", check_database, ()
+    yield "PTS", check_reach, ()
     if probe is not None:
-        ask = partial(check_probe, off_id=probe)
-        yield Question("PTS probe", ask, needs=("PTS", "token"))
-    yield Question("contract", check_contract, needs=("database",))
-    yield Question("roster", check_roster)
+        yield "PTS probe", partial(check_probe, off_id=probe), ("PTS", "token")
+    yield "contract", check_contract, ("database",)
+    yield "roster", check_roster, ()

@@ -4,12 +4,11 @@ A schema becomes a made-up value that it describes, so that a document is read a
 """
 
 import json
-import re
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any, Final
 
-from worker.cli.proposal import PERSON_NAMES, Draft, name_of, propose, shape_of
+from worker.cli.proposal import PERSON_NAMES, Draft, name_of, plain, propose, shape_of
 from worker.core.area import ResourceArea
 from worker.core.contract import OFF_ID, UUID, AreaContract
 from worker.errors import DataContractError
@@ -22,10 +21,7 @@ _OWN_HEADERS: Final = frozenset({"authorization", "dpop", "content-type", "accep
 
 
 class OpenApi:
-    """A document.
-
-    Args:
-        content: the document, in JSON.
+    """A document in JSON.
 
     Raises:
         DataContractError: it is no OpenAPI 3 document.
@@ -41,16 +37,13 @@ class OpenApi:
             raise DataContractError("not an OpenAPI 3 document: `openapi` does not say 3")
 
     def draft(self, area: ResourceArea, known: AreaContract) -> Draft:
-        """What the document says of an area's search; without a contract if it has none.
-
-        Args:
-            known: the contract in force.
+        """An area's part of a contract, or the known one if the document has no search of it.
 
         Raises:
             DataContractError: a reference leads nowhere, or no contract can be made of it.
         """
         items = _object(self._document.get("paths"))
-        paths = [path for path in items if path.endswith("_search") and area.name in _dashed(path)]
+        paths = [p for p in items if p.endswith("_search") and plain(area.table) in plain(p)]
         draft = Draft(known)
         if not paths:
             draft.facts.append("the document has no search of it")
@@ -75,13 +68,14 @@ class OpenApi:
             return
         if key == "query":
             draft.sendable[name] = key
+        is_new, is_required = schema.get("format") == "uuid", parameter.get("required") is True
         known = (schema.get("default"), *_list(schema.get("enum")), parameter.get("example"))
-        value = next((one for one in known if one is not None), None)
-        if key == "headers" and schema.get("format") == "uuid":
+        value = next((str(one) for one in known if one is not None), "")
+        if key == "headers" and is_new:
             draft.table[key][name] = UUID
-        elif parameter.get("required") is True and value is not None:
-            draft.table[key][name] = str(value)
-        elif parameter.get("required") is True:
+        elif is_required and value:
+            draft.table[key][name] = value
+        elif is_required:
             draft.propose(key, f"{name} is required; ask what to send")
 
     def _body(self, message: Any) -> Any:
@@ -132,10 +126,8 @@ class OpenApi:
         for part in reference[2:].split("/"):
             value = _object(value).get(part.replace("~1", "/").replace("~0", "~"))
         if value is None:
-            raise DataContractError(
-                "a reference that leads nowhere in the document",
-                hint="if it leads to another document, bundle them into one file first",
-            )
+            hint = "if it leads to another document, bundle both into one file first"
+            raise DataContractError("a reference that leads nowhere in the document", hint=hint)
         return value
 
 
@@ -151,10 +143,6 @@ def _declare_body(draft: Draft, request: Any) -> None:
     for name in reversed(persons[0].split(".")):
         body = {name: body}
     draft.table["body"] = body
-
-
-def _dashed(path: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|_", "-", path).lower()
 
 
 def _object(value: Any) -> dict[str, Any]:

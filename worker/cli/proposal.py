@@ -26,14 +26,13 @@ PERSON_NAMES: Final = ("offid", "nationalid", "personidentifier", "nationalident
 REFUSED: Final = "not declared, so refused"
 
 _IDS: Final = ("id", "restrictionid", "accessrestrictionid", "identifier", "guid", "uuid")
-_EMPTY_LIST: Final = "nothing"
-_EMPTY: Final = {dict: "object", list: _EMPTY_LIST, type(None): "null"}
-_KINDS: Final = {bool: "boolean", int: "integer", float: "number", str: "string"} | _EMPTY
+_KINDS: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_EMPTY: Final = {dict: "object", list: "nothing", type(None): "null"}
 _SPEAKS_OF_MORE: Final = re.compile(
     "next|more|page|paging|offset|total|count|skip|limit|cursor|continu|token|trunc|partial|remain"
     "|last|size|complete|start|index|error|status|success|fail"
 )
-_SAYS_NOTHING: Final = {"string", "null", _EMPTY_LIST}
+_SAYS_NOTHING: Final = {"string", "null", "nothing"}
 """Kinds of fields that may say nothing: an address, a number or a flag may speak of more."""
 _ROLES: Final[Mapping[str, tuple[str, str]]] = {
     "next_link": ("url", "next nextlink nexturl nextpage href"),
@@ -49,7 +48,6 @@ _ROLES: Final[Mapping[str, tuple[str, str]]] = {
 }
 """What a field around the records may be: its kind, and its names as ``name_of`` gives them."""
 _STYLES: Final = ("next_link", "reference", "token", "page", "offset")
-_SENT_BACK: Final = ("token", "page", "offset")
 _ENDS: Final = {"page": ("more", "pages"), "offset": ("more",)}
 """What else tells the last page, by style."""
 _COUNT: Final = "x-total-count"
@@ -107,17 +105,13 @@ def shape_of(answers: Iterable[Any]) -> Shape:
 def _kind_of(value: Any) -> str:
     if isinstance(value, str) and value.startswith(("https://", "http://", "/")):
         return "url"
-    return _KINDS[type(value)]
+    return (_KINDS | _EMPTY)[type(value)]
 
 
 def _list_of_records(area: str, shape: Shape) -> str:
-    """The outermost list of objects; one that was always empty counts if there is no other.
-
-    Raises:
-        DataContractError: there is none, or several.
-    """
+    """The outermost list of objects; one that was always empty counts if there is no other."""
     full = {path.partition("[]")[0] for path in shape if "[]." in path}
-    empty = {path.partition("[]")[0] for path in shape if _EMPTY_LIST in shape[path].kinds}
+    empty = {path.partition("[]")[0] for path in shape if "nothing" in shape[path].kinds}
     found = sorted(full or empty)
     if len(found) != 1:
         named = " and ".join(one or "the answer itself" for one in found) or "none"
@@ -292,7 +286,7 @@ def _declare_paging(draft: Draft, found: Mapping[str, str]) -> None:
     field = found[style]
     parts = {"field": field} | {part: found[part] for part in _ENDS.get(style, ()) if part in found}
     draft.table["paging"] = {"style": style, **parts}
-    if style in _SENT_BACK:
+    if style in {"token", "page", "offset"}:
         names = {name_of(field), *_ROLES[style][1].split()}
         known = [pair for pair in draft.sendable.items() if plain(pair[0]) in names]
         name, place = (*known, (parse_path(field).segments[-1].name, "body"))[0]

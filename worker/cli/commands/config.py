@@ -50,8 +50,8 @@ def show(cli: options.Cli) -> None:
     from worker.config import text_of
 
     loaded = cli.load(None).loaded
-    values = {name: text_of(loaded.settings.value(name)) for name in loaded.origins}
-    rows = [(name, values[name], origin) for name, origin in loaded.origins.items()]
+    value = loaded.settings.value
+    rows = [(name, text_of(value(name)), origin) for name, origin in loaded.origins.items()]
     heads = ("key", "value", "origin")
     document = {
         "config_file": loaded.config_file,

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _DOCUMENT_BYTES_MAX: Final = 16 << 20
 _PERSONS_MAX: Final = 100
-_NAMES_MAX: Final = 20
 _OK: Final = 200
 
 _out = click.option(
@@ -117,12 +116,7 @@ def learn(cli: options.Cli, *, out: Path | None) -> int:
 
 
 async def _learned(app: "App", roster: "Roster") -> Mapping[str, "Draft"]:
-    """What live answers for these persons suggest of each area.
-
-    Raises:
-        UsageError: a line is no identifier that may be sent, or there are too many.
-        WorkerError: HelseID or PTS refuses or is unavailable.
-    """
+    """What live answers for these persons suggest of each area."""
     from worker.core.breaker import verdict_of
 
     persons, known = await _persons(app, roster), app.contract()
@@ -167,7 +161,7 @@ def _drafted(
         with suppress(AreaError):
             read.append(parse(answer.body))
     for status, read in sorted(documents.items()):
-        names = "" if status == _OK else ", ".join(sorted(shape_of(read))[:_NAMES_MAX])
+        names = "" if status == _OK else ", ".join(sorted(shape_of(read)))
         draft.facts.append(f"status {status}: {len(read)} in JSON {names and f'with {names}'}")
     if documents[_OK]:
         headers = {name for answer in answers for name in answer.headers}
@@ -184,12 +178,13 @@ def _report(
     made = {name: draft.contract for name, draft in drafts.items() if draft.contract is not None}
     contract, notes = {**known, **made}, {name: draft.notes for name, draft in drafts.items()}
     text = contract_toml(contract, notes)
-    if out is not None and made:
-        with named_faults(out):
-            write_new(out, text.encode())
+    file = out if made else None
+    if file is not None:
+        with named_faults(file):
+            write_new(file, text.encode())
     differences = _differences(known, contract)
     document = {
-        "file": str(out) if out is not None and made else None,
+        "file": file,
         "areas": {n: {"facts": one.facts, "fields": one.rows} for n, one in drafts.items()},
         "proposals": notes,
         "contract": document_of(contract),

@@ -50,7 +50,7 @@ def command(cli: options.Cli, *, out: Path) -> None:
     An existing configuration is never overwritten, and existing keys are used. Only the owner can
     read the files (mode 0600). Relative paths in the configuration start at its folder.
 
-    `--json`: file, keys (those that are set), made (the new key files), public_jwk.
+    `--json`: file, made (the new key files), public_jwk.
 
     Example: `pts-worker init --out worker.toml`
     """
@@ -71,15 +71,10 @@ def command(cli: options.Cli, *, out: Path) -> None:
             values[key] = value
     made = _make_keys(out.parent, cli.flags)
     key_file = out.parent / values[_CLIENT_KEY]
-    public_jwk = None if is_missing(key_file) else load_client_key(key_file).public_jwk()
+    jwk = None if is_missing(key_file) else load_client_key(key_file).public_jwk()
     with named_faults(out):
         write_new(out, settings_toml(values).encode())
-    document = {
-        "file": str(out.absolute()),
-        "keys": sorted(values),
-        "made": made,
-        "public_jwk": public_jwk,
-    }
+    document = {"file": str(out.absolute()), "made": made, "public_jwk": jwk}
     cli.emit(document, lambda: _print(out, values, document))
 
 
@@ -98,11 +93,7 @@ def _make_keys(folder: Path, given: Mapping[str, Any]) -> list[str]:
 
 
 def _checked(key: str, value: Any) -> Any:
-    """The value as TOML has it.
-
-    Raises:
-        click.BadParameter: there is no such key, or it does not hold such a value.
-    """
+    """The value as TOML has it; click tells what is wrong with it."""
     from worker.config import KEYS, read_value
 
     if key not in KEYS:

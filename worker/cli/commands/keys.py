@@ -138,13 +138,7 @@ def new_pseudonym_key() -> bytes:
 
 
 async def _accepted(app: "App", files: "KeyFiles") -> "ClientKey":
-    """The pending key, for which HelseID has issued a token, as for a run.
-
-    Raises:
-        ConfigurationError: none is pending, or it cannot be used.
-        RefusedError: HelseID issues no token.
-        UnavailableError: it cannot be reached.
-    """
+    """The pending key, for which HelseID has issued a token, as for a run."""
     from worker.helseid.keys import load_client_key
 
     made = load_client_key(files.pending)
