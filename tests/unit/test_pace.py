@@ -18,27 +18,28 @@ def answer_all(
         pace.answered(number, str(first + place), now_s, status=status, retry_after_s=asked_s)
 
 
-@given(
-    rate=st.floats(0.5, 500),
-    requests=st.lists(st.tuples(st.floats(0, 0.5), st.booleans()), min_size=2, max_size=40),
-)
-def test_the_ceiling_holds_in_every_second(rate, requests):
-    """However requests come, no second sees more than the rate and the burst of 5 % of it.
-
-    Some are not ready when their turn has come, and give it back.
-    """
+@given(rate=st.floats(0.5, 500), gaps=st.lists(st.floats(0, 0.5), min_size=2, max_size=40))
+def test_the_ceiling_holds_in_every_second(rate, gaps):
+    """However requests come, no second sees more than the rate and the burst of 5 % of it."""
     pace, now_s, moments = Pace(rate, 1), 0.0, []
-    for gap_s, is_ready in requests:
+    for gap_s in gaps:
         now_s += gap_s
         now_s += max(0.0, pace.wait_s(now_s))
         pace.send(now_s)
-        if is_ready:
-            moments.append(now_s)
-        else:
-            pace.give_back(now_s)
+        moments.append(now_s)
     allowed = rate + max(1.0, 0.05 * rate) + 1e-6
     for moment in moments:
         assert sum(moment <= other < moment + 1.0 - 1e-6 for other in moments) <= allowed
+
+
+def test_a_turn_that_is_given_back():
+    """Another request may have it at once, and one only."""
+    pace = Pace(10.0, 16)
+    pace.send(1.0)
+    pace.give_back()
+    assert pace.wait_s(1.0) <= 0.0
+    pace.send(1.0)
+    assert pace.wait_s(1.0) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -92,9 +92,9 @@ class Pace:
         self._sent += 1
         return self._sent
 
-    def give_back(self, now_s: float) -> None:
+    def give_back(self) -> None:
         """Record that a request was not sent, although its turn had come."""
-        self._next_s = max(now_s, self._next_s - 1.0 / self.rate)
+        self._next_s -= 1.0 / self.rate
 
     def answered(
         self, number: int, who: str, now_s: float, *, status: int, retry_after_s: float = 0.0
@@ -190,7 +190,7 @@ class Throttle:
         """
         self._in_flight -= 1
         if is_unused:
-            self.pace.give_back(self._runtime.monotonic())
+            self.pace.give_back()
         self._notify()
 
     def answered(self, number: int, who: str, *, status: int, retry_after_s: float = 0.0) -> None:
