@@ -68,7 +68,7 @@ def test_all_faults_at_once(tmp_path):
         ("network.proxy_url", "http://u:hemmelig@p", "must not contain a user name or password"),
         ("network.proxy_url", "http://p/hemmelig", "must not contain anything after host and port"),
         ("database.url", "mysql://u@h/x", "must start with sqlite:/// or postgresql://"),
-        ("database.url", "postgres://u@h/x", "starts with postgres://; use"),
+        ("database.url", "postgres://u@h/x", "must start with sqlite:/// or postgresql://"),
         ("database.url", "postgresql://u:hemmelig@h/x", "holds a password; write it to a file"),
         ("schedule.cron", "30 2 * *", "must be a cron expression of five fields"),
         ("schedule.cron", "0 3 * * 8", f"{NO_CRON}: Bad day-of-week"),

@@ -85,6 +85,11 @@ _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
         _MODES,
     ),
     (sqlite3.SQLITE_READONLY,): ("the database file {path} cannot be written", _MODES),
+    ("42", sqlite3.SQLITE_ERROR): (
+        "a statement fails in {database}, whose tables are not as the worker made them",
+        "take back what was changed by hand, such as a trigger, or restore from a backup "
+        '(docs/database.md, "When the database is at fault")',
+    ),
     ("sqlalchemy.DBAPIError", "sqlalchemy.TimeoutError", "sqlite3.Error"): Ending.LATER,
     ("asyncpg.PostgresError", "asyncpg.InterfaceError", "OSError"): Ending.LATER,
 }
