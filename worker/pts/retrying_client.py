@@ -132,11 +132,12 @@ class RetryingClient:
 
     async def _send(self, request: "_Request") -> HttpResponse | None:
         """Send the request once; None to repeat it with a new authorization."""
-        self.stats.requests += 1
-        self.stats.retries += request.sent > 0
-        request.sent += 1
-        request.question.attempts += 1
-        token, connection, number = await self._turn(request)
+        try:
+            token, connection, number = await self._turn(request)
+        except TransientError:  # no connection
+            self._count(request)
+            raise
+        self._count(request)
         try:
             authorization = self._authorizer.headers("POST", request.url, token)
             response = await self._transport.post(
@@ -158,6 +159,12 @@ class RetryingClient:
             return None
         self._judge(request, response, number)
         return response
+
+    def _count(self, request: "_Request") -> None:
+        self.stats.requests += 1
+        self.stats.retries += request.sent > 0
+        request.sent += 1
+        request.question.attempts += 1
 
     async def _turn(self, request: "_Request") -> tuple[Token, Connection, int]:
         """A token, a connection, and the number of the turn to send with them.
