@@ -115,9 +115,7 @@ def _list_of_records(area: str, shape: Shape) -> str:
     found = sorted(full or empty)
     if len(found) != 1:
         named = " and ".join(one or "the answer itself" for one in found) or "none"
-        raise DataContractError(
-            f"{area}: one list of objects must be that of the records; found: {named}"
-        )
+        raise DataContractError(f"{area}: one list must be that of the records; found: {named}")
     return found[0]
 
 
@@ -151,9 +149,7 @@ class Draft:
         self.notes[key].append(f"proposal: {text}")
 
 
-def propose(
-    area: ResourceArea, draft: Draft, shape: Shape, headers: Container[str] = frozenset()
-) -> None:
+def propose(area: ResourceArea, draft: Draft, shape: Shape, headers: Container[str] = ()) -> None:
     """Complete a draft by the shape of answers, and by the names of their headers.
 
     Raises:

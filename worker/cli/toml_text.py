@@ -27,8 +27,8 @@ _HEAD: Final = """\
 # Everybody sets these six keys; each stands at the top of its section:
 """
 
-Notes = Mapping[str, Mapping[str, Sequence[str]]]
-"""Comments by area and key: above the key, or below what a table holds."""
+Notes = Mapping[str, Sequence[str]]
+"""An area's comments by key: above the key, or below what a table holds."""
 
 
 def settings_toml(values: Mapping[str, Any] = MappingProxyType({})) -> str:
@@ -72,16 +72,14 @@ def document_of(contract: Contract) -> dict[str, dict[str, Any]]:
     return tables
 
 
-def contract_toml(contract: Contract, notes: Notes = MappingProxyType({})) -> str:
+def contract_toml(contract: Contract, notes: Mapping[str, Notes] = MappingProxyType({})) -> str:
     """A contract as a file that reads back to the same contract, with these comments."""
     areas = document_of(contract).items()
     texts = ("\n".join(_area_lines(name, table, notes.get(name, {}))) for name, table in areas)
     return "\n".join(f"{text}\n" for text in texts)
 
 
-def _area_lines(
-    name: str, table: Mapping[str, Any], notes: Mapping[str, Sequence[str]]
-) -> Iterator[str]:
+def _area_lines(name: str, table: Mapping[str, Any], notes: Notes) -> Iterator[str]:
     yield f"[{_key(name)}]"
     for key, value in table.items():
         if key not in _TABLES:

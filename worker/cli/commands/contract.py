@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from worker.app import App
     from worker.cli.proposal import Draft
     from worker.core.area import ResourceArea
-    from worker.core.contract import AreaContract, Contract
+    from worker.core.contract import Contract
     from worker.core.model import Person
     from worker.http.response import HttpResponse
     from worker.ports import Roster
@@ -29,10 +29,7 @@ _PERSONS_MAX: Final = 100
 _OK: Final = 200
 
 _out = click.option(
-    "--out",
-    type=options.path,
-    metavar="FILE",
-    help="Write it to this file, which must not exist.",
+    "--out", type=options.path, metavar="FILE", help="Write it to this file, which must not exist."
 )
 
 
@@ -117,15 +114,16 @@ def learn(cli: options.Cli, *, out: Path | None) -> int:
 
 async def _learned(app: "App", roster: "Roster") -> Mapping[str, "Draft"]:
     """What live answers for these persons suggest of each area."""
+    from worker.cli.proposal import Draft
     from worker.core.breaker import verdict_of
 
     persons, known = await _persons(app, roster), app.contract()
-    drafts: dict[str, Draft] = {}
+    drafts = {area.name: Draft(known[area.name]) for area in app.areas()}
     try:
         async with app.reader(app.throttle(), attempts_max=2) as reader:
             for area in app.areas():
                 answers = [await reader.ask(person, area.name) for person in persons]
-                drafts[area.name] = _drafted(area, known[area.name], answers)
+                _complete(drafts[area.name], area, answers)
     except AreaError as error:
         raise verdict_of(error) from None
     return drafts
@@ -147,14 +145,11 @@ async def _persons(app: "App", roster: "Roster") -> list["Person"]:
     return found
 
 
-def _drafted(
-    area: "ResourceArea", known: "AreaContract", answers: Sequence["HttpResponse"]
-) -> "Draft":
-    """What the answers of an area suggest. Values stay in here."""
-    from worker.cli.proposal import Draft, propose, shape_of
+def _complete(draft: "Draft", area: "ResourceArea", answers: Sequence["HttpResponse"]) -> None:
+    """Complete a draft by what the answers of an area suggest. Values stay in here."""
+    from worker.cli.proposal import propose, shape_of
     from worker.core.answer import parse
 
-    draft = Draft(known)
     documents = defaultdict[int, list[Any]](list)
     for answer in answers:
         read = documents[answer.status]
@@ -166,7 +161,6 @@ def _drafted(
     if documents[_OK]:
         headers = {name for answer in answers for name in answer.headers}
         propose(area, draft, shape_of(documents[_OK]), headers)
-    return draft
 
 
 def _report(
@@ -213,8 +207,7 @@ def _print(drafts: Mapping[str, "Draft"], differences: list[str], text: str) -> 
             print(f"# {name}: {visible(fact)}")
     rows = [(f"# {n}", *row.values()) for n, draft in drafts.items() for row in draft.rows]
     print_table(("# area", "field", "kinds", "records", "becomes"), rows)
-    print("# differences to the contract in force:" if differences else "# no differences")
-    for line in differences:
+    for line in ("differences to the contract in force:", *(differences or ["none"])):
         print(f"# {line}")
     if text:
         print(f"\n{text}", end="")

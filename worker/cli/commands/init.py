@@ -33,11 +33,7 @@ _ASKED: Final = {
 
 @click.command("init", cls=options.Command)
 @click.option(
-    "--out",
-    type=options.path,
-    default="worker.toml",
-    show_default=True,
-    help="The new file.",
+    "--out", type=options.path, default="worker.toml", show_default=True, help="The new file."
 )
 @click.pass_obj
 def command(cli: options.Cli, *, out: Path) -> None:
@@ -120,8 +116,7 @@ def _print(out: Path, values: Mapping[str, Any], document: Mapping[str, Any]) ->
     for file in document["made"]:
         print(f"{file} made; nobody else can read it.")
     print("Keep a copy of the pseudonym key in a safe place, apart from the database's backup.")
-    print()
-    print(f"At https://selvbetjening.{test}nhn.no:")
+    print(f"\nAt https://selvbetjening.{test}nhn.no:")
     print("  1. Make a client for machine-to-machine use (client_credentials), with DPoP.")
     print(f"  2. Choose the scope {values.get('helseid.scope', 'nhn:pts/api')}.")
     print("  3. Choose private_key_jwt with a key of your own, and give it this public key:")

@@ -15,16 +15,13 @@ if TYPE_CHECKING:
     from worker.app import App
     from worker.helseid.keys import ClientKey, KeyFiles
 
-_PSEUDONYM_BYTES: Final = 32
 _SELF_SERVICE: Final = "https://selvbetjening.nhn.no (test: https://selvbetjening.test.nhn.no)"
 
 _out = click.option(
     "--out", type=options.path, required=True, help="The new file; never overwritten."
 )
 _key = click.option(
-    "--key",
-    type=options.path,
-    help="The private key's file. Default: helseid.private_jwk_file.",
+    "--key", type=options.path, help="The private key's file. Default: helseid.private_jwk_file."
 )
 
 
@@ -126,7 +123,7 @@ def pseudonym(cli: options.Cli, *, out: Path) -> None:
     with named_faults(out):
         write_new(out, new_pseudonym_key())
     text = (
-        f"{out}: {_PSEUDONYM_BYTES} random bytes, for privacy.pseudonym_key_file. Keep a copy "
+        f"{out}: 32 random bytes, for privacy.pseudonym_key_file. Keep a copy "
         "in a safe place, apart from the database's backup."
     )
     cli.emit({"file": str(out)}, lambda: print(text))
@@ -134,7 +131,7 @@ def pseudonym(cli: options.Cli, *, out: Path) -> None:
 
 def new_pseudonym_key() -> bytes:
     """Random bytes for ``privacy.pseudonym_key_file``."""
-    return secrets.token_bytes(_PSEUDONYM_BYTES)
+    return secrets.token_bytes(32)
 
 
 async def _accepted(app: "App", files: "KeyFiles") -> "ClientKey":
