@@ -13,7 +13,7 @@ from tests.support.simulation.kinds import unmet
 from tests.support.simulation.scenario import Result, play
 from tests.support.simulation.stage import Tally
 
-SEEDS = (1, 2, 3, 4, 6, 19, 20, 31, 41, 46)
+SEEDS = (1, 2, 4, 19, 28, 39, 48, 49, 52, 57)
 """Together they meet every kind of trouble. `make simulate` plays 2,000."""
 OTHERS = 20
 """Seeds of a nightly part."""
