@@ -72,6 +72,7 @@ def test_what_may_pass(fault: Exception):
         (of_postgresql("57P04"), "no such database"),
         (of_postgresql("XX001"), "the database pts at db.example is damaged"),
         (of_postgresql("XX002"), "is damaged"),
+        (of_postgresql("42P01"), "a statement fails in the database pts at db.example"),
         (asyncpg.ClientConfigurationError("`sslmode` must be"), "database.url cannot be used"),
         (PermissionError(13, "Permission denied"), "the server's socket may not be opened"),
     ],
@@ -95,13 +96,14 @@ def test_what_somebody_must_mend_on_a_server(fault: Exception, says: str):
         (sqlite3.SQLITE_PERM, "cannot be opened"),
         (sqlite3.SQLITE_READONLY, "cannot be written"),
         (sqlite3.SQLITE_READONLY_DIRECTORY, "cannot be written"),
+        (sqlite3.SQLITE_ERROR, "a statement fails in"),
     ],
 )
 def test_what_somebody_must_mend_of_a_file(code: int, says: str):
     """78 with the path and what to do."""
     ending = described(of_sqlite(code), FILE)
     assert ending.exit_code == ExitCode.CONFIGURATION
-    assert f"the database file {FILE.database}" in ending.message
+    assert f"{FILE.database}" in ending.message
     assert says in ending.message
     assert ending.hint
 
