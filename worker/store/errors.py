@@ -34,6 +34,10 @@ _MODES: Final = (
     "let this account read and write the file and write its folder, where SQLite keeps its log; "
     "a folder or a read-only disk cannot hold the database"
 )
+_BY_HAND: Final = (
+    "take back what was changed by hand, such as a trigger, or restore from a backup "
+    '(docs/database.md, "When the database is at fault")'
+)
 _LATER_FILE: Final = "another program may hold the file, or its disk have no room or be broken"
 _LATER_SERVER: Final = (
     "check that the server runs and its disk has room, and host and port in database.url"
@@ -87,8 +91,7 @@ _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
     (sqlite3.SQLITE_READONLY,): ("the database file {path} cannot be written", _MODES),
     ("42", sqlite3.SQLITE_ERROR): (
         "a statement fails in {database}, whose tables are not as the worker made them",
-        "take back what was changed by hand, such as a trigger, or restore from a backup "
-        '(docs/database.md, "When the database is at fault")',
+        _BY_HAND,
     ),
     ("sqlalchemy.DBAPIError", "sqlalchemy.TimeoutError", "sqlite3.Error"): Ending.LATER,
     ("asyncpg.PostgresError", "asyncpg.InterfaceError", "OSError"): Ending.LATER,
