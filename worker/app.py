@@ -5,13 +5,12 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import anyio
 
 from worker.areas import area_named
-from worker.config import Loaded, Settings, database_url
+from worker.config import Loaded, Settings, database_url, required
 from worker.config.contract_file import load_contract
 from worker.core.area import ResourceArea
 from worker.core.contract import Contract, fingerprints
@@ -84,15 +83,9 @@ class App:
 
     def identity(self) -> Identity:
         """How persons are keyed."""
-        privacy = self.settings.privacy
-        if privacy.identity == "plain":
+        if self.settings.privacy.identity == "plain":
             return PLAIN
-        if privacy.pseudonym_key_file is None:
-            raise ConfigurationError(
-                "privacy.pseudonym_key_file is not set",
-                hint="name the key that the database was created with",
-            )
-        file = privacy.pseudonym_key_file
+        file = required(self.settings, "privacy.pseudonym_key_file")
         try:
             key = PseudonymKey(read_secret(file, key="privacy.pseudonym_key_file"))
         except ValueError as error:
@@ -109,14 +102,13 @@ class App:
             stdin: read for ``-`` instead of the process's standard input.
         """
         roster = self.settings.roster
-        if roster.path is not None:
-            path = roster.path if roster.path == "-" else Path(roster.path)
+        if roster.url is None:
+            path = required(self.settings, "roster.path")
             return CsvRoster(path, encoding=roster.encoding, stdin=stdin)
-        if roster.url is None or roster.query is None:
-            raise ConfigurationError("set either roster.path, or roster.url with roster.query")
         from worker.roster.query import QueryRoster  # noqa: PLC0415 - with SQLAlchemy's engines
 
-        return QueryRoster(database_url(roster), roster.query, ca_file=self.settings.tls.ca_file)
+        url, query = database_url(roster), roster.query or ""
+        return QueryRoster(url, query, ca_file=self.settings.tls.ca_file)
 
     @property
     def sends_h_numbers(self) -> bool:
@@ -163,13 +155,7 @@ class App:
 
     def client_key(self) -> ClientKey:
         """The client's key at HelseID."""
-        chosen = self.settings.helseid
-        if chosen.private_jwk_file is None:
-            raise ConfigurationError(
-                "helseid.private_jwk_file is not set",
-                hint="make a key with `pts-worker keys new --out FILE`",
-            )
-        return load_client_key(chosen.private_jwk_file)
+        return load_client_key(required(self.settings, "helseid.private_jwk_file"))
 
     @asynccontextmanager
     async def helseid(
@@ -239,9 +225,7 @@ class App:
 
     def base_url(self) -> str:
         """PTS's address."""
-        if self.settings.api.base_url is None:
-            raise ConfigurationError("api.base_url is not set", hint="or set api.environment")
-        return self.settings.api.base_url
+        return str(required(self.settings, "api.base_url"))
 
     def proxy(self) -> Proxy | None:
         """The proxy for calls to other machines, if one is configured."""

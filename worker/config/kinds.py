@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
-from urllib.parse import SplitResult
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
@@ -42,7 +41,7 @@ def _duration(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
 
-def _web_address(url: str) -> SplitResult:
+def _web_url(url: str) -> str:
     parts = parts_of(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be a URL that starts with https:// or http://")
@@ -50,11 +49,11 @@ def _web_address(url: str) -> SplitResult:
         raise ValueError("must not contain a user name or password")
     if parts.query or parts.fragment:
         raise ValueError("must not contain a query or fragment")
-    return parts
+    return url.rstrip("/")
 
 
 def _http_url(url: str) -> str:
-    parts = _web_address(url)
+    parts = parts_of(_web_url(url))
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError("http:// is allowed for loopback addresses only; use https://")
     return url.rstrip("/")
@@ -62,12 +61,6 @@ def _http_url(url: str) -> str:
 
 def _secret_http_url(url: SecretStr) -> SecretStr:
     return SecretStr(_http_url(url.get_secret_value()))
-
-
-def _proxy_url(url: str) -> str:
-    if _web_address(url).path.strip("/"):
-        raise ValueError("must not contain anything after host and port")
-    return url.rstrip("/")
 
 
 def _cron(text: str) -> str:
@@ -103,7 +96,7 @@ File = Annotated[
 ]
 HttpUrl = Annotated[Text, AfterValidator(_http_url)]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
-ProxyUrl = Annotated[Text, AfterValidator(_proxy_url)]
+ProxyUrl = Annotated[Text, AfterValidator(_web_url)]
 StoreUrl = Annotated[Text, AfterValidator(check_store_url)]
 RosterUrl = Annotated[Text, AfterValidator(check_roster_url)]
 TimeZone = Annotated[

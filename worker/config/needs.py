@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from worker.config.settings import Database, Roster
+from worker.config.settings import Database, Roster, Settings
 from worker.config.sources import variable_of
 from worker.core.hosts import is_loopback
 from worker.errors import ConfigurationError, reason_of
@@ -77,6 +77,18 @@ def unmet(values: Mapping[str, Any], purpose: Purpose) -> Iterator[str]:
         elif values[name] is not None and name.endswith("_file"):
             forbidden = 0 if name == "tls.ca_file" else secret_bits
             yield from _file_problems(name, values[name], forbidden)
+
+
+def required(settings: Settings, name: str) -> Any:
+    """The value of a key that has to be set.
+
+    Raises:
+        ConfigurationError: it is not; with what to do.
+    """
+    value = settings.value(name)
+    if value is None:
+        raise ConfigurationError(f"{name}: is not set ({variable_of(name)})", hint=_REMEDIES[name])
+    return value
 
 
 def _file_problems(name: str, path: Path, forbidden: int) -> Iterator[str]:
