@@ -23,11 +23,11 @@ from worker.errors import (
     UnavailableError,
 )
 from worker.helseid.dpop import origin
+from worker.http import FailedAttempt, with_retries
 from worker.http.connecting import Proxy
 from worker.http.connection import TransportOptions
 from worker.http.transport import USER_AGENT, Transport
 from worker.ports import Runtime
-from worker.retries import FailedAttempt, with_retries
 
 _RETRY: Final = RetryPolicy(attempts_max=5)
 _BODY_BYTES_MAX: Final = 1_048_576

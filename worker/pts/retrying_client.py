@@ -16,12 +16,12 @@ from worker.core.retry import RetryPolicy, is_denial, is_transient, parse_retry_
 from worker.errors import DeniedError, LateError, TransientError
 from worker.helseid.authorizer import HelseIdAuthorizer
 from worker.helseid.tokens import Token
+from worker.http import FailedAttempt, with_retries
 from worker.http.connection import Connection
 from worker.http.response import HttpResponse
 from worker.http.transport import Transport
 from worker.ports import Runtime
 from worker.pts.throttle import Throttle
-from worker.retries import FailedAttempt, with_retries
 
 _LOST_MAX: Final = 3
 """After so many requests in a row that failed in spite of retries, none is retried."""

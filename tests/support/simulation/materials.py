@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey
 
 from tests.support.databases import migrate_now
 from tests.support.simulation.upstream import BASE_URL, ISSUER
-from worker.config.loading import Loaded, load
+from worker.config import Loaded, load
 from worker.sandbox.clients import CLIENT_ID
 
 PSEUDONYM_KEY = bytes((11 * n * n + 5) % 256 for n in range(48))
