@@ -97,6 +97,7 @@ def test_fields_that_are_no_column_for_sure():
     assert made.contract.required == ("confidentiality_code",)
     assert made.contract.columns["confidentiality_code"] == KNOWN.columns["confidentiality_code"]
     assert made.facts[0].startswith("columns without a field: confidentiality_code, delay_days")
+    assert made.contract.columns["delay_days"] == KNOWN.columns["delay_days"]  # others may have it
     becomes = {row["field"]: row["becomes"] for row in made.rows}
     assert becomes["accessRestriction[].confidentialityCode"] == "column confidentiality_code"
     assert becomes["parent.cause"] == "candidate for extra"
