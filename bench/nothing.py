@@ -24,6 +24,7 @@ class Nothing:
     """A ``RunStore`` that keeps nothing; a run ends as if it had been published."""
 
     handle: RunHandle
+    lease: Lease
     runtime: Runtime
     counted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TOTALS, 0))
 
@@ -76,7 +77,7 @@ async def open_nothing(lease: Lease, *, areas: tuple[str, ...], **_options: Any)
     handle = RunHandle(
         run_id=1, attempt=1, kind=RunKind.SYNC, areas=areas, started_at=runtime.now()
     )
-    return Nothing(handle=handle, runtime=runtime)
+    return Nothing(handle=handle, lease=lease, runtime=runtime)
 
 
 def main() -> None:
