@@ -114,8 +114,7 @@ def run(arguments: Sequence[str]) -> int:
 def _where_it_went(error: click.ClickException) -> click.ClickException:
     """The error, or a sentence on the word that it does not know."""
     match error:
-        case click.NoSuchCommand(command_name=word) if word in GONE:
-            return click.UsageError(GONE[word], error.ctx)
-        case click.NoSuchOption(option_name=word) if word in GONE:
-            return click.UsageError(GONE[word], error.ctx)
-    return error
+        case click.NoSuchCommand(command_name=word) | click.NoSuchOption(option_name=word):
+            return click.UsageError(GONE[word], error.ctx) if word in GONE else error
+        case _:
+            return error

@@ -39,12 +39,10 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_S: Final = 60
-_TOTAL_S: Final = 1.0
-"""How long a database that is away is waited for, for the total alone."""
+_PATIENCE_S: Final = 1.0
+"""How long a database that is away is waited for, for total or metrics alone."""
 _RATE_S: Final = 60.0
 _STOPPING: Final = "stopping: who was read completely is written; once more stops at once"
-_METRICS_PATIENCE_S: Final = 1.0
-"""How long to wait for an unavailable database after the run, for metrics only."""
 
 
 class RunWatch:
@@ -108,19 +106,16 @@ class RunWatch:
         self.bar.update(task.id, words=words)
         return words
 
-    async def report(self, runtime: Runtime, *, is_logged: bool = True) -> None:
+    async def report(self, runtime: Runtime) -> None:
         """Beside runs, tell bar, log and systemd of them, until it is cancelled.
 
         The event loop tells systemd that the service is ready and alive, so one that is stuck is
         silent.
-
-        Args:
-            is_logged: write a heartbeat to the log.
         """
         for second in itertools.count(1):
             words = self.describe()
             notify("READY=1", "WATCHDOG=1", f"STATUS={words or 'waiting'}")
-            if is_logged and words and second % HEARTBEAT_S == 0:
+            if words and second % HEARTBEAT_S == 0:
                 log.info("run.heartbeat", progress=words)
             await runtime.sleep(1.0)
 
@@ -139,9 +134,8 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
     async def work(stop: anyio.Event) -> RunReport:
         return await observed_run(app, request, stop=stop, watch=watch)
 
-    beside = partial(watch.report, app.runtime, is_logged=not is_shown)
     with watch.bar:
-        report = cli.run(lambda: stoppable(work, beside))
+        report = cli.run(lambda: stoppable(work, lambda: watch.report(app.runtime)))
     if report is None:  # cancelled by a second signal
         raise StoppedError(
             "stopped at once; what was written is kept", hint="the next `pts-worker sync` continues"
@@ -229,7 +223,7 @@ def _log_summary(report: RunReport, progress: RunProgress) -> None:
 
 async def _standing(app: App) -> Standing | None:
     try:
-        async with app.database(patience_s_max=_METRICS_PATIENCE_S) as database:
+        async with app.database(patience_s_max=_PATIENCE_S) as database:
             return await read_standing(database.read)
     except WorkerError as error:
         log.warning("telemetry.no_standing", reason=error.message)
@@ -265,7 +259,7 @@ def _print_totals(totals: Mapping[str, int]) -> None:
 async def find_total(app: App, watch: RunWatch, stop: anyio.Event) -> None:
     """Set the total of a full run, from the last publication."""
     with suppress(WorkerError):  # the run itself reports it
-        async with app.database(patience_s_max=_TOTAL_S, stop=stop) as store:
+        async with app.database(patience_s_max=_PATIENCE_S, stop=stop) as store:
             if last := await store.read(last_full_publication):
                 watch.total = last.totals["persons_total"] - last.totals["persons_departed"]
 

@@ -41,7 +41,8 @@ def list_open(cli: options.Cli) -> None:
         async with app.database() as store:
             return await store.read(list_failures)
 
-    _emit(cli, cli.run(read))
+    found = cli.run(read)
+    cli.emit({"failures": found}, lambda: _print(found))
 
 
 @command.command("show")
@@ -65,10 +66,7 @@ def show(cli: options.Cli, *, purpose: str | None) -> None:
         async with open_person(app, off_id, "failures show", purpose) as (store, _, key):
             return await store.read(failures_of, key)
 
-    _emit(cli, cli.run(read))
-
-
-def _emit(cli: options.Cli, found: Sequence["OpenFailure"]) -> None:
+    found = cli.run(read)
     cli.emit({"failures": found}, lambda: _print(found))
 
 
