@@ -107,10 +107,8 @@ browser-tools:
 dbt-tools:
 	@$(MAKE) --no-print-directory --silent $(DBT)/.made || echo "NOT TESTED: config/dbt: dbt cannot be installed"
 
-simulate: $(TOOLS) ## for hours: SEEDS=2000 made-up worlds, each n-th call failing, long sequences, each write fenced
+simulate: $(TOOLS) ## for hours: SEEDS=2000 made-up worlds, each n-th call failing
 	@$(BIN)/python -m tests.support.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth
-	@$(BIN)/pytest tests/simulation/stateful/test_stateful.py --hypothesis-profile long
-	@$(BIN)/pytest tests/store/test_fencing.py
 
 bench: $(NIGHTLY) ## the worker beside a bare aiohttp loop, a quarter of an hour; BENCH=--quick
 	@$(BIN)/python -m bench $(BENCH)

@@ -100,7 +100,6 @@ _LONGEST: Final = (
     "tests/crash/test_signals.py",
     "tests/crash/test_postgres.py",
     "tests/acceptance/test_backfill_and_schedule.py",
-    "tests/acceptance/test_verdicts.py",
     "tests/acceptance/test_backup.py",
     "tests/acceptance/test_cli_doctor.py",
     "tests/acceptance/test_rosters.py",

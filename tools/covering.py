@@ -16,7 +16,7 @@ import pytest
 
 MAP: Final = Path(".coverage-map.json")
 FOLDERS: Final = ("unit", "store", "http", "report", "simulation")
-CAMPAIGNS: Final = ("test_nth_call*", "test_stateful*", "test_fencing*")
+CAMPAIGNS: Final = ("test_nth_call*",)
 DAILY: Final = ("-q", "--tb=no", "-p", "no:cacheprovider", "-m", "not nightly")
 """How tests are run: those of ``make test``, and quietly."""
 

@@ -1,6 +1,5 @@
-"""Every exit code of the contract, by running the program into it."""
+"""Exit codes of the contract, by running the program into them."""
 
-import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,11 +10,10 @@ import pytest
 
 from tests.support.held import held_run
 from tests.support.made_databases import MakeDatabase, of_any_pts
-from tests.support.program import Installation, closed_port, other_key, run, wait_for
+from tests.support.program import Installation, closed_port, other_key, wait_for
 from tests.support.raw_server import Reply, http
-from tests.support.standin import SAFETY, Standin, off_id_of, person, ref_of
+from tests.support.standin import Standin, off_id_of, person
 from tests.support.standin import standin as serve
-from worker.sandbox.jose import new_key_pair
 
 PERSONS = 12
 
@@ -66,31 +64,6 @@ def test_0_published_completely(worker: Installation, standin: Standin) -> None:
     assert len(worker.store.ids("patient_safety")) == 2 * PERSONS
     assert len(worker.store.ids("patient_privacy")) == PERSONS
     assert standin.violations == []
-
-
-@pytest.mark.promise("8")
-@pytest.mark.parametrize(
-    "arguments",
-    ["sync --no-such-flag", "backfill --person 01810012345", "erase 01810012345", ""],
-)
-def test_2_wrong_usage(tmp_path: Path, arguments: str) -> None:
-    """A wrong call ends with 2, and does not repeat an identifier that was in it."""
-    ended = run(*arguments.split(), folder=tmp_path)
-    assert ended.code == 2
-    assert "12345" not in ended.out + ended.err
-
-
-@pytest.mark.promise("6")
-def test_3_published_with_gaps(later: Installation, standin: Standin) -> None:
-    """One person's failure is 3: the rest is published, and the run says what is missing."""
-    struck = off_id_of(3)
-    standin.script[struck, SAFETY] = lambda _: http({"items": []})
-    ended = later.sync()
-    assert (ended.code, ended.run["status"]) == (3, "published")
-    assert ended.run["failures"] == {"contract": 1}
-    assert "1 contract" in " ".join(ended.run["reasons"])
-    assert later.store.stale() == {ref_of(struck)}
-    assert later.store.runs() == [("published", 0), ("published", 3)]
 
 
 @pytest.mark.promise("4")
@@ -160,18 +133,6 @@ def test_69_pts_answers_503(lite: Installation, standin: Standin) -> None:
     assert (requests, 0 < retries <= again) == (len(standin.asked), True)
 
 
-def test_70_a_bug(later: Installation) -> None:
-    """What nobody foresaw is 70, with a traceback that holds no value and a word what to do."""
-    later.store.rows(
-        "INSERT INTO run (kind, status, areas, started_at, attempt_at, worker_version) VALUES "
-        "('sync', 'interrupted', 'no json', '2026-11-01T00:00:00.000000+00:00', '', 'x')"
-    )
-    ended = later.sync()
-    assert ended.code == 70
-    assert "Traceback" in ended.err
-    assert "bug" in ended.message
-
-
 ENDLESS = (
     "with recursive t(n) as (select 1 union all select n + 1 from t) select max(n) as off_id from t"
 )
@@ -229,20 +190,6 @@ def test_75_at_the_deadline(lite: Installation, standin: Standin) -> None:
     assert (ended.code, ended.run["status"]) == (75, "interrupted"), ended.story()
     standin.everybody = None
     assert lite.sync().run["continued"]
-
-
-@pytest.mark.parametrize("fault", ["client", "key"])
-def test_77_helseid_refuses_the_client(lite: Installation, standin: Standin, fault: str) -> None:
-    """One that it does not know, or a key that is not registered: HelseID's code, what to do."""
-    if fault == "client":
-        lite.configure(helseid={"client_id": "00000000-0000-4000-8000-000000000bad"})
-    else:
-        private, _ = new_key_pair()
-        (lite.folder / "client.jwk").write_text(json.dumps(private), encoding="utf-8")
-    ended = lite.sync()
-    assert ended.code == 77, ended.out
-    assert "invalid_client" in ended.out
-    assert standin.asked == []
 
 
 @pytest.mark.promise("12")

@@ -81,16 +81,6 @@ def test_who_is_named_again_departs_no_sooner(standin: Standin, worker: Installa
     assert worker.sync("--set", SEND).run["totals"]["persons_departed"] == 1
 
 
-def test_a_test_environment_is_asked(standin: Standin, worker: Installation) -> None:
-    """NAV's synthetic persons have the same pattern; the sandbox is on this very machine."""
-    for environment in ("test", "test-internet", None):
-        worker.configure(api={"environment": environment})
-        ended = worker.sync()
-        assert (ended.code, ended.run["totals"]["persons_not_sent"]) == (0, 0), environment
-        assert set(H_NUMBERS) < asked(standin), environment
-        assert ended.events("roster.h_numbers_not_sent") == [], environment
-
-
 def test_wrong_control_digits_are_read_and_counted(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.acceptance.two_worlds import first_world, settled
-from tests.support.held import held_run
 from tests.support.program import (
     BATCH_PERSONS,
     REQUEST_TIMEOUT_S,
@@ -52,18 +51,6 @@ def test_what_was_read_is_kept_soon(standin: Standin, tmp_path: Path, sqlite_url
     begin = len(standin.asked)
     assert worker.sync().code == 0
     assert {off_id for off_id, _ in standin.asked[begin:]} == silent
-
-
-@pytest.mark.promise("12")
-def test_another_confirm_begins_anew(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
-    """What a run has read under one rule of confirmation is not published under another."""
-    first_world(standin)
-    worker = standin.install(tmp_path, sqlite_url)
-    worker.kill(held_run(standin, worker, "sync", answers=14))
-    standin.asked.clear()
-    ended = worker.sync("--set", "sync.confirm=changes")
-    assert (ended.code, ended.run["continued"]) == (0, False)
-    assert {off_id for off_id, _ in standin.asked} == set(standin.people)
 
 
 def test_the_terminal_of_a_run_is_closed(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:

@@ -49,19 +49,6 @@ def test_every_file_is_private(served: Sandbox, tmp_path: Path):
     assert found == {name: "0o700" if name in folders else "0o600" for name in found}
 
 
-@pytest.mark.parametrize(("folder", "file"), [(0o755, "0o644"), (0o750, "0o640"), (0o700, "0o600")])
-def test_metrics_are_for_those_who_may_read_their_folder(
-    served: Sandbox, sqlite_url: str, tmp_path: Path, folder: int, file: str
-):
-    """node_exporter is another user, and counts are no secret."""
-    worker = served.install(tmp_path, sqlite_url)
-    (tmp_path / "numbers").mkdir()
-    (tmp_path / "numbers").chmod(folder)
-    worker.configure(telemetry={"textfile": "numbers/pts.prom"})
-    assert worker.sync().code == 0
-    assert mode_of(tmp_path / "numbers/pts.prom") == file
-
-
 def test_a_database_that_others_can_read(served: Sandbox, sqlite_url: str, tmp_path: Path):
     """78 in every command, with the command that mends it; ``doctor`` has it as a line."""
     worker = served.install(tmp_path, sqlite_url)

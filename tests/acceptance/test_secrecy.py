@@ -78,6 +78,7 @@ def test_a_crash_is_reported_without_values(traces: Traces) -> None:
         assert text or line == "(ledger) sync", f"{line}: the bug was not met"
         assert ended.code == 70, (line, ended.err[-2000:])
         assert "Traceback (most recent call last):" in ended.err
+        assert "this is a bug" in ended.out + ended.err
         assert re.search(r'File ".*worker/\w+/\w+\.py", line \d+, in \w+', ended.err)
         assert re.search(r"^\s*[\w.]*Error\b", ended.err, re.MULTILINE)
         assert [word for word in text.split() if len(word) > 15 and word in ended.err] == []

@@ -243,14 +243,3 @@ def test_every_change_is_confirmed(worker: Installation, standin: Standin) -> No
     twice = {key for key, number in standin.count().items() if number == 2}
     assert twice == {(one, SAFETY) for one in (new, changed, gone, false, newcomer)}
     assert [len(ids_of(worker, one)) for one in (new, changed, gone, false)] == [3, 2, 1, 2]
-
-
-def test_accepted_removals_are_all_confirmed(worker: Installation, standin: Standin) -> None:
-    """`--accept-removals` after a withheld run: two reads of everybody."""
-    standin.everybody = nothing
-    assert worker.sync().code == 5
-    standin.asked.clear()
-    ended = worker.sync("--accept-removals")
-    assert ended.code == 0, ended.err
-    assert worker.store.ids() == set()
-    assert set(standin.count().values()) == {2}

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.crash.ground import PERSONS, Databases, Ground
-from tests.support.crash.servers import OwnServer, own_server
 from tests.support.databases import in_database
 from tests.support.program import Sandbox, sandbox
 
@@ -33,19 +32,6 @@ def on_postgres(
     databases = Databases(template=in_database(postgres_url, migrated_postgres))
     folder = tmp_path_factory.mktemp("deaths")
     return Ground(sandbox=served, databases=databases, folder=folder).prepare()
-
-
-@pytest.fixture(scope="package")
-def server() -> Iterator[OwnServer]:
-    """A PostgreSQL of these tests' own, which they may stop."""
-    with own_server() as made:
-        yield made
-
-
-@pytest.fixture(scope="package")
-def on_server(served: Sandbox, server: OwnServer, tmp_path_factory) -> Ground:
-    folder = tmp_path_factory.mktemp("deaths")
-    return Ground(sandbox=served, databases=server.databases, folder=folder).prepare()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,25 +1,26 @@
 """A database goes away: stopped, crashed, frozen or locked.
 
 Each command waits for it for a minute in all: not for that long by each thing
-that it asks of the database, nor by each of the writes that end a run. Frozen is a server whose
-processes stand still (SIGSTOP), as when its machine or its storage does: connections stay open,
-nothing comes back, and nothing says so.
+that it asks of the database, nor by each of the writes that end a run. Frozen is a server that
+stands still, as when its machine or its storage does: connections stay open, nothing comes back,
+and nothing says so.
 """
 
-import os
 import signal
 import socket
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.crash.ground import Ground
-from tests.support.crash.servers import OwnServer
+from tests.support.network.postgres_front import Front, front
 from tests.support.program import DATABASE_PATIENCE_S, Ended, Installation, Running, closed_port
+from tests.support.raw_server import BEFORE
 
 PATIENCE_S = 20.0
 """How long a database is waited for where that is measured: who is patient twice waits for 40 s."""
@@ -34,31 +35,35 @@ def worker_on(ground: Ground, patience_s: float = PATIENCE_S) -> Installation:
 
 
 @contextmanager
-def stopped(server: OwnServer) -> Iterator[None]:
-    """Nobody takes connections."""
-    server.stop()
-    try:
-        yield
-    finally:
-        server.start()
+def behind(worker: Installation) -> Iterator[Front]:
+    """The worker reaches its server through somebody who may cut it off."""
+    with front(worker.database_url) as between:
+        worker.configure(database={"url": between.url(query="?sslmode=disable")})
+        yield between
+    worker.configure(database={"url": worker.database_url})
 
 
 @contextmanager
-def frozen(server: OwnServer) -> Iterator[None]:
-    """The server's processes stand still."""
-    pids = server.processes()
-    send(pids, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        send(pids, signal.SIGCONT)
+def stopped(between: Front) -> Iterator[None]:
+    """Each connection is ended, and so is each that is opened."""
+    before, between.strike = between.strike, lambda _: BEFORE
+    yield
+    between.strike = before
 
 
-def send(pids: list[int], number: int) -> None:
-    """A signal for each that is still there: a backend may just have ended."""
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
+@contextmanager
+def frozen(between: Front) -> Iterator[None]:
+    """Nothing is handed on."""
+    is_back, before = threading.Event(), between.strike
+
+    def strike(_: bytes) -> str:
+        is_back.wait()
+        return ""
+
+    between.strike = strike
+    yield
+    between.strike = before
+    is_back.set()
 
 
 @contextmanager
@@ -91,28 +96,40 @@ def assert_patient_once(ended: Ended, waited_s: float, answer_s: float) -> None:
 # Within a run: persons are still to be written, an end to be noted, a lease to be given back
 
 
-@pytest.mark.nightly
-@pytest.mark.promise("3")
-@pytest.mark.parametrize(("how", "answer_s"), [("stopped", 0), ("frozen", 30), ("locked", 5)])
-def test_one_patience_for_all_that_a_run_still_writes(
-    on_sqlite: Ground, on_server: Ground, server: OwnServer, how: str, answer_s: float
-):
+def assert_patient_within(
+    worker: Installation, ground: Ground, away: AbstractContextManager[None], answer_s: float
+) -> None:
     """What is measured begins before the database goes: a run notices that when it next writes."""
-    ground = on_sqlite if how == "locked" else on_server
-    worker = worker_on(ground)
     running = ground.begun(worker)
-    away = {
-        "stopped": lambda: stopped(server),
-        "frozen": lambda: frozen(server),
-        "locked": lambda: locked(worker.store.path),
-    }
     began_s = time.monotonic()
-    with away[how]():
+    with away:
         ended = running.wait()
         waited_s = time.monotonic() - began_s
     assert_patient_once(ended, waited_s, answer_s)
     assert ground.before == ground.seen(worker)
-    assert ground.assert_recovers(worker).run["continued"]
+
+
+@pytest.mark.nightly
+@pytest.mark.promise("3")
+@pytest.mark.parametrize(("away", "answer_s"), [(stopped, 0), (frozen, 30)])
+def test_one_patience_for_all_that_a_run_still_writes(
+    on_postgres: Ground, away: Callable[[Front], AbstractContextManager[None]], answer_s: float
+):
+    """It ends with 69, and the next run continues."""
+    worker = worker_on(on_postgres)
+    with behind(worker) as between:
+        assert_patient_within(worker, on_postgres, away(between), answer_s)
+    worker.store.end_lease()
+    assert on_postgres.assert_recovers(worker).run["continued"]
+
+
+@pytest.mark.nightly
+@pytest.mark.promise("3")
+def test_one_patience_for_a_locked_file(on_sqlite: Ground):
+    """The same."""
+    worker = worker_on(on_sqlite)
+    assert_patient_within(worker, on_sqlite, locked(worker.store.path), 5)
+    assert on_sqlite.assert_recovers(worker).run["continued"]
 
 
 # For a moment
@@ -120,17 +137,16 @@ def test_one_patience_for_all_that_a_run_still_writes(
 
 @pytest.mark.nightly
 @pytest.mark.promise("3")
-@pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_stopped_for_a_moment(on_server: Ground, server: OwnServer, mode: str):
-    """A run outlives a PostgreSQL that is stopped, or crashes, and comes back."""
-    worker = on_server.worker()
-    running = on_server.begun(worker)
-    server.stop(mode)
-    running.until_logged("database.retry")
-    server.start()
-    ended = running.wait()
+def test_stopped_for_a_moment(on_postgres: Ground):
+    """A run outlives a PostgreSQL that goes and comes back."""
+    worker = on_postgres.worker()
+    with behind(worker) as between:
+        running = on_postgres.begun(worker)
+        with stopped(between):
+            running.until_logged("database.retry")
+        ended = running.wait()
     assert ended.code == 0, ended.out + ended.err
-    assert on_server.after == worker.store.published()
+    assert on_postgres.after == worker.store.published()
     assert worker.store.runs() == [("published", 0)] * 2
 
 
@@ -146,15 +162,14 @@ def assert_stops(running: Running, number: signal.Signals = signal.SIGTERM) -> E
     return ended
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_while_no_server_listens(on_sqlite: Ground, number: signal.Signals):
+def test_a_stop_while_no_server_listens(on_sqlite: Ground):
     """Before the run has begun."""
     worker = on_sqlite.worker()
     url = f"postgresql://pts@127.0.0.1:{closed_port()}/pts"
     worker.configure(database={"url": url})
     running = worker.start("sync")
     running.until_logged("database.retry")
-    assert_stops(running, number)
+    assert_stops(running, signal.SIGINT)
 
 
 def test_a_stop_while_a_server_is_silent(on_sqlite: Ground):

@@ -25,15 +25,6 @@ def test_killed_again_and_again(ground: Ground, deaths: int):
     assert ground.assert_recovers(worker).run["continued"]
 
 
-def test_asked_to_stop(on_sqlite: Ground):
-    """SIGTERM: 75, and what was read is kept."""
-    worker = on_sqlite.worker()
-    ended = on_sqlite.begun(worker, rate=LOW_RATE).stop()
-    assert (ended.code, ended.run["status"]) == (75, "interrupted"), ended.story()
-    assert on_sqlite.before == on_sqlite.seen(worker)
-    assert on_sqlite.assert_recovers(worker).run["continued"]
-
-
 def test_killed_while_it_publishes(on_postgres: Ground):
     """Within the transaction of the publication: it is rolled back."""
     worker = on_postgres.worker()

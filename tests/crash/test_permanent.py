@@ -1,7 +1,6 @@
 """What will not pass by itself ends with 78 and says what to mend; nobody waits for it."""
 
 from collections.abc import Callable
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -38,13 +37,6 @@ def assert_to_mend(ended: Ended, *words: str) -> None:
 # Files
 
 
-def corrupt(path: Path) -> None:
-    """Some pages in the middle are another file's."""
-    content = bytearray(path.read_bytes())
-    content[4096:] = b"\x5a" * (len(content) - 4096)
-    path.write_bytes(content)
-
-
 def corrupt_schema(path: Path) -> None:
     """The schema holds bytes that are no text: the driver cannot even give SQLite's message."""
     content, name = path.read_bytes(), b"CREATE TABLE change_feed ("
@@ -52,31 +44,18 @@ def corrupt_schema(path: Path) -> None:
     path.write_bytes(content.replace(name, b"CREATE \xff\xfe\xff\xfe\xff change_feed ("))
 
 
-def replace_by_text(path: Path) -> None:
-    path.write_bytes(b"this is not a database, and it is long enough to be looked at" * 50)
+def not_to_be_read(path: Path) -> None:
+    path.chmod(0)
 
 
-def make_a_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "damaged": (corrupt, "is damaged"),
-    "damaged schema": (corrupt_schema, "is damaged"),
-    "no database": (replace_by_text, "is no SQLite database"),
-    "a folder": (make_a_folder, "it is a folder"),
-    "not to be read": (lambda path: path.chmod(0), "cannot be opened"),
-}
-
-
+@pytest.mark.parametrize("command", ["sync", "status", "doctor"])
 @pytest.mark.parametrize(
-    ("what", "command"), [("damaged", "status"), ("damaged", "doctor"), *product(FILES, ["sync"])]
+    ("spoil", "says"),
+    [(corrupt_schema, "is damaged"), (not_to_be_read, "cannot be opened")],
 )
-def test_a_file(on_sqlite: Ground, what: str, command: str):
+def test_a_file(on_sqlite: Ground, spoil: Callable[[Path], None], says: str, command: str):
     """The path and what is wrong with it; it is left as it is."""
     worker = on_sqlite.worker()
-    spoil, says = FILES[what]
     spoil(worker.store.path)
     spoilt = worker.store.path.stat()
     assert_to_mend(run(worker, command), str(worker.store.path), says)

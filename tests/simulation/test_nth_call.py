@@ -1,30 +1,32 @@
 """One fault at the n-th call of a run: readers see no part of it, the next run heals."""
 
-from pathlib import Path
-
+import anyio
 import pytest
 
-from tests.support.simulation.materials import materials
 from tests.support.simulation.nth_call import (
     FLAVOURS,
     Point,
     all_points,
-    on_sqlite,
+    assert_lease_lost,
+    changed_world,
     sample,
     try_point,
+    undisturbed,
 )
-from tests.support.simulation.nth_call_postgres import AFTER, on_postgres
-from tests.support.simulation.process import COMMIT, DATABASE
+from tests.support.simulation.process import BEGIN_WRITE, COMMIT
+from tests.support.simulation.stage import Outcome
 
 pytestmark = pytest.mark.promise("3")
 
 FEW, MANY = 4, 240
 """Of some 2,800; `make simulate SEEDS=0` tries them all."""
+STOPPED_AT = 5
+"""The write before which a run is asked to stop: it has written a batch."""
 
 
 def test_the_run_makes_every_kind_of_call():
     """There is something to fail of each kind."""
-    counts = on_sqlite().undisturbed.counts
+    counts = undisturbed().counts
     assert [kind for kind in FLAVOURS if not counts[kind]] == []
 
 
@@ -32,6 +34,43 @@ def test_a_few_faults_leave_the_store_right():
     """Transient or persistent: the views keep to the last publication, and the next run heals."""
     for point in sample(list(all_points()), FEW):
         try_point(point)
+
+
+@pytest.mark.promise("4")
+def test_no_write_gets_past_another_holder():
+    """Another process takes the lease before each write transaction: nothing more is written."""
+    points = [point for point in all_points() if point.kind == BEGIN_WRITE]
+    assert len(points) > 5
+    for point in points:
+        try_point(point)
+
+
+def stopped(taken_at: int) -> tuple[Outcome, int]:
+    """A run that is asked to stop, and loses its lease before this write; how many it began."""
+    with changed_world() as stage:
+        stop = anyio.Event()
+
+        def before_write(number: int) -> None:
+            if number == STOPPED_AT:
+                stop.set()
+            if number == taken_at:
+                stage.take_lease()
+
+        stage.before_write = before_write
+        outcome = stage.play(accepts=True, stop=stop)
+        if taken_at:
+            assert_lease_lost(stage, outcome)
+        return outcome, outcome.process.counts[BEGIN_WRITE]
+
+
+@pytest.mark.promise("4")
+def test_a_lost_lease_is_reported_after_another_error():
+    """A run that was asked to stop finds its lease lost: that is what it says, with 75."""
+    outcome, writes = stopped(0)
+    assert (outcome.code, outcome.report is None, writes > STOPPED_AT + 1) == (75, False, True)
+    reports = [stopped(number)[0].report for number in range(STOPPED_AT, writes + 1)]
+    # Of its last write, which gives the lease back, nobody hears.
+    assert [report is None for report in reports] == [*[True] * (len(reports) - 1), False]
 
 
 @pytest.mark.nightly
@@ -51,25 +90,10 @@ def test_one_fault_anywhere_leaves_the_store_right(part):
     ],
 )
 def test_a_commit_that_is_not_heard_of_is_not_done_twice(flavour, most):
-    """The last commits of a run, the publication among them: done, and reported as failed."""
-    count = on_sqlite().undisturbed.counts[COMMIT]
+    """The last commits of a run, the publication among them: done, and reported as failed.
+
+    How PostgreSQL does it: ``tests/crash/test_postgres.py``.
+    """
+    count = undisturbed().counts[COMMIT]
     for number in range(count, max(0, count - most), -1):
         try_point(Point(kind=COMMIT, number=number, flavour=flavour))
-
-
-def test_a_publication_on_postgresql_that_is_not_heard_of(
-    postgres_url: str, migrated_postgres: str, tmp_path: Path
-):
-    """The server commits, and the connection is gone before it has said so.
-
-    Other calls that fail there: ``tests/simulation/stateful``.
-    """
-    materials()  # made in a loop of its own
-    prepared = on_postgres(postgres_url, migrated_postgres, tmp_path)
-    calls = prepared.undisturbed.calls
-    published = next(
-        number for number, call in enumerate(calls) if call.startswith("UPDATE run SET status")
-    )
-    commit = calls.index("COMMIT;", published) + 1
-    outcome = try_point(Point(kind=DATABASE, number=commit, flavour=AFTER), prepared)
-    assert (outcome.code, outcome.process.injected.total()) == (0, 1)

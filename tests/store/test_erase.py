@@ -14,8 +14,8 @@ from tests.support.store_world import (
     read,
     world_on,
 )
-from worker.errors import ExitCode, UnavailableError
-from worker.store.privacy import Access, count_traces, record_access
+from worker.errors import ExitCode, LeaseLostError, UnavailableError
+from worker.store.privacy import Access, count_traces, erase_traces, record_access
 from worker.store.schema.tables import CHANGES, VERSIONS, draft, metadata, person
 
 GONE = "5eed" * 16
@@ -217,3 +217,15 @@ def test_every_table_of_persons_is_reached():
         if {"person_id", "person_key"} & {column.name for column in table.c}
     }
     assert named - {"access_log", "change_feed"} == set(TABLES)
+
+
+@pytest.mark.promise("4")
+async def test_who_has_lost_the_lease_erases_nothing(sqlite_url):
+    """Another process took over between the question and the deed."""
+    async with world_on(sqlite_url) as world:
+        await world.publish(read(world, GONE, "x"))
+        lease = await world.lease()
+        await world.lose_lease()
+        with pytest.raises(LeaseLostError):
+            await erase_traces(lease, GONE)
+        assert await world.current() == {(GONE, "x", "NORU", False)}

@@ -56,7 +56,7 @@ async def test_a_run_is_forgotten_step_by_step(database_url, monkeypatch, person
         await attempt.write(
             labelled(read(world, "a"), "R1", "Sør"),
             labelled(read(world, "b", "y=N", "z"), "R3", "Nord"),
-            read(world, "new", "n"),
+            labelled(read(world, "new", "n"), "R9", "Nord"),
         )
         assert await world.rows(shown) == before
         await attempt.store.withhold(WithheldError("too many removals"))
@@ -73,11 +73,13 @@ async def test_a_run_is_forgotten_step_by_step(database_url, monkeypatch, person
             labelled(read(world, "a", "x"), "R1", "Sør"),
             labelled(read(world, "b", "y"), "R3", "Nord"),
             read(world, "c"),
+            labelled(read(world, "new"), "R4", "Vest"),
         )
         assert set(await world.rows(labels)) == {
             ("a", "R1", "Sør"),
             ("b", "R3", "Nord"),
             ("c", None, None),
+            ("new", "R4", "Vest"),
         }
 
 

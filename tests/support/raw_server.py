@@ -1,17 +1,17 @@
 """A server on loopback that sends whatever bytes a test has it send, also such as are no HTTP.
 
-It replies to each request, or plays a script for each connection: on a thread of the server's, so
-that it keeps its own time, whatever the client's loop is busy with.
+It plays a script for each connection, or replies to each request: on threads of its own, so that it
+keeps its own time, whatever the client's loop is busy with.
 """
 
-import asyncio
 import contextlib
 import json
+import select
 import socket
 import ssl
 import struct
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 from typing import Any
@@ -19,7 +19,8 @@ from typing import Any
 READ_S = 60.0
 _RESETS = struct.pack("ii", 1, 0)
 """Of SO_LINGER: the other side sees a reset instead of an end."""
-Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+BEFORE, AFTER = "before", "after"
+"""When ``relay`` cuts a connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,160 +81,55 @@ def answer(body: bytes = b"[]", *, status: str = "200 OK", headers: tuple[str, .
     return http(body, status=status, headers=headers)
 
 
-@dataclass(slots=True, kw_only=True)
-class RawServer:
-    """An open server: its address, what it received, what it replies."""
-
-    url: str
-    reply: Callable[[Request], Reply]
-    requests: list[Request] = field(default_factory=list)
-    connections: int = 0
-
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the requests of one connection."""
-        self.connections += 1
-        await _serve(self, self.connections, reader, writer)
-
-
-def in_order(*replies: Reply) -> Callable[[Request], Reply]:
-    """Each reply once; the last again and again."""
-    left = list(replies)
-    return lambda _: left.pop(0) if len(left) > 1 else left[0]
-
-
-@contextlib.asynccontextmanager
-async def raw_server(
-    *replies: Reply, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
-) -> AsyncIterator[RawServer]:
-    """Serve these replies in turn on a free port."""
-    server = RawServer(url="", reply=in_order(*(replies or (answer(),))))
-    with listening(server.connected, tls=tls) as port:
-        server.url = f"{'https' if tls else 'http'}://{host}:{port}"
-        yield server
-
-
-async def _serve(
-    server: RawServer,
-    connection: int,
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-) -> None:
-    for place in count(1):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        line, *lines = head.split("\r\n")[:-2]
-        pairs = (item.partition(":") for item in lines)
-        fields = tuple((name.lower(), value.strip()) for name, _, value in pairs)
-        body = await reader.readexactly(int(dict(fields).get("content-length", "0")))
-        request = Request(line=line, fields=fields, body=body, connection=connection, place=place)
-        server.requests.append(request)
-        reply = server.reply(request)
-        await _send(writer, reply)
-        if reply.then == "close":
-            return
-        if reply.then == "reset":
-            _reset(writer)
-            return
-        if reply.then == "hang":
-            await asyncio.sleep(READ_S)
-
-
-async def _send(writer: asyncio.StreamWriter, reply: Reply) -> None:
-    await asyncio.sleep(reply.before_s)
-    size = max(1, -(-len(reply.data) // reply.slices))
-    begins = [0, *reply.cuts] if reply.cuts else [*range(0, max(1, len(reply.data)), size)]
-    for begin, end in pairwise([*begins, len(reply.data)]):
-        writer.write(reply.data[begin:end])
-        await writer.drain()
-        if len(begins) > 1:
-            await asyncio.sleep(reply.pause_s)
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close so that the other side sees a reset instead of an end."""
-    raw = writer.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS)
-    writer.transport.abort()
-
-
-@contextlib.contextmanager
-def listening(
-    connected: Connected,
-    *,
-    tls: ssl.SSLContext | None = None,
-) -> Iterator[int]:
-    """Serve on a free port of loopback, in a thread of its own; gives the port.
-
-    Args:
-        connected: carries one connection.
-        tls: ends TLS on each.
-    """
-    listener = socket.create_server(("127.0.0.1", 0))
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda _loop, _context: None)  # a client that hangs up is no news
-    started = threading.Event()
-    writers: set[asyncio.StreamWriter] = set()
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.add(writer)
-        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            with contextlib.suppress(OSError, EOFError):
-                await connected(reader, writer)
-        finally:
-            writer.close()
-
-    async def serve() -> None:
-        server = await asyncio.start_server(carry, sock=listener, ssl=tls, backlog=500)
-        started.set()
-        with contextlib.suppress(asyncio.CancelledError):
-            await server.serve_forever()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        for writer in writers:
-            writer.transport.abort()
-        await asyncio.sleep(0.01 if tls else 0.001)  # what was closed gets the time to be so
-
-    main = loop.create_task(serve())
-
-    def run() -> None:
-        loop.run_until_complete(main)
-        loop.close()
-
-    thread = threading.Thread(target=run, name="front", daemon=True)
-    thread.start()
-    assert started.wait(60)
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        loop.call_soon_threadsafe(main.cancel)
-        thread.join(30)
-
-
 # A script for each connection.
 
 
 @dataclass(slots=True, kw_only=True)
 class Peer:
-    """The server's end of one connection; ``number`` counts connections from 0."""
+    """The server's end of one connection.
+
+    Attributes:
+        number: counts connections from 0.
+        is_over: set when the server ends.
+    """
 
     number: int
     link: socket.socket
+    is_over: threading.Event
+
+    def receive(self) -> tuple[bytes, bytes]:
+        """Read one request: its head without the blank line, and its body."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += self._read()
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
+        while len(body) < int(length or 0):
+            body += self._read()
+        return head, body
 
     def request(self) -> bytes:
         """Read one request; give its body."""
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += self._read()
-        head, _, body = head.partition(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-        while len(body) < length:
-            body += self._read()
-        return body
+        return self.receive()[1]
 
     def send(self, data: bytes) -> None:
         self.link.sendall(data)
+
+    def play(self, reply: Reply) -> bool:
+        """Send a reply, and do what is to be done then; whether the connection goes on."""
+        if reply.before_s:
+            self.is_over.wait(reply.before_s)
+        size = max(1, -(-len(reply.data) // max(1, reply.slices)))
+        begins = [0, *reply.cuts] if reply.cuts else [*range(0, max(1, len(reply.data)), size)]
+        for begin, end in pairwise([*begins, len(reply.data)]):
+            self.send(reply.data[begin:end])
+            if len(begins) > 1:
+                self.is_over.wait(reply.pause_s)  # without a pause, it lets the client read
+        if reply.then == "reset":
+            self.reset()
+        elif reply.then == "hang":
+            self.is_over.wait(READ_S)
+        return reply.then in {"keep", "hang"}
 
     def closed_by_client(self) -> bool:
         """Wait until the client sends more or closes; whether it has closed."""
@@ -265,9 +161,54 @@ class ScriptedServer:
     """Its address, and how many connections it has accepted."""
 
     url: str
+    script: Callable[[Peer], None]
+    tls: ssl.SSLContext | None
     connections: int = 0
+    is_over: threading.Event = field(default_factory=threading.Event)
     threads: list[threading.Thread] = field(default_factory=list)
     links: list[socket.socket] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def accept(self, listener: socket.socket) -> None:
+        """Give each connection a thread, until the listener is closed."""
+        with contextlib.suppress(OSError):
+            while True:
+                link, _ = listener.accept()
+                self.links.append(link)
+                number, self.connections = self.connections, self.connections + 1
+                thread = threading.Thread(target=self.serve, args=(number, link), daemon=True)
+                self.threads.append(thread)
+                thread.start()
+
+    def serve(self, number: int, link: socket.socket) -> None:
+        """Play the script for a connection."""
+        link.settimeout(READ_S)
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = Peer(number=number, link=link, is_over=self.is_over)
+        try:
+            if self.tls is not None:
+                peer.link = self.tls.wrap_socket(
+                    link, server_side=True, do_handshake_on_connect=False
+                )
+                self.links.append(peer.link)
+                peer.link.do_handshake()
+            self.script(peer)
+        except (OSError, ValueError):
+            """The client went away, or the test is over."""
+        finally:
+            peer.link.close()
+
+    def end(self) -> None:
+        """Close all connections, and wait for what carries them."""
+        self.is_over.set()
+        for link in self.links:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(link, socket.SHUT_RDWR)  # also if TLS is in the way
+        for thread in self.threads:
+            thread.join()
 
 
 @contextlib.contextmanager
@@ -280,33 +221,11 @@ def scripted_server(
 ) -> Iterator[ScriptedServer]:
     """Run ``script`` for each connection to a free port; ``name`` is what the URL says for it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, 0), family=family)
+    listener = socket.create_server((host, 0), family=family, backlog=500)
     shown = name or (f"[{host}]" if ":" in host else host)
-    scheme = "https" if tls else "http"
-    server = ScriptedServer(url=f"{scheme}://{shown}:{listener.getsockname()[1]}")
-
-    def serve(number: int, link: socket.socket) -> None:
-        link.settimeout(READ_S)
-        # The client went away, or the test is over.
-        with contextlib.suppress(OSError, ValueError):
-            if tls is not None:
-                link = tls.wrap_socket(link, server_side=True, do_handshake_on_connect=False)
-                server.links.append(link)
-                link.do_handshake()
-            script(Peer(number=number, link=link))
-        link.close()
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                link, _ = listener.accept()
-                server.links.append(link)
-                number, server.connections = server.connections, server.connections + 1
-                thread = threading.Thread(target=serve, args=(number, link))
-                server.threads.append(thread)
-                thread.start()
-
-    acceptor = threading.Thread(target=accept)
+    url = f"{'https' if tls else 'http'}://{shown}:{listener.getsockname()[1]}"
+    server = ScriptedServer(url=url, script=script, tls=tls)
+    acceptor = threading.Thread(target=server.accept, args=(listener,))
     acceptor.start()
     try:
         yield server
@@ -314,8 +233,79 @@ def scripted_server(
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         acceptor.join()
-        for link in server.links:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(link, socket.SHUT_RDWR)  # also if TLS is in the way
-        for thread in server.threads:
-            thread.join()
+        server.end()
+
+
+def relay(
+    client: socket.socket, server: socket.socket, strike: Callable[[bytes], str] = lambda _: ""
+) -> None:
+    """Hand everything on, both ways, until one end is closed.
+
+    Args:
+        strike: tells of what the client sends whether to cut the connection ``BEFORE`` that is
+            handed on, or ``AFTER`` it was answered, of which the client hears nothing.
+    """
+    other, is_deaf = {client: server, server: client}, False
+    for link in other:
+        link.settimeout(None)
+    while True:
+        pending = [one for one in other if isinstance(one, ssl.SSLSocket) and one.pending()]
+        for link in pending or select.select([*other], [], [])[0]:
+            data = link.recv(65_536)
+            how = strike(data) if link is client else ""
+            if not data or how == BEFORE or (link is server and is_deaf):
+                return
+            is_deaf = is_deaf or how == AFTER
+            other[link].sendall(data)
+
+
+# A reply to each request.
+
+
+@dataclass(slots=True, kw_only=True)
+class RawServer:
+    """An open server: its address, what it received, what it replies, one request at a time."""
+
+    url: str = ""
+    reply: Callable[[Request], Reply]
+    requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def converse(self, peer: Peer) -> None:
+        """Answer the requests of one connection."""
+        peer.link.settimeout(None)
+        self.connections = max(self.connections, peer.number + 1)
+        for place in count(1):
+            head, body = peer.receive()
+            line, *lines = head.decode("latin-1").split("\r\n")
+            pairs = (item.partition(":") for item in lines)
+            request = Request(
+                line=line,
+                fields=tuple((name.lower(), value.strip()) for name, _, value in pairs),
+                body=body,
+                connection=peer.number + 1,
+                place=place,
+            )
+            with self._lock:
+                self.requests.append(request)
+                reply = self.reply(request)
+            if not peer.play(reply):
+                return
+
+
+def in_order(*replies: Reply) -> Callable[[Request], Reply]:
+    """Each reply once; the last again and again."""
+    left = list(replies)
+    return lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+
+@contextlib.asynccontextmanager
+async def raw_server(
+    *replies: Reply, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[RawServer]:
+    """Serve these replies in turn on a free port."""
+    server = RawServer(reply=in_order(*(replies or (answer(),))))
+    with scripted_server(server.converse, tls=tls, name=host) as listening:
+        server.url = listening.url
+        yield server

@@ -22,7 +22,7 @@ import jwskate
 import msgspec
 
 from tests.support.program import Installation, install
-from tests.support.raw_server import RawServer, Reply, http, listening
+from tests.support.raw_server import RawServer, Reply, http, scripted_server
 from tests.support.raw_server import Request as RawRequest
 from worker.sandbox.access import AccessChecker
 from worker.sandbox.clients import Client
@@ -43,10 +43,11 @@ Records = list[dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """A search that passed the checks."""
+    """A search that passed the checks, with the token that it came with."""
 
     off_id: str
     area: str
+    token: str
     target: str
     fields: Mapping[str, Any]
     records: Records
@@ -91,6 +92,8 @@ class Standin:
     """HelseID, whose checks are the sandbox's, and a PTS that answers as it is scripted.
 
     Attributes:
+        port: of loopback.
+        helseid_origin: under which other name HelseID is found; empty: under the one of PTS.
         token_reply, discovery_reply: what HelseID says instead of a token, or its description.
         token_replies, discovery_replies: what it says instead to the next requests, before that.
         token_more, discovery_more: further fields of those answers.
@@ -110,6 +113,8 @@ class Standin:
     """
 
     origin: str = ""
+    helseid_origin: str = ""
+    port: int = 0
     token_reply: Reply | None = None
     discovery_reply: Reply | None = None
     token_replies: list[Reply] = field(default_factory=list)
@@ -136,7 +141,7 @@ class Standin:
 
     @property
     def issuer(self) -> str:
-        return f"{self.origin}/sts"
+        return f"{self.helseid_origin or self.origin}/sts"
 
     @property
     def endpoint(self) -> str:
@@ -269,6 +274,7 @@ class Standin:
         ask = Ask(
             off_id=off_id,
             area=area,
+            token=str(request.header("authorization")).rpartition(" ")[2],
             target=target,
             fields=fields,
             records=records,
@@ -315,18 +321,21 @@ def standin(
     *,
     clock: Callable[[], float] = time.time,
     tls: ssl.SSLContext | None = None,
+    origin: str = "",
+    helseid_origin: str = "",
 ) -> Iterator[Standin]:
-    """Serve a stand-in from a thread of its own.
+    """Serve a stand-in from threads of its own.
 
     Args:
         options: of the sandbox that checks; by default it knows a client made for this.
         clock: of HelseID.
         tls: ends TLS on each connection.
+        origin, helseid_origin: its names, where only a proxy finds it.
     """
-    made = Standin()
-    with listening(RawServer(url="", reply=made.receive).connected, tls=tls) as port:
-        origin = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
-        made.begin(origin, options or made.register(), clock)
+    made = Standin(helseid_origin=helseid_origin)
+    with scripted_server(RawServer(reply=made.receive).converse, tls=tls) as server:
+        made.port = server.port
+        made.begin(origin or server.url, options or made.register(), clock)
         yield made
 
 

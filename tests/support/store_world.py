@@ -1,7 +1,7 @@
 """A store under a fake clock, the reads that are written to it, and what readers then see."""
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -39,8 +39,6 @@ LIMITS = GuardLimits(max_removed_share=0.1, min_completeness=0.5, first_min_comp
 HOLD = timedelta(hours=12)
 """How long after its last progress a run is continued."""
 TTL_S = 50.0
-OFF_ID = NationalId("16858399649")
-"""The identifier by which somebody is erased."""
 
 
 @dataclass
@@ -230,14 +228,28 @@ def person_named(key: str, ref: str | None = None, cohort: str | None = None) ->
     return Person(off_id=NationalId("1" * 11), person_key=key, local_ref=ref, cohort=cohort)
 
 
-def read(world: World, key: str, *codes: str, ref: str | None = None) -> PersonRead:
-    """A person whose safety area holds these restrictions (``id`` or ``id=CODE``)."""
-    records = [record(*code.split("=")) for code in codes]
-    areas = (complete(world, SAFETY, *records), complete(world, PRIVACY))
-    return PersonRead(person=person_named(key, ref), areas=areas)
+def read(
+    world: World,
+    key: str,
+    *held: str | Record,
+    private: Iterable[Record] = (),
+    ref: str | None = None,
+    cohort: str | None = None,
+) -> PersonRead:
+    """A person whose safety area holds these restrictions (``id``, ``id=CODE`` or a record)."""
+    records = [one if isinstance(one, Record) else record(*one.split("=")) for one in held]
+    areas = (complete(world, SAFETY, *records), complete(world, PRIVACY, *private))
+    return PersonRead(person=person_named(key, ref, cohort), areas=areas)
 
 
-def failed(world: World, key: str, kind: FailureKind = FailureKind.TRANSIENT) -> PersonRead:
+def failed(
+    world: World,
+    key: str,
+    kind: FailureKind = FailureKind.TRANSIENT,
+    *,
+    ref: str | None = None,
+    cohort: str | None = None,
+) -> PersonRead:
     """A person whose safety area could not be read."""
     failure = AreaFailure(
         area=SAFETY,
@@ -247,4 +259,5 @@ def failed(world: World, key: str, kind: FailureKind = FailureKind.TRANSIENT) ->
         failed_at=world.fake.now(),
         status=503,
     )
-    return PersonRead(person=person_named(key), areas=(failure, complete(world, PRIVACY)))
+    person = person_named(key, ref, cohort)
+    return PersonRead(person=person, areas=(failure, complete(world, PRIVACY)))

@@ -13,6 +13,7 @@ FAULT = {"action": "status", "status": 500, "area": "patient-safety", "persons":
 def two_runs_of(served: Sandbox, folder: Path, database_url: str) -> Installation:
     """Changes in the second run, and one person's area that failed."""
     made = served.install(folder, database_url)
+    served.control(generation=0, faults=[])
     assert made.sync().code == 0
     served.control(generation=15, faults=[FAULT])
     assert (

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.databases import share_compiled_statements
-from tests.support.simulation.nth_call import on_sqlite
+from tests.support.simulation.nth_call import undisturbed
 from worker.cli import COMMANDS
 
 
@@ -39,7 +39,7 @@ def _warm() -> None:
         import_module(name)
     share_compiled_statements()
     # A run compiles its statements: that takes a quarter of its time.
-    assert on_sqlite().undisturbed.ended
+    assert undisturbed().ended
 
 
 def _serve() -> None:

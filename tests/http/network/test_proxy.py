@@ -1,10 +1,8 @@
 """``network.proxy_url``: HelseID, PTS and Pushgateway are reached through it alone."""
 
-import shutil
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +12,6 @@ import structlog
 from tests.support.certificates import make_authority, server_context
 from tests.support.http.reports import NIGHT
 from tests.support.network.connect_proxy import ConnectProxy, connect_proxy
-from tests.support.network.net import PERSONS, Net, gateway
 from tests.support.program import (
     REQUEST_TIMEOUT_S,
     Ended,
@@ -24,20 +21,17 @@ from tests.support.program import (
     run,
 )
 from tests.support.raw_server import answer, raw_server
-from tests.support.standin import off_id_of, standin
+from tests.support.standin import Standin, off_id_of, person, standin
 from worker.config.settings import Telemetry
 from worker.errors import ExitCode, UnavailableError
 from worker.http.connecting import Proxy
 from worker.http.connection import TransportOptions
 from worker.http.transport import Transport
-from worker.sandbox.clients import Client
-from worker.sandbox.jose import new_key_pair
-from worker.sandbox.serve import running_sandbox
-from worker.sandbox.world import SandboxOptions
 from worker.telemetry import emit, ping, samples_of
 from worker.tls import client_context
 
 HELSEID, PTS = "helseid.test:443", "pts.test:8443"
+PERSONS = 40
 CREDENTIALS = "worker:p:ss @/word"
 
 
@@ -45,62 +39,41 @@ CREDENTIALS = "worker:p:ss @/word"
 class Hospital:
     """HelseID and PTS under names that nobody resolves, with certificates of a private CA."""
 
-    net: Net
-    routes: dict[str, int]
+    services: Standin
     ca_file: Path
     server_tls: ssl.SSLContext
 
+    @property
+    def routes(self) -> dict[str, int]:
+        """Where the proxy finds them."""
+        return dict.fromkeys((HELSEID, PTS), self.services.port)
+
     def sync(
-        self, template: Path, folder: Path, url: str, *, credentials: str = ""
+        self, database_url: str, folder: Path, url: str, *, credentials: str = ""
     ) -> tuple[Ended, Installation]:
         """A run through that proxy."""
-        worker = self.net.install(folder, template)
+        worker = self.services.install(folder, database_url)
         network = {"proxy_url": url}
         if credentials:
             file = folder / "proxy-credentials"
             file.write_text(credentials + "\n", encoding="utf-8")
             file.chmod(0o600)
             network["proxy_credentials_file"] = file.name
-        worker.configure(
-            tls={"ca_file": str(self.ca_file)},
-            network=network,
-            sync={"retry_attempts": 2},
-        )
+        worker.configure(tls={"ca_file": str(self.ca_file)}, network=network)
         worker.constants[REQUEST_TIMEOUT_S] = 30.0
         return worker.sync(), worker
 
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
-    """The sandbox behind TLS; the names are the proxy's to resolve."""
+    """The stand-in behind TLS; the names are the proxy's to resolve."""
     authority = make_authority(tmp_path_factory.mktemp("authority"))
     context = server_context(authority, "helseid.test", "pts.test", "push.test", "localhost")
-    private, public = new_key_pair()
-    with ExitStack() as stack:
-        helseid = stack.enter_context(gateway(tls=context))
-        pts = stack.enter_context(gateway(tls=context))
-        sandbox = stack.enter_context(
-            running_sandbox(
-                SandboxOptions(
-                    persons=PERSONS,
-                    issuer="https://helseid.test/helseid",
-                    pts_url=f"https://{PTS}",
-                    clients=[Client(jwks=[public])],
-                )
-            )
-        )
-        helseid.target = sandbox.options.helseid_port
-        pts.target = sandbox.options.pts_port
-        yield Hospital(
-            net=Net(sandbox=sandbox, client_key=private, helseid=helseid, pts=pts),
-            routes={HELSEID: _port(helseid.url), PTS: _port(pts.url)},
-            ca_file=authority.file,
-            server_tls=context,
-        )
-
-
-def _port(url: str) -> int:
-    return int(url.rpartition(":")[2])
+    at, helseid = f"https://{PTS}", "https://helseid.test"
+    with standin(tls=context, origin=at, helseid_origin=helseid) as made:
+        for number in range(PERSONS):
+            person(made, number, safeties=1)
+        yield Hospital(services=made, ca_file=authority.file, server_tls=context)
 
 
 @pytest.fixture(params=["http", pytest.param("https", marks=pytest.mark.nightly)])
@@ -113,15 +86,13 @@ def forward(hospital: Hospital, request: pytest.FixtureRequest) -> Iterator[Conn
 
 
 @pytest.mark.promise("8")
-def test_a_complete_run(
-    hospital: Hospital, forward: ConnectProxy, migrated_sqlite: Path, tmp_path: Path
-):
+def test_a_complete_run(hospital: Hospital, forward: ConnectProxy, sqlite_url: str, tmp_path: Path):
     """HelseID and PTS are reached by CONNECT; TLS ends behind the proxy, which sees no token.
 
     Its credentials are those of the file, and stand in no output.
     """
     forward.credentials = CREDENTIALS
-    ended, worker = hospital.sync(migrated_sqlite, tmp_path, forward.url, credentials=CREDENTIALS)
+    ended, worker = hospital.sync(sqlite_url, tmp_path, forward.url, credentials=CREDENTIALS)
     assert ended.code == 0, ended.out + ended.err
     assert ended.run["totals"]["persons_complete"] == PERSONS
     assert set(forward.asked) == {HELSEID, PTS}
@@ -133,13 +104,13 @@ def test_a_complete_run(
 
 @pytest.mark.parametrize("given", ["", "worker:wrong"])
 def test_credentials_that_are_missing_or_wrong(
-    hospital: Hospital, migrated_sqlite: Path, tmp_path: Path, given: str
+    hospital: Hospital, sqlite_url: str, tmp_path: Path, given: str
 ):
     """78, with the proxy's name and the key; a wrong password is not tried again."""
     with connect_proxy() as forward:
         forward.routes |= hospital.routes
         forward.credentials = CREDENTIALS
-        ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url, credentials=given)
+        ended, _ = hospital.sync(sqlite_url, tmp_path, forward.url, credentials=given)
     assert ended.code == 78, ended.out + ended.err
     assert f"the proxy {forward.url.removeprefix('http://')}" in ended.out
     assert "(status 407)" in ended.out
@@ -148,12 +119,12 @@ def test_credentials_that_are_missing_or_wrong(
     assert "wrong" not in ended.out + ended.err
 
 
-def test_a_proxy_that_forbids_pts(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path):
+def test_a_proxy_that_forbids_pts(hospital: Hospital, sqlite_url: str, tmp_path: Path):
     """78: nothing but another rule in the proxy helps."""
     with connect_proxy() as forward:
         forward.routes |= hospital.routes
         forward.answers[PTS] = "403 Forbidden"
-        ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url)
+        ended, _ = hospital.sync(sqlite_url, tmp_path, forward.url)
     assert ended.code == 78, ended.out + ended.err
     assert "gives no way to PTS (status 403)" in ended.out
 
@@ -192,7 +163,7 @@ async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str)
     """Each target is reached through the proxy, with its credentials and the private CA."""
     forward.credentials = CREDENTIALS
     async with raw_server(tls=hospital.server_tls) as server:
-        forward.routes["push.test:443"] = _port(server.url)
+        forward.routes["push.test:443"] = int(server.url.rpartition(":")[2])
         options = TransportOptions(tls=client_context(hospital.ca_file))
         proxy = Proxy(url=forward.url, credentials=CREDENTIALS)
         with structlog.testing.capture_logs() as logs:
@@ -204,13 +175,12 @@ async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str)
 
 
 @pytest.mark.promise("8")
-def test_nothing_is_taken_from_the_environment(tmp_path: Path, migrated_sqlite: Path):
+def test_nothing_is_taken_from_the_environment(tmp_path: Path, sqlite_url: str):
     """A trap that every variable names is not asked by anybody, nor are session keys written."""
     with standin() as upstream, socket.create_server(("127.0.0.1", 0)) as trap:
         trap.setblocking(False)
         url = f"http://127.0.0.1:{trap.getsockname()[1]}"
-        shutil.copy(migrated_sqlite, tmp_path / "pts.db")
-        worker = upstream.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
+        worker = upstream.install(tmp_path, sqlite_url)
         worker.roster(*(off_id_of(number) for number in range(5)))
         worker.configure(
             telemetry={

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from tests.support.http.calls import OPTIONS, Outcome, chunked, outcome, response
+from tests.support.http.calls import OPTIONS, chunked, outcome, response
 from tests.support.raw_server import Reply, answer, raw_server, scripted_server
 from worker.errors import TransientError
 from worker.http.transport import Transport
@@ -59,15 +59,6 @@ async def test_a_line_break_after_a_response(end):
             first, second = [await outcome(transport, server.url) for _ in range(2)]
     assert first == (b"" if end in {"a length of zero", "no content", "not modified"} else b"[1]")
     assert second == NEXT
-
-
-async def test_a_length_shorter_than_the_body():
-    """A body that is cut by its own length is not taken for a shorter body."""
-    body = b'[{"id": "a"}]'
-    short = [Reply(data=response(body, length=length)) for length in range(len(body))]
-    async with raw_server(*short, answer(body)) as server, Transport(OPTIONS) as transport:
-        got = [await outcome(transport, server.url) for _ in range(len(body) + 1)]
-    assert got == [TransientError] * len(body) + [body]
 
 
 @pytest.mark.parametrize("surplus", LATER)
@@ -127,35 +118,6 @@ async def test_unread_when_the_connection_is_taken(tls_server, tls_options, surp
                 second = await outcome(transport, server.url, body=b"2")
     assert second == b"[1]"
     assert (requests, server.connections) == ([b"1", b"2"], 2)
-
-
-async def test_a_proxy_that_answers_one_request_in_ten_twice():
-    """Nobody gets the response to another request."""
-    lock, count = threading.Lock(), iter(range(10_000))
-
-    def script(peer):
-        while True:
-            body = peer.request()
-            with lock:
-                number = next(count)
-            peer.send(response(b"[%b]" % body) * (1 + (number % 10 == 0)))
-
-    async def ask(numbers):
-        for number in numbers:
-            got[number] = await outcome(transport, server.url, body=b"%d" % number)
-
-    got: dict[int, Outcome] = {}
-    numbers = iter(range(400))
-    with scripted_server(script) as server:
-        async with Transport(OPTIONS) as transport:
-            await asyncio.gather(*(ask(numbers) for _ in range(8)))
-    wrong = {
-        number: body
-        for number, body in got.items()
-        if body not in {b"[%d]" % number, TransientError}
-    }
-    assert wrong == {}
-    assert sum(body is TransientError for body in got.values()) == 40
 
 
 async def test_a_connection_of_its_own():

@@ -23,8 +23,6 @@ SYSTEMD: Final = ROOT / "config" / "systemd"
 KUBERNETES: Final = ROOT / "config" / "kubernetes"
 CRONTAB: Final = ROOT / "config" / "cron" / "pts-worker"
 OPERATIONS: Final = ROOT / "docs" / "operations.md"
-INSTALL: Final = ROOT / "docs" / "install-server.md"
-DATABASE: Final = ROOT / "docs" / "database.md"
 PROGRAM: Final = "/opt/pts-worker/bin/pts-worker"
 
 OVER: Final = frozenset({ExitCode.GAPS, ExitCode.LEASE_HELD})
@@ -198,17 +196,6 @@ def calls() -> Iterator[tuple[str, tuple[str, ...]]]:
     for command in cron_commands():
         for match in re.finditer(r'"\$WORKER" ([^>]+?) >', command):
             yield CRONTAB.name, tuple(shlex.split(match[1]))
-    yield from _typed()
-
-
-def _typed() -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The calls on the pages."""
-    for page in (OPERATIONS, INSTALL, DATABASE):
-        typed = "\n".join(re.findall(r"(?ms)^```sh\n(.*?)^```", page.read_text()))
-        for match in re.finditer(
-            r"(?m)^[^#\n]*(?:sudo pts-admin|bin/pts-worker) ([^#<\n]+)", typed
-        ):
-            yield page.name, tuple(shlex.split(match[1]))
 
 
 def allow_core_dumps() -> None:

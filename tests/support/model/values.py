@@ -122,12 +122,3 @@ class Outcome:
     missing: frozenset[str]
     totals: Mapping[str, int]
     facts: Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """What readers saw after a publication."""
-
-    run_id: int
-    published_at: datetime
-    rows: Mapping[Row, Any]

@@ -1,18 +1,15 @@
 """A CONNECT proxy on raw sockets (RFC 9110 §9.3.6), and servers behind it that only it can name."""
 
 import base64
-import contextlib
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.support.raw_server import scripted_server
+from tests.support.raw_server import relay, scripted_server
 
 HEAD_BYTES_MAX = 16_384
-PATIENCE_S = 30.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,10 +45,7 @@ class ConnectProxy:
             return
         with socket.create_connection(("127.0.0.1", self.routes[target])) as server:
             client.sendall(f"HTTP/1.1 {status}\r\nVia: 1.1 proxy\r\n\r\n".encode())
-            back = threading.Thread(target=_copy, args=(server, client), daemon=True)
-            back.start()
-            _copy(client, server)
-            back.join(PATIENCE_S)
+            relay(client, server)
 
     def _status(self, method: str, target: str, head: str) -> str:
         wanted = base64.b64encode(self.credentials.encode()).decode()
@@ -79,11 +73,3 @@ def _read_head(client: socket.socket) -> str:
             raise ConnectionError
         head += data
     return head.decode("latin-1")
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65_536):
-            sink.sendall(data)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_RDWR)

@@ -4,17 +4,16 @@ The wheel's server has no TLS of its own. A front speaks the start of PostgreSQL
 included (PostgreSQL manual, section 54.2.11, "SSL Session Encryption"), and hands the rest on.
 """
 
-import asyncio
+import socket
 import ssl
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import make_url
 
-from tests.support.network.net import relay
-from tests.support.raw_server import listening
+from tests.support.raw_server import BEFORE, Peer, relay, scripted_server
 
 HOST = "0.0.0.0"  # noqa: S104 - to connect to: no loopback address, and yet this machine (ip(7))
 SSL_REQUEST = 80_877_103
@@ -28,6 +27,8 @@ class Front:
     Attributes:
         server_url: of the real server; None for a thief, who asks for the password in clear.
         tls: what it shows; None to answer that there is no TLS.
+        strike: whether a connection is cut at what the client sends, its first message included;
+            see ``relay``.
         port: where it listens.
         connections: how many came.
         secured: how many of them went over to TLS.
@@ -36,6 +37,7 @@ class Front:
 
     server_url: str | None = None
     tls: ssl.SSLContext | None = None
+    strike: Callable[[bytes], str] = lambda _: ""
     port: int = 0
     connections: int = 0
     secured: int = 0
@@ -46,54 +48,61 @@ class Front:
         name = database or (make_url(self.server_url).database if self.server_url else "pts")
         return f"postgresql://postgres:hemmelig@{HOST}:{self.port}/{name}{query}"
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def carry(self, peer: Peer) -> None:
+        """Carry one connection to its end."""
         self.connections += 1
-        code, start = await read_start(reader)
+        code, start = read_start(peer.link)
         if code == SSL_REQUEST:
-            writer.write(b"N" if self.tls is None else b"S")
-            await writer.drain()
+            peer.send(b"N" if self.tls is None else b"S")
             if self.tls is not None:
-                await writer.start_tls(self.tls)
+                peer.link = self.tls.wrap_socket(peer.link, server_side=True)
                 self.secured += 1
-            code, start = await read_start(reader)
+            code, start = read_start(peer.link)
         if self.server_url is None:
-            await self._steal(reader, writer)
-        else:
-            there_in, there_out = await open_server(self.server_url)
-            there_out.write(start)
-            await relay(reader, writer, there_in, there_out)
+            self._steal(peer.link)
+            return
+        if self.strike(start) == BEFORE:
+            return
+        with open_server(self.server_url) as there:
+            there.sendall(start)
+            relay(peer.link, there, self.strike)
 
-    async def _steal(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(CLEAR_PASSWORD)
-        await writer.drain()
-        kind, body = await read_message(reader)
+    def _steal(self, link: socket.socket) -> None:
+        link.sendall(CLEAR_PASSWORD)
+        kind, size = struct.unpack("!ci", _exactly(link, 5))
+        body = _exactly(link, size - 4)
         if kind == b"p":
             self.passwords.append(body)
 
 
-async def read_start(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+def read_start(link: socket.socket) -> tuple[int, bytes]:
     """The first message of a connection: its code, and all of it."""
-    head = await reader.readexactly(8)
+    head = _exactly(link, 8)
     size, code = struct.unpack("!ii", head)
-    return code, head + await reader.readexactly(size - 8)
+    return code, head + _exactly(link, size - 8)
 
 
-async def read_message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """Any later message: its kind, and what it holds."""
-    head = await reader.readexactly(5)
-    return head[:1], await reader.readexactly(struct.unpack("!i", head[1:])[0] - 4)
+def _exactly(link: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = link.recv(size - len(data))
+        if not more:
+            raise ConnectionError
+        data += more
+    return data
 
 
-async def open_server(server_url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+def open_server(server_url: str) -> socket.socket:
     """A connection to the real server, whose socket the URL names."""
-    folder = str(make_url(server_url).query["host"])
-    return await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
+    link = socket.socket(socket.AF_UNIX)
+    link.connect(f"{make_url(server_url).query['host']}/.s.PGSQL.5432")
+    return link
 
 
 @contextmanager
 def front(server_url: str | None = None, *, tls: ssl.SSLContext | None = None) -> Iterator[Front]:
     """A front before that server, or a thief."""
     made = Front(server_url=server_url, tls=tls)
-    with listening(made.connected) as port:
-        made.port = port
+    with scripted_server(made.carry) as server:
+        made.port = server.port
         yield made

@@ -4,17 +4,9 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.support.store_world import (
-    PRIVACY,
-    SAFETY,
-    World,
-    complete,
-    failed,
-    person_named,
-    record,
-)
+from tests.support.store_world import PRIVACY, World, failed, read, record
 from worker.core.guard import GuardLimits
-from worker.core.model import AreaRead, Person, PersonRead, Record, RunKind
+from worker.core.model import PersonRead, Record, RunKind
 from worker.errors import WithheldError
 
 ANY = GuardLimits(
@@ -41,33 +33,20 @@ def privacy(key: str, kind: str, level: str, **columns: Any) -> Record:
     return record(key, area=PRIVACY, privacy_type=kind, privacy_level=level, **columns)
 
 
-def seen(
-    world: World,
-    number: int | str,
-    *safe: Record,
-    private: tuple[Record, ...] = (),
-    ref: str | None = None,
-    cohort: str | None = None,
-) -> PersonRead:
-    """A person whose two areas were read completely."""
-    areas: tuple[AreaRead, ...] = (
-        complete(world, SAFETY, *safe),
-        complete(world, PRIVACY, *private),
-    )
-    return PersonRead(person=_person(number, ref, cohort), areas=areas)
+def seen(world: World, number: int | str, *safe: Record, **more: Any) -> PersonRead:
+    """A person whose two areas were read completely; see ``read``."""
+    return read(world, _key(number), *safe, **more)
 
 
 def missed(
     world: World, number: int | str, ref: str | None = None, cohort: str | None = None
 ) -> PersonRead:
     """A person whose safety area could not be read."""
-    person = _person(number, ref, cohort)
-    return PersonRead(person=person, areas=failed(world, person.person_key).areas)
+    return failed(world, _key(number), ref=ref, cohort=cohort)
 
 
-def _person(number: int | str, ref: str | None, cohort: str | None) -> Person:
-    key = number if isinstance(number, str) else key_of(number)
-    return person_named(key, ref, cohort)
+def _key(number: int | str) -> str:
+    return number if isinstance(number, str) else key_of(number)
 
 
 async def publish(

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.secrecy.bad_answers import CANARY
 from tests.support.standin import PRIVACY, SAFETY, Records, privacy, safety
+
+CANARY = "kanarifugl-i-kroppen"
+"""Stands in bodies that are not understood, and must be found nowhere."""
 
 WORD = "hemmelig-ord-i-svare"
 """Stands in good records: it may be kept in the database, and nowhere else. As long as ``CANARY``,

@@ -24,16 +24,8 @@ from tests.support.program import (
 )
 from tests.support.published import Store
 from tests.support.raw_server import Reply
-from tests.support.secrecy.bad_answers import kinds
-from tests.support.secrecy.canaries import Place, records_of
-from tests.support.secrecy.speaking import (
-    SPEAKERS,
-    bad,
-    good_speakers,
-    headed,
-    more_of_helseid,
-    speaking,
-)
+from tests.support.secrecy.bad_answers import good_kinds, headed, kinds, refused
+from tests.support.secrecy.canaries import CANARY, JWT, OPAQUE, Place, records_of
 from tests.support.standin import PRIVACY, SAFETY, Answerer, Standin, off_id_of
 
 FIRST = 70_000
@@ -45,7 +37,6 @@ ANSWER_S = 10.0
 PUSHES = 2
 """Two groups to the gateway."""
 PUSHING_BACK = ("429", "503")
-OF_SAFETY = "speaking: time-in-words"
 
 WATCHED = "tmp/watched"
 WATCH = f"""
@@ -130,18 +121,19 @@ def prepare(made: Standin, folder: Path, database_url: str, *, every: int = 1) -
         return off_id
 
     named = kinds(slow=every == 1)
-    named |= {f"speaking: {name}": speaking(made, SPEAKERS[name]) for name in SPEAKERS}
     # Answers that ask for a pause slow down those who come after.
-    last = sorted(named, key=lambda name: any(code in name for code in PUSHING_BACK))[::every]
+    last = sorted(named, key=lambda name: name in PUSHING_BACK)[::every]
     for number, name in enumerate(last):
         if number % HEALTHY_EVERY == 0:
             healthy.append(person())
-        area = SAFETY if name == OF_SAFETY else (SAFETY, PRIVACY)[number % 2]
-        plan[person(), area] = bad(made, named[name])
-    for speaker in good_speakers().values():
-        plan[person(), SAFETY] = headed(made, speaking(made, speaker))
+        plan[person(), (SAFETY, PRIVACY)[number % 2]] = refused(named[name])
+    for answerer in good_kinds().values():
+        plan[person(), SAFETY] = headed(answerer)
     made.script = dict(plan)
-    made.token_more = more_of_helseid(healthy[0])
+    said = f"{CANARY} {healthy[0]} {OPAQUE}"
+    # Fields beside a good token that nobody asked for.
+    made.token_more = {"scope": f"nhn:pts/api {said}", "id_token": JWT, "of": said}
+    made.token_more["refresh_token"] = OPAQUE
 
     worker = made.install(folder, database_url)
     worker.constants[REQUEST_TIMEOUT_S] = ANSWER_S
@@ -176,6 +168,7 @@ def killed_in_mid_run(night: Night) -> None:
     night.worker.constants[REQUEST_TIMEOUT_S] = ANSWER_S
     night.places.append(Place(kind="arguments", name="sync", data=command))
     night.places += database_files(store, "killed")
+    store.end_lease()
     night.keep("(killed) sync", running.wait())
 
 

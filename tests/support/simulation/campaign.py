@@ -5,12 +5,45 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from typing import Final
 
 from tests.support.databases import share_compiled_statements
-from tests.support.simulation.kinds import unmet
 from tests.support.simulation.nth_call import Point, all_points, try_point
 from tests.support.simulation.scenario import Result, play
 from tests.support.simulation.stage import Tally
+from worker.sandbox.world import Action
+
+KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "HTTP fault of the sandbox": tuple(f"http {action}" for action in Action),
+    "slow reply": ("http slow",),
+    "lost request": ("http request lost",),
+    "lost reply": ("http reply lost",),
+    "token expired between attempts": ("http expired_token", "tokens revoked"),
+    "database error at the n-th call": tuple(
+        f"database {flavour}" for flavour in ("locked", "io", "full", "lost")
+    ),
+    "commit done, its reply lost": ("database done-lost (commit)", "database done-io (commit)"),
+    "two reads that contradict each other": ("reads contradict",),
+    "roster edited between runs": ("roster edited",),
+    **{
+        name: (name,)
+        for name in (
+            "H-numbers not sent",
+            "certain persons for some nights",
+            "crash",
+            "paused past the lease",
+            "clock jump ahead",
+            "clock jump back",
+            "night of 25 hours",
+            "night of 23 hours",
+        )
+    },
+}
+
+
+def unmet(faults: Counter[str]) -> list[str]:
+    """The kinds that never struck."""
+    return [kind for kind, names in KINDS.items() if not any(faults[name] for name in names)]
 
 
 def say(text: str) -> None:

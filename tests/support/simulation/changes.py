@@ -63,9 +63,13 @@ class Changes:
     def change_world(self) -> None:
         """One change of what PTS knows."""
         off_id, area, rows = self._some_rows()
-        match self.rng.choice(("add", "add", "change", "change", "remove", "renumber", "swap")):
+        kinds = ("add", "add", "change", "change", "remove", "renumber", "share", "swap")
+        match self.rng.choice(kinds):
             case "add":
                 self._add_restriction(off_id, area)
+            case "share":  # under another identifier as well
+                other = self.rng.choice(list(self.stage.upstream.truth))
+                self.stage.upstream.truth[other][area] |= rows
             case "change" if rows:
                 rows[self.rng.choice(sorted(rows))] += 1
             case "remove" if rows:

@@ -3,30 +3,51 @@
 A world with one published run changes in every way; the next run meets one fault; the run after it
 meets none. Nothing may show in between that was not published, and in the end the store is the
 world.
+
+One fault is another process, which takes the lease just before a write transaction begins. Nothing
+may be written from then on (promise 4); each commit is watched (``process.py``).
 """
 
 import copy
 import random
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from datetime import timedelta
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tests.support.model.state import Model
 from tests.support.model.values import PRIVACY, SAFETY, expect
 from tests.support.simulation.loop import Clock, SimLoop, inline_files, run_simulated
 from tests.support.simulation.materials import fast_folder, lasting_folder
-from tests.support.simulation.process import CLOCK, DATABASE, FILE, HTTP, Process, Trouble
+from tests.support.simulation.process import (
+    BEGIN_WRITE,
+    CLOCK,
+    DATABASE,
+    FILE,
+    HTTP,
+    Process,
+    Trouble,
+)
 from tests.support.simulation.scenario import STARTS
 from tests.support.simulation.served import Rows
 from tests.support.simulation.stage import Line, Outcome, Stage
+from worker.errors import ExitCode, LeaseLostError
 
 CRASH = "crash"
+HELD_FROM = 2
+"""The first write takes the lease; it can be taken over from the second on."""
+LEASE_S = 60
 PERSONS_FIRST = 5
+
+TAKE = (
+    "UPDATE lease SET fencing_token = fencing_token + 1, holder = 'usurper', host = 'elsewhere', "
+    "expires_at = ? WHERE holder IS NOT NULL"
+)
 
 FLAVOURS: dict[str, tuple[str, ...]] = {
     DATABASE: ("locked", "io", "lost", "done-lost", "done-io"),
@@ -34,6 +55,7 @@ FLAVOURS: dict[str, tuple[str, ...]] = {
     CLOCK: ("error", "ahead", "behind"),
     FILE: ("error",),
     CRASH: ("crash",),
+    BEGIN_WRITE: ("lease lost",),
 }
 
 
@@ -54,6 +76,8 @@ class Point:
         """The fault, as a process meets it."""
         if self.kind == CRASH:
             return Trouble(crash_at=self.number)
+        if self.kind == BEGIN_WRITE:
+            return Trouble()
         return Trouble(fail={(self.kind, self.number): self.flavour}, persistent=self.persistent)
 
 
@@ -95,9 +119,21 @@ class VirtualStage(Stage):
         outcome: Outcome = in_world(self, lambda: apart(self, **options))
         return outcome
 
-    def bury(self, process: Process) -> None:
-        """The process is gone, and some time has passed."""
-        self.clock.elapsed_s += 300.0
+    def take_lease(self) -> None:
+        """Another process takes it, under a higher token."""
+        until = self.clock.now() + timedelta(seconds=LEASE_S)
+        with closing(sqlite3.connect(self.database, isolation_level=None)) as usurper:
+            usurper.execute(TAKE, (until.isoformat(timespec="microseconds"),))
+
+    def take_lease_at(self, wanted: int, number: int) -> None:
+        """The same before the write with the wanted number."""
+        if number == wanted:
+            self.take_lease()
+
+    def lease_holder(self) -> str | None:
+        with closing(sqlite3.connect(self.database, isolation_level=None)) as reader:
+            holder: str | None = reader.execute("SELECT holder FROM lease").fetchone()[0]
+            return holder
 
 
 def fill(stage: Stage) -> None:
@@ -124,72 +160,48 @@ async def apart(stage: Stage, **options: Any) -> Outcome:
     return await stage.run_apart(stage.process(options.pop("trouble", None)), **options)
 
 
-@dataclass(kw_only=True)
-class Prepared:
-    """A database after its first run, and what the run after it does undisturbed.
-
-    Attributes:
-        copied: gives a stage on a copy of the database.
-        model: as the first run left it.
-    """
-
-    copied: Callable[[], AbstractContextManager[Any]]
-    model: Model
-
-    @contextmanager
-    def world(self) -> Iterator[Any]:
-        """A world that has changed in every way since its first run."""
-        with self.copied() as stage:
-            stage.observer.model = copy.deepcopy(self.model)
-            change(stage)
-            try:
-                yield stage
-            finally:
-                stage.close()
-
-    @cached_property
-    def undisturbed(self) -> Process:
-        """The process that made it; commits are some of its calls."""
-        with self.world() as stage:
-            outcome = stage.play(accepts=True)
-        expect(outcome.code == 0, f"the run without a fault ended with {outcome.code}")
-        process: Process = outcome.process
-        process.counts[CRASH] = process.touches
-        return process
-
-
-def prepare(first: Any, copied: Callable[[], AbstractContextManager[Any]]) -> Prepared:
-    """Let the first run have been."""
+@cache
+def _first_run() -> VirtualStage:
+    """Once for all points: a database after its first run, to be copied."""
+    first = VirtualStage(lasting_folder())
     outcome = first.play(accepts=True)
     expect(outcome.code == 0, f"the first run ended with {outcome.code}: {outcome.fault}")
     first.close()
-    return Prepared(copied=copied, model=first.observer.model)
+    return first
+
+
+@contextmanager
+def changed_world() -> Iterator[VirtualStage]:
+    """A world that has changed in every way since its first run."""
+    first, folder = _first_run(), fast_folder()
+    shutil.copy(first.database, folder / "pts.db")
+    stage = VirtualStage(folder, nights=1)
+    stage.observer.model = copy.deepcopy(first.observer.model)
+    change(stage)
+    try:
+        yield stage
+    finally:
+        stage.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
-def on_sqlite() -> Prepared:
-    """Once for all points."""
-    first = VirtualStage(lasting_folder())
-
-    @contextmanager
-    def copied() -> Iterator[VirtualStage]:
-        folder = fast_folder()
-        shutil.copy(first.database, folder / "pts.db")
-        try:
-            yield VirtualStage(folder, nights=1)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    return prepare(first, copied)
+def undisturbed() -> Process:
+    """The process of a run without a fault; commits are some of its calls."""
+    with changed_world() as stage:
+        outcome = stage.play(accepts=True)
+    expect(outcome.code == 0, f"the run without a fault ended with {outcome.code}")
+    outcome.process.counts[CRASH] = outcome.process.touches
+    return outcome.process
 
 
 def all_points() -> Iterator[Point]:
-    """Every kind of fault at every call of one run on SQLite."""
-    counts = on_sqlite().undisturbed.counts
+    """Every kind of fault at every call of one run."""
     for kind, flavours in FLAVOURS.items():
-        for number, flavour in product(range(1, counts[kind] + 1), flavours):
+        first = HELD_FROM if kind == BEGIN_WRITE else 1
+        for number, flavour in product(range(first, undisturbed().counts[kind] + 1), flavours):
             yield Point(kind=kind, number=number, flavour=flavour)
-            if kind != CRASH:
+            if kind not in (CRASH, BEGIN_WRITE):
                 yield Point(kind=kind, number=number, flavour=flavour, persistent=True)
 
 
@@ -199,14 +211,27 @@ def sample(points: Sequence[Point], count: int) -> Sequence[Point]:
     return points[step // 2 :: step]
 
 
-def try_point(point: Point, prepared: Prepared | None = None) -> Outcome:
+def try_point(point: Point) -> Outcome:
     """Let one run meet the fault and another recover; how the first ended."""
-    with (prepared or on_sqlite()).world() as stage:
-        outcome: Outcome = stage.play(trouble=point.trouble(), accepts=True)
+    with changed_world() as stage:
+        if point.kind == BEGIN_WRITE:
+            stage.before_write = partial(stage.take_lease_at, point.number)
+        outcome = stage.play(trouble=point.trouble(), accepts=True)
         may_be_bug = point.kind == CLOCK
         assert outcome.code != 70 or may_be_bug, f"{point}: a bug: {outcome.fault!r}"
-        stage.bury(outcome.process)
+        if point.kind == BEGIN_WRITE:
+            stage.before_write = lambda _: None
+            assert_lease_lost(stage, outcome)
+        stage.clock.elapsed_s += 300.0
         after = stage.play(accepts=True)
         assert after.code == 0, f"{point}: the run after it ended with {after.code}: {after.fault}"
         stage.observer.check_world(stage.upstream.truth, {line.off_id for line in stage.roster})
     return outcome
+
+
+def assert_lease_lost(stage: VirtualStage, outcome: Outcome) -> None:
+    """75 and why, unless the run had ended already; the other process has the lease."""
+    assert stage.lease_holder() == "usurper"
+    if outcome.report is None:
+        assert isinstance(outcome.fault, LeaseLostError), f"{outcome.fault!r}"
+        assert outcome.code == ExitCode.STOPPED

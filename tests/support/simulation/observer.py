@@ -93,7 +93,7 @@ class Observer:
     def is_behind(self) -> bool:
         """Whether there is a publication that the model has not judged."""
         (number,) = self._open().execute(_LAST).fetchone()
-        return (number or 0) != len(self.model.snapshots)
+        return (number or 0) != len(self.model.published)
 
     def look(self) -> bool:
         """See that the database keeps its promises now; whether there was a new publication."""
@@ -116,7 +116,7 @@ class Observer:
         views = views_of(found)
         self.ledger = views.tables["runs"]
         published = views.published()
-        seen = len(self.model.snapshots)
+        seen = len(self.model.published)
         is_new = len(published) > seen
         if is_new:
             expect(len(published) == seen + 1, f"{len(published) - seen} publications at once")

@@ -94,7 +94,6 @@ class Process:
     """One simulated process.
 
     Attributes:
-        calls: of the database, in order.
         ids: those that it has made, among them its own as a holder of the lease.
     """
 
@@ -108,7 +107,6 @@ class Process:
     before_write: Callable[[int], None] = lambda _number: None
     after_commit: Callable[[], None] = lambda: None
     began: Callable[[int], None] = lambda _run_id: None
-    calls: list[str] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
     touches: int = 0
     dead: bool = False
@@ -128,8 +126,6 @@ class Process:
         self.counts[kind] += 1
         number = self.counts[kind]
         self.trace.add(f"{self.number} {kind} {number} {what}")
-        if kind == DATABASE:
-            self.calls.append(what)
         if self.touches == self.trouble.crash_at:
             self.injected["crash"] += 1
             self.die()

@@ -27,9 +27,7 @@ from tests.support.simulation.process import (
     Trace,
     Trouble,
     entered,
-    opened,
 )
-from tests.support.simulation.transports import SimHelseIdTransport, SimTransport
 from tests.support.simulation.upstream import Upstream
 from worker.app import App
 from worker.cli.run_command import observed_run
@@ -151,12 +149,7 @@ class Stage:
         def process() -> Process:
             return self.processes[PROCESS.get() - 1]
 
-        return outside(
-            process,
-            lambda: opened(process(), self.database),
-            lambda options: SimTransport(self.upstream, process(), options.attempt_s_max),
-            lambda: SimHelseIdTransport(self.upstream, process()),
-        )
+        return outside(process, self.database, self.upstream)
 
     def reading(self) -> None:
         """A process is about to read a piece of its roster's file."""
@@ -209,10 +202,6 @@ class Stage:
         """Let the model look at the database."""
         if self.observer.look():
             self.tally.publications += 1
-
-    async def judge(self) -> None:
-        """The same, where it takes a connection of its own."""
-        self.look()
 
     async def run_apart(self, process: Process, **options: Any) -> Outcome:
         """The same as ``run``, in a task of its own."""

@@ -6,7 +6,7 @@ time are missing. Complete answers that were delivered are kept for the model, b
 
 import random
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -23,7 +23,7 @@ from worker.sandbox.contract import Renderer
 from worker.sandbox.helseid import HelseId
 from worker.sandbox.people import Restriction, population, sample
 from worker.sandbox.pts import Pts, continuation_of
-from worker.sandbox.web import Request, Response, json_response
+from worker.sandbox.web import Request, Response
 from worker.sandbox.world import RECORDS, Action, SandboxOptions, World
 
 ISSUER = "http://127.0.0.1:8101/helseid"
@@ -61,18 +61,12 @@ def restriction(area: str, off_id: str, key: str, revision: int) -> Restriction:
 
 @dataclass(kw_only=True)
 class Network:
-    """What the way between worker and services does, as shares of calls.
-
-    Attributes:
-        extra_answers: an empty list, which nobody asked for, is taken for the answer; only on a
-            connection that has carried a request before.
-    """
+    """What the way between worker and services does, as shares of calls."""
 
     lost_requests: float = 0.0
     lost_replies: float = 0.0
     latency_s: float = 0.05
     slow: float = 0.0
-    extra_answers: float = 0.0
 
 
 class Upstream:
@@ -103,7 +97,6 @@ class Upstream:
         self.opens_at_s = 0.0
         self._connections = 0
         self._rng = rng
-        self._luck = random.Random(f"extra answers {seed}")
         self._trace = trace
         self.clock = clock
         chosen = SandboxOptions(
@@ -185,11 +178,6 @@ class Upstream:
         if connection:
             connection.requests += 1
             self.served[process.number].searches[_key_of(request)] += 1
-        may_be_another = connection and connection.requests > 1 and reply.status == 200
-        if may_be_another and self._luck.random() < network.extra_answers:
-            self.struck["extra answer"] += 1
-            extra = replace(json_response([]), delay_s=reply.delay_s, delivery=reply.delivery)
-            reply, action = extra, Action.EMPTY_LIST
         if action:
             self.struck[action] += 1
         await self._pause(process, min(delay_s / 2 + reply.delay_s, limit_s))

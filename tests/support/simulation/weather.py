@@ -41,7 +41,7 @@ class Weather:
         self.stage = stage
         self.rng = rng
         seed = stage.upstream.state.options.seed
-        self.luck = random.Random(f"extra answers {seed}")
+        self.luck = random.Random(f"certain persons {seed}")
         self._certain: list[dict[str, Any]] = []
         self._first = [_LEAST_SPOILS[seed % len(_LEAST_SPOILS)]]
 
@@ -51,7 +51,6 @@ class Weather:
         network.lost_requests = self.rng.choice((0, 0, 0.02, 0.1))
         network.lost_replies = self.rng.choice((0, 0, 0.02, 0.1))
         network.slow = self.rng.choice((0, 0, 0.05))
-        network.extra_answers = self.luck.choice((0.3, 0.7))
         network.latency_s = self.rng.choice((0.002, 0.05, 0.4))
         if self.luck.random() < 0.2:
             self._certain = self._certain_persons()
@@ -63,7 +62,6 @@ class Weather:
     def disarm(self) -> None:
         network = self.stage.upstream.network
         network.lost_requests = network.lost_replies = network.slow = 0.0
-        network.extra_answers = 0.0
         self.stage.upstream.arm([])
 
     def _certain_persons(self) -> list[dict[str, Any]]:
