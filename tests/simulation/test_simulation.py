@@ -13,7 +13,7 @@ from tests.support.simulation.scenario import Result, play
 from tests.support.simulation.stage import Tally
 
 SEEDS = (1, 2, 3, 4, 6, 8, 26, 32, 43, 48)
-"""Together they meet every kind of trouble. `make simulate` plays 2,000."""
+"""They meet most kinds of trouble. `make simulate` plays 2,000."""
 OTHERS = 20
 """Seeds of a nightly part."""
 
@@ -32,10 +32,12 @@ def test_every_promise_is_kept(seed: int):
 
 
 def test_every_kind_of_trouble_is_met():
-    """By these seeds together: in other worlds each of them is drawn, too."""
+    """By these seeds and, where the program has changed, some more; no promise is broken there."""
     tally = Tally()
-    for seed in SEEDS:
-        tally.add(played(seed).tally)
+    for number, seed in enumerate((*SEEDS, *range(100, 160))):
+        if number < len(SEEDS) or unmet(tally.faults):
+            tally.add(played(seed).tally)
+            assert failures([played(seed)]) == []
     assert unmet(tally.faults) == []
     assert tally.publications > 3 * len(SEEDS)
 
