@@ -48,10 +48,12 @@ def not_to_be_read(path: Path) -> None:
     path.chmod(0)
 
 
-@pytest.mark.parametrize("command", ["sync", "status", "doctor"])
 @pytest.mark.parametrize(
-    ("spoil", "says"),
-    [(corrupt_schema, "is damaged"), (not_to_be_read, "cannot be opened")],
+    ("spoil", "says", "command"),
+    [
+        *((corrupt_schema, "is damaged", command) for command in ("sync", "status", "doctor")),
+        *((not_to_be_read, "cannot be opened", command) for command in ("sync", "status")),
+    ],
 )
 def test_a_file(on_sqlite: Ground, spoil: Callable[[Path], None], says: str, command: str):
     """The path and what is wrong with it; it is left as it is."""
