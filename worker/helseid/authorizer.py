@@ -24,7 +24,7 @@ from worker.ports import Runtime
 _REPLACEMENT_INTERVAL_S: Final = 60.0
 """Minimum time between two token replacements."""
 _REPEATS: Final = 2
-"""A refused request is repeated with a new proof, then with a new token."""
+"""A refused request is repeated with a new proof and any new nonce, then with a new token."""
 _UNAUTHORIZED: Final = 401
 _SAID: Final = re.compile(r'\b(error|error_description)="([^"]*)"', re.IGNORECASE)
 _log = structlog.get_logger(__name__)
@@ -55,11 +55,10 @@ class HelseIdAuthorizer:
             )
         return headers
 
-    def learn(self, url: str, response: HttpResponse) -> bool:
-        """Keep the nonce of a response; return whether a proof was refused for want of it."""
-        proofs = self.tokens.proof_key
-        is_new = proofs is not None and proofs.learn(url, response.header("dpop-nonce"))
-        return is_new and response.status == _UNAUTHORIZED
+    def learn(self, url: str, response: HttpResponse) -> None:
+        """Keep the nonce of a response, if it has one, for the next proofs."""
+        if self.tokens.proof_key is not None:
+            self.tokens.proof_key.learn(url, response.header("dpop-nonce"))
 
     def refusal(self, token: Token, response: HttpResponse, number: int) -> str:
         """Why PTS denies this client; empty if the request is to be repeated.

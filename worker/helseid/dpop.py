@@ -55,16 +55,13 @@ class ProofKey:
         signature = _encode(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
         return f"{signed.decode('ascii')}.{signature.decode('ascii')}"
 
-    def learn(self, url: str, nonce: str | None) -> bool:
+    def learn(self, url: str, nonce: str | None) -> None:
         """Keep a received ``DPoP-Nonce`` for the origin that gave it (RFC 9449 §8.2).
 
-        Returns:
-            Whether it can be used (§8.1), and is another one than before.
+        What is no nonce (§8.1) is not sent back.
         """
-        if nonce is None or not _NONCE.fullmatch(nonce) or self._nonces.get(origin(url)) == nonce:
-            return False
-        self._nonces[origin(url)] = nonce
-        return True
+        if nonce is not None and _NONCE.fullmatch(nonce):
+            self._nonces[origin(url)] = nonce
 
 
 @lru_cache(maxsize=256)

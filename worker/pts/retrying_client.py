@@ -148,9 +148,7 @@ class RetryingClient:
             )
         finally:
             self._throttle.leave()
-        if self._authorizer.learn(request.url, response) and not request.is_challenged:
-            request.is_challenged = True
-            return None
+        self._authorizer.learn(request.url, response)
         if is_denial(response.status):
             request.refusals += 1
             if refusal := self._authorizer.refusal(token, response, request.refusals):
@@ -225,8 +223,7 @@ class _Request(msgspec.Struct, kw_only=True):
 
     Attributes:
         sent: attempts made.
-        is_challenged: it was repeated for a nonce, which is free once.
-        refusals: how often it was refused otherwise.
+        refusals: how many of them were refused.
     """
 
     question: Question
@@ -234,5 +231,4 @@ class _Request(msgspec.Struct, kw_only=True):
     headers: Callable[[], Mapping[str, str]]
     body: bytes
     sent: int = 0
-    is_challenged: bool = False
     refusals: int = 0

@@ -56,10 +56,10 @@ async def test_silence_is_not_asked_again():
 REFUSAL = answer(b"", status="401 Unauthorized")
 
 
-async def test_a_nonce_is_learnt_at_once():
-    """A challenge is answered without a wait, and is no failed attempt."""
+async def test_a_refusal_is_repeated_at_once():
+    """Without a wait: it is no failed attempt."""
     async with reading(REFUSAL, page(1)) as it:
-        it.authorizer.asks_for_nonce = True
+        it.authorizer.repeats = 2
         await it.read()
     assert (it.proofs, it.fake.waits_s) == (["proof-1", "proof-2"], [])
 
@@ -74,16 +74,13 @@ async def test_another_connection_after_a_refusal():
 
 
 @pytest.mark.promise("6")
-@pytest.mark.parametrize("asks_for_nonce", [True, False])
-async def test_refusals_have_an_end(asks_for_nonce):
-    """A nonce is worth one attempt; one that is new each time is a refusal like any other."""
+async def test_refusals_have_an_end():
+    """Whatever each of them brings: the client is denied."""
     async with reading(REFUSAL) as it:
-        it.authorizer.asks_for_nonce = asks_for_nonce
         it.authorizer.repeats = 2
         with pytest.raises(DeniedError) as caught:
             await it.read()
-    attempts = 4 if asks_for_nonce else 3
-    assert (caught.value.status, caught.value.attempts) == (401, attempts)
+    assert (caught.value.status, caught.value.attempts) == (401, 3)
 
 
 @pytest.mark.parametrize("is_held", [False, True])

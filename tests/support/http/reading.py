@@ -35,9 +35,8 @@ def page(*numbers, headers=(), **around):
 
 @dataclass(slots=True, kw_only=True)
 class FakeAuthorizer:
-    """Numbers its proofs. A 401 asks for a nonce, or is repeated so often."""
+    """Numbers its proofs. A 401 is repeated so often."""
 
-    asks_for_nonce: bool = False
     repeats: int = 0
     made: int = 0
 
@@ -56,8 +55,8 @@ class FakeAuthorizer:
         self.made += 1
         return {"Authorization": f"DPoP {token}", "DPoP": f"proof-{self.made}"}
 
-    def learn(self, url: str, response: HttpResponse) -> bool:
-        return self.asks_for_nonce and response.status == 401
+    def learn(self, url: str, response: HttpResponse) -> None:
+        pass
 
     def refusal(self, token: str, response: HttpResponse, number: int) -> str:
         return "" if response.status == 401 and number <= self.repeats else "no"
