@@ -1,6 +1,7 @@
 """One connection, with the loop's part played by the test: bytes at awkward moments."""
 
 import asyncio
+import contextlib
 import socket
 
 import pytest
@@ -42,6 +43,32 @@ async def test_surplus_before_the_response_is_handed_over(ends):
     with pytest.raises(TransientError, match="surplus"):
         await exchange
     assert closed == [connection]
+
+
+@pytest.mark.promise("1")
+@pytest.mark.parametrize("is_read", [False, True], ids=["unread", "read"])
+async def test_surplus_before_the_request_is_written(ends, is_read):
+    """What has arrived by then is no answer to it, and the request does not go out."""
+    connection, server, closed = ends
+    first = await begin(connection, server)
+    connection.data_received(response())
+    await first
+    second = asyncio.ensure_future(connection.exchange(b"POST"))
+    asyncio.get_running_loop().call_soon(arrive, connection, server, is_read)
+    with pytest.raises(TransientError, match="surplus"):
+        await second
+    assert closed == [connection]
+    server.setblocking(False)  # noqa: FBT003
+    with contextlib.suppress(ConnectionResetError):  # what was never read resets the connection
+        assert server.recv(100) == b""
+
+
+def arrive(connection, server, is_read):
+    """Between the begin of an exchange and the next turn of the loop, where it is written."""
+    if is_read:
+        connection.data_received(response())
+    else:
+        server.sendall(response())
 
 
 async def test_an_end_before_the_response_is_handed_over(ends):

@@ -60,6 +60,7 @@ class Connection(asyncio.Protocol):
         self._error: WorkerError | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due_s = 0.0
+        self._is_sent = self._is_kept = False
         self.is_open = True
 
     async def exchange(self, request: bytes) -> HttpResponse:
@@ -72,11 +73,11 @@ class Connection(asyncio.Protocol):
         if self._transport is None or not self.is_open:
             raise TransientError("the connection was closed before the request")
         self._reader.expect()
-        self._answered = self._loop.create_future()
+        self._answered, self._is_sent = self._loop.create_future(), False
         self._end_after(self._options.attempt_s_max)
         # Requests of one turn of the loop are written together: a server that sleeps is woken
         # once, and this process, too (15 % of a night's processor time).
-        self._loop.call_soon(self._transport.write, request)
+        self._loop.call_soon(self._send, request, self._answered)
         try:
             await self._answered
         except asyncio.CancelledError:
@@ -88,10 +89,21 @@ class Connection(asyncio.Protocol):
             raise self._error from None
         response = self._reader.take()
         if self._reader.may_reuse and not self._is_single_use:
+            self._is_kept = True
             self._end_after(IDLE_S_MAX)
         else:
             self.close()
         return response
+
+    def _send(self, request: bytes, answered: asyncio.Future[None]) -> None:
+        if self._transport is None or answered.done() or not self.is_open:
+            return
+        # On a new connection what has arrived may belong to TLS.
+        if self._is_kept and not self.is_clean():
+            self._fail(surplus())
+            return
+        self._is_sent = True
+        self._transport.write(request)
 
     def is_clean(self) -> bool:
         """Whether nothing has arrived since the last response, its end included.
@@ -121,7 +133,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
-        if self._answered is None or self._answered.done():
+        if self._answered is None or self._answered.done() or not self._is_sent:
             self._fail(surplus())
             return
         try:
