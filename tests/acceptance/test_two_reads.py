@@ -166,7 +166,7 @@ def test_a_backfill_needs_two_reads_as_well(worker: Installation, standin: Stand
     worker.store.rows(
         f"CREATE TRIGGER hinder BEFORE UPDATE ON run WHEN NEW.publication_no > 0 {REFUSE}"
     )
-    assert worker.sync().code == 69
+    assert worker.sync().code == 78
     assert worker.store.one(CLOSED) == 1
     worker.store.rows("DROP TRIGGER hinder")
     standin.heard.clear()
