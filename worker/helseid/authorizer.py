@@ -68,26 +68,28 @@ class HelseIdAuthorizer:
             response: 401 or 403.
             number: how often the request has been refused.
         """
-        text = self._said(token, response)
-        _log.debug("helseid.call_denied", reason=text, token_id=token.token_id)
-        if response.status != _UNAUTHORIZED or number > _REPEATS:
-            return text
-        now_s = self._runtime.monotonic()
-        is_due = now_s - self._replaced_s >= _REPLACEMENT_INTERVAL_S
-        if number == _REPEATS and is_due and self.tokens.current is token:
-            self._replaced_s = now_s
-            self.tokens.drop()
-        return ""
-
-    def _said(self, token: Token, response: HttpResponse) -> str:
-        """What a refusal says, and what the clock explains of it."""
         code, description = challenge_error(response.headers.get("www-authenticate", ()))
+        _log.debug(
+            "helseid.call_denied", status=response.status, code=code, token_id=token.token_id
+        )
+        if response.status == _UNAUTHORIZED and number <= _REPEATS:
+            if number == _REPEATS:
+                self._replace(token)
+            return ""
         text = f"PTS answered {response.status} {code}".rstrip()
         if reason := clean(description, without=token.authorization.partition(" ")[2]):
             text += f" ({reason})"
         if clock := clock_problem(response.header("date"), self._runtime.now(), whose="PTS's"):
             text += f"; {clock}"
         return text
+
+    def _replace(self, token: Token) -> None:
+        """Discard a refused token, unless another has taken its place or was got just now."""
+        now_s = self._runtime.monotonic()
+        is_due = now_s - self._replaced_s >= _REPLACEMENT_INTERVAL_S
+        if is_due and self.tokens.current is token:
+            self._replaced_s = now_s
+            self.tokens.drop()
 
 
 def challenge_error(values: Iterable[str]) -> tuple[str, str]:
