@@ -58,7 +58,7 @@ async def test_surplus_before_the_request_is_written(ends, is_read):
     with pytest.raises(TransientError, match="surplus"):
         await second
     assert closed == [connection]
-    server.setblocking(False)  # noqa: FBT003
+    server.setblocking(False)
     with contextlib.suppress(ConnectionResetError):  # what was never read resets the connection
         assert server.recv(100) == b""
 

@@ -13,7 +13,7 @@ from worker.errors import RefusedError, TransientError
 from worker.helseid.client import json_object
 from worker.offid import MASK, masked, masked_strictly
 
-CLOCK_TOLERANCE_S: Final = 5.0
+_CLOCK_TOLERANCE_S: Final = 5.0
 """Tolerance of HelseID's reference check of a DPoP proof (HelseID reference, section 2)."""
 
 CLOCK_HINT: Final = "synchronise this machine's clock (NTP; on Helsenett: ntp.nhn.no)"
@@ -155,19 +155,11 @@ def _hint(name: str, description: str, status: int) -> str:
     return f"HTTP {status} is not an OAuth error: check whether a proxy or firewall sent it"
 
 
-def clock_ahead_s(date_header: str | None, now: datetime) -> float | None:
-    """Seconds that ``now`` is ahead of a ``Date`` header; None without a valid header.
-
-    Accurate to 1 to 2 s.
-    """
-    at = parse_http_date(date_header)
-    return None if at is None else (now - at).total_seconds()
-
-
 def clock_problem(date_header: str | None, now: datetime, *, whose: str) -> str:
     """A clause about a clock that differs by more than 5 s; empty if it does not or is unknown."""
-    ahead_s = clock_ahead_s(date_header, now)
-    if ahead_s is None or abs(ahead_s) <= CLOCK_TOLERANCE_S:
+    at = parse_http_date(date_header)
+    ahead_s = (now - at).total_seconds() if at is not None else 0.0
+    if abs(ahead_s) <= _CLOCK_TOLERANCE_S:
         return ""
     direction = "ahead of" if ahead_s > 0 else "behind"
     return f"this machine's clock is {abs(ahead_s):.0f} s {direction} {whose}"
