@@ -75,6 +75,8 @@ def test_all_faults_at_once(tmp_path):
         ("telemetry.http_listen", "9464", "must be host:port"),
         ("retention.versions", "90m", "must be at least 1d, or none"),
         ("roster.send_h_numbers", "perhaps", "must be a valid boolean"),
+        ("sync.concurrency", True, "must be a valid integer"),
+        ("sync.min_completeness", True, "must be a valid number"),
     ],
 )
 def test_faults_of_single_values(tmp_path, key, value, problem):

@@ -76,8 +76,12 @@ def _cron(text: str) -> str:
 NAMES: Final = _of_text(lambda text: [name.strip() for name in text.split(",") if name.strip()])
 """In the environment and in flags, the items of a list are separated by commas."""
 OR_NONE: Final = _of_text(lambda text: None if text == "none" else text)
+_NUMBER: Final = BeforeValidator(lambda value: str(value) if isinstance(value, bool) else value)
+"""``true`` is no number; pydantic would read 1."""
+Int = Annotated[int, _NUMBER]
+Float = Annotated[float, _NUMBER]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[Float, Field(ge=0, le=1)]
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),

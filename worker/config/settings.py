@@ -146,9 +146,9 @@ class Tls(Section):
 class Sync(Section):
     """Limits of a run."""
 
-    concurrency: int = Field(default=16, ge=1, le=256)
+    concurrency: kinds.Int = Field(default=16, ge=1, le=256)
     """Concurrent requests, at most."""
-    requests_per_second: float = Field(default=20.0, ge=0.001, le=100_000)
+    requests_per_second: kinds.Float = Field(default=20.0, ge=0.001, le=100_000)
     """Rate limit for requests to PTS."""
     areas: Annotated[tuple[Literal["patient-safety", "patient-privacy"], ...], kinds.NAMES] = Field(
         default=("patient-safety", "patient-privacy"), min_length=1
@@ -171,7 +171,7 @@ class Sync(Section):
     5)."""
     first_min_completeness: kinds.Share = 0.95
     """Guard: the same for the first publication, of all person-areas."""
-    retry_attempts: int = Field(default=5, ge=1, le=20)
+    retry_attempts: kinds.Int = Field(default=5, ge=1, le=20)
     """Attempts per request, including the first."""
     patience: kinds.Duration = timedelta(minutes=10)
     """How long nobody can be read before a run that was ever answered ends with 65, 69 or 77; until
@@ -192,7 +192,7 @@ class Retention(Section):
 class Lease(Section):
     """The lease, which allows one writer at a time."""
 
-    ttl_s: int = Field(default=50, ge=5, le=60)
+    ttl_s: kinds.Int = Field(default=50, ge=5, le=60)
     """Seconds after which a holder that does not renew the lease loses it."""
 
 
