@@ -11,7 +11,7 @@ from tests.support.program import Installation, Sandbox, calls
 
 
 def test_status_shows_runs_freshness_gaps_and_failures(two_runs: Installation):
-    """What an operator asks for in the morning; its document stands in ``documents.txt``."""
+    """What an operator asks for in the morning."""
     (text,) = calls(two_runs, "status")
     assert text.code == 0
     assert "ago (run 2)" in text.out

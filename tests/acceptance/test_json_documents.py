@@ -1,4 +1,4 @@
-"""The ``--json`` documents that are contracts: their members, as they stand in ``documents.txt``.
+"""The ``--json`` documents: their members, as docs/json-documents.txt has them.
 
 After an intended change: ``PTS_WRITE_GOLDEN=1 pytest tests/acceptance/test_json_documents.py``.
 """
@@ -15,7 +15,7 @@ import pytest
 from tests.support.program import Installation, Sandbox, calls
 from tests.support.two_runs import changed, identifier
 
-GOLDEN: Final = Path(__file__).parent / "documents.txt"
+GOLDEN: Final = Path(__file__).parents[2] / "docs/json-documents.txt"
 CALLS: Final = {
     "status": "status --max-age 36h",
     "failures-list": "failures list",
@@ -25,6 +25,16 @@ CALLS: Final = {
     "doctor": "doctor --probe --person - < CHANGED",
     "sync": "sync",
     "error": "sync --set sync.concurrency=0 --set log.level=LOUD",
+    "failures-show": "failures show < CHANGED",
+    "config-check": "config check",
+    "config-show": "config show",
+    "db-upgrade": "db upgrade",
+    "db-check": "db check",
+    "db-backup": "db backup copy.db",
+    "init": "init --out new.toml",
+    "keys-new": "keys new --out new.jwk",
+    "keys-pseudonym": "keys pseudonym --out new.key",
+    "erase": "erase < CHANGED",
 }
 """Calls by name, in this order; ``<`` is what stands on standard input."""
 

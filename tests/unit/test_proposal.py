@@ -49,15 +49,6 @@ def test_each_style_of_paging(around: dict[str, Any], paging: dict[str, Any] | N
     assert refused(made) == []
 
 
-def test_a_continuation_is_sent_back_as_the_request_has_it():
-    """A document may name it, and its place."""
-    draft = Draft(KNOWN)
-    draft.sendable = {"api-version": "query", "pageNumber": "query"}
-    propose(SAFETY, draft, shape_of([{"items": [RECORD], "currentPage": 1}]))
-    assert draft.table["paging"]["send_as"] == "pageNumber"
-    assert draft.table["paging"]["send_in"] == "query"
-
-
 @pytest.mark.promise("1")
 @pytest.mark.parametrize(
     ("name", "value"),

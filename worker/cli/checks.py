@@ -4,16 +4,14 @@ A function returns what it found, or raises the error that its line shows.
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from sys import __stdout__ as screen
 from typing import Final, NamedTuple, TypeAlias
 
 from worker.app import App
 from worker.cli.options import Cli
-from worker.cli.output import fitted
 from worker.config import needs
 from worker.core.breaker import verdict_of
 from worker.core.contract import fingerprint
@@ -53,14 +51,9 @@ class Line(NamedTuple):
     exit_code: ExitCode = ExitCode.OK
 
 
-class Doubt(NamedTuple):
-    """What works, and what should be done about it."""
-
-    text: str
-    remedy: str
-
-
-Check: TypeAlias = Callable[[App], Awaitable[str | Doubt]]
+Doubts: TypeAlias = dict[str, str]
+"""What works but should be seen to, with what to do about it; a question adds to it."""
+Check: TypeAlias = Callable[[App, Doubts], Awaitable[str]]
 Question: TypeAlias = tuple[str, Check, tuple[str, ...]]
 """A name, what answers, and the names of those without which it is not asked."""
 
@@ -97,45 +90,36 @@ async def _ask_all(app: App, questions: Iterable[Question], *, is_shown: bool) -
 
 
 async def _asked(name: str, check: Check, app: App) -> Line:
+    doubts = Doubts()
     try:
-        found = await check(app)
+        text = "; ".join((await check(app, doubts), *doubts))
     except WorkerError as error:
         text = "; ".join(line.strip(" -") for line in error.message.splitlines())
         return Line(name, "FAIL", text, error.hint, error.exit_code)
-    if isinstance(found, Doubt):
-        return Line(name, "WARN", masked(found.text), masked(found.remedy))
-    return Line(name, "OK", masked(found))
+    hint = "; ".join(dict.fromkeys(doubts.values()))
+    return Line(name, "WARN" if doubts else "OK", masked(text), masked(hint))
 
 
 def _print(line: Line) -> None:
     said = [f"{line.state:<4}  {line.name:<19} {line.text}"]
     said += [f"{'':<26} → {line.hint}"] if line.hint else []
-    print(visible_lines("\n".join(fitted(one, screen, indent=29) for one in said)), flush=True)
+    print(visible_lines("\n".join(said)), flush=True)
 
 
-def _found(text: str, doubts: Mapping[str, str]) -> str | Doubt:
-    """What works, with what is doubtful about it and the remedies, if anything is."""
-    whole = "; ".join((text, *doubts))
-    return Doubt(whole, "; ".join(dict.fromkeys(doubts.values()))) if doubts else whole
-
-
-async def check_configuration(app: App) -> str | Doubt:
+async def check_configuration(app: App, doubts: Doubts) -> str:
     """Everything that a sync needs is set, and every configured file can be used."""
     environment = app.settings.api.environment
     needs(app.loaded, "sync")
     for used in (app.identity, app.tls, app.proxy):
         used()
-    text = f"{app.loaded.config_file or 'no file'} read"
     for key, address in ENVIRONMENTS[environment].items() if environment else ():
         if service_of(app.settings.value(key) or "") != service_of(address):
-            return Doubt(
-                f"{text}; api.environment is {environment}, but {key} is another's",
-                "remove one of both: the environment says whether there are real persons",
-            )
-    return text
+            remedy = "remove one of both: the environment says whether there are real persons"
+            doubts[f"api.environment is {environment}, but {key} is another's"] = remedy
+    return f"{app.loaded.config_file or 'no file'} read"
 
 
-async def check_key(app: App) -> str:
+async def check_key(app: App, _doubts: Doubts) -> str:
     """The client's key can be read, and HelseID accepts its type."""
     return app.client_key().describe()
 
@@ -150,23 +134,25 @@ async def _discovery(app: App) -> AsyncIterator[tuple[Discovery, HelseIdClient]]
         yield Discovery(issuer, client, app.runtime), client
 
 
-async def check_discovery(app: App) -> str:
+async def check_discovery(app: App, _doubts: Doubts) -> str:
     """HelseID's metadata can be read, and names the configured issuer."""
     async with _discovery(app) as (discovery, _):
         metadata = await discovery.metadata()
     return f"{metadata.issuer} answers, and names itself as the issuer"
 
 
-async def check_clock(app: App) -> str | Doubt:
+async def check_clock(app: App, doubts: Doubts) -> str:
     """This machine's clock agrees with HelseID's ``Date`` header, within a few seconds."""
     async with _discovery(app) as (discovery, client):
         date = await client.call(discovery.request, lambda answer: answer.headers.get("date"))
     if problem := clock_problem(date, app.runtime.now(), whose="HelseID's"):
         raise ConfigurationError(problem, hint=CLOCK_HINT)
-    return "as HelseID's" if date else Doubt("HelseID has sent no time", "compare it by hand")
+    if not date:
+        doubts["HelseID has sent no time"] = "compare it by hand"
+    return "as HelseID's" if date else "not compared"
 
 
-async def check_token(app: App) -> str:
+async def check_token(app: App, _doubts: Doubts) -> str:
     """HelseID gives this client a token with the requested scopes."""
     needs(app.loaded, "helseid")
     async with app.helseid() as helseid:
@@ -175,7 +161,7 @@ async def check_token(app: App) -> str:
     return f"{chosen.sender_constraint}, valid for {token.expires_in_s:.0f} s, {chosen.scope}"
 
 
-async def check_reach(app: App) -> str:
+async def check_reach(app: App, _doubts: Doubts) -> str:
     """PTS answers a request without authorization, with any status."""
     url = app.base_url()
     try:
@@ -187,13 +173,13 @@ async def check_reach(app: App) -> str:
     return f"{url} answers (HTTP {status} without a token)"
 
 
-async def check_probe(app: App, off_id: NationalId) -> str | Doubt:
+async def check_probe(app: App, doubts: Doubts, off_id: NationalId) -> str:
     """What PTS answers for one person, beside the contract in force.
 
     The store remembers it if that proves the contract: every area was read, and one of them has a
     record at least.
     """
-    doubts, counts = dict[str, str](), dict[str, int]()
+    counts = dict[str, int]()
     if is_h_number(off_id.reveal()) and not app.sends_h_numbers:
         raise ConfigurationError("an H-number is not sent to PTS (roster.send_h_numbers)")
     person = Person(off_id=off_id, person_key="probe")
@@ -217,43 +203,40 @@ async def check_probe(app: App, off_id: NationalId) -> str | Doubt:
                 await note_probe(store, app.contract_read())
     else:
         doubts["without a record its shape is unknown"] = _PROBE_HINT
-    text = ", ".join(f"{name} {counted(count, 'record')}" for name, count in counts.items())
-    return _found(text, doubts)
+    return ", ".join(f"{name} {counted(count, 'record')}" for name, count in counts.items())
 
 
-async def check_contract(app: App) -> str | Doubt:
+async def check_contract(app: App, doubts: Doubts) -> str:
     """The contract can be read, and live answers have once been as it declares them."""
     contract = app.contract()
     marks = [f"{name} {fingerprint(contract[name])}" for name in app.settings.sync.areas]
     origin = app.settings.api.contract_file or "the one that comes with the program"
-    text = f"{origin}: {', '.join(marks)}"
     async with app.database(patience_s_max=_PATIENCE_S) as store:
-        if await store.read(is_proven, app.contract_read()):
-            return f"{text}; a probe has proven it"
-    return Doubt(f"{text}; no probe has proven it yet", _PROBE_HINT)
+        if not await store.read(is_proven, app.contract_read()):
+            doubts["no probe has proven it yet"] = _PROBE_HINT
+    return f"{origin}: {', '.join(marks)}"
 
 
-async def check_database(app: App) -> str | Doubt:
+async def check_database(app: App, doubts: Doubts) -> str:
     """The store can be reached, has this program's schema, and uses the same pseudonym key."""
-    doubts = dict[str, str]()
     async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
         if file := sqlite.file_of(database.engine.url):
             sqlite.require_file(database.engine.url)
             sqlite.require_writable(file)
-            want = sqlite.want_of_room(file)
-            doubts |= {want: "make room on that disk: a run needs it"} if want else {}
+            if want := sqlite.want_of_room(file):
+                doubts[want] = "make room on that disk: a run needs it"
         engine = await engine_of(database)
         await check_schema(database)
         await see_identity(database, app.identity())
-    return _found(f"{engine}, schema {HEAD}", doubts)
+    return f"{engine}, schema {HEAD}"
 
 
-async def check_roster(app: App) -> str | Doubt:
+async def check_roster(app: App, doubts: Doubts) -> str:
     """The roster can be read; its entries are counted, and none is shown.
 
     So are the requests of a night, one for each area of a person; pages and retries come on top.
     """
-    sync, doubts = app.settings.sync, dict[str, str]()
+    sync = app.settings.sync
     if app.settings.roster.path == "-":
         return "standard input"
     roster = app.roster()
@@ -272,7 +255,7 @@ async def check_roster(app: App) -> str | Doubt:
         doubts[f"{counted(faults, 'line')} that cannot be read"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
-    return _found(text, doubts)
+    return text
 
 
 async def _counted(roster: Roster) -> tuple[int, int, int, str]:

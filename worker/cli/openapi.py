@@ -66,8 +66,6 @@ class OpenApi:
         name, schema = str(parameter.get("name")), self._whole(parameter.get("schema"))
         if key is None or name.lower() in _OWN_HEADERS:
             return
-        if key == "query":
-            draft.sendable[name] = key
         is_new, is_required = schema.get("format") == "uuid", parameter.get("required") is True
         known = (schema.get("default"), *_list(schema.get("enum")), parameter.get("example"))
         value = next((str(one) for one in known if one is not None), "")
@@ -133,8 +131,7 @@ class OpenApi:
 
 def _declare_body(draft: Draft, request: Any) -> None:
     """Where the person's identifier goes; other fields are left out."""
-    fields = [path for path in shape_of([request]) if "[]" not in path]
-    draft.sendable |= dict.fromkeys(fields, "body")
+    fields = (path for path in shape_of([request]) if "[]" not in path)
     persons = [path for path in fields if name_of(path) in PERSON_NAMES]
     if not persons:
         draft.propose("body", "no property of the request is called offId")

@@ -181,7 +181,8 @@ COMMON: Final = (
         "--json",
         is_flag=True,
         callback=_json,
-        help="One JSON document on standard output instead of text.",
+        help="One JSON document on standard output instead of text "
+        "(docs/json-documents.txt).",
     ),
 )
 """The options of every command, each as what adds it to one."""

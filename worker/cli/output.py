@@ -8,9 +8,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from shutil import get_terminal_size
-from textwrap import TextWrapper
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, Literal
 
 import click
 
@@ -23,7 +21,7 @@ _TYPED_IDENTIFIER: Final = (
     "it there, and the shell remembers it"
 )
 _WIDEST: Final = 10_000
-"""Columns of a line that a program reads."""
+"""Columns of a line, so that none is broken: a terminal does that."""
 
 
 def instant(at: datetime | None) -> str:
@@ -38,11 +36,7 @@ def span(seconds: float) -> str:
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str = "") -> None:
-    """Print rows, under heads if there are any.
-
-    On a terminal a cell is broken between words where it is too wide; where a program reads the
-    table it is aligned and never broken.
-    """
+    """Print rows in aligned columns, under heads if there are any."""
     from rich.console import Console  # noqa: PLC0415 - not for --help
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
@@ -52,25 +46,25 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(heads))
     for head, value in zip(heads or [""] * len(rows[0]), rows[0], strict=True):
         justify: Literal["left", "right"] = "right" if isinstance(value, int) else "left"
-        table.add_column(head, justify=justify, header_style="none", overflow="fold")
+        table.add_column(head, justify=justify, header_style="none")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
-    is_read = sys.__stdout__ is not None and sys.__stdout__.isatty()
-    width = get_terminal_size().columns - len(indent) if is_read else _WIDEST
-    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console = Console(file=io.StringIO(), width=_WIDEST, color_system=None)
     with console.capture() as printed:
-        console.print(table, soft_wrap=not is_read)
+        console.print(table, soft_wrap=True)
     for line in printed.get().splitlines():
         print(f"{indent}{line}".rstrip())
 
 
 def print_document(document: Mapping[str, Any], *, indent: str = "") -> None:
-    """Print a document's names beside their values, and what it has several of below."""
+    """Print a document's names beside their values, and what it has several of below, or none."""
     named = {name.replace("_", " "): value for name, value in document.items()}
     lists = {name: value for name, value in named.items() if isinstance(value, list)}
     cells = [(name, _cell(value)) for name, value in named.items() if name not in lists]
     print_table((), [(name, cell) for name, cell in cells if cell], indent=indent)
     for name, value in lists.items():
+        if not value:
+            print(f"{indent}{name}: none")
         for part in value:
             print(f"{indent}{name}:")
             print_document(part, indent=f"{indent}  ")
@@ -89,15 +83,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) else visible(str(value))
-
-
-def fitted(line: str, stream: TextIO | None, *, indent: int = 4) -> str:
-    """The line, broken between words where a terminal ends; unchanged where a program reads it."""
-    if stream is None or not stream.isatty():
-        return line
-    wrapper = TextWrapper(get_terminal_size().columns, subsequent_indent=" " * indent)
-    wrapper.break_long_words = wrapper.break_on_hyphens = False
-    return wrapper.fill(line)
 
 
 def print_json(document: Any) -> None:
@@ -172,7 +157,7 @@ def report_error(error: WorkerError, *, as_json: bool) -> None:
     lines += [f"  - {problem}" for problem in problems if problem not in error.message]
     if error.hint:
         lines.append(f"  → {error.hint}")
-    print(visible_lines("\n".join(fitted(line, sys.stderr) for line in lines)), file=sys.stderr)
+    print(visible_lines("\n".join(lines)), file=sys.stderr)
 
 
 def report_bug(error: BaseException, *, as_json: bool) -> None:

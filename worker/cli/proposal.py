@@ -127,7 +127,6 @@ class Draft:
         known: the contract in force.
         table: the keys of the contract; at first those in force.
         facts: what was seen, in a line each.
-        sendable: where a request may have a field of this name: ``query`` or ``body``.
         notes: comments by key; a guess begins with ``proposal``.
         rows: the fields of the answers; each with its kinds, records, and what becomes of it.
         contract: the result; None if nothing could be concluded, so that the one in force stands.
@@ -136,7 +135,6 @@ class Draft:
     known: AreaContract
     table: dict[str, Any] = field(init=False)
     facts: list[str] = field(default_factory=list)
-    sendable: dict[str, str] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     rows: list[dict[str, Any]] = field(default_factory=list)
     contract: AreaContract | None = None
@@ -283,10 +281,8 @@ def _declare_paging(draft: Draft, found: Mapping[str, str]) -> None:
     parts = {"field": field} | {part: found[part] for part in _ENDS.get(style, ()) if part in found}
     draft.table["paging"] = {"style": style, **parts}
     if style in {"token", "page", "offset"}:
-        names = {name_of(field), *_ROLES[style][1].split()}
-        known = [pair for pair in draft.sendable.items() if plain(pair[0]) in names]
-        name, place = (*known, (parse_path(field).segments[-1].name, "body"))[0]
-        draft.table["paging"] |= {"send_as": name, "send_in": place}
+        name = parse_path(field).segments[-1].name
+        draft.table["paging"] |= {"send_as": name, "send_in": "body"}
 
 
 def _rows(draft: Draft, contract: AreaContract, shape: Shape) -> Iterator[dict[str, Any]]:

@@ -23,12 +23,11 @@ from rich.table import Column
 from worker.app import App
 from worker.cli.access import roster_of
 from worker.cli.options import Cli
-from worker.cli.output import fitted, instant, notify, span
+from worker.cli.output import instant, notify, span
 from worker.cli.run_sync import RunRequest, run_sync
 from worker.core.model import RunKind
 from worker.core.run import RunProgress, RunReport, Standing
 from worker.errors import ExitCode, LeaseHeldError, StoppedError, WorkerError
-from worker.logs import configure
 from worker.ports import Runtime
 from worker.store.status import last_full_publication, read_standing
 from worker.streams import stop_signals
@@ -126,9 +125,6 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
     # Before the lease: a forgotten prompt stops no night.
     request = replace(request, roster=roster_of(app))
     is_shown = sys.stderr.isatty() and not cli.as_json
-    origins = app.loaded.origins
-    if is_shown and {origins["log.level"], origins["log.format"]} == {"default"}:
-        configure("WARNING", app.settings.log.format)  # the bar says what is below that
     watch = RunWatch(app.runtime.monotonic, is_shown=is_shown)
 
     async def work(stop: anyio.Event) -> RunReport:
@@ -161,12 +157,12 @@ async def observed_run(
         watch: shows it.
         board: what ``/metrics`` shows, if it is served.
     """
+    is_pinged = request.kind is RunKind.SYNC
     if watch is None:
         watch = RunWatch(app.runtime.monotonic)
-    elif request.kind is RunKind.SYNC:
+    elif is_pinged:
         await find_total(app, watch, stop)
     targets, out = app.settings.telemetry, partial(app.transport, limit_s=LIMIT_S)
-    is_pinged = request.kind is RunKind.SYNC
     if is_pinged:
         await ping(targets, out)
     try:
@@ -241,7 +237,7 @@ def _print(report: RunReport) -> None:
     if report.totals:
         _print_totals(report.totals)
     for reason in report.reasons:
-        print(fitted(f"  ! {reason}", sys.__stdout__))
+        print(f"  ! {reason}")
 
 
 def _print_totals(totals: Mapping[str, int]) -> None:

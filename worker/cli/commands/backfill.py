@@ -36,9 +36,8 @@ def command(
 ) -> int:
     """Read some persons again, and publish that. It marks nobody as departed.
 
-    Choose persons with `--roster FILE` or `--person -` (identifiers on standard input, one a line),
-    or, from the configured roster, those who are stale (`--stale-for 36h`) or failed (`--failed`).
-    On a terminal `-` asks for one person, whose identifier is not shown.
+    `--stale-for` and `--failed` choose from the configured roster. On a terminal `-` asks for one
+    person, whose identifier is not shown.
 
     Example: `pts-worker backfill --failed`
 

@@ -19,8 +19,6 @@ def check(cli: options.Cli) -> None:
 
     Changes nothing, and asks no server; `pts-worker doctor` does, and looks at database and roster.
 
-    `--json`: config_file.
-
     Example: `pts-worker config check --config /etc/pts-worker/worker.toml`
     """
     app, faults = cli.load("sync"), list[str]()
@@ -42,8 +40,6 @@ def show(cli: options.Cli) -> None:
     """Show every key with its value and where it came from.
 
     The origin is a flag, a variable, the file or a default. Secrets are hidden.
-
-    `--json`: config_file, keys (key, value, origin).
 
     Example: `pts-worker config show --config /etc/pts-worker/worker.toml`
     """

@@ -32,8 +32,6 @@ def upgrade(cli: options.Cli) -> None:
     each upgrade of the program. The database of a development version is refused (78) and stays as
     it is: begin a new one, and a full sync fills it.
 
-    `--json`: database, config_file, schema (before, after).
-
     Example: `pts-worker db upgrade`
     """
     app = cli.load("report")
@@ -86,8 +84,6 @@ def backup(cli: options.Cli, *, file: Path) -> None:
     FILE must not exist. It gets its name when it is complete, and only its owner can read it
     (0600). It holds health data: encrypt it, and keep `pseudonym.key` elsewhere. Schema and
     pseudonym key of the database are checked before. PostgreSQL has `pg_dump`.
-
-    `--json`: backup (file, bytes, schema, publication_no).
 
     Example: `pts-worker db backup /backup/pts-$(date +%F).db`
     """

@@ -37,8 +37,6 @@ def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
     Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data
     contract), else 0.
 
-    `--json`: exit_code, lines (name, state, text, hint, exit_code).
-
     Example: `pts-worker doctor --probe`
     """
     from worker.cli.access import read_identifier

@@ -33,11 +33,8 @@ def command(cli: options.Cli, *, rewrite: bool, yes: bool, purpose: str | None) 
     asked for it, and to confirm. Nothing is done during a run (exit 4).
 
     A person who is still on the roster is read again by the next sync: take them off it first.
-    SQLite's file is rewritten. PostgreSQL's tables are vacuumed, and with `--rewrite` rewritten:
-    else freed bytes stay in its data files until they are overwritten. Backups, replicas, archived
-    WAL and exported files are out of reach. The access is logged.
-
-    `--json`: is_known, rows (by table), is_rewritten.
+    SQLite's file is rewritten; for PostgreSQL see `--rewrite`. Backups, replicas, archived WAL and
+    exported files are out of reach. The access is logged.
 
     Example: `pts-worker erase < identifier.txt`
     """

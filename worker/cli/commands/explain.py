@@ -40,10 +40,6 @@ def command(cli: options.Cli, *, as_of: datetime | None, purpose: str | None) ->
 
     The access is logged.
 
-    `--json`: is_known, person_key, as_of, publication (publication_no, run_id, kind, published_at),
-    local_ref, cohort, first_run, first_run_at, departed_at, areas (area, the columns of
-    report_person_freshness, restrictions: the columns of the area's history, is_shown).
-
     Example: `pts-worker explain --as-of 2026-01-31T12:00:00Z < identifier.txt`
     """
     app, off_id = ask_person(cli)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     metavar="FORMAT",
     default="csv",
     show_default=True,
-    help="csv or parquet.",
+    help="csv; or parquet, which needs the extra of that name.",
 )
 @click.option(
     "--dialect",
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     "--since",
     type=click.IntRange(min=0),
     metavar="PUBLICATION",
-    help="Only the change feed, behind the publication of this number: publication_no of an "
+    help="Only `report_change_feed`, behind the publication of this number: publication_no of an "
     "earlier export's manifest.",
 )
 @purpose_option
@@ -64,13 +64,6 @@ def command(
     `_manifest.json`. The folder appears when it is complete and replaces an earlier export of the
     same publication; then `_LATEST` names it. The files hold health data, and only their owner can
     read them (0600). The access is logged.
-
-    `--dialect excel-nb` writes CSV for Excel in Norwegian. `--since` writes only what has changed
-    after that publication: the rows of `report_change_feed`. Parquet needs the extra `parquet`.
-
-    `--json`: the manifest (folder, format, dialect, run_id, publication_no, published_at,
-    exported_at, worker_version, schema_revision, since,
-    views: name, file, rows, bytes, sha256, order, columns: name, type).
 
     Example: `pts-worker export --out export --format csv --view patient_safety_current`
     """

@@ -46,8 +46,6 @@ def command(cli: options.Cli, *, out: Path) -> None:
     An existing configuration is never overwritten, and existing keys are used. Only the owner can
     read the files (mode 0600). Relative paths in the configuration start at its folder.
 
-    `--json`: file, made (the new key files), public_jwk.
-
     Example: `pts-worker init --out worker.toml`
     """
     from worker.cli.toml_text import settings_toml

@@ -39,8 +39,6 @@ def new(cli: options.Cli, *, out: Path) -> None:
     The private key goes to a new file that only its owner can read; the public key is printed for
     self-service.
 
-    `--json`: file, public_jwk.
-
     Example: `pts-worker keys new --out helseid.jwk.json`
     """
     from worker.helseid.keys import new_client_key
@@ -81,8 +79,6 @@ def rotate(cli: options.Cli, *, key: Path | None, finish: bool) -> None:
     with the new key, and only when HelseID issues one does it replace the file, in one step; the
     old key is kept nowhere. Leave it registered until no run uses it any more.
 
-    `--json`: file, state (pending or rotated), public_jwk, and former_kid once it is rotated.
-
     Example: `pts-worker keys rotate`, then `pts-worker keys rotate --finish`
     """
     from worker.helseid.keys import FINISH, KeyFiles, new_client_key
@@ -111,22 +107,16 @@ def rotate(cli: options.Cli, *, key: Path | None, finish: bool) -> None:
 @_out
 @click.pass_obj
 def pseudonym(cli: options.Cli, *, out: Path) -> None:
-    """Make the pseudonym key.
+    """Make the pseudonym key, for `privacy.pseudonym_key_file`.
 
-    32 random bytes in a new file that only its owner can read. Keep a copy in a safe place: without
-    it, no row can be matched to a person.
-
-    `--json`: file.
+    32 random bytes in a new file that only its owner can read. Keep a copy in a safe place, apart
+    from the database's backup: without it, no row can be matched to a person.
 
     Example: `pts-worker keys pseudonym --out pseudonym.key`
     """
     with named_faults(out):
         write_new(out, new_pseudonym_key())
-    text = (
-        f"{out}: 32 random bytes, for privacy.pseudonym_key_file. Keep a copy "
-        "in a safe place, apart from the database's backup."
-    )
-    cli.emit({"file": str(out)}, lambda: print(text))
+    cli.emit({"file": str(out)})
 
 
 def new_pseudonym_key() -> bytes:

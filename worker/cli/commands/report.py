@@ -57,11 +57,8 @@ def command(
     """Write the published state as one HTML file that needs nothing else.
 
     For a director: what is in effect and for how many patients, what came and went, the trend, and
-    how fresh the figures are. It names no person. Counts of fewer persons than `--min-cell` are
-    shown as such, and all others are rounded to five, totals too. Only the file's owner can read it
-    (0600). An old one is replaced. The access is logged.
-
-    `--json`: file, state, published_at.
+    how fresh the figures are. It names no person; counts are rounded to five. Only the file's owner
+    can read it (0600). An old one is replaced. The access is logged.
 
     Example: `pts-worker report --out rapport.html`
     """

@@ -1,6 +1,5 @@
 """``status``: the last runs, how fresh the published snapshot is, and what is missing from it."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from worker.cli import options
-from worker.cli.output import fitted, instant, notify, plain, print_document, print_table, span
+from worker.cli.output import instant, notify, plain, print_document, print_table, span
 from worker.core.display import counted
 from worker.core.times import CLOCK_TOLERANCE
 from worker.errors import ConfigurationError, ExitCode
@@ -30,19 +29,15 @@ _TOTALS: Final = {
 
 
 @click.command("status", cls=options.Command)
-@click.option("--max-age", type=options.duration, help="Exit 3 if the snapshot is older, e.g. 36h.")
+@click.option(
+    "--max-age", type=options.duration, help="Exit 3 if the last full run is older, e.g. 36h."
+)
 @click.pass_obj
 def command(cli: options.Cli, *, max_age: timedelta | None) -> int:
     """Show recent runs, snapshot age, failures and the lease.
 
     The last full run, which read everyone, says how fresh the snapshot is. The last publication is
-    what readers see; it is newer if a backfill came later. With `--max-age` the exit code is 3 if
-    the last full run was published longer ago, or never.
-
-    `--json`: now, freshness (published_at, run_id, age_s, max_age_s, is_fresh), last_publication
-    (publication_no, run_id, kind, published_at), gaps (area, persons, stale), failures (area, kind,
-    count), lease (holder, since, expires_at, is_dead), open_run (run_id, status, started_at: the
-    next sync continues it), runs (latest first).
+    what readers see; it is newer if a backfill came later.
 
     Example: `pts-worker status --max-age 36h`
     """
@@ -140,7 +135,7 @@ def _print_runs(runs: Sequence["RunFacts"]) -> None:
     )
     for run in runs:
         if run.reason:
-            print(fitted(f"run {run.run_id}: {run.reason}", sys.__stdout__))
+            print(f"run {run.run_id}: {run.reason}")
 
 
 def _freshness_text(freshness: Mapping[str, Any]) -> str:
