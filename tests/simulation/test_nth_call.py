@@ -2,13 +2,16 @@
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.simulation.nth_call import (
     FLAVOURS,
     Point,
     all_points,
+    apart,
     assert_lease_lost,
     changed_world,
+    in_world,
     sample,
     try_point,
     undisturbed,
@@ -45,8 +48,8 @@ def test_no_write_gets_past_another_holder():
         try_point(point)
 
 
-def stopped(taken_at: int) -> tuple[Outcome, int]:
-    """A run that is asked to stop, and loses its lease before this write; how many it began."""
+def stopped(taken_at: int) -> tuple[Outcome, list[str]]:
+    """A run that is asked to stop, and loses its lease before this write; what it logged."""
     with changed_world() as stage:
         stop = anyio.Event()
 
@@ -56,21 +59,29 @@ def stopped(taken_at: int) -> tuple[Outcome, int]:
             if number == taken_at:
                 stage.take_lease()
 
+        async def run() -> tuple[Outcome, list[str]]:
+            with capture_logs() as logs:
+                ended = await apart(stage, accepts=True, stop=stop)
+            return ended, [entry["event"] for entry in logs]
+
         stage.before_write = before_write
-        outcome = stage.play(accepts=True, stop=stop)
+        outcome, events = in_world(stage, run)
         if taken_at:
             assert_lease_lost(stage, outcome)
-        return outcome, outcome.process.counts[BEGIN_WRITE]
+    return outcome, events
 
 
 @pytest.mark.promise("4")
 def test_a_lost_lease_is_reported_after_another_error():
     """A run that was asked to stop finds its lease lost: that is what it says, with 75."""
-    outcome, writes = stopped(0)
+    outcome, _ = stopped(0)
+    writes = outcome.process.counts[BEGIN_WRITE]
     assert (outcome.code, outcome.report is None, writes > STOPPED_AT + 1) == (75, False, True)
-    reports = [stopped(number)[0].report for number in range(STOPPED_AT, writes + 1)]
+    found = [stopped(number) for number in range(STOPPED_AT, writes + 1)]
     # Of its last write, which gives the lease back, nobody hears.
-    assert [report is None for report in reports] == [*[True] * (len(reports) - 1), False]
+    assert [one.report is None for one, _ in found] == [*[True] * (len(found) - 1), False]
+    assert "run.stopping" in found[0][1]
+    assert ["run.interrupted" in events for _, events in (found[0], found[-2])] == [False, True]
 
 
 @pytest.mark.nightly
