@@ -23,7 +23,7 @@ def test_new_makes_a_pair(unset: Installation):
     made, public, again = calls(
         unset,
         f"keys new --out {path} --json",
-        f"keys public --key {path}",
+        f"keys public --set helseid.private_jwk_file={path}",
         f"keys new --out {path} --json",
     )
     private = json.loads(path.read_text())

@@ -56,7 +56,7 @@ def test_from_another_directory(setup: Path, capsys: pytest.CaptureFixture[str])
     assert f"database {setup}/pts.db" in text
     assert f"config file {Path.cwd()}/../etc/worker.toml schema after {HEAD}" in text
     assert (setup / "pts.db").is_file()
-    assert "lease free" in said(capsys, *config, "status", code=0)
+    assert "no full run" in said(capsys, *config, "status", code=0)
     assert list(Path.cwd().iterdir()) == []
 
 
@@ -135,7 +135,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
             78,
             "{folder}/no/k cannot be written (No such file or directory) → check the folder",
         ),
-        ("keys public --key none", 78, "there is no file {folder}/none"),
+        ("keys public --set helseid.private_jwk_file=none", 78, "there is no file {folder}/none"),
         ("failures show zzzz", 2, "'zzzz' is not '-'"),
         ("sandbox --folder {etc}/worker.toml", 2, "{etc}/worker.toml cannot be used: file exists"),
         ("status --set sync.deadline=x", 2, "sync.deadline (flag --set sync.deadline): is not a"),

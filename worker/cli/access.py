@@ -119,11 +119,7 @@ async def open_person(
 
 
 async def log_access(
-    database: "Database",
-    command: str,
-    purpose: str | None,
-    *,
-    person_key: str | None = None,
+    database: "Database", command: str, purpose: str | None, *, person_key: str | None = None
 ) -> None:
     """Commit the row. Call it before anything is shown.
 

@@ -42,7 +42,7 @@ _PROBE_HINT: Final = (
 
 
 class Line(NamedTuple):
-    """One line of the result: OK, WARN, FAIL, or SKIP if a question that it needs failed."""
+    """One line of the result: OK, WARN or FAIL."""
 
     name: str
     state: str
@@ -54,8 +54,8 @@ class Line(NamedTuple):
 Doubts: TypeAlias = dict[str, str]
 """What works but should be seen to, with what to do about it; a question adds to it."""
 Check: TypeAlias = Callable[[App, Doubts], Awaitable[str]]
-Question: TypeAlias = tuple[str, Check, tuple[str, ...]]
-"""A name, what answers, and the names of those without which it is not asked."""
+Question: TypeAlias = tuple[str, Check]
+"""A name, and what answers."""
 
 
 def report_checkup(cli: Cli, probe: NationalId | None) -> ExitCode:
@@ -76,17 +76,12 @@ def report_checkup(cli: Cli, probe: NationalId | None) -> ExitCode:
 
 
 async def _ask_all(app: App, questions: Iterable[Question], *, is_shown: bool) -> list[Line]:
-    lines = dict[str, Line]()
-    for name, check, needed in questions:
-        missing = [one for one in needed if lines[one].state in {"FAIL", "SKIP"}]
-        if missing:
-            line = Line(name, "SKIP", f"not checked: {missing[0]} comes first")
-        else:
-            line = await _asked(name, check, app)
-        lines[name] = line
+    lines = list[Line]()
+    for name, check in questions:
+        lines.append(await _asked(name, check, app))
         if is_shown:
-            _print(line)
-    return [*lines.values()]
+            _print(lines[-1])
+    return lines
 
 
 async def _asked(name: str, check: Check, app: App) -> Line:
@@ -274,15 +269,15 @@ async def _counted(roster: Roster) -> tuple[int, int, int, str]:
 
 
 def _questions(probe: NationalId | None) -> Iterator[Question]:
-    """In the order in which they rest on one another."""
-    yield "configuration", check_configuration, ()
-    yield "key", check_key, ()
-    yield "discovery", check_discovery, ()
-    yield "clock", check_clock, ("discovery",)
-    yield "token", check_token, ("key", "discovery")
-    yield "database", check_database, ()
-    yield "PTS", check_reach, ()
+    """In the order in which they rest on one another: the first that fails is to be seen to."""
+    yield "configuration", check_configuration
+    yield "key", check_key
+    yield "discovery", check_discovery
+    yield "clock", check_clock
+    yield "token", check_token
+    yield "database", check_database
+    yield "PTS", check_reach
     if probe is not None:
-        yield "PTS probe", partial(check_probe, off_id=probe), ("PTS", "token")
-    yield "contract", check_contract, ("database",)
-    yield "roster", check_roster, ()
+        yield "PTS probe", partial(check_probe, off_id=probe)
+    yield "contract", check_contract
+    yield "roster", check_roster

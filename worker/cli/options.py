@@ -181,8 +181,7 @@ COMMON: Final = (
         "--json",
         is_flag=True,
         callback=_json,
-        help="One JSON document on standard output instead of text "
-        "(docs/json-documents.txt).",
+        help="One JSON document on standard output instead of text (docs/json-documents.txt).",
     ),
 )
 """The options of every command, each as what adds it to one."""

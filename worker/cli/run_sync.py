@@ -42,11 +42,7 @@ class RunRequest(Value, frozen=True, kw_only=True):
 
 
 async def run_sync(
-    app: App,
-    request: RunRequest,
-    *,
-    stop: anyio.Event,
-    progress: RunProgress | None = None,
+    app: App, request: RunRequest, *, stop: anyio.Event, progress: RunProgress | None = None
 ) -> RunReport:
     """Execute one run, from the lease to its end.
 
@@ -66,12 +62,7 @@ async def run_sync(
         database = await stack.enter_async_context(app.database(stop=stop))
         throttle = app.throttle()
         lease = await stack.enter_async_context(
-            held_lease(
-                database,
-                ttl_s=app.settings.lease.ttl_s,
-                wait_s=request.wait_s,
-                stop=stop,
-            )
+            held_lease(database, ttl_s=app.settings.lease.ttl_s, wait_s=request.wait_s, stop=stop)
         )
         await check_identity(lease, identity)
         service = service_of(app.base_url())
@@ -115,8 +106,4 @@ async def _forget_old(app: App, lease: Lease, stop: anyio.Event) -> None:
         log.error("retention.unfinished", reason=error.message, hint=error.hint)  # noqa: TRY400
         return
     if purged != Purged():
-        log.info(
-            "retention.purged",
-            versions=purged.versions,
-            accesses=purged.accesses,
-        )
+        log.info("retention.purged", versions=purged.versions, accesses=purged.accesses)

@@ -75,6 +75,11 @@ class ClientKey(Value, frozen=True, kw_only=True):
         raise TypeError("a client key cannot be pickled or copied")
 
 
+def public_call(file: Path) -> str:
+    """What prints the public half of this file's key."""
+    return f"pts-worker keys public --set helseid.private_jwk_file={file}"
+
+
 def load_client_key(path: Path) -> ClientKey:
     """Read the client's private key from a JWK, a PEM file, or HelseID's self-service JSON.
 
@@ -152,7 +157,7 @@ class KeyFiles:
             except FileExistsError:
                 raise ConfigurationError(
                     f"{self.pending} is there already: a rotation was begun and not finished",
-                    hint=f"register what `pts-worker keys public --key {self.pending}` prints, "
+                    hint=f"register what `{public_call(self.pending)}` prints, "
                     f"then `{FINISH}`; or remove it and begin anew",
                 ) from None
 

@@ -1,4 +1,4 @@
-"""The present state of the ledger, the proofs and the lease: for ``status``, ``doctor``, metrics.
+"""The present state of the ledger and the proofs: for ``status``, ``doctor``, metrics.
 
 Nothing here writes, or waits for an active run.
 """
@@ -19,7 +19,7 @@ from worker.core.run import Standing
 from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.persons import open_failures
-from worker.store.schema.tables import TOTALS, lease, run
+from worker.store.schema.tables import TOTALS, run
 from worker.store.sqlite import file_of
 from worker.views import FRESHNESS, RUN, Read, UtcTime, begin_snapshot
 
@@ -52,20 +52,6 @@ class Publication(Value, frozen=True, kw_only=True):
     run_id: int
     kind: str
     published_at: datetime
-
-
-class LeaseState(Value, frozen=True, kw_only=True):
-    """The holder of the lease.
-
-    Attributes:
-        holder: host name and process id.
-        is_dead: whether the holder let the lease expire; the next run takes it over.
-    """
-
-    holder: str
-    since: datetime
-    expires_at: datetime
-    is_dead: bool
 
 
 class AreaStaleness(Value, frozen=True, kw_only=True):
@@ -176,23 +162,6 @@ async def read_standing(read: Read) -> Standing:
         )
 
     return await read(work)
-
-
-async def lease_state(database: Database) -> LeaseState | None:
-    """The holder of the lease; None if it is free."""
-
-    async def work(connection: AsyncConnection) -> LeaseState | None:
-        row = (await connection.execute(select(lease))).one()
-        if row.holder is None:
-            return None
-        return LeaseState(
-            holder=row.host,
-            since=row.acquired_at,
-            expires_at=row.expires_at,
-            is_dead=row.expires_at <= await database.now(connection),
-        )
-
-    return await database.read(work)
 
 
 async def area_staleness(connection: AsyncConnection) -> Sequence[AreaStaleness]:

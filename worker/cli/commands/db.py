@@ -23,7 +23,7 @@ def command() -> None:
 
 @command.command("upgrade")
 @click.pass_obj
-def upgrade(cli: options.Cli) -> None:
+def upgrade_schema(cli: options.Cli) -> None:
     """Bring the database to this program's schema, and recreate the reporting views.
 
     It creates the database if there is none, and names it and the configuration that was read.
@@ -34,22 +34,21 @@ def upgrade(cli: options.Cli) -> None:
 
     Example: `pts-worker db upgrade`
     """
-    app = cli.load("report")
-    cli.emit(cli.run(lambda: _upgrade(app)))
-
-
-async def _upgrade(app: "App") -> dict[str, Any]:
     from worker.store.schema.upgrade import upgrade
     from worker.store.status import place_of_database
 
-    async with app.database(checked=False) as database:
-        before, after = await upgrade(database)
-        place = place_of_database(database)
-    return {
-        "database": place,
-        "config_file": app.loaded.config_file,
-        "schema": {"before": before, "after": after},
-    }
+    app = cli.load("report")
+
+    async def work() -> dict[str, Any]:
+        async with app.database(checked=False) as database:
+            before, after = await upgrade(database)
+            return {
+                "database": place_of_database(database),
+                "config_file": app.loaded.config_file,
+                "schema": {"before": before, "after": after},
+            }
+
+    cli.emit(cli.run(work))
 
 
 @command.command("check")

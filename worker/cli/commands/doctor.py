@@ -25,7 +25,7 @@ def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
     """Check the complete set-up, and show what is wrong and what to do.
 
     Configuration, key, HelseID's discovery, clock and token, database, PTS, contract, roster: one
-    line each, OK, WARN or FAIL; SKIP is not checked because of another. Changes nothing.
+    line each, OK, WARN or FAIL, and the first FAIL is to be seen to first. Changes nothing.
 
     The roster's line has its persons, the requests of a night, and how long they take at
     `sync.requests_per_second`; further pages and retries come on top.

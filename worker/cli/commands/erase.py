@@ -1,14 +1,12 @@
 """``erase``: remove one person completely."""
 
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from worker.cli import options
 from worker.cli.access import ask_person, purpose_option
-from worker.cli.output import print_document
 from worker.errors import StoppedError
 
 if TYPE_CHECKING:
@@ -42,8 +40,7 @@ def command(cli: options.Cli, *, rewrite: bool, yes: bool, purpose: str | None) 
     question = "Erase everything that is stored of this person? It cannot be undone."
     if not yes and sys.stdin.isatty() and not click.confirm(question, err=True):
         raise StoppedError("not confirmed; nothing was erased")
-    erased = cli.run(lambda: _erase(app, off_id, purpose=purpose, rewrite=rewrite))
-    cli.emit(erased, lambda: _print(erased))
+    cli.emit(cli.run(lambda: _erase(app, off_id, purpose=purpose, rewrite=rewrite)))
 
 
 async def _erase(
@@ -67,9 +64,5 @@ async def _erase(
             "is_known": bool(rows),
             "rows": dict(rows),
             "is_rewritten": rewrite or store.dialect.name == "sqlite",
+            "next": "if the person is still on the roster, the next sync reads them again",
         }
-
-
-def _print(erased: Mapping[str, Any]) -> None:
-    print_document(erased)
-    print("if the person is still on the roster, the next sync reads them again")

@@ -15,10 +15,7 @@ from worker.errors import ConfigurationError
 from worker.files import named_faults, write_new
 
 _CLIENT_KEY: Final = "helseid.private_jwk_file"
-_KEY_FILES: Final = {
-    _CLIENT_KEY: "helseid.jwk.json",
-    "privacy.pseudonym_key_file": "pseudonym.key",
-}
+_KEY_FILES: Final = {_CLIENT_KEY: "helseid.jwk.json", "privacy.pseudonym_key_file": "pseudonym.key"}
 _ASKED: Final = {
     "api.environment": (
         "PTS over the internet (test-internet) or over Helsenett (test, production)",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worker.cli import options
-from worker.cli.output import json_text, print_json
+from worker.cli.output import print_json
 from worker.errors import RefusedError
 from worker.files import named_faults, write_new
 
@@ -15,25 +15,26 @@ if TYPE_CHECKING:
     from worker.app import App
     from worker.helseid.keys import ClientKey, KeyFiles
 
-_SELF_SERVICE: Final = "https://selvbetjening.nhn.no (test: https://selvbetjening.test.nhn.no)"
+_NEXT: Final = (
+    "register public_jwk at https://selvbetjening.nhn.no (test: https://selvbetjening.test.nhn.no)"
+)
 
 _out = click.option(
     "--out", type=options.path, required=True, help="The new file; never overwritten."
-)
-_key = click.option(
-    "--key", type=options.path, help="The private key's file. Default: helseid.private_jwk_file."
 )
 
 
 @click.group("keys", cls=options.Group, no_args_is_help=True)
 def command() -> None:
-    """Make and look at keys. Example: `pts-worker keys new --out helseid.jwk.json`"""
+    """Make and look at keys. What they print is JSON, with or without `--json`.
+
+    Example: `pts-worker keys new --out helseid.jwk.json`
+    """
 
 
 @command.command("new")
 @_out
-@click.pass_obj
-def new(cli: options.Cli, *, out: Path) -> None:
+def new(*, out: Path) -> None:
     """Make a key pair for HelseID: P-521, with ES512.
 
     The private key goes to a new file that only its owner can read; the public key is printed for
@@ -46,32 +47,25 @@ def new(cli: options.Cli, *, out: Path) -> None:
     key = new_client_key()
     with named_faults(out):
         write_new(out, key.document())
-    said = f"private key: {out} (helseid.private_jwk_file); it never leaves this machine"
-    _emit(cli, key, said, file=str(out))
+    print_json({"file": out, "public_jwk": key.public_jwk(), "next": _NEXT})
 
 
 @command.command("public")
-@_key
 @click.pass_obj
-def public(cli: options.Cli, *, key: Path | None) -> None:
+def public(cli: options.Cli) -> None:
     """Print the public key as a JWK.
 
-    Register this, and nothing else, in HelseID's self-service. The output is JSON with or without
-    `--json`.
+    Register this, and nothing else, in HelseID's self-service.
 
-    Example: `pts-worker keys public --key helseid.jwk.json`
+    Example: `pts-worker keys public --set helseid.private_jwk_file=helseid.jwk.json`
     """
-    from worker.helseid.keys import load_client_key
-
-    loaded = cli.load(None).client_key() if key is None else load_client_key(key)
-    print_json(loaded.public_jwk())
+    print_json(cli.load(None).client_key().public_jwk())
 
 
 @command.command("rotate")
-@_key
 @click.option("--finish", is_flag=True, help="The new key is registered: put it in place.")
 @click.pass_obj
-def rotate(cli: options.Cli, *, key: Path | None, finish: bool) -> None:
+def rotate(cli: options.Cli, *, finish: bool) -> None:
     """Put a new key in the configured key's place, once HelseID accepts it.
 
     The first step makes a new key beside the configured file (FILE.new) and prints its public half.
@@ -83,30 +77,24 @@ def rotate(cli: options.Cli, *, key: Path | None, finish: bool) -> None:
     """
     from worker.helseid.keys import FINISH, KeyFiles, new_client_key
 
-    if key is not None:
-        cli.set("helseid.private_jwk_file", str(key), flag="--key")
     app = cli.load("helseid")
     former, files = app.client_key(), KeyFiles(Path(app.settings.helseid.private_jwk_file or ""))
     if not finish:
         made = new_client_key()
         files.put_pending(made)
-        said = f"new key: {files.pending}; {files.current} is unchanged. Then: `{FINISH}`"
-        _emit(cli, made, said, file=str(files.current), state="pending")
+        document = {"file": files.pending, "state": "pending", "public_jwk": made.public_jwk()}
+        print_json(document | {"next": f"{_NEXT}, then `{FINISH}`"})
         return
     made = cli.run(lambda: _accepted(app, files))
     files.put_in_place()
-    said = (
-        f"{files.current}: {made.describe()}, accepted by HelseID\n"
-        f"when no run uses the old key any more, remove it in self-service: kid {former.kid}"
-    )
-    document = {"file": str(files.current), "state": "rotated", "public_jwk": made.public_jwk()}
-    cli.emit(document | {"former_kid": former.kid}, lambda: print(said))
+    document = {"file": files.current, "state": "rotated", "public_jwk": made.public_jwk()}
+    said = "when no run uses the old key any more, remove it in self-service"
+    print_json(document | {"former_kid": former.kid, "next": said})
 
 
 @command.command("pseudonym")
 @_out
-@click.pass_obj
-def pseudonym(cli: options.Cli, *, out: Path) -> None:
+def pseudonym(*, out: Path) -> None:
     """Make the pseudonym key, for `privacy.pseudonym_key_file`.
 
     32 random bytes in a new file that only its owner can read. Keep a copy in a safe place, apart
@@ -116,7 +104,7 @@ def pseudonym(cli: options.Cli, *, out: Path) -> None:
     """
     with named_faults(out):
         write_new(out, new_pseudonym_key())
-    cli.emit({"file": str(out)})
+    print_json({"file": out})
 
 
 def new_pseudonym_key() -> bytes:
@@ -126,20 +114,13 @@ def new_pseudonym_key() -> bytes:
 
 async def _accepted(app: "App", files: "KeyFiles") -> "ClientKey":
     """The pending key, for which HelseID has issued a token, as for a run."""
-    from worker.helseid.keys import load_client_key
+    from worker.helseid.keys import load_client_key, public_call
 
     made = load_client_key(files.pending)
     try:
         async with app.helseid(key=made) as helseid:
             await helseid.tokens.token()
     except RefusedError as error:
-        error.hint += f"; the new key is that of `pts-worker keys public --key {files.pending}`"
+        error.hint += f"; the new key is that of `{public_call(files.pending)}`"
         raise
     return made
-
-
-def _emit(cli: options.Cli, key: "ClientKey", said: str, **facts: str) -> None:
-    """Print what was done, and the public key with the place where to register it."""
-    public_jwk = key.public_jwk()
-    text = f"{said}\npublic key, to be registered at {_SELF_SERVICE}:\n{json_text(public_jwk)}"
-    cli.emit({**facts, "public_jwk": public_jwk}, lambda: print(text, end=""))

@@ -11,10 +11,8 @@ if TYPE_CHECKING:
     import anyio
     from prometheus_client.samples import Sample
 
-    from worker.app import App
     from worker.core.run import RunReport
     from worker.store.database import Database
-    from worker.telemetry import Board
 
 _RUNS_MAX: Final = 50
 """So many runs are looked at: the last full one may be some backfills ago."""
@@ -38,6 +36,7 @@ def command(cli: options.Cli, *, now: bool) -> None:
 
     Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
     """
+    from worker.cli.commands.status import run_to_continue
     from worker.cli.run_command import RunWatch, observed_run, stoppable
     from worker.cli.run_sync import RunRequest
     from worker.scheduler import Schedule
@@ -57,27 +56,17 @@ def command(cli: options.Cli, *, now: bool) -> None:
             return report
 
         async def begin() -> "RunReport | None":
-            return await run_once() if now or await _is_left_open(app, board, stop) else None
+            async with app.database(stop=stop) as store:
+                board.post(await _known_metrics(store))  # a restart leaves no gap
+                is_due = now or await run_to_continue(app, store)
+            return await run_once() if is_due else None
 
-        schedule = Schedule(
-            run_once,
-            cron=settings.cron,
-            timezone=settings.timezone,
-            runtime=app.runtime,
-        )
+        cron, zone = settings.cron, settings.timezone
+        schedule = Schedule(run_once, cron=cron, timezone=zone, runtime=app.runtime)
         with board.served(app.settings.telemetry.http_listen):
             await schedule.run(stop, begin)
 
     cli.run(lambda: stoppable(work, lambda: watch.report(app.runtime)))
-
-
-async def _is_left_open(app: "App", board: "Board", stop: "anyio.Event") -> bool:
-    """Whether a run is to be continued. In the metrics a restart leaves no gap."""
-    from worker.cli.commands.status import run_to_continue
-
-    async with app.database(stop=stop) as store:
-        board.post(await _known_metrics(store))
-        return await run_to_continue(app, store) is not None
 
 
 async def _known_metrics(store: "Database") -> "list[Sample]":

@@ -34,7 +34,7 @@ _TOTALS: Final = {
 )
 @click.pass_obj
 def command(cli: options.Cli, *, max_age: timedelta | None) -> int:
-    """Show recent runs, snapshot age, failures and the lease.
+    """Show recent runs, snapshot age and failures.
 
     The last full run, which read everyone, says how fresh the snapshot is. The last publication is
     what readers see; it is newer if a backfill came later.
@@ -65,7 +65,6 @@ async def _read(app: "App", max_age: timedelta | None) -> dict[str, Any]:
             "last_publication": await store.read(queries.publication_at),
             "gaps": await store.read(queries.area_staleness),
             "failures": await store.read(queries.failure_counts),
-            "lease": await queries.lease_state(store),
             "open_run": await run_to_continue(app, store),
             "runs": await store.read(queries.last_runs, _RUNS_SHOWN),
         }
@@ -106,7 +105,6 @@ def _print(status: Mapping[str, Any]) -> None:
         {
             "last full run": _freshness_text(status["freshness"]),
             "last publication": plain(status["last_publication"], datetime),
-            "lease": plain(status["lease"], datetime) or "free",
             "open run, which the next sync continues": status["open_run"],
         }
     )

@@ -36,8 +36,6 @@ def command(
     from worker.cli.run_sync import RunRequest
 
     request = RunRequest(
-        wait_s=wait.total_seconds(),
-        accept_removals=accept_removals,
-        accept_service=accept_service,
+        wait_s=wait.total_seconds(), accept_removals=accept_removals, accept_service=accept_service
     )
     return run_and_report(cli, cli.load("sync"), request)
