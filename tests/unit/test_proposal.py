@@ -35,37 +35,42 @@ def refused(draft: Draft) -> list[str]:
             {"style": "page", "field": "page", "pages": "totalPages", "more": "hasNext"},
         ),
         ({"skip": 0, "hasMore": False}, {"style": "offset", "field": "skip", "more": "hasMore"}),
-        ({"traceId": "x"}, None),
     ],
 )
-def test_each_style_of_paging(around: dict[str, Any], paging: dict[str, Any] | None):
-    """By the names around the list, and marked as a proposal."""
-    made = proposed({"items": [RECORD], **around})
+def test_each_style_of_paging(around: dict[str, Any], paging: dict[str, Any]):
+    """By the names around the list, and marked as a proposal. What else is a text says nothing."""
+    made = proposed({"items": [RECORD], "traceId": "x", **around})
     assert made.contract is not None
-    found = made.contract.paging
-    assert (found is None) == (paging is None)
-    assert found is None or found.model_dump().items() >= (paging or {}).items()
-    assert ("paging" in made.notes) == (paging is not None)
-    assert refused(made) == []
+    assert made.contract.paging is not None
+    assert made.contract.paging.model_dump().items() >= paging.items()
+    assert "paging" in made.notes
+    assert (made.contract.ignore, refused(made)) == (("traceId",), [])
 
 
 @pytest.mark.promise("1")
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *((name, None) for name in ("more", "nextPageNumber", "truncated", "last", "partial")),
+        *((name, None) for name in ("more", "truncated", "flere")),
+        ("scrollId", "x"),
         ("nesteSide", "https://pts.example/?side=2"),
         ("antall", 5),
         ("flere", False),
     ],
 )
 def test_what_may_speak_of_more_is_not_ignored(name: str, value: object):
-    """A person has to declare it; until then answers with it are refused."""
-    made = proposed({"items": [RECORD], name: value, "traceId": "x"})
+    """A person has to declare it, where neither paging nor a total tells where records end."""
+    made = proposed({"items": [RECORD], name: value})
     assert refused(made) == [name]
     assert made.contract is not None
-    assert made.contract.ignore == ("traceId",)
-    assert made.contract.places == {"traceId"}
+    assert made.contract.places == frozenset()
+
+
+@pytest.mark.promise("1")
+def test_numbers_flags_and_addresses_are_never_ignored():
+    """Not where there is a total, either: it may be that of the page."""
+    answer = {"items": [RECORD], "total": 1, "side": 1, "flere": False, "neste": "/x?side=2"}
+    assert refused(proposed(answer)) == ["side", "flere", "neste"]
 
 
 def test_fields_that_are_no_column_for_sure():
@@ -112,6 +117,6 @@ def test_what_is_declared_around_the_records_stands():
 
 def test_what_differs_from_the_contract_in_force_is_a_proposal():
     """Each key that does, and no other."""
-    draft = proposed({"items": [RECORD], "traceId": "x"})
+    draft = proposed({"items": [RECORD], "total": 1, "traceId": "x"})
     marked = {key for key, lines in draft.notes.items() if lines == ["proposal"]}
-    assert marked == {"records", "ignore"}
+    assert marked == {"records", "ignore", "total"}

@@ -28,12 +28,9 @@ REFUSED: Final = "not declared, so refused"
 _IDS: Final = ("id", "restrictionid", "accessrestrictionid", "identifier", "guid", "uuid")
 _KINDS: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _EMPTY: Final = {dict: "object", list: "nothing", type(None): "null"}
-_SPEAKS_OF_MORE: Final = re.compile(
-    "next|more|page|paging|offset|total|count|skip|limit|cursor|continu|token|trunc|partial|remain"
-    "|last|size|complete|start|index|error|status|success|fail"
-)
 _SAYS_NOTHING: Final = {"string", "null", "nothing"}
-"""Kinds of fields that may say nothing: an address, a number or a flag may speak of more."""
+"""Kinds of fields that may say nothing: an address, a number or a flag may speak of more. So may a
+text, unless paging or a total tells already where the records end."""
 _ROLES: Final[Mapping[str, tuple[str, str]]] = {
     "next_link": ("url", "next nextlink nexturl nextpage href"),
     "reference": ("integer", "pagingreference"),
@@ -254,12 +251,14 @@ def _declare_around(draft: Draft, around: Shape, headers: Container[str]) -> Non
     if not table["total"] and _COUNT in headers:
         table["total"] = f"{HEADER}{_COUNT}"
     for path, role in roles.items():
-        if role in {"ignore", "answer_person"}:
-            table[role].append(path.removesuffix("[]"))
+        if role == "answer_person":
+            table[role].append(path)
         elif role == "expect":
             table[role][path] = True
         elif role == "total":
             table[role] = table[role] or path
+    if table["paging"] or table["total"]:
+        table["ignore"] += [path.removesuffix("[]") for path in roles if roles[path] == "ignore"]
 
 
 def _role_of(path: str, leaf: Leaf) -> str:
@@ -269,7 +268,7 @@ def _role_of(path: str, leaf: Leaf) -> str:
         if is_one and kind in leaf.kinds and name in names.split():
             return role
     is_plain = leaf.kinds <= _SAYS_NOTHING and "[]" not in path.removesuffix("[]")
-    return "ignore" if is_plain and not _SPEAKS_OF_MORE.search(name) else ""
+    return "ignore" if is_plain else ""
 
 
 def _declare_paging(draft: Draft, found: Mapping[str, str]) -> None:
