@@ -129,21 +129,6 @@ def test_what_is_stale(standin: Standin, worker: Installation) -> None:
     assert set(standin.asked) == {(off_id, PRIVACY) for off_id in standin.people}
 
 
-def test_a_backfill_beside_an_open_sync(standin: Standin, worker: Installation) -> None:
-    """A backfill while a sync lies half done publishes its own; the sync is then continued."""
-    off_id = off_id_of(3)
-    standin.people[off_id][SAFETY].append(safety(off_id, "new"))
-    worker.kill(held_run(standin, worker, "sync", answers=14))
-    standin.people[off_id][SAFETY].append(safety(off_id, "newer"))
-    ended = worker.run("backfill", "--person", "-", stdin=f"{off_id}\n".encode())
-    assert ended.code == 0, ended.out
-    assert len(worker.store.ids()) == PERSONS - 1 + 2
-    again = worker.sync()
-    assert (again.code, again.run["continued"]) == (0, True)
-    assert len(worker.store.ids()) == PERSONS + 2
-    assert standin.violations == []
-
-
 def test_a_stopped_backfill_begins_anew(standin: Standin, worker: Installation) -> None:
     """It says so, and that nothing was published; no `sync` continues it."""
     text = "\n".join(standin.people).encode()

@@ -82,15 +82,3 @@ def test_a_stranger_is_an_answer_and_another_key_is_not(ends: dict[str, Ended]):
     assert "not the key" in ends["other key"].message
     assert ends["nine digits"].code == 2
     assert "9 were found" in ends["nine digits"].err
-
-
-def test_a_plain_store_is_explained_without_the_identifier(worker: Installation, served: Sandbox):
-    """Where the key is the identifier, it is left out."""
-    off_id = failing(served)
-    worker.store.rows("UPDATE store_identity SET identity = 'plain', key_check = ''")
-    worker.store.rows(f"UPDATE person SET person_key = '{off_id}' WHERE local_ref = 'L0000003'")
-    worker.configure(privacy={"identity": "plain"})
-    ended = worker.run("explain", stdin=off_id.encode())
-    found = ended.document
-    assert (found["is_known"], found["person_key"], found["local_ref"]) == (True, None, "L0000003")
-    assert off_id not in ended.out + ended.err

@@ -93,19 +93,22 @@ def test_show_takes_the_identifier_from_standard_input(ends: list[Ended], served
 
 @pytest.mark.promise("8")
 def test_a_plain_store_prints_no_identifier(worker: Installation, served: Sandbox):
-    """Where keys are identifiers, the person's row number stands for them."""
+    """Where keys are identifiers, the person's row number stands for them, or nothing does."""
     off_id = failing(served)
     worker.store.rows("UPDATE store_identity SET identity = 'plain', key_check = ''")
     worker.store.rows(f"UPDATE person SET person_key = '{off_id}' WHERE local_ref = 'L0000003'")
     worker.configure(privacy={"identity": "plain"})
-    ends, shown, text = calls(
+    ends, shown, text, explained = calls(
         worker,
         "failures list --json",
         ("failures show - --json", off_id),
         "failures list",
+        ("explain --json", off_id),
     )
     assert [one["person_key"] for one in ends.document["failures"]] == [None]
     assert len(shown.document["failures"]) == 1
     assert "person id" in text.out
     assert "person key" not in text.out
-    assert off_id not in "".join(one.out + one.err for one in (ends, shown, text))
+    found = explained.document
+    assert (found["is_known"], found["person_key"], found["local_ref"]) == (True, None, "L0000003")
+    assert off_id not in "".join(one.out + one.err for one in (ends, shown, text, explained))

@@ -1,9 +1,5 @@
 """Killed or stopped anywhere, two at once: nothing lost, nothing doubled, nothing twice."""
 
-import os
-import pty
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +10,6 @@ from tests.support.program import (
     BATCH_PERSONS,
     REQUEST_TIMEOUT_S,
     Installation,
-    environment,
     wait_for,
 )
 from tests.support.raw_server import Reply
@@ -51,30 +46,6 @@ def test_what_was_read_is_kept_soon(standin: Standin, tmp_path: Path, sqlite_url
     begin = len(standin.asked)
     assert worker.sync().code == 0
     assert {off_id for off_id, _ in standin.asked[begin:]} == silent
-
-
-def test_the_terminal_of_a_run_is_closed(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
-    """It is stopped as by SIGTERM: what was read is kept, and the next run continues."""
-    first_world(standin)
-    worker = standin.install(tmp_path, sqlite_url)
-    standin.everybody = lambda _: NEVER
-    ours, theirs = pty.openpty()
-    arguments = [sys.executable, "-m", "worker", "--config", str(worker.config), "sync"]
-    with subprocess.Popen(
-        ["setsid", "--ctty", "env", "--default-signal=HUP", *arguments],
-        cwd=worker.folder,
-        env=environment(TERM="xterm-256color"),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
-        wait_for(lambda: standin.asked, "a search")
-        os.close(ours)
-        assert process.wait(60) == 75
-    standin.everybody = None
-    again = worker.sync()
-    assert (again.code, again.run["continued"]) == (0, True)
 
 
 def test_waiting_for_another_run(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:

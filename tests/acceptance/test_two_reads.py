@@ -27,7 +27,6 @@ pytestmark = pytest.mark.promise("1")
 LATER_S = 2.0
 FIRST = off_id_of(0)
 CLOSED = "SELECT count(*) FROM draft_patient_safety WHERE op = 'close'"
-REFUSE = "BEGIN SELECT abs(-9223372036854775807 - 1); END"
 NEVER = Reply(data=b"", before_s=600.0)
 
 
@@ -158,23 +157,6 @@ def test_what_the_second_read_alone_holds_opens_nothing(
     assert ended.code == 3, ended.story()
     assert ended.run["failures"] == {"transient": 1, "unstable": 1}
     assert worker.store.ids() == before
-
-
-def test_a_backfill_needs_two_reads_as_well(worker: Installation, standin: Standin) -> None:
-    """Beside an open sync which has closed the restriction, what counts is what is published."""
-    standin.people[FIRST][SAFETY].pop()
-    worker.store.rows(
-        f"CREATE TRIGGER hinder BEFORE UPDATE ON run WHEN NEW.publication_no > 0 {REFUSE}"
-    )
-    assert worker.sync().code == 78
-    assert worker.store.one(CLOSED) == 1
-    worker.store.rows("DROP TRIGGER hinder")
-    standin.heard.clear()
-    standin.script[FIRST, SAFETY] = in_order(nothing, truth)
-    ended = worker.run("backfill", "--person", "-", stdin=FIRST.encode())
-    assert (ended.code, ended.run["failures"]) == (3, {"unstable": 1})
-    assert len(heard_of(standin, FIRST, SAFETY)) == 2
-    assert len(ids_of(worker, FIRST)) == 2
 
 
 def test_an_outage_at_the_second_read(worker: Installation, standin: Standin) -> None:

@@ -27,7 +27,6 @@ from worker.errors import ConfigurationError
 from worker.report.language import LANGUAGES
 from worker.report.page import write_report
 
-IDENTIFIER = "01869912345"
 CODES = "Restrictions in effect, by code"
 
 
@@ -214,22 +213,6 @@ async def test_small_numbers_are_named_and_others_rounded(sqlite_url, tmp_path):
     assert "rounded to the nearest five, totals too" in outline.text
 
 
-@pytest.mark.promise("8")
-async def test_a_clinic_of_several_codes_is_not_called_small(sqlite_url, tmp_path):
-    """Three patients by one code and three by another are six of their group, and so shown."""
-    async with world_on(sqlite_url) as world:
-        codes = ["NORN_EPO"] * 3 + ["NORN_FFL"] * 3
-        await world.publish(
-            *(seen(world, n, safety(f"s{n}", code, NEVER), cohort="Nord")
-              for n, code in enumerate(codes))
-        )  # fmt: skip
-        page, outline = await report_of(world, tmp_path / "r.html", min_cell=5, cohort="Nord")
-    shown = {row[0].split("\n")[0]: row[1] for row in table_of(page, CODES)}
-    few = "&lt;5"
-    assert shown == {"Access denied": "5", "NORN_EPO": few, "NORN_FFL": few, "Total": "5"}
-    assert "5 restrictions are in effect for 5 of 5 patients" in outline.text
-
-
 async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
     """What came, changed and went; a clinic has a page of its own, with its name as text."""
     clinic = "Barn <3"
@@ -315,15 +298,3 @@ async def test_text_from_pts_is_never_run(sqlite_url, tmp_path):
         assert "\x0b" not in page
         assert "(no code)" in outline.text
         assert "not in the code list" in outline.text
-
-
-@pytest.mark.promise("2")
-async def test_no_identifier_reaches_the_report(sqlite_url, tmp_path):
-    """In plain mode the key is the identifier; the report has neither it nor a reference."""
-    async with world_on(sqlite_url) as world:
-        for reads in (seen, missed):
-            await world.publish(reads(world, IDENTIFIER, ref="PAS-7"), seen(world, 1))
-        for in_language in LANGUAGES:
-            page, _ = await report_of(world, tmp_path / "r.html", in_language=in_language)
-            assert IDENTIFIER[:6] not in page
-            assert "PAS-7" not in page

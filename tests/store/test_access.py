@@ -5,14 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from tests.support.store_world import read, world_on
-from worker.store.privacy import Access, record_access
+from tests.support.store_world import world_on
 from worker.store.runs import ledger
 from worker.store.runs.ledger import Purged, purge
 from worker.store.schema.tables import access_log
 
 KEPT_AT_LEAST = timedelta(days=90)
-ACCESS = Access(os_user="pts", login_user="anna", host="h1", command="explain", purpose="case 7")
 
 
 async def aged(world, age):
@@ -24,24 +22,6 @@ async def aged(world, age):
         await connection.execute(access_log.insert().values(**row, command="report"))
 
     await world.database.write(work)
-
-
-async def test_the_view_names_the_person_until_they_are_erased(sqlite_url):
-    """By key, also where nothing was found of them."""
-    async with world_on(sqlite_url) as world:
-        await world.publish(read(world, "a", "k"))
-        for key in ("a", "stranger", None):
-            await record_access(world.database, ACCESS, person_key=key)
-        columns = "os_user, login_user, host, command, person_key, purpose"
-        shown = f"SELECT {columns} FROM report_access ORDER BY person_key IS NULL, person_key"
-        named = ("pts", "anna", "h1", "explain", "a", "case 7")
-        stranger = ("pts", "anna", "h1", "explain", "stranger", "case 7")
-        nobody = ("pts", "anna", "h1", "explain", None, "case 7")
-        assert await world.rows(shown) == [named, stranger, nobody]
-        await world.erase("a")
-        assert await world.rows(shown) == [stranger, nobody, nobody]
-        await world.erase("stranger")
-        assert await world.rows(shown) == [nobody, nobody, nobody]
 
 
 CHANGES = {

@@ -99,18 +99,3 @@ async def follow(world: World, lake: dict[tuple[str, int], tuple[int, str, str]]
             for held in [held for held, kept in lake.items() if kept[0] == person]:
                 del lake[held]
     return seq
-
-
-async def test_an_erased_person_is_not_named(sqlite_url):
-    """The earlier rows of the feed stay in their places, without a name, and one row says so."""
-    async with world_on(sqlite_url) as world:
-        await publish(world, seen(world, 1, safety("a", "N")), seen(world, 2, safety("b", "N")))
-        places = await world.rows("SELECT seq, person_no FROM report_change_feed ORDER BY seq")
-        await world.erase(key_of(1))
-        assert await feed(world) == [
-            (1, "insert", SAFETY, None, None),
-            (1, "insert", SAFETY, "b", key_of(2)),
-            (1, "erase", None, None, None),
-        ]
-        after = await world.rows("SELECT seq, person_no FROM report_change_feed ORDER BY seq")
-        assert after == [*places, (places[-1][0] + 1, places[0][1])]

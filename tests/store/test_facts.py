@@ -16,7 +16,7 @@ from tests.support.report.counted import (
     drawn_night,
     on_roster,
 )
-from tests.support.report.stores import ANY, key_of, missed, publish, safety, seen
+from tests.support.report.stores import key_of, publish, safety, seen
 from tests.support.store_world import World, world_on
 from worker.core.model import RunKind
 from worker.store.runs.ledger import purge
@@ -134,20 +134,6 @@ async def test_nothing_changes_them(sqlite_url):
         assert set(before[2]) < set(after[2])
         assert set(before[3]) < set(after[3])
         assert sorted(await world.rows(DAILY)) == await counted(world)
-
-
-async def test_a_run_with_gaps_says_why(sqlite_url):
-    """In the ledger, where readers of the database look for the reason of an exit 3."""
-    async with world_on(sqlite_url) as world:
-        for reads, faults in (([seen(world, 1)], 0), ([missed(world, 1), missed(world, 2)], 1)):
-            await world.publish(*reads, limits=ANY, faults=faults)
-        rows = await world.rows("SELECT exit_code, reason FROM report_run ORDER BY run_id")
-    [whole, (code, reason)] = rows
-    assert (whole, code) == ((0, None), 3)
-    assert reason.startswith(
-        "1 line of the roster could not be read; 2 person-areas could not be read; "
-        "nobody could be read in patient-safety"
-    )
 
 
 async def test_what_is_no_code_is_not_kept(sqlite_url):

@@ -1,8 +1,5 @@
 """Who holds the lease, and how long others wait to know whether its holder lives."""
 
-import os
-
-import anyio
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,23 +19,6 @@ async def started(world: World) -> Lease | LeaseHeldError:
             return lease
     except LeaseHeldError as error:
         return error
-
-
-async def test_a_holder_that_renews_is_left_alone(database_url: str):
-    """The start ends with 4 as soon as it has seen the lease renewed, and names the holder."""
-    async with world_on(database_url) as world, anyio.create_task_group() as tasks:
-        lease = await acquire(world.database, OTHER, ttl_s=50)
-
-        async def renew() -> None:
-            while True:
-                await world.fake.runtime.sleep(10)
-                await world.database.write(lease.renew)
-
-        tasks.start_soon(renew)
-        found = await started(world)
-        tasks.cancel_scope.cancel()
-    assert isinstance(found, LeaseHeldError)
-    assert f"process {os.getpid()}" in found.message
 
 
 async def test_a_holder_that_is_gone_loses_it(sqlite_url: str):

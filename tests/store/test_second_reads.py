@@ -2,69 +2,18 @@
 
 import pytest
 
-from tests.support.store_world import SAFETY, RunAttempt, World, read, world_on
-from worker.core.model import PersonRead, RunKind
-from worker.store.schema.tables import CHANGES, VERSIONS
+from tests.support.store_world import RunAttempt, World, read, world_on
+from worker.core.model import RunKind
 
 OTHERS = ("k1", "k2")
-PROOF = (
-    "SELECT record_count, digest, first_digest, first_read_at "
-    "FROM report_person_freshness WHERE person_key = 'a' "
-    f"AND area = '{SAFETY}'"
-)
-
-
-async def filled(world: World) -> World:
-    """A store in which a holds x and y, and somebody else two more, published."""
-    await publish(world, read(world, "a", "x", "y"))
-    return world
 
 
 @pytest.fixture
 async def world(sqlite_url):
-    """The same, on SQLite."""
+    """A store in which a holds x and y, and somebody else two more, published."""
     async with world_on(sqlite_url) as made:
-        yield await filled(made)
-
-
-async def publish(world: World, *reads: PersonRead) -> None:
-    await world.publish(*reads, read(world, "k", *OTHERS))
-
-
-async def rows_of(world: World, name: str) -> list[tuple[object, ...]]:
-    return await world.rows(f"SELECT * FROM {name} ORDER BY 1, 2")
-
-
-@pytest.mark.promise("1")
-async def test_a_single_read_closes_nothing(database_url):
-    """It waits, and nothing of what it would change is written, not even as a draft.
-
-    A second read is written with both in the proof; readers see it once it is published.
-    """
-    async with world_on(database_url) as empty:
-        world = await filled(empty)
-        versions, changes = VERSIONS[SAFETY].name, CHANGES[SAFETY].name
-        before = await rows_of(world, versions), await world.rows(PROOF)
-        attempt = await world.begin()
-        waiting = await attempt.apply(read(world, "a", "x"), read(world, "k", *OTHERS))
-        assert waiting == {"a"}
-        assert await attempt.store.waiting() == 1
-        assert await rows_of(world, changes) == []
-        world.fake.advance(30)
-        first_at = world.fake.now()
-        await attempt.write(read(world, "a", "x"))
-        assert (await attempt.store.waiting(), len(await rows_of(world, changes))) == (0, 1)
-        assert (await rows_of(world, versions), await world.rows(PROOF)) == before
-        await attempt.publish()
-        assert {row[1:3] for row in await world.current() if row[0] == "a"} == {("x", "NORU")}
-        ((count, digest, first_digest, at),) = shown = await world.rows(PROOF)
-        assert (count, first_digest) == (1, digest)
-        assert (at if isinstance(at, str) else at.isoformat()) == first_at.isoformat()
-        attempt = await world.begin()
-        await attempt.apply(read(world, "a", "x"), read(world, "k", *OTHERS))
-        assert await world.rows(PROOF) == shown, "readers see the proof of the published run"
-        await attempt.publish()
-        assert await world.rows(PROOF) == [(1, digest, None, None)]
+        await made.publish(read(made, "a", "x", "y"), read(made, "k", *OTHERS))
+        yield made
 
 
 @pytest.mark.promise("1")

@@ -53,26 +53,6 @@ async def test_it_and_its_log(tmp_path: Path, is_group_readable: bool, mode: int
     assert found == dict.fromkeys(("pts.db", "pts.db-wal", "pts.db-shm"), oct(mode))
 
 
-async def read_once(path: Path) -> None:
-    """Read from a database that its group may read."""
-    async with open_database(
-        f"sqlite:///{path}", FakeRuntime().runtime, is_group_readable=True
-    ) as database:
-        await database.read(lambda one: one.execute(text("SELECT 1")))
-
-
-def test_the_group_if_it_is_configured(path: Path, tmp_path: Path):
-    """It may read, and write as Kubernetes' fsGroup has it; everyone may not."""
-    tmp_path.chmod(0o2770)
-    for mode in (0o600, 0o400, 0o640, 0o660):
-        path.chmod(mode)
-        anyio.run(read_once, path)
-        assert modes(tmp_path)["pts.db"] == oct(mode)
-    path.chmod(0o644)
-    with pytest.raises(ConfigurationError, match="everyone on this machine can reach"):
-        anyio.run(read_once, path)
-
-
 @pytest.mark.parametrize(
     ("mode", "who"),
     [(0o1777, "everyone on this machine"), (0o1775, "its group"), (0o1773, "everyone on")],

@@ -1,36 +1,12 @@
-"""Whole runs against the store, on SQLite and PostgreSQL alike."""
+"""A withheld run against the store, on SQLite and PostgreSQL alike."""
 
 import pytest
 from msgspec.structs import replace
 
-from tests.support.store_world import (
-    read,
-    world_on,
-)
-from worker.core.model import (
-    PersonRead,
-)
-from worker.errors import ExitCode, WithheldError
+from tests.support.store_world import read, world_on
+from worker.core.model import PersonRead
+from worker.errors import WithheldError
 from worker.store.schema.tables import CHANGES, draft
-
-
-@pytest.mark.promise("12")
-async def test_a_run_is_not_continued_under_other_terms(database_url):
-    """What was read under the first one is undone: it would mean two things in one publication."""
-    async with world_on(database_url) as world:
-        sync = await world.begin(terms="patient-safety=1")
-        await sync.write(read(world, "a", "x"))
-        sync = await world.begin(terms="patient-safety=1")
-        assert sync.handle.is_continued
-        sync = await world.begin(terms="patient-safety=2")
-        assert not sync.handle.is_continued
-        assert await world.rows("SELECT status FROM run ORDER BY run_id") == [
-            ("abandoned",),
-            ("running",),
-        ]
-        await sync.write(read(world, "b", "y"))
-        assert await sync.publish() == ExitCode.OK
-        assert await world.current() == {("b", "y", "NORU", False)}
 
 
 @pytest.mark.promise("2")

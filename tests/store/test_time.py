@@ -67,20 +67,6 @@ async def test_six_publications_after_a_clock_a_day_ahead(sqlite_url):
         assert (await publications(world))[-1][1] >= START + timedelta(days=2)
 
 
-async def test_two_publications_in_one_instant(sqlite_url):
-    """A clock that stands still: each has its own."""
-    async with world_on(sqlite_url) as world:
-        for code in ("A", "B"):
-            world.fake.set_wall_clock(START)
-            attempt = await world.begin()
-            await attempt.apply(read(world, "a", f"x={code}"))
-            assert await attempt.publish() == ExitCode.OK
-        (_, first), (_, second) = await publications(world)
-        assert second - first == timedelta(microseconds=1)
-        assert await as_of(world, first) == {"A"}
-        assert await as_of(world, second) == {"B"}
-
-
 async def test_the_server_dates_publications(postgresql_url):
     """A wrong clock of the worker's machine dates nothing; the server's own may go back as well."""
     async with world_on(postgresql_url) as world:

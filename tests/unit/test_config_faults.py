@@ -114,12 +114,6 @@ def test_faults_of_the_file(tmp_path, content, problem):
     assert problem.format(file=tmp_path / "config/worker.toml") in line
 
 
-def test_a_named_file_must_exist(tmp_path):
-    """A configuration file that was asked for and is not there is a fault."""
-    (line,) = problems(tmp_path, environ={"PTS_CONFIG": "none.toml"})
-    assert line == f"the configuration: there is no file {tmp_path}/none.toml"
-
-
 @pytest.mark.parametrize(
     ("variable", "hint"),
     [

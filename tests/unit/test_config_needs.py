@@ -1,6 +1,5 @@
 """What each purpose needs, and the files that are named."""
 
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -82,25 +81,6 @@ def test_needs_that_depend_on_other_keys(tmp_path, files, change, missing):
         assert keys(unmet(tmp_path, files | change, "sync")) == missing
     else:
         needs(load({}, environ=files | change, cwd=tmp_path), "sync")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "mode", "problem"),
-    [
-        ("jwk", None, 0, "helseid.private_jwk_file: there is no file {path}; check the path"),
-        ("jwk", b"{}", 0o644, "helseid.private_jwk_file: everyone on this machine can reach "),
-    ],
-)
-def test_files_that_cannot_serve(files, name, content, mode, problem):
-    """A file that is missing or open to all is refused by name."""
-    tmp_path = Path(files["PTS_HELSEID__PRIVATE_JWK_FILE"]).parent
-    path = tmp_path / name
-    path.unlink()
-    if content is not None:
-        path.write_bytes(content)
-        path.chmod(mode)
-    (line,) = unmet(tmp_path, files, "sync")
-    assert line.startswith(problem.format(path=path))
 
 
 def test_a_new_pseudonym_key_is_for_a_new_database(tmp_path, files):

@@ -114,15 +114,6 @@ async def test_a_bad_line_is_a_fault(tmp_path, line, problem):
     assert (await read_bytes(tmp_path, f"{head}{line}\n{A},q\n"))[-1] == (A, "q")
 
 
-async def test_bad_bytes_are_a_fault(tmp_path):
-    """A line in another encoding is a fault of that line."""
-    content = b"off_id;local_ref\n" + f"{A};å\n".encode("latin-1") + f"{B};b\n".encode()
-    assert await read_bytes(tmp_path, content) == [
-        ("roster.csv line 2", "the line is not UTF-8 (roster.encoding)"),
-        (B, "b"),
-    ]
-
-
 async def test_a_first_line_of_too_few_digits_is_no_header(tmp_path):
     """An identifier that lost its zero in the first line is a fault, not a column name."""
     found = await read_bytes(tmp_path, f"1013299997\n{A}\n{A};p\n")

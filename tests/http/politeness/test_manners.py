@@ -48,12 +48,3 @@ def test_an_unknown_limit_is_found(tmp_path: Path, rate: int, ceiling: float) ->
     accepted_per_s = sum(ask.is_good for ask in settled) / (end_s - WARM_UP_S)
     assert 0.6 * rate <= accepted_per_s
     assert sum(not ask.is_good for ask in nights.asked) < 0.05 * len(nights.asked)
-
-
-def test_a_limit_that_is_lifted(tmp_path: Path) -> None:
-    """After a minute of refusals the run is back at its ceiling within six."""
-    nights = Nights(tmp_path, 4000, requests_per_second=20.0)
-    limited = bucket(2)
-    assert nights.night(lambda ask: limited(ask) if ask.at_s < 60 else None).code == 0
-    nights.stage.close()
-    assert sum(420 <= ask.at_s < 430 for ask in nights.asked) >= 0.9 * 20 * 10

@@ -2,19 +2,17 @@
 
 import asyncio
 import socket
-import threading
 import time
 
 import pytest
 from msgspec.structs import replace
 
-from tests.support.http.calls import OPTIONS, TRANSIENT, chunked, outcome, response
+from tests.support.http.calls import OPTIONS, chunked, outcome, response
 from tests.support.http.response_cases import CUT
-from tests.support.raw_server import Reply, raw_server, scripted_server
+from tests.support.raw_server import Reply, raw_server
 from worker.errors import TransientError
 from worker.http.transport import Transport
 
-NEXT = b'["next"]'
 OPEN_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
 PATIENCE_S = 0.4
 
@@ -53,24 +51,6 @@ async def test_an_end_at_every_byte(data):
     replies = {size: Reply(data=data[:size], then="close") for size in range(len(data) + 1)}
     got = await outcomes(replies)
     assert got == {**dict.fromkeys(range(len(data)), TransientError), len(data): b"[1]"}
-
-
-@pytest.mark.parametrize("is_refused", [False, True], ids=["a reset", "a refusal"])
-async def test_an_end_before_that_of_the_request(is_refused):
-    """A server that resets then is transient; one that refuses counts, or is transient."""
-
-    def script(peer):
-        peer.link.recv(10)
-        if is_refused:
-            peer.send(response(b"[413]", "Connection: close", status="413 Too Large"))
-            peer.closed_by_client()
-        peer.reset()
-
-    with scripted_server(script) as server:
-        async with Transport(replace(OPTIONS, attempt_s_max=PATIENCE_S)) as transport:
-            body = b"[" + b" " * 4_000_000 + b"]"
-            got = await outcome(transport, server.url, body=body)
-    assert got in TRANSIENT | ({b"[413]"} if is_refused else set())
 
 
 def ends(peer, how):
@@ -114,31 +94,3 @@ async def test_tls_that_ends_in_a_response(tls_server, tls_options, how):
     assert await outcome_of(OPEN_HEAD + b"[1]") is TransientError
     got = await asyncio.gather(*map(outcome_of, CUT.values()))
     assert dict(zip(CUT, got, strict=True)) == dict.fromkeys(CUT, TransientError)
-
-
-@pytest.mark.parametrize("how", HOW[:-1])
-async def test_tls_that_ends_after_a_response(tls_server, tls_options, how):
-    """A complete response needs no end of the connection; the next request goes on another."""
-    ended = threading.Event()
-
-    def script(peer):
-        peer.request()
-        peer.send(response(NEXT if peer.number else b"[1]"))
-        if peer.number:
-            peer.closed_by_client()
-        else:
-            try:
-                ends(peer, how)
-            finally:
-                ended.set()
-
-    with tls_server(script) as server:
-        async with Transport(tls_options) as transport:
-            first = await outcome(transport, server.url)
-            assert await asyncio.to_thread(ended.wait, 20)
-            # An end that the client has not heard of yet costs an attempt, and no more.
-            while (second := await outcome(transport, server.url)) in TRANSIENT:
-                assert server.connections == 1
-    # What comes right behind a response may be read with it: then it is surplus, or damage.
-    assert first in TRANSIENT | {b"[1]"}
-    assert (second, server.connections) == (NEXT, 2)

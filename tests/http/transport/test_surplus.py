@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from itertools import product
 
 import pytest
@@ -86,38 +85,6 @@ async def test_on_an_idle_connection(surplus):
             second = await outcome(transport, server.url)
     assert (first, second, server.connections) == (b"[1]", NEXT, 2)
     assert was_closed
-
-
-@pytest.mark.parametrize("surplus", LATER)
-@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
-async def test_unread_when_the_connection_is_taken(tls_server, tls_options, surplus, is_tls):
-    """Surplus that the loop has not read yet is noticed before the next request goes out."""
-    sent, requests = threading.Event(), []
-
-    def script(peer):
-        requests.append(peer.request())
-        peer.send(response())
-        if peer.number == 0:
-            may_send.wait(20)
-            peer.send(SURPLUS[surplus])
-            sent.set()
-            requests.append(peer.request())
-        else:
-            peer.closed_by_client()
-
-    may_send = threading.Event()
-    with (tls_server if is_tls else scripted_server)(script) as server:
-        async with Transport(tls_options if is_tls else OPTIONS) as transport:
-            assert await outcome(transport, server.url, body=b"1") == b"[1]"
-            await asyncio.sleep(0.05)
-            may_send.set()
-            sent.wait(20)  # the loop stands still meanwhile, as it does while a batch is written
-            time.sleep(0.02)  # noqa: ASYNC251
-            second = await outcome(transport, server.url, body=b"2")
-            if second is TransientError:
-                second = await outcome(transport, server.url, body=b"2")
-    assert second == b"[1]"
-    assert (requests, server.connections) == ([b"1", b"2"], 2)
 
 
 async def test_a_connection_of_its_own():
