@@ -45,13 +45,8 @@ def show(cli: options.Cli) -> None:
 def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
     """Make a contract from NHN's OpenAPI 3 document (JSON).
 
-    It reads the search operations of both areas (POST, a path that ends in `_search`); the records'
-    fields become columns by name. What differs from the contract in force is marked `# proposal`,
-    and fields that no column takes are comments below `extra`. A field around the records that may
-    mean "there is more" is left out, so that answers with it are refused until you declare it. Only
-    live answers prove a contract: `pts-worker doctor --probe`.
-
-    Its differences to the contract in force are printed, and the contract if no `--out` takes it.
+    What differs from the contract in force is listed, and marked `# proposal`; docs/first-day.md
+    explains the rest. Only live answers prove a contract: `pts-worker doctor --probe`.
 
     `--json`: file, areas (facts, fields), proposals, contract, differences.
 

@@ -76,13 +76,10 @@ def check(cli: options.Cli) -> None:
 def backup(cli: options.Cli, *, file: Path) -> None:
     """Copy a SQLite database to a new file, while runs go on.
 
-    The copy is complete as of one moment, even in the middle of a run. To restore it, stop the
-    worker, copy it to the database's place and remove the -wal and -shm there (docs/database.md,
-    "Restore"). The next `sync` continues.
-
-    FILE must not exist. It gets its name when it is complete, and only its owner can read it
-    (0600). It holds health data: encrypt it, and keep `pseudonym.key` elsewhere. Schema and
-    pseudonym key of the database are checked before. PostgreSQL has `pg_dump`.
+    The copy is complete as of one moment, even in the middle of a run. FILE must not exist, gets
+    its name when it is complete, and only its owner can read it (0600). It holds health data:
+    encrypt it, and keep `pseudonym.key` elsewhere. docs/database.md has "Restore". PostgreSQL has
+    `pg_dump`.
 
     Example: `pts-worker db backup /backup/pts-$(date +%F).db`
     """

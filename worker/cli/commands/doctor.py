@@ -27,12 +27,8 @@ def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
     Configuration, key, HelseID's discovery, clock and token, database, PTS, contract, roster: one
     line each, OK, WARN or FAIL, and the first FAIL is to be seen to first. Changes nothing.
 
-    The roster's line has its persons, the requests of a night, and how long they take at
-    `sync.requests_per_second`; further pages and retries come on top.
-
-    With `--probe` one synthetic person is read from PTS, and the answer is compared with the
-    contract: names of fields, never a value. A probe that reads every area, and at least one
-    record, proves the contract; until then its line is a warning.
+    `--probe` compares the answer with the contract: names of fields, never a value. If it reads
+    every area, and at least one record, it proves the contract; until then that is a warning.
 
     Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data
     contract), else 0.

@@ -1,17 +1,13 @@
 """``erase``: remove one person completely."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from worker.cli import options
-from worker.cli.access import ask_person, purpose_option
+from worker.cli.access import ask_person, log_access, purpose_option
 from worker.errors import StoppedError
-
-if TYPE_CHECKING:
-    from worker.app import App
-    from worker.core.identity import NationalId
 
 
 @click.command("erase", cls=options.Command)
@@ -36,33 +32,30 @@ def command(cli: options.Cli, *, rewrite: bool, yes: bool, purpose: str | None) 
 
     Example: `pts-worker erase < identifier.txt`
     """
-    app, off_id = ask_person(cli)
-    question = "Erase everything that is stored of this person? It cannot be undone."
-    if not yes and sys.stdin.isatty() and not click.confirm(question, err=True):
-        raise StoppedError("not confirmed; nothing was erased")
-    cli.emit(cli.run(lambda: _erase(app, off_id, purpose=purpose, rewrite=rewrite)))
-
-
-async def _erase(
-    app: "App", off_id: "NationalId", *, purpose: str | None, rewrite: bool
-) -> dict[str, Any]:
-    from worker.cli.access import log_access
     from worker.store.identity import see_identity
     from worker.store.privacy import count_traces, erase_traces, scrub
     from worker.store.runs.lease import held_lease
 
-    async with app.database() as store:
-        identity = app.identity()
-        await see_identity(store, identity)
-        key = identity.person_key(off_id)
-        async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
-            await log_access(store, "erase", purpose, person_key=key)
-            rows = await count_traces(store, key)
-            await erase_traces(lease, key)
-            await scrub(store, rewrite=rewrite)
-        return {
-            "is_known": bool(rows),
-            "rows": dict(rows),
-            "is_rewritten": rewrite or store.dialect.name == "sqlite",
-            "next": "if the person is still on the roster, the next sync reads them again",
-        }
+    app, off_id = ask_person(cli)
+    question = "Erase everything that is stored of this person? It cannot be undone."
+    if not yes and sys.stdin.isatty() and not click.confirm(question, err=True):
+        raise StoppedError("not confirmed; nothing was erased")
+
+    async def remove() -> dict[str, Any]:
+        async with app.database() as store:
+            identity = app.identity()
+            await see_identity(store, identity)
+            key = identity.person_key(off_id)
+            async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
+                await log_access(store, "erase", purpose, person_key=key)
+                rows = await count_traces(store, key)
+                await erase_traces(lease, key)
+                await scrub(store, rewrite=rewrite)
+            return {
+                "is_known": bool(rows),
+                "rows": dict(rows),
+                "is_rewritten": rewrite or store.dialect.name == "sqlite",
+                "next": "if the person is still on the roster, the next sync reads them again",
+            }
+
+    cli.emit(cli.run(remove))

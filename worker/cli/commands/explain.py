@@ -1,17 +1,13 @@
 """``explain``: everything that the store knows of one person."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from worker.cli import options
 from worker.cli.access import ask_person, open_person, purpose_option
 from worker.core.times import parse_time
-
-if TYPE_CHECKING:
-    from worker.app import App
-    from worker.core.identity import NationalId
 
 
 def _time(_context: object, _parameter: object, text: str | None) -> datetime | None:
@@ -33,35 +29,29 @@ def command(cli: options.Cli, *, as_of: datetime | None, purpose: str | None) ->
 
     Give the identifier on standard input, on one line. It is never printed.
 
-    For each area it shows the last complete read (both reads, if one had to confirm the other),
-    whether the state is stale, an open failure, and the restrictions now and before. `--as-of`
-    shows the restrictions that readers saw at that time (a date alone is its midnight in UTC);
-    labels, proofs and failures are always those of the last publication.
-
-    The access is logged.
+    For each area: the last complete reads, whether the state is stale, an open failure, and the
+    restrictions now and before. `--as-of` shows the restrictions that readers saw at that time;
+    labels, proofs and failures are always today's. The access is logged.
 
     Example: `pts-worker explain --as-of 2026-01-31T12:00:00Z < identifier.txt`
     """
-    app, off_id = ask_person(cli)
-    cli.emit(cli.run(lambda: _read(app, off_id, as_of=as_of, purpose=purpose)))
-
-
-async def _read(
-    app: "App", off_id: "NationalId", *, as_of: datetime | None, purpose: str | None
-) -> dict[str, Any]:
-    """The person's story, and what readers saw then."""
     from worker.store.persons import person_story
     from worker.store.status import publication_at
 
-    async with open_person(app, off_id, "explain", purpose) as (store, identity, key):
-        publication = await store.read(publication_at, as_of)
-        number = publication.publication_no if publication else 0
-        story = await store.read(person_story, key, number, is_past=as_of is not None)
-    return {
-        "is_known": story is not None,
-        # In a plain store a person's key is the identifier.
-        "person_key": key if story and identity.mode == "pseudonym" else None,
-        "as_of": as_of,
-        "publication": publication,
-        **(story or {}),
-    }
+    app, off_id = ask_person(cli)
+
+    async def read() -> dict[str, Any]:
+        async with open_person(app, off_id, "explain", purpose) as (store, identity, key):
+            publication = await store.read(publication_at, as_of)
+            number = publication.publication_no if publication else 0
+            story = await store.read(person_story, key, number, is_past=as_of is not None)
+        return {
+            "is_known": story is not None,
+            # In a plain store a person's key is the identifier.
+            "person_key": key if story and identity.mode == "pseudonym" else None,
+            "as_of": as_of,
+            "publication": publication,
+            **(story or {}),
+        }
+
+    cli.emit(cli.run(read))

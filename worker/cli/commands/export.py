@@ -60,10 +60,9 @@ def command(
 ) -> None:
     """Write the reporting views to a folder as CSV or Parquet.
 
-    All rows are as of one publication, in a folder `publication-N` with one file for each view and
-    `_manifest.json`. The folder appears when it is complete and replaces an earlier export of the
-    same publication; then `_LATEST` names it. The files hold health data, and only their owner can
-    read them (0600). The access is logged.
+    All rows are as of one publication, in a folder `publication-N` that appears when it is
+    complete; then `_LATEST` names it. The files hold health data, and only their owner can read
+    them (0600). The access is logged.
 
     Example: `pts-worker export --out export --format csv --view patient_safety_current`
     """

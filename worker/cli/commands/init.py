@@ -36,12 +36,9 @@ _ASKED: Final = {
 def command(cli: options.Cli, *, out: Path) -> None:
     """Write a configuration file that describes every key, and make the two key files beside it.
 
-    On a terminal it asks how PTS is reached, and for client, roster and database; Enter takes the
-    value in brackets. What `--set` gives is not asked. It ends with the client's public key, and
-    how to register it in HelseID's self-service.
-
-    An existing configuration is never overwritten, and existing keys are used. Only the owner can
-    read the files (mode 0600). Relative paths in the configuration start at its folder.
+    On a terminal it asks what `--set` does not give; Enter takes the value in brackets. It ends
+    with the client's public key, and how to register it in HelseID's self-service. An existing
+    configuration is never overwritten, and existing keys are used.
 
     Example: `pts-worker init --out worker.toml`
     """
