@@ -163,8 +163,6 @@ def propose(area: ResourceArea, draft: Draft, shape: Shape, headers: Container[s
     else:
         draft.facts.append("no record was seen: the contract in force stands")
     draft.rows = [*_rows(draft, draft.contract or draft.known, shape)]
-    if refused := [row["field"] for row in draft.rows if row["becomes"] == REFUSED]:
-        draft.facts.append(f"{REFUSED}: {', '.join(refused)}")
 
 
 def _validated(area: str, draft: Draft) -> AreaContract:

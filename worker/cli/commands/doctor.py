@@ -5,20 +5,18 @@ from typing import Final
 import click
 
 from worker.cli import options
-from worker.errors import UsageError
 
 _SYNTHETIC_PERSON: Final = "16858399649"
 """A synthetic number (month +80) that NHN has published; it cannot belong to a real person."""
 
 
 @click.command("doctor", cls=options.Command)
-@click.option("--probe", is_flag=True, help="Read one synthetic person from PTS.")
+@click.option("--probe", is_flag=True, help="Read a synthetic person of NHN from PTS.")
 @click.option(
     "--person",
     metavar="-",
     type=click.Choice(["-"]),
-    help="With --probe: - takes the identifier from standard input, instead of a number that NHN "
-    "has published.",
+    help="Probe this person: - takes the identifier from standard input.",
 )
 @click.pass_obj
 def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
@@ -39,7 +37,6 @@ def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
     from worker.cli.checks import report_checkup
     from worker.core.identity import NationalId
 
-    if person and not probe:
-        raise UsageError("--person is for --probe")
-    wanted = read_identifier() if person else NationalId(_SYNTHETIC_PERSON)
-    return report_checkup(cli, wanted if probe else None)
+    if person:
+        return report_checkup(cli, read_identifier())
+    return report_checkup(cli, NationalId(_SYNTHETIC_PERSON) if probe else None)

@@ -1,5 +1,6 @@
 """``init``: write a configuration file, and make the keys that it names."""
 
+import secrets
 import shlex
 import sys
 from collections.abc import Mapping
@@ -9,7 +10,6 @@ from typing import Any, Final
 import click
 
 from worker.cli import options
-from worker.cli.commands.keys import new_pseudonym_key
 from worker.cli.output import json_text
 from worker.errors import ConfigurationError
 from worker.files import named_faults, write_new
@@ -74,7 +74,7 @@ def _make_keys(folder: Path, given: Mapping[str, Any]) -> list[str]:
     files = {key: folder / name for key, name in _KEY_FILES.items() if key not in given}
     missing = {key: file for key, file in files.items() if is_missing(file)}
     for key, file in missing.items():
-        made = new_client_key().document() if key == _CLIENT_KEY else new_pseudonym_key()
+        made = new_client_key().document() if key == _CLIENT_KEY else secrets.token_bytes(32)
         with named_faults(file):
             write_new(file, made)
     return [str(file.absolute()) for file in missing.values()]

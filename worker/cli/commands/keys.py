@@ -103,13 +103,8 @@ def pseudonym(*, out: Path) -> None:
     Example: `pts-worker keys pseudonym --out pseudonym.key`
     """
     with named_faults(out):
-        write_new(out, new_pseudonym_key())
+        write_new(out, secrets.token_bytes(32))
     print_json({"file": out})
-
-
-def new_pseudonym_key() -> bytes:
-    """Random bytes for ``privacy.pseudonym_key_file``."""
-    return secrets.token_bytes(32)
 
 
 async def _accepted(app: "App", files: "KeyFiles") -> "ClientKey":
