@@ -47,10 +47,9 @@ def show(cli: options.Cli) -> None:
 
     loaded = cli.load(None).loaded
     value = loaded.settings.value
-    rows = [(name, text_of(value(name)), origin) for name, origin in loaded.origins.items()]
-    heads = ("key", "value", "origin")
-    document = {
-        "config_file": loaded.config_file,
-        "keys": [dict(zip(heads, row, strict=True)) for row in rows],
-    }
-    cli.emit(document, lambda: print_table(heads, rows))
+    keys = [
+        {"key": name, "value": text_of(value(name)), "origin": origin}
+        for name, origin in loaded.origins.items()
+    ]
+    document = {"config_file": loaded.config_file, "keys": keys}
+    cli.emit(document, lambda: print_table([*keys[0]], [[*one.values()] for one in keys]))
