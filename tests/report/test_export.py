@@ -19,7 +19,7 @@ from tests.support.report.exports import (
     rows_of,
     typed_rows_of,
 )
-from tests.support.report.stores import ANY, key_of, safety, seen, small_store
+from tests.support.report.stores import ANY, interrupted, key_of, safety, seen, small_store
 from tests.support.store_world import world_on
 from worker import __version__
 from worker.errors import ConfigurationError, UsageError
@@ -199,32 +199,9 @@ async def test_the_files_belong_to_one_publication(database_url, tmp_path):
     """A run published in the middle of an export does not show in its later files."""
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
-        published: list[bool] = []
-
-        class Publishing:
-            """Publishes another run before the second view is streamed."""
-
-            def __init__(self, connection):
-                self._connection, self.dialect = connection, connection.dialect
-                self.stream = connection.stream
-
-            async def execute(self, *args, **options):
-                result = await self._connection.execute(*args, **options)
-                if not published and "publication_no" in str(args[0]):
-                    published.append(True)
-                    reads = [
-                        seen(world, n, safety(f"z{n}", "X"), safety(f"s{n}", "N"))
-                        for n in range(10)
-                    ]
-                    await world.publish(*reads, limits=ANY)
-                return result
-
-        async def interrupted(work):
-            return await world.database.read(lambda connection: work(Publishing(connection)))
-
-        manifest = await export_of(world, tmp_path, "csv", read=interrupted)
-        assert published == [True]
+        manifest = await export_of(world, tmp_path, "csv", read=interrupted(world))
         assert manifest.run_id == 2
+        assert await world.rows("SELECT MAX(publication_no) FROM report_publication") == [(3,)]
         runs = rows_of(only(tmp_path, "report_run", "csv"))
         assert [row["run_id"] for row in runs] == ["1", "2"]
         codes = {row["confidentiality_code"] for row in rows_of(only(tmp_path, SAFE, "csv"))}

@@ -10,6 +10,7 @@ from tests.support.made_databases import BOTH
 from tests.support.report.stores import (
     ANY,
     NEVER,
+    interrupted,
     key_of,
     missed,
     privacy,
@@ -233,31 +234,8 @@ async def test_the_facts_are_of_one_publication(database_url):
     """A run published while the report is read does not show in half of it."""
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
-
-        async def read(work):
-            async def between(connection):
-                return await work(_Interrupted(connection, world))
-
-            return await world.database.read(between)
-
-        facts = await read_facts(read, now=world.fake.now())
+        facts = await read_facts(interrupted(world), now=world.fake.now())
         assert facts.published is not None
         assert facts.published.run_id == 2
         assert (facts.last.publication_no, facts.last.total.restrictions) == (2, 11)
         assert (await facts_of(world)).published.run_id == 3
-
-
-class _Interrupted:
-    """A connection during whose second question another run is published."""
-
-    def __init__(self, connection, world):
-        self._connection, self._world, self._calls = connection, world, 0
-        self.dialect = connection.dialect
-
-    async def execute(self, *args, **options):
-        self._calls += 1
-        result = await self._connection.execute(*args, **options)
-        if self._calls == 2:
-            reads = [seen(self._world, number, safety(f"z{number}", "X")) for number in range(10)]
-            await self._world.publish(*reads, limits=ANY)
-        return result

@@ -85,3 +85,24 @@ def _first(world: World, number: int, now: datetime) -> PersonRead:
     )
     private = (privacy(f"p{number}", "Block", "Hard"),) if number % 3 == 0 else ()
     return seen(world, number, *safe, private=private, ref=f"R-{number}")
+
+
+class _Interrupted:
+    """A connection on which a first question for the publication is followed by another one."""
+
+    def __init__(self, connection: Any, world: World) -> None:
+        self._connection, self._world, self._is_over = connection, world, False
+        self.dialect, self.stream = connection.dialect, connection.stream
+
+    async def execute(self, *args: Any, **options: Any) -> Any:
+        result = await self._connection.execute(*args, **options)
+        if not self._is_over and "publication_no" in str(args[0]):
+            self._is_over = True
+            reads = [seen(self._world, number, safety(f"z{number}", "X")) for number in range(10)]
+            await self._world.publish(*reads, limits=ANY)
+        return result
+
+
+def interrupted(world: World) -> Any:
+    """A way to read the store during which another run is published."""
+    return lambda work: world.database.read(lambda one: work(_Interrupted(one, world)))
