@@ -68,6 +68,17 @@ def test_what_is_not_declared_is_no_complete_read(document, field):
     assert caught.value.field == field
 
 
+@pytest.mark.promise("1")
+@pytest.mark.parametrize("beside", [5, [], ""])
+def test_a_field_with_the_name_of_what_holds_the_list(beside):
+    """It may be null, or an object without anything; with a value it is undeclared, too."""
+    declared = contract(records="data.items")
+    for nothing in (None, {}):
+        assert answer({"data.items": [restriction()], "data": nothing}, declared).items
+    with pytest.raises(ContractError, match="undeclared field around the records"):
+        answer({"data.items": [restriction()], "data": beside}, declared)
+
+
 @pytest.mark.parametrize("around", [{"page": 1}, {"offset": 0}, {"page": {"number": 0}}])
 @pytest.mark.promise("1")
 def test_an_object_where_the_list_is_declared(around):

@@ -14,6 +14,7 @@ from worker.errors import ContractError, PagingError
 
 URL = "https://pts.example/v0.5/_search"
 STYLES: dict[str, dict[str, Any]] = {
+    "none": {"records": "items", "total": "total"},
     "next_link": {"records": "items", "paging": {"style": "next_link", "field": "next"}},
     "token": {
         "records": "items",
@@ -55,8 +56,11 @@ def _follow(walk, pages):
         ("page", {"page": 1, "pages": 1, "more": False, "total": True}, "no natural number"),
         ("page", {"page": 1, "pages": -1, "more": False, "total": 1}, "no natural number"),
         ("page", {"page": 1, "more": False, "total": 1}, "no natural number"),
+        ("page", {"page": 1, "pages": 0, "more": False, "total": 1}, "page 1 of 0 has records"),
+        ("none", {"total": 2}, "the total says 2 records, 1 were read"),
+        ("none", {"total": 0}, "the total says 0 records, 1 were read"),
         ("offset", {"offset": 1, "more": False}, "another page was returned"),
-        ("token", {"next": True}, "not a text"),
+        ("token", {"next": False}, "not a text"),
         ("token", {"next": "x" * 2_001}, "more than 2000 characters"),
         ("token", {"next": f"x-{OFF_ID}"}, "holds a person's identifier"),
         ("reference", {"ref": None}, "no natural number"),
@@ -94,6 +98,16 @@ def test_pages_that_come_again(pages, message):
     walk = PagingState(contract=declared, url=URL, off_id=OFF_ID)
     with pytest.raises(PagingError, match=message):
         _follow(walk, [(answer({"items": [{}], "next": t}, declared), k) for t, k in pages])
+
+
+@pytest.mark.promise("1")
+def test_several_next_links():
+    """It is not guessed which one leads to the next page."""
+    declared = contract(records="items", paging={"style": "link"})
+    page = answer({"items": []}, declared, headers={"Link": "<?p=2>; rel=next, <?p=3>; rel=next"})
+    walk = PagingState(contract=declared, url=URL, off_id=OFF_ID)
+    with pytest.raises(PagingError, match="several next links"):
+        walk.next_request(page, [])
 
 
 @pytest.mark.promise("1")
