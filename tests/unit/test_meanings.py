@@ -28,9 +28,13 @@ def test_no_meaning_is_left_over():
     assert set(document["columns"]) - known == set()
 
 
+COLUMNS = [column for area in AREAS for column in area.columns if column.codes]
+
+
 @pytest.mark.parametrize(
     ("system", "declared"),
     [
+        *((column.name, column.codes) for column in COLUMNS),
         ("failure_kind", [kind.value for kind in FailureKind]),
         ("exit_code", [str(int(code)) for code in ExitCode]),
     ],

@@ -10,7 +10,11 @@ PATIENT_SAFETY: Final = ResourceArea(
     table="patient_safety",
     columns=(
         Column(name="confidentiality_code", type=ColumnType.TEXT),
-        Column(name="cause", type=ColumnType.TEXT),
+        Column(
+            name="cause",
+            type=ColumnType.TEXT,
+            codes=("Undefined", "Manual", "Automated", "Derived"),
+        ),
         Column(name="delay_days", type=ColumnType.INTEGER),
         Column(name="delay_from_time", type=ColumnType.TIME),
         Column(name="delay_delivery_until", type=ColumnType.TIME),
@@ -50,7 +54,7 @@ PATIENT_PRIVACY: Final = ResourceArea(
     table="patient_privacy",
     columns=(
         Column(name="privacy_type", type=ColumnType.TEXT),
-        Column(name="privacy_level", type=ColumnType.TEXT),
+        Column(name="privacy_level", type=ColumnType.TEXT, codes=("Soft", "Hard")),
         Column(name="restriction_domain", type=ColumnType.TEXT),
         Column(name="object_scope", type=ColumnType.TEXT),
         Column(name="subject_scope", type=ColumnType.TEXT),

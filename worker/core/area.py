@@ -28,11 +28,13 @@ class Column(Value, frozen=True, kw_only=True):
         type: its type; a value of another type is a failure of the area.
         never_of: the name of a time column, in place of a field of its own; true if that time is
             in the year 9999, which PTS uses for "never".
+        codes: those that are known, if it holds codes; ``Effect`` knows those of its own column.
     """
 
     name: str
     type: ColumnType
     never_of: str = ""
+    codes: tuple[str, ...] = ()
 
 
 class ResourceArea(Value, frozen=True, kw_only=True, eq=False):

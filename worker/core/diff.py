@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from worker.core.area import ResourceArea
+from worker.core.area import Column, ResourceArea
 from worker.core.effect import group_of, is_in_effect
 from worker.core.model import (
     AreaFailure,
@@ -115,10 +115,10 @@ def _update(area: ResourceArea, row: StoredVersion, record: Record, read_at: dat
     before = dict(zip(names, row.columns, strict=True))
     now = dict(zip(names, record.columns, strict=True))
     was_in_effect = is_in_effect(area.effect, before, read_at)
-    code = area.effect.code
-    loses_meaning = (
-        group_of(area.effect, str(before[code])) is not None
-        and group_of(area.effect, str(now[code])) is None
+    loses_meaning = any(
+        _is_known(area, column, before[column.name])
+        and not _is_known(area, column, now[column.name])
+        for column in area.columns
     )
     lost = _filled(area, before, row.extra) - _filled(area, now, record.extra)
     return Change(
@@ -131,6 +131,13 @@ def _update(area: ResourceArea, row: StoredVersion, record: Record, read_at: dat
         closes=was_in_effect and not is_in_effect(area.effect, now, read_at),
         loses=loses_meaning or bool(lost),
     )
+
+
+def _is_known(area: ResourceArea, column: Column, value: ColumnValue) -> bool:
+    """Whether a value is a code that we know."""
+    if column.name == area.effect.code:
+        return group_of(area.effect, str(value)) is not None
+    return value in column.codes
 
 
 def _filled(

@@ -67,8 +67,8 @@ class Connection(asyncio.Protocol):
         """Send a request and return its response. After any error the connection is closed.
 
         Raises:
-            TransientError: the response is late, incomplete or followed by surplus bytes.
-            ContractError: the response is not HTTP, is encoded or is too large.
+            TransientError: the response is late, not HTTP, incomplete or followed by surplus.
+            ContractError: the response is encoded or too large.
         """
         if self._transport is None or not self.is_open:
             raise TransientError("the connection was closed before the request")

@@ -75,8 +75,8 @@ class ResponseReader:
         """Add bytes; return whether the response is complete.
 
         Raises:
-            TransientError: surplus bytes follow the response, or nothing would tell its end.
-            ContractError: it is not HTTP, is encoded, or is too large.
+            TransientError: it is not HTTP, surplus bytes follow it, or nothing would tell its end.
+            ContractError: it is encoded or too large.
         """
         self._overhead += len(data)
         refusal: WorkerError | None = None
@@ -162,8 +162,8 @@ class ResponseReader:
         raise error
 
 
-def _not_http() -> ContractError:
-    return ContractError("the response is not HTTP")
+def _not_http() -> TransientError:
+    return TransientError("no HTTP: something else answers there")
 
 
 def surplus() -> TransientError:

@@ -88,9 +88,9 @@ class Transport(httpx.AsyncBaseTransport):
             connection: to the same place; None: an idle one, or a new one.
 
         Raises:
-            TransientError: no complete response: refused, reset, late, truncated, or followed by
-                surplus bytes.
-            ContractError: the response exceeds the size limit or is not HTTP.
+            TransientError: no complete response: refused, reset, late, not HTTP, truncated, or
+                followed by surplus bytes.
+            ContractError: the response is encoded or exceeds the size limit.
             ConfigurationError: a header is invalid.
             WorkerError: as ``connect``.
         """

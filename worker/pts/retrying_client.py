@@ -98,7 +98,7 @@ class RetryingClient:
             TransientError: every attempt failed, PTS asks to wait (``Retry-After``), or it did not
                 answer in time; then who is asked is better asked again later.
             DeniedError: PTS denies the client, with a new token and DPoP proof, too.
-            ContractError: the response is too large or is not HTTP.
+            ContractError: the response is encoded or too large.
             WorkerError: HelseID refuses or is unavailable, the certificate is not accepted, or the
                 installation is at fault.
         """
