@@ -73,7 +73,7 @@ def test_what_is_not_declared_is_no_complete_read(document, field):
 def test_a_field_with_the_name_of_what_holds_the_list(beside):
     """It may be null, or an object without anything; with a value it is undeclared, too."""
     declared = contract(records="data.items")
-    for nothing in (None, {}):
+    for nothing in (None, dict[str, Any]()):
         assert answer({"data.items": [restriction()], "data": nothing}, declared).items
     with pytest.raises(ContractError, match="undeclared field around the records"):
         answer({"data.items": [restriction()], "data": beside}, declared)
