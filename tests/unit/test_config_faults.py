@@ -20,7 +20,7 @@ def problems(tmp_path, *, flags=None, environ=None, **more):
 
 def test_all_faults_at_once(tmp_path):
     """Flags, environment, file, and what is missing for the purpose are reported together."""
-    write(tmp_path, '[sync]\nconcurrency = "many"\nconcurency = 3\n[synk]\nx = 1\n')
+    write(tmp_path, '[log]\n[sync]\nconcurrency = "many"\nconcurency = 3\n[synk]\nx = 1\n')
     found = problems(
         tmp_path,
         flags={"sync.retry_attempts": 0, "sync.nope": 1},

@@ -3,6 +3,7 @@
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -155,7 +156,7 @@ def tables(source: Source) -> dict[str, Any]:
     for name, given in source.items():
         section, dot, key = name.partition(".")
         if not dot:
-            found[section] = given.value
+            found[section] = copy(given.value)  # keys are added to it
         elif isinstance(found.setdefault(section, {}), dict):
             found[section][key] = given.value
     return found

@@ -158,10 +158,13 @@ class Page(Overview):
         """How what is in effect came about: set by a person, or by a rule."""
         words = self.words
         whole = sum(amount.restrictions for amount in self.facts.causes.values())
+        unnamed = {"": words.text("cause_none")}
         rows = [
             Row(
                 [
-                    Cell(words.name("cause", cause) or cause or words.text("cause_none")),
+                    Cell(
+                        words.name("cause", cause) or unnamed.get(cause, words.text("code_unknown"))
+                    ),
                     self.cell(amount),
                     Cell(self.share(amount, whole)),
                 ]
