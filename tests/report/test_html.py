@@ -290,9 +290,11 @@ async def test_text_from_pts_is_never_run(sqlite_url, tmp_path):
         nasty = "<script>alert(1)</script>\x0b&\"'" + "x" * 100
         await world.publish(
             seen(world, 1, safety("a", nasty), private=(privacy("p", "<b>", "æ`ø`"),)),
-            seen(world, 2, safety("b", "")),
+            seen(world, 2, safety("b", "", cause="Ny")),
         )
         page, outline = await report_of(world, tmp_path / "r.html")
+        causes = [row[0] for row in table_of(page, "Restrictions in effect on the citizen&#39;s access")]
+        assert causes[-2:] == ["not stated", "not in the code list"]
         assert "script" not in outline.tags
         assert "alert" not in page
         assert "\x0b" not in page
