@@ -19,14 +19,8 @@ PERSONS = 12
 
 
 @pytest.fixture
-def worker(standin: Standin, tmp_path: Path, database_url: str) -> Installation:
-    """A worker with a small roster, on each database."""
-    return installed(standin, tmp_path, database_url)
-
-
-@pytest.fixture
 def lite(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
-    """The same on SQLite alone."""
+    """A worker with a small roster."""
     return installed(standin, tmp_path, sqlite_url)
 
 
@@ -53,8 +47,9 @@ def installed(standin: Standin, folder: Path, database_url: str) -> Installation
 
 
 @pytest.mark.promise("6")
-def test_0_published_completely(worker: Installation, standin: Standin) -> None:
+def test_0_published_completely(standin: Standin, tmp_path: Path, database_url: str) -> None:
     """A run over a good source ends with 0, and readers see every restriction."""
+    worker = installed(standin, tmp_path, database_url)
     ended = worker.sync()
     assert (ended.code, ended.run["status"], ended.run["exit_code"]) == (0, "published", 0)
     assert ended.run["reasons"] == []

@@ -1,6 +1,5 @@
 """Killed or stopped anywhere, two at once: nothing lost, nothing doubled, nothing twice."""
 
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ from tests.support.acceptance.two_worlds import first_world, settled
 from tests.support.program import (
     BATCH_PERSONS,
     REQUEST_TIMEOUT_S,
-    Installation,
     wait_for,
 )
 from tests.support.raw_server import Reply
@@ -74,11 +72,6 @@ def test_waiting_for_another_run(standin: Standin, tmp_path: Path, sqlite_url: s
     assert "another run holds the lease" in reported["reason"]
 
 
-def is_kept(worker: Installation, refs: frozenset[str]) -> bool:
-    """Whether of these persons everything is committed."""
-    return {ref for ref, _ in settled(worker)} == refs
-
-
 def test_a_person_who_kills_the_run_keeps_nobody_from_being_read(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:
@@ -95,8 +88,8 @@ def test_a_person_who_kills_the_run_keeps_nobody_from_being_read(
         standin.asked.clear()
         running = worker.start("sync")
         wait_for(lambda: (killer, "patient-safety") in standin.asked, "the person who kills it")
-        read |= {ref_of(off_id) for off_id, _ in standin.asked if off_id != killer}
-        wait_for(partial(is_kept, worker, frozenset(read)), "what was read is kept")
+        read.update(ref_of(off_id) for off_id, _ in standin.asked if off_id != killer)
+        wait_for(lambda: {ref for ref, _ in settled(worker)} == read, "what was read is kept")
         worker.kill(running)
         starts += 1
     assert read == expected, f"after {starts} starts"

@@ -3,8 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from subprocess import PIPE
 
 import pytest
 
@@ -26,23 +25,6 @@ print(anyio.run(lambda: stoppable(work, anyio.sleep_forever)))
 """
 
 
-@contextmanager
-def spawned(*before: str) -> Iterator["subprocess.Popen[str]"]:
-    """Start it, and wait until it is at work."""
-    with subprocess.Popen(
-        [*before, sys.executable, "-c", _PROGRAM],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as program:
-        try:
-            heard(program, "begun")
-            yield program
-        finally:
-            program.kill()
-
-
 def heard(program: "subprocess.Popen[str]", line: str) -> None:
     """Wait for the next line of its output, which is this one."""
     assert program.stdout is not None
@@ -60,13 +42,17 @@ def heard(program: "subprocess.Popen[str]", line: str) -> None:
 def test_a_terminal_that_goes_away(before, signals):
     """SIGHUP asks for a stop once, however often it comes; under nohup(1) not at all."""
     first, second = signals
-    with spawned(*before) as program:
-        program.send_signal(first)
-        if second == signal.SIGHUP:
+    words = [*before, sys.executable, "-c", _PROGRAM]
+    with subprocess.Popen(words, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as program:
+        try:
+            heard(program, "begun")
+            program.send_signal(first)
+            if second != signal.SIGHUP:
+                program.send_signal(second)
             heard(program, "stopping")
-            program.send_signal(second)
-        else:
-            program.send_signal(second)
-            heard(program, "stopping")
-        out, err = program.communicate("\n", timeout=PATIENCE_S)
+            if second == signal.SIGHUP:
+                program.send_signal(second)
+            out, err = program.communicate("\n", timeout=PATIENCE_S)
+        finally:
+            program.kill()
     assert (program.returncode, out) == (0, "ended\n"), err
