@@ -22,6 +22,10 @@ def named_faults(what: Path) -> Iterator[None]:
     """
     try:
         yield
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{what} is there already, and nothing is overwritten", hint="choose another name"
+        ) from None
     except OSError as error:
         raise ConfigurationError(
             f"{what} cannot be written ({error.strerror or type(error).__name__})",

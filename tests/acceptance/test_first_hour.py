@@ -66,7 +66,7 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     out = ("--out", f"{setup}/worker.toml")
     assert f"{setup}/worker.toml already exists" in said(capsys, "init", *out, code=78)
     (setup / "link.toml").symlink_to("nowhere.toml")
-    assert "File exists" in said(capsys, "init", "--out", f"{setup}/link.toml", code=78)
+    assert "is there already" in said(capsys, "init", "--out", f"{setup}/link.toml", code=78)
     assert (setup / "worker.toml").read_text() == before
     assert not (setup / "nowhere.toml").exists()
     secret = ("--set", "database.url=postgresql://u:secret@h/x")
