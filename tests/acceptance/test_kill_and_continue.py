@@ -5,11 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.acceptance.two_worlds import first_world, settled
-from tests.support.program import (
-    BATCH_PERSONS,
-    REQUEST_TIMEOUT_S,
-    wait_for,
-)
+from tests.support.program import BATCH_PERSONS, REQUEST_TIMEOUT_S, wait_for
 from tests.support.raw_server import Reply
 from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person, ref_of
 

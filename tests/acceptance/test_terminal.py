@@ -18,13 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import (
-    Installation,
-    TimeLimitError,
-    environment,
-    run,
-    wait_for,
-)
+from tests.support.program import Installation, TimeLimitError, environment, run, wait_for
 from tests.support.zygote import ForkedProcess, the_zygote
 
 CTRL_C = "\x03"

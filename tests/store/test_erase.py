@@ -8,12 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.databases import data_files_of, sqlite_files_of
-from tests.support.store_world import (
-    World,
-    failed,
-    read,
-    world_on,
-)
+from tests.support.store_world import World, failed, read, world_on
 from worker.errors import ExitCode, LeaseLostError, UnavailableError
 from worker.store.privacy import Access, count_traces, erase_traces, record_access
 from worker.store.schema.tables import CHANGES, VERSIONS, draft, metadata, person

@@ -8,12 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.clock import START
 from tests.support.pts_answers import SAFETY, complete_area
-from worker.core.diff import (
-    Confirm,
-    Unconfirmed,
-    compared,
-    ids_digest,
-)
+from worker.core.diff import Confirm, Unconfirmed, compared, ids_digest
 from worker.core.model import AreaFailure, CompleteArea, FailureKind, FirstRead
 
 REMOVALS, CHANGES = Confirm.REMOVALS, Confirm.CHANGES

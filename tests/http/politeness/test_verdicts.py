@@ -12,15 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.politeness.night import (
-    HOUR_S,
-    KINDS,
-    Asked,
-    Nights,
-    Script,
-    status,
-    wait,
-)
+from tests.support.politeness.night import HOUR_S, KINDS, Asked, Nights, Script, status, wait
 from worker.sandbox.people import PRIVACY, SAFETY
 from worker.sandbox.web import Response
 

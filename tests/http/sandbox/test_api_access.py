@@ -7,14 +7,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.support.sandbox_caller import (
-    MISSING,
-    OFF_IDS,
-    SAFETY_PATH,
-    Caller,
-    ath,
-    sign,
-)
+from tests.support.sandbox_caller import MISSING, OFF_IDS, SAFETY_PATH, Caller, ath, sign
 from worker.sandbox.serve import RunningSandbox
 
 OFF_ID = OFF_IDS[0]

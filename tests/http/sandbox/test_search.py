@@ -2,11 +2,7 @@
 
 import pytest
 
-from tests.support.sandbox_caller import (
-    OFF_IDS,
-    Caller,
-    calling,
-)
+from tests.support.sandbox_caller import OFF_IDS, Caller, calling
 
 OFF_ID = OFF_IDS[0]
 ORDINARY = "12057900499"  # published by NHN for test; nothing in it shows that (reference, 5)

@@ -9,12 +9,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, import_key
 
-from tests.support.sandbox_caller import (
-    MISSING,
-    Caller,
-    public,
-    sign,
-)
+from tests.support.sandbox_caller import MISSING, Caller, public, sign
 from worker.sandbox.serve import RunningSandbox
 
 

@@ -7,14 +7,7 @@ import msgspec
 import pytest
 import structlog
 
-from tests.support.http.reports import (
-    NIGHT,
-    PUBLISHED_AT,
-    STANDING,
-    WITHHELD,
-    pushes,
-    reported,
-)
+from tests.support.http.reports import NIGHT, PUBLISHED_AT, STANDING, WITHHELD, pushes, reported
 from tests.support.program import closed_port
 from tests.support.raw_server import http, raw_server
 from worker.config.settings import Telemetry
@@ -57,41 +50,34 @@ async def test_the_textfile_has_every_number(tmp_path):
     assert labels == {"run", "kind"}  # nothing personal
 
 
-async def test_a_failed_night_keeps_the_time_of_the_last_success(tmp_path):
-    """The numbers of the last published run stand in the textfile; the exit code is the new one."""
-    to = Telemetry(textfile=tmp_path / "pts_worker.prom")
-    await emit(samples_of(NIGHT, STANDING), to, out)
-    await emit(samples_of(WITHHELD, None), to, out)
-    numbers = reported((tmp_path / "pts_worker.prom").read_text())
-    expected = {
-        "last_success_timestamp_seconds": PUBLISHED_AT.timestamp(),
-        "exit_code run=sync": 5.0,
-        "failures kind=transient run=sync": 7.0,
-        "persons kind=total run=sync": 500.0,
-    }
-    assert {name: numbers[name] for name in expected} == expected
+BACKFILL = msgspec.structs.replace(
+    NIGHT,
+    kind=RunKind.BACKFILL,
+    totals={"persons_total": 2, "persons_stale": 2},
+    published_at=PUBLISHED_AT + timedelta(days=2),
+)
+OF_THE_SUCCESS = {
+    "last_published_timestamp_seconds": PUBLISHED_AT.timestamp(),
+    "last_success_timestamp_seconds": PUBLISHED_AT.timestamp(),
+    "persons kind=total run=sync": 500.0,
+}
 
 
-async def test_a_backfill_does_not_replace_a_sync(tmp_path):
-    """Both kinds of run stand side by side; what stands is not taken from a subset."""
+@pytest.mark.parametrize(
+    ("then", "more"),
+    [
+        (WITHHELD, {"exit_code run=sync": 5.0, "failures kind=transient run=sync": 7.0}),
+        (BACKFILL, {"persons kind=total run=backfill": 2.0, "stale_persons": 0.0}),
+    ],
+    ids=["a failed night", "a backfill"],
+)
+async def test_the_numbers_of_the_last_published_sync_stay(tmp_path, then, more):
+    """Beside the exit code of the run that failed, or the numbers of a subset."""
     to = Telemetry(textfile=tmp_path / "pts_worker.prom")
     await emit(samples_of(NIGHT, STANDING), to, out)
-    backfill = msgspec.structs.replace(
-        NIGHT,
-        kind=RunKind.BACKFILL,
-        totals={"persons_total": 2, "persons_stale": 2},
-        published_at=PUBLISHED_AT + timedelta(days=2),
-    )
-    await emit(samples_of(backfill, None), to, out)
+    await emit(samples_of(then, None), to, out)
     numbers = reported((tmp_path / "pts_worker.prom").read_text())
-    expected = {
-        "last_published_timestamp_seconds": PUBLISHED_AT.timestamp(),
-        "last_success_timestamp_seconds": PUBLISHED_AT.timestamp(),
-        "persons kind=total run=sync": 500.0,
-        "persons kind=total run=backfill": 2.0,
-        "stale_persons": 0.0,
-    }
-    assert {name: numbers[name] for name in expected} == expected
+    assert numbers == numbers | OF_THE_SUCCESS | more
 
 
 async def test_a_push_replaces_only_its_own(tmp_path):

@@ -9,11 +9,7 @@ from tests.support.http.reading import BUSY, CUT, page, reading
 from tests.support.pts_answers import OFF_ID, contract
 from tests.support.raw_server import answer
 from worker.core.contract import AreaContract
-from worker.errors import (
-    ContractError,
-    PagingError,
-    TransientError,
-)
+from worker.errors import ContractError, PagingError, TransientError
 
 PATH = contract().path
 TOKEN = {"style": "token", "field": "next", "send_as": "after"}

@@ -5,13 +5,7 @@ from msgspec.structs import replace
 
 from tests.support.http.reading import BUSY, CUT, OPTIONS, page, reading
 from tests.support.raw_server import Reply, answer
-from worker.errors import (
-    ContractError,
-    DeniedError,
-    LateError,
-    RejectedError,
-    TransientError,
-)
+from worker.errors import ContractError, DeniedError, LateError, RejectedError, TransientError
 
 
 @pytest.mark.parametrize("bad", [BUSY, CUT, Reply(data=b"", then="reset")])

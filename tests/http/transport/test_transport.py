@@ -8,9 +8,7 @@ import pytest
 
 from tests.support.http.calls import OPTIONS
 from tests.support.raw_server import answer, raw_server, scripted_server
-from worker.errors import (
-    ConfigurationError,
-)
+from worker.errors import ConfigurationError
 from worker.http.transport import Transport
 from worker.tls import client_context
 
