@@ -180,10 +180,7 @@ def test_names_of_others_are_names(worker: Installation):
         "requestBody": {"content": {"json": {"schema": {"properties": {odd[0]: {}, "offId": {}}}}}},
         "responses": {"200": {"content": {"application/json": {"schema": answer}}}},
     }
-    document = {
-        "openapi": "3.0.0",
-        "paths": {"/v1/patient-safety/_search": {"post": operation}},
-    }
+    document = {"openapi": "3.0.0", "paths": {"/v1/patient-safety/_search": {"post": operation}}}
     (worker.folder / "odd.json").write_text(json.dumps(document))
     (ended,) = calls(worker, f"contract from-openapi {worker.folder}/odd.json")
     assert ended.code == 0, ended.err

@@ -111,11 +111,7 @@ def test_what_is_wrong_has_its_line(
 
 def test_the_rest_is_checked(visits: dict[str, Ended]):
     """What rests on the part that failed fails as well, and nothing else does."""
-    assert states(visits["refused"]) == {
-        **SOUND,
-        "token": "FAIL",
-        "PTS probe": "FAIL",
-    }
+    assert states(visits["refused"]) == {**SOUND, "token": "FAIL", "PTS probe": "FAIL"}
     assert states(visits["missing"]) == {
         **SOUND,
         **dict.fromkeys(("configuration", "key", "token", "database", "contract"), "FAIL"),

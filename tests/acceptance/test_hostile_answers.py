@@ -19,7 +19,6 @@ PATIENCE_S: Final = 240.0
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 _MIB: Final = 1024 * 1024
 MIB_MAX = 64
-TINY_BYTES = 1024 * 1024
 REFUSED = ["a response of more than 200000 values (at $)", "not an object (at [0])"]
 
 
@@ -42,16 +41,16 @@ def replies() -> list[Reply]:
         (b"[" + records).ljust(SIZE - 1) + b"]",
     )
     blanks = b"[".ljust(SIZE - 1) + b"]"
-    return [*map(declared, bodies), in_tiny_chunks(blanks, tiny=TINY_BYTES)]
+    return [*map(declared, bodies), in_tiny_chunks(blanks)]
 
 
 def declared(body: bytes) -> Reply:
     return Reply(data=_HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
 
-def in_tiny_chunks(body: bytes, *, tiny: int) -> Reply:
-    """In chunks of 64 KiB, but so many bytes at the end in chunks of two."""
-    large = body[: len(body) - tiny]
+def in_tiny_chunks(body: bytes) -> Reply:
+    """In chunks of 64 KiB, but the last MiB in chunks of two bytes."""
+    large = body[:-_MIB]
     parts = [large[at : at + 65_536] for at in range(0, len(large), 65_536)]
     data = bytearray(_HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
     for part in parts:

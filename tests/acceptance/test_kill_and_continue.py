@@ -13,10 +13,7 @@ pytestmark = pytest.mark.promise("3")
 
 NEVER = Reply(data=b"", before_s=600.0)
 STARTS_MAX = 12
-ONE_BY_ONE = {
-    "areas": ["patient-safety"],
-    "concurrency": 1,
-}
+ONE_BY_ONE = {"areas": ["patient-safety"], "concurrency": 1}
 
 
 def test_what_was_read_is_kept_soon(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:

@@ -93,11 +93,7 @@ def test_a_reference_or_cohort_that_is_an_identifier(
     (warning,) = ended.events("roster.label_is_an_identifier")
     assert warning["persons"] == 3
     rows = worker.store.rows("SELECT local_ref, cohort FROM person")
-    assert set(rows) == {
-        ("pid ***", "clinic ***"),
-        ("R-friend-***", None),
-        ("mine ***", "***"),
-    }
+    assert set(rows) == {("pid ***", "clinic ***"), ("R-friend-***", None), ("mine ***", "***")}
     named = worker.store.rows("SELECT DISTINCT cohort FROM report_publication_cohort")
     assert ("clinic ***",) in named
     secrets = Secrets(identifiers=frozenset({own, other, wrong}), keys=())

@@ -104,9 +104,5 @@ def assert_words(view, schema):
             for name, text in (schema.field(column.name).metadata or {}).items()
             if name.decode() != "PARQUET:field_id"
         }
-        words = {
-            "meaning_nb": column.nb,
-            "meaning_en": column.en,
-            "unit": column.unit,
-        }
+        words = {"meaning_nb": column.nb, "meaning_en": column.en, "unit": column.unit}
         assert said == {name: text for name, text in words.items() if text}

@@ -106,10 +106,7 @@ async def test_what_came_and_went_in_a_week(database_url):
         north = await facts_of(world, cohort="Nord")
     # Days 8 and 12: day 4 is more than a week before.
     both, one, none = Amount(2, 1), Amount(1, 1), Amount()
-    assert facts.week == {
-        "denied": Movement(one, none, both),
-        "blocked": Movement(one, none, one),
-    }
+    assert facts.week == {"denied": Movement(one, none, both), "blocked": Movement(one, none, one)}
     assert {found.cohort: found.week for found in facts.cohorts} == {
         "Nord": Movement(one, none, both),
         "Sør": Movement(one, none, one),

@@ -140,30 +140,13 @@ async def test_statistics_do_not_remember_either(postgresql_url):
             await connection.close()
 
 
-class Reader:
-    """Another session of PostgreSQL, whose transaction still sees the person."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    async def begin(self) -> None:
-        """Take a snapshot."""
-        self._connection = await asyncpg.connect(self._url)
-        await self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        assert await self._connection.fetchval("SELECT count(*) FROM person") > 0
-
-    async def leave(self) -> None:
-        """End the transaction; when this returns, the server has."""
-        await self._connection.execute("ROLLBACK")
-        await self._connection.close()
-
-
 async def test_it_waits_for_transactions_that_may_still_see_the_person(postgresql_url):
     """VACUUM keeps what a snapshot may see: an erasure waits half a second, again and again.
 
     It does not call itself done while one is open, and can be started again.
     """
-    reader, waits = Reader(postgresql_url), []
+    waits: list[float] = []
+    reader = await asyncpg.connect(postgresql_url)
     async with world_on(postgresql_url) as world:
         await history(world)
 
@@ -171,12 +154,14 @@ async def test_it_waits_for_transactions_that_may_still_see_the_person(postgresq
             waits.append(seconds)
             await world.fake.sleep(seconds)
             if len(waits) == leaves_after:
-                await reader.leave()
+                await reader.execute("ROLLBACK")  # when it returns, the server has
 
         runtime = replace(world.fake.runtime, sleep=wait)
         world.database = dataclasses.replace(world.database, runtime=runtime)
         leaves_after = 1_000
-        await reader.begin()
+        # Another session, whose snapshot still has the person.
+        await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        assert await reader.fetchval("SELECT count(*) FROM person") > 0
         with pytest.raises(UnavailableError, match="before the erasure is still open"):
             await world.erase(GONE)
         assert set(waits) == {0.5}
@@ -184,6 +169,7 @@ async def test_it_waits_for_transactions_that_may_still_see_the_person(postgresq
         leaves_after = 3
         await world.erase(GONE)
         assert waits == [0.5] * 3
+    await reader.close()
 
 
 async def test_an_open_run_is_continued_without_the_person(sqlite_url):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.store_world import RunAttempt, World, read, world_on
+from tests.support.store_world import read, world_on
 from worker.core.model import RunKind
 
 OTHERS = ("k1", "k2")
@@ -61,13 +61,6 @@ async def test_what_needs_a_second_read(world, now, before, waits):
     assert await attempt.store.waiting() == 0
 
 
-async def begin_again(world: World) -> RunAttempt:
-    """The next start continues."""
-    attempt = await world.begin()
-    assert attempt.handle.is_continued
-    return attempt
-
-
 @pytest.mark.promise("1")
 @pytest.mark.promise("12")
 async def test_what_a_backfill_publishes_is_read_anew_by_an_open_run(world):
@@ -85,7 +78,8 @@ async def test_what_a_backfill_publishes_is_read_anew_by_an_open_run(world):
     backfill = await world.begin(RunKind.BACKFILL)
     await backfill.write(read(world, "c", "new"), read(world, "a", "x", "y"), read(world, "fresh"))
     await backfill.publish()
-    sync = await begin_again(world)
+    sync = await world.begin()
+    assert sync.handle.is_continued
     settled = await sync.settled("a", "b", "c", "k", "fresh")
     assert settled.keys() == {"k"}
     assert await sync.apply(read(world, "b", "new")) == {"b"}

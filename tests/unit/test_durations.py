@@ -11,12 +11,7 @@ from worker.core.times import format_duration, parse_duration
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [
-        ("15m", 900),
-        ("1d 2h 3m 4s", 93_784),
-        ("1.5s", 1.5),
-        (" 5M ", 300),
-    ],
+    [("15m", 900), ("1d 2h 3m 4s", 93_784), ("1.5s", 1.5), (" 5M ", 300)],
 )
 def test_reads(text, seconds):
     """Units from large to small."""

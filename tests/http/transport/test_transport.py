@@ -60,13 +60,7 @@ async def test_redirects_are_not_followed(status):
 
 @pytest.mark.parametrize(
     "url",
-    [
-        "http://pts.example",
-        "http://127.0.0.1.example",
-        "ftp://127.0.0.1",
-        "127.0.0.1",
-        "https://",
-    ],
+    ["http://pts.example", "http://127.0.0.1.example", "ftp://127.0.0.1", "127.0.0.1", "https://"],
 )
 async def test_only_https_leaves_the_machine(url):
     """Plain HTTP is for loopback only, and another scheme for nobody."""
