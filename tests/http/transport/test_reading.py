@@ -94,6 +94,15 @@ async def test_a_lost_second_page():
     assert caught.value.attempts == 4  # one for the first page, three for the second
 
 
+@pytest.mark.promise("1")
+@pytest.mark.parametrize("body", [b"{}", b"[]"])
+async def test_a_second_page_without_a_list(body):
+    """It is no end: what the first page has is not the whole."""
+    async with reading(page(1, next="a"), answer(body), **by_token()) as it:
+        with pytest.raises(ContractError):
+            await it.read()
+
+
 @pytest.mark.promise("8")
 async def test_errors_hold_no_identifier():
     """Whatever fails, the identifier and the body are not in the error."""
