@@ -74,7 +74,7 @@ def test_the_recovery_drills_can_be_typed(tmp_path: Path):
     fine, continued = ("published", "0", ""), ("published", "0", " (continued")
     stopped, withheld = ("interrupted", "75", ""), ("withheld", "5", "")
     assert ends == [fine, continued, stopped, continued, continued, fine, withheld, fine]
-    assert "accepted by HelseID" in said
+    assert '"state": "rotated"' in said
 
 
 def test_the_first_night_of_the_readme_can_be_typed(tmp_path: Path):
