@@ -193,19 +193,20 @@ def test_names_of_others_are_names(worker: Installation):
 
 
 def test_what_cannot_be_made(worker: Installation):
-    """A document of another kind, references without an end, two lists: refused with its name."""
+    """A document of another kind, references without or nearly without end, two lists: refused."""
     path = "/v1/patient-safety/_search"
     objects = {"type": "array", "items": {"properties": {"id": {"type": "string"}}}}
     lists = {"properties": {"current": objects, "former": objects}}
-    loop = {"$ref": "#/components/schemas/a"}
-    schemas = {"two": lists, "loop": loop, "far": {"$ref": "https://example.invalid/x.json"}}
+    loop, first = {"$ref": "#/components/schemas/a"}, {"$ref": "#/components/schemas/0"}
+    often = {f"{n}": {"allOf": [{"$ref": f"#/components/schemas/{n + 1}"}] * 4} for n in range(14)}
+    schemas = {"two": lists, "loop": loop, "often": first, "far": {"$ref": "https://example.invalid/x.json"}}
     cases = {"not json": b"openapi: 3.0.0", "other": b"{}", "no": b'{"openapi": "3.0.0"}'}
     for name, schema in schemas.items():
         answer = {"200": {"content": {"application/json": {"schema": schema}}}}
         document = {
             "openapi": "3.0.0",
             "paths": {path: {"post": {"responses": answer}}},
-            "components": {"schemas": {"a": loop}},
+            "components": {"schemas": {"a": loop, **often, "14": {}}},
         }
         cases[name] = json.dumps(document).encode()
     for name, content in cases.items():

@@ -15,6 +15,8 @@ from worker.errors import DataContractError
 
 _DEPTH_MAX: Final = 16
 """Levels of schemas that are made of others."""
+_PARTS_MAX: Final = 100_000
+"""Parts of schemas in one document; with each level of references they may double."""
 _SAMPLES: Final[Mapping[Any, Any]] = {"string": "", "integer": 0, "number": 0.5, "boolean": False}
 _ADDRESSES: Final = ("uri", "uri-reference", "url")
 _OWN_HEADERS: Final = frozenset({"authorization", "dpop", "content-type", "accept"})
@@ -35,6 +37,7 @@ class OpenApi:
             raise DataContractError("not an OpenAPI document in JSON", hint=hint) from None
         if not str(self._document.get("openapi", "")).startswith("3"):
             raise DataContractError("not an OpenAPI 3 document: `openapi` does not say 3")
+        self._parts_left = _PARTS_MAX
 
     def draft(self, area: ResourceArea, known: AreaContract) -> Draft:
         """An area's part of a contract, or the known one if the document has no search of it.
@@ -108,8 +111,9 @@ class OpenApi:
 
         Its ``properties`` are those of all parts.
         """
-        if not depth:
-            raise DataContractError("schemas that lead to each other in a circle")
+        self._parts_left -= 1
+        if not depth or not self._parts_left:
+            raise DataContractError("schemas that lead to each other in a circle, or too often")
         own = _object(value)
         parts = [self._target(str(own["$ref"]))] if "$ref" in own else []
         parts += [one for key in ("allOf", "oneOf", "anyOf") for one in _list(own.get(key))]
