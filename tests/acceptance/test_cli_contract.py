@@ -199,7 +199,12 @@ def test_what_cannot_be_made(worker: Installation):
     lists = {"properties": {"current": objects, "former": objects}}
     loop, first = {"$ref": "#/components/schemas/a"}, {"$ref": "#/components/schemas/0"}
     often = {f"{n}": {"allOf": [{"$ref": f"#/components/schemas/{n + 1}"}] * 30} for n in range(6)}
-    schemas = {"two": lists, "loop": loop, "often": first, "far": {"$ref": "https://example.invalid/x.json"}}
+    schemas = {
+        "two": lists,
+        "loop": loop,
+        "often": first,
+        "far": {"$ref": "https://example.invalid/x.json"},
+    }
     cases = {"not json": b"openapi: 3.0.0", "other": b"{}", "no": b'{"openapi": "3.0.0"}'}
     for name, schema in schemas.items():
         answer = {"200": {"content": {"application/json": {"schema": schema}}}}

@@ -88,7 +88,7 @@ def test_wrong_control_digits_are_read_and_counted(
     for off_id in RIGHT_DIGITS:
         person(standin, 0, safeties=1, off_id=off_id)
     worker = standin.install(tmp_path, sqlite_url)
-    assert worker.sync().events("roster.wrong_control_digits") == []
+    assert worker.sync().run["reasons"] == []
     asked(standin)
     meant, *others = RIGHT_DIGITS
     mistyped = f"{meant[:-1]}{(int(meant[-1]) + 1) % 10}"
@@ -96,7 +96,6 @@ def test_wrong_control_digits_are_read_and_counted(
     ended = worker.sync()
     assert ended.code == 0, ended.err
     assert asked(standin) == {mistyped, *others}
-    (warning,) = ended.events("roster.wrong_control_digits")
-    assert (warning["level"], warning["persons"]) == ("warning", 1)
+    assert ended.run["reasons"][0].startswith("1 identifier of the roster with wrong control")
     assert worker.sync().run["totals"]["persons_departed"] == 1
     assert mistyped not in ended.err + ended.out

@@ -38,6 +38,7 @@ def test_the_database_of_another_pts(standin: Standin, tmp_path: Path, sqlite_ur
         other.install(tmp_path, sqlite_url)
         ended = worker.sync()
         assert (ended.code, other.asked) == (78, []), ended.story()
+        assert "filled from another PTS" in worker.run("doctor").out
     assert "--accept-removals" not in ended.out + ended.err
     assert tables(worker) == before
 

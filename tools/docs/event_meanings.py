@@ -30,8 +30,6 @@ MEANINGS: Final = {
     "pts.still_failing": "Somebody who was asked again while nobody could be read has failed, too.",
     "retention.purged": "Old versions, runs and access log rows were deleted.",
     "retention.unfinished": "Old rows could not be deleted; the run stays published.",
-    "roster.wrong_control_digits": "Control digits in the roster do not add up; PTS was asked "
-    "about these persons all the same.",
     "roster.h_numbers_not_sent": "The roster has H-numbers, and PTS was not asked about them.",
     "roster.line_unreadable": "A roster line is not an identifier. `where` is the file and line.",
     "roster.label_is_an_identifier": "Local references or cohorts contain identifiers, which are "

@@ -29,7 +29,7 @@ from worker.offid import is_h_number, masked
 from worker.ports import Roster
 from worker.roster.query import QueryRoster
 from worker.store import sqlite
-from worker.store.identity import is_proven, note_probe, see_identity
+from worker.store.identity import is_proven, note_probe, require_service, see_identity
 from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.status import engine_of
 
@@ -213,7 +213,7 @@ async def check_contract(app: App, doubts: Doubts) -> str:
 
 
 async def check_database(app: App, doubts: Doubts) -> str:
-    """The store can be reached, has this program's schema, and uses the same pseudonym key."""
+    """The store can be reached, and has this program's schema, pseudonym key and PTS."""
     async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
         if file := sqlite.file_of(database.engine.url):
             sqlite.require_file(database.engine.url)
@@ -223,6 +223,8 @@ async def check_database(app: App, doubts: Doubts) -> str:
         engine = await engine_of(database)
         await check_schema(database)
         await see_identity(database, app.identity())
+        if app.settings.api.base_url:
+            await database.read(require_service, service_of(app.base_url()))
     return f"{engine}, schema {HEAD}"
 
 

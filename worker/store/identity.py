@@ -85,18 +85,25 @@ async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> Non
         LeaseLostError: another holder took over.
     """
 
-    async def work(connection: AsyncConnection) -> str:
-        noted = (await stored_identity(connection)).service
-        has_read = await connection.execute(
-            select(run.c.run_id).where(run.c.progressed_at.is_not(None)).limit(1)
-        )
-        if not noted or is_accepted or has_read.first() is None:
-            await connection.execute(update(store_identity).values(service=service))
-            return service
-        return str(noted)
+    async def work(connection: AsyncConnection) -> None:
+        if not is_accepted:
+            await require_service(connection, service)
+        await connection.execute(update(store_identity).values(service=service))
 
-    noted = await lease.write(work)
-    if noted != service:
+    await lease.write(work)
+
+
+async def require_service(connection: AsyncConnection, service: str) -> None:
+    """Like ``check_service``, without writing anything.
+
+    Raises:
+        ConfigurationError: the store was filled from another PTS.
+    """
+    noted = (await stored_identity(connection)).service
+    has_read = await connection.execute(
+        select(run.c.run_id).where(run.c.progressed_at.is_not(None)).limit(1)
+    )
+    if noted not in {None, "", service} and has_read.first() is not None:
         raise ConfigurationError(
             f"this database was filled from another PTS ({noted}, now {service}), and one database "
             "holds what one PTS says",

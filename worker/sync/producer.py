@@ -164,12 +164,6 @@ class Producer(msgspec.Struct, kw_only=True):
                 "roster.send_h_numbers to send them"
             )
             log.warning("roster.h_numbers_not_sent", persons=persons, hint=hint)
-        if persons := self.progress.checksum_warnings:
-            hint = (
-                "PTS was asked about them all the same; if one is mistyped, the person who was "
-                "meant has departed"
-            )
-            log.warning("roster.wrong_control_digits", persons=persons, hint=hint)
         if persons := self.progress.labels_replaced:
             hint = (
                 "readers can see local_ref and cohort, so the identifier in it was masked; use a "

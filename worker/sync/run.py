@@ -1,5 +1,6 @@
 """One run: read everyone, then publish, withhold, or leave the run open to be continued."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -122,7 +123,12 @@ class Run:
         return self._report(
             RunStatus.PUBLISHED,
             done.exit_code,
-            (*self._failure_reasons(), *done.warnings, *filter(None, [done.drift])),
+            (
+                *self._failure_reasons(),
+                *self._roster_warnings(),
+                *done.warnings,
+                *filter(None, [done.drift]),
+            ),
             published_at=done.published_at,
             totals=done.totals,
             new_fields=done.new_fields,
@@ -141,6 +147,13 @@ class Run:
             reasons.append(f"person-areas that could not be read: {kinds}")
             reasons.append(f"the first, {self.progress.first_failure}; `failures list` has all")
         return tuple(reasons)
+
+    def _roster_warnings(self) -> Iterator[str]:
+        if wrong := self.progress.checksum_warnings:
+            yield (
+                f"{counted(wrong, 'identifier')} of the roster with wrong control digits: PTS was "
+                "asked all the same; if one is mistyped, the person who was meant departs"
+            )
 
     async def _abandon(self) -> RunReport:
         """End a backfill that asked for nobody: readers keep the publication that they have."""
