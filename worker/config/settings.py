@@ -174,8 +174,8 @@ class Sync(Section):
     retry_attempts: kinds.Int = Field(default=5, ge=1, le=20)
     """Attempts per request, including the first."""
     patience: kinds.Duration = timedelta(minutes=10)
-    """How long nobody can be read before a run that was ever answered ends with 65, 69 or 77; until
-    then one request goes out every ten seconds."""
+    """How long nobody can be read before a run ends with 65, 69 or 77, if it or an earlier one was
+    answered; until then one request goes out every ten seconds."""
     retry_after_max: kinds.Duration = timedelta(minutes=15)
     """Longest `Retry-After` that a run waits for. A longer one is a failure of that person, and
     ends the run with exit code 69 if PTS asks it of everybody."""

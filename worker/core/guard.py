@@ -159,8 +159,8 @@ def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
             "next full roster does not name either departs"
         )
     found += [
-        f"nobody could be read in {area.area}; its last state stands and is stale. If this client "
-        "may not read it, leave it out of sync.areas"
+        f"nobody could be read in {area.area}; its last state stands and is stale. `failures list` "
+        "says why; an area that this client may not read is left out by sync.areas"
         for area in facts.areas
         if area.attempted and not area.complete
     ]
