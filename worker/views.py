@@ -204,10 +204,6 @@ CHANGE_FEED: Final = View(name="report_change_feed")
 RUN: Final = View(name="report_run")
 ACCESS: Final = View(name="report_access")
 """About those who use the program, so it is exported only where it is named."""
-CURRENT: Final[Mapping[str, View]] = {
-    area.name: View(name=f"report_{area.table}_current") for area in AREAS
-}
-"""The view of the last published state, by the area's name."""
 HISTORY: Final[Mapping[str, View]] = {
     area.name: View(name=f"report_{area.table}_history") for area in AREAS
 }

@@ -6,7 +6,7 @@ from sqlalchemy import inspect, select
 from tests.support.report.stores import safety, seen, small_store
 from tests.support.store_world import world_on
 from worker.errors import UsageError
-from worker.views import CURRENT, Kind, view_columns, views_named
+from worker.views import Kind, View, view_columns, views_named
 
 
 @pytest.mark.promise("2")
@@ -14,7 +14,7 @@ async def test_values_have_the_declared_types(database_url):
     """Booleans are booleans and times aware UTC on both databases; what cannot be null is not."""
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
-        table = CURRENT["patient-safety"].table()
+        table = View(name="report_patient_safety_current").table()
 
         async def work(connection):
             query = select(table.c.is_stale, table.c.delay_is_indefinite, table.c.first_seen_at)

@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.areas import AREAS
 from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
+from worker.store.filling import filled
 from worker.store.identity import stored_identity
 from worker.store.schema.tables import person, run
-from worker.store.statements import filled
 from worker.views import FRESHNESS, HISTORY, UtcTime, View
 
 _OF_THE_PERSON: Final = frozenset({"person_key", "local_ref", "cohort"})

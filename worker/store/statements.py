@@ -1,26 +1,21 @@
 # ruff: noqa: S608 - the names in these statements are declared, and the numbers are the store's own
 """What a batch and a publication execute, as text for both databases, in the order of execution.
 
-As SQLAlchemy Core they would be built and compiled anew by each process. Braces are filled in:
-``{run}``, ``{attempt}``, ``{no}`` (the publication) and ``{at}`` (its time) are numbers and a time
-of the store's own; ``{input_rows}`` is a table of the batch's rows (``runs.bulk``). A statement
-of an area is made for each area: ``{area}`` is its name, ``{a}`` the stem of its columns in
-``draft`` and ``person``, ``{versions}`` and ``{changes}`` its tables, and ``{content}`` its columns
-in both. In a statement of all areas, what stands between ``[[`` and ``]]`` is repeated for each.
+As SQLAlchemy Core they would be built and compiled anew by each process. ``store.filling`` fills in
+the braces: ``{run}``, ``{attempt}``, ``{no}`` (the publication) and ``{at}`` (its time) are numbers
+and a time of the store's own; ``{input_rows}`` is a table of the batch's rows (``runs.bulk``). A
+statement of an area is made for each area, with its name, tables and columns. In a statement of all
+areas, what stands between ``[[`` and ``]]`` is repeated for each.
 """
 
-import re
 from collections.abc import Mapping
-from functools import cache, reduce
+from functools import reduce
 from string import digits
 from typing import Final
 
-from worker.areas import AREAS
-from worker.core.area import ResourceArea
-from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.core.model import FailureKind
+from worker.store.filling import OTHER
 from worker.store.schema.tables import FAILURE, PERSON_COUNTS, PROOF
-from worker.views import codes, systems_of
 
 # A batch: who they are, what is published of them, and the drafts
 
@@ -290,7 +285,7 @@ UPDATE draft SET is_new = true FROM person p
 WHERE draft.run_id = {run} AND p.person_id = draft.person_id AND p.departed_no IS NOT NULL
     AND (false[[ OR draft.{a}_state IS NOT NULL]])
 """
-"""Whoever is back is new on the roster, and was away until ``CONFIRM_PERSONS``."""
+"""A person who is back counts as new on the roster. ``CONFIRM_PERSONS`` then ends their absence."""
 
 _WHEN_COMPLETE: Final = """
     {{a}}_{0} = CASE d.{{a}}_state WHEN 'complete' THEN {1} ELSE person.{{a}}_{0} END"""
@@ -347,8 +342,6 @@ IS_STALE: Final = """
 """Of an area that was ever read of the person ``p``, or could not be: they were not read by its
 last publication or its last full one. The one definition, for the facts and the views."""
 
-OTHER: Final = "other"
-"""All codes, causes and cohorts that facts do not name, because they stay for ever."""
 COHORTS_MAX: Final = 300
 """How many cohorts facts name, the first in order; persons of the others are in ``OTHER``."""
 _DIGITS_MAX: Final = 9
@@ -523,100 +516,3 @@ PURGE_ACCESSES: Final = """
 DELETE FROM access_log WHERE access_id IN (SELECT access_id FROM access_log
     WHERE accessed_at < {before} ORDER BY access_id LIMIT {limit})
 """
-
-_REPEATED: Final = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
-
-
-def filled(statement: str, area: ResourceArea | None = None, **values: object) -> str:
-    """The statement for one area, or for all, with these names in braces filled in.
-
-    In a statement of all areas, what stands between ``[[`` and ``]]`` is repeated for each.
-    """
-    text = _of_all(statement) if area is None else of_area(statement, area)
-    for name, value in values.items():
-        text = text.replace(f"{{{name}}}", str(value))
-    return text
-
-
-def _of_all(statement: str) -> str:
-    return _REPEATED.sub(
-        lambda found: "".join(of_area(found[1], area) for area in AREAS), statement
-    )
-
-
-def of_area(statement: str, area: ResourceArea) -> str:
-    """The statement for one area; braces that are not the area's stay."""
-    for name, value in _said_of(area).items():
-        statement = statement.replace(f"{{{name}}}", value)
-    return statement
-
-
-@cache
-def _said_of(area: ResourceArea) -> Mapping[str, str]:
-    """What stands in the statements of an area for each name in braces."""
-    return {
-        "area": area.name,
-        "a": area.table,
-        "versions": f"{area.table}_version",
-        "changes": f"draft_{area.table}",
-        "content": ", ".join([*(column.name for column in area.columns), "extra"]),
-        "in_effect": in_effect_sql(area.effect, "v", "{at}"),
-        **_times(area),
-        **_codes(area),
-    }
-
-
-def _codes(area: ResourceArea) -> dict[str, str]:
-    """The columns by which facts count a row ``v`` of the area's versions; empty if it has none."""
-    effect = area.effect
-    return {
-        "code": _known(effect.code),
-        "level": _known(effect.level),
-        "cause": _known(effect.cause),
-        "group": f"COALESCE({group_sql(effect, 'v')}, '')",
-    }
-
-
-def _known(column: str) -> str:
-    """What facts have of a column: no text of PTS's that could name somebody may stay for ever.
-
-    It is so in SQL, before persons are counted: who has two unknown codes is one person with
-    another code.
-    """
-    if not column:
-        return "''"
-    systems, text = systems_of(column), f"v.{column}"
-    known = ", ".join(f"'{one.code}'" for one in codes() if one.system in systems)
-    return (
-        f"CASE WHEN {text} IN ({known}) THEN {text} WHEN COALESCE({text}, '') = '' THEN '' "
-        f"ELSE '{OTHER}' END"
-    )
-
-
-_AGES: Final = (30, 182, 365)
-"""The days that divide ages: up to a month, half a year, a year, and more."""
-_ENDS: Final = (7, 30, 90, 365)
-"""The days that divide ends to come."""
-DAYS_APART: Final = (*(-days for days in _AGES), *_ENDS)
-"""The days from a publication to the instants that stand in its statements as ``{at-30}``."""
-
-
-def _times(area: ResourceArea) -> dict[str, str]:
-    """The columns by which figures divide a row ``v`` by times: codes of ``report_code``.
-
-    What is not over has no place in ``expired``.
-    """
-    over = ends_at_sql(area.effect, "v")
-    ended = f"{over} <= {{at}} AND COALESCE({group_sql(area.effect, 'v')}, '') <> 'none'"
-    ends = "".join(f" WHEN {over} <= {{at+{days}}} THEN 'ends_{days}'" for days in _ENDS)
-    return {
-        "age": _age("v.source_created_at"),
-        "ends": f"CASE WHEN {over} IS NULL THEN 'ends_never'{ends} ELSE 'ends_later' END",
-        "expired": f"CASE WHEN {ended} THEN {_age(over)} END",
-        "has_cause": "true" if area.effect.cause else "false",
-    }
-
-
-def _age(since: str) -> str:
-    ages = "".join(f" WHEN {since} > {{at-{days}}} THEN 'age_{days}'" for days in _AGES)
-    return f"CASE WHEN {since} IS NULL THEN 'age_unknown'{ages} ELSE 'age_more' END"

@@ -40,6 +40,7 @@ from worker.core.record import LEDGER_DRIFT_MAX
 from worker.core.run import RunHandle
 from worker.core.value import Value
 from worker.store import statements
+from worker.store.filling import filled
 from worker.store.runs.bulk import IDS, KEYS, InputRows, Row
 from worker.store.schema.tables import (
     CHANGES,
@@ -52,7 +53,6 @@ from worker.store.schema.tables import (
     draft,
     run,
 )
-from worker.store.statements import filled
 from worker.views import as_utc
 
 _DRAFTS: Final = InputRows.of(draft, but={"run_id", "attempt", "compared_no"})

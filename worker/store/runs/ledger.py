@@ -22,10 +22,10 @@ from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import RunHandle
 from worker.store import statements
 from worker.store.database import delete_securely, execute
+from worker.store.filling import filled
 from worker.store.persons import unpublished_run
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import CHANGES, draft, run
-from worker.store.statements import filled
 
 PERSONS_PER_STEP: Final = 5_000
 """Whose drafts one transaction forgets."""

@@ -26,8 +26,8 @@ from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError
 from worker.store import statements
 from worker.store.database import Database
+from worker.store.filling import DAYS_APART, filled
 from worker.store.schema.tables import CHANGES, TOTALS, draft, drift, run
-from worker.store.statements import filled
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +94,7 @@ class _Application(Value, frozen=True, kw_only=True):
             "at": instant_sql(self.at),
             "week_ago": self.day - _WEEK,
         }
-        for days in statements.DAYS_APART:
+        for days in DAYS_APART:
             values[f"at{days:+}"] = instant_sql(self.at + timedelta(days=days))
         whole = filled(statement)
         return list(dict.fromkeys(filled(whole, area, **values) for area in AREAS))

@@ -20,6 +20,7 @@ from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError, WorkerError
 from worker.store import statements
 from worker.store.database import Database
+from worker.store.filling import filled
 from worker.store.persons import open_failures, unpublished_run
 from worker.store.runs.batch import Known, find_persons, write_batch
 from worker.store.runs.bulk import IDS, KEYS
@@ -27,7 +28,6 @@ from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, forget_garbage, note_run
 from worker.store.runs.publication import Publisher, cost_of
 from worker.store.schema.tables import TOTALS, person, run
-from worker.store.statements import filled
 
 log = structlog.get_logger(__name__)
 

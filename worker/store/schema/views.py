@@ -17,8 +17,9 @@ from typing import Final, NamedTuple
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
+from worker.store.filling import of_area
 from worker.store.schema.tables import area_column
-from worker.store.statements import IS_STALE, of_area
+from worker.store.statements import IS_STALE
 from worker.views import Kind, ViewColumn, codes, view_columns, view_name_nb
 
 
