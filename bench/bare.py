@@ -1,7 +1,7 @@
 """The bare loop that the worker is compared with: ``python -m bench.bare``.
 
 Two signed POSTs a person with aiohttp, the answer read and decoded, and that is all: no HelseID, no
-store, no change detection, no retry, no throttle. The proofs are made by the worker's own
+store, no change detection, no retry, no pace. The proofs are made by the worker's own
 ``ProofKey``, so that the signing costs the same. It runs on asyncio's own loop, as that of the
 performance reference does, or on uvloop, as the worker does.
 """

@@ -25,9 +25,9 @@ from worker.http.connecting import Proxy, read_proxy
 from worker.http.connection import TransportOptions
 from worker.http.transport import Transport
 from worker.ports import Roster, Runtime
+from worker.pts.pace import Pace
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
-from worker.pts.throttle import Throttle
 from worker.roster.csv_file import CsvRoster
 from worker.store.database import PATIENCE_S, Database, open_database
 from worker.store.schema.upgrade import check_schema
@@ -178,12 +178,12 @@ class App:
 
     @asynccontextmanager
     async def reader(
-        self, throttle: Throttle, *, attempts_max: int | None = None
+        self, pace: Pace, *, attempts_max: int | None = None
     ) -> AsyncIterator[PtsReader]:
         """Reads PTS with the configured limits.
 
         Args:
-            throttle: the pace.
+            pace: of the requests.
             attempts_max: instead of the configured number.
         """
         sync, contract = self.settings.sync, self.contract()
@@ -192,7 +192,7 @@ class App:
             client = RetryingClient(
                 transport=transport,
                 authorizer=helseid,
-                throttle=throttle,
+                pace=pace,
                 policy=RetryPolicy(attempts_max=attempts_max or sync.retry_attempts),
                 runtime=self.runtime,
                 retry_after_s_max=sync.retry_after_max.total_seconds(),
@@ -232,10 +232,10 @@ class App:
         network = self.settings.network
         return read_proxy(network.proxy_url, network.proxy_credentials_file)
 
-    def throttle(self) -> Throttle:
+    def pace(self) -> Pace:
         """The pace of requests, as configured."""
         sync = self.settings.sync
-        return Throttle(sync.requests_per_second, self.runtime, concurrency=sync.concurrency)
+        return Pace(sync.requests_per_second, self.runtime, concurrency=sync.concurrency)
 
     def tls(self) -> ssl.SSLContext:
         """Whom to trust: the machine's authorities, and the private one of ``tls.ca_file``."""

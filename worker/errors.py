@@ -49,15 +49,36 @@ class ExitCode(enum.IntEnum):
     CONFIGURATION = 78
 
 
+class FailureKind(enum.StrEnum):
+    """Why an area could not be read."""
+
+    TRANSIENT = "transient"
+    """Time-outs, lost connections, 429 and 5xx after all retries."""
+    REJECTED = "rejected"
+    """PTS rejected this request with a 4xx status."""
+    REFUSED = "refused"
+    """PTS denies this client (401 or 403), with a new token and DPoP proof."""
+    CONTRACT = "contract"
+    """The answer is not as the contract declares it."""
+    PAGING = "paging"
+    """The pages could not be read to the last one."""
+    UNSTABLE = "unstable"
+    """Two complete reads contradict each other, or are no evidence for what they would close."""
+
+
 class WorkerError(Exception):
     """Base class of all expected errors.
 
     Attributes:
         message: what is wrong and where, without identifiers.
         hint: what to do about it, likewise; may be empty.
+        kind: which failure of an area it is.
+        retry_after_s: how long PTS asks to wait for this person (``Retry-After``).
     """
 
     exit_code: ExitCode = ExitCode.BUG
+    kind = FailureKind.CONTRACT
+    retry_after_s = 0.0
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         self.message = masked(message)
@@ -105,6 +126,7 @@ class UnavailableError(WorkerError):
     """HelseID, PTS or the database is unavailable after all retries."""
 
     exit_code = ExitCode.UNAVAILABLE
+    kind = FailureKind.TRANSIENT
 
 
 class StoppedError(WorkerError):
@@ -125,6 +147,7 @@ class RefusedError(WorkerError):
     """
 
     exit_code = ExitCode.REFUSED
+    kind = FailureKind.REFUSED
 
     def __init__(self, message: str, *, code: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -170,36 +193,25 @@ class AreaError(WorkerError):
 
 
 class TransientError(AreaError):
-    """A failure that a retry may resolve: timeout, lost connection, 429, 5xx.
+    """A failure that a retry may resolve: timeout, lost connection, 429, 5xx."""
 
-    Attributes:
-        retry_after_s: how long PTS asks to wait for this person (``Retry-After``).
-    """
-
-    retry_after_s = 0.0
+    kind = FailureKind.TRANSIENT
 
 
 class LateError(TransientError):
     """No connection or no complete response in time: to ask again at once may take as long."""
 
 
-class OpenFilesError(TransientError):
-    """No connection, because this process may not open another file (EMFILE)."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "too many open files: no connection can be opened",
-            hint="a limit of this process (`ulimit -n`, LimitNOFILE=): raise it, or lower "
-            "sync.concurrency",
-        )
-
-
 class RejectedError(AreaError):
     """PTS rejects this request; a retry would not help."""
+
+    kind = FailureKind.REJECTED
 
 
 class DeniedError(AreaError):
     """PTS denies this client (401 or 403), even with a new token and DPoP proof."""
+
+    kind = FailureKind.REFUSED
 
 
 class ContractError(AreaError):
@@ -221,6 +233,8 @@ class ContractError(AreaError):
 
 class PagingError(AreaError):
     """The pages cannot be read to the end: a loop, a wrong total or an unknown continuation."""
+
+    kind = FailureKind.PAGING
 
 
 def describe(error: BaseException) -> str:

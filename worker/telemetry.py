@@ -22,9 +22,16 @@ from prometheus_client.samples import Sample
 
 from worker.config.settings import Telemetry
 from worker.core.hosts import place_of
-from worker.core.model import FailureKind, RunKind, RunStatus
+from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
-from worker.errors import AreaError, ConfigurationError, ExitCode, WorkerError, reason_of
+from worker.errors import (
+    AreaError,
+    ConfigurationError,
+    ExitCode,
+    FailureKind,
+    WorkerError,
+    reason_of,
+)
 from worker.files import write_atomically
 from worker.http.transport import Transport
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.store_world import World, failed, read, world_on
-from worker.core.model import FailureKind, PersonRead
-from worker.errors import WithheldError
+from worker.core.model import PersonRead
+from worker.errors import FailureKind, WithheldError
 
 pytestmark = pytest.mark.promise("1")
 

@@ -19,7 +19,6 @@ from worker.core.identity import NationalId
 from worker.core.model import (
     AreaFailure,
     CompleteArea,
-    FailureKind,
     Person,
     PersonRead,
     Proof,
@@ -28,7 +27,7 @@ from worker.core.model import (
 )
 from worker.core.record import digest_of
 from worker.core.run import Publication, RunHandle, RunProgress
-from worker.errors import ExitCode
+from worker.errors import ExitCode, FailureKind
 from worker.store.database import Database, open_database
 from worker.store.privacy import count_traces, erase_traces, scrub
 from worker.store.runs.lease import Lease, acquire

@@ -1,9 +1,9 @@
-"""When failures are doubtful, what they come to, and the exit code of what is published."""
+"""What failures come to, and the exit code of what is published."""
 
 import pytest
 
 from tests.support.clock import START
-from worker.core.breaker import are_doubtful, verdict
+from worker.core.breaker import verdict
 from worker.core.run import exit_code_of
 from worker.errors import (
     ContractError,
@@ -21,24 +21,6 @@ AWAY, DENIED = TransientError("status 503"), DeniedError("status 403")
 SHAPE = ContractError("no list")
 HELSEID = RefusedError("HelseID denies the client", code="invalid_client")
 CERTIFICATE = UnavailableError("the certificate is not trusted")
-
-
-@pytest.mark.parametrize(
-    ("errors", "has_witness", "is_last", "is_time"),
-    [
-        ([AWAY] * 2, True, False, False),
-        ([AWAY] * 3, True, False, True),
-        ([AWAY] * 19, False, False, False),
-        ([AWAY] * 20, False, False, True),
-        ([AWAY], True, True, True),
-        ([], False, True, False),
-        ([AWAY, HELSEID], True, False, True),
-        ([CERTIFICATE], False, False, True),
-    ],
-)
-def test_when_it_is_time_to_find_out(errors, has_witness, is_last, is_time):
-    """A few persons say little as long as nobody was read; one who was read is asked soon."""
-    assert are_doubtful(errors, has_witness=has_witness, is_last=is_last) == is_time
 
 
 @pytest.mark.parametrize(

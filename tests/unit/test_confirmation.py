@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.support.clock import START
 from tests.support.pts_answers import SAFETY, complete_area
 from worker.core.diff import Confirm, Unconfirmed, compared, ids_digest
-from worker.core.model import AreaFailure, CompleteArea, FailureKind, FirstRead
+from worker.core.model import AreaFailure, CompleteArea, FirstRead
+from worker.errors import FailureKind
 
 REMOVALS, CHANGES = Confirm.REMOVALS, Confirm.CHANGES
 

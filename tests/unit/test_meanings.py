@@ -6,8 +6,7 @@ from importlib.resources import files
 import pytest
 
 from worker.areas import AREAS
-from worker.core.model import FailureKind
-from worker.errors import ExitCode
+from worker.errors import ExitCode, FailureKind
 from worker.views import codes, view_columns
 
 

@@ -13,7 +13,8 @@ from tools.docs.reference import VIEWS
 from tools.docs.tree import ROOT
 from worker.areas import AREAS
 from worker.core.effect import RestrictionGroup
-from worker.core.model import FailureKind, RunKind, RunStatus
+from worker.core.model import RunKind, RunStatus
+from worker.errors import FailureKind
 from worker.views import Kind, ViewColumn, codes, view_columns, view_keys
 
 SOURCES: Final = ROOT / "config" / "dbt" / "models" / "sources.yml"

@@ -178,7 +178,7 @@ async def check_probe(app: App, doubts: Doubts, off_id: NationalId) -> str:
     if is_h_number(off_id.reveal()) and not app.sends_h_numbers:
         raise ConfigurationError("an H-number is not sent to PTS (roster.send_h_numbers)")
     person = Person(off_id=off_id, person_key="probe")
-    async with app.reader(app.throttle(), attempts_max=2) as reader:
+    async with app.reader(app.pace(), attempts_max=2) as reader:
         for area in app.areas():
             try:
                 read = await reader.read(person, area.name)

@@ -32,7 +32,7 @@ async def learned(app: App, roster: Roster) -> Mapping[str, Draft]:
     persons, known = await _persons(app, roster), app.contract()
     drafts = {area.name: Draft(known[area.name]) for area in app.areas()}
     try:
-        async with app.reader(app.throttle(), attempts_max=2) as reader:
+        async with app.reader(app.pace(), attempts_max=2) as reader:
             for area in app.areas():
                 answers = [await reader.ask(person, area.name) for person in persons]
                 _complete(drafts[area.name], area, answers)

@@ -60,14 +60,14 @@ async def run_sync(
     progress = progress or RunProgress()
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(app.database(stop=stop))
-        throttle = app.throttle()
+        pace = app.pace()
         lease = await stack.enter_async_context(
             held_lease(database, ttl_s=app.settings.lease.ttl_s, wait_s=request.wait_s, stop=stop)
         )
         await check_identity(lease, identity)
         service = service_of(app.base_url())
         await check_service(lease, service, is_accepted=request.accept_service)
-        reader = await stack.enter_async_context(app.reader(throttle))
+        reader = await stack.enter_async_context(app.reader(pace))
         store = await open_run_store(
             lease,
             kind=request.kind,
@@ -80,7 +80,7 @@ async def run_sync(
         run = Run(
             roster=roster,
             reader=reader,
-            gate=throttle,
+            pace=pace,
             store=store,
             identity=identity,
             settings=app.settings.sync,
@@ -90,7 +90,7 @@ async def run_sync(
             stop=stop,
             progress=progress,
         )
-        progress.slowness = throttle.slowness
+        progress.slowness = pace.slowness
         report = await run.execute()
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _forget_old(app, lease, stop)

@@ -23,11 +23,11 @@ from worker.core.model import (
     AreaRead,
     ColumnValue,
     CompleteArea,
-    FailureKind,
     FirstRead,
     Record,
 )
 from worker.core.value import Value
+from worker.errors import FailureKind
 
 
 class StoredVersion(Value, frozen=True, kw_only=True):

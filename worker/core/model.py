@@ -9,6 +9,7 @@ import msgspec
 
 from worker.core.identity import NationalId
 from worker.core.value import Value
+from worker.errors import FailureKind
 
 ColumnValue: TypeAlias = str | int | bool | datetime | None
 """The value of a typed column. Datetimes are aware and in UTC."""
@@ -112,23 +113,6 @@ class CompleteArea(Value, frozen=True, kw_only=True):
     records: tuple[Record, ...]
     proof: Proof
     drift: Mapping[str, int] = msgspec.field(default_factory=dict)
-
-
-class FailureKind(enum.StrEnum):
-    """Why an area could not be read."""
-
-    TRANSIENT = "transient"
-    """Time-outs, lost connections, 429 and 5xx after all retries."""
-    REJECTED = "rejected"
-    """PTS rejected this request with a 4xx status."""
-    REFUSED = "refused"
-    """PTS denies this client (401 or 403), with a new token and DPoP proof."""
-    CONTRACT = "contract"
-    """The answer is not as the contract declares it."""
-    PAGING = "paging"
-    """The pages could not be read to the last one."""
-    UNSTABLE = "unstable"
-    """Two complete reads contradict each other, or are no evidence for what they would close."""
 
 
 class AreaFailure(Value, frozen=True, kw_only=True):

@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from worker.core.model import FailureKind, RunKind, RunStatus
+from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
-from worker.errors import ExitCode
+from worker.errors import ExitCode, FailureKind
 
 _FIELDS_SHOWN: Final = 10
 

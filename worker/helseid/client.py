@@ -18,7 +18,6 @@ from worker.core.value import Value
 from worker.errors import (
     AreaError,
     ConfigurationError,
-    OpenFilesError,
     TransientError,
     UnavailableError,
 )
@@ -134,12 +133,11 @@ class HelseIdClient:
             # The response is never logged, as it may hold a token.
             problem = f"{place_of(str(request.url))}: {error.message}"
             hint = error.hint or "check DNS, the firewall and helseid.issuer"
-            kind = ConfigurationError if isinstance(error, OpenFilesError) else UnavailableError
         self._quiet_until_s = self._runtime.monotonic() + (wait_s or 0.0)
         if wait_s is not None and wait_s > _RETRY_AFTER_S_MAX:
             asked = f"HelseID: {problem}, Retry-After {wait_s:.0f} s"
             raise UnavailableError(asked, hint="try again later")
-        failure = kind(f"HelseID: {problem} ({number} attempts)", hint=hint)
+        failure = UnavailableError(f"HelseID: {problem} ({number} attempts)", hint=hint)
         return FailedAttempt(failure, wait_s)
 
 

@@ -25,7 +25,6 @@ from worker.core.value import Value
 from worker.errors import (
     ConfigurationError,
     LateError,
-    OpenFilesError,
     TransientError,
     UnavailableError,
 )
@@ -118,7 +117,7 @@ async def connect(
     Raises:
         TransientError: it cannot be opened now.
         UnavailableError: a certificate is not accepted.
-        ConfigurationError: the proxy refuses.
+        ConfigurationError: the proxy refuses, or this process may open no more files.
     """
     if proxy is None or is_loopback(place.host):
         with _explained(options.server, host=place.host):
@@ -227,5 +226,9 @@ def _explained(whose: str, prefix: str = "", hint: str = "", *, host: str = "") 
         raise TransientError(problem, hint=hint) from None
     except (OSError, EOFError, asyncio.LimitOverrunError) as error:
         if isinstance(error, OSError) and error.errno == errno.EMFILE:
-            raise OpenFilesError from None
+            raise ConfigurationError(
+                "too many open files: no connection can be opened",
+                hint="a limit of this process (`ulimit -n`, LimitNOFILE=): raise it, or lower "
+                "sync.concurrency",
+            ) from None
         raise TransientError(f"{prefix}no connection ({type(error).__name__})", hint=hint) from None

@@ -1,4 +1,4 @@
-"""Sends requests to PTS with throttling, authorization and retries.
+"""Sends requests to PTS at the pace, with authorization and retries.
 
 Retries are above the transport, so that every attempt has a new DPoP proof, and below paging, so
 that a lost page does not cost the other pages.
@@ -21,7 +21,7 @@ from worker.http.connection import Connection
 from worker.http.response import HttpResponse
 from worker.http.transport import Transport
 from worker.ports import Runtime
-from worker.pts.throttle import Throttle
+from worker.pts.pace import Pace
 
 _LOST_MAX: Final = 3
 """After so many requests in a row that failed in spite of retries, none is retried."""
@@ -60,7 +60,7 @@ class RetryingClient:
     """Sends requests and retries them.
 
     Args:
-        throttle: shared by all requests.
+        pace: shared by all requests.
         retry_after_s_max: the longest ``Retry-After`` that everybody waits for.
     """
 
@@ -69,14 +69,14 @@ class RetryingClient:
         *,
         transport: Transport,
         authorizer: HelseIdAuthorizer,
-        throttle: Throttle,
+        pace: Pace,
         policy: RetryPolicy,
         runtime: Runtime,
         retry_after_s_max: float = math.inf,
     ) -> None:
         self._transport = transport
         self._authorizer = authorizer
-        self._throttle = throttle
+        self._pace = pace
         self._policy = policy
         self._runtime = runtime
         self._retry_after_s_max = retry_after_s_max
@@ -147,7 +147,7 @@ class RetryingClient:
                 connection=connection,
             )
         finally:
-            self._throttle.leave()
+            self._pace.leave()
         self._authorizer.learn(request.url, response)
         if is_denial(response.status):
             request.refusals += 1
@@ -171,16 +171,16 @@ class RetryingClient:
         those who waited for the same thing would go all at once, with proofs that have aged.
         """
         tokens, url, question = self._authorizer.tokens, request.url, request.question
-        number = await self._throttle.enter(is_probe=question.is_probe)
+        number = await self._pace.enter(is_probe=question.is_probe)
         token = tokens.current
         connection = None if question.is_single_use else self._transport.idle(url)
         if token is None or connection is None:
-            self._throttle.leave(is_unused=True)
+            self._pace.leave(is_unused=True)
             token = await tokens.token()
             connection = connection or await self._transport.connect(
                 url, is_single_use=question.is_single_use
             )
-            number = await self._throttle.enter(is_probe=question.is_probe, is_next=True)
+            number = await self._pace.enter(is_probe=question.is_probe, is_next=True)
         return token, connection, number
 
     def _judge(self, request: "_Request", response: HttpResponse, number: int) -> None:
@@ -192,7 +192,7 @@ class RetryingClient:
         is_failed = is_transient(response.status)
         header, date = response.header("retry-after"), response.header("date")
         asked_s = parse_retry_after(header, self._runtime.now(), date=date) if is_failed else None
-        self._throttle.answered(
+        self._pace.answered(
             number,
             request.question.who,
             status=response.status,
@@ -212,7 +212,7 @@ class RetryingClient:
         Raises:
             TransientError: nobody can be read at present, so far as is known.
         """
-        if self._throttle.is_held or self._lost >= _LOST_MAX:
+        if self._pace.is_held or self._lost >= _LOST_MAX:
             raise failed.error
         reason, wait_s = failed.error.message, round(wait_s, 3)
         _log.debug("pts.retry", reason=reason, attempt=request.sent, wait_s=wait_s)

@@ -13,10 +13,10 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.effect import Figure
-from worker.core.model import FailureKind, RunKind, RunStatus
+from worker.core.model import RunKind, RunStatus
 from worker.core.times import is_of_the_future
 from worker.core.value import Value
-from worker.errors import UsageError
+from worker.errors import FailureKind, UsageError
 from worker.report.figures import (
     CHANGE_DAYS,
     DAYS_SHOWN,

@@ -13,7 +13,7 @@ from functools import reduce
 from string import digits
 from typing import Final
 
-from worker.core.model import FailureKind
+from worker.errors import FailureKind
 from worker.store.filling import OTHER
 from worker.store.schema.tables import FAILURE, PERSON_COUNTS, PROOF
 

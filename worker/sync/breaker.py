@@ -19,24 +19,27 @@ import anyio
 import structlog
 
 from worker.config.settings import Sync
-from worker.core.breaker import are_doubtful, are_of_everybody, kind_of, verdict, wait_s
-from worker.core.model import CompleteArea, FailureKind, Person
+from worker.core.breaker import verdict
+from worker.core.model import CompleteArea, Person
 from worker.core.run import RunProgress
 from worker.errors import (
     AreaError,
-    ConfigurationError,
-    OpenFilesError,
+    FailureKind,
     RefusedError,
     TransientError,
     UnavailableError,
     WorkerError,
 )
 from worker.ports import Runtime
+from worker.pts.pace import Pace
 from worker.pts.reader import PtsReader
-from worker.pts.throttle import Throttle
 
 WAITING_S_MAX: Final = 10.0
 """When only persons are left whom PTS asked to wait for, they are waited for no longer."""
+_BESIDE_A_WITNESS: Final = 3
+"""Persons with an open failure before a person who was read is asked again: that costs little."""
+_ALONE: Final = 20
+"""The same while nobody was read: a roster may begin with some who fail for ever."""
 _OUTAGES_MAX: Final = 3
 """Who fails in so many outages fails beside them, too: no failure makes a run endless."""
 _WITNESSES_MAX: Final = 3
@@ -45,7 +48,6 @@ _SPACING_S: Final = 10.0
 """Between two requests while nobody can be read."""
 _SMALL_RUN: Final = 20
 """In a run of fewer persons PTS may have good reasons to reject each of them."""
-_TROUBLE: Final = (AreaError, RefusedError, UnavailableError)
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +86,7 @@ class Breaker:
     """
 
     reader: PtsReader
-    gate: Throttle
+    pace: Pace
     runtime: Runtime
     progress: RunProgress
     areas: Mapping[str, Area]
@@ -115,7 +117,6 @@ class Breaker:
             read = await self._ask(person, area, is_single_use=is_single_use, is_probe=is_last)
             if isinstance(read, CompleteArea):
                 return read
-            area.failed[person.person_key] = _Failure(person, read)
             await self._look_into(area, is_last=is_last)
             if isinstance(read, AreaError):
                 failures += 1
@@ -124,7 +125,7 @@ class Breaker:
             elif self.ending is not None:
                 # What is everybody's fails nobody: it passes, or ends the run.
                 raise self.ending
-        raise _repeated(area.given_up[-1])
+        raise _not_asked(area.given_up[-1])
 
     def left_s(self, person: Person) -> float:
         """Seconds until PTS wants to be asked again for a person; not positive: at once."""
@@ -135,7 +136,7 @@ class Breaker:
         self._due_s.pop(person.person_key, None)
 
     def suggest(self, person: Person, name: str) -> None:
-        """Take somebody for a witness whom an earlier attempt has read, or a run before."""
+        """Take somebody for a witness whom an earlier attempt at this run has read."""
         self.areas[name].witnesses.append(person)
 
     async def _ask(
@@ -146,20 +147,17 @@ class Breaker:
         Raises:
             WorkerError: the run cannot go on.
         """
-        if (left_s := self.left_s(person)) > 0:
-            error = TransientError("not asked: PTS asked to wait for this person (Retry-After)")
-            error.retry_after_s = left_s
-            return error
         # A failure that comes after this read has begun may be the beginning of an outage.
         before = tuple(area.failed.items())
         try:
+            if (left_s := self.left_s(person)) > 0:
+                raise _to_wait(left_s)
             read = await self.reader.read(
                 person, area.name, is_single_use=is_single_use, is_probe=is_probe
             )
-        except OpenFilesError as error:
-            raise ConfigurationError(error.message, hint=error.hint) from None
-        except _TROUBLE as error:
-            return self._troubled(person, error)
+        except (AreaError, RefusedError, UnavailableError) as error:
+            self._record(_Failure(person, error), area)
+            return error
         self._failing_since_s = math.inf
         self.forget(person)
         area.witnesses.append(person)
@@ -168,50 +166,46 @@ class Breaker:
                 del area.failed[key]
         return read
 
-    def _troubled(self, person: Person, error: WorkerError) -> WorkerError:
-        now_s = self.runtime.monotonic()
+    def _record(self, failure: _Failure, area: Area) -> None:
+        now_s, key, error = self.runtime.monotonic(), failure.person.person_key, failure.error
+        area.failed[key] = failure
         self._failing_since_s = min(self._failing_since_s, now_s)
-        if (asked_s := wait_s(error)) > 0:
-            self._due_s[person.person_key] = now_s + asked_s
+        if error.retry_after_s:
+            self._due_s[key] = now_s + error.retry_after_s
         # Its frames hold an answer of up to 16 MB.
-        error.__context__ = None
-        return error.with_traceback(None)
+        error.__context__ = error.__traceback__ = None
 
     async def _look_into(self, area: Area, *, is_last: bool) -> None:
         """Find out about an area, if it is time; who fails meanwhile waits for the outcome."""
         async with self._looking:
-            errors = [failure.error for failure in self._open(area, is_last=is_last)]
-            is_over = self.ending is not None or area.given_up
-            has_witness = bool(area.witnesses)
-            if is_over or not are_doubtful(errors, has_witness=has_witness, is_last=is_last):
-                return
-            await self._find_out(area, is_last=is_last)
-            if self.gate.is_held and self.ending is None:
-                self.gate.release()
+            turn = 0
+            while failures := self._doubtful(area, is_last=is_last):
+                if not (turn or area.witnesses):
+                    # While nobody was read, each of those who are under way counts.
+                    self._hold(area)
+                    await self.pace.drained()
+                elif turn and self._is_enough():
+                    self._give_up(area, failures)
+                elif await self._is_anybody_read(area, failures, turn):
+                    break
+                else:
+                    self._hold(area)
+                turn += 1
+            if self.ending is None:
+                self.pace.release()
 
-    async def _find_out(self, area: Area, *, is_last: bool) -> None:
-        """Ask one after the other, until somebody is read or the verdict stands."""
-        turn = 0
-        if not area.witnesses:
-            # While nobody was read, each of those who are under way counts.
-            self._hold(area)
-            await self.gate.drained()
-            turn = 1
-        while failures := self._open(area, is_last=is_last):
-            if turn and self._is_enough():
-                self._give_up(area, [failure.error for failure in failures])
-                return
-            if await self._is_anybody_read(area, [one.person for one in failures], turn):
-                return
-            self._hold(area)
-            turn += 1
-
-    def _open(self, area: Area, *, is_last: bool) -> list[_Failure]:
-        """The failures that may be everybody's; at the end some are a person's in any case."""
-        return [one for one in area.failed.values() if not (is_last and self._is_own(one))]
+    def _doubtful(self, area: Area, *, is_last: bool) -> Sequence[_Failure]:
+        """The open failures, if they are enough to find out whose they are."""
+        if self.ending is not None or area.given_up:
+            return ()
+        failures = [one for one in area.failed.values() if not (is_last and self._is_own(one))]
+        least = _BESIDE_A_WITNESS if area.witnesses else _ALONE
+        is_enough = is_last or len(failures) >= least or _are_of_everybody(failures)
+        return failures if is_enough else ()
 
     def _is_own(self, failure: _Failure) -> bool:
-        is_rejected = kind_of(failure.error) == FailureKind.REJECTED
+        """Whether it is the person's in any case, as all others have been asked."""
+        is_rejected = failure.error.kind == FailureKind.REJECTED
         is_told_to_wait = self._has_read and self.left_s(failure.person) > WAITING_S_MAX
         return is_told_to_wait or (is_rejected and self.progress.persons_seen < _SMALL_RUN)
 
@@ -220,26 +214,23 @@ class Breaker:
         return any(area.witnesses for area in self.areas.values())
 
     def _hold(self, area: Area) -> None:
-        if not self.gate.is_held:
+        if not self.pace.is_held:
             self._outages += 1
             log.warning("pts.doubtful", area=area.name, failing=len(area.failed))
             # With little patience there are several requests, too.
-            self.gate.hold(min(_SPACING_S, self.settings.patience.total_seconds() / 6))
+            self.pace.hold(min(_SPACING_S, self.settings.patience.total_seconds() / 6))
 
-    async def _is_anybody_read(self, area: Area, failed: Sequence[Person], turn: int) -> bool:
+    async def _is_anybody_read(self, area: Area, failed: Sequence[_Failure], turn: int) -> bool:
         """Ask one of the witnesses and of those who failed; nobody while all are to wait."""
-        asked = [one for one in (*reversed(area.witnesses), *failed) if self.left_s(one) <= 0]
+        known = (*reversed(area.witnesses), *(failure.person for failure in failed))
+        asked = [person for person in known if self.left_s(person) <= 0]
         if not asked:
-            await self.runtime.sleep(self.gate.pace.held_s)
+            await self.runtime.sleep(_SPACING_S)
             return False
-        person = asked[turn % len(asked)]
-        read = await self._ask(person, area, is_single_use=True, is_probe=True)
-        if isinstance(read, CompleteArea):
-            return True
-        log.info("pts.still_failing", area=area.name, reason=read.message)
-        if person.person_key in area.failed:
-            area.failed[person.person_key] = _Failure(person, read)
-        return False
+        read = await self._ask(asked[turn % len(asked)], area, is_single_use=True, is_probe=True)
+        if isinstance(read, WorkerError):
+            log.info("pts.still_failing", area=area.name, reason=read.message)
+        return isinstance(read, CompleteArea)
 
     def _is_enough(self) -> bool:
         """Whether the verdict about an area stands if nobody can be read now."""
@@ -248,10 +239,10 @@ class Breaker:
         failing_s = self.runtime.monotonic() - self._failing_since_s
         return failing_s >= self.settings.patience.total_seconds()
 
-    def _give_up(self, area: Area, errors: Sequence[WorkerError]) -> None:
+    def _give_up(self, area: Area, failures: Sequence[_Failure]) -> None:
         """Ask nobody for the area any more; end the run if no other is left, or is better."""
-        area.given_up = errors
-        is_no_other_better = are_of_everybody(errors)
+        errors = area.given_up = [failure.error for failure in failures]
+        is_no_other_better = _are_of_everybody(failures)
         if not is_no_other_better:
             errors = [error for one in self.areas.values() for error in one.given_up]
         wait_s_max = self.settings.retry_after_max.total_seconds()
@@ -262,8 +253,18 @@ class Breaker:
             log.warning("pts.area_given_up", area=area.name, reason=found.message, hint=found.hint)
 
 
-def _repeated(error: WorkerError) -> WorkerError:
-    """The error for somebody who is not asked any more."""
+def _are_of_everybody(failures: Sequence[_Failure]) -> bool:
+    """Whether one cannot be about a person or an area, as HelseID's and a certificate's."""
+    return not all(isinstance(failure.error, AreaError) for failure in failures)
+
+
+def _to_wait(left_s: float) -> TransientError:
+    error = TransientError("not asked: PTS asked to wait for this person (Retry-After)")
+    error.retry_after_s = left_s
+    return error
+
+
+def _not_asked(error: WorkerError) -> WorkerError:
     if isinstance(error, AreaError):
         error.attempts = 0
     return error.with_traceback(None)

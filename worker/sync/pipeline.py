@@ -19,7 +19,6 @@ from msgspec.structs import replace
 
 from worker.areas import area_named
 from worker.config.settings import Sync
-from worker.core.breaker import kind_of
 from worker.core.diff import Confirm, compared
 from worker.core.identity import short_key
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, PersonRead, RunKind
@@ -182,7 +181,7 @@ class Pipeline:
         before = task.failed.get(name)
         return AreaFailure(
             area=name,
-            kind=kind_of(error),
+            kind=error.kind,
             reason=error.message,
             attempts=error.attempts + (before.attempts if before else 0),
             failed_at=self.runtime.now(),

@@ -16,8 +16,8 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
 from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
 from worker.ports import Roster, Runtime
+from worker.pts.pace import Pace
 from worker.pts.reader import PtsReader
-from worker.pts.throttle import Throttle
 from worker.store.runs.run_store import RunStore
 from worker.sync.breaker import Area, Breaker
 from worker.sync.pipeline import Pipeline
@@ -37,7 +37,7 @@ class Run:
 
     roster: Roster
     reader: PtsReader
-    gate: Throttle
+    pace: Pace
     store: RunStore
     identity: Identity
     settings: Sync
@@ -60,7 +60,7 @@ class Run:
         log.info("run.began", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
         ending = await self._pipeline().work()
         self._report_progress()
-        self._slowed = self.gate.slowed_by()
+        self._slowed = self.pace.slowed_by()
         try:
             if ending is not None:
                 raise ending
@@ -77,7 +77,7 @@ class Run:
         handle = self.store.handle
         breaker = Breaker(
             reader=self.reader,
-            gate=self.gate,
+            pace=self.pace,
             runtime=self.runtime,
             progress=self.progress,
             areas={name: Area(name=name) for name in handle.areas},

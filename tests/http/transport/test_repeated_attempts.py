@@ -82,7 +82,7 @@ async def test_no_retry_while_nobody_can_be_read(is_held):
     """While others are held back, a request that fails makes room for the next probe."""
     async with reading(BUSY) as it:
         if is_held:
-            it.throttle.hold(10.0)
+            it.pace.hold(10.0)
         with pytest.raises(TransientError):
             await it.read(is_probe=is_held)
     assert len(it.server.requests) == (1 if is_held else 3)

@@ -15,9 +15,9 @@ from worker.helseid.authorizer import HelseIdAuthorizer
 from worker.http.connection import TransportOptions
 from worker.http.response import HttpResponse
 from worker.http.transport import Transport
+from worker.pts.pace import Pace
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
-from worker.pts.throttle import Throttle
 from worker.tls import client_context
 
 POLICY = RetryPolicy(attempts_max=3)
@@ -77,11 +77,11 @@ class World:
         self.server = server
         self.fake = fake or FakeRuntime()
         self.authorizer = FakeAuthorizer()
-        self.throttle = Throttle(math.inf, self.fake.runtime)
+        self.pace = Pace(math.inf, self.fake.runtime)
         client = RetryingClient(
             transport=transport,
             authorizer=cast("HelseIdAuthorizer", self.authorizer),
-            throttle=self.throttle,
+            pace=self.pace,
             policy=policy,
             runtime=self.fake.runtime,
         )

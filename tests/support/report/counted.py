@@ -9,7 +9,8 @@ from tests.support.report.stores import NEVER, missed, privacy, safety, seen
 from tests.support.store_world import World
 from worker.areas import AREAS
 from worker.core.effect import in_effect_sql, instant_sql
-from worker.core.model import FailureKind, PersonRead
+from worker.core.model import PersonRead
+from worker.errors import FailureKind
 
 CODES = ("", "N", "NORU", "NORN_EPO", "NORS", "NORN_NEW")
 UNKNOWN = ("NORN_NEW", "Odd")

@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, MetaData, Table
 
 from worker.areas import AREAS
 from worker.core.area import ColumnType, ResourceArea
-from worker.core.model import FailureKind
+from worker.errors import FailureKind
 from worker.views import UtcTime
 
 metadata = MetaData()
