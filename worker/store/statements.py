@@ -412,6 +412,17 @@ _WRITE_FIGURES: Final = """
 INSERT INTO publication_figure
     (publication_no, figure, restriction_group, code, level, cohort, restrictions, persons)
 """
+
+
+def _each_counted(**figures: tuple[str, str]) -> str:
+    """What is listed, counted for each figure by its own columns: one sort of all is slower."""
+    return "\nUNION ALL ".join(
+        f"SELECT {{no}}, '{figure}', {columns}, cohort, COUNT(*), COUNT(DISTINCT person_id)\n"
+        f"FROM listed WHERE {condition} GROUP BY 3, 4, 5, 6"
+        for figure, (columns, condition) in figures.items()
+    )
+
+
 WRITE_FIGURES: Final = f"""
 {_WRITE_FIGURES}
 WITH listed AS (SELECT NULL AS person_id, NULL AS cohort, NULL AS restriction_group, NULL AS code,
@@ -420,26 +431,22 @@ WITH listed AS (SELECT NULL AS person_id, NULL AS cohort, NULL AS restriction_gr
     UNION ALL SELECT v.person_id, {_COHORT}, {{group}}, {{code}}, {{level}},
         CASE WHEN {{has_cause}} THEN {{cause}} END, {{age}}, {{ends}}, {{expired}}, {{in_effect}}
     FROM {{versions}} v JOIN person p ON p.person_id = v.person_id WHERE v.closed_no IS NULL]])
-SELECT {{no}}, figure, restriction_group, code, level, cohort, COUNT(*), COUNT(DISTINCT person_id)
-FROM (
-    SELECT 'group' AS figure, restriction_group, '' AS code, '' AS level, cohort, person_id
-        FROM listed WHERE does OR restriction_group = 'pending'
-    UNION ALL SELECT 'code', restriction_group, code, level, cohort, person_id
-        FROM listed WHERE does
-    UNION ALL SELECT 'cause', '', cause, '', cohort, person_id
-        FROM listed WHERE does AND cause IS NOT NULL
-    UNION ALL SELECT 'age', '', age, '', cohort, person_id FROM listed WHERE does
-    UNION ALL SELECT 'ends', '', ends, '', cohort, person_id
-        FROM listed WHERE does AND restriction_group = 'delayed'
-    UNION ALL SELECT 'expired', '', expired, '', cohort, person_id
-        FROM listed WHERE expired IS NOT NULL
-) AS counted GROUP BY 2, 3, 4, 5, 6
+{
+    _each_counted(
+        group=("restriction_group, '', ''", "does OR restriction_group = 'pending'"),
+        code=("restriction_group, code, level", "does"),
+        cause=("'', cause, ''", "does AND cause IS NOT NULL"),
+        age=("'', age, ''", "does"),
+        ends=("'', ends, ''", "does AND restriction_group = 'delayed'"),
+        expired=("'', expired, ''", "expired IS NOT NULL"),
+    )
+}
 """
 """What stands, divided in each way (``core.effect.Figure``): restrictions, and their persons."""
 
 WRITE_WEEK: Final = f"""
 {_WRITE_FIGURES}
-WITH moved AS (SELECT NULL AS op, NULL AS restriction_group, NULL AS cohort, NULL AS person_id
+WITH listed AS (SELECT NULL AS op, NULL AS restriction_group, NULL AS cohort, NULL AS person_id
     WHERE false[[
     UNION ALL SELECT f.op, {{group}}, {_COHORT}, v.person_id
     FROM change_feed f JOIN {{versions}} v ON v.version_id = f.version_id
@@ -447,10 +454,7 @@ WITH moved AS (SELECT NULL AS op, NULL AS restriction_group, NULL AS cohort, NUL
     WHERE f.area = '{{area}}' AND f.op IN ('insert', 'update', 'close') AND f.publication_no > 1
         AND {{group}} <> 'none' AND
         {_SINCE.format("(SELECT MIN(publication_no) FROM run WHERE day > '{week_ago}')")}]])
-SELECT {{no}}, figure, restriction_group, op, '', cohort, COUNT(*), COUNT(DISTINCT person_id) FROM (
-    SELECT 'week_group' AS figure, restriction_group, op, cohort, person_id FROM moved
-    UNION ALL SELECT 'week', '', op, cohort, person_id FROM moved
-) AS counted GROUP BY 2, 3, 4, 6
+{_each_counted(week_group=("restriction_group, op, ''", "true"), week=("'', op, ''", "true"))}
 """
 """What came, changed and went in seven days, of the feed's last rows, and whose it was. The very
 first publication is in no week: what it brought was there before the copy."""
