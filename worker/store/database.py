@@ -277,15 +277,17 @@ def _postgresql(
         tls=tls,
         **common,
     )
-    limits = (
+    settings = (
         f"SET lock_timeout = {wait_s * 1000:.0f}; "
-        f"SET idle_in_transaction_session_timeout = {idle_s * 1000:.0f}"
+        f"SET idle_in_transaction_session_timeout = {idle_s * 1000:.0f}; "
+        # A plan that is kept from when a table was empty reads all of it for each batch later.
+        "SET plan_cache_mode = force_custom_plan"
     )
 
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
         # Not by a parameter of the start, which PgBouncer refuses.
-        connection.run_async(lambda driver: driver.execute(limits))
+        connection.run_async(lambda driver: driver.execute(settings))
 
     return database
 

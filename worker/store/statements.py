@@ -8,6 +8,7 @@ statement of an area is made for each area, with its name, tables and columns. I
 areas, what stands between ``[[`` and ``]]`` is repeated for each.
 """
 
+import re
 from collections.abc import Mapping
 from functools import reduce
 from string import digits
@@ -408,6 +409,7 @@ JOIN person p ON p.person_id = counted.person_id GROUP BY 1, 2, 3, 4, 5, 6, 7
 """Of an area: restrictions that are open and in effect, the persons who have them, and what came,
 changed and went, of the feed's last rows."""
 
+_NO_COLUMN: Final = re.compile(r"'', |, ''")
 _WRITE_FIGURES: Final = """
 INSERT INTO publication_figure
     (publication_no, figure, restriction_group, code, level, cohort, restrictions, persons)
@@ -418,7 +420,7 @@ def _each_counted(**figures: tuple[str, str]) -> str:
     """What is listed, counted for each figure by its own columns: one sort of all is slower."""
     return "\nUNION ALL ".join(
         f"SELECT {{no}}, '{figure}', {columns}, cohort, COUNT(*), COUNT(DISTINCT person_id)\n"
-        f"FROM listed WHERE {condition} GROUP BY 3, 4, 5, 6"
+        f"FROM listed WHERE {condition} GROUP BY {_NO_COLUMN.sub('', columns)}, cohort"
         for figure, (columns, condition) in figures.items()
     )
 

@@ -14,22 +14,20 @@ from worker.store.database import Database, open_database
 
 pytestmark = pytest.mark.promise("4")
 
-LIMITS = (
-    "SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout')"
-)
+SETTINGS = "lock_timeout", "idle_in_transaction_session_timeout", "plan_cache_mode"
 
 
-async def _limits(connection: AsyncConnection) -> tuple[str, str]:
-    return tuple((await connection.execute(text(LIMITS))).one())
+async def _settings(connection: AsyncConnection) -> list[str]:
+    return [(await connection.execute(text(f"SHOW {name}"))).scalar_one() for name in SETTINGS]
 
 
 async def test_each_connection_has_its_limits(postgresql_url: str):
-    """For reads and writes."""
+    """For reads and writes; and no plan is kept from when a table was empty."""
     async with open_database(
         postgresql_url, real_runtime(), patience_s=20.0, idle_s=7.0
     ) as database:
         for use in (database.read, database.write) * 2:
-            assert await use(_limits) == ("20s", "7s")
+            assert await use(_settings) == ["20s", "7s", "force_custom_plan"]
 
 
 async def test_a_transaction_that_stands_still_is_ended(postgresql_url: str):
