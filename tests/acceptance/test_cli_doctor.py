@@ -196,13 +196,13 @@ def test_the_databases_clock(standin: Standin, tmp_path: Path, make_postgres: Ma
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_contract_is_a_warning_until_a_probe_proves_it(standin, tmp_path, database_url):
-    """A probe with a record does, and none without; not for another contract, nor with an error.
+    """A probe with a record of each area does; not for another contract, nor with an error.
 
     A night does not: the answers of an area may all have been failures.
     """
-    add_person(standin, 1, safeties=1)
-    add_person(standin, 2)
-    some, nobody = (one.encode() for one in standin.people)
+    add_person(standin, 1, safeties=1, privacies=1)
+    add_person(standin, 2, safeties=1)
+    some, half = (one.encode() for one in standin.people)
     worker = standin.install(tmp_path, database_url)
 
     def contract_of(*words: str, stdin: bytes = b"") -> tuple[str, str]:
@@ -210,7 +210,7 @@ def test_a_contract_is_a_warning_until_a_probe_proves_it(standin, tmp_path, data
         return line["state"], line["text"]
 
     assert contract_of()[0] == "WARN"
-    assert contract_of("--probe", "--person", "-", stdin=nobody)[0] == "WARN"
+    assert contract_of("--probe", "--person", "-", stdin=half)[0] == "WARN"
     standin.script[some.decode(), "patient-privacy"] = lambda _: http({"data": []})
     assert contract_of("--probe", "--person", "-", stdin=some)[0] == "WARN"
     standin.script.clear()

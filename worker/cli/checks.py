@@ -37,7 +37,7 @@ _PATIENCE_S: Final = 5.0
 _LEARN_HINT: Final = "`pts-worker contract learn` proposes what to declare"
 _PROBE_HINT: Final = (
     "`pts-worker doctor --probe --person -` compares the answers for a synthetic person who has "
-    "restrictions; docs/first-day.md"
+    "restrictions of every area; docs/first-day.md"
 )
 
 
@@ -171,8 +171,7 @@ async def check_reach(app: App, _doubts: Doubts) -> str:
 async def check_probe(app: App, doubts: Doubts, off_id: NationalId) -> str:
     """What PTS answers for one person, beside the contract in force.
 
-    The store remembers it if that proves the contract: every area was read, and one of them has a
-    record at least.
+    The store remembers it if that proves the contract: a record of every area was read.
     """
     counts = dict[str, int]()
     if is_h_number(off_id.reveal()) and not app.sends_h_numbers:
@@ -192,12 +191,12 @@ async def check_probe(app: App, doubts: Doubts, off_id: NationalId) -> str:
             for what, names in (("undeclared", [*read.drift]), ("empty columns", empty)):
                 if names:
                     doubts[f"{area.name}: {what}: {', '.join(names)}"] = _LEARN_HINT
-    if any(counts.values()):
+    if all(counts.values()):
         with suppress(WorkerError):  # the line of the database reports it
             async with app.database(patience_s_max=_PATIENCE_S) as store:
                 await note_probe(store, app.contract_read())
-    else:
-        doubts["without a record its shape is unknown"] = _PROBE_HINT
+    for name in [name for name, count in counts.items() if not count]:
+        doubts[f"{name}: without a record its shape is unknown"] = _PROBE_HINT
     return ", ".join(f"{name} {counted(count, 'record')}" for name, count in counts.items())
 
 

@@ -25,8 +25,8 @@ def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
     Configuration, key, HelseID's discovery, clock and token, database, PTS, contract, roster: one
     line each, OK, WARN or FAIL, and the first FAIL is to be seen to first. Changes nothing.
 
-    `--probe` compares the answer with the contract: names of fields, never a value. If it reads
-    every area, and at least one record, it proves the contract; until then that is a warning.
+    `--probe` compares the answer with the contract: names of fields, never a value. If it reads a
+    record of every area, it proves the contract; until then that is a warning.
 
     Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data
     contract), else 0.
