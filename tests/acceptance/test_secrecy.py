@@ -25,7 +25,7 @@ pytestmark = pytest.mark.promise("8")
 
 EVERY = 3
 """So manieth kind of bad answer is in the quick run; the nightly one has all of them."""
-MAY_HOLD_PAYLOADS = ("database", "export", "explained")
+MAY_HOLD_TEXTS = ("database", "export", "explained")
 
 
 @pytest.fixture(scope="module", params=BOTH)
@@ -89,7 +89,7 @@ def test_a_crash_is_reported_without_values(traces: Traces) -> None:
 
 
 def test_there_was_something_to_find(traces: Traces) -> None:
-    """Every kind of place holds much, and of what may be kept the word in a payload."""
+    """Every kind of place holds much, and of what may be kept the word in a text."""
     assert traces.all_of("log").count(b"area.unread") > traces.night.bad_areas
     assert b"debug" in traces.all_of("log")
     assert b"pts_worker_" in traces.all_of("metrics", "/metrics")
@@ -143,9 +143,9 @@ def test_no_body_that_was_refused(traces: Traces) -> None:
     assert [place for place in traces.places if refused_words_in(place.data)] == []
 
 
-def test_no_payload_but_where_it_is_kept(traces: Traces) -> None:
+def test_no_text_but_where_it_is_kept(traces: Traces) -> None:
     """A word of a restriction stands in the database, in exports and in ``explain`` alone."""
-    elsewhere = [place for place in traces.places if place.kind not in MAY_HOLD_PAYLOADS]
+    elsewhere = [place for place in traces.places if place.kind not in MAY_HOLD_TEXTS]
     assert [place for place in elsewhere if WORD.encode() in place.data] == []
 
 

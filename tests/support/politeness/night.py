@@ -81,7 +81,6 @@ KINDS: dict[str, Callable[[], Response]] = {
     "shape": lambda: Response(200, b'{"title": "maintenance"}'),
     "wait": lambda: wait(40),
     "long wait": lambda: wait(2 * HOUR_S),
-    "silent": lambda: Response(200, b"[]", delay_s=HOUR_S),
 }
 """How PTS may fail."""
 
