@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.program import Installation, calls
+from tests.support.contracts import SHAPES, as_toml
+from tests.support.program import Installation, calls, sandbox
 from tests.support.raw_server import Reply, http
 from tests.support.standin import PATHS, PRIVACY, SAFETY, Ask, Standin
 from tests.support.standin import person as add_person
@@ -224,3 +225,15 @@ def test_what_cannot_be_made(worker: Installation):
     assert "current and former" in found["two"].err
     assert "converted to JSON" in found["not json"].err
     assert "another document" in found["far"].err
+
+
+def test_a_sandbox_in_another_shape(tmp_path: Path, sqlite_url: str) -> None:
+    """`sandbox --contract` answers by it, and its configuration reads by it."""
+    file = tmp_path / "pts.toml"
+    file.write_text(as_toml(SHAPES["unlike"]), encoding="utf-8")
+    with sandbox(tmp_path / "served", "--persons", "30", "--contract", str(file)) as served:
+        worker = served.install(tmp_path / "worker", sqlite_url)
+        assert worker.settings["api"]["contract_file"] == str(file)
+        ended = worker.sync()
+    assert ended.code == 0, ended.story()
+    assert worker.store.ids()

@@ -1,6 +1,7 @@
 """What an answer holds around its records is declared, or nothing is concluded from it."""
 
 import tomllib
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import pytest
 from tests.support.acceptance.two_worlds import settled
 from tests.support.program import REQUEST_TIMEOUT_S, Installation, wait_for
 from tests.support.raw_server import Reply, http
-from tests.support.standin import Ask, Standin, person, ref_of
+from tests.support.standin import SAFETY, Ask, Standin, person, ref_of
 from worker.config.contract_file import default_contract_text
 
 pytestmark = pytest.mark.promise("1")
 
 PERSONS = 30
 RECORDS = 3
+AREAS = ("patient_safety", "patient_privacy")
 ALONE: list[tuple[dict[str, Any], str]] = [
     ({"page": {"number": 0}}, "page.number"),
     ({"zzz": None}, "zzz"),
@@ -91,24 +93,52 @@ def test_an_undeclared_field_around_some_persons_records(standin, tmp_path, data
     assert all("(at next)" in one["reason"] for one in listed)
 
 
+CODES = ("confidentialityCode", "privacyType")
+RENAMED = {
+    "one, first night": (CODES[:1], True, 5),
+    "one, later": (CODES[:1], False, 3),
+    "both, first night": (CODES, True, 65),
+    "both, later": (CODES, False, 65),
+    "both, changes confirmed": (CODES, False, 65),
+}
+"""Which codes have another name, whether nothing is published yet, and the exit code."""
+
+
 @pytest.mark.promise("5")
-def test_a_renamed_code(standin, tmp_path, database_url):
-    """No code is lost: every record without one is a failure, and everybody's are 65."""
+@pytest.mark.parametrize("case", RENAMED)
+def test_a_renamed_code(standin, tmp_path, database_url, case):
+    """No code is lost: every record without one is a failure; of one area, that area stands."""
+    renamed, is_first, code = RENAMED[case]
+    confirm = "changes" if "changes" in case else "removals"
+    worker = filled(standin, tmp_path, database_url, first_min_completeness=0.95, confirm=confirm)
+    assert is_first or worker.sync().code == 0
+
+    def state():
+        return {row[:3] for area in AREAS for row in worker.store.current(area)}
+
+    before = state()
+    for areas in standin.people.values():
+        for record in chain(*areas.values()):
+            record.update({f"{name}New": record.pop(name) for name in renamed if name in record})
+    ended = worker.sync()
+    assert (ended.code, state()) == (code, before), ended.story()
+    assert "which the contract requires" in ended.err
+
+
+@pytest.mark.promise("5")
+def test_a_value_that_everybody_loses(standin, tmp_path, database_url):
+    """What the contract does not require may be missing; of everybody at once it is withheld."""
     worker = filled(standin, tmp_path, database_url)
+    records = [record for areas in standin.people.values() for record in areas[SAFETY]]
+    for record in records:
+        record["delayDays"] = 7
     assert worker.sync().code == 0
     before = worker.store.current()
-
-    def renamed(ask: Ask) -> Reply:
-        records = [dict(record) for record in ask.records]
-        for record in records:
-            record["confidentiality"] = record.pop("confidentialityCode", None)
-            record["kind"] = record.pop("privacyType", None)
-        return http(records)
-
-    standin.everybody = renamed
+    for record in records:
+        del record["delayDays"]
     ended = worker.sync()
-    assert (ended.code, worker.store.current()) == (65, before), ended.err[-2000:]
-    assert "which the contract requires" in ended.err
+    assert (ended.code, worker.store.current()) == (5, before), ended.story()
+    assert "90 of 180 open restrictions of 30 persons would lose a value" in ended.run["reasons"][0]
 
 
 @pytest.mark.promise("9")
@@ -144,3 +174,23 @@ def test_a_new_field_is_said_once(standin, tmp_path, database_url):
     assert "hemmelig-ord" not in " ".join(texts)
     rows = worker.store.rows("SELECT area, field, records FROM report_drift ORDER BY area")
     assert rows == [("patient-privacy", "hemmelig", 1), ("patient-safety", "hemmelig", 1)]
+
+
+@pytest.mark.promise("6")
+def test_maintenance_at_the_start_of_a_night(standin, tmp_path, sqlite_url):
+    """A page of HTML for everybody costs the wait until PTS is asked again, and nobody."""
+    worker = filled(standin, tmp_path, sqlite_url)
+    assert worker.sync().code == 0
+    before = worker.store.current()
+    worker.configure(sync={"patience": "30s"})
+    standin.heard.clear()
+
+    def maintained(ask: Ask) -> Reply:
+        moments = [heard.at_s for heard in standin.heard]
+        has_waited = any(later - sooner > 1.0 for sooner, later in pairwise(moments))
+        return http(ask.records) if has_waited else http(b"<html>", kind="text/html")
+
+    standin.everybody = maintained
+    ended = worker.sync()
+    assert (ended.code, worker.store.current()) == (0, before), ended.story()
+    assert len(ended.events("pts.doubtful")) == 1

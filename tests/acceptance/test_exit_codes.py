@@ -1,21 +1,24 @@
 """Exit codes of the contract, by running the program into them."""
 
 import shutil
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
 from tests.support.held import held_run
 from tests.support.made_databases import MakeDatabase, of_any_pts
-from tests.support.program import Installation, closed_port, other_key, wait_for
+from tests.support.program import REQUEST_TIMEOUT_S, Installation, closed_port, other_key, wait_for
 from tests.support.raw_server import Reply, http
 from tests.support.standin import Standin, off_id_of, person
 from tests.support.standin import standin as serve
 
 PERSONS = 12
+STOP_S_MAX = 45.0
 
 
 @pytest.fixture
@@ -185,6 +188,29 @@ def test_75_at_the_deadline(lite: Installation, standin: Standin) -> None:
     assert (ended.code, ended.run["status"]) == (75, "interrupted"), ended.story()
     standin.everybody = None
     assert lite.sync().run["continued"]
+
+
+OPEN = b"HTTP/1.1 200 OK\r\n"
+FLOOD = b"10000\r\n" + b" " * 65_536 + b"\r\n"
+BEGUN = OPEN + b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n"
+HOSTILE = {
+    "silence": Reply(data=OPEN, then="hang"),
+    "drip": Reply(data=OPEN + b"X-A: b\r\n" * 1200, slices=1200, pause_s=0.05, then="hang"),
+    "flood": Reply(data=BEGUN + FLOOD * 200, slices=200, pause_s=0.05, then="hang"),
+}
+
+
+@pytest.mark.promise("3")
+def test_75_under_a_hostile_pts(lite: Installation, standin: Standin) -> None:
+    """A stop does not wait for answers that never end: ten seconds, on a busy machine some more."""
+    replies = cycle(HOSTILE.values())
+    standin.everybody = lambda _: next(replies)
+    lite.constants[REQUEST_TIMEOUT_S] = 120.0
+    running = lite.start("sync")
+    wait_for(lambda: len(standin.asked) > len(HOSTILE), "one search of each kind")
+    running.signal(signal.SIGTERM)
+    ended = running.wait(STOP_S_MAX)
+    assert (ended.code, ended.run["status"]) == (75, "interrupted"), ended.story()
 
 
 @pytest.mark.promise("12")

@@ -23,6 +23,8 @@ PATIENCE_S = 600.0
 PERSONS, MANY = 150, 600
 LATER_S = 1.0
 BY_DAY = ("503", "401", "shape")
+ASKED_ONCE = ("400", "403", "404", "html", "shape", "long wait")
+"""Kinds that nobody retries at once: 100 requests must do, and 250 of the others."""
 
 
 def kinds(*more: str, by_day: Sequence[str] = BY_DAY) -> list[Any]:
@@ -68,8 +70,7 @@ def test_everybody_fails_and_nobody_was_ever_read(nights: Nights, kind: str) -> 
     """The verdict comes at once, after few requests."""
     outcome = nights.night(for_everybody(kind))
     assert outcome.code == CODES.get(kind, 69)
-    most = 100 if kind in {"400", "404", "long wait"} else 250
-    assert len(nights.asked) <= most
+    assert len(nights.asked) <= (100 if kind in ASKED_ONCE else 250)
     assert nights.took_s < 60
 
 
@@ -84,6 +85,8 @@ def test_everybody_fails_although_others_were_read(
     failed = [ask for ask in nights.asked if ask.at_s >= begins_s]
     assert outcome.code == CODES.get(kind, 69)
     assert len(failed) <= 250
+    at_first = [ask for ask in failed if ask.at_s <= begins_s + 60]
+    assert len(at_first) <= (100 if kind in ASKED_ONCE else 250)
     patient = [ask for ask in failed if begins_s + 60 < ask.at_s < begins_s + PATIENCE_S - 30]
     assert 40 <= len(patient) <= 60
     assert all(later.at_s - sooner.at_s > 9.9 for sooner, later in pairwise(patient))
