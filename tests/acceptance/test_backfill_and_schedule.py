@@ -8,15 +8,14 @@ from tests.support.held import held_run
 from tests.support.made_databases import MakeDatabase
 from tests.support.program import Installation
 from tests.support.raw_server import http
-from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person, safety
+from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person, persons, safety
 from tests.support.standin import standin as serve
 
 PERSONS = 12
 
 
 def installed(standin: Standin, folder: Path, database_url: str) -> Installation:
-    for number in range(PERSONS):
-        person(standin, number, safeties=1)
+    persons(standin, range(PERSONS), safeties=1)
     return standin.install(folder, database_url)
 
 

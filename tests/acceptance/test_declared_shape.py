@@ -10,7 +10,7 @@ import pytest
 from tests.support.acceptance.two_worlds import settled
 from tests.support.program import REQUEST_TIMEOUT_S, Installation, wait_for
 from tests.support.raw_server import Reply, http
-from tests.support.standin import SAFETY, Ask, Standin, person, ref_of
+from tests.support.standin import SAFETY, Ask, Standin, persons, ref_of
 from worker.config.contract_file import default_contract_text
 
 pytestmark = pytest.mark.promise("1")
@@ -26,8 +26,7 @@ ALONE: list[tuple[dict[str, Any], str]] = [
 
 def filled(standin: Standin, folder: Path, url: str, **sync: Any) -> Installation:
     """A worker of persons with three restrictions in either area."""
-    for number in range(PERSONS):
-        person(standin, number, safeties=RECORDS, privacies=RECORDS)
+    persons(standin, range(PERSONS), safeties=RECORDS, privacies=RECORDS)
     return standin.install(folder, url, **sync)
 
 

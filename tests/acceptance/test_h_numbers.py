@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from tests.support.program import Installation, calls
-from tests.support.standin import Standin, off_id_of, person
+from tests.support.standin import Standin, off_id_of, person, persons
 
 OTHERS: Final = 6
 H_NUMBERS: Final = ("01418012345", "31520012346", "15470012347")
@@ -17,8 +17,7 @@ SEND: Final = "roster.send_h_numbers=true"
 @pytest.fixture
 def worker(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
     """In production; six persons with numbers of their own and three with H-numbers."""
-    for number in range(OTHERS):
-        person(standin, number, safeties=1)
+    persons(standin, range(OTHERS), safeties=1)
     for off_id in H_NUMBERS:
         person(standin, 0, safeties=1, off_id=off_id)
     made = standin.install(tmp_path, sqlite_url)

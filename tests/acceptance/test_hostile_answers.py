@@ -8,7 +8,7 @@ import pytest
 from tests.support.program import BATCH_PERSONS, REQUEST_TIMEOUT_S, Ended, Installation
 from tests.support.raw_server import Reply
 from tests.support.secrecy.memory import peak_of
-from tests.support.standin import SAFETY, Standin, off_id_of, person, standin
+from tests.support.standin import SAFETY, Standin, off_id_of, persons, standin
 from worker.core.paging import RECORDS_MAX
 from worker.core.record import DRIFT_MAX
 
@@ -66,8 +66,7 @@ def run_over(made: Standin, folder: Path, reply: Reply | None) -> tuple[float, E
     Returns:
         The most memory that it held, in MiB; how it ended; and what it ran with.
     """
-    for number in range(3):
-        person(made, number, safeties=1)
+    persons(made, range(3), safeties=1)
     if reply:
         made.script[off_id_of(1), SAFETY] = lambda _: reply
     worker = made.install(folder, f"sqlite:///{folder / 'pts.db'}")

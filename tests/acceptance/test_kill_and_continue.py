@@ -7,7 +7,7 @@ import pytest
 from tests.support.acceptance.two_worlds import first_world, settled
 from tests.support.program import BATCH_PERSONS, REQUEST_TIMEOUT_S, wait_for
 from tests.support.raw_server import Reply
-from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person, ref_of
+from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, persons, ref_of
 
 pytestmark = pytest.mark.promise("3")
 
@@ -69,8 +69,7 @@ def test_a_person_who_kills_the_run_keeps_nobody_from_being_read(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:
     """Each start takes persons in an order of its own: in the end all others have been read."""
-    for number in range(12):
-        person(standin, number, safeties=1)
+    persons(standin, range(12), safeties=1)
     killer, *others = standin.people
     worker = standin.install(tmp_path, sqlite_url, **ONE_BY_ONE)
     worker.constants[REQUEST_TIMEOUT_S] = 120.0

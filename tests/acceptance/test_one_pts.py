@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.program import Installation
-from tests.support.standin import Standin, person
+from tests.support.standin import Standin, person, persons
 from tests.support.standin import standin as another_standin
 
 pytestmark = pytest.mark.promise("12")
@@ -15,8 +15,7 @@ PERSONS = 5
 
 def published(standin: Standin, folder: Path, url: str) -> Installation:
     """A worker after a good night."""
-    for number in range(PERSONS):
-        person(standin, number, safeties=2, privacies=2)
+    persons(standin, range(PERSONS), safeties=2, privacies=2)
     worker = standin.install(folder, url)
     assert worker.sync().code == 0
     standin.asked.clear()

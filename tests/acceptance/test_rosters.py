@@ -7,7 +7,7 @@ import pytest
 from tests.support.program import BATCH_PERSONS, Installation
 from tests.support.secrecy.canaries import Secrets, spaced
 from tests.support.secrecy.nights import database_bytes
-from tests.support.standin import SAFETY, Standin, off_id_of, person
+from tests.support.standin import SAFETY, Standin, off_id_of, person, persons
 from worker.sync.producer import CHUNK_PERSONS
 
 PERSONS = 10
@@ -15,8 +15,7 @@ PERSONS = 10
 
 @pytest.fixture
 def worker(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
-    for number in range(PERSONS):
-        person(standin, number, safeties=1)
+    persons(standin, range(PERSONS), safeties=1)
     return standin.install(tmp_path, sqlite_url)
 
 
@@ -102,15 +101,14 @@ def test_a_reference_or_cohort_that_is_an_identifier(
 
 def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installation) -> None:
     """In any spelling; also when the first reading was written long ago."""
-    for number in range(PERSONS, CHUNK_PERSONS + 20):
-        person(standin, number, privacies=1)
+    persons(standin, range(PERSONS, CHUNK_PERSONS + 20), privacies=1)
     again = [*standin.people][:PERSONS]
     lines = [*standin.people, *(f"{x[:6]} {x[6:]}" for x in again), *again]
     (worker.folder / "roster.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     worker.constants[BATCH_PERSONS] = 10
     ended = worker.sync()
-    persons = ended.run["totals"]["persons_total"]
-    assert (ended.code, persons) == (0, len(standin.people))
+    total = ended.run["totals"]["persons_total"]
+    assert (ended.code, total) == (0, len(standin.people))
     everyone_was_read_once(standin)
 
 

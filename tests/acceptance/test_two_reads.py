@@ -18,6 +18,7 @@ from tests.support.standin import (
     Standin,
     off_id_of,
     person,
+    persons,
     ref_of,
     safety,
 )
@@ -49,12 +50,9 @@ def nothing(_: Ask) -> Reply:
     return http([])
 
 
-def installed(
-    standin: Standin, folder: Path, database_url: str, *, persons: int = 12, **sync: object
-) -> Installation:
+def installed(standin: Standin, folder: Path, database_url: str, **sync: object) -> Installation:
     """A worker after a first night in which every person had two restrictions of either area."""
-    for number in range(persons):
-        person(standin, number, safeties=2, privacies=2)
+    persons(standin, range(12), safeties=2, privacies=2)
     worker = standin.install(folder, database_url, **sync)
     assert worker.sync().code == 0
     assert set(standin.count().values()) == {1}, "with nothing published nobody is read twice"

@@ -11,7 +11,7 @@ import json
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from pathlib import Path
@@ -400,3 +400,11 @@ def person(
         PRIVACY: [privacy(off_id, f"{n}") for n in range(privacies)],
     }
     return off_id
+
+
+def persons(
+    made: Standin, numbers: Iterable[int], *, safeties: int = 0, privacies: int = 0
+) -> None:
+    """Add these persons, each with so many restrictions."""
+    for number in numbers:
+        person(made, number, safeties=safeties, privacies=privacies)
