@@ -1,7 +1,6 @@
 """The client key: ``keys rotate``. The configured file always holds a key that HelseID takes."""
 
 import json
-import os
 import signal
 import stat
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.program import PATIENCE_S, Ended, Installation, calls, environment
+from tests.support.program import Ended, Installation, calls
 from tests.support.standin import CLIENT_ID, Standin
-from tests.support.zygote import the_zygote
 from worker.helseid.keys import load_client_key
 
 
@@ -91,17 +89,29 @@ def test_a_new_key_takes_the_place_of_the_old_one(
     assert_nothing_private(secrets, made, again, printed, early, denied, done, checked, idle)
 
 
+STRIKE = """
+import os, signal, sys
+left = {number}
+
+def watch(event, given):
+    global left
+    changes = "os.rename", "os.link", "os.remove", "os.chmod", "os.chown", "open"
+    if event not in changes or not str(given[0]).startswith({prefix!r}):
+        return
+    if event == "open" and not given[2] & os.O_ACCMODE:
+        return  # to die before a read is to die after a change
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(watch)
+"""
+
+
 def struck(worker: Installation, number: int, *words: str) -> int:
     """The end of ``keys rotate``, killed as it is about to change a key file the n-th time."""
-    process = the_zygote().fork(
-        "tests.support.struck",
-        *(str(number), str(key_file(worker)), "--config", str(worker.config), "keys", "rotate"),
-        *words,
-        folder=worker.folder,
-        files=(Path(os.devnull), worker.folder / "out", worker.folder / "err"),
-        env=environment(),
-    )
-    return process.wait(PATIENCE_S)
+    before = STRIKE.format(number=number, prefix=str(key_file(worker)))
+    return worker.run("keys", "rotate", *words, before=before).code
 
 
 def test_killed_at_any_step(worker: Installation, standin: Standin):

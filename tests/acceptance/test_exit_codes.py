@@ -1,6 +1,5 @@
 """Exit codes of the contract, by running the program into them."""
 
-import shutil
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.held import held_run
-from tests.support.made_databases import MakeDatabase, of_any_pts
+from tests.support.made_databases import MakeDatabase
 from tests.support.program import REQUEST_TIMEOUT_S, Installation, closed_port, other_key, wait_for
 from tests.support.raw_server import Reply, http
-from tests.support.standin import Standin, off_id_of, person
+from tests.support.standin import Standin, off_id_of, persons
 from tests.support.standin import standin as serve
 
 PERSONS = 12
@@ -28,24 +27,24 @@ def lite(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
 
 
 @pytest.fixture(scope="module")
-def snapshot(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file after a run over the roster."""
+def snapshot(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A SQLite database after a run over the roster."""
     with serve() as standin:
         made = installed(standin, tmp_path_factory.mktemp("first"), make_sqlite())
         assert made.sync().code == 0
-    return made.store.path
+    return made.database_url
 
 
 @pytest.fixture
-def later(standin: Standin, tmp_path: Path, snapshot: Path) -> Installation:
+def later(
+    standin: Standin, tmp_path: Path, make_sqlite: MakeDatabase, snapshot: str
+) -> Installation:
     """A worker on the night after that run."""
-    shutil.copy(snapshot, tmp_path / "pts.db")
-    return installed(standin, tmp_path, of_any_pts(f"sqlite:///{tmp_path / 'pts.db'}"))
+    return installed(standin, tmp_path, make_sqlite(like=snapshot))
 
 
 def installed(standin: Standin, folder: Path, database_url: str) -> Installation:
-    for number in range(PERSONS):
-        person(standin, number, safeties=2, privacies=1)
+    persons(standin, range(PERSONS), safeties=2, privacies=1)
     return standin.install(folder, database_url)
 
 
@@ -154,7 +153,7 @@ def test_75_while_a_thread_is_stuck(lite: Installation, command: str, driver: st
     roster = lite.folder / "ehr.db"
     roster.touch()
     lite.configure(roster={"path": None, "url": f"{driver}:///{roster}", "query": ENDLESS})
-    running = lite.start(command, ends_as_python=True)
+    running = lite.start(command)
     wait_for(lambda: str(roster) in files_of(running.process.pid), "the query")
     ended = running.stop()  # the query would never end
     assert ended.code == 75, ended.story()
@@ -174,7 +173,7 @@ socket.getaddrinfo = lambda *given, **named: (open("asked", "w").close(), time.s
 @pytest.mark.promise("3")
 def test_75_while_name_servers_are_silent(lite: Installation) -> None:
     """The look-up cannot be ended, and does not keep the process."""
-    running = lite.start("sync", before=SILENT_NAMES, ends_as_python=True)
+    running = lite.start("sync", before=SILENT_NAMES)
     wait_for((lite.folder / "asked").exists, "the look-up")
     ended = running.stop()
     assert ended.code == 75, ended.story()

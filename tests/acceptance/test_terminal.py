@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.forked import ForkedProcess, fork
 from tests.support.program import Installation, TimeLimitError, environment, run, wait_for
-from tests.support.zygote import ForkedProcess, the_zygote
 
 CTRL_C = "\x03"
 CTRL_D = "\x04"
@@ -50,13 +50,11 @@ def on_a_terminal(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     terminal = Path(os.ttyname(theirs))
-    process = the_zygote().fork(
-        "worker.__main__",
+    process = fork(
         *("--config", str(worker.config), *arguments),
         folder=worker.folder,
         files=(terminal if typed else Path(os.devnull), terminal, terminal),
         env=environment(TERM="xterm-256color", **env),
-        ends_as_python=True,
     )
     wait_for(lambda: process.poll() is not None or _has(process, terminal), "the terminal")
     os.close(theirs)

@@ -10,7 +10,6 @@ import resource
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,11 +94,6 @@ class Image:
     def name(self) -> str:
         return f"localhost/pts-sync-worker:{__version__}-{self.tag}"
 
-    def inspect(self) -> dict[str, Any]:
-        (found,) = json.loads(self.podman.must("image", "inspect", self.name))
-        assert isinstance(found, dict)
-        return found
-
     def python(self, code: str, *, volume: str = "scratch") -> Any:
         """What a program prints as JSON that runs in the container in the worker's place."""
         options = (*HARDENED, f"--volume={volume}:/data", "--entrypoint=/opt/pts-worker/bin/python")
@@ -132,7 +126,7 @@ class Installation:
                 stdout=out_file,
                 stderr=err_file,
             )
-        return Running(process=process, out=out, err=err, began_s=time.monotonic())
+        return Running(process=process, out=out, err=err)
 
     def run(self, *arguments: str, **settings: str) -> Ended:
         return self.start(*arguments, **settings).wait()

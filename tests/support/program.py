@@ -20,6 +20,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tests.support.forked import fork
 from tests.support.published import Store
 
 REPOSITORY = Path(__file__).parents[2]
@@ -70,7 +71,6 @@ class Ended:
     code: int
     out: str
     err: str
-    took_s: float
     folder: Path
     limit_s: float | None = None
 
@@ -116,7 +116,6 @@ class Running:
     process: subprocess.Popen[bytes]
     out: Path
     err: Path
-    began_s: float
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
@@ -142,7 +141,6 @@ class Running:
             code=self.process.wait(),
             out=self.out.read_text(encoding="utf-8"),
             err=self.err.read_text(encoding="utf-8"),
-            took_s=time.monotonic() - self.began_s,
             folder=self.err.parent,
             limit_s=limit_s,
         )
@@ -198,18 +196,8 @@ def start(
                 words, cwd=folder, env=env, stdin=opened[0], stdout=opened[1], stderr=opened[2]
             )
     else:
-        from tests.support.zygote import the_zygote
-
-        process = the_zygote().fork(
-            "worker.__main__",
-            *arguments,
-            folder=folder,
-            files=files,
-            env=env,
-            before=before,
-            **forked,
-        )
-    return Running(process=process, out=out, err=err, began_s=time.monotonic())
+        process = fork(*arguments, folder=folder, files=files, env=env, before=before, **forked)
+    return Running(process=process, out=out, err=err)
 
 
 def _set(constants: Mapping[str, object]) -> str:
@@ -352,7 +340,7 @@ def sandbox(folder: Path, *arguments: str) -> Iterator["Sandbox"]:
     running = start("sandbox", "--folder", str(folder), "--json", *free, *arguments, folder=folder)
     try:
         made = wait_for(lambda: _document(running), "the sandbox")
-        yield Sandbox(folder=folder, control_url=made["control_url"], running=running)
+        yield Sandbox(folder=folder, control_url=made["control_url"])
     finally:
         ended = running.stop()
         assert (ended.code, ended.err) == (0, "")
@@ -373,7 +361,6 @@ class Sandbox:
 
     folder: Path
     control_url: str
-    running: Running
 
     def control(self, **changes: Any) -> dict[str, Any]:
         """Change it; what is set, and what it has seen."""
