@@ -3,21 +3,17 @@
 import os
 import pwd
 import shlex
-import shutil
 import socket
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import pytest
 
 from tests.support.databases import execute
-from tests.support.made_databases import MakeDatabase
-from tests.support.program import Ended, Installation, Sandbox, calls
+from tests.support.program import Installation, calls
 from tests.support.pseudonyms import pseudonym_of
 from tests.support.standin import Standin, person
-from tests.support.standin import standin as serve
 
 pytestmark = pytest.mark.promise("8")
 
@@ -35,111 +31,66 @@ ODD = {
 """Purposes that are none."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Logged:
-    """What was called, and what the log said after each call."""
-
-    worker: Installation
-    off_id: str
-    key: str
-    ends: dict[str, Ended]
-    rows: dict[str, list[tuple[object, ...]]]
-
-
 def install(made: Standin, url: str, folder: Path, number: int) -> tuple[Installation, str]:
     off_id = person(made, number, safeties=1)
     worker = made.install(folder, url)
     worker.configure(sync={"areas": ["patient-safety"]})
+    assert worker.sync().code == 0
     return worker, off_id
-
-
-def carry_out(made: Standin, url: str, folder: Path) -> Logged:
-    worker, off_id = install(made, url, folder, 3)
-    (synced,) = calls(worker, "sync --json")
-    assert synced.code == 0, synced.err
-    key = worker.store.one("SELECT person_key FROM report_patient_safety_current")
-    lines: dict[str, str | tuple[str, str]] = {
-        "explain": ("explain --json --purpose 'case 17'", off_id),
-        "explain of a stranger": ("explain", STRANGER),
-        "failures show": ("failures show - --json --purpose 'case 18'", off_id),
-        "report": "report --out report.html --purpose 'board meeting'",
-        "export": "export --out export --purpose 'quarterly figures'",
-        "export --view access": "export --out access --view access",
-        **{
-            name: (f"explain --purpose {shlex.quote(given)}", off_id) for name, given in ODD.items()
-        },
-        "status": "status",
-        "erase": ("erase --purpose 'case 19'", off_id),
-    }
-    ends, rows = {}, {}
-    for name, line in lines.items():
-        before = worker.store.one("SELECT count(*) FROM report_access")
-        (ends[name],) = calls(worker, line)
-        rows[name] = worker.store.rows(SHOWN)[before:]
-    return Logged(worker=worker, off_id=off_id, key=key, ends=ends, rows=rows)
-
-
-@pytest.fixture(scope="module")
-def logged(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Logged:
-    with serve() as made:
-        return carry_out(made, make_sqlite(), tmp_path_factory.mktemp("access"))
 
 
 def row(command: str, key: str | None, purpose: str | None) -> list[tuple[object, ...]]:
     return [(pwd.getpwuid(os.getuid()).pw_name, socket.gethostname(), command, key, purpose)]
 
 
-def test_each_command_leaves_a_row(logged: Logged):
-    """Account, host, command, person and purpose; also where nothing of the person was found."""
-    folder = logged.worker.folder
-    stranger = pseudonym_of((folder / "pseudonym.key").read_bytes(), STRANGER)
-    expected = {
-        "explain": row("explain", logged.key, "case 17"),
-        "explain of a stranger": row("explain", stranger, None),
-        "failures show": row("failures show", logged.key, "case 18"),
-        "report": row("report", None, "board meeting"),
-        "export": row("export", None, "quarterly figures"),
-        "status": [],
+def test_each_command_leaves_a_row(standin: Standin, sqlite_url: str, tmp_path: Path):
+    """Account, host, command, person and purpose; also where nothing of the person was found.
+
+    The rows stay after ``erase``, and name nobody who was erased.
+    """
+    worker, off_id = install(standin, sqlite_url, tmp_path, 3)
+    key = worker.store.one("SELECT person_key FROM report_patient_safety_current")
+    stranger = pseudonym_of((tmp_path / "pseudonym.key").read_bytes(), STRANGER)
+    for line, given, expected in (
+        ("explain --purpose 'case 17'", off_id, row("explain", key, "case 17")),
+        ("explain", STRANGER, row("explain", stranger, None)),
+        ("failures show - --purpose 'case 18'", off_id, row("failures show", key, "case 18")),
+        ("report --out r.html --purpose 'board meeting'", "", row("report", None, "board meeting")),
+        ("export --out export --purpose quarterly", "", row("export", None, "quarterly")),
+        ("export --out access --view access", "", row("export", None, None)),
+        ("status", "", []),
         # The person is gone by the time that the view is read.
-        "erase": row("erase", None, "case 19"),
-    }
-    assert {name: logged.rows[name] for name in expected} == expected
-    assert [name for name in expected if logged.ends[name].code] == []
+        ("erase --purpose 'case 19'", off_id, row("erase", None, "case 19")),
+    ):
+        before = worker.store.one("SELECT count(*) FROM report_access")
+        (ended,) = calls(worker, (line, given))
+        assert (ended.code, worker.store.rows(SHOWN)[before:]) == (0, expected), line
 
-
-def test_a_purpose_that_is_none(logged: Logged):
-    """Each is refused, is not repeated and not kept."""
-    for name, given in ODD.items():
-        ended = logged.ends[name]
-        assert (ended.code, ended.out, logged.rows[name]) == (2, "", []), ended.story()
-        said = " ".join(ended.err.split())
-        assert "give one line of up to 200 printable characters" in said
-        assert given not in said
-        assert STRANGER not in said
-
-
-def test_no_identifier_and_no_key_is_left(logged: Logged):
-    """The rows stay after ``erase``, and name nobody who was erased."""
-    kept = logged.worker.store.rows("SELECT * FROM access_log")
-    assert len(kept) == sum(map(len, logged.rows.values()))
-    for secret in (logged.off_id, STRANGER, logged.key):
-        assert secret not in str(kept)
-    shown = logged.worker.store.rows("SELECT * FROM report_access WHERE person_key IS NOT NULL")
+    kept = worker.store.rows("SELECT * FROM access_log")
+    assert len(kept) == 7
+    assert [secret for secret in (off_id, STRANGER, key) if secret in str(kept)] == []
+    shown = worker.store.rows("SELECT * FROM report_access WHERE person_key IS NOT NULL")
     assert [row[4] for row in shown] == ["explain"], "the stranger was not erased"
     # It is about those who use the program: it is exported only where it is named.
-    folder = logged.worker.folder
-    assert list(folder.glob("export/*/report_access*")) == []
-    (path,) = folder.glob("access/*/report_access.csv")
+    assert list(tmp_path.glob("export/*/report_access*")) == []
+    (path,) = tmp_path.glob("access/*/report_access.csv")
     assert "case 17" in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("purpose", ODD.values(), ids=ODD)
+def test_a_purpose_that_is_none(worker: Installation, purpose: str):
+    """It is refused, is not repeated and not kept."""
+    before = worker.store.rows(SHOWN)
+    (ended,) = calls(worker, (f"explain --purpose {shlex.quote(purpose)}", STRANGER))
+    assert (ended.code, ended.out, worker.store.rows(SHOWN)) == (2, "", before), ended.story()
+    said = " ".join(ended.err.split())
+    assert "give one line of up to 200 printable characters" in said
+    assert [one for one in (purpose, STRANGER) if one in said] == []
+
+
 @pytest.mark.parametrize("command", ["explain", "report --out r.html", "export --out e"])
-def test_what_cannot_be_logged_is_not_shown(
-    two_runs: Installation, served: Sandbox, tmp_path: Path, command: str
-):
+def test_what_cannot_be_logged_is_not_shown(worker: Installation, tmp_path: Path, command: str):
     """A file that may only be read: 78."""
-    shutil.copy(two_runs.store.path, tmp_path / "pts.db")
-    worker = served.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
     off_id = (worker.folder / "roster.csv").read_text(encoding="utf-8").split()[1].split(",")[0]
     before = worker.store.rows(SHOWN)  # the store is shared, and others have looked at it
     worker.store.path.chmod(0o400)
@@ -152,12 +103,10 @@ def test_what_cannot_be_logged_is_not_shown(
     assert worker.store.rows(SHOWN) == before
 
 
-def test_a_role_that_may_only_read(make_postgres: MakeDatabase, postgres_url: str, tmp_path: Path):
+def test_a_role_that_may_only_read(standin: Standin, postgresql_url: str, tmp_path: Path):
     """The same on PostgreSQL; INSERT on the log and its sequence is all that a reader needs."""
-    with serve() as made:
-        worker, off_id = install(made, make_postgres(), tmp_path, 5)
-        calls(worker, "sync --json")
-    url = worker.database_url
+    url = postgresql_url
+    worker, off_id = install(standin, url, tmp_path, 5)
     for statement in (
         "DROP ROLE IF EXISTS onlooker",
         "CREATE ROLE onlooker LOGIN",

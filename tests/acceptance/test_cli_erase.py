@@ -1,20 +1,16 @@
 """``erase``: one person is removed completely, the identifier never shows, no run is disturbed."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.leases import held_elsewhere
-from tests.support.made_databases import MakeDatabase
-from tests.support.program import Ended, Installation, calls, other_key
+from tests.support.held import held_run
+from tests.support.program import Installation, calls, other_key
 from tests.support.published import Store
 from tests.support.secrecy.nights import database_files
-from tests.support.standin import SAFETY, Standin, person, safety
-from tests.support.standin import standin as serve
+from tests.support.standin import SAFETY, Standin, person, persons, safety
 
-Call = str | tuple[str, str]
 STRANGER = "16858399649"
 CANARY = "canary-4b1d77"
 
@@ -29,70 +25,43 @@ def on_disk(store: Store) -> str:
     return str([place.data for place in database_files(store, "now")])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Erased:
-    """What was said and what was there, step by step."""
-
-    worker: Installation
-    gone: str
-    key: str
-    ends: dict[str, Ended]
-    dumps: dict[str, str]
-    runs: list[list[tuple[object, ...]]]
-    again: Ended
+def ledger(store: Store) -> list[tuple[object, ...]]:
+    return store.rows("SELECT * FROM report_run ORDER BY run_id")
 
 
-def carry_out(made: Standin, url: str, folder: Path) -> Erased:
-    gone = person(made, 3, safeties=1, privacies=1)
-    made.people[gone][SAFETY] = [safety(gone, "0", cause=CANARY)]
-    for number in range(4, 8):
-        person(made, number, safeties=1)
-    worker = made.install(folder, url)
-    (synced,) = calls(worker, "sync --json")
-    ends = {"synced": synced}
+def test_one_person_is_erased(standin: Standin, tmp_path: Path, database_url: str) -> None:
+    """Not while a run holds the lease. Then: nowhere in tables, views and a SQLite file.
+
+    The ledger says what it said. A person on the roster is read again by the next sync, as a new
+    one. Neither output nor log ever holds an identifier or the pseudonym.
+    """
+    gone = person(standin, 3, privacies=1)
+    standin.people[gone][SAFETY] = [safety(gone, "0", cause=CANARY)]
+    persons(standin, range(4, 8), safeties=1)
+    worker = standin.install(tmp_path, database_url)
+    assert worker.sync().code == 0
     store = worker.store
     key: str = store.one(
         f"SELECT person_key FROM report_patient_safety_current WHERE cause = '{CANARY}'"
     )
-    dumps = {"before": dump(store), "file before": on_disk(store)}
-    runs = [store.rows("SELECT * FROM report_run ORDER BY run_id")]
-    with held_elsewhere(store):
-        ends["held"], ends["sync held"] = calls(worker, ("erase --json", gone), "sync --json")
-        dumps["held"] = dump(store)
-    names = ("erased", "twice", "stranger")
-    lines: tuple[Call, ...] = (("erase --json", gone), ("erase", gone), ("erase --json", STRANGER))
-    ends |= dict(zip(names, calls(worker, *lines), strict=True))
-    dumps |= {"erased": dump(store), "file after": on_disk(store)}
-    runs.append(store.rows("SELECT * FROM report_run ORDER BY run_id"))
-    return Erased(
-        worker=worker,
-        gone=gone,
-        key=key,
-        ends=ends,
-        dumps=dumps,
-        runs=runs,
-        again=worker.sync(),
+
+    worker.configure(lease={"ttl_s": 15})  # who finds it held waits until it is renewed
+    running = held_run(standin, worker, "sync", answers=0)
+    before = dump(store)
+    starts = worker.start("erase", stdin=gone.encode()), worker.start("sync")
+    held, sync_held = (one.wait() for one in starts)
+    assert (held.code, sync_held.code) == (4, 4)
+    assert "another run holds the lease" in held.message
+    assert "as `sync --wait 30m` does" in sync_held.message
+    assert dump(store) == before
+    worker.kill(running)
+
+    runs, file_before = ledger(store), on_disk(store)
+    erased, twice, stranger = calls(
+        worker, ("erase --json", gone), ("erase", gone), ("erase --json", STRANGER)
     )
-
-
-@pytest.fixture(scope="module")
-def erased(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Erased:
-    with serve() as made:
-        return carry_out(made, make_database(), tmp_path_factory.mktemp("erase"))
-
-
-def test_a_run_is_not_disturbed(erased: Erased):
-    """While another holds the lease nothing is erased: exit 4."""
-    assert erased.ends["held"].code == 4
-    assert "another run holds the lease" in erased.ends["held"].message
-    assert "as `sync --wait 30m` does" in erased.ends["sync held"].message
-    assert erased.dumps["held"] == erased.dumps["before"]
-
-
-def test_the_person_is_nowhere_afterwards(erased: Erased):
-    """Neither in any table or view nor in a SQLite file; the ledger says what it said."""
-    assert erased.ends["erased"].code == 0, erased.ends["erased"].err
-    assert erased.ends["erased"].document["rows"] == {
+    assert erased.code == 0, erased.err
+    assert erased.document["rows"] == {
         "patient_safety_version": 1,
         "patient_privacy_version": 1,
         "draft_patient_safety": 0,
@@ -100,39 +69,28 @@ def test_the_person_is_nowhere_afterwards(erased: Erased):
         "draft": 0,
         "person": 1,
     }
-    for secret in (erased.key, CANARY):
-        assert secret in erased.dumps["before"]
-        assert secret not in erased.dumps["erased"]
-        assert (secret in erased.dumps["file before"]) is erased.worker.store.is_sqlite
-        assert secret not in erased.dumps["file after"]
-    assert erased.runs[1] == erased.runs[0]
-    assert erased.worker.store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL") == 0
+    for secret in (key, CANARY):
+        assert (secret in before, secret in dump(store)) == (True, False)
+        assert (secret in file_before, secret in on_disk(store)) == (store.is_sqlite, False)
+    assert ledger(store) == runs
+    assert store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL") == 0
+
+    assert (twice.code, stranger.code) == (0, 0)
+    assert re.search("is known +no", twice.out)
+    assert (stranger.document["is_known"], stranger.document["rows"]) == (False, {})
+    assert "the next sync reads them again" in twice.out
+    again = worker.sync()
+    assert (again.code, again.run["totals"]["rows_opened"]) == (0, 2)
+    assert store.one(f"SELECT count(*) FROM person WHERE person_key = '{key}'") == 1
+    said = "".join(one.out + one.err for one in (held, sync_held, erased, twice, stranger, again))
+    assert [one for one in (gone, STRANGER, key) if one in said] == []
 
 
-def test_an_unknown_person_is_reported_as_unknown(erased: Erased):
-    """A second time, or for a stranger, there is nothing to erase: exit 0."""
-    assert (erased.ends["twice"].code, erased.ends["stranger"].code) == (0, 0)
-    assert re.search("is known +no", erased.ends["twice"].out)
-    stranger = erased.ends["stranger"].document
-    assert (stranger["is_known"], stranger["rows"]) == (False, {})
-
-
-def test_who_is_on_the_roster_is_read_again(erased: Erased):
-    """It is said that the next sync reads them again, and it does, as a new person."""
-    assert "the next sync reads them again" in erased.ends["twice"].out
-    assert (erased.again.code, erased.again.run["totals"]["rows_opened"]) == (0, 2)
-    store = erased.worker.store
-    assert store.one(f"SELECT count(*) FROM person WHERE person_key = '{erased.key}'") == 1
-    # Neither output nor log holds an identifier or the pseudonym.
-    said = "".join(one.out + one.err for one in erased.ends.values())
-    assert [one for one in (erased.gone, STRANGER, erased.key) if one in said] == []
-
-
-def test_what_it_refuses(erased: Erased):
+def test_what_it_refuses(worker: Installation) -> None:
     """No identifier, one on the command line, and another key."""
-    key = other_key(erased.worker.folder)
+    key = other_key(worker.folder)
     ends = calls(
-        erased.worker,
+        worker,
         ("erase --json", ""),
         ("erase --json", "123\n"),
         f"erase --json {STRANGER}",

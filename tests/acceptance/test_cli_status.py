@@ -1,13 +1,13 @@
 """``status``: what was published, how long ago, and what is missing."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.leases import run_under_way
-from tests.support.program import Installation, Sandbox, calls
+from tests.support.program import Installation, Running, Sandbox, calls, wait_for
 
 
 def test_status_shows_runs_freshness_gaps_and_failures(two_runs: Installation):
@@ -116,23 +116,34 @@ def test_a_store_without_a_publication_is_not_fresh(two_runs: Installation, sqli
     assert "db upgrade" in missing.message
 
 
-async def test_a_run_under_way_is_shown(worker: Installation):
+@pytest.fixture
+def under_way(worker: Installation, served: Sandbox) -> Iterator[Running]:
+    """A run to which PTS does not answer."""
+    served.control(faults=[{"action": "slow", "slow_s": 30.0}], clear=True)
+    running = worker.start("sync")
+    wait_for(served.searches, "the first search")
+    yield running
+    running.kill()
+    served.control(faults=[])
+
+
+@pytest.mark.usefixtures("under_way")
+def test_a_run_under_way_is_shown(worker: Installation):
     """The run that the next sync continues."""
-    async with run_under_way(worker):
-        found = worker.run("status").document
-        (text,) = calls(worker, "status")
+    found = worker.run("status").document
+    (text,) = calls(worker, "status")
     assert "open run, which the next sync continues  run id 3, status running" in text.out
     assert (found["open_run"]["run_id"], found["open_run"]["status"]) == (3, "running")
 
 
 @pytest.mark.promise("12")
 @pytest.mark.parametrize("other", [{"areas": ["patient-safety"]}, {"confirm": "changes"}])
-async def test_a_run_that_no_sync_continues_is_shown_as_such(
-    worker: Installation, other: dict[str, Any]
+def test_a_run_that_no_sync_continues_is_shown_as_such(
+    worker: Installation, served: Sandbox, under_way: Running, other: dict[str, Any]
 ):
     """It began under other terms than those of the next sync: it is undone then."""
-    async with run_under_way(worker):
-        pass
+    worker.kill(under_way)
+    served.control(faults=[])
     worker.configure(sync=other)
     (found,) = calls(worker, "status --json")
     assert found.document["open_run"] is None
