@@ -2,7 +2,6 @@
 
 import gc
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -14,16 +13,16 @@ from typing import Final
 import anyio
 import pytest
 from hypothesis import settings
+from sqlalchemy import make_url
 
 from tests.support.databases import (
-    copied_database,
     execute,
     in_database,
     migrate_now,
     postgres_server,
     share_compiled_statements,
 )
-from tests.support.made_databases import MakeDatabase, postgres_maker
+from tests.support.made_databases import MakeDatabase, copy_of, maker
 from tests.support.program import last_ends
 
 share_compiled_statements()
@@ -157,15 +156,19 @@ def migrated_postgres(postgres_url: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def make_postgres(postgres_url: str, migrated_postgres: str) -> MakeDatabase:
+def make_postgres(
+    postgres_url: str, migrated_postgres: str, tmp_path_factory: pytest.TempPathFactory
+) -> MakeDatabase:
     """Makes fresh PostgreSQL databases at the program's schema."""
-    return postgres_maker(postgres_url, migrated_postgres)
+    return maker(in_database(postgres_url, migrated_postgres), tmp_path_factory)
 
 
 @pytest.fixture
-def postgresql_url(make_postgres: MakeDatabase) -> str:
-    """A fresh PostgreSQL database, for tests that ask something of it alone."""
-    return make_postgres()
+def postgresql_url(make_postgres: MakeDatabase, postgres_url: str) -> Iterator[str]:
+    """A fresh PostgreSQL database, removed in the end."""
+    url = make_postgres()
+    yield url
+    anyio.run(execute, postgres_url, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -179,18 +182,11 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
     """A fresh SQLite file at the program's schema."""
-    return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'pts.db')}"
+    return copy_of(f"sqlite:///{migrated_sqlite}", tmp_path)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest) -> str:
     """The URL of a fresh database at the program's schema, on each database that we support."""
-    if request.param == "sqlite":
-        path = tmp_path / "pts.db"
-        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
-        yield f"sqlite:///{path}"
-        return
-    server = request.getfixturevalue("postgres_url")
-    template = request.getfixturevalue("migrated_postgres")
-    with copied_database(server, template) as url:
-        yield url
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url

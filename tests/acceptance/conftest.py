@@ -1,12 +1,11 @@
 """Databases and stand-ins for runs of the program."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.made_databases import DATABASES, MakeDatabase, sqlite_maker
+from tests.support.made_databases import MakeDatabase, copy_of, maker
 from tests.support.program import Installation, Sandbox, sandbox
 from tests.support.standin import Standin
 from tests.support.standin import standin as serve
@@ -23,21 +22,7 @@ def standin() -> Iterator[Standin]:
 @pytest.fixture(scope="session")
 def make_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeDatabase:
     """Makes fresh SQLite files at the program's schema."""
-    return sqlite_maker(migrated_sqlite, tmp_path_factory)
-
-
-@pytest.fixture(scope="module", params=DATABASES)
-def make_database(request: pytest.FixtureRequest) -> MakeDatabase:
-    """Makes fresh databases, for a module on each database that we support."""
-    name = "make_sqlite" if request.param == "sqlite" else "make_postgres"
-    made: MakeDatabase = request.getfixturevalue(name)
-    return made
-
-
-@pytest.fixture
-def sqlite_url(make_sqlite: MakeDatabase) -> str:
-    """A fresh SQLite file."""
-    return make_sqlite()
+    return maker(f"sqlite:///{migrated_sqlite}", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -58,5 +43,4 @@ def two_runs(
 @pytest.fixture
 def worker(two_runs: Installation, served: Sandbox, tmp_path: Path) -> Installation:
     """A worker with a copy of that store, for one test."""
-    shutil.copy(two_runs.store.path, tmp_path / "pts.db")
-    return served.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
+    return served.install(tmp_path, copy_of(two_runs.database_url, tmp_path))

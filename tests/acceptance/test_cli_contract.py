@@ -116,9 +116,8 @@ def test_a_document_leads_to_a_sync(standin: Standin, tmp_path: Path, sqlite_url
         assert found == [(*expected.values(),)]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.promise("8")
-def test_learn(standin: Standin, tmp_path: Path, database_url: str):
+def test_learn(standin: Standin, tmp_path: Path, sqlite_url: str):
     """Renamed fields, an envelope and pages by token: proposed, and a sync reads it all.
 
     What is shown are names, also of a refusal; identifiers and values are not, even as names.
@@ -141,7 +140,7 @@ def test_learn(standin: Standin, tmp_path: Path, database_url: str):
         return http({"result": {"hits": page}, "cursor": more, "hasMore": more is not None})
 
     standin.everybody = answered
-    worker = standin.install(tmp_path, database_url)
+    worker = standin.install(tmp_path, sqlite_url)
     lines = "\n".join(standin.people)
     text, ended = calls(
         worker,

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from tests.support.made_databases import MakeDatabase
 from tests.support.program import Ended, Installation, Sandbox, calls, other_key
 from tests.support.raw_server import http
 from tests.support.standin import Standin
@@ -176,17 +175,16 @@ def test_an_address_beside_the_environment(worker: Installation):
 
 
 @pytest.mark.promise("2")
-def test_the_databases_clock(standin: Standin, tmp_path: Path, make_postgres: MakeDatabase):
+def test_the_databases_clock(standin: Standin, tmp_path: Path, postgresql_url: str):
     """A server whose clock is another one dates the publications, and tells their age."""
-    url = make_postgres()
     add_person(standin, 0)
-    worker = standin.install(tmp_path, url)
-    worker.run("db", "upgrade")
+    worker = standin.install(tmp_path, postgresql_url)
+    name = make_url(postgresql_url).database
     worker.store.rows_of(
         "CREATE SCHEMA skewed",
         "CREATE FUNCTION skewed.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS "
         "$$ SELECT pg_catalog.clock_timestamp() + interval '1 hour' $$",
-        f"ALTER DATABASE {make_url(url).database} SET search_path = public, skewed, pg_catalog",
+        f"ALTER DATABASE {name} SET search_path = public, skewed, pg_catalog",
     )
     assert worker.sync().code == 0
     assert worker.store.one("SELECT published_at - started_at > interval '59 min' FROM report_run")
@@ -194,8 +192,7 @@ def test_the_databases_clock(standin: Standin, tmp_path: Path, make_postgres: Ma
     assert (ended.code, 0 <= ended.document["freshness"]["age_s"] < 300) == (0, True)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_contract_is_a_warning_until_a_probe_proves_it(standin, tmp_path, database_url):
+def test_a_contract_is_a_warning_until_a_probe_proves_it(standin, tmp_path, sqlite_url):
     """A probe with a record of each area does; not for another contract, nor with an error.
 
     A night does not: the answers of an area may all have been failures.
@@ -203,7 +200,7 @@ def test_a_contract_is_a_warning_until_a_probe_proves_it(standin, tmp_path, data
     add_person(standin, 1, safeties=1, privacies=1)
     add_person(standin, 2, safeties=1)
     some, half = (one.encode() for one in standin.people)
-    worker = standin.install(tmp_path, database_url)
+    worker = standin.install(tmp_path, sqlite_url)
 
     def contract_of(*words: str, stdin: bytes = b"") -> tuple[str, str]:
         line = line_of(worker.run("doctor", *words, stdin=stdin), "contract")

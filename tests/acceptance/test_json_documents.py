@@ -4,7 +4,6 @@ After an intended change: ``PTS_WRITE_GOLDEN=1 pytest tests/acceptance/test_json
 """
 
 import os
-import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.made_databases import copy_of
 from tests.support.program import Installation, Sandbox, calls
 from tests.support.two_runs import changed, identifier
 
@@ -76,8 +76,7 @@ def documents(
 ) -> dict[str, str]:
     """Exit code and document of each call, one after the other on a copy of the store."""
     folder = tmp_path_factory.mktemp("documents")
-    shutil.copy(two_runs.store.path, folder / "pts.db")
-    worker = served.install(folder, f"sqlite:///{folder / 'pts.db'}")
+    worker = served.install(folder, copy_of(two_runs.database_url, folder))
     person = identifier(served, changed(worker))
     lines = []
     for call in CALLS.values():

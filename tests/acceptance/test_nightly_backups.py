@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.deployment.deployed import PROGRAM, manifests, unit
+from tests.support.made_databases import MakeDatabase
 from tests.support.program import Installation
 from tests.support.standin import Standin, person
 
@@ -92,11 +93,11 @@ def test_a_backup_can_be_restored_and_the_newest_stay(
 
 
 def test_a_volume_that_its_group_can_write(
-    standin: Standin, tmp_path: Path, sqlite_url: str
+    standin: Standin, tmp_path: Path, make_sqlite: MakeDatabase
 ) -> None:
     """As Kubernetes' `fsGroup` makes them; `components/sqlite` sets database.group_readable."""
     person(standin, 1, safeties=1)
-    worker = standin.install(tmp_path, sqlite_url)
+    worker = standin.install(tmp_path, make_sqlite())
     worker.configure(database={"group_readable": True})
     group = 10001 if os.geteuid() == 0 else os.getgid()  # only root can give folders away
     for folder in (worker.store.path.parent, tmp_path / "backup"):

@@ -5,20 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.made_databases import MakeDatabase
 from tests.support.program import Ended, Installation, wait_for
 from tests.support.raw_server import http
-from tests.support.standin import Standin, person
+from tests.support.standin import Standin, persons
 
 SECRET = "3f1c-of-the-check"
 PERSONS = 6
 
 
 @pytest.fixture
-def worker(standin: Standin, tmp_path: Path, make_sqlite: MakeDatabase) -> Installation:
-    for number in range(PERSONS):
-        person(standin, number, safeties=1)
-    made = standin.install(tmp_path, make_sqlite())
+def worker(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
+    persons(standin, range(PERSONS), safeties=1)
+    made = standin.install(tmp_path, sqlite_url)
     made.configure(
         telemetry={
             "ping_url": f"{standin.origin}/pushed/{SECRET}",

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.made_databases import MakeDatabase
 from tests.support.program import (
     REQUEST_TIMEOUT_S,
     Installation,
@@ -20,17 +19,16 @@ from tests.support.program import (
     wait_for,
 )
 from tests.support.raw_server import http
-from tests.support.standin import Standin, person
+from tests.support.standin import Standin, persons
 
 PERSONS = 6
 IN_JANUARY = ("--cron", "0 0 1 1 *")
 
 
 @pytest.fixture
-def worker(standin: Standin, tmp_path: Path, make_sqlite: MakeDatabase) -> Installation:
-    for number in range(PERSONS):
-        person(standin, number, safeties=1)
-    return standin.install(tmp_path, make_sqlite())
+def worker(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
+    persons(standin, range(PERSONS), safeties=1)
+    return standin.install(tmp_path, sqlite_url)
 
 
 @pytest.fixture

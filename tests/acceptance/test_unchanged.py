@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from tests.support.made_databases import MakeDatabase
 from tests.support.program import Sandbox
 from tests.support.published import Store
 
@@ -15,15 +14,13 @@ def rows_as_they_lie(store: Store) -> list[tuple[Any, ...]]:
     return [row for table in TABLES for row in store.rows(f"SELECT xmin, ctid, * FROM {table}")]
 
 
-def test_the_second_run_writes_no_row(
-    served: Sandbox, tmp_path: Path, make_postgres: MakeDatabase
-) -> None:
+def test_the_second_run_writes_no_row(served: Sandbox, tmp_path: Path, postgresql_url: str) -> None:
     """No insert, update or delete reaches the restrictions, not even one without effect.
 
     On a night on which something changed the same look shows what was written.
     """
     served.control(generation=0)
-    worker = served.install(tmp_path, make_postgres())
+    worker = served.install(tmp_path, postgresql_url)
     worker.configure(sync={"max_removed_share": 1.0})
     first = worker.sync()
     assert first.code == 0, first.err

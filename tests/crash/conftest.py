@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.crash.ground import PERSONS, Databases, Ground
+from tests.support.crash.ground import PERSONS, Ground
 from tests.support.databases import in_database
 from tests.support.program import Sandbox, sandbox
 
@@ -20,18 +20,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="package")
 def on_sqlite(served: Sandbox, migrated_sqlite: Path, tmp_path_factory) -> Ground:
-    folder = tmp_path_factory.mktemp("deaths")
-    databases = Databases(template=f"sqlite:///{migrated_sqlite}", folder=folder / "files")
-    return Ground(sandbox=served, databases=databases, folder=folder).prepare()
+    template, folder = f"sqlite:///{migrated_sqlite}", tmp_path_factory.mktemp("deaths")
+    return Ground(sandbox=served, template=template, folder=folder).prepare()
 
 
 @pytest.fixture(scope="package")
 def on_postgres(
     served: Sandbox, postgres_url: str, migrated_postgres: str, tmp_path_factory
 ) -> Ground:
-    databases = Databases(template=in_database(postgres_url, migrated_postgres))
+    template = in_database(postgres_url, migrated_postgres)
     folder = tmp_path_factory.mktemp("deaths")
-    return Ground(sandbox=served, databases=databases, folder=folder).prepare()
+    return Ground(sandbox=served, template=template, folder=folder).prepare()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

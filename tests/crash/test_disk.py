@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.crash.ground import Databases, Ground
+from tests.support.crash.ground import Ground
+from tests.support.made_databases import copy_of
 from tests.support.program import DATABASE_PATIENCE_S, Ended
 
 pytestmark = pytest.mark.promise("3")
@@ -61,8 +62,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("when", ["from the start", "within the run"])
 def test_the_disk_is_full(on_sqlite: Ground, small_disk: Path, when: str):
     """SQLite's message names the disk; so do the commands that only look."""
-    databases, ballast = Databases(template="", folder=small_disk), small_disk / "ballast"
-    worker = on_sqlite.install(databases.copy(on_sqlite.base))
+    ballast = small_disk / "ballast"
+    worker = on_sqlite.install(copy_of(on_sqlite.base, small_disk / "database"))
     worker.constants[DATABASE_PATIENCE_S] = 2.0
     running = on_sqlite.begun(worker) if when == "within the run" else None
     with suppress(OSError), ballast.open("ab", buffering=0) as file:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.crash.ground import LOW_RATE, Ground
+from tests.support.crash.ground import LOW_RATE, Ground, settle
 from tests.support.crash.servers import PUBLISHES, halted
 
 pytestmark = pytest.mark.promise("3")
@@ -18,7 +18,7 @@ def test_killed_again_and_again(ground: Ground, deaths: int):
     worker = ground.worker()
     for _ in range(deaths):
         ground.begun(worker, rate=LOW_RATE).kill()
-        ground.databases.settle(worker.database_url)
+        settle(worker.database_url)
         if deaths == 1:
             worker.store.end_lease()
     assert ground.before == ground.seen(worker)

@@ -93,14 +93,6 @@ def copy_database(server_url: str, template: str) -> str:
     return in_database(server_url, name)
 
 
-@contextmanager
-def copied_database(server_url: str, template: str) -> Iterator[str]:
-    """The same, removed in the end."""
-    url = copy_database(server_url, template)
-    yield url
-    anyio.run(execute, server_url, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
-
-
 async def execute(server_url: str, *statements: str) -> None:
     """Run statements outside any transaction, as CREATE DATABASE wants."""
     connection = await asyncpg.connect(server_url)

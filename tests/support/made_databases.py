@@ -8,13 +8,12 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import make_url
 
-from tests.support.databases import copy_database
+from tests.support.databases import copy_database, in_database
 from tests.support.published import Store
 
 MakeDatabase = Callable[..., str]
 """Makes a fresh database at the program's schema, or a copy: ``make(like=URL)``."""
 
-DATABASES = ("sqlite", "postgresql")
 BOTH = ("sqlite", pytest.param("postgresql", marks=pytest.mark.nightly))
 """Parameters: SQLite in every run, PostgreSQL in the nightly one."""
 T = TypeVar("T")
@@ -26,24 +25,23 @@ def of_any_pts(url: str) -> str:
     return url
 
 
-def sqlite_maker(template: Path, folders: pytest.TempPathFactory) -> MakeDatabase:
-    """Makes SQLite files like this one."""
+def copy_of(url: str, folder: Path) -> str:
+    """A copy of a database that nobody uses: on its server, or a SQLite file in this folder."""
+    source = Store(url)
+    if not source.is_sqlite:
+        return copy_database(in_database(url, "postgres"), make_url(url).database or "")
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("", "-wal"):
+        if source.path.with_name(source.path.name + part).exists():
+            shutil.copy(f"{source.path}{part}", folder / f"pts.db{part}")
+    return f"sqlite:///{folder / 'pts.db'}"
+
+
+def maker(template: str, folders: pytest.TempPathFactory) -> MakeDatabase:
+    """Makes databases like the one at this URL."""
 
     def make(*, like: str = "") -> str:
-        path = folders.mktemp("db") / "pts.db"
-        shutil.copy(like.removeprefix("sqlite:///") or template, path)
-        url = f"sqlite:///{path}"
-        return of_any_pts(url) if like else url
-
-    return make
-
-
-def postgres_maker(server_url: str, template: str) -> MakeDatabase:
-    """Makes PostgreSQL databases like the one of this name."""
-
-    def make(*, like: str = "") -> str:
-        name = make_url(like).database if like else None
-        url = copy_database(server_url, name or template)
+        url = copy_of(like or template, folders.mktemp("db"))
         return of_any_pts(url) if like else url
 
     return make

@@ -15,7 +15,8 @@ from typing import Any
 
 from sqlalchemy import make_url
 
-from tests.support.databases import copy_database, in_database
+from tests.support.databases import in_database
+from tests.support.made_databases import copy_of
 from tests.support.program import BATCH_PERSONS, Ended, Installation, Running, Sandbox, wait_for
 from tests.support.published import Store
 
@@ -42,36 +43,12 @@ WRITTEN = "SELECT count(*) FROM draft WHERE run_id = 2"
 _numbers = count(1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Databases:
-    """Copies of a database: SQLite files, each in a folder of its own, or of its server.
-
-    Attributes:
-        template: the URL of one at the program's schema.
-        folder: for SQLite's files.
-    """
-
-    template: str
-    folder: Path = Path()
-
-    def copy(self, url: str) -> str:
-        """The URL of a copy of one that nobody uses."""
-        source = Store(url)
-        if not source.is_sqlite:
-            return copy_database(in_database(url, "postgres"), make_url(url).database or "")
-        folder = self.folder / f"death_{next(_numbers)}"
-        folder.mkdir(parents=True)
-        for part in ("", "-wal"):
-            if source.path.with_name(source.path.name + part).exists():
-                shutil.copy(f"{source.path}{part}", folder / f"pts.db{part}")
-        return f"sqlite:///{folder / 'pts.db'}"
-
-    def settle(self, url: str) -> None:
-        """Wait until nothing of a dead process lives on in the server."""
-        if not Store(url).is_sqlite:
-            left = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{make_url(url).database}'"
-            server = Store(in_database(url, "postgres"))
-            wait_for(lambda: not server.rows(left), "the end of the backends")
+def settle(url: str) -> None:
+    """Wait until nothing of a dead process lives on in the server."""
+    if not Store(url).is_sqlite:
+        left = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{make_url(url).database}'"
+        server = Store(in_database(url, "postgres"))
+        wait_for(lambda: not server.rows(left), "the end of the backends")
 
 
 @dataclass(kw_only=True)
@@ -79,11 +56,12 @@ class Ground:
     """A base store to copy, and what the undisturbed run made of it.
 
     Attributes:
+        template: the URL of a database at the program's schema.
         before, after: what a reader sees before the run and after the twin's.
     """
 
     sandbox: Sandbox
-    databases: Databases
+    template: str
     folder: Path
     base: str = ""
     before: dict[str, Any] = field(default_factory=dict)
@@ -92,13 +70,13 @@ class Ground:
     def prepare(self) -> "Ground":
         """Make the base and run the twin."""
         lines = self.sandbox.lines()
-        url = self.databases.copy(self.databases.template)
+        url = self.copy(self.template)
         undisturbed = self.install(url, lines[:-EDGE])
         self.sandbox.control(generation=0, faults=[])
         assert self.sync(undisturbed).code == 0
         self.before = undisturbed.store.published()
-        self.databases.settle(url)
-        self.base = self.databases.copy(url)
+        settle(url)
+        self.base = self.copy(url)
         undisturbed.roster(*lines[EDGE:])
         self.sandbox.control(generation=GENERATION)
         ended = self.sync(undisturbed)
@@ -115,9 +93,13 @@ class Ground:
         made.constants[BATCH_PERSONS] = 5
         return made
 
+    def copy(self, url: str) -> str:
+        """The URL of a copy of a database that nobody uses."""
+        return copy_of(url, self.folder / f"death_{next(_numbers)}")
+
     def worker(self) -> Installation:
         """A worker on a fresh copy of the base."""
-        return self.install(self.databases.copy(self.base))
+        return self.install(self.copy(self.base))
 
     def start(self, worker: Installation, *arguments: str) -> Running:
         """Begin a run."""
@@ -136,9 +118,9 @@ class Ground:
     def seen(self, worker: Installation) -> dict[str, Any]:
         """What a reader sees. A SQLite file is looked at in a copy: looking would mend it."""
         if not worker.store.is_sqlite:
-            self.databases.settle(worker.database_url)
+            settle(worker.database_url)
             return worker.store.published()
-        copied = Store(self.databases.copy(worker.database_url))
+        copied = Store(self.copy(worker.database_url))
         try:
             return copied.published()
         finally:
