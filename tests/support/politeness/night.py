@@ -57,11 +57,6 @@ def wait(seconds: float, code: int = 429) -> Response:
 _nonces = count()
 
 
-def silence() -> Response:
-    """The connection stands, and nothing comes on it."""
-    return Response(200, b"[]", delay_s=HOUR_S)
-
-
 def new_nonce() -> Response:
     """A proof is refused for want of a nonce that nobody has heard of yet."""
     return status(401, ("dpop-nonce", f"nonce-{next(_nonces)}"))
@@ -71,7 +66,7 @@ KINDS: dict[str, Callable[[], Response]] = {
     "500": lambda: status(500),
     "503": lambda: status(503),
     "reset": lambda: Response(200, b"", delivery="reset"),
-    "silence": silence,
+    "silence": lambda: Response(200, b"[]", delay_s=HOUR_S),
     "nonce": new_nonce,
     "401": lambda: status(401),
     "403": lambda: status(403),

@@ -11,9 +11,8 @@ may be written from then on (promise 4); each commit is watched (``process.py``)
 import copy
 import random
 import shutil
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
@@ -46,7 +45,7 @@ PERSONS_FIRST = 5
 
 TAKE = (
     "UPDATE lease SET fencing_token = fencing_token + 1, holder = 'usurper', host = 'elsewhere', "
-    "expires_at = ? WHERE holder IS NOT NULL"
+    "expires_at = '{}' WHERE holder IS NOT NULL"
 )
 
 FLAVOURS: dict[str, tuple[str, ...]] = {
@@ -122,8 +121,7 @@ class VirtualStage(Stage):
     def take_lease(self) -> None:
         """Another process takes it, under a higher token."""
         until = self.clock.now() + timedelta(seconds=LEASE_S)
-        with closing(sqlite3.connect(self.database, isolation_level=None)) as usurper:
-            usurper.execute(TAKE, (until.isoformat(timespec="microseconds"),))
+        self.store.rows(TAKE.format(until.isoformat(timespec="microseconds")))
 
     def take_lease_at(self, wanted: int, number: int) -> None:
         """The same before the write with the wanted number."""
@@ -131,9 +129,8 @@ class VirtualStage(Stage):
             self.take_lease()
 
     def lease_holder(self) -> str | None:
-        with closing(sqlite3.connect(self.database, isolation_level=None)) as reader:
-            holder: str | None = reader.execute("SELECT holder FROM lease").fetchone()[0]
-            return holder
+        holder: str | None = self.store.one("SELECT holder FROM lease")
+        return holder
 
 
 def fill(stage: Stage) -> None:

@@ -2,7 +2,6 @@
 
 import random
 import shutil
-import sqlite3
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -323,12 +322,8 @@ class Life:
             await anyio.sleep(wait_s + 1.0)
 
     def _open_runs(self) -> bool:
-        reader = sqlite3.connect(self.stage.database, isolation_level=None, timeout=0)
-        found = reader.execute(
-            "SELECT count(*) FROM run WHERE status IN ('running', 'interrupted')"
-        ).fetchone()[0]
-        reader.close()
-        return bool(found)
+        open_runs = "SELECT count(*) FROM run WHERE status IN ('running', 'interrupted')"
+        return bool(self.stage.store.one(open_runs))
 
 
 def _hours_of(day: datetime) -> int:

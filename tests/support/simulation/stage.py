@@ -2,7 +2,6 @@
 
 import random
 import shutil
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -17,6 +16,7 @@ import pytest
 from tests.support.contracts import Document, as_toml
 from tests.support.model.guard import Guard
 from tests.support.model.values import expect
+from tests.support.published import Store
 from tests.support.simulation.doors import outside
 from tests.support.simulation.loop import PROCESS, Clock, SimLoop
 from tests.support.simulation.materials import PSEUDONYM_KEY, materials
@@ -122,6 +122,7 @@ class Stage:
         self.tally = Tally()
         self.upstream = Upstream(clock, rng, self.trace, seed=seed, jwk=materials().jwk, **options)
         self.database = folder / "pts.db"
+        self.store = Store(f"sqlite:///{self.database}")
         if not self.database.exists():
             shutil.copy(materials().folder / "empty.db", self.database)
         self.observer = Observer(self.database, PSEUDONYM_KEY, self.upstream.served)
@@ -320,33 +321,28 @@ class Stage:
         report = outcome.report
         if report is None:
             return
-        reader = sqlite3.connect(self.database, isolation_level=None, timeout=0)
-        row = reader.execute(
-            "SELECT status, exit_code FROM run WHERE run_id = ?", (report.run_id,)
-        ).fetchone()
-        reader.close()
+        ((status, exit_code),) = self.store.rows(
+            f"SELECT status, exit_code FROM run WHERE run_id = {report.run_id}"
+        )
         # A commit that was done, then reported as failed for good, is unknown to the process.
         is_unknown = any(name.startswith("database done-") for name in outcome.process.injected)
-        if row[0] == RunStatus.PUBLISHED and not is_unknown:
+        if status == RunStatus.PUBLISHED and not is_unknown:
             expect(
-                report.status == RunStatus.PUBLISHED and report.exit_code == row[1],
-                f"published with {row[1]}, but the process says {report.status} and "
+                report.status == RunStatus.PUBLISHED and report.exit_code == exit_code,
+                f"published with {exit_code}, but the process says {report.status} and "
                 f"{int(report.exit_code)}",
             )
         expect(
-            report.status != RunStatus.PUBLISHED or row[0] == RunStatus.PUBLISHED,
+            report.status != RunStatus.PUBLISHED or status == RunStatus.PUBLISHED,
             "the process says that it published, and it did not",
         )
 
     def lease_ends_in_s(self) -> float:
         """How long the lease that someone holds runs on, by the worker's clock; 0 for none."""
-        reader = sqlite3.connect(self.database, isolation_level=None, timeout=0)
-        row = reader.execute("SELECT expires_at FROM lease WHERE holder IS NOT NULL").fetchone()
-        reader.close()
-        if row is None or row[0] is None:
-            return 0.0
-        ends_s = datetime.fromisoformat(row[0]).timestamp() - self.clock.now().timestamp()
-        return max(0.0, ends_s)
+        held = self.store.rows("SELECT expires_at FROM lease WHERE expires_at IS NOT NULL")
+        now = self.clock.now()
+        left_s = [(datetime.fromisoformat(at) - now).total_seconds() for (at,) in held]
+        return max([0.0, *left_s])
 
     def close(self) -> None:
         """Settle the tally and close the observer's reader."""
