@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.deployment.deployed import PROGRAM, manifests, unit
+from tests.support.deployment.deployed import PROGRAM, manifests, unit, write_program
 from tests.support.made_databases import MakeDatabase
 from tests.support.program import Installation
 from tests.support.standin import Standin, person
@@ -43,9 +43,7 @@ POD = pytest.param(pod_commands, marks=pytest.mark.nightly)  # kustomize
 
 @pytest.fixture(params=[unit_commands, POD], ids=["unit", "CronJob"])
 def backup(request: pytest.FixtureRequest, tmp_path: Path) -> list[list[str]]:
-    program = tmp_path / "pts-worker"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m worker "$@"\n')
-    program.chmod(0o755)
+    write_program(tmp_path / "pts-worker", f'exec {sys.executable} -m worker "$@"\n')
     (tmp_path / "backup").mkdir(mode=0o700)
     commands: list[list[str]] = request.param(tmp_path)
     return commands

@@ -1,7 +1,6 @@
 """The configuration files of both ways to run it load, and lack nothing for a run."""
 
 import re
-import subprocess
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
@@ -17,9 +16,11 @@ from tests.support.deployment.deployed import (
     allow_core_dumps,
     manifests,
     one,
+    run,
     unit,
     units,
     workloads,
+    write_program,
 )
 from worker.config import Loaded, Purpose, load
 from worker.core.times import parse_duration
@@ -84,21 +85,16 @@ def test_cron_gives_the_worker_all_that_a_run_needs(tmp_path: Path):
 
 def test_command_by_hand_under_cron_is_the_workers_user(tmp_path: Path):
     """Without systemd pts-admin changes the user itself, and hands on input and exit code."""
-    runuser = tmp_path / "runuser"
-    runuser.write_text(
-        '#!/bin/sh\n[ "$1 $2 $3" = "-u pts-worker --" ] || exit 99\n'
-        'shift 3; echo "$#:$*"; ulimit -c; pwd; echo $SUDO_USER; cat; exit 3\n'
+    write_program(
+        tmp_path / "runuser",
+        '[ "$1 $2 $3" = "-u pts-worker --" ] || exit 99\n'
+        'shift 3; echo "$#:$*"; ulimit -c; pwd; echo $SUDO_USER; cat; exit 3\n',
     )
-    runuser.chmod(0o755)
     script = (CRONTAB.parent / "pts-admin").read_text().replace("/var/lib/pts-worker", "/")
-    done = subprocess.run(
+    done = run(
         ["/bin/sh", "-c", script, "pts-admin", "explain", "--as-of", "2026-01-01 00:00"],
         env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SUDO_USER": "kari"},
         input="from standard input\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
         preexec_fn=allow_core_dumps,
     )
     assert done.stderr == ""

@@ -18,8 +18,10 @@ from tests.support.deployment.deployed import (
     cron_commands,
     cron_variables,
     one,
+    run,
     unit,
     workloads,
+    write_program,
 )
 from worker.errors import ExitCode
 
@@ -137,22 +139,17 @@ def of_alert(folder: Path, key: str, **shown: object) -> subprocess.CompletedPro
     """Run a line of the alert unit, with stand-ins for systemctl and logger."""
     properties = "\n".join(f"{name}={value}" for name, value in shown.items())
     (folder / "shown").write_text(properties + "\n")
-    (folder / "systemctl").write_text(
-        '#!/bin/sh\nfor last; do :; done\n[ "$1 $last" = "show pts-sync.service" ] || exit 9\n'
+    write_program(
+        folder / "systemctl",
+        'for last; do :; done\n[ "$1 $last" = "show pts-sync.service" ] || exit 9\n'
         f'case $2 in --value) sed -n "s/^${{3#--property=}}=//p" {folder}/shown ;;\n'
-        f"*) cat {folder}/shown ;; esac\n"
+        f"*) cat {folder}/shown ;; esac\n",
     )
-    (folder / "logger").write_text('#!/bin/sh\nfor last; do :; done\necho "$last"\n')
-    for name in ("systemctl", "logger"):
-        (folder / name).chmod(0o755)
+    write_program(folder / "logger", 'for last; do :; done\necho "$last"\n')
     (line,) = unit("pts-alert@.service")["Service"][key]
-    return subprocess.run(
+    return run(
         shlex.split(line.replace("%i", "pts-sync.service").replace("$$", "$")),
         env={"PATH": f"{folder}:/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
     )
 
 
@@ -194,20 +191,16 @@ def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:
     Lines that are run in the same folder see what earlier ones left.
     """
     stub = folder / "worker"
-    stub.write_text(
-        f'#!/bin/sh\necho "$1" | tee -a {folder}/calls\nulimit -c >>{folder}/core\n'
+    write_program(
+        stub,
+        f'echo "$1" | tee -a {folder}/calls\nulimit -c >>{folder}/core\n'
         "echo pts-worker: the reason >&2\n"
-        f'case "$1" in status) exit {status} ;; *) exit {sync:d} ;; esac\n'
+        f'case "$1" in status) exit {status} ;; *) exit {sync:d} ;; esac\n',
     )
-    stub.chmod(0o755)
-    done = subprocess.run(
+    done = run(
         ["/bin/sh", "-c", command],
         env=cron_variables()
         | {"WORKER": str(stub), "LOG": str(folder / "log"), "CODE": str(folder / "code")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
         preexec_fn=allow_core_dumps,
     )
     assert done.stderr == ""

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.deployment.deployed import FOR_A_PERSON, OVER, ROOT, tool
+from tests.support.deployment.deployed import FOR_A_PERSON, OVER, ROOT, run, tool
 from worker.errors import ExitCode
 from worker.telemetry import HELP, PREFIX
 
@@ -55,8 +54,7 @@ def promtool(folder: Path, tests: list[dict[str, Any]]) -> None:
     (folder / RULES.name).write_text(RULES.read_text())
     document = {"rule_files": [RULES.name], "evaluation_interval": "30m", "tests": tests}
     (folder / "test.yml").write_text(yaml.safe_dump(document))
-    command = [tool("promtool"), "test", "rules", str(folder / "test.yml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = run([tool("promtool"), "test", "rules", str(folder / "test.yml")])
     assert done.returncode == 0, done.stdout + done.stderr
 
 

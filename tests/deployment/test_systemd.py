@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.deployment.deployed import PROGRAM, ROOT, SYSTEMD, one, unit, units
+from tests.support.deployment.deployed import (
+    PROGRAM,
+    ROOT,
+    SYSTEMD,
+    one,
+    run,
+    unit,
+    units,
+    write_program,
+)
 from worker.config import load
 from worker.core.times import parse_duration
 
@@ -119,8 +128,7 @@ def install_pts_admin(tmp_path: Path, worker: str) -> tuple[list[str], dict[str,
     for name in ("helseid.jwk.json", "pseudonym.key", "database.password"):
         (keys / name).touch()
     for name, text in stand_ins.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{text}")
-        (tmp_path / name).chmod(0o755)
+        write_program(tmp_path / name, text)
     script = (SYSTEMD / "pts-admin").read_text()
     script = script.replace(PROGRAM, str(tmp_path / "pts-worker"))
     script = script.replace("/etc/pts-worker/keys", str(keys))
@@ -132,14 +140,10 @@ def test_command_by_hand_runs_as_the_units_do(tmp_path: Path):
     command, environment = install_pts_admin(
         tmp_path, 'env | grep ^PTS_ | sort\necho "$#:$*"\ncat\nexit 3\n'
     )
-    done = subprocess.run(
+    done = run(
         [*command, "explain", "--as-of", "2026-01-01 00:00"],
         env=environment,
         input="from standard input\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
     )
     credentials = tmp_path / "credentials"
     assert done.stderr == ""
@@ -196,14 +200,13 @@ def test_boot_goes_on_with_an_open_run_alone(
     if open_run == "the program's own":
         setting = f"database.url=sqlite:///{migrated_sqlite}"
         call = [sys.executable, "-m", "worker", "status", "--json", "--set", setting]
-        answer.write_bytes(subprocess.run(call, check=True, capture_output=True, cwd=ROOT).stdout)
+        answer.write_text(run(call, cwd=ROOT).stdout)
     else:
         answer.write_text(f'{{"open_run": {open_run}}}')
     admin = tmp_path / "pts-admin"
-    admin.write_text(f'#!/bin/sh\n[ "$*" = "status --json" ] && cat {answer}\n')
-    admin.chmod(0o755)
+    write_program(admin, f'[ "$*" = "status --json" ] && cat {answer}\n')
     condition = one(service, "ExecCondition").replace("/usr/local/sbin/pts-admin", str(admin))
-    assert subprocess.run(shlex.split(condition), check=False, timeout=60).returncode == code
+    assert run(shlex.split(condition)).returncode == code
     assert one(service, "ExecStart") == "/usr/bin/systemctl start --no-block %i.service"
     assert one(unit("pts-continue@.service")["Install"], "WantedBy") == "multi-user.target"
 

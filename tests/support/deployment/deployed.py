@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +44,19 @@ def tool(name: str) -> str:
     """
     reason = f"NOT TESTED: {name} is not installed"
     return shutil.which(name) or pytest.skip(reason, allow_module_level=True)
+
+
+def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """How a command ended within a minute, and what it wrote."""
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, **options
+    )
+
+
+def write_program(path: Path, script: str) -> None:
+    """A program of the shell, which stands in for a real one."""
+    path.write_text(f"#!/bin/sh\n{script}")
+    path.chmod(0o755)
 
 
 def unit(name: str) -> Unit:
@@ -89,13 +102,7 @@ def manifests(overlay: str = "production", *components: str) -> Mapping[str, Map
             ],
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
-        done = subprocess.run(
-            [tool("kustomize"), "build", folder],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        done = run([tool("kustomize"), "build", folder])
     assert (done.returncode, done.stderr) == (0, "")
     documents = list(yaml.safe_load_all(done.stdout))
     kinds = {"NetworkPolicy", "Namespace"}  # named as the ConfigMap
