@@ -12,6 +12,7 @@ from tests.support.program import Installation, calls, sandbox
 from tests.support.raw_server import Reply, http
 from tests.support.standin import PATHS, PRIVACY, SAFETY, Ask, Standin
 from tests.support.standin import person as add_person
+from worker.cli.proposal import REFUSED
 from worker.config.contract_file import load_contract, read_contract
 from worker.core.contract import TokenPaging
 
@@ -102,8 +103,8 @@ def test_a_document_leads_to_a_sync(standin: Standin, tmp_path: Path, sqlite_url
     assert "is there already" in shown.err
     assert out.stat().st_mode & 0o777 == 0o600
     assert read_contract(again.out) == read_contract(out.read_text(encoding="utf-8"))
-    assert any(line.startswith("+") for line in ended.document["differences"])
-    assert "\n# proposal" in again.out
+    assert "\n# in force: " in again.out
+    assert "  # proposal\n" in again.out
     worker.configure(api={"contract_file": "made.toml"})
     synced = worker.sync()
     assert synced.code == 0, synced.err[-2000:]
@@ -151,22 +152,25 @@ def test_learn(standin: Standin, tmp_path: Path, sqlite_url: str):
     shown = text.out + text.err + ended.out + ended.err + (tmp_path / "p.toml").read_text()
     assert not any(one in shown for one in (*standin.people, "SECRET-VALUE", *standin.tokens))
     assert "status 400: 3 in JSON with errors.offId[], title" in text.out
-    assert "hasMore" in text.out
     fields = {one["field"]: one for one in ended.document["areas"]["patient-safety"]["fields"]}
     assert fields["result.hits[].freeText"]["becomes"] == "candidate for extra"
-    assert fields["result.hits[].Confidentiality_Code"]["becomes"] == "column confidentiality_code"
+    assert fields["result.hits[].Confidentiality_Code"]["becomes"] == "confidentiality_code"
     assert fields["result.hits[].Id"]["records"] == 6
-    facts = " ".join(ended.document["areas"]["patient-safety"]["facts"])
-    assert re.search("columns without a field: .*cause", facts)
-    assert fields["hasMore"]["becomes"] == "not declared, so refused"
+    assert re.search("patient-safety: columns without a field: .*cause", text.out)
+    assert (fields["cursor"]["becomes"], fields["hasMore"]["becomes"]) == ("proposed", REFUSED)
     area = read_contract((tmp_path / "p.toml").read_text())["patient-safety"]
     assert area.paging == TokenPaging(style="token", field="cursor", send_as="cursor")
     made = (tmp_path / "p.toml").read_text().replace("ignore = []", 'ignore = ["hasMore"]', 1)
     (tmp_path / "p.toml").write_text(made)
     worker.configure(api={"contract_file": "p.toml"}, sync={"areas": ["patient-safety"]})
-    synced = worker.sync()
-    assert synced.code == 0, synced.err[-2000:]
+    assert worker.sync().code == 0
     assert worker.store.one("SELECT count(*) FROM report_patient_safety_current") == 9
+    standin.everybody = lambda _ask: http({"title": "x"}, status="404 Not Found")
+    (ended,) = calls(worker, ("contract learn --out q.toml", lines))
+    assert (ended.code, (tmp_path / "q.toml").exists()) == (65, False)
+    asked = f'POST {next(iter(PATHS))} with {{offId = "{{off_id}}"}}'
+    assert f"# patient-safety: everybody was refused {asked}: check path" in ended.out
+    assert "[patient-safety]" not in ended.out
 
 
 def test_names_of_others_are_names(worker: Installation):
@@ -221,7 +225,7 @@ def test_what_cannot_be_made(worker: Installation):
     )
     found = dict(zip(cases, ends, strict=True))
     assert {one.code for one in ends} == {65}, [one.err for one in ends]
-    assert "current and former" in found["two"].err
+    assert "current and former" in found["two"].out
     assert "converted to JSON" in found["not json"].err
     assert "another document" in found["far"].err
 

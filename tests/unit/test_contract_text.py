@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from tests.support.contracts import SHAPES, as_toml, contract
-from worker.cli.toml_text import contract_toml as written
+from worker.cli.toml_text import contract_toml
 from worker.config.contract_file import load_contract, read_contract
 
 ODD = {
@@ -32,7 +32,7 @@ ODD = {
 def test_what_is_shown_reads_back(name):
     """Every key stands there, each on a line, and nothing is lost."""
     made = read_contract(as_toml(SHAPES[name])) if name in SHAPES else _odd(name)
-    shown = written(made)
+    shown = contract_toml(made)
     assert read_contract(shown) == made
     for area in tomllib.loads(shown).values():
         assert len(area) == 20
@@ -44,9 +44,12 @@ def _odd(name):
     return read_contract(text.replace(r"\ud83d\ude00", "\U0001f600").replace("\x7f", r"\u007f"))
 
 
-def test_comments_stand_at_their_places():
-    """Above a key, and below what a table holds."""
-    notes = {"patient-safety": {"id": ["two"], "extra": ["z"]}}
-    lines = written(load_contract(None), notes).splitlines()
-    assert lines[lines.index("# two") + 1].startswith("id = ")
-    assert lines[lines.index("[patient-safety.extra]") + 1] == "# z"
+def test_what_differs_from_the_contract_in_force_is_marked():
+    """Each line that does, below the one in force, and no other; candidates are comments."""
+    known, area = load_contract(None), load_contract(None)["patient-safety"]
+    made = {**known, "patient-safety": area.model_copy(update={"id": "Id", "extra": {"ø": ("a",)}})}
+    lines = contract_toml(made, known, {"patient-safety": ['z = "z"']}).splitlines()
+    at, extra = lines.index('id = "Id"  # proposal'), lines.index("[patient-safety.extra]")
+    assert lines[at - 1] == '# in force: id = "id"'
+    assert lines[extra + 1 : extra + 3] == ['"ø" = ["a"]  # proposal', '# z = "z"']
+    assert sum("# proposal" in line or "# in force" in line for line in lines) == 3

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from worker.areas import area_named
-from worker.cli.proposal import REFUSED, Draft, propose, shape_of
+from worker.cli.proposal import REFUSED, Field, Proposal
 from worker.config.contract_file import load_contract
 from worker.core.contract import AreaContract
 
@@ -14,14 +14,19 @@ KNOWN = load_contract(None)["patient-safety"]
 RECORD = {"id": "1", "confidentialityCode": "N"}
 
 
-def proposed(*answers: Any) -> Draft:
-    draft = Draft(KNOWN)
-    propose(SAFETY, draft, shape_of(answers))
-    return draft
+def proposed(*answers: Any, known: AreaContract = KNOWN, header: str = "") -> Proposal:
+    proposal = Proposal(SAFETY, known)
+    proposal.read(answers, {f"header:{header}": Field("header", 1)} if header else {})
+    assert proposal.contract is not None
+    return proposal
 
 
-def refused(draft: Draft) -> list[str]:
-    return [row["field"] for row in draft.rows if row["becomes"] == REFUSED]
+def becomes(proposal: Proposal) -> dict[str, str]:
+    return {row["field"]: row["becomes"] for row in proposal.rows}
+
+
+def refused(proposal: Proposal) -> list[str]:
+    return [field for field, use in becomes(proposal).items() if use == REFUSED]
 
 
 @pytest.mark.parametrize(
@@ -38,13 +43,19 @@ def refused(draft: Draft) -> list[str]:
     ],
 )
 def test_each_style_of_paging(around: dict[str, Any], paging: dict[str, Any]):
-    """By the names around the list, and marked as a proposal. What else is a text says nothing."""
+    """By the names around the list, and told as a proposal. What else is a text says nothing."""
     made = proposed({"items": [RECORD], "traceId": "x", **around})
-    assert made.contract is not None
-    assert made.contract.paging is not None
-    assert made.contract.paging.model_dump().items() >= paging.items()
-    assert "paging" in made.notes
-    assert (made.contract.ignore, refused(made)) == (("traceId",), [])
+    assert made.table["paging"].items() >= paging.items()
+    assert (made.table["ignore"], refused(made)) == (["traceId"], [])
+    assert becomes(made)[paging["field"]] == "proposed"
+
+
+def test_headers_that_speak_of_more():
+    """``Link`` is a style of paging, and a count is the total; what nobody knows is refused."""
+    assert proposed([RECORD], header="link").table["paging"] == {"style": "link"}
+    made = proposed([RECORD], header="x-total-count")
+    assert (made.table["total"], refused(made)) == ("header:x-total-count", [])
+    assert refused(proposed([RECORD], header="x-pagination")) == ["header:x-pagination"]
 
 
 @pytest.mark.promise("1")
@@ -61,44 +72,35 @@ def test_each_style_of_paging(around: dict[str, Any], paging: dict[str, Any]):
 def test_what_may_speak_of_more_is_not_ignored(name: str, value: object):
     """A person has to declare it, where neither paging nor a total tells where records end."""
     made = proposed({"items": [RECORD], name: value})
-    assert refused(made) == [name]
-    assert made.contract is not None
-    assert made.contract.places == frozenset()
+    assert (refused(made), made.table["ignore"], made.table["paging"]) == ([name], [], None)
 
 
 @pytest.mark.promise("1")
 def test_numbers_flags_and_addresses_are_never_ignored():
     """Not where there is a total, either: it may be that of the page."""
     answer = {"items": [RECORD], "total": 1, "side": 1, "flere": False, "neste": "/x?side=2"}
-    assert refused(proposed(answer)) == ["side", "flere", "neste"]
+    made = proposed({**answer, "next": "x", "cursor": "y"})
+    assert (refused(made), made.table["ignore"]) == (["side", "flere", "neste", "next"], [])
 
 
 def test_fields_that_are_no_column_for_sure():
     """A rule out of several, a parent's: shown, and left to a person."""
-    made = proposed(
-        [
-            {
-                "id": 1,
-                "accessRestriction": [{"confidentialityCode": "N"}],
-                "cause": 10,
-                "parent": {"cause": "x", "created_time": "x"},
-                "roles": ["LE"],
-                "created_time": "x",
-            }
-        ]
-    )
-    assert made.contract is not None
-    assert made.contract.columns["cause"] == KNOWN.columns["cause"]
-    assert made.contract.columns["source_created_at"] == ("created_time",)
-    assert made.contract.required == ("confidentiality_code",)
-    assert made.contract.columns["confidentiality_code"] == KNOWN.columns["confidentiality_code"]
-    assert made.facts[0].startswith("columns without a field: confidentiality_code, delay_days")
-    assert made.contract.columns["delay_days"] == KNOWN.columns["delay_days"]  # others may have it
-    becomes = {row["field"]: row["becomes"] for row in made.rows}
-    assert becomes["accessRestriction[].confidentialityCode"] == "column confidentiality_code"
-    assert becomes["parent.cause"] == "candidate for extra"
-    assert not any("roles" in line for line in made.notes["extra"])
-    assert "no field is called confidentiality" in made.notes["required"][0]
+    rule, parent = [{"confidentialityCode": "N"}], {"cause": "x", "created_time": "x"}
+    record = {"id": 1, "accessRestriction": rule, "cause": 10, "parent": parent, "roles": ["LE"]}
+    deep = {
+        "a": {"b": {"delayDays": 1}},
+        "z": {"delay_days": 2},
+        "tags": [],
+        "ls": [{"l": [{"m": 1}]}],
+    }
+    made = proposed([{**record, **deep, "created_time": "x"}])
+    columns, known = made.table["columns"], KNOWN.model_dump(mode="json")["columns"]
+    found = {"delay_days": ["z.delay_days"], "source_created_at": ["created_time"]}
+    assert columns == {**known, **found}  # others may have the rest
+    assert made.facts[0].startswith("columns without a field: confidentiality_code (required), ")
+    assert becomes(made)["accessRestriction[].confidentialityCode"] == "confidentiality_code"
+    assert becomes(made)["parent.cause"] == "candidate for extra"
+    assert not any(name in line for line in made.candidates for name in ("roles", "tags", "ls"))
 
 
 def test_what_is_declared_around_the_records_stands():
@@ -106,17 +108,13 @@ def test_what_is_declared_around_the_records_stands():
     paging = {"style": "page", "send_as": "p", "send_in": "query", "field": "page"}
     around = {"records": "items", "ignore": ["errors", "gone"], "paging": paging}
     known = AreaContract.model_validate({**KNOWN.model_dump(mode="json"), **around}, strict=False)
-    draft = Draft(known)
     answer = {"items": [RECORD], "errors": None, "page": 1, "pagingReference": None}
-    answers = [answer, {**answer, "errors": [], "pagingReference": 7}]
-    propose(SAFETY, draft, shape_of(answers))
-    assert draft.contract is not None
-    assert (draft.contract.paging, draft.contract.ignore) == (known.paging, known.ignore)
-    assert (refused(draft), "paging" in draft.notes) == (["pagingReference"], False)
+    made = proposed(answer, {**answer, "errors": [], "pagingReference": 7}, known=known)
+    assert made.contract == known
+    assert (refused(made), becomes(made)["page"]) == (["pagingReference"], "declared")
 
 
-def test_what_differs_from_the_contract_in_force_is_a_proposal():
-    """Each key that does, and no other."""
-    draft = proposed({"items": [RECORD], "total": 1, "traceId": "x"})
-    marked = {key for key, lines in draft.notes.items() if lines == ["proposal"]}
-    assert marked == {"records", "ignore", "total"}
+def test_the_list_may_be_null_or_empty():
+    """It is the list all the same, and nothing to be ignored."""
+    made = proposed({"items": [RECORD], "total": 1}, {"items": None, "total": 0}, {"items": []})
+    assert (made.table["records"], made.table["ignore"], refused(made)) == ("items", [], [])

@@ -5,108 +5,85 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pydantic import SecretStr
 
-from worker.config import KEYS, text_of
-from worker.config.settings import EVERYDAY, Settings
+from worker.config import text_of
+from worker.config.settings import EVERYDAY, SECTIONS
 from worker.core.contract import Contract
-from worker.core.display import visible
 
-_COMMENT_WIDTH: Final = 98
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _TABLES: Final = ("columns", "values", "extra")
 """The keys of an area that are tables of their own."""
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
+_Notes: TypeAlias = Mapping[str, Sequence[str]]
 _HEAD: Final = """\
 # Configuration of pts-worker. A line that starts with "#" has the default of a key, or an example;
 # remove the "#" to set it. Flags and the environment (PTS_<SECTION>__<KEY>) override this file.
 # Relative paths here start at its folder. Durations are written as 30s, 15m, 12h, 1d or 1h30m.
 # `pts-worker config show` shows each value and its origin, `pts-worker config check` what is wrong.
 #
-# Everybody sets these six keys; each stands at the top of its section:
-"""
-
-Notes = Mapping[str, Sequence[str]]
-"""An area's comments by key: above the key, or below what a table holds."""
+# Everybody sets these six keys; each stands at the top of its section:"""
 
 
-def settings_toml(values: Mapping[str, Any] = MappingProxyType({})) -> str:
+def settings_toml(values: Mapping[str, Any] = _NONE) -> str:
     """A configuration file that sets these keys, and describes all others."""
-    everyday = "".join(f"#   {name}\n" for name in EVERYDAY)
-    sections = ("\n".join(_section(name, values)) for name in Settings.model_fields)
-    return _HEAD + everyday + "".join(f"\n{text}\n" for text in sections)
+    lines = [_HEAD, *(f"#   {name}" for name in EVERYDAY)]
+    for section, model in SECTIONS.items():
+        lines += ["", _comment(str(model.__doc__)), f"[{section}]"]
+        for name, key in model.model_fields.items():
+            value = values.get(f"{section}.{name}")
+            shown = [one for one in (value, key.default, *(key.examples or ())) if one is not None]
+            hint = " Example:" if value is None and key.default is None else ""
+            off = "#" if value is None else ""
+            lines += ["", _comment(f"{key.description}{hint}"), off + toml_line(name, shown[0])]
+    return "\n".join(lines) + "\n"
 
 
-def _section(section: str, values: Mapping[str, Any]) -> Iterator[str]:
-    yield from _comment(str(type(Settings.model_fields[section].default).__doc__))
-    yield f"[{section}]"
-    for name, key in KEYS.items():
-        if not name.startswith(f"{section}."):
-            continue
-        meaning, value, off = str(key.description), key.default, "#"
-        if name in values:
-            value, off = values[name], ""
-        elif value is None:
-            meaning, value = f"{meaning} Example:", next(iter(key.examples or ()), None)
-        yield from ("", *_comment(meaning), f"{off}{name.partition('.')[2]} = {_setting(value)}")
+def _comment(text: str) -> str:
+    return textwrap.indent(textwrap.fill(text, 96, break_on_hyphens=False), "# ")
 
 
-def _comment(text: str) -> list[str]:
-    return textwrap.wrap(
-        text, _COMMENT_WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
-    )
+def contract_toml(contract: Contract, known: Contract = _NONE, notes: _Notes = _NONE) -> str:
+    """A contract as a file that reads back to the same one.
+
+    Args:
+        known: the one in force: each line of a proposal that differs is marked.
+        notes: comments at the end of each area, which is in ``extra``.
+    """
+    lines = list[str]()
+    for name, area in contract.items():
+        table = area.model_dump(mode="json")
+        before = known.get(name, area).model_dump(mode="json")
+        own = {key: value for key, value in table.items() if key not in _TABLES}
+        lines += [f"[{name}]", *_lines(own, before)]
+        for key in _TABLES:
+            lines += ["", f"[{name}.{key}]", *_lines(table[key], before[key])]
+        lines += [*(f"# {line}" for line in notes.get(name, ())), ""]
+    return "\n".join(lines)
 
 
-def _setting(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return toml_value(value.get_secret_value())
-    return toml_value(value if isinstance(value, (tuple, bool, int, float)) else text_of(value))
-
-
-def document_of(contract: Contract) -> dict[str, dict[str, Any]]:
-    """A contract with every key, also those that have their default value, as the file has them."""
-    tables = {name: area.model_dump(mode="json") for name, area in contract.items()}
-    for table in tables.values():
-        table["paging"] = table["paging"] or "none"
-    return tables
-
-
-def contract_toml(contract: Contract, notes: Mapping[str, Notes] = MappingProxyType({})) -> str:
-    """A contract as a file that reads back to the same contract, with these comments."""
-    areas = document_of(contract).items()
-    texts = ("\n".join(_area_lines(name, table, notes.get(name, {}))) for name, table in areas)
-    return "\n".join(f"{text}\n" for text in texts)
-
-
-def _area_lines(name: str, table: Mapping[str, Any], notes: Notes) -> Iterator[str]:
-    yield f"[{_key(name)}]"
+def _lines(table: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
     for key, value in table.items():
-        if key not in _TABLES:
-            yield from (f"# {visible(note)}" for note in notes.get(key, ()))
-            yield toml_line(key, value)
-    for key in _TABLES:
-        yield from ("", f"[{_key(name)}.{key}]")
-        yield from (toml_line(part, value) for part, value in table[key].items())
-        yield from (f"# {visible(note)}" for note in notes.get(key, ()))
+        line, before = toml_line(key, value), toml_line(key, known.get(key))
+        if line != before and key in known:
+            yield f"# in force: {before}"
+        yield line if line == before else f"{line}  # proposal"
 
 
 def toml_line(key: str, value: Any) -> str:
     """A key with its value."""
-    return f"{_key(key)} = {toml_value(value)}"
-
-
-def _key(text: str) -> str:
-    return text if _BARE_KEY.fullmatch(text) else toml_value(text)
+    return f"{key if _BARE_KEY.fullmatch(key) else toml_value(key)} = {toml_value(value)}"
 
 
 def toml_value(value: Any) -> str:
-    """A value on one line."""
+    """A value on one line; ``"none"`` for None."""
     if isinstance(value, dict):
         return f"{{{', '.join(toml_line(name, part) for name, part in value.items())}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(toml_value, value))}]"
-    if isinstance(value, float):
-        return repr(value)  # JSON's word for infinity is none of TOML's
-    text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    text = json.dumps("none" if value is None else value, ensure_ascii=False, default=text_of)
     return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in text)

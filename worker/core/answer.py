@@ -26,7 +26,7 @@ VALUES_MAX: Final = 200_000
 AROUND_MAX: Final = 1_000
 """Fields around the records of one response."""
 
-_TELLING: Final = ("link", "content-range", "x-pagination", "x-total-count")
+TELLING: Final = ("link", "content-range", "x-pagination", "x-total-count")
 """Headers that may speak of more records."""
 _OK: Final = 200
 _REDIRECTS: Final = range(300, 400)
@@ -214,7 +214,7 @@ def _check_declared(answer: Answer, contract: AreaContract) -> None:
             f"records, add it to `ignore`; {LEARN}",
             field=safe_path(undeclared[0]),
         )
-    for name in _TELLING:
+    for name in TELLING:
         if name in answer.headers and name not in contract.known_headers:
             raise ContractError(
                 "a header that may speak of more records, and is not declared", field=HEADER + name

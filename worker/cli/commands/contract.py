@@ -1,13 +1,21 @@
-"""``contract``: what is declared of PTS's answers, and contracts made of what PTS says."""
+"""``contract``: what is declared of PTS's answers, and contracts proposed from what PTS says."""
 
+import tomllib
+from contextlib import aclosing
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from worker.cli import options
+from worker.cli.output import print_table
+from worker.errors import AreaError, ExitCode, UsageError
 
-_DOCUMENT_BYTES_MAX: Final = 16 << 20
+if TYPE_CHECKING:
+    from worker.app import App
+    from worker.cli.proposal import Proposal
+
+_PERSONS_MAX: Final = 100
 
 _out = click.option(
     "--out", type=options.path, metavar="FILE", help="Write it to this file, which must not exist."
@@ -24,18 +32,16 @@ def command() -> None:
 def show(cli: options.Cli) -> None:
     """Print the complete contract with PTS that is in force, as TOML.
 
-    It is `api.contract_file`, or comes with the program if that is not set.
-
-    `--json`: origin (the file, or null for the program's own), contract.
+    It is `api.contract_file`, or comes with the program if that is not set. `--json` gives the same
+    in the members origin (the file; null for the program's own) and contract.
 
     Example: `pts-worker contract show`
     """
-    from worker.cli.toml_text import contract_toml, document_of
+    from worker.cli.toml_text import contract_toml
 
     app = cli.load(None)
-    contract, origin = app.contract(), app.settings.api.contract_file
-    document = {"origin": origin, "contract": document_of(contract)}
-    cli.emit(document, lambda: print(contract_toml(contract), end=""))
+    text, origin = contract_toml(app.contract()), app.settings.api.contract_file
+    cli.emit({"origin": origin, "contract": tomllib.loads(text)}, lambda: print(text, end=""))
 
 
 @command.command("from-openapi")
@@ -43,24 +49,23 @@ def show(cli: options.Cli) -> None:
 @_out
 @click.pass_obj
 def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
-    """Make a contract from NHN's OpenAPI 3 document (JSON).
+    """Propose a contract from NHN's OpenAPI 3 document (JSON).
 
-    What differs from the contract in force is listed, and marked `# proposal`; docs/first-day.md
+    Each line that differs from the contract in force is marked `# proposal`; docs/first-day.md
     explains the rest. Only live answers prove a contract: `pts-worker doctor --probe`.
 
-    `--json`: file, areas (facts, fields), proposals, contract, differences.
+    `--json`: file, areas (facts, fields), contract.
 
     Example: `pts-worker contract from-openapi pts.json --out pts.toml`
     """
-    from worker.cli.contract_tools import report
     from worker.cli.openapi import OpenApi
     from worker.trusted_files import read_trusted
 
     app = cli.load(None)
-    content = read_trusted(file, key="FILE", group_may_write=True, bytes_max=_DOCUMENT_BYTES_MAX)
-    described, known = OpenApi(content), app.contract()
-    drafts = {area.name: described.draft(area, known[area.name]) for area in app.areas()}
-    return report(cli, known, drafts, out)
+    content = read_trusted(file, key="FILE", group_may_write=True, bytes_max=16 << 20)
+    document, known = OpenApi(content), app.contract()
+    proposals = {area.name: document.proposal(area, known[area.name]) for area in app.areas()}
+    return _report(cli, app, proposals, out)
 
 
 @command.command("learn")
@@ -69,20 +74,68 @@ def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
 def learn(cli: options.Cli, *, out: Path | None) -> int:
     """Propose a contract from live answers about some persons.
 
-    Give their identifiers on standard input, one a line: synthetic persons who have restrictions,
-    100 at most. PTS is asked as the contract in force says, and only the first page of each answer
-    is read. It shows the names of fields, their types and how many records have them, never a
-    value; for a refusal (4xx) the names of the answer's fields.
+    Give their identifiers on standard input, one a line: synthetic persons who have restrictions;
+    the first 100 are asked for. PTS is asked as the contract in force says, and only the first page
+    of each answer is read. Shown are names of fields, their types and how many records have them,
+    never a value; of a refusal (4xx) the names of its fields.
 
     The output is as `from-openapi`'s. Exit code 65 if no answer could be used.
 
     Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
     """
+    app = cli.load("read-pts")
+    return _report(cli, app, cli.run(lambda: _learned(app)), out)
+
+
+async def _learned(app: "App") -> dict[str, "Proposal"]:
+    """What live answers about the persons on standard input suggest of each area."""
     from worker.cli.access import typed_identifier
-    from worker.cli.contract_tools import learned, report
+    from worker.cli.proposal import learned
+    from worker.core.breaker import verdict_of
+    from worker.core.model import Person, RosterLineError
     from worker.roster.csv_file import CsvRoster
 
-    app = cli.load("read-pts")
-    roster = CsvRoster("-", stdin=typed_identifier())
-    drafts = cli.run(lambda: learned(app, roster))
-    return report(cli, app.contract(), drafts, out)
+    answers = {area: list[Any]() for area in app.areas()}
+    known, lines = app.contract(), CsvRoster("-", stdin=typed_identifier()).entries()
+    try:
+        async with aclosing(lines), app.reader(app.pace(), attempts_max=2) as reader:
+            async for entry in lines:
+                if isinstance(entry, RosterLineError):
+                    raise UsageError(f"{entry.where}: {entry.problem}")
+                if entry.is_h_number and not app.sends_h_numbers:
+                    raise UsageError("standard input: an H-number is not sent to PTS")
+                person = Person(off_id=entry.off_id, person_key="learn")
+                for area, found in answers.items():
+                    found.append(await reader.ask(person, area.name))
+                if min(map(len, answers.values())) == _PERSONS_MAX:
+                    break
+        return {area.name: learned(area, known[area.name], answers[area]) for area in answers}
+    except AreaError as error:
+        raise verdict_of(error) from None
+
+
+def _report(cli: options.Cli, app: "App", found: dict[str, "Proposal"], out: Path | None) -> int:
+    """Print what was found and the contract that is proposed, which may go to a file as well."""
+    from worker.cli.toml_text import contract_toml
+    from worker.files import named_faults, write_new
+
+    known = app.contract()
+    made = {name: one.contract for name, one in found.items() if one.contract is not None}
+    candidates = {name: one.candidates for name, one in found.items()}
+    text = contract_toml({**known, **made}, known, candidates) if made else ""
+    if out is not None and made:
+        with named_faults(out):
+            write_new(out, text.encode())
+    areas = {name: {"facts": one.facts, "fields": one.rows} for name, one in found.items()}
+    document = {"file": out if made else None, "areas": areas, "contract": tomllib.loads(text)}
+    cli.emit(document, lambda: _print(found, text))
+    return ExitCode.OK if made else ExitCode.DATA_CONTRACT
+
+
+def _print(found: dict[str, "Proposal"], text: str) -> None:
+    """Everything but the contract itself is a comment, so that all of it is a TOML file."""
+    for name, one in found.items():
+        print("".join(f"# {name}: {fact}\n" for fact in one.facts), end="")
+    rows = [(name, *row.values()) for name, one in found.items() for row in one.rows]
+    print_table(("area", "field", "kinds", "records", "becomes"), rows, indent="# ")
+    print(f"\n{text}", end="")
