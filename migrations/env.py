@@ -95,12 +95,13 @@ def migrate(connection: Connection) -> None:
 
 async def on_configured_database() -> None:
     """For the ``alembic`` command itself."""
-    from worker.config import database_url, load
+    from worker.config import load
+    from worker.config.needs import database_url
     from worker.ports import real_runtime
     from worker.store.database import open_database
 
     settings = load({}, environ=os.environ, cwd=Path.cwd()).settings
-    url = database_url(settings.database)
+    url = database_url(settings, "database")
     async with open_database(
         url,
         real_runtime(),

@@ -107,11 +107,9 @@ def _run(sandbox: RunningSandbox) -> None:
 async def _nights(sandbox: RunningSandbox) -> None:
     """Run the nights before tonight; print what came of each."""
     loaded = load(
-        {"log.level": "ERROR"},
-        environ=_environment(),
+        environ=_environment() | {"PTS_LOG__LEVEL": "ERROR"},
         cwd=Path.cwd(),
         config_path=CONFIG,
-        flag_names={},
         purpose="sync",
     )
     configure("CRITICAL", "console")

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import anyio
 
 from worker.areas import area_named
-from worker.config import Loaded, Settings, database_url, required
+from worker.config import Loaded
 from worker.config.contract_file import load_contract
+from worker.config.needs import database_url, required
+from worker.config.settings import Settings
 from worker.core.area import ResourceArea
 from worker.core.contract import Contract, fingerprints
 from worker.core.hosts import is_rehearsal, service_of
@@ -107,7 +109,7 @@ class App:
             return CsvRoster(path, encoding=roster.encoding, stdin=stdin)
         from worker.roster.query import QueryRoster  # noqa: PLC0415 - with SQLAlchemy's engines
 
-        url, query = database_url(roster), roster.query or ""
+        url, query = database_url(self.settings, "roster"), roster.query or ""
         return QueryRoster(url, query, ca_file=self.settings.tls.ca_file)
 
     @property
@@ -140,10 +142,9 @@ class App:
             StoppedError: ``stop`` was set while waiting for it.
         """
         async with open_database(
-            database_url(self.settings.database),
+            database_url(self.settings, "database"),
             self.runtime,
             patience_s=min(PATIENCE_S, patience_s_max),
-            idle_s=float(self.settings.lease.ttl_s),
             ca_file=self.settings.tls.ca_file,
             is_group_readable=self.settings.database.group_readable,
             stop=stop,

@@ -158,13 +158,13 @@ class ConfigurationError(WorkerError):
     """The configuration is invalid.
 
     Attributes:
-        problems: one line per problem, with its key.
+        problems: one line per problem, with its key; they stand in the message, too.
     """
 
     exit_code = ExitCode.CONFIGURATION
 
     def __init__(self, message: str, *, problems: Sequence[str] = (), hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+        super().__init__("\n  - ".join([message, *problems]), hint=hint)
         self.problems = tuple(map(masked, problems))
 
 

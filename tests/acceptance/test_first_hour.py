@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from worker.cli import run
-from worker.config import KEYS, load
+from worker.config import load
+from worker.config.settings import KEYS
 from worker.store.schema.upgrade import HEAD
 
 

@@ -13,7 +13,7 @@ from tests.support.documents import DOCS, PAGES, ROOT, blocks, broken_links, pat
 from tools.docs.command_line import described
 from tools.docs.log_events import log_calls
 from tools.docs.tree import parsed
-from worker.config import KEYS
+from worker.config.settings import KEYS
 
 COMMANDS = {
     words: {option for parameter in command.params for option in parameter.opts}

@@ -22,7 +22,8 @@ from tests.support.deployment.deployed import (
     workloads,
     write_program,
 )
-from worker.config import Loaded, Purpose, load
+from worker.config import Loaded, load
+from worker.config.needs import Purpose
 from worker.core.times import parse_duration
 
 SECRETS = "/run/secrets/pts-worker"

@@ -219,6 +219,9 @@ def test_textfile_lies_where_the_units_may_write():
     assert str(textfile.parent) == one(service, "ReadWritePaths")
     assert textfile.suffix == ".prom"
     loaded = load(
-        {"database.url": "sqlite:///pts.db"}, environ=values, cwd=Path("/"), purpose="report"
+        {"database.url": ("sqlite:///pts.db", "--set")},
+        environ=values,
+        cwd=Path("/"),
+        purpose="report",
     )
     assert loaded.settings.telemetry.textfile == textfile

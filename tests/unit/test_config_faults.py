@@ -12,8 +12,9 @@ NO_CRON = "must be a cron expression such as '30 3 * * *'"
 
 
 def problems(tmp_path, *, flags=None, environ=None, **more):
+    by_flags = {name: (value, "--it") for name, value in (flags or {}).items()}
     with pytest.raises(ConfigurationError) as caught:
-        load(flags or {}, environ=environ or {}, cwd=tmp_path, **more)
+        load(by_flags, environ=environ or {}, cwd=tmp_path, **more)
     assert all(problem in str(caught.value) for problem in caught.value.problems)
     return list(caught.value.problems)
 
@@ -25,24 +26,23 @@ def test_all_faults_at_once(tmp_path):
         tmp_path,
         flags={"sync.retry_attempts": 0, "sync.nope": 1},
         environ={"PTS_LOG__LEVEL": "LOUD", "PTS_LOG__LEVLE": "INFO"},
-        flag_names={"sync.retry_attempts": "--attempts"},
         purpose="helseid",
     )
     file = tmp_path / "config/worker.toml"
     assert found[:7] == [
         f"sync.concurrency ({file}): must be a valid integer, unable to parse string as an integer",
-        "sync.retry_attempts (flag --attempts): must be greater than or equal to 1",
         f"sync.concurency ({file}): unknown; did you mean sync.concurrency?",
-        "sync.nope (command line): unknown",
+        f"synk ({file}): unknown; did you mean sync?",
         (
             "log.level (environment variable PTS_LOG__LEVEL): must be 'DEBUG', 'INFO', 'WARNING' "
             "or 'ERROR'"
         ),
         "log.levle (environment variable PTS_LOG__LEVLE): unknown; did you mean log.level?",
-        f"synk ({file}): unknown; did you mean sync?",
+        "sync.retry_attempts (flag --it): must be greater than or equal to 1",
+        "sync.nope (flag --it): unknown",
     ]
     missing = [problem.partition(":")[0] for problem in found[7:]]
-    assert missing == ["helseid.issuer", "helseid.client_id", "helseid.private_jwk_file"]
+    assert missing == ["helseid.client_id", "helseid.private_jwk_file", "helseid.issuer"]
 
 
 @pytest.mark.promise("8")
@@ -50,7 +50,7 @@ def test_all_faults_at_once(tmp_path):
     ("key", "value", "problem"),
     [
         ("sync.continue_within", 30, "is not a duration; write it as a string with a unit"),
-        ("sync.continue_within", "0s", "must be longer than 0"),
+        ("sync.continue_within", "0s", "must be greater than 0 seconds"),
         ("sync.requests_per_second", "inf", "must be a finite number"),
         ("sync.max_removed_share", 1.5, "must be less than or equal to 1"),
         ("sync.concurrency", 1.5, "must be a valid integer"),
@@ -73,7 +73,7 @@ def test_all_faults_at_once(tmp_path):
         ("schedule.cron", "0 3 * * 8", f"{NO_CRON}: Bad day-of-week"),
         ("schedule.timezone", "Europe/Osloo", "is not a time zone"),
         ("telemetry.http_listen", "9464", "must be host:port"),
-        ("retention.versions", "90m", "must be at least 1d, or none"),
+        ("retention.versions", "90m", "must be greater than or equal to 1 day"),
         ("roster.send_h_numbers", "perhaps", "must be a valid boolean"),
         ("sync.concurrency", True, "must be a valid integer"),
         ("sync.min_completeness", True, "must be a valid number"),
@@ -81,7 +81,7 @@ def test_all_faults_at_once(tmp_path):
 )
 def test_faults_of_single_values(tmp_path, key, value, problem):
     """Each fault names key and origin and tells what is wrong, never the value."""
-    (line,) = problems(tmp_path, flags={key: value}, flag_names={key: "--it"})
+    (line,) = problems(tmp_path, flags={key: value})
     name, _, reported = line.partition(" (flag --it): ")
     assert name.partition("[")[0] == key
     assert reported.startswith(problem)
@@ -117,7 +117,7 @@ def test_faults_of_the_file(tmp_path, content, problem):
 @pytest.mark.parametrize(
     ("variable", "hint"),
     [
-        ("PTS_SYNC_CONCURRENCY", "did you mean PTS_SYNC__CONCURRENCY, with two underscores?"),
+        ("PTS_SYNC_CONCURRENCY", "did you mean PTS_SYNC__CONCURRENCY?"),
         ("PTS_SYNC__CONCURENCY", "did you mean sync.concurrency?"),
         ("PTS_SNYC__CONCURRENCY", "did you mean sync?"),
         ("PTS_SYNC__ZZZZZZZZZZZZZZZZ", ""),
@@ -127,7 +127,8 @@ def test_misspelt_variables(tmp_path, variable, hint):
     """A misspelt variable is a fault with a hint; what Kubernetes sets for a service is none."""
     environ = {"PTS_SERVICE_HOST": "10.0.0.1", "PTS_PORT_80_TCP": "x", "PTS_SYNC__DEADLINE": ""}
     (line,) = problems(tmp_path, environ={variable: "1", **environ})
-    assert f"environment variable {variable}" in line
+    assert variable in line.partition(": ")[0]
+    assert ("with one underscore" in line) == ("__" not in variable)
     assert line.partition("; ")[2] == hint
 
 
@@ -143,7 +144,7 @@ def test_misspelt_variables(tmp_path, variable, hint):
         (
             {"telemetry.ping_url": "https://hc-ping.com/hemmelig"},
             {},
-            "telemetry.ping_url (command line): every process of the machine can read it there",
+            "telemetry.ping_url (flag --it): every process of the machine can read it there",
         ),
     ],
 )

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.config_files import write
-from worker.config import KEYS, load
-from worker.config.settings import EVERYDAY
+from worker.config import load
+from worker.config.settings import EVERYDAY, KEYS
 
 
 def test_there_are_few_keys():
@@ -20,10 +20,9 @@ def test_precedence_and_origins(tmp_path):
     """Flags, then environment, then file, then defaults, each value with where it came from."""
     write(tmp_path, "[sync]\nconcurrency = 1\nretry_attempts = 7\npatience = '5s'\n")
     loaded = load(
-        {"sync.concurrency": 3, "sync.areas": None},
+        {"sync.concurrency": (3, "--concurrency")},
         environ={"PTS_SYNC__CONCURRENCY": "2", "PTS_SYNC__RETRY_ATTEMPTS": "8", "HOME": "/"},
         cwd=tmp_path,
-        flag_names={"sync.concurrency": "--concurrency"},
     )
     sync = loaded.settings.sync
     assert (sync.concurrency, sync.retry_attempts, sync.patience) == (3, 8, timedelta(seconds=5))
@@ -58,12 +57,12 @@ def test_which_file(tmp_path):
 )
 def test_environment_sets_both_addresses(tmp_path, environment, base_url, issuer):
     """One key chooses PTS and HelseID together; an explicit address wins, from any layer."""
-    loaded = load({"api.environment": environment}, environ={}, cwd=tmp_path)
+    loaded = load({"api.environment": (environment, "--it")}, environ={}, cwd=tmp_path)
     assert loaded.settings.api.base_url == base_url
     assert loaded.settings.helseid.issuer == issuer
     assert loaded.origins["helseid.issuer"] == "api.environment"
     write(tmp_path, '[helseid]\nissuer = "http://127.0.0.1:8801/helseid/"\n')
-    loaded = load({"api.environment": environment}, environ={}, cwd=tmp_path)
+    loaded = load({"api.environment": (environment, "--it")}, environ={}, cwd=tmp_path)
     assert loaded.settings.helseid.issuer == "http://127.0.0.1:8801/helseid"
     assert loaded.settings.api.base_url == base_url
 
@@ -88,7 +87,7 @@ def test_text_from_the_environment(tmp_path, variable, text, read, expected):
 def test_roster_of_a_higher_layer_replaces_the_other_kind(tmp_path):
     """A file named by flag takes the place of a query in the file, and the other way round."""
     write(tmp_path, '[roster]\nurl = "sqlite:///ehr.db"\nquery = "select 1"\n')
-    roster = load({"roster.path": "-"}, environ={}, cwd=tmp_path).settings.roster
+    roster = load({"roster.path": ("-", "--roster")}, environ={}, cwd=tmp_path).settings.roster
     assert (roster.path, roster.url, roster.query) == ("-", None, None)
     write(tmp_path, '[roster]\npath = "r.csv"\n')
     environ = {"PTS_ROSTER__URL": "sqlite:///ehr.db", "PTS_ROSTER__QUERY": "select 1"}
@@ -111,7 +110,7 @@ def test_paths_in_the_file_start_at_its_folder(tmp_path):
     (tmp_path / "else?where").mkdir()
     write(tmp_path, text, "else?where/w.toml")
     loaded = load(
-        {"tls.ca_file": "ca.pem"},
+        {"tls.ca_file": ("ca.pem", "--it")},
         environ={"PTS_DATABASE__PASSWORD_FILE": "p"},
         cwd=tmp_path,
         config_path=Path("else?where/w.toml"),

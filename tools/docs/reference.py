@@ -11,8 +11,7 @@ from tools.docs.command_line import described
 from tools.docs.data_model import data_model_page
 from tools.docs.exit_codes import EXIT_MEANINGS
 from tools.docs.log_events import log_table
-from worker.config import KEYS, text_of, variable_of
-from worker.config.settings import EVERYDAY
+from worker.config.settings import EVERYDAY, KEYS, text_of, variable_of
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode

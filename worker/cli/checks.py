@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from worker.app import App
 from worker.cli.options import Cli
-from worker.config import needs
+from worker.config.needs import unmet
 from worker.core.breaker import verdict_of
 from worker.core.contract import fingerprint
 from worker.core.display import counted, visible_lines
@@ -104,7 +104,7 @@ def _print(line: Line) -> None:
 async def check_configuration(app: App, doubts: Doubts) -> str:
     """Everything that a sync needs is set, and every configured file can be used."""
     environment = app.settings.api.environment
-    needs(app.loaded, "sync")
+    app.loaded.require_none([*unmet(app.settings, "sync")], ConfigurationError)
     for used in (app.identity, app.tls, app.proxy):
         used()
     for key, address in ENVIRONMENTS[environment].items() if environment else ():
@@ -149,7 +149,7 @@ async def check_clock(app: App, doubts: Doubts) -> str:
 
 async def check_token(app: App, _doubts: Doubts) -> str:
     """HelseID gives this client a token with the requested scopes."""
-    needs(app.loaded, "helseid")
+    app.loaded.require_none([*unmet(app.settings, "helseid")], ConfigurationError)
     async with app.helseid() as helseid:
         token = await helseid.tokens.token()
     chosen = app.settings.helseid

@@ -24,7 +24,7 @@ from worker.errors import UsageError
 
 if TYPE_CHECKING:
     from worker.app import App
-    from worker.config import Purpose
+    from worker.config.needs import Purpose
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -39,8 +39,7 @@ class Cli:
     Attributes:
         config_file: of ``--config``.
         as_json: of ``--json``.
-        flags: values by configuration key.
-        flag_names: the flag that each of them came from, for messages.
+        flags: values by configuration key, each with the flag that it came from.
         keeps_code: the command ends with its own code although its result could not be written:
             what a run did is in the ledger.
     """
@@ -48,20 +47,18 @@ class Cli:
     def __init__(self) -> None:
         self.config_file: Path | None = None
         self.as_json = False
-        self.flags: dict[str, Any] = {}
-        self.flag_names: dict[str, str] = {}
+        self.flags: dict[str, tuple[Any, str]] = {}
         self.keeps_code = False
 
     def set(self, key: str, value: object, *, flag: str) -> None:
         """Note the value of a configuration key."""
-        self.flags[key] = value
-        self.flag_names[key] = flag
+        self.flags[key] = (value, flag)
 
     def load(self, purpose: "Purpose | None") -> "App":
         """The configured app; logging is set up on the way.
 
         Args:
-            purpose: what the command is about to do (``worker.config.Purpose``).
+            purpose: what the command is about to do (``worker.config.needs.Purpose``).
 
         Raises:
             ConfigurationError: every fault of the configuration at once.
@@ -76,7 +73,6 @@ class Cli:
             environ=os.environ,
             cwd=Path.cwd(),
             config_path=self.config_file,
-            flag_names=self.flag_names,
             purpose=purpose,
         )
         configure(loaded.settings.log.level, loaded.settings.log.format)

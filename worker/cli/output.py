@@ -140,21 +140,18 @@ def report_call(error: click.ClickException, *, as_json: bool) -> None:
 
 def report_error(error: WorkerError, *, as_json: bool) -> None:
     """An error with a name: what is wrong, where, and what to do."""
-    problems = error.problems if isinstance(error, ConfigurationError) else ()
-    reason = "; ".join([error.message, *(p for p in problems[:1] if p not in error.message)])
-    notify(f"STATUS={reason}")
+    notify(f"STATUS={error.message}")
     if as_json:
         fault = {
             "exit_code": error.exit_code,
             "name": error.exit_code.name.lower(),
             "message": error.message,
             "hint": error.hint,
-            "problems": problems,
+            "problems": error.problems if isinstance(error, ConfigurationError) else (),
         }
         print_json({"error": fault})
         return
     lines = [f"pts-worker: {error.message}"]
-    lines += [f"  - {problem}" for problem in problems if problem not in error.message]
     if error.hint:
         lines.append(f"  → {error.hint}")
     print(visible_lines("\n".join(lines)), file=sys.stderr)

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from pydantic import SecretStr
+from pydantic import Secret
 
-from worker.config import text_of
-from worker.config.settings import EVERYDAY, SECTIONS
+from worker.config.settings import EVERYDAY, SECTIONS, text_of
 from worker.core.contract import Contract
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -83,7 +82,7 @@ def toml_value(value: Any) -> str:
         return f"{{{', '.join(toml_line(name, part) for name, part in value.items())}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(toml_value, value))}]"
-    if isinstance(value, SecretStr):
+    if isinstance(value, Secret):
         value = value.get_secret_value()
     text = json.dumps("none" if value is None else value, ensure_ascii=False, default=text_of)
     return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in text)

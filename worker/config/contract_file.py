@@ -54,16 +54,15 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
         document = json.dumps(tables, allow_nan=False)
     except (TypeError, ValueError):
         raise ConfigurationError(f"{name}: holds a date, a time, nan or inf; write texts") from None
-    problems: list[str] = []
     contract: Contract = {}
     try:
         contract = _CONTRACTS.validate_json(document, strict=True)
+        problems = [*_misfits(contract)]
     except ValidationError as error:
         problems = [_problem(fault, tables) for fault in error.errors(include_input=False)]
-    if problems := problems or [*_misfits(contract)]:
-        faults = f"{name}: the contract with PTS has {counted(len(problems), 'fault')}:"
+    if problems:
         raise ConfigurationError(
-            "\n  - ".join([faults, *problems]),
+            f"{name}: the contract with PTS has {counted(len(problems), 'fault')}:",
             problems=problems,
             hint="without api.contract_file `pts-worker contract show` prints a complete one",
         )
@@ -72,41 +71,37 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
 
 def _problem(fault: Any, tables: Mapping[str, Any]) -> str:
     """One fault with its place, without the value."""
-    is_unknown = fault["type"] == "extra_forbidden"
-    place = _place(fault["loc"], tables, is_key=is_unknown or fault["type"] == "missing")
-    return f"{place}: {'there is no such key' if is_unknown else message_of(fault)}"
+    problem = message_of(fault)
+    if fault["type"] == "extra_forbidden":
+        problem = "there is no such key"
+    elif fault["type"] == "missing":
+        problem = f"the key {fault['loc'][-1]} is missing"
+    return f"{_place(fault['loc'], tables)}: {problem}"
 
 
-def _place(parts: tuple[str | int, ...], tables: Any, *, is_key: bool) -> str:
-    """The keys among the parts of a place; pydantic also names its own models there.
-
-    Args:
-        is_key: the last part is a key, be it there or not.
-    """
+def _place(parts: tuple[str | int, ...], tables: Any) -> str:
+    """The keys and positions among the parts; pydantic also names its own models there."""
     place, here = "", tables
-    for number, part in enumerate(parts):
-        is_last = is_key and number == len(parts) - 1
+    for part in parts:
         if isinstance(part, int):
             place += f"[{part}]"
-            here = here[part] if isinstance(here, list) and part < len(here) else None
-        elif isinstance(here, dict) and (part in here or is_last):
+        elif isinstance(here, dict) and part in here:
             place += f".{part}" if place else part
-            here = here.get(part)
-    return place or "the file"
+            here = here[part]
+    return place
 
 
 def _misfits(contract: Contract) -> Iterator[str]:
     """What the areas of the program do not know."""
     areas = {area.name: area for area in AREAS}
-    for name in contract.keys() - areas.keys():
-        yield f"{name}: there is no such area; known are {', '.join(areas)}"
-    for name in contract.keys() & areas.keys():
-        columns = {column.name: column for column in areas[name].columns if not column.never_of}
-        for column, source in contract[name].columns.items():
-            place = f"{name}.columns.{column}"
-            if column not in columns:
-                known = ", ".join(columns)
+    for name, declared in contract.items():
+        if name not in areas:
+            yield f"{name}: there is no such area; known are {', '.join(areas)}"
+            continue
+        types = {column.name: column.type for column in areas[name].columns if not column.never_of}
+        for column, source in declared.columns.items():
+            place, known = f"{name}.columns.{column}", ", ".join(types)
+            if column not in types:
                 yield f"{place}: there is no such column; keep the field in `extra`, or use {known}"
-            elif isinstance(source, dict) and columns[column].type not in _MADE_OF_LEAVES:
-                kind = columns[column].type
-                yield f"{place}: has the type {kind}, and cannot be made of leaves"
+            elif isinstance(source, dict) and types[column] not in _MADE_OF_LEAVES:
+                yield f"{place}: has the type {types[column]}, and cannot be made of leaves"

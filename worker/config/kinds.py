@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, Secret, StringConstraints
 
 from worker.core.database_urls import check_roster_url, check_store_url
 from worker.core.hosts import is_loopback, parts_of
 from worker.core.times import parse_duration
-
-_FILE_NAME: Final = re.compile(r"(?!.*BEGIN )[^\n{]{1,1024}")
-_PLACE: Final = re.compile(r".+:[1-9][0-9]{0,4}")
-_ORGANIZATION_NUMBER: Final = re.compile(r"[0-9]{9}")
 
 
 def _of_text(convert: Callable[[str], Any]) -> BeforeValidator:
@@ -52,18 +48,14 @@ def _web_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _http_url(url: str) -> str:
-    parts = parts_of(_web_url(url))
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError("http:// is allowed for loopback addresses only; use https://")
-    return url.rstrip("/")
-
-
-def _secret_http_url(url: SecretStr) -> SecretStr:
-    return SecretStr(_http_url(url.get_secret_value()))
+def _is_private(url: str) -> bool:
+    parts = parts_of(url)
+    return parts.scheme == "https" or is_loopback(parts.hostname)
 
 
 def _cron(text: str) -> str:
+    if len(text.split()) != 5:  # noqa: PLR2004
+        raise ValueError("must be a cron expression of five fields")
     from cronsim import CronSim, CronSimError  # noqa: PLC0415 - most installations keep the default
 
     try:
@@ -82,37 +74,32 @@ Int = Annotated[int, _NUMBER]
 Float = Annotated[float, _NUMBER]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Share = Annotated[Float, Field(ge=0, le=1)]
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    _must(lambda duration: duration > timedelta(0), "must be longer than 0"),
-]
-# Not ``90m``, which somebody may take for months.
-Days = Annotated[
-    Duration, _must(lambda time: time >= timedelta(days=1), "must be at least 1d, or none")
-]
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+Days = Annotated[Duration, Field(ge=timedelta(days=1))]
+"""Not ``90m``, which somebody may take for months."""
 File = Annotated[
     Path,
     _must(
-        lambda path: _FILE_NAME.fullmatch(str(path)),
+        lambda path: re.fullmatch(r"(?!.*BEGIN )[^\n{]{1,1024}", str(path)),
         "must be a file name, not the content of a file",
     ),
 ]
-HttpUrl = Annotated[Text, AfterValidator(_http_url)]
-SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
 ProxyUrl = Annotated[Text, AfterValidator(_web_url)]
+HttpUrl = Annotated[
+    ProxyUrl, _must(_is_private, "http:// is allowed for loopback addresses only; use https://")
+]
+SecretHttpUrl = Secret[HttpUrl]
 StoreUrl = Annotated[Text, AfterValidator(check_store_url)]
 RosterUrl = Annotated[Text, AfterValidator(check_roster_url)]
 TimeZone = Annotated[
     str,
     _must(lambda name: name in available_timezones(), "is not a time zone, such as Europe/Oslo"),
 ]
-Cron = Annotated[
-    str,
-    _must(lambda text: len(text.split()) == 5, "must be a cron expression of five fields"),  # noqa: PLR2004
-    AfterValidator(_cron),
+Cron = Annotated[str, AfterValidator(_cron)]
+Listen = Annotated[
+    Text,
+    _must(re.compile(r".+:[1-9][0-9]{0,4}").fullmatch, "must be host:port, such as 127.0.0.1:9464"),
 ]
-Listen = Annotated[Text, _must(_PLACE.fullmatch, "must be host:port, such as 127.0.0.1:9464")]
 OrganizationNumber = Annotated[
-    Text, _must(_ORGANIZATION_NUMBER.fullmatch, "must be an organisation number of 9 digits")
+    Text, _must(re.compile(r"[0-9]{9}").fullmatch, "must be an organisation number of 9 digits")
 ]

@@ -1,13 +1,11 @@
 """What each purpose needs: keys that are set, files that can be used, a database's password."""
 
 import stat
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from worker.config.settings import Database, Roster, Settings
-from worker.config.sources import variable_of
+from worker.config.settings import KEYS, Settings, variable_of
 from worker.core.hosts import is_loopback
 from worker.errors import ConfigurationError, reason_of
 from worker.trusted_files import open_trusted, read_secret
@@ -16,67 +14,59 @@ Purpose: TypeAlias = Literal["sync", "backfill", "read-pts", "helseid", "person"
 """What a command is about to do. ``sync``: also ``schedule``; ``read-pts``: without roster and
 database; ``person``: one person in the database; ``report``: the database only."""
 
-_PSEUDONYM_KEY: Final = "privacy.pseudonym_key_file"
-_OWN_KEY: Final = (
-    "use the key that the database was created with, no other fits; only for a new database, "
-    "create one with `pts-worker keys pseudonym --out pseudonym.key`, and keep a copy"
-)
+_HELSEID: Final = ("helseid", "network", "tls")
+_SECTIONS: Final[Mapping[Purpose, tuple[str, ...]]] = {
+    "sync": ("api", *_HELSEID, "roster", "privacy", "database"),
+    "backfill": ("api", *_HELSEID, "privacy", "database"),
+    "read-pts": ("api", *_HELSEID),
+    "helseid": _HELSEID,
+    "person": ("privacy", "database"),
+    "report": ("database",),
+}
+"""The sections that each purpose uses."""
 _ENVIRONMENT: Final = "set api.environment to test, test-internet or production"
 _REMEDIES: Final = {
+    "api.base_url": _ENVIRONMENT,
     "helseid.issuer": _ENVIRONMENT,
     "helseid.client_id": "copy it from HelseID self-service",
     "helseid.private_jwk_file": "use the file from HelseID self-service, or create a key with "
     "`pts-worker keys new`",
     "helseid.subject_token_file": "helseid.grant token_exchange sends the token in this file",
     "helseid.organization_parent": "helseid.tenancy multi-tenant acts for this organisation",
-    "api.base_url": _ENVIRONMENT,
     "roster.path": "set a file with identifiers (or roster.url with roster.query)",
-    _PSEUDONYM_KEY: _OWN_KEY,
+    "privacy.pseudonym_key_file": "use the key that the database was created with, no other fits; "
+    "only for a new database, create one with `pts-worker keys pseudonym --out pseudonym.key`, and "
+    "keep a copy",
 }
-"""Keys that must be set, and what to do."""
+"""Keys that must be set where their section is used, and what to do."""
 _ONLY_IF: Final = {
+    "api.base_url": ("api.environment", None),
+    "helseid.issuer": ("api.environment", None),
     "helseid.subject_token_file": ("helseid.grant", "token_exchange"),
     "helseid.organization_parent": ("helseid.tenancy", "multi-tenant"),
     "roster.path": ("roster.url", None),
-    _PSEUDONYM_KEY: ("privacy.identity", "pseudonym"),
+    "privacy.pseudonym_key_file": ("privacy.identity", "pseudonym"),
 }
-"""Keys that are needed only while another has this value."""
-_HELSEID: Final = (
-    *("helseid.issuer", "helseid.client_id", "helseid.private_jwk_file"),
-    *("helseid.subject_token_file", "helseid.organization_parent"),
-    *("network.proxy_credentials_file", "tls.ca_file"),
-)
-_PTS: Final = (*_HELSEID, "api.base_url")
-_DATABASE: Final = ("database.password_file",)
-_USED: Final[Mapping[Purpose, tuple[str, ...]]] = {
-    "sync": (*_PTS, "roster.path", "roster.password_file", _PSEUDONYM_KEY, *_DATABASE),
-    "backfill": (*_PTS, _PSEUDONYM_KEY, *_DATABASE),
-    "read-pts": _PTS,
-    "helseid": _HELSEID,
-    "person": (_PSEUDONYM_KEY, *_DATABASE),
-    "report": _DATABASE,
-}
+"""Keys that are used only while another has this value."""
+_NO_SECRETS: Final = ("api.contract_file", "tls.ca_file")
 _ON_KUBERNETES: Final = "on Kubernetes, set defaultMode: 0440 on the volume"
 
 
-def unmet(values: Mapping[str, Any], purpose: Purpose) -> Iterator[str]:
+def unmet(settings: Settings, purpose: Purpose, unknown: Collection[str] = ()) -> Iterator[str]:
     """One line per missing key, and per file that cannot be used.
 
     Args:
-        values: values by key; keys that are not among them are not checked.
+        unknown: keys and sections whose values are not known.
     """
-    # Of a stand-in on loopback others may read the secrets: they are none.
-    issuer = urlsplit(values.get("helseid.issuer") or "")
-    secret_bits = stat.S_IWOTH if is_loopback(issuer.hostname) else stat.S_IRWXO
-    for name in _USED[purpose]:
-        condition, wanted = _ONLY_IF.get(name, ("", None))
-        if name not in values or values.get(condition) != wanted:
-            continue
-        if values[name] is None and name in _REMEDIES:
-            yield f"{name}: is not set ({variable_of(name)}); {_REMEDIES[name]}"
-        elif values[name] is not None and name.endswith("_file"):
-            forbidden = 0 if name == "tls.ca_file" else secret_bits
-            yield from _file_problems(name, values[name], forbidden)
+    for name in KEYS:
+        section = name.partition(".")[0]
+        other, wanted = _ONLY_IF.get(name, (name, settings.value(name)))
+        is_used = section in _SECTIONS[purpose] and settings.value(other) == wanted
+        if is_used and {section, name, other}.isdisjoint(unknown):
+            try:
+                _check(settings, name)
+            except ConfigurationError as error:
+                yield "; ".join(filter(None, (error.message, error.hint)))
 
 
 def required(settings: Settings, name: str) -> Any:
@@ -91,31 +81,34 @@ def required(settings: Settings, name: str) -> Any:
     return value
 
 
-def _file_problems(name: str, path: Path, forbidden: int) -> Iterator[str]:
-    remedy = _OWN_KEY if name == _PSEUDONYM_KEY else "check the path"
+def _check(settings: Settings, name: str) -> None:
+    """Raise what is wrong with a key that has to be set, or with a file that has to be read."""
+    path = required(settings, name) if name in _REMEDIES else settings.value(name)
+    if path is None or not name.endswith("_file"):
+        return
+    # Of a stand-in on loopback others may read the secrets: they are none.
+    is_rehearsal = is_loopback(urlsplit(settings.helseid.issuer or "").hostname)
+    forbidden = 0 if is_rehearsal or name in _NO_SECRETS else stat.S_IRWXO
     try:
         open_trusted(path, key=name, forbidden=forbidden, way_out=_ON_KUBERNETES).close()
     except FileNotFoundError:
-        yield f"{name}: there is no file {path}; {remedy}"
+        remedy = _REMEDIES.get(name, "check the path")
+        raise ConfigurationError(f"{name}: there is no file {path}", hint=remedy) from None
     except OSError as error:
-        yield f"{name}: {path} cannot be read: {reason_of(error)}"
-    except ConfigurationError as error:
-        yield "; ".join(filter(None, (error.message, error.hint)))
+        raise ConfigurationError(f"{name}: {path} cannot be read: {reason_of(error)}") from None
 
 
-def database_url(section: Database | Roster) -> str:
+def database_url(settings: Settings, section: Literal["database", "roster"]) -> str:
     """The URL to connect with, including the password of ``password_file``. Never log it.
 
     Raises:
-        ConfigurationError: there is no URL, or the file cannot be read or is empty.
+        ConfigurationError: the file cannot be read or is empty.
     """
-    name = type(section).__name__.lower()
-    if section.url is None:
-        raise ConfigurationError(f"{name}.url is not set")
-    if section.password_file is None:
-        return section.url
-    password = read_secret(section.password_file, key=f"{name}.password_file").rstrip(b"\r\n")
-    parts = urlsplit(section.url)
+    url, password_file = str(settings.value(f"{section}.url")), f"{section}.password_file"
+    if (file := settings.value(password_file)) is None:
+        return url
+    password = read_secret(file, key=password_file).rstrip(b"\r\n")
+    parts = urlsplit(url)
     account, _, host = parts.netloc.rpartition("@")
     netloc = f"{account.partition(':')[0]}:{quote(password, safe='')}@{host}"
     return urlunsplit(parts._replace(netloc=netloc))

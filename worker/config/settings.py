@@ -6,6 +6,7 @@ section's first line, and the text beneath a key, is what they say of it.
 
 from collections.abc import Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,6 +25,9 @@ EVERYDAY: Final = (
     "privacy.pseudonym_key_file",
 )
 """The keys that everybody sets. They and their sections come first."""
+
+
+PREFIX: Final = "PTS_"
 
 
 def unset(example: str) -> Any:
@@ -189,13 +193,6 @@ class Retention(Section):
     limits history and `--as-of`. `none` keeps them."""
 
 
-class Lease(Section):
-    """The lease, which allows one writer at a time."""
-
-    ttl_s: kinds.Int = Field(default=50, ge=5, le=60)
-    """Seconds after which a holder that does not renew the lease loses it."""
-
-
 class Schedule(Section):
     """The times at which ``schedule`` runs a sync."""
 
@@ -224,9 +221,7 @@ class Telemetry(Section):
     """URL of a Prometheus Pushgateway, to which metrics are pushed after each run."""
     http_listen: kinds.Listen | None = unset("127.0.0.1:9464")
     """host:port where `schedule` serves `/metrics`."""
-    ping_url: kinds.SecretHttpUrl | None = unset(
-        "https://hc-ping.com/00000000-0000-0000-0000-000000000000"
-    )
+    ping_url: kinds.SecretHttpUrl | None = unset("https://hc-ping.com/your-check")
     """URL of a dead man's switch such as healthchecks.io. `sync` and `schedule` ping it when a full
     run has published, with `/start` when one begins and `/fail` when one fails."""
 
@@ -245,7 +240,6 @@ class Settings(BaseSettings):
     tls: Tls = Tls()
     sync: Sync = Sync()
     retention: Retention = Retention()
-    lease: Lease = Lease()
     schedule: Schedule = Schedule()
     log: Log = Log()
     telemetry: Telemetry = Telemetry()
@@ -272,12 +266,30 @@ KEYS: Final[Mapping[str, FieldInfo]] = {
 """All keys by name, ``section.key``: default, description, and without a default an example."""
 
 
+def variable_of(name: str) -> str:
+    """The environment variable of a key."""
+    return f"{PREFIX}{name.replace('.', '__')}".upper()
+
+
+def meant_by(name: str) -> str:
+    """The key that has the same name in another section, or is most similar; or the section."""
+    _, dot, key = name.partition(".")
+    same = [one for one in KEYS if one.endswith(f".{key}")]
+    known = KEYS if dot else [*SECTIONS, *map(variable_of, KEYS)]
+    return next(iter([*same, *get_close_matches(name, known, n=1, cutoff=0.75)]), "")
+
+
 def read_value(name: str, value: object) -> Any:
     """The value of a key, as its kind reads it.
 
     Raises:
-        ValueError: what it must be; never the value.
+        ValueError: there is no such key, or what the value must be; never the value.
     """
+    if name in SECTIONS:
+        raise ValueError(f"must be a section, [{name}]")
+    if name not in KEYS:
+        meant = meant_by(name)
+        raise ValueError(f"unknown; did you mean {meant}?" if meant else "unknown")
     section, _, key = name.partition(".")
     try:
         return getattr(SECTIONS[section].model_validate({key: value}), key)

@@ -3,20 +3,20 @@
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from copy import copy
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from worker.config.settings import KEYS
+from worker.config.settings import KEYS, PREFIX, variable_of
 from worker.core.database_urls import sqlite_under
 from worker.core.hosts import ENVIRONMENTS
 from worker.errors import ConfigurationError
 from worker.trusted_files import read_trusted
 
 CONFIG_VARIABLE: Final = "PTS_CONFIG"
-_PREFIX: Final = "PTS_"
+FLAG: Final = "flag"
 _PATHS: Final = ("roster.path", "telemetry.textfile")
 """Besides all keys that end with ``_file``."""
+_ONE_UNDERSCORE: Final = frozenset(variable_of(name).replace("__", "_") for name in KEYS)
 _FILE_BYTES_MAX: Final = 1 << 20
 _TOML: Final = (
     "text stands between straight quotes, and within double quotes \\ is written twice; a number "
@@ -35,62 +35,45 @@ Source = dict[str, Given]
 """What a source sets, by key name; a section that is no table by its own name."""
 
 
-def variable_of(name: str) -> str:
-    """The environment variable of a key."""
-    return f"{_PREFIX}{name.replace('.', '__')}".upper()
-
-
-_ONE_UNDERSCORE: Final = {one.replace("__", "_"): one for one in map(variable_of, KEYS)}
-
-
-def flags(values: Mapping[str, object], flag_names: Mapping[str, str], cwd: Path) -> Source:
-    """The command line: values by key name, None for a flag that was not given."""
-    origins = {name: f"flag {flag}" for name, flag in flag_names.items()}
+def flags(values: Mapping[str, tuple[object, str]], cwd: Path) -> Source:
+    """The command line: values by key name, each with its flag."""
     return {
-        name: Given(_under(cwd, name, value), origins.get(name, "command line"))
-        for name, value in values.items()
-        if value is not None
+        name: Given(_under(cwd, name, value), f"{FLAG} {flag}")
+        for name, (value, flag) in values.items()
     }
 
 
-def environment(environ: Mapping[str, str], cwd: Path, problems: list[str]) -> Source:
-    """``PTS_<SECTION>__<KEY>``. An empty variable counts as not set.
+def environment(environ: Mapping[str, str], cwd: Path) -> Source:
+    """``PTS_<SECTION>__<KEY>``, and what only lacks an underscore. Empty counts as not set.
 
     Other variables are ignored, because Kubernetes sets ``PTS_…`` for every service.
-
-    Args:
-        problems: what cannot be read is added here.
     """
     found: Source = {}
-    for variable in sorted(environ):
-        if not variable.startswith(_PREFIX) or variable == CONFIG_VARIABLE or not environ[variable]:
+    for variable in sorted(environ.keys() - {CONFIG_VARIABLE}):
+        name = variable.removeprefix(PREFIX).lower().replace("__", ".", 1)
+        if not variable.startswith(PREFIX) or not environ[variable]:
             continue
-        name, origin = variable[len(_PREFIX) :].lower(), f"environment variable {variable}"
-        if "__" in name:
-            name = name.replace("__", ".", 1)
-            found[name] = Given(_under(cwd, name, environ[variable]), origin)
-        elif meant := _ONE_UNDERSCORE.get(variable):
-            problems.append(f"{origin}: unknown key; did you mean {meant}, with two underscores?")
+        if "." in name:
+            value = _under(cwd, name, environ[variable])
+            found[name] = Given(value, f"environment variable {variable}")
+        elif variable in _ONE_UNDERSCORE:
+            found[variable] = Given("", "environment variable with one underscore")
     return found
 
 
-def file(path: Path, problems: list[str]) -> Source:
+def file(path: Path) -> Source:
     """A TOML file. Relative paths in it start at its folder.
 
-    Args:
-        problems: what cannot be read is added here.
+    Raises:
+        ConfigurationError: it cannot be read or trusted, or is not TOML.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
-    try:
-        document = parse_toml(read_text(path, key="the configuration"), name=str(path))
-    except ConfigurationError as error:
-        problems.append("; ".join(filter(None, (error.message, error.hint))))
-        return {}
+    document = parse_toml(read_text(path, key="the configuration"), name=str(path))
     found: Source = {}
     for section, table in document.items():
-        is_full = isinstance(table, dict) and table
-        keys = {f"{section}.{key}": value for key, value in table.items()} if is_full else {}
-        for name, value in (keys or {section: table}).items():
+        is_table = isinstance(table, dict)
+        keys = {f"{section}.{key}": table[key] for key in table} if is_table else {section: table}
+        for name, value in keys.items():
             found[name] = Given(_under(path.parent, name, value), str(path))
     return found
 
@@ -148,15 +131,3 @@ def merged(highest_first: Sequence[Source]) -> Source:
     chosen = found.get("api.environment", Given("", "")).value
     addresses = ENVIRONMENTS.get(str(chosen).strip(), {})
     return {name: Given(value, "api.environment") for name, value in addresses.items()} | found
-
-
-def tables(source: Source) -> dict[str, Any]:
-    """The values by section and key."""
-    found: dict[str, Any] = {}
-    for name, given in source.items():
-        section, dot, key = name.partition(".")
-        if not dot:
-            found[section] = copy(given.value)  # keys are added to it
-        elif isinstance(found.setdefault(section, {}), dict):
-            found[section][key] = given.value
-    return found

@@ -45,7 +45,7 @@ _WAIT_S_MAX: Final = 20.0
 """The longest time-outs of the drivers and the pool. Each is followed by another attempt."""
 _FIRST_PAUSE_S: Final = 0.05
 _PAUSE_S_MAX: Final = 2.0
-_IDLE_S: Final = 50.0
+IDLE_S: Final = 50.0
 _CLOSE_S: Final = 2.0
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _CONNECTIONS: Final = 8
@@ -210,7 +210,7 @@ async def open_database(
     runtime: Runtime,
     *,
     patience_s: float = PATIENCE_S,
-    idle_s: float = _IDLE_S,
+    idle_s: float = IDLE_S,
     ca_file: Path | None = None,
     is_group_readable: bool = False,
     stop: anyio.Event | None = None,

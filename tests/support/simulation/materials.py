@@ -52,16 +52,17 @@ def materials() -> Materials:
     (folder / "pseudonym.key").write_bytes(PSEUDONYM_KEY)
     (folder / "pseudonym.key").chmod(0o600)
     migrate_now(f"sqlite:///{folder / 'empty.db'}")
+    values = {
+        "helseid.issuer": ISSUER,
+        "helseid.client_id": CLIENT_ID,
+        "helseid.private_jwk_file": str(secret),
+        "privacy.pseudonym_key_file": str(folder / "pseudonym.key"),
+        "api.base_url": BASE_URL,
+        "database.url": f"sqlite:///{folder / 'unused.db'}",
+        "roster.path": "roster.csv",
+    }
     loaded = load(
-        {
-            "helseid.issuer": ISSUER,
-            "helseid.client_id": CLIENT_ID,
-            "helseid.private_jwk_file": str(secret),
-            "privacy.pseudonym_key_file": str(folder / "pseudonym.key"),
-            "api.base_url": BASE_URL,
-            "database.url": f"sqlite:///{folder / 'unused.db'}",
-            "roster.path": "roster.csv",
-        },
+        {name: (value, "--set") for name, value in values.items()},
         environ={},
         cwd=folder,
     )

@@ -48,7 +48,7 @@ def command(
     from worker.core.model import RunKind
     from worker.store.runs.run_store import Choice
 
-    is_given = cli.flag_names.get("roster.path") in {"--roster", "--person"}
+    is_given = cli.flags.get("roster.path", ("", ""))[1] in {"--roster", "--person"}
     if not (is_given or failed or stale_for):
         raise UsageError(
             "whom to read is missing",

@@ -28,7 +28,7 @@ def check(cli: options.Cli) -> None:
         except ConfigurationError as error:
             faults += error.problems or (error.message,)
     if faults:
-        raise ConfigurationError("what it names cannot be used", problems=faults)
+        raise ConfigurationError("what it names cannot be used:", problems=faults)
     file = app.loaded.config_file
     text = f"{file or 'no file'} read; everything that a sync needs is set and can be used"
     cli.emit({"config_file": file}, lambda: print(text))
@@ -43,7 +43,7 @@ def show(cli: options.Cli) -> None:
 
     Example: `pts-worker config show --config /etc/pts-worker/worker.toml`
     """
-    from worker.config import text_of
+    from worker.config.settings import text_of
 
     loaded = cli.load(None).loaded
     value = loaded.settings.value

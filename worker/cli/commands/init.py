@@ -51,7 +51,7 @@ def command(cli: options.Cli, *, out: Path) -> None:
             f"{out.absolute()} already exists",
             hint="it is not overwritten: choose another name with --out",
         )
-    values = _KEY_FILES | {key: _checked(key, value) for key, value in cli.flags.items()}
+    values = _KEY_FILES | {key: _checked(key, value) for key, (value, _) in cli.flags.items()}
     for key, (question, default) in _ASKED.items():
         if key in values or (key == "roster.path" and "roster.url" in values):
             continue
@@ -82,10 +82,8 @@ def _make_keys(folder: Path, given: Mapping[str, Any]) -> list[str]:
 
 def _checked(key: str, value: Any) -> Any:
     """The value as TOML has it; click tells what is wrong with it."""
-    from worker.config import KEYS, read_value
+    from worker.config.settings import read_value
 
-    if key not in KEYS:
-        raise click.BadParameter(f"{key}: unknown key; `pts-worker config show` lists all keys")
     try:
         return read_value(key, value)
     except ValueError as error:

@@ -23,7 +23,7 @@ from sqlalchemy import Row, Update, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import LeaseHeldError, LeaseLostError, StoppedError, WorkerError
-from worker.store.database import Database, execute
+from worker.store.database import IDLE_S, Database, execute
 from worker.store.schema.tables import lease
 
 log = structlog.get_logger(__name__)
@@ -32,8 +32,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _POLL_S: Final = 1.0
+_TTL_S: Final = IDLE_S
+"""A holder that does not renew the lease for so long loses it. By then PostgreSQL has ended its
+transaction, if it was paused in one."""
 _TTL_MAX: Final = timedelta(seconds=60)
-"""The longest ``lease.ttl_s``."""
+"""Longer than any lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +145,7 @@ async def acquire(database: Database, holder: str, *, ttl_s: float) -> Lease:
 async def held_lease(
     database: Database,
     *,
-    ttl_s: float,
+    ttl_s: float = _TTL_S,
     wait_s: float = 0.0,
     stop: anyio.Event | None = None,
 ) -> AsyncIterator[Lease]:
