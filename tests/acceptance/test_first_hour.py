@@ -98,6 +98,19 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     assert found.roster.path == str(Path.cwd() / "roster.csv")
 
 
+def test_init_writes_no_environment_beside_an_address(
+    setup: Path, capsys: pytest.CaptureFixture[str]
+):
+    """It would say that there are no real persons behind an address that nobody knows."""
+    addresses = {"api.base_url": "https://pts.example", "helseid.issuer": "https://sts.example"}
+    flags = [word for key, url in addresses.items() for word in ("--set", f"{key}={url}")]
+    text = said(capsys, "init", "--out", "own.toml", *flags, code=0)
+    assert "At https://selvbetjening.nhn.no:" in text
+    loaded = load(environ={}, cwd=Path.cwd(), config_path=Path("own.toml"))
+    assert loaded.settings.api.environment is None
+    assert loaded.settings.api.base_url == "https://pts.example"
+
+
 def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.CaptureFixture[str]):
     """Every fault of what the configuration names, at once, without asking any server."""
     said(capsys, "keys", "new", "--out", f"{setup}/key.json", code=0)

@@ -26,6 +26,8 @@ _ASKED: Final = {
     "database.url": ("Database", "sqlite:///pts.db"),
 }
 """What is asked on a terminal, and what it is without one."""
+_INSTEAD: Final = {"api.environment": "api.base_url", "roster.path": "roster.url"}
+"""What is not asked if this is given in its place."""
 
 
 @click.command("init", cls=options.Command)
@@ -38,7 +40,8 @@ def command(cli: options.Cli, *, out: Path) -> None:
 
     On a terminal it asks what `--set` does not give; Enter takes the value in brackets. It ends
     with the client's public key, and how to register it in HelseID's self-service. An existing
-    configuration is never overwritten, and existing keys are used.
+    configuration is never overwritten, and existing keys are used. With `--set api.base_url=URL`
+    no environment is written: `--set helseid.issuer=URL` belongs to it.
 
     Example: `pts-worker init --out worker.toml`
     """
@@ -53,7 +56,7 @@ def command(cli: options.Cli, *, out: Path) -> None:
         )
     values = _KEY_FILES | {key: _checked(key, value) for key, (value, _) in cli.flags.items()}
     for key, (question, default) in _ASKED.items():
-        if key in values or (key == "roster.path" and "roster.url" in values):
+        if key in values or _INSTEAD.get(key) in values:
             continue
         if value := _ask(key, question, default) if sys.stdin.isatty() else default:
             values[key] = value
@@ -100,8 +103,11 @@ def _ask(key: str, question: str, default: str) -> Any:
 
 
 def _print(out: Path, values: Mapping[str, Any], document: Mapping[str, Any]) -> None:
+    from worker.core.hosts import ENVIRONMENTS
+
     call = f"pts-worker --config {shlex.quote(str(out))}"
-    test = "" if values["api.environment"] == "production" else "test."
+    issuer = ENVIRONMENTS.get(values.get("api.environment", ""), values).get("helseid.issuer")
+    test = "test." if issuer == ENVIRONMENTS["test"]["helseid.issuer"] else ""
     print(f"{out.absolute()} written; it describes every key.")
     for file in document["made"]:
         print(f"{file} made; nobody else can read it.")
