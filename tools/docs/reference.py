@@ -1,8 +1,9 @@
 """Writes the pages of docs/ that are made of the program's own declarations."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, get_args
 
 import click
 from prometheus_client.samples import Sample
@@ -11,7 +12,9 @@ from tools.docs.command_line import described
 from tools.docs.data_model import data_model_page
 from tools.docs.exit_codes import EXIT_MEANINGS
 from tools.docs.log_events import log_table
+from worker.config.contract_file import default_contract_text
 from worker.config.settings import EVERYDAY, KEYS, text_of, variable_of
+from worker.core.contract import Paging
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
@@ -66,6 +69,26 @@ _CONFIGURATION: Final = """# Configuration
 
 Flags take precedence over environment variables, these over the TOML file (`--config`, `PTS_CONFIG`, else `config/worker.toml`), the file over the defaults. Any key can be a flag: `--set sync.concurrency=4`. All errors are reported at once. Relative paths in the file start at its folder, those of flags, environment and defaults at the working directory: without `database.url` in the file, each directory has its own `pts.db`. Secrets are files; a database URL that holds a password is refused. `http://` is accepted for loopback addresses only; TLS verification cannot be turned off.
 
+"""  # noqa: E501
+_CONTRACT: Final = """# The contract with PTS
+
+One TOML file says what PTS is asked, and what its answers look like. `pts-worker contract show` prints the one in force; `api.contract_file` names your own ([how to make and change it](../first-day.md#the-contract)). Unknown keys are errors, reported with their place.
+
+A path is `a.b`, `a[0].b` or `a[isCurrent=true].b`; of the last exactly one element must match, else the answer is a failure. A literal name wins over its parts (`@odata.nextLink`). Case counts.
+
+## The keys of an area
+
+As the contract that comes with the program has them:
+
+"""  # noqa: E501
+_PAGING: Final = """
+## Paging
+
+`paging` is `"none"`, or a table such as `{style = "page", send_as = "page", send_in = "query"}`. The keys of each `style`:
+
+"""  # noqa: E501
+_PAGING_ENDS: Final = """
+The styles `page` and `offset` end where `more` is false, at the last of `pages` or at the area's `total`; without any of these, at the first empty page. Each field that is named must be there on every page.
 """  # noqa: E501
 _EXIT_CODES: Final = """# Exit codes
 
@@ -159,6 +182,24 @@ def _key_row(name: str) -> str:
     key = KEYS[name]
     default = "none" if key.default is None else f"`{text_of(key.default)}`"
     return f"| `{name}` | `{variable_of(name)}` | {default} | {_cell(str(key.description))} |"
+
+
+def contract_page() -> str:
+    """The keys of the contract with PTS, and those of each style of paging."""
+    _, begin, areas = default_contract_text().partition("[patient-safety]")
+    block = f"```toml\n{begin}{areas}```\n"
+    table = _table("| style | key | default | meaning |", _paging_rows())
+    return f"{_CONTRACT}{block}{_PAGING}{table}{_PAGING_ENDS}"
+
+
+def _paging_rows() -> Iterator[str]:
+    for style in get_args(get_args(Paging)[0]):
+        name = get_args(style.model_fields["style"].annotation)[0]
+        yield f"| `{name}` | | | {_cell(style.__doc__)} |"
+        for key, field in style.model_fields.items():
+            if key != "style":
+                default = "must be set" if field.is_required() else f"`{json.dumps(field.default)}`"
+                yield f"| | `{key}` | {default} | {_cell(field.description)} |"
 
 
 def exit_codes_page() -> str:
@@ -279,6 +320,7 @@ def log_events_page() -> str:
 REFERENCE: Final[Mapping[str, Callable[[], str]]] = {
     "reference/configuration": configuration_page,
     "reference/commands": commands_page,
+    "reference/contract": contract_page,
     "reference/exit-codes": exit_codes_page,
     "reference/views": views_page,
     "reference/metrics": metrics_page,

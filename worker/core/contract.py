@@ -109,19 +109,22 @@ PlaceOrHeader = Annotated[str, AfterValidator(_checked_place_or_header)]
 Paths = Annotated[tuple[PathText, ...], BeforeValidator(_several), Field(min_length=1)]
 Leaves = Annotated[dict[str, Paths], AfterValidator(_checked_leaves), Field(min_length=1)]
 SourceText: TypeAlias = Paths | Leaves
-SendIn: TypeAlias = Literal["body", "query"]
 
 
 class _Declared(BaseModel):
     """A table of the file: unknown keys are errors, and values keep their types."""
 
     model_config: ClassVar = ConfigDict(
-        extra="forbid", frozen=True, strict=True, ignored_types=(cached_property,)
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        ignored_types=(cached_property,),
+        use_attribute_docstrings=True,
     )
 
 
 class LinkPaging(_Declared):
-    """``Link: <…>; rel=next`` (RFC 8288); the last page has none."""
+    """`Link: <…>; rel=next` (RFC 8288); the last page has none."""
 
     style: Literal["link"]
 
@@ -131,24 +134,35 @@ class NextLinkPaging(_Declared):
 
     style: Literal["next_link"]
     field: PlaceText
+    """Where the answer has the URL."""
 
 
-class TokenPaging(_Declared):
+class SendingPaging(_Declared):
+    """What the styles have in common that send something of an answer back."""
+
+    style: str
+    send_as: Annotated[str, Field(min_length=1)]
+    """The name under which a request sends it."""
+    send_in: Literal["body", "query"] = "body"
+    """Where a request sends it: `"body"` or `"query"`."""
+
+
+class TokenPaging(SendingPaging):
     """A token in the answer that the next request sends back; the last page has none."""
 
     style: Literal["token"]
     field: PlaceText
-    send_as: Annotated[str, Field(min_length=1)]
-    send_in: SendIn = "body"
+    """Where the answer has the token."""
 
 
-class ReferencePaging(_Declared):
+class ReferencePaging(SendingPaging):
     """A reference in the answer that the next request sends back, until it is 0."""
 
     style: Literal["reference"]
     field: PlaceText
+    """Where the answer has the reference."""
     send_as: str = ""
-    send_in: SendIn = "body"
+    """The name under which a request sends it; by default the name that it has in the answer."""
 
     @model_validator(mode="after")
     def _send_as_received(self) -> "ReferencePaging":
@@ -157,38 +171,33 @@ class ReferencePaging(_Declared):
         return self
 
 
-class PagePaging(_Declared):
-    """A number of the page.
-
-    Attributes:
-        first: the number of the first page.
-        field, pages, more: where the answer says its number, how many pages there are, and
-            whether another follows; empty: it does not.
-    """
+class PagePaging(SendingPaging):
+    """A number of the page."""
 
     style: Literal["page"]
-    send_as: Annotated[str, Field(min_length=1)]
-    send_in: SendIn = "body"
     first: Annotated[int, Field(ge=0, le=1)] = 1
+    """The number of the first page: 1 or 0."""
     field: PlaceText | Literal[""] = ""
+    """Where the answer says its own number; it must be the page that was asked for."""
     pages: PlaceText | Literal[""] = ""
+    """Where the answer says how many pages there are."""
     more: PlaceText | Literal[""] = ""
+    """Where the answer says whether another page follows: true or false."""
 
 
-class OffsetPaging(_Declared):
-    """The number of records before the page. ``field`` and ``more`` are as in ``PagePaging``."""
+class OffsetPaging(SendingPaging):
+    """The number of records before the page."""
 
     style: Literal["offset"]
-    send_as: Annotated[str, Field(min_length=1)]
-    send_in: SendIn = "body"
     field: PlaceText | Literal[""] = ""
+    """Where the answer says its own offset; it must be the one that was asked for."""
     more: PlaceText | Literal[""] = ""
+    """Where the answer says whether another page follows: true or false."""
 
 
-SendingPaging: TypeAlias = TokenPaging | ReferencePaging | PagePaging | OffsetPaging
-"""The styles that send something of an answer back."""
 Paging: TypeAlias = Annotated[
-    LinkPaging | NextLinkPaging | SendingPaging, Field(discriminator="style")
+    LinkPaging | NextLinkPaging | TokenPaging | ReferencePaging | PagePaging | OffsetPaging,
+    Field(discriminator="style"),
 ]
 
 
