@@ -41,7 +41,9 @@ def test_what_is_left_out_is_strict():
     [
         ("colums = {}", "patient-safety.colums: there is no such key"),
         ("paging = {style = 'page', send_as = 'p', x = 1}", "patient-safety.paging.x: there is no"),
-        ("paging = 'auto'", "patient-safety.paging: "),
+        ("paging = 'auto'", "patient-safety.paging: must be an object"),
+        ("paging = {style = 'pages'}", "patient-safety.paging: style must be one of those"),
+        ("paging = {style = 'page'}", "patient-safety.paging: the key send_as is missing"),
         ("ignore = ['a[b=1].c']", "patient-safety.ignore[0]: a path around the records has no"),
         ("ignore = ['a']", 'patient-safety: records = "" says that the answer is the list'),
         ("required = ['nothing']", "no column is declared with the name nothing"),

@@ -75,7 +75,9 @@ def test_an_error_holds_no_identifier(name):
     error = ConfigurationError(f"no {name} here", hint=f"move {name}", problems=[f"key: {name}!"])
     texts = (str(error), error.message, error.hint, *error.problems)
     assert [text for text in texts if name in text or "***" not in text] == []
-    assert (error.message[:3], error.message[-5:]) == ("no ", " here")
+    first, _, problem = error.message.partition("\n")
+    assert (first[:3], first[-5:]) == ("no ", " here")
+    assert problem == f"  - {error.problems[0]}"
 
 
 @pytest.mark.parametrize(

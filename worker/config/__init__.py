@@ -81,7 +81,7 @@ def load(
     )
     problems = [*unread, *faults.values()]
     if not unread:  # what the file sets would seem to be missing
-        problems += _contradictions(given)
+        problems += _contradictions(given, by_flags)
         problems += unmet(settings, purpose, {*faults, *map(meant_by, faults)}) if purpose else ()
     is_flag = not faults.keys().isdisjoint(by_flags)
     loaded.require_none(problems, FlagError if is_flag else ConfigurationError)
@@ -90,7 +90,7 @@ def load(
 
 def _read(given: Source) -> tuple[Settings, dict[str, str]]:
     """The settings without what is faulty, and the faults by key, or by section that is none."""
-    tables = defaultdict[str, dict[str, Any]](dict)
+    tables: dict[str, Any] = defaultdict(dict)
     faults: dict[str, str] = {}
     for name, (value, origin) in given.items():
         section, _, key = name.partition(".")
@@ -102,15 +102,14 @@ def _read(given: Source) -> tuple[Settings, dict[str, str]]:
     return Settings(**tables), faults
 
 
-def _contradictions(given: Source) -> Iterator[str]:
+def _contradictions(given: Source, by_flags: Source) -> Iterator[str]:
     """Faults that only two keys together make, or a key and where it stands."""
     path, url = given.get("roster.path"), given.get("roster.url")
     if path and url:
         yield f"roster.path ({path.origin}) and roster.url ({url.origin}) are both set; set one"
     if bool(url) != ("roster.query" in given):
         yield "roster.url and roster.query: one of them is set; the other is missing"
-    ping = given.get("telemetry.ping_url")
-    if ping and ping.origin.startswith(sources.FLAG):
+    if ping := by_flags.get("telemetry.ping_url"):
         yield (
             f"telemetry.ping_url ({ping.origin}): every process of the machine can read it there; "
             "set it in the file or in PTS_TELEMETRY__PING_URL"

@@ -76,6 +76,8 @@ def _problem(fault: Any, tables: Mapping[str, Any]) -> str:
         problem = "there is no such key"
     elif fault["type"] == "missing":
         problem = f"the key {fault['loc'][-1]} is missing"
+    elif fault["type"].startswith("union_tag"):  # pydantic's own text holds the value
+        problem = "style must be one of those in docs/reference/contract.md"
     return f"{_place(fault['loc'], tables)}: {problem}"
 
 

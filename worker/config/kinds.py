@@ -74,8 +74,8 @@ Int = Annotated[int, _NUMBER]
 Float = Annotated[float, _NUMBER]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Share = Annotated[Float, Field(ge=0, le=1)]
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
-Days = Annotated[Duration, Field(ge=timedelta(days=1))]
+Duration = Annotated[timedelta, BeforeValidator(_duration), _must(bool, "must be longer than 0")]
+Days = Annotated[Duration, _must(lambda time: time.days, "must be at least 1d, or none")]
 """Not ``90m``, which somebody may take for months."""
 File = Annotated[
     Path,

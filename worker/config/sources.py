@@ -13,7 +13,6 @@ from worker.errors import ConfigurationError
 from worker.trusted_files import read_trusted
 
 CONFIG_VARIABLE: Final = "PTS_CONFIG"
-FLAG: Final = "flag"
 _PATHS: Final = ("roster.path", "telemetry.textfile")
 """Besides all keys that end with ``_file``."""
 _ONE_UNDERSCORE: Final = frozenset(variable_of(name).replace("__", "_") for name in KEYS)
@@ -38,7 +37,7 @@ Source = dict[str, Given]
 def flags(values: Mapping[str, tuple[object, str]], cwd: Path) -> Source:
     """The command line: values by key name, each with its flag."""
     return {
-        name: Given(_under(cwd, name, value), f"{FLAG} {flag}")
+        name: Given(_under(cwd, name, value), f"flag {flag}")
         for name, (value, flag) in values.items()
     }
 
