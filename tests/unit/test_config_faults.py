@@ -45,6 +45,23 @@ def test_all_faults_at_once(tmp_path):
     assert missing == ["helseid.client_id", "helseid.private_jwk_file", "helseid.issuer"]
 
 
+def test_what_is_faulty_is_not_missing_too(tmp_path):
+    """Nor is a key that a misspelt one meant, nor what another key decides that is faulty."""
+    environ = {
+        "PTS_API__ENVIRONMENT": "tst",
+        "PTS_HELSEID__CLIENTID": "me",
+        "PTS_HELSEID__PRIVATE_JWK_FILE": "{}",
+        "PTS_ROSTER__URL": "x",
+        "PTS_ROSTER__QUERY": "q",
+    }
+    write(tmp_path, "privacy = 3\n")
+    found = problems(tmp_path, environ=environ, purpose="sync")
+    assert [line.partition(" ")[0] for line in found] == [
+        *("privacy", "api.environment", "helseid.clientid", "helseid.private_jwk_file"),
+        "roster.url",
+    ]
+
+
 @pytest.mark.promise("8")
 @pytest.mark.parametrize(
     ("key", "value", "problem"),

@@ -87,6 +87,16 @@ def test_a_new_pseudonym_key_is_for_a_new_database(tmp_path, files):
     assert "only for a new database, create one with `pts-worker keys pseudonym" in line
 
 
+def test_the_contract_is_a_file_that_others_may_read(tmp_path, files):
+    """It holds no secret, and is missing before anything is asked."""
+    files["PTS_API__CONTRACT_FILE"] = "pts.toml"
+    assert lacks(tmp_path, files, "read-pts") == [
+        f"api.contract_file: there is no file {tmp_path}/pts.toml; check the path"
+    ]
+    (tmp_path / "pts.toml").touch(0o644)
+    assert lacks(tmp_path, files, "read-pts") == []
+
+
 def test_password_from_a_file(tmp_path, files):
     """The password of a file is put in and quoted; without a file the URL stays as it is."""
     environ = {
