@@ -5,6 +5,7 @@ the loading of modules is behind it (``warmed.py``). What a start does by itself
 program is started afresh: ``test_cli_help``, the demo.
 """
 
+import atexit
 import contextlib
 import ctypes
 import multiprocessing
@@ -72,9 +73,7 @@ def fork(
     """
     options = {"folder": folder, "files": files, "env": dict(env)}
     options |= {"obeys_modes": obeys_modes, "before": before}
-    # A test that fails may leave it behind: it ends with the tests then.
-    process = _server().Process(target=_become, args=arguments, kwargs=options, daemon=True)
-    return ForkedProcess(process)
+    return ForkedProcess(_server().Process(target=_become, args=arguments, kwargs=options))
 
 
 @cache
@@ -84,7 +83,14 @@ def _server() -> ForkServerContext:
     made.set_forkserver_preload(["tests.support.warmed"])
     with contextlib.chdir(Path(__file__).parents[2]):  # it finds the module there
         forkserver.ensure_running()
+    atexit.register(_kill_all)
     return made
+
+
+def _kill_all() -> None:
+    """What tests that failed have left behind: multiprocessing would wait for its end."""
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def _become(
