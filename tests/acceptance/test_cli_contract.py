@@ -144,9 +144,7 @@ def test_learn(standin: Standin, tmp_path: Path, sqlite_url: str):
     worker = standin.install(tmp_path, sqlite_url)
     lines = "\n".join(standin.people)
     text, ended = calls(
-        worker,
-        ("contract learn", lines),
-        (f"contract learn --json --out {tmp_path / 'p.toml'}", lines),
+        worker, ("contract learn", lines), ("contract learn --json --out p.toml", lines)
     )
     assert (text.code, ended.code) == (0, 0), text.err
     shown = text.out + text.err + ended.out + ended.err + (tmp_path / "p.toml").read_text()
@@ -167,10 +165,9 @@ def test_learn(standin: Standin, tmp_path: Path, sqlite_url: str):
     assert worker.store.one("SELECT count(*) FROM report_patient_safety_current") == 9
     standin.everybody = lambda _ask: http({"title": "x"}, status="404 Not Found")
     (ended,) = calls(worker, ("contract learn --out q.toml", lines))
-    assert (ended.code, (tmp_path / "q.toml").exists()) == (65, False)
-    asked = f'POST {next(iter(PATHS))} with {{offId = "{{off_id}}"}}'
-    assert f"# patient-safety: everybody was refused {asked}: check path" in ended.out
-    assert "[patient-safety]" not in ended.out
+    assert (ended.code, "[patient-safety]" in ended.out) == (65, False)
+    assert not (tmp_path / "q.toml").exists()
+    assert f'refused POST {next(iter(PATHS))} with {{offId = "{{off_id}}"}}: check' in ended.out
 
 
 def test_names_of_others_are_names(worker: Installation):
