@@ -223,7 +223,7 @@ async def _store(database: Database, begin: Watch) -> AsyncIterator[RunStore]:
     """The store of a new run, as ``worker.cli.run_sync`` opens it."""
     async with AsyncExitStack() as stack:
         with begin:
-            lease = await stack.enter_async_context(held_lease(database, ttl_s=50))
+            lease = await stack.enter_async_context(held_lease(database))
             await check_identity(lease, pseudonyms(_KEY))
             store = await open_run_store(
                 lease,

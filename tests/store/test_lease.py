@@ -15,7 +15,7 @@ OTHER = "other"
 async def started(world: World) -> Lease | LeaseHeldError:
     """Try to start while somebody else may hold the lease."""
     try:
-        async with held_lease(world.database, ttl_s=50) as lease:
+        async with held_lease(world.database) as lease:
             return lease
     except LeaseHeldError as error:
         return error

@@ -32,7 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _POLL_S: Final = 1.0
-_TTL_S: Final = IDLE_S
+TTL_S: Final = IDLE_S
 """A holder that does not renew the lease for so long loses it. By then PostgreSQL has ended its
 transaction, if it was paused in one."""
 _TTL_MAX: Final = timedelta(seconds=60)
@@ -145,7 +145,6 @@ async def acquire(database: Database, holder: str, *, ttl_s: float) -> Lease:
 async def held_lease(
     database: Database,
     *,
-    ttl_s: float = _TTL_S,
     wait_s: float = 0.0,
     stop: anyio.Event | None = None,
 ) -> AsyncIterator[Lease]:
@@ -158,7 +157,7 @@ async def held_lease(
         LeaseHeldError: another process still holds it.
         StoppedError: ``stop`` was set while waiting.
     """
-    lease = await _acquire_in_time(database, ttl_s, wait_s, stop)
+    lease = await _acquire_in_time(database, wait_s, stop)
     try:
         yield lease
     finally:
@@ -171,7 +170,6 @@ async def held_lease(
 
 async def _acquire_in_time(
     database: Database,
-    ttl_s: float,
     wait_s: float,
     stop: anyio.Event | None,
 ) -> Lease:
@@ -180,7 +178,7 @@ async def _acquire_in_time(
     seen: Row[Any] | None = None
     while True:
         try:
-            return await acquire(database, holder, ttl_s=ttl_s)
+            return await acquire(database, holder, ttl_s=TTL_S)
         except LeaseHeldError as error:
             row = await database.read(_row)
             if seen is None:
