@@ -394,17 +394,18 @@ _SINCE: Final = "f.seq > (SELECT COALESCE(MAX(seq), 0) FROM change_feed WHERE pu
 WRITE_CODES: Final = f"""
 INSERT INTO publication_code (publication_no, area, code, level, cause, restriction_group, cohort,
     open, in_effect, persons, persons_in_effect, added, changed, removed)
-SELECT {{no}}, '{{area}}', code, level, cause, restriction_group, {_COHORT}, SUM(amount), SUM(does),
-    SUM(holder), {_ONE_IF.format("does > 0", "persons_in_effect")},
+SELECT {{no}}, '{{area}}', code, level, cause, restriction_group, {_COHORT},
+    {_ONE_IF.format("op = ''", "open")}, {_ONE_IF.format("does", "in_effect")},
+    COUNT(DISTINCT CASE WHEN op = '' THEN p.person_id END),
+    COUNT(DISTINCT CASE WHEN does THEN p.person_id END),
     {_ONE_IF.format("op = 'insert'", "added")}, {_ONE_IF.format("op = 'update'", "changed")},
     {_ONE_IF.format("op = 'close'", "removed")}
-FROM (SELECT {_CODES}, v.person_id, '' AS op, COUNT(*) AS amount, 1 AS holder,
-        SUM(CASE WHEN {{in_effect}} THEN 1 ELSE 0 END) AS does
-    FROM {{versions}} v WHERE v.closed_no IS NULL GROUP BY 1, 2, 3, 4, 5
-    UNION ALL SELECT {_CODES}, v.person_id, f.op, 0, 0, 0
+FROM (SELECT {_CODES}, v.person_id, '' AS op, {{in_effect}} AS does
+    FROM {{versions}} v WHERE v.closed_no IS NULL
+    UNION ALL SELECT {_CODES}, v.person_id, f.op, false
     FROM change_feed f JOIN {{versions}} v ON v.version_id = f.version_id
     WHERE {_SINCE.format("{no}")} AND f.area = '{{area}}') AS counted
-JOIN person p ON p.person_id = counted.person_id GROUP BY 1, 2, 3, 4, 5, 6, 7
+JOIN person p ON p.person_id = counted.person_id GROUP BY 3, 4, 5, 6, 7
 """
 """Of an area: restrictions that are open and in effect, the persons who have them, and what came,
 changed and went, of the feed's last rows."""
