@@ -147,6 +147,16 @@ class Observer:
         is_withheld = (last.guard.is_thin if is_accepted else last.guard.withholds)(outcome.facts)
         expect(not is_withheld, f"published in spite of {outcome.facts}")
         self.model.publish(run, outcome, row["published_at"])
+        self._outdate(run, {key for key, read in outcome.readings.items() if read.is_complete})
+
+    def _outdate(self, published: Run, read: AbstractSet[PersonArea]) -> None:
+        """What other runs were answered of these before is of another state: they ask anew."""
+        for run_id, attempts in self._attempts.items():
+            for attempt, _ in attempts if run_id != published.run_id else ():
+                answers = self.served[attempt.number].answers
+                for asked in [*answers]:
+                    if (self.person_key(asked[0]), asked[1]) in read:
+                        del answers[asked]
 
     def _was_withheld(self, run: Run) -> bool:
         """Whether the run of this kind before it was: a person may accept what it showed."""

@@ -128,7 +128,8 @@ class Life:
             deeds = self.changes
             self._luck.choice((deeds.change_world, deeds.edit_roster, deeds.lose_much))()
         await self._wait_for_lease()
-        outcome = await run_as_foreseen(self.stage, drawn(self.stage, self._luck))
+        meanwhile = self._luck.choice((lambda: None, self.changes.lose_much))
+        outcome = await run_as_foreseen(self.stage, drawn(self.stage, self._luck), meanwhile)
         self._withheld = outcome.code == 5
         names = ("max_removed_share", "min_completeness", "first_min_completeness")
         self.stage.limit(**{name: getattr(self._usual, name) for name in names})
