@@ -213,18 +213,22 @@ def test_every_change_is_confirmed(worker: Installation, standin: Standin) -> No
 
     Records of whom nothing is published are a change; an empty area is none.
     """
-    new, changed, gone, false = (off_id_of(number) for number in range(4))
+    new, changed, gone, false, unsure = (off_id_of(number) for number in range(5))
     standin.people[new][SAFETY].append(safety(new, "new"))
     standin.people[changed][SAFETY][0]["confidentialityCode"] = "NORN"
     standin.people[gone][SAFETY].pop()
     standin.script[false, SAFETY] = in_order(
         lambda ask: http([*ask.records, safety(false, "false")]), truth
     )
+    standin.script[unsure, SAFETY] = in_order(
+        lambda ask: http([one | {"cause": "Automated"} for one in ask.records]), truth
+    )
     newcomer, _ = person(standin, 20, safeties=1), person(standin, 21)
     worker.roster(*standin.lines())
     worker.configure(sync={"confirm": "changes"})
     ended = worker.sync()
-    assert (ended.code, ended.run["failures"]) == (3, {"unstable": 1})
+    assert (ended.code, ended.run["failures"]) == (3, {"unstable": 2})
     twice = {key for key, number in standin.count().items() if number == 2}
-    assert twice == {(one, SAFETY) for one in (new, changed, gone, false, newcomer)}
+    assert twice == {(one, SAFETY) for one in (new, changed, gone, false, unsure, newcomer)}
     assert [len(ids_of(worker, one)) for one in (new, changed, gone, false)] == [3, 2, 1, 2]
+    assert worker.store.stale() == {ref_of(false), ref_of(unsure)}

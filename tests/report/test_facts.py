@@ -13,7 +13,6 @@ from tests.support.report.stores import (
     interrupted,
     key_of,
     missed,
-    privacy,
     safety,
     seen,
     small_store,
@@ -22,10 +21,9 @@ from tests.support.store_world import world_on
 from worker.core.model import RunKind
 from worker.errors import ExitCode, UsageError
 from worker.report.facts import read_facts
-from worker.report.figures import Amount, CodeKey, Movement, SnapshotState
+from worker.report.figures import Amount, CodeKey, SnapshotState
 from worker.store.status import read_standing
 
-AGES = ["age_30", "age_182", "age_365", "age_more"]
 PAST, NEAR = START - timedelta(days=1), START + timedelta(days=20)
 
 
@@ -57,65 +55,9 @@ async def test_the_counts_of_a_published_run(database_url):
             CodeKey("delayed", "NORU", ""): Amount(1, 1),
             CodeKey("blocked", "Block", "Hard"): Amount(3, 3),
         }
-
-
-@pytest.mark.parametrize("database_url", BOTH, indirect=True)
-async def test_what_is_listed_after_its_end(database_url):
-    """By the time since then, and how old what is in effect is; what restricts nothing is neither.
-
-    A beginning to come is no end, and a time that PTS does not say is a place of its own.
-    """
-    async with world_on(database_url, our_clock=True) as world:
-        now = world.fake.now()
-        ago = [now - timedelta(days=days) for days in (1, 40, 200, 400)]
-        await world.publish(
-            seen(
-                world,
-                1,
-                *(safety(f"d{n}", "NORU", at) for n, at in enumerate(ago)),
-                *(
-                    safety(f"a{n}", "NORN_EPO", NEVER, source_created_at=at)
-                    for n, at in enumerate(ago)
-                ),
-                safety("n", "N", ago[0]),
-                private=(privacy("f", "Block", "Hard", restricted_from=now + timedelta(days=1)),),
-            ),
-            seen(world, 2, safety("u", "NORN_EPO", NEVER), safety("e", "NORU", ago[3])),
-        )
-        facts = await facts_of(world)
-    one = Amount(1, 1)
-    assert facts.expired == dict(zip(AGES, [one, one, one, Amount(2, 2)], strict=True))
-    assert facts.ages == dict.fromkeys([*AGES, "age_unknown"], one)
-
-
-@pytest.mark.parametrize("database_url", BOTH, indirect=True)
-async def test_what_came_and_went_in_a_week(database_url):
-    """By group and by cohort, of seven days; nothing came with the first publication."""
-    async with world_on(database_url, our_clock=True) as world:
-        for day, keys in enumerate(("ab", "abc", "abcd", "bd")):
-            denied = [safety(key, "NORN_EPO", NEVER) for key in keys]
-            others = [safety("x", "NORS")] if day == 2 else []
-            await world.publish(
-                seen(world, 1, *denied, cohort="Nord"),
-                seen(world, 2, *others, cohort="Sør"),
-                seen(world, 3),
-                limits=ANY,
-            )
-            world.fake.advance(4 * 86_400)
-        facts = await facts_of(world)
-        north = await facts_of(world, cohort="Nord")
-    # Days 8 and 12: day 4 is more than a week before.
-    both, one, none = Amount(2, 1), Amount(1, 1), Amount()
-    assert facts.week == {"denied": Movement(one, none, both), "blocked": Movement(one, none, one)}
-    assert {found.cohort: found.week for found in facts.cohorts} == {
-        "Nord": Movement(one, none, both),
-        "Sør": Movement(one, none, one),
-        None: Movement(),
-    }
-    assert north.week == {"denied": Movement(one, none, both)}
-    assert (north.last.roster, north.last.total) == (1, Amount(2, 1))
-    assert (north.cohort, north.cohorts) == ("Nord", ())
-    assert north.ages == {"age_unknown": Amount(2, 1)}
+        assert facts.ends == {"ends_90": Amount(1, 1)}
+        assert facts.expired == {"age_30": Amount(1, 1)}
+        assert facts.ages == {"age_unknown": Amount(11, 9)}
 
 
 async def test_a_cohort_that_nobody_knows_is_refused(sqlite_url):
@@ -129,26 +71,6 @@ async def test_a_cohort_that_nobody_knows_is_refused(sqlite_url):
         with pytest.raises(UsageError, match="nothing is published of a cohort 'Nrod'") as refused:
             await facts_of(world, cohort="Nrod")
         assert refused.value.hint == "there are Nord, Sør"
-
-
-@pytest.mark.parametrize("database_url", BOTH, indirect=True)
-async def test_when_delays_end(database_url):
-    """Of those in effect when they were published: within days, later, and without a known end."""
-    async with world_on(database_url, our_clock=True) as world:
-        now = world.fake.now()
-        until = [now + timedelta(days=days) for days in (-1, 2, 6, 8, 83, 400)]
-        delayed = [safety(f"d{index}", "NORU", at) for index, at in enumerate(until)]
-        await world.publish(
-            seen(world, 1, *delayed, safety("n", "NORN_EPO", NEVER)),
-            seen(world, 2, safety("m", "NORU", NEVER), safety("l", "NORU", until[1])),
-        )
-        assert (await facts_of(world)).ends == {
-            "ends_7": Amount(3, 2),
-            "ends_30": Amount(1, 1),
-            "ends_90": Amount(1, 1),
-            "ends_later": Amount(1, 1),
-            "ends_never": Amount(1, 1),
-        }
 
 
 @pytest.mark.parametrize("database_url", BOTH, indirect=True)

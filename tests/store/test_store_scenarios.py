@@ -1,10 +1,8 @@
 """A withheld run against the store, on SQLite and PostgreSQL alike."""
 
 import pytest
-from msgspec.structs import replace
 
 from tests.support.store_world import read, world_on
-from worker.core.model import PersonRead
 from worker.errors import WithheldError
 from worker.store.schema.tables import CHANGES, draft
 
@@ -21,18 +19,18 @@ async def test_a_run_is_forgotten_step_by_step(database_url, monkeypatch, person
     labels = "SELECT DISTINCT person_key, local_ref, cohort FROM report_person_freshness"
     async with world_on(database_url) as world:
         await world.publish(
-            labelled(read(world, "a", "x"), "R1", "Nord"),
-            labelled(read(world, "b", "y"), "R2", "Nord"),
+            read(world, "a", "x", ref="R1", cohort="Nord"),
+            read(world, "b", "y", ref="R2", cohort="Nord"),
             read(world, "c"),
         )
         before = await world.rows(shown)
         attempt = await world.begin()
         # A person may be read again in the same run.
-        await attempt.write(labelled(read(world, "a"), "R1", "Øst"))
+        await attempt.write(read(world, "a", ref="R1", cohort="Øst"))
         await attempt.write(
-            labelled(read(world, "a"), "R1", "Sør"),
-            labelled(read(world, "b", "y=N", "z"), "R3", "Nord"),
-            labelled(read(world, "new", "n"), "R9", "Nord"),
+            read(world, "a", ref="R1", cohort="Sør"),
+            read(world, "b", "y=N", "z", ref="R3", cohort="Nord"),
+            read(world, "new", "n", ref="R9", cohort="Nord"),
         )
         assert await world.rows(shown) == before
         await attempt.store.withhold(WithheldError("too many removals"))
@@ -46,10 +44,10 @@ async def test_a_run_is_forgotten_step_by_step(database_url, monkeypatch, person
         assert await world.rows("SELECT count(*) FROM person") == [(3,)]
         # What a run has left behind, the next one would take for what is published.
         await world.publish(
-            labelled(read(world, "a", "x"), "R1", "Sør"),
-            labelled(read(world, "b", "y"), "R3", "Nord"),
+            read(world, "a", "x", ref="R1", cohort="Sør"),
+            read(world, "b", "y", ref="R3", cohort="Nord"),
             read(world, "c"),
-            labelled(read(world, "new"), "R4", "Vest"),
+            read(world, "new", ref="R4", cohort="Vest"),
         )
         assert set(await world.rows(labels)) == {
             ("a", "R1", "Sør"),
@@ -57,7 +55,3 @@ async def test_a_run_is_forgotten_step_by_step(database_url, monkeypatch, person
             ("c", None, None),
             ("new", "R4", "Vest"),
         }
-
-
-def labelled(found: PersonRead, ref: str | None, cohort: str | None) -> PersonRead:
-    return replace(found, person=replace(found.person, local_ref=ref, cohort=cohort))

@@ -3,18 +3,15 @@
 import json
 import tomllib
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
-from tests.support.clock import START
-from tests.support.columns import as_columns
 from worker.areas import area_named
 from worker.config.contract_file import default_contract_text, load_contract
 from worker.core.answer import Answer, read_answer
 from worker.core.contract import AreaContract
 from worker.core.identity import NationalId
-from worker.core.model import CompleteArea, Person, Proof, Record
-from worker.core.record import Page, RecordReader, digest_of
+from worker.core.model import Person, Record
+from worker.core.record import Page, RecordReader
 
 OFF_ID = "16858399649"
 OTHER_OFF_ID = "17912099997"
@@ -98,18 +95,3 @@ def columns_of(record: Record, area: str = "patient-safety") -> dict[str, Any]:
     names = (column.name for column in AREAS[area].columns)
     pairs = zip(names, record.columns, strict=True)
     return {name: value for name, value in pairs if value is not None}
-
-
-def complete_area(held: Mapping[str, int], *, after_s: float = 0.0) -> CompleteArea:
-    """An area that was read completely and holds these records, each with its content."""
-    records = tuple(
-        Record(key=key, content_hash=bytes([content]) * 16, columns=as_columns({}, SAFETY))
-        for key, content in held.items()
-    )
-    proof = Proof(
-        pages=1,
-        record_count=len(records),
-        digest=digest_of(records),
-        read_at=START + timedelta(seconds=after_s),
-    )
-    return CompleteArea(area=SAFETY.name, records=records, proof=proof)

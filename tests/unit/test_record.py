@@ -114,11 +114,12 @@ def test_values():
         "text",
         None,
         [restriction()],
+        restriction(2, cause="Automated"),
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_no_record_without_an_id(document):
-    """Nor what is no object."""
+def test_no_record_without_an_id_of_its_own(document):
+    """Nor what is no object; an id serves once in a read, whatever the record holds."""
     with pytest.raises(ContractError):
         read(restriction(2), document)
 
@@ -147,13 +148,6 @@ def test_another_person(value):
 def test_the_person_asked_for(value):
     """Or none at all."""
     assert read(restriction(patientSafetyObject={"person": {"offId": value}})).records
-
-
-@pytest.mark.promise("1")
-def test_a_record_twice():
-    """In one read, whatever it holds."""
-    with pytest.raises(ContractError, match="the key of an earlier one"):
-        read(restriction(1), restriction(1))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.support.clock import OSLO
 from tests.support.simulation.loop import Clock, run_simulated
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
-from worker.errors import ConfigurationError, ExitCode, LeaseHeldError, UnavailableError
+from worker.errors import ExitCode, LeaseHeldError, UnavailableError
 from worker.scheduler import Schedule
 
 EVENING = datetime(2026, 11, 27, 23, 17, 43, 518_204, tzinfo=OSLO)
@@ -118,17 +118,6 @@ def nights(
     return found
 
 
-def test_it_runs_when_its_time_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once a night, neither early nor late; a run that is not retried changes nothing."""
-
-    async def story(made: Nights) -> None:
-        made.ends = [ConfigurationError("no key", hint="make one")] * 2
-        await anyio.sleep(30 * HOUR_S)
-
-    expected = [round(TO_HALF_PAST_TWO_S + night * 24 * HOUR_S) for night in range(2)]
-    assert nights(monkeypatch, story, "30 2 * * *").begun == expected
-
-
 FIRST_S = {"30 2 * * *": TO_HALF_PAST_TWO_S, "*/10 * * * *": TO_TWENTY_PAST_S, "* * * * *": 16.5}
 """Seconds from ``EVENING`` to the first start."""
 
@@ -204,7 +193,8 @@ def test_69_does_not_wait_until_tomorrow(monkeypatch: pytest.MonkeyPatch) -> Non
         begun = nights(monkeypatch, story, "30 2 * * *").begun
     waits = [round((b - a - MINUTE_S) / MINUTE_S) for a, b in itertools.pairwise(begun[:7])]
     assert waits == [5, 10, 20, 40, 60, 60]
-    assert begun[7:] == [round(TO_HALF_PAST_TWO_S + 24 * HOUR_S)]
+    nightly = [round(TO_HALF_PAST_TWO_S + night * 24 * HOUR_S) for night in range(2)]
+    assert [begun[0], *begun[7:]] == nightly
     assert [one for one in logs if one["log_level"] == "error"] == []
     retries = [one for one in logs if one["event"] == "schedule.retrying"]
     assert (retries[3]["code"], retries[3]["reason"]) == (4, held.message)

@@ -5,6 +5,7 @@ import pytest
 from tests.support.certificates import make_authority, server_context
 from tests.support.raw_server import http
 from tests.support.standin import standin
+from worker.core.retry import RetryPolicy
 from worker.errors import ConfigurationError, UnavailableError
 from worker.helseid.client import Discovery, HelseIdClient, helseid_client
 from worker.tls import client_context
@@ -112,3 +113,14 @@ async def test_where_assertions_go(endpoint, is_taken, clients, server):
         return
     with pytest.raises(ConfigurationError, match="token_endpoint is not at the issuer"):
         await discovery.metadata()
+
+
+@pytest.mark.promise("10")
+async def test_a_large_body_is_not_read(clients, server):
+    """It is given up where it is larger than any answer of HelseID's."""
+    server.discovery_reply = http(b" " * (1_048_576 + 1))
+    runtime = clients.fake.runtime
+    async with helseid_client() as client:
+        helseid = HelseIdClient(client, runtime, RetryPolicy(attempts_max=1))
+        with pytest.raises(UnavailableError, match="more than 1048576 bytes"):
+            await Discovery(server.issuer, helseid, runtime).metadata()

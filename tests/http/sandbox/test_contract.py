@@ -2,22 +2,24 @@
 
 import json
 import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, cast
 
+import anyio
 import httpx
 import pytest
 
 from tests.support.contracts import SHAPES, Document, contract
 from tests.support.sandbox_caller import OFF_IDS, PRIVACY_PATH, Caller, richest
 from worker.areas import AREAS, area_named
-from worker.core.answer import read_answer
-from worker.core.area import ResourceArea
 from worker.core.contract import AreaContract
 from worker.core.identity import NationalId
 from worker.core.model import Person, Record
-from worker.core.paging import PageRequest, PagingState
-from worker.core.record import RecordReader
+from worker.http.response import HttpResponse
+from worker.ports import real_runtime
+from worker.pts.reader import PtsReader
+from worker.pts.retrying_client import RetryingClient
 from worker.sandbox.people import COLUMNS
 from worker.sandbox.serve import RunningSandbox
 
@@ -26,46 +28,46 @@ PAGE_SIZE = 2
 """Of the sandbox that a module shares."""
 
 
-def read(caller: Caller, area: ResourceArea, declared: AreaContract, off_id: str) -> list[Record]:
-    """A person's records, read by the worker's own reader of answers, pages and records."""
-    person = Person(person_key="p", off_id=NationalId(off_id))
-    url = caller.base_url + declared.path
-    query = str(httpx.QueryParams(declared.query))
-    pages = PagingState(contract=declared, url=f"{url}?{query}" if query else url, off_id=off_id)
-    records: list[Record] = []
-    request: PageRequest | None = pages.first
-    while request is not None:
-        template = json.dumps(declared.body).replace("{off_id}", off_id)
-        own = {n: v.replace("{uuid}", str(uuid.uuid4())) for n, v in declared.headers.items()}
-        response = caller.http.post(
-            request.url,
-            json={**json.loads(template), **request.fields},
-            headers=caller.headers(url) | own,
-        )
-        headers = {name: (value,) for name, value in response.headers.items()}
-        answer = read_answer(response.status_code, headers, response.content, declared, off_id)
-        page = RecordReader(area, declared).read(answer.items, person)
-        assert declared.paging is None or len(page.records) <= PAGE_SIZE
-        records += page.records
-        request = pages.next_request(answer, (record.key for record in page.records))
-    return records
+class Sender:
+    """Sends the requests of the worker's own reader, with a caller's token and proofs."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def send(self, _who: object, url: str, headers: Any, body: bytes) -> HttpResponse:
+        authorization = self._caller.headers(url.partition("?")[0])
+        found = self._caller.http.post(url, content=body, headers=headers() | authorization)
+        named = {name: (value,) for name, value in found.headers.items()}
+        return HttpResponse(status=found.status_code, headers=named, body=found.content)
 
 
-def read_all(caller: Caller, document: Document) -> dict[tuple[str, str], list[Record]]:
-    return {
-        (area.name, off_id): read(caller, area, declared, off_id)
-        for area in AREAS
-        for declared in [AreaContract.model_validate_json(json.dumps(document[area.name]))]
-        for off_id in PERSONS
+async def read_all(caller: Caller, document: Document) -> dict[tuple[str, str], Sequence[Record]]:
+    """Every person's records by area, as the worker reads them by this contract."""
+    declared = {
+        name: AreaContract.model_validate_json(json.dumps(one)) for name, one in document.items()
     }
+    reader = PtsReader(
+        areas=AREAS,
+        contract=declared,
+        base_url=caller.base_url,
+        client=cast("RetryingClient", Sender(caller)),
+        runtime=real_runtime(),
+    )
+    found: dict[tuple[str, str], Sequence[Record]] = {}
+    for area, off_id in product(declared, PERSONS):
+        read = await reader.read(Person(person_key="p", off_id=NationalId(off_id)), area)
+        is_paged = declared[area].paging is not None
+        assert not is_paged or read.proof.record_count <= PAGE_SIZE * read.proof.pages
+        found[area, off_id] = read.records
+    return found
 
 
 @pytest.fixture(scope="module")
-def plain(shared_sandbox: RunningSandbox) -> Iterator[dict[tuple[str, str], list[Record]]]:
+def plain(shared_sandbox: RunningSandbox) -> Iterator[dict[tuple[str, str], Sequence[Record]]]:
     """What the persons have, read by the default contract."""
     caller = Caller(shared_sandbox).sign_in()
     shared_sandbox.control(contract=contract())
-    yield read_all(caller, contract())
+    yield anyio.run(read_all, caller, contract())
     caller.close()
 
 
@@ -73,12 +75,12 @@ def plain(shared_sandbox: RunningSandbox) -> Iterator[dict[tuple[str, str], list
 def test_every_shape_says_the_same(
     sandbox: RunningSandbox,
     signed_in: Caller,
-    plain: dict[tuple[str, str], list[Record]],
+    plain: dict[tuple[str, str], Sequence[Record]],
     name: str,
 ):
     """The worker, with the same contract, reads the same values in each shape."""
     sandbox.control(contract=SHAPES[name])
-    found = read_all(signed_in, SHAPES[name])
+    found = anyio.run(read_all, signed_in, SHAPES[name])
     assert len([records for records in plain.values() if records]) > 15
     for key, records in found.items():
         values = [_values(key[0], record) for record in records]

@@ -56,7 +56,8 @@ def drawn_night(world: World, rng: random.Random, persons: range) -> list[Person
         mine = random.Random(f"{number} {rng.random() < 0.3 and rng.random()}")
         safe = []
         for index in range(mine.randrange(4)):
-            ends = mine.choice([None, NEVER, now + timedelta(hours=mine.randrange(-30, 60))])
+            near = now + timedelta(hours=mine.randrange(-30, 60))
+            ends = mine.choice([None, NEVER, near, now + timedelta(days=mine.randrange(-500, 500))])
             code, cause = mine.choice(CODES), mine.choice(CAUSES)
             made = mine.choice([None, now - timedelta(days=mine.randrange(500))])
             columns = {"cause": cause, "source_created_at": made}
