@@ -1,7 +1,6 @@
-"""What a night's publication costs, and the bytes that stand after it, of one checkout.
+"""What a night's publication costs, what a reader waits meanwhile, and the bytes after it.
 
-``python FILE --persons N --db sqlite`` prints JSON. It needs nothing but ``bench.nights`` of the
-checkout that PYTHONPATH names, so that one and the same measure serves an earlier commit as well.
+``python -m bench.publications --persons N --db sqlite`` prints JSON.
 """
 
 import argparse
@@ -10,15 +9,26 @@ import json
 import os
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+from sqlalchemy import text
+
+from bench.nights import night
+from tests.support.databases import execute, in_database, postgres_server
+from worker.ports import real_runtime
+from worker.store.database import open_database
+from worker.store.runs.run_store import RunStore
+from worker.store.schema.upgrade import upgrade
 
 NIGHTS = 4
+_LOOK_UP = "SELECT * FROM report_patient_safety_current WHERE local_ref = 'L0000001'"
 
 
 def server_cpu(postmaster: int) -> float:
@@ -26,10 +36,10 @@ def server_cpu(postmaster: int) -> float:
     ticks = 0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            text = (folder / "stat").read_text(encoding="ascii", errors="replace")
+            stat = (folder / "stat").read_text(encoding="ascii", errors="replace")
         except OSError:
             continue
-        fields = text.rpartition(")")[2].split()  # proc(5), from the third field on
+        fields = stat.rpartition(")")[2].split()  # proc(5), from the third field on
         if int(folder.name) == postmaster:
             ticks += sum(map(int, fields[11:15]))
         elif int(fields[1]) == postmaster:
@@ -60,8 +70,6 @@ def main() -> None:
         if chosen.db == "sqlite":
             url, cpu = f"sqlite:///{folder}/pts.db", time.process_time
         else:
-            from tests.support.databases import execute, in_database, postgres_server  # noqa: PLC0415
-
             server = stack.enter_context(postgres_server())
             asyncio.run(execute(server, "CREATE DATABASE pts"))
             url, postmaster = in_database(server, "pts"), asyncio.run(postmaster_of(server))
@@ -73,27 +81,53 @@ def main() -> None:
 
 
 async def _nights(url: str, persons: int, cpu: Callable[[], float]) -> dict[str, Any]:
-    from bench.nights import night  # noqa: PLC0415 - of the checkout in question
-    from worker.ports import real_runtime  # noqa: PLC0415
-    from worker.store.database import open_database  # noqa: PLC0415
-    from worker.store.runs.run_store import RunStore  # noqa: PLC0415
-    from worker.store.schema.upgrade import upgrade  # noqa: PLC0415
-
-    publish, spent = RunStore.publish, []
+    publish, publications = RunStore.publish, []
 
     async def timed(*arguments: Any, **options: Any) -> Any:
-        began_s = cpu()
+        stop = threading.Event()
+        reader = asyncio.create_task(asyncio.to_thread(asyncio.run, _longest_wait_s(url, stop)))
+        log_before = 0 if url.startswith("sqlite") else await _log_bytes(url)
+        began_cpu_s, began_s = cpu(), time.perf_counter()
         try:
-            return await publish(*arguments, **options)
+            done = await publish(*arguments, **options)
         finally:
-            spent.append(cpu() - began_s)
+            spent = {"cpu_s": cpu() - began_cpu_s, "wall_s": time.perf_counter() - began_s}
+            stop.set()
+        log_bytes = await _log_bytes(url) - log_before
+        publications.append({**spent, "log_bytes": log_bytes, "longest_wait_s": await reader})
+        return done
 
     RunStore.publish = timed  # type: ignore[method-assign]
     async with open_database(url, real_runtime()) as database:
         await upgrade(database)
         for generation in range(NIGHTS):
             await night(database, persons, generation=generation)
-    return {"publish_cpu_s": spent, "bytes": await _bytes(url)}
+    return {"publications": publications, "bytes": await _bytes(url)}
+
+
+async def _longest_wait_s(url: str, stop: threading.Event) -> float:
+    """What one reader waits for a person's restrictions, at most, asking again and again."""
+    longest_s = 0.0
+    async with open_database(url, real_runtime()) as database:
+        ask = partial(database.read, lambda connection: connection.execute(text(_LOOK_UP)))
+        await ask()  # opens the connection
+        while not stop.is_set():
+            began_s = time.perf_counter()
+            await ask()
+            longest_s = max(longest_s, time.perf_counter() - began_s)
+            await asyncio.sleep(0.01)
+    return longest_s
+
+
+async def _log_bytes(url: str) -> int:
+    """Of the write-ahead log: its file on SQLite, all that was ever written on PostgreSQL."""
+    if url.startswith("sqlite"):
+        return os.path.getsize(url.removeprefix("sqlite:///") + "-wal")  # noqa: ASYNC240, PTH202
+    connection = await asyncpg.connect(url)
+    try:
+        return int(await connection.fetchval("SELECT pg_current_wal_lsn() - '0/0'"))
+    finally:
+        await connection.close()
 
 
 async def _bytes(url: str) -> int:

@@ -11,11 +11,9 @@ from typing import Final
 
 import asyncpg
 
-from bench.reports_store import COPIES, copy_of, copy_statements
+from bench.reports_store import COPIES, NAMING, copy_of, copy_statements
 
 _SAFE: Final = "report_patient_safety_current"
-_FRESH: Final = "report_person_freshness"
-_HISTORY: Final = "report_patient_safety_history"
 _LONG_ENOUGH_S: Final = 0.5
 _ROUNDS_MAX: Final = 15
 _LOOK_UP_S: Final = 0.05
@@ -31,13 +29,11 @@ class Question:
 
     Attributes:
         goal_s: processor seconds at most; None: ``COMPLETE`` times what the copy takes.
-        has_goal: there is one; else the figure is there to be seen.
     """
 
     name: str
     sql: str
     goal_s: float | None
-    has_goal: bool = True
 
     @property
     def of_copies(self) -> str:
@@ -73,7 +69,8 @@ class Answered:
             f"{self.views_s:.4f}",
             f"{self.copies_s:.4f}",
             f"{self.views_s / max(self.copies_s, 1e-6):.2f}",
-            *((goal, verdict) if self.question.has_goal else ("", "")),
+            goal,
+            verdict,
         )
 
 
@@ -81,17 +78,15 @@ def questions(known: Mapping[str, str]) -> Iterator[Question]:
     """All of them.
 
     Args:
-        known: a ``person_key``, a ``local_ref`` and a ``restriction_id`` that there are.
+        known: a ``person_key`` and a ``local_ref`` that there are, of one person.
     """
-    for column, value in known.items():
-        for view in (_SAFE, _FRESH, _HISTORY):
-            if column in COPIES[view]:
-                sql = f"SELECT * FROM {view} WHERE {column} = '{value}'"
-                yield Question(name=f"{view}, a {column}", sql=sql, goal_s=_LOOK_UP_S)
-    for view in (_SAFE, _FRESH, _HISTORY):
+    persons = [view for view, columns in COPIES.items() if "local_ref" in columns]
+    for view in persons:
+        for column, value in known.items():
+            sql = f"SELECT * FROM {view} WHERE {column} = '{value}'"
+            yield Question(name=f"{view}, a {column}", sql=sql, goal_s=_LOOK_UP_S)
         sql = f"SELECT v.* FROM wanted w JOIN {view} v ON v.local_ref = w.local_ref"
-        name, has_goal = f"{view}, join of 500 local_refs", view != _HISTORY
-        yield Question(name=name, sql=sql, goal_s=_LOOK_UP_S, has_goal=has_goal)
+        yield Question(name=f"{view}, join of 500 local_refs", sql=sql, goal_s=_LOOK_UP_S)
     last = "publication_no = (SELECT max(publication_no) FROM report_publication)"
     counts = {
         "group by code, facts": "SELECT area, code, sum(open), sum(in_effect) FROM report_daily "
@@ -103,15 +98,6 @@ def questions(known: Mapping[str, str]) -> Iterator[Question]:
     }
     for name, sql in counts.items():
         yield Question(name=name, sql=sql, goal_s=_COUNT_S)
-    rows = {
-        "group by code, all rows": f"SELECT confidentiality_code, count(*) FROM {_SAFE} GROUP BY 1",
-        "in effect by group, all rows": "SELECT restriction_group, count(*) "
-        f"FROM {_SAFE} WHERE is_in_effect GROUP BY 1",
-        "freshness totals, all rows": "SELECT area, is_stale, count(*), min(last_confirmed_at) "
-        f"FROM {_FRESH} GROUP BY area, is_stale",
-    }
-    for name, sql in rows.items():
-        yield Question(name=name, sql=sql, goal_s=_COUNT_S, has_goal=False)
     for view in COPIES:
         yield Question(name=f"{view}, whole", sql=f"SELECT * FROM {view}", goal_s=None)
 
@@ -178,12 +164,11 @@ async def _nowhere(_data: bytes) -> None:
 async def _answered_by(reader: _Sqlite | _Postgres) -> Sequence[Answered]:
     for statement in copy_statements():
         await reader.execute(statement)
-    names = ("person_key", "local_ref", "restriction_id")
     row = await reader.first(
-        f"SELECT {', '.join(names)} FROM {copy_of(_SAFE)} ORDER BY restriction_id LIMIT 1"
+        f"SELECT {', '.join(NAMING)} FROM {copy_of(_SAFE)} ORDER BY restriction_id LIMIT 1"
     )
     found = []
-    for question in questions(dict(zip(names, row, strict=True))):
+    for question in questions(dict(zip(NAMING, row, strict=True))):
         rows, views_s = await _timed(reader, question.sql)
         _, copies_s = await _timed(reader, question.of_copies)
         found.append(Answered(question=question, rows=rows, views_s=views_s, copies_s=copies_s))

@@ -19,29 +19,26 @@ from worker.ports import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.schema.tables import PERSON_COUNTS, run
 from worker.store.schema.upgrade import upgrade
+from worker.views import view_columns
 
 DAYS: Final = 365
 NIGHTS: Final = 3
 BY_PROGRAM: Final = 200_000
 """Persons who are read and written by the program, at most; the others are copies of them."""
 COHORTS: Final = 10
+NAMING: Final = ("person_key", "local_ref")
+"""The columns by which readers look somebody up."""
 _CODES: Final = ("NORU", "NORN_EPO", "NORN_FFL", "NORS", "N", "NORN_UNGDOM")
 
 COPIES: Final = {
-    "report_patient_safety_current": ("person_key", "local_ref", "restriction_id"),
-    "report_patient_privacy_current": ("person_key", "local_ref", "restriction_id"),
-    "report_patient_safety_history": ("person_key", "local_ref", "restriction_id"),
-    "report_person_freshness": ("person_key", "local_ref"),
-    "report_daily": ("publication_no",),
+    view: NAMING
+    for view, columns in view_columns().items()
+    if set(NAMING) <= {column.name for column in columns}
+} | {
+    "report_daily": ("publication_no", "day, area, code, in_effect"),
     "report_publication": ("publication_no",),
 }
-"""The views that are copied, and the columns that get an index."""
-_WIDE: Final = {
-    "report_patient_safety_current": "confidentiality_code, restriction_group, is_in_effect",
-    "report_person_freshness": "area, is_stale, last_confirmed_at",
-    "report_daily": "day, area, code, in_effect",
-}
-"""Indexes that answer a count without the rows."""
+"""The views that are copied (all that show persons, and two of facts), and what gets an index."""
 
 
 def various(area: str, person: str, generation: int, change_percent: int) -> bytes:
@@ -129,10 +126,8 @@ def copy_statements() -> Iterator[str]:
     for view, columns in COPIES.items():
         copy = copy_of(view)
         yield f"CREATE TABLE {copy} AS SELECT * FROM {view}"
-        for column in columns:
-            yield f"CREATE INDEX ix_{copy}_{column} ON {copy} ({column})"
-        if view in _WIDE:
-            yield f"CREATE INDEX ix_{copy}_wide ON {copy} ({_WIDE[view]})"
+        for number, indexed in enumerate(columns):
+            yield f"CREATE INDEX ix_{copy}_{number} ON {copy} ({indexed})"
     yield (
         "CREATE TABLE wanted AS SELECT local_ref FROM copy_person_freshness "
         "WHERE area = 'patient-safety' ORDER BY substr(person_key, 5) LIMIT 500"
