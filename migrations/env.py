@@ -60,7 +60,7 @@ def statistics_statements(dialect: str) -> Iterator[str]:
     SQLite takes a table that was never analysed for a million rows, and ten rows for each value of
     an index. So it read a view from end to end where a short list of references was joined with it,
     and looked each row up in the list. With these figures it begins with the list. They are not
-    counted, so that the plans of a database do not change with its contents; who runs ``ANALYZE``
+    counted, so that the plans of a database do not change with its contents; running ``ANALYZE``
     replaces them. A migration may have made a table anew and dropped its figures.
     """
     if dialect != "sqlite":

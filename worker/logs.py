@@ -2,7 +2,7 @@
 
 Types (``worker.core.identity``) and the logging code keep identifiers and tokens out of logs.
 Redaction is the last line of defence: it masks text that looks like an identifier, a token or a
-key. Of an exception its class and frames are written, of a library's message the words alone.
+key. For an exception, its class and frames are written; for a library's message, only its words.
 """
 
 import logging

@@ -1,8 +1,8 @@
 """``schedule``: starts a run on a cron expression, and another a little later where that helps.
 
 APScheduler 3 cancels running coroutine jobs when it shuts down, so its jobs only ask for a run, in
-a stream with room for one request: runs never overlap, and of all the starts that fall into a run
-one is made up for.
+a stream with room for one request: runs never overlap, and however many starts are missed
+during a run, one is made up for.
 """
 
 from collections.abc import Awaitable, Callable

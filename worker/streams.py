@@ -1,4 +1,4 @@
-"""What a process has from outside: standard streams of which none ends it early, and signals."""
+"""What a process has from outside: standard streams, none of which ends it early, and signals."""
 
 import contextlib
 import io
@@ -44,7 +44,7 @@ def open_streams() -> None:
     """Make 0, 1 and 2 usable. Call it before anything else opens a file, which would be one."""
     for number in _STANDARD:
         try:
-            # Who reads it may have made it otherwise for us too; then a write would fail.
+            # The reader may have made it non-blocking for us too; then a write would fail.
             os.set_blocking(number, True)
         except OSError:  # it is closed, and the lowest free number
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - no keyword

@@ -263,8 +263,8 @@ async def _post(url: str, body: bytes, out: _Out, server: str, key: str) -> None
 def _write_textfile(path: Path, samples: Iterable[Sample]) -> None:
     """Write the samples atomically. Keeps samples that only the existing file has.
 
-    The time of the last success thus survives a failed run. Who may read the folder may read the
-    file: node_exporter is another user.
+    The time of the last success thus survives a failed run. Anyone who may read the folder may read
+    the file: node_exporter is another user.
     """
     try:
         board = Board([*_former(path), *samples])

@@ -35,7 +35,7 @@ _VERIFIED: Final = {
     "verify-full": "certificate and host name verified",
 }
 _UNPROVEN: Final = ("allow", "prefer", "require")
-"""With these of libpq's modes, who answers "no TLS" or has any certificate gets the password."""
+"""In these modes of libpq, a server without TLS, or with any certificate, gets the password."""
 
 
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""The one gate for files that we trust: owner and mode, as OpenSSH asks them of its own files.
+"""The one gate for files that we trust: owner and mode, as OpenSSH checks its own files.
 
 A file, and every folder on the way to it, belongs to the worker's own user or to root, and nobody
 else can write it. So nobody else can exchange it between this examination and its use. A sticky

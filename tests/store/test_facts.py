@@ -86,8 +86,8 @@ async def test_counted_on_is_counted_from_all(database_url, more):
 async def test_the_departed_are_in_no_total(database_url):
     """Of four persons two leave one after the other, and one of them comes back.
 
-    Who is missing for the first time is still here, and stale. Facts and status count who is here;
-    the run's own total has whom it departed.
+    A person missing for the first time is still here, and stale. Facts and status count those who
+    are here; the run's own total counts those whom it departed.
     """
     found = []
     rosters = ((1, 2, 3, 4), (1, 2, 3), (1, 2, 3), (1, 2), (1, 2), (1, 2, 4))

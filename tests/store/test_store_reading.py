@@ -9,7 +9,7 @@ from worker.store.persons import list_failures
 async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(database_url):
     """Those of its drafts, with the runs before. Readers of the views see the published ones.
 
-    Who could be read is none of them while the run is open; withheld, it has read nothing.
+    Persons who could be read are not among them while it is open; withheld, it has read nothing.
     """
     async with world_on(database_url) as world:
         await world.publish(

@@ -54,7 +54,7 @@ def test_what_is_left_out_is_strict():
         ("path = 'search'", "patient-safety.path: "),
         ("headers = {x = 1}", "patient-safety.headers.x: "),
         ('headers = {x = "a\\nb"}', "patient-safety.headers: x must be plain text"),
-        ("headers = {'x y' = 'a'}", "patient-safety.headers: holds a name that is none"),
+        ("headers = {'x y' = 'a'}", "patient-safety.headers: holds a name that no"),
         ("headers = {DPoP = 'a'}", "patient-safety.headers: DPoP is set by the worker"),
         ("body = {offId = 'off_id'}", 'patient-safety.body: must hold "{off_id}" where'),
         ("columns = {nothing = 'a'}", "patient-safety.columns.nothing: there is no such column"),

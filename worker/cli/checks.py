@@ -109,7 +109,7 @@ async def check_configuration(app: App, doubts: Doubts) -> str:
         used()
     for key, address in ENVIRONMENTS[environment].items() if environment else ():
         if service_of(app.settings.value(key) or "") != service_of(address):
-            remedy = "remove one of both: the environment says whether there are real persons"
+            remedy = "remove one of the two: the environment says whether there are real persons"
             doubts[f"api.environment is {environment}, but {key} is another's"] = remedy
     return f"{app.loaded.config_file or 'no file'} read"
 

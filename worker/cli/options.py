@@ -1,6 +1,6 @@
 """One call of the program, its options, and those that several commands share.
 
-The options of every command may stand before or behind its name, and are found in ``Cli``.
+The options of every command may stand before or after its name, and are found in ``Cli``.
 """
 
 import contextlib

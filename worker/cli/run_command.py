@@ -41,7 +41,7 @@ HEARTBEAT_S: Final = 60
 _PATIENCE_S: Final = 1.0
 """How long a database that is away is waited for, for total or metrics alone."""
 _RATE_S: Final = 60.0
-_STOPPING: Final = "stopping: who was read completely is written; once more stops at once"
+_STOPPING: Final = "stopping: everyone read completely is written; a second signal stops at once"
 
 
 class RunWatch:

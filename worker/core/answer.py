@@ -1,7 +1,7 @@
 """Reads one answer by the contract of its area, or raises the reason why that is impossible.
 
-Whatever stands around the records is declared, or the answer is no complete read (promise 1): it
-may say that records are missing, in words that nobody can foresee.
+Everything around the records is declared, or the answer is not a complete read (promise 1): it may
+say that records are missing, in words that nobody can foresee.
 """
 
 import json
@@ -82,7 +82,7 @@ def read_answer(
     Raises:
         DeniedError: 401 or 403.
         RejectedError: another 4xx.
-        TransientError: a transient status, or what answers is not PTS: no JSON.
+        TransientError: a transient status, or what answers is not PTS: not JSON.
         ContractError: the answer is not as declared, or it exceeds a limit.
     """
     is_html = "html" in "".join(headers.get("content-type", ())).lower()
@@ -131,7 +131,7 @@ def parse(body: bytes | bytearray) -> Any:
         raise ContractError("nested too deeply", field="$") from None
     except ValueError:
         # The error holds the body, so it must not be chained.
-        raise TransientError("no JSON: what answers is not PTS", status=200) from None
+        raise TransientError("not JSON: what answers is not PTS", status=200) from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

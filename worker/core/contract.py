@@ -59,14 +59,14 @@ def _checked_place_or_header(text: str) -> str:
 
 def _without_person(values: dict[str, str]) -> dict[str, str]:
     if any(OFF_ID in value for value in values.values()):
-        raise ValueError(f"holds {OFF_ID}, and the identifier may stand in the body alone")
+        raise ValueError(f"holds {OFF_ID}, and the identifier may stand only in the body")
     return values
 
 
 def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
-            raise ValueError("holds a name that is none of an HTTP header")
+            raise ValueError("holds a name that no HTTP header can have")
         if name.lower() in _OWN_HEADERS:
             raise ValueError(f"{name} is set by the worker")
         if not _HEADER_VALUE.fullmatch(value):

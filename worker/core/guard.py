@@ -37,9 +37,9 @@ class AreaFacts(Value, frozen=True, kw_only=True):
     Attributes:
         open_before: its open restrictions, as published; 0 if nothing goes.
         removed: those that the run closes, or takes out of effect.
-        persons_affected: persons of whom it does.
+        persons_affected: persons who have those.
         lost: those that lose a value.
-        persons_losing: persons of whom one does.
+        persons_losing: persons who have those.
         attempted: persons asked for; a line of the roster that cannot be read counts, too.
         complete: persons read to the last page.
         records: what they showed.
@@ -155,8 +155,8 @@ def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
         )
     if facts.missing:
         found.append(
-            f"not on this roster: {counted(facts.missing, 'person')} of the last one; whom the "
-            "next full roster does not name either departs"
+            f"not on this roster: {counted(facts.missing, 'person')} of the last one; persons "
+            "missing from the next full roster too will depart"
         )
     found += [
         f"nobody could be read in {area.area}; its last state stands and is stale. `failures list` "

@@ -1,8 +1,8 @@
 """Follows the pages of one person's area by the declared style, to the last one.
 
-All that an answer says of its pages where the contract declares it is checked: whether another page
-follows, the number of pages, the number of this page, the total. What contradicts itself, or what
-was read, is no complete read.
+Everything that the contract declares about pages is checked: whether another page follows, the
+number of pages, the number of this page, the total. An answer that contradicts itself, or what was
+read, is not a complete read.
 """
 
 import re

@@ -1,7 +1,7 @@
 # ruff: noqa: TRY004 - a wrong type is an error of the answer, not of the caller
 """Turns the items of an answer into ``Record`` values by the contract, or refuses them.
 
-Only declared fields are kept; what else a record holds is counted by name, as drift.
+Only declared fields are kept; anything else in a record is counted by name, as drift.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -103,7 +103,7 @@ def load_client_key(path: Path) -> ClientKey:
             native = _native(jwk)
     except _UNREADABLE:
         raise ConfigurationError(
-            f"{KEY_FILE}: {path}: is no private key that can be read",
+            f"{KEY_FILE}: {path}: is not a private key that can be read",
             hint="use a private JWK, a PEM private key that is not encrypted, or the JSON from "
             "HelseID self-service",
         ) from None

@@ -196,7 +196,7 @@ def _check_answer(head: bytes, proxy: Proxy, server: str) -> None:
     status = int(found[1]) if found else 0
     if status in _SUCCESS:
         return
-    what = f"the proxy {proxy.place.shown} gives no way to {server} (status {status})"
+    what = f"the proxy {proxy.place.shown} allows no connection to {server} (status {status})"
     if not status or is_transient(status):
         raise TransientError(what, hint=_PROXY_HINT)
     hint = "allow CONNECT to the addresses of HelseID and PTS in the proxy"
@@ -221,7 +221,7 @@ def _explained(whose: str, prefix: str = "", hint: str = "", *, host: str = "") 
     except socket.gaierror:
         problem = f"{prefix}the host's name cannot be resolved"
         if host in HELSENETT:
-            problem += "; it is known on Helsenett alone"
+            problem += "; it is known only on Helsenett"
             hint = "connect this machine to Helsenett and its DNS; test-internet needs neither"
         raise TransientError(problem, hint=hint) from None
     except (OSError, EOFError, asyncio.LimitOverrunError) as error:

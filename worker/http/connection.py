@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: it sends a request and reads its response, one at a time, in limits."""
+"""One HTTP/1.1 connection: sends requests and reads responses, one at a time, within limits."""
 
 import asyncio
 import select

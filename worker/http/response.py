@@ -151,7 +151,7 @@ class ResponseReader:
             self._refuse_size()
         if not (lengths or transfers or self._status in _BODILESS):
             # A cut response could not be told from a whole one.
-            self._refuse(TransientError("nothing tells the end of the response"))
+            self._refuse(TransientError("nothing marks the end of the response"))
 
     def _refuse_size(self) -> NoReturn:
         self._refuse(ContractError(f"a response of more than {self._body_bytes_max} bytes"))
@@ -163,7 +163,7 @@ class ResponseReader:
 
 
 def _not_http() -> TransientError:
-    return TransientError("no HTTP: something else answers there")
+    return TransientError("not HTTP: something else answers there")
 
 
 def surplus() -> TransientError:

@@ -51,7 +51,7 @@ async def read_facts(read: Read, *, now: datetime, cohort: str | None = None) ->
         cohort: the clinic or department that the report is about; None: everybody.
 
     Raises:
-        UsageError: nothing is published of such a cohort.
+        UsageError: nothing is published about such a cohort.
         UnavailableError: the database cannot be used.
     """
 
@@ -216,7 +216,7 @@ class _Queries:
         rows = await self._rows(known.order_by(view.c.cohort).limit(_COHORTS_NAMED))
         names = ", ".join(row.cohort for row in rows)
         raise UsageError(
-            f"nothing is published of a cohort {self._cohort!r}",
+            f"nothing is published about a cohort {self._cohort!r}",
             hint=f"there are {names}" if names else "the roster names none",
         )
 
@@ -280,7 +280,7 @@ def _state(now: datetime, last_sync: RunFacts | None, last: NightFacts | None) -
         return SnapshotState.GAPS
     if last_sync.age(now) > FRESH:
         return SnapshotState.OLD
-    # Nobody knows whose the lines are that could not be read, nor of which cohort.
+    # Nobody knows whose lines could not be read, or which cohort they belong to.
     if last.stale or last_sync.roster_faults:
         return SnapshotState.GAPS
     return SnapshotState.COMPLETE

@@ -1,7 +1,7 @@
 """The building blocks of the page as values: cells, tables, tiles, lines and charts.
 
-``templates/parts.html`` draws lines in a box of 100 by 100, which is stretched to its place: so all
-words stand beside it in HTML, where they keep their size and are never cut.
+``templates/parts.html`` draws lines in a box of 100 by 100, which is stretched to its place. So
+all words are in HTML beside it, where they keep their size and are never cut.
 """
 
 import math

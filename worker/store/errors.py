@@ -1,7 +1,7 @@
 """What each error of a database driver means: again later, for somebody to mend, or our own bug.
 
-One table, for both drivers. A lost lease is no driver's error: ``store.runs.lease`` finds another
-token in its row.
+One table, for both drivers. A lost lease is not a driver's error: ``store.runs.lease`` finds
+another token in its row.
 """
 
 import enum
@@ -38,7 +38,7 @@ _BY_HAND: Final = (
     "take back what was changed by hand, such as a trigger, or restore from a backup "
     '(docs/database.md, "When the database is at fault")'
 )
-_LATER_FILE: Final = "another program may hold the file, or its disk have no room or be broken"
+_LATER_FILE: Final = "another program may hold the file, or its disk may be full or broken"
 _LATER_SERVER: Final = (
     "check that the server runs and its disk has room, and host and port in database.url"
 )

@@ -72,8 +72,8 @@ def _codes(area: ResourceArea) -> dict[str, str]:
 def _known(column: str) -> str:
     """What facts have of a column: no text of PTS's that could name somebody may stay for ever.
 
-    It is so in SQL, before persons are counted: who has two unknown codes is one person with
-    another code.
+    This happens in SQL, before persons are counted: somebody with two unknown codes is one person
+    with another code.
     """
     if not column:
         return "''"

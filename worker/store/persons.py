@@ -1,8 +1,8 @@
 """What the store knows of persons: the story of one (``explain``), and whom it could not read.
 
 The story is what the views show. The failures are those of the latest run: one that is not
-published leaves them in its drafts until the next one begins. Of whom it did not read, or could
-read, the last publication's failures stand.
+published leaves them in its drafts until the next one begins. Of areas that it did not read, the
+last publication's failures stand.
 """
 
 from collections.abc import Mapping, Sequence
@@ -103,7 +103,7 @@ FROM draft d LEFT JOIN person p ON p.person_id = d.person_id
 WHERE d.run_id = {run} AND d.{a}_state = 'failed'
 """
 """Of an area: what the last publication left, unless the latest run has read the area since; and
-what that run could not read, with the runs before it of whom a failure stands."""
+what that run could not read, counted on from the failure that stands."""
 
 
 class OpenFailure(Value, frozen=True, kw_only=True):

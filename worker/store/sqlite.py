@@ -1,7 +1,7 @@
 """The file of a SQLite database, and how its connections and transactions begin.
 
 SQLite gives the mode of the file to what it keeps beside it (its source, ``findCreateFileMode``),
-so both are right if the file was made so. Who else may reach it: ``worker.trusted_files``.
+so both are right if the file was made so. ``worker.trusted_files`` judges who else may reach it.
 """
 
 import os

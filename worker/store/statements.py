@@ -41,7 +41,7 @@ makes SQLite look up persons for those asked, and not the other way round."""
 TAKE_IDS: Final = """
 UPDATE store_identity SET last_person_id = last_person_id + {count} RETURNING last_person_id
 """
-"""Ids for those whom nobody knows."""
+"""Ids for persons whom nobody knows."""
 
 _DRAFT_FIELDS: Final = ("read_at", *PROOF, *FAILURE)
 WRITE_DRAFTS: Final = (
@@ -129,7 +129,7 @@ FROM {input_rows} LEFT JOIN person p ON p.person_key = input_rows.person_key
 LEFT JOIN draft d ON d.run_id = {run} AND d.person_id = p.person_id
 """
 """Whether an area of these persons is stale, or failed, also in the run before; as far as it is
-asked for. Who is not known yet is stale."""
+asked for. A person not known yet is stale."""
 
 # Publication. First what the last attempt has not seen, and what was read only once
 
@@ -239,7 +239,7 @@ CLOSE_DEPARTED: Final = """
 UPDATE {versions} SET closed_no = {no} WHERE closed_no IS NULL AND person_id IN
     (SELECT p.person_id FROM person p WHERE p.departed_no = {no})
 """
-"""Of an area: what persons have who depart."""
+"""Of an area: the restrictions of departing persons."""
 
 ADD_PERSONS: Final = """
 INSERT INTO person (person_id, person_key, local_ref, cohort, first_no)

@@ -84,7 +84,7 @@ class Producer(msgspec.Struct, kw_only=True):
     async def feed_again(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
         """Send a task for everyone whose first read waits for its second.
 
-        Who is not on the roster any more stays as published.
+        Persons who are not on the roster any more stay as published.
 
         Raises:
             RosterError: the roster cannot be read.

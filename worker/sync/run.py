@@ -140,7 +140,7 @@ class Run:
             reasons.append(
                 f"{counted(self.progress.roster_faults, 'line')} of the roster could not be read, "
                 f"the first, {self.progress.first_roster_fault}; nobody was marked as departed, "
-                "because the missing persons may stand there"
+                "because the missing persons may be among them"
             )
         if self.progress.failures:
             kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.progress.failures.items()))

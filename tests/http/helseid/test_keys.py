@@ -24,7 +24,7 @@ KIND_OF = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", *KIND_OF]
 PEM_FORMATS = [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL]
 STRANGER = 4242
-UNREADABLE = "is no private key that can be read"
+UNREADABLE = "is not a private key that can be read"
 UNACCEPTED = "HelseID accepts private keys of P-256, P-384 and P-521, and of RSA"
 
 

@@ -208,7 +208,7 @@ async def test_retry_after(clients, server, fake):
 
 @pytest.mark.promise("7")
 async def test_after_a_failure_one_attempt(clients, server):
-    """Who asks decides when HelseID is asked again; once it answered, attempts are repeated."""
+    """The caller decides when HelseID is asked again; once it answered, attempts are repeated."""
     tokens = clients.open().tokens
     server.token_replies += [PASSING["502"]] * 6
     for requests in (1 + 5, 1 + 6):  # the first is asked for a nonce

@@ -126,7 +126,7 @@ def test_a_proxy_that_forbids_pts(hospital: Hospital, sqlite_url: str, tmp_path:
         forward.answers[PTS] = "403 Forbidden"
         ended, _ = hospital.sync(sqlite_url, tmp_path, forward.url)
     assert ended.code == 78, ended.out + ended.err
-    assert "gives no way to PTS (status 403)" in ended.out
+    assert "allows no connection to PTS (status 403)" in ended.out
 
 
 async def test_a_proxy_whose_certificate_is_not_accepted(hospital: Hospital):

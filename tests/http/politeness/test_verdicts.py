@@ -122,7 +122,7 @@ def test_an_outage_when_all_others_were_read(nights: Nights) -> None:
 
 
 def test_two_outages_in_a_row(nights: Nights) -> None:
-    """Who failed in one is asked as if for the first time after it, and may fail in the next."""
+    """A person who failed in one is asked afresh after it, and may fail in the next."""
     assert nights.night().code == 0
     good: list[Asked] = []
 
@@ -237,7 +237,7 @@ def test_a_few_persons_who_are_rejected(tmp_path: Path) -> None:
 
 
 def test_a_wait_delays_one_person_alone(nights: Nights) -> None:
-    """Who is to be asked in eight seconds is; who is to be asked in 900 is a failure at the end."""
+    """A person to be asked in eight seconds is asked; one for 900 s is a failure at the end."""
     assert nights.night().code == 0
     undisturbed_s = nights.took_s
     for asked_s, code in ((8, 0), (900, 3)):

@@ -1,9 +1,9 @@
 """Writes a batch: one transaction for many persons, each compared with what is published.
 
-A digest tells of most areas that nothing differs; of the others the open versions are read, and
-the differences become drafts of changes. A read that would close something is a draft of itself
-alone: ``unconfirmed``, until the second read. Batches are idempotent: writing one again, after a
-commit whose acknowledgement was lost, changes nothing. Who is new gets an id.
+A digest shows for most areas that nothing differs. For the others the open versions are read, and
+the differences become drafts of changes. A read that would close something becomes only a draft of
+the read itself: ``unconfirmed``, until the second read. Batches are idempotent: writing one again,
+after a commit whose acknowledgement was lost, changes nothing. New persons get an id.
 """
 
 from collections import Counter, defaultdict

@@ -5,8 +5,8 @@ its own token. A process that was paused past its lease finds another token and 
 takeover is in progress, the row lock makes it wait; so it makes others wait while a transaction
 lasts for longer than the lease.
 
-There is one row, which the migration makes; who takes the lease locks it first. Who finds it held
-waits until its holder renews it, and so lives, or until it expires.
+There is one row, which the migration makes. Taking the lease locks it first. A process that finds
+it held waits until the holder renews it, and so is alive, or until it expires.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 Drafts of a run that is not open are garbage. So are old rows of the access log, and closed versions
 if the operator chose so; the change feed lists these. Current state is never deleted, and neither
-is a run with its facts. Whatever is forgotten goes in bounded steps. Whatever writes raises
+is a run with its facts. Everything is deleted in bounded steps. Every write raises
 ``LeaseLostError`` if another holder took over.
 """
 

@@ -34,7 +34,7 @@ async def require_upgradable(database: Database) -> str | None:
     found = await database.read(revision)
     if found not in {None, HEAD}:
         raise SchemaError(
-            f"the database's schema is at {found}, and this program knows {HEAD} alone",
+            f"the database's schema is at {found}, and this program knows only {HEAD}",
             hint="run the program that made it; or begin a new database (another database.url, "
             "then `pts-worker db upgrade`): a full sync fills it, and this one stays as it is",
         )

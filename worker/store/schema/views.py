@@ -1,9 +1,9 @@
 """The reporting views: the public face of the database (docs/reference/views.md).
 
-Their columns are those that ``areas/meanings.toml`` declares, with name, order and kind; here
-stands where the rows come from, and what a column is that no table has. So ``db upgrade`` drops and
-makes them anew after every migration. Columns are added, never renamed or dropped, within a major
-version.
+Their columns are those that ``areas/meanings.toml`` declares, with name, order and kind. This
+module says where the rows come from, and defines the columns that no table has. ``db upgrade``
+drops and recreates the views after every migration. Columns are added, never renamed or dropped,
+within a major version.
 
 In their SQL ``p`` is the person, ``v`` the version and ``r`` the run that was published. None of
 them reads a draft.
