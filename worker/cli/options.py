@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 _NEW_OBJECTS_MAX: Final = 5_000
-"""So many are made before the garbage collector looks through them."""
+"""How many are made before the garbage collector looks through them."""
 
 
 class Cli:
@@ -214,7 +214,7 @@ wait = click.option(
     "--wait",
     type=duration,
     default="0s",
-    help="Wait so long for another run's end (e.g. 30m) before giving up with exit code 4.",
+    help="How long to wait for another run to end (e.g. 30m) before giving up with exit code 4.",
 )
 accept_removals = click.option(
     "--accept-removals",

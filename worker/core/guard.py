@@ -17,7 +17,7 @@ SMALL_PERSONS: Final = 3
 """Persons whose restrictions may close in any run, unless the restrictions, or the persons who
 lose one, are more than half of all."""
 FIRST_PERSONS: Final = 100
-"""A first publication of so many persons needs a record in each area."""
+"""A first publication of this many persons needs a record in each area."""
 _MORE: Final = 1.1
 """What a person has accepted may have grown by a tenth until the next run."""
 _UNUSUAL: Final = 10

@@ -25,7 +25,7 @@ from worker.report.parts import Cell, Chart, LineChart, Row, Table, Tile, line
 NIGHTS_MIN = 7
 """Fewer nights make no trend."""
 _CHANGE_MIN = 100
-"""A change between smaller numbers would be that of their rounding to five."""
+"""A change between smaller numbers would only show their rounding to five."""
 
 Number: TypeAlias = Amount | int | None
 """Restrictions with the persons who have them, or persons; None: not counted."""

@@ -133,8 +133,8 @@ def set_rules(engine: AsyncEngine, *, is_group_readable: bool) -> None:
     @event.listens_for(engine.sync_engine, "do_connect")
     def before_connect(*_: Any) -> None:
         if is_missing(path):
-            # With the name comes the mode, not from the umask or a folder's default ACL. What
-            # hinders it SQLite will say, too.
+            # The file gets its mode as it is made, whatever the umask or the folder's default ACL.
+            # If something prevents that, SQLite will say so, too.
             with suppress(OSError):
                 write_new(path, b"", mode=0o640 if is_group_readable else 0o600)
 

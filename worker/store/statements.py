@@ -96,8 +96,8 @@ WHERE (SELECT COUNT(*) FROM drift d WHERE d.area = input_rows.area) < {most}
 ON CONFLICT (area, field) DO UPDATE SET run_id = excluded.run_id,
     records = excluded.records + CASE WHEN drift.run_id = {run} THEN drift.records ELSE 0 END
 """
-"""In how many records fields stand that are not declared; an earlier run's count begins anew. Once
-there are so many of an area, no other is noted."""
+"""How many records hold each undeclared field, counted again by each run. Once an area has ``most``
+fields, no further one is noted."""
 
 # The roster, chunk by chunk: who was seen, and whom a backfill reads
 
@@ -362,7 +362,7 @@ _COUNTED: Final[Mapping[str, str]] = {
     "departed": "p.departed_no = {no}",
     "persons_in_effect": "h.person_id IS NOT NULL",
 }
-"""Of which persons the facts are numbers. All others on the roster are confirmed."""
+"""The persons that the facts count. All others on the roster are confirmed."""
 WRITE_COHORTS: Final = f"""
 INSERT INTO publication_cohort (publication_no, cohort, {", ".join(_COUNTED)}, confirmed)
 WITH holder AS (SELECT NULL AS person_id WHERE false[[

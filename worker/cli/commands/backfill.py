@@ -19,7 +19,7 @@ from worker.errors import UsageError
     "command line, where every process can read it.",
 )
 @click.option(
-    "--stale-for", type=options.duration, help="Areas not confirmed for so long, e.g. 36h."
+    "--stale-for", type=options.duration, help="Areas not confirmed for this long, e.g. 36h."
 )
 @click.option("--failed", is_flag=True, help="Areas with an open failure.")
 @options.area

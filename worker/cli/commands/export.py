@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     "--out",
     type=options.path,
     required=True,
-    help="The folder; made if there is none. An export of the same publication that is there is "
-    "replaced, also one of other options.",
+    help="The folder; created if it does not exist. An export of the same publication in it is "
+    "replaced, even one with other options.",
 )
 @click.option(
     "--format",

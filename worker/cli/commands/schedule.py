@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from worker.store.database import Database
 
 _RUNS_MAX: Final = 50
-"""So many runs are looked at: the last full one may be some backfills ago."""
+"""How many runs are looked at: the last full one may be some backfills ago."""
 
 
 @click.command("schedule", cls=options.Command)

@@ -185,7 +185,7 @@ async def _acquire_in_time(
                 log.warning("lease.waiting", reason=error.message, wait_s=wait_s)
                 seen = row
             is_renewed = row.holder is not None and row.expires_at != seen.expires_at
-            # Not renewed and not over for so long: its holder is in a long transaction.
+            # Neither renewed nor over for this long: its holder is in a long transaction.
             least_s = 0.0 if is_renewed else _TTL_MAX.total_seconds()
             if runtime.monotonic() - started_s > max(wait_s, least_s):
                 raise
