@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +83,10 @@ async def _nights(url: str, persons: int, cpu: Callable[[], float]) -> dict[str,
     publish, publications = RunStore.publish, []
 
     async def timed(*arguments: Any, **options: Any) -> Any:
-        stop = threading.Event()
+        if url.startswith("sqlite"):
+            _checkpoint(url.removeprefix("sqlite:///"))
+        stop, log_before = threading.Event(), await _log_bytes(url)
         reader = asyncio.create_task(asyncio.to_thread(asyncio.run, _longest_wait_s(url, stop)))
-        log_before = 0 if url.startswith("sqlite") else await _log_bytes(url)
         began_cpu_s, began_s = cpu(), time.perf_counter()
         try:
             done = await publish(*arguments, **options)
@@ -109,7 +109,10 @@ async def _longest_wait_s(url: str, stop: threading.Event) -> float:
     """What one reader waits for a person's restrictions, at most, asking again and again."""
     longest_s = 0.0
     async with open_database(url, real_runtime()) as database:
-        ask = partial(database.read, lambda connection: connection.execute(text(_LOOK_UP)))
+
+        async def ask() -> None:
+            await database.read(lambda connection: connection.execute(text(_LOOK_UP)))
+
         await ask()  # opens the connection
         while not stop.is_set():
             began_s = time.perf_counter()
@@ -120,7 +123,7 @@ async def _longest_wait_s(url: str, stop: threading.Event) -> float:
 
 
 async def _log_bytes(url: str) -> int:
-    """Of the write-ahead log: its file on SQLite, all that was ever written on PostgreSQL."""
+    """The write-ahead log: its file on SQLite, all that was ever written on PostgreSQL."""
     if url.startswith("sqlite"):
         return os.path.getsize(url.removeprefix("sqlite:///") + "-wal")  # noqa: ASYNC240, PTH202
     connection = await asyncpg.connect(url)
@@ -130,13 +133,19 @@ async def _log_bytes(url: str) -> int:
         await connection.close()
 
 
+def _checkpoint(path: str) -> None:
+    """Empty SQLite's write-ahead log, whose file never shrinks by itself."""
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 async def _bytes(url: str) -> int:
     """Of tables and indexes, once free space has been given back."""
     if url.startswith("sqlite"):
         path = url.removeprefix("sqlite:///")
         with closing(sqlite3.connect(path)) as file:
             file.execute("VACUUM")
-            file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        _checkpoint(path)
         return os.path.getsize(path)  # noqa: ASYNC240, PTH202
     connection = await asyncpg.connect(url)
     try:
