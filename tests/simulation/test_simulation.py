@@ -59,6 +59,15 @@ def test_the_same_seed_gives_the_same_trace_in_any_process():
 
 @pytest.mark.nightly
 @pytest.mark.promise("1")
+@pytest.mark.promise("2")
+@pytest.mark.parametrize("seed", range(200, 220))
+def test_every_promise_is_kept_on_postgresql(seed: int, postgresql_url: str):
+    """The same views are judged by the same model."""
+    assert failures([play(seed, postgresql_url)]) == []
+
+
+@pytest.mark.nightly
+@pytest.mark.promise("1")
 @pytest.mark.parametrize("first", range(100, 180, OTHERS))
 def test_other_worlds(first: int):
     """More of the same; `make simulate` draws thousands."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ class Store:
             finally:
                 await connection.close()
 
-        return anyio.run(ask)
+        with ThreadPoolExecutor(1) as thread:  # the caller's may have a loop
+            return thread.submit(anyio.run, ask).result()
 
     def one(self, sql: str) -> Any:
         """A single value."""

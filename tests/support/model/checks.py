@@ -1,14 +1,11 @@
-"""The reporting views against the model, view by view.
-
-The state as of each publication follows from the versions, which are compared in full.
-"""
+"""The reporting views against the model, view by view."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tests.support.model.state import Model
-from tests.support.model.values import Row, expect
+from tests.support.model.values import Failure, Row, expect
 from tests.support.model.views import Views, same
 
 RowOf = Callable[[Mapping[str, Any]], tuple[Row, Any]]
@@ -26,6 +23,7 @@ class Checks:
         self._check_current(views)
         self._check_freshness(views)
         self._check_versions(views)
+        self._check_as_of(views)
         self._check_ledger(views)
         self._check_days(views)
 
@@ -61,6 +59,7 @@ class Checks:
                 proof.record_count,
                 proof.pages,
                 self.model.refs[key[0]],
+                self.model.failures.get(key),
             )
             for key, proof in self.model.shown().items()
         }
@@ -72,6 +71,13 @@ class Checks:
                 one["record_count"],
                 one["pages"],
                 one["local_ref"],
+                one["failure_kind"]
+                and Failure(
+                    kind=one["failure_kind"],
+                    at=one["last_failed_at"],
+                    since=one["failing_since"],
+                    runs=one["failed_runs"],
+                ),
             )
             for one in rows
         }
@@ -110,6 +116,24 @@ class Checks:
             for row, said in [self.row_of(one)]
         ]
         same(sorted(expected, key=str), sorted(shown, key=str), "the history views")
+
+    def _check_as_of(self, views: Views) -> None:
+        """The history gives back each publication, as of its number and as of its time."""
+        rows = [(one, *self.row_of(one)) for one in views.of("history")]
+        for number, (at, snapshot) in enumerate(
+            zip(self.model.published, self.model.snapshots, strict=True), 1
+        ):
+            for begin, end, then in (
+                ("opened_publication", "closed_publication", number),
+                ("valid_from", "valid_to", at),
+            ):
+                shown = [
+                    (row, said)
+                    for one, row, said in rows
+                    if one[begin] <= then and (one[end] is None or then < one[end])
+                ]
+                expect(len(shown) == len(dict(shown)), "two versions of a restriction overlap")
+                same(snapshot, dict(shown), f"as of publication {number} by its {begin}")
 
     def _check_ledger(self, views: Views) -> None:
         runs = {row["run_id"]: row for row in views.published()}

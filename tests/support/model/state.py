@@ -10,6 +10,7 @@ from tests.support.model.publication import Publishing
 from tests.support.model.values import (
     Content,
     Ending,
+    Failure,
     Outcome,
     PersonArea,
     Proof,
@@ -36,10 +37,11 @@ class Model:
     refs: dict[str, str | None] = field(default_factory=dict)
     departed: set[str] = field(default_factory=set)
     missed: set[str] = field(default_factory=set)
-    failures: dict[PersonArea, datetime] = field(default_factory=dict)
+    failures: dict[PersonArea, Failure] = field(default_factory=dict)
     days: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     runs: dict[int, Run] = field(default_factory=dict)
     published: list[datetime] = field(default_factory=list)
+    snapshots: list[Mapping[Row, Any]] = field(default_factory=list)
 
     # What readers are shown
 
@@ -88,10 +90,11 @@ class Model:
         run.readings[key] = Reading(read_at=at, rows=rows, pages=pages)
         self.failures.pop(key, None)
 
-    def could_not_read(self, run: Run, key: PersonArea, at: datetime) -> None:
+    def could_not_read(self, run: Run, key: PersonArea, kind: str, at: datetime) -> None:
         """A person's area could not be read."""
         run.readings[key] = Reading(read_at=at)
-        self.failures[key] = at
+        before = self.failures.get(key) or Failure(kind=kind, at=at, since=at, runs=0)
+        self.failures[key] = replace(before, kind=kind, at=at, runs=before.runs + 1)
 
     # Publication
 
@@ -121,7 +124,7 @@ class Model:
             self.held[row] = Version(row=row, content=content, opened_run=run.run_id)
         self._publish_proofs(run, outcome)
         self.failures = {
-            key: at for key, at in self.failures.items() if key[0] not in outcome.departing
+            key: one for key, one in self.failures.items() if key[0] not in outcome.departing
         }
         named = {person for person, _ in outcome.readings}
         if run.kind == "sync":
@@ -133,6 +136,7 @@ class Model:
         for place, rows in enumerate((outcome.came, outcome.changed, outcome.went)):
             for row in rows:
                 self.days.setdefault((day, row[0]), [0, 0, 0])[place] += 1
+        self.snapshots.append(self.rows())
         run.readings.clear()
 
     def _publish_proofs(self, run: Run, outcome: Outcome) -> None:

@@ -65,6 +65,16 @@ class Proof:
     pages: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An area that cannot be read at present: how, since when, and for how many publications."""
+
+    kind: str
+    at: datetime
+    since: datetime
+    runs: int
+
+
 @dataclass(kw_only=True)
 class Run:
     """A line of the ledger, and all that the run has read while it is open.

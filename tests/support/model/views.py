@@ -48,13 +48,13 @@ def views_of(found: Mapping[str, Iterable[Mapping[str, Any]]]) -> Views:
     """What came of each of ``STATEMENTS``, by its name."""
     return Views(
         tables={
-            name: [{k: _plain(k, v) for k, v in dict(row).items()} for row in rows]
+            name: [{k: plain(k, v) for k, v in dict(row).items()} for row in rows]
             for name, rows in found.items()
         }
     )
 
 
-def _plain(name: str, value: Any) -> Any:
+def plain(name: str, value: Any) -> Any:
     """A value as Python has it; SQLite keeps times as text and truth as 0 or 1."""
     if isinstance(value, str) and len(value) == 32 and value[10] == "T" and value[19] == ".":
         return datetime.fromisoformat(value)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
+from tests.support.simulation.postgres import opened_at_once
 from tests.support.simulation.process import Process, opened
 from tests.support.simulation.served import Connection
 from tests.support.simulation.upstream import HELSEID_S_MAX, Upstream
@@ -107,14 +108,18 @@ def _headers(reply: Response, date: str) -> dict[str, str]:
 
 
 @contextmanager
-def outside(process: Callable[[], Process], database: Path, upstream: Upstream) -> Iterator[None]:
-    """Replace what is opened to the outside: file, PTS's transport, HelseID's HTTP.
+def outside(
+    process: Callable[[], Process], place: Path | str, upstream: Upstream
+) -> Iterator[None]:
+    """Replace what is opened to the outside: database, PTS's transport, HelseID's HTTP.
 
     The store of a run is the real one; it is only told to the process whose run it is.
     """
 
     def open_database(_url: str, _runtime: Runtime, **_options: Any) -> Any:
-        return opened(process(), database)
+        if isinstance(place, str):
+            return opened_at_once(place, process().runtime())
+        return opened(process(), place)
 
     @asynccontextmanager
     async def open_transport(options: TransportOptions, *_more: Any) -> AsyncIterator[SimTransport]:

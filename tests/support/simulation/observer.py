@@ -14,6 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from psycopg.rows import dict_row
+
 from tests.support.model.checks import Checks
 from tests.support.model.guard import Guard
 from tests.support.model.reads import Confirmation, confirmation
@@ -25,7 +28,16 @@ from tests.support.simulation.served import Answer, Rows, Served
 
 CONFIRM_AFTER_S = 10.0
 """What two reads that confirm each other have between them, at least."""
-_LAST = "SELECT MAX(publication_no) FROM report_run"
+_LAST = "SELECT MAX(publication_no) AS number FROM report_run"
+
+
+def reader_of(place: Path | str) -> Any:
+    """A connection to a SQLite file, or to the PostgreSQL at a URL; columns have their names."""
+    if isinstance(place, str):
+        return psycopg.connect(place, autocommit=True, row_factory=dict_row)
+    reader = sqlite3.connect(place, isolation_level=None, timeout=0)
+    reader.row_factory = sqlite3.Row
+    return reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +72,10 @@ class Observer:
         ledger: what ``report_run`` shows, as last looked at.
     """
 
-    def __init__(self, path: Path, pseudonym_key: bytes, served: Mapping[int, Served]) -> None:
-        self.path = path
+    def __init__(
+        self, place: Path | str, pseudonym_key: bytes, served: Mapping[int, Served]
+    ) -> None:
+        self.place = place
         self.key = pseudonym_key
         self.served = served
         self.model = Model()
@@ -92,7 +106,7 @@ class Observer:
 
     def is_behind(self) -> bool:
         """Whether there is a publication that the model has not judged."""
-        (number,) = self._open().execute(_LAST).fetchone()
+        number = self._open().execute(_LAST).fetchone()["number"]
         return (number or 0) != len(self.model.published)
 
     def look(self) -> bool:
@@ -107,8 +121,7 @@ class Observer:
 
     def _open(self) -> Any:
         if self._reader is None:
-            self._reader = sqlite3.connect(self.path, isolation_level=None, timeout=0)
-            self._reader.row_factory = sqlite3.Row
+            self._reader = reader_of(self.place)
         return self._reader
 
     def judge(self, found: Mapping[str, Iterable[Mapping[str, Any]]]) -> bool:
@@ -177,12 +190,12 @@ class Observer:
         run.readings.clear()
         attempts = self._attempts[run.run_id]
         answered, answered_last = self._answered(attempts), self._answered(attempts[-1:])
+        served = self.served[attempts[-1][0].number]
         doubtful = {
-            (self.person_key(off_id), area)
-            for off_id, area in self.served[attempts[-1][0].number].doubtful
+            (self.person_key(off_id), area) for off_id, area in served.doubtful | served.unfinished
         }
         failed = {
-            key: one
+            key
             for one in views.tables["freshness"]
             for key in [(one["person_key"], one["area"])]
             if one["failure_kind"] is not None and self._is_news(key, one["last_failed_at"])
@@ -200,7 +213,7 @@ class Observer:
                     f"{key[1]}: read to its last page, and shown as stale",
                 )
                 if key in failed:
-                    self.model.could_not_read(run, key, failed[key]["last_failed_at"])
+                    self.model.could_not_read(run, key, one["failure_kind"], one["last_failed_at"])
             elif before is None or at != before.confirmed_at:
                 expect(records[key] in answered[key], f"{key[1]}: shown is not what PTS answered")
                 self.model.read_complete(run, key, records[key], at=at, pages=one["pages"])
@@ -210,7 +223,8 @@ class Observer:
 
     def _is_news(self, key: PersonArea, failed_at: datetime) -> bool:
         """Whether a failure is not the one that the last publication has left."""
-        return self.model.failures.get(key) != failed_at
+        known = self.model.failures.get(key)
+        return known is None or known.at != failed_at
 
     def _refs(self, run: Run) -> dict[str, set[str | None]]:
         """By what each person may go: the references of this run's rosters.

@@ -46,18 +46,23 @@ class Result:
     broken: str = ""
 
 
-def play(seed: int) -> Result:
-    """Play one seed to its end. The same seed gives the same trace, to the last call."""
+def play(seed: int, postgres: str = "") -> Result:
+    """Play one seed to its end. The same seed gives the same trace, to the last call.
+
+    Args:
+        postgres: the URL of an empty PostgreSQL, on which faults strike upstream alone.
+    """
     rng = random.Random(f"pts-sync-worker {seed}")
     clock = Clock(rng.choice(STARTS))
     folder = fast_folder()
     stage: Stage | None = None
     broken = ""
     try:
-        stage = _stage(folder, clock, rng, seed)
+        stage = _stage(folder, clock, rng, seed, postgres)
         life = Life(stage, rng)
+        live = life.live_in_turn if postgres else life.live
         with stage.doors(), inline_files(stage.reading):
-            run_simulated(life.live, clock, rng)
+            run_simulated(live, clock, rng)
     except TimeLimitError as fault:
         fault.add_note(f"seed {seed}; no promise was broken, and none was shown to hold")
         raise
@@ -72,13 +77,14 @@ def play(seed: int) -> Result:
     return Result(seed=seed, tally=stage.tally, digest=stage.trace.digest(), broken=broken)
 
 
-def _stage(folder: Any, clock: Clock, rng: random.Random, seed: int) -> Stage:
+def _stage(folder: Any, clock: Clock, rng: random.Random, seed: int, postgres: str) -> Stage:
     chosen = rng.choice((None, None, None, *PAGED))
     stage = Stage(
         folder,
         clock,
         rng,
         seed=seed,
+        postgres=postgres,
         contract=PAGED[chosen] if chosen else contract(),
         page_size=rng.choice((1, 2, 3)),
         token_lifetime_s=rng.choice((5, 12, 60, 600)),
@@ -115,6 +121,20 @@ class Life:
             await self._night()
             if self._luck.random() < 0.5:
                 await self._calm_night()
+            await self._till_next()
+        await self._peace()
+
+    async def live_in_turn(self, loop: SimLoop) -> None:
+        """The same with faults of PTS and HelseID alone, and one process after the other."""
+        self.stage.loop = loop
+        self.changes.populate()
+        for _ in range(4):
+            self.changes.change_world()
+            self.changes.edit_roster()
+            self.weather.arm()
+            outcome = await self.stage.run_apart(self.stage.process(), **self._request())
+            self._check_end(outcome)
+            await self._calm_night()
             await self._till_next()
         await self._peace()
 

@@ -58,6 +58,7 @@ class Served:
     Attributes:
         passing: what the pages of an answer have held so far.
         complete: those whose pages so far are an answer among ``answers``.
+        unfinished: those whose further page, with nothing new, has not come.
         doubtful: answers with a page that the worker may well refuse.
         refusals: requests that were answered with 401.
         searches: requests that reached PTS.
@@ -66,6 +67,7 @@ class Served:
     answers: dict[tuple[str, str], list[Answer]] = field(default_factory=lambda: defaultdict(list))
     passing: dict[tuple[str, str], Answer] = field(default_factory=dict)
     complete: set[tuple[str, str]] = field(default_factory=set)
+    unfinished: set[tuple[str, str]] = field(default_factory=set)
     doubtful: set[tuple[str, str]] = field(default_factory=set)
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
     searches: Counter[tuple[str, str]] = field(default_factory=Counter)

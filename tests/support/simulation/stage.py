@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from tests.support.contracts import Document, as_toml
 from tests.support.model.guard import Guard
 from tests.support.model.values import expect
+from tests.support.model.views import plain
 from tests.support.published import Store
 from tests.support.simulation.doors import outside
 from tests.support.simulation.loop import PROCESS, Clock, SimLoop
@@ -111,6 +111,7 @@ class Stage:
         *,
         seed: int,
         contract: Document | None = None,
+        postgres: str = "",
         **options: Any,
     ) -> None:
         if contract is not None:
@@ -122,10 +123,11 @@ class Stage:
         self.tally = Tally()
         self.upstream = Upstream(clock, rng, self.trace, seed=seed, jwk=materials().jwk, **options)
         self.database = folder / "pts.db"
-        self.store = Store(f"sqlite:///{self.database}")
+        self.store = Store(postgres or f"sqlite:///{self.database}")
         if not self.database.exists():
             shutil.copy(materials().folder / "empty.db", self.database)
-        self.observer = Observer(self.database, PSEUDONYM_KEY, self.upstream.served)
+        self.place = postgres or self.database
+        self.observer = Observer(self.place, PSEUDONYM_KEY, self.upstream.served)
         self.roster: list[Line] = []
         self.processes: list[Process] = []
         self.current: Process | None = None
@@ -150,7 +152,7 @@ class Stage:
         def process() -> Process:
             return self.processes[PROCESS.get() - 1]
 
-        return outside(process, self.database, self.upstream)
+        return outside(process, self.place, self.upstream)
 
     def reading(self) -> None:
         """A process is about to read a piece of its roster's file."""
@@ -341,7 +343,7 @@ class Stage:
         """How long the lease that someone holds runs on, by the worker's clock; 0 for none."""
         held = self.store.rows("SELECT expires_at FROM lease WHERE expires_at IS NOT NULL")
         now = self.clock.now()
-        left_s = [(datetime.fromisoformat(at) - now).total_seconds() for (at,) in held]
+        left_s: list[float] = [(plain("", at) - now).total_seconds() for (at,) in held]
         return max([0.0, *left_s])
 
     def close(self) -> None:

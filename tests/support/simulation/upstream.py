@@ -177,7 +177,9 @@ class Upstream:
         found = self._pts.found
         if connection:
             connection.requests += 1
-            self.served[process.number].searches[_key_of(request)] += 1
+            served, key = self.served[process.number], _key_of(request)
+            served.searches[key] += 1
+            served.unfinished |= {key} & served.complete
         if action:
             self.struck[action] += 1
         await self._pause(process, min(delay_s / 2 + reply.delay_s, limit_s))
@@ -217,6 +219,7 @@ class Upstream:
         if action not in TRUE_ACTIONS and not _is_unspoilt(renderer, key, reply, action, found):
             served.passing.pop(key, None)
             return
+        served.unfinished.discard(key)
         if self._is_first_page(request, key[1]):
             served.passing[key] = Answer()
             served.complete.discard(key)
