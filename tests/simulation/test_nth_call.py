@@ -11,6 +11,7 @@ from tests.support.simulation.nth_call import (
     apart,
     assert_lease_lost,
     changed_world,
+    crashes_of_the_publication,
     in_world,
     sample,
     try_point,
@@ -45,6 +46,15 @@ def test_no_write_gets_past_another_holder():
     points = [point for point in all_points() if point.kind == BEGIN_WRITE]
     assert len(points) > 5
     for point in points:
+        try_point(point)
+
+
+@pytest.mark.parametrize("most", [FEW, pytest.param(1_000, marks=pytest.mark.nightly)])
+def test_killed_while_it_publishes(most):
+    """Before the COMMIT nothing is published, after it everything; drafts go with the next run."""
+    points = crashes_of_the_publication()
+    assert 30 < len(points) < 1_000
+    for point in sample(points, most):
         try_point(point)
 
 

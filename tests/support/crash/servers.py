@@ -14,30 +14,26 @@ _WAITING = (
 )
 
 
-def add_trigger(url: str, deed: str, *, table: str, when: str) -> None:
-    """Let the database do something within each transaction that writes such a row."""
-    event = "UPDATE" if "OLD." in when else "INSERT OR UPDATE"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            f"CREATE OR REPLACE FUNCTION {table}_halt() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN {deed}; RETURN NEW; END $$"
-        )
-        connection.execute(
-            f"CREATE OR REPLACE TRIGGER halt BEFORE {event} ON {table} FOR EACH ROW "
-            f"WHEN ({when}) EXECUTE FUNCTION {table}_halt()"
-        )
-
-
 @contextmanager
-def halted(url: str, table: str, when: str = "true") -> Iterator[Callable[[], int]]:
+def halted(
+    url: str, table: str, when: str = "true", *, event: str = "INSERT OR UPDATE"
+) -> Iterator[Callable[[], int]]:
     """Transactions of a worker wait where they write such a row, as long as this lasts.
 
     Yields:
         Waits until one does; the process id of its backend.
     """
+    event = "UPDATE" if when == PUBLISHES else event
     key = f"hashtext('{table}')"
-    add_trigger(url, f"PERFORM pg_advisory_xact_lock_shared({key})", table=table, when=when)
     with psycopg.connect(url, autocommit=True) as holder:
+        holder.execute(
+            f"CREATE OR REPLACE FUNCTION {table}_halt() RETURNS trigger LANGUAGE plpgsql AS $$ "
+            f"BEGIN PERFORM pg_advisory_xact_lock_shared({key}); RETURN COALESCE(NEW, OLD); END $$"
+        )
+        holder.execute(
+            f"CREATE OR REPLACE TRIGGER halt BEFORE {event} ON {table} FOR EACH ROW "
+            f"WHEN ({when}) EXECUTE FUNCTION {table}_halt()"
+        )
         holder.execute(f"SELECT pg_advisory_lock({key})")
 
         def wait_for_one() -> int:

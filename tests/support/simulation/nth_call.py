@@ -202,6 +202,15 @@ def all_points() -> Iterator[Point]:
                 yield Point(kind=kind, number=number, flavour=flavour, persistent=True)
 
 
+def crashes_of_the_publication() -> Sequence[Point]:
+    """At each touch from the BEGIN of the publication to the end of the run."""
+    touched = undisturbed().touched
+    applies = next(n for n, what in enumerate(touched) if "INTO change_feed" in what)
+    begins = max(n for n, what in enumerate(touched[:applies]) if "BEGIN IMMEDIATE" in what)
+    numbers = range(begins + 1, len(touched) + 1)
+    return [Point(kind=CRASH, number=number, flavour="crash") for number in numbers]
+
+
 def sample(points: Sequence[Point], count: int) -> Sequence[Point]:
     """So many of them, spread evenly."""
     step = max(1, len(points) // count)

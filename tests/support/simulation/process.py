@@ -109,6 +109,7 @@ class Process:
     began: Callable[[int], None] = lambda _run_id: None
     ids: set[str] = field(default_factory=set)
     touches: int = 0
+    touched: list[str] = field(default_factory=list)
     dead: bool = False
     ended: bool = False
     longest_sleep_s: float = 0.0
@@ -123,6 +124,7 @@ class Process:
         if self.dead:
             raise DiedError
         self.touches += 1
+        self.touched.append(what)
         self.counts[kind] += 1
         number = self.counts[kind]
         self.trace.add(f"{self.number} {kind} {number} {what}")
