@@ -53,6 +53,7 @@ HELP: Final[Mapping[str, str]] = {
     "failures": "Person-areas that the last run could not read.",
     "new_undeclared_fields": "Fields that the last published run was the first to see, and that "
     "the contract with PTS does not declare.",
+    "warnings": "Warnings of the last published run: what is below the guard's limits but unusual.",
     "stale_persons": "Persons with an area that the last run did not confirm.",
 }
 """All metrics, without prefix. All are gauges with the state after the last run."""
@@ -148,6 +149,7 @@ def samples_of(report: RunReport, standing: Standing | None) -> list[Sample]:
         samples.append(_sample("failures", amount, run=run, kind=kind.value))
     if report.status is RunStatus.PUBLISHED:
         samples.append(_sample("new_undeclared_fields", len(report.new_fields), run=run))
+        samples.append(_sample("warnings", report.warnings, run=run))
     return [*samples, *(() if standing is None else samples_of_standing(standing))]
 
 

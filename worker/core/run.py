@@ -112,6 +112,7 @@ class RunReport(Value, frozen=True, kw_only=True, rename={"is_continued": "conti
         reasons: why it was withheld, stopped or published with gaps; without personal values.
         attempt_started_at: when this process began; ``None``: with the run.
         new_fields: see ``Publication``.
+        warnings: how many of the reasons are a publication's warnings.
     """
 
     run_id: int
@@ -127,6 +128,7 @@ class RunReport(Value, frozen=True, kw_only=True, rename={"is_continued": "conti
     reasons: tuple[str, ...] = ()
     attempt_started_at: datetime | None = None
     new_fields: tuple[str, ...] = ()
+    warnings: int = 0
 
     @property
     def worked_s(self) -> float:

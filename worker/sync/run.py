@@ -132,6 +132,7 @@ class Run:
             published_at=done.published_at,
             totals=done.totals,
             new_fields=done.new_fields,
+            warnings=len(done.warnings),
         )
 
     def _failure_reasons(self) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ async def test_the_textfile_has_every_number(tmp_path):
         "requests run=sync": 1004.0,
         "retries run=sync": 4.0,
         "failures kind=transient run=sync": 0.0,
+        "warnings run=sync": 2.0,
         "stale_persons": 0.0,
     }
     assert {name: numbers[name] for name in expected} == expected

@@ -32,6 +32,7 @@ NIGHT = RunReport(
         "requests": 1004,
         "retries": 4,
     },
+    warnings=2,
 )
 STANDING = Standing(last_success_at=PUBLISHED_AT, last_published_at=PUBLISHED_AT, persons_stale=0)
 WITHHELD = RunReport(
