@@ -161,6 +161,7 @@ person.departed_no IS NULL AND NOT EXISTS
 DEPART: Final = f"""
 UPDATE person SET departed_no = {{no}} WHERE missed_no IS NOT NULL AND {_NOT_NAMED}
 """
+"""The second full roster in a row that does not name them."""
 MARK_MISSED: Final = f"""
 UPDATE person SET missed_no = {{no}} WHERE missed_no IS NULL AND {_NOT_NAMED}
 """
@@ -386,6 +387,7 @@ UPDATE run SET ({", ".join(PERSON_COUNTS)}) = (SELECT
     {", ".join(f"COALESCE(SUM(c.{name}), 0)" for name in PERSON_COUNTS)}
     FROM publication_cohort c WHERE c.publication_no = {{no}}) WHERE run_id = {{run}}
 """
+"""The ledger's counts of persons are the sums over all cohorts."""
 
 _CODES: Final = "{code} AS code, {level} AS level, {cause} AS cause, {group} AS restriction_group"
 _COHORT: Final = f"""CASE WHEN COALESCE(p.cohort, '') IN (SELECT n.cohort FROM publication_cohort n
@@ -504,6 +506,7 @@ FORGET_SOME_CHANGES: Final = """
 DELETE FROM {changes} WHERE run_id = {run} AND person_id IN (SELECT c.person_id FROM {changes} c
     WHERE c.run_id = {run} ORDER BY c.person_id LIMIT {limit})
 """
+"""Of an area: the changes of that run."""
 
 # Retention, some rows at a time
 
@@ -517,9 +520,11 @@ INSERT INTO change_feed (publication_no, happened_at, op, area, version_id, pers
 SELECT (SELECT MAX(publication_no) FROM run), {{at}}, 'purge', '{{area}}', version_id, person_id
 FROM {{versions}} WHERE version_id IN ({_PURGED})
 """
+"""Of an area: a copy learns which versions are about to go; before ``PURGE_VERSIONS``."""
 PURGE_VERSIONS: Final = f"DELETE FROM {{versions}} WHERE version_id IN ({_PURGED})"
 """Of an area: versions that were closed before."""
 PURGE_ACCESSES: Final = """
 DELETE FROM access_log WHERE access_id IN (SELECT access_id FROM access_log
     WHERE accessed_at < {before} ORDER BY access_id LIMIT {limit})
 """
+"""Lines of the access log that are older than it is kept."""

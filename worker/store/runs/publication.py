@@ -123,6 +123,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         """
         if self.database.dialect.name == "postgresql":
             # Nobody has analysed what stands in the drafts, and autovacuum looks once a minute.
+            # SQLite, where no table is analysed, finds drafts by their key: it begins with the run.
             tables = ", ".join(table.name for table in (draft, *CHANGES.values()))
             await connection.exec_driver_sql(f"ANALYZE {tables}")
         now = await self.database.now(connection)

@@ -158,10 +158,11 @@ draft = _table(
 """What a run has read of a person, not published.
 
 ``attempt`` is the last attempt at the run that saw the person on the roster. ``compared_no`` is the
-publication that the reads were compared with. The state of an area is ``complete``, ``failed``, or
-``unconfirmed``: it needs a second read, and ``first_digest`` is of the ids that the first one held.
-No state: it was not read in this run. A run that is withheld leaves its failures here until the
-next one begins; all other drafts of a run that is not open are garbage.
+publication that the reads were compared with: no statement reads it, but people who look at drafts
+by hand do. The state of an area is ``complete``, ``failed``, or ``unconfirmed``: it needs a second
+read, and ``first_digest`` is of the ids that the first one held. No state: it was not read in this
+run. A run that is withheld leaves its failures here until the next one begins; all other drafts of
+a run that is not open are garbage.
 """
 
 COMPLETE: Final = "complete"
