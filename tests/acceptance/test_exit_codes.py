@@ -10,8 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.held import held_run
-from tests.support.made_databases import MakeDatabase
-from tests.support.program import REQUEST_TIMEOUT_S, Installation, closed_port, other_key, wait_for
+from tests.support.made_databases import BOTH, MakeDatabase
+from tests.support.program import (
+    REQUEST_TIMEOUT_S,
+    Installation,
+    calls,
+    closed_port,
+    other_key,
+    wait_for,
+)
 from tests.support.raw_server import Reply, http
 from tests.support.standin import Standin, off_id_of, persons
 from tests.support.standin import standin as serve
@@ -64,10 +71,12 @@ def test_0_published_completely(standin: Standin, tmp_path: Path, database_url: 
 
 
 @pytest.mark.promise("4")
-def test_4_another_run_is_on(lite: Installation, standin: Standin) -> None:
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
+def test_4_another_run_is_on(standin: Standin, tmp_path: Path, database_url: str) -> None:
     """A second run beside the first ends with 4 and asks PTS nothing."""
-    first = held_run(standin, lite, "sync", answers=2)
-    assert lite.sync().code == 4
+    worker = installed(standin, tmp_path, database_url)
+    first = held_run(standin, worker, "sync", answers=2)
+    assert worker.sync().code == 4
     assert len(standin.asked) == 2 + 1
     assert first.stop().code == 75
 
@@ -210,6 +219,15 @@ def test_75_under_a_hostile_pts(lite: Installation, standin: Standin) -> None:
     running.signal(signal.SIGTERM)
     ended = running.wait(STOP_S_MAX)
     assert (ended.code, ended.run["status"]) == (75, "interrupted"), ended.story()
+
+
+def test_77_an_unregistered_client(lite: Installation) -> None:
+    """The summary says it once, in at most twenty words."""
+    lite.configure(helseid={"client_id": "00000000-0000-4000-8000-000000000bad"})
+    (ended,) = calls(lite, "sync")
+    assert (ended.code, ended.out.count("invalid_client")) == (77, 1), ended.story()
+    _, *reasons = ended.out.replace("  ! ", "").splitlines()
+    assert len(" ".join(reasons).split()) <= 20
 
 
 @pytest.mark.promise("12")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.made_databases import BOTH
 from tests.support.program import Ended, Installation, calls
 from tests.support.raw_server import http
 from tests.support.standin import Standin, person
@@ -58,16 +59,18 @@ def test_nothing_of_anybody_is_withheld(
     assert after == before
 
 
-def test_a_roster_cut_in_half(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
+def test_a_roster_cut_in_half(standin: Standin, tmp_path: Path, database_url: str) -> None:
     """The second such night is withheld; a person's word publishes it, and not much more."""
     world(standin, (1, 0, 2, 0, 1, 0, 1, 0, 2, 0))
-    worker = standin.install(tmp_path, sqlite_url)
+    worker = standin.install(tmp_path, database_url)
     assert worker.sync().code == 0
     lines = standin.lines()
     worker.roster(*lines[:5])
     ended, before, _ = night(worker)
     assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 0)
     assert any("5 persons" in reason for reason in ended.run["reasons"])
+    assert ended.run["warnings"] == 1
     ended, before, after = night(worker)
     assert (ended.code, after) == (5, before)
     ended, _, _ = night(worker, "--accept-removals")

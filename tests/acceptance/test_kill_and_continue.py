@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.acceptance.two_worlds import first_world, settled
+from tests.support.made_databases import BOTH
 from tests.support.program import BATCH_PERSONS, REQUEST_TIMEOUT_S, wait_for
 from tests.support.raw_server import Reply
 from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, persons, ref_of
@@ -39,10 +40,12 @@ def test_what_was_read_is_kept_soon(standin: Standin, tmp_path: Path, sqlite_url
     assert {off_id for off_id, _ in standin.asked[begin:]} == silent
 
 
-def test_waiting_for_another_run(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+@pytest.mark.promise("4")
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
+def test_waiting_for_another_run(standin: Standin, tmp_path: Path, database_url: str) -> None:
     """`--wait` outlasts the run that is on, says so once, and does its own; too short is 4."""
     first_world(standin)
-    worker = standin.install(tmp_path, sqlite_url)
+    worker = standin.install(tmp_path, database_url)
     standin.delay_s = 3.0  # 45 s in all, for the others to come in
     first = worker.start("sync")
     wait_for(lambda: standin.asked, "the first search")

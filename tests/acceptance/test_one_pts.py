@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.made_databases import BOTH
 from tests.support.program import Installation
 from tests.support.standin import Standin, person, persons
 from tests.support.standin import standin as another_standin
@@ -28,13 +29,14 @@ def tables(worker: Installation) -> dict[str, object]:
     return {name: rows for name, rows in found.items() if name != "lease"}
 
 
-def test_the_database_of_another_pts(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
+def test_the_database_of_another_pts(standin: Standin, tmp_path: Path, database_url: str) -> None:
     """Refused before anybody is asked; no hint leads to both in one history."""
-    worker = published(standin, tmp_path, sqlite_url)
+    worker = published(standin, tmp_path, database_url)
     before = tables(worker)
     with another_standin() as other:
         person(other, PERSONS + 1, safeties=1)
-        other.install(tmp_path, sqlite_url)
+        other.install(tmp_path, database_url)
         ended = worker.sync()
         assert (ended.code, other.asked) == (78, []), ended.story()
         assert "filled from another PTS" in worker.run("doctor").out

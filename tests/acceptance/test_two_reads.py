@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.made_databases import BOTH
 from tests.support.program import REQUEST_TIMEOUT_S, Installation, wait_for
 from tests.support.raw_server import Reply, http
 from tests.support.standin import (
@@ -206,6 +207,21 @@ def test_a_stop_within_the_second_read(
     assert worker.sync().code == 0
     assert len(standin.heard) == len(heard_of(standin, FIRST, SAFETY)) == 1
     assert ids_of(worker, FIRST) == set()
+
+
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
+def test_a_first_load_is_confirmed(standin: Standin, tmp_path: Path, database_url: str) -> None:
+    """`sync.confirm = changes`: all records of a first load are new, and read twice."""
+    for number in range(6):
+        person(standin, number, safeties=number % 3, privacies=number % 2)
+    worker = standin.install(tmp_path, database_url, confirm="changes")
+    assert worker.sync().code == 0
+    assert standin.count() == {
+        (off_id, area): 1 + bool(records)
+        for off_id, areas in standin.people.items()
+        for area, records in areas.items()
+    }
+    assert len(worker.store.ids()) == 6
 
 
 def test_every_change_is_confirmed(worker: Installation, standin: Standin) -> None:

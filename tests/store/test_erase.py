@@ -140,6 +140,20 @@ async def test_statistics_do_not_remember_either(postgresql_url):
             await connection.close()
 
 
+async def test_no_setting_outlives_it(postgresql_url):
+    """Neither in its sessions, which a pooler may hand on, nor in the database or a role."""
+    settings = (
+        "SELECT name, setting FROM pg_settings WHERE source = 'session' "
+        "AND name NOT LIKE 'transaction%' "  # of each transaction, and no longer
+        "UNION SELECT 'kept', count(*)::text FROM pg_db_role_setting ORDER BY 1"
+    )
+    async with world_on(postgresql_url) as world:
+        await history(world)
+        before = await world.rows(settings)
+        await world.erase(GONE, rewrite=True)
+        assert await world.rows(settings) == before
+
+
 async def test_it_waits_for_transactions_that_may_still_see_the_person(postgresql_url):
     """VACUUM keeps what a snapshot may see: an erasure waits half a second, again and again.
 
@@ -172,9 +186,9 @@ async def test_it_waits_for_transactions_that_may_still_see_the_person(postgresq
     await reader.close()
 
 
-async def test_an_open_run_is_continued_without_the_person(sqlite_url):
+async def test_an_open_run_is_continued_without_the_person(database_url):
     """The run goes on, and reads who is on the roster again."""
-    async with world_on(sqlite_url) as world:
+    async with world_on(database_url) as world:
         await history(world)
         await world.erase(GONE)
         again = await world.begin()
@@ -201,9 +215,9 @@ def test_every_table_of_persons_is_reached():
 
 
 @pytest.mark.promise("4")
-async def test_who_has_lost_the_lease_erases_nothing(sqlite_url):
+async def test_who_has_lost_the_lease_erases_nothing(database_url):
     """Another process took over between the question and the deed."""
-    async with world_on(sqlite_url) as world:
+    async with world_on(database_url) as world:
         await world.publish(read(world, GONE, "x"))
         lease = await world.lease()
         await world.lose_lease()

@@ -21,9 +21,9 @@ async def started(world: World) -> Lease | LeaseHeldError:
         return error
 
 
-async def test_a_holder_that_is_gone_loses_it(sqlite_url: str):
+async def test_a_holder_that_is_gone_loses_it(database_url: str):
     """Nobody renews it any more: the start waits until it expires, and takes over."""
-    async with world_on(sqlite_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await acquire(world.database, OTHER, ttl_s=50)
         began_s = world.fake.monotonic()
         found = await started(world)
@@ -32,9 +32,9 @@ async def test_a_holder_that_is_gone_loses_it(sqlite_url: str):
         assert 50 <= world.fake.monotonic() - began_s < 60
 
 
-async def test_a_lease_that_never_expires(sqlite_url: str):
+async def test_a_lease_that_never_expires(database_url: str):
     """A clock was wrong when it was taken: none lasts for so long, and it is over."""
-    async with world_on(sqlite_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await acquire(world.database, OTHER, ttl_s=1_000_000)
         found = await started(world)
         assert isinstance(found, Lease)

@@ -9,9 +9,9 @@ OTHERS = ("k1", "k2")
 
 
 @pytest.fixture
-async def world(sqlite_url):
+async def world(database_url):
     """A store in which a holds x and y, and somebody else two more, published."""
-    async with world_on(sqlite_url) as made:
+    async with world_on(database_url) as made:
         await made.publish(read(made, "a", "x", "y"), read(made, "k", *OTHERS))
         yield made
 

@@ -106,19 +106,35 @@ async def test_one_dead_address_of_two(monkeypatch, authority, tls_options):
     assert took_s < SOON_S
 
 
-async def test_a_name_without_an_address():
+@pytest.mark.parametrize(
+    ("host", "said"), [("pts.invalid", "resolved$"), ("api.pts.nhn.no", "known on Helsenett alone")]
+)
+async def test_a_name_without_an_address(monkeypatch, host, said):
     """A name that cannot be resolved is transient: the resolver may be down."""
+
+    def getaddrinfo(*_given, **_named):
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     async with Transport(OPTIONS) as transport:
-        assert await outcome(transport, "https://pts.invalid") is TransientError
+        with pytest.raises(TransientError, match=said):
+            await transport.post(f"https://{host}", headers={}, body=b"{}")
 
 
-async def test_a_certificate_of_another_name(monkeypatch, authority, tls_options):
-    """The certificate is compared with the name of the URL, not with the address behind it."""
+@pytest.mark.parametrize(
+    ("certificate", "said"),
+    [(("127.0.0.1", 1), "localhost|mismatch"), (("localhost", -1), "certificate has expired")],
+)
+async def test_a_certificate_of_another_name_or_time(
+    monkeypatch, authority, tls_options, certificate, said
+):
+    """It is compared with the name of the URL, not with the address behind it, and with the day."""
     resolve_to(monkeypatch, "127.0.0.1")
-    tls = server_context(authority)
+    name, days = certificate
+    tls = server_context(authority, name, days=days)
     with scripted_server(serve, name="localhost", tls=tls) as server:
         async with Transport(tls_options) as transport:
-            with pytest.raises(UnavailableError, match=r"localhost|mismatch"):
+            with pytest.raises(UnavailableError, match=said):
                 await transport.post(server.url, headers={}, body=b"{}")
 
 
