@@ -7,7 +7,7 @@ say that records are missing, in words that nobody can foresee.
 import json
 import math
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -18,7 +18,7 @@ from worker.core.retry import is_denial, is_transient
 from worker.core.value import Value
 from worker.errors import ContractError, DeniedError, RejectedError, TransientError
 
-Headers = Mapping[str, tuple[str, ...]]
+Headers = Mapping[str, Sequence[str]]
 """The values of each response header, by its name in lower case."""
 
 VALUES_MAX: Final = 200_000

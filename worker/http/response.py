@@ -4,7 +4,7 @@ llhttp refuses what is ambiguous: two lengths, a length beside chunks, bare line
 headers. This module adds what it leaves open: sizes, codings, and what comes after the end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -37,7 +37,7 @@ class HttpResponse(Value, frozen=True, kw_only=True):
     hidden = frozenset({"headers", "body"})
 
     status: int
-    headers: Mapping[str, tuple[str, ...]]
+    headers: Mapping[str, Sequence[str]]
     body: bytes | bytearray
 
     def header(self, name: str) -> str | None:
@@ -65,7 +65,7 @@ class ResponseReader:
     def expect(self) -> None:
         """Begin a new response."""
         self._status = 0
-        self._headers: dict[str, tuple[str, ...]] = {}
+        self._headers: dict[str, list[str]] = {}
         self._body = bytearray()
         self._overhead = 0
         self._refusal: WorkerError | None = None
@@ -107,7 +107,7 @@ class ResponseReader:
         """A header, or a trailer, which is none (RFC 9110 §6.5)."""
         if not self.has_head:
             key, text = name.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t")
-            self._headers[key] = (*self._headers.get(key, ()), text)
+            self._headers.setdefault(key, []).append(text)
 
     def on_headers_complete(self) -> None:
         """The end of a head."""

@@ -30,7 +30,7 @@ async def test_a_trailer_adds_no_header():
     got, connections = await exchange(FIELDS)
     assert {bytes(response.body) for response in got} == {b"[1]"}
     for response in got:
-        assert dict(response.headers) == {"transfer-encoding": ("chunked",)}
+        assert dict(response.headers) == {"transfer-encoding": ["chunked"]}
     assert connections == 1
 
 
