@@ -98,19 +98,13 @@ class Connection(asyncio.Protocol):
     def _send(self, request: bytes, answered: asyncio.Future[None]) -> None:
         if self._transport is None or answered.done() or not self.is_open:
             return
-        # On a new connection what has arrived may belong to TLS.
-        if self._is_kept and not self.is_clean():
+        # The loop may not have read yet what has arrived since the last response, its end included.
+        # On a new connection that may belong to TLS.
+        if self._is_kept and self._arrived.poll(_READ_NOTHING):
             self._fail(surplus())
             return
         self._is_sent = True
         self._transport.write(request)
-
-    def is_clean(self) -> bool:
-        """Whether nothing has arrived since the last response, its end included.
-
-        Asks the socket: the event loop may not have read yet what has arrived.
-        """
-        return self.is_open and not self._arrived.poll(_READ_NOTHING)
 
     def close(self) -> None:
         """Close the connection."""

@@ -41,13 +41,11 @@ class Transport(httpx.AsyncBaseTransport):
         self._open: set[Connection] = set()
 
     def idle(self, url: str) -> Connection | None:
-        """Take the idle connection that was used last and on which nothing has arrived."""
+        """Take the open connection that was used last, if one is idle."""
         idle = self._idle[_post_to(url)[0]]
         while idle:
-            connection = idle.pop()
-            if connection.is_clean():
+            if (connection := idle.pop()).is_open:
                 return connection
-            connection.close()
         return None
 
     async def connect(self, url: str, *, is_single_use: bool = False) -> Connection:

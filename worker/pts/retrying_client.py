@@ -167,8 +167,8 @@ class RetryingClient:
     async def _turn(self, request: "_Request") -> tuple[Token, Connection, int]:
         """A token, a connection, and the number of the turn to send with them.
 
-        Who has to wait for the first two gives the turn back, and then gets the next one. Else
-        those who waited for the same thing would go all at once, with proofs that have aged.
+        A request that has to wait for the first two gives its turn back, and then gets the next
+        one. Else those that waited for the same thing would go all at once, with aged proofs.
         """
         tokens, url, question = self._authorizer.tokens, request.url, request.question
         number = await self._pace.enter(is_probe=question.is_probe)

@@ -44,7 +44,7 @@ class SimTransport:
     def idle(self, _url: str) -> Connection | None:
         """See ``Transport.idle``."""
         while self._idle:
-            if (connection := self._idle.pop()).is_clean():
+            if (connection := self._idle.pop()).is_open:
                 return connection
         return None
 

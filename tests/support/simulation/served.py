@@ -22,7 +22,8 @@ class Connection:
     requests: int = 0
     is_closed: bool = False
 
-    def is_clean(self) -> bool:
+    @property
+    def is_open(self) -> bool:
         """See ``worker.http.connection.Connection``."""
         return not self.is_closed
 
