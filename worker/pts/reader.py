@@ -1,7 +1,6 @@
 """Reads an area of a person to its last page; the only place that creates a ``CompleteArea``."""
 
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 from hashlib import blake2b
@@ -144,16 +143,17 @@ class PtsReader:
 
     def _complete(self, area: str, pages: list[Page]) -> CompleteArea:
         records = tuple(record for page in pages for record in page.records)
-        drift = Counter[str]()
+        drift: dict[str, int] = {}
         for page in pages:
-            drift.update(page.drift)
+            for name, count in page.drift.items():
+                drift[name] = drift.get(name, 0) + count
         proof = Proof(
             pages=len(pages),
             record_count=len(records),
             digest=digest_of(records),
             read_at=self._runtime.now(),
         )
-        return CompleteArea(area=area, records=records, proof=proof, drift=dict(drift))
+        return CompleteArea(area=area, records=records, proof=proof, drift=drift)
 
 
 def _prepared(area: ResourceArea, contract: AreaContract, base_url: str) -> _Prepared:

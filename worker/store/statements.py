@@ -26,7 +26,7 @@ SELECT p.person_key, p.person_id, false AS is_new, p.local_ref, p.cohort, d.atte
     p.{a}_digest AS {a}_published,
     d.{a}_state, d.{a}_read_at, d.{a}_record_count, d.{a}_digest, d.{a}_first_digest]]
 FROM asked CROSS JOIN person p
-LEFT JOIN draft d ON d.run_id = {run} AND d.person_id = p.person_id
+{join} JOIN draft d ON d.run_id = {run} AND d.person_id = p.person_id
 WHERE p.person_key = asked.person_key
 UNION ALL
 SELECT d.person_key, d.person_id, true, NULL, NULL, d.attempt[[,
@@ -35,8 +35,9 @@ FROM asked CROSS JOIN draft d
 WHERE d.run_id = {run} AND d.is_new AND d.person_key = asked.person_key
 """
 """Persons of a batch or of the roster: those whom a publication knows, with the digest of what is
-open of each area, and those whom only this run knows; and what it has read of them. CROSS JOIN
-makes SQLite look up persons for those asked, and not the other way round."""
+open of each area, and those whom only this run knows; and what it has read of them. An inner join
+leaves out those whom it has not read. CROSS JOIN makes SQLite look up persons for those asked, and
+not the other way round."""
 
 TAKE_IDS: Final = """
 UPDATE store_identity SET last_person_id = last_person_id + {count} RETURNING last_person_id

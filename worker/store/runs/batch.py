@@ -49,13 +49,14 @@ from worker.store.schema.tables import (
     FAILURE,
     PROOF,
     UNCONFIRMED,
-    area_column,
     draft,
     run,
 )
 from worker.views import as_utc
 
 _DRAFTS: Final = InputRows.of(draft, but={"run_id", "attempt", "compared_no"})
+_OF_AREA: Final = 6
+"""The columns of an area in ``FIND_PERSONS``."""
 _NOT_READ: Final = (None,) * len(("state", "read_at", *PROOF, *FAILURE))
 """The columns of an area that was not read."""
 _CHANGES: Final = {name: InputRows.of(table, but={"run_id"}) for name, table in CHANGES.items()}
@@ -95,12 +96,18 @@ class Known(Value, frozen=True, kw_only=True):
 
 
 async def find_persons(
-    connection: AsyncConnection, person_keys: Sequence[str], *, run_id: int
+    connection: AsyncConnection, person_keys: Sequence[str], *, run_id: int, is_read: bool = False
 ) -> dict[str, Known]:
-    """Those of them whom a publication or this run knows, by their key."""
+    """Those of them whom a publication or this run knows, by their key.
+
+    Args:
+        is_read: only those whom this run has read.
+    """
     keys = [(key,) for key in dict.fromkeys(person_keys)]
-    rows = await KEYS.execute(connection, filled(statements.FIND_PERSONS, run=run_id), keys)
-    return {row.person_key: _known(row) for row in rows}
+    join = "INNER" if is_read else "LEFT"
+    find = filled(statements.FIND_PERSONS, run=run_id, join=join)
+    rows = await KEYS.execute(connection, find, keys)
+    return {person_key: _known(*columns) for person_key, *columns in rows}
 
 
 async def write_batch(
@@ -153,29 +160,35 @@ async def _identify(
     return found
 
 
-def _known(row: Any) -> Known:
-    of = row._mapping  # noqa: SLF001 - SQLAlchemy's public name
-    states = {area.name: of[area_column(area, "state")] for area in AREAS}
-    return Known(
-        person_id=row.person_id,
-        is_new=bool(row.is_new),
-        local_ref=row.local_ref,
-        cohort=row.cohort,
-        attempt=row.attempt,
-        digests={area.name: of[area_column(area, "published")] for area in AREAS},
-        states={name: state for name, state in states.items() if state is not None},
-        unconfirmed={
-            area.name: Unconfirmed(
-                read=FirstRead(
-                    read_at=as_utc(of[area_column(area, "read_at")]),
-                    record_count=of[area_column(area, "record_count")],
-                    digest=bytes.fromhex(of[area_column(area, "digest")]),
-                ),
-                ids=bytes.fromhex(of[area_column(area, "first_digest")]),
+def _known(
+    person_id: int,
+    is_new: bool,  # noqa: FBT001 - a column
+    local_ref: str | None,
+    cohort: str | None,
+    attempt: int | None,
+    *of_areas: Any,
+) -> Known:
+    """A person from the columns of ``FIND_PERSONS`` after the key."""
+    digests, states, unconfirmed = {}, {}, {}
+    for place, area in enumerate(AREAS):
+        columns = of_areas[place * _OF_AREA : (place + 1) * _OF_AREA]
+        digests[area.name], state, read_at, record_count, digest, ids = columns
+        if state is not None:
+            states[area.name] = state
+        if state == UNCONFIRMED:
+            first = FirstRead(
+                read_at=as_utc(read_at), record_count=record_count, digest=bytes.fromhex(digest)
             )
-            for area in AREAS
-            if states[area.name] == UNCONFIRMED
-        },
+            unconfirmed[area.name] = Unconfirmed(read=first, ids=bytes.fromhex(ids))
+    return Known(
+        person_id=person_id,
+        is_new=bool(is_new),
+        local_ref=local_ref,
+        cohort=cohort,
+        attempt=attempt,
+        digests=digests,
+        states=states,
+        unconfirmed=unconfirmed,
     )
 
 

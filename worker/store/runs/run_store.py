@@ -71,11 +71,7 @@ class RunStore:
         earlier run attempt has read are marked as seen on the roster.
         """
         attempt = self.handle.attempt
-        read = {
-            key: person
-            for key, person in (await self._known(person_keys)).items()
-            if person.attempt is not None
-        }
+        read = await self._read(person_keys)
         unseen = [person.person_id for person in read.values() if person.attempt != attempt]
         if unseen:
             await self.lease.write(self._mark_seen, unseen)
@@ -90,7 +86,7 @@ class RunStore:
         self, person_keys: Sequence[str]
     ) -> Mapping[str, Mapping[str, Unconfirmed]]:
         """These first reads, by person and area."""
-        found = await self._known(person_keys)
+        found = await self._read(person_keys)
         return {key: person.unconfirmed for key, person in found.items() if person.unconfirmed}
 
     async def not_sent(self, person_keys: Sequence[str]) -> None:
@@ -191,8 +187,10 @@ class RunStore:
         if status != RunStatus.INTERRUPTED:
             await forget_garbage(self.lease)
 
-    async def _known(self, person_keys: Sequence[str]) -> Mapping[str, Known]:
-        return await self.database.read(find_persons, person_keys, run_id=self.handle.run_id)
+    async def _read(self, person_keys: Sequence[str]) -> Mapping[str, Known]:
+        """Those of them whom this run has read."""
+        run_id = self.handle.run_id
+        return await self.database.read(find_persons, person_keys, run_id=run_id, is_read=True)
 
     async def _mark_seen(self, connection: AsyncConnection, persons: Sequence[int]) -> None:
         """Record that this attempt saw persons on the roster whom an earlier attempt has read."""
