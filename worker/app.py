@@ -145,6 +145,7 @@ class App:
             database_url(self.settings, "database"),
             self.runtime,
             patience_s=min(PATIENCE_S, patience_s_max),
+            idle_s=float(self.settings.lease.ttl_s),
             ca_file=self.settings.tls.ca_file,
             is_group_readable=self.settings.database.group_readable,
             stop=stop,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.held import held_run
-from tests.support.program import LEASE_S, Installation, calls, other_key
+from tests.support.program import Installation, calls, other_key
 from tests.support.published import Store
 from tests.support.secrecy.nights import database_files
 from tests.support.standin import SAFETY, Standin, person, persons, safety
@@ -45,7 +45,7 @@ def test_one_person_is_erased(standin: Standin, tmp_path: Path, database_url: st
         f"SELECT person_key FROM report_patient_safety_current WHERE cause = '{CANARY}'"
     )
 
-    worker.constants[LEASE_S] = 15.0  # who finds it held waits until it is renewed
+    worker.configure(lease={"ttl_s": 15})  # who finds it held waits until it is renewed
     running = held_run(standin, worker, "sync", answers=0)
     before = dump(store)
     starts = worker.start("erase", stdin=gone.encode()), worker.start("sync")

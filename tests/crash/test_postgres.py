@@ -85,6 +85,7 @@ def struck(calls: Iterator[int], number: int, how: str) -> Callable[[bytes], str
 def test_paused_within_a_transaction(on_postgres: Ground):
     """A holder paused in its publication does not keep the lease: the server ends it in time."""
     worker = on_postgres.worker()
+    worker.configure(lease={"ttl_s": 15})
     with halted(worker.database_url, "run", PUBLISHES) as wait_for_publication:
         paused = on_postgres.start(worker)
         wait_for_publication()

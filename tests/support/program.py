@@ -32,7 +32,6 @@ TAIL_CHARACTERS = 3000
 PSEUDONYM_KEY = bytes((7 * n * n + 3) % 256 for n in range(48))
 BATCH_PERSONS = "worker.sync.pipeline.BATCH_PERSONS"
 DATABASE_PATIENCE_S = "worker.app.PATIENCE_S"
-LEASE_S = "worker.store.runs.lease.TTL_S"
 REQUEST_TIMEOUT_S = "worker.app.REQUEST_TIMEOUT_S"
 
 _numbers = count(1)

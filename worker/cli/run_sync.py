@@ -62,7 +62,7 @@ async def run_sync(
         database = await stack.enter_async_context(app.database(stop=stop))
         pace = app.pace()
         lease = await stack.enter_async_context(
-            held_lease(database, wait_s=request.wait_s, stop=stop)
+            held_lease(database, ttl_s=app.settings.lease.ttl_s, wait_s=request.wait_s, stop=stop)
         )
         await check_identity(lease, identity)
         service = service_of(app.base_url())

@@ -193,6 +193,13 @@ class Retention(Section):
     limits history and `--as-of`. `none` keeps them."""
 
 
+class Lease(Section):
+    """The lease, which allows one writer at a time."""
+
+    ttl_s: kinds.Int = Field(default=50, ge=5, le=60)
+    """Seconds after which a holder that does not renew the lease loses it."""
+
+
 class Schedule(Section):
     """The times at which ``schedule`` runs a sync."""
 
@@ -240,6 +247,7 @@ class Settings(BaseSettings):
     tls: Tls = Tls()
     sync: Sync = Sync()
     retention: Retention = Retention()
+    lease: Lease = Lease()
     schedule: Schedule = Schedule()
     log: Log = Log()
     telemetry: Telemetry = Telemetry()

@@ -46,7 +46,7 @@ def command(cli: options.Cli, *, rewrite: bool, yes: bool, purpose: str | None) 
             identity = app.identity()
             await see_identity(store, identity)
             key = identity.person_key(off_id)
-            async with held_lease(store) as lease:
+            async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
                 await log_access(store, "erase", purpose, person_key=key)
                 rows = await count_traces(store, key)
                 await erase_traces(lease, key)

@@ -32,11 +32,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _POLL_S: Final = 1.0
-TTL_S: Final = IDLE_S
-"""A holder that does not renew the lease for so long loses it. By then PostgreSQL has ended its
-transaction, if it was paused in one."""
 _TTL_MAX: Final = timedelta(seconds=60)
-"""Longer than any lease."""
+"""The longest ``lease.ttl_s``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,19 +142,21 @@ async def acquire(database: Database, holder: str, *, ttl_s: float) -> Lease:
 async def held_lease(
     database: Database,
     *,
+    ttl_s: float = IDLE_S,
     wait_s: float = 0.0,
     stop: anyio.Event | None = None,
 ) -> AsyncIterator[Lease]:
     """Acquire the lease; release it on exit.
 
     Args:
+        ttl_s: a holder that does not renew it for so long loses it.
         wait_s: how long to wait while another process holds it.
 
     Raises:
         LeaseHeldError: another process still holds it.
         StoppedError: ``stop`` was set while waiting.
     """
-    lease = await _acquire_in_time(database, wait_s, stop)
+    lease = await _acquire_in_time(database, ttl_s, wait_s, stop)
     try:
         yield lease
     finally:
@@ -170,6 +169,7 @@ async def held_lease(
 
 async def _acquire_in_time(
     database: Database,
+    ttl_s: float,
     wait_s: float,
     stop: anyio.Event | None,
 ) -> Lease:
@@ -178,7 +178,7 @@ async def _acquire_in_time(
     seen: Row[Any] | None = None
     while True:
         try:
-            return await acquire(database, holder, ttl_s=TTL_S)
+            return await acquire(database, holder, ttl_s=ttl_s)
         except LeaseHeldError as error:
             row = await database.read(_row)
             if seen is None:
