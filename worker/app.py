@@ -138,7 +138,7 @@ class App:
             stop: once it is set, a database that is away is waited for no longer.
 
         Raises:
-            SchemaError: ``checked``, and the schema is missing, behind or ahead.
+            ConfigurationError: ``checked``, and the schema is missing, behind or ahead.
             StoppedError: ``stop`` was set while waiting for it.
         """
         async with open_database(

@@ -168,10 +168,6 @@ class ConfigurationError(WorkerError):
         self.problems = tuple(map(masked, problems))
 
 
-class SchemaError(ConfigurationError):
-    """The database schema is older or newer than the program."""
-
-
 class FlagError(ConfigurationError):
     """A value that the command line gives for a configuration key cannot be used."""
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from worker.errors import ConfigurationError, SchemaError
+from worker.errors import ConfigurationError
 from worker.files import is_missing, write_new
 from worker.trusted_files import examine_with_folder
 
@@ -48,11 +48,11 @@ def require_file(url: URL) -> None:
     """Refuse a SQLite file that does not exist, instead of creating an empty one.
 
     Raises:
-        SchemaError: the file does not exist.
+        ConfigurationError: the file does not exist.
     """
     file = file_of(url)
     if file is not None and is_missing(file):
-        raise SchemaError(
+        raise ConfigurationError(
             f"there is no database file {file} (database.url)",
             hint="name the configuration with --config, or the file in database.url; only for a "
             "new database run `pts-worker db upgrade`",

@@ -52,7 +52,7 @@ async def _read(app: "App", max_age: timedelta | None) -> dict[str, Any]:
     """The state of the store. Changes nothing.
 
     Raises:
-        SchemaError: the database is missing, behind or ahead.
+        ConfigurationError: the database is missing, behind or ahead.
     """
     from worker.store import status as queries
 

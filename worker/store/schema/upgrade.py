@@ -8,7 +8,7 @@ from sqlalchemy import Connection, column, inspect, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import worker
-from worker.errors import SchemaError
+from worker.errors import ConfigurationError
 from worker.store.database import Database
 
 HEAD: Final = "1004"
@@ -29,11 +29,12 @@ async def require_upgradable(database: Database) -> str | None:
     """The revision of a database that ``upgrade`` can bring to ours; ``None`` if it has none yet.
 
     Raises:
-        SchemaError: another version of the program made the schema, and this one does not know it.
+        ConfigurationError: another version of the program made the schema, which this one does
+            not know.
     """
     found = await database.read(revision)
     if found not in {None, HEAD}:
-        raise SchemaError(
+        raise ConfigurationError(
             f"the database's schema is at {found}, and this program knows only {HEAD}",
             hint="run the program that made it; or begin a new database (another database.url, "
             "then `pts-worker db upgrade`): a full sync fills it, and this one stays as it is",
@@ -45,10 +46,10 @@ async def check_schema(database: Database) -> None:
     """Refuse a database that this program was not made for.
 
     Raises:
-        SchemaError: the schema is missing, or another one; the hint says what helps.
+        ConfigurationError: the schema is missing, or another one; the hint says what helps.
     """
     if await require_upgradable(database) is None:
-        raise SchemaError(
+        raise ConfigurationError(
             "the database has no tables of this program yet",
             hint="if database.url names the right one, run `pts-worker db upgrade` once",
         )
@@ -63,7 +64,7 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
         The revision before and after.
 
     Raises:
-        SchemaError: this program does not know the schema that is there.
+        ConfigurationError: this program does not know the schema that is there.
         UnavailableError: another upgrade goes on for too long.
     """
     before = await require_upgradable(database)
