@@ -1,7 +1,7 @@
 """Ports: what a run takes from outside, so that tests can replace it."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from random import SystemRandom
 from secrets import token_hex
@@ -46,7 +46,13 @@ def real_runtime() -> Runtime:
 
 
 class Roster(Protocol):
-    """The persons to read. Streamed, never held completely in memory."""
+    """The persons to read. Streamed, never held completely in memory.
+
+    Attributes:
+        unknown_columns: names of columns that are not read, once the roster has been.
+    """
+
+    unknown_columns: Sequence[str]
 
     def entries(self) -> AsyncGenerator[RosterEntry | RosterLineError, None]:
         """Each line once, in order; a line that cannot be read is a roster error.

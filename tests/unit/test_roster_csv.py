@@ -14,6 +14,7 @@ from worker.roster.csv_file import LINE_BYTES_MAX, CsvRoster
 A = "16858399649"
 B = "02013299997"
 BAD_SUM = "12845678901"
+NONE = "roster.csv contains no identifier; the first fault, roster.csv line"
 CHANGED = "the file was written to while it was read; write another and rename it"
 
 
@@ -68,24 +69,22 @@ async def test_reads(tmp_path, content, expected):
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"),
+    ("content", "expected", "unknown"),
     [
-        (f"off_id,local_ref,cohort\n{A},p1,Nord\n{B},p2\n", [("p1", "Nord"), ("p2", None)]),
-        (
-            f"Cohort;off-id\n Medisinsk klinikk ;{A}\n;{B}\n",
-            [(None, "Medisinsk klinikk"), (None,) * 2],
-        ),
-        (f"off_id,cohort,cohort\n{A},x,y\n", [(None, None)]),
+        (f"off_id,local_ref,cohort\n{A},p1,Nord\n{B},p2\n", [("p1", "Nord"), ("p2", None)], ()),
+        (f"Cohort;off-id;\n My clinic ;{A}\n;{B}\n", [(None, "My clinic"), (None,) * 2], ()),
+        (f"off_id,cohort,cohort\n{A},x,y\n", [(None, None)], ("cohort", "cohort")),
+        (f"ward;off_id;{A}\nx;{A};y\n", [(None, None)], ("ward", "***")),
     ],
 )
-async def test_reads_cohorts(tmp_path, content, expected):
-    """Wherever the column stands; a line that ends before it has none."""
+async def test_reads_cohorts(tmp_path, content, expected, unknown):
+    """Wherever the column stands; a line that ends before it has none. Other columns are named."""
     path = tmp_path / "roster.csv"
     path.write_text(content, encoding="utf-8")
-    lines = [line async for line in CsvRoster(path).entries()]
-    assert [
-        (line.local_ref, line.cohort) for line in lines if isinstance(line, RosterEntry)
-    ] == expected
+    roster = CsvRoster(path)
+    lines = [line async for line in roster.entries()]
+    labels = [(line.local_ref, line.cohort) for line in lines if isinstance(line, RosterEntry)]
+    assert (labels, roster.unknown_columns) == (expected, unknown)
 
 
 @pytest.mark.promise("8")
@@ -124,40 +123,25 @@ async def test_a_first_line_of_too_few_digits_is_no_header(tmp_path):
     ("content", "message"),
     [
         ("off_id\n", "roster.csv contains no identifier"),
-        (
-            "off_id\nx\n",
-            (
-                "roster.csv contains no identifier; line 2: the identifier must be 11 digits; "
-                "other characters were found"
-            ),
-        ),
-        (
-            "12345\n12346\n4711x\n",
-            (
-                "roster.csv contains no identifier; line 1: the identifier must be 11 digits; 5 "
-                "were found"
-            ),
-        ),
+        ("off_id\nx\n", f"{NONE} 2: the identifier must be 11 digits; other characters were found"),
+        ("12345\n12346\n4711x\n", f"{NONE} 1: the identifier must be 11 digits; 5 were found"),
         ("fnr;navn\n1;2\n", "roster.csv line 1 has 2 columns, and none named off_id"),
         ("\nOla Nordmann\n", "roster.csv line 2 has 1 column, and none named off_id"),
         (f"{A};p1\n{B};p2\n", "roster.csv line 1 has 2 columns, and none named off_id"),
         ("off_id;OFF-ID\n1;2\n", "roster.csv line 1 has 2 columns, and 2 named off_id"),
         (f'off_id;"open\n{A}\n', "roster.csv: the header has unbalanced quotes"),
         ("off_id\n".encode("utf-16"), "roster.csv line 1 is not UTF-8"),
-        (b"", "roster.csv is empty"),
+        (b"", "roster.csv contains no identifier"),
         (b"PK\x03\x04\x14\x00", "roster.csv is a workbook, not CSV"),
         (b"f\xf8dselsnummer\n", "roster.csv line 1 is not UTF-8"),
-        (
-            f"off_id;navn\n{A};K\xe5re\n".encode("cp1252"),
-            ("roster.csv contains no identifier; line 2: the line is not UTF-8 (roster.encoding)"),
-        ),
+        (f"off_id\n{A};\xe5\n".encode("cp1252"), f"{NONE} 2: the line is not UTF-8 (roster.enc"),
     ],
 )
 async def test_a_roster_that_cannot_be_read(tmp_path, content, message):
     """No identifier, no column or another kind of file ends the run; the error has no value."""
     with pytest.raises(RosterError) as caught:
         await read_bytes(tmp_path, content)
-    assert caught.value.message == f"{tmp_path}/{message}"
+    assert caught.value.message.replace(f"{tmp_path}/", "").startswith(message)
     assert caught.value.hint
     assert caught.value.exit_code == 65
 

@@ -58,9 +58,9 @@ async def test_a_colon_is_a_colon(url):
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("2013299997", "the identifier is a number without 11 digits, so leading zeros"),
-        ("null", "the identifier is empty (NULL)"),
-        ("1.5", "the identifier is of type float"),
+        ("2013299997", "the identifier must be 11 digits; 10 were found; a leading zero may "),
+        ("null", "the identifier is empty"),
+        ("1.5", "the identifier must be 11 digits; other characters were found"),
         ("'abc'", "the identifier must be 11 digits; other characters were found"),
     ],
 )
@@ -99,7 +99,7 @@ async def test_a_bad_row_keeps_its_number_however_many_are_fetched_at_once(url, 
     ("query", "message"),
     [
         ("select fnr, ref from patient", "roster.query has 2 columns, and none named off_id"),
-        ("select 1 as off_id from patient where 0", "roster.query returned 0 rows and no ident"),
+        ("select 1 as off_id from patient where 0", "roster.query contains no identifier"),
         ("select nope from patient", "roster.query failed: OperationalError"),
         (f"select json('{A}x') as off_id", "roster.query failed: OperationalError"),
         ("update patient set ref = 'x'", "roster.query failed: ResourceClosedError"),

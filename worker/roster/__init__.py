@@ -1,7 +1,8 @@
 """The roster, from a file, standard input or a database query: its header and its rows."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from decimal import Decimal
 from typing import Final, TypeAlias
 
@@ -11,23 +12,26 @@ from worker.core.identity import NationalId
 from worker.core.model import RosterEntry, RosterLineError
 from worker.core.value import Value
 from worker.errors import RosterError
+from worker.offid import masked
 
 RosterLine: TypeAlias = RosterEntry | RosterLineError
 
 LABEL_CHARACTERS_MAX: Final = 200
 """Of a ``local_ref``, and of a ``cohort``."""
 
+_NONE_HINT: Final = "correct what writes it; the log names each bad line (roster.line_unreadable)"
 _SEPARATORS: Final = re.compile(r"[\s_\-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Columns(Value, frozen=True, kw_only=True):
-    """Positions of the roster's columns."""
+    """Positions of the roster's columns, and the names of those that are not read."""
 
     off_id: int
     local_ref: int | None
     cohort: int | None
     count: int
+    unknown: tuple[str, ...]
 
 
 def find_columns(names: Sequence[str], *, where: str, hint: str) -> Columns:
@@ -43,20 +47,46 @@ def find_columns(names: Sequence[str], *, where: str, hint: str) -> Columns:
         number = found or "none"
         columns = counted(len(names), "column")
         raise RosterError(f"{where} has {columns}, and {number} named off_id", hint=hint)
+    off_id = plain.index("offid")
     local_ref, cohort = (
         plain.index(name) if plain.count(name) == 1 else None for name in ("localref", "cohort")
     )
+    unread = (name for place, name in enumerate(names) if place not in {off_id, local_ref, cohort})
     return Columns(
-        off_id=plain.index("offid"), local_ref=local_ref, cohort=cohort, count=len(names)
+        off_id=off_id,
+        local_ref=local_ref,
+        cohort=cohort,
+        count=len(names),
+        unknown=tuple(masked(name.strip()) for name in unread if name.strip()),
     )
 
 
-def read_text(off_id: str, local_ref: str | None, cohort: str | None, *, where: str) -> RosterLine:
+async def with_identifier(
+    lines: AsyncGenerator[RosterLine, None], name: str
+) -> AsyncGenerator[RosterLine, None]:
+    """The same lines.
+
+    Raises:
+        RosterError: none of them holds an identifier; it says what is wrong with the first.
+    """
+    has_entry, first_fault = False, ""
+    async with aclosing(lines):
+        async for line in lines:
+            if isinstance(line, RosterEntry):
+                has_entry = True
+            elif not first_fault:
+                first_fault = f"; the first fault, {line.where}: {line.problem}"
+            yield line
+    if not has_entry:
+        raise RosterError(f"{name} contains no identifier{first_fault}", hint=_NONE_HINT)
+
+
+def read_text(off_id: str, local_ref: str, cohort: str, *, where: str) -> RosterLine:
     """A roster entry, or a roster error, from unchecked text."""
     digits = offid.normalise(off_id)
     if digits is None:
         return RosterLineError(where=where, problem=offid.problem(off_id))
-    labels = {"local_ref": (local_ref or "").strip(), "cohort": (cohort or "").strip()}
+    labels = {"local_ref": local_ref.strip(), "cohort": cohort.strip()}
     for name, label in labels.items():
         if problem := _label_problem(name, label):
             return RosterLineError(where=where, problem=problem)
@@ -78,23 +108,7 @@ def _label_problem(name: str, label: str) -> str:
 
 
 def read_value(off_id: object, local_ref: object, cohort: object, *, where: str) -> RosterLine:
-    """A roster entry, or a roster error, from a query's row.
-
-    Integers are accepted if they have 11 digits, so no leading zero was lost.
-    """
-    problem = ""
-    if isinstance(off_id, (int, Decimal)) and not isinstance(off_id, bool):
-        off_id = f"{off_id:f}" if isinstance(off_id, Decimal) else str(off_id)
-        if offid.normalise(off_id) is None:
-            problem = (
-                f"the identifier is a number without {offid.LENGTH} digits, so leading zeros may "
-                "be lost; cast the column to text in the query"
-            )
-    elif off_id is None:
-        problem = "the identifier is empty (NULL)"
-    elif not isinstance(off_id, str):
-        problem = f"the identifier is of type {type(off_id).__name__}; cast it to text in the query"
-    if problem or not isinstance(off_id, str):
-        return RosterLineError(where=where, problem=problem)
-    labels = [None if label is None else str(label) for label in (local_ref, cohort)]
-    return read_text(off_id, *labels, where=where)
+    """A roster entry, or a roster error, from a query's row. A number has lost leading zeros."""
+    number = f"{off_id:f}" if isinstance(off_id, Decimal) else off_id
+    texts = ("" if value is None else str(value) for value in (number, local_ref, cohort))
+    return read_text(*texts, where=where)

@@ -8,14 +8,15 @@ import stat
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
 from anyio import to_thread
 
-from worker.core.model import RosterEntry, RosterLineError
+from worker.core.model import RosterLineError
 from worker.errors import RosterError, reason_of
-from worker.roster import Columns, RosterLine, find_columns, read_text
+from worker.roster import Columns, RosterLine, find_columns, read_text, with_identifier
 from worker.trusted_files import open_trusted
 
 LINE_BYTES_MAX: Final = 64 * 1024
@@ -33,10 +34,10 @@ _HINT: Final = (
     "name the columns off_id and (optional) local_ref and cohort in the first line; "
     "a file without a header holds one 11-digit identifier per line"
 )
-_EMPTY_HINT: Final = "look at what writes it: there is no line with an identifier"
-
 KEPT_MAX: Final = 100_000
 """Lines of standard input: persons may have to be read a second time."""
+_TOO_MANY: Final = f"standard input has more than {KEPT_MAX:,} lines, which are kept in memory"
+_TOO_MANY_HINT: Final = "write the roster to a file, and give roster.path"
 
 _Source: TypeAlias = BinaryIO | io.RawIOBase
 
@@ -56,12 +57,12 @@ class CsvRoster:
     ) -> None:
         self._encoding = encoding
         self._path = Path(path)
-        self._is_stdin = str(path) == "-"
-        self._standard_input = (stdin or sys.stdin.buffer) if self._is_stdin else None
-        self._name = "standard input" if self._is_stdin else str(self._path.absolute())
-        self._kept: list[RosterLine] | None = None
+        self._standard_input = (stdin or sys.stdin.buffer) if str(path) == "-" else None
+        self._name = "standard input" if self._standard_input else str(self._path.absolute())
+        self._kept: list[RosterLine] = []
+        self.unknown_columns: Sequence[str] = ()
 
-    async def entries(self) -> AsyncGenerator[RosterLine, None]:
+    def entries(self) -> AsyncGenerator[RosterLine, None]:
         """Each line once, in order; see ``worker.ports.Roster``.
 
         A file that was written to meanwhile ends with an error: lines may have been passed over.
@@ -71,60 +72,41 @@ class CsvRoster:
             RosterError: the file is missing, or has no column ``off_id`` or no identifier; or
                 standard input has too many lines.
         """
-        if self._kept is not None:
-            for line in self._kept:
-                yield line
-            return
-        async for line in self._read():
-            yield line
+        return with_identifier(self._lines(), self._name)
 
-    async def _read(self) -> AsyncGenerator[RosterLine, None]:
+    async def _lines(self) -> AsyncGenerator[RosterLine, None]:
+        for line in self._kept:
+            yield line
+        if self._kept:
+            return
         kept: list[RosterLine] = []
         parser = _LineParser(self._name, self._encoding)
-        has_entry = False
         async with self._opened() as source:
             begun = _last_write(source)
-            async for raw_lines in _line_chunks(source, self._name):
+            async for raw_lines in _line_chunks(source):
                 for line in parser.parse(raw_lines):
-                    has_entry = has_entry or isinstance(line, RosterEntry)
-                    self._keep(kept, line)
+                    if self._standard_input is not None:
+                        kept.append(line)
+                    if len(kept) > KEPT_MAX:
+                        raise RosterError(_TOO_MANY, hint=_TOO_MANY_HINT)
                     yield line
             if _last_write(source) != begun:
                 yield RosterLineError(where=self._name, problem=_REWRITTEN)
-        if not has_entry:
-            raise parser.no_identifier()
-        if self._is_stdin:
-            self._kept = kept
-
-    def _keep(self, kept: list[RosterLine], line: RosterLine) -> None:
-        if not self._is_stdin:
-            return
-        if len(kept) >= KEPT_MAX:
-            raise RosterError(
-                f"standard input has more than {KEPT_MAX:,} lines, which are kept in memory",
-                hint="write the roster to a file, and give roster.path",
-            )
-        kept.append(line)
+        self._kept, self.unknown_columns = kept, parser.unknown_columns
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[_Source]:
-        if self._standard_input is not None:
-            yield self._standard_input
-            return
+        opened = partial(open_trusted, self._path, key="roster.path", group_may_write=True)
         try:
-            stream = await to_thread.run_sync(
-                lambda: open_trusted(self._path, key="roster.path", group_may_write=True)
-            )
+            if self._standard_input is not None:
+                yield self._standard_input
+                return
+            with await to_thread.run_sync(opened) as stream:
+                yield stream
         except OSError as error:
-            raise _unreadable(str(self._path), error) from None
-        with stream:
-            yield stream
-
-
-def _unreadable(name: str, error: OSError) -> RosterError:
-    return RosterError(
-        f"cannot read the roster {name}: {reason_of(error)}", hint="check roster.path"
-    )
+            raise RosterError(
+                f"cannot read the roster {self._name}: {reason_of(error)}", hint="check roster.path"
+            ) from None
 
 
 def _last_write(source: _Source) -> tuple[int, int] | None:
@@ -136,15 +118,11 @@ def _last_write(source: _Source) -> tuple[int, int] | None:
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
-async def _line_chunks(source: _Source, name: str) -> AsyncIterator[Sequence[bytes]]:
+async def _line_chunks(source: _Source) -> AsyncIterator[Sequence[bytes]]:
     """Complete lines without line ends, chunk by chunk. Truncates lines that are too long."""
     tail = b""
     while True:
-        try:
-            chunk = await to_thread.run_sync(source.read, _CHUNK_BYTES, abandon_on_cancel=True)
-        except (OSError, ValueError) as error:
-            reason = error if isinstance(error, OSError) else OSError(0, "the file is closed")
-            raise _unreadable(name, reason) from None
+        chunk = await to_thread.run_sync(source.read, _CHUNK_BYTES, abandon_on_cancel=True)
         if not chunk:
             break
         data = tail + chunk
@@ -159,25 +137,19 @@ async def _line_chunks(source: _Source, name: str) -> AsyncIterator[Sequence[byt
 
 
 class _LineParser:
-    """Parses the lines of one file; keeps the header, the line number and the first error."""
+    """Parses the lines of one file; keeps the header and the line number."""
 
     def __init__(self, name: str, encoding: str) -> None:
         self._name = name
         self._encoding = encoding
-        self._first_error = ""
         self._number = 0
         self._columns: Columns | None = None
+        self.unknown_columns: Sequence[str] = ()
         self._delimiter = ""
         self._is_header_done = False
 
     def parse(self, raw_lines: Sequence[bytes]) -> Iterator[RosterLine]:
         """The entries and errors of some lines; a header and blank lines give none."""
-        for line in self._parsed(raw_lines):
-            if isinstance(line, RosterLineError):
-                self._first_error = self._first_error or f"line {self._number}: {line.problem}"
-            yield line
-
-    def _parsed(self, raw_lines: Sequence[bytes]) -> Iterator[RosterLine]:
         for raw in raw_lines:
             self._number += 1
             if self._number == 1:
@@ -200,16 +172,6 @@ class _LineParser:
                     continue
                 yield self._row(text)
 
-    def no_identifier(self) -> RosterError:
-        """Why a file without any identifier has none."""
-        if not self._first_error:
-            what = "contains no identifier" if self._number else "is empty"
-            return RosterError(f"{self._name} {what}", hint=_EMPTY_HINT)
-        return RosterError(
-            f"{self._name} contains no identifier; {self._first_error}",
-            hint="correct the lines; the log names each (roster.line_unreadable)",
-        )
-
     def _read_header(self, text: str) -> bool:
         """Read the first line that is not blank; False if it is not a header."""
         self._is_header_done = True
@@ -224,6 +186,7 @@ class _LineParser:
                 f"{self._name}: the header has unbalanced quotes", hint=_HINT
             ) from None
         self._columns = find_columns(names, where=self._place(), hint=_HINT)
+        self.unknown_columns = self._columns.unknown
         return True
 
     def _fields(self, text: str) -> list[str]:
@@ -239,7 +202,7 @@ class _LineParser:
         except csv.Error:
             return self._error("unbalanced quotes; a field cannot contain a line break")
         columns = self._columns
-        labels: list[str | None] = [None, None]
+        labels = ["", ""]
         if columns is None:
             off_id = fields[0] if len(fields) == 1 else text
         elif len(fields) > columns.count:
@@ -249,7 +212,7 @@ class _LineParser:
         else:
             off_id = fields[columns.off_id]
             labels = [
-                fields[place] if place is not None and place < len(fields) else None
+                fields[place] if place is not None and place < len(fields) else ""
                 for place in (columns.local_ref, columns.cohort)
             ]
         return read_text(off_id, *labels, where=self._place())

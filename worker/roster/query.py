@@ -1,7 +1,7 @@
 """Roster from a database query: streamed, in a transaction that is never committed."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -10,24 +10,21 @@ import anyio
 import sqlalchemy as sa
 from anyio import to_thread
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncResult, create_async_engine
 
 from worker.core.database_urls import TLS_PARAMETERS
-from worker.core.display import counted
-from worker.core.model import RosterEntry
 from worker.errors import ConfigurationError, RosterError, UnavailableError, reason_of
-from worker.roster import Columns, RosterLine, find_columns, read_value
+from worker.roster import Columns, RosterLine, find_columns, read_value, with_identifier
 from worker.tls import PostgresTls, open_tls
 from worker.trusted_files import examine_with_folder
 
 T = TypeVar("T")
-_Rows: TypeAlias = AsyncIterator[Sequence[sa.Row[Any]]]
+_Partitions: TypeAlias = AsyncGenerator[tuple[Columns, Sequence[sa.Row[Any]]], None]
 
 SOURCE: Final = "roster.query"
 _KEY: Final = "roster.url"
 _ROWS_FETCHED: Final = 512
 _HINT: Final = "name the columns in the query: select … as off_id, … as local_ref, … as cohort"
-_LOG_HINT: Final = "correct the rows; the log names each (roster.line_unreadable)"
 _AWAY: Final = ("08", "53", "57P0")
 """SQLSTATE of a lost connection, of a server that is full, and of one that starts or stops."""
 _DRIVERS: Final = {"postgresql": "postgresql+asyncpg", "sqlite+aiosqlite": "sqlite"}
@@ -55,11 +52,13 @@ class QueryRoster:
 
     def __init__(self, url: str, query: str, *, ca_file: Path | None = None) -> None:
         self._url = _parse(url)
-        self.tls = _tls(self._url, ca_file)
+        is_postgres = self._url.get_backend_name() == "postgresql"
+        self.tls = open_tls(self._url, key=_KEY, ca_file=ca_file) if is_postgres else None
         self.connection = ""
+        self.unknown_columns: Sequence[str] = ()
         self._statement = sa.text(query.replace(":", r"\:"))
 
-    async def entries(self) -> AsyncGenerator[RosterLine, None]:
+    def entries(self) -> AsyncGenerator[RosterLine, None]:
         """Each row once, in order; see ``worker.ports.Roster``.
 
         Raises:
@@ -68,37 +67,21 @@ class QueryRoster:
             ConfigurationError: a SQLite file, or its folder, is another user's or can be written by
                 everyone.
         """
+        return with_identifier(self._lines(), SOURCE)
+
+    async def _lines(self) -> AsyncGenerator[RosterLine, None]:
         number = 0
-        first_error = ""
-        has_entry = False
-        async with self._rows() as (columns, partitions):
-            async for rows in _translated(partitions):
-                for row in rows:
-                    number += 1
-                    line = _line(row, columns, number)
-                    if isinstance(line, RosterEntry):
-                        has_entry = True
-                    else:
-                        first_error = first_error or f"; row {number}: {line.problem}"
-                    yield line
-        if not has_entry:
-            raise RosterError(
-                f"{SOURCE} returned {counted(number, 'row')} and no identifier{first_error}",
-                hint=_LOG_HINT if first_error else _HINT,
-            )
-
-    @asynccontextmanager
-    async def _rows(self) -> AsyncIterator[tuple[Columns, _Rows]]:
-        if self._url.get_backend_name() == "sqlite":
-            _examine_sqlite_file(self._url)
         is_async = self._url.get_dialect().is_async
-        async with (
-            self._rows_async() if is_async else self._rows_in_thread() as (names, partitions)
-        ):
-            yield find_columns(names, where=SOURCE, hint=_HINT), partitions
+        with _translating(self.tls):
+            if self._url.get_backend_name() == "sqlite":
+                _examine_sqlite_file(self._url)
+            async with aclosing(self._read() if is_async else self._read_in_thread()) as partitions:
+                async for columns, rows in partitions:
+                    for row in rows:
+                        number += 1
+                        yield _line(row, columns, number)
 
-    @asynccontextmanager
-    async def _rows_async(self) -> AsyncIterator[tuple[Sequence[str], _Rows]]:
+    async def _read(self) -> _Partitions:
         tls = self.tls
         if tls is not None:
             tls.warn()
@@ -108,29 +91,26 @@ class QueryRoster:
             poolclass=sa.NullPool,
             connect_args={**tls.arguments(), "statement_cache_size": 0} if tls else {},
         )
-        async with AsyncExitStack() as stack:
-            with _translating(tls):
-                connection = await stack.enter_async_context(engine.connect())
-                if tls is not None:
-                    driver = (await connection.get_raw_connection()).driver_connection
-                    self.connection = tls.describe(driver)
-                await connection.execution_options(yield_per=_ROWS_FETCHED)
-                result = await connection.stream(self._statement)
-                names = list(result.keys())
-            yield names, result.partitions(_ROWS_FETCHED)
+        async with engine.connect() as connection:
+            if tls is not None:
+                driver = (await connection.get_raw_connection()).driver_connection
+                self.connection = tls.describe(driver)
+            await connection.execution_options(yield_per=_ROWS_FETCHED)
+            result = await connection.stream(self._statement)
+            columns = self._columns_of(result)
+            async for rows in result.partitions(_ROWS_FETCHED):
+                yield columns, rows
 
-    @asynccontextmanager
-    async def _rows_in_thread(self) -> AsyncIterator[tuple[Sequence[str], _Rows]]:
+    async def _read_in_thread(self) -> _Partitions:
         engine = sa.create_engine(self._url, hide_parameters=True, poolclass=sa.NullPool)
         is_idle = True
-        with _translating():
-            connection = await _in_thread(engine.connect)
+        connection = await _in_thread(engine.connect)
         try:
-            with _translating():
-                connection.execution_options(yield_per=_ROWS_FETCHED, stream_results=True)
-                result = await _in_thread(connection.execute, self._statement)
-                names = list(result.keys())
-            yield names, _partitions(result)
+            connection.execution_options(yield_per=_ROWS_FETCHED, stream_results=True)
+            result = await _in_thread(connection.execute, self._statement)
+            columns, partitions = self._columns_of(result), result.partitions(_ROWS_FETCHED)
+            while rows := await _in_thread(next, partitions, None):
+                yield columns, rows
         except anyio.get_cancelled_exc_class():
             is_idle = False  # a call may go on in its thread
             raise
@@ -139,22 +119,15 @@ class QueryRoster:
                 with anyio.CancelScope(shield=True):
                     await to_thread.run_sync(connection.close)
 
+    def _columns_of(self, result: sa.CursorResult[Any] | AsyncResult[Any]) -> Columns:
+        columns = find_columns(list(result.keys()), where=SOURCE, hint=_HINT)
+        self.unknown_columns = columns.unknown
+        return columns
+
 
 async def _in_thread(function: Callable[..., T], *args: Any) -> T:
     """What a synchronous driver returns. Cancellation does not wait for a long query."""
     return await to_thread.run_sync(function, *args, abandon_on_cancel=True)
-
-
-async def _partitions(result: sa.CursorResult[Any]) -> _Rows:
-    partitions = result.partitions(_ROWS_FETCHED)
-    while rows := await _in_thread(next, partitions, None):
-        yield rows
-
-
-async def _translated(partitions: _Rows) -> _Rows:
-    with _translating():
-        async for rows in partitions:
-            yield rows
 
 
 def _line(row: sa.Row[Any], columns: Columns, number: int) -> RosterLine:
@@ -181,38 +154,26 @@ def _parse(text: str) -> sa.URL:
     return url
 
 
-def _tls(url: sa.URL, ca_file: Path | None) -> PostgresTls | None:
-    """TLS settings for PostgreSQL; None for other databases."""
-    if url.get_backend_name() != "postgresql":
-        return None
-    return open_tls(url, key=_KEY, ca_file=ca_file)
-
-
 def _examine_sqlite_file(url: sa.URL) -> None:
     """Ask of a SQLite file what is asked of ``roster.path``, and of the files beside it.
 
     It has to be there: SQLite would create an empty file for a misspelled name.
     """
-    with _translating():
-        (name, *_), options = url.get_dialect()().create_connect_args(url)
+    (name, *_), options = url.get_dialect()().create_connect_args(url)
     if options.get("uri") and name.startswith("file:"):
         name = unquote(urlsplit(name).path)
     if name == ":memory:":
         return
     try:
-        is_there = examine_with_folder(Path(name), key=_KEY, group_may_write=True).exists()
-    except FileNotFoundError:
-        is_there = False
+        examine_with_folder(Path(name), key=_KEY, group_may_write=True).stat()
     except OSError as error:
         raise RosterError(
             f"cannot read the roster database {name}: {reason_of(error)}", hint="check roster.url"
         ) from None
-    if not is_there:
-        raise RosterError(f"the roster database {name} does not exist", hint="check roster.url")
 
 
 @contextmanager
-def _translating(tls: PostgresTls | None = None) -> Iterator[None]:
+def _translating(tls: PostgresTls | None) -> Iterator[None]:
     """Report a driver's error by class and code. Its text may contain values of rows."""
     try:
         yield
