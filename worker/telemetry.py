@@ -24,14 +24,7 @@ from worker.config.settings import Telemetry
 from worker.core.hosts import place_of
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
-from worker.errors import (
-    AreaError,
-    ConfigurationError,
-    ExitCode,
-    FailureKind,
-    WorkerError,
-    reason_of,
-)
+from worker.errors import ConfigurationError, ExitCode, FailureKind, WorkerError, reason_of
 from worker.files import write_atomically
 from worker.http.transport import Transport
 
@@ -184,22 +177,27 @@ def _sample(name: str, value: float, **labels: str) -> Sample:
 
 async def emit(
     samples: Sequence[Sample], to: Telemetry, out: _Out, board: Board | None = None
-) -> None:
+) -> Sequence[str]:
     """Send the samples of a run to all targets at once. Failures are logged, never raised.
 
     Args:
         board: the samples of ``/metrics``, if it is served.
+
+    Returns:
+        What failed, for the run's summary.
     """
+    failed: list[str] = []
     if board is not None:
         board.post(samples)
     async with anyio.create_task_group() as group:
         if (path := to.textfile) is not None:
             write = partial(_write_textfile, path, samples)
             in_thread = partial(to_thread.run_sync, write, abandon_on_cancel=True)
-            group.start_soon(_send, "textfile", in_thread)
+            group.start_soon(_send, "textfile", in_thread, failed)
         if (url := to.pushgateway_url) is not None:
             push = partial(_push, url, samples, out)
-            group.start_soon(_send, "pushgateway", push, f" at {place_of(url)}")
+            group.start_soon(_send, f"pushgateway at {place_of(url)}", push, failed)
+    return failed
 
 
 async def ping(to: Telemetry, out: _Out, exit_code: ExitCode | None = None) -> None:
@@ -212,25 +210,26 @@ async def ping(to: Telemetry, out: _Out, exit_code: ExitCode | None = None) -> N
     if to.ping_url is not None and end is not None:
         url = to.ping_url.get_secret_value() + end
         body = b"" if exit_code is None else f"exit code {int(exit_code)}\n".encode()
-        await _send("ping", partial(_post, url, body, out, "the service", "telemetry.ping_url"))
+        post = partial(_post, url, body, out, "the service", "telemetry.ping_url")
+        await _send("ping", post, [])
 
 
-async def _send(target: str, send: Callable[[], Awaitable[None]], place: str = "") -> None:
+async def _send(target: str, send: Callable[[], Awaitable[None]], failed: list[str]) -> None:
     """Send to one target within the time limit; a thread that takes longer is left behind."""
     hint = ""
     try:
         with anyio.fail_after(LIMIT_S):
             await send()
     except TimeoutError:
-        reason = f"no response within {LIMIT_S:g} s{place}"
+        reason = f"no response within {LIMIT_S:g} s"
     except WorkerError as error:
         reason, hint = error.message, error.hint
-        reason += place if isinstance(error, AreaError) else ""
     except Exception as error:  # noqa: BLE001 - a target never changes the result of a run
-        reason = f"{type(error).__name__}{place}"
+        reason = type(error).__name__
     else:
         return
     log.warning("telemetry.failed", target=target, reason=reason, hint=hint)
+    failed.append(f"metrics: {target}: {reason}" + (f"; {hint}" if hint else ""))
 
 
 async def _push(url: str, samples: Iterable[Sample], out: _Out) -> None:

@@ -104,14 +104,16 @@ def test_a_snapshot_of_the_future_is_not_fresh(worker: Installation):
 def test_a_store_without_a_publication_is_not_fresh(two_runs: Installation, sqlite_url: str):
     """Nothing published ends with 3; a missing file ends with 78, and is not made."""
     path = Path(sqlite_url.removeprefix("sqlite:///")).with_name("elsewhere.db")
-    aged, plain, missing = calls(
+    aged, plain, report, missing = calls(
         two_runs,
         f"status --max-age 36h --set database.url={sqlite_url}",
         f"status --set database.url={sqlite_url}",
+        f"report --out r.html --set database.url={sqlite_url}",
         f"status --json --set database.url=sqlite:///{path}",
     )
     assert (aged.code, plain.code) == (3, 0)
     assert "never" in aged.out
+    assert "nothing is published yet: run `pts-worker sync` first" in report.out
     assert (missing.code, path.exists()) == (78, False)
     assert "db upgrade" in missing.message
 

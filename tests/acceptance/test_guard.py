@@ -81,12 +81,19 @@ def test_a_roster_cut_in_half(standin: Standin, tmp_path: Path, database_url: st
 def test_a_first_roster_with_many_bad_lines(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:
-    """A line that cannot be read is a person who was not: more than 5 % of them are withheld."""
+    """More than 5 % are withheld; the first is named, and metrics that could not be written."""
     world(standin, (1,) * 20)
     worker = standin.install(tmp_path, sqlite_url)
     for bad_lines, code in ((2, 5), (1, 3)):
-        worker.roster(*standin.lines(), *["no identifier"] * bad_lines)
-        assert worker.sync("--set", "sync.first_min_completeness=0.95").code == code
+        worker.roster(*standin.lines(), *["6858399649"] * bad_lines)
+        worker.configure(telemetry={"textfile": "none/pts.prom"})
+        ended = worker.sync("--set", "sync.first_min_completeness=0.95")
+        said = " ".join(ended.run["reasons"])
+        assert ended.code == code
+        assert "roster.csv line 22: the identifier must be 11 digits; 10 were found; a lead" in said
+        assert f"metrics: textfile: telemetry.textfile: {tmp_path}/none/pts.prom cannot be" in said
+        (run, *_) = worker.run("status").document["runs"]
+        assert run["totals"]["persons_total"] == 20
 
 
 def test_what_was_accepted_is_over_with_the_next_publication(
@@ -121,3 +128,4 @@ def test_what_was_accepted_is_not_everything(
     assert worker.sync("--accept-removals").code == 5
     ended = worker.sync("--accept-removals")
     assert (ended.code, ended.run["totals"]["rows_closed"]) == (0, 20), ended.story()
+    assert "accepted nothing" not in str(ended.run["reasons"])

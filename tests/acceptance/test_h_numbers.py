@@ -43,8 +43,6 @@ def test_production_is_not_asked(standin: Standin, worker: Installation) -> None
     assert len(worker.store.current()) == OTHERS
     assert worker.store.one("SELECT persons_not_sent FROM report_run") == 3
     assert worker.store.one("SELECT count(*) FROM person") == OTHERS
-    (warning,) = ended.events("roster.h_numbers_not_sent")
-    assert (warning["level"], warning["persons"]) == ("warning", 3)
 
     seen, listed, doctor, sending = calls(
         worker, "status --json", "status", "doctor --json", f"doctor --set {SEND}"

@@ -77,7 +77,7 @@ def test_an_identifier_that_is_taken_for_a_file_is_repeated_nowhere(
 def test_a_reference_or_cohort_that_is_an_identifier(
     standin: Standin, worker: Installation
 ) -> None:
-    """It is masked, the log says so, and no fact names it."""
+    """It is masked, the summary says so, and no fact names it."""
     own, other = "02867599994", "01858299949"  # with right control digits
     wrong = "02867599995"
     for off_id in (own, other, wrong):
@@ -86,11 +86,13 @@ def test_a_reference_or_cohort_that_is_an_identifier(
         f"{own},pid {spaced(own)},clinic {other}",
         f"{other},R-friend-{own}",
         f"{wrong},mine {wrong},{wrong}",
+        header="off_id,local_ref,cohort,ward",
     )
     ended = worker.sync()
     assert ended.code == 0, ended.err
-    (warning,) = ended.events("roster.label_is_an_identifier")
-    assert warning["persons"] == 3
+    columns, *_, labels = ended.run["reasons"]
+    assert columns.startswith("columns of the roster that are not read: ward; off_id, ")
+    assert labels.startswith("3 persons with an identifier in local_ref or cohort")
     rows = worker.store.rows("SELECT local_ref, cohort FROM person")
     assert set(rows) == {("pid ***", "clinic ***"), ("R-friend-***", None), ("mine ***", "***")}
     named = worker.store.rows("SELECT DISTINCT cohort FROM report_publication_cohort")

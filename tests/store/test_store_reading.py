@@ -2,6 +2,7 @@
 
 from tests.support.report.stores import ANY
 from tests.support.store_world import failed, read, world_on
+from worker.core.run import RunProgress
 from worker.errors import WithheldError
 from worker.store.persons import list_failures
 
@@ -23,7 +24,7 @@ async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(databa
         database = world.database
         found = {one.person_key: one.runs for one in await database.read(list_failures)}
         assert found == {"aaaa": 1, "bbbb": 2, "dddd": 1}
-        await attempt.store.withhold(WithheldError("too many"))
+        await attempt.store.withhold(WithheldError("too many"), RunProgress())
         found = {one.person_key: one.runs for one in await database.read(list_failures)}
         assert found == {"aaaa": 1, "bbbb": 2, "cccc": 1, "dddd": 1}
         shown = "SELECT person_key FROM report_person_freshness WHERE failure_kind IS NOT NULL"

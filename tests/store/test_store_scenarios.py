@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.store_world import read, world_on
+from worker.core.run import RunProgress
 from worker.errors import WithheldError
 from worker.store.schema.tables import CHANGES, draft
 
@@ -33,7 +34,7 @@ async def test_a_run_is_forgotten_step_by_step(database_url, monkeypatch, person
             read(world, "new", "n", ref="R9", cohort="Nord"),
         )
         assert await world.rows(shown) == before
-        await attempt.store.withhold(WithheldError("too many removals"))
+        await attempt.store.withhold(WithheldError("too many removals"), RunProgress())
         assert await world.rows("SELECT status, reason FROM run ORDER BY run_id DESC LIMIT 1") == [
             ("withheld", "too many removals")
         ]

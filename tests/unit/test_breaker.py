@@ -10,6 +10,7 @@ from worker.errors import (
     ExitCode,
     PagingError,
     RefusedError,
+    RejectedError,
     TransientError,
     UnavailableError,
 )
@@ -28,13 +29,16 @@ CERTIFICATE = UnavailableError("the certificate is not trusted")
         ([SHAPE, PagingError("a loop")], ExitCode.DATA_CONTRACT, "2 person-areas in a row, the"),
         ([DENIED, AWAY, DENIED], ExitCode.UNAVAILABLE, "2 refused, 1 transient"),
         ([AWAY, HELSEID], ExitCode.UNAVAILABLE, "1 refused, 1 transient"),
+        ([AWAY], ExitCode.UNAVAILABLE, "`pts-worker doctor` checks api.base_url"),
+        ([DENIED], ExitCode.REFUSED, "compare helseid.scope and the organisation numbers"),
+        ([RejectedError("404")], ExitCode.DATA_CONTRACT, "check api.base_url with `pts-worker do"),
     ],
 )
 def test_failures_of_several_kinds(errors, code, said):
-    """They are 69, and each is counted; pages that cannot be followed are no kind of their own."""
+    """They are 69, and each is counted; of one kind the key is named that may be wrong."""
     found = verdict(errors, wait_s_max=900, now=START)
     assert found.exit_code == code
-    assert said in found.message
+    assert said in f"{found.message}; {found.hint}"
 
 
 @pytest.mark.parametrize("error", [HELSEID, CERTIFICATE])

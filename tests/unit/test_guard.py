@@ -194,3 +194,5 @@ def test_what_is_unusual_is_said():
     (departed, missing) = warnings(facts(departing=1, missing=3), LIMITS)
     assert departed.startswith("1 person departed")
     assert "3 persons" in missing
+    (nothing,) = warnings(facts(), structs.replace(LIMITS, accept_removals=True))
+    assert nothing == "--accept-removals accepted nothing: the last run was not withheld"

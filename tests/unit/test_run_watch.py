@@ -41,7 +41,7 @@ def test_the_rate_is_that_of_the_last_minute() -> None:
         with watch.run(anyio.Event()) as progress:
             assert await after(300, 10, progress) == "3,000 persons, 10.0/s"
             assert await after(70, 2, progress) == "3,140 persons, 2.0/s"
-            watch.total = progress.persons_done + 260
+            progress.persons_expected = progress.persons_done + 260
             words = await after(70, 2, progress)
             assert words.startswith("3,280 of 3,400 persons, 2.0/s, 1m"), words
             assert await after(130, 0, progress) == "3,280 of 3,400 persons, 0.0/s"
@@ -55,8 +55,8 @@ def test_a_resumed_run_does_not_count_old_work() -> None:
     async def story(clock: Clock, _runtime: Runtime) -> None:
         watch, stop = RunWatch(lambda: clock.elapsed_s), anyio.Event()
         assert watch.describe() == ""
-        watch.total = 1000
         with watch.run(stop) as progress:
+            progress.persons_expected = 1000
             progress.persons_skipped, progress.persons_complete = 600, 1
             watch.describe()
             await anyio.sleep(30)

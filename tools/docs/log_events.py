@@ -20,7 +20,6 @@ class LogCall(NamedTuple):
 
 _FIGURES: Final = ("persons_total", "persons_complete", "requests", "…")
 MORE: Final = {
-    "run.published": _FIGURES,
     "run.summary": _FIGURES,
 }
 """Fields that a call passes on as one mapping; ``…``: all figures of a run."""

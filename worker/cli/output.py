@@ -16,6 +16,7 @@ from worker.core.display import visible, visible_lines
 from worker.core.times import format_duration
 from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError, safe_traceback
 
+NOTHING_YET: Final = "nothing is published yet: run `pts-worker sync` first"
 _TYPED_IDENTIFIER: Final = (
     "give an identifier on standard input, never as an argument: others on this machine can read "
     "it there, and the shell remembers it"

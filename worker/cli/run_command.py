@@ -8,7 +8,7 @@ import itertools
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import Any, Final, TypeVar
@@ -29,7 +29,7 @@ from worker.core.model import RunKind
 from worker.core.run import RunProgress, RunReport, Standing
 from worker.errors import ExitCode, LeaseHeldError, StoppedError, WorkerError
 from worker.ports import Runtime
-from worker.store.status import last_full_publication, read_standing
+from worker.store.status import read_standing
 from worker.streams import stop_signals
 from worker.telemetry import LIMIT_S, Board, emit, ping, samples_of, samples_of_end
 
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 HEARTBEAT_S: Final = 60
 _PATIENCE_S: Final = 1.0
-"""How long a database that is away is waited for, for total or metrics alone."""
+"""How long a database that is away is waited for, for metrics alone."""
 _RATE_S: Final = 60.0
 _STOPPING: Final = "stopping: everyone read completely is written; a second signal stops at once"
 
@@ -49,14 +49,12 @@ class RunWatch:
 
     Attributes:
         bar: on standard error. Enter it to have it drawn; nothing is drawn if nobody would see it.
-        total: persons, as far as they are known.
 
     Args:
         get_time: a monotonic clock, in seconds.
     """
 
     def __init__(self, get_time: Callable[[], float], *, is_shown: bool = False) -> None:
-        self.total: int | None = None
         self._stop: anyio.Event | None = None
         self._progress: RunProgress | None = None
         self.bar = Progress(
@@ -91,9 +89,10 @@ class RunWatch:
         if (progress := self._progress) is None:
             return ""
         task, skipped = self.bar.tasks[0], progress.persons_skipped
-        task.total = None if self.total is None else self.total - skipped
+        total = progress.persons_expected
+        task.total = total - skipped if total else None
         self.bar.update(task.id, completed=progress.persons_done - skipped)
-        words = f"{progress.persons_done:,}" + (f" of {self.total:,}" if self.total else "")
+        words = f"{progress.persons_done:,}" + (f" of {total:,}" if total else "")
         words += f" persons, {task.speed or 0.0:,.1f}/s"
         if (left_s := task.time_remaining) is not None:
             words += f", {span(left_s)} left"
@@ -158,10 +157,7 @@ async def observed_run(
         board: what ``/metrics`` shows, if it is served.
     """
     is_pinged = request.kind is RunKind.SYNC
-    if watch is None:
-        watch = RunWatch(app.runtime.monotonic)
-    elif is_pinged:
-        await find_total(app, watch, stop)
+    watch = watch or RunWatch(app.runtime.monotonic)
     targets, out = app.settings.telemetry, partial(app.transport, limit_s=LIMIT_S)
     if is_pinged:
         await ping(targets, out)
@@ -179,7 +175,8 @@ async def observed_run(
         raise
     _log_summary(report, progress)
     if board is not None or targets.textfile or targets.pushgateway_url:
-        await emit(samples_of(report, await _standing(app)), targets, out, board)
+        failed = await emit(samples_of(report, await _standing(app)), targets, out, board)
+        report = replace(report, reasons=(*report.reasons, *failed))
     if is_pinged:
         await ping(targets, out, report.exit_code)
     return report
@@ -250,14 +247,6 @@ def _print_totals(totals: Mapping[str, int]) -> None:
     )
     if totals["persons_not_sent"]:
         print(f"  not sent      {totals['persons_not_sent']:>9,}  (H-numbers)")
-
-
-async def find_total(app: App, watch: RunWatch, stop: anyio.Event) -> None:
-    """Set the total of a full run, from the last publication."""
-    with suppress(WorkerError):  # the run itself reports it
-        async with app.database(patience_s_max=_PATIENCE_S, stop=stop) as store:
-            if last := await store.read(last_full_publication):
-                watch.total = last.totals["persons_total"] - last.totals["persons_departed"]
 
 
 async def stoppable(

@@ -17,6 +17,7 @@ from worker.store.identity import check_identity, check_service
 from worker.store.runs.lease import Lease, held_lease
 from worker.store.runs.ledger import Purged, purge
 from worker.store.runs.run_store import Choice, open_run_store
+from worker.store.status import last_full_publication
 from worker.sync.run import Run
 
 log = structlog.get_logger(__name__)
@@ -91,6 +92,10 @@ async def run_sync(
             progress=progress,
         )
         progress.slowness = pace.slowness
+        last = await database.read(last_full_publication)
+        if last and request.kind is RunKind.SYNC:
+            gone = last.totals["persons_departed"]
+            progress.persons_expected = last.totals["persons_total"] - gone
         report = await run.execute()
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _forget_old(app, lease, stop)

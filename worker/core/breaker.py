@@ -59,20 +59,21 @@ class _Verdict(NamedTuple):
 _UNAVAILABLE: Final = _Verdict(
     UnavailableError,
     "PTS is unavailable: nobody can be read ({reason})",
-    "run again later; the next run continues. `pts-worker doctor` finds what is wrong on this side",
+    "run again later; the next run continues. `pts-worker doctor` checks api.base_url and the way",
 )
 _VERDICTS: Final[Mapping[FailureKind, _Verdict]] = {
     FailureKind.TRANSIENT: _UNAVAILABLE,
     FailureKind.REFUSED: _Verdict(
         RefusedError,
         "PTS denies this client: everybody is refused ({reason})",
-        "check the client's scope and organisation number at HelseID; `pts-worker doctor` shows "
-        "each step",
+        "compare helseid.scope and the organisation numbers with the client in HelseID "
+        "self-service; `pts-worker doctor` shows each step",
     ),
     FailureKind.REJECTED: _Verdict(
         DataContractError,
         "PTS rejects every request ({reason})",
-        "check the path and the body that the contract declares (`pts-worker contract show`)",
+        "check api.base_url with `pts-worker doctor --probe`, and the path and the body that the "
+        "contract declares (`pts-worker contract show`)",
     ),
     FailureKind.CONTRACT: _Verdict(
         DataContractError,

@@ -1,6 +1,7 @@
 """How counts and untrusted texts are shown: with nouns, rounded, escaped."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from worker.core.value import Value
@@ -12,6 +13,7 @@ OFF: Final = 0
 LEAST_MIN: Final = 3
 """Below 2 there is only 1, so that a lower limit would name what it hides."""
 _STEP: Final = 5
+_LISTED_MAX: Final = 10
 
 _BIDI: Final = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)
 _LINE_ENDS: Final = (0x2028, 0x2029)
@@ -45,6 +47,11 @@ _CELL_STARTS: Final = re.compile(rf"(?:^|(?<=[;\t\r\n]))(?={_BLANK}*+[{_FORMULAS
 def counted(count: int, noun: str) -> str:
     """The number and its noun: ``1 person``, ``1,200 persons``."""
     return f"{count:,} {noun if count == 1 else noun + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and whether there are others: an answer or a file may have very many."""
+    return ", ".join(names[:_LISTED_MAX]) + (", and others" if names[_LISTED_MAX:] else "")
 
 
 class SmallNumbers(Value, frozen=True):

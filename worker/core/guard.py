@@ -23,8 +23,8 @@ _MORE: Final = 1.1
 _UNUSUAL: Final = 10
 """A tenth of a limit is worth a warning."""
 _READ_HINT: Final = (
-    "see what could not be read with `pts-worker failures list` and, of the roster, in the "
-    "log; check the address with `pts-worker doctor --probe`"
+    "correct what is named; `pts-worker failures list` has everyone who could not be read, and "
+    "`pts-worker doctor --probe` checks api.base_url"
 )
 _ACCEPT_HINT: Final = (
     "check what changed; if it is correct, run `pts-worker sync --accept-removals`"
@@ -141,6 +141,8 @@ def judge(facts: GuardFacts, limits: GuardLimits) -> Verdict:
 def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
     """What a published run did that is below the limits and unusual all the same."""
     found = []
+    if limits.accept_removals and limits.accepted is None:
+        found.append("--accept-removals accepted nothing: the last run was not withheld")
     limit = _restrictions_limit(facts, limits) / _UNUSUAL
     if facts.removed > limit:
         found.append(

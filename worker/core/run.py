@@ -3,15 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
 
 import msgspec
 
+from worker.core.display import listed
 from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
 from worker.errors import ExitCode, FailureKind
-
-_FIELDS_SHOWN: Final = 10
 
 
 def exit_code_of(totals: Mapping[str, int]) -> ExitCode:
@@ -63,11 +61,9 @@ class Publication(Value, frozen=True, kw_only=True):
         """What is said of the new fields; empty if there are none."""
         if not self.new_fields:
             return ""
-        shown = ", ".join(self.new_fields[:_FIELDS_SHOWN])
-        more = ", and others" if self.new_fields[_FIELDS_SHOWN:] else ""
         return (
-            f"undeclared and new: {shown}{more}; these are not stored. report_drift counts them, "
-            "`pts-worker contract learn` proposes what to declare"
+            f"undeclared and new: {listed(self.new_fields)}; these are not stored. report_drift "
+            "counts them, `pts-worker contract learn` proposes what to declare"
         )
 
 
@@ -76,10 +72,12 @@ class RunProgress(msgspec.Struct, kw_only=True):
 
     Attributes:
         first_roster_fault: place and problem of the first of ``roster_faults``, without a value.
+        persons_expected: how many the last published full run named; 0 if that is not known.
         first_failure: the area and reason of the first of ``failures``; empty if there is none.
         slowness: why requests wait at present, or are slower than configured; empty if neither.
     """
 
+    persons_expected: int = 0
     persons_seen: int = 0
     persons_skipped: int = 0
     persons_complete: int = 0

@@ -18,6 +18,10 @@ _CLOCK_TOLERANCE_S: Final = 5.0
 
 CLOCK_HINT: Final = "synchronise this machine's clock (NTP; on Helsenett: ntp.nhn.no)"
 
+_SCOPE_HINT: Final = (
+    "compare helseid.scope (PTS's is nhn:pts/api) with the client in HelseID self-service: correct"
+    " it, or add that scope there and sign its terms of use"
+)
 _HINTS: Final = {
     "invalid_client": (
         "compare helseid.client_id and `pts-worker keys public` with self-service; a new key takes"
@@ -25,12 +29,12 @@ _HINTS: Final = {
     ),
     "unauthorized_client": "allow the client this grant (helseid.grant) in HelseID self-service",
     "unsupported_grant_type": "allow the client this grant (helseid.grant) in HelseID self-service",
-    "invalid_scope": "add the scopes in helseid.scope to the client in HelseID self-service",
+    "invalid_scope": _SCOPE_HINT,
     "invalid_grant": (
         "the subject token has expired, was already used or was issued for another client: have"
         " the person sign in again and write the new token to helseid.subject_token_file"
     ),
-    "invalid_target": "check helseid.scope; if it is right, ask NHN",
+    "invalid_target": _SCOPE_HINT,
     "invalid_request": (
         "check helseid.sender_constraint and the organisation numbers against the client's"
         " registration in HelseID self-service"
@@ -43,14 +47,12 @@ _HINTS: Final = {
     " helseid.organization_child or add it in HelseID self-service",
     "HID-1003": "the child organisation is not on that parent's list: check"
     " helseid.organization_child",
-    "HID-1004": "organisation numbers have 9 digits: check helseid.organization_parent and _child",
     "HID-1005": "the client may not send a parent organisation: set helseid.tenancy to"
     " single-tenant, or register the client as multi-tenant",
     "HID-1006": "the client may not send a child organisation: remove helseid.organization_child,"
     " or enable it in HelseID self-service",
     "HID-1007": "HelseID does not accept the format of the organisation claim: check"
     " helseid.tenancy against the client's registration",
-    "HID-1008": "HelseID does not accept shared secrets: register a key pair",
     "HID-1009": "the client is registered for another flow: use a machine-to-machine client",
     "HID-1010": "the client is not set up for organisation numbers: remove"
     " helseid.organization_parent and _child, or change it in HelseID self-service",
@@ -93,8 +95,7 @@ class GrantedToken(msgspec.Struct, frozen=True, kw_only=True):
             raise RefusedError(
                 f"HelseID issued a token without the scope {' '.join(missing)}",
                 code="insufficient_scope",
-                hint="in HelseID self-service, add the scopes in helseid.scope to the client, and "
-                "sign their terms of use",
+                hint=_SCOPE_HINT,
             )
 
 

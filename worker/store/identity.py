@@ -107,8 +107,8 @@ async def require_service(connection: AsyncConnection, service: str) -> None:
         raise ConfigurationError(
             f"this database was filled from another PTS ({noted}, now {service}), and one database "
             "holds what one PTS says",
-            hint="give each PTS its own database.url; if it is the same PTS at a new address, run "
-            "`pts-worker sync --accept-service` once",
+            hint="check api.base_url; give each PTS its own database.url; if it is the same PTS at "
+            "a new address, run `pts-worker sync --accept-service` once",
         )
 
 

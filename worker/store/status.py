@@ -29,7 +29,8 @@ class RunFacts(Value, frozen=True, kw_only=True):
 
     Attributes:
         turns: number of run attempts; more than one for a continued run.
-        totals: the counters of the ``run`` table by column name; zero until it is published.
+        totals: the counters of the ``run`` table by column name; of one that is not
+            published, persons and requests so far.
     """
 
     run_id: int

@@ -19,7 +19,6 @@ from worker.core.identity import Identity
 from worker.core.model import AreaFailure, Person, RosterEntry, RosterLineError
 from worker.core.run import RunProgress
 from worker.core.value import Value
-from worker.errors import RosterError
 from worker.offid import mask_identifiers
 from worker.ports import Roster
 from worker.store.runs.run_store import RunStore
@@ -74,12 +73,6 @@ class Producer(msgspec.Struct, kw_only=True):
         async with aclosing(self._chunks()) as chunks:
             async for chunk in chunks:
                 await self._take(chunk, tasks)
-        self._log_oddities()
-        if not self.progress.persons_seen:
-            raise RosterError(
-                "the roster is empty: no identifier could be read",
-                hint="check roster.path (a CSV with a column off_id, or one identifier a line)",
-            )
 
     async def feed_again(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
         """Send a task for everyone whose first read waits for its second.
@@ -156,20 +149,6 @@ class Producer(msgspec.Struct, kw_only=True):
         self.progress.checksum_warnings += not entry.checksum_ok
         labels = (entry.local_ref, entry.cohort)
         self.progress.labels_replaced += (person.local_ref, person.cohort) != labels
-
-    def _log_oddities(self) -> None:
-        if persons := self.progress.persons_not_sent:
-            hint = (
-                "only the organisation that assigned an H-number may use it; set "
-                "roster.send_h_numbers to send them"
-            )
-            log.warning("roster.h_numbers_not_sent", persons=persons, hint=hint)
-        if persons := self.progress.labels_replaced:
-            hint = (
-                "readers can see local_ref and cohort, so the identifier in it was masked; use a "
-                "reference that is no identifier, and the name of a clinic or department"
-            )
-            log.warning("roster.label_is_an_identifier", persons=persons, hint=hint)
 
     def _count_error(self, error: RosterLineError) -> None:
         self.progress.roster_faults += 1

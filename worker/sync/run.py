@@ -9,7 +9,7 @@ import anyio
 import structlog
 
 from worker.config.settings import Sync
-from worker.core.display import counted
+from worker.core.display import counted, listed
 from worker.core.guard import GuardLimits
 from worker.core.identity import Identity
 from worker.core.model import RunKind, RunStatus
@@ -115,11 +115,6 @@ class Run:
             accept_removals=self.accept_removals,
         )
         done = await self.store.publish(limits, may_depart=may_depart, progress=self.progress)
-        log.info(
-            "run.published", run=self.store.handle.run_id, code=int(done.exit_code), **done.totals
-        )
-        if done.new_fields:
-            log.warning("drift.new", run=self.store.handle.run_id, fields=list(done.new_fields))
         return self._report(
             RunStatus.PUBLISHED,
             done.exit_code,
@@ -135,25 +130,34 @@ class Run:
             warnings=len(done.warnings),
         )
 
-    def _failure_reasons(self) -> tuple[str, ...]:
-        reasons = []
+    def _failure_reasons(self) -> Iterator[str]:
         if self.progress.roster_faults:
-            reasons.append(
+            yield (
                 f"{counted(self.progress.roster_faults, 'line')} of the roster could not be read, "
                 f"the first, {self.progress.first_roster_fault}; nobody was marked as departed, "
                 "because the missing persons may be among them"
             )
         if self.progress.failures:
             kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.progress.failures.items()))
-            reasons.append(f"person-areas that could not be read: {kinds}")
-            reasons.append(f"the first, {self.progress.first_failure}; `failures list` has all")
-        return tuple(reasons)
+            yield f"person-areas that could not be read: {kinds}"
+            yield f"the first, {self.progress.first_failure}; `failures list` has all"
 
     def _roster_warnings(self) -> Iterator[str]:
+        if names := self.roster.unknown_columns:
+            yield (
+                f"columns of the roster that are not read: {listed(names)}; off_id, local_ref and "
+                "cohort are"
+            )
         if wrong := self.progress.checksum_warnings:
             yield (
                 f"{counted(wrong, 'identifier')} of the roster with wrong control digits: PTS was "
                 "asked all the same; if one is mistyped, the person who was meant departs"
+            )
+        if replaced := self.progress.labels_replaced:
+            yield (
+                f"{counted(replaced, 'person')} with an identifier in local_ref or cohort, which "
+                "readers can see: it was masked; give a reference that is no identifier, and the "
+                "name of a clinic or department"
             )
 
     async def _abandon(self) -> RunReport:
@@ -166,12 +170,6 @@ class Run:
                 "run `pts-worker sync`, which reads everyone",
             ]
         code = ExitCode.USAGE if len(reasons) > 1 else ExitCode.OK
-        log.info(
-            "run.nothing_to_read",
-            run=self.store.handle.run_id,
-            code=int(code),
-            unknown_failures=unknown,
-        )
         totals = await self.store.abandon(code, "; ".join(reasons), self.progress)
         return self._report(RunStatus.ABANDONED, code, tuple(reasons), totals=totals)
 
@@ -182,7 +180,7 @@ class Run:
             if isinstance(error, WithheldError):
                 status = RunStatus.WITHHELD
                 log.error("run.withheld", reason=reason, hint=hint)
-                await self.store.withhold(error)
+                await self.store.withhold(error, self.progress)
             else:
                 log.error("run.interrupted", reason=reason, hint=hint)
                 await self.store.interrupt(error.exit_code, reason, self.progress)
@@ -190,7 +188,8 @@ class Run:
             raise
         except WorkerError as fault:
             log.error("run.not_recorded", reason=fault.message, hint=fault.hint)  # noqa: TRY400
-        return self._report(status, error.exit_code, tuple(filter(None, (reason, hint))))
+        details = self._failure_reasons() if status == RunStatus.WITHHELD else ()
+        return self._report(status, error.exit_code, tuple(filter(None, (reason, *details, hint))))
 
     def _report(
         self, status: RunStatus, exit_code: ExitCode, reasons: tuple[str, ...], **more: Any

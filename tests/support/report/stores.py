@@ -7,6 +7,7 @@ from typing import Any
 from tests.support.store_world import PRIVACY, World, failed, read, record
 from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, Record, RunKind
+from worker.core.run import RunProgress
 from worker.errors import WithheldError
 
 ANY = GuardLimits(
@@ -61,7 +62,7 @@ async def withhold(world: World, *reads: PersonRead) -> None:
     """A run that reads these and is withheld."""
     attempt = await world.begin()
     await attempt.write(*reads)
-    await attempt.store.withhold(WithheldError("too many removals"))
+    await attempt.store.withhold(WithheldError("too many removals"), RunProgress())
 
 
 async def small_store(world: World) -> None:

@@ -7,7 +7,7 @@ import click
 
 from worker.cli import options
 from worker.cli.access import purpose_option
-from worker.cli.output import print_table
+from worker.cli.output import NOTHING_YET, print_table
 
 if TYPE_CHECKING:
     from worker.report.folders import Manifest
@@ -85,5 +85,5 @@ def command(
 
 
 def _print(out: Path, manifest: "Manifest") -> None:
-    print(f"{out / manifest.folder}: {manifest.published_at or 'nothing yet'}")
+    print(f"{out / manifest.folder}: {manifest.published_at or NOTHING_YET}")
     print_table(("file", "rows", "bytes"), [(f.file, f.rows, f.bytes) for f in manifest.views])

@@ -7,6 +7,7 @@ import click
 
 from worker.cli import options
 from worker.cli.access import purpose_option
+from worker.cli.output import NOTHING_YET
 from worker.core.display import LEAST, LEAST_MIN, OFF
 
 if TYPE_CHECKING:
@@ -82,4 +83,5 @@ def command(
 
     facts = cli.run(write)
     published_at = facts.published.published_at if facts.published else None
-    cli.emit({"file": out, "state": facts.state, "published_at": published_at})
+    document = {"file": out, "state": facts.state, "published_at": published_at}
+    cli.emit(document | {"next": None if published_at else NOTHING_YET})

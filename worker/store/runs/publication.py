@@ -147,10 +147,11 @@ class Publisher(Value, frozen=True, kw_only=True):
         reads = application.counts(statements.COUNT_READS)[""]
         going = application.counts(statements.COUNT_GOING)
         facts = self._facts(application, reads, going, departing=departing, missing=missing)
-        self._judge(connection, facts)
+        limits = self._judge(connection, facts)
         unconfirmed = sum(reads[f"{area.table}_unconfirmed"] for area in AREAS)
         totals = self._totals(reads, going[""], departing)
-        done = self._mark(application, facts, totals, unconfirmed)
+        said = (*_not_read_again(unconfirmed), *warnings(facts, limits))
+        done = self._mark(application, facts, totals, said)
         if unconfirmed:
             application.execute(statements.FAIL_UNCONFIRMED)
         for statement in statements.APPLIED:
@@ -198,8 +199,8 @@ class Publisher(Value, frozen=True, kw_only=True):
             areas=tuple(map(of_area, AREAS)),
         )
 
-    def _judge(self, connection: Connection, facts: GuardFacts) -> None:
-        """Apply the guard.
+    def _judge(self, connection: Connection, facts: GuardFacts) -> GuardLimits:
+        """Apply the guard, and return the limits with what a person has accepted.
 
         Raises:
             WithheldError: it found reasons.
@@ -221,6 +222,7 @@ class Publisher(Value, frozen=True, kw_only=True):
                 hint=verdict.hint,
                 facts=msgspec.json.encode(facts).decode(),
             )
+        return limits
 
     def _totals(
         self, reads: Mapping[str, int], going: Mapping[str, int], departing: int
@@ -231,12 +233,11 @@ class Publisher(Value, frozen=True, kw_only=True):
             for name in ("complete", "attempted", "records")
         )
         return {
+            **read_so_far(self.handle, self.progress),
             "persons_total": reads["persons"] + departing,
             "persons_complete": reads["complete"],
             "persons_stale": reads["persons"] - reads["complete"],
             "persons_departed": departing,
-            "persons_not_sent": self.progress.persons_not_sent,
-            "roster_faults": self.progress.roster_faults,
             "areas_complete": complete,
             "areas_failed": attempted - complete,
             "rows_read": records,
@@ -244,7 +245,6 @@ class Publisher(Value, frozen=True, kw_only=True):
             "rows_changed": going["rows_changed"],
             "rows_closed": going["rows_closed"],
             "rows_unchanged": records - going["rows_opened"] - going["rows_changed"],
-            **cost_of(self.handle, self.progress),
         }
 
     def _mark(
@@ -252,7 +252,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         application: _Application,
         facts: GuardFacts,
         totals: Mapping[str, int],
-        unconfirmed: int,
+        said: tuple[str, ...],
     ) -> Publication:
         """Give the run its number and time."""
         connection = application.connection
@@ -260,7 +260,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             published_at=application.at,
             totals=totals,
             exit_code=exit_code_of(totals),
-            warnings=(*_not_read_again(unconfirmed), *warnings(facts, self.limits)),
+            warnings=said,
             new_fields=_new_fields(connection, self.handle.run_id),
         )
         connection.execute(
@@ -316,9 +316,20 @@ def _new_fields(connection: Connection, run_id: int) -> tuple[str, ...]:
     return tuple(f"{row.area} {row.field}" for row in rows)
 
 
-def cost_of(handle: RunHandle, progress: RunProgress) -> dict[str, int]:
-    """The requests of all attempts at a run; those of one that was killed are not known."""
-    return {
+def read_so_far(handle: RunHandle, progress: RunProgress) -> dict[str, int]:
+    """The counters of a run that is not published.
+
+    The requests are those of all attempts; those of one that was killed are not known.
+    """
+    # A sync passes over those whom an earlier attempt has read, a backfill over the others.
+    before = progress.persons_skipped if handle.kind == RunKind.SYNC else 0
+    complete = progress.persons_complete + before
+    return dict.fromkeys(TOTALS, 0) | {
+        "persons_total": complete + progress.persons_with_gaps,
+        "persons_complete": complete,
+        "persons_stale": progress.persons_with_gaps,
+        "persons_not_sent": progress.persons_not_sent,
+        "roster_faults": progress.roster_faults,
         "requests": handle.requests_before + progress.requests,
         "retries": handle.retries_before + progress.retries,
     }

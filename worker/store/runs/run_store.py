@@ -26,8 +26,8 @@ from worker.store.runs.batch import Known, find_persons, write_batch
 from worker.store.runs.bulk import IDS, KEYS
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, forget_garbage, note_run
-from worker.store.runs.publication import Publisher, cost_of
-from worker.store.schema.tables import TOTALS, person, run
+from worker.store.runs.publication import Publisher, read_so_far
+from worker.store.schema.tables import person, run
 
 log = structlog.get_logger(__name__)
 
@@ -165,27 +165,31 @@ class RunStore:
         self, exit_code: ExitCode, reason: str, progress: RunProgress
     ) -> Mapping[str, int]:
         """End the run without publishing it, as nothing was read; its totals."""
-        await self._end(RunStatus.ABANDONED, exit_code, reason)
-        return dict.fromkeys(TOTALS, 0) | {
-            "persons_not_sent": progress.persons_not_sent,
-            "roster_faults": progress.roster_faults,
-        }
+        return await self._end(RunStatus.ABANDONED, exit_code, reason, progress)
 
-    async def withhold(self, error: WithheldError) -> None:
+    async def withhold(self, error: WithheldError, progress: RunProgress) -> None:
         """Forget what the run has read, but for its failures, and end it."""
-        await self._end(RunStatus.WITHHELD, ExitCode.WITHHELD, error.message, guard=error.facts)
+        code, reason = error.exit_code, error.message
+        await self._end(RunStatus.WITHHELD, code, reason, progress, guard=error.facts)
 
     async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
         """Stop this run attempt and leave the run open, for the next one to continue."""
-        cost = cost_of(self.handle, progress)
-        await self._end(RunStatus.INTERRUPTED, exit_code, reason, **cost)
+        await self._end(RunStatus.INTERRUPTED, exit_code, reason, progress)
 
-    async def _end(self, status: RunStatus, exit_code: ExitCode, reason: str, **more: Any) -> None:
-        now = self.database.runtime.now()
+    async def _end(
+        self,
+        status: RunStatus,
+        exit_code: ExitCode,
+        reason: str,
+        progress: RunProgress,
+        **more: Any,
+    ) -> Mapping[str, int]:
+        read, now = read_so_far(self.handle, progress), self.database.runtime.now()
         said = {"status": status, "exit_code": exit_code, "reason": reason, "finished_at": now}
-        await note_run(self.lease, self.handle.run_id, **said, **more)
+        await note_run(self.lease, self.handle.run_id, **said, **read, **more)
         if status != RunStatus.INTERRUPTED:
             await forget_garbage(self.lease)
+        return read
 
     async def _read(self, person_keys: Sequence[str]) -> Mapping[str, Known]:
         """Those of them whom this run has read."""
