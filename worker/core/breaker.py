@@ -59,7 +59,7 @@ class _Verdict(NamedTuple):
 _UNAVAILABLE: Final = _Verdict(
     UnavailableError,
     "PTS is unavailable: nobody can be read ({reason})",
-    "run again later; the next run continues. `pts-worker doctor` checks api.base_url and the way",
+    "run again later, which continues; `pts-worker doctor` checks api.base_url and the network",
 )
 _VERDICTS: Final[Mapping[FailureKind, _Verdict]] = {
     FailureKind.TRANSIENT: _UNAVAILABLE,
