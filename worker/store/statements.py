@@ -288,8 +288,11 @@ UPDATE draft SET is_new = true FROM person p
 WHERE draft.run_id = {run} AND p.person_id = draft.person_id AND p.departed_no IS NOT NULL
     AND (false[[ OR draft.{a}_state IS NOT NULL]])
 """
-"""A person who is back counts as new on the roster. ``CONFIRM_PERSONS`` then ends their absence."""
+"""A person who is back counts as new on the roster. ``LABEL_PERSONS`` then ends their absence."""
 
+_OF_READ: Final = """
+FROM draft d WHERE d.run_id = {run} AND person.person_id = d.person_id
+    AND (false[[ OR d.{a}_state IS NOT NULL]])"""
 _WHEN_COMPLETE: Final = """
     {{a}}_{0} = CASE d.{{a}}_state WHEN 'complete' THEN {1} ELSE person.{{a}}_{0} END"""
 _WHEN_FAILED: Final = """
@@ -297,8 +300,7 @@ _WHEN_FAILED: Final = """
         ELSE person.{{a}}_{0} END"""
 CONFIRM_PERSONS: Final = (
     """
-UPDATE person SET
-    local_ref = d.local_ref, cohort = d.cohort, departed_no = NULL, missed_no = NULL[[,"""
+UPDATE person SET missed_no = NULL[[,"""
     + ",".join(
         [
             _WHEN_COMPLETE.format("confirmed_at", "d.{a}_read_at"),
@@ -312,12 +314,16 @@ UPDATE person SET
             _WHEN_FAILED.format("failed_runs", "COALESCE(person.{a}_failed_runs, 0) + 1"),
         ]
     )
-    + """]]
-FROM draft d WHERE d.run_id = {run} AND person.person_id = d.person_id
-    AND (false[[ OR d.{a}_state IS NOT NULL]])
-"""
+    + f"]]\n{_OF_READ}"
 )
-"""The row of each person: what the roster calls them, and what was confirmed now or why not."""
+"""The row of each person: what was confirmed now, or why not."""
+LABEL_PERSONS: Final = f"""
+UPDATE person SET local_ref = d.local_ref, cohort = d.cohort, departed_no = NULL
+{_OF_READ} AND (person.local_ref IS DISTINCT FROM d.local_ref
+    OR person.cohort IS DISTINCT FROM d.cohort OR person.departed_no IS NOT NULL)
+"""
+"""What the roster calls them, where it differs: SQLite writes the entries of an index again for
+each row whose column is set, even to the same value."""
 
 NAME_NOT_SENT: Final = """
 UPDATE person SET missed_no = NULL FROM draft d
@@ -473,6 +479,7 @@ APPLIED: Final = (
     WRITE_FEED,
     MARK_BACK,
     CONFIRM_PERSONS,
+    LABEL_PERSONS,
     NAME_NOT_SENT,
     FORGET_DEPARTED,
     WRITE_COHORTS,
