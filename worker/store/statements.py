@@ -284,9 +284,8 @@ SELECT {no}, {at}, op, area, version_id, person_id FROM (
 """What changed, in the order in which a copy applies it."""
 
 MARK_BACK: Final = """
-UPDATE draft SET is_new = true FROM person p
-WHERE draft.run_id = {run} AND p.person_id = draft.person_id AND p.departed_no IS NOT NULL
-    AND (false[[ OR draft.{a}_state IS NOT NULL]])
+UPDATE draft SET is_new = true WHERE run_id = {run} AND (false[[ OR {a}_state IS NOT NULL]])
+    AND person_id IN (SELECT person_id FROM person WHERE departed_no IS NOT NULL)
 """
 """A person who is back counts as new on the roster. ``LABEL_PERSONS`` then ends their absence."""
 
@@ -326,8 +325,8 @@ UPDATE person SET local_ref = d.local_ref, cohort = d.cohort, departed_no = NULL
 each row whose column is set, even to the same value."""
 
 NAME_NOT_SENT: Final = """
-UPDATE person SET missed_no = NULL FROM draft d
-WHERE d.run_id = {run} AND person.person_id = d.person_id AND person.missed_no IS NOT NULL
+UPDATE person SET missed_no = NULL WHERE missed_no IS NOT NULL AND EXISTS
+    (SELECT 1 FROM draft d WHERE d.run_id = {run} AND d.person_id = person.person_id)
 """
 """The roster names them, though they are not sent to PTS."""
 
