@@ -1,4 +1,4 @@
-"""The configuration files of both ways to run it load, and lack nothing for a run."""
+"""Configuration files of both ways to run it load and lack nothing; each call is one it knows."""
 
 import re
 import tomllib
@@ -12,8 +12,10 @@ from tests.support.deployment.deployed import (
     CRONTAB,
     KUBERNETES,
     PROGRAM,
+    ROOT,
     SYSTEMD,
     allow_core_dumps,
+    calls,
     manifests,
     one,
     run,
@@ -22,6 +24,7 @@ from tests.support.deployment.deployed import (
     workloads,
     write_program,
 )
+from tools.docs.command_line import described
 from worker.config import Loaded, load
 from worker.config.needs import Purpose
 from worker.core.times import parse_duration
@@ -158,3 +161,20 @@ def job_limits(commands: set[str]) -> list[timedelta]:
         for workload in workloads()
         if workload.container["args"][0] in commands
     ]
+
+
+def test_each_call_is_one_that_the_worker_knows():
+    """The command exists, and has each option that is used."""
+    known = dict(described())
+    for where, arguments in calls():
+        command = known.get(arguments[:2]) or known[arguments[:1]]
+        options = {option for param in command.params for option in param.opts}
+        assert {word for word in arguments if word.startswith("--")} <= options, where
+
+
+def test_ci_has_the_programs_that_the_tests_ask_for():
+    """What `tool()` would skip elsewhere is installed in CI."""
+    (programs,) = re.findall(r"for program in (.+); do", (ROOT / ".ci" / "run").read_text())
+    sources = [path.read_text() for path in (ROOT / "tests").rglob("*.py")]
+    asked = {name for text in sources for name in re.findall(r'\btool\("([\w-]+)"\)', text)}
+    assert asked - {"systemd-analyze"} - set(programs.split()) == set()

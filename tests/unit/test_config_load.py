@@ -1,4 +1,4 @@
-"""Loading the configuration: precedence and origins."""
+"""Loading the configuration: precedence and origins; and which PTS surely holds no real persons."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from tests.support.config_files import write
 from worker.config import load
 from worker.config.settings import EVERYDAY, KEYS
+from worker.core.hosts import is_rehearsal
 
 
 def test_there_are_few_keys():
@@ -124,3 +125,31 @@ def test_paths_in_the_file_start_at_its_folder(tmp_path):
     assert found.database.password_file == tmp_path / "p"
     write(tmp_path, '[roster]\npath = "-"\n')
     assert load({}, environ={}, cwd=tmp_path).settings.roster.path == "-"
+
+
+REAL, TEST = "https://api.pts.nhn.no", "https://api.test.pts.nhn.no"
+
+
+@pytest.mark.parametrize(
+    ("environment", "base_url", "expected"),
+    [
+        ("test", TEST, True),
+        ("test-internet", "https://api-internett.test.pts.nhn.no", True),
+        ("test", "https://pts.example", True),
+        ("test", REAL, False),
+        ("test", "https://API.pts.nhn.no/v1", False),
+        ("production", REAL, False),
+        ("production", TEST, False),
+        ("production", "http://127.0.0.1:8080", False),  # a tunnel
+        (None, "http://127.0.0.1:8080", True),  # the sandbox
+        (None, "http://[::1]:8080", True),
+        (None, "http://localhost", True),
+        (None, REAL, False),
+        (None, TEST, False),
+        (None, "https://pts.example", False),
+        (None, None, False),
+    ],
+)
+def test_only_what_is_surely_a_test(environment, base_url, expected):
+    """Whatever may be a way to production counts as production."""
+    assert is_rehearsal(environment, base_url) == expected
