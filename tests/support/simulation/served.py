@@ -61,7 +61,7 @@ class Served:
         complete: those whose pages so far are an answer among ``answers``.
         unfinished: those whose further page, with nothing new, has not come.
         doubtful: answers with a page that the worker may well refuse.
-        refusals: requests that were answered with 401.
+        refusals: requests that were answered with 401, and under no name tokens that were refused.
         searches: requests that reached PTS.
     """
 

@@ -192,6 +192,8 @@ class Upstream:
         process.touch("answered", f"{reply.status} {len(reply.body)} {action}")
         if connection:
             self._note(process, request, reply, action, found=found, connection=connection)
+        elif reply.status == 400 and b"use_dpop_nonce" not in reply.body:
+            self.served[process.number].refusals["", ""] += 1
         return reply
 
     async def _pause(self, process: Process, seconds: float) -> None:
