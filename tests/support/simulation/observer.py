@@ -34,7 +34,9 @@ _LAST = "SELECT MAX(publication_no) AS number FROM report_run"
 def reader_of(place: Path | str) -> Any:
     """A connection to a SQLite file, or to the PostgreSQL at a URL; columns have their names."""
     if isinstance(place, str):
-        return psycopg.connect(place, autocommit=True, row_factory=dict_row)
+        # In a zone east of it the year 9999 is one too many for Python.
+        utc = "-c timezone=UTC"
+        return psycopg.connect(place, autocommit=True, row_factory=dict_row, options=utc)
     reader = sqlite3.connect(place, isolation_level=None, timeout=0)
     reader.row_factory = sqlite3.Row
     return reader
