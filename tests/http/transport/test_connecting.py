@@ -107,7 +107,7 @@ async def test_one_dead_address_of_two(monkeypatch, authority, tls_options):
 
 
 @pytest.mark.parametrize(
-    ("host", "said"), [("pts.invalid", "resolved$"), ("api.pts.nhn.no", "known on Helsenett alone")]
+    ("host", "said"), [("pts.invalid", "resolved$"), ("api.pts.nhn.no", "known only on Helsenett")]
 )
 async def test_a_name_without_an_address(monkeypatch, host, said):
     """A name that cannot be resolved is transient: the resolver may be down."""
