@@ -2,6 +2,7 @@
 
 import os
 import stat
+import struct
 from pathlib import Path
 
 import jwskate
@@ -15,7 +16,6 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from tests.support.access_lists import set_list
 from tests.support.http.helseid import write_secret
 from worker.errors import ConfigurationError
 from worker.helseid.keys import KeyFiles, load_client_key
@@ -26,6 +26,31 @@ PEM_FORMATS = [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL]
 STRANGER = 4242
 UNREADABLE = "is not a private key that can be read"
 UNACCEPTED = "HelseID accepts private keys of P-256, P-384 and P-521, and of RSA"
+_OWNER, _USER, _OWN_GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x10, 0x20  # acl(5)
+_NOBODY = 0xFFFFFFFF
+
+
+def set_list(path: Path, rights: int, *, number: int, is_default: bool = False) -> None:
+    """Let one user have these rights (bits of a mode), and the owning group none.
+
+    Args:
+        path: whose owner has all rights.
+        rights: also the mask, so the mode shows them as the group's.
+        number: of the user.
+        is_default: of new files in the folder.
+    """
+    entries = [
+        (_OWNER, 7, _NOBODY),
+        (_USER, rights, number),
+        (_OWN_GROUP, 0, _NOBODY),
+        (_MASK, rights, _NOBODY),
+        (_OTHER, 0, _NOBODY),
+    ]
+    packed = struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", *entry) for entry in sorted(entries)
+    )
+    which = "default" if is_default else "access"
+    os.setxattr(path, f"system.posix_acl_{which}", packed)
 
 
 def pem(key, form=PrivateFormat.PKCS8, encryption=None) -> str:
