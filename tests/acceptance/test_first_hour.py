@@ -148,7 +148,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
         ("failures show zzzz", 2, "'zzzz' is not '-'"),
         ("sandbox --folder {etc}/worker.toml", 2, "{etc}/worker.toml cannot be used: file exists"),
         ("export --out roster.csv", 78, "roster.csv is a file → name a folder"),
-        ("sandbox --contract broken --folder new", 2, "{folder}/broken"),
+        ("sandbox --helseid-port 0 --pts-port 0 --contract broken", 2, "{folder}/broken"),
         ("--set privacy.pseudonym_key_file=broken explain", 78, "{folder}/broken"),
         ("export", 2, "Missing option '--out'"),
         ("export --out ''", 2, "the path is empty"),
