@@ -24,20 +24,16 @@ def test_the_page_is_the_generated_one(name):
     assert (DOCS / f"{name}.md").read_text(encoding="utf-8") == HEAD + REFERENCE[name]()
 
 
-def test_the_sources_of_the_dbt_package_are_the_generated_ones():
-    """The same, for those who read the views with dbt."""
-    assert SOURCES.read_text(encoding="utf-8") == sources_file()
+@pytest.mark.parametrize(("file", "made"), [(SOURCES, sources_file), (PAGE, guarantees_page)])
+def test_the_file_is_the_generated_one(file, made):
+    """So does it for the sources of dbt, and for the tests of each promise, by their markers."""
+    assert file.read_text(encoding="utf-8") == made()
 
 
 def test_every_page_of_the_reference_is_generated():
     """No page in the folder is left over from what the program no longer has."""
     pages = sorted(f"reference/{path.stem}" for path in (DOCS / "reference").iterdir())
     assert pages == sorted(name for name in REFERENCE if name.startswith("reference/"))
-
-
-def test_the_table_of_promises_is_the_generated_one():
-    """``python -m tools.docs`` finds the tests of each promise by their markers."""
-    assert PAGE.read_text(encoding="utf-8") == guarantees_page()
 
 
 def test_every_promise_has_a_test_and_every_marker_a_promise():
@@ -64,14 +60,10 @@ def test_log_events_are_found_wherever_they_are_logged():
         (VIEWS, view_columns()),
         (TABLES, metadata.tables),
         (EXIT_MEANINGS, set(ExitCode)),
+        (MEANINGS, {call.event for call in log_calls()}),
     ],
-    ids=["views", "tables", "exit codes"],
+    ids=["views", "tables", "exit codes", "log events"],
 )
 def test_everything_is_described(described, declared):
-    """A new view, table or exit code gets its sentence."""
+    """A new view, table, exit code or log event gets its sentence."""
     assert set(described) == set(declared)
-
-
-def test_every_log_event_is_described():
-    """So does a new log event."""
-    assert {call.event for call in log_calls()} == set(MEANINGS)
