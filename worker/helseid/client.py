@@ -180,9 +180,8 @@ class Discovery:
         """The metadata, at most 24 h old; older only while HelseID gives no valid one.
 
         Raises:
-            ConfigurationError: the metadata was never read, and the issuer has none, or it names
-                another issuer.
-            UnavailableError: the metadata was never read, and HelseID is unavailable.
+            ConfigurationError: the metadata was never read, and it names another issuer.
+            UnavailableError: the metadata was never read, and HelseID is unavailable, or has none.
         """
         if self._metadata is not None and self._runtime.monotonic() < self._renew_at_s:
             return self._metadata
@@ -205,7 +204,8 @@ class Discovery:
 
     def _parse(self, response: httpx.Response) -> Metadata:
         if response.status_code != httpx.codes.OK:
-            raise ConfigurationError(
+            # A gateway may send it for a while, so it is judged as other outages are.
+            raise UnavailableError(
                 f"{_ISSUER}: found no OpenID configuration (HTTP {response.status_code})",
                 hint="check the issuer, and whether a proxy or firewall sent this response",
             )

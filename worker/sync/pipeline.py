@@ -38,6 +38,8 @@ _FLUSH_S: Final = 2.0
 """Maximum age of a partial batch before it is written, so that a kill loses little."""
 _GRACE_S: Final = 4.0
 """Time that reads in flight have to finish after a stop request."""
+_TIMER_S: Final = 0.001
+"""uvloop's timers ring up to half a millisecond early."""
 _ASIDE_MAX: Final = 1_000
 """Persons who are kept to be asked again. If more fail, their trouble is hardly a hiccup."""
 _NEXT: Final = "the next `pts-worker sync` continues"
@@ -122,7 +124,7 @@ class Pipeline:
         left_s = self.breaker.left_s
         for task in sorted(self._aside.values(), key=lambda task: left_s(task.person)):
             if 0 < (wait_s := left_s(task.person)) <= WAITING_S_MAX:
-                await self.runtime.sleep(wait_s)
+                await self.runtime.sleep(wait_s + _TIMER_S)
             del self._aside[task.person.person_key]
             await send(tasks, task)
 

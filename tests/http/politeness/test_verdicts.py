@@ -173,6 +173,7 @@ def test_more_fail_than_are_kept_for_another_try(tmp_path: Path) -> None:
 BEARER = '{"access_token": "a", "token_type": "Bearer", "expires_in": 60, "scope": "nhn:pts/api"}'
 HELSEID: dict[str, tuple[dict[str, Any], int]] = {
     "away": ({"area": "token", "action": "status", "status": 503}, 69),
+    "behind a gateway": ({"area": "discovery", "action": "status", "status": 403}, 69),
     "refuses": ({"area": "token", "action": "status", "status": 200, "body": BEARER}, 77),
 }
 
