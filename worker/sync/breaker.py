@@ -216,7 +216,9 @@ class Breaker:
     def _hold(self, area: Area) -> None:
         if not self.pace.is_held:
             self._outages += 1
-            log.warning("pts.doubtful", area=area.name, failing=len(area.failed))
+            *_, last = area.failed.values()
+            reason = last.error.message
+            log.warning("pts.doubtful", area=area.name, failing=len(area.failed), reason=reason)
             # With little patience there are several requests, too.
             self.pace.hold(min(_SPACING_S, self.settings.patience.total_seconds() / 6))
 
