@@ -145,9 +145,11 @@ class Peer:
 
     def inject(self, data: bytes) -> None:
         """Write below TLS."""
-        with socket.socket(fileno=self.link.fileno()) as below:
+        below = socket.socket(fileno=self.link.fileno())
+        try:
             below.sendall(data)
-            below.detach()
+        finally:
+            below.detach()  # it would close the connection's own descriptor
 
     def _read(self) -> bytes:
         data = self.link.recv(65536)
