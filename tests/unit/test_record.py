@@ -232,7 +232,7 @@ def test_a_volatile_column():
     ],
 )
 def test_identifiers_in_texts_are_masked(text):
-    """In columns, extras and ids, whoever's they are."""
+    """In columns, extras and ids, the person's own and other people's."""
     declared = contract(extra={"note": "note"})
     document = restriction(cause=text, note=text, id=f"a {text}")
     (record,) = read(document, declared=declared).records

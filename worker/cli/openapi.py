@@ -12,7 +12,7 @@ from worker.core.contract import OFF_ID, UUID, AreaContract
 from worker.errors import DataContractError
 
 _MADE: Final = {"uri": "/", "url": "/", "string": "", "integer": 0, "number": 0.5, "boolean": False}
-"""A value of each format and type that is told apart."""
+"""A sample value for each type and format that a proposal distinguishes."""
 _OWN_HEADERS: Final = frozenset({"authorization", "dpop", "content-type", "accept"})
 
 

@@ -222,7 +222,7 @@ def _paging(found: Mapping[str, str]) -> dict[str, str] | None:
 
 
 def learned(area: ResourceArea, known: AreaContract, responses: Sequence[HttpResponse]) -> Proposal:
-    """What live answers suggest; of a refusal, only the names of its fields are told."""
+    """What live answers suggest. Of a refusal, it shows only the names of the fields."""
     proposal, documents = Proposal(area, known), defaultdict[int, list[Any]](list)
     for response in responses:
         with suppress(AreaError):
