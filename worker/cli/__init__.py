@@ -43,16 +43,17 @@ COMMANDS: Final = (
 GONE: Final[Mapping[str, str]] = {
     "verify": "`verify` is gone: every `pts-worker sync` reads everybody and compares.",
     "plan": "`plan` is gone: its figures are in the roster line of `pts-worker doctor`.",
-    "restore": "`db restore` is gone: copy the file back, as docs/database.md shows.",
-    "check": "`keys check` is gone: the line `key` of `pts-worker doctor` says type and name.",
-    "schema": "`config schema` is gone: the file of `pts-worker init` describes every key.",
-    "retry": "`failures retry` is gone: `pts-worker backfill --failed` does the same.",
-    "purge": "`failures purge` is gone: a failure ends with its reading or its person.",
-    "--aggregate": "`--aggregate` is gone: `pts-worker report` has figures without small numbers.",
-    "--shard": "`--shard` is gone: a run is one process (docs/scale.md).",
-    "--run-key": "`--run-key` is gone: a run is one process (docs/scale.md).",
+    "db restore": "`db restore` is gone: copy the file back, as docs/database.md shows.",
+    "keys check": "`keys check` is gone: the line `key` of `pts-worker doctor` says type and name.",
+    "config schema": "`config schema` is gone: the file of `pts-worker init` describes every key.",
+    "failures retry": "`failures retry` is gone: `pts-worker backfill --failed` does the same.",
+    "failures purge": "`failures purge` is gone: a failure ends with its reading or its person.",
+    "export --aggregate": "`--aggregate` is gone: `report` has figures without small numbers.",
+    "export --format 'ndjson'": "NDJSON is gone: `pts-worker export` writes CSV and Parquet.",
+    "sync --shard": "`--shard` is gone: a run is one process (docs/scale.md).",
+    "sync --run-key": "`--run-key` is gone: a run is one process (docs/scale.md).",
 }
-"""A sentence for the last word of a command, or for an option."""
+"""A sentence for a call that was dropped: the command, and what it does not take any more."""
 
 
 class _Program(Group):
@@ -112,9 +113,15 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _where_it_went(error: click.ClickException) -> click.ClickException:
-    """The error, or a sentence on the word that it does not know."""
+    """The error, or a sentence on the words that it does not know."""
     match error:
-        case click.NoSuchCommand(command_name=word) | click.NoSuchOption(option_name=word):
-            return click.UsageError(GONE[word], error.ctx) if word in GONE else error
+        case click.NoSuchCommand(ctx=context, command_name=words):
+            pass
+        case click.NoSuchOption(ctx=context, option_name=words):
+            pass
+        case click.BadParameter(ctx=context, param=click.Option(opts=[flag]), message=text):
+            words = f"{flag} {text.partition(' is not')[0]}"
         case _:
             return error
+    call = f"{context.command_path} {words}".partition(" ")[2] if context else ""
+    return click.UsageError(GONE[call], context) if call in GONE else error
