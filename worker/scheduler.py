@@ -24,10 +24,8 @@ from worker.ports import Runtime
 log = structlog.get_logger(__name__)
 
 _RETRIED: Final = frozenset({ExitCode.LEASE_HELD, ExitCode.UNAVAILABLE, ExitCode.STOPPED})
-RETRY_WAIT_S: Final = 300.0
-"""The wait before the first retry: what passes within minutes costs no more. Each further one is
-twice as long, up to an hour."""
-_RETRY_WAIT_S_MAX: Final = 3600.0
+_RETRY_WAIT: Final = timedelta(minutes=15)
+"""As long as systemd waits (``pts-sync.service``)."""
 _WAKE_S: Final = 60.0
 
 Work = Callable[[], Awaitable[RunReport | None]]
@@ -62,27 +60,22 @@ class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no ty
 
 
 class Schedule:
-    """Runs on a cron expression. A run that ends with 4, 69 or 75 is tried again a little later.
-
-    Attributes:
-        is_waiting: no run is on.
-    """
+    """Runs on a cron expression. A run that ends with 4, 69 or 75 is tried again a little later."""
 
     def __init__(self, run_once: Work, *, cron: str, timezone: str, runtime: Runtime) -> None:
-        self.is_waiting = False
         self._runtime = runtime
         self._trigger = CronSimTrigger(cron, timezone)
         # However late a start that was missed is noticed, it is made up for.
         jobs = {"coalesce": True, "misfire_grace_time": None}
         self._scheduler = AsyncIOScheduler(timezone=timezone, job_defaults=jobs)
         self._next = self._scheduler.add_job(self._request, self._trigger, [run_once])
-        self._requests, self._due = anyio.create_memory_object_stream[tuple[Work, int]](1)
+        self._requests, self._due = anyio.create_memory_object_stream[Work](1)
 
     @property
     def next_at(self) -> datetime | None:
         """The next start or retry, in UTC."""
-        times = [getattr(job, "next_run_time", None) for job in self._scheduler.get_jobs()]
-        return min((at.astimezone(UTC) for at in times if at is not None), default=None)
+        times = [job.next_run_time.astimezone(UTC) for job in self._scheduler.get_jobs()]
+        return min(times, default=None)
 
     async def run(self, stop: anyio.Event, first: Work | None = None) -> None:
         """Run until ``stop`` is set, which also stops an active run; however runs end.
@@ -94,40 +87,30 @@ class Schedule:
         log.info("schedule.started", next=str(self.next_at))
         if first is not None:
             await self._request(first)
-        try:
-            async with anyio.create_task_group() as tasks, self._requests, self._due:
-                tasks.start_soon(self._watch, stop)
-                async for work, retries in self._due:
-                    if stop.is_set():
-                        break
-                    self.is_waiting = False
-                    code, reason = await _executed(work)
-                    if not stop.is_set():
-                        self._plan(work, retries, code, reason)
-                        self.is_waiting = True
-                tasks.cancel_scope.cancel()
-        finally:
-            self._scheduler.shutdown(wait=False)
-            log.info("schedule.ended")
+        async with anyio.create_task_group() as tasks, self._requests, self._due:
+            tasks.start_soon(self._watch, stop)
+            async for work in self._due:
+                if stop.is_set():
+                    break
+                code, reason = await _executed(work)
+                if not stop.is_set():
+                    self._plan(work, code, reason)
+        log.info("schedule.ended")
 
     # A coroutine: APScheduler would run a plain function in a thread.
-    async def _request(self, work: Work, retries: int = 0) -> None:
+    async def _request(self, work: Work) -> None:
         try:
-            self._requests.send_nowait((work, retries))
+            self._requests.send_nowait(work)
         except anyio.WouldBlock:
             log.warning("schedule.skipped", reason="the previous run is still active")
-        except anyio.ClosedResourceError:
-            log.info("schedule.skipped", reason="the schedule is ending")
 
-    def _plan(self, work: Work, retries: int, code: ExitCode, reason: str) -> None:
+    def _plan(self, work: Work, code: ExitCode, reason: str) -> None:
         """Retry a run that ended so, if that may help and comes before the next start."""
-        wait_s = min(RETRY_WAIT_S * 2.0 ** min(retries, 20), _RETRY_WAIT_S_MAX)
         # Not every hospital comes back at the same second.
-        wait_s *= 0.9 + 0.2 * self._runtime.uniform()
-        at = self._runtime.now() + timedelta(seconds=wait_s)
+        at = self._runtime.now() + _RETRY_WAIT * (0.9 + 0.2 * self._runtime.uniform())
         if code in _RETRIED and (self.next_at is None or at < self.next_at):
-            self._scheduler.add_job(self._request, DateTrigger(at, UTC), [work, retries + 1])
-            log.warning("schedule.retrying", code=int(code), reason=reason, retry=retries + 1)
+            self._scheduler.add_job(self._request, DateTrigger(at, UTC), [work])
+            log.warning("schedule.retrying", code=int(code), reason=reason)
         elif code is ExitCode.LEASE_HELD:
             log.warning("schedule.skipped", reason=reason)
         elif code not in {ExitCode.OK, ExitCode.GAPS}:
@@ -137,14 +120,13 @@ class Schedule:
     async def _watch(self, stop: anyio.Event) -> None:
         """Look at the wall clock each minute: it may be set, and a machine that sleeps is late."""
         while not stop.is_set():
+            due = self._next.next_run_time
+            if due and due > self._runtime.now():
+                self._next.reschedule(self._trigger)  # the clock may have been set back
+            self._scheduler.wakeup()
             with anyio.move_on_after(_WAKE_S):
                 await stop.wait()
-            kept, now = self._next.next_run_time, self._runtime.now()
-            start = self._trigger.get_next_fire_time(None, now)
-            if kept and kept > now and start != kept:  # the clock was set back
-                self._next.modify(next_run_time=start)
-                log.warning("schedule.rescheduled", kept=str(kept), next=str(start))
-            self._scheduler.wakeup()
+        self._scheduler.shutdown(wait=False)
         await self._requests.aclose()
 
 

@@ -41,7 +41,6 @@ MEANINGS: Final = {
     "run.summary": "The end of a run, with every figure. One event per run.",
     "run.withheld": "The guard withheld the run.",
     "schedule.ended": "The schedule has ended.",
-    "schedule.rescheduled": "The clock was set back, and the next start was recomputed.",
     "schedule.retrying": "A scheduled run ended with 4, 69 or 75 and is started again.",
     "schedule.run_failed": "A scheduled run ended with a code that a retry does not help.",
     "schedule.skipped": "A scheduled start was skipped, or found the lease held until the next.",

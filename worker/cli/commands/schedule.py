@@ -29,9 +29,8 @@ def command(cli: options.Cli, *, now: bool) -> None:
     Runs never overlap; of the starts that come during a run, one is made up for after it. SIGTERM
     ends a run as it ends `sync`, and the schedule with 0, or with 75 while it is still starting.
 
-    A run that ends with 4, 69 or 75 is retried after 5, 10, 20 and 40 minutes and then every hour,
-    until the next start. Any other end is logged, and the schedule goes on. A run that was left
-    open is continued at once.
+    A run that ends with 4, 69 or 75 is retried every 15 minutes until the next start. Any other end
+    is logged, and the schedule goes on. A run that was left open is continued at once.
 
     Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
     """
