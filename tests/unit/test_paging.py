@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.pts_answers import OFF_ID, answer, contract
+from tests.support.pts_answers import OFF_ID, OTHER_OFF_ID, answer, contract
 from worker.core.paging import PagingState, next_links
 from worker.errors import ContractError, PagingError
 
@@ -78,8 +78,9 @@ ENDLESS = [{"items": [], "next": f"t{number}"} for number in range(1_000)]
         ("offset", [{"items": [], "offset": 0, "more": True}], "and says that another follows"),
         ("token", [{"next": False}], "not a text"),
         ("token", [{"next": "x" * 2_001}], "more than 2000 characters"),
-        ("token", [{"next": f"x-{OFF_ID}"}], "holds a person's identifier"),
-        ("token", [{"next": "a"}, {"next": "a"}], "a loop"),
+        ("token", [{"next": f"x-{OFF_ID[:6]} {OFF_ID[6:]}"}], "holds the person's identifier"),
+        # A number of PTS's own may look like an identifier.
+        ("token", [{"next": OTHER_OFF_ID}] * 2, "a loop"),
         ("token", [{"next": "a"}, {"next": "b", "items": [{"id": 1}]}], "repeats a record"),
         ("token", [{"next": "a"}, {"next": None, "items": [{"id": 1}]}], "repeats a record"),
         ("token", ENDLESS, "more than 1000 pages"),
@@ -88,8 +89,8 @@ ENDLESS = [{"items": [], "next": f"t{number}"} for number in range(1_000)]
         ("next_link", [{"next": "/other"}], "leaves the area's path"),
         ("next_link", [{"next": "/v0.5/_search/../x"}], "leaves the area's path"),
         ("next_link", [{"next": "//u@pts.example/v0.5/_search"}], "another server"),
-        ("next_link", [{"next": f"?offId={OFF_ID}"}], "holds a person's identifier"),
-        ("next_link", [{"next": "?offId=%31%36858399649"}], "holds a person's identifier"),
+        ("next_link", [{"next": f"?offId={OFF_ID}"}], "holds the person's identifier"),
+        ("next_link", [{"next": "?offId=%31%36858399649"}], "holds the person's identifier"),
         ("next_link", [{"next": "http://["}], "not a URL"),
     ],
 )
