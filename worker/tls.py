@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_CA_BYTES_MAX: Final = 4 << 20
 _CA_KEY: Final = "tls.ca_file"
 _OPEN_HINT: Final = "passwords and personal data are sent unencrypted: use sslmode=verify-full"
 _PORT: Final = 5432
@@ -200,7 +199,7 @@ def _bare_context(protocol: str) -> ssl.SSLContext:
 
 
 def _trust(context: ssl.SSLContext, file: Path, *, key: str) -> None:
-    pem = read_trusted(file, key=key, bytes_max=_CA_BYTES_MAX)
+    pem = read_trusted(file, key=key)
     try:
         context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError):

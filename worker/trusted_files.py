@@ -20,11 +20,14 @@ from typing import Final
 
 from worker.errors import ConfigurationError, reason_of
 
-_SECRET_BYTES_MAX: Final = 65_536
+OTHERS_WRITE: Final = 0o022
+"""What the mode of a trusted file may not have."""
+EVERYBODY_WRITES: Final = 0o002
+"""The same for a file that the group may write: a roster, which another account may deliver."""
+_BYTES_MAX: Final = 4 << 20
 _ROOT: Final = 0
 _SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database ("Temporary Files Used By SQLite")."""
-_READS: Final = stat.S_IRGRP | stat.S_IROTH
 _AS_ROOT: Final = (
     "use pts-admin, which runs this as the worker's user; in a container, run it as that user"
 )
@@ -35,15 +38,14 @@ _STICKY: Final = "move the file to a folder of the worker's user alone, made wit
 
 
 def open_trusted(
-    path: Path, *, key: str, group_may_write: bool = False, forbidden: int = 0, way_out: str = ""
+    path: Path, *, key: str, forbidden: int = OTHERS_WRITE, way_out: str = ""
 ) -> io.FileIO:
     """Open a file for reading that nobody but its owner can have changed.
 
     Args:
         path: the file; a relative path starts at the working directory.
         key: the configuration key that names it, for messages.
-        group_may_write: as with a roster, which another account may deliver.
-        forbidden: further bits that its mode may not have.
+        forbidden: bits that its mode may not have; of a folder's, only those for writing count.
         way_out: what else helps against these, for messages.
 
     Raises:
@@ -52,38 +54,34 @@ def open_trusted(
             so does, or can, a folder on the way to it. The message names the place by its absolute
             path and says what to do.
     """
-    written = _writes(group_may_write=group_may_write)
-    place = _resolved(path, key, written)
+    place = _resolved(path, key, forbidden)
     # A pipe does not block, and the link is gone since it was resolved.
     number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    file = io.FileIO(number, "rb")
     try:
-        _examine_file(os.fstat(number), place, key, written | forbidden, way_out)
+        _examine_file(os.fstat(number), place, key, forbidden, way_out)
+        return io.FileIO(number, "rb")
     except BaseException:
-        file.close()
+        os.close(number)
         raise
-    return file
 
 
-def read_trusted(path: Path, *, key: str, bytes_max: int, group_may_write: bool = False) -> bytes:
-    """The content of a file; see ``open_trusted``.
+def read_trusted(path: Path, *, key: str, forbidden: int = OTHERS_WRITE) -> bytes:
+    """The content of a file of at most 4 MiB; see ``open_trusted``.
 
     Raises:
-        ConfigurationError: as there; it cannot be read; or it is larger than ``bytes_max``.
+        ConfigurationError: as there; or it cannot be read, or is larger.
     """
-    path = _absolute(path)
+    path = path.absolute()
     try:
-        opened = open_trusted(path, key=key, group_may_write=group_may_write)
-        with io.BufferedReader(opened) as file:
-            content = file.read(bytes_max + 1)
+        with io.BufferedReader(open_trusted(path, key=key, forbidden=forbidden)) as file:
+            content = file.read(_BYTES_MAX + 1)
     except FileNotFoundError:
-        raise ConfigurationError(f"{key}: there is no file {path}") from None
+        message = f"{key}: there is no file {path}"
+        raise ConfigurationError(message, hint="check the path") from None
     except OSError as error:
         raise ConfigurationError(f"{key}: {path} cannot be read: {reason_of(error)}") from None
-    if len(content) > bytes_max:
-        raise ConfigurationError(
-            f"{key}: {path} is larger than {bytes_max} bytes; is it the right file?"
-        )
+    if len(content) > _BYTES_MAX:
+        raise ConfigurationError(f"{key}: {path} is too large; is it the right file?")
     return content
 
 
@@ -95,52 +93,38 @@ def read_secret(path: Path, *, key: str) -> bytes:
     Raises:
         ConfigurationError: as for ``read_trusted``; or it is empty.
     """
-    content = read_trusted(path, key=key, bytes_max=_SECRET_BYTES_MAX)
+    content = read_trusted(path, key=key)
     if not content.strip():
         raise ConfigurationError(f"{key}: {path} is empty")
     return content
 
 
 def examine_with_folder(
-    path: Path, *, key: str, group_may_write: bool = False, forbidden: int = 0, way_out: str = ""
-) -> Path:
+    path: Path, *, key: str, forbidden: int = OTHERS_WRITE, way_out: str = ""
+) -> None:
     """Examine a file that will be opened by its name, where a program obeys what lies beside it.
 
     SQLite rolls a database back from any journal beside it. So, besides what ``open_trusted``
     requires, nobody else may make files in its folder, sticky or not. None need be there yet.
 
-    Returns:
-        The path without links. What belongs to the file lies beside this one.
-
     Raises:
         OSError: a folder on the way is not there or cannot be examined.
         ConfigurationError: as for ``open_trusted``; or others can make files in its folder.
     """
-    written = _writes(group_may_write=group_may_write)
-    place = _resolved(path, key, written)
-    _examine(place.parent.stat(), place.parent, key, written)
+    place = _resolved(path, key, forbidden)
+    _examine(place.parent.stat(), place.parent, key, forbidden & OTHERS_WRITE)
     for beside in (place, *(Path(f"{place}{suffix}") for suffix in _SQLITE_SUFFIXES)):
         with suppress(FileNotFoundError):
-            _examine_file(beside.lstat(), beside, key, written | forbidden, way_out)
-    return place
+            _examine_file(beside.lstat(), beside, key, forbidden, way_out)
 
 
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
-
-
-def _writes(*, group_may_write: bool) -> int:
-    """The bits that no mode on the way may have."""
-    return stat.S_IWOTH | (0 if group_may_write else stat.S_IWGRP)
-
-
-def _resolved(path: Path, key: str, written: int) -> Path:
+def _resolved(path: Path, key: str, forbidden: int) -> Path:
     """The path without links, after the folders on the way to it and to its target were examined.
 
     Raises:
         OSError: also for links in a circle, and for a folder that may not be entered.
     """
-    path = _absolute(path)
+    path, written = path.absolute(), forbidden & OTHERS_WRITE
     with suppress(FileNotFoundError):
         path.stat()
     place = Path(os.path.realpath(path))
@@ -180,7 +164,7 @@ def _examine(
     who = "everyone on this machine" if found & stat.S_IRWXO else "its group"
     whose = ("g" if found & stat.S_IRWXG else "") + ("o" if found & stat.S_IRWXO else "")
     what, change = f"{key}: {who} can write {place}", "-w"
-    if forbidden & _READS:
+    if forbidden & ~OTHERS_WRITE:
         what, change = f"{key}: {who} can reach {place}", "="
     mended = f"chmod {whose}{change} {shlex.quote(str(place))}" + (way_out and f"; or {way_out}")
     raise ConfigurationError(

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from worker.errors import ConfigurationError
-from worker.trusted_files import read_trusted
+from worker.trusted_files import EVERYBODY_WRITES, read_trusted
 
 KEY = "helseid.private_jwk_file"
 STRANGER = 4242
+ROSTER = {"forbidden": EVERYBODY_WRITES}
 
 
 def read(path, **options):
-    return read_trusted(path, key=KEY, bytes_max=100, **options)
+    return read_trusted(path, key=KEY, **options)
 
 
 @contextmanager
@@ -46,26 +47,26 @@ def file_fixture(tmp_path):
 
 @pytest.mark.promise("8")
 @pytest.mark.parametrize(
-    ("group_may_write", "mode", "mended_by"),
+    ("options", "mode", "mended_by"),
     [
-        (False, 0o620, "chmod g-w"),
-        (False, 0o640, None),
-        (False, 0o644, None),
-        (False, 0o666, "chmod go-w"),
-        (True, 0o664, None),
-        (True, 0o666, "chmod o-w"),
+        ({}, 0o620, "chmod g-w"),
+        ({}, 0o640, None),
+        ({}, 0o644, None),
+        ({}, 0o666, "chmod go-w"),
+        (ROSTER, 0o664, None),
+        (ROSTER, 0o666, "chmod o-w"),
     ],
 )
-def test_who_else_may_write(file, group_may_write, mode, mended_by):
+def test_who_else_may_write(file, options, mode, mended_by):
     """A roster's group at most, else nobody; the message gives the command that mends it.
 
     Reading rights of others are judged elsewhere.
     """
     file.chmod(mode)
     if mended_by is None:
-        assert read(file, group_may_write=group_may_write) == b"secret"
+        assert read(file, **options) == b"secret"
     else:
-        reported = refusal(file, group_may_write=group_may_write)
+        reported = refusal(file, **options)
         assert f"{mode:04o}" in reported
         assert f"{mended_by} {file}" in reported
 
@@ -80,7 +81,7 @@ def test_a_folder_that_its_group_can_write(file, mode):
     folder.chmod(mode)
     assert f"its group can write {folder} (mode {mode:04o})" in refusal(below)
     assert f"chmod g-w {folder}" in refusal(below)
-    assert read(below, group_may_write=True) == b"secret"
+    assert read(below, **ROSTER) == b"secret"
     folder.chmod(mode | 0o1000)
     assert read(below) == b"secret"
 
@@ -180,19 +181,19 @@ def test_what_is_no_plain_file(tmp_path):
     assert "cannot be read" in refusal(tmp_path / "a")
     assert "cannot be read: is a directory" in refusal(tmp_path)
     os.mkfifo(tmp_path / "pipe", 0o600)
-    assert "not a plain file" in refusal(tmp_path / "pipe", group_may_write=True)
+    assert "not a plain file" in refusal(tmp_path / "pipe")
     assert "cannot be read" in refusal(tmp_path / "pipe" / "below")
 
 
 def test_missing_is_not_forbidden(file, monkeypatch):
     """A missing file is distinguished from one that may not be read, and named absolutely."""
     monkeypatch.chdir(file.parent)
-    assert f"there is no file {file.parent}/absent" in refusal(Path("absent"))
+    assert f"there is no file {file.parent}/absent | check the path" in refusal(Path("absent"))
     with acting_as(STRANGER):
         assert "cannot be read: permission denied" in refusal(file)
 
 
 def test_a_size_beyond_the_limit(file):
     """It is not read on."""
-    file.write_bytes(b"x" * 101)
-    assert "larger than 100 bytes" in refusal(file)
+    os.truncate(file, (4 << 20) + 1)
+    assert "too large" in refusal(file)

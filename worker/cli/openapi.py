@@ -42,7 +42,9 @@ class OpenApi:
         proposal, items = Proposal(area, known), _in(self._document, "paths", dict)
         paths = [p for p in items if p.endswith("_search") and plain(area.table) in plain(p)]
         if not paths:
-            proposal.facts.append("the document has no search of it")
+            proposal.facts.append(
+                f"no path names {area.name} and ends with _search; it stays as in force"
+            )
             return proposal
         path, operation = max(paths), _in(items[max(paths)], "post", dict)
         answers = _in(operation, "responses", dict)
@@ -80,14 +82,14 @@ class OpenApi:
                 body = {name: body}
             proposal.table["body"] = body
         else:
+            proposal.unseen.add("body")
             proposal.facts.append("body: no property of the request is called offId")
 
     def _body(self, message: Any) -> Any:
         """A request's or a response's JSON, made up."""
         content = _in(self._target(message), "content", dict)
-        # application/problem+json is JSON as well, and comes last.
-        kinds = sorted((kind for kind in content if "json" in kind), key=lambda kind: "+" in kind)
-        return self._sample(_in(content, "".join(kinds[:1]), dict).get("schema"))
+        kind = next((k for k in content if "json" in k and "problem" not in k), "")
+        return self._sample(_in(content, kind, dict).get("schema"))
 
     def _sample(self, schema: Any) -> Any:
         """A value with all that a schema is made of: references, ``allOf``, and each choice.

@@ -81,6 +81,7 @@ class Proposal:
         table: the keys of the contract; at first those in force.
         facts: what was seen, in a line each.
         rows: the fields of the answers; each with its kinds, records, and what becomes of it.
+        unseen: keys and columns that nothing was found for, so that they stay as in force.
         candidates: lines of ``extra`` that would keep the fields that nothing takes.
         contract: the result; None if nothing could be concluded, so that the one in force stands.
     """
@@ -88,7 +89,7 @@ class Proposal:
     def __init__(self, area: ResourceArea, known: AreaContract) -> None:
         self._area, self._known = area, known
         self.table = known.model_dump(mode="json")
-        self.facts, self.candidates = list[str](), list[str]()
+        self.facts, self.candidates, self.unseen = list[str](), list[str](), set[str]()
         self.rows = list[dict[str, Any]]()
         self.contract: AreaContract | None = None
 
@@ -115,14 +116,14 @@ class Proposal:
         table, known, before = self.table, self._known, f"{self.table['records']}[]."
         inside = (path.removeprefix(before) for path in fields if path.startswith(before))
         paths = sorted(inside, key=lambda path: (path.count("."), path))
-        table["id"] = "+".join(_source(paths, tuple(known.id.split("+")), _IDS)) or known.id
-        table["person"] = _source(paths, known.person, PERSON_NAMES) or table["person"]
         names = [column.name for column in self._area.columns if not column.never_of]
         found = {name: _source(paths, known.columns.get(name, ()), [plain(name)]) for name in names}
         table["columns"] |= {name: source for name, source in found.items() if source}
-        required = dict.fromkeys(known.required, " (required)")
-        if missing := [name + required.get(name, "") for name in names if not found[name]]:
-            self.facts.append(f"columns without a field: {', '.join(missing)}")
+        found["id"] = _source(paths, tuple(known.id.split("+")), _IDS)
+        found["person"] = _source(paths, known.person, PERSON_NAMES)
+        table["id"] = "+".join(found["id"]) or known.id
+        table["person"] = found["person"] or table["person"]
+        self.unseen |= {name for name, source in found.items() if not source}
 
     def _declare_around(self, around: Mapping[str, Field]) -> None:
         """Declare what stands around the records, or leave it out, so that it is refused.

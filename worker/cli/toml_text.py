@@ -3,7 +3,7 @@
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
@@ -15,8 +15,9 @@ from worker.core.contract import Contract
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _TABLES: Final = ("columns", "values", "extra")
 """The keys of an area that are tables of their own."""
-_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
-_Notes: TypeAlias = Mapping[str, Sequence[str]]
+_Table: TypeAlias = Mapping[str, Any]
+_NONE: Final[_Table] = MappingProxyType({})
+_Notes: TypeAlias = Mapping[str, Collection[str]]
 _HEAD: Final = """\
 # Configuration of pts-worker. A line that starts with "#" has the default of a key, or an example;
 # remove the "#" to set it. Flags and the environment (PTS_<SECTION>__<KEY>) override this file.
@@ -44,11 +45,14 @@ def _comment(text: str) -> str:
     return textwrap.indent(textwrap.fill(text, 96, break_on_hyphens=False), "# ")
 
 
-def contract_toml(contract: Contract, known: Contract = _NONE, notes: _Notes = _NONE) -> str:
+def contract_toml(
+    contract: Contract, known: Contract = _NONE, unseen: _Notes = _NONE, notes: _Notes = _NONE
+) -> str:
     """A contract as a file that reads back to the same one.
 
     Args:
         known: the one in force: each line of a proposal that differs is marked.
+        unseen: keys and columns of each area that nothing was found for; also marked.
         notes: comments at the end of each area, which is in ``extra``.
     """
     lines = list[str]()
@@ -56,19 +60,21 @@ def contract_toml(contract: Contract, known: Contract = _NONE, notes: _Notes = _
         table = area.model_dump(mode="json")
         before = known.get(name, area).model_dump(mode="json")
         own = {key: value for key, value in table.items() if key not in _TABLES}
-        lines += [f"[{name}]", *_lines(own, before)]
+        missed = unseen.get(name, ())
+        lines += [f"[{name}]", *_lines(own, before, missed)]
         for key in _TABLES:
-            lines += ["", f"[{name}.{key}]", *_lines(table[key], before[key])]
+            lines += ["", f"[{name}.{key}]", *_lines(table[key], before[key], missed)]
         lines += [*(f"# {line}" for line in notes.get(name, ())), ""]
     return "\n".join(lines)
 
 
-def _lines(table: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
+def _lines(table: _Table, known: _Table, unseen: Collection[str]) -> Iterator[str]:
     for key, value in table.items():
         line, before = toml_line(key, value), toml_line(key, known.get(key))
         if line != before and key in known:
             yield f"# in force: {before}"
-        yield line if line == before else f"{line}  # proposal"
+        mark = "  # not seen" if key in unseen else ""
+        yield line + (mark if line == before else "  # proposal")
 
 
 def toml_line(key: str, value: Any) -> str:

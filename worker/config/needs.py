@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from worker.config.settings import KEYS, Settings, variable_of
 from worker.core.hosts import is_loopback
 from worker.errors import ConfigurationError, reason_of
-from worker.trusted_files import open_trusted, read_secret
+from worker.trusted_files import OTHERS_WRITE, open_trusted, read_secret
 
 Purpose: TypeAlias = Literal["sync", "backfill", "read-pts", "helseid", "person", "report"]
 """What a command is about to do. ``sync``: also ``schedule``; ``read-pts``: without roster and
@@ -88,9 +88,11 @@ def _check(settings: Settings, name: str) -> None:
         return
     # Of a stand-in on loopback others may read the secrets: they are none.
     is_rehearsal = is_loopback(urlsplit(settings.helseid.issuer or "").hostname)
-    forbidden = 0 if is_rehearsal or name in _NO_SECRETS else stat.S_IRWXO
+    reached = 0 if is_rehearsal or name in _NO_SECRETS else stat.S_IRWXO
     try:
-        open_trusted(path, key=name, forbidden=forbidden, way_out=_ON_KUBERNETES).close()
+        open_trusted(
+            path, key=name, forbidden=OTHERS_WRITE | reached, way_out=_ON_KUBERNETES
+        ).close()
     except FileNotFoundError:
         remedy = _REMEDIES.get(name, "check the path")
         raise ConfigurationError(f"{name}: there is no file {path}", hint=remedy) from None

@@ -16,7 +16,6 @@ CONFIG_VARIABLE: Final = "PTS_CONFIG"
 _PATHS: Final = ("roster.path", "telemetry.textfile")
 """Besides all keys that end with ``_file``."""
 _ONE_UNDERSCORE: Final = frozenset(variable_of(name).replace("__", "_") for name in KEYS)
-_FILE_BYTES_MAX: Final = 1 << 20
 _TOML: Final = (
     "text stands between straight quotes, and within double quotes \\ is written twice; a number "
     "has a point and no comma; a key, and a section, stands once"
@@ -86,7 +85,7 @@ def read_text(path: Path, *, key: str) -> str:
     Raises:
         ConfigurationError: it cannot be read or trusted, or is not UTF-8.
     """
-    content = read_trusted(path, key=key, bytes_max=_FILE_BYTES_MAX)
+    content = read_trusted(path, key=key)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -17,7 +17,7 @@ from anyio import to_thread
 from worker.core.model import RosterLineError
 from worker.errors import RosterError, reason_of
 from worker.roster import Columns, RosterLine, find_columns, read_text, with_identifier
-from worker.trusted_files import open_trusted
+from worker.trusted_files import EVERYBODY_WRITES, open_trusted
 
 LINE_BYTES_MAX: Final = 64 * 1024
 
@@ -96,7 +96,7 @@ class CsvRoster:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[_Source]:
-        opened = partial(open_trusted, self._path, key="roster.path", group_may_write=True)
+        opened = partial(open_trusted, self._path, key="roster.path", forbidden=EVERYBODY_WRITES)
         try:
             if self._standard_input is not None:
                 yield self._standard_input

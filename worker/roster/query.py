@@ -16,7 +16,7 @@ from worker.core.database_urls import TLS_PARAMETERS
 from worker.errors import ConfigurationError, RosterError, UnavailableError, reason_of
 from worker.roster import Columns, RosterLine, find_columns, read_value, with_identifier
 from worker.tls import PostgresTls, open_tls
-from worker.trusted_files import examine_with_folder
+from worker.trusted_files import EVERYBODY_WRITES, examine_with_folder
 
 T = TypeVar("T")
 _Partitions: TypeAlias = AsyncGenerator[tuple[Columns, Sequence[sa.Row[Any]]], None]
@@ -165,7 +165,8 @@ def _examine_sqlite_file(url: sa.URL) -> None:
     if name == ":memory:":
         return
     try:
-        examine_with_folder(Path(name), key=_KEY, group_may_write=True).stat()
+        examine_with_folder(Path(name), key=_KEY, forbidden=EVERYBODY_WRITES)
+        Path(name).stat()
     except OSError as error:
         raise RosterError(
             f"cannot read the roster database {name}: {reason_of(error)}", hint="check roster.url"

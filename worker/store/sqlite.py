@@ -77,7 +77,6 @@ def require_place(path: Path, *, is_group_readable: bool) -> None:
         examine_with_folder(
             path,
             key="database.url",
-            group_may_write=is_group_readable,
             forbidden=stat.S_IRWXO | (0 if is_group_readable else stat.S_IRWXG),
             way_out="" if is_group_readable else "database.group_readable = true lets its group in",
         )

@@ -51,18 +51,18 @@ def show(cli: options.Cli) -> None:
 def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
     """Propose a contract from NHN's OpenAPI 3 document (JSON).
 
-    Each line that differs from the contract in force is marked `# proposal`; docs/first-day.md
-    explains the rest. Only live answers prove a contract: `pts-worker doctor --probe`.
+    Marked are lines that differ from the contract in force, and what the document does not show;
+    see docs/first-day.md. Only live answers prove a contract: `pts-worker doctor --probe`.
 
     `--json`: file, areas (facts, fields), contract.
 
     Example: `pts-worker contract from-openapi pts.json --out pts.toml`
     """
     from worker.cli.openapi import OpenApi
-    from worker.trusted_files import read_trusted
+    from worker.trusted_files import EVERYBODY_WRITES, read_trusted
 
     app = cli.load(None)
-    content = read_trusted(file, key="FILE", group_may_write=True, bytes_max=16 << 20)
+    content = read_trusted(file, key="FILE", forbidden=EVERYBODY_WRITES)
     document, known = OpenApi(content), app.contract()
     proposals = {area.name: document.proposal(area, known[area.name]) for area in app.areas()}
     return _report(cli, app, proposals, out)
@@ -121,8 +121,9 @@ def _report(cli: options.Cli, app: "App", found: dict[str, "Proposal"], out: Pat
 
     known = app.contract()
     made = {name: one.contract for name, one in found.items() if one.contract is not None}
-    candidates = {name: one.candidates for name, one in found.items()}
-    text = contract_toml({**known, **made}, known, candidates) if made else ""
+    unseen = {name: found[name].unseen for name in made}
+    candidates = {name: found[name].candidates for name in made}
+    text = contract_toml({**known, **made}, known, unseen, candidates) if made else ""
     if out is not None and made:
         with named_faults(out):
             write_new(out, text.encode())

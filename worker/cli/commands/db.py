@@ -98,7 +98,7 @@ async def _back_up(app: "App", file: Path) -> dict[str, Any]:
     from worker.store.identity import see_identity
     from worker.store.schema.upgrade import HEAD
     from worker.store.status import publication_at
-    from worker.trusted_files import examine_with_folder
+    from worker.trusted_files import EVERYBODY_WRITES, OTHERS_WRITE, examine_with_folder
 
     async with app.database() as store:
         if not store.is_file:
@@ -109,8 +109,9 @@ async def _back_up(app: "App", file: Path) -> dict[str, Any]:
         await see_identity(store, app.identity())
         last = await store.read(publication_at)
         with _new(file) as copy:
-            may_group_write = app.settings.database.group_readable
-            examine_with_folder(file, key="FILE", group_may_write=may_group_write)
+            may_group = app.settings.database.group_readable
+            forbidden = EVERYBODY_WRITES if may_group else OTHERS_WRITE
+            examine_with_folder(file, key="FILE", forbidden=forbidden)
             await _copy(store, copy, file)
             size = copy.stat().st_size
     return {
