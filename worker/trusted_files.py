@@ -162,13 +162,12 @@ def _examine(
     if not found:
         return
     who = "everyone on this machine" if found & stat.S_IRWXO else "its group"
-    whose = ("g" if found & stat.S_IRWXG else "") + ("o" if found & stat.S_IRWXO else "")
-    what, change = f"{key}: {who} can write {place}", "-w"
-    if forbidden & ~OTHERS_WRITE:
-        what, change = f"{key}: {who} can reach {place}", "="
-    mended = f"chmod {whose}{change} {shlex.quote(str(place))}" + (way_out and f"; or {way_out}")
+    what = "reach" if forbidden & ~OTHERS_WRITE else "write"
+    change = f"chmod {mode & ~found:04o} {shlex.quote(str(place))}"
+    mended = f"{change}; or {way_out}" if way_out else change
     raise ConfigurationError(
-        f"{what} (mode {mode:04o})", hint=_STICKY if mode & stat.S_ISVTX else mended
+        f"{key}: {who} can {what} {place} (mode {mode:04o})",
+        hint=_STICKY if mode & stat.S_ISVTX else mended,
     )
 
 

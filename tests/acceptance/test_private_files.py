@@ -56,7 +56,7 @@ def test_a_database_that_others_can_read(served: Sandbox, sqlite_url: str, tmp_p
     for command in (["sync"], ["status"], ["db", "upgrade"], ["export", "--out", "x"]):
         ended = worker.run(*command)
         assert ended.code == 78, ended.story()
-        assert f"chmod go= {worker.store.path}" in ended.message
+        assert f"chmod 0600 {worker.store.path}" in ended.message
     ended = run("--config", str(worker.config), "doctor", "--json", folder=tmp_path)
     (line,) = (one for one in ended.document["lines"] if one["name"] == "database")
     assert (line["state"], ended.code) == ("FAIL", 78)

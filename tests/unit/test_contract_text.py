@@ -48,8 +48,7 @@ def test_what_differs_from_the_contract_in_force_is_marked():
     """Each line that does, below the one in force; what was not seen; candidates are comments."""
     known, area = load_contract(None), load_contract(None)["patient-safety"]
     made = {**known, "patient-safety": area.model_copy(update={"id": "Id", "extra": {"ø": ("a",)}})}
-    unseen, notes = {"patient-safety": {"id", "body"}}, {"patient-safety": ['z = "z"']}
-    text = contract_toml(made, known, unseen, notes)
+    text = contract_toml(made, known, {"patient-safety": ({"id", "body"}, ['z = "z"'])})
     assert '\n# in force: id = "id"\nid = "Id"  # proposal\n' in text
     assert '\n[patient-safety.extra]\n"ø" = ["a"]  # proposal\n# z = "z"\n' in text
     assert '\nbody = {offId = "{off_id}"}  # not seen\n' in text

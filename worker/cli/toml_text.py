@@ -17,7 +17,7 @@ _TABLES: Final = ("columns", "values", "extra")
 """The keys of an area that are tables of their own."""
 _Table: TypeAlias = Mapping[str, Any]
 _NONE: Final[_Table] = MappingProxyType({})
-_Notes: TypeAlias = Mapping[str, Collection[str]]
+_Remarks: TypeAlias = Mapping[str, tuple[Collection[str], Collection[str]]]
 _HEAD: Final = """\
 # Configuration of pts-worker. A line that starts with "#" has the default of a key, or an example;
 # remove the "#" to set it. Flags and the environment (PTS_<SECTION>__<KEY>) override this file.
@@ -45,26 +45,24 @@ def _comment(text: str) -> str:
     return textwrap.indent(textwrap.fill(text, 96, break_on_hyphens=False), "# ")
 
 
-def contract_toml(
-    contract: Contract, known: Contract = _NONE, unseen: _Notes = _NONE, notes: _Notes = _NONE
-) -> str:
+def contract_toml(contract: Contract, known: Contract = _NONE, remarks: _Remarks = _NONE) -> str:
     """A contract as a file that reads back to the same one.
 
     Args:
         known: the one in force: each line of a proposal that differs is marked.
-        unseen: keys and columns of each area that nothing was found for; also marked.
-        notes: comments at the end of each area, which is in ``extra``.
+        remarks: of each area, keys and columns that nothing was found for, which are marked too;
+            and comments for its end, which is in ``extra``.
     """
     lines = list[str]()
     for name, area in contract.items():
         table = area.model_dump(mode="json")
         before = known.get(name, area).model_dump(mode="json")
         own = {key: value for key, value in table.items() if key not in _TABLES}
-        missed = unseen.get(name, ())
-        lines += [f"[{name}]", *_lines(own, before, missed)]
+        unseen, notes = remarks.get(name, ((), ()))
+        lines += [f"[{name}]", *_lines(own, before, unseen)]
         for key in _TABLES:
-            lines += ["", f"[{name}.{key}]", *_lines(table[key], before[key], missed)]
-        lines += [*(f"# {line}" for line in notes.get(name, ())), ""]
+            lines += ["", f"[{name}.{key}]", *_lines(table[key], before[key], unseen)]
+        lines += [*(f"# {line}" for line in notes), ""]
     return "\n".join(lines)
 
 

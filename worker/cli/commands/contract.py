@@ -121,9 +121,8 @@ def _report(cli: options.Cli, app: "App", found: dict[str, "Proposal"], out: Pat
 
     known = app.contract()
     made = {name: one.contract for name, one in found.items() if one.contract is not None}
-    unseen = {name: found[name].unseen for name in made}
-    candidates = {name: found[name].candidates for name in made}
-    text = contract_toml({**known, **made}, known, unseen, candidates) if made else ""
+    remarks = {name: (one.unseen, one.candidates) for name, one in found.items()}
+    text = contract_toml({**known, **made}, known, remarks) if made else ""
     if out is not None and made:
         with named_faults(out):
             write_new(out, text.encode())
