@@ -162,11 +162,13 @@ def _examine(
     if not found:
         return
     who = "everyone on this machine" if found & stat.S_IRWXO else "its group"
-    what = "reach" if forbidden & ~OTHERS_WRITE else "write"
+    what = f"{key}: {who} can write {place}"
+    if forbidden & ~OTHERS_WRITE:
+        what = f"{key}: {who} can reach {place}"
     change = f"chmod {mode & ~found:04o} {shlex.quote(str(place))}"
     mended = f"{change}; or {way_out}" if way_out else change
     raise ConfigurationError(
-        f"{key}: {who} can {what} {place} (mode {mode:04o})",
+        f"{what} (mode {mode:04o})",
         hint=_STICKY if mode & stat.S_ISVTX else mended,
     )
 
