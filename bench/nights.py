@@ -33,7 +33,6 @@ from worker.store.runs.run_store import RunStore, open_run_store
 from worker.sync.pipeline import BATCH_PERSONS
 from worker.sync.producer import CHUNK_PERSONS
 
-"""Persons in a transaction, unless it is configured."""
 LEARN: Final = 10
 """Autovacuum looks again when a tenth of a table has changed."""
 _CHUNK: Final = 1_000

@@ -402,38 +402,65 @@ _SINCE: Final = "f.seq > (SELECT COALESCE(MAX(seq), 0) FROM change_feed WHERE pu
 WRITE_CODES: Final = f"""
 INSERT INTO publication_code (publication_no, area, code, level, cause, restriction_group, cohort,
     open, in_effect, persons, persons_in_effect, added, changed, removed)
-SELECT {{no}}, '{{area}}', code, level, cause, restriction_group, {_COHORT},
-    {_ONE_IF.format("op = ''", "open")}, {_ONE_IF.format("does", "in_effect")},
-    COUNT(DISTINCT CASE WHEN op = '' THEN p.person_id END),
-    COUNT(DISTINCT CASE WHEN does THEN p.person_id END),
-    {_ONE_IF.format("op = 'insert'", "added")}, {_ONE_IF.format("op = 'update'", "changed")},
-    {_ONE_IF.format("op = 'close'", "removed")}
-FROM (SELECT {_CODES}, v.person_id, '' AS op, {{in_effect}} AS does
-    FROM {{versions}} v WHERE v.closed_no IS NULL
-    UNION ALL SELECT {_CODES}, v.person_id, f.op, false
-    FROM change_feed f JOIN {{versions}} v ON v.version_id = f.version_id
-    WHERE {_SINCE.format("{no}")} AND f.area = '{{area}}') AS counted
-JOIN person p ON p.person_id = counted.person_id GROUP BY 3, 4, 5, 6, 7
+SELECT {{no}}, '{{area}}', code, level, cause, restriction_group, {_COHORT}, SUM(open),
+    SUM(in_effect), {_ONE_IF.format("open > 0", "persons")},
+    {_ONE_IF.format("in_effect > 0", "persons_in_effect")}, SUM(added), SUM(changed), SUM(removed)
+FROM (
+    SELECT person_id, code, level, cause, restriction_group, {_ONE_IF.format("op = ''", "open")},
+        {_ONE_IF.format("does", "in_effect")}, {_ONE_IF.format("op = 'insert'", "added")},
+        {_ONE_IF.format("op = 'update'", "changed")}, {_ONE_IF.format("op = 'close'", "removed")}
+    FROM (SELECT {_CODES}, v.person_id, '' AS op, {{in_effect}} AS does
+        FROM {{versions}} v WHERE v.closed_no IS NULL
+        UNION ALL SELECT {_CODES}, v.person_id, f.op, false
+        FROM change_feed f JOIN {{versions}} v ON v.version_id = f.version_id
+        WHERE {_SINCE.format("{no}")} AND f.area = '{{area}}') AS counted
+    GROUP BY 1, 2, 3, 4, 5) AS one
+JOIN person p ON p.person_id = one.person_id GROUP BY 3, 4, 5, 6, 7
 """
 """Of an area: restrictions that are open and in effect, the persons who have them, and what came,
 changed and went, of the feed's last rows."""
 
-_NO_COLUMN: Final = re.compile(r"'', |, ''")
 _WRITE_FIGURES: Final = """
 INSERT INTO publication_figure
     (publication_no, figure, restriction_group, code, level, cohort, restrictions, persons)
 """
+_NO_COLUMN: Final = re.compile(r"'', |, ''")
+_COUNT_EACH: Final[Mapping[str, str]] = {
+    "sqlite": """
+SELECT {{no}}, '{figure}', {columns}, cohort, COUNT(*), COUNT(DISTINCT person_id)
+FROM listed WHERE {condition} GROUP BY {by}""",
+    "postgresql": """
+SELECT {{no}}, '{figure}', {columns}, cohort, SUM(n), COUNT(*) FROM (
+    SELECT {by}, COUNT(*) AS n FROM listed WHERE {condition} GROUP BY {by}, person_id) AS one
+GROUP BY {by}""",
+}
+"""Restrictions and persons. PostgreSQL sorts what is DISTINCT, but can group without sorting."""
 
 
-def _each_counted(**figures: tuple[str, str]) -> str:
-    """What is listed, counted for each figure by its own columns: one sort of all is slower."""
-    return "\nUNION ALL ".join(
-        f"SELECT {{no}}, '{figure}', {columns}, cohort, COUNT(*), COUNT(DISTINCT person_id)\n"
-        f"FROM listed WHERE {condition} GROUP BY {_NO_COLUMN.sub('', columns)}, cohort"
-        for figure, (columns, condition) in figures.items()
-    )
+def _each_counted(**figures: tuple[str, str]) -> Mapping[str, str]:
+    """On each database what is listed, counted for each figure by its own columns."""
+    return {
+        dialect: "\nUNION ALL".join(
+            counted.format(
+                figure=figure,
+                columns=columns,
+                by=f"{_NO_COLUMN.sub('', columns)}, cohort",
+                condition=condition,
+            )
+            for figure, (columns, condition) in figures.items()
+        )
+        for dialect, counted in _COUNT_EACH.items()
+    }
 
 
+FIGURES: Final = _each_counted(
+    group=("restriction_group, '', ''", "does OR restriction_group = 'pending'"),
+    code=("restriction_group, code, level", "does"),
+    cause=("'', cause, ''", "does AND cause IS NOT NULL"),
+    age=("'', age, ''", "does"),
+    ends=("'', ends, ''", "does AND restriction_group = 'delayed'"),
+    expired=("'', expired, ''", "expired IS NOT NULL"),
+)
 WRITE_FIGURES: Final = f"""
 {_WRITE_FIGURES}
 WITH listed AS (SELECT NULL AS person_id, NULL AS cohort, NULL AS restriction_group, NULL AS code,
@@ -442,19 +469,13 @@ WITH listed AS (SELECT NULL AS person_id, NULL AS cohort, NULL AS restriction_gr
     UNION ALL SELECT v.person_id, {_COHORT}, {{group}}, {{code}}, {{level}},
         CASE WHEN {{has_cause}} THEN {{cause}} END, {{age}}, {{ends}}, {{expired}}, {{in_effect}}
     FROM {{versions}} v JOIN person p ON p.person_id = v.person_id WHERE v.closed_no IS NULL]])
-{
-    _each_counted(
-        group=("restriction_group, '', ''", "does OR restriction_group = 'pending'"),
-        code=("restriction_group, code, level", "does"),
-        cause=("'', cause, ''", "does AND cause IS NOT NULL"),
-        age=("'', age, ''", "does"),
-        ends=("'', ends, ''", "does AND restriction_group = 'delayed'"),
-        expired=("'', expired, ''", "expired IS NOT NULL"),
-    )
-}
+{{figures}}
 """
 """What stands, divided in each way (``core.effect.Figure``): restrictions, and their persons."""
 
+WEEK_FIGURES: Final = _each_counted(
+    week_group=("restriction_group, op, ''", "true"), week=("'', op, ''", "true")
+)
 WRITE_WEEK: Final = f"""
 {_WRITE_FIGURES}
 WITH listed AS (SELECT NULL AS op, NULL AS restriction_group, NULL AS cohort, NULL AS person_id
@@ -465,7 +486,7 @@ WITH listed AS (SELECT NULL AS op, NULL AS restriction_group, NULL AS cohort, NU
     WHERE f.area = '{{area}}' AND f.op IN ('insert', 'update', 'close') AND f.publication_no > 1
         AND {{group}} <> 'none' AND
         {_SINCE.format("(SELECT MIN(publication_no) FROM run WHERE day > '{week_ago}')")}]])
-{_each_counted(week_group=("restriction_group, op, ''", "true"), week=("'', op, ''", "true"))}
+{{week_figures}}
 """
 """What came, changed and went in seven days, of the feed's last rows, and whose it was. The very
 first publication is in no week: what it brought was there before the copy."""
