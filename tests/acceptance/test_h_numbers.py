@@ -78,6 +78,16 @@ def test_who_is_named_again_departs_no_sooner(standin: Standin, worker: Installa
     assert worker.sync("--set", SEND).run["totals"]["persons_departed"] == 1
 
 
+def test_a_second_read_is_not_sent_either(standin: Standin, worker: Installation) -> None:
+    """A run that has read them once is continued where they are not sent."""
+    twice = ("--set", "sync.confirm=changes")
+    running = worker.start("sync", "--set", SEND, *twice, "--set", "sync.confirm_after=1h")
+    running.until_logged("run.second_pass")
+    assert (running.stop().code, len(asked(standin))) == (75, OTHERS + 3)
+    assert worker.sync(*twice).run["continued"]
+    assert asked(standin) == {off_id_of(number) for number in range(OTHERS)}
+
+
 def test_wrong_control_digits_are_read_and_counted(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:

@@ -147,7 +147,7 @@ DELETE FROM {changes} WHERE run_id IN ({runs}) AND NOT EXISTS (SELECT 1 FROM dra
 
 FAIL_UNCONFIRMED: Final = """
 UPDATE draft SET {a}_state = 'failed', {a}_failure_kind = 'unstable',
-    {a}_failure_reason = 'the second read was not made: the roster did not name the person again',
+    {a}_failure_reason = 'the second read was not made: PTS is not asked about the person any more',
     {a}_failure_attempts = {a}_pages, {a}_first_digest = NULL
 WHERE run_id = {run} AND {a}_state = 'unconfirmed'
 """

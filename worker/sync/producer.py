@@ -85,7 +85,8 @@ class Producer(msgspec.Struct, kw_only=True):
         async with aclosing(self._chunks()) as chunks:
             async for chunk in chunks:
                 entries = [entry for entry in chunk if isinstance(entry, RosterEntry)]
-                await self._hand_out_again([*map(self._person, entries)], tasks)
+                persons = [self._person(entry) for entry in entries if self._is_sent(entry)]
+                await self._hand_out_again(persons, tasks)
 
     async def _chunks(self) -> AsyncGenerator[Sequence[RosterEntry | RosterLineError], None]:
         chunk: list[RosterEntry | RosterLineError] = []
@@ -111,10 +112,10 @@ class Producer(msgspec.Struct, kw_only=True):
                 continue
             person = self._person(entry)
             self._count_person(entry, person)
-            if entry.is_h_number and not self.sends_h_numbers:
-                not_sent.append(person.person_key)
-            else:
+            if self._is_sent(entry):
                 persons.append(person)
+            else:
+                not_sent.append(person.person_key)
         await self._hand_out(persons, tasks)
         if not_sent:
             self.progress.persons_not_sent += len(not_sent)
@@ -130,6 +131,9 @@ class Producer(msgspec.Struct, kw_only=True):
             areas = tuple(area for area in self.store.handle.areas if area in first[key])
             due.append(PersonTask(person=persons[key], areas=areas, first=first[key]))
         await self._send(due, tasks)
+
+    def _is_sent(self, entry: RosterEntry) -> bool:
+        return self.sends_h_numbers or not entry.is_h_number
 
     def _person(self, entry: RosterEntry) -> Person:
         # Readers see both.
