@@ -72,6 +72,7 @@ class WorkerError(Exception):
     Attributes:
         message: what is wrong and where, without identifiers.
         hint: what to do about it, likewise; may be empty.
+        problems: one line each, with what to do, if there are several; they are in the message.
         kind: which failure of an area it is.
         retry_after_s: how long PTS asks to wait for this person (``Retry-After``).
     """
@@ -79,11 +80,17 @@ class WorkerError(Exception):
     exit_code: ExitCode = ExitCode.BUG
     kind = FailureKind.CONTRACT
     retry_after_s = 0.0
+    problems: Sequence[str] = ()
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         self.message = masked(message)
         self.hint = masked(hint)
         super().__init__(self.message)
+
+    @property
+    def advice(self) -> str:
+        """The message with what to do about it."""
+        return " → ".join(filter(None, (self.message, self.hint)))
 
 
 class UsageError(WorkerError):
@@ -155,16 +162,13 @@ class RefusedError(WorkerError):
 
 
 class ConfigurationError(WorkerError):
-    """The configuration is invalid.
-
-    Attributes:
-        problems: one line per problem, with its key; they stand in the message, too.
-    """
+    """The configuration is invalid."""
 
     exit_code = ExitCode.CONFIGURATION
 
     def __init__(self, message: str, *, problems: Sequence[str] = (), hint: str = "") -> None:
-        super().__init__("\n  - ".join([message, *problems]), hint=hint)
+        nested = (problem.replace("\n", "\n  ") for problem in problems)
+        super().__init__("\n  - ".join([message, *nested]), hint=hint)
         self.problems = tuple(map(masked, problems))
 
 

@@ -30,7 +30,7 @@ def test_all_faults_at_once(tmp_path):
     )
     file = tmp_path / "config/worker.toml"
     assert found[:7] == [
-        f"sync.concurrency ({file}): must be a valid integer, unable to parse string as an integer",
+        f"sync.concurrency ({file}): must be a whole number",
         f"sync.concurency ({file}): unknown; did you mean sync.concurrency?",
         f"synk ({file}): unknown; did you mean sync?",
         (
@@ -66,24 +66,22 @@ def test_what_is_faulty_is_not_missing_too(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "problem"),
     [
-        ("sync.continue_within", 30, "is not a duration; write it as a string with a unit"),
+        ("sync.continue_within", 30, "must be a duration such as '30m'"),
         ("sync.continue_within", "0s", "must be longer than 0"),
         ("sync.requests_per_second", "inf", "must be a finite number"),
         ("sync.max_removed_share", 1.5, "must be less than or equal to 1"),
-        ("sync.concurrency", 1.5, "must be a valid integer"),
-        ("sync.areas", [], "Tuple should have at least 1 item"),
+        ("sync.concurrency", 1.5, "must be a whole number"),
+        ("sync.areas", [], "must not be empty"),
         ("sync.areas", "patient-safty", "must be 'patient-safety' or 'patient-privacy'"),
-        ("helseid.client_id", 5, "must be a valid string"),
-        ("helseid.scope", " ", "must have at least 1 character"),
+        ("helseid.client_id", 5, "must be a text in quotes"),
+        ("helseid.scope", " ", "must not be empty"),
         ("helseid.organization_child", "12", "must be an organisation number of 9 digits"),
         ("helseid.private_jwk_file", '{"kty":"hemmelig"}', "must be a file name, not the content"),
         ("api.base_url", "http://pts.example", "http:// is allowed for loopback addresses only"),
         ("helseid.issuer", "HTTP://sts.example", "http:// is allowed for loopback addresses only"),
-        ("api.base_url", "https://u:hemmelig@h", "must not contain a user name or password"),
-        ("api.base_url", "https://h/?x=hemmelig", "must not contain a query or fragment"),
+        ("api.base_url", "https://h/?x=hemmelig", "must not contain a user name, password, "),
         ("api.base_url", "pts.example", "must be a URL that starts with https://"),
-        ("network.proxy_url", "http://u:hemmelig@p", "must not contain a user name or password"),
-        ("database.url", "mysql://u@h/x", "must start with sqlite:/// or postgresql://"),
+        ("network.proxy_url", "http://u:hemmelig@p", "must not contain a user name, password, "),
         ("database.url", "postgres://u@h/x", "must start with sqlite:/// or postgresql://"),
         ("database.url", "postgresql://u:hemmelig@h/x", "holds a password; write it to a file"),
         ("schedule.cron", "30 2 * *", "must be a cron expression of five fields"),
@@ -91,9 +89,8 @@ def test_what_is_faulty_is_not_missing_too(tmp_path):
         ("schedule.timezone", "Europe/Osloo", "is not a time zone"),
         ("telemetry.http_listen", "9464", "must be host:port"),
         ("retention.versions", "90m", "must be at least 1d, or none"),
-        ("roster.send_h_numbers", "perhaps", "must be a valid boolean"),
-        ("sync.concurrency", True, "must be a valid integer"),
-        ("sync.min_completeness", True, "must be a valid number"),
+        ("roster.send_h_numbers", "perhaps", "must be true or false"),
+        ("sync.min_completeness", True, "must be a number"),
     ],
 )
 def test_faults_of_single_values(tmp_path, key, value, problem):

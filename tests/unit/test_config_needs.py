@@ -50,7 +50,7 @@ def test_all_that_is_missing_is_reported(tmp_path, purpose, missing):
     """With nothing set, each purpose tells everything that it needs, and what to do."""
     problems = lacks(tmp_path, {}, purpose)
     assert keys(problems) == missing
-    assert all("; " in problem and "PTS_" in problem for problem in problems)
+    assert all(" → " in problem and "PTS_" in problem for problem in problems)
 
 
 @pytest.mark.parametrize("purpose", get_args(Purpose))
@@ -83,7 +83,7 @@ def test_a_new_pseudonym_key_is_for_a_new_database(tmp_path, files):
     """Without its key a database needs that very key, which is said before how to make one."""
     files["PTS_PRIVACY__PSEUDONYM_KEY_FILE"] = "none"
     (line,) = lacks(tmp_path, files, "sync")
-    assert line.startswith(f"privacy.pseudonym_key_file: there is no file {tmp_path}/none; use the")
+    assert line.startswith(f"privacy.pseudonym_key_file: there is no file {tmp_path}/none → use")
     assert "only for a new database, create one with `pts-worker keys pseudonym" in line
 
 
@@ -91,7 +91,7 @@ def test_the_contract_is_a_file_that_others_may_read(tmp_path, files):
     """It holds no secret, and is missing before anything is asked."""
     files["PTS_API__CONTRACT_FILE"] = "pts.toml"
     assert lacks(tmp_path, files, "read-pts") == [
-        f"api.contract_file: there is no file {tmp_path}/pts.toml; check the path"
+        f"api.contract_file: there is no file {tmp_path}/pts.toml → check the path"
     ]
     (tmp_path / "pts.toml").touch(0o644)
     assert lacks(tmp_path, files, "read-pts") == []

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final, get_args
+from typing import Final
 
 import click
 from prometheus_client.samples import Sample
@@ -14,7 +14,7 @@ from tools.docs.exit_codes import EXIT_MEANINGS
 from tools.docs.log_events import log_table
 from worker.config.contract_file import default_contract_text
 from worker.config.settings import EVERYDAY, KEYS, text_of, variable_of
-from worker.core.contract import Paging
+from worker.core.contract import STYLES
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
@@ -193,8 +193,7 @@ def contract_page() -> str:
 
 
 def _paging_rows() -> Iterator[str]:
-    for style in get_args(get_args(Paging)[0]):
-        name = get_args(style.model_fields["style"].annotation)[0]
+    for name, style in STYLES.items():
         yield f"| `{name}` | | | {_cell(style.__doc__)} |"
         for key, field in style.model_fields.items():
             if key != "style":

@@ -14,8 +14,7 @@ from worker.core.display import counted
 from worker.errors import ConfigurationError, FlagError
 from worker.files import is_missing
 
-_DEFAULT_FILE: Final = Path("config/worker.toml")
-_OTHER_FILE: Final = "name another with --config or PTS_CONFIG, or write one with `pts-worker init`"
+_OTHER_FILE: Final = "name another file (--config, PTS_CONFIG), or write one with `pts-worker init`"
 _HINT: Final = f"docs/reference/configuration.md says what each key may hold; {_OTHER_FILE}"
 _NO_FILE: Final = f"no configuration file was read: there is no {{}}; {_OTHER_FILE}"
 
@@ -64,13 +63,13 @@ def load(
             value. A ``FlagError`` if the command line has one of them.
     """
     chosen = config_path or environ.get(CONFIG_VARIABLE)
-    config_file = cwd / (chosen or _DEFAULT_FILE)
+    config_file = cwd / (chosen or "config/worker.toml")
     has_file = bool(chosen) or not is_missing(config_file)
     by_flags, by_file, unread = sources.flags(flags or {}, cwd), Source(), list[str]()
     try:
         by_file |= sources.file(config_file) if has_file else {}
     except ConfigurationError as error:
-        unread.append("; ".join(filter(None, (error.message, error.hint))))
+        unread.append(error.advice)
     given = sources.merged((by_flags, sources.environment(environ, cwd), by_file))
     settings, faults = _read(given)
     loaded = Loaded(
@@ -79,7 +78,7 @@ def load(
         config_file=config_file if has_file else None,
         hint=_HINT if has_file else _NO_FILE.format(config_file),
     )
-    problems = [*unread, *faults.values()]
+    problems = [*unread, *dict.fromkeys(faults.values())]
     if not unread:  # what the file sets would seem to be missing
         problems += _contradictions(given, by_flags)
         problems += unmet(settings, purpose, {*faults, *map(meant_by, faults)}) if purpose else ()
@@ -89,7 +88,7 @@ def load(
 
 
 def _read(given: Source) -> tuple[Settings, dict[str, str]]:
-    """The settings without what is faulty, and the faults by key, or by section that is none."""
+    """The settings without what is faulty, and the faults by key."""
     tables: dict[str, Any] = defaultdict(dict)
     faults: dict[str, str] = {}
     for name, (value, origin) in given.items():
@@ -98,7 +97,7 @@ def _read(given: Source) -> tuple[Settings, dict[str, str]]:
         try:
             tables[section][key] = read_value(place, value)
         except ValueError as error:
-            faults[place] = f"{place} ({origin}): {error}"
+            faults[name] = f"{place} ({origin}): {error}"
     return Settings(**tables), faults
 
 

@@ -12,7 +12,7 @@ from worker.areas import AREAS
 from worker.config.settings import message_of
 from worker.config.sources import parse_toml, read_text
 from worker.core.area import ColumnType
-from worker.core.contract import AreaContract, Contract
+from worker.core.contract import STYLES, AreaContract, Contract
 from worker.core.display import counted
 from worker.errors import ConfigurationError
 
@@ -73,11 +73,12 @@ def _problem(fault: Any, tables: Mapping[str, Any]) -> str:
     """One fault with its place, without the value."""
     problem = message_of(fault)
     if fault["type"] == "extra_forbidden":
-        problem = "there is no such key"
+        table = STYLES.get(fault["loc"][-2], AreaContract)
+        problem = f"there is no such key; known are {', '.join(table.model_fields)}"
     elif fault["type"] == "missing":
         problem = f"the key {fault['loc'][-1]} is missing"
     elif fault["type"].startswith("union_tag"):  # pydantic's own text holds the value
-        problem = "style must be one of those in docs/reference/contract.md"
+        problem = f"style must be one of {', '.join(STYLES)}"
     return f"{_place(fault['loc'], tables)}: {problem}"
 
 

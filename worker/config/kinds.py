@@ -30,27 +30,13 @@ def _must(holds: Callable[[Any], object], problem: str) -> AfterValidator:
     return AfterValidator(checked)
 
 
-def _duration(value: object) -> object:
-    """Refuse a number, which pydantic would read as seconds."""
-    if not isinstance(value, (str, timedelta)):
-        raise ValueError("is not a duration; write it as a string with a unit, such as '30m'")  # noqa: TRY004 - pydantic gathers ValueErrors only
-    return parse_duration(value) if isinstance(value, str) else value
-
-
 def _web_url(url: str) -> str:
     parts = parts_of(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be a URL that starts with https:// or http://")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not contain a user name or password")
-    if parts.query or parts.fragment:
-        raise ValueError("must not contain a query or fragment")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must not contain a user name, password, query or fragment")
     return url.rstrip("/")
-
-
-def _is_private(url: str) -> bool:
-    parts = parts_of(url)
-    return parts.scheme == "https" or is_loopback(parts.hostname)
 
 
 def _cron(text: str) -> str:
@@ -74,7 +60,12 @@ Int = Annotated[int, _NUMBER]
 Float = Annotated[float, _NUMBER]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Share = Annotated[Float, Field(ge=0, le=1)]
-Duration = Annotated[timedelta, BeforeValidator(_duration), _must(bool, "must be longer than 0")]
+Duration = Annotated[
+    timedelta,
+    Field(strict=True),  # a number is refused, which pydantic would read as seconds
+    _of_text(parse_duration),
+    _must(bool, "must be longer than 0"),
+]
 Days = Annotated[Duration, _must(lambda time: time.days, "must be at least 1d, or none")]
 """Not ``90m``, which somebody may take for months."""
 File = Annotated[
@@ -86,7 +77,11 @@ File = Annotated[
 ]
 ProxyUrl = Annotated[Text, AfterValidator(_web_url)]
 HttpUrl = Annotated[
-    ProxyUrl, _must(_is_private, "http:// is allowed for loopback addresses only; use https://")
+    ProxyUrl,
+    _must(
+        lambda url: url.lower().startswith("https:") or is_loopback(parts_of(url).hostname),
+        "http:// is allowed for loopback addresses only; use https://",
+    ),
 ]
 SecretHttpUrl = Secret[HttpUrl]
 StoreUrl = Annotated[Text, AfterValidator(check_store_url)]

@@ -26,8 +26,7 @@ _SECTIONS: Final[Mapping[Purpose, tuple[str, ...]]] = {
 """The sections that each purpose uses."""
 _ENVIRONMENT: Final = "set api.environment to test, test-internet or production"
 _REMEDIES: Final = {
-    "api.base_url": _ENVIRONMENT,
-    "helseid.issuer": _ENVIRONMENT,
+    **dict.fromkeys(("api.base_url", "helseid.issuer"), _ENVIRONMENT),
     "helseid.client_id": "copy it from HelseID self-service",
     "helseid.private_jwk_file": "use the file from HelseID self-service, or create a key with "
     "`pts-worker keys new`",
@@ -66,7 +65,7 @@ def unmet(settings: Settings, purpose: Purpose, unknown: Collection[str] = ()) -
             try:
                 _check(settings, name)
             except ConfigurationError as error:
-                yield "; ".join(filter(None, (error.message, error.hint)))
+                yield error.advice
 
 
 def required(settings: Settings, name: str) -> Any:

@@ -17,17 +17,25 @@ from worker.config import kinds
 from worker.core.times import format_duration
 
 EVERYDAY: Final = (
-    "api.environment",
-    "helseid.client_id",
-    "helseid.private_jwk_file",
-    "roster.path",
-    "database.url",
-    "privacy.pseudonym_key_file",
+    *("api.environment", "helseid.client_id", "helseid.private_jwk_file"),
+    *("roster.path", "database.url", "privacy.pseudonym_key_file"),
 )
 """The keys that everybody sets. They and their sections come first."""
-
-
 PREFIX: Final = "PTS_"
+_ACCEPTED: Final[Mapping[str, str]] = {
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+    "string": "must be a text in quotes",
+    "path": "must be a text in quotes",
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "bool": "must be true or false",
+    "tuple": "must be a list",
+    "dict": "must be a table",
+    "model": "must be a table",
+    "time": "must be a duration such as '30m'",
+}
+"""What is accepted, by pydantic's type of error or the first word of it."""
 
 
 def unset(example: str) -> Any:
@@ -89,8 +97,8 @@ class Roster(Section):
     path: kinds.Text | None = unset("/var/lib/pts-worker/roster.csv")
     """CSV file with a header that names `off_id` and (optional) `local_ref` and `cohort`, or a file
     with one identifier per line; `-` is standard input."""
-    encoding: Literal["utf-8", "windows-1252", "iso-8859-1", "iso-8859-15"] = "utf-8"
-    """Encoding of the roster file. `windows-1252` is what Excel's plain CSV has."""
+    encoding: Literal["utf-8", "utf-16", "windows-1252", "iso-8859-1", "iso-8859-15"] = "utf-8"
+    """Encoding of the roster file. Excel's plain CSV has `windows-1252`, Unicode text `utf-16`."""
     url: kinds.RosterUrl | None = unset("postgresql://reader@ehr.example/ehr")
     """SQLAlchemy URL of the database for `roster.query`. TLS is as for `database.url`."""
     password_file: kinds.File | None = unset("/run/secrets/roster-password")
@@ -306,9 +314,10 @@ def read_value(name: str, value: object) -> Any:
 
 
 def message_of(fault: Mapping[str, Any]) -> str:
-    """What pydantic says of a value, as it follows a key's name."""
-    text = str(fault["msg"]).removeprefix("Value error, ")
-    return text.replace("Input should", "must").replace("String should", "must")
+    """What pydantic finds wrong with a value, as it follows a key's name."""
+    kind = fault["type"]
+    text = _ACCEPTED.get(kind) or _ACCEPTED.get(kind.partition("_")[0]) or str(fault["msg"])
+    return text.removeprefix("Value error, ").replace("Input should", "must")
 
 
 def text_of(value: object) -> str:

@@ -47,13 +47,12 @@ def environment(environ: Mapping[str, str], cwd: Path) -> Source:
     Other variables are ignored, because Kubernetes sets ``PTS_…`` for every service.
     """
     found: Source = {}
-    for variable in sorted(environ.keys() - {CONFIG_VARIABLE}):
+    for variable, text in sorted(environ.items()):
         name = variable.removeprefix(PREFIX).lower().replace("__", ".", 1)
-        if not variable.startswith(PREFIX) or not environ[variable]:
+        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE or not text:
             continue
         if "." in name:
-            value = _under(cwd, name, environ[variable])
-            found[name] = Given(value, f"environment variable {variable}")
+            found[name] = Given(_under(cwd, name, text), f"environment variable {variable}")
         elif variable in _ONE_UNDERSCORE:
             found[variable] = Given("", "environment variable with one underscore")
     return found

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from hashlib import blake2b
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -199,6 +199,10 @@ Paging: TypeAlias = Annotated[
     LinkPaging | NextLinkPaging | TokenPaging | ReferencePaging | PagePaging | OffsetPaging,
     Field(discriminator="style"),
 ]
+STYLES: Final[Mapping[str, Any]] = {
+    get_args(one.model_fields["style"].annotation)[0]: one for one in get_args(get_args(Paging)[0])
+}
+"""The styles of paging by name."""
 
 
 class AreaContract(_Declared):
@@ -230,11 +234,15 @@ class AreaContract(_Declared):
         unknown = {*self.required, *self.values} - self.columns.keys()
         unknown |= set(self.volatile) - self.columns.keys() - self.extra.keys()
         if unknown:
-            raise ValueError(f"no column is declared with the name {', '.join(sorted(unknown))}")
+            raise ValueError(
+                f"no column is declared with the name {', '.join(sorted(unknown))}; declared are "
+                f"{', '.join([*self.columns, *self.extra])}"
+            )
         if both := self.columns.keys() & self.extra.keys():
             raise ValueError(f"both a column and an extra: {', '.join(sorted(both))}")
-        if isinstance(self.paging, SendingPaging) and self.paging.send_in == "body":
-            _checked_body({**self.body, self.paging.send_as: 0})
+        sent = self.paging
+        if isinstance(sent, SendingPaging) and OFF_ID in json.dumps(self.body.get(sent.send_as)):
+            raise ValueError(f"paging.send_as: {sent.send_as} of the body holds the identifier")
         if not self.records and self.places:
             raise ValueError(
                 'records = "" says that the answer is the list itself, with nothing around it; '

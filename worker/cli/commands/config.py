@@ -26,7 +26,7 @@ def check(cli: options.Cli) -> None:
         try:
             use()
         except ConfigurationError as error:
-            faults += error.problems or (error.message,)
+            faults.append(error.advice)
     if faults:
         raise ConfigurationError("what it names cannot be used:", problems=faults)
     file = app.loaded.config_file
