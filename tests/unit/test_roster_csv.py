@@ -9,7 +9,7 @@ import pytest
 
 from worker.core.model import RosterEntry, RosterLineError
 from worker.errors import RosterError
-from worker.roster.csv_file import LINE_BYTES_MAX, CsvRoster
+from worker.roster.csv_file import LINE_LENGTH_MAX, CsvRoster
 
 A = "16858399649"
 B = "02013299997"
@@ -34,12 +34,12 @@ async def read_bytes(tmp_path, content):
     return await read(CsvRoster(path))
 
 
-@pytest.mark.parametrize("encoding", ["windows-1252", "iso-8859-1", "iso-8859-15"])
+@pytest.mark.parametrize("encoding", ["windows-1252", "iso-8859-15", "utf-16", "utf-16-le"])
 async def test_other_encodings(tmp_path, encoding):
     """``roster.encoding`` reads what other programs write; without it the remedy is named."""
     path = tmp_path / "roster.csv"
     path.write_bytes(f"off_id;local_ref\n{A};åse\n".encode(encoding))
-    assert await read(CsvRoster(path, encoding=encoding)) == [(A, "åse")]
+    assert await read(CsvRoster(path, encoding=encoding.removesuffix("-le"))) == [(A, "åse")]
     with pytest.raises(RosterError) as caught:
         await read(CsvRoster(path))
     assert "roster.encoding" in caught.value.message
@@ -99,7 +99,7 @@ async def test_reads_cohorts(tmp_path, content, expected, unknown):
         (f'{B},"open', "unbalanced quotes"),
         (f"{B},{'r' * 201}", "local_ref is longer than 200 characters"),
         (f"{B},a\x00b", "local_ref contains control characters"),
-        (f"{B},{'r' * LINE_BYTES_MAX}", f"the line is longer than {LINE_BYTES_MAX} bytes"),
+        (f"{B},{'r' * LINE_LENGTH_MAX}", f"the line is longer than {LINE_LENGTH_MAX} ch"),
     ],
 )
 async def test_a_bad_line_is_a_fault(tmp_path, line, problem):
@@ -130,7 +130,6 @@ async def test_a_first_line_of_too_few_digits_is_no_header(tmp_path):
         (f"{A};p1\n{B};p2\n", "roster.csv line 1 has 2 columns, and none named off_id"),
         ("off_id;OFF-ID\n1;2\n", "roster.csv line 1 has 2 columns, and 2 named off_id"),
         (f'off_id;"open\n{A}\n', "roster.csv: the header has unbalanced quotes"),
-        ("off_id\n".encode("utf-16"), "roster.csv line 1 is not UTF-8"),
         (b"", "roster.csv contains no identifier"),
         (b"PK\x03\x04\x14\x00", "roster.csv is a workbook, not CSV"),
         (b"f\xf8dselsnummer\n", "roster.csv line 1 is not UTF-8"),

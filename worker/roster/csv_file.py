@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import os
+import re
 import stat
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -19,21 +20,28 @@ from worker.errors import RosterError, reason_of
 from worker.roster import Columns, RosterLine, find_columns, read_text, with_identifier
 from worker.trusted_files import EVERYBODY_WRITES, open_trusted
 
-LINE_BYTES_MAX: Final = 64 * 1024
+LINE_LENGTH_MAX: Final = 64 * 1024
 
 _CHUNK_BYTES: Final = 16 * 1024
 _DELIMITERS: Final = ",;\t"
-_WORKBOOK: Final = b"PK\x03\x04"
+_WORKBOOK: Final = "PK\x03\x04"
 """What a workbook (.xlsx) begins with."""
+_UNDECODED: Final = re.compile("[\udc80-\udcff]")
+"""Bytes that the encoding does not have, as ``surrogateescape`` decodes them (PEP 383)."""
+_FOREIGN: Final = re.compile(f"[\0\ufffe]|{_UNDECODED.pattern}")
+"""What no header has: also every other byte of UTF-16, and its mark in the other order."""
+_UNLIKE: Final = "is not {encoding} (roster.encoding)"
 _ENCODING_HINT: Final = (
-    'save the file as "CSV UTF-8", or set roster.encoding (what Excel calls plain CSV is '
-    "windows-1252)"
+    'save the file as "CSV UTF-8", or set roster.encoding: what Excel calls plain CSV is '
+    '"windows-1252", and its Unicode text "utf-16"'
 )
 _REWRITTEN: Final = "the file was written to while it was read; write another and rename it"
 _HINT: Final = (
     "name the columns off_id and (optional) local_ref and cohort in the first line; "
     "a file without a header holds one 11-digit identifier per line"
 )
+_CODECS: Final = {"utf-16": "utf-16-le"}
+"""Windows writes no other, and Python's ``utf-16`` requires a byte order mark."""
 KEPT_MAX: Final = 100_000
 """Lines of standard input: persons may have to be read a second time."""
 _TOO_MANY: Final = f"standard input has more than {KEPT_MAX:,} lines, which are kept in memory"
@@ -46,7 +54,7 @@ class CsvRoster:
     """Streams persons from a file, one chunk in memory at a time.
 
     The delimiter (comma, semicolon or tab) is detected from the header. Fields may be quoted but
-    not contain line breaks. Blank lines are skipped. UTF-8 may begin with a byte order mark.
+    not contain line breaks. Blank lines are skipped. A byte order mark may come first.
 
     Args:
         path: the file, or ``-`` for standard input.
@@ -83,8 +91,8 @@ class CsvRoster:
         parser = _LineParser(self._name, self._encoding)
         async with self._opened() as source:
             begun = _last_write(source)
-            async for raw_lines in _line_chunks(source):
-                for line in parser.parse(raw_lines):
+            async for texts in self._line_chunks(source):
+                for line in parser.parse(texts):
                     if self._standard_input is not None:
                         kept.append(line)
                     if len(kept) > KEPT_MAX:
@@ -93,6 +101,22 @@ class CsvRoster:
             if _last_write(source) != begun:
                 yield RosterLineError(where=self._name, problem=_REWRITTEN)
         self._kept, self.unknown_columns = kept, parser.unknown_columns
+
+    async def _line_chunks(self, source: _Source) -> AsyncIterator[Sequence[str]]:
+        """Complete lines without line ends, chunk by chunk. Truncates lines that are too long."""
+        codec = codecs.getincrementaldecoder(_CODECS.get(self._encoding, self._encoding))
+        decoder = io.IncrementalNewlineDecoder(codec("surrogateescape"), translate=True)
+        tail, is_end = "", False
+        while not is_end:
+            chunk = await to_thread.run_sync(source.read, _CHUNK_BYTES, abandon_on_cancel=True)
+            is_end = not chunk
+            try:
+                *lines, tail = (tail + decoder.decode(chunk, is_end)).split("\n")
+            except UnicodeDecodeError:
+                problem = f"{self._name} {_UNLIKE.format(encoding=self._encoding.upper())}"
+                raise RosterError(problem, hint=_ENCODING_HINT) from None
+            tail = tail[: LINE_LENGTH_MAX + 1]
+            yield [*lines, tail] if is_end else lines
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[_Source]:
@@ -118,56 +142,27 @@ def _last_write(source: _Source) -> tuple[int, int] | None:
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
-async def _line_chunks(source: _Source) -> AsyncIterator[Sequence[bytes]]:
-    """Complete lines without line ends, chunk by chunk. Truncates lines that are too long."""
-    tail = b""
-    while True:
-        chunk = await to_thread.run_sync(source.read, _CHUNK_BYTES, abandon_on_cancel=True)
-        if not chunk:
-            break
-        data = tail + chunk
-        lines = data.splitlines()
-        tail = b""
-        if not data.endswith(b"\n"):
-            end = b"\r" if data.endswith(b"\r") else b""
-            tail = lines.pop()[: LINE_BYTES_MAX + 1] + end
-        yield lines
-    if tail:
-        yield tail.splitlines()
-
-
 class _LineParser:
     """Parses the lines of one file; keeps the header and the line number."""
 
     def __init__(self, name: str, encoding: str) -> None:
         self._name = name
-        self._encoding = encoding
+        self._unlike = _UNLIKE.format(encoding=encoding.upper())
         self._number = 0
         self._columns: Columns | None = None
         self.unknown_columns: Sequence[str] = ()
         self._delimiter = ""
         self._is_header_done = False
 
-    def parse(self, raw_lines: Sequence[bytes]) -> Iterator[RosterLine]:
+    def parse(self, texts: Sequence[str]) -> Iterator[RosterLine]:
         """The entries and errors of some lines; a header and blank lines give none."""
-        for raw in raw_lines:
+        for text in texts:
             self._number += 1
             if self._number == 1:
-                if raw.startswith(_WORKBOOK):
-                    raise RosterError(f"{self._name} is a workbook, not CSV", hint=_ENCODING_HINT)
-                raw = raw.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901
-            if len(raw) > LINE_BYTES_MAX:
-                yield self._error(f"the line is longer than {LINE_BYTES_MAX} bytes")
-                continue
-            try:
-                text = raw.decode(self._encoding)
-            except UnicodeDecodeError:
-                if not self._is_header_done:
-                    problem = f"{self._place()} is not {self._encoding.upper()}"
-                    raise RosterError(problem, hint=_ENCODING_HINT) from None
-                yield self._error(f"the line is not {self._encoding.upper()} (roster.encoding)")
-                continue
-            if text and not text.isspace():
+                text = text.removeprefix("\ufeff")  # noqa: PLW2901 - the byte order mark
+            if len(text) > LINE_LENGTH_MAX:
+                yield self._error(f"the line is longer than {LINE_LENGTH_MAX} characters")
+            elif text and not text.isspace():
                 if not self._is_header_done and self._read_header(text):
                     continue
                 yield self._row(text)
@@ -175,6 +170,10 @@ class _LineParser:
     def _read_header(self, text: str) -> bool:
         """Read the first line that is not blank; False if it is not a header."""
         self._is_header_done = True
+        if text.startswith(_WORKBOOK):
+            raise RosterError(f"{self._name} is a workbook, not CSV", hint=_ENCODING_HINT)
+        if _FOREIGN.search(text):
+            raise RosterError(f"{self._place()} {self._unlike}", hint=_ENCODING_HINT)
         bare = text.strip().strip('"').replace(" ", "").replace("-", "")
         if bare.isascii() and bare.isdigit():
             return False
@@ -197,6 +196,8 @@ class _LineParser:
         )
 
     def _row(self, text: str) -> RosterLine:
+        if not text.isascii() and _UNDECODED.search(text):
+            return self._error(f"the line {self._unlike}")
         try:
             fields = self._fields(text)
         except csv.Error:
