@@ -7,8 +7,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, reason_of
+
+_REMEDIES: Final = {
+    errno.ENOENT: "make the folder first",
+    errno.EACCES: "let this account make files in the folder",
+    errno.EROFS: "it is mounted read-only; under systemd, name the folder in ReadWritePaths=",
+    errno.ENOSPC: "make room on that disk",
+}
 
 
 @contextmanager
@@ -28,8 +36,8 @@ def named_faults(what: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise ConfigurationError(
-            f"{what} cannot be written ({error.strerror or type(error).__name__})",
-            hint="check the folder, its permissions and the free disk space",
+            f"{what} cannot be written ({reason_of(error)})",
+            hint=_REMEDIES.get(error.errno or 0, "look at the folder and its disk"),
         ) from error
 
 

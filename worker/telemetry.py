@@ -25,7 +25,7 @@ from worker.core.hosts import place_of
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
 from worker.errors import ConfigurationError, ExitCode, FailureKind, WorkerError, reason_of
-from worker.files import write_atomically
+from worker.files import named_faults, write_atomically
 from worker.http.transport import Transport
 
 log = structlog.get_logger()
@@ -193,7 +193,7 @@ async def emit(
         if (path := to.textfile) is not None:
             write = partial(_write_textfile, path, samples)
             in_thread = partial(to_thread.run_sync, write, abandon_on_cancel=True)
-            group.start_soon(_send, "textfile", in_thread, failed)
+            group.start_soon(_send, "telemetry.textfile", in_thread, failed)
         if (url := to.pushgateway_url) is not None:
             push = partial(_push, url, samples, out)
             group.start_soon(_send, f"pushgateway at {place_of(url)}", push, failed)
@@ -229,7 +229,7 @@ async def _send(target: str, send: Callable[[], Awaitable[None]], failed: list[s
     else:
         return
     log.warning("telemetry.failed", target=target, reason=reason, hint=hint)
-    failed.append(f"metrics: {target}: {reason}" + (f"; {hint}" if hint else ""))
+    failed.append(" → ".join(filter(None, (f"metrics: {target}: {reason}", hint))))
 
 
 async def _push(url: str, samples: Iterable[Sample], out: _Out) -> None:
@@ -267,17 +267,11 @@ def _write_textfile(path: Path, samples: Iterable[Sample]) -> None:
     The time of the last success thus survives a failed run. Anyone who may read the folder may read
     the file: node_exporter is another user.
     """
-    try:
+    with named_faults(path):
         board = Board([*_former(path), *samples])
         # The collector reads every *.prom in the folder; the temporary name does not match.
         mode = 0o600 | (path.parent.stat().st_mode & 0o044)
         write_atomically(path, board.text(), mode=mode)
-    except OSError as error:
-        raise ConfigurationError(
-            f"telemetry.textfile: {path} cannot be written ({reason_of(error)})",
-            hint="let the worker's user make files in that folder; under systemd, name it in "
-            "ReadWritePaths= (config/systemd/textfile.conf)",
-        ) from error
 
 
 def _former(path: Path) -> list[Sample]:

@@ -7,6 +7,7 @@ format.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -151,16 +152,19 @@ async def _write(
         query = query.where(column("seq") > await _last_of(connection, options.since))
     stem = view.name if options.dialect is None else view_name_nb(view.name)
     name, rows = f"{stem}.{options.format}", 0
-    with (
-        folder.create(name) as stream,
-        open_sink(stream, columns, options.dialect or options.format) as sink,
-    ):
+    files = ExitStack()
+    stream = files.enter_context(folder.create(name))
+    sink = files.enter_context(open_sink(stream, columns, options.dialect or options.format))
+    try:
         buffer = {"max_row_buffer": _PORTION}
         async with connection.stream(query, execution_options=buffer) as result:
             async for portion in result.partitions(_PORTION):
                 with named_faults(folder.path):
                     sink.write(portion)
                 rows += len(portion)
+    finally:
+        with named_faults(folder.path):  # what was buffered is written now
+            files.close()
     size, digest = folder.digest(name)
     return ExportedView(
         name=view.name,

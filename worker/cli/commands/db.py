@@ -1,5 +1,6 @@
 """``db``: the database's schema, and copies of it."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ def command() -> None:
 @command.command("upgrade")
 @click.pass_obj
 def upgrade_schema(cli: options.Cli) -> None:
-    """Bring the database to this program's schema, and recreate the reporting views.
+    """Migrate the database to this program's schema, and recreate the reporting views.
 
     It creates the database if there is none, and names it and the configuration that was read.
 
@@ -112,7 +113,7 @@ async def _back_up(app: "App", file: Path) -> dict[str, Any]:
             may_group = app.settings.database.group_readable
             forbidden = EVERYBODY_WRITES if may_group else OTHERS_WRITE
             examine_with_folder(file, key="FILE", forbidden=forbidden)
-            await _copy(store, copy, file)
+            await _copy(store, copy)
             size = copy.stat().st_size
     return {
         "file": str(file),
@@ -139,11 +140,10 @@ def _new(file: Path) -> Iterator[Path]:
             part.unlink()
 
 
-async def _copy(store: "Database", copy: Path, file: Path) -> None:
+async def _copy(store: "Database", copy: Path) -> None:
     """SQLite reads all pages as of one moment, and hinders no writer."""
     import sqlite3
 
-    from worker.errors import ConfigurationError
     from worker.store.errors import described
 
     async with store.engine.connect() as connection:
@@ -154,7 +154,6 @@ async def _copy(store: "Database", copy: Path, file: Path) -> None:
         except sqlite3.Error as error:
             if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
                 raise described(error, store.engine.url) from error
-            raise ConfigurationError(
-                f"{file} cannot be written ({error.sqlite_errorname})",
-                hint="check the folder, its permissions and the free disk space",
-            ) from error
+            is_full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+            reason = "no space left" if is_full else error.sqlite_errorname
+            raise OSError(errno.ENOSPC if is_full else errno.EIO, reason) from error

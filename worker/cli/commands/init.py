@@ -11,7 +11,6 @@ import click
 
 from worker.cli import options
 from worker.cli.output import json_text
-from worker.errors import ConfigurationError
 from worker.files import named_faults, write_new
 
 _CLIENT_KEY: Final = "helseid.private_jwk_file"
@@ -49,11 +48,9 @@ def command(cli: options.Cli, *, out: Path) -> None:
     from worker.files import is_missing
     from worker.helseid.keys import load_client_key
 
-    if out.exists():  # before the questions
-        raise ConfigurationError(
-            f"{out.absolute()} already exists",
-            hint="it is not overwritten: choose another name with --out",
-        )
+    with named_faults(out):
+        if out.exists():  # before the questions
+            raise FileExistsError
     values = _KEY_FILES | {key: _checked(key, value) for key, (value, _) in cli.flags.items()}
     for key, (question, default) in _ASKED.items():
         if key in values or _INSTEAD.get(key) in values:
