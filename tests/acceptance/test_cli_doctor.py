@@ -86,10 +86,10 @@ def test_a_sound_set_up_is_ok_in_every_line(visits: dict[str, Ended]):
     [
         ("refused", 77, ("token", "FAIL"), "invalid_client"),
         ("away", 78, ("database", "FAIL"), "filled from another PTS"),
-        ("away", 78, ("PTS", "FAIL"), "127.0.0.1:9"),
+        ("away", 78, ("PTS", "FAIL"), NOBODY_LISTENS),
         ("away", 78, ("roster", "FAIL"), "none.csv"),
         ("no server", 69, ("database", "FAIL"), "127.0.0.1:9"),
-        ("no helseid", 69, ("discovery", "FAIL"), "127.0.0.1:443"),
+        ("no helseid", 69, ("discovery", "FAIL"), "https://127.0.0.1/.well-known/"),
         ("proxy", 78, ("PTS", "FAIL"), "the proxy 127.0.0.1:9"),
         ("clock ahead", 78, ("clock", "FAIL"), "s ahead"),
         ("clock behind", 78, ("clock", "FAIL"), "s behind"),
@@ -116,6 +116,7 @@ def test_the_rest_is_checked(visits: dict[str, Ended]):
         **SOUND,
         **dict.fromkeys(("configuration", "key", "token", "database", "contract"), "FAIL"),
     }
+    assert line_of(visits["missing"], "key")["text"] == "see configuration"  # said once
     # Without a configuration nothing is.
     problems = visits["broken"].document["error"]["problems"]
     assert (visits["broken"].code, len(problems)) == (78, 2)
@@ -163,7 +164,9 @@ def test_probe_of_what_is_not_declared(worker: Installation, served: Sandbox, ar
     finally:
         served.control(faults=[])
     assert (ended.code, lines(ended)["PTS probe"]) == (65, ("FAIL", 65))
-    assert line_of(ended, "PTS probe")["text"].startswith(f"{area}: PTS: an object, where")
+    line = line_of(ended, "PTS probe")
+    assert line["text"].startswith(f"{area} at http://127.0.0.1:")
+    assert "failures list" not in line["hint"]  # of a run
 
 
 def test_an_address_beside_the_environment(worker: Installation):

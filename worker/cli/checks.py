@@ -12,11 +12,11 @@ from typing import Final, NamedTuple, TypeAlias
 
 from worker.app import App
 from worker.cli.options import Cli
-from worker.config.needs import unmet
+from worker.config.needs import required, unmet
 from worker.core.breaker import verdict_of
 from worker.core.contract import fingerprint
 from worker.core.display import counted, visible_lines
-from worker.core.hosts import ENVIRONMENTS, place_of, service_of
+from worker.core.hosts import ENVIRONMENTS, service_of
 from worker.core.identity import NationalId
 from worker.core.model import Person, RosterLineError
 from worker.core.retry import RetryPolicy
@@ -35,6 +35,7 @@ from worker.store.status import engine_of
 
 _PATIENCE_S: Final = 5.0
 _LEARN_HINT: Final = "`pts-worker contract learn` proposes what to declare"
+_DECLARED_HINT: Final = f"check api.base_url and `pts-worker contract show`; {_LEARN_HINT}"
 _PROBE_HINT: Final = (
     "`pts-worker doctor --probe --person -` compares the answers for a synthetic person who has "
     "restrictions of every area; docs/first-day.md"
@@ -76,29 +77,31 @@ def report_checkup(cli: Cli, probe: NationalId | None) -> ExitCode:
 
 
 async def _ask_all(app: App, questions: Iterable[Question], *, is_shown: bool) -> list[Line]:
-    lines = list[Line]()
+    lines, said = list[Line](), dict[str, str]()
     for name, check in questions:
-        lines.append(await _asked(name, check, app))
+        lines.append(await _asked(name, check, app, said))
         if is_shown:
             _print(lines[-1])
     return lines
 
 
-async def _asked(name: str, check: Check, app: App) -> Line:
+async def _asked(name: str, check: Check, app: App, said: dict[str, str]) -> Line:
+    """Ask one question. ``said`` are the faults so far and their lines: no other repeats one."""
     doubts = Doubts()
     try:
         text = "; ".join((await check(app, doubts), *doubts))
     except WorkerError as error:
-        text = "; ".join(line.strip(" -") for line in error.message.splitlines())
-        return Line(name, "FAIL", text, error.hint, error.exit_code)
+        lines = {said.setdefault(fault, name) for fault in error.problems or (error.advice,)}
+        if name not in lines:
+            return Line(name, "FAIL", f"see {', '.join(lines)}", "", error.exit_code)
+        return Line(name, "FAIL", error.message, error.hint, error.exit_code)
     hint = "; ".join(dict.fromkeys(doubts.values()))
     return Line(name, "WARN" if doubts else "OK", masked(text), masked(hint))
 
 
 def _print(line: Line) -> None:
-    said = [f"{line.state:<4}  {line.name:<19} {line.text}"]
-    said += [f"{'':<26} → {line.hint}"] if line.hint else []
-    print(visible_lines("\n".join(said)), flush=True)
+    said = f"{line.state:<4}  {line.name:<19} {line.text}" + (line.hint and f"\n → {line.hint}")
+    print(visible_lines(said.replace("\n", f"\n{'':<26}")), flush=True)
 
 
 async def check_configuration(app: App, doubts: Doubts) -> str:
@@ -116,14 +119,13 @@ async def check_configuration(app: App, doubts: Doubts) -> str:
 
 async def check_key(app: App, _doubts: Doubts) -> str:
     """The client's key can be read, and HelseID accepts its type."""
+    app.loaded.require_none([*unmet(app.settings, "helseid")], ConfigurationError)
     return app.client_key().describe()
 
 
 @asynccontextmanager
 async def _discovery(app: App) -> AsyncIterator[tuple[Discovery, HelseIdClient]]:
-    issuer = app.settings.helseid.issuer
-    if issuer is None:
-        raise ConfigurationError("helseid.issuer is not set", hint="or set api.environment")
+    issuer = required(app.settings, "helseid.issuer")
     async with app.helseid_http() as http:
         client = HelseIdClient(http, app.runtime, RetryPolicy(attempts_max=2))
         yield Discovery(issuer, client, app.runtime), client
@@ -164,7 +166,7 @@ async def check_reach(app: App, _doubts: Doubts) -> str:
             status = (await transport.post(url, headers={}, body=b"")).status
     except AreaError as error:
         hint = error.hint or "check DNS, the firewall and api.base_url"
-        raise UnavailableError(f"{place_of(url)}: {error.message}", hint=hint) from None
+        raise UnavailableError(f"{url}: {error.message}", hint=hint) from None
     return f"{url} answers (HTTP {status} without a token)"
 
 
@@ -173,6 +175,7 @@ async def check_probe(app: App, doubts: Doubts, off_id: NationalId) -> str:
 
     The store remembers it if that proves the contract: a record of every area was read.
     """
+    app.loaded.require_none([*unmet(app.settings, "read-pts")], ConfigurationError)
     counts = dict[str, int]()
     if is_h_number(off_id.reveal()) and not app.sends_h_numbers:
         raise ConfigurationError("an H-number is not sent to PTS (roster.send_h_numbers)")
@@ -183,7 +186,9 @@ async def check_probe(app: App, doubts: Doubts, off_id: NationalId) -> str:
                 read = await reader.read(person, area.name)
             except AreaError as error:
                 fault = verdict_of(error)
-                fault.message = f"{area.name}: {fault.message}"
+                fault.message = f"{area.name} at {app.base_url()}: {error.message}"
+                if fault.exit_code == ExitCode.DATA_CONTRACT:
+                    fault.hint = error.hint or _DECLARED_HINT
                 raise fault from None
             counts[area.name] = len(read.records)
             rows = zip(area.columns, *(record.columns for record in read.records), strict=True)

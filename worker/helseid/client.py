@@ -12,7 +12,6 @@ import httpx
 import orjson
 import structlog
 
-from worker.core.hosts import place_of
 from worker.core.retry import RetryPolicy, is_transient, parse_retry_after
 from worker.core.value import Value
 from worker.errors import (
@@ -131,7 +130,7 @@ class HelseIdClient:
             return read(response)
         except AreaError as error:
             # The response is never logged, as it may hold a token.
-            problem = f"{place_of(str(request.url))}: {error.message}"
+            problem = f"{request.url.copy_with(query=None, userinfo=b'')}: {error.message}"
             hint = error.hint or "check DNS, the firewall and helseid.issuer"
         self._quiet_until_s = self._runtime.monotonic() + (wait_s or 0.0)
         if wait_s is not None and wait_s > _RETRY_AFTER_S_MAX:
@@ -171,6 +170,7 @@ class Discovery:
 
     def __init__(self, issuer: str, client: HelseIdClient, runtime: Runtime) -> None:
         self._issuer = issuer.rstrip("/")
+        self._url = f"{self._issuer}/.well-known/openid-configuration"
         self._client = client
         self._runtime = runtime
         self._metadata: Metadata | None = None
@@ -199,14 +199,14 @@ class Discovery:
 
     def request(self) -> httpx.Request:
         """What asks for the metadata."""
-        url = f"{self._issuer}/.well-known/openid-configuration"
-        return self._client.http.build_request("GET", url)
+        return self._client.http.build_request("GET", self._url)
 
     def _parse(self, response: httpx.Response) -> Metadata:
         if response.status_code != httpx.codes.OK:
             # A gateway may send it for a while, so it is judged as other outages are.
             raise UnavailableError(
-                f"{_ISSUER}: found no OpenID configuration (HTTP {response.status_code})",
+                f"{_ISSUER}: found no OpenID configuration at {self._url} "
+                f"(HTTP {response.status_code})",
                 hint="check the issuer, and whether a proxy or firewall sent this response",
             )
         document = json_object(response)
@@ -216,8 +216,7 @@ class Discovery:
         if not isinstance(issuer, str) or issuer.rstrip("/") != self._issuer:
             raise ConfigurationError(
                 f"{_ISSUER}: is {self._issuer}, but the OpenID configuration names another",
-                hint="set the issuer exactly as HelseID writes it in /.well-known/"
-                "openid-configuration there",
+                hint=f"set the issuer exactly as HelseID writes it in {self._url}",
             )
         if not isinstance(endpoint, str) or not self._is_at_the_issuer(endpoint):
             raise ConfigurationError(
