@@ -65,7 +65,7 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     """It makes a new file that says what every key means, for its owner."""
     before = (setup / "worker.toml").read_text()
     out = ("--out", f"{setup}/worker.toml")
-    assert f"{setup}/worker.toml already exists" in said(capsys, "init", *out, code=78)
+    assert f"{setup}/worker.toml is there already" in said(capsys, "init", *out, code=78)
     (setup / "link.toml").symlink_to("nowhere.toml")
     assert "is there already" in said(capsys, "init", "--out", f"{setup}/link.toml", code=78)
     assert (setup / "worker.toml").read_text() == before
@@ -131,6 +131,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
     words += ["--set", f"api.contract_file={setup}/pts.toml"]
     text = said(capsys, *words, code=78)
     assert [name for name in names if f"{setup}/{name}" not in text] == []
+    assert "pts.toml: not valid TOML: " in text.partition("→ text stands between")[0]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
             78,
             "the folder {folder}/no does not exist",
         ),
-        ("keys new --out no/k", 78, "no/k cannot be written (No such file or directory) → check"),
+        ("keys new --out no/k", 78, "written (no such file or directory) → make the folder"),
         ("keys public --set helseid.private_jwk_file=none", 78, "there is no file {folder}/none"),
         ("failures show zzzz", 2, "'zzzz' is not '-'"),
         ("sandbox --folder {etc}/worker.toml", 2, "{etc}/worker.toml cannot be used: file exists"),
@@ -157,6 +158,8 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
         ("export --out x --format parquet --dialect excel-nb", 2, "--dialect is for CSV, not for"),
         ("export --out x --since 2026-13-01", 2, "is not a valid integer"),
         ("sync --rooster x", 2, "Did you mean '--roster'?"),
+        ("sync --wait soon", 2, "→ for example `pts-worker sync --config /etc/pts/worker.toml"),
+        ("sync --set snyc.concurrency=4", 2, "snyc (flag --set snyc.concurrency): unknown"),
         ("sync --area typo", 2, "'patient-safety', 'patient-privacy'"),
         ("--set typo sync", 2, "--set takes KEY=VALUE"),
     ],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
+from worker.cli.output import IDENTIFIER_HINT
 from worker.core.identity import NationalId
 from worker.errors import UsageError
 from worker.offid import mask_identifiers, normalise, problem
@@ -41,11 +42,7 @@ def read_identifier() -> NationalId:
         line = sys.stdin.readline(_LINE_LENGTH_MAX)
     digits = normalise(line)
     if digits is None:
-        raise UsageError(
-            f"standard input: {problem(line)}",
-            hint="give one identifier on one line of standard input; never as an argument, which "
-            "every process of the machine can read",
-        )
+        raise UsageError(f"standard input: {problem(line)}", hint=IDENTIFIER_HINT)
     return NationalId(digits)
 
 

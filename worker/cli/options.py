@@ -7,7 +7,8 @@ import contextlib
 import gc
 import io
 import os
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from inspect import cleandoc
@@ -198,6 +199,31 @@ class Group(click.Group):
     """A group of such commands."""
 
     command_class = Command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; for an unknown word, name the commands whose name or help has it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            word = error.command_name.casefold()
+            meant = [f"'{name}'" for name, words in _described(self, ctx) if word in words]
+            if error.possibilities or not meant:
+                raise
+            text = f"{error.message} Did you mean {' or '.join(meant[:3])}?"
+            raise click.NoSuchCommand(error.command_name, text, ctx=ctx) from None
+
+
+def _described(
+    command: click.Command | None, ctx: click.Context, name: str = ""
+) -> Iterator[tuple[str, Sequence[str]]]:
+    """The name of the command, or of each in a group, with the words of name and short help."""
+    if isinstance(command, click.Group):
+        for one in command.list_commands(ctx):
+            yield from _described(command.get_command(ctx, one), ctx, f"{name} {one}".strip())
+    elif command is not None:
+        yield name, re.findall(r"\w+", f"{name} {command.short_help}".casefold())
 
 
 area = setting(

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,14 @@ import click
 
 from worker.core.display import visible, visible_lines
 from worker.core.times import format_duration
-from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError, safe_traceback
+from worker.errors import ExitCode, UsageError, WorkerError, safe_traceback
 
 NOTHING_YET: Final = "nothing is published yet: run `pts-worker sync` first"
-_TYPED_IDENTIFIER: Final = (
-    "give an identifier on standard input, never as an argument: others on this machine can read "
+IDENTIFIER_HINT: Final = (
+    "give one identifier on standard input, never as an argument: others on this machine can read "
     "it there, and the shell remembers it"
 )
+_EXAMPLE: Final = re.compile("Example: (`[^`]+`)")
 _WIDEST: Final = 10_000
 """Columns of a line, so that none is broken: a terminal does that."""
 
@@ -133,9 +135,11 @@ def report_call(error: click.ClickException, *, as_json: bool) -> None:
         return
     wrong = UsageError(error.format_message())
     if wrong.message != error.format_message():
-        wrong.hint = _TYPED_IDENTIFIER
+        wrong.hint = IDENTIFIER_HINT
     elif isinstance(error, click.UsageError) and error.ctx is not None:
-        wrong.hint = f"`{error.ctx.command_path} --help` shows how it is called"
+        example = _EXAMPLE.search(error.ctx.command.help or "")
+        wrong.hint = f"for example {' '.join(example[1].split())}; " if example else ""
+        wrong.hint += f"`{error.ctx.command_path} --help` shows how it is called"
     report_error(wrong, as_json=as_json)
 
 
@@ -148,7 +152,7 @@ def report_error(error: WorkerError, *, as_json: bool) -> None:
             "name": error.exit_code.name.lower(),
             "message": error.message,
             "hint": error.hint,
-            "problems": error.problems if isinstance(error, ConfigurationError) else (),
+            "problems": error.problems,
         }
         print_json({"error": fault})
         return
