@@ -119,8 +119,12 @@ def test_69_pts_is_down(later: Installation) -> None:
 
     It begins anew: a run is continued at the address that it began with.
     """
-    good = later.settings["api"]["base_url"]
-    later.configure(api={"base_url": f"http://127.0.0.1:{closed_port()}"})
+    good, away = later.settings["api"]["base_url"], f"http://127.0.0.1:{closed_port()}/v1"
+    later.configure(api={"base_url": away})
+    running = later.start("sync", "--accept-service", "--set", "sync.patience=10m")
+    running.until_logged("pts.doubtful")
+    stopped = running.stop()
+    assert (stopped.code, f"; PTS is {away}," in stopped.out) == (75, True), stopped.story()
     ended = later.sync("--accept-service")
     assert ended.code == 69, ended.out
     assert len(later.store.ids()) == 2 * PERSONS

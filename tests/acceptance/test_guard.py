@@ -91,7 +91,7 @@ def test_a_first_roster_with_many_bad_lines(
         said = " ".join(ended.run["reasons"])
         assert ended.code == code
         assert "roster.csv line 22: the identifier must be 11 digits; 10 were found; a lead" in said
-        assert f"metrics: textfile: telemetry.textfile: {tmp_path}/none/pts.prom cannot be" in said
+        assert f"metrics: telemetry.textfile: {tmp_path}/none/pts.prom cannot be written" in said
         (run, *_) = worker.run("status").document["runs"]
         assert run["totals"]["persons_total"] == 20
 

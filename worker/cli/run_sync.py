@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 
 import anyio
 import structlog
+from msgspec.structs import replace
 
 from worker.app import App
 from worker.core.diff import Confirm
@@ -11,7 +12,7 @@ from worker.core.hosts import service_of
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
 from worker.core.value import Value
-from worker.errors import WorkerError
+from worker.errors import ExitCode, WorkerError
 from worker.ports import Roster
 from worker.store.identity import check_identity, check_service
 from worker.store.runs.lease import Lease, held_lease
@@ -97,6 +98,14 @@ async def run_sync(
             gone = last.totals["persons_departed"]
             progress.persons_expected = last.totals["persons_total"] - gone
         report = await run.execute()
+        # Who refuses a client has said why.
+        is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
+        if is_unclear and (slowness := pace.slowness()):
+            waited = (
+                f"at the end, {slowness}; PTS is {app.base_url()}, HelseID "
+                f"{app.settings.helseid.issuer}; `pts-worker doctor` shows what each answers"
+            )
+            report = replace(report, reasons=(*report.reasons, waited))
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _forget_old(app, lease, stop)
         return report
