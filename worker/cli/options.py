@@ -8,7 +8,7 @@ import gc
 import io
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from inspect import cleandoc
@@ -50,10 +50,6 @@ class Cli:
         self.as_json = False
         self.flags: dict[str, tuple[Any, str]] = {}
         self.keeps_code = False
-
-    def set(self, key: str, value: object, *, flag: str) -> None:
-        """Note the value of a configuration key."""
-        self.flags[key] = (value, flag)
 
     def load(self, purpose: "Purpose | None") -> "App":
         """The configured app; logging is set up on the way.
@@ -124,7 +120,7 @@ def setting(flag: str, key: str, **attributes: Any) -> Callable[[F], F]:
     def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
         if value not in {None, ()}:
             text = ",".join(value) if parameter.multiple else value
-            _cli(context).set(key, text, flag=parameter.opts[0])
+            _cli(context).flags[key] = (text, parameter.opts[0])
 
     return click.option(flag, callback=keep, expose_value=False, **attributes)
 
@@ -149,7 +145,7 @@ def _pairs(context: click.Context, _parameter: click.Parameter, value: tuple[str
                 "--set takes KEY=VALUE with a configuration key",
                 hint="for example --set sync.concurrency=4; `pts-worker config show` has all",
             )
-        _cli(context).set(key, text, flag=f"--set {key}")
+        _cli(context).flags[key] = (text, f"--set {key}")
 
 
 _of_every_command = partial(click.option, expose_value=False)
@@ -200,29 +196,25 @@ class Group(click.Group):
 
     command_class = Command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """As click does; for an unknown word, name the commands whose name or help has it."""
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:
             word = error.command_name.casefold()
-            meant = [f"'{name}'" for name, words in _described(self, ctx) if word in words]
+            meant = [f"'{name}'" for name, words in _words(self, ctx) if word in words]
             if error.possibilities or not meant:
                 raise
             text = f"{error.message} Did you mean {' or '.join(meant[:3])}?"
             raise click.NoSuchCommand(error.command_name, text, ctx=ctx) from None
 
 
-def _described(
-    command: click.Command | None, ctx: click.Context, name: str = ""
-) -> Iterator[tuple[str, Sequence[str]]]:
+def _words(command: Any, ctx: click.Context, name: str = "") -> Iterator[tuple[str, list[str]]]:
     """The name of the command, or of each in a group, with the words of name and short help."""
     if isinstance(command, click.Group):
         for one in command.list_commands(ctx):
-            yield from _described(command.get_command(ctx, one), ctx, f"{name} {one}".strip())
-    elif command is not None:
+            yield from _words(command.get_command(ctx, one), ctx, f"{name} {one}".strip())
+    else:
         yield name, re.findall(r"\w+", f"{name} {command.short_help}".casefold())
 
 

@@ -89,8 +89,7 @@ def load(
 
 def _read(given: Source) -> tuple[Settings, dict[str, str]]:
     """The settings without what is faulty, and the faults by key."""
-    tables: dict[str, Any] = defaultdict(dict)
-    faults: dict[str, str] = {}
+    tables, faults = defaultdict[str, Any](dict), dict[str, str]()
     for name, (value, origin) in given.items():
         section, _, key = name.partition(".")
         place = name if section in SECTIONS else section

@@ -155,5 +155,4 @@ async def _copy(store: "Database", copy: Path) -> None:
             if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
                 raise described(error, store.engine.url) from error
             is_full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
-            reason = "no space left" if is_full else error.sqlite_errorname
-            raise OSError(errno.ENOSPC if is_full else errno.EIO, reason) from error
+            raise OSError(errno.ENOSPC if is_full else errno.EIO, error.sqlite_errorname) from error

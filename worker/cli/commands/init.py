@@ -11,7 +11,7 @@ import click
 
 from worker.cli import options
 from worker.cli.output import json_text
-from worker.files import named_faults, write_new
+from worker.files import is_missing, named_faults, write_new
 
 _CLIENT_KEY: Final = "helseid.private_jwk_file"
 _KEY_FILES: Final = {_CLIENT_KEY: "helseid.jwk.json", "privacy.pseudonym_key_file": "pseudonym.key"}
@@ -45,7 +45,6 @@ def command(cli: options.Cli, *, out: Path) -> None:
     Example: `pts-worker init --out worker.toml`
     """
     from worker.cli.toml_text import settings_toml
-    from worker.files import is_missing
     from worker.helseid.keys import load_client_key
 
     with named_faults(out):
@@ -68,7 +67,6 @@ def command(cli: options.Cli, *, out: Path) -> None:
 
 def _make_keys(folder: Path, given: Mapping[str, Any]) -> list[str]:
     """Make those key files that are not given, and missing."""
-    from worker.files import is_missing
     from worker.helseid.keys import new_client_key
 
     files = {key: folder / name for key, name in _KEY_FILES.items() if key not in given}
