@@ -236,8 +236,7 @@ class App:
 
     def pace(self) -> Pace:
         """The pace of requests, as configured."""
-        sync = self.settings.sync
-        return Pace(sync.requests_per_second, self.runtime, concurrency=sync.concurrency)
+        return Pace(self.settings.sync.requests_per_second, self.runtime)
 
     def tls(self) -> ssl.SSLContext:
         """Whom to trust: the machine's authorities, and the private one of ``tls.ca_file``."""

@@ -11,6 +11,7 @@ a part of a body. No pattern can find all of them, so it is never shown.
 
 import enum
 import errno
+import math
 import re
 import sys
 import threading
@@ -75,11 +76,13 @@ class WorkerError(Exception):
         problems: one line each, with what to do, if there are several; they are in the message.
         kind: which failure of an area it is.
         retry_after_s: how long PTS asks to wait for this person (``Retry-After``).
+        due_s: when that is over, in monotonic seconds; set by the breaker.
     """
 
     exit_code: ExitCode = ExitCode.BUG
     kind = FailureKind.CONTRACT
     retry_after_s = 0.0
+    due_s = -math.inf
     problems: Sequence[str] = ()
 
     def __init__(self, message: str, *, hint: str = "") -> None:

@@ -165,12 +165,11 @@ def test_what_the_second_read_alone_holds_opens_nothing(
 def test_an_outage_at_the_second_read(worker: Installation, standin: Standin) -> None:
     """The answer that closes a restriction still comes on a new connection."""
     standin.people[FIRST][SAFETY].clear()
-    # The second read and three witnesses, one of whom may be the person: who comes then is read.
     refused = count(1)
 
     def reply(ask: Ask) -> Reply:
         has_begun = len(heard_of(standin, FIRST, SAFETY)) > 1
-        is_away = has_begun and (next(refused) <= 4 or ask.off_id != FIRST)
+        is_away = has_begun and next(refused) <= 4
         return http(status="503 Service Unavailable") if is_away else http(ask.records)
 
     standin.everybody = reply

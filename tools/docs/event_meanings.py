@@ -25,7 +25,7 @@ MEANINGS: Final = {
     "pts.doubtful": "Nobody can be read; one request goes out every ten seconds.",
     "pts.pause": "PTS asked for a pause (`Retry-After`).",
     "pts.retry": "A request to PTS is repeated.",
-    "pts.slower": "Rate and concurrency were halved, as PTS refuses requests.",
+    "pts.slower": "The rate was halved, as PTS refuses requests.",
     "pts.still_failing": "Somebody who was asked again while nobody could be read has failed, too.",
     "retention.purged": "Old versions, runs and access log rows were deleted.",
     "retention.unfinished": "Old rows could not be deleted; the run stays published.",

@@ -100,7 +100,7 @@ class PtsReader:
 
         Args:
             is_single_use: use a new connection for each request.
-            is_probe: make one attempt, before all other requests and also while these are held.
+            is_probe: make one attempt, also while others are held back.
 
         Raises:
             AreaError: the area could not be read; ``attempts`` is set.

@@ -15,7 +15,6 @@ import structlog
 from worker.core.retry import RetryPolicy, is_denial, is_transient, parse_retry_after
 from worker.errors import DeniedError, LateError, TransientError
 from worker.helseid.authorizer import HelseIdAuthorizer
-from worker.helseid.tokens import Token
 from worker.http import FailedAttempt, with_retries
 from worker.http.connection import Connection
 from worker.http.response import HttpResponse
@@ -23,8 +22,8 @@ from worker.http.transport import Transport
 from worker.ports import Runtime
 from worker.pts.pace import Pace
 
-_LOST_MAX: Final = 3
-"""After so many requests in a row that failed in spite of retries, none is retried."""
+_LOST_MAX: Final = 20
+"""After so many attempts in a row that failed none is retried: nobody can be read, it seems."""
 _log = structlog.get_logger(__name__)
 
 
@@ -46,7 +45,7 @@ class Question(msgspec.Struct, kw_only=True):
     Attributes:
         who: the person, by a key.
         is_single_use: use a new connection for each attempt, and close it afterwards.
-        is_probe: make one attempt, before all other requests and also while these are held.
+        is_probe: make one attempt, also while others are held back.
         attempts: made so far.
     """
 
@@ -103,18 +102,12 @@ class RetryingClient:
                 installation is at fault.
         """
         request = _Request(question=question, url=url, headers=headers, body=body)
-        try:
-            response = await with_retries(
-                lambda _number: self._attempt(request),
-                policy=RetryPolicy(attempts_max=1) if question.is_probe else self._policy,
-                runtime=self._runtime,
-                before_wait=partial(self._before_wait, request),
-            )
-        except TransientError:
-            self._lost += 1
-            raise
-        self._lost = 0
-        return response
+        return await with_retries(
+            lambda _number: self._attempt(request),
+            policy=RetryPolicy(attempts_max=1) if question.is_probe else self._policy,
+            runtime=self._runtime,
+            before_wait=partial(self._before_wait, request),
+        )
 
     async def _attempt(self, request: "_Request") -> HttpResponse | FailedAttempt:
         """Send the request, again at once if a new authorization can help."""
@@ -122,32 +115,28 @@ class RetryingClient:
         while response is None:
             try:
                 response = await self._send(request)
-            except LateError:
-                raise
             except TransientError as error:
-                if error.retry_after_s:
+                self._lost += 1
+                if error.retry_after_s or isinstance(error, LateError):
                     raise
                 return FailedAttempt(error)
+        self._lost = 0
         return response
 
     async def _send(self, request: "_Request") -> HttpResponse | None:
         """Send the request once; None to repeat it with a new authorization."""
-        try:
-            token, connection, number = await self._turn(request)
-        except TransientError:  # no connection
-            self._count(request)
-            raise
+        await self._pace.turn(is_probe=request.question.is_probe)
+        token = await self._authorizer.tokens.token()
         self._count(request)
-        try:
-            authorization = self._authorizer.headers("POST", request.url, token)
-            response = await self._transport.post(
-                request.url,
-                headers={**request.headers(), **authorization},
-                body=request.body,
-                connection=connection,
-            )
-        finally:
-            self._pace.leave()
+        connection = await self._connection(request)
+        sent_s = await self._pace.send()
+        authorization = self._authorizer.headers("POST", request.url, token)
+        response = await self._transport.post(
+            request.url,
+            headers={**request.headers(), **authorization},
+            body=request.body,
+            connection=connection,
+        )
         self._authorizer.learn(request.url, response)
         if is_denial(response.status):
             request.refusals += 1
@@ -155,7 +144,7 @@ class RetryingClient:
                 raise DeniedError(refusal, status=response.status)
             connection.close()  # another replica may accept what this one refuses
             return None
-        self._judge(request, response, number)
+        self._judge(request, response, sent_s)
         return response
 
     def _count(self, request: "_Request") -> None:
@@ -164,26 +153,12 @@ class RetryingClient:
         request.sent += 1
         request.question.attempts += 1
 
-    async def _turn(self, request: "_Request") -> tuple[Token, Connection, int]:
-        """A token, a connection, and the number of the turn to send with them.
+    async def _connection(self, request: "_Request") -> Connection:
+        is_single_use, url = request.question.is_single_use, request.url
+        idle = None if is_single_use else self._transport.idle(url)
+        return idle or await self._transport.connect(url, is_single_use=is_single_use)
 
-        A request that has to wait for the first two gives its turn back, and then gets the next
-        one. Else those that waited for the same thing would go all at once, with aged proofs.
-        """
-        tokens, url, question = self._authorizer.tokens, request.url, request.question
-        number = await self._pace.enter(is_probe=question.is_probe)
-        token = tokens.current
-        connection = None if question.is_single_use else self._transport.idle(url)
-        if token is None or connection is None:
-            self._pace.leave(is_unused=True)
-            token = await tokens.token()
-            connection = connection or await self._transport.connect(
-                url, is_single_use=question.is_single_use
-            )
-            number = await self._pace.enter(is_probe=question.is_probe, is_next=True)
-        return token, connection, number
-
-    def _judge(self, request: "_Request", response: HttpResponse, number: int) -> None:
+    def _judge(self, request: "_Request", response: HttpResponse, sent_s: float) -> None:
         """Let the pace know of a response.
 
         Raises:
@@ -192,12 +167,14 @@ class RetryingClient:
         is_failed = is_transient(response.status)
         header, date = response.header("retry-after"), response.header("date")
         asked_s = parse_retry_after(header, self._runtime.now(), date=date) if is_failed else None
-        self._pace.answered(
-            number,
-            request.question.who,
-            status=response.status,
-            retry_after_s=asked_s if asked_s and asked_s <= self._retry_after_s_max else 0.0,
-        )
+        # What is tried again says nothing new: it may be refused for ever.
+        if request.sent == 1 + request.refusals:
+            self._pace.answered(
+                request.question.who,
+                sent_s,
+                status=response.status,
+                retry_after_s=asked_s if asked_s and asked_s <= self._retry_after_s_max else 0.0,
+            )
         if is_failed:
             asked = f", Retry-After {asked_s:.0f} s" if asked_s else ""
             error = TransientError(f"status {response.status}{asked}", status=response.status)
@@ -212,7 +189,7 @@ class RetryingClient:
         Raises:
             TransientError: nobody can be read at present, so far as is known.
         """
-        if self._pace.is_held or self._lost >= _LOST_MAX:
+        if self._lost >= _LOST_MAX:
             raise failed.error
         reason, wait_s = failed.error.message, round(wait_s, 3)
         _log.debug("pts.retry", reason=reason, attempt=request.sent, wait_s=wait_s)

@@ -26,7 +26,7 @@ from worker.core.run import RunProgress
 from worker.errors import AreaError, LeaseLostError, StoppedError, WorkerError
 from worker.ports import Runtime
 from worker.store.runs.run_store import RunStore
-from worker.sync.breaker import WAITING_S_MAX, Breaker
+from worker.sync.breaker import Breaker
 from worker.sync.producer import PersonTask, Producer, receive, send
 
 log = structlog.get_logger(__name__)
@@ -38,8 +38,6 @@ _FLUSH_S: Final = 2.0
 """Maximum age of a partial batch before it is written, so that a kill loses little."""
 _GRACE_S: Final = 4.0
 """Time that reads in flight have to finish after a stop request."""
-_TIMER_S: Final = 0.001
-"""uvloop's timers ring up to half a millisecond early."""
 _ASIDE_MAX: Final = 1_000
 """Persons who are kept to be asked again. If more fail, their trouble is hardly a hiccup."""
 _NEXT: Final = "the next `pts-worker sync` continues"
@@ -120,13 +118,9 @@ class Pipeline:
             await self.producer.feed_again(tasks)
 
     async def _feed_aside(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
-        """Hand out those who failed, each when PTS wants to be asked for them again, if soon."""
-        left_s = self.breaker.left_s
-        for task in sorted(self._aside.values(), key=lambda task: left_s(task.person)):
-            if 0 < (wait_s := left_s(task.person)) <= WAITING_S_MAX:
-                await self.runtime.sleep(wait_s + _TIMER_S)
-            del self._aside[task.person.person_key]
-            await send(tasks, task)
+        """Hand out those who failed."""
+        for key in tuple(self._aside):
+            await send(tasks, self._aside.pop(key))
 
     async def _read_persons(
         self,
@@ -153,6 +147,7 @@ class Pipeline:
                 reads.append(await self._read_area(task, name))
             except AreaError as error:
                 failure = self._failure(task, name, error)
+                task = replace(task, due_s=max(task.due_s, error.due_s))
                 if self.breaker.areas[name].given_up:
                     reads.append(self._counted(task, failure))
                 else:
@@ -164,15 +159,12 @@ class Pipeline:
             self._aside[task.person.person_key] = again
         else:
             reads += [self._counted(task, failure) for failure in failed.values()]
-            self.breaker.forget(task.person)
         return tuple(reads)
 
     async def _read_area(self, task: PersonTask, name: str) -> AreaRead:
         """An area; if it is the second read, on a new connection, with both in its proof."""
         first = task.first.get(name)
-        read = await self.breaker.read(
-            task.person, name, is_single_use=first is not None, is_last=bool(task.failed)
-        )
+        read = await self.breaker.read(task, name)
         if first is None:
             self.progress.areas_complete += 1
             return read

@@ -4,6 +4,7 @@ It is streamed twice if first reads wait for their second: nobody's identifier i
 or in memory.
 """
 
+import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, TypeVar
@@ -38,12 +39,14 @@ class PersonTask(Value, frozen=True, kw_only=True):
     Attributes:
         first: the first reads of these areas, in the second pass.
         failed: what became of them when they were read before in this pass.
+        due_s: when PTS wants to be asked for the person, in monotonic seconds.
     """
 
     person: Person
     areas: tuple[str, ...]
     first: Mapping[str, Unconfirmed] = {}
     failed: Mapping[str, AreaFailure] = {}
+    due_s: float = -math.inf
 
 
 class Producer(msgspec.Struct, kw_only=True):

@@ -90,7 +90,7 @@ class Run:
             identity=self.identity,
             progress=self.progress,
             sends_h_numbers=self.sends_h_numbers,
-            passed_over=breaker.suggest,
+            passed_over=lambda person, name: breaker.areas[name].witnesses.append(person),
         )
         return Pipeline(
             producer=producer,

@@ -52,7 +52,7 @@ def for_some(persons: range, kind: str) -> Script:
     return lambda ask: KINDS[kind]() if ask.person in persons else None
 
 
-@pytest.mark.parametrize("kind", kinds(by_day=["401", "silence"]))
+@pytest.mark.parametrize("kind", kinds(by_day=["401", "503", "silence"]))
 def test_eight_persons_who_fail_for_ever(tmp_path: Path, kind: str) -> None:
     """They cost their own areas and less than a minute, wherever they stand, from night 1 on."""
     nights = Nights(tmp_path, MANY)
@@ -202,8 +202,22 @@ def test_one_area_fails_for_everybody(nights: Nights) -> None:
     assert outcome.report is not None
     assert (outcome.code, outcome.report.failures) == (3, {"rejected": PERSONS})
     asked = Counter(ask.area for ask in nights.asked)
-    assert asked[PRIVACY] == PERSONS
     assert asked[SAFETY] <= 250
+    assert PERSONS <= asked[PRIVACY] <= PERSONS + PATIENCE_S / 10
+
+
+def test_each_area_has_its_own_patience(nights: Nights) -> None:
+    """One that hiccups while the other is given up is waited for."""
+    assert nights.night().code == 0
+
+    def script(ask: Asked) -> Response | None:
+        if ask.area == SAFETY:
+            return status(404)
+        return status(503) if 590 <= ask.at_s < 660 else None
+
+    outcome = nights.night(script)
+    assert outcome.report is not None
+    assert (outcome.code, outcome.report.failures) == (3, {"rejected": PERSONS})
 
 
 def test_witnesses_who_fail_when_they_are_asked_again(nights: Nights) -> None:

@@ -77,12 +77,17 @@ async def test_refusals_have_an_end():
     assert (caught.value.status, caught.value.attempts) == (401, 3)
 
 
-@pytest.mark.parametrize("is_held", [False, True])
-async def test_no_retry_while_nobody_can_be_read(is_held):
-    """While others are held back, a request that fails makes room for the next probe."""
-    async with reading(BUSY) as it:
-        if is_held:
-            it.pace.hold(10.0)
-        with pytest.raises(TransientError):
-            await it.read(is_probe=is_held)
-    assert len(it.server.requests) == (1 if is_held else 3)
+@pytest.mark.promise("6")
+async def test_no_retry_while_nobody_can_be_read():
+    """After twenty attempts in a row that failed, each request is one attempt until one works."""
+    async with reading(*[BUSY] * 22, page(1), BUSY, page(2)) as it:
+        for _ in range(7):
+            with pytest.raises(TransientError):
+                await it.read()
+        assert len(it.server.requests) == 20
+        for _ in range(2):
+            with pytest.raises(TransientError):
+                await it.read()
+        await it.read()
+        await it.read()
+    assert len(it.server.requests) == 25
