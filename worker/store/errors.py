@@ -38,7 +38,8 @@ _BY_HAND: Final = (
     "take back what was changed by hand, such as a trigger, or restore from a backup "
     '(docs/database.md, "When the database is at fault")'
 )
-_LATER_FILE: Final = "another program may hold the file, or its disk may be full or broken"
+_LATER_FILE: Final = "another program may hold the file, or its disk may be at fault"
+_ROOM: Final = "make room on its disk, and run again"
 _LATER_SERVER: Final = (
     "check that the server runs and its disk has room, and host and port in database.url"
 )
@@ -146,7 +147,7 @@ def described(fault: BaseException, url: URL) -> WorkerError:
         is_file = url.get_backend_name() == "sqlite"
         room = want_of_room(path) if is_file else ""
         place = room or f"asked was {path if is_file else place_of(url.render_as_string())}"
-        hint = _LATER_FILE if is_file else _LATER_SERVER
+        hint = _ROOM if room else _LATER_FILE if is_file else _LATER_SERVER
         return UnavailableError(f"the database is unavailable: {reason}; {place}", hint=hint)
     name = f"the database {url.database}" if url.database else "its database"
     what, hint = meaning
