@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Table, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -27,7 +27,7 @@ from worker.errors import ExitCode, WithheldError
 from worker.store import statements
 from worker.store.database import Database
 from worker.store.filling import DAYS_APART, filled
-from worker.store.schema.tables import CHANGES, TOTALS, draft, drift, run
+from worker.store.schema.tables import CHANGES, TOTALS, VERSIONS, draft, drift, person, run
 
 log = structlog.get_logger(__name__)
 
@@ -127,8 +127,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         if self.database.dialect.name == "postgresql":
             # Nobody has analysed what stands in the drafts, and autovacuum looks once a minute.
             # SQLite, where no table is analysed, finds drafts by their key: it begins with the run.
-            tables = ", ".join(table.name for table in (draft, *CHANGES.values()))
-            await connection.exec_driver_sql(f"ANALYZE {tables}")
+            await connection.run_sync(_analyse, draft, *CHANGES.values())
             # The facts group all that is open. In 4 MB, the default, that goes by way of files.
             await connection.exec_driver_sql("SET LOCAL work_mem = '64MB'")
             await connection.exec_driver_sql("SET LOCAL jit = off")
@@ -163,6 +162,10 @@ class Publisher(Value, frozen=True, kw_only=True):
         for statement in statements.APPLIED:
             application.execute(statement)
         application.forget_outdated()
+        is_mostly_new = going[""]["rows_opened"] > facts.open_before
+        if is_mostly_new and connection.dialect.name == "postgresql":
+            # What a reader prepared while next to nothing was there keeps its plan until then.
+            _analyse(connection, person, *VERSIONS.values())
         return done
 
     def _facts(
@@ -286,6 +289,10 @@ class Publisher(Value, frozen=True, kw_only=True):
             )
         )
         return done
+
+
+def _analyse(connection: Connection, *tables: Table) -> None:
+    connection.exec_driver_sql(f"ANALYZE {', '.join(table.name for table in tables)}")
 
 
 def _gaps(totals: Mapping[str, int]) -> Iterator[str]:
