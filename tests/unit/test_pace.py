@@ -130,7 +130,7 @@ async def test_only_probes_go_while_others_are_held():
     async with anyio.create_task_group() as group:
         group.start_soon(request)
         await anyio.lowlevel.checkpoint()
-        pace.hold(10.0)
+        pace.hold(10.0, "status 503")
         began_s = fake.monotonic()
         for probe in (1, 2):
             await pace.turn(is_probe=True)
@@ -150,7 +150,8 @@ async def test_a_slow_run_says_why():
     assert pace.slowness() == f"PTS asked for a pause: waiting until {until:%H:%M:%S} UTC"
     fake.advance(31)
     assert pace.slowness() == "PTS refused requests: at most 10.0 requests/s"
-    pace.hold(10.0)
+    pace.hold(10.0, "status 503")
+    assert "(status 503)" in pace.slowness()
     fake.advance(20)
     pace.release()
     (said,) = pace.slowed_by()

@@ -62,6 +62,7 @@ class Pace:
         self._turn_s = self._send_s = self._paused_until_s = self._changed_s = -math.inf
         self._last: deque[_Answer] = deque(maxlen=OF_REFUSALS)
         self._released: anyio.Event | None = None
+        self._reason = ""
         self._spacing_s = self._held_since_s = self._held_s = self._paused_s = 0.0
 
     @property
@@ -136,13 +137,14 @@ class Pace:
         # What was under way at the last change says nothing of the rate since.
         if self.is_held or _are_few(one for one in self._last if one.refused_s > self._changed_s):
             return
-        self.rate, self._changed_s = max(self.rate / 2, min(RATE_MIN, self._ceiling)), now_s
-        self._least = min(self._least, self.rate)
-        _log.info("pts.slower", requests_per_second=round(self.rate, 1))
+        before, self.rate = self.rate, max(self.rate / 2, min(RATE_MIN, self._ceiling))
+        self._least, self._changed_s = min(self._least, self.rate), now_s
+        if self.rate < before:
+            _log.info("pts.slower", requests_per_second=round(self.rate, 1))
 
-    def hold(self, spacing_s: float) -> None:
-        """Send only probes from now on, one in so many seconds."""
-        self._released, self._spacing_s = anyio.Event(), spacing_s
+    def hold(self, spacing_s: float, reason: str) -> None:
+        """Send only probes from now on, one in so many seconds, and say why."""
+        self._released, self._spacing_s, self._reason = anyio.Event(), spacing_s, reason
         self._held_since_s = self._runtime.monotonic()
         self._turn_s = self._held_since_s + spacing_s
 
@@ -151,7 +153,10 @@ class Pace:
         if self._released is not None:
             self._released.set()
             self._released, self._spacing_s, self._turn_s = None, 0.0, -math.inf
-            self._held_s += self._runtime.monotonic() - self._held_since_s
+            self._changed_s = self._runtime.monotonic()
+            self._held_s += self._changed_s - self._held_since_s
+            # What an outage refused says nothing of the rate.
+            self.rate = self._ceiling
 
     def slowness(self) -> str:
         """Why requests wait, or are sent more slowly than configured; empty if neither."""
@@ -159,7 +164,7 @@ class Pace:
             until = self._time_of(self._paused_until_s)
             return f"PTS asked for a pause: waiting until {until:%H:%M:%S} UTC"
         if self.is_held:
-            return "PTS or HelseID answers nobody: asking one request at a time"
+            return f"nobody can be read, so one request is sent at a time ({self._reason})"
         if self.rate < self._ceiling:
             return f"PTS refused requests: at most {self.rate:,.1f} requests/s"
         return ""

@@ -168,7 +168,7 @@ class RetryingClient:
         header, date = response.header("retry-after"), response.header("date")
         asked_s = parse_retry_after(header, self._runtime.now(), date=date) if is_failed else None
         # What is tried again says nothing new: it may be refused for ever.
-        if request.sent == 1 + request.refusals:
+        if request.sent == 1 + request.refusals and not request.question.is_probe:
             self._pace.answered(
                 request.question.who,
                 sent_s,

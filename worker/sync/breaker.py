@@ -137,6 +137,10 @@ class Breaker:
             self._record(person, error, area)
             return error
         area.failed.clear()
+        for other in self.areas.values():  # HelseID is everybody's, and has answered
+            other.failed = {
+                who: error for who, error in other.failed.items() if isinstance(error, AreaError)
+            }
         area.witnesses.append(person)
         return read
 
@@ -196,7 +200,8 @@ class Breaker:
             reason = [*area.failed.values()][-1].message
             log.warning("pts.doubtful", area=area.name, failing=len(area.failed), reason=reason)
             # With little patience there are several requests, too.
-            self.pace.hold(min(_SPACING_S, self.settings.patience.total_seconds() / 6))
+            spacing_s = min(_SPACING_S, self.settings.patience.total_seconds() / 6)
+            self.pace.hold(spacing_s, f"{area.name}: {reason}")
 
     async def _is_anybody_read(self, area: Area, turn: int) -> bool:
         """Ask one of the witnesses and of those who failed; nobody while all are to wait.

@@ -52,7 +52,7 @@ def for_some(persons: range, kind: str) -> Script:
     return lambda ask: KINDS[kind]() if ask.person in persons else None
 
 
-@pytest.mark.parametrize("kind", kinds(by_day=["401", "503", "silence"]))
+@pytest.mark.parametrize("kind", kinds(by_day=["401", "503", "silence", "wait"]))
 def test_eight_persons_who_fail_for_ever(tmp_path: Path, kind: str) -> None:
     """They cost their own areas and less than a minute, wherever they stand, from night 1 on."""
     nights = Nights(tmp_path, MANY)
@@ -207,7 +207,7 @@ def test_one_area_fails_for_everybody(nights: Nights) -> None:
 
 
 def test_each_area_has_its_own_patience(nights: Nights) -> None:
-    """One that hiccups while the other is given up is waited for."""
+    """One that hiccups while the other is given up is waited for, and so is HelseID meanwhile."""
     assert nights.night().code == 0
 
     def script(ask: Asked) -> Response | None:
@@ -215,7 +215,7 @@ def test_each_area_has_its_own_patience(nights: Nights) -> None:
             return status(404)
         return status(503) if 590 <= ask.at_s < 660 else None
 
-    outcome = nights.night(script)
+    outcome = nights.night(script, helseid=(HELSEID["away"][0], 120.0))
     assert outcome.report is not None
     assert (outcome.code, outcome.report.failures) == (3, {"rejected": PERSONS})
 

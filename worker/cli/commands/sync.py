@@ -30,7 +30,7 @@ def command(
     A run that was stopped or killed is continued. Readers see the new snapshot only when all of it
     is there; a person or area that could not be read keeps its last known state, marked stale.
 
-    Example: `pts-worker sync --config /etc/pts/worker.toml --wait 30m`
+    Example: `pts-worker sync --config /etc/pts-worker/worker.toml --wait 30m`
     """
     from worker.cli.run_command import run_and_report
     from worker.cli.run_sync import RunRequest
