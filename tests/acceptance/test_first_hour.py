@@ -158,7 +158,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
         ("export --out x --format parquet --dialect excel-nb", 2, "--dialect is for CSV, not for"),
         ("export --out x --since 2026-13-01", 2, "is not a valid integer"),
         ("sync --rooster x", 2, "Did you mean '--roster'?"),
-        ("sync --wait soon", 2, "→ for example `pts-worker sync --config /etc/pts/worker.toml"),
+        ("sync --wait soon", 2, "→ for example `pts-worker sync --config /etc/pts-worker/"),
         ("sync --set snyc.concurrency=4", 2, "snyc (flag --set snyc.concurrency): unknown"),
         ("sync --area typo", 2, "'patient-safety', 'patient-privacy'"),
         ("--set typo sync", 2, "--set takes KEY=VALUE"),

@@ -119,7 +119,9 @@ class Proposal:
         names = [column.name for column in self._area.columns if not column.never_of]
         found = {name: _source(paths, known.columns.get(name, ()), [plain(name)]) for name in names}
         table["columns"] |= {name: source for name, source in found.items() if source}
-        found["id"] = _source(paths, tuple(known.id.split("+")), _IDS)
+        # Of what is nested, an id is another object's, as the document's.
+        ids = tuple(known.id.split("+"))
+        found["id"] = _source([p for p in paths if "." not in p or p in ids], ids, _IDS)
         found["person"] = _source(paths, known.person, PERSON_NAMES)
         table["id"] = "+".join(found["id"]) or known.id
         table["person"] = found["person"] or table["person"]

@@ -101,10 +101,8 @@ async def run_sync(
         # Who refuses a client has said why.
         is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
         if is_unclear and (slowness := pace.slowness()):
-            waited = (
-                f"at the end, {slowness}; PTS is {app.base_url()}, HelseID "
-                f"{app.settings.helseid.issuer}; `pts-worker doctor` shows what each answers"
-            )
+            issuer = app.settings.helseid.issuer
+            waited = f"at the end, {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
             report = replace(report, reasons=(*report.reasons, waited))
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _forget_old(app, lease, stop)

@@ -225,6 +225,11 @@ def _accepted(native: object, path: Path) -> tuple[_Key, Sequence[str]]:
         return RSAKey(native, native), _RSA_ALGORITHMS
     if isinstance(native, ec.EllipticCurvePrivateKey) and native.curve.name in _CURVE_ALGORITHMS:
         return ECKey(native, native), [_CURVE_ALGORITHMS[native.curve.name]]
+    if isinstance(native, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        raise ConfigurationError(
+            f"{KEY_FILE}: {path} holds a public key",
+            hint="name the file of the private key that it belongs to",
+        )
     raise ConfigurationError(
         f"{KEY_FILE}: {path}: HelseID accepts private keys of P-256, P-384 and P-521, and of RSA "
         f"with at least {_RSA_BITS_MIN} bits",
