@@ -107,7 +107,7 @@ browser-tools:
 dbt-tools:
 	@$(MAKE) --no-print-directory --silent $(DBT)/.made || echo "NOT TESTED: config/dbt: dbt cannot be installed"
 
-simulate: $(TOOLS) ## for hours: SEEDS=2000 made-up worlds, each n-th call failing
+simulate: $(TOOLS) ## for an hour: SEEDS=2000 made-up worlds, each n-th call failing
 	@$(BIN)/python -m tests.support.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth
 
 bench: $(NIGHTLY) ## the worker beside a bare aiohttp loop, a quarter of an hour; BENCH=--quick

@@ -23,7 +23,7 @@ from tests.support.simulation.stage import Outcome
 pytestmark = pytest.mark.promise("3")
 
 FEW, MANY = 4, 240
-"""Of some 2,800; `make simulate SEEDS=0` tries them all."""
+"""Of some 4,200; `make simulate SEEDS=0` tries them all."""
 STOPPED_AT = 5
 """The write before which a run is asked to stop: it has written a batch."""
 
