@@ -60,6 +60,7 @@ class Served:
         passing: what the pages of an answer have held so far.
         complete: those whose pages so far are an answer among ``answers``.
         unfinished: those whose further page, with nothing new, has not come.
+        awaited: the same within one read.
         doubtful: answers with a page that the worker may well refuse.
         refusals: requests that were answered with 401, and under no name tokens that were refused.
         searches: requests that reached PTS.
@@ -69,6 +70,7 @@ class Served:
     passing: dict[tuple[str, str], Answer] = field(default_factory=dict)
     complete: set[tuple[str, str]] = field(default_factory=set)
     unfinished: set[tuple[str, str]] = field(default_factory=set)
+    awaited: set[tuple[str, str]] = field(default_factory=set)
     doubtful: set[tuple[str, str]] = field(default_factory=set)
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
     searches: Counter[tuple[str, str]] = field(default_factory=Counter)

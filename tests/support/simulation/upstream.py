@@ -179,7 +179,7 @@ class Upstream:
             connection.requests += 1
             served, key = self.served[process.number], _key_of(request)
             served.searches[key] += 1
-            served.unfinished |= {key} & served.complete
+            self._ask(served, key, is_first=self._is_first_page(request, key[1]))
         if action:
             self.struck[action] += 1
         await self._pause(process, min(delay_s / 2 + reply.delay_s, limit_s))
@@ -195,6 +195,16 @@ class Upstream:
         elif reply.status == 400 and b"use_dpop_nonce" not in reply.body:
             self.served[process.number].refusals["", ""] += 1
         return reply
+
+    def _ask(self, served: Served, key: tuple[str, str], *, is_first: bool) -> None:
+        """Note that a page is asked for: a read whose last page never came is begun anew."""
+        if is_first and key in served.awaited:
+            served.awaited.discard(key)
+            served.complete.discard(key)
+            if answers := served.answers.pop(key)[:-1]:
+                served.answers[key] = answers
+        served.awaited |= set() if is_first else {key} & served.complete
+        served.unfinished |= {key} & served.complete
 
     async def _pause(self, process: Process, seconds: float) -> None:
         await anyio.sleep(seconds)
@@ -222,6 +232,7 @@ class Upstream:
             served.passing.pop(key, None)
             return
         served.unfinished.discard(key)
+        served.awaited.discard(key)
         if self._is_first_page(request, key[1]):
             served.passing[key] = Answer()
             served.complete.discard(key)
