@@ -171,7 +171,7 @@ async def forget_garbage(lease: Lease) -> None:
 
 
 async def _ended_with_drafts(connection: AsyncConnection) -> Sequence[int]:
-    # EXISTS for each run would read all drafts of another for it, where statistics say one in one.
+    # With EXISTS, PostgreSQL may read a million drafts of one run anew for each other run.
     drafts = union(*(select(table.c.run_id) for table in (draft, *CHANGES.values())))
     ended = select(run.c.run_id).where(~_IS_OPEN, run.c.run_id.in_(drafts)).order_by(run.c.run_id)
     return (await connection.execute(ended)).scalars().all()
