@@ -154,10 +154,10 @@ async def test_a_slow_run_says_why():
     assert "(status 503)" in pace.slowness()
     fake.advance(20)
     pace.release()
-    (said,) = pace.slowed_by()
-    assert said == (
+    said = (
         "slower than configured: PTS refused requests (429 or 503), down to 10.0 requests/s; it "
         "asked for pauses of 30 s (Retry-After); for 20 s nobody could be read"
     )
+    assert (*pace.slowed_by(), pace.rate) == (said, 20.0)
     assert [line["event"] for line in logs] == ["pts.pause", "pts.slower"]
     assert logs[0]["until"] == until.isoformat(timespec="seconds")
