@@ -6,6 +6,7 @@ during a run, one is made up for.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -14,7 +15,6 @@ import anyio
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.date import DateTrigger
 from cronsim import CronSim
 
 from worker.core.run import RunReport
@@ -44,17 +44,12 @@ class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no ty
         self._cron = cron
         self._zone = ZoneInfo(timezone)
 
-    def get_next_fire_time(
-        self, previous_fire_time: datetime | None, now: datetime
-    ) -> datetime | None:
-        """The first start from ``now`` on that is after the previous one, if there is one.
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime | None:
+        """The first start after ``now``, if there is one.
 
-        Starts between the two are not returned: however many were missed, one makes up for them.
+        Starts up to now are not returned: however many were missed, one makes up for them.
         """
-        after = now - timedelta(microseconds=1)
-        if previous_fire_time is not None:
-            after = max(after, previous_fire_time.astimezone(UTC))
-        after = after.astimezone(self._zone)
+        after = now.astimezone(self._zone)
         # In the repeated hour of autumn, CronSim begins with times of the first occurrence.
         return next((at for at in CronSim(self._cron, after) if at.astimezone(UTC) > after), None)
 
@@ -64,11 +59,11 @@ class Schedule:
 
     def __init__(self, run_once: Work, *, cron: str, timezone: str, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._trigger = CronSimTrigger(cron, timezone)
         # However late a start that was missed is noticed, it is made up for.
         jobs = {"coalesce": True, "misfire_grace_time": None}
         self._scheduler = AsyncIOScheduler(timezone=timezone, job_defaults=jobs)
-        self._next = self._scheduler.add_job(self._request, self._trigger, [run_once])
+        trigger = CronSimTrigger(cron, timezone)
+        self._next = self._scheduler.add_job(self._request, trigger, [run_once])
         self._requests, self._due = anyio.create_memory_object_stream[Work](1)
 
     @property
@@ -87,53 +82,47 @@ class Schedule:
         log.info("schedule.started", next=str(self.next_at))
         if first is not None:
             await self._request(first)
-        async with anyio.create_task_group() as tasks, self._requests, self._due:
+        async with anyio.create_task_group() as tasks, self._due:
             tasks.start_soon(self._watch, stop)
             async for work in self._due:
-                if stop.is_set():
-                    break
-                code, reason = await _executed(work)
                 if not stop.is_set():
-                    self._plan(work, code, reason)
+                    await self._execute(work, stop)
         log.info("schedule.ended")
 
     # A coroutine: APScheduler would run a plain function in a thread.
     async def _request(self, work: Work) -> None:
-        try:
+        with suppress(anyio.WouldBlock):  # one is asked for already
             self._requests.send_nowait(work)
-        except anyio.WouldBlock:
-            log.warning("schedule.skipped", reason="the previous run is still active")
 
-    def _plan(self, work: Work, code: ExitCode, reason: str) -> None:
-        """Retry a run that ended so, if that may help and comes before the next start."""
-        # Not every hospital comes back at the same second.
-        at = self._runtime.now() + _RETRY_WAIT * (0.9 + 0.2 * self._runtime.uniform())
-        if code in _RETRIED and (self.next_at is None or at < self.next_at):
-            self._scheduler.add_job(self._request, DateTrigger(at, UTC), [work])
+    async def _execute(self, work: Work, stop: anyio.Event) -> None:
+        """Execute a run. If trying again may help, that is done at the next start at the latest."""
+        code, reason = ExitCode.OK, ""
+        try:
+            if (report := await work()) is not None:
+                code, reason = report.exit_code, "; ".join(report.reasons)
+        except WorkerError as error:
+            code, reason = error.exit_code, error.advice
+        if stop.is_set():
+            return
+        if code in _RETRIED:
+            # Not every hospital comes back at the same second.
+            at = self._runtime.now() + _RETRY_WAIT * (0.9 + 0.2 * self._runtime.uniform())
+            if at < self._next.next_run_time:
+                self._scheduler.add_job(self._request, "date", [work], run_date=at)
             log.warning("schedule.retrying", code=int(code), reason=reason)
-        elif code is ExitCode.LEASE_HELD:
-            log.warning("schedule.skipped", reason=reason)
         elif code not in {ExitCode.OK, ExitCode.GAPS}:
             log.error("schedule.run_failed", code=int(code), reason=reason)
         log.info("schedule.waiting", next=str(self.next_at))
 
     async def _watch(self, stop: anyio.Event) -> None:
         """Look at the wall clock each minute: it may be set, and a machine that sleeps is late."""
-        while not stop.is_set():
-            due = self._next.next_run_time
-            if due and due > self._runtime.now():
-                self._next.reschedule(self._trigger)  # the clock may have been set back
-            self._scheduler.wakeup()
-            with anyio.move_on_after(_WAKE_S):
-                await stop.wait()
-        self._scheduler.shutdown(wait=False)
-        await self._requests.aclose()
-
-
-async def _executed(work: Work) -> tuple[ExitCode, str]:
-    """How a run ended, and why."""
-    try:
-        report = await work()
-    except WorkerError as error:
-        return error.exit_code, "; ".join(filter(None, [error.message, error.hint]))
-    return (report.exit_code, "; ".join(report.reasons)) if report else (ExitCode.OK, "")
+        try:
+            while not stop.is_set():
+                if self._next.next_run_time > self._runtime.now():
+                    self._next.reschedule(self._next.trigger)  # the clock may have been set back
+                self._scheduler.wakeup()
+                with anyio.move_on_after(_WAKE_S):
+                    await stop.wait()
+        finally:
+            self._scheduler.shutdown(wait=False)
+            self._requests.close()

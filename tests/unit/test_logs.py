@@ -45,19 +45,13 @@ def test_json_line():
     """One JSON object a line: time in UTC, level, event, then the values as given."""
     stream, log = configured("json")
     structlog.contextvars.bind_contextvars(run=7)
-    log.info("run.started", persons=3, share=0.5, areas=("a", "b"))
+    values = {"persons": 3, "share": 0.5, "areas": ["a", "b"]}
+    log.info("run.started", **values)
     line = json.loads(stream.getvalue())
     assert list(line)[:3] == ["timestamp", "level", "event"]
     assert line["timestamp"].endswith("Z")
     del line["timestamp"]
-    assert line == {
-        "level": "info",
-        "event": "run.started",
-        "persons": 3,
-        "share": 0.5,
-        "areas": ["a", "b"],
-        "run": 7,
-    }
+    assert line == {"level": "info", "event": "run.started", "run": 7, **values}
 
 
 @pytest.mark.promise("8")

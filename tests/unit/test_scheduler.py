@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from random import Random
@@ -53,13 +54,7 @@ class Nights:
     begun: list[int] = field(default_factory=list)
     ends: list[Exception | ExitCode] = field(default_factory=list)
     ended_s: int = 0
-    schedule: Schedule | None = None
-
-    @property
-    def next_at(self) -> datetime | None:
-        """The next start or retry."""
-        assert self.schedule
-        return self.schedule.next_at
+    schedule: Schedule = field(init=False)
 
     async def run(self) -> RunReport:
         began_at = self.clock.now()
@@ -105,7 +100,8 @@ def nights(
         async with anyio.create_task_group() as tasks:
 
             async def run() -> None:
-                await schedule.run(made.stop, made.run if now else None)
+                with suppress(ExceptionGroup):
+                    await schedule.run(made.stop, made.run if now else None)
                 made.ended_s = round(clock.elapsed_s)
 
             tasks.start_soon(run)
@@ -161,7 +157,7 @@ def test_a_clock_that_was_ahead(monkeypatch: pytest.MonkeyPatch, runs_ahead: boo
         await anyio.sleep(begun_s)
         made.clock.leap_s -= ahead_s
         await anyio.sleep(2 * MINUTE_S)
-        assert made.next_at == expected
+        assert made.schedule.next_at == expected
         await anyio.sleep(24 * HOUR_S)
 
     begin = EVENING + timedelta(seconds=ahead_s)
@@ -204,14 +200,24 @@ def test_what_waiting_cannot_mend_is_reported(
 
     async def story(made: Nights) -> None:
         made.ends = [code]
-        await anyio.sleep(TO_HALF_PAST_TWO_S + 2 * HOUR_S)
-        await anyio.sleep(24 * HOUR_S)
+        await anyio.sleep(TO_HALF_PAST_TWO_S + 26 * HOUR_S)
 
     with capture_logs() as logs:
         assert len(nights(monkeypatch, story, "30 2 * * *").begun) == 2
     (error,) = [one for one in logs if one["log_level"] == "error"]
     assert (error["event"], error["code"]) == ("schedule.run_failed", code)
     assert error["reason"] == "why"
+
+
+def test_a_bug_ends_the_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No start is left behind, and nothing that would look at the clock."""
+
+    async def story(made: Nights) -> None:
+        made.ends = [NotImplementedError()]
+        await anyio.sleep(2 * MINUTE_S)
+        assert made.schedule.next_at is None
+
+    assert nights(monkeypatch, story, "30 2 * * *", now=True).ended_s == MINUTE_S
 
 
 def test_what_becomes_due_during_a_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,9 +41,9 @@ MEANINGS: Final = {
     "run.summary": "The end of a run, with every figure. One event per run.",
     "run.withheld": "The guard withheld the run.",
     "schedule.ended": "The schedule has ended.",
-    "schedule.retrying": "A scheduled run ended with 4, 69 or 75 and is started again.",
+    "schedule.retrying": "A scheduled run ended with 4, 69 or 75 and is tried again, at the next "
+    "start at the latest.",
     "schedule.run_failed": "A scheduled run ended with a code that a retry does not help.",
-    "schedule.skipped": "A scheduled start was skipped, or found the lease held until the next.",
     "schedule.started": "The schedule has started.",
     "schedule.waiting": "The next scheduled start.",
     "telemetry.failed": "Metrics could not be delivered. The run is not affected.",
