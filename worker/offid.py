@@ -73,7 +73,8 @@ def problem(text: str) -> str:
         return "the identifier is empty"
     if not (stripped.isascii() and stripped.isdigit()):
         return f"the identifier must be {LENGTH} digits; other characters were found"
-    lost = "; a leading zero may have been lost" if len(stripped) == LENGTH - 1 else ""
+    remedy = "; a leading zero may have been lost: keep the column as text"
+    lost = remedy if len(stripped) == LENGTH - 1 else ""
     return f"the identifier must be {LENGTH} digits; {len(stripped)} were found{lost}"
 
 

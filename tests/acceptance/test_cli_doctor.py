@@ -171,10 +171,12 @@ def test_probe_of_what_is_not_declared(worker: Installation, served: Sandbox, ar
 
 def test_an_address_beside_the_environment(worker: Installation):
     """What says that there are real persons, or none, and what is asked must not differ unseen."""
-    ended = worker.run("doctor", "--set", "api.environment=production")
+    given = "--set api.environment=production --set telemetry.textfile=none/pts.prom"
+    ended = worker.run("doctor", *given.split())
     line = line_of(ended, "configuration")
     assert line["state"] == "WARN"
     assert "api.environment is production, but api.base_url is another's" in line["text"]
+    assert f"telemetry.textfile: there is no folder {worker.folder / 'none'}" in line["text"]
 
 
 @pytest.mark.promise("2")

@@ -129,7 +129,7 @@ def test_bad_lines(standin: Standin, worker: Installation) -> None:
     reason = next(one for one in ended.run["reasons"] if "of the roster" in one)
     assert "the first, " in reason
     assert "roster.csv line 6" in reason
-    assert "a leading zero may have been lost" in reason
+    assert "a leading zero may have been lost: keep the column as text" in reason
     assert lost_zero not in ended.err + ended.out
     assert wrong not in ended.err + ended.out
 

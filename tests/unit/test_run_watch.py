@@ -43,8 +43,8 @@ def test_the_rate_is_that_of_the_last_minute() -> None:
             assert await after(70, 2, progress) == "3,140 persons, 2.0/s"
             progress.persons_expected = progress.persons_done + 260
             words = await after(70, 2, progress)
-            assert words.startswith("3,280 of 3,400 persons, 2.0/s, 1m"), words
-            assert await after(130, 0, progress) == "3,280 of 3,400 persons, 0.0/s"
+            assert words.startswith("3,280 of about 3,400 persons, 2.0/s, 1m"), words
+            assert await after(130, 0, progress) == "3,280 of about 3,400 persons, 0.0/s"
 
     simulated(story)
 
@@ -62,7 +62,7 @@ def test_a_resumed_run_does_not_count_old_work() -> None:
             await anyio.sleep(30)
             progress.persons_skipped, progress.persons_complete = 700, 59
             progress.persons_with_gaps = 2
-            words = "761 of 1,000 persons, 2.0/s, 2m left, 2 with gaps"
+            words = "761 of about 1,000 persons, 2.0/s, 2m left, 2 with gaps"
             assert watch.describe() == words
             progress.slowness = lambda: "status 429"
             assert watch.describe() == f"{words} (status 429)"

@@ -22,6 +22,7 @@ from worker.core.model import Person, RosterLineError
 from worker.core.retry import RetryPolicy
 from worker.core.times import format_duration
 from worker.errors import AreaError, ConfigurationError, ExitCode, UnavailableError, WorkerError
+from worker.files import is_missing
 from worker.helseid.client import Discovery, HelseIdClient
 from worker.helseid.refusals import CLOCK_HINT, clock_problem
 from worker.logs import configure
@@ -114,6 +115,8 @@ async def check_configuration(app: App, doubts: Doubts) -> str:
         if service_of(app.settings.value(key) or "") != service_of(address):
             remedy = "remove one of the two: the environment says whether there are real persons"
             doubts[f"api.environment is {environment}, but {key} is another's"] = remedy
+    if (file := app.settings.telemetry.textfile) and is_missing(file.parent):
+        doubts[f"telemetry.textfile: there is no folder {file.parent}"] = "make it for metrics"
     return f"{app.loaded.config_file or 'no file'} read"
 
 

@@ -197,15 +197,19 @@ class Group(click.Group):
     command_class = Command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """As click does; for an unknown word, name the commands whose name or help has it."""
+        """As click does; for an unknown word, name the commands that are meant.
+
+        Their name or help has it; or they are spelt alike, and begin alike: people mistype the rest
+        of a word, and nobody who writes ``lease`` is to be sent to ``erase``.
+        """
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:
             word = error.command_name.casefold()
-            meant = [f"'{name}'" for name, words in _words(self, ctx) if word in words]
-            if error.possibilities or not meant:
-                raise
-            text = f"{error.message} Did you mean {' or '.join(meant[:3])}?"
+            alike = [name for name in error.possibilities or () if name[:1] == word[:1]]
+            meant = alike or [name for name, words in _words(self, ctx) if word in words]
+            named = " or ".join(f"'{name}'" for name in meant[:3])
+            text = error.message + (f" Did you mean {named}?" if meant else "")
             raise click.NoSuchCommand(error.command_name, text, ctx=ctx) from None
 
 

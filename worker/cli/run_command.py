@@ -92,7 +92,7 @@ class RunWatch:
         total = progress.persons_expected
         task.total = total - skipped if total else None
         self.bar.update(task.id, completed=progress.persons_done - skipped)
-        words = f"{progress.persons_done:,}" + (f" of {total:,}" if total else "")
+        words = f"{progress.persons_done:,}" + (f" of about {total:,}" if total else "")
         words += f" persons, {task.speed or 0.0:,.1f}/s"
         if (left_s := task.time_remaining) is not None:
             words += f", {span(left_s)} left"

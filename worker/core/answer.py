@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from worker.core.contract import HEADER, AreaContract
+from worker.core.display import counted
 from worker.core.paths import find, is_same, leaves, parse_path, safe_path
 from worker.core.retry import is_denial, is_transient
 from worker.core.value import Value
@@ -208,7 +209,7 @@ def _check_declared(answer: Answer, contract: AreaContract) -> None:
         or not f"{contract.records}.".startswith(f"{path}.")
     ]
     if undeclared:
-        others = f", and {len(undeclared) - 1} others" if undeclared[1:] else ""
+        others = f", and {counted(len(undeclared) - 1, 'other')}" if undeclared[1:] else ""
         raise ContractError(
             f"an undeclared field around the records{others}; if it says nothing about missing "
             f"records, add it to `ignore`; {LEARN}",

@@ -28,8 +28,8 @@ _WORKBOOK: Final = "PK\x03\x04"
 """What a workbook (.xlsx) begins with."""
 _UNDECODED: Final = re.compile("[\udc80-\udcff]")
 """Bytes that the encoding does not have, as ``surrogateescape`` decodes them (PEP 383)."""
-_FOREIGN: Final = re.compile(f"[\0\ufffe]|{_UNDECODED.pattern}")
-"""What no header has: also every other byte of UTF-16, and its mark in the other order."""
+_FOREIGN: Final = re.compile(f"\0|{_UNDECODED.pattern}")
+"""What no header has: also every other byte of UTF-16."""
 _UNLIKE: Final = "is not {encoding} (roster.encoding)"
 _ENCODING_HINT: Final = (
     'save the file as "CSV UTF-8", or set roster.encoding: what Excel calls plain CSV is '
@@ -40,8 +40,6 @@ _HINT: Final = (
     "name the columns off_id and (optional) local_ref and cohort in the first line; "
     "a file without a header holds one 11-digit identifier per line"
 )
-_CODECS: Final = {"utf-16": "utf-16-le"}
-"""Windows writes no other, and Python's ``utf-16`` requires a byte order mark."""
 KEPT_MAX: Final = 100_000
 """Lines of standard input: persons may have to be read a second time."""
 _TOO_MANY: Final = f"standard input has more than {KEPT_MAX:,} lines, which are kept in memory"
@@ -104,7 +102,7 @@ class CsvRoster:
 
     async def _line_chunks(self, source: _Source) -> AsyncIterator[Sequence[str]]:
         """Complete lines without line ends, chunk by chunk. Truncates lines that are too long."""
-        codec = codecs.getincrementaldecoder(_CODECS.get(self._encoding, self._encoding))
+        codec = codecs.getincrementaldecoder(self._encoding)
         decoder = io.IncrementalNewlineDecoder(codec("surrogateescape"), translate=True)
         tail, is_end = "", False
         while not is_end:
@@ -112,7 +110,7 @@ class CsvRoster:
             is_end = not chunk
             try:
                 *lines, tail = (tail + decoder.decode(chunk, is_end)).split("\n")
-            except UnicodeDecodeError:
+            except UnicodeError:  # also UTF-16 without a byte order mark
                 problem = f"{self._name} {_UNLIKE.format(encoding=self._encoding.upper())}"
                 raise RosterError(problem, hint=_ENCODING_HINT) from None
             tail = tail[: LINE_LENGTH_MAX + 1]
