@@ -35,7 +35,7 @@ from worker.store.database import PATIENCE_S, Database, open_database
 from worker.store.schema.upgrade import check_schema
 from worker.store.sqlite import require_file
 from worker.tls import client_context
-from worker.trusted_files import read_secret
+from worker.trusted_files import read_trusted
 
 if TYPE_CHECKING:
     import httpx
@@ -89,7 +89,7 @@ class App:
             return PLAIN
         file = required(self.settings, "privacy.pseudonym_key_file")
         try:
-            key = PseudonymKey(read_secret(file, key="privacy.pseudonym_key_file"))
+            key = PseudonymKey(read_trusted(file, key="privacy.pseudonym_key_file", is_secret=True))
         except ValueError as error:
             raise ConfigurationError(
                 f"privacy.pseudonym_key_file: {file}: {error}",

@@ -28,17 +28,20 @@ _BYTES_MAX: Final = 4 << 20
 _ROOT: Final = 0
 _SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database ("Temporary Files Used By SQLite")."""
-_AS_ROOT: Final = (
-    "use pts-admin, which runs this as the worker's user; in a container, run it as that user"
-)
-_AS_ANOTHER: Final = (
-    "run this as that user; or let the file and its folders belong to uid {user} or to root"
+_CHMOD: Final = "chmod {mode:04o} {place}"
+_CLOSE: Final = (
+    "chmod 0600 {place} (0640 if the worker reads it through its group); on Kubernetes, set "
+    "defaultMode: 0440 on the volume"
 )
 _STICKY: Final = "move the file to a folder of the worker's user alone, made with `mkdir -m 700`"
+_ANOTHER: Final = (
+    "run this as that user (on a server, use pts-admin); or let the file and its folders belong to "
+    "the worker's user or to root"
+)
 
 
 def open_trusted(
-    path: Path, *, key: str, forbidden: int = OTHERS_WRITE, way_out: str = ""
+    path: Path, *, key: str, forbidden: int = OTHERS_WRITE, is_secret: bool = False
 ) -> io.FileIO:
     """Open a file for reading that nobody but its owner can have changed.
 
@@ -46,10 +49,10 @@ def open_trusted(
         path: the file; a relative path starts at the working directory.
         key: the configuration key that names it, for messages.
         forbidden: bits that its mode may not have; of a folder's, only those for writing count.
-        way_out: what else helps against these, for messages.
+        is_secret: the way to mend its mode is to close it to others for reading, too.
 
     Raises:
-        OSError: it is not there or cannot be read.
+        OSError: it is a folder, is not there or cannot be read.
         ConfigurationError: it is no plain file, or belongs to or can be written by somebody else;
             so does, or can, a folder on the way to it. The message names the place by its absolute
             path and says what to do.
@@ -58,23 +61,26 @@ def open_trusted(
     # A pipe does not block, and the link is gone since it was resolved.
     number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        _examine_file(os.fstat(number), place, key, forbidden, way_out)
+        _examine(os.fstat(number), place, key, forbidden, _CLOSE if is_secret else _CHMOD)
         return io.FileIO(number, "rb")
     except BaseException:
         os.close(number)
         raise
 
 
-def read_trusted(path: Path, *, key: str, forbidden: int = OTHERS_WRITE) -> bytes:
+def read_trusted(
+    path: Path, *, key: str, forbidden: int = OTHERS_WRITE, is_secret: bool = False
+) -> bytes:
     """The content of a file of at most 4 MiB; see ``open_trusted``.
 
     Raises:
-        ConfigurationError: as there; or it cannot be read, or is larger.
+        ConfigurationError: as there; or it cannot be read, is larger, or is a secret and empty.
     """
     path = path.absolute()
     try:
-        with io.BufferedReader(open_trusted(path, key=key, forbidden=forbidden)) as file:
-            content = file.read(_BYTES_MAX + 1)
+        file = open_trusted(path, key=key, forbidden=forbidden, is_secret=is_secret)
+        with io.BufferedReader(file) as opened:
+            content = opened.read(_BYTES_MAX + 1)
     except FileNotFoundError:
         message = f"{key}: there is no file {path}"
         raise ConfigurationError(message, hint="check the path") from None
@@ -82,19 +88,7 @@ def read_trusted(path: Path, *, key: str, forbidden: int = OTHERS_WRITE) -> byte
         raise ConfigurationError(f"{key}: {path} cannot be read: {reason_of(error)}") from None
     if len(content) > _BYTES_MAX:
         raise ConfigurationError(f"{key}: {path} is too large; is it the right file?")
-    return content
-
-
-def read_secret(path: Path, *, key: str) -> bytes:
-    """The content of a file with a key, a token or a password.
-
-    Who may read it depends on the environment; ``worker.config.needs`` judges that.
-
-    Raises:
-        ConfigurationError: as for ``read_trusted``; or it is empty.
-    """
-    content = read_trusted(path, key=key)
-    if not content.strip():
+    if is_secret and not content.strip():
         raise ConfigurationError(f"{key}: {path} is empty")
     return content
 
@@ -107,26 +101,26 @@ def examine_with_folder(
     SQLite rolls a database back from any journal beside it. So, besides what ``open_trusted``
     requires, nobody else may make files in its folder, sticky or not. None need be there yet.
 
+    Args:
+        way_out: what else helps against the mode of a file, for messages.
+
     Raises:
-        OSError: a folder on the way is not there or cannot be examined.
+        OSError: it is a folder; or one on the way to it is not there or cannot be examined.
         ConfigurationError: as for ``open_trusted``; or others can make files in its folder.
     """
     place = _resolved(path, key, forbidden)
-    _examine(place.parent.stat(), place.parent, key, forbidden & OTHERS_WRITE)
+    _examine(place.parent.stat(), place.parent, key, forbidden & OTHERS_WRITE, _STICKY)
+    if place.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    remedy = f"{_CHMOD}; or {way_out}" if way_out else _CHMOD
     for beside in (place, *(Path(f"{place}{suffix}") for suffix in _SQLITE_SUFFIXES)):
         with suppress(FileNotFoundError):
-            _examine_file(beside.lstat(), beside, key, forbidden, way_out)
+            _examine(beside.lstat(), beside, key, forbidden, remedy)
 
 
 def _resolved(path: Path, key: str, forbidden: int) -> Path:
-    """The path without links, after the folders on the way to it and to its target were examined.
-
-    Raises:
-        OSError: also for links in a circle, and for a folder that may not be entered.
-    """
+    """The path without links, after examining the folders on the way to it and to its target."""
     path, written = path.absolute(), forbidden & OTHERS_WRITE
-    with suppress(FileNotFoundError):
-        path.stat()
     place = Path(os.path.realpath(path))
     for folder in sorted({*path.parents, *place.parents}):
         status = folder.stat()
@@ -134,43 +128,31 @@ def _resolved(path: Path, key: str, forbidden: int) -> Path:
     return place
 
 
-def _examine_file(
-    status: os.stat_result, place: Path, key: str, forbidden: int, way_out: str
-) -> None:
-    """The same as ``_examine`` for what must be a plain file."""
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigurationError(f"{key}: {place} is not a plain file")
-    _examine(status, place, key, forbidden, way_out)
-
-
 def _examine(
-    status: os.stat_result, place: Path, key: str, forbidden: int, way_out: str = ""
+    status: os.stat_result, place: Path, key: str, forbidden: int, remedy: str = _CHMOD
 ) -> None:
-    """Refuse a place that another user owns, or whose mode lets others do what is forbidden."""
-    user, mode = os.geteuid(), stat.S_IMODE(status.st_mode)
-    if status.st_uid not in {_ROOT, user}:
+    """Refuse a device, a place of another user's, or one whose mode allows what is forbidden."""
+    mode = stat.S_IMODE(status.st_mode)
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise ConfigurationError(f"{key}: {place} is not a plain file")
+    if status.st_uid not in {_ROOT, os.geteuid()}:
         raise ConfigurationError(
             f"{key}: {place} belongs to another user (uid {status.st_uid}), who could change what "
             "the worker trusts",
-            hint=_AS_ROOT if user == _ROOT else _AS_ANOTHER.format(user=user),
+            hint=_ANOTHER,
         )
     found = mode & forbidden
     if found & stat.S_IRWXG and _is_own_group(status.st_gid):
         found &= ~stat.S_IRWXG
-    if not found:
-        return
-    who = "everyone on this machine" if found & stat.S_IRWXO else "its group"
-    what = f"{key}: {who} can write {place}"
-    if forbidden & ~OTHERS_WRITE:
-        what = f"{key}: {who} can reach {place}"
-    change = f"chmod {mode & ~found:04o} {shlex.quote(str(place))}"
-    mended = f"{change}; or {way_out}" if way_out else change
-    raise ConfigurationError(
-        f"{what} (mode {mode:04o})",
-        hint=_STICKY if mode & stat.S_ISVTX else mended,
-    )
+    if found:
+        who = "everyone on this machine" if found & stat.S_IRWXO else "its group"
+        what = f"{key}: {who} can write {place}"
+        if not found & OTHERS_WRITE:
+            what = f"{key}: {who} can reach {place}"
+        raise ConfigurationError(
+            f"{what} (mode {mode:04o})",
+            hint=remedy.format(mode=mode & ~found, place=shlex.quote(str(place))),
+        )
 
 
 def _is_own_group(group_id: int) -> bool:

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from worker.config.settings import KEYS, Settings, variable_of
 from worker.core.hosts import is_loopback
 from worker.errors import ConfigurationError, reason_of
-from worker.trusted_files import OTHERS_WRITE, open_trusted, read_secret
+from worker.trusted_files import OTHERS_WRITE, open_trusted, read_trusted
 
 Purpose: TypeAlias = Literal["sync", "backfill", "read-pts", "helseid", "person", "report"]
 """What a command is about to do. ``sync``: also ``schedule``; ``read-pts``: without roster and
@@ -48,7 +48,6 @@ _ONLY_IF: Final = {
 }
 """Keys that are used only while another has this value."""
 _NO_SECRETS: Final = ("api.contract_file", "tls.ca_file")
-_ON_KUBERNETES: Final = "on Kubernetes, set defaultMode: 0440 on the volume"
 
 
 def unmet(settings: Settings, purpose: Purpose, unknown: Collection[str] = ()) -> Iterator[str]:
@@ -87,11 +86,10 @@ def _check(settings: Settings, name: str) -> None:
         return
     # Of a stand-in on loopback others may read the secrets: they are none.
     is_rehearsal = is_loopback(urlsplit(settings.helseid.issuer or "").hostname)
-    reached = 0 if is_rehearsal or name in _NO_SECRETS else stat.S_IRWXO
+    is_secret = name not in _NO_SECRETS
+    reached = stat.S_IRWXO if is_secret and not is_rehearsal else 0
     try:
-        open_trusted(
-            path, key=name, forbidden=OTHERS_WRITE | reached, way_out=_ON_KUBERNETES
-        ).close()
+        open_trusted(path, key=name, forbidden=OTHERS_WRITE | reached, is_secret=is_secret).close()
     except FileNotFoundError:
         remedy = _REMEDIES.get(name, "check the path")
         raise ConfigurationError(f"{name}: there is no file {path}", hint=remedy) from None
@@ -108,7 +106,7 @@ def database_url(settings: Settings, section: Literal["database", "roster"]) -> 
     url, password_file = str(settings.value(f"{section}.url")), f"{section}.password_file"
     if (file := settings.value(password_file)) is None:
         return url
-    password = read_secret(file, key=password_file).rstrip(b"\r\n")
+    password = read_trusted(file, key=password_file, is_secret=True).rstrip(b"\r\n")
     parts = urlsplit(url)
     account, _, host = parts.netloc.rpartition("@")
     netloc = f"{account.partition(':')[0]}:{quote(password, safe='')}@{host}"

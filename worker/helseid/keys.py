@@ -24,7 +24,7 @@ from joserfc.jwk import ECKey, RSAKey
 from worker.core.value import Value
 from worker.errors import ConfigurationError, reason_of
 from worker.files import write_new
-from worker.trusted_files import read_secret
+from worker.trusted_files import read_trusted
 
 KEY_FILE: Final = "helseid.private_jwk_file"
 """The configuration key, for error messages."""
@@ -93,7 +93,7 @@ def load_client_key(path: Path) -> ClientKey:
     Raises:
         ConfigurationError: the file or key cannot be used. The message holds no key material.
     """
-    content = read_secret(path, key=KEY_FILE).removeprefix(codecs.BOM_UTF8)
+    content = read_trusted(path, key=KEY_FILE, is_secret=True).removeprefix(codecs.BOM_UTF8)
     jwk: dict[str, Any] = {}
     try:
         if b"-----BEGIN" in content:

@@ -4,6 +4,7 @@ The client authenticates to HelseID with an assertion (``private_key_jwt``).
 """
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from worker.helseid.dpop import ProofKey, token_hash
 from worker.helseid.keys import ClientKey
 from worker.helseid.refusals import clock_problem, granted_token
 from worker.ports import Runtime
-from worker.trusted_files import read_secret
+from worker.trusted_files import read_trusted
 
 _ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _TYP: Final = "client-authentication+jwt"
@@ -234,8 +235,8 @@ async def _subject_token(path: Path) -> str:
     Raises:
         ConfigurationError: the file cannot be read or does not hold exactly one token.
     """
-    content = await anyio.to_thread.run_sync(lambda: read_secret(path, key=_SUBJECT_FILE))
-    token = content.strip()
+    read = partial(read_trusted, path, key=_SUBJECT_FILE, is_secret=True)
+    token = (await anyio.to_thread.run_sync(read)).strip()
     if not token.isascii() or len(token.split()) != 1:
         raise ConfigurationError(f"{_SUBJECT_FILE}: {path} must hold exactly one token")
     return token.decode("ascii")

@@ -29,7 +29,7 @@ from worker.errors import (
     UnavailableError,
 )
 from worker.http.connection import Connection, TransportOptions
-from worker.trusted_files import read_secret
+from worker.trusted_files import read_trusted
 
 _NEXT_ADDRESS_S: Final = 0.25
 """Delay before the next address is tried beside the last one (RFC 8305 §5)."""
@@ -92,7 +92,7 @@ def read_proxy(url: str | None, credentials_file: Path | None) -> Proxy | None:
     """
     if url is None or credentials_file is None:
         return None if url is None else Proxy(url=url)
-    content = read_secret(credentials_file, key=_CREDENTIALS)
+    content = read_trusted(credentials_file, key=_CREDENTIALS, is_secret=True)
     text = content.decode(errors="replace").rstrip("\r\n")
     if not (text.find(":") > 0 and text.isascii() and text.isprintable()):
         # RFC 7617 §2.1 leaves the encoding of other characters undefined.
