@@ -143,10 +143,10 @@ def test_learn(standin: Standin, tmp_path: Path, sqlite_url: str):
     standin.everybody = answered
     worker = standin.install(tmp_path, sqlite_url)
     lines = "\n".join(standin.people)
-    text, ended = calls(
-        worker, ("contract learn", lines), ("contract learn --json --out p.toml", lines)
-    )
-    assert (text.code, ended.code) == (0, 0), text.err
+    texts = {"contract learn --json --out p.toml": lines, "contract learn ": ""}
+    text, ended, unasked = calls(worker, ("contract learn", lines), *texts.items())
+    assert (text.code, ended.code, unasked.code) == (0, 0, 2), text.err
+    assert "contains no identifier\n  → one synthetic identifier a line: `pts-" in unasked.err
     shown = text.out + text.err + ended.out + ended.err + (tmp_path / "p.toml").read_text()
     assert not any(one in shown for one in (*standin.people, "SECRET-VALUE", *standin.tokens))
     assert "status 400: 3 in JSON with errors.offId[], title" in text.out
@@ -177,7 +177,7 @@ def test_names_of_others_are_names(worker: Installation):
     fields |= {name: {"type": "string"} for name in odd}
     answer = {"type": "array", "items": {"type": "object", "properties": fields}}
     operation = {
-        "parameters": [{"name": f"{odd[0]}", "in": "header", "required": True}],
+        "parameters": [{"name": name, "in": "query"} for name in (odd[0], "cursor")],
         "requestBody": {"content": {"json": {"schema": {"properties": {odd[0]: {}}}}}},
         "responses": {"200": {"content": {"application/json": {"schema": answer}}}},
     }
@@ -191,6 +191,7 @@ def test_names_of_others_are_names(worker: Installation):
     assert (made.records, made.columns) == ("", known.columns)
     assert ended.out.count('body = {offId = "{off_id}"}  # not seen') == 1
     assert "no name that can be shown" in ended.out
+    assert "patient-safety: query: 'cursor' is not sent unless" in ended.out
 
 
 def test_what_cannot_be_made(worker: Installation):
@@ -225,7 +226,7 @@ def test_what_cannot_be_made(worker: Installation):
     assert "current and former" in found["two"].out
     assert "converted to JSON" in found["not json"].err
     assert "another document" in found["far"].err
-    assert "no path names patient-privacy and ends with _search" in found["no"].out
+    assert "no path names patient-privacy and ends with _search: write" in found["no"].out
 
 
 def test_a_sandbox_in_another_shape(tmp_path: Path, sqlite_url: str) -> None:

@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from worker.cli.toml_text import settings_toml
+from worker.cli.commands.init import settings_toml
 from worker.config import load
 from worker.config.needs import unmet
 from worker.config.settings import KEYS
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_reference_file_is_the_generated_one_and_sets_nothing(tmp_path):
     """``config/worker.toml`` says what the program does, and leaves every default alone."""
-    assert (ROOT / "config/worker.toml").read_text() == settings_toml()
+    assert (ROOT / "config/worker.toml").read_text() == settings_toml({})
     loaded = load({}, environ={}, cwd=tmp_path, config_path=ROOT / "config/worker.toml")
     assert set(loaded.origins.values()) == {"default"}
 
@@ -22,7 +22,7 @@ def test_every_line_of_the_reference_file_works_when_uncommented(tmp_path):
     """Each key's line is TOML that the worker takes, except where two keys exclude each other."""
     lines = [
         line[1:] if line[:1] == "#" != line[1:2] and line[1:2] != " " else line
-        for line in settings_toml().splitlines()
+        for line in settings_toml({}).splitlines()
     ]
     content = "\n".join(line for line in lines if not line.startswith('path = "/var/'))
     (tmp_path / "all.toml").write_text(content)

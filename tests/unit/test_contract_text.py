@@ -32,7 +32,7 @@ ODD = {
 def test_what_is_shown_reads_back(name):
     """Every key stands there, each on a line, and nothing is lost."""
     made = read_contract(as_toml(SHAPES[name])) if name in SHAPES else _odd(name)
-    shown = contract_toml(made)
+    shown = contract_toml(made, made, {})
     assert read_contract(shown) == made
     for area in tomllib.loads(shown).values():
         assert len(area) == 20
@@ -45,11 +45,12 @@ def _odd(name):
 
 
 def test_what_differs_from_the_contract_in_force_is_marked():
-    """Each line that does, below the one in force; what was not seen; candidates are comments."""
+    """Each line that does, below the one in force, and other marks; candidates are comments."""
     known, area = load_contract(None), load_contract(None)["patient-safety"]
     made = {**known, "patient-safety": area.model_copy(update={"id": "Id", "extra": {"ø": ("a",)}})}
-    text = contract_toml(made, known, {"patient-safety": ({"id", "body"}, ['z = "z"'])})
-    assert '\n# in force: id = "id"\nid = "Id"  # proposal\n' in text
+    marks = {"id": "integer", "body": "not seen"}
+    text = contract_toml(made, known, {"patient-safety": (marks, ['z = "z"'])})
+    assert '\n# in force: id = "id"\nid = "Id"  # proposal; integer\n' in text
     assert '\n[patient-safety.extra]\n"ø" = ["a"]  # proposal\n# z = "z"\n' in text
     assert '\nbody = {offId = "{off_id}"}  # not seen\n' in text
     assert [text.count(mark) for mark in ("# proposal", "# in force", "# not seen")] == [2, 1, 1]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from worker.areas import area_named
-from worker.cli.proposal import REFUSED, Field, Proposal
+from worker.cli.proposal import NOT_SEEN, REFUSED, Field, Proposal
 from worker.config.contract_file import load_contract
 from worker.core.contract import AreaContract
 
@@ -71,7 +71,7 @@ def test_headers_that_speak_of_more():
 def test_what_may_speak_of_more_is_not_ignored(name: str, value: object):
     """A person has to declare it, where neither paging nor a total tells where records end."""
     made = proposed({"items": [RECORD], name: value})
-    assert (refused(made), made.table["ignore"], made.table["paging"]) == ([name], [], None)
+    assert (refused(made), made.table["ignore"], made.marks["paging"]) == ([name], [], NOT_SEEN)
 
 
 @pytest.mark.promise("1")
@@ -86,17 +86,14 @@ def test_fields_that_are_no_column_for_sure():
     """A rule out of several, a parent's: shown, and left to a person."""
     rule, parent = [{"confidentialityCode": "N"}], {"cause": "x", "created_time": "x"}
     record = {"id": 1, "accessRestriction": rule, "cause": 10, "parent": parent, "roles": ["LE"]}
-    deep = {
-        "a": {"b": {"delayDays": 1}},
-        "z": {"delay_days": 2},
-        "tags": [],
-        "ls": [{"l": [{"m": 1}]}],
-    }
+    deep: dict[str, Any] = {"a": {"b": {"delayDays": 1}}, "z": {"delay_days": 2}, "tags": []}
+    deep["ls"] = [{"l": [{"m": 1}]}]
     made = proposed([{**record, **deep, "created_time": "x"}])
     columns, known = made.table["columns"], KNOWN.model_dump(mode="json")["columns"]
     found = {"delay_days": ["z.delay_days"], "source_created_at": ["created_time"]}
     assert columns == {**known, **found}  # others may have the rest
-    assert made.unseen > {"confidentiality_code", "person"}
+    marks = {"person": NOT_SEEN, "confidentiality_code": NOT_SEEN, "cause": "integer, not text"}
+    assert made.marks.items() > marks.items()
     assert becomes(made)["accessRestriction[].confidentialityCode"] == "confidentiality_code"
     assert becomes(made)["parent.cause"] == "candidate for extra"
     assert not any(name in line for line in made.candidates for name in ("roles", "tags", "ls"))

@@ -6,13 +6,14 @@ A schema becomes a made-up value that it describes, so that a document is read a
 import json
 from typing import Any, Final
 
-from worker.cli.proposal import PERSON_NAMES, Proposal, fields_in, names_of, plain
+from worker.cli.proposal import NOT_SEEN, PERSON_NAMES, Proposal, fields_in, names_of, plain
 from worker.core.area import ResourceArea
 from worker.core.contract import OFF_ID, UUID, AreaContract
 from worker.errors import DataContractError
 
 _MADE: Final = {"uri": "/", "url": "/", "string": "", "integer": 0, "number": 0.5, "boolean": False}
 """A sample value for each type and format that a proposal distinguishes."""
+_UNSENT: Final = "is not sent unless the contract declares it"
 _OWN_HEADERS: Final = frozenset({"authorization", "dpop", "content-type", "accept"})
 
 
@@ -42,14 +43,13 @@ class OpenApi:
         proposal, items = Proposal(area, known), _in(self._document, "paths", dict)
         paths = [p for p in items if p.endswith("_search") and plain(area.table) in plain(p)]
         if not paths:
-            proposal.facts.append(
-                f"no path names {area.name} and ends with _search; it stays as in force"
-            )
+            missing = f"no path names {area.name} and ends with _search"
+            proposal.facts.append(f"{missing}: write its `path` into the contract file by hand")
             return proposal
         path, operation = max(paths), _in(items[max(paths)], "post", dict)
         answers = _in(operation, "responses", dict)
-        empty_status = [204] if "204" in answers else []
-        proposal.table |= {"path": path, "query": {}, "headers": {}, "empty_status": empty_status}
+        empty = [204] if "204" in answers else []
+        proposal.table |= {"path": path, "query": {}, "headers": {}, "empty_status": empty}
         for part in (items[path], operation):
             for parameter in _in(part, "parameters", list):
                 self._send(proposal, self._target(parameter))
@@ -66,24 +66,27 @@ class OpenApi:
             return
         known = (schema.get("default"), *_in(schema, "enum", list), parameter.get("example"))
         value = next((str(one) for one in known if one is not None), "")
+        is_required = parameter.get("required") is True
         if key == "headers" and schema.get("format") == "uuid":
             proposal.table[key][name] = UUID
-        elif parameter.get("required") is True and value:
+        elif is_required and value:
             proposal.table[key][name] = value
-        elif parameter.get("required") is True:
-            proposal.facts.append(f"{key}: {name!r} is required; ask what to send")
+        else:
+            what = "is required; ask what to send" if is_required else _UNSENT
+            proposal.facts.append(f"{key}: {name!r} {what}")
 
     def _send_person(self, proposal: Proposal, request: Any) -> None:
         """Declare where the person's identifier goes; other fields are left out."""
         body: Any = OFF_ID
         fields = fields_in([self._body(request)])
-        if path := next((p for p in fields if {*PERSON_NAMES} & {*names_of(p).split()}), ""):
+        path = next((p for p in fields if {*PERSON_NAMES} & {*names_of(p).split()}), "")
+        proposal.facts += [f"body: {p!r} {_UNSENT}" for p in fields if p not in {"", path}]
+        if path:
             for name in reversed(path.split(".")):
                 body = {name: body}
             proposal.table["body"] = body
         else:
-            proposal.unseen.add("body")
-            proposal.facts.append("body: no property of the request is called offId")
+            proposal.marks["body"] = NOT_SEEN
 
     def _body(self, message: Any) -> Any:
         """A request's or a response's JSON, made up."""

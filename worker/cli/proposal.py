@@ -18,17 +18,20 @@ from worker.cli.toml_text import toml_line, toml_value
 from worker.core.answer import TELLING, VALUES_MAX, parse
 from worker.core.area import ResourceArea
 from worker.core.contract import EACH, HEADER, AreaContract, SourceText, fields_of
-from worker.core.paths import UNNAMED, leaves, safe_path
+from worker.core.paths import UNNAMED, leaves, parse_path, safe_path
 from worker.errors import AreaError, ContractError
 from worker.http.response import HttpResponse
 
 PERSON_NAMES: Final = ("offid", "nationalid", "personidentifier", "nationalidentitynumber")
 """By which fields that hold a person's identifier are known, as ``names_of`` gives them."""
 REFUSED: Final = "not declared, so refused"
+NOT_SEEN: Final = "not seen"
 _OK: Final = 200
 _IDS: Final = ("id", "restrictionid", "accessrestrictionid", "identifier", "guid", "uuid")
 _KINDS: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _EMPTY: Final = {type(None): "null", dict: "empty object", list: "empty list"}
+_STORED: Final = {"text": "string|url|null", "integer": "integer|null", "time": "string|null"}
+"""The kinds of fields that a column of a type can store."""
 _SAYS_NOTHING: Final = {"string", "null", "empty list"}
 """Kinds of fields that may say nothing: an address, a number or a flag may speak of more. So may a
 text, unless paging or a total tells already where the records end."""
@@ -81,7 +84,7 @@ class Proposal:
         table: the keys of the contract; at first those in force.
         facts: what was seen, in a line each.
         rows: the fields of the answers; each with its kinds, records, and what becomes of it.
-        unseen: keys and columns that nothing was found for, so that they stay as in force.
+        marks: what to say of a key or column: that it was not seen, or which kinds do not fit it.
         candidates: lines of ``extra`` that would keep the fields that nothing takes.
         contract: the result; None if nothing could be concluded, so that the one in force stands.
     """
@@ -89,7 +92,7 @@ class Proposal:
     def __init__(self, area: ResourceArea, known: AreaContract) -> None:
         self._area, self._known = area, known
         self.table = known.model_dump(mode="json")
-        self.facts, self.candidates, self.unseen = list[str](), list[str](), set[str]()
+        self.facts, self.candidates, self.marks = list[str](), list[str](), dict[str, str]()
         self.rows = list[dict[str, Any]]()
         self.contract: AreaContract | None = None
 
@@ -103,6 +106,7 @@ class Proposal:
                 self._declare_records(fields)
                 self._declare_around({path: fields[path] for path in fields if "[]" not in path})
                 self.contract = AreaContract.model_validate_json(json.dumps(self.table))
+                self._mark_misfits(self.contract, fields)
             else:
                 found = " and ".join(path or "the answer itself" for path in lists) or "none"
                 self.facts.append(f"one list must be that of the records; with objects: {found}")
@@ -125,7 +129,7 @@ class Proposal:
         found["person"] = _source(paths, known.person, PERSON_NAMES)
         table["id"] = "+".join(found["id"]) or known.id
         table["person"] = found["person"] or table["person"]
-        self.unseen |= {name for name, source in found.items() if not source}
+        self.marks |= {name: NOT_SEEN for name, source in found.items() if not source}
 
     def _declare_around(self, around: Mapping[str, Field]) -> None:
         """Declare what stands around the records, or leave it out, so that it is refused.
@@ -148,9 +152,21 @@ class Proposal:
         table["total"] = table["total"] or dict(roles).get("total", "")
         table["expect"] |= {path: True for role, path in roles if role == "expect"}
         table["answer_person"] += [path for role, path in roles if role == "answer_person"]
+        self.marks |= {key: NOT_SEEN for key in ("paging", "total") if not table[key]}
         if table["paging"] or table["total"]:
             silent = [path for path in new if _SAYS_NOTHING.issuperset(new[path])]
             table["ignore"] += [path for path in silent if path not in {path for _, path in roles}]
+
+    def _mark_misfits(self, contract: AreaContract, fields: Mapping[str, Field]) -> None:
+        """Mark columns that cannot store what their fields hold."""
+        for column in self._area.columns:
+            source = contract.columns.get(column.name, {})
+            if column.name in contract.values or isinstance(source, dict):
+                continue
+            paths = [f"{contract.records}[].{parse_path(path).general}" for path in source]
+            kinds = "|".join(fields[path].kinds for path in paths if path in fields)
+            if unfit := {*kinds.split("|")} - {"", *_STORED.get(column.type, kinds).split("|")}:
+                self.marks[column.name] = f"{' or '.join(sorted(unfit))}, not {column.type}"
 
     def _tell(self, fields: Mapping[str, Field]) -> None:
         """Say of each field what becomes of it."""
@@ -238,8 +254,7 @@ def learned(area: ResourceArea, known: AreaContract, responses: Sequence[HttpRes
         told = Counter(HEADER + name for headers in answered for name in TELLING if name in headers)
         proposal.read(documents[_OK], {name: Field("header", told[name]) for name in told})
     else:
-        proposal.facts.append(
-            f"everybody was refused POST {known.path} with {toml_value(known.body)}: check path, "
-            "query, headers and body in the contract, and that these synthetic persons exist there"
-        )
+        asked = f"POST {known.path} with {toml_value(known.body)}"
+        remedy = "check path, query, headers and body, and that these persons exist there"
+        proposal.facts.append(f"everybody was refused {asked}: {remedy}")
     return proposal

@@ -1,7 +1,8 @@
 """``contract``: what is declared of PTS's answers, and contracts proposed from what PTS says."""
 
+import sys
 import tomllib
-from contextlib import aclosing
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,14 +10,14 @@ import click
 
 from worker.cli import options
 from worker.cli.output import print_table
-from worker.errors import AreaError, ExitCode, UsageError
+from worker.errors import AreaError, ExitCode, RosterError, UsageError
 
 if TYPE_CHECKING:
     from worker.app import App
     from worker.cli.proposal import Proposal
+    from worker.core.model import Person
 
 _PERSONS_MAX: Final = 100
-
 _out = click.option(
     "--out", type=options.path, metavar="FILE", help="Write it to this file, which must not exist."
 )
@@ -40,7 +41,8 @@ def show(cli: options.Cli) -> None:
     from worker.cli.toml_text import contract_toml
 
     app = cli.load(None)
-    text, origin = contract_toml(app.contract()), app.settings.api.contract_file
+    known, origin = app.contract(), app.settings.api.contract_file
+    text = contract_toml(known, known, {})
     cli.emit({"origin": origin, "contract": tomllib.loads(text)}, lambda: print(text, end=""))
 
 
@@ -51,10 +53,9 @@ def show(cli: options.Cli) -> None:
 def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
     """Propose a contract from NHN's OpenAPI 3 document (JSON).
 
-    Marked are lines that differ from the contract in force, and what the document does not show;
-    see docs/first-day.md. Only live answers prove a contract: `pts-worker doctor --probe`.
-
-    `--json`: file, areas (facts, fields), contract.
+    Marks show what differs from the contract in force, what the document does not show, and types
+    that do not fit (docs/first-day.md). Only live answers prove a contract: `pts-worker doctor
+    --probe`. `--json` has the members file, areas (facts, fields) and contract.
 
     Example: `pts-worker contract from-openapi pts.json --out pts.toml`
     """
@@ -89,29 +90,39 @@ def learn(cli: options.Cli, *, out: Path | None) -> int:
 
 async def _learned(app: "App") -> dict[str, "Proposal"]:
     """What live answers about the persons on standard input suggest of each area."""
-    from worker.cli.access import typed_identifier
     from worker.cli.proposal import learned
     from worker.core.breaker import verdict_of
-    from worker.core.model import Person, RosterLineError
-    from worker.roster.csv_file import CsvRoster
 
+    persons, known = await _persons(app), app.contract()
     answers = {area: list[Any]() for area in app.areas()}
-    known, lines = app.contract(), CsvRoster("-", stdin=typed_identifier()).entries()
     try:
-        async with aclosing(lines), app.reader(app.pace(), attempts_max=2) as reader:
-            async for entry in lines:
-                if isinstance(entry, RosterLineError):
-                    raise UsageError(f"{entry.where}: {entry.problem}")
-                if entry.is_h_number and not app.sends_h_numbers:
-                    raise UsageError("standard input: an H-number is not sent to PTS")
-                person = Person(off_id=entry.off_id, person_key="learn")
+        async with app.reader(app.pace(), attempts_max=2) as reader:
+            for person in persons:
                 for area, found in answers.items():
                     found.append(await reader.ask(person, area.name))
-                if min(map(len, answers.values())) == _PERSONS_MAX:
-                    break
         return {area.name: learned(area, known[area.name], answers[area]) for area in answers}
     except AreaError as error:
         raise verdict_of(error) from None
+
+
+async def _persons(app: "App") -> list["Person"]:
+    """The first persons on standard input; a terminal has none."""
+    from worker.core.model import Person, RosterLineError
+    from worker.roster.csv_file import CsvRoster
+
+    persons = list[Person]()
+    given = CsvRoster("-", stdin=BytesIO() if sys.stdin.isatty() else None)
+    try:
+        async for entry in given.entries():
+            if isinstance(entry, RosterLineError):
+                raise UsageError(f"{entry.where}: {entry.problem}")
+            if entry.is_h_number and not app.sends_h_numbers:
+                raise UsageError("standard input: an H-number is not sent to PTS")
+            persons.append(Person(off_id=entry.off_id, person_key="learn"))
+    except RosterError as error:
+        hint = "one synthetic identifier a line: `pts-worker contract learn < synthetic.txt`"
+        raise UsageError(error.message, hint=hint) from None
+    return persons[:_PERSONS_MAX]
 
 
 def _report(cli: options.Cli, app: "App", found: dict[str, "Proposal"], out: Path | None) -> int:
@@ -121,7 +132,7 @@ def _report(cli: options.Cli, app: "App", found: dict[str, "Proposal"], out: Pat
 
     known = app.contract()
     made = {name: one.contract for name, one in found.items() if one.contract is not None}
-    remarks = {name: (one.unseen, one.candidates) for name, one in found.items()}
+    remarks = {name: (one.marks, one.candidates) for name, one in found.items()}
     text = contract_toml({**known, **made}, known, remarks) if made else ""
     if out is not None and made:
         with named_faults(out):

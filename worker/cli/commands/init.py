@@ -3,6 +3,7 @@
 import secrets
 import shlex
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,13 @@ _ASKED: Final = {
 """What is asked on a terminal, and what it is without one."""
 _INSTEAD: Final = {"api.environment": "api.base_url", "roster.path": "roster.url"}
 """What is not asked if this is given in its place."""
+_HEAD: Final = """\
+# Configuration of pts-worker. A line that starts with "#" has the default of a key, or an example;
+# remove the "#" to set it. Flags and the environment (PTS_<SECTION>__<KEY>) override this file.
+# Relative paths here start at its folder. Durations are written as 30s, 15m, 12h, 1d or 1h30m.
+# `pts-worker config show` shows each value and its origin, `pts-worker config check` what is wrong.
+#
+# Everybody sets these six keys; each stands at the top of its section:"""
 
 
 @click.command("init", cls=options.Command)
@@ -44,7 +52,6 @@ def command(cli: options.Cli, *, out: Path) -> None:
 
     Example: `pts-worker init --out worker.toml`
     """
-    from worker.cli.toml_text import settings_toml
     from worker.helseid.keys import load_client_key
 
     with named_faults(out):
@@ -65,6 +72,27 @@ def command(cli: options.Cli, *, out: Path) -> None:
     cli.emit(document, lambda: _print(out, values, document))
 
 
+def settings_toml(values: Mapping[str, Any]) -> str:
+    """A configuration file that sets these keys, and describes all others: config/worker.toml."""
+    from worker.cli.toml_text import toml_line
+    from worker.config.settings import EVERYDAY, SECTIONS
+
+    lines = [_HEAD, *(f"#   {name}" for name in EVERYDAY)]
+    for section, model in SECTIONS.items():
+        lines += ["", _comment(str(model.__doc__)), f"[{section}]"]
+        for name, key in model.model_fields.items():
+            value = values.get(f"{section}.{name}")
+            shown = [one for one in (value, key.default, *(key.examples or ())) if one is not None]
+            hint = " Example:" if value is None and key.default is None else ""
+            off = "#" if value is None else ""
+            lines += ["", _comment(f"{key.description}{hint}"), off + toml_line(name, shown[0])]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(text: str) -> str:
+    return textwrap.indent(textwrap.fill(text, 96, break_on_hyphens=False), "# ")
+
+
 def _make_keys(folder: Path, given: Mapping[str, Any]) -> list[str]:
     """Make those key files that are not given, and missing."""
     from worker.helseid.keys import new_client_key
@@ -80,10 +108,13 @@ def _make_keys(folder: Path, given: Mapping[str, Any]) -> list[str]:
 
 def _checked(key: str, value: Any) -> Any:
     """The value as TOML has it; click tells what is wrong with it."""
+    from pydantic import Secret
+
     from worker.config.settings import read_value
 
     try:
-        return read_value(key, value)
+        read = read_value(key, value)
+        return read.get_secret_value() if isinstance(read, Secret) else read
     except ValueError as error:
         raise click.BadParameter(f"{key}: {error}") from None
 
