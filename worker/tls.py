@@ -4,6 +4,7 @@ What PostgreSQL has to prove: ADR 0023.
 """
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,11 +50,7 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
     Raises:
         ConfigurationError: the CA file cannot be read or trusted, or contains no certificate.
     """
-    context = _bare_context("http/1.1")
-    _trust_the_machine(context)
-    if ca_file is not None:
-        _trust(context, ca_file, key=_CA_KEY)
-    return context
+    return _context("http/1.1", ca_file)
 
 
 class PostgresTls(Value, frozen=True, kw_only=True):
@@ -73,11 +70,6 @@ class PostgresTls(Value, frozen=True, kw_only=True):
     place: str
     key: str
 
-    @property
-    def is_open(self) -> bool:
-        """Whether passwords and personal data cross a network unencrypted."""
-        return self.mode == _OPEN and not self.is_local
-
     def arguments(self) -> "Mapping[str, Any]":
         """Arguments for asyncpg's ``connect``. It reads the environment for missing ones.
 
@@ -87,7 +79,7 @@ class PostgresTls(Value, frozen=True, kw_only=True):
 
     def warn(self) -> None:
         """Log a warning if the connection crosses a network without encryption."""
-        if self.is_open:
+        if self.mode == _OPEN and not self.is_local:
             log.warning("database.not_encrypted", key=self.key, server=self.place, hint=_OPEN_HINT)
 
     def refusal(self, error: BaseException) -> ConfigurationError | None:
@@ -178,41 +170,35 @@ def _mode(parameters: "Mapping[str, Any]", key: str, *, is_local: bool) -> str:
 def _verifying(
     mode: str, parameters: "Mapping[str, Any]", key: str, ca_file: Path | None
 ) -> ssl.SSLContext:
-    context = _bare_context("postgresql")
-    context.check_hostname = mode == "verify-full"
     root = parameters.get(ROOT_PARAMETER, _SYSTEM)
-    if root != _SYSTEM:
-        _trust(context, Path(root), key=f"{key} ({ROOT_PARAMETER})")
-        return context
-    _trust_the_machine(context)
-    if ca_file is not None:
-        _trust(context, ca_file, key=_CA_KEY)
+    if root == _SYSTEM:
+        context = _context("postgresql", ca_file)
+    else:
+        context = _context("postgresql", Path(root), f"{key} ({ROOT_PARAMETER})", is_alone=True)
+    context.check_hostname = mode == "verify-full"
     return context
 
 
-def _bare_context(protocol: str) -> ssl.SSLContext:
-    """A context that verifies certificate and host name, without any CA."""
+def _context(
+    protocol: str, ca_file: Path | None, key: str = _CA_KEY, *, is_alone: bool = False
+) -> ssl.SSLContext:
+    """Verifies certificate and host name, by the machine's authorities unless a file is alone."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols([protocol])
-    return context
-
-
-def _trust(context: ssl.SSLContext, file: Path, *, key: str) -> None:
-    pem = read_trusted(file, key=key)
+    if not is_alone:
+        paths = ssl.get_default_verify_paths()
+        context.load_verify_locations(capath=paths.openssl_capath)
+        with suppress(FileNotFoundError):  # some systems have a folder only
+            context.load_verify_locations(paths.openssl_cafile)
+    if ca_file is None:
+        return context
+    pem = read_trusted(ca_file, key=key)
     try:
         context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError):
         raise ConfigurationError(
-            f"{key}: cannot use {file}: not a PEM file with certificates",
+            f"{key}: cannot use {ca_file}: not a PEM file with certificates",
             hint="use a PEM file with the CA certificates to trust",
         ) from None
-
-
-def _trust_the_machine(context: ssl.SSLContext) -> None:
-    paths = ssl.get_default_verify_paths()
-    file, folder = Path(paths.openssl_cafile), Path(paths.openssl_capath)
-    if file.is_file() or folder.is_dir():
-        context.load_verify_locations(
-            cafile=file if file.is_file() else None, capath=folder if folder.is_dir() else None
-        )
+    return context
