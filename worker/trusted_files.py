@@ -119,12 +119,17 @@ def examine_with_folder(
 
 
 def _resolved(path: Path, key: str, forbidden: int) -> Path:
-    """The path without links, after examining the folders on the way to it and to its target."""
-    path, written = path.absolute(), forbidden & OTHERS_WRITE
-    place = Path(os.path.realpath(path))
-    for folder in sorted({*path.parents, *place.parents}):
-        status = folder.stat()
-        _examine(status, folder, key, 0 if status.st_mode & stat.S_ISVTX else written)
+    """The path without links, after examining every folder on the way to it and to each link."""
+    with suppress(FileNotFoundError):
+        path.stat()  # refuses links in a circle, and others' in a sticky folder (proc(5))
+    place = Path("/")
+    for part in path.absolute().parts[1:]:
+        status = place.stat()
+        is_sticky = status.st_mode & stat.S_ISVTX
+        _examine(status, place, key, 0 if is_sticky else forbidden & OTHERS_WRITE)
+        place = place.parent if part == ".." else place / part
+        if place.is_symlink():
+            place = _resolved(place.parent / place.readlink(), key, forbidden)
     return place
 
 

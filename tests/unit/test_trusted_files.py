@@ -158,12 +158,14 @@ def test_what_belongs_to_another_user(tmp_path, what, is_linked):
 
 @pytest.mark.promise("8")
 def test_a_folder_in_which_others_can_exchange_a_link(file):
-    """They could lead it to another file, whose own folder is safe."""
+    """They could lead it to another file, whose own folder is safe; also behind another link."""
     shared = file.parent / "shared"
     shared.mkdir()
     shared.chmod(0o777)
     (shared / "key.jwk").symlink_to(file)
-    assert f"everyone on this machine can write {shared}" in refusal(shared / "key.jwk")
+    (file.parent / "link").symlink_to(shared / "key.jwk")
+    for path in (shared / "key.jwk", file.parent / "link"):
+        assert f"everyone on this machine can write {shared}" in refusal(path)
 
 
 def test_links_as_kubernetes_makes_them(tmp_path):
