@@ -228,7 +228,7 @@ class Stage:
         stop: anyio.Event | None = None,
     ) -> Outcome:
         """Let a process carry out one run, to whatever end."""
-        lines = self.roster if lines is None else lines
+        lines = [*(self.roster if lines is None else lines)]
         path = self.folder / f"roster-{process.number}.csv"
         path.write_text("\n".join(["off_id,local_ref", *(one.text() for one in lines), ""]))
         app = App(
