@@ -37,7 +37,6 @@ def test_help_and_what_was_meant(capsys: pytest.CaptureFixture[str]):
         ("failures lst", 2, "Did you mean 'list'?"),
         ("syncc", 2, "Did you mean 'sync'?"),
         ("lease", 2, "No such command 'lease'. →"),
-        ("migrate", 2, "Did you mean 'db upgrade'?"),
     ):
         assert run(words.split()) == code, words
         out, err = capsys.readouterr()

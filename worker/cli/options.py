@@ -7,8 +7,7 @@ import contextlib
 import gc
 import io
 import os
-import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
 from inspect import cleandoc
@@ -197,29 +196,13 @@ class Group(click.Group):
     command_class = Command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """As click does; for an unknown word, name the commands that are meant.
-
-        Their name or help has it; or they are spelt alike, and begin alike: people mistype the rest
-        of a word, and nobody who writes ``lease`` is to be sent to ``erase``.
-        """
+        """As click does; but what is meant begins alike: ``lease`` does not lead to ``erase``."""
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:
-            word = error.command_name.casefold()
-            alike = [name for name in error.possibilities or () if name[:1] == word[:1]]
-            meant = alike or [name for name, words in _words(self, ctx) if word in words]
-            named = " or ".join(f"'{name}'" for name in meant[:3])
-            text = error.message + (f" Did you mean {named}?" if meant else "")
-            raise click.NoSuchCommand(error.command_name, text, ctx=ctx) from None
-
-
-def _words(command: Any, ctx: click.Context, name: str = "") -> Iterator[tuple[str, list[str]]]:
-    """The name of the command, or of each in a group, with the words of name and short help."""
-    if isinstance(command, click.Group):
-        for one in command.list_commands(ctx):
-            yield from _words(command.get_command(ctx, one), ctx, f"{name} {one}".strip())
-    else:
-        yield name, re.findall(r"\w+", f"{name} {command.short_help}".casefold())
+            word = error.command_name
+            alike = [name for name in self.commands if name[:1] == word[:1]]
+            raise click.NoSuchCommand(word, possibilities=alike, ctx=ctx) from None
 
 
 area = setting(
@@ -230,8 +213,6 @@ area = setting(
     metavar="AREA",
     help="Only this area; may be given again. Default: sync.areas.",
 )
-
-
 wait = click.option(
     "--wait",
     type=duration,

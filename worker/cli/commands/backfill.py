@@ -36,12 +36,10 @@ def command(
 ) -> int:
     """Read some persons again, and publish that. It marks nobody as departed.
 
-    `--stale-for` and `--failed` choose from the configured roster. On a terminal `-` asks for one
-    person, whose identifier is not shown.
+    `--stale-for` and `--failed` choose from the configured roster. On a terminal `--person -` asks
+    for one person, whose identifier is not shown.
 
     Example: `pts-worker backfill --failed`
-
-    Example: `pts-worker backfill --person - < identifiers.txt`
     """
     from worker.cli.run_command import run_and_report
     from worker.cli.run_sync import RunRequest

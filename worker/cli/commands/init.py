@@ -16,18 +16,8 @@ from worker.files import is_missing, named_faults, write_new
 
 _CLIENT_KEY: Final = "helseid.private_jwk_file"
 _KEY_FILES: Final = {_CLIENT_KEY: "helseid.jwk.json", "privacy.pseudonym_key_file": "pseudonym.key"}
-_ASKED: Final = {
-    "api.environment": (
-        "PTS over the internet (test-internet) or over Helsenett (test, production)",
-        "test-internet",
-    ),
-    "helseid.client_id": ("Client id from HelseID's self-service (empty: later)", ""),
-    "roster.path": ("Roster file", "roster.csv"),
-    "database.url": ("Database", "sqlite:///pts.db"),
-}
-"""What is asked on a terminal, and what it is without one."""
-_INSTEAD: Final = {"api.environment": "api.base_url", "roster.path": "roster.url"}
-"""What is not asked if this is given in its place."""
+_DEFAULTS: Final = {**_KEY_FILES, "database.url": "sqlite:///pts.db"}
+_QUESTION: Final = "PTS over the internet (test-internet) or over Helsenett (test, production)"
 _HEAD: Final = """\
 # Configuration of pts-worker. A line that starts with "#" has the default of a key, or an example;
 # remove the "#" to set it. Flags and the environment (PTS_<SECTION>__<KEY>) override this file.
@@ -45,10 +35,10 @@ _HEAD: Final = """\
 def command(cli: options.Cli, *, out: Path) -> None:
     """Write a configuration file that describes every key, and make the two key files beside it.
 
-    On a terminal it asks what `--set` does not give; Enter takes the value in brackets. It ends
-    with the client's public key, and how to register it in HelseID's self-service. An existing
-    configuration is never overwritten, and existing keys are used. With `--set api.base_url=URL`
-    no environment is written: `--set helseid.issuer=URL` belongs to it.
+    On a terminal it asks how PTS is reached, unless `--set` says so; Enter takes the value in
+    brackets. It ends with the client's public key, and how to register it in HelseID's
+    self-service. An existing configuration is never overwritten, and existing keys are used. With
+    `--set api.base_url=URL` no environment is written: `--set helseid.issuer=URL` belongs to it.
 
     Example: `pts-worker init --out worker.toml`
     """
@@ -57,12 +47,11 @@ def command(cli: options.Cli, *, out: Path) -> None:
     with named_faults(out):
         if out.exists():  # before the questions
             raise FileExistsError
-    values = _KEY_FILES | {key: _checked(key, value) for key, (value, _) in cli.flags.items()}
-    for key, (question, default) in _ASKED.items():
-        if key in values or _INSTEAD.get(key) in values:
-            continue
-        if value := _ask(key, question, default) if sys.stdin.isatty() else default:
-            values[key] = value
+    values = _DEFAULTS | {key: _checked(key, value) for key, (value, _) in cli.flags.items()}
+    if values.keys().isdisjoint({"api.environment", "api.base_url"}):
+        values["api.environment"] = _environment()
+    if "roster.url" not in values:
+        values.setdefault("roster.path", "roster.csv")
     made = _make_keys(out.parent, cli.flags)
     key_file = out.parent / values[_CLIENT_KEY]
     jwk = None if is_missing(key_file) else load_client_key(key_file).public_jwk()
@@ -119,13 +108,15 @@ def _checked(key: str, value: Any) -> Any:
         raise click.BadParameter(f"{key}: {error}") from None
 
 
-def _ask(key: str, question: str, default: str) -> Any:
-    """A valid answer from the terminal. The question goes to standard error."""
+def _environment() -> str:
+    """How PTS is reached, asked on a terminal; the question goes to standard error."""
+    from worker.core.hosts import ENVIRONMENTS
 
-    def valid(answer: str) -> Any:
-        return _checked(key, answer.strip()) if answer.strip() else ""
-
-    return click.prompt(question, default=default, value_proc=valid, err=True)
+    if not sys.stdin.isatty():
+        return "test-internet"
+    answers = click.Choice([*ENVIRONMENTS])
+    answer = click.prompt(_QUESTION, "test-internet", type=answers, show_choices=False, err=True)
+    return str(answer)
 
 
 def _print(out: Path, values: Mapping[str, Any], document: Mapping[str, Any]) -> None:
@@ -144,8 +135,7 @@ def _print(out: Path, values: Mapping[str, Any], document: Mapping[str, Any]) ->
     print("  3. Choose private_key_jwt with a key of your own, and give it this public key:")
     key = document["public_jwk"]
     print("     that of `pts-worker keys public`" if key is None else f"\n{json_text(key)}")
-    if "helseid.client_id" not in values:
-        print(f"  4. Write the client id into {out} as helseid.client_id.")
+    print(f"Write the client id and your roster into {out}: helseid.client_id, roster.path.")
     print("Then, after a minute:")
     for step in ("db upgrade", "config check", "doctor"):
         print(f"  {call} {step}")
