@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -100,9 +99,7 @@ def _misfits(contract: Contract) -> Iterator[str]:
     areas = {area.name: area for area in AREAS}
     for name, declared in contract.items():
         if name not in areas:
-            meant = get_close_matches(name, areas, n=1)
-            known = f"did you mean {meant[0]}?" if meant else f"known are {', '.join(areas)}"
-            yield f"{name}: there is no such area; {known}"
+            yield f"{name}: there is no such area; known are {', '.join(areas)}"
             continue
         types = {column.name: column.type for column in areas[name].columns if not column.never_of}
         for column, source in declared.columns.items():
