@@ -216,20 +216,19 @@ async def ping(to: Telemetry, out: _Out, exit_code: ExitCode | None = None) -> N
 
 async def _send(target: str, send: Callable[[], Awaitable[None]], failed: list[str]) -> None:
     """Send to one target within the time limit; a thread that takes longer is left behind."""
-    hint = ""
     try:
         with anyio.fail_after(LIMIT_S):
             await send()
     except TimeoutError:
-        reason = f"no response within {LIMIT_S:g} s"
+        fault = WorkerError(f"no response within {LIMIT_S:g} s")
     except WorkerError as error:
-        reason, hint = error.message, error.hint
+        fault = error
     except Exception as error:  # noqa: BLE001 - a target never changes the result of a run
-        reason = type(error).__name__
+        fault = WorkerError(type(error).__name__)
     else:
         return
-    log.warning("telemetry.failed", target=target, reason=reason, hint=hint)
-    failed.append(" → ".join(filter(None, (f"metrics: {target}: {reason}", hint))))
+    log.warning("telemetry.failed", target=target, reason=fault.message, hint=fault.hint)
+    failed.append(f"metrics: {target}: {fault.advice}")
 
 
 async def _push(url: str, samples: Iterable[Sample], out: _Out) -> None:
