@@ -67,7 +67,7 @@ def test_what_is_not_sound_is_not_copied(worker: Installation, tmp_path: Path) -
     worker.store.path.write_bytes(content[:-5000])
     assert f"{worker.store.path} is damaged" in not_saved(worker)
     worker.store.path.write_text("off_id\n")
-    assert "is no SQLite database" in not_saved(worker)
+    assert "is not a SQLite database" in not_saved(worker)
     worker.store.path.write_bytes(content)
     save_to(worker, worker.folder / "backups" / "pts.db")
 

@@ -91,7 +91,7 @@ def test_what_somebody_must_mend_on_a_server(fault: Exception, says: str):
     [
         (sqlite3.SQLITE_CORRUPT, "is damaged"),
         (sqlite3.SQLITE_CORRUPT_INDEX, "is damaged"),
-        (sqlite3.SQLITE_NOTADB, "is no SQLite database"),
+        (sqlite3.SQLITE_NOTADB, "is not a SQLite database"),
         (sqlite3.SQLITE_CANTOPEN, "cannot be opened"),
         (sqlite3.SQLITE_PERM, "cannot be opened"),
         (sqlite3.SQLITE_READONLY, "cannot be written"),

@@ -292,7 +292,7 @@ def calls(worker: Installation, *lines: str | tuple[str, str], **more: Any) -> l
 
 
 def other_key(folder: Path) -> Path:
-    """A pseudonym key that no store was begun with."""
+    """A pseudonym key that no store was created with."""
     path = folder / "other.key"
     path.write_bytes(bytes((5 * n * n + 1) % 256 for n in range(48)))
     path.chmod(0o600)

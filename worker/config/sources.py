@@ -18,7 +18,7 @@ _PATHS: Final = ("roster.path", "telemetry.textfile")
 _ONE_UNDERSCORE: Final = frozenset(variable_of(name).replace("__", "_") for name in KEYS)
 _TOML: Final = (
     "text stands between straight quotes, and within double quotes \\ is written twice; a number "
-    "has a point and no comma; a key, and a section, stands once"
+    "has a point and no comma; each key and section may appear only once"
 )
 
 

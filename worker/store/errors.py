@@ -82,7 +82,7 @@ _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
         "check its parameters",
     ),
     (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, "UnicodeDecodeError"): (
-        "the database file {path} is damaged, or is no SQLite database",
+        "the database file {path} is damaged, or is not a SQLite database",
         _RESTORE,
     ),
     (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH): (

@@ -29,7 +29,7 @@ def require_identity(stored: Row[Any], identity: Identity) -> None:
         stored: ``stored_identity``.
 
     Raises:
-        ConfigurationError: the identity mode or the key differs from what the store was begun with.
+        ConfigurationError: the identity mode or the key is not the one that the store has.
     """
     if stored.identity not in {"", identity.mode}:
         raise ConfigurationError(
@@ -39,7 +39,7 @@ def require_identity(stored: Row[Any], identity: Identity) -> None:
         )
     if stored.identity and stored.key_check != identity.key_check:
         raise ConfigurationError(
-            "privacy.pseudonym_key_file: this is not the key that the database was begun with",
+            "privacy.pseudonym_key_file: this is not the key that the database was created with",
             hint="bring the first key back (every byte of its file counts, also a line break at "
             "the end); a lost key means a new database and a full sync",
         )

@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 HELP = f"""Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
 
-They check what the real services check and refuse what those refuse. Writes a folder with a
-roster, keys and a configuration that points at them; started again on that folder, it keeps
-keys and configuration.
+They check and refuse what the real services check and refuse. The folder gets a roster, keys and
+a configuration that points at the stand-ins; if you use a folder again, its keys and
+configuration are kept.
 
-A refused call is answered as NHN's sample API does, 401 with `Bearer error="invalid_token"`
+A refused call gets the answer of NHN's sample API: 401 with `Bearer error="invalid_token"`,
 whatever is wrong with the DPoP proof.
 
-The control address changes it while it runs: `curl -H "Content-Type: application/json" -d
-'{{"generation": 1}}' URL` lets a night pass; `{{"reset": true}}` makes everything as it was at the
-start, as NHN resets its test environment; `{{"faults": []}}` ends all faults.
+Use the control address to change things while it runs: `curl -H "Content-Type: application/json"
+-d '{{"generation": 1}}' URL` lets a night pass, `{{"reset": true}}` goes back to the start, as when
+NHN resets its test environment, and `{{"faults": []}}` ends all faults.
 
 Each of the `faults` is an object with an `action`: {", ".join(Action)}.
-Where: `area`, one of {", ".join(get_args(Area))}; default pts.
-For whom and when: `persons` (lines of the roster, from 0), `every` (nth request), `times` (at
-most). With what: `status`, `body`, `headers`, `slow_s`, `skew_s`. Two persons who cannot be read:
+`area` says where: one of {", ".join(get_args(Area))}; the default is pts.
+`persons` (roster lines, from 0), `every` (every nth request) and `times` (at most) say when, and
+`status`, `body`, `headers`, `slow_s` and `skew_s` say what. Two persons who cannot be read:
 `{{"faults": [{{"action": "status", "status": 503, "persons": [3, 6]}}]}}`.
 
-PTS is asked and answers as the contract says (`contract show`); `--contract` names another one,
-which the configuration gets as well. What a request has more or less than the contract is 400.
+Requests and answers follow the contract (`contract show`); `--contract` names another one, which
+is written to the configuration too. A request with more or less than the contract says gets 400.
 
 Example: `pts-worker sandbox --folder demo --persons 200`, and in another terminal
 `pts-worker --config demo/worker.toml db upgrade` and `pts-worker --config demo/worker.toml sync`
@@ -46,7 +46,7 @@ _PORT = click.IntRange(0, 65_535)
     "--folder",
     type=options.path,
     default="sandbox",
-    help="Where roster, keys and configuration are written.",
+    help="Where to write roster, keys and configuration.",
 )
 @click.option("--persons", type=click.IntRange(min=0), default=200, help="Persons on the roster.")
 @click.option("--seed", type=int, default=1, help="Same seed, same persons.")
@@ -55,7 +55,7 @@ _PORT = click.IntRange(0, 65_535)
 @click.option(
     "--contract",
     type=options.path,
-    help="The contract with PTS by which it answers. Default: the one of the program.",
+    help="The contract with PTS to follow. Default: the program's own.",
 )
 @click.pass_obj
 def command(cli: options.Cli, /, *, folder: Path, contract: Path | None, **chosen: Any) -> None:
