@@ -160,23 +160,19 @@ class App:
         return load_client_key(required(self.settings, "helseid.private_jwk_file"))
 
     @asynccontextmanager
-    async def helseid(
-        self, tls: ssl.SSLContext | None = None, *, key: ClientKey | None = None
-    ) -> AsyncIterator[HelseIdAuthorizer]:
+    async def helseid(self, *, key: ClientKey | None = None) -> AsyncIterator[HelseIdAuthorizer]:
         """The HelseID client. Nothing is called before it is needed.
 
         Args:
             key: instead of the configured one.
         """
         key = key or self.client_key()
-        async with self.helseid_http(tls) as http:
+        async with self.helseid_http() as http:
             yield open_helseid(self.settings.helseid, key, self.runtime, http)
 
-    def helseid_http(self, tls: ssl.SSLContext | None = None) -> "httpx.AsyncClient":
+    def helseid_http(self) -> "httpx.AsyncClient":
         """HTTP to HelseID, through the proxy if one is configured. The caller closes it."""
-        return helseid_client(
-            tls or self.tls(), attempt_s_max=REQUEST_TIMEOUT_S, proxy=self.proxy()
-        )
+        return helseid_client(self.tls(), attempt_s_max=REQUEST_TIMEOUT_S, proxy=self.proxy())
 
     @asynccontextmanager
     async def reader(
@@ -188,9 +184,8 @@ class App:
             pace: of the requests.
             attempts_max: instead of the configured number.
         """
-        sync, contract = self.settings.sync, self.contract()
-        base_url, tls = self.base_url(), self.tls()
-        async with self.helseid(tls) as helseid, self.transport(tls=tls) as transport:
+        sync, contract, base_url = self.settings.sync, self.contract(), self.base_url()
+        async with self.helseid() as helseid, self.transport() as transport:
             client = RetryingClient(
                 transport=transport,
                 authorizer=helseid,
@@ -207,13 +202,7 @@ class App:
                 runtime=self.runtime,
             )
 
-    def transport(
-        self,
-        server: str = "PTS",
-        *,
-        limit_s: float | None = None,
-        tls: ssl.SSLContext | None = None,
-    ) -> Transport:
+    def transport(self, server: str = "PTS", *, limit_s: float | None = None) -> Transport:
         """A way out over HTTP, which the caller opens.
 
         Args:
@@ -221,7 +210,7 @@ class App:
             limit_s: for one request and its response.
         """
         options = TransportOptions(
-            server=server, attempt_s_max=limit_s or REQUEST_TIMEOUT_S, tls=tls or self.tls()
+            server=server, attempt_s_max=limit_s or REQUEST_TIMEOUT_S, tls=self.tls()
         )
         return Transport(options, self.proxy())
 
