@@ -92,7 +92,7 @@ async def _back_up(app: "App", file: Path) -> dict[str, Any]:
     """Copy a SQLite store whose schema and pseudonym key are ours to a new file.
 
     Raises:
-        ConfigurationError: it is no SQLite file, or is damaged; the file exists or cannot be
+        ConfigurationError: it is not a SQLite file, or is damaged; the file exists or cannot be
             written, or others can make files in its folder.
     """
     from worker.errors import ConfigurationError
