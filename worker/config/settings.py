@@ -209,7 +209,7 @@ class Lease(Section):
 
 
 class Schedule(Section):
-    """The times at which ``schedule`` runs a sync."""
+    """The times at which `schedule` runs a sync."""
 
     cron: kinds.Cron = "30 3 * * *"
     """Cron expression as in cron(8): minute, hour, day, month, day of the week."""
