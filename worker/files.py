@@ -32,7 +32,7 @@ def named_faults(what: Path) -> Iterator[None]:
         yield
     except FileExistsError:
         raise ConfigurationError(
-            f"{what} is there already, and nothing is overwritten", hint="choose another name"
+            f"{what} already exists and was not overwritten", hint="choose another name"
         ) from None
     except OSError as error:
         raise ConfigurationError(

@@ -100,7 +100,7 @@ def test_a_document_leads_to_a_sync(standin: Standin, tmp_path: Path, sqlite_url
         f"contract from-openapi {DOCUMENTS / name}.json --out {out}",
     )
     assert (again.code, ended.code, shown.code) == (0, 0, 78), shown.err
-    assert "is there already" in shown.err
+    assert "already exists" in shown.err
     assert out.stat().st_mode & 0o777 == 0o600
     assert read_contract(again.out) == read_contract(out.read_text(encoding="utf-8"))
     assert "\n# in force: " in again.out

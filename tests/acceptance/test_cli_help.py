@@ -22,7 +22,7 @@ HELP_CPU_S_MAX = 0.3
 def test_every_command_has_help_with_an_example(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    """``--help`` of each command and group shows how it is called, in 80 columns."""
+    """``--help`` of each command and group shows its usage, in 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
     assert run([*words, "--help"]) == 0
     out, err = capsys.readouterr()

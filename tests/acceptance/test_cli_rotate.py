@@ -67,7 +67,7 @@ def test_a_new_key_takes_the_place_of_the_old_one(
     assert [made.code, again.code, printed.code, early.code] == [0, 78, 0, 77], early.err
     assert made.document["public_jwk"] == printed.document
     assert "keys rotate --finish" in made.out
-    assert f"{key_file(worker, '.new')} is there already" in again.err
+    assert f"{key_file(worker, '.new')} already exists" in again.err
     assert f"keys public --set helseid.private_jwk_file={key_file(worker, '.new')}" in early.err
     assert names(worker) == {"", ".new"}
     assert oct(stat.S_IMODE(key_file(worker, ".new").stat().st_mode)) == "0o600"

@@ -65,9 +65,9 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     """It makes a new file that says what every key means, for its owner."""
     before = (setup / "worker.toml").read_text()
     out = ("--out", f"{setup}/worker.toml")
-    assert f"{setup}/worker.toml is there already" in said(capsys, "init", *out, code=78)
+    assert f"{setup}/worker.toml already exists" in said(capsys, "init", *out, code=78)
     (setup / "link.toml").symlink_to("nowhere.toml")
-    assert "is there already" in said(capsys, "init", "--out", f"{setup}/link.toml", code=78)
+    assert "already exists" in said(capsys, "init", "--out", f"{setup}/link.toml", code=78)
     assert (setup / "worker.toml").read_text() == before
     assert not (setup / "nowhere.toml").exists()
     secret = ("--set", "database.url=postgresql://u:secret@h/x")

@@ -77,9 +77,9 @@ def test_the_recovery_drills_can_be_typed(tmp_path: Path):
     assert '"state": "rotated"' in said
 
 
-def test_the_first_night_of_the_readme_can_be_typed(tmp_path: Path):
+def test_the_first_run_of_the_readme_can_be_typed(tmp_path: Path):
     """Its commands and configuration work; addresses and client are the sandbox's."""
-    page = section(README.read_text(encoding="utf-8"), "First real night")
+    page = section(README.read_text(encoding="utf-8"), "First real run")
     (commands,), (configuration,) = blocks(page, "sh"), blocks(page, "toml")
     assert commands.count("pts-worker ") >= 4
     folder = tmp_path / "night"

@@ -139,7 +139,7 @@ def report_call(error: click.ClickException, *, as_json: bool) -> None:
     elif isinstance(error, click.UsageError) and error.ctx is not None:
         example = _EXAMPLE.search(error.ctx.command.help or "")
         wrong.hint = f"for example {' '.join(example[1].split())}; " if example else ""
-        wrong.hint += f"`{error.ctx.command_path} --help` shows how it is called"
+        wrong.hint += f"`{error.ctx.command_path} --help` shows the usage"
     report_error(wrong, as_json=as_json)
 
 

@@ -102,7 +102,7 @@ async def run_sync(
         is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
         if is_unclear and (slowness := pace.slowness()):
             issuer = app.settings.helseid.issuer
-            waited = f"at the end, {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
+            waited = f"last status: {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
             report = replace(report, reasons=(*report.reasons, waited))
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _forget_old(app, lease, stop)

@@ -157,8 +157,8 @@ def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
         )
     if facts.missing:
         found.append(
-            f"not on this roster: {counted(facts.missing, 'person')} of the last one; persons "
-            "missing from the next full roster too will depart"
+            f"not on this roster: {counted(facts.missing, 'person')} of the last one; any who "
+            "are also missing from the next full roster will be marked as departed"
         )
     found += [
         f"nobody could be read in {area.area}; its last state stands and is stale. `failures list` "

@@ -149,16 +149,16 @@ class KeyFiles:
         """Write the new key with mode 0600.
 
         Raises:
-            ConfigurationError: a new key is there already, or the folder is not writable.
+            ConfigurationError: a new key already exists, or the folder is not writable.
         """
         with self._changing():
             try:
                 write_new(self.pending, key.document())
             except FileExistsError:
                 raise ConfigurationError(
-                    f"{self.pending} is there already: a rotation was begun and not finished",
+                    f"{self.pending} already exists: a rotation was started but not finished",
                     hint=f"register what `{public_call(self.pending)}` prints, "
-                    f"then `{FINISH}`; or remove it and begin anew",
+                    f"then `{FINISH}`; or delete it and start again",
                 ) from None
 
     def put_in_place(self) -> None:

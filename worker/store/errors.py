@@ -32,7 +32,7 @@ _RESTORE: Final = (
 )
 _MODES: Final = (
     "let this account read and write the file and write its folder, where SQLite keeps its log; "
-    "a folder or a read-only disk cannot hold the database"
+    "the database must be a file on a writable disk"
 )
 _BY_HAND: Final = (
     "take back what was changed by hand, such as a trigger, or restore from a backup "

@@ -35,13 +35,13 @@ def require_identity(stored: Row[Any], identity: Identity) -> None:
         raise ConfigurationError(
             f"privacy.identity is {identity.mode}; this database holds persons as "
             f"{stored.identity}",
-            hint="set privacy.identity back, or begin a new database",
+            hint="set privacy.identity back, or create a new database",
         )
     if stored.identity and stored.key_check != identity.key_check:
         raise ConfigurationError(
             "privacy.pseudonym_key_file: this is not the key that the database was created with",
-            hint="bring the first key back (every byte of its file counts, also a line break at "
-            "the end); a lost key means a new database and a full sync",
+            hint="restore the original key (every byte of its file counts, even a line break at "
+            "the end); if it is lost, create a new database and run a full sync",
         )
 
 

@@ -75,10 +75,10 @@ def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
 def learn(cli: options.Cli, *, out: Path | None) -> int:
     """Propose a contract from live answers about some persons.
 
-    Give their identifiers on standard input, one a line: synthetic persons who have restrictions;
-    the first 100 are asked for. PTS is asked as the contract in force says, and only the first page
-    of each answer is read. Shown are names of fields, their types and how many records have them,
-    never a value; of a refusal (4xx) the names of its fields.
+    Give their identifiers on standard input, one per line. Use synthetic persons who have
+    restrictions; the first 100 are asked for. PTS is asked as the contract in force says, and only
+    the first page of each answer is read. The output has names of fields, their types and how many
+    records have them, never a value; for a refusal (4xx), the names of its fields.
 
     The output is as `from-openapi`'s. Exit code 65 if no answer could be used.
 

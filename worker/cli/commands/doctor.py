@@ -23,7 +23,7 @@ def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
     """Check the complete set-up, and show what is wrong and what to do.
 
     Configuration, key, HelseID's discovery, clock and token, database, PTS, contract, roster: one
-    line each, OK, WARN or FAIL, and the first FAIL is to be seen to first. Changes nothing.
+    line each, OK, WARN or FAIL. Fix the first FAIL first. Changes nothing.
 
     `--probe` compares the answer with the contract: names of fields, never a value. If it reads a
     record of every area, it proves the contract; until then that is a warning.

@@ -1,4 +1,4 @@
-"""``schedule``: stay up and sync on a cron expression."""
+"""``schedule``: keep running and sync on a cron expression."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +24,7 @@ _RUNS_MAX: Final = 50
 @click.option("--now", is_flag=True, help="Also run once at the start.")
 @click.pass_obj
 def command(cli: options.Cli, *, now: bool) -> None:
-    """Stay up and run `sync` on a cron expression in a named time zone.
+    """Keep running, and start `sync` on a cron expression in a named time zone.
 
     Runs never overlap; of the starts that come during a run, one is made up for after it. SIGTERM
     ends a run as it ends `sync`, and the schedule with 0, or with 75 while it is still starting.
