@@ -66,7 +66,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(RUNTIME) ## install, a month of made-up nights, demo/report.html and rapport.html; KEEP=1: leave it running
+demo: $(RUNTIME) ## install, simulate a month of nightly runs, demo/report.html and rapport.html; KEEP=1: leave it running
 	@KEEP=$(KEEP) $(BIN)/python -m tools.demo
 
 check: $(TOOLS) ## format, lint, types, layers, unit tests and five of the program: 30 s
