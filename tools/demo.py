@@ -77,7 +77,7 @@ def main() -> int:
     _say(
         f"Done in {clock() - started_s:.0f} s. Open {REPORTS['en']}, or query the views in "
         f"{FOLDER / DATABASE}\n"
-        "(for example report_patient_safety_current)."
+        "(for example report_patient_safety_current). `make demo KEEP=1` leaves it running."
     )
     return 0
 

@@ -93,7 +93,8 @@ class App:
         except ValueError as error:
             raise ConfigurationError(
                 f"privacy.pseudonym_key_file: {file}: {error}",
-                hint="make one with `pts-worker keys pseudonym --out FILE`",
+                hint="use the key that the database was created with; only for a new database make "
+                "one with `pts-worker keys pseudonym --out FILE`",
             ) from error
         return pseudonyms(key)
 

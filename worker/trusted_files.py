@@ -26,7 +26,7 @@ EVERYBODY_WRITES: Final = 0o002
 """The same for a file that the group may write: a roster, which another account may deliver."""
 _BYTES_MAX: Final = 4 << 20
 _ROOT: Final = 0
-_SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
+SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database ("Temporary Files Used By SQLite")."""
 _CHMOD: Final = "chmod {mode:04o} {place}"
 _CLOSE: Final = (
@@ -113,7 +113,7 @@ def examine_with_folder(
     if place.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     remedy = f"{_CHMOD}; or {way_out}" if way_out else _CHMOD
-    for beside in (place, *(Path(f"{place}{suffix}") for suffix in _SQLITE_SUFFIXES)):
+    for beside in (place, *(Path(f"{place}{suffix}") for suffix in SQLITE_SUFFIXES)):
         with suppress(FileNotFoundError):
             _examine(beside.lstat(), beside, key, forbidden, remedy)
 

@@ -13,7 +13,7 @@ from tests.support.raw_server import Reply, http
 from tests.support.standin import PATHS, PRIVACY, SAFETY, Ask, Standin
 from tests.support.standin import person as add_person
 from worker.cli.proposal import REFUSED
-from worker.config.contract_file import load_contract, read_contract
+from worker.config.contract_file import default_contract_text, load_contract, read_contract
 from worker.core.contract import TokenPaging
 
 DOCUMENTS = Path(__file__).parents[1] / "support/openapi"
@@ -146,7 +146,10 @@ def test_learn(standin: Standin, tmp_path: Path, sqlite_url: str):
     texts = {"contract learn --json --out p.toml": lines, "contract learn ": ""}
     text, ended, unasked = calls(worker, ("contract learn", lines), *texts.items())
     assert (text.code, ended.code, unasked.code) == (0, 0, 2), text.err
-    assert "contains no identifier\n  → one synthetic identifier a line: `pts-" in unasked.err
+    assert (
+        "contains no identifier and no other line\n  → one synthetic identifier a line: `pts-"
+        in unasked.err
+    )
     shown = text.out + text.err + ended.out + ended.err + (tmp_path / "p.toml").read_text()
     assert not any(one in shown for one in (*standin.people, "SECRET-VALUE", *standin.tokens))
     assert "status 400: 3 in JSON with errors.offId[], title" in text.out
@@ -181,9 +184,13 @@ def test_names_of_others_are_names(worker: Installation):
         "requestBody": {"content": {"json": {"schema": {"properties": {odd[0]: {}}}}}},
         "responses": {"200": {"content": {"application/json": {"schema": answer}}}},
     }
-    document = {"openapi": "3.0.0", "paths": {"/v1/patient-safety/_search": {"post": operation}}}
+    document = {"openapi": "3.0.0", "paths": {"/odd": {"post": operation}}}
     (worker.folder / "odd.json").write_text(json.dumps(document))
-    (ended,) = calls(worker, f"contract from-openapi {worker.folder}/odd.json")
+    own = default_contract_text().replace(
+        "/v0.5/access-restrictions/patient-safety/_search", "/odd"
+    )
+    (worker.folder / "odd.toml").write_text(own)
+    (ended,) = calls(worker, "contract from-openapi odd.json --set api.contract_file=odd.toml")
     assert ended.code == 0, ended.err
     assert OFF_ID not in ended.out + ended.err
     made = read_contract(ended.out)["patient-safety"]
@@ -224,9 +231,9 @@ def test_what_cannot_be_made(worker: Installation):
     found = dict(zip(cases, ends, strict=True))
     assert {one.code for one in ends} == {65}, [one.err for one in ends]
     assert "current and former" in found["two"].out
-    assert "converted to JSON" in found["not json"].err
+    assert "convert YAML first" in found["not json"].err
     assert "another document" in found["far"].err
-    assert "no path names patient-privacy and ends with _search: write" in found["no"].out
+    assert "nor a path of patient-privacy that ends with _search: write `path`" in found["no"].out
 
 
 def test_a_sandbox_in_another_shape(tmp_path: Path, sqlite_url: str) -> None:

@@ -219,10 +219,12 @@ def test_a_contract_is_a_warning_until_a_probe_proves_it(standin, tmp_path, sqli
     state, text = contract_of("--probe", "--person", "-", stdin=some)
     assert (state, contract_of()[0]) == ("OK", "OK")
     assert "the one that comes with the program" in text
-    changed = default_contract_text().replace('cause = ["cause"', 'cause = ["reason"')
+    changed = default_contract_text().replace('restricted_to = "timeRanges[0].to"', "")
     (tmp_path / "pts.toml").write_text(changed, encoding="utf-8")
     worker.configure(api={"contract_file": "pts.toml"})
     state, text = contract_of()
     assert (state, str(tmp_path / "pts.toml") in text) == ("WARN", True)
     assert worker.sync().code == 0
     assert contract_of()[0] == "WARN"
+    probed = line_of(worker.run("doctor", "--probe", "--person", "-", stdin=some), "PTS probe")
+    assert "patient-privacy: empty columns: source_created_at" in probed["text"]  # declared

@@ -34,7 +34,6 @@ def test_help_and_what_was_meant(capsys: pytest.CaptureFixture[str]):
     """Without a command they are listed; a mistyped one gets the right one."""
     for words, code, text in (
         ("", 2, "Commands:"),
-        ("failures lst", 2, "Did you mean 'list'?"),
         ("syncc", 2, "Did you mean 'sync'?"),
         ("lease", 2, "No such command 'lease'. →"),
     ):

@@ -58,7 +58,7 @@ def test_what_is_left_out_is_strict():
         ("body = {offId = 'off_id'}", 'patient-safety.body: must hold "{off_id}" where'),
         ("columns = {nothing = 'a'}", "patient-safety.columns.nothing: there is no such column"),
         ("columns = {delay_days = {a = 'b'}}", "delay_days: has the type integer, and cannot be"),
-        ("[nowhere]\npath = '/'\ncolumns = {}", "nowhere: there is no such area"),
+        ("[nowhere]\npath = '/'", "nowhere: there is no such area"),
         ("path = 7", "not valid TOML"),
         ("body = {offId = '{off_id}', from = 2026-01-01}", "holds a date, a time, nan or inf"),
         ("path = '/{off_id}'", "patient-safety.path: "),

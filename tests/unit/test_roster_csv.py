@@ -55,7 +55,7 @@ async def test_other_encodings(tmp_path, encoding):
         (f" offId , other \n {A} , x\n", [(A, None)]),
         (f'"off_id","local_ref"\n"{A}","a ""b"", c"\n', [(A, 'a "b", c')]),
         (f"\ufeffoff_id\r\n{A}\r\n", [(A, None)]),
-        (f"\n\noff_id\n\n{A}\n  \n{B}", [(A, None), (B, None)]),
+        (f"\n\noff_id\n\n{A}\n ;;\n{B}", [(A, None), (B, None)]),
         (f"{A}\n{B}", [(A, None), (B, None)]),
         (f"\ufeff  {A}  \n\n{B}\n", [(A, None), (B, None)]),
         (f'"{A}"\n168583 99649\n168583-99649\n', [(A, None)] * 3),
@@ -122,7 +122,7 @@ async def test_a_first_line_of_too_few_digits_is_no_header(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("off_id\n", "roster.csv contains no identifier"),
+        ("off_id\n", "roster.csv contains no identifier and no other line"),
         ("off_id\nx\n", f"{NONE} 2: the identifier must be 11 digits; other characters were found"),
         ("12345\n12346\n4711x\n", f"{NONE} 1: the identifier must be 11 digits; 5 were found"),
         ("fnr;navn\n1;2\n", "roster.csv line 1 has 2 columns, and none named off_id"),

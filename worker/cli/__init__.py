@@ -100,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
         report_error(StoppedError("stopped"), as_json=as_json)
         return ExitCode.STOPPED
     except click.ClickException as error:
-        report_call(_where_it_went(error), as_json=as_json)
+        report_call(_where_it_went(error), arguments, as_json=as_json)
         return ExitCode.USAGE
     except WorkerError as error:
         report_error(error, as_json=as_json)

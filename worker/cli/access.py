@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from worker.core.identity import Identity
     from worker.store.database import Database
 
-_LINE_LENGTH_MAX: Final = 200
-_PURPOSE_LENGTH_MAX: Final = 200
+_LENGTH_MAX: Final = 200
 _ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
 
 
@@ -39,7 +38,7 @@ def read_identifier() -> NationalId:
     if sys.stdin.isatty():
         line = getpass("Identifier (not shown): ")
     else:
-        line = sys.stdin.readline(_LINE_LENGTH_MAX)
+        line = sys.stdin.read(_LENGTH_MAX)  # a second line is refused, not passed over
     digits = normalise(line)
     if digits is None:
         raise UsageError(f"standard input: {problem(line)}", hint=IDENTIFIER_HINT)
@@ -68,9 +67,9 @@ def _purpose(_context: object, _parameter: object, purpose: str | None) -> str |
     """The purpose as it is kept, without blanks around it; None for none. It is not repeated."""
     text = (purpose or "").strip()
     is_plain = text.isprintable() and mask_identifiers(text) == text
-    if not is_plain or len(text) > _PURPOSE_LENGTH_MAX:
+    if not is_plain or len(text) > _LENGTH_MAX:
         raise click.BadParameter(
-            f"give one line of up to {_PURPOSE_LENGTH_MAX} printable characters, without an "
+            f"give one line of up to {_LENGTH_MAX} printable characters, without an "
             "identifier: the access log names the person by itself"
         )
     return text or None

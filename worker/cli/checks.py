@@ -22,7 +22,6 @@ from worker.core.model import Person, RosterLineError
 from worker.core.retry import RetryPolicy
 from worker.core.times import format_duration
 from worker.errors import AreaError, ConfigurationError, ExitCode, UnavailableError, WorkerError
-from worker.files import is_missing
 from worker.helseid.client import Discovery, HelseIdClient
 from worker.helseid.refusals import CLOCK_HINT, clock_problem
 from worker.logs import configure
@@ -36,7 +35,7 @@ from worker.store.status import engine_of
 
 _PATIENCE_S: Final = 5.0
 _LEARN_HINT: Final = "`pts-worker contract learn` proposes what to declare"
-_DECLARED_HINT: Final = f"check api.base_url and `pts-worker contract show`; {_LEARN_HINT}"
+_DECLARED_HINT: Final = f"look at `pts-worker contract show`; {_LEARN_HINT}"
 _PROBE_HINT: Final = (
     "`pts-worker doctor --probe --person -` compares the answers for a synthetic person who has "
     "restrictions of every area; docs/first-day.md"
@@ -115,8 +114,10 @@ async def check_configuration(app: App, doubts: Doubts) -> str:
         if service_of(app.settings.value(key) or "") != service_of(address):
             remedy = "remove one of the two: the environment says whether there are real persons"
             doubts[f"api.environment is {environment}, but {key} is another's"] = remedy
-    if (file := app.settings.telemetry.textfile) and is_missing(file.parent):
-        doubts[f"telemetry.textfile: there is no folder {file.parent}"] = "make it for metrics"
+    if (file := app.settings.telemetry.textfile) and not file.parent.is_dir():
+        doubts[f"telemetry.textfile: there is no folder {file.parent}"] = (
+            "make it, or no metrics are written"
+        )
     return f"{app.loaded.config_file or 'no file'} read"
 
 
@@ -148,7 +149,7 @@ async def check_clock(app: App, doubts: Doubts) -> str:
     if problem := clock_problem(date, app.runtime.now(), whose="HelseID's"):
         raise ConfigurationError(problem, hint=CLOCK_HINT)
     if not date:
-        doubts["HelseID has sent no time"] = "compare it by hand"
+        doubts["HelseID sent no time"] = "check the clock by hand"
     return "as HelseID's" if date else "not compared"
 
 
@@ -195,7 +196,8 @@ async def check_probe(app: App, doubts: Doubts, off_id: NationalId) -> str:
                 raise fault from None
             counts[area.name] = len(read.records)
             rows = zip(area.columns, *(record.columns for record in read.records), strict=True)
-            empty = [column.name for column, *seen in rows if {*seen} == {None}]
+            own = app.contract()[area.name].columns
+            empty = [one.name for one, *seen in rows if one.name in own and {*seen} == {None}]
             for what, names in (("undeclared", [*read.drift]), ("empty columns", empty)):
                 if names:
                     doubts[f"{area.name}: {what}: {', '.join(names)}"] = _LEARN_HINT
@@ -204,7 +206,7 @@ async def check_probe(app: App, doubts: Doubts, off_id: NationalId) -> str:
             async with app.database(patience_s_max=_PATIENCE_S) as store:
                 await note_probe(store, app.contract_read())
     for name in [name for name, count in counts.items() if not count]:
-        doubts[f"{name}: without a record its shape is unknown"] = _PROBE_HINT
+        doubts[f"{name}: no record was read, so its shape is unknown"] = _PROBE_HINT
     return ", ".join(f"{name} {counted(count, 'record')}" for name, count in counts.items())
 
 
@@ -215,7 +217,7 @@ async def check_contract(app: App, doubts: Doubts) -> str:
     origin = app.settings.api.contract_file or "the one that comes with the program"
     async with app.database(patience_s_max=_PATIENCE_S) as store:
         if not await store.read(is_proven, app.contract_read()):
-            doubts["no probe has proven it yet"] = _PROBE_HINT
+            doubts["not yet proven by a probe"] = _PROBE_HINT
     return f"{origin}: {', '.join(marks)}"
 
 

@@ -30,8 +30,7 @@ class OpenApi:
         except (ValueError, RecursionError):
             self._document = None
         if not _in(self._document, "openapi", str).startswith("3"):
-            hint = "one in YAML has to be converted to JSON first"
-            raise DataContractError("not an OpenAPI 3 document in JSON", hint=hint)
+            raise DataContractError("not an OpenAPI 3 document in JSON", hint="convert YAML first")
         self._samples = dict[int, Any]()
 
     def proposal(self, area: ResourceArea, known: AreaContract) -> Proposal:
@@ -42,11 +41,12 @@ class OpenApi:
         """
         proposal, items = Proposal(area, known), _in(self._document, "paths", dict)
         paths = [p for p in items if p.endswith("_search") and plain(area.table) in plain(p)]
-        if not paths:
-            missing = f"no path names {area.name} and ends with _search"
-            proposal.facts.append(f"{missing}: write its `path` into the contract file by hand")
+        path = known.path if known.path in items else max(paths, default="")
+        if not path:
+            missing = f"neither {known.path} nor a path of {area.name} that ends with _search"
+            proposal.facts.append(f"{missing}: write `path` into api.contract_file, and try again")
             return proposal
-        path, operation = max(paths), _in(items[max(paths)], "post", dict)
+        operation = _in(items[path], "post", dict)
         answers = _in(operation, "responses", dict)
         empty = [204] if "204" in answers else []
         proposal.table |= {"path": path, "query": {}, "headers": {}, "empty_status": empty}
@@ -122,7 +122,7 @@ class OpenApi:
             found = _in(found, part.replace("~1", "/").replace("~0", "~"), object)
         if reference and found is None:
             hint = "if it leads to another document, bundle both into one file first"
-            raise DataContractError("a reference that leads nowhere in the document", hint=hint)
+            raise DataContractError("a reference without a target in the document", hint=hint)
         return found if isinstance(found, dict) else {}
 
 

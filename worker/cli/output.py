@@ -16,6 +16,7 @@ import click
 from worker.core.display import visible, visible_lines
 from worker.core.times import format_duration
 from worker.errors import ExitCode, UsageError, WorkerError, safe_traceback
+from worker.offid import masked
 
 NOTHING_YET: Final = "nothing is published yet: run `pts-worker sync` first"
 IDENTIFIER_HINT: Final = (
@@ -128,13 +129,13 @@ def notify(*assignments: str) -> None:
         client.sendto(text.encode(errors="replace"), address)
 
 
-def report_call(error: click.ClickException, *, as_json: bool) -> None:
+def report_call(error: click.ClickException, arguments: Sequence[str], *, as_json: bool) -> None:
     """A wrong call. Click repeats what it was given, which may be an identifier."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError) and not as_json:
         print(error.format_message(), file=sys.stderr)
         return
     wrong = UsageError(error.format_message())
-    if wrong.message != error.format_message():
+    if any(masked(word) != word for word in arguments):
         wrong.hint = IDENTIFIER_HINT
     elif isinstance(error, click.UsageError) and error.ctx is not None:
         example = _EXAMPLE.search(error.ctx.command.help or "")

@@ -14,9 +14,8 @@ from worker.core.display import counted
 from worker.errors import ConfigurationError, FlagError
 from worker.files import is_missing
 
-_OTHER_FILE: Final = "name another file (--config, PTS_CONFIG), or write one with `pts-worker init`"
-_HINT: Final = f"docs/reference/configuration.md says what each key may hold; {_OTHER_FILE}"
-_NO_FILE: Final = f"no configuration file was read: there is no {{}}; {_OTHER_FILE}"
+_HINT: Final = "docs/reference/configuration.md says what each key may hold"
+_NO_FILE: Final = "there is no configuration file {}: name it (--config), or run `pts-worker init`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,11 +55,15 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
     except (TypeError, ValueError):
         raise ConfigurationError(f"{name}: holds a date, a time, nan or inf; write texts") from None
     contract: Contract = {}
+    areas = [area.name for area in AREAS]
+    known = f"there is no such area; known are {', '.join(areas)}"
+    problems = [f"{area}: {known}" for area in tables if area not in areas]
     try:
         contract = _CONTRACTS.validate_json(document, strict=True)
-        problems = [*_misfits(contract)]
+        problems += _misfits(contract)
     except ValidationError as error:
-        problems = [_problem(fault, tables) for fault in error.errors(include_input=False)]
+        faults = [one for one in error.errors(include_input=False) if one["loc"][0] in areas]
+        problems += [_problem(fault, tables) for fault in faults]
     if problems:
         raise ConfigurationError(
             f"{name}: the contract with PTS has {counted(len(problems), 'fault')}:",
@@ -96,14 +100,11 @@ def _place(parts: tuple[str | int, ...], tables: Any) -> str:
 
 def _misfits(contract: Contract) -> Iterator[str]:
     """What the areas of the program do not know."""
-    areas = {area.name: area for area in AREAS}
-    for name, declared in contract.items():
-        if name not in areas:
-            yield f"{name}: there is no such area; known are {', '.join(areas)}"
-            continue
-        types = {column.name: column.type for column in areas[name].columns if not column.never_of}
-        for column, source in declared.columns.items():
-            place, known = f"{name}.columns.{column}", ", ".join(types)
+    for area in AREAS:
+        declared = contract.get(area.name)
+        types = {column.name: column.type for column in area.columns if not column.never_of}
+        for column, source in declared.columns.items() if declared else ():
+            place, known = f"{area.name}.columns.{column}", ", ".join(types)
             if column not in types:
                 yield f"{place}: there is no such column; keep the field in `extra`, or use {known}"
             elif isinstance(source, dict) and types[column] not in _MADE_OF_LEAVES:

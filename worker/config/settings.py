@@ -131,7 +131,7 @@ class Privacy(Section):
 
     pseudonym_key_file: kinds.File | None = unset("/run/secrets/pseudonym.key")
     """File with the pseudonym key: at least 32 random bytes, raw or as Base64 or hexadecimal; every
-    byte counts, also a line break at its end. Without the key, rows cannot be matched to
+    byte counts, even a line break at the end. Without the key, rows cannot be matched to
     persons."""
     identity: Literal["pseudonym", "plain"] = "pseudonym"
     """`pseudonym` stores a keyed HMAC of the identifier, `plain` the identifier itself."""

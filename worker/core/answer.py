@@ -138,7 +138,7 @@ def parse(body: bytes | bytearray) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise ContractError("a field that stands twice in one object", field="$")
+        raise ContractError("a field that appears twice in one object", field="$")
     return fields
 
 
@@ -164,7 +164,10 @@ def _refuse_status(status: int) -> NoReturn:
     if is_denial(status):
         raise DeniedError(f"status {status}: this client may not read", status=status)
     if status == _NOT_FOUND:
-        hint = "check the contract's path; if 404 means no records, declare it in empty_status"
+        hint = (
+            "check the contract's path, and that PTS knows the person; only if 404 means that "
+            "there are no records, declare it in empty_status"
+        )
         raise RejectedError(f"status {status}", status=status, hint=hint)
     if status in _REFUSALS:
         raise RejectedError(f"status {status}", status=status)
@@ -211,8 +214,8 @@ def _check_declared(answer: Answer, contract: AreaContract) -> None:
     if undeclared:
         others = f", and {counted(len(undeclared) - 1, 'other')}" if undeclared[1:] else ""
         raise ContractError(
-            f"an undeclared field around the records{others}; if it says nothing about missing "
-            f"records, add it to `ignore`; {LEARN}",
+            f"an undeclared field around the records{others}; {LEARN}; add it to `ignore` only if "
+            "it can never say that records are missing",
             field=safe_path(undeclared[0]),
         )
     for name in TELLING:

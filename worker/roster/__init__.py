@@ -78,7 +78,8 @@ async def with_identifier(
                 first_fault = f"; the first fault, {line.where}: {line.problem}"
             yield line
     if not has_entry:
-        raise RosterError(f"{name} contains no identifier{first_fault}", hint=_NONE_HINT)
+        why = first_fault or " and no other line"
+        raise RosterError(f"{name} contains no identifier{why}", hint=_NONE_HINT)
 
 
 def read_text(off_id: str, local_ref: str, cohort: str, *, where: str) -> RosterLine:

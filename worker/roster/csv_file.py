@@ -24,13 +24,15 @@ LINE_LENGTH_MAX: Final = 64 * 1024
 
 _CHUNK_BYTES: Final = 16 * 1024
 _DELIMITERS: Final = ",;\t"
+_BLANK: Final = frozenset(f"{_DELIMITERS} \r\N{NO-BREAK SPACE}")
+"""What a blank line is made of: a spreadsheet leaves lines of delimiters behind."""
 _WORKBOOK: Final = "PK\x03\x04"
 """What a workbook (.xlsx) begins with."""
 _UNDECODED: Final = re.compile("[\udc80-\udcff]")
 """Bytes that the encoding does not have, as ``surrogateescape`` decodes them (PEP 383)."""
 _FOREIGN: Final = re.compile(f"\0|{_UNDECODED.pattern}")
 """What no header has: also every other byte of UTF-16."""
-_UNLIKE: Final = "is not {encoding} (roster.encoding)"
+_UNLIKE: Final = "is not {encoding} (roster.encoding; Excel's plain CSV is windows-1252)"
 _ENCODING_HINT: Final = (
     'save the file as "CSV UTF-8", or set roster.encoding: what Excel calls plain CSV is '
     '"windows-1252", and its Unicode text "utf-16"'
@@ -160,7 +162,7 @@ class _LineParser:
                 text = text.removeprefix("\ufeff")  # noqa: PLW2901 - the byte order mark
             if len(text) > LINE_LENGTH_MAX:
                 yield self._error(f"the line is longer than {LINE_LENGTH_MAX} characters")
-            elif text and not text.isspace():
+            elif not _BLANK.issuperset(text):
                 if not self._is_header_done and self._read_header(text):
                     continue
                 yield self._row(text)

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.errors import ConfigurationError
 from worker.files import is_missing, write_new
-from worker.trusted_files import examine_with_folder
+from worker.trusted_files import SQLITE_SUFFIXES, examine_with_folder
 
 _MIB: Final = 1024 * 1024
 _ROOM_MIN: Final = 64 * _MIB
@@ -90,20 +90,23 @@ def require_place(path: Path, *, is_group_readable: bool) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Refuse a database that this account can read and cannot write.
+    """Refuse a database that this account can read and cannot write, or what lies beside it.
 
     To be asked before SQLite opens it: SQLite gives its mode to what it makes beside it.
 
     Raises:
         ConfigurationError: the file or its folder cannot be written.
     """
-    for place in (path.parent, path):
-        if not os.access(place, os.W_OK, effective_ids=True):
-            raise ConfigurationError(
-                f"the database file {path} cannot be written: {place} is closed to this account",
-                hint=f"let the worker's user (uid {os.geteuid()}) own what is there, and "
-                f"`chmod u+w {shlex.quote(str(place))}`",
-            )
+    files = (Path(f"{path}{suffix}") for suffix in ("", *SQLITE_SUFFIXES))
+    there = [place for place in (path.parent, *files) if not is_missing(place)]
+    closed = [str(one) for one in there if not os.access(one, os.W_OK, effective_ids=True)]
+    if closed:
+        raise ConfigurationError(
+            f"the database file {path} cannot be written: this account may not write "
+            f"{' and '.join(closed)}",
+            hint=f"let the worker's user (uid {os.geteuid()}) own what is there, and "
+            f"`chmod u+w {shlex.join(closed)}`",
+        )
 
 
 def want_of_room(path: Path) -> str:

@@ -197,11 +197,17 @@ class Breaker:
     def _hold(self, area: Area) -> None:
         if not self.pace.is_held:
             self._outages += 1
-            reason = [*area.failed.values()][-1].message
-            log.warning("pts.doubtful", area=area.name, failing=len(area.failed), reason=reason)
+            error, patience_s = [*area.failed.values()][-1], self.settings.patience.total_seconds()
+            log.warning(
+                "pts.doubtful",
+                area=area.name,
+                failing=len(area.failed),
+                reason=error.message,
+                hint=error.hint,
+                patience_s=patience_s,
+            )
             # With little patience there are several requests, too.
-            spacing_s = min(_SPACING_S, self.settings.patience.total_seconds() / 6)
-            self.pace.hold(spacing_s, f"{area.name}: {reason}")
+            self.pace.hold(min(_SPACING_S, patience_s / 6), f"{area.name}: {error.message}")
 
     async def _is_anybody_read(self, area: Area, turn: int) -> bool:
         """Ask one of the witnesses and of those who failed; nobody while all are to wait.

@@ -71,7 +71,7 @@ def wrong_calls_of(night: Night) -> Iterator[tuple[str, str]]:
     yield f"sync --{off_id}", ""
     yield off_id, ""
     yield "explain", f"{off_id}7\n"
-    yield "erase --json", f"{grouped}7\n"
+    yield "erase --json", f"{off_id}\n{grouped}\n"
 
 
 # Bugs with an identifier, a token and a body at hand.

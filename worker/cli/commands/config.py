@@ -28,9 +28,9 @@ def check(cli: options.Cli) -> None:
         except ConfigurationError as error:
             faults.append(error.advice)
     if faults:
-        raise ConfigurationError("what it names cannot be used:", problems=faults)
+        raise ConfigurationError("the configuration cannot be used:", problems=faults)
     file = app.loaded.config_file
-    text = f"{file or 'no file'} read; everything that a sync needs is set and can be used"
+    text = f"{file or 'no file'} read; what a sync needs is set; keys and contract can be used"
     cli.emit({"config_file": file}, lambda: print(text))
 
 
