@@ -115,9 +115,7 @@ async def check_configuration(app: App, doubts: Doubts) -> str:
             remedy = "remove one of the two: the environment says whether there are real persons"
             doubts[f"api.environment is {environment}, but {key} is another's"] = remedy
     if (file := app.settings.telemetry.textfile) and not file.parent.is_dir():
-        doubts[f"telemetry.textfile: there is no folder {file.parent}"] = (
-            "make it, or no metrics are written"
-        )
+        doubts[f"telemetry.textfile: there is no folder {file.parent}"] = "metrics need it"
     return f"{app.loaded.config_file or 'no file'} read"
 
 
