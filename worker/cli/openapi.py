@@ -7,6 +7,7 @@ import json
 from typing import Any, Final
 
 from worker.cli.proposal import NOT_SEEN, PERSON_NAMES, Proposal, fields_in, names_of, plain
+from worker.core.answer import VALUES_MAX
 from worker.core.area import ResourceArea
 from worker.core.contract import OFF_ID, UUID, AreaContract
 from worker.errors import DataContractError
@@ -31,13 +32,13 @@ class OpenApi:
             self._document = None
         if not _in(self._document, "openapi", str).startswith("3"):
             raise DataContractError("not an OpenAPI 3 document in JSON", hint="convert YAML first")
-        self._samples = dict[int, Any]()
+        self._samples, self._values = dict[int, Any](), 0
 
     def proposal(self, area: ResourceArea, known: AreaContract) -> Proposal:
         """An area's part of a contract, or none if the document has no search of it.
 
         Raises:
-            DataContractError: a reference leads nowhere.
+            DataContractError: a reference leads nowhere, or schemas are too many or too deep.
         """
         proposal, items = Proposal(area, known), _in(self._document, "paths", dict)
         paths = [p for p in items if p.endswith("_search") and plain(area.table) in plain(p)]
@@ -92,7 +93,10 @@ class OpenApi:
         """A request's or a response's JSON, made up."""
         content = _in(self._target(message), "content", dict)
         kind = next((k for k in content if "json" in k and "problem" not in k), "")
-        return self._sample(_in(content, kind, dict).get("schema"))
+        try:
+            return self._sample(_in(content, kind, dict).get("schema"))
+        except RecursionError:
+            raise DataContractError("schemas that are nested too deeply") from None
 
     def _sample(self, schema: Any) -> Any:
         """A value with all that a schema is made of: references, ``allOf``, and each choice.
@@ -111,6 +115,9 @@ class OpenApi:
         kinds = f"{_in(schema, 'format', object)} {_in(schema, 'type', object)}"
         made += [sample for kind, sample in _MADE.items() if kind in kinds]
         whole: Any = {k: v for part in made if isinstance(part, dict) for k, v in part.items()}
+        self._values += 1 + len(whole)
+        if self._values > VALUES_MAX:
+            raise DataContractError(f"schemas of more than {VALUES_MAX:,} values")
         self._samples[id(schema)] = whole or next((x for x in made if x not in (None, {})), None)
         return self._samples[id(schema)]
 

@@ -1,7 +1,7 @@
 """Proposes an area's contract for answers, be they live or made up by a document.
 
-Columns are found by name: case, underscores and nesting aside. What could say that records are
-missing is never ignored, but left for a person to declare.
+Columns are found by name: case, underscores and nesting aside. Nothing is proposed for ``ignore``:
+what a field around the records can say, a person knows.
 """
 
 import json
@@ -18,8 +18,8 @@ from worker.cli.toml_text import toml_line, toml_value
 from worker.core.answer import TELLING, VALUES_MAX, parse
 from worker.core.area import ResourceArea
 from worker.core.contract import EACH, HEADER, AreaContract, SourceText, fields_of
-from worker.core.paths import UNNAMED, leaves, parse_path, safe_path
-from worker.errors import AreaError, ContractError
+from worker.core.paths import UNNAMED, leaves, safe_path
+from worker.errors import AreaError, ContractError, DataContractError
 from worker.http.response import HttpResponse
 
 PERSON_NAMES: Final = ("offid", "nationalid", "personidentifier", "nationalidentitynumber")
@@ -27,14 +27,11 @@ PERSON_NAMES: Final = ("offid", "nationalid", "personidentifier", "nationalident
 REFUSED: Final = "not declared, so refused"
 NOT_SEEN: Final = "not seen"
 _OK: Final = 200
+_FIELDS_MAX: Final = 2_000
+_ADDRESSES: Final = ("https://", "http://", "/")
 _IDS: Final = ("id", "restrictionid", "accessrestrictionid", "identifier", "guid", "uuid")
 _KINDS: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _EMPTY: Final = {type(None): "null", dict: "empty object", list: "empty list"}
-_STORED: Final = {"text": "string|url|null", "integer": "integer|null", "time": "string|null"}
-"""The kinds of fields that a column of a type can store."""
-_SAYS_NOTHING: Final = {"string", "null", "empty list"}
-"""Kinds of fields that may say nothing: an address, a number or a flag may speak of more. So may a
-text, unless paging or a total tells already where the records end."""
 _ROLES: Final = {
     "link": ("header", "headerlink", "style"),
     "next_link": ("url", "next(link|url|page)?|href", "field"),
@@ -61,16 +58,24 @@ class Field(NamedTuple):
 
 
 def fields_in(answers: Iterable[Any]) -> dict[str, Field]:
-    """The fields of these answers by path: ``[]`` is an element, ``?`` may hold an identifier."""
+    """The fields of these answers by path: ``[]`` is an element, ``?`` may hold an identifier.
+
+    Raises:
+        DataContractError: they have more than a contract is made of.
+    """
     kinds, counts = defaultdict[str, set[str]](set), Counter[str]()
     for answer in answers:
         seen = set[tuple[str, str]]()
         try:
             for path, value in islice(leaves(answer), VALUES_MAX):
                 name = path and safe_path(path)
-                is_address = str(value).startswith(("https://", "http://", "/"))
+                is_address = isinstance(value, str) and value.startswith(_ADDRESSES)
                 kinds[name].add("url" if is_address else (_KINDS | _EMPTY)[type(value)])
                 seen.add((name, path.partition("]")[0]))  # to the number of the record
+                if len(kinds) > _FIELDS_MAX:
+                    raise DataContractError(
+                        f"fields with more than {_FIELDS_MAX:,} different names"
+                    )
         except ContractError:
             kinds[UNNAMED].add("nested too deeply")
         counts.update(name for name, _ in seen)
@@ -84,7 +89,7 @@ class Proposal:
         table: the keys of the contract; at first those in force.
         facts: what was seen, in a line each.
         rows: the fields of the answers; each with its kinds, records, and what becomes of it.
-        marks: what to say of a key or column: that it was not seen, or which kinds do not fit it.
+        marks: what to say of a key or column: that it was not seen.
         candidates: lines of ``extra`` that would keep the fields that nothing takes.
         contract: the result; None if nothing could be concluded, so that the one in force stands.
     """
@@ -106,7 +111,6 @@ class Proposal:
                 self._declare_records(fields)
                 self._declare_around({path: fields[path] for path in fields if "[]" not in path})
                 self.contract = AreaContract.model_validate_json(json.dumps(self.table))
-                self._mark_misfits(self.contract, fields)
             else:
                 found = " and ".join(path or "the answer itself" for path in lists) or "none"
                 self.facts.append(f"one list must be that of the records; with objects: {found}")
@@ -153,20 +157,6 @@ class Proposal:
         table["expect"] |= {path: True for role, path in roles if role == "expect"}
         table["answer_person"] += [path for role, path in roles if role == "answer_person"]
         self.marks |= {key: NOT_SEEN for key in ("paging", "total") if not table[key]}
-        if table["paging"] or table["total"]:
-            silent = [path for path in new if _SAYS_NOTHING.issuperset(new[path])]
-            table["ignore"] += [path for path in silent if path not in {path for _, path in roles}]
-
-    def _mark_misfits(self, contract: AreaContract, fields: Mapping[str, Field]) -> None:
-        """Mark columns that cannot store what their fields hold."""
-        for column in self._area.columns:
-            source = contract.columns.get(column.name, {})
-            if column.name in contract.values or isinstance(source, dict):
-                continue
-            paths = [f"{contract.records}[].{parse_path(path).general}" for path in source]
-            kinds = "|".join(fields[path].kinds for path in paths if path in fields)
-            if unfit := {*kinds.split("|")} - {"", *_STORED.get(column.type, kinds).split("|")}:
-                self.marks[column.name] = f"{' or '.join(sorted(unfit))}, not {column.type}"
 
     def _tell(self, fields: Mapping[str, Field]) -> None:
         """Say of each field what becomes of it."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from worker.core.model import Person
 
 _PERSONS_MAX: Final = 100
+_BYTES_MAX: Final = 64 << 20
 _out = click.option(
     "--out", type=options.path, metavar="FILE", help="Write it to this file, which must not exist."
 )
@@ -53,9 +54,9 @@ def show(cli: options.Cli) -> None:
 def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
     """Propose a contract from NHN's OpenAPI 3 document (JSON).
 
-    Marks show what differs from the contract in force, what the document does not show, and types
-    that do not fit (docs/first-day.md). Only live answers prove a contract: `pts-worker doctor
-    --probe`. `--json` has the members file, areas (facts, fields) and contract.
+    Marks show what differs from the contract in force, and what the document does not show
+    (docs/first-day.md). Only live answers prove a contract: `pts-worker doctor --probe`. `--json`
+    has the members file, areas (facts, fields) and contract.
 
     Example: `pts-worker contract from-openapi pts.json --out pts.toml`
     """
@@ -75,9 +76,9 @@ def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
 def learn(cli: options.Cli, *, out: Path | None) -> int:
     """Propose a contract from live answers about some persons.
 
-    Give their identifiers on standard input, one per line. Use synthetic persons who have
-    restrictions; the first 100 are asked for. PTS is asked as the contract in force says, and only
-    the first page of each answer is read. The output has names of fields, their types and how many
+    Give their identifiers on standard input, one per line: synthetic persons who have restrictions.
+    The first 100 are asked for, fewer if answers are large, as the contract in force says; only the
+    first page of each answer is read. The output has names of fields, their types and how many
     records have them, never a value; for a refusal (4xx), the names of its fields.
 
     The output is as `from-openapi`'s. Exit code 65 if no answer could be used.
@@ -100,6 +101,8 @@ async def _learned(app: "App") -> dict[str, "Proposal"]:
             for person in persons:
                 for area, found in answers.items():
                     found.append(await reader.ask(person, area.name))
+                if sum(len(one.body) for found in answers.values() for one in found) > _BYTES_MAX:
+                    break
         return {area.name: learned(area, known[area.name], answers[area]) for area in answers}
     except AreaError as error:
         raise verdict_of(error) from None
