@@ -101,7 +101,7 @@ async def test_the_report_needs_nothing_else(sqlite_url, tmp_path):
     Its policy names its own style by the hash; nothing in it is unsafe.
     """
     out = tmp_path / "report.html"
-    out.write_text("an older report")
+    out.write_text("<!DOCTYPE html>an older report")
     async with world_on(sqlite_url) as world:
         await small_store(world)
         with pytest.raises(ConfigurationError, match="cannot be written"):

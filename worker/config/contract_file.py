@@ -52,8 +52,9 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
     tables = parse_toml(text, name=name)
     try:
         document = json.dumps(tables, allow_nan=False)
-    except (TypeError, ValueError):
-        raise ConfigurationError(f"{name}: holds a date, a time, nan or inf; write texts") from None
+    except (TypeError, ValueError, RecursionError):
+        problem = f"{name}: holds a date, a time, nan or inf, or is nested too deeply; write texts"
+        raise ConfigurationError(problem) from None
     contract: Contract = {}
     areas = [area.name for area in AREAS]
     known = f"there is no such area; known are {', '.join(areas)}"

@@ -32,7 +32,7 @@ def _must(holds: Callable[[Any], object], problem: str) -> AfterValidator:
 
 def _web_url(url: str) -> str:
     parts = parts_of(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not (parts.hostname and url.isprintable()):
         raise ValueError("must be a URL that starts with https:// or http://")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("must not contain a user name, password, query or fragment")
@@ -58,7 +58,8 @@ _NUMBER: Final = BeforeValidator(lambda value: str(value) if isinstance(value, b
 """``true`` is no number; pydantic would read 1."""
 Int = Annotated[int, _NUMBER]
 Float = Annotated[float, _NUMBER]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+_PLAIN: Final = _must(re.compile(r"[^\0-\x08\x0b-\x1f\x7f]*").fullmatch, "must be plain text")
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), _PLAIN]
 Share = Annotated[Float, Field(ge=0, le=1)]
 Duration = Annotated[
     timedelta,
@@ -71,7 +72,7 @@ Days = Annotated[Duration, _must(lambda time: time.days, "must be at least 1d, o
 File = Annotated[
     Path,
     _must(
-        lambda path: re.fullmatch(r"(?!.*BEGIN )[^\n{]{1,1024}", str(path)),
+        lambda path: re.fullmatch(r"(?!.*BEGIN )[^\0-\x1f{]{1,1024}", str(path)),
         "must be a file name, not the content of a file",
     ),
 ]

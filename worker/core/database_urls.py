@@ -73,6 +73,8 @@ def _check_sqlite(rest: str) -> None:
             "has parameters after `?`, which are not allowed for SQLite; write a question mark in "
             "a file name as %3F"
         )
+    if "\0" in unquote(path):
+        raise ValueError("must be plain text")
     if unquote(path) in {"", ":memory:"}:
         raise ValueError(
             "names an in-memory database, which is lost when the command ends; name a file: "

@@ -59,9 +59,9 @@ class CsvSink:
         self._begin(stream, [column.name for column in columns])
         self._shapes = [_CSV[column.kind] for column in columns]
 
-    def _begin(self, stream: BinaryIO, head: Sequence[str], *, delimiter: str = ",") -> None:
+    def _begin(self, stream: BinaryIO, head: Sequence[str], **dialect: Any) -> None:
         self._text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
-        self._writer = csv.writer(self._text, delimiter=delimiter)
+        self._writer = csv.writer(self._text, **dialect)
         self._writer.writerow(head)
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
@@ -110,7 +110,8 @@ class ExcelSink(CsvSink):
             head.append(column.heading)
             if names and not is_ours:
                 head.append(f"{column.heading} (navn)")
-        self._begin(stream, head, delimiter=";")
+        # All are quoted: where commas separate, no part of a cell becomes one, and so a formula.
+        self._begin(stream, head, delimiter=";", quoting=csv.QUOTE_ALL)
 
     def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
         cells: list[str] = []

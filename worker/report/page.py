@@ -22,6 +22,7 @@ from worker.report.parts import Cell, Row, Table
 from worker.views import Read
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
+_HTML: Final = b"<!DOCTYPE html>"
 COHORTS_SHOWN = 16
 """As many as fit on a printed page."""
 
@@ -40,7 +41,7 @@ async def write_report(
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
-        out: the file; an old one is replaced.
+        out: the file; an old report is replaced, and nothing else.
         timezone: of the times shown, e.g. ``schedule.timezone``.
         in_language: one of ``LANGUAGES``.
         min_cell: the limit of ``SmallNumbers``.
@@ -48,7 +49,7 @@ async def write_report(
 
     Raises:
         UsageError: the last publication has no such cohort.
-        ConfigurationError: the file cannot be written.
+        ConfigurationError: the file cannot be written, or is there and is no report.
         UnavailableError: the database cannot be used.
     """
     facts = await read_facts(read, now=now, cohort=cohort)
@@ -70,8 +71,18 @@ async def write_report(
     )
     # Text from outside is escaped, and holds no character that XML forbids.
     with named_faults(out):
+        if _is_other(out):
+            raise FileExistsError
         write_atomically(out, xml_text(rendered).encode())
     return facts
+
+
+def _is_other(path: Path) -> bool:
+    """Whether there is a file that is no report: a database or a key, named by mistake."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_HTML)) not in {_HTML, b""}
 
 
 @cache

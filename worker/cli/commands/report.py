@@ -59,7 +59,7 @@ def command(
 
     For a director: what is in effect and for how many patients, what came and went, the trend, and
     how fresh the figures are. It names no person; counts are rounded to five. Only the file's owner
-    can read it (0600). An old one is replaced. The access is logged.
+    can read it (0600). An old report is replaced. The access is logged.
 
     Example: `pts-worker report --out rapport.html`
     """
