@@ -5,12 +5,17 @@ a timer that is disabled. Nothing here changes the result of a run: failures are
 holds a personal value.
 """
 
+import io
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from socket import getaddrinfo
+from threading import Thread
 from typing import Final, TypeAlias
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import anyio
 import httpx
@@ -54,6 +59,10 @@ HELP: Final[Mapping[str, str]] = {
 LIMIT_S: Final = 5.0
 """For each target."""
 _JOB: Final = "pts_worker"
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_FILE_MAX: Final = 1024 * 1024
+_OWN: Final = re.compile(rf"(# HELP |# TYPE |){PREFIX}.{{1,500}}")
+"""A line of these metrics. A longer one would cost the library's parser quadratic time."""
 _PING_ENDS: Final[Mapping[ExitCode | None, str | None]] = {
     None: "/start",
     ExitCode.OK: "",
@@ -106,20 +115,58 @@ class Board:
             return
         host, _, port = http_listen.rpartition(":")
         try:
-            server, thread = prometheus.start_http_server(
-                int(port), host.strip("[]"), self.registry
-            )
-        except OSError as error:
+            server = _Server(host.strip("[]"), int(port), self.registry)
+        except (OSError, ValueError, OverflowError) as error:
+            reason = reason_of(error) if isinstance(error, OSError) else "not an address"
             raise ConfigurationError(
-                f"telemetry.http_listen: cannot listen on this address ({reason_of(error)})",
-                hint="choose another port, e.g. 127.0.0.1:9464",
+                f"telemetry.http_listen: cannot listen on this address ({reason})",
+                hint="choose another address or port, e.g. 127.0.0.1:9464",
             ) from error
+        Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://{host}:{server.server_port}"
         finally:
+            server.is_ending = True
             server.shutdown()
             server.server_close()
-            thread.join()
+
+
+class _Server(WSGIServer):
+    """Serves one connection at a time: strangers hold one descriptor, and wait in the kernel."""
+
+    is_ending = False
+
+    def __init__(self, host: str, port: int, registry: prometheus.CollectorRegistry) -> None:
+        (self.address_family, *_, address), *_ = getaddrinfo(host, None)
+        super().__init__((str(address[0]), port), _Handler)
+        self.set_app(prometheus.make_wsgi_app(registry))
+
+    def handle_error(self, *_: object) -> None:
+        pass  # a broken connection ends nothing
+
+
+class _Handler(WSGIRequestHandler):
+    """Reads a request within ``LIMIT_S``, and prints nothing of it: it may hold anything."""
+
+    server: _Server
+    timeout = 0.1
+
+    def setup(self) -> None:
+        super().setup()
+        head = b""
+        # A number of short reads, since bytes that drip in would begin a longer one's time anew.
+        for _ in range(int(LIMIT_S / self.timeout)):
+            with suppress(TimeoutError):
+                head += self.request.recv(4096) or _END_OF_HEAD
+            if _END_OF_HEAD in head or self.server.is_ending:
+                break
+        self.rfile = io.BytesIO(head)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def get_stderr(self) -> io.StringIO:
+        return io.StringIO()
 
 
 def samples_of(report: RunReport, standing: Standing | None) -> list[Sample]:
@@ -210,8 +257,16 @@ async def ping(to: Telemetry, out: _Out, exit_code: ExitCode | None = None) -> N
     if to.ping_url is not None and end is not None:
         url = to.ping_url.get_secret_value() + end
         body = b"" if exit_code is None else f"exit code {int(exit_code)}\n".encode()
-        post = partial(_post, url, body, out, "the service", "telemetry.ping_url")
-        await _send("ping", post, [])
+        await _send("ping", partial(_ping, url, body, out), [])
+
+
+async def _ping(url: str, body: bytes, out: _Out) -> None:
+    try:
+        await _post(url, body, out, "the service", "telemetry.ping_url")
+    except WorkerError as error:
+        # OpenSSL's reason holds the name that a certificate is not valid for.
+        message = error.message.replace(httpx.URL(url).raw_host.decode("ascii"), "its host")
+        raise WorkerError(message, hint=error.hint) from None
 
 
 async def _send(target: str, send: Callable[[], Awaitable[None]], failed: list[str]) -> None:
@@ -267,18 +322,30 @@ def _write_textfile(path: Path, samples: Iterable[Sample]) -> None:
     the file: node_exporter is another user.
     """
     with named_faults(path):
-        board = Board([*_former(path), *samples])
+        try:
+            board = Board([*_former(path), *samples])
+        except (ValueError, LookupError, ArithmeticError):
+            raise ConfigurationError(
+                f"{path} is not a file of this program's metrics",
+                hint="delete it, or name another file",
+            ) from None
         # The collector reads every *.prom in the folder; the temporary name does not match.
         mode = 0o600 | (path.parent.stat().st_mode & 0o044)
         write_atomically(path, board.text(), mode=mode)
 
 
 def _former(path: Path) -> list[Sample]:
-    """What earlier runs wrote. None if there is no plain file, or no metrics."""
-    try:
-        content = path.read_text("utf-8") if path.is_file() else ""
-        families = list(text_string_to_metric_families(content))
-    except ValueError:
+    """What earlier runs wrote. None if there is no plain file.
+
+    Raises:
+        ValueError: it is too long, or has a line that is not of these metrics.
+    """
+    if not path.is_file():
         return []
-    samples = [sample for family in families for sample in family.samples]
-    return [sample for sample in samples if sample.name.removeprefix(PREFIX) in HELP]
+    with path.open("rb") as file:
+        content = file.read(_FILE_MAX + 1)
+    lines = content.decode().splitlines()
+    if len(content) > _FILE_MAX or not all(map(_OWN.fullmatch, lines)):
+        raise ValueError
+    families = text_string_to_metric_families("\n".join(lines))
+    return [sample for family in families for sample in family.samples]

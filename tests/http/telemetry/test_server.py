@@ -1,14 +1,18 @@
-"""`/metrics` over real sockets, as prometheus-client serves it."""
+"""`/metrics` over real sockets."""
 
 import re
+from contextlib import ExitStack
+from pathlib import Path
 from socket import create_connection, socket
 
 import pytest
 
 from tests.support.http.reports import NIGHT, reported
+from tests.support.program import wait_for
 from worker.errors import ConfigurationError
 from worker.telemetry import Board, samples_of
 
+FILES = Path("/proc/self/fd")
 ANY_PORT = "127.0.0.1:0"
 BOARD = Board(samples_of(NIGHT, None))
 
@@ -35,17 +39,31 @@ def test_prometheus_reads_the_latest_samples(listen: str):
         assert call(url, "GET /metrics HTTP/1.0") == (200, b"")
         board.post(samples_of(NIGHT, None))
         status, body = call(url, "GET /metrics HTTP/1.0")
-    assert status == 200
-    assert reported(body)["exit_code run=sync"] == 0.0
+    assert (status, reported(body)["exit_code run=sync"]) == (200, 0.0)
     assert set(re.findall(rb"^# HELP (pts_worker_)?", body, re.MULTILINE)) == {b"pts_worker_"}
     with pytest.raises(ConnectionRefusedError):
         connect(url)
 
 
-def test_a_port_that_is_taken_is_configuration():
-    """The message names the key."""
+@pytest.mark.parametrize("address", ["", "127.0.0.1:70000", "a..b:9464"])
+def test_an_address_that_cannot_be_listened_on(address: str):
+    """Taken, or no address: that is configuration, and the message names the key."""
     with BOARD.served(ANY_PORT) as url:
-        taken = str(url).removeprefix("http://")
         expected = pytest.raises(ConfigurationError, match=r"telemetry\.http_listen")
-        with expected, BOARD.served(taken):
+        with expected, BOARD.served(address or str(url).removeprefix("http://")):
             pass
+
+
+def test_strangers_hold_one_descriptor(monkeypatch: pytest.MonkeyPatch, capfd):
+    """Idle ones end in turn, or with the server; nothing of a request that fails is printed."""
+    bad = "Accept: application/openmetrics-text; version=hunter2"
+    with ExitStack() as stack, BOARD.served(ANY_PORT) as url:
+        for limit_s in (0.3, 1e6):
+            monkeypatch.setattr("worker.telemetry.LIMIT_S", limit_s)
+            files = len(list(FILES.iterdir()))
+            idle = [stack.enter_context(connect(url)) for _ in range(4)]
+            if limit_s < 1:
+                assert call(url, "GET /metrics HTTP/1.0", bad)[0] == 500
+                assert [client.recv(1) for client in idle] == [b""] * 4
+        wait_for(lambda: len(list(FILES.iterdir())) > files + 4, "the first of them")
+    assert capfd.readouterr().err == ""
