@@ -8,7 +8,7 @@ holds a personal value.
 import io
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from worker.config.settings import Telemetry
 from worker.core.hosts import place_of
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
-from worker.errors import ConfigurationError, ExitCode, FailureKind, WorkerError, reason_of
+from worker.errors import ConfigurationError, ExitCode, FailureKind, WorkerError
 from worker.files import named_faults, write_atomically
 from worker.http.transport import Transport
 
@@ -59,7 +59,6 @@ HELP: Final[Mapping[str, str]] = {
 LIMIT_S: Final = 5.0
 """For each target."""
 _JOB: Final = "pts_worker"
-_END_OF_HEAD: Final = b"\r\n\r\n"
 _FILE_MAX: Final = 1024 * 1024
 _OWN: Final = re.compile(rf"(# HELP |# TYPE |){PREFIX}.{{1,500}}")
 """A line of these metrics. A longer one would cost the library's parser quadratic time."""
@@ -89,10 +88,8 @@ class Board:
             name, labels = sample.name, sample.labels
             # Made with its first sample: a gauge without labels begins with a zero, that of 1970.
             if name not in self._gauges:
-                text = HELP[name.removeprefix(PREFIX)]
-                self._gauges[name] = prometheus.Gauge(
-                    name, text, tuple(labels), registry=self.registry
-                )
+                told = (name, HELP[name.removeprefix(PREFIX)], tuple(labels))
+                self._gauges[name] = prometheus.Gauge(*told, registry=self.registry)
             gauge = self._gauges[name]
             (gauge.labels(**labels) if labels else gauge).set(sample.value)
 
@@ -117,24 +114,22 @@ class Board:
         try:
             server = _Server(host.strip("[]"), int(port), self.registry)
         except (OSError, ValueError, OverflowError) as error:
-            reason = reason_of(error) if isinstance(error, OSError) else "not an address"
             raise ConfigurationError(
-                f"telemetry.http_listen: cannot listen on this address ({reason})",
+                f"telemetry.http_listen: cannot listen on this address ({error})",
                 hint="choose another address or port, e.g. 127.0.0.1:9464",
             ) from error
         Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://{host}:{server.server_port}"
         finally:
-            server.is_ending = True
-            server.shutdown()
+            ending = Thread(target=server.shutdown, daemon=True)
+            ending.start()
+            ending.join(1.0)  # no longer: it waits for the connection that is served
             server.server_close()
 
 
 class _Server(WSGIServer):
     """Serves one connection at a time: strangers hold one descriptor, and wait in the kernel."""
-
-    is_ending = False
 
     def __init__(self, host: str, port: int, registry: prometheus.CollectorRegistry) -> None:
         (self.address_family, *_, address), *_ = getaddrinfo(host, None)
@@ -146,21 +141,9 @@ class _Server(WSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    """Reads a request within ``LIMIT_S``, and prints nothing of it: it may hold anything."""
+    """Waits ``LIMIT_S`` for bytes, and prints nothing of a request, which may hold anything."""
 
-    server: _Server
-    timeout = 0.1
-
-    def setup(self) -> None:
-        super().setup()
-        head = b""
-        # A number of short reads, since bytes that drip in would begin a longer one's time anew.
-        for _ in range(int(LIMIT_S / self.timeout)):
-            with suppress(TimeoutError):
-                head += self.request.recv(4096) or _END_OF_HEAD
-            if _END_OF_HEAD in head or self.server.is_ending:
-                break
-        self.rfile = io.BytesIO(head)
+    timeout = LIMIT_S
 
     def log_message(self, *_: object) -> None:
         pass
@@ -184,9 +167,8 @@ def samples_of(report: RunReport, standing: Standing | None) -> list[Sample]:
         _sample("run_duration_seconds", report.worked_s, run=run),
         *samples_of_totals(report.kind, report.totals),
     ]
-    for kind in FailureKind:
-        amount = report.failures.get(kind.value, 0)
-        samples.append(_sample("failures", amount, run=run, kind=kind.value))
+    failures = ((kind.value, report.failures.get(kind.value, 0)) for kind in FailureKind)
+    samples += [_sample("failures", amount, run=run, kind=kind) for kind, amount in failures]
     if report.status is RunStatus.PUBLISHED:
         samples.append(_sample("new_undeclared_fields", len(report.new_fields), run=run))
         samples.append(_sample("warnings", report.warnings, run=run))
@@ -257,16 +239,8 @@ async def ping(to: Telemetry, out: _Out, exit_code: ExitCode | None = None) -> N
     if to.ping_url is not None and end is not None:
         url = to.ping_url.get_secret_value() + end
         body = b"" if exit_code is None else f"exit code {int(exit_code)}\n".encode()
-        await _send("ping", partial(_ping, url, body, out), [])
-
-
-async def _ping(url: str, body: bytes, out: _Out) -> None:
-    try:
-        await _post(url, body, out, "the service", "telemetry.ping_url")
-    except WorkerError as error:
-        # OpenSSL's reason holds the name that a certificate is not valid for.
-        message = error.message.replace(httpx.URL(url).raw_host.decode("ascii"), "its host")
-        raise WorkerError(message, hint=error.hint) from None
+        post = partial(_post, url, body, out, "the service", "telemetry.ping_url")
+        await _send("ping", post, [])
 
 
 async def _send(target: str, send: Callable[[], Awaitable[None]], failed: list[str]) -> None:
@@ -335,11 +309,7 @@ def _write_textfile(path: Path, samples: Iterable[Sample]) -> None:
 
 
 def _former(path: Path) -> list[Sample]:
-    """What earlier runs wrote. None if there is no plain file.
-
-    Raises:
-        ValueError: it is too long, or has a line that is not of these metrics.
-    """
+    """What earlier runs wrote, if there is a file; ``ValueError`` if it is too long, or another."""
     if not path.is_file():
         return []
     with path.open("rb") as file:

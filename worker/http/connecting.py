@@ -211,7 +211,8 @@ def _explained(whose: str, prefix: str = "", hint: str = "", *, host: str = "") 
     try:
         yield
     except ssl.SSLCertVerificationError as error:
-        reason = error.verify_message or "it cannot be verified"
+        # Without the name that it is not valid for: a ping's is a secret.
+        reason = (error.verify_message or "it cannot be verified").partition(",")[0]
         raise UnavailableError(
             f"{whose}'s certificate is not accepted: {reason}",
             hint="check the address and this machine's clock; tls.ca_file names a private CA",

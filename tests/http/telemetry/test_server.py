@@ -59,7 +59,7 @@ def test_strangers_hold_one_descriptor(monkeypatch: pytest.MonkeyPatch, capfd):
     bad = "Accept: application/openmetrics-text; version=hunter2"
     with ExitStack() as stack, BOARD.served(ANY_PORT) as url:
         for limit_s in (0.3, 1e6):
-            monkeypatch.setattr("worker.telemetry.LIMIT_S", limit_s)
+            monkeypatch.setattr("worker.telemetry._Handler.timeout", limit_s)
             files = len(list(FILES.iterdir()))
             idle = [stack.enter_context(connect(url)) for _ in range(4)]
             if limit_s < 1:
