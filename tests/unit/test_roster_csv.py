@@ -55,7 +55,7 @@ async def test_other_encodings(tmp_path, encoding):
         (f" offId , other \n {A} , x\n", [(A, None)]),
         (f'"off_id","local_ref"\n"{A}","a ""b"", c"\n', [(A, 'a "b", c')]),
         (f"\ufeffoff_id\r\n{A}\r\n", [(A, None)]),
-        (f"\n\noff_id\n\n{A}\n ;;\n{B}", [(A, None), (B, None)]),
+        (f"\n\noff_id\n\n{A}\n  \n{B}", [(A, None), (B, None)]),
         (f"{A}\n{B}", [(A, None), (B, None)]),
         (f"\ufeff  {A}  \n\n{B}\n", [(A, None), (B, None)]),
         (f'"{A}"\n168583 99649\n168583-99649\n', [(A, None)] * 3),

@@ -24,8 +24,6 @@ LINE_LENGTH_MAX: Final = 64 * 1024
 
 _CHUNK_BYTES: Final = 16 * 1024
 _DELIMITERS: Final = ",;\t"
-_BLANK: Final = frozenset(f"{_DELIMITERS} \r\N{NO-BREAK SPACE}")
-"""What a blank line is made of: a spreadsheet leaves lines of delimiters behind."""
 _WORKBOOK: Final = "PK\x03\x04"
 """What a workbook (.xlsx) begins with."""
 _UNDECODED: Final = re.compile("[\udc80-\udcff]")
@@ -162,7 +160,7 @@ class _LineParser:
                 text = text.removeprefix("\ufeff")  # noqa: PLW2901 - the byte order mark
             if len(text) > LINE_LENGTH_MAX:
                 yield self._error(f"the line is longer than {LINE_LENGTH_MAX} characters")
-            elif not _BLANK.issuperset(text):
+            elif text and not text.isspace():
                 if not self._is_header_done and self._read_header(text):
                     continue
                 yield self._row(text)
