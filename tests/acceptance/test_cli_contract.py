@@ -238,7 +238,7 @@ def test_what_cannot_be_made(worker: Installation):
     assert "another document" in found["far"].err
     assert "fields with more than 2,000 different names" in found["wide"].err
     assert "nested too deeply" in found["deep"].err
-    assert "nor a path of patient-privacy that ends with _search: write `path`" in found["no"].out
+    assert "nor a path of patient-privacy that ends with _search: set `path` in" in found["no"].out
 
 
 def test_a_sandbox_in_another_shape(tmp_path: Path, sqlite_url: str) -> None:

@@ -156,7 +156,7 @@ async def test_a_slow_run_says_why():
     pace.release()
     said = (
         "slower than configured: PTS refused requests (429 or 503), down to 10.0 requests/s; it "
-        "asked for pauses of 30 s (Retry-After); every read failed for 20 s"
+        "asked for pauses of 30 s (Retry-After); reads were held back for 20 s"
     )
     assert (*pace.slowed_by(), pace.rate) == (said, 20.0)
     assert [line["event"] for line in logs] == ["pts.pause", "pts.slower"]

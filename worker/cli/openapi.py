@@ -45,7 +45,7 @@ class OpenApi:
         path = known.path if known.path in items else max(paths, default="")
         if not path:
             missing = f"neither {known.path} nor a path of {area.name} that ends with _search"
-            proposal.facts.append(f"{missing}: write `path` into api.contract_file, and try again")
+            proposal.facts.append(f"{missing}: set `path` in a copy of `contract show`")
             return proposal
         operation = _in(items[path], "post", dict)
         answers = _in(operation, "responses", dict)

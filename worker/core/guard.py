@@ -24,7 +24,7 @@ _UNUSUAL: Final = 10
 """A tenth of a limit is worth a warning."""
 _READ_HINT: Final = (
     "correct what is named; `pts-worker failures list` has everyone who could not be read, and "
-    "`pts-worker doctor --probe` checks api.base_url"
+    "`pts-worker doctor --probe` says why nobody is read"
 )
 _ACCEPT_HINT: Final = (
     "check what changed; if it is correct, run `pts-worker sync --accept-removals`"

@@ -164,7 +164,7 @@ class Pace:
             until = self._time_of(self._paused_until_s)
             return f"PTS asked for a pause: waiting until {until:%H:%M:%S} UTC"
         if self.is_held:
-            return f"every read is failing, so only one request is sent at a time ({self._reason})"
+            return f"nobody can be read, so only one request is sent at a time ({self._reason})"
         if self.rate < self._ceiling:
             return f"PTS refused requests: at most {self.rate:,.1f} requests/s"
         return ""
@@ -177,7 +177,7 @@ class Pace:
         if self._paused_s >= 1:
             said.append(f"it asked for pauses of {self._paused_s:,.0f} s (Retry-After)")
         if self._held_s >= 1:
-            said.append(f"every read failed for {self._held_s:,.0f} s")
+            said.append(f"reads were held back for {self._held_s:,.0f} s")
         return (f"slower than configured: {'; '.join(said)}",) if said else ()
 
     def _time_of(self, at_s: float) -> datetime:

@@ -31,8 +31,9 @@ _UNDECODED: Final = re.compile("[\udc80-\udcff]")
 _FOREIGN: Final = re.compile(f"\0|{_UNDECODED.pattern}")
 """What no header has: also every other byte of UTF-16."""
 _UNLIKE: Final = "is not {encoding} (roster.encoding; Excel's plain CSV is windows-1252)"
+_SAVE_HINT: Final = 'save the file as "CSV UTF-8"'
 _ENCODING_HINT: Final = (
-    'save the file as "CSV UTF-8", or set roster.encoding: what Excel calls plain CSV is '
+    f"{_SAVE_HINT}, or set roster.encoding: what Excel calls plain CSV is "
     '"windows-1252", and its Unicode text "utf-16"'
 )
 _REWRITTEN: Final = "the file was written to while it was read; write another and rename it"
@@ -169,7 +170,7 @@ class _LineParser:
         """Read the first line that is not blank; False if it is not a header."""
         self._is_header_done = True
         if text.startswith(_WORKBOOK):
-            raise RosterError(f"{self._name} is a workbook, not CSV", hint=_ENCODING_HINT)
+            raise RosterError(f"{self._name} is a workbook, not CSV", hint=_SAVE_HINT)
         if _FOREIGN.search(text):
             raise RosterError(f"{self._place()} {self._unlike}", hint=_ENCODING_HINT)
         bare = text.strip().strip('"').replace(" ", "").replace("-", "")
