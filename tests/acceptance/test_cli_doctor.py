@@ -77,7 +77,7 @@ def test_a_sound_set_up_is_ok_in_every_line(visits: dict[str, Ended]):
     assert list(states(ended).items()) == list(SOUND.items())
     assert line_of(ended, "token")["text"].endswith("nhn:pts/api")
     text = visits["text"]
-    assert "30 lines, for 60 requests if none repeats, about 2m at 0.5" in text.out
+    assert "30 persons, 60 requests, about 2m at 0.5 requests a second" in text.out
     assert (text.code, sum(line.startswith("OK ") for line in text.out.splitlines())) == (0, 8)
 
 

@@ -52,9 +52,9 @@ def test_production_is_not_asked(standin: Standin, worker: Installation) -> None
     assert (heads.endswith("not sent"), row.split()[-1]) == (True, "3")
     line = next(line for line in doctor.document["lines"] if line["name"] == "roster")
     assert line["state"] == "OK"
-    assert line["text"].startswith(f"9 lines, for {2 * OTHERS} requests ")
+    assert line["text"].startswith(f"9 persons, {2 * OTHERS} requests, ")
     assert "3 H-numbers not sent" in line["text"]
-    assert f"9 lines, for {2 * (OTHERS + 3)} requests " in sending.out
+    assert f"9 persons, {2 * (OTHERS + 3)} requests, " in sending.out
     asked(standin)
     probed = worker.run("doctor", "--probe", "--person", "-", stdin=H_NUMBERS[0].encode())
     state = {line["name"]: line["state"] for line in probed.document["lines"]}

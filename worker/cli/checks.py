@@ -236,7 +236,7 @@ async def check_database(app: App, doubts: Doubts) -> str:
 
 
 async def check_roster(app: App, doubts: Doubts) -> str:
-    """The roster can be read; its lines are counted, and none is shown.
+    """The roster can be read; its entries are counted, and none is shown.
 
     So are the requests of a night, one for each area of a person; pages and retries come on top.
     """
@@ -249,7 +249,7 @@ async def check_roster(app: App, doubts: Doubts) -> str:
     requests = sent * len(sync.areas)
     duration = timedelta(minutes=math.ceil(requests / sync.requests_per_second / 60))
     text = (
-        f"{counted(entries, 'line')}, for {counted(requests, 'request')} if none repeats, about "
+        f"{counted(entries, 'person')}, {counted(requests, 'request')}, about "
         f"{format_duration(duration)} at {sync.requests_per_second:g} requests a second"
     )
     if sent < entries:
