@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from getpass import getpass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -38,8 +38,9 @@ def read_identifier() -> NationalId:
     if sys.stdin.isatty():
         line = getpass("Identifier (not shown): ")
     else:
-        line = sys.stdin.read(_LENGTH_MAX)  # a second line is refused, not passed over
-    digits = normalise(line)
+        line = sys.stdin.read(_LENGTH_MAX)
+    # More than one line is refused, and what may go on: nothing is passed over.
+    digits = normalise(line) if len(line) < _LENGTH_MAX else None
     if digits is None:
         raise UsageError(f"standard input: {problem(line)}", hint=IDENTIFIER_HINT)
     return NationalId(digits)
@@ -52,15 +53,10 @@ def roster_of(app: "App") -> Roster:
         ConfigurationError: of the configuration, before the question.
         UsageError: what was typed is no identifier.
     """
-    if str(app.settings.roster.path) != "-":
+    if str(app.settings.roster.path) != "-" or not sys.stdin.isatty():
         return app.roster()
     app.identity()
-    return app.roster(stdin=typed_identifier())
-
-
-def typed_identifier() -> BinaryIO | None:
-    """One identifier that is typed on the terminal, as a roster; None if there is no terminal."""
-    return io.BytesIO(read_identifier().reveal().encode()) if sys.stdin.isatty() else None
+    return app.roster(stdin=io.BytesIO(read_identifier().reveal().encode()))
 
 
 def _purpose(_context: object, _parameter: object, purpose: str | None) -> str | None:

@@ -135,7 +135,9 @@ def _print(out: Path, values: Mapping[str, Any], document: Mapping[str, Any]) ->
     print("  3. Choose private_key_jwt with a key of your own, and give it this public key:")
     key = document["public_jwk"]
     print("     that of `pts-worker keys public`" if key is None else f"\n{json_text(key)}")
-    print(f"Write the client id and your roster into {out}: helseid.client_id, roster.path.")
+    if "helseid.client_id" not in values:
+        print(f"  4. Write the client id into {out} as helseid.client_id.")
+    print(f"\n{out} names your roster (roster.path) and database (database.url).")
     print("Then, after a minute:")
     for step in ("db upgrade", "config check", "doctor"):
         print(f"  {call} {step}")
