@@ -83,7 +83,8 @@ def test_a_new_key_takes_the_place_of_the_old_one(
     assert done.document["public_jwk"] == printed.document
     assert done.document["former_kid"] == standin.private_jwk["kid"]
     assert token_state(checked) == "OK"
-    assert (idle.code, f"there is no file {key_file(worker, '.new')}" in idle.err) == (78, True)
+    there_is_none = f"there is no file {key_file(worker, '.new')}\n  → run `pts-worker keys rotate`"
+    assert (idle.code, there_is_none in idle.err) == (78, True)
     assert names(worker) == {""}
     assert oct(stat.S_IMODE(key_file(worker).stat().st_mode)) == "0o440"
     assert_nothing_private(secrets, made, again, printed, early, denied, done, checked, idle)

@@ -8,8 +8,8 @@ import click
 
 from worker.cli import options
 from worker.cli.output import print_json
-from worker.errors import RefusedError
-from worker.files import named_faults, write_new
+from worker.errors import ConfigurationError, RefusedError
+from worker.files import is_missing, named_faults, write_new
 
 if TYPE_CHECKING:
     from worker.app import App
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NEXT: Final = (
     "register public_jwk at https://selvbetjening.nhn.no (test: https://selvbetjening.test.nhn.no)"
 )
-
+_FIRST: Final = "run `pts-worker keys rotate` first, without --finish"
 _out = click.option(
     "--out", type=options.path, required=True, help="The new file; never overwritten."
 )
@@ -111,6 +111,8 @@ async def _accepted(app: "App", files: "KeyFiles") -> "ClientKey":
     """The pending key, for which HelseID has issued a token, as for a run."""
     from worker.helseid.keys import load_client_key, public_call
 
+    if is_missing(files.pending):
+        raise ConfigurationError(f"there is no file {files.pending}", hint=_FIRST)
     made = load_client_key(files.pending)
     try:
         async with app.helseid(key=made) as helseid:
