@@ -16,8 +16,8 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bench.people import answer, off_id
-from worker.areas import AREAS, area_named
 from worker.config.contract_file import load_contract
+from worker.core.area import AREAS, area_named
 from worker.core.diff import Confirm, Unconfirmed, compared
 from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId, PseudonymKey, pseudonyms

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import anyio
 
-from worker.areas import area_named
 from worker.config import Loaded
 from worker.config.contract_file import load_contract
 from worker.config.needs import database_url, required
 from worker.config.settings import Settings
-from worker.core.area import ResourceArea
+from worker.core.area import ResourceArea, area_named
 from worker.core.contract import Contract, fingerprints
 from worker.core.hosts import is_rehearsal, service_of
 from worker.core.identity import PLAIN, Identity, PseudonymKey, pseudonyms

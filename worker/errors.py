@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from worker.offid import masked
+from worker.masking import masked
 
 _CODE: Final = re.compile(r"[A-Z0-9_]{1,60}")
 _SHOWN_MAX: Final = 30

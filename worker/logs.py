@@ -17,7 +17,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from worker.core.display import visible, visible_lines
 from worker.errors import describe, safe_traceback
-from worker.offid import MASK, masked
+from worker.masking import MASK, masked
 
 _VALUE_START: Final = re.compile(r"""[\n<({\['"]""")
 _SECRET_KEY: Final = re.compile(

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS, area_named
+from worker.core.area import AREAS, area_named
 from worker.core.effect import RestrictionGroup, group_of
 from worker.core.value import Value
 from worker.errors import UsageError
@@ -123,7 +123,7 @@ def _codes(name: str, system: Mapping[str, Any]) -> Iterator[Code]:
 
 @cache
 def _document(name: str) -> dict[str, Any]:
-    return tomllib.loads(files("worker.areas").joinpath(f"{name}.toml").read_text("utf-8"))
+    return tomllib.loads(files("worker").joinpath(f"areas/{name}.toml").read_text("utf-8"))
 
 
 class UtcTime(sa.TypeDecorator[datetime]):

@@ -10,7 +10,7 @@ from tests.support.columns import named
 from tests.support.made_databases import BOTH
 from tests.support.report.stores import ANY, NEVER, privacy, safety, seen
 from tests.support.store_world import world_on
-from worker.areas import area_named
+from worker.core.area import area_named
 from worker.core.effect import in_effect_sql, instant_sql, is_in_effect
 
 PAST, FUTURE = datetime(2001, 2, 3, 4, 5, tzinfo=UTC), datetime(2901, 2, 3, 4, 5, tzinfo=UTC)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from tests.support.report.exports import NIGHT, SAFE, contents, export_of, only
 from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
-from worker.areas import AREAS
+from worker.core.area import AREAS
 from worker.report.formats import open_sink
 from worker.views import Kind, ViewColumn, codes, systems_of, view_columns
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.report.counted import drawn_night
 from tests.support.report.stores import key_of, publish, safety, seen
 from tests.support.store_world import SAFETY, World, world_on
-from worker.areas import AREAS
+from worker.core.area import AREAS
 from worker.store.runs.ledger import purge
 
 pytestmark = pytest.mark.promise("2")

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worker.areas import AREAS
-from worker.core.area import ResourceArea
+from worker.core.area import AREAS, ResourceArea
 from worker.core.model import ColumnValue, Record
 
 

@@ -5,9 +5,9 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from worker.areas import area_named
 from worker.config.contract_file import default_contract_text, load_contract
 from worker.core.answer import Answer, read_answer
+from worker.core.area import area_named
 from worker.core.contract import AreaContract
 from worker.core.identity import NationalId
 from worker.core.model import Person, Record

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from tests.support.clock import FakeRuntime
 from tests.support.columns import as_columns
 from tests.support.databases import by_our_clock
-from worker.areas import area_named
+from worker.core.area import area_named
 from worker.core.diff import Confirm, Unconfirmed, compared
 from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId

@@ -13,7 +13,7 @@ import pytest
 from worker.core.identity import NationalId, PseudonymKey, pseudonyms, short_key
 from worker.core.model import Record
 from worker.http.response import HttpResponse
-from worker.offid import masked
+from worker.masking import masked
 
 DIGITS = "16858399649"
 RANDOM = random.Random(7).randbytes(32)

@@ -3,7 +3,7 @@
 import pytest
 
 from worker.errors import ConfigurationError
-from worker.offid import mask_identifiers, masked, masked_strictly
+from worker.masking import mask_identifiers, masked, masked_strictly
 
 pytestmark = pytest.mark.promise("8")
 

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-from worker.areas import AREAS
+from worker.core.area import AREAS
 from worker.errors import ExitCode, FailureKind
 from worker.views import codes, view_columns
 
@@ -21,7 +21,7 @@ def test_columns_of_pts_have_the_kind_that_is_stored(area, what):
 
 def test_no_meaning_is_left_over():
     """A column that no view has any more means nothing."""
-    document = tomllib.loads(files("worker.areas").joinpath("meanings.toml").read_text("utf-8"))
+    document = tomllib.loads(files("worker").joinpath("areas/meanings.toml").read_text("utf-8"))
     shown = [(view, column.name) for view, columns in view_columns().items() for column in columns]
     known = {name for view, column in shown for name in (column, f"{view}.{column}")}
     assert set(document["columns"]) - known == set()

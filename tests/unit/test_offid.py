@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.offid import checksum_ok, is_h_number, normalise, problem
+from worker.core.identity import is_h_number, normalise_off_id, off_id_problem
+from worker.masking import checksum_ok
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ from worker.offid import checksum_ok, is_h_number, normalise, problem
 )
 def test_normalise(text, digits):
     """Eleven ASCII digits, with at most one space or hyphen after the sixth."""
-    assert normalise(text) == digits
+    assert normalise_off_id(text) == digits
 
 
 def test_checksum_of_valid_numbers():
@@ -63,7 +64,7 @@ def test_checksum_agrees_with_the_rule_written_out(digits):
 )
 def test_problem(text, expected):
     """The problem is reported without the value."""
-    assert problem(text).startswith(expected)
+    assert off_id_problem(text).startswith(expected)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from worker.areas import area_named
 from worker.cli.proposal import NOT_SEEN, REFUSED, Field, Proposal
 from worker.config.contract_file import load_contract
+from worker.core.area import area_named
 from worker.core.contract import AreaContract
 
 SAFETY = area_named("patient-safety")

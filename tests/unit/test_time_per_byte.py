@@ -16,6 +16,7 @@ import pytest
 from tests.support.pts_answers import CONTRACT, OFF_ID, SAFETY
 from worker.core.answer import parse, read_answer
 from worker.core.display import csv_text, visible, xml_text
+from worker.core.identity import normalise_off_id
 from worker.core.paging import next_links
 from worker.core.paths import parse_path, safe_path
 from worker.core.record import converter
@@ -26,7 +27,7 @@ from worker.helseid.authorizer import challenge_error
 from worker.helseid.dpop import ProofKey
 from worker.helseid.refusals import clean, error_code, granted_token
 from worker.http.response import HEADER_BYTES_MAX, ResponseReader
-from worker.offid import masked, masked_strictly, normalise
+from worker.masking import masked, masked_strictly
 
 pytestmark = pytest.mark.promise("10")
 
@@ -109,7 +110,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "JSON": lambda text: parse(text.encode(errors="replace")),
     "errors of HelseID": _helseid,
     "texts of refusals": lambda text: (clean(text), error_code(text)),
-    "lines of a roster": normalise,
+    "lines of a roster": normalise_off_id,
     "log lines and identifiers": lambda text: (masked(text), masked_strictly(text)),
     "escaping": lambda text: (visible(text), xml_text(text), csv_text(text)),
 }

@@ -11,7 +11,7 @@ import yaml
 
 from tools.docs.reference import VIEWS
 from tools.docs.tree import ROOT
-from worker.areas import AREAS
+from worker.core.area import AREAS
 from worker.core.effect import RestrictionGroup
 from worker.core.model import RunKind, RunStatus
 from worker.errors import FailureKind

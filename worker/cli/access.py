@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worker.cli.output import IDENTIFIER_HINT
-from worker.core.identity import NationalId
+from worker.core.identity import NationalId, normalise_off_id, off_id_problem
 from worker.errors import UsageError
-from worker.offid import mask_identifiers, normalise, problem
+from worker.masking import mask_identifiers
 from worker.ports import Roster
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def read_identifier() -> NationalId:
     else:
         line = sys.stdin.read(_LENGTH_MAX)
     # More than one line is refused, and what may go on: nothing is passed over.
-    digits = normalise(line) if len(line) < _LENGTH_MAX else None
+    digits = normalise_off_id(line) if len(line) < _LENGTH_MAX else None
     if digits is None:
-        raise UsageError(f"standard input: {problem(line)}", hint=IDENTIFIER_HINT)
+        raise UsageError(f"standard input: {off_id_problem(line)}", hint=IDENTIFIER_HINT)
     return NationalId(digits)
 
 

@@ -17,7 +17,7 @@ from worker.core.breaker import verdict_of
 from worker.core.contract import fingerprint
 from worker.core.display import counted, visible_lines
 from worker.core.hosts import ENVIRONMENTS, service_of
-from worker.core.identity import NationalId
+from worker.core.identity import NationalId, is_h_number
 from worker.core.model import Person, RosterLineError
 from worker.core.retry import RetryPolicy
 from worker.core.times import format_duration
@@ -25,7 +25,7 @@ from worker.errors import AreaError, ConfigurationError, ExitCode, UnavailableEr
 from worker.helseid.client import Discovery, HelseIdClient
 from worker.helseid.refusals import CLOCK_HINT, clock_problem
 from worker.logs import configure
-from worker.offid import is_h_number, masked
+from worker.masking import masked
 from worker.ports import Roster
 from worker.roster.query import QueryRoster
 from worker.store import sqlite

@@ -209,7 +209,7 @@ area = setting(
     "--area",
     "sync.areas",
     multiple=True,
-    type=click.Choice(["patient-safety", "patient-privacy"]),  # worker.areas takes long to load
+    type=click.Choice(["patient-safety", "patient-privacy"]),  # core.area takes long to load
     metavar="AREA",
     help="Only this area; may be given again. Default: sync.areas.",
 )

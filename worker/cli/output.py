@@ -16,7 +16,7 @@ import click
 from worker.core.display import visible, visible_lines
 from worker.core.times import format_duration
 from worker.errors import ExitCode, UsageError, WorkerError, safe_traceback
-from worker.offid import masked
+from worker.masking import masked
 
 NOTHING_YET: Final = "nothing is published yet: run `pts-worker sync` first"
 IDENTIFIER_HINT: Final = (

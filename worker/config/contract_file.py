@@ -8,10 +8,9 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from worker.areas import AREAS
 from worker.config.settings import message_of
 from worker.config.sources import parse_toml, read_text
-from worker.core.area import ColumnType
+from worker.core.area import AREAS, ColumnType
 from worker.core.contract import STYLES, AreaContract, Contract
 from worker.core.display import counted
 from worker.errors import ConfigurationError
@@ -23,7 +22,7 @@ _CONTRACTS: Final = TypeAdapter(dict[str, AreaContract])
 
 def default_contract_text() -> str:
     """The contract that comes with the program, as TOML with comments."""
-    return resources.files("worker.areas").joinpath("pts.toml").read_text(encoding="utf-8")
+    return resources.files("worker").joinpath("areas/pts.toml").read_text(encoding="utf-8")
 
 
 def load_contract(path: Path | None) -> Contract:

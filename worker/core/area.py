@@ -1,11 +1,12 @@
-"""The resource areas as the store knows them: names, typed columns, and when one is in effect.
+"""The resource areas: which columns a restriction has, and when it is in effect.
 
 Where the columns come from is declared in the contract with PTS (``core.contract``).
 """
 
 import enum
+from typing import Final
 
-from worker.core.effect import Effect
+from worker.core.effect import DelayRule, Effect, RestrictionGroup
 from worker.core.value import Value
 
 
@@ -49,3 +50,85 @@ class ResourceArea(Value, frozen=True, kw_only=True, eq=False):
     table: str
     columns: tuple[Column, ...]
     effect: Effect
+
+
+PATIENT_SAFETY: Final = ResourceArea(
+    name="patient-safety",
+    table="patient_safety",
+    columns=(
+        Column(name="confidentiality_code", type=ColumnType.TEXT),
+        Column(
+            name="cause",
+            type=ColumnType.TEXT,
+            codes=("Undefined", "Manual", "Automated", "Derived"),
+        ),
+        Column(name="delay_days", type=ColumnType.INTEGER),
+        Column(name="delay_from_time", type=ColumnType.TIME),
+        Column(name="delay_delivery_until", type=ColumnType.TIME),
+        Column(
+            name="delay_is_indefinite", type=ColumnType.BOOLEAN, never_of="delay_delivery_until"
+        ),
+        Column(name="object_type", type=ColumnType.TEXT),
+        Column(name="object_value", type=ColumnType.TEXT),
+        Column(name="parent_object_type", type=ColumnType.TEXT),
+        Column(name="parent_object_value", type=ColumnType.TEXT),
+        Column(name="source_created_at", type=ColumnType.TIME),
+        Column(name="source_modified_at", type=ColumnType.TIME),
+        Column(name="created_by", type=ColumnType.TEXT),
+    ),
+    effect=Effect(
+        code="confidentiality_code",
+        groups=(
+            (RestrictionGroup.NONE, ("N",)),
+            (RestrictionGroup.DELAYED, ("NORU",)),
+            (RestrictionGroup.BLOCKED, ("NORS",)),
+        ),
+        prefixes=((RestrictionGroup.DENIED, "NORN"),),
+        ends="delay_delivery_until",
+        cause="cause",
+        rule=DelayRule(
+            days="delay_days",
+            since="delay_from_time",
+            about="object_type",
+            results=("Svarrapport", "SvarrapportId"),
+        ),
+    ),
+)
+"""Information withheld from the citizen or delayed (PTS reference, 1.1, 1.4, 2)."""
+
+PATIENT_PRIVACY: Final = ResourceArea(
+    name="patient-privacy",
+    table="patient_privacy",
+    columns=(
+        Column(name="privacy_type", type=ColumnType.TEXT),
+        Column(name="privacy_level", type=ColumnType.TEXT, codes=("Soft", "Hard")),
+        Column(name="restriction_domain", type=ColumnType.TEXT),
+        Column(name="object_scope", type=ColumnType.TEXT),
+        Column(name="subject_scope", type=ColumnType.TEXT),
+        Column(name="restricted_from", type=ColumnType.TIME),
+        Column(name="restricted_to", type=ColumnType.TIME),
+        Column(name="time_ranges", type=ColumnType.JSON),
+        Column(name="source_created_at", type=ColumnType.TIME),
+        Column(name="source_modified_at", type=ColumnType.TIME),
+    ),
+    effect=Effect(
+        code="privacy_type",
+        groups=(
+            (RestrictionGroup.BLOCKED, ("Block",)),
+            (RestrictionGroup.SHIELDED, ("Shield",)),
+        ),
+        level="privacy_level",
+        begins="restricted_from",
+        ends="restricted_to",
+        ranges="time_ranges",
+    ),
+)
+"""Restrictions on health personnel's access (PTS reference, 1.1, 1.5 and 3.5)."""
+
+AREAS: Final[tuple[ResourceArea, ...]] = (PATIENT_SAFETY, PATIENT_PRIVACY)
+"""All areas, in the order in which a person's areas are read."""
+
+
+def area_named(name: str) -> ResourceArea:
+    """The area with this name, which is one of the program's."""
+    return next(area for area in AREAS if area.name == name)

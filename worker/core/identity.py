@@ -1,4 +1,9 @@
-"""National identifiers and pseudonym keys as types that never print, and keyed pseudonyms."""
+"""National identifiers and pseudonym keys as types that never print, and keyed pseudonyms.
+
+An identifier is eleven digits (pts reference, 9). Wrong control digits are only reported: synthetic
+numbers, felles hjelpenummer and future numbers follow other rules. No date, sex or century is
+derived.
+"""
 
 import base64
 import hashlib
@@ -7,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from worker.core.value import Value
+from worker.masking import LENGTH
 
 KEY_BYTES_MIN: Final = 32
 """Minimum length of a pseudonym key in bytes (contract: ``privacy.pseudonym_key_file``)."""
@@ -47,6 +53,40 @@ class NationalId:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a national identifier must not be pickled")
+
+
+def normalise_off_id(text: str) -> str | None:
+    """The 11 digits of the text, or None.
+
+    Surrounding blanks are removed, and one space or hyphen after the sixth digit.
+    """
+    stripped = text.strip()
+    if len(stripped) == LENGTH + 1 and stripped[6] in " -":
+        stripped = stripped[:6] + stripped[7:]
+    if len(stripped) == LENGTH and stripped.isascii() and stripped.isdigit():
+        return stripped
+    return None
+
+
+def off_id_problem(text: str) -> str:
+    """Why the text is not an identifier, without any part of the text."""
+    stripped = text.strip()
+    if not stripped:
+        return "the identifier is empty"
+    if not (stripped.isascii() and stripped.isdigit()):
+        return f"the identifier must be {LENGTH} digits; other characters were found"
+    remedy = "; a leading zero may have been lost: keep the column as text"
+    lost = remedy if len(stripped) == LENGTH - 1 else ""
+    return f"the identifier must be {LENGTH} digits; {len(stripped)} were found{lost}"
+
+
+def is_h_number(digits: str) -> bool:
+    """Whether 11 digits have the pattern of an H-number: day 01 to 31, month 41 to 52.
+
+    An organisation assigns one to a patient whose number it does not know, for internal use only
+    (HIS 1001:2010). NAV's synthetic persons have the same pattern.
+    """
+    return "01" <= digits[:2] <= "31" and "41" <= digits[2:4] <= "52"
 
 
 class PseudonymKey:

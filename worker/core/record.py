@@ -28,7 +28,7 @@ from worker.core.paths import (
 from worker.core.times import END_OF_TIME, parse_time
 from worker.core.value import Value
 from worker.errors import ContractError
-from worker.offid import MASK, mask_identifiers
+from worker.masking import MASK, mask_identifiers
 
 HASH_BYTES: Final = 16
 """Length of a content hash and of a proof's digest."""

@@ -11,7 +11,7 @@ import msgspec
 from worker.core.retry import parse_http_date
 from worker.errors import RefusedError, TransientError
 from worker.helseid.client import json_object
-from worker.offid import MASK, masked, masked_strictly
+from worker.masking import MASK, masked, masked_strictly
 
 _CLOCK_TOLERANCE_S: Final = 5.0
 """Tolerance of HelseID's reference check of a DPoP proof (HelseID reference, section 2)."""

@@ -6,13 +6,12 @@ from contextlib import aclosing
 from decimal import Decimal
 from typing import Final, TypeAlias
 
-from worker import offid
 from worker.core.display import counted
-from worker.core.identity import NationalId
+from worker.core.identity import NationalId, is_h_number, normalise_off_id, off_id_problem
 from worker.core.model import RosterEntry, RosterLineError
 from worker.core.value import Value
 from worker.errors import RosterError
-from worker.offid import masked
+from worker.masking import checksum_ok, masked
 
 RosterLine: TypeAlias = RosterEntry | RosterLineError
 
@@ -84,9 +83,9 @@ async def with_identifier(
 
 def read_text(off_id: str, local_ref: str, cohort: str, *, where: str) -> RosterLine:
     """A roster entry, or a roster error, from unchecked text."""
-    digits = offid.normalise(off_id)
+    digits = normalise_off_id(off_id)
     if digits is None:
-        return RosterLineError(where=where, problem=offid.problem(off_id))
+        return RosterLineError(where=where, problem=off_id_problem(off_id))
     labels = {"local_ref": local_ref.strip(), "cohort": cohort.strip()}
     for name, label in labels.items():
         if problem := _label_problem(name, label):
@@ -95,8 +94,8 @@ def read_text(off_id: str, local_ref: str, cohort: str, *, where: str) -> Roster
         off_id=NationalId(digits),
         local_ref=labels["local_ref"] or None,
         cohort=labels["cohort"] or None,
-        checksum_ok=offid.checksum_ok(digits),
-        is_h_number=offid.is_h_number(digits),
+        checksum_ok=checksum_ok(digits),
+        is_h_number=is_h_number(digits),
     )
 
 

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from worker.areas import AREAS
-from worker.core.area import ResourceArea
+from worker.core.area import AREAS, ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.views import codes, systems_of
 

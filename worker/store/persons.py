@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Select, Subquery, column, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS
+from worker.core.area import AREAS
 from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
 from worker.store.filling import filled

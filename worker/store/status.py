@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import ColumnElement, Executable, Row, case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS
+from worker.core.area import AREAS
 from worker.core.hosts import place_of
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import Standing

@@ -17,8 +17,8 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from msgspec.structs import replace
 
-from worker.areas import area_named
 from worker.config.settings import Sync
+from worker.core.area import area_named
 from worker.core.diff import Confirm, compared
 from worker.core.identity import short_key
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, PersonRead, RunKind

@@ -20,7 +20,7 @@ from worker.core.identity import Identity
 from worker.core.model import AreaFailure, Person, RosterEntry, RosterLineError
 from worker.core.run import RunProgress
 from worker.core.value import Value
-from worker.offid import mask_identifiers
+from worker.masking import mask_identifiers
 from worker.ports import Roster
 from worker.store.runs.run_store import RunStore
 

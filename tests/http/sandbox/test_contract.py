@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.contracts import SHAPES, Document, contract
 from tests.support.sandbox_caller import OFF_IDS, PRIVACY_PATH, Caller, richest
-from worker.areas import AREAS, area_named
+from worker.core.area import AREAS, area_named
 from worker.core.contract import AreaContract
 from worker.core.identity import NationalId
 from worker.core.model import Person, Record

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.report.stores import NEVER, missed, privacy, safety, seen
 from tests.support.store_world import World
-from worker.areas import AREAS
+from worker.core.area import AREAS
 from worker.core.effect import in_effect_sql, instant_sql
 from worker.core.model import PersonRead
 from worker.errors import FailureKind

@@ -14,8 +14,7 @@ from typing import Any, Final
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS, area_named
-from worker.core.area import ColumnType, ResourceArea
+from worker.core.area import AREAS, ColumnType, ResourceArea, area_named
 from worker.core.diff import (
     Change,
     Confirm,

@@ -15,8 +15,7 @@ from sqlalchemy import Row, func, insert, select, text, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
-from worker.areas import AREAS
-from worker.core.area import ResourceArea
+from worker.core.area import AREAS, ResourceArea
 from worker.core.effect import instant_sql
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import RunHandle

@@ -15,8 +15,7 @@ import structlog
 from sqlalchemy import Connection, Table, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS
-from worker.core.area import ResourceArea
+from worker.core.area import AREAS, ResourceArea
 from worker.core.display import counted
 from worker.core.effect import instant_sql
 from worker.core.guard import AreaFacts, GuardFacts, GuardLimits, judge, warnings

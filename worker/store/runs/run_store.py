@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS
+from worker.core.area import AREAS
 from worker.core.diff import Confirm, Unconfirmed
 from worker.core.effect import instant_sql
 from worker.core.guard import GuardLimits

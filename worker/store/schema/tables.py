@@ -15,8 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, MetaData, Table, Text
 
-from worker.areas import AREAS
-from worker.core.area import ColumnType, ResourceArea
+from worker.core.area import AREAS, ColumnType, ResourceArea
 from worker.errors import FailureKind
 from worker.views import UtcTime
 

@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from worker.areas import AREAS
-from worker.core.area import ResourceArea
+from worker.core.area import AREAS, ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.store.filling import of_area
 from worker.store.schema.tables import area_column

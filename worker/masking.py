@@ -1,12 +1,9 @@
-"""Identifiers: their format and control digits, and how a text loses them (pts reference, 9).
+"""How a text loses identifiers (pts reference, 9), tokens, keys and passwords.
 
-Eleven digits are required. Wrong control digits are only reported: synthetic numbers, felles
-hjelpenummer and future numbers follow other rules. No date, sex or century is derived.
-
-Stored texts, log lines, messages and errors are all masked here, with tokens, keys and passwords.
-What is masked is eleven digits with right control digits, together or with one space, dash, dot,
-stroke or underscore between the usual groups. What somebody encodes, spells out or splits otherwise
-is not found; so nothing is stored but declared fields.
+Stored texts, log lines, messages and errors are all masked here. What is masked of identifiers is
+eleven digits with right control digits, together or with one space, dash, dot, stroke or underscore
+between the usual groups. What somebody encodes, spells out or splits otherwise is not found; so
+nothing is stored but declared fields.
 """
 
 import re
@@ -51,40 +48,6 @@ _TOKENS: Final = re.compile(
     r"[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*)?"  # a JWS, complete or truncated
     r"|[A-Za-z0-9_+/=-]{40,}"  # any other long run: a reference token, a hash, a signature
 )
-
-
-def normalise(text: str) -> str | None:
-    """The 11 digits of the text, or None.
-
-    Surrounding blanks are removed, and one space or hyphen after the sixth digit.
-    """
-    stripped = text.strip()
-    if len(stripped) == LENGTH + 1 and stripped[6] in " -":
-        stripped = stripped[:6] + stripped[7:]
-    if len(stripped) == LENGTH and stripped.isascii() and stripped.isdigit():
-        return stripped
-    return None
-
-
-def problem(text: str) -> str:
-    """Why the text is not an identifier, without any part of the text."""
-    stripped = text.strip()
-    if not stripped:
-        return "the identifier is empty"
-    if not (stripped.isascii() and stripped.isdigit()):
-        return f"the identifier must be {LENGTH} digits; other characters were found"
-    remedy = "; a leading zero may have been lost: keep the column as text"
-    lost = remedy if len(stripped) == LENGTH - 1 else ""
-    return f"the identifier must be {LENGTH} digits; {len(stripped)} were found{lost}"
-
-
-def is_h_number(digits: str) -> bool:
-    """Whether 11 digits have the pattern of an H-number: day 01 to 31, month 41 to 52.
-
-    An organisation assigns one to a patient whose number it does not know, for internal use only
-    (HIS 1001:2010). NAV's synthetic persons have the same pattern.
-    """
-    return "01" <= digits[:2] <= "31" and "41" <= digits[2:4] <= "52"
 
 
 def checksum_ok(digits: str) -> bool:
