@@ -193,6 +193,9 @@ async def test_episodes(database_url):
             ("b", False, True, 0, 2),
             ("c", True, False, 0, None),
         ]
+        wrong = "2099-01-01T00:00:00.000000+00:00"  # the date of a clock that was ahead
+        await world.rows_written(f"UPDATE patient_safety_version SET first_seen_at = '{wrong}'")
+        assert await world.rows("SELECT max(days), min(days) FROM report_episode") == [(0, 0)]
 
 
 async def test_a_restriction_that_comes_back_begins_a_new_episode(sqlite_url):

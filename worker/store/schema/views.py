@@ -38,12 +38,13 @@ class _View(NamedTuple):
 
 _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "sqlite": {
-        "days": "julianday(COALESCE(c.published_at, {now})) - julianday(e.first_seen_at) + 1e-6",
+        "days": "MAX(julianday(COALESCE(c.published_at, {now})) - julianday(e.first_seen_at) "
+        "+ 1e-6, 0)",
         "now": "strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')",
     },
     "postgresql": {
-        "days": "CAST(floor(EXTRACT(EPOCH FROM COALESCE(c.published_at, {now}) "
-        "- e.first_seen_at) / 86400) AS BIGINT)",
+        "days": "GREATEST(CAST(floor(EXTRACT(EPOCH FROM COALESCE(c.published_at, {now}) "
+        "- e.first_seen_at) / 86400) AS BIGINT), 0)",
         "now": "CURRENT_TIMESTAMP",
     },
 }
