@@ -252,13 +252,14 @@ WHERE d.run_id = {run} AND d.is_new ORDER BY d.person_id
 
 ADD_VERSIONS: Final = """
 INSERT INTO {versions} (person_id, restriction_id, opened_no, first_seen_at, observed_at,
-    content_hash, {content})
-SELECT c.person_id, c.restriction_id, {no}, c.first_seen_at, c.observed_at, c.content_hash,
-    {content}
-FROM {changes} c WHERE c.run_id = {run} AND c.op <> 'close'
-ORDER BY c.person_id, c.restriction_id
+    is_left_censored, content_hash, {content})
+SELECT c.person_id, c.restriction_id, {no}, c.first_seen_at, c.observed_at,
+    COALESCE(w.is_left_censored, p.{a}_confirmed_no IS NULL), c.content_hash, {content}
+FROM {changes} c JOIN person p ON p.person_id = c.person_id
+LEFT JOIN (SELECT version_id, is_left_censored FROM {versions}) w ON w.version_id = c.version_id
+WHERE c.run_id = {run} AND c.op <> 'close' ORDER BY c.person_id, c.restriction_id
 """
-"""Of an area: what comes, and what changed ones say now."""
+"""Of an area: what comes, and what changed ones say now; before ``CONFIRM_PERSONS``."""
 
 WRITE_FEED: Final = """
 INSERT INTO change_feed (publication_no, happened_at, op, area, version_id, person_id)
@@ -483,13 +484,15 @@ WITH listed AS (SELECT NULL AS op, NULL AS restriction_group, NULL AS cohort, NU
     UNION ALL SELECT f.op, {{group}}, {_COHORT}, v.person_id
     FROM change_feed f JOIN {{versions}} v ON v.version_id = f.version_id
     JOIN person p ON p.person_id = v.person_id
-    WHERE f.area = '{{area}}' AND f.op IN ('insert', 'update', 'close') AND f.publication_no > 1
-        AND {{group}} <> 'none' AND
+    WHERE f.area = '{{area}}' AND {{group}} <> 'none' AND (f.op = 'update'
+        OR f.op = 'insert' AND NOT v.is_left_censored OR f.op = 'close' AND NOT EXISTS (
+            SELECT 1 FROM change_feed o WHERE o.op = 'depart' AND o.person_id = f.person_id
+            AND o.publication_no = f.publication_no)) AND
         {_SINCE.format("(SELECT MIN(publication_no) FROM run WHERE day > '{week_ago}')")}]])
 {{week_figures}}
 """
-"""What came, changed and went in seven days, of the feed's last rows, and whose it was. The very
-first publication is in no week: what it brought was there before the copy."""
+"""What came, changed and went at PTS in seven days, of the feed's last rows, and whose it was. What
+stood when it was first read, or went because its person left the roster, is no news of PTS's."""
 
 APPLIED: Final = (
     CLOSE_VERSIONS,

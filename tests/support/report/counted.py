@@ -145,14 +145,17 @@ async def _week(world: World) -> list[tuple[Any, ...]]:
     days = dict(await world.rows("SELECT publication_no, day FROM report_publication"))
     last = date.fromisoformat(str(days[max(days)]))
     week = {
-        number
-        for number, day in days.items()
-        if number > 1 and (last - date.fromisoformat(str(day))).days < 7
+        number for number, day in days.items() if (last - date.fromisoformat(str(day))).days < 7
     }
     rows = await world.rows(
         "SELECT publication_no, person_key, COALESCE(cohort, ''), "
-        "COALESCE(restriction_group, ''), op FROM report_change_feed "
-        "WHERE op IN ('insert', 'update', 'close') AND restriction_id IS NOT NULL"
+        "COALESCE(restriction_group, ''), op FROM report_change_feed f "
+        "WHERE op IN ('insert', 'update', 'close') AND restriction_id IS NOT NULL "
+        "AND (op <> 'close' OR NOT EXISTS (SELECT 1 FROM report_change_feed d WHERE "
+        "d.op = 'depart' AND (d.publication_no, d.person_no) = (f.publication_no, f.person_no))) "
+        "AND (op <> 'insert' OR NOT EXISTS (SELECT 1 FROM report_episode e WHERE e.is_left_censored"
+        " AND e.restriction_id = f.restriction_id AND e.person_key = f.person_key "
+        "AND e.started_at <= f.published_at AND COALESCE(e.ended_at > f.published_at, true)))"
     )
     return [row[1:] for row in rows if row[0] in week and row[3] != "none"]
 

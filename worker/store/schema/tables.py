@@ -249,6 +249,7 @@ def _version_table(area: ResourceArea) -> Table:
         | _of(Text, "restriction_id")
         | _of(BigInteger, "opened_no closed_no")
         | _of(UtcTime, "first_seen_at observed_at")
+        | _of(Boolean, "is_left_censored")
         | _content(area),
     )
 
@@ -266,7 +267,11 @@ def _change_table(area: ResourceArea) -> Table:
 
 
 VERSIONS: Final[Mapping[str, Table]] = {area.name: _version_table(area) for area in AREAS}
-"""Every content that was ever published: the version table of each area, by the area's name."""
+"""Every content that was ever published: the version table of each area, by the area's name.
+
+``is_left_censored``: the restriction stood when this area of the person was first read, or read
+again after a departure, so nobody saw it begin.
+"""
 CHANGES: Final[Mapping[str, Table]] = {area.name: _change_table(area) for area in AREAS}
 """The drafts of changes of each area, by the area's name.
 

@@ -216,14 +216,12 @@ def _episode() -> _View:
     parts = " UNION ALL ".join(map(_last_versions, AREAS))
     return _View(
         f"person p JOIN ({parts}) e ON e.person_id = p.person_id "
-        "JOIN run fr ON fr.publication_no = p.first_no "
         "LEFT JOIN run c ON c.publication_no = e.closed_no WHERE e.is_last",
         "e",
         {
             **_OF_A_PERSON,
             "started_at": "e.first_seen_at",
             "ended_at": "c.published_at",
-            "is_left_censored": "e.first_seen_at <= fr.published_at",
             "days": "{days}",
         },
     )
@@ -238,7 +236,7 @@ def _last_versions(area: ResourceArea) -> str:
     )
     return (
         f"SELECT CAST('{area.name}' AS TEXT) AS area, v.person_id, v.restriction_id, "
-        "v.first_seen_at, v.closed_no, v.closed_no IS NULL OR NOT EXISTS "
+        "v.first_seen_at, v.is_left_censored, v.closed_no, v.closed_no IS NULL OR NOT EXISTS "
         f"(SELECT 1 {same} AND w.opened_no > v.opened_no) AS is_last, "
         f"CAST((SELECT COUNT(*) {same} AND w.opened_no < v.opened_no) AS BIGINT) AS revisions "
         f"FROM {table} v"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "1004"
+revision = "1005"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -353,6 +353,7 @@ def create_versions():
         sa.Column("closed_no", sa.BigInteger()),
         sa.Column("first_seen_at", TIME, nullable=False),
         sa.Column("observed_at", TIME, nullable=False),
+        sa.Column("is_left_censored", sa.Boolean(), nullable=False),
         sa.Column("content_hash", sa.LargeBinary(length=16), nullable=False),
         sa.Column("confidentiality_code", sa.Text()),
         sa.Column("cause", sa.Text()),
@@ -408,6 +409,7 @@ def create_versions():
         sa.Column("closed_no", sa.BigInteger()),
         sa.Column("first_seen_at", TIME, nullable=False),
         sa.Column("observed_at", TIME, nullable=False),
+        sa.Column("is_left_censored", sa.Boolean(), nullable=False),
         sa.Column("content_hash", sa.LargeBinary(length=16), nullable=False),
         sa.Column("privacy_type", sa.Text()),
         sa.Column("privacy_level", sa.Text()),
