@@ -28,11 +28,12 @@ _ELEVEN_DIGITS: Final = re.compile(rf"(?<![0-9])(?=({_GROUPS})(?![0-9]))")
 _NO_DIGIT: Final = re.compile(r"[^0-9]")
 _KEPT: Final = re.compile(
     r"(?<![0-9A-Za-z])"
-    r"((?=[0-9a-f]*[a-f])[0-9a-f]{32,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"((?=[0-9a-f]*[a-f])[0-9a-f]{32,}|(?i:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|[0-9]{4}(?:-[0-9]{2}){2}[T ](?:[0-9]{2}:){2}[0-9]{2}\.[0-9]{1,9}(?:Z|[+-][0-9:]{2,5})?)"
     r"|20[0-9]{2}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01])(?:[01][0-9]|2[0-3])(?:[0-5][0-9]){1,2})"
     r"(?![0-9A-Za-z])"
 )
-"""What may hold long runs of digits: digests, UUIDs, and times to the minute or second."""
+"""What may hold long runs of digits and is no identifier: digests, UUIDs and times."""
 _SECRETS: Final = re.compile(
     r"""
     (?P<scheme>(?i:DPoP|Bearer))\s+[A-Za-z0-9._~+/\-]{16,}=*
@@ -69,7 +70,7 @@ def mask_identifiers(text: str, own: str = "") -> str:
         return text
     if own:
         text = text.replace(own, MASK)
-    if _MAY_HOLD.search(text) is None:
+    if _MAY_HOLD.search(text) is None or _KEPT.fullmatch(text):
         return text
     parts, end = list[str](), 0
     for match in _ELEVEN_DIGITS.finditer(text):

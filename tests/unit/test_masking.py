@@ -20,11 +20,7 @@ def _of_an_error(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "168583.99649",
-        "16 85 83 996 49",
-        "16/85/83/99649",
-        "168583-99649",
-        "168583_99649.csv",
+        *("168583.99649", "16 85 83 996 49", "16/85/83/99649", "168583-99649", "168583_99649.csv"),
         "168583\u00a099649",
         "17 16 8583996 49",  # the first eleven digits are none
     ],
@@ -44,6 +40,9 @@ def test_usual_groups_are_masked_too(mask, text):
         f"run {UUID}",
         "run 20261126-0312 of pts-worker 0.2.0",
         "/srv/roster-20260131020000.csv, /srv/roster-202601310200.csv, /srv/2026-01-31.csv",
+        "written at 2035-07-18T13:11:54.685861650Z",
+        # Host and port together may have eleven digits that are an identifier.
+        " ".join(f"https://127.0.0.1:{port}/token" for port in range(30_000, 30_200)),
     ],
 )
 @pytest.mark.parametrize("mask", [masked, masked_strictly, _of_an_error])
@@ -52,21 +51,23 @@ def test_what_helps_stays(mask, text):
     assert mask(text) == text
 
 
-def test_addresses_stay():
-    """Host and port together may have eleven digits that are an identifier."""
-    text = " ".join(f"https://127.0.0.1:{port}/token" for port in range(30_000, 30_200))
-    assert masked(text) == text
-
-
 def test_a_pseudonym_stays_in_a_log():
     """Of a service's text a digest is masked, as it may be a token."""
     assert (masked(DIGEST), masked_strictly(DIGEST)) == (DIGEST, "***")
 
 
-def test_what_is_stored_keeps_other_numbers():
-    """Eleven digits with wrong control digits are none, unless they are the person's own."""
-    wrong = "16858399640"
-    assert (mask_identifiers(wrong), mask_identifiers(wrong, wrong)) == (wrong, "***")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "16858399640",
+        "ab2c2e8b-a6ab-40f1-8270-7261230e3444",
+        "2035-07-18T13:11:34.4063677-05:00",
+        "2035-07-18T13:11:54.685861650Z",
+    ],
+)
+def test_what_is_stored_keeps_other_numbers(text):
+    """Eleven digits with wrong control digits, a UUID, a time; but never the person's own."""
+    assert (mask_identifiers(text), mask_identifiers("16858399640", "16858399640")) == (text, "***")
 
 
 @pytest.mark.parametrize("name", [ID, f"a{ID}1", "168583-99649"])
@@ -86,17 +87,13 @@ def test_an_error_holds_no_identifier(name):
         (f"person {ID}.", "person ***."),
         (f"x{ID}y", "x***y"),
         (f"{ID}{ID}", "***"),
-        ("168583 99649", "***"),
         (f"token {JWT}", "token ***"),
         ("Authorization: DPoP abcdefghijklmnop12", "Authorization: DPoP ***"),
         ("bearer abcdefghijklmnop.qrst==", "bearer ***"),
         ("postgresql://u:hemmelig@h/db", "postgresql://u:***@h/db"),
         ("-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY----- x", "*** x"),
         ('{"d": "abcdefghijklmnopqrst", "x": 1}', '{"d": "***", "x": 1}'),
-        (DIGEST, DIGEST),
-        (UUID, UUID),
         ("1234567890 requests, DPoP nonce learnt", "1234567890 requests, DPoP nonce learnt"),
-        ("2026-03-28T22:17:43.518204Z", "2026-03-28T22:17:43.518204Z"),
         ("https://127.0.0.1:8801/x@y", "https://127.0.0.1:8801/x@y"),
     ],
 )

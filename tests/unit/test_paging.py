@@ -22,13 +22,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "page": {
         "records": "items",
         "total": "total",
-        "paging": {
-            "style": "page",
-            "send_as": "page",
-            "field": "page",
-            "pages": "pages",
-            "more": "more",
-        },
+        "paging": {"style": "page", "send_as": "page"}
+        | {"field": "page", "pages": "pages", "more": "more"},
     },
     "offset": {
         "records": "items",
@@ -74,10 +69,13 @@ ENDLESS = [{"items": [], "next": f"t{number}"} for number in range(1_000)]
         ("page", [page_of(1, 2, pages=3), page_of(2, 2)], "an earlier page says another number"),
         ("none", [{"total": 2}], "the total says 2 records, 1 were read"),
         ("none", [{"total": 0}], "the total says 0 records, 1 were read"),
+        ("none", [{"total": 10**19}], "no natural number"),
         ("offset", [{"offset": 1, "more": False}], "another page was returned"),
         ("offset", [{"items": [], "offset": 0, "more": True}], "and says that another follows"),
         ("token", [{"next": False}], "not a text"),
         ("token", [{"next": "x" * 2_001}], "more than 2000 characters"),
+        ("token", [{"next": "\ud800"}], "not Unicode"),
+        ("next_link", [{"next": "?x=\udfff"}], "not Unicode"),
         ("token", [{"next": f"x-{OFF_ID[:6]} {OFF_ID[6:]}"}], "holds the person's identifier"),
         # A number of PTS's own may look like an identifier.
         ("token", [{"next": OTHER_OFF_ID}] * 2, "a loop"),
@@ -102,22 +100,31 @@ def test_what_contradicts_itself(style, pages, message):
 
 
 @pytest.mark.promise("1")
-def test_several_next_links():
+@pytest.mark.parametrize(
+    ("status", "link", "message"),
+    [
+        (200, "<?p=2>; rel=next, <?p=3>; rel=next", "several next links"),
+        (200, "<>; rel=next", "a loop"),
+        (204, "<?p=2>; rel=next", "page 1 has a status that means no records"),
+    ],
+)
+def test_next_links_that_lead_nowhere(status, link, message):
     """It is not guessed which one leads to the next page."""
-    declared = contract(records="items", paging={"style": "link"})
-    page = answer({"items": []}, declared, headers={"Link": "<?p=2>; rel=next, <?p=3>; rel=next"})
+    declared = contract(paging={"style": "link"}, empty_status=[204])
     walk = PagingState(contract=declared, url=URL, off_id=OFF_ID)
-    with pytest.raises(PagingError, match="several next links"):
+    page = answer([] if status == 200 else b"", declared, status=status, headers={"Link": link})
+    with pytest.raises(PagingError, match=message):
         walk.next_request(page, [])
 
 
 @pytest.mark.promise("1")
-def test_a_status_that_takes_back_what_was_read():
+@pytest.mark.parametrize("keys", [["1"], []])
+def test_a_status_that_takes_back_what_was_read(keys):
     """Declared as "no records", and said of a later page: the page is lost."""
     declared = contract(**STYLES["token"], empty_status=[204])
     walk = PagingState(contract=declared, url=URL, off_id=OFF_ID)
-    walk.next_request(answer({"items": [{}], "next": "a"}, declared), ["1"])
-    with pytest.raises(PagingError, match="page 2 says that there are no records"):
+    walk.next_request(answer({"items": [], "next": "a"}, declared), keys)
+    with pytest.raises(PagingError, match="page 2 has a status that means no records"):
         walk.next_request(answer(b"", declared, status=204), [])
 
 
@@ -141,13 +148,8 @@ def test_link_headers(header, targets):
 @pytest.mark.parametrize(
     "header",
     [
-        "<a; rel=next",
-        "a; rel=next",
-        "<a> rel=next",
-        '<a>; rel="next',
-        "<a>; rel='next'",
-        "<a>; rel*=UTF-8''next",
-        "<a>; rel=first; rel=next",
+        *("<a; rel=next", "a; rel=next", "<a> rel=next", '<a>; rel="next', "<a>; rel='next'"),
+        *("<a>; rel*=UTF-8''next", "<a>; rel=first; rel=next"),
     ],
 )
 def test_a_link_header_that_cannot_be_read(header):

@@ -54,23 +54,22 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
     except (TypeError, ValueError, RecursionError):
         problem = f"{name}: holds a date, a time, nan or inf, or is nested too deeply; write texts"
         raise ConfigurationError(problem) from None
-    contract: Contract = {}
     areas = [area.name for area in AREAS]
     known = f"there is no such area; known are {', '.join(areas)}"
     problems = [f"{area}: {known}" for area in tables if area not in areas]
     try:
         contract = _CONTRACTS.validate_json(document, strict=True)
         problems += _misfits(contract)
+        if not problems:
+            return contract
     except ValidationError as error:
         faults = [one for one in error.errors(include_input=False) if one["loc"][0] in areas]
         problems += [_problem(fault, tables) for fault in faults]
-    if problems:
-        raise ConfigurationError(
-            f"{name}: the contract with PTS has {counted(len(problems), 'fault')}:",
-            problems=problems,
-            hint="without api.contract_file `pts-worker contract show` prints a complete one",
-        )
-    return contract
+    raise ConfigurationError(
+        f"{name}: the contract with PTS has {counted(len(problems), 'fault')}:",
+        problems=problems,
+        hint="without api.contract_file `pts-worker contract show` prints a complete one",
+    )
 
 
 def _problem(fault: Any, tables: Mapping[str, Any]) -> str:
@@ -100,12 +99,14 @@ def _place(parts: tuple[str | int, ...], tables: Any) -> str:
 
 def _misfits(contract: Contract) -> Iterator[str]:
     """What the areas of the program do not know."""
-    for area in AREAS:
-        declared = contract.get(area.name)
+    for area in (area for area in AREAS if area.name in contract):
+        declared = contract[area.name]
         types = {column.name: column.type for column in area.columns if not column.never_of}
-        for column, source in declared.columns.items() if declared else ():
+        for column, source in declared.columns.items():
             place, known = f"{area.name}.columns.{column}", ", ".join(types)
             if column not in types:
                 yield f"{place}: there is no such column; keep the field in `extra`, or use {known}"
             elif isinstance(source, dict) and types[column] not in _MADE_OF_LEAVES:
                 yield f"{place}: has the type {types[column]}, and cannot be made of leaves"
+            elif column in {*declared.required, *area.effect.deciding} & set(declared.volatile):
+                yield f"{area.name}.volatile: a change of {column} is always a new version"

@@ -6,6 +6,7 @@ say that records are missing, in words that nobody can foresee.
 
 import json
 import math
+import re
 from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
@@ -34,6 +35,8 @@ _REDIRECTS: Final = range(300, 400)
 _REFUSALS: Final = range(400, 500)
 _NOT_FOUND: Final = 404
 _OFF_ID_DIGITS: Final = 11
+_NATURAL: Final = re.compile(r"[0-9]{1,19}")
+_HALF_OF_A_PAIR: Final = re.compile(r"[\ud800-\udfff]")
 LEARN: Final = "if PTS has changed, `pts-worker contract learn` proposes what to declare"
 
 
@@ -44,7 +47,7 @@ class Answer(Value, frozen=True, kw_only=True):
         items: the elements of the list of records.
         around: the leaves around the list, by their path.
         headers: the response headers.
-        is_status_alone: the status says that there are no records, and the body says nothing.
+        is_status_alone: the status says that there are no records, and nothing contradicts.
     """
 
     hidden = frozenset({"items", "around", "headers"})
@@ -58,18 +61,16 @@ class Answer(Value, frozen=True, kw_only=True):
         """The natural number at a declared place: a path, or ``header:`` and a name.
 
         Raises:
-            ContractError: there is none.
+            ContractError: there is none of at most 19 digits.
         """
         if place.startswith(HEADER):
-            value: Any = self.headers.get(place.removeprefix(HEADER).lower(), ("",))
-            value = value[0] if len(value) == 1 else ""
-            number = int(value) if value.isascii() and value.isdecimal() else None
+            text = ",".join(self.headers.get(place.removeprefix(HEADER).lower(), ()))
         else:
             value = self.around.get(place)
-            number = value if type(value) is int else None
-        if number is None or number < 0:
+            text = str(value) if type(value) is int else ""
+        if not _NATURAL.fullmatch(text):
             raise ContractError("no natural number, where the contract declares one", field=place)
-        return number
+        return int(text)
 
 
 def read_answer(
@@ -104,8 +105,14 @@ def read_answer(
 
 def _nothing(headers: Headers, body: bytes | bytearray, contract: AreaContract) -> Answer:
     """The answer of a status that says that there are no records, unless anything contradicts."""
-    if body.strip() and not isinstance(parse(body), dict):
+    document = parse(body) if body.strip() else {}
+    if not isinstance(document, dict):
         raise ContractError("a body that describes no problem, where the status says no records")
+    if not body and set(headers.get("content-length", ())) - {"0"}:  # RFC 9110 §8.6
+        raise ContractError("the length of a body that this status cannot have", field="$")
+    for place in sorted(contract.counting):
+        if not place.startswith(HEADER) and find(document, parse_path(place)):
+            raise ContractError("not empty, where the status says no records", field=place)
     answer = Answer(items=[], headers=headers, is_status_alone=True)
     _check_declared(answer, contract)
     total = contract.total
@@ -233,6 +240,12 @@ def _check_values(answer: Answer, contract: AreaContract, off_id: str) -> None:
             raise ContractError("not the value that the contract expects", field=path)
     for path in contract.answer_person:
         check_person(answer.around.get(path), off_id, path)
+
+
+def check_text(text: str, where: str) -> None:
+    """Raise ``ContractError`` for what nothing can store or send: JSON can escape half a pair."""
+    if _HALF_OF_A_PAIR.search(text):
+        raise ContractError("a text that is not Unicode", field=where)
 
 
 def check_person(value: Any, off_id: str, where: str) -> None:

@@ -243,20 +243,25 @@ class AreaContract(_Declared):
         sent = self.paging
         if isinstance(sent, SendingPaging) and OFF_ID in json.dumps(self.body.get(sent.send_as)):
             raise ValueError(f"paging.send_as: {sent.send_as} of the body holds the identifier")
-        if not self.records and self.places:
+        within = (f"{self.records}.", f"{self.records}[") if self.records else ""
+        if lost := [place for place in self.places if f"{place}.".startswith(within)]:
             raise ValueError(
-                'records = "" says that the answer is the list itself, with nothing around it; '
-                f"so {min(self.places)} cannot be there"
+                f'records = "{self.records}" says that {min(lost)} would be a part of the list; '
+                "only what stands around it can be declared"
             )
         return self
 
     @cached_property
     def places(self) -> frozenset[str]:
         """The declared leaves around the records."""
-        named = {*self.expect, *self.answer_person, *self.ignore, self.total}
-        if self.paging is not None:
-            named |= {getattr(self.paging, name, "") for name in ("field", "pages", "more")}
-        return frozenset(named - {""} - {name for name in named if name.startswith(HEADER)})
+        named = {*self.expect, *self.answer_person, *self.ignore, *self.counting} - {self.records}
+        return frozenset(name for name in named if not name.startswith(HEADER))
+
+    @cached_property
+    def counting(self) -> frozenset[str]:
+        """The places that can say that there are records, or more of them."""
+        paging = {getattr(self.paging, name, "") for name in ("field", "pages", "more")}
+        return frozenset({self.records, self.total, *paging} - {""})
 
     @cached_property
     def known_headers(self) -> frozenset[str]:

@@ -100,6 +100,12 @@ class Effect(Value, frozen=True, kw_only=True):
     ranges: str = ""
     rule: DelayRule | None = None
 
+    @property
+    def deciding(self) -> frozenset[str]:
+        """The columns that decide whether a restriction is in effect, and how much it restricts."""
+        rule = (self.rule.days, self.rule.since, self.rule.about) if self.rule else ()
+        return frozenset({self.code, self.level, self.begins, self.ends, self.ranges, *rule})
+
 
 def group_of(effect: Effect, code: str) -> str | None:
     """The restriction's group by its code; None for a code that is not known."""

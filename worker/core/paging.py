@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
 
 import msgspec
 
-from worker.core.answer import Answer
+from worker.core.answer import Answer, check_text
 from worker.core.contract import (
     AreaContract,
     LinkPaging,
@@ -92,8 +92,9 @@ class PagingState:
         """
         self._take_in(keys)
         if answer.is_status_alone:
-            if self.items:
-                raise PagingError(f"page {self._pages} says that there are no records")
+            has_link = isinstance(self._paging, LinkPaging) and self._continuation(answer, None)
+            if has_link or self._pages > 1:
+                raise PagingError(f"page {self._pages} has a status that means no records")
             return None
         total = self._count(self._contract.total, answer) if self._contract.total else None
         request = self._continuation(answer, total)
@@ -138,7 +139,8 @@ class PagingState:
                     raise PagingError("the response has several next links")
                 return self._by_link(targets[0]) if targets else None
             case NextLinkPaging(field=field):
-                return self._by_link(self._text(answer, field))
+                link = self._text(answer, field)
+                return self._by_link(link) if link else None
             case TokenPaging(field=field):
                 token = self._text(answer, field)
                 return self._sending(self._paging, token) if token else None
@@ -159,7 +161,9 @@ class PagingState:
             return ""
         if not isinstance(value, str | int) or isinstance(value, bool):
             raise PagingError(f"the continuation is not a text (at {field})")
-        return str(value)
+        text = str(value)
+        check_text(text, field)
+        return text
 
     def _by_page(self, paging: PagePaging, answer: Answer, total: int | None) -> PageRequest | None:
         number = paging.first + self._pages - 1
@@ -221,10 +225,8 @@ class PagingState:
         glue = "&" if "?" in self._url else "?"
         return PageRequest(url=f"{self._url}{glue}{urlencode(fields)}")
 
-    def _by_link(self, target: str) -> PageRequest | None:
+    def _by_link(self, target: str) -> PageRequest:
         """A request to a next link: the same server, and the same path or one below it."""
-        if not target:
-            return None
         _check_length(target)
         self._refuse_identifier(target)
         try:

@@ -19,7 +19,7 @@ PATH_MAX: Final = 300
 UNNAMED: Final = "?"
 """What stands for a field whose name is not shown."""
 
-_SEGMENT: Final = re.compile(r"([^\[\]\s]+?)(?:\[(?:(\d{1,4})|([^\[\]=\s]+)=([^\[\]]+))\])?")
+_SEGMENT: Final = re.compile(r"([^\[\]\s]+?)(?:\[(?:(0|[1-9]\d{0,3})|([^\[\]=\s]+)=([^\[\]]+))\])?")
 _SAFE_PATH: Final = re.compile(r"(?:[\w@$.:-]|\[\])+", re.ASCII)
 _DIGIT: Final = re.compile(r"[0-9]")
 _DIGITS_MAX: Final = 4

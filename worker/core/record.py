@@ -13,18 +13,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from worker.core.answer import check_person
+from worker.core.answer import check_person, check_text
 from worker.core.area import Column, ColumnType, ResourceArea
 from worker.core.contract import EACH, AreaContract, Leaves, Paths
 from worker.core.model import ColumnValue, Person, Record
-from worker.core.paths import (
-    UNNAMED,
-    FieldPath,
-    find,
-    leaves,
-    parse_path,
-    safe_path,
-)
+from worker.core.paths import UNNAMED, FieldPath, find, leaves, parse_path, safe_path
 from worker.core.times import END_OF_TIME, parse_time
 from worker.core.value import Value
 from worker.errors import ContractError
@@ -167,13 +160,7 @@ class RecordReader:
 
     def _key_of(self, item: dict[str, Any], own: str) -> str:
         """A record's key, with its parts joined by ``|``."""
-        parts = list[str]()
-        for path in self._key:
-            value = find(item, path)
-            text = _plain(value) if isinstance(value, _IDS) else ""
-            if not text.strip() or isinstance(value, bool):
-                raise ContractError("no id", field=path.text)
-            parts.append(_stored_text(text, path, own))
+        parts = [_key_part(find(item, path), path, own) for path in self._key]
         key = parts[0]
         if parts[1:]:
             key = "|".join(part.replace("\\", r"\\").replace("|", r"\|") for part in parts)
@@ -242,6 +229,18 @@ def _leaves(source: _Source, parent: Any, own: str) -> dict[str, Any] | None:
     return {name: value for name, value in found.items() if value is not None} or None
 
 
+def _key_part(value: Any, path: FieldPath, own: str) -> str:
+    """An id, or a part of one. Two that differ may become the same only if they hold ``own``."""
+    if not isinstance(value, _IDS) or isinstance(value, bool) or not _plain(value).strip():
+        raise ContractError("no id", field=path.text)
+    text = value if isinstance(value, str) else _digits(value, own)
+    stored = _stored_text(text, path, own)
+    if stored != text.replace(own, MASK):
+        what = "an id that holds a national identifier; declare another id"
+        raise ContractError(what, field=path.text)
+    return _plain(value) if stored == text else stored
+
+
 def _scalar(paths: _Alternatives, parent: Any, own: str) -> Any:
     """The value at the first path that has one, with identifiers masked.
 
@@ -250,7 +249,7 @@ def _scalar(paths: _Alternatives, parent: Any, own: str) -> Any:
     """
     for path in paths:
         value = find(parent, path)
-        if value is not None:
+        if value not in (None, ""):
             return _stored_scalar(value, path, own)
     return None
 
@@ -265,10 +264,15 @@ def _stored_scalar(value: Any, path: FieldPath, own: str) -> Any:
         raise ContractError(
             "an object or a list; declare its leaves in the contract", field=path.text
         )
-    text = str(int(value))
-    if len(text) == len(own) - 1:  # a number has lost its leading zero
-        text = f"0{text}"
-    return MASK if mask_identifiers(text, own) != text else value
+    text = _digits(value, own)
+    return MASK if _stored_text(text, path, own) != text else value
+
+
+def _digits(number: float, own: str) -> str:
+    """The digits of a number, with the leading zero of an identifier that it has lost."""
+    text = str(int(number))
+    restored = f"0{text}"
+    return restored if len(restored) == len(own) or restored.startswith(own) else text
 
 
 def _is_blank(value: ColumnValue) -> bool:
@@ -280,10 +284,7 @@ def _stored_text(text: str, path: FieldPath, own: str) -> str:
     """A text as it may be stored: without identifiers, this person's own among them."""
     if len(text) > TEXT_MAX:
         raise ContractError(f"a text of more than {TEXT_MAX} characters", field=path.text)
-    try:
-        text.encode()  # a lone surrogate, which JSON can escape, is no text
-    except UnicodeEncodeError:
-        raise ContractError("a text that is not Unicode", field=path.text) from None
+    check_text(text, path.text)
     if "\0" in text:
         raise ContractError("a NUL character, which databases cannot store", field=path.text)
     return mask_identifiers(text, own)
