@@ -51,7 +51,7 @@ VIEWS: Final = {
     "report_access": "Who looked at whom: one row for each `explain`, `erase`, `export`, `report` "
     "and `failures show`. `os_user` is the account that ran the command, `login_user` the account "
     "that logged in, if that is different. `person_key` is empty if the row is not about one "
-    "person, and after the person is erased.",
+    "person whom the database knows, so also once the person is erased.",
     "report_drift": "Fields of PTS's records that the contract does not declare: names and "
     "counts, never values.",
     "report_episode": "One row for each time that a restriction stood: over all its versions, from "

@@ -47,19 +47,20 @@ async def record_access(
 ) -> None:
     """Add a row to the access log, and commit it.
 
-    It names the person by the key of the store, also if nothing was found; ``erase`` clears it.
+    It names nobody whom the store does not know, or ``erase`` would not be the end of them.
 
     Args:
-        person_key: the person; None if all persons were accessed.
+        person_key: the person, by the key of the store; None if all persons were accessed.
 
     Raises:
         UnavailableError: the database cannot be used after all retries.
         ConfigurationError: the database cannot be written until someone fixes the cause.
     """
+    known = person_key if person_key and await count_traces(database, person_key) else None
 
     async def work(connection: AsyncConnection) -> None:
         at = await database.now(connection)
-        row = {"accessed_at": at, "person_key": person_key, **msgspec.structs.asdict(access)}
+        row = {"accessed_at": at, "person_key": known, **msgspec.structs.asdict(access)}
         await connection.execute(insert(access_log).values(row))
 
     await database.write(work)
@@ -125,13 +126,19 @@ async def erase_traces(lease: Lease, person_key: str) -> None:
     await lease.write(work)
 
 
-_SNAPSHOTS: Final = """
-    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-    AND pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+_NEXT: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())::xid::text"
+"""All that has ended, the erasure too, is before this transaction id."""
+_HOLDERS: Final = """
+    SELECT count(*) FROM (SELECT backend_xmin AS oldest FROM pg_stat_activity
+            WHERE datname = current_database() OR datname IS NULL
+        UNION ALL SELECT xmin FROM pg_replication_slots) AS snapshots
+    WHERE age(oldest) > age('{}'::xid)
 """
-"""How many other transactions may still see rows that were deleted."""
-_SNAPSHOT_QUERIES_MAX: Final = 60
-_SNAPSHOT_PAUSE_S: Final = 0.5
+"""How many snapshots may still see rows that were deleted before an id: of sessions here, standbys
+and slots. This session's own counts, like that of VACUUM FULL: it begins with the oldest
+transaction on the server that has written, in any database, or is prepared."""
+_QUERIES_MAX: Final = 60
+_PAUSE_S: Final = 0.5
 
 
 async def scrub(database: Database, *, rewrite: bool = False) -> None:
@@ -180,22 +187,17 @@ async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
         async with database.engine.connect() as connection:
             # VACUUM allows no transaction.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            is_alone = await _wait_for_snapshots(database, connection)
+            is_over = await _wait_for_holders(database, connection)
             await connection.exec_driver_sql(f"VACUUM ({options}) {names}")
-            if not is_alone:
-                raise TimeoutError("a transaction from before the erasure is still open")
+            if not is_over:
+                raise TimeoutError("what is from before the erasure is still open on the server")
 
 
-async def _wait_for_snapshots(database: Database, connection: AsyncConnection) -> bool:
-    """Wait for transactions that may still see the erased rows, because VACUUM keeps these rows.
-
-    A role without ``pg_read_all_stats`` sees only its own sessions.
-
-    Returns:
-        Whether all of them have ended.
-    """
-    for _ in range(_SNAPSHOT_QUERIES_MAX):
-        if not (await connection.exec_driver_sql(_SNAPSHOTS)).scalar_one():
+async def _wait_for_holders(database: Database, connection: AsyncConnection) -> bool:
+    """Wait for what may still see the erased rows, as VACUUM keeps these; whether it has ended."""
+    erased = (await connection.exec_driver_sql(_NEXT)).scalar_one()
+    for _ in range(_QUERIES_MAX):
+        if not (await connection.exec_driver_sql(_HOLDERS.format(erased))).scalar_one():
             return True
-        await database.runtime.sleep(_SNAPSHOT_PAUSE_S)
+        await database.runtime.sleep(_PAUSE_S)
     return False
