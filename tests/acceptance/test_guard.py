@@ -8,7 +8,7 @@ import pytest
 from tests.support.made_databases import BOTH
 from tests.support.program import Ended, Installation, calls
 from tests.support.raw_server import http
-from tests.support.standin import Standin, person
+from tests.support.standin import PRIVACY, SAFETY, Standin, person, privacy
 
 pytestmark = pytest.mark.promise("5")
 
@@ -96,36 +96,44 @@ def test_a_first_roster_with_many_bad_lines(
         assert run["totals"]["persons_total"] == 20
 
 
-def test_what_was_accepted_is_over_with_the_next_publication(
+def test_an_area_that_is_switched_on_later(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:
-    """A night that was withheld long ago says nothing of what may close today."""
-    world(standin, (1,) * 20)
+    """No publication had it before: it needs a record of a hundred persons, and nearly all."""
+    world(standin, (1,) * 100)
     worker = standin.install(tmp_path, sqlite_url)
-    assert worker.sync().code == 0
-    for off_id in list(standin.people)[:8]:
-        standin.script[off_id, ""] = lambda _: http([])
-    assert worker.sync().code == 5
-    withdrawn, standin.script = standin.script, {}
-    assert worker.sync().code == 0
-    standin.script = withdrawn
-    assert worker.sync("--accept-removals").code == 5
+    worker.configure(sync={"first_min_completeness": 0.95})
+    assert worker.sync("--area", SAFETY).code == 0
+    ended = worker.sync()
+    assert ended.code == 5
+    assert ended.run["reasons"][0].endswith(f"{PRIVACY} has no record of any of 100 persons")
+    for off_id in standin.people:
+        standin.people[off_id][PRIVACY] = [privacy(off_id, "0")]
+    for number, code in ((6, 5), (5, 3)):
+        for off_id in [*standin.people][:number]:
+            standin.script[off_id, PRIVACY] = lambda _: http(status="400 Bad Request")
+        ended = worker.sync()
+        assert ended.code == code, ended.story()
+        standin.script.clear()
 
 
-def test_what_was_accepted_is_not_everything(
+def test_what_is_accepted_is_what_was_withheld(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:
-    """`--accept-removals` without a withheld run accepts nothing; after one, no more than that."""
+    """Nothing without a withheld run, or once a run is published after it; else no more than it."""
     world(standin, (1,) * 20)
     worker = standin.install(tmp_path, sqlite_url)
     assert worker.sync().code == 0
     people = list(standin.people)
-    for off_id in people[:8]:
-        standin.script[off_id, ""] = lambda _: http([])
+    withdrawn = {(off_id, ""): lambda _: http([]) for off_id in people[:8]}
+    standin.script = dict(withdrawn)
+    assert worker.sync("--accept-removals").code == 5
+    standin.script.clear()
+    assert worker.sync().code == 0
+    standin.script = withdrawn
     assert worker.sync("--accept-removals").code == 5
     for off_id in people[8:]:
         standin.script[off_id, ""] = lambda _: http([])
     assert worker.sync("--accept-removals").code == 5
     ended = worker.sync("--accept-removals")
     assert (ended.code, ended.run["totals"]["rows_closed"]) == (0, 20), ended.story()
-    assert "accepted nothing" not in str(ended.run["reasons"])

@@ -102,16 +102,20 @@ def test_a_reference_or_cohort_that_is_an_identifier(
 
 
 def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installation) -> None:
-    """In any spelling; also when the first reading was written long ago."""
+    """In any spelling, also if they were read long ago; the first line counts in both passes."""
     persons(standin, range(PERSONS, CHUNK_PERSONS + 20), privacies=1)
     again = [*standin.people][:PERSONS]
-    lines = [*standin.people, *(f"{x[:6]} {x[6:]}" for x in again), *again]
-    (worker.folder / "roster.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = [f"{x},first\n{x[:6]} {x[6:]},again" for x in again]
+    lines += [f"{x},first" for x in [*standin.people][PERSONS:]] + [f"{x},again" for x in again]
+    (worker.folder / "roster.csv").write_text("\n".join(["off_id,cohort", *lines]) + "\n")
     worker.constants[BATCH_PERSONS] = 10
     ended = worker.sync()
     total = ended.run["totals"]["persons_total"]
     assert (ended.code, total) == (0, len(standin.people))
     everyone_was_read_once(standin)
+    standin.people[again[0]][SAFETY].clear()
+    assert worker.sync().run["totals"]["rows_closed"] == 1
+    assert worker.store.rows("SELECT DISTINCT cohort FROM person") == [("first",)]
 
 
 def test_bad_lines(standin: Standin, worker: Installation) -> None:

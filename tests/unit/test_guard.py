@@ -167,23 +167,25 @@ def test_completeness_is_judged_for_each_area():
 
 
 @pytest.mark.parametrize(("complete", "is_withheld"), [(95, False), (94, True)])
-def test_the_first_publication_needs_nearly_all(complete, is_withheld):
-    """95 % of person-areas; later half of them are enough."""
-    areas = (area("patient-safety", complete=complete),)
-    assert bool(reasons_to_withhold(facts(is_first=True, areas=areas), LIMITS)) == is_withheld
-    assert reasons_to_withhold(facts(areas=areas), LIMITS) == ()
+@pytest.mark.parametrize("is_old", [False, True])
+def test_the_first_publication_of_an_area_needs_nearly_all(complete, is_withheld, is_old):
+    """95 % of its person-areas, whatever is read of one that is older; that needs half of them."""
+    first = structs.replace(area("patient-privacy", complete=complete), is_first=True)
+    others = (area("patient-safety", complete=100),) * is_old
+    assert bool(reasons_to_withhold(facts(areas=(first, *others)), LIMITS)) == is_withheld
+    later = structs.replace(first, is_first=False)
+    assert reasons_to_withhold(facts(areas=(later,)), LIMITS) == ()
 
 
 def test_a_first_publication_without_a_record_in_an_area():
     """Of a hundred persons that is too good to be true, unless a person knows better."""
-    empty = facts(is_first=True, areas=(area("patient-privacy", complete=100, records=0),))
+    first = AreaFacts(area="patient-privacy", attempted=100, complete=100, is_first=True)
+    empty = facts(areas=(first,))
     (reason,) = reasons_to_withhold(empty, LIMITS)
     assert "patient-privacy has no record of any of 100 persons" in reason
     assert reasons_to_withhold(empty, structs.replace(LIMITS, accepted=empty)) == ()
-    few = facts(
-        is_first=True, areas=(AreaFacts(area="patient-privacy", attempted=99, complete=99),)
-    )
-    assert reasons_to_withhold(few, LIMITS) == ()
+    for other in (structs.replace(first, complete=99), structs.replace(first, is_first=False)):
+        assert reasons_to_withhold(facts(areas=(other,)), LIMITS) == ()
 
 
 def test_what_is_unusual_is_said():

@@ -5,7 +5,7 @@ third); a limit on counts alone would publish a truncated roster. So a share app
 small absolute number, and closing more than half always exceeds it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from worker.core.display import counted
@@ -17,7 +17,7 @@ SMALL_PERSONS: Final = 3
 """Persons whose restrictions may close in any run, unless the restrictions, or the persons who
 lose one, are more than half of all."""
 FIRST_PERSONS: Final = 100
-"""A first publication of this many persons needs a record in each area."""
+"""The first publication of an area needs a record of this many persons."""
 _MORE: Final = 1.1
 """What a person has accepted may have grown by a tenth until the next run."""
 _UNUSUAL: Final = 10
@@ -43,6 +43,7 @@ class AreaFacts(Value, frozen=True, kw_only=True):
         attempted: persons asked for; a line of the roster that cannot be read counts, too.
         complete: persons read to the last page.
         records: what they showed.
+        is_first: no full run that was published before had it; never of a backfill.
     """
 
     area: str
@@ -54,6 +55,7 @@ class AreaFacts(Value, frozen=True, kw_only=True):
     attempted: int = 0
     complete: int = 0
     records: int = 0
+    is_first: bool = False
 
 
 class GuardFacts(Value, frozen=True, kw_only=True):
@@ -67,7 +69,6 @@ class GuardFacts(Value, frozen=True, kw_only=True):
         departing: persons whom two full rosters in a row do not name.
         missing: persons whom this full roster is the first not to name.
         is_subset: a backfill; shares of an arbitrary subset are no sign of an error.
-        is_first: no full run was published before.
     """
 
     open_before: int = 0
@@ -80,7 +81,6 @@ class GuardFacts(Value, frozen=True, kw_only=True):
     departing: int = 0
     missing: int = 0
     is_subset: bool = False
-    is_first: bool = False
     areas: tuple[AreaFacts, ...] = ()
 
     def area(self, name: str) -> AreaFacts:
@@ -96,7 +96,8 @@ class GuardLimits(Value, frozen=True, kw_only=True):
         max_removed_share: share of open restrictions (or of persons) that one run may close.
         min_completeness: share of persons that must be read in one of the areas; does not apply to
             a backfill.
-        first_min_completeness: share of person-areas that the first publication needs.
+        first_min_completeness: share of person-areas that the first publication needs, of areas
+            that none had before.
         accept_removals: a person accepts what the last withheld run counted, and a tenth more.
         accepted: what that is, once the store has looked it up.
     """
@@ -170,32 +171,36 @@ def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
 
 
 def _unread(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
-    attempted = sum(area.attempted for area in facts.areas)
-    complete = sum(area.complete for area in facts.areas)
-    if not attempted:
-        return
-    share, text = complete / attempted, f"only {complete} of {attempted} person-areas could be read"
     asked = [area for area in facts.areas if area.attempted]
-    text += _places(f"{area.complete} of {area.attempted} in {area.area}" for area in asked)
-    if facts.is_first and share < limits.first_min_completeness:
+    first = [area for area in asked if area.is_first]
+    if first and _completeness(first) < limits.first_min_completeness:
         yield (
-            f"{text} ({share:.0%}; sync.first_min_completeness is "
+            f"{_unread_in(first)} ({_completeness(first):.0%}; sync.first_min_completeness is "
             f"{limits.first_min_completeness:.0%})"
         )
-    elif all(
-        area.complete < limits.min_completeness * area.attempted
-        for area in facts.areas
-        if area.attempted
-    ):
-        yield f"{text} ({share:.0%}; sync.min_completeness is {limits.min_completeness:.0%})"
+    elif asked and all(_completeness([area]) < limits.min_completeness for area in asked):
+        share, least = _completeness(asked), limits.min_completeness
+        yield f"{_unread_in(asked)} ({share:.0%}; sync.min_completeness is {least:.0%})"
+
+
+def _completeness(areas: Sequence[AreaFacts]) -> float:
+    return sum(area.complete for area in areas) / sum(area.attempted for area in areas)
+
+
+def _unread_in(areas: Sequence[AreaFacts]) -> str:
+    complete = sum(area.complete for area in areas)
+    attempted = sum(area.attempted for area in areas)
+    places = _places(f"{area.complete} of {area.attempted} in {area.area}" for area in areas)
+    return f"only {complete} of {attempted} person-areas could be read{places}"
 
 
 def _empty_areas(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
-    """The first publication of many persons has a record in each area."""
-    for area in facts.areas if facts.is_first and not facts.is_subset else ():
+    """The first publication of an area with many persons has a record."""
+    for area in facts.areas:
         accepted = limits.accepted and limits.accepted.area(area.area)
         is_accepted = accepted and accepted.complete and not accepted.records
-        if area.complete >= FIRST_PERSONS and not area.records and not is_accepted:
+        is_empty = area.complete >= FIRST_PERSONS and not area.records
+        if area.is_first and is_empty and not is_accepted:
             yield f"{area.area} has no record of any of {area.complete} persons"
 
 

@@ -51,7 +51,7 @@ INSERT INTO draft ({names}, run_id, attempt, compared_no)
 SELECT {names}, {run}, {attempt}, (SELECT COALESCE(MAX(publication_no), 0) FROM run)
 FROM {input_rows} WHERE true
 ON CONFLICT (run_id, person_id) DO UPDATE SET
-    attempt = excluded.attempt, local_ref = excluded.local_ref, cohort = excluded.cohort[[,
+    attempt = excluded.attempt[[,
     {a}_state = COALESCE(excluded.{a}_state, draft.{a}_state)"""
     + "".join(
         f""",
@@ -61,7 +61,8 @@ ON CONFLICT (run_id, person_id) DO UPDATE SET
     )
     + "]]\n"
 )
-"""What was read. An area that was not read this time keeps what an earlier attempt has read."""
+"""What was read. An area that was not read this time keeps what was read of it before, and the
+person what the roster called them first: it may name somebody twice."""
 
 OPEN_VERSIONS: Final = """
 SELECT v.person_id, v.version_id, v.restriction_id, v.content_hash, v.first_seen_at, {content}
@@ -223,11 +224,12 @@ FROM (SELECT NULL AS person_id WHERE false[[
 """Of all areas together: those of what a backfill has read."""
 
 COUNT_BEFORE: Final = """
-SELECT '' AS area, COUNT(*) AS persons,
-    (SELECT COUNT(*) FROM run WHERE kind = 'sync' AND status = 'published') AS syncs
+SELECT '' AS area, COUNT(*) AS persons[[,
+    (SELECT COUNT(*) FROM run WHERE kind = 'sync' AND status = 'published'
+        AND areas LIKE '%"{area}"%') AS {a}_syncs]]
 FROM person WHERE departed_no IS NULL OR departed_no = {no}
 """
-"""Persons who had not departed before this publication, and full runs that were published."""
+"""Persons who had not departed before this publication, and full runs of each area before it."""
 
 # What readers see from now on
 

@@ -34,11 +34,11 @@ class Guard:
         asked = {name: one for name, one in facts["areas"].items() if one["attempted"]}
         if facts["is_subset"] or not asked:
             return False
-        if facts["is_first"]:
-            attempted = sum(one["attempted"] for one in asked.values())
-            read = sum(one["complete"] for one in asked.values())
-            if read / attempted < self.first_min_completeness:
-                return True
+        first = [one for one in asked.values() if one["is_first"]]
+        attempted = sum(one["attempted"] for one in first)
+        read = sum(one["complete"] for one in first)
+        if first and read / attempted < self.first_min_completeness:
+            return True
         return all(
             one["complete"] / one["attempted"] < self.min_completeness for one in asked.values()
         )
@@ -70,7 +70,7 @@ class Guard:
     def _is_area_too_much(
         self, facts: Mapping[str, Any], area: Mapping[str, int], accepted: Mapping[str, int]
     ) -> bool:
-        if facts["is_first"] and area["complete"] >= FEW_RECORDLESS and not area["records"]:
+        if area["is_first"] and area["complete"] >= FEW_RECORDLESS and not area["records"]:
             return not accepted
         removed, there, share = area["removed"], area["open_before"], self.max_removed_share
         is_all = removed == there and area["persons_affected"] > 1 and share < 1

@@ -26,13 +26,13 @@ class Publishing:
         held: what is published.
         known: persons whom readers are shown.
         missed: those whom the last full roster did not name.
-        is_first: no sync was published before.
+        syncs: that were published before.
     """
 
     held: Mapping[Row, Version]
     known: Collection[str]
     missed: Collection[str]
-    is_first: bool
+    syncs: Collection[Run]
     run: Run
     ending: Ending
 
@@ -118,7 +118,6 @@ class Publishing:
             "departing": len(departing),
             "missing": len(missing),
             "is_subset": is_subset,
-            "is_first": not is_subset and self.is_first,
             "areas": {area: self._area_facts(readings, area, went) for area in AREAS},
         }
 
@@ -136,6 +135,8 @@ class Publishing:
             "attempted": len(asked) + self.ending.roster_errors * (area in self.run.areas),
             "complete": sum(reading.is_complete for reading in asked),
             "records": sum(len(reading.rows or {}) for reading in asked),
+            "is_first": self.run.kind == "sync"
+            and not any(area in one.areas for one in self.syncs),
         }
 
 

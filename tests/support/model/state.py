@@ -104,7 +104,7 @@ class Model:
             held=self.held,
             known=self.known(),
             missed=self.missed,
-            is_first=not any(one.kind == "sync" and one.number for one in self.runs.values()),
+            syncs=[one for one in self.runs.values() if one.kind == "sync" and one.number],
             run=run,
             ending=ending,
         ).outcome()

@@ -195,6 +195,7 @@ class Publisher(Value, frozen=True, kw_only=True):
                 attempted=reads[f"{area.table}_attempted"] + faults,
                 complete=reads[f"{area.table}_complete"],
                 records=reads[f"{area.table}_records"],
+                is_first=not is_subset and not before[f"{area.table}_syncs"],
             )
 
         return GuardFacts(
@@ -203,7 +204,6 @@ class Publisher(Value, frozen=True, kw_only=True):
             **rosters,
             persons_before=before["persons"],
             is_subset=is_subset,
-            is_first=not is_subset and not before["syncs"],
             areas=tuple(map(of_area, AREAS)),
         )
 
