@@ -173,12 +173,14 @@ IN_JANUARY = ("--cron", "0 0 1 1 *")
 
 
 def test_the_schedule_outlives_a_failure(standin: Standin, worker: Installation) -> None:
-    """A run that fails, or cannot even begin, does not end the schedule."""
+    """Nor does one that cannot even begin. Standard input, a roster for one run, is refused."""
     standin.everybody = lambda _: http(status="403 Forbidden")
     running = worker.start("schedule", "--now", *IN_JANUARY, "--timezone", "Asia/Tokyo")
     running.until_logged("schedule.waiting")
     assert running.stop().code == 0
     assert worker.store.runs()[1] == ("interrupted", 77)
+    refused = worker.run("schedule", "--now", "--set", "roster.path=-")
+    assert (refused.code, "roster.path: each run" in refused.message) == (78, True)
 
     (worker.folder / "pseudonym.key").write_bytes(bytes(48))
     running = worker.start("schedule", "--now", *IN_JANUARY)

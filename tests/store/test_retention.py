@@ -23,10 +23,11 @@ async def nights(world: World, *contents: str, gap_s: float = DAY_S) -> None:
         world.fake.advance(gap_s)
 
 
-async def forget(world: World, *, versions: float | None = None) -> Purged:
-    """Purge what is older than so many days."""
+async def forget(world: World, *, versions: float | None = None, ago: float = 0) -> Purged:
+    """Purge what is older than so many days; the sync before was published some days ago."""
     kept = None if versions is None else timedelta(days=versions)
-    return await purge(await world.lease(), versions=kept)
+    until = world.fake.now() - timedelta(days=ago)
+    return await purge(await world.lease(), versions=kept, until=until)
 
 
 async def seen(world: World) -> list[list[tuple[Any, ...]]]:
@@ -42,7 +43,8 @@ async def test_old_closed_versions_go_and_the_current_state_stays(database_url):
         before = await seen(world)
         assert await forget(world) == Purged(), "without rules everything stays"
         # Ends lie 4, 3 and 2 days back.
-        assert await forget(world, versions=2.5) == Purged(versions=2)
+        assert await forget(world, versions=2.5, ago=1) == Purged(versions=1)
+        assert await forget(world, versions=2.5, ago=-1) == Purged(versions=1), "now is earlier"
         assert await seen(world) == before
         history = await world.rows(
             "SELECT confidentiality_code, valid_to IS NULL FROM report_patient_safety_history "

@@ -88,7 +88,7 @@ def test_what_is_faulty_is_not_missing_too(tmp_path):
         ("schedule.cron", "0 3 * * 8", f"{NO_CRON}: Bad day-of-week"),
         ("schedule.timezone", "Europe/Osloo", "is not a time zone"),
         ("telemetry.http_listen", "9464", "must be host:port"),
-        ("retention.versions", "90m", "must be at least 1d, or none"),
+        ("retention.versions", "29d", "must be at least 30d, or none"),
         ("roster.send_h_numbers", "perhaps", "must be true or false"),
         ("sync.min_completeness", True, "must be a number"),
     ],

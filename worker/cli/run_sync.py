@@ -18,7 +18,7 @@ from worker.store.identity import check_identity, check_service
 from worker.store.runs.lease import Lease, held_lease
 from worker.store.runs.ledger import Purged, purge
 from worker.store.runs.run_store import Choice, open_run_store
-from worker.store.status import last_full_publication
+from worker.store.status import RunFacts, last_full_publication
 from worker.sync.run import Run
 
 log = structlog.get_logger(__name__)
@@ -105,15 +105,15 @@ async def run_sync(
             waited = f"last status: {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
             report = replace(report, reasons=(*report.reasons, waited))
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
-            await _forget_old(app, lease, stop)
+            await _forget_old(app, lease, last, stop)
         return report
 
 
-async def _forget_old(app: App, lease: Lease, stop: anyio.Event) -> None:
+async def _forget_old(app: App, lease: Lease, last: RunFacts | None, stop: anyio.Event) -> None:
     """Apply the retention settings. An error here does not change that the run is published."""
-    versions = app.settings.retention.versions
+    kept, until = app.settings.retention.versions, last.published_at if last else None
     try:
-        purged = await purge(lease, versions=versions, is_stopping=stop.is_set)
+        purged = await purge(lease, versions=kept, until=until, is_stopping=stop.is_set)
     except WorkerError as error:
         log.error("retention.unfinished", reason=error.message, hint=error.hint)  # noqa: TRY400
         return

@@ -67,8 +67,8 @@ Duration = Annotated[
     _of_text(parse_duration),
     _must(bool, "must be longer than 0"),
 ]
-Days = Annotated[Duration, _must(lambda time: time.days, "must be at least 1d, or none")]
-"""Not ``90m``, which somebody may take for months."""
+Kept = Annotated[Duration, _must(lambda time: time.days // 30, "must be at least 30d, or none")]
+"""Not ``90m``, which somebody may take for months; and facts count what closed in a week."""
 File = Annotated[
     Path,
     _must(

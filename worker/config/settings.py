@@ -182,7 +182,7 @@ class Sync(Section):
     """Guard: a run that read less than this share of the persons in every area is withheld (exit
     5)."""
     first_min_completeness: kinds.Share = 0.95
-    """Guard: the same for the first publication, of all person-areas."""
+    """Guard: the same for areas without a published sync, of all their person-areas."""
     retry_attempts: kinds.Int = Field(default=5, ge=1, le=20)
     """Attempts per request, including the first."""
     patience: kinds.Duration = timedelta(minutes=10)
@@ -196,9 +196,9 @@ class Sync(Section):
 class Retention(Section):
     """How long history is kept. Current data is never deleted."""
 
-    versions: Annotated[kinds.Days | None, kinds.OR_NONE] = unset("1825d")
+    versions: Annotated[kinds.Kept | None, kinds.OR_NONE] = unset("1825d")
     """Versions of restrictions that ended longer ago are deleted after a published sync, which
-    limits history and `--as-of`. `none` keeps them."""
+    limits history and `--as-of`. `none` keeps them; 30 days is the least."""
 
 
 class Lease(Section):

@@ -1,11 +1,12 @@
 """``schedule``: keep running and sync on a cron expression."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli import options
 from worker.cli.output import print_json
+from worker.errors import ConfigurationError, ExitCode
 
 if TYPE_CHECKING:
     import anyio
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
 
     from worker.core.run import RunReport
     from worker.store.database import Database
-
-_RUNS_MAX: Final = 50
-"""How many runs are looked at: the last full one may be some backfills ago."""
 
 
 @click.command("schedule", cls=options.Command)
@@ -42,6 +40,9 @@ def command(cli: options.Cli, *, now: bool) -> None:
 
     cli.keeps_code = True
     app = cli.load("sync")
+    if app.settings.roster.path == "-":
+        problem = "roster.path: each run needs a roster, and standard input can be read only once"
+        raise ConfigurationError(problem, hint="name a file, or set roster.url and roster.query")
     settings, watch = app.settings.schedule, RunWatch(app.runtime.monotonic)
 
     async def work(stop: "anyio.Event") -> None:
@@ -74,14 +75,13 @@ async def _known_metrics(store: "Database") -> "list[Sample]":
         WorkerError: the database cannot be used.
     """
     from worker.core.model import RunKind
-    from worker.errors import ExitCode
     from worker.store import status
     from worker.telemetry import samples_of_end, samples_of_standing, samples_of_totals
 
     samples = [*samples_of_standing(await status.read_standing(store.read))]
     if published := await store.read(status.last_full_publication):
         samples += samples_of_totals(RunKind.SYNC, published.totals)
-    for run in await store.read(status.last_runs, _RUNS_MAX):
+    for run in await store.read(status.last_runs, 50):  # some may be backfills
         if run.kind == RunKind.SYNC and run.finished_at is not None:
             code = ExitCode(run.exit_code or 0)
             return [*samples, *samples_of_end(code, at=run.finished_at, kind=RunKind.SYNC)]

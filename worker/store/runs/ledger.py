@@ -187,6 +187,7 @@ async def purge(
     lease: Lease,
     *,
     versions: timedelta | None,
+    until: datetime | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Purged:
     """Delete old rows of the access log, and old versions; a later call continues.
@@ -195,16 +196,19 @@ async def purge(
 
     Args:
         versions: how long versions stay after the publication that closed them; None: for ever.
+        until: when the last sync before this one was published: from there ages are counted, or
+            from now if that is earlier. A clock that is far ahead for a night makes nothing old.
         is_stopping: checked between transactions; the rest waits for the next call.
     """
     now = await lease.database.read(lease.database.now)
+    until = min(now, until or now)
 
     async def step(connection: AsyncConnection, texts: Sequence[str]) -> int:
         await delete_securely(connection)
         return [(await connection.exec_driver_sql(one)).rowcount for one in texts][-1]
 
     async def all_of(*texts: str, kept: timedelta, area: ResourceArea | None = None) -> int:
-        said = {"at": instant_sql(now), "before": instant_sql(now - kept), "limit": ROWS_PER_STEP}
+        said = {"at": instant_sql(now), "before": instant_sql(until - kept), "limit": ROWS_PER_STEP}
         filled_in = [filled(one, area, **said) for one in texts]
         gone = 0
         while not is_stopping() and (in_step := await lease.write(step, filled_in)):

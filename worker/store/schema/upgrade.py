@@ -17,7 +17,18 @@ _ALEMBIC: Final = table("alembic_version", column("version_num"))
 
 
 async def revision(connection: AsyncConnection) -> str | None:
-    """The database's revision; ``None`` if no migration ever ran."""
+    """The database's revision; ``None`` if no migration ever ran.
+
+    Raises:
+        ConfigurationError: the database cannot hold every text that PTS may send.
+    """
+    if connection.dialect.name == "postgresql":
+        encoding = (await connection.exec_driver_sql("SHOW server_encoding")).scalar_one()
+        if encoding != "UTF8":
+            raise ConfigurationError(
+                f"the database's encoding is {encoding}, which cannot hold every text",
+                hint="create the database anew, with ENCODING 'UTF8' TEMPLATE template0",
+            )
     has_table = await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version"))
     if not has_table:
         return None
@@ -30,7 +41,7 @@ async def require_upgradable(database: Database) -> str | None:
 
     Raises:
         ConfigurationError: another version of the program made the schema, which this one does
-            not know.
+            not know; or as ``revision``.
     """
     found = await database.read(revision)
     if found not in {None, HEAD}:
