@@ -56,10 +56,10 @@ VIEWS: Final = {
     "counts, never values.",
     "report_episode": "One row for each time that a restriction stood: over all its versions, from "
     "when it was first seen until the publication that no longer found it. A restriction that was "
-    "gone and came back has a row for each time. `is_left_censored`: it was there when this area of "
-    "the person was first read, or read again after a departure. If PTS lists a restriction under "
-    "another identifier of its person, its row under the old identifier ends, and another begins "
-    "under the new one.",
+    "gone and came back has a row for each time. `is_left_censored`: it was there when this area "
+    "of the person was first read, or read again after a departure. If PTS lists a restriction "
+    "under another identifier of its person, its row under the old identifier ends, and another "
+    "begins under the new one.",
     "report_code": "Names of the codes in the other views, in bokmål, nynorsk and English, and "
     "their groups.",
     "report_dictionary": "The meaning of each column of these views, in bokmål and English.",
