@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from worker.cli.proposal import NOT_SEEN, REFUSED, Field, Proposal
+from worker.cli.proposal import NOT_SEEN, Field, Proposal
 from worker.config.contract_file import load_contract
 from worker.core.area import area_named
 from worker.core.contract import AreaContract
@@ -26,7 +26,7 @@ def becomes(proposal: Proposal) -> dict[str, str]:
 
 
 def refused(proposal: Proposal) -> list[str]:
-    return [field for field, use in becomes(proposal).items() if use == REFUSED]
+    return [field for field, use in becomes(proposal).items() if use == "not declared, so refused"]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_fields_that_are_no_column_for_sure():
 
 
 def test_what_is_declared_around_the_records_stands():
-    """If the answers have it, be it null. What else they have may be a page of its own."""
+    """If the answers have it, be it null. Around another list, nothing is ignored any more."""
     paging = {"style": "page", "send_as": "p", "send_in": "query", "field": "page"}
     around = {"records": "items", "ignore": ["errors", "gone"], "paging": paging}
     known = AreaContract.model_validate({**KNOWN.model_dump(mode="json"), **around}, strict=False)
@@ -94,9 +94,11 @@ def test_what_is_declared_around_the_records_stands():
     made = proposed(answer, {**answer, "errors": [], "pagingReference": 7}, known=known)
     assert made.contract == known
     assert (refused(made), becomes(made)["page"]) == (["pagingReference"], "declared")
+    moved = proposed({**answer, "items": None, "rows": [RECORD]}, known=known).table
+    assert (moved["records"], moved["ignore"], moved["paging"]["field"]) == ("rows", [], "page")
 
 
 def test_the_list_may_be_null_or_empty():
     """It is the list all the same, and nothing to be ignored."""
     made = proposed({"items": [RECORD], "total": 1}, {"items": None, "total": 0}, {"items": []})
-    assert (made.table["records"], made.table["ignore"], refused(made)) == ("items", [], [])
+    assert (made.table["records"], refused(made)) == ("items", [])

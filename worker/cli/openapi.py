@@ -49,8 +49,8 @@ class OpenApi:
             return proposal
         operation = _in(items[path], "post", dict)
         answers = _in(operation, "responses", dict)
-        empty = [204] if "204" in answers else []
-        proposal.table |= {"path": path, "query": {}, "headers": {}, "empty_status": empty}
+        empty = [code for code in sorted({204, *known.empty_status}) if str(code) in answers]
+        proposal.table |= {"path": path, "empty_status": empty}
         for part in (items[path], operation):
             for parameter in _in(part, "parameters", list):
                 self._send(proposal, self._target(parameter))
@@ -63,7 +63,8 @@ class OpenApi:
         """Declare what is sent for a parameter: a new id, or the value of what is required."""
         key = {"query": "query", "header": "headers"}.get(_in(parameter, "in", str))
         name, schema = _in(parameter, "name", str), self._target(parameter.get("schema"))
-        if key is None or name.lower() in _OWN_HEADERS:
+        paged = (proposal.table["paging"] or {}).get("send_as")
+        if key is None or name in {*proposal.table[key], paged} or name.lower() in _OWN_HEADERS:
             return
         known = (schema.get("default"), *_in(schema, "enum", list), parameter.get("example"))
         value = next((str(one) for one in known if one is not None), "")
@@ -80,14 +81,14 @@ class OpenApi:
         """Declare where the person's identifier goes; other fields are left out."""
         body: Any = OFF_ID
         fields = fields_in([self._body(request)])
-        path = next((p for p in fields if {*PERSON_NAMES} & {*names_of(p).split()}), "")
-        proposal.facts += [f"body: {p!r} {_UNSENT}" for p in fields if p not in {"", path}]
-        if path:
+        sent = {*fields_in([proposal.table["body"]])} & {*fields}
+        persons = (p for p in fields if {*PERSON_NAMES} & {*names_of(p).split()})
+        if not sent and (path := next(persons, "")):
             for name in reversed(path.split(".")):
                 body = {name: body}
-            proposal.table["body"] = body
-        else:
-            proposal.marks["body"] = NOT_SEEN
+            proposal.table["body"], sent = body, {path}
+        proposal.marks |= {} if sent else {"body": NOT_SEEN}
+        proposal.facts += [f"body: {p!r} {_UNSENT}" for p in fields if p not in {"", *sent}]
 
     def _body(self, message: Any) -> Any:
         """A request's or a response's JSON, made up."""

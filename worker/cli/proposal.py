@@ -24,7 +24,6 @@ from worker.http.response import HttpResponse
 
 PERSON_NAMES: Final = ("offid", "nationalid", "personidentifier", "nationalidentitynumber")
 """By which fields that hold a person's identifier are known, as ``names_of`` gives them."""
-REFUSED: Final = "not declared, so refused"
 NOT_SEEN: Final = "not seen"
 _OK: Final = 200
 _FIELDS_MAX: Final = 2_000
@@ -73,9 +72,7 @@ def fields_in(answers: Iterable[Any]) -> dict[str, Field]:
                 kinds[name].add("url" if is_address else (_KINDS | _EMPTY)[type(value)])
                 seen.add((name, path.partition("]")[0]))  # to the number of the record
                 if len(kinds) > _FIELDS_MAX:
-                    raise DataContractError(
-                        f"fields with more than {_FIELDS_MAX:,} different names"
-                    )
+                    raise DataContractError(f"fields with more than {_FIELDS_MAX:,} names")
         except ContractError:
             kinds[UNNAMED].add("nested too deeply")
         counts.update(name for name, _ in seen)
@@ -138,10 +135,12 @@ class Proposal:
     def _declare_around(self, around: Mapping[str, Field]) -> None:
         """Declare what stands around the records, or leave it out, so that it is refused.
 
-        What the contract in force declares around the same list stands if all of that was seen.
+        What is in force stands if all of it was seen; what it ignores, around the same list only.
         """
         table, known, declared = self.table, self._known, _declared(self._known)
-        if table["records"] != known.records or not known.places - {*known.ignore} <= {*around}:
+        if table["records"] != known.records:
+            table["ignore"], declared = [], declared - {*known.ignore}
+        if not known.places - {*known.ignore} <= {*around}:
             table |= {"ignore": [], "answer_person": [], "expect": {}, "total": "", "paging": None}
             declared = frozenset()
         declared |= {table["records"], UNNAMED}
@@ -176,7 +175,7 @@ class Proposal:
         place, before, inside = path.partition(f"{self.table['records']}[].")
         array, _, leaf = inside.rpartition("[].")
         if place or not before:
-            return REFUSED
+            return "not declared, so refused"
         if inside.endswith("[]") or "[]" in array or "empty" in field.kinds:
             return "left out"
         name = re.sub(r"\W+", "_", inside).strip("_").lower()
