@@ -14,8 +14,9 @@ import click
 
 from worker import __version__
 from worker.cli.options import COMMON, Cli, Group
-from worker.cli.output import report_bug, report_call, report_error
-from worker.errors import ExitCode, StoppedError, WorkerError
+from worker.cli.output import IDENTIFIER_HINT, report_bug, report_call, report_error
+from worker.errors import ExitCode, StoppedError, UsageError, WorkerError
+from worker.masking import mask_identifiers
 from worker.streams import is_output_lost
 
 NAME: Final = "pts-worker"
@@ -34,6 +35,7 @@ _EXIT_CODES: Final = (
     "4 another run is on, 5 withheld, 65 data contract, 69 unavailable, 70 bug, 75 stopped, "
     "77 refused, 78 configuration, or what a command shows cannot be written."
 )
+_IDENTIFIER: Final = "an argument holds an identifier"
 COMMANDS: Final = (
     *("backfill", "config", "contract", "db", "doctor", "erase", "explain", "export", "failures"),
     *("init", "keys", "report", "sandbox", "schedule", "status", "sync"),
@@ -89,6 +91,8 @@ def run(arguments: Sequence[str]) -> int:
     cli, as_json = Cli(), "--json" in arguments
     gc.disable()  # what is imported stays, and the collector took a tenth of the time
     try:
+        if any(mask_identifiers(word) != word for word in arguments):
+            raise UsageError(_IDENTIFIER, hint=IDENTIFIER_HINT)  # noqa: TRY301 - as click does
         code = PROGRAM.main([*arguments], NAME, standalone_mode=False, obj=cli) or ExitCode.OK
         is_lost = code == ExitCode.OK and not cli.keeps_code and is_output_lost()
         return ExitCode.CONFIGURATION if is_lost else int(code)

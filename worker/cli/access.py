@@ -16,7 +16,6 @@ import click
 from worker.cli.output import IDENTIFIER_HINT
 from worker.core.identity import NationalId, normalise_off_id, off_id_problem
 from worker.errors import UsageError
-from worker.masking import mask_identifiers
 from worker.ports import Roster
 
 if TYPE_CHECKING:
@@ -62,12 +61,8 @@ def roster_of(app: "App") -> Roster:
 def _purpose(_context: object, _parameter: object, purpose: str | None) -> str | None:
     """The purpose as it is kept, without blanks around it; None for none. It is not repeated."""
     text = (purpose or "").strip()
-    is_plain = text.isprintable() and mask_identifiers(text) == text
-    if not is_plain or len(text) > _LENGTH_MAX:
-        raise click.BadParameter(
-            f"give one line of up to {_LENGTH_MAX} printable characters, without an "
-            "identifier: the access log names the person by itself"
-        )
+    if not text.isprintable() or len(text) > _LENGTH_MAX:
+        raise click.BadParameter(f"give one line of up to {_LENGTH_MAX} printable characters")
     return text or None
 
 
