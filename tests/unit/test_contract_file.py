@@ -40,7 +40,7 @@ def test_what_is_left_out_is_strict():
         ("paging = {style = 'pages'}", "paging: style must be one of link, next"),
         ("paging = {style = 'page'}", "patient-safety.paging: the key send_as is missing"),
         ("ignore = ['a[b=1].c']", "patient-safety.ignore[0]: a path around the records has no"),
-        ("ignore = ['a']", 'patient-safety: records = "" says that a would be a part'),
+        ("ignore = ['a']", 'patient-safety: a is a part of the list of records ("")'),
         ("required = ['nothing']", "with the name nothing; declared are "),
         ("empty_status = [500]", "patient-safety.empty_status[0]: "),
         ("naive_times = 'CET'", "patient-safety.naive_times: "),
@@ -65,14 +65,14 @@ def test_what_is_left_out_is_strict():
         ("paging = {style = 'page', send_as = ''}", "paging.send_as: must not be empty"),
         ("extra = {x = {each = ['a', 'b'], c = 'd'}}", "patient-safety.extra.x: each names one"),
         ("extra = {x = {a = []}}", "patient-safety.extra.x.a: "),
-        ("records = 'a'\ntotal = 'a[0].b'", 'records = "a" says that a[0].b would be a part'),
-        ("records = 'a'\nignore = ['a.b']", 'records = "a" says that a.b would be a part'),
+        ("records = 'a'\ntotal = 'a[0].b'", 'a[0].b is a part of the list of records ("a")'),
+        ("records = 'a'\nignore = ['a.b']", 'a.b is a part of the list of records ("a")'),
         ("records = 'a[00]'", "is not a field path"),
         (
             "required = ['cause']\nvolatile = ['cause']",
-            "patient-safety.volatile: a change of cause",
+            "patient-safety.volatile: leave cause out",
         ),
-        ("columns = {delay_days = 'd'}\nvolatile = ['delay_days']", "a change of delay_days is"),
+        ("columns = {delay_days = 'd'}\nvolatile = ['delay_days']", "leave delay_days out"),
     ],
 )
 def test_a_fault_is_named_with_its_place(line, fault):

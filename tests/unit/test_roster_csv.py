@@ -122,7 +122,7 @@ async def test_a_first_line_of_too_few_digits_is_no_header(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("off_id\n", "roster.csv contains no identifier and no other line"),
+        ("off_id\n", "roster.csv contains no identifier: it is empty, or has only a header"),
         ("off_id\nx\n", f"{NONE} 2: the identifier must be 11 digits; other characters were found"),
         ("12345\n12346\n4711x\n", f"{NONE} 1: the identifier must be 11 digits; 5 were found"),
         ("fnr;navn\n1;2\n", "roster.csv line 1 has 2 columns, and none named off_id"),

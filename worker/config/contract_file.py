@@ -109,4 +109,4 @@ def _misfits(contract: Contract) -> Iterator[str]:
             elif isinstance(source, dict) and types[column] not in _MADE_OF_LEAVES:
                 yield f"{place}: has the type {types[column]}, and cannot be made of leaves"
             elif column in {*declared.required, *area.effect.deciding} & set(declared.volatile):
-                yield f"{area.name}.volatile: a change of {column} is always a new version"
+                yield f"{area.name}.volatile: leave {column} out: its change is always a version"

@@ -246,8 +246,8 @@ class AreaContract(_Declared):
         within = (f"{self.records}.", f"{self.records}[") if self.records else ""
         if lost := [place for place in self.places if f"{place}.".startswith(within)]:
             raise ValueError(
-                f'records = "{self.records}" says that {min(lost)} would be a part of the list; '
-                "only what stands around it can be declared"
+                f'{min(lost)} is a part of the list of records ("{self.records}"); paging, total, '
+                "expect, answer_person and ignore name what stands around it"
             )
         return self
 

@@ -27,7 +27,8 @@ _READ_HINT: Final = (
     "`pts-worker doctor --probe` says why nobody is read"
 )
 _ACCEPT_HINT: Final = (
-    "check what changed; if it is correct, run `pts-worker sync --accept-removals`"
+    "check what changed, at PTS or in the contract; if it is correct, run `pts-worker sync "
+    "--accept-removals`"
 )
 
 

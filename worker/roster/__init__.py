@@ -77,7 +77,7 @@ async def with_identifier(
                 first_fault = f"; the first fault, {line.where}: {line.problem}"
             yield line
     if not has_entry:
-        why = first_fault or " and no other line"
+        why = first_fault or ": it is empty, or has only a header"
         raise RosterError(f"{name} contains no identifier{why}", hint=_NONE_HINT)
 
 
