@@ -139,11 +139,19 @@ def test_a_header_that_speaks_of_more(name, value):
     assert answer({"items": []}, ignoring, headers={name: value}).items == []
 
 
+PAGES: dict[str, Any] = {
+    "paging": {"style": "page", "send_as": "p", "field": "page", "pages": "pages", "more": "more"},
+    "expect": {"ok": True},
+    "answer_person": ["who"],
+}
+
+
 def test_a_status_that_means_no_records():
     """Declared, and never with an HTML page, which a proxy sends."""
-    declared = contract(empty_status=[204, 404], records="items", total="total")
+    declared = contract(empty_status=[204, 404], records="items", total="total", **PAGES)
     assert answer(b"", declared, status=204, headers={"Content-Length": "0"}).items == []
-    assert answer({"title": "Not Found", "items": []}, declared, status=404).items == []
+    said = {"items": [], "total": 0, "page": 1, "pages": 1, "ok": True, "who": OFF_ID}
+    assert answer({"title": "Not Found", **said}, declared, status=404).items == []
     with pytest.raises(RejectedError):
         answer(b"<html>", declared, status=404, headers={"Content-Type": "text/html"})
 
@@ -155,7 +163,8 @@ def test_a_status_that_means_no_records():
         (b"<html>", {}),
         ([restriction()], {}),
         ({"items": [restriction()]}, {}),
-        ({"pages": 2}, {}),
+        ({"ok": False}, {}),
+        ({"who": OFF_ID[::-1]}, {}),
         ({"more": True}, {}),
         (b"", {"X-Count": "3"}),
         (b"", {"X-Count": "9" * 5_000}),
@@ -167,8 +176,7 @@ def test_a_status_that_means_no_records():
 )
 def test_a_status_that_means_no_records_and_an_answer_that_has_some(body, headers):
     """What the answer says besides is looked at, as in any other."""
-    paging = {"style": "page", "send_as": "page", "pages": "pages", "more": "more"}
-    declared = contract(empty_status=[404], records="items", total="header:X-Count", paging=paging)
+    declared = contract(empty_status=[404], records="items", total="header:X-Count", **PAGES)
     with pytest.raises((ContractError, TransientError)):
         answer(body, declared, status=404, headers=headers)
 

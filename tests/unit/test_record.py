@@ -239,6 +239,7 @@ def test_identifiers_in_texts_are_masked(text):
         (OFF_ID, f"1{OFF_ID}6", "1***6"),
         ("06864513571", 6864513571, "***"),
         ("06864513571", 686451357102, "***02"),
+        (OFF_ID, 6864513571, "6864513571"),  # another's would be, with a zero that it has not
         (OFF_ID, 4123456789, "4123456789"),
         (OFF_ID, "AB2C2E8B-A6AB-40F1-8270-7261230e3444", "AB2C2E8B-A6AB-40F1-8270-7261230e3444"),
     ],

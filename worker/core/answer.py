@@ -89,7 +89,7 @@ def read_answer(
     """
     is_html = "html" in "".join(headers.get("content-type", ())).lower()
     if status in contract.empty_status and not is_html:
-        return _nothing(headers, body, contract)
+        return _nothing(headers, body, contract, off_id)
     if status != _OK:
         _refuse_status(status)
     if is_html:
@@ -103,18 +103,25 @@ def read_answer(
     return answer
 
 
-def _nothing(headers: Headers, body: bytes | bytearray, contract: AreaContract) -> Answer:
+def _nothing(
+    headers: Headers, body: bytes | bytearray, contract: AreaContract, off_id: str
+) -> Answer:
     """The answer of a status that says that there are no records, unless anything contradicts."""
     document = parse(body) if body.strip() else {}
     if not isinstance(document, dict):
         raise ContractError("a body that describes no problem, where the status says no records")
     if not body and set(headers.get("content-length", ())) - {"0"}:  # RFC 9110 §8.6
         raise ContractError("the length of a body that this status cannot have", field="$")
-    for place in sorted(contract.counting):
-        if not place.startswith(HEADER) and find(document, parse_path(place)):
+    for place in filter(None, sorted(contract.counting)):
+        if find(document, parse_path(place)):
             raise ContractError("not empty, where the status says no records", field=place)
-    answer = Answer(items=[], headers=headers, is_status_alone=True)
+    wanted = {**contract.expect, **dict.fromkeys(contract.answer_person, off_id)}
+    found = {place: find(document, parse_path(place)) for place in wanted}
+    # What a description of a problem leaves out contradicts nothing.
+    around = wanted | {place: value for place, value in found.items() if value is not None}
+    answer = Answer(items=[], around=around, headers=headers, is_status_alone=True)
     _check_declared(answer, contract)
+    _check_values(answer, contract, off_id)
     total = contract.total
     is_counted = total.startswith(HEADER) and total.removeprefix(HEADER).lower() in headers
     if is_counted and answer.count(total):

@@ -254,14 +254,16 @@ class AreaContract(_Declared):
     @cached_property
     def places(self) -> frozenset[str]:
         """The declared leaves around the records."""
-        named = {*self.expect, *self.answer_person, *self.ignore, *self.counting} - {self.records}
-        return frozenset(name for name in named if not name.startswith(HEADER))
+        named = {*self.expect, *self.answer_person, *self.ignore, self.total}
+        named |= {getattr(self.paging, name, "") for name in ("field", "pages", "more")}
+        return frozenset(name for name in named if name and not name.startswith(HEADER))
 
     @cached_property
     def counting(self) -> frozenset[str]:
-        """The places that can say that there are records, or more of them."""
-        paging = {getattr(self.paging, name, "") for name in ("field", "pages", "more")}
-        return frozenset({self.records, self.total, *paging} - {""})
+        """The places in an answer that can say that there are records, or more of them."""
+        is_numbered = isinstance(self.paging, PagePaging | OffsetPaging)
+        continuation = getattr(self.paging, "more" if is_numbered else "field", "")
+        return frozenset({self.records, self.total, continuation} & {self.records, *self.places})
 
     @cached_property
     def known_headers(self) -> frozenset[str]:

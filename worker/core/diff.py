@@ -163,7 +163,7 @@ def _leaves(value: Any) -> set[tuple[str, ...]]:
         return {(name, *path) for name, some in value.items() for path in _leaves(some)}
     if isinstance(value, list):
         return {path for some in value for path in _leaves(some)}
-    return set() if value is None or value == "" else {()}
+    return set() if value is None or (isinstance(value, str) and not value.strip()) else {()}
 
 
 class Confirm(enum.StrEnum):

@@ -233,12 +233,13 @@ def _key_part(value: Any, path: FieldPath, own: str) -> str:
     """An id, or a part of one. Two that differ may become the same only if they hold ``own``."""
     if not isinstance(value, _IDS) or isinstance(value, bool) or not _plain(value).strip():
         raise ContractError("no id", field=path.text)
-    text = value if isinstance(value, str) else _digits(value, own)
+    text = _plain(value)
+    text = f"0{text}" if f"0{text}".startswith(own) else text  # a number loses its zero
     stored = _stored_text(text, path, own)
     if stored != text.replace(own, MASK):
         what = "an id that holds a national identifier; declare another id"
         raise ContractError(what, field=path.text)
-    return _plain(value) if stored == text else stored
+    return stored
 
 
 def _scalar(paths: _Alternatives, parent: Any, own: str) -> Any:
@@ -271,8 +272,7 @@ def _stored_scalar(value: Any, path: FieldPath, own: str) -> Any:
 def _digits(number: float, own: str) -> str:
     """The digits of a number, with the leading zero of an identifier that it has lost."""
     text = str(int(number))
-    restored = f"0{text}"
-    return restored if len(restored) == len(own) or restored.startswith(own) else text
+    return f"0{text}" if len(text) == len(own) - 1 else text
 
 
 def _is_blank(value: ColumnValue) -> bool:
