@@ -104,6 +104,8 @@ def test_an_area_that_is_switched_on_later(
     worker = standin.install(tmp_path, sqlite_url)
     worker.configure(sync={"first_min_completeness": 0.95})
     assert worker.sync("--area", SAFETY).code == 0
+    (ended,) = calls(worker, f"backfill --area {PRIVACY} --roster {worker.folder}/roster.csv")
+    assert ended.code == 5, ended.story()
     ended = worker.sync()
     assert ended.code == 5
     assert ended.run["reasons"][0].endswith(f"{PRIVACY} has no record of any of 100 persons")

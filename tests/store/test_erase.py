@@ -6,11 +6,12 @@ from typing import Any
 import asyncpg
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import make_url
 
 from tests.support.databases import data_files_of, sqlite_files_of
 from tests.support.store_world import World, failed, read, world_on
-from worker.errors import ExitCode, LeaseLostError, UnavailableError
-from worker.store.privacy import Access, count_traces, erase_traces, record_access
+from worker.errors import ConfigurationError, ExitCode, LeaseLostError, UnavailableError
+from worker.store.privacy import Access, count_traces, erase_traces, record_access, scrub
 from worker.store.schema.tables import CHANGES, VERSIONS, draft, metadata, person
 
 GONE = "5eed" * 16
@@ -199,6 +200,17 @@ def test_every_table_of_persons_is_reached():
         if {"person_id", "person_key"} & {column.name for column in table.c}
     }
     assert named - {"access_log", "change_feed"} == set(TABLES)
+
+
+@pytest.mark.promise("8")
+async def test_only_their_owner_takes_the_bytes_away(postgresql_url):
+    """VACUUM passes over the tables of another role, with a warning alone."""
+    async with world_on(postgresql_url) as world:
+        name = make_url(postgresql_url).database
+        await world.rows_written(f'ALTER DATABASE "{name}" SET role = pg_read_all_data')
+        await world.database.engine.dispose()  # its sessions are another role's from now on
+        with pytest.raises(ConfigurationError, match="another role owns the tables"):
+            await scrub(world.database, rewrite=True)
 
 
 @pytest.mark.promise("4")

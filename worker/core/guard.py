@@ -44,7 +44,7 @@ class AreaFacts(Value, frozen=True, kw_only=True):
         attempted: persons asked for; a line of the roster that cannot be read counts, too.
         complete: persons read to the last page.
         records: what they showed.
-        is_first: no full run that was published before had it; never of a backfill.
+        is_first: no full run that was published before had it.
     """
 
     area: str

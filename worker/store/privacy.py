@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.value import Value
-from worker.errors import UnavailableError
+from worker.errors import ConfigurationError, UnavailableError
 from worker.store.database import LASTING_S, Database, delete_securely
 from worker.store.errors import plain_reason
 from worker.store.runs.lease import Lease
@@ -137,6 +137,12 @@ _HOLDERS: Final = """
 """How many snapshots may still see rows that were deleted before an id: of sessions here, standbys
 and slots. This session's own counts, like that of VACUUM FULL: it begins with the oldest
 transaction on the server that has written, in any database, or is prepared."""
+_NOT_OURS: Final = """
+    SELECT count(*) FROM pg_class c JOIN pg_database d ON d.datname = current_database()
+    WHERE c.oid::regclass::text IN ({}) AND NOT pg_has_role(c.relowner, 'USAGE')
+        AND NOT pg_has_role(d.datdba, 'USAGE')
+"""
+"""How many tables VACUUM would skip, with a warning alone."""
 _QUERIES_MAX: Final = 60
 _PAUSE_S: Final = 0.5
 
@@ -154,6 +160,7 @@ async def scrub(database: Database, *, rewrite: bool = False) -> None:
 
     Raises:
         UnavailableError: it cannot be done now. What was erased stays erased.
+        ConfigurationError: it can only be done by the owner of the tables.
     """
     try:
         async with database.gate:
@@ -181,12 +188,18 @@ async def _scrub_sqlite(database: Database) -> None:
 
 
 async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
-    names = ", ".join(table.name for table in (*_traces(""), access_log))
+    tables = [table.name for table in (*_traces(""), access_log)]
+    names, quoted = ", ".join(tables), ", ".join(f"'{name}'" for name in tables)
     options = "FULL, ANALYZE" if rewrite else "ANALYZE"
     with anyio.fail_after(LASTING_S):
         async with database.engine.connect() as connection:
             # VACUUM allows no transaction.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
+            if (await connection.exec_driver_sql(_NOT_OURS.format(quoted))).scalar_one():
+                raise ConfigurationError(
+                    "done, but the files still contain the old bytes: another role owns the tables",
+                    hint="run the same `pts-worker erase` again as that role",
+                )
             is_over = await _wait_for_holders(database, connection)
             await connection.exec_driver_sql(f"VACUUM ({options}) {names}")
             if not is_over:

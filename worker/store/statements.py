@@ -51,7 +51,9 @@ INSERT INTO draft ({names}, run_id, attempt, compared_no)
 SELECT {names}, {run}, {attempt}, (SELECT COALESCE(MAX(publication_no), 0) FROM run)
 FROM {input_rows} WHERE true
 ON CONFLICT (run_id, person_id) DO UPDATE SET
-    attempt = excluded.attempt[[,
+    attempt = excluded.attempt,
+    local_ref = CASE draft.attempt WHEN {attempt} THEN draft.local_ref ELSE excluded.local_ref END,
+    cohort = CASE draft.attempt WHEN {attempt} THEN draft.cohort ELSE excluded.cohort END[[,
     {a}_state = COALESCE(excluded.{a}_state, draft.{a}_state)"""
     + "".join(
         f""",
@@ -62,7 +64,7 @@ ON CONFLICT (run_id, person_id) DO UPDATE SET
     + "]]\n"
 )
 """What was read. An area that was not read this time keeps what was read of it before, and the
-person what the roster called them first: it may name somebody twice."""
+person what this attempt's roster called them first: it may name somebody twice."""
 
 OPEN_VERSIONS: Final = """
 SELECT v.person_id, v.version_id, v.restriction_id, v.content_hash, v.first_seen_at, {content}

@@ -135,8 +135,7 @@ class Publishing:
             "attempted": len(asked) + self.ending.roster_errors * (area in self.run.areas),
             "complete": sum(reading.is_complete for reading in asked),
             "records": sum(len(reading.rows or {}) for reading in asked),
-            "is_first": self.run.kind == "sync"
-            and not any(area in one.areas for one in self.syncs),
+            "is_first": not any(area in one.areas for one in self.syncs),
         }
 
 

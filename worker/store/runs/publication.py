@@ -195,7 +195,7 @@ class Publisher(Value, frozen=True, kw_only=True):
                 attempted=reads[f"{area.table}_attempted"] + faults,
                 complete=reads[f"{area.table}_complete"],
                 records=reads[f"{area.table}_records"],
-                is_first=not is_subset and not before[f"{area.table}_syncs"],
+                is_first=not before[f"{area.table}_syncs"],
             )
 
         return GuardFacts(
