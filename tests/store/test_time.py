@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from tests.support.clock import START
-from tests.support.store_world import RunAttempt, World, failed, read, world_on
+from tests.support.store_world import RunAttempt, World, failed, person_named, read, world_on
 from worker.errors import ExitCode
 from worker.store.status import publication_at
 
@@ -128,8 +128,8 @@ async def test_a_run_that_makes_progress_goes_on(sqlite_url):
             await attempt.interrupt()
         attempt = await start(world, after_s=11 * HOUR_S)
         assert attempt.handle.run_id == 1
-        for ref in ("new", "again"):  # of two lines, the first counts, of this attempt's roster
-            await attempt.write(read(world, "d", "d1", ref=ref))
+        await attempt.store.settled([person_named("a", ref="new")])
+        await attempt.write(read(world, "a", "a1", ref="a second line of the same roster"))
         assert await attempt.publish(may_depart=False) == ExitCode.OK
         assert ("new",) in await world.rows("SELECT local_ref FROM person")
         assert {row[0] for row in await world.current()} == set("abcd")

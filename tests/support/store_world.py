@@ -183,7 +183,8 @@ class RunAttempt:
 
     async def settled(self, *keys: str) -> dict[str, set[str]]:
         """Which areas of these persons need no reading any more."""
-        return {key: set(areas) for key, areas in (await self.store.settled(keys)).items()}
+        found = await self.store.settled([person_named(key) for key in keys])
+        return {key: set(areas) for key, areas in found.items()}
 
     async def interrupt(self) -> None:
         await self.store.interrupt(ExitCode.STOPPED, "stopped at sync.deadline", RunProgress())

@@ -139,7 +139,7 @@ and slots. This session's own counts, like that of VACUUM FULL: it begins with t
 transaction on the server that has written, in any database, or is prepared."""
 _NOT_OURS: Final = """
     SELECT count(*) FROM pg_class c JOIN pg_database d ON d.datname = current_database()
-    WHERE c.oid::regclass::text IN ({}) AND NOT pg_has_role(c.relowner, 'USAGE')
+    WHERE c.oid = ANY ('{{{}}}'::regclass[]) AND NOT pg_has_role(c.relowner, 'USAGE')
         AND NOT pg_has_role(d.datdba, 'USAGE')
 """
 """How many tables VACUUM would skip, with a warning alone."""
@@ -188,14 +188,13 @@ async def _scrub_sqlite(database: Database) -> None:
 
 
 async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
-    tables = [table.name for table in (*_traces(""), access_log)]
-    names, quoted = ", ".join(tables), ", ".join(f"'{name}'" for name in tables)
+    names = ", ".join(table.name for table in (*_traces(""), access_log))
     options = "FULL, ANALYZE" if rewrite else "ANALYZE"
     with anyio.fail_after(LASTING_S):
         async with database.engine.connect() as connection:
             # VACUUM allows no transaction.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            if (await connection.exec_driver_sql(_NOT_OURS.format(quoted))).scalar_one():
+            if (await connection.exec_driver_sql(_NOT_OURS.format(names))).scalar_one():
                 raise ConfigurationError(
                     "done, but the files still contain the old bytes: another role owns the tables",
                     hint="run the same `pts-worker erase` again as that role",

@@ -51,9 +51,7 @@ INSERT INTO draft ({names}, run_id, attempt, compared_no)
 SELECT {names}, {run}, {attempt}, (SELECT COALESCE(MAX(publication_no), 0) FROM run)
 FROM {input_rows} WHERE true
 ON CONFLICT (run_id, person_id) DO UPDATE SET
-    attempt = excluded.attempt,
-    local_ref = CASE draft.attempt WHEN {attempt} THEN draft.local_ref ELSE excluded.local_ref END,
-    cohort = CASE draft.attempt WHEN {attempt} THEN draft.cohort ELSE excluded.cohort END[[,
+    attempt = excluded.attempt[[,
     {a}_state = COALESCE(excluded.{a}_state, draft.{a}_state)"""
     + "".join(
         f""",
@@ -64,7 +62,7 @@ ON CONFLICT (run_id, person_id) DO UPDATE SET
     + "]]\n"
 )
 """What was read. An area that was not read this time keeps what was read of it before, and the
-person what this attempt's roster called them first: it may name somebody twice."""
+person what the roster called them first: it may name somebody twice."""
 
 OPEN_VERSIONS: Final = """
 SELECT v.person_id, v.version_id, v.restriction_id, v.content_hash, v.first_seen_at, {content}
@@ -106,10 +104,10 @@ fields, no further one is noted."""
 # The roster, chunk by chunk: who was seen, and whom a backfill reads
 
 MARK_SEEN: Final = """
-UPDATE draft SET attempt = {attempt}
-WHERE run_id = {run} AND person_id IN (SELECT person_id FROM {input_rows})
+UPDATE draft SET attempt = {attempt}, local_ref = input_rows.local_ref, cohort = input_rows.cohort
+FROM {input_rows} WHERE draft.run_id = {run} AND draft.person_id = input_rows.person_id
 """
-"""This attempt has seen them on the roster."""
+"""This attempt has seen them on the roster, which may call them something else by now."""
 
 ADD_NOT_SENT: Final = """
 INSERT INTO draft

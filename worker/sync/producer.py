@@ -176,7 +176,7 @@ class Producer(msgspec.Struct, kw_only=True):
         for person in chunk:
             if person.person_key not in self.pending:
                 new.setdefault(person.person_key, person)
-        settled = await self.store.settled(list(new))
+        settled = await self.store.settled([*new.values()])
         chosen = await self.store.chosen(list(new))
         every = self.store.handle.areas
         due: list[PersonTask] = []

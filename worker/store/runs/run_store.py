@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from worker.core.area import AREAS
 from worker.core.diff import Confirm, Unconfirmed
 from worker.core.effect import instant_sql
 from worker.core.guard import GuardLimits
-from worker.core.model import PersonRead, RunKind, RunStatus
+from worker.core.model import Person, PersonRead, RunKind, RunStatus
 from worker.core.run import Publication, RunHandle, RunProgress
 from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError, WorkerError
@@ -23,13 +23,15 @@ from worker.store.database import Database
 from worker.store.filling import filled
 from worker.store.persons import open_failures, unpublished_run
 from worker.store.runs.batch import Known, find_persons, write_batch
-from worker.store.runs.bulk import IDS, KEYS
+from worker.store.runs.bulk import IDS, KEYS, InputRows, Row
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, forget_garbage, note_run
 from worker.store.runs.publication import Publisher, read_so_far
 from worker.store.schema.tables import person, run
 
 log = structlog.get_logger(__name__)
+
+_SEEN: Final = InputRows((*IDS.columns, ("local_ref", "text"), ("cohort", "text")))
 
 
 class Choice(Value, frozen=True, kw_only=True):
@@ -64,15 +66,17 @@ class RunStore:
         """The database of the store."""
         return self.lease.database
 
-    async def settled(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]]:
+    async def settled(self, persons: Sequence[Person]) -> Mapping[str, frozenset[str]]:
         """The areas that need no first read by this run attempt, by person.
 
         These are areas read completely in this run, or failed in this run attempt. Persons whom an
-        earlier run attempt has read are marked as seen on the roster.
+        earlier run attempt has read are marked as seen on the roster, under today's labels.
         """
         attempt = self.handle.attempt
-        read = await self._read(person_keys)
-        unseen = [person.person_id for person in read.values() if person.attempt != attempt]
+        read = await self._read([person.person_key for person in persons])
+        labels = {person.person_key: (person.local_ref, person.cohort) for person in persons}
+        known = ((one, labels[key]) for key, one in read.items() if one.attempt != attempt)
+        unseen = [(one.person_id, *called) for one, called in known]
         if unseen:
             await self.lease.write(self._mark_seen, unseen)
         return {key: person.settled(attempt) for key, person in read.items()}
@@ -196,19 +200,19 @@ class RunStore:
         run_id = self.handle.run_id
         return await self.database.read(find_persons, person_keys, run_id=run_id, is_read=True)
 
-    async def _mark_seen(self, connection: AsyncConnection, persons: Sequence[int]) -> None:
+    async def _mark_seen(self, connection: AsyncConnection, persons: Sequence[Row]) -> None:
         """Record that this attempt saw persons on the roster whom an earlier attempt has read."""
         mark = filled(statements.MARK_SEEN, run=self.handle.run_id, attempt=self.handle.attempt)
-        await IDS.execute(connection, mark, [(person_id,) for person_id in persons])
+        await _SEEN.execute(connection, mark, persons)
 
     async def _mark_not_sent(self, connection: AsyncConnection, person_keys: Sequence[str]) -> None:
         """Record that this attempt saw persons under an identifier that is not sent to PTS."""
         run_id, attempt = self.handle.run_id, self.handle.attempt
         known = await find_persons(connection, person_keys, run_id=run_id)
-        persons = [person.person_id for person in known.values()]
+        persons = [(one.person_id, one.local_ref, one.cohort) for one in known.values()]
         await self._mark_seen(connection, persons)
         add = filled(statements.ADD_NOT_SENT, run=run_id, attempt=attempt)
-        await IDS.execute(connection, add, [(person_id,) for person_id in persons])
+        await IDS.execute(connection, add, [person[:1] for person in persons])
 
 
 async def _count(connection: AsyncConnection, counted: str) -> int:
