@@ -166,6 +166,8 @@ def test_a_status_that_means_no_records():
         ({"ok": False}, {}),
         ({"who": OFF_ID[::-1]}, {}),
         ({"more": True}, {}),
+        ({"page": 1, "pages": 5}, {}),
+        ({"page": 3}, {}),
         (b"", {"X-Count": "3"}),
         (b"", {"X-Count": "9" * 5_000}),
         (b"", {"X-Total-Count": "3"}),

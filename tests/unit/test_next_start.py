@@ -53,7 +53,6 @@ def test_days_of_the_week(weekday: str, expected: list[int]) -> None:
         ("0 2,3 25 * *", NIGHT_OF_25_H, ["25 02:00+0200", "25 03:00+0100"]),
         ("30 2 * * *", NIGHT_OF_23_H, ["29 03:00+0200", "30 02:30+0200"]),
         ("30 3 * * *", NIGHT_OF_23_H, ["29 03:30+0200", "30 03:30+0200"]),
-        ("0 2,3 29 * *", NIGHT_OF_23_H, ["29 03:00+0200"]),
     ],
 )
 def test_once_a_night_when_the_clocks_change(

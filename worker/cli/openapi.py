@@ -81,13 +81,13 @@ class OpenApi:
         """Declare where the person's identifier goes; other fields are left out."""
         body: Any = OFF_ID
         fields = fields_in([self._body(request)])
-        sent = {*fields_in([proposal.table["body"]])} & {*fields}
+        sent = {*fields_in([proposal.table["body"]])}
         persons = (p for p in fields if {*PERSON_NAMES} & {*names_of(p).split()})
-        if not sent and (path := next(persons, "")):
+        if not sent <= {*fields} and (path := next(persons, "")):
             for name in reversed(path.split(".")):
                 body = {name: body}
             proposal.table["body"], sent = body, {path}
-        proposal.marks |= {} if sent else {"body": NOT_SEEN}
+        proposal.marks |= {} if sent <= {*fields} else {"body": NOT_SEEN}
         proposal.facts += [f"body: {p!r} {_UNSENT}" for p in fields if p not in {"", *sent}]
 
     def _body(self, message: Any) -> Any:

@@ -245,25 +245,21 @@ class AreaContract(_Declared):
             raise ValueError(f"paging.send_as: {sent.send_as} of the body holds the identifier")
         within = (f"{self.records}.", f"{self.records}[") if self.records else ""
         if lost := [place for place in self.places if f"{place}.".startswith(within)]:
-            raise ValueError(
-                f'{min(lost)} is a part of the list of records ("{self.records}"); paging, total, '
-                "expect, answer_person and ignore name what stands around it"
-            )
+            place = f'{min(lost)} is a part of the list of records ("{self.records}")'
+            raise ValueError(f"{place}; only what stands around it can be declared here")
         return self
 
     @cached_property
     def places(self) -> frozenset[str]:
         """The declared leaves around the records."""
-        named = {*self.expect, *self.answer_person, *self.ignore, self.total}
-        named |= {getattr(self.paging, name, "") for name in ("field", "pages", "more")}
-        return frozenset(name for name in named if name and not name.startswith(HEADER))
+        named = {*self.expect, *self.answer_person, *self.ignore, *self.counting} - {self.records}
+        return frozenset(name for name in named if not name.startswith(HEADER))
 
     @cached_property
     def counting(self) -> frozenset[str]:
-        """The places in an answer that can say that there are records, or more of them."""
-        is_numbered = isinstance(self.paging, PagePaging | OffsetPaging)
-        continuation = getattr(self.paging, "more" if is_numbered else "field", "")
-        return frozenset({self.records, self.total, continuation} & {self.records, *self.places})
+        """The places that can say that there are records, or more of them."""
+        paging = {getattr(self.paging, name, "") for name in ("field", "pages", "more")}
+        return frozenset({self.records, self.total, *paging} - {""})
 
     @cached_property
     def known_headers(self) -> frozenset[str]:

@@ -27,8 +27,7 @@ _READ_HINT: Final = (
     "`pts-worker doctor --probe` says why nobody is read"
 )
 _ACCEPT_HINT: Final = (
-    "check what changed, at PTS or in the contract; if it is correct, run `pts-worker sync "
-    "--accept-removals`"
+    "check PTS and the contract; if all is correct, run `pts-worker sync --accept-removals`"
 )
 
 

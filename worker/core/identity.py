@@ -1,8 +1,7 @@
 """National identifiers and pseudonym keys as types that never print, and keyed pseudonyms.
 
 An identifier is eleven digits (pts reference, 9). Wrong control digits are only reported: synthetic
-numbers, felles hjelpenummer and future numbers follow other rules. No date, sex or century is
-derived.
+numbers, felles hjelpenummer and future numbers follow other rules. Nothing is derived from one.
 """
 
 import base64

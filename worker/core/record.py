@@ -272,7 +272,8 @@ def _stored_scalar(value: Any, path: FieldPath, own: str) -> Any:
 def _digits(number: float, own: str) -> str:
     """The digits of a number, with the leading zero of an identifier that it has lost."""
     text = str(int(number))
-    return f"0{text}" if len(text) == len(own) - 1 else text
+    restored = f"0{text}"
+    return restored if len(restored) == len(own) or restored.startswith(own) else text
 
 
 def _is_blank(value: ColumnValue) -> bool:
