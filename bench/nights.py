@@ -172,7 +172,7 @@ async def night(
             reads = await _reads(reader, numbers, cohorts)
             with look:
                 for some in _slices(reads, CHUNK_PERSONS):
-                    await store.settled([read.person.person_key for read in some])
+                    await store.settled([read.person for read in some])
             with write:
                 for some in _slices(reads, BATCH_PERSONS):
                     await _apply(store, some)

@@ -11,7 +11,7 @@ from typing import Any
 
 from worker.cli import run_sync
 from worker.core.guard import GuardLimits
-from worker.core.model import PersonRead, RunKind
+from worker.core.model import Person, PersonRead, RunKind
 from worker.core.run import Publication, RunHandle, RunProgress
 from worker.errors import ExitCode, WithheldError
 from worker.ports import Runtime
@@ -28,7 +28,7 @@ class Nothing:
     runtime: Runtime
     counted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TOTALS, 0))
 
-    async def settled(self, _person_keys: Sequence[str]) -> Mapping[str, frozenset[str]]:
+    async def settled(self, _persons: Sequence[Person]) -> Mapping[str, frozenset[str]]:
         """Nobody."""
         return {}
 
