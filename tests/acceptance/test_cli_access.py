@@ -46,7 +46,7 @@ def row(command: str, key: str | None, purpose: str | None) -> list[tuple[object
 def test_each_command_leaves_a_row(standin: Standin, sqlite_url: str, tmp_path: Path):
     """Account, host, command, person and purpose; nobody is named whom the store does not know.
 
-    The rows stay after ``erase``, and name nobody who was erased, whoever asks for them then.
+    The rows stay after ``erase`` without the person's name, and so do later look-ups of them.
     """
     worker, off_id = install(standin, sqlite_url, tmp_path, 3)
     key = worker.store.one("SELECT person_key FROM report_patient_safety_current")

@@ -47,7 +47,7 @@ async def record_access(
 ) -> None:
     """Add a row to the access log, and commit it.
 
-    It names nobody whom the store does not know, or ``erase`` would not be the end of them.
+    It names only persons whom the store knows, so that a look-up after ``erase`` leaves no key.
 
     Args:
         person_key: the person, by the key of the store; None if all persons were accessed.
@@ -202,7 +202,7 @@ async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
             is_over = await _wait_for_holders(database, connection)
             await connection.exec_driver_sql(f"VACUUM ({options}) {names}")
             if not is_over:
-                raise TimeoutError("what is from before the erasure is still open on the server")
+                raise TimeoutError("an older transaction is still open on the server")
 
 
 async def _wait_for_holders(database: Database, connection: AsyncConnection) -> bool:

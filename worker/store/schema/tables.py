@@ -175,8 +175,8 @@ access_log = _table(
     | _of(Text, "os_user login_user host command person_key purpose"),
 )
 """Only grows: triggers refuse deletions before 90 days, and every change but the
-one that ``erase`` makes: ``person_key`` becomes NULL. It names nobody whom the database does not
-know."""
+one that ``erase`` makes: ``person_key`` becomes NULL. It names only persons whom the database
+knows."""
 
 drift = _table(
     "drift",
