@@ -14,6 +14,7 @@ from worker.store.schema.tables import (
     VERSIONS,
     change_feed,
     person,
+    person_area,
     publication_code,
     publication_cohort,
     publication_figure,
@@ -39,7 +40,7 @@ async def multiply(connection: AsyncConnection, times: int) -> None:
     entries = await _last(connection, change_feed, "seq")
     areas = {name: versions[table.name] for name, table in VERSIONS.items()}
     for copy in range(1, times):
-        for table in (person, *VERSIONS.values()):
+        for table in (person, person_area, *VERSIONS.values()):
             steps = {
                 "person_id": str(copy * persons),
                 "version_id": str(copy * versions.get(table.name, 0)),

@@ -1,13 +1,15 @@
 """Runs the migrations, on the connection handed in or on the configured database."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import anyio
 from alembic import context
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, column, delete, insert, table, text
+from sqlalchemy.schema import CreateView, DropView
 
+from worker.store.derived import derive_again
 from worker.store.schema.tables import VERSIONS
 from worker.store.schema.upgrade import HEAD
 from worker.store.schema.views import view_definitions
@@ -16,11 +18,14 @@ LOCK = 0x7074735F7570
 """PostgreSQL's advisory lock of an upgrade; any number, but always the same: ``pts_up``."""
 LOCK_TIMEOUT_S = 10
 _ROWS = 1_000_000
-"""As SQLite supposes of a table that it knows nothing of."""
-_OF_A_PERSON = {
+"""The number of rows that SQLite assumes of a table without statistics."""
+_STATISTICS = table("sqlite_stat1", column("tbl"), column("idx"), column("stat"))
+_ROWS_PER_KEY = {
     ("person", "ix_person_local_ref"): "1",
+    ("person_area", "sqlite_autoindex_person_area_1"): "2 1",
 } | {
-    (table.name, f"ix_{table.name}_person_id_restriction_id"): "2 1" for table in VERSIONS.values()
+    (version.name, f"ix_{version.name}_person_id_restriction_id"): "2 1"
+    for version in VERSIONS.values()
 }
 """By table and index: rows for each value of its first column, of its first two, and so on."""
 _GRANTS = """
@@ -54,43 +59,45 @@ def grants_on(connection: Connection, views: Iterable[str]) -> Sequence[str]:
     ]
 
 
-def statistics_statements(dialect: str) -> Iterator[str]:
-    """What SQLite's planner is given about our tables: how few rows of each a person has.
+def set_statistics(connection: Connection) -> None:
+    """Tell SQLite's planner how few rows of our tables a person has.
 
-    SQLite takes a table that was never analysed for a million rows, and ten rows for each value of
-    an index. So it read a view from end to end where a short list of references was joined with it,
-    and looked each row up in the list. With these figures it begins with the list. They are not
-    counted, so that the plans of a database do not change with its contents; running ``ANALYZE``
-    replaces them. A migration may have made a table anew and dropped its figures.
+    SQLite assumes a million rows of a table that was never analysed, and ten for each value of an
+    index. So it read a view from end to end where a short list of references was joined with it,
+    and looked each row up in the list. With these statistics it begins with the list. They are
+    fixed, so that the plans of a database do not change with its contents. ``ANALYZE`` replaces
+    them. A migration may have made a table anew and dropped them.
     """
-    if dialect != "sqlite":
-        return
-    yield "ANALYZE sqlite_schema"  # makes the table of figures, and counts nothing
-    for (name, index), rows in _OF_A_PERSON.items():
-        yield f"DELETE FROM sqlite_stat1 WHERE idx = '{index}'"  # noqa: S608 - declared
-        values = f"('{name}', '{index}', '{_ROWS} {rows}')"
-        yield f"INSERT INTO sqlite_stat1 VALUES {values}"  # noqa: S608 - declared
+    connection.execute(text("ANALYZE sqlite_schema"))  # creates the table, and counts nothing
+    for (name, index), rows in _ROWS_PER_KEY.items():
+        connection.execute(delete(_STATISTICS).where(_STATISTICS.c.idx == index))
+        row = {"tbl": name, "idx": index, "stat": f"{_ROWS} {rows}"}
+        connection.execute(insert(_STATISTICS).values(row))
 
 
 def migrate(connection: Connection) -> None:
-    """All steps in the caller's transaction; the views are dropped before and made after."""
+    """Run all steps in the caller's transaction. The views are dropped before, created after."""
     dialect = connection.dialect.name
-    views = view_definitions(dialect)
+    views = [CreateView(query, name) for name, query in view_definitions(dialect).items()]
     granted: Sequence[str] = ()
     if dialect == "postgresql":
-        # Of the transaction and not of the session, which a pooler gives to somebody else.
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
-        granted = grants_on(connection, views)
-    for name in views:  # none may stand in the way of a changed table
-        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+        # Of the transaction and not of the session, which a pooler gives to another client.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
+        granted = grants_on(connection, [view.table.name for view in views])
+    for view in views:  # none may stand in the way of a changed table
+        connection.execute(DropView(view.table, if_exists=True))
     context.configure(connection=connection)
     with context.begin_transaction():
         context.run_migrations()
     if context.get_context().get_current_revision() == HEAD:  # `alembic` may stop before it
-        created = (f"CREATE VIEW {name} AS {sql}" for name, sql in views.items())
-        for statement in (*created, *granted, *statistics_statements(dialect)):
-            connection.exec_driver_sql(statement)
+        for view in views:
+            connection.execute(view)
+        for grant in granted:
+            connection.execute(text(grant))
+        derive_again(connection)  # this release may know more codes than the last one
+        if dialect == "sqlite":
+            set_statistics(connection)
 
 
 async def on_configured_database() -> None:

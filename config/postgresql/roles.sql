@@ -48,7 +48,9 @@ DECLARE
         'report_patient_privacy_history',
         'report_patient_safety_current',
         'report_patient_safety_history',
-        'report_person_freshness'
+        'report_person_freshness',
+        'report_restriction_current',
+        'report_restriction_history'
     ];
     reader CONSTANT text :=
         coalesce(nullif(current_setting('pts.reader', true), ''), 'pts_reader');

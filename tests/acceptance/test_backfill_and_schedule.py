@@ -122,7 +122,8 @@ def test_what_is_stale(standin: Standin, worker: Installation) -> None:
     assert set(standin.asked) == {(off_id_of(5), SAFETY), (never, SAFETY), (never, PRIVACY)}
     standin.asked.clear()
     worker.store.rows(
-        "UPDATE person SET patient_privacy_confirmed_at = '2026-01-02T03:04:05.000000+00:00'"
+        "UPDATE person_area SET confirmed_at = '2026-01-02T03:04:05.000000+00:00' "
+        f"WHERE area = '{PRIVACY}'"
     )
     assert worker.run("backfill", "--stale-for", "1h", "--area", PRIVACY).code == 0
     assert set(standin.asked) == {(off_id, PRIVACY) for off_id in standin.people}

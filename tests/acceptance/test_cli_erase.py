@@ -68,7 +68,9 @@ def test_one_person_is_erased(standin: Standin, tmp_path: Path, database_url: st
         "patient_privacy_version": 1,
         "draft_patient_safety": 0,
         "draft_patient_privacy": 0,
+        "draft_area": 0,
         "draft": 0,
+        "person_area": 2,
         "person": 1,
     }
     for secret in (key, CANARY):

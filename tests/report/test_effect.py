@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from tests.support.clock import START
 from tests.support.columns import named
@@ -11,7 +12,9 @@ from tests.support.made_databases import BOTH
 from tests.support.report.stores import ANY, NEVER, missed, privacy, safety, seen
 from tests.support.store_world import world_on
 from worker.core.area import area_named
-from worker.core.effect import in_effect_sql, instant_sql, is_in_effect
+from worker.core.effect import effect_of
+from worker.store.derived import is_active
+from worker.store.schema.tables import VERSIONS
 
 PAST, FUTURE = datetime(2001, 2, 3, 4, 5, tzinfo=UTC), datetime(2901, 2, 3, 4, 5, tzinfo=UTC)
 RANGES = '[{"from":"a","to":"b"},{"from":"c","to":"d"}]'
@@ -95,9 +98,9 @@ async def test_a_delay_that_is_counted_from_a_result_to_come(database_url):
         ("pending", 2, 0),
     ]
     effect = area_named("patient-safety").effect
-    assert {record.key: is_in_effect(effect, named(record), START) for record in records} == {
-        key: does for key, (does, _) in found.items()
-    }
+    assert {
+        record.key: effect_of(effect, named(record)).is_active(START) for record in records
+    } == {key: does for key, (does, _) in found.items()}
 
 
 @pytest.mark.promise("2")
@@ -164,13 +167,10 @@ async def test_it_ends_at_the_instant(database_url):
     """In effect until before its end, to the microsecond."""
     async with world_on(database_url, our_clock=True) as world:
         await published(world, safety("a", "NORU", FUTURE))
-        found = {}
-        for late in (-1, 0, 1):
-            now = instant_sql(FUTURE + timedelta(microseconds=late))
-            effect = in_effect_sql(area_named("patient-safety").effect, "v", now)
-            sql = f"SELECT count(*) FROM report_patient_safety_current v WHERE {effect}"
-            ((found[late],),) = await world.rows(sql)
-        assert found == {-1: 1, 0: 0, 1: 0}
+        versions = VERSIONS["patient-safety"].c
+        active = [is_active(versions, FUTURE + timedelta(microseconds=late)) for late in (-1, 0, 1)]
+        (row,) = await world.selected(select(*active))
+        assert [bool(value) for value in row] == [True, False, False]
 
 
 @pytest.mark.parametrize("database_url", BOTH, indirect=True)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.report.stores import key_of, publish, safety, seen
 from tests.support.store_world import World, world_on
-from worker.store.statements import COHORTS_MAX
+from worker.store.runs.facts import COHORTS_MAX
 
 pytestmark = pytest.mark.promise("2")
 

@@ -1,4 +1,4 @@
-"""How long a transaction is tried again, and rows passed to one statement."""
+"""How long a transaction is tried again."""
 
 from pathlib import Path
 
@@ -8,11 +8,8 @@ from sqlalchemy import text
 from tests.support.clock import FakeRuntime
 from worker.errors import UnavailableError
 from worker.store.database import PATIENCE_S, open_database
-from worker.store.runs.bulk import InputRows
 
 LONG_S = 10 * PATIENCE_S
-SHAPE = InputRows((("number", "bigint"), ("words", "text"), ("raw", "bytea")))
-ODD = "æøå 'quoted' :colon {brace} 100% "
 
 
 class Publication:
@@ -65,16 +62,3 @@ async def test_sqlite_is_durable_and_carries_its_log_over_seldom(tmp_path: Path)
 
     async with open_database(f"sqlite:///{tmp_path / 'pts.db'}", FakeRuntime().runtime) as database:
         assert await database.read(look) == ["wal", 2, 1, 5_000]
-
-
-async def test_however_many_rows(database_url):
-    """Each row arrives once, whatever the size of the statements that take them."""
-    sql = "SELECT {names} FROM {input_rows}"
-    async with (
-        open_database(database_url, FakeRuntime().runtime) as database,
-        database.engine.connect() as connection,
-    ):
-        for count in (0, 1, 3, 4, 5, 17, 4_000):
-            rows = [(n, f"{ODD}{n}" if n else None, b"\0\xff'") for n in range(count)]
-            found = await SHAPE.execute(connection, sql, rows)
-            assert sorted(map(tuple, found)) == rows

@@ -12,7 +12,15 @@ from tests.support.databases import data_files_of, sqlite_files_of
 from tests.support.store_world import World, failed, read, world_on
 from worker.errors import ConfigurationError, ExitCode, LeaseLostError, UnavailableError
 from worker.store.privacy import Access, count_traces, erase_traces, record_access, scrub
-from worker.store.schema.tables import CHANGES, VERSIONS, draft, metadata, person
+from worker.store.schema.tables import (
+    CHANGES,
+    VERSIONS,
+    draft,
+    draft_area,
+    metadata,
+    person,
+    person_area,
+)
 
 GONE = "5eed" * 16
 """The pseudonym of the person who is to go."""
@@ -20,7 +28,10 @@ CANARY = "canary-9f3b71c2"
 KEPT = "kept-content"
 
 
-TABLES = [table.name for table in (*VERSIONS.values(), *CHANGES.values(), draft, person)]
+TABLES = [
+    table.name
+    for table in (*VERSIONS.values(), *CHANGES.values(), draft, draft_area, person, person_area)
+]
 """Every table with rows of a person."""
 
 
@@ -73,7 +84,9 @@ async def test_the_person_goes_and_all_others_stay(database_url):
             "patient_privacy_version": 0,
             "draft_patient_safety": 2,
             "draft_patient_privacy": 0,
+            "draft_area": 2,
             "draft": 1,
+            "person_area": 2,
             "person": 1,
         }
         assert dict(found) == expected
@@ -98,6 +111,7 @@ async def test_who_is_not_published_goes_from_the_drafts(sqlite_url):
         found = await world.erase(GONE)
         assert {name: count for name, count in found.items() if count} == {
             "draft_patient_safety": 1,
+            "draft_area": 2,
             "draft": 1,
         }
         assert await world.rows("SELECT person_key FROM draft") == [("b",)]

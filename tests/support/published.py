@@ -129,7 +129,7 @@ class Store:
         # Times of the source are data; times of ours are not comparable.
         ours = {"first_seen_at", "last_confirmed_at", "observed_at"}
         ours |= {"opened_run", "closed_run", "valid_from", "version_no"}
-        ours |= {"publication_no", "opened_publication", "closed_publication"}
+        ours |= {"publication_no", "opened_publication", "closed_publication", "closed_by_reads"}
         statements = []
         for view, names in zip(views, self.columns(*views), strict=True):
             terms = [

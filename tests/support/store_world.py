@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Executable, text
 
 from tests.support.clock import FakeRuntime
 from tests.support.columns import as_columns
@@ -79,9 +79,13 @@ class World:
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """What a reader finds."""
+        return await self.selected(text(sql))
+
+    async def selected(self, query: Executable) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
 
         async def work(connection: Any) -> list[tuple[Any, ...]]:
-            return [tuple(row) for row in await connection.execute(text(sql))]
+            return [tuple(row) for row in await connection.execute(query)]
 
         return await self.database.read(work)
 

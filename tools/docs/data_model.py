@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from sqlalchemy import Column, MetaData, Table, create_engine
+from sqlalchemy.dialects import postgresql
 
 from worker.store.schema.tables import metadata
 from worker.store.schema.upgrade import migrate
@@ -19,11 +20,13 @@ TABLES: Final = {
     "store_identity": "How persons are keyed, and which PTS fills the database: one row.",
     "lease": "Who may write, with the fencing token: one row.",
     "run": "One run: its status, and once it is published its number, totals and facts.",
-    "person": "A person by pseudonym, as published: what the roster calls them today, and of each "
-    "area when it was last confirmed and by which proof, or why it could not be read.",
-    "draft": "What an open run has read of a person, not published.",
-    "draft_patient_safety": "What an open run would change in a person's patient safety.",
-    "draft_patient_privacy": "The same for patient privacy.",
+    "person": "A published person: the pseudonym, and the labels of the last roster.",
+    "person_area": "An area of a published person: the last complete read with its proof, and the "
+    "failure if it cannot be read. One row for each person and area.",
+    "draft": "A person on the roster of an open run, not published.",
+    "draft_area": "A read of an area in an open run, not published.",
+    "draft_patient_safety": "The changes of an open run to patient safety restrictions.",
+    "draft_patient_privacy": "The changes of an open run to patient privacy restrictions.",
     "drift": "Fields of records that the contract with PTS does not declare.",
     "access_log": "Who looked at whom. It only grows.",
     "publication_code": "The facts of a publication by area, code, level, cause, group and cohort. "
@@ -34,7 +37,8 @@ TABLES: Final = {
     "change_feed": "What each publication changed, in order. It only grows.",
     "patient_safety_version": "The content of a patient safety restriction over an interval of "
     "publications.",
-    "patient_privacy_version": "The same for patient privacy.",
+    "patient_privacy_version": "The content of a patient privacy restriction over an interval of "
+    "publications.",
 }
 """What each table holds."""
 
@@ -42,6 +46,8 @@ NOT_ENFORCED: Final = {
     "change_feed.person_id": "person",
     "change_feed.publication_no": "run",
     "draft.person_id": "person",
+    "draft_area.person_id": "person",
+    "draft_area.run_id": "run",
     "draft_patient_safety.person_id": "person",
     "draft_patient_privacy.person_id": "person",
     "patient_safety_version.opened_no": "run",
@@ -112,14 +118,20 @@ def _row(column: Column[Any]) -> str:
 _NAMES: Final = {
     "big_integer": "integer",
     "boolean": "boolean",
+    "integer": "integer",
     "large_binary": "bytes",
+    "small_integer": "integer",
+    "string": "text",
     "text": "text",
     "type_decorator": "time, UTC",
 }
 
 
 def _views() -> Iterator[str]:
-    definitions = view_definitions("postgresql")
+    definitions = {
+        name: str(query.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+        for name, query in view_definitions("postgresql").items()
+    }
     for view in view_columns():
         read = dict.fromkeys(re.findall(r"(?:FROM|JOIN) (\w+)", definitions[view]))
         tables = ", ".join(f"`{name}`" for name in read if name in metadata.tables)

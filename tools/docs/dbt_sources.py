@@ -32,6 +32,7 @@ _VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "failure_kind": tuple(FailureKind),
     "kind": tuple(RunKind),
     "status": tuple(RunStatus),
+    "closed_because": ("changed", "gone", "departed"),
     "op": ("insert", "update", "close", "depart", "relabel", "erase", "purge"),
     "system": tuple(dict.fromkeys(code.system for code in codes())),
     "type": tuple(Kind),

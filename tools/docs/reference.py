@@ -12,6 +12,7 @@ from tools.docs.command_line import described
 from tools.docs.data_model import data_model_page
 from tools.docs.exit_codes import EXIT_MEANINGS
 from tools.docs.log_events import log_table
+from tools.docs.publication_sql import publication_page
 from worker.config.contract_file import default_contract_text
 from worker.config.settings import EVERYDAY, KEYS, text_of, variable_of
 from worker.core.contract import STYLES
@@ -33,6 +34,9 @@ VIEWS: Final = {
     "restriction.",
     "report_patient_privacy_history": "Patient privacy: every version, valid from `valid_from` "
     "until before `valid_to`.",
+    "report_restriction_current": "Both areas: the last published state, with the columns that "
+    "both have.",
+    "report_restriction_history": "Both areas: every version, with the columns that both have.",
     "report_person_freshness": "One row per person and area: when it was last confirmed, and why "
     "it could not be read since.",
     "report_daily": "The facts of each publication by code, level, cause and cohort. Written "
@@ -126,8 +130,9 @@ _VIEWS: Final = """# Reporting views
 
 The views are the same in SQLite and PostgreSQL. Readers get `SELECT` on these and nothing else, by [two roles on PostgreSQL](../reporting.md#readers); `report_access` is for those who oversee them. Within a major version, columns are added and never renamed or dropped. [Reporting](../reporting.md) says which view answers what; the tables behind them are in the [data model](data-model.md).
 
-- **In effect.** `is_in_effect` is true if the restriction restricts at this moment: its code is not `N`, it has begun, and its end has not passed. A code that the worker does not know restricts, and has no `restriction_group`. `ends_at` is empty if the end is indefinite. If PTS gives several time ranges, the worker does not claim that any has ended.
+- **In effect.** `is_in_effect` is true if the restriction restricts at this moment: its code is not `N`, it has begun, and its end has not passed. A code that the worker does not know restricts, and has no `restriction_group`. `begins_at` is empty if it has always been in effect, and `ends_at` if the end is indefinite. If PTS gives several time ranges, the worker does not claim that any has ended.
 - **Stale.** `is_stale` is true if the last publication that covers the area could not read it completely. The row was true at `last_confirmed_at`.
+- **Closed.** `closed_because` is `changed` if another version follows, `gone` if two complete reads did not hold the restriction, and `departed` if its person left the roster. `closed_by_reads` has the times of those two reads.
 - **Extra.** `extra` is a JSON object of the further fields that the contract with PTS keeps; NULL if a record has none.
 - **Times** are UTC. In SQLite they are text in one form (`2026-01-31T00:00:00.000000+00:00`) that sorts and compares as time.
 
@@ -326,5 +331,6 @@ REFERENCE: Final[Mapping[str, Callable[[], str]]] = {
     "reference/metrics": metrics_page,
     "reference/log-events": log_events_page,
     "reference/data-model": data_model_page,
+    "reference/publication": publication_page,
 }
 """The generated pages of docs/, by their name without ``.md``."""

@@ -6,7 +6,7 @@ Where the columns come from is declared in the contract with PTS (``core.contrac
 import enum
 from typing import Final
 
-from worker.core.effect import DelayRule, Effect, RestrictionGroup
+from worker.core.effect import DelayRule, EffectRule, RestrictionGroup
 from worker.core.value import Value
 
 
@@ -29,7 +29,7 @@ class Column(Value, frozen=True, kw_only=True):
         type: its type; a value of another type is a failure of the area.
         never_of: the name of a time column, in place of a field of its own; true if that time is
             in the year 9999, which PTS uses for "never".
-        codes: those that are known, if it holds codes; ``Effect`` knows those of its own column.
+        codes: those that are known, if it holds codes; ``EffectRule`` has those of its own column.
     """
 
     name: str
@@ -49,7 +49,7 @@ class ResourceArea(Value, frozen=True, kw_only=True, eq=False):
     name: str
     table: str
     columns: tuple[Column, ...]
-    effect: Effect
+    effect: EffectRule
 
 
 PATIENT_SAFETY: Final = ResourceArea(
@@ -76,7 +76,7 @@ PATIENT_SAFETY: Final = ResourceArea(
         Column(name="source_modified_at", type=ColumnType.TIME),
         Column(name="created_by", type=ColumnType.TEXT),
     ),
-    effect=Effect(
+    effect=EffectRule(
         code="confidentiality_code",
         groups=(
             (RestrictionGroup.NONE, ("N",)),
@@ -111,7 +111,7 @@ PATIENT_PRIVACY: Final = ResourceArea(
         Column(name="source_created_at", type=ColumnType.TIME),
         Column(name="source_modified_at", type=ColumnType.TIME),
     ),
-    effect=Effect(
+    effect=EffectRule(
         code="privacy_type",
         groups=(
             (RestrictionGroup.BLOCKED, ("Block",)),

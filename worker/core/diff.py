@@ -17,7 +17,7 @@ import msgspec
 import orjson
 
 from worker.core.area import Column, ResourceArea
-from worker.core.effect import group_of, is_in_effect
+from worker.core.effect import effect_of, group_of
 from worker.core.model import (
     AreaFailure,
     AreaRead,
@@ -114,7 +114,7 @@ def _update(area: ResourceArea, row: StoredVersion, record: Record, read_at: dat
     names = [column.name for column in area.columns]
     before = dict(zip(names, row.columns, strict=True))
     now = dict(zip(names, record.columns, strict=True))
-    was_in_effect = is_in_effect(area.effect, before, read_at)
+    was_active = effect_of(area.effect, before).is_active(read_at)
     loses_meaning = any(
         _is_known(area, column, before[column.name])
         and not _is_known(area, column, now[column.name])
@@ -128,7 +128,7 @@ def _update(area: ResourceArea, row: StoredVersion, record: Record, read_at: dat
         record=record,
         first_seen_at=row.first_seen_at,
         observed_at=read_at,
-        closes=was_in_effect and not is_in_effect(area.effect, now, read_at),
+        closes=was_active and not effect_of(area.effect, now).is_active(read_at),
         loses=loses_meaning or bool(lost),
     )
 
@@ -206,7 +206,7 @@ def ids_digest(area: ResourceArea, read: CompleteArea) -> bytes:
     ids = hashlib.blake2b(digest_size=16)
     for record in sorted(read.records, key=lambda record: record.key):
         values = dict(zip(names, record.columns, strict=True))
-        does = is_in_effect(area.effect, values, read.proof.read_at)
+        does = effect_of(area.effect, values).is_active(read.proof.read_at)
         ids.update(f"{len(record.key)} {record.key} {does:d}".encode())
     return ids.digest()
 

@@ -1,23 +1,23 @@
-"""Whether a restriction is in effect: the one definition, as SQL that both databases read.
+"""The effect of a restriction: what it does, from when and until when.
 
-A restriction counts from its beginning until before its end, unless its code restricts nothing. A
-code that the worker does not know restricts: it has no group, but is never left out of a count.
+``effect_of`` computes it once, when a record is read. The store keeps the result in columns of its
+own, so that every statement asks the same short question: does it restrict, has it begun, is it
+not over yet?
 
-A delay in days without a time restricts nothing yet: it is a rule of a requisition for the result
-that will come (PTS reference, 3.1). The result gets a restriction of its own, with the time that
-PTS has computed, and that one counts; with the rule it would be counted twice.
-The same SQL makes the reporting views, the facts of a publication and the report.
+An unknown code restricts, because a count must not leave it out. It has no group.
+
+A delay in days without a time restricts nothing yet. It is a rule of a requisition for a result to
+come (PTS reference, 3.1). The result gets a restriction of its own, with the time that PTS has
+computed. Counting the rule as well would count the delay twice.
 """
 
 import enum
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Any, Final
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
 
+from worker.core.times import END_OF_TIME
 from worker.core.value import Value
-
-_NEVER_FROM: Final = "'9999-01-01T00:00:00+00:00'"
-"""PTS's "never" is the year 9999 (pts reference, section 0, point 5)."""
 
 
 class RestrictionGroup(enum.StrEnum):
@@ -32,40 +32,40 @@ class RestrictionGroup(enum.StrEnum):
     SHIELDED = "shielded"
     """Staff keep it from health personnel, for the citizen."""
     PENDING = "pending"
-    """A rule for a result to come: its delay is counted from then, so its end is not known."""
+    """A rule for a result to come: the delay starts with the result, so its end is unknown."""
     NONE = "none"
     """Nothing is restricted."""
 
 
 class Figure(enum.StrEnum):
-    """In which way a figure of a publication divides restrictions; those in effect, if not said."""
+    """The dimension of a published figure. Without another word it counts active restrictions."""
 
     GROUP = "group"
-    """By group; of ``RestrictionGroup.PENDING`` those that stand."""
+    """By group, pending restrictions included."""
     CODE = "code"
     """By group, code and level."""
     CAUSE = "cause"
-    """By how they came about, in the areas that say so."""
+    """By cause, in the areas that have one."""
     AGE = "age"
-    """By the time since PTS made them."""
+    """By the time since PTS created them."""
     ENDS = "ends"
     """Delays, by the time until they end."""
     EXPIRED = "expired"
-    """What PTS lists after its end, by the time since then."""
+    """Restrictions that PTS lists after their end, by the time since then."""
     WEEK = "week"
-    """What restricts and came, changed or went in seven days."""
+    """Restrictions that came, changed or went in seven days."""
     WEEK_GROUP = "week_group"
-    """The same by group."""
+    """``WEEK`` by group."""
 
 
 class DelayRule(Value, frozen=True, kw_only=True):
-    """By which columns a delay is a rule for a result to come.
+    """The columns that tell a delay from a rule for a result to come.
 
     Attributes:
         days: the column with the days of the delay.
-        since: the column of the time from which they count, if it is known.
-        about: the column of the kind of document.
-        results: kinds that are results themselves: their delay restricts.
+        since: the column with the time from which the days count, if it is known.
+        about: the column with the kind of document.
+        results: kinds of documents that are results themselves: their delay restricts.
     """
 
     days: str
@@ -74,20 +74,20 @@ class DelayRule(Value, frozen=True, kw_only=True):
     results: tuple[str, ...]
 
 
-class Effect(Value, frozen=True, kw_only=True):
-    """By which columns of an area a restriction is in effect.
+class EffectRule(Value, frozen=True, kw_only=True):
+    """The columns of an area that decide the effect of a restriction.
 
     Attributes:
-        code: the column whose value says what the restriction does.
+        code: the column whose value names the group.
         groups: codes by group.
         prefixes: beginnings of codes that PTS may add, by group.
-        ends: the column of its end; none, or the year 9999, is indefinite.
-        begins: the column of its beginning, if there is one.
+        ends: the column with the end. No value, or the year 9999, is indefinite.
+        begins: the column with the beginning, if there is one.
         level: the column that divides a code, for counts.
-        cause: the column that says how a restriction came about, for counts.
-        rule: how to tell a delay that is a rule for a result to come.
-        ranges: a column of JSON. With several ranges in it no beginning or end counts: the columns
-            hold the first range alone, and the worker does not claim that the others are over.
+        cause: the column with the cause, for counts.
+        rule: how to tell a delay from a rule for a result to come.
+        ranges: a column of JSON. With several ranges no beginning or end counts: the columns hold
+            the first range alone, and the worker does not claim that the others are over.
     """
 
     code: str
@@ -107,106 +107,67 @@ class Effect(Value, frozen=True, kw_only=True):
         return frozenset({self.code, self.level, self.begins, self.ends, self.ranges, *rule})
 
 
-def group_of(effect: Effect, code: str) -> str | None:
-    """The restriction's group by its code; None for a code that is not known."""
-    for group, known in effect.groups:
-        if code in known:
+class Effect(NamedTuple):
+    """The effect of one restriction, as the store keeps it.
+
+    Attributes:
+        restriction_group: None for an unknown code.
+        restricts: false for a code that restricts nothing, and for a rule for a result to come.
+        effect_from: None if it has always been in effect.
+        effect_until: None if it is indefinite, or not known.
+    """
+
+    restriction_group: RestrictionGroup | None
+    restricts: bool
+    effect_from: datetime | None
+    effect_until: datetime | None
+
+    def is_active(self, at: datetime) -> bool:
+        """Whether it is in effect at an instant: from its beginning until before its end."""
+        has_begun = self.effect_from is None or self.effect_from <= at
+        is_over = self.effect_until is not None and self.effect_until <= at
+        return self.restricts and has_begun and not is_over
+
+
+def effect_of(rule: EffectRule, values: Mapping[str, Any]) -> Effect:
+    """The effect of a restriction.
+
+    Args:
+        values: the area's typed columns by name; all of ``rule.deciding`` are there.
+    """
+    group = group_of(rule, values[rule.code] or "")
+    if group == RestrictionGroup.DELAYED and _awaits_result(rule, values):
+        group = RestrictionGroup.PENDING
+    restricts = group not in {RestrictionGroup.NONE, RestrictionGroup.PENDING}
+    if rule.ranges and _is_several(values[rule.ranges]):
+        return Effect(group, restricts, None, None)
+    begins = values[rule.begins] if rule.begins else None
+    ends = values[rule.ends]
+    # PTS writes "never" as the year 9999 (PTS reference, section 0, point 5).
+    is_endless = ends is None or ends >= END_OF_TIME
+    return Effect(group, restricts, begins, None if is_endless else ends)
+
+
+def group_of(rule: EffectRule, code: str) -> RestrictionGroup | None:
+    """The group of a code; None for an unknown code."""
+    for group, codes in rule.groups:
+        if code in codes:
             return group
-    for group, prefix in effect.prefixes:
+    for group, prefix in rule.prefixes:
         if code.startswith(prefix):
             return group
     return None
 
 
-def group_sql(effect: Effect, row: str) -> str:
-    """The restriction's group in SQL: NULL for a code that is not known.
-
-    Args:
-        row: the name of the table or view in the query.
-    """
-    code = f"{row}.{effect.code}"
-    cases = [f"WHEN {rule} THEN '{RestrictionGroup.PENDING}'" for rule in _rule(effect, row)]
-    cases += [f"WHEN {code} IN ({_texts(codes)}) THEN '{group}'" for group, codes in effect.groups]
-    cases += [
-        f"WHEN substr({code}, 1, {len(prefix)}) = '{prefix}' THEN '{group}'"
-        for group, prefix in effect.prefixes
-    ]
-    return f"CASE {' '.join(cases)} END"
-
-
-def ends_at_sql(effect: Effect, row: str) -> str:
-    """When it ends; NULL if that is indefinite, and never the year 9999."""
-    column = f"{row}.{effect.ends}"
-    return f"CASE WHEN {column} < {_NEVER_FROM}{_single(effect, row)} THEN {column} END"
-
-
-def in_effect_sql(effect: Effect, row: str, now: str) -> str:
-    """A condition: whether it is in effect at an instant. It is never NULL.
-
-    Args:
-        row: the name of the table or view in the query.
-        now: an expression for the instant, or what ``instant_sql`` gives.
-    """
-    single = _single(effect, row)
-    code = f"{row}.{effect.code}"
-    nothing = [code for group, codes in effect.groups if group == "none" for code in codes]
-    cases = [f"WHEN {code} IN ({_texts(nothing)}) THEN 0"] if nothing else []
-    cases += [f"WHEN {rule} THEN 0" for rule in _rule(effect, row)]
-    cases.append(f"WHEN {row}.{effect.ends} <= {now}{single} THEN 0")
-    if effect.begins:
-        cases.append(f"WHEN {row}.{effect.begins} > {now}{single} THEN 0")
-    return f"CASE {' '.join(cases)} ELSE 1 END = 1"
-
-
-def is_in_effect(effect: Effect, values: Mapping[str, Any], now: datetime) -> bool:
-    """``in_effect_sql`` for the columns of one restriction."""
-    group = group_of(effect, values[effect.code] or "")
-    if group == RestrictionGroup.NONE:
+def _awaits_result(rule: EffectRule, values: Mapping[str, Any]) -> bool:
+    """Whether a restriction with a delaying code is a rule for a result to come."""
+    delay = rule.rule
+    if delay is None or values[delay.days] is None:
         return False
-    if group == RestrictionGroup.DELAYED and _is_rule(effect, values):
-        return False
-    if effect.ranges and (values[effect.ranges] or "").count("},{"):
-        return True
-    ends, begins = values[effect.ends], values[effect.begins] if effect.begins else None
-    return not (ends is not None and ends <= now) and not (begins is not None and begins > now)
+    has_time = values[rule.ends] is not None or values[delay.since] is not None
+    return not has_time and values[delay.about] not in delay.results
 
 
-def _rule(effect: Effect, row: str) -> list[str]:
-    """The condition that a row is a rule for a result to come, if the area has such rules."""
-    if effect.rule is None:
-        return []
-    rule, delayed = effect.rule, dict(effect.groups)[RestrictionGroup.DELAYED]
-    about = f"{row}.{rule.about}"
-    is_delay = f"{row}.{effect.code} IN ({_texts(delayed)}) AND {row}.{rule.days} IS NOT NULL"
-    has_no_time = f"{row}.{effect.ends} IS NULL AND {row}.{rule.since} IS NULL"
-    is_no_result = f"({about} IS NULL OR {about} NOT IN ({_texts(rule.results)}))"
-    return [f"{is_delay} AND {has_no_time} AND {is_no_result}"]
-
-
-def _is_rule(effect: Effect, values: Mapping[str, Any]) -> bool:
-    """``_rule`` for a restriction with a code that delays."""
-    rule = effect.rule
-    return (
-        rule is not None
-        and values[rule.days] is not None
-        and values[effect.ends] is None
-        and values[rule.since] is None
-        and values[rule.about] not in rule.results
-    )
-
-
-def instant_sql(at: datetime) -> str:
-    """An instant as a literal that compares with a time column of either database."""
-    return f"'{at.astimezone(UTC).isoformat(timespec='microseconds')}'"
-
-
-def _single(effect: Effect, row: str) -> str:
-    """That there is one range at most. The texts are canonical JSON."""
-    if not effect.ranges:
-        return ""
-    column = f"{row}.{effect.ranges}"
-    return f" AND ({column} IS NULL OR {column} NOT LIKE '[%}},{{%')"
-
-
-def _texts(codes: Iterable[str]) -> str:
-    return ", ".join(f"'{code}'" for code in codes)
+def _is_several(ranges: str | None) -> bool:
+    """Whether canonical JSON holds more than one range."""
+    return ranges is not None and "},{" in ranges

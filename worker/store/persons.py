@@ -10,16 +10,15 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Select, Subquery, column, or_, select, text
+from sqlalchemy import Select, Subquery, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import AREAS
 from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
-from worker.store.filling import filled
 from worker.store.identity import stored_identity
-from worker.store.schema.tables import person, run
-from worker.views import FRESHNESS, HISTORY, UtcTime, View
+from worker.store.schema.tables import FAILED, draft, draft_area, person, person_area, run
+from worker.views import FRESHNESS, HISTORY, View
 
 _OF_THE_PERSON: Final = frozenset({"person_key", "local_ref", "cohort"})
 """Columns of the views that say who it is, and the same in each row."""
@@ -88,24 +87,6 @@ def _is_shown(version: Mapping[str, Any], number: int) -> bool:
     return version["opened_publication"] <= number and (closed_no is None or closed_no > number)
 
 
-_OF_AREA: Final = """
-SELECT p.person_key, p.person_id, p.local_ref, '{area}' AS area, p.{a}_failure_kind AS kind,
-    p.{a}_failure_status AS status, p.{a}_failure_reason AS reason,
-    p.{a}_failure_attempts AS attempts, p.{a}_failed_runs AS runs,
-    p.{a}_failing_since AS first_at, p.{a}_failed_at AS last_at
-FROM person p LEFT JOIN draft d ON d.run_id = {run} AND d.person_id = p.person_id
-WHERE p.{a}_failure_kind IS NOT NULL AND p.departed_no IS NULL AND d.{a}_state IS NULL
-UNION ALL
-SELECT d.person_key, d.person_id, COALESCE(d.local_ref, p.local_ref), '{area}', d.{a}_failure_kind,
-    d.{a}_failure_status, d.{a}_failure_reason, d.{a}_failure_attempts,
-    COALESCE(p.{a}_failed_runs, 0) + 1, COALESCE(p.{a}_failing_since, d.{a}_read_at), d.{a}_read_at
-FROM draft d LEFT JOIN person p ON p.person_id = d.person_id
-WHERE d.run_id = {run} AND d.{a}_state = 'failed'
-"""
-"""Of an area: what the last publication left, unless the latest run has read the area since; and
-what that run could not read, counted on from the failure that stands."""
-
-
 class OpenFailure(Value, frozen=True, kw_only=True):
     """One area of one person that cannot be read at present.
 
@@ -146,10 +127,65 @@ async def failures_of(connection: AsyncConnection, person_key: str) -> Sequence[
 async def open_failures(connection: AsyncConnection) -> Subquery:
     """Every open failure, with the fields of ``OpenFailure``."""
     latest = await unpublished_run(connection) or 0
-    parts = " UNION ALL ".join(filled(_OF_AREA, area, run=latest) for area in AREAS)
-    names = OpenFailure.__struct_fields__
-    columns = [column(name, UtcTime if name.endswith("_at") else None) for name in names]
-    return text(parts).columns(*columns).subquery("failures")
+    return _published_failures(latest).union_all(_drafted_failures(latest)).subquery("failures")
+
+
+def _published_failures(latest: int) -> Select[Any]:
+    """The failures of the last publication, in areas that the latest run has not read since."""
+    row = person_area.c
+    is_read_since = and_(
+        draft_area.c.run_id == latest,
+        draft_area.c.person_id == row.person_id,
+        draft_area.c.area == row.area,
+    )
+    return (
+        select(
+            person.c.person_key,
+            person.c.person_id,
+            person.c.local_ref,
+            row.area,
+            row.failure_kind.label("kind"),
+            row.failure_status.label("status"),
+            row.failure_reason.label("reason"),
+            row.failure_attempts.label("attempts"),
+            row.failed_runs.label("runs"),
+            row.failing_since.label("first_at"),
+            row.failed_at.label("last_at"),
+        )
+        .join_from(person, person_area, row.person_id == person.c.person_id)
+        .outerjoin(draft_area, is_read_since)
+        .where(
+            row.failure_kind.is_not(None),
+            person.c.departed_no.is_(None),
+            draft_area.c.state.is_(None),
+        )
+    )
+
+
+def _drafted_failures(latest: int) -> Select[Any]:
+    """The failures of the latest run, counted on from those of the last publication."""
+    read, before = draft_area.c, person_area.c
+    is_same = and_(before.person_id == read.person_id, before.area == read.area)
+    has_draft = and_(draft.c.run_id == read.run_id, draft.c.person_id == read.person_id)
+    return (
+        select(
+            draft.c.person_key,
+            draft.c.person_id,
+            func.coalesce(draft.c.local_ref, person.c.local_ref),
+            read.area,
+            read.failure_kind,
+            read.failure_status,
+            read.failure_reason,
+            read.failure_attempts,
+            func.coalesce(before.failed_runs, 0) + 1,
+            func.coalesce(before.failing_since, read.read_at),
+            read.read_at,
+        )
+        .join_from(draft_area, draft, has_draft)
+        .outerjoin(person, person.c.person_id == read.person_id)
+        .outerjoin(person_area, is_same)
+        .where(read.run_id == latest, read.state == FAILED)
+    )
 
 
 async def unpublished_run(connection: AsyncConnection) -> int | None:

@@ -11,7 +11,18 @@ from typing import Any, Final
 
 import anyio
 import msgspec
-from sqlalchemy import ColumnElement, Table, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Table,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,7 +32,16 @@ from worker.store.database import LASTING_S, Database, delete_securely
 from worker.store.errors import plain_reason
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import last_publication_no
-from worker.store.schema.tables import CHANGES, VERSIONS, access_log, change_feed, draft, person
+from worker.store.schema.tables import (
+    CHANGES,
+    VERSIONS,
+    access_log,
+    change_feed,
+    draft,
+    draft_area,
+    person,
+    person_area,
+)
 from worker.views import UtcTime
 
 
@@ -83,14 +103,15 @@ def _traces(person_key: str) -> Mapping[Table, ColumnElement[bool]]:
     """Which rows of each table are the person's, in the order in which they go."""
     drafted = select(draft.c.run_id, draft.c.person_id).where(draft.c.person_key == person_key)
     published = select(person.c.person_id).where(person.c.person_key == person_key)
-    changes = {
-        table: tuple_(table.c.run_id, table.c.person_id).in_(drafted) for table in CHANGES.values()
+    reads = {
+        table: tuple_(table.c.run_id, table.c.person_id).in_(drafted)
+        for table in (*CHANGES.values(), draft_area)
     }
-    versions = {table: table.c.person_id.in_(published) for table in VERSIONS.values()}
+    rows = {table: table.c.person_id.in_(published) for table in (*VERSIONS.values(), person_area)}
     return {
-        **changes,
+        **reads,
         draft: draft.c.person_key == person_key,
-        **versions,
+        **rows,
         person: person.c.person_key == person_key,
     }
 
@@ -126,22 +147,22 @@ async def erase_traces(lease: Lease, person_key: str) -> None:
     await lease.write(work)
 
 
-_NEXT: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())::xid::text"
+_NEXT: Final = text("SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS xid) AS text)")
 """All that has ended, the erasure too, is before this transaction id."""
-_HOLDERS: Final = """
+_HOLDERS: Final = text("""
     SELECT count(*) FROM (SELECT backend_xmin AS oldest FROM pg_stat_activity
             WHERE datname = current_database() OR datname IS NULL
         UNION ALL SELECT xmin FROM pg_replication_slots) AS snapshots
-    WHERE age(oldest) > age('{}'::xid)
-"""
+    WHERE age(oldest) > age(CAST(CAST(:erased AS text) AS xid))
+""")
 """How many snapshots may still see rows that were deleted before an id: of sessions here, standbys
 and slots. This session's own counts, like that of VACUUM FULL: it begins with the oldest
 transaction on the server that has written, in any database, or is prepared."""
-_NOT_OURS: Final = """
+_NOT_OURS: Final = text("""
     SELECT count(*) FROM pg_class c JOIN pg_database d ON d.datname = current_database()
-    WHERE c.oid = ANY ('{{{}}}'::regclass[]) AND NOT pg_has_role(c.relowner, 'USAGE')
-        AND NOT pg_has_role(d.datdba, 'USAGE')
-"""
+    WHERE c.oid = ANY (CAST(CAST(:tables AS text[]) AS regclass[]))
+        AND NOT pg_has_role(c.relowner, 'USAGE') AND NOT pg_has_role(d.datdba, 'USAGE')
+""")
 """How many tables VACUUM would skip, with a warning alone."""
 _QUERIES_MAX: Final = 60
 _PAUSE_S: Final = 0.5
@@ -188,28 +209,28 @@ async def _scrub_sqlite(database: Database) -> None:
 
 
 async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
-    names = ", ".join(table.name for table in (*_traces(""), access_log))
+    tables = [table.name for table in (*_traces(""), access_log)]
     options = "FULL, ANALYZE" if rewrite else "ANALYZE"
     with anyio.fail_after(LASTING_S):
         async with database.engine.connect() as connection:
             # VACUUM allows no transaction.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            if (await connection.exec_driver_sql(_NOT_OURS.format(names))).scalar_one():
+            if (await connection.execute(_NOT_OURS, {"tables": tables})).scalar_one():
                 raise ConfigurationError(
                     "done, but the files still contain the old bytes: another role owns the tables",
                     hint="run the same `pts-worker erase` again as that role",
                 )
             is_over = await _wait_for_holders(database, connection)
-            await connection.exec_driver_sql(f"VACUUM ({options}) {names}")
+            await connection.exec_driver_sql(f"VACUUM ({options}) {', '.join(tables)}")
             if not is_over:
                 raise TimeoutError("an older transaction is still open on the server")
 
 
 async def _wait_for_holders(database: Database, connection: AsyncConnection) -> bool:
     """Wait for what may still see the erased rows, as VACUUM keeps these; whether it has ended."""
-    erased = (await connection.exec_driver_sql(_NEXT)).scalar_one()
+    erased = (await connection.execute(_NEXT)).scalar_one()
     for _ in range(_QUERIES_MAX):
-        if not (await connection.exec_driver_sql(_HOLDERS.format(erased))).scalar_one():
+        if not (await connection.execute(_HOLDERS, {"erased": erased})).scalar_one():
             return True
         await database.runtime.sleep(_PAUSE_S)
     return False

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import orjson
 from sqlalchemy import ColumnElement, Executable, Row, case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -195,7 +194,7 @@ def _facts(row: Row[Any]) -> RunFacts:
         run_id=row.run_id,
         kind=row.kind,
         status=row.status,
-        areas=tuple(orjson.loads(row.areas)),
+        areas=tuple(msgspec.json.decode(row.areas)),
         started_at=row.started_at,
         finished_at=row.finished_at,
         published_at=row.published_at,

@@ -40,12 +40,9 @@ def settled(worker: Installation) -> set[tuple[str, str]]:
     """Areas that the open run has read completely and committed, by local reference."""
     return set(
         worker.store.rows(
-            " UNION ALL ".join(
-                f"SELECT d.local_ref, '{area}' FROM draft d JOIN run r ON r.run_id = d.run_id "
-                f"WHERE r.status IN ('running', 'interrupted') "
-                f"AND d.{area.replace('-', '_')}_state = 'complete'"
-                for area in (SAFETY, PRIVACY)
-            )
+            "SELECT d.local_ref, a.area FROM draft d JOIN run r ON r.run_id = d.run_id "
+            "JOIN draft_area a ON a.run_id = d.run_id AND a.person_id = d.person_id "
+            "WHERE r.status IN ('running', 'interrupted') AND a.state = 'complete'"
         )
     )
 

@@ -8,9 +8,9 @@ from typing import Any
 from tests.support.report.stores import NEVER, missed, privacy, safety, seen
 from tests.support.store_world import World
 from worker.core.area import AREAS
-from worker.core.effect import in_effect_sql, instant_sql
 from worker.core.model import PersonRead
 from worker.errors import FailureKind
+from worker.views import iso_utc
 
 CODES = ("", "N", "NORU", "NORN_EPO", "NORS", "NORN_NEW")
 UNKNOWN = ("NORN_NEW", "Odd")
@@ -42,6 +42,15 @@ FIGURES = (
     "WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication)"
 )
 """What the facts of the last publication say for the report, as ``counted_figures`` counts it."""
+
+
+def active_at(at: datetime) -> str:
+    """The documented condition for "in effect at an instant", for rows of the current views."""
+    return (
+        "(COALESCE(restriction_group, '') NOT IN ('none', 'pending') "
+        f"AND COALESCE(begins_at <= '{iso_utc(at)}', true) "
+        f"AND COALESCE(ends_at > '{iso_utc(at)}', true))"
+    )
 
 
 def drawn_night(world: World, rng: random.Random, persons: range) -> list[PersonRead]:
@@ -86,7 +95,7 @@ async def counted(world: World) -> list[tuple[Any, ...]]:
     at = await last_instant(world)
     rows: list[tuple[Any, ...]] = []
     for area in AREAS:
-        does = in_effect_sql(area.effect, "v", instant_sql(at))
+        does = active_at(at)
         level, cause = (
             f"COALESCE({name}, '')" if name else "''"
             for name in (area.effect.level, area.effect.cause)
@@ -115,7 +124,7 @@ async def counted_figures(world: World) -> set[tuple[Any, ...]]:
         ]
         rows = await world.rows(
             f"SELECT person_key, COALESCE(cohort, ''), COALESCE(restriction_group, ''), "
-            f"{', '.join(names)}, {in_effect_sql(area.effect, 'v', instant_sql(at))}, "
+            f"{', '.join(names)}, {active_at(at)}, "
             f"source_created_at, ends_at FROM report_{area.table}_current v"
         )
         for person, cohort, group, code, level, cause, does, made, ends in rows:
@@ -194,10 +203,9 @@ async def counted_people(world: World, before: dict[str, tuple[str, bool]]) -> s
         found[cohort]["joined"] += key not in before
     for key, (cohort, _) in before.items():
         found[cohort]["departed"] += key not in after
-    at = instant_sql(await last_instant(world))
+    at = await last_instant(world)
     does = " UNION ".join(
-        f"SELECT cohort, person_key FROM report_{area.table}_current v "
-        f"WHERE {in_effect_sql(area.effect, 'v', at)}"
+        f"SELECT cohort, person_key FROM report_{area.table}_current v WHERE {active_at(at)}"
         for area in AREAS
     )
     for (cohort,) in await world.rows(f"SELECT COALESCE(cohort, '') FROM ({does}) AS holders"):

@@ -55,19 +55,28 @@ def upgrade_schema(cli: options.Cli) -> None:
 @command.command("check")
 @click.pass_obj
 def check(cli: options.Cli) -> None:
-    """Show which schema the database has and which this program needs. Exit 78 if they differ.
+    """Compare the database with this program: its schema, and its codes. Exit 78 if they differ.
+
+    The meaning of each code is stored with the restrictions that have it. A later version may know
+    more codes, and `db upgrade` then corrects these restrictions.
 
     Example: `pts-worker db check`
     """
+    from worker.errors import ConfigurationError
+    from worker.store.derived import count_outdated
     from worker.store.schema.upgrade import HEAD
 
     app = cli.load("report")
 
-    async def work() -> None:
-        async with app.database():
-            pass  # it is opened only with our schema
+    async def work() -> int:
+        async with app.database() as database:  # it is opened only with our schema
+            return await database.lasting().read(count_outdated)
 
-    cli.run(work)
+    if outdated := cli.run(work):
+        raise ConfigurationError(
+            f"{outdated} restrictions have a stored meaning that differs from this program's codes",
+            hint="run `pts-worker db upgrade`, which corrects them",
+        )
     cli.emit({"schema": {"database": HEAD, "program": HEAD}})
 
 

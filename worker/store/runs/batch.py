@@ -1,112 +1,37 @@
-"""Writes a batch: one transaction for many persons, each compared with what is published.
+"""Writes a batch: one transaction for many persons, each compared with the published state.
 
-A digest shows for most areas that nothing differs. For the others the open versions are read, and
-the differences become drafts of changes. A read that would close something becomes only a draft of
-the read itself: ``unconfirmed``, until the second read. Batches are idempotent: writing one again,
-after a commit whose acknowledgement was lost, changes nothing. New persons get an id.
+For most areas the digest shows that nothing differs. For the others, the open versions are read and
+the differences become drafts of changes. A read that would close something only becomes a draft of
+the read itself, ``unconfirmed``, until the second read. Batches are idempotent: writing one again
+after a lost acknowledgement changes nothing.
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.area import AREAS, ColumnType, ResourceArea, area_named
-from worker.core.diff import (
-    Change,
-    Confirm,
-    Op,
-    StoredVersion,
-    Unconfirmed,
-    diff_area,
-    ids_digest,
-    needs_second_read,
-)
-from worker.core.effect import instant_sql
-from worker.core.model import (
-    AreaFailure,
-    AreaRead,
-    CompleteArea,
-    FirstRead,
-    Person,
-    PersonRead,
-    RunKind,
-)
-from worker.core.record import LEDGER_DRIFT_MAX
+from worker.core.area import ResourceArea, area_named
+from worker.core.diff import Change, Confirm, Op, diff_area, ids_digest, needs_second_read
+from worker.core.model import AreaFailure, AreaRead, CompleteArea, Person, PersonRead, RunKind
 from worker.core.run import RunHandle
 from worker.core.value import Value
-from worker.store import statements
-from worker.store.filling import filled
-from worker.store.runs.bulk import IDS, KEYS, InputRows, Row
-from worker.store.schema.tables import (
-    CHANGES,
-    COMPLETE,
-    FAILED,
-    FAILURE,
-    PROOF,
-    UNCONFIRMED,
-    draft,
-    run,
+from worker.store.derived import derived_columns
+from worker.store.runs.drafts import (
+    StoredPerson,
+    count_drift,
+    find_holders,
+    find_persons,
+    open_versions,
+    replace_changes,
+    take_person_ids,
+    write_draft_areas,
+    write_drafts,
 )
-from worker.views import as_utc
-
-_DRAFTS: Final = InputRows.of(draft, but={"run_id", "attempt", "compared_no"})
-_OF_AREA: Final = 6
-"""The columns of an area in ``FIND_PERSONS``."""
-_NOT_READ: Final = (None,) * len(("state", "read_at", *PROOF, *FAILURE))
-"""The columns of an area that was not read."""
-_CHANGES: Final = {name: InputRows.of(table, but={"run_id"}) for name, table in CHANGES.items()}
-_RESTRICTIONS: Final = InputRows((("person_id", "bigint"), ("restriction_id", "text")))
-_FIELDS: Final = InputRows((("area", "text"), ("field", "text"), ("records", "bigint")))
-
-
-class Known(Value, frozen=True, kw_only=True):
-    """A person, as published and as the run has read them.
-
-    Attributes:
-        is_new: no publication knows them.
-        local_ref, cohort: as published.
-        attempt: the last attempt at the run that saw them on the roster; None: it has no draft.
-        digests: by area, the digest of what is open, if it is known.
-        states: by area, what the run has read.
-        unconfirmed: the first reads that wait for their second.
-    """
-
-    person_id: int
-    is_new: bool = False
-    local_ref: str | None = None
-    cohort: str | None = None
-    attempt: int | None = None
-    digests: Mapping[str, str | None] = {}
-    states: Mapping[str, str] = {}
-    unconfirmed: Mapping[str, Unconfirmed] = {}
-
-    def settled(self, attempt: int) -> frozenset[str]:
-        """The areas that need no first read by this attempt."""
-        is_own = self.attempt == attempt
-        return frozenset(
-            area
-            for area, state in self.states.items()
-            if state in {COMPLETE, UNCONFIRMED} or (state == FAILED and is_own)
-        )
-
-
-async def find_persons(
-    connection: AsyncConnection, person_keys: Sequence[str], *, run_id: int, is_read: bool = False
-) -> dict[str, Known]:
-    """Those of them whom a publication or this run knows, by their key.
-
-    Args:
-        is_read: only those whom this run has read.
-    """
-    keys = [(key,) for key in dict.fromkeys(person_keys)]
-    join = "INNER" if is_read else "LEFT"
-    find = filled(statements.FIND_PERSONS, run=run_id, join=join)
-    rows = await KEYS.execute(connection, find, keys)
-    return {person_key: _known(*columns) for person_key, *columns in rows}
+from worker.store.schema.tables import CHANGES, COMPLETE, FAILED, UNCONFIRMED, draft_area, run
+from worker.views import iso_utc
 
 
 async def write_batch(
@@ -125,265 +50,211 @@ async def write_batch(
     Returns:
         The keys of persons with an area that waits for a second read.
     """
-    run_id = handle.run_id
-    known = await _identify(connection, [read.person.person_key for read in reads], run_id=run_id)
+    person_keys = [read.person.person_key for read in reads]
+    persons = await _identify(connection, person_keys, run_id=handle.run_id)
     batch = _Batch(
         connection=connection,
         handle=handle,
         confirm=confirm,
-        persons=[(known[read.person.person_key], read) for read in reads],
+        persons=[(persons[read.person.person_key], read) for read in reads],
     )
     waiting = {name: await batch.write_changes(area_named(name)) for name in handle.areas}
     await batch.write_drafts(waiting)
     if any(isinstance(area, CompleteArea) for read in reads for area in read.areas):
-        # A failure is no progress: a run that only fails is abandoned in the end.
-        await connection.execute(
-            update(run).where(run.c.run_id == run_id).values(progressed_at=now)
-        )
-    await _add_drift(connection, reads, run_id=run_id, now=now)
+        # A failure is no progress, so a run that only fails is abandoned in the end.
+        progress = update(run).where(run.c.run_id == handle.run_id).values(progressed_at=now)
+        await connection.execute(progress)
+    await count_drift(connection, reads, run_id=handle.run_id, now=now)
     waits = frozenset[int]().union(*waiting.values())
-    return frozenset(key for key, person in known.items() if person.person_id in waits)
+    return frozenset(key for key, person in persons.items() if person.person_id in waits)
 
 
 async def _identify(
     connection: AsyncConnection, person_keys: Sequence[str], *, run_id: int
-) -> Mapping[str, Known]:
-    """The persons by their key; those whom nobody knows get an id."""
-    found = await find_persons(connection, person_keys, run_id=run_id)
-    unknown = [key for key in dict.fromkeys(person_keys) if key not in found]
-    if unknown:
-        taken = await connection.exec_driver_sql(filled(statements.TAKE_IDS, count=len(unknown)))
-        first = taken.scalar_one() - len(unknown) + 1
-        for person_id, key in enumerate(unknown, first):
-            found[key] = Known(person_id=person_id, is_new=True)
-    return found
-
-
-def _known(
-    person_id: int,
-    is_new: bool,  # noqa: FBT001 - a column
-    local_ref: str | None,
-    cohort: str | None,
-    attempt: int | None,
-    *of_areas: Any,
-) -> Known:
-    """A person from the columns of ``FIND_PERSONS`` after the key."""
-    digests, states, unconfirmed = {}, {}, {}
-    for place, area in enumerate(AREAS):
-        columns = of_areas[place * _OF_AREA : (place + 1) * _OF_AREA]
-        digests[area.name], state, read_at, record_count, digest, ids = columns
-        if state is not None:
-            states[area.name] = state
-        if state == UNCONFIRMED:
-            first = FirstRead(
-                read_at=as_utc(read_at), record_count=record_count, digest=bytes.fromhex(digest)
-            )
-            unconfirmed[area.name] = Unconfirmed(read=first, ids=bytes.fromhex(ids))
-    return Known(
-        person_id=person_id,
-        is_new=bool(is_new),
-        local_ref=local_ref,
-        cohort=cohort,
-        attempt=attempt,
-        digests=digests,
-        states=states,
-        unconfirmed=unconfirmed,
-    )
+) -> Mapping[str, StoredPerson]:
+    """The persons by their key. New ones get an id."""
+    persons = await find_persons(connection, person_keys, run_id=run_id)
+    new = [key for key in dict.fromkeys(person_keys) if key not in persons]
+    if new:
+        ids = await take_person_ids(connection, len(new))
+        for key, person_id in zip(new, ids, strict=True):
+            persons[key] = StoredPerson(person_id=person_id, is_new=True)
+    return persons
 
 
 class _Batch(Value, frozen=True, kw_only=True):
     """A batch in its transaction.
 
     Attributes:
-        persons: as they were known before, with what was read of them.
+        persons: as stored before, with the read of each.
     """
 
     connection: AsyncConnection
     handle: RunHandle
     confirm: Confirm
-    persons: Sequence[tuple[Known, PersonRead]]
+    persons: Sequence[tuple[StoredPerson, PersonRead]]
 
     async def write_changes(self, area: ResourceArea) -> frozenset[int]:
-        """Write what differs in an area from what is published.
+        """Write the differences of an area to the published state.
 
         Returns:
             The persons whose read changes nothing until a second one has confirmed it.
         """
         reads = {
-            person.person_id: (person, found)
+            person.person_id: (person, area_read)
             for person, read in self.persons
-            for found in read.areas
-            if found.area == area.name
+            for area_read in read.areas
+            if area_read.area == area.name
         }
         changes = await self._changes(area, [*reads.values()])
-        first = {one: some for one, some in changes.items() if _is_first(reads[one][1])}
+        first = {
+            person_id: person_changes
+            for person_id, person_changes in changes.items()
+            if _is_first(reads[person_id][1])
+        }
         waiting = await self._waiting(area, first)
-        again = [(one,) for one, (person, _) in reads.items() if person.attempt is not None]
-        forget = filled(statements.FORGET_CHANGES, area, run=self.handle.run_id)
-        await IDS.execute(self.connection, forget, again)
         rows = [
-            _change_row(person_id, change, len(area.columns))
-            for person_id, some in changes.items()
+            self._change_row(area, person_id, change, reads[person_id][1])
+            for person_id, person_changes in changes.items()
             if person_id not in waiting
-            for change in some
+            for change in person_changes
         ]
-        write = filled(statements.WRITE_CHANGES, area, run=self.handle.run_id)
-        await _CHANGES[area.name].execute(self.connection, write, rows)
+        read_before = [
+            person_id for person_id, (person, _) in reads.items() if person.attempt is not None
+        ]
+        await replace_changes(self.connection, self.handle, area, read_before, rows)
         return waiting
 
     async def _changes(
-        self, area: ResourceArea, reads: Sequence[tuple[Known, AreaRead]]
+        self, area: ResourceArea, reads: Sequence[tuple[StoredPerson, AreaRead]]
     ) -> Mapping[int, Sequence[Change]]:
-        """What differs of an area, by person."""
+        """The differences of an area, by person."""
         differing = [
-            (person, found)
-            for person, found in reads
-            if isinstance(found, CompleteArea) and not _is_as_published(found, person)
+            (person, read)
+            for person, read in reads
+            if isinstance(read, CompleteArea) and not _is_as_published(read, person)
         ]
-        published = [(person.person_id,) for person, _ in differing if not person.is_new]
-        stored = await self._open_versions(area, published)
+        published = [person.person_id for person, _ in differing if not person.is_new]
+        stored = await open_versions(self.connection, area, published)
         return {
-            person.person_id: diff_area(area, stored.get(person.person_id, ()), found)
-            for person, found in differing
+            person.person_id: diff_area(area, stored.get(person.person_id, ()), read)
+            for person, read in differing
         }
-
-    async def _open_versions(
-        self, area: ResourceArea, persons: Sequence[Row]
-    ) -> Mapping[int, Sequence[StoredVersion]]:
-        """The versions of an area that readers see as open, by person."""
-        stored: dict[int, list[StoredVersion]] = defaultdict(list)
-        find = filled(statements.OPEN_VERSIONS, area)
-        for row in await IDS.execute(self.connection, find, persons):
-            person_id, version_id, key, content_hash, first_seen_at, *content, extra = row
-            stored[person_id].append(
-                StoredVersion(
-                    version_id=version_id,
-                    key=key,
-                    content_hash=content_hash,
-                    first_seen_at=as_utc(first_seen_at),
-                    columns=tuple(
-                        as_utc(value) if value and column.type == ColumnType.TIME else value
-                        for column, value in zip(area.columns, content, strict=True)
-                    ),
-                    extra=extra,
-                )
-            )
-        return stored
 
     async def _waiting(
         self, area: ResourceArea, first: Mapping[int, Sequence[Change]]
     ) -> frozenset[int]:
-        """The persons whose first read of an area needs a second one, by what it would change."""
-        taken: dict[int, set[str]] = defaultdict(set)
-        new = [
-            (person_id, change.key)
-            for person_id, some in first.items()
-            for change in some
-            if change.op == Op.INSERT
-        ]
-        find = filled(statements.FIND_TAKEN, area)
-        for person_id, key in await _RESTRICTIONS.execute(self.connection, find, new):
-            taken[person_id].add(key)
+        """The persons whose first read needs a second one, because of its changes."""
+        new = {
+            person_id: {change.key for change in changes if change.op == Op.INSERT}
+            for person_id, changes in first.items()
+        }
+        every = sorted(set[str]().union(*new.values()))
+        holders = await find_holders(self.connection, area, every)
+        taken = {
+            person_id: frozenset(key for key in keys if holders.get(key, frozenset()) - {person_id})
+            for person_id, keys in new.items()
+        }
         return frozenset(
             person_id
-            for person_id, some in first.items()
-            if needs_second_read(some, self.confirm, frozenset(taken[person_id]))
+            for person_id, changes in first.items()
+            if needs_second_read(changes, self.confirm, taken[person_id])
         )
 
+    def _change_row(
+        self, area: ResourceArea, person_id: int, change: Change, read: AreaRead
+    ) -> dict[str, Any]:
+        """A row of the area's drafts of changes."""
+        row = dict.fromkeys(CHANGES[area.name].c.keys()) | {
+            "run_id": self.handle.run_id,
+            "person_id": person_id,
+            "restriction_id": change.key,
+            "op": change.op.value,
+            "version_id": change.version_id,
+            "closes": change.closes,
+            "loses": change.loses,
+            "first_seen_at": change.first_seen_at,
+            "observed_at": change.observed_at,
+        }
+        if change.record is None:
+            return row | {"closed_by_reads": _interval_of(read)}
+        names = (column.name for column in area.columns)
+        values = dict(zip(names, change.record.columns, strict=True))
+        content = {"content_hash": change.record.content_hash, "extra": change.record.extra}
+        return row | content | values | derived_columns(area, values)
+
     async def write_drafts(self, waiting: Mapping[str, frozenset[int]]) -> None:
-        """Write what was read.
+        """Write the reads.
 
         Args:
-            waiting: the persons whose read waits for a second one, by area.
+            waiting: by area, the persons whose read waits for a second one.
         """
-        rows = {}
+        drafts, areas = {}, {}
         for person, read in self.persons:
-            areas = {
-                area.area: _area_row(area, waits=person.person_id in waiting.get(area.area, ()))
-                for area in read.areas
+            person_id = person.person_id
+            local_ref, cohort = self._labels(read.person, person)
+            drafts[person_id] = {
+                "person_id": person_id,
+                "person_key": read.person.person_key,
+                "is_new": person.is_new,
+                "local_ref": local_ref,
+                "cohort": cohort,
             }
-            rows[person.person_id] = (
-                person.person_id,
-                read.person.person_key,
-                person.is_new,
-                *self._labels(read.person, person),
-                *(value for area in AREAS for value in areas.get(area.name, _NOT_READ)),
-            )
-        handle = self.handle
-        write = filled(statements.WRITE_DRAFTS, run=handle.run_id, attempt=handle.attempt)
-        await _DRAFTS.execute(self.connection, write, [*rows.values()])
+            for area in read.areas:
+                waits = person_id in waiting.get(area.area, ())
+                key = {"run_id": self.handle.run_id, "person_id": person_id}
+                areas[person_id, area.area] = key | _area_row(area, waits=waits)
+        await write_drafts(self.connection, self.handle, [*drafts.values()])
+        await write_draft_areas(self.connection, [*areas.values()])
 
-    def _labels(self, person: Person, known: Known) -> tuple[str | None, str | None]:
-        """What the person is called: a backfill's list is often bare identifiers."""
+    def _labels(self, person: Person, stored: StoredPerson) -> tuple[str | None, str | None]:
+        """The person's reference and cohort. A backfill's list is often bare identifiers."""
         labels = person.local_ref, person.cohort
         if self.handle.kind == RunKind.BACKFILL and labels == (None, None):
-            return known.local_ref, known.cohort
+            return stored.local_ref, stored.cohort
         return labels
 
 
-def _is_first(area: AreaRead) -> bool:
-    return isinstance(area, CompleteArea) and area.proof.first_read is None
+def _is_first(read: AreaRead) -> bool:
+    return isinstance(read, CompleteArea) and read.proof.first_read is None
 
 
-def _is_as_published(area: CompleteArea, known: Known) -> bool:
-    if known.is_new:
-        return not area.records
-    return known.digests[area.area] == area.proof.digest.hex()
+def _is_as_published(read: CompleteArea, person: StoredPerson) -> bool:
+    if person.is_new:
+        return not read.records
+    return person.digests.get(read.area) == read.proof.digest.hex()
 
 
-def _area_row(area: AreaRead, *, waits: bool) -> Row:
-    """The columns of an area in ``draft``, in their order."""
-    proof: tuple[Any, ...] = (None,) * len(PROOF)
-    if isinstance(area, AreaFailure):
-        failure = (area.kind.value, area.status, area.reason, area.attempts)
-        return (FAILED, area.failed_at, *proof, *failure)
-    first = area.proof.first_read
-    first_digest = first and first.digest.hex()
-    state = COMPLETE
-    if waits:
-        state, first_digest = UNCONFIRMED, ids_digest(area_named(area.area), area).hex()
-    return (
-        state,
-        area.proof.read_at,
-        area.proof.pages,
-        area.proof.record_count,
-        area.proof.digest.hex(),
-        first and first.read_at,
-        first_digest,
-        *(None,) * len(FAILURE),
-    )
+def _interval_of(read: AreaRead) -> str | None:
+    """The times of two reads that agree, as an interval (ISO 8601)."""
+    if isinstance(read, AreaFailure) or read.proof.first_read is None:
+        return None
+    return f"{iso_utc(read.proof.first_read.read_at)}/{iso_utc(read.proof.read_at)}"
 
 
-def _change_row(person_id: int, change: Change, columns: int) -> Row:
-    record = change.record
-    return (
-        person_id,
-        change.key,
-        change.op.value,
-        change.version_id,
-        change.closes,
-        change.loses,
-        change.first_seen_at,
-        change.observed_at,
-        record and record.content_hash,
-        *(record.columns if record else (None,) * columns),
-        record and record.extra,
-    )
-
-
-async def _add_drift(
-    connection: AsyncConnection, reads: Sequence[PersonRead], *, run_id: int, now: datetime
-) -> None:
-    """Count the fields of records that the contract does not declare, by name.
-
-    A field's count is that of the last run that saw it; it may be a batch too high if a commit was
-    made and not acknowledged.
-    """
-    counted = Counter[tuple[str, str]]()
-    for read in reads:
-        for area in read.areas:
-            if isinstance(area, CompleteArea):
-                counted.update({(area.area, name): n for name, n in area.drift.items()})
-    rows = [(*field, count) for field, count in counted.most_common(LEDGER_DRIFT_MAX)]
-    add = filled(statements.ADD_DRIFT, run=run_id, at=instant_sql(now), most=LEDGER_DRIFT_MAX)
-    await _FIELDS.execute(connection, add, rows)
+def _area_row(read: AreaRead, *, waits: bool) -> dict[str, Any]:
+    """The columns of a read in ``draft_area``, without its run and person."""
+    row = dict.fromkeys(draft_area.c.keys())
+    del row["run_id"], row["person_id"]
+    if isinstance(read, AreaFailure):
+        return row | {
+            "area": read.area,
+            "state": FAILED,
+            "read_at": read.failed_at,
+            "failure_kind": read.kind.value,
+            "failure_status": read.status,
+            "failure_reason": read.reason,
+            "failure_attempts": read.attempts,
+        }
+    proof, first = read.proof, read.proof.first_read
+    return row | {
+        "area": read.area,
+        "state": UNCONFIRMED if waits else COMPLETE,
+        "read_at": proof.read_at,
+        "ids_digest": ids_digest(area_named(read.area), read).hex() if waits else None,
+        "pages": proof.pages,
+        "record_count": proof.record_count,
+        "digest": proof.digest.hex(),
+        "first_read_at": first and first.read_at,
+        "first_digest": first and first.digest.hex(),
+    }

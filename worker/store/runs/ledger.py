@@ -10,21 +10,43 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-import orjson
-from sqlalchemy import Row, func, insert, select, text, union, update
+import msgspec
+from sqlalchemy import (
+    Delete,
+    Executable,
+    Insert,
+    Row,
+    Select,
+    Table,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    union,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
 from worker.core.area import AREAS, ResourceArea
-from worker.core.effect import instant_sql
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import RunHandle
-from worker.store import statements
 from worker.store.database import delete_securely, execute
-from worker.store.filling import filled
 from worker.store.persons import unpublished_run
 from worker.store.runs.lease import Lease
-from worker.store.schema.tables import CHANGES, draft, run
+from worker.store.schema.tables import (
+    CHANGES,
+    FAILED,
+    VERSIONS,
+    access_log,
+    change_feed,
+    draft,
+    draft_area,
+    run,
+)
+from worker.views import UtcTime
 
 PERSONS_PER_STEP: Final = 5_000
 """Whose drafts one transaction forgets."""
@@ -125,7 +147,7 @@ async def _begin(
             .values(
                 kind=kind,
                 status=RunStatus.RUNNING,
-                areas=orjson.dumps(list(areas)).decode(),
+                areas=msgspec.json.encode(list(areas)).decode(),
                 terms=terms,
                 started_at=now,
                 attempt_at=now,
@@ -138,7 +160,7 @@ async def _begin(
 
 
 def _areas(row: Row[Any]) -> tuple[str, ...]:
-    return tuple(orjson.loads(row.areas))
+    return tuple(msgspec.json.decode(row.areas))
 
 
 def _handle(row: Row[Any], attempt: int) -> RunHandle:
@@ -162,16 +184,34 @@ async def forget_garbage(lease: Lease) -> None:
     """
     latest = await lease.database.read(unpublished_run)
     for run_id in await lease.database.read(_ended_with_drafts):
-        steps = [filled(statements.FORGET_SOME_CHANGES, area) for area in AREAS]
-        for step in (*steps, filled(statements.FORGET_SOME, counts=run_id == latest)):
-            statement = text(filled(step, run=run_id, limit=PERSONS_PER_STEP))
-            while await lease.write(execute, statement):
+        # A draft stays while a failed read of its person does.
+        for table in (*CHANGES.values(), draft_area, draft):
+            step = _forget_some(table, run_id, keeps_failures=run_id == latest)
+            while await lease.write(execute, step):
                 pass
+
+
+def _forget_some(table: Table, run_id: int, *, keeps_failures: bool) -> Delete:
+    """Delete the rows of some persons from a table of drafts.
+
+    Args:
+        keeps_failures: keep failed reads, and the drafts of their persons.
+    """
+    is_garbage = table.c.run_id == run_id
+    if keeps_failures and table is draft_area:
+        is_garbage &= table.c.state != FAILED
+    elif keeps_failures and table is draft:
+        is_garbage &= ~exists().where(
+            draft_area.c.run_id == run_id, draft_area.c.person_id == draft.c.person_id
+        )
+    persons = select(table.c.person_id).where(is_garbage).order_by(table.c.person_id).distinct()
+    some = persons.limit(PERSONS_PER_STEP)
+    return delete(table).where(is_garbage, table.c.person_id.in_(some))
 
 
 async def _ended_with_drafts(connection: AsyncConnection) -> Sequence[int]:
     # With EXISTS, PostgreSQL may read a million drafts of one run anew for each other run.
-    drafts = union(*(select(table.c.run_id) for table in (draft, *CHANGES.values())))
+    drafts = union(*(select(table.c.run_id) for table in (draft, draft_area, *CHANGES.values())))
     ended = select(run.c.run_id).where(~_IS_OPEN, run.c.run_id.in_(drafts)).order_by(run.c.run_id)
     return (await connection.execute(ended)).scalars().all()
 
@@ -203,21 +243,50 @@ async def purge(
     now = await lease.database.read(lease.database.now)
     until = min(now, until or now)
 
-    async def step(connection: AsyncConnection, texts: Sequence[str]) -> int:
+    async def step(connection: AsyncConnection, statements: Sequence[Executable]) -> int:
         await delete_securely(connection)
-        return [(await connection.exec_driver_sql(one)).rowcount for one in texts][-1]
+        return [await execute(connection, statement) for statement in statements][-1]
 
-    async def all_of(*texts: str, kept: timedelta, area: ResourceArea | None = None) -> int:
-        said = {"at": instant_sql(now), "before": instant_sql(until - kept), "limit": ROWS_PER_STEP}
-        filled_in = [filled(one, area, **said) for one in texts]
-        gone = 0
-        while not is_stopping() and (in_step := await lease.write(step, filled_in)):
-            gone += in_step
-        return gone
+    async def all_of(*statements: Executable) -> int:
+        purged = 0
+        while not is_stopping() and (in_step := await lease.write(step, statements)):
+            purged += in_step
+        return purged
 
-    gone = 0
+    purged = 0
     if versions is not None:
         for area in AREAS:
-            both = statements.FEED_PURGE, statements.PURGE_VERSIONS
-            gone += await all_of(*both, kept=versions, area=area)
-    return Purged(gone, await all_of(statements.PURGE_ACCESSES, kept=_ACCESS_KEPT))
+            old = _old_versions(area, until - versions)
+            purged += await all_of(_feed_purge(area, old, now), _purge(VERSIONS[area.name], old))
+    accesses = select(access_log.c.access_id).where(access_log.c.accessed_at < until - _ACCESS_KEPT)
+    old = accesses.order_by(access_log.c.access_id).limit(ROWS_PER_STEP)
+    return Purged(purged, await all_of(_purge(access_log, old)))
+
+
+def _old_versions(area: ResourceArea, before: datetime) -> Select[tuple[int]]:
+    """Some versions that a publication before this time has closed."""
+    version = VERSIONS[area.name].c
+    last = select(func.max(run.c.publication_no)).where(run.c.published_at < before)
+    return (
+        select(version.version_id)
+        .where(version.closed_no <= last.scalar_subquery())
+        .order_by(version.version_id)
+        .limit(ROWS_PER_STEP)
+    )
+
+
+def _feed_purge(area: ResourceArea, old: Select[tuple[int]], now: datetime) -> Insert:
+    """Tell copies which versions are about to go."""
+    version = VERSIONS[area.name].c
+    last = select(func.max(run.c.publication_no)).scalar_subquery()
+    fixed = literal(now, UtcTime), literal("purge"), literal(area.name)
+    rows = select(last, *fixed, version.version_id, version.person_id).where(
+        version.version_id.in_(old)
+    )
+    names = ["publication_no", "happened_at", "op", "area", "version_id", "person_id"]
+    return insert(change_feed).from_select(names, rows)
+
+
+def _purge(table: Table, old: Select[tuple[int]]) -> Delete:
+    (key,) = table.primary_key
+    return delete(table).where(key.in_(old))

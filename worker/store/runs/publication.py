@@ -5,101 +5,62 @@ decides by what is counted from the drafts, the run gets its number, the drafts 
 the facts are counted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Table, func, select, update
+from sqlalchemy import Connection, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import AREAS, ResourceArea
 from worker.core.display import counted
-from worker.core.effect import instant_sql
 from worker.core.guard import AreaFacts, GuardFacts, GuardLimits, judge, warnings
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import Publication, RunHandle, RunProgress, exit_code_of
 from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError
-from worker.store import statements
 from worker.store.database import Database
-from worker.store.filling import DAYS_APART, filled
-from worker.store.schema.tables import CHANGES, TOTALS, VERSIONS, draft, drift, person, run
+from worker.store.dialects import analyse, prepare_publication
+from worker.store.runs.apply_drafts import (
+    NewPublication,
+    applied_statements,
+    count_all_open,
+    count_changes,
+    count_open,
+    count_persons,
+    count_persons_before,
+    count_read_open,
+    count_reads,
+    count_syncs,
+    depart_persons,
+    fail_unconfirmed_reads,
+    forget_outdated_drafts,
+    forget_unseen_drafts,
+    mark_missed_persons,
+)
+from worker.store.runs.facts import write_facts
+from worker.store.schema.tables import (
+    CHANGES,
+    TOTALS,
+    VERSIONS,
+    draft,
+    draft_area,
+    drift,
+    person,
+    person_area,
+    run,
+)
 
 log = structlog.get_logger(__name__)
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")
 """Whose days publications are counted by."""
 _WEEK: Final = timedelta(days=7)
-
-
-class _Application(Value, frozen=True, kw_only=True):
-    """The drafts of a run, on their way to be a publication: by statements, no row comes here.
-
-    Attributes:
-        handle: of the last attempt at the run, which has read the roster to its end.
-        number, at: of the publication.
-    """
-
-    connection: Connection
-    handle: RunHandle
-    number: int
-    at: datetime
-
-    @property
-    def day(self) -> date:
-        """The date of the publication in Norway."""
-        return self.at.astimezone(_ZONE).date()
-
-    def depart(self) -> tuple[int, int]:
-        """Mark persons as departed whom this full roster and the one before do not name.
-
-        Returns:
-            How many departed, and how many were missed for the first time.
-        """
-        if self.handle.attempt > 1:
-            self.execute(statements.FORGET_UNSEEN)
-            self.execute(statements.FORGET_LONE_CHANGES, runs=self.handle.run_id)
-        return self.execute(statements.DEPART), self.execute(statements.MARK_MISSED)
-
-    def forget_outdated(self) -> None:
-        """Forget drafts of other open runs that were compared with what is no more published."""
-        is_open = select(run.c.run_id).where(run.c.status.in_(sorted(OPEN_STATUSES)))
-        if others := ", ".join(map(str, self.connection.execute(is_open).scalars())):
-            self.execute(statements.FORGET_OUTDATED, runs=others)
-            self.execute(statements.FORGET_LONE_CHANGES, runs=others)
-
-    def counts(self, statement: str) -> Mapping[str, Mapping[str, int]]:
-        """What a statement counts in each area that has any, and under no name in all together."""
-        (sql,) = self._texts(statement)
-        return {
-            row["area"]: {name: int(value or 0) for name, value in row.items() if name != "area"}
-            for row in self.connection.exec_driver_sql(sql).mappings()
-        }
-
-    def execute(self, statement: str, **more: object) -> int:
-        """Execute a statement of all areas once, or one of an area for each; the rows it met."""
-        done = [self.connection.exec_driver_sql(sql) for sql in self._texts(statement, **more)]
-        return sum(one.rowcount for one in done)
-
-    def _texts(self, statement: str, **more: object) -> Sequence[str]:
-        dialect = self.connection.dialect.name
-        values: dict[str, object] = {
-            **more,
-            "figures": statements.FIGURES[dialect],
-            "week_figures": statements.WEEK_FIGURES[dialect],
-            "run": self.handle.run_id,
-            "attempt": self.handle.attempt,
-            "no": self.number,
-            "at": instant_sql(self.at),
-            "week_ago": self.day - _WEEK,
-        }
-        for days in DAYS_APART:
-            values[f"at{days:+}"] = instant_sql(self.at + timedelta(days=days))
-        whole = filled(statement)
-        return list(dict.fromkeys(filled(whole, area, **values) for area in AREAS))
+_DRAFTS: Final = (draft, draft_area, *CHANGES.values())
+_NO_READS: Final = {"attempted": 0, "complete": 0, "records": 0, "unconfirmed": 0}
 
 
 class Publisher(Value, frozen=True, kw_only=True):
@@ -123,88 +84,91 @@ class Publisher(Value, frozen=True, kw_only=True):
         Raises:
             WithheldError: the guard found reasons; what was done here must not be committed.
         """
-        if self.database.dialect.name == "postgresql":
-            # Nobody has analysed what stands in the drafts, and autovacuum looks once a minute.
-            # SQLite, where no table is analysed, finds drafts by their key: it begins with the run.
-            await connection.run_sync(_analyse, draft, *CHANGES.values())
-            # The facts group all that is open. In 4 MB, the default, that goes by way of files.
-            await connection.exec_driver_sql("SET LOCAL work_mem = '64MB'")
-            await connection.exec_driver_sql("SET LOCAL jit = off")
+        await connection.run_sync(prepare_publication, _DRAFTS)
         now = await self.database.now(connection)
         return await connection.run_sync(self._publish, now)
 
     def _publish(self, connection: Connection, now: datetime) -> Publication:
-        run_id = self.handle.run_id
-        if already := _publication_of(connection, run_id):
+        if already := _publication_of(connection, self.handle.run_id):
             return already
-        last_no, last_at = connection.execute(
-            select(func.max(run.c.publication_no), func.max(run.c.published_at))
-        ).one()
-        application = _Application(
-            connection=connection,
-            handle=self.handle,
-            number=(last_no or 0) + 1,
-            # "As of" gives each publication its own state, whatever a clock does.
-            at=now if last_at is None else max(now, last_at + timedelta.resolution),
-        )
-        departing, missing = application.depart() if self.may_depart else (0, 0)
-        reads = application.counts(statements.COUNT_READS)[""]
-        going = application.counts(statements.COUNT_GOING)
-        facts = self._facts(application, reads, going, departing=departing, missing=missing)
+        new = _number(connection, self.handle, now)
+        departing, missing = self._find_absent(connection, new) if self.may_depart else (0, 0)
+        reads = _count_reads(connection, new)
+        changes = _one(connection, count_changes(new, *AREAS))
+        facts = self._facts(connection, new, reads, changes, departing=departing, missing=missing)
         limits = self._judge(connection, facts)
-        unconfirmed = sum(reads[f"{area.table}_unconfirmed"] for area in AREAS)
-        totals = self._totals(reads, going[""], departing)
-        said = (*_not_read_again(unconfirmed), *warnings(facts, limits))
-        done = self._mark(application, facts, totals, said)
+        unconfirmed = sum(read["unconfirmed"] for read in reads.values())
+        totals = self._totals(connection, new, reads, changes, departing)
+        notes = (*_not_read_again(unconfirmed), *warnings(facts, limits))
+        published = self._mark(connection, new, facts, totals, notes)
         if unconfirmed:
-            application.execute(statements.FAIL_UNCONFIRMED)
-        for statement in statements.APPLIED:
-            application.execute(statement)
-        application.forget_outdated()
-        is_mostly_new = going[""]["rows_opened"] > facts.open_before
-        if is_mostly_new and connection.dialect.name == "postgresql":
-            # What a reader prepared while next to nothing was there keeps its plan until then.
-            _analyse(connection, person, *VERSIONS.values())
-        return done
+            connection.execute(fail_unconfirmed_reads(new))
+        for statement in applied_statements(new, connection.dialect.name):
+            connection.execute(statement)
+        write_facts(connection, new, week_ago=(_day(new) - _WEEK).isoformat())
+        _forget_outdated(connection, new)
+        if changes["rows_opened"] > facts.open_before:
+            # A reader that prepared its query while the tables were nearly empty keeps its plan
+            # until they are analysed.
+            analyse(connection, [person, person_area, *VERSIONS.values()])
+        return published
+
+    def _find_absent(self, connection: Connection, new: NewPublication) -> tuple[int, int]:
+        """Mark persons whom this full roster does not name.
+
+        Returns:
+            How many depart, and how many are missing for the first time.
+        """
+        if self.handle.attempt > 1:
+            for statement in forget_unseen_drafts(new):
+                connection.execute(statement)
+        departing = connection.execute(depart_persons(new)).rowcount
+        return departing, connection.execute(mark_missed_persons(new)).rowcount
 
     def _facts(
         self,
-        application: _Application,
-        reads: Mapping[str, int],
-        going: Mapping[str, Mapping[str, int]],
+        connection: Connection,
+        new: NewPublication,
+        reads: Mapping[str, Mapping[str, int]],
+        changes: Mapping[str, int],
         **rosters: int,
     ) -> GuardFacts:
-        """What the guard judges by.
+        """The counts that the guard judges.
 
         Args:
-            reads, going: what the run has read and would change.
+            reads, changes: of this run; the reads by area.
             rosters: the persons whom its roster does not name.
         """
-        opened = application.counts(statements.COUNT_OPEN)
         is_subset = self.handle.kind == RunKind.BACKFILL
-        subset = application.counts(statements.COUNT_SUBSET_OPEN) if is_subset else opened
-        before = application.counts(statements.COUNT_BEFORE)[""]
-
-        def of_area(area: ResourceArea) -> AreaFacts:
-            goes = _without_totals(going.get(area.name, {}))
-            faults = self.progress.roster_faults if area.name in self.handle.areas else 0
-            return AreaFacts(
-                area=area.name,
-                open_before=opened[area.name]["open_before"] if any(goes.values()) else 0,
-                **goes,
-                attempted=reads[f"{area.table}_attempted"] + faults,
-                complete=reads[f"{area.table}_complete"],
-                records=reads[f"{area.table}_records"],
-                is_first=not before[f"{area.table}_syncs"],
-            )
-
+        opened = count_read_open(new) if is_subset else count_all_open()
         return GuardFacts(
-            **subset[""],
-            **_without_totals(going[""]),
+            **_one(connection, opened),
+            **_without_totals(changes),
             **rosters,
-            persons_before=before["persons"],
+            persons_before=connection.execute(count_persons_before(new)).scalar_one(),
             is_subset=is_subset,
-            areas=tuple(map(of_area, AREAS)),
+            areas=tuple(self._area_facts(connection, new, area, reads) for area in AREAS),
+        )
+
+    def _area_facts(
+        self,
+        connection: Connection,
+        new: NewPublication,
+        area: ResourceArea,
+        reads: Mapping[str, Mapping[str, int]],
+    ) -> AreaFacts:
+        read = reads.get(area.name, _NO_READS)
+        changes = _without_totals(_one(connection, count_changes(new, area)))
+        opened = connection.execute(count_open(area)).scalar_one() if any(changes.values()) else 0
+        faults = self.progress.roster_faults if area.name in self.handle.areas else 0
+        return AreaFacts(
+            area=area.name,
+            open_before=opened,
+            **changes,
+            attempted=read["attempted"] + faults,
+            complete=read["complete"],
+            records=read["records"],
+            is_first=not connection.execute(count_syncs(area)).scalar_one(),
         )
 
     def _judge(self, connection: Connection, facts: GuardFacts) -> GuardLimits:
@@ -233,42 +197,48 @@ class Publisher(Value, frozen=True, kw_only=True):
         return limits
 
     def _totals(
-        self, reads: Mapping[str, int], going: Mapping[str, int], departing: int
+        self,
+        connection: Connection,
+        new: NewPublication,
+        reads: Mapping[str, Mapping[str, int]],
+        changes: Mapping[str, int],
+        departing: int,
     ) -> Mapping[str, int]:
         """The counters of the ledger."""
+        persons = _one(connection, count_persons(new))
         complete, attempted, records = (
-            sum(reads[f"{area.table}_{name}"] for area in AREAS)
+            sum(read[name] for read in reads.values())
             for name in ("complete", "attempted", "records")
         )
         return {
             **read_so_far(self.handle, self.progress),
-            "persons_total": reads["persons"] + departing,
-            "persons_complete": reads["complete"],
-            "persons_stale": reads["persons"] - reads["complete"],
+            "persons_total": persons["persons"] + departing,
+            "persons_complete": persons["complete"],
+            "persons_stale": persons["persons"] - persons["complete"],
             "persons_departed": departing,
             "areas_complete": complete,
             "areas_failed": attempted - complete,
             "rows_read": records,
-            "rows_opened": going["rows_opened"],
-            "rows_changed": going["rows_changed"],
-            "rows_closed": going["rows_closed"],
-            "rows_unchanged": records - going["rows_opened"] - going["rows_changed"],
+            "rows_opened": changes["rows_opened"],
+            "rows_changed": changes["rows_changed"],
+            "rows_closed": changes["rows_closed"],
+            "rows_unchanged": records - changes["rows_opened"] - changes["rows_changed"],
         }
 
     def _mark(
         self,
-        application: _Application,
+        connection: Connection,
+        new: NewPublication,
         facts: GuardFacts,
         totals: Mapping[str, int],
-        said: tuple[str, ...],
+        notes: tuple[str, ...],
     ) -> Publication:
         """Give the run its number and time."""
-        connection = application.connection
-        done = Publication(
-            published_at=application.at,
+        published = Publication(
+            published_at=new.at,
             totals=totals,
             exit_code=exit_code_of(totals),
-            warnings=said,
+            warnings=notes,
             new_fields=_new_fields(connection, self.handle.run_id),
         )
         connection.execute(
@@ -276,22 +246,58 @@ class Publisher(Value, frozen=True, kw_only=True):
             .where(run.c.run_id == self.handle.run_id)
             .values(
                 status=RunStatus.PUBLISHED,
-                publication_no=application.number,
-                published_at=done.published_at,
-                day=application.day.isoformat(),
+                publication_no=new.number,
+                published_at=new.at,
+                day=_day(new).isoformat(),
                 finished_at=self.database.runtime.now(),
-                exit_code=done.exit_code,
-                reason="; ".join(filter(None, [*_gaps(totals), *done.warnings, done.drift]))
-                or None,
+                exit_code=published.exit_code,
+                reason="; ".join(filter(None, [*_gaps(totals), *notes, published.drift])) or None,
                 guard=msgspec.json.encode(facts).decode(),
                 **totals,
             )
         )
-        return done
+        return published
 
 
-def _analyse(connection: Connection, *tables: Table) -> None:
-    connection.exec_driver_sql(f"ANALYZE {', '.join(table.name for table in tables)}")
+def _number(connection: Connection, handle: RunHandle, now: datetime) -> NewPublication:
+    """The next publication."""
+    last_no, last_at = connection.execute(
+        select(func.max(run.c.publication_no), func.max(run.c.published_at))
+    ).one()
+    return NewPublication(
+        run_id=handle.run_id,
+        attempt=handle.attempt,
+        number=(last_no or 0) + 1,
+        # "As of" needs a later time for each publication, whatever a clock does.
+        at=now if last_at is None else max(now, last_at + timedelta.resolution),
+    )
+
+
+def _day(new: NewPublication) -> date:
+    """The date of a publication in Norway."""
+    return new.at.astimezone(_ZONE).date()
+
+
+def _one(connection: Connection, query: Select[Any]) -> Mapping[str, int]:
+    """The counts of a query with one row, by name."""
+    row = connection.execute(query).mappings().one()
+    return {name: int(count) for name, count in row.items()}
+
+
+def _count_reads(connection: Connection, new: NewPublication) -> Mapping[str, Mapping[str, int]]:
+    """The counts of the run's reads, by area."""
+    return {
+        row["area"]: {name: int(row[name]) for name in _NO_READS}
+        for row in connection.execute(count_reads(new)).mappings()
+    }
+
+
+def _forget_outdated(connection: Connection, new: NewPublication) -> None:
+    """Forget drafts of other open runs that were compared with a state that has changed now."""
+    is_open = select(run.c.run_id).where(run.c.status.in_(sorted(OPEN_STATUSES)))
+    if others := connection.execute(is_open).scalars().all():
+        for statement in forget_outdated_drafts(new, others):
+            connection.execute(statement)
 
 
 def _gaps(totals: Mapping[str, int]) -> Iterator[str]:
@@ -347,8 +353,8 @@ def read_so_far(handle: RunHandle, progress: RunProgress) -> dict[str, int]:
     }
 
 
-def _without_totals(going: Mapping[str, int]) -> Mapping[str, int]:
-    return {name: count for name, count in going.items() if name not in TOTALS}
+def _without_totals(changes: Mapping[str, int]) -> Mapping[str, int]:
+    return {name: count for name, count in changes.items() if name not in TOTALS}
 
 
 def _accepted_facts(connection: Connection, handle: RunHandle) -> GuardFacts | None:

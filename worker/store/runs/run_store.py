@@ -2,36 +2,38 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from msgspec.structs import replace
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import AREAS
 from worker.core.diff import Confirm, Unconfirmed
-from worker.core.effect import instant_sql
 from worker.core.guard import GuardLimits
 from worker.core.model import Person, PersonRead, RunKind, RunStatus
 from worker.core.run import Publication, RunHandle, RunProgress
 from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError, WorkerError
-from worker.store import statements
 from worker.store.database import Database
-from worker.store.filling import filled
 from worker.store.persons import open_failures, unpublished_run
-from worker.store.runs.batch import Known, find_persons, write_batch
-from worker.store.runs.bulk import IDS, KEYS, InputRows, Row
+from worker.store.runs.batch import write_batch
+from worker.store.runs.drafts import (
+    StoredPerson,
+    add_unread,
+    count_unconfirmed,
+    find_persons,
+    mark_seen,
+    parts,
+)
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, forget_garbage, note_run
 from worker.store.runs.publication import Publisher, read_so_far
-from worker.store.schema.tables import person, run
+from worker.store.schema.tables import FAILED, draft_area, person, person_area, run
 
 log = structlog.get_logger(__name__)
-
-_SEEN: Final = InputRows((*IDS.columns, ("local_ref", "text"), ("cohort", "text")))
 
 
 class Choice(Value, frozen=True, kw_only=True):
@@ -44,6 +46,15 @@ class Choice(Value, frozen=True, kw_only=True):
 
     stale_before: datetime | None = None
     failed: bool = False
+
+    def includes(self, confirmed_at: datetime | None, *, is_failed: bool) -> bool:
+        """Whether it includes an area with this confirmation, and with or without a failure."""
+        if self.failed and is_failed:
+            return True
+        is_old = confirmed_at is None or (
+            self.stale_before is not None and confirmed_at < self.stale_before
+        )
+        return self.stale_before is not None and is_old
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,25 +84,30 @@ class RunStore:
         earlier run attempt has read are marked as seen on the roster, under today's labels.
         """
         attempt = self.handle.attempt
-        read = await self._read([person.person_key for person in persons])
-        labels = {person.person_key: (person.local_ref, person.cohort) for person in persons}
-        known = ((one, labels[key]) for key, one in read.items() if one.attempt != attempt)
-        unseen = [(one.person_id, *called) for one, called in known]
+        drafted = await self._drafted([person.person_key for person in persons])
+        unseen = [
+            {
+                "person_id": drafted[person.person_key].person_id,
+                "local_ref": person.local_ref,
+                "cohort": person.cohort,
+            }
+            for person in persons
+            if person.person_key in drafted and drafted[person.person_key].attempt != attempt
+        ]
         if unseen:
-            await self.lease.write(self._mark_seen, unseen)
-        return {key: person.settled(attempt) for key, person in read.items()}
+            await self.lease.write(mark_seen, self.handle, unseen)
+        return {key: person.settled(attempt) for key, person in drafted.items()}
 
     async def waiting(self) -> int:
         """The number of persons with an area whose first read waits for its second."""
-        counted = filled(statements.COUNT_UNCONFIRMED, run=self.handle.run_id)
-        return await self.database.read(_count, counted)
+        return await self.database.read(count_unconfirmed, run_id=self.handle.run_id)
 
     async def unconfirmed(
         self, person_keys: Sequence[str]
     ) -> Mapping[str, Mapping[str, Unconfirmed]]:
         """These first reads, by person and area."""
-        found = await self._read(person_keys)
-        return {key: person.unconfirmed for key, person in found.items() if person.unconfirmed}
+        drafted = await self._drafted(person_keys)
+        return {key: person.unconfirmed for key, person in drafted.items() if person.unconfirmed}
 
     async def not_sent(self, person_keys: Sequence[str]) -> None:
         """Mark persons as on the roster although they are not read from PTS.
@@ -195,28 +211,21 @@ class RunStore:
             await forget_garbage(self.lease)
         return read
 
-    async def _read(self, person_keys: Sequence[str]) -> Mapping[str, Known]:
-        """Those of them whom this run has read."""
-        run_id = self.handle.run_id
-        return await self.database.read(find_persons, person_keys, run_id=run_id, is_read=True)
-
-    async def _mark_seen(self, connection: AsyncConnection, persons: Sequence[Row]) -> None:
-        """Record that this attempt saw persons on the roster whom an earlier attempt has read."""
-        mark = filled(statements.MARK_SEEN, run=self.handle.run_id, attempt=self.handle.attempt)
-        await _SEEN.execute(connection, mark, persons)
+    async def _drafted(self, person_keys: Sequence[str]) -> Mapping[str, StoredPerson]:
+        """The persons whom this run has read or seen."""
+        return await self.database.read(
+            find_persons, person_keys, run_id=self.handle.run_id, is_drafted=True
+        )
 
     async def _mark_not_sent(self, connection: AsyncConnection, person_keys: Sequence[str]) -> None:
-        """Record that this attempt saw persons under an identifier that is not sent to PTS."""
-        run_id, attempt = self.handle.run_id, self.handle.attempt
-        known = await find_persons(connection, person_keys, run_id=run_id)
-        persons = [(one.person_id, one.local_ref, one.cohort) for one in known.values()]
-        await self._mark_seen(connection, persons)
-        add = filled(statements.ADD_NOT_SENT, run=run_id, attempt=attempt)
-        await IDS.execute(connection, add, [person[:1] for person in persons])
-
-
-async def _count(connection: AsyncConnection, counted: str) -> int:
-    return int((await connection.exec_driver_sql(counted)).scalar_one())
+        """Mark persons as seen by this attempt, under an identifier that is not sent to PTS."""
+        stored = await find_persons(connection, person_keys, run_id=self.handle.run_id)
+        persons = [
+            {"person_id": person.person_id, "local_ref": person.local_ref, "cohort": person.cohort}
+            for person in stored.values()
+        ]
+        await mark_seen(connection, self.handle, persons)
+        await add_unread(connection, self.handle, [person.person_id for person in stored.values()])
 
 
 async def _unknown_failures(connection: AsyncConnection, areas: Sequence[str]) -> int:
@@ -229,19 +238,47 @@ async def _unknown_failures(connection: AsyncConnection, areas: Sequence[str]) -
 async def _chosen_of(
     connection: AsyncConnection, person_keys: Sequence[str], *, choice: Choice
 ) -> Mapping[str, frozenset[str]]:
-    """The areas of these persons that a backfill reads."""
-    find = filled(
-        statements.FIND_CHOICE,
-        run=await unpublished_run(connection) or 0,
-        stale=choice.stale_before is not None,
-        before=instant_sql(choice.stale_before or datetime.min.replace(tzinfo=UTC)),
-        failed=choice.failed,
+    """The areas of these persons that a backfill reads. An unknown person is stale."""
+    stored: dict[tuple[str, str], Any] = {}
+    failed: set[tuple[str, str]] = set()
+    latest = await unpublished_run(connection)
+    for keys in parts(person_keys):
+        is_asked = person.c.person_key.in_(keys)
+        for row in await connection.execute(_area_states().where(is_asked)):
+            stored[row.person_key, row.area] = row
+        if latest is not None:
+            failures = _failed_in(latest).where(is_asked)
+            failed.update(tuple(row) for row in await connection.execute(failures))
+    areas: dict[str, frozenset[str]] = {}
+    for key in person_keys:
+        rows = {area.name: stored.get((key, area.name)) for area in AREAS}
+        areas[key] = frozenset(
+            name
+            for name, row in rows.items()
+            if choice.includes(
+                row and row.confirmed_at,
+                is_failed=(key, name) in failed or (row is not None and row.failure_kind),
+            )
+        )
+    return areas
+
+
+def _area_states() -> Select[Any]:
+    """The confirmation and the failure of each area of published persons."""
+    return select(
+        person.c.person_key,
+        person_area.c.area,
+        person_area.c.confirmed_at,
+        person_area.c.failure_kind,
+    ).join_from(person, person_area, person_area.c.person_id == person.c.person_id)
+
+
+def _failed_in(run_id: int) -> Select[Any]:
+    """The areas of published persons that a run could not read."""
+    is_failure = and_(draft_area.c.run_id == run_id, draft_area.c.state == FAILED)
+    return select(person.c.person_key, draft_area.c.area).join_from(
+        person, draft_area, and_(is_failure, draft_area.c.person_id == person.c.person_id)
     )
-    found = await KEYS.execute(connection, find, [(key,) for key in person_keys])
-    return {
-        key: frozenset(area.name for area, is_due in zip(AREAS, due, strict=True) if is_due)
-        for key, *due in found
-    }
 
 
 async def open_run_store(

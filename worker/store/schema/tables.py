@@ -1,75 +1,105 @@
-"""The tables, as SQLAlchemy Core: their columns, and of which kind each is.
-
-Keys, references, lengths, checks, defaults and indexes are said once, by the migration;
-``docs/reference/data-model.md`` shows both together. Columns of one area are named after it
-(``area_column``), so that both areas of a person are one row, and one statement applies them.
+"""The tables: columns, keys, constraints and indexes.
 
 A run writes drafts under its own id, and no view reads them. Publication takes the next number and
-applies them: what it replaces is closed, and what it brings is opened, with that number. What
-readers saw at publication n is ``opened_no <= n AND (closed_no IS NULL OR closed_no > n)``. Facts
-and the change feed are written by a publication and refer to nothing: their rows stay for ever.
+applies them: it closes the versions that they replace and opens new ones, with that number. At
+publication n, readers saw ``opened_no <= n AND (closed_no IS NULL OR closed_no > n)``. Facts and
+the change feed are written by a publication and refer to no other table, because their rows stay
+for ever.
+
+The first migration repeats these declarations, and a test compares both.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 from worker.core.area import AREAS, ColumnType, ResourceArea
 from worker.errors import FailureKind
 from worker.views import UtcTime
 
-metadata = MetaData()
-
-_Columns: TypeAlias = Mapping[str, Any]
-"""Their types by name, in order."""
-
-
-def _of(kind: Any, names: str) -> dict[str, Any]:
-    return dict.fromkeys(names.split(), kind)
-
-
-def area_column(area: ResourceArea, name: str) -> str:
-    """The column of ``person`` or ``draft`` that holds this of an area."""
-    return f"{area.table}_{name}"
-
-
-def _of_areas(columns: _Columns) -> dict[str, Any]:
-    return {area_column(area, name): kind for area in AREAS for name, kind in columns.items()}
-
-
-def _table(name: str, columns: _Columns) -> Table:
-    return Table(name, metadata, *(Column(column, kind) for column, kind in columns.items()))
-
-
-store_identity = _table(
-    "store_identity",
-    _of(BigInteger, "id")
-    | _of(Text, "identity key_check service probed_contract")
-    | _of(BigInteger, "last_person_id"),
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+    }
 )
-"""One row, which the migration makes.
 
-``service`` is the PTS that it is filled from. ``probed_contract`` is the contract under which a
-probe last succeeded (``core.contract.fingerprints``). ``last_person_id`` only grows: the id of
-somebody erased is given to nobody else.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers the rows of a table only by a column that is declared as INTEGER."""
+
+
+def _partial(condition: ColumnElement[bool]) -> dict[str, Any]:
+    """The options of an index over the rows that meet a condition."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
+
+store_identity = Table(
+    "store_identity",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("identity", String(16), nullable=False, server_default=text("''")),
+    Column("key_check", String(64), nullable=False, server_default=text("''")),
+    Column("service", Text, nullable=False, server_default=text("''")),
+    Column("probed_contract", Text, nullable=False, server_default=text("''")),
+    Column("last_person_id", BigInteger, nullable=False, server_default=text("0")),
+    CheckConstraint("id = 1", name="one"),
+)
+"""One row, created by the migration.
+
+``service`` is the PTS that the database was filled from. ``probed_contract`` is the contract under
+which a probe last succeeded (``core.contract.fingerprints``). ``last_person_id`` only grows, so
+that the id of an erased person is never used again.
 """
 
-lease = _table(
+lease = Table(
     "lease",
-    _of(BigInteger, "id fencing_token")
-    | _of(Text, "holder host")
-    | _of(UtcTime, "acquired_at expires_at"),
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("fencing_token", BigInteger, nullable=False, server_default=text("0")),
+    Column("holder", String(64)),
+    Column("host", String(220)),
+    Column("acquired_at", UtcTime),
+    Column("expires_at", UtcTime),
+    CheckConstraint("id = 1", name="one"),
 )
-"""One row, which the migration makes. Without a holder it is free. ``host`` is for messages."""
+"""One row, created by the migration. Without a holder it is free. ``host`` is for messages."""
 
-_COUNTERS: Final = _of(
-    BigInteger,
-    "persons_total persons_complete persons_stale persons_departed persons_not_sent roster_faults "
-    "areas_complete areas_failed rows_read rows_opened rows_changed rows_closed rows_unchanged "
-    "requests retries",
+TOTALS: Final = (
+    "persons_total",
+    "persons_complete",
+    "persons_stale",
+    "persons_departed",
+    "persons_not_sent",
+    "roster_faults",
+    "areas_complete",
+    "areas_failed",
+    "rows_read",
+    "rows_opened",
+    "rows_changed",
+    "rows_closed",
+    "rows_unchanged",
+    "requests",
+    "retries",
 )
-TOTALS: Final = tuple(_COUNTERS)
 """The counters of a run, as columns of the table ``run``."""
 
 PERSON_COUNTS: Final = (
@@ -81,153 +111,177 @@ PERSON_COUNTS: Final = (
     "departed",
     "persons_in_effect",
 )
-"""Counts of persons of a publication: on the roster, those who came and went, and those with a
-restriction in effect. Readers take NULL for unknown."""
+"""Counts of persons of a publication: on the roster, confirmed, stale, joined, departed, and with
+an active restriction. NULL in a run that is not published."""
 
-run = _table(
+run = Table(
     "run",
-    _of(BigInteger, "run_id")
-    | _of(Text, "kind status areas terms")
-    | _of(UtcTime, "started_at finished_at")
-    | _of(BigInteger, "attempts")
-    | _of(UtcTime, "attempt_at progressed_at")
-    | _of(BigInteger, "exit_code")
-    | _of(Text, "reason guard worker_version")
-    | _COUNTERS
-    | _of(BigInteger, "publication_no")
-    | _of(UtcTime, "published_at")
-    | _of(Text, "day")
-    | dict.fromkeys(PERSON_COUNTS, BigInteger),
+    metadata,
+    Column("run_id", RowId, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("areas", Text, nullable=False),
+    Column("terms", Text, nullable=False, server_default=text("''")),
+    Column("started_at", UtcTime, nullable=False),
+    Column("finished_at", UtcTime),
+    Column("attempts", Integer, nullable=False, server_default=text("1")),
+    Column("attempt_at", UtcTime, nullable=False),
+    Column("progressed_at", UtcTime),
+    Column("exit_code", Integer),
+    Column("reason", Text),
+    Column("guard", Text),
+    Column("worker_version", String(40), nullable=False),
+    *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in TOTALS),
+    Column("publication_no", BigInteger, unique=True),
+    Column("published_at", UtcTime),
+    Column("day", String(10)),
+    *(Column(name, BigInteger) for name in PERSON_COUNTS),
+    CheckConstraint("(status = 'published') = (publication_no IS NOT NULL)", name="published"),
+    CheckConstraint("kind IN ('sync', 'backfill')", name="kind"),
+    CheckConstraint(
+        "status IN ('running', 'interrupted', 'published', 'withheld', 'abandoned')", name="status"
+    ),
+    Index("ix_run_status", "status"),
+    sqlite_autoincrement=True,
 )
-"""The ledger. A run that is published is a publication, with its facts, and stays for ever.
+"""The ledger. A published run is a publication: it has facts and stays for ever.
 
-``terms`` is what it began under (``App.terms``): under others it is not continued.
-``attempts`` counts the processes that have worked on it; ``progressed_at`` is when it last wrote a
-person's area that was read to its end. ``guard`` is what the guard counted, as JSON
+``terms`` is the contract, service and confirmation that the run began under (``App.terms``). Under
+others it is not continued. ``attempts`` counts the processes that have worked on it.
+``progressed_at`` is when it last wrote a complete read. ``guard`` is the guard's count as JSON
 (``core.guard.GuardFacts``).
 """
 
-PROOF: Final = (
-    _of(BigInteger, "pages record_count")
-    | _of(Text, "digest")
-    | _of(UtcTime, "first_read_at")
-    | _of(Text, "first_digest")
+drift = Table(
+    "drift",
+    metadata,
+    Column("area", String(40), primary_key=True),
+    Column("field", String(300), primary_key=True),
+    Column("records", BigInteger, nullable=False),
+    Column("run_id", RowId, nullable=False),
+    Column("first_run", RowId, nullable=False),
+    Column("first_seen_at", UtcTime, nullable=False),
 )
-"""What a complete read leaves of an area. The last two are the read that it has confirmed, which
-held the same restrictions."""
-FAILURE: Final = (
-    _of(Text, "failure_kind")
-    | _of(BigInteger, "failure_status")
-    | _of(Text, "failure_reason")
-    | _of(BigInteger, "failure_attempts")
+"""Undeclared fields: in how many records of the last run each was seen, and since which run. The
+runs are no foreign keys, because a run may go while the field stays."""
+
+person = Table(
+    "person",
+    metadata,
+    Column("person_id", RowId, primary_key=True, autoincrement=False),
+    Column("person_key", String(64), nullable=False),
+    Column("local_ref", Text),
+    Column("cohort", Text),
+    Column("first_no", BigInteger, nullable=False),
+    Column("departed_no", BigInteger),
+    Column("missed_no", BigInteger),
+    Index("uq_person_person_key", "person_key", unique=True),
+    Index("ix_person_local_ref", "local_ref"),
 )
+"""A published person. ``missed_no`` is the first of the full rosters in a row that did not name the
+person. The second one departs them."""
+Index(
+    "ix_person_departed_no",
+    person.c.departed_no,
+    **_partial(person.c.departed_no.is_not(None)),
+)
+
+PROOF: Final = ("pages", "record_count", "digest", "first_read_at", "first_digest")
+"""The completeness proof of an area. The last two columns are the first of two reads that agree."""
+FAILURE: Final = ("failure_kind", "failure_status", "failure_reason", "failure_attempts")
 """Why an area could not be read."""
 
-person = _table(
-    "person",
-    _of(BigInteger, "person_id")
-    | _of(Text, "person_key local_ref cohort")
-    | _of(BigInteger, "first_no departed_no missed_no")
-    | _of_areas(
-        _of(UtcTime, "confirmed_at")
-        | _of(BigInteger, "confirmed_no")
-        | PROOF
-        | FAILURE
-        | _of(UtcTime, "failed_at failing_since")
-        | _of(BigInteger, "failed_runs")
+
+def _proof_and_failure() -> list[Column[Any]]:
+    return [
+        Column("pages", Integer),
+        Column("record_count", Integer),
+        Column("digest", String(32)),
+        Column("first_read_at", UtcTime),
+        Column("first_digest", String(32)),
+        Column("failure_kind", String(16)),
+        Column("failure_status", Integer),
+        Column("failure_reason", Text),
+        Column("failure_attempts", Integer),
+    ]
+
+
+person_area = Table(
+    "person_area",
+    metadata,
+    Column(
+        "person_id", RowId, ForeignKey("person.person_id"), primary_key=True, autoincrement=False
     ),
+    Column("area", String(40), primary_key=True),
+    Column("confirmed_at", UtcTime),
+    Column("confirmed_no", BigInteger),
+    *_proof_and_failure(),
+    Column("failed_at", UtcTime),
+    Column("failing_since", UtcTime),
+    Column("failed_runs", Integer),
+    sqlite_with_rowid=False,
+    # Each night updates every row. Room on its page keeps the update there (HOT).
+    postgresql_with={"fillfactor": 70},
 )
-"""Readers read it: nothing in it is unpublished.
+"""An area of a published person: its last complete read, and its failure.
 
-``missed_no`` is the first of the full rosters in a row that did not name the person; the second
-one departs them. An area is stale if it has a failure, or if its ``confirmed_no`` is missing or
-before the last full publication of that area. No column that changes each night is in an index, so
-that PostgreSQL updates rows in place (HOT).
+It is stale if it has a failure, or if its ``confirmed_no`` is missing or before the last full
+publication of that area. No column that changes each night is in an index.
 """
 
-draft = _table(
+draft = Table(
     "draft",
-    _of(BigInteger, "run_id person_id")
-    | _of(Text, "person_key")
-    | _of(Boolean, "is_new")
-    | _of(BigInteger, "attempt compared_no")
-    | _of(Text, "local_ref cohort")
-    | _of_areas(_of(Text, "state") | _of(UtcTime, "read_at") | PROOF | FAILURE),
+    metadata,
+    Column("run_id", RowId, ForeignKey("run.run_id"), primary_key=True, autoincrement=False),
+    Column("person_id", RowId, primary_key=True, autoincrement=False),
+    Column("person_key", String(64), nullable=False),
+    Column("is_new", Boolean, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("compared_no", BigInteger, nullable=False),
+    Column("local_ref", Text),
+    Column("cohort", Text),
+    sqlite_with_rowid=False,
 )
-"""What a run has read of a person, not published.
+"""A person of an open run, not published. No draft area: named by the roster, but not read.
 
-``attempt`` is the last attempt at the run that saw the person on the roster. ``compared_no`` is the
-publication that the reads were compared with: no statement reads it, but people who look at drafts
-by hand do. The state of an area is ``complete``, ``failed``, or ``unconfirmed``: it needs a second
-read, and ``first_digest`` is of the ids that the first one held. No state: it was not read in this
-run. A run that is withheld leaves its failures here until the next one begins; all other drafts of
-a run that is not open are garbage.
+``attempt`` is the last attempt that saw the person on the roster. ``compared_no`` is the
+publication that the reads were compared with, for people who look at drafts by hand.
 """
+Index(
+    "uq_draft_new",
+    draft.c.run_id,
+    draft.c.person_key,
+    unique=True,
+    # In the words of the queries, or SQLite's planner does not recognize the condition.
+    sqlite_where=text("is_new = 1"),
+    postgresql_where=draft.c.is_new,
+)
 
 COMPLETE: Final = "complete"
 FAILED: Final = "failed"
 UNCONFIRMED: Final = "unconfirmed"
 
-access_log = _table(
-    "access_log",
-    _of(BigInteger, "access_id")
-    | _of(UtcTime, "accessed_at")
-    | _of(Text, "os_user login_user host command person_key purpose"),
+draft_area = Table(
+    "draft_area",
+    metadata,
+    Column("run_id", RowId, primary_key=True, autoincrement=False),
+    Column("person_id", RowId, primary_key=True, autoincrement=False),
+    Column("area", String(40), primary_key=True),
+    Column("state", String(12), nullable=False),
+    Column("read_at", UtcTime, nullable=False),
+    Column("ids_digest", String(32)),
+    *_proof_and_failure(),
+    CheckConstraint(f"state IN ('{COMPLETE}', '{FAILED}', '{UNCONFIRMED}')", name="state"),
+    sqlite_with_rowid=False,
 )
-"""Only grows: triggers refuse deletions before 90 days, and every change but the
-one that ``erase`` makes: ``person_key`` becomes NULL. It names only persons whom the database
-knows."""
+"""A read of an area of a person in an open run.
 
-drift = _table(
-    "drift",
-    _of(Text, "area field")
-    | _of(BigInteger, "records run_id first_run")
-    | _of(UtcTime, "first_seen_at"),
-)
-"""Fields that the contract does not declare: in how many records the last run that saw one saw it,
-and since which run. The runs are no foreign keys: a run may go while the field stays."""
-
-publication_code = _table(
-    "publication_code",
-    _of(BigInteger, "publication_no")
-    | _of(Text, "area code level cause restriction_group cohort")
-    | _of(BigInteger, "open in_effect added changed removed persons persons_in_effect"),
-)
-"""Restrictions of each publication by area, code, level, cause, group and cohort; what a row does
-not have is empty, as is the group of a code that is not known."""
-
-publication_cohort = _table(
-    "publication_cohort",
-    _of(BigInteger, "publication_no")
-    | _of(Text, "cohort")
-    | dict.fromkeys(PERSON_COUNTS, BigInteger),
-)
-"""The persons of each publication by cohort; their sums are those of the run."""
-
-publication_figure = _table(
-    "publication_figure",
-    _of(BigInteger, "publication_no")
-    | _of(Text, "figure restriction_group code level cohort")
-    | _of(BigInteger, "restrictions persons"),
-)
-"""What the report shows of each publication: restrictions, and the persons who have them, each
-divided in one way (``core.effect.Figure``) and by cohort. What does not divide a figure is empty.
-
-In ``publication_code`` a person with two codes stands twice; here everybody is counted once in each
-row, and a person has one cohort, so the persons of a row over all cohorts are its sum.
+``unconfirmed``: the area needs a second read, and ``ids_digest`` is the digest of the ids of the
+first one. A withheld run leaves its failures until the next run begins. All other drafts of a run
+that is not open are garbage.
 """
 
-change_feed = _table(
-    "change_feed",
-    _of(BigInteger, "seq publication_no")
-    | _of(UtcTime, "happened_at")
-    | _of(Text, "op area")
-    | _of(BigInteger, "version_id person_id"),
-)
-"""What readers may have copied and must change, in order. It only grows, and names nobody itself:
-``version_id`` and ``person_id`` lead nowhere once their rows are gone."""
-
-_TYPES: Final[Mapping[str, Any]] = {
+_TYPES: Final[Mapping[ColumnType, Any]] = {
     ColumnType.TEXT: Text,
     ColumnType.INTEGER: BigInteger,
     ColumnType.BOOLEAN: Boolean,
@@ -236,45 +290,178 @@ _TYPES: Final[Mapping[str, Any]] = {
 }
 
 
-def _content(area: ResourceArea) -> dict[str, Any]:
-    """What a restriction says, as a version and as a draft of one."""
-    columns = {column.name: _TYPES[column.type] for column in area.columns}
-    return {"content_hash": LargeBinary} | columns | _of(Text, "extra")
+def fact_columns(area: ResourceArea) -> tuple[str, ...]:
+    """The columns by which facts count a restriction of the area."""
+    rule = area.effect
+    named = {"fact_code": rule.code, "fact_level": rule.level, "fact_cause": rule.cause}
+    return tuple(name for name, source in named.items() if source)
+
+
+def _content(area: ResourceArea, *, is_draft: bool) -> list[Column[Any]]:
+    """The content of a restriction. The draft of a closing has none."""
+    return [
+        Column("content_hash", LargeBinary(16), nullable=is_draft),
+        *(Column(column.name, _TYPES[column.type]) for column in area.columns),
+        Column("extra", Text),
+        Column("restriction_group", String(16)),
+        Column("restricts", Boolean, nullable=is_draft),
+        Column("effect_from", UtcTime),
+        Column("effect_until", UtcTime),
+        *(Column(name, String(32), nullable=is_draft) for name in fact_columns(area)),
+    ]
 
 
 def _version_table(area: ResourceArea) -> Table:
-    return _table(
-        f"{area.table}_version",
-        _of(BigInteger, "version_id person_id")
-        | _of(Text, "restriction_id")
-        | _of(BigInteger, "opened_no closed_no")
-        | _of(UtcTime, "first_seen_at observed_at")
-        | _of(Boolean, "is_left_censored")
-        | _content(area),
+    name = f"{area.table}_version"
+    table = Table(
+        name,
+        metadata,
+        Column("version_id", RowId, primary_key=True),
+        Column("person_id", RowId, ForeignKey("person.person_id"), nullable=False),
+        Column("restriction_id", Text, nullable=False),
+        Column("opened_no", BigInteger, nullable=False),
+        Column("closed_no", BigInteger),
+        Column("closed_because", String(8)),
+        Column("closed_by_reads", String(65)),
+        Column("first_seen_at", UtcTime, nullable=False),
+        Column("observed_at", UtcTime, nullable=False),
+        Column("is_left_censored", Boolean, nullable=False),
+        *_content(area, is_draft=False),
+        CheckConstraint("closed_no > opened_no", name="interval"),
+        CheckConstraint("(closed_no IS NULL) = (closed_because IS NULL)", name="closed"),
+        CheckConstraint("closed_because IN ('changed', 'gone', 'departed')", name="because"),
+        Index(f"ix_{name}_opened_no", "opened_no"),
+        Index(f"ix_{name}_person_id_restriction_id", "person_id", "restriction_id"),
+        Index(f"ix_{name}_restriction_id", "restriction_id"),
+        sqlite_autoincrement=True,
     )
+    column = table.c
+    closed, is_open = column.closed_no.is_not(None), column.closed_no.is_(None)
+    Index(f"ix_{name}_closed_no", column.closed_no, **_partial(closed))
+    key = column.person_id, column.restriction_id
+    Index(f"uq_{name}_open", *key, unique=True, **_partial(is_open))
+    return table
 
 
 def _change_table(area: ResourceArea) -> Table:
-    return _table(
+    return Table(
         f"draft_{area.table}",
-        _of(BigInteger, "run_id person_id")
-        | _of(Text, "restriction_id op")
-        | _of(BigInteger, "version_id")
-        | _of(Boolean, "closes loses")
-        | _of(UtcTime, "first_seen_at observed_at")
-        | _content(area),
+        metadata,
+        Column("run_id", RowId, ForeignKey("run.run_id"), primary_key=True, autoincrement=False),
+        Column("person_id", RowId, primary_key=True, autoincrement=False),
+        Column("restriction_id", Text, primary_key=True),
+        Column("op", String(8), nullable=False),
+        Column("version_id", BigInteger),
+        Column("closes", Boolean, nullable=False),
+        Column("loses", Boolean, nullable=False),
+        Column("first_seen_at", UtcTime),
+        Column("observed_at", UtcTime),
+        Column("closed_by_reads", String(65)),
+        *_content(area, is_draft=True),
+        CheckConstraint("(op = 'insert') = (version_id IS NULL)", name="version"),
+        CheckConstraint("op IN ('insert', 'update', 'close')", name="op"),
+        sqlite_with_rowid=False,
     )
 
 
 VERSIONS: Final[Mapping[str, Table]] = {area.name: _version_table(area) for area in AREAS}
 """Every content that was ever published: the version table of each area, by the area's name.
 
-``is_left_censored``: the restriction stood when this area of the person was first read, or read
-again after a departure, so nobody saw it begin.
+``closed_because`` is ``changed`` (another version follows), ``gone`` (two reads did not hold the
+restriction) or ``departed`` (the person left the roster). ``closed_by_reads`` is the interval of
+those two reads (ISO 8601). ``is_left_censored``: the restriction was there when this area of the
+person was first read, or first read again after a departure, so its beginning was not seen.
+
+The columns from ``restriction_group`` on are derived from the typed columns (``store.derived``).
+They are in no digest and no comparison of versions.
 """
 CHANGES: Final[Mapping[str, Table]] = {area.name: _change_table(area) for area in AREAS}
 """The drafts of changes of each area, by the area's name.
 
-``version_id`` is the version that an update or a close ends. ``closes``: it takes a restriction out
-of effect, by closing it or by what it says now. ``loses``: a column loses its value.
+``version_id`` is the version that an update or a close ends. ``closes``: the change takes a
+restriction out of effect. ``loses``: a column loses its value.
 """
+
+publication_code = Table(
+    "publication_code",
+    metadata,
+    Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("area", String(40), primary_key=True),
+    Column("code", String(32), primary_key=True),
+    Column("level", String(32), primary_key=True),
+    Column("cause", String(32), primary_key=True),
+    Column("restriction_group", String(16), primary_key=True),
+    Column("cohort", String(200), primary_key=True),
+    Column("open", BigInteger, nullable=False),
+    Column("in_effect", BigInteger, nullable=False),
+    Column("added", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("removed", BigInteger, nullable=False),
+    Column("persons", BigInteger, nullable=False),
+    Column("persons_in_effect", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Restrictions of each publication by area, code, level, cause, group and cohort. An empty text
+means that there is none; the group of an unknown code is empty."""
+
+publication_cohort = Table(
+    "publication_cohort",
+    metadata,
+    Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("cohort", String(200), primary_key=True),
+    *(Column(name, BigInteger) for name in PERSON_COUNTS),
+    sqlite_with_rowid=False,
+)
+"""The persons of each publication by cohort. Their sums are the counts of the run."""
+
+publication_figure = Table(
+    "publication_figure",
+    metadata,
+    Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("figure", String(16), primary_key=True),
+    Column("restriction_group", String(16), primary_key=True),
+    Column("code", String(32), primary_key=True),
+    Column("level", String(32), primary_key=True),
+    Column("cohort", String(200), primary_key=True),
+    Column("restrictions", BigInteger, nullable=False),
+    Column("persons", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The figures of the report, each by its dimension (``core.effect.Figure``) and by cohort. Columns
+that are no part of the dimension are empty.
+
+In ``publication_code`` a person with two codes is in two rows. Here each row counts a person once.
+A person has one cohort, so the persons of all cohorts may be added up.
+"""
+
+change_feed = Table(
+    "change_feed",
+    metadata,
+    Column("seq", RowId, primary_key=True),
+    Column("publication_no", BigInteger, nullable=False),
+    Column("happened_at", UtcTime, nullable=False),
+    Column("op", String(16), nullable=False),
+    Column("area", String(40)),
+    Column("version_id", BigInteger),
+    Column("person_id", BigInteger),
+    Index("ix_change_feed_person_id", "person_id"),
+    sqlite_autoincrement=True,
+)
+"""The changes that a copy of the data has to apply, in order. Append-only. Contains no person keys:
+``version_id`` and ``person_id`` lead nowhere once their rows are gone."""
+
+access_log = Table(
+    "access_log",
+    metadata,
+    Column("access_id", RowId, primary_key=True),
+    Column("accessed_at", UtcTime, nullable=False),
+    Column("os_user", String(100), nullable=False),
+    Column("login_user", String(100)),
+    Column("host", String(200), nullable=False),
+    Column("command", String(40), nullable=False),
+    Column("person_key", String(64)),
+    Column("purpose", String(200)),
+    sqlite_autoincrement=True,
+)
+"""Append-only: triggers refuse deletions before 90 days, and every update but the one of ``erase``,
+which sets ``person_key`` to NULL. It names only persons that the database holds."""

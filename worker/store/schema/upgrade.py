@@ -11,7 +11,7 @@ import worker
 from worker.errors import ConfigurationError
 from worker.store.database import Database
 
-HEAD: Final = "1005"
+HEAD: Final = "1101"
 """The revision that this program works on; a test compares it with the migrations."""
 _ALEMBIC: Final = table("alembic_version", column("version_num"))
 

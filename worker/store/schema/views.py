@@ -1,320 +1,333 @@
 """The reporting views: the public face of the database (docs/reference/views.md).
 
-Their columns are those that ``areas/meanings.toml`` declares, with name, order and kind. This
-module says where the rows come from, and defines the columns that no table has. ``db upgrade``
-drops and recreates the views after every migration. Columns are added, never renamed or dropped,
-within a major version.
-
-In their SQL ``p`` is the person, ``v`` the version and ``r`` the run that was published. None of
-them reads a draft.
+``areas/meanings.toml`` declares their columns, with name, order and kind. This module selects
+them: columns that a table has under the same name are taken from it, and the others are defined
+here. ``db upgrade`` drops the views and creates them again after every migration. Columns are
+added, never renamed or dropped, within a major version. No view reads a draft.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    column,
+    exists,
+    false,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+    values,
+)
 
 from worker.core.area import AREAS, ResourceArea
-from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
-from worker.store.filling import of_area
-from worker.store.schema.tables import area_column
-from worker.store.statements import IS_STALE
-from worker.views import Kind, ViewColumn, codes, view_columns, view_name_nb
+from worker.store.derived import is_active
+from worker.store.dialects import current_time, typed, whole_days
+from worker.store.runs.fact_counts import is_stale, was_asked
+from worker.store.schema.tables import (
+    VERSIONS,
+    access_log,
+    change_feed,
+    drift,
+    person,
+    person_area,
+    publication_code,
+    publication_cohort,
+    publication_figure,
+    run,
+)
+from worker.views import TYPES, codes, view_columns, view_name_nb
+
+_FRESHNESS = "report_person_freshness"
+_OF_PERSON = {name: person.c[name] for name in ("person_key", "local_ref", "cohort")}
 
 
 class _View(NamedTuple):
     """A view.
 
     Attributes:
-        source: where its rows come from: what follows FROM.
-        table: the alias in it whose columns are shown under their own names.
+        rows: the joined tables.
+        table: the one whose columns are taken under their own names.
         given: the other columns, by name.
+        where: which rows it has.
     """
 
-    source: str
-    table: str
-    given: Mapping[str, str] = {}
+    rows: FromClause
+    table: FromClause
+    given: Mapping[str, Any] = {}
+    where: ColumnElement[bool] = true()
 
 
-_WORDS: Final[Mapping[str, Mapping[str, str]]] = {
-    "sqlite": {
-        "days": "MAX(julianday(COALESCE(c.published_at, {now})) - julianday(e.first_seen_at) "
-        "+ 1e-6, 0)",
-        "now": "strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')",
-    },
-    "postgresql": {
-        "days": "GREATEST(CAST(floor(EXTRACT(EPOCH FROM COALESCE(c.published_at, {now}) "
-        "- e.first_seen_at) / 86400) AS BIGINT), 0)",
-        "now": "CURRENT_TIMESTAMP",
-    },
-}
-"""What the views say differently on each database."""
-_OF_A_TABLE: Final = re.compile(r"\w+\.\w+")
-_PUBLICATIONS: Final = (
-    "(SELECT publication_no, published_at, day, "
-    "publication_no = MAX(publication_no) OVER (PARTITION BY day) AS is_last_of_day, "
-    "publication_no = MAX(publication_no) OVER () AS is_last "
-    "FROM run WHERE publication_no IS NOT NULL)"
-)
-_OF_A_PERSON: Final = {name: f"p.{name}" for name in ("person_key", "local_ref", "cohort")}
-_OF_FACTS: Final = {
-    "published_at": "r.published_at",
-    "day": "r.day",
-    "restriction_group": "NULLIF(c.restriction_group, '')",
-    "cohort": "NULLIF(c.cohort, '')",
-}
-"""Facts have an empty text for persons without a cohort and for codes without a group, because both
-are in their key."""
+def view_definitions(dialect: str) -> Mapping[str, Select[*tuple[Any, ...]]]:
+    """The SELECT of each reporting view, by its name.
 
-
-def _of_restriction(area: ResourceArea) -> Mapping[str, str]:
-    """What is shown of the version ``v`` and its person, now and in history."""
-    return _OF_A_PERSON | {
-        "is_in_effect": in_effect_sql(area.effect, "v", "{now}"),
-        "ends_at": ends_at_sql(area.effect, "v"),
-        "restriction_group": str(group_sql(area.effect, "v")),
+    Args:
+        dialect: SQLAlchemy's name of the database.
+    """
+    return {
+        name: _select(dialect, view_columns()[name], view) for name, view in _views(dialect).items()
     }
 
 
-def _of_person(area: ResourceArea, name: str) -> str:
-    return f"p.{area_column(area, name)}"
+def _select(dialect: str, columns: Sequence[Any], view: _View) -> Select[*tuple[Any, ...]]:
+    shown = [
+        typed(dialect, shown.kind, _value(view, shown.name)).label(shown.name) for shown in columns
+    ]
+    return select(*shown).select_from(view.rows).where(view.where)
 
 
-def _is_stale(area: ResourceArea) -> str:
-    return of_area(IS_STALE, area).strip()
+def _value(view: _View, name: str) -> Any:
+    return view.given[name] if name in view.given else view.table.c[name]
 
 
-def _current(area: ResourceArea) -> _View:
+def _views(dialect: str) -> Mapping[str, _View]:
+    now = current_time(dialect)
+    return {
+        **{f"report_{area.table}_current": _current(area, now) for area in AREAS},
+        **{f"report_{area.table}_history": _history(area, now) for area in AREAS},
+        "report_restriction_current": _of_all_areas(
+            dialect, "report_restriction_current", _current
+        ),
+        "report_restriction_history": _of_all_areas(
+            dialect, "report_restriction_history", _history
+        ),
+        _FRESHNESS: _freshness(),
+        "report_daily": _daily(),
+        "report_publication": _View(run, run, where=run.c.publication_no.is_not(None)),
+        "report_publication_cohort": _facts(publication_cohort),
+        "report_publication_figure": _facts(publication_figure),
+        "report_change_feed": _feed(),
+        "report_run": _View(run, run),
+        "report_access": _View(access_log, access_log),
+        "report_drift": _View(drift, drift),
+        "report_episode": _episode(dialect, now),
+        "report_code": _constants("report_code", codes()),
+        "report_dictionary": _constants("report_dictionary", [*_dictionary()]),
+    }
+
+
+# Restrictions
+
+
+def _of_version(version: Any, now: ColumnElement[Any]) -> dict[str, Any]:
+    """The columns of a restriction, now and in history."""
+    return _OF_PERSON | {
+        "is_in_effect": is_active(version, now),
+        "begins_at": version.effect_from,
+        "ends_at": version.effect_until,
+    }
+
+
+def _current(area: ResourceArea, now: ColumnElement[Any]) -> _View:
+    version = VERSIONS[area.name]
+    is_read = and_(person_area.c.person_id == version.c.person_id, person_area.c.area == area.name)
+    rows = version.join(person, person.c.person_id == version.c.person_id)
+    given = {
+        "area": literal(area.name, Text),
+        "last_confirmed_at": person_area.c.confirmed_at,
+        "is_stale": is_stale(area),
+        "publication_no": select(func.max(run.c.publication_no)).scalar_subquery(),
+    }
     return _View(
-        f"{area.table}_version v JOIN person p ON p.person_id = v.person_id "
-        "WHERE v.closed_no IS NULL",
-        "v",
-        {
-            **_of_restriction(area),
-            "last_confirmed_at": _of_person(area, "confirmed_at"),
-            "is_stale": _is_stale(area),
-            "publication_no": "(SELECT MAX(publication_no) FROM run)",
-        },
+        rows.outerjoin(person_area, is_read),
+        version,
+        _of_version(version.c, now) | given,
+        version.c.closed_no.is_(None),
     )
 
 
-def _history(area: ResourceArea) -> _View:
-    shown = _of_restriction(area)
-    return _View(
-        f"{area.table}_version v JOIN person p ON p.person_id = v.person_id "
-        "JOIN run o ON o.publication_no = v.opened_no "
-        "LEFT JOIN run c ON c.publication_no = v.closed_no",
-        "v",
-        {
-            **shown,
-            "is_in_effect": f"v.closed_no IS NULL AND {shown['is_in_effect']}",
-            "valid_from": "o.published_at",
-            "valid_to": "c.published_at",
-            "opened_run": "o.run_id",
-            "closed_run": "c.run_id",
-            "opened_publication": "v.opened_no",
-            "closed_publication": "v.closed_no",
-            "version_no": "v.version_id",
-        },
+def _history(area: ResourceArea, now: ColumnElement[Any]) -> _View:
+    version, opened, closed = VERSIONS[area.name], run.alias("opened"), run.alias("closed")
+    of_version = _of_version(version.c, now)
+    given = {
+        "area": literal(area.name, Text),
+        "is_in_effect": and_(version.c.closed_no.is_(None), of_version["is_in_effect"]),
+        "valid_from": opened.c.published_at,
+        "valid_to": closed.c.published_at,
+        "opened_run": opened.c.run_id,
+        "closed_run": closed.c.run_id,
+        "opened_publication": version.c.opened_no,
+        "closed_publication": version.c.closed_no,
+        "version_no": version.c.version_id,
+    }
+    rows = (
+        version.join(person, person.c.person_id == version.c.person_id)
+        .join(opened, opened.c.publication_no == version.c.opened_no)
+        .outerjoin(closed, closed.c.publication_no == version.c.closed_no)
+    )
+    return _View(rows, version, {**of_version, **given})
+
+
+def _of_all_areas(
+    dialect: str, name: str, view_of: Callable[[ResourceArea, ColumnElement[Any]], _View]
+) -> _View:
+    """The rows of every area, with the columns that all areas have."""
+    now = current_time(dialect)
+    parts = [_select(dialect, view_columns()[name], view_of(area, now)) for area in AREAS]
+    rows = parts[0].union_all(*parts[1:]).subquery("restriction")
+    return _View(rows, rows)
+
+
+def _episode(dialect: str, now: ColumnElement[Any]) -> _View:
+    """One row for each period in which a person had a restriction, from its last version.
+
+    A period starts when the restriction was first seen. That time survives a change and retention,
+    and is new if the restriction was gone and comes back. Nothing is grouped, and each part of the
+    UNION is one table with the same types, so that both databases find the rows of a person by
+    index.
+    """
+    parts = [_last_versions(area) for area in AREAS]
+    episode = parts[0].union_all(*parts[1:]).subquery("episode")
+    closed = run.alias("closed")
+    rows = person.join(episode, episode.c.person_id == person.c.person_id).outerjoin(
+        closed, closed.c.publication_no == episode.c.closed_no
+    )
+    until = func.coalesce(closed.c.published_at, now)
+    given = {
+        "started_at": episode.c.first_seen_at,
+        "ended_at": closed.c.published_at,
+        "days": whole_days(dialect, episode.c.first_seen_at, until),
+    }
+    return _View(rows, episode, _OF_PERSON | given, episode.c.is_last)
+
+
+def _last_versions(area: ResourceArea) -> Select[*tuple[Any, ...]]:
+    """The versions of an area, and which are the last of their period."""
+    version, other = VERSIONS[area.name], VERSIONS[area.name].alias("other")
+    key = ("person_id", "restriction_id", "first_seen_at")
+    same = and_(*(other.c[name] == version.c[name] for name in key))
+    later = exists().where(same, other.c.opened_no > version.c.opened_no)
+    earlier = select(func.count()).where(same, other.c.opened_no < version.c.opened_no)
+    is_last = or_(version.c.closed_no.is_(None), ~later.correlate(version))
+    names = ("person_id", "restriction_id", "first_seen_at", "is_left_censored", "closed_no")
+    return select(
+        cast(literal(area.name), Text).label("area"),
+        *(version.c[name] for name in names),
+        is_last.label("is_last"),
+        cast(earlier.correlate(version).scalar_subquery(), BigInteger).label("revisions"),
     )
 
 
-_FRESHNESS: Final = "report_person_freshness"
-_PERSON_COLUMNS: Final = {
-    "last_confirmed_at": "confirmed_at",
-    "http_status": "failure_status",
-    "reason": "failure_reason",
-    "attempts": "failure_attempts",
-    "last_failed_at": "failed_at",
-}
-"""The columns of ``person`` that have another name in the view of freshness."""
+# Persons, and changes
 
 
 def _freshness() -> _View:
-    """A row for each person on the roster and area that was ever read, or could not be.
-
-    Without a UNION, so that PostgreSQL joins a list of persons with it by index.
-    """
-    names = (column.name for column in view_columns()[_FRESHNESS])
-    of_each = {
-        name: _of_each(partial(_of_person, name=_PERSON_COLUMNS.get(name, name))) for name in names
+    """A row for each person on the roster and area that was ever read, or has failed."""
+    row = person_area.c
+    given = {
+        "last_confirmed_at": row.confirmed_at,
+        "http_status": row.failure_status,
+        "reason": row.failure_reason,
+        "attempts": row.failure_attempts,
+        "last_failed_at": row.failed_at,
+        # One subquery for each area: a single one that named the row's area would run for each row.
+        "is_stale": case(
+            *((row.area == area.name, is_stale(area)) for area in AREAS), else_=false()
+        ),
     }
-    areas = " UNION ALL ".join(f"SELECT CAST('{area.name}' AS TEXT) AS area" for area in AREAS)
-    return _View(
-        f"person p CROSS JOIN ({areas}) a WHERE p.departed_no IS NULL AND "
-        f"({of_each['last_confirmed_at']} IS NOT NULL OR {of_each['failure_kind']} IS NOT NULL)",
-        "p",
-        of_each | _OF_A_PERSON | {"area": "a.area", "is_stale": _of_each(_is_stale)},
-    )
-
-
-def _of_each(sql: Callable[[ResourceArea], str]) -> str:
-    """An expression by the area of the row ``a``."""
-    cases = " ".join(f"WHEN '{area.name}' THEN {sql(area)}" for area in AREAS)
-    return f"CASE a.area {cases} END"
-
-
-def _daily() -> _View:
-    names = {f"code_{name}": _name_of("c.code", name) for name in ("name_nb", "name_nn", "name_en")}
-    computed = {"is_last_of_day": "(r.is_last_of_day)", "is_last": "(r.is_last)"}
-    return _View(
-        f"publication_code c JOIN {_PUBLICATIONS} r ON r.publication_no = c.publication_no",
-        "c",
-        {**_OF_FACTS, **names, **computed},
-    )
-
-
-def _name_of(column: str, language: str) -> str:
-    """The name of a code of restrictions; NULL for one that is not known."""
-    cases = " ".join(
-        f"WHEN {_literal(code.code)} THEN {_literal(getattr(code, language))}"
-        for code in codes()
-        if code.is_restricting is not None
-    )
-    return f"CASE {column} {cases} END"
-
-
-def _facts(table: str) -> _View:
-    source = f"{table} c JOIN run r ON r.publication_no = c.publication_no"
-    return _View(source, "c", _OF_FACTS)
+    rows = person.join(person_area, row.person_id == person.c.person_id)
+    is_shown = and_(person.c.departed_no.is_(None), was_asked())
+    return _View(rows, person_area, _OF_PERSON | given, is_shown)
 
 
 def _feed() -> _View:
-    names = [f"v{number}" for number, _ in enumerate(AREAS)]
-    joins = " ".join(
-        f"LEFT JOIN {area.table}_version {name} "
-        f"ON f.area = '{area.name}' AND {name}.version_id = f.version_id"
-        for name, area in zip(names, AREAS, strict=True)
-    )
-    key = ", ".join(f"{name}.restriction_id" for name in names)
-    groups = " ".join(
-        f"WHEN '{area.name}' THEN {group_sql(area.effect, name)}"
-        for name, area in zip(names, AREAS, strict=True)
-    )
-    return _View(
-        f"change_feed f {joins} LEFT JOIN person p ON p.person_id = f.person_id",
-        "f",
-        {
-            **_OF_A_PERSON,
-            "published_at": "f.happened_at",
-            "restriction_id": f"COALESCE({key})",
-            "restriction_group": f"CASE f.area {groups} END",
-            "version_no": "f.version_id",
-            "person_no": "f.person_id",
-        },
-    )
+    versions = {area.name: VERSIONS[area.name].alias(f"v{n}") for n, area in enumerate(AREAS)}
+    rows: FromClause = change_feed
+    for name, version in versions.items():
+        is_version = and_(
+            change_feed.c.area == name, version.c.version_id == change_feed.c.version_id
+        )
+        rows = rows.outerjoin(version, is_version)
+
+    def of_version(column_name: str) -> ColumnElement[Any]:
+        return func.coalesce(*(version.c[column_name] for version in versions.values()), null())
+
+    given = {
+        "published_at": change_feed.c.happened_at,
+        "restriction_id": of_version("restriction_id"),
+        "restriction_group": of_version("restriction_group"),
+        "version_no": change_feed.c.version_id,
+        "person_no": change_feed.c.person_id,
+    }
+    rows = rows.outerjoin(person, person.c.person_id == change_feed.c.person_id)
+    return _View(rows, change_feed, _OF_PERSON | given)
 
 
-def _episode() -> _View:
-    """One row for each time that a person's restriction came, from its last version.
-
-    It stands from when it was first seen, which outlives a change and retention, and is a new time
-    where the restriction was gone and comes back. Nothing is grouped, and the parts of the UNION
-    are one table each with columns of the same types: so both databases find the rows of one
-    person, and of a list of persons, by index.
-    """
-    parts = " UNION ALL ".join(map(_last_versions, AREAS))
-    return _View(
-        f"person p JOIN ({parts}) e ON e.person_id = p.person_id "
-        "LEFT JOIN run c ON c.publication_no = e.closed_no WHERE e.is_last",
-        "e",
-        {
-            **_OF_A_PERSON,
-            "started_at": "e.first_seen_at",
-            "ended_at": "c.published_at",
-            "days": "{days}",
-        },
-    )
+# Facts
 
 
-def _last_versions(area: ResourceArea) -> str:
-    """The versions of an area, and which are the last ones of their episode."""
-    table = f"{area.table}_version"
-    same = (
-        f"FROM {table} w WHERE w.person_id = v.person_id "
-        "AND w.restriction_id = v.restriction_id AND w.first_seen_at = v.first_seen_at"
+def _of_facts(facts: FromClause, publication: FromClause) -> Mapping[str, Any]:
+    """The columns of facts. Their keys have an empty text where there is no cohort or group."""
+    given = {name: publication.c[name] for name in ("published_at", "day")}
+    texts = [name for name in ("restriction_group", "cohort") if name in facts.c]
+    return given | {name: func.nullif(facts.c[name], "") for name in texts}
+
+
+def _facts(facts: FromClause) -> _View:
+    rows = facts.join(run, run.c.publication_no == facts.c.publication_no)
+    return _View(rows, facts, _of_facts(facts, run))
+
+
+def _daily() -> _View:
+    number = run.c.publication_no
+    last_of_day = func.max(number).over(partition_by=run.c.day)
+    publication = (
+        select(number, run.c.published_at, run.c.day)
+        .add_columns((number == last_of_day).label("is_last_of_day"))
+        .add_columns((number == func.max(number).over()).label("is_last"))
+        .where(number.is_not(None))
+        .subquery("publication")
     )
-    return (
-        f"SELECT CAST('{area.name}' AS TEXT) AS area, v.person_id, v.restriction_id, "
-        "v.first_seen_at, v.is_left_censored, v.closed_no, v.closed_no IS NULL OR NOT EXISTS "
-        f"(SELECT 1 {same} AND w.opened_no > v.opened_no) AS is_last, "
-        f"CAST((SELECT COUNT(*) {same} AND w.opened_no < v.opened_no) AS BIGINT) AS revisions "
-        f"FROM {table} v"
-    )
+    facts = publication_code
+    languages = ("name_nb", "name_nn", "name_en")
+    names = {f"code_{language}": _code_name(facts.c.code, language) for language in languages}
+    flags = {name: cast(publication.c[name], Boolean) for name in ("is_last_of_day", "is_last")}
+    rows = facts.join(publication, publication.c.publication_no == facts.c.publication_no)
+    return _View(rows, facts, {**_of_facts(facts, publication), **names, **flags})
+
+
+def _code_name(code: ColumnElement[str], language: str) -> ColumnElement[str]:
+    """The name of a restriction's code; NULL for an unknown code."""
+    names = {
+        known.code: getattr(known, language)
+        for known in codes()
+        if known.is_restricting is not None
+    }
+    return case(names, value=code)
+
+
+# Constants
 
 
 def _dictionary() -> Iterator[Sequence[object]]:
     for view, columns in view_columns().items():
-        for column in columns:
+        for shown in columns:
             yield (
                 view,
-                column.name,
-                column.kind.value,
-                column.unit,
-                column.is_nullable,
-                column.nb,
-                column.en,
+                shown.name,
+                shown.kind.value,
+                shown.unit,
+                shown.is_nullable,
+                shown.nb,
+                shown.en,
                 view_name_nb(view),
-                column.heading,
+                shown.heading,
             )
 
 
-def _said(view: str, rows: Sequence[Sequence[object]]) -> _View:
-    """Rows that are said by the program; both databases call the columns of VALUES alike."""
-    values = ", ".join(f"({', '.join(map(_literal, row))})" for row in rows)
-    names = (column.name for column in view_columns()[view])
-    given = {name: f"said.column{number}" for number, name in enumerate(names, 1)}
-    return _View(f"(VALUES {values}) AS said", "said", given)
-
-
-def _literal(value: object) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def _views() -> Mapping[str, _View]:
-    return {
-        **{f"report_{area.table}_current": _current(area) for area in AREAS},
-        **{f"report_{area.table}_history": _history(area) for area in AREAS},
-        _FRESHNESS: _freshness(),
-        "report_daily": _daily(),
-        "report_publication": _View("run r WHERE r.publication_no IS NOT NULL", "r"),
-        "report_publication_cohort": _facts("publication_cohort"),
-        "report_publication_figure": _facts("publication_figure"),
-        "report_change_feed": _feed(),
-        "report_run": _View("run r", "r"),
-        "report_access": _View("access_log a", "a"),
-        "report_drift": _View("drift d", "d"),
-        "report_episode": _episode(),
-        "report_code": _said("report_code", list(codes())),
-        "report_dictionary": _said("report_dictionary", list(_dictionary())),
-    }
-
-
-def view_definitions(dialect: str) -> Mapping[str, str]:
-    """The SELECT of each reporting view, by its name; ``dialect`` is SQLAlchemy's name."""
-    return {name: _definition(dialect, name, view) for name, view in _views().items()}
-
-
-def _definition(dialect: str, name: str, view: _View) -> str:
-    columns = ", ".join(
-        f"{_typed(dialect, column, view)} AS {column.name}" for column in view_columns()[name]
-    )
-    sql = f"SELECT {columns} FROM {view.source}"
-    for word, said in _WORDS[dialect].items():
-        sql = sql.replace(f"{{{word}}}", said)
-    return sql
-
-
-def _typed(dialect: str, column: ViewColumn, view: _View) -> str:
-    """What a column is, with the type that SQLite does not give to what is computed."""
-    sql = view.given.get(column.name, f"{view.table}.{column.name}")
-    if dialect == "sqlite" and not _OF_A_TABLE.fullmatch(sql):
-        is_number = column.kind in {Kind.INTEGER, Kind.BOOLEAN}
-        return f"CAST({sql} AS {'INTEGER' if is_number else 'TEXT'})"
-    if dialect == "postgresql" and column.kind == Kind.DATE:
-        return f"CAST({sql} AS DATE)"
-    return sql
+def _constants(view: str, rows: Sequence[Sequence[object]]) -> _View:
+    """Rows that the program defines. SQLite names the columns of VALUES only in a CTE."""
+    names = [column(shown.name, TYPES[shown.kind]) for shown in view_columns()[view]]
+    constants = values(*names, name="constants").data([tuple(row) for row in rows]).cte("constants")
+    return _View(constants, constants)

@@ -1,9 +1,9 @@
-"""The tables of the first release, and the triggers that let the access log only grow."""
+"""The tables of the first release, and the triggers that keep the access log append-only."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "1005"
+revision = "1101"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -11,12 +11,12 @@ depends_on = None
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TIME = sa.DateTime(timezone=True).with_variant(sa.String(32), "sqlite")
 KEPT_DAYS = 90
-"""A row of the access log may go when it is older. Retention deletes much later, so
-retention needs no way around the triggers."""
+"""A row of the access log can be deleted after that time. Retention deletes much later, so it needs
+no way around the triggers."""
 LOGGED = ("access_id", "accessed_at", "os_user", "login_user", "host", "command", "purpose")
 NEW, OLD = (", ".join(f"{row}.{name}" for name in LOGGED) for row in ("NEW", "OLD"))
 SQLITE = (
-    # The person of a row is forgotten by `erase`; nothing else changes.
+    # `erase` removes the person from a row. Nothing else changes.
     f"""
     CREATE TRIGGER access_log_no_update BEFORE UPDATE ON access_log
     WHEN NEW.person_key IS NOT NULL OR ({NEW}) IS NOT ({OLD})
@@ -27,7 +27,7 @@ SQLITE = (
     WHEN OLD.accessed_at > strftime('%Y-%m-%dT%H:%M:%f', 'now', '-{KEPT_DAYS} days')
     BEGIN SELECT RAISE(ABORT, 'access_log is append-only'); END
     """,
-    # REPLACE deletes without asking a trigger, so a row number that exists is refused as well.
+    # REPLACE deletes without firing a trigger, so a row number that exists is refused as well.
     """
     CREATE TRIGGER access_log_no_replace BEFORE INSERT ON access_log
     WHEN EXISTS (SELECT 1 FROM access_log WHERE access_id = NEW.access_id)
@@ -87,8 +87,8 @@ def create_runs():
         sa.Column("service", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("probed_contract", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("last_person_id", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.CheckConstraint("id = 1", name=op.f("ck_store_identity_one")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_store_identity")),
+        sa.CheckConstraint("id = 1", name="ck_store_identity_one"),
+        sa.PrimaryKeyConstraint("id", name="pk_store_identity"),
     )
     op.execute("INSERT INTO store_identity (id) VALUES (1)")
     op.create_table(
@@ -99,13 +99,13 @@ def create_runs():
         sa.Column("host", sa.String(length=220)),
         sa.Column("acquired_at", TIME),
         sa.Column("expires_at", TIME),
-        sa.CheckConstraint("id = 1", name=op.f("ck_lease_one")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_lease")),
+        sa.CheckConstraint("id = 1", name="ck_lease_one"),
+        sa.PrimaryKeyConstraint("id", name="pk_lease"),
     )
     op.execute("INSERT INTO lease (id) VALUES (1)")
     op.create_table(
         "run",
-        sa.Column("run_id", KEY, autoincrement=True, nullable=False),
+        sa.Column("run_id", KEY, nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("areas", sa.Text(), nullable=False),
@@ -150,15 +150,15 @@ def create_runs():
         sa.Column("departed", sa.BigInteger()),
         sa.Column("persons_in_effect", sa.BigInteger()),
         sa.CheckConstraint(
-            "(status = 'published') = (publication_no IS NOT NULL)", name=op.f("ck_run_published")
+            "(status = 'published') = (publication_no IS NOT NULL)", name="ck_run_published"
         ),
-        sa.CheckConstraint("kind IN ('sync', 'backfill')", name=op.f("ck_run_kind")),
+        sa.CheckConstraint("kind IN ('sync', 'backfill')", name="ck_run_kind"),
         sa.CheckConstraint(
             "status IN ('running', 'interrupted', 'published', 'withheld', 'abandoned')",
-            name=op.f("ck_run_status"),
+            name="ck_run_status",
         ),
-        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_run")),
-        sa.UniqueConstraint("publication_no", name=op.f("uq_run_publication_no")),
+        sa.PrimaryKeyConstraint("run_id", name="pk_run"),
+        sa.UniqueConstraint("publication_no", name="uq_run_publication_no"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_run_status", "run", ["status"])
@@ -170,7 +170,7 @@ def create_runs():
         sa.Column("run_id", KEY, nullable=False),
         sa.Column("first_run", KEY, nullable=False),
         sa.Column("first_seen_at", TIME, nullable=False),
-        sa.PrimaryKeyConstraint("area", "field", name=op.f("pk_drift")),
+        sa.PrimaryKeyConstraint("area", "field", name="pk_drift"),
     )
 
 
@@ -184,44 +184,38 @@ def create_persons():
         sa.Column("first_no", sa.BigInteger(), nullable=False),
         sa.Column("departed_no", sa.BigInteger()),
         sa.Column("missed_no", sa.BigInteger()),
-        sa.Column("patient_safety_confirmed_at", TIME),
-        sa.Column("patient_safety_confirmed_no", sa.BigInteger()),
-        sa.Column("patient_safety_pages", sa.Integer()),
-        sa.Column("patient_safety_record_count", sa.Integer()),
-        sa.Column("patient_safety_digest", sa.String(length=32)),
-        sa.Column("patient_safety_first_read_at", TIME),
-        sa.Column("patient_safety_first_digest", sa.String(length=32)),
-        sa.Column("patient_safety_failure_kind", sa.String(length=16)),
-        sa.Column("patient_safety_failure_status", sa.Integer()),
-        sa.Column("patient_safety_failure_reason", sa.Text()),
-        sa.Column("patient_safety_failure_attempts", sa.Integer()),
-        sa.Column("patient_safety_failed_at", TIME),
-        sa.Column("patient_safety_failing_since", TIME),
-        sa.Column("patient_safety_failed_runs", sa.Integer()),
-        sa.Column("patient_privacy_confirmed_at", TIME),
-        sa.Column("patient_privacy_confirmed_no", sa.BigInteger()),
-        sa.Column("patient_privacy_pages", sa.Integer()),
-        sa.Column("patient_privacy_record_count", sa.Integer()),
-        sa.Column("patient_privacy_digest", sa.String(length=32)),
-        sa.Column("patient_privacy_first_read_at", TIME),
-        sa.Column("patient_privacy_first_digest", sa.String(length=32)),
-        sa.Column("patient_privacy_failure_kind", sa.String(length=16)),
-        sa.Column("patient_privacy_failure_status", sa.Integer()),
-        sa.Column("patient_privacy_failure_reason", sa.Text()),
-        sa.Column("patient_privacy_failure_attempts", sa.Integer()),
-        sa.Column("patient_privacy_failed_at", TIME),
-        sa.Column("patient_privacy_failing_since", TIME),
-        sa.Column("patient_privacy_failed_runs", sa.Integer()),
-        sa.PrimaryKeyConstraint("person_id", name=op.f("pk_person")),
+        sa.PrimaryKeyConstraint("person_id", name="pk_person"),
     )
     op.create_index(
         "ix_person_departed_no", "person", ["departed_no"], **where("departed_no IS NOT NULL")
     )
     op.create_index("ix_person_local_ref", "person", ["local_ref"])
     op.create_index("uq_person_person_key", "person", ["person_key"], unique=True)
-    if not is_sqlite():
-        # Each night confirms every row: their pages have room for its next version.
-        op.execute("ALTER TABLE person SET (fillfactor = 70)")
+    op.create_table(
+        "person_area",
+        sa.Column("person_id", KEY, autoincrement=False, nullable=False),
+        sa.Column("area", sa.String(length=40), nullable=False),
+        sa.Column("confirmed_at", TIME),
+        sa.Column("confirmed_no", sa.BigInteger()),
+        sa.Column("pages", sa.Integer()),
+        sa.Column("record_count", sa.Integer()),
+        sa.Column("digest", sa.String(length=32)),
+        sa.Column("first_read_at", TIME),
+        sa.Column("first_digest", sa.String(length=32)),
+        sa.Column("failure_kind", sa.String(length=16)),
+        sa.Column("failure_status", sa.Integer()),
+        sa.Column("failure_reason", sa.Text()),
+        sa.Column("failure_attempts", sa.Integer()),
+        sa.Column("failed_at", TIME),
+        sa.Column("failing_since", TIME),
+        sa.Column("failed_runs", sa.Integer()),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.person_id"], name="fk_person_area_person_id"
+        ),
+        sa.PrimaryKeyConstraint("person_id", "area", name="pk_person_area"),
+        postgresql_with={"fillfactor": 70},
+        sqlite_with_rowid=False,
+    )
 
 
 def create_drafts():
@@ -235,34 +229,40 @@ def create_drafts():
         sa.Column("compared_no", sa.BigInteger(), nullable=False),
         sa.Column("local_ref", sa.Text()),
         sa.Column("cohort", sa.Text()),
-        sa.Column("patient_safety_state", sa.String(length=12)),
-        sa.Column("patient_safety_read_at", TIME),
-        sa.Column("patient_safety_pages", sa.Integer()),
-        sa.Column("patient_safety_record_count", sa.Integer()),
-        sa.Column("patient_safety_digest", sa.String(length=32)),
-        sa.Column("patient_safety_first_read_at", TIME),
-        sa.Column("patient_safety_first_digest", sa.String(length=32)),
-        sa.Column("patient_safety_failure_kind", sa.String(length=16)),
-        sa.Column("patient_safety_failure_status", sa.Integer()),
-        sa.Column("patient_safety_failure_reason", sa.Text()),
-        sa.Column("patient_safety_failure_attempts", sa.Integer()),
-        sa.Column("patient_privacy_state", sa.String(length=12)),
-        sa.Column("patient_privacy_read_at", TIME),
-        sa.Column("patient_privacy_pages", sa.Integer()),
-        sa.Column("patient_privacy_record_count", sa.Integer()),
-        sa.Column("patient_privacy_digest", sa.String(length=32)),
-        sa.Column("patient_privacy_first_read_at", TIME),
-        sa.Column("patient_privacy_first_digest", sa.String(length=32)),
-        sa.Column("patient_privacy_failure_kind", sa.String(length=16)),
-        sa.Column("patient_privacy_failure_status", sa.Integer()),
-        sa.Column("patient_privacy_failure_reason", sa.Text()),
-        sa.Column("patient_privacy_failure_attempts", sa.Integer()),
-        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_draft_run_id")),
-        sa.PrimaryKeyConstraint("run_id", "person_id", name=op.f("pk_draft")),
+        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name="fk_draft_run_id"),
+        sa.PrimaryKeyConstraint("run_id", "person_id", name="pk_draft"),
         sqlite_with_rowid=False,
     )
     op.create_index(
-        "uq_draft_new", "draft", ["run_id", "person_key"], unique=True, **where("is_new")
+        "uq_draft_new",
+        "draft",
+        ["run_id", "person_key"],
+        unique=True,
+        sqlite_where=sa.text("is_new = 1"),
+        postgresql_where=sa.text("is_new"),
+    )
+    op.create_table(
+        "draft_area",
+        sa.Column("run_id", KEY, autoincrement=False, nullable=False),
+        sa.Column("person_id", KEY, autoincrement=False, nullable=False),
+        sa.Column("area", sa.String(length=40), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("read_at", TIME, nullable=False),
+        sa.Column("ids_digest", sa.String(length=32)),
+        sa.Column("pages", sa.Integer()),
+        sa.Column("record_count", sa.Integer()),
+        sa.Column("digest", sa.String(length=32)),
+        sa.Column("first_read_at", TIME),
+        sa.Column("first_digest", sa.String(length=32)),
+        sa.Column("failure_kind", sa.String(length=16)),
+        sa.Column("failure_status", sa.Integer()),
+        sa.Column("failure_reason", sa.Text()),
+        sa.Column("failure_attempts", sa.Integer()),
+        sa.CheckConstraint(
+            "state IN ('complete', 'failed', 'unconfirmed')", name="ck_draft_area_state"
+        ),
+        sa.PrimaryKeyConstraint("run_id", "person_id", "area", name="pk_draft_area"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "draft_patient_safety",
@@ -275,6 +275,7 @@ def create_drafts():
         sa.Column("loses", sa.Boolean(), nullable=False),
         sa.Column("first_seen_at", TIME),
         sa.Column("observed_at", TIME),
+        sa.Column("closed_by_reads", sa.String(length=65)),
         sa.Column("content_hash", sa.LargeBinary(length=16)),
         sa.Column("confidentiality_code", sa.Text()),
         sa.Column("cause", sa.Text()),
@@ -290,17 +291,21 @@ def create_drafts():
         sa.Column("source_modified_at", TIME),
         sa.Column("created_by", sa.Text()),
         sa.Column("extra", sa.Text()),
+        sa.Column("restriction_group", sa.String(length=16)),
+        sa.Column("restricts", sa.Boolean()),
+        sa.Column("effect_from", TIME),
+        sa.Column("effect_until", TIME),
+        sa.Column("fact_code", sa.String(length=32)),
+        sa.Column("fact_cause", sa.String(length=32)),
         sa.CheckConstraint(
-            "(op = 'insert') = (version_id IS NULL)", name=op.f("ck_draft_patient_safety_version")
+            "(op = 'insert') = (version_id IS NULL)", name="ck_draft_patient_safety_version"
         ),
         sa.CheckConstraint(
-            "op IN ('insert', 'update', 'close')", name=op.f("ck_draft_patient_safety_op")
+            "op IN ('insert', 'update', 'close')", name="ck_draft_patient_safety_op"
         ),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["run.run_id"], name=op.f("fk_draft_patient_safety_run_id")
-        ),
+        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name="fk_draft_patient_safety_run_id"),
         sa.PrimaryKeyConstraint(
-            "run_id", "person_id", "restriction_id", name=op.f("pk_draft_patient_safety")
+            "run_id", "person_id", "restriction_id", name="pk_draft_patient_safety"
         ),
         sqlite_with_rowid=False,
     )
@@ -315,6 +320,7 @@ def create_drafts():
         sa.Column("loses", sa.Boolean(), nullable=False),
         sa.Column("first_seen_at", TIME),
         sa.Column("observed_at", TIME),
+        sa.Column("closed_by_reads", sa.String(length=65)),
         sa.Column("content_hash", sa.LargeBinary(length=16)),
         sa.Column("privacy_type", sa.Text()),
         sa.Column("privacy_level", sa.Text()),
@@ -327,17 +333,21 @@ def create_drafts():
         sa.Column("source_created_at", TIME),
         sa.Column("source_modified_at", TIME),
         sa.Column("extra", sa.Text()),
+        sa.Column("restriction_group", sa.String(length=16)),
+        sa.Column("restricts", sa.Boolean()),
+        sa.Column("effect_from", TIME),
+        sa.Column("effect_until", TIME),
+        sa.Column("fact_code", sa.String(length=32)),
+        sa.Column("fact_level", sa.String(length=32)),
         sa.CheckConstraint(
-            "(op = 'insert') = (version_id IS NULL)", name=op.f("ck_draft_patient_privacy_version")
+            "(op = 'insert') = (version_id IS NULL)", name="ck_draft_patient_privacy_version"
         ),
         sa.CheckConstraint(
-            "op IN ('insert', 'update', 'close')", name=op.f("ck_draft_patient_privacy_op")
+            "op IN ('insert', 'update', 'close')", name="ck_draft_patient_privacy_op"
         ),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["run.run_id"], name=op.f("fk_draft_patient_privacy_run_id")
-        ),
+        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name="fk_draft_patient_privacy_run_id"),
         sa.PrimaryKeyConstraint(
-            "run_id", "person_id", "restriction_id", name=op.f("pk_draft_patient_privacy")
+            "run_id", "person_id", "restriction_id", name="pk_draft_patient_privacy"
         ),
         sqlite_with_rowid=False,
     )
@@ -346,11 +356,13 @@ def create_drafts():
 def create_versions():
     op.create_table(
         "patient_safety_version",
-        sa.Column("version_id", KEY, autoincrement=True, nullable=False),
+        sa.Column("version_id", KEY, nullable=False),
         sa.Column("person_id", KEY, nullable=False),
         sa.Column("restriction_id", sa.Text(), nullable=False),
         sa.Column("opened_no", sa.BigInteger(), nullable=False),
         sa.Column("closed_no", sa.BigInteger()),
+        sa.Column("closed_because", sa.String(length=8)),
+        sa.Column("closed_by_reads", sa.String(length=65)),
         sa.Column("first_seen_at", TIME, nullable=False),
         sa.Column("observed_at", TIME, nullable=False),
         sa.Column("is_left_censored", sa.Boolean(), nullable=False),
@@ -369,13 +381,25 @@ def create_versions():
         sa.Column("source_modified_at", TIME),
         sa.Column("created_by", sa.Text()),
         sa.Column("extra", sa.Text()),
+        sa.Column("restriction_group", sa.String(length=16)),
+        sa.Column("restricts", sa.Boolean(), nullable=False),
+        sa.Column("effect_from", TIME),
+        sa.Column("effect_until", TIME),
+        sa.Column("fact_code", sa.String(length=32), nullable=False),
+        sa.Column("fact_cause", sa.String(length=32), nullable=False),
         sa.CheckConstraint(
-            "closed_no > opened_no", name=op.f("ck_patient_safety_version_interval")
+            "closed_because IN ('changed', 'gone', 'departed')",
+            name="ck_patient_safety_version_because",
         ),
+        sa.CheckConstraint(
+            "(closed_no IS NULL) = (closed_because IS NULL)",
+            name="ck_patient_safety_version_closed",
+        ),
+        sa.CheckConstraint("closed_no > opened_no", name="ck_patient_safety_version_interval"),
         sa.ForeignKeyConstraint(
-            ["person_id"], ["person.person_id"], name=op.f("fk_patient_safety_version_person_id")
+            ["person_id"], ["person.person_id"], name="fk_patient_safety_version_person_id"
         ),
-        sa.PrimaryKeyConstraint("version_id", name=op.f("pk_patient_safety_version")),
+        sa.PrimaryKeyConstraint("version_id", name="pk_patient_safety_version"),
         sqlite_autoincrement=True,
     )
     op.create_index(
@@ -402,11 +426,13 @@ def create_versions():
     )
     op.create_table(
         "patient_privacy_version",
-        sa.Column("version_id", KEY, autoincrement=True, nullable=False),
+        sa.Column("version_id", KEY, nullable=False),
         sa.Column("person_id", KEY, nullable=False),
         sa.Column("restriction_id", sa.Text(), nullable=False),
         sa.Column("opened_no", sa.BigInteger(), nullable=False),
         sa.Column("closed_no", sa.BigInteger()),
+        sa.Column("closed_because", sa.String(length=8)),
+        sa.Column("closed_by_reads", sa.String(length=65)),
         sa.Column("first_seen_at", TIME, nullable=False),
         sa.Column("observed_at", TIME, nullable=False),
         sa.Column("is_left_censored", sa.Boolean(), nullable=False),
@@ -422,13 +448,25 @@ def create_versions():
         sa.Column("source_created_at", TIME),
         sa.Column("source_modified_at", TIME),
         sa.Column("extra", sa.Text()),
+        sa.Column("restriction_group", sa.String(length=16)),
+        sa.Column("restricts", sa.Boolean(), nullable=False),
+        sa.Column("effect_from", TIME),
+        sa.Column("effect_until", TIME),
+        sa.Column("fact_code", sa.String(length=32), nullable=False),
+        sa.Column("fact_level", sa.String(length=32), nullable=False),
         sa.CheckConstraint(
-            "closed_no > opened_no", name=op.f("ck_patient_privacy_version_interval")
+            "closed_because IN ('changed', 'gone', 'departed')",
+            name="ck_patient_privacy_version_because",
         ),
+        sa.CheckConstraint(
+            "(closed_no IS NULL) = (closed_because IS NULL)",
+            name="ck_patient_privacy_version_closed",
+        ),
+        sa.CheckConstraint("closed_no > opened_no", name="ck_patient_privacy_version_interval"),
         sa.ForeignKeyConstraint(
-            ["person_id"], ["person.person_id"], name=op.f("fk_patient_privacy_version_person_id")
+            ["person_id"], ["person.person_id"], name="fk_patient_privacy_version_person_id"
         ),
-        sa.PrimaryKeyConstraint("version_id", name=op.f("pk_patient_privacy_version")),
+        sa.PrimaryKeyConstraint("version_id", name="pk_patient_privacy_version"),
         sqlite_autoincrement=True,
     )
     op.create_index(
@@ -482,7 +520,7 @@ def create_facts():
             "cause",
             "restriction_group",
             "cohort",
-            name=op.f("pk_publication_code"),
+            name="pk_publication_code",
         ),
         sqlite_with_rowid=False,
     )
@@ -502,7 +540,7 @@ def create_facts():
         sa.Column("joined", sa.BigInteger()),
         sa.Column("departed", sa.BigInteger()),
         sa.Column("persons_in_effect", sa.BigInteger()),
-        sa.PrimaryKeyConstraint("publication_no", "cohort", name=op.f("pk_publication_cohort")),
+        sa.PrimaryKeyConstraint("publication_no", "cohort", name="pk_publication_cohort"),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -522,29 +560,29 @@ def create_facts():
             "code",
             "level",
             "cohort",
-            name=op.f("pk_publication_figure"),
+            name="pk_publication_figure",
         ),
         sqlite_with_rowid=False,
     )
     op.create_table(
         "change_feed",
-        sa.Column("seq", KEY, autoincrement=True, nullable=False),
+        sa.Column("seq", KEY, nullable=False),
         sa.Column("publication_no", sa.BigInteger(), nullable=False),
         sa.Column("happened_at", TIME, nullable=False),
         sa.Column("op", sa.String(length=16), nullable=False),
         sa.Column("area", sa.String(length=40)),
         sa.Column("version_id", sa.BigInteger()),
         sa.Column("person_id", sa.BigInteger()),
-        sa.PrimaryKeyConstraint("seq", name=op.f("pk_change_feed")),
+        sa.PrimaryKeyConstraint("seq", name="pk_change_feed"),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_change_feed_person_id"), "change_feed", ["person_id"])
+    op.create_index("ix_change_feed_person_id", "change_feed", ["person_id"])
 
 
 def create_access_log():
     op.create_table(
         "access_log",
-        sa.Column("access_id", KEY, autoincrement=True, nullable=False),
+        sa.Column("access_id", KEY, nullable=False),
         sa.Column("accessed_at", TIME, nullable=False),
         sa.Column("os_user", sa.String(length=100), nullable=False),
         sa.Column("login_user", sa.String(length=100)),
@@ -552,7 +590,7 @@ def create_access_log():
         sa.Column("command", sa.String(length=40), nullable=False),
         sa.Column("person_key", sa.String(length=64)),
         sa.Column("purpose", sa.String(length=200)),
-        sa.PrimaryKeyConstraint("access_id", name=op.f("pk_access_log")),
+        sa.PrimaryKeyConstraint("access_id", name="pk_access_log"),
         sqlite_autoincrement=True,
     )
     for statement in SQLITE if is_sqlite() else POSTGRESQL:

@@ -1,0 +1,115 @@
+"""The page reference/publication.md: the statements of a publication, for a DBA."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy.dialects import postgresql
+
+from worker.core.area import AREAS
+from worker.store.runs import apply_drafts as apply
+from worker.store.runs import fact_counts as facts
+
+NEW: Final = apply.NewPublication(
+    run_id=42, attempt=2, number=7, at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+)
+AREA: Final = AREAS[0]
+
+STEPS: Final = {
+    "1. The roster": (
+        apply.forget_unseen_drafts,
+        apply.depart_persons,
+        apply.mark_missed_persons,
+    ),
+    "2. The counts that the guard judges": (
+        apply.count_reads,
+        apply.count_persons,
+        apply.count_changes,
+        apply.count_open,
+        apply.count_all_open,
+        apply.count_read_open,
+        apply.count_persons_before,
+        apply.count_syncs,
+    ),
+    "3. The changes that readers see": (
+        apply.fail_unconfirmed_reads,
+        apply.close_versions,
+        apply.close_departed_versions,
+        apply.add_persons,
+        apply.add_versions,
+        apply.write_feed,
+        apply.mark_returned_persons,
+        apply.confirm_areas,
+        apply.note_failures,
+        apply.label_persons,
+        apply.unmark_missed_persons,
+        apply.clear_departed_persons,
+    ),
+    "4. The facts": (
+        facts.count_roster,
+        facts.count_joined,
+        facts.count_stale,
+        facts.count_holdings,
+        facts.count_moves,
+        facts.count_week,
+    ),
+    "5. Other open runs": (apply.forget_outdated_drafts,),
+}
+"""The functions of a publication, in the order in which it calls them."""
+
+_ARGUMENTS: Final = {
+    "new": NEW,
+    "area": AREA,
+    "areas": AREA,
+    "dialect": "postgresql",
+    "others": [43],
+    "first_number": 3,
+}
+_CLAUSE: Final = re.compile(
+    r" (SELECT|FROM|WHERE|UNION ALL|LEFT OUTER JOIN|JOIN|GROUP BY|ORDER BY|ON CONFLICT|SET"
+    r"|WHEN|ELSE|AND|OR|RETURNING)\b(?! NULL)"
+)
+"""The words that begin a line."""
+_HEAD: Final = f"""# The statements of a publication
+
+A publication is one transaction. These are its statements on PostgreSQL, in their order, for run {NEW.run_id}, which becomes publication {NEW.number}. A statement of one area is printed for {AREA.name}; the other area has the same one with its own tables. On SQLite the statements are the same, but for functions with other names.
+
+Before the first statement, the transaction renews the lease. If another process has the lease, the transaction ends here. On PostgreSQL it then analyses the tables of drafts and sets `work_mem` to 64 MB. After the counts, the guard decides: a withheld run rolls back. Published rows are only closed, never changed or deleted.
+"""  # noqa: E501
+
+
+def publication_page() -> str:
+    """Each statement with the sentence that its function has."""
+    page = _HEAD
+    for title, functions in STEPS.items():
+        page += f"\n## {title}\n"
+        for function in functions:
+            sentence = (function.__doc__ or "").strip().partition("\n\n")[0]
+            sentence = " ".join(sentence.replace("``", "`").split())
+            page += f"\n### {function.__name__}\n\n{sentence}\n\n```sql\n"
+            page += ";\n\n".join(statements_of(function)) + ";\n```\n"
+    return page
+
+
+def statements_of(function: Any) -> Iterator[str]:
+    """The statements that a function of ``STEPS`` returns."""
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    rest = ["areas"] if "areas" in function.__code__.co_varnames else []
+    built = function(*(_ARGUMENTS[name] for name in (*names, *rest)))
+    for statement in built if isinstance(built, Iterator) else [built]:
+        yield sql_of(statement)
+
+
+def sql_of(statement: Any) -> str:
+    """A statement as PostgreSQL gets it, with its values, and indented by its parentheses."""
+    compiled = statement.compile(
+        dialect=postgresql.dialect(),  # type: ignore[no-untyped-call]
+        compile_kwargs={"literal_binds": True},
+    )
+    depth, lines = 0, []
+    for line in _CLAUSE.sub(r"\n\1", " ".join(str(compiled).split())).splitlines():
+        is_arm = line.startswith(("WHEN", "ELSE"))
+        lines.append("    " * (depth + is_arm) + line.strip())
+        depth += line.count("(") - line.count(")")
+    return "\n".join(lines)

@@ -1,0 +1,94 @@
+"""The differences between SQLite and PostgreSQL that SQLAlchemy leaves to its users, by name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Date,
+    Integer,
+    Table,
+    Text,
+    cast,
+    extract,
+    func,
+    literal_column,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.views import Kind, UtcTime
+
+SQLITE: Final = "sqlite"
+POSTGRESQL: Final = "postgresql"
+
+_INSERT: Final[Mapping[str, Any]] = {SQLITE: sqlite.insert, POSTGRESQL: postgresql.insert}
+_NOW: Final = {
+    SQLITE: literal_column("strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')", UtcTime),
+    POSTGRESQL: literal_column("CURRENT_TIMESTAMP", UtcTime),
+}
+_ALMOST_NOTHING: Final[ColumnElement[float]] = literal_column("1e-6")
+"""SQLite's Julian days are floating-point numbers, and whole days may end just below."""
+
+
+def upsert(dialect: str, table: Table) -> Any:
+    """An INSERT that takes ``on_conflict_do_update``."""
+    return _INSERT[dialect](table)
+
+
+def current_time(dialect: str) -> ColumnElement[Any]:
+    """The time at which a view is read."""
+    return _NOW[dialect]
+
+
+def whole_days(dialect: str, since: Any, until: Any) -> ColumnElement[int]:
+    """The whole days between two times; 0 if the second one is earlier."""
+    if dialect == SQLITE:
+        days = func.julianday(until) - func.julianday(since) + _ALMOST_NOTHING
+        return func.max(cast(days, Integer), 0)
+    passed = func.floor(extract("epoch", until - since) / 86_400)
+    return func.greatest(cast(passed, BigInteger), 0)
+
+
+def joined_text(dialect: str, value: ColumnElement[str], separator: str) -> ColumnElement[str]:
+    """Aggregates texts into one, in any order."""
+    name = "group_concat" if dialect == SQLITE else "string_agg"
+    joined: ColumnElement[str] = getattr(func, name)(value, separator, type_=Text)
+    return joined
+
+
+def typed(dialect: str, kind: Kind, value: Any) -> ColumnElement[Any]:
+    """A column of a view, with a type that tools can see.
+
+    SQLite gives no type to an expression. A day is a text in the table and a date on PostgreSQL.
+    """
+    if dialect == SQLITE and getattr(value, "table", None) is None:
+        is_number = kind in {Kind.INTEGER, Kind.BOOLEAN}
+        shown = cast(value, Integer if is_number else Text)
+    elif dialect == POSTGRESQL and kind == Kind.DATE:
+        shown = cast(value, Date)
+    else:
+        shown = value
+    return shown
+
+
+def prepare_publication(connection: Connection, drafts: Sequence[Table]) -> None:
+    """Give PostgreSQL's planner the figures and the memory that a publication needs.
+
+    No job has analysed the drafts: autovacuum looks once a minute. The facts group all open
+    versions, which takes temporary files in 4 MB, the default. SQLite finds drafts by their key,
+    which begins with the run.
+    """
+    if connection.dialect.name == POSTGRESQL:
+        analyse(connection, drafts)
+        connection.execute(text("SET LOCAL work_mem = '64MB'"))
+        connection.execute(text("SET LOCAL jit = off"))
+
+
+def analyse(connection: Connection, tables: Sequence[Table]) -> None:
+    """Update PostgreSQL's statistics. SQLite has fixed ones (``migrations/env.py``)."""
+    if connection.dialect.name == POSTGRESQL:
+        names = ", ".join(table.name for table in tables)
+        connection.execute(text(f"ANALYZE {names}"))

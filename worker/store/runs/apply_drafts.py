@@ -1,0 +1,514 @@
+"""The statements of a publication, in the order of their execution.
+
+``docs/database.md`` prints them for a DBA. ``publication.py`` executes them in one transaction, and
+``facts.py`` counts their result.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Delete,
+    Exists,
+    Insert,
+    Select,
+    Text,
+    Update,
+    and_,
+    case,
+    cast,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+    tuple_,
+    union_all,
+    update,
+)
+
+from worker.core.area import AREAS, ResourceArea
+from worker.core.diff import Op
+from worker.core.value import Value
+from worker.errors import FailureKind
+from worker.store.dialects import upsert
+from worker.store.schema.tables import (
+    CHANGES,
+    COMPLETE,
+    FAILED,
+    FAILURE,
+    PROOF,
+    UNCONFIRMED,
+    VERSIONS,
+    change_feed,
+    draft,
+    draft_area,
+    person,
+    person_area,
+    run,
+)
+from worker.views import UtcTime
+
+_NOT_READ_AGAIN: Final = (
+    "the second read was not made: the roster of this run no longer names the person"
+)
+Query: TypeAlias = Select[*tuple[Any, ...]]
+_FAILING: Final = ("failed_at", "failing_since", "failed_runs")
+
+
+class NewPublication(Value, frozen=True, kw_only=True):
+    """The publication that drafts become.
+
+    Attributes:
+        attempt: the last attempt at the run, which has read the roster to its end.
+        number, at: of the publication.
+    """
+
+    run_id: int
+    attempt: int
+    number: int
+    at: datetime
+
+    @property
+    def no(self) -> ColumnElement[int]:
+        """The number, as an expression."""
+        return literal(self.number, BigInteger)
+
+
+def _has_draft(new: NewPublication) -> ColumnElement[bool]:
+    """Joins a person with its draft."""
+    return and_(draft.c.run_id == new.run_id, draft.c.person_id == person.c.person_id)
+
+
+def _was_read() -> Exists:
+    """Whether the run has read an area of a draft's person."""
+    return exists().where(
+        draft_area.c.run_id == draft.c.run_id, draft_area.c.person_id == draft.c.person_id
+    )
+
+
+# 1. The roster: forget drafts that the last attempt has not seen, and mark absent persons
+
+
+def forget_unseen_drafts(new: NewPublication) -> Iterator[Delete]:
+    """Delete the reads of earlier attempts for persons whom this full roster does not name."""
+    yield delete(draft).where(draft.c.run_id == new.run_id, draft.c.attempt < new.attempt)
+    yield from forget_orphans([new.run_id])
+
+
+def forget_orphans(run_ids: Sequence[int]) -> Iterator[Delete]:
+    """Delete reads and changes of persons whose draft is gone."""
+    for table in (draft_area, *CHANGES.values()):
+        has_draft = exists().where(
+            draft.c.run_id == table.c.run_id, draft.c.person_id == table.c.person_id
+        )
+        yield delete(table).where(table.c.run_id.in_(run_ids), ~has_draft)
+
+
+def depart_persons(new: NewPublication) -> Update:
+    """Depart persons whom two full rosters in a row do not name."""
+    is_second = and_(person.c.missed_no.is_not(None), *_is_absent(new))
+    return update(person).where(is_second).values(departed_no=new.no)
+
+
+def mark_missed_persons(new: NewPublication) -> Update:
+    """Mark persons whom the full roster does not name for the first time. After departures."""
+    is_first = and_(person.c.missed_no.is_(None), *_is_absent(new))
+    return update(person).where(is_first).values(missed_no=new.no)
+
+
+def _is_absent(new: NewPublication) -> tuple[ColumnElement[bool], ...]:
+    return person.c.departed_no.is_(None), ~exists().where(_has_draft(new))
+
+
+# 2. The counts that the guard judges
+
+
+def count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    """The number of rows that meet a condition."""
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+def count_reads(new: NewPublication) -> Query:
+    """Count reads by area and state, and the records of complete ones."""
+    state = draft_area.c.state
+    records = case((state == COMPLETE, draft_area.c.record_count), else_=0)
+    return (
+        select(
+            draft_area.c.area,
+            func.count().label("attempted"),
+            count_if(state == COMPLETE).label("complete"),
+            func.sum(records).label("records"),
+            count_if(state == UNCONFIRMED).label("unconfirmed"),
+        )
+        .where(draft_area.c.run_id == new.run_id)
+        .group_by(draft_area.c.area)
+    )
+
+
+def count_persons(new: NewPublication) -> Query:
+    """Count persons with a read, and those whose reads are all complete."""
+    is_complete = func.min(case((draft_area.c.state == COMPLETE, 1), else_=0))
+    by_person = (
+        select(is_complete.label("is_complete"))
+        .where(draft_area.c.run_id == new.run_id)
+        .group_by(draft_area.c.person_id)
+        .subquery()
+    )
+    complete = count_if(by_person.c.is_complete == 1)
+    return select(func.count().label("persons"), complete.label("complete")).select_from(by_person)
+
+
+def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, Query]:
+    """The changes of an area, and the closings of its departing persons."""
+    changes, versions = CHANGES[area.name].c, VERSIONS[area.name].c
+    drafted = select(changes.op, changes.person_id, changes.closes, changes.loses).where(
+        changes.run_id == new.run_id
+    )
+    departing = (
+        select(literal(Op.CLOSE.value), versions.person_id, true(), false())
+        .join(person, person.c.person_id == versions.person_id)
+        .where(versions.closed_no.is_(None), person.c.departed_no == new.no)
+    )
+    return drafted, departing
+
+
+def count_changes(new: NewPublication, *areas: ResourceArea) -> Query:
+    """Count insertions, updates, closings and lost values of these areas, and their persons."""
+    parts = [query for area in areas for query in _changes_of(new, area)]
+    changed = union_all(*parts).subquery("changed").c
+    return select(
+        count_if(changed.op == Op.INSERT).label("rows_opened"),
+        count_if(changed.op == Op.UPDATE).label("rows_changed"),
+        count_if(changed.op == Op.CLOSE).label("rows_closed"),
+        count_if(changed.closes).label("removed"),
+        _persons_if(changed.closes, changed).label("persons_affected"),
+        count_if(changed.loses).label("lost"),
+        _persons_if(changed.loses, changed).label("persons_losing"),
+    )
+
+
+def _persons_if(condition: ColumnElement[bool], rows: Any) -> ColumnElement[int]:
+    return func.count(case((condition, rows.person_id)).distinct())
+
+
+def count_open(area: ResourceArea) -> Query:
+    """Count the open restrictions of an area before this publication."""
+    return select(func.count()).where(VERSIONS[area.name].c.closed_no.is_(None))
+
+
+def count_all_open() -> Query:
+    """Count the open restrictions of all areas before this publication, and their persons."""
+    return _count_holders([_open_persons(area) for area in AREAS])
+
+
+def count_read_open(new: NewPublication) -> Query:
+    """``count_all_open`` of the areas of persons that this run has read."""
+    return _count_holders(
+        [
+            _open_persons(area).where(
+                exists().where(
+                    draft_area.c.run_id == new.run_id,
+                    draft_area.c.person_id == VERSIONS[area.name].c.person_id,
+                    draft_area.c.area == area.name,
+                )
+            )
+            for area in AREAS
+        ]
+    )
+
+
+def _open_persons(area: ResourceArea) -> Query:
+    versions = VERSIONS[area.name].c
+    return select(versions.person_id).where(versions.closed_no.is_(None))
+
+
+def _count_holders(opened: Sequence[Query]) -> Query:
+    rows = union_all(*opened).subquery("opened")
+    persons = func.count(rows.c.person_id.distinct())
+    return select(func.count().label("open_before"), persons.label("holders_before")).select_from(
+        rows
+    )
+
+
+def count_persons_before(new: NewPublication) -> Query:
+    """Count the persons who had not departed before this publication."""
+    is_here = or_(person.c.departed_no.is_(None), person.c.departed_no == new.no)
+    return select(func.count()).select_from(person).where(is_here)
+
+
+def count_syncs(area: ResourceArea) -> Query:
+    """Count the published full runs of an area."""
+    is_full = (run.c.kind == "sync", run.c.status == "published")
+    return select(func.count()).where(*is_full, reads_area(area))
+
+
+def reads_area(area: ResourceArea) -> ColumnElement[bool]:
+    """Whether a run reads an area: ``run.areas`` is a JSON list of names."""
+    return run.c.areas.contains(f'"{area.name}"')
+
+
+# 3. The changes that readers see
+
+
+def fail_unconfirmed_reads(new: NewPublication) -> Update:
+    """Turn first reads without a second one into failures: one read is not enough."""
+    failure = {
+        "state": FAILED,
+        "failure_kind": FailureKind.UNSTABLE,
+        "failure_reason": _NOT_READ_AGAIN,
+        "failure_attempts": draft_area.c.pages,
+        "ids_digest": None,
+    }
+    is_waiting = and_(draft_area.c.run_id == new.run_id, draft_area.c.state == UNCONFIRMED)
+    return update(draft_area).where(is_waiting).values(failure)
+
+
+def close_versions(new: NewPublication, area: ResourceArea) -> Update:
+    """Close the versions that changed or are gone."""
+    versions, changes = VERSIONS[area.name], CHANGES[area.name].c
+    is_changed = and_(changes.run_id == new.run_id, versions.c.version_id == changes.version_id)
+    because = case((changes.op == Op.UPDATE, "changed"), else_="gone")
+    return (
+        update(versions)
+        .where(is_changed, versions.c.closed_no.is_(None))
+        .values(closed_no=new.no, closed_because=because, closed_by_reads=changes.closed_by_reads)
+    )
+
+
+def close_departed_versions(new: NewPublication, area: ResourceArea) -> Update:
+    """Close the versions of departing persons."""
+    versions = VERSIONS[area.name]
+    departing = select(person.c.person_id).where(person.c.departed_no == new.no)
+    return (
+        update(versions)
+        .where(versions.c.closed_no.is_(None), versions.c.person_id.in_(departing))
+        .values(closed_no=new.no, closed_because="departed")
+    )
+
+
+def add_persons(new: NewPublication) -> Insert:
+    """Insert the persons whom no publication has."""
+    names = ["person_id", "person_key", "local_ref", "cohort"]
+    added = select(*(draft.c[name] for name in names), new.no).where(
+        draft.c.run_id == new.run_id, draft.c.is_new
+    )
+    return insert(person).from_select([*names, "first_no"], added.order_by(draft.c.person_id))
+
+
+def add_versions(new: NewPublication, area: ResourceArea) -> Insert:
+    """Insert new and changed versions. Before ``confirm_areas``, which ends the first read.
+
+    A changed version is left-censored if the version that it replaces is. A new one is, if its area
+    has no confirmed read of the person yet.
+    """
+    versions, changes = VERSIONS[area.name], CHANGES[area.name]
+    replaced = versions.alias("replaced")
+    set_here = {"version_id", "opened_no", "is_left_censored", "closed_no", "closed_because"}
+    set_here.add("closed_by_reads")
+    copied = [column.name for column in versions.c if column.name not in set_here]
+    is_first_read = person_area.c.confirmed_no.is_(None)
+    is_left_censored = func.coalesce(replaced.c.is_left_censored, is_first_read)
+    opened = (
+        select(*(changes.c[name] for name in copied), new.no, is_left_censored)
+        .outerjoin_from(changes, replaced, replaced.c.version_id == changes.c.version_id)
+        .outerjoin(
+            person_area,
+            and_(person_area.c.person_id == changes.c.person_id, person_area.c.area == area.name),
+        )
+        .where(changes.c.run_id == new.run_id, changes.c.op != Op.CLOSE)
+        .order_by(changes.c.person_id, changes.c.restriction_id)
+    )
+    return insert(versions).from_select([*copied, "opened_no", "is_left_censored"], opened)
+
+
+def write_feed(new: NewPublication) -> Insert:
+    """Append the changes to the feed, in the order in which a copy applies them."""
+    rows = union_all(
+        *(_closed_rows(new, area) for area in AREAS),
+        *(_opened_rows(new, area) for area in AREAS),
+        _departed_rows(new),
+        _relabelled_rows(new),
+    ).subquery("feed")
+    names = ["op", "area", "version_id", "person_id"]
+    ordered = select(new.no, literal(new.at, UtcTime), *(rows.c[name] for name in names)).order_by(
+        rows.c.step, rows.c.area.desc(), rows.c.version_id, rows.c.person_id
+    )
+    return insert(change_feed).from_select(["publication_no", "happened_at", *names], ordered)
+
+
+def _feed_rows(step: int, op: Any, area: Any, version_id: Any, person_id: Any) -> Query:
+    return select(
+        literal(step).label("step"),
+        cast(op, Text).label("op"),
+        cast(area, Text).label("area"),
+        cast(version_id, BigInteger).label("version_id"),
+        person_id.label("person_id"),
+    )
+
+
+def _closed_rows(new: NewPublication, area: ResourceArea) -> Query:
+    versions = VERSIONS[area.name].c
+    # An update closes a version too. Its row is the one of the new version.
+    is_ended = and_(versions.closed_no == new.no, versions.closed_because != "changed")
+    rows = _feed_rows(1, Op.CLOSE.value, area.name, versions.version_id, versions.person_id)
+    return rows.where(is_ended)
+
+
+def _opened_rows(new: NewPublication, area: ResourceArea) -> Query:
+    versions, changes = VERSIONS[area.name], CHANGES[area.name]
+    is_source = and_(
+        changes.c.run_id == new.run_id,
+        changes.c.person_id == versions.c.person_id,
+        changes.c.restriction_id == versions.c.restriction_id,
+    )
+    rows = _feed_rows(
+        2, changes.c.op, area.name, versions.c.version_id, versions.c.person_id
+    ).join_from(versions, changes, is_source)
+    return rows.where(versions.c.opened_no == new.no)
+
+
+def _departed_rows(new: NewPublication) -> Query:
+    rows = _feed_rows(3, "depart", null(), null(), person.c.person_id)
+    return rows.where(person.c.departed_no == new.no)
+
+
+def _relabelled_rows(new: NewPublication) -> Query:
+    rows = _feed_rows(4, "relabel", null(), null(), person.c.person_id)
+    return rows.join_from(person, draft, _has_draft(new)).where(
+        person.c.first_no != new.no, _is_relabelled(), _was_read()
+    )
+
+
+def _is_relabelled() -> ColumnElement[bool]:
+    """Whether the roster has other labels for a person than the last publication."""
+    return or_(
+        person.c.departed_no.is_not(None),
+        person.c.local_ref.is_distinct_from(draft.c.local_ref),
+        person.c.cohort.is_distinct_from(draft.c.cohort),
+    )
+
+
+def mark_returned_persons(new: NewPublication) -> Update:
+    """Count returned persons as new on the roster. ``label_persons`` ends their absence."""
+    departed = select(person.c.person_id).where(person.c.departed_no.is_not(None))
+    is_back = and_(draft.c.run_id == new.run_id, draft.c.person_id.in_(departed), _was_read())
+    return update(draft).where(is_back).values(is_new=True)
+
+
+def confirm_areas(new: NewPublication, dialect: str) -> Any:
+    """Note the complete reads: the proof, and that the area does not fail."""
+    names = ["person_id", "area", *PROOF, "confirmed_at", "confirmed_no"]
+    columns = [draft_area.c[name] for name in names[:-2]]
+    reads = select(*columns, draft_area.c.read_at, new.no).where(
+        draft_area.c.run_id == new.run_id, draft_area.c.state == COMPLETE
+    )
+    added = upsert(dialect, person_area).from_select(names, reads)
+    proof = {name: added.excluded[name] for name in names[2:]}
+    no_failure = dict.fromkeys((*FAILURE, *_FAILING), null())
+    return added.on_conflict_do_update(
+        index_elements=[person_area.c.person_id, person_area.c.area], set_=proof | no_failure
+    )
+
+
+def note_failures(new: NewPublication, dialect: str) -> Any:
+    """Note the failed reads: why, since when, and in how many runs in a row."""
+    names = ["person_id", "area", *FAILURE, *_FAILING]
+    read_at = draft_area.c.read_at
+    reads = select(
+        *(draft_area.c[name] for name in names[: -len(_FAILING)]), read_at, read_at, literal(1)
+    ).where(draft_area.c.run_id == new.run_id, draft_area.c.state == FAILED)
+    added = upsert(dialect, person_area).from_select(names, reads)
+    failure = {name: added.excluded[name] for name in (*FAILURE, "failed_at")}
+    before = person_area.c
+    return added.on_conflict_do_update(
+        index_elements=[before.person_id, before.area],
+        set_=failure
+        | {
+            "failing_since": func.coalesce(before.failing_since, added.excluded.failing_since),
+            "failed_runs": func.coalesce(before.failed_runs, 0) + 1,
+        },
+    )
+
+
+def label_persons(new: NewPublication) -> Update:
+    """Write the roster's labels where they differ.
+
+    Setting a column to its own value would make SQLite rewrite the index entries of every row.
+    """
+    labels = {"local_ref": draft.c.local_ref, "cohort": draft.c.cohort, "departed_no": null()}
+    return update(person).where(_has_draft(new), _is_relabelled(), _was_read()).values(labels)
+
+
+def unmark_missed_persons(new: NewPublication) -> Update:
+    """Clear the mark of persons whom the roster names again."""
+    is_named = and_(person.c.missed_no.is_not(None), exists().where(_has_draft(new)))
+    return update(person).where(is_named).values(missed_no=None)
+
+
+def clear_departed_persons(new: NewPublication) -> Iterator[Update]:
+    """Clear confirmation and failure of departed persons.
+
+    If they return, their areas count as unread until they are read again.
+    """
+    yield update(person).where(person.c.departed_no == new.no).values(missed_no=None)
+    departed = select(person.c.person_id).where(person.c.departed_no == new.no)
+    unread = dict.fromkeys(("confirmed_no", "digest", *FAILURE, *_FAILING), None)
+    yield update(person_area).where(person_area.c.person_id.in_(departed)).values(unread)
+
+
+def applied_statements(new: NewPublication, dialect: str) -> Iterator[Insert | Update]:
+    """The statements that a publication executes once the guard has passed it."""
+    for area in AREAS:
+        yield close_versions(new, area)
+        yield close_departed_versions(new, area)
+    yield add_persons(new)
+    for area in AREAS:
+        yield add_versions(new, area)
+    yield write_feed(new)
+    yield mark_returned_persons(new)
+    yield confirm_areas(new, dialect)
+    yield note_failures(new, dialect)
+    yield label_persons(new)
+    yield unmark_missed_persons(new)
+    yield from clear_departed_persons(new)
+
+
+# 4. Other open runs
+
+
+def forget_outdated_drafts(new: NewPublication, others: Sequence[int]) -> Iterator[Delete]:
+    """Delete drafts of other open runs that were compared with what is no longer published.
+
+    These are the drafts of persons published now, and of persons who would open a restriction that
+    another person has opened now. Those runs read them again.
+    """
+    other = draft.alias("other")
+    same_person = select(other.c.run_id, other.c.person_id).join(
+        draft, and_(draft.c.run_id == new.run_id, draft.c.person_key == other.c.person_key)
+    )
+    outdated = [same_person.where(other.c.run_id.in_(others))]
+    for changes in CHANGES.values():
+        opened, waiting = changes.alias("opened"), changes.alias("waiting")
+        is_same = and_(
+            opened.c.run_id == new.run_id,
+            opened.c.op == Op.INSERT,
+            opened.c.restriction_id == waiting.c.restriction_id,
+        )
+        outdated.append(
+            select(waiting.c.run_id, waiting.c.person_id)
+            .join(opened, is_same)
+            .where(waiting.c.run_id.in_(others), waiting.c.op == Op.INSERT)
+        )
+    rows = union_all(*outdated).subquery("outdated")
+    key = tuple_(draft.c.run_id, draft.c.person_id)
+    yield delete(draft).where(key.in_(select(rows.c.run_id, rows.c.person_id)))
+    yield from forget_orphans(others)

@@ -1,0 +1,216 @@
+"""The queries behind the facts of a publication, and the rule for stale areas."""
+
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Text,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
+
+from worker.core.area import AREAS, ResourceArea
+from worker.core.diff import Op
+from worker.core.effect import RestrictionGroup
+from worker.errors import FailureKind
+from worker.store.derived import is_active
+from worker.store.dialects import joined_text
+from worker.store.runs.apply_drafts import NewPublication, Query, count_if, reads_area
+from worker.store.schema.tables import VERSIONS, change_feed, draft, person, person_area, run
+
+FIELD, RESTRICTION = "|", "~"
+"""The separators of a holding. Facts hold known codes alone, and no code has these characters."""
+_AGES: Final = (30, 182, 365)
+"""The days that divide ages: up to a month, half a year, a year, and more."""
+_ENDS: Final = (7, 30, 90, 365)
+"""The days that divide the time until an end."""
+_COHORT: Final = func.coalesce(person.c.cohort, "").label("cohort")
+
+
+class Held(NamedTuple):
+    """One restriction of a holding, as facts count it. Empty texts mean that there is none.
+
+    Attributes:
+        expired: the time since its end; empty if it has not ended.
+        active: whether it is in effect; empty if it is not.
+    """
+
+    area: str
+    restriction_group: str
+    code: str
+    level: str
+    cause: str
+    age: str
+    ends: str
+    expired: str
+    active: str
+
+
+def last_full_publication(area: ResourceArea) -> Any:
+    """The last publication of a full run over an area; 0 before the first."""
+    number = func.coalesce(func.max(run.c.publication_no), 0)
+    return select(number).where(run.c.kind == "sync", reads_area(area)).scalar_subquery()
+
+
+def is_stale(area: ResourceArea) -> ColumnElement[bool]:
+    """Whether a row of ``person_area`` is stale.
+
+    It is if its read failed, or if the last full publication of its area did not confirm it. This
+    is the one definition, for facts and views.
+    """
+    return or_(
+        person_area.c.failure_kind.is_not(None),
+        person_area.c.confirmed_no.is_(None),
+        person_area.c.confirmed_no < last_full_publication(area),
+    )
+
+
+def was_asked() -> ColumnElement[bool]:
+    """Whether an area of a person was ever read, or has failed."""
+    return or_(person_area.c.confirmed_at.is_not(None), person_area.c.failure_kind.is_not(None))
+
+
+def count_holdings(new: NewPublication, dialect: str) -> Query:
+    """Count the persons of each cohort who hold the same restrictions.
+
+    A holding is one text for a person, so that a person counts once in whatever is counted.
+    """
+    rows = union_all(*(_held(new, area) for area in AREAS)).subquery("open_restriction")
+    holding = joined_text(dialect, rows.c.held, RESTRICTION).label("holding")
+    by_person = select(rows.c.person_id, holding).group_by(rows.c.person_id).subquery("by_person")
+    return (
+        select(_COHORT, by_person.c.holding, func.count().label("persons"))
+        .join_from(by_person, person, person.c.person_id == by_person.c.person_id)
+        .group_by(_COHORT, by_person.c.holding)
+    )
+
+
+def _held(new: NewPublication, area: ResourceArea) -> Query:
+    """The open restrictions of an area, each as the text of a ``Held``."""
+    version = VERSIONS[area.name].c
+    until = version.effect_until
+    group = func.coalesce(version.restriction_group, "")
+    ends = [(until <= new.at + timedelta(days=days), f"ends_{days}") for days in _ENDS]
+    has_expired = and_(until <= new.at, group != RestrictionGroup.NONE)
+    fields = {
+        "restriction_group": group,
+        "code": version.fact_code,
+        "level": _if_any(version, "fact_level"),
+        "cause": _if_any(version, "fact_cause"),
+        "age": _age(new, version.source_created_at),
+        "ends": case((until.is_(None), "ends_never"), *ends, else_="ends_later"),
+        "expired": case((has_expired, _age(new, until)), else_=""),
+        "active": case((is_active(version, new.at), "active"), else_=""),
+    }
+    held: Any = literal(area.name, Text)
+    for name in Held._fields[1:]:
+        held = held + FIELD + fields[name]
+    return select(version.person_id, held.label("held")).where(version.closed_no.is_(None))
+
+
+def _if_any(version: Any, column: str) -> Any:
+    """A column that not every area has; else an empty text."""
+    return version.get(column, "")
+
+
+def _age(new: NewPublication, since: ColumnElement[Any]) -> ColumnElement[str]:
+    ages = [(since > new.at - timedelta(days=days), f"age_{days}") for days in _AGES]
+    return case((since.is_(None), "age_unknown"), *ages, else_="age_more")
+
+
+def count_roster(new: NewPublication) -> Query:
+    """Count the persons of each cohort on the roster, and those who depart now."""
+    is_here, departs = person.c.departed_no.is_(None), person.c.departed_no == new.no
+    counts = count_if(is_here).label("roster"), count_if(departs).label("departed")
+    return select(_COHORT, *counts).where(or_(is_here, departs)).group_by(_COHORT)
+
+
+def count_joined(new: NewPublication) -> Query:
+    """Count the persons of each cohort who are new on the roster, or back."""
+    return (
+        select(_COHORT, func.count().label("joined"))
+        .join_from(person, draft, draft.c.person_id == person.c.person_id)
+        .where(draft.c.run_id == new.run_id, draft.c.is_new, person.c.departed_no.is_(None))
+        .group_by(_COHORT)
+    )
+
+
+def count_stale() -> Query:
+    """Count the stale persons of each cohort, and those with a failure of each kind."""
+    failed = [
+        func.max(case((person_area.c.failure_kind == kind, 1), else_=0)).label(f"failed_{kind}")
+        for kind in FailureKind
+    ]
+    stale = or_(*(and_(person_area.c.area == area.name, is_stale(area)) for area in AREAS))
+    by_person = (
+        select(person_area.c.person_id, *failed)
+        .where(stale, was_asked())
+        .group_by(person_area.c.person_id)
+        .subquery("by_person")
+    )
+    sums = [func.sum(by_person.c[column.name]).label(column.name) for column in failed]
+    return (
+        select(_COHORT, func.count().label("stale"), *sums)
+        .join_from(by_person, person, person.c.person_id == by_person.c.person_id)
+        .where(person.c.departed_no.is_(None))
+        .group_by(_COHORT)
+    )
+
+
+def count_moves(new: NewPublication, area: ResourceArea) -> Query:
+    """Count the restrictions that this publication added, changed and removed, by code."""
+    version = VERSIONS[area.name].c
+    codes = [column for column in version if column.name.startswith("fact_")]
+    key = (*codes, version.restriction_group, _COHORT, change_feed.c.op)
+    moved = _fed(area, new.number).with_only_columns(*key, func.count().label("restrictions"))
+    return moved.group_by(*key)
+
+
+def count_week(first_number: int) -> CompoundSelect[*tuple[Any, ...]]:
+    """Count the restrictions that came, changed or went at PTS since a publication.
+
+    By group, and in all groups (NULL). What was there when it was first read, or went with its
+    person, is no news of PTS.
+    """
+    rows = union_all(*(_week(area, first_number) for area in AREAS)).cte("week")
+    by = rows.c.op, rows.c.cohort
+    counts = (
+        func.count().label("restrictions"),
+        func.count(rows.c.person_id.distinct()).label("persons"),
+    )
+    by_group = select(rows.c.restriction_group, *by, *counts)
+    total = select(literal(None, Text), *by, *counts)
+    return by_group.group_by(rows.c.restriction_group, *by).union_all(total.group_by(*by))
+
+
+def _week(area: ResourceArea, first_number: int) -> Query:
+    version, op = VERSIONS[area.name].c, change_feed.c.op
+    group = func.coalesce(version.restriction_group, "")
+    is_news = or_(
+        op == Op.UPDATE,
+        and_(op == Op.INSERT, ~version.is_left_censored),
+        and_(op == Op.CLOSE, version.closed_because != "departed"),
+    )
+    rows = _fed(area, first_number).where(is_news, group != RestrictionGroup.NONE)
+    return rows.with_only_columns(group.label("restriction_group"), op, _COHORT, version.person_id)
+
+
+def _fed(area: ResourceArea, first_number: int) -> Query:
+    """The rows of the feed since a publication, with the versions of an area and their persons."""
+    version = VERSIONS[area.name]
+    before = select(func.coalesce(func.max(change_feed.c.seq), 0)).where(
+        change_feed.c.publication_no < first_number
+    )
+    return (
+        select(change_feed.c.op)
+        .join_from(change_feed, version, version.c.version_id == change_feed.c.version_id)
+        .join(person, person.c.person_id == version.c.person_id)
+        .where(change_feed.c.seq > before.scalar_subquery(), change_feed.c.area == area.name)
+    )

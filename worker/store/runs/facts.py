@@ -1,0 +1,182 @@
+"""Writes the facts of a publication. All figures come from one grouping of open restrictions.
+
+The database counts the persons of each cohort who hold the same restrictions (``fact_counts``).
+There are few different holdings, so they are added up here.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, TypeAlias
+
+from sqlalchemy import Connection, Table, func, insert, select, update
+
+from worker.core.area import AREAS
+from worker.core.effect import Figure, RestrictionGroup
+from worker.store.derived import OTHER
+from worker.store.runs.apply_drafts import NewPublication
+from worker.store.runs.fact_counts import (
+    FIELD,
+    RESTRICTION,
+    Held,
+    count_holdings,
+    count_joined,
+    count_moves,
+    count_roster,
+    count_stale,
+    count_week,
+)
+from worker.store.schema.tables import (
+    PERSON_COUNTS,
+    publication_code,
+    publication_cohort,
+    publication_figure,
+    run,
+)
+
+COHORTS_MAX: Final = 300
+"""How many cohorts facts name, the first in order. Persons of the others are in ``OTHER``."""
+_DIGITS_MAX: Final = 9
+"""An organisation number has nine digits, an identifier eleven, and a pseudonym some forty."""
+_CODES: Final = ("code", "level", "cause")
+_ROWS_PER_READ: Final = 5_000
+_COUNTED_AS: Final = {"insert": "added", "update": "changed", "close": "removed"}
+
+_AREAS_WITH_CAUSE: Final = frozenset(area.name for area in AREAS if area.effect.cause)
+
+Facts: TypeAlias = defaultdict[tuple[str, ...], Counter[str]]
+"""Rows of a table of facts: the counts by column, by the texts of the key in their order."""
+
+
+def write_facts(connection: Connection, new: NewPublication, *, week_ago: str) -> None:
+    """Count and write the facts of a publication, in the caller's transaction.
+
+    Args:
+        week_ago: the day a week before the publication, YYYY-MM-DD.
+    """
+    persons = _count_persons(connection, new)
+    names = _cohort_names(persons)
+    codes, figures = Facts(Counter), Facts(Counter)
+    holdings = count_holdings(new, connection.dialect.name)
+    in_parts = connection.execute(holdings, execution_options={"yield_per": _ROWS_PER_READ})
+    for cohort, holding, count in in_parts:
+        held = [Held(*text.split(FIELD)) for text in holding.split(RESTRICTION)]
+        name = names.get(cohort, OTHER)
+        _add(codes, (_code_key(row, name) for row in held), count, "open", "persons")
+        active = [row for row in held if row.active]
+        active_keys = (_code_key(row, name) for row in active)
+        _add(codes, active_keys, count, "in_effect", "persons_in_effect")
+        keys = ((*key, name) for row in held for key in _figures_of(row))
+        _add(figures, keys, count, "restrictions", "persons")
+        persons[cohort]["persons_in_effect"] += count if active else 0
+    _add_moves(connection, new, names, codes)
+    _add_week(connection, names, figures, week_ago)
+    _write_persons(connection, new, names, persons)
+    _write(connection, new, publication_code, codes)
+    _write(connection, new, publication_figure, figures)
+
+
+def _count_persons(connection: Connection, new: NewPublication) -> defaultdict[str, Counter[str]]:
+    """Counts of persons, by cohort."""
+    persons = defaultdict[str, Counter[str]](Counter)
+    for query in (count_roster(new), count_joined(new), count_stale()):
+        for row in connection.execute(query).mappings():
+            counts = {name: int(row[name]) for name in row if name != "cohort"}
+            persons[row["cohort"]].update(counts)
+    for counts in persons.values():
+        counts["confirmed"] = counts["roster"] - counts["stale"]
+    return persons
+
+
+def _cohort_names(cohorts: Iterable[str]) -> Mapping[str, str]:
+    """The cohorts that facts name, by cohort.
+
+    Facts stay for ever, so they name no cohort that could be a person.
+    """
+    first = sorted(cohorts)[:COHORTS_MAX]
+    return {cohort: cohort for cohort in first if sum(map(str.isdigit, cohort)) <= _DIGITS_MAX}
+
+
+def _add(
+    facts: Facts, keys: Iterable[tuple[str, ...]], persons: int, restrictions_as: str, as_: str
+) -> None:
+    """Add the restrictions of so many persons, who all have one at each of these keys.
+
+    A person with several restrictions at a key counts once there.
+    """
+    for key, restrictions in Counter(keys).items():
+        facts[key][restrictions_as] += restrictions * persons
+        facts[key][as_] += persons
+
+
+def _code_key(held: Held, cohort: str) -> tuple[str, ...]:
+    return (held.area, held.code, held.level, held.cause, held.restriction_group, cohort)
+
+
+def _figures_of(held: Held) -> Iterator[tuple[str, str, str, str]]:
+    """The figures in which a restriction counts: figure, group, code, level."""
+    group = held.restriction_group
+    if held.active or group == RestrictionGroup.PENDING:
+        yield Figure.GROUP, group, "", ""
+    if held.expired:
+        yield Figure.EXPIRED, "", held.expired, ""
+    if not held.active:
+        return
+    yield Figure.CODE, group, held.code, held.level
+    yield Figure.AGE, "", held.age, ""
+    if held.area in _AREAS_WITH_CAUSE:
+        yield Figure.CAUSE, "", held.cause, ""
+    if group == RestrictionGroup.DELAYED:
+        yield Figure.ENDS, "", held.ends, ""
+
+
+def _add_moves(
+    connection: Connection, new: NewPublication, names: Mapping[str, str], codes: Facts
+) -> None:
+    """Add what this publication added, changed and removed."""
+    for area in AREAS:
+        for row in connection.execute(count_moves(new, area)).mappings():
+            code, level, cause = (row.get(f"fact_{name}", "") for name in _CODES)
+            group, cohort = row["restriction_group"] or "", names.get(row["cohort"], OTHER)
+            key = (area.name, code, level, cause, group, cohort)
+            codes[key][_COUNTED_AS[row["op"]]] += row["restrictions"]
+
+
+def _add_week(
+    connection: Connection, names: Mapping[str, str], figures: Facts, week_ago: str
+) -> None:
+    """Add what came, changed and went at PTS in seven days."""
+    first = select(func.min(run.c.publication_no)).where(run.c.day > week_ago)
+    first_number = connection.execute(first).scalar_one()
+    for group, op, cohort, restrictions, persons in connection.execute(count_week(first_number)):
+        figure = Figure.WEEK if group is None else Figure.WEEK_GROUP
+        counts = figures[figure, group or "", op, "", names.get(cohort, OTHER)]
+        counts.update(restrictions=restrictions, persons=persons)
+
+
+def _write_persons(
+    connection: Connection,
+    new: NewPublication,
+    names: Mapping[str, str],
+    persons: Mapping[str, Counter[str]],
+) -> None:
+    """Write the counts of persons by cohort, and their sums to the ledger."""
+    cohorts, total = Facts(Counter), Counter[str]()
+    for cohort, counts in persons.items():
+        cohorts[(names.get(cohort, OTHER),)].update(counts)
+        total.update(counts)
+    _write(connection, new, publication_cohort, cohorts)
+    totals = {name: total[name] for name in PERSON_COUNTS}
+    connection.execute(update(run).where(run.c.run_id == new.run_id).values(totals))
+
+
+def _write(connection: Connection, new: NewPublication, table: Table, facts: Facts) -> None:
+    keys = [column.name for column in table.primary_key][1:]
+    counts = [column.name for column in table.c if not column.primary_key]
+    rows = [
+        {"publication_no": new.number}
+        | dict(zip(keys, key, strict=True))
+        | {name: row[name] for name in counts}
+        for key, row in facts.items()
+    ]
+    if rows:
+        connection.execute(insert(table), rows)
