@@ -192,7 +192,6 @@ class App:
                 pace=pace,
                 policy=RetryPolicy(attempts_max=attempts_max or sync.retry_attempts),
                 runtime=self.runtime,
-                retry_after_s_max=sync.retry_after_max.total_seconds(),
             )
             yield PtsReader(
                 areas=self.areas(),
@@ -225,7 +224,9 @@ class App:
 
     def pace(self) -> Pace:
         """The pace of requests, as configured."""
-        return Pace(self.settings.sync.requests_per_second, self.runtime)
+        sync = self.settings.sync
+        wait_s_max = sync.retry_after_max.total_seconds()
+        return Pace(sync.requests_per_second, self.runtime, wait_s_max=wait_s_max)
 
     def tls(self) -> ssl.SSLContext:
         """Whom to trust: the machine's authorities, and the private one of ``tls.ca_file``."""

@@ -92,7 +92,6 @@ async def run_sync(
             stop=stop,
             progress=progress,
         )
-        progress.slowness = pace.slowness
         last = await database.read(last_full_publication)
         if last and request.kind is RunKind.SYNC:
             gone = last.totals["persons_departed"]
@@ -100,7 +99,7 @@ async def run_sync(
         report = await run.execute()
         # Who refuses a client has said why.
         is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
-        if is_unclear and (slowness := pace.slowness()):
+        if is_unclear and (slowness := progress.slowness()):
             issuer = app.settings.helseid.issuer
             waited = f"last status: {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
             report = replace(report, reasons=(*report.reasons, waited))

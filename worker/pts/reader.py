@@ -91,7 +91,7 @@ class PtsReader:
         """
         prepared, off_id = self._areas[area], person.off_id.reveal()
         first = PagingState(contract=prepared.contract, url=prepared.url, off_id=off_id).first
-        return await self._send(Question(who=person.person_key), prepared, off_id, first)
+        return await self._send(Question(person_key=person.person_key), prepared, off_id, first)
 
     async def read(
         self, person: Person, area: str, *, is_single_use: bool = False, is_probe: bool = False
@@ -100,7 +100,7 @@ class PtsReader:
 
         Args:
             is_single_use: use a new connection for each request.
-            is_probe: make one attempt, also while others are held back.
+            is_probe: make one attempt.
 
         Raises:
             AreaError: the area could not be read; ``attempts`` is set.
@@ -111,7 +111,9 @@ class PtsReader:
         prepared = self._areas[area]
         off_id = person.off_id.reveal()
         paging = PagingState(contract=prepared.contract, url=prepared.url, off_id=off_id)
-        question = Question(who=person.person_key, is_single_use=is_single_use, is_probe=is_probe)
+        question = Question(
+            person_key=person.person_key, is_single_use=is_single_use, is_probe=is_probe
+        )
         pages: list[Page] = []
         received_bytes = 0
         request: PageRequest | None = paging.first

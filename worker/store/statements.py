@@ -2,7 +2,7 @@
 """What a batch and a publication execute, as text for both databases, in the order of execution.
 
 As SQLAlchemy Core they would be built and compiled anew by each process. ``store.filling`` fills in
-the braces: ``{run}``, ``{attempt}``, ``{no}`` (the publication) and ``{at}`` (its time) are numbers
+the braces: ``{run}``, ``{pass_no}``, ``{no}`` (the publication) and ``{at}`` (its time) are numbers
 and a time of the store's own; ``{input_rows}`` is a table of the batch's rows (``runs.bulk``). A
 statement of an area is made for each area, with its name, tables and columns. In a statement of all
 areas, what stands between ``[[`` and ``]]`` is repeated for each.
@@ -24,13 +24,15 @@ FIND_PERSONS: Final = """
 WITH asked AS (SELECT person_key FROM {input_rows})
 SELECT p.person_key, p.person_id, false AS is_new, p.local_ref, p.cohort, d.attempt[[,
     p.{a}_digest AS {a}_published,
-    d.{a}_state, d.{a}_read_at, d.{a}_record_count, d.{a}_digest, d.{a}_first_digest]]
+    d.{a}_state, d.{a}_read_at, d.{a}_record_count, d.{a}_digest, d.{a}_first_digest,
+    d.{a}_failure_kind]]
 FROM asked CROSS JOIN person p
 {join} JOIN draft d ON d.run_id = {run} AND d.person_id = p.person_id
 WHERE p.person_key = asked.person_key
 UNION ALL
 SELECT d.person_key, d.person_id, true, NULL, NULL, d.attempt[[,
-    NULL, d.{a}_state, d.{a}_read_at, d.{a}_record_count, d.{a}_digest, d.{a}_first_digest]]
+    NULL, d.{a}_state, d.{a}_read_at, d.{a}_record_count, d.{a}_digest, d.{a}_first_digest,
+    d.{a}_failure_kind]]
 FROM asked CROSS JOIN draft d
 WHERE d.run_id = {run} AND d.is_new AND d.person_key = asked.person_key
 """
@@ -44,20 +46,29 @@ UPDATE store_identity SET last_person_id = last_person_id + {count} RETURNING la
 """
 """Ids for persons whom nobody knows."""
 
-_DRAFT_FIELDS: Final = ("read_at", *PROOF, *FAILURE)
+_STAYS: Final = (
+    "draft.{a}_state = 'unconfirmed' AND excluded.{a}_state = 'failed' "
+    "AND excluded.{a}_failure_kind <> 'unstable'"
+)
+"""The second read of an area failed: the first one stays, and may be confirmed in a later pass."""
 WRITE_DRAFTS: Final = (
     """
 INSERT INTO draft ({names}, run_id, attempt, compared_no)
-SELECT {names}, {run}, {attempt}, (SELECT COALESCE(MAX(publication_no), 0) FROM run)
+SELECT {names}, {run}, {pass_no}, (SELECT COALESCE(MAX(publication_no), 0) FROM run)
 FROM {input_rows} WHERE true
 ON CONFLICT (run_id, person_id) DO UPDATE SET
-    attempt = excluded.attempt[[,
-    {a}_state = COALESCE(excluded.{a}_state, draft.{a}_state)"""
+    attempt = excluded.attempt[["""
+    + "".join(
+        f""",
+    {{a}}_{name} = CASE WHEN excluded.{{a}}_state IS NULL OR {_STAYS}
+        THEN draft.{{a}}_{name} ELSE excluded.{{a}}_{name} END"""
+        for name in ("state", "read_at", *PROOF)
+    )
     + "".join(
         f""",
     {{a}}_{name} = CASE WHEN excluded.{{a}}_state IS NULL
         THEN draft.{{a}}_{name} ELSE excluded.{{a}}_{name} END"""
-        for name in _DRAFT_FIELDS
+        for name in FAILURE
     )
     + "]]\n"
 )
@@ -104,7 +115,7 @@ fields, no further one is noted."""
 # The roster, chunk by chunk: who was seen, and whom a backfill reads
 
 MARK_SEEN: Final = """
-UPDATE draft SET attempt = {attempt}, local_ref = input_rows.local_ref, cohort = input_rows.cohort
+UPDATE draft SET attempt = {pass_no}, local_ref = input_rows.local_ref, cohort = input_rows.cohort
 FROM {input_rows} WHERE draft.run_id = {run} AND draft.person_id = input_rows.person_id
 """
 """This attempt has seen them on the roster, which may call them something else by now."""
@@ -112,16 +123,37 @@ FROM {input_rows} WHERE draft.run_id = {run} AND draft.person_id = input_rows.pe
 ADD_NOT_SENT: Final = """
 INSERT INTO draft
     (run_id, person_id, person_key, is_new, attempt, compared_no, local_ref, cohort)
-SELECT {run}, p.person_id, p.person_key, false, {attempt}, 0, p.local_ref, p.cohort
+SELECT {run}, p.person_id, p.person_key, false, {pass_no}, 0, p.local_ref, p.cohort
 FROM {input_rows} CROSS JOIN person p WHERE p.person_id = input_rows.person_id
 ON CONFLICT (run_id, person_id) DO NOTHING
 """
 """It has seen them under an identifier that is not sent to PTS: a draft without any read."""
 
-COUNT_UNCONFIRMED: Final = """
-SELECT COUNT(*) FROM draft d WHERE d.run_id = {run} AND (false[[ OR d.{a}_state = 'unconfirmed']])
+COUNT_DUE: Final = """
+SELECT COUNT(*) FROM draft d WHERE d.run_id = {run} AND d.attempt < {pass_no} AND (false[[
+    OR '{area}' IN ({areas}) AND (d.{a}_state = 'unconfirmed' AND d.{a}_failure_kind IS NULL
+        OR {with_failures} AND d.{a}_failure_kind <> 'unstable')]])
 """
-"""Persons with an area that waits for a second read."""
+"""Persons whom the second or third pass reads again, in some areas: see ``AreaDraft.is_due``."""
+
+COUNT_FAILED: Final = """
+SELECT area, kind, reason, COUNT(*) AS persons FROM (
+    SELECT NULL AS area, NULL AS kind, NULL AS reason WHERE false[[
+    UNION ALL SELECT '{area}', d.{a}_failure_kind, d.{a}_failure_reason FROM draft d
+        WHERE d.run_id = {run} AND d.{a}_failure_kind IS NOT NULL]]) AS failed
+GROUP BY area, kind, reason ORDER BY persons DESC, area, reason
+"""
+"""The failures of a run by area, kind and reason, most frequent first."""
+
+FIND_ANSWERED: Final = """
+SELECT '' AS area, false AS is_answered, false AS with_record[[
+UNION ALL SELECT '{area}',
+    EXISTS (SELECT 1 FROM person p WHERE p.{a}_confirmed_no IS NOT NULL)
+    OR EXISTS (SELECT 1 FROM draft d WHERE d.run_id = {run} AND d.{a}_pages IS NOT NULL),
+    EXISTS (SELECT 1 FROM {versions} v)
+    OR EXISTS (SELECT 1 FROM draft d WHERE d.run_id = {run} AND d.{a}_record_count > 0)]]
+"""
+"""Whether an area was ever read, in a publication or by this run; and with a record."""
 
 FIND_CHOICE: Final = """
 SELECT input_rows.person_key[[,
@@ -136,7 +168,7 @@ asked for. A person not known yet is stale."""
 # Publication. First what the last attempt has not seen, and what was read only once
 
 FORGET_UNSEEN: Final = """
-DELETE FROM draft WHERE run_id = {run} AND attempt < {attempt}
+DELETE FROM draft WHERE run_id = {run} AND attempt < {pass_no}
 """
 """What earlier attempts have read of persons whom this full roster does not name."""
 
@@ -147,9 +179,10 @@ DELETE FROM {changes} WHERE run_id IN ({runs}) AND NOT EXISTS (SELECT 1 FROM dra
 """Of an area: changes of persons whose drafts are gone."""
 
 FAIL_UNCONFIRMED: Final = """
-UPDATE draft SET {a}_state = 'failed', {a}_failure_kind = 'unstable',
-    {a}_failure_reason = 'the second read was not made: PTS is not asked about the person any more',
-    {a}_failure_attempts = {a}_pages, {a}_first_digest = NULL
+UPDATE draft SET {a}_state = 'failed', {a}_failure_kind = COALESCE({a}_failure_kind, 'unstable'),
+    {a}_failure_reason = COALESCE({a}_failure_reason,
+        'the second read was not made: PTS is not asked about the person any more'),
+    {a}_failure_attempts = COALESCE({a}_failure_attempts, {a}_pages), {a}_first_digest = NULL
 WHERE run_id = {run} AND {a}_state = 'unconfirmed'
 """
 """Of an area: a first read alone changes nothing."""
@@ -179,7 +212,9 @@ SELECT '' AS area,
     COUNT(d.{a}_state) AS {a}_attempted,
     SUM(CASE WHEN d.{a}_state = 'complete' THEN 1 ELSE 0 END) AS {a}_complete,
     SUM(CASE WHEN d.{a}_state = 'complete' THEN d.{a}_record_count ELSE 0 END) AS {a}_records,
-    SUM(CASE WHEN d.{a}_state = 'unconfirmed' THEN 1 ELSE 0 END) AS {a}_unconfirmed]]
+    SUM(CASE WHEN d.{a}_state = 'unconfirmed' THEN 1 ELSE 0 END) AS {a}_unconfirmed,
+    SUM(CASE WHEN d.{a}_state = 'unconfirmed' AND d.{a}_failure_kind IS NULL
+        THEN 1 ELSE 0 END) AS {a}_lone]]
 FROM draft d WHERE d.run_id = {run} AND (false[[ OR d.{a}_state IS NOT NULL]])
 """
 """Persons and person-areas that were read, and what they showed."""
@@ -222,6 +257,15 @@ FROM (SELECT NULL AS person_id WHERE false[[
     WHERE d.run_id = {run} AND d.{a}_state IS NOT NULL AND v.closed_no IS NULL]]) AS o
 """
 """Of all areas together: those of what a backfill has read."""
+
+COUNT_HOLDERS: Final = """
+SELECT NULL AS area, 0 AS holders, 0 AS holders_complete WHERE false[[
+UNION ALL SELECT '{area}', COUNT(*), SUM(CASE WHEN d.{a}_state = 'complete' THEN 1 ELSE 0 END)
+FROM (SELECT DISTINCT v.person_id FROM {versions} v WHERE v.closed_no IS NULL) AS h
+JOIN draft d ON d.run_id = {run} AND d.person_id = h.person_id AND d.{a}_state IS NOT NULL]]
+"""
+"""Persons asked in each area who hold an open restriction in it, as published; and how many of them
+were read completely."""
 
 COUNT_BEFORE: Final = """
 SELECT '' AS area, COUNT(*) AS persons[[,

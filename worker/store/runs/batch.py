@@ -36,8 +36,9 @@ from worker.core.model import (
     RunKind,
 )
 from worker.core.record import LEDGER_DRIFT_MAX
-from worker.core.run import RunHandle
+from worker.core.run import AreaDraft, PersonDraft, RunHandle
 from worker.core.value import Value
+from worker.errors import FailureKind
 from worker.store import statements
 from worker.store.filling import filled
 from worker.store.runs.bulk import IDS, KEYS, InputRows, Row
@@ -54,7 +55,7 @@ from worker.store.schema.tables import (
 from worker.views import as_utc
 
 _DRAFTS: Final = InputRows.of(draft, but={"run_id", "attempt", "compared_no"})
-_OF_AREA: Final = 6
+_OF_AREA: Final = 7
 """The columns of an area in ``FIND_PERSONS``."""
 _NOT_READ: Final = (None,) * len(("state", "read_at", *PROOF, *FAILURE))
 """The columns of an area that was not read."""
@@ -69,29 +70,16 @@ class Known(Value, frozen=True, kw_only=True):
     Attributes:
         is_new: no publication knows them.
         local_ref, cohort: as published.
-        attempt: the last attempt at the run that saw them on the roster; None: it has no draft.
         digests: by area, the digest of what is open, if it is known.
-        states: by area, what the run has read.
-        unconfirmed: the first reads that wait for their second.
+        draft: what this run has read.
     """
 
     person_id: int
     is_new: bool = False
     local_ref: str | None = None
     cohort: str | None = None
-    attempt: int | None = None
     digests: Mapping[str, str | None] = {}
-    states: Mapping[str, str] = {}
-    unconfirmed: Mapping[str, Unconfirmed] = {}
-
-    def settled(self, attempt: int) -> frozenset[str]:
-        """The areas that need no first read by this attempt."""
-        is_own = self.attempt == attempt
-        return frozenset(
-            area
-            for area, state in self.states.items()
-            if state in {COMPLETE, UNCONFIRMED} or (state == FAILED and is_own)
-        )
+    draft: PersonDraft | None = None
 
 
 async def find_persons(
@@ -114,12 +102,14 @@ async def write_batch(
     reads: Sequence[PersonRead],
     *,
     handle: RunHandle,
+    pass_no: int,
     confirm: Confirm,
     now: datetime,
 ) -> frozenset[str]:
     """Write a batch of a run in the caller's transaction.
 
     Args:
+        pass_no: of ``RunHandle.pass_no``.
         confirm: which differences need a second read that agrees.
 
     Returns:
@@ -130,6 +120,7 @@ async def write_batch(
     batch = _Batch(
         connection=connection,
         handle=handle,
+        pass_no=pass_no,
         confirm=confirm,
         persons=[(known[read.person.person_key], read) for read in reads],
     )
@@ -164,31 +155,36 @@ def _known(
     is_new: bool,  # noqa: FBT001 - a column
     local_ref: str | None,
     cohort: str | None,
-    attempt: int | None,
+    pass_no: int | None,
     *of_areas: Any,
 ) -> Known:
     """A person from the columns of ``FIND_PERSONS`` after the key."""
-    digests, states, unconfirmed = {}, {}, {}
+    digests, drafts = {}, {}
     for place, area in enumerate(AREAS):
         columns = of_areas[place * _OF_AREA : (place + 1) * _OF_AREA]
-        digests[area.name], state, read_at, record_count, digest, ids = columns
+        digests[area.name], state, *draft = columns
         if state is not None:
-            states[area.name] = state
-        if state == UNCONFIRMED:
-            first = FirstRead(
-                read_at=as_utc(read_at), record_count=record_count, digest=bytes.fromhex(digest)
-            )
-            unconfirmed[area.name] = Unconfirmed(read=first, ids=bytes.fromhex(ids))
+            drafts[area.name] = _area_draft(state, *draft)
     return Known(
         person_id=person_id,
         is_new=bool(is_new),
         local_ref=local_ref,
         cohort=cohort,
-        attempt=attempt,
         digests=digests,
-        states=states,
-        unconfirmed=unconfirmed,
+        draft=None if pass_no is None else PersonDraft(pass_no=pass_no, areas=drafts),
     )
+
+
+def _area_draft(state: str, *columns: Any) -> AreaDraft:
+    read_at, record_count, digest, ids, failure = columns
+    first = None
+    if state == UNCONFIRMED:
+        read = FirstRead(
+            read_at=as_utc(read_at), record_count=record_count, digest=bytes.fromhex(digest)
+        )
+        first = Unconfirmed(read=read, ids=bytes.fromhex(ids))
+    kind = FailureKind(failure) if failure else None
+    return AreaDraft(records=record_count or 0, first=first, failure=kind)
 
 
 class _Batch(Value, frozen=True, kw_only=True):
@@ -200,6 +196,7 @@ class _Batch(Value, frozen=True, kw_only=True):
 
     connection: AsyncConnection
     handle: RunHandle
+    pass_no: int
     confirm: Confirm
     persons: Sequence[tuple[Known, PersonRead]]
 
@@ -218,7 +215,7 @@ class _Batch(Value, frozen=True, kw_only=True):
         changes = await self._changes(area, [*reads.values()])
         first = {one: some for one, some in changes.items() if _is_first(reads[one][1])}
         waiting = await self._waiting(area, first)
-        again = [(one,) for one, (person, _) in reads.items() if person.attempt is not None]
+        again = [(one,) for one, (person, _) in reads.items() if person.draft is not None]
         forget = filled(statements.FORGET_CHANGES, area, run=self.handle.run_id)
         await IDS.execute(self.connection, forget, again)
         rows = [
@@ -310,7 +307,7 @@ class _Batch(Value, frozen=True, kw_only=True):
                 *(value for area in AREAS for value in areas.get(area.name, _NOT_READ)),
             )
         handle = self.handle
-        write = filled(statements.WRITE_DRAFTS, run=handle.run_id, attempt=handle.attempt)
+        write = filled(statements.WRITE_DRAFTS, run=handle.run_id, pass_no=self.pass_no)
         await _DRAFTS.execute(self.connection, write, [*rows.values()])
 
     def _labels(self, person: Person, known: Known) -> tuple[str | None, str | None]:
@@ -341,7 +338,8 @@ def _area_row(area: AreaRead, *, waits: bool) -> Row:
     first_digest = first and first.digest.hex()
     state = COMPLETE
     if waits:
-        state, first_digest = UNCONFIRMED, ids_digest(area_named(area.area), area).hex()
+        ids = ids_digest(area_named(area.area), area, area.proof.read_at)
+        state, first_digest = UNCONFIRMED, ids.hex()
     return (
         state,
         area.proof.read_at,

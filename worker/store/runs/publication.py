@@ -91,7 +91,7 @@ class _Application(Value, frozen=True, kw_only=True):
             "figures": statements.FIGURES[dialect],
             "week_figures": statements.WEEK_FIGURES[dialect],
             "run": self.handle.run_id,
-            "attempt": self.handle.attempt,
+            "pass_no": self.handle.pass_no(1),
             "no": self.number,
             "at": instant_sql(self.at),
             "week_ago": self.day - _WEEK,
@@ -153,8 +153,9 @@ class Publisher(Value, frozen=True, kw_only=True):
         facts = self._facts(application, reads, going, departing=departing, missing=missing)
         limits = self._judge(connection, facts)
         unconfirmed = sum(reads[f"{area.table}_unconfirmed"] for area in AREAS)
+        lone = sum(reads[f"{area.table}_lone"] for area in AREAS)
         totals = self._totals(reads, going[""], departing)
-        said = (*_not_read_again(unconfirmed), *warnings(facts, limits))
+        said = (*_not_read_again(lone), *warnings(facts, limits))
         done = self._mark(application, facts, totals, said)
         if unconfirmed:
             application.execute(statements.FAIL_UNCONFIRMED)
@@ -184,6 +185,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         is_subset = self.handle.kind == RunKind.BACKFILL
         subset = application.counts(statements.COUNT_SUBSET_OPEN) if is_subset else opened
         before = application.counts(statements.COUNT_BEFORE)[""]
+        holders = application.counts(statements.COUNT_HOLDERS)
 
         def of_area(area: ResourceArea) -> AreaFacts:
             goes = _without_totals(going.get(area.name, {}))
@@ -195,6 +197,7 @@ class Publisher(Value, frozen=True, kw_only=True):
                 attempted=reads[f"{area.table}_attempted"] + faults,
                 complete=reads[f"{area.table}_complete"],
                 records=reads[f"{area.table}_records"],
+                **holders[area.name],
                 is_first=not before[f"{area.table}_syncs"],
             )
 
@@ -302,10 +305,10 @@ def _gaps(totals: Mapping[str, int]) -> Iterator[str]:
         yield f"{counted(failed, 'person-area')} could not be read"
 
 
-def _not_read_again(unconfirmed: int) -> tuple[str, ...]:
-    """What is said of first reads whose person has left the roster since, and was not found."""
-    what = counted(unconfirmed, "person-area")
-    return (f"not read a second time, as the roster has changed: {what}",) if unconfirmed else ()
+def _not_read_again(lone: int) -> tuple[str, ...]:
+    """The warning about first reads whose person has left the roster since."""
+    areas = counted(lone, "person-area")
+    return (f"not read a second time, as the roster has changed: {areas}",) if lone else ()
 
 
 def _publication_of(connection: Connection, run_id: int) -> Publication | None:

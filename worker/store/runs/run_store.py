@@ -1,23 +1,23 @@
 """The store of one run, and how it is opened."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
 from msgspec.structs import replace
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import AREAS
-from worker.core.diff import Confirm, Unconfirmed
+from worker.core.diff import Confirm
 from worker.core.effect import instant_sql
 from worker.core.guard import GuardLimits
 from worker.core.model import Person, PersonRead, RunKind, RunStatus
-from worker.core.run import Publication, RunHandle, RunProgress
+from worker.core.run import FailureCount, PersonDraft, Publication, RunHandle, RunProgress
 from worker.core.value import Value
-from worker.errors import ExitCode, WithheldError, WorkerError
+from worker.errors import ExitCode, FailureKind, WithheldError, WorkerError
 from worker.store import statements
 from worker.store.database import Database
 from worker.store.filling import filled
@@ -27,7 +27,7 @@ from worker.store.runs.bulk import IDS, KEYS, InputRows, Row
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, forget_garbage, note_run
 from worker.store.runs.publication import Publisher, read_so_far
-from worker.store.schema.tables import person, run
+from worker.store.schema.tables import person
 
 log = structlog.get_logger(__name__)
 
@@ -66,32 +66,44 @@ class RunStore:
         """The database of the store."""
         return self.lease.database
 
-    async def settled(self, persons: Sequence[Person]) -> Mapping[str, frozenset[str]]:
-        """The areas that need no first read by this run attempt, by person.
+    async def drafts(
+        self, persons: Sequence[Person], *, pass_number: int
+    ) -> Mapping[str, PersonDraft]:
+        """The drafts of persons whom this run has seen, by person key.
 
-        These are areas read completely in this run, or failed in this run attempt. Persons whom an
-        earlier run attempt has read are marked as seen on the roster, under today's labels.
+        In the first pass of an attempt, persons of an earlier attempt are marked as seen on the
+        roster, under today's labels.
         """
-        attempt = self.handle.attempt
-        read = await self._read([person.person_key for person in persons])
-        labels = {person.person_key: (person.local_ref, person.cohort) for person in persons}
-        known = ((one, labels[key]) for key, one in read.items() if one.attempt != attempt)
-        unseen = [(one.person_id, *called) for one, called in known]
-        if unseen:
-            await self.lease.write(self._mark_seen, unseen)
-        return {key: person.settled(attempt) for key, person in read.items()}
+        pass_no, known = self.handle.pass_no(pass_number), await self._read(persons)
+        if pass_number == 1:
+            labels = {person.person_key: (person.local_ref, person.cohort) for person in persons}
+            unseen = [
+                (row.person_id, *labels[key])
+                for key, row in known.items()
+                if row.draft is not None and row.draft.pass_no < pass_no
+            ]
+            if unseen:
+                await self.lease.write(self._mark_seen, unseen)
+        return {key: row.draft for key, row in known.items() if row.draft is not None}
 
-    async def waiting(self) -> int:
-        """The number of persons with an area whose first read waits for its second."""
-        counted = filled(statements.COUNT_UNCONFIRMED, run=self.handle.run_id)
-        return await self.database.read(_count, counted)
+    async def due(self, areas: Collection[str], *, pass_number: int, with_failures: bool) -> int:
+        """The number of persons whom the second or third pass reads again in these areas.
 
-    async def unconfirmed(
-        self, person_keys: Sequence[str]
-    ) -> Mapping[str, Mapping[str, Unconfirmed]]:
-        """These first reads, by person and area."""
-        found = await self._read(person_keys)
-        return {key: person.unconfirmed for key, person in found.items() if person.unconfirmed}
+        See ``AreaDraft.is_due``. Persons whom this pass has read already do not count.
+        """
+        count = filled(
+            statements.COUNT_DUE,
+            run=self.handle.run_id,
+            pass_no=self.handle.pass_no(pass_number),
+            areas=", ".join(f"'{area}'" for area in areas) or "NULL",
+            with_failures="true" if with_failures else "false",
+        )
+        return await self.database.read(_count, count)
+
+    async def failures(self) -> Sequence[FailureCount]:
+        """The failed person-areas of this run by area, kind and reason, most frequent first."""
+        count = filled(statements.COUNT_FAILED, run=self.handle.run_id)
+        return await self.database.read(_failures, count)
 
     async def not_sent(self, person_keys: Sequence[str]) -> None:
         """Mark persons as on the roster although they are not read from PTS.
@@ -107,7 +119,7 @@ class RunStore:
             return None
         return await self.database.read(_chosen_of, person_keys, choice=self.choice)
 
-    async def apply(self, batch: Sequence[PersonRead]) -> frozenset[str]:
+    async def apply(self, batch: Sequence[PersonRead], *, pass_number: int = 1) -> frozenset[str]:
         """Write drafts of a batch of persons in one transaction, with their completeness proofs.
 
         Each is compared with the published state. A first read that would take a restriction out
@@ -121,7 +133,12 @@ class RunStore:
             return frozenset()
         now = self.database.runtime.now()
         return await self.lease.write(
-            write_batch, batch, handle=self.handle, confirm=self.confirm, now=now
+            write_batch,
+            batch,
+            handle=self.handle,
+            pass_no=self.handle.pass_no(pass_number),
+            confirm=self.confirm,
+            now=now,
         )
 
     async def renew(self) -> None:
@@ -195,28 +212,34 @@ class RunStore:
             await forget_garbage(self.lease)
         return read
 
-    async def _read(self, person_keys: Sequence[str]) -> Mapping[str, Known]:
-        """Those of them whom this run has read."""
-        run_id = self.handle.run_id
-        return await self.database.read(find_persons, person_keys, run_id=run_id, is_read=True)
+    async def _read(self, persons: Sequence[Person]) -> Mapping[str, Known]:
+        """Persons of whom this run has a draft."""
+        keys, run_id = [person.person_key for person in persons], self.handle.run_id
+        return await self.database.read(find_persons, keys, run_id=run_id, is_read=True)
 
     async def _mark_seen(self, connection: AsyncConnection, persons: Sequence[Row]) -> None:
         """Record that this attempt saw persons on the roster whom an earlier attempt has read."""
-        mark = filled(statements.MARK_SEEN, run=self.handle.run_id, attempt=self.handle.attempt)
+        handle = self.handle
+        mark = filled(statements.MARK_SEEN, run=handle.run_id, pass_no=handle.pass_no(1))
         await _SEEN.execute(connection, mark, persons)
 
     async def _mark_not_sent(self, connection: AsyncConnection, person_keys: Sequence[str]) -> None:
         """Record that this attempt saw persons under an identifier that is not sent to PTS."""
-        run_id, attempt = self.handle.run_id, self.handle.attempt
+        run_id, pass_no = self.handle.run_id, self.handle.pass_no(1)
         known = await find_persons(connection, person_keys, run_id=run_id)
         persons = [(one.person_id, one.local_ref, one.cohort) for one in known.values()]
         await self._mark_seen(connection, persons)
-        add = filled(statements.ADD_NOT_SENT, run=run_id, attempt=attempt)
+        add = filled(statements.ADD_NOT_SENT, run=run_id, pass_no=pass_no)
         await IDS.execute(connection, add, [person[:1] for person in persons])
 
 
 async def _count(connection: AsyncConnection, counted: str) -> int:
     return int((await connection.exec_driver_sql(counted)).scalar_one())
+
+
+async def _failures(connection: AsyncConnection, count: str) -> Sequence[FailureCount]:
+    rows = (await connection.exec_driver_sql(count)).mappings()
+    return [FailureCount(**{**row, "kind": FailureKind(row["kind"])}) for row in rows]
 
 
 async def _unknown_failures(connection: AsyncConnection, areas: Sequence[str]) -> int:
@@ -263,12 +286,18 @@ async def open_run_store(
         lease, kind=kind, areas=areas, terms=terms, continue_within=continue_within
     )
     await forget_garbage(lease)
-    handle = replace(handle, was_answered=await lease.database.read(_was_answered, handle.run_id))
+    find = filled(statements.FIND_ANSWERED, run=handle.run_id)
+    answered, with_record = await lease.database.read(_answered, find)
+    handle = replace(handle, answered=answered, answered_with_record=with_record)
     return RunStore(lease=lease, handle=handle, confirm=confirm, choice=choice)
 
 
-async def _was_answered(connection: AsyncConnection, run_id: int) -> bool:
-    """Whether an area was ever read, in a publication or in this run."""
-    counts = or_(run.c.run_id == run_id, run.c.publication_no.is_not(None))
-    answered = select(run.c.run_id).where(run.c.progressed_at.is_not(None), counts)
-    return (await connection.execute(answered.limit(1))).first() is not None
+async def _answered(
+    connection: AsyncConnection, find: str
+) -> tuple[frozenset[str], frozenset[str]]:
+    """The areas that were ever read, and those of which a read held a record."""
+    rows = (await connection.exec_driver_sql(find)).mappings().all()
+    return (
+        frozenset(row["area"] for row in rows if row["is_answered"]),
+        frozenset(row["area"] for row in rows if row["with_record"]),
+    )

@@ -156,7 +156,8 @@ draft = _table(
 )
 """What a run has read of a person, not published.
 
-``attempt`` is the last attempt at the run that saw the person on the roster. ``compared_no`` is the
+``attempt`` is the last pass over the roster that saw or read the person, counted over all attempts
+(``RunHandle.pass_no``). ``compared_no`` is the
 publication that the reads were compared with: no statement reads it, but people who look at drafts
 by hand do. The state of an area is ``complete``, ``failed``, or ``unconfirmed``: it needs a second
 read, and ``first_digest`` is of the ids that the first one held. No state: it was not read in this
