@@ -13,16 +13,17 @@ The run goes on while one area works. When every area is given up, it ends with 
 
 For example, if PTS is away for two minutes, 20 reads fail, 13 probes follow, the last one succeeds,
 and the run continues. If 20 persons fail for reasons of their own, the first probe goes to the
-canary, a person who was read before. It succeeds and closes the breaker.
+canary, the last person who was read. It succeeds and closes the breaker.
 
 Times are in seconds of a clock that stands still while PTS has asked everyone to wait.
 """
 
 import enum
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final, NamedTuple
 
 from worker.core.model import Person
@@ -42,6 +43,7 @@ evidence that PTS rejects everyone."""
 _PROBE_INTERVAL_S: Final = 10.0
 _PROBES_MIN: Final = 6
 """Probes during `sync.patience`: if that is short, the interval is, too."""
+_CANARIES: Final = 3
 _EVERYONE: Final = ""
 """The key of a failure that is about no person."""
 
@@ -70,10 +72,10 @@ class Breaker:
         patience_s: `sync.patience`.
         is_answered: a read succeeded, in a publication or in this run.
         is_answered_with_record: a read with at least one record did.
-        was_opened: since the pass began.
+        had_outage: a probe has failed since the pass began.
         failures: failed reads in a row, by person.
-        canary: the last person of this run who was read.
-        canary_with_record: the last one whose read held a record.
+        canaries: the last persons of this run who were read; one of them may fail by chance.
+        canaries_with_record: the last ones whose read held a record.
     """
 
     area: str
@@ -81,10 +83,10 @@ class Breaker:
     is_answered: bool = False
     is_answered_with_record: bool = False
     state: State = State.CLOSED
-    was_opened: bool = False
+    had_outage: bool = False
     failures: dict[str, Failure] = field(default_factory=dict)
-    canary: Person | None = None
-    canary_with_record: Person | None = None
+    canaries: deque[Person] = field(default_factory=partial(deque, maxlen=_CANARIES))
+    canaries_with_record: deque[Person] = field(default_factory=partial(deque, maxlen=_CANARIES))
     _is_last_failed: bool = False
     _opened_s: float = 0.0
     _probes: int = 0
@@ -114,9 +116,11 @@ class Breaker:
 
     def remember(self, person: Person, records: int) -> None:
         """Note a person whom this run has read: they can serve as a canary."""
-        self.canary, self.is_answered = person, True
+        self.is_answered = True
+        self.canaries.appendleft(person)
         if records:
-            self.canary_with_record, self.is_answered_with_record = person, True
+            self.is_answered_with_record = True
+            self.canaries_with_record.appendleft(person)
 
     def fail(self, person: Person, error: AreaError, now_s: float, *, persons: int) -> None:
         """Count a failed read, after the retries of its requests.
@@ -145,7 +149,7 @@ class Breaker:
 
     def begin_pass(self) -> None:
         """Forget what happened in the pass before."""
-        self.was_opened = self._is_last_failed = False
+        self.had_outage = self._is_last_failed = False
 
     def end_pass(self, now_s: float) -> None:
         """Open if the last read failed, because no other person is left to ask."""
@@ -154,8 +158,7 @@ class Breaker:
 
     def _open(self, now_s: float) -> None:
         if self.state is State.CLOSED:
-            self.state, self.was_opened = State.OPEN, True
-            self._opened_s, self._probes = now_s, 0
+            self.state, self._opened_s, self._probes = State.OPEN, now_s, 0
 
     @property
     def is_open(self) -> bool:
@@ -180,15 +183,15 @@ class Breaker:
         return min(_PROBE_INTERVAL_S, self.patience_s / _PROBES_MIN)
 
     def begin_probe(self) -> Person:
-        """The person whom the next probe asks: the canary and those who failed take turns."""
+        """The person whom the next probe asks: canaries and those who failed take turns."""
         turn, self._probes = self._probes, self._probes + 1
         self.state = State.HALF_OPEN
         failed = [failure.person for failure in self.failures.values()]
-        is_about_records = all(_is_about_records(error) for _, error in self.failures.values())
-        canary = self.canary_with_record if is_about_records else self.canary
-        if canary is None:
+        canaries = self._canaries(is_about_records=self._are_about_records())
+        if not canaries:
             return failed[turn % len(failed)]
-        return failed[turn // 2 % len(failed)] if turn % 2 else canary
+        persons = failed if turn % 2 else canaries
+        return persons[turn // 2 % len(persons)]
 
     def postpone_probe(self) -> None:
         """Stay open: PTS has asked to wait for this person."""
@@ -197,20 +200,25 @@ class Breaker:
     def end_probe(self, now_s: float) -> None:
         """After a failed probe: stay open, or give up."""
         if self.state is State.HALF_OPEN:
+            self.had_outage = True
             is_over = now_s - self._opened_s >= self.patience_s or not self._was_ever_answered()
             self.state = State.GIVEN_UP if is_over else State.OPEN
 
     def _was_ever_answered(self) -> bool:
-        if all(_is_about_records(error) for _, error in self.failures.values()):
-            return self.is_answered_with_record
-        return self.is_answered
+        return self.is_answered_with_record if self._are_about_records() else self.is_answered
+
+    def _are_about_records(self) -> bool:
+        return all(_is_about_records(error) for _, error in self.failures.values())
+
+    def _canaries(self, *, is_about_records: bool) -> Sequence[Person]:
+        return self.canaries_with_record if is_about_records else self.canaries
 
     def _is_personal(self, error: AreaError, persons: int) -> bool:
         """Whether a failure in a small run is of this person alone."""
         is_about_records = _is_about_records(error)
-        canary = self.canary_with_record if is_about_records else self.canary
         is_possible = is_about_records or error.kind is FailureKind.REJECTED
-        return persons < FAILURES_MAX and canary is None and is_possible
+        has_canary = bool(self._canaries(is_about_records=is_about_records))
+        return persons < FAILURES_MAX and is_possible and not has_canary
 
 
 # --- the end of a run ---

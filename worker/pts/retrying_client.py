@@ -5,6 +5,7 @@ that a lost page does not cost the other pages.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Final
 
@@ -16,6 +17,7 @@ from worker.errors import DeniedError, LateError, TransientError
 from worker.helseid.authorizer import HelseIdAuthorizer
 from worker.helseid.tokens import Token
 from worker.http import with_retries
+from worker.http.budget import Share
 from worker.http.connection import Connection
 from worker.http.response import HttpResponse
 from worker.http.transport import Transport
@@ -46,14 +48,17 @@ class Question(msgspec.Struct, kw_only=True):
 
     Attributes:
         person_key: the person.
+        share: the room of the answer.
         is_single_use: use a new connection for each attempt, and close it afterwards.
-        is_probe: make one attempt.
+        probe_interval_s: make one attempt, as a probe. Only a new authorization is tried again,
+            after this time.
         attempts: made so far.
     """
 
     person_key: str
+    share: Share | None = None
     is_single_use: bool = False
-    is_probe: bool = False
+    probe_interval_s: float | None = None
     attempts: int = 0
 
 
@@ -81,6 +86,10 @@ class RetryingClient:
         self._failed_in_a_row = 0
         self.stats = SendingStats()
 
+    def room(self) -> AbstractAsyncContextManager[Share]:
+        """Wait for the room of an answer, before it is asked for (promise 10)."""
+        return self._transport.budget.share()
+
     async def send(
         self, question: Question, url: str, headers: Callable[[], Mapping[str, str]], body: bytes
     ) -> HttpResponse:
@@ -103,7 +112,9 @@ class RetryingClient:
         request = _Request(question=question, url=url, headers=headers, body=body)
         return await with_retries(
             partial(self._attempt, request),
-            policy=RetryPolicy(attempts_max=1) if question.is_probe else self._policy,
+            policy=self._policy
+            if question.probe_interval_s is None
+            else RetryPolicy(attempts_max=1),
             runtime=self._runtime,
             before_wait=partial(self._before_wait, request),
         )
@@ -112,15 +123,14 @@ class RetryingClient:
         """Send the request, again at once if a new authorization can help."""
         if request.error is not None and self._failed_in_a_row >= _FAILED_MAX:
             raise request.error  # others have failed since the wait began
-        response = None
         try:
-            while response is None:
-                response = await self._send(request)
+            while (response := await self._send(request)) is None:
+                await self._runtime.sleep(request.question.probe_interval_s or 0.0)
         except TransientError as error:
             self._failed_in_a_row += 1
             request.error = error
             raise
-        if not request.question.is_probe:  # the canary shows nothing of other persons
+        if request.question.probe_interval_s is None:  # the canary shows nothing of other persons
             self._failed_in_a_row = 0
         return response
 
@@ -141,6 +151,7 @@ class RetryingClient:
             headers={**request.headers(), **authorization},
             body=request.body,
             connection=connection,
+            share=request.question.share,
         )
         self._authorizer.learn(request.url, response)
         if is_denial(response.status):

@@ -3,7 +3,7 @@
 A reader takes one person after the other, and reads the areas in sequence. A failed read is written
 as a draft, like any other. The second pass reads again those persons whose first read would close
 something, and those whose read failed. The third reads again what the second has left unconfirmed,
-and its failures if a breaker was open in it.
+and its failures if there was an outage in it.
 
 On the first ``WorkerError`` the readers are cancelled, and the writer still writes every finished
 person. A ``WorkerError`` never surfaces as an exception group.
@@ -106,9 +106,9 @@ class Pipeline:
             await self._pass(pass_)
 
     def _next(self, pass_: Pass) -> Pass:
-        """The second pass repeats failed reads; the third does if a breaker was open."""
+        """The second pass repeats failed reads; the third does after an outage."""
         breakers = self.reader.breakers.values()
-        with_failures = pass_.number == 1 or any(breaker.was_opened for breaker in breakers)
+        with_failures = pass_.number == 1 or any(breaker.had_outage for breaker in breakers)
         return Pass(
             number=pass_.number + 1,
             areas=self.reader.areas,

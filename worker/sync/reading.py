@@ -58,6 +58,7 @@ class AreaReader:
     may_repeat_failures: bool = True
     _waits: dict[tuple[str, str], _Wait] = field(default_factory=dict)
     _next_probe_s: float = 0.0
+    _probing: anyio.Lock = field(default_factory=anyio.Lock)
     _is_any_open: bool = False
     _changed_s: float = 0.0
     _open_s: float = 0.0
@@ -188,30 +189,33 @@ class AreaReader:
         while breaker.state is not State.GIVEN_UP:
             while breaker.state is State.CLOSED:
                 await self._changed.wait()
-            await self._probe(breaker)
+            await self._probe(breaker, wait_s=0.0)
             while breaker.is_open:
-                await self._wait_for_probe(breaker.probe_interval_s)
-                await self._probe(breaker)
+                async with self._probing:
+                    await self.runtime.sleep(self._next_probe_s - self.runtime.monotonic())
+                    await self._probe(breaker, wait_s=breaker.probe_interval_s)
 
-    async def _wait_for_probe(self, interval_s: float) -> None:
-        """The areas take turns: one probe in each interval."""
-        now_s = self.runtime.monotonic()
-        at_s = max(now_s, self._next_probe_s)
-        self._next_probe_s = at_s + interval_s
-        await self.runtime.sleep(at_s - now_s)
-
-    async def _probe(self, breaker: Breaker) -> None:
+    async def _probe(self, breaker: Breaker, wait_s: float) -> None:
         if not breaker.may_probe:
             return
-        next_s = self.runtime.monotonic() + breaker.probe_interval_s
-        self._next_probe_s = max(self._next_probe_s, next_s)
         person = breaker.begin_probe()
         wait = self._waits.get((person.person_key, breaker.area))
         if wait is not None and wait.is_obeyed and self._is_waiting(person, breaker.area):
             breaker.postpone_probe()
-            return
+        else:
+            await self._read_probe(breaker, person, wait_s)
+        self._next_probe_s = self.runtime.monotonic() + breaker.probe_interval_s
+        if breaker.state is State.CLOSED:
+            # The outage is probably over in the other area, too.
+            for other in self.breakers.values():
+                await self._probe(other, wait_s)
+        elif breaker.state is State.GIVEN_UP:
+            self._give_up(breaker)
+
+    async def _read_probe(self, breaker: Breaker, person: Person, wait_s: float) -> None:
+        area = breaker.area
         try:
-            read = await self.reader.read(person, breaker.area, is_single_use=True, is_probe=True)
+            read = await self.reader.read(person, area, is_single_use=True, probe_interval_s=wait_s)
         except (HostNameError, RefusedError, UnavailableError) as error:
             self._fail_for_everyone(person, error)
         except AreaError as error:
@@ -221,14 +225,9 @@ class AreaReader:
         else:
             self._succeed(breaker, person, read)
         breaker.end_probe(self._now_s())
-        if breaker.state is State.CLOSED:
-            # The outage is probably over in the other area, too.
-            for other in self.breakers.values():
-                await self._probe(other)
-        elif breaker.state is State.OPEN:
-            log.info("breaker.probe_failed", area=breaker.area, reason=_last_of(breaker).message)
-        else:
-            self._give_up(breaker)
+        if breaker.may_probe:
+            log.info("breaker.probe_failed", area=area, reason=_last_of(breaker).message)
+            self._notify()  # the other area need not wait any longer
 
     def _give_up(self, breaker: Breaker) -> None:
         """Ask no person in the area any more.
