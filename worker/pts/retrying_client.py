@@ -125,7 +125,8 @@ class RetryingClient:
             raise request.error  # others have failed since the wait began
         try:
             while (response := await self._send(request)) is None:
-                await self._runtime.sleep(request.question.probe_interval_s or 0.0)
+                if interval_s := request.question.probe_interval_s:
+                    await self._runtime.sleep(interval_s)
         except TransientError as error:
             self._failed_in_a_row += 1
             request.error = error
