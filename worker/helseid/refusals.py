@@ -160,7 +160,7 @@ def _scopes(value: object) -> Collection[object]:
 def _refusal(document: dict[str, Any], *, status: int, clock: str) -> RefusedError:
     """The error for an OAuth error response. It repeats no text of the response."""
     code = error_code(document.get("error"))
-    message = f"HelseID refused the client: HTTP {refusal_of(status, code)}"
+    message = f"HelseID refused the client: {refusal_of(status, code)}"
     if clock:
         return RefusedError(f"{message}; {clock}", code=code, hint=CLOCK_HINT)
     hint = _hint(code, document.get("error_description"), status)

@@ -3,9 +3,10 @@
 It is streamed again for each pass, so that no identifier is kept on the disk or in memory.
 """
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, TypeVar
+from zlib import crc32
 
 import anyio
 import msgspec
@@ -85,13 +86,33 @@ class Producer(msgspec.Struct, kw_only=True):
         Raises:
             RosterError: the roster cannot be read.
         """
-        take = self._take if pass_.number == 1 else self._take_again
-        async with aclosing(self._chunks()) as chunks:
-            async for chunk in chunks:
-                for task in await take(chunk, pass_):
-                    self.pending[task.person.person_key] = task
-                    await send(tasks, task)
-                await anyio.lowlevel.checkpoint()
+        for half in self._halves(pass_):
+            async with aclosing(self._chunks()) as chunks:
+                async for chunk in chunks:
+                    if pass_.number == 1:
+                        due = await self._take(chunk, pass_, half)
+                    else:
+                        due = await self._take_again(chunk, pass_)
+                    for task in sorted(due, key=self._order):
+                        self.pending[task.person.person_key] = task
+                        await send(tasks, task)
+                    await anyio.lowlevel.checkpoint()
+
+    def _halves(self, pass_: Pass) -> Sequence[int | None]:
+        """A run that is continued reads one half of its persons first, another one each time.
+
+        So no person is always last: if one answer kills the process, the others are read all the
+        same.
+        """
+        return (0, 1) if pass_.number == 1 and self.store.handle.is_continued else (None,)
+
+    def _order(self, task: PersonTask) -> int:
+        """The order within a chunk, which changes with each attempt, too."""
+        return self._hash(task.person.person_key)
+
+    def _hash(self, person_key: str) -> int:
+        handle = self.store.handle
+        return crc32(f"{handle.run_id} {handle.attempt} {person_key}".encode())
 
     async def _chunks(self) -> AsyncGenerator[Sequence[RosterEntry | RosterLineError], None]:
         chunk: list[RosterEntry | RosterLineError] = []
@@ -106,10 +127,22 @@ class Producer(msgspec.Struct, kw_only=True):
     # --- the first pass ---
 
     async def _take(
-        self, chunk: Sequence[RosterEntry | RosterLineError], pass_: Pass
+        self, chunk: Sequence[RosterEntry | RosterLineError], pass_: Pass, half: int | None
     ) -> Sequence[PersonTask]:
-        """Count the lines of the roster; the tasks of its persons."""
-        persons: dict[str, Person] = {}
+        """The tasks of the persons of a chunk, or of one half of them."""
+        persons = {person.person_key: person for person in self._sent(chunk)}
+        for key in [*persons]:
+            if key in self.pending or half not in {None, self._hash(key) % 2}:
+                del persons[key]
+        if half != 1:
+            await self._count(chunk)
+        tasks = await self._tasks(persons, pass_)
+        self.progress.persons_asked += len(tasks)
+        self.progress.persons_skipped += len(persons) - len(tasks)
+        return tasks
+
+    async def _count(self, chunk: Sequence[RosterEntry | RosterLineError]) -> None:
+        """Count the lines of the roster, and mark the persons whom PTS must not be asked about."""
         not_sent: list[str] = []
         for entry in chunk:
             if isinstance(entry, RosterLineError):
@@ -119,15 +152,14 @@ class Producer(msgspec.Struct, kw_only=True):
             self._count_person(entry, person)
             if not self._is_sent(entry):
                 not_sent.append(person.person_key)
-            elif person.person_key not in self.pending:
-                persons.setdefault(person.person_key, person)
-        tasks = await self._tasks(persons, pass_)
-        self.progress.persons_asked += len(tasks)
-        self.progress.persons_skipped += len(persons) - len(tasks)
-        if not_sent:
-            self.progress.persons_not_sent += len(not_sent)
-            await self.store.not_sent(not_sent)
-        return tasks
+        self.progress.persons_not_sent += len(not_sent)
+        await self.store.not_sent(not_sent)
+
+    def _sent(self, chunk: Sequence[RosterEntry | RosterLineError]) -> Iterator[Person]:
+        """The persons of a chunk whom PTS is asked about; the first line of each counts."""
+        for entry in reversed(chunk):
+            if isinstance(entry, RosterEntry) and self._is_sent(entry):
+                yield self._person(entry)
 
     async def _tasks(self, persons: Mapping[str, Person], pass_: Pass) -> Sequence[PersonTask]:
         drafts = await self.store.drafts([*persons.values()], pass_number=pass_.number)
@@ -160,9 +192,7 @@ class Producer(msgspec.Struct, kw_only=True):
     async def _take_again(
         self, chunk: Sequence[RosterEntry | RosterLineError], pass_: Pass
     ) -> Sequence[PersonTask]:
-        entries = [entry for entry in chunk if isinstance(entry, RosterEntry)]
-        listed = [self._person(entry) for entry in entries if self._is_sent(entry)]
-        persons = {person.person_key: person for person in listed}
+        persons = {person.person_key: person for person in self._sent(chunk)}
         for key in persons.keys() & self.pending.keys():
             del persons[key]
         drafts = await self.store.drafts([*persons.values()], pass_number=pass_.number)
