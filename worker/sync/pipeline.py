@@ -9,7 +9,6 @@ On the first ``WorkerError`` the readers are cancelled, and the writer still wri
 person. A ``WorkerError`` never surfaces as an exception group.
 """
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -50,7 +49,8 @@ class Pipeline:
     Attributes:
         stop: set to stop the run (SIGTERM, SIGINT).
         changed: called after each batch.
-        _left_s: when the last read was written that a later pass repeats.
+        _left_s: when the last read was written that a later pass repeats; at first when this
+            attempt began, because an earlier one may just have ended.
     """
 
     producer: Producer
@@ -62,7 +62,7 @@ class Pipeline:
     stop: anyio.Event
     changed: Callable[[], None]
     _ending: WorkerError | None = None
-    _left_s: float = -math.inf
+    _left_s: float = 0.0
     _feeding: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _reading: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
@@ -72,6 +72,7 @@ class Pipeline:
         Raises:
             WorkerError: the run ended early.
         """
+        self._left_s = self.runtime.monotonic()
         async with anyio.create_task_group() as group:
             group.start_soon(self._ending_with, self._keep_lease)
             group.start_soon(self._watch)
@@ -138,8 +139,9 @@ class Pipeline:
 
     async def _feed(self, tasks: MemoryObjectSendStream[PersonTask], pass_: Pass) -> None:
         with anyio.CancelScope() as self._feeding, tasks:
-            due_s = self._left_s + self.settings.confirm_after.total_seconds()
-            await self.runtime.sleep(max(0.0, due_s - self.runtime.monotonic()))
+            if pass_.number > 1:
+                due_s = self._left_s + self.settings.confirm_after.total_seconds()
+                await self.runtime.sleep(max(0.0, due_s - self.runtime.monotonic()))
             await self.producer.feed(tasks, pass_)
 
     # --- readers ---
