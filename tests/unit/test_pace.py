@@ -16,7 +16,7 @@ pytestmark = pytest.mark.promise("7")
 
 async def sent(pace: Pace) -> float:
     """One request, sent in its turn."""
-    async with pace.turn():
+    async with pace.turn:
         await pace.wait()
         return pace.sent()
 

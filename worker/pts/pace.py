@@ -2,8 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -13,8 +12,6 @@ import structlog
 from worker.core.retry import instant_after
 from worker.ports import Runtime
 
-RATE_MIN: Final = 1.0
-"""Minimum rate. At one request per second, 20,000 requests still finish overnight."""
 CLEAN_S: Final = 30.0
 """429 and 503 halve the rate. After half a minute without halving it rises by half."""
 MANY: Final = 3
@@ -53,6 +50,7 @@ class Pace:
 
     Attributes:
         rate: requests per second at present, at most.
+        turn: a queue: the request that holds it is the next one to be sent.
     """
 
     def __init__(
@@ -63,17 +61,11 @@ class Pace:
         self.rate = self._ceiling = self._least = requests_per_second
         self._wait_s_max = wait_s_max
         self._runtime = runtime
-        self._head = anyio.Lock(fast_acquire=True)
+        self.turn = anyio.Lock(fast_acquire=True)
         self._next_s = self._paused_until_s = self._changed_s = -math.inf
         self._waiting_since_s = math.inf
         self._paused_s = 0.0
         self._last: deque[_Answer] = deque(maxlen=OF_REFUSALS)
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Queue for a turn: one request at a time is the next one to be sent."""
-        async with self._head:
-            yield
 
     async def wait(self) -> None:
         """Wait until the next request may be sent; within ``turn``."""
@@ -143,7 +135,8 @@ class Pace:
         # Requests that were under way at the last change show nothing of the rate since.
         if _are_few(answer for answer in self._last if answer.refused_s > self._changed_s):
             return
-        before, self.rate = self.rate, max(self.rate / 2, min(RATE_MIN, self._ceiling))
+        # At one request per second, 20,000 requests still finish overnight.
+        before, self.rate = self.rate, max(self.rate / 2, min(1.0, self._ceiling))
         self._least, self._changed_s = min(self._least, self.rate), now_s
         if self.rate < before:
             _log.info("pts.slower", requests_per_second=round(self.rate, 1))

@@ -138,7 +138,7 @@ class RetryingClient:
     async def _send(self, request: "_Request") -> HttpResponse | None:
         """Send the request once; None to repeat it with a new authorization."""
         token, connection = await self._prepared(request)
-        async with self._pace.turn():
+        async with self._pace.turn:
             await self._pace.wait()
             while not (connection.is_open and token is self._authorizer.tokens.current):
                 # Both may have expired in a long wait.

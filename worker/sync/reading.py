@@ -90,7 +90,9 @@ class AreaReader:
         breaker = self.breakers[area]
         while True:
             await self._admit(breaker, is_first_pass=is_first_pass)
-            self._check_wait(person, area)
+            if self._is_waiting(person, area):
+                reason = "PTS asked to wait for this person (Retry-After)"
+                raise NotAskedError(reason, FailureKind.TRANSIENT)
             try:
                 read = await self.reader.read(person, area, is_single_use=is_second_read)
             except (HostNameError, RefusedError, UnavailableError) as error:
@@ -116,11 +118,6 @@ class AreaReader:
         if breaker.state is not State.CLOSED:
             error = _last_of(breaker)
             raise NotAskedError(error.message, error.kind)
-
-    def _check_wait(self, person: Person, area: str) -> None:
-        if self._is_waiting(person, area):
-            reason = "PTS asked to wait for this person (Retry-After)"
-            raise NotAskedError(reason, FailureKind.TRANSIENT)
 
     def _is_waiting(self, person: Person, area: str) -> bool:
         wait = self._waits.get((person.person_key, area))

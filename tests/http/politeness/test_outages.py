@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.politeness.night import HOUR_S, KINDS, Asked, Nights, Script, status, wait
+from worker import app
+from worker.config.contract_file import load_contract
 from worker.core.model import RunKind
 from worker.sandbox.people import SAFETY
 from worker.sandbox.web import Response
@@ -465,6 +467,31 @@ def test_refusals_in_the_second_pass(tmp_path: Path) -> None:
     nights.stage.close()
     assert outcome.report is not None
     assert "PTS refused requests (429 or 503), down to" in outcome.report.reasons[-1]
+
+
+@pytest.mark.parametrize("kind", ["reset", "silence", "403", "wait", "long wait"])
+def test_a_stop_in_an_outage(nights: Nights, kind: str) -> None:
+    """Whatever the run waits for, it ends within ten seconds, and the next start continues."""
+    assert nights.night().code == 0
+    outcome = nights.night(for_everybody(kind, since_s=0.5), stop_at_s=47.0)
+    assert (outcome.code, nights.took_s < 57) == (75, True)
+    outcome = nights.night()
+    assert outcome.report is not None
+    assert (outcome.code, outcome.report.is_continued) == (0, True)
+
+
+@pytest.mark.promise("12")
+def test_the_contract_is_read_once(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edit during a run cannot leave the fingerprint of another contract."""
+    read: list[object] = []
+
+    def load(path: Path | None) -> object:
+        read.append(path)
+        return load_contract(path)
+
+    monkeypatch.setattr(app, "load_contract", load)
+    assert nights.night().code == 0
+    assert len(read) == 1
 
 
 # --- persons who are no canary ---

@@ -12,6 +12,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from tests.support.simulation.loop import Clock
 from tests.support.simulation.nth_call import in_world
 from tests.support.simulation.served import Rows
@@ -159,6 +161,7 @@ class Nights:
         helseid: Fault | None = None,
         kind: RunKind = RunKind.SYNC,
         failed: bool = False,
+        stop_at_s: float | None = None,
     ) -> Outcome:
         """One more run.
 
@@ -166,6 +169,7 @@ class Nights:
             script: the answers of PTS.
             helseid: the sandbox's fault of HelseID, and when it ends.
             failed: a backfill that reads failures.
+            stop_at_s: when the run is asked to stop.
         """
         self.pts.asked, self.pts.script = [], script
         self.pts.began_s = self.stage.clock.elapsed_s
@@ -175,8 +179,11 @@ class Nights:
                 fault, until_s = helseid
                 self.stage.upstream.arm([fault])
                 self.stage.loop.call_later(until_s, self.stage.upstream.arm, [])
-            choice = Choice(failed=True) if failed else None
-            return await self.stage.run(self.stage.process(), kind=kind, choice=choice)
+            choice, stop = Choice(failed=True) if failed else None, anyio.Event()
+            if stop_at_s is not None:
+                self.stage.loop.call_later(stop_at_s, stop.set)
+            process = self.stage.process()
+            return await self.stage.run(process, kind=kind, choice=choice, stop=stop)
 
         outcome: Outcome = in_world(self.stage, main)
         return outcome
