@@ -262,31 +262,31 @@ class _Verdict(NamedTuple):
     hint: str
 
     def error_of(self, reason: str) -> WorkerError:
-        return self.error(f"{self.message} ({reason})", hint=self.hint)
+        return self.error(self.message.format(reason=reason), hint=self.hint)
 
 
 _UNAVAILABLE: Final = _Verdict(
     UnavailableError,
-    "PTS is unavailable: no request succeeds",
+    "PTS is unavailable: no request succeeds ({reason})",
     "run again later, which continues; `pts-worker doctor` checks api.base_url and the network",
 )
 _VERDICTS: Final[Mapping[FailureKind, _Verdict]] = {
     FailureKind.TRANSIENT: _UNAVAILABLE,
     FailureKind.REFUSED: _Verdict(
         RefusedError,
-        "PTS denies this client: all requests are refused",
+        "PTS denies this client: all requests are refused ({reason})",
         "compare helseid.scope and the organisation numbers with the client in HelseID "
         "self-service; `pts-worker doctor` shows each step",
     ),
     FailureKind.REJECTED: _Verdict(
         DataContractError,
-        "PTS rejects every request",
+        "PTS rejects every request ({reason})",
         "check api.base_url with `pts-worker doctor --probe`, and the path and the body that the "
         "contract declares (`pts-worker contract show`)",
     ),
     FailureKind.CONTRACT: _Verdict(
         DataContractError,
-        "PTS answers in a shape that is not declared",
+        "PTS answers in a shape that is not declared ({reason})",
         "see `pts-worker failures list`; `pts-worker contract learn` proposes what to declare",
     ),
 }
