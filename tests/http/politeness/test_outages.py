@@ -301,7 +301,10 @@ def test_one_percent_always_fail(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["404", pytest.param("500", marks=pytest.mark.nightly)])
 def test_a_block_that_always_fails(tmp_path: Path, kind: str) -> None:
-    """The canary closes the breaker each time, and the night takes little longer."""
+    """The canary closes the breaker each time, and the night takes little longer.
+
+    The first of them are retried after 500, for some seconds whatever the size of the roster.
+    """
     nights = Nights(tmp_path, 1_500, confirm_after=timedelta(0))
     assert nights.night().code == 0
     undisturbed_s = nights.took_s
@@ -309,7 +312,7 @@ def test_a_block_that_always_fails(tmp_path: Path, kind: str) -> None:
     nights.stage.close()
     assert outcome.report is not None
     assert (outcome.code, sum(outcome.report.failures.values())) == (3, 360)
-    assert nights.took_s < 1.3 * undisturbed_s
+    assert nights.took_s < 1.3 * undisturbed_s + (30 if kind == "500" else 0)
 
 
 def test_canaries_that_fail(nights: Nights) -> None:
