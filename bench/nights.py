@@ -5,7 +5,7 @@ writer and publisher in the order in which a run does it, but one after another.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,11 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bench.people import answer, off_id
 from worker.config.contract_file import load_contract
 from worker.core.area import AREAS, area_named
-from worker.core.diff import Confirm, Unconfirmed, compared
+from worker.core.diff import Confirm, compared
 from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId, PseudonymKey, pseudonyms
 from worker.core.model import CompleteArea, Person, PersonRead, RunKind
-from worker.core.run import RunProgress
+from worker.core.run import PersonDraft, RunProgress
 from worker.http.response import HttpResponse
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import Question, RetryingClient
@@ -172,7 +172,7 @@ async def night(
             reads = await _reads(reader, numbers, cohorts)
             with look:
                 for some in _slices(reads, CHUNK_PERSONS):
-                    await store.settled([read.person for read in some])
+                    await store.drafts([read.person for read in some], pass_number=1)
             with write:
                 for some in _slices(reads, BATCH_PERSONS):
                     await _apply(store, some)
@@ -199,20 +199,19 @@ async def _apply(store: RunStore, reads: Sequence[PersonRead]) -> None:
     """Write them, some after a second read that holds the same."""
     waiting = await store.apply(reads)
     if waiting:
-        first = await store.unconfirmed(sorted(waiting))
-        again = [
-            _read_again(read, first[read.person.person_key], store.confirm)
-            for read in reads
-            if read.person.person_key in waiting
-        ]
-        await store.apply(again)
+        again = [read for read in reads if read.person.person_key in waiting]
+        drafts = await store.drafts([read.person for read in again], pass_number=2)
+        await store.apply(
+            [_read_again(read, drafts[read.person.person_key], store.confirm) for read in again],
+            pass_number=2,
+        )
 
 
-def _read_again(read: PersonRead, first: Mapping[str, Unconfirmed], confirm: Confirm) -> PersonRead:
+def _read_again(read: PersonRead, draft: PersonDraft, confirm: Confirm) -> PersonRead:
     areas = [
-        compared(area_named(area.area), first[area.area], area, confirm)
+        compared(area_named(area.area), first, area, confirm)
         for area in read.areas
-        if isinstance(area, CompleteArea) and area.area in first
+        if isinstance(area, CompleteArea) and (first := draft.areas[area.area].first)
     ]
     return PersonRead(person=read.person, areas=tuple(areas))
 

@@ -12,7 +12,7 @@ from typing import Any
 from worker.cli import run_sync
 from worker.core.guard import GuardLimits
 from worker.core.model import Person, PersonRead, RunKind
-from worker.core.run import Publication, RunHandle, RunProgress
+from worker.core.run import FailureCount, PersonDraft, Publication, RunHandle, RunProgress
 from worker.errors import ExitCode, WithheldError
 from worker.ports import Runtime
 from worker.store.runs.lease import Lease
@@ -28,8 +28,13 @@ class Nothing:
     runtime: Runtime
     counted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TOTALS, 0))
 
-    async def settled(self, _persons: Sequence[Person]) -> Mapping[str, frozenset[str]]:
-        """Nobody."""
+    async def drafts(
+        self,
+        _persons: Sequence[Person],
+        *,
+        pass_number: int,  # noqa: ARG002 - the store fixes the names
+    ) -> Mapping[str, PersonDraft]:
+        """None."""
         return {}
 
     async def not_sent(self, _person_keys: Sequence[str]) -> None:
@@ -39,11 +44,20 @@ class Nothing:
         """Everyone."""
         return None
 
-    async def waiting(self) -> int:
+    async def due(self, _areas: Sequence[str], **_pass: object) -> int:
         """Nobody."""
         return 0
 
-    async def apply(self, batch: Sequence[PersonRead]) -> frozenset[str]:
+    async def failures(self) -> Sequence[FailureCount]:
+        """None."""
+        return ()
+
+    async def apply(
+        self,
+        batch: Sequence[PersonRead],
+        *,
+        pass_number: int = 1,  # noqa: ARG002 - the store fixes the names
+    ) -> frozenset[str]:
         """Count them."""
         self.counted["persons_complete"] += len(batch)
         return frozenset()

@@ -73,14 +73,14 @@ class App:
             )
         return contract
 
-    def contract_read(self) -> str:
-        """The fingerprints of what is declared of the configured areas."""
-        return fingerprints(self.contract(), self.settings.sync.areas)
+    def contract_read(self, contract: Contract | None = None) -> str:
+        """The fingerprints of the configured areas in a contract; by default the one in force."""
+        return fingerprints(contract or self.contract(), self.settings.sync.areas)
 
-    def terms(self) -> str:
-        """What a run begins under, and is continued under: contract, PTS and `sync.confirm`."""
-        service = service_of(self.base_url())
-        return f"{self.contract_read()} service={service} confirm={self.settings.sync.confirm}"
+    def terms(self, contract: Contract | None = None) -> str:
+        """The contract, PTS and `sync.confirm`, under which a run begins and is continued."""
+        service, confirm = service_of(self.base_url()), self.settings.sync.confirm
+        return f"{self.contract_read(contract)} service={service} confirm={confirm}"
 
     def identity(self) -> Identity:
         """How persons are keyed."""
@@ -176,15 +176,16 @@ class App:
 
     @asynccontextmanager
     async def reader(
-        self, pace: Pace, *, attempts_max: int | None = None
+        self, pace: Pace, contract: Contract | None = None, *, attempts_max: int | None = None
     ) -> AsyncIterator[PtsReader]:
         """Reads PTS with the configured limits.
 
         Args:
             pace: of the requests.
+            contract: instead of reading the one in force.
             attempts_max: instead of the configured number.
         """
-        sync, contract, base_url = self.settings.sync, self.contract(), self.base_url()
+        sync, base_url = self.settings.sync, self.base_url()
         async with self.helseid() as helseid, self.transport() as transport:
             client = RetryingClient(
                 transport=transport,
@@ -192,11 +193,10 @@ class App:
                 pace=pace,
                 policy=RetryPolicy(attempts_max=attempts_max or sync.retry_attempts),
                 runtime=self.runtime,
-                retry_after_s_max=sync.retry_after_max.total_seconds(),
             )
             yield PtsReader(
                 areas=self.areas(),
-                contract=contract,
+                contract=contract or self.contract(),
                 base_url=base_url,
                 client=client,
                 runtime=self.runtime,
@@ -225,7 +225,9 @@ class App:
 
     def pace(self) -> Pace:
         """The pace of requests, as configured."""
-        return Pace(self.settings.sync.requests_per_second, self.runtime)
+        sync = self.settings.sync
+        wait_s_max = sync.retry_after_max.total_seconds()
+        return Pace(sync.requests_per_second, self.runtime, wait_s_max=wait_s_max)
 
     def tls(self) -> ssl.SSLContext:
         """Whom to trust: the machine's authorities, and the private one of ``tls.ca_file``."""

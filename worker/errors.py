@@ -11,7 +11,6 @@ a part of a body. No pattern can find all of them, so it is never shown.
 
 import enum
 import errno
-import math
 import re
 import sys
 import threading
@@ -75,14 +74,12 @@ class WorkerError(Exception):
         hint: what to do about it, likewise; may be empty.
         problems: one line each, with what to do, if there are several; they are in the message.
         kind: which failure of an area it is.
-        retry_after_s: how long PTS asks to wait for this person (``Retry-After``).
-        due_s: when that is over, in monotonic seconds; set by the breaker.
+        retry_after_s: how long the service asks to wait (``Retry-After``).
     """
 
     exit_code: ExitCode = ExitCode.BUG
     kind = FailureKind.CONTRACT
     retry_after_s = 0.0
-    due_s = -math.inf
     problems: Sequence[str] = ()
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -187,12 +184,15 @@ class AreaError(WorkerError):
     Attributes:
         status: the HTTP status, if there was a response.
         attempts: HTTP attempts for the area; set by ``PtsReader.read``.
+        is_wait_obeyed: the run waits as long as PTS asked, so the failure is no evidence that PTS
+            is away.
     """
 
     def __init__(self, message: str, *, status: int | None = None, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.attempts = 0
+        self.is_wait_obeyed = False
 
 
 class TransientError(AreaError):
@@ -203,6 +203,18 @@ class TransientError(AreaError):
 
 class LateError(TransientError):
     """No connection or no complete response in time: to ask again at once may take as long."""
+
+
+class HostNameError(TransientError):
+    """The name server does not resolve the host's name: that is about no person."""
+
+
+class NotAskedError(AreaError):
+    """PTS was not asked: the area was given up, or PTS has asked to wait for this person."""
+
+    def __init__(self, message: str, kind: FailureKind) -> None:
+        super().__init__(f"not asked: {message}")
+        self.kind = kind
 
 
 class RejectedError(AreaError):
@@ -238,6 +250,12 @@ class PagingError(AreaError):
     """The pages cannot be read to the end: a loop, a wrong total or an unknown continuation."""
 
     kind = FailureKind.PAGING
+
+
+class UnstableError(AreaError):
+    """Two complete reads contradict each other."""
+
+    kind = FailureKind.UNSTABLE
 
 
 def describe(error: BaseException) -> str:

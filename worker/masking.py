@@ -45,10 +45,6 @@ _SECRETS: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_TOKENS: Final = re.compile(
-    r"[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*)?"  # a JWS, complete or truncated
-    r"|[A-Za-z0-9_+/=-]{40,}"  # any other long run: a reference token, a hash, a signature
-)
 
 
 def checksum_ok(digits: str) -> bool:
@@ -91,11 +87,6 @@ def masked(text: str) -> str:
     pieces = _KEPT.split(text)
     pieces[::2] = [mask_identifiers(_SECRETS.sub(_replacement, piece)) for piece in pieces[::2]]
     return "".join(pieces)
-
-
-def masked_strictly(text: str) -> str:
-    """The same for an error text of another service, also without anything that may be a token."""
-    return masked(_TOKENS.sub(MASK, text))
 
 
 def _replacement(match: re.Match[str]) -> str:

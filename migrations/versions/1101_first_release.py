@@ -225,7 +225,7 @@ def create_drafts():
         sa.Column("person_id", KEY, autoincrement=False, nullable=False),
         sa.Column("person_key", sa.String(length=64), nullable=False),
         sa.Column("is_new", sa.Boolean(), nullable=False),
-        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("pass_no", sa.Integer(), nullable=False),
         sa.Column("compared_no", sa.BigInteger(), nullable=False),
         sa.Column("local_ref", sa.Text()),
         sa.Column("cohort", sa.Text()),

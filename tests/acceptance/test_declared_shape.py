@@ -191,4 +191,4 @@ def test_maintenance_at_the_start_of_a_night(standin, tmp_path, sqlite_url):
     standin.everybody = maintained
     ended = worker.sync()
     assert (ended.code, worker.store.current()) == (0, before), ended.story()
-    assert len(ended.events("pts.doubtful")) == 1
+    assert len({event["area"] for event in ended.events("breaker.closed")}) == len(AREAS)

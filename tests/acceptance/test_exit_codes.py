@@ -122,7 +122,7 @@ def test_69_pts_is_down(later: Installation) -> None:
     good, away = later.settings["api"]["base_url"], f"http://127.0.0.1:{closed_port()}/v1"
     later.configure(api={"base_url": away})
     running = later.start("sync", "--accept-service", "--set", "sync.patience=10m")
-    running.until_logged("pts.doubtful")
+    running.until_logged("breaker.opened")
     stopped = running.stop()
     assert (stopped.code, f"; PTS is {away}," in stopped.out) == (75, True), stopped.story()
     ended = later.sync("--accept-service")

@@ -82,7 +82,7 @@ def test_a_second_read_is_not_sent_either(standin: Standin, worker: Installation
     """A run that has read them once is continued where they are not sent."""
     twice = ("--set", "sync.confirm=changes")
     running = worker.start("sync", "--set", SEND, *twice, "--set", "sync.confirm_after=1h")
-    running.until_logged("run.second_pass")
+    running.until_logged("run.pass_started")
     assert (running.stop().code, len(asked(standin))) == (75, OTHERS + 3)
     assert worker.sync(*twice).run["continued"]
     assert asked(standin) == {off_id_of(number) for number in range(OTHERS)}

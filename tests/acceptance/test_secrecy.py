@@ -60,7 +60,7 @@ def test_every_fault_was_met(traces: Traces) -> None:
         "(mended)": {3},
         "sync": {3},
         "db backup": {0, 78},  # PostgreSQL has its own
-        "backfill --failed": {3, 5, 65},
+        "backfill --failed": {3, 5, 65, 69},
         "backfill": {3},
         "doctor --probe --person": {65, 69},
     }

@@ -123,7 +123,7 @@ def test_the_log_stands_above_the_progress_bar(worker: Installation):
     assert COLOUR.search(shown)
     assert "reading" in shown
     lines = lines_of(shown)
-    events = [line for line in lines if "run.began" in line or "run.summary" in line]
+    events = [line for line in lines if "run.started" in line or "run.summary" in line]
     assert len(events) == 2
     assert [line for line in events if not re.match(r"20\d\d-\d\d-\d\dT", line)] == []
     assert lines[-5].startswith("run 3 (sync): published, exit 0 (ok)")

@@ -176,7 +176,7 @@ def test_an_outage_at_the_second_read(worker: Installation, standin: Standin) ->
     worker.configure(sync={"patience": "20s", "retry_attempts": 1})
     ended = worker.sync()
     assert ended.code == 0, ended.story()
-    assert len(ended.events("pts.doubtful")) == 1
+    assert len(ended.events("breaker.opened")) == 1
     assert ids_of(worker, FIRST) == set()
     second = heard_of(standin, FIRST, SAFETY)[-1]
     assert [one for one in standin.heard if one.connection == second.connection] == [second]

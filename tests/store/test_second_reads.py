@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.support.store_world import read, world_on
+from tests.support.store_world import AREAS, SAFETY, failed, read, world_on
 from worker.core.model import RunKind
+from worker.errors import FailureKind
 
 OTHERS = ("k1", "k2")
 
@@ -58,7 +59,7 @@ async def test_what_needs_a_second_read(world, now, before, waits):
         await attempt.write(read(world, *before))
     assert await attempt.apply(read(world, *now)) == ({now[0]} if waits else set())
     await attempt.write(read(world, *now))
-    assert await attempt.store.waiting() == 0
+    assert await attempt.store.due(AREAS, pass_number=3, with_failures=True) == 0
 
 
 @pytest.mark.promise("1")
@@ -80,6 +81,43 @@ async def test_what_a_backfill_publishes_is_read_anew_by_an_open_run(world):
     await backfill.publish()
     sync = await world.begin()
     assert sync.handle.is_continued
-    settled = await sync.settled("a", "b", "c", "k", "fresh")
-    assert settled.keys() == {"k"}
+    assert (await sync.drafts("a", "b", "c", "k", "fresh")).keys() == {"k"}
     assert await sync.apply(read(world, "b", "new")) == {"b"}
+
+
+@pytest.mark.promise("1")
+@pytest.mark.promise("6")
+async def test_a_second_read_that_fails(world):
+    """The first read stays and may be confirmed after an outage; otherwise the area is failed."""
+    attempt = await world.begin()
+    assert await attempt.apply(read(world, "a"), read(world, "k", *OTHERS)) == {"a"}
+    assert await attempt.store.due(AREAS, pass_number=1, with_failures=True) == 0
+    assert await attempt.store.due(AREAS, pass_number=2, with_failures=False) == 1
+    await attempt.store.apply([failed(world, "a")], pass_number=2)
+    (draft,) = (await attempt.drafts("a", pass_number=3)).values()
+    assert (draft.areas[SAFETY].first is not None, draft.areas[SAFETY].records) == (True, 0)
+    assert draft.areas[SAFETY].failure == FailureKind.TRANSIENT
+    for areas, with_failures, persons in ((AREAS, True, 1), (AREAS, False, 0), ((), True, 0)):
+        due = await attempt.store.due(areas, pass_number=3, with_failures=with_failures)
+        assert due == persons
+    assert [(one.area, one.persons) for one in await attempt.store.failures()] == [(SAFETY, 1)]
+    assert await attempt.publish() == 3
+    kinds = await world.rows(
+        "SELECT DISTINCT failure_kind FROM report_person_freshness WHERE failure_kind IS NOT NULL"
+    )
+    assert kinds == [("transient",)]
+
+
+@pytest.mark.promise("6")
+async def test_whether_an_area_was_ever_answered(database_url):
+    """By a publication or by this run; an empty answer shows nothing of records."""
+    async with world_on(database_url) as world:
+        attempt = await world.begin()
+        assert not attempt.handle.answered
+        await attempt.write(failed(world, "a"), read(world, "b"))
+        attempt = await world.begin()
+        assert attempt.handle.answered == {*AREAS}
+        assert not attempt.handle.answered_with_record
+        await attempt.write(read(world, "c", "x"))
+        await attempt.publish()
+        assert (await world.begin()).handle.answered_with_record == {SAFETY}

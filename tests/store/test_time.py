@@ -128,7 +128,7 @@ async def test_a_run_that_makes_progress_goes_on(sqlite_url):
             await attempt.interrupt()
         attempt = await start(world, after_s=11 * HOUR_S)
         assert attempt.handle.run_id == 1
-        await attempt.store.settled([person_named("a", ref="new")])
+        await attempt.store.drafts([person_named("a", ref="new")], pass_number=1)
         await attempt.write(read(world, "a", "a1", ref="a second line of the same roster"))
         assert await attempt.publish(may_depart=False) == ExitCode.OK
         assert ("new",) in await world.rows("SELECT local_ref FROM person")

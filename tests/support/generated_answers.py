@@ -4,6 +4,7 @@ A part shows in one way that it is one, its sign; all else in it is as if it wer
 """
 
 import json
+from contextlib import nullcontext
 from random import Random
 from typing import Any, Final
 
@@ -49,6 +50,7 @@ class MadeUp:
 
     def __init__(self, random: Random) -> None:
         self._random = random
+        self.room = nullcontext
         self._style = random.choice([*SAYS, *COUNTED])
         is_bare = self._style in ("none", "link", *COUNTED) and self._is(0.3)
         self._list = "" if is_bare else random.choice(["items", "data.list"])

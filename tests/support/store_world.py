@@ -26,7 +26,7 @@ from worker.core.model import (
     RunKind,
 )
 from worker.core.record import digest_of
-from worker.core.run import Publication, RunHandle, RunProgress
+from worker.core.run import PersonDraft, Publication, RunHandle, RunProgress
 from worker.errors import ExitCode, FailureKind
 from worker.store.database import Database, open_database
 from worker.store.privacy import count_traces, erase_traces, scrub
@@ -143,10 +143,11 @@ class RunAttempt:
         """Write persons; those who need it after a second read, which holds what the first held."""
         waiting = await self.store.apply(reads)
         if waiting:
-            first = await self.store.unconfirmed(sorted(waiting))
             again = [read for read in reads if read.person.person_key in waiting]
+            first = await self.unconfirmed(*waiting)
             assert not await self.store.apply(
-                [self._read_again(read, dict(first[read.person.person_key])) for read in again]
+                [self._read_again(read, first[read.person.person_key]) for read in again],
+                pass_number=2,
             )
         self.world.fake.advance(1.5)
 
@@ -185,10 +186,18 @@ class RunAttempt:
         await self.lease.release()
         return done
 
-    async def settled(self, *keys: str) -> dict[str, set[str]]:
-        """Which areas of these persons need no reading any more."""
-        found = await self.store.settled([person_named(key) for key in keys])
-        return {key: set(areas) for key, areas in found.items()}
+    async def drafts(self, *keys: str, pass_number: int = 1) -> Mapping[str, PersonDraft]:
+        """What the run has read of these persons."""
+        persons = [person_named(key) for key in keys]
+        return await self.store.drafts(persons, pass_number=pass_number)
+
+    async def unconfirmed(self, *keys: str) -> dict[str, dict[str, Unconfirmed]]:
+        """The first reads of these persons that wait for their second."""
+        drafts = await self.drafts(*sorted(keys), pass_number=2)
+        return {
+            key: {area: draft.first for area, draft in one.areas.items() if draft.first}
+            for key, one in drafts.items()
+        }
 
     async def interrupt(self) -> None:
         await self.store.interrupt(ExitCode.STOPPED, "stopped at sync.deadline", RunProgress())

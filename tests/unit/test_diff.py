@@ -12,8 +12,16 @@ from tests.support.clock import START
 from tests.support.columns import as_columns
 from tests.support.pts_answers import PRIVACY, SAFETY
 from worker.core.area import ResourceArea
-from worker.core.diff import Change, StoredVersion, diff_area
-from worker.core.model import CompleteArea, Proof, Record
+from worker.core.diff import (
+    Change,
+    Confirm,
+    StoredVersion,
+    Unconfirmed,
+    compared,
+    diff_area,
+    ids_digest,
+)
+from worker.core.model import CompleteArea, FirstRead, Proof, Record
 from worker.core.record import digest_of
 
 BEFORE = START - timedelta(days=30)
@@ -96,3 +104,21 @@ def test_digests_that_stores_keep():
     found = digest_of(records({"b": b"\1" * 16, "a": b"\2" * 16}))
     assert found.hex() == "0a98d178fdf4189fff499eb5305eb641"
     assert found != digest_of(records({"ab": b"\1" * 16}))
+
+
+@pytest.mark.promise("1")
+def test_an_end_that_passes_between_both_reads():
+    """Both reads are compared at one time, so they agree; and drift is counted once."""
+    ends_at = START + timedelta(seconds=5)
+    columns = as_columns({"privacy_level": "Hard", "restricted_to": ends_at}, PRIVACY)
+    record = Record(key="a", content_hash=b"1" * 16, columns=columns)
+
+    def read_at(at: datetime) -> CompleteArea:
+        proof = Proof(pages=1, record_count=1, digest=digest_of([record]), read_at=at)
+        return CompleteArea(area=PRIVACY.name, records=(record,), proof=proof, drift={"new": 1})
+
+    first, second = read_at(START), read_at(START + timedelta(seconds=10))
+    kept = FirstRead(read_at=START, record_count=1, digest=first.proof.digest)
+    waiting = Unconfirmed(read=kept, ids=ids_digest(PRIVACY, first, START))
+    both = compared(PRIVACY, waiting, second, Confirm.REMOVALS)
+    assert (both.proof.first_read, both.drift) == (kept, {})

@@ -14,14 +14,18 @@ from worker.pts.pace import CLEAN_S, MANY, OF_REFUSALS, OF_WAITS, Pace
 pytestmark = pytest.mark.promise("7")
 
 
+async def sent(pace: Pace) -> float:
+    """One request, sent in its turn."""
+    async with pace.turn:
+        await pace.wait()
+        return pace.sent()
+
+
 async def answer_all(
     pace: Pace, *statuses: int, first: int = 0, asked_s: float = 0.0
 ) -> list[float]:
     """Answers to as many different persons, whose requests went together."""
-    sent_s = []
-    for _ in statuses:
-        await pace.turn()
-        sent_s.append(await pace.send())
+    sent_s = [await sent(pace) for _ in statuses]
     for person, (at_s, status) in enumerate(zip(sent_s, statuses, strict=True), first):
         pace.answered(str(person), at_s, status=status, retry_after_s=asked_s)
     return sent_s
@@ -41,15 +45,54 @@ async def test_the_ceiling_holds_in_every_second(rate, gaps):
         assert sum(moment <= other < moment + 1.0 - 1e-6 for other in moments) <= allowed
 
 
-async def test_those_who_waited_for_a_token_do_not_go_together():
-    """They have had their turns, and go one by one all the same."""
+async def test_requests_that_waited_for_a_token_do_not_go_together():
+    """However long they waited, they are sent one by one."""
     fake = FakeRuntime()
     pace = Pace(10.0, fake.runtime)
-    for _ in range(4):
-        await pace.turn()
     fake.advance(8.0)
     began_s = fake.monotonic()
-    assert [await pace.send() - began_s for _ in range(4)] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert [await sent(pace) - began_s for _ in range(4)] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+async def test_a_pause_that_begins_while_a_request_waits():
+    """The request waits for its end, too."""
+    fake = FakeRuntime()
+    pace = Pace(1.0, fake.runtime)
+    moments: list[float] = []
+
+    async def request() -> None:
+        moments.append(await sent(pace))
+
+    began_s = await sent(pace)
+    async with anyio.create_task_group() as group:
+        group.start_soon(request)
+        await anyio.lowlevel.checkpoint()
+        for person in "abc":
+            pace.answered(person, began_s, status=503, retry_after_s=40.0)
+    assert moments[0] >= began_s + 40.0
+
+
+@pytest.mark.promise("6")
+async def test_pauses_that_are_too_long_together():
+    """Beyond `sync.retry_after_max` without an answer in between they are not obeyed."""
+    pace = Pace(100.0, (fake := FakeRuntime()).runtime, wait_s_max=100.0)
+
+    def is_obeyed(asked_s: float) -> bool:
+        return pace.answered("a", fake.monotonic(), status=503, retry_after_s=asked_s)
+
+    assert (is_obeyed(101.0), is_obeyed(60.0)) == (False, True)
+    fake.advance(60.0)
+    assert (is_obeyed(40.0), is_obeyed(41.0)) == (True, False)
+    pace.answered("b", fake.monotonic(), status=200)
+    assert is_obeyed(60.0)
+
+
+async def test_retries_of_a_few_persons_do_not_slow_the_pace():
+    """They were refused a moment ago, and may be for ever."""
+    pace = Pace(100.0, FakeRuntime().runtime)
+    for person in "abcabcabc":
+        pace.answered(person, await sent(pace), status=503, is_retry=True)
+    assert pace.rate == 100.0
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -102,7 +145,7 @@ async def test_retry_after_of_everybody(persons, is_paused):
         status, asked_s = (200, 0.0) if person == "." else (500, 40.0)
         await answer_all(pace, status, first=ord(person), asked_s=asked_s)
     fake.waits_s.clear()
-    await pace.turn()
+    await sent(pace)
     assert (sum(fake.waits_s) > 39) == is_paused
 
 
@@ -113,30 +156,8 @@ async def test_a_longer_pause_of_one_who_was_under_way():
     for asked_s in (60.0, 10.0):
         pace.answered("0", last, status=503, retry_after_s=asked_s)
     began_s = fake.monotonic()
-    await pace.turn()
+    await sent(pace)
     assert fake.monotonic() - began_s == pytest.approx(60.0)
-
-
-async def test_only_probes_go_while_others_are_held():
-    """One in so many seconds; the others, who may be waiting already, go after the release."""
-    fake, gone = FakeRuntime(), []
-    pace = Pace(1.0, fake.runtime)
-
-    async def request():
-        await pace.turn()
-        gone.append(fake.monotonic())
-
-    await pace.turn()
-    async with anyio.create_task_group() as group:
-        group.start_soon(request)
-        await anyio.lowlevel.checkpoint()
-        pace.hold(10.0, "status 503")
-        began_s = fake.monotonic()
-        for probe in (1, 2):
-            await pace.turn(is_probe=True)
-            assert (gone, fake.monotonic() - began_s) == ([], 10.0 * probe)
-        pace.release()
-    assert gone == [began_s + 20.0]
 
 
 async def test_a_slow_run_says_why():
@@ -150,14 +171,10 @@ async def test_a_slow_run_says_why():
     assert pace.slowness() == f"PTS asked for a pause: waiting until {until:%H:%M:%S} UTC"
     fake.advance(31)
     assert pace.slowness() == "PTS refused requests: at most 10.0 requests/s"
-    pace.hold(10.0, "status 503")
-    assert "(status 503)" in pace.slowness()
-    fake.advance(20)
-    pace.release()
-    said = (
-        "slower than configured: PTS refused requests (429 or 503), down to 10.0 requests/s; it "
-        "asked for pauses of 30 s (Retry-After); reads were held back for 20 s"
+    assert pace.slowed_by() == (
+        "PTS refused requests (429 or 503), down to 10.0 requests/s",
+        "it asked for pauses of 30 s (Retry-After)",
     )
-    assert (*pace.slowed_by(), pace.rate) == (said, 20.0)
+    assert pace.paused_s() == 30.0
     assert [line["event"] for line in logs] == ["pts.pause", "pts.slower"]
     assert logs[0]["until"] == until.isoformat(timespec="seconds")

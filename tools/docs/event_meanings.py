@@ -6,8 +6,14 @@ Events are logged where they happen. A test compares this list with those places
 from typing import Final
 
 MEANINGS: Final = {
-    "area.unread": "An area of a person could not be read. Its last known state stays, marked "
-    "stale.",
+    "area.unread": "An area of a person could not be read in this pass. A later pass may read it; "
+    "otherwise its last known state stays, marked stale.",
+    "breaker.closed": "A read has succeeded in an area whose circuit breaker was open.",
+    "breaker.given_up": "No read of an area succeeded for `sync.patience`. This attempt does not "
+    "ask for the area any more.",
+    "breaker.opened": "20 reads of an area failed in a row, or the last one of a pass. Only a "
+    "probe goes out, every ten seconds.",
+    "breaker.probe_failed": "A probe of an open circuit breaker has failed, too.",
     "database.not_encrypted": "The connection to PostgreSQL is not encrypted (`sslmode=disable`).",
     "database.retry": "The database is unavailable; the transaction is tried again.",
     "drafts.not_forgotten": "What a run has read could not be forgotten; the next one does it.",
@@ -20,23 +26,20 @@ MEANINGS: Final = {
     "helseid.token_received": "A new access token. `token_id` is a number, not the token.",
     "lease.not_released": "The lease could not be given back; it expires by itself.",
     "lease.waiting": "Another run holds the lease; this one waits until it is renewed or expires.",
-    "pts.area_given_up": "Nobody could be read in an area for `sync.patience`; it is not asked any "
-    "more.",
-    "pts.doubtful": "Nobody can be read; one request goes out every ten seconds.",
     "pts.pause": "PTS asked for a pause (`Retry-After`).",
     "pts.retry": "A request to PTS is repeated.",
     "pts.slower": "The rate was halved, as PTS refuses requests.",
-    "pts.still_failing": "Somebody who was asked again while nobody could be read has failed, too.",
     "retention.purged": "Old versions, runs and access log rows were deleted.",
     "retention.unfinished": "Old rows could not be deleted; the run stays published.",
     "roster.line_unreadable": "A roster line is not an identifier. `where` is the file and line.",
-    "run.began": "A run began, or an open one is continued.",
     "run.failed": "The run could not begin, or lost its lease; it has no `run.summary`.",
     "run.heartbeat": "Progress, every minute, if standard error is not a terminal.",
     "run.interrupted": "The run stopped; the next one continues it.",
     "run.judged": "The guard's decision, with the figures that it rests on.",
     "run.not_recorded": "The result of the run could not be written to the ledger.",
-    "run.second_pass": "Persons whose first read would close something are read again.",
+    "run.pass_started": "Persons whose first read would close something, or whose read failed, are "
+    "read again.",
+    "run.started": "A run began, or an open one is continued.",
     "run.stopping": "The run stops: on request, by its deadline, or by an error.",
     "run.summary": "The end of a run, with every figure. One event per run.",
     "run.withheld": "The guard withheld the run.",

@@ -57,7 +57,8 @@ async def run_sync(
         StoppedError: ``stop`` was set while waiting for the database or a lease.
         WorkerError: the run could not begin.
     """
-    identity = app.identity()
+    # Read once: an edit meanwhile must not leave the fingerprint of another contract.
+    identity, contract = app.identity(), app.contract()
     roster = request.roster or app.roster()
     progress = progress or RunProgress()
     async with AsyncExitStack() as stack:
@@ -69,12 +70,12 @@ async def run_sync(
         await check_identity(lease, identity)
         service = service_of(app.base_url())
         await check_service(lease, service, is_accepted=request.accept_service)
-        reader = await stack.enter_async_context(app.reader(pace))
+        reader = await stack.enter_async_context(app.reader(pace, contract))
         store = await open_run_store(
             lease,
             kind=request.kind,
             areas=app.settings.sync.areas,
-            terms=app.terms(),
+            terms=app.terms(contract),
             continue_within=app.settings.sync.continue_within,
             choice=request.choice,
             confirm=Confirm(app.settings.sync.confirm),
@@ -92,7 +93,6 @@ async def run_sync(
             stop=stop,
             progress=progress,
         )
-        progress.slowness = pace.slowness
         last = await database.read(last_full_publication)
         if last and request.kind is RunKind.SYNC:
             gone = last.totals["persons_departed"]
@@ -100,7 +100,7 @@ async def run_sync(
         report = await run.execute()
         # Who refuses a client has said why.
         is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
-        if is_unclear and (slowness := pace.slowness()):
+        if is_unclear and (slowness := progress.slowness()):
             issuer = app.settings.helseid.issuer
             waited = f"last status: {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
             report = replace(report, reasons=(*report.reasons, waited))

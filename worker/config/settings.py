@@ -179,18 +179,18 @@ class Sync(Section):
     """Guard: a run that would close more than this share of the open restrictions, or of which more
     lose a value, is withheld (exit 5)."""
     min_completeness: kinds.Share = 0.50
-    """Guard: a run that read less than this share of the persons in every area is withheld (exit
-    5)."""
+    """Guard: a run that read less than this share of the persons in every area, or of those who
+    hold a restriction, is withheld (exit 5)."""
     first_min_completeness: kinds.Share = 0.95
     """Guard: the same for areas without a published sync, of all their person-areas."""
     retry_attempts: kinds.Int = Field(default=5, ge=1, le=20)
     """Attempts per request, including the first."""
     patience: kinds.Duration = timedelta(minutes=10)
-    """How long nobody can be read before a run ends with 65, 69 or 77, if it or an earlier one was
-    answered; until then one request goes out every ten seconds."""
+    """How long no read succeeds before an area is given up, if it was ever answered. Until then one
+    probe goes out every ten seconds. If every area is given up, the run ends with 65, 69 or 77."""
     retry_after_max: kinds.Duration = timedelta(minutes=15)
-    """Longest `Retry-After` that a run waits for. A longer one is a failure of that person, and
-    ends the run with exit code 69 if PTS asks it of everybody."""
+    """Longest `Retry-After` that a run waits for. A longer one is a failed read. If PTS asks it of
+    everyone, the run ends with exit code 69 after `sync.patience`."""
 
 
 class Retention(Section):

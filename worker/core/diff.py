@@ -19,15 +19,13 @@ import orjson
 from worker.core.area import Column, ResourceArea
 from worker.core.effect import effect_of, group_of
 from worker.core.model import (
-    AreaFailure,
-    AreaRead,
     ColumnValue,
     CompleteArea,
     FirstRead,
     Record,
 )
 from worker.core.value import Value
-from worker.errors import FailureKind
+from worker.errors import UnstableError
 
 
 class StoredVersion(Value, frozen=True, kw_only=True):
@@ -200,35 +198,38 @@ def needs_second_read(
     return any(change.closes or change.key in taken for change in changes)
 
 
-def ids_digest(area: ResourceArea, read: CompleteArea) -> bytes:
-    """16 bytes that tell two sets of ids apart, and which of them are in effect."""
+def ids_digest(area: ResourceArea, read: CompleteArea, at: datetime) -> bytes:
+    """16 bytes that tell two sets of ids apart, and which of them are in effect at a time."""
     names = [column.name for column in area.columns]
     ids = hashlib.blake2b(digest_size=16)
     for record in sorted(read.records, key=lambda record: record.key):
         values = dict(zip(names, record.columns, strict=True))
-        does = effect_of(area.effect, values).is_active(read.proof.read_at)
+        does = effect_of(area.effect, values).is_active(at)
         ids.update(f"{len(record.key)} {record.key} {does:d}".encode())
     return ids.digest()
 
 
 def compared(
     area: ResourceArea, first: Unconfirmed, second: CompleteArea, confirm: Confirm
-) -> AreaRead:
-    """The second read with both reads in its proof, or a failure if they contradict each other.
+) -> CompleteArea:
+    """The second read with both reads in its proof.
 
     The reads agree if they hold the same restrictions and the same of these are in effect; with
     ``changes``, if their content is the same, too.
+
+    Raises:
+        UnstableError: they contradict each other.
     """
     is_same = first.read.digest == second.proof.digest or confirm == Confirm.REMOVALS
-    if is_same and first.ids == ids_digest(area, second):
+    # Both effects are of one time: a restriction may end between the reads.
+    if is_same and first.ids == ids_digest(area, second, first.read.read_at):
         proof = msgspec.structs.replace(second.proof, first_read=first.read)
-        return msgspec.structs.replace(second, proof=proof)
-    return AreaFailure(
-        area=second.area,
-        kind=FailureKind.UNSTABLE,
-        reason="two complete reads contradict each other: "
+        # The first read has counted the undeclared fields.
+        return msgspec.structs.replace(second, proof=proof, drift={})
+    error = UnstableError(
+        "two complete reads contradict each other: "
         f"they held {first.read.record_count} and {len(second.records)} records",
-        attempts=1 + second.proof.pages,
-        failed_at=second.proof.read_at,
         status=200,
     )
+    error.attempts = 1 + second.proof.pages
+    raise error

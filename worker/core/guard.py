@@ -18,6 +18,9 @@ SMALL_PERSONS: Final = 3
 lose one, are more than half of all."""
 FIRST_PERSONS: Final = 100
 """The first publication of an area needs a record of this many persons."""
+HOLDERS: Final = 20
+"""Persons who hold an open restriction in an area, from which on their completeness is judged, too:
+most persons hold none, so an area may look complete although no restriction can be read."""
 _MORE: Final = 1.1
 """What a person has accepted may have grown by a tenth until the next run."""
 _UNUSUAL: Final = 10
@@ -43,6 +46,8 @@ class AreaFacts(Value, frozen=True, kw_only=True):
         attempted: persons asked for; a line of the roster that cannot be read counts, too.
         complete: persons read to the last page.
         records: what they showed.
+        holders: persons asked for who hold an open restriction in it, as published.
+        holders_complete: how many of them were read to the last page.
         is_first: no full run that was published before had it.
     """
 
@@ -55,7 +60,24 @@ class AreaFacts(Value, frozen=True, kw_only=True):
     attempted: int = 0
     complete: int = 0
     records: int = 0
+    holders: int = 0
+    holders_complete: int = 0
     is_first: bool = False
+
+    @property
+    def are_holders_judged(self) -> bool:
+        """Whether there are enough of them."""
+        return self.holders >= HOLDERS
+
+    @property
+    def completeness(self) -> float:
+        """The share of persons read, of all or of those who hold a restriction: the lower one."""
+        of_all = self.complete / self.attempted
+        return min(of_all, self._of_holders) if self.are_holders_judged else of_all
+
+    @property
+    def _of_holders(self) -> float:
+        return self.holders_complete / self.holders
 
 
 class GuardFacts(Value, frozen=True, kw_only=True):
@@ -162,12 +184,25 @@ def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
             "are also missing from the next full roster will be marked as departed"
         )
     found += [
-        f"nobody could be read in {area.area}; its last state stands and is stale. `failures list` "
-        "says why; an area that this client may not read is left out by sync.areas"
+        f"{_unread_in_area(area)}; their last state stands and is stale. `failures list` has the "
+        "reasons; leave out an area that this client may not read with sync.areas"
         for area in facts.areas
-        if area.attempted and not area.complete
+        if area.attempted and _is_low(area, limits) and not facts.is_subset
     ]
     return tuple(found)
+
+
+def _is_low(area: AreaFacts, limits: GuardLimits) -> bool:
+    return not area.complete or area.completeness < limits.min_completeness
+
+
+def _unread_in_area(area: AreaFacts) -> str:
+    if not area.complete:
+        return f"no person could be read in {area.area}"
+    read, asked, who = area.complete, area.attempted, "persons"
+    if area.are_holders_judged and area.holders_complete * asked < read * area.holders:
+        read, asked, who = area.holders_complete, area.holders, "persons with a restriction"
+    return f"only {read} of {asked} {who} could be read in {area.area}"
 
 
 def _unread(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
@@ -178,9 +213,14 @@ def _unread(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
             f"{_unread_in(first)} ({_completeness(first):.0%}; sync.first_min_completeness is "
             f"{limits.first_min_completeness:.0%})"
         )
-    elif asked and all(_completeness([area]) < limits.min_completeness for area in asked):
+    elif asked and all(area.completeness < limits.min_completeness for area in asked):
         share, least = _completeness(asked), limits.min_completeness
-        yield f"{_unread_in(asked)} ({share:.0%}; sync.min_completeness is {least:.0%})"
+        holders = "".join(
+            f"; {area.holders_complete} of {area.holders} persons with a restriction in {area.area}"
+            for area in asked
+            if area.are_holders_judged
+        )
+        yield f"{_unread_in(asked)}{holders} ({share:.0%}; sync.min_completeness is {least:.0%})"
 
 
 def _completeness(areas: Sequence[AreaFacts]) -> float:

@@ -1,15 +1,19 @@
 """Values that describe a run: handle, progress, batch results, publication and report."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
+from worker.core.diff import Unconfirmed
 from worker.core.display import listed
 from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
 from worker.errors import ExitCode, FailureKind
+
+PASSES: Final = 3
+"""At most so many passes over the roster in an attempt."""
 
 
 def exit_code_of(totals: Mapping[str, int]) -> ExitCode:
@@ -26,7 +30,9 @@ class RunHandle(Value, frozen=True, kw_only=True):
         attempt: the number of this process's attempt at the run; a continued run has several.
         areas: the areas to read.
         is_continued: an earlier process started the run.
-        was_answered: an earlier publication, or an earlier attempt at this run, has read an area.
+        answered: areas of which a publication, or an earlier attempt at this run, has a complete
+            read.
+        answered_with_record: likewise, a read that held a record.
         requests_before, retries_before: of the earlier attempts.
     """
 
@@ -36,9 +42,60 @@ class RunHandle(Value, frozen=True, kw_only=True):
     areas: tuple[str, ...]
     started_at: datetime
     is_continued: bool = False
-    was_answered: bool = False
+    answered: frozenset[str] = frozenset()
+    answered_with_record: frozenset[str] = frozenset()
     requests_before: int = 0
     retries_before: int = 0
+
+    def pass_no(self, number: int) -> int:
+        """The number of this attempt's first, second or third pass among all passes of the run."""
+        return (self.attempt - 1) * PASSES + number
+
+
+class AreaDraft(Value, frozen=True, kw_only=True):
+    """The draft of one area of one person, without its changes.
+
+    Attributes:
+        records: in the complete read, if there is one.
+        first: the first read, if it waits for its second.
+        failure: of the last read, if that failed. A first read stays if its second one fails.
+    """
+
+    records: int = 0
+    first: Unconfirmed | None = None
+    failure: FailureKind | None = None
+
+    def is_due(self, *, with_failures: bool) -> bool:
+        """Whether the second or third pass reads this area again.
+
+        Two reads that contradict each other are final: a further one could hide a wrong answer.
+
+        Args:
+            with_failures: failed reads are repeated, and not only unconfirmed ones confirmed.
+        """
+        if self.failure is None:
+            return self.first is not None
+        return with_failures and self.failure is not FailureKind.UNSTABLE
+
+
+class PersonDraft(Value, frozen=True, kw_only=True):
+    """The drafts of one person.
+
+    Attributes:
+        pass_no: the last pass that saw the person on the roster, or read an area.
+    """
+
+    pass_no: int
+    areas: Mapping[str, AreaDraft] = {}
+
+
+class FailureCount(Value, frozen=True, kw_only=True):
+    """Person-areas of a run that failed for the same reason."""
+
+    area: str
+    kind: FailureKind
+    reason: str
+    persons: int
 
 
 class Publication(Value, frozen=True, kw_only=True):
@@ -72,8 +129,8 @@ class RunProgress(msgspec.Struct, kw_only=True):
 
     Attributes:
         first_roster_fault: place and problem of the first of ``roster_faults``, without a value.
+        persons_asked: handed out to be read in the first pass.
         persons_expected: how many the last published full run named; 0 if that is not known.
-        first_failure: the area and reason of the first of ``failures``; empty if there is none.
         slowness: why requests wait at present, or are slower than configured; empty if neither.
     """
 
@@ -87,9 +144,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     first_roster_fault: str = ""
     checksum_warnings: int = 0
     labels_replaced: int = 0
-    areas_complete: int = 0
-    failures: Counter[FailureKind] = msgspec.field(default_factory=Counter)
-    first_failure: str = ""
+    persons_asked: int = 0
     requests: int = 0
     retries: int = 0
     slowness: Callable[[], str] = lambda: ""

@@ -16,7 +16,7 @@ import structlog
 from worker.config.settings import HelseId
 from worker.helseid.client import HelseIdClient
 from worker.helseid.keys import ClientKey
-from worker.helseid.refusals import clean, clock_problem, error_code
+from worker.helseid.refusals import clock_problem, error_code, refusal_of
 from worker.helseid.tokens import Token, TokenSource
 from worker.http.response import HttpResponse
 from worker.ports import Runtime
@@ -26,7 +26,7 @@ _REPLACEMENT_INTERVAL_S: Final = 60.0
 _REPEATS: Final = 2
 """A refused request is repeated with a new proof and any new nonce, then with a new token."""
 _UNAUTHORIZED: Final = 401
-_SAID: Final = re.compile(r'\b(error|error_description)="([^"]*)"', re.IGNORECASE)
+_ERROR: Final = re.compile(r'\berror="([^"]*)"', re.IGNORECASE)
 _log = structlog.get_logger(__name__)
 
 
@@ -68,7 +68,7 @@ class HelseIdAuthorizer:
             response: 401 or 403.
             number: how often the request has been refused.
         """
-        code, description = challenge_error(response.headers.get("www-authenticate", ()))
+        code = challenge_error(response.headers.get("www-authenticate", ()))
         _log.debug(
             "helseid.call_denied", status=response.status, code=code, token_id=token.token_id
         )
@@ -76,9 +76,7 @@ class HelseIdAuthorizer:
             if number == _REPEATS:
                 self._replace(token)
             return ""
-        text = f"PTS answered {response.status} {code}".rstrip()
-        if reason := clean(description, without=token.authorization.partition(" ")[2]):
-            text += f" ({reason})"
+        text = f"PTS answered {refusal_of(response.status, code)}"
         if clock := clock_problem(response.header("date"), self._runtime.now(), whose="PTS's"):
             text += f"; {clock}"
         return text
@@ -92,10 +90,10 @@ class HelseIdAuthorizer:
             self.tokens.drop()
 
 
-def challenge_error(values: Iterable[str]) -> tuple[str, str]:
-    """The error code and the description of a ``WWW-Authenticate`` header; empty without."""
-    said = {name.lower(): text for name, text in _SAID.findall(", ".join(values))}
-    return error_code(said.get("error")), said.get("error_description", "")
+def challenge_error(values: Iterable[str]) -> str:
+    """The error code of a ``WWW-Authenticate`` header; empty without."""
+    found = _ERROR.search(", ".join(values))
+    return error_code(found[1]) if found else ""
 
 
 def open_helseid(

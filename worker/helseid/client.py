@@ -21,7 +21,7 @@ from worker.errors import (
     UnavailableError,
 )
 from worker.helseid.dpop import origin
-from worker.http import FailedAttempt, with_retries
+from worker.http import with_retries
 from worker.http.connecting import Proxy
 from worker.http.connection import TransportOptions
 from worker.http.transport import USER_AGENT, Transport
@@ -111,20 +111,20 @@ class HelseIdClient:
                 runtime=self._runtime,
                 before_wait=_log_failed,
             )
+        except TransientError as error:
+            self._failure = UnavailableError(error.message, hint=error.hint)
         except UnavailableError as error:
             self._failure = error
-            raise
+        raise self._failure
 
     async def _attempt(
         self, number: int, request: httpx.Request, read: Callable[[httpx.Response], T]
-    ) -> T | FailedAttempt:
-        wait_s = None
+    ) -> T:
+        wait_s = 0.0
         try:
             response = await self.http.send(request)
-            headers = response.headers
-            wait_s = parse_retry_after(
-                headers.get("retry-after"), self._runtime.now(), date=headers.get("date")
-            )
+            header, date = response.headers.get("retry-after"), response.headers.get("date")
+            wait_s = parse_retry_after(header, self._runtime.now(), date=date) or 0.0
             if is_transient(response.status_code):
                 raise TransientError(f"answered {response.status_code}")
             return read(response)
@@ -132,17 +132,17 @@ class HelseIdClient:
             # The response is never logged, as it may hold a token.
             problem = f"{request.url.copy_with(query=None, userinfo=b'')}: {error.message}"
             hint = error.hint or "check DNS, the firewall and helseid.issuer"
-        self._quiet_until_s = self._runtime.monotonic() + (wait_s or 0.0)
-        if wait_s is not None and wait_s > _RETRY_AFTER_S_MAX:
+        self._quiet_until_s = self._runtime.monotonic() + wait_s
+        if wait_s > _RETRY_AFTER_S_MAX:
             asked = f"HelseID: {problem}, Retry-After {wait_s:.0f} s"
             raise UnavailableError(asked, hint="try again later")
-        failure = UnavailableError(f"HelseID: {problem} ({number} attempts)", hint=hint)
-        return FailedAttempt(failure, wait_s)
+        failure = TransientError(f"HelseID: {problem} ({number} attempts)", hint=hint)
+        failure.retry_after_s = wait_s
+        raise failure
 
 
-def _log_failed(number: int, failed: FailedAttempt, wait_s: float) -> None:
-    problem = failed.error.message
-    _log.info("helseid.attempt_failed", attempt=number, problem=problem, wait_s=wait_s)
+def _log_failed(number: int, error: TransientError, wait_s: float) -> None:
+    _log.info("helseid.attempt_failed", attempt=number, problem=error.message, wait_s=wait_s)
 
 
 def json_object(response: httpx.Response) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from worker.core.retry import is_transient
 from worker.core.value import Value
 from worker.errors import (
     ConfigurationError,
+    HostNameError,
     LateError,
     TransientError,
     UnavailableError,
@@ -224,7 +225,7 @@ def _explained(whose: str, prefix: str = "", hint: str = "", *, host: str = "") 
         if host in HELSENETT:
             problem += "; it is known only on Helsenett"
             hint = "connect this machine to Helsenett and its DNS; test-internet needs neither"
-        raise TransientError(problem, hint=hint) from None
+        raise HostNameError(problem, hint=hint) from None
     except (OSError, EOFError, asyncio.LimitOverrunError) as error:
         if isinstance(error, OSError) and error.errno == errno.EMFILE:
             raise ConfigurationError(

@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from worker.core.value import Value
 from worker.errors import LateError, TransientError, WorkerError
+from worker.http.budget import Share
 from worker.http.response import HttpResponse, ResponseReader, surplus
 
 IDLE_S_MAX: Final = 15.0
@@ -60,11 +61,15 @@ class Connection(asyncio.Protocol):
         self._error: WorkerError | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due_s = 0.0
-        self._is_sent = self._is_kept = False
+        self._share: Share | None = None
+        self._is_sent = self._is_kept = self._is_waiting = False
         self.is_open = True
 
-    async def exchange(self, request: bytes) -> HttpResponse:
+    async def exchange(self, request: bytes, share: Share | None = None) -> HttpResponse:
         """Send a request and return its response. After any error the connection is closed.
+
+        Args:
+            share: the room of the response. Without room for more of it, reading pauses.
 
         Raises:
             TransientError: the response is late, not HTTP, incomplete or followed by surplus.
@@ -73,6 +78,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or not self.is_open:
             raise TransientError("the connection was closed before the request")
         self._reader.expect()
+        self._share, self._is_waiting = share, False
         self._answered, self._is_sent = self._loop.create_future(), False
         self._end_after(self._options.attempt_s_max)
         # Requests of one turn of the loop are written together: a server that sleeps is woken
@@ -137,6 +143,20 @@ class Connection(asyncio.Protocol):
         else:
             if is_complete:
                 self._answered.set_result(None)
+            elif self._share is not None and not self._share.covers(self._reader.received):
+                self._wait_for_room(self._share)
+
+    def _wait_for_room(self, share: Share) -> None:
+        if self._transport is not None and not self._is_waiting:
+            self._is_waiting = True
+            self._transport.pause_reading()
+            share.grow(self._options.response_bytes_max, self._read_on)
+
+    def _read_on(self) -> None:
+        self._is_waiting = False
+        if self._transport is not None and self.is_open:
+            self._transport.resume_reading()
+            self._end_after(self._options.attempt_s_max)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
@@ -167,7 +187,9 @@ class Connection(asyncio.Protocol):
     def _check_time(self) -> None:
         self._timer = None
         left_s = self._due_s - self._loop.time()
-        if left_s > 0:
+        if self._is_waiting:
+            self._end_after(self._options.attempt_s_max)  # that is not the server's fault
+        elif left_s > 0:
             self._end_after(left_s)
         else:
             self._fail(LateError("no complete response in time"))

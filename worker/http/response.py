@@ -90,6 +90,11 @@ class ResponseReader:
             raise refusal
         return self._is_complete
 
+    @property
+    def received(self) -> int:
+        """The bytes of the body so far."""
+        return len(self._body)
+
     def take(self) -> HttpResponse:
         """Return and release the complete response."""
         body, self._body = self._body, bytearray()

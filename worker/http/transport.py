@@ -14,6 +14,7 @@ import httpx
 
 from worker.core.hosts import is_loopback
 from worker.errors import ConfigurationError
+from worker.http.budget import ByteBudget, Share
 from worker.http.connecting import Place, Proxy, connect
 from worker.http.connection import Connection, TransportOptions
 from worker.http.response import HttpResponse
@@ -31,9 +32,13 @@ class Transport(httpx.AsyncBaseTransport):
 
     Args:
         proxy: leads to all hosts but loopback.
+
+    Attributes:
+        budget: of all responses in flight.
     """
 
     def __init__(self, options: TransportOptions, proxy: Proxy | None = None) -> None:
+        self.budget = ByteBudget()
         self._options = options
         self._proxy = proxy
         self._tls = options.tls or client_context()
@@ -78,12 +83,14 @@ class Transport(httpx.AsyncBaseTransport):
         headers: Mapping[str, str],
         body: bytes,
         connection: Connection | None = None,
+        share: Share | None = None,
     ) -> HttpResponse:
         """Send one request and read the complete response.
 
         Args:
             headers: all headers but the transport's own (``Host``, ``Content-Length``, …).
             connection: to the same place; None: an idle one, or a new one.
+            share: the room of the response, from ``budget``.
 
         Raises:
             TransientError: no complete response: refused, reset, late, not HTTP, truncated, or
@@ -94,7 +101,7 @@ class Transport(httpx.AsyncBaseTransport):
         """
         _, start = _post_to(url)
         head = _head(start, {**headers, "Content-Length": str(len(body))}.items())
-        return await self._exchange(url, head + body, connection)
+        return await self._exchange(url, head + body, connection, share)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request of httpx and read its complete response.
@@ -116,10 +123,14 @@ class Transport(httpx.AsyncBaseTransport):
             connection.close()
 
     async def _exchange(
-        self, url: str, request: bytes, connection: Connection | None = None
+        self,
+        url: str,
+        request: bytes,
+        connection: Connection | None = None,
+        share: Share | None = None,
     ) -> HttpResponse:
         connection = connection or self.idle(url) or await self.connect(url)
-        response = await connection.exchange(request)
+        response = await connection.exchange(request, share)
         if connection.is_open:
             self._idle[_post_to(url)[0]].append(connection)
         return response

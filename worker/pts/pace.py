@@ -1,7 +1,4 @@
-"""The pace of requests to PTS: when the next one may be sent, and which answers change that.
-
-``docs/architecture.md`` says it in words.
-"""
+"""When the next request to PTS may be sent: one token bucket, and the pauses that PTS asks for."""
 
 import math
 from collections import deque
@@ -15,116 +12,117 @@ import structlog
 from worker.core.retry import instant_after
 from worker.ports import Runtime
 
-RATE_MIN: Final = 1.0
-"""Nothing halves it further: with this 20,000 requests still end in a night."""
 CLEAN_S: Final = 30.0
-"""Refusals halve the rate; each half minute without that makes it half as much again."""
+"""429 and 503 halve the rate. After half a minute without halving it rises by half."""
 MANY: Final = 3
+"""Different persons among the last answers. Fewer may be refused for reasons of their own."""
 OF_WAITS: Final = 10
 OF_REFUSALS: Final = 30
-"""So many of the last answers, to different persons, speak for all: fewer may be about persons.
-Three refusals in thirty are a limit of PTS that lies a little below the ceiling."""
+"""How many answers are looked at. Three refusals in thirty show a limit of PTS that is slightly
+below the ceiling."""
 _BURST_S: Final = 0.05
-"""The requests that fit in this time may go at once: timers are coarser than a high rate."""
+"""Requests of this time may be sent at once: timers are coarser than a high rate."""
 _REFUSALS: Final = frozenset({429, 503})
 
 _log = structlog.get_logger(__name__)
 
 
 class _Answer(NamedTuple):
-    """What an answer said of the pace.
+    """The part of an answer that concerns the pace.
 
     Attributes:
-        refused_s: when the request was sent that was refused.
+        refused_s: when a refused request was sent.
         until_s: until when PTS asked to wait.
     """
 
-    who: str
+    person_key: str
     refused_s: float
     until_s: float
 
 
 class Pace:
-    """Lets requests go, one by one (promise 7): a token bucket, at the rate that PTS sustains.
+    """Lets requests go one by one, at the rate that PTS sustains (promise 7).
 
     Args:
         requests_per_second: the ceiling; may be infinite.
+        wait_s_max: `sync.retry_after_max`. PTS may ask everyone to wait for so long, in one piece
+            or in several without a success between them.
 
     Attributes:
         rate: requests per second at present, at most.
+        turn: a queue: the request that holds it is the next one to be sent.
     """
 
-    def __init__(self, requests_per_second: float, runtime: Runtime) -> None:
+    def __init__(
+        self, requests_per_second: float, runtime: Runtime, *, wait_s_max: float = math.inf
+    ) -> None:
         if not requests_per_second > 0:
             raise ValueError(f"requests per second must be above 0, not {requests_per_second}")
         self.rate = self._ceiling = self._least = requests_per_second
+        self._wait_s_max = wait_s_max
         self._runtime = runtime
-        self._turn_s = self._send_s = self._paused_until_s = self._changed_s = -math.inf
+        self.turn = anyio.Lock(fast_acquire=True)
+        self._next_s = self._paused_until_s = self._changed_s = -math.inf
+        self._waiting_since_s = math.inf
+        self._paused_s = 0.0
         self._last: deque[_Answer] = deque(maxlen=OF_REFUSALS)
-        self._released: anyio.Event | None = None
-        self._reason = ""
-        self._spacing_s = self._held_since_s = self._held_s = self._paused_s = 0.0
 
-    @property
-    def is_held(self) -> bool:
-        """Whether only probes are sent."""
-        return self._released is not None
+    async def wait(self) -> None:
+        """Wait until the next request may be sent; within ``turn``."""
+        while (wait_s := self._earliest_s() - self._runtime.monotonic()) > 0:
+            await self._runtime.sleep(wait_s)
 
-    async def turn(self, *, is_probe: bool = False) -> None:
-        """Wait for a request's turn; then get a token and a connection, which age, for it.
+    def _earliest_s(self) -> float:
+        apart_s = 1.0 / self.rate
+        return max(self._paused_until_s, self._next_s - max(0.0, _BURST_S - apart_s))
+
+    def sent(self) -> float:
+        """Take a token for a request that is sent now; return the time, for ``answered``."""
+        now_s = self._runtime.monotonic()
+        self._next_s = max(now_s, self._next_s) + 1.0 / self.rate
+        return now_s
+
+    def answered(
+        self,
+        person_key: str,
+        sent_s: float,
+        *,
+        status: int,
+        retry_after_s: float = 0.0,
+        is_retry: bool = False,
+    ) -> bool:
+        """Slow down or pause, if the last answers show that PTS asks everyone to.
 
         Args:
-            is_probe: do not wait with those that are held back.
-        """
-        while True:
-            if self._released is not None and not is_probe:
-                await self._released.wait()
-            now_s = self._runtime.monotonic()
-            at_s = max(now_s, self._turn_s, self._paused_until_s)
-            self._turn_s = at_s + (self._spacing_s or 1.0 / self.rate)
-            if at_s > now_s:
-                await self._runtime.sleep(at_s - now_s)
-            if self._paused_until_s <= at_s and (is_probe or not self.is_held):
-                return
-
-    async def send(self) -> float:
-        """Wait until the request may be sent; then make the DPoP proof, which ages, too.
-
-        Those that waited for the same token or connection do not go all at once.
+            sent_s: the result of ``sent``.
+            is_retry: of a request that failed a moment ago. It shows nothing new of the rate: a few
+                persons who always fail would bring the run to a halt.
 
         Returns:
-            When it is sent, for ``answered``.
+            Whether the run waits as long as this answer asks.
         """
-        now_s, apart_s = self._runtime.monotonic(), 1.0 / self.rate
-        at_s = max(now_s, self._send_s)
-        self._send_s = at_s + apart_s
-        if (wait_s := at_s - now_s - max(0.0, _BURST_S - apart_s)) > 0:
-            await self._runtime.sleep(wait_s)
-        sent_s = self._runtime.monotonic()
-        self._turn_s = max(self._turn_s, sent_s + self._spacing_s)
-        return sent_s
-
-    def answered(self, who: str, sent_s: float, *, status: int, retry_after_s: float = 0.0) -> None:
-        """Slow down or pause, if this answer and the last ones say so of everybody.
-
-        Args:
-            who: the person.
-            sent_s: what ``send`` returned.
-            retry_after_s: how long PTS asks to wait, if the run would wait so long.
-        """
-        now_s, is_refused = self._runtime.monotonic(), status in _REFUSALS
-        until_s = now_s + retry_after_s if retry_after_s else -math.inf
-        self._last.append(_Answer(who, sent_s if is_refused else -math.inf, until_s))
-        if retry_after_s:
+        now_s, is_refused = self._runtime.monotonic(), status in _REFUSALS and not is_retry
+        is_obeyed = self._is_obeyed(now_s, retry_after_s)
+        until_s = now_s + retry_after_s if is_obeyed else -math.inf
+        self._last.append(_Answer(person_key, sent_s if is_refused else -math.inf, until_s))
+        if is_obeyed:
             self._pause(now_s)
         if is_refused:
             self._slow_down(now_s)
         elif self.rate < self._ceiling and now_s - self._changed_s >= CLEAN_S:
             self.rate, self._changed_s = min(self._ceiling, 1.5 * self.rate), now_s
+        return is_obeyed
+
+    def _is_obeyed(self, now_s: float, retry_after_s: float) -> bool:
+        if not retry_after_s:
+            self._waiting_since_s = math.inf
+            return False
+        self._waiting_since_s = min(self._waiting_since_s, now_s)
+        return now_s + retry_after_s - self._waiting_since_s <= self._wait_s_max
 
     def _pause(self, now_s: float) -> None:
-        asked = [one for one in tuple(self._last)[-OF_WAITS:] if one.until_s > -math.inf]
-        until_s = max(one.until_s for one in asked)
+        asked = [answer for answer in tuple(self._last)[-OF_WAITS:] if answer.until_s > -math.inf]
+        until_s = max(answer.until_s for answer in asked)
         more_s = until_s - max(now_s, self._paused_until_s)
         if _are_few(asked) or more_s <= 0:
             return
@@ -134,55 +132,47 @@ class Pace:
         self._paused_s += more_s
 
     def _slow_down(self, now_s: float) -> None:
-        # What was under way at the last change says nothing of the rate since.
-        if self.is_held or _are_few(one for one in self._last if one.refused_s > self._changed_s):
+        # Requests that were under way at the last change show nothing of the rate since.
+        if _are_few(answer for answer in self._last if answer.refused_s > self._changed_s):
             return
-        before, self.rate = self.rate, max(self.rate / 2, min(RATE_MIN, self._ceiling))
+        # At one request per second, 20,000 requests still finish overnight.
+        before, self.rate = self.rate, max(self.rate / 2, min(1.0, self._ceiling))
         self._least, self._changed_s = min(self._least, self.rate), now_s
         if self.rate < before:
             _log.info("pts.slower", requests_per_second=round(self.rate, 1))
 
-    def hold(self, spacing_s: float, reason: str) -> None:
-        """Send only probes from now on, one in so many seconds, and say why."""
-        self._released, self._spacing_s, self._reason = anyio.Event(), spacing_s, reason
-        self._held_since_s = self._runtime.monotonic()
-        self._turn_s = self._held_since_s + spacing_s
+    def paused_s(self) -> float:
+        """For how long everyone has waited so far."""
+        return self._paused_s - max(0.0, self._paused_until_s - self._runtime.monotonic())
 
-    def release(self) -> None:
-        """Send everything again."""
-        if self._released is not None:
-            self._released.set()
-            self._released, self._spacing_s, self._turn_s = None, 0.0, -math.inf
-            self._changed_s = self._runtime.monotonic()
-            self._held_s += self._changed_s - self._held_since_s
-            # What an outage refused says nothing of the rate.
-            self.rate = self._ceiling
+    @property
+    def is_paused(self) -> bool:
+        """Whether PTS has asked everyone to wait."""
+        return self._paused_until_s > self._runtime.monotonic()
 
     def slowness(self) -> str:
         """Why requests wait, or are sent more slowly than configured; empty if neither."""
-        if self._paused_until_s > self._runtime.monotonic():
+        if self.is_paused:
             until = self._time_of(self._paused_until_s)
             return f"PTS asked for a pause: waiting until {until:%H:%M:%S} UTC"
-        if self.is_held:
-            return f"nobody can be read, so only one request is sent at a time ({self._reason})"
         if self.rate < self._ceiling:
             return f"PTS refused requests: at most {self.rate:,.1f} requests/s"
         return ""
 
     def slowed_by(self) -> tuple[str, ...]:
-        """Why this run was slower than configured, for its summary; nothing if it was not."""
-        said = []
+        """Why this run was slower than configured, for its summary; empty if it was not."""
+        reasons = []
         if self._least < self._ceiling:
-            said.append(f"PTS refused requests (429 or 503), down to {self._least:,.1f} requests/s")
+            reasons.append(
+                f"PTS refused requests (429 or 503), down to {self._least:,.1f} requests/s"
+            )
         if self._paused_s >= 1:
-            said.append(f"it asked for pauses of {self._paused_s:,.0f} s (Retry-After)")
-        if self._held_s >= 1:
-            said.append(f"reads were held back for {self._held_s:,.0f} s")
-        return (f"slower than configured: {'; '.join(said)}",) if said else ()
+            reasons.append(f"it asked for pauses of {self._paused_s:,.0f} s (Retry-After)")
+        return tuple(reasons)
 
     def _time_of(self, at_s: float) -> datetime:
         return instant_after(self._runtime.now(), at_s - self._runtime.monotonic())
 
 
 def _are_few(answers: Iterable[_Answer]) -> bool:
-    return len({one.who for one in answers}) < MANY
+    return len({answer.person_key for answer in answers}) < MANY

@@ -91,16 +91,21 @@ class PtsReader:
         """
         prepared, off_id = self._areas[area], person.off_id.reveal()
         first = PagingState(contract=prepared.contract, url=prepared.url, off_id=off_id).first
-        return await self._send(Question(who=person.person_key), prepared, off_id, first)
+        return await self._send(Question(person_key=person.person_key), prepared, off_id, first)
 
     async def read(
-        self, person: Person, area: str, *, is_single_use: bool = False, is_probe: bool = False
+        self,
+        person: Person,
+        area: str,
+        *,
+        is_single_use: bool = False,
+        probe_interval_s: float | None = None,
     ) -> CompleteArea:
         """The complete area, with its completeness proof.
 
         Args:
             is_single_use: use a new connection for each request.
-            is_probe: make one attempt, also while others are held back.
+            probe_interval_s: of ``Question``.
 
         Raises:
             AreaError: the area could not be read; ``attempts`` is set.
@@ -108,27 +113,34 @@ class PtsReader:
                 certificate is not trusted; that may pass.
             WorkerError: the run cannot continue.
         """
-        prepared = self._areas[area]
-        off_id = person.off_id.reveal()
-        paging = PagingState(contract=prepared.contract, url=prepared.url, off_id=off_id)
-        question = Question(who=person.person_key, is_single_use=is_single_use, is_probe=is_probe)
-        pages: list[Page] = []
-        received_bytes = 0
-        request: PageRequest | None = paging.first
+        question = Question(
+            person_key=person.person_key,
+            is_single_use=is_single_use,
+            probe_interval_s=probe_interval_s,
+        )
         try:
-            while request is not None:
-                response = await self._send(question, prepared, off_id, request)
-                received_bytes += len(response.body)
-                answer = read_answer(
-                    response.status, response.headers, response.body, prepared.contract, off_id
-                )
-                check_area(records=paging.items + len(answer.items), received_bytes=received_bytes)
-                page = prepared.records.read(answer.items, person)
-                request = paging.next_request(answer, (record.key for record in page.records))
-                pages.append(page)
+            async with self._client.room() as question.share:
+                return await self._read(person, area, question)
         except AreaError as error:
             error.attempts = question.attempts
             raise
+
+    async def _read(self, person: Person, area: str, question: Question) -> CompleteArea:
+        prepared, off_id = self._areas[area], person.off_id.reveal()
+        paging = PagingState(contract=prepared.contract, url=prepared.url, off_id=off_id)
+        pages: list[Page] = []
+        received_bytes = 0
+        request: PageRequest | None = paging.first
+        while request is not None:
+            response = await self._send(question, prepared, off_id, request)
+            received_bytes += len(response.body)
+            answer = read_answer(
+                response.status, response.headers, response.body, prepared.contract, off_id
+            )
+            check_area(records=paging.items + len(answer.items), received_bytes=received_bytes)
+            page = prepared.records.read(answer.items, person)
+            request = paging.next_request(answer, (record.key for record in page.records))
+            pages.append(page)
         return self._complete(area, pages)
 
     async def _send(

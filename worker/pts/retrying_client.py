@@ -4,8 +4,8 @@ Retries are above the transport, so that every attempt has a new DPoP proof, and
 that a lost page does not cost the other pages.
 """
 
-import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Final
 
@@ -15,15 +15,19 @@ import structlog
 from worker.core.retry import RetryPolicy, is_denial, is_transient, parse_retry_after
 from worker.errors import DeniedError, LateError, TransientError
 from worker.helseid.authorizer import HelseIdAuthorizer
-from worker.http import FailedAttempt, with_retries
+from worker.helseid.tokens import Token
+from worker.http import with_retries
+from worker.http.budget import Share
 from worker.http.connection import Connection
 from worker.http.response import HttpResponse
 from worker.http.transport import Transport
 from worker.ports import Runtime
 from worker.pts.pace import Pace
 
-_LOST_MAX: Final = 20
-"""After so many attempts in a row that failed none is retried: nobody can be read, it seems."""
+_FAILED_MAX: Final = 20
+"""Failed attempts in a row after which none is retried, until a read of a person succeeds."""
+_WAITED_S_MAX: Final = 10.0
+"""A request is retried after a ``Retry-After`` up to this. A longer one fails the read."""
 _log = structlog.get_logger(__name__)
 
 
@@ -43,15 +47,18 @@ class Question(msgspec.Struct, kw_only=True):
     """An area of a person that PTS is asked for, page by page.
 
     Attributes:
-        who: the person, by a key.
+        person_key: the person.
+        share: the room of the answer.
         is_single_use: use a new connection for each attempt, and close it afterwards.
-        is_probe: make one attempt, also while others are held back.
+        probe_interval_s: make one attempt, as a probe. Only a new authorization is tried again,
+            after this time.
         attempts: made so far.
     """
 
-    who: str
+    person_key: str
+    share: Share | None = None
     is_single_use: bool = False
-    is_probe: bool = False
+    probe_interval_s: float | None = None
     attempts: int = 0
 
 
@@ -60,7 +67,6 @@ class RetryingClient:
 
     Args:
         pace: shared by all requests.
-        retry_after_s_max: the longest ``Retry-After`` that everybody waits for.
     """
 
     def __init__(
@@ -71,16 +77,18 @@ class RetryingClient:
         pace: Pace,
         policy: RetryPolicy,
         runtime: Runtime,
-        retry_after_s_max: float = math.inf,
     ) -> None:
         self._transport = transport
         self._authorizer = authorizer
         self._pace = pace
         self._policy = policy
         self._runtime = runtime
-        self._retry_after_s_max = retry_after_s_max
-        self._lost = 0
+        self._failed_in_a_row = 0
         self.stats = SendingStats()
+
+    def room(self) -> AbstractAsyncContextManager[Share]:
+        """Wait for the room of an answer, before it is asked for (promise 10)."""
+        return self._transport.budget.share()
 
     async def send(
         self, question: Question, url: str, headers: Callable[[], Mapping[str, str]], body: bytes
@@ -95,7 +103,7 @@ class RetryingClient:
 
         Raises:
             TransientError: every attempt failed, PTS asks to wait (``Retry-After``), or it did not
-                answer in time; then who is asked is better asked again later.
+                answer in time.
             DeniedError: PTS denies the client, with a new token and DPoP proof, too.
             ContractError: the response is encoded or too large.
             WorkerError: HelseID refuses or is unavailable, the certificate is not accepted, or the
@@ -103,39 +111,48 @@ class RetryingClient:
         """
         request = _Request(question=question, url=url, headers=headers, body=body)
         return await with_retries(
-            lambda _number: self._attempt(request),
-            policy=RetryPolicy(attempts_max=1) if question.is_probe else self._policy,
+            partial(self._attempt, request),
+            policy=self._policy
+            if question.probe_interval_s is None
+            else RetryPolicy(attempts_max=1),
             runtime=self._runtime,
             before_wait=partial(self._before_wait, request),
         )
 
-    async def _attempt(self, request: "_Request") -> HttpResponse | FailedAttempt:
+    async def _attempt(self, request: "_Request", _number: int) -> HttpResponse:
         """Send the request, again at once if a new authorization can help."""
-        response = None
-        while response is None:
-            try:
-                response = await self._send(request)
-            except TransientError as error:
-                self._lost += 1
-                if error.retry_after_s or isinstance(error, LateError):
-                    raise
-                return FailedAttempt(error)
-        self._lost = 0
+        if request.error is not None and self._failed_in_a_row >= _FAILED_MAX:
+            raise request.error  # others have failed since the wait began
+        try:
+            while (response := await self._send(request)) is None:
+                if interval_s := request.question.probe_interval_s:
+                    await self._runtime.sleep(interval_s)
+        except TransientError as error:
+            self._failed_in_a_row += 1
+            request.error = error
+            raise
+        if request.question.probe_interval_s is None:  # the canary shows nothing of other persons
+            self._failed_in_a_row = 0
         return response
 
     async def _send(self, request: "_Request") -> HttpResponse | None:
         """Send the request once; None to repeat it with a new authorization."""
-        await self._pace.turn(is_probe=request.question.is_probe)
-        token = await self._authorizer.tokens.token()
+        token, connection = await self._prepared(request)
+        async with self._pace.turn:
+            await self._pace.wait()
+            while not (connection.is_open and token is self._authorizer.tokens.current):
+                # Both may have expired in a long wait.
+                token, connection = await self._prepared(request, connection)
+                await self._pace.wait()
+            sent_s = self._pace.sent()
         self._count(request)
-        connection = await self._connection(request)
-        sent_s = await self._pace.send()
         authorization = self._authorizer.headers("POST", request.url, token)
         response = await self._transport.post(
             request.url,
             headers={**request.headers(), **authorization},
             body=request.body,
             connection=connection,
+            share=request.question.share,
         )
         self._authorizer.learn(request.url, response)
         if is_denial(response.status):
@@ -146,6 +163,15 @@ class RetryingClient:
             return None
         self._judge(request, response, sent_s)
         return response
+
+    async def _prepared(
+        self, request: "_Request", connection: Connection | None = None
+    ) -> tuple[Token, Connection]:
+        """A token and a connection, so that the request can be sent at once."""
+        token = await self._authorizer.tokens.token()
+        if connection is None or not connection.is_open:
+            connection = await self._connection(request)
+        return token, connection
 
     def _count(self, request: "_Request") -> None:
         self.stats.requests += 1
@@ -159,48 +185,49 @@ class RetryingClient:
         return idle or await self._transport.connect(url, is_single_use=is_single_use)
 
     def _judge(self, request: "_Request", response: HttpResponse, sent_s: float) -> None:
-        """Let the pace know of a response.
+        """Report a response to the pace.
 
         Raises:
-            TransientError: it is a failed attempt; or PTS asks to wait.
+            TransientError: it is a failed attempt.
         """
         is_failed = is_transient(response.status)
         header, date = response.header("retry-after"), response.header("date")
         asked_s = parse_retry_after(header, self._runtime.now(), date=date) if is_failed else None
-        # What is tried again says nothing new: it may be refused for ever.
-        if request.sent == 1 + request.refusals and not request.question.is_probe:
-            self._pace.answered(
-                request.question.who,
-                sent_s,
-                status=response.status,
-                retry_after_s=asked_s if asked_s and asked_s <= self._retry_after_s_max else 0.0,
-            )
+        is_wait_obeyed = self._pace.answered(
+            request.question.person_key,
+            sent_s,
+            status=response.status,
+            retry_after_s=asked_s or 0.0,
+            is_retry=request.error is not None,
+        )
         if is_failed:
             asked = f", Retry-After {asked_s:.0f} s" if asked_s else ""
             error = TransientError(f"status {response.status}{asked}", status=response.status)
-            error.retry_after_s = asked_s or 0.0
+            error.retry_after_s, error.is_wait_obeyed = asked_s or 0.0, is_wait_obeyed
             raise error
 
     def _before_wait(
-        self, request: "_Request", _number: int, failed: FailedAttempt, wait_s: float
+        self, request: "_Request", _number: int, error: TransientError, wait_s: float
     ) -> None:
         """Log a retry.
 
         Raises:
-            TransientError: nobody can be read at present, so far as is known.
+            TransientError: the request is not retried.
         """
-        if self._lost >= _LOST_MAX:
-            raise failed.error
-        reason, wait_s = failed.error.message, round(wait_s, 3)
-        _log.debug("pts.retry", reason=reason, attempt=request.sent, wait_s=wait_s)
+        is_late = isinstance(error, LateError) or error.retry_after_s > _WAITED_S_MAX
+        if is_late or self._failed_in_a_row >= _FAILED_MAX:
+            raise error
+        wait_s = round(wait_s, 3)
+        _log.debug("pts.retry", reason=error.message, attempt=request.sent, wait_s=wait_s)
 
 
 class _Request(msgspec.Struct, kw_only=True):
-    """A request and what came of it so far.
+    """A request and its attempts.
 
     Attributes:
         sent: attempts made.
         refusals: how many of them were refused.
+        error: of the last attempt.
     """
 
     question: Question
@@ -209,3 +236,4 @@ class _Request(msgspec.Struct, kw_only=True):
     body: bytes
     sent: int = 0
     refusals: int = 0
+    error: TransientError | None = None

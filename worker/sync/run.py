@@ -1,27 +1,32 @@
 """One run: read everyone, then publish, withhold, or leave the run open to be continued."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import structlog
 
 from worker.config.settings import Sync
+from worker.core.breaker import Breaker
 from worker.core.display import counted, listed
 from worker.core.guard import GuardLimits
 from worker.core.identity import Identity
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import RunProgress, RunReport
-from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
+from worker.core.run import FailureCount, RunProgress, RunReport
+from worker.errors import ExitCode, FailureKind, LeaseLostError, WithheldError, WorkerError
 from worker.ports import Roster, Runtime
 from worker.pts.pace import Pace
 from worker.pts.reader import PtsReader
 from worker.store.runs.run_store import RunStore
-from worker.sync.breaker import Area, Breaker
 from worker.sync.pipeline import Pipeline
 from worker.sync.producer import Producer
+from worker.sync.reading import AreaReader
+
+_VERDICTS: Final = frozenset({ExitCode.DATA_CONTRACT, ExitCode.UNAVAILABLE, ExitCode.REFUSED})
+"""Exit codes by which a run judges PTS."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +53,8 @@ class Run:
     progress: RunProgress = field(default_factory=RunProgress)
     _began_at: datetime | None = field(default=None, init=False)
     _slowed: tuple[str, ...] = field(default=(), init=False)
+    _given_up: tuple[str, ...] = field(default=(), init=False)
+    _failures: Sequence[FailureCount] = field(default=(), init=False)
 
     async def execute(self) -> RunReport:
         """Run it and report how it ended; a ``WorkerError`` becomes the report's exit code.
@@ -57,15 +64,19 @@ class Run:
         """
         handle = self.store.handle
         self._began_at = self.runtime.now()
-        log.info("run.began", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
-        ending = await self._pipeline().work()
-        self._report_progress()
-        self._slowed = self.pace.slowed_by()
+        log.info("run.started", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
+        reader = self._reader()
+        self.progress.slowness = reader.slowness
         try:
-            if ending is not None:
-                raise ending
+            try:
+                await self._pipeline(reader).work()
+            finally:
+                self._report_progress()
+                self._slowed = reader.slowed_by()
+            self._given_up = tuple(area for area in handle.areas if area not in reader.areas)
+            self._failures = await self.store.failures()
             is_sync = handle.kind == RunKind.SYNC
-            if not (is_sync or self.progress.areas_complete or self.progress.failures):
+            if not (is_sync or self.progress.persons_asked):
                 return await self._abandon()
             return await self._publish(may_depart=is_sync and not self.progress.roster_faults)
         except LeaseLostError:
@@ -73,28 +84,38 @@ class Run:
         except WorkerError as error:
             return await self._end(error)
 
-    def _pipeline(self) -> Pipeline:
-        handle = self.store.handle
-        breaker = Breaker(
+    def _reader(self) -> AreaReader:
+        handle, patience_s = self.store.handle, self.settings.patience.total_seconds()
+        breakers = {
+            area: Breaker(
+                area=area,
+                patience_s=patience_s,
+                is_answered=area in handle.answered,
+                is_answered_with_record=area in handle.answered_with_record,
+            )
+            for area in handle.areas
+        }
+        return AreaReader(
             reader=self.reader,
             pace=self.pace,
             runtime=self.runtime,
             progress=self.progress,
-            areas={name: Area(name=name) for name in handle.areas},
-            was_answered=handle.was_answered,
-            settings=self.settings,
+            breakers=breakers,
+            wait_s_max=self.settings.retry_after_max.total_seconds(),
         )
+
+    def _pipeline(self, reader: AreaReader) -> Pipeline:
         producer = Producer(
             roster=self.roster,
             store=self.store,
             identity=self.identity,
             progress=self.progress,
             sends_h_numbers=self.sends_h_numbers,
-            passed_over=lambda person, name: breaker.areas[name].witnesses.append(person),
+            remember=lambda person, area, records: reader.breakers[area].remember(person, records),
         )
         return Pipeline(
             producer=producer,
-            breaker=breaker,
+            reader=reader,
             store=self.store,
             settings=self.settings,
             runtime=self.runtime,
@@ -137,10 +158,23 @@ class Run:
                 f"the first, {self.progress.first_roster_fault}; nobody was marked as departed, "
                 "because the missing persons may be among them"
             )
-        if self.progress.failures:
-            kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.progress.failures.items()))
+        if self._failures:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self._kinds.items()))
             yield f"person-areas that could not be read: {kinds}"
-            yield f"the first, {self.progress.first_failure}; `failures list` has all"
+            most = self._failures[0]
+            yield f"the most frequent, {most.area}: {most.reason}; `failures list` has all"
+        for area in self._given_up:
+            yield (
+                f"{area} was given up; leave out an area that this client may not read with "
+                "sync.areas"
+            )
+
+    @property
+    def _kinds(self) -> Counter[FailureKind]:
+        kinds: Counter[FailureKind] = Counter()
+        for failure in self._failures:
+            kinds[failure.kind] += failure.persons
+        return kinds
 
     def _roster_warnings(self) -> Iterator[str]:
         if names := self.roster.unknown_columns:
@@ -188,7 +222,10 @@ class Run:
             raise
         except WorkerError as fault:
             log.error("run.not_recorded", reason=fault.message, hint=fault.hint)  # noqa: TRY400
-        details = self._failure_reasons() if status == RunStatus.WITHHELD else ()
+        details: Iterable[str] = self._failure_reasons() if status == RunStatus.WITHHELD else ()
+        if self.store.handle.kind == RunKind.BACKFILL and error.exit_code in _VERDICTS:
+            persons = counted(self.progress.persons_asked, "person")
+            details = [f"this backfill asked {persons} and no one else"]
         return self._report(status, error.exit_code, tuple(filter(None, (reason, *details, hint))))
 
     def _report(
@@ -204,7 +241,7 @@ class Run:
             finished_at=self.runtime.now(),
             attempt_started_at=self._began_at,
             is_continued=handle.is_continued,
-            failures={kind.value: count for kind, count in self.progress.failures.items()},
+            failures={kind.value: count for kind, count in self._kinds.items()},
             reasons=(*reasons, *self._slowed),
             **more,
         )

@@ -175,12 +175,12 @@ async def test_late_refusals_of_an_old_token(clients, server, fake):
     [
         ([], ""),
         (["DPoP"], ""),
-        (['Bearer realm="a, b", DPoP ERROR="x", algs="ES256 PS256"'], " x"),
-        (["Bearer", 'DPoP error="x"'], " x"),
-        (['DPoP error_description="a, b", error="x"'], " x (a, b)"),
+        (['Bearer realm="a, b", DPoP ERROR="invalid_request", algs="ES256"'], " invalid_request"),
+        (["Bearer", 'DPoP error="use_dpop_nonce"'], " use_dpop_nonce"),
+        (['DPoP error_description="a, b", error="invalid_token"'], " invalid_token"),
         (['DPoP error="unclosed'], ""),
-        (["error=, ,, @@ DPoP ", 'error="y", error="x"'], " x"),
-        (['Bearer error="invalid_token"'], " invalid_token"),
+        (['Bearer error="of_13097248022"'], " another code"),
+        (['Bearer error="insufficient_scope"'], " insufficient_scope"),
     ],
 )
 async def test_what_a_challenge_says(values, reported, clients):
@@ -201,19 +201,17 @@ async def test_a_clock_that_explains_it(clients, fake):
 
 @pytest.mark.promise("8")
 @pytest.mark.parametrize(
-    ("error", "description", "reported"),
+    ("error", "description"),
     [
-        ("13097248022", "", "PTS answered 403"),
-        ("0paque-t0ken", "", "PTS answered 403"),
-        ("access_denied", "of 13097248022, 130972 48022 or 13.09.72-48022", "(of ***, *** or ***)"),
-        ("access_denied", "secret-token-1 is bad", "(*** is bad)"),
-        ("insufficient_scope", f"{'a' * 50} is short", "insufficient_scope (*** is short)"),
+        ("access_denied", "of 13097248022"),
+        ("access_denied", "130972  48000 of 12 34 56 78 901"),
+        ("access_denied", "secret-token-1 is bad"),
+        ("13097248022", ""),
+        ("Kari_Nordmann", ""),
     ],
 )
-async def test_a_refusal_names_nobody(error, description, reported, clients, server):
-    """Neither the code nor the description gives an identifier away, nor the token in use."""
-    server.token_more = {"access_token": "secret-token-1"}
+async def test_no_text_of_a_refusal_is_repeated(error, description, clients):
+    """Only the status and an error code of the RFCs are."""
     challenge = f'DPoP error="{error}", error_description="{description}"'
     said = await refused(clients.open(), answer(403, challenge))
-    assert reported in said
-    assert [one for one in ("13097248022", "48022", "paque", "token-1") if one in said] == []
+    assert said in {"PTS answered 403 access_denied", "PTS answered 403 another code"}

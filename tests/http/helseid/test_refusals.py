@@ -41,14 +41,15 @@ async def test_refused(code, hint, clients, server):
     server.token_replies.append(answer if is_organization else refusal(code))
     error = await refused(clients.open())
     assert error.exit_code == ExitCode.REFUSED
-    assert error.code == ("invalid_request" if is_organization else code)
+    shown = {"something_new": "another code"}.get(code, code)
+    assert error.code == ("invalid_request" if is_organization else shown)
     assert hint in error.hint
-    assert code in error.message
+    assert error.message == f"HelseID refused the client: 400 {error.code}"
     assert len(server.seen) == 2
 
 
 @pytest.mark.parametrize(
-    "answer", [refusal("a b c"), http({"message": "no"}, status="403 Forbidden")], ids=str
+    "answer", [refusal(""), http({"message": "no"}, status="403 Forbidden")], ids=str
 )
 async def test_refused_without_a_code(answer, clients, server):
     """What is no OAuth error is a refusal too, perhaps of somebody in between."""
@@ -104,7 +105,7 @@ async def test_only_what_was_asked_for_is_reported(clients, server):
     assert "not of type 'dpop'" in (await refused(clients.open())).message
     server.token_replies.append(refusal("13097248022"))
     error = await refused(clients.open())
-    assert (error.message, error.code) == ("HelseID refused the client: HTTP 400", "")
+    assert error.message == "HelseID refused the client: 400 another code"
 
 
 @pytest.mark.promise("8")
@@ -121,7 +122,7 @@ async def test_nothing_leaks(clients, server, private_jwks, tmp_path, caplog):
         description = f"{LONG_SECRET} of 13097248022\r\nis bad"
         server.token_replies.append(refusal("invalid_client", error_description=description))
         error = await refused(clients.open())
-    assert "invalid_client (*** of ***  is bad)" in error.message
+    assert error.message == "HelseID refused the client: 400 invalid_client"
     shown = " ".join(
         [
             *map(repr, (events, token, helseid, clients.open(), clients.key, error)),

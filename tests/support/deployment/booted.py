@@ -195,7 +195,7 @@ def nights(machine: Machine) -> None:
     machine.says(ALARMS, "1 alarms")
     machine.note(
         "2. PTS asks for a long pause. Starts, alarms:",
-        f"{SINCE}run.began | wc -l; {ALERT}",
+        f"{SINCE}run.started | wc -l; {ALERT}",
     )
 
     machine.sh(
@@ -209,14 +209,14 @@ def nights(machine: Machine) -> None:
 
     machine.sh(control(faults="[]", generation="1"))
     machine.sh(START)
-    machine.says(f"{SINCE}run.began | wc -l", "1")
+    machine.says(f"{SINCE}run.started | wc -l", "1")
     machine.sh("sleep 2; systemctl stop pts-sync; sleep 3")
     machine.note(
         "3. Stopped in mid-run. Its end, alarms since the first night:", f"{LAST}; {ALARMS}"
     )
 
     machine.sh(START)
-    machine.says(f"{SINCE}run.began | wc -l", "1")
+    machine.says(f"{SINCE}run.started | wc -l", "1")
     machine.sh("sleep 2; systemctl kill --signal=STOP --kill-whom=main pts-sync")
     machine.says(LAST, "status: published code: 0 continued: true")
     machine.note(
@@ -227,7 +227,7 @@ def nights(machine: Machine) -> None:
     machine.sh(f"{control(generation='0')}; systemctl enable pts-continue@pts-sync.service")
     machine.says("systemctl is-active pts-sync || :", "inactive")
     machine.sh(START)
-    machine.says(f"{SINCE}run.began | wc -l", "1")
+    machine.says(f"{SINCE}run.started | wc -l", "1")
     machine.sh("sleep 3")
 
 

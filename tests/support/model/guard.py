@@ -6,6 +6,7 @@ from typing import Any
 
 FEW_RECORDLESS = 100
 """Persons of a first publication of whom an area may have no record."""
+MANY_HOLDERS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +40,13 @@ class Guard:
         read = sum(one["complete"] for one in first)
         if first and read / attempted < self.first_min_completeness:
             return True
-        return all(
-            one["complete"] / one["attempted"] < self.min_completeness for one in asked.values()
-        )
+        return all(map(self._is_area_thin, asked.values()))
+
+    def _is_area_thin(self, area: Mapping[str, int]) -> bool:
+        """Of all persons, or of those who hold a restriction if they are many."""
+        of_holders = area["holders_complete"] / area["holders"] if area["holders"] else 1.0
+        is_thin = area["complete"] / area["attempted"] < self.min_completeness
+        return is_thin or (area["holders"] >= MANY_HOLDERS and of_holders < self.min_completeness)
 
     def _is_too_much(self, facts: Mapping[str, Any], accepted: Mapping[str, Any]) -> bool:
         known = facts["persons_before"]

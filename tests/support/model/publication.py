@@ -126,6 +126,8 @@ class Publishing:
     ) -> Mapping[str, int]:
         gone = {row for row in went if row[0] == area}
         asked = [reading for (_, one), reading in readings.items() if one == area]
+        has_one = {person for one, person, _ in self.held if one == area}
+        holders = [readings[person, area] for person in has_one if (person, area) in readings]
         return {
             "open_before": sum(row[0] == area for row in self.held) if gone else 0,
             "removed": len(gone),
@@ -134,6 +136,8 @@ class Publishing:
             "persons_losing": 0,
             "attempted": len(asked) + self.ending.roster_errors * (area in self.run.areas),
             "complete": sum(reading.is_complete for reading in asked),
+            "holders": len(holders),
+            "holders_complete": sum(reading.is_complete for reading in holders),
             "records": sum(len(reading.rows or {}) for reading in asked),
             "is_first": not any(area in one.areas for one in self.syncs),
         }

@@ -12,13 +12,17 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from tests.support.simulation.loop import Clock
 from tests.support.simulation.nth_call import in_world
 from tests.support.simulation.served import Rows
 from tests.support.simulation.stage import Line, Outcome, Stage
 from tests.support.simulation.upstream import DictPts
+from worker.core.model import RunKind
 from worker.sandbox.people import PRIVACY, SAFETY
 from worker.sandbox.web import Request, Response
+from worker.store.runs.run_store import Choice
 
 HOUR_S = 3600.0
 
@@ -111,14 +115,19 @@ class ScriptedPts:
 class Nights:
     """A worker with its database, and a PTS, over several nights."""
 
-    def __init__(self, folder: Path, persons: int, **limits: Any) -> None:
+    def __init__(
+        self, folder: Path, persons: int, *, holders: int | None = None, **limits: Any
+    ) -> None:
+        """Of so many persons this many hold restrictions, at regular places; by default all."""
         clock = Clock(datetime(2026, 3, 28, 22, 17, 43, tzinfo=UTC))
         folder.mkdir(exist_ok=True)
         self.stage = Stage(folder, clock, random.Random(5), seed=7)
         self.stage.look_share = 0.0
         roster = [self.stage.upstream.off_id(number) for number in range(persons)]
         for number, off_id in enumerate(roster):
-            self.stage.upstream.truth[off_id] = {SAFETY: {"a": 1}, PRIVACY: {"b": 1}}
+            holds = holders is None or number % (persons // holders) == 0
+            rows = ({"a": 1}, {"b": 1}) if holds else ({}, {})
+            self.stage.upstream.truth[off_id] = dict(zip((SAFETY, PRIVACY), rows, strict=True))
             self.stage.roster.append(Line(off_id=off_id, ref=f"L{number}"))
         self.stage.limit(**{"concurrency": 16, "requests_per_second": 100.0, **limits})
         numbers = {off_id: number for number, off_id in enumerate(roster)}
@@ -145,12 +154,22 @@ class Nights:
         """How long the last night was."""
         return self.stage.clock.elapsed_s - self.pts.began_s
 
-    def night(self, script: Script = lambda _: None, *, helseid: Fault | None = None) -> Outcome:
+    def night(
+        self,
+        script: Script = lambda _: None,
+        *,
+        helseid: Fault | None = None,
+        kind: RunKind = RunKind.SYNC,
+        failed: bool = False,
+        stop_at_s: float | None = None,
+    ) -> Outcome:
         """One more run.
 
         Args:
-            script: what PTS answers.
+            script: the answers of PTS.
             helseid: the sandbox's fault of HelseID, and when it ends.
+            failed: a backfill that reads failures.
+            stop_at_s: when the run is asked to stop.
         """
         self.pts.asked, self.pts.script = [], script
         self.pts.began_s = self.stage.clock.elapsed_s
@@ -160,7 +179,11 @@ class Nights:
                 fault, until_s = helseid
                 self.stage.upstream.arm([fault])
                 self.stage.loop.call_later(until_s, self.stage.upstream.arm, [])
-            return await self.stage.run(self.stage.process())
+            choice, stop = Choice(failed=True) if failed else None, anyio.Event()
+            if stop_at_s is not None:
+                self.stage.loop.call_later(stop_at_s, stop.set)
+            process = self.stage.process()
+            return await self.stage.run(process, kind=kind, choice=choice, stop=stop)
 
         outcome: Outcome = in_world(self.stage, main)
         return outcome

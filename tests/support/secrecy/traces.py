@@ -90,7 +90,7 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
     "batch": (
         "worker.store.runs.run_store",
         "RunStore.apply",
-        "lambda self, reads: [(one.person.off_id.reveal(), one.areas) for one in reads]",
+        "lambda self, reads, **_: [(one.person.off_id.reveal(), one.areas) for one in reads]",
     ),
     "pseudonym": (
         "worker.core.identity",

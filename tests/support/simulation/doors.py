@@ -18,6 +18,7 @@ from tests.support.simulation.upstream import HELSEID_S_MAX, Upstream
 from worker import app as root
 from worker.cli import run_sync
 from worker.errors import LateError, TransientError
+from worker.http.budget import ByteBudget, Share
 from worker.http.connection import TransportOptions
 from worker.http.response import HttpResponse
 from worker.ports import Runtime
@@ -40,6 +41,7 @@ class SimTransport:
         self._process = process
         self._attempt_s_max = attempt_s_max
         self._idle: list[Connection] = []
+        self.budget = ByteBudget()
 
     def idle(self, _url: str) -> Connection | None:
         """See ``Transport.idle``."""
@@ -57,7 +59,13 @@ class SimTransport:
             raise LateError("no connection in time") from None
 
     async def post(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, connection: Connection
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        connection: Connection,
+        share: Share,
     ) -> HttpResponse:
         """See ``Transport.post``."""
         parts = urlsplit(url)

@@ -250,9 +250,12 @@ class Observer:
         earlier: dict[PersonArea, list[Answer]] = defaultdict(list)
         for attempt, second_read in attempts:
             served = self.served[attempt.number]
-            # Refusals, of whomever, bring probes, which come on connections of their own.
-            was_refused = served.refusals.total() > 0
             for asked, answers in served.answers.items():
+                # Refusals, of whomever, and failures of a person bring probes, which come on
+                # connections of their own.
+                pages = sum(len(answer.connections) for answer in answers)
+                has_failed = served.searches[asked] > pages
+                was_refused = served.refusals.total() > 0 or has_failed
                 key = (self.person_key(asked[0]), asked[1])
                 # An answer that the worker may refuse is asked for again.
                 for first in range(len(answers) if asked in served.doubtful else 1):

@@ -68,12 +68,12 @@ class NewPublication(Value, frozen=True, kw_only=True):
     """The publication that drafts become.
 
     Attributes:
-        attempt: the last attempt at the run, which has read the roster to its end.
+        first_pass_no: the first pass of the attempt that has read the roster to its end.
         number, at: of the publication.
     """
 
     run_id: int
-    attempt: int
+    first_pass_no: int
     number: int
     at: datetime
 
@@ -100,7 +100,7 @@ def _was_read() -> Exists:
 
 def forget_unseen_drafts(new: NewPublication) -> Iterator[Delete]:
     """Delete the reads of earlier attempts for persons whom this full roster does not name."""
-    yield delete(draft).where(draft.c.run_id == new.run_id, draft.c.attempt < new.attempt)
+    yield delete(draft).where(draft.c.run_id == new.run_id, draft.c.pass_no < new.first_pass_no)
     yield from forget_orphans([new.run_id])
 
 
@@ -138,9 +138,13 @@ def count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def count_reads(new: NewPublication) -> Query:
-    """Count reads by area and state, and the records of complete ones."""
+    """Count reads by area and state, and the records of complete ones.
+
+    ``lone`` reads are unconfirmed, and no second one was made.
+    """
     state = draft_area.c.state
     records = case((state == COMPLETE, draft_area.c.record_count), else_=0)
+    is_lone = and_(state == UNCONFIRMED, draft_area.c.failure_kind.is_(None))
     return (
         select(
             draft_area.c.area,
@@ -148,6 +152,7 @@ def count_reads(new: NewPublication) -> Query:
             count_if(state == COMPLETE).label("complete"),
             func.sum(records).label("records"),
             count_if(state == UNCONFIRMED).label("unconfirmed"),
+            count_if(is_lone).label("lone"),
         )
         .where(draft_area.c.run_id == new.run_id)
         .group_by(draft_area.c.area)
@@ -239,6 +244,16 @@ def _count_holders(opened: Sequence[Query]) -> Query:
     )
 
 
+def count_holders(new: NewPublication, area: ResourceArea) -> Query:
+    """Count the persons asked who hold an open restriction of an area, and the complete reads."""
+    version = VERSIONS[area.name].c
+    holds = exists().where(version.person_id == draft_area.c.person_id, version.closed_no.is_(None))
+    complete = count_if(draft_area.c.state == COMPLETE)
+    return select(func.count().label("holders"), complete.label("holders_complete")).where(
+        draft_area.c.run_id == new.run_id, draft_area.c.area == area.name, holds
+    )
+
+
 def count_persons_before(new: NewPublication) -> Query:
     """Count the persons who had not departed before this publication."""
     is_here = or_(person.c.departed_no.is_(None), person.c.departed_no == new.no)
@@ -261,11 +276,13 @@ def reads_area(area: ResourceArea) -> ColumnElement[bool]:
 
 def fail_unconfirmed_reads(new: NewPublication) -> Update:
     """Turn first reads without a second one into failures: one read is not enough."""
+    read = draft_area.c
     failure = {
         "state": FAILED,
-        "failure_kind": FailureKind.UNSTABLE,
-        "failure_reason": _NOT_READ_AGAIN,
-        "failure_attempts": draft_area.c.pages,
+        # If the second read was made and failed, that failure stays.
+        "failure_kind": func.coalesce(read.failure_kind, FailureKind.UNSTABLE.value),
+        "failure_reason": func.coalesce(read.failure_reason, _NOT_READ_AGAIN),
+        "failure_attempts": func.coalesce(read.failure_attempts, read.pages),
         "ids_digest": None,
     }
     is_waiting = and_(draft_area.c.run_id == new.run_id, draft_area.c.state == UNCONFIRMED)

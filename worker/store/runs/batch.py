@@ -39,12 +39,14 @@ async def write_batch(
     reads: Sequence[PersonRead],
     *,
     handle: RunHandle,
+    pass_no: int,
     confirm: Confirm,
     now: datetime,
 ) -> frozenset[str]:
     """Write a batch of a run in the caller's transaction.
 
     Args:
+        pass_no: of ``RunHandle.pass_no``.
         confirm: which differences need a second read that agrees.
 
     Returns:
@@ -55,6 +57,7 @@ async def write_batch(
     batch = _Batch(
         connection=connection,
         handle=handle,
+        pass_no=pass_no,
         confirm=confirm,
         persons=[(persons[read.person.person_key], read) for read in reads],
     )
@@ -91,6 +94,7 @@ class _Batch(Value, frozen=True, kw_only=True):
 
     connection: AsyncConnection
     handle: RunHandle
+    pass_no: int
     confirm: Confirm
     persons: Sequence[tuple[StoredPerson, PersonRead]]
 
@@ -120,7 +124,7 @@ class _Batch(Value, frozen=True, kw_only=True):
             for change in person_changes
         ]
         read_before = [
-            person_id for person_id, (person, _) in reads.items() if person.attempt is not None
+            person_id for person_id, (person, _) in reads.items() if person.draft is not None
         ]
         await replace_changes(self.connection, self.handle, area, read_before, rows)
         return waiting
@@ -204,7 +208,7 @@ class _Batch(Value, frozen=True, kw_only=True):
                 waits = person_id in waiting.get(area.area, ())
                 key = {"run_id": self.handle.run_id, "person_id": person_id}
                 areas[person_id, area.area] = key | _area_row(area, waits=waits)
-        await write_drafts(self.connection, self.handle, [*drafts.values()])
+        await write_drafts(self.connection, self.handle, [*drafts.values()], pass_no=self.pass_no)
         await write_draft_areas(self.connection, [*areas.values()])
 
     def _labels(self, person: Person, stored: StoredPerson) -> tuple[str | None, str | None]:
@@ -247,11 +251,12 @@ def _area_row(read: AreaRead, *, waits: bool) -> dict[str, Any]:
             "failure_attempts": read.attempts,
         }
     proof, first = read.proof, read.proof.first_read
+    ids = ids_digest(area_named(read.area), read, proof.read_at)
     return row | {
         "area": read.area,
         "state": UNCONFIRMED if waits else COMPLETE,
         "read_at": proof.read_at,
-        "ids_digest": ids_digest(area_named(read.area), read).hex() if waits else None,
+        "ids_digest": ids.hex() if waits else None,
         "pages": proof.pages,
         "record_count": proof.record_count,
         "digest": proof.digest.hex(),

@@ -1,21 +1,24 @@
 """The drafts of a run: finds and writes what it has read of persons, not published."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
+    ColumnElement,
     CompoundSelect,
     and_,
     bindparam,
     case,
     delete,
+    exists,
     false,
     func,
     insert,
     literal,
     null,
+    or_,
     select,
     true,
     update,
@@ -26,13 +29,14 @@ from worker.core.area import ResourceArea
 from worker.core.diff import StoredVersion, Unconfirmed
 from worker.core.model import CompleteArea, FirstRead, PersonRead
 from worker.core.record import LEDGER_DRIFT_MAX
-from worker.core.run import RunHandle
+from worker.core.run import AreaDraft, FailureCount, PersonDraft, RunHandle
 from worker.core.value import Value
+from worker.errors import FailureKind
 from worker.store.dialects import upsert
 from worker.store.schema.tables import (
     CHANGES,
-    COMPLETE,
     FAILED,
+    FAILURE,
     UNCONFIRMED,
     VERSIONS,
     draft,
@@ -56,29 +60,16 @@ class StoredPerson(Value, frozen=True, kw_only=True):
     Attributes:
         is_new: no publication has the person.
         local_ref, cohort: as published.
-        attempt: the last attempt at the run that saw the person on the roster; None: no draft.
         digests: by area, the digest of the open restrictions.
-        states: by area, the state of the run's read.
-        unconfirmed: by area, the first read that waits for its second.
+        draft: the reads of this run.
     """
 
     person_id: int
     is_new: bool = False
     local_ref: str | None = None
     cohort: str | None = None
-    attempt: int | None = None
     digests: Mapping[str, str | None] = {}
-    states: Mapping[str, str] = {}
-    unconfirmed: Mapping[str, Unconfirmed] = {}
-
-    def settled(self, attempt: int) -> frozenset[str]:
-        """The areas that need no first read by this attempt."""
-        is_own = self.attempt == attempt
-        return frozenset(
-            area
-            for area, state in self.states.items()
-            if state in {COMPLETE, UNCONFIRMED} or (state == FAILED and is_own)
-        )
+    draft: PersonDraft | None = None
 
 
 async def find_persons(
@@ -98,16 +89,16 @@ async def find_persons(
         rows += (await connection.execute(_persons(run_id, keys, is_drafted=is_drafted))).all()
     published = [] if is_drafted else [row.person_id for row in rows if not row.is_new]
     digests = await _published_digests(connection, published)
-    reads = await _reads(connection, run_id, [row.person_id for row in rows if row.attempt])
+    passes = {row.person_id: row.pass_no for row in rows if row.pass_no is not None}
+    drafts = await _drafts(connection, run_id, passes)
     return {
         row.person_key: StoredPerson(
             person_id=row.person_id,
             is_new=row.is_new,
             local_ref=row.local_ref,
             cohort=row.cohort,
-            attempt=row.attempt,
             digests=digests.get(row.person_id, {}),
-            **reads.get(row.person_id, {}),
+            draft=drafts.get(row.person_id),
         )
         for row in rows
     }
@@ -123,13 +114,13 @@ def _persons(run_id: int, person_keys: Sequence[str], *, is_drafted: bool) -> Co
             false().label("is_new"),
             person.c.local_ref,
             person.c.cohort,
-            draft.c.attempt,
+            draft.c.pass_no,
         )
         .join_from(person, draft, has_draft, isouter=not is_drafted)
         .where(person.c.person_key.in_(person_keys))
     )
     unpublished = select(
-        draft.c.person_key, draft.c.person_id, true(), null(), null(), draft.c.attempt
+        draft.c.person_key, draft.c.person_id, true(), null(), null(), draft.c.pass_no
     ).where(draft.c.run_id == run_id, draft.c.is_new, draft.c.person_key.in_(person_keys))
     return published.union_all(unpublished)
 
@@ -146,28 +137,37 @@ async def _published_digests(
     return digests
 
 
-async def _reads(
-    connection: AsyncConnection, run_id: int, person_ids: Sequence[int]
-) -> Mapping[int, Mapping[str, Mapping[str, Any]]]:
-    """The states and unconfirmed reads of ``StoredPerson``, by person."""
-    reads: dict[int, dict[str, dict[str, Any]]] = {}
-    columns = draft_area.c["person_id", "area", "state", "read_at", "record_count", "digest"]
-    for ids in parts(person_ids):
-        rows = select(*columns, draft_area.c.ids_digest).where(
+async def _drafts(
+    connection: AsyncConnection, run_id: int, passes: Mapping[int, int]
+) -> Mapping[int, PersonDraft]:
+    """The drafts of persons.
+
+    Args:
+        passes: ``draft.pass_no`` by person.
+    """
+    areas: dict[int, dict[str, AreaDraft]] = defaultdict(dict)
+    names = ("person_id", "area", "state", "read_at", "record_count", "digest", "ids_digest")
+    columns = [draft_area.c[name] for name in (*names, "failure_kind")]
+    for ids in parts([*passes]):
+        rows = select(*columns).where(
             draft_area.c.run_id == run_id, draft_area.c.person_id.in_(ids)
         )
         for row in await connection.execute(rows):
-            read = reads.setdefault(row.person_id, {"states": {}, "unconfirmed": {}})
-            read["states"][row.area] = row.state
-            if row.state == UNCONFIRMED:
-                first = FirstRead(
-                    read_at=row.read_at,
-                    record_count=row.record_count,
-                    digest=bytes.fromhex(row.digest),
-                )
-                ids_digest = bytes.fromhex(row.ids_digest)
-                read["unconfirmed"][row.area] = Unconfirmed(read=first, ids=ids_digest)
-    return reads
+            areas[row.person_id][row.area] = _area_draft(row)
+    return {
+        person_id: PersonDraft(pass_no=pass_no, areas=areas[person_id])
+        for person_id, pass_no in passes.items()
+    }
+
+
+def _area_draft(row: Any) -> AreaDraft:
+    first = None
+    if row.state == UNCONFIRMED:
+        digest, ids_digest = bytes.fromhex(row.digest), bytes.fromhex(row.ids_digest)
+        read = FirstRead(read_at=row.read_at, record_count=row.record_count, digest=digest)
+        first = Unconfirmed(read=read, ids=ids_digest)
+    failure = FailureKind(row.failure_kind) if row.failure_kind else None
+    return AreaDraft(records=row.record_count or 0, first=first, failure=failure)
 
 
 async def open_versions(
@@ -208,12 +208,77 @@ async def find_holders(
     return {restriction_id: frozenset(persons) for restriction_id, persons in holders.items()}
 
 
-async def count_unconfirmed(connection: AsyncConnection, *, run_id: int) -> int:
-    """The number of persons with an area that waits for a second read."""
-    persons = select(func.count(draft_area.c.person_id.distinct())).where(
-        draft_area.c.run_id == run_id, draft_area.c.state == UNCONFIRMED
+async def count_due(
+    connection: AsyncConnection,
+    handle: RunHandle,
+    areas: Collection[str],
+    *,
+    pass_no: int,
+    with_failures: bool,
+) -> int:
+    """The number of persons with an area that a later pass reads again (``AreaDraft.is_due``)."""
+    kind = draft_area.c.failure_kind
+    is_unconfirmed = and_(draft_area.c.state == UNCONFIRMED, kind.is_(None))
+    is_failed = and_(true() if with_failures else false(), kind != FailureKind.UNSTABLE)
+    persons = (
+        select(func.count(draft_area.c.person_id.distinct()))
+        .join(draft, _has_draft())
+        .where(
+            draft_area.c.run_id == handle.run_id,
+            draft_area.c.area.in_(sorted(areas)),
+            draft.c.pass_no < pass_no,
+            or_(is_unconfirmed, is_failed),
+        )
     )
     return int((await connection.execute(persons)).scalar_one())
+
+
+def _has_draft() -> ColumnElement[bool]:
+    """Joins a read of an area with the draft of its person."""
+    return and_(draft.c.run_id == draft_area.c.run_id, draft.c.person_id == draft_area.c.person_id)
+
+
+async def count_failures(connection: AsyncConnection, *, run_id: int) -> Sequence[FailureCount]:
+    """The failed reads of a run by area, kind and reason, most frequent first."""
+    read = draft_area.c
+    persons = func.count().label("persons")
+    key = (read.area, read.failure_kind.label("kind"), read.failure_reason.label("reason"))
+    counts = (
+        select(*key, persons)
+        .where(read.run_id == run_id, read.failure_kind.is_not(None))
+        .group_by(read.area, read.failure_kind, read.failure_reason)
+        .order_by(persons.desc(), read.area, read.failure_reason)
+    )
+    rows = (await connection.execute(counts)).mappings()
+    return [FailureCount(**{**row, "kind": FailureKind(row["kind"])}) for row in rows]
+
+
+async def answered_areas(
+    connection: AsyncConnection, *, run_id: int
+) -> tuple[frozenset[str], frozenset[str]]:
+    """The areas with a complete read, in a publication or in this run.
+
+    Returns:
+        The areas with any complete read, and those with a read that held a record.
+    """
+    answered, with_record = set[str](), set[str]()
+    for name, version in VERSIONS.items():
+        is_drafted = and_(draft_area.c.run_id == run_id, draft_area.c.area == name)
+        is_confirmed = and_(person_area.c.area == name, person_area.c.confirmed_no.is_not(None))
+        found = select(
+            or_(
+                exists().where(is_confirmed),
+                exists().where(is_drafted, draft_area.c.pages.is_not(None)),
+            ),
+            or_(
+                exists(select(version.c.version_id)),
+                exists().where(is_drafted, draft_area.c.record_count > 0),
+            ),
+        )
+        is_answered, has_record = (await connection.execute(found)).one()
+        answered |= {name} if is_answered else set()
+        with_record |= {name} if has_record else set()
+    return frozenset(answered), frozenset(with_record)
 
 
 # Write
@@ -228,7 +293,11 @@ async def take_person_ids(connection: AsyncConnection, count: int) -> range:
 
 
 async def write_drafts(
-    connection: AsyncConnection, handle: RunHandle, rows: Sequence[Mapping[str, Any]]
+    connection: AsyncConnection,
+    handle: RunHandle,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    pass_no: int,
 ) -> None:
     """Write the drafts of persons.
 
@@ -236,20 +305,35 @@ async def write_drafts(
     """
     last_no = select(func.coalesce(func.max(run.c.publication_no), 0)).scalar_subquery()
     added = upsert(connection.dialect.name, draft).values(
-        run_id=handle.run_id, attempt=handle.attempt, compared_no=last_no
+        run_id=handle.run_id, pass_no=pass_no, compared_no=last_no
     )
     written = added.on_conflict_do_update(
         index_elements=[draft.c.run_id, draft.c.person_id],
-        set_={"attempt": added.excluded.attempt},
+        set_={"pass_no": added.excluded.pass_no},
     )
     await _execute_many(connection, written, rows)
 
 
 async def write_draft_areas(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write reads of areas, in place of earlier reads of the same areas in the run."""
+    """Write reads of areas, in place of earlier reads of the same areas in the run.
+
+    If a second read failed, the first one stays, so that a later pass can confirm it. Two reads
+    that contradict each other are final.
+    """
     added = upsert(connection.dialect.name, draft_area)
-    key = draft_area.primary_key.columns
-    replaced = {column.name: column for column in added.excluded if column.name not in key}
+    key, new = draft_area.primary_key.columns, added.excluded
+    keeps_first = and_(
+        draft_area.c.state == UNCONFIRMED,
+        new.state == FAILED,
+        new.failure_kind != FailureKind.UNSTABLE,
+    )
+    replaced = {
+        column.name: new[column.name]
+        if column.name in FAILURE
+        else case((keeps_first, column), else_=new[column.name])
+        for column in draft_area.c
+        if column.name not in key
+    }
     written = added.on_conflict_do_update(index_elements=[*key], set_=replaced)
     await _execute_many(connection, written, rows)
 
@@ -282,7 +366,7 @@ async def mark_seen(
         update(draft)
         .where(draft.c.run_id == handle.run_id, draft.c.person_id == bindparam("seen_id"))
         .values(
-            attempt=handle.attempt,
+            pass_no=handle.pass_no(1),
             local_ref=bindparam("seen_ref"),
             cohort=bindparam("seen_cohort"),
         )
@@ -299,7 +383,12 @@ async def add_unread(
 ) -> None:
     """Add drafts without a read: the roster names these persons, and PTS is not asked."""
     names = ["person_id", "person_key", "local_ref", "cohort"]
-    fixed = {"run_id": handle.run_id, "is_new": False, "attempt": handle.attempt, "compared_no": 0}
+    fixed = {
+        "run_id": handle.run_id,
+        "is_new": False,
+        "pass_no": handle.pass_no(1),
+        "compared_no": 0,
+    }
     for ids in parts(person_ids):
         named = select(*(person.c[name] for name in names), *map(literal, fixed.values()))
         added = upsert(connection.dialect.name, draft).from_select(

@@ -29,6 +29,7 @@ from worker.store.runs.apply_drafts import (
     applied_statements,
     count_all_open,
     count_changes,
+    count_holders,
     count_open,
     count_persons,
     count_persons_before,
@@ -60,7 +61,7 @@ _ZONE: Final = ZoneInfo("Europe/Oslo")
 """Whose days publications are counted by."""
 _WEEK: Final = timedelta(days=7)
 _DRAFTS: Final = (draft, draft_area, *CHANGES.values())
-_NO_READS: Final = {"attempted": 0, "complete": 0, "records": 0, "unconfirmed": 0}
+_NO_READS: Final = dict.fromkeys(("attempted", "complete", "records", "unconfirmed", "lone"), 0)
 
 
 class Publisher(Value, frozen=True, kw_only=True):
@@ -98,8 +99,9 @@ class Publisher(Value, frozen=True, kw_only=True):
         facts = self._facts(connection, new, reads, changes, departing=departing, missing=missing)
         limits = self._judge(connection, facts)
         unconfirmed = sum(read["unconfirmed"] for read in reads.values())
+        lone = sum(read["lone"] for read in reads.values())
         totals = self._totals(connection, new, reads, changes, departing)
-        notes = (*_not_read_again(unconfirmed), *warnings(facts, limits))
+        notes = (*_not_read_again(lone), *warnings(facts, limits))
         published = self._mark(connection, new, facts, totals, notes)
         if unconfirmed:
             connection.execute(fail_unconfirmed_reads(new))
@@ -168,6 +170,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             attempted=read["attempted"] + faults,
             complete=read["complete"],
             records=read["records"],
+            **_one(connection, count_holders(new, area)),
             is_first=not connection.execute(count_syncs(area)).scalar_one(),
         )
 
@@ -266,7 +269,7 @@ def _number(connection: Connection, handle: RunHandle, now: datetime) -> NewPubl
     ).one()
     return NewPublication(
         run_id=handle.run_id,
-        attempt=handle.attempt,
+        first_pass_no=handle.pass_no(1),
         number=(last_no or 0) + 1,
         # "As of" needs a later time for each publication, whatever a clock does.
         at=now if last_at is None else max(now, last_at + timedelta.resolution),
@@ -308,10 +311,10 @@ def _gaps(totals: Mapping[str, int]) -> Iterator[str]:
         yield f"{counted(failed, 'person-area')} could not be read"
 
 
-def _not_read_again(unconfirmed: int) -> tuple[str, ...]:
-    """What is said of first reads whose person has left the roster since, and was not found."""
-    what = counted(unconfirmed, "person-area")
-    return (f"not read a second time, as the roster has changed: {what}",) if unconfirmed else ()
+def _not_read_again(lone: int) -> tuple[str, ...]:
+    """The warning about first reads whose person has left the roster since."""
+    areas = counted(lone, "person-area")
+    return (f"not read a second time, as the roster has changed: {areas}",) if lone else ()
 
 
 def _publication_of(connection: Connection, run_id: int) -> Publication | None:

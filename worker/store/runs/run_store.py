@@ -1,29 +1,30 @@
 """The store of one run, and how it is opened."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from msgspec.structs import replace
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import AREAS
-from worker.core.diff import Confirm, Unconfirmed
+from worker.core.diff import Confirm
 from worker.core.guard import GuardLimits
 from worker.core.model import Person, PersonRead, RunKind, RunStatus
-from worker.core.run import Publication, RunHandle, RunProgress
+from worker.core.run import FailureCount, PersonDraft, Publication, RunHandle, RunProgress
 from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError, WorkerError
 from worker.store.database import Database
 from worker.store.persons import open_failures, unpublished_run
 from worker.store.runs.batch import write_batch
 from worker.store.runs.drafts import (
-    StoredPerson,
     add_unread,
-    count_unconfirmed,
+    answered_areas,
+    count_due,
+    count_failures,
     find_persons,
     mark_seen,
     parts,
@@ -31,7 +32,7 @@ from worker.store.runs.drafts import (
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, forget_garbage, note_run
 from worker.store.runs.publication import Publisher, read_so_far
-from worker.store.schema.tables import FAILED, draft_area, person, person_area, run
+from worker.store.schema.tables import FAILED, draft_area, person, person_area
 
 log = structlog.get_logger(__name__)
 
@@ -77,37 +78,44 @@ class RunStore:
         """The database of the store."""
         return self.lease.database
 
-    async def settled(self, persons: Sequence[Person]) -> Mapping[str, frozenset[str]]:
-        """The areas that need no first read by this run attempt, by person.
+    async def drafts(
+        self, persons: Sequence[Person], *, pass_number: int
+    ) -> Mapping[str, PersonDraft]:
+        """The drafts of persons whom this run has seen, by person key.
 
-        These are areas read completely in this run, or failed in this run attempt. Persons whom an
-        earlier run attempt has read are marked as seen on the roster, under today's labels.
+        In the first pass of an attempt, persons of an earlier attempt are marked as seen on the
+        roster, under today's labels.
         """
-        attempt = self.handle.attempt
-        drafted = await self._drafted([person.person_key for person in persons])
+        keys, run_id = [person.person_key for person in persons], self.handle.run_id
+        stored = await self.database.read(find_persons, keys, run_id=run_id, is_drafted=True)
+        drafts = {key: row.draft for key, row in stored.items() if row.draft is not None}
+        pass_no = self.handle.pass_no(pass_number)
         unseen = [
             {
-                "person_id": drafted[person.person_key].person_id,
+                "person_id": stored[person.person_key].person_id,
                 "local_ref": person.local_ref,
                 "cohort": person.cohort,
             }
             for person in persons
-            if person.person_key in drafted and drafted[person.person_key].attempt != attempt
+            if person.person_key in drafts and drafts[person.person_key].pass_no < pass_no
         ]
-        if unseen:
+        if pass_number == 1 and unseen:
             await self.lease.write(mark_seen, self.handle, unseen)
-        return {key: person.settled(attempt) for key, person in drafted.items()}
+        return drafts
 
-    async def waiting(self) -> int:
-        """The number of persons with an area whose first read waits for its second."""
-        return await self.database.read(count_unconfirmed, run_id=self.handle.run_id)
+    async def due(self, areas: Collection[str], *, pass_number: int, with_failures: bool) -> int:
+        """The number of persons whom the second or third pass reads again in these areas.
 
-    async def unconfirmed(
-        self, person_keys: Sequence[str]
-    ) -> Mapping[str, Mapping[str, Unconfirmed]]:
-        """These first reads, by person and area."""
-        drafted = await self._drafted(person_keys)
-        return {key: person.unconfirmed for key, person in drafted.items() if person.unconfirmed}
+        See ``AreaDraft.is_due``. Persons whom this pass has read already do not count.
+        """
+        pass_no = self.handle.pass_no(pass_number)
+        return await self.database.read(
+            count_due, self.handle, areas, pass_no=pass_no, with_failures=with_failures
+        )
+
+    async def failures(self) -> Sequence[FailureCount]:
+        """The failed person-areas of this run by area, kind and reason, most frequent first."""
+        return await self.database.read(count_failures, run_id=self.handle.run_id)
 
     async def not_sent(self, person_keys: Sequence[str]) -> None:
         """Mark persons as on the roster although they are not read from PTS.
@@ -123,7 +131,7 @@ class RunStore:
             return None
         return await self.database.read(_chosen_of, person_keys, choice=self.choice)
 
-    async def apply(self, batch: Sequence[PersonRead]) -> frozenset[str]:
+    async def apply(self, batch: Sequence[PersonRead], *, pass_number: int = 1) -> frozenset[str]:
         """Write drafts of a batch of persons in one transaction, with their completeness proofs.
 
         Each is compared with the published state. A first read that would take a restriction out
@@ -137,7 +145,12 @@ class RunStore:
             return frozenset()
         now = self.database.runtime.now()
         return await self.lease.write(
-            write_batch, batch, handle=self.handle, confirm=self.confirm, now=now
+            write_batch,
+            batch,
+            handle=self.handle,
+            pass_no=self.handle.pass_no(pass_number),
+            confirm=self.confirm,
+            now=now,
         )
 
     async def renew(self) -> None:
@@ -210,12 +223,6 @@ class RunStore:
         if status != RunStatus.INTERRUPTED:
             await forget_garbage(self.lease)
         return read
-
-    async def _drafted(self, person_keys: Sequence[str]) -> Mapping[str, StoredPerson]:
-        """The persons whom this run has read or seen."""
-        return await self.database.read(
-            find_persons, person_keys, run_id=self.handle.run_id, is_drafted=True
-        )
 
     async def _mark_not_sent(self, connection: AsyncConnection, person_keys: Sequence[str]) -> None:
         """Mark persons as seen by this attempt, under an identifier that is not sent to PTS."""
@@ -300,12 +307,6 @@ async def open_run_store(
         lease, kind=kind, areas=areas, terms=terms, continue_within=continue_within
     )
     await forget_garbage(lease)
-    handle = replace(handle, was_answered=await lease.database.read(_was_answered, handle.run_id))
+    answered, with_record = await lease.database.read(answered_areas, run_id=handle.run_id)
+    handle = replace(handle, answered=answered, answered_with_record=with_record)
     return RunStore(lease=lease, handle=handle, confirm=confirm, choice=choice)
-
-
-async def _was_answered(connection: AsyncConnection, run_id: int) -> bool:
-    """Whether an area was ever read, in a publication or in this run."""
-    counts = or_(run.c.run_id == run_id, run.c.publication_no.is_not(None))
-    answered = select(run.c.run_id).where(run.c.progressed_at.is_not(None), counts)
-    return (await connection.execute(answered.limit(1))).first() is not None

@@ -236,7 +236,7 @@ draft = Table(
     Column("person_id", RowId, primary_key=True, autoincrement=False),
     Column("person_key", String(64), nullable=False),
     Column("is_new", Boolean, nullable=False),
-    Column("attempt", Integer, nullable=False),
+    Column("pass_no", Integer, nullable=False),
     Column("compared_no", BigInteger, nullable=False),
     Column("local_ref", Text),
     Column("cohort", Text),
@@ -244,8 +244,9 @@ draft = Table(
 )
 """A person of an open run, not published. No draft area: named by the roster, but not read.
 
-``attempt`` is the last attempt that saw the person on the roster. ``compared_no`` is the
-publication that the reads were compared with, for people who look at drafts by hand.
+``pass_no`` is the last pass that saw the person on the roster, or read an area, counted over all
+attempts (``RunHandle.pass_no``). ``compared_no`` is the publication that the reads were compared
+with, for people who look at drafts by hand.
 """
 Index(
     "uq_draft_new",
@@ -277,8 +278,9 @@ draft_area = Table(
 """A read of an area of a person in an open run.
 
 ``unconfirmed``: the area needs a second read, and ``ids_digest`` is the digest of the ids of the
-first one. A withheld run leaves its failures until the next run begins. All other drafts of a run
-that is not open are garbage.
+first one. If the second read fails, the failure is noted and the first read stays. A withheld run
+leaves its failures until the next run begins. All other drafts of a run that is not open are
+garbage.
 """
 
 _TYPES: Final[Mapping[ColumnType, Any]] = {
