@@ -50,8 +50,8 @@ def removals(open_before: int, holders: int, removed: int, affected: int, **more
         pytest.param(removals(10, 4, 5, 1), id="all five of one person, half of ten"),
         pytest.param(removals(156, 40, 78, 3), id="those of three persons, just half of all"),
         pytest.param(removals(8, 4, 4, 4), id="half of eight, of everybody"),
-        pytest.param(facts(persons_before=9, departing=2), id="two of nine leave"),
-        pytest.param(facts(persons_before=2, departing=1), id="one of two leaves"),
+        pytest.param(facts(persons_before=9, missing=2), id="two of nine are missing"),
+        pytest.param(facts(persons_before=2, missing=1), id="one of two is missing"),
         pytest.param(facts(attempted=4, complete=2), id="half could be read"),
         pytest.param(removals(0, 0, 0, 0, persons_before=0), id="first run"),
         pytest.param(
@@ -75,9 +75,9 @@ def test_an_ordinary_night_passes(night):
         pytest.param(removals(3, 3, 3, 3), id="all of three"),
         pytest.param(removals(8, 4, 5, 2), id="five of eight, of two of four"),
         pytest.param(removals(157, 40, 79, 1), id="those of one person, more than half of all"),
-        pytest.param(facts(persons_before=7, departing=2), id="two of seven leave"),
-        pytest.param(facts(persons_before=4, departing=2), id="a small roster is cut in half"),
-        pytest.param(facts(departing=21), id="more than a tenth leaves"),
+        pytest.param(facts(persons_before=7, missing=2), id="two of seven are missing"),
+        pytest.param(facts(persons_before=4, missing=2), id="a small roster is cut in half"),
+        pytest.param(facts(missing=21), id="more than a tenth is missing"),
         pytest.param(facts(attempted=10, complete=4), id="too little was read"),
         pytest.param(removals(40, 30, 40, 30, is_subset=True), id="a backfill closes all of many"),
     ],
@@ -127,7 +127,8 @@ def test_a_person_accepts_what_was_counted_and_a_tenth_more():
     for removed, is_withheld in ((50, False), (55, False), (56, True), (100, True)):
         later = removals(100, 60, removed, 40)
         assert bool(reasons_to_withhold(later, accepted)) == is_withheld
-    assert reasons_to_withhold(facts(departing=70), accepted)
+    assert reasons_to_withhold(facts(missing=70), accepted)
+    assert reasons_to_withhold(facts(departing=70), LIMITS) == ()  # accepted when they were missing
     assert reasons_to_withhold(facts(complete=1), accepted)
 
 

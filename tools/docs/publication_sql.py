@@ -12,7 +12,7 @@ from worker.store.runs import apply_drafts as apply
 from worker.store.runs import fact_counts as facts
 
 NEW: Final = apply.NewPublication(
-    run_id=42, first_pass_no=4, number=7, at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    run_id=42, first_pass_no=4, is_sync=True, number=7, at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 )
 AREA: Final = AREAS[0]
 
@@ -30,6 +30,7 @@ STEPS: Final = {
         apply.count_all_open,
         apply.count_read_open,
         apply.count_holders,
+        apply.count_missing,
         apply.count_persons_before,
         apply.count_syncs,
     ),

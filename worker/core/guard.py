@@ -88,8 +88,9 @@ class GuardFacts(Value, frozen=True, kw_only=True):
         holders_before: persons with at least one of them.
         persons_before: persons in the store who have not departed.
         removed, persons_affected, lost, persons_losing: as of an area, of all together.
-        departing: persons whom two full rosters in a row do not name.
-        missing: persons whom this full roster is the first not to name.
+        departing: persons whom two full rosters in a row do not name. They were judged as missing.
+        missing: persons whom the roster of this full run is the first not to name, or whose line
+            could not be read. Their restrictions count as removed.
         is_subset: a backfill; shares of an arbitrary subset are no sign of an error.
     """
 
@@ -170,7 +171,8 @@ def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
     if facts.removed > limit:
         found.append(
             f"{facts.removed} of {facts.open_before} open restrictions of "
-            f"{counted(facts.persons_affected, 'person')} were closed or are no longer in effect"
+            f"{counted(facts.persons_affected, 'person')} were closed, are no longer in effect, "
+            "or belong to persons missing from the roster"
         )
     if facts.lost > limit:
         found.append(f"{counted(facts.lost, 'restriction')} lost a value")
@@ -252,10 +254,10 @@ _LOSES: Final = ("lost", "persons_losing", "would lose a value")
 def _going(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
     for what in (_CLOSES, _LOSES):
         yield from (*_too_many(facts, limits, *what),) or _in_areas(facts, limits, *what)
-    if facts.departing > _departure_limit(facts, limits):
+    if facts.missing > _missing_limit(facts, limits):
         yield (
-            f"{facts.departing} of {facts.persons_before} persons are no longer on the roster "
-            f"({_share(limits)})"
+            f"{facts.missing} of {facts.persons_before} persons are missing from the roster, or "
+            f"their line could not be read ({_share(limits)})"
         )
 
 
@@ -307,10 +309,10 @@ def _restrictions_limit(facts: GuardFacts, limits: GuardLimits) -> float:
     return max(limits.max_removed_share * facts.open_before, small)
 
 
-def _departure_limit(facts: GuardFacts, limits: GuardLimits) -> float:
-    """How many persons may depart in one run."""
+def _missing_limit(facts: GuardFacts, limits: GuardLimits) -> float:
+    """How many persons may be missing from one roster for the first time."""
     small = max(1.0, min(SMALL_PERSONS, facts.persons_before / 4))
-    accepted = _accepted(limits.accepted.departing if limits.accepted else 0)
+    accepted = _accepted(limits.accepted.missing if limits.accepted else 0)
     return max(limits.max_removed_share * facts.persons_before, small, accepted)
 
 

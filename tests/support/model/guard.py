@@ -50,11 +50,11 @@ class Guard:
 
     def _is_too_much(self, facts: Mapping[str, Any], accepted: Mapping[str, Any]) -> bool:
         known = facts["persons_before"]
-        departing = max(
-            self.max_removed_share * known, 1.0, min(3.0, known / 4), _more(accepted, "departing")
+        missing = max(
+            self.max_removed_share * known, 1.0, min(3.0, known / 4), _more(accepted, "missing")
         )
         return (
-            facts["departing"] > departing
+            facts["missing"] > missing
             or self._is_total_too_much(facts, accepted)
             or any(
                 self._is_area_too_much(facts, one, accepted.get("areas", {}).get(name, {}))

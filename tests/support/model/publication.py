@@ -47,6 +47,8 @@ class Publishing:
         gone = set(self.known) - set(ending.roster) if ending.may_depart else set()
         departing = frozenset(gone & set(self.missed))
         missing = frozenset(gone) - departing
+        unnamed = set(self.known) - set(ending.roster) - set(self.missed)
+        unnamed = unnamed if run.kind == "sync" else set()
         came, changed, went = self._differences(readings, departing)
         return Outcome(
             roster=ending.roster if ending.may_depart else None,
@@ -71,7 +73,7 @@ class Publishing:
                 "requests": run.requests,
                 "retries": run.retries,
             },
-            facts=self._facts(readings, went=went, departing=departing, missing=missing),
+            facts=self._facts(readings, went=went, departing=departing, missing=unnamed),
         )
 
     def _differences(
@@ -103,8 +105,13 @@ class Publishing:
         departing: Collection[str],
         missing: Collection[str],
     ) -> Mapping[str, Any]:
-        """What the guard judges: what goes is gone for good, not changed."""
+        """What the guard judges: what goes is gone for good, not changed.
+
+        Restrictions of persons who depart were judged when the roster first did not name them.
+        """
         run = self.run
+        went = {row for row in went if row[1] not in departing}
+        went |= {row for row in self.held if row[1] in missing}
         is_subset = run.kind == "backfill"
         open_rows = {row for row in self.held if not is_subset or (row[1], row[0]) in readings}
         return {

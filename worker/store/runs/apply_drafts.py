@@ -69,11 +69,13 @@ class NewPublication(Value, frozen=True, kw_only=True):
 
     Attributes:
         first_pass_no: the first pass of the attempt that has read the roster to its end.
+        is_sync: the run reads the whole roster, so that a person it does not name is missing.
         number, at: of the publication.
     """
 
     run_id: int
     first_pass_no: int
+    is_sync: bool
     number: int
     at: datetime
 
@@ -172,18 +174,43 @@ def count_persons(new: NewPublication) -> Query:
     return select(func.count().label("persons"), complete.label("complete")).select_from(by_person)
 
 
-def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, Query]:
-    """The changes of an area, and the closings of its departing persons."""
+def is_missing(new: NewPublication) -> ColumnElement[bool]:
+    """Whether a full run is the first that does not name a person.
+
+    A line that cannot be read names no person, so that its person is missing.
+    """
+    named = exists().where(_has_draft(new), draft.c.pass_no >= new.first_pass_no)
+    is_first = or_(person.c.missed_no.is_(None), person.c.missed_no == new.no)
+    is_here = person.c.departed_no.is_(None)
+    return and_(true() if new.is_sync else false(), is_here, is_first, ~named)
+
+
+def count_missing(new: NewPublication) -> Query:
+    """Count the persons whom a full run is the first not to name."""
+    return select(func.count().label("missing")).select_from(person).where(is_missing(new))
+
+
+def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
+    """The changes of an area, and the closings of its departing and missing persons.
+
+    The guard judges a person once, when the roster first does not name them. What departs now was
+    judged then.
+    """
     changes, versions = CHANGES[area.name].c, VERSIONS[area.name].c
     drafted = select(changes.op, changes.person_id, changes.closes, changes.loses).where(
         changes.run_id == new.run_id
     )
     departing = (
-        select(literal(Op.CLOSE.value), versions.person_id, true(), false())
+        select(literal(Op.CLOSE.value), versions.person_id, false(), false())
         .join(person, person.c.person_id == versions.person_id)
         .where(versions.closed_no.is_(None), person.c.departed_no == new.no)
     )
-    return drafted, departing
+    missing = (
+        select(literal("missing"), versions.person_id, true(), false())
+        .join(person, person.c.person_id == versions.person_id)
+        .where(versions.closed_no.is_(None), is_missing(new))
+    )
+    return drafted, departing, missing
 
 
 def count_changes(new: NewPublication, *areas: ResourceArea) -> Query:

@@ -30,6 +30,7 @@ from worker.store.runs.apply_drafts import (
     count_all_open,
     count_changes,
     count_holders,
+    count_missing,
     count_open,
     count_persons,
     count_persons_before,
@@ -93,10 +94,10 @@ class Publisher(Value, frozen=True, kw_only=True):
         if already := _publication_of(connection, self.handle.run_id):
             return already
         new = _number(connection, self.handle, now)
-        departing, missing = self._find_absent(connection, new) if self.may_depart else (0, 0)
+        departing = self._find_absent(connection, new) if self.may_depart else 0
         reads = _count_reads(connection, new)
         changes = _one(connection, count_changes(new, *AREAS))
-        facts = self._facts(connection, new, reads, changes, departing=departing, missing=missing)
+        facts = self._facts(connection, new, reads, changes, departing)
         limits = self._judge(connection, facts)
         unconfirmed = sum(read["unconfirmed"] for read in reads.values())
         lone = sum(read["lone"] for read in reads.values())
@@ -115,17 +116,18 @@ class Publisher(Value, frozen=True, kw_only=True):
             analyse(connection, [person, person_area, *VERSIONS.values()])
         return published
 
-    def _find_absent(self, connection: Connection, new: NewPublication) -> tuple[int, int]:
+    def _find_absent(self, connection: Connection, new: NewPublication) -> int:
         """Mark persons whom this full roster does not name.
 
         Returns:
-            How many depart, and how many are missing for the first time.
+            How many depart.
         """
         if self.handle.attempt > 1:
             for statement in forget_unseen_drafts(new):
                 connection.execute(statement)
         departing = connection.execute(depart_persons(new)).rowcount
-        return departing, connection.execute(mark_missed_persons(new)).rowcount
+        connection.execute(mark_missed_persons(new))
+        return departing
 
     def _facts(
         self,
@@ -133,20 +135,20 @@ class Publisher(Value, frozen=True, kw_only=True):
         new: NewPublication,
         reads: Mapping[str, Mapping[str, int]],
         changes: Mapping[str, int],
-        **rosters: int,
+        departing: int,
     ) -> GuardFacts:
         """The counts that the guard judges.
 
         Args:
             reads, changes: of this run; the reads by area.
-            rosters: the persons whom its roster does not name.
         """
         is_subset = self.handle.kind == RunKind.BACKFILL
         opened = count_read_open(new) if is_subset else count_all_open()
         return GuardFacts(
             **_one(connection, opened),
             **_without_totals(changes),
-            **rosters,
+            **_one(connection, count_missing(new)),
+            departing=departing,
             persons_before=connection.execute(count_persons_before(new)).scalar_one(),
             is_subset=is_subset,
             areas=tuple(self._area_facts(connection, new, area, reads) for area in AREAS),
@@ -270,6 +272,7 @@ def _number(connection: Connection, handle: RunHandle, now: datetime) -> NewPubl
     return NewPublication(
         run_id=handle.run_id,
         first_pass_no=handle.pass_no(1),
+        is_sync=handle.kind == RunKind.SYNC,
         number=(last_no or 0) + 1,
         # "As of" needs a later time for each publication, whatever a clock does.
         at=now if last_at is None else max(now, last_at + timedelta.resolution),
