@@ -272,7 +272,7 @@ def test_a_night_without_answers(tmp_path: Path, persons: int) -> None:
     """69 after `sync.patience`, also for a clinic of 12 persons; the next start continues."""
     nights = Nights(tmp_path, persons)
     assert nights.night().code == 0
-    outcome = nights.night(for_everybody("reset", since_s=0.2))
+    outcome = nights.night(for_everybody("reset", since_s=0.6))
     assert outcome.code == 69
     assert PATIENCE_S <= nights.took_s < PATIENCE_S + 60
     read = {(ask.person, ask.area) for ask in nights.asked if ask.is_good}
