@@ -1,24 +1,29 @@
-"""``contract``: what is declared of PTS's answers, and contracts proposed from what PTS says."""
+"""``contract``: the contract with PTS, and proposals from a document or from live answers."""
 
 import sys
 import tomllib
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import click
 
 from worker.cli import options
 from worker.cli.output import print_table
+from worker.core.display import visible
 from worker.errors import AreaError, ExitCode, RosterError, UsageError
 
 if TYPE_CHECKING:
     from worker.app import App
+    from worker.cli.openapi import Operation
     from worker.cli.proposal import Proposal
     from worker.core.model import Person
 
 _PERSONS_MAX: Final = 100
 _BYTES_MAX: Final = 64 << 20
+_QUESTIONS_MAX: Final = 5
+_SHOWN_MAX: Final = 20
 _out = click.option(
     "--out", type=options.path, metavar="FILE", help="Write it to this file, which must not exist."
 )
@@ -43,20 +48,28 @@ def show(cli: options.Cli) -> None:
 
     app = cli.load(None)
     known, origin = app.contract(), app.settings.api.contract_file
-    text = contract_toml(known, known, {})
+    text, _ = contract_toml(known, known)
     cli.emit({"origin": origin, "contract": tomllib.loads(text)}, lambda: print(text, end=""))
 
 
 @command.command("from-openapi")
 @click.argument("file", type=options.path, metavar="FILE")
+@click.option("--safety", metavar="PATH", help="The search of patient-safety in the document.")
+@click.option("--privacy", metavar="PATH", help="The search of patient-privacy in the document.")
 @_out
 @click.pass_obj
-def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
-    """Propose a contract from NHN's OpenAPI 3 document (JSON).
+def from_openapi(
+    cli: options.Cli, *, file: Path, safety: str | None, privacy: str | None, out: Path | None
+) -> int:
+    """Propose a contract from NHN's OpenAPI 3 document (JSON or YAML).
 
-    Marks show what differs from the contract in force, and what the document does not show
-    (docs/first-day.md). Only live answers prove a contract: `pts-worker doctor --probe`. `--json`
-    has the members file, areas (facts, fields) and contract.
+    Lists the operations that could be meant. If several could, it asks on a terminal; `--safety`
+    and `--privacy` choose. The result is a complete contract in which each open point is a comment
+    `# TODO 1: …` at its key (docs/first-day.md); the points and questions to NHN are listed.
+
+    Only live answers prove a contract: go on with `pts-worker contract learn`. Exit code 65 while
+    the document shows no list of records of an area; the contract in force stands for it then.
+    `--json` has the members file, areas (operations, facts, fields), todos, questions, contract.
 
     Example: `pts-worker contract from-openapi pts.json --out pts.toml`
     """
@@ -65,9 +78,42 @@ def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
 
     app = cli.load(None)
     content = read_trusted(file, key="FILE", forbidden=EVERYBODY_WRITES)
-    document, known = OpenApi(content), app.contract()
-    proposals = {area.name: document.proposal(area, known[area.name]) for area in app.areas()}
+    document = OpenApi(content, urlsplit(app.settings.api.base_url or "").path)
+    known, proposals = app.contract(), {}
+    paths = {"patient-safety": safety, "patient-privacy": privacy}
+    for area in app.areas():
+        candidates = document.candidates(area, known[area.name])
+        path = paths[area.name]
+        if path is None:
+            chosen = _chosen(cli, area.name, candidates)
+        else:
+            chosen = _named(path, document.operations, area.name)
+        proposals[area.name] = document.proposal(area, known[area.name], candidates, chosen)
     return _report(cli, app, proposals, out)
+
+
+def _named(path: str, operations: list["Operation"], area: str) -> "Operation":
+    """The operation that an option names; a POST, if there is one."""
+    for operation in operations:
+        if operation.path.rstrip("/") == path.rstrip("/"):
+            return operation
+    paths = ", ".join(one.path for one in operations[:_SHOWN_MAX]) or "none"
+    hint = f"its paths are {paths}"
+    raise UsageError(f"the document has no operation {path} for {area}", hint=hint)
+
+
+def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Operation | None":
+    """The likeliest operation of an area; a person's choice, if it is not the only one."""
+    likely = [one for one in candidates if one.is_likely]
+    is_terminal = sys.stdin.isatty() and sys.stderr.isatty() and not cli.as_json
+    if len(likely) == 1 or not candidates or not is_terminal:
+        return likely[0] if likely else None
+    shown = candidates[:_SHOWN_MAX]
+    for number, one in enumerate(shown, 1):
+        click.echo(visible(f"{number:3}  {one.method} {one.path}{one.remark}"), err=True)
+    kind = click.IntRange(0, len(shown))
+    number = click.prompt(f"The search of {area} (0: none of these)", type=kind, err=True)
+    return candidates[number - 1] if number else None
 
 
 @command.command("learn")
@@ -81,7 +127,9 @@ def learn(cli: options.Cli, *, out: Path | None) -> int:
     first page of each answer is read. The output has names of fields, their types and how many
     records have them, never a value; for a refusal (4xx), the names of its fields.
 
-    The output is as `from-openapi`'s. Exit code 65 if no answer could be used.
+    With the file of `from-openapi` as `api.contract_file` it closes what only answers can show. The
+    output is as there, without operations. Exit code 65 while no answer about an area could
+    be used.
 
     Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
     """
@@ -129,27 +177,63 @@ async def _persons(app: "App") -> list["Person"]:
 
 
 def _report(cli: options.Cli, app: "App", found: dict[str, "Proposal"], out: Path | None) -> int:
-    """Print what was found and the contract that is proposed, which may go to a file as well."""
-    from worker.cli.toml_text import contract_toml
+    """Print the findings, the proposed contract, which may go to a file, and its open points."""
+    from worker.cli.toml_text import Remarks, contract_toml
     from worker.files import named_faults, write_new
 
     known = app.contract()
     made = {name: one.contract for name, one in found.items() if one.contract is not None}
-    remarks = {name: (one.marks, one.candidates) for name, one in found.items()}
-    text = contract_toml({**known, **made}, known, remarks) if made else ""
+    remarks = {name: Remarks(one.notes, one.marks, one.candidates) for name, one in found.items()}
+    text, todos = contract_toml({**known, **made}, known, remarks)
+    text = text if made else ""
     if out is not None and made:
         with named_faults(out):
             write_new(out, text.encode())
-    areas = {name: {"facts": one.facts, "fields": one.rows} for name, one in found.items()}
-    document = {"file": out if made else None, "areas": areas, "contract": tomllib.loads(text)}
-    cli.emit(document, lambda: _print(found, text))
-    return ExitCode.OK if made else ExitCode.DATA_CONTRACT
+    questions = _questions(found)
+    areas = {
+        name: {"operations": one.operations, "facts": one.facts, "fields": one.rows}
+        for name, one in found.items()
+    }
+    document = {
+        "file": out if made else None,
+        "areas": areas,
+        "todos": todos,
+        "questions": questions,
+        "contract": tomllib.loads(text),
+    }
+    cli.emit(document, lambda: _print(found, text, todos, questions))
+    if missing := [name for name in found if name not in made]:
+        if not cli.as_json:
+            click.echo(f"pts-worker: nothing is proposed for {', '.join(missing)}", err=True)
+        return ExitCode.DATA_CONTRACT
+    return ExitCode.OK
 
 
-def _print(found: dict[str, "Proposal"], text: str) -> None:
+def _questions(found: dict[str, "Proposal"]) -> list[str]:
+    """The questions that close most open points, each with the areas that it is about."""
+    areas = dict[str, list[str]]()
+    for name, proposal in found.items():
+        for note in proposal.notes:
+            if note.question and name not in areas.setdefault(note.question, []):
+                areas[note.question].append(name)
+    return [f"{' and '.join(areas[text])}: {text}" for text in areas][:_QUESTIONS_MAX]
+
+
+def _print(
+    found: dict[str, "Proposal"], text: str, todos: list[dict[str, Any]], questions: list[str]
+) -> None:
     """Everything but the contract itself is a comment, so that all of it is a TOML file."""
+    rows = [(name, *row.values()) for name, one in found.items() for row in one.operations]
+    print_table(("area", "operation", "server", "remark"), rows[:_SHOWN_MAX], indent="# ")
     for name, one in found.items():
         print("".join(f"# {name}: {fact}\n" for fact in one.facts), end="")
     rows = [(name, *row.values()) for name, one in found.items() for row in one.rows]
     print_table(("area", "field", "kinds", "records", "becomes"), rows, indent="# ")
     print(f"\n{text}", end="")
+    print(f"\n# Open points: {len(todos)}")
+    for todo in todos:
+        print(f"# TODO {todo['number']} {todo['area']} {todo['key']}: {todo['text']}")
+    if questions:
+        print("\n# Questions to NHN:")
+    for number, question in enumerate(questions, 1):
+        print(f"# {number}. {question}")

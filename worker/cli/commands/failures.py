@@ -39,7 +39,11 @@ def command() -> None:
 @command.command("list")
 @click.option("--all", "shows_all", is_flag=True, help="One line for each failure, however many.")
 @click.option("--area", type=click.Choice(_AREAS), metavar="AREA", help="Only this area.")
-@click.option("--kind", type=click.Choice([one.value for one in FailureKind]), help="Only failures of this kind.")
+@click.option(
+    "--kind",
+    type=click.Choice([one.value for one in FailureKind]),
+    help="Only failures of this kind.",
+)
 @click.pass_obj
 def list_open(cli: options.Cli, *, shows_all: bool, area: str | None, kind: str | None) -> None:
     """List the failures: first by area, kind and reason, then one by one.
