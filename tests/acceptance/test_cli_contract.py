@@ -157,14 +157,14 @@ def test_learn(unlike: Standin, tmp_path: Path, sqlite_url: str):
     assert "or has only a header\n  → one synthetic identifier a line: `pts-" in unasked.err
     shown = text.out + text.err + ended.out + ended.err + (tmp_path / "p.toml").read_text()
     assert not any(one in shown for one in (*unlike.people, "SECRET-VALUE", *unlike.tokens))
-    assert "status 400: 3 in JSON with errors.offId[], title" in text.out
+    assert "status 400: 3 with errors.offId[], title" in text.out
     fields = {one["field"]: one for one in ended.document["areas"]["patient-safety"]["fields"]}
     assert fields["result.hits[].freeText"]["becomes"] == "candidate for extra"
     assert fields["result.hits[].Confidentiality_Code"]["becomes"] == "confidentiality_code"
     assert fields["result.hits[].Id"]["records"] == 6
     assert re.search(r"\ncause = \[.*\]  # not seen\n", text.out)
     assert re.search(
-        r"\n# TODO \d: an answer with hasMore is refused\..*\nignore = \[\]\n", text.out
+        r"\n# TODO \d: an answer with hasMore is refused: .*\nignore = \[\]\n", text.out
     )
     question = "Can hasMore mean that records are missing, or follow?"
     assert question in text.out
@@ -259,7 +259,7 @@ def test_what_cannot_be_made(worker: Installation):
     found = dict(zip(schemas, ends, strict=True))
     assert {one.code for one in ends} == {65}, [one.err for one in ends]
     assert {one.err for one in ends} == {"pts-worker: nothing is proposed for patient-safety\n"}
-    assert "show: current and former" in found["two"].out
+    assert "in the document: current and former" in found["two"].out
     assert "another document" in found["far"].out
     assert f"{path} cannot be read: more than 20,000 schemas" in found["often"].out
     made = read_contract((worker.folder / "far.toml").read_text())

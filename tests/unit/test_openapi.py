@@ -126,7 +126,7 @@ def test_a_second_list_of_objects():
     both = document(answer=f"properties: {{items: {{{_RECORDS}}}, former: {{{_RECORDS}}}}}")
     undecided = read(both)
     assert undecided.contract is None
-    assert "show: items and former" in notes(undecided, "records")
+    assert "in the document: items and former" in notes(undecided, "records")
     assert read(both, contract(records="Former")).table["records"] == "former"
 
 
@@ -156,7 +156,7 @@ def test_codes_as_numbers(code: str):
     made = read(document(code=code))
     expected = {"0": "N", "1": "NORU", "7": "NORN_EPO"}
     assert made.table["values"]["confidentiality_code"] == expected
-    assert "confidentiality_code is a number" in notes(made, "values")
+    assert "confidentiality_code is sent as a number" in notes(made, "values")
     assert made.contract is not None
 
 
@@ -165,7 +165,7 @@ def test_codes_that_nothing_names():
     made = read(document(code="type: integer, enum: [0, 1]"))
     assert made.table["values"] == {}
     (note,) = [note for note in made.notes if note.key == "values"]
-    assert "show: 0, 1" in note.text
+    assert note.text.endswith("In the document: 0, 1")
     assert note.question.startswith("Which values can confidentialityCode have")
     odd = read(document(code="type: string, enum: [NORU, NORN_X, Sperret]"))
     assert "does not know the confidentiality_code Sperret:" in notes(odd, "values")
@@ -283,7 +283,7 @@ def test_what_the_document_lacks():
     assert "cause" not in made.table["columns"]
     assert made.table["required"] == ["confidentiality_code"]
     without = read(document().replace("confidentialityCode:", "kode:"))
-    assert "no field for confidentiality_code" in notes(without, "required")
+    assert "no field in the document is confidentiality_code" in notes(without, "required")
     nobody = read(document().replace("offId: {type: string}}}}}", "who: {type: string}}}}}"))
     assert (nobody.table["person"], "no field names the person" in notes(nobody, "person")) == (
         [],

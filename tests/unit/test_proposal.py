@@ -86,7 +86,7 @@ def test_fields_that_are_no_column_for_sure():
     found = {"delay_days": ["z.delay_days"], "source_created_at": ["created_time"]}
     assert columns == {**known, **found}  # others may have the rest
     assert made.marks["confidentiality_code"] == "not seen"
-    assert notes(made, "required") == "the answers have no field for confidentiality_code"
+    assert notes(made, "required") == "no field in these answers is confidentiality_code"
     assert becomes(made)["accessRestriction[].confidentialityCode"] == "confidentiality_code"
     assert becomes(made)["parent.cause"] == "candidate for extra"
     assert not any(name in line for line in made.candidates for name in ("roles", "tags", "ls"))

@@ -221,6 +221,8 @@ class OpenApi:
             sent = {paged, *_OWN_HEADERS, *map(str.lower, table)}
             for name, parameter in given.items():
                 value = self._value(self._merged(parameter.get("schema")))
+                if name in table and value not in {None, UUID}:
+                    table[name] = value
                 if name == paged or name.lower() in sent:
                     continue
                 if value == UUID and key == "headers":

@@ -115,7 +115,7 @@ class Proposal:
         self, area: ResourceArea, known: AreaContract, *, is_complete: bool = False
     ) -> None:
         self._area, self._known, self._is_complete = area, known, is_complete
-        self._source = "the document" if is_complete else "the answers"
+        self._source = "the document" if is_complete else "these answers"
         self.table = known.model_dump(mode="json")
         self.sendable = dict[str, tuple[str, Mapping[str, Any]]]()
         self.facts, self.candidates, self.marks = list[str](), list[str](), dict[str, str]()
@@ -167,7 +167,7 @@ class Proposal:
         if declared or len(best) == 1:
             return (declared or best)[0]
         lists = " and ".join(place or "the answer itself" for place in inside) or "none"
-        text = f"one list of objects must be that of the records; {self._source} show: {lists}"
+        text = f"one list of objects must be that of the records; in {self._source}: {lists}"
         if inside:
             text += (
                 ". Set `records`, name this file in api.contract_file, and run the command again"
@@ -195,7 +195,7 @@ class Proposal:
         id_paths = _source([p for p in paths if "." not in p or p in ids], ids, _IDS)
         table["id"] = "+".join(id_paths) or known.id
         if not id_paths:
-            text = f"{self._source} have no field that is known as a record's id"
+            text = f"no field in {self._source} is known as the id of a record"
             self.note("id", text, "Which field is the id of a restriction?")
         table["person"] = [*_source(paths, known.person, PERSON_NAMES)]
         having = sum(fields[path].records for path in table["person"] if path in fields)
@@ -211,8 +211,10 @@ class Proposal:
         self.marks |= dict.fromkeys(names, "not seen")
         required = [name for name in names if name in self._known.required]
         if required:
-            text = f"{self._source} have no field for {_words(required)}"
+            text = f"no field in {self._source} is {_words(required)}"
             self.note("required", text, f"Which field of a record is its {_words(required)}?")
+        if names and not self._is_complete:
+            self.facts.append(f"declared, and in no answer: {_words(names)}")
         lost = [name for name in names if name not in required] if self._is_complete else []
         if lost:
             text = (
@@ -228,16 +230,17 @@ class Proposal:
         name, effect = column.name, self._area.effect
         is_code = name == effect.code
         codes = [c for _, group in effect.groups for c in group] if is_code else [*column.codes]
-        spelt = {plain(code): code for code in codes}
-        values = {sent: spelt.get(plain(is_), is_) for sent, is_ in field.codes.items()}
+        prefixes = tuple(prefix for _, prefix in effect.prefixes if is_code)
+        values = {sent: _spelt(is_, codes, prefixes) for sent, is_ in field.codes.items()}
         known = self.table["values"].get(name, {})
         question = f"Which values can {path} have, and what does each mean?"
-        prefixes = tuple(prefix for _, prefix in effect.prefixes if is_code)
         odd = [c for c in values.values() if c and codes and c not in codes]
-        odd = [code for code in odd if not (prefixes and code.startswith(prefixes))]
+        odd = [code for code in odd if not code.startswith(prefixes or "?")]
         if "integer" in field.kinds and not ({*values} <= {*known} if values else known):
             told = ", ".join(sent if is_ == "" else f"{sent} {is_}" for sent, is_ in values.items())
-            text = f"{name} is a number, and each needs a name; {self._source} show: {told or '?'}"
+            text = (
+                f"{name} is sent as a number: check the names. In {self._source}: {told or 'none'}"
+            )
             self.note("values", text, question if "" in values.values() or not values else "")
         if odd:
             text = f"the worker does not know the {name} {_words(odd)}: each counts as unknown"
@@ -269,11 +272,11 @@ class Proposal:
         table["answer_person"] += [path for role, path in roles if role == "answer_person"]
         for key in _AROUND:
             if before[key] and not table[key]:
-                self.note(key, f"in force, and {self._source} have no such field")
+                self.note(key, f"what is in force is not in {self._source}")
         if refused := [p for p in new if self._is_refused(p, around[p])]:
-            text = f"an answer with {_words(refused)} is refused. Add those here that say nothing"
+            text = f"an answer with {_words(refused)} is refused: add those that can never mean"
             question = f"Can {_words(refused)} mean that records are missing, or follow?"
-            self.note("ignore", f"{text} about missing records", question)
+            self.note("ignore", f"{text} that records are missing", question)
 
     def _respell(self, spelt: Mapping[str, str]) -> None:
         """Give the places around the records the case that the answers have."""
@@ -364,6 +367,15 @@ def plain(text: str) -> str:
     return re.sub("[^a-z0-9]", "", text.lower())
 
 
+def _spelt(name: str, codes: Iterable[str], prefixes: Iterable[str]) -> str:
+    """A code in the case in which the worker knows it: ``NornFfl`` is ``NORN_FFL``."""
+    spelt = {plain(code): code for code in codes}
+    for prefix in prefixes:
+        if plain(name).startswith(plain(prefix)) and plain(name) != plain(prefix):
+            spelt[plain(name)] = f"{prefix}_{plain(name)[len(prefix) :].upper()}"
+    return spelt.get(plain(name), name)
+
+
 def _source(paths: Sequence[str], declared: SourceText, names: Iterable[str]) -> Any:
     """What is declared, in the spelling of these paths, if it is there; else one of these names.
 
@@ -418,10 +430,10 @@ def learned(area: ResourceArea, known: AreaContract, responses: Sequence[HttpRes
     for response in responses:
         with suppress(AreaError):
             documents[response.status].append(parse(response.body))
-    for status, read in sorted(documents.items()):
-        names = "" if status == _OK else f" with {', '.join(sorted(fields_in(read)))}"
-        proposal.facts.append(f"status {status}: {len(read)} in JSON{names}")
-    if _OK not in documents:
+    for status, number in sorted(Counter(response.status for response in responses).items()):
+        names = "" if status == _OK else ", ".join(sorted(fields_in(documents[status])))
+        proposal.facts.append(f"status {status}: {number}{names and f' with {names}'}")
+    if not documents[_OK]:
         asked = f"POST {known.path} with {toml_value(known.body)}"
         remedy = "check path, query, headers and body, and that these persons exist there"
         proposal.note("path", f"every request is refused: {asked}; {remedy}")
