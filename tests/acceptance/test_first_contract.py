@@ -70,7 +70,8 @@ CASES: dict[str, tuple[str, Callable[[Ask], Reply], dict[str, str], list[tuple[s
             "/pts/api/v1/PatientSafetyRestrictions/Search": SAFETY,
             "/pts/api/v1/PatientPrivacyRestrictions/Search": PRIVACY,
         },
-        [("ignore = []", 'ignore = ["pageSize", "hasPreviousPage", "errors"]')] * 2,
+        [("ignore = []", 'ignore = ["pageSize", "hasPreviousPage", "errors"]')] * 2
+        + [('3 = "NornFfl"', '3 = "NORN_FFL"')],
         {("NORN_FFL", "Manual"), ("Block", "Hard")},
     ),
     "bare": (
@@ -92,7 +93,7 @@ def edited(file: Path, edits: list[tuple[str, str]]) -> None:
             for index, line in enumerate(lines)
             if old in line and new not in line and not line.startswith("#")
         )
-        above = [line for line in lines[place - 2 : place] if line.startswith("# TODO ")]
+        above = [line for line in lines[place - 3 : place] if line.startswith("# TODO ")]
         assert above, lines[place]
         lines[place] = lines[place].replace(old, new)
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -6,8 +6,10 @@ import tomllib
 import pytest
 
 from tests.support.contracts import SHAPES, as_toml, contract
-from worker.cli.toml_text import Note, Remarks, contract_toml
+from worker.cli.proposal import Proposal
+from worker.cli.toml_text import contract_toml
 from worker.config.contract_file import load_contract, read_contract
+from worker.core.area import AREAS, PATIENT_SAFETY
 
 ODD = {
     "paths and keys": contract(
@@ -33,7 +35,7 @@ ODD = {
 def test_what_is_shown_reads_back(name):
     """Every key stands there, each on a line, and nothing is lost."""
     made = read_contract(as_toml(SHAPES[name])) if name in SHAPES else _odd(name)
-    shown, _ = contract_toml(made, made)
+    shown, _ = contract_toml(made, made, {})
     assert read_contract(shown) == made
     for area in tomllib.loads(shown).values():
         assert len(area) == 20
@@ -51,24 +53,23 @@ def test_what_differs_from_the_contract_in_force_is_marked():
     columns = {name: source for name, source in area.columns.items() if name != "cause"}
     update = {"id": "Id", "extra": {"ø": ("a",)}, "columns": columns}
     made = {**known, "patient-safety": area.model_copy(update=update)}
-    remarks = Remarks(marks={"delay_days": "not seen"}, extra=['z = "z"'])
-    text, _ = contract_toml(made, known, {"patient-safety": remarks})
+    proposal = Proposal(PATIENT_SAFETY, area)
+    proposal.candidates.append('z = "z"')
+    text, _ = contract_toml(made, known, {"patient-safety": proposal})
     assert '\n# in force: id = "id"\nid = "Id"  # proposal\n' in text
     assert '\n[patient-safety.extra]\n"ø" = ["a"]  # proposal\n# z = "z"\n' in text
-    assert re.search(r"\n# in force: cause = .*\ndelay_days = .*  # not seen\n", text)
-    counts = [text.count(mark) for mark in ("# proposal", "# in force", "# not seen")]
-    assert counts == [2, 2, 1]
+    assert re.search(r"\n# in force: cause = .*\ndelay_days = ", text)
+    assert [text.count(mark) for mark in ("# proposal", "# in force")] == [2, 2]
 
 
 def test_open_points_stand_at_their_keys():
     """Numbered through the file, on one line each; a line break in one makes no line of its own."""
     known = load_contract(None)
-    safety = Remarks(
-        [Note("values", "codes"), Note("id", 'two\n[x]\na = "b"'), Note("id", "again")]
-    )
-    text, points = contract_toml(
-        known, known, {"patient-privacy": Remarks([Note("path", "old")]), "patient-safety": safety}
-    )
+    proposals = {area.name: Proposal(area, known[area.name]) for area in AREAS}
+    for key, text in (("values", "codes"), ("id", 'two\n[x]\na = "b"'), ("id", "again")):
+        proposals["patient-safety"].note(key, text)
+    proposals["patient-privacy"].note("path", "old")
+    text, points = contract_toml(known, known, proposals)
     assert read_contract(text) == known
     assert [tuple(point.values()) for point in points] == [
         (1, "patient-safety", "id", r'two\u000a[x]\u000aa = "b"'),

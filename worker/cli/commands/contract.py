@@ -48,7 +48,7 @@ def show(cli: options.Cli) -> None:
 
     app = cli.load(None)
     known, origin = app.contract(), app.settings.api.contract_file
-    text, _ = contract_toml(known, known)
+    text, _ = contract_toml(known, known, {})
     cli.emit({"origin": origin, "contract": tomllib.loads(text)}, lambda: print(text, end=""))
 
 
@@ -79,39 +79,33 @@ def from_openapi(
     app = cli.load(None)
     content = read_trusted(file, key="FILE", forbidden=EVERYBODY_WRITES)
     document = OpenApi(content, urlsplit(app.settings.api.base_url or "").path)
-    known, proposals = app.contract(), {}
+    known, proposals = app.contract(), dict[str, Any]()
     paths = {"patient-safety": safety, "patient-privacy": privacy}
     for area in app.areas():
         candidates = document.candidates(area, known[area.name])
-        path = paths[area.name]
-        if path is None:
-            chosen = _chosen(cli, area.name, candidates)
-        else:
-            chosen = _named(path, document.operations, area.name)
+        path, operations = paths[area.name], document.operations
+        chosen = _named(path, operations) if path else _chosen(cli, area.name, candidates)
         proposals[area.name] = document.proposal(area, known[area.name], candidates, chosen)
     return _report(cli, app, proposals, out)
 
 
-def _named(path: str, operations: list["Operation"], area: str) -> "Operation":
-    """The operation that an option names; a POST, if there is one."""
+def _named(path: str, operations: list["Operation"]) -> "Operation":
     for operation in operations:
         if operation.path.rstrip("/") == path.rstrip("/"):
             return operation
-    paths = ", ".join(one.path for one in operations[:_SHOWN_MAX]) or "none"
-    hint = f"its paths are {paths}"
-    raise UsageError(f"the document has no operation {path} for {area}", hint=hint)
+    paths = ", ".join(operation.path for operation in operations[:_SHOWN_MAX])
+    raise UsageError(f"the document has no operation {path}", hint=f"its paths are {paths}")
 
 
 def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Operation | None":
     """The likeliest operation of an area; a person's choice, if it is not the only one."""
-    likely = [one for one in candidates if one.is_likely]
+    likely = [operation for operation in candidates if operation.is_likely]
     is_terminal = sys.stdin.isatty() and sys.stderr.isatty() and not cli.as_json
     if len(likely) == 1 or not candidates or not is_terminal:
         return likely[0] if likely else None
-    shown = candidates[:_SHOWN_MAX]
-    for number, one in enumerate(shown, 1):
-        click.echo(visible(f"{number:3}  {one.method} {one.path}{one.remark}"), err=True)
-    kind = click.IntRange(0, len(shown))
+    for number, operation in enumerate(candidates[:_SHOWN_MAX], 1):
+        click.echo(visible(f"{number:3}  {operation.title}"), err=True)
+    kind = click.IntRange(0, min(len(candidates), _SHOWN_MAX))
     number = click.prompt(f"The search of {area} (0: none of these)", type=kind, err=True)
     return candidates[number - 1] if number else None
 
@@ -176,64 +170,56 @@ async def _persons(app: "App") -> list["Person"]:
     return persons[:_PERSONS_MAX]
 
 
-def _report(cli: options.Cli, app: "App", found: dict[str, "Proposal"], out: Path | None) -> int:
+def _report(
+    cli: options.Cli, app: "App", proposals: dict[str, "Proposal"], out: Path | None
+) -> int:
     """Print the findings, the proposed contract, which may go to a file, and its open points."""
-    from worker.cli.toml_text import Remarks, contract_toml
+    from worker.cli.toml_text import contract_toml
     from worker.files import named_faults, write_new
 
     known = app.contract()
-    made = {name: one.contract for name, one in found.items() if one.contract is not None}
-    remarks = {name: Remarks(one.notes, one.marks, one.candidates) for name, one in found.items()}
-    text, todos = contract_toml({**known, **made}, known, remarks)
-    text = text if made else ""
+    made = {name: one.contract for name, one in proposals.items() if one.contract is not None}
+    text, todos = contract_toml({**known, **made}, known, proposals)
     if out is not None and made:
         with named_faults(out):
             write_new(out, text.encode())
-    questions = _questions(found)
-    areas = {
-        name: {"operations": one.operations, "facts": one.facts, "fields": one.rows}
-        for name, one in found.items()
-    }
     document = {
         "file": out if made else None,
-        "areas": areas,
+        "areas": {
+            name: {"operations": one.operations, "facts": one.facts, "fields": one.rows}
+            for name, one in proposals.items()
+        },
+        "contract": tomllib.loads(text if made else ""),
         "todos": todos,
-        "questions": questions,
-        "contract": tomllib.loads(text),
+        "questions": _questions(proposals),
     }
-    cli.emit(document, lambda: _print(found, text, todos, questions))
-    if missing := [name for name in found if name not in made]:
-        if not cli.as_json:
-            click.echo(f"pts-worker: nothing is proposed for {', '.join(missing)}", err=True)
-        return ExitCode.DATA_CONTRACT
-    return ExitCode.OK
+    cli.emit(document, lambda: _print(document, text if made else ""))
+    missing = [name for name in proposals if name not in made]
+    if missing and not cli.as_json:
+        click.echo(f"pts-worker: nothing is proposed for {', '.join(missing)}", err=True)
+    return ExitCode.DATA_CONTRACT if missing else ExitCode.OK
 
 
-def _questions(found: dict[str, "Proposal"]) -> list[str]:
-    """The questions that close most open points, each with the areas that it is about."""
-    areas = dict[str, list[str]]()
-    for name, proposal in found.items():
-        for note in proposal.notes:
-            if note.question and name not in areas.setdefault(note.question, []):
-                areas[note.question].append(name)
-    return [f"{' and '.join(areas[text])}: {text}" for text in areas][:_QUESTIONS_MAX]
+def _questions(proposals: dict[str, "Proposal"]) -> list[str]:
+    """The first questions to NHN that close open points, each with its areas."""
+    areas = dict[str, dict[str, None]]()
+    for name, proposal in proposals.items():
+        for note in filter(lambda note: note.question, proposal.notes):
+            areas.setdefault(note.question, {})[name] = None
+    return [f"{' and '.join(names)}: {text}" for text, names in areas.items()][:_QUESTIONS_MAX]
 
 
-def _print(
-    found: dict[str, "Proposal"], text: str, todos: list[dict[str, Any]], questions: list[str]
-) -> None:
+def _print(document: dict[str, Any], text: str) -> None:
     """Everything but the contract itself is a comment, so that all of it is a TOML file."""
-    rows = [(name, *row.values()) for name, one in found.items() for row in one.operations]
-    print_table(("area", "operation", "server", "remark"), rows[:_SHOWN_MAX], indent="# ")
-    for name, one in found.items():
-        print("".join(f"# {name}: {fact}\n" for fact in one.facts), end="")
-    rows = [(name, *row.values()) for name, one in found.items() for row in one.rows]
-    print_table(("area", "field", "kinds", "records", "becomes"), rows, indent="# ")
-    print(f"\n{text}", end="")
-    print(f"\n# Open points: {len(todos)}")
-    for todo in todos:
-        print(f"# TODO {todo['number']} {todo['area']} {todo['key']}: {todo['text']}")
-    if questions:
-        print("\n# Questions to NHN:")
-    for number, question in enumerate(questions, 1):
-        print(f"# {number}. {question}")
+    areas = document["areas"].items()
+    rows = [(name, *row.values()) for name, area in areas for row in area["operations"]]
+    print_table(("area", "operation", "server", "remark"), rows, indent="# ")
+    for name, area in areas:
+        print("".join(f"# {name}: {visible(fact)}\n" for fact in area["facts"]), end="")
+    rows = [(name, *row.values()) for name, area in areas for row in area["fields"]]
+    print_table(("area", "field", "kinds", "records"), rows, indent="# ")
+    print(f"\n{text}\n# Open points: {len(document['todos'])}")
+    for todo in document["todos"]:
+        print("# TODO {number} {area} {key}: {text}".format(**todo))
+    for number, question in enumerate(document["questions"], 1):
+        print(f"# Question {number} to NHN: {visible(question)}")
