@@ -15,6 +15,7 @@ from tests.support.program import Ended, Installation, calls
 from tests.support.raw_server import Reply, http
 from tests.support.standin import PRIVACY, SAFETY, Ask, Standin, off_id_of
 
+TEXT = (Path(__file__).parents[2] / "docs/first-day.md").read_text(encoding="utf-8")
 DOCUMENTS = Path(__file__).parents[1] / "support/openapi"
 PERSONS = [off_id_of(number) for number in range(12)]
 PAGE = 2
@@ -33,7 +34,12 @@ def enveloped(ask: Ask) -> Reply:
     number = int(re.fullmatch(r"PageNumber=(\d+)", query)[1])  # type: ignore[index]
     many = PERSONS.index(off_id) % 4
     common = {"nationalIdentityNumber": off_id, "createdTime": "2026-05-06T07:08:09.1234567Z"}
-    safety = {"confidentialityCode": 3, "cause": 1, "delayDays": None, "modifiedTime": None}
+    safety: dict[str, Any] = {
+        "confidentialityCode": 3,
+        "cause": 1,
+        "delayDays": None,
+        "modifiedTime": None,
+    }
     safety["createdBy"] = {"role": "LE", "name": "Kari Nordmann", "organisationNumber": "9"}
     own = safety if ask.area == SAFETY else {"privacyType": 1, "privacyLevel": 2}
     every = [{"id": f"{ask.area}-{off_id[:6]}-{n}", **common, **own} for n in range(many)]
@@ -71,7 +77,7 @@ CASES: dict[str, tuple[str, Callable[[Ask], Reply], dict[str, str], list[tuple[s
             "/pts/api/v1/PatientPrivacyRestrictions/Search": PRIVACY,
         },
         [("ignore = []", 'ignore = ["pageSize", "hasPreviousPage", "errors"]')] * 2
-        + [('3 = "NornFfl"', '3 = "NORN_FFL"')],
+        + [('3 = "NornFfl", 4 = "NornPsy"', '3 = "NORN_FFL", 4 = "NORN_PSY"')],
         {("NORN_FFL", "Manual"), ("Block", "Hard")},
     ),
     "bare": (
@@ -128,6 +134,11 @@ def test_from_a_document_to_a_night(standin: Standin, tmp_path: Path, sqlite_url
     assert found == codes
     assert not standin.violations
     assert "Kari" not in learned.out + probed.out + made.out
+    if case == "envelope":
+        shown = "".join(re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL))
+        printed = (made.out + learned.out + probed.out).replace(f"{tmp_path}/", "").splitlines()
+        lines = [line for line in shown.splitlines() if line[:1] not in {"$", "…"}]
+        assert [line for line in lines if line not in printed] == []
 
 
 def learn_and_probe(worker: Installation) -> tuple[Ended, Ended]:

@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -237,7 +238,8 @@ def test_init_asks(worker: Installation):
 @pytest.mark.parametrize(("answer", "chosen"), [("2", "/b/patient-safety/search"), ("0", "")])
 def test_the_operation_of_an_area_is_chosen(worker: Installation, answer: str, chosen: str):
     """If several could be meant; 0 takes none of them."""
-    paths = {f"/{name}/patient-safety/search": {"post": {}} for name in "abc"}
+    post: dict[str, Any] = {"post": {}}
+    paths = {f"/{name}/patient-safety/search": post for name in "abc"}
     (worker.folder / "several.json").write_text(json.dumps({"openapi": "3.0.0", "paths": paths}))
     words = "contract from-openapi several.json --set sync.areas=patient-safety"
     typed = [("(0: none of these): ", f"{answer}\n")]

@@ -244,7 +244,7 @@ class Proposal:
             self.note("values", text, None if values and all(values.values()) else [path])
         odd = [code for code in values.values() if code and codes and code not in codes]
         if odd := [code for code in odd if not (prefixes and code.startswith(prefixes))]:
-            text = f"the worker does not know the {name} {', '.join(odd)}: it counts as unknown"
+            text = f"reports have no group for the {name} {', '.join(odd)}"
             self.note("values", text, [path])
         if named := {sent: code for sent, code in values.items() if code not in {"", sent}}:
             self.table["values"][name] = named | known

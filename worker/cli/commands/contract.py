@@ -193,7 +193,7 @@ def _report(
         "todos": todos,
         "questions": _questions(proposals),
     }
-    cli.emit(document, lambda: _print(document, text if made else ""))
+    cli.emit(document, lambda: _print(document, text if made and out is None else ""))
     missing = [name for name in proposals if name not in made]
     if missing and not cli.as_json:
         click.echo(f"pts-worker: nothing is proposed for {', '.join(missing)}", err=True)
@@ -216,9 +216,11 @@ def _print(document: dict[str, Any], text: str) -> None:
     print_table(("area", "operation", "server", "remark"), rows, indent="# ")
     for name, area in areas:
         print("".join(f"# {name}: {visible(fact)}\n" for fact in area["facts"]), end="")
-    rows = [(name, *row.values()) for name, area in areas for row in area["fields"]]
-    print_table(("area", "field", "kinds", "records"), rows, indent="# ")
-    print(f"\n{text}\n# Open points: {len(document['todos'])}")
+    if not rows:  # a document is there to be looked at
+        rows = [(name, *row.values()) for name, area in areas for row in area["fields"]]
+        print_table(("area", "field", "kinds", "records"), rows, indent="# ")
+    print(f"\n{text}" if text else f"\n# Written: {document['file'] or 'nothing'}")
+    print(f"# Open points: {len(document['todos'])}")
     for todo in document["todos"]:
         print("# TODO {number} {area} {key}: {text}".format(**todo))
     for number, question in enumerate(document["questions"], 1):
