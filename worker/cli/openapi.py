@@ -149,14 +149,14 @@ class OpenApi:
     def _parameters(self, operation: Operation, request: Any) -> Iterator[Parameter]:
         """What a request can have in its query, headers and the first level of its body."""
         given = {
-            (one.get("in"), one.get("name")): one
+            (_in(one, "in", str), _in(one, "name", str)): one
             for part in (operation.item, operation.body)
             for one in map(self._merged, _in(part, "parameters", list))
         }
         for (place, name), one in given.items():
             schema, is_required = self._merged(one.get("schema")), one.get("required") is True
             if place in _PLACES:
-                yield Parameter(_PLACES[place], str(name), is_required, {**one, **schema})
+                yield Parameter(_PLACES[place], name, is_required, {**one, **schema})
         parts = self._parts(request)
         required = [name for part in parts for name in _in(part, "required", list)]
         for part in parts:
