@@ -119,6 +119,8 @@ def test_from_a_document_to_a_night(standin: Standin, tmp_path: Path, sqlite_url
     worker.configure(api={"contract_file": "pts.toml"})
     learned, probed = learn_and_probe(worker)
     assert (learned.code, probed.code) == (0, 0), learned.story() + probed.story()
+    assert "# Open points: 0\n" in learned.out
+    assert "# proposal" not in (tmp_path / "learned.toml").read_text(encoding="utf-8")
     states = re.findall(r"^(OK|WARN|FAIL) +(PTS probe|contract) ", probed.out, re.MULTILINE)
     assert [state for state, _ in states][1:] == ["OK"], probed.out
     ended = worker.sync()

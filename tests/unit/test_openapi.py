@@ -167,6 +167,7 @@ def test_codes_that_nothing_names():
     (note,) = [note for note in made.notes if note.key == "values"]
     assert note.text.endswith("In the document: 0, 1")
     assert note.question.startswith("Which values can confidentialityCode have")
+    assert "is sent as a number" in notes(read(document(code="format: int32")), "values")
     odd = read(document(code="type: string, enum: [NORU, NORN_X, Sperret]"))
     assert "no group for the confidentiality_code Sperret" in notes(odd, "values")
 
@@ -191,6 +192,15 @@ def test_examples_are_never_sent():
     assert 'example "MyApplication, v1.337"' in notes(made, "headers")
     assert 'enum ["a", "b"]' in notes(made, "query")
     assert made.facts == ["headers: optional, not sent: Accept-Language"]
+
+
+def test_a_value_in_force_that_the_document_excludes():
+    """The document's only value takes its place; another that it allows stands."""
+    header = "{in: header, name: api-version, required: true, schema: {enum: [VALUES]}}"
+    known = contract(headers={"api-version": "0.4"})
+    for values, expected in (("'0.5'", "0.5"), ("'0.4', '0.5'", "0.4")):
+        made = read(document(parameters=header.replace("VALUES", values)), known)
+        assert made.table["headers"] == {"api-version": expected}
 
 
 def test_hal_links():

@@ -96,6 +96,7 @@ def test_what_is_declared_around_the_records_stands():
     made = proposed(answer, {**answer, "errors": [], "pagingReference": 7}, known=known)
     assert made.contract == known
     assert refused(made) == ["pagingReference"]
+    assert proposed({"items": [RECORD], "errors": None}, known=known).table["ignore"] == []
     moved = proposed({**answer, "items": None, "rows": [RECORD]}, known=known).table
     assert (moved["records"], moved["ignore"], moved["paging"]["field"]) == ("rows", [], "page")
 
@@ -104,6 +105,8 @@ def test_the_list_may_be_null_or_empty():
     """It is the list all the same, and nothing to be ignored."""
     made = proposed({"items": [RECORD], "total": 1}, {"items": None, "total": 0}, {"items": []})
     assert (made.table["records"], refused(made)) == ("items", [])
+    made = proposed({"data": {"items": [RECORD]}}, {"data": None})
+    assert (made.table["records"], refused(made)) == ("data.items", [])
 
 
 def test_a_place_in_another_case():

@@ -58,11 +58,6 @@ class Operation(NamedTuple):
         deprecated = "deprecated" if self.body.get("deprecated") is True else ""
         return "; ".join(filter(None, (deprecated, self.refusal)))
 
-    @property
-    def title(self) -> str:
-        """A line for people."""
-        return f"{self.method} {self.path}" + (self.remark and f" ({self.remark})")
-
 
 class OpenApi:
     """A document.

@@ -190,13 +190,11 @@ class Proposal:
         names = [column.name for column in self._area.columns if not column.never_of]
         sources = {n: source_of(paths, known.columns.get(n, ()), [plain(n)]) for n in names}
         table["columns"] |= {name: source for name, source in sources.items() if source}
-        for column in self._area.columns:
-            if column.type is ColumnType.TEXT and isinstance(
-                sources.get(column.name), (list, tuple)
-            ):
-                general = [parse_path(path).general for path in sources[column.name]]
-                for path in [path for path in general if path in fields][:1]:
-                    self._declare_codes(column.name, column.codes, path, fields[path])
+        for column in (one for one in self._area.columns if one.type is ColumnType.TEXT):
+            source = sources[column.name]
+            general = [] if isinstance(source, dict) else [parse_path(p).general for p in source]
+            for path in [path for path in general if path in fields][:1]:
+                self._declare_codes(column.name, column.codes, path, fields[path])
         self._declare_missing([name for name in known.columns if not sources.get(name)])
         # Of what is nested, an id is another object's, as the document's.
         ids = tuple(known.id.split("+"))
@@ -234,12 +232,10 @@ class Proposal:
             codes = [code for _, group in effect.groups for code in group]
             prefixes = tuple(prefix for _, prefix in effect.prefixes)
         spelt, known = {plain(code): code for code in codes}, self.table["values"].get(name, {})
-        values = {sent: spelt.get(plain(name), name) for sent, name in field.codes.items()}
+        values = {sent: spelt.get(plain(code), code) for sent, code in field.codes.items()}
         is_open = not {*values} <= {*known} if values else not known
         if "integer" in field.kinds and is_open:
-            told = (
-                ", ".join(f"{sent} {name}".strip() for sent, name in values.items()) or "no names"
-            )
+            told = ", ".join(f"{sent} {code}".strip() for sent, code in values.items()) or "none"
             text = f"{name} is sent as a number: check the names. In {self._source}: {told}"
             self.note("values", text, None if values and all(values.values()) else [path])
         odd = [code for code in values.values() if code and codes and code not in codes]

@@ -104,7 +104,8 @@ def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Oper
     if len(likely) == 1 or not candidates or not is_terminal:
         return likely[0] if likely else None
     for number, operation in enumerate(candidates[:_SHOWN_MAX], 1):
-        click.echo(visible(f"{number:3}  {operation.title}"), err=True)
+        line = f"{number:3}  {operation.method} {operation.path}  {operation.remark}"
+        click.echo(visible(line), err=True)
     kind = click.IntRange(0, min(len(candidates), _SHOWN_MAX))
     number = click.prompt(f"The search of {area} (0: none of these)", type=kind, err=True)
     return candidates[number - 1] if number else None

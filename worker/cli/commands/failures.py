@@ -19,16 +19,8 @@ _LISTED_BELOW: Final = 20
 _AREAS: Final = ("patient-safety", "patient-privacy")
 
 
-_COLUMNS: Final = {
-    "area": "area",
-    "kind": "kind",
-    "attempts": "attempts",
-    "runs": "runs",
-    "first_at": "since",
-    "last_at": "last at",
-    "reason": "reason",
-}
-"""Members of a failure on its line, with their heads."""
+_MEMBERS: Final = ("local_ref", "area", "kind", "attempts", "runs", "first_at", "last_at", "reason")
+_HEADS: Final = ("local ref", "area", "kind", "attempts", "runs", "since", "last at", "reason")
 
 
 @click.group("failures", cls=options.Group, no_args_is_help=True)
@@ -81,27 +73,21 @@ def _print(failures: Sequence["OpenFailure"], *, shows_all: bool) -> None:
     groups = defaultdict[tuple[str, ...], list["OpenFailure"]](list)
     for failure in failures:
         groups[failure.area, failure.kind, without_numbers(failure.reason)].append(failure)
-    rows = [
+    table = [
         (*group, len({one.person_id for one in alike}), min(one.first_at for one in alike))
         for group, alike in sorted(groups.items(), key=lambda pair: -len(pair[1]))
     ]
-    print_table(("area", "kind", "reason", "persons", "since"), rows)
+    print_table(("area", "kind", "reason", "persons", "since"), table)
     if not shows_all and len(failures) >= _LISTED_BELOW:
         print("\n`--all` lists each of them; `--area` and `--kind` choose.")
     elif failures:
-        has_keys = failures[0].person_key is not None
         print()
-        print_table(
-            ("person key" if has_keys else "person id", "local ref", *_COLUMNS.values()),
-            [
-                (
-                    one.person_key if has_keys else str(one.person_id),
-                    one.local_ref,
-                    *(getattr(one, member) for member in _COLUMNS),
-                )
-                for one in failures
-            ],
-        )
+        key = "person_id" if failures[0].person_key is None else "person_key"
+        rows = [
+            [str(getattr(failure, key)), *(getattr(failure, member) for member in _MEMBERS)]
+            for failure in failures
+        ]
+        print_table((key.replace("_", " "), *_HEADS), rows)
 
 
 @command.command("show")
