@@ -103,12 +103,12 @@ class OpenApi:
         self,
         area: ResourceArea,
         known: AreaContract,
-        all_: list[Operation],
+        candidates: list[Operation],
         chosen: Operation | None,
     ) -> Proposal:
         """An area's part of a contract, if the document has its search."""
         proposal, self._schemas_left = Proposal(area, known, is_complete=True), _SCHEMAS_MAX
-        for one in all_ if chosen is None or chosen in all_ else [chosen, *all_]:
+        for one in candidates if chosen is None or chosen in candidates else [chosen, *candidates]:
             remark = "; ".join(filter(None, ("chosen" if one is chosen else "", one.remark)))
             name = f"{one.method} {one.path}"
             proposal.operations.append({"operation": name, "server": one.server, "remark": remark})
@@ -119,7 +119,7 @@ class OpenApi:
         proposal.table["path"] = chosen.path
         if chosen.remark:
             proposal.note("path", f"this operation: {chosen.remark}", [chosen.path])
-        if others := [one.path for one in all_ if one.is_likely and one is not chosen]:
+        if others := [one.path for one in candidates if one.is_likely and one is not chosen]:
             proposal.note("path", f"the document also has {', '.join(others)}")
         try:
             self._read(proposal, chosen)

@@ -213,7 +213,8 @@ def _questions(proposals: dict[str, "Proposal"]) -> list[str]:
 def _print(document: dict[str, Any], text: str) -> None:
     """Everything but the contract itself is a comment, so that all of it is a TOML file."""
     areas = document["areas"].items()
-    rows = [(name, *row.values()) for name, area in areas for row in area["operations"]]
+    shown = [(name, area["operations"][:_SHOWN_MAX]) for name, area in areas]
+    rows = [(name, *row.values()) for name, operations in shown for row in operations]
     print_table(("area", "operation", "server", "remark"), rows, indent="# ")
     for name, area in areas:
         print("".join(f"# {name}: {visible(fact)}\n" for fact in area["facts"]), end="")
