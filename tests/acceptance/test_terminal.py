@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -232,3 +233,18 @@ def test_init_asks(worker: Installation):
         "database": {"url": "sqlite:///pts.db"},
         "privacy": {"pseudonym_key_file": "pseudonym.key"},
     }
+
+
+@pytest.mark.parametrize(("answer", "chosen"), [("2", "/b/patient-safety/search"), ("0", "")])
+def test_the_operation_of_an_area_is_chosen(worker: Installation, answer: str, chosen: str):
+    """If several could be meant; 0 takes none of them."""
+    post: dict[str, Any] = {"post": {}}
+    paths = {f"/{name}/patient-safety/search": post for name in "abc"}
+    (worker.folder / "several.json").write_text(json.dumps({"openapi": "3.0.0", "paths": paths}))
+    words = "contract from-openapi several.json --set sync.areas=patient-safety"
+    typed = [("(0: none of these): ", f"{answer}\n")]
+    shown = on_a_terminal(worker, *words.split(), code=65, typed=typed)
+    assert "  1  POST /a/patient-safety/search" in shown
+    assert [line.split()[3] for line in shown.splitlines() if "  chosen" in line] == [chosen][
+        : len(chosen)
+    ]

@@ -213,6 +213,10 @@ async def check_contract(app: App, doubts: Doubts) -> str:
     contract = app.contract()
     marks = [f"{name} {fingerprint(contract[name])}" for name in app.settings.sync.areas]
     origin = app.settings.api.contract_file or "the one that comes with the program"
+    for name in app.settings.sync.areas:
+        if not contract[name].person:
+            remedy = "declare `person`: without it, an answer about another person is not noticed"
+            doubts[f"{name}: records name no person (person = [])"] = remedy
     async with app.database(patience_s_max=_PATIENCE_S) as store:
         if not await store.read(is_proven, app.contract_read()):
             doubts["not yet proven by a probe"] = _PROBE_HINT
