@@ -4,6 +4,7 @@ A function returns what it found, or raises the error that its line shows.
 """
 
 import math
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
@@ -12,6 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from worker.app import App
 from worker.cli.options import Cli
+from worker.cli.output import fitted
 from worker.config.needs import required, unmet
 from worker.core.breaker import verdict_of
 from worker.core.contract import fingerprint
@@ -101,7 +103,10 @@ async def _asked(name: str, check: Check, app: App, said: dict[str, str]) -> Lin
 
 def _print(line: Line) -> None:
     said = f"{line.state:<4}  {line.name:<19} {line.text}" + (line.hint and f"\n → {line.hint}")
-    print(visible_lines(said.replace("\n", f"\n{'':<26}")), flush=True)
+    lines = visible_lines(said.replace("\n", f"\n{'':<26}")).split("\n")
+    shown = [fitted(lines[0], sys.stdout, hanging=26)]
+    shown += [fitted(text, sys.stdout, hanging=3) for text in lines[1:]]
+    print("\n".join(shown), flush=True)
 
 
 async def check_configuration(app: App, doubts: Doubts) -> str:
@@ -223,10 +228,10 @@ async def check_database(app: App, doubts: Doubts) -> str:
     """The store can be reached, and has this program's schema, pseudonym key and PTS."""
     async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
         if file := sqlite.file_of(database.engine.url):
-            sqlite.require_file(database.engine.url)
+            sqlite.require_file(database.engine.url, note=app.loaded.missing)
             sqlite.require_writable(file)
             if want := sqlite.want_of_room(file):
-                doubts[want] = "make room on that disk: a run needs it"
+                doubts[want] = "make room on that disk"
         engine = await engine_of(database)
         await check_schema(database)
         await see_identity(database, app.identity())

@@ -51,8 +51,11 @@ def _cron(text: str) -> str:
     return text
 
 
-NAMES: Final = _of_text(lambda text: [name.strip() for name in text.split(",") if name.strip()])
-"""In the environment and in flags, the items of a list are separated by commas."""
+_ROUND_NAMES: Final = " []\"'"
+NAMES: Final = _of_text(
+    lambda text: [name for part in text.split(",") if (name := part.strip(_ROUND_NAMES))]
+)
+"""In the environment and in flags, the items of a list are separated by commas, or as in TOML."""
 OR_NONE: Final = _of_text(lambda text: None if text == "none" else text)
 _NUMBER: Final = BeforeValidator(lambda value: str(value) if isinstance(value, bool) else value)
 """``true`` is no number; pydantic would read 1."""
