@@ -135,7 +135,7 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
         raise StoppedError(
             "stopped at once; what was written is kept", hint="the next `pts-worker sync` continues"
         )
-    notify(f"STATUS={'; '.join(report.reasons)}")
+    notify(f"STATUS={next(iter(report.reasons), '')}")
     cli.emit({"run": report}, lambda: _print(report))
     return int(report.exit_code)
 
@@ -224,7 +224,7 @@ async def _standing(app: App) -> Standing | None:
 
 
 def _print(report: RunReport) -> None:
-    """What a person wants to know of a night, and everything that they should look at."""
+    """The figures of a night, and its reasons; a ``!`` marks those that need attention."""
     name = report.exit_code.name.lower().replace("_", " ")
     began = f" (continued; began {instant(report.started_at)})" if report.is_continued else ""
     print(
@@ -233,8 +233,9 @@ def _print(report: RunReport) -> None:
     )
     if report.totals:
         _print_totals(report.totals)
+    mark = "!" if report.exit_code or report.warnings else "-"
     for reason in report.reasons:
-        print(f"  ! {reason}")
+        print(f"  {mark} {reason}")
 
 
 def _print_totals(totals: Mapping[str, int]) -> None:

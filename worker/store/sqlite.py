@@ -117,7 +117,8 @@ def want_of_room(path: Path) -> str:
     free = _free_bytes(path)
     if free >= _ROOM_MIN:
         return ""
-    return f"only {free // _MIB} MiB are free on the disk of {path}; a run needs {_ROOM_MIN // _MIB} MiB"
+    least = _ROOM_MIN // _MIB
+    return f"only {free // _MIB} MiB are free on the disk of {path}; a run needs {least} MiB"
 
 
 def _free_bytes(path: Path) -> int:
