@@ -62,7 +62,7 @@ def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Ins
     assert first.startswith("last full run     ")
     assert "ago (run 2)" in first
     assert second.startswith("last publication  ")
-    said = f"publication no {last['publication_no']}, run id 3, kind backfill, published at "
+    said = f"no {last['publication_no']} (run 3, backfill), "
     assert said in second
     assert second.partition(said)[2] in report.out
     page = out.read_text(encoding="utf-8")
@@ -134,7 +134,7 @@ def test_a_run_under_way_is_shown(worker: Installation):
     """The run that the next sync continues."""
     found = worker.run("status").document
     (text,) = calls(worker, "status")
-    assert "open run, which the next sync continues  run id 3, status running" in text.out
+    assert "run 3, status running; the next sync continues it" in text.out
     assert (found["open_run"]["run_id"], found["open_run"]["status"]) == (3, "running")
 
 

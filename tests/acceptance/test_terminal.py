@@ -211,6 +211,7 @@ def test_init_asks(worker: Installation):
     (worker.folder / "new").mkdir(mode=0o700)
     given = ("--set", "roster.path=patients.csv")
     shown = on_a_terminal(worker, "init", "--out", "new/new.toml", *given, typed=typed)
+    shown = " ".join(shown.split())
     for name, kid in (("helseid.jwk.json", True), ("pseudonym.key", False)):
         assert (worker.folder / "new" / name).stat().st_mode & 0o777 == 0o600
         assert f"new/{name} made" in shown

@@ -4,12 +4,15 @@ A function returns what it found, or raises the error that its line shows.
 """
 
 import math
+import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
 
 from worker.app import App
 from worker.cli.options import Cli
@@ -36,6 +39,7 @@ from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.status import engine_of
 
 _PATIENCE_S: Final = 5.0
+_SECRETS: Final = ("helseid.private_jwk_file", "privacy.pseudonym_key_file")
 _LEARN_HINT: Final = "`pts-worker contract learn` proposes what to declare"
 _DECLARED_HINT: Final = f"look at `pts-worker contract show`; {_LEARN_HINT}"
 _PROBE_HINT: Final = (
@@ -119,6 +123,10 @@ async def check_configuration(app: App, doubts: Doubts) -> str:
         if service_of(app.settings.value(key) or "") != service_of(address):
             remedy = "remove one of the two: the environment says whether there are real persons"
             doubts[f"api.environment is {environment}, but {key} is another's"] = remedy
+    for key in _SECRETS:
+        if (path := app.settings.value(key)) and path.stat().st_mode & stat.S_IRWXO:
+            remedy = f"that is accepted beside the sandbox alone: chmod 0400 {path}"
+            doubts[f"{key}: others can reach {path}"] = remedy
     if (file := app.settings.telemetry.textfile) and not file.parent.is_dir():
         doubts[f"telemetry.textfile: there is no folder {file.parent}"] = "metrics need it"
     return f"{app.loaded.config_file or 'no file'} read"
@@ -249,8 +257,9 @@ async def check_roster(app: App, doubts: Doubts) -> str:
     if app.settings.roster.path == "-":
         return "standard input"
     roster = app.roster()
-    entries, h_numbers, faults, first_fault = await _counted(roster)
-    sent = entries - (0 if app.sends_h_numbers else h_numbers)
+    counts = await _counted(roster)
+    entries, faults = counts.entries, counts.faults
+    sent = entries - (0 if app.sends_h_numbers else counts.h_numbers)
     requests = sent * len(sync.areas)
     duration = timedelta(minutes=math.ceil(requests / sync.requests_per_second / 60))
     text = (
@@ -258,28 +267,43 @@ async def check_roster(app: App, doubts: Doubts) -> str:
         f"{format_duration(duration)} at {sync.requests_per_second:g} requests a second"
     )
     if sent < entries:
-        text += f", {counted(h_numbers, 'H-number')} not sent (roster.send_h_numbers)"
+        text += f", {counted(counts.h_numbers, 'H-number')} not sent (roster.send_h_numbers)"
     if faults:
-        remedy = f"each counts as a failure; the first: {first_fault}"
+        remedy = f"each counts as a failure; the first: {counts.first_fault}"
         doubts[f"{counted(faults, 'line')} that cannot be read"] = remedy
+    if counts.contradictions:
+        persons = counted(counts.contradictions, "line")
+        remedy = "a person is read once, with the local_ref and cohort of the first line"
+        doubts[f"{persons} that repeat a person with another local_ref or cohort"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
     return text
 
 
-async def _counted(roster: Roster) -> tuple[int, int, int, str]:
-    """Entries, H-numbers among them, faulty lines, and what the first of these is."""
-    entries = h_numbers = faults = 0
-    first_fault = ""
+class _Counts(msgspec.Struct):
+    """The lines of a roster: persons, H-numbers among them, faulty lines, contradictory labels."""
+
+    entries: int = 0
+    h_numbers: int = 0
+    faults: int = 0
+    first_fault: str = ""
+    contradictions: int = 0
+
+
+async def _counted(roster: Roster) -> _Counts:
+    counts, labels = _Counts(), dict[int, int]()
     async with aclosing(roster.entries()) as lines:
         async for entry in lines:
             if isinstance(entry, RosterLineError):
-                faults += 1
-                first_fault = first_fault or f"{entry.where}: {entry.problem}"
-            else:
-                entries += 1
-                h_numbers += entry.is_h_number
-    return entries, h_numbers, faults, first_fault
+                counts.faults += 1
+                counts.first_fault = counts.first_fault or f"{entry.where}: {entry.problem}"
+                continue
+            own = hash((entry.local_ref, entry.cohort))
+            is_new = (person := hash(entry.off_id.reveal())) not in labels
+            counts.entries += is_new
+            counts.h_numbers += is_new and entry.is_h_number
+            counts.contradictions += labels.setdefault(person, own) != own
+    return counts
 
 
 def _questions(probe: NationalId | None) -> Iterator[Question]:

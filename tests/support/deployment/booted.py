@@ -239,7 +239,7 @@ def timer(machine: Machine) -> None:
 def short_outage(machine: Machine) -> None:
     """PTS is away for the first start and back for the second: no alarm."""
     machine.sh(f"{AWAY}; {START}")
-    machine.says(f"{SINCE}run.failed\\|run.interrupted | wc -l", "1")
+    machine.says(f"{SINCE}'run.(failed|interrupted)' | wc -l", "1")
     publishes(machine, BACK, CONTINUED)
 
 
