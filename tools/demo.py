@@ -9,6 +9,7 @@ On SQLite: a PostgreSQL server dates publications by its own clock, all today.
 import contextlib
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -44,6 +45,21 @@ _FAULTS: Final[dict[int, dict[str, Any]]] = {
     0: {"action": "status", "area": "patient-safety", "persons": [3, 6]},
 }
 """By the number of nights before today."""
+_FEED: Final = """
+SELECT published_at, op, area, restriction_group, local_ref FROM report_change_feed
+WHERE restriction_id = (
+    SELECT restriction_id FROM report_change_feed
+    WHERE publication_no > 1 AND op IN ('update', 'close')
+    AND restriction_group <> 'none' AND local_ref IN (
+        SELECT local_ref FROM report_person_freshness GROUP BY local_ref HAVING max(is_stale) = 0
+    )
+    GROUP BY restriction_id ORDER BY count(*) DESC, max(seq) DESC LIMIT 1
+)
+ORDER BY seq DESC LIMIT 2
+"""
+"""The last changes of a restriction that has several, of a person who is on the roster."""
+_EXPLAINED: Final = 24
+"""Lines of ``explain`` that the demo shows."""
 _COUNTS: Final = {
     "persons": "persons_total",
     "found": "rows_read",
@@ -99,9 +115,26 @@ def _run(sandbox: RunningSandbox) -> None:
     _say("What an operator checks in the morning:")
     _worker("status")
     _worker("failures", "list")
+    _show_one_person()
     _say("What it prints for the director:")
     for language, report in REPORTS.items():
         _worker("report", "--language", language, "--out", str(report))
+
+
+def _show_one_person() -> None:
+    """Print what the change feed and ``explain`` have of one made-up person."""
+    with contextlib.closing(sqlite3.connect(FOLDER / DATABASE)) as database:
+        feed = database.execute(_FEED).fetchall()
+    local_ref = feed[0][-1]
+    _say(f"The last two changes of one made-up person, {local_ref} (report_change_feed):")
+    for published_at, op, area, group, reference in feed:
+        print(
+            f"  {published_at[:10]} {published_at[11:16]}  {op:<7} {area:<16} {group or '':<8} {reference}"
+        )
+    roster = (FOLDER / "roster.csv").read_text(encoding="utf-8")
+    off_id = next(line for line in roster.splitlines() if local_ref in line)[:11]
+    _say("Everything that is stored of this person, whose identifier comes on standard input:")
+    _worker("explain", "--purpose", "demo", stdin=off_id, lines=_EXPLAINED)
 
 
 async def _nights(sandbox: RunningSandbox) -> None:
@@ -145,17 +178,33 @@ def _set_back(shift: timedelta) -> Runtime:
     )
 
 
-def _worker(*arguments: str, expect: int = 0) -> None:
+def _worker(*arguments: str, expect: int = 0, stdin: str = "", lines: int = 0) -> None:
     """Run ``pts-worker`` with the demo's configuration and show its output.
+
+    Args:
+        lines: show only the first lines of it.
 
     Raises:
         DemoFailedError: unexpected exit code.
     """
     print(f"\n$ pts-worker --config {CONFIG} {' '.join(arguments)}", flush=True)
     call = [sys.executable, "-m", "worker", "--config", str(CONFIG), "--set", "log.level=ERROR"]
-    code = subprocess.run([*call, *arguments], env=_environment(), check=False).returncode
-    if code != expect:
-        raise DemoFailedError(f"{arguments[0]} ended with exit code {code}, expected {expect}")
+    done = subprocess.run(
+        [*call, *arguments],
+        env=_environment(),
+        check=False,
+        input=stdin,
+        stdout=subprocess.PIPE if lines else None,
+        text=True,
+    )
+    for line in (done.stdout or "").splitlines()[:lines]:
+        print(line)
+    if lines:
+        print("  … and so on: every version with all its columns")
+    if done.returncode != expect:
+        raise DemoFailedError(
+            f"{arguments[0]} ended with exit code {done.returncode}, expected {expect}"
+        )
 
 
 def _environment() -> dict[str, str]:

@@ -169,11 +169,13 @@ async def read_standing(read: Read) -> Standing:
                 ).where(runs.c.status == RunStatus.PUBLISHED, runs.c.kind == RunKind.SYNC)
             )
         ).one()
-        stale = select(func.count(fresh.c.person_key.distinct())).where(fresh.c.is_stale == true())
+        known = select(func.count(fresh.c.person_key.distinct()))
+        stale = known.where(fresh.c.is_stale == true())
         return Standing(
             last_success_at=success,
             last_published_at=published,
             persons_stale=(await connection.execute(stale)).scalar_one(),
+            persons_known=(await connection.execute(known)).scalar_one(),
         )
 
     return await read(work)

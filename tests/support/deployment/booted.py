@@ -48,7 +48,8 @@ cp /srv/sandbox/client-key.json /etc/pts-worker/keys/helseid.jwk.json
 chmod 0400 /etc/pts-worker/keys/*
 sed -i -e 's|^environment = .*|base_url = "{PTS}"|' -e '/^client_id/d' /etc/pts-worker/worker.toml
 grep -E '^(issuer|client_id) = ' /srv/sandbox/worker.toml > /tmp/helseid
-sed -i -e '/^.helseid.$/r /tmp/helseid' -e 's|^.sync.$|[sync]\\npatience = "2s"\\nretry_attempts = 1|' \\
+sed -i -e '/^.helseid.$/r /tmp/helseid' \\
+    -e 's|^.sync.$|[sync]\\npatience = "2s"\\nretry_attempts = 1|' \\
     /etc/pts-worker/worker.toml
 install -d -m 0700 -o pts-worker -g pts-worker /var/lib/pts-worker
 install -m 0600 -o pts-worker -g pts-worker /srv/sandbox/roster.csv /var/lib/pts-worker/
