@@ -128,9 +128,7 @@ def _show_one_person() -> None:
     local_ref = feed[0][-1]
     _say(f"The last two changes of one made-up person, {local_ref} (report_change_feed):")
     for published_at, op, area, group, reference in feed:
-        print(
-            f"  {published_at[:10]} {published_at[11:16]}  {op:<7} {area:<16} {group or '':<8} {reference}"
-        )
+        print(f"  {published_at[:10]}  {op:<7} {area:<16} {group or '':<8} {reference}")
     roster = (FOLDER / "roster.csv").read_text(encoding="utf-8")
     off_id = next(line for line in roster.splitlines() if local_ref in line)[:11]
     _say("Everything that is stored of this person, whose identifier comes on standard input:")

@@ -145,7 +145,9 @@ BY_HAND = "systemctl reset-failed pts-sync.service; systemctl start --no-block p
 """The commands that start a unit whose retries are used up."""
 
 
-def alert(folder: Path, *, version: int = 257, environ: Mapping[str, str], **shown: str) -> str:
+def alert(
+    folder: Path, environ: Mapping[str, str], shown: Mapping[str, str], *, version: int = 257
+) -> str:
     """What the alert script prints and logs, with stand-ins for systemctl and logger."""
     lines = "\n".join(f"{name}={value}" for name, value in shown.items())
     (folder / "shown").write_text(lines + "\n")
@@ -159,7 +161,7 @@ def alert(folder: Path, *, version: int = 257, environ: Mapping[str, str], **sho
     write_program(folder / "logger", f'for last; do :; done\necho "$last" >{folder}/logged\n')
     done = run(
         ["/bin/sh", str(SYSTEMD / "pts-alert"), "pts-sync.service"],
-        env={"PATH": f"{folder}:/usr/bin:/bin"} | environ,
+        env={"PATH": f"{folder}:/usr/bin:/bin", **environ},
     )
     logged = folder / "logged"
     assert (done.returncode, done.stderr) == (0, "")
@@ -176,29 +178,30 @@ def handed_over(code: int | str, result: str = "exit-code") -> dict[str, str]:
 @pytest.mark.parametrize("code", sorted(FOR_A_PERSON | {ExitCode.UNAVAILABLE, ExitCode.GAPS}))
 def test_an_alert_is_the_unit_the_code_and_the_reason(code: ExitCode, tmp_path: Path):
     """In one line, in that order: the operator's page is ordered alike."""
-    text = alert(tmp_path, environ=handed_over(code), InvocationID="a1", StatusText=REASON)
+    text = alert(tmp_path, handed_over(code), {"InvocationID": "a1", "StatusText": REASON})
     assert text == f"pts-sync.service failed with exit code {code:d}: {REASON}"
 
 
 def test_an_alert_is_about_the_start_that_failed(tmp_path: Path):
     """A reset and another start since then change neither its code nor its reason."""
-    reset = alert(
-        tmp_path, environ=handed_over(78), InvocationID="a1", StatusText=REASON, Result="success"
-    )
-    assert reset == f"pts-sync.service failed with exit code 78: {REASON}"
+    reset = {"InvocationID": "a1", "StatusText": REASON, "Result": "success"}
+    text = alert(tmp_path, handed_over(78), reset)
+    assert text == f"pts-sync.service failed with exit code 78: {REASON}"
     again = {"InvocationID": "b2", "StatusText": "reading", "ExecMainStatus": "0"}
-    text = alert(tmp_path, environ=handed_over(78), **again)
+    text = alert(tmp_path, handed_over(78), again)
     where = "the reason is in journalctl _SYSTEMD_INVOCATION_ID=a1"
     assert text == f"pts-sync.service failed with exit code 78: {where}"
 
 
 def test_the_last_alert_of_an_outage_has_the_commands(tmp_path: Path):
     """After the last retry `systemctl start` starts nothing; at most 400 characters."""
-    shown = {"InvocationID": "a1", "StatusText": "x" * 220}
-    text = alert(tmp_path, environ=handed_over(69, "start-limit-hit"), **shown)
+    shown = {"InvocationID": "a1", "StatusText": "x" * 220, "Restart": "on-abnormal"}
+    text = alert(tmp_path, handed_over(69), shown)
     assert text.endswith(f"No more retries. To start it: {BY_HAND}")
     assert len(text) <= 400
-    text = alert(tmp_path, environ=handed_over(0, "start-limit-hit"), **shown)
+    text = alert(tmp_path, handed_over(69), shown | {"Restart": "no"})
+    assert "No more retries" not in text
+    text = alert(tmp_path, handed_over(0, "start-limit-hit"), shown)
     assert "it was started too often; its last start succeeded" in text
 
 
@@ -206,9 +209,9 @@ def test_an_alert_names_the_file_that_is_missing(tmp_path: Path):
     """Systemd's own codes: 203 is a program, 243 a credential."""
     program = "{ path=/opt/pts-worker/bin/pts-worker ; argv[]=/opt/pts-worker/bin/pts-worker }"
     shown = {"InvocationID": "a1", "StatusText": "", "ExecStart": program}
-    text = alert(tmp_path, environ=handed_over(203), **shown)
+    text = alert(tmp_path, handed_over(203), shown)
     assert "203: the program /opt/pts-worker/bin/pts-worker is missing" in text
-    text = alert(tmp_path, environ=handed_over(243), **shown)
+    text = alert(tmp_path, handed_over(243), shown)
     missing = [f"the credential /etc/pts-worker/keys/{name}" for name in CREDENTIALS]
     assert [one for one in missing if f"{one} is missing" not in text] == []
 
@@ -227,7 +230,7 @@ def test_no_alert_for_a_stop_or_before_the_last_start(
 ):
     """A systemd before 254 starts the alert at each restart."""
     shown = {"SubState": state, "InvocationID": "a1", "StatusText": REASON}
-    text = alert(tmp_path, version=version, environ=handed_over(code), **shown)
+    text = alert(tmp_path, handed_over(code), shown, version=version)
     assert bool(text) == is_sent
 
 
@@ -235,7 +238,7 @@ def test_no_alert_for_a_stop_or_before_the_last_start(
 def test_a_systemd_that_hands_nothing_over(status: str, ended: str, tmp_path: Path):
     """Before 251 the unit itself is asked; a signal has its name."""
     shown = {"ExecMainStatus": status, "Result": "signal", "InvocationID": "a1", "StatusText": "x"}
-    assert alert(tmp_path, environ={}, **shown) == f"pts-sync.service failed with {ended}: x"
+    assert alert(tmp_path, {}, shown) == f"pts-sync.service failed with {ended}: x"
 
 
 def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:

@@ -39,6 +39,7 @@ from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.status import engine_of
 
 _PATIENCE_S: Final = 5.0
+_OPEN_KEY: Final = "accepted for the sandbox alone; `chmod 0400` a key of a real client"
 _SECRETS: Final = ("helseid.private_jwk_file", "privacy.pseudonym_key_file")
 _LEARN_HINT: Final = "`pts-worker contract learn` proposes what to declare"
 _DECLARED_HINT: Final = f"look at `pts-worker contract show`; {_LEARN_HINT}"
@@ -125,8 +126,7 @@ async def check_configuration(app: App, doubts: Doubts) -> str:
             doubts[f"api.environment is {environment}, but {key} is another's"] = remedy
     for key in _SECRETS:
         if (path := app.settings.value(key)) and path.stat().st_mode & stat.S_IRWXO:
-            remedy = f"that is accepted beside the sandbox alone: chmod 0400 {path}"
-            doubts[f"{key}: others can reach {path}"] = remedy
+            doubts[f"{key}: others can reach {path}"] = _OPEN_KEY
     if (file := app.settings.telemetry.textfile) and not file.parent.is_dir():
         doubts[f"telemetry.textfile: there is no folder {file.parent}"] = "metrics need it"
     return f"{app.loaded.config_file or 'no file'} read"
@@ -272,9 +272,9 @@ async def check_roster(app: App, doubts: Doubts) -> str:
         remedy = f"each counts as a failure; the first: {counts.first_fault}"
         doubts[f"{counted(faults, 'line')} that cannot be read"] = remedy
     if counts.contradictions:
-        persons = counted(counts.contradictions, "line")
+        repeated = counted(counts.contradictions, "line")
         remedy = "a person is read once, with the local_ref and cohort of the first line"
-        doubts[f"{persons} that repeat a person with another local_ref or cohort"] = remedy
+        doubts[f"{repeated} with a person named before and another local_ref or cohort"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
     return text

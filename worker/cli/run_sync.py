@@ -101,8 +101,9 @@ async def run_sync(
         # Who refuses a client has said why.
         is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
         if is_unclear and (slowness := pace.slowness()):
-            issuer = app.settings.helseid.issuer
-            waited = f"last status: {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
+            waited = f"PTS is {app.base_url()}, HelseID {app.settings.helseid.issuer}"
+            if not pace.is_held:  # else the reason is that of the verdict
+                waited = f"last status: {slowness}; {waited}"
             report = replace(report, reasons=(*report.reasons, waited))
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _forget_old(app, lease, last, stop)

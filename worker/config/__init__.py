@@ -71,14 +71,17 @@ def load(
     try:
         by_file |= sources.file(config_file) if has_file else {}
     except ConfigurationError as error:
-        unread.append(error.advice)
+        named = "--config" if config_path else CONFIG_VARIABLE
+        is_gone = bool(chosen) and is_missing(config_file)
+        gone = f"there is no configuration file {config_file} (named by {named})"
+        unread.append(gone if is_gone else error.advice)
     given = sources.merged((by_flags, sources.environment(environ, cwd), by_file))
     settings, faults = _read(given)
     loaded = Loaded(
         settings=settings,
         origins={name: given[name].origin if name in given else "default" for name in KEYS},
         config_file=config_file if has_file else None,
-        hint=_HINT if has_file else _NO_FILE,
+        hint=_NO_FILE if is_missing(config_file) else _HINT,
         missing="" if has_file else _missing(config_file, environ),
     )
     problems = [*unread, *dict.fromkeys(faults.values())]
