@@ -91,6 +91,26 @@ def test_an_old_snapshot_is_an_exit_code(worker: Installation):
     assert no_unit.code == 2
 
 
+def test_departed_persons_are_listed_until_they_are_erased(worker: Installation, served: Sandbox):
+    """By the roster's reference and the time of the departure; so is each run that is asked for."""
+    roster = worker.folder / "roster.csv"
+    header, gone, *rest = roster.read_text(encoding="utf-8").splitlines()
+    roster.write_text("\n".join([header, *rest]), encoding="utf-8")
+    worker.configure(roster={"path": str(roster)})
+    assert [worker.sync().code for _ in range(2)] == [0, 0]
+    listed, text, runs = calls(
+        worker, "status --departed --json", "status --departed", "status --runs 2 --json"
+    )
+    (person,) = listed.document["departed"]
+    assert person["local_ref"] == gone.split(",")[1]
+    assert person["departed_at"] == runs.document["runs"][0]["published_at"]
+    assert person["local_ref"] in text.out
+    assert "1 person departed. Their rows stay until `pts-worker erase`" in text.out
+    assert len(runs.document["runs"]) == 2
+    assert worker.run("erase", stdin=gone[:11].encode()).code == 0
+    assert worker.run("status", "--departed").document == {"departed": []}
+
+
 def test_a_snapshot_of_the_future_is_not_fresh(worker: Installation):
     """A clock that was wrong once does not hide an outage."""
     worker.store.rows(
