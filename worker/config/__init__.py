@@ -94,9 +94,9 @@ def load(
 
 
 def _missing(path: Path, environ: Mapping[str, str]) -> str:
-    text = f"no configuration was read: there is no file {path}, and {CONFIG_VARIABLE} is not set"
+    text = f"no configuration was read: there is no file {path}, and PTS_CONFIG is not set"
     if near := sources.near_config_variable(environ):
-        text += f" ({near} is: did you mean {CONFIG_VARIABLE}?)"
+        text += f" ({near} is: did you mean PTS_CONFIG?)"
     return text
 
 

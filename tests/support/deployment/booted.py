@@ -168,6 +168,7 @@ START: Final = f"{RESET}; date +%s > /tmp/since; sleep 1; systemctl start --no-b
 SINCE: Final = 'journalctl --unit=pts-sync --output=cat --since="@$(cat /tmp/since)" --grep='
 """The log of the unit since ``START``, by a pattern."""
 STARTS: Final = f"{SINCE}run.began | wc -l"
+IDLE: Final = "systemctl is-active pts-sync.service | sed s/failed/inactive/"
 KEY: Final = "/etc/pts-worker/keys/helseid.jwk.json"
 PROGRAM: Final = "/opt/pts-worker/bin/pts-worker"
 CONFIG: Final = "/etc/pts-worker/worker.toml"
@@ -271,11 +272,11 @@ def reset_at_once(machine: Machine) -> None:
         f"mv {CONFIG}.good {CONFIG}; {RESET}; systemctl start --no-block pts-sync",
     ):
         for _ in range(3):
-            machine.says("systemctl is-active pts-sync || :", "inactive")
+            machine.says(IDLE, "inactive")
             script = f"{broken}; systemctl start pts-sync || {{ {after}; }}"
             alarm(machine, script, "pts-sync.service failed with exit code 78: ")
             machine.sh(f"! test -e {CONFIG}.good || mv {CONFIG}.good {CONFIG}")
-    machine.says("systemctl is-active pts-sync || :", "inactive")
+    machine.says(IDLE, "inactive")
 
 
 def stale(machine: Machine) -> None:
@@ -323,7 +324,7 @@ def half_a_run(machine: Machine) -> None:
     """A run that the reboot interrupts."""
     # The sandbox begins with it again after the reboot.
     machine.sh(f"{control(generation='0')}; systemctl enable pts-continue@pts-sync.service")
-    machine.says("systemctl is-active pts-sync || :", "inactive")
+    machine.says(IDLE, "inactive")
     machine.sh(START)
     machine.says(STARTS, "1")
     machine.sh("sleep 3")
