@@ -102,8 +102,9 @@ def _run(sandbox: RunningSandbox) -> None:
     _say(f"The sandbox serves stand-ins for HelseID and PTS, with {_PERSONS} synthetic persons.")
     _worker("db", "upgrade")
     _say(
-        f"{_NIGHTS} nights, the first of them a month ago: all clocks are set back. They read two\n"
-        "areas of each person; counted are restrictions, and areas that could not be read."
+        f"{_NIGHTS} nights, the first of them a month ago: all clocks are set back. They read\n"
+        "two areas of each person. The columns count persons, restrictions, and areas that\n"
+        "could not be read (failed)."
     )
     anyio.run(_nights, sandbox)
     _say(
@@ -131,7 +132,7 @@ def _show_one_person() -> None:
         print(f"  {published_at[:10]}  {op:<7} {area:<16} {group or '':<8} {reference}")
     roster = (FOLDER / "roster.csv").read_text(encoding="utf-8")
     off_id = next(line for line in roster.splitlines() if local_ref in line)[:11]
-    _say("Everything that is stored of this person, whose identifier comes on standard input:")
+    _say("What is stored of this person; the identifier comes on standard input:")
     _worker("explain", "--purpose", "demo", stdin=off_id, lines=_EXPLAINED)
 
 
@@ -144,12 +145,15 @@ async def _nights(sandbox: RunningSandbox) -> None:
         purpose="sync",
     )
     configure("CRITICAL", "console")
-    print("  night ", *(f"{name:>8}" for name in _COUNTS), " ended")
+    print("  night ", *(f"{name:>5}" for name in _COUNTS), " ended")
     for back in range(_NIGHTS, 0, -1):
         _let_pass(sandbox, back)
         app = App(loaded=loaded, runtime=_set_back(_DAY * back))
         report = await run_sync(app, RunRequest(), stop=anyio.Event())
-        counts = [f"{report.totals.get(column, '-'):>8}" for column in _COUNTS.values()]
+        counts = [
+            f"{report.totals.get(column, '-'):>{max(5, len(name))}}"
+            for name, column in _COUNTS.items()
+        ]
         ended = f"{report.status} ({int(report.exit_code)})"
         print(f"  {app.runtime.now():%d.%m.}", *counts, f" {ended}", flush=True)
 

@@ -266,7 +266,7 @@ def missing_files(machine: Machine) -> None:
 
 def reset_at_once(machine: Machine) -> None:
     """The unit is reset, or started again, while its alarm is on the way."""
-    broken = f"cp {CONFIG} {CONFIG}.good; echo '[nonsense]' >> {CONFIG}; {RESET}"
+    broken = f"cp {CONFIG} {CONFIG}.good; echo 'nonsense = 1' >> {CONFIG}; {RESET}"
     for after in (
         RESET,
         f"mv {CONFIG}.good {CONFIG}; {RESET}; systemctl start --no-block pts-sync",
