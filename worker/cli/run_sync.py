@@ -102,7 +102,8 @@ async def run_sync(
         is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
         if is_unclear and (slowness := pace.slowness()):
             waited = f"PTS is {app.base_url()}, HelseID {app.settings.helseid.issuer}"
-            if not pace.is_held:  # else the reason is that of the verdict
+            # A verdict is about the reason why reads are held back.
+            if report.exit_code == ExitCode.STOPPED or not pace.is_held:
                 waited = f"last status: {slowness}; {waited}"
             report = replace(report, reasons=(*report.reasons, waited))
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:

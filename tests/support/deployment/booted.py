@@ -283,7 +283,9 @@ def stale(machine: Machine) -> None:
     """The copy is older than it may be; the next night makes it fresh."""
     kept = f"cp -p {DATABASE} /tmp/kept.db"
     old = f"{kept}; {AGE}; systemctl start pts-freshness || :"
-    alarm(machine, old, "pts-freshness.service failed with exit code 3: the copy is older than 36h")
+    alarm(
+        machine, old, "pts-freshness.service failed with exit code 3: the copy is older than 1d12h"
+    )
     machine.sh(f"cp -p /tmp/kept.db {DATABASE}; rm -f {DATABASE}-*; systemctl start pts-freshness")
 
 
