@@ -62,11 +62,11 @@ def command(cli: options.Cli, *, rewrite: bool, yes: bool, purpose: str | None) 
             }
 
     try:
-        found = cli.run(remove)
+        erased = cli.run(remove)
     except LeaseHeldError as error:
         error.hint = _LEASE_HINT
         raise
-    is_known = found["is_known"]
+    is_known = erased["is_known"]
     cli.emit(
-        found, None if is_known else lambda: print(f"{unknown_person(off_id)}; nothing was erased")
+        erased, None if is_known else lambda: print(f"{unknown_person(off_id)}; nothing was erased")
     )

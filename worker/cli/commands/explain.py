@@ -54,5 +54,5 @@ def command(cli: options.Cli, *, as_of: datetime | None, purpose: str | None) ->
             **(story or {}),
         }
 
-    found = cli.run(read)
-    cli.emit(found, None if found["is_known"] else lambda: print(unknown_person(off_id)))
+    story = cli.run(read)
+    cli.emit(story, None if story["is_known"] else lambda: print(unknown_person(off_id)))

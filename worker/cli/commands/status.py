@@ -137,15 +137,15 @@ async def run_to_continue(app: "App", store: "Database") -> dict[str, Any] | Non
 
 
 def _print(status: Mapping[str, Any]) -> None:
-    last, rest = status["last_publication"], status["open_run"]
+    last, open_run = status["last_publication"], status["open_run"]
     print_document(
         {
             "last full run": _freshness_text(status["freshness"]),
             "last publication": last
             and f"no {last.publication_no} (run {last.run_id}, {last.kind}), "
             f"{instant(last.published_at)}",
-            "open run": rest
-            and f"run {rest['run_id']}, status {rest['status']}; the next sync continues it",
+            "open run": open_run
+            and "run {run_id}, status {status}; the next sync continues it".format_map(open_run),
         }
     )
     for area in status["gaps"]:
