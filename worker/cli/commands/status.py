@@ -25,9 +25,9 @@ _TOTALS: Final = {
     "closed": "rows_closed",
 }
 _WITHHELD: Final = (
-    "What it read was discarded: any further `sync` reads everyone again ({requests:,} requests "
-    "in {time}). With `--accept-removals` it accepts these numbers plus a tenth, not a list of "
-    "restrictions: look before you accept (operations.md, Withheld)"
+    "run {run_id}: what it read was discarded. Any further `sync` reads everyone again "
+    "({requests:,} requests in {time}). With `--accept-removals` it accepts these numbers plus a "
+    "tenth, not a list of restrictions: look before you accept (operations.md, Withheld)"
 )
 _DEPARTED: Final = (
     "{persons} departed. Their rows stay until `pts-worker erase` removes them, one by one"
@@ -177,9 +177,10 @@ def _print_runs(runs: Sequence["RunFacts"]) -> None:
             print(f"run {run.run_id}: {run.reason}")
         if not_sent := run.totals["persons_not_sent"]:
             print(f"run {run.run_id}: {counted(not_sent, 'person')} not sent (H-numbers)")
-    if runs and runs[0].exit_code == ExitCode.WITHHELD and runs[0].finished_at:
-        worked = span((runs[0].finished_at - runs[0].started_at).total_seconds())
-        print(_WITHHELD.format(requests=runs[0].totals["requests"], time=worked))
+        if run is runs[0] and run.exit_code == ExitCode.WITHHELD and run.finished_at:
+            worked = span((run.finished_at - run.started_at).total_seconds())
+            requests = run.totals["requests"]
+            print(_WITHHELD.format(run_id=run.run_id, requests=requests, time=worked))
 
 
 def _freshness_text(freshness: Mapping[str, Any]) -> str:
@@ -201,6 +202,8 @@ def _age_text(freshness: Mapping[str, Any]) -> str:
 
 def _unit_status(freshness: Mapping[str, Any]) -> str:
     """The status of the systemd unit, which an alert repeats."""
+    if freshness["age_s"] is None:
+        return "there is no copy yet: no full run has been published"
     if freshness["is_fresh"] is False:
         limit = span(freshness["max_age_s"])
         return f"the copy is older than {limit}; last full run {_age_text(freshness)}"
