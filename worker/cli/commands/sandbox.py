@@ -47,6 +47,7 @@ Next, in another terminal:
   pts-worker db upgrade
   pts-worker sync
   pts-worker status
+  pts-worker report --out report.html
 Ctrl-C stops the sandbox; `pts-worker sandbox --help` shows how to let a night pass."""
 
 _PORT = click.IntRange(0, 65_535)
