@@ -241,8 +241,10 @@ $(MADE):
 	@touch $@
 
 $(RUNTIME): $(MADE) $(LOCKS) requirements/build.lock pyproject.toml worker/__init__.py
-	@echo "installing the worker into $(VENV)"
-	@$(PIP_INSTALL) --require-hashes $(LOCKS:%=-r %) -r requirements/build.lock
+	@printf "installing the worker into $(VENV), about a minute "; \
+	(while sleep 2; do printf .; done) & dots=$$!; \
+	$(PIP_INSTALL) --require-hashes $(LOCKS:%=-r %) -r requirements/build.lock; code=$$?; \
+	kill $$dots; echo; exit $$code
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 

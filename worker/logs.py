@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, TextIO
 
 import structlog
@@ -30,7 +30,13 @@ _FIRST: Final = ("timestamp", "level", "event")
 _ELEVEN_DIGITS: Final = range(10**10, 10**11)
 
 
-def configure(level: str, log_format: str = "auto", stream: TextIO | None = None) -> None:
+def configure(
+    level: str,
+    log_format: str = "auto",
+    stream: TextIO | None = None,
+    *,
+    hidden: Collection[str] = (),
+) -> None:
     """Send all logs to one stream. A later call replaces the configuration.
 
     Args:
@@ -38,13 +44,21 @@ def configure(level: str, log_format: str = "auto", stream: TextIO | None = None
         log_format: ``console``, ``json``, or ``auto``: console on a terminal, else JSON.
         stream: where to write. Default: the current ``sys.stderr`` at each event, because a
             progress bar replaces it while shown.
+        hidden: events that are not written.
     """
+
+    def without_hidden(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        if event["event"] in hidden:
+            raise structlog.DropEvent
+        return event
+
     is_terminal = (stream or sys.stderr).isatty()
     is_console = log_format == "console" or (log_format == "auto" and is_terminal)
     colours = is_terminal and not os.environ.get("NO_COLOR")
     lowest = logging.getLevelNamesMapping()[level]
     structlog.configure(
         processors=[
+            without_hidden,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -143,7 +143,7 @@ def test_a_full_disk_is_a_warning(standin: Standin, tmp_path: Path):
     assert states(roomy)["database"] == "OK"
     assert states(scarce)["database"] == "WARN"
     line = line_of(scarce, "database")
-    assert f"only 1 MiB of 64 MiB are free beside {small / 'pts.db'}" in line["text"]
+    assert f"only 1 MiB are free on the disk of {small / 'pts.db'}" in line["text"]
     assert "make room" in line["hint"]
     assert states(full)["database"] == "WARN"
 

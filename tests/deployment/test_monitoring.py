@@ -23,7 +23,7 @@ QUIET: dict[str, int | None] = {  # one night: published at 0:00, looked at thro
     "last_success_timestamp_seconds": 0,
     'exit_code{run="sync"}': ExitCode.OK,
     "stale_persons": 5,
-    'persons{run="sync", kind="total"}': 500,
+    "known_persons": 500,
 }
 
 

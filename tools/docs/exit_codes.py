@@ -17,8 +17,8 @@ EXIT_MEANINGS: Final = {
     ExitCode.USAGE: ExitMeaning("wrong usage", "fix the call"),
     ExitCode.GAPS: ExitMeaning(
         "published with gaps: some persons or areas could not be read; their last known state "
-        "stands and is marked stale",
-        "look at `failures`",
+        "stands and is marked stale; of `status --max-age`: the copy is older, no full run since",
+        "look at `failures`, or at why no run has published",
     ),
     ExitCode.LEASE_HELD: ExitMeaning("another run holds the lease; nothing was done", "nothing"),
     ExitCode.WITHHELD: ExitMeaning(

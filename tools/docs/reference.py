@@ -283,7 +283,7 @@ def views_page() -> str:
 def metric_samples() -> tuple[Sample, ...]:
     """A sample of every metric, with each value that a label can have."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    standing = Standing(last_success_at=at, last_published_at=at, persons_stale=0)
+    standing = Standing(last_success_at=at, last_published_at=at, persons_stale=0, persons_known=0)
     samples: list[Sample] = []
     for kind in RunKind:
         report = RunReport(

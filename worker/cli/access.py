@@ -16,6 +16,7 @@ import click
 from worker.cli.output import IDENTIFIER_HINT
 from worker.core.identity import NationalId, normalise_off_id, off_id_problem
 from worker.errors import UsageError
+from worker.masking import checksum_ok
 from worker.ports import Roster
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from worker.store.database import Database
 
 _LENGTH_MAX: Final = 200
+_WRONG_DIGITS: Final = (
+    "; its control digits are wrong: check the number (synthetic persons may have such digits)"
+)
 _ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
 
 
@@ -43,6 +47,12 @@ def read_identifier() -> NationalId:
     if digits is None:
         raise UsageError(f"standard input: {off_id_problem(line)}", hint=IDENTIFIER_HINT)
     return NationalId(digits)
+
+
+def unknown_person(off_id: NationalId) -> str:
+    """The message of a command when the store does not have the person."""
+    hint = "" if checksum_ok(off_id.reveal()) else _WRONG_DIGITS
+    return f"nobody with this identifier is stored{hint}"
 
 
 def roster_of(app: "App") -> Roster:

@@ -18,7 +18,10 @@ RosterLine: TypeAlias = RosterEntry | RosterLineError
 LABEL_CHARACTERS_MAX: Final = 200
 """Of a ``local_ref``, and of a ``cohort``."""
 
-_NONE_HINT: Final = "fix it at its source; the log names each bad line (roster.line_unreadable)"
+_NONE_HINT: Final = (
+    "fix it at its source, then `pts-worker doctor` reads it again without a run; the log names "
+    "each bad line (roster.line_unreadable)"
+)
 _SEPARATORS: Final = re.compile(r"[\s_\-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 

@@ -23,6 +23,7 @@ from worker.trusted_files import EVERYBODY_WRITES, open_trusted
 LINE_LENGTH_MAX: Final = 64 * 1024
 
 _CHUNK_BYTES: Final = 16 * 1024
+_COUNTED: Final = 1024 * 1024
 _DELIMITERS: Final = ",;\t"
 _WORKBOOK: Final = "PK\x03\x04"
 """What a workbook (.xlsx) begins with."""
@@ -35,6 +36,9 @@ _SAVE_HINT: Final = 'save the file as "CSV UTF-8"'
 _ENCODING_HINT: Final = (
     f"{_SAVE_HINT}, or set roster.encoding: what Excel calls plain CSV is "
     '"windows-1252", and its Unicode text "utf-16"'
+)
+_NOT_UTF_8_HINT: Final = (
+    "roster.encoding is {}: remove it if the file is UTF-8, or save the file in that encoding"
 )
 _REWRITTEN: Final = "the file was written to while it was read; write another and rename it"
 _HINT: Final = (
@@ -81,6 +85,21 @@ class CsvRoster:
         """
         return with_identifier(self._lines(), self._name)
 
+    async def count_lines(self) -> int:
+        """The lines of the file, which are about its persons; 0 for anything but a file."""
+        if self._standard_input is not None:
+            return 0
+        return await to_thread.run_sync(self._count_lines)
+
+    def _count_lines(self) -> int:
+        try:
+            with self._path.open("rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    return 0
+                return sum(chunk.count(b"\n") for chunk in iter(partial(file.read, _COUNTED), b""))
+        except OSError:
+            return 0
+
     async def _lines(self) -> AsyncGenerator[RosterLine, None]:
         for line in self._kept:
             yield line
@@ -113,7 +132,7 @@ class CsvRoster:
                 *lines, tail = (tail + decoder.decode(chunk, is_end)).split("\n")
             except UnicodeError:  # also UTF-16 without a byte order mark
                 problem = f"{self._name} {_UNLIKE.format(encoding=self._encoding.upper())}"
-                raise RosterError(problem, hint=_ENCODING_HINT) from None
+                raise RosterError(problem, hint=_encoding_hint(self._encoding)) from None
             tail = tail[: LINE_LENGTH_MAX + 1]
             yield [*lines, tail] if is_end else lines
 
@@ -128,8 +147,14 @@ class CsvRoster:
                 yield stream
         except OSError as error:
             raise RosterError(
-                f"cannot read the roster {self._name}: {reason_of(error)}", hint="check roster.path"
+                f"cannot read the roster {self._name}: {reason_of(error)}",
+                hint="check roster.path (or --roster); `pts-worker doctor` reads it without a run",
             ) from None
+
+
+def _encoding_hint(encoding: str) -> str:
+    is_default = encoding.casefold() in {"utf-8", "utf8"}
+    return _ENCODING_HINT if is_default else _NOT_UTF_8_HINT.format(encoding)
 
 
 def _last_write(source: _Source) -> tuple[int, int] | None:
@@ -145,7 +170,7 @@ class _LineParser:
     """Parses the lines of one file; keeps the header and the line number."""
 
     def __init__(self, name: str, encoding: str) -> None:
-        self._name = name
+        self._name, self._encoding = name, encoding
         self._unlike = _UNLIKE.format(encoding=encoding.upper())
         self._number = 0
         self._columns: Columns | None = None
@@ -172,7 +197,8 @@ class _LineParser:
         if text.startswith(_WORKBOOK):
             raise RosterError(f"{self._name} is a workbook, not CSV", hint=_SAVE_HINT)
         if _FOREIGN.search(text):
-            raise RosterError(f"{self._place()} {self._unlike}", hint=_ENCODING_HINT)
+            hint = _encoding_hint(self._encoding)
+            raise RosterError(f"{self._place()} {self._unlike}", hint=hint)
         bare = text.strip().strip('"').replace(" ", "").replace("-", "")
         if bare.isascii() and bare.isdigit():
             return False
