@@ -21,6 +21,7 @@ from worker.report.figures import (
     CHANGE_DAYS,
     DAYS_SHOWN,
     FRESH,
+    OTHER,
     UNKNOWN,
     Amount,
     CodeKey,
@@ -39,6 +40,8 @@ _SLACK_DAYS: Final = 7
 """How much earlier than asked for the night of a comparison may be."""
 _MOVES: Final = ("insert", "update", "close")
 """What the parts of a ``Movement`` are called in the facts."""
+_UNSTATED: Final = "Undefined"
+"""PTS's code for a cause that is not stated."""
 _COHORTS_NAMED: Final = 20
 """As many as a message may name."""
 
@@ -102,7 +105,7 @@ class _Queries:
             then=then,
             codes=_by_key(now),
             codes_then=_by_key(figures[then.publication_no] if then else []),
-            causes=_by_code(now, Figure.CAUSE),
+            causes=_causes(now),
             ages=_by_code(now, Figure.AGE),
             ends=_by_code(now, Figure.ENDS),
             expired=_by_code(now, Figure.EXPIRED),
@@ -239,15 +242,26 @@ def _failed(row: Any) -> Mapping[str, int]:
 
 
 def _by_key(figures: Iterable[_Counted]) -> Mapping[CodeKey, Amount]:
-    return {
-        CodeKey(found.group, found.code, found.level): found.amount
-        for found in figures
-        if found.figure == Figure.CODE
-    }
+    """By code and level. Unknown codes of a group have one row, whatever their level."""
+    amounts: dict[CodeKey, Amount] = {}
+    for counted in figures:
+        if counted.figure == Figure.CODE:
+            level = "" if counted.code == OTHER else counted.level
+            key = CodeKey(counted.group, counted.code, level)
+            amounts[key] = counted.amount.joined(amounts.get(key, Amount()))
+    return amounts
 
 
 def _by_code(figures: Iterable[_Counted], figure: Figure) -> Mapping[str, Amount]:
     return {found.code: found.amount for found in figures if found.figure == figure}
+
+
+def _causes(figures: Iterable[_Counted]) -> Mapping[str, Amount]:
+    """By cause. A record without one counts as one whose cause is not stated."""
+    causes = dict(_by_code(figures, Figure.CAUSE))
+    if without := causes.pop("", None):
+        causes[_UNSTATED] = without.joined(causes.get(_UNSTATED, Amount()))
+    return causes
 
 
 def _week(figures: Iterable[_Counted]) -> Mapping[str, Movement]:

@@ -17,6 +17,8 @@ _A_NIGHT_LATER: Final = timedelta(hours=36)
 """The next night begins by then."""
 UNKNOWN: Final = "unknown"
 """The group of a code that the worker does not know; it counts as restricting."""
+OTHER: Final = "other"
+"""The code in the facts for any that the worker does not know."""
 GROUPS: Final = ("denied", "delayed", "blocked", "shielded", UNKNOWN)
 
 
@@ -56,6 +58,10 @@ class Amount(Value, frozen=True):
 
     restrictions: int = 0
     persons: int = 0
+
+    def joined(self, other: "Amount") -> "Amount":
+        """Both together. Persons who have both count once, so there are at least this many."""
+        return Amount(self.restrictions + other.restrictions, max(self.persons, other.persons))
 
 
 class NightFacts(Value, frozen=True, kw_only=True):
