@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from tests.support.databases import execute
-from tests.support.program import Installation, calls
+from tests.support.program import Installation, calls, environment
 from tests.support.pseudonyms import pseudonym_of
 from tests.support.standin import Standin, person
 
@@ -127,3 +127,18 @@ def test_a_role_that_may_only_read(standin: Standin, postgresql_url: str, tmp_pa
         anyio.run(execute, url, "DROP OWNED BY onlooker")
         anyio.run(execute, url, "DROP ROLE onlooker")
     assert [found[2] for found in worker.store.rows(SHOWN)] == ["explain"]
+
+
+def test_the_account_behind_sudo(worker: Installation, tmp_path: Path):
+    """Who logged in is named beside the service's account; without a login session, by sudo."""
+    try:
+        login = os.getlogin()
+    except OSError:
+        login = "kari"
+    for name in ("kari", "not an account"):
+        env = environment(SUDO_USER=name)
+        assert worker.run("report", "--out", str(tmp_path / "r.html"), env=env).code == 0
+    account = pwd.getpwuid(os.getuid()).pw_name
+    kept = worker.store.rows("SELECT login_user FROM report_access ORDER BY accessed_at")[-2:]
+    expected = [login, None if login == "kari" else login]
+    assert [user for (user,) in kept] == [None if user == account else user for user in expected]
