@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from tests.support.documents import ROOT, blocks
+from tests.support.report.month import month
 from tests.support.report.stores import NEVER, missed, privacy, safety, seen
 from tests.support.store_world import SAFETY, World, world_on
 from worker.core.model import Record
@@ -79,6 +80,31 @@ async def test_thirteen_questions(database_url):
     quiet = ["2026-03-29", "2026-03-31", "2026-04-01", "2026-04-02", "2026-04-03"]
     assert answers[10] == [(day,) for day in quiet]
     assert [row[1:3] for row in answers[11]] == [("published", "Publisert med mangler")] * 2
+
+
+async def test_a_day_with_a_backfill_counts_once(database_url):
+    """Totals are those of the day's last publication; changes are those of both."""
+    async with world_on(database_url, our_clock=True) as world:
+        await month(world, nights=8)
+        questions = _questions(database_url)
+        by_day, changes = [await _answer(world, sql) for sql in (questions[3], questions[4])]
+        figures = await _answer(
+            world,
+            "SELECT p.day, f.restriction_group, sum(f.restrictions) FROM report_publication p "
+            "JOIN report_publication_figure f ON f.publication_no = p.publication_no "
+            "WHERE f.figure = 'group' AND f.restriction_group <> 'pending' "
+            "AND p.publication_no IN (SELECT max(publication_no) FROM report_daily GROUP BY day) "
+            "GROUP BY p.day, f.restriction_group",
+        )
+        (feed,) = await _answer(
+            world,
+            "SELECT sum(CASE WHEN op = 'insert' THEN 1 ELSE 0 END), sum(CASE WHEN op = 'update' "
+            "THEN 1 ELSE 0 END), sum(CASE WHEN op = 'close' THEN 1 ELSE 0 END) "
+            "FROM report_change_feed WHERE restriction_id IS NOT NULL",
+        )
+    shown = {row for row in by_day if row[1] not in {"none", "pending", None}}
+    assert shown == set(figures)
+    assert tuple(sum(row[place] for row in changes) for place in (2, 3, 4)) == feed
 
 
 def _questions(database_url: str) -> list[str]:
