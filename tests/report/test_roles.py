@@ -177,7 +177,7 @@ async def test_a_role_can_ask_what_the_page_asks(granted: Granted):
                 refused[kind] += 1
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.fetch(sql)
-    assert refused == {"reader": 0, "figures": 5}
+    assert refused == {"reader": 0, "figures": 6}
 
 
 async def test_the_report_needs_figures_alone(granted: Granted):

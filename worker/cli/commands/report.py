@@ -75,7 +75,7 @@ def command(
 
     async def write() -> "ReportFacts":
         async with app.database() as store:
-            await log_access(store, "report", purpose)
+            await log_access(store, "report", purpose, min_cell=min_cell, cohort=cohort)
             stored = await store.read(stored_identity)
             return await write_report(
                 store.lasting().read,
