@@ -12,7 +12,6 @@ from worker.report.figures import (
     Amount,
     CodeKey,
     CohortFacts,
-    Movement,
     NightFacts,
     ReportFacts,
     SnapshotState,
@@ -90,7 +89,7 @@ def amounts(things):
 
 def movement(ops):
     counted = Counter(ops)
-    return Movement(*(Amount(counted[op], counted[op]) for op in OPS))
+    return [Amount(counted[op], counted[op]) for op in OPS]
 
 
 def cells_of(shown: ShownFacts) -> dict[object, ShownCount]:
@@ -102,12 +101,12 @@ def cells_of(shown: ShownFacts) -> dict[object, ShownCount]:
     for name in ("codes", "causes", "ages", "ends"):
         cells |= {(name, key): count for key, count in (getattr(shown, name) or {}).items()}
     for group, week in shown.week.items():
-        cells |= {("added", group): week.added, ("removed", group): week.removed}
+        cells |= {("added", group): week[0], ("removed", group): week[2]}
     for cohort in shown.cohorts:
         cells |= {("rosters", cohort.name): cohort.roster, ("holders", cohort.name): cohort.persons}
         if shown.has_cohort_weeks:
-            cells["added by", cohort.name] = cohort.week.added
-            cells["removed by", cohort.name] = cohort.week.removed
+            cells["added by", cohort.name] = cohort.week[0]
+            cells["removed by", cohort.name] = cohort.week[2]
     return cells
 
 

@@ -26,11 +26,11 @@ from worker.report.figures import (
     Amount,
     CodeKey,
     CohortFacts,
-    Movement,
     NightFacts,
     ReportFacts,
     RunFacts,
     SnapshotState,
+    Week,
 )
 from worker.views import COHORT, FIGURE, PUBLICATION, RUN, Read, begin_snapshot
 
@@ -39,7 +39,7 @@ _ZONE: Final = ZoneInfo("Europe/Oslo")
 _SLACK_DAYS: Final = 7
 """How much earlier than asked for the night of a comparison may be."""
 _MOVES: Final = ("insert", "update", "close")
-"""What the parts of a ``Movement`` are called in the facts."""
+"""What the parts of a ``Week`` are called in the facts."""
 _UNSTATED: Final = "Undefined"
 """PTS's code for a cause that is not stated."""
 _COHORTS_NAMED: Final = 20
@@ -200,7 +200,7 @@ class _Queries:
                 cohort=row.cohort,
                 roster=row.roster,
                 in_effect=row.persons_in_effect,
-                week=_movement(weeks.get(row.cohort, {})),
+                week=_moved(weeks.get(row.cohort, {})),
             )
             for row in rows
         )
@@ -264,16 +264,16 @@ def _causes(figures: Iterable[_Counted]) -> Mapping[str, Amount]:
     return causes
 
 
-def _week(figures: Iterable[_Counted]) -> Mapping[str, Movement]:
+def _week(figures: Iterable[_Counted]) -> Mapping[str, Week]:
     groups: dict[str, dict[str, Amount]] = {}
     for found in figures:
         if found.figure == Figure.WEEK_GROUP:
             groups.setdefault(found.group, {})[found.code] = found.amount
-    return {group: _movement(amounts) for group, amounts in groups.items()}
+    return {group: _moved(amounts) for group, amounts in groups.items()}
 
 
-def _movement(amounts: Mapping[str, Amount]) -> Movement:
-    return Movement(*(amounts.get(op, Amount()) for op in _MOVES))
+def _moved(amounts: Mapping[str, Amount]) -> Week:
+    return [amounts.get(op, Amount()) for op in _MOVES]
 
 
 def _before(nights: Sequence[NightFacts]) -> NightFacts | None:

@@ -131,15 +131,7 @@ class Page(Overview):
         """Added, changed and removed in the last seven days, by group."""
         words, week = self.words, self.shown.week
         rows = [
-            Row(
-                [
-                    Cell(words.group(group)),
-                    self.cell(week[group].added),
-                    self.cell(week[group].changed),
-                    self.cell(week[group].removed),
-                ],
-                group=group,
-            )
+            Row([Cell(words.group(group)), *map(self.cell, week[group])], group=group)
             for group in (*GROUPS, RestrictionGroup.PENDING)
             if group in week
         ]
@@ -261,8 +253,8 @@ class Page(Overview):
                     self.cell(cohort.roster),
                     self.cell(cohort.persons),
                     Cell(NOTHING if cohort.rate is None else words.number(cohort.rate * 1000)),
-                    self.cell(cohort.week.added if has_weeks else None),
-                    self.cell(cohort.week.removed if has_weeks else None),
+                    self.cell(cohort.week[0] if has_weeks else None),
+                    self.cell(cohort.week[-1] if has_weeks else None),
                 ]
             )
             for cohort in self.shown.cohorts
@@ -298,8 +290,8 @@ class Page(Overview):
     def failures(self) -> Table | None:
         """Persons that could not be read, by kind of failure."""
         rows = [
-            (self.words.name("failure_kind", kind), persons)
-            for kind, persons in self.shown.failed.items()
+            (self.words.name("failure_kind", kind), self.small.count(persons))
+            for kind, persons in self.facts.last.failed.items()
         ]
         return self._plain("failures", "persons", rows, first="failure") if rows else None
 

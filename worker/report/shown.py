@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from worker.core.display import ShownCount, SmallNumbers, reveals, whole
 from worker.core.effect import RestrictionGroup
 from worker.core.value import Value
-from worker.report.figures import GROUPS, OTHER, Amount, CodeKey, CohortFacts, Movement, ReportFacts
+from worker.report.figures import GROUPS, OTHER, Amount, CodeKey, CohortFacts, ReportFacts
 from worker.views import codes
 
 COHORTS_SHOWN: Final = 16
@@ -15,7 +15,6 @@ COHORTS_SHOWN: Final = 16
 RANKED_MIN: Final = 20
 """Persons on a roster from which a rate is compared with others."""
 _MANY: Final = 10**9
-_NONE: Final = ShownCount(0, 0, 0, 0)
 Key = TypeVar("Key")
 
 
@@ -31,25 +30,22 @@ class ShownNight(Value, frozen=True, kw_only=True):
 
     def of(self, group: str) -> ShownCount:
         """The count of a group."""
-        return self.groups.get(group, _NONE)
-
-
-class ShownMovement(Value, frozen=True):
-    """The counts of ``Movement``."""
-
-    added: ShownCount
-    changed: ShownCount
-    removed: ShownCount
+        return self.groups.get(group, ShownCount(0, 0, 0, 0))
 
 
 class ShownCohort(Value, frozen=True, kw_only=True):
-    """The counts of ``CohortFacts``. ``rate``: persons of 1; None for few or a small cohort."""
+    """The counts of ``CohortFacts``.
 
-    name: str | None
+    Attributes:
+        rate: persons of one; None if they or the roster are too few.
+        week: added, changed and removed.
+    """
+
+    name: str
     roster: ShownCount
     persons: ShownCount
     rate: float | None
-    week: ShownMovement
+    week: Sequence[ShownCount]
 
 
 class ShownFacts:
@@ -62,24 +58,23 @@ class ShownFacts:
     def __init__(self, facts: ReportFacts, small: SmallNumbers) -> None:
         self.facts = facts
         self.small = small
-
-    @cached_property
-    def codes(self) -> Mapping[CodeKey, ShownCount]:
-        """By code, of the last night."""
-        return self._counts(self.facts.codes)
-
-    @cached_property
-    def codes_then(self) -> Mapping[CodeKey, ShownCount]:
-        """By code, of the night that the last one is compared with."""
-        return self._counts(self.facts.codes_then)
+        self.codes: Mapping[CodeKey, ShownCount] = self._counts(facts.codes)
+        self.codes_then: Mapping[CodeKey, ShownCount] = self._counts(facts.codes_then)
+        self.expired: Mapping[str, ShownCount] | None = self._counts(facts.expired)
+        self.week: Mapping[str, Sequence[ShownCount]] = {
+            group: self._each(week) for group, week in facts.week.items()
+        }
 
     @cached_property
     def causes(self) -> Mapping[str, ShownCount] | None:
         """By cause, in the area that states causes: its codes are in several groups."""
         privacy = {code.code for code in codes() if code.system == "privacy_type"}
-        safety = [count for key, count in self.codes.items() if key.code not in {*privacy, OTHER}]
-        unknown = [count for key, count in self.codes.items() if key.code == OTHER]
-        safety += [ShownCount(count.last, count.last, 0, count.high) for count in unknown]
+        safety = [
+            # Either area may have the codes that no list has.
+            ShownCount(count.last, count.last, 0, count.high) if key.code == OTHER else count
+            for key, count in self.codes.items()
+            if key.code not in privacy
+        ]
         causes = self._counts(self.facts.causes)
         return None if reveals(self.last.total, whole([*causes.values()], safety)) else causes
 
@@ -94,63 +89,41 @@ class ShownFacts:
         return self._beside(self.facts.ages, _restricting(self.groups))
 
     @cached_property
-    def expired(self) -> Mapping[str, ShownCount]:
-        """Past their end, by the time since then."""
-        return self._counts(self.facts.expired)
-
-    @cached_property
-    def failed(self) -> Mapping[str, ShownCount]:
-        """Persons that could not be read, by kind of failure."""
-        return {kind: self.small.count(n) for kind, n in self.facts.last.failed.items()}
-
-    @cached_property
     def groups(self) -> Mapping[str, ShownCount]:
         """By group, of the last night; each is the total of its codes."""
-        ends = list((self.ends or {}).values())
+        ends = {str(RestrictionGroup.DELAYED): [*(self.ends or {}).values()]}
         return {
-            group: self.small.total(
-                amount.restrictions,
-                amount.persons,
-                self._codes_of(group),
-                ends if group == RestrictionGroup.DELAYED else (),
-            )
+            group: self.small.total(*_both(amount), self._codes_of(group), ends.get(group, []))
             for group, amount in self.facts.last.groups.items()
         }
 
     @cached_property
-    def week(self) -> Mapping[str, ShownMovement]:
-        """Movements by group."""
-        return {group: self._moved(week) for group, week in self.facts.week.items()}
-
-    @cached_property
     def cohorts(self) -> Sequence[ShownCohort]:
         """The cohorts with the highest rates; none if they would reveal who is not confirmed."""
-        shown = sorted(map(self._cohort, self.facts.cohorts), key=_rank)[:COHORTS_SHOWN]
-        rosters = whole([cohort.roster for cohort in shown], self._confirmation(-1))
-        if not self._has_more and reveals(rosters):
-            return ()
-        return shown
+        cohorts = sorted(map(self._cohort, self.facts.cohorts), key=_rank)[:COHORTS_SHOWN]
+        rosters = whole([cohort.roster for cohort in cohorts], self._confirmation(-1))
+        return [] if not self._has_more and reveals(rosters) else cohorts
 
     @cached_property
     def has_cohort_weeks(self) -> bool:
-        """Whether the movements of cohorts can stand beside those of groups."""
-        by_cohort = [cohort.week for cohort in self.cohorts]
-        by_group = list(self.week.values())
-        added = whole([week.added for week in by_cohort], [week.added for week in by_group])
-        removed = whole([week.removed for week in by_cohort], [week.removed for week in by_group])
-        return self._has_more or not (reveals(added) or reveals(removed))
+        """Whether what cohorts added and removed can stand beside the same by group."""
+        by_cohort = zip(*(cohort.week[::2] for cohort in self.cohorts), strict=True)
+        by_group = zip(*(week[::2] for week in self.week.values()), strict=True)
+        return self._has_more or not any(map(reveals, map(whole, by_cohort, by_group)))
 
     @cached_property
     def nights(self) -> Sequence[ShownNight]:
         """By day. The last one is shown with all tables, the others by group alone."""
-        facts = self.facts.nights
+        facts, rest = self.facts.nights, [ShownCount(1, 1, 0, _MANY)] if self._has_more else []
         earlier = [self._night(n, self._counts(facts[n].groups)) for n in range(len(facts) - 1)]
+        rosters = [cohort.roster for cohort in self.cohorts]
+        persons = [cohort.persons for cohort in self.cohorts]
         last = self._night(
             -1,
             self.groups,
-            ages=(self.ages or {}).values(),
-            rosters=self._divided([cohort.roster for cohort in self.cohorts]),
-            persons=self._divided([cohort.persons for cohort in self.cohorts]),
+            ages=[*(self.ages or {}).values()],
+            rosters=[*rosters, *rest] if rosters else [],
+            persons=[*persons, *rest] if persons else [],
         )
         return [*earlier, last]
 
@@ -170,21 +143,21 @@ class ShownFacts:
         number: int,
         groups: Mapping[str, ShownCount],
         *,
-        ages: Iterable[ShownCount] = (),
+        ages: Sequence[ShownCount] = (),
         rosters: Sequence[ShownCount] = (),
         persons: Sequence[ShownCount] = (),
     ) -> ShownNight:
         night, small = self.facts.nights[number], self.small
-        confirmation = self._confirmation(number)
-        amount = night.total
-        total = small.total(amount.restrictions, amount.persons, _restricting(groups), list(ages))
-        confirmed, stale = confirmation or (None, None)
-        roster = night.roster
+        confirmed, stale = confirmation = self._confirmation(number) or (None, None)
+        total = small.total(*_both(night.total), _restricting(groups), ages)
+        parts = [count for count in confirmation if count]
         return ShownNight(
             total=total,
-            persons=_at_most(small.total(night.persons, None, persons), total),
+            persons=_beside_range(small.total(night.persons, None, persons), total),
             groups=groups,
-            roster=None if roster is None else small.total(roster, None, confirmation, rosters),
+            roster=None
+            if night.roster is None
+            else small.total(night.roster, None, parts, rosters),
             confirmed=confirmed,
             stale=stale,
         )
@@ -194,42 +167,31 @@ class ShownFacts:
         night = self.facts.nights[number]
         if night.confirmed is None or night.stale is None:
             return ()
-        return [self.small.count(night.confirmed), self.small.count(night.stale)]
+        return self.small.count(night.confirmed), self.small.count(night.stale)
 
     def _cohort(self, facts: CohortFacts) -> ShownCohort:
         roster, persons = self.small.count(facts.roster), self.small.count(facts.in_effect)
-        rate = None
-        if persons.number is not None and (roster.number or 0) >= RANKED_MIN:
-            rate = persons.number / (roster.number or 1)
+        is_ranked = persons.number is not None and (roster.number or 0) >= RANKED_MIN
         return ShownCohort(
-            name=facts.cohort,
+            name=facts.cohort or "",
             roster=roster,
             persons=persons,
-            rate=rate,
-            week=self._moved(facts.week),
+            rate=(persons.number or 0) / (roster.number or 1) if is_ranked else None,
+            week=self._each(facts.week),
         )
 
     @property
     def _has_more(self) -> bool:
         return len(self.facts.cohorts) > COHORTS_SHOWN
 
-    def _divided(self, parts: list[ShownCount]) -> Sequence[ShownCount]:
-        """The parts of a total by cohort, with those that are not shown."""
-        if not parts or not self._has_more:
-            return parts
-        return [*parts, ShownCount(1, 1, 0, _MANY)]
-
     def _codes_of(self, group: str) -> Sequence[ShownCount]:
         return [count for key, count in self.codes.items() if key.group == group]
 
-    def _moved(self, moved: Movement) -> ShownMovement:
-        return ShownMovement(*map(self._count, (moved.added, moved.changed, moved.removed)))
-
-    def _count(self, amount: Amount) -> ShownCount:
-        return self.small.count(amount.restrictions, amount.persons)
+    def _each(self, amounts: Iterable[Amount]) -> Sequence[ShownCount]:
+        return [self.small.count(*_both(amount)) for amount in amounts]
 
     def _counts(self, amounts: Mapping[Key, Amount]) -> Mapping[Key, ShownCount]:
-        return {key: self._count(amount) for key, amount in amounts.items()}
+        return {key: self.small.count(*_both(amount)) for key, amount in amounts.items()}
 
     def _beside(
         self, amounts: Mapping[Key, Amount], parts: Sequence[ShownCount]
@@ -239,22 +201,21 @@ class ShownFacts:
         return None if reveals(whole([*counts.values()], parts)) else counts
 
 
+def _both(amount: Amount) -> tuple[int, int]:
+    return amount.restrictions, amount.persons
+
+
 def _restricting(groups: Mapping[str, ShownCount]) -> Sequence[ShownCount]:
     return [groups[group] for group in GROUPS if group in groups]
 
 
 def _rank(cohort: ShownCohort) -> tuple[float, str]:
-    return (1 if cohort.rate is None else -cohort.rate, cohort.name or "")
+    return (1 if cohort.rate is None else -cohort.rate, cohort.name)
 
 
-def _at_most(persons: ShownCount, restrictions: ShownCount) -> ShownCount:
-    """Persons beside their restrictions: inside the range of a total they would narrow it."""
-    is_range = restrictions.first < restrictions.last
-    if not is_range or persons.last < restrictions.first:
+def _beside_range(persons: ShownCount, total: ShownCount) -> ShownCount:
+    """Persons, who are at most as many as their restrictions: they must not narrow a range."""
+    if total.number is not None or total.first == total.last or persons.last < total.first:
         return persons
-    return ShownCount(
-        min(persons.first, restrictions.first),
-        max(persons.last, restrictions.last),
-        min(persons.low, restrictions.low),
-        max(persons.high, restrictions.high),
-    )
+    first, last = min(persons.first, total.first), max(persons.last, total.last)
+    return ShownCount(first, last, min(persons.low, total.low), max(persons.high, total.high))
