@@ -14,7 +14,8 @@ COHORTS_SHOWN: Final = 16
 """As many as fit on a printed page."""
 RANKED_MIN: Final = 20
 """Persons on a roster from which a rate is compared with others."""
-_MANY: Final = 10**9
+_REST: Final = ShownCount(1, 1, 0, 100)
+"""The cohorts that are not shown: none of their persons, or enough to hide the others."""
 Key = TypeVar("Key")
 
 
@@ -114,7 +115,7 @@ class ShownFacts:
     @cached_property
     def nights(self) -> Sequence[ShownNight]:
         """By day. The last one is shown with all tables, the others by group alone."""
-        facts, rest = self.facts.nights, [ShownCount(1, 1, 0, _MANY)] if self._has_more else []
+        facts, rest = self.facts.nights, [_REST] if self._has_more else []
         earlier = [self._night(n, self._counts(facts[n].groups)) for n in range(len(facts) - 1)]
         rosters = [cohort.roster for cohort in self.cohorts]
         persons = [cohort.persons for cohort in self.cohorts]
