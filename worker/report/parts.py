@@ -140,6 +140,7 @@ def scale(low: float, high: float, least_step: int = 1) -> tuple[float, float]:
     span = max(high - low, _SPAN_STEPS_MIN * least_step)
     if low < high * 2 / 3 or span > high / 2:
         low, span = 0.0, max(high, span)
+    low = max(low - (span - high + low) / 2, 0.0)
     rough = span / _PARTS
     power = 10.0 ** math.floor(math.log10(rough))
     for factor in (power, power * 10):
