@@ -20,12 +20,9 @@ from tests.support.databases import (
     in_database,
     migrate_now,
     postgres_server,
-    share_compiled_statements,
 )
 from tests.support.made_databases import MakeDatabase, copy_of, maker
 from tests.support.program import last_ends
-
-share_compiled_statements()
 
 # A zone far from UTC, so that a naive local time shows at once.
 os.environ["TZ"] = "Asia/Dubai"
@@ -90,6 +87,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 _LONGEST: Final = (
+    "tests/http/politeness/test_verdicts.py",
     "tests/acceptance/test_two_reads.py",
     "tests/acceptance/test_kill_and_continue.py",
     "tests/acceptance/test_exit_codes.py",
