@@ -192,7 +192,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
         ("explain --person 16858399649", 2, "→ give one identifier on standard input"),
         ("export --out ''", 2, "the path is empty"),
         ("export --out x --since 1 --view run", 2, "is exported by itself"),
-        ("report --out x --min-cell 2", 2, "give 3 or more"),
+        ("report --out x --min-cell 3", 2, "give 4 or more"),
         ("report --out broken", 78, "{folder}/broken already exists and was not overwritten"),
         ("status --set roster.path='a\0b'", 2, "must be plain text"),
         ("export --out x --format parquet --dialect excel-nb", 2, "--dialect is for CSV, not for"),

@@ -66,6 +66,7 @@ ENDLESS = [{"items": [], "next": f"t{number}"} for number in range(1_000)]
         ("page", [page_of(1, 0, total=1)], "page 1 of 0 has records"),
         # A record that slips over the boundary of pages is in none of them.
         ("page", [page_of(1, 2, total=3), page_of(2, 2)], "an earlier page says another number"),
+        ("page", [page_of(1, 2), page_of(2, 3)], "an earlier page says another number"),
         ("page", [page_of(1, 2, pages=3), page_of(2, 2)], "an earlier page says another number"),
         ("none", [{"total": 2}], "the total says 2 records, 1 were read"),
         ("none", [{"total": 0}], "the total says 0 records, 1 were read"),

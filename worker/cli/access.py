@@ -4,9 +4,10 @@ import io
 import os
 import pwd
 import re
+import shlex
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from getpass import getpass
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worker.cli.output import IDENTIFIER_HINT
+from worker.core.display import visible
 from worker.core.identity import NationalId, normalise_off_id, off_id_problem
 from worker.errors import UsageError
 from worker.masking import checksum_ok
@@ -116,12 +118,18 @@ async def open_person(
 
 
 async def log_access(
-    database: "Database", command: str, purpose: str | None, *, person_key: str | None = None
+    database: "Database",
+    command: str,
+    purpose: str | None,
+    *,
+    person_key: str | None = None,
+    **options: object,
 ) -> None:
     """Commit the row. Call it before anything is shown.
 
     Args:
         person_key: the person; None for all persons.
+        options: what the command shows: its options by name, as on the command line.
 
     Raises:
         ConfigurationError: the row cannot be written.
@@ -134,10 +142,18 @@ async def log_access(
         os_user=account,
         login_user=_login_user(account),
         host=socket.gethostname(),
-        command=command,
+        command=" ".join([command, *map(shlex.quote, _words(options))]),
         purpose=purpose,
     )
     await record_access(database, access, person_key=person_key)
+
+
+def _words(options: Mapping[str, object]) -> Iterator[str]:
+    for name, given in options.items():
+        for value in given if isinstance(given, tuple) else (given,):
+            if value is not None:
+                yield f"--{name.replace('_', '-')}"
+                yield visible(str(value))[:_LENGTH_MAX]
 
 
 def _account() -> str:
