@@ -1,6 +1,6 @@
 """TLS for HTTPS, and for PostgreSQL: the connections of the store and of the roster query.
 
-What PostgreSQL has to prove: ADR 0023.
+What PostgreSQL has to prove: docs/decisions.md.
 """
 
 import ssl

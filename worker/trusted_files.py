@@ -4,7 +4,7 @@ A file, and every folder on the way to it, belongs to the worker's own user or t
 else can write it. So nobody else can exchange it between this examination and its use. A sticky
 folder such as ``/tmp`` will do for a file that we open ourselves: others cannot touch in it what is
 ours. It will not do for one beside which a program obeys further files. Links are followed, since
-Kubernetes hands secrets out behind links of its own (``..data``). ADR 0022.
+Kubernetes hands secrets out behind links of its own (``..data``). See docs/decisions.md.
 """
 
 import errno

@@ -12,6 +12,7 @@ from tools.docs.command_line import described
 from tools.docs.data_model import data_model_page
 from tools.docs.exit_codes import EXIT_MEANINGS
 from tools.docs.log_events import log_table
+from tools.docs.promises import promises_page
 from worker.config.contract_file import default_contract_text
 from worker.config.settings import EVERYDAY, KEYS, text_of, variable_of
 from worker.core.contract import STYLES
@@ -326,5 +327,6 @@ REFERENCE: Final[Mapping[str, Callable[[], str]]] = {
     "reference/metrics": metrics_page,
     "reference/log-events": log_events_page,
     "reference/data-model": data_model_page,
+    "reference/tests-of-promises": promises_page,
 }
 """The generated pages of docs/, by their name without ``.md``."""

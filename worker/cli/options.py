@@ -173,7 +173,7 @@ COMMON: Final = (
         "--json",
         is_flag=True,
         callback=_json,
-        help="One JSON document on standard output instead of text (docs/json-documents.txt).",
+        help="One JSON document on standard output instead of text (docs/reference/json-documents.md).",
     ),
 )
 """The options of every command, each as what adds it to one."""

@@ -30,7 +30,7 @@ RECORDS_MAX: Final = 5_000
 """Records of one person and area."""
 RECEIVED_BYTES_MAX: Final = 32 * 1024 * 1024
 """Bytes of all responses about one person and area: a hostile one takes less than 64 MiB of memory
-(``docs/security.md``). ``TransportOptions.response_bytes_max`` limits those of one response."""
+(``docs/limits.md``). ``TransportOptions.response_bytes_max`` limits those of one response."""
 PAGES_MAX: Final = 1_000
 """More pages than this for one person count as a loop."""
 CONTINUATION_MAX: Final = 2_000

@@ -27,7 +27,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     It raises the worker's errors, which hold neither the request nor what was received. A run
     posts so often that httpx's requests and responses, which have nothing to do there, would cost
-    as much as the rest (docs/scale.md): hence ``post``.
+    as much as the rest (bench/README.md): hence ``post``.
 
     Args:
         proxy: leads to all hosts but loopback.
