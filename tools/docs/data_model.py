@@ -60,7 +60,7 @@ For readers of the database and for a colleague who changes its schema. Readers 
 - A **version** row holds a restriction's content from the publication that opened it (`opened_no`) until the publication that closed it (`closed_no`). Its content is never changed.
 - A run writes **drafts**, which no view reads; publication applies them ([why](../decisions.md#drafts)).
 - **Facts** (in `run`, `publication_cohort`, `publication_code`, `publication_figure`) and the **change feed** are written in the transaction of the publication, and stay ([why](../decisions.md#facts-and-change-feed-are-written-at-publication)).
-- What is kept for how long: [data protection](../data-protection.md#what-is-stored-and-for-how-long).
+- What is kept for how long: [data protection](../data-protection.md#stored-data-and-retention).
 
 """  # noqa: E501
 
