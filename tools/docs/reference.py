@@ -14,7 +14,7 @@ from tools.docs.exit_codes import EXIT_MEANINGS
 from tools.docs.log_events import log_table
 from tools.docs.promises import promises_page
 from worker.config.contract_file import default_contract_text
-from worker.config.settings import EVERYDAY, KEYS, text_of, variable_of
+from worker.config.settings import EVERYDAY, KEYS, SECTIONS, text_of, variable_of
 from worker.core.contract import STYLES
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
@@ -67,9 +67,16 @@ VIEWS: Final = {
 }
 """What each reporting view holds."""
 
+_TYPES: Final = {"duration": "duration", "path": "file", "boolean": "`true`, `false`"}
+"""Types of JSON Schema as the page names them; all others are text."""
 _CONFIGURATION: Final = """# Configuration
 
-Flags take precedence over environment variables, these over the TOML file (`--config`, `PTS_CONFIG`, else `config/worker.toml`), the file over the defaults. Any key can be a flag: `--set sync.concurrency=4`. All errors are reported at once. Relative paths in the file start at its folder, those of flags, environment and defaults at the working directory: without `database.url` in the file, each directory has its own `pts.db`. Secrets are files; a database URL that holds a password is refused. `http://` is accepted for loopback addresses only; TLS verification cannot be turned off.
+Flags take precedence over environment variables, these over the TOML file (`--config`, `PTS_CONFIG`, else `config/worker.toml`), the file over the defaults. You can set any key with a flag: `--set sync.concurrency=4`. All errors are reported at once.
+
+- Relative paths in the file start at its folder, those of flags, environment and defaults at the working directory. Without `database.url` in the file, each directory has its own `pts.db`.
+- A duration is written as `30s`, `10m`, `1h30m` or `14d`, and is longer than 0.
+- Secrets are files. A database URL that contains a password is refused.
+- `http://` is accepted for loopback addresses only. TLS verification cannot be turned off.
 
 """  # noqa: E501
 _CONTRACT: Final = """# The contract with PTS
@@ -94,7 +101,7 @@ The styles `page` and `offset` end where `more` is false, at the last of `pages`
 """  # noqa: E501
 _EXIT_CODES: Final = """# Exit codes
 
-The worker never ends with 0 if a person was not read. [Operations](../operations.md#exit-codes) says what systemd and Kubernetes do with each code, and what you do.
+With 0, every person who was sent to PTS was read. Persons with an H-number are not sent in production, and the summary counts them. [Operations](../operations.md#exit-codes) shows the reaction of systemd and Kubernetes to each code, and yours.
 
 """  # noqa: E501
 _METRICS: Final = """# Metrics
@@ -171,7 +178,7 @@ def _cell(text: str) -> str:
 
 def configuration_page() -> str:
     """Every configuration key, first those that everybody sets."""
-    head = "| key | environment | default | meaning |"
+    head = "| key | environment | default | accepts | meaning |"
     others = (name for name in KEYS if name not in EVERYDAY)
     return (
         f"{_CONFIGURATION}## The six keys that everybody sets\n\n"
@@ -183,7 +190,22 @@ def configuration_page() -> str:
 def _key_row(name: str) -> str:
     key = KEYS[name]
     default = "none" if key.default is None else f"`{text_of(key.default)}`"
-    return f"| `{name}` | `{variable_of(name)}` | {default} | {_cell(str(key.description))} |"
+    cells = (f"`{name}`", f"`{variable_of(name)}`", default, _accepted(name), str(key.description))
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _accepted(name: str) -> str:
+    """The values that a key accepts: a list, a range, or a type."""
+    section, _, key = name.partition(".")
+    schema = SECTIONS[section].model_json_schema()["properties"][key]
+    for choice in (schema, schema.get("items", {}), *schema.get("anyOf", ())):
+        if "enum" in choice:
+            return ", ".join(f"`{value}`" for value in choice["enum"])
+        if (least := choice.get("minimum", choice.get("ge"))) is not None:
+            return f"{least:g} to {choice.get('maximum', choice.get('le')):,g}"
+        if (type_name := choice.get("format", choice.get("type"))) in _TYPES:
+            return _TYPES[type_name]
+    return "text"
 
 
 def contract_page() -> str:
