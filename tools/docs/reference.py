@@ -1,7 +1,8 @@
 """Writes the pages of docs/ that are made of the program's own declarations."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -21,7 +22,7 @@ from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
 from worker.store.schema.tables import TOTALS
 from worker.telemetry import HELP, PREFIX, samples_of
-from worker.views import codes, view_columns
+from worker.views import ViewColumn, codes, view_columns
 
 HEAD: Final = "<!-- `python -m tools.docs` writes this page -->\n"
 
@@ -140,6 +141,8 @@ The views are the same in SQLite and PostgreSQL. Readers get `SELECT` on these a
 - **Times** are UTC. In SQLite they are text in one form (`2026-01-31T00:00:00.000000+00:00`) that sorts and compares as time.
 
 """  # noqa: E501
+_RESTRICTION_VIEWS: Final = ("report_patient_", "report_restriction_")
+"""How the names of views with a row for each restriction or version begin."""
 _QUERIES: Final = """## Queries to begin with
 
 What was published at a given instant:
@@ -281,21 +284,49 @@ def _option_table(options: list[tuple[str, str]]) -> str:
 
 
 def views_page() -> str:
-    """Every reporting view with its columns."""
+    """Every reporting view with its columns. Columns of several restriction views come once."""
+    views = view_columns()
+    shared = _shared_columns()
     page = _VIEWS + _table(
-        "| view | what |",
-        (f"| [`{view}`](#{view}) | {VIEWS.get(view, '')} |" for view in view_columns()),
+        "| view | content |",
+        (f"| [`{view}`](#{view}) | {VIEWS.get(view, '')} |" for view in views),
     )
-    for view, columns in view_columns().items():
-        page += f"\n## {view}\n\n{VIEWS.get(view, '')}\n\n" + _table(
-            "| column | type | unit | empty? | meaning | bokmål |",
-            (
-                f"| `{one.name}` | {one.kind} | {one.unit} | {'yes' if one.is_nullable else ''} "
-                f"| {_cell(one.en)} | {_cell(one.nb)} |"
-                for one in columns
-            ),
-        )
+    for title, columns in shared.items():
+        page += f"\n## {title}\n\n{_columns(columns)}"
+    for view, columns in views.items():
+        page += f"\n## {view}\n\n{VIEWS.get(view, '')}\n"
+        rest = list(columns)
+        for title, group in shared.items() if view.startswith(_RESTRICTION_VIEWS) else ():
+            if names := ", ".join(f"`{column.name}`" for column in rest if column in group):
+                page += f"\n[{title}](#{title.lower().replace(' ', '-')}): {names}.\n"
+                rest = [column for column in rest if column not in group]
+        page += f"\n{_columns(rest)}" if rest else ""
     return f"{page}\n{_QUERIES}"
+
+
+def _shared_columns() -> Mapping[str, Sequence[ViewColumn]]:
+    """Columns of several views of restrictions, by the heading under which they are listed."""
+    areas: dict[ViewColumn, list[str]] = defaultdict(list)
+    for view, columns in view_columns().items():
+        for column in columns if view.startswith(_RESTRICTION_VIEWS) else ():
+            areas[column].append(view.removeprefix("report_").rpartition("_")[0].replace("_", " "))
+    groups: dict[str, list[ViewColumn]] = defaultdict(list)
+    for column, names in sorted(areas.items(), key=lambda item: len(set(item[1])) == 1):
+        if len(names) > 1:
+            area = names[0] if len(set(names)) == 1 else "every restriction"
+            groups[f"Columns of {area}"].append(column)
+    return groups
+
+
+def _columns(columns: Sequence[ViewColumn]) -> str:
+    return _table(
+        "| column | type | unit | empty? | meaning | bokmål |",
+        (
+            f"| `{column.name}` | {column.kind} | {column.unit} "
+            f"| {'yes' if column.is_nullable else ''} | {_cell(column.en)} | {_cell(column.nb)} |"
+            for column in columns
+        ),
+    )
 
 
 def metric_samples() -> tuple[Sample, ...]:
