@@ -198,7 +198,7 @@ class KeyFiles:
 
 
 def _jwk_in(document: dict[str, Any]) -> dict[str, Any]:
-    """The JWK in a document: the document, or a member of self-service's JSON, maybe as a string."""
+    """The JWK in a document: the document, or a member of self-service's JSON, also in a string."""
     members = {name.casefold(): value for name, value in document.items()}
     inner = members.get("privatejwk") or members.get("clientjwk") or document
     if isinstance(inner, str):
