@@ -36,8 +36,8 @@ def configure(level: str, log_format: str = "auto", stream: TextIO | None = None
     Args:
         level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``, for the worker's own events.
         log_format: ``console``, ``json``, or ``auto``: console on a terminal, else JSON.
-        stream: the output. Default: the current ``sys.stderr`` at each event, because a progress
-            bar replaces it while visible.
+        stream: where to write. Default: the current ``sys.stderr`` at each event, because a
+            progress bar replaces it while shown.
     """
     is_terminal = (stream or sys.stderr).isatty()
     is_console = log_format == "console" or (log_format == "auto" and is_terminal)

@@ -96,7 +96,7 @@ def masked(text: str) -> str:
 
 
 def masked_strictly(text: str) -> str:
-    """The masked error text of another service, also without anything that looks like a token."""
+    """The same for an error text of another service, also without anything that may be a token."""
     return masked(_TOKENS.sub(MASK, text))
 
 

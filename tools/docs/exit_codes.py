@@ -17,7 +17,7 @@ EXIT_MEANINGS: Final = {
     ExitCode.USAGE: ExitMeaning("wrong usage", "fix the call"),
     ExitCode.GAPS: ExitMeaning(
         "published with gaps: some persons or areas could not be read; their last known state "
-        "stays and is marked stale",
+        "stands and is marked stale",
         "look at `failures`",
     ),
     ExitCode.LEASE_HELD: ExitMeaning("another run holds the lease; nothing was done", "nothing"),

@@ -26,7 +26,7 @@ _REPLACEMENT_INTERVAL_S: Final = 60.0
 _REPEATS: Final = 2
 """A refused request is repeated with a new proof and any new nonce, then with a new token."""
 _UNAUTHORIZED: Final = 401
-_CHALLENGE: Final = re.compile(r'\b(error|error_description)="([^"]*)"', re.IGNORECASE)
+_SAID: Final = re.compile(r'\b(error|error_description)="([^"]*)"', re.IGNORECASE)
 _log = structlog.get_logger(__name__)
 
 
@@ -95,9 +95,9 @@ class HelseIdAuthorizer:
 
 
 def challenge_error(values: Iterable[str]) -> tuple[str, str]:
-    """The error code and the description of a ``WWW-Authenticate`` header, or empty texts."""
-    fields = {name.lower(): text for name, text in _CHALLENGE.findall(", ".join(values))}
-    return error_code(fields.get("error")), fields.get("error_description", "")
+    """The error code and the description of a ``WWW-Authenticate`` header; empty without."""
+    said = {name.lower(): text for name, text in _SAID.findall(", ".join(values))}
+    return error_code(said.get("error")), said.get("error_description", "")
 
 
 def open_helseid(

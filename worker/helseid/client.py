@@ -137,8 +137,8 @@ class HelseIdClient:
             hint = error.hint or "check DNS, the firewall and helseid.issuer"
         self._quiet_until_s = self._runtime.monotonic() + (wait_s or 0.0)
         if wait_s is not None and wait_s > _RETRY_AFTER_S_MAX:
-            message = f"HelseID: {problem}, Retry-After {wait_s:.0f} s"
-            raise UnavailableError(message, hint="try again later")
+            asked = f"HelseID: {problem}, Retry-After {wait_s:.0f} s"
+            raise UnavailableError(asked, hint="try again later")
         failure = UnavailableError(f"HelseID: {problem} ({number} attempts)", hint=hint)
         return FailedAttempt(failure, wait_s)
 

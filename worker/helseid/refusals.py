@@ -149,7 +149,6 @@ def _refusal(document: dict[str, Any], *, status: int, clock: str) -> RefusedErr
 
 
 def _hint(name: str, description: str, status: int) -> str:
-    # HelseID's own code (HID-…) is more specific than the OAuth code beside it.
     named_in_text = _ORGANIZATION_CODE.search(description)
     if named_in_text and named_in_text.group() in _HINTS:
         return _HINTS[named_in_text.group()]
@@ -169,7 +168,7 @@ def clock_problem(date_header: str | None, now: datetime, *, whose: str) -> str:
 
 
 def error_code(value: object) -> str:
-    """The value if it is a valid OAuth error code, else empty."""
+    """The value if it is a valid OAuth error code; else empty."""
     if not isinstance(value, str) or not _ERROR_CODE.fullmatch(value):
         return ""
     return value if masked(value) == value else ""
@@ -179,13 +178,13 @@ def clean(text: object, *, without: str = "") -> str:
     """Untrusted text made safe for a message: one short line, with possible secrets masked.
 
     Args:
-        text: unchecked. Anything but a string of at most 4,000 characters gives an empty text: a
-            longer one would be cut, and an identifier at the cut would not be masked.
+        text: unchecked; anything but a string of at most 4,000 characters gives an empty text.
+            A longer one would have to be cut, and an identifier at the cut would not be found.
         without: a token to mask, whatever its format.
     """
     if not isinstance(text, str) or len(text) > _TEXT_LENGTH_MAX:
         return ""
-    printable = "".join(char if char.isprintable() else " " for char in text)
+    shown = "".join(char if char.isprintable() else " " for char in text)
     if without:
-        printable = printable.replace(without, MASK)
-    return masked_strictly(printable)[:_DESCRIPTION_LENGTH_MAX].strip()
+        shown = shown.replace(without, MASK)
+    return masked_strictly(shown)[:_DESCRIPTION_LENGTH_MAX].strip()

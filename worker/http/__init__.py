@@ -15,7 +15,7 @@ class FailedAttempt(NamedTuple):
 
     Attributes:
         error: raised if no attempt is left.
-        retry_after_s: ``Retry-After`` of the response, in seconds.
+        retry_after_s: the wait that the response asked for, in seconds.
     """
 
     error: WorkerError
@@ -32,10 +32,10 @@ async def with_retries(
     """Make attempts until one succeeds or none is left, and wait before each retry.
 
     Args:
-        attempt: makes one attempt, given its number, from 1. An exception ends the retries.
-        policy: number of attempts and back-off. ``Retry-After`` is obeyed and not clipped.
-        before_wait: called with the number of the failed attempt, its failure and the wait in
-            seconds. An exception ends the retries.
+        attempt: makes one attempt; gets its number, from 1. What it raises ends the retries.
+        policy: number of attempts and backoff. ``Retry-After`` is obeyed and not clipped.
+        before_wait: gets the number of the failed attempt, its failure and the wait in seconds.
+            What it raises ends the retries.
 
     Raises:
         WorkerError: the error of the last attempt.

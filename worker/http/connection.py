@@ -168,7 +168,6 @@ class Connection(asyncio.Protocol):
     def _check_time(self) -> None:
         self._timer = None
         left_s = self._due_s - self._loop.time()
-        # Setting a timer costs more than waking up too early, so an old timer is kept.
         if left_s > 0:
             self._end_after(left_s)
         else:

@@ -28,7 +28,7 @@ class Transport(httpx.AsyncBaseTransport):
     response objects, which would double the cost of an exchange (bench/README.md).
 
     Args:
-        proxy: used for all hosts except loopback.
+        proxy: leads to all hosts but loopback.
     """
 
     def __init__(self, options: TransportOptions, proxy: Proxy | None = None) -> None:
@@ -81,8 +81,8 @@ class Transport(httpx.AsyncBaseTransport):
         """Send one request and read the complete response.
 
         Args:
-            headers: all headers except the transport's own (``Host``, ``Content-Length``, …).
-            connection: one to the same server. None: an idle or a new one.
+            headers: all headers but the transport's own (``Host``, ``Content-Length``, …).
+            connection: to the same place; None: an idle one, or a new one.
 
         Raises:
             TransientError: no complete response: refused, reset, late, not HTTP, truncated, or with

@@ -114,7 +114,6 @@ class CsvRoster:
             except UnicodeError:  # also UTF-16 without a byte order mark
                 problem = f"{self._name} {_UNLIKE.format(encoding=self._encoding.upper())}"
                 raise RosterError(problem, hint=_ENCODING_HINT) from None
-            # Bounds the memory of a file without line ends. The extra character makes it an error.
             tail = tail[: LINE_LENGTH_MAX + 1]
             yield [*lines, tail] if is_end else lines
 
@@ -174,7 +173,6 @@ class _LineParser:
             raise RosterError(f"{self._name} is a workbook, not CSV", hint=_SAVE_HINT)
         if _FOREIGN.search(text):
             raise RosterError(f"{self._place()} {self._unlike}", hint=_ENCODING_HINT)
-        # A first line of digits is an identifier: the file has no header.
         bare = text.strip().strip('"').replace(" ", "").replace("-", "")
         if bare.isascii() and bare.isdigit():
             return False
