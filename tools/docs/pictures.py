@@ -99,10 +99,34 @@ def passes() -> str:
     return drawing.svg()
 
 
+def house() -> str:
+    """The layers of the program. Each imports only those below it."""
+    drawing = Drawing(860, 400, "The layers of the program")
+    drawing.box((330, 15), (200, 44), "cli\ncommands, exit codes", GREY)
+    drawing.box((330, 95), (200, 44), "app\nbuilds the parts", GREY)
+    drawing.box((150, 175), (200, 44), "sync\none run", BLUE)
+    drawing.box((510, 175), (200, 44), "report\nHTML, export", BLUE)
+    drawing.box((20, 255), (160, 44), "pts, helseid, http\nreads PTS", YELLOW)
+    drawing.box((200, 255), (160, 44), "roster\npersons", YELLOW)
+    drawing.box((380, 255), (160, 44), "store\ndrafts, publication", YELLOW)
+    drawing.box((20, 340), (820, 44), "core\ndecisions as functions of values", GREEN)
+    drawing.arrow([(430, 59), (430, 93)])
+    drawing.arrow([(400, 139), (250, 173)])
+    drawing.arrow([(460, 139), (610, 173)])
+    drawing.arrow([(210, 219), (110, 253)])
+    drawing.arrow([(250, 219), (275, 253)])
+    drawing.arrow([(300, 219), (440, 253)])
+    drawing.arrow([(610, 219), (610, 338)])
+    for x in (100, 280, 460):
+        drawing.arrow([(x, 299), (x, 338)])
+    return drawing.svg()
+
+
 DIAGRAMS: Final[Mapping[str, Callable[[], str]]] = {
     "flow": flow,
     "run-states": run_states,
     "passes": passes,
+    "house": house,
 }
 
 
