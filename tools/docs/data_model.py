@@ -1,7 +1,7 @@
 """The page reference/data-model.md: the tables, their references, and which views read them.
 
-Everything but the sentences is made of the declarations in ``worker/store/schema``, and of a
-database that the migrations have made.
+Generated, except for the sentences, from the declarations in ``worker/store/schema`` and from a
+database after all migrations.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Writes the pages of docs/ that are made of the program's own declarations."""
+"""The pages of docs/reference, generated from the program's declarations."""
 
 import json
 from collections import defaultdict
@@ -66,10 +66,10 @@ VIEWS: Final = {
     "their groups.",
     "report_dictionary": "The meaning of each column of these views, in bokmål and English.",
 }
-"""What each reporting view holds."""
+"""The content of each reporting view."""
 
 _TYPES: Final = {"duration": "duration", "path": "file", "boolean": "`true`, `false`"}
-"""Types of JSON Schema as the page names them; all others are text."""
+"""Names of JSON Schema's types on the page. All others are text."""
 _CONFIGURATION: Final = """# Configuration
 
 Flags take precedence over environment variables, these over the TOML file (`--config`, `PTS_CONFIG`, else `config/worker.toml`), the file over the defaults. You can set any key with a flag: `--set sync.concurrency=4`. All errors are reported at once.
@@ -142,7 +142,7 @@ The views are the same in SQLite and PostgreSQL. Readers get `SELECT` on these a
 
 """  # noqa: E501
 _RESTRICTION_VIEWS: Final = ("report_patient_", "report_restriction_")
-"""How the names of views with a row for each restriction or version begin."""
+"""Prefixes of views with a row for each restriction or version."""
 _QUERIES: Final = """## Queries to begin with
 
 What was published at a given instant:
@@ -180,7 +180,7 @@ def _cell(text: str) -> str:
 
 
 def configuration_page() -> str:
-    """Every configuration key, first those that everybody sets."""
+    """Every configuration key, the most common first."""
     head = "| key | environment | default | accepts | meaning |"
     others = (name for name in KEYS if name not in EVERYDAY)
     return (
@@ -258,7 +258,7 @@ def _options(command: click.Command) -> list[tuple[str, str]]:
 
 
 def commands_page() -> str:
-    """Every command with its help and options; those that all have stand once."""
+    """Every command with its help and options. Common options are listed once."""
     found = [(" ".join(words), command) for words, command in described()]
     runnable = [item for item in found if not isinstance(item[1], click.Group)]
     every = [_options(command) for _, command in runnable if _options(command)]
