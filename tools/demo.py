@@ -1,9 +1,9 @@
-"""The demo, ``make demo``: the sandbox, a month of nights, and what comes of them.
+"""The demo, ``make demo``: the sandbox, a month of nights, and the reports.
 
-The nights are runs like any other, with the clocks of worker and sandbox set back alike. The last
-one is run by the program's own command, and two persons cannot be read in it.
+The nights are real runs, with the clocks of worker and sandbox set back. The last one runs with the
+program's own command, and two persons cannot be read in it.
 
-On SQLite: a PostgreSQL server dates publications by its own clock, all today.
+It uses SQLite, because a PostgreSQL server would date all publications today by its own clock.
 """
 
 import contextlib
@@ -36,9 +36,9 @@ _WITH_GAPS: Final = 3
 _DAY: Final = timedelta(days=1)
 _SPEED: Final = 10.0
 _FAULTS: Final[dict[int, dict[str, Any]]] = {
-    # A night on which PTS was broken for many: the guard withholds what it says.
+    # PTS answers "no restrictions" for many persons, and the guard withholds the run.
     9: {"action": "empty_list", "area": "patient-safety", "persons": [*range(120)]},
-    # Nights on which some could not be read.
+    # Some persons cannot be read.
     5: {"action": "status", "area": "patient-privacy", "persons": [*range(20, 32)]},
     16: {"action": "status", "area": "patient-safety", "persons": [*range(40, 49)]},
     23: {"action": "status", "area": "patient-safety", "persons": [*range(80, 86)]},
@@ -69,7 +69,7 @@ _COUNTS: Final = {
     "departed": "persons_departed",
     "failed": "areas_failed",
 }
-"""Of each night, by the name under which it is shown: persons, and restrictions found."""
+"""Columns of the table of nights, with their totals in the run's report."""
 
 
 class DemoFailedError(Exception):
@@ -77,7 +77,7 @@ class DemoFailedError(Exception):
 
 
 def main() -> int:
-    """Run the demo; return 0 if every step succeeded."""
+    """Run the demo. Return 0 if every step succeeded."""
     clock = real_runtime().monotonic
     started_s = clock()
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -137,7 +137,7 @@ def _show_one_person() -> None:
 
 
 async def _nights(sandbox: RunningSandbox) -> None:
-    """Run the nights before tonight; print what came of each."""
+    """Run the nights before tonight, and print a line for each."""
     loaded = load(
         environ=_environment() | {"PTS_LOG__LEVEL": "ERROR"},
         cwd=Path.cwd(),
@@ -159,16 +159,16 @@ async def _nights(sandbox: RunningSandbox) -> None:
 
 
 def _let_pass(sandbox: RunningSandbox, back: int) -> None:
-    """Set the sandbox to the night so many nights before today."""
+    """Set the sandbox to a night before today."""
     faults = [_FAULTS[back]] if back in _FAULTS else []
     skew_s = -back * _DAY.total_seconds()
     sandbox.control(generation=_NIGHTS - back, clock_skew_s=skew_s, faults=faults)
 
 
 def _set_back(shift: timedelta) -> Runtime:
-    """The real runtime with an earlier wall clock, in which waiting takes a tenth of its time.
+    """The real runtime with an earlier wall clock, and with waits of a tenth of their time.
 
-    Each night waits before its second reads, and for those who could not be read.
+    Each night waits before its second reads and for failing persons.
     """
     real = real_runtime()
     return Runtime(

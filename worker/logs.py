@@ -2,7 +2,7 @@
 
 Types (``worker.core.identity``) and the logging code keep identifiers and tokens out of logs.
 Redaction is the last line of defence: it masks text that looks like an identifier, a token or a
-key. For an exception, its class and frames are written; for a library's message, only its words.
+key. Of an exception, class and frames are written. Of a library's message, only its template is.
 """
 
 import logging
@@ -74,17 +74,17 @@ def configure(
     root = logging.getLogger()
     others = [handler for handler in root.handlers if not isinstance(handler, _Libraries)]
     root.handlers = [*others, _Libraries()]
-    # From WARNING, whatever the level: at DEBUG, aiosqlite and SQLAlchemy's engine log parameters;
-    # at INFO, httpx logs addresses and APScheduler what the events say.
+    # At least WARNING, whatever the level. At DEBUG, aiosqlite and SQLAlchemy log parameters. At
+    # INFO, httpx logs addresses, and APScheduler repeats the worker's own events.
     root.setLevel(max(lowest, logging.WARNING))
     logging.captureWarnings(capture=True)
 
 
 class _Libraries(logging.Handler):
-    """Writes what libraries log as events.
+    """Writes log records of libraries as events.
 
-    A message is its template, without arguments, and is cut where a value may start: asyncio, for
-    example, formats the exception of a failed task.
+    The message is the template without arguments, cut where a value may start. asyncio, for
+    example, formats the exception of a failed task into it.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -95,6 +95,7 @@ class _Libraries(logging.Handler):
 
 
 def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    # structlog accepts an exception, True (the current one) or None.
     error = event.pop("exc_info", None)
     error = sys.exc_info()[1] if error is True else error
     if error is not None:
@@ -107,6 +108,7 @@ def _redacted(value: object, key: str = "") -> Any:
     """The value as JSON types, redacted at every level."""
     if value is None or isinstance(value, (bool, float)):
         return value
+    # An identifier that was logged as a number has no quotes or separators to match.
     if _SECRET_KEY.fullmatch(key) or (isinstance(value, int) and abs(value) in _ELEVEN_DIGITS):
         return MASK
     if isinstance(value, int):

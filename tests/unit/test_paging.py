@@ -72,7 +72,7 @@ ENDLESS = [{"items": [], "next": f"t{number}"} for number in range(1_000)]
         ("none", [{"total": 0}], "the total says 0 records, 1 were read"),
         ("none", [{"total": 10**19}], "no natural number"),
         ("offset", [{"offset": 1, "more": False}], "another page was returned"),
-        ("offset", [{"items": [], "offset": 0, "more": True}], "and says that another follows"),
+        ("offset", [{"items": [], "offset": 0, "more": True}], "and indicates another page"),
         ("token", [{"next": False}], "not a text"),
         ("token", [{"next": "x" * 2_001}], "more than 2000 characters"),
         ("token", [{"next": "\ud800"}], "not Unicode"),

@@ -174,7 +174,7 @@ COMMON: Final = (
         "--json",
         is_flag=True,
         callback=_json,
-        help="One JSON document on standard output instead of text (docs/json-documents.txt).",
+        help="Print one JSON document instead of text (docs/reference/json-documents.md).",
     ),
 )
 """The options of every command, each as what adds it to one."""
@@ -223,5 +223,5 @@ wait = click.option(
 accept_removals = click.option(
     "--accept-removals",
     is_flag=True,
-    help="I have looked: publish what the last withheld run would have closed, but not more.",
+    help="Accept the removals that the last withheld run counted, plus a tenth.",
 )

@@ -42,7 +42,7 @@ def _min_cell(_context: object, _parameter: object, number: int) -> int:
     metavar="N",
     default=LEAST,
     show_default=True,
-    help="Show counts of fewer than N persons as such; 0 shows all numbers exactly.",
+    help="Hide counts of fewer than N persons (4 or more); 0 shows all numbers exactly.",
 )
 @purpose_option
 @click.pass_obj
