@@ -4,7 +4,7 @@
 # slim is all that a night needs; full has Parquet exports and rosters from Oracle besides.
 # Runs with a read-only root: docker run --read-only --tmpfs /tmp --volume pts:/data … sync
 #
-# Name the base image by its digest, so that it is the one you have looked at (docs/security.md):
+# Name the base image by its digest, so that it is the one you have looked at (docs/threat-model.md):
 # --build-arg BASE=python:3.13-slim-trixie@sha256:…
 
 ARG BASE=python:3.13-slim-trixie

@@ -159,8 +159,9 @@ test-image: $(TOOLS) ## the Dockerfile's two tags built and run with podman; nee
 	unshare --mount sh -c 'mount -t cgroup2 none /sys/fs/cgroup; exec "$$@"' sh \
 		$(BIN)/pytest tests/deployment/image_runs.py
 
-# A warning is an error: a broken link, or a page that neither docs/index.md nor docs/decisions.md names.
-docs: ## docs/ as a site, into dist/site; says NOT TESTED if its generator cannot be installed
+# A warning is an error: a broken link, or a page without a link in docs/index.md.
+docs: $(RUNTIME) ## the pictures of docs/ anew from a demo, and docs/ as a site, into dist/site
+	@$(BIN)/python -m tools.docs.pictures
 	@if $(MAKE) --no-print-directory --silent $(SITE)/.made; then \
 		rm -rf dist/site && \
 		$(SITE)/bin/sphinx-build --builder html --fail-on-warning --keep-going --quiet \
@@ -241,8 +242,10 @@ $(MADE):
 	@touch $@
 
 $(RUNTIME): $(MADE) $(LOCKS) requirements/build.lock pyproject.toml worker/__init__.py
-	@echo "installing the worker into $(VENV)"
-	@$(PIP_INSTALL) --require-hashes $(LOCKS:%=-r %) -r requirements/build.lock
+	@printf "installing the worker into $(VENV), about a minute "; \
+	(while sleep 2; do printf .; done) & dots=$$!; \
+	$(PIP_INSTALL) --require-hashes $(LOCKS:%=-r %) -r requirements/build.lock; code=$$?; \
+	kill $$dots; echo; exit $$code
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 

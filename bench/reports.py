@@ -1,4 +1,4 @@
-"""``python -m bench.reports``: what readers of a large database wait for (docs/scale.md).
+"""``python -m bench.reports``: what readers of a large database wait for (bench/README.md).
 
 Processor seconds, not wall time: those of this process on SQLite, those of the server's process for
 the connection on PostgreSQL. Beside each question stands the same one to copies that are laid and

@@ -1,7 +1,7 @@
 """Builds docs/ as a site with Sphinx: ``make docs``.
 
-The navigation is made of the links in index.md and decisions.md, so a page that neither names is a
-warning, and a warning ends the build. No page loads anything from another host.
+The navigation is made of the links in index.md. A page without a link there is a warning, and a
+warning ends the build. No page loads anything from another host.
 """
 
 import re
@@ -10,7 +10,7 @@ from pygments.lexers.special import TextLexer
 from pygments.lexers.sql import SqlLexer
 from sphinx.highlighting import lexers
 
-# Statements for SQLite alone, which the tests run there (docs/reporting.md).
+# Statements that the tests run on SQLite only (docs/reporting.md).
 lexers["sqlite"] = SqlLexer()
 
 project = "pts-sync-worker"
@@ -36,22 +36,21 @@ html_theme_options = {
 OUTSIDE = re.compile(
     r"\[([^\]]+)\]\((?:\.\./)+(?:README|SECURITY|CHANGELOG|CONTRIBUTING)\.md[^)]*\)"
 )
-"""Links to pages of the repository that the site does not have; they become plain text."""
+"""Links to pages of the repository that are not on the site. They become plain text."""
 
 
 def _prepare(_app, page, source):
     source[0] = OUTSIDE.sub(r"\1", source[0])
-    if page not in {"index", "decisions"}:
+    if page != "index":
         return
     for part in re.split(r"(?m)^## ", source[0])[1:]:
         title = part.partition("\n")[0]
-        linked = re.findall(r"\]\(([^)#:]+)\.md\)", part)
-        pages = dict.fromkeys(one for one in linked if page == "index" or one.startswith("adr/"))
+        pages = dict.fromkeys(re.findall(r"\]\(([^)#:.]+)\.md\)", part))
         tree = "\n".join(["```{toctree}", ":hidden:", f":caption: {title}", "", *pages, "```"])
         source[0] += f"\n\n{tree}\n"
 
 
 def setup(app):
-    """Called by Sphinx. Diagrams in Mermaid are shown as text: drawing them needs a script."""
+    """Called by Sphinx. Mermaid diagrams are shown as text, because drawing them needs a script."""
     app.add_lexer("mermaid", TextLexer)
     app.connect("source-read", _prepare)

@@ -1,7 +1,7 @@
-"""Which tests run which line: ``python -m tools.covering map``, then ``FILE:LINE``.
+"""Maps lines to their tests: ``python -m tools.covering map``, then ``FILE:LINE``.
 
-``map`` runs the tests of ``make test`` that call the program's code, in three minutes or so, and
-writes who runs which line. What only a started program runs (tests/acceptance) is not in it.
+``map`` runs the tests of ``make test`` that call the program's code, in about three minutes, and
+records the lines of each. Code that runs only in a started program (tests/acceptance) is missing.
 """
 
 import ast
@@ -18,18 +18,18 @@ MAP: Final = Path(".coverage-map.json")
 FOLDERS: Final = ("unit", "store", "http", "report", "simulation")
 CAMPAIGNS: Final = ("test_nth_call*",)
 DAILY: Final = ("-q", "--tb=no", "-p", "no:cacheprovider", "-m", "not nightly")
-"""How tests are run: those of ``make test``, and quietly."""
+"""Options of pytest: the tests of ``make test``, quietly."""
 
 
 class Contexts:
-    """Tells coverage which test is on, its fixtures included, and keeps how long each took."""
+    """Sets the context of coverage to the current test, and records its duration."""
 
     def __init__(self, measured: coverage.Coverage) -> None:
         self._measured, self.took_s = measured, dict[str, float]()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """All that happens belongs to this test; no cache spares it a line."""
+        """Attribute all lines to this test, after clearing caches."""
         for module in [one for name, one in sys.modules.items() if name.startswith("worker.")]:
             for value in list(vars(module).values()):
                 getattr(value, "cache_clear", int)()
@@ -37,12 +37,12 @@ class Contexts:
         return (yield)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Add up its phases."""
+        """Add up the phases of a test."""
         self.took_s[report.nodeid] = self.took_s.get(report.nodeid, 0.0) + report.duration
 
 
 def make_map() -> None:
-    """Run the tests; write them, fastest first, and by ``FILE:LINE`` the numbers of those there."""
+    """Run the tests. Write them, fastest first, and their numbers by ``FILE:LINE``."""
     found = [path for name in FOLDERS for path in sorted(Path("tests", name).rglob("test_*.py"))]
     files = [str(path) for path in found if not any(map(path.match, CAMPAIGNS))]
     threads = ["thread", "greenlet"]
@@ -62,9 +62,9 @@ def make_map() -> None:
 
 
 def covering(known: Any, file: str, first: int, last: int) -> list[str]:
-    """The tests that run these lines, fastest first; else their statement, function, file."""
+    """The tests of these lines, fastest first. Without any: of the statement, function or file."""
     text, paths = Path(file).read_text(encoding="utf-8"), sorted(Path("tests").rglob("test_*.py"))
-    if not file.endswith(".py"):  # nothing runs it: the test files that name its folder
+    if not file.endswith(".py"):  # not Python: the test files that name its folder
         return [str(one) for one in paths if Path(file).parent.name in one.read_text("utf-8")]
     nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)]
     spans = [(node.lineno, node.end_lineno or 0) for node in nodes] + [(1, text.count("\n"))]
@@ -77,10 +77,10 @@ def covering(known: Any, file: str, first: int, last: int) -> list[str]:
 
 
 def known_map() -> Any:
-    """What ``map`` wrote.
+    """Read the map.
 
     Raises:
-        SystemExit: it was never made.
+        SystemExit: there is no map yet.
     """
     if not MAP.exists():
         sys.exit("there is no map yet: python -m tools.covering map")
@@ -88,7 +88,7 @@ def known_map() -> Any:
 
 
 def main(words: list[str]) -> None:
-    """Make the map, or print the tests of a line, fastest first."""
+    """Create the map, or print the tests of a line, fastest first."""
     if words == ["map"]:
         return make_map()
     file, _, line = words[0].rpartition(":") if len(words) == 1 else ("", "", "")

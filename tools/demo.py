@@ -1,14 +1,15 @@
-"""The demo, ``make demo``: the sandbox, a month of nights, and what comes of them.
+"""The demo, ``make demo``: the sandbox, a month of nights, and the reports.
 
-The nights are runs like any other, with the clocks of worker and sandbox set back alike. The last
-one is run by the program's own command, and two persons cannot be read in it.
+The nights are real runs, with the clocks of worker and sandbox set back. The last one runs with the
+program's own command, and two persons cannot be read in it.
 
-On SQLite: a PostgreSQL server dates publications by its own clock, all today.
+It uses SQLite, because a PostgreSQL server would date all publications today by its own clock.
 """
 
 import contextlib
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -35,15 +36,30 @@ _WITH_GAPS: Final = 3
 _DAY: Final = timedelta(days=1)
 _SPEED: Final = 10.0
 _FAULTS: Final[dict[int, dict[str, Any]]] = {
-    # A night on which PTS was broken for many: the guard withholds what it says.
+    # PTS answers "no restrictions" for many persons, and the guard withholds the run.
     9: {"action": "empty_list", "area": "patient-safety", "persons": [*range(120)]},
-    # Nights on which some could not be read.
+    # Some persons cannot be read.
     5: {"action": "status", "area": "patient-privacy", "persons": [*range(20, 32)]},
     16: {"action": "status", "area": "patient-safety", "persons": [*range(40, 49)]},
     23: {"action": "status", "area": "patient-safety", "persons": [*range(80, 86)]},
     0: {"action": "status", "area": "patient-safety", "persons": [3, 6]},
 }
 """By the number of nights before today."""
+_FEED: Final = """
+SELECT published_at, op, area, restriction_group, local_ref FROM report_change_feed
+WHERE restriction_id = (
+    SELECT restriction_id FROM report_change_feed
+    WHERE publication_no > 1 AND op IN ('update', 'close')
+    AND restriction_group <> 'none' AND local_ref IN (
+        SELECT local_ref FROM report_person_freshness GROUP BY local_ref HAVING max(is_stale) = 0
+    )
+    GROUP BY restriction_id ORDER BY count(*) DESC, max(seq) DESC LIMIT 1
+)
+ORDER BY seq DESC LIMIT 2
+"""
+"""The last changes of a restriction that has several, of a person who is on the roster."""
+_EXPLAINED: Final = 24
+"""Lines of ``explain`` that the demo shows."""
 _COUNTS: Final = {
     "persons": "persons_total",
     "found": "rows_read",
@@ -53,7 +69,7 @@ _COUNTS: Final = {
     "departed": "persons_departed",
     "failed": "areas_failed",
 }
-"""Of each night, by the name under which it is shown: persons, and restrictions found."""
+"""Columns of the table of nights, with their totals in the run's report."""
 
 
 class DemoFailedError(Exception):
@@ -61,7 +77,7 @@ class DemoFailedError(Exception):
 
 
 def main() -> int:
-    """Run the demo; return 0 if every step succeeded."""
+    """Run the demo. Return 0 if every step succeeded."""
     clock = real_runtime().monotonic
     started_s = clock()
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -86,8 +102,9 @@ def _run(sandbox: RunningSandbox) -> None:
     _say(f"The sandbox serves stand-ins for HelseID and PTS, with {_PERSONS} synthetic persons.")
     _worker("db", "upgrade")
     _say(
-        f"{_NIGHTS} nights, the first of them a month ago: all clocks are set back. They read two\n"
-        "areas of each person; counted are restrictions, and areas that could not be read."
+        f"{_NIGHTS} nights, the first of them a month ago: all clocks are set back. They read\n"
+        "two areas of each person. The columns count persons, restrictions, and areas that\n"
+        "could not be read (failed)."
     )
     anyio.run(_nights, sandbox)
     _say(
@@ -99,13 +116,28 @@ def _run(sandbox: RunningSandbox) -> None:
     _say("What an operator checks in the morning:")
     _worker("status")
     _worker("failures", "list")
+    _show_one_person()
     _say("What it prints for the director:")
     for language, report in REPORTS.items():
         _worker("report", "--language", language, "--out", str(report))
 
 
+def _show_one_person() -> None:
+    """Print what the change feed and ``explain`` have of one made-up person."""
+    with contextlib.closing(sqlite3.connect(FOLDER / DATABASE)) as database:
+        feed = database.execute(_FEED).fetchall()
+    local_ref = feed[0][-1]
+    _say(f"The last two changes of one made-up person, {local_ref} (report_change_feed):")
+    for published_at, op, area, group, reference in feed:
+        print(f"  {published_at[:10]}  {op:<7} {area:<16} {group or '':<8} {reference}")
+    roster = (FOLDER / "roster.csv").read_text(encoding="utf-8")
+    off_id = next(line for line in roster.splitlines() if local_ref in line)[:11]
+    _say("What is stored of this person; the identifier comes on standard input:")
+    _worker("explain", "--purpose", "demo", stdin=off_id, lines=_EXPLAINED)
+
+
 async def _nights(sandbox: RunningSandbox) -> None:
-    """Run the nights before tonight; print what came of each."""
+    """Run the nights before tonight, and print a line for each."""
     loaded = load(
         environ=_environment() | {"PTS_LOG__LEVEL": "ERROR"},
         cwd=Path.cwd(),
@@ -113,27 +145,30 @@ async def _nights(sandbox: RunningSandbox) -> None:
         purpose="sync",
     )
     configure("CRITICAL", "console")
-    print("  night ", *(f"{name:>8}" for name in _COUNTS), " ended")
+    print("  night ", *(f"{name:>5}" for name in _COUNTS), " ended")
     for back in range(_NIGHTS, 0, -1):
         _let_pass(sandbox, back)
         app = App(loaded=loaded, runtime=_set_back(_DAY * back))
         report = await run_sync(app, RunRequest(), stop=anyio.Event())
-        counts = [f"{report.totals.get(column, '-'):>8}" for column in _COUNTS.values()]
+        counts = [
+            f"{report.totals.get(column, '-'):>{max(5, len(name))}}"
+            for name, column in _COUNTS.items()
+        ]
         ended = f"{report.status} ({int(report.exit_code)})"
         print(f"  {app.runtime.now():%d.%m.}", *counts, f" {ended}", flush=True)
 
 
 def _let_pass(sandbox: RunningSandbox, back: int) -> None:
-    """Set the sandbox to the night so many nights before today."""
+    """Set the sandbox to a night before today."""
     faults = [_FAULTS[back]] if back in _FAULTS else []
     skew_s = -back * _DAY.total_seconds()
     sandbox.control(generation=_NIGHTS - back, clock_skew_s=skew_s, faults=faults)
 
 
 def _set_back(shift: timedelta) -> Runtime:
-    """The real runtime with an earlier wall clock, in which waiting takes a tenth of its time.
+    """The real runtime with an earlier wall clock, and with waits of a tenth of their time.
 
-    Each night waits before its second reads, and for those who could not be read.
+    Each night waits before its second reads and for failing persons.
     """
     real = real_runtime()
     return Runtime(
@@ -145,17 +180,33 @@ def _set_back(shift: timedelta) -> Runtime:
     )
 
 
-def _worker(*arguments: str, expect: int = 0) -> None:
+def _worker(*arguments: str, expect: int = 0, stdin: str = "", lines: int = 0) -> None:
     """Run ``pts-worker`` with the demo's configuration and show its output.
+
+    Args:
+        lines: show only the first lines of it.
 
     Raises:
         DemoFailedError: unexpected exit code.
     """
     print(f"\n$ pts-worker --config {CONFIG} {' '.join(arguments)}", flush=True)
     call = [sys.executable, "-m", "worker", "--config", str(CONFIG), "--set", "log.level=ERROR"]
-    code = subprocess.run([*call, *arguments], env=_environment(), check=False).returncode
-    if code != expect:
-        raise DemoFailedError(f"{arguments[0]} ended with exit code {code}, expected {expect}")
+    done = subprocess.run(
+        [*call, *arguments],
+        env=_environment(),
+        check=False,
+        input=stdin,
+        stdout=subprocess.PIPE if lines else None,
+        text=True,
+    )
+    for line in (done.stdout or "").splitlines()[:lines]:
+        print(line)
+    if lines:
+        print("  … and so on: every version with all its columns")
+    if done.returncode != expect:
+        raise DemoFailedError(
+            f"{arguments[0]} ended with exit code {done.returncode}, expected {expect}"
+        )
 
 
 def _environment() -> dict[str, str]:

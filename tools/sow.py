@@ -1,9 +1,9 @@
-"""Sows faults (``tools/sown_faults.toml``), and says which test notices: ``python -m tools.sow``.
+"""Sows faults (``tools/sown_faults.toml``) and finds the test that detects each.
 
-Each fault goes alone into a copy of the tree. There run the tests of ``make test`` that run its
-lines (the map comes first: tools/covering.py), fastest first; if none fails, the tests that start
-the program. A test counts if it is green without the fault. Exit code 1 if one goes unseen. All of
-them take hours of processor time; ``--only NAME`` sows one.
+``python -m tools.sow`` applies each fault to a copy of the tree. It runs the tests of its lines,
+fastest first (create the map first: tools/covering.py). If none fails, it runs tests of the started
+program. A test counts if it is green without the fault. Exit code 1 if a fault is not detected. All
+faults take hours of processor time. ``--only NAME`` sows one.
 """
 
 import argparse
@@ -25,17 +25,17 @@ FAULTS: Final = Path(__file__).with_name("sown_faults.toml")
 PROGRAM: Final = ("tests/acceptance", "tests/crash")
 LEFT_OUT: Final = ignore_patterns(".venv*", "__pycache__", ".*_cache", ".hypothesis")
 FIRST: Final = 20
-"""Tests that go first: most faults are seen by the fastest, and to collect all takes a minute."""
+"""Tests that run first: the fastest detect most faults, and collecting all takes a minute."""
 FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 
 def failing(tree: Path, tests: Sequence[str], seconds: int, *options: str) -> str | None:
-    """The first of these tests that fails in a copy; None: none does; empty: none until then."""
+    """The first of these tests that fails in a copy. None: none fails. Empty: time-out."""
     (tree / ".chosen").write_text("\n".join(tests), encoding="utf-8")
-    limit = ["timeout", "--foreground", "-sINT", "-k60", str(seconds)]  # ends what it has started
+    limit = ["timeout", "--foreground", "-sINT", "-k60", str(seconds)]  # also ends child processes
     command = [*limit, sys.executable, "-m", "pytest", "-x", *DAILY, *options, "@.chosen"]
     env = os.environ | {"PYTHONPATH": str(tree)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in the background
     with (tree / ".said").open("w", encoding="utf-8") as said:
         code = subprocess.run(command, cwd=tree, env=env, stdout=said, check=False).returncode
     found = FAILED.search(text := (tree / ".said").read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def failing(tree: Path, tests: Sequence[str], seconds: int, *options: str) -> st
 
 
 def judge(fault: dict[str, str], clean: Path, known: Any, seconds: int) -> str:
-    """Sow a fault into a copy, and say which test sees it that is green without it."""
+    """Sow a fault into a copy. Report the test that detects it and is green without it."""
     before, *after = (clean / fault["file"]).read_text(encoding="utf-8").split(fault["old"])
     if len(after) != 1:
         return "DOES NOT APPLY"
@@ -65,7 +65,7 @@ def judge(fault: dict[str, str], clean: Path, known: Any, seconds: int) -> str:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     faults = {fault["name"]: fault for fault in tomllib.loads(FAULTS.read_text("utf-8"))["fault"]}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(

@@ -1,11 +1,11 @@
-"""Runs commands one after another, and counts what they could not test.
+"""Runs commands one after another, and counts untested parts.
 
     python tools/untested.py COMMAND [-- COMMAND ...]
 
-A part that needs a program which the machine lacks prints a line with NOT TESTED; pytest prints a
-line for tests that it skipped. With ``CI_STRICT=1`` either is an error unless ``.ci/untested``
-names it: each line there is a piece of the text, two spaces, ``#`` and the reason. The last line
-printed is their number. Exit code 1 if a command failed, or if strict and something is not named.
+If the machine lacks a program, the part prints a line with NOT TESTED. pytest prints a line for
+skipped tests. With ``CI_STRICT=1`` either is an error unless ``.ci/untested`` lists it: a piece of
+the text, two spaces, ``#`` and the reason. The last printed line is their number. Exit code 1 if a
+command failed, or if strict and a part is not listed.
 """
 
 import os
@@ -33,7 +33,7 @@ def split(words: Sequence[str]) -> list[list[str]]:
 
 
 def run(command: Sequence[str], untested: dict[str, int]) -> int:
-    """Run one command, show what it prints, and note what it could not test, with the number."""
+    """Run one command, show its output, and record untested parts with their number."""
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
@@ -56,7 +56,7 @@ def named() -> Iterator[str]:
 
 
 def main(words: Sequence[str]) -> int:
-    """See the module."""
+    """Run the commands. See the module."""
     untested: dict[str, int] = {}
     failed = [" ".join(command) for command in split(words) if run(command, untested)]
     excused = tuple(named())

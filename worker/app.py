@@ -151,7 +151,7 @@ class App:
             stop=stop,
         ) as database:
             if checked:
-                require_file(database.engine.url)
+                require_file(database.engine.url, note=self.loaded.missing)
                 await check_schema(database)
             yield database
 

@@ -20,7 +20,7 @@ _REMEDIES: Final = {
 
 
 @contextmanager
-def named_faults(what: Path) -> Iterator[None]:
+def named_faults(path: Path) -> Iterator[None]:
     """Convert an ``OSError`` of the file system to a ``ConfigurationError``.
 
     Inside a database transaction an ``OSError`` would count as a lost connection and be retried.
@@ -32,17 +32,17 @@ def named_faults(what: Path) -> Iterator[None]:
         yield
     except FileExistsError:
         raise ConfigurationError(
-            f"{what} already exists and was not overwritten", hint="choose another name"
+            f"{path} already exists and was not overwritten", hint="choose another name"
         ) from None
     except OSError as error:
         raise ConfigurationError(
-            f"{what} cannot be written ({reason_of(error)})",
+            f"{path} cannot be written ({reason_of(error)})",
             hint=_REMEDIES.get(error.errno or 0, "look at the folder and its disk"),
         ) from error
 
 
 def is_missing(path: Path) -> bool:
-    """Whether there is nothing of this name. False if that cannot be seen."""
+    """Whether no file or folder has this name. False if that cannot be determined."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -58,8 +58,8 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     Only a crash can leave a temporary file behind: a hidden file with the suffix ``.part``.
 
     Raises:
-        OSError: the file cannot be written, or is a device or a stream; the old content and no
-            temporary file remain.
+        OSError: the file cannot be written, or is a device or a stream. The old content remains,
+            and no temporary file.
     """
     _require_plain(path)
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -74,11 +74,11 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 
 def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Create a file with this mode; never overwrites.
+    """Create a file with this mode. Never overwrites.
 
     Raises:
         FileExistsError: the file already exists.
-        OSError: the file cannot be written; no partial file remains.
+        OSError: the file cannot be written. No partial file remains.
     """
     number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -90,12 +90,12 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 
 def _require_plain(path: Path) -> None:
-    """Refuse to replace a device, a pipe or what stands for an open file, as ``/dev/stdout``.
+    """Refuse to replace a device, a pipe or a link to an open file such as ``/dev/stdout``.
 
-    Root may replace them, and no program would work after that.
+    Root may replace ``/dev/null``, and afterwards no program would work.
 
     Raises:
-        OSError: it is one of them.
+        OSError: the path is one of them.
     """
     try:
         is_plain = stat.S_ISREG(path.stat().st_mode)
@@ -110,5 +110,5 @@ def _fill(number: int, content: bytes, mode: int) -> None:
     with os.fdopen(number, "wb") as file:
         file.write(content)
         file.flush()
-        os.fchmod(number, mode)
+        os.fchmod(number, mode)  # the umask does not apply
         os.fsync(number)

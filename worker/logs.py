@@ -2,14 +2,14 @@
 
 Types (``worker.core.identity``) and the logging code keep identifiers and tokens out of logs.
 Redaction is the last line of defence: it masks text that looks like an identifier, a token or a
-key. For an exception, its class and frames are written; for a library's message, only its words.
+key. Of an exception, class and frames are written. Of a library's message, only its template is.
 """
 
 import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, TextIO
 
 import structlog
@@ -30,7 +30,13 @@ _FIRST: Final = ("timestamp", "level", "event")
 _ELEVEN_DIGITS: Final = range(10**10, 10**11)
 
 
-def configure(level: str, log_format: str = "auto", stream: TextIO | None = None) -> None:
+def configure(
+    level: str,
+    log_format: str = "auto",
+    stream: TextIO | None = None,
+    *,
+    hidden: Collection[str] = (),
+) -> None:
     """Send all logs to one stream. A later call replaces the configuration.
 
     Args:
@@ -38,13 +44,21 @@ def configure(level: str, log_format: str = "auto", stream: TextIO | None = None
         log_format: ``console``, ``json``, or ``auto``: console on a terminal, else JSON.
         stream: where to write. Default: the current ``sys.stderr`` at each event, because a
             progress bar replaces it while shown.
+        hidden: events that are not written.
     """
+
+    def without_hidden(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        if event["event"] in hidden:
+            raise structlog.DropEvent
+        return event
+
     is_terminal = (stream or sys.stderr).isatty()
     is_console = log_format == "console" or (log_format == "auto" and is_terminal)
     colours = is_terminal and not os.environ.get("NO_COLOR")
     lowest = logging.getLevelNamesMapping()[level]
     structlog.configure(
         processors=[
+            without_hidden,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -60,17 +74,17 @@ def configure(level: str, log_format: str = "auto", stream: TextIO | None = None
     root = logging.getLogger()
     others = [handler for handler in root.handlers if not isinstance(handler, _Libraries)]
     root.handlers = [*others, _Libraries()]
-    # From WARNING, whatever the level: at DEBUG, aiosqlite and SQLAlchemy's engine log parameters;
-    # at INFO, httpx logs addresses and APScheduler what the events say.
+    # At least WARNING, whatever the level. At DEBUG, aiosqlite and SQLAlchemy log parameters. At
+    # INFO, httpx logs addresses, and APScheduler repeats the worker's own events.
     root.setLevel(max(lowest, logging.WARNING))
     logging.captureWarnings(capture=True)
 
 
 class _Libraries(logging.Handler):
-    """Writes what libraries log as events.
+    """Writes log records of libraries as events.
 
-    A message is its template, without arguments, and is cut where a value may start: asyncio, for
-    example, formats the exception of a failed task.
+    The message is the template without arguments, cut where a value may start. asyncio, for
+    example, formats the exception of a failed task into it.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -81,6 +95,7 @@ class _Libraries(logging.Handler):
 
 
 def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    # structlog accepts an exception, True (the current one) or None.
     error = event.pop("exc_info", None)
     error = sys.exc_info()[1] if error is True else error
     if error is not None:
@@ -93,6 +108,7 @@ def _redacted(value: object, key: str = "") -> Any:
     """The value as JSON types, redacted at every level."""
     if value is None or isinstance(value, (bool, float)):
         return value
+    # An identifier that was logged as a number has no quotes or separators to match.
     if _SECRET_KEY.fullmatch(key) or (isinstance(value, int) and abs(value) in _ELEVEN_DIGITS):
         return MASK
     if isinstance(value, int):

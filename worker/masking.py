@@ -1,9 +1,9 @@
-"""How a text loses identifiers (pts reference, 9), tokens, keys and passwords.
+"""Masks identifiers (pts reference, 9), tokens, keys and passwords in texts.
 
-Stored texts, log lines, messages and errors are all masked here. What is masked of identifiers is
-eleven digits with right control digits, together or with one space, dash, dot, stroke or underscore
-between the usual groups. What somebody encodes, spells out or splits otherwise is not found; so
-nothing is stored but declared fields.
+Stored texts, log lines, messages and errors are all masked here. An identifier is eleven digits
+with valid control digits, together or with one space, dash, dot, stroke or underscore between the
+usual groups. Encoded, spelled-out or oddly split identifiers are not found. Therefore only declared
+fields are stored.
 """
 
 import re
@@ -16,15 +16,15 @@ MASK: Final = "***"
 _WEIGHTS_1: Final = (3, 7, 6, 1, 8, 9, 4, 5, 2, 1, 0)
 _WEIGHTS_2: Final = (5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1)
 _REMAINDERS_1: Final = frozenset({0, 1, 2, 3})
-"""0 today; also 1, 2 and 3 for numbers issued from 1 January 2032 on (Skatteetaten)."""
+"""0 today, and also 1, 2 and 3 for numbers issued from 1 January 2032 (Skatteetaten)."""
 _MODULUS: Final = 11
 _GROUPS: Final = r"[0-9][0-9]S?[0-9]{2}S?[0-9]{2}S?[0-9]{3}S?[0-9]{2}".replace(
     "S", r"[\s./_\-\u2010-\u2015]"
 )
-_MAY_HOLD: Final = re.compile(_GROUPS)
-"""Most texts hold nothing like it, and this sees that in a third of the time."""
+_MAY_MATCH: Final = re.compile(_GROUPS)
+"""A cheap first test, in a third of the time, because most texts contain no identifier."""
 _ELEVEN_DIGITS: Final = re.compile(rf"(?<![0-9])(?=({_GROUPS})(?![0-9]))")
-"""At each beginning of digits: a wrong group may overlap with an identifier."""
+"""Matches at each start of digits, because a wrong group can overlap with an identifier."""
 _NO_DIGIT: Final = re.compile(r"[^0-9]")
 _KEPT: Final = re.compile(
     r"(?<![0-9A-Za-z])"
@@ -33,11 +33,11 @@ _KEPT: Final = re.compile(
     r"|20[0-9]{2}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01])(?:[01][0-9]|2[0-3])(?:[0-5][0-9]){1,2})"
     r"(?![0-9A-Za-z])"
 )
-"""What may hold long runs of digits and is no identifier: digests, UUIDs and times."""
+"""Not identifiers, in spite of long runs of digits: digests, UUIDs and times."""
 _SECRETS: Final = re.compile(
     r"""
     (?P<scheme>(?i:DPoP|Bearer))\s+[A-Za-z0-9._~+/\-]{16,}=*
-  | eyJ[A-Za-z0-9_\-]{6,}(?:\.[A-Za-z0-9_\-]*){0,2} # no dot required: that would take square time
+  | eyJ[A-Za-z0-9_\-]{6,}(?:\.[A-Za-z0-9_\-]*){0,2} # a required dot would take quadratic time
   | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
   | (?P<member>["'](?:d|p|q|dp|dq|qi|k)["']\s*:\s*)["'][A-Za-z0-9_\-]{16,}["']
   | (?P<user>://[^/\s:@]*):[^@/\s]+@
@@ -60,16 +60,18 @@ def mask_identifiers(text: str, own: str = "") -> str:
     """The text with each identifier in it replaced by ``MASK``.
 
     Args:
-        own: eleven digits that are one, whatever its control digits, and also within longer ones.
+        own: the identifier of the person being read. It is masked whatever its control digits,
+            also within longer numbers.
     """
     if len(text) < LENGTH:
         return text
     if own:
         text = text.replace(own, MASK)
-    if _MAY_HOLD.search(text) is None or _KEPT.fullmatch(text):
+    if _MAY_MATCH.search(text) is None or _KEPT.fullmatch(text):
         return text
     parts, end = list[str](), 0
     for match in _ELEVEN_DIGITS.finditer(text):
+        # Matches can overlap. The first valid one wins, and the next starts after it.
         start, after = match.span(1)
         digits = _NO_DIGIT.sub("", match[1])
         if start >= end and (digits == own or checksum_ok(digits)):
@@ -79,10 +81,10 @@ def mask_identifiers(text: str, own: str = "") -> str:
 
 
 def masked(text: str) -> str:
-    """A text for a log, a message or an error: without identifiers and secrets.
+    """The text for a log, a message or an error, without identifiers and secrets.
 
-    Eleven digits and more in a row are masked even if they are no identifier. Digests, UUIDs and
-    times are kept.
+    Eleven or more digits in a row are masked even if the control digits are wrong. Digests, UUIDs
+    and times are kept.
     """
     pieces = _KEPT.split(text)
     pieces[::2] = [mask_identifiers(_SECRETS.sub(_replacement, piece)) for piece in pieces[::2]]

@@ -1,4 +1,4 @@
-"""Ports: what a run takes from outside, so that tests can replace it."""
+"""Ports: the interfaces of a run to the outside, which tests can replace."""
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -19,7 +19,7 @@ class Runtime(Value, frozen=True, kw_only=True):
     Attributes:
         now: the wall clock, an aware UTC datetime.
         monotonic: a monotonic clock, in seconds.
-        sleep: waits a number of seconds; a checkpoint even for 0.
+        sleep: waits a number of seconds. A checkpoint even for 0.
         uniform: a random float in [0, 1).
         new_id: a new unique id, e.g. for ``jti``.
     """
@@ -46,16 +46,16 @@ def real_runtime() -> Runtime:
 
 
 class Roster(Protocol):
-    """The persons to read. Streamed, never held completely in memory.
+    """The persons to read. Streamed, never completely in memory.
 
     Attributes:
-        unknown_columns: names of columns that are not read, once the roster has been.
+        unknown_columns: names of ignored columns, available after the roster was read.
     """
 
     unknown_columns: Sequence[str]
 
     def entries(self) -> AsyncGenerator[RosterEntry | RosterLineError, None]:
-        """Each line once, in order; a line that cannot be read is a roster error.
+        """Each line once, in order. A line that cannot be read is a roster error.
 
         Raises:
             RosterError: the roster cannot be read at all.

@@ -1,8 +1,7 @@
-"""``schedule``: starts a run on a cron expression, and another a little later where that helps.
+"""``schedule``: starts runs on a cron expression, and retries runs that ended with 4, 69 or 75.
 
-APScheduler 3 cancels running coroutine jobs when it shuts down, so its jobs only ask for a run, in
-a stream with room for one request: runs never overlap, and however many starts are missed
-during a run, one is made up for.
+APScheduler 3 cancels running coroutine jobs when it shuts down. Therefore its jobs only request a
+run, in a stream with room for one request. Runs never overlap: missed starts are combined into one.
 """
 
 from collections.abc import Awaitable, Callable
@@ -25,19 +24,19 @@ log = structlog.get_logger(__name__)
 
 _RETRIED: Final = frozenset({ExitCode.LEASE_HELD, ExitCode.UNAVAILABLE, ExitCode.STOPPED})
 _RETRY_WAIT: Final = timedelta(minutes=15)
-"""As long as systemd waits (``pts-sync.service``)."""
+"""The same time as in ``pts-sync.service``."""
 _WAKE_S: Final = 60.0
 
 Work = Callable[[], Awaitable[RunReport | None]]
-"""Executes one run; ``None`` if there was nothing to do."""
+"""Executes one run. ``None`` if there was nothing to do."""
 
 
 class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no types
-    """When a cron expression of five fields starts, by the rules of cron(8).
+    """The start times of a cron expression of five fields, by the rules of cron(8).
 
-    APScheduler's own trigger counts weekdays from Monday, and starts twice in autumn. Here a time
-    that occurs twice starts the first time, one that clocks skip in spring right after the change.
-    If minute or hour begin with ``*``, every hour counts.
+    APScheduler's own trigger counts weekdays from Monday, and starts twice in autumn. Here, a time
+    that occurs twice starts the first time. A time that is skipped in spring starts right after the
+    change. If minute or hour begin with ``*``, every hour counts.
     """
 
     def __init__(self, cron: str, timezone: str) -> None:
@@ -45,21 +44,21 @@ class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no ty
         self._zone = ZoneInfo(timezone)
 
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime | None:
-        """The first start after ``now``, if there is one.
+        """The first start after ``now``, or None.
 
-        Starts up to now are not returned: however many were missed, one makes up for them.
+        Earlier starts are not returned, because missed starts are combined into one.
         """
         after = now.astimezone(self._zone)
-        # In the repeated hour of autumn, CronSim begins with times of the first occurrence.
+        # In the repeated hour of autumn, CronSim returns times of the first occurrence.
         return next((at for at in CronSim(self._cron, after) if at.astimezone(UTC) > after), None)
 
 
 class Schedule:
-    """Runs on a cron expression. A run that ends with 4, 69 or 75 is tried again a little later."""
+    """Runs on a cron expression. A run that ends with 4, 69 or 75 is retried a little later."""
 
     def __init__(self, run_once: Work, *, cron: str, timezone: str, runtime: Runtime) -> None:
         self._runtime = runtime
-        # However late a start that was missed is noticed, it is made up for.
+        # A missed start runs later, however late that is.
         jobs = {"coalesce": True, "misfire_grace_time": None}
         self._scheduler = AsyncIOScheduler(timezone=timezone, job_defaults=jobs)
         trigger = CronSimTrigger(cron, timezone)
@@ -73,10 +72,10 @@ class Schedule:
         return min(times, default=None)
 
     async def run(self, stop: anyio.Event, first: Work | None = None) -> None:
-        """Run until ``stop`` is set, which also stops an active run; however runs end.
+        """Run until ``stop`` is set, which also stops an active run. Failed runs do not end it.
 
         Args:
-            first: executed once at the start; retried like a run.
+            first: executed once at the start, and retried like a run.
         """
         self._scheduler.start()
         log.info("schedule.started", next=str(self.next_at))
@@ -89,13 +88,13 @@ class Schedule:
                     await self._execute(work, stop)
         log.info("schedule.ended")
 
-    # A coroutine: APScheduler would run a plain function in a thread.
+    # A coroutine, because APScheduler runs plain functions in a thread.
     async def _request(self, work: Work) -> None:
-        with suppress(anyio.WouldBlock):  # one is asked for already
+        with suppress(anyio.WouldBlock):  # a run is requested already
             self._requests.send_nowait(work)
 
     async def _execute(self, work: Work, stop: anyio.Event) -> None:
-        """Execute a run. If trying again may help, that is done at the next start at the latest."""
+        """Execute a run. Schedule a retry if it may help, before the next start."""
         code, reason = ExitCode.OK, ""
         try:
             if (report := await work()) is not None:
@@ -105,7 +104,7 @@ class Schedule:
         if stop.is_set():
             return
         if code in _RETRIED:
-            # Not every hospital comes back at the same second.
+            # Jitter, so that hospitals do not retry in the same second.
             at = self._runtime.now() + _RETRY_WAIT * (0.9 + 0.2 * self._runtime.uniform())
             if at < self._next.next_run_time:
                 self._scheduler.add_job(self._request, "date", [work], run_date=at)
@@ -115,7 +114,7 @@ class Schedule:
         log.info("schedule.waiting", next=str(self.next_at))
 
     async def _watch(self, stop: anyio.Event) -> None:
-        """Look at the wall clock each minute: it may be set, and a machine that sleeps is late."""
+        """Check the wall clock each minute, because it can be set, and a machine can sleep."""
         try:
             while not stop.is_set():
                 if self._next.next_run_time > self._runtime.now():

@@ -1,4 +1,4 @@
-"""What a process has from outside: standard streams, none of which ends it early, and signals."""
+"""Standard streams, whose errors do not end the process, and stop signals."""
 
 import contextlib
 import io
@@ -13,23 +13,24 @@ _output_lost = threading.Event()
 
 
 def is_output_lost() -> bool:
-    """Whether standard output could not be written, and not because its reader went away."""
+    """Whether writing to standard output failed, other than because its reader ended."""
     flush_streams()
     return _output_lost.is_set()
 
 
 class _Output(io.FileIO):
-    """A descriptor to write to. A write that fails does not end what a command does.
+    """A file descriptor for writing. A failed write does not end the command.
 
-    After the first error the descriptor is the null device. A reader that went away is no news
-    (``| head``); a full disk is (``is_output_lost``).
+    After the first error, the descriptor is the null device. A reader that ended (``| head``) is
+    not an error, a full disk is (``is_output_lost``).
     """
 
     def write(self, data: Any, /) -> int:
-        """Write, or drop what cannot be written."""
+        """Write, or drop the data if that fails."""
         try:
             return super().write(data)
         except OSError as error:
+            # A run must go on: its result is in the database, not in its output.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
             if self.fileno() == 1 and not isinstance(error, BrokenPipeError):
                 _output_lost.set()
@@ -41,12 +42,12 @@ class _Output(io.FileIO):
 
 
 def open_streams() -> None:
-    """Make 0, 1 and 2 usable. Call it before anything else opens a file, which would be one."""
+    """Make descriptors 0, 1 and 2 usable. Call it first: the next file that opens would be one."""
     for number in _STANDARD:
         try:
-            # The reader may have made it non-blocking for us too; then a write would fail.
+            # Another process may have made the shared descriptor non-blocking. Writes would fail.
             os.set_blocking(number, True)
-        except OSError:  # it is closed, and the lowest free number
+        except OSError:  # it is closed, so it is the lowest free number
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - no keyword
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - a number
@@ -55,7 +56,7 @@ def open_streams() -> None:
 
 
 def flush_streams() -> None:
-    """Write out what standard output and standard error still hold."""
+    """Flush standard output and standard error."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -71,9 +72,9 @@ def _writer(number: int, before: TextIO | None, *, lines: bool) -> TextIO:
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
-    """The signals that ask for a stop: SIGTERM, SIGINT and, of a closed terminal, SIGHUP.
+    """The stop signals: SIGTERM, SIGINT and SIGHUP (a closed terminal).
 
-    SIGHUP is left out if it is ignored: a command under nohup(1) outlives its terminal.
+    SIGHUP is omitted if it is ignored, because a command under nohup(1) outlives its terminal.
     """
     is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return (signal.SIGTERM, signal.SIGINT, *(() if is_ignored else (signal.SIGHUP,)))

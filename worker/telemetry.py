@@ -53,6 +53,7 @@ HELP: Final[Mapping[str, str]] = {
     "the contract with PTS does not declare.",
     "warnings": "Warnings of the last published run: what is below the guard's limits but unusual.",
     "stale_persons": "Persons with an area that the last run did not confirm.",
+    "known_persons": "Persons with a published state who have not departed.",
 }
 """All metrics, without prefix. All are gauges with the state after the last run."""
 
@@ -198,6 +199,7 @@ def samples_of_standing(standing: Standing) -> Iterator[Sample]:
     if standing.last_success_at is not None:
         yield _sample("last_success_timestamp_seconds", standing.last_success_at.timestamp())
     yield _sample("stale_persons", standing.persons_stale)
+    yield _sample("known_persons", standing.persons_known)
 
 
 def _sample(name: str, value: float, **labels: str) -> Sample:

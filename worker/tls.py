@@ -1,6 +1,6 @@
-"""TLS for HTTPS, and for PostgreSQL: the connections of the store and of the roster query.
+"""TLS for HTTPS and for PostgreSQL: the connections of the store and of the roster query.
 
-What PostgreSQL has to prove: ADR 0023.
+The required verification of PostgreSQL is explained in docs/decisions.md.
 """
 
 import ssl
@@ -27,7 +27,7 @@ _CA_KEY: Final = "tls.ca_file"
 _OPEN_HINT: Final = "passwords and personal data are sent unencrypted: use sslmode=verify-full"
 _PORT: Final = 5432
 _NOT_TLS: Final = "rejected SSL upgrade"
-"""asyncpg's message if the server has no TLS; it has neither an error class nor a code."""
+"""asyncpg's message if the server has no TLS. There is neither an error class nor a code."""
 _SYSTEM: Final = "system"
 _OPEN: Final = "disable"
 _VERIFIED: Final = {
@@ -35,11 +35,11 @@ _VERIFIED: Final = {
     "verify-full": "certificate and host name verified",
 }
 _UNPROVEN: Final = ("allow", "prefer", "require")
-"""In these modes of libpq, a server without TLS, or with any certificate, gets the password."""
+"""Modes of libpq that send the password to a server without TLS, or with any certificate."""
 
 
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """A context for verified TLS 1.2 or newer. Takes 10 ms and up to 4 MB: one for each way out.
+    """A context for verified TLS 1.2 or newer. Takes 10 ms and up to 4 MB, so reuse it.
 
     Ignores ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, which OpenSSL would read, and
     ``SSLKEYLOGFILE``, to which Python would write session keys.
@@ -71,9 +71,9 @@ class PostgresTls(Value, frozen=True, kw_only=True):
     key: str
 
     def arguments(self) -> "Mapping[str, Any]":
-        """Arguments for asyncpg's ``connect``. It reads the environment for missing ones.
+        """Arguments for asyncpg's ``connect``, which would read missing ones from the environment.
 
-        With a context, it closes the connection if the server does not support TLS.
+        With a context, asyncpg closes the connection if the server does not support TLS.
         """
         return {"ssl": self.context or self.mode, "direct_tls": False}
 
@@ -83,7 +83,7 @@ class PostgresTls(Value, frozen=True, kw_only=True):
             log.warning("database.not_encrypted", key=self.key, server=self.place, hint=_OPEN_HINT)
 
     def refusal(self, error: BaseException) -> ConfigurationError | None:
-        """The error for a server that failed TLS verification; None for any other error."""
+        """The error for a server that failed TLS verification. None for any other error."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return ConfigurationError(
                 f"{self.key}: the certificate of the server at {self.place} is not accepted: "
@@ -114,13 +114,13 @@ class PostgresTls(Value, frozen=True, kw_only=True):
 def open_tls(url: "URL", *, key: str, ca_file: Path | None) -> PostgresTls:
     """TLS settings for the server that the driver will connect to.
 
-    A server on another machine must be verified, or its encryption explicitly disabled. None that
-    is named is one that is not known.
+    A server on another machine must be verified, or its encryption explicitly disabled. A URL
+    without a host counts as another machine.
 
     Args:
-        url: ``sslmode`` and ``sslrootcert`` of its parameters count, which are not the driver's.
+        url: the URL, with libpq's parameters ``sslmode`` and ``sslrootcert``.
         key: configuration key of the URL, for messages.
-        ca_file: a private CA, trusted as the machine's are.
+        ca_file: a private CA, trusted in addition to the machine's.
 
     Raises:
         ConfigurationError: the URL is invalid or not secure, or a CA file cannot be used.
@@ -148,7 +148,8 @@ def open_tls(url: "URL", *, key: str, ca_file: Path | None) -> PostgresTls:
 
 
 def _mode(parameters: "Mapping[str, Any]", key: str, *, is_local: bool) -> str:
-    """How the connection is encrypted and verified. The message holds no unknown value."""
+    """The ``sslmode`` of the connection. The error does not repeat an unknown value."""
+    # On this machine, an attacker on the network cannot answer in the server's place.
     root = parameters.get(ROOT_PARAMETER, _SYSTEM)
     default = "prefer" if is_local and root == _SYSTEM else "verify-full"
     mode = str(parameters.get("sslmode", default))
@@ -182,10 +183,14 @@ def _verifying(
 def _context(
     protocol: str, ca_file: Path | None, key: str = _CA_KEY, *, is_alone: bool = False
 ) -> ssl.SSLContext:
-    """Verifies certificate and host name, by the machine's authorities unless a file is alone."""
+    """A context that verifies certificate and host name.
+
+    It trusts the machine's authorities, unless ``is_alone``, and those of the file.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols([protocol])
+    # Not set_default_verify_paths, which obeys SSL_CERT_FILE and SSL_CERT_DIR.
     if not is_alone:
         paths = ssl.get_default_verify_paths()
         context.load_verify_locations(capath=paths.openssl_capath)

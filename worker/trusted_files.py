@@ -1,10 +1,11 @@
-"""The one gate for files that we trust: owner and mode, as OpenSSH checks its own files.
+"""Checks owner and mode of trusted files, as OpenSSH does for its own files.
 
-A file, and every folder on the way to it, belongs to the worker's own user or to root, and nobody
-else can write it. So nobody else can exchange it between this examination and its use. A sticky
-folder such as ``/tmp`` will do for a file that we open ourselves: others cannot touch in it what is
-ours. It will not do for one beside which a program obeys further files. Links are followed, since
-Kubernetes hands secrets out behind links of its own (``..data``). ADR 0022.
+A trusted file, and every folder above it, belongs to the worker's user or to root, and no other
+account can write it. So no other account can replace it between the check and its use. A sticky
+folder such as ``/tmp`` is accepted for a file that the worker opens itself, because other accounts
+cannot replace files there. It is refused for a database, because SQLite also reads files beside it.
+Links are followed, because Kubernetes mounts secrets behind links (``..data``). See
+docs/decisions.md.
 """
 
 import errno
@@ -21,13 +22,13 @@ from typing import Final
 from worker.errors import ConfigurationError, reason_of
 
 OTHERS_WRITE: Final = 0o022
-"""What the mode of a trusted file may not have."""
+"""Mode bits that a trusted file must not have."""
 EVERYBODY_WRITES: Final = 0o002
-"""The same for a file that the group may write: a roster, which another account may deliver."""
+"""For a file that the group may write: a roster, which another account may deliver."""
 _BYTES_MAX: Final = 4 << 20
 _ROOT: Final = 0
 SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a database ("Temporary Files Used By SQLite")."""
+"""Suffixes of files beside a database ("Temporary Files Used By SQLite")."""
 _CHMOD: Final = "chmod {mode:04o} {place}"
 _CLOSE: Final = (
     "chmod 0600 {place} (0640 if the worker reads it through its group); on Kubernetes, set "
@@ -43,22 +44,22 @@ _ANOTHER: Final = (
 def open_trusted(
     path: Path, *, key: str, forbidden: int = OTHERS_WRITE, is_secret: bool = False
 ) -> io.FileIO:
-    """Open a file for reading that nobody but its owner can have changed.
+    """Open a file for reading that no account except its owner and root can have changed.
 
     Args:
-        path: the file; a relative path starts at the working directory.
-        key: the configuration key that names it, for messages.
-        forbidden: bits that its mode may not have; of a folder's, only those for writing count.
-        is_secret: the way to mend its mode is to close it to others for reading, too.
+        path: the file. A relative path starts at the working directory.
+        key: its configuration key, for messages.
+        forbidden: mode bits that the file must not have. For folders, only write bits count.
+        is_secret: the hint suggests a mode that also prevents reading.
 
     Raises:
-        OSError: it is a folder, is not there or cannot be read.
-        ConfigurationError: it is no plain file, or belongs to or can be written by somebody else;
-            so does, or can, a folder on the way to it. The message names the place by its absolute
-            path and says what to do.
+        OSError: the file does not exist, is a folder or cannot be read.
+        ConfigurationError: it is not a plain file, or another account owns or can write it or a
+            folder above it. The message has the absolute path and a remedy.
     """
     place = _resolved(path, key, forbidden)
-    # A pipe does not block, and the link is gone since it was resolved.
+    # O_NONBLOCK: opening a pipe must not block. O_NOFOLLOW: the path was resolved, so a link here
+    # was put there since.
     number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         _examine(os.fstat(number), place, key, forbidden, _CLOSE if is_secret else _CHMOD)
@@ -71,10 +72,11 @@ def open_trusted(
 def read_trusted(
     path: Path, *, key: str, forbidden: int = OTHERS_WRITE, is_secret: bool = False
 ) -> bytes:
-    """The content of a file of at most 4 MiB; see ``open_trusted``.
+    """The content of a file of at most 4 MiB. See ``open_trusted``.
 
     Raises:
-        ConfigurationError: as there; or it cannot be read, is larger, or is a secret and empty.
+        ConfigurationError: as ``open_trusted``, or the file cannot be read, is larger, or is an
+            empty secret.
     """
     path = path.absolute()
     try:
@@ -96,17 +98,18 @@ def read_trusted(
 def examine_with_folder(
     path: Path, *, key: str, forbidden: int = OTHERS_WRITE, way_out: str = ""
 ) -> None:
-    """Examine a file that will be opened by its name, where a program obeys what lies beside it.
+    """Check a file that a program opens by its name together with the files beside it.
 
-    SQLite rolls a database back from any journal beside it. So, besides what ``open_trusted``
-    requires, nobody else may make files in its folder, sticky or not. None need be there yet.
+    SQLite rolls a database back from any journal beside it. Therefore, in addition to the checks of
+    ``open_trusted``, no other account may create files in its folder, sticky or not. The files need
+    not exist yet.
 
     Args:
-        way_out: what else helps against the mode of a file, for messages.
+        way_out: another remedy for a wrong mode, for messages.
 
     Raises:
-        OSError: it is a folder; or one on the way to it is not there or cannot be examined.
-        ConfigurationError: as for ``open_trusted``; or others can make files in its folder.
+        OSError: it is a folder, or a folder above it does not exist or cannot be checked.
+        ConfigurationError: as ``open_trusted``, or others can create files in its folder.
     """
     place = _resolved(path, key, forbidden)
     _examine(place.parent.stat(), place.parent, key, forbidden & OTHERS_WRITE, _STICKY)
@@ -119,9 +122,9 @@ def examine_with_folder(
 
 
 def _resolved(path: Path, key: str, forbidden: int) -> Path:
-    """The path without links, after examining every folder on the way to it and to each link."""
+    """The path without links, after checking every folder above it and above each link."""
     with suppress(FileNotFoundError):
-        path.stat()  # refuses links in a circle, and others' in a sticky folder (proc(5))
+        path.stat()  # raises for circular links, and for others' links in sticky folders (proc(5))
     place = Path("/")
     for part in path.absolute().parts[1:]:
         status = place.stat()
@@ -136,7 +139,7 @@ def _resolved(path: Path, key: str, forbidden: int) -> Path:
 def _examine(
     status: os.stat_result, place: Path, key: str, forbidden: int, remedy: str = _CHMOD
 ) -> None:
-    """Refuse a device, a place of another user's, or one whose mode allows what is forbidden."""
+    """Refuse a device, a file or folder of another user, and one with a forbidden mode bit."""
     mode = stat.S_IMODE(status.st_mode)
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise ConfigurationError(f"{key}: {place} is not a plain file")
@@ -146,24 +149,25 @@ def _examine(
             "the worker trusts",
             hint=_ANOTHER,
         )
-    found = mode & forbidden
-    if found & stat.S_IRWXG and _is_own_group(status.st_gid):
-        found &= ~stat.S_IRWXG
-    if found:
-        who = "everyone on this machine" if found & stat.S_IRWXO else "its group"
-        what = f"{key}: {who} can write {place}"
-        if not found & OTHERS_WRITE:
-            what = f"{key}: {who} can reach {place}"
+    excess = mode & forbidden
+    if excess & stat.S_IRWXG and _is_own_group(status.st_gid):
+        excess &= ~stat.S_IRWXG
+    if excess:
+        accounts = "everyone on this machine" if excess & stat.S_IRWXO else "its group"
+        problem = f"{key}: {accounts} can write {place}"
+        if not excess & OTHERS_WRITE:
+            problem = f"{key}: {accounts} can reach {place}"
         raise ConfigurationError(
-            f"{what} (mode {mode:04o})",
-            hint=remedy.format(mode=mode & ~found, place=shlex.quote(str(place))),
+            f"{problem} (mode {mode:04o})",
+            hint=remedy.format(mode=mode & ~excess, place=shlex.quote(str(place))),
         )
 
 
 def _is_own_group(group_id: int) -> bool:
-    """Whether a group is the worker's user's private one: the same name, and nobody else in it.
+    """Whether a group is the private group of the worker's user: same name, no other member.
 
-    ``umask 002`` goes with such groups. Root's is not: in some containers every process has it.
+    Systems with ``umask 002`` use such groups. Root's group does not count, because in some
+    containers every process has it.
     """
     try:
         user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(group_id)

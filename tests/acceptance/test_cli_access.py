@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from tests.support.databases import execute
-from tests.support.program import Installation, calls
+from tests.support.program import Installation, calls, environment
 from tests.support.pseudonyms import pseudonym_of
 from tests.support.standin import Standin, person
 
@@ -44,7 +44,7 @@ def row(command: str, key: str | None, purpose: str | None) -> list[tuple[object
 
 
 def test_each_command_leaves_a_row(standin: Standin, sqlite_url: str, tmp_path: Path):
-    """Account, host, command, person and purpose; nobody is named whom the store does not know.
+    """Account, host, command with its scope, person and purpose; no person whom no run has read.
 
     The rows stay after ``erase`` without the person's name, and so do later look-ups of them.
     """
@@ -55,9 +55,18 @@ def test_each_command_leaves_a_row(standin: Standin, sqlite_url: str, tmp_path: 
         ("explain --purpose 'case 17'", off_id, row("explain", key, "case 17")),
         ("explain", STRANGER, row("explain", None, None)),
         ("failures show - --purpose 'case 18'", off_id, row("failures show", key, "case 18")),
-        ("report --out r.html --purpose 'board meeting'", "", row("report", None, "board meeting")),
+        (
+            "report --out r.html --purpose 'board meeting'",
+            "",
+            row("report --min-cell 5", None, "board meeting"),
+        ),
+        ("report --out r.html --min-cell 0", "", row("report --min-cell 0", None, None)),
         ("export --out export --purpose quarterly", "", row("export", None, "quarterly")),
-        ("export --out access --view access", "", row("export", None, None)),
+        (
+            "export --out access --view access --view daily",
+            "",
+            row("export --view access --view daily", None, None),
+        ),
         ("status", "", []),
         # The person is gone by the time that the view is read.
         ("erase --purpose 'case 19'", off_id, row("erase", None, "case 19")),
@@ -67,8 +76,12 @@ def test_each_command_leaves_a_row(standin: Standin, sqlite_url: str, tmp_path: 
         (ended,) = calls(worker, (line, given))
         assert (ended.code, worker.store.rows(SHOWN)[before:]) == (0, expected), line
 
+    assert worker.call("report --out r.html --cohort 'Øst 2'").code == 2, "there is none"
+    commands = worker.store.rows("SELECT command FROM report_access ORDER BY accessed_at")
+    assert commands[-1] == ("report --min-cell 5 --cohort 'Øst 2'",)
+
     kept = worker.store.rows("SELECT * FROM access_log")
-    assert len(kept) == 8
+    assert len(kept) == 10
     secrets = off_id, STRANGER, key, stranger
     assert [secret for secret in secrets if secret in str(kept)] == []
     # It is about those who use the program: it is exported only where it is named.
@@ -127,3 +140,18 @@ def test_a_role_that_may_only_read(standin: Standin, postgresql_url: str, tmp_pa
         anyio.run(execute, url, "DROP OWNED BY onlooker")
         anyio.run(execute, url, "DROP ROLE onlooker")
     assert [found[2] for found in worker.store.rows(SHOWN)] == ["explain"]
+
+
+def test_the_account_behind_sudo(worker: Installation, tmp_path: Path):
+    """Who logged in is named beside the service's account; without a login session, by sudo."""
+    try:
+        login = os.getlogin()
+    except OSError:
+        login = "kari"
+    for name in ("kari", "not an account"):
+        env = environment(SUDO_USER=name)
+        assert worker.run("report", "--out", str(tmp_path / "r.html"), env=env).code == 0
+    account = pwd.getpwuid(os.getuid()).pw_name
+    kept = worker.store.rows("SELECT login_user FROM report_access ORDER BY accessed_at")[-2:]
+    expected = [login, None if login == "kari" else login]
+    assert [user for (user,) in kept] == [None if user == account else user for user in expected]

@@ -143,7 +143,7 @@ def test_a_full_disk_is_a_warning(standin: Standin, tmp_path: Path):
     assert states(roomy)["database"] == "OK"
     assert states(scarce)["database"] == "WARN"
     line = line_of(scarce, "database")
-    assert f"only 1 MiB of 64 MiB are free beside {small / 'pts.db'}" in line["text"]
+    assert f"only 1 MiB are free on the disk of {small / 'pts.db'}" in line["text"]
     assert "make room" in line["hint"]
     assert states(full)["database"] == "WARN"
 
@@ -219,11 +219,15 @@ def test_a_contract_is_a_warning_until_a_probe_proves_it(standin, tmp_path, sqli
     state, text = contract_of("--probe", "--person", "-", stdin=some)
     assert (state, contract_of()[0]) == ("OK", "OK")
     assert "the one that comes with the program" in text
+    assert "records name no person" not in text
     changed = default_contract_text().replace('restricted_to = "timeRanges[0].to"', "")
+    changed = changed.replace('person = ["patientPrivacyObject.person.offId"]', "person = []")
     (tmp_path / "pts.toml").write_text(changed, encoding="utf-8")
     worker.configure(api={"contract_file": "pts.toml"})
     state, text = contract_of()
     assert (state, str(tmp_path / "pts.toml") in text) == ("WARN", True)
+    assert "patient-privacy: records name no person (person = [])" in text
+    assert "patient-safety: records" not in text
     assert worker.sync().code == 0
     assert contract_of()[0] == "WARN"
     probed = line_of(worker.run("doctor", "--probe", "--person", "-", stdin=some), "PTS probe")

@@ -8,6 +8,8 @@ from tests.support.program import Ended, Installation, Sandbox, calls, other_key
 from tests.support.two_runs import changed, failing, identifier
 
 STRANGER = "16858399649"
+MISTYPED = "16858399641"
+"""With wrong control digits."""
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,8 @@ def ends(two_runs: Installation, served: Sandbox) -> dict[str, Ended]:
         "no time": ("explain --as-of yesterday", person),
         "failed": ("explain --json", failed),
         "stranger": ("explain --json", STRANGER),
+        "stranger as text": ("explain", STRANGER),
+        "mistyped": ("explain", MISTYPED),
         "other key": (
             f"explain --json --set privacy.pseudonym_key_file={other_key(two_runs.folder)}",
             STRANGER,
@@ -31,7 +35,8 @@ def ends(two_runs: Installation, served: Sandbox) -> dict[str, Ended]:
     }
     found = calls(two_runs, *lines.values())
     said = "".join(one.out + one.err for one in found)
-    assert [one for one in (person, failed, STRANGER, "123456789") if one in said] == []
+    secrets = (person, failed, STRANGER, MISTYPED, "123456789")
+    assert [one for one in secrets if one in said] == []
     return dict(zip(lines, found, strict=True))
 
 
@@ -78,6 +83,8 @@ def test_a_stranger_is_an_answer_and_another_key_is_not(ends: dict[str, Ended]):
     Nine digits are no identifier, and are not repeated.
     """
     assert (ends["stranger"].code, ends["stranger"].document["is_known"]) == (0, False)
+    assert ends["stranger as text"].out == "nobody with this identifier is stored\n"
+    assert "its control digits are wrong: check the number" in ends["mistyped"].out
     assert ends["other key"].code == 78
     assert "not the key" in ends["other key"].message
     assert ends["nine digits"].code == 2

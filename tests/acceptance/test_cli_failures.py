@@ -1,10 +1,13 @@
 """``failures``: what could not be read, and what becomes of it."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from tests.support.program import Ended, Installation, Sandbox, calls
+from tests.support.raw_server import http
+from tests.support.standin import PRIVACY, SAFETY, Standin, persons
 from tests.support.two_runs import FAILING, FAULT, failing, pseudonym
 
 FRESHNESS = (
@@ -38,10 +41,57 @@ def test_list_shows_each_open_failure(ends: list[Ended], served: Sandbox):
     assert (one["attempts"], one["runs"]) == (2, 1)
     assert one["first_at"] == one["last_at"] > "2026"
     assert "500" in one["reason"]
-    rows = dict(line.strip().split("  ", 1) for line in text.out.splitlines()[1:])
-    assert (text.code, rows["person key"].strip()) == (0, key)
     at = f"{one['last_at'][:10]} {one['last_at'][11:19]} UTC"
-    assert (rows["reason"].strip(), rows["last at"].strip()) == (one["reason"], at)
+    table, lines = text.out.split("\n\n")
+    assert table.split("\n")[0].split() == ["area", "kind", "reason", "persons", "since"]
+    (row,) = table.splitlines()[1:]
+    assert re.split("  +", row) == ["patient-safety", "transient", one["reason"], "1", at]
+    (row,) = lines.splitlines()[1:]
+    expected = [
+        key,
+        f"L{FAILING:07d}",
+        "patient-safety",
+        "transient",
+        "3",
+        "1",
+        at,
+        at,
+    ]
+    assert (text.code, re.split("  +", row)) == (0, [*expected, one["reason"]])
+
+
+@pytest.mark.promise("6")
+def test_many_failures_are_a_table(standin: Standin, tmp_path: Path, sqlite_url: str):
+    """By area, kind and reason; one line each below twenty, or with ``--all``; two filters."""
+    persons(standin, range(24), safeties=1, privacies=1)
+    worker = standin.install(tmp_path, sqlite_url)
+    people = list(standin.people)
+    for off_id in people[:12]:
+        without = [{**standin.people[off_id][SAFETY][0], "patientSafetyObject": None}]
+        standin.people[off_id][SAFETY] = without
+    for off_id in people[:11]:
+        standin.script[off_id, PRIVACY] = lambda _: http({}, status="400 Bad Request")
+    assert worker.sync("--set", "sync.first_min_completeness=0").code == 3
+    many, every, some, none, listed = calls(
+        worker,
+        "failures list",
+        "failures list --all",
+        "failures list --area patient-privacy --kind rejected",
+        "failures list --area patient-safety --kind rejected",
+        "failures list --kind contract --json",
+    )
+    counts = [re.split("  +", line)[:4] for line in many.out.splitlines()[1:3]]
+    reason = "no person, where the contract declares one; `person = []` if records have none"
+    place = f"{reason} (at [].patientSafetyObject.person.offId)"
+    assert counts == [
+        ["patient-safety", "contract", place, "12"],
+        ["patient-privacy", "rejected", "status 400", "11"],
+    ]
+    assert (len(many.out.splitlines()), "--all" in many.out) == (5, True)
+    assert [len(ended.out.splitlines()) for ended in (every, some)] == [5 + 23, 4 + 11]
+    assert none.out == "failures: none\n"
+    assert {one["kind"] for one in listed.document["failures"]} == {"contract"}
+    assert len(listed.document["failures"]) == 12
 
 
 @pytest.mark.promise("6")

@@ -62,7 +62,7 @@ def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Ins
     assert first.startswith("last full run     ")
     assert "ago (run 2)" in first
     assert second.startswith("last publication  ")
-    said = f"publication no {last['publication_no']}, run id 3, kind backfill, published at "
+    said = f"no {last['publication_no']} (run 3, backfill), "
     assert said in second
     assert second.partition(said)[2] in report.out
     page = out.read_text(encoding="utf-8")
@@ -89,6 +89,26 @@ def test_an_old_snapshot_is_an_exit_code(worker: Installation):
     assert "2026-01-02 03:04:05 UTC" in text.out
     assert "NOT FRESH" in text.out
     assert no_unit.code == 2
+
+
+def test_departed_persons_are_listed_until_they_are_erased(worker: Installation, served: Sandbox):
+    """By the roster's reference and the time of the departure; so is each run that is asked for."""
+    roster = worker.folder / "roster.csv"
+    header, gone, *rest = roster.read_text(encoding="utf-8").splitlines()
+    roster.write_text("\n".join([header, *rest]), encoding="utf-8")
+    worker.configure(roster={"path": str(roster)})
+    assert [worker.sync().code for _ in range(2)] == [0, 0]
+    listed, text, runs = calls(
+        worker, "status --departed --json", "status --departed", "status --runs 2 --json"
+    )
+    (person,) = listed.document["departed"]
+    assert person["local_ref"] == gone.split(",")[1]
+    assert person["departed_at"] == runs.document["runs"][0]["published_at"]
+    assert person["local_ref"] in text.out
+    assert "1 person departed. Their rows stay until `pts-worker erase`" in text.out
+    assert len(runs.document["runs"]) == 2
+    assert worker.run("erase", stdin=gone[:11].encode()).code == 0
+    assert worker.run("status", "--departed").document == {"departed": []}
 
 
 def test_a_snapshot_of_the_future_is_not_fresh(worker: Installation):
@@ -134,7 +154,7 @@ def test_a_run_under_way_is_shown(worker: Installation):
     """The run that the next sync continues."""
     found = worker.run("status").document
     (text,) = calls(worker, "status")
-    assert "open run, which the next sync continues  run id 3, status running" in text.out
+    assert "run 3, status running; the next sync continues it" in text.out
     assert (found["open_run"]["run_id"], found["open_run"]["status"]) == (3, "running")
 
 

@@ -61,6 +61,50 @@ def test_from_another_directory(setup: Path, capsys: pytest.CaptureFixture[str])
     assert list(Path.cwd().iterdir()) == []
 
 
+def test_no_configuration_is_said_first(
+    setup: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Before a database that is missing, or keys that are not set: where it would be read from."""
+    looked = f"there is no file {Path.cwd()}/config/worker.toml, and PTS_CONFIG is not set"
+    monkeypatch.setenv("PTS_CONFG", f"{setup}/worker.toml")
+    text = said(capsys, "status", code=78)
+    assert f"pts-worker: no configuration was read: {looked} (PTS_CONFG is: did you mean " in text
+    assert text.index("did you mean PTS_CONFIG?") < text.index("there is no database file")
+    assert f"no configuration was read: {looked}" in said(capsys, "sync", code=78)
+    monkeypatch.setenv("PTS_CONFIG", "/nowhere/worker.toml")
+    text = said(capsys, "status", code=78)
+    assert "there is no configuration file /nowhere/worker.toml (named by PTS_CONFIG)" in text
+    text = said(capsys, "status", "--config", "gone.toml", code=78)
+    assert f"there is no configuration file {Path.cwd()}/gone.toml (named by --config)" in text
+
+
+def test_a_list_may_be_written_as_in_toml(setup: Path, capsys: pytest.CaptureFixture[str]):
+    """With the brackets and quotes of the file, or with commas alone."""
+    for text in ('["patient-safety"]', "patient-safety", "[ 'patient-safety' ]"):
+        call = ("--config", f"{setup}/worker.toml", "config", "show", "--set", f"sync.areas={text}")
+        assert "sync.areas patient-safety flag" in said(capsys, *call, code=0)
+
+
+def test_doctor_names_what_a_run_passes_over(migrated: Path, capsys: pytest.CaptureFixture[str]):
+    """A person on two lines with other labels; and keys that others can read, beside a sandbox."""
+    (migrated / "roster.csv").write_text(
+        "off_id,cohort\n16858399649,North\n16858399649,South\n16858399649,North\n"
+    )
+    key = ("--set", f"helseid.private_jwk_file={migrated}/key.json")
+    said(capsys, "keys", "new", "--out", f"{migrated}/key.json", code=0)
+    (migrated / "pseudonym.key").chmod(0o644)
+    closed = {
+        "helseid.issuer": "http://127.0.0.1:9",
+        "api.base_url": "http://127.0.0.1:9",
+        "helseid.client_id": "me",
+    }
+    words = [word for name, value in closed.items() for word in ("--set", f"{name}={value}")]
+    text = said(capsys, "--config", f"{migrated}/worker.toml", "doctor", *key, *words, code=69)
+    assert f"privacy.pseudonym_key_file: others can reach {migrated}/pseudonym.key" in text
+    assert "1 person, 2 requests" in text
+    assert "1 line with a person named before and another local_ref or cohort" in text
+
+
 def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     """It makes a new file that says what every key means, for its owner."""
     before = (setup / "worker.toml").read_text()
@@ -148,7 +192,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
         ("explain --person 16858399649", 2, "→ give one identifier on standard input"),
         ("export --out ''", 2, "the path is empty"),
         ("export --out x --since 1 --view run", 2, "is exported by itself"),
-        ("report --out x --min-cell 2", 2, "give 3 or more"),
+        ("report --out x --min-cell 3", 2, "give 4 or more"),
         ("report --out broken", 78, "{folder}/broken already exists and was not overwritten"),
         ("status --set roster.path='a\0b'", 2, "must be plain text"),
         ("export --out x --format parquet --dialect excel-nb", 2, "--dialect is for CSV, not for"),

@@ -79,9 +79,7 @@ def test_a_roster_cut_in_half(standin: Standin, tmp_path: Path, database_url: st
 
 @pytest.mark.parametrize("database_url", BOTH, indirect=True)
 @pytest.mark.parametrize("damage", ["cut", "lost zeros", "unreadable"])
-def test_a_damaged_roster(
-    standin: Standin, tmp_path: Path, database_url: str, damage: str
-) -> None:
+def test_a_damaged_roster(standin: Standin, tmp_path: Path, database_url: str, damage: str) -> None:
     """Withheld on the first night and the second. A few persons fewer are an ordinary night."""
     world(standin, (1,) * 60)
     worker = standin.install(tmp_path, database_url)

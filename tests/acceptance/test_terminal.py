@@ -15,11 +15,19 @@ import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.forked import ForkedProcess, fork
-from tests.support.program import Installation, TimeLimitError, environment, run, wait_for
+from tests.support.program import (
+    Installation,
+    Sandbox,
+    TimeLimitError,
+    environment,
+    run,
+    wait_for,
+)
 
 CTRL_C = "\x03"
 CTRL_D = "\x04"
@@ -129,6 +137,20 @@ def test_the_log_stands_above_the_progress_bar(worker: Installation):
     assert lines[-5].startswith("run 3 (sync): published, exit 0 (ok)")
 
 
+def test_a_terminal_shows_what_the_summary_does_not_say(worker: Installation, served: Sandbox):
+    """No log of what it repeats, and no line for each failure; long lines break between words."""
+    failing = {"action": "status", "status": 503, "persons": [*range(9)]}
+    served.control(faults=[failing])
+    shown = on_a_terminal(worker, "sync", "--set", "sync.retry_attempts=1", code=3)
+    served.control(faults=[])
+    assert [event for event in ("run.", "area.unread", "helseid.") if event in shown] == []
+    lines = lines_of(shown)
+    assert [line for line in lines if len(line) > 80] == []
+    assert any(line.startswith("! the first, patient-") for line in lines)
+    aged = on_a_terminal(worker, "status", "--runs", "9", "--max-age", "36h")
+    assert [line for line in lines_of(aged) if len(line) > 80] == []
+
+
 def test_no_bar_without_a_terminal(worker: Installation):
     """Off a terminal, and with ``--json``, there is no bar; with ``NO_COLOR`` no colour."""
     ended = run("--config", str(worker.config), "sync", folder=worker.folder)
@@ -211,6 +233,7 @@ def test_init_asks(worker: Installation):
     (worker.folder / "new").mkdir(mode=0o700)
     given = ("--set", "roster.path=patients.csv")
     shown = on_a_terminal(worker, "init", "--out", "new/new.toml", *given, typed=typed)
+    shown = " ".join(shown.split())
     for name, kid in (("helseid.jwk.json", True), ("pseudonym.key", False)):
         assert (worker.folder / "new" / name).stat().st_mode & 0o777 == 0o600
         assert f"new/{name} made" in shown
@@ -232,3 +255,18 @@ def test_init_asks(worker: Installation):
         "database": {"url": "sqlite:///pts.db"},
         "privacy": {"pseudonym_key_file": "pseudonym.key"},
     }
+
+
+@pytest.mark.parametrize(("answer", "chosen"), [("2", "/b/patient-safety/search"), ("0", "")])
+def test_the_operation_of_an_area_is_chosen(worker: Installation, answer: str, chosen: str):
+    """If several could be meant; 0 takes none of them."""
+    post: dict[str, Any] = {"post": {}}
+    paths = {f"/{name}/patient-safety/search": post for name in "abc"}
+    (worker.folder / "several.json").write_text(json.dumps({"openapi": "3.0.0", "paths": paths}))
+    words = "contract from-openapi several.json --set sync.areas=patient-safety"
+    typed = [("(0: none of these): ", f"{answer}\n")]
+    shown = on_a_terminal(worker, *words.split(), code=65, typed=typed)
+    assert "  1  POST /a/patient-safety/search" in shown
+    assert [line.split()[3] for line in shown.splitlines() if "  chosen" in line] == [chosen][
+        : len(chosen)
+    ]

@@ -1,4 +1,4 @@
-"""Tutorial, drills and the first night of the README, typed as they stand, do what they say."""
+"""The commands of the tutorial and of the README end as their pages promise."""
 
 import os
 import re
@@ -18,9 +18,10 @@ pytestmark = pytest.mark.nightly
 ENDS = re.compile(r"# ends with (\d+)\n")
 
 
-def script(page: Path) -> Iterator[str]:
-    """A page's commands in bash, which stops at the first that ends otherwise."""
-    for block in blocks(page.read_text(encoding="utf-8"), "sh"):
+def script(part: str) -> Iterator[str]:
+    """The commands of a part of the tutorial in bash, which stops at the first wrong exit code."""
+    page = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+    for block in blocks(section(page, part), "sh"):
         *checked, rest = ENDS.split(block)
         for commands, code in zip(checked[::2], checked[1::2], strict=True):
             *before, command = re.split(r"\n(?=pts-worker|python|wait)", f"\n{commands}")
@@ -30,9 +31,9 @@ def script(page: Path) -> Iterator[str]:
         yield rest
 
 
-def typed(page: Path, folder: Path, name: str, persons: int) -> str:
-    """Type a page against a sandbox in a folder of this name; what it prints."""
-    lines = "\n".join(script(page))
+def typed(part: str, folder: Path, name: str, persons: int) -> str:
+    """Type a part of the tutorial against a sandbox in a folder of this name; return its output."""
+    lines = "\n".join(script(part))
     assert lines.count("|| code=$?") >= 14
     with sandbox(folder / name, "--persons", str(persons)) as served:
         lines = re.sub(r"http://127.0.0.1:\d+/_sandbox/control", served.control_url, lines)
@@ -40,7 +41,7 @@ def typed(page: Path, folder: Path, name: str, persons: int) -> str:
 
 
 def in_bash(lines: str, folder: Path, **env: str) -> str:
-    """What these lines print, of which none may fail."""
+    """Run these lines, of which none may fail, and return their output."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", lines],
@@ -56,25 +57,25 @@ def in_bash(lines: str, folder: Path, **env: str) -> str:
     return done.stdout
 
 
-def test_the_tutorial_can_be_typed(tmp_path: Path):
-    """Each command ends with the code that its comment says."""
-    said = typed(DOCS / "tutorial.md", tmp_path, "hour", 200)
-    assert "withheld, exit 5" in said
-    assert "2 transient" in said
+def test_the_first_hour_can_be_typed(tmp_path: Path):
+    """Each command ends with the exit code in its comment."""
+    output = typed("Part 1: your first hour", tmp_path, "hour", 200)
+    assert "withheld, exit 5" in output
+    assert "2 transient" in output
     assert (tmp_path / "hour" / "report.html").exists()
 
 
 @pytest.mark.timeout(700)
 def test_the_recovery_drills_can_be_typed(tmp_path: Path):
-    """Killed, stopped, lost, rotated, withheld: each ends as the page says, and goes on."""
-    said = typed(DOCS / "recovery-drills.md", tmp_path, "drills", 60)
+    """Killed, stopped, lost, rotated, withheld: each drill ends as on the page."""
+    output = typed("Part 2: recovery drills", tmp_path, "drills", 60)
     ends = re.findall(
-        r"run \d+ \(sync\): (\w+), exit (\d+) .*?( \(continued|$)", said, re.MULTILINE
+        r"run \d+ \(sync\): (\w+), exit (\d+) .*?( \(continued|$)", output, re.MULTILINE
     )
     fine, continued = ("published", "0", ""), ("published", "0", " (continued")
     stopped, withheld = ("interrupted", "75", ""), ("withheld", "5", "")
     assert ends == [fine, continued, stopped, continued, continued, fine, withheld, fine]
-    assert '"state": "rotated"' in said
+    assert '"state": "rotated"' in output
 
 
 def test_the_first_run_of_the_readme_can_be_typed(tmp_path: Path):
@@ -91,12 +92,12 @@ def test_the_first_run_of_the_readme_can_be_typed(tmp_path: Path):
     lines = commands.replace("pts-worker db upgrade", f"{registered}{written}pts-worker db upgrade")
     with sandbox(tmp_path / "hour", "--persons", "20") as served:
         made = tomllib.loads((served.folder / "worker.toml").read_text(encoding="utf-8"))
-        said = in_bash(
+        output = in_bash(
             lines,
             folder,
             PTS_API__BASE_URL=made["api"]["base_url"],
             PTS_HELSEID__ISSUER=made["helseid"]["issuer"],
             PTS_HELSEID__CLIENT_ID=made["helseid"]["client_id"],
         )
-    assert "published, exit 0" in said
+    assert "published, exit 0" in output
     assert oct((folder / "pts.db").stat().st_mode & 0o777) == "0o600"

@@ -121,6 +121,13 @@ CONTRADICTIONS: Mapping[str, tuple[str, tuple[Answerer, Answerer]]] = {
         "unstable",
         (lambda ask: http(ask.records[:1]), lambda ask: http(ask.records[1:])),
     ),
+    "out of effect, then in effect": (
+        "unstable",
+        (
+            lambda ask: http([ask.records[0] | {"confidentialityCode": "N"}, *ask.records[1:]]),
+            truth,
+        ),
+    ),
     "nothing, then an error": ("rejected", (nothing, lambda _: http(status="400 Bad Request"))),
 }
 

@@ -1,8 +1,7 @@
 """Each exit code means the same to systemd, to Kubernetes, to cron and on the operator's page."""
 
 import re
-import shlex
-import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from tests.support.deployment.deployed import (
     OPERATIONS,
     OVER,
     RETRIED,
+    SYSTEMD,
     Workload,
     allow_core_dumps,
     codes,
@@ -25,6 +25,7 @@ from tests.support.deployment.deployed import (
 )
 from worker.errors import ExitCode
 
+CREDENTIALS = ("helseid.jwk.json", "pseudonym.key")
 WITH_A_POLICY = [
     one for one in workloads() if one.name in {"pts-backfill", "pts-migrate", "pts-sync"}
 ]
@@ -112,10 +113,14 @@ def test_cron_does_not_repeat_what_a_person_must_look_at(code: ExitCode, tmp_pat
     assert (tmp_path / "calls").read_text().split() == ["sync", *again]
 
 
-def test_cron_mails_when_the_snapshot_is_too_old(tmp_path: Path):
-    """The third line prints only when `status --max-age` says so."""
-    assert run_cron_line(cron_commands()[2], tmp_path, sync=0, status=0) == ""
-    assert "too old" in run_cron_line(cron_commands()[2], tmp_path, sync=0, status=3)
+@pytest.mark.parametrize("code", [ExitCode.OK, ExitCode.GAPS, ExitCode.UNAVAILABLE])
+def test_cron_mails_when_the_copy_is_too_old(code: ExitCode, tmp_path: Path):
+    """The third line prints code and reason of `status --max-age`, unless that is 0."""
+    printed = run_cron_line(cron_commands()[2], tmp_path, sync=0, status=code)
+    old = "the copy is too old; last full run 2026-01-02: NOT FRESH (--max-age 36h)"
+    reasons = {ExitCode.OK: "", ExitCode.GAPS: old, ExitCode.UNAVAILABLE: "the reason"}
+    reason = reasons[code] and f"pts-worker status: exit code {code:d}: {reasons[code]}\n"
+    assert printed == reason
 
 
 def test_crontab_lines_hold_no_percent_sign():
@@ -135,54 +140,105 @@ def test_operators_page_has_every_exit_code():
         assert kubernetes.startswith("another pod") == retried
 
 
-def of_alert(folder: Path, key: str, **shown: object) -> subprocess.CompletedProcess[str]:
-    """Run a line of the alert unit, with stand-ins for systemctl and logger."""
-    properties = "\n".join(f"{name}={value}" for name, value in shown.items())
-    (folder / "shown").write_text(properties + "\n")
+REASON = 'no "key" at $HOME'
+BY_HAND = "systemctl reset-failed pts-sync.service; systemctl start --no-block pts-sync.service"
+"""The commands that start a unit whose retries are used up."""
+
+
+def alert(
+    folder: Path, environ: Mapping[str, str], shown: Mapping[str, str], *, version: int = 257
+) -> str:
+    """What the alert script prints and logs, with stand-ins for systemctl and logger."""
+    lines = "\n".join(f"{name}={value}" for name, value in shown.items())
+    (folder / "shown").write_text(lines + "\n")
     write_program(
         folder / "systemctl",
-        'for last; do :; done\n[ "$1 $last" = "show pts-sync.service" ] || exit 9\n'
-        f'case $2 in --value) sed -n "s/^${{3#--property=}}=//p" {folder}/shown ;;\n'
-        f"*) cat {folder}/shown ;; esac\n",
+        'for last; do :; done\ncase "$1" in\n'
+        f"--version) echo 'systemd {version} (1)' ;;\n"
+        f"cat) cat {SYSTEMD}/$last ;;\n"
+        f'show) sed -n "s/^${{3#--property=}}=//p" {folder}/shown ;;\nesac\n',
     )
-    write_program(folder / "logger", 'for last; do :; done\necho "$last"\n')
-    (line,) = unit("pts-alert@.service")["Service"][key]
-    return run(
-        shlex.split(line.replace("%i", "pts-sync.service").replace("$$", "$")),
-        env={"PATH": f"{folder}:/usr/bin:/bin"},
+    write_program(folder / "logger", f'for last; do :; done\necho "$last" >{folder}/logged\n')
+    done = run(
+        ["/bin/sh", str(SYSTEMD / "pts-alert"), "pts-sync.service"],
+        env={"PATH": f"{folder}:/usr/bin:/bin", **environ},
     )
+    logged = folder / "logged"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (logged.read_text() if logged.exists() else "")
+    return done.stdout.rstrip("\n")
+
+
+def handed_over(code: int | str, result: str = "exit-code") -> dict[str, str]:
+    """What systemd tells the alert of the start that failed."""
+    names = ("MONITOR_EXIT_STATUS", "MONITOR_SERVICE_RESULT", "MONITOR_INVOCATION_ID")
+    return dict(zip(names, (f"{code}", result, "a1"), strict=True))
+
+
+@pytest.mark.parametrize("code", sorted(FOR_A_PERSON | {ExitCode.UNAVAILABLE, ExitCode.GAPS}))
+def test_an_alert_is_the_unit_the_code_and_the_reason(code: ExitCode, tmp_path: Path):
+    """In one line, in that order: the operator's page is ordered alike."""
+    text = alert(tmp_path, handed_over(code), {"InvocationID": "a1", "StatusText": REASON})
+    assert text == f"pts-sync.service failed with exit code {code:d}: {REASON}"
+
+
+def test_an_alert_is_about_the_start_that_failed(tmp_path: Path):
+    """A reset and another start since then change neither its code nor its reason."""
+    reset = {"InvocationID": "a1", "StatusText": REASON, "Result": "success"}
+    text = alert(tmp_path, handed_over(78), reset)
+    assert text == f"pts-sync.service failed with exit code 78: {REASON}"
+    again = {"InvocationID": "b2", "StatusText": "reading", "ExecMainStatus": "0"}
+    text = alert(tmp_path, handed_over(78), again)
+    where = "the reason is in journalctl _SYSTEMD_INVOCATION_ID=a1"
+    assert text == f"pts-sync.service failed with exit code 78: {where}"
+
+
+def test_the_last_alert_of_an_outage_has_the_commands(tmp_path: Path):
+    """After the last retry `systemctl start` starts nothing; at most 400 characters."""
+    shown = {"InvocationID": "a1", "StatusText": "x" * 220, "Restart": "on-abnormal"}
+    text = alert(tmp_path, handed_over(69), shown)
+    assert text.endswith(f"No more retries. To start it: {BY_HAND}")
+    assert len(text) <= 400
+    text = alert(tmp_path, handed_over(69), shown | {"Restart": "no"})
+    assert "No more retries" not in text
+    text = alert(tmp_path, handed_over(0, "start-limit-hit"), shown)
+    assert "it was started too often; its last start succeeded" in text
+
+
+def test_an_alert_names_the_file_that_is_missing(tmp_path: Path):
+    """Systemd's own codes: 203 is a program, 243 a credential."""
+    program = "{ path=/opt/pts-worker/bin/pts-worker ; argv[]=/opt/pts-worker/bin/pts-worker }"
+    shown = {"InvocationID": "a1", "StatusText": "", "ExecStart": program}
+    text = alert(tmp_path, handed_over(203), shown)
+    assert "203: the program /opt/pts-worker/bin/pts-worker is missing" in text
+    text = alert(tmp_path, handed_over(243), shown)
+    missing = [f"the credential /etc/pts-worker/keys/{name}" for name in CREDENTIALS]
+    assert [one for one in missing if f"{one} is missing" not in text] == []
 
 
 @pytest.mark.parametrize(
-    ("status", "state", "pages"),
+    ("version", "state", "code", "is_sent"),
     [
-        *((code, "failed", True) for code in sorted(FOR_A_PERSON | {ExitCode.UNAVAILABLE})),
-        (9, "failed", True),  # killed
-        (ExitCode.STOPPED, "failed", False),
-        (ExitCode.UNAVAILABLE, "auto-restart", False),  # a systemd before 254
+        (257, "failed", ExitCode.STOPPED, False),
+        (257, "auto-restart", ExitCode.UNAVAILABLE, True),  # of another start
+        (252, "auto-restart", ExitCode.UNAVAILABLE, False),
+        (252, "failed", ExitCode.UNAVAILABLE, True),
     ],
 )
-def test_nobody_is_paged_for_a_stop_or_before_the_last_start(
-    status: int, state: str, pages: bool, tmp_path: Path
+def test_no_alert_for_a_stop_or_before_the_last_start(
+    version: int, state: str, code: ExitCode, is_sent: bool, tmp_path: Path
 ):
-    """The alert unit looks at how the failed one ended, and whether it is started again."""
-    done = of_alert(tmp_path, "ExecCondition", SubState=state, ExecMainStatus=f"{status:d}")
-    assert done.returncode == (0 if pages else 1)
+    """A systemd before 254 starts the alert at each restart."""
+    shown = {"SubState": state, "InvocationID": "a1", "StatusText": REASON}
+    text = alert(tmp_path, handed_over(code), shown, version=version)
+    assert bool(text) == is_sent
 
 
-@pytest.mark.parametrize(
-    ("status", "result", "reason", "said"),
-    [
-        (78, "exit-code", 'no "key" at $HOME', '78 (exit-code): no "key" at $HOME'),
-        (243, "exit-code", "", "243 (exit-code): see journalctl --unit pts-sync.service"),
-    ],
-)
-def test_the_alert_says_exit_code_and_reason(
-    status: int, result: str, reason: str, said: str, tmp_path: Path
-):
-    """In one line: what the worker left in its unit's status, or where to look."""
-    done = of_alert(tmp_path, "ExecStart", ExecMainStatus=status, Result=result, StatusText=reason)
-    assert done.stdout == f"pts-sync.service failed with exit code {said}\n"
+@pytest.mark.parametrize(("status", "ended"), [("78", "exit code 78"), ("KILL", "signal (KILL)")])
+def test_a_systemd_that_hands_nothing_over(status: str, ended: str, tmp_path: Path):
+    """Before 251 the unit itself is asked; a signal has its name."""
+    shown = {"ExecMainStatus": status, "Result": "signal", "InvocationID": "a1", "StatusText": "x"}
+    assert alert(tmp_path, {}, shown) == f"pts-sync.service failed with {ended}: x"
 
 
 def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:
@@ -194,8 +250,10 @@ def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:
     write_program(
         stub,
         f'echo "$1" | tee -a {folder}/calls\nulimit -c >>{folder}/core\n'
+        f'[ "$1-{status:d}" != status-3 ] || echo "last full run     2026-01-02: NOT FRESH '
+        '(--max-age 36h)"\n'
         "echo pts-worker: the reason >&2\n"
-        f'case "$1" in status) exit {status} ;; *) exit {sync:d} ;; esac\n',
+        f'case "$1" in status) exit {status:d} ;; *) exit {sync:d} ;; esac\n',
     )
     done = run(
         ["/bin/sh", "-c", command],

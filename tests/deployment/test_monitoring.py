@@ -23,7 +23,7 @@ QUIET: dict[str, int | None] = {  # one night: published at 0:00, looked at thro
     "last_success_timestamp_seconds": 0,
     'exit_code{run="sync"}': ExitCode.OK,
     "stale_persons": 5,
-    'persons{run="sync", kind="total"}': 500,
+    "known_persons": 500,
 }
 
 
@@ -81,6 +81,7 @@ CASES: list[tuple[int, set[str], dict[str, int | None]]] = [
     (5, set(), {"last_published_timestamp_seconds": None}),
     (7, {"PtsNoNumbers"}, {"last_published_timestamp_seconds": None}),
     (1, {"PtsStaleShare"}, {"stale_persons": 6}),
+    (1, {"PtsNewField"}, {'new_undeclared_fields{run="sync"}': 2}),
     (7 * 24 - 1, set(), NEVER_CLEAN),
     (7 * 24 + 1, {"PtsNeverWithoutGaps"}, NEVER_CLEAN),
     (23, {"PtsNeedsAPerson"}, FAILED_BACKFILL),

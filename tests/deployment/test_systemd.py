@@ -112,6 +112,7 @@ def install_pts_admin(tmp_path: Path, worker: str) -> tuple[list[str], dict[str,
     """
     credential_folder = tmp_path / "credentials"
     stand_ins = {
+        "id": "case $1 in -u) echo 0 ;; *) echo operator ;; esac\n",
         "pts-worker": worker,
         "systemd-run": f"echo $$ >{tmp_path}/pid\nwhile :; do case $1 in\n"
         f"--unit=*) echo ${{1#--unit=}} >{tmp_path}/unit ;;\n"
@@ -156,6 +157,16 @@ def test_command_by_hand_runs_as_the_units_do(tmp_path: Path):
         "from standard input",
     ]
     assert done.returncode == 3
+
+
+@pytest.mark.parametrize("folder", ["systemd", "cron"])
+def test_a_command_by_hand_needs_root(folder: str, tmp_path: Path):
+    """Another account gets a sentence, and not what systemd or runuser says."""
+    write_program(tmp_path / "id", "echo 1000\n")
+    script = SYSTEMD.parent / folder / "pts-admin"
+    done = run(["/bin/sh", str(script), "status"], env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "pts-admin: root is needed; type: sudo pts-admin …\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,6 +1,8 @@
 """The report in a real Chromium, as a phone, a laptop and paper show it."""
 
 import asyncio
+import base64
+import re
 import shutil
 from pathlib import Path
 
@@ -45,3 +47,13 @@ async def test_it_fits_and_can_be_read(reports, tmp_path, size, scheme):
     async with browser(tmp_path) as tab:
         for report in reports.values():
             await check(tab, report.as_uri(), size, scheme)
+
+
+async def test_it_prints_on_four_pages(reports, tmp_path):
+    """Of A4, in each language, with every code and more clinics than a page has lines for."""
+    async with browser(tmp_path) as tab:
+        for report in reports.values():
+            await tab.ask("Page.navigate", "Page.loadEventFired", url=report.as_uri())
+            printed = await tab.ask("Page.printToPDF", preferCSSPageSize=True)
+            pages = len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(printed["data"])))
+            assert pages <= 4, report.name

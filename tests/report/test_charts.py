@@ -10,36 +10,38 @@ from worker.report.parts import line, scale
 @pytest.mark.parametrize(
     ("low", "high", "least_step", "expected"),
     [
-        (0, 0, 1, (0, 1)),
-        (0, 0, 5, (0, 5)),
-        (0, 3, 1, (0, 2)),
-        (0, 251, 5, (0, 200)),
-        (10, 10, 5, (10, 5)),
-        (96, 104, 1, (95, 5)),
-        (95, 105, 5, (95, 5)),
+        (0, 0, 1, (0, 3)),
+        (0, 0, 5, (0, 15)),
+        (0, 7, 1, (0, 4)),
+        (0, 251, 5, (0, 150)),
+        (45, 55, 5, (0, 30)),
+        (96, 104, 1, (96, 4)),
+        (95, 105, 5, (75, 15)),
         (216_000, 217_900, 5, (216_000, 1_000)),
-        (999_999, 1_000_000, 1, (999_999, 1)),
+        (999_999, 1_000_000, 1, (999_996, 3)),
+        (75, 75, 5, (60, 15)),
     ],
 )
 def test_axes_have_round_numbers(low, high, least_step, expected):
     """Two steps hold every number; the axis begins at 0 unless the numbers differ by little.
 
-    No step is smaller than that to which the numbers are rounded.
+    It spans at least six steps of rounding, so that 45 and 50 are no cliff.
     """
     base, step = scale(low, high, least_step)
     assert (base, step) == expected
+    assert base == 0 or 2 * step >= 6 * least_step
     assert base <= low <= high <= base + 2 * step
 
 
 def test_a_line_has_gaps_where_there_is_no_number():
     """A hidden night, and a night alone between two of them."""
     days = [date(2026, 1, 1) + timedelta(days=day) for day in range(6)]
-    drawn = line(days, [0, 2, None, 1, None, 2], withheld=[days[2]])
+    drawn = line(days, [0, 20, None, 10, None, 20], withheld=[days[2]])
     assert drawn
     assert drawn.paths == ["M0.0 100.0L20.0 0.0"]
     assert drawn.dots == [(60.0, 50.0), (100.0, 0.0)]
     assert drawn.withheld == [(30.0, 20.0)]
-    assert list(drawn.ticks) == [2, 1, 0]
+    assert list(drawn.ticks) == [20, 10, 0]
 
 
 @pytest.mark.parametrize("is_withheld", [True, False])
@@ -49,7 +51,7 @@ def test_a_line_is_broken_where_nothing_was_published(is_withheld):
     empty = [date(2026, 1, 3)]
     drawn = line(
         days,
-        [0, 2, 2, 0],
+        [0, 20, 20, 0],
         withheld=empty if is_withheld else [],
         missed=[] if is_withheld else empty,
     )

@@ -106,7 +106,7 @@ async def test_a_delay_that_is_counted_from_a_result_to_come(database_url):
 @pytest.mark.promise("2")
 @pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_patient_privacy(database_url):
-    """By its range; with several ranges nothing is claimed to be over."""
+    """By its range; with several ranges none is claimed to be over, or not to have begun."""
     async with world_on(database_url, our_clock=True) as world:
         one = RANGES.partition("},")[0] + "}]"
         await published(
@@ -118,6 +118,7 @@ async def test_patient_privacy(database_url):
                 privacy("d", "Block", "Hard", restricted_from=FUTURE),
                 privacy("e", "Block", "Hard", restricted_to=PAST, time_ranges=RANGES),
                 privacy("f", "Block", "Hard", restricted_to=NEVER),
+                privacy("g", "Block", "Hard", restricted_from=FUTURE, time_ranges=RANGES),
             ),
         )
         rows = await world.rows(
@@ -131,6 +132,7 @@ async def test_patient_privacy(database_url):
             ("d", False, None, "blocked"),
             ("e", True, None, "blocked"),
             ("f", True, None, "blocked"),
+            ("g", True, None, "blocked"),
         ]
 
 

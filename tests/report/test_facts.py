@@ -143,6 +143,7 @@ async def test_what_stands_for_telemetry(sqlite_url):
         gap = standing.last_published_at - standing.last_success_at
         assert timedelta(days=1) < gap < timedelta(days=1, hours=1)
         assert standing.persons_stale == 1
+        assert standing.persons_known > standing.persons_stale
         world.fake.set_wall_clock(world.fake.now() + timedelta(days=2))
         await world.publish(seen(world, 1, safety("a", "N")), kind=RunKind.BACKFILL)
         later = await read_standing(world.database.read)

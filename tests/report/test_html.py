@@ -25,7 +25,7 @@ from tests.support.store_world import world_on
 from worker.core.model import RunKind
 from worker.errors import ConfigurationError
 from worker.report.language import LANGUAGES
-from worker.report.page import write_report
+from worker.report.page import Source, write_report
 
 CODES = "Restrictions in effect, by code"
 
@@ -165,7 +165,7 @@ async def test_a_line_is_drawn_from_seven_nights_on(sqlite_url, tmp_path):
         reads = [seen(world, number) for number in range(39)]
         await world.publish(*reads, missed(world, 39), limits=ANY)
         page, _ = await report_of(world, tmp_path / "r.html", min_cell=5)
-    days = table_of(page, "Days on which not everybody was confirmed")
+    days = table_of(page, "Days on which some patients were not confirmed")
     assert [row[1:] for row in days] == [["40", "40", "&lt;5", "at least 90.0%"]]
 
 
@@ -191,14 +191,17 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
 
 @pytest.mark.promise("8")
 async def test_small_numbers_are_named_and_others_rounded(sqlite_url, tmp_path):
-    """One rule for all tables: seven and eleven are shown as fives, one and three as few."""
+    """One rule for all tables: seven is five, one and three are few, and a total may be a range.
+
+    Of 5 and a few the total is 6 to 11: as "5" it would leave 1 or 2 for the few.
+    """
     async with world_on(sqlite_url) as world:
         await small_store(world)
         page, outline = await report_of(world, tmp_path / "report.html", min_cell=5)
-    codes = {row[0].split("\n")[0]: [row[1], row[3]] for row in table_of(page, CODES)}
+    codes = {row[0].split("\n")[-1]: [row[1], *row[3:]] for row in table_of(page, CODES)}
     few = ["&lt;5", "\u2013"]
     assert codes == {
-        "Access denied": ["5", "50%"],
+        "Access denied": ["5\u201310", "\u2013"],
         "NORN_EPO": ["5", "50%"],
         "NORN_FFL": few,
         "Access delayed": few,
@@ -210,7 +213,7 @@ async def test_small_numbers_are_named_and_others_rounded(sqlite_url, tmp_path):
     assert "10 restrictions are in effect for 10 of 10 patients" in outline.text
     assert "fewer than 5" in outline.text
     assert "at least 60.0% confirmed" in outline.text
-    assert "rounded to the nearest five, totals too" in outline.text
+    assert "If a total would reveal a small number, the total is a range" in outline.text
 
 
 async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
@@ -220,21 +223,23 @@ async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
         for until in (0, 6, 3):
             reads = [
                 seen(world, n, *([safety(f"s{n}", "NORN_EPO", NEVER)] if n < until else []),
-                     cohort=clinic if n % 2 else None)
-                for n in range(12)
+                     cohort="Liten" if n >= 44 else clinic if n % 2 else None)
+                for n in range(46)
             ]  # fmt: skip
             await world.publish(*reads, limits=ANY)
             world.fake.advance(86_400)
-        page, _ = await report_of(world, tmp_path / "r.html")
+        page, outline = await report_of(world, tmp_path / "r.html")
         assert table_of(page, "Restrictions, by group") == [["Access denied", "6", "0", "3"]]
         caption = "Patients with a restriction in effect, per 1,000 on the roster"
         assert table_of(page, caption) == [
-            ["(none)", "6", "2", "333", "3", "1"],
-            ["Barn &lt;3", "6", "1", "167", "3", "2"],
+            ["(none)", "22", "2", "91", "3", "1"],
+            ["Barn &lt;3", "22", "1", "45", "3", "2"],
+            ["Liten", "2", "0", "\u2013", "0", "0"],
         ]
+        assert "fewer than 20 patients on the roster are not ranked" in outline.text
         page, outline = await report_of(world, tmp_path / "r.html", cohort=clinic)
         assert table_of(page, "Restrictions, by group") == [["Access denied", "3", "0", "2"]]
-    assert "1 restriction is in effect for 1 of 6 patients" in outline.text
+    assert "1 restriction is in effect for 1 of 22 patients" in outline.text
     assert "Access restrictions (PTS): Barn <3" in outline.text
     assert caption not in page
 
@@ -294,9 +299,51 @@ async def test_text_from_pts_is_never_run(sqlite_url, tmp_path):
         )
         page, outline = await report_of(world, tmp_path / "r.html")
         causes = table_of(page, "Restrictions in effect on the citizen&#39;s access")
-        assert [row[0] for row in causes[-2:]] == ["not stated", "not in the code list"]
+        assert [row[0] for row in causes[-2:]] == ["Not stated", "Unknown code"]
         assert "script" not in outline.tags
         assert "alert" not in page
         assert "\x0b" not in page
-        assert "(no code)" in outline.text
-        assert "not in the code list" in outline.text
+        assert "No code" in outline.text
+        assert outline.text.count("Unknown code") == 2, "a code and a cause"
+
+
+async def test_the_plural_reveals_no_number(sqlite_url, tmp_path):
+    """A single restriction has the words of several, unless numbers are exact."""
+    async with world_on(sqlite_url) as world:
+        await world.publish(*(seen(world, n, *[safety("s", "NORS")] * (n < 1)) for n in range(9)))
+        _, few = await report_of(world, tmp_path / "r.html", min_cell=5)
+        _, exact = await report_of(world, tmp_path / "r.html")
+    assert "<5 restrictions are in effect for <5 of 10 patients" in few.text
+    assert "1 restriction is in effect for 1 of 9 patients" in exact.text
+
+
+MADE_UP = "the persons are made up"
+
+
+async def test_the_page_names_its_origin(sqlite_url, tmp_path):
+    """The PTS and the organisation; without real persons, the page says so."""
+    out = tmp_path / "r.html"
+    async with world_on(sqlite_url) as world:
+        await small_store(world)
+        real = Source(service="production", organisation="999977775")
+        _, outline = await report_of(world, out, source=real)
+        assert "PTS in production \u00b7 organisation 999977775" in outline.text
+        assert MADE_UP not in outline.text
+        _, outline = await report_of(world, out, source=Source(service="a:1", is_made_up=True))
+        assert "PTS at a:1" in outline.text
+        assert MADE_UP in outline.text
+
+
+async def test_a_step_of_rounding_is_no_change(sqlite_url, tmp_path):
+    """138 and 134 are shown as 140 and 135; 146 as 145, two steps more."""
+    async with world_on(sqlite_url) as world:
+        for holders, words in ((138, ""), (134, "about unchanged"), (146, "+7%")):
+            reads = [
+                seen(world, n, *([safety(f"s{n}", "NORS", NEVER)] if 0 < n < holders else []),
+                     private=(privacy("p", "Block", "Hard"),) if n == 0 else ())
+                for n in range(160)
+            ]  # fmt: skip
+            await world.publish(*reads, limits=ANY)
+            _, outline = await report_of(world, tmp_path / "r.html", min_cell=5)
+            assert (f", {words} in the last 30 days" in outline.text) is bool(words)
+            world.fake.advance(30 * 86_400 - 61.5)

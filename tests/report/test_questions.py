@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from tests.support.documents import ROOT, blocks
+from tests.support.report.month import month
 from tests.support.report.stores import NEVER, missed, privacy, safety, seen
 from tests.support.store_world import SAFETY, World, world_on
 from worker.core.model import Record
@@ -35,12 +36,12 @@ def _of_the_first(night: int) -> list[Record]:
     return [safety("b", "NORU", FUTURE), *more.get(night, [])]
 
 
-async def test_thirteen_questions(database_url):
+async def test_fourteen_questions(database_url):
     """Each has an answer, and it is right."""
     async with world_on(database_url, our_clock=True) as world:
         await two_nights(world)
         answers = [await _answer(world, sql) for sql in _questions(database_url)]
-    assert len(answers) == 13
+    assert len(answers) == 14
     day_3 = "2026-04-04"
     assert answers[0] == [(day_3, 2, 2, 3, 2)]
     assert answers[1] == [
@@ -67,6 +68,7 @@ async def test_thirteen_questions(database_url):
         (day_3, SAFETY, 0, 0, 2),
     ]
     assert answers[4] == [("2901-02-03", 1)]
+    assert answers.pop(5) == [], "every code is known"
     assert answers[5] == [
         ("patient-privacy", "in effect", 1),
         (SAFETY, "in effect", 1),
@@ -81,11 +83,40 @@ async def test_thirteen_questions(database_url):
     assert [row[1:3] for row in answers[11]] == [("published", "Publisert med mangler")] * 2
 
 
+async def test_a_day_with_a_backfill_counts_once(database_url):
+    """Totals are those of the day's last publication; changes are those of both.
+
+    The codes that figures call ``other`` are named by a question of their own.
+    """
+    async with world_on(database_url, our_clock=True) as world:
+        await month(world, nights=8)
+        questions = _questions(database_url)
+        by_day, changes, _, unknown = [await _answer(world, sql) for sql in questions[3:7]]
+        figures = await _answer(
+            world,
+            "SELECT p.day, f.restriction_group, sum(f.restrictions) FROM report_publication p "
+            "JOIN report_publication_figure f ON f.publication_no = p.publication_no "
+            "WHERE f.figure = 'group' AND f.restriction_group <> 'pending' "
+            "AND p.publication_no IN (SELECT max(publication_no) FROM report_daily GROUP BY day) "
+            "GROUP BY p.day, f.restriction_group",
+        )
+        (feed,) = await _answer(
+            world,
+            "SELECT sum(CASE WHEN op = 'insert' THEN 1 ELSE 0 END), sum(CASE WHEN op = 'update' "
+            "THEN 1 ELSE 0 END), sum(CASE WHEN op = 'close' THEN 1 ELSE 0 END) "
+            "FROM report_change_feed WHERE restriction_id IS NOT NULL",
+        )
+    assert unknown == [(SAFETY, "NORN_NEW", 18), (SAFETY, "ODD", 18)]
+    shown = {row for row in by_day if row[1] not in {"none", "pending", None}}
+    assert shown == set(figures)
+    assert tuple(sum(row[place] for row in changes) for place in (2, 3, 4)) == feed
+
+
 def _questions(database_url: str) -> list[str]:
     """The statements of the page; where the databases differ, that of this one."""
     name = re.split(r"\W", database_url)[0]
     page = PAGE.read_text(encoding="utf-8")
-    return blocks(page[page.index("## Thirteen questions") :], f"(?:sql|{name})")
+    return blocks(page[page.index("## Fourteen questions") :], f"(?:sql|{name})")
 
 
 async def _answer(world: World, sql: str) -> list[tuple[Any, ...]]:

@@ -177,7 +177,7 @@ async def test_a_role_can_ask_what_the_page_asks(granted: Granted):
                 refused[kind] += 1
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.fetch(sql)
-    assert refused == {"reader": 0, "figures": 5}
+    assert refused == {"reader": 0, "figures": 6}
 
 
 async def test_the_report_needs_figures_alone(granted: Granted):
@@ -207,3 +207,20 @@ async def test_an_upgrade_keeps_what_was_granted(granted: Granted):
         await migrate(granted.url(OWNER))
         assert [tuple(row) for row in await connection.fetch(sql)] == before
     assert any(acl and "pts reader" in str(acl) for _, acl, _ in before)
+
+
+@pytest.mark.promise("8")
+@pytest.mark.parametrize(
+    "grant",
+    [
+        "GRANT SELECT (person_key) ON person TO PUBLIC",
+        "GRANT SELECT (os_user) ON report_access TO PUBLIC",
+        "GRANT INSERT ON report_code TO PUBLIC",
+        "GRANT CREATE ON SCHEMA public TO PUBLIC",
+    ],
+)
+async def test_a_privilege_of_everybody_is_refused(granted: Granted, grant: str):
+    """A single column is enough: the script names it, and changes nothing."""
+    await execute(granted.url(), grant)
+    with pytest.raises(asyncpg.RaiseError, match=r"privileges of its own|may create tables"):
+        await granted.run()

@@ -3,10 +3,11 @@
 import pytest
 from sqlalchemy import inspect, select
 
+from tests.support.report.month import month
 from tests.support.report.stores import safety, seen, small_store
 from tests.support.store_world import world_on
 from worker.errors import UsageError
-from worker.views import Kind, View, view_columns, views_named
+from worker.views import Kind, View, view_columns, view_keys, views_named
 
 
 @pytest.mark.promise("2")
@@ -107,3 +108,22 @@ def test_a_view_is_named_with_or_without_its_prefix():
     assert [view.name for view in views_named(["access"])] == ["report_access"]
     with pytest.raises(UsageError, match="no reporting view 'runs'"):
         views_named(["runs"])
+
+
+@pytest.mark.promise("2")
+async def test_rows_differ_in_the_key(database_url):
+    """In a week with a sync and a backfill on one day, a code in two groups and unknown codes."""
+    async with world_on(database_url, our_clock=True) as world:
+        await month(world, nights=8)
+        ((runs,),) = await world.rows(
+            "SELECT max(n) FROM (SELECT count(*) AS n FROM report_publication GROUP BY day) AS days"
+        )
+        assert runs == 2
+        groups = await world.rows(
+            "SELECT DISTINCT restriction_group FROM report_daily WHERE code = 'NORU' AND is_last"
+        )
+        assert {group for (group,) in groups} == {"delayed", "pending"}
+        for view, key in view_keys().items():
+            columns = ", ".join(key)
+            twice = f"SELECT {columns} FROM {view} GROUP BY {columns} HAVING count(*) > 1"
+            assert view == "report_access" or await world.rows(twice) == [], view

@@ -65,3 +65,14 @@ async def test_what_may_name_a_person_is_no_name(sqlite_url):
             await publish(world, seen(world, 1, safety("a", "NORU"), cohort=cohort))
             assert await open_by_cohort(world) == {named: 1}
             assert await shown(world) == {key_of(1): cohort}
+
+
+async def test_another_cohort_alone_is_in_the_feed(database_url):
+    """A person who changes clinic and keeps the reference: a copy must learn of it."""
+    async with world_on(database_url) as world:
+        for cohort in ("Nord", "Nord", "Sør", None):
+            await publish(world, seen(world, 1, safety("a", "NORU"), ref="R1", cohort=cohort))
+        relabels = await world.rows(
+            "SELECT publication_no, op FROM report_change_feed WHERE op <> 'insert' ORDER BY seq"
+        )
+    assert relabels == [(3, "relabel"), (4, "relabel")]

@@ -206,7 +206,7 @@ async def test_an_open_run_is_continued_without_the_person(database_url):
 def test_every_table_of_persons_is_reached():
     """Each table with a person's id or key but the change feed, which names nobody then.
 
-    In the access log the person's key is cleared (ADR 0025, ADR 0026).
+    In the access log the person's key is cleared.
     """
     named = {
         table.name

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import anyio
 import asyncpg
-from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy import make_url
 
 from worker.ports import real_runtime
 from worker.store.database import Database, open_database
@@ -26,36 +25,6 @@ _QUIET = (
     # A segment that is used again holds what another test wrote, behind what is new in it.
     "ALTER SYSTEM SET wal_recycle = off",
 )
-
-
-class CompiledStatements(dict[Any, Any]):
-    """SQLAlchemy's compiled statements, for all engines of a dialect.
-
-    An engine keeps its own, and nearly every test opens one: compiling what publishes a run takes
-    longer than to run it.
-    """
-
-    @staticmethod
-    def _shared(key: Any) -> Any:
-        dialect, *rest = key
-        return (dialect.name, dialect.driver, *rest)
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        return super().get(self._shared(key), default)
-
-    def __setitem__(self, key: Any, compiled: Any) -> None:
-        super().__setitem__(self._shared(key), compiled)
-
-
-_compiled = CompiledStatements()
-
-
-def share_compiled_statements() -> None:
-    """Let every engine of this process compile a statement once."""
-
-    @event.listens_for(Engine, "engine_connect")
-    def use(connection: Connection) -> None:
-        connection.execution_options(compiled_cache=_compiled)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Pseudonyms, as docs/security.md defines them, through no code of the program."""
+"""Pseudonyms, as docs/data-protection.md defines them, through no code of the program."""
 
 import hashlib
 import hmac

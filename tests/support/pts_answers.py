@@ -26,6 +26,7 @@ JSON = {"content-type": ("application/json; charset=utf-8",)}
 
 SHIELD = {
     "id": "22222222-0000-4000-8000-000000000001",
+    "patientPrivacyObject": {"person": {"offId": OFF_ID}},
     "privacyType": "Shield",
     "privacyLevel": "Soft",
     "restrictionDomain": "PPS",

@@ -8,6 +8,7 @@ test's to say.
 import contextlib
 import hashlib
 import json
+import re
 import ssl
 import time
 from collections import Counter
@@ -290,9 +291,8 @@ class Standin:
 
 def _off_id(fields: Mapping[str, Any]) -> str:
     """The identifier, wherever it stands in the body."""
-    while "offId" not in fields and "OffId" not in fields:
-        fields = next(iter(fields.values()))
-    return str(fields.get("offId") or fields["OffId"])
+    (found,) = re.findall(r'"(\d{11})"', json.dumps(fields))
+    return str(found)
 
 
 def _next(replies: list[Reply]) -> Reply | None:

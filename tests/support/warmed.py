@@ -3,8 +3,6 @@
 import gc
 from importlib import import_module
 
-from tests.support.databases import share_compiled_statements
-from tests.support.simulation.nth_call import undisturbed
 from worker.cli import COMMANDS
 
 for name in (
@@ -24,7 +22,4 @@ for name in (
     *(f"worker.cli.commands.{name}" for name in COMMANDS),
 ):
     import_module(name)
-share_compiled_statements()
-# A run compiles its statements: that takes a quarter of its time.
-assert undisturbed().ended
 gc.freeze()

@@ -78,6 +78,17 @@ def test_what_is_not_declared_is_no_complete_read(document, field):
     assert caught.value.field == field
 
 
+@pytest.mark.promise("8")
+def test_an_object_in_place_of_the_list():
+    """The message names its first fields, and no value; what looks like no name is ``?``."""
+    document = {"data": [], OFF_ID: 1, "isSuccess": True, "a b": 1, "meta": {}, "sixth": 1}
+    with pytest.raises(ContractError) as caught:
+        answer(document, LIST)
+    assert "an object with data, ?, isSuccess, ?, meta, where" in caught.value.message
+    with pytest.raises(ContractError, match="an empty object, where the contract declares"):
+        answer({}, LIST)
+
+
 @pytest.mark.promise("1")
 @pytest.mark.promise("10")
 @pytest.mark.parametrize(

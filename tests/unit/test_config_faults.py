@@ -24,7 +24,7 @@ def test_all_faults_at_once(tmp_path):
     write(tmp_path, '[log]\n[sync]\nconcurrency = "many"\nconcurency = 3\n[synk]\nx = 1\n')
     found = problems(
         tmp_path,
-        flags={"sync.retry_attempts": 0, "sync.nope": 1},
+        flags={"sync.retry_attempts": 0, "lease.nope": 1},
         environ={"PTS_LOG__LEVEL": "LOUD", "PTS_LOG__LEVLE": "INFO"},
         purpose="helseid",
     )
@@ -39,7 +39,7 @@ def test_all_faults_at_once(tmp_path):
         ),
         "log.levle (environment variable PTS_LOG__LEVLE): unknown; did you mean log.level?",
         "sync.retry_attempts (flag --it): must be greater than or equal to 1",
-        "sync.nope (flag --it): unknown",
+        "lease.nope (flag --it): unknown; [lease] has ttl_s",
     ]
     missing = [problem.partition(":")[0] for problem in found[7:]]
     assert missing == ["helseid.client_id", "helseid.private_jwk_file", "helseid.issuer"]
@@ -69,7 +69,7 @@ def test_what_is_faulty_is_not_missing_too(tmp_path):
         ("sync.continue_within", 30, "must be a duration such as '30m'"),
         ("sync.continue_within", "0s", "must be longer than 0"),
         ("sync.requests_per_second", "inf", "must be a finite number"),
-        ("sync.max_removed_share", 1.5, "must be less than or equal to 1"),
+        ("sync.max_removed_share", 1.5, "must be a number from 0 to 1, such as 0.1 for 10 %"),
         ("sync.concurrency", 1.5, "must be a whole number"),
         ("sync.areas", [], "must not be empty"),
         ("sync.areas", "patient-safty", "must be 'patient-safety' or 'patient-privacy'"),
@@ -132,7 +132,7 @@ def test_faults_of_the_file(tmp_path, content, problem):
     ("variable", "hint"),
     [
         ("PTS_SYNC_CONCURRENCY", "did you mean PTS_SYNC__CONCURRENCY?"),
-        ("PTS_SYNC__ZZZZZZZZZZZZZZZZ", ""),
+        ("PTS_SYNC__RATE", "[sync] has concurrency, requests_per_second, areas, "),
     ],
 )
 def test_misspelt_variables(tmp_path, variable, hint):
@@ -141,7 +141,7 @@ def test_misspelt_variables(tmp_path, variable, hint):
     (line,) = problems(tmp_path, environ={variable: "1", **environ})
     assert variable in line.partition(": ")[0]
     assert ("with one underscore" in line) == ("__" not in variable)
-    assert line.partition("; ")[2] == hint
+    assert line.partition("; ")[2].startswith(hint)
 
 
 @pytest.mark.parametrize(

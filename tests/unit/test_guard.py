@@ -40,6 +40,20 @@ def removals(open_before: int, holders: int, removed: int, affected: int, **more
     )
 
 
+def of_area(open_before: int, persons: int) -> GuardFacts:
+    """A night that closes all that an area has, which is little of the whole."""
+    area = AreaFacts(
+        area="patient-privacy",
+        attempted=200,
+        complete=200,
+        records=1,
+        open_before=open_before,
+        removed=open_before,
+        persons_affected=persons,
+    )
+    return removals(100, 60, open_before, persons, areas=(area,))
+
+
 @pytest.mark.parametrize(
     "night",
     [
@@ -47,6 +61,7 @@ def removals(open_before: int, holders: int, removed: int, affected: int, **more
         pytest.param(removals(100, 60, 10, 8), id="a tenth of many"),
         pytest.param(removals(3, 1, 1, 1), id="one of three on a roster of one holder"),
         pytest.param(removals(2, 2, 1, 1), id="one of two persons"),
+        pytest.param(of_area(2, 1), id="all of an area, of one person"),
         pytest.param(removals(10, 4, 5, 1), id="all five of one person, half of ten"),
         pytest.param(removals(156, 40, 78, 3), id="those of three persons, just half of all"),
         pytest.param(removals(8, 4, 4, 4), id="half of eight, of everybody"),
@@ -73,6 +88,8 @@ def test_an_ordinary_night_passes(night):
         pytest.param(removals(100, 60, 11, 9), id="more than a tenth"),
         pytest.param(removals(2, 1, 2, 1), id="all of the only holder"),
         pytest.param(removals(3, 3, 3, 3), id="all of three"),
+        pytest.param(of_area(2, 2), id="all of an area, of two persons"),
+        pytest.param(of_area(3, 3), id="all of an area, of three persons"),
         pytest.param(removals(8, 4, 5, 2), id="five of eight, of two of four"),
         pytest.param(removals(157, 40, 79, 1), id="those of one person, more than half of all"),
         pytest.param(facts(persons_before=7, missing=2), id="two of seven are missing"),

@@ -48,7 +48,7 @@ def test_an_identifier_is_not_carried_off(carry, secret):
 
 @pytest.mark.promise("8")
 def test_a_pseudonym_is_a_keyed_hash():
-    """As docs/security.md defines it, so that nobody finds it without the key."""
+    """As docs/data-protection.md defines it, so that nobody finds it without the key."""
     expected = hmac.new(RANDOM, DIGITS.encode(), hashlib.sha256).hexdigest()
     identity = pseudonyms(PseudonymKey(RANDOM))
     assert identity.person_key(NationalId(DIGITS)) == expected

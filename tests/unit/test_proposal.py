@@ -1,32 +1,37 @@
 """What answers suggest: a style of paging, and which field is which column."""
 
+import json
 from typing import Any
 
 import pytest
 
-from worker.cli.proposal import NOT_SEEN, Field, Proposal
-from worker.config.contract_file import load_contract
-from worker.core.area import area_named
+from tests.support.pts_answers import CONTRACT, SAFETY, contract
+from worker.cli.fields import Field, fields_in
+from worker.cli.proposal import Proposal, learned
 from worker.core.contract import AreaContract
+from worker.http.response import HttpResponse
 
-SAFETY = area_named("patient-safety")
-KNOWN = load_contract(None)["patient-safety"]
-RECORD = {"id": "1", "confidentialityCode": "N"}
+KNOWN = CONTRACT["patient-safety"]
+OWNER = {"patientSafetyObject": {"person": {"offId": "x"}}}
+RECORD = {"id": "1", "confidentialityCode": "N", **OWNER}
 
 
 def proposed(*answers: Any, known: AreaContract = KNOWN, header: str = "") -> Proposal:
     proposal = Proposal(SAFETY, known)
-    proposal.read(answers, {f"header:{header}": Field("header", 1)} if header else {})
+    headers = {f"header:{header}": Field("header")} if header else {}
+    proposal.read(fields_in(answers), headers)
     assert proposal.contract is not None
     return proposal
 
 
-def becomes(proposal: Proposal) -> dict[str, str]:
-    return {row["field"]: row["becomes"] for row in proposal.rows}
+def notes(proposal: Proposal, key: str) -> str:
+    return "\n".join(note.text for note in proposal.notes if note.key == key)
 
 
 def refused(proposal: Proposal) -> list[str]:
-    return [field for field, use in becomes(proposal).items() if use == "not declared, so refused"]
+    """The fields that the open point at ``ignore`` names."""
+    text = notes(proposal, "ignore").removeprefix("an answer with ").partition(" is refused")[0]
+    return text.split(", ") if text else []
 
 
 @pytest.mark.parametrize(
@@ -47,13 +52,12 @@ def test_each_style_of_paging(around: dict[str, Any], paging: dict[str, Any]):
     made = proposed({"items": [RECORD], "traceId": "x", **around})
     assert made.table["paging"].items() >= paging.items()
     assert (made.table["ignore"], refused(made)) == ([], ["traceId"])
-    assert becomes(made)[paging["field"]] == "proposed"
 
 
 def test_headers_that_speak_of_more():
     """``Link`` is a style of paging, and a count is the total; what nobody knows is refused."""
     assert proposed([RECORD], header="link").table["paging"] == {"style": "link"}
-    assert becomes(proposed([RECORD], header="x-total-count"))["header:x-total-count"] == "proposed"
+    assert proposed([RECORD], header="x-total-count").table["total"] == "header:x-total-count"
     assert refused(proposed([RECORD], header="x-pagination")) == ["header:x-pagination"]
 
 
@@ -65,7 +69,7 @@ def test_nothing_is_proposed_to_be_ignored():
     assert refused(made) == ["side", "flere", "neste", "nextLink", "warnings", "trace"]
     assert made.table["ignore"] == []
     made = proposed({"items": [RECORD], "antall": 5, "flere": False})
-    assert (refused(made), made.marks["paging"]) == (["antall", "flere"], NOT_SEEN)
+    assert (refused(made), made.table["paging"]) == (["antall", "flere"], None)
 
 
 def test_fields_that_are_no_column_for_sure():
@@ -78,10 +82,8 @@ def test_fields_that_are_no_column_for_sure():
     columns, known = made.table["columns"], KNOWN.model_dump(mode="json")["columns"]
     found = {"delay_days": ["z.delay_days"], "source_created_at": ["created_time"]}
     assert columns == {**known, **found}  # others may have the rest
-    marks = {"person": NOT_SEEN, "confidentiality_code": NOT_SEEN}
-    assert made.marks.items() > marks.items()
-    assert becomes(made)["accessRestriction[].confidentialityCode"] == "confidentiality_code"
-    assert becomes(made)["parent.cause"] == "candidate for extra"
+    assert notes(made, "required") == "no field in these answers is confidentiality_code"
+    assert 'parent_cause = "parent.cause"' in made.candidates
     assert not any(name in line for line in made.candidates for name in ("roles", "tags", "ls"))
 
 
@@ -93,7 +95,8 @@ def test_what_is_declared_around_the_records_stands():
     answer = {"items": [RECORD], "errors": None, "page": 1, "pagingReference": None}
     made = proposed(answer, {**answer, "errors": [], "pagingReference": 7}, known=known)
     assert made.contract == known
-    assert (refused(made), becomes(made)["page"]) == (["pagingReference"], "declared")
+    assert refused(made) == ["pagingReference"]
+    assert proposed({"items": [RECORD], "errors": None}, known=known).table["ignore"] == []
     moved = proposed({**answer, "items": None, "rows": [RECORD]}, known=known).table
     assert (moved["records"], moved["ignore"], moved["paging"]["field"]) == ("rows", [], "page")
 
@@ -102,3 +105,64 @@ def test_the_list_may_be_null_or_empty():
     """It is the list all the same, and nothing to be ignored."""
     made = proposed({"items": [RECORD], "total": 1}, {"items": None, "total": 0}, {"items": []})
     assert (made.table["records"], refused(made)) == ("items", [])
+    made = proposed({"data": {"items": [RECORD]}}, {"data": None})
+    assert (made.table["records"], refused(made)) == ("data.items", [])
+
+
+def test_a_place_in_another_case():
+    """Live answers close it, also for the style of paging."""
+    paging = {"style": "page", "send_as": "page", "field": "page", "pages": "totalpages"}
+    around: dict[str, Any] = {
+        "records": "items",
+        "total": "totalcount",
+        "paging": paging,
+        "expect": {"ok": True},
+    }
+    made = proposed(
+        {"Items": [RECORD], "TotalCount": 1, "Page": 1, "TotalPages": 1, "Ok": True},
+        known=contract(**around, answer_person=[], ignore=[]),
+    )
+    assert (made.table["records"], made.table["total"]) == ("Items", "TotalCount")
+    assert made.table["expect"] == {"Ok": True}
+    assert (
+        made.table["paging"].items() >= {**paging, "field": "Page", "pages": "TotalPages"}.items()
+    )
+    assert refused(made) == []
+
+
+@pytest.mark.promise("1")
+def test_a_person_that_few_records_name():
+    """An open point, for the others would be failures; so is a person that none names."""
+    made = proposed([RECORD, {"id": "2", "confidentialityCode": "N"}])
+    assert notes(made, "person") == "1 of 2 records name the person: the others fail"
+    made = proposed([{"id": "2", "confidentialityCode": "N"}])
+    assert made.table["person"] == []
+    assert "an answer about another person is not noticed" in notes(made, "person")
+
+
+def test_codes_as_numbers():
+    """They need names, and the values themselves are not shown."""
+    made = proposed([{**RECORD, "confidentialityCode": 7, "cause": 1}])
+    points = [note.text for note in made.notes if note.key == "values"]
+    assert [text.partition(" ")[0] for text in points] == ["confidentiality_code", "cause"]
+    assert "7" not in " ".join(points)
+    known = contract(values={"confidentiality_code": {"7": "NORU"}})
+    assert notes(proposed([{**RECORD, "confidentialityCode": 7}], known=known), "values") == ""
+
+
+def answered(*answers: tuple[int, bytes]) -> Proposal:
+    responses = [HttpResponse(status=status, headers={}, body=body) for status, body in answers]
+    return learned(SAFETY, contract(records="items"), responses)
+
+
+def test_how_an_empty_answer_looks():
+    """A list that is absent or null is proposed; a status is a question."""
+    full = json.dumps({"items": [RECORD]}).encode()
+    made = answered((200, full), (200, b'{"items": null}'), (204, b""), (404, b"{}"))
+    assert (made.table["no_records"], made.table["empty_status"]) == ("empty", [])
+    assert notes(made, "no_records").startswith("1 answer without the list")
+    assert notes(made, "empty_status").count("answers with") == 2
+    assert made.contract is not None
+    made = answered((200, full), (200, b'{"items": []}'))
+    assert (made.table["no_records"], notes(made, "no_records")) == ("failure", "")
+    assert answered((404, b"{}")).contract is None

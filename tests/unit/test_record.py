@@ -53,7 +53,8 @@ def test_the_information_models_shape():
             "isCurrent": True,
         },
     ]
-    document = {"id": "a", "accessRestriction": rules}
+    person = {"patientSafetyObject": {"person": {"offId": OFF_ID}}}
+    document = {"id": "a", "accessRestriction": rules, **person}
     (record,) = read(document).records
     assert columns_of(record) == {
         "confidentiality_code": "NORN_FFL",
@@ -62,7 +63,7 @@ def test_the_information_models_shape():
     }
     for wrong in ([], rules[:1], [*rules, rules[1]]):
         with pytest.raises(ContractError, match="elements match, not one"):
-            read({"id": "a", "accessRestriction": wrong})
+            read({**document, "accessRestriction": wrong})
 
 
 def test_lists_and_objects_by_their_leaves():
@@ -139,10 +140,27 @@ def test_another_person(value):
     assert OTHER_OFF_ID not in caught.value.message
 
 
-@pytest.mark.parametrize("value", [OFF_ID, int(OFF_ID), f" {OFF_ID} ", None], ids=repr)
+@pytest.mark.parametrize("value", [OFF_ID, int(OFF_ID), f" {OFF_ID} "], ids=repr)
 def test_the_person_asked_for(value):
-    """Or none at all."""
+    """At one of the declared places; with `person = []`, records name nobody."""
     assert read(restriction(patientSafetyObject={"person": {"offId": value}})).records
+    declared = contract(person=["owner.id", "patientSafetyObject.person.offId"])
+    assert read(restriction(), declared=declared).records
+    elsewhere = restriction(patientSafetyObject=None, subject={"offId": OTHER_OFF_ID})
+    assert read(elsewhere, declared=contract(person=[])).records
+
+
+@pytest.mark.promise("1")
+@pytest.mark.parametrize("owner", [None, {}, {"person": None}, {"person": {"offId": None}}])
+def test_a_record_without_its_person(owner):
+    """Each record has one of the declared places; that another place names somebody is no help."""
+    document = restriction(2, patientSafetyObject=owner, subject={"offId": OTHER_OFF_ID})
+    with pytest.raises(ContractError, match="no person, where the contract declares one") as caught:
+        read(restriction(1), document)
+    assert (caught.value.field, OTHER_OFF_ID in str(caught.value)) == (
+        "[1].patientSafetyObject.person.offId",
+        False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -246,7 +264,7 @@ def test_identifiers_in_texts_are_masked(text):
 def test_ids_lose_the_own_identifier(own, value, key):
     """Whatever its control digits; a number has lost its leading zero."""
     document = restriction(id=value, createdBy={"role": value}, patientSafetyObject=None)
-    (record,) = RecordReader(SAFETY, contract()).read([document], person(own)).records
+    (record,) = RecordReader(SAFETY, contract(person=[])).read([document], person(own)).records
     assert (record.key, own[1:] in columns_of(record)["created_by"]) == (key, False)
     for other in (f"a {OTHER_OFF_ID}", int(OTHER_OFF_ID)):  # masked, it would be like others
         with pytest.raises(ContractError, match="an id that holds a national identifier"):
@@ -279,8 +297,11 @@ def test_drift_is_names_and_counts():
     page = read(
         restriction(1, **{OTHER_OFF_ID: 1}, patientSafetyObject=None, createdBy="Kari"),
         restriction(2, parentConfidentialObjectId={"type": "a", "source": "b"}),
+        declared=contract(person=[]),
     )
-    assert page.drift == {"?": 1, "createdBy": 1, "parentConfidentialObjectId.source": 1}
+    person = "patientSafetyObject.person.offId"
+    others = {"createdBy": 1, "parentConfidentialObjectId.source": 1, person: 1}
+    assert page.drift == {"?": 1, **others}
 
 
 @pytest.mark.promise("10")

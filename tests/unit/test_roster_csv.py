@@ -41,8 +41,18 @@ async def test_other_encodings(tmp_path, encoding):
     path.write_bytes(f"off_id;local_ref\n{A};åse\n".encode(encoding))
     assert await read(CsvRoster(path, encoding=encoding)) == [(A, "åse")]
     for wrong in {"utf-8", "utf-16"} - {encoding}:
-        with pytest.raises(RosterError, match=r"roster\.encoding"):
+        with pytest.raises(RosterError, match=r"roster\.encoding") as raised:
             await read(CsvRoster(path, encoding=wrong))
+        assert ("remove it if the file is UTF-8" in raised.value.hint) == (wrong == "utf-16")
+
+
+async def test_the_lines_of_a_file_are_counted(tmp_path):
+    """A run shows about how many persons it reads; of anything but a file that is unknown."""
+    path = tmp_path / "roster.csv"
+    path.write_text(f"off_id\n{A}\n{B}\n")
+    assert await CsvRoster(path).count_lines() == 3
+    assert await CsvRoster("-", stdin=io.BytesIO(b"x\n")).count_lines() == 0
+    assert await CsvRoster(tmp_path / "gone.csv").count_lines() == 0
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,24 @@ def test_the_rate_is_that_of_the_last_minute() -> None:
     simulated(story)
 
 
+def test_a_total_that_was_exceeded_is_unknown() -> None:
+    """A roster that grew since the last run has no total and no time left; a header counts."""
+
+    async def story(clock: Clock, _runtime: Runtime) -> None:
+        watch = RunWatch(lambda: clock.elapsed_s)
+        with watch.run(anyio.Event()) as progress:
+            progress.persons_expected = 200
+            for _ in range(60):
+                progress.persons_complete += 4
+                watch.describe()
+                await anyio.sleep(1)
+            assert watch.describe() == "240 persons, 4.0/s"
+            progress.persons_expected = 239
+            assert watch.describe().startswith("240 of about 239 persons, 4.0/s")
+
+    simulated(story)
+
+
 def test_a_resumed_run_does_not_count_old_work() -> None:
     """Persons whom an earlier process has read are done, and tell nothing of the rate."""
 

@@ -1,40 +1,108 @@
-"""One rule for small numbers: of few persons, or rounded to five."""
+"""One rule for small numbers: rounded, of few persons, or a range, and none can be computed."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.display import SmallNumbers
+from worker.core.display import LEAST_MIN, ShownCount, SmallNumbers, reveals, whole
 
 pytestmark = pytest.mark.promise("8")
 
 
+def shown(count: ShownCount) -> tuple[int, int, bool]:
+    """The parts of a count that a reader sees."""
+    return count.first, count.last, count.is_few
+
+
 @pytest.mark.parametrize(
-    ("count", "shown"),
+    ("count", "number"),
     [(0, 0), (1, None), (4, None), (5, 5), (7, 5), (8, 10), (12, 10), (13, 15), (1_003, 1_005)],
 )
-def test_counts_of_few_persons_are_not_shown_and_others_are_rounded(count, shown):
+def test_a_count_is_rounded_or_of_few_persons(count, number):
     """Zero is zero, below the limit there is no number, and above it only fives."""
-    assert SmallNumbers().shown(count) == shown
+    assert SmallNumbers().count(count).number == number
 
 
 def test_many_restrictions_of_few_persons_are_few():
-    """The persons behind a count decide, where it says how many they are at least."""
+    """The persons behind a count decide, if they are counted."""
     small = SmallNumbers()
-    assert small.shown(80, 4) is None
-    assert small.shown(81, 5) == 80
-    assert small.shown(3, 80) is None
-
-
-@given(count=st.integers(1, 10_000), least=st.sampled_from([3, 5, 10]))
-def test_what_is_shown_fits_several_counts(count, least):
-    """Nothing but 0 is shown so that it can be one count alone."""
-    small = SmallNumbers(least)
-    near = range(max(count - 10, 1), count + 11)
-    assert len([one for one in near if small.shown(one) == small.shown(count)]) > 1
+    assert small.count(80, 4).is_few
+    assert small.count(81, 5).number == 80
+    assert small.count(3, 80).is_few
 
 
 def test_exact_numbers_on_request():
-    """A limit of 0 hides and rounds nothing."""
+    """A limit of 0 hides and rounds nothing, totals included."""
     small = SmallNumbers(0)
-    assert [small.shown(count, 1) for count in (0, 1, 7, 1_003)] == [0, 1, 7, 1_003]
+    assert [small.count(count, 1).number for count in (0, 1, 7, 1_003)] == [0, 1, 7, 1_003]
+    assert small.total(7, 1, [small.count(3), small.count(4)]).number == 7
+
+
+@given(count=st.integers(1, 10_000), least=st.integers(LEAST_MIN, 12))
+def test_a_shown_count_fits_several(count, least):
+    """No number but 0 stands for one count alone, at any limit."""
+    small = SmallNumbers(least)
+    near = range(max(count - 12, 1), count + 13)
+    assert len([n for n in near if small.count(n) == small.count(count)]) > 1
+
+
+def test_a_total_that_would_reveal_its_parts_is_a_range():
+    """A ward with 5 soft and 1 hard block and 1 shield: a total of "5" would be 7."""
+    small = SmallNumbers()
+    blocked = small.total(6, None, [small.count(5), small.count(1)])
+    total = small.total(7, None, [blocked, small.count(1)])
+    assert shown(blocked) == (5, 10, False)
+    assert shown(total) == (5, 10, False)
+    assert small.total(90, None, [small.count(85), small.count(5)]).number == 90
+
+
+TABLES = [
+    (5, 17, [(1,), (2,), (3,)]),
+    (4, 7, [(4,), (2, 1)]),
+    (5, 7, [(4,), (2, 2), (1, 2), (1, 1, 1)]),
+    (7, 12, [(2, 1)]),
+]
+"""Limit, greatest count, and how many codes each group has. The count is the end of a step."""
+
+
+@pytest.mark.parametrize(("least", "most", "shapes"), TABLES)
+def test_no_table_reveals_a_small_count(least, most, shapes):
+    """All tables of these sizes: those that look alike leave each hidden cell three values.
+
+    That holds for a reader who knows this program: what looks alike is compared, not computed.
+    """
+    for shape in shapes:
+        alike = defaultdict(list)
+        for codes in itertools.product(range(1, most + 1), repeat=sum(shape)):
+            values, cells = _table(SmallNumbers(least), shape, codes)
+            alike[tuple(map(shown, cells))].append(values)
+        for looks, tables in alike.items():
+            for cell, (_, _, is_few) in enumerate(looks):
+                possible = {values[cell] for values in tables}
+                assert not is_few or len(possible) >= 3, (shape, looks, tables[:3])
+
+
+def _table(
+    small: SmallNumbers, shape: Sequence[int], codes: Sequence[int]
+) -> tuple[list[int], list[ShownCount]]:
+    """Codes, groups and the total: the counts, and how they are shown."""
+    rest: Iterator[int] = iter(codes)
+    inside = [[next(rest) for _ in range(size)] for size in shape]
+    parts = [[small.count(code) for code in group] for group in inside]
+    groups = [small.total(sum(a), None, b) for a, b in zip(inside, parts, strict=True)]
+    total = small.total(sum(codes), None, groups)
+    values = [*codes, *map(sum, inside), sum(codes)]
+    return values, [*itertools.chain(*parts), *groups, total]
+
+
+def test_two_tables_of_the_same_count_may_not_fit():
+    """By age there are 5 to 7, and by code 7 at least: each code below the limit would be 1."""
+    small = SmallNumbers()
+    ages, codes = [small.count(7)], [small.count(5), small.count(1), small.count(1)]
+    assert reveals(whole(ages, codes))
+    assert not reveals(whole([small.count(10)], codes))
+    assert not reveals(whole(ages, []))

@@ -1,4 +1,4 @@
-"""Whatever PTS or HelseID sends, reading it takes time in proportion to its length.
+"""Whatever PTS or HelseID sends, or a document holds, is read in time in proportion to its length.
 
 Each parser of foreign text is fed with 32 KiB, the most that headers may hold together, of one
 piece again and again.
@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.support.pts_answers import CONTRACT, OFF_ID, SAFETY
+from worker.cli.openapi import OpenApi
 from worker.core.answer import parse, read_answer
 from worker.core.display import csv_text, visible, xml_text
 from worker.core.identity import normalise_off_id
@@ -39,7 +40,8 @@ PROOFS = ProofKey()
 UNITS = (
     " ", "9", "<", ">", "<>", "<>;", "rel", "rel=", '"', '\\"', "<a>;a=", '<a>;a="', "<a>; rel=",
     '<a>;a="\\"', "next ", "<a>;a;", "\t<", " ;", "%", "&", "&#", "=", "\\u003", "1 ", "A", "31",
-    "2026-01-02 ", "%25", "&amp;", 'a="', "eyJ",
+    "2026-01-02 ", "%25", "&amp;", 'a="', "eyJ", "- ", "[", "{a: ",
+    "? ", "&a ", "*a, ", "#\n", "\n ",
 )  # fmt: skip
 
 
@@ -111,6 +113,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "errors of HelseID": _helseid,
     "lines of a roster": normalise_off_id,
     "log lines and identifiers": masked,
+    "OpenAPI documents": lambda text: OpenApi(b"a: [" + text.encode(errors="replace")),
     "escaping": lambda text: (visible(text), xml_text(text), csv_text(text)),
 }
 

@@ -1,5 +1,5 @@
-"""Makes the pages that say what the program declares: ``python -m tools.docs`` writes them anew.
+"""Generates pages from the program's declarations: ``python -m tools.docs``.
 
-These are the reference pages, the data model, the sources of the dbt package, and the table of
-promises on the page of guarantees.
+These are the reference pages, the data model, the sources of the dbt package, and the tests of
+each promise. ``tools.docs.pictures`` draws the pictures for ``make docs``.
 """

@@ -1,7 +1,6 @@
-"""Writes the generated pages anew: ``python -m tools.docs``."""
+"""Generates the pages of the reference: ``python -m tools.docs``."""
 
 from tools.docs.dbt_sources import SOURCES, sources_file
-from tools.docs.promises import PAGE, guarantees_page
 from tools.docs.reference import HEAD, REFERENCE
 from tools.docs.tree import ROOT
 
@@ -9,5 +8,4 @@ for name, made in REFERENCE.items():
     page = ROOT / "docs" / f"{name}.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text(HEAD + made(), encoding="utf-8")
-PAGE.write_text(guarantees_page(), encoding="utf-8")
 SOURCES.write_text(sources_file(), encoding="utf-8")

@@ -1,7 +1,7 @@
 """The page reference/data-model.md: the tables, their references, and which views read them.
 
-Everything but the sentences is made of the declarations in ``worker/store/schema``, and of a
-database that the migrations have made.
+Generated, except for the sentences, from the declarations in ``worker/store/schema`` and from a
+database after all migrations.
 """
 
 import re
@@ -64,9 +64,9 @@ _HEAD: Final = """# Data model
 For readers of the database and for a colleague who changes its schema. Readers use the [views](views.md), never the tables: these may change with any version.
 
 - A **version** row holds a restriction's content from the publication that opened it (`opened_no`) until the publication that closed it (`closed_no`). Its content is never changed.
-- A run writes **drafts**, which no view reads; publication applies them ([why](../adr/0033-drafts.md)).
-- **Facts** (in `run`, `publication_cohort`, `publication_code`, `publication_figure`) and the **change feed** are written in the transaction of the publication, and stay ([why](../adr/0026-facts-and-feed-at-publication.md)).
-- What is kept for how long: [security and privacy](../security.md#what-is-stored-and-for-how-long).
+- A run writes **drafts**, which no view reads; publication applies them ([why](../decisions.md#drafts)).
+- **Facts** (in `run`, `publication_cohort`, `publication_code`, `publication_figure`) and the **change feed** are written in the transaction of the publication, and stay ([why](../decisions.md#facts-and-change-feed-are-written-at-publication)).
+- What is kept for how long: [data protection](../data-protection.md#stored-data-and-retention).
 
 """  # noqa: E501
 

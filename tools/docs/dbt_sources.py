@@ -1,6 +1,6 @@
-"""``config/dbt/models/sources.yml``: the reporting views as dbt's sources, with words and tests.
+"""``config/dbt/models/sources.yml``: the reporting views as dbt's sources, with meanings and tests.
 
-``python -m tools.docs`` writes it anew.
+Written by ``python -m tools.docs``.
 """
 
 import re
@@ -102,5 +102,5 @@ def _tests(view: str, column: ViewColumn, *, is_key: bool) -> Iterator[str | dic
 
 
 def _plain(text: str) -> str:
-    """Without Markdown's links, which lead nowhere from here."""
+    """The text without Markdown links, which do not work in this file."""
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text).replace("`", "")

@@ -1,6 +1,6 @@
-"""What each log event means; part of the public interface (docs/reference/log-events.md).
+"""The meaning of each log event, part of the public interface (docs/reference/log-events.md).
 
-Events are logged where they happen. A test compares this list with those places.
+A test compares this list with the logging calls.
 """
 
 from typing import Final

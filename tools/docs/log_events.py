@@ -1,4 +1,4 @@
-"""The events that the program logs, as its source has them."""
+"""The log events in the program's source."""
 
 import ast
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 class LogCall(NamedTuple):
-    """One place that logs. ``fields`` does not contain what it takes from a mapping."""
+    """One logging call. ``fields`` does not include fields from a mapping."""
 
     event: str
     level: str
@@ -22,7 +22,7 @@ _FIGURES: Final = ("persons_total", "persons_complete", "requests", "…")
 MORE: Final = {
     "run.summary": _FIGURES,
 }
-"""Fields that a call passes on as one mapping; ``…``: all figures of a run."""
+"""Fields that a call passes as a mapping. ``…``: all figures of a run."""
 
 
 def log_calls() -> Iterator[LogCall]:
@@ -38,7 +38,7 @@ def log_calls() -> Iterator[LogCall]:
 
 
 def log_table() -> str:
-    """Each event, with the levels and fields of all its places."""
+    """Each event, with the levels and fields of all its calls."""
     places: dict[str, list[LogCall]] = {}
     for call in log_calls():
         places.setdefault(call.event, []).append(call)

@@ -1,6 +1,6 @@
-"""The table of docs/guarantees.md: where the tests of each promise are.
+"""The page "tests of promises": the folders with tests of each promise.
 
-A test says so itself, by ``@pytest.mark.promise("1")`` or by ``pytestmark`` for its module.
+A test declares its promise with ``@pytest.mark.promise("1")``, or a module with ``pytestmark``.
 """
 
 import ast
@@ -12,14 +12,20 @@ from typing import Final, NamedTuple
 
 from tools.docs.tree import ROOT, parsed
 
-PAGE: Final = ROOT / "docs" / "guarantees.md"
-_BEGIN: Final = "<!-- `python -m tools.docs` writes this table -->"
-_END: Final = "<!-- end of the table -->"
-_TABLE: Final = re.compile(f"(?s){re.escape(_BEGIN)}.*{re.escape(_END)}")
+_GUARANTEES: Final = ROOT / "docs" / "guarantees.md"
+_HEAD: Final = """\
+# Tests of promises
+
+Each test that fails when a [promise](../guarantees.md) is broken is marked with the promise's \
+number. These folders have such tests.
+
+| promise | tests in |
+|---|---|
+"""
 
 
 class MarkedTest(NamedTuple):
-    """A test function, and a promise that breaks where it fails."""
+    """A test function and the promise that it tests."""
 
     promise: str
     path: Path
@@ -27,12 +33,13 @@ class MarkedTest(NamedTuple):
 
 
 def promises() -> dict[str, str]:
-    """Number and title of each promise of the page."""
-    return dict(re.findall(r"(?m)^## (\d+)\. (.+)$", PAGE.read_text(encoding="utf-8")))
+    """The title of each promise, by its number."""
+    page = _GUARANTEES.read_text(encoding="utf-8")
+    return dict(re.findall(r"(?m)^(\d+)\. \*\*(.+?)\.\*\*", page))
 
 
 def marked_tests() -> Iterator[MarkedTest]:
-    """Each test of each promise; a test of two promises comes twice."""
+    """All tests with a promise. A test of two promises is yielded twice."""
     for path, tree in parsed("tests").items():
         for promise, test in _marked(tree, []):
             yield MarkedTest(promise, path.relative_to(ROOT), test.name)
@@ -48,19 +55,19 @@ def _marked(scope: ast.Module | ast.ClassDef, outer: list[str]) -> Iterator[tupl
     for node in scope.body:
         if not isinstance(node, _Function | ast.ClassDef):
             continue
-        own = [*outer, *(number for mark in node.decorator_list for number in _numbers(mark))]
+        numbers = [*outer, *(number for mark in node.decorator_list for number in _numbers(mark))]
         if isinstance(node, ast.ClassDef):
-            yield from _marked(node, own)
+            yield from _marked(node, numbers)
         elif node.name.startswith("test"):
-            yield from ((number, node) for number in dict.fromkeys(own))
+            yield from ((number, node) for number in dict.fromkeys(numbers))
 
 
 def unread_markers() -> set[Path]:
-    """Test modules with a marker that the table misses: under another name, or with an integer."""
-    return {path for path, tree in parsed("tests").items() if _said(tree) != _read(tree)}
+    """Test modules with a marker that the page misses: under another name, or with an integer."""
+    return {path for path, tree in parsed("tests").items() if _calls(tree) != _read(tree)}
 
 
-def _said(tree: ast.Module) -> int:
+def _calls(tree: ast.Module) -> int:
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return sum(isinstance(call, ast.Attribute) and call.attr == "promise" for call in calls)
 
@@ -79,17 +86,15 @@ def _numbers(marks: ast.expr) -> list[str]:
     return re.findall(r"mark\.promise\('(.*?)'\)", ast.unparse(marks))
 
 
-def guarantees_page() -> str:
-    """The page, with its table as the tests' markers have it."""
-    return _TABLE.sub(lambda _: f"{_BEGIN}\n\n{_table()}\n{_END}", PAGE.read_text(encoding="utf-8"))
-
-
-def _table() -> str:
+def promises_page() -> str:
+    """The page, generated from the tests' markers."""
     folders: dict[str, set[str]] = defaultdict(set)
     for test in marked_tests():
         folders[test.promise].add("/".join(test.path.parts[:2]))
-    lines = ["| promise | tests in |", "|---|---|"]
-    for number, title in promises().items():
-        places = ", ".join(f"`{folder}`" for folder in sorted(folders[number]))
-        lines.append(f"| {number}. {title} | {places} |")
-    return "\n".join(lines) + "\n"
+    places = {
+        number: ", ".join(f"`{name}`" for name in sorted(folders[number])) for number in folders
+    }
+    rows = (
+        f"| {number}. {title} | {places.get(number, '')} |" for number, title in promises().items()
+    )
+    return _HEAD + "\n".join(rows) + "\n"

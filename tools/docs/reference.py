@@ -1,7 +1,8 @@
-"""Writes the pages of docs/ that are made of the program's own declarations."""
+"""The pages of docs/reference, generated from the program's declarations."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,16 +13,17 @@ from tools.docs.command_line import described
 from tools.docs.data_model import data_model_page
 from tools.docs.exit_codes import EXIT_MEANINGS
 from tools.docs.log_events import log_table
+from tools.docs.promises import promises_page
 from tools.docs.publication_sql import publication_page
 from worker.config.contract_file import default_contract_text
-from worker.config.settings import EVERYDAY, KEYS, text_of, variable_of
+from worker.config.settings import EVERYDAY, KEYS, SECTIONS, text_of, variable_of
 from worker.core.contract import STYLES
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
 from worker.store.schema.tables import TOTALS
 from worker.telemetry import HELP, PREFIX, samples_of
-from worker.views import codes, view_columns
+from worker.views import ViewColumn, codes, view_columns
 
 HEAD: Final = "<!-- `python -m tools.docs` writes this page -->\n"
 
@@ -68,11 +70,18 @@ VIEWS: Final = {
     "their groups.",
     "report_dictionary": "The meaning of each column of these views, in bokmål and English.",
 }
-"""What each reporting view holds."""
+"""The content of each reporting view."""
 
+_TYPES: Final = {"duration": "duration", "path": "file", "boolean": "`true`, `false`"}
+"""Names of JSON Schema's types on the page. All others are text."""
 _CONFIGURATION: Final = """# Configuration
 
-Flags take precedence over environment variables, these over the TOML file (`--config`, `PTS_CONFIG`, else `config/worker.toml`), the file over the defaults. Any key can be a flag: `--set sync.concurrency=4`. All errors are reported at once. Relative paths in the file start at its folder, those of flags, environment and defaults at the working directory: without `database.url` in the file, each directory has its own `pts.db`. Secrets are files; a database URL that holds a password is refused. `http://` is accepted for loopback addresses only; TLS verification cannot be turned off.
+Flags take precedence over environment variables, these over the TOML file (`--config`, `PTS_CONFIG`, else `config/worker.toml`), the file over the defaults. You can set any key with a flag: `--set sync.concurrency=4`. All errors are reported at once.
+
+- Relative paths in the file start at its folder, those of flags, environment and defaults at the working directory. Without `database.url` in the file, each directory has its own `pts.db`.
+- A duration is written as `30s`, `10m`, `1h30m` or `14d`, and is longer than 0.
+- Secrets are files. A database URL that contains a password is refused.
+- `http://` is accepted for loopback addresses only. TLS verification cannot be turned off.
 
 """  # noqa: E501
 _CONTRACT: Final = """# The contract with PTS
@@ -97,7 +106,7 @@ The styles `page` and `offset` end where `more` is false, at the last of `pages`
 """  # noqa: E501
 _EXIT_CODES: Final = """# Exit codes
 
-The worker never ends with 0 if a person was not read. [Operations](../operations.md#exit-codes) says what systemd and Kubernetes do with each code, and what you do.
+With 0, every person who was sent to PTS was read. Persons with an H-number are not sent in production, and the summary counts them. [Operations](../operations.md#exit-codes) shows the reaction of systemd and Kubernetes to each code, and yours.
 
 """  # noqa: E501
 _METRICS: Final = """# Metrics
@@ -137,6 +146,8 @@ The views are the same in SQLite and PostgreSQL. Readers get `SELECT` on these a
 - **Times** are UTC. In SQLite they are text in one form (`2026-01-31T00:00:00.000000+00:00`) that sorts and compares as time.
 
 """  # noqa: E501
+_RESTRICTION_VIEWS: Final = ("report_patient_", "report_restriction_")
+"""Prefixes of views with a row for each restriction or version."""
 _QUERIES: Final = """## Queries to begin with
 
 What was published at a given instant:
@@ -174,8 +185,8 @@ def _cell(text: str) -> str:
 
 
 def configuration_page() -> str:
-    """Every configuration key, first those that everybody sets."""
-    head = "| key | environment | default | meaning |"
+    """Every configuration key, the most common first."""
+    head = "| key | environment | default | accepts | meaning |"
     others = (name for name in KEYS if name not in EVERYDAY)
     return (
         f"{_CONFIGURATION}## The six keys that everybody sets\n\n"
@@ -187,7 +198,22 @@ def configuration_page() -> str:
 def _key_row(name: str) -> str:
     key = KEYS[name]
     default = "none" if key.default is None else f"`{text_of(key.default)}`"
-    return f"| `{name}` | `{variable_of(name)}` | {default} | {_cell(str(key.description))} |"
+    cells = (f"`{name}`", f"`{variable_of(name)}`", default, _accepted(name), str(key.description))
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _accepted(name: str) -> str:
+    """The values that a key accepts: a list, a range, or a type."""
+    section, _, key = name.partition(".")
+    schema = SECTIONS[section].model_json_schema()["properties"][key]
+    for choice in (schema, schema.get("items", {}), *schema.get("anyOf", ())):
+        if "enum" in choice:
+            return ", ".join(f"`{value}`" for value in choice["enum"])
+        if (least := choice.get("minimum", choice.get("ge"))) is not None:
+            return f"{least:g} to {choice.get('maximum', choice.get('le')):,g}"
+        if (type_name := choice.get("format", choice.get("type"))) in _TYPES:
+            return _TYPES[type_name]
+    return "text"
 
 
 def contract_page() -> str:
@@ -237,7 +263,7 @@ def _options(command: click.Command) -> list[tuple[str, str]]:
 
 
 def commands_page() -> str:
-    """Every command with its help and options; those that all have stand once."""
+    """Every command with its help and options. Common options are listed once."""
     found = [(" ".join(words), command) for words, command in described()]
     runnable = [item for item in found if not isinstance(item[1], click.Group)]
     every = [_options(command) for _, command in runnable if _options(command)]
@@ -263,27 +289,55 @@ def _option_table(options: list[tuple[str, str]]) -> str:
 
 
 def views_page() -> str:
-    """Every reporting view with its columns."""
+    """Every reporting view with its columns. Columns of several restriction views come once."""
+    views = view_columns()
+    shared = _shared_columns()
     page = _VIEWS + _table(
-        "| view | what |",
-        (f"| [`{view}`](#{view}) | {VIEWS.get(view, '')} |" for view in view_columns()),
+        "| view | content |",
+        (f"| [`{view}`](#{view}) | {VIEWS.get(view, '')} |" for view in views),
     )
-    for view, columns in view_columns().items():
-        page += f"\n## {view}\n\n{VIEWS.get(view, '')}\n\n" + _table(
-            "| column | type | unit | empty? | meaning | bokmål |",
-            (
-                f"| `{one.name}` | {one.kind} | {one.unit} | {'yes' if one.is_nullable else ''} "
-                f"| {_cell(one.en)} | {_cell(one.nb)} |"
-                for one in columns
-            ),
-        )
+    for title, columns in shared.items():
+        page += f"\n## {title}\n\n{_columns(columns)}"
+    for view, columns in views.items():
+        page += f"\n## {view}\n\n{VIEWS.get(view, '')}\n"
+        rest = list(columns)
+        for title, group in shared.items() if view.startswith(_RESTRICTION_VIEWS) else ():
+            if names := ", ".join(f"`{column.name}`" for column in rest if column in group):
+                page += f"\n[{title}](#{title.lower().replace(' ', '-')}): {names}.\n"
+                rest = [column for column in rest if column not in group]
+        page += f"\n{_columns(rest)}" if rest else ""
     return f"{page}\n{_QUERIES}"
+
+
+def _shared_columns() -> Mapping[str, Sequence[ViewColumn]]:
+    """Columns of several views of restrictions, by the heading under which they are listed."""
+    areas: dict[ViewColumn, list[str]] = defaultdict(list)
+    for view, columns in view_columns().items():
+        for column in columns if view.startswith(_RESTRICTION_VIEWS) else ():
+            areas[column].append(view.removeprefix("report_").rpartition("_")[0].replace("_", " "))
+    groups: dict[str, list[ViewColumn]] = defaultdict(list)
+    for column, names in sorted(areas.items(), key=lambda item: len(set(item[1])) == 1):
+        if len(names) > 1:
+            area = names[0] if len(set(names)) == 1 else "every restriction"
+            groups[f"Columns of {area}"].append(column)
+    return groups
+
+
+def _columns(columns: Sequence[ViewColumn]) -> str:
+    return _table(
+        "| column | type | unit | empty? | meaning | bokmål |",
+        (
+            f"| `{column.name}` | {column.kind} | {column.unit} "
+            f"| {'yes' if column.is_nullable else ''} | {_cell(column.en)} | {_cell(column.nb)} |"
+            for column in columns
+        ),
+    )
 
 
 def metric_samples() -> tuple[Sample, ...]:
     """A sample of every metric, with each value that a label can have."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    standing = Standing(last_success_at=at, last_published_at=at, persons_stale=0)
+    standing = Standing(last_success_at=at, last_published_at=at, persons_stale=0, persons_known=0)
     samples: list[Sample] = []
     for kind in RunKind:
         report = RunReport(
@@ -332,5 +386,6 @@ REFERENCE: Final[Mapping[str, Callable[[], str]]] = {
     "reference/log-events": log_events_page,
     "reference/data-model": data_model_page,
     "reference/publication": publication_page,
+    "reference/tests-of-promises": promises_page,
 }
 """The generated pages of docs/, by their name without ``.md``."""

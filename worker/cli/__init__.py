@@ -31,7 +31,8 @@ _HELP: Final = (
     "`pts-worker COMMAND --help` has the options of a command and an example."
 )
 _EXIT_CODES: Final = (
-    "Exit codes: 0 done, and a run published with everyone read, 2 usage, 3 published with gaps, "
+    "Exit codes: 0 done, and a run published with everyone read, 2 usage, 3 published with gaps "
+    "(status --max-age: the copy is too old), "
     "4 another run is on, 5 withheld, 65 data contract, 69 unavailable, 70 bug, 75 stopped, "
     "77 refused, 78 configuration, or what a command shows cannot be written."
 )

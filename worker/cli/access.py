@@ -4,9 +4,10 @@ import io
 import os
 import pwd
 import re
+import shlex
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from getpass import getpass
 from typing import TYPE_CHECKING, Final
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worker.cli.output import IDENTIFIER_HINT
+from worker.core.display import visible
 from worker.core.identity import NationalId, normalise_off_id, off_id_problem
 from worker.errors import UsageError
+from worker.masking import checksum_ok
 from worker.ports import Roster
 
 if TYPE_CHECKING:
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from worker.store.database import Database
 
 _LENGTH_MAX: Final = 200
+_WRONG_DIGITS: Final = (
+    "; its control digits are wrong: check the number (synthetic persons may have such digits)"
+)
 _ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
 
 
@@ -43,6 +49,12 @@ def read_identifier() -> NationalId:
     if digits is None:
         raise UsageError(f"standard input: {off_id_problem(line)}", hint=IDENTIFIER_HINT)
     return NationalId(digits)
+
+
+def unknown_person(off_id: NationalId) -> str:
+    """The message of a command when the store does not have the person."""
+    hint = "" if checksum_ok(off_id.reveal()) else _WRONG_DIGITS
+    return f"nobody with this identifier is stored{hint}"
 
 
 def roster_of(app: "App") -> Roster:
@@ -106,12 +118,18 @@ async def open_person(
 
 
 async def log_access(
-    database: "Database", command: str, purpose: str | None, *, person_key: str | None = None
+    database: "Database",
+    command: str,
+    purpose: str | None,
+    *,
+    person_key: str | None = None,
+    **options: object,
 ) -> None:
     """Commit the row. Call it before anything is shown.
 
     Args:
         person_key: the person; None for all persons.
+        options: what the command shows: its options by name, as on the command line.
 
     Raises:
         ConfigurationError: the row cannot be written.
@@ -124,10 +142,18 @@ async def log_access(
         os_user=account,
         login_user=_login_user(account),
         host=socket.gethostname(),
-        command=command,
+        command=" ".join([command, *map(shlex.quote, _words(options))]),
         purpose=purpose,
     )
     await record_access(database, access, person_key=person_key)
+
+
+def _words(options: Mapping[str, object]) -> Iterator[str]:
+    for name, given in options.items():
+        for value in given if isinstance(given, tuple) else (given,):
+            if value is not None:
+                yield f"--{name.replace('_', '-')}"
+                yield visible(str(value))[:_LENGTH_MAX]
 
 
 def _account() -> str:

@@ -4,14 +4,19 @@ A function returns what it found, or raises the error that its line shows.
 """
 
 import math
+import stat
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
+import msgspec
+
 from worker.app import App
 from worker.cli.options import Cli
+from worker.cli.output import fitted
 from worker.config.needs import required, unmet
 from worker.core.breaker import verdict_of
 from worker.core.contract import fingerprint
@@ -34,6 +39,8 @@ from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.status import engine_of
 
 _PATIENCE_S: Final = 5.0
+_OPEN_KEY: Final = "accepted for the sandbox alone; `chmod 0400` a key of a real client"
+_SECRETS: Final = ("helseid.private_jwk_file", "privacy.pseudonym_key_file")
 _LEARN_HINT: Final = "`pts-worker contract learn` proposes what to declare"
 _DECLARED_HINT: Final = f"look at `pts-worker contract show`; {_LEARN_HINT}"
 _PROBE_HINT: Final = (
@@ -101,7 +108,10 @@ async def _asked(name: str, check: Check, app: App, said: dict[str, str]) -> Lin
 
 def _print(line: Line) -> None:
     said = f"{line.state:<4}  {line.name:<19} {line.text}" + (line.hint and f"\n → {line.hint}")
-    print(visible_lines(said.replace("\n", f"\n{'':<26}")), flush=True)
+    lines = visible_lines(said.replace("\n", f"\n{'':<26}")).split("\n")
+    shown = [fitted(lines[0], sys.stdout, hanging=26)]
+    shown += [fitted(text, sys.stdout, hanging=3) for text in lines[1:]]
+    print("\n".join(shown), flush=True)
 
 
 async def check_configuration(app: App, doubts: Doubts) -> str:
@@ -114,6 +124,9 @@ async def check_configuration(app: App, doubts: Doubts) -> str:
         if service_of(app.settings.value(key) or "") != service_of(address):
             remedy = "remove one of the two: the environment says whether there are real persons"
             doubts[f"api.environment is {environment}, but {key} is another's"] = remedy
+    for key in _SECRETS:
+        if (path := app.settings.value(key)) and path.stat().st_mode & stat.S_IRWXO:
+            doubts[f"{key}: others can reach {path}"] = _OPEN_KEY
     if (file := app.settings.telemetry.textfile) and not file.parent.is_dir():
         doubts[f"telemetry.textfile: there is no folder {file.parent}"] = "metrics need it"
     return f"{app.loaded.config_file or 'no file'} read"
@@ -213,6 +226,10 @@ async def check_contract(app: App, doubts: Doubts) -> str:
     contract = app.contract()
     marks = [f"{name} {fingerprint(contract[name])}" for name in app.settings.sync.areas]
     origin = app.settings.api.contract_file or "the one that comes with the program"
+    for name in app.settings.sync.areas:
+        if not contract[name].person:
+            remedy = "declare `person`: without it, an answer about another person is not noticed"
+            doubts[f"{name}: records name no person (person = [])"] = remedy
     async with app.database(patience_s_max=_PATIENCE_S) as store:
         if not await store.read(is_proven, app.contract_read()):
             doubts["not yet proven by a probe"] = _PROBE_HINT
@@ -223,10 +240,10 @@ async def check_database(app: App, doubts: Doubts) -> str:
     """The store can be reached, and has this program's schema, pseudonym key and PTS."""
     async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
         if file := sqlite.file_of(database.engine.url):
-            sqlite.require_file(database.engine.url)
+            sqlite.require_file(database.engine.url, note=app.loaded.missing)
             sqlite.require_writable(file)
             if want := sqlite.want_of_room(file):
-                doubts[want] = "make room on that disk: a run needs it"
+                doubts[want] = "make room on that disk"
         engine = await engine_of(database)
         await check_schema(database)
         await see_identity(database, app.identity())
@@ -244,8 +261,9 @@ async def check_roster(app: App, doubts: Doubts) -> str:
     if app.settings.roster.path == "-":
         return "standard input"
     roster = app.roster()
-    entries, h_numbers, faults, first_fault = await _counted(roster)
-    sent = entries - (0 if app.sends_h_numbers else h_numbers)
+    counts = await _counted(roster)
+    entries, faults = counts.entries, counts.faults
+    sent = entries - (0 if app.sends_h_numbers else counts.h_numbers)
     requests = sent * len(sync.areas)
     duration = timedelta(minutes=math.ceil(requests / sync.requests_per_second / 60))
     text = (
@@ -253,28 +271,43 @@ async def check_roster(app: App, doubts: Doubts) -> str:
         f"{format_duration(duration)} at {sync.requests_per_second:g} requests a second"
     )
     if sent < entries:
-        text += f", {counted(h_numbers, 'H-number')} not sent (roster.send_h_numbers)"
+        text += f", {counted(counts.h_numbers, 'H-number')} not sent (roster.send_h_numbers)"
     if faults:
-        remedy = f"each counts as a failure; the first: {first_fault}"
+        remedy = f"each counts as a failure; the first: {counts.first_fault}"
         doubts[f"{counted(faults, 'line')} that cannot be read"] = remedy
+    if counts.contradictions:
+        repeated = counted(counts.contradictions, "line")
+        remedy = "a person is read once, with the local_ref and cohort of the first line"
+        doubts[f"{repeated} with a person named before and another local_ref or cohort"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
     return text
 
 
-async def _counted(roster: Roster) -> tuple[int, int, int, str]:
-    """Entries, H-numbers among them, faulty lines, and what the first of these is."""
-    entries = h_numbers = faults = 0
-    first_fault = ""
+class _Counts(msgspec.Struct):
+    """The lines of a roster: persons, H-numbers among them, faulty lines, contradictory labels."""
+
+    entries: int = 0
+    h_numbers: int = 0
+    faults: int = 0
+    first_fault: str = ""
+    contradictions: int = 0
+
+
+async def _counted(roster: Roster) -> _Counts:
+    counts, labels = _Counts(), dict[int, int]()
     async with aclosing(roster.entries()) as lines:
         async for entry in lines:
             if isinstance(entry, RosterLineError):
-                faults += 1
-                first_fault = first_fault or f"{entry.where}: {entry.problem}"
-            else:
-                entries += 1
-                h_numbers += entry.is_h_number
-    return entries, h_numbers, faults, first_fault
+                counts.faults += 1
+                counts.first_fault = counts.first_fault or f"{entry.where}: {entry.problem}"
+                continue
+            own = hash((entry.local_ref, entry.cohort))
+            is_new = (person := hash(entry.off_id.reveal())) not in labels
+            counts.entries += is_new
+            counts.h_numbers += is_new and entry.is_h_number
+            counts.contradictions += labels.setdefault(person, own) != own
+    return counts
 
 
 def _questions(probe: NationalId | None) -> Iterator[Question]:

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import io
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 import click
 
-from worker.cli.output import plain, print_document, print_json
+from worker.cli.output import fitted, plain, print_document, print_json
 from worker.core.display import visible_lines
 from worker.core.times import parse_duration
 from worker.errors import UsageError
@@ -84,7 +85,7 @@ class Cli:
             return
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             text() if text is not None else print_document(plain(result, datetime))
-        print(visible_lines(printed.getvalue()), end="", flush=True)
+        print(fitted(visible_lines(printed.getvalue()), sys.stdout), end="", flush=True)
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run the command's coroutine to its end.
@@ -173,7 +174,7 @@ COMMON: Final = (
         "--json",
         is_flag=True,
         callback=_json,
-        help="One JSON document on standard output instead of text (docs/json-documents.txt).",
+        help="Print one JSON document instead of text (docs/reference/json-documents.md).",
     ),
 )
 """The options of every command, each as what adds it to one."""
@@ -222,5 +223,5 @@ wait = click.option(
 accept_removals = click.option(
     "--accept-removals",
     is_flag=True,
-    help="I have looked: publish what the last withheld run would have closed, but not more.",
+    help="Accept the removals that the last withheld run counted, plus a tenth.",
 )

@@ -5,11 +5,13 @@ import io
 import json
 import os
 import re
+import shutil
 import socket
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TextIO
 
 import click
 
@@ -25,7 +27,9 @@ IDENTIFIER_HINT: Final = (
 )
 _EXAMPLE: Final = re.compile("Example: (`[^`]+`)")
 _WIDEST: Final = 10_000
-"""Columns of a line, so that none is broken: a terminal does that."""
+"""Columns of a table, so that no row is broken here; ``fitted`` does that on a terminal."""
+_STATUS_MAX: Final = 220
+"""Characters of the status of a unit, so that an alert of one line fits into a text message."""
 
 
 def instant(at: datetime | None) -> str:
@@ -39,7 +43,35 @@ def span(seconds: float) -> str:
     return format_duration(timedelta(seconds=round(max(seconds, 0.0) / unit_s) * unit_s))
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str = "") -> None:
+def fitted(text: str, stream: TextIO, *, hanging: int = 2) -> str:
+    """The text with long lines broken between words, if the stream is a terminal.
+
+    Args:
+        hanging: the indent of the lines that are added, beyond that of the broken line.
+    """
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "".join(_broken(line, width, hanging) for line in text.splitlines(keepends=True))
+
+
+def _broken(line: str, width: int, hanging: int) -> str:
+    if len(line.rstrip()) <= width:
+        return line
+    indent = " " * (len(line) - len(line.lstrip()) + hanging)
+    pieces = textwrap.wrap(
+        line.rstrip(),
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(pieces) + line[len(line.rstrip()) :]
+
+
+def print_table(
+    heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str = "", gap: int = 2
+) -> None:
     """Print rows in aligned columns, under heads if there are any."""
     from rich.console import Console  # noqa: PLC0415 - not for --help
     from rich.table import Table  # noqa: PLC0415 - as above
@@ -47,7 +79,7 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: 
 
     if not rows:
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(heads))
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=bool(heads))
     for head, value in zip(heads or [""] * len(rows[0]), rows[0], strict=True):
         justify: Literal["left", "right"] = "right" if isinstance(value, int) else "left"
         table.add_column(head, justify=justify, header_style="none")
@@ -116,14 +148,16 @@ def _plain(value: Any) -> Any:
 
 
 def notify(*assignments: str) -> None:
-    """Tell systemd of this unit (sd_notify(3)); its last status is what an alarm repeats.
+    """Notify systemd (sd_notify(3)). An alert repeats the last ``STATUS=``, which is shortened.
 
-    Without systemd, and if it does not listen, nothing is said.
+    Without systemd, and if it does not listen, nothing happens.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address.startswith("@"):  # the null byte of an abstract socket (unix(7))
         address = "\0" + address[1:]
-    text = "\n".join(assignment.replace("\n", " ") for assignment in assignments)
+    text = "\n".join(
+        textwrap.shorten(assignment, _STATUS_MAX, placeholder=" …") for assignment in assignments
+    )
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
         client.setblocking(False)  # noqa: FBT003 - no keyword
         client.sendto(text.encode(errors="replace"), address)
@@ -160,7 +194,7 @@ def report_error(error: WorkerError, *, as_json: bool) -> None:
     lines = [f"pts-worker: {error.message}"]
     if error.hint:
         lines.append(f"  → {error.hint}")
-    print(visible_lines("\n".join(lines)), file=sys.stderr)
+    print(fitted(visible_lines("\n".join(lines)), sys.stderr), file=sys.stderr)
 
 
 def report_bug(error: BaseException, *, as_json: bool) -> None:

@@ -28,6 +28,7 @@ from worker.cli.run_sync import RunRequest, run_sync
 from worker.core.model import RunKind
 from worker.core.run import RunProgress, RunReport, Standing
 from worker.errors import ExitCode, LeaseHeldError, StoppedError, WorkerError
+from worker.logs import configure
 from worker.ports import Runtime
 from worker.store.status import read_standing
 from worker.streams import stop_signals
@@ -41,6 +42,12 @@ HEARTBEAT_S: Final = 60
 _PATIENCE_S: Final = 1.0
 """How long a database that is away is waited for, for metrics alone."""
 _RATE_S: Final = 60.0
+_ABOUT: Final = 1.01
+"""A header and blank lines count as persons, and a last line without its end does not."""
+_IN_SUMMARY: Final = frozenset(
+    {"run.failed", "run.withheld", "run.interrupted", "area.unread", "roster.line_unreadable"}
+)
+"""Events that the summary on a terminal repeats, with the command that lists the rest."""
 _STOPPING: Final = "stopping: everyone read completely is written; a second signal stops at once"
 
 
@@ -84,17 +91,20 @@ class RunWatch:
         """The figures in words, on the bar too, and why it is slow or that it stops; or nothing.
 
         The rate is that of the last minute and counts no persons whom an earlier process has read.
-        The time that is left is missing as long as total or rate are unknown.
+        The time that is left is missing as long as total or rate are unknown. A total that was
+        exceeded is unknown, too.
         """
         if (progress := self._progress) is None:
             return ""
         task, skipped = self.bar.tasks[0], progress.persons_skipped
         total = progress.persons_expected
+        if progress.persons_done > total * _ABOUT:
+            total = 0
         task.total = total - skipped if total else None
         self.bar.update(task.id, completed=progress.persons_done - skipped)
         words = f"{progress.persons_done:,}" + (f" of about {total:,}" if total else "")
         words += f" persons, {task.speed or 0.0:,.1f}/s"
-        if (left_s := task.time_remaining) is not None:
+        if total and (left_s := task.time_remaining) is not None:
             words += f", {span(left_s)} left"
         if progress.persons_with_gaps:
             words += f", {progress.persons_with_gaps:,} with gaps"
@@ -124,6 +134,8 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
     # Before the lease: a forgotten prompt stops no night.
     request = replace(request, roster=roster_of(app))
     is_shown = sys.stderr.isatty() and not cli.as_json
+    if is_shown and {app.loaded.origins[key] for key in ("log.level", "log.format")} == {"default"}:
+        configure("WARNING", hidden=_IN_SUMMARY)
     watch = RunWatch(app.runtime.monotonic, is_shown=is_shown)
 
     async def work(stop: anyio.Event) -> RunReport:
@@ -135,7 +147,7 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
         raise StoppedError(
             "stopped at once; what was written is kept", hint="the next `pts-worker sync` continues"
         )
-    notify(f"STATUS={'; '.join(report.reasons)}")
+    notify(f"STATUS={next(iter(report.reasons), '')}")
     cli.emit({"run": report}, lambda: _print(report))
     return int(report.exit_code)
 
@@ -224,7 +236,7 @@ async def _standing(app: App) -> Standing | None:
 
 
 def _print(report: RunReport) -> None:
-    """What a person wants to know of a night, and everything that they should look at."""
+    """The figures of a night, and its reasons; a ``!`` marks those that need attention."""
     name = report.exit_code.name.lower().replace("_", " ")
     began = f" (continued; began {instant(report.started_at)})" if report.is_continued else ""
     print(
@@ -233,8 +245,9 @@ def _print(report: RunReport) -> None:
     )
     if report.totals:
         _print_totals(report.totals)
+    mark = "!" if report.exit_code or report.warnings else "-"
     for reason in report.reasons:
-        print(f"  ! {reason}")
+        print(f"  {mark} {reason}")
 
 
 def _print_totals(totals: Mapping[str, int]) -> None:

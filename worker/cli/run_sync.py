@@ -14,6 +14,7 @@ from worker.core.run import RunProgress, RunReport
 from worker.core.value import Value
 from worker.errors import ExitCode, WorkerError
 from worker.ports import Roster
+from worker.roster.csv_file import CsvRoster
 from worker.store.identity import check_identity, check_service
 from worker.store.runs.lease import Lease, held_lease
 from worker.store.runs.ledger import Purged, purge
@@ -94,9 +95,8 @@ async def run_sync(
             progress=progress,
         )
         last = await database.read(last_full_publication)
-        if last and request.kind is RunKind.SYNC:
-            gone = last.totals["persons_departed"]
-            progress.persons_expected = last.totals["persons_total"] - gone
+        if request.choice is None:
+            progress.persons_expected = await _expected(roster, request, last)
         report = await run.execute()
         # Who refuses a client has said why.
         is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
@@ -107,6 +107,15 @@ async def run_sync(
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _forget_old(app, lease, last, stop)
         return report
+
+
+async def _expected(roster: Roster, request: RunRequest, last: RunFacts | None) -> int:
+    """About how many persons the run reads: lines of its file, else those of the last full run."""
+    if isinstance(roster, CsvRoster) and (lines := await roster.count_lines()):
+        return lines
+    if last is None or request.kind is not RunKind.SYNC:
+        return 0
+    return last.totals["persons_total"] - last.totals["persons_departed"]
 
 
 async def _forget_old(app: App, lease: Lease, last: RunFacts | None, stop: anyio.Event) -> None:

@@ -1,44 +1,66 @@
-"""Writes TOML: values, and contracts with PTS with the marks of a proposal."""
+"""Writes TOML: values, and contracts with PTS with the open points of proposals."""
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.config.settings import text_of
 from worker.core.contract import Contract
+from worker.core.display import visible
+
+if TYPE_CHECKING:
+    from worker.cli.proposal import Proposal
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _TABLES: Final = ("columns", "values", "extra")  # each is a table of its own
-_Remarks: TypeAlias = Mapping[str, tuple[Mapping[str, str], Sequence[str]]]
 
 
-def contract_toml(contract: Contract, known: Contract, remarks: _Remarks) -> str:
-    """A contract as a file that reads back to the same one.
+def contract_toml(
+    contract: Contract, known: Contract, proposals: Mapping[str, "Proposal"]
+) -> tuple[str, list[dict[str, Any]]]:
+    """A contract as a file that reads back to the same one, and a list of its open points.
+
+    Each is a comment ``# TODO 1: …`` at its key; the list has its number, area, key and text.
 
     Args:
         known: the one in force: each line of a proposal that differs is marked.
-        remarks: of each area, marks of keys and columns; and comments for its end, ``extra``.
     """
-    lines = list[str]()
-    for name, area in contract.items():
-        table, before = area.model_dump(mode="json"), known[name].model_dump(mode="json")
-        own = {key: value for key, value in table.items() if key not in _TABLES}
-        marks, notes = remarks.get(name, ({}, ()))
-        lines += [f"[{name}]", *_lines(own, before, marks)]
+    lines, todos = list[str](), list[dict[str, Any]]()
+
+    def add_todos(area: str, key: str) -> None:
+        for note in proposals[area].notes if area in proposals else ():
+            if note.key == key:
+                text, number = visible(note.text), len(todos) + 1
+                todos.append({"number": number, "area": area, "key": key, "text": text})
+                lines.append(f"# TODO {number}: {text}")
+
+    for area, declared in contract.items():
+        table, before = declared.model_dump(mode="json"), known[area].model_dump(mode="json")
+        lines.append(f"[{area}]")
+        for key in (key for key in table if key not in _TABLES):
+            add_todos(area, key)
+            lines += _lines(key, table, before)
         for key in _TABLES:
-            lines += ["", f"[{name}.{key}]", *_lines(table[key], before[key], marks)]
-        lines += [*(f"# {line}" for line in notes), ""]
-    return "\n".join(lines)
+            lines += ["", f"[{area}.{key}]"]
+            add_todos(area, key)
+            for name in {**before[key], **table[key]}:
+                lines += _lines(name, table[key], before[key])
+        lines += [
+            *(f"# {line}" for line in (proposals[area].candidates if area in proposals else ())),
+            "",
+        ]
+    return "\n".join(lines), todos
 
 
-def _lines(table: dict[str, Any], known: dict[str, Any], marks: Mapping[str, str]) -> Iterator[str]:
-    for key, value in table.items():
-        line, before = toml_line(key, value), toml_line(key, known.get(key))
-        if line != before and key in known:
-            yield f"# in force: {before}"
-        told = "; ".join(filter(None, ("proposal" if line != before else "", marks.get(key))))
-        yield f"{line}  # {told}" if told else line
+def _lines(key: str, table: dict[str, Any], known: dict[str, Any]) -> Iterator[str]:
+    """A line; above it the one in force, if that differs, which stands alone if the key is gone."""
+    line = toml_line(key, table[key]) if key in table else ""
+    before = toml_line(key, known[key]) if key in known else ""
+    if before not in {line, ""}:
+        yield f"# in force: {before}"
+    if line:
+        yield line if line == before else f"{line}  # proposal"
 
 
 def toml_line(key: str, value: Any) -> str:

@@ -15,7 +15,7 @@ from worker.errors import ConfigurationError, FlagError
 from worker.files import is_missing
 
 _HINT: Final = "docs/reference/configuration.md says what each key may hold"
-_NO_FILE: Final = "there is no configuration file {}: name it (--config), or run `pts-worker init`"
+_NO_FILE: Final = "name the configuration (--config or PTS_CONFIG), or make one: `pts-worker init`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,17 +26,20 @@ class Loaded:
         origins: where each value came from, by key name: ``default``, a file, a variable, a flag.
         config_file: the file that was read, if one was.
         hint: what helps against what is wrong with it.
+        missing: that no configuration file was read, and where it was looked for; empty if one was.
     """
 
     settings: Settings
     origins: Mapping[str, str]
     config_file: Path | None
     hint: str
+    missing: str = ""
 
     def require_none(self, problems: Sequence[str], kind: type[ConfigurationError]) -> None:
         """Raise the one error for all problems, if there are any."""
         if problems:
             message = f"the configuration has {counted(len(problems), 'fault')}:"
+            message = "; ".join(filter(None, (self.missing, message)))
             raise kind(message, problems=problems, hint=self.hint)
 
 
@@ -68,14 +71,18 @@ def load(
     try:
         by_file |= sources.file(config_file) if has_file else {}
     except ConfigurationError as error:
-        unread.append(error.advice)
+        named = "--config" if config_path else CONFIG_VARIABLE
+        is_gone = bool(chosen) and is_missing(config_file)
+        gone = f"there is no configuration file {config_file} (named by {named})"
+        unread.append(gone if is_gone else error.advice)
     given = sources.merged((by_flags, sources.environment(environ, cwd), by_file))
     settings, faults = _read(given)
     loaded = Loaded(
         settings=settings,
         origins={name: given[name].origin if name in given else "default" for name in KEYS},
         config_file=config_file if has_file else None,
-        hint=_HINT if has_file else _NO_FILE.format(config_file),
+        hint=_NO_FILE if is_missing(config_file) else _HINT,
+        missing="" if has_file else _missing(config_file, environ),
     )
     problems = [*unread, *dict.fromkeys(faults.values())]
     if not unread:  # what the file sets would seem to be missing
@@ -84,6 +91,13 @@ def load(
     is_flag = not faults.keys().isdisjoint(by_flags)
     loaded.require_none(problems, FlagError if is_flag else ConfigurationError)
     return loaded
+
+
+def _missing(path: Path, environ: Mapping[str, str]) -> str:
+    text = f"no configuration was read: there is no file {path}, and PTS_CONFIG is not set"
+    if near := sources.near_config_variable(environ):
+        text += f" ({near} is: did you mean PTS_CONFIG?)"
+    return text
 
 
 def _read(given: Source) -> tuple[Settings, dict[str, str]]:

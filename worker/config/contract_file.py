@@ -1,4 +1,4 @@
-"""Reads the contract with PTS: the one that comes with the program, or ``api.contract_file``."""
+"""Reads the contract with PTS: the default one, or ``api.contract_file``."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ _CONTRACTS: Final = TypeAdapter(dict[str, AreaContract])
 
 
 def default_contract_text() -> str:
-    """The contract that comes with the program, as TOML with comments."""
+    """The default contract, as TOML with comments."""
     return resources.files("worker").joinpath("areas/pts.toml").read_text(encoding="utf-8")
 
 
@@ -29,10 +29,10 @@ def load_contract(path: Path | None) -> Contract:
     """The contract in force.
 
     Args:
-        path: ``api.contract_file``; None for the one that comes with the program.
+        path: ``api.contract_file``. None for the default contract.
 
     Raises:
-        ConfigurationError: it cannot be read, others than its owner can change it, or has faults.
+        ConfigurationError: the file cannot be read, is writable by others, or has errors.
     """
     if path is None:
         return read_contract(default_contract_text())
@@ -43,10 +43,10 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
     """Read a contract.
 
     Args:
-        name: what the text is called in messages.
+        name: the text's name in messages.
 
     Raises:
-        ConfigurationError: with every fault and its place.
+        ConfigurationError: with all errors and their positions.
     """
     tables = parse_toml(text, name=name)
     try:
@@ -63,7 +63,7 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
         if not problems:
             return contract
     except ValidationError as error:
-        faults = [one for one in error.errors(include_input=False) if one["loc"][0] in areas]
+        faults = [f for f in error.errors(include_input=False) if f["loc"][0] in areas]
         problems += [_problem(fault, tables) for fault in faults]
     raise ConfigurationError(
         f"{name}: the contract with PTS has {counted(len(problems), 'fault')}:",
@@ -73,20 +73,20 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
 
 
 def _problem(fault: Any, tables: Mapping[str, Any]) -> str:
-    """One fault with its place, without the value."""
+    """One error with its position, without the value."""
     problem = message_of(fault)
     if fault["type"] == "extra_forbidden":
         table = STYLES.get(fault["loc"][-2], AreaContract)
         problem = f"there is no such key; known are {', '.join(table.model_fields)}"
     elif fault["type"] == "missing":
         problem = f"the key {fault['loc'][-1]} is missing"
-    elif fault["type"].startswith("union_tag"):  # pydantic's own text holds the value
+    elif fault["type"].startswith("union_tag"):  # pydantic's text contains the value
         problem = f"style must be one of {', '.join(STYLES)}"
     return f"{_place(fault['loc'], tables)}: {problem}"
 
 
 def _place(parts: tuple[str | int, ...], tables: Any) -> str:
-    """The keys and positions among the parts; pydantic also names its own models there."""
+    """The keys and positions among the parts, without the names of pydantic's models."""
     place, here = "", tables
     for part in parts:
         if isinstance(part, int):
@@ -98,7 +98,7 @@ def _place(parts: tuple[str | int, ...], tables: Any) -> str:
 
 
 def _misfits(contract: Contract) -> Iterator[str]:
-    """What the areas of the program do not know."""
+    """Errors about areas and columns that the program does not have."""
     for area in (area for area in AREAS if area.name in contract):
         declared = contract[area.name]
         types = {column.name: column.type for column in area.columns if not column.never_of}

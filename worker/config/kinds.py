@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -51,8 +52,20 @@ def _cron(text: str) -> str:
     return text
 
 
-NAMES: Final = _of_text(lambda text: [name.strip() for name in text.split(",") if name.strip()])
-"""In the environment and in flags, the items of a list are separated by commas."""
+def _share(value: Any) -> Any:
+    with suppress(ValueError, TypeError):
+        if 0 <= float(value) <= 1 and not isinstance(value, bool):
+            return value
+    raise ValueError("must be a number from 0 to 1, such as 0.1 for 10 %")
+
+
+_ROUND_NAMES: Final = " []\"'"
+
+
+NAMES: Final = _of_text(
+    lambda text: [name for part in text.split(",") if (name := part.strip(_ROUND_NAMES))]
+)
+"""In the environment and in flags, the items of a list are separated by commas, or as in TOML."""
 OR_NONE: Final = _of_text(lambda text: None if text == "none" else text)
 _NUMBER: Final = BeforeValidator(lambda value: str(value) if isinstance(value, bool) else value)
 """``true`` is no number; pydantic would read 1."""
@@ -60,7 +73,7 @@ Int = Annotated[int, _NUMBER]
 Float = Annotated[float, _NUMBER]
 _PLAIN: Final = _must(re.compile(r"[^\0-\x08\x0b-\x1f\x7f]*").fullmatch, "must be plain text")
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), _PLAIN]
-Share = Annotated[Float, Field(ge=0, le=1)]
+Share = Annotated[Float, Field(ge=0, le=1), BeforeValidator(_share)]
 Duration = Annotated[
     timedelta,
     Field(strict=True),  # a number is refused, which pydantic would read as seconds

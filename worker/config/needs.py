@@ -1,4 +1,4 @@
-"""What each purpose needs: keys that are set, files that can be used, a database's password."""
+"""The needs of each purpose: keys that are set, usable files, a database's password."""
 
 import stat
 from collections.abc import Collection, Iterator, Mapping
@@ -11,8 +11,8 @@ from worker.errors import ConfigurationError, reason_of
 from worker.trusted_files import OTHERS_WRITE, open_trusted, read_trusted
 
 Purpose: TypeAlias = Literal["sync", "backfill", "read-pts", "helseid", "person", "report"]
-"""What a command is about to do. ``sync``: also ``schedule``; ``read-pts``: without roster and
-database; ``person``: one person in the database; ``report``: the database only."""
+"""The purpose of a command. ``sync``: also ``schedule``. ``read-pts``: without roster and database.
+``person``: one person in the database. ``report``: the database only."""
 
 _HELSEID: Final = ("helseid", "network", "tls")
 _SECTIONS: Final[Mapping[Purpose, tuple[str, ...]]] = {
@@ -37,7 +37,7 @@ _REMEDIES: Final = {
     "only for a new database, create one with `pts-worker keys pseudonym --out pseudonym.key`, and "
     "keep a copy",
 }
-"""Keys that must be set where their section is used, and what to do."""
+"""Keys that must be set if their section is used, with remedies."""
 _ONLY_IF: Final = {
     "api.base_url": ("api.environment", None),
     "helseid.issuer": ("api.environment", None),
@@ -46,15 +46,15 @@ _ONLY_IF: Final = {
     "roster.path": ("roster.url", None),
     "privacy.pseudonym_key_file": ("privacy.identity", "pseudonym"),
 }
-"""Keys that are used only while another has this value."""
+"""Keys that are used only if another key has this value."""
 _NO_SECRETS: Final = ("api.contract_file", "tls.ca_file")
 
 
 def unmet(settings: Settings, purpose: Purpose, unknown: Collection[str] = ()) -> Iterator[str]:
-    """One line per missing key, and per file that cannot be used.
+    """One line for each missing key and for each unusable file.
 
     Args:
-        unknown: keys and sections whose values are not known.
+        unknown: keys and sections with invalid values.
     """
     for name in KEYS:
         section = name.partition(".")[0]
@@ -68,10 +68,10 @@ def unmet(settings: Settings, purpose: Purpose, unknown: Collection[str] = ()) -
 
 
 def required(settings: Settings, name: str) -> Any:
-    """The value of a key that has to be set.
+    """The value of a required key.
 
     Raises:
-        ConfigurationError: it is not; with what to do.
+        ConfigurationError: the key is not set. The error has a remedy.
     """
     value = settings.value(name)
     if value is None:
@@ -80,11 +80,11 @@ def required(settings: Settings, name: str) -> Any:
 
 
 def _check(settings: Settings, name: str) -> None:
-    """Raise what is wrong with a key that has to be set, or with a file that has to be read."""
+    """Raise the error of a required key that is not set, or of an unreadable file."""
     path = required(settings, name) if name in _REMEDIES else settings.value(name)
     if path is None or not name.endswith("_file"):
         return
-    # Of a stand-in on loopback others may read the secrets: they are none.
+    # The keys of a stand-in on loopback are not secret, so other accounts may read them.
     is_rehearsal = is_loopback(urlsplit(settings.helseid.issuer or "").hostname)
     is_secret = name not in _NO_SECRETS
     reached = stat.S_IRWXO if is_secret and not is_rehearsal else 0

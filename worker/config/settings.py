@@ -304,13 +304,21 @@ def read_value(name: str, value: object) -> Any:
     if name in SECTIONS:
         raise ValueError(f"must be a section, [{name}]")
     if name not in KEYS:
-        meant = meant_by(name)
-        raise ValueError(f"unknown; did you mean {meant}?" if meant else "unknown")
+        raise ValueError(_unknown(name))
     section, _, key = name.partition(".")
     try:
         return getattr(SECTIONS[section].model_validate({key: value}), key)
     except ValidationError as error:
         raise ValueError(message_of(error.errors(include_input=False)[0])) from None
+
+
+def _unknown(name: str) -> str:
+    """A key or section that does not exist, with what may have been meant."""
+    if meant := meant_by(name):
+        return f"unknown; did you mean {meant}?"
+    section = name.partition(".")[0]
+    keys = [key.partition(".")[2] for key in KEYS if key.startswith(f"{section}.")]
+    return f"unknown; [{section}] has {', '.join(keys)}" if keys else "unknown"
 
 
 def message_of(fault: Mapping[str, Any]) -> str:

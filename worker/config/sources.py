@@ -3,6 +3,7 @@
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -56,6 +57,12 @@ def environment(environ: Mapping[str, str], cwd: Path) -> Source:
         elif variable in _ONE_UNDERSCORE:
             found[variable] = Given("", "environment variable with one underscore")
     return found
+
+
+def near_config_variable(environ: Mapping[str, str]) -> str:
+    """A variable that is set and may be a misspelled ``PTS_CONFIG``; empty if there is none."""
+    names = [name for name in environ if "__" not in name and name != CONFIG_VARIABLE]
+    return next(iter(get_close_matches(CONFIG_VARIABLE, names, n=1, cutoff=0.8)), "")
 
 
 def file(path: Path) -> Source:

@@ -30,6 +30,8 @@ AROUND_MAX: Final = 1_000
 
 TELLING: Final = ("link", "content-range", "x-pagination", "x-total-count")
 """Headers that may speak of more records."""
+_NAMES_MAX: Final = 5
+"""Fields of an object that a message names."""
 _OK: Final = 200
 _REDIRECTS: Final = range(300, 400)
 _REFUSALS: Final = range(400, 500)
@@ -201,7 +203,10 @@ def _records(document: Any, contract: AreaContract) -> list[Any]:
         if contract.no_records == "empty":
             return []
         raise ContractError(f"no list of records; {LEARN}", field=contract.records)
-    what = "an object" if isinstance(found, dict) else "a value"
+    what = "a value"
+    if isinstance(found, dict):
+        names = ", ".join(safe_path(name) for name in [*found][:_NAMES_MAX])
+        what = f"an object with {names}" if names else "an empty object"
     raise ContractError(
         f"{what}, where the contract declares the list of records; {LEARN}",
         field=contract.records or "$",

@@ -1,8 +1,8 @@
-"""The contract with PTS: what is asked of an area, and what its answers look like.
+"""The contract with PTS: the request for an area, and the expected answer.
 
-A contract is one TOML file; ``contract.md`` and the commented default (``worker/areas/pts.toml``)
-describe it. Nothing is guessed: an answer that holds anything around its records that is not
-declared here is not a complete read.
+A contract is one TOML file, explained in ``docs/reference/contract.md`` and in the default one,
+``worker/areas/pts.toml``. An answer with anything undeclared around its records is not a complete
+read.
 """
 
 import json
@@ -19,18 +19,18 @@ from worker.core.paths import parse_path
 OFF_ID: Final = "{off_id}"
 """The placeholder for the person's identifier in a body."""
 UUID: Final = "{uuid}"
-"""The placeholder in a header for an id that is new for each request."""
+"""The placeholder in a header for an id that differs for each request."""
 HEADER: Final = "header:"
-"""Before the name of a response header, where a path could stand."""
+"""Prefix of a response header in place of a path."""
 EACH: Final = "each"
-"""The key of a column's table that names the array whose elements have the leaves."""
+"""The key in a column's table with the path of the array whose elements have the leaves."""
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", re.ASCII)
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _OWN_HEADERS: Final = frozenset(
     {"authorization", "connection", "content-length", "dpop", "host", "transfer-encoding"}
 )
-"""What the worker sets itself, in lower case."""
+"""Headers that the worker sets itself, in lower case."""
 
 _Scalar: TypeAlias = str | int | float | bool
 _Status: TypeAlias = Literal[204, 404]
@@ -112,7 +112,7 @@ SourceText: TypeAlias = Paths | Leaves
 
 
 class _Declared(BaseModel):
-    """A table of the file: unknown keys are errors, and values keep their types."""
+    """A table of the file. Unknown keys are errors, and values are not converted."""
 
     model_config: ClassVar = ConfigDict(
         extra="forbid",
@@ -124,35 +124,35 @@ class _Declared(BaseModel):
 
 
 class LinkPaging(_Declared):
-    """`Link: <…>; rel=next` (RFC 8288); the last page has none."""
+    """`Link: <…>; rel=next` (RFC 8288). The last page has none."""
 
     style: Literal["link"]
 
 
 class NextLinkPaging(_Declared):
-    """A URL in the answer; the last page has none."""
+    """A URL in the answer. The last page has none."""
 
     style: Literal["next_link"]
     field: PlaceText
-    """Where the answer has the URL."""
+    """The path of the URL in the answer."""
 
 
 class SendingPaging(_Declared):
-    """What the styles have in common that send something of an answer back."""
+    """Common keys of the styles that send a value back."""
 
     style: str
     send_as: Annotated[str, Field(min_length=1)]
-    """The name under which a request sends it."""
+    """Its name in the request."""
     send_in: Literal["body", "query"] = "body"
-    """Where a request sends it: `"body"` or `"query"`."""
+    """Its place in the request: `"body"` or `"query"`."""
 
 
 class TokenPaging(SendingPaging):
-    """A token in the answer that the next request sends back; the last page has none."""
+    """A token in the answer that the next request sends back. The last page has none."""
 
     style: Literal["token"]
     field: PlaceText
-    """Where the answer has the token."""
+    """The path of the token in the answer."""
 
 
 class ReferencePaging(SendingPaging):
@@ -160,9 +160,9 @@ class ReferencePaging(SendingPaging):
 
     style: Literal["reference"]
     field: PlaceText
-    """Where the answer has the reference."""
+    """The path of the reference in the answer."""
     send_as: str = ""
-    """The name under which a request sends it; by default the name that it has in the answer."""
+    """Its name in the request. Default: its name in the answer."""
 
     @model_validator(mode="after")
     def _send_as_received(self) -> "ReferencePaging":
@@ -178,11 +178,11 @@ class PagePaging(SendingPaging):
     first: Annotated[int, Field(ge=0, le=1)] = 1
     """The number of the first page: 1 or 0."""
     field: PlaceText | Literal[""] = ""
-    """Where the answer says its own number; it must be the page that was asked for."""
+    """The path of the page's number in the answer. It must be the requested page."""
     pages: PlaceText | Literal[""] = ""
-    """Where the answer says how many pages there are."""
+    """The path of the number of pages in the answer."""
     more: PlaceText | Literal[""] = ""
-    """Where the answer says whether another page follows: true or false."""
+    """The path of true or false in the answer: whether another page follows."""
 
 
 class OffsetPaging(SendingPaging):
@@ -190,9 +190,9 @@ class OffsetPaging(SendingPaging):
 
     style: Literal["offset"]
     field: PlaceText | Literal[""] = ""
-    """Where the answer says its own offset; it must be the one that was asked for."""
+    """The path of the offset in the answer. It must be the requested offset."""
     more: PlaceText | Literal[""] = ""
-    """Where the answer says whether another page follows: true or false."""
+    """The path of true or false in the answer: whether another page follows."""
 
 
 Paging: TypeAlias = Annotated[
@@ -257,7 +257,7 @@ class AreaContract(_Declared):
 
     @cached_property
     def counting(self) -> frozenset[str]:
-        """The places that can say that there are records, or more of them."""
+        """The paths of fields that can indicate records, or more records."""
         paging = {getattr(self.paging, name, "") for name in ("field", "pages", "more")}
         return frozenset({self.records, self.total, *paging} - {""})
 
@@ -278,7 +278,7 @@ class AreaContract(_Declared):
 
     @cached_property
     def record_parents(self) -> frozenset[str]:
-        """What holds the declared fields of records, without numbers of elements."""
+        """The parents of declared fields of records, without numbers of elements."""
         return frozenset(
             path[:index]
             for path in self.record_paths
@@ -292,7 +292,7 @@ Contract: TypeAlias = Mapping[str, AreaContract]
 
 
 def fields_of(source: SourceText) -> frozenset[str]:
-    """The fields of a record that a column or extra is made of, without numbers of elements."""
+    """The fields of a record in a column or extra, without numbers of elements."""
     before, texts = "", source
     if isinstance(source, dict):
         before = f"{parse_path(source[EACH][0]).general}[]." if EACH in source else ""
@@ -301,11 +301,11 @@ def fields_of(source: SourceText) -> frozenset[str]:
 
 
 def fingerprint(contract: AreaContract) -> str:
-    """Sixteen characters that two contracts share only if they declare the same."""
+    """A fingerprint of sixteen characters, equal only for equal declarations."""
     text = contract.model_dump_json()
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def fingerprints(contract: Contract, areas: Iterable[str]) -> str:
-    """The fingerprint of each of these areas, as one line: what a run was made under."""
+    """The fingerprints of these areas as one line, stored with a run."""
     return " ".join(f"{name}={fingerprint(contract[name])}" for name in sorted(areas))

@@ -1,4 +1,4 @@
-"""URLs of databases: what is refused, and where a relative file of SQLite starts."""
+"""Checks database URLs, and resolves relative file names of SQLite."""
 
 import re
 from typing import Final
@@ -38,7 +38,7 @@ def check_store_url(url: str) -> str:
 
 
 def check_roster_url(url: str) -> str:
-    """Reject a ``roster.url`` that is none, or for PostgreSQL is misleading or not secure.
+    """Reject a ``roster.url`` that is not a URL, or for PostgreSQL is misleading or not secure.
 
     Raises:
         ValueError: as in ``check_store_url``.
@@ -91,7 +91,7 @@ def _check_postgres(url: str) -> None:
 
 
 def sqlite_under(url: str, folder: str) -> str:
-    """The URL with the file name of SQLite starting at a folder, if it is relative.
+    """The URL with a relative file name of SQLite starting at a folder.
 
     Other databases, absolute names and ``:memory:`` stay as they are.
     """

@@ -1,17 +1,19 @@
 """How counts and untrusted texts are shown: with nouns, rounded, escaped."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from worker.core.value import Value
 
 LEAST: Final = 5
-"""The number of persons from which a count is shown, where nobody has said another."""
+"""The default limit: counts of fewer persons are published as few."""
 OFF: Final = 0
 """The limit that shows every count as it is."""
-LEAST_MIN: Final = 3
-"""Below 2 there is only 1, so that a lower limit would name what it hides."""
+_POSSIBLE_MIN: Final = 3
+"""The least number of values that a reader must still consider for a count of few persons."""
+LEAST_MIN: Final = _POSSIBLE_MIN + 1
+"""Fewer than 4 are 1, 2 or 3: a lower limit leaves fewer possible values."""
 _STEP: Final = 5
 _LISTED_MAX: Final = 10
 
@@ -54,12 +56,80 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_LISTED_MAX]) + (", and others" if names[_LISTED_MAX:] else "")
 
 
-class SmallNumbers(Value, frozen=True):
-    """How a count is shown, because few persons may stand behind it.
+class ShownCount(Value, frozen=True):
+    """A count as the report shows it.
 
-    One rule for every count and every movement, totals too, so that no number can be subtracted
-    from another to find a small one. What it does not hide: a count that crosses a step of five
-    between two reports shows that it moved.
+    Attributes:
+        first, last: the rounded number, or the ends of a range of them; 0 for few persons.
+        low, high: the least and the greatest count that readers may take it for, if each person
+            has one restriction.
+        divisions: the shown counts that add up to it, for each table that divides it.
+    """
+
+    first: int
+    last: int
+    low: int
+    high: int
+    divisions: Sequence[Sequence["ShownCount"]] = ()
+
+    @property
+    def is_few(self) -> bool:
+        """Whether it may stand for few persons."""
+        return self.first == 0 < self.low
+
+    @property
+    def number(self) -> int | None:
+        """The number, if it is neither of few persons nor a range."""
+        return self.first if self.first == self.last and not self.is_few else None
+
+
+def whole(*divisions: Sequence[ShownCount]) -> ShownCount:
+    """A count that one table or several divide, and that is not shown itself."""
+    tables = [parts for parts in divisions if parts]
+    low = max((sum(part.low for part in parts) for parts in tables), default=0)
+    high = min((sum(part.high for part in parts) for parts in tables), default=0)
+    return ShownCount(low, low, low, high, tables)
+
+
+def reveals(*totals: ShownCount) -> bool:
+    """Whether addition and subtraction leave a count of few persons fewer than three values.
+
+    Totals may share parts. The bounds of a total follow from those of its parts, and the bounds of
+    a part from those of its total and of the other parts, until none becomes narrower.
+    """
+    counts = {id(count): count for count in _within(totals)}
+    bounds = {name: (count.low, count.high) for name, count in counts.items()}
+    before: dict[int, tuple[int, int]] = {}
+    while before != bounds:
+        before = dict(bounds)
+        for name, count in counts.items():
+            for parts in count.divisions:
+                _narrow(bounds, name, [id(part) for part in parts])
+    few = [bounds[name] for name, count in counts.items() if count.is_few]
+    # No value is left where few persons have many restrictions: their counts have no upper bound.
+    return any(0 <= high - low < _POSSIBLE_MIN - 1 for low, high in few)
+
+
+def _within(counts: Iterable[ShownCount]) -> Iterator[ShownCount]:
+    for count in counts:
+        yield count
+        yield from _within(part for parts in count.divisions for part in parts)
+
+
+def _narrow(bounds: dict[int, tuple[int, int]], total: int, parts: Sequence[int]) -> None:
+    """Narrow the bounds of a total and of the parts that add up to it."""
+    low, high = (sum(bounds[part][end] for part in parts) for end in (0, 1))
+    least, most = bounds[total] = max(bounds[total][0], low), min(bounds[total][1], high)
+    for part in parts:
+        part_low, part_high = bounds[part]
+        bounds[part] = (
+            max(part_low, least - high + part_high),
+            min(part_high, most - low + part_low),
+        )
+
+
+class SmallNumbers(Value, frozen=True):
+    """How counts are shown, because few persons may stand behind one.
 
     Attributes:
         least: the limit: ``OFF``, or ``LEAST_MIN`` and more.
@@ -69,20 +139,77 @@ class SmallNumbers(Value, frozen=True):
 
     @property
     def step(self) -> int:
-        """The smallest difference between two counts as they are shown."""
+        """The smallest difference between two shown counts."""
         return 1 if self.least == OFF else _STEP
 
-    def shown(self, count: int, persons: int | None = None) -> int | None:
-        """The count as it is shown, rounded to five; None if fewer persons than the limit have it.
+    def count(self, count: int, persons: int | None = None) -> ShownCount:
+        """A count that no shown parts add up to: rounded to five, or of few persons.
 
         Args:
-            persons: how many persons stand behind it; None: ``count`` of them.
+            persons: the number of persons behind it; None: ``count`` of them.
         """
         if self.least == OFF or count == 0:
-            return count
-        if min(count, persons or count) < self.least:
-            return None
-        return max(_STEP, (count + _STEP // 2) // _STEP * _STEP)
+            return ShownCount(count, count, count, count)
+        if min(count, count if persons is None else persons) < self.least:
+            return self._range(0, 0)
+        rounded = self._rounded(count)
+        return self._range(rounded, rounded)
+
+    def total(
+        self, count: int, persons: int | None, *divisions: Sequence[ShownCount]
+    ) -> ShownCount:
+        """A count that shown parts add up to, in one table or several.
+
+        Subtraction must not reveal a part of few persons. So a number that leaves such a part fewer
+        than three possible values shares a range with its neighbours. The parts alone decide which
+        numbers share a range, so the range reveals no more than it shows.
+
+        Example: parts of <5, <5 and 5 add up to 7 to 15. As "5" the total would be 7, and both
+        small parts 1. It is shown as "5 to 10".
+        """
+        alone = self.count(count, persons)
+        parts = whole(*divisions)
+        if self.least == OFF or count == 0 or not parts.divisions:
+            return alone
+        return next(
+            (total for total in self._totals(parts) if total.first <= alone.first <= total.last),
+            alone,  # several restrictions a person: a part of few persons has no upper bound
+        )
+
+    def _totals(self, parts: ShownCount) -> list[ShownCount]:
+        """Every total between the bounds of its parts, as it would be shown."""
+        totals: list[ShownCount] = []
+        first = number = self._rounded(parts.low)
+        end = self._rounded(parts.high)
+        while number <= end:
+            total = self._range(first, number, parts)
+            following = max(number + _STEP, self._lowest)
+            if not reveals(total):
+                totals.append(total)
+                first = following
+            elif number == end:
+                first = totals.pop().first if totals else first
+                totals.append(self._range(first, number, parts))
+            number = following
+        return totals
+
+    @property
+    def _lowest(self) -> int:
+        """The smallest rounded number: with a limit of 7 it is 10."""
+        return -(-self.least // _STEP) * _STEP
+
+    def _rounded(self, count: int) -> int:
+        if count < self.least:
+            return 0
+        return max(self._lowest, (count + _STEP // 2) // _STEP * _STEP)
+
+    def _range(self, first: int, last: int, parts: ShownCount | None = None) -> ShownCount:
+        low = 1 if first == 0 else self.least if first == self._lowest else first - _STEP // 2
+        high = self.least - 1 if last == 0 else last + _STEP // 2
+        if parts is None:
+            return ShownCount(first, last, low, high)
+        low, high = max(low, parts.low), min(high, parts.high)
+        return ShownCount(first, last, low, high, parts.divisions)
 
 
 def visible(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Addresses: those of PTS and HelseID and which have real persons, loopback, and places."""
+"""Addresses of PTS and HelseID, and questions about them: loopback, real persons, same PTS."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ ENVIRONMENTS: Final[Mapping[str, Mapping[str, str]]] = {
 _PRODUCTION: Final = "production"
 
 HELSENETT: Final = frozenset({"api.pts.nhn.no", "api.test.pts.nhn.no"})
-"""Names that the DNS of Helsenett alone knows."""
+"""Host names that only the DNS of Helsenett resolves."""
 
 
 def is_loopback(host: str | None) -> bool:
@@ -41,7 +41,7 @@ def parts_of(url: str) -> SplitResult:
     """The parts of an address, which has a valid port or none.
 
     Raises:
-        ValueError: it is not a URL; the text is for a message.
+        ValueError: it is not a URL. The text is for a message.
     """
     try:
         parts = urlsplit(url)
@@ -73,7 +73,7 @@ def is_rehearsal(environment: str | None, base_url: str | None) -> bool:
 
 
 def service_of(base_url: str) -> str:
-    """What tells one PTS from another: host, port and path; both test addresses are one PTS."""
+    """The identity of a PTS: host, port and path. Both test addresses are one PTS."""
     address = urlsplit(base_url)
     for name, addresses in ENVIRONMENTS.items():
         if address.hostname == urlsplit(addresses["api.base_url"]).hostname:

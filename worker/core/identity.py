@@ -7,6 +7,7 @@ numbers, felles hjelpenummer and future numbers follow other rules. Nothing is d
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Callable
 from typing import Final, NoReturn
 
@@ -18,6 +19,8 @@ KEY_BYTES_MIN: Final = 32
 _DIFFERENT_MIN: Final = 16
 """Of 32 random bytes about 30 are different; a short pattern has few."""
 _PSEUDONYM_DIGITS: Final = 64
+_SCIENTIFIC: Final = re.compile(r"[0-9][.,]?[0-9]*[Ee]\+[0-9]+")
+_SPREADSHEET: Final = "a spreadsheet wrote it in powers of ten: keep the column as text"
 
 
 class NationalId:
@@ -72,6 +75,8 @@ def off_id_problem(text: str) -> str:
     stripped = text.strip()
     if not stripped:
         return "the identifier is empty"
+    if _SCIENTIFIC.fullmatch(stripped):
+        return f"the identifier must be {LENGTH} digits; {_SPREADSHEET}"
     if not (stripped.isascii() and stripped.isdigit()):
         return f"the identifier must be {LENGTH} digits; other characters were found"
     remedy = "; a leading zero may have been lost: keep the column as text"

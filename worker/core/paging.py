@@ -1,8 +1,8 @@
-"""Follows the pages of one person's area by the declared style, to the last one.
+"""Follows the pages of one person's area in the declared style, to the last one.
 
-Everything that the contract declares about pages is checked: whether another page follows, the
-number of pages, the number of this page, the total. An answer that contradicts itself, or what was
-read, is not a complete read.
+All declared fields about pages are checked: whether another page follows, the number of pages, the
+number of this page, the total. If an answer contradicts itself or an earlier page, the read is not
+complete.
 """
 
 import re
@@ -27,10 +27,10 @@ from worker.core.value import Value
 from worker.errors import PagingError
 
 RECORDS_MAX: Final = 5_000
-"""Records of one person and area."""
+"""Maximum number of records of one person and area."""
 RECEIVED_BYTES_MAX: Final = 32 * 1024 * 1024
-"""Bytes of all responses about one person and area: a hostile one takes less than 64 MiB of memory
-(``docs/security.md``). ``TransportOptions.response_bytes_max`` limits those of one response."""
+"""Maximum size of all responses about one person and area, so that hostile ones need less than
+64 MiB of memory (``docs/limits.md``). ``TransportOptions.response_bytes_max`` limits one."""
 PAGES_MAX: Final = 1_000
 """More pages than this for one person count as a loop."""
 CONTINUATION_MAX: Final = 2_000
@@ -50,7 +50,7 @@ _Scalar: TypeAlias = str | int
 
 
 class PageRequest(Value, frozen=True, kw_only=True):
-    """What to ask for next: the URL, and fields that the body gets besides its template."""
+    """The request for the next page: the URL, and the fields to add to the body."""
 
     hidden = frozenset({"url", "fields"})
 
@@ -63,7 +63,7 @@ class PagingState:
 
     Args:
         url: the area's address, with its query.
-        off_id: the person asked for; no URL may hold the identifier.
+        off_id: the person's identifier, which no URL may contain.
     """
 
     def __init__(self, *, contract: AreaContract, url: str, off_id: str) -> None:
@@ -72,7 +72,7 @@ class PagingState:
         self._url = url
         self._off_id = off_id
         self._keys = set[str]()
-        self._asked = set[tuple[Any, ...]]()
+        self._requested = set[tuple[Any, ...]]()
         self._counts = dict[str, int]()
         self._pages = 0
         self.items = 0
@@ -81,7 +81,7 @@ class PagingState:
         self._ask(self.first)
 
     def next_request(self, answer: Answer, keys: Iterable[str]) -> PageRequest | None:
-        """Take in a page; return the request for the next one, or None after the last.
+        """Add a page. Return the request for the next one, or None after the last.
 
         Args:
             keys: the keys of the page's records.
@@ -108,10 +108,10 @@ class PagingState:
         return request
 
     def _ask(self, request: PageRequest) -> None:
-        asked = (request.url, *sorted(request.fields.items()))
-        if asked in self._asked:
+        key = (request.url, *sorted(request.fields.items()))
+        if key in self._requested:
             raise PagingError(f"a loop: page {self._pages + 1} was requested before")
-        self._asked.add(asked)
+        self._requested.add(key)
         self._request = request
 
     def _take_in(self, keys: Iterable[str]) -> None:
@@ -155,7 +155,7 @@ class PagingState:
                 return None
 
     def _text(self, answer: Answer, field: str) -> str:
-        """A continuation; empty if there is none."""
+        """A continuation, or empty if there is none."""
         value = answer.around.get(field)
         if value is None:
             return ""
@@ -168,52 +168,53 @@ class PagingState:
     def _by_page(self, paging: PagePaging, answer: Answer, total: int | None) -> PageRequest | None:
         number = paging.first + self._pages - 1
         self._check_echo(paging.field, answer, number)
-        told = self._told(paging.more, answer, total)
+        statements = self._statements(paging.more, answer, total)
         if paging.pages:
             pages = self._count(paging.pages, answer)
             if answer.items and pages < self._pages:
                 raise PagingError(f"page {self._pages} of {pages} has records (at {paging.pages})")
-            told.append(self._pages < pages)
-        return self._sending(paging, number + 1) if self._is_more(told, answer) else None
+            statements.append(self._pages < pages)
+        return self._sending(paging, number + 1) if self._is_more(statements, answer) else None
 
     def _by_offset(
         self, paging: OffsetPaging, answer: Answer, total: int | None
     ) -> PageRequest | None:
         self._check_echo(paging.field, answer, self.items - len(answer.items))
-        told = self._told(paging.more, answer, total)
-        return self._sending(paging, self.items) if self._is_more(told, answer) else None
+        statements = self._statements(paging.more, answer, total)
+        return self._sending(paging, self.items) if self._is_more(statements, answer) else None
 
     def _count(self, place: str, answer: Answer) -> int:
-        """A number that all pages share."""
+        """A number that must be the same on all pages."""
         count = answer.count(place)
-        # If records came or went meanwhile, one may have slipped over a boundary between pages.
+        # If records were added or removed meanwhile, one may have moved across a page boundary.
         if self._counts.setdefault(place, count) != count:
             raise PagingError(f"{count}, where an earlier page says another number (at {place})")
         return count
 
-    def _check_echo(self, field: str, answer: Answer, asked: int) -> None:
-        if field and answer.count(field) != asked:
-            raise PagingError(f"{asked} was asked for, another page was returned (at {field})")
+    def _check_echo(self, field: str, answer: Answer, number: int) -> None:
+        if field and answer.count(field) != number:
+            raise PagingError(f"{number} was requested, another page was returned (at {field})")
 
-    def _told(self, more: str, answer: Answer, total: int | None) -> list[bool]:
-        """What the answer says of whether another page follows."""
-        told = [] if total is None else [self.items < total]
+    def _statements(self, more: str, answer: Answer, total: int | None) -> list[bool]:
+        """All declared statements of the answer about whether another page follows."""
+        statements = [] if total is None else [self.items < total]
         if more:
             flag = answer.around.get(more)
             if not isinstance(flag, bool):
                 raise PagingError(f"neither true nor false (at {more})")
-            told.append(flag)
-        return told
+            statements.append(flag)
+        return statements
 
-    def _is_more(self, told: list[bool], answer: Answer) -> bool:
-        if not told:
+    def _is_more(self, statements: list[bool], answer: Answer) -> bool:
+        if not statements:
             return bool(answer.items)
-        if len(set(told)) > 1:
+        if len(set(statements)) > 1:
             raise PagingError(f"page {self._pages} contradicts itself on whether another follows")
-        # Without records nothing advances; a page of one that lost them would look like the last.
-        if told[0] and not answer.items:
-            raise PagingError(f"page {self._pages} is empty, and says that another follows")
-        return told[0]
+        # A page without records cannot be followed by more: if it lost its records, it would look
+        # like the last one.
+        if statements[0] and not answer.items:
+            raise PagingError(f"page {self._pages} is empty, and indicates another page")
+        return statements[0]
 
     def _sending(self, paging: SendingPaging, value: _Scalar) -> PageRequest:
         """The first request, with a continuation in body or query."""
@@ -226,7 +227,7 @@ class PagingState:
         return PageRequest(url=f"{self._url}{glue}{urlencode(fields)}")
 
     def _by_link(self, target: str) -> PageRequest:
-        """A request to a next link: the same server, and the same path or one below it."""
+        """A request to a next link on the same server, at the same path or below it."""
         _check_length(target)
         self._refuse_identifier(target)
         try:
@@ -236,16 +237,18 @@ class PagingState:
             raise PagingError("the next link is not a URL") from None
         if not is_same:
             raise PagingError("the next link leads to another server")
-        own = urlsplit(self._url).path.rstrip("/")
-        if not (url.path.startswith(own) and _BELOW.fullmatch(url.path.removeprefix(own))):
+        area_path = urlsplit(self._url).path.rstrip("/")
+        if not (
+            url.path.startswith(area_path) and _BELOW.fullmatch(url.path.removeprefix(area_path))
+        ):
             raise PagingError("the next link leaves the area's path")
         if _UNSAFE.search(url.geturl()):
             raise PagingError("the next link is not a URL")
         return PageRequest(url=urlunsplit(url._replace(fragment="")))
 
     def _refuse_identifier(self, text: str) -> None:
-        # A URL stands in the logs of proxies. Other numbers are PTS's own, though one in thirty of
-        # eleven digits looks like an identifier.
+        # Proxies log URLs. Only this person's identifier is refused: one in thirty numbers of
+        # eleven digits looks like an identifier and is a cursor.
         if self._off_id in _NO_DIGIT.sub("", unquote(text)):
             raise PagingError("the continuation holds the person's identifier")
 
@@ -254,7 +257,7 @@ def check_area(*, records: int, received_bytes: int) -> None:
     """Check the size of a person's area over all its pages.
 
     Raises:
-        PagingError: it has more than ``RECORDS_MAX`` records or ``RECEIVED_BYTES_MAX`` bytes.
+        PagingError: there are more than ``RECORDS_MAX`` records or ``RECEIVED_BYTES_MAX`` bytes.
     """
     if records > RECORDS_MAX:
         raise PagingError(f"more than {RECORDS_MAX} records of one person")
@@ -271,7 +274,7 @@ def next_links(values: Iterable[str]) -> Iterator[str]:
     """The targets of all links with the relation ``next`` (RFC 8288 §3), in linear time.
 
     Raises:
-        PagingError: a header speaks of a next link, and cannot be read.
+        PagingError: a header mentions a next link, but is malformed.
     """
     for value in values:
         end = 0
@@ -286,7 +289,7 @@ def next_links(values: Iterable[str]) -> Iterator[str]:
 
 
 def _relations(parameters: str) -> list[str]:
-    """The relations of a link; only the first ``rel`` counts (RFC 8288 §3.3)."""
+    """The relations of a link. Only the first ``rel`` counts (RFC 8288 §3.3)."""
     for parameter in _PARAMETER.finditer(parameters):
         if parameter[1].lower() == "rel":
             return str(parameter[2] or parameter[3] or "").lower().split()

@@ -13,11 +13,11 @@ from worker.core.value import Value
 from worker.errors import ContractError
 
 DEPTH_MAX: Final = 32
-"""Levels of objects and arrays in an answer."""
+"""Maximum depth of objects and arrays in an answer."""
 PATH_MAX: Final = 300
-"""Characters of a path."""
+"""Maximum length of a path."""
 UNNAMED: Final = "?"
-"""What stands for a field whose name is not shown."""
+"""In place of a field name that is not shown."""
 
 _SEGMENT: Final = re.compile(r"([^\[\]\s]+?)(?:\[(?:(0|[1-9]\d{0,3})|([^\[\]=\s]+)=([^\[\]]+))\])?")
 _SAFE_PATH: Final = re.compile(r"(?:[\w@$.:-]|\[\])+", re.ASCII)
@@ -30,14 +30,14 @@ _WHOLE_NUMBER: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 class Match(NamedTuple):
-    """Picks the one element of an array whose field has this value."""
+    """Selects the only element of an array whose field has this value."""
 
     name: str
     value: str | int | bool
 
 
 class Segment(NamedTuple):
-    """A part of a path between dots: its text, the field's name, and which element of an array."""
+    """A part of a path between dots: its text, the field's name, and the selected element."""
 
     text: str
     name: str
@@ -48,9 +48,9 @@ class FieldPath(Value, frozen=True):
     """A parsed path.
 
     Attributes:
-        text: as it was written.
-        names: for each segment, the literal names that may begin there, longest first, each with
-            the number of the segment behind it.
+        text: the path as written.
+        names: for each segment, the literal names that can begin there, longest first, each with
+            the number of the next segment.
     """
 
     text: str
@@ -59,19 +59,19 @@ class FieldPath(Value, frozen=True):
 
     @property
     def is_picky(self) -> bool:
-        """Whether an element is picked by a value, so that its place differs between answers."""
+        """Whether an element is selected by a value, so its position differs between answers."""
         return any(isinstance(segment.pick, Match) for segment in self.segments)
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The general path, and the paths of the fields by which elements are picked."""
-        found, before = [self.general], ""
+        """The general path, and the paths of the fields that select elements."""
+        paths, before = [self.general], ""
         for segment in self.segments:
             before += segment.name if segment.pick is None else f"{segment.name}[]"
             if isinstance(segment.pick, Match):
-                found.append(f"{before}.{segment.pick.name}")
+                paths.append(f"{before}.{segment.pick.name}")
             before += "."
-        return tuple(found)
+        return tuple(paths)
 
     @property
     def general(self) -> str:
@@ -108,7 +108,7 @@ def parse_path(text: str) -> FieldPath:
 
 
 def _parts(text: str) -> list[str]:
-    """The text between the dots that stand outside brackets."""
+    """The text between dots outside brackets."""
     return re.split(r"\.(?![^\[\]]*\])", text)
 
 
@@ -119,10 +119,10 @@ def _scalar(text: str) -> str | int | bool:
 
 
 def find(document: Any, path: FieldPath) -> Any:
-    """The value at a path; None where there is none.
+    """The value at a path, or None.
 
     Raises:
-        ContractError: not exactly one element of an array has the value that the path asks for.
+        ContractError: not exactly one element of an array has the selected value.
     """
     if isinstance(document, dict) and path.text in document:
         return document[path.text]
@@ -166,7 +166,7 @@ def _matches(element: Any, wanted: Match) -> bool:
 
 
 def is_same(value: Any, wanted: Any) -> bool:
-    """Whether two JSON values are the same; true is not 1."""
+    """Whether two JSON values are equal. True is not 1."""
     return type(value) is type(wanted) and bool(value == wanted)
 
 
@@ -175,11 +175,11 @@ def leaves(
 ) -> Iterator[tuple[str, Any]]:
     """Each leaf of a document with its path: scalars, and empty objects and arrays.
 
-    What has a path of more than ``PATH_MAX`` characters is one leaf, with the path ``?``.
+    A value with a path of more than ``PATH_MAX`` characters is one leaf with the path ``?``.
 
     Args:
-        but: an array or object that is left out, with all that it holds.
-        is_numbered: whether paths have the numbers of elements; if not, ``[]``.
+        but: an array or object to skip.
+        is_numbered: whether paths have the numbers of elements. Otherwise ``[]``.
 
     Raises:
         ContractError: the document is nested too deeply.
@@ -205,7 +205,7 @@ def _leaves(
         inner = before + name
         if item is but and but is not None:
             continue
-        if len(inner) > PATH_MAX:  # it may hold thousands of leaves, each with all of this path
+        if len(inner) > PATH_MAX:  # it can contain thousands of leaves, each with this path
             yield UNNAMED, item
         elif item and isinstance(item, _CONTAINERS):
             yield from _leaves(item, inner, but, depth - 1, is_numbered=is_numbered)
@@ -222,10 +222,11 @@ def without_numbers(path: str) -> str:
 def safe_path(path: str) -> str:
     """A path without the numbers of elements for messages and the ledger, or ``?``.
 
-    PTS could use a person's identifier as the name of a field. So ``?`` stands for a path that
-    holds more than four digits, or anything but ASCII letters and ``_@$.:-``, or is too long.
+    PTS could use a person's identifier as the name of a field. Therefore a path with more than four
+    digits, with characters other than ASCII letters and ``_@$.:-``, or of too many characters is
+    replaced by ``?``.
     """
-    shown = without_numbers(path)
-    if len(shown) > PATH_MAX or not _SAFE_PATH.fullmatch(shown):
+    general = without_numbers(path)
+    if len(general) > PATH_MAX or not _SAFE_PATH.fullmatch(general):
         return UNNAMED
-    return UNNAMED if len(_DIGIT.findall(shown)) > _DIGITS_MAX else shown
+    return UNNAMED if len(_DIGIT.findall(general)) > _DIGITS_MAX else general

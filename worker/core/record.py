@@ -123,10 +123,7 @@ class RecordReader:
     def _record(self, item: Any, off_id: str) -> Record:
         if not isinstance(item, dict):
             raise ContractError("not an object")
-        for path in self._persons:
-            value = find(item, path)
-            if value is not None:
-                check_person(value, off_id, path.text)
+        self._check_person(item, off_id)
         columns = self._columns(item, off_id)
         for name in self._contract.required:
             if _is_blank(columns[name]):
@@ -139,6 +136,18 @@ class RecordReader:
             columns=tuple(columns.values()),
             extra=_json(extra) if extra else None,
         )
+
+    def _check_person(self, item: dict[str, Any], off_id: str) -> None:
+        """Check that a record names the person asked for, if the contract declares where."""
+        named = [(find(item, path), path) for path in self._persons]
+        named = [(value, path) for value, path in named if value is not None]
+        if self._persons and not named:
+            raise ContractError(
+                "no person, where the contract declares one; `person = []` if records have none",
+                field=self._persons[0].text,
+            )
+        for value, path in named:
+            check_person(value, off_id, path.text)
 
     def _columns(self, item: dict[str, Any], own: str) -> dict[str, ColumnValue]:
         columns: dict[str, ColumnValue] = {}

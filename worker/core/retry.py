@@ -1,4 +1,4 @@
-"""What HTTP statuses mean, and whether and when to retry."""
+"""Classifies HTTP statuses, and decides whether and when to retry."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -25,15 +25,15 @@ def is_denial(status: int) -> bool:
 
 
 def parse_retry_after(value: str | None, now: datetime, *, date: str | None = None) -> float | None:
-    """The wait in seconds of a ``Retry-After`` header (RFC 9110 §10.2.3); never clipped.
+    """The wait in seconds of a ``Retry-After`` header (RFC 9110 §10.2.3), never clipped.
 
     Args:
         value: the header's value, seconds or an HTTP date.
         now: the reference time for a date.
-        date: the response's ``Date``, which is used instead: it is of the server's clock.
+        date: the response's ``Date``, used in place of ``now``, as it is the server's clock.
 
     Returns:
-        Seconds, 0 for a date in the past; None if there is no value or it is invalid.
+        Seconds, 0 for a date in the past. None if there is no value, or it is invalid.
     """
     if value is None:
         return None
@@ -57,7 +57,7 @@ def parse_http_date(value: str | None) -> datetime | None:
 
 
 def instant_after(now: datetime, wait_s: float) -> datetime:
-    """The time ``wait_s`` after ``now``, in UTC; at most the last second of 9999."""
+    """The time ``wait_s`` after ``now``, in UTC, at most the last second of 9999."""
     try:
         return now.astimezone(UTC) + timedelta(seconds=wait_s)
     except OverflowError:
@@ -65,16 +65,16 @@ def instant_after(now: datetime, wait_s: float) -> datetime:
 
 
 class RetryPolicy(Value, frozen=True, kw_only=True):
-    """Retry limits and backoff.
+    """Retry limits and back-off.
 
     Before attempt n + 1 the wait is ``jitter * min(wait_s_max, wait_s_first * 2 ** (n - 1))``,
     with ``jitter`` in [0, 1) ("full jitter"), but at least ``Retry-After``. With the defaults the
     longest waits are 0.5, 1, 2, 4 and 8 s.
 
     Attributes:
-        attempts_max: maximum number of attempts, including the first; at least 1.
+        attempts_max: maximum number of attempts, including the first. At least 1.
         wait_s_first: maximum wait before the second attempt.
-        wait_s_max: maximum backoff; does not clip ``Retry-After``.
+        wait_s_max: maximum back-off. Does not clip ``Retry-After``.
     """
 
     attempts_max: int = 6
@@ -85,7 +85,7 @@ class RetryPolicy(Value, frozen=True, kw_only=True):
 def wait_before_retry(
     policy: RetryPolicy, attempt: int, retry_after_s: float | None, jitter: float
 ) -> float | None:
-    """Seconds to wait after attempt number ``attempt`` (from 1) failed; None: do not retry.
+    """Seconds to wait after failed attempt number ``attempt`` (from 1). None: do not retry.
 
     Args:
         attempt: attempts made so far.

@@ -196,8 +196,10 @@ class Standing(Value, frozen=True, kw_only=True):
         last_success_at: when a full run last published without failures.
         last_published_at: when a full run last published; a backfill says nothing of the night.
         persons_stale: persons with an area that the last run could not confirm.
+        persons_known: persons with a published state who have not departed.
     """
 
     last_success_at: datetime | None
     last_published_at: datetime | None
     persons_stale: int
+    persons_known: int

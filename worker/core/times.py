@@ -1,18 +1,18 @@
-"""Times, as .NET writes them, and clocks that are wrong; durations, as people write them."""
+"""Times in .NET's formats, wrong clocks, and durations in a readable format."""
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 END_OF_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-"""The value of every time in the year 9999, PTS's "maximum DateTime", which means never
+"""In place of every time in the year 9999, PTS's "maximum DateTime", which means never
 (pts reference, section 0, point 5). Not ``datetime.max``, which asyncpg stores as infinity."""
 
 START_OF_TIME: Final = datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC)
-"""The value of a time before the year 1 in UTC, e.g. .NET's minimum with an offset."""
+"""In place of a time before the year 1 in UTC, such as .NET's minimum with an offset."""
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
-"""How far the clocks of this machine, a run's and the database's may differ."""
+"""Maximum difference between the clocks of this machine, of a run and of the database."""
 
 _YEAR_OF_START: Final = 1
 _YEAR_OF_NEVER: Final = 9999
@@ -36,15 +36,15 @@ _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60))
 def parse_time(text: str, *, naive: tzinfo | None = None) -> datetime:
     """Parse an ISO 8601 time with up to nine fractional digits, truncated to six.
 
-    A date alone is midnight. A time in or after the year 9999 in UTC is ``END_OF_TIME``; a time
+    A date alone is midnight. A time in or after the year 9999 in UTC is ``END_OF_TIME``. A time
     before the year 1 is ``START_OF_TIME``.
 
     Args:
-        naive: the zone of a time without one.
+        naive: the zone of a time without an offset.
 
     Raises:
-        ValueError: the text is not such a time, or it has no zone and none is declared. The
-            message does not hold the text.
+        ValueError: the text is not a time, or has no offset and no zone is declared. The message
+            does not contain the text.
     """
     form = _FORM.fullmatch(text)
     if form is None:
@@ -68,7 +68,7 @@ def parse_time(text: str, *, naive: tzinfo | None = None) -> datetime:
 
 
 def is_of_the_future(at: datetime, now: datetime) -> bool:
-    """Whether a time lies further ahead than clocks may differ: one of them was or is wrong."""
+    """Whether a time is so far ahead that one of the clocks was or is wrong."""
     return at - now > CLOCK_TOLERANCE
 
 
@@ -82,7 +82,7 @@ def parse_duration(text: str) -> timedelta:
     A number without a unit is refused.
 
     Raises:
-        ValueError: it is not a duration; the message does not repeat the text.
+        ValueError: it is not a duration. The message does not repeat the text.
     """
     match = _DURATION.fullmatch(text.strip())
     parts = {unit: float(n) for unit, n in match.groupdict().items() if n} if match else {}

@@ -9,7 +9,7 @@ class Value(msgspec.Struct, frozen=True):
     """An immutable value, compared by its fields.
 
     A run creates about thirty values per person. A frozen dataclass takes 1 µs per instance and
-    1 ms of startup per class; this takes a tenth and a fortieth of that.
+    1 ms of start-up per class. This takes a tenth and a fortieth of that.
 
     Attributes:
         hidden: names of fields that ``repr`` masks.
@@ -18,8 +18,8 @@ class Value(msgspec.Struct, frozen=True):
     hidden: ClassVar[frozenset[str]] = frozenset()
 
     def __repr__(self) -> str:
-        shown = ", ".join(
+        fields = ", ".join(
             f"{name}={'…' if name in self.hidden else repr(getattr(self, name))}"
             for name in self.__struct_fields__
         )
-        return f"{type(self).__name__}({shown})"
+        return f"{type(self).__name__}({fields})"

@@ -1,8 +1,8 @@
-"""Authorizes requests to PTS with HelseID tokens, and judges PTS's refusals.
+"""Authorizes requests to PTS with HelseID tokens, and classifies PTS's refusals.
 
 An API built like NHN's sample answers every invalid DPoP proof with ``Bearer
 error="invalid_token"`` (PTS reference, section 13), so a refusal does not show whether the token or
-the proof is invalid. Repeating the request with the same token and a new proof does.
+the proof is invalid. Repeating the request with the same token and a new proof shows it.
 """
 
 import math
@@ -34,7 +34,7 @@ class HelseIdAuthorizer:
     """Authorizes each attempt, with DPoP or, if configured, bearer.
 
     Attributes:
-        tokens: where to get the token for an attempt.
+        tokens: provides the token of an attempt.
     """
 
     def __init__(self, tokens: TokenSource, runtime: Runtime) -> None:
@@ -43,7 +43,7 @@ class HelseIdAuthorizer:
         self._replaced_s = -math.inf
 
     def headers(self, method: str, url: str, token: Token) -> Mapping[str, str]:
-        """The token and a new DPoP proof for one attempt, which is to be sent at once."""
+        """The token and a new DPoP proof for one attempt. Send them at once: a proof ages."""
         headers = {"Authorization": token.authorization}
         if self.tokens.proof_key is not None:
             headers["DPoP"] = self.tokens.proof_key.proof(
@@ -61,17 +61,18 @@ class HelseIdAuthorizer:
             self.tokens.proof_key.learn(url, response.header("dpop-nonce"))
 
     def refusal(self, token: Token, response: HttpResponse, number: int) -> str:
-        """Why PTS denies this client; empty if the request is to be repeated.
+        """The reason why PTS denies this client. Empty if the request is to be repeated.
 
         Args:
             token: the request's.
             response: 401 or 403.
-            number: how often the request has been refused.
+            number: refusals of this request so far.
         """
         code = challenge_error(response.headers.get("www-authenticate", ()))
         _log.debug(
             "helseid.call_denied", status=response.status, code=code, token_id=token.token_id
         )
+        # A 403 is about the client's rights, which a new proof or token does not change.
         if response.status == _UNAUTHORIZED and number <= _REPEATS:
             if number == _REPEATS:
                 self._replace(token)
@@ -82,8 +83,9 @@ class HelseIdAuthorizer:
         return text
 
     def _replace(self, token: Token) -> None:
-        """Discard a refused token, unless another has taken its place or was got just now."""
+        """Discard a refused token, unless it was replaced already, or the last one recently."""
         now_s = self._runtime.monotonic()
+        # Many requests with the same token fail together: the first one replaces it for all.
         is_due = now_s - self._replaced_s >= _REPLACEMENT_INTERVAL_S
         if is_due and self.tokens.current is token:
             self._replaced_s = now_s
@@ -99,10 +101,10 @@ def challenge_error(values: Iterable[str]) -> str:
 def open_helseid(
     settings: HelseId, key: ClientKey, runtime: Runtime, http: httpx.AsyncClient
 ) -> HelseIdAuthorizer:
-    """A HelseID client, which a run authorizes its requests with. Sends no request yet.
+    """An authorizer for the requests of a run. Sends no request yet.
 
     Args:
-        http: see ``helseid_client``; the caller closes it.
+        http: see ``helseid_client``. The caller closes it.
 
     Raises:
         ConfigurationError: the settings are incomplete.

@@ -1,4 +1,4 @@
-"""HTTP client for HelseID, with retries and error messages; and HelseID's metadata.
+"""HTTP client for HelseID with retries and error messages, and HelseID's metadata.
 
 Each attempt sends a newly built request, because HelseID may refuse a repeated assertion or proof.
 """
@@ -39,6 +39,7 @@ _HEADERS: Final = {
 _METADATA_S: Final = 24 * 3600.0
 """How long the metadata is cached (HelseID requirement FK2)."""
 _RENEWAL_PAUSE_S: Final = 600.0
+"""Time between attempts to renew the metadata while HelseID is unavailable."""
 _ISSUER: Final = "helseid.issuer"
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -50,7 +51,7 @@ def helseid_client(
     """An HTTP client for HelseID: verified TLS 1.2 or newer, no redirects, no proxy variables.
 
     Args:
-        tls: trusted authorities; None: the system's.
+        tls: trusted authorities. None: the system's.
         attempt_s_max: maximum time of an attempt.
     """
     options = TransportOptions(
@@ -66,10 +67,10 @@ class HelseIdClient:
     """Sends requests to HelseID and retries transient failures.
 
     Args:
-        retry: how often, and after which waits.
+        retry: number of attempts, and the waits between them.
 
     Attributes:
-        http: makes the requests.
+        http: builds and sends the requests.
     """
 
     def __init__(
@@ -86,21 +87,23 @@ class HelseIdClient:
     ) -> T:
         """Send a request, and retry transient failures after a delay.
 
-        Retries lost connections, timeouts, 5xx, 408, 425, 429 and what ``read`` does not take for
-        an answer. Obeys ``Retry-After``, also by failing without a request. After a call that
-        failed there is one attempt only, until a call succeeds: the caller knows when to ask again.
+        Retries lost connections, time-outs, 5xx, 408, 425, 429 and responses for which ``read``
+        raises ``TransientError``. Obeys ``Retry-After``, also by failing without a request. After a
+        failed call, there is one attempt for each call until one succeeds, because the caller
+        decides when to ask again.
 
         Args:
             make_request: builds a new request for each attempt.
-            read: what a complete response says; raises ``TransientError`` if it is no answer. What
-                else it raises ends the retries.
+            read: converts a complete response. ``TransientError`` leads to a retry, any other
+                error ends the call.
 
         Raises:
             UnavailableError: all attempts failed, ``Retry-After`` is too long, or a certificate is
                 not accepted.
-            ConfigurationError: the proxy refuses, or this process may not open another file.
+            ConfigurationError: the proxy refuses, or this process has too many open files.
         """
         before = self._failure
+        # A copy, because each raise appends to the traceback of the error.
         if before is not None and self._runtime.monotonic() < self._quiet_until_s:
             raise copy.copy(before)
         self._failure = None
@@ -129,7 +132,7 @@ class HelseIdClient:
                 raise TransientError(f"answered {response.status_code}")
             return read(response)
         except AreaError as error:
-            # The response is never logged, as it may hold a token.
+            # The response is never logged, because it may contain a token.
             problem = f"{request.url.copy_with(query=None, userinfo=b'')}: {error.message}"
             hint = error.hint or "check DNS, the firewall and helseid.issuer"
         self._quiet_until_s = self._runtime.monotonic() + wait_s
@@ -146,7 +149,7 @@ def _log_failed(number: int, error: TransientError, wait_s: float) -> None:
 
 
 def json_object(response: httpx.Response) -> dict[str, Any] | None:
-    """The JSON object in a response; None if it holds something else."""
+    """The JSON object in a response. None if it is anything else."""
     try:
         document = orjson.loads(response.content)
     except orjson.JSONDecodeError:
@@ -158,7 +161,7 @@ class Metadata(Value, frozen=True, kw_only=True):
     """The metadata that the worker uses.
 
     Attributes:
-        issuer: as HelseID writes it; the audience of assertions.
+        issuer: as HelseID writes it. The audience of assertions.
     """
 
     issuer: str
@@ -177,7 +180,7 @@ class Discovery:
         self._renew_at_s = 0.0
 
     async def metadata(self) -> Metadata:
-        """The metadata, at most 24 h old; older only while HelseID gives no valid one.
+        """The metadata, at most 24 h old. It is older only while HelseID sends no valid metadata.
 
         Raises:
             ConfigurationError: the metadata was never read, and it names another issuer.
@@ -189,6 +192,7 @@ class Discovery:
             self._metadata = await self._client.call(self.request, self._parse)
             self._renew_at_s = self._runtime.monotonic() + _METADATA_S
         except (ConfigurationError, UnavailableError) as error:
+            # HelseID's endpoints rarely change, so old metadata is better than a failed night.
             if self._metadata is None:
                 raise
             self._renew_at_s = self._runtime.monotonic() + _RENEWAL_PAUSE_S
@@ -198,12 +202,12 @@ class Discovery:
         return self._metadata
 
     def request(self) -> httpx.Request:
-        """What asks for the metadata."""
+        """The request for the metadata."""
         return self._client.http.build_request("GET", self._url)
 
     def _parse(self, response: httpx.Response) -> Metadata:
         if response.status_code != httpx.codes.OK:
-            # A gateway may send it for a while, so it is judged as other outages are.
+            # A gateway in maintenance sends such answers, so this counts as an outage.
             raise UnavailableError(
                 f"{_ISSUER}: found no OpenID configuration at {self._url} "
                 f"(HTTP {response.status_code})",
@@ -218,6 +222,7 @@ class Discovery:
                 f"{_ISSUER}: is {self._issuer}, but the OpenID configuration names another",
                 hint=f"set the issuer exactly as HelseID writes it in {self._url}",
             )
+        # Assertions authenticate the client: another host must never receive one.
         if not isinstance(endpoint, str) or not self._is_at_the_issuer(endpoint):
             raise ConfigurationError(
                 f"{_ISSUER}: token_endpoint is not at the issuer's scheme, host and port",

@@ -1,4 +1,4 @@
-"""DPoP (RFC 9449): the key of this process, its proofs, and what goes into them.
+"""DPoP (RFC 9449): the key of this process, its proofs, and their claims.
 
 A run makes a proof for every request, so the constant parts are encoded once: a proof costs the
 ES256 signature plus 8 µs. The key is ES256 regardless of the client key, because an RSA-4096
@@ -20,11 +20,11 @@ from joserfc.jwk import ECKey
 
 _ALGORITHM: Final = ec.ECDSA(hashes.SHA256())
 _NONCE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")
-"""NQCHAR of RFC 6749, as RFC 9449 §8.1 requires; the length limit is the worker's."""
+"""NQCHAR of RFC 6749, as RFC 9449 §8.1 requires; with a length limit of our own."""
 
 
 class ProofKey:
-    """A P-256 key, held in memory only, that signs DPoP proofs. It knows the nonces for them."""
+    """A P-256 key in memory that signs DPoP proofs, with the latest nonce of each origin."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -40,17 +40,19 @@ class ProofKey:
         """A DPoP proof for one attempt of one request, with the nonce of its origin.
 
         Args:
-            url: the request URL; ``htu`` is the URL without query and fragment.
+            url: the request URL. ``htu`` is the URL without query and fragment.
             iat: seconds since 1970, never rounded up.
             jti: unique per proof.
             access_token_hash: ``ath``, for requests with a token.
         """
+        # Query and fragment are cut first, so that the caches of target_uri and origin stay small.
         claims = {"jti": jti, "iat": iat, "htm": method, "htu": target_uri(url.partition("?")[0])}
         if access_token_hash is not None:
             claims["ath"] = access_token_hash
         if self._nonces and (nonce := self._nonces.get(origin(url))):
             claims["nonce"] = nonce
         signed = self._head + _encode(msgspec.json.encode(claims))
+        # JWS requires the two numbers as fixed-length bytes, cryptography returns DER.
         r, s = decode_dss_signature(self._key.sign(signed, _ALGORITHM))
         signature = _encode(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
         return f"{signed.decode('ascii')}.{signature.decode('ascii')}"
@@ -58,7 +60,7 @@ class ProofKey:
     def learn(self, url: str, nonce: str | None) -> None:
         """Keep a received ``DPoP-Nonce`` for the origin that gave it (RFC 9449 §8.2).
 
-        What is no nonce (§8.1) is not sent back.
+        An invalid nonce (§8.1) is ignored.
         """
         if nonce is not None and _NONCE.fullmatch(nonce):
             self._nonces[origin(url)] = nonce
@@ -80,7 +82,7 @@ def origin(url: str) -> str:
     """The normalised scheme, host and port of a URL, which identify its nonce (RFC 9449 §8.2).
 
     Raises:
-        httpx.InvalidURL: it is no URL.
+        httpx.InvalidURL: the text is not a URL.
     """
     parts = httpx.URL(url)
     return f"{parts.scheme}://{parts.netloc.decode('ascii')}"

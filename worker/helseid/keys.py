@@ -1,4 +1,4 @@
-"""The client's key, by which HelseID knows the worker: read from its file, made, and replaced.
+"""The client key, which authenticates the worker to HelseID: reading, creating and replacing it.
 
 HelseID accepts RS, PS and ES with 256, 384 and 512 (HelseID reference, section 4): RSA keys of at
 least 2048 bits, and the curves P-256, P-384 and P-521. Symmetric keys and EdDSA are not accepted.
@@ -32,7 +32,7 @@ FINISH: Final = "pts-worker keys rotate --finish"
 
 _RSA_BITS_MIN: Final = 2048
 _RSA_ALGORITHMS: Final = ("PS256", "PS384", "PS512", "RS256", "RS384", "RS512")
-"""The first is for a key that names none: FAPI 2.0, on which HelseID is based, has no RS256."""
+"""The first is the default: FAPI 2.0, on which HelseID is based, does not allow RS256."""
 _CURVE_ALGORITHMS: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _UNREADABLE: Final = (
     JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, OverflowError, RecursionError,
@@ -62,7 +62,7 @@ class ClientKey(Value, frozen=True, kw_only=True):
         return dict(self.key.as_dict(private=False, alg=self.alg, kid=self.kid, use="sig"))
 
     def document(self) -> bytes:
-        """The private key as its file holds it, a JWK. Secret."""
+        """The content of the key file: a private JWK. Secret."""
         jwk = self.key.as_dict(private=True, alg=self.alg, use="sig", kid=self.kid)
         return msgspec.json.format(msgspec.json.encode(jwk)) + b"\n"
 
@@ -76,22 +76,22 @@ class ClientKey(Value, frozen=True, kw_only=True):
 
 
 def public_call(file: Path) -> str:
-    """What prints the public half of this file's key."""
+    """The command that prints the public key of this file."""
     return f"pts-worker keys public --set helseid.private_jwk_file={file}"
 
 
 def load_client_key(path: Path) -> ClientKey:
     """Read the client's private key from a JWK, a PEM file, or HelseID's self-service JSON.
 
-    Its algorithm is what a JWK says, else that of its curve, or ``PS256`` for RSA. Its id is the
+    The algorithm is the JWK's ``alg``, else that of its curve, or ``PS256`` for RSA. The id is the
     JWK's ``kid``, else the RFC 7638 thumbprint, as in HelseID's tools. Importing a 4096-bit RSA key
     takes 250 ms, so load the key once.
 
     Args:
-        path: the file, which nobody but its owner can write.
+        path: a file that other accounts cannot write.
 
     Raises:
-        ConfigurationError: the file or key cannot be used. The message holds no key material.
+        ConfigurationError: the file or key cannot be used. The message contains no key material.
     """
     content = read_trusted(path, key=KEY_FILE, is_secret=True).removeprefix(codecs.BOM_UTF8)
     jwk: dict[str, Any] = {}
@@ -129,9 +129,8 @@ def new_client_key() -> ClientKey:
 class KeyFiles:
     """The files of a key and its rotation.
 
-    Next to the configured file ``F``, ``F.new`` holds a key that HelseID has not accepted yet. One
-    rename puts it in place, so that after a crash at any point ``F`` holds the old key or the new
-    one.
+    Next to the configured file ``F``, ``F.new`` contains a key that HelseID has not accepted yet.
+    One rename installs it, so that ``F`` has the old or the new key after a crash at any point.
 
     Args:
         path: the key file as configured. If it is a symbolic link, its target is changed.
@@ -162,7 +161,7 @@ class KeyFiles:
                 ) from None
 
     def put_in_place(self) -> None:
-        """Replace the current key with the pending one, in one step. The old key is kept nowhere.
+        """Replace the current key with the pending one, in one step. The old key is not kept.
 
         Keeps owner, group and mode of the current file, but removes all permissions of others.
 
@@ -171,7 +170,7 @@ class KeyFiles:
         """
         with self._changing():
             before, new = self.current.stat(), self.pending.stat()
-            # A list from the folder's default would come into force with the group's bits.
+            # The folder's default access control list would take effect with the group's bits.
             with contextlib.suppress(OSError, AttributeError):
                 os.removexattr(self.pending, "system.posix_acl_access")
             if (new.st_uid, new.st_gid) != (before.st_uid, before.st_gid):
@@ -181,9 +180,10 @@ class KeyFiles:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
-        """Make a change of the folder durable, and name what the system refuses."""
+        """Make a change of the folder durable, and convert errors of the system."""
         try:
             yield
+            # A rename is durable after a crash only when its folder is written.
             folder = os.open(self.current.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -198,7 +198,7 @@ class KeyFiles:
 
 
 def _jwk_in(document: dict[str, Any]) -> dict[str, Any]:
-    """The JWK in a document: itself, or a member of self-service's, as JSON in a string or not."""
+    """The JWK in a document: the document, or a member of self-service's JSON, also in a string."""
     members = {name.casefold(): value for name, value in document.items()}
     inner = members.get("privatejwk") or members.get("clientjwk") or document
     if isinstance(inner, str):
@@ -211,12 +211,12 @@ def _jwk_in(document: dict[str, Any]) -> dict[str, Any]:
 def _native(jwk: dict[str, Any]) -> object:
     imported = RSAKey if jwk.get("kty") == "RSA" else ECKey
     imported.validate_dict_key(jwk)
-    # Not import_key, which warns of a short key; HelseID does not take one at all.
+    # Not import_key, which only warns about short keys. HelseID does not accept them.
     return imported.binding.import_from_dict(jwk)
 
 
 def _accepted(native: object, path: Path) -> tuple[_Key, Sequence[str]]:
-    """The key, and the algorithms that it may sign with, its default first.
+    """The key and its allowed algorithms, the default first.
 
     Raises:
         ConfigurationError: HelseID does not accept it.

@@ -1,4 +1,4 @@
-"""Judges what the token endpoint answers: a token, a refusal with a remedy, or neither. Pure."""
+"""Classifies answers of the token endpoint: a token, a refusal with a remedy, or neither. Pure."""
 
 import re
 from collections.abc import Collection
@@ -58,7 +58,7 @@ _HINTS: Final = {
 }
 
 _TRANSIENT_CODES: Final = ("temporarily_unavailable", "server_error", "slow_down")
-"""Error codes by which a server asks to be called again (RFC 6749 §4.1.2.1, RFC 8628 §3.5)."""
+"""Error codes that ask for a retry (RFC 6749 §4.1.2.1, RFC 8628 §3.5)."""
 _ORGANIZATION_CODE: Final = re.compile(r"HID-[0-9]{4}")
 _CODES: Final = frozenset(
     {
@@ -89,7 +89,7 @@ OTHER_CODE: Final = "another code"
 
 
 class GrantedToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A token as the endpoint gives it. It is opaque; ``expires_in`` may be a string of digits."""
+    """A token as the endpoint sends it. It is opaque. ``expires_in`` may be a string of digits."""
 
     access_token: Annotated[str, msgspec.Meta(pattern=r"^[\x20-\x7e]+\Z")]
     expires_in: Annotated[float, msgspec.Meta(gt=0)]
@@ -101,7 +101,7 @@ class GrantedToken(msgspec.Struct, frozen=True, kw_only=True):
         """Check the type and the scopes. Without ``scope``, all are granted (RFC 6749 §5.1).
 
         Raises:
-            RefusedError: it is not what was asked for.
+            RefusedError: type or scopes differ from the request.
         """
         if str(self.token_type).casefold() != constraint:
             raise RefusedError(
@@ -112,7 +112,7 @@ class GrantedToken(msgspec.Struct, frozen=True, kw_only=True):
             )
         granted = scopes if self.scope is None else _scopes(self.scope)
         rejected = _scopes(self.rejected_scope)
-        if missing := [one for one in scopes if one not in granted or one in rejected]:
+        if missing := [name for name in scopes if name not in granted or name in rejected]:
             raise RefusedError(
                 f"HelseID issued a token without the scope {' '.join(missing)}",
                 code="insufficient_scope",
@@ -123,17 +123,18 @@ class GrantedToken(msgspec.Struct, frozen=True, kw_only=True):
 def granted_token(response: httpx.Response, *, clock: str = "") -> GrantedToken:
     """The token in a response.
 
-    What is neither a token nor a refusal is retried and then counts as HelseID being unavailable.
-    It usually comes from something in between, such as a firewall or a captive portal.
+    Any other response is retried and then counts as an outage of HelseID. It usually comes from a
+    firewall or a captive portal.
 
     Args:
-        clock: what is wrong with the clock, if that is known.
+        clock: the problem with the clock, or empty.
 
     Raises:
-        TransientError: it is neither.
+        TransientError: it is neither a token nor a refusal.
         RefusedError: HelseID refuses the client.
     """
     document = json_object(response)
+    # Redirects are never followed: an assertion must not reach another host.
     if document is None or response.is_redirect:
         raise TransientError(
             f"the token endpoint's response (HTTP {response.status_code}) is not a JSON object: "
@@ -147,7 +148,7 @@ def granted_token(response: httpx.Response, *, clock: str = "") -> GrantedToken:
     try:
         return msgspec.convert(document, GrantedToken, strict=False)
     except msgspec.ValidationError as error:
-        # Its text names a field and what is expected there, never a value.
+        # msgspec's text has the field and the expected type, never a value.
         raise TransientError(f"the token endpoint's response is no token: {error}") from None
 
 
@@ -182,7 +183,7 @@ def _hint(code: str, description: object, status: int) -> str:
 
 
 def clock_problem(date_header: str | None, now: datetime, *, whose: str) -> str:
-    """A clause about a clock that differs by more than 5 s; empty if it does not or is unknown."""
+    """A clause about a clock that differs by more than 5 s. Empty if it does not, or is unknown."""
     at = parse_http_date(date_header)
     ahead_s = (now - at).total_seconds() if at is not None else 0.0
     if abs(ahead_s) <= _CLOCK_TOLERANCE_S:

@@ -33,9 +33,9 @@ _EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 _SUBJECT_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 _SUBJECT_FILE: Final = "helseid.subject_token_file"
 _ABOUT_THE_PROOF: Final = frozenset({"use_dpop_nonce", "invalid_dpop_proof"})
-"""Refusals after which the request is made anew, once."""
+"""Refusals after which a new request is sent, once."""
 _LIFETIME_S_MAX: Final = 86_400.0
-"""Upper limit on ``expires_in``; HelseID's tokens live for minutes."""
+"""Upper limit on ``expires_in``. HelseID's tokens are valid for minutes."""
 _RENEWAL_MARGIN_S_MAX: Final = 30.0
 _RENEWAL_SHARE: Final = 0.2
 """A token is renewed 30 s before it expires, or at 80 % of its lifetime if that is later."""
@@ -43,11 +43,11 @@ _log = structlog.get_logger(__name__)
 
 
 class Token(Value, frozen=True, kw_only=True):
-    """An access token with the scopes that were asked for.
+    """An access token with the requested scopes.
 
     Attributes:
         authorization: the ``Authorization`` header. Never logged.
-        token_id: a sequence number; safe to log.
+        token_id: a sequence number, safe to log.
         token_hash: ``ath`` of its DPoP proofs.
         renew_at_s: on the runtime's monotonic clock.
     """
@@ -68,7 +68,7 @@ class TokenSource:
     the request fails, all waiting tasks fail with the same error, and later calls try again.
 
     Attributes:
-        proof_key: signs the proofs of tokens and of requests with them; None for bearer tokens.
+        proof_key: signs the proofs of token requests and of requests to PTS. None for bearer.
 
     Raises:
         ConfigurationError: a multi-tenant client has no parent organisation.
@@ -101,6 +101,7 @@ class TokenSource:
         """
         if (token := self.current) is not None:
             return token
+        # If the request of another task fails while this one waits, both get the same error.
         failures_before = self._failures
         async with self._lock:
             if (token := self.current) is not None:
@@ -123,17 +124,17 @@ class TokenSource:
 
     @property
     def current(self) -> Token | None:
-        """The token at hand, unless it expires soon."""
+        """The cached token, or None if it expires soon."""
         token = self._token
         if token is None or self._runtime.monotonic() >= token.renew_at_s:
             return None
         return token
 
     async def _request(self) -> Token:
-        """Request a token; if the proof is refused, mostly for want of a nonce, once more.
+        """Request a token. If the proof is refused, usually because a nonce is missing, once more.
 
         Raises:
-            RefusedError: HelseID refuses the client, or the token is not what was asked for.
+            RefusedError: HelseID refuses the client, or the token differs from the request.
         """
         metadata = await self.discovery.metadata()
         grant = await self._grant()
@@ -152,7 +153,7 @@ class TokenSource:
         return await ask()
 
     async def _grant(self) -> dict[str, str]:
-        """The form's fields that say what the token is granted for."""
+        """The fields of the form for the configured grant."""
         if self._settings.grant == "client_credentials":
             return {"grant_type": "client_credentials"}
         if self._settings.subject_token_file is None:
@@ -197,11 +198,11 @@ class TokenSource:
         return self._key.sign(typ=_TYP, claims=claims | self._organization)
 
     def _read(self, endpoint: str, response: httpx.Response) -> Token:
-        """The token in a response; what the response says of nonce and clock is remembered.
+        """The token in a response. Remembers the response's nonce and logs a wrong clock.
 
         Raises:
             TransientError: it is neither a token nor a refusal.
-            RefusedError: HelseID refuses the client, or the token is not what was asked for.
+            RefusedError: HelseID refuses the client, or the token differs from the request.
         """
         clock = clock_problem(response.headers.get("date"), self._runtime.now(), whose="HelseID's")
         if self.proof_key is not None:
@@ -216,6 +217,7 @@ class TokenSource:
             token_id=str(self._issued),
             token_hash=token_hash(granted.access_token),
             expires_in_s=lifetime_s,
+            # From the request, not the response: the lifetime may have begun before it arrived.
             renew_at_s=self._requested_at_s + lifetime_s - margin_s,
         )
         _log.info(
@@ -233,7 +235,7 @@ async def _subject_token(path: Path) -> str:
     """The signed-in person's token. It is used for one request and never stored.
 
     Raises:
-        ConfigurationError: the file cannot be read or does not hold exactly one token.
+        ConfigurationError: the file cannot be read or does not contain exactly one token.
     """
     read = partial(read_trusted, path, key=_SUBJECT_FILE, is_secret=True)
     token = (await anyio.to_thread.run_sync(read)).strip()
@@ -245,7 +247,8 @@ async def _subject_token(path: Path) -> str:
 def _organization_claim(settings: HelseId) -> dict[str, Any]:
     """The claim of the organisation that the client acts for (HelseID reference, section 3).
 
-    Empty without one. A single-tenant client sends only the child: HelseID knows its parent.
+    Empty without an organisation. A single-tenant client sends only the child, because HelseID has
+    its parent on record.
 
     Raises:
         ConfigurationError: a multi-tenant client has no parent.
@@ -258,7 +261,7 @@ def _organization_claim(settings: HelseId) -> dict[str, Any]:
                 "helseid.organization_parent: is not set, but the client is multi-tenant",
                 hint="set it to the organisation that the client acts for; PTS requires it",
             )
-        # Without a child, HelseID's Java library ends here; its C# library adds a colon.
+        # Without a child, HelseID's Java library stops here. Its C# library adds a colon.
         value = f"NO:ORGNR:{parent}:{child}" if child else f"NO:ORGNR:{parent}"
         system = _MULTI_TENANT_SYSTEM
     else:

@@ -1,4 +1,4 @@
-"""The one way out over HTTP, to PTS, HelseID, the Pushgateway and the ping; and its retry loop."""
+"""HTTP to PTS, HelseID, the Pushgateway and the ping, and the retry loop."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar

@@ -38,12 +38,12 @@ _CREDENTIALS: Final = "network.proxy_credentials_file"
 _PROXY_HINT: Final = "check network.proxy_url, and the proxy"
 _SUCCESS: Final = range(200, 300)
 _CREDENTIALS_REQUIRED: Final = 407
-_ANSWER: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 class Place(NamedTuple):
-    """Where a connection leads; ``host`` has no brackets."""
+    """The end point of a connection. ``host`` has no brackets."""
 
     scheme: str
     host: str
@@ -57,11 +57,11 @@ class Place(NamedTuple):
 
     @property
     def is_tls(self) -> bool:
-        """Whether TLS is spoken there."""
+        """Whether the end point uses TLS."""
         return self.scheme == "https"
 
     @property
-    def shown(self) -> str:
+    def host_and_port(self) -> str:
         """Host and port, as in a request."""
         return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
@@ -71,7 +71,7 @@ class Proxy(Value, frozen=True, kw_only=True):
 
     Attributes:
         url: ``http://host:port`` or ``https://host:port``, without credentials.
-        credentials: ``user:password``; empty for none.
+        credentials: ``user:password``, or empty.
     """
 
     hidden = frozenset({"credentials"})
@@ -81,12 +81,12 @@ class Proxy(Value, frozen=True, kw_only=True):
 
     @property
     def place(self) -> Place:
-        """Where it is."""
+        """Its end point."""
         return Place.of(httpx.URL(self.url))
 
 
 def read_proxy(url: str | None, credentials_file: Path | None) -> Proxy | None:
-    """The configured proxy. The credentials file holds one line, ``user:password``.
+    """The configured proxy. The credentials file has one line, ``user:password``.
 
     Raises:
         ConfigurationError: the file cannot be read or has another format.
@@ -110,22 +110,23 @@ async def connect(
     proxy: Proxy | None,
     new: Callable[[], Connection],
 ) -> Connection:
-    """Open a connection to whichever address answers first.
+    """Open a connection to the first address that answers.
 
     Args:
-        proxy: leads to all hosts but loopback.
+        proxy: used for all hosts except loopback.
 
     Raises:
-        TransientError: it cannot be opened now.
+        TransientError: the connection cannot be opened now.
         UnavailableError: a certificate is not accepted.
-        ConfigurationError: the proxy refuses, or this process may open no more files.
+        ConfigurationError: the proxy refuses, or this process has too many open files.
     """
     if proxy is None or is_loopback(place.host):
         with _explained(options.server, host=place.host):
             async with asyncio.timeout(options.attempt_s_max):
                 _, connection = await _open(place, tls, new)
                 return connection
-    whose = f"the proxy {proxy.place.shown}"
+    # Each step has its own deadline and its own error: operators must see which host failed.
+    whose = f"the proxy {proxy.place.host_and_port}"
     with _explained(whose, f"{whose}: ", _PROXY_HINT):
         async with asyncio.timeout(options.attempt_s_max):
             tunnel = await _tunnel(place, tls, proxy, options.server)
@@ -138,7 +139,7 @@ async def _open(
     place: Place, tls: ssl.SSLContext, new: Callable[[], P]
 ) -> tuple[asyncio.Transport, P]:
     look_up = partial(socket.getaddrinfo, place.host, place.port, type=socket.SOCK_STREAM)
-    # The loop's own would hold up the end of the process for as long as a name server is silent.
+    # Not the loop's own look-up: a silent name server would delay the end of the process.
     addresses = await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True)
     peer = await aiohappyeyeballs.start_connection(
         addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1
@@ -154,12 +155,12 @@ async def _open(
 async def _tunnel(
     place: Place, tls: ssl.SSLContext, proxy: Proxy, server: str
 ) -> asyncio.Transport:
-    """A connection to the proxy, from where on it leads to the server."""
+    """A connection to the proxy that is a tunnel to the server."""
     answer = asyncio.StreamReader()
     new = partial(asyncio.StreamReaderProtocol, answer)
     tunnel, _ = await _open(proxy.place, tls, new)
     try:
-        tunnel.write(_wish(place, proxy))
+        tunnel.write(_connect_request(place, proxy))
         _check_answer(await answer.readuntil(b"\r\n\r\n"), proxy, server)
     except BaseException:
         tunnel.abort()
@@ -170,7 +171,7 @@ async def _tunnel(
 async def _secured(
     tunnel: asyncio.Transport, place: Place, tls: ssl.SSLContext, connection: Connection
 ) -> Connection:
-    """TLS with the server, in a tunnel: nothing else goes through a proxy."""
+    """TLS with the server through the tunnel. Nothing goes through a proxy without TLS."""
     try:
         transport = await asyncio.get_running_loop().start_tls(
             tunnel, connection, tls, server_hostname=place.host
@@ -178,14 +179,15 @@ async def _secured(
     except BaseException:
         tunnel.abort()
         raise
+    # asyncio returns None if the peer closed the connection during the handshake.
     if transport is None:
         raise ConnectionAbortedError
     connection.connection_made(transport)
     return connection
 
 
-def _wish(place: Place, proxy: Proxy) -> bytes:
-    lines = [f"CONNECT {place.shown} HTTP/1.1", f"Host: {place.shown}"]
+def _connect_request(place: Place, proxy: Proxy) -> bytes:
+    lines = [f"CONNECT {place.host_and_port} HTTP/1.1", f"Host: {place.host_and_port}"]
     if proxy.credentials:
         credentials = base64.b64encode(proxy.credentials.encode()).decode()
         lines.append(f"Proxy-Authorization: Basic {credentials}")
@@ -193,26 +195,29 @@ def _wish(place: Place, proxy: Proxy) -> bytes:
 
 
 def _check_answer(head: bytes, proxy: Proxy, server: str) -> None:
-    found = _ANSWER.match(head)
-    status = int(found[1]) if found else 0
+    match = _STATUS_LINE.match(head)
+    status = int(match[1]) if match else 0
     if status in _SUCCESS:
         return
-    what = f"the proxy {proxy.place.shown} allows no connection to {server} (status {status})"
+    problem = (
+        f"the proxy {proxy.place.host_and_port} allows no connection to {server} (status {status})"
+    )
+    # A proxy that is overloaded or restarting must not stop the run for good.
     if not status or is_transient(status):
-        raise TransientError(what, hint=_PROXY_HINT)
+        raise TransientError(problem, hint=_PROXY_HINT)
     hint = "allow CONNECT to the addresses of HelseID and PTS in the proxy"
     if status == _CREDENTIALS_REQUIRED:
         hint = f"{_CREDENTIALS} must name a file with one line, user:password (HTTP Basic)"
-    raise ConfigurationError(what, hint=hint)
+    raise ConfigurationError(problem, hint=hint)
 
 
 @contextmanager
 def _explained(whose: str, prefix: str = "", hint: str = "", *, host: str = "") -> Iterator[None]:
-    """Turn errors of the system into the worker's, without the address."""
+    """Convert errors of the system to the worker's, without the address."""
     try:
         yield
     except ssl.SSLCertVerificationError as error:
-        # Without the name that it is not valid for: a ping's is a secret.
+        # The reason without the host name after the comma: that of the ping is a secret.
         reason = (error.verify_message or "it cannot be verified").partition(",")[0]
         raise UnavailableError(
             f"{whose}'s certificate is not accepted: {reason}",

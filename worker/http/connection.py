@@ -12,18 +12,18 @@ from worker.http.budget import Share
 from worker.http.response import HttpResponse, ResponseReader, surplus
 
 IDLE_S_MAX: Final = 15.0
-"""After this the server may be closing an idle connection."""
+"""After this time, the server may be closing an idle connection."""
 _READ_NOTHING: Final = 0
 
 
 class TransportOptions(Value, frozen=True, kw_only=True):
-    """Limits of the transport, and whom it talks to.
+    """Limits of the transport, and the name of the server.
 
     Attributes:
-        server: who answers, for messages.
-        attempt_s_max: maximum time of connecting, and again of an exchange, to its last byte.
-        response_bytes_max: maximum size of a response body; reading stops beyond it.
-        tls: the TLS context; None: trust the system's certificate authorities.
+        server: its name, for messages.
+        attempt_s_max: maximum time for connecting, and again for an exchange to its last byte.
+        response_bytes_max: maximum size of a response body. Reading stops beyond it.
+        tls: the TLS context. None: trust the system's certificate authorities.
     """
 
     server: str = "PTS"
@@ -36,11 +36,11 @@ class Connection(asyncio.Protocol):
     """A connection to a server.
 
     Args:
-        on_close: called once, when the connection can carry no other exchange.
+        on_close: called once, when the connection cannot be used any more.
         is_single_use: close it after one exchange.
 
     Attributes:
-        is_open: the connection can carry another exchange.
+        is_open: the connection can be used for another exchange.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
             share: the room of the response. Without room for more of it, reading pauses.
 
         Raises:
-            TransientError: the response is late, not HTTP, incomplete or followed by surplus.
+            TransientError: the response is late, not HTTP, incomplete or followed by surplus bytes.
             ContractError: the response is encoded or too large.
         """
         if self._transport is None or not self.is_open:
@@ -81,8 +81,8 @@ class Connection(asyncio.Protocol):
         self._share, self._is_waiting = share, False
         self._answered, self._is_sent = self._loop.create_future(), False
         self._end_after(self._options.attempt_s_max)
-        # Requests of one turn of the loop are written together: a server that sleeps is woken
-        # once, and this process, too (15 % of a night's processor time).
+        # Requests of one loop iteration are written together, so that a sleeping server wakes up
+        # once, and so does this process (15 % of a night's processor time).
         self._loop.call_soon(self._send, request, self._answered)
         try:
             await self._answered
@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
             raise
         finally:
             self._answered = None
-        if self._error is not None:  # perhaps since the response was complete
+        if self._error is not None:  # surplus bytes can arrive after a complete response, too
             raise self._error from None
         response = self._reader.take()
         if self._reader.may_reuse and not self._is_single_use:
@@ -104,8 +104,9 @@ class Connection(asyncio.Protocol):
     def _send(self, request: bytes, answered: asyncio.Future[None]) -> None:
         if self._transport is None or answered.done() or not self.is_open:
             return
-        # The loop may not have read yet what has arrived since the last response, its end included.
-        # On a new connection that may belong to TLS.
+        # Bytes, or the end of the connection, may have arrived since the last response without
+        # being read. Sending now would make them look like the response to this request. On a new
+        # connection they can belong to the TLS handshake.
         if self._is_kept and self._arrived.poll(_READ_NOTHING):
             self._fail(surplus())
             return
@@ -127,7 +128,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self._arrived.register(transport.get_extra_info("socket"), select.POLLIN)
         self._end_after(IDLE_S_MAX)
 
@@ -161,14 +162,14 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
         if self._answered is None or self._answered.done():
-            self.close()  # a complete response needs no end of the connection
+            self.close()  # the response was complete already
         else:
             how = f" ({type(exc).__name__})" if exc else ""
             self._fail(TransientError(f"the connection ended before the response{how}"))
 
     def _fail(self, error: WorkerError) -> None:
-        """Close the connection; the error is that of its exchange, if there is one."""
-        self._error = error.with_traceback(None)  # its frames would keep what was received
+        """Close the connection, with this error for the current exchange, if any."""
+        self._error = error.with_traceback(None)  # its frames would keep the response in memory
         self._reader.expect()
         if self._answered is not None and not self._answered.done():
             self._answered.set_result(None)
@@ -177,7 +178,7 @@ class Connection(asyncio.Protocol):
     # --- time ---
 
     def _end_after(self, wait_s: float) -> None:
-        """Close the connection then, unless told otherwise before. One timer serves many times."""
+        """Close the connection after this time, unless it is set anew. One timer is reused."""
         self._due_s = self._loop.time() + wait_s
         if self._timer is None or self._timer.when() > self._due_s:
             if self._timer is not None:

@@ -1,7 +1,7 @@
-"""Reads the responses on one connection with httptools (llhttp); does no I/O.
+"""Reads the responses on one connection with httptools (llhttp). No I/O.
 
-llhttp refuses what is ambiguous: two lengths, a length beside chunks, bare line feeds, folded
-headers. This module adds what it leaves open: sizes, codings, and what comes after the end.
+llhttp rejects ambiguous responses: two lengths, a length beside chunks, bare line feeds, folded
+headers. This module also limits sizes, and rejects codings and bytes after the end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from worker.core.value import Value
 from worker.errors import ContractError, TransientError, WorkerError
 
 HEADER_BYTES_MAX: Final = 32 * 1024
-"""Maximum size of everything but the body: status lines and headers, also of interim responses,
-chunk extensions and trailers. Counted while they arrive."""
+"""Maximum size of everything except the body: status lines and headers, also of interim responses,
+chunk extensions and trailers. Checked as they arrive."""
 _CHUNK_LINES_BYTES: Final = 8
 """Size and line breaks of a chunk, which do not count as headers."""
 
@@ -23,7 +23,7 @@ _SWITCHING_PROTOCOLS: Final = 101
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _BODILESS: Final = frozenset({204, 304})
 _PLAIN: Final = frozenset({"", "identity"})
-"""Content codings that are none."""
+"""Content codings that change nothing."""
 
 
 class HttpResponse(Value, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class HttpResponse(Value, frozen=True, kw_only=True):
 
     Attributes:
         headers: values by lower-case name, one per occurrence of the header.
-        body: after content decoding. Not a copy; do not modify.
+        body: the body, not a copy. Do not modify it.
     """
 
     hidden = frozenset({"headers", "body"})
@@ -54,7 +54,7 @@ class ResponseReader:
 
     Attributes:
         has_head: the headers of the final response are complete.
-        may_reuse: the connection can carry another exchange after it.
+        may_reuse: the connection can be used for another exchange.
     """
 
     def __init__(self, body_bytes_max: int) -> None:
@@ -72,10 +72,10 @@ class ResponseReader:
         self._is_complete = self.has_head = self.may_reuse = False
 
     def feed(self, data: bytes) -> bool:
-        """Add bytes; return whether the response is complete.
+        """Add bytes. Return whether the response is complete.
 
         Raises:
-            TransientError: it is not HTTP, surplus bytes follow it, or nothing would tell its end.
+            TransientError: it is not HTTP, surplus bytes follow it, or its end is not marked.
             ContractError: it is encoded or too large.
         """
         self._overhead += len(data)
@@ -83,6 +83,7 @@ class ResponseReader:
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
+            # httptools raises its own error for one that was raised in a callback.
             refusal = surplus() if self._is_complete else self._refusal or _not_http()
         if refusal is None and self._overhead - len(self._body) > HEADER_BYTES_MAX:
             refusal = ContractError("the response's headers are too large")
@@ -103,13 +104,13 @@ class ResponseReader:
     # --- called by httptools ---
 
     def on_message_begin(self) -> None:
-        """An interim response, the final one, or something after it."""
+        """An interim response, the final one, or surplus bytes."""
         if self._is_complete:
             self._refuse(surplus())
         self._headers = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer, which is none (RFC 9110 §6.5)."""
+        """A header. A trailer is ignored (RFC 9110 §6.5)."""
         if not self.has_head:
             key, text = name.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t")
             self._headers.setdefault(key, []).append(text)
@@ -119,6 +120,7 @@ class ResponseReader:
         self._status = status = self._parser.get_status_code()
         if self._parser.get_http_version() not in _VERSIONS:
             self._refuse(_not_http())
+        # 101 would hand the connection over to another protocol, which the worker never requests.
         if status == _SWITCHING_PROTOCOLS or status < _INTERIM.start:
             self._refuse(ContractError(f"status {status} is no answer"))
         if status in _INTERIM:
@@ -144,7 +146,7 @@ class ResponseReader:
         self.may_reuse = self._parser.should_keep_alive()
 
     def _check_body(self) -> None:
-        """Refuse a body that would not be what was sent, or whose end nothing tells."""
+        """Reject an encoded body, and one whose end is not marked."""
         lengths = [int(value) for value in self._headers.get("content-length", ())]
         transfers = [value.lower() for value in self._headers.get("transfer-encoding", ())]
         codings = {value.lower() for value in self._headers.get("content-encoding", ())}
@@ -155,14 +157,14 @@ class ResponseReader:
         if lengths and lengths[0] > self._body_bytes_max and self._status not in _BODILESS:
             self._refuse_size()
         if not (lengths or transfers or self._status in _BODILESS):
-            # A cut response could not be told from a whole one.
+            # A truncated response would look complete.
             self._refuse(TransientError("nothing marks the end of the response"))
 
     def _refuse_size(self) -> NoReturn:
         self._refuse(ContractError(f"a response of more than {self._body_bytes_max} bytes"))
 
     def _refuse(self, error: WorkerError) -> NoReturn:
-        """Stop the parser, which forgets the error."""
+        """Stop the parser with an error. The parser itself does not keep it."""
         self._refusal = error
         raise error
 

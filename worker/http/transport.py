@@ -1,8 +1,7 @@
-"""The one way out over HTTP/1.1, for PTS and as a transport for httpx.
+"""The HTTP/1.1 transport, for PTS and for httpx.
 
-It never resends (every attempt needs a new DPoP proof), follows no redirect, keeps no cookie and
-reads no proxy from the environment. If no connection is idle, a new one is opened: none is waited
-for.
+It never resends a request (every attempt needs a new DPoP proof), follows no redirects, keeps no
+cookies and ignores proxy variables. If no connection is idle, it opens a new one.
 """
 
 from collections import defaultdict
@@ -26,9 +25,8 @@ USER_AGENT: Final = "pts-sync-worker"
 class Transport(httpx.AsyncBaseTransport):
     """Sends requests on the connection that was used last, or on a new one.
 
-    It raises the worker's errors, which hold neither the request nor what was received. A run
-    posts so often that httpx's requests and responses, which have nothing to do there, would cost
-    as much as the rest (docs/scale.md): hence ``post``.
+    Its errors contain neither the request nor the response. ``post`` avoids httpx's request and
+    response objects, which would double the cost of an exchange (bench/README.md).
 
     Args:
         proxy: leads to all hosts but loopback.
@@ -46,9 +44,10 @@ class Transport(httpx.AsyncBaseTransport):
         self._open: set[Connection] = set()
 
     def idle(self, url: str) -> Connection | None:
-        """Take the open connection that was used last, if one is idle."""
+        """Take the idle connection that was used last, if any."""
         idle = self._idle[_post_to(url)[0]]
         while idle:
+            # The server may have closed it since. The newest is the least likely to be closed.
             if (connection := idle.pop()).is_open:
                 return connection
         return None
@@ -60,7 +59,7 @@ class Transport(httpx.AsyncBaseTransport):
             is_single_use: close it after one use.
 
         Raises:
-            TransientError: it cannot be opened now.
+            TransientError: the connection cannot be opened now.
             UnavailableError: the server's certificate is not trusted, expired or for another host.
             ConfigurationError: the URL is invalid or not HTTPS, or the proxy refuses.
         """
@@ -93,8 +92,8 @@ class Transport(httpx.AsyncBaseTransport):
             share: the room of the response, from ``budget``.
 
         Raises:
-            TransientError: no complete response: refused, reset, late, not HTTP, truncated, or
-                followed by surplus bytes.
+            TransientError: no complete response: refused, reset, late, not HTTP, truncated, or with
+                surplus bytes.
             ContractError: the response is encoded or exceeds the size limit.
             ConfigurationError: a header is invalid.
             WorkerError: as ``connect``.
@@ -104,7 +103,7 @@ class Transport(httpx.AsyncBaseTransport):
         return await self._exchange(url, head + body, connection, share)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request of httpx and read its complete response.
+        """Send an httpx request and read its complete response.
 
         Raises:
             WorkerError: as ``post``.
@@ -113,7 +112,7 @@ class Transport(httpx.AsyncBaseTransport):
         raw = request.headers.raw
         head = _head(start, [(name.decode(), value.decode("latin-1")) for name, value in raw])
         response = await self._exchange(str(request.url), head + request.read())
-        headers = [(name, one) for name, values in response.headers.items() for one in values]
+        headers = [(name, text) for name, values in response.headers.items() for text in values]
         stream = httpx.ByteStream(bytes(response.body))
         return httpx.Response(response.status, headers=headers, stream=stream)
 
@@ -138,23 +137,24 @@ class Transport(httpx.AsyncBaseTransport):
 
 @lru_cache(maxsize=256)
 def _post_to(url: str) -> tuple[Place, str]:
-    """Where a POST request goes, and how it begins."""
+    """The end point of a POST request, and its first lines."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
         raise ConfigurationError("the address of PTS is not a URL") from None
     start = f"POST {parsed.raw_path.decode('ascii')} HTTP/1.1\r\n"
     host = f"Host: {parsed.netloc.decode('ascii')}\r\n"
-    own = f"User-Agent: {USER_AGENT}\r\nAccept-Encoding: identity\r\n"
-    return Place.of(parsed), f"{start}{host}{own}"
+    client = f"User-Agent: {USER_AGENT}\r\nAccept-Encoding: identity\r\n"
+    return Place.of(parsed), f"{start}{host}{client}"
 
 
 def _head(start: str, fields: Collection[tuple[str, str]]) -> bytes:
     """The head of a request.
 
     Raises:
-        ConfigurationError: a header holds a line break or NUL (RFC 9110 §5.5).
+        ConfigurationError: a header contains a line break or NUL (RFC 9110 §5.5).
     """
+    # Counting line breaks is cheaper than checking each header, and finds every injected one.
     lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
     if lines.count("\n") != len(fields) or lines.count("\r") != len(fields) or "\0" in lines:
         raise ConfigurationError("a header of a request holds a line break")

@@ -1,9 +1,8 @@
 """Exports the reporting views as files of one publication, with a manifest.
 
 Times are ISO 8601 UTC, NULL is an empty cell in CSV. In CSV a text that begins with ``= + - @``, a
-tab, a line break or an apostrophe gets one apostrophe in front, so that no spreadsheet runs it;
-taking one leading apostrophe away gives the value back. Columns that hold JSON are text in every
-format.
+tab, a line break or an apostrophe gets one apostrophe in front, so that no spreadsheet executes it.
+Remove one leading apostrophe to get the value. JSON columns are text in every format.
 """
 
 from collections.abc import Sequence
@@ -41,7 +40,7 @@ from worker.views import (
 )
 
 _PORTION: Final = 2_000
-"""Rows held in memory at a time."""
+"""Rows in memory at a time."""
 
 
 class Options(Value, frozen=True, kw_only=True):
@@ -49,8 +48,8 @@ class Options(Value, frozen=True, kw_only=True):
 
     Attributes:
         format: one of ``FORMATS``.
-        dialect: one of ``DIALECTS``, of CSV.
-        views: names with or without ``report_``; empty: all but the access log.
+        dialect: a dialect of CSV, one of ``DIALECTS``.
+        views: names with or without ``report_``. Empty: all except the access log.
         since: write only the change feed, after this publication.
     """
 
@@ -63,7 +62,7 @@ class Options(Value, frozen=True, kw_only=True):
         """The views to export.
 
         Raises:
-            UsageError: there is no view of a name, or options exclude one another.
+            UsageError: a view does not exist, or options exclude one another.
         """
         if self.dialect is not None and self.format != "csv":
             raise UsageError(
@@ -87,20 +86,20 @@ async def export(
 ) -> Manifest:
     """Write each view to a file in the folder of the latest publication, ``publication-N``.
 
-    What changed since another one goes to ``publication-N-since-M``.
+    The changes since another publication go to ``publication-N-since-M``.
 
     The rows are streamed in the order of the view's primary key (``view_keys``), so memory does
-    not grow with them. The folder appears when all files are complete and the manifest is written,
-    in the place of an earlier one of this name; then ``_LATEST`` names it. Files have mode 0600 and
-    folders 0700.
+    not grow with them. When all files and the manifest are complete, the folder appears and
+    replaces an earlier one of its name. Then ``_LATEST`` names it. Files have mode 0600, folders
+    0700.
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
-        out: the folder of all publications; made (mode 0700) if there is none.
+        out: the folder of all publications. Created with mode 0700 if missing.
 
     Raises:
-        UsageError: there is no view of a name, options exclude one another, or there is no
-            publication ``since``.
+        UsageError: a view does not exist, options exclude one another, or there is no publication
+            ``since``.
         ConfigurationError: the folder cannot be written, or Parquet lacks its library.
         UnavailableError: the database cannot be used.
     """
@@ -113,9 +112,9 @@ async def export(
     async def work(connection: AsyncConnection) -> Manifest:
         _discard(made)
         await begin_snapshot(connection)
-        shown = await _last_publication(connection)
-        _require_published(options.since, shown)
-        name = f"publication-{shown.publication_no if shown else 0}"
+        latest = await _last_publication(connection)
+        _require_published(options.since, latest)
+        name = f"publication-{latest.publication_no if latest else 0}"
         if options.since is not None:
             name += f"-since-{options.since}"
         folder = PublicationFolder(out, name)
@@ -124,9 +123,9 @@ async def export(
             folder=name,
             format=options.format,
             dialect=options.dialect,
-            run_id=shown.run_id if shown else None,
-            publication_no=shown.publication_no if shown else None,
-            published_at=iso(shown.published_at) if shown else None,
+            run_id=latest.run_id if latest else None,
+            publication_no=latest.publication_no if latest else None,
+            published_at=iso(latest.published_at) if latest else None,
             exported_at=iso(now),
             worker_version=__version__,
             schema_revision=schema_revision,
@@ -163,7 +162,7 @@ async def _write(
                     sink.write(portion)
                 rows += len(portion)
     finally:
-        with named_faults(folder.path):  # what was buffered is written now
+        with named_faults(folder.path):  # buffered rows are written now
             files.close()
     size, digest = folder.digest(name)
     return ExportedView(
@@ -173,24 +172,24 @@ async def _write(
         bytes=size,
         sha256=digest,
         order=view_keys()[view.name],
-        columns=[ExportedColumn(name=one.name, type=one.kind) for one in columns],
+        columns=[ExportedColumn(name=column.name, type=column.kind) for column in columns],
     )
 
 
 async def _last_publication(connection: AsyncConnection) -> Row[Any] | None:
-    """The publication that readers see; None before the first one."""
+    """The publication that readers see. None before the first one."""
     run = RUN.table(("run_id", "publication_no", "published_at"))
-    found = await connection.execute(
+    result = await connection.execute(
         select(run)
         .where(run.c.publication_no.is_not(None))
         .order_by(run.c.publication_no.desc())
         .limit(1)
     )
-    return found.one_or_none()
+    return result.one_or_none()
 
 
 def _rows_of(view: View, dialect: str) -> Select[Any]:
-    """The rows of a view in the order of its primary key; text sorts by its bytes."""
+    """The rows of a view in the order of its primary key. Text sorts by its bytes."""
     table = view.table()
     order: list[ColumnElement[Any]] = []
     for name in view_keys()[view.name]:
@@ -199,14 +198,16 @@ def _rows_of(view: View, dialect: str) -> Select[Any]:
     return select(*(table.c[name] for name in view.columns)).order_by(*order)
 
 
-def _require_published(number: int | None, shown: Row[Any] | None) -> None:
-    """Refuse a number that no publication has had."""
-    if number is not None and number > (shown.publication_no if shown else 0):
-        known = (
-            f"the last one is {shown.publication_no}" if shown else "nothing has been published yet"
+def _require_published(number: int | None, latest: Row[Any] | None) -> None:
+    """Reject a number that no publication has had."""
+    if number is not None and number > (latest.publication_no if latest else 0):
+        reason = (
+            f"the last one is {latest.publication_no}"
+            if latest
+            else "nothing has been published yet"
         )
         raise UsageError(
-            f"publication {number} does not exist; {known}",
+            f"publication {number} does not exist; {reason}",
             hint="the manifest of the export that you took last names its publication_no; after a "
             "restore from a backup take a full export",
         )
@@ -221,8 +222,8 @@ async def _last_of(connection: AsyncConnection, number: int) -> int:
     last = select(func.coalesce(func.max(feed.c.seq), 0)).where(
         feed.c.publication_no <= number, feed.c.op.not_in(["erase", "purge"])
     )
-    found: int = (await connection.execute(last)).scalar_one()
-    return found
+    seq: int = (await connection.execute(last)).scalar_one()
+    return seq
 
 
 def _discard(made: list[PublicationFolder]) -> None:

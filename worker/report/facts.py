@@ -21,15 +21,16 @@ from worker.report.figures import (
     CHANGE_DAYS,
     DAYS_SHOWN,
     FRESH,
+    OTHER,
     UNKNOWN,
     Amount,
     CodeKey,
     CohortFacts,
-    Movement,
     NightFacts,
     ReportFacts,
     RunFacts,
     SnapshotState,
+    Week,
 )
 from worker.views import COHORT, FIGURE, PUBLICATION, RUN, Read, begin_snapshot
 
@@ -38,7 +39,9 @@ _ZONE: Final = ZoneInfo("Europe/Oslo")
 _SLACK_DAYS: Final = 7
 """How much earlier than asked for the night of a comparison may be."""
 _MOVES: Final = ("insert", "update", "close")
-"""What the parts of a ``Movement`` are called in the facts."""
+"""What the parts of a ``Week`` are called in the facts."""
+_UNSTATED: Final = "Undefined"
+"""PTS's code for a cause that is not stated."""
 _COHORTS_NAMED: Final = 20
 """As many as a message may name."""
 
@@ -102,7 +105,7 @@ class _Queries:
             then=then,
             codes=_by_key(now),
             codes_then=_by_key(figures[then.publication_no] if then else []),
-            causes=_by_code(now, Figure.CAUSE),
+            causes=_causes(now),
             ages=_by_code(now, Figure.AGE),
             ends=_by_code(now, Figure.ENDS),
             expired=_by_code(now, Figure.EXPIRED),
@@ -197,7 +200,7 @@ class _Queries:
                 cohort=row.cohort,
                 roster=row.roster,
                 in_effect=row.persons_in_effect,
-                week=_movement(weeks.get(row.cohort, {})),
+                week=_moved(weeks.get(row.cohort, {})),
             )
             for row in rows
         )
@@ -239,27 +242,38 @@ def _failed(row: Any) -> Mapping[str, int]:
 
 
 def _by_key(figures: Iterable[_Counted]) -> Mapping[CodeKey, Amount]:
-    return {
-        CodeKey(found.group, found.code, found.level): found.amount
-        for found in figures
-        if found.figure == Figure.CODE
-    }
+    """By code and level. Unknown codes of a group have one row, whatever their level."""
+    amounts: dict[CodeKey, Amount] = {}
+    for counted in figures:
+        if counted.figure == Figure.CODE:
+            level = "" if counted.code == OTHER else counted.level
+            key = CodeKey(counted.group, counted.code, level)
+            amounts[key] = counted.amount.joined(amounts.get(key, Amount()))
+    return amounts
 
 
 def _by_code(figures: Iterable[_Counted], figure: Figure) -> Mapping[str, Amount]:
     return {found.code: found.amount for found in figures if found.figure == figure}
 
 
-def _week(figures: Iterable[_Counted]) -> Mapping[str, Movement]:
+def _causes(figures: Iterable[_Counted]) -> Mapping[str, Amount]:
+    """By cause. A record without one counts as one whose cause is not stated."""
+    causes = dict(_by_code(figures, Figure.CAUSE))
+    if without := causes.pop("", None):
+        causes[_UNSTATED] = without.joined(causes.get(_UNSTATED, Amount()))
+    return causes
+
+
+def _week(figures: Iterable[_Counted]) -> Mapping[str, Week]:
     groups: dict[str, dict[str, Amount]] = {}
     for found in figures:
         if found.figure == Figure.WEEK_GROUP:
             groups.setdefault(found.group, {})[found.code] = found.amount
-    return {group: _movement(amounts) for group, amounts in groups.items()}
+    return {group: _moved(amounts) for group, amounts in groups.items()}
 
 
-def _movement(amounts: Mapping[str, Amount]) -> Movement:
-    return Movement(*(amounts.get(op, Amount()) for op in _MOVES))
+def _moved(amounts: Mapping[str, Amount]) -> Week:
+    return [amounts.get(op, Amount()) for op in _MOVES]
 
 
 def _before(nights: Sequence[NightFacts]) -> NightFacts | None:

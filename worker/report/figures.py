@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
 from worker.core.effect import RestrictionGroup
 from worker.core.value import Value
@@ -17,6 +17,8 @@ _A_NIGHT_LATER: Final = timedelta(hours=36)
 """The next night begins by then."""
 UNKNOWN: Final = "unknown"
 """The group of a code that the worker does not know; it counts as restricting."""
+OTHER: Final = "other"
+"""The code in the facts for any that the worker does not know."""
 GROUPS: Final = ("denied", "delayed", "blocked", "shielded", UNKNOWN)
 
 
@@ -56,6 +58,10 @@ class Amount(Value, frozen=True):
 
     restrictions: int = 0
     persons: int = 0
+
+    def joined(self, other: "Amount") -> "Amount":
+        """Both together. Persons who have both count once, so there are at least this many."""
+        return Amount(self.restrictions + other.restrictions, max(self.persons, other.persons))
 
 
 class NightFacts(Value, frozen=True, kw_only=True):
@@ -101,12 +107,8 @@ class CodeKey(Value, frozen=True):
     level: str
 
 
-class Movement(Value, frozen=True):
-    """Restrictions that came, changed and went, and the persons who had them."""
-
-    added: Amount = Amount()
-    changed: Amount = Amount()
-    removed: Amount = Amount()
+Week: TypeAlias = Sequence[Amount]
+"""Restrictions that were added, changed and removed, with the persons who had them."""
 
 
 class CohortFacts(Value, frozen=True, kw_only=True):
@@ -114,13 +116,13 @@ class CohortFacts(Value, frozen=True, kw_only=True):
 
     Attributes:
         in_effect: those with a restriction in effect.
-        week: what came and went among its restrictions in the last seven days.
+        week: ``Week`` of its restrictions.
     """
 
     cohort: str | None
     roster: int
     in_effect: int
-    week: Movement
+    week: Week
 
 
 class ReportFacts(Value, frozen=True, kw_only=True):
@@ -139,7 +141,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
         ages: what is in effect by its age in PTS; keys are those of ``report_code``.
         ends: delays in effect by when they end, likewise.
         expired: what PTS still lists after its end, by the time since then, likewise.
-        week: by group what came and went in the seven days until the last night.
+        week: by group, in the seven days until the last night.
         withheld: the days of those nights on which a run was withheld and none published.
     """
 
@@ -157,7 +159,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
     ages: Mapping[str, Amount]
     ends: Mapping[str, Amount]
     expired: Mapping[str, Amount]
-    week: Mapping[str, Movement]
+    week: Mapping[str, Week]
     cohorts: Sequence[CohortFacts] = ()
     withheld: Sequence[date] = ()
 

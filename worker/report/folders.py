@@ -1,4 +1,4 @@
-"""The folder of an export: it appears when all of its files are complete, with a manifest."""
+"""The folder of an export. It appears when all files and the manifest are complete."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ LATEST: Final = "_LATEST"
 
 
 class ExportedColumn(Value, frozen=True, kw_only=True):
-    """One column of a file; ``type`` is a kind of ``report_dictionary``."""
+    """One column of a file. ``type`` is a type in ``report_dictionary``."""
 
     name: str
     type: str
@@ -30,8 +30,8 @@ class ExportedView(Value, frozen=True, kw_only=True):
     """One view, in a file of its own.
 
     Attributes:
-        order: the columns by which the rows are sorted.
-        columns: of the view, in their order.
+        order: the columns that sort the rows.
+        columns: the columns of the view, in order.
     """
 
     name: str
@@ -44,13 +44,12 @@ class ExportedView(Value, frozen=True, kw_only=True):
 
 
 class Manifest(Value, frozen=True, kw_only=True):
-    """What ``_manifest.json`` says; times are ISO 8601 UTC.
+    """The content of ``_manifest.json``. Times are ISO 8601 UTC.
 
     Attributes:
         folder: the name of the publication's folder.
-        run_id, publication_no, published_at: the publication that the files show; null before the
-            first one.
-        since: the publication behind which the change feed was exported; null for views.
+        run_id, publication_no, published_at: the publication of the files. Null before the first.
+        since: the change feed begins after this publication. Null for views.
     """
 
     folder: str
@@ -67,10 +66,10 @@ class Manifest(Value, frozen=True, kw_only=True):
 
 
 class PublicationFolder:
-    """A folder on its way, under a temporary name beside the one that it will replace.
+    """An incomplete folder, under a temporary name beside the one that it will replace.
 
     Raises:
-        ConfigurationError: it cannot be made, or what has its name is no export.
+        ConfigurationError: it cannot be created, or its name belongs to something else.
     """
 
     def __init__(self, out: Path, name: str) -> None:
@@ -86,17 +85,17 @@ class PublicationFolder:
             self.path = _hidden(out, name)
 
     def create(self, name: str) -> BinaryIO:
-        """A new file in it, open for writing.
+        """A new file in the folder, open for writing.
 
         Raises:
-            ConfigurationError: it cannot be created.
+            ConfigurationError: the file cannot be created.
         """
         with named_faults(self._out):
             number = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             return os.fdopen(number, "wb")
 
     def digest(self, name: str) -> tuple[int, str]:
-        """Size and SHA-256 of a file in it, once that is on the disk."""
+        """Sync a file of the folder to disk. Return its size and SHA-256."""
         with named_faults(self._out), (self.path / name).open("rb") as written:
             os.fsync(written.fileno())
             return os.fstat(written.fileno()).st_size, hashlib.file_digest(
@@ -104,7 +103,7 @@ class PublicationFolder:
             ).hexdigest()
 
     def publish(self, manifest: Manifest) -> None:
-        """Write the manifest, replace the folder of before, and name this one in ``_LATEST``.
+        """Write the manifest, replace the previous folder, and name this one in ``_LATEST``.
 
         Raises:
             ConfigurationError: a file or folder cannot be written.
@@ -116,7 +115,7 @@ class PublicationFolder:
             write_atomically(self._out / LATEST, f"{self._name}\n".encode())
 
     def discard(self) -> None:
-        """Remove it, if it has not been published."""
+        """Remove the folder, unless it was published."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -133,14 +132,14 @@ def make_folder(path: Path) -> None:
 
 
 def _hidden(parent: Path, name: str) -> Path:
-    """A new folder with mode 0700 beside the one that it will replace; a crash leaves it behind."""
+    """A new folder with mode 0700 beside the one that it will replace. A crash leaves it behind."""
     return Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}.", suffix=".part"))
 
 
 def _replace(temporary: Path, target: Path) -> None:
-    """Give a folder another's name and remove that one with all that it holds.
+    """Replace a folder, and remove the old one with its content.
 
-    Between two renames there is no folder of the name; a crash there leaves both under hidden names
+    Between the two renames no folder has the name. A crash there leaves both under hidden names
     that end with ``.part``.
     """
     if not target.exists():

@@ -1,4 +1,4 @@
-"""The formats of an export: each takes rows in portions and writes them to an open file."""
+"""The formats of an export. Each writes rows in portions to an open file."""
 
 import csv
 import io
@@ -15,17 +15,17 @@ from worker.views import Kind, ViewColumn, codes, systems_of
 _ROW_GROUP: Final = 50_000
 _OSLO: Final = ZoneInfo("Europe/Oslo")
 _OURS: Final = "pts-worker"
-"""The source of codes that are the program's own words."""
+"""The source of the program's own codes."""
 FORMATS: Final = ("csv", "parquet")
-"""What an export is written as; also the ending of its files."""
+"""The formats of an export, and the suffixes of its files."""
 DIALECTS: Final = ("excel-nb",)
-"""Ways to write CSV for one program: see ``ExcelSink``."""
+"""Dialects of CSV for one program. See ``ExcelSink``."""
 _Shape: TypeAlias = Callable[[Any], str]
 
 
 @contextmanager
 def open_sink(stream: BinaryIO, columns: Sequence[ViewColumn], way: str) -> Iterator["Sink"]:
-    """A sink for rows of these columns, which is closed at the end.
+    """A sink for rows of these columns, closed at the end.
 
     Args:
         way: one of ``FORMATS`` or ``DIALECTS``.
@@ -45,15 +45,12 @@ def open_sink(stream: BinaryIO, columns: Sequence[ViewColumn], way: str) -> Iter
 
 
 def iso(at: datetime) -> str:
-    """ISO 8601 in UTC with microseconds always and ``Z``, so that text sorts as time does."""
+    """ISO 8601 in UTC, always with microseconds and ``Z``, so that text sorts by time."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 class CsvSink:
-    """CSV in UTF-8 as RFC 4180 has it, with a header; NULL is an empty cell.
-
-    Formulas are made harmless.
-    """
+    """CSV in UTF-8 by RFC 4180, with a header. NULL is an empty cell. Formulas are escaped."""
 
     def __init__(self, stream: BinaryIO, columns: Sequence[ViewColumn]) -> None:
         self._begin(stream, [column.name for column in columns])
@@ -65,7 +62,7 @@ class CsvSink:
         self._writer.writerow(head)
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Write a portion of rows; values are in the order of the columns."""
+        """Write a portion of rows, with values in the order of the columns."""
         self._writer.writerows(map(self._cells, rows))
 
     def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
@@ -73,7 +70,7 @@ class CsvSink:
         return ["" if value is None else shape(value) for shape, value in pairs]
 
     def close(self) -> None:
-        """Write what is left. The file stays open."""
+        """Write the remaining rows. The file stays open."""
         self._text.flush()
         self._text.detach()
 
@@ -92,10 +89,10 @@ class ExcelSink(CsvSink):
     """CSV that Excel in Norwegian opens with a double click, with all words in bokmål.
 
     A byte order mark, semicolons, decimal commas, and times as ``YYYY-MM-DD HH:MM:SS`` in
-    Europe/Oslo; the hour that comes twice in October is ambiguous. Truth values are ``SANN`` and
-    ``USANN``, which that Excel takes for its own. The program's own words stand in bokmål; a code
-    of PTS stays, and its name stands beside it. Columns of texts in English are left out. Formulas
-    are made harmless as in CSV for programs.
+    Europe/Oslo. The repeated hour in October is ambiguous. Truth values are ``SANN`` and ``USANN``,
+    which that Excel recognises. The program's own codes are translated to bokmål. A code of PTS
+    stays, with its name in the next column. Columns of texts in English are omitted. Formulas are
+    escaped.
     """
 
     def __init__(self, stream: BinaryIO, columns: Sequence[ViewColumn]) -> None:
@@ -110,33 +107,34 @@ class ExcelSink(CsvSink):
             head.append(column.heading)
             if names and not is_ours:
                 head.append(f"{column.heading} (navn)")
-        # All are quoted: where commas separate, no part of a cell becomes one, and so a formula.
+        # All cells are quoted, so that an Excel with comma separators does not split a cell and
+        # execute its second part as a formula.
         self._begin(stream, head, delimiter=";", quoting=csv.QUOTE_ALL)
 
     def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
         cells: list[str] = []
         for place, shape, names, is_ours in self._columns:
             value = row[place]
-            shown = "" if value is None else shape(value)
+            text = "" if value is None else shape(value)
             if not names:
-                cells.append(shown)
+                cells.append(text)
             elif is_ours:
-                cells.append(names.get(str(value), shown))
+                cells.append(names.get(str(value), text))
             else:
-                cells += [shown, names.get(str(value), "")]
+                cells += [text, names.get(str(value), "")]
         return cells
 
 
 def _names(column: str) -> tuple[Mapping[str, str], bool]:
-    """The names in bokmål of a column's codes, and whether they are words of ours."""
+    """The names in bokmål of a column's codes, and whether they are the program's own."""
     systems = systems_of(column)
-    found = [code for code in codes() if code.system in systems]
-    is_ours = bool(found) and all(code.source == _OURS for code in found)
-    return {code.code: code.name_nb for code in found}, is_ours
+    matches = [code for code in codes() if code.system in systems]
+    is_ours = bool(matches) and all(code.source == _OURS for code in matches)
+    return {code.code: code.name_nb for code in matches}, is_ours
 
 
 def _excel_time(at: datetime) -> str:
-    with suppress(OverflowError):  # at the end of time, which stays as it is
+    with suppress(OverflowError):  # the end of time has no local time
         at = at.astimezone(_OSLO)
     return at.replace(tzinfo=None).isoformat(" ", "seconds")
 
@@ -154,7 +152,7 @@ _EXCEL: Final[Mapping[Kind, _Shape]] = {
 class ParquetSink:
     """Typed columns: ``timestamp[us, UTC]``, ``bool``, ``int64``, ``date32``, ``string``.
 
-    Fields have what ``report_dictionary`` says of them.
+    Fields carry their meaning from ``report_dictionary``.
     """
 
     def __init__(self, stream: BinaryIO, columns: Sequence[ViewColumn]) -> None:
@@ -195,7 +193,7 @@ class ParquetSink:
         self._writer.close()
 
     def _write_group(self) -> None:
-        """Readers of Parquet are slow on many small row groups."""
+        """Large, because readers of Parquet are slow on many small row groups."""
         if self._waiting:
             group = self._arrow.Table.from_batches(self._waiting, schema=self._schema)
             self._writer.write_table(group)

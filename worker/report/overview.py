@@ -5,34 +5,25 @@ Its numbers are shown as text, and those of few persons are replaced.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
-from worker.core.display import OFF, SmallNumbers
+from worker.core.display import OFF, ShownCount, SmallNumbers
 from worker.core.model import RunStatus
-from worker.report.figures import (
-    FRESH,
-    GROUPS,
-    Amount,
-    NightFacts,
-    ReportFacts,
-    RunFacts,
-    SnapshotState,
-)
+from worker.report.figures import FRESH, GROUPS, ReportFacts, RunFacts, SnapshotState
 from worker.report.language import NOTHING, Language
 from worker.report.parts import Cell, Chart, LineChart, Row, Table, Tile, line
+from worker.report.shown import ShownFacts, ShownNight
 
 NIGHTS_MIN = 7
 """Fewer nights make no trend."""
 _CHANGE_MIN = 100
 """A change between smaller numbers would only show their rounding to five."""
-
-Number: TypeAlias = Amount | int | None
-"""Restrictions with the persons who have them, or persons; None: not counted."""
+_CHANGE_STEPS_MIN = 2
+"""A smaller change may be rounding alone."""
 
 
 class Overview:
-    """The texts, tiles and charts of the first part, and how the numbers of a report are shown."""
+    """The texts, tiles and charts of the first part, and how the counts of a report are written."""
 
     def __init__(
         self, facts: ReportFacts, words: Language, zone: ZoneInfo, small: SmallNumbers
@@ -41,56 +32,62 @@ class Overview:
         self.words = words
         self.zone = zone
         self.small = small
+        self.shown = ShownFacts(facts, small)
 
-    def shown(self, number: Number) -> int | None:
-        """The number as it is shown; None if it is of few persons, or was not counted."""
-        if isinstance(number, Amount):
-            return self.small.shown(number.restrictions, number.persons)
-        return None if number is None else self.small.shown(number)
-
-    def cell(self, number: Number) -> Cell:
-        """A number, or what stands for one of few persons."""
-        if number is None:
+    def cell(self, count: ShownCount | None) -> Cell:
+        """A number, a range, or the limit that few persons are below."""
+        words = self.words
+        if count is None:
             return Cell(NOTHING)
-        shown = self.shown(number)
-        if shown is not None:
-            return Cell(self.words.number(shown))
-        least = self.small.least
-        return Cell(
-            self.words.text("small", least=least), self.words.text("small_spoken", least=least)
-        )
+        if count.number is not None:
+            return Cell(words.number(count.number))
+        if count.is_few:
+            limit = count.last + self.small.step if count.last else self.small.least
+            return Cell(words.text("small", least=limit), words.text("small_spoken", least=limit))
+        first, last = words.number(count.first), words.number(count.last)
+        spoken = words.text("range_spoken", first=first, last=last)
+        return Cell(words.text("range", first=first, last=last), spoken)
 
-    def change(self, now: Number, then: Number) -> str:
-        """From one number to another in per cent, if both are shown, and large enough for it."""
-        first, last = self.shown(then), self.shown(now)
-        if self.facts.then is None or first is None or last is None:
+    def change(self, now: ShownCount, then: ShownCount) -> str:
+        """From one count to another in per cent, if rounding does not account for it."""
+        if not self._is_compared(now, then) or self._is_rounding(now, then):
             return ""
-        if self.small.least != OFF and min(first, last) < _CHANGE_MIN:
-            return ""
-        return self.words.change(last, first)
+        return self.words.change(now.number or 0, then.number or 0)
 
-    def share(self, part: Number, whole: Number) -> str:
-        """A part of a whole in per cent, if both are shown."""
-        some, every = self.shown(part), self.shown(whole)
-        return NOTHING if some is None or not every else self.words.percent(min(some / every, 1))
+    def _is_compared(self, now: ShownCount, then: ShownCount) -> bool:
+        if now.number is None or not then.number:
+            return False
+        return self.small.least == OFF or min(now.number, then.number) >= _CHANGE_MIN
 
-    def confirmed(self, night: NightFacts) -> str:
+    def _is_rounding(self, now: ShownCount, then: ShownCount) -> bool:
+        least = 1 if self.small.least == OFF else _CHANGE_STEPS_MIN * self.small.step
+        return abs((now.number or 0) - (then.number or 0)) < least
+
+    def share(self, part: ShownCount, whole: ShownCount) -> str:
+        """A part of a whole in per cent, if both are numbers."""
+        if part.number is None or not whole.number:
+            return NOTHING
+        return self.words.percent(min(part.number / whole.number, 1))
+
+    def confirmed(self, night: ShownNight) -> str:
         """The share of the roster that is confirmed; where few are not, a bound of it."""
-        roster, stale = self.shown(night.roster), self.shown(night.stale)
-        if not roster or night.stale is None:
+        roster, stale = night.roster and night.roster.number, night.stale
+        if not roster or stale is None:
             return ""
-        missing = self.small.least - 1 if stale is None else stale
+        missing = stale.high if stale.number is None else stale.number
         text = self.words.percent_down(max(roster - missing, 0) / roster)
-        return self.words.text("at_least", share=text) if stale is None else text
+        return self.words.text("at_least", share=text) if stale.number is None else text
 
-    def line(self, values: Sequence[float | None], *, from_zero: bool = False) -> LineChart | None:
+    def line(
+        self, counts: Callable[[ShownNight], ShownCount], *, from_zero: bool = False
+    ) -> LineChart | None:
         """A line over the nights, if there are at least ``NIGHTS_MIN``."""
         facts = self.facts
         if len(facts.nights) < NIGHTS_MIN:
             return None
         return line(
             [night.day for night in facts.nights],
-            values,
+            [counts(night).number for night in self.shown.nights],
             withheld=facts.withheld,
             missed=facts.missed,
             from_zero=from_zero,
@@ -105,11 +102,11 @@ class Overview:
 
     def sentence(self) -> str:
         """The restrictions in effect, in one sentence."""
-        last, words = self.facts.last, self.words
+        last, words = self.shown.last, self.words
         sentence = words.text(
             "sentence" if last.roster is None else "sentence_of",
-            n=last.total.restrictions,
-            day=words.day(last.day),
+            n=1 if last.total.number == 1 else 2,
+            day=words.day(self.facts.last.day),
             amount=self.cell(last.total).text,
             persons=self.cell(last.persons).text,
             roster=self.cell(last.roster).text,
@@ -117,21 +114,20 @@ class Overview:
         if change := self.month(lambda night: night.total):
             sentence += f", {change}"
         if share := self.confirmed(last):
-            age = self.facts.made_at - last.published_at
+            age = self.facts.made_at - self.facts.last.published_at
             is_fresh = self.facts.state is not SnapshotState.FUTURE and age < FRESH
             key = "sentence_confirmed" if is_fresh else "sentence_confirmed_old"
             sentence += words.text(key, share=share)
         return sentence + "."
 
-    def month(self, number: Callable[[NightFacts], Number]) -> str:
-        """The change of a number over the last month in words; empty if it is not known."""
-        if self.facts.then is None:
+    def month(self, count: Callable[[ShownNight], ShownCount]) -> str:
+        """The change of a count over the last month in words; empty if it is not shown."""
+        if self.shown.then is None:
             return ""
-        now, then = number(self.facts.last), number(self.facts.then)
-        change = self.change(now, then)
-        if change and self.shown(now) == self.shown(then):
-            return self.words.text("month_unchanged")
-        return self.words.text("month_change", change=change) if change else ""
+        now, then = count(self.shown.last), count(self.shown.then)
+        if change := self.change(now, then):
+            return self.words.text("month_change", change=change)
+        return self.words.text("month_unchanged") if self._is_compared(now, then) else ""
 
     def state(self) -> Iterator[str]:
         """How reliable the figures are."""
@@ -147,7 +143,7 @@ class Overview:
                 yield words.text("state_ended", when=words.moment(run.finished_at, self.zone))
             return
         if facts.state is SnapshotState.GAPS and facts.last.stale:
-            amount = self.cell(facts.last.stale).text
+            amount = self.cell(self.shown.last.stale).text
             yield words.text("state_gaps", when=when, stale=amount)
         elif facts.state is SnapshotState.GAPS:
             yield words.text("state_gaps_unknown", when=when)
@@ -159,32 +155,31 @@ class Overview:
 
     def tiles(self) -> Iterator[Tile]:
         """The four most important figures."""
-        words, last = self.words, self.facts.last
+        words, last = self.words, self.shown.last
         yield self._tile("tile_in_effect", lambda night: night.total)
-        persons, roster = self.shown(last.persons), self.shown(last.roster)
         rate = []
-        if persons is not None and roster:
-            rate = [words.text("tile_per_1000", rate=words.number(persons / roster * 1000))]
+        if last.persons.number is not None and last.roster and last.roster.number:
+            per_1000 = last.persons.number / last.roster.number * 1000
+            rate = [words.text("tile_per_1000", rate=words.number(per_1000))]
         yield self._tile("tile_persons", lambda night: night.persons, rate)
-        soon = self.cell(self.facts.ends.get("ends_7", Amount())).text
-        ends = [words.text("tile_ends", amount=soon)]
+        ends = []
+        if self.shown.ends is not None:
+            soon = self.shown.ends.get("ends_7", self.small.count(0))
+            ends = [words.text("tile_ends", amount=self.cell(soon).text)]
         yield self._tile("tile_delayed", lambda night: night.of("delayed"), ends)
         if share := self.confirmed(last):
-            yield Tile(
-                Cell(share),
-                words.text("tile_confirmed"),
-                [words.text("tile_stale", amount=self.cell(last.stale).text)],
-                None,
-            )
+            notes = [words.text("tile_stale", amount=self.cell(last.stale).text)]
+            yield Tile(Cell(share), words.text("tile_confirmed"), notes, None)
 
     def _tile(
-        self, text: str, number: Callable[[NightFacts], Number], notes: Sequence[str] = ()
+        self, text: str, count: Callable[[ShownNight], ShownCount], notes: Sequence[str] = ()
     ) -> Tile:
-        month = self.month(number) or self.words.text("month_unknown")
-        values = [self.shown(number(night)) for night in self.facts.nights]
-        amount = self.cell(number(self.facts.last))
+        month = self.month(count)
         return Tile(
-            amount, self.words.text(text), [month, *notes], self.line(values, from_zero=True)
+            self.cell(count(self.shown.last)),
+            self.words.text(text),
+            [month, *notes] if month else notes,
+            self.line(count, from_zero=True),
         )
 
     @property
@@ -196,22 +191,18 @@ class Overview:
         """A line for each group."""
         words = self.words
         for group in self.groups:
-            number = partial(NightFacts.of, group=group)
-            values = [self.shown(number(night)) for night in self.facts.nights]
-            drawn = self.line(values)
-            if drawn is None:
-                continue
-            shown = [None if value is None else words.number(value) for value in values]
-            month = self.month(number)
-            yield self._chart(
-                words.group(group),
-                drawn,
-                self._desc("trend_desc", shown),
-                ticks=[words.number(tick) for tick in drawn.ticks],
-                group=group,
-                amount=self.cell(number(self.facts.last)),
-                notes=[month] if month else [],
-            )
+            count = partial(ShownNight.of, group=group)
+            if drawn := self.line(count):
+                month = self.month(count)
+                yield self._chart(
+                    words.group(group),
+                    drawn,
+                    self._desc(count),
+                    ticks=[words.number(tick) for tick in drawn.ticks],
+                    group=group,
+                    amount=self.cell(count(self.shown.last)),
+                    notes=[month] if month else [],
+                )
 
     def _chart(
         self,
@@ -239,13 +230,13 @@ class Overview:
             notes=[*notes, *low],
         )
 
-    def _desc(self, key: str, values: Sequence[str | None]) -> str:
-        hidden = self.words.text("small_spoken", least=self.small.least)
+    def _desc(self, count: Callable[[ShownNight], ShownCount]) -> str:
+        first, last = (self.cell(count(self.shown.nights[number])) for number in (0, -1))
         nights = self.facts.nights
         return self.words.text(
-            key,
-            first=values[0] or hidden,
-            last=values[-1] or hidden,
+            "trend_desc",
+            first=first.spoken or first.text,
+            last=last.spoken or last.text,
             start=self.words.full_day(nights[0].day),
             end=self.words.full_day(nights[-1].day),
         )
@@ -262,12 +253,12 @@ class Overview:
         """The same in numbers, the newest day first."""
         words, groups = self.words, self.groups
         rows = []
-        for night in reversed(self.facts.nights):
-            cells = [self.cell(night.of(group)) for group in groups]
-            rows.append(Row([Cell(words.full_day(night.day)), self.cell(night.total), *cells]))
+        for night, counts in zip(self.facts.nights, self.shown.nights, strict=True):
+            cells = map(self.cell, (counts.total, *map(counts.of, groups)))
+            rows.append(Row([Cell(words.full_day(night.day)), *cells]))
         titles = map(words.group, groups)
         return Table(
             words.text("trend_table"),
             [words.text("date"), words.text("total"), *titles],
-            rows,
+            rows[::-1],
         )

@@ -2,29 +2,46 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from worker.core.display import LEAST, SmallNumbers, xml_text
+from worker.core.display import LEAST, ShownCount, SmallNumbers, xml_text
 from worker.core.effect import RestrictionGroup
+from worker.core.value import Value
 from worker.files import named_faults, write_atomically
 from worker.report.facts import read_facts
-from worker.report.figures import GROUPS, Amount, CodeKey, Movement, ReportFacts
+from worker.report.figures import GROUPS, CodeKey, ReportFacts
 from worker.report.language import LANGUAGES, NOTHING, language
-from worker.report.overview import NIGHTS_MIN, Number, Overview
-from worker.report.parts import Cell, Row, Table
+from worker.report.overview import NIGHTS_MIN, Overview
+from worker.report.parts import Cell, Row, Table, without_empty_columns
+from worker.report.shown import RANKED_MIN, ShownNight
 from worker.views import Read
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 _HTML: Final = b"<!DOCTYPE html>"
-COHORTS_SHOWN = 16
-"""As many as fit on a printed page."""
+
+
+class Source(Value, frozen=True):
+    """Where a report's figures come from.
+
+    Attributes:
+        service: the PTS that filled the database: an environment, or an address.
+        organisation: the organisation number of the HelseID client.
+        is_made_up: whether that PTS has no real persons.
+    """
+
+    service: str = ""
+    organisation: str = ""
+    is_made_up: bool = False
+
+
+_NO_SOURCE: Final = Source()
 
 
 async def write_report(
@@ -36,6 +53,7 @@ async def write_report(
     in_language: str = LANGUAGES[0],
     min_cell: int = LEAST,
     cohort: str | None = None,
+    source: Source = _NO_SOURCE,
 ) -> ReportFacts:
     """Read the published state and write the report, mode 0600, at once.
 
@@ -46,6 +64,7 @@ async def write_report(
         in_language: one of ``LANGUAGES``.
         min_cell: the limit of ``SmallNumbers``.
         cohort: the clinic or department that the report is about; None: everybody.
+        source: where the figures come from.
 
     Raises:
         UsageError: the last publication has no such cohort.
@@ -60,6 +79,7 @@ async def write_report(
     rendered = page.render(
         page=Page(facts, words, zone, SmallNumbers(min_cell)),
         facts=facts,
+        source=source,
         t=words.text,
         words=words,
         zone=zone,
@@ -67,7 +87,6 @@ async def write_report(
         style_digest=digest,
         min_cell=min_cell,
         nights_min=NIGHTS_MIN,
-        cohorts_shown=COHORTS_SHOWN,
     )
     # Text from outside is escaped, and holds no character that XML forbids.
     with named_faults(out):
@@ -99,155 +118,186 @@ def _templates() -> Environment:
 class Page(Overview):
     """All parts of one report."""
 
+    def origin(self, source: Source) -> Iterator[str]:
+        """The PTS that the figures come from, and for which organisation."""
+        words = self.words
+        if source.service:
+            known = {"production": "source_production", "test": "source_test"}
+            yield words.text(known.get(source.service, "source_other"), service=source.service)
+        if source.organisation:
+            yield words.text("organisation", number=source.organisation)
+
     def week(self) -> Table | None:
-        """What came, changed and went in the last seven days, by group."""
-        words, week = self.words, self.facts.week
+        """Added, changed and removed in the last seven days, by group."""
+        words, week = self.words, self.shown.week
         rows = [
-            Row([Cell(words.group(group)), *self._movement(week[group])], group=group)
+            Row([Cell(words.group(group)), *map(self.cell, week[group])], group=group)
             for group in (*GROUPS, RestrictionGroup.PENDING)
             if group in week
         ]
         head = [words.text(key) for key in ("group", "added", "changed", "removed")]
         return Table(words.text("week_caption"), head, rows) if rows else None
 
-    def _movement(self, movement: Movement) -> list[Cell]:
-        return [self.cell(count) for count in (movement.added, movement.changed, movement.removed)]
-
     def code_table(self) -> Table | None:
-        """What is in effect, by group and code."""
-        words, total = self.words, self.facts.last.total
+        """Restrictions in effect, by group and code."""
+        words, shown = self.words, self.shown
         rows = []
-        top = max((self.shown(amount) or 0 for amount in self.facts.codes.values()), default=0)
+        top = max((count.number or 0 for count in shown.codes.values()), default=0)
         for group in GROUPS:
             inside = sorted(
-                ((key, amount) for key, amount in self.facts.codes.items() if key.group == group),
-                # By what is shown: the order says nothing of the numbers that are not.
-                key=lambda item: (-(self.shown(item[1]) or 0), item[0].code),
+                (item for item in shown.codes.items() if item[0].group == group),
+                # By the shown number: the order reveals nothing of the others.
+                key=lambda item: (-(item[1].number or 0), item[0].code, item[0].level),
             )
             if inside:
-                amount, then = self.facts.last.of(group), self.facts.then
-                change = self.change(amount, then.of(group)) if then else ""
-                rows.append(self._sum(words.group(group), amount, change, group=group))
-                rows += [self._code_row(key, amount, top) for key, amount in inside]
+                rows.append(self._sum(partial(ShownNight.of, group=group), group))
+                rows += [self._code_row(key, count, top) for key, count in inside]
         if not rows:
             return None
-        then = self.facts.then
-        change = self.change(total, then.total) if then else ""
-        rows.append(self._sum(words.text("total"), total, change))
+        rows.append(self._sum(lambda night: night.total))
         head = [words.text(key) for key in ("code", "in_effect", "share", "change")]
-        return Table(words.text("codes_caption"), [*head[:2], "", *head[2:]], rows)
+        table = Table(words.text("codes_caption"), [*head[:2], "", *head[2:]], rows)
+        return without_empty_columns(table, NOTHING)
 
-    def _sum(self, text: str, number: Number, change: str, *, group: str = "") -> Row:
-        share = Cell(self.share(number, self.facts.last.total))
-        cells = [Cell(text), self.cell(number), Cell(""), share]
-        return Row([*cells, Cell(change or NOTHING)], group=group, is_head=True)
+    def codes_lead(self, table: Table) -> str:
+        """The words above this table: whole of the shares, and beginning of the changes."""
+        words, then = self.words, self.facts.then
+        lead = [words.text("codes_lead")]
+        if then is None:
+            lead.append(words.text("codes_no_then"))
+        elif words.text("change") in table.head:
+            lead.append(words.text("codes_then", then=words.full_day(then.day)))
+        return " ".join(lead)
 
-    def _code_row(self, code: CodeKey, amount: Amount, top: int) -> Row:
-        words = self.words
-        key = code.code.replace("-", "_")
-        known = words.name("9603", key) or words.name("privacy_type", key)
-        name = known or words.text("code_unknown")
-        if level := words.name("privacy_level", code.level):
-            name = f"{name}. {level}"
-        title = " ".join(filter(None, (code.code, code.level))) or words.text("code_empty")
-        then = self.facts.codes_then.get(code)
-        change = self.change(amount, then) if then else ""
-        if self.facts.then is not None and then is None:
+    def _sum(self, count: Callable[[ShownNight], ShownCount], group: str = "") -> Row:
+        last, then = self.shown.last, self.shown.then
+        change = self.change(count(last), count(then)) if then else ""
+        text = self.words.group(group) if group else self.words.text("total")
+        share = Cell(self.share(count(last), last.total))
+        cells = [Cell(text), self.cell(count(last)), Cell(""), share, Cell(change or NOTHING)]
+        return Row(cells, group=group, is_head=True)
+
+    def _code_row(self, key: CodeKey, count: ShownCount, top: int) -> Row:
+        words, shown = self.words, self.shown
+        then = shown.codes_then.get(key)
+        change = self.change(count, then) if then else ""
+        if shown.then is not None and then is None:
             change = words.text("code_new")
-        return Row(
-            [
-                Cell(title, small=name),
-                self.cell(amount),
-                Cell("", bar=round((self.shown(amount) or 0) / (top or 1) * 100, 1)),
-                Cell(self.share(amount, self.facts.last.total)),
-                Cell(change or NOTHING),
-            ],
-            group=code.group,
-        )
+        bar = round((count.number or 0) / (top or 1) * 100, 1)
+        share = Cell(self.share(count, shown.last.total))
+        cells = [self._code(key), self.cell(count), Cell("", bar=bar), share]
+        return Row([*cells, Cell(change or NOTHING)], group=key.group)
+
+    def _code(self, key: CodeKey) -> Cell:
+        """The meaning of a code, and below it the code, if it is in the list of codes."""
+        words, code = self.words, key.code.replace("-", "_")
+        name = words.name("9603", code) or words.name("privacy_type", code)
+        small = " ".join(filter(None, (key.code, key.level))) if name else ""
+        name = name or words.text("code_unknown" if code else "code_empty")
+        level = words.name("privacy_level", key.level)
+        return Cell(f"{name}. {level}" if level else name, small=small)
 
     def causes(self) -> Table | None:
-        """How what is in effect came about: set by a person, or by a rule."""
-        words = self.words
-        whole = sum(amount.restrictions for amount in self.facts.causes.values())
-        unnamed = {"": words.text("cause_none")}
+        """Restrictions in effect by cause: set by a person, or by a rule."""
+        words, causes = self.words, self.shown.causes or {}
+        numbers = [count.number for count in causes.values()]
+        whole = self.small.count(0 if None in numbers else sum(filter(None, numbers)))
         rows = [
             Row(
                 [
-                    Cell(
-                        words.name("cause", cause) or unnamed.get(cause, words.text("code_unknown"))
-                    ),
-                    self.cell(amount),
-                    Cell(self.share(amount, whole)),
+                    Cell(words.name("cause", cause) or words.text("cause_unknown")),
+                    self.cell(count),
+                    Cell(self.share(count, whole)),
                 ]
             )
-            for cause, amount in sorted(self.facts.causes.items())
+            for cause, count in sorted(causes.items())
         ]
         head = [words.text(key) for key in ("cause", "restrictions", "share")]
-        return Table(words.text("causes_caption"), head, rows) if rows else None
+        table = Table(words.text("causes_caption"), head, rows)
+        return without_empty_columns(table, NOTHING) if rows else None
 
     def ends(self) -> Table | None:
-        """When delays end."""
-        return self._by_time("ends", "ends", self.facts.ends)
+        """Delays by the time until their end."""
+        return self._by_time("ends", "ends", self.shown.ends)
 
     def ages(self) -> Table | None:
-        """How old what is in effect is in PTS."""
-        return self._by_time("ages", "age", self.facts.ages)
+        """Restrictions in effect by their age in PTS."""
+        return self._by_time("ages", "age", self.shown.ages)
 
     def expired(self) -> Table | None:
-        """What PTS lists after its end, by how long ago that was."""
-        return self._by_time("expired", "age", self.facts.expired)
+        """Restrictions that PTS lists after their end, by the time since then."""
+        return self._by_time("expired", "age", self.shown.expired)
 
-    def _by_time(self, text: str, system: str, amounts: Mapping[str, Amount]) -> Table | None:
+    def none(self, name: str) -> str:
+        """The text in place of one of these tables: there is nothing to show, or too little."""
+        if getattr(self.shown, name) is None:
+            return self.words.text("too_few")
+        return self.words.text(f"{name}_none")
+
+    def _by_time(
+        self, text: str, system: str, counts: Mapping[str, ShownCount] | None
+    ) -> Table | None:
         names = self.words.names(system)
-        shown = [(names[code], amounts[code]) for code in names if code in amounts]
+        counts = counts or {}
+        shown = [(names[code], counts[code]) for code in names if code in counts]
         caption = f"{text}_caption"
         return self._plain(caption, "restrictions", shown, first=f"{text}_first") if shown else None
 
     def cohorts(self) -> Table | None:
-        """Persons by cohort, the highest rate first, hidden ones last."""
-        words = self.words
-        rates: list[tuple[float, list[Cell]]] = []
-        for found in self.facts.cohorts:
-            persons, roster = self.shown(found.in_effect), self.shown(found.roster)
-            rate = None if persons is None or not roster else persons / roster
-            added, _, removed = self._movement(found.week)
-            cells = [
-                Cell(found.cohort or words.text("cohort_none")),
-                self.cell(found.roster),
-                self.cell(found.in_effect),
-                Cell(NOTHING if rate is None else words.number(rate * 1000)),
-                added,
-                removed,
-            ]
-            rates.append((-1 if rate is None else rate, cells))
-        rates.sort(key=lambda item: item[0], reverse=True)
-        rows = [Row(cells) for _, cells in rates[:COHORTS_SHOWN]]
+        """Persons by cohort, the highest rate first, those without a rate last."""
+        words, has_weeks = self.words, self.shown.has_cohort_weeks
+        rows = [
+            Row(
+                [
+                    Cell(cohort.name or words.text("cohort_none")),
+                    self.cell(cohort.roster),
+                    self.cell(cohort.persons),
+                    Cell(NOTHING if cohort.rate is None else words.number(cohort.rate * 1000)),
+                    self.cell(cohort.week[0] if has_weeks else None),
+                    self.cell(cohort.week[-1] if has_weeks else None),
+                ]
+            )
+            for cohort in self.shown.cohorts
+        ]
         names = ("cohort", "roster", "persons", "per_1000", "added_week", "removed_week")
-        head = [words.text(key) for key in names]
-        return Table(words.text("cohorts_caption"), head, rows) if rows else None
+        table = Table(words.text("cohorts_caption"), [words.text(key) for key in names], rows)
+        return without_empty_columns(table, NOTHING) if rows else None
+
+    def cohort_notes(self) -> Iterator[str]:
+        """Below the table: cohorts without a rank, and those that are not in it."""
+        shown, words = self.shown.cohorts, self.words
+        if any(cohort.rate is None for cohort in shown):
+            yield words.text("cohorts_unranked", least=RANKED_MIN)
+        if len(self.facts.cohorts) > len(shown):
+            yield words.text("cohorts_more", shown=len(shown), n=len(self.facts.cohorts))
+
+    def freshness(self) -> str:
+        """The share of the last night."""
+        share = self.confirmed(self.shown.last)
+        return self.words.text("freshness_lead", share=share) if share else ""
 
     def freshness_table(self) -> Table | None:
-        """The days on which not everybody was confirmed, the newest first."""
+        """The days on which not all persons were confirmed, the newest first."""
         words, rows = self.words, []
-        for night in reversed(self.facts.nights):
+        for night, counts in zip(self.facts.nights, self.shown.nights, strict=True):
             if night.stale:
-                numbers = (night.roster, night.confirmed, night.stale)
-                share = Cell(self.confirmed(night) or NOTHING)
-                rows.append(Row([Cell(words.full_day(night.day)), *map(self.cell, numbers), share]))
+                cells = map(self.cell, (counts.roster, counts.confirmed, counts.stale))
+                share = Cell(self.confirmed(counts) or NOTHING)
+                rows.append(Row([Cell(words.full_day(night.day)), *cells, share]))
         head = [words.text(key) for key in ("date", "roster", "confirmed", "stale", "share")]
-        return Table(words.text("freshness_table"), head, rows) if rows else None
+        return Table(words.text("freshness_table"), head, rows[::-1]) if rows else None
 
     def failures(self) -> Table | None:
         """Persons that could not be read, by kind of failure."""
         rows = [
-            (self.words.name("failure_kind", kind), persons)
+            (self.words.name("failure_kind", kind), self.small.count(persons))
             for kind, persons in self.facts.last.failed.items()
         ]
         return self._plain("failures", "persons", rows, first="failure") if rows else None
 
     def _plain(
-        self, caption: str, amount: str, rows: Iterable[tuple[str, Number]], *, first: str
+        self, caption: str, amount: str, rows: Iterable[tuple[str, ShownCount]], *, first: str
     ) -> Table:
         head = (self.words.text(first), self.words.text(amount))
-        shown = [Row([Cell(text), self.cell(number)]) for text, number in rows]
+        shown = [Row([Cell(text), self.cell(count)]) for text, count in rows]
         return Table(self.words.text(caption), head, shown)

@@ -10,8 +10,10 @@ from datetime import date
 
 from worker.core.value import Value
 
-_STEPS = (1, 2, 2.5, 5, 10)
+_STEPS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 _PARTS = 2
+_SPAN_STEPS_MIN = 6
+"""How many steps of rounding an axis spans at least, so that one step is no cliff."""
 
 
 class LineChart(Value, frozen=True):
@@ -99,8 +101,7 @@ def line(
     The axis begins at 0 if asked for, or unless the numbers differ by little.
 
     Args:
-        least_step: numbers are rounded to it, so that an axis with smaller steps would show more
-            than there is.
+        least_step: the numbers are rounded to it.
     """
     known = [value for value in values if value is not None]
     if not known or days[0] == days[-1]:
@@ -133,11 +134,14 @@ def line(
 def scale(low: float, high: float, least_step: int = 1) -> tuple[float, float]:
     """The lowest number of an axis and its step; two steps hold all numbers.
 
-    The axis begins at 0 unless the numbers differ by little.
+    The axis begins at 0 unless the numbers differ by little, and spans at least six times
+    ``least_step``.
     """
-    if low < high * 2 / 3:
-        low = 0.0
-    rough = max((high - low) / _PARTS, least_step)
+    span = max(high - low, _SPAN_STEPS_MIN * least_step)
+    if low < high * 2 / 3 or span > high / 2:
+        low, span = 0.0, max(high, span)
+    low = max(low - (span - high + low) / 2, 0.0)
+    rough = span / _PARTS
     power = 10.0 ** math.floor(math.log10(rough))
     for factor in (power, power * 10):
         for digit in _STEPS:
@@ -147,3 +151,14 @@ def scale(low: float, high: float, least_step: int = 1) -> tuple[float, float]:
             if is_fit and base + step * _PARTS >= high * (1 - 1e-9):
                 return base, step
     return 0.0, high
+
+
+def without_empty_columns(table: Table, empty: str) -> Table:
+    """The table without columns of numbers that hold this text alone."""
+    kept = [
+        place
+        for place in range(len(table.head))
+        if any(row.cells[place] != Cell(empty) for row in table.rows)
+    ]
+    rows = [Row([row.cells[n] for n in kept], row.group, row.is_head) for row in table.rows]
+    return Table(table.caption, [table.head[n] for n in kept], rows)

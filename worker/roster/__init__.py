@@ -1,4 +1,4 @@
-"""The roster, from a file, standard input or a database query: its header and its rows."""
+"""The header and the rows of a roster, from a file, standard input or a database query."""
 
 import re
 from collections.abc import AsyncGenerator, Sequence
@@ -16,15 +16,18 @@ from worker.masking import checksum_ok, masked
 RosterLine: TypeAlias = RosterEntry | RosterLineError
 
 LABEL_CHARACTERS_MAX: Final = 200
-"""Of a ``local_ref``, and of a ``cohort``."""
+"""Maximum length of a ``local_ref`` and of a ``cohort``."""
 
-_NONE_HINT: Final = "fix it at its source; the log names each bad line (roster.line_unreadable)"
+_NONE_HINT: Final = (
+    "fix it at its source, then `pts-worker doctor` reads it again without a run; the log names "
+    "each bad line (roster.line_unreadable)"
+)
 _SEPARATORS: Final = re.compile(r"[\s_\-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Columns(Value, frozen=True, kw_only=True):
-    """Positions of the roster's columns, and the names of those that are not read."""
+    """Positions of the roster's columns, and the names of ignored ones."""
 
     off_id: int
     local_ref: int | None
@@ -34,39 +37,39 @@ class Columns(Value, frozen=True, kw_only=True):
 
 
 def find_columns(names: Sequence[str], *, where: str, hint: str) -> Columns:
-    """Find our columns among the names, ignoring case, spaces, ``_`` and ``-``.
+    """Find the roster's columns, ignoring case, spaces, ``_`` and ``-`` in their names.
 
     Raises:
-        RosterError: there is no ``off_id``, or more than one. The message repeats no name: without
-            a header, the first line is a person.
+        RosterError: there is no ``off_id``, or more than one. The message does not repeat the
+            names, because without a header the first line is a person.
     """
     plain = [_SEPARATORS.sub("", name).casefold() for name in names]
-    found = plain.count("offid")
-    if found != 1:
-        number = found or "none"
+    count = plain.count("offid")
+    if count != 1:
+        number = count or "none"
         columns = counted(len(names), "column")
         raise RosterError(f"{where} has {columns}, and {number} named off_id", hint=hint)
     off_id = plain.index("offid")
     local_ref, cohort = (
         plain.index(name) if plain.count(name) == 1 else None for name in ("localref", "cohort")
     )
-    unread = (name for place, name in enumerate(names) if place not in {off_id, local_ref, cohort})
+    ignored = (name for i, name in enumerate(names) if i not in {off_id, local_ref, cohort})
     return Columns(
         off_id=off_id,
         local_ref=local_ref,
         cohort=cohort,
         count=len(names),
-        unknown=tuple(masked(name.strip()) for name in unread if name.strip()),
+        unknown=tuple(masked(name.strip()) for name in ignored if name.strip()),
     )
 
 
 async def with_identifier(
     lines: AsyncGenerator[RosterLine, None], name: str
 ) -> AsyncGenerator[RosterLine, None]:
-    """The same lines.
+    """The lines, unchanged.
 
     Raises:
-        RosterError: none of them holds an identifier; it says what is wrong with the first.
+        RosterError: no line contains an identifier. The message has the problem of the first line.
     """
     has_entry, first_fault = False, ""
     async with aclosing(lines):
@@ -108,7 +111,10 @@ def _label_problem(name: str, label: str) -> str:
 
 
 def read_value(off_id: object, local_ref: object, cohort: object, *, where: str) -> RosterLine:
-    """A roster entry, or a roster error, from a query's row. A number has lost leading zeros."""
+    """A roster entry, or a roster error, from a query's row.
+
+    Not padded with zeros: an identifier that became a number is a roster error.
+    """
     number = f"{off_id:f}" if isinstance(off_id, Decimal) else off_id
     texts = ("" if value is None else str(value) for value in (number, local_ref, cohort))
     return read_text(*texts, where=where)

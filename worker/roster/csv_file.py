@@ -23,18 +23,22 @@ from worker.trusted_files import EVERYBODY_WRITES, open_trusted
 LINE_LENGTH_MAX: Final = 64 * 1024
 
 _CHUNK_BYTES: Final = 16 * 1024
+_COUNTED: Final = 1024 * 1024
 _DELIMITERS: Final = ",;\t"
 _WORKBOOK: Final = "PK\x03\x04"
-"""What a workbook (.xlsx) begins with."""
+"""The first bytes of a workbook (.xlsx)."""
 _UNDECODED: Final = re.compile("[\udc80-\udcff]")
-"""Bytes that the encoding does not have, as ``surrogateescape`` decodes them (PEP 383)."""
+"""Bytes that are invalid in the encoding, as ``surrogateescape`` decodes them (PEP 383)."""
 _FOREIGN: Final = re.compile(f"\0|{_UNDECODED.pattern}")
-"""What no header has: also every other byte of UTF-16."""
+"""Never in a header. NUL is every other byte of UTF-16."""
 _UNLIKE: Final = "is not {encoding} (roster.encoding; Excel's plain CSV is windows-1252)"
 _SAVE_HINT: Final = 'save the file as "CSV UTF-8"'
 _ENCODING_HINT: Final = (
     f"{_SAVE_HINT}, or set roster.encoding: what Excel calls plain CSV is "
     '"windows-1252", and its Unicode text "utf-16"'
+)
+_NOT_UTF_8_HINT: Final = (
+    "roster.encoding is {}: remove it if the file is UTF-8, or save the file in that encoding"
 )
 _REWRITTEN: Final = "the file was written to while it was read; write another and rename it"
 _HINT: Final = (
@@ -42,7 +46,7 @@ _HINT: Final = (
     "a file without a header holds one 11-digit identifier per line"
 )
 KEPT_MAX: Final = 100_000
-"""Lines of standard input: persons may have to be read a second time."""
+"""Maximum number of lines on standard input, which are kept for the later passes."""
 _TOO_MANY: Final = f"standard input has more than {KEPT_MAX:,} lines, which are kept in memory"
 _TOO_MANY_HINT: Final = "write the roster to a file, and give roster.path"
 
@@ -70,16 +74,31 @@ class CsvRoster:
         self.unknown_columns: Sequence[str] = ()
 
     def entries(self) -> AsyncGenerator[RosterLine, None]:
-        """Each line once, in order; see ``worker.ports.Roster``.
+        """Each line once, in order. See ``worker.ports.Roster``.
 
-        A file that was written to meanwhile ends with an error: lines may have been passed over.
-        Standard input can be read once, and is kept for the second time.
+        If the file was written to meanwhile, the last line is an error, because lines may be
+        missing. Standard input is kept in memory for the next call.
 
         Raises:
-            RosterError: the file is missing, or has no column ``off_id`` or no identifier; or
-                standard input has too many lines.
+            RosterError: the file is missing, has no column ``off_id`` or no identifier, or standard
+                input has too many lines.
         """
         return with_identifier(self._lines(), self._name)
+
+    async def count_lines(self) -> int:
+        """The lines of the file, which are about its persons; 0 for anything but a file."""
+        if self._standard_input is not None:
+            return 0
+        return await to_thread.run_sync(self._count_lines)
+
+    def _count_lines(self) -> int:
+        try:
+            with self._path.open("rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    return 0
+                return sum(chunk.count(b"\n") for chunk in iter(partial(file.read, _COUNTED), b""))
+        except OSError:
+            return 0
 
     async def _lines(self) -> AsyncGenerator[RosterLine, None]:
         for line in self._kept:
@@ -89,7 +108,7 @@ class CsvRoster:
         kept: list[RosterLine] = []
         parser = _LineParser(self._name, self._encoding)
         async with self._opened() as source:
-            begun = _last_write(source)
+            state_before = _last_write(source)
             async for texts in self._line_chunks(source):
                 for line in parser.parse(texts):
                     if self._standard_input is not None:
@@ -97,12 +116,12 @@ class CsvRoster:
                     if len(kept) > KEPT_MAX:
                         raise RosterError(_TOO_MANY, hint=_TOO_MANY_HINT)
                     yield line
-            if _last_write(source) != begun:
+            if _last_write(source) != state_before:
                 yield RosterLineError(where=self._name, problem=_REWRITTEN)
         self._kept, self.unknown_columns = kept, parser.unknown_columns
 
     async def _line_chunks(self, source: _Source) -> AsyncIterator[Sequence[str]]:
-        """Complete lines without line ends, chunk by chunk. Truncates lines that are too long."""
+        """Complete lines without line ends, chunk by chunk. Truncates long lines."""
         codec = codecs.getincrementaldecoder(self._encoding)
         decoder = io.IncrementalNewlineDecoder(codec("surrogateescape"), translate=True)
         tail, is_end = "", False
@@ -113,7 +132,7 @@ class CsvRoster:
                 *lines, tail = (tail + decoder.decode(chunk, is_end)).split("\n")
             except UnicodeError:  # also UTF-16 without a byte order mark
                 problem = f"{self._name} {_UNLIKE.format(encoding=self._encoding.upper())}"
-                raise RosterError(problem, hint=_ENCODING_HINT) from None
+                raise RosterError(problem, hint=_encoding_hint(self._encoding)) from None
             tail = tail[: LINE_LENGTH_MAX + 1]
             yield [*lines, tail] if is_end else lines
 
@@ -128,12 +147,18 @@ class CsvRoster:
                 yield stream
         except OSError as error:
             raise RosterError(
-                f"cannot read the roster {self._name}: {reason_of(error)}", hint="check roster.path"
+                f"cannot read the roster {self._name}: {reason_of(error)}",
+                hint="check roster.path (or --roster); `pts-worker doctor` reads it without a run",
             ) from None
 
 
+def _encoding_hint(encoding: str) -> str:
+    is_default = encoding.casefold() in {"utf-8", "utf8"}
+    return _ENCODING_HINT if is_default else _NOT_UTF_8_HINT.format(encoding)
+
+
 def _last_write(source: _Source) -> tuple[int, int] | None:
-    """The size of a file and the time of its last write; None for anything else."""
+    """The size of a file and the time of its last write. None for anything else."""
     try:
         status = os.fstat(source.fileno())
     except OSError:
@@ -142,10 +167,10 @@ def _last_write(source: _Source) -> tuple[int, int] | None:
 
 
 class _LineParser:
-    """Parses the lines of one file; keeps the header and the line number."""
+    """Parses the lines of one file. Keeps the header and the line number."""
 
     def __init__(self, name: str, encoding: str) -> None:
-        self._name = name
+        self._name, self._encoding = name, encoding
         self._unlike = _UNLIKE.format(encoding=encoding.upper())
         self._number = 0
         self._columns: Columns | None = None
@@ -154,7 +179,7 @@ class _LineParser:
         self._is_header_done = False
 
     def parse(self, texts: Sequence[str]) -> Iterator[RosterLine]:
-        """The entries and errors of some lines; a header and blank lines give none."""
+        """The entries and errors of these lines. Skips the header and blank lines."""
         for text in texts:
             self._number += 1
             if self._number == 1:
@@ -167,12 +192,13 @@ class _LineParser:
                 yield self._row(text)
 
     def _read_header(self, text: str) -> bool:
-        """Read the first line that is not blank; False if it is not a header."""
+        """Read the first line that is not blank. False if it is not a header."""
         self._is_header_done = True
         if text.startswith(_WORKBOOK):
             raise RosterError(f"{self._name} is a workbook, not CSV", hint=_SAVE_HINT)
         if _FOREIGN.search(text):
-            raise RosterError(f"{self._place()} {self._unlike}", hint=_ENCODING_HINT)
+            hint = _encoding_hint(self._encoding)
+            raise RosterError(f"{self._place()} {self._unlike}", hint=hint)
         bare = text.strip().strip('"').replace(" ", "").replace("-", "")
         if bare.isascii() and bare.isdigit():
             return False
@@ -188,6 +214,7 @@ class _LineParser:
         return True
 
     def _fields(self, text: str) -> list[str]:
+        # Splitting is several times as fast as the csv module, and most rosters have no quotes.
         if '"' not in text:
             return text.split(self._delimiter) if self._delimiter else [text]
         return next(

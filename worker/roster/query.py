@@ -26,9 +26,9 @@ _KEY: Final = "roster.url"
 _ROWS_FETCHED: Final = 512
 _HINT: Final = "name the columns in the query: select … as off_id, … as local_ref, … as cohort"
 _AWAY: Final = ("08", "53", "57P0")
-"""SQLSTATE of a lost connection, of a server that is full, and of one that starts or stops."""
+"""SQLSTATE of a lost connection, a full server, and a server that starts or stops."""
 _DRIVERS: Final = {"postgresql": "postgresql+asyncpg", "sqlite+aiosqlite": "sqlite"}
-"""aiosqlite is a thread too, but cannot be closed before a long query has ended."""
+"""aiosqlite uses a thread, too, but cannot be closed before a long query has ended."""
 
 
 class QueryRoster:
@@ -43,8 +43,8 @@ class QueryRoster:
             parameters.
 
     Attributes:
-        tls: TLS settings for PostgreSQL; None for other databases.
-        connection: how the latest PostgreSQL connection was encrypted and verified.
+        tls: TLS settings for PostgreSQL. None for other databases.
+        connection: encryption and verification of the latest PostgreSQL connection.
 
     Raises:
         ConfigurationError: the URL is invalid or not secure, or its driver is not installed.
@@ -56,16 +56,17 @@ class QueryRoster:
         self.tls = open_tls(self._url, key=_KEY, ca_file=ca_file) if is_postgres else None
         self.connection = ""
         self.unknown_columns: Sequence[str] = ()
+        # A colon is a bind parameter to SQLAlchemy, and part of a time or a cast to operators.
         self._statement = sa.text(query.replace(":", r"\:"))
 
     def entries(self) -> AsyncGenerator[RosterLine, None]:
-        """Each row once, in order; see ``worker.ports.Roster``.
+        """Each row once, in order. See ``worker.ports.Roster``.
 
         Raises:
             RosterError: the query fails, or returns no column ``off_id`` or no identifier.
             UnavailableError: the database cannot be reached, or its connection was lost.
-            ConfigurationError: a SQLite file, or its folder, is another user's or can be written by
-                everyone.
+            ConfigurationError: a SQLite file, or its folder, belongs to another user or is writable
+                by everyone.
         """
         return with_identifier(self._lines(), SOURCE)
 
@@ -112,7 +113,7 @@ class QueryRoster:
             while rows := await _in_thread(next, partitions, None):
                 yield columns, rows
         except anyio.get_cancelled_exc_class():
-            is_idle = False  # a call may go on in its thread
+            is_idle = False  # a call may still run in its thread, and closing would wait for it
             raise
         finally:
             if is_idle:
@@ -126,7 +127,7 @@ class QueryRoster:
 
 
 async def _in_thread(function: Callable[..., T], *args: Any) -> T:
-    """What a synchronous driver returns. Cancellation does not wait for a long query."""
+    """Call a synchronous driver in a thread. Cancellation does not wait for a long query."""
     return await to_thread.run_sync(function, *args, abandon_on_cancel=True)
 
 
@@ -155,9 +156,9 @@ def _parse(text: str) -> sa.URL:
 
 
 def _examine_sqlite_file(url: sa.URL) -> None:
-    """Ask of a SQLite file what is asked of ``roster.path``, and of the files beside it.
+    """Check a SQLite file, and the files beside it, as ``roster.path`` is checked.
 
-    It has to be there: SQLite would create an empty file for a misspelled name.
+    The file must exist, because SQLite would create an empty one for a misspelled name.
     """
     (name, *_), options = url.get_dialect()().create_connect_args(url)
     if options.get("uri") and name.startswith("file:"):

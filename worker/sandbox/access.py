@@ -1,4 +1,4 @@
-"""Access tokens: issued by the HelseID stand-in, checked as NHN's sample API does."""
+"""Access tokens: issued by the HelseID stand-in, checked as in NHN's sample API."""
 
 import secrets
 from functools import lru_cache
@@ -89,7 +89,7 @@ def _verified(compact: str) -> Claims:
 
 
 class AccessChecker:
-    """Checks each request; remembers the ``jti`` of DPoP proofs until they have expired."""
+    """Checks each request. Remembers the ``jti`` of DPoP proofs until they have expired."""
 
     def __init__(self, world: World, tokens: Tokens) -> None:
         self._world = world

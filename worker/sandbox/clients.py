@@ -34,13 +34,14 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     """A client registered at HelseID.
 
     Attributes:
-        jwks: its public keys. One that HelseID would refuse is never accepted.
-        dpop: whether DPoP is required; without it, the client may use bearer tokens.
+        jwks: its public keys. A key that HelseID would refuse is never accepted.
+        dpop: whether DPoP is required. Otherwise the client may use bearer tokens.
         tenancy: ``single-tenant``, ``multi-tenant``, or ``none`` (no organisations).
         organization: the parent of a single-tenant client, or the supplier.
-        children: whom a single-tenant client may name.
-        delegations, unsigned: for whom a multi-tenant client may act; without signed terms.
-        may_name_parent, may_name_child: whether a single-tenant client may at all.
+        children: allowed children of a single-tenant client.
+        delegations, unsigned: allowed parents of a multi-tenant client, and those without signed
+            terms.
+        may_name_parent, may_name_child: whether a single-tenant client may send them.
     """
 
     client_id: str = CLIENT_ID
@@ -64,7 +65,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def refused(reason: str) -> RefusedError:
-    """The refusal of a client. It hears no reason."""
+    """The refusal of a client. The response contains no reason."""
     return RefusedError("invalid_client", reason=f"invalid_client: {reason}")
 
 
@@ -74,7 +75,7 @@ def check_assertion(
     """The client, and the claims of its assertion, by RFC 7523 and HelseID's rules.
 
     Raises:
-        RefusedError: there is no such client, or the assertion is not good.
+        RefusedError: the client is unknown, or the assertion is invalid.
     """
     if "client_secret" in form:
         raise refused("HID-1008: shared secrets are rejected")
@@ -86,6 +87,7 @@ def check_assertion(
     if client is None:
         raise refused("unknown client")
     kid = token.header.get("kid")
+    # Without a kid, each registered key is tried, as in Duende.
     signers = [key for name, key in client.keys().items() if kid in {None, name}]
     if not any(verifies(token, key) for key in signers):
         raise refused("no registered key made this signature")
@@ -132,9 +134,9 @@ def _refused(code: str, problem: str) -> RefusedError:
 
 
 def organization_claims(client: Client, assertion: Claims) -> tuple[Claims, bool]:
-    """The organisation claims for a client and its assertion; whether its scopes are rejected.
+    """The organisation claims for a client and its assertion, and whether its scopes are rejected.
 
-    They are, because the organisation has not signed the terms of use.
+    Scopes are rejected if the organisation has not signed the terms of use.
 
     Raises:
         RefusedError: the organisation is invalid or not allowed for this client.
@@ -165,12 +167,12 @@ def _named(details: object, client: Client) -> tuple[str, str]:
     if not isinstance(node, dict) or node.get("type") != "ENH":
         raise _refused("HID-1007", "no identifier of type ENH")
     form, value = _IDENTIFIERS.get(str(node.get("system"))), node.get("value")
-    found = form.fullmatch(value) if form and isinstance(value, str) else None
-    if found is None:
+    match = form.fullmatch(value) if form and isinstance(value, str) else None
+    if match is None:
         raise _refused("HID-1007", "unknown system, or not NO:ORGNR:<parent>[:<child>]")
     if client.tenancy == "none":
         raise _refused("HID-1010", "the configuration does not support org claims")
-    named = {name: number for name, number in found.groupdict().items() if number is not None}
+    named = {name: number for name, number in match.groupdict().items() if number is not None}
     if not all(map(_NUMBER.fullmatch, named.values())):
         raise _refused("HID-1004", "an organisation number has nine digits")
     return named.get("parent", ""), named.get("child", "")

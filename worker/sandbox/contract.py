@@ -1,6 +1,6 @@
-"""The contract by which PTS asks and answers here, read with code of the sandbox's own.
+"""The contract that the stand-in for PTS follows, read by code of the sandbox only.
 
-The keys are explained in ``worker/areas/pts.toml``, which is in force unless another file is named.
+The keys are explained in ``worker/areas/pts.toml``, the default contract.
 """
 
 import re
@@ -21,16 +21,16 @@ DEFAULT: Final = Path(__file__).parents[1] / "areas/pts.toml"
 OFF_ID: Final = "{off_id}"
 """The placeholder for the person's identifier in the body."""
 HEADER: Final = "header:"
-"""Before the name of a response header, where a path could stand."""
+"""Prefix of a response header in place of a path."""
 EACH: Final = "each"
-"""The key that names the array whose elements have the leaves."""
+"""The key with the path of the array whose elements have the leaves."""
 
 Paths: TypeAlias = str | list[str]
 Source: TypeAlias = Paths | dict[str, Paths]
 
 
 class Paging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How pages follow one another; which keys count depends on the style."""
+    """The paging style. The style decides which keys are used."""
 
     style: Literal["none", "link", "next_link", "token", "page", "offset", "reference"] = "none"
     field: str = ""
@@ -67,7 +67,7 @@ class AreaContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     @property
     def pages(self) -> Paging:
-        """The paging, also where there is none."""
+        """The paging, also for ``none``."""
         return Paging() if isinstance(self.paging, str) else self.paging
 
 
@@ -75,7 +75,7 @@ Contract: TypeAlias = dict[str, AreaContract]
 
 
 def read_contract(source: str | Mapping[str, Any]) -> Contract:
-    """Read a contract: a TOML file, or what stands in one; empty: the program's own.
+    """Read a contract: a TOML file or its content. Empty: the default contract.
 
     Raises:
         OSError: the file cannot be read.
@@ -107,10 +107,10 @@ _Step: TypeAlias = str | int | tuple[str, Any]
 """A field, the number of an element, or the element whose field has a value."""
 
 _STEP: Final = re.compile(r"([^.\[\]]*@.+|[^.\[\]]+)|\[(\d+)\]|\[([^\[\]=]+)=([^\[\]]+)\]")
-"""Of a path; an annotation such as `@odata.nextLink` is one name."""
+"""A step of a path. An annotation such as `@odata.nextLink` is one name."""
 _NUMBER: Final = re.compile(r"-?(0|[1-9]\d*)")
 _KIND: Final = "Restriction"
-"""What stands in the first parts of an id of several, unless a column does."""
+"""The value of the first parts of a compound id, unless a column has one."""
 
 
 @lru_cache(maxsize=1024)
@@ -122,19 +122,19 @@ def _steps(path: str) -> tuple[_Step, ...]:
 
 
 def _plain(text: str) -> Any:
-    """What JSON has for a text in the contract: a whole number, true or false, or the text."""
+    """The JSON value of a text in the contract: a whole number, true or false, or the text."""
     if _NUMBER.fullmatch(text):
         return int(text)
     return {"true": True, "false": False}.get(text, text)
 
 
 def put(document: Document, path: str, value: Any, *, null_parents: bool = False) -> None:
-    """Write a value at a path; null only where nothing is yet.
+    """Write a value at a path. Null never replaces a value.
 
-    With ``null_parents``, null makes no parents, but stands for the first that is not there.
+    With ``null_parents``, null creates no parents. The first missing parent becomes null.
 
     Raises:
-        ValueError: a value stands where the path needs an object or an array.
+        ValueError: there is a value where the path needs an object or an array.
     """
     steps = _steps(path)
     holder: Any = document
@@ -164,7 +164,11 @@ def _get(holder: Any, step: _Step) -> Any:
 
 
 def _set(holder: Any, step: _Step, value: Any) -> Any:
-    """Write a value, and return it; an element that is picked by a value is not alone."""
+    """Write a value and return it.
+
+    An element that is selected by true or false gets a sibling with the opposite value, so that a
+    client that takes the first element is wrong.
+    """
     if isinstance(step, tuple):
         name, wanted = step
         value = {name: wanted}
@@ -187,16 +191,16 @@ class Renderer:
         self._contract = contract
         self._ids = contract.id.split("+")
         self._sent = {
-            # Of several that are stored as the same, the first is sent.
+            # If several sent values are stored as one, the first is sent.
             column: {stored: _plain(sent) for sent, stored in reversed(values.items())}
             for column, values in contract.values.items()
         }
-        # A whole array comes before what stands in one of its elements.
+        # A whole array comes before fields of one of its elements.
         self._columns = sorted(contract.columns.items(), key=lambda column: EACH not in column[1])
         self.record(sample(area, "0" * 11))
 
     def record(self, restriction: Restriction) -> Document:
-        """A record as PTS sends it; one whose ``id`` is empty has none."""
+        """A record as PTS sends it. Without ``id`` if that of the restriction is empty."""
         document: Document = {}
         if restriction.id:
             for path in self._ids:
@@ -240,14 +244,14 @@ def _text(at: datetime, zone: str) -> str:
 
 
 def _first(source: Source) -> str:
-    """The path that is written; empty for what is made of leaves."""
+    """The path that is written. Empty for an object of leaves."""
     if isinstance(source, dict):
         return ""
     return source if isinstance(source, str) else source[0]
 
 
 def _made_up(restriction: Restriction, name: str, source: Source) -> Any:
-    """A value for a field that the contract keeps in ``extra``: always the same."""
+    """A value for a field in ``extra``, the same on every call."""
     if isinstance(source, dict):
         leaves = {leaf: _made_up(restriction, leaf, "") for leaf in source if leaf != EACH}
         return [leaves] if EACH in source else leaves

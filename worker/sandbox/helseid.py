@@ -1,7 +1,7 @@
 """The stand-in for HelseID: discovery, keys and the token endpoint.
 
 The order of the checks is that of Duende IdentityServer, which HelseID uses (HelseID reference,
-section 10); for HelseID itself it is inferred.
+section 10). For HelseID itself it is inferred.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ from worker.sandbox.world import Fault, World, pick
 _ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
 _SCOPE_CHARACTERS_MAX: Final = 300
 _IAT_SKEW_S: Final = 300
-"""Inferred; the nonce limits the age."""
+"""Inferred. The nonce limits the age."""
 
 
 class HelseId:
@@ -61,7 +61,7 @@ class HelseId:
         }
 
     def handle(self, request: Request) -> tuple[str, Response, str]:
-        """Handle a request; return endpoint, response and the action of an applied fault."""
+        """Handle a request. Return endpoint, response and the action of an applied fault."""
         if request.path not in self._endpoints:
             return "elsewhere", Response(404), ""
         name, method, handler = self._endpoints[request.path]
@@ -141,7 +141,7 @@ class HelseId:
         return document
 
     def _bound(self, request: Request, client: Client, now_s: float) -> Claims:
-        """The claim of the proof's key; none if the client sends no proof and need not."""
+        """The claim of the proof's key. Empty if the client sends no proof and need not."""
         header = request.header("dpop")
         if header is None:
             if client.dpop:
@@ -167,6 +167,7 @@ class HelseId:
             subject = self.tokens.check(form.get("subject_token", ""), now_s, audience=None)
         except TokenRefusedError as error:
             raise RefusedError("invalid_grant", f"subject_token: {error.reason}") from error
+        # An actor chain: each exchange wraps the actors of the subject token (RFC 8693 §4.1).
         before = {"act": subject["act"]} if "act" in subject else {}
         return {"sub": subject["sub"], "act": {"client_id": client.client_id, **before}}
 

@@ -20,7 +20,7 @@ PublicKey: TypeAlias = RSAKey | ECKey
 Claims: TypeAlias = dict[str, Any]
 
 PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-"""Members that no public JWK has."""
+"""Private members of a JWK."""
 
 _RSA_BITS_MIN: Final = 2048
 _CURVES: Final = ("P-256", "P-384", "P-521")
@@ -39,19 +39,20 @@ class Token:
 
 
 def read(compact: str) -> Token | None:
-    """Decode a compact JWS; None if the text is none, or a part is not a JSON object."""
+    """Decode a compact JWS. None if the text is not one, or a part is not a JSON object."""
     try:
         signed = jws.extract_compact(compact.encode("ascii"), registry=_REGISTRY)
         claims = json.loads(signed.payload)
     except (JoseError, TypeError, ValueError):
         return None
     header: Any = signed.protected
-    is_good = isinstance(claims, dict) and isinstance(header, dict)
-    return Token(header, claims, signed) if is_good else None
+    is_valid = isinstance(claims, dict) and isinstance(header, dict)
+    return Token(header, claims, signed) if is_valid else None
 
 
 def verifies(token: Token, key: PublicKey) -> bool:
     """Whether the key made the signature, with an algorithm that HelseID accepts."""
+    # No critical extension is known here, and unknown ones must be refused (RFC 7515 §4.1.11).
     if "crit" in token.header:
         return False
     try:
@@ -61,7 +62,7 @@ def verifies(token: Token, key: PublicKey) -> bool:
 
 
 def import_public(jwk: object) -> PublicKey | None:
-    """Import a public JWK; None for a private one, or a type or size that HelseID refuses."""
+    """Import a public JWK. None for a private one, or a type or size that HelseID refuses."""
     if not isinstance(jwk, dict) or PRIVATE & jwk.keys():
         return None
     key: PublicKey
@@ -92,7 +93,7 @@ def new_key_pair() -> tuple[Claims, Claims]:
 
 @cache
 def signing_key() -> RSAKey:
-    """HelseID's key in this process, RSA 3072 like the real one; it takes most of a second."""
+    """HelseID's key in this process, RSA 3072 like the real one. Takes most of a second."""
     names: Any = {"use": "sig", "alg": "RS256", "kid": secrets.token_hex(20).upper()}
     return RSAKey.generate_key(3072, names, private=True)
 
@@ -151,7 +152,7 @@ def open_proof(compact: str) -> Proof:
 
 @lru_cache(maxsize=256)
 def _imported(jwk: str) -> tuple[PublicKey, str] | None:
-    """A proof's key, which each client sends again and again, and its thumbprint."""
+    """A proof's key and its thumbprint. Cached, because a client sends it with every request."""
     key = import_public(json.loads(jwk))
     return None if key is None else (key, key.thumbprint())
 
@@ -162,10 +163,10 @@ def check_request(
     """Check that the proof is for a POST to this URL, and not too old or too new.
 
     ``htu`` must equal the URL as a string, as in NHN's sample. Duende's token endpoint ignores the
-    case of scheme and host; the stand-in is stricter. No token goes with a proof for HelseID.
+    case of scheme and host, and the stand-in is stricter. Proofs for HelseID have no token.
 
     Raises:
-        RefusedError: it is not.
+        RefusedError: the proof is for another request, or its time is wrong.
     """
     expected = {"htm": "POST", "htu": url}
     if token:
@@ -183,13 +184,13 @@ def check_request(
 
 
 class Once:
-    """Ids that may be used once. The oldest of very many are forgotten."""
+    """Ids that may be used once. Keeps the latest 100,000."""
 
     def __init__(self) -> None:
         self._used: dict[str, None] = {}
 
     def is_used(self, jti: str) -> bool:
-        """Whether the id was used before; records it."""
+        """Whether the id was used before. Records it."""
         if jti in self._used:
             return True
         self._used[jti] = None
@@ -199,7 +200,7 @@ class Once:
 
 
 class Nonces:
-    """Nonces that are valid for a time, like Duende's: more than once, and for every client."""
+    """Nonces with a lifetime. Like Duende's, they can be reused, by every client."""
 
     def __init__(self) -> None:
         self._issued_s: dict[str, float] = {}
@@ -208,7 +209,7 @@ class Nonces:
         """Check the proof's nonce.
 
         Raises:
-            RefusedError: it is missing, foreign or expired; with a new nonce.
+            RefusedError: the nonce is missing, foreign or expired. The error has a new one.
         """
         nonce = proof.claims.get("nonce")
         age_s = now_s - self._issued_s.get(str(nonce), -math.inf)
@@ -217,5 +218,5 @@ class Nonces:
         new = secrets.token_urlsafe()
         self._issued_s = {k: v for k, v in self._issued_s.items() if v > now_s - NONCE_VALID_S}
         self._issued_s[new] = now_s
-        what = "Missing" if nonce is None else "Invalid"
-        raise RefusedError("use_dpop_nonce", f"{what} 'nonce' value.", nonce=new)
+        problem = "Missing" if nonce is None else "Invalid"
+        raise RefusedError("use_dpop_nonce", f"{problem} 'nonce' value.", nonce=new)

@@ -1,8 +1,7 @@
 """Synthetic persons, and their restrictions in each generation of the world.
 
-All of it is a pure function of the seed. Restrictions are values by column; where PTS has each of
-them is the contract's to say. The codes are from code system 9603 and PTS's documentation (PTS
-reference, section 3).
+A pure function of the seed. Restrictions are values by column. The contract decides their place in
+an answer. The codes are from code system 9603 and PTS's documentation (PTS reference, section 3).
 """
 
 import hashlib
@@ -43,7 +42,7 @@ _CAUSES: Final = ("Manual", "Automated", "Derived", "Manual", "Automated", "Manu
 
 
 def is_synthetic(off_id: str) -> bool:
-    """Whether the month is shifted by 80 or 65, which no real person's identifier has."""
+    """Whether the month is shifted by 80 or 65, as in no real person's identifier."""
     return any(0 < int(off_id[2:4]) - shift <= _MONTHS for shift in _SHIFTS)
 
 
@@ -61,14 +60,14 @@ def population(seed: int, count: int) -> Mapping[str, int]:
 
 
 def roster(seed: int, count: int) -> Iterator[tuple[str, str, str]]:
-    """The roster of a seed as (off_id, local_ref, cohort); the cohorts are of unequal sizes."""
+    """The roster of a seed as (off_id, local_ref, cohort), with cohorts of unequal sizes."""
     for off_id, index in population(seed, count).items():
         clinic = _CLINICS[min(index * 7 % 13 // 2, len(_CLINICS) - 1)]
         yield off_id, f"L{index:07d}", clinic
 
 
 def _control_digits(nine: str) -> str:
-    """The two control digits for the first nine; empty if the number is not issued (F1)."""
+    """The two control digits for the first nine. Empty if the number is not issued (F1)."""
     digits = [int(digit) for digit in nine]
     for weights in (_FIRST_WEIGHTS, _SECOND_WEIGHTS):
         digits.append(-sum(map(int.__mul__, weights, digits)) % 11)
@@ -79,10 +78,10 @@ class Restriction(NamedTuple):
     """One restriction.
 
     Attributes:
-        off_id: the person whom it names.
-        id: empty for a fault, a record without one.
-        values: by column; all that the area has.
-        undeclared: a field that few records have and no contract knows.
+        off_id: its person.
+        id: empty for a fault, a record without an id.
+        values: by column, for all columns of the area.
+        undeclared: a field that few records have and no contract declares.
     """
 
     off_id: str
@@ -92,9 +91,9 @@ class Restriction(NamedTuple):
 
 
 def restrictions(area: str, seed: int, off_id: str, generation: int) -> Iterator[Restriction]:
-    """The person's restrictions in this area and generation; the same on every call.
+    """The person's restrictions in this area and generation, the same on every call.
 
-    Most exist for ever and change once in a cycle. One in eight disappears and returns unchanged,
+    Most exist forever and change once in a cycle. One in eight disappears and returns unchanged,
     one in eight is replaced by another with a new id, and one in eight exists half of the time.
     """
     luck = _luck(area, seed, off_id)
@@ -104,8 +103,9 @@ def restrictions(area: str, seed: int, off_id: str, generation: int) -> Iterator
         epoch, age = divmod(generation + birth, _CYCLE)
         absent = {5: range(24, 27), 6: range(27, 30), 7: range(15, 30)}.get(kind, ())
         if age not in absent:
-            own = _luck(area, seed, off_id, number, epoch if absent == range(27, 30) else 0)
-            yield _restriction(area, off_id, number, (generation + change) // _CYCLE, own)
+            # A restriction that is replaced gets new random values, and a new id, in each cycle.
+            life = _luck(area, seed, off_id, number, epoch if absent == range(27, 30) else 0)
+            yield _restriction(area, off_id, number, (generation + change) // _CYCLE, life)
 
 
 def sample(area: str, off_id: str) -> Restriction:
@@ -113,9 +113,9 @@ def sample(area: str, off_id: str) -> Restriction:
     return _restriction(area, off_id, 1, 0, _luck("sample"))
 
 
-def _luck(*what: object) -> Random:
-    """Random numbers that are the same for the same things, in every process."""
-    return Random(hashlib.blake2b(repr(what).encode(), digest_size=8).hexdigest())  # noqa: S311
+def _luck(*seeds: object) -> Random:
+    """Random numbers that are the same for the same seeds, in every process."""
+    return Random(hashlib.blake2b(repr(seeds).encode(), digest_size=8).hexdigest())  # noqa: S311
 
 
 def _new_id(luck: Random) -> str:
@@ -137,22 +137,22 @@ def _restriction(area: str, off_id: str, number: int, revision: int, luck: Rando
 def _safety(off_id: str, number: int, revision: int, created: datetime, luck: Random) -> Document:
     requisition = {"type": "Rekvisisjon", "value": _new_id(_luck("requisition", off_id))}
     report = {"type": "Svarrapport", "value": _new_id(luck)}
-    # The requisition itself comes first, and some of the reports are of it.
-    own = requisition if number == 0 and luck.randrange(3) == 0 else report
+    # The requisition itself comes first, and some of the reports belong to it.
+    document = requisition if number == 0 and luck.randrange(3) == 0 else report
     parent = requisition if number and luck.randrange(3) == 0 else {"type": None, "value": None}
     code = luck.choices(("NORU", luck.choice(_DENIED), "N"), (58, 30, 12))[0]
     days, until = luck.randrange(10, 1_500) + 7 * revision, None
-    if own is requisition:
+    if document is requisition:
         code = "NORU"
     elif code != "N":
         until = created + timedelta(days) if code == "NORU" else NEVER
     return {
         "confidentiality_code": code,
         "cause": luck.choice(_CAUSES),
-        "delay_days": days if own is requisition else None,
+        "delay_days": days if document is requisition else None,
         "delay_from_time": None,
         "delay_delivery_until": until,
-        **{f"object_{name}": value for name, value in own.items()},
+        **{f"object_{name}": value for name, value in document.items()},
         **{f"parent_object_{name}": value for name, value in parent.items()},
         "created_by": {
             "role": luck.choice(("Lege", "Bioingeniør", "Helsesekretær", "System")),
@@ -176,4 +176,4 @@ def _privacy(revision: int, created: datetime, luck: Random) -> Document:
 
 
 COLUMNS: Final = {area: frozenset(sample(area, "").values) for area in (SAFETY, PRIVACY)}
-"""What can be asked of a restriction, by area."""
+"""The columns of a restriction, by area."""

@@ -1,7 +1,6 @@
 """The stand-in for PTS: the two searches that the worker uses, in the shape of the contract.
 
-What PTS answers is inferred wherever the contract's default says so (``worker/areas/pts.toml``).
-What a request holds is never echoed.
+``worker/areas/pts.toml`` marks the inferred parts. Values of a request are never echoed.
 """
 
 import json
@@ -37,15 +36,15 @@ class SearchError(Exception):
 
 
 def peek_off_id(body: bytes, contract: AreaContract) -> str | None:
-    """The identifier in an unchecked body, for faults that affect a person; None if missing."""
+    """The identifier in an unchecked body, for faults that affect a person. None if missing."""
     return next(iter(_compare(contract.body, _fields(body), "$", {})), None)
 
 
 def read_search(request: Request, contract: AreaContract) -> tuple[str, Any]:
-    """The person asked for, and the continuation that was sent along; None if none was.
+    """The person of the search, and its continuation or None.
 
     Raises:
-        SearchError: something is missing, undeclared or another; or the person may be real.
+        SearchError: a value is missing, undeclared or wrong, or the person may be real.
     """
     errors: _Errors = {}
     headers = {n: ", ".join(request.all(n.lower())) for n in contract.headers}
@@ -67,7 +66,7 @@ def read_search(request: Request, contract: AreaContract) -> tuple[str, Any]:
 
 
 def _fields(body: bytes) -> dict[str, Any]:
-    """The fields of a body; none if it is no JSON object."""
+    """The fields of a body. Empty if it is not a JSON object."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -78,18 +77,18 @@ def _fields(body: bytes) -> dict[str, Any]:
 def _compare(
     declared: Mapping[str, Any], sent: Mapping[str, Any], place: str, errors: _Errors
 ) -> list[str]:
-    """Compare what was sent with the contract; return what stands for its placeholders."""
-    found: list[str] = []
+    """Compare the sent values with the contract. Return the values of its placeholders."""
+    placeholders: list[str] = []
     for name, value in declared.items():
-        declared_as, sent_as = (json.dumps(one, sort_keys=True) for one in (value, sent.get(name)))
+        declared_as, sent_as = (json.dumps(v, sort_keys=True) for v in (value, sent.get(name)))
         form = _pattern(declared_as).fullmatch(sent_as)
         if form is None:
             errors[f"{place}.{name}"] = ["The value is missing, or not as the contract has it."]
         else:
-            found += form.groups()
+            placeholders += form.groups()
     if sent.keys() - declared.keys():
         errors[place] = ["There is a name here that the contract does not have."]
-    return found
+    return placeholders
 
 
 @lru_cache(maxsize=256)
@@ -102,7 +101,7 @@ def _pattern(declared: str) -> re.Pattern[str]:
 
 
 def continuation_of(paging: Paging) -> tuple[str, str]:
-    """The name under which a continuation is sent back, and whether in ``body`` or ``query``."""
+    """The name of the continuation in a request, and ``body`` or ``query``."""
     if paging.style in {"link", "next_link"}:
         return _CURSOR, "query"
     return paging.send_as or paging.field.rpartition(".")[2], paging.send_in
@@ -110,7 +109,7 @@ def continuation_of(paging: Paging) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pager:
-    """Pages of so many records of one person in one area, to which continuations are bound."""
+    """Pages of the records of one person and area. Continuations are bound to both."""
 
     contract: AreaContract
     size: int
@@ -119,7 +118,7 @@ class Pager:
     url: str
 
     def start(self, continuation: Any) -> int:
-        """The number of records before the page that was asked for.
+        """The number of records before the requested page.
 
         Raises:
             SearchError: the continuation was not issued for this person and area.
@@ -129,7 +128,7 @@ class Pager:
             start = 0 if continuation is None else self._start(paging, continuation)
         except (ValueError, TypeError):
             start = -1
-        # Where nothing tells of the end, a client finds it by an empty page.
+        # If nothing marks the end, the client finds it with an empty page.
         end = self.count if paging.style == "offset" else self.count + self.size - 1
         if not 0 <= start <= end:
             name, _ = continuation_of(paging)
@@ -151,29 +150,29 @@ class Pager:
         return start if number == self._reference(start) else -1
 
     def around(self, start: int) -> dict[str, Any]:
-        """What is said about the pages, by path or header."""
+        """The fields about pages, by path or header."""
         paging = self.contract.pages
         following = start + self.size
         is_more = following < self.count
-        told: dict[str, Any] = {self.contract.total: self.count}
+        fields: dict[str, Any] = {self.contract.total: self.count}
         match paging.style:
             case "link" if is_more:
-                told[f"{HEADER}Link"] = f'<{self._address(following)}>; rel="next"'
+                fields[f"{HEADER}Link"] = f'<{self._address(following)}>; rel="next"'
             case "next_link":
-                told[paging.field] = self._address(following) if is_more else None
+                fields[paging.field] = self._address(following) if is_more else None
             case "token":
-                told[paging.field] = self._token(following) if is_more else None
+                fields[paging.field] = self._token(following) if is_more else None
             case "reference":
-                told[paging.field] = self._reference(following) if is_more else 0
+                fields[paging.field] = self._reference(following) if is_more else 0
             case "page":
-                told[paging.field] = paging.first + start // self.size
-                told[paging.pages] = -(-self.count // self.size)
-                told[paging.more] = is_more
+                fields[paging.field] = paging.first + start // self.size
+                fields[paging.pages] = -(-self.count // self.size)
+                fields[paging.more] = is_more
             case "offset":
-                told |= {paging.field: start, paging.more: is_more}
+                fields |= {paging.field: start, paging.more: is_more}
             case _:
                 pass
-        return {place: value for place, value in told.items() if place}
+        return {place: value for place, value in fields.items() if place}
 
     def _address(self, start: int) -> str:
         return f"{self.url}?{urlencode({**self.contract.query, _CURSOR: self._token(start)})}"
@@ -182,7 +181,7 @@ class Pager:
         return f"{self._reference(start):x}"
 
     def _reference(self, start: int) -> int:
-        """Also in JSON, a number that every reader takes exactly."""
+        """A continuation as a number that every JSON reader keeps exactly (below 2**53)."""
         return start << _CHECK_BITS | crc32(f"{self.bound_to} {start}".encode())
 
 
@@ -194,23 +193,23 @@ class Pts:
         self._access = AccessChecker(world, tokens)
 
     def handle(self, request: Request) -> tuple[str, Response, str]:
-        """Handle a request; return area, response and the action of an applied fault."""
-        paths = {unquote(one.path): area for area, one in self._world.contract.items()}
+        """Handle a request. Return area, response and the action of an applied fault."""
+        paths = {unquote(c.path): area for area, c in self._world.contract.items()}
         area = paths.get(request.path)
         if area is None:
             return "elsewhere", problem(404), ""
         if request.method != "POST":
             return area, problem(405, {"allow": "POST"}), ""
         off_id = peek_off_id(request.body, self._world.contract[area])
-        whom = (off_id, self._world.people.get(off_id or ""))
-        fault = pick(self._world.faults, area, *whom)
+        person = (off_id, self._world.people.get(off_id or ""))
+        fault = pick(self._world.faults, area, *person)
         response = None if fault is None else fault.instead()
         if response is None:
-            response, fault = self._search(request, area, whom, fault)
+            response, fault = self._search(request, area, person, fault)
         return area, response, fault.action if fault else ""
 
     def _search(
-        self, request: Request, area: str, whom: tuple[Any, Any], fault: Fault | None
+        self, request: Request, area: str, person: tuple[Any, Any], fault: Fault | None
     ) -> tuple[Response, Fault | None]:
         try:
             self._access.check(request, fault)
@@ -218,7 +217,7 @@ class Pts:
                 return problem(415), fault
             search = read_search(request, self._world.contract[area])
             self._world.counts["searches"] += 1
-            fault = fault or pick(self._world.faults, area, *whom, in_records=True)
+            fault = fault or pick(self._world.faults, area, *person, in_records=True)
             response = self._answer(request, area, search, fault)
         except RefusedError as refused:
             self._world.counts[f"refused {area}: {refused.reason}"] += 1
@@ -231,23 +230,23 @@ class Pts:
         self, request: Request, area: str, search: tuple[str, Any], fault: Fault | None
     ) -> Response:
         contract, (off_id, continuation) = self._world.contract[area], search
-        found = self._find(area, off_id)
+        matches = self._find(area, off_id)
         if fault is not None:
-            found = self._spoil(area, off_id, found, fault.action)
-        way = _way_of(off_id)
-        if not found and contract.empty_status and way == "status":
+            matches = self._spoil(area, off_id, matches, fault.action)
+        form = _empty_form(off_id)
+        if not matches and contract.empty_status and form == "status":
             return Response(contract.empty_status[0])
         pager = Pager(
             contract=contract,
             size=self._world.options.page_size if contract.pages.style != "none" else _UNLIMITED,
-            count=len(found),
+            count=len(matches),
             bound_to=f"{area} {off_id}",
             url=f"{self._world.options.pts_url}{request.path}",
         )
         start = pager.start(continuation)
         render = self._world.renderers[area].record
-        records = [render(restriction) for restriction in found[start : start + pager.size]]
-        is_null = not found and contract.no_records == "empty" and way == "null"
+        records = [render(restriction) for restriction in matches[start : start + pager.size]]
+        is_null = not matches and contract.no_records == "empty" and form == "null"
         around = {
             **dict.fromkeys(contract.ignore, "made up"),
             **dict.fromkeys(contract.answer_person, off_id),
@@ -266,32 +265,32 @@ class Pts:
         return [*restrictions(area, options.seed, off_id, options.generation)]
 
     def _spoil(
-        self, area: str, off_id: str, found: list[Restriction], action: Action
+        self, area: str, off_id: str, matches: list[Restriction], action: Action
     ) -> list[Restriction]:
-        """The restrictions with one of them corrupted, be it a made-up one."""
-        *head, last = found or [sample(area, off_id)]
+        """The restrictions, of which one is corrupted. A made-up one, if there is none."""
+        *head, last = matches or [sample(area, off_id)]
         match action:
             case Action.EMPTY_LIST:
                 return []
             case Action.OTHER_PERSON:
                 others = (other for other in self._world.people if other != off_id)
-                return [*found, sample(area, next(others))]
+                return [*matches, sample(area, next(others))]
             case Action.NO_KEY:
                 return [*head, last._replace(id="")]
             case Action.WRONG_TYPE:
                 wrong = {"confidentiality_code": 17, "privacy_type": 17, "privacy_level": ["Soft"]}
                 return [*head, last._replace(values=last.values | wrong)]
             case _:
-                return found
+                return matches
 
 
-def _way_of(off_id: str) -> str:
-    """How a person without restrictions is answered, if the contract declares it."""
+def _empty_form(off_id: str) -> str:
+    """The form of an answer without records, if the contract declares it."""
     return ("status", "null", "list")[crc32(off_id.encode()) % 3]
 
 
 def _response(place: str, records: list[Document] | None, around: Mapping[str, Any]) -> Response:
-    """The records at their place, or alone, with what stands around them by path or header."""
+    """The records at their path, or alone, with the fields around them by path or header."""
     document: Document = {}
     headers: Headers = {}
     if place:

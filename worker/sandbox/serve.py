@@ -32,7 +32,7 @@ class RunningSandbox:
     Attributes:
         options: the options, with ports and addresses filled in.
         helseid: its stand-in for HelseID.
-        control_url: where ``control`` can be posted to, as JSON.
+        control_url: the address for ``control`` as JSON by POST.
     """
 
     def __init__(self, options: SandboxOptions, at_helseid: Server, at_pts: Server) -> None:
@@ -47,7 +47,7 @@ class RunningSandbox:
             server.answer = partial(self._answer, handle)
 
     def control(self, **changes: Any) -> dict[str, Any]:
-        """Change the running sandbox, as ``World.apply`` does; return settings and counts."""
+        """Change the running sandbox, see ``World.apply``. Return settings and counts."""
         with self._lock:
             self._world.apply(changes)
             return self._world.settings()
@@ -62,7 +62,7 @@ class RunningSandbox:
         return response
 
     def _control(self, request: Request) -> Response:
-        """Answer at the control address, which is on both ports: see ``control``."""
+        """Answer at the control address, which is on both ports. See ``control``."""
         if request.path != CONTROL or request.method not in {"GET", "POST"}:
             return problem(404)
         # Requiring JSON blocks cross-origin forms, which cannot send it.
@@ -83,7 +83,7 @@ def running_sandbox(options: SandboxOptions) -> Iterator[RunningSandbox]:
         OSError: a port is in use, or the contract cannot be read.
         ValueError: an option is invalid.
     """
-    signing_key()  # made now, as it takes most of a second
+    signing_key()  # created now, because it takes most of a second
     with Server(options.helseid_port) as at_helseid, Server(options.pts_port) as at_pts:
         sandbox = RunningSandbox(options, at_helseid, at_pts)
         servers = (at_helseid, at_pts)
@@ -97,7 +97,7 @@ def running_sandbox(options: SandboxOptions) -> Iterator[RunningSandbox]:
 
 
 def serve_forever(options: SandboxOptions, on_ready: Callable[[RunningSandbox], None]) -> None:
-    """Run a sandbox until SIGINT or SIGTERM; see ``running_sandbox``."""
+    """Run a sandbox until SIGINT or SIGTERM. See ``running_sandbox``."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -118,11 +118,11 @@ def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
     """Write roster, keys and configuration into a folder, which is created if missing.
 
     Existing keys and an existing configuration are kept, so that a folder can be reused with its
-    database. The options that are returned have ports and the client's public key.
+    database. The returned options have ports and the client's public key.
 
     Raises:
-        OSError: a port is in use, and nothing was written; or a file cannot be written.
-        ValueError: an option is invalid, or not what the existing configuration says.
+        OSError: a port is in use, and nothing was written, or a file cannot be written.
+        ValueError: an option is invalid, or differs from the existing configuration.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Before anything is written: the folder may be that of a running sandbox.
@@ -131,7 +131,7 @@ def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
     config, key, pseudonym_key = (
         folder.resolve() / name for name in (_CONFIG, _CLIENT_KEY, _PSEUDONYM_KEY)
     )
-    World(options)  # refuses what cannot be served
+    World(options)  # raises for invalid options
     settings = _settings(folder.resolve(), options)
     if config.exists():
         _check(config, settings)
@@ -161,7 +161,7 @@ def _check(config: Path, settings: _Settings) -> None:
     text = config.read_text(encoding="utf-8")
     needed = (settings["helseid"]["issuer"], *settings["api"].values())
     is_default = "contract_file" not in settings["api"]
-    if not all(json.dumps(one) in text for one in needed) or is_default == (
+    if not all(json.dumps(value) in text for value in needed) or is_default == (
         "contract_file" in text
     ):
         raise ValueError(
@@ -186,7 +186,7 @@ def _settings(folder: Path, options: SandboxOptions) -> _Settings:
         "privacy": {"pseudonym_key_file": str(folder / _PSEUDONYM_KEY)},
         # In a URL `?` would start parameters, and `%` an escape.
         "database": {"url": "sqlite:///" + database.replace("%", "%25").replace("?", "%3F")},
-        # The stand-in says the same a second later; nobody at a demo should wait longer.
+        # The stand-in's answer does not change within seconds, so a demo need not wait for 10 s.
         "sync": {"requests_per_second": 2000, "confirm_after": "1s"},
     }
 

@@ -1,4 +1,4 @@
-"""HTTP requests, responses and refusals of both stand-ins, and the server that carries them."""
+"""HTTP requests, responses and refusals of both stand-ins, and their server."""
 
 import contextlib
 import socket
@@ -17,8 +17,8 @@ import orjson
 
 Headers: TypeAlias = dict[str, str]
 Delivery: TypeAlias = Literal["complete", "dropped", "truncated", "reset"]
-"""``dropped``: the connection is closed without an answer; ``truncated``: after half of the body;
-``reset``: likewise, with a TCP reset."""
+"""``dropped``: the connection is closed without an answer. ``truncated``: after half of the body.
+``reset``: after half of the body, with a TCP reset."""
 
 ALGORITHMS: Final = tuple(
     f"{family}{size}" for family in ("RS", "PS", "ES") for size in (256, 384, 512)
@@ -59,7 +59,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response, with its delay and how it is delivered."""
+    """A response, with its delay and delivery."""
 
     status: int
     body: bytes = b""
@@ -97,9 +97,9 @@ class RefusedError(Exception):
     """A request is refused.
 
     Attributes:
-        error: the code of OAuth (RFC 6749) or DPoP (RFC 9449); empty if there are no credentials.
-        description: what the client hears, in Duende's words where they are known.
-        reason: for the counts; without personal values.
+        error: the code of OAuth (RFC 6749) or DPoP (RFC 9449). Empty if there are no credentials.
+        description: the client's text, in Duende's words where they are known.
+        reason: for the counts, without personal values.
         nonce: for the next DPoP proof.
     """
 
@@ -113,9 +113,9 @@ class RefusedError(Exception):
         self._nonce = {"dpop-nonce": nonce} if nonce else {}
 
     def at_token_endpoint(self) -> Response:
-        """The response of HelseID: always 400, as in Duende; no description if it is empty."""
-        told = {"error": self.error, "error_description": self.description}
-        body = {name: value for name, value in told.items() if value}
+        """The response of HelseID: always 400, as in Duende."""
+        fields = {"error": self.error, "error_description": self.description}
+        body = {name: value for name, value in fields.items() if value}
         return json_response(body, 400, NO_STORE | self._nonce)
 
     def at_api(self, style: str) -> Response:
@@ -149,14 +149,14 @@ class TokenRefusedError(RefusedError):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """A port of loopback; from ``serve_forever`` on it has a thread for each connection.
+    """A port of loopback. ``serve_forever`` starts a thread for each connection.
 
     Attributes:
         answer: answers a request.
         now: the server's clock, for the ``Date`` header: seconds since 1970.
 
     Raises:
-        OSError: the port is in use; ``filename`` names it.
+        OSError: the port is in use. ``filename`` has its number.
     """
 
     allow_reuse_address = True
@@ -182,7 +182,7 @@ class _Connection(BaseHTTPRequestHandler):
     connection: socket.socket
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError):  # the client went away
+        with contextlib.suppress(ConnectionError):  # the client closed the connection
             super().handle()
 
     def _answer(self) -> None:
@@ -199,7 +199,7 @@ class _Connection(BaseHTTPRequestHandler):
         self._send(response)
 
     def __getattr__(self, name: str) -> Callable[[], None]:
-        """Answer every method, be it with 405."""
+        """Answer every method, unknown ones with 405."""
         if not name.startswith("do_"):
             raise AttributeError(name)
         return self._answer

@@ -37,7 +37,7 @@ class Action(StrEnum):
     NO_KEY = "no_key"
     WRONG_TYPE = "wrong_type"
     UNKNOWN_CONTINUATION = "unknown_continuation"
-    """Beside the records stand fields that speak of more and are in no contract."""
+    """Fields beside the records that indicate more pages and are in no contract."""
 
 
 RECORDS: Final = frozenset(
@@ -46,7 +46,7 @@ RECORDS: Final = frozenset(
         Action.UNKNOWN_CONTINUATION,
     }
 )  # fmt: skip
-"""Faults in the records of an answer. The others strike before a request is checked."""
+"""Faults in the records of an answer. The others affect a request before it is checked."""
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         every: every nth matching request.
         times: affect at most this many requests.
         status, body, headers, slow_s, skew_s: see the actions.
-        matched, struck: how many requests it has matched, and affected.
+        matched, struck: numbers of matching and of affected requests.
     """
 
     action: Action
@@ -75,7 +75,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     struck: int = 0
 
     def strikes(self, area: str, off_id: str | None, index: int | None) -> bool:
-        """Whether the fault affects a request to this area, for this person; counts it."""
+        """Whether the fault affects a request to this area, for this person. Counts it."""
         is_pts = area in {"patient-safety", "patient-privacy"}
         if self.area != area and not (self.area == "pts" and is_pts):
             return False
@@ -89,7 +89,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return True
 
     def instead(self) -> Response | None:
-        """What is answered in place of the normal response; None for most actions."""
+        """The response in place of the normal one. None for most actions."""
         kind = "text/html" if self.body.startswith("<") else "application/json"
         if self.action is Action.STATUS:
             return Response(self.status, self.body.encode(), self.headers, kind, self.slow_s)
@@ -97,7 +97,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return Response(0, delay_s=self.slow_s, delivery="dropped") if is_drop else None
 
     def spoil(self, response: Response) -> Response:
-        """The normal response, delivered as the fault has it."""
+        """The normal response, with the fault's delivery and delay."""
         deliveries: dict[Action, Delivery] = {Action.RESET: "reset", Action.TRUNCATE: "truncated"}
         delivery = deliveries.get(self.action, response.delivery)
         return replace(response, delivery=delivery, delay_s=self.slow_s)
@@ -122,19 +122,18 @@ class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Options of a sandbox. The same options give the same responses.
 
     Attributes:
-        seed, persons: the persons on the roster; another identifier gets ``[]``.
+        seed, persons: the persons on the roster. Any other identifier gets ``[]``.
         helseid_port, pts_port: 0 selects a free port.
-        issuer, pts_url: under which clients reach the stand-ins, which may be behind a proxy;
-            empty: the ports'. The issuer may have a path.
-        clients: those that are registered at HelseID.
-        faults: see ``Fault``; tables or objects.
-        generation: the version of the world; a higher one has changed restrictions.
-        contract: by which PTS asks and answers: a TOML file, or what stands in one; empty: the one
-            that comes with the program.
+        issuer, pts_url: addresses of the stand-ins, which may be behind a proxy. Empty: those of
+            the ports. The issuer may have a path.
+        clients: the registered clients of HelseID.
+        faults: see ``Fault``. Tables or objects.
+        generation: the version of the world. A higher one has changed restrictions.
+        contract: PTS's contract: a TOML file or its content. Empty: the default contract.
         page_size: records of a page, if the contract has pages.
         rs_nonce: PTS requires a nonce in the DPoP proof.
-        challenge_style: how PTS refuses a request, see ``RefusedError.at_api``.
-        clock_skew_s: how far the stand-ins' clock is ahead; negative: behind.
+        challenge_style: the form of PTS's refusals, see ``RefusedError.at_api``.
+        clock_skew_s: how far the stand-ins' clock is ahead (negative: behind).
     """
 
     seed: int = 1
@@ -154,7 +153,7 @@ class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     clock_skew_s: float = 0.0
 
     def at_ports(self, helseid_port: int, pts_port: int) -> "SandboxOptions":
-        """The options with these ports, and with the addresses that they leave open."""
+        """The options with these ports, and with addresses if they have none."""
         issuer = self.issuer or f"http://127.0.0.1:{helseid_port}/helseid"
         pts_url = self.pts_url or f"http://127.0.0.1:{pts_port}"
         ports = {"helseid_port": helseid_port, "pts_port": pts_port}
@@ -167,10 +166,10 @@ class World:
     Attributes:
         options: as changed by ``apply``.
         clock: seconds since 1970, without the skew.
-        counts: of requests, answers and refusals, by what they were; without personal values.
-        issued: ``jti`` of the tokens that are not revoked.
-        people: the persons, each with its line of the roster.
-        clients: those that are registered, by client id.
+        counts: of requests, answers and refusals by kind, without personal values.
+        issued: ``jti`` of tokens that are not revoked.
+        people: the persons with their lines of the roster.
+        clients: the registered clients, by client id.
     """
 
     options: SandboxOptions
@@ -188,15 +187,15 @@ class World:
         self.apply({"reset": True})
 
     def now(self, fault: Fault | None = None) -> float:
-        """The stand-ins' clock: seconds since 1970. A fault may have it wrong."""
+        """The stand-ins' clock: seconds since 1970. A fault can change it."""
         return self.clock() + self.options.clock_skew_s + (fault.skew_s if fault else 0.0)
 
     def apply(self, changes: Mapping[str, Any]) -> None:
         """Change settings of the running sandbox: all of them, or none on an error.
 
-        ``faults`` replaces the list; ``revoke_tokens`` invalidates all tokens issued so far;
-        ``clear`` sets all counts to 0; ``reset`` makes everything as it was at the start, before
-        the other changes, as NHN resets its test environment. The other keys are options.
+        ``faults`` replaces the list. ``revoke_tokens`` invalidates all tokens issued so far.
+        ``clear`` sets all counts to 0. ``reset`` restores the initial state before the other
+        changes, as NHN resets its test environment. The other keys are options.
 
         Raises:
             OSError: a contract cannot be read.
@@ -225,7 +224,7 @@ class World:
             self.counts.clear()
 
     def settings(self) -> dict[str, Any]:
-        """The options as they are, and the counts."""
+        """The current options, and the counts."""
         return msgspec.structs.asdict(self.options) | {
             "clients": sorted(self.clients),
             "faults": [str(fault.action) for fault in self.faults],

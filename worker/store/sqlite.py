@@ -44,8 +44,11 @@ def file_of(url: URL) -> Path | None:
     return Path(str(url.database)).absolute() if url.get_backend_name() == "sqlite" else None
 
 
-def require_file(url: URL) -> None:
+def require_file(url: URL, *, note: str = "") -> None:
     """Refuse a SQLite file that does not exist, instead of creating an empty one.
+
+    Args:
+        note: what may explain it; stands first in the message.
 
     Raises:
         ConfigurationError: the file does not exist.
@@ -53,7 +56,7 @@ def require_file(url: URL) -> None:
     file = file_of(url)
     if file is not None and is_missing(file):
         raise ConfigurationError(
-            f"there is no database file {file} (database.url)",
+            "; ".join(filter(None, (note, f"there is no database file {file} (database.url)"))),
             hint="name the configuration with --config, or the file in database.url; only for a "
             "new database run `pts-worker db upgrade`",
         )
@@ -114,7 +117,8 @@ def want_of_room(path: Path) -> str:
     free = _free_bytes(path)
     if free >= _ROOM_MIN:
         return ""
-    return f"only {free // _MIB} MiB of {_ROOM_MIN // _MIB} MiB are free beside {path}"
+    least = _ROOM_MIN // _MIB
+    return f"only {free // _MIB} MiB are free on the disk of {path}; a run needs {least} MiB"
 
 
 def _free_bytes(path: Path) -> int:

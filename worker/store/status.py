@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Executable, Row, case, func, select, true
+from sqlalchemy import ColumnElement, Executable, Row, case, func, null, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import AREAS
@@ -17,8 +17,9 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.run import Standing
 from worker.core.value import Value
 from worker.store.database import Database
+from worker.store.identity import stored_identity
 from worker.store.persons import open_failures
-from worker.store.schema.tables import TOTALS, run
+from worker.store.schema.tables import TOTALS, person, run
 from worker.store.sqlite import file_of
 from worker.views import FRESHNESS, RUN, Read, UtcTime, begin_snapshot
 
@@ -60,6 +61,19 @@ class AreaStaleness(Value, frozen=True, kw_only=True):
     area: str
     persons: int
     stale: int
+
+
+class DepartedPerson(Value, frozen=True, kw_only=True):
+    """A person who left the roster, and whose rows are still stored.
+
+    Attributes:
+        person_key: the key in the store; None where that is the identifier.
+    """
+
+    person_key: str | None
+    local_ref: str | None
+    cohort: str | None
+    departed_at: datetime
 
 
 class FailureCount(Value, frozen=True, kw_only=True):
@@ -154,14 +168,32 @@ async def read_standing(read: Read) -> Standing:
                 ).where(runs.c.status == RunStatus.PUBLISHED, runs.c.kind == RunKind.SYNC)
             )
         ).one()
-        stale = select(func.count(fresh.c.person_key.distinct())).where(fresh.c.is_stale == true())
+        known = select(func.count(fresh.c.person_key.distinct()))
+        stale = known.where(fresh.c.is_stale == true())
         return Standing(
             last_success_at=success,
             last_published_at=published,
             persons_stale=(await connection.execute(stale)).scalar_one(),
+            persons_known=(await connection.execute(known)).scalar_one(),
         )
 
     return await read(work)
+
+
+async def departed_persons(connection: AsyncConnection) -> Sequence[DepartedPerson]:
+    """Persons who left the roster, the longest departed first."""
+    is_plain = (await stored_identity(connection)).identity == "plain"
+    rows = await connection.execute(
+        select(
+            null().label("person_key") if is_plain else person.c.person_key,
+            person.c.local_ref,
+            person.c.cohort,
+            run.c.published_at.label("departed_at"),
+        )
+        .join(run, run.c.publication_no == person.c.departed_no)
+        .order_by(person.c.departed_no, person.c.person_id)
+    )
+    return [DepartedPerson(**row) for row in rows.mappings()]
 
 
 async def area_staleness(connection: AsyncConnection) -> Sequence[AreaStaleness]:

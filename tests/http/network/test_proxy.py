@@ -23,7 +23,7 @@ from tests.support.program import (
 from tests.support.raw_server import answer, raw_server
 from tests.support.standin import Standin, off_id_of, person, standin
 from worker.config.settings import Telemetry
-from worker.errors import ExitCode, UnavailableError
+from worker.errors import ExitCode, LateError, UnavailableError
 from worker.http.connecting import Proxy
 from worker.http.connection import TransportOptions
 from worker.http.transport import Transport
@@ -137,6 +137,17 @@ async def test_a_proxy_whose_certificate_is_not_accepted(hospital: Hospital):
         pytest.raises(UnavailableError, match=named),
     ):
         await _post("https://pts.test", proxy=Proxy(url=forward.url))
+
+
+@pytest.mark.promise("3")
+async def test_a_proxy_that_grants_and_is_then_silent(hospital: Hospital):
+    """The tunnel leads to nobody who speaks TLS: that is late, and never waited for without end."""
+    with connect_proxy() as forward, socket.create_server(("127.0.0.1", 0)) as silent:
+        forward.routes[PTS] = silent.getsockname()[1]
+        options = TransportOptions(server="PTS", attempt_s_max=0.5)
+        with pytest.raises(LateError, match="no connection in time"):
+            await _post(f"https://{PTS}", options, proxy=Proxy(url=forward.url))
+    assert forward.asked == [PTS]
 
 
 async def test_this_very_machine_is_reached_without_the_proxy():

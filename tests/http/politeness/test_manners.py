@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.politeness.night import Asked, Nights, Script, status
+from tests.support.politeness.night import Asked, Nights, Script, status, wait
 from worker.sandbox.web import Response
 
 pytestmark = pytest.mark.promise("7")
@@ -48,3 +48,22 @@ def test_an_unknown_limit_is_found(tmp_path: Path, rate: int, ceiling: float) ->
     accepted_per_s = sum(ask.is_good for ask in settled) / (end_s - WARM_UP_S)
     assert 0.6 * rate <= accepted_per_s
     assert sum(not ask.is_good for ask in nights.asked) < 0.05 * len(nights.asked)
+
+
+def test_a_request_that_waits_for_its_turn_waits_out_a_pause(tmp_path: Path) -> None:
+    """Everyone's ``Retry-After`` arrives while others wait for their turns: none is sent."""
+    nights = Nights(tmp_path, 60, concurrency=8, requests_per_second=2.0)
+    asked: list[Asked] = []
+
+    def script(ask: Asked) -> Response | None:
+        if ask.at_s < 20.0 or len(asked) == 3:
+            return None
+        asked.append(ask)
+        return wait(40)
+
+    outcome = nights.night(script)
+    nights.stage.close()
+    assert outcome.code == 0
+    assert len({ask.person for ask in asked}) == 3, "PTS asks it of everybody"
+    began_s = asked[-1].at_s
+    assert [ask for ask in nights.asked if began_s < ask.at_s < began_s + 40.0] == []

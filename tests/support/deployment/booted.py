@@ -1,4 +1,4 @@
-"""Boots a Debian under systemd and plays five nights with the units of docs/install-server.md.
+"""Boots a Debian under systemd and plays nights and alerts with the units of install-server.md.
 
 ``make boot-test``: needs root, mmdebstrap, cgroups of version 2, Debian's mirror and a package
 index; five minutes. Where nothing can be booted it says ``NOT TESTED`` and why, and ends with 0.
@@ -20,6 +20,7 @@ from typing import Final
 
 from tests.support.deployment import fresh_root
 from tests.support.deployment.fresh_root import UntestableError, make_root, run
+from tests.support.documents import DATABASE as DATABASE_PAGE
 from tests.support.documents import INSTALL, blocks, section
 
 PACKAGES: Final = f"{fresh_root.PACKAGES},systemd-sysv,dbus,sudo,curl"
@@ -47,7 +48,8 @@ cp /srv/sandbox/client-key.json /etc/pts-worker/keys/helseid.jwk.json
 chmod 0400 /etc/pts-worker/keys/*
 sed -i -e 's|^environment = .*|base_url = "{PTS}"|' -e '/^client_id/d' /etc/pts-worker/worker.toml
 grep -E '^(issuer|client_id) = ' /srv/sandbox/worker.toml > /tmp/helseid
-sed -i -e '/^.helseid.$/r /tmp/helseid' -e 's|^.sync.$|[sync]\\npatience = "2s"|' \\
+sed -i -e '/^.helseid.$/r /tmp/helseid' \\
+    -e 's|^.sync.$|[sync]\\npatience = "2s"\\nretry_attempts = 1|' \\
     /etc/pts-worker/worker.toml
 install -d -m 0700 -o pts-worker -g pts-worker /var/lib/pts-worker
 install -m 0600 -o pts-worker -g pts-worker /srv/sandbox/roster.csv /var/lib/pts-worker/
@@ -152,16 +154,33 @@ LAST: Final = (
     "journalctl --unit=pts-sync --output=cat --grep=run.summary --lines=1"
     " | grep -Eo '\"(status|code|continued)\": [^,]+' | xargs"
 )
-ALARMS: Final = f'echo "$({ALERT} | wc -l) alarms"'
-START: Final = (
-    "systemctl reset-failed pts-sync; date +%s > /tmp/since; sleep 1; "
-    "systemctl start --no-block pts-sync"
+PUBLISHED: Final = "status: published code: 0 continued: false"
+CONTINUED: Final = "status: published code: 0 continued: true"
+ALARMS: Final = f"{ALERT} | wc -l"
+LAST_ALARM: Final = f"{ALERT} | tail -n 1"
+BY_HAND: Final = (
+    "systemctl reset-failed pts-sync.service; systemctl start --no-block pts-sync.service"
 )
+"""The two commands of the alert and of the page."""
+RESET: Final = "{ systemctl reset-failed pts-sync.service || :; }"
+"""Of a unit that is not loaded there is nothing to reset."""
+START: Final = f"{RESET}; date +%s > /tmp/since; sleep 1; systemctl start --no-block pts-sync"
 SINCE: Final = 'journalctl --unit=pts-sync --output=cat --since="@$(cat /tmp/since)" --grep='
 """The log of the unit since ``START``, by a pattern."""
+STARTS: Final = f"{SINCE}run.started | wc -l"
+IDLE: Final = "systemctl is-active pts-sync.service | sed s/failed/inactive/"
 KEY: Final = "/etc/pts-worker/keys/helseid.jwk.json"
-PAUSE_S: Final = 7200
-"""Longer than a run waits."""
+PROGRAM: Final = "/opt/pts-worker/bin/pts-worker"
+CONFIG: Final = "/etc/pts-worker/worker.toml"
+DATABASE: Final = "/var/lib/pts-worker/pts.db"
+AGE: Final = (
+    'runuser -u pts-worker -- /opt/pts-worker/bin/python -c "import sqlite3; '
+    f"sqlite3.connect('{DATABASE}', isolation_level=None).execute(\\\"UPDATE run SET published_at "
+    "= replace(published_at, '20', '19') WHERE published_at LIKE '20%'\\\")\""
+)
+"""Makes all publications a century older."""
+ALARM_MAX: Final = 400
+"""Characters."""
 
 
 def control(**settings: str) -> str:
@@ -171,73 +190,170 @@ def control(**settings: str) -> str:
     return f"curl --silent --fail -H '{kind}' --data '{{{text}}}' {PTS}/_sandbox/control"
 
 
-def nights(machine: Machine) -> None:
-    """A night that succeeds, its backup, one that fails, a stop, a stuck worker, half a run."""
-    machine.sh(
+AWAY: Final = control(faults='[{"action": "status", "status": 503}]')
+BACK: Final = control(faults="[]")
+
+
+def alarm(machine: Machine, script: str, *expected: str) -> None:
+    """Run a script, wait for one more alarm, and compare and keep its text."""
+    before = int(machine.sh(ALARMS))
+    machine.sh(script)
+    machine.says(ALARMS, str(before + 1))
+    text = machine.sh(LAST_ALARM)
+    machine.record += ["   alarm:", f"   {text}"]
+    assert len(text) <= ALARM_MAX, text
+    assert [part for part in expected if text.count(part) != 1] == [], text
+
+
+def publishes(machine: Machine, script: str, ending: str = PUBLISHED) -> None:
+    """Run a script that starts a run, and wait until it has published without an alarm."""
+    before = machine.sh(ALARMS)
+    machine.sh(script)
+    machine.says(LAST, ending)
+    machine.says("systemctl is-active pts-sync.service", "inactive")
+    assert machine.sh(ALARMS) == before
+
+
+def wrong_key(machine: Machine) -> None:
+    """The first start, with a key that HelseID does not know."""
+    away = f"mv {KEY} {KEY}.away; {PROGRAM} keys new --out {KEY} >/dev/null; {START}"
+    alarm(machine, away, "pts-sync.service failed with exit code 77: ", "invalid_client")
+    machine.sh(f"mv -f {KEY}.away {KEY}")
+
+
+def timer(machine: Machine) -> None:
+    """The timer starts a night, which publishes; the copy is fresh."""
+    soon = (
         "mkdir -p /run/systemd/system/pts-sync.timer.d\n"
-        "printf '[Timer]\\nOnCalendar=\\nOnCalendar=*:*:0/5\\n' "
+        "printf '[Timer]\\nOnCalendar=\\nOnActiveSec=1s\\n' "
         "> /run/systemd/system/pts-sync.timer.d/soon.conf\n"
-        "systemctl daemon-reload && systemctl enable --now pts-sync.timer pts-freshness.timer"
+        f"{RESET}\nsystemctl daemon-reload && systemctl enable --now pts-sync.timer"
     )
-    machine.says(LAST, "status: published code: 0 continued: false")
+    publishes(machine, soon, CONTINUED)
     machine.sh(
         "rm -r /run/systemd/system/pts-sync.timer.d && systemctl daemon-reload\n"
         "systemctl stop pts-sync.timer && systemctl start pts-freshness"
     )
-    machine.says("systemctl is-active pts-sync.service", "inactive")
-    machine.note("1. The timer starts a run. Its end, alarms:", f"{LAST}; {ALARMS}")
     machine.sh("systemctl enable --now pts-worker-backup.timer; systemctl start pts-worker-backup")
-    machine.note("   The backup:", "ls -l /var/lib/pts-worker/backup | cut -d' ' -f1,3,4,9-")
+    machine.note("   backup:", "ls -l /var/lib/pts-worker/backup | cut -d' ' -f1,3,4,9-")
 
-    fault = f'{{"action": "status", "status": 503, "headers": {{"Retry-After": "{PAUSE_S}"}}}}'
-    machine.sh(f"{control(faults=f'[{fault}]')}; {START}")
+
+def short_outage(machine: Machine) -> None:
+    """PTS is away for the first start and back for the second: no alarm."""
+    machine.sh(f"{AWAY}; {START}")
+    machine.says(f"{SINCE}'run.(failed|interrupted)' | wc -l", "1")
+    publishes(machine, BACK, CONTINUED)
+
+
+def long_outage(machine: Machine) -> None:
+    """PTS is away until the retries are used up. A start then starts nothing, until it is reset."""
+    words = ("pts-sync.service failed with exit code 69: ", "No more retries", BY_HAND)
+    alarm(machine, f"{AWAY}; {START}", *words)
+    machine.note("   starts:", STARTS)
+    machine.sh(f"{BACK}; systemctl start --no-block pts-sync.service; sleep 3")
     machine.says("systemctl is-failed pts-sync.service", "failed")
-    machine.says(ALARMS, "1 alarms")
-    machine.note(
-        "2. PTS asks for a long pause. Starts, alarms:",
-        f"{SINCE}run.started | wc -l; {ALERT}",
-    )
+    assert machine.sh(STARTS) == "3"
+    publishes(machine, BY_HAND, CONTINUED)
 
-    machine.sh(
-        f"mv {KEY} {KEY}.away; systemctl reset-failed pts-sync; systemctl start pts-sync || :"
-    )
-    machine.says("systemctl is-failed pts-sync.service", "failed")
-    machine.says(ALARMS, "2 alarms")
-    machine.note(
-        "   A key file is missing. Its alarm:", f"mv {KEY}.away {KEY}; {ALERT} | tail -n 1"
-    )
 
-    machine.sh(control(faults="[]", generation="1"))
-    machine.sh(START)
-    machine.says(f"{SINCE}run.started | wc -l", "1")
+def missing_files(machine: Machine) -> None:
+    """A key file and the program are missing; their alarms name them."""
+    for path, code in ((KEY, 243), (PROGRAM, 203)):
+        lost = f"{RESET}; mv {path} {path}.away; systemctl start pts-sync || :"
+        alarm(machine, lost, f"failed with exit code {code}: ", path)
+        machine.sh(f"mv {path}.away {path}")
+
+
+def reset_at_once(machine: Machine) -> None:
+    """The unit is reset, or started again, while its alarm is on the way."""
+    broken = f"cp {CONFIG} {CONFIG}.good; echo 'nonsense = 1' >> {CONFIG}; {RESET}"
+    for after in (
+        RESET,
+        f"mv {CONFIG}.good {CONFIG}; {RESET}; systemctl start --no-block pts-sync",
+    ):
+        for _ in range(3):
+            machine.says(IDLE, "inactive")
+            script = f"{broken}; systemctl start pts-sync || {{ {after}; }}"
+            alarm(machine, script, "pts-sync.service failed with exit code 78: ")
+            machine.sh(f"! test -e {CONFIG}.good || mv {CONFIG}.good {CONFIG}")
+    machine.says(IDLE, "inactive")
+
+
+def stale(machine: Machine) -> None:
+    """The copy is older than it may be; the next night makes it fresh."""
+    kept = f"cp -p {DATABASE} /tmp/kept.db"
+    old = f"{kept}; {AGE}; systemctl start pts-freshness || :"
+    alarm(
+        machine, old, "pts-freshness.service failed with exit code 3: the copy is older than 1d12h"
+    )
+    machine.sh(f"cp -p /tmp/kept.db {DATABASE}; rm -f {DATABASE}-*; systemctl start pts-freshness")
+
+
+def withheld(machine: Machine) -> None:
+    """PTS shows nobody's restrictions: withheld, looked at, and accepted."""
+    empty = control(faults='[{"action": "empty_list"}]')
+    alarm(machine, f"{empty}; {START}", "pts-sync.service failed with exit code 5: withheld")
+    machine.note("   status:", "pts-admin status | tail -n 4")
+    machine.note("   accepted:", "pts-admin sync --accept-removals 2>/dev/null")
+    publishes(machine, f"{BACK}; {START}")
+
+
+def restored(machine: Machine) -> None:
+    """The nightly backup takes the place of a lost database, by the commands of the page."""
+    page = DATABASE_PAGE.read_text(encoding="utf-8")
+    restore, *_ = blocks(section(page, "Restore"), "sh")
+    newest = "$(cd /var/lib/pts-worker/backup && ls nightly-* | tail -n 1)"
+    machine.sh(f"rm {DATABASE}; {restore.replace('pts-2026-11-26.db', newest)}")
+    publishes(machine, START)
+
+
+def stopped(machine: Machine) -> None:
+    """Stopped during a run, then stuck: the watchdog ends it, and the next start continues it."""
+    before = machine.sh(ALARMS)
+    machine.sh(f"{control(generation='1')}; {START}")
+    machine.says(STARTS, "1")
     machine.sh("sleep 2; systemctl stop pts-sync; sleep 3")
-    machine.note(
-        "3. Stopped in mid-run. Its end, alarms since the first night:", f"{LAST}; {ALARMS}"
-    )
-
+    machine.note("   stopped:", LAST)
     machine.sh(START)
-    machine.says(f"{SINCE}run.started | wc -l", "1")
+    machine.says(STARTS, "1")
     machine.sh("sleep 2; systemctl kill --signal=STOP --kill-whom=main pts-sync")
-    machine.says(LAST, "status: published code: 0 continued: true")
-    machine.note(
-        "4. Stuck (SIGSTOP). The watchdog, the next start's end, alarms:",
-        f"{SINCE}'Watchdog timeout'; {LAST}; {ALARMS}",
-    )
+    machine.says(LAST, CONTINUED)
+    machine.note("   stuck (SIGSTOP):", f"{SINCE}'Watchdog timeout'; {LAST}")
+    assert machine.sh(ALARMS) == before
+
+
+def half_a_run(machine: Machine) -> None:
+    """A run that the reboot interrupts."""
     # The sandbox begins with it again after the reboot.
     machine.sh(f"{control(generation='0')}; systemctl enable pts-continue@pts-sync.service")
-    machine.says("systemctl is-active pts-sync || :", "inactive")
+    machine.says(IDLE, "inactive")
     machine.sh(START)
-    machine.says(f"{SINCE}run.started | wc -l", "1")
+    machine.says(STARTS, "1")
     machine.sh("sleep 3")
 
 
+PLAYS: Final = (
+    wrong_key,
+    timer,
+    short_outage,
+    long_outage,
+    missing_files,
+    reset_at_once,
+    stale,
+    withheld,
+    restored,
+    stopped,
+    half_a_run,
+)
+
+
 def continued(machine: Machine) -> None:
-    """What the boot went on with."""
-    machine.says(LAST, "status: published code: 0 continued: true")
+    """The boot continued the run."""
+    machine.says(LAST, CONTINUED)
     machine.note(
-        "5. A reboot in mid-run. What started the run, its end, alarms, the ledger:",
+        "A reboot during a run. The start, its end, the runs:",
         "journalctl --boot --unit=pts-continue@pts-sync --output=cat | head -1\n"
-        f"{LAST}; {ALARMS}; pts-admin status | sed -n '/^run /,$p' | head -4 | cut -c1-60",
+        f"{LAST}; pts-admin status | sed -n '/^run /,$p' | head -4 | cut -c1-60",
     )
 
 
@@ -282,7 +398,9 @@ def _play(root: Path) -> None:
     machine = Machine(root=root)
     with booted(root, machine):
         set_up(machine)
-        nights(machine)
+        for play in PLAYS:
+            machine.record.append(f"{play.__doc__}")
+            play(machine)
         machine_is_down = machine.init
         reboot(machine, continued)
         assert machine_is_down != machine.init

@@ -34,7 +34,9 @@ NIGHT = RunReport(
     },
     warnings=2,
 )
-STANDING = Standing(last_success_at=PUBLISHED_AT, last_published_at=PUBLISHED_AT, persons_stale=0)
+STANDING = Standing(
+    last_success_at=PUBLISHED_AT, last_published_at=PUBLISHED_AT, persons_stale=0, persons_known=9
+)
 WITHHELD = RunReport(
     run_id=13,
     kind=RunKind.SYNC,

@@ -4,15 +4,19 @@ from datetime import UTC, datetime, timedelta
 
 from tests.support.report.stores import ANY, NEVER, missed, privacy, safety, seen, withhold
 from tests.support.store_world import World, world_on
-from worker.core.model import PersonRead
+from worker.core.model import PersonRead, RunKind
 from worker.views import codes
 
-NIGHTS, WITHHELD_NIGHT, PERSONS, CLINICS = 31, 2, 90, 18
+NIGHTS, WITHHELD_NIGHT, BACKFILL_NIGHT, PERSONS, CLINICS = 31, 2, 5, 90, 18
 DENIED = [one.code for one in codes() if one.system == "9603" and one.code != "N"]
 
 
 async def month(world: World, *, nights: int = NIGHTS) -> None:
-    """All codes, delays, long names of clinics, a withheld night, and persons who are missed."""
+    """All codes, delays, long names of clinics, a withheld night, and persons who are missed.
+
+    The same code is in two groups, as a delay and as a rule for results to come, and unknown codes
+    are in two as well. On one day a backfill publishes after the sync.
+    """
     for night in range(nights):
         if night == WITHHELD_NIGHT:
             await withhold(world, seen(world, 1, cohort="Clinic 1"))
@@ -20,6 +24,10 @@ async def month(world: World, *, nights: int = NIGHTS) -> None:
             is_last = night == nights - 1
             reads = (_read(world, night, number, is_last) for number in range(PERSONS))
             await world.publish(*reads, limits=ANY)
+        if night == BACKFILL_NIGHT:
+            reads = (_read(world, night + 1, number, is_last=False) for number in range(9))
+            await world.publish(*reads, kind=RunKind.BACKFILL, limits=ANY)
+            world.fake.advance(-61.5)
         world.fake.advance(86_400 - 61.5)
 
 
@@ -31,6 +39,9 @@ def _read(world: World, night: int, number: int, is_last: bool) -> PersonRead:
     found = [safety(f"d{number}", "NORU", until)] if (number + night) % 5 else []
     if number % 2:
         found.append(safety(f"s{number}", DENIED[number % len(DENIED)], NEVER))
+    if number % 5 == 0:
+        found.append(safety(f"r{number}", "NORU", delay_days=14, object_type="Rekvisisjon"))
+        found += [safety(f"o{number}", "ODD"), safety(f"n{number}", "NORN_NEW")]
     kind, level = ("Block", "Shield")[number % 2], ("Soft", "Hard")[number % 4 // 2]
     private = (privacy(f"p{number}", kind, level),) if number % 3 == 0 else ()
     return seen(world, number, *found, private=private, cohort=cohort)

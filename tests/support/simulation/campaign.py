@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
-from tests.support.databases import share_compiled_statements
 from tests.support.simulation.nth_call import Point, all_points, try_point
 from tests.support.simulation.scenario import Result, play
 from tests.support.simulation.stage import Tally
@@ -132,7 +131,6 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--nth", action="store_true", help="also every n-th call")
     chosen = parser.parse_args()
-    share_compiled_statements()
     if chosen.seed is not None:
         result = play(chosen.seed)
         say(result.broken or "kept every promise")

@@ -1,4 +1,7 @@
-"""An event loop in which time passes only when everybody waits, and a seed orders what is ready."""
+"""An event loop in which time passes only when everybody waits, and a seed orders what is ready.
+
+It plays forty minutes of a night in a second or two, and in the same order each time.
+"""
 
 import asyncio
 import contextvars

@@ -87,7 +87,7 @@ class Observer:
         self._reader: Any | None = None
 
     def person_key(self, off_id: str) -> str:
-        """The pseudonym, as docs/security.md defines it."""
+        """The pseudonym, as docs/data-protection.md defines it."""
         if off_id not in self._keys:
             self._keys[off_id] = pseudonym_of(self.key, off_id)
         return self._keys[off_id]

@@ -52,4 +52,14 @@ def show(cli: options.Cli) -> None:
         for name, origin in loaded.origins.items()
     ]
     document = {"config_file": loaded.config_file, "keys": keys}
-    cli.emit(document, lambda: print_table([*keys[0]], [[*one.values()] for one in keys]))
+
+    def text() -> None:
+        file = str(loaded.config_file)
+        print(f"file: {file}\n" if loaded.config_file else f"{loaded.missing}\n")
+        rows = [
+            (row["key"], row["value"], "file" if row["origin"] == file else row["origin"])
+            for row in keys
+        ]
+        print_table([*keys[0]], rows)
+
+    cli.emit(document, text)

@@ -1,24 +1,29 @@
-"""``contract``: what is declared of PTS's answers, and contracts proposed from what PTS says."""
+"""``contract``: the contract with PTS, and proposals from a document or from live answers."""
 
 import sys
 import tomllib
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import click
 
 from worker.cli import options
 from worker.cli.output import print_table
+from worker.core.display import visible
 from worker.errors import AreaError, ExitCode, RosterError, UsageError
 
 if TYPE_CHECKING:
     from worker.app import App
+    from worker.cli.openapi import Operation
     from worker.cli.proposal import Proposal
     from worker.core.model import Person
 
 _PERSONS_MAX: Final = 100
 _BYTES_MAX: Final = 64 << 20
+_QUESTIONS_MAX: Final = 5
+_SHOWN_MAX: Final = 20
 _out = click.option(
     "--out", type=options.path, metavar="FILE", help="Write it to this file, which must not exist."
 )
@@ -43,20 +48,28 @@ def show(cli: options.Cli) -> None:
 
     app = cli.load(None)
     known, origin = app.contract(), app.settings.api.contract_file
-    text = contract_toml(known, known, {})
+    text, _ = contract_toml(known, known, {})
     cli.emit({"origin": origin, "contract": tomllib.loads(text)}, lambda: print(text, end=""))
 
 
 @command.command("from-openapi")
 @click.argument("file", type=options.path, metavar="FILE")
+@click.option("--safety", metavar="PATH", help="The search of patient-safety in the document.")
+@click.option("--privacy", metavar="PATH", help="The search of patient-privacy in the document.")
 @_out
 @click.pass_obj
-def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
-    """Propose a contract from NHN's OpenAPI 3 document (JSON).
+def from_openapi(
+    cli: options.Cli, *, file: Path, safety: str | None, privacy: str | None, out: Path | None
+) -> int:
+    """Propose a contract from NHN's OpenAPI 3 document (JSON or YAML).
 
-    Marks show what differs from the contract in force, and what the document does not show
-    (docs/first-day.md). Only live answers prove a contract: `pts-worker doctor --probe`. `--json`
-    has the members file, areas (facts, fields) and contract.
+    Lists the operations that could be meant. If several could, it asks on a terminal; `--safety`
+    and `--privacy` choose. The result is a complete contract in which each open point is a comment
+    `# TODO 1: …` at its key (docs/first-day.md); the points and questions to NHN are listed.
+
+    Only live answers prove a contract: go on with `pts-worker contract learn`. Exit code 65 while
+    the document shows no list of records of an area; the contract in force stands for it then.
+    `--json` has the members file, areas (operations, facts, fields), todos, questions, contract.
 
     Example: `pts-worker contract from-openapi pts.json --out pts.toml`
     """
@@ -65,9 +78,37 @@ def from_openapi(cli: options.Cli, *, file: Path, out: Path | None) -> int:
 
     app = cli.load(None)
     content = read_trusted(file, key="FILE", forbidden=EVERYBODY_WRITES)
-    document, known = OpenApi(content), app.contract()
-    proposals = {area.name: document.proposal(area, known[area.name]) for area in app.areas()}
+    document = OpenApi(content, urlsplit(app.settings.api.base_url or "").path)
+    known, proposals = app.contract(), dict[str, Any]()
+    paths = {"patient-safety": safety, "patient-privacy": privacy}
+    for area in app.areas():
+        candidates = document.candidates(area, known[area.name])
+        path, operations = paths[area.name], document.operations
+        chosen = _named(path, operations) if path else _chosen(cli, area.name, candidates)
+        proposals[area.name] = document.proposal(area, known[area.name], candidates, chosen)
     return _report(cli, app, proposals, out)
+
+
+def _named(path: str, operations: list["Operation"]) -> "Operation":
+    for operation in operations:
+        if operation.path.rstrip("/") == path.rstrip("/"):
+            return operation
+    paths = ", ".join(operation.path for operation in operations[:_SHOWN_MAX])
+    raise UsageError(f"the document has no operation {path}", hint=f"its paths are {paths}")
+
+
+def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Operation | None":
+    """The likeliest operation of an area; a person's choice, if it is not the only one."""
+    likely = [operation for operation in candidates if operation.is_likely]
+    is_terminal = sys.stdin.isatty() and sys.stderr.isatty() and not cli.as_json
+    if len(likely) == 1 or not candidates or not is_terminal:
+        return likely[0] if likely else None
+    for number, operation in enumerate(candidates[:_SHOWN_MAX], 1):
+        line = f"{number:3}  {operation.method} {operation.path}  {operation.remark}"
+        click.echo(visible(line), err=True)
+    kind = click.IntRange(0, min(len(candidates), _SHOWN_MAX))
+    number = click.prompt(f"The search of {area} (0: none of these)", type=kind, err=True)
+    return candidates[number - 1] if number else None
 
 
 @command.command("learn")
@@ -81,7 +122,9 @@ def learn(cli: options.Cli, *, out: Path | None) -> int:
     first page of each answer is read. The output has names of fields, their types and how many
     records have them, never a value; for a refusal (4xx), the names of its fields.
 
-    The output is as `from-openapi`'s. Exit code 65 if no answer could be used.
+    With the file of `from-openapi` as `api.contract_file` it closes what only answers can show. The
+    output is as there, without operations. Exit code 65 while no answer about an area could
+    be used.
 
     Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
     """
@@ -128,28 +171,59 @@ async def _persons(app: "App") -> list["Person"]:
     return persons[:_PERSONS_MAX]
 
 
-def _report(cli: options.Cli, app: "App", found: dict[str, "Proposal"], out: Path | None) -> int:
-    """Print what was found and the contract that is proposed, which may go to a file as well."""
+def _report(
+    cli: options.Cli, app: "App", proposals: dict[str, "Proposal"], out: Path | None
+) -> int:
+    """Print the findings, the proposed contract, which may go to a file, and its open points."""
     from worker.cli.toml_text import contract_toml
     from worker.files import named_faults, write_new
 
     known = app.contract()
-    made = {name: one.contract for name, one in found.items() if one.contract is not None}
-    remarks = {name: (one.marks, one.candidates) for name, one in found.items()}
-    text = contract_toml({**known, **made}, known, remarks) if made else ""
+    made = {name: one.contract for name, one in proposals.items() if one.contract is not None}
+    text, todos = contract_toml({**known, **made}, known, proposals)
     if out is not None and made:
         with named_faults(out):
             write_new(out, text.encode())
-    areas = {name: {"facts": one.facts, "fields": one.rows} for name, one in found.items()}
-    document = {"file": out if made else None, "areas": areas, "contract": tomllib.loads(text)}
-    cli.emit(document, lambda: _print(found, text))
-    return ExitCode.OK if made else ExitCode.DATA_CONTRACT
+    document = {
+        "file": out if made else None,
+        "areas": {
+            name: {"operations": one.operations, "facts": one.facts, "fields": one.rows}
+            for name, one in proposals.items()
+        },
+        "contract": tomllib.loads(text if made else ""),
+        "todos": todos,
+        "questions": _questions(proposals),
+    }
+    cli.emit(document, lambda: _print(document, text if made and out is None else ""))
+    missing = [name for name in proposals if name not in made]
+    if missing and not cli.as_json:
+        click.echo(f"pts-worker: nothing is proposed for {', '.join(missing)}", err=True)
+    return ExitCode.DATA_CONTRACT if missing else ExitCode.OK
 
 
-def _print(found: dict[str, "Proposal"], text: str) -> None:
+def _questions(proposals: dict[str, "Proposal"]) -> list[str]:
+    """The first questions to NHN that close open points, each with its areas."""
+    areas = dict[str, dict[str, None]]()
+    for name, proposal in proposals.items():
+        for note in filter(lambda note: note.question, proposal.notes):
+            areas.setdefault(note.question, {})[name] = None
+    return [f"{' and '.join(names)}: {text}" for text, names in areas.items()][:_QUESTIONS_MAX]
+
+
+def _print(document: dict[str, Any], text: str) -> None:
     """Everything but the contract itself is a comment, so that all of it is a TOML file."""
-    for name, one in found.items():
-        print("".join(f"# {name}: {fact}\n" for fact in one.facts), end="")
-    rows = [(name, *row.values()) for name, one in found.items() for row in one.rows]
-    print_table(("area", "field", "kinds", "records", "becomes"), rows, indent="# ")
-    print(f"\n{text}", end="")
+    areas = document["areas"].items()
+    shown = [(name, area["operations"][:_SHOWN_MAX]) for name, area in areas]
+    rows = [(name, *row.values()) for name, operations in shown for row in operations]
+    print_table(("area", "operation", "server", "remark"), rows, indent="# ")
+    for name, area in areas:
+        print("".join(f"# {name}: {visible(fact)}\n" for fact in area["facts"]), end="")
+    if not rows:  # a document is there to be looked at
+        rows = [(name, *row.values()) for name, area in areas for row in area["fields"]]
+        print_table(("area", "field", "kinds", "records"), rows, indent="# ")
+    print(f"\n{text}" if text else f"\n# Written: {document['file'] or 'nothing'}")
+    print(f"# Open points: {len(document['todos'])}")
+    for todo in document["todos"]:
+        print("# TODO {number} {area} {key}: {text}".format(**todo))
+    for number, question in enumerate(document["questions"], 1):
+        print(f"# Question {number} to NHN: {visible(question)}")

@@ -1,13 +1,16 @@
 """``erase``: remove one person completely."""
 
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from worker.cli import options
-from worker.cli.access import ask_person, log_access, purpose_option
-from worker.errors import StoppedError
+from worker.cli.access import ask_person, log_access, purpose_option, unknown_person
+from worker.errors import LeaseHeldError, StoppedError
+
+_NEXT: Final = "if the person is still on the roster, the next sync reads them again"
+_LEASE_HINT: Final = "nothing was erased: try again when the run has ended (`pts-worker status`)"
 
 
 @click.command("erase", cls=options.Command)
@@ -55,7 +58,15 @@ def command(cli: options.Cli, *, rewrite: bool, yes: bool, purpose: str | None) 
                 "is_known": bool(rows),
                 "rows": dict(rows),
                 "is_rewritten": rewrite or store.dialect.name == "sqlite",
-                "next": "if the person is still on the roster, the next sync reads them again",
+                "next": _NEXT if rows else None,
             }
 
-    cli.emit(cli.run(remove))
+    try:
+        erased = cli.run(remove)
+    except LeaseHeldError as error:
+        error.hint = _LEASE_HINT
+        raise
+    is_known = erased["is_known"]
+    cli.emit(
+        erased, None if is_known else lambda: print(f"{unknown_person(off_id)}; nothing was erased")
+    )

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from worker.cli import options
-from worker.cli.access import ask_person, open_person, purpose_option
+from worker.cli.access import ask_person, open_person, purpose_option, unknown_person
 from worker.core.times import parse_time
 
 
@@ -54,4 +54,5 @@ def command(cli: options.Cli, *, as_of: datetime | None, purpose: str | None) ->
             **(story or {}),
         }
 
-    cli.emit(cli.run(read))
+    story = cli.run(read)
+    cli.emit(story, None if story["is_known"] else lambda: print(unknown_person(off_id)))

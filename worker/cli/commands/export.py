@@ -76,7 +76,7 @@ def command(
 
     async def write() -> "Manifest":
         async with app.database() as store:
-            await log_access(store, "export", purpose)
+            await log_access(store, "export", purpose, view=view, since=since)
             read = store.lasting().read
             return await export(read, out, chosen, now=app.runtime.now(), schema_revision=HEAD)
 

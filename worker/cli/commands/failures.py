@@ -1,27 +1,53 @@
-"""``failures``: what could not be read, one by one."""
+"""``failures``: areas of persons that cannot be read, and why."""
 
-from typing import Any
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from worker.cli import options
 from worker.cli.access import ask_person, open_person, purpose_option
+from worker.cli.output import print_table
+from worker.errors import FailureKind
+
+if TYPE_CHECKING:
+    from worker.store.persons import OpenFailure
+
+_LISTED_BELOW: Final = 20
+"""With fewer failures, each has a line without being asked for."""
+_AREAS: Final = ("patient-safety", "patient-privacy")
+
+
+_MEMBERS: Final = ("local_ref", "area", "kind", "attempts", "runs", "first_at", "last_at", "reason")
+_HEADS: Final = ("local ref", "area", "kind", "attempts", "runs", "since", "last at", "reason")
 
 
 @click.group("failures", cls=options.Group, no_args_is_help=True)
 def command() -> None:
-    """What could not be read. Example: `pts-worker failures list`"""
+    """Areas of persons that cannot be read. Example: `pts-worker failures list`"""
 
 
 @command.command("list")
+@click.option("--all", "shows_all", is_flag=True, help="One line for each failure, however many.")
+@click.option("--area", type=click.Choice(_AREAS), metavar="AREA", help="Only this area.")
+@click.option(
+    "--kind",
+    type=click.Choice([one.value for one in FailureKind]),
+    help="Only failures of this kind.",
+)
 @click.pass_obj
-def list_open(cli: options.Cli) -> None:
-    """List what cannot be read, the longest-failing first.
+def list_open(cli: options.Cli, *, shows_all: bool, area: str | None, kind: str | None) -> None:
+    """List the failures: first by area, kind and reason, then one by one.
+
+    Failures with the same reason are one line of the table, with the number of persons and since
+    when. Below 20 failures, or with `--all`, each follows with a line of its own, the longest
+    failing first. `--json` always has all of them.
 
     Every `sync` tries again; `backfill --failed` reads these and nothing else. In a store of plain
     identifiers a person has no key here: identifiers are not printed.
 
-    Example: `pts-worker failures list`
+    Example: `pts-worker failures list --kind contract`
     """
     from worker.store.persons import list_failures
 
@@ -31,7 +57,37 @@ def list_open(cli: options.Cli) -> None:
         async with app.database() as store:
             return await store.read(list_failures)
 
-    cli.emit({"failures": cli.run(read)})
+    failures = [
+        failure
+        for failure in cli.run(read)
+        if area in {None, failure.area} and kind in {None, failure.kind}
+    ]
+    cli.emit({"failures": failures}, lambda: _print(failures, shows_all=shows_all))
+
+
+def _print(failures: Sequence["OpenFailure"], *, shows_all: bool) -> None:
+    from worker.core.paths import without_numbers
+
+    if not failures:
+        print("failures: none")
+    groups = defaultdict[tuple[str, ...], list["OpenFailure"]](list)
+    for failure in failures:
+        groups[failure.area, failure.kind, without_numbers(failure.reason)].append(failure)
+    table = [
+        (*group, len({one.person_id for one in alike}), min(one.first_at for one in alike))
+        for group, alike in sorted(groups.items(), key=lambda pair: -len(pair[1]))
+    ]
+    print_table(("area", "kind", "reason", "persons", "since"), table)
+    if not shows_all and len(failures) >= _LISTED_BELOW:
+        print("\n`--all` lists each of them; `--area` and `--kind` choose.")
+    elif failures:
+        print()
+        key = "person_id" if failures[0].person_key is None else "person_key"
+        rows = [
+            [str(getattr(failure, key)), *(getattr(failure, member) for member in _MEMBERS)]
+            for failure in failures
+        ]
+        print_table((key.replace("_", " "), *_HEADS), rows)
 
 
 @command.command("show")

@@ -18,7 +18,7 @@ def _min_cell(_context: object, _parameter: object, number: int) -> int:
     """Refuse a limit that hides nothing."""
     if number != OFF and number < LEAST_MIN:
         raise click.BadParameter(
-            f"give {LEAST_MIN} or more (below 2 there is only 1, so a lower limit hides nothing), "
+            f"give {LEAST_MIN} or more (a lower limit leaves fewer than three possible values), "
             f"or {OFF} to show exact numbers"
         )
     return number
@@ -42,7 +42,7 @@ def _min_cell(_context: object, _parameter: object, number: int) -> int:
     metavar="N",
     default=LEAST,
     show_default=True,
-    help="Show counts of fewer than N persons as such; 0 shows all numbers exactly.",
+    help="Hide counts of fewer than N persons (4 or more); 0 shows all numbers exactly.",
 )
 @purpose_option
 @click.pass_obj
@@ -57,20 +57,26 @@ def command(
 ) -> None:
     """Write the published state as one HTML file that needs nothing else.
 
-    For a director: what is in effect and for how many patients, what came and went, the trend, and
-    how fresh the figures are. It names no person; counts are rounded to five. Only the file's owner
-    can read it (0600). An old report is replaced. The access is logged.
+    For a director: restrictions in effect and their patients, what was added and removed, the
+    trend, and how fresh the figures are. It names no person; counts are rounded to five. Only the
+    file's owner can read it (0600). An old report is replaced. The access is logged.
 
     Example: `pts-worker report --out rapport.html`
     """
     from worker.cli.access import log_access
-    from worker.report.page import write_report
+    from worker.core.hosts import is_rehearsal
+    from worker.report.page import Source, write_report
+    from worker.store.identity import stored_identity
 
     app = cli.load("report")
+    api, client = app.settings.api, app.settings.helseid
+    organisation = client.organization_child or client.organization_parent
+    is_made_up = is_rehearsal(api.environment, api.base_url)
 
     async def write() -> "ReportFacts":
         async with app.database() as store:
-            await log_access(store, "report", purpose)
+            await log_access(store, "report", purpose, min_cell=min_cell, cohort=cohort)
+            stored = await store.read(stored_identity)
             return await write_report(
                 store.lasting().read,
                 out,
@@ -79,6 +85,7 @@ def command(
                 in_language=language,
                 min_cell=min_cell,
                 cohort=cohort,
+                source=Source(stored.service or "", organisation or "", is_made_up),
             )
 
     facts = cli.run(write)

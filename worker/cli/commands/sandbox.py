@@ -1,11 +1,14 @@
 """``sandbox``: serve the stand-ins for HelseID and PTS on loopback."""
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from worker.cli import options
+from worker.cli.output import plain, print_document
 from worker.errors import UsageError, reason_of
 from worker.sandbox.world import Action, Area
 
@@ -37,6 +40,15 @@ is written to the configuration too. A request with more or less than the contra
 Example: `pts-worker sandbox --folder demo --persons 200`, and in another terminal
 `pts-worker --config demo/worker.toml db upgrade` and `pts-worker --config demo/worker.toml sync`
 """
+
+_NEXT = """
+Next, in another terminal:
+  export PTS_CONFIG={config}
+  pts-worker db upgrade
+  pts-worker sync
+  pts-worker status
+  pts-worker report --out report.html
+Ctrl-C stops the sandbox; `pts-worker sandbox --help` shows how to let a night pass."""
 
 _PORT = click.IntRange(0, 65_535)
 
@@ -77,7 +89,7 @@ def command(cli: options.Cli, /, *, folder: Path, contract: Path | None, **chose
             "client_id": running.options.clients[0].client_id,
             "config_file": folder / "worker.toml",
         }
-        cli.emit({"sandbox": served})
+        cli.emit({"sandbox": served}, lambda: _print(served))
 
     try:
         chosen["contract"] = str(contract.resolve()) if contract else ""
@@ -90,3 +102,8 @@ def command(cli: options.Cli, /, *, folder: Path, contract: Path | None, **chose
             f"sandbox: {what}",
             hint="`pts-worker sandbox --help` has its ports, --folder and --contract",
         ) from error
+
+
+def _print(served: Mapping[str, Any]) -> None:
+    print_document(plain(served))
+    print(_NEXT.format(config=shlex.quote(str(served["config_file"]))))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from worker.cli import options
-from worker.cli.output import instant, notify, plain, print_document, print_table, span
+from worker.cli.output import instant, notify, print_document, print_table, span
 from worker.core.display import counted
 from worker.core.times import CLOCK_TOLERANCE
 from worker.errors import ConfigurationError, ExitCode
@@ -15,25 +15,39 @@ from worker.errors import ConfigurationError, ExitCode
 if TYPE_CHECKING:
     from worker.app import App
     from worker.store.database import Database
-    from worker.store.status import RunFacts
+    from worker.store.status import DepartedPerson, RunFacts
 
-_RUNS_SHOWN: Final = 5
 _TOTALS: Final = {
     "persons": "persons_total",
     "stale": "persons_stale",
     "new": "rows_opened",
     "changed": "rows_changed",
     "closed": "rows_closed",
-    "not sent": "persons_not_sent",
 }
+_WITHHELD: Final = (
+    "run {run_id}: what it read was discarded. Any further `sync` reads everyone again "
+    "({requests:,} requests in {time}). With `--accept-removals` it accepts these numbers plus a "
+    "tenth, not a list of restrictions: look before you accept (operations.md, Withheld)"
+)
+_DEPARTED: Final = (
+    "{persons} departed. Their rows stay until `pts-worker erase` removes them, one by one"
+)
 
 
 @click.command("status", cls=options.Command)
 @click.option(
-    "--max-age", type=options.duration, help="Exit 3 if the last full run is older, e.g. 36h."
+    "--max-age",
+    type=options.duration,
+    help="Exit 3 if the copy is older, that is the last full run, e.g. 36h.",
+)
+@click.option("--runs", type=click.IntRange(min=1), default=5, help="How many runs to show.")
+@click.option(
+    "--departed",
+    is_flag=True,
+    help="List the persons who left the roster; their rows stay until `erase`.",
 )
 @click.pass_obj
-def command(cli: options.Cli, *, max_age: timedelta | None) -> int:
+def command(cli: options.Cli, *, max_age: timedelta | None, runs: int, departed: bool) -> int:
     """Show recent runs, snapshot age and failures.
 
     The last full run, which read everyone, says how fresh the snapshot is. The last publication is
@@ -42,13 +56,35 @@ def command(cli: options.Cli, *, max_age: timedelta | None) -> int:
     Example: `pts-worker status --max-age 36h`
     """
     app = cli.load("report")
-    status = cli.run(lambda: _read(app, max_age))
-    notify(f"STATUS=last full run {_freshness_text(status['freshness'])}")
+    if departed:
+        persons = cli.run(lambda: _read_departed(app))
+        cli.emit({"departed": persons}, lambda: _print_departed(persons))
+        return ExitCode.OK
+    status = cli.run(lambda: _read(app, max_age, runs))
+    notify(f"STATUS={_unit_status(status['freshness'])}")
     cli.emit(status, lambda: _print(status))
     return ExitCode.GAPS if status["freshness"]["is_fresh"] is False else ExitCode.OK
 
 
-async def _read(app: "App", max_age: timedelta | None) -> dict[str, Any]:
+async def _read_departed(app: "App") -> Sequence["DepartedPerson"]:
+    from worker.store.status import departed_persons
+
+    async with app.database() as store:
+        return await store.read(departed_persons)
+
+
+def _print_departed(persons: Sequence["DepartedPerson"]) -> None:
+    print_table(
+        ("person", "cohort", "departed"),
+        [
+            (row.local_ref or row.person_key or "(no reference)", row.cohort, row.departed_at)
+            for row in persons
+        ],
+    )
+    print(_DEPARTED.format(persons=counted(len(persons), "person")))
+
+
+async def _read(app: "App", max_age: timedelta | None, runs: int) -> dict[str, Any]:
     """The state of the store. Changes nothing.
 
     Raises:
@@ -66,7 +102,7 @@ async def _read(app: "App", max_age: timedelta | None) -> dict[str, Any]:
             "gaps": await store.read(queries.area_staleness),
             "failures": await store.read(queries.failure_counts),
             "open_run": await run_to_continue(app, store),
-            "runs": await store.read(queries.last_runs, _RUNS_SHOWN),
+            "runs": await store.read(queries.last_runs, runs),
         }
 
 
@@ -101,11 +137,15 @@ async def run_to_continue(app: "App", store: "Database") -> dict[str, Any] | Non
 
 
 def _print(status: Mapping[str, Any]) -> None:
+    last, open_run = status["last_publication"], status["open_run"]
     print_document(
         {
             "last full run": _freshness_text(status["freshness"]),
-            "last publication": plain(status["last_publication"], datetime),
-            "open run, which the next sync continues": status["open_run"],
+            "last publication": last
+            and f"no {last.publication_no} (run {last.run_id}, {last.kind}), "
+            f"{instant(last.published_at)}",
+            "open run": open_run
+            and "run {run_id}, status {status}; the next sync continues it".format_map(open_run),
         }
     )
     for area in status["gaps"]:
@@ -130,21 +170,41 @@ def _print_runs(runs: Sequence["RunFacts"]) -> None:
             )
             for run in runs
         ],
+        gap=1,
     )
     for run in runs:
         if run.reason:
             print(f"run {run.run_id}: {run.reason}")
+        if not_sent := run.totals["persons_not_sent"]:
+            print(f"run {run.run_id}: {counted(not_sent, 'person')} not sent (H-numbers)")
+        if run is runs[0] and run.exit_code == ExitCode.WITHHELD and run.finished_at:
+            worked = span((run.finished_at - run.started_at).total_seconds())
+            requests = run.totals["requests"]
+            print(_WITHHELD.format(run_id=run.run_id, requests=requests, time=worked))
 
 
 def _freshness_text(freshness: Mapping[str, Any]) -> str:
-    age_s, at = freshness["age_s"], instant(freshness["published_at"])
-    if age_s is None:
-        described = "never: no full run has been published yet"
-    elif age_s < -CLOCK_TOLERANCE.total_seconds():
-        described = f"{at}, in the future: check the clocks (run {freshness['run_id']})"
-    else:
-        described = f"{at}, {span(age_s)} ago (run {freshness['run_id']})"
+    described = _age_text(freshness)
     if freshness["max_age_s"] is None:
         return described
     verdict = "fresh" if freshness["is_fresh"] else "NOT FRESH"
     return f"{described}: {verdict} (--max-age {span(freshness['max_age_s'])})"
+
+
+def _age_text(freshness: Mapping[str, Any]) -> str:
+    age_s, at = freshness["age_s"], instant(freshness["published_at"])
+    if age_s is None:
+        return "never: no full run has been published yet"
+    if age_s < -CLOCK_TOLERANCE.total_seconds():
+        return f"{at}, in the future: check the clocks (run {freshness['run_id']})"
+    return f"{at}, {span(age_s)} ago (run {freshness['run_id']})"
+
+
+def _unit_status(freshness: Mapping[str, Any]) -> str:
+    """The status of the systemd unit, which an alert repeats."""
+    if freshness["age_s"] is None:
+        return "there is no copy yet: no full run has been published"
+    if freshness["is_fresh"] is False:
+        limit = span(freshness["max_age_s"])
+        return f"the copy is older than {limit}; last full run {_age_text(freshness)}"
+    return f"last full run {_age_text(freshness)}"

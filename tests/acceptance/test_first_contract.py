@@ -1,0 +1,151 @@
+"""The first day: from a document in .NET's style to a full night, as docs/first-day.md shows it.
+
+The server answers as the document says, and the program has never seen it. The edits are those that
+a person makes at an open point: three at most.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.program import Ended, Installation, calls
+from tests.support.raw_server import Reply, http
+from tests.support.standin import PRIVACY, SAFETY, Ask, Standin, off_id_of
+
+TEXT = (Path(__file__).parents[2] / "docs/first-day.md").read_text(encoding="utf-8")
+DOCUMENTS = Path(__file__).parents[1] / "support/openapi"
+PERSONS = [off_id_of(number) for number in range(12)]
+PAGE = 2
+EDITS_MAX = 3
+
+
+def identifier(ask: Ask, name: str) -> str:
+    """The person asked for; anything else in the body is an error of the request."""
+    assert list(ask.fields) == [name], ask.fields
+    return str(ask.fields[name])
+
+
+def enveloped(ask: Ask) -> Reply:
+    """Pages of two, counted in the query; enums are numbers, and most people have no records."""
+    off_id, query = identifier(ask, "nationalIdentityNumber"), ask.target.partition("?")[2]
+    number = int(re.fullmatch(r"PageNumber=(\d+)", query)[1])  # type: ignore[index]
+    many = PERSONS.index(off_id) % 4
+    common = {"nationalIdentityNumber": off_id, "createdTime": "2026-05-06T07:08:09.1234567Z"}
+    safety: dict[str, Any] = {
+        "confidentialityCode": 3,
+        "cause": 1,
+        "delayDays": None,
+        "modifiedTime": None,
+    }
+    safety["createdBy"] = {"role": "LE", "name": "Kari Nordmann", "organisationNumber": "9"}
+    own = safety if ask.area == SAFETY else {"privacyType": 1, "privacyLevel": 2}
+    every = [{"id": f"{ask.area}-{off_id[:6]}-{n}", **common, **own} for n in range(many)]
+    pages = max(1, -(-many // PAGE))
+    document = {
+        "data": every[PAGE * (number - 1) : PAGE * number],
+        "pageNumber": number,
+        "pageSize": PAGE,
+        "totalPages": pages,
+        "totalRecords": many,
+        "hasNextPage": number < pages,
+        "hasPreviousPage": number > 1,
+        "succeeded": True,
+        "errors": None,
+    }
+    return http(document)
+
+
+def bare(ask: Ask) -> Reply:
+    """A list; 204 for no records."""
+    off_id, name = identifier(ask, "offId"), "Safety" if ask.area == SAFETY else "Privacy"
+    owner = {f"patient{name}Object": {"person": {"offId": off_id}}}
+    own = {"confidentialityCode": "NORU"} if ask.area == SAFETY else {"privacyType": "Block"}
+    many = PERSONS.index(off_id) % 3
+    every = [{"id": f"{ask.area}-{off_id[:6]}-{n}", **owner, **own} for n in range(many)]
+    return http(every) if every else http(b"", status="204 No Content")
+
+
+CASES: dict[str, tuple[str, Callable[[Ask], Reply], dict[str, str], list[tuple[str, str]], Any]] = {
+    "envelope": (
+        "dotnet-envelope.json",
+        enveloped,
+        {
+            "/pts/api/v1/PatientSafetyRestrictions/Search": SAFETY,
+            "/pts/api/v1/PatientPrivacyRestrictions/Search": PRIVACY,
+        },
+        [("ignore = []", 'ignore = ["pageSize", "hasPreviousPage", "errors"]')] * 2
+        + [('3 = "NornFfl", 4 = "NornPsy"', '3 = "NORN_FFL", 4 = "NORN_PSY"')],
+        {("NORN_FFL", "Manual"), ("Block", "Hard")},
+    ),
+    "bare": (
+        "dotnet-bare.yaml",
+        bare,
+        {f"/v0.6/access-restrictions/{area}/_search": area for area in (SAFETY, PRIVACY)},
+        [('nhn-event-id = "{uuid}"', 'nhn-event-id = "{uuid}", nhn-source-system = "me, v1"')] * 2,
+        {("NORU", None), ("Block", None)},
+    ),
+}
+
+
+def edited(file: Path, edits: list[tuple[str, str]]) -> None:
+    """Make each edit once, on the line below an open point."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    for old, new in edits:
+        place = next(
+            index
+            for index, line in enumerate(lines)
+            if old in line and new not in line and not line.startswith("#")
+        )
+        above = [line for line in lines[place - 3 : place] if line.startswith("# TODO ")]
+        assert above, lines[place]
+        lines[place] = lines[place].replace(old, new)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_from_a_document_to_a_night(standin: Standin, tmp_path: Path, sqlite_url: str, case: str):
+    """Five commands, at most three edits, and a sync that ends with 0."""
+    document, answerer, paths, edits, codes = CASES[case]
+    assert len(edits) <= EDITS_MAX
+    standin.people = {off_id: {} for off_id in PERSONS}
+    standin.paths, standin.everybody = paths, answerer
+    worker = standin.install(tmp_path, sqlite_url)
+    (made,) = calls(worker, f"contract from-openapi {DOCUMENTS / document} --out pts.toml")
+    assert made.code == 0, made.story()
+    edited(tmp_path / "pts.toml", edits)
+    worker.configure(api={"contract_file": "pts.toml"})
+    learned, probed = learn_and_probe(worker)
+    assert (learned.code, probed.code) == (0, 0), learned.story() + probed.story()
+    assert "# Open points: 0\n" in learned.out
+    assert "# proposal" not in (tmp_path / "learned.toml").read_text(encoding="utf-8")
+    states = re.findall(r"^(OK|WARN|FAIL) +(PTS probe|contract) ", probed.out, re.MULTILINE)
+    assert [state for state, _ in states][1:] == ["OK"], probed.out
+    ended = worker.sync()
+    assert ended.code == 0, ended.story()
+    found = {
+        tuple(row)
+        for area, names in (
+            ("patient_safety", "confidentiality_code, cause"),
+            ("patient_privacy", "privacy_type, privacy_level"),
+        )
+        for row in worker.store.rows(f"SELECT {names} FROM report_{area}_current")
+    }
+    assert found == codes
+    assert not standin.violations
+    assert "Kari" not in learned.out + probed.out + made.out
+    if case == "envelope":
+        shown = "".join(re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL))
+        printed = (made.out + learned.out + probed.out).replace(f"{tmp_path}/", "").splitlines()
+        lines = [line for line in shown.splitlines() if line[:1] not in {"$", "…"}]
+        assert [line for line in lines if line not in printed] == []
+
+
+def learn_and_probe(worker: Installation) -> tuple[Ended, Ended]:
+    """What `learn` and `doctor --probe` answer with the edited file."""
+    lines = "\n".join(PERSONS)
+    words = ("contract learn --out learned.toml", lines), ("doctor --probe --person -", PERSONS[2])
+    learned, probed = calls(worker, *words)
+    return learned, probed

@@ -1,0 +1,182 @@
+"""The report's tables together: an outsider adds and subtracts, and finds no small count."""
+
+import random
+from collections import Counter
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from worker.core.display import ShownCount, SmallNumbers
+from worker.report.figures import (
+    Amount,
+    CodeKey,
+    CohortFacts,
+    NightFacts,
+    ReportFacts,
+    SnapshotState,
+)
+from worker.report.shown import ShownFacts
+
+CODES = [
+    *(CodeKey("denied", code, "") for code in ("NORN_EPO", "NORN_FFL", "NORN_KUT")),
+    CodeKey("delayed", "NORU", ""),
+    CodeKey("blocked", "NORS", ""),
+    *(CodeKey("blocked", "Block", level) for level in ("Soft", "Hard")),
+    CodeKey("shielded", "Shield", "Soft"),
+]
+AGES = ["age_30", "age_182", "age_365", "age_more"]
+ENDS = ["ends_7", "ends_30", "ends_never"]
+CAUSES = ["Automated", "Manual", "Undefined"]
+OPS = ["insert", "update", "close"]
+Bounds = dict[object, tuple[int, int]]
+
+
+def ward(rng: random.Random, cohorts: int) -> ReportFacts:
+    """A ward in which each patient has one restriction at most, so that counts can be compared."""
+    roster, some = rng.randrange(8, 60), rng.sample(CODES, rng.randrange(1, len(CODES) + 1))
+    chosen = [rng.choice(some) for _ in range(rng.randrange(roster + 1))]
+    clinics = [rng.randrange(max(cohorts, 1)) for _ in range(roster)]
+    stale = rng.choice([0, rng.randrange(6), rng.randrange(roster + 1)])
+    moves = [
+        (rng.choice(chosen).group, rng.choice(OPS), rng.choice(clinics))
+        for _ in range(rng.randrange(12) if chosen else 0)
+    ]
+    night = NightFacts(
+        publication_no=1,
+        published_at=datetime(2026, 4, 1, tzinfo=UTC),
+        day=date(2026, 4, 1),
+        roster=roster,
+        confirmed=roster - min(stale, roster),
+        stale=min(stale, roster),
+        failed={},
+        persons=len(chosen),
+        groups=amounts(key.group for key in chosen),
+    )
+    return ReportFacts(
+        made_at=night.published_at,
+        state=SnapshotState.COMPLETE,
+        published=None,
+        last_sync=None,
+        latest=None,
+        nights=[night],
+        codes=amounts(chosen),
+        codes_then={},
+        causes=amounts(rng.choice(CAUSES) for key in chosen if key.code.startswith("NOR")),
+        ages=amounts(rng.choice(AGES) for _ in chosen),
+        ends=amounts(rng.choice(ENDS) for key in chosen if key.group == "delayed"),
+        expired={},
+        week={
+            group: movement(op for name, op, _ in moves if name == group)
+            for group in {name for name, _, _ in moves}
+        },
+        cohorts=[
+            CohortFacts(
+                cohort=f"Clinic {number}",
+                roster=clinics.count(number),
+                in_effect=clinics[: len(chosen)].count(number),
+                week=movement(op for _, op, clinic in moves if clinic == number),
+            )
+            for number in range(cohorts)
+            if number in clinics
+        ],
+    )
+
+
+def amounts(things):
+    return {thing: Amount(count, count) for thing, count in Counter(things).items()}
+
+
+def movement(ops):
+    counted = Counter(ops)
+    return [Amount(counted[op], counted[op]) for op in OPS]
+
+
+def cells_of(shown: ShownFacts) -> dict[object, ShownCount]:
+    """Every number on the page, by its place."""
+    last = shown.last
+    cells: dict[object, Any] = {"total": last.total, "persons": last.persons}
+    cells |= {"roster": last.roster, "confirmed": last.confirmed, "stale": last.stale}
+    cells |= {("group", name): count for name, count in last.groups.items()}
+    for name in ("codes", "causes", "ages", "ends"):
+        cells |= {(name, key): count for key, count in (getattr(shown, name) or {}).items()}
+    for group, week in shown.week.items():
+        cells |= {("added", group): week[0], ("removed", group): week[2]}
+    for cohort in shown.cohorts:
+        cells |= {("rosters", cohort.name): cohort.roster, ("holders", cohort.name): cohort.persons}
+        if shown.has_cohort_weeks:
+            cells["added by", cohort.name] = cohort.week[0]
+            cells["removed by", cohort.name] = cohort.week[2]
+    return cells
+
+
+def sums_of(cells, facts: ReportFacts):
+    """Which cells add up to which; a total that is on no page has a name of its own."""
+
+    def table(name, is_in=lambda _key: True):
+        return [
+            place for place in cells
+            if isinstance(place, tuple) and place[0] == name and is_in(place[1])
+        ]  # fmt: skip
+
+    yield "total", table("group")
+    yield "total", table("ages")
+    yield ("group", "delayed"), table("ends")
+    yield "safety", table("causes")
+    yield "safety", table("codes", lambda key: key.code.startswith("NOR"))
+    for group in {key.group for key in facts.codes}:
+        yield ("group", group), table("codes", lambda key, group=group: key.group == group)
+    yield "roster", ["confirmed", "stale"]
+    if len(facts.cohorts) <= 16:
+        yield "roster", table("rosters")
+        yield "persons", table("holders")
+    for op in ("added", "removed"):
+        yield op, table(op)
+        if len(facts.cohorts) <= 16:
+            yield op, table(f"{op} by")
+
+
+def solved(cells: dict[object, ShownCount], facts: ReportFacts, least: int) -> list[object]:
+    """The hidden cells for which adding and subtracting leaves fewer than three values."""
+    bounds: Bounds = {place: _bounds(count, least) for place, count in cells.items()}
+    sums = [(total, parts) for total, parts in sums_of(cells, facts) if parts]
+    for _ in range(8):
+        for total, parts in sums:
+            low, high = bounds.get(total, (0, 10**6))
+            lows, highs = (sum(bounds[part][end] for part in parts) for end in (0, 1))
+            low, high = bounds[total] = max(low, lows), min(high, highs)
+            for part in parts:
+                at_least = low - highs + bounds[part][1]
+                at_most = high - lows + bounds[part][0]
+                bounds[part] = max(bounds[part][0], at_least), min(bounds[part][1], at_most)
+                lows, highs = (sum(bounds[one][end] for one in parts) for end in (0, 1))
+    return [
+        place
+        for place, count in cells.items()
+        if count.is_few and bounds[place][1] - bounds[place][0] < 2
+    ]
+
+
+def _bounds(count: ShownCount, least: int) -> tuple[int, int]:
+    """The values for which the page would show this text, by the words of its glossary."""
+    if count.is_few:
+        return 1, (least - 1 if count.last == 0 else count.last + 2)
+    if count.first == 0:
+        return 0, 0
+    low = least if count.first < least + 5 else count.first - 2
+    return low, count.last + 2
+
+
+@pytest.mark.promise("8")
+@pytest.mark.parametrize("cohorts", [0, 3, 18])
+@pytest.mark.parametrize("least", [4, 5, 10])
+def test_no_page_reveals_a_small_count(least, cohorts):
+    """Wards of 8 to 60 patients, as a page of one ward, and with clinics, of which 16 are shown."""
+    rng = random.Random(f"{least} {cohorts}")
+    few = 0
+    for number in range(400):
+        facts = ward(rng, cohorts)
+        cells = cells_of(ShownFacts(facts, SmallNumbers(least)))
+        few += sum(count.is_few for count in cells.values())
+        assert solved(cells, facts, least) == [], (number, facts)
+    assert few > 400
