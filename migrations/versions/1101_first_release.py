@@ -213,7 +213,7 @@ def create_persons():
             ["person_id"], ["person.person_id"], name="fk_person_area_person_id"
         ),
         sa.PrimaryKeyConstraint("person_id", "area", name="pk_person_area"),
-        postgresql_with={"fillfactor": 70},
+        postgresql_with={"fillfactor": 50},
         sqlite_with_rowid=False,
     )
 

@@ -428,17 +428,22 @@ def _departed_rows(new: NewPublication) -> Query:
 def _relabelled_rows(new: NewPublication) -> Query:
     rows = _feed_rows(4, "relabel", null(), null(), person.c.person_id)
     return rows.join_from(person, draft, _has_draft(new)).where(
-        person.c.first_no != new.no, _is_relabelled(), _was_read()
+        person.c.first_no != new.no, _is_relabelled()
     )
 
 
 def _is_relabelled() -> ColumnElement[bool]:
-    """Whether the roster has other labels for a person than the last publication."""
-    return or_(
+    """Whether a person was read, under other labels than those of the last publication.
+
+    With AND, PostgreSQL joins the reads of all persons first. CASE looks up those of the few whose
+    labels differ.
+    """
+    has_other_labels = or_(
         person.c.departed_no.is_not(None),
         person.c.local_ref.is_distinct_from(draft.c.local_ref),
         person.c.cohort.is_distinct_from(draft.c.cohort),
     )
+    return case((has_other_labels, _was_read()), else_=false())
 
 
 def mark_returned_persons(new: NewPublication) -> Update:
@@ -489,7 +494,7 @@ def label_persons(new: NewPublication) -> Update:
     Setting a column to its own value would make SQLite rewrite the index entries of every row.
     """
     labels = {"local_ref": draft.c.local_ref, "cohort": draft.c.cohort, "departed_no": null()}
-    return update(person).where(_has_draft(new), _is_relabelled(), _was_read()).values(labels)
+    return update(person).where(_has_draft(new), _is_relabelled()).values(labels)
 
 
 def unmark_missed_persons(new: NewPublication) -> Update:

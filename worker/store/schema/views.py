@@ -152,7 +152,7 @@ def _history(area: ResourceArea, now: ColumnElement[Any]) -> _View:
     of_version = _of_version(version.c, now)
     given = {
         "area": literal(area.name, Text),
-        "is_in_effect": and_(version.c.closed_no.is_(None), of_version["is_in_effect"]),
+        "is_in_effect_now": and_(version.c.closed_no.is_(None), of_version["is_in_effect"]),
         "valid_from": opened.c.published_at,
         "valid_to": closed.c.published_at,
         "opened_run": opened.c.run_id,
@@ -231,6 +231,7 @@ def _freshness() -> _View:
         "reason": row.failure_reason,
         "attempts": row.failure_attempts,
         "last_failed_at": row.failed_at,
+        "is_missing": person.c.missed_no.is_not(None),
         # One subquery for each area: a single one that named the row's area would run for each row.
         "is_stale": case(
             *((row.area == area.name, is_stale(area)) for area in AREAS), else_=false()
