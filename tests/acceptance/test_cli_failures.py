@@ -52,7 +52,7 @@ def test_list_shows_each_open_failure(ends: list[Ended], served: Sandbox):
         f"L{FAILING:07d}",
         "patient-safety",
         "transient",
-        "3",
+        "2",
         "1",
         at,
         at,

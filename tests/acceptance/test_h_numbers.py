@@ -61,7 +61,7 @@ def test_production_is_not_asked(standin: Standin, worker: Installation) -> None
     backfilled = worker.run("backfill", "--person", "-", stdin=H_NUMBERS[0].encode())
     assert (backfilled.code, backfilled.run["totals"]["persons_not_sent"]) == (0, 1)
     worker.roster(*H_NUMBERS, header="off_id")
-    alone = worker.sync("--accept-removals")
+    alone = worker.sync("--set", "sync.max_removed_share=1")
     assert (alone.code, alone.run["totals"]["persons_not_sent"]) == (0, 3), alone.story()
     assert asked(standin) == set()
 

@@ -146,7 +146,7 @@ def test_a_terminal_shows_what_the_summary_does_not_say(worker: Installation, se
     assert [event for event in ("run.", "area.unread", "helseid.") if event in shown] == []
     lines = lines_of(shown)
     assert [line for line in lines if len(line) > 80] == []
-    assert any(line.startswith("! the first, patient-") for line in lines)
+    assert any(line.startswith("! the most frequent, patient-") for line in lines)
     aged = on_a_terminal(worker, "status", "--runs", "9", "--max-age", "36h")
     assert [line for line in lines_of(aged) if len(line) > 80] == []
 
@@ -180,7 +180,9 @@ def test_erase_asks_first(worker: Installation):
     assert worker.store.one("SELECT count(*) FROM person") == persons - 1
 
 
-@pytest.mark.parametrize("command", ["backfill --person -", "sync --roster - --accept-removals"])
+@pytest.mark.parametrize(
+    "command", ["backfill --person -", "sync --roster - --set sync.max_removed_share=1"]
+)
 def test_who_is_read_is_asked_before_the_lease_is_taken(worker: Installation, command: str):
     """A forgotten prompt stops no night. One person is asked for, who is not shown."""
     off_id = _identifier(worker)

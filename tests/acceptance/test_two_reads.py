@@ -87,7 +87,10 @@ def test_what_two_reads_lack_is_closed(standin: Standin, tmp_path: Path, databas
         standin.people[off_id_of(number)][SAFETY].pop()
     ended = worker.sync()
     assert ended.code == 0, ended.err
-    warning = "4 of 48 open restrictions of 4 persons were closed or are no longer in effect"
+    warning = (
+        "4 of 48 open restrictions of 4 persons were closed, are no longer in effect, or belong to "
+        "persons missing from the roster"
+    )
     assert warning in ended.run["reasons"]
     assert len(ids_of(worker, FIRST)) == 1
 

@@ -145,8 +145,8 @@ async def test_the_history(database_url):
         gone = seen(world, 1, safety("a", "NORN_EPO", NEVER), safety("b", "N"))
         await world.publish(gone, limits=ANY)
         rows = await world.rows(
-            "SELECT restriction_id, closed_publication, is_in_effect_now, ends_at, restriction_group "
-            "FROM report_patient_safety_history ORDER BY 1, opened_publication"
+            "SELECT restriction_id, closed_publication, is_in_effect_now, ends_at, "
+            "restriction_group FROM report_patient_safety_history ORDER BY 1, opened_publication"
         )
     assert [
         (key, closed, bool(does), at(ends), group) for key, closed, does, ends, group in rows

@@ -51,6 +51,7 @@ class Pace:
     Attributes:
         rate: requests per second at present, at most.
         turn: a queue: the request that holds it is the next one to be sent.
+        last_sent_s: when the last request was sent, on the monotonic clock.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Pace:
         self._wait_s_max = wait_s_max
         self._runtime = runtime
         self.turn = anyio.Lock(fast_acquire=True)
+        self.last_sent_s = -math.inf
         self._next_s = self._paused_until_s = self._changed_s = -math.inf
         self._waiting_since_s = math.inf
         self._paused_s = 0.0
@@ -78,9 +80,9 @@ class Pace:
 
     def sent(self) -> float:
         """Take a token for a request that is sent now; return the time, for ``answered``."""
-        now_s = self._runtime.monotonic()
-        self._next_s = max(now_s, self._next_s) + 1.0 / self.rate
-        return now_s
+        self.last_sent_s = self._runtime.monotonic()
+        self._next_s = max(self.last_sent_s, self._next_s) + 1.0 / self.rate
+        return self.last_sent_s
 
     def answered(
         self,

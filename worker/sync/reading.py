@@ -189,21 +189,23 @@ class AreaReader:
             await self._probe(breaker, wait_s=0.0)
             while breaker.is_open:
                 async with self._probing:
-                    wait_s = self._next_probe_s - self._now_s()
+                    wait_s = self._next_probe_s - self.runtime.monotonic()
                     await self.runtime.sleep(max(0.0, wait_s))
                     await self._probe(breaker, wait_s=breaker.probe_interval_s)
 
     async def _probe(self, breaker: Breaker, wait_s: float) -> None:
         if not breaker.may_probe:
             return
-        # From one probe to the next, not from its answer: a silent PTS takes a time-out for each.
-        self._next_probe_s = self._now_s() + breaker.probe_interval_s
         person = breaker.begin_probe()
+        self._next_probe_s = self.runtime.monotonic() + breaker.probe_interval_s
         wait = self._waits.get((person.person_key, breaker.area))
         if wait is not None and wait.is_obeyed and self._is_waiting(person, breaker.area):
             breaker.postpone_probe()
         else:
             await self._read_probe(breaker, person, wait_s)
+            # From request to request: a silent PTS takes a whole time-out to answer.
+            sent_s = self.pace.last_sent_s
+            self._next_probe_s = max(self._next_probe_s, sent_s + breaker.probe_interval_s)
         if breaker.state is State.CLOSED:
             # The outage is probably over in the other area, too.
             for other in self.breakers.values():

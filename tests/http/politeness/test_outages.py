@@ -267,12 +267,12 @@ def test_two_minutes_without_answers(nights: Nights, pass_number: int) -> None:
     assert "the circuit breaker was open for 1" in outcome.report.reasons[-1]
 
 
-@pytest.mark.parametrize("persons", [PERSONS, 12])
-def test_a_night_without_answers(tmp_path: Path, persons: int) -> None:
+@pytest.mark.parametrize(("persons", "since_s"), [(PERSONS, 0.4), (12, 0.2)])
+def test_a_night_without_answers(tmp_path: Path, persons: int, since_s: float) -> None:
     """69 after `sync.patience`, also for a clinic of 12 persons; the next start continues."""
     nights = Nights(tmp_path, persons)
     assert nights.night().code == 0
-    outcome = nights.night(for_everybody("reset", since_s=0.6))
+    outcome = nights.night(for_everybody("reset", since_s=since_s))
     assert outcome.code == 69
     assert PATIENCE_S <= nights.took_s < PATIENCE_S + 60
     read = {(ask.person, ask.area) for ask in nights.asked if ask.is_good}
