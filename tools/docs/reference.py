@@ -318,8 +318,10 @@ def _shared_columns() -> Mapping[str, Sequence[ViewColumn]]:
     groups: dict[str, list[ViewColumn]] = defaultdict(list)
     for column, names in sorted(areas.items(), key=lambda item: len(set(item[1])) == 1):
         if len(names) > 1:
-            area = names[0] if len(set(names)) == 1 else "every restriction"
-            groups[f"Columns of {area}"].append(column)
+            is_of_one_area = len(set(names)) == 1 and names[0] != "restriction"
+            groups[f"Columns of {names[0] if is_of_one_area else 'every restriction'}"].append(
+                column
+            )
     return groups
 
 

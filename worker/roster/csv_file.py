@@ -89,16 +89,16 @@ class CsvRoster:
         """The lines of the file, which are about its persons; 0 for anything but a file."""
         if self._standard_input is not None:
             return 0
-        return await to_thread.run_sync(self._count_lines)
-
-    def _count_lines(self) -> int:
         try:
-            with self._path.open("rb") as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    return 0
-                return sum(chunk.count(b"\n") for chunk in iter(partial(file.read, _COUNTED), b""))
+            return await to_thread.run_sync(self._count_lines)
         except OSError:
             return 0
+
+    def _count_lines(self) -> int:
+        with self._path.open("rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return 0
+            return sum(chunk.count(b"\n") for chunk in iter(partial(file.read, _COUNTED), b""))
 
     async def _lines(self) -> AsyncGenerator[RosterLine, None]:
         for line in self._kept:
