@@ -90,7 +90,8 @@ def test_one_answer_of_16_mb_takes_less_than_64_mib(tmp_path: Path) -> None:
     with standin() as made:
         idle, ended, _ = run_over(made, tmp_path / "idle", None)
     assert ended.code == 0, ended.err
-    above_idle, said, unnamed = [], [], []
+    above_idle, unnamed = [], []
+    said: list[str] = []
     for number, reply in enumerate(replies()):
         with standin() as made:
             peak, ended, worker = run_over(made, tmp_path / f"{number}", reply)
