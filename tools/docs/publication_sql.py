@@ -10,8 +10,10 @@ from sqlalchemy.dialects import postgresql
 from worker.core.area import AREAS
 from worker.store.runs import apply_drafts as apply
 from worker.store.runs import fact_counts as facts
+from worker.store.runs import guard_counts as guard
+from worker.store.runs.new_publication import NewPublication
 
-NEW: Final = apply.NewPublication(
+NEW: Final = NewPublication(
     run_id=42, first_pass_no=4, is_sync=True, number=7, at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 )
 AREA: Final = AREAS[0]
@@ -23,16 +25,16 @@ STEPS: Final = {
         apply.mark_missed_persons,
     ),
     "2. The counts that the guard judges": (
-        apply.count_reads,
-        apply.count_persons,
-        apply.count_changes,
-        apply.count_open,
-        apply.count_all_open,
-        apply.count_read_open,
-        apply.count_holders,
-        apply.count_missing,
-        apply.count_persons_before,
-        apply.count_syncs,
+        guard.count_reads,
+        guard.count_persons,
+        guard.count_changes,
+        guard.count_open,
+        guard.count_all_open,
+        guard.count_read_open,
+        guard.count_holders,
+        guard.count_missing,
+        guard.count_persons_before,
+        guard.count_syncs,
     ),
     "3. The changes that readers see": (
         apply.fail_unconfirmed_reads,

@@ -1,12 +1,11 @@
 """The statements of a publication, in the order of their execution.
 
-``docs/database.md`` prints them for a DBA. ``publication.py`` executes them in one transaction, and
-``facts.py`` counts their result.
+``docs/reference/publication.md`` prints them for a DBA. ``publication.py`` executes them in one
+transaction, and ``facts.py`` counts their result.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -14,7 +13,6 @@ from sqlalchemy import (
     Delete,
     Exists,
     Insert,
-    Select,
     Text,
     Update,
     and_,
@@ -29,7 +27,6 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    true,
     tuple_,
     union_all,
     update,
@@ -37,9 +34,9 @@ from sqlalchemy import (
 
 from worker.core.area import AREAS, ResourceArea
 from worker.core.diff import Op
-from worker.core.value import Value
 from worker.errors import FailureKind
 from worker.store.dialects import upsert
+from worker.store.runs.new_publication import NewPublication, Query, has_draft
 from worker.store.schema.tables import (
     CHANGES,
     COMPLETE,
@@ -53,41 +50,13 @@ from worker.store.schema.tables import (
     draft_area,
     person,
     person_area,
-    run,
 )
 from worker.views import UtcTime
 
 _NOT_READ_AGAIN: Final = (
     "the second read was not made: the roster of this run no longer names the person"
 )
-Query: TypeAlias = Select[*tuple[Any, ...]]
 _FAILING: Final = ("failed_at", "failing_since", "failed_runs")
-
-
-class NewPublication(Value, frozen=True, kw_only=True):
-    """The publication that drafts become.
-
-    Attributes:
-        first_pass_no: the first pass of the attempt that has read the roster to its end.
-        is_sync: the run reads the whole roster, so that a person it does not name is missing.
-        number, at: of the publication.
-    """
-
-    run_id: int
-    first_pass_no: int
-    is_sync: bool
-    number: int
-    at: datetime
-
-    @property
-    def no(self) -> ColumnElement[int]:
-        """The number, as an expression."""
-        return literal(self.number, BigInteger)
-
-
-def _has_draft(new: NewPublication) -> ColumnElement[bool]:
-    """Joins a person with its draft."""
-    return and_(draft.c.run_id == new.run_id, draft.c.person_id == person.c.person_id)
 
 
 def _was_read() -> Exists:
@@ -128,177 +97,10 @@ def mark_missed_persons(new: NewPublication) -> Update:
 
 
 def _is_absent(new: NewPublication) -> tuple[ColumnElement[bool], ...]:
-    return person.c.departed_no.is_(None), ~exists().where(_has_draft(new))
+    return person.c.departed_no.is_(None), ~exists().where(has_draft(new))
 
 
-# 2. The counts that the guard judges
-
-
-def count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    """The number of rows that meet a condition."""
-    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
-
-
-def count_reads(new: NewPublication) -> Query:
-    """Count reads by area and state, and the records of complete ones.
-
-    ``lone`` reads are unconfirmed, and no second one was made.
-    """
-    state = draft_area.c.state
-    records = case((state == COMPLETE, draft_area.c.record_count), else_=0)
-    is_lone = and_(state == UNCONFIRMED, draft_area.c.failure_kind.is_(None))
-    return (
-        select(
-            draft_area.c.area,
-            func.count().label("attempted"),
-            count_if(state == COMPLETE).label("complete"),
-            func.sum(records).label("records"),
-            count_if(state == UNCONFIRMED).label("unconfirmed"),
-            count_if(is_lone).label("lone"),
-        )
-        .where(draft_area.c.run_id == new.run_id)
-        .group_by(draft_area.c.area)
-    )
-
-
-def count_persons(new: NewPublication) -> Query:
-    """Count persons with a read, and those whose reads are all complete."""
-    is_complete = func.min(case((draft_area.c.state == COMPLETE, 1), else_=0))
-    by_person = (
-        select(is_complete.label("is_complete"))
-        .where(draft_area.c.run_id == new.run_id)
-        .group_by(draft_area.c.person_id)
-        .subquery()
-    )
-    complete = count_if(by_person.c.is_complete == 1)
-    return select(func.count().label("persons"), complete.label("complete")).select_from(by_person)
-
-
-def is_missing(new: NewPublication) -> ColumnElement[bool]:
-    """Whether a full run is the first that does not name a person.
-
-    A line that cannot be read names no person, so that its person is missing.
-    """
-    named = exists().where(_has_draft(new), draft.c.pass_no >= new.first_pass_no)
-    is_first = or_(person.c.missed_no.is_(None), person.c.missed_no == new.no)
-    is_here = person.c.departed_no.is_(None)
-    return and_(true() if new.is_sync else false(), is_here, is_first, ~named)
-
-
-def count_missing(new: NewPublication) -> Query:
-    """Count the persons whom a full run is the first not to name."""
-    return select(func.count().label("missing")).select_from(person).where(is_missing(new))
-
-
-def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
-    """The changes of an area, and the closings of its departing and missing persons.
-
-    The guard judges a person once, when the roster first does not name them. What departs now was
-    judged then.
-    """
-    changes, versions = CHANGES[area.name].c, VERSIONS[area.name].c
-    drafted = select(changes.op, changes.person_id, changes.closes, changes.loses).where(
-        changes.run_id == new.run_id
-    )
-    departing = (
-        select(literal(Op.CLOSE.value), versions.person_id, false(), false())
-        .join(person, person.c.person_id == versions.person_id)
-        .where(versions.closed_no.is_(None), person.c.departed_no == new.no)
-    )
-    missing = (
-        select(literal("missing"), versions.person_id, true(), false())
-        .join(person, person.c.person_id == versions.person_id)
-        .where(versions.closed_no.is_(None), is_missing(new))
-    )
-    return drafted, departing, missing
-
-
-def count_changes(new: NewPublication, *areas: ResourceArea) -> Query:
-    """Count insertions, updates, closings and lost values of these areas, and their persons."""
-    parts = [query for area in areas for query in _changes_of(new, area)]
-    changed = union_all(*parts).subquery("changed").c
-    return select(
-        count_if(changed.op == Op.INSERT).label("rows_opened"),
-        count_if(changed.op == Op.UPDATE).label("rows_changed"),
-        count_if(changed.op == Op.CLOSE).label("rows_closed"),
-        count_if(changed.closes).label("removed"),
-        _persons_if(changed.closes, changed).label("persons_affected"),
-        count_if(changed.loses).label("lost"),
-        _persons_if(changed.loses, changed).label("persons_losing"),
-    )
-
-
-def _persons_if(condition: ColumnElement[bool], rows: Any) -> ColumnElement[int]:
-    return func.count(case((condition, rows.person_id)).distinct())
-
-
-def count_open(area: ResourceArea) -> Query:
-    """Count the open restrictions of an area before this publication."""
-    return select(func.count()).where(VERSIONS[area.name].c.closed_no.is_(None))
-
-
-def count_all_open() -> Query:
-    """Count the open restrictions of all areas before this publication, and their persons."""
-    return _count_holders([_open_persons(area) for area in AREAS])
-
-
-def count_read_open(new: NewPublication) -> Query:
-    """``count_all_open`` of the areas of persons that this run has read."""
-    return _count_holders(
-        [
-            _open_persons(area).where(
-                exists().where(
-                    draft_area.c.run_id == new.run_id,
-                    draft_area.c.person_id == VERSIONS[area.name].c.person_id,
-                    draft_area.c.area == area.name,
-                )
-            )
-            for area in AREAS
-        ]
-    )
-
-
-def _open_persons(area: ResourceArea) -> Query:
-    versions = VERSIONS[area.name].c
-    return select(versions.person_id).where(versions.closed_no.is_(None))
-
-
-def _count_holders(opened: Sequence[Query]) -> Query:
-    rows = union_all(*opened).subquery("opened")
-    persons = func.count(rows.c.person_id.distinct())
-    return select(func.count().label("open_before"), persons.label("holders_before")).select_from(
-        rows
-    )
-
-
-def count_holders(new: NewPublication, area: ResourceArea) -> Query:
-    """Count the persons asked who hold an open restriction of an area, and the complete reads."""
-    version = VERSIONS[area.name].c
-    holds = exists().where(version.person_id == draft_area.c.person_id, version.closed_no.is_(None))
-    complete = count_if(draft_area.c.state == COMPLETE)
-    return select(func.count().label("holders"), complete.label("holders_complete")).where(
-        draft_area.c.run_id == new.run_id, draft_area.c.area == area.name, holds
-    )
-
-
-def count_persons_before(new: NewPublication) -> Query:
-    """Count the persons who had not departed before this publication."""
-    is_here = or_(person.c.departed_no.is_(None), person.c.departed_no == new.no)
-    return select(func.count()).select_from(person).where(is_here)
-
-
-def count_syncs(area: ResourceArea) -> Query:
-    """Count the published full runs of an area."""
-    is_full = (run.c.kind == "sync", run.c.status == "published")
-    return select(func.count()).where(*is_full, reads_area(area))
-
-
-def reads_area(area: ResourceArea) -> ColumnElement[bool]:
-    """Whether a run reads an area: ``run.areas`` is a JSON list of names."""
-    return run.c.areas.contains(f'"{area.name}"')
-
-
-# 3. The changes that readers see
+# 2. The changes that readers see
 
 
 def fail_unconfirmed_reads(new: NewPublication) -> Update:
@@ -427,7 +229,7 @@ def _departed_rows(new: NewPublication) -> Query:
 
 def _relabelled_rows(new: NewPublication) -> Query:
     rows = _feed_rows(4, "relabel", null(), null(), person.c.person_id)
-    return rows.join_from(person, draft, _has_draft(new)).where(
+    return rows.join_from(person, draft, has_draft(new)).where(
         person.c.first_no != new.no, _is_relabelled()
     )
 
@@ -494,12 +296,12 @@ def label_persons(new: NewPublication) -> Update:
     Setting a column to its own value would make SQLite rewrite the index entries of every row.
     """
     labels = {"local_ref": draft.c.local_ref, "cohort": draft.c.cohort, "departed_no": null()}
-    return update(person).where(_has_draft(new), _is_relabelled()).values(labels)
+    return update(person).where(has_draft(new), _is_relabelled()).values(labels)
 
 
 def unmark_missed_persons(new: NewPublication) -> Update:
     """Clear the mark of persons whom the roster names again."""
-    is_named = and_(person.c.missed_no.is_not(None), exists().where(_has_draft(new)))
+    is_named = and_(person.c.missed_no.is_not(None), exists().where(has_draft(new)))
     return update(person).where(is_named).values(missed_no=None)
 
 
@@ -531,7 +333,7 @@ def applied_statements(new: NewPublication, dialect: str) -> Iterator[Insert | U
     yield from clear_departed_persons(new)
 
 
-# 4. Other open runs
+# 3. Other open runs
 
 
 def forget_outdated_drafts(new: NewPublication, others: Sequence[int]) -> Iterator[Delete]:

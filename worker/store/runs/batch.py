@@ -19,12 +19,9 @@ from worker.core.model import AreaFailure, AreaRead, CompleteArea, Person, Perso
 from worker.core.run import RunHandle
 from worker.core.value import Value
 from worker.store.derived import derived_columns
-from worker.store.runs.drafts import (
-    StoredPerson,
+from worker.store.runs.drafts import StoredPerson, find_holders, find_persons, open_versions
+from worker.store.runs.write_drafts import (
     count_drift,
-    find_holders,
-    find_persons,
-    open_versions,
     replace_changes,
     take_person_ids,
     write_draft_areas,

@@ -1,51 +1,36 @@
-"""The drafts of a run: finds and writes what it has read of persons, not published."""
+"""Finds the drafts of a run, and the published state that they are compared with."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     and_,
-    bindparam,
-    case,
-    delete,
     exists,
     false,
     func,
-    insert,
-    literal,
     null,
     or_,
     select,
     true,
-    update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import ResourceArea
 from worker.core.diff import StoredVersion, Unconfirmed
-from worker.core.model import CompleteArea, FirstRead, PersonRead
-from worker.core.record import LEDGER_DRIFT_MAX
+from worker.core.model import FirstRead
 from worker.core.run import AreaDraft, FailureCount, PersonDraft, RunHandle
 from worker.core.value import Value
 from worker.errors import FailureKind
-from worker.store.dialects import upsert
 from worker.store.schema.tables import (
-    CHANGES,
-    FAILED,
-    FAILURE,
     UNCONFIRMED,
     VERSIONS,
     draft,
     draft_area,
-    drift,
     person,
     person_area,
-    run,
-    store_identity,
 )
 
 _KEYS_MAX: Final = 1_000
@@ -279,165 +264,6 @@ async def answered_areas(
         answered |= {name} if is_answered else set()
         with_record |= {name} if has_record else set()
     return frozenset(answered), frozenset(with_record)
-
-
-# Write
-
-
-async def take_person_ids(connection: AsyncConnection, count: int) -> range:
-    """Ids for persons who have none yet."""
-    last_id = store_identity.c.last_person_id
-    taken = update(store_identity).values(last_person_id=last_id + count).returning(last_id)
-    last = (await connection.execute(taken)).scalar_one()
-    return range(last - count + 1, last + 1)
-
-
-async def write_drafts(
-    connection: AsyncConnection,
-    handle: RunHandle,
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    pass_no: int,
-) -> None:
-    """Write the drafts of persons.
-
-    A person who has one keeps its labels: of two roster lines with one person, the first counts.
-    """
-    last_no = select(func.coalesce(func.max(run.c.publication_no), 0)).scalar_subquery()
-    added = upsert(connection.dialect.name, draft).values(
-        run_id=handle.run_id, pass_no=pass_no, compared_no=last_no
-    )
-    written = added.on_conflict_do_update(
-        index_elements=[draft.c.run_id, draft.c.person_id],
-        set_={"pass_no": added.excluded.pass_no},
-    )
-    await _execute_many(connection, written, rows)
-
-
-async def write_draft_areas(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write reads of areas, in place of earlier reads of the same areas in the run.
-
-    If a second read failed, the first one stays, so that a later pass can confirm it. Two reads
-    that contradict each other are final.
-    """
-    added = upsert(connection.dialect.name, draft_area)
-    key, new = draft_area.primary_key.columns, added.excluded
-    keeps_first = and_(
-        draft_area.c.state == UNCONFIRMED,
-        new.state == FAILED,
-        new.failure_kind != FailureKind.UNSTABLE,
-    )
-    replaced = {
-        column.name: new[column.name]
-        if column.name in FAILURE
-        else case((keeps_first, column), else_=new[column.name])
-        for column in draft_area.c
-        if column.name not in key
-    }
-    written = added.on_conflict_do_update(index_elements=[*key], set_=replaced)
-    await _execute_many(connection, written, rows)
-
-
-async def replace_changes(
-    connection: AsyncConnection,
-    handle: RunHandle,
-    area: ResourceArea,
-    person_ids: Sequence[int],
-    rows: Sequence[Mapping[str, Any]],
-) -> None:
-    """Write the changes of an area of these persons, in place of those of an earlier read."""
-    changes = CHANGES[area.name]
-    for ids in parts(person_ids):
-        await connection.execute(
-            delete(changes).where(changes.c.run_id == handle.run_id, changes.c.person_id.in_(ids))
-        )
-    await _execute_many(connection, insert(changes), rows)
-
-
-async def mark_seen(
-    connection: AsyncConnection, handle: RunHandle, persons: Sequence[Mapping[str, Any]]
-) -> None:
-    """Mark drafts as seen on the roster by this attempt, under today's labels.
-
-    Args:
-        persons: ``person_id``, ``local_ref`` and ``cohort`` of each.
-    """
-    seen = (
-        update(draft)
-        .where(draft.c.run_id == handle.run_id, draft.c.person_id == bindparam("seen_id"))
-        .values(
-            pass_no=handle.pass_no(1),
-            local_ref=bindparam("seen_ref"),
-            cohort=bindparam("seen_cohort"),
-        )
-    )
-    rows = [
-        {"seen_id": row["person_id"], "seen_ref": row["local_ref"], "seen_cohort": row["cohort"]}
-        for row in persons
-    ]
-    await _execute_many(connection, seen, rows)
-
-
-async def add_unread(
-    connection: AsyncConnection, handle: RunHandle, person_ids: Sequence[int]
-) -> None:
-    """Add drafts without a read: the roster names these persons, and PTS is not asked."""
-    names = ["person_id", "person_key", "local_ref", "cohort"]
-    fixed = {
-        "run_id": handle.run_id,
-        "is_new": False,
-        "pass_no": handle.pass_no(1),
-        "compared_no": 0,
-    }
-    for ids in parts(person_ids):
-        named = select(*(person.c[name] for name in names), *map(literal, fixed.values()))
-        added = upsert(connection.dialect.name, draft).from_select(
-            [*names, *fixed], named.where(person.c.person_id.in_(ids))
-        )
-        await connection.execute(added.on_conflict_do_nothing())
-
-
-async def count_drift(
-    connection: AsyncConnection, reads: Sequence[PersonRead], *, run_id: int, now: datetime
-) -> None:
-    """Add up in how many records each undeclared field was seen.
-
-    A field's count is that of the last run that saw it. It may be a batch too high, if a commit
-    succeeded without an acknowledgement. Once an area has ``LEDGER_DRIFT_MAX`` fields, no further
-    one is added.
-    """
-    records = Counter[tuple[str, str]]()
-    for read in reads:
-        for area in read.areas:
-            if isinstance(area, CompleteArea):
-                records.update({(area.area, field): n for field, n in area.drift.items()})
-    if not records:
-        return
-    fields_stored = await connection.execute(select(drift.c.area, drift.c.field))
-    stored = {(row.area, row.field) for row in fields_stored}
-    fields = Counter(name for name, _ in stored)
-    rows = []
-    for (name, field), count in records.most_common(LEDGER_DRIFT_MAX):
-        if (name, field) not in stored:
-            fields[name] += 1
-        if (name, field) in stored or fields[name] <= LEDGER_DRIFT_MAX:
-            rows.append({"area": name, "field": field, "records": count})
-    added = upsert(connection.dialect.name, drift).values(
-        run_id=run_id, first_run=run_id, first_seen_at=now
-    )
-    before = case((drift.c.run_id == run_id, drift.c.records), else_=0)
-    counted = added.on_conflict_do_update(
-        index_elements=[drift.c.area, drift.c.field],
-        set_={"run_id": run_id, "records": added.excluded.records + before},
-    )
-    await _execute_many(connection, counted, rows)
-
-
-async def _execute_many(
-    connection: AsyncConnection, statement: Any, rows: Sequence[Mapping[str, Any]]
-) -> None:
-    if rows:
-        await connection.execute(statement, rows)
 
 
 def parts(keys: Sequence[T]) -> Iterator[Sequence[T]]:

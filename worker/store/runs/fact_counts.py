@@ -22,7 +22,7 @@ from worker.core.effect import RestrictionGroup
 from worker.errors import FailureKind
 from worker.store.derived import is_active
 from worker.store.dialects import joined_text
-from worker.store.runs.apply_drafts import NewPublication, Query, count_if, reads_area
+from worker.store.runs.new_publication import NewPublication, Query, count_if, reads_area
 from worker.store.schema.tables import VERSIONS, change_feed, draft, person, person_area, run
 
 FIELD, RESTRICTION = "|", "~"

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, Table, func, insert, select, update
 from worker.core.area import AREAS
 from worker.core.effect import Figure, RestrictionGroup
 from worker.store.derived import OTHER
-from worker.store.runs.apply_drafts import NewPublication
 from worker.store.runs.fact_counts import (
     FIELD,
     RESTRICTION,
@@ -25,6 +24,7 @@ from worker.store.runs.fact_counts import (
     count_stale,
     count_week,
 )
+from worker.store.runs.new_publication import NewPublication
 from worker.store.schema.tables import (
     PERSON_COUNTS,
     publication_code,

@@ -25,8 +25,15 @@ from worker.errors import ExitCode, WithheldError
 from worker.store.database import Database
 from worker.store.dialects import analyse, prepare_publication
 from worker.store.runs.apply_drafts import (
-    NewPublication,
     applied_statements,
+    depart_persons,
+    fail_unconfirmed_reads,
+    forget_outdated_drafts,
+    forget_unseen_drafts,
+    mark_missed_persons,
+)
+from worker.store.runs.facts import write_facts
+from worker.store.runs.guard_counts import (
     count_all_open,
     count_changes,
     count_holders,
@@ -37,13 +44,8 @@ from worker.store.runs.apply_drafts import (
     count_read_open,
     count_reads,
     count_syncs,
-    depart_persons,
-    fail_unconfirmed_reads,
-    forget_outdated_drafts,
-    forget_unseen_drafts,
-    mark_missed_persons,
 )
-from worker.store.runs.facts import write_facts
+from worker.store.runs.new_publication import NewPublication
 from worker.store.schema.tables import (
     CHANGES,
     TOTALS,

@@ -1,0 +1,186 @@
+"""The counts of a publication that the guard judges."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    union_all,
+)
+
+from worker.core.area import AREAS, ResourceArea
+from worker.core.diff import Op
+from worker.store.runs.new_publication import NewPublication, Query, count_if, has_draft, reads_area
+from worker.store.schema.tables import (
+    CHANGES,
+    COMPLETE,
+    UNCONFIRMED,
+    VERSIONS,
+    draft,
+    draft_area,
+    person,
+    run,
+)
+
+
+def count_reads(new: NewPublication) -> Query:
+    """Count reads by area and state, and the records of complete ones.
+
+    ``lone`` reads are unconfirmed, and no second one was made.
+    """
+    state = draft_area.c.state
+    records = case((state == COMPLETE, draft_area.c.record_count), else_=0)
+    is_lone = and_(state == UNCONFIRMED, draft_area.c.failure_kind.is_(None))
+    return (
+        select(
+            draft_area.c.area,
+            func.count().label("attempted"),
+            count_if(state == COMPLETE).label("complete"),
+            func.sum(records).label("records"),
+            count_if(state == UNCONFIRMED).label("unconfirmed"),
+            count_if(is_lone).label("lone"),
+        )
+        .where(draft_area.c.run_id == new.run_id)
+        .group_by(draft_area.c.area)
+    )
+
+
+def count_persons(new: NewPublication) -> Query:
+    """Count persons with a read, and those whose reads are all complete."""
+    is_complete = func.min(case((draft_area.c.state == COMPLETE, 1), else_=0))
+    by_person = (
+        select(is_complete.label("is_complete"))
+        .where(draft_area.c.run_id == new.run_id)
+        .group_by(draft_area.c.person_id)
+        .subquery()
+    )
+    complete = count_if(by_person.c.is_complete == 1)
+    return select(func.count().label("persons"), complete.label("complete")).select_from(by_person)
+
+
+def is_missing(new: NewPublication) -> ColumnElement[bool]:
+    """Whether a full run is the first that does not name a person.
+
+    A line that cannot be read names no person, so that its person is missing.
+    """
+    named = exists().where(has_draft(new), draft.c.pass_no >= new.first_pass_no)
+    is_first = or_(person.c.missed_no.is_(None), person.c.missed_no == new.no)
+    is_here = person.c.departed_no.is_(None)
+    return and_(true() if new.is_sync else false(), is_here, is_first, ~named)
+
+
+def count_missing(new: NewPublication) -> Query:
+    """Count the persons whom a full run is the first not to name."""
+    return select(func.count().label("missing")).select_from(person).where(is_missing(new))
+
+
+def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
+    """The changes of an area, and the closings of its departing and missing persons.
+
+    The guard judges a person once, when the roster first does not name them. What departs now was
+    judged then.
+    """
+    changes, versions = CHANGES[area.name].c, VERSIONS[area.name].c
+    drafted = select(changes.op, changes.person_id, changes.closes, changes.loses).where(
+        changes.run_id == new.run_id
+    )
+    departing = (
+        select(literal(Op.CLOSE.value), versions.person_id, false(), false())
+        .join(person, person.c.person_id == versions.person_id)
+        .where(versions.closed_no.is_(None), person.c.departed_no == new.no)
+    )
+    missing = (
+        select(literal("missing"), versions.person_id, true(), false())
+        .join(person, person.c.person_id == versions.person_id)
+        .where(versions.closed_no.is_(None), is_missing(new))
+    )
+    return drafted, departing, missing
+
+
+def count_changes(new: NewPublication, *areas: ResourceArea) -> Query:
+    """Count insertions, updates, closings and lost values of these areas, and their persons."""
+    parts = [query for area in areas for query in _changes_of(new, area)]
+    changed = union_all(*parts).subquery("changed").c
+    return select(
+        count_if(changed.op == Op.INSERT).label("rows_opened"),
+        count_if(changed.op == Op.UPDATE).label("rows_changed"),
+        count_if(changed.op == Op.CLOSE).label("rows_closed"),
+        count_if(changed.closes).label("removed"),
+        _persons_if(changed.closes, changed).label("persons_affected"),
+        count_if(changed.loses).label("lost"),
+        _persons_if(changed.loses, changed).label("persons_losing"),
+    )
+
+
+def _persons_if(condition: ColumnElement[bool], rows: Any) -> ColumnElement[int]:
+    return func.count(case((condition, rows.person_id)).distinct())
+
+
+def count_open(area: ResourceArea) -> Query:
+    """Count the open restrictions of an area before this publication."""
+    return select(func.count()).where(VERSIONS[area.name].c.closed_no.is_(None))
+
+
+def count_all_open() -> Query:
+    """Count the open restrictions of all areas before this publication, and their persons."""
+    return _count_holders([_open_persons(area) for area in AREAS])
+
+
+def count_read_open(new: NewPublication) -> Query:
+    """``count_all_open`` of the areas of persons that this run has read."""
+    return _count_holders(
+        [
+            _open_persons(area).where(
+                exists().where(
+                    draft_area.c.run_id == new.run_id,
+                    draft_area.c.person_id == VERSIONS[area.name].c.person_id,
+                    draft_area.c.area == area.name,
+                )
+            )
+            for area in AREAS
+        ]
+    )
+
+
+def _open_persons(area: ResourceArea) -> Query:
+    versions = VERSIONS[area.name].c
+    return select(versions.person_id).where(versions.closed_no.is_(None))
+
+
+def _count_holders(opened: Sequence[Query]) -> Query:
+    rows = union_all(*opened).subquery("opened")
+    persons = func.count(rows.c.person_id.distinct())
+    return select(func.count().label("open_before"), persons.label("holders_before")).select_from(
+        rows
+    )
+
+
+def count_holders(new: NewPublication, area: ResourceArea) -> Query:
+    """Count the persons asked who hold an open restriction of an area, and the complete reads."""
+    version = VERSIONS[area.name].c
+    holds = exists().where(version.person_id == draft_area.c.person_id, version.closed_no.is_(None))
+    complete = count_if(draft_area.c.state == COMPLETE)
+    return select(func.count().label("holders"), complete.label("holders_complete")).where(
+        draft_area.c.run_id == new.run_id, draft_area.c.area == area.name, holds
+    )
+
+
+def count_persons_before(new: NewPublication) -> Query:
+    """Count the persons who had not departed before this publication."""
+    is_here = or_(person.c.departed_no.is_(None), person.c.departed_no == new.no)
+    return select(func.count()).select_from(person).where(is_here)
+
+
+def count_syncs(area: ResourceArea) -> Query:
+    """Count the published full runs of an area."""
+    is_full = (run.c.kind == "sync", run.c.status == "published")
+    return select(func.count()).where(*is_full, reads_area(area))

@@ -1,0 +1,60 @@
+"""The publication that the drafts of a run become, and the conditions that its statements share."""
+
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    func,
+    literal,
+)
+
+from worker.core.area import ResourceArea
+from worker.core.value import Value
+from worker.store.schema.tables import (
+    draft,
+    person,
+    run,
+)
+
+Query: TypeAlias = Select[*tuple[Any, ...]]
+
+
+class NewPublication(Value, frozen=True, kw_only=True):
+    """The publication that drafts become.
+
+    Attributes:
+        first_pass_no: the first pass of the attempt that has read the roster to its end.
+        is_sync: the run reads the whole roster, so that a person it does not name is missing.
+        number, at: of the publication.
+    """
+
+    run_id: int
+    first_pass_no: int
+    is_sync: bool
+    number: int
+    at: datetime
+
+    @property
+    def no(self) -> ColumnElement[int]:
+        """The number, as an expression."""
+        return literal(self.number, BigInteger)
+
+
+def has_draft(new: NewPublication) -> ColumnElement[bool]:
+    """Joins a person with its draft."""
+    return and_(draft.c.run_id == new.run_id, draft.c.person_id == person.c.person_id)
+
+
+def count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    """The number of rows that meet a condition."""
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+def reads_area(area: ResourceArea) -> ColumnElement[bool]:
+    """Whether a run reads an area: ``run.areas`` is a JSON list of names."""
+    return run.c.areas.contains(f'"{area.name}"')
