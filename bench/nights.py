@@ -6,7 +6,7 @@ writer and publisher in the order in which a run does it, but one after another.
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, cast
@@ -83,6 +83,10 @@ class _MadeUp:
     answers: Answers
     generation: int
     change_percent: int
+
+    def room(self) -> nullcontext[None]:
+        """Answers take no room that is limited."""
+        return nullcontext()
 
     async def send(
         self, _question: Question, url: str, _headers: object, body: bytes

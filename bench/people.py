@@ -35,8 +35,8 @@ _SAFETY_OBJECT: Final = (
 )
 _PRIVACY_OBJECT: Final = (
     '{"id":"%s","createdTime":"2026-0%d-1%dT08:14:%02d.1234567Z","modifiedTime":%s,'
-    '"createdBy":"EPJ-%d","modifiedBy":' + _FORMER + ',"person":{"offId":"%s"},"privacyType":'
-    '"Block","privacyLevel":"Soft","restrictionDomain":"PPS","objectScope":{"type":"Specified",'
+    '"createdBy":"EPJ-%d","modifiedBy":' + _FORMER + ',"patientPrivacyObject":{"person":'
+    '{"offId":"%s"}},"privacyType":"Block","privacyLevel":"Soft","restrictionDomain":"PPS","objectScope":{"type":"Specified",'
     '"ids":["%s","%s"]},"subjectScope":{"type":"All"},"timeRanges":'
     '[{"from":"2026-0%d-01T00:00:00.0000000Z","to":null}]}'
 )

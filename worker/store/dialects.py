@@ -11,10 +11,13 @@ from sqlalchemy import (
     Integer,
     Table,
     Text,
+    bindparam,
     cast,
+    column,
     extract,
     func,
     literal_column,
+    select,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -36,6 +39,33 @@ _ALMOST_NOTHING: Final[ColumnElement[float]] = literal_column("1e-6")
 def upsert(dialect: str, table: Table) -> Any:
     """An INSERT that takes ``on_conflict_do_update``."""
     return _INSERT[dialect](table)
+
+
+def insert_rows(
+    dialect: str, table: Table, names: Sequence[str], **fixed: ColumnElement[Any]
+) -> Any:
+    """An ``upsert`` of many rows, with the parameters of ``row_parameters``.
+
+    On PostgreSQL one statement reads the rows from an array for each column, which takes half the
+    processor time of a statement for each row. SQLite has no server, and executes one for each row.
+
+    Args:
+        names: the columns that differ by row.
+        fixed: the columns that are the same in all rows.
+    """
+    if dialect == SQLITE:
+        return upsert(dialect, table).values({name: bindparam(name) for name in names} | fixed)
+    arrays = (bindparam(name, type_=postgresql.ARRAY(table.c[name].type)) for name in names)
+    columns = (column(name, table.c[name].type) for name in names)
+    rows = func.unnest(*arrays).table_valued(*columns, name="input_row").render_derived()
+    return upsert(dialect, table).from_select([*names, *fixed], select(*rows.c, *fixed.values()))
+
+
+def row_parameters(dialect: str, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """The parameters of ``insert_rows``. All rows have the same columns."""
+    if dialect == SQLITE:
+        return rows
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def current_time(dialect: str) -> ColumnElement[Any]:

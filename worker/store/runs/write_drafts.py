@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     and_,
     bindparam,
     case,
     delete,
     func,
-    insert,
     literal,
     select,
     update,
@@ -23,7 +23,7 @@ from worker.core.model import CompleteArea, PersonRead
 from worker.core.record import LEDGER_DRIFT_MAX
 from worker.core.run import RunHandle
 from worker.errors import FailureKind
-from worker.store.dialects import upsert
+from worker.store.dialects import insert_rows, row_parameters, upsert
 from worker.store.runs.drafts import parts
 from worker.store.schema.tables import (
     CHANGES,
@@ -59,14 +59,19 @@ async def write_drafts(
     A person who has one keeps its labels: of two roster lines with one person, the first counts.
     """
     last_no = select(func.coalesce(func.max(run.c.publication_no), 0)).scalar_subquery()
-    added = upsert(connection.dialect.name, draft).values(
-        run_id=handle.run_id, pass_no=pass_no, compared_no=last_no
-    )
-    written = added.on_conflict_do_update(
-        index_elements=[draft.c.run_id, draft.c.person_id],
-        set_={"pass_no": added.excluded.pass_no},
-    )
-    await _execute_many(connection, written, rows)
+    fixed = {
+        "run_id": literal(handle.run_id, BigInteger),
+        "pass_no": literal(pass_no),
+        "compared_no": last_no,
+    }
+    if rows:
+        dialect = connection.dialect.name
+        added = insert_rows(dialect, draft, [*rows[0]], **fixed)
+        written = added.on_conflict_do_update(
+            index_elements=[draft.c.run_id, draft.c.person_id],
+            set_={"pass_no": added.excluded.pass_no},
+        )
+        await connection.execute(written, row_parameters(dialect, rows))
 
 
 async def write_draft_areas(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -75,7 +80,13 @@ async def write_draft_areas(connection: AsyncConnection, rows: Sequence[Mapping[
     If a second read failed, the first one stays, so that a later pass can confirm it. Two reads
     that contradict each other are final.
     """
-    added = upsert(connection.dialect.name, draft_area)
+    if rows:
+        dialect = connection.dialect.name
+        written = _replace_areas(insert_rows(dialect, draft_area, [*rows[0]]))
+        await connection.execute(written, row_parameters(dialect, rows))
+
+
+def _replace_areas(added: Any) -> Any:
     key, new = draft_area.primary_key.columns, added.excluded
     keeps_first = and_(
         draft_area.c.state == UNCONFIRMED,
@@ -89,8 +100,7 @@ async def write_draft_areas(connection: AsyncConnection, rows: Sequence[Mapping[
         for column in draft_area.c
         if column.name not in key
     }
-    written = added.on_conflict_do_update(index_elements=[*key], set_=replaced)
-    await _execute_many(connection, written, rows)
+    return added.on_conflict_do_update(index_elements=[*key], set_=replaced)
 
 
 async def replace_changes(
@@ -106,7 +116,10 @@ async def replace_changes(
         await connection.execute(
             delete(changes).where(changes.c.run_id == handle.run_id, changes.c.person_id.in_(ids))
         )
-    await _execute_many(connection, insert(changes), rows)
+    if rows:
+        dialect = connection.dialect.name
+        added = insert_rows(dialect, changes, [*rows[0]])
+        await connection.execute(added, row_parameters(dialect, rows))
 
 
 async def mark_seen(
