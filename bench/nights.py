@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, cast
 
-import orjson
+import msgspec
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -91,7 +91,7 @@ class _MadeUp:
     async def send(
         self, _question: Question, url: str, _headers: object, body: bytes
     ) -> HttpResponse:
-        person = orjson.loads(body)["offId"]
+        person = msgspec.json.decode(body)["offId"]
         content = self.answers(_AREA_OF[url], person, self.generation, self.change_percent)
         kind = {"content-type": ("application/json",)}
         return HttpResponse(status=200, headers=kind, body=content)

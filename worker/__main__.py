@@ -78,7 +78,7 @@ def _is_loading(frame: FrameType | None) -> bool:
     """Whether a module is being imported.
 
     An exception there may meet a class or an extension that is half made: Python 3.11 makes a
-    RuntimeError of it, and orjson 3.13 ends by SIGSEGV.
+    RuntimeError of it, and some extensions crash.
     """
     while frame is not None and frame.f_code.co_filename != _IMPORTS:
         frame = frame.f_back

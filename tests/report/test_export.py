@@ -6,7 +6,7 @@ import stat
 from itertools import product
 from typing import Any
 
-import orjson
+import msgspec
 import pytest
 
 from tests.support.made_databases import BOTH
@@ -44,7 +44,7 @@ async def test_every_view_becomes_a_private_file(sqlite_url, tmp_path):
             }
             assert modes == {path: oct(0o700 if path.is_dir() else 0o600) for path in modes}
             assert (out / "_LATEST").read_text() == f"{NIGHT}\n"
-            said = orjson.loads((out / NIGHT / "_manifest.json").read_bytes())
+            said = msgspec.json.decode((out / NIGHT / "_manifest.json").read_bytes())
             assert (
                 said
                 | {

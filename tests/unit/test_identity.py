@@ -7,7 +7,7 @@ import hmac
 import pickle
 import random
 
-import orjson
+import msgspec
 import pytest
 
 from worker.core.identity import NationalId, PseudonymKey, pseudonyms, short_key
@@ -37,7 +37,7 @@ def test_an_identifier_does_not_print(show):
 
 @pytest.mark.promise("8")
 @pytest.mark.parametrize(
-    "carry", [pickle.dumps, copy.deepcopy, orjson.dumps], ids=["pickle", "copy", "json"]
+    "carry", [pickle.dumps, copy.deepcopy, msgspec.json.encode], ids=["pickle", "copy", "json"]
 )
 @pytest.mark.parametrize("secret", [NationalId(DIGITS), PseudonymKey(RANDOM)])
 def test_an_identifier_is_not_carried_off(carry, secret):

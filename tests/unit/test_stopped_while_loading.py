@@ -38,7 +38,7 @@ except BaseException as error:
 
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
 def test_a_module_that_is_half_loaded_meets_no_exception(tmp_path: Path, number: str) -> None:
-    """Python 3.11 wraps one that is raised while a class is made; of orjson it makes a SIGSEGV."""
+    """Python 3.11 wraps one that is raised while a class is made; some extensions crash."""
     (tmp_path / "half_made.py").write_text(HALF_MADE.replace("NUMBER", number))
     ended = subprocess.run(
         [sys.executable, "-c", LOADING.replace("FOLDER", repr(str(tmp_path)))],

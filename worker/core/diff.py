@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import orjson
 
 from worker.core.area import Column, ResourceArea
 from worker.core.effect import effect_of, group_of
@@ -150,8 +149,8 @@ def _filled(
 def _opened(value: ColumnValue) -> Any:
     """A list or an object, which a column of text or JSON holds as JSON."""
     if isinstance(value, str) and value.startswith(("{", "[")):
-        with contextlib.suppress(orjson.JSONDecodeError):
-            return orjson.loads(value)
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            return msgspec.json.decode(value)
     return value
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import httpx
-import orjson
+import msgspec
 import structlog
 
 from worker.core.retry import RetryPolicy, is_transient, parse_retry_after
@@ -151,8 +151,8 @@ def _log_failed(number: int, error: TransientError, wait_s: float) -> None:
 def json_object(response: httpx.Response) -> dict[str, Any] | None:
     """The JSON object in a response. None if it is anything else."""
     try:
-        document = orjson.loads(response.content)
-    except orjson.JSONDecodeError:
+        document = msgspec.json.decode(response.content)
+    except (msgspec.DecodeError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
 

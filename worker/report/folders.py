@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
-import orjson
 
 from worker.core.value import Value
 from worker.errors import ConfigurationError
@@ -108,7 +107,7 @@ class PublicationFolder:
         Raises:
             ConfigurationError: a file or folder cannot be written.
         """
-        content = orjson.dumps(msgspec.to_builtins(manifest), option=orjson.OPT_INDENT_2)
+        content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
         with named_faults(self._out):
             write_atomically(self.path / MANIFEST, content + b"\n")
             _replace(self.path, self._out / self._name)

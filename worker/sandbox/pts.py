@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlencode
 from zlib import crc32
 
-import orjson
+import msgspec
 
 from worker.sandbox.access import AccessChecker, Tokens
 from worker.sandbox.contract import HEADER, OFF_ID, AreaContract, Paging, put
@@ -68,8 +68,8 @@ def read_search(request: Request, contract: AreaContract) -> tuple[str, Any]:
 def _fields(body: bytes) -> dict[str, Any]:
     """The fields of a body. Empty if it is not a JSON object."""
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

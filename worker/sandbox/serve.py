@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-import orjson
+import msgspec
 from msgspec.structs import replace
 
 from worker.sandbox.clients import CLIENT_ID, Client
@@ -69,9 +69,9 @@ class RunningSandbox:
         if request.method == "POST" and request.media_type != "application/json":
             return problem(415)
         try:
-            changes = orjson.loads(request.body) if request.method == "POST" else {}
+            changes = msgspec.json.decode(request.body) if request.method == "POST" else {}
             return json_response(self.control(**changes))
-        except (ValueError, TypeError, OSError) as error:
+        except (ValueError, TypeError, OSError, RecursionError) as error:
             return problem(400, errors={"$": [str(error)]})
 
 

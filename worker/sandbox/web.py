@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import unquote
 
-import orjson
+import msgspec
 
 Headers: TypeAlias = dict[str, str]
 Delivery: TypeAlias = Literal["complete", "dropped", "truncated", "reset"]
@@ -71,7 +71,7 @@ class Response:
 
 def json_response(value: object, status: int = 200, headers: Headers | None = None) -> Response:
     """A response with a JSON document."""
-    return Response(status, orjson.dumps(value), headers or {})
+    return Response(status, msgspec.json.encode(value), headers or {})
 
 
 def problem(status: int, headers: Headers | None = None, **more: Any) -> Response:
@@ -82,7 +82,9 @@ def problem(status: int, headers: Headers | None = None, **more: Any) -> Respons
         "status": status,
         **more,
     }
-    return Response(status, orjson.dumps(document), headers or {}, "application/problem+json")
+    return Response(
+        status, msgspec.json.encode(document), headers or {}, "application/problem+json"
+    )
 
 
 # Refusals.

@@ -2,7 +2,7 @@
 
 import uuid
 
-import orjson
+import msgspec
 import pytest
 
 from tests.support.http.reading import BUSY, CUT, page, reading
@@ -52,7 +52,7 @@ async def test_the_request_is_the_declared_one():
     assert [value for name, value in request.fields if name == "accept"] == ["application/hal+json"]
     assert request.headers["nhn-source-system"] == "pts-worker"
     body = {"search": [{"kind": "PNR", "value": OFF_ID}], "take": 50}
-    assert orjson.loads(request.body) == body
+    assert msgspec.json.decode(request.body) == body
 
 
 async def test_each_attempt_has_an_id_of_its_own():
@@ -76,7 +76,7 @@ async def test_pages_by_token(place):
     async with reading(*replies, **{"patient-safety": declared}) as it:
         area = await it.read()
     assert (area.proof.pages, area.proof.record_count) == (3, 2)
-    sent = [(one.line.split()[1], orjson.loads(one.body)) for one in it.server.requests]
+    sent = [(one.line.split()[1], msgspec.json.decode(one.body)) for one in it.server.requests]
     start, bare = f"{PATH}?v=1", {"offId": OFF_ID}
     if place == "body":
         assert sent == [(start, bare)] + [(start, bare | {"after": one}) for one in ("a b", "c")]
@@ -106,7 +106,7 @@ async def test_a_second_page_without_a_list(body):
 @pytest.mark.promise("8")
 async def test_errors_hold_no_identifier():
     """Whatever fails, the identifier and the body are not in the error."""
-    echo = answer(orjson.dumps({"items": [], "error": f"no {OFF_ID}"}))
+    echo = answer(msgspec.json.encode({"items": [], "error": f"no {OFF_ID}"}))
     for reply in (echo, answer(f"<p>{OFF_ID}</p>".encode()), page(1, next=f"?x={OFF_ID}")):
         async with reading(reply, **by_link()) as it:
             with pytest.raises((ContractError, PagingError, TransientError)) as caught:

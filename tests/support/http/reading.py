@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import cast
 
-import orjson
+import msgspec
 
 from tests.support.clock import FakeRuntime
 from tests.support.pts_answers import CONTRACT, PRIVACY, SAFETY, person, restriction
@@ -29,7 +29,7 @@ def page(*numbers, headers=(), **around):
     """An answer with these restrictions."""
     records = [restriction(number) for number in numbers]
     return answer(
-        orjson.dumps({"items": records, **around} if around else records), headers=headers
+        msgspec.json.encode({"items": records, **around} if around else records), headers=headers
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import anyio
-import orjson
+import msgspec
 
 from tests.support.model.values import PRIVACY, SAFETY
 from tests.support.simulation.loop import Clock
@@ -262,7 +262,7 @@ class Upstream:
         paging = self.state.contract[area].pages
         name, place = continuation_of(paging)
         query = dict(parse_qsl(request.query))
-        sent = (query if place == "query" else orjson.loads(request.body)).get(name)
+        sent = (query if place == "query" else msgspec.json.decode(request.body)).get(name)
         first = paging.first if paging.style == "page" else 0
         return sent is None or str(sent) == str(first)
 
@@ -275,7 +275,7 @@ class Upstream:
 def _key_of(request: Request) -> tuple[str, str]:
     """The person and the area that are asked for."""
     area = PRIVACY if PRIVACY in request.path else SAFETY
-    return orjson.loads(request.body)["offId"], area
+    return msgspec.json.decode(request.body)["offId"], area
 
 
 def _is_unspoilt(
@@ -291,7 +291,7 @@ def _is_unspoilt(
 
 
 def _items_of(reply: Response) -> list[dict[str, Any]]:
-    sent = orjson.loads(reply.body)
+    sent = msgspec.json.decode(reply.body)
     if isinstance(sent, dict):
         sent = sent["items" if "items" in sent else "value"]
     items: list[dict[str, Any]] = sent
