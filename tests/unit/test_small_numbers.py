@@ -106,3 +106,11 @@ def test_two_tables_of_the_same_count_may_not_fit():
     assert reveals(whole(ages, codes))
     assert not reveals(whole([small.count(10)], codes))
     assert not reveals(whole(ages, []))
+
+
+@pytest.mark.timeout(10)
+def test_totals_that_contradict_their_parts_end_the_search():
+    """A few persons with many restrictions: no bounds of persons explain the total."""
+    small = SmallNumbers()
+    parts = [small.count(20, persons=2), small.count(20, persons=2)]
+    assert not reveals(ShownCount(40, 40, 38, 42, [parts]))

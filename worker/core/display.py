@@ -96,11 +96,15 @@ def reveals(*totals: ShownCount) -> bool:
 
     Totals may share parts. The bounds of a total follow from those of its parts, and the bounds of
     a part from those of its total and of the other parts, until none becomes narrower.
+
+    The bounds assume one restriction per person. If they contradict each other, the assumption is
+    wrong, and nothing more follows from them.
     """
     counts = {id(count): count for count in _within(totals)}
     bounds = {name: (count.low, count.high) for name, count in counts.items()}
     before: dict[int, tuple[int, int]] = {}
-    while before != bounds:
+    # Contradicting bounds would grow apart forever.
+    while before != bounds and all(low <= high for low, high in bounds.values()):
         before = dict(bounds)
         for name, count in counts.items():
             for parts in count.divisions:
