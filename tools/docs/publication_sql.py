@@ -26,15 +26,15 @@ STEPS: Final = {
     ),
     "2. The counts that the guard judges": (
         guard.count_reads,
-        guard.count_persons,
         guard.count_changes,
-        guard.count_open,
         guard.count_all_open,
         guard.count_read_open,
-        guard.count_holders,
         guard.count_missing,
         guard.count_persons_before,
+        guard.count_open,
+        guard.count_holders,
         guard.count_syncs,
+        guard.count_persons,
     ),
     "3. The changes that readers see": (
         apply.fail_unconfirmed_reads,
@@ -61,6 +61,24 @@ STEPS: Final = {
     "5. Other open runs": (apply.forget_outdated_drafts,),
 }
 """The functions of a publication, in the order in which it calls them."""
+_NOTES: Final = {
+    "1. The roster": "Only if the roster was full. `forget_unseen_drafts` runs only if the run was "
+    "resumed. `depart_persons` finds persons who were missing from the previous full roster, too.",
+    "2. The counts that the guard judges": "A sync counts all open rows (`count_all_open`), a "
+    "backfill those of the areas that it read (`count_read_open`). `count_changes` runs once for "
+    "all areas and once for each. `count_open` runs only for an area with changes. A departing row "
+    "has `closes` false, because the guard counts persons who depart by themselves.",
+    "3. The changes that readers see": "First, one UPDATE of `run` gives it the status "
+    "`published`, its number, its time, its totals and the counts of the guard. "
+    "`fail_unconfirmed_reads` runs only if a first read was not confirmed. `confirm_areas` writes "
+    "one row for each area that was read, so it is the longest statement of an ordinary night.",
+    "4. The facts": "The worker adds up these counts and inserts the sums into `publication_code`, "
+    "`publication_cohort` and `publication_figure`. `count_holdings` reads every open version once. It and "
+    "`count_roster` are the longest statements of this section.",
+    "5. Other open runs": "Only if there are any, for example an interrupted sync beside a "
+    "backfill. At the end, if more rows were opened than existed before, the tables of persons and "
+    "versions are analysed.",
+}
 
 _ARGUMENTS: Final = {
     "new": NEW,
@@ -79,7 +97,7 @@ _HEAD: Final = f"""# The statements of a publication
 
 A publication is one transaction. These are its statements on PostgreSQL, in their order, for run {NEW.run_id}, which becomes publication {NEW.number}. A statement of one area is printed for {AREA.name}; the other area has the same one with its own tables. On SQLite the statements are the same, but for functions with other names.
 
-Before the first statement, the transaction renews the lease. If another process has the lease, the transaction ends here. On PostgreSQL it then analyses the tables of drafts and sets `work_mem` to 64 MB. After the counts, the guard decides: a withheld run rolls back. Published rows are only closed, never changed or deleted.
+Before the first statement, the transaction renews the lease. If another process has the lease, the transaction ends here. On PostgreSQL it then analyses the tables of drafts, sets `work_mem` to 64 MB and turns `jit` off. After the counts, the guard decides: a withheld run rolls back. The content of a published version never changes. A version is only closed, and `person` and `person_area` are updated.
 """  # noqa: E501
 
 
@@ -87,7 +105,7 @@ def publication_page() -> str:
     """Each statement with the sentence that its function has."""
     page = _HEAD
     for title, functions in STEPS.items():
-        page += f"\n## {title}\n"
+        page += f"\n## {title}\n\n{_NOTES[title]}\n"
         for function in functions:
             sentence = (function.__doc__ or "").strip().partition("\n\n")[0]
             sentence = " ".join(sentence.replace("``", "`").split())
