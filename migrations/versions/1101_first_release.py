@@ -123,6 +123,7 @@ def create_runs():
         sa.Column("persons_complete", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("persons_stale", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("persons_departed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("persons_missing", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("persons_not_sent", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("roster_faults", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("areas_complete", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
@@ -148,6 +149,7 @@ def create_runs():
         sa.Column("failed_unstable", sa.BigInteger()),
         sa.Column("joined", sa.BigInteger()),
         sa.Column("departed", sa.BigInteger()),
+        sa.Column("missing", sa.BigInteger()),
         sa.Column("persons_in_effect", sa.BigInteger()),
         sa.CheckConstraint(
             "(status = 'published') = (publication_no IS NOT NULL)", name="ck_run_published"
@@ -510,6 +512,9 @@ def create_facts():
         sa.Column("added", sa.BigInteger(), nullable=False),
         sa.Column("changed", sa.BigInteger(), nullable=False),
         sa.Column("removed", sa.BigInteger(), nullable=False),
+        sa.Column("joined_with", sa.BigInteger(), nullable=False),
+        sa.Column("departed_with", sa.BigInteger(), nullable=False),
+        sa.Column("expired", sa.BigInteger(), nullable=False),
         sa.Column("persons", sa.BigInteger(), nullable=False),
         sa.Column("persons_in_effect", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint(
@@ -539,6 +544,7 @@ def create_facts():
         sa.Column("failed_unstable", sa.BigInteger()),
         sa.Column("joined", sa.BigInteger()),
         sa.Column("departed", sa.BigInteger()),
+        sa.Column("missing", sa.BigInteger()),
         sa.Column("persons_in_effect", sa.BigInteger()),
         sa.PrimaryKeyConstraint("publication_no", "cohort", name="pk_publication_cohort"),
         sqlite_with_rowid=False,

@@ -1,6 +1,7 @@
 """What a publication says in numbers: written once, and true when it was written."""
 
 import random
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,12 +10,16 @@ import pytest
 from tests.support.report.counted import (
     DAILY,
     FIGURES,
+    FLOWS,
     PEOPLE,
     counted,
     counted_figures,
+    counted_flows,
     counted_people,
     drawn_night,
-    on_roster,
+    held,
+    last_instant,
+    open_by_area,
 )
 from tests.support.report.stores import key_of, publish, safety, seen
 from tests.support.store_world import World, read, world_on
@@ -64,7 +69,7 @@ async def test_counted_on_is_counted_from_all(database_url, more):
             some = persons if kind == RunKind.SYNC else range(4, 9)
             if step == 2:  # a part of a roster that had an unreadable line
                 some = range(3, 9)
-            here = await on_roster(world)
+            here = await held(world)
             reads = drawn_night(world, rng, some)
             await publish(world, *reads, kind=kind, may_depart=step != 2)
             assert sorted(await world.rows(DAILY)) == await counted(world)
@@ -74,20 +79,49 @@ async def test_counted_on_is_counted_from_all(database_url, more):
             (total,) = await world.rows(totals)
             assert total == tuple(map(sum, zip(*(row[1:] for row in cohorts), strict=True)))
             counts = dict(zip(PEOPLE, total, strict=True))
-            assert counts["roster"] == before + counts["joined"] - counts["departed"]
-            before = counts["roster"]
+            held_now = counts["roster"] + counts["missing"]
+            assert counts["roster"] == counts["confirmed"] + counts["stale"]
+            assert held_now == before + counts["joined"] - counts["departed"]
+            before = held_now
             if step in (1, 4):
                 await world.erase(key_of(8))
                 before -= 1
             world.fake.advance(rng.choice([3_600, 86_400, 4 * 86_400]))
 
 
+@pytest.mark.promise("11")
+async def test_flows_add_up_to_stocks(database_url):
+    """Restrictions that came, went, joined, departed and expired, over nights of all of these."""
+    rng = random.Random(f"{database_url.partition(':')[0]} flows")
+    seen_flows = Counter[str]()
+    names = ("added", "joined_with", "changed", "removed", "departed_with", "expired")
+    async with world_on(database_url, our_clock=True) as world:
+        before = None
+        for step in range(8):
+            stock = await open_by_area(world)
+            kind = RunKind.BACKFILL if step == 4 else RunKind.SYNC
+            persons = range(4, 9) if step == 4 else range(rng.randrange(3), 14 + rng.randrange(6))
+            await publish(world, *drawn_night(world, rng, persons), kind=kind)
+            flows = await counted_flows(world, before)
+            for area, now_open, *counts in await world.rows(FLOWS):
+                row = Counter(dict(zip(names, counts, strict=True)))
+                assert +row == +flows[area]
+                came, went = (
+                    row["added"] + row["joined_with"],
+                    row["removed"] + row["departed_with"],
+                )
+                assert now_open == stock.get(area, 0) + came - went
+                seen_flows += row
+            before = await last_instant(world)
+            world.fake.advance(rng.choice([3_600, 86_400, 4 * 86_400]))
+    assert seen_flows.keys() == set(names), "no flow is untested"
+
+
 @pytest.mark.promise("2")
 async def test_the_departed_are_in_no_total(database_url):
     """Of four persons two leave one after the other, and one of them comes back.
 
-    A person missing for the first time is still here, and stale. Facts and status count those who
-    are here; the run's own total counts those whom it departed.
+    A person missing from one roster is neither on it nor stale. Facts, ledger and status agree.
     """
     found = []
     rosters = ((1, 2, 3, 4), (1, 2, 3), (1, 2, 3), (1, 2), (1, 2), (1, 2, 4))
@@ -95,21 +129,22 @@ async def test_the_departed_are_in_no_total(database_url):
         for numbers in rosters:
             await publish(world, *(seen(world, n, safety(f"s{n}", "NORU")) for n in numbers))
             (facts_say,) = await world.rows(
-                f"SELECT roster, confirmed, persons_in_effect FROM report_publication {LAST}"
+                "SELECT roster, confirmed, stale, missing, persons_in_effect "
+                f"FROM report_publication {LAST}"
             )
-            areas = {one.persons for one in await world.database.read(area_staleness)}
+            areas = {(a.persons, a.stale) for a in await world.database.read(area_staleness)}
             (run,) = await world.rows(
-                "SELECT persons_total, persons_departed FROM report_run "
+                "SELECT persons_total, persons_departed, persons_missing FROM report_run "
                 "ORDER BY run_id DESC LIMIT 1"
             )
             found.append((facts_say, areas, run))
     assert found == [
-        ((4, 4, 4), {4}, (4, 0)),
-        ((4, 3, 4), {4}, (3, 0)),
-        ((3, 3, 3), {3}, (4, 1)),
-        ((3, 2, 3), {3}, (2, 0)),
-        ((2, 2, 2), {2}, (3, 1)),
-        ((3, 3, 3), {3}, (3, 0)),
+        ((4, 4, 0, 0, 4), {(4, 0)}, (4, 0, 0)),
+        ((3, 3, 0, 1, 4), {(3, 0)}, (3, 0, 1)),
+        ((3, 3, 0, 0, 3), {(3, 0)}, (4, 1, 0)),
+        ((2, 2, 0, 1, 3), {(2, 0)}, (2, 0, 1)),
+        ((2, 2, 0, 0, 2), {(2, 0)}, (3, 1, 0)),
+        ((3, 3, 0, 0, 3), {(3, 0)}, (3, 0, 0)),
     ]
 
 

@@ -195,7 +195,7 @@ class Standing(Value, frozen=True, kw_only=True):
     Attributes:
         last_success_at: when a full run last published without failures.
         last_published_at: when a full run last published; a backfill says nothing of the night.
-        persons_stale: persons with an area that the last run could not confirm.
+        persons_stale: persons on the roster with an area that the last run could not confirm.
         persons_known: persons with a published state who have not departed.
     """
 

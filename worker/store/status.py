@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Executable, Row, case, func, null, select, true
+from sqlalchemy import ColumnElement, Executable, Row, case, false, func, null, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import AREAS
@@ -169,7 +169,7 @@ async def read_standing(read: Read) -> Standing:
             )
         ).one()
         known = select(func.count(fresh.c.person_key.distinct()))
-        stale = known.where(fresh.c.is_stale == true())
+        stale = known.where(fresh.c.is_stale == true(), fresh.c.is_missing == false())
         return Standing(
             last_success_at=success,
             last_published_at=published,
@@ -197,14 +197,16 @@ async def departed_persons(connection: AsyncConnection) -> Sequence[DepartedPers
 
 
 async def area_staleness(connection: AsyncConnection) -> Sequence[AreaStaleness]:
-    """Persons and stale persons by area, counted in ``report_person_freshness``."""
+    """Persons on the roster and stale ones by area, counted in ``report_person_freshness``."""
     view = FRESHNESS.table()
     rows = await connection.execute(
         select(
             view.c.area,
             func.count().label("persons"),
             func.count().filter(view.c.is_stale == true()).label("stale"),
-        ).group_by(view.c.area)
+        )
+        .where(view.c.is_missing == false())
+        .group_by(view.c.area)
     )
     found = {row.area: AreaStaleness(**row) for row in rows.mappings()}
     return [found[area.name] for area in AREAS if area.name in found]

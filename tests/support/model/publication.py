@@ -47,6 +47,10 @@ class Publishing:
         gone = set(self.known) - set(ending.roster) if ending.may_depart else set()
         departing = frozenset(gone & set(self.missed))
         missing = frozenset(gone) - departing
+        named = {person for person, _ in readings}
+        if run.kind == "sync" and ending.may_depart:
+            named |= set(ending.roster)
+        absent = (set(self.missed) - named - departing) | missing
         unnamed = set(self.known) - set(ending.roster) - set(self.missed)
         unnamed = unnamed if run.kind == "sync" else set()
         came, changed, went = self._differences(readings, departing)
@@ -60,6 +64,7 @@ class Publishing:
             missing=missing,
             totals={
                 **_persons(readings, departing),
+                "persons_missing": len(absent),
                 "persons_not_sent": ending.not_sent,
                 "roster_faults": ending.roster_errors,
                 "rows_opened": len(came),

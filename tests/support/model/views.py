@@ -9,9 +9,10 @@ from tests.support.model.values import AREAS, PRIVACY, SAFETY, BrokenPromiseErro
 
 STATEMENTS = {
     "freshness": "SELECT * FROM report_person_freshness",
-    "daily": "SELECT day, area, CAST(SUM(added) AS BIGINT) AS added, "
-    "CAST(SUM(changed) AS BIGINT) AS changed, CAST(SUM(removed) AS BIGINT) AS removed "
-    "FROM report_daily GROUP BY day, area HAVING SUM(added + changed + removed) > 0",
+    "daily": "SELECT day, area, CAST(SUM(added + joined_with) AS BIGINT) AS added, "
+    "CAST(SUM(changed) AS BIGINT) AS changed, "
+    "CAST(SUM(removed + departed_with) AS BIGINT) AS removed FROM report_daily GROUP BY day, area "
+    "HAVING SUM(added + joined_with + changed + removed + departed_with) > 0",
     "runs": "SELECT * FROM report_run ORDER BY run_id",
     **{
         f"{view} {area}": f"SELECT * FROM report_{area.replace('-', '_')}_{view}"

@@ -24,6 +24,7 @@ PEOPLE = (
     *(f"failed_{kind}" for kind in FailureKind),
     "joined",
     "departed",
+    "missing",
     "persons_in_effect",
 )
 """The counts of persons in the facts."""
@@ -34,6 +35,16 @@ DAILY = (
     "AND open > 0 ORDER BY 1, 2, 3, 4, 5"
 )
 """What the facts of the last publication say of restrictions, as ``counted`` counts them."""
+
+
+FLOWS = (
+    "SELECT area, CAST(SUM(open) AS BIGINT), CAST(SUM(added) AS BIGINT), "
+    "CAST(SUM(joined_with) AS BIGINT), CAST(SUM(changed) AS BIGINT), "
+    "CAST(SUM(removed) AS BIGINT), CAST(SUM(departed_with) AS BIGINT), "
+    "CAST(SUM(expired) AS BIGINT) FROM report_daily "
+    "WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication) GROUP BY area"
+)
+"""The facts of the last publication on restrictions that came and went, as ``counted_flows``."""
 
 
 FIGURES = (
@@ -185,21 +196,64 @@ def _time(value: Any) -> datetime:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-async def on_roster(world: World) -> dict[str, tuple[str, bool]]:
-    """Cohort of everybody on the roster, and whether something of them is stale, by key."""
+async def held(world: World) -> dict[str, tuple[str, str]]:
+    """Cohort and state of each person who has not departed, by key."""
     rows = await world.rows(
-        "SELECT person_key, COALESCE(cohort, ''), MAX(CASE WHEN is_stale THEN 1 ELSE 0 END) "
-        "FROM report_person_freshness GROUP BY 1, 2"
+        "SELECT person_key, COALESCE(cohort, ''), CASE WHEN MAX(CASE WHEN is_missing THEN 1 ELSE 0 "
+        "END) = 1 THEN 'missing' WHEN MAX(CASE WHEN is_stale THEN 1 ELSE 0 END) = 1 THEN 'stale' "
+        "ELSE 'confirmed' END FROM report_person_freshness GROUP BY 1, 2"
     )
-    return {key: (cohort, bool(stale)) for key, cohort, stale in rows}
+    return {key: (cohort, state) for key, cohort, state in rows}
 
 
-async def counted_people(world: World, before: dict[str, tuple[str, bool]]) -> set[tuple[Any, ...]]:
+async def open_by_area(world: World) -> dict[str, int]:
+    """Restrictions that PTS lists, by area."""
+    rows = await world.rows("SELECT area, COUNT(*) FROM report_restriction_current GROUP BY area")
+    return {area: count for area, count in rows}
+
+
+async def counted_flows(world: World, before: datetime | None) -> dict[str, Counter[str]]:
+    """The flows of the last publication by area, from history and episodes.
+
+    Args:
+        before: when the publication before it was.
+    """
+    at = await last_instant(world)
+    last = "(SELECT MAX(publication_no) FROM report_publication)"
+    opened = await world.rows(
+        "SELECT h.area, CASE WHEN h.first_seen_at < h.observed_at THEN 'changed' "
+        "WHEN e.is_left_censored THEN 'joined_with' ELSE 'added' END, h.publication_time "
+        "FROM (SELECT area, person_key, restriction_id, first_seen_at, observed_at, "
+        "valid_from AS publication_time, opened_publication FROM report_restriction_history) h "
+        "JOIN report_episode e ON e.area = h.area AND e.person_key = h.person_key "
+        "AND e.restriction_id = h.restriction_id AND e.started_at = h.first_seen_at "
+        f"WHERE h.opened_publication = {last}"
+    )
+    closed = await world.rows(
+        "SELECT area, CASE closed_because WHEN 'gone' THEN 'removed' ELSE 'departed_with' END "
+        f"FROM report_restriction_history WHERE closed_publication = {last} "
+        "AND closed_because <> 'changed'"
+    )
+    listed = await world.rows(
+        "SELECT area, ends_at, first_seen_at FROM report_restriction_current WHERE ends_at IS NOT NULL "
+        "AND COALESCE(restriction_group, '') <> 'none'"
+    )
+    flows: dict[str, Counter[str]] = defaultdict(Counter)
+    for area, flow, *_ in [*opened, *closed]:
+        flows[area][flow] += 1
+    for area, ends_at, first_seen_at in listed:
+        flows[area]["expired"] += (
+            before is not None and _time(first_seen_at) <= before < _time(ends_at) <= at
+        )
+    return flows
+
+
+async def counted_people(world: World, before: dict[str, tuple[str, str]]) -> set[tuple[Any, ...]]:
     """``PEOPLE`` of the last publication by cohort, counted from the views before and after it."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
-    after = await on_roster(world)
-    for key, (cohort, is_stale) in after.items():
-        found[cohort].update(["roster", "stale" if is_stale else "confirmed"])
+    after = await held(world)
+    for key, (cohort, state) in after.items():
+        found[cohort].update([state] if state == "missing" else ["roster", state])
         found[cohort]["joined"] += key not in before
     for key, (cohort, _) in before.items():
         found[cohort]["departed"] += key not in after
@@ -212,7 +266,8 @@ async def counted_people(world: World, before: dict[str, tuple[str, bool]]) -> s
         found[cohort]["persons_in_effect"] += 1
     failing = await world.rows(
         "SELECT DISTINCT person_key, failure_kind, COALESCE(cohort, '') "
-        "FROM report_person_freshness WHERE failure_kind IS NOT NULL"
+        "FROM report_person_freshness WHERE failure_kind IS NOT NULL "
+        "AND NOT is_missing"
     )
     for _, kind, cohort in failing:
         found[cohort][f"failed_{kind}"] += 1

@@ -39,6 +39,7 @@ class Held(NamedTuple):
 
     Attributes:
         expired: the time since its end; empty if it has not ended.
+        expires: whether its end has passed since the previous publication; empty if not.
         active: whether it is in effect; empty if it is not.
     """
 
@@ -50,6 +51,7 @@ class Held(NamedTuple):
     age: str
     ends: str
     expired: str
+    expires: str
     active: str
 
 
@@ -99,6 +101,13 @@ def _held(new: NewPublication, area: ResourceArea) -> Query:
     group = func.coalesce(version.restriction_group, "")
     ends = [(until <= new.at + timedelta(days=days), f"ends_{days}") for days in _ENDS]
     has_expired = and_(until <= new.at, group != RestrictionGroup.NONE)
+    before = (
+        select(func.max(run.c.published_at))
+        .where(run.c.publication_no < new.number)
+        .scalar_subquery()
+    )
+    # A restriction that arrives after its end was never in effect here.
+    expires = and_(has_expired, until > before, version.first_seen_at <= before)
     fields = {
         "restriction_group": group,
         "code": version.fact_code,
@@ -107,6 +116,7 @@ def _held(new: NewPublication, area: ResourceArea) -> Query:
         "age": _age(new, version.source_created_at),
         "ends": case((until.is_(None), "ends_never"), *ends, else_="ends_later"),
         "expired": case((has_expired, _age(new, until)), else_=""),
+        "expires": case((expires, "expires"), else_=""),
         "active": case((is_active(version, new.at), "active"), else_=""),
     }
     held: Any = literal(area.name, Text)
@@ -126,10 +136,20 @@ def _age(new: NewPublication, since: ColumnElement[Any]) -> ColumnElement[str]:
 
 
 def count_roster(new: NewPublication) -> Query:
-    """Count the persons of each cohort on the roster, and those who depart now."""
+    """Count the persons of each cohort: on the roster, missing from it, and departing now."""
     is_here, departs = person.c.departed_no.is_(None), person.c.departed_no == new.no
-    counts = count_if(is_here).label("roster"), count_if(departs).label("departed")
-    return select(_COHORT, *counts).where(or_(is_here, departs)).group_by(_COHORT)
+    is_missing = and_(is_here, person.c.missed_no.is_not(None))
+    counts = {
+        "roster": count_if(_is_on_roster()),
+        "missing": count_if(is_missing),
+        "departed": count_if(departs),
+    }
+    columns = (count.label(name) for name, count in counts.items())
+    return select(_COHORT, *columns).where(or_(is_here, departs)).group_by(_COHORT)
+
+
+def _is_on_roster() -> ColumnElement[bool]:
+    return and_(person.c.departed_no.is_(None), person.c.missed_no.is_(None))
 
 
 def count_joined(new: NewPublication) -> Query:
@@ -143,7 +163,7 @@ def count_joined(new: NewPublication) -> Query:
 
 
 def count_stale() -> Query:
-    """Count the stale persons of each cohort, and those with a failure of each kind."""
+    """Count the stale persons of each cohort on the roster, and those with each kind of failure."""
     failed = [
         func.max(case((person_area.c.failure_kind == kind, 1), else_=0)).label(f"failed_{kind}")
         for kind in FailureKind
@@ -159,16 +179,23 @@ def count_stale() -> Query:
     return (
         select(_COHORT, func.count().label("stale"), *sums)
         .join_from(by_person, person, person.c.person_id == by_person.c.person_id)
-        .where(person.c.departed_no.is_(None))
+        .where(_is_on_roster())
         .group_by(_COHORT)
     )
 
 
 def count_moves(new: NewPublication, area: ResourceArea) -> Query:
-    """Count the restrictions that this publication added, changed and removed, by code."""
-    version = VERSIONS[area.name].c
+    """Count the restrictions that this publication opened, changed and closed, by code and why."""
+    version, op = VERSIONS[area.name].c, change_feed.c.op
     codes = [column for column in version if column.name.startswith("fact_")]
-    key = (*codes, version.restriction_group, _COHORT, change_feed.c.op)
+    flow = case(
+        (op == Op.UPDATE, "changed"),
+        (and_(op == Op.INSERT, version.is_left_censored), "joined_with"),
+        (op == Op.INSERT, "added"),
+        (version.closed_because == "departed", "departed_with"),
+        else_="removed",
+    )
+    key = (*codes, version.restriction_group, _COHORT, flow.label("flow"))
     moved = _fed(area, new.number).with_only_columns(*key, func.count().label("restrictions"))
     return moved.group_by(*key)
 

@@ -39,7 +39,6 @@ _DIGITS_MAX: Final = 9
 """An organisation number has nine digits, an identifier eleven, and a pseudonym some forty."""
 _CODES: Final = ("code", "level", "cause")
 _ROWS_PER_READ: Final = 5_000
-_COUNTED_AS: Final = {"insert": "added", "update": "changed", "close": "removed"}
 
 _AREAS_WITH_CAUSE: Final = frozenset(area.name for area in AREAS if area.effect.cause)
 
@@ -62,6 +61,8 @@ def write_facts(connection: Connection, new: NewPublication, *, week_ago: str) -
         held = [Held(*text.split(FIELD)) for text in holding.split(RESTRICTION)]
         name = names.get(cohort, OTHER)
         _add(codes, (_code_key(row, name) for row in held), count, "open", "persons")
+        for row in held:
+            codes[_code_key(row, name)]["expired"] += count if row.expires else 0
         active = [row for row in held if row.active]
         active_keys = (_code_key(row, name) for row in active)
         _add(codes, active_keys, count, "in_effect", "persons_in_effect")
@@ -132,13 +133,13 @@ def _figures_of(held: Held) -> Iterator[tuple[str, str, str, str]]:
 def _add_moves(
     connection: Connection, new: NewPublication, names: Mapping[str, str], codes: Facts
 ) -> None:
-    """Add what this publication added, changed and removed."""
+    """Add the restrictions that this publication opened, changed and closed."""
     for area in AREAS:
         for row in connection.execute(count_moves(new, area)).mappings():
             code, level, cause = (row.get(f"fact_{name}", "") for name in _CODES)
             group, cohort = row["restriction_group"] or "", names.get(row["cohort"], OTHER)
             key = (area.name, code, level, cause, group, cohort)
-            codes[key][_COUNTED_AS[row["op"]]] += row["restrictions"]
+            codes[key][row["flow"]] += row["restrictions"]
 
 
 def _add_week(

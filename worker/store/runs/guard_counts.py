@@ -83,6 +83,13 @@ def count_missing(new: NewPublication) -> Query:
     return select(func.count().label("missing")).select_from(person).where(is_missing(new))
 
 
+def count_absent(new: NewPublication) -> Query:
+    """Count the persons who are missing after this publication: marked, and not named by it."""
+    is_marked = and_(person.c.missed_no.is_not(None), person.c.departed_no.is_(None))
+    is_named = exists().where(has_draft(new))
+    return select(func.count()).select_from(person).where(is_marked, ~is_named)
+
+
 def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
     """The changes of an area, and the closings of its departing and missing persons.
 

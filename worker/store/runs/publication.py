@@ -34,6 +34,7 @@ from worker.store.runs.apply_drafts import (
 )
 from worker.store.runs.facts import write_facts
 from worker.store.runs.guard_counts import (
+    count_absent,
     count_all_open,
     count_changes,
     count_holders,
@@ -223,6 +224,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             "persons_complete": persons["complete"],
             "persons_stale": persons["persons"] - persons["complete"],
             "persons_departed": departing,
+            "persons_missing": connection.execute(count_absent(new)).scalar_one(),
             "areas_complete": complete,
             "areas_failed": attempted - complete,
             "rows_read": records,

@@ -88,6 +88,7 @@ TOTALS: Final = (
     "persons_complete",
     "persons_stale",
     "persons_departed",
+    "persons_missing",
     "persons_not_sent",
     "roster_faults",
     "areas_complete",
@@ -109,10 +110,14 @@ PERSON_COUNTS: Final = (
     *(f"failed_{kind}" for kind in FailureKind),
     "joined",
     "departed",
+    "missing",
     "persons_in_effect",
 )
-"""Counts of persons of a publication: on the roster, confirmed, stale, joined, departed, and with
-an active restriction. NULL in a run that is not published."""
+"""Counts of persons of a publication. NULL in a run that is not published.
+
+``roster`` is ``confirmed`` and ``stale``. ``missing`` persons are not named by the last full
+roster, and depart if the next one does not name them. ``persons_in_effect`` have an active
+restriction, missing persons included."""
 
 run = Table(
     "run",
@@ -400,12 +405,18 @@ publication_code = Table(
     Column("added", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
     Column("removed", BigInteger, nullable=False),
+    Column("joined_with", BigInteger, nullable=False),
+    Column("departed_with", BigInteger, nullable=False),
+    Column("expired", BigInteger, nullable=False),
     Column("persons", BigInteger, nullable=False),
     Column("persons_in_effect", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 """Restrictions of each publication by area, code, level, cause, group and cohort. An empty text
-means that there is none; the group of an unknown code is empty."""
+means that there is none; the group of an unknown code is empty.
+
+``open`` is the previous ``open`` and ``added`` and ``joined_with``, less ``removed`` and
+``departed_with``. ``expired`` ones are still open, and no longer in effect."""
 
 publication_cohort = Table(
     "publication_cohort",

@@ -6,7 +6,7 @@ here. ``db upgrade`` drops the views and creates them again after every migratio
 added, never renamed or dropped, within a major version. No view reads a draft.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -94,14 +94,10 @@ def _value(view: _View, name: str) -> Any:
 def _views(dialect: str) -> Mapping[str, _View]:
     now = current_time(dialect)
     return {
-        **{f"report_{area.table}_current": _current(area, now) for area in AREAS},
-        **{f"report_{area.table}_history": _history(area, now) for area in AREAS},
-        "report_restriction_current": _of_all_areas(
-            dialect, "report_restriction_current", _current
-        ),
-        "report_restriction_history": _of_all_areas(
-            dialect, "report_restriction_history", _history
-        ),
+        **{f"report_{area.table}_current": _current(_versions(area), now) for area in AREAS},
+        **{f"report_{area.table}_history": _history(_versions(area), now) for area in AREAS},
+        "report_restriction_current": _current(_all_versions(), now),
+        "report_restriction_history": _history(_all_versions(), now),
         _FRESHNESS: _freshness(),
         "report_daily": _daily(),
         "report_publication": _View(run, run, where=run.c.publication_no.is_not(None)),
@@ -120,38 +116,74 @@ def _views(dialect: str) -> Mapping[str, _View]:
 # Restrictions
 
 
-def _of_version(version: Any, now: ColumnElement[Any]) -> dict[str, Any]:
+class _Versions(NamedTuple):
+    """The versions of one area or of all."""
+
+    table: FromClause
+    area: ColumnElement[str]
+    is_stale: ColumnElement[bool]
+
+
+def _versions(area: ResourceArea) -> _Versions:
+    return _Versions(VERSIONS[area.name], literal(area.name, Text), is_stale(area))
+
+
+def _all_versions() -> _Versions:
+    """The versions of every area, with the columns that all areas have.
+
+    Each part of the UNION is one table without a join, so that PostgreSQL finds the rows of a
+    person by index.
+    """
+    first, *others = VERSIONS.values()
+    names = [column.name for column in first.c if all(column.name in t.c for t in others)]
+    parts = [
+        select(cast(literal(area), Text).label("area"), *(table.c[name] for name in names))
+        for area, table in VERSIONS.items()
+    ]
+    table = parts[0].union_all(*parts[1:]).subquery("version")
+    return _Versions(table, table.c.area, _is_stale_row())
+
+
+def _is_stale_row() -> ColumnElement[bool]:
+    # One subquery for each area: a single one that named the row's area would run for each row.
+    rows = ((person_area.c.area == area.name, is_stale(area)) for area in AREAS)
+    return case(*rows, else_=false())
+
+
+def _of_version(versions: _Versions, now: ColumnElement[Any]) -> dict[str, Any]:
     """The columns of a restriction, now and in history."""
+    version = versions.table.c
     return _OF_PERSON | {
+        "area": versions.area,
         "is_in_effect": is_active(version, now),
         "begins_at": version.effect_from,
         "ends_at": version.effect_until,
     }
 
 
-def _current(area: ResourceArea, now: ColumnElement[Any]) -> _View:
-    version = VERSIONS[area.name]
-    is_read = and_(person_area.c.person_id == version.c.person_id, person_area.c.area == area.name)
+def _current(versions: _Versions, now: ColumnElement[Any]) -> _View:
+    version = versions.table
+    is_read = and_(
+        person_area.c.person_id == version.c.person_id, person_area.c.area == versions.area
+    )
     rows = version.join(person, person.c.person_id == version.c.person_id)
     given = {
-        "area": literal(area.name, Text),
         "last_confirmed_at": person_area.c.confirmed_at,
-        "is_stale": is_stale(area),
+        "is_stale": versions.is_stale,
         "publication_no": select(func.max(run.c.publication_no)).scalar_subquery(),
     }
     return _View(
         rows.outerjoin(person_area, is_read),
         version,
-        _of_version(version.c, now) | given,
+        _of_version(versions, now) | given,
         version.c.closed_no.is_(None),
     )
 
 
-def _history(area: ResourceArea, now: ColumnElement[Any]) -> _View:
-    version, opened, closed = VERSIONS[area.name], run.alias("opened"), run.alias("closed")
-    of_version = _of_version(version.c, now)
+def _history(versions: _Versions, now: ColumnElement[Any]) -> _View:
+    version, opened, closed = versions.table, run.alias("opened"), run.alias("closed")
+    of_version = _of_version(versions, now)
     given = {
-        "area": literal(area.name, Text),
         "is_in_effect_now": and_(version.c.closed_no.is_(None), of_version["is_in_effect"]),
         "valid_from": opened.c.published_at,
         "valid_to": closed.c.published_at,
@@ -167,16 +199,6 @@ def _history(area: ResourceArea, now: ColumnElement[Any]) -> _View:
         .outerjoin(closed, closed.c.publication_no == version.c.closed_no)
     )
     return _View(rows, version, {**of_version, **given})
-
-
-def _of_all_areas(
-    dialect: str, name: str, view_of: Callable[[ResourceArea, ColumnElement[Any]], _View]
-) -> _View:
-    """The rows of every area, with the columns that all areas have."""
-    now = current_time(dialect)
-    parts = [_select(dialect, view_columns()[name], view_of(area, now)) for area in AREAS]
-    rows = parts[0].union_all(*parts[1:]).subquery("restriction")
-    return _View(rows, rows)
 
 
 def _episode(dialect: str, now: ColumnElement[Any]) -> _View:
@@ -197,6 +219,8 @@ def _episode(dialect: str, now: ColumnElement[Any]) -> _View:
     given = {
         "started_at": episode.c.first_seen_at,
         "ended_at": closed.c.published_at,
+        "ended_because": episode.c.closed_because,
+        "ended_publication": episode.c.closed_no,
         "days": whole_days(dialect, episode.c.first_seen_at, until),
     }
     return _View(rows, episode, _OF_PERSON | given, episode.c.is_last)
@@ -210,10 +234,12 @@ def _last_versions(area: ResourceArea) -> Select[*tuple[Any, ...]]:
     later = exists().where(same, other.c.opened_no > version.c.opened_no)
     earlier = select(func.count()).where(same, other.c.opened_no < version.c.opened_no)
     is_last = or_(version.c.closed_no.is_(None), ~later.correlate(version))
-    names = ("person_id", "restriction_id", "first_seen_at", "is_left_censored", "closed_no")
+    names = (*key, "is_left_censored", "closed_no", "closed_because", "source_created_at")
     return select(
         cast(literal(area.name), Text).label("area"),
         *(version.c[name] for name in names),
+        cast(version.c[area.effect.code], Text).label("code"),
+        version.c.restriction_group,
         is_last.label("is_last"),
         cast(earlier.correlate(version).scalar_subquery(), BigInteger).label("revisions"),
     )
@@ -232,10 +258,7 @@ def _freshness() -> _View:
         "attempts": row.failure_attempts,
         "last_failed_at": row.failed_at,
         "is_missing": person.c.missed_no.is_not(None),
-        # One subquery for each area: a single one that named the row's area would run for each row.
-        "is_stale": case(
-            *((row.area == area.name, is_stale(area)) for area in AREAS), else_=false()
-        ),
+        "is_stale": _is_stale_row(),
     }
     rows = person.join(person_area, row.person_id == person.c.person_id)
     is_shown = and_(person.c.departed_no.is_(None), was_asked())
