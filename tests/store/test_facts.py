@@ -97,7 +97,7 @@ async def test_flows_add_up_to_stocks(database_url):
     names = ("added", "joined_with", "changed", "removed", "departed_with", "expired")
     async with world_on(database_url, our_clock=True) as world:
         before = None
-        for step in range(8):
+        for step in range(14):
             stock = await open_by_area(world)
             kind = RunKind.BACKFILL if step == 4 else RunKind.SYNC
             persons = range(4, 9) if step == 4 else range(rng.randrange(3), 14 + rng.randrange(6))
