@@ -130,7 +130,8 @@ async def test_build_is_green(copy: str, tmp_path: Path):
             "pts_episode_durations"
         )
         episodes = await connection.fetch(
-            "SELECT count(*), count(ended_at) FROM report_episode WHERE NOT is_left_censored"
+            "SELECT count(*), count(ended_at) FILTER (WHERE ended_because = 'gone') "
+            "FROM report_episode WHERE NOT is_left_censored"
         )
         assert tuple(began[0])[:2] == tuple(episodes[0]) > (0, 0)
     finally:

@@ -42,7 +42,8 @@ VIEWS: Final = {
     "report_person_freshness": "One row per person and area: when it was last confirmed, and why "
     "it could not be read since.",
     "report_daily": "The facts of each publication by code, level, cause and cohort. Written "
-    "once, never changed.",
+    "once, never changed. For each area, `open` is the previous `open` plus `added` and "
+    "`joined_with`, less `removed` and `departed_with`.",
     "report_publication": "The facts of each publication by person: the denominators.",
     "report_publication_cohort": "The same by cohort; the rows of a publication add up to its row "
     "there. `cohort` is NULL for persons without one, and `other` for those whose cohort has no "
@@ -169,6 +170,7 @@ SELECT area,
        sum(CASE WHEN is_stale THEN 1 ELSE 0 END) AS stale,
        min(last_confirmed_at) AS oldest_confirmation
 FROM report_person_freshness
+WHERE NOT is_missing
 GROUP BY area
 ORDER BY area;
 ```

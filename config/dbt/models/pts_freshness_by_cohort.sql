@@ -7,6 +7,7 @@ select
     roster,
     confirmed,
     stale,
+    missing,
     persons_in_effect,
     round(confirmed / nullif(cast(roster as numeric), 0), 4) as confirmed_share,
     publication_no = max(publication_no) over () as is_last

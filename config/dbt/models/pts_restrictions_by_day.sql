@@ -11,7 +11,10 @@ with by_publication as (
         sum(in_effect) as in_effect,
         sum(added) as added,
         sum(changed) as changed,
-        sum(removed) as removed
+        sum(removed) as removed,
+        sum(joined_with) as joined_with,
+        sum(departed_with) as departed_with,
+        sum(expired) as expired
     from {{ source('pts', 'report_daily') }}
     group by publication_no, day, cohort, area, coalesce(restriction_group, 'unknown')
 
@@ -34,7 +37,10 @@ select
     sum(case when p.publication_no = l.publication_no then p.in_effect else 0 end) as in_effect,
     sum(p.added) as added,
     sum(p.changed) as changed,
-    sum(p.removed) as removed
+    sum(p.removed) as removed,
+    sum(p.joined_with) as joined_with,
+    sum(p.departed_with) as departed_with,
+    sum(p.expired) as expired
 from by_publication as p
 inner join last_of_day as l on p.day = l.day
 group by cast(p.day as date), p.cohort, p.area, p.restriction_group
