@@ -209,7 +209,7 @@ async def held(world: World) -> dict[str, tuple[str, str]]:
 async def open_by_area(world: World) -> dict[str, int]:
     """Restrictions that PTS lists, by area."""
     rows = await world.rows("SELECT area, COUNT(*) FROM report_restriction_current GROUP BY area")
-    return {area: count for area, count in rows}
+    return dict(rows)
 
 
 async def counted_flows(world: World, before: datetime | None) -> dict[str, Counter[str]]:
@@ -222,10 +222,8 @@ async def counted_flows(world: World, before: datetime | None) -> dict[str, Coun
     last = "(SELECT MAX(publication_no) FROM report_publication)"
     opened = await world.rows(
         "SELECT h.area, CASE WHEN h.first_seen_at < h.observed_at THEN 'changed' "
-        "WHEN e.is_left_censored THEN 'joined_with' ELSE 'added' END, h.publication_time "
-        "FROM (SELECT area, person_key, restriction_id, first_seen_at, observed_at, "
-        "valid_from AS publication_time, opened_publication FROM report_restriction_history) h "
-        "JOIN report_episode e ON e.area = h.area AND e.person_key = h.person_key "
+        "WHEN e.is_left_censored THEN 'joined_with' ELSE 'added' END "
+        "FROM report_restriction_history h JOIN report_episode e ON e.area = h.area AND e.person_key = h.person_key "
         "AND e.restriction_id = h.restriction_id AND e.started_at = h.first_seen_at "
         f"WHERE h.opened_publication = {last}"
     )
@@ -235,11 +233,11 @@ async def counted_flows(world: World, before: datetime | None) -> dict[str, Coun
         "AND closed_because <> 'changed'"
     )
     listed = await world.rows(
-        "SELECT area, ends_at, first_seen_at FROM report_restriction_current WHERE ends_at IS NOT NULL "
-        "AND COALESCE(restriction_group, '') <> 'none'"
+        "SELECT area, ends_at, first_seen_at FROM report_restriction_current "
+        "WHERE ends_at IS NOT NULL AND COALESCE(restriction_group, '') <> 'none'"
     )
     flows: dict[str, Counter[str]] = defaultdict(Counter)
-    for area, flow, *_ in [*opened, *closed]:
+    for area, flow in [*opened, *closed]:
         flows[area][flow] += 1
     for area, ends_at, first_seen_at in listed:
         flows[area]["expired"] += (
