@@ -1,12 +1,16 @@
 """The differences between SQLite and PostgreSQL that SQLAlchemy leaves to its users, by name."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.views import Kind, UtcTime
+from worker.views import Kind, UtcTime, iso_utc
+
+T = TypeVar("T")
 
 SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
@@ -16,6 +20,7 @@ _NOW: Final = {
     SQLITE: sa.literal_column("strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')", UtcTime),
     POSTGRESQL: sa.literal_column("CURRENT_TIMESTAMP", UtcTime),
 }
+_ROWS: Final = "input_rows"
 _ALMOST_NOTHING: Final[sa.ColumnElement[float]] = sa.literal_column("1e-6")
 """SQLite's Julian days are floating-point numbers, and whole days may end just below."""
 
@@ -30,26 +35,47 @@ def insert_rows(
 ) -> Any:
     """An ``upsert`` of many rows, with the parameters of ``row_parameters``.
 
-    On PostgreSQL one statement reads the rows from an array for each column, which takes half the
-    processor time of a statement for each row. SQLite has no server, and executes one for each row.
+    One statement reads the rows from its parameters: on PostgreSQL from an array for each column,
+    on SQLite from a JSON array. A statement for each row takes two to three times the processor
+    time, because SQLAlchemy prepares the parameters of each.
 
     Args:
-        names: the columns that differ by row.
+        names: the columns that differ by row. None of them is binary.
         fixed: the columns that are the same in all rows.
     """
     if dialect == SQLITE:
-        return upsert(dialect, table).values({name: sa.bindparam(name) for name in names} | fixed)
-    arrays = (sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)) for name in names)
-    columns = (sa.column(name, table.c[name].type) for name in names)
-    rows = sa.func.unnest(*arrays).table_valued(*columns, name="input_row").render_derived()
-    return upsert(dialect, table).from_select([*names, *fixed], sa.select(*rows.c, *fixed.values()))
+        each = sa.func.json_each(sa.bindparam(_ROWS, type_=sa.Text)).table_valued("value")
+        columns = [each.c.value.op("->>")(sa.literal_column(str(n))) for n in range(len(names))]
+        # Without WHERE, SQLite takes ON CONFLICT for the ON of a join.
+        rows = sa.select(*columns, *fixed.values()).where(sa.true())
+    else:
+        arrays = (sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)) for name in names)
+        typed_names = (sa.column(name, table.c[name].type) for name in names)
+        row = sa.func.unnest(*arrays).table_valued(*typed_names, name="input_row").render_derived()
+        rows = sa.select(*row.c, *fixed.values())
+    return upsert(dialect, table).from_select([*names, *fixed], rows)
 
 
-def row_parameters(dialect: str, rows: Sequence[Mapping[str, Any]]) -> Any:
+def row_parameters(dialect: str, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The parameters of ``insert_rows``. All rows have the same columns."""
     if dialect == SQLITE:
-        return rows
+        values = [[_plain(value) for value in row.values()] for row in rows]
+        return {_ROWS: msgspec.json.encode(values).decode()}
     return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _plain(value: Any) -> Any:
+    return iso_utc(value) if isinstance(value, datetime) else value
+
+
+def is_any_of(
+    dialect: str, column: sa.ColumnElement[T], values: Collection[T]
+) -> sa.ColumnElement[bool]:
+    """Whether a column has one of the values, which are one parameter, however many they are."""
+    if dialect == SQLITE:
+        each = sa.func.json_each(msgspec.json.encode([*values]).decode()).table_valued("value")
+        return column.in_(sa.select(each.c.value))
+    return column == sa.any_(sa.literal([*values], postgresql.ARRAY(column.type)))
 
 
 def current_time(dialect: str) -> sa.ColumnElement[Any]:

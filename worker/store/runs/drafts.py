@@ -1,8 +1,8 @@
 """Finds the drafts of a run, and the published state that they are compared with."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,12 +13,8 @@ from worker.core.model import FirstRead
 from worker.core.run import AreaDraft, FailureCount, PersonDraft, RunHandle
 from worker.core.value import Value
 from worker.errors import FailureKind
+from worker.store.dialects import is_any_of
 from worker.store.schema.tables import UNCONFIRMED, VERSIONS, draft, draft_area, person, person_area
-
-_KEYS_MAX: Final = 1_000
-"""Keys in one IN list. SQLite and PostgreSQL allow thirty times as many parameters."""
-
-T = TypeVar("T")
 
 
 class StoredPerson(Value, frozen=True, kw_only=True):
@@ -51,9 +47,10 @@ async def find_persons(
     Args:
         is_drafted: only persons whom this run has read or seen, without published digests.
     """
-    rows = []
-    for keys in parts(list(dict.fromkeys(person_keys))):
-        rows += (await connection.execute(_persons(run_id, keys, is_drafted=is_drafted))).all()
+    persons = _persons(
+        connection.dialect.name, run_id, frozenset(person_keys), is_drafted=is_drafted
+    )
+    rows = (await connection.execute(persons)).all()
     published = [] if is_drafted else [row.person_id for row in rows if not row.is_new]
     digests = await _published_digests(connection, published)
     passes = {row.person_id: row.pass_no for row in rows if row.pass_no is not None}
@@ -72,7 +69,7 @@ async def find_persons(
 
 
 def _persons(
-    run_id: int, person_keys: Sequence[str], *, is_drafted: bool
+    dialect: str, run_id: int, person_keys: Collection[str], *, is_drafted: bool
 ) -> sa.CompoundSelect[Any]:
     """Published persons with their drafts, and persons whom only this run has read."""
     has_draft = sa.and_(draft.c.run_id == run_id, draft.c.person_id == person.c.person_id)
@@ -86,11 +83,15 @@ def _persons(
             draft.c.pass_no,
         )
         .join_from(person, draft, has_draft, isouter=not is_drafted)
-        .where(person.c.person_key.in_(person_keys))
+        .where(is_any_of(dialect, person.c.person_key, person_keys))
     )
     unpublished = sa.select(
         draft.c.person_key, draft.c.person_id, sa.true(), sa.null(), sa.null(), draft.c.pass_no
-    ).where(draft.c.run_id == run_id, draft.c.is_new, draft.c.person_key.in_(person_keys))
+    ).where(
+        draft.c.run_id == run_id,
+        draft.c.is_new,
+        is_any_of(dialect, draft.c.person_key, person_keys),
+    )
     return published.union_all(unpublished)
 
 
@@ -99,10 +100,12 @@ async def _published_digests(
 ) -> Mapping[int, Mapping[str, str | None]]:
     """The digest of each area's open restrictions, by person."""
     digests: dict[int, dict[str, str | None]] = defaultdict(dict)
-    for ids in parts(person_ids):
-        rows = sa.select(person_area.c.person_id, person_area.c.area, person_area.c.digest)
-        for row in await connection.execute(rows.where(person_area.c.person_id.in_(ids))):
-            digests[row.person_id][row.area] = row.digest
+    if person_ids:
+        row = person_area.c
+        is_asked = is_any_of(connection.dialect.name, row.person_id, person_ids)
+        rows = sa.select(row.person_id, row.area, row.digest).where(is_asked)
+        for person_id, area, digest in await connection.execute(rows):
+            digests[person_id][area] = digest
     return digests
 
 
@@ -117,10 +120,9 @@ async def _drafts(
     areas: dict[int, dict[str, AreaDraft]] = defaultdict(dict)
     names = ("person_id", "area", "state", "read_at", "record_count", "digest", "ids_digest")
     columns = [draft_area.c[name] for name in (*names, "failure_kind")]
-    for ids in parts([*passes]):
-        rows = sa.select(*columns).where(
-            draft_area.c.run_id == run_id, draft_area.c.person_id.in_(ids)
-        )
+    if passes:
+        is_asked = is_any_of(connection.dialect.name, draft_area.c.person_id, passes)
+        rows = sa.select(*columns).where(draft_area.c.run_id == run_id, is_asked)
         for row in await connection.execute(rows):
             areas[row.person_id][row.area] = _area_draft(row)
     return {
@@ -146,8 +148,9 @@ async def open_versions(
     versions = VERSIONS[area.name].c
     stored: dict[int, list[StoredVersion]] = defaultdict(list)
     names = [column.name for column in area.columns]
-    for ids in parts(person_ids):
-        rows = sa.select(*versions).where(versions.person_id.in_(ids), versions.closed_no.is_(None))
+    if person_ids:
+        is_asked = is_any_of(connection.dialect.name, versions.person_id, person_ids)
+        rows = sa.select(*versions).where(is_asked, versions.closed_no.is_(None))
         for row in (await connection.execute(rows)).mappings():
             stored[row["person_id"]].append(
                 StoredVersion(
@@ -168,9 +171,10 @@ async def find_holders(
     """The persons with a published open restriction of this id, by its id."""
     versions = VERSIONS[area.name].c
     holders: dict[str, set[int]] = defaultdict(set)
-    for ids in parts(restriction_ids):
+    if restriction_ids:
+        is_asked = is_any_of(connection.dialect.name, versions.restriction_id, restriction_ids)
         rows = sa.select(versions.restriction_id, versions.person_id).where(
-            versions.restriction_id.in_(ids), versions.closed_no.is_(None)
+            is_asked, versions.closed_no.is_(None)
         )
         for restriction_id, person_id in await connection.execute(rows):
             holders[restriction_id].add(person_id)
@@ -250,9 +254,3 @@ async def answered_areas(
         answered |= {name} if is_answered else set()
         with_record |= {name} if has_record else set()
     return frozenset(answered), frozenset(with_record)
-
-
-def parts(keys: Sequence[T]) -> Iterator[Sequence[T]]:
-    """The keys in lists that fit into one statement."""
-    for start in range(0, len(keys), _KEYS_MAX):
-        yield keys[start : start + _KEYS_MAX]

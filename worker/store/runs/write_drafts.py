@@ -13,8 +13,7 @@ from worker.core.model import CompleteArea, PersonRead
 from worker.core.record import LEDGER_DRIFT_MAX
 from worker.core.run import RunHandle
 from worker.errors import FailureKind
-from worker.store.dialects import insert_rows, row_parameters, upsert
-from worker.store.runs.drafts import parts
+from worker.store.dialects import SQLITE, insert_rows, is_any_of, row_parameters, upsert
 from worker.store.schema.tables import (
     CHANGES,
     FAILED,
@@ -102,14 +101,16 @@ async def replace_changes(
 ) -> None:
     """Write the changes of an area of these persons, in place of those of an earlier read."""
     changes = CHANGES[area.name]
-    for ids in parts(person_ids):
+    dialect = connection.dialect.name
+    if person_ids:
+        is_read_again = is_any_of(dialect, changes.c.person_id, person_ids)
         await connection.execute(
-            sa.delete(changes).where(
-                changes.c.run_id == handle.run_id, changes.c.person_id.in_(ids)
-            )
+            sa.delete(changes).where(changes.c.run_id == handle.run_id, is_read_again)
         )
-    if rows:
-        dialect = connection.dialect.name
+    if rows and dialect == SQLITE:
+        # The content hash is binary, and JSON holds no bytes.
+        await connection.execute(sa.insert(changes), rows)
+    elif rows:
         added = insert_rows(dialect, changes, [*rows[0]])
         await connection.execute(added, row_parameters(dialect, rows))
 
@@ -149,12 +150,12 @@ async def add_unread(
         "pass_no": handle.pass_no(1),
         "compared_no": 0,
     }
-    for ids in parts(person_ids):
-        named = sa.select(*(person.c[name] for name in names), *map(sa.literal, fixed.values()))
-        added = upsert(connection.dialect.name, draft).from_select(
-            [*names, *fixed], named.where(person.c.person_id.in_(ids))
-        )
-        await connection.execute(added.on_conflict_do_nothing())
+    is_named = is_any_of(connection.dialect.name, person.c.person_id, person_ids)
+    named = sa.select(*(person.c[name] for name in names), *map(sa.literal, fixed.values()))
+    added = upsert(connection.dialect.name, draft).from_select(
+        [*names, *fixed], named.where(is_named)
+    )
+    await connection.execute(added.on_conflict_do_nothing())
 
 
 async def count_drift(
