@@ -14,12 +14,11 @@ from worker.core.diff import Op
 from worker.errors import FailureKind
 from worker.store.dialects import upsert
 from worker.store.runs.new_publication import NewPublication, Query, has_draft
+from worker.store.schema.columns import FAILURE, PROOF
 from worker.store.schema.tables import (
     CHANGES,
     COMPLETE,
     FAILED,
-    FAILURE,
-    PROOF,
     UNCONFIRMED,
     VERSIONS,
     change_feed,

@@ -14,10 +14,10 @@ from worker.core.record import LEDGER_DRIFT_MAX
 from worker.core.run import RunHandle
 from worker.errors import FailureKind
 from worker.store.dialects import SQLITE, insert_rows, is_any_of, row_parameters, upsert
+from worker.store.schema.columns import FAILURE
 from worker.store.schema.tables import (
     CHANGES,
     FAILED,
-    FAILURE,
     UNCONFIRMED,
     draft,
     draft_area,

@@ -10,12 +10,13 @@ The first migration repeats these declarations, and a test compares both.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
-from worker.core.area import AREAS, ColumnType, ResourceArea
+from worker.core.area import AREAS, ResourceArea
 from worker.errors import FailureKind
+from worker.store.schema.columns import RowId, content, partial, proof_and_failure
 from worker.views import UtcTime
 
 metadata = sa.MetaData(
@@ -26,15 +27,6 @@ metadata = sa.MetaData(
         "uq": "uq_%(table_name)s_%(column_0_name)s",
     }
 )
-
-RowId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-"""SQLite numbers the rows of a table only by a column that is declared as INTEGER."""
-
-
-def _partial(condition: sa.ColumnElement[bool]) -> dict[str, Any]:
-    """The options of an index over the rows that meet a condition."""
-    return {"sqlite_where": condition, "postgresql_where": condition}
-
 
 store_identity = sa.Table(
     "store_identity",
@@ -168,30 +160,8 @@ person = sa.Table(
 """A published person. ``missed_no`` is the first of the full rosters in a row that did not name the
 person. The second one departs them."""
 sa.Index(
-    "ix_person_departed_no",
-    person.c.departed_no,
-    **_partial(person.c.departed_no.is_not(None)),
+    "ix_person_departed_no", person.c.departed_no, **partial(person.c.departed_no.is_not(None))
 )
-
-PROOF: Final = ("pages", "record_count", "digest", "first_read_at", "first_digest")
-"""The completeness proof of an area. The last two columns are the first of two reads that agree."""
-FAILURE: Final = ("failure_kind", "failure_status", "failure_reason", "failure_attempts")
-"""Why an area could not be read."""
-
-
-def _proof_and_failure() -> list[sa.Column[Any]]:
-    return [
-        sa.Column("pages", sa.Integer),
-        sa.Column("record_count", sa.Integer),
-        sa.Column("digest", sa.String(32)),
-        sa.Column("first_read_at", UtcTime),
-        sa.Column("first_digest", sa.String(32)),
-        sa.Column("failure_kind", sa.String(16)),
-        sa.Column("failure_status", sa.Integer),
-        sa.Column("failure_reason", sa.Text),
-        sa.Column("failure_attempts", sa.Integer),
-    ]
-
 
 person_area = sa.Table(
     "person_area",
@@ -202,7 +172,7 @@ person_area = sa.Table(
     sa.Column("area", sa.String(40), primary_key=True),
     sa.Column("confirmed_at", UtcTime),
     sa.Column("confirmed_no", sa.BigInteger),
-    *_proof_and_failure(),
+    *proof_and_failure(),
     sa.Column("failed_at", UtcTime),
     sa.Column("failing_since", UtcTime),
     sa.Column("failed_runs", sa.Integer),
@@ -259,7 +229,7 @@ draft_area = sa.Table(
     sa.Column("state", sa.String(12), nullable=False),
     sa.Column("read_at", UtcTime, nullable=False),
     sa.Column("ids_digest", sa.String(32)),
-    *_proof_and_failure(),
+    *proof_and_failure(),
     sa.CheckConstraint(f"state IN ('{COMPLETE}', '{FAILED}', '{UNCONFIRMED}')", name="state"),
     sqlite_with_rowid=False,
 )
@@ -270,35 +240,6 @@ first one. If the second read fails, the failure is noted and the first read sta
 leaves its failures until the next run begins. All other drafts of a run that is not open are
 garbage.
 """
-
-_TYPES: Final[Mapping[ColumnType, Any]] = {
-    ColumnType.TEXT: sa.Text,
-    ColumnType.INTEGER: sa.BigInteger,
-    ColumnType.BOOLEAN: sa.Boolean,
-    ColumnType.TIME: UtcTime,
-    ColumnType.JSON: sa.Text,
-}
-
-
-def fact_columns(area: ResourceArea) -> tuple[str, ...]:
-    """The columns by which facts count a restriction of the area."""
-    rule = area.effect
-    named = {"fact_code": rule.code, "fact_level": rule.level, "fact_cause": rule.cause}
-    return tuple(name for name, source in named.items() if source)
-
-
-def _content(area: ResourceArea, *, is_draft: bool) -> list[sa.Column[Any]]:
-    """The content of a restriction. The draft of a closing has none."""
-    return [
-        sa.Column("content_hash", sa.LargeBinary(16), nullable=is_draft),
-        *(sa.Column(column.name, _TYPES[column.type]) for column in area.columns),
-        sa.Column("extra", sa.Text),
-        sa.Column("restriction_group", sa.String(16)),
-        sa.Column("restricts", sa.Boolean, nullable=is_draft),
-        sa.Column("effect_from", UtcTime),
-        sa.Column("effect_until", UtcTime),
-        *(sa.Column(name, sa.String(32), nullable=is_draft) for name in fact_columns(area)),
-    ]
 
 
 def _version_table(area: ResourceArea) -> sa.Table:
@@ -316,7 +257,7 @@ def _version_table(area: ResourceArea) -> sa.Table:
         sa.Column("first_seen_at", UtcTime, nullable=False),
         sa.Column("observed_at", UtcTime, nullable=False),
         sa.Column("is_left_censored", sa.Boolean, nullable=False),
-        *_content(area, is_draft=False),
+        *content(area, is_draft=False),
         sa.CheckConstraint("closed_no > opened_no", name="interval"),
         sa.CheckConstraint("(closed_no IS NULL) = (closed_because IS NULL)", name="closed"),
         sa.CheckConstraint("closed_because IN ('changed', 'gone', 'departed')", name="because"),
@@ -327,9 +268,9 @@ def _version_table(area: ResourceArea) -> sa.Table:
     )
     column = table.c
     closed, is_open = column.closed_no.is_not(None), column.closed_no.is_(None)
-    sa.Index(f"ix_{name}_closed_no", column.closed_no, **_partial(closed))
+    sa.Index(f"ix_{name}_closed_no", column.closed_no, **partial(closed))
     key = column.person_id, column.restriction_id
-    sa.Index(f"uq_{name}_open", *key, unique=True, **_partial(is_open))
+    sa.Index(f"uq_{name}_open", *key, unique=True, **partial(is_open))
     return table
 
 
@@ -349,7 +290,7 @@ def _change_table(area: ResourceArea) -> sa.Table:
         sa.Column("first_seen_at", UtcTime),
         sa.Column("observed_at", UtcTime),
         sa.Column("closed_by_reads", sa.String(65)),
-        *_content(area, is_draft=True),
+        *content(area, is_draft=True),
         sa.CheckConstraint("(op = 'insert') = (version_id IS NULL)", name="version"),
         sa.CheckConstraint("op IN ('insert', 'update', 'close')", name="op"),
         sqlite_with_rowid=False,
