@@ -44,12 +44,10 @@ class Choice(Value, frozen=True, kw_only=True):
 
     def includes(self, confirmed_at: datetime | None, *, is_failed: bool) -> bool:
         """Whether it includes an area with this confirmation, and with or without a failure."""
-        if self.failed and is_failed:
-            return True
-        is_old = confirmed_at is None or (
-            self.stale_before is not None and confirmed_at < self.stale_before
-        )
-        return self.stale_before is not None and is_old
+        is_chosen = self.failed and is_failed
+        if self.stale_before is None:
+            return is_chosen
+        return is_chosen or confirmed_at is None or confirmed_at < self.stale_before
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
