@@ -17,12 +17,7 @@ import msgspec
 
 from worker.core.area import Column, ResourceArea
 from worker.core.effect import effect_of, group_of
-from worker.core.model import (
-    ColumnValue,
-    CompleteArea,
-    FirstRead,
-    Record,
-)
+from worker.core.model import ColumnValue, CompleteArea, FirstRead, Record
 from worker.core.value import Value
 from worker.errors import UnstableError
 

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.area import AREAS, ResourceArea
 from worker.core.effect import effect_of
 from worker.core.model import ColumnValue
-from worker.store.schema.tables import CHANGES, VERSIONS, fact_columns
+from worker.store.schema.columns import fact_columns
+from worker.store.schema.tables import CHANGES, VERSIONS
 from worker.views import codes, systems_of
 
 OTHER: Final = "other"

@@ -11,18 +11,7 @@ from typing import Any, Final
 
 import anyio
 import msgspec
-from sqlalchemy import (
-    ColumnElement,
-    Table,
-    delete,
-    func,
-    insert,
-    literal,
-    select,
-    text,
-    tuple_,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -81,7 +70,7 @@ async def record_access(
     async def work(connection: AsyncConnection) -> None:
         at = await database.now(connection)
         row = {"accessed_at": at, "person_key": known, **msgspec.structs.asdict(access)}
-        await connection.execute(insert(access_log).values(row))
+        await connection.execute(sa.insert(access_log).values(row))
 
     await database.write(work)
 
@@ -92,19 +81,19 @@ async def count_traces(database: Database, person_key: str) -> Mapping[str, int]
     async def work(connection: AsyncConnection) -> Mapping[str, int]:
         rows = {}
         for table, condition in _traces(person_key).items():
-            counted = select(func.count()).select_from(table).where(condition)
+            counted = sa.select(sa.func.count()).select_from(table).where(condition)
             rows[table.name] = (await connection.execute(counted)).scalar_one()
         return rows if any(rows.values()) else {}
 
     return await database.read(work)
 
 
-def _traces(person_key: str) -> Mapping[Table, ColumnElement[bool]]:
+def _traces(person_key: str) -> Mapping[sa.Table, sa.ColumnElement[bool]]:
     """Which rows of each table are the person's, in the order in which they go."""
-    drafted = select(draft.c.run_id, draft.c.person_id).where(draft.c.person_key == person_key)
-    published = select(person.c.person_id).where(person.c.person_key == person_key)
+    drafted = sa.select(draft.c.run_id, draft.c.person_id).where(draft.c.person_key == person_key)
+    published = sa.select(person.c.person_id).where(person.c.person_key == person_key)
     reads = {
-        table: tuple_(table.c.run_id, table.c.person_id).in_(drafted)
+        table: sa.tuple_(table.c.run_id, table.c.person_id).in_(drafted)
         for table in (*CHANGES.values(), draft_area)
     }
     rows = {table: table.c.person_id.in_(published) for table in (*VERSIONS.values(), person_area)}
@@ -130,26 +119,33 @@ async def erase_traces(lease: Lease, person_key: str) -> None:
         await delete_securely(connection)
         number = await last_publication_no(connection)
         now = await lease.database.now(connection)
-        said = (literal(number), literal(now, UtcTime()), literal("erase"), person.c.person_id)
+        said = (
+            sa.literal(number),
+            sa.literal(now, UtcTime()),
+            sa.literal("erase"),
+            person.c.person_id,
+        )
         # The feed holds numbers only: nothing of the person is left in it.
         await connection.execute(
-            insert(change_feed).from_select(
+            sa.insert(change_feed).from_select(
                 ("publication_no", "happened_at", "op", "person_id"),
-                select(*said).where(person.c.person_key == person_key),
+                sa.select(*said).where(person.c.person_key == person_key),
             )
         )
         for table, condition in _traces(person_key).items():
-            await connection.execute(delete(table).where(condition))
+            await connection.execute(sa.delete(table).where(condition))
         await connection.execute(
-            update(access_log).where(access_log.c.person_key == person_key).values(person_key=None)
+            sa.update(access_log)
+            .where(access_log.c.person_key == person_key)
+            .values(person_key=None)
         )
 
     await lease.write(work)
 
 
-_NEXT: Final = text("SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS xid) AS text)")
+_NEXT: Final = sa.text("SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS xid) AS text)")
 """All that has ended, the erasure too, is before this transaction id."""
-_HOLDERS: Final = text("""
+_HOLDERS: Final = sa.text("""
     SELECT count(*) FROM (SELECT backend_xmin AS oldest FROM pg_stat_activity
             WHERE datname = current_database() OR datname IS NULL
         UNION ALL SELECT xmin FROM pg_replication_slots) AS snapshots
@@ -158,7 +154,7 @@ _HOLDERS: Final = text("""
 """How many snapshots may still see rows that were deleted before an id: of sessions here, standbys
 and slots. This session's own counts, like that of VACUUM FULL: it begins with the oldest
 transaction on the server that has written, in any database, or is prepared."""
-_NOT_OURS: Final = text("""
+_NOT_OURS: Final = sa.text("""
     SELECT count(*) FROM pg_class c JOIN pg_database d ON d.datname = current_database()
     WHERE c.oid = ANY (CAST(CAST(:tables AS text[]) AS regclass[]))
         AND NOT pg_has_role(c.relowner, 'USAGE') AND NOT pg_has_role(d.datdba, 'USAGE')

@@ -223,7 +223,8 @@ async def counted_flows(world: World, before: datetime | None) -> dict[str, Coun
     opened = await world.rows(
         "SELECT h.area, CASE WHEN h.first_seen_at < h.observed_at THEN 'changed' "
         "WHEN e.is_left_censored THEN 'joined_with' ELSE 'added' END "
-        "FROM report_restriction_history h JOIN report_episode e ON e.area = h.area AND e.person_key = h.person_key "
+        "FROM report_restriction_history h JOIN report_episode e "
+        "ON e.area = h.area AND e.person_key = h.person_key "
         "AND e.restriction_id = h.restriction_id AND e.started_at = h.first_seen_at "
         f"WHERE h.opened_publication = {last}"
     )

@@ -7,42 +7,18 @@ transaction, and ``facts.py`` counts their result.
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Delete,
-    Exists,
-    Insert,
-    Text,
-    Update,
-    and_,
-    case,
-    cast,
-    delete,
-    exists,
-    false,
-    func,
-    insert,
-    literal,
-    null,
-    or_,
-    select,
-    tuple_,
-    union_all,
-    update,
-)
+import sqlalchemy as sa
 
 from worker.core.area import AREAS, ResourceArea
 from worker.core.diff import Op
 from worker.errors import FailureKind
 from worker.store.dialects import upsert
 from worker.store.runs.new_publication import NewPublication, Query, has_draft
+from worker.store.schema.columns import FAILURE, PROOF
 from worker.store.schema.tables import (
     CHANGES,
     COMPLETE,
     FAILED,
-    FAILURE,
-    PROOF,
     UNCONFIRMED,
     VERSIONS,
     change_feed,
@@ -59,9 +35,9 @@ _NOT_READ_AGAIN: Final = (
 _FAILING: Final = ("failed_at", "failing_since", "failed_runs")
 
 
-def _was_read() -> Exists:
+def _was_read() -> sa.Exists:
     """Whether the run has read an area of a draft's person."""
-    return exists().where(
+    return sa.exists().where(
         draft_area.c.run_id == draft.c.run_id, draft_area.c.person_id == draft.c.person_id
     )
 
@@ -69,88 +45,88 @@ def _was_read() -> Exists:
 # 1. The roster: forget drafts that the last attempt has not seen, and mark absent persons
 
 
-def forget_unseen_drafts(new: NewPublication) -> Iterator[Delete]:
+def forget_unseen_drafts(new: NewPublication) -> Iterator[sa.Delete]:
     """Delete the reads of earlier attempts for persons whom this full roster does not name."""
-    yield delete(draft).where(draft.c.run_id == new.run_id, draft.c.pass_no < new.first_pass_no)
+    yield sa.delete(draft).where(draft.c.run_id == new.run_id, draft.c.pass_no < new.first_pass_no)
     yield from forget_orphans([new.run_id])
 
 
-def forget_orphans(run_ids: Sequence[int]) -> Iterator[Delete]:
+def forget_orphans(run_ids: Sequence[int]) -> Iterator[sa.Delete]:
     """Delete reads and changes of persons whose draft is gone."""
     for table in (draft_area, *CHANGES.values()):
-        has_draft = exists().where(
+        has_draft = sa.exists().where(
             draft.c.run_id == table.c.run_id, draft.c.person_id == table.c.person_id
         )
-        yield delete(table).where(table.c.run_id.in_(run_ids), ~has_draft)
+        yield sa.delete(table).where(table.c.run_id.in_(run_ids), ~has_draft)
 
 
-def depart_persons(new: NewPublication) -> Update:
+def depart_persons(new: NewPublication) -> sa.Update:
     """Depart persons whom two full rosters in a row do not name."""
-    is_second = and_(person.c.missed_no.is_not(None), *_is_absent(new))
-    return update(person).where(is_second).values(departed_no=new.no)
+    is_second = sa.and_(person.c.missed_no.is_not(None), *_is_absent(new))
+    return sa.update(person).where(is_second).values(departed_no=new.no)
 
 
-def mark_missed_persons(new: NewPublication) -> Update:
+def mark_missed_persons(new: NewPublication) -> sa.Update:
     """Mark persons whom the full roster does not name for the first time. After departures."""
-    is_first = and_(person.c.missed_no.is_(None), *_is_absent(new))
-    return update(person).where(is_first).values(missed_no=new.no)
+    is_first = sa.and_(person.c.missed_no.is_(None), *_is_absent(new))
+    return sa.update(person).where(is_first).values(missed_no=new.no)
 
 
-def _is_absent(new: NewPublication) -> tuple[ColumnElement[bool], ...]:
-    return person.c.departed_no.is_(None), ~exists().where(has_draft(new))
+def _is_absent(new: NewPublication) -> tuple[sa.ColumnElement[bool], ...]:
+    return person.c.departed_no.is_(None), ~sa.exists().where(has_draft(new))
 
 
 # 2. The changes that readers see
 
 
-def fail_unconfirmed_reads(new: NewPublication) -> Update:
+def fail_unconfirmed_reads(new: NewPublication) -> sa.Update:
     """Turn first reads without a second one into failures: one read is not enough."""
     read = draft_area.c
     failure = {
         "state": FAILED,
         # If the second read was made and failed, that failure stays.
-        "failure_kind": func.coalesce(read.failure_kind, FailureKind.UNSTABLE.value),
-        "failure_reason": func.coalesce(read.failure_reason, _NOT_READ_AGAIN),
-        "failure_attempts": func.coalesce(read.failure_attempts, read.pages),
+        "failure_kind": sa.func.coalesce(read.failure_kind, FailureKind.UNSTABLE.value),
+        "failure_reason": sa.func.coalesce(read.failure_reason, _NOT_READ_AGAIN),
+        "failure_attempts": sa.func.coalesce(read.failure_attempts, read.pages),
         "ids_digest": None,
     }
-    is_waiting = and_(draft_area.c.run_id == new.run_id, draft_area.c.state == UNCONFIRMED)
-    return update(draft_area).where(is_waiting).values(failure)
+    is_waiting = sa.and_(draft_area.c.run_id == new.run_id, draft_area.c.state == UNCONFIRMED)
+    return sa.update(draft_area).where(is_waiting).values(failure)
 
 
-def close_versions(new: NewPublication, area: ResourceArea) -> Update:
+def close_versions(new: NewPublication, area: ResourceArea) -> sa.Update:
     """Close the versions that changed or are gone."""
     versions, changes = VERSIONS[area.name], CHANGES[area.name].c
-    is_changed = and_(changes.run_id == new.run_id, versions.c.version_id == changes.version_id)
-    because = case((changes.op == Op.UPDATE, "changed"), else_="gone")
+    is_changed = sa.and_(changes.run_id == new.run_id, versions.c.version_id == changes.version_id)
+    because = sa.case((changes.op == Op.UPDATE, "changed"), else_="gone")
     return (
-        update(versions)
+        sa.update(versions)
         .where(is_changed, versions.c.closed_no.is_(None))
         .values(closed_no=new.no, closed_because=because, closed_by_reads=changes.closed_by_reads)
     )
 
 
-def close_departed_versions(new: NewPublication, area: ResourceArea) -> Update:
+def close_departed_versions(new: NewPublication, area: ResourceArea) -> sa.Update:
     """Close the versions of departing persons."""
     versions = VERSIONS[area.name]
-    departing = select(person.c.person_id).where(person.c.departed_no == new.no)
+    departing = sa.select(person.c.person_id).where(person.c.departed_no == new.no)
     return (
-        update(versions)
+        sa.update(versions)
         .where(versions.c.closed_no.is_(None), versions.c.person_id.in_(departing))
         .values(closed_no=new.no, closed_because="departed")
     )
 
 
-def add_persons(new: NewPublication) -> Insert:
+def add_persons(new: NewPublication) -> sa.Insert:
     """Insert the persons whom no publication has."""
     names = ["person_id", "person_key", "local_ref", "cohort"]
-    added = select(*(draft.c[name] for name in names), new.no).where(
+    added = sa.select(*(draft.c[name] for name in names), new.no).where(
         draft.c.run_id == new.run_id, draft.c.is_new
     )
-    return insert(person).from_select([*names, "first_no"], added.order_by(draft.c.person_id))
+    return sa.insert(person).from_select([*names, "first_no"], added.order_by(draft.c.person_id))
 
 
-def add_versions(new: NewPublication, area: ResourceArea) -> Insert:
+def add_versions(new: NewPublication, area: ResourceArea) -> sa.Insert:
     """Insert new and changed versions. Before ``confirm_areas``, which ends the first read.
 
     A changed version is left-censored if the version that it replaces is. A new one is, if its area
@@ -162,41 +138,43 @@ def add_versions(new: NewPublication, area: ResourceArea) -> Insert:
     set_here.add("closed_by_reads")
     copied = [column.name for column in versions.c if column.name not in set_here]
     is_first_read = person_area.c.confirmed_no.is_(None)
-    is_left_censored = func.coalesce(replaced.c.is_left_censored, is_first_read)
+    is_left_censored = sa.func.coalesce(replaced.c.is_left_censored, is_first_read)
     opened = (
-        select(*(changes.c[name] for name in copied), new.no, is_left_censored)
+        sa.select(*(changes.c[name] for name in copied), new.no, is_left_censored)
         .outerjoin_from(changes, replaced, replaced.c.version_id == changes.c.version_id)
         .outerjoin(
             person_area,
-            and_(person_area.c.person_id == changes.c.person_id, person_area.c.area == area.name),
+            sa.and_(
+                person_area.c.person_id == changes.c.person_id, person_area.c.area == area.name
+            ),
         )
         .where(changes.c.run_id == new.run_id, changes.c.op != Op.CLOSE)
         .order_by(changes.c.person_id, changes.c.restriction_id)
     )
-    return insert(versions).from_select([*copied, "opened_no", "is_left_censored"], opened)
+    return sa.insert(versions).from_select([*copied, "opened_no", "is_left_censored"], opened)
 
 
-def write_feed(new: NewPublication) -> Insert:
+def write_feed(new: NewPublication) -> sa.Insert:
     """Append the changes to the feed, in the order in which a copy applies them."""
-    rows = union_all(
+    rows = sa.union_all(
         *(_closed_rows(new, area) for area in AREAS),
         *(_opened_rows(new, area) for area in AREAS),
         _departed_rows(new),
         _relabelled_rows(new),
     ).subquery("feed")
     names = ["op", "area", "version_id", "person_id"]
-    ordered = select(new.no, literal(new.at, UtcTime), *(rows.c[name] for name in names)).order_by(
-        rows.c.step, rows.c.area.desc(), rows.c.version_id, rows.c.person_id
-    )
-    return insert(change_feed).from_select(["publication_no", "happened_at", *names], ordered)
+    ordered = sa.select(
+        new.no, sa.literal(new.at, UtcTime), *(rows.c[name] for name in names)
+    ).order_by(rows.c.step, rows.c.area.desc(), rows.c.version_id, rows.c.person_id)
+    return sa.insert(change_feed).from_select(["publication_no", "happened_at", *names], ordered)
 
 
 def _feed_rows(step: int, op: Any, area: Any, version_id: Any, person_id: Any) -> Query:
-    return select(
-        literal(step).label("step"),
-        cast(op, Text).label("op"),
-        cast(area, Text).label("area"),
-        cast(version_id, BigInteger).label("version_id"),
+    return sa.select(
+        sa.literal(step).label("step"),
+        sa.cast(op, sa.Text).label("op"),
+        sa.cast(area, sa.Text).label("area"),
+        sa.cast(version_id, sa.BigInteger).label("version_id"),
         person_id.label("person_id"),
     )
 
@@ -204,14 +182,14 @@ def _feed_rows(step: int, op: Any, area: Any, version_id: Any, person_id: Any) -
 def _closed_rows(new: NewPublication, area: ResourceArea) -> Query:
     versions = VERSIONS[area.name].c
     # An update closes a version too. Its row is the one of the new version.
-    is_ended = and_(versions.closed_no == new.no, versions.closed_because != "changed")
+    is_ended = sa.and_(versions.closed_no == new.no, versions.closed_because != "changed")
     rows = _feed_rows(1, Op.CLOSE.value, area.name, versions.version_id, versions.person_id)
     return rows.where(is_ended)
 
 
 def _opened_rows(new: NewPublication, area: ResourceArea) -> Query:
     versions, changes = VERSIONS[area.name], CHANGES[area.name]
-    is_source = and_(
+    is_source = sa.and_(
         changes.c.run_id == new.run_id,
         changes.c.person_id == versions.c.person_id,
         changes.c.restriction_id == versions.c.restriction_id,
@@ -223,48 +201,48 @@ def _opened_rows(new: NewPublication, area: ResourceArea) -> Query:
 
 
 def _departed_rows(new: NewPublication) -> Query:
-    rows = _feed_rows(3, "depart", null(), null(), person.c.person_id)
+    rows = _feed_rows(3, "depart", sa.null(), sa.null(), person.c.person_id)
     return rows.where(person.c.departed_no == new.no)
 
 
 def _relabelled_rows(new: NewPublication) -> Query:
-    rows = _feed_rows(4, "relabel", null(), null(), person.c.person_id)
+    rows = _feed_rows(4, "relabel", sa.null(), sa.null(), person.c.person_id)
     return rows.join_from(person, draft, has_draft(new)).where(
         person.c.first_no != new.no, _is_relabelled()
     )
 
 
-def _is_relabelled() -> ColumnElement[bool]:
+def _is_relabelled() -> sa.ColumnElement[bool]:
     """Whether a person was read, under other labels than those of the last publication.
 
     With AND, PostgreSQL joins the reads of all persons first. CASE looks up those of the few whose
     labels differ.
     """
-    has_other_labels = or_(
+    has_other_labels = sa.or_(
         person.c.departed_no.is_not(None),
         person.c.local_ref.is_distinct_from(draft.c.local_ref),
         person.c.cohort.is_distinct_from(draft.c.cohort),
     )
-    return case((has_other_labels, _was_read()), else_=false())
+    return sa.case((has_other_labels, _was_read()), else_=sa.false())
 
 
-def mark_returned_persons(new: NewPublication) -> Update:
+def mark_returned_persons(new: NewPublication) -> sa.Update:
     """Count returned persons as new on the roster. ``label_persons`` ends their absence."""
-    departed = select(person.c.person_id).where(person.c.departed_no.is_not(None))
-    is_back = and_(draft.c.run_id == new.run_id, draft.c.person_id.in_(departed), _was_read())
-    return update(draft).where(is_back).values(is_new=True)
+    departed = sa.select(person.c.person_id).where(person.c.departed_no.is_not(None))
+    is_back = sa.and_(draft.c.run_id == new.run_id, draft.c.person_id.in_(departed), _was_read())
+    return sa.update(draft).where(is_back).values(is_new=True)
 
 
 def confirm_areas(new: NewPublication, dialect: str) -> Any:
     """Note the complete reads: the proof, and that the area does not fail."""
     names = ["person_id", "area", *PROOF, "confirmed_at", "confirmed_no"]
     columns = [draft_area.c[name] for name in names[:-2]]
-    reads = select(*columns, draft_area.c.read_at, new.no).where(
+    reads = sa.select(*columns, draft_area.c.read_at, new.no).where(
         draft_area.c.run_id == new.run_id, draft_area.c.state == COMPLETE
     )
     added = upsert(dialect, person_area).from_select(names, reads)
     proof = {name: added.excluded[name] for name in names[2:]}
-    no_failure = dict.fromkeys((*FAILURE, *_FAILING), null())
+    no_failure = dict.fromkeys((*FAILURE, *_FAILING), sa.null())
     return added.on_conflict_do_update(
         index_elements=[person_area.c.person_id, person_area.c.area], set_=proof | no_failure
     )
@@ -274,8 +252,8 @@ def note_failures(new: NewPublication, dialect: str) -> Any:
     """Note the failed reads: why, since when, and in how many runs in a row."""
     names = ["person_id", "area", *FAILURE, *_FAILING]
     read_at = draft_area.c.read_at
-    reads = select(
-        *(draft_area.c[name] for name in names[: -len(_FAILING)]), read_at, read_at, literal(1)
+    reads = sa.select(
+        *(draft_area.c[name] for name in names[: -len(_FAILING)]), read_at, read_at, sa.literal(1)
     ).where(draft_area.c.run_id == new.run_id, draft_area.c.state == FAILED)
     added = upsert(dialect, person_area).from_select(names, reads)
     failure = {name: added.excluded[name] for name in (*FAILURE, "failed_at")}
@@ -284,39 +262,39 @@ def note_failures(new: NewPublication, dialect: str) -> Any:
         index_elements=[before.person_id, before.area],
         set_=failure
         | {
-            "failing_since": func.coalesce(before.failing_since, added.excluded.failing_since),
-            "failed_runs": func.coalesce(before.failed_runs, 0) + 1,
+            "failing_since": sa.func.coalesce(before.failing_since, added.excluded.failing_since),
+            "failed_runs": sa.func.coalesce(before.failed_runs, 0) + 1,
         },
     )
 
 
-def label_persons(new: NewPublication) -> Update:
+def label_persons(new: NewPublication) -> sa.Update:
     """Write the roster's labels where they differ.
 
     Setting a column to its own value would make SQLite rewrite the index entries of every row.
     """
-    labels = {"local_ref": draft.c.local_ref, "cohort": draft.c.cohort, "departed_no": null()}
-    return update(person).where(has_draft(new), _is_relabelled()).values(labels)
+    labels = {"local_ref": draft.c.local_ref, "cohort": draft.c.cohort, "departed_no": sa.null()}
+    return sa.update(person).where(has_draft(new), _is_relabelled()).values(labels)
 
 
-def unmark_missed_persons(new: NewPublication) -> Update:
+def unmark_missed_persons(new: NewPublication) -> sa.Update:
     """Clear the mark of persons whom the roster names again."""
-    is_named = and_(person.c.missed_no.is_not(None), exists().where(has_draft(new)))
-    return update(person).where(is_named).values(missed_no=None)
+    is_named = sa.and_(person.c.missed_no.is_not(None), sa.exists().where(has_draft(new)))
+    return sa.update(person).where(is_named).values(missed_no=None)
 
 
-def clear_departed_persons(new: NewPublication) -> Iterator[Update]:
+def clear_departed_persons(new: NewPublication) -> Iterator[sa.Update]:
     """Clear confirmation and failure of departed persons.
 
     If they return, their areas count as unread until they are read again.
     """
-    yield update(person).where(person.c.departed_no == new.no).values(missed_no=None)
-    departed = select(person.c.person_id).where(person.c.departed_no == new.no)
+    yield sa.update(person).where(person.c.departed_no == new.no).values(missed_no=None)
+    departed = sa.select(person.c.person_id).where(person.c.departed_no == new.no)
     unread = dict.fromkeys(("confirmed_no", "digest", *FAILURE, *_FAILING), None)
-    yield update(person_area).where(person_area.c.person_id.in_(departed)).values(unread)
+    yield sa.update(person_area).where(person_area.c.person_id.in_(departed)).values(unread)
 
 
-def applied_statements(new: NewPublication, dialect: str) -> Iterator[Insert | Update]:
+def applied_statements(new: NewPublication, dialect: str) -> Iterator[sa.Insert | sa.Update]:
     """The statements that a publication executes once the guard has passed it."""
     for area in AREAS:
         yield close_versions(new, area)
@@ -336,30 +314,30 @@ def applied_statements(new: NewPublication, dialect: str) -> Iterator[Insert | U
 # 3. Other open runs
 
 
-def forget_outdated_drafts(new: NewPublication, others: Sequence[int]) -> Iterator[Delete]:
+def forget_outdated_drafts(new: NewPublication, others: Sequence[int]) -> Iterator[sa.Delete]:
     """Delete drafts of other open runs that were compared with what is no longer published.
 
     These are the drafts of persons published now, and of persons who would open a restriction that
     another person has opened now. Those runs read them again.
     """
     other = draft.alias("other")
-    same_person = select(other.c.run_id, other.c.person_id).join(
-        draft, and_(draft.c.run_id == new.run_id, draft.c.person_key == other.c.person_key)
+    same_person = sa.select(other.c.run_id, other.c.person_id).join(
+        draft, sa.and_(draft.c.run_id == new.run_id, draft.c.person_key == other.c.person_key)
     )
     outdated = [same_person.where(other.c.run_id.in_(others))]
     for changes in CHANGES.values():
         opened, waiting = changes.alias("opened"), changes.alias("waiting")
-        is_same = and_(
+        is_same = sa.and_(
             opened.c.run_id == new.run_id,
             opened.c.op == Op.INSERT,
             opened.c.restriction_id == waiting.c.restriction_id,
         )
         outdated.append(
-            select(waiting.c.run_id, waiting.c.person_id)
+            sa.select(waiting.c.run_id, waiting.c.person_id)
             .join(opened, is_same)
             .where(waiting.c.run_id.in_(others), waiting.c.op == Op.INSERT)
         )
-    rows = union_all(*outdated).subquery("outdated")
-    key = tuple_(draft.c.run_id, draft.c.person_id)
-    yield delete(draft).where(key.in_(select(rows.c.run_id, rows.c.person_id)))
+    rows = sa.union_all(*outdated).subquery("outdated")
+    key = sa.tuple_(draft.c.run_id, draft.c.person_id)
+    yield sa.delete(draft).where(key.in_(sa.select(rows.c.run_id, rows.c.person_id)))
     yield from forget_orphans(others)

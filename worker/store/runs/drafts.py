@@ -1,21 +1,10 @@
 """Finds the drafts of a run, and the published state that they are compared with."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    CompoundSelect,
-    and_,
-    exists,
-    false,
-    func,
-    null,
-    or_,
-    select,
-    true,
-)
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import ResourceArea
@@ -24,19 +13,8 @@ from worker.core.model import FirstRead
 from worker.core.run import AreaDraft, FailureCount, PersonDraft, RunHandle
 from worker.core.value import Value
 from worker.errors import FailureKind
-from worker.store.schema.tables import (
-    UNCONFIRMED,
-    VERSIONS,
-    draft,
-    draft_area,
-    person,
-    person_area,
-)
-
-_KEYS_MAX: Final = 1_000
-"""Keys in one IN list. SQLite and PostgreSQL allow thirty times as many parameters."""
-
-T = TypeVar("T")
+from worker.store.dialects import is_any_of
+from worker.store.schema.tables import UNCONFIRMED, VERSIONS, draft, draft_area, person, person_area
 
 
 class StoredPerson(Value, frozen=True, kw_only=True):
@@ -69,9 +47,10 @@ async def find_persons(
     Args:
         is_drafted: only persons whom this run has read or seen, without published digests.
     """
-    rows = []
-    for keys in parts(list(dict.fromkeys(person_keys))):
-        rows += (await connection.execute(_persons(run_id, keys, is_drafted=is_drafted))).all()
+    persons = _persons(
+        connection.dialect.name, run_id, frozenset(person_keys), is_drafted=is_drafted
+    )
+    rows = (await connection.execute(persons)).all()
     published = [] if is_drafted else [row.person_id for row in rows if not row.is_new]
     digests = await _published_digests(connection, published)
     passes = {row.person_id: row.pass_no for row in rows if row.pass_no is not None}
@@ -89,24 +68,30 @@ async def find_persons(
     }
 
 
-def _persons(run_id: int, person_keys: Sequence[str], *, is_drafted: bool) -> CompoundSelect[Any]:
+def _persons(
+    dialect: str, run_id: int, person_keys: Collection[str], *, is_drafted: bool
+) -> sa.CompoundSelect[Any]:
     """Published persons with their drafts, and persons whom only this run has read."""
-    has_draft = and_(draft.c.run_id == run_id, draft.c.person_id == person.c.person_id)
+    has_draft = sa.and_(draft.c.run_id == run_id, draft.c.person_id == person.c.person_id)
     published = (
-        select(
+        sa.select(
             person.c.person_key,
             person.c.person_id,
-            false().label("is_new"),
+            sa.false().label("is_new"),
             person.c.local_ref,
             person.c.cohort,
             draft.c.pass_no,
         )
         .join_from(person, draft, has_draft, isouter=not is_drafted)
-        .where(person.c.person_key.in_(person_keys))
+        .where(is_any_of(dialect, person.c.person_key, person_keys))
     )
-    unpublished = select(
-        draft.c.person_key, draft.c.person_id, true(), null(), null(), draft.c.pass_no
-    ).where(draft.c.run_id == run_id, draft.c.is_new, draft.c.person_key.in_(person_keys))
+    unpublished = sa.select(
+        draft.c.person_key, draft.c.person_id, sa.true(), sa.null(), sa.null(), draft.c.pass_no
+    ).where(
+        draft.c.run_id == run_id,
+        draft.c.is_new,
+        is_any_of(dialect, draft.c.person_key, person_keys),
+    )
     return published.union_all(unpublished)
 
 
@@ -115,10 +100,12 @@ async def _published_digests(
 ) -> Mapping[int, Mapping[str, str | None]]:
     """The digest of each area's open restrictions, by person."""
     digests: dict[int, dict[str, str | None]] = defaultdict(dict)
-    for ids in parts(person_ids):
-        rows = select(person_area.c.person_id, person_area.c.area, person_area.c.digest)
-        for row in await connection.execute(rows.where(person_area.c.person_id.in_(ids))):
-            digests[row.person_id][row.area] = row.digest
+    if person_ids:
+        row = person_area.c
+        is_asked = is_any_of(connection.dialect.name, row.person_id, person_ids)
+        rows = sa.select(row.person_id, row.area, row.digest).where(is_asked)
+        for person_id, area, digest in await connection.execute(rows):
+            digests[person_id][area] = digest
     return digests
 
 
@@ -133,10 +120,9 @@ async def _drafts(
     areas: dict[int, dict[str, AreaDraft]] = defaultdict(dict)
     names = ("person_id", "area", "state", "read_at", "record_count", "digest", "ids_digest")
     columns = [draft_area.c[name] for name in (*names, "failure_kind")]
-    for ids in parts([*passes]):
-        rows = select(*columns).where(
-            draft_area.c.run_id == run_id, draft_area.c.person_id.in_(ids)
-        )
+    if passes:
+        is_asked = is_any_of(connection.dialect.name, draft_area.c.person_id, passes)
+        rows = sa.select(*columns).where(draft_area.c.run_id == run_id, is_asked)
         for row in await connection.execute(rows):
             areas[row.person_id][row.area] = _area_draft(row)
     return {
@@ -162,8 +148,9 @@ async def open_versions(
     versions = VERSIONS[area.name].c
     stored: dict[int, list[StoredVersion]] = defaultdict(list)
     names = [column.name for column in area.columns]
-    for ids in parts(person_ids):
-        rows = select(*versions).where(versions.person_id.in_(ids), versions.closed_no.is_(None))
+    if person_ids:
+        is_asked = is_any_of(connection.dialect.name, versions.person_id, person_ids)
+        rows = sa.select(*versions).where(is_asked, versions.closed_no.is_(None))
         for row in (await connection.execute(rows)).mappings():
             stored[row["person_id"]].append(
                 StoredVersion(
@@ -184,9 +171,10 @@ async def find_holders(
     """The persons with a published open restriction of this id, by its id."""
     versions = VERSIONS[area.name].c
     holders: dict[str, set[int]] = defaultdict(set)
-    for ids in parts(restriction_ids):
-        rows = select(versions.restriction_id, versions.person_id).where(
-            versions.restriction_id.in_(ids), versions.closed_no.is_(None)
+    if restriction_ids:
+        is_asked = is_any_of(connection.dialect.name, versions.restriction_id, restriction_ids)
+        rows = sa.select(versions.restriction_id, versions.person_id).where(
+            is_asked, versions.closed_no.is_(None)
         )
         for restriction_id, person_id in await connection.execute(rows):
             holders[restriction_id].add(person_id)
@@ -203,33 +191,35 @@ async def count_due(
 ) -> int:
     """The number of persons with an area that a later pass reads again (``AreaDraft.is_due``)."""
     kind = draft_area.c.failure_kind
-    is_unconfirmed = and_(draft_area.c.state == UNCONFIRMED, kind.is_(None))
-    is_failed = and_(true() if with_failures else false(), kind != FailureKind.UNSTABLE)
+    is_unconfirmed = sa.and_(draft_area.c.state == UNCONFIRMED, kind.is_(None))
+    is_failed = sa.and_(sa.true() if with_failures else sa.false(), kind != FailureKind.UNSTABLE)
     persons = (
-        select(func.count(draft_area.c.person_id.distinct()))
+        sa.select(sa.func.count(draft_area.c.person_id.distinct()))
         .join(draft, _has_draft())
         .where(
             draft_area.c.run_id == handle.run_id,
             draft_area.c.area.in_(sorted(areas)),
             draft.c.pass_no < pass_no,
-            or_(is_unconfirmed, is_failed),
+            sa.or_(is_unconfirmed, is_failed),
         )
     )
     return int((await connection.execute(persons)).scalar_one())
 
 
-def _has_draft() -> ColumnElement[bool]:
+def _has_draft() -> sa.ColumnElement[bool]:
     """Joins a read of an area with the draft of its person."""
-    return and_(draft.c.run_id == draft_area.c.run_id, draft.c.person_id == draft_area.c.person_id)
+    return sa.and_(
+        draft.c.run_id == draft_area.c.run_id, draft.c.person_id == draft_area.c.person_id
+    )
 
 
 async def count_failures(connection: AsyncConnection, *, run_id: int) -> Sequence[FailureCount]:
     """The failed reads of a run by area, kind and reason, most frequent first."""
     read = draft_area.c
-    persons = func.count().label("persons")
+    persons = sa.func.count().label("persons")
     key = (read.area, read.failure_kind.label("kind"), read.failure_reason.label("reason"))
     counts = (
-        select(*key, persons)
+        sa.select(*key, persons)
         .where(read.run_id == run_id, read.failure_kind.is_not(None))
         .group_by(read.area, read.failure_kind, read.failure_reason)
         .order_by(persons.desc(), read.area, read.failure_reason)
@@ -248,25 +238,19 @@ async def answered_areas(
     """
     answered, with_record = set[str](), set[str]()
     for name, version in VERSIONS.items():
-        is_drafted = and_(draft_area.c.run_id == run_id, draft_area.c.area == name)
-        is_confirmed = and_(person_area.c.area == name, person_area.c.confirmed_no.is_not(None))
-        found = select(
-            or_(
-                exists().where(is_confirmed),
-                exists().where(is_drafted, draft_area.c.pages.is_not(None)),
+        is_drafted = sa.and_(draft_area.c.run_id == run_id, draft_area.c.area == name)
+        is_confirmed = sa.and_(person_area.c.area == name, person_area.c.confirmed_no.is_not(None))
+        found = sa.select(
+            sa.or_(
+                sa.exists().where(is_confirmed),
+                sa.exists().where(is_drafted, draft_area.c.pages.is_not(None)),
             ),
-            or_(
-                exists(select(version.c.version_id)),
-                exists().where(is_drafted, draft_area.c.record_count > 0),
+            sa.or_(
+                sa.exists(sa.select(version.c.version_id)),
+                sa.exists().where(is_drafted, draft_area.c.record_count > 0),
             ),
         )
         is_answered, has_record = (await connection.execute(found)).one()
         answered |= {name} if is_answered else set()
         with_record |= {name} if has_record else set()
     return frozenset(answered), frozenset(with_record)
-
-
-def parts(keys: Sequence[T]) -> Iterator[Sequence[T]]:
-    """The keys in lists that fit into one statement."""
-    for start in range(0, len(keys), _KEYS_MAX):
-        yield keys[start : start + _KEYS_MAX]

@@ -3,19 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    and_,
-    case,
-    exists,
-    false,
-    func,
-    literal,
-    or_,
-    select,
-    true,
-    union_all,
-)
+import sqlalchemy as sa
 
 from worker.core.area import AREAS, ResourceArea
 from worker.core.diff import Op
@@ -38,14 +26,14 @@ def count_reads(new: NewPublication) -> Query:
     ``lone`` reads are unconfirmed, and no second one was made.
     """
     state = draft_area.c.state
-    records = case((state == COMPLETE, draft_area.c.record_count), else_=0)
-    is_lone = and_(state == UNCONFIRMED, draft_area.c.failure_kind.is_(None))
+    records = sa.case((state == COMPLETE, draft_area.c.record_count), else_=0)
+    is_lone = sa.and_(state == UNCONFIRMED, draft_area.c.failure_kind.is_(None))
     return (
-        select(
+        sa.select(
             draft_area.c.area,
-            func.count().label("attempted"),
+            sa.func.count().label("attempted"),
             count_if(state == COMPLETE).label("complete"),
-            func.sum(records).label("records"),
+            sa.func.sum(records).label("records"),
             count_if(state == UNCONFIRMED).label("unconfirmed"),
             count_if(is_lone).label("lone"),
         )
@@ -56,38 +44,40 @@ def count_reads(new: NewPublication) -> Query:
 
 def count_persons(new: NewPublication) -> Query:
     """Count persons with a read, and those whose reads are all complete."""
-    is_complete = func.min(case((draft_area.c.state == COMPLETE, 1), else_=0))
+    is_complete = sa.func.min(sa.case((draft_area.c.state == COMPLETE, 1), else_=0))
     by_person = (
-        select(is_complete.label("is_complete"))
+        sa.select(is_complete.label("is_complete"))
         .where(draft_area.c.run_id == new.run_id)
         .group_by(draft_area.c.person_id)
         .subquery()
     )
     complete = count_if(by_person.c.is_complete == 1)
-    return select(func.count().label("persons"), complete.label("complete")).select_from(by_person)
+    return sa.select(sa.func.count().label("persons"), complete.label("complete")).select_from(
+        by_person
+    )
 
 
-def is_missing(new: NewPublication) -> ColumnElement[bool]:
+def is_missing(new: NewPublication) -> sa.ColumnElement[bool]:
     """Whether a full run is the first that does not name a person.
 
     A line that cannot be read names no person, so that its person is missing.
     """
-    named = exists().where(has_draft(new), draft.c.pass_no >= new.first_pass_no)
-    is_first = or_(person.c.missed_no.is_(None), person.c.missed_no == new.no)
+    named = sa.exists().where(has_draft(new), draft.c.pass_no >= new.first_pass_no)
+    is_first = sa.or_(person.c.missed_no.is_(None), person.c.missed_no == new.no)
     is_here = person.c.departed_no.is_(None)
-    return and_(true() if new.is_sync else false(), is_here, is_first, ~named)
+    return sa.and_(sa.true() if new.is_sync else sa.false(), is_here, is_first, ~named)
 
 
 def count_missing(new: NewPublication) -> Query:
     """Count the persons whom a full run is the first not to name."""
-    return select(func.count().label("missing")).select_from(person).where(is_missing(new))
+    return sa.select(sa.func.count().label("missing")).select_from(person).where(is_missing(new))
 
 
 def count_absent(new: NewPublication) -> Query:
     """Count the persons who are missing after this publication: marked, and not named by it."""
-    is_marked = and_(person.c.missed_no.is_not(None), person.c.departed_no.is_(None))
-    is_named = exists().where(has_draft(new))
-    return select(func.count()).select_from(person).where(is_marked, ~is_named)
+    is_marked = sa.and_(person.c.missed_no.is_not(None), person.c.departed_no.is_(None))
+    is_named = sa.exists().where(has_draft(new))
+    return sa.select(sa.func.count()).select_from(person).where(is_marked, ~is_named)
 
 
 def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
@@ -97,16 +87,16 @@ def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
     judged then.
     """
     changes, versions = CHANGES[area.name].c, VERSIONS[area.name].c
-    drafted = select(changes.op, changes.person_id, changes.closes, changes.loses).where(
+    drafted = sa.select(changes.op, changes.person_id, changes.closes, changes.loses).where(
         changes.run_id == new.run_id
     )
     departing = (
-        select(literal(Op.CLOSE.value), versions.person_id, false(), false())
+        sa.select(sa.literal(Op.CLOSE.value), versions.person_id, sa.false(), sa.false())
         .join(person, person.c.person_id == versions.person_id)
         .where(versions.closed_no.is_(None), person.c.departed_no == new.no)
     )
     missing = (
-        select(literal("missing"), versions.person_id, true(), false())
+        sa.select(sa.literal("missing"), versions.person_id, sa.true(), sa.false())
         .join(person, person.c.person_id == versions.person_id)
         .where(versions.closed_no.is_(None), is_missing(new))
     )
@@ -116,8 +106,8 @@ def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
 def count_changes(new: NewPublication, *areas: ResourceArea) -> Query:
     """Count insertions, updates, closings and lost values of these areas, and their persons."""
     parts = [query for area in areas for query in _changes_of(new, area)]
-    changed = union_all(*parts).subquery("changed").c
-    return select(
+    changed = sa.union_all(*parts).subquery("changed").c
+    return sa.select(
         count_if(changed.op == Op.INSERT).label("rows_opened"),
         count_if(changed.op == Op.UPDATE).label("rows_changed"),
         count_if(changed.op == Op.CLOSE).label("rows_closed"),
@@ -128,13 +118,13 @@ def count_changes(new: NewPublication, *areas: ResourceArea) -> Query:
     )
 
 
-def _persons_if(condition: ColumnElement[bool], rows: Any) -> ColumnElement[int]:
-    return func.count(case((condition, rows.person_id)).distinct())
+def _persons_if(condition: sa.ColumnElement[bool], rows: Any) -> sa.ColumnElement[int]:
+    return sa.func.count(sa.case((condition, rows.person_id)).distinct())
 
 
 def count_open(area: ResourceArea) -> Query:
     """Count the open restrictions of an area before this publication."""
-    return select(func.count()).where(VERSIONS[area.name].c.closed_no.is_(None))
+    return sa.select(sa.func.count()).where(VERSIONS[area.name].c.closed_no.is_(None))
 
 
 def count_all_open() -> Query:
@@ -147,7 +137,7 @@ def count_read_open(new: NewPublication) -> Query:
     return _count_holders(
         [
             _open_persons(area).where(
-                exists().where(
+                sa.exists().where(
                     draft_area.c.run_id == new.run_id,
                     draft_area.c.person_id == VERSIONS[area.name].c.person_id,
                     draft_area.c.area == area.name,
@@ -160,34 +150,36 @@ def count_read_open(new: NewPublication) -> Query:
 
 def _open_persons(area: ResourceArea) -> Query:
     versions = VERSIONS[area.name].c
-    return select(versions.person_id).where(versions.closed_no.is_(None))
+    return sa.select(versions.person_id).where(versions.closed_no.is_(None))
 
 
 def _count_holders(opened: Sequence[Query]) -> Query:
-    rows = union_all(*opened).subquery("opened")
-    persons = func.count(rows.c.person_id.distinct())
-    return select(func.count().label("open_before"), persons.label("holders_before")).select_from(
-        rows
-    )
+    rows = sa.union_all(*opened).subquery("opened")
+    persons = sa.func.count(rows.c.person_id.distinct())
+    return sa.select(
+        sa.func.count().label("open_before"), persons.label("holders_before")
+    ).select_from(rows)
 
 
 def count_holders(new: NewPublication, area: ResourceArea) -> Query:
     """Count the persons asked who hold an open restriction of an area, and the complete reads."""
     version = VERSIONS[area.name].c
-    holds = exists().where(version.person_id == draft_area.c.person_id, version.closed_no.is_(None))
+    holds = sa.exists().where(
+        version.person_id == draft_area.c.person_id, version.closed_no.is_(None)
+    )
     complete = count_if(draft_area.c.state == COMPLETE)
-    return select(func.count().label("holders"), complete.label("holders_complete")).where(
+    return sa.select(sa.func.count().label("holders"), complete.label("holders_complete")).where(
         draft_area.c.run_id == new.run_id, draft_area.c.area == area.name, holds
     )
 
 
 def count_persons_before(new: NewPublication) -> Query:
     """Count the persons who had not departed before this publication."""
-    is_here = or_(person.c.departed_no.is_(None), person.c.departed_no == new.no)
-    return select(func.count()).select_from(person).where(is_here)
+    is_here = sa.or_(person.c.departed_no.is_(None), person.c.departed_no == new.no)
+    return sa.select(sa.func.count()).select_from(person).where(is_here)
 
 
 def count_syncs(area: ResourceArea) -> Query:
     """Count the published full runs of an area."""
     is_full = (run.c.kind == "sync", run.c.status == "published")
-    return select(func.count()).where(*is_full, reads_area(area))
+    return sa.select(sa.func.count()).where(*is_full, reads_area(area))

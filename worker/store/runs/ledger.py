@@ -11,22 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import (
-    Delete,
-    Executable,
-    Insert,
-    Row,
-    Select,
-    Table,
-    delete,
-    exists,
-    func,
-    insert,
-    literal,
-    select,
-    union,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
@@ -83,7 +68,7 @@ async def begin_run(
 
 
 def is_continuable(
-    row: Row[Any],
+    row: sa.Row[Any],
     areas: Sequence[str],
     terms: str,
     continue_within: timedelta,
@@ -106,25 +91,27 @@ def is_continuable(
     return is_same and now - (row.progressed_at or row.started_at) <= continue_within
 
 
-async def open_runs(connection: AsyncConnection) -> Sequence[Row[Any]]:
+async def open_runs(connection: AsyncConnection) -> Sequence[sa.Row[Any]]:
     """Runs that are neither published nor ended, latest first."""
-    found = await connection.execute(select(run).where(_IS_OPEN).order_by(run.c.run_id.desc()))
+    found = await connection.execute(sa.select(run).where(_IS_OPEN).order_by(run.c.run_id.desc()))
     return found.all()
 
 
 async def last_publication_no(connection: AsyncConnection) -> int:
     """The number of the last publication; 0 before the first one."""
-    last = select(func.coalesce(func.max(run.c.publication_no), 0))
+    last = sa.select(sa.func.coalesce(sa.func.max(run.c.publication_no), 0))
     number: int = (await connection.execute(last)).scalar_one()
     return number
 
 
 async def note_run(lease: Lease, run_id: int, **values: Any) -> None:
     """Write columns of a run, unless it is published or has ended."""
-    await lease.write(execute, update(run).where(run.c.run_id == run_id, _IS_OPEN).values(**values))
+    await lease.write(
+        execute, sa.update(run).where(run.c.run_id == run_id, _IS_OPEN).values(**values)
+    )
 
 
-async def _continue(lease: Lease, row: Row[Any]) -> RunHandle:
+async def _continue(lease: Lease, row: sa.Row[Any]) -> RunHandle:
     attempt = row.attempts + 1
     nothing = {"exit_code": None, "reason": None, "finished_at": None}
     await note_run(lease, row.run_id, status=RunStatus.RUNNING, attempts=attempt, **nothing)
@@ -136,14 +123,14 @@ async def _begin(
 ) -> RunHandle:
     # If a commit's acknowledgement was lost, it is there already.
     found = await connection.execute(
-        select(run).where(
+        sa.select(run).where(
             run.c.kind == kind, run.c.started_at == now, run.c.status == RunStatus.RUNNING
         )
     )
     row = found.one_or_none()
     if row is None:
         added = await connection.execute(
-            insert(run)
+            sa.insert(run)
             .values(
                 kind=kind,
                 status=RunStatus.RUNNING,
@@ -159,11 +146,11 @@ async def _begin(
     return _handle(row, 1)
 
 
-def _areas(row: Row[Any]) -> tuple[str, ...]:
+def _areas(row: sa.Row[Any]) -> tuple[str, ...]:
     return tuple(msgspec.json.decode(row.areas))
 
 
-def _handle(row: Row[Any], attempt: int) -> RunHandle:
+def _handle(row: sa.Row[Any], attempt: int) -> RunHandle:
     """The handle for this attempt at a run."""
     return RunHandle(
         run_id=row.run_id,
@@ -191,7 +178,7 @@ async def forget_garbage(lease: Lease) -> None:
                 pass
 
 
-def _forget_some(table: Table, run_id: int, *, keeps_failures: bool) -> Delete:
+def _forget_some(table: sa.Table, run_id: int, *, keeps_failures: bool) -> sa.Delete:
     """Delete the rows of some persons from a table of drafts.
 
     Args:
@@ -201,18 +188,22 @@ def _forget_some(table: Table, run_id: int, *, keeps_failures: bool) -> Delete:
     if keeps_failures and table is draft_area:
         is_garbage &= table.c.state != FAILED
     elif keeps_failures and table is draft:
-        is_garbage &= ~exists().where(
+        is_garbage &= ~sa.exists().where(
             draft_area.c.run_id == run_id, draft_area.c.person_id == draft.c.person_id
         )
-    persons = select(table.c.person_id).where(is_garbage).order_by(table.c.person_id).distinct()
+    persons = sa.select(table.c.person_id).where(is_garbage).order_by(table.c.person_id).distinct()
     some = persons.limit(PERSONS_PER_STEP)
-    return delete(table).where(is_garbage, table.c.person_id.in_(some))
+    return sa.delete(table).where(is_garbage, table.c.person_id.in_(some))
 
 
 async def _ended_with_drafts(connection: AsyncConnection) -> Sequence[int]:
     # With EXISTS, PostgreSQL may read a million drafts of one run anew for each other run.
-    drafts = union(*(select(table.c.run_id) for table in (draft, draft_area, *CHANGES.values())))
-    ended = select(run.c.run_id).where(~_IS_OPEN, run.c.run_id.in_(drafts)).order_by(run.c.run_id)
+    drafts = sa.union(
+        *(sa.select(table.c.run_id) for table in (draft, draft_area, *CHANGES.values()))
+    )
+    ended = (
+        sa.select(run.c.run_id).where(~_IS_OPEN, run.c.run_id.in_(drafts)).order_by(run.c.run_id)
+    )
     return (await connection.execute(ended)).scalars().all()
 
 
@@ -243,11 +234,11 @@ async def purge(
     now = await lease.database.read(lease.database.now)
     until = min(now, until or now)
 
-    async def step(connection: AsyncConnection, statements: Sequence[Executable]) -> int:
+    async def step(connection: AsyncConnection, statements: Sequence[sa.Executable]) -> int:
         await delete_securely(connection)
         return [await execute(connection, statement) for statement in statements][-1]
 
-    async def all_of(*statements: Executable) -> int:
+    async def all_of(*statements: sa.Executable) -> int:
         purged = 0
         while not is_stopping() and (in_step := await lease.write(step, statements)):
             purged += in_step
@@ -258,35 +249,37 @@ async def purge(
         for area in AREAS:
             old = _old_versions(area, until - versions)
             purged += await all_of(_feed_purge(area, old, now), _purge(VERSIONS[area.name], old))
-    accesses = select(access_log.c.access_id).where(access_log.c.accessed_at < until - _ACCESS_KEPT)
+    accesses = sa.select(access_log.c.access_id).where(
+        access_log.c.accessed_at < until - _ACCESS_KEPT
+    )
     old = accesses.order_by(access_log.c.access_id).limit(ROWS_PER_STEP)
     return Purged(purged, await all_of(_purge(access_log, old)))
 
 
-def _old_versions(area: ResourceArea, before: datetime) -> Select[tuple[int]]:
+def _old_versions(area: ResourceArea, before: datetime) -> sa.Select[tuple[int]]:
     """Some versions that a publication before this time has closed."""
     version = VERSIONS[area.name].c
-    last = select(func.max(run.c.publication_no)).where(run.c.published_at < before)
+    last = sa.select(sa.func.max(run.c.publication_no)).where(run.c.published_at < before)
     return (
-        select(version.version_id)
+        sa.select(version.version_id)
         .where(version.closed_no <= last.scalar_subquery())
         .order_by(version.version_id)
         .limit(ROWS_PER_STEP)
     )
 
 
-def _feed_purge(area: ResourceArea, old: Select[tuple[int]], now: datetime) -> Insert:
+def _feed_purge(area: ResourceArea, old: sa.Select[tuple[int]], now: datetime) -> sa.Insert:
     """Tell copies which versions are about to go."""
     version = VERSIONS[area.name].c
-    last = select(func.max(run.c.publication_no)).scalar_subquery()
-    fixed = literal(now, UtcTime), literal("purge"), literal(area.name)
-    rows = select(last, *fixed, version.version_id, version.person_id).where(
+    last = sa.select(sa.func.max(run.c.publication_no)).scalar_subquery()
+    fixed = sa.literal(now, UtcTime), sa.literal("purge"), sa.literal(area.name)
+    rows = sa.select(last, *fixed, version.version_id, version.person_id).where(
         version.version_id.in_(old)
     )
     names = ["publication_no", "happened_at", "op", "area", "version_id", "person_id"]
-    return insert(change_feed).from_select(names, rows)
+    return sa.insert(change_feed).from_select(names, rows)
 
 
-def _purge(table: Table, old: Select[tuple[int]]) -> Delete:
+def _purge(table: sa.Table, old: sa.Select[tuple[int]]) -> sa.Delete:
     (key,) = table.primary_key
-    return delete(table).where(key.in_(old))
+    return sa.delete(table).where(key.in_(old))

@@ -3,25 +3,13 @@
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Select,
-    and_,
-    case,
-    func,
-    literal,
-)
+import sqlalchemy as sa
 
 from worker.core.area import ResourceArea
 from worker.core.value import Value
-from worker.store.schema.tables import (
-    draft,
-    person,
-    run,
-)
+from worker.store.schema.tables import draft, person, run
 
-Query: TypeAlias = Select[*tuple[Any, ...]]
+Query: TypeAlias = sa.Select[*tuple[Any, ...]]
 
 
 class NewPublication(Value, frozen=True, kw_only=True):
@@ -40,21 +28,21 @@ class NewPublication(Value, frozen=True, kw_only=True):
     at: datetime
 
     @property
-    def no(self) -> ColumnElement[int]:
+    def no(self) -> sa.ColumnElement[int]:
         """The number, as an expression."""
-        return literal(self.number, BigInteger)
+        return sa.literal(self.number, sa.BigInteger)
 
 
-def has_draft(new: NewPublication) -> ColumnElement[bool]:
+def has_draft(new: NewPublication) -> sa.ColumnElement[bool]:
     """Joins a person with its draft."""
-    return and_(draft.c.run_id == new.run_id, draft.c.person_id == person.c.person_id)
+    return sa.and_(draft.c.run_id == new.run_id, draft.c.person_id == person.c.person_id)
 
 
-def count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
+def count_if(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     """The number of rows that meet a condition."""
-    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+    return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
 
 
-def reads_area(area: ResourceArea) -> ColumnElement[bool]:
+def reads_area(area: ResourceArea) -> sa.ColumnElement[bool]:
     """Whether a run reads an area: ``run.areas`` is a JSON list of names."""
     return run.c.areas.contains(f'"{area.name}"')

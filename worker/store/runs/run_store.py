@@ -18,9 +18,10 @@ from worker.core.run import FailureCount, PersonDraft, Publication, RunHandle, R
 from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError, WorkerError
 from worker.store.database import Database
+from worker.store.dialects import is_any_of
 from worker.store.persons import open_failures, unpublished_run
 from worker.store.runs.batch import write_batch
-from worker.store.runs.drafts import answered_areas, count_due, count_failures, find_persons, parts
+from worker.store.runs.drafts import answered_areas, count_due, count_failures, find_persons
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, forget_garbage, note_run
 from worker.store.runs.publication import Publisher, read_so_far
@@ -43,12 +44,10 @@ class Choice(Value, frozen=True, kw_only=True):
 
     def includes(self, confirmed_at: datetime | None, *, is_failed: bool) -> bool:
         """Whether it includes an area with this confirmation, and with or without a failure."""
-        if self.failed and is_failed:
-            return True
-        is_old = confirmed_at is None or (
-            self.stale_before is not None and confirmed_at < self.stale_before
-        )
-        return self.stale_before is not None and is_old
+        is_chosen = self.failed and is_failed
+        if self.stale_before is None:
+            return is_chosen
+        return is_chosen or confirmed_at is None or confirmed_at < self.stale_before
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,13 +241,12 @@ async def _chosen_of(
     stored: dict[tuple[str, str], Any] = {}
     failed: set[tuple[str, str]] = set()
     latest = await unpublished_run(connection)
-    for keys in parts(person_keys):
-        is_asked = person.c.person_key.in_(keys)
-        for row in await connection.execute(_area_states().where(is_asked)):
-            stored[row.person_key, row.area] = row
-        if latest is not None:
-            failures = _failed_in(latest).where(is_asked)
-            failed.update(tuple(row) for row in await connection.execute(failures))
+    is_asked = is_any_of(connection.dialect.name, person.c.person_key, person_keys)
+    for row in await connection.execute(_area_states().where(is_asked)):
+        stored[row.person_key, row.area] = row
+    if latest is not None:
+        failures = _failed_in(latest).where(is_asked)
+        failed.update(tuple(row) for row in await connection.execute(failures))
     areas: dict[str, frozenset[str]] = {}
     for key in person_keys:
         rows = {area.name: stored.get((key, area.name)) for area in AREAS}

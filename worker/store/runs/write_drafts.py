@@ -5,17 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    and_,
-    bindparam,
-    case,
-    delete,
-    func,
-    literal,
-    select,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import ResourceArea
@@ -23,12 +13,11 @@ from worker.core.model import CompleteArea, PersonRead
 from worker.core.record import LEDGER_DRIFT_MAX
 from worker.core.run import RunHandle
 from worker.errors import FailureKind
-from worker.store.dialects import insert_rows, row_parameters, upsert
-from worker.store.runs.drafts import parts
+from worker.store.dialects import SQLITE, insert_rows, is_any_of, row_parameters, upsert
+from worker.store.schema.columns import FAILURE
 from worker.store.schema.tables import (
     CHANGES,
     FAILED,
-    FAILURE,
     UNCONFIRMED,
     draft,
     draft_area,
@@ -42,7 +31,7 @@ from worker.store.schema.tables import (
 async def take_person_ids(connection: AsyncConnection, count: int) -> range:
     """Ids for persons who have none yet."""
     last_id = store_identity.c.last_person_id
-    taken = update(store_identity).values(last_person_id=last_id + count).returning(last_id)
+    taken = sa.update(store_identity).values(last_person_id=last_id + count).returning(last_id)
     last = (await connection.execute(taken)).scalar_one()
     return range(last - count + 1, last + 1)
 
@@ -58,10 +47,10 @@ async def write_drafts(
 
     A person who has one keeps its labels: of two roster lines with one person, the first counts.
     """
-    last_no = select(func.coalesce(func.max(run.c.publication_no), 0)).scalar_subquery()
+    last_no = sa.select(sa.func.coalesce(sa.func.max(run.c.publication_no), 0)).scalar_subquery()
     fixed = {
-        "run_id": literal(handle.run_id, BigInteger),
-        "pass_no": literal(pass_no),
+        "run_id": sa.literal(handle.run_id, sa.BigInteger),
+        "pass_no": sa.literal(pass_no),
         "compared_no": last_no,
     }
     if rows:
@@ -88,7 +77,7 @@ async def write_draft_areas(connection: AsyncConnection, rows: Sequence[Mapping[
 
 def _replace_areas(added: Any) -> Any:
     key, new = draft_area.primary_key.columns, added.excluded
-    keeps_first = and_(
+    keeps_first = sa.and_(
         draft_area.c.state == UNCONFIRMED,
         new.state == FAILED,
         new.failure_kind != FailureKind.UNSTABLE,
@@ -96,7 +85,7 @@ def _replace_areas(added: Any) -> Any:
     replaced = {
         column.name: new[column.name]
         if column.name in FAILURE
-        else case((keeps_first, column), else_=new[column.name])
+        else sa.case((keeps_first, column), else_=new[column.name])
         for column in draft_area.c
         if column.name not in key
     }
@@ -112,12 +101,16 @@ async def replace_changes(
 ) -> None:
     """Write the changes of an area of these persons, in place of those of an earlier read."""
     changes = CHANGES[area.name]
-    for ids in parts(person_ids):
+    dialect = connection.dialect.name
+    if person_ids:
+        is_read_again = is_any_of(dialect, changes.c.person_id, person_ids)
         await connection.execute(
-            delete(changes).where(changes.c.run_id == handle.run_id, changes.c.person_id.in_(ids))
+            sa.delete(changes).where(changes.c.run_id == handle.run_id, is_read_again)
         )
-    if rows:
-        dialect = connection.dialect.name
+    if rows and dialect == SQLITE:
+        # The content hash is binary, and JSON holds no bytes.
+        await connection.execute(sa.insert(changes), rows)
+    elif rows:
         added = insert_rows(dialect, changes, [*rows[0]])
         await connection.execute(added, row_parameters(dialect, rows))
 
@@ -131,12 +124,12 @@ async def mark_seen(
         persons: ``person_id``, ``local_ref`` and ``cohort`` of each.
     """
     seen = (
-        update(draft)
-        .where(draft.c.run_id == handle.run_id, draft.c.person_id == bindparam("seen_id"))
+        sa.update(draft)
+        .where(draft.c.run_id == handle.run_id, draft.c.person_id == sa.bindparam("seen_id"))
         .values(
             pass_no=handle.pass_no(1),
-            local_ref=bindparam("seen_ref"),
-            cohort=bindparam("seen_cohort"),
+            local_ref=sa.bindparam("seen_ref"),
+            cohort=sa.bindparam("seen_cohort"),
         )
     )
     rows = [
@@ -157,12 +150,12 @@ async def add_unread(
         "pass_no": handle.pass_no(1),
         "compared_no": 0,
     }
-    for ids in parts(person_ids):
-        named = select(*(person.c[name] for name in names), *map(literal, fixed.values()))
-        added = upsert(connection.dialect.name, draft).from_select(
-            [*names, *fixed], named.where(person.c.person_id.in_(ids))
-        )
-        await connection.execute(added.on_conflict_do_nothing())
+    is_named = is_any_of(connection.dialect.name, person.c.person_id, person_ids)
+    named = sa.select(*(person.c[name] for name in names), *map(sa.literal, fixed.values()))
+    added = upsert(connection.dialect.name, draft).from_select(
+        [*names, *fixed], named.where(is_named)
+    )
+    await connection.execute(added.on_conflict_do_nothing())
 
 
 async def count_drift(
@@ -181,7 +174,7 @@ async def count_drift(
                 records.update({(area.area, field): n for field, n in area.drift.items()})
     if not records:
         return
-    fields_stored = await connection.execute(select(drift.c.area, drift.c.field))
+    fields_stored = await connection.execute(sa.select(drift.c.area, drift.c.field))
     stored = {(row.area, row.field) for row in fields_stored}
     fields = Counter(name for name, _ in stored)
     rows = []
@@ -193,7 +186,7 @@ async def count_drift(
     added = upsert(connection.dialect.name, drift).values(
         run_id=run_id, first_run=run_id, first_seen_at=now
     )
-    before = case((drift.c.run_id == run_id, drift.c.records), else_=0)
+    before = sa.case((drift.c.run_id == run_id, drift.c.records), else_=0)
     counted = added.on_conflict_do_update(
         index_elements=[drift.c.area, drift.c.field],
         set_={"run_id": run_id, "records": added.excluded.records + before},

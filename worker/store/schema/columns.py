@@ -1,0 +1,68 @@
+"""Columns and options that several tables have (``schema.tables``)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from worker.core.area import ColumnType, ResourceArea
+from worker.views import UtcTime
+
+RowId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""SQLite numbers the rows of a table only by a column that is declared as INTEGER."""
+
+
+def partial(condition: sa.ColumnElement[bool]) -> dict[str, Any]:
+    """The options of an index over the rows that meet a condition."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
+
+PROOF: Final = ("pages", "record_count", "digest", "first_read_at", "first_digest")
+"""The completeness proof of an area. The last two columns are the first of two reads that agree."""
+FAILURE: Final = ("failure_kind", "failure_status", "failure_reason", "failure_attempts")
+"""Why an area could not be read."""
+
+
+def proof_and_failure() -> list[sa.Column[Any]]:
+    """The columns of a read: its proof and its failure."""
+    return [
+        sa.Column("pages", sa.Integer),
+        sa.Column("record_count", sa.Integer),
+        sa.Column("digest", sa.String(32)),
+        sa.Column("first_read_at", UtcTime),
+        sa.Column("first_digest", sa.String(32)),
+        sa.Column("failure_kind", sa.String(16)),
+        sa.Column("failure_status", sa.Integer),
+        sa.Column("failure_reason", sa.Text),
+        sa.Column("failure_attempts", sa.Integer),
+    ]
+
+
+_TYPES: Final[Mapping[ColumnType, Any]] = {
+    ColumnType.TEXT: sa.Text,
+    ColumnType.INTEGER: sa.BigInteger,
+    ColumnType.BOOLEAN: sa.Boolean,
+    ColumnType.TIME: UtcTime,
+    ColumnType.JSON: sa.Text,
+}
+
+
+def fact_columns(area: ResourceArea) -> tuple[str, ...]:
+    """The columns by which facts count a restriction of the area."""
+    rule = area.effect
+    named = {"fact_code": rule.code, "fact_level": rule.level, "fact_cause": rule.cause}
+    return tuple(name for name, source in named.items() if source)
+
+
+def content(area: ResourceArea, *, is_draft: bool) -> list[sa.Column[Any]]:
+    """The content of a restriction. The draft of a closing has none."""
+    return [
+        sa.Column("content_hash", sa.LargeBinary(16), nullable=is_draft),
+        *(sa.Column(column.name, _TYPES[column.type]) for column in area.columns),
+        sa.Column("extra", sa.Text),
+        sa.Column("restriction_group", sa.String(16)),
+        sa.Column("restricts", sa.Boolean, nullable=is_draft),
+        sa.Column("effect_from", UtcTime),
+        sa.Column("effect_until", UtcTime),
+        *(sa.Column(name, sa.String(32), nullable=is_draft) for name in fact_columns(area)),
+    ]
