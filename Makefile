@@ -137,10 +137,10 @@ wheelhouse: wheel ## what a server without a package index needs, into dist/whee
 	@echo "dist/wheelhouse: take it to the server (docs/install-server.md)"
 
 install-test: $(TOOLS) ## docs/install-server.md typed into a fresh Debian; needs root and mmdebstrap
-	@$(BIN)/python -m tests.support.deployment.fresh_root
+	@$(BIN)/python -m tests.deployment.install_runs
 
 boot-test: $(TOOLS) ## the units under a systemd that is booted; needs root, mmdebstrap and cgroups
-	@$(BIN)/python -m tests.support.deployment.booted
+	@$(BIN)/python -m tests.deployment.boot_runs
 
 # In a mount namespace of its own, with cgroups as crun wants them.
 test-image: $(TOOLS) ## the Dockerfile's two tags built and run with podman; needs root and mmdebstrap
