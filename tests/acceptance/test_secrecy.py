@@ -1,31 +1,22 @@
 """No identifier, token, key or body anywhere but where it belongs, at DEBUG and with faults on."""
 
+import base64
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import anyio
+import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from tests.support.databases import data_files_of, execute, server_logs_since, server_position
+from tests.support.databases import data_files_of, execute
 from tests.support.made_databases import BOTH, fresh_database
-from tests.support.secrecy.canaries import (
-    JWT,
-    OPAQUE,
-    WORD,
-    Place,
-    Secrets,
-    files_below,
-    refused_words_in,
-    spaced,
-    spellings,
-    tokens_in,
-)
+from tests.support.secrecy.canaries import CANARY, JWT, OPAQUE, WORD, Place, Secrets, spaced
 from tests.support.secrecy.nights import (
     Night,
     database_files,
@@ -37,10 +28,76 @@ from tests.support.standin import SAFETY, off_id_of
 from tests.support.standin import standin as serve
 from tools.docs.command_line import commands
 
+_TOKENS = re.compile(rb"tok\.[\w-]{8}\.|eyJ[\w-]{10,}\.[\w-]{10,}|" + OPAQUE.encode())
+
+
 # Calls, each with what stands on standard input.
 
 DOCUMENT: Final = Path(__file__).parents[1] / "support/openapi/envelope.json"
 """A description of PTS's interface, as NHN might give one."""
+
+
+def tokens_in(data: bytes) -> set[bytes]:
+    """Access tokens of the stand-in, whatever looks like a JWT, and what looks like nothing."""
+    return set(_TOKENS.findall(data))
+
+
+def spellings(key: bytes) -> Iterator[bytes]:
+    """Bytes as they stand, in hexadecimal, in Base64 and as Python writes them."""
+    yield key
+    yield key.hex().encode()
+    yield key.hex().upper().encode()
+    yield base64.b64encode(key)
+    yield base64.urlsafe_b64encode(key).rstrip(b"=")
+    yield repr(key)[2:-1].encode()
+
+
+def files_below(folder: Path, kind: str, *, but: Iterable[Path] = ()) -> Iterator[Place]:
+    """Every file with its name, but for what was planted."""
+    planted = set(but)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path not in planted:
+            name = str(path.relative_to(folder))
+            yield Place(kind=kind, name=name, data=name.encode() + b"\n" + path.read_bytes())
+
+
+def refused_words_in(data: bytes) -> bool:
+    """Whether a word of a body that was not understood stands there."""
+    return CANARY.encode() in data
+
+
+async def server_position(url: str) -> tuple[str, int]:
+    """Where a PostgreSQL stands in its write-ahead log and in its log for people.
+
+    The write-ahead log goes on in a segment of its own.
+    """
+    connection = await asyncpg.connect(url)
+    try:
+        # What other tests wrote shall not stand in the same segment.
+        await connection.execute("SELECT pg_switch_wal()")
+        await connection.execute("SELECT pg_logical_emit_message(false, 'tests', 'begin')")
+        name = await connection.fetchval("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+        folder = Path(await connection.fetchval("SHOW data_directory"))
+        return name, (folder / "log").stat().st_size
+    finally:
+        await connection.close()
+
+
+async def server_logs_since(url: str, position: tuple[str, int]) -> tuple[bytes, bytes]:
+    """What a PostgreSQL has written since: its write-ahead log, and its log for people."""
+    first, offset = position
+    connection = await asyncpg.connect(url)
+    try:
+        last = await connection.fetchval("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+        folder = Path(await connection.fetchval("SHOW data_directory"))
+    finally:
+        await connection.close()
+    ahead = [
+        path.read_bytes()
+        for path in sorted((folder / "pg_wal").iterdir())
+        if path.is_file() and first <= path.name <= last
+    ]
+    return b"".join(ahead), (folder / "log").read_bytes()[offset:]
 
 
 def calls_of(night: Night) -> Iterator[tuple[str, str]]:
