@@ -60,7 +60,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo check test test-all static static-all quick every nightly random-properties versions simulate \
-	browser-tools dbt-tools install-test boot-test kubernetes-test test-image \
+	browser-tools dbt-tools install-test boot-test test-image \
 	bench bench-reports install tools wheel wheelhouse lock audit sbom licences docs clean
 
 help: ## this list
@@ -78,7 +78,7 @@ test: $(TOOLS) ## the static checks beside every test that takes Python alone (s
 # Each part says what it could not test; the script counts that, and prints the number last.
 test-all: $(TOOLS) ## what takes longer, or more than Python: campaigns, patience, browsers, images, other Pythons
 	@$(UNTESTED) $(MAKE) nightly -- $(MAKE) random-properties -- $(MAKE) versions -- $(MAKE) docs \
-		-- $(MAKE) install-test -- $(MAKE) test-image -- $(MAKE) boot-test -- $(MAKE) kubernetes-test
+		-- $(MAKE) install-test -- $(MAKE) test-image -- $(MAKE) boot-test
 
 # By files, as their fixtures are dear; the longest first (tests/conftest.py). Six, as many wait.
 every: $(TOOLS)
@@ -137,20 +137,10 @@ wheelhouse: wheel ## what a server without a package index needs, into dist/whee
 	@echo "dist/wheelhouse: take it to the server (docs/install-server.md)"
 
 install-test: $(TOOLS) ## docs/install-server.md typed into a fresh Debian; needs root and mmdebstrap
-	@$(BIN)/python -m tests.support.deployment.fresh_root
+	@$(BIN)/python -m tests.deployment.install_runs
 
 boot-test: $(TOOLS) ## the units under a systemd that is booted; needs root, mmdebstrap and cgroups
-	@$(BIN)/python -m tests.support.deployment.booted
-
-# Where the programs are: KUBEBUILDER_ASSETS, as for controller-runtime's envtest, or the path.
-kubernetes-test: $(TOOLS) ## config/kubernetes on a real API server with its controllers; needs their programs, etcd and kustomize
-	@PATH="$$KUBEBUILDER_ASSETS:/usr/local/kubebuilder/bin:$$PATH"; \
-	missing=; for program in etcd kube-apiserver kube-controller-manager; do \
-		command -v $$program >/dev/null || missing="$$missing $$program"; \
-	done; \
-	[ -z "$$missing" ] || { echo "NOT TESTED on a Kubernetes API server: not here (KUBEBUILDER_ASSETS" \
-		"names the folder):$$missing"; exit 0; }; \
-	$(BIN)/pytest tests/deployment/kubernetes_runs.py
+	@$(BIN)/python -m tests.deployment.boot_runs
 
 # In a mount namespace of its own, with cgroups as crun wants them.
 test-image: $(TOOLS) ## the Dockerfile's two tags built and run with podman; needs root and mmdebstrap

@@ -87,7 +87,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 _LONGEST: Final = (
-    "tests/http/politeness/test_verdicts.py",
+    "tests/http/politeness/test_outages.py",
     "tests/acceptance/test_two_reads.py",
     "tests/acceptance/test_kill_and_continue.py",
     "tests/acceptance/test_exit_codes.py",

@@ -9,7 +9,20 @@ from tests.support.made_databases import MakeDatabase, copy_of, maker
 from tests.support.program import Installation, Sandbox, sandbox
 from tests.support.standin import Standin
 from tests.support.standin import standin as serve
-from tests.support.two_runs import two_runs_of
+from tests.support.two_runs import FAULT
+
+
+def two_runs_of(served: Sandbox, folder: Path, database_url: str) -> Installation:
+    """Changes in the second run, and one person's area that failed."""
+    made = served.install(folder, database_url)
+    served.control(generation=0, faults=[])
+    assert made.sync().code == 0
+    served.control(generation=15, faults=[FAULT])
+    assert (
+        made.sync("--set", "sync.max_removed_share=1", "--set", "sync.retry_attempts=2").code == 3
+    )
+    served.control(faults=[])
+    return made
 
 
 @pytest.fixture

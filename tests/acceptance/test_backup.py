@@ -5,10 +5,40 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.acceptance.two_worlds import asked_since, first_world, second_world, settled
+from tests.support.acceptance.two_worlds import PERSONS, first_world, settled
 from tests.support.held import held_run
 from tests.support.program import Installation, wait_for
-from tests.support.standin import Standin
+from tests.support.standin import (
+    PRIVACY,
+    SAFETY,
+    Standin,
+    off_id_of,
+    person,
+    privacy,
+    ref_of,
+    safety,
+)
+
+
+def second_world(standin: Standin) -> None:
+    """Some restrictions are new, some changed, some gone, and a few persons come and go."""
+    for number in range(PERSONS):
+        off_id = off_id_of(number)
+        found = standin.people[off_id]
+        if number % 5 == 0:
+            found[SAFETY].append(safety(off_id, "new", confidentialityCode="NORN_DUP"))
+        if number % 7 == 0:
+            found[PRIVACY] = [privacy(off_id, "0", privacyLevel="Hard")]
+        if number % 20 == 1:
+            found[SAFETY].pop()
+    standin.people.pop(off_id_of(3))
+    for number in range(PERSONS, PERSONS + 4):
+        person(standin, number, safeties=2)
+
+
+def asked_since(standin: Standin, begin: int) -> set[tuple[str, str]]:
+    """Areas that PTS was asked about since then, by local reference."""
+    return {(ref_of(off_id), area) for off_id, area in standin.asked[begin:]}
 
 
 @pytest.mark.promise("3")

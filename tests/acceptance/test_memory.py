@@ -4,9 +4,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.secrecy.memory import measure
+from tests.support.program import sandbox
+from tests.support.secrecy.memory import PATIENCE_S, peak_of
 
 PEAK_MB_MAX = 120
+
+
+def measure(folder: Path, persons: int) -> float:
+    """The peak in millions of bytes of a run over so many persons of the sandbox."""
+    with sandbox(folder / "sandbox", "--persons", str(persons)) as world:
+        url = f"sqlite:///{folder / 'pts.db'}"
+        worker = world.install(folder / "worker", url)
+        migrated = worker.run("db", "upgrade")
+        assert migrated.code == 0, migrated.story()
+        running = worker.start("sync", afresh=True)
+        peak = peak_of(running)
+        ended = running.wait(PATIENCE_S)
+    total = ended.run["totals"]["persons_complete"]
+    assert (ended.code, total) == (0, persons), ended.story()
+    return peak
 
 
 @pytest.mark.nightly

@@ -5,15 +5,27 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 import click
 import pytest
 
-from tests.support.documents import DOCS, PAGES, ROOT, blocks, broken_links, paths_named, rows
+from tests.support.documents import DOCS, README, ROOT, blocks, rows
 from tools.docs.command_line import described
 from tools.docs.log_events import log_calls
 from tools.docs.tree import parsed
 from worker.config.settings import KEYS
+
+PAGES: Final = (
+    README,
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    *sorted(DOCS.rglob("*.md")),
+)
+_FOLDERS: Final = "worker|tests|docs|migrations|tools|bench"
+_FENCED: Final = re.compile(r"(?ms)^```.*?^```$")
+
 
 COMMANDS = {
     words: {option for parameter in command.params for option in parameter.opts}
@@ -25,6 +37,46 @@ SECTIONS = "|".join(sorted({name.partition(".")[0] for name in KEYS}))
 KEY = re.compile(rf"(?<![\w./:-])((?:{SECTIONS})\.([a-z]\w*))(?![\w(/.])")
 FILES = ("md", "py", "csv", "db", "jwk", "key", "toml")
 TODAYS = [page for page in PAGES if page.name != "CHANGELOG.md"]
+
+
+def broken_links(page: Path) -> list[str]:
+    """The relative links of a page that lead to no file, or to no heading of a Markdown page."""
+    text = _FENCED.sub("", page.read_text(encoding="utf-8"))
+    targets = re.findall(r"\]\(<?([^)>\s]+)>?[^)]*\)", text)
+    return [link for link in targets if ":" not in link and not _leads_somewhere(page, link)]
+
+
+def _leads_somewhere(page: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = (page.parent / path).resolve() if path else page
+    if not target.exists():
+        return False
+    return not anchor or (target.suffix == ".md" and anchor in anchors(target))
+
+
+@cache
+def anchors(page: Path) -> frozenset[str]:
+    """The anchors of a page's headings, as GitHub and MyST make them."""
+    found: dict[str, int] = {}
+    for heading in re.findall(
+        r"(?m)^#+ +(.+?) *$", _FENCED.sub("", page.read_text(encoding="utf-8"))
+    ):
+        shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        slug = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
+        found[slug] = found.get(slug, -1) + 1
+    return frozenset(
+        f"{slug}-{number}" if number else slug
+        for slug, last in found.items()
+        for number in range(last + 1)
+    )
+
+
+def paths_named(page: Path) -> Iterator[str]:
+    """Files and folders of this repository that stand in backticks, and modules of ``worker/``."""
+    text = page.read_text(encoding="utf-8")
+    yield from re.findall(rf"`((?:{_FOLDERS})/[\w./-]*)`", text)
+    for module in re.findall(rf"(?<![\w/.])(?!{_FOLDERS})((?:[a-z]+/)+[a-z_]+\.py)\b", text):
+        yield f"worker/{module}"
 
 
 def page_id(page: Path) -> str:

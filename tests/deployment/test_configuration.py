@@ -1,8 +1,9 @@
 """Configuration files of both ways to run it load and lack nothing; each call is one it knows."""
 
 import re
+import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.support.deployment.deployed import (
     ROOT,
     SYSTEMD,
     allow_core_dumps,
-    calls,
+    cron_commands,
     manifests,
     one,
     run,
@@ -30,6 +31,25 @@ from worker.config.needs import Purpose
 from worker.core.times import parse_duration
 
 SECRETS = "/run/secrets/pts-worker"
+
+
+def calls() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each call of the worker that is written somewhere: where, and its arguments."""
+    for name in units("service"):
+        for command in unit(name)["Service"]["ExecStart"]:
+            if command.startswith(PROGRAM):
+                yield name, tuple(shlex.split(command)[1:])
+            elif PROGRAM in command:  # in a shell
+                script = shlex.split(command)[-1]
+                yield name, tuple(shlex.split(script.partition(PROGRAM)[2]))
+    for workload in workloads(("production",)):
+        args = tuple(str(argument) for argument in workload.container["args"])
+        if "command" in workload.container:  # a shell
+            args = tuple(shlex.split(args[0].partition("pts-worker ")[2].splitlines()[0]))
+        yield workload.name, args
+    for command in cron_commands():
+        for match in re.finditer(r'"\$WORKER" ([^>]+?) >', command):
+            yield CRONTAB.name, tuple(shlex.split(match[1]))
 
 
 def credentials(name: str) -> dict[str, str]:

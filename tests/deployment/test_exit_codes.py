@@ -3,20 +3,21 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.support.deployment.deployed import (
+    CRONTAB,
     FOR_A_PERSON,
-    OPERATIONS,
     OVER,
     RETRIED,
+    ROOT,
     SYSTEMD,
     Workload,
     allow_core_dumps,
     codes,
     cron_commands,
-    cron_variables,
     one,
     run,
     unit,
@@ -25,10 +26,20 @@ from tests.support.deployment.deployed import (
 )
 from worker.errors import ExitCode
 
+OPERATIONS: Final = ROOT / "docs" / "operations.md"
+
+
 CREDENTIALS = ("helseid.jwk.json", "pseudonym.key")
 WITH_A_POLICY = [
     one for one in workloads() if one.name in {"pts-backfill", "pts-migrate", "pts-sync"}
 ]
+
+
+def cron_variables() -> dict[str, str]:
+    """The variables that the crontab sets, and the path that cron does."""
+    lines = CRONTAB.read_text().splitlines()
+    matches = [match for line in lines if (match := re.fullmatch(r"([A-Z_]+)=(.*)", line))]
+    return {"PATH": "/usr/bin:/bin"} | {match[1]: match[2] for match in matches}
 
 
 def test_systemd_restarts_the_nightly_run_only_where_that_helps():

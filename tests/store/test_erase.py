@@ -1,6 +1,7 @@
 """One person is removed completely, down to the bytes, and nobody else is touched."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -8,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import make_url
 
-from tests.support.databases import data_files_of, sqlite_files_of
+from tests.support.databases import data_files_of
 from tests.support.store_world import World, failed, read, world_on
 from worker.errors import ConfigurationError, ExitCode, LeaseLostError, UnavailableError
 from worker.store.privacy import Access, count_traces, erase_traces, record_access, scrub
@@ -33,6 +34,14 @@ TABLES = [
     for table in (*VERSIONS.values(), *CHANGES.values(), draft, draft_area, person, person_area)
 ]
 """Every table with rows of a person."""
+
+
+def sqlite_files_of(url: str) -> bytes:
+    """The bytes of a SQLite database, its write-ahead log and its index."""
+    path = url.removeprefix("sqlite:///")
+    return b"".join(
+        each.read_bytes() for end in ("", "-wal", "-shm") if (each := Path(path + end)).exists()
+    )
 
 
 async def history(world: World) -> None:

@@ -88,14 +88,6 @@ def migrate_now(url: str) -> None:
     anyio.run(migrate, url)
 
 
-def sqlite_files_of(url: str) -> bytes:
-    """The bytes of a SQLite database, its write-ahead log and its index."""
-    path = url.removeprefix("sqlite:///")
-    return b"".join(
-        each.read_bytes() for end in ("", "-wal", "-shm") if (each := Path(path + end)).exists()
-    )
-
-
 async def data_files_of(url: str) -> bytes:
     """The bytes of every table of the database, with their overflow and indexes."""
     connection = await asyncpg.connect(url)
@@ -115,37 +107,3 @@ async def data_files_of(url: str) -> bytes:
         return found
     finally:
         await connection.close()
-
-
-async def server_position(url: str) -> tuple[str, int]:
-    """Where a PostgreSQL stands in its write-ahead log and in its log for people.
-
-    The write-ahead log goes on in a segment of its own.
-    """
-    connection = await asyncpg.connect(url)
-    try:
-        # What other tests wrote shall not stand in the same segment.
-        await connection.execute("SELECT pg_switch_wal()")
-        await connection.execute("SELECT pg_logical_emit_message(false, 'tests', 'begin')")
-        name = await connection.fetchval("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
-        folder = Path(await connection.fetchval("SHOW data_directory"))
-        return name, (folder / "log").stat().st_size
-    finally:
-        await connection.close()
-
-
-async def server_logs_since(url: str, position: tuple[str, int]) -> tuple[bytes, bytes]:
-    """What a PostgreSQL has written since: its write-ahead log, and its log for people."""
-    first, offset = position
-    connection = await asyncpg.connect(url)
-    try:
-        last = await connection.fetchval("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
-        folder = Path(await connection.fetchval("SHOW data_directory"))
-    finally:
-        await connection.close()
-    ahead = [
-        path.read_bytes()
-        for path in sorted((folder / "pg_wal").iterdir())
-        if path.is_file() and first <= path.name <= last
-    ]
-    return b"".join(ahead), (folder / "log").read_bytes()[offset:]

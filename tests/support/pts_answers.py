@@ -10,7 +10,7 @@ from worker.core.answer import Answer, read_answer
 from worker.core.area import area_named
 from worker.core.contract import AreaContract
 from worker.core.identity import NationalId
-from worker.core.model import Person, Record
+from worker.core.model import Person
 from worker.core.record import Page, RecordReader
 
 OFF_ID = "16858399649"
@@ -23,17 +23,6 @@ AREAS = {area.name: area for area in (SAFETY, PRIVACY)}
 
 CONTRACT = load_contract(None)
 JSON = {"content-type": ("application/json; charset=utf-8",)}
-
-SHIELD = {
-    "id": "22222222-0000-4000-8000-000000000001",
-    "patientPrivacyObject": {"person": {"offId": OFF_ID}},
-    "privacyType": "Shield",
-    "privacyLevel": "Soft",
-    "restrictionDomain": "PPS",
-    "objectScope": {"type": "All"},
-    "subjectScope": {"type": "Specified", "ids": ["9144900"]},
-    "timeRanges": [{"from": "2026-01-01T00:00:00Z", "to": "2026-12-31T00:00:00Z"}],
-}
 
 
 def person(off_id: str = OFF_ID, key: str = PSEUDONYM) -> Person:
@@ -89,10 +78,3 @@ def read(
     """The records of a page with these items."""
     chosen = declared or CONTRACT[area]
     return RecordReader(AREAS[area], chosen).read(list(documents), person())
-
-
-def columns_of(record: Record, area: str = "patient-safety") -> dict[str, Any]:
-    """The columns of a record that have a value, by name."""
-    names = (column.name for column in AREAS[area].columns)
-    pairs = zip(names, record.columns, strict=True)
-    return {name: value for name, value in pairs if value is not None}

@@ -1,26 +1,11 @@
 """A store after two runs over the sandbox, and the persons in it."""
 
-from pathlib import Path
-
 from tests.support.program import Installation, Sandbox
 from tests.support.pseudonyms import pseudonym_of
 
 FAILING = 3
 """The line of the roster, from 0, whose patient-safety area fails in the second run."""
 FAULT = {"action": "status", "status": 500, "area": "patient-safety", "persons": [FAILING]}
-
-
-def two_runs_of(served: Sandbox, folder: Path, database_url: str) -> Installation:
-    """Changes in the second run, and one person's area that failed."""
-    made = served.install(folder, database_url)
-    served.control(generation=0, faults=[])
-    assert made.sync().code == 0
-    served.control(generation=15, faults=[FAULT])
-    assert (
-        made.sync("--set", "sync.max_removed_share=1", "--set", "sync.retry_attempts=2").code == 3
-    )
-    served.control(faults=[])
-    return made
 
 
 def failing(served: Sandbox) -> str:

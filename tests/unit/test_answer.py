@@ -43,12 +43,6 @@ def changed(**values):
     return document
 
 
-def test_a_bare_list():
-    """With nothing around it."""
-    assert answer([restriction()]).items == [restriction()]
-    assert answer([]).items == []
-
-
 def test_an_envelope():
     """Every leaf of it is declared."""
     read = answer(AROUND, ENVELOPE, headers={"X-Pagination": "anything"})

@@ -6,7 +6,6 @@ import pytest
 
 from worker.config import load
 from worker.config.needs import Purpose, database_url, unmet
-from worker.errors import ConfigurationError
 
 
 @pytest.fixture
@@ -60,11 +59,6 @@ def test_enough_is_enough(tmp_path, files, purpose):
     load({}, environ=files, cwd=tmp_path, purpose=purpose)
 
 
-def test_the_database_alone_needs_nothing(tmp_path):
-    """A report needs only the database, which has a default."""
-    assert lacks(tmp_path, {}, "report") == []
-
-
 @pytest.mark.parametrize(
     ("change", "missing"),
     [
@@ -109,15 +103,6 @@ def test_password_from_a_file(tmp_path, files):
     expected = "postgresql://u:p%40ss%2Fw@h:5433/x?sslmode=disable"
     assert database_url(settings, "database") == expected
     assert database_url(settings, "roster") == f"sqlite:///{tmp_path}/x.db"
-
-
-def test_password_that_cannot_serve(tmp_path, files):
-    """A missing password file is reported."""
-    environ = {"PTS_DATABASE__URL": "postgresql://u@h/x", "PTS_DATABASE__PASSWORD_FILE": "none"}
-    settings = load({}, environ=environ, cwd=tmp_path).settings
-    with pytest.raises(ConfigurationError) as caught:
-        database_url(settings, "database")
-    assert caught.value.message == f"database.password_file: there is no file {tmp_path}/none"
 
 
 @pytest.mark.parametrize(

@@ -4,29 +4,10 @@ import re
 import unicodedata
 from xml.etree import ElementTree as ET
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.display import csv_text, visible, visible_lines, xml_text
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain æøå €", "plain æøå €"),
-        ("\x1b[2J", "\\u001b[2J"),
-        ("\u009b31m", "\\u009b31m"),
-        ("a\nb\tc\rd", "a\\u000ab\\u0009c\\u000dd"),
-        ("\u202egnp.exe", "\\u202egnp.exe"),
-        ("\U000e0041", "\\U000e0041"),
-        ("\0\x7f", "\\u0000\\u007f"),
-        ("k\udc9b\ud800", "k\\udc9b\\ud800"),
-    ],
-)
-def test_visible(text, shown):
-    """What would control the terminal is written out."""
-    assert visible(text) == shown
 
 
 def test_lines_of_our_own_stay():
@@ -53,26 +34,6 @@ def test_any_text_is_xml(text):
     ET.fromstring(ET.tostring(element, encoding="unicode").encode())  # noqa: S314 - our own
     assert len(safe) == len(text)
     assert all(a in (b, "\ufffd") for a, b in zip(safe, text, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("text", "cell"),
-    [
-        ("", ""),
-        ("=1+1", "'=1+1"),
-        ("x;=1+1", "x;'=1+1"),
-        ("x\r\n-1", "x\r'\n'-1"),
-        ("\uff1dcmd", "'\uff1dcmd"),
-        ("'quoted", "''quoted"),
-        (" =1+1", "' =1+1"),
-        ("x\n\ufeff\x0b-1", "x\n'\ufeff\x0b-1"),
-        (" 'quoted", "' 'quoted"),
-        ("  a=b;c", "  a=b;c"),
-    ],
-)
-def test_csv(text, cell):
-    """A cell that would be a formula begins with an apostrophe."""
-    assert csv_text(text) == cell
 
 
 @given(st.text(alphabet=";\t\r\n=+-@'ab\uff1d \xa0\x0b\x85\u200b\u2028\ufeff"))

@@ -1,24 +1,43 @@
 """What of a record is kept, and what makes it no record."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from tests.support.pts_answers import (
+    AREAS,
     OFF_ID,
     OTHER_OFF_ID,
     SAFETY,
-    SHIELD,
-    columns_of,
     contract,
     person,
     read,
     restriction,
     without,
 )
+from worker.core.model import Record
 from worker.core.record import RecordReader
 from worker.core.times import END_OF_TIME
 from worker.errors import ContractError
+
+SHIELD = {
+    "id": "22222222-0000-4000-8000-000000000001",
+    "patientPrivacyObject": {"person": {"offId": OFF_ID}},
+    "privacyType": "Shield",
+    "privacyLevel": "Soft",
+    "restrictionDomain": "PPS",
+    "objectScope": {"type": "All"},
+    "subjectScope": {"type": "Specified", "ids": ["9144900"]},
+    "timeRanges": [{"from": "2026-01-01T00:00:00Z", "to": "2026-12-31T00:00:00Z"}],
+}
+
+
+def columns_of(record: Record, area: str = "patient-safety") -> dict[str, Any]:
+    """The columns of a record that have a value, by name."""
+    names = (column.name for column in AREAS[area].columns)
+    pairs = zip(names, record.columns, strict=True)
+    return {name: value for name, value in pairs if value is not None}
 
 
 def test_declared_fields_are_kept_and_nothing_else():

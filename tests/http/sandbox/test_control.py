@@ -5,8 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.sandbox_caller import OFF_IDS, PRIVACY_PATH, SAFETY_PATH, Caller
-from worker.sandbox.people import is_synthetic
+from tests.support.sandbox_caller import OFF_IDS, Caller
 from worker.sandbox.serve import RunningSandbox
 
 
@@ -59,23 +58,6 @@ def test_a_connection_breaks(sandbox: RunningSandbox, signed_in: Caller, action:
         signed_in.search(OFF_IDS[0])
     assert isinstance(caught.value, httpx.ReadError) == (action == "reset")
     assert signed_in.search(OFF_IDS[0]).status_code == 200
-
-
-@pytest.mark.parametrize("path", [SAFETY_PATH, PRIVACY_PATH])
-def test_spoilt_records(sandbox: RunningSandbox, signed_in: Caller, path: str):
-    """Another's record, a record without id, a wrong type: also for a person without any."""
-    for off_id in OFF_IDS[:4]:
-        fault(sandbox, "other_person")
-        last = signed_in.search(off_id, path).json()[-1]
-        holder = last.get("patientPrivacyObject") or last["patientSafetyObject"]
-        other = holder["person"]["offId"]
-        assert other != off_id
-        assert is_synthetic(other)
-        fault(sandbox, "no_key")
-        assert "id" not in signed_in.search(off_id, path).json()[-1]
-        fault(sandbox, "wrong_type")
-        last = signed_in.search(off_id, path).json()[-1]
-        assert 17 in (last.get("confidentialityCode"), last.get("privacyType"))
 
 
 def test_which_requests_are_struck(sandbox: RunningSandbox, signed_in: Caller):

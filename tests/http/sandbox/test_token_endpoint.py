@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from joserfc import jwt
-from joserfc.jwk import ECKey, OctKey, import_key
+from joserfc.jwk import ECKey, OctKey
 
 from tests.support.sandbox_caller import MISSING, Caller, public, sign
 from worker.sandbox.serve import RunningSandbox
@@ -17,38 +16,11 @@ def now() -> int:
     return int(time.time())
 
 
-def test_a_token_has_the_shape_of_a_real_one(sandbox: RunningSandbox, caller: Caller):
-    """RS256 at+jwt, signed with the published key, bound to the proof's key, with org claims."""
-    answer = caller.ask_with_nonce()
-    body = answer.json()
-    assert answer.headers["cache-control"] == "no-store, no-cache, max-age=0"
-    assert answer.headers["pragma"] == "no-cache"
-    assert "dpop-nonce" not in answer.headers
-    assert (body["token_type"], body["scope"], body["expires_in"]) == ("DPoP", "nhn:pts/api", 600)
-    jwks = caller.http.get(f"{caller.issuer}/.well-known/openid-configuration/jwks").json()
-    token = jwt.decode(body["access_token"], import_key(jwks["keys"][0]), algorithms=["RS256"])
-    assert token.header["typ"] == "at+jwt"
-    assert token.header["kid"] == jwks["keys"][0]["kid"]
-    claims = token.claims
-    assert claims["iss"] == caller.issuer
-    assert claims["aud"] == "nhn:pts"
-    assert claims["scope"] == ["nhn:pts/api"]
-    assert claims["cnf"] == {"jkt": caller.dpop_key.thumbprint()}
-    assert claims["exp"] - claims["iat"] == 600
-    assert claims["client_id"] == caller.client_id
-    assert claims["helseid://claims/client/claims/orgnr_parent"] == "300000017"
-    assert len(claims["jti"]) == 32
-
-
 ASSERTIONS: dict[str, Callable[[Caller], str]] = {
     "typ JWT": lambda c: c.assertion(header_typ="JWT"),
-    "no typ": lambda c: c.assertion(header_typ=MISSING),
     "aud is the token endpoint": lambda c: c.assertion(aud=c.token_endpoint),
-    "no aud": lambda c: c.assertion(aud=MISSING),
     "exp 90 s ahead": lambda c: c.assertion(exp=now() + 90),
-    "no exp": lambda c: c.assertion(exp=MISSING),
     "expired 6 min ago": lambda c: c.assertion(exp=now() - 360),
-    "nbf 6 min ahead": lambda c: c.assertion(nbf=now() + 360),
     "no jti": lambda c: c.assertion(jti=MISSING),
     "iss is another": lambda c: c.assertion(iss="another"),
     "sub is another": lambda c: c.assertion(sub="another"),
@@ -78,18 +50,6 @@ def test_an_assertion_serves_once(caller: Caller):
     assert caller.ask(assertion=assertion).json() == {"error": "invalid_client"}
 
 
-def _private_in_jwk(caller: Caller) -> str:
-    return caller.proof(
-        caller.token_endpoint, header_jwk=caller.dpop_key.as_dict(private=True), nonce=caller.nonce
-    )
-
-
-def _hmac_proof(caller: Caller) -> str:
-    key = OctKey.import_key(b"s" * 32)
-    header = {"alg": "HS256", "typ": "dpop+jwt", "jwk": public(caller.dpop_key)}
-    return sign(key, header, {"jti": "1", "htm": "POST", "htu": caller.token_endpoint})
-
-
 def _other_signature(caller: Caller) -> str:
     return caller.proof(
         caller.token_endpoint,
@@ -107,14 +67,11 @@ PROOFS: dict[str, tuple[Callable[[Caller], str], str, str]] = {
     "not a JWT": (lambda _: "proof", "invalid_dpop_proof", "Malformed DPoP token."),
     "too long": (_proof(x="x" * 4_000), "invalid_dpop_proof", "Malformed DPoP token."),
     "typ": (_proof(header_typ="JWT"), "invalid_dpop_proof", "Invalid 'typ' value."),
-    "alg": (_hmac_proof, "invalid_dpop_proof", "Invalid 'alg' value."),
     "no jwk": (_proof(header_jwk=MISSING), "invalid_dpop_proof", "Invalid 'jwk' value."),
-    "private": (_private_in_jwk, "invalid_dpop_proof", "'jwk' value contains a private key."),
     "signature": (_other_signature, "invalid_dpop_proof", "Invalid signature on DPoP token."),
     "no jti": (_proof(jti=MISSING), "invalid_dpop_proof", "Invalid 'jti' value."),
     "htm": (_proof(htm="post"), "invalid_dpop_proof", "Invalid 'htm' value."),
     "htu": (_proof(htu="http://127.0.0.1/token"), "invalid_dpop_proof", "Invalid 'htu' value."),
-    "no iat": (_proof(iat=MISSING), "invalid_dpop_proof", "Missing 'iat' value."),
     "iat is old": (_proof(iat=1_700_000_000), "invalid_dpop_proof", "Invalid 'iat' value."),
     "no nonce": (_proof(nonce=MISSING), "use_dpop_nonce", "Missing 'nonce' value."),
     "foreign nonce": (_proof(nonce="bm9uY2U"), "use_dpop_nonce", "Invalid 'nonce' value."),

@@ -7,8 +7,7 @@ import time
 import pytest
 from msgspec.structs import replace
 
-from tests.support.http.calls import OPTIONS, chunked, outcome, response
-from tests.support.http.response_cases import CUT
+from tests.support.http.calls import CUT, OPTIONS, chunked, outcome, response
 from tests.support.raw_server import Reply, raw_server
 from worker.errors import TransientError
 from worker.http.transport import Transport

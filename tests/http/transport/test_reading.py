@@ -51,6 +51,7 @@ async def test_the_request_is_the_declared_one():
     assert request.line == f"POST {PATH}?api-version=1.0&view=a+b HTTP/1.1"
     assert [value for name, value in request.fields if name == "accept"] == ["application/hal+json"]
     assert request.headers["nhn-source-system"] == "pts-worker"
+    assert request.headers["user-agent"] == "pts-sync-worker"
     body = {"search": [{"kind": "PNR", "value": OFF_ID}], "take": 50}
     assert msgspec.json.decode(request.body) == body
 

@@ -18,20 +18,6 @@ async def post(url, options=OPTIONS, path="/search"):
         return await transport.post(url + path, headers={"DPoP": "proof-1"}, body=b'{"offId":"x"}')
 
 
-async def test_request_and_answer():
-    """The request goes out as given, the answer comes back whole."""
-    async with raw_server(answer(b'[{"a":1}]')) as server:
-        got = await post(server.url)
-    request = server.requests[0]
-    assert (request.line, request.body) == ("POST /search HTTP/1.1", b'{"offId":"x"}')
-    assert (
-        request.headers["dpop"],
-        request.headers["user-agent"],
-    ) == ("proof-1", "pts-sync-worker")
-    assert (got.status, got.body) == (200, b'[{"a":1}]')
-    assert got.header("content-type") == "application/json"
-
-
 async def test_no_request_waits_in_a_pool():
     """However many requests there are, each goes out before any has its answer."""
     all_are_here = threading.Barrier(40)

@@ -4,11 +4,10 @@ import functools
 import os
 import re
 import resource
-import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,6 @@ ROOT: Final = Path(__file__).parents[3]
 SYSTEMD: Final = ROOT / "config" / "systemd"
 KUBERNETES: Final = ROOT / "config" / "kubernetes"
 CRONTAB: Final = ROOT / "config" / "cron" / "pts-worker"
-OPERATIONS: Final = ROOT / "docs" / "operations.md"
 PROGRAM: Final = "/opt/pts-worker/bin/pts-worker"
 
 OVER: Final = frozenset({ExitCode.GAPS, ExitCode.LEASE_HELD})
@@ -177,32 +175,6 @@ def cron_commands() -> list[str]:
     pattern = re.compile(r"(?:[\d*,/-]+\s+){5}pts-worker\s+(.+)")
     matches = map(pattern.fullmatch, CRONTAB.read_text().splitlines())
     return [match[1] for match in matches if match]
-
-
-def cron_variables() -> dict[str, str]:
-    """The variables that the crontab sets, and the path that cron does."""
-    lines = CRONTAB.read_text().splitlines()
-    matches = [match for line in lines if (match := re.fullmatch(r"([A-Z_]+)=(.*)", line))]
-    return {"PATH": "/usr/bin:/bin"} | {match[1]: match[2] for match in matches}
-
-
-def calls() -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each call of the worker that is written somewhere: where, and its arguments."""
-    for name in units("service"):
-        for command in unit(name)["Service"]["ExecStart"]:
-            if command.startswith(PROGRAM):
-                yield name, tuple(shlex.split(command)[1:])
-            elif PROGRAM in command:  # in a shell
-                script = shlex.split(command)[-1]
-                yield name, tuple(shlex.split(script.partition(PROGRAM)[2]))
-    for workload in workloads(("production",)):
-        args = tuple(str(argument) for argument in workload.container["args"])
-        if "command" in workload.container:  # a shell
-            args = tuple(shlex.split(args[0].partition("pts-worker ")[2].splitlines()[0]))
-        yield workload.name, args
-    for command in cron_commands():
-        for match in re.finditer(r'"\$WORKER" ([^>]+?) >', command):
-            yield CRONTAB.name, tuple(shlex.split(match[1]))
 
 
 def allow_core_dumps() -> None:

@@ -45,3 +45,19 @@ def chunked(*parts: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     lines = ("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "")
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
     return "\r\n".join(lines).encode("latin-1") + chunks + end
+
+
+CUT: dict[str, bytes] = {
+    "nothing": b"",
+    "in the status": b"HTTP/1.1 2",
+    "after the status line": b"HTTP/1.1 200 OK\r\n",
+    "after an interim response": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "before the body": response(b"", length=3),
+    "in the body": response(b"[1", length=3),
+    "before the first chunk": chunked(end=b""),
+    "in a chunk": chunked(b"[", end=b"2\r\n1"),
+    "before the last chunk": chunked(b"[1]", end=b""),
+    "before the trailers": chunked(b"[1]", end=b"0\r\n"),
+    "in a trailer": chunked(b"[1]", end=b"0\r\nX-A"),
+}
+"""The server ends the connection there: always transient, since another attempt may get more."""

@@ -1,10 +1,7 @@
 """Canaries: what is planted in rosters, answers and keys; and the search for it everywhere else."""
 
-import base64
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.support.standin import PRIVACY, SAFETY, Records, privacy, safety
 
@@ -22,7 +19,6 @@ JWT = "eyJhbGciOiJQUzI1NiJ9.eyJzdWIiOiJrYW5hcmkifQ.c2lnbmF0dXJl"
 
 _RUN = re.compile(rb"[0-9]{10,}")
 _GROUPS = re.compile(rb"[0-9]{1,2}[ ./-]?[0-9]{2}[ ./-]?[0-9]{2}[ ./-][0-9]{5}")
-_TOKENS = re.compile(rb"tok\.[\w-]{8}\.|eyJ[\w-]{10,}\.[\w-]{10,}|" + OPAQUE.encode())
 
 
 def spaced(off_id: str) -> str:
@@ -90,32 +86,3 @@ class Secrets:
     def keys_in(self, data: bytes) -> list[bytes]:
         """Private keys and the key of the pseudonyms, in any spelling."""
         return [key for key in self.keys if key in data]
-
-
-def tokens_in(data: bytes) -> set[bytes]:
-    """Access tokens of the stand-in, whatever looks like a JWT, and what looks like nothing."""
-    return set(_TOKENS.findall(data))
-
-
-def spellings(key: bytes) -> Iterator[bytes]:
-    """Bytes as they stand, in hexadecimal, in Base64 and as Python writes them."""
-    yield key
-    yield key.hex().encode()
-    yield key.hex().upper().encode()
-    yield base64.b64encode(key)
-    yield base64.urlsafe_b64encode(key).rstrip(b"=")
-    yield repr(key)[2:-1].encode()
-
-
-def files_below(folder: Path, kind: str, *, but: Iterable[Path] = ()) -> Iterator[Place]:
-    """Every file with its name, but for what was planted."""
-    planted = set(but)
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path not in planted:
-            name = str(path.relative_to(folder))
-            yield Place(kind=kind, name=name, data=name.encode() + b"\n" + path.read_bytes())
-
-
-def refused_words_in(data: bytes) -> bool:
-    """Whether a word of a body that was not understood stands there."""
-    return CANARY.encode() in data

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from tests.support.program import Running, sandbox
+from tests.support.program import Running
 
 PATIENCE_S = 1_800.0
 
@@ -22,18 +22,3 @@ def peak_of(running: Running, patience_s: float = PATIENCE_S) -> float:
             peak = max(peak, int(text.partition("VmHWM:")[2].split()[0]))
         time.sleep(0.02)
     return peak * 1024 / 1e6
-
-
-def measure(folder: Path, persons: int) -> float:
-    """The peak in millions of bytes of a run over so many persons of the sandbox."""
-    with sandbox(folder / "sandbox", "--persons", str(persons)) as world:
-        url = f"sqlite:///{folder / 'pts.db'}"
-        worker = world.install(folder / "worker", url)
-        migrated = worker.run("db", "upgrade")
-        assert migrated.code == 0, migrated.story()
-        running = worker.start("sync", afresh=True)
-        peak = peak_of(running)
-        ended = running.wait(PATIENCE_S)
-    total = ended.run["totals"]["persons_complete"]
-    assert (ended.code, total) == (0, persons), ended.story()
-    return peak
