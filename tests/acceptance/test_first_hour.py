@@ -116,7 +116,7 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     assert not (setup / "nowhere.toml").exists()
     secret = ("--set", "database.url=postgresql://u:secret@h/x")
     text = said(capsys, "init", "--out", "own.toml", *secret, code=2)
-    assert "holds a password; write it to a file" in text
+    assert "contains a password; write it to a file" in text
     assert ("secret" in text, list(Path.cwd().iterdir())) == (False, [])
     flags = ("--set", "sync.deadline=4h", "--set", "helseid.client_id=me")
     text = said(capsys, "init", "--out", "own.toml", *flags, code=0)

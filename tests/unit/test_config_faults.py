@@ -83,7 +83,7 @@ def test_what_is_faulty_is_not_missing_too(tmp_path):
         ("api.base_url", "pts.example", "must be a URL that starts with https://"),
         ("network.proxy_url", "http://u:hemmelig@p", "must not contain a user name, password, "),
         ("database.url", "postgres://u@h/x", "must start with sqlite:/// or postgresql://"),
-        ("database.url", "postgresql://u:hemmelig@h/x", "holds a password; write it to a file"),
+        ("database.url", "postgresql://u:hemmelig@h/x", "contains a password; write it to a file"),
         ("schedule.cron", "30 2 * *", "must be a cron expression of five fields"),
         ("schedule.cron", "0 3 * * 8", f"{NO_CRON}: Bad day-of-week"),
         ("schedule.timezone", "Europe/Osloo", "is not a time zone"),
