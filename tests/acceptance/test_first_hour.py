@@ -73,9 +73,9 @@ def test_no_configuration_is_said_first(
     assert f"no configuration was read: {looked}" in said(capsys, "sync", code=78)
     monkeypatch.setenv("PTS_CONFIG", "/nowhere/worker.toml")
     text = said(capsys, "status", code=78)
-    assert "there is no configuration file /nowhere/worker.toml (named by PTS_CONFIG)" in text
+    assert "there is no configuration file /nowhere/worker.toml (from PTS_CONFIG)" in text
     text = said(capsys, "status", "--config", "gone.toml", code=78)
-    assert f"there is no configuration file {Path.cwd()}/gone.toml (named by --config)" in text
+    assert f"there is no configuration file {Path.cwd()}/gone.toml (from --config)" in text
 
 
 def test_a_list_may_be_written_as_in_toml(setup: Path, capsys: pytest.CaptureFixture[str]):
@@ -175,7 +175,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
     words += ["--set", f"api.contract_file={setup}/pts.toml"]
     text = said(capsys, *words, code=78)
     assert [name for name in names if f"{setup}/{name}" not in text] == []
-    assert "→ text stands between straight quotes" in text
+    assert "→ write text between straight quotes" in text
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,8 @@ def test_what_is_left_out_is_strict():
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ("colums = {}", "patient-safety.colums: there is no such key; known are path, query"),
-        ("paging = {style = 'page', send_as = 'p', x = 1}", "such key; known are style, send_as, "),
+        ("colums = {}", "patient-safety.colums: there is no such key; the keys are path, query"),
+        ("paging = {style = 'page', send_as = 'p', x = 1}", "such key; the keys are style, send_as, "),
         ("paging = 'auto'", "patient-safety.paging: must be a table"),
         ("paging = {style = 'pages'}", "paging: style must be one of link, next"),
         ("paging = {style = 'page'}", "patient-safety.paging: the key send_as is missing"),
@@ -55,7 +55,7 @@ def test_what_is_left_out_is_strict():
         ("columns = {delay_days = {a = 'b'}}", "delay_days: has the type integer, and cannot be"),
         ("[nowhere]\npath = '/'", "nowhere: there is no such area"),
         ("path = 7", "not valid TOML"),
-        ("body = {offId = '{off_id}', from = 2026-01-01}", "holds a date, a time, nan or inf"),
+        ("body = {offId = '{off_id}', from = 2026-01-01}", "contains a date, a time, nan or inf"),
         ("path = '/{off_id}'", "patient-safety.path: "),
         ("query = {id = '{off_id}'}", "patient-safety.query: contains {off_id}, which"),
         ("headers = {x = '{off_id}'}", "patient-safety.headers: contains {off_id}, which"),
@@ -70,9 +70,9 @@ def test_what_is_left_out_is_strict():
         ("records = 'a[00]'", "is not a field path"),
         (
             "required = ['cause']\nvolatile = ['cause']",
-            "patient-safety.volatile: leave cause out",
+            "patient-safety.volatile: remove cause",
         ),
-        ("columns = {delay_days = 'd'}\nvolatile = ['delay_days']", "leave delay_days out"),
+        ("columns = {delay_days = 'd'}\nvolatile = ['delay_days']", "remove delay_days"),
     ],
 )
 def test_a_fault_is_named_with_its_place(line, fault):
