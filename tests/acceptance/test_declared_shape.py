@@ -154,7 +154,7 @@ def test_a_new_field_is_said_once(standin, tmp_path, database_url):
         said.append(ended)
         metrics += (worker.folder / "pts.prom").read_text().splitlines()
     fields = ["patient-privacy hemmelig", "patient-safety hemmelig"]
-    words = f"undeclared and new: {', '.join(fields)}; these are not stored"
+    words = f"new undeclared fields: {', '.join(fields)}. They are not stored"
     assert [any(words in reason for reason in one.run["reasons"]) for one in said] == [
         False,
         True,

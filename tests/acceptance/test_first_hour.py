@@ -73,9 +73,9 @@ def test_no_configuration_is_said_first(
     assert f"no configuration was read: {looked}" in said(capsys, "sync", code=78)
     monkeypatch.setenv("PTS_CONFIG", "/nowhere/worker.toml")
     text = said(capsys, "status", code=78)
-    assert "there is no configuration file /nowhere/worker.toml (named by PTS_CONFIG)" in text
+    assert "there is no configuration file /nowhere/worker.toml (from PTS_CONFIG)" in text
     text = said(capsys, "status", "--config", "gone.toml", code=78)
-    assert f"there is no configuration file {Path.cwd()}/gone.toml (named by --config)" in text
+    assert f"there is no configuration file {Path.cwd()}/gone.toml (from --config)" in text
 
 
 def test_a_list_may_be_written_as_in_toml(setup: Path, capsys: pytest.CaptureFixture[str]):
@@ -116,7 +116,7 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     assert not (setup / "nowhere.toml").exists()
     secret = ("--set", "database.url=postgresql://u:secret@h/x")
     text = said(capsys, "init", "--out", "own.toml", *secret, code=2)
-    assert "holds a password; write it to a file" in text
+    assert "contains a password; write it to a file" in text
     assert ("secret" in text, list(Path.cwd().iterdir())) == (False, [])
     flags = ("--set", "sync.deadline=4h", "--set", "helseid.client_id=me")
     text = said(capsys, "init", "--out", "own.toml", *flags, code=0)
@@ -175,7 +175,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
     words += ["--set", f"api.contract_file={setup}/pts.toml"]
     text = said(capsys, *words, code=78)
     assert [name for name in names if f"{setup}/{name}" not in text] == []
-    assert "→ text stands between straight quotes" in text
+    assert "→ write text between straight quotes" in text
 
 
 @pytest.mark.parametrize(

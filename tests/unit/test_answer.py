@@ -197,7 +197,7 @@ NO_JSON = (b"", b" ", b"<html>", b"[", b"[] []", b"[NaN]", b"[1e999]", b"\xff", 
 )
 def test_no_json_is_not_pts(body, kind):
     """A gateway in maintenance, whatever the status: nothing is concluded about PTS."""
-    with pytest.raises(TransientError, match="what answers is not PTS"):
+    with pytest.raises(TransientError, match="the answer is not from PTS"):
         answer(body, headers={"Content-Type": kind})
 
 

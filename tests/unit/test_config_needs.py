@@ -78,7 +78,7 @@ def test_a_new_pseudonym_key_is_for_a_new_database(tmp_path, files):
     files["PTS_PRIVACY__PSEUDONYM_KEY_FILE"] = "none"
     (line,) = lacks(tmp_path, files, "sync")
     assert line.startswith(f"privacy.pseudonym_key_file: there is no file {tmp_path}/none → use")
-    assert "only for a new database, create one with `pts-worker keys pseudonym" in line
+    assert "Only for a new database, create one with `pts-worker keys pseudonym" in line
 
 
 def test_the_contract_is_a_file_that_others_may_read(tmp_path, files):

@@ -215,4 +215,4 @@ def test_what_is_unusual_is_said():
     assert departed.startswith("1 person departed")
     assert "3 persons" in missing
     (nothing,) = warnings(facts(), structs.replace(LIMITS, accept_removals=True))
-    assert nothing == "--accept-removals accepted nothing: the last run was not withheld"
+    assert nothing == "--accept-removals had no effect: the last run was not withheld"

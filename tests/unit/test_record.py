@@ -174,7 +174,7 @@ def test_the_person_asked_for(value):
 def test_a_record_without_its_person(owner):
     """Each record has one of the declared places; that another place names somebody is no help."""
     document = restriction(2, patientSafetyObject=owner, subject={"offId": OTHER_OFF_ID})
-    with pytest.raises(ContractError, match="no person, where the contract declares one") as caught:
+    with pytest.raises(ContractError, match="no person at the declared path") as caught:
         read(restriction(1), document)
     assert (caught.value.field, OTHER_OFF_ID in str(caught.value)) == (
         "[1].patientSafetyObject.person.offId",
@@ -286,7 +286,7 @@ def test_ids_lose_the_own_identifier(own, value, key):
     (record,) = RecordReader(SAFETY, contract(person=[])).read([document], person(own)).records
     assert (record.key, own[1:] in columns_of(record)["created_by"]) == (key, False)
     for other in (f"a {OTHER_OFF_ID}", int(OTHER_OFF_ID)):  # masked, it would be like others
-        with pytest.raises(ContractError, match="an id that holds a national identifier"):
+        with pytest.raises(ContractError, match="an id that contains a national identifier"):
             read(restriction(id=other))
 
 

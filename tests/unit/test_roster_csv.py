@@ -14,8 +14,8 @@ from worker.roster.csv_file import LINE_LENGTH_MAX, CsvRoster
 A = "16858399649"
 B = "02013299997"
 BAD_SUM = "12845678901"
-NONE = "roster.csv contains no identifier; the first fault, roster.csv line"
-CHANGED = "the file was written to while it was read; write another and rename it"
+NONE = "roster.csv contains no identifier; first error in roster.csv line"
+CHANGED = "the file changed while it was read; write a new file, and rename it to this name"
 
 
 async def read(roster):

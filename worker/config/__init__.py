@@ -14,8 +14,8 @@ from worker.core.display import counted
 from worker.errors import ConfigurationError, FlagError
 from worker.files import is_missing
 
-_HINT: Final = "docs/reference/configuration.md says what each key may hold"
-_NO_FILE: Final = "name the configuration (--config or PTS_CONFIG), or make one: `pts-worker init`"
+_HINT: Final = "see docs/reference/configuration.md for the values of each key"
+_NO_FILE: Final = "set the file (--config or PTS_CONFIG), or create one with `pts-worker init`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +23,10 @@ class Loaded:
     """The effective configuration.
 
     Attributes:
-        origins: where each value came from, by key name: ``default``, a file, a variable, a flag.
-        config_file: the file that was read, if one was.
-        hint: what helps against what is wrong with it.
-        missing: that no configuration file was read, and where it was looked for; empty if one was.
+        origins: the origin of each value, by key name: ``default``, a file, a variable or a flag.
+        config_file: the file that was read, if any.
+        hint: the remedy for errors in the configuration.
+        missing: the message that no configuration file exists, with its path. Empty if one exists.
     """
 
     settings: Settings
@@ -36,9 +36,9 @@ class Loaded:
     missing: str = ""
 
     def require_none(self, problems: Sequence[str], kind: type[ConfigurationError]) -> None:
-        """Raise the one error for all problems, if there are any."""
+        """Raise one error with all problems, if there are any."""
         if problems:
-            message = f"the configuration has {counted(len(problems), 'fault')}:"
+            message = f"the configuration has {counted(len(problems), 'error')}:"
             message = "; ".join(filter(None, (self.missing, message)))
             raise kind(message, problems=problems, hint=self.hint)
 
@@ -55,40 +55,43 @@ def load(
 
     Args:
         flags: values by key name, each with the flag's spelling for messages.
-        cwd: where relative paths start; those in the file start at its folder.
-        config_path: the file to read; else ``PTS_CONFIG`` names it, else ``config/worker.toml``
-            is read if it exists.
-        purpose: also check what this purpose needs, so that everything is reported at once.
+        cwd: the start of relative paths. In the file, they start at its folder.
+        config_path: the file to read. Default: ``PTS_CONFIG``, else ``config/worker.toml`` if it
+            exists.
+        purpose: also check the keys and files that this purpose needs, to report all errors at
+            once.
 
     Raises:
-        ConfigurationError: with every fault in ``problems``, each naming key and origin, none a
-            value. A ``FlagError`` if the command line has one of them.
+        ConfigurationError: with all errors in ``problems``, each with key and origin, never with
+            the value. A ``FlagError`` if an error is on the command line.
     """
-    chosen = config_path or environ.get(CONFIG_VARIABLE)
-    config_file = cwd / (chosen or "config/worker.toml")
-    has_file = bool(chosen) or not is_missing(config_file)
+    requested = config_path or environ.get(CONFIG_VARIABLE)
+    config_file = cwd / (requested or "config/worker.toml")
+    has_file = bool(requested) or not is_missing(config_file)
     by_flags, by_file, unread = sources.flags(flags or {}, cwd), Source(), list[str]()
     try:
         by_file |= sources.file(config_file) if has_file else {}
     except ConfigurationError as error:
-        named = "--config" if config_path else CONFIG_VARIABLE
-        is_gone = bool(chosen) and is_missing(config_file)
-        gone = f"there is no configuration file {config_file} (named by {named})"
+        origin = "--config" if config_path else CONFIG_VARIABLE
+        is_gone = bool(requested) and is_missing(config_file)
+        gone = f"there is no configuration file {config_file} (from {origin})"
         unread.append(gone if is_gone else error.advice)
-    given = sources.merged((by_flags, sources.environment(environ, cwd), by_file))
-    settings, faults = _read(given)
+    values = sources.merged((by_flags, sources.environment(environ, cwd), by_file))
+    settings, errors = _read(values)
     loaded = Loaded(
         settings=settings,
-        origins={name: given[name].origin if name in given else "default" for name in KEYS},
+        origins={name: values[name].origin if name in values else "default" for name in KEYS},
         config_file=config_file if has_file else None,
         hint=_NO_FILE if is_missing(config_file) else _HINT,
         missing="" if has_file else _missing(config_file, environ),
     )
-    problems = [*unread, *dict.fromkeys(faults.values())]
-    if not unread:  # what the file sets would seem to be missing
-        problems += _contradictions(given, by_flags)
-        problems += unmet(settings, purpose, {*faults, *map(meant_by, faults)}) if purpose else ()
-    is_flag = not faults.keys().isdisjoint(by_flags)
+    problems = [*unread, *dict.fromkeys(errors.values())]
+    # Without the file, each of its keys would be reported as missing.
+    if not unread:
+        problems += _contradictions(values, by_flags)
+        # A misspelled key is one error, not also a missing key.
+        problems += unmet(settings, purpose, {*errors, *map(meant_by, errors)}) if purpose else ()
+    is_flag = not errors.keys().isdisjoint(by_flags)
     loaded.require_none(problems, FlagError if is_flag else ConfigurationError)
     return loaded
 
@@ -100,28 +103,28 @@ def _missing(path: Path, environ: Mapping[str, str]) -> str:
     return text
 
 
-def _read(given: Source) -> tuple[Settings, dict[str, str]]:
-    """The settings without what is faulty, and the faults by key."""
-    tables, faults = defaultdict[str, Any](dict), dict[str, str]()
-    for name, (value, origin) in given.items():
+def _read(values: Source) -> tuple[Settings, dict[str, str]]:
+    """The settings without invalid values, and the errors by key."""
+    tables, errors = defaultdict[str, Any](dict), dict[str, str]()
+    for name, (value, origin) in values.items():
         section, _, key = name.partition(".")
         place = name if section in SECTIONS else section
         try:
             tables[section][key] = read_value(place, value)
         except ValueError as error:
-            faults[name] = f"{place} ({origin}): {error}"
-    return Settings(**tables), faults
+            errors[name] = f"{place} ({origin}): {error}"
+    return Settings(**tables), errors
 
 
-def _contradictions(given: Source, by_flags: Source) -> Iterator[str]:
-    """Faults that only two keys together make, or a key and where it stands."""
-    path, url = given.get("roster.path"), given.get("roster.url")
+def _contradictions(values: Source, by_flags: Source) -> Iterator[str]:
+    """Errors of two keys together, or of a key and its source."""
+    path, url = values.get("roster.path"), values.get("roster.url")
     if path and url:
         yield f"roster.path ({path.origin}) and roster.url ({url.origin}) are both set; set one"
-    if bool(url) != ("roster.query" in given):
+    if bool(url) != ("roster.query" in values):
         yield "roster.url and roster.query: one of them is set; the other is missing"
     if ping := by_flags.get("telemetry.ping_url"):
         yield (
-            f"telemetry.ping_url ({ping.origin}): every process of the machine can read it there; "
-            "set it in the file or in PTS_TELEMETRY__PING_URL"
+            f"telemetry.ping_url ({ping.origin}): other processes can read the command line; set "
+            "this secret in the file or in PTS_TELEMETRY__PING_URL"
         )

@@ -52,37 +52,39 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
     try:
         document = json.dumps(tables, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        problem = f"{name}: holds a date, a time, nan or inf, or is nested too deeply; write texts"
+        problem = (
+            f"{name}: contains a date, a time, nan or inf (write texts), or is nested too deeply"
+        )
         raise ConfigurationError(problem) from None
     areas = [area.name for area in AREAS]
-    known = f"there is no such area; known are {', '.join(areas)}"
-    problems = [f"{area}: {known}" for area in tables if area not in areas]
+    unknown = f"there is no such area; the areas are {', '.join(areas)}"
+    problems = [f"{area}: {unknown}" for area in tables if area not in areas]
     try:
         contract = _CONTRACTS.validate_json(document, strict=True)
         problems += _misfits(contract)
         if not problems:
             return contract
     except ValidationError as error:
-        faults = [f for f in error.errors(include_input=False) if f["loc"][0] in areas]
-        problems += [_problem(fault, tables) for fault in faults]
+        details = error.errors(include_input=False)
+        problems += [_problem(detail, tables) for detail in details if detail["loc"][0] in areas]
     raise ConfigurationError(
-        f"{name}: the contract with PTS has {counted(len(problems), 'fault')}:",
+        f"{name}: the contract with PTS has {counted(len(problems), 'error')}:",
         problems=problems,
         hint="without api.contract_file `pts-worker contract show` prints a complete one",
     )
 
 
-def _problem(fault: Any, tables: Mapping[str, Any]) -> str:
+def _problem(detail: Any, tables: Mapping[str, Any]) -> str:
     """One error with its position, without the value."""
-    problem = message_of(fault)
-    if fault["type"] == "extra_forbidden":
-        table = STYLES.get(fault["loc"][-2], AreaContract)
-        problem = f"there is no such key; known are {', '.join(table.model_fields)}"
-    elif fault["type"] == "missing":
-        problem = f"the key {fault['loc'][-1]} is missing"
-    elif fault["type"].startswith("union_tag"):  # pydantic's text contains the value
+    problem = message_of(detail)
+    if detail["type"] == "extra_forbidden":
+        table = STYLES.get(detail["loc"][-2], AreaContract)
+        problem = f"there is no such key; the keys are {', '.join(table.model_fields)}"
+    elif detail["type"] == "missing":
+        problem = f"the key {detail['loc'][-1]} is missing"
+    elif detail["type"].startswith("union_tag"):  # pydantic's text contains the value
         problem = f"style must be one of {', '.join(STYLES)}"
-    return f"{_place(fault['loc'], tables)}: {problem}"
+    return f"{_place(detail['loc'], tables)}: {problem}"
 
 
 def _place(parts: tuple[str | int, ...], tables: Any) -> str:
@@ -103,10 +105,11 @@ def _misfits(contract: Contract) -> Iterator[str]:
         declared = contract[area.name]
         types = {column.name: column.type for column in area.columns if not column.never_of}
         for column, source in declared.columns.items():
-            place, known = f"{area.name}.columns.{column}", ", ".join(types)
+            place, names = f"{area.name}.columns.{column}", ", ".join(types)
             if column not in types:
-                yield f"{place}: there is no such column; keep the field in `extra`, or use {known}"
+                yield f"{place}: there is no such column; keep the field in `extra`, or use {names}"
             elif isinstance(source, dict) and types[column] not in _MADE_OF_LEAVES:
                 yield f"{place}: has the type {types[column]}, and cannot be made of leaves"
             elif column in {*declared.required, *area.effect.deciding} & set(declared.volatile):
-                yield f"{area.name}.volatile: leave {column} out: its change is always a version"
+                # Its change alone must create a version, or a removal could go unnoticed.
+                yield f"{area.name}.volatile: remove {column}, whose change is always a version"

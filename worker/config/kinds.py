@@ -1,4 +1,4 @@
-"""The kinds of values. What one says of a wrong value tells what is expected, never the value."""
+"""The types of configuration values. An error names the expected form, never the value."""
 
 import re
 from collections.abc import Callable
@@ -16,15 +16,15 @@ from worker.core.times import parse_duration
 
 
 def _of_text(convert: Callable[[str], Any]) -> BeforeValidator:
-    """Converts a text; what is none is left to the type."""
+    """Converts a text. Other values go to the type unchanged."""
     return BeforeValidator(lambda value: convert(value) if isinstance(value, str) else value)
 
 
-def _must(holds: Callable[[Any], object], problem: str) -> AfterValidator:
-    """Refuses a value of which something does not hold."""
+def _must(is_valid: Callable[[Any], object], problem: str) -> AfterValidator:
+    """Rejects a value for which the condition is not true."""
 
     def checked(value: Any) -> Any:
-        if not holds(value):
+        if not is_valid(value):
             raise ValueError(problem)
         return value
 
@@ -65,10 +65,10 @@ _ROUND_NAMES: Final = " []\"'"
 NAMES: Final = _of_text(
     lambda text: [name for part in text.split(",") if (name := part.strip(_ROUND_NAMES))]
 )
-"""In the environment and in flags, the items of a list are separated by commas, or as in TOML."""
+"""In the environment and in flags, lists are comma-separated, or written as in TOML."""
 OR_NONE: Final = _of_text(lambda text: None if text == "none" else text)
 _NUMBER: Final = BeforeValidator(lambda value: str(value) if isinstance(value, bool) else value)
-"""``true`` is no number; pydantic would read 1."""
+"""Rejects ``true`` as a number. Pydantic would read 1."""
 Int = Annotated[int, _NUMBER]
 Float = Annotated[float, _NUMBER]
 _PLAIN: Final = _must(re.compile(r"[^\0-\x08\x0b-\x1f\x7f]*").fullmatch, "must be plain text")
@@ -76,12 +76,12 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), _P
 Share = Annotated[Float, Field(ge=0, le=1), BeforeValidator(_share)]
 Duration = Annotated[
     timedelta,
-    Field(strict=True),  # a number is refused, which pydantic would read as seconds
+    Field(strict=True),  # pydantic would read a number as seconds
     _of_text(parse_duration),
     _must(bool, "must be longer than 0"),
 ]
 Kept = Annotated[Duration, _must(lambda time: time.days // 30, "must be at least 30d, or none")]
-"""Not ``90m``, which somebody may take for months; and facts count what closed in a week."""
+"""Rejects ``90m``, which looks like months. Figures count closed restrictions of a week."""
 File = Annotated[
     Path,
     _must(

@@ -1,4 +1,4 @@
-"""The needs of each purpose: keys that are set, usable files, a database's password."""
+"""The needs of each purpose: required keys, usable files, the database's password."""
 
 import stat
 from collections.abc import Collection, Iterator, Mapping
@@ -33,9 +33,8 @@ _REMEDIES: Final = {
     "helseid.subject_token_file": "helseid.grant token_exchange sends the token in this file",
     "helseid.organization_parent": "helseid.tenancy multi-tenant acts for this organisation",
     "roster.path": "set a file with identifiers (or roster.url with roster.query)",
-    "privacy.pseudonym_key_file": "use the key that the database was created with, no other fits; "
-    "only for a new database, create one with `pts-worker keys pseudonym --out pseudonym.key`, and "
-    "keep a copy",
+    "privacy.pseudonym_key_file": "use the key that the database was created with. Only for a new "
+    "database, create one with `pts-worker keys pseudonym --out pseudonym.key`, and keep a copy",
 }
 """Keys that must be set if their section is used, with remedies."""
 _ONLY_IF: Final = {
@@ -58,8 +57,8 @@ def unmet(settings: Settings, purpose: Purpose, unknown: Collection[str] = ()) -
     """
     for name in KEYS:
         section = name.partition(".")[0]
-        other, wanted = _ONLY_IF.get(name, (name, settings.value(name)))
-        is_used = section in _SECTIONS[purpose] and settings.value(other) == wanted
+        other, required_value = _ONLY_IF.get(name, (name, settings.value(name)))
+        is_used = section in _SECTIONS[purpose] and settings.value(other) == required_value
         if is_used and {section, name, other}.isdisjoint(unknown):
             try:
                 _check(settings, name)
@@ -87,9 +86,9 @@ def _check(settings: Settings, name: str) -> None:
     # The keys of a stand-in on loopback are not secret, so other accounts may read them.
     is_rehearsal = is_loopback(urlsplit(settings.helseid.issuer or "").hostname)
     is_secret = name not in _NO_SECRETS
-    reached = stat.S_IRWXO if is_secret and not is_rehearsal else 0
+    others = stat.S_IRWXO if is_secret and not is_rehearsal else 0
     try:
-        open_trusted(path, key=name, forbidden=OTHERS_WRITE | reached, is_secret=is_secret).close()
+        open_trusted(path, key=name, forbidden=OTHERS_WRITE | others, is_secret=is_secret).close()
     except FileNotFoundError:
         remedy = _REMEDIES.get(name, "check the path")
         raise ConfigurationError(f"{name}: there is no file {path}", hint=remedy) from None
@@ -107,6 +106,7 @@ def database_url(settings: Settings, section: Literal["database", "roster"]) -> 
     if (file := settings.value(password_file)) is None:
         return url
     password = read_trusted(file, key=password_file, is_secret=True).rstrip(b"\r\n")
+    # Quoted, because a password may contain `@` or `/`.
     parts = urlsplit(url)
     account, _, host = parts.netloc.rpartition("@")
     netloc = f"{account.partition(':')[0]}:{quote(password, safe='')}@{host}"

@@ -1,7 +1,7 @@
-"""The settings: each key with its kind, default, limits and meaning, by section.
+"""The settings: each key with its type, default, limits and meaning, by section.
 
-``config show``, docs/reference/configuration.md and config/worker.toml are made of these models. A
-section's first line, and the text beneath a key, is what they say of it.
+``config show``, docs/reference/configuration.md and config/worker.toml are generated from these
+models. They use the first line of each section's docstring and the docstring below each key.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ EVERYDAY: Final = (
     *("api.environment", "helseid.client_id", "helseid.private_jwk_file"),
     *("roster.path", "database.url", "privacy.pseudonym_key_file"),
 )
-"""The keys that everybody sets. They and their sections come first."""
+"""The keys that every installation sets. These keys and their sections come first."""
 PREFIX: Final = "PTS_"
 _ACCEPTED: Final[Mapping[str, str]] = {
     "string_too_short": "must not be empty",
@@ -35,7 +35,7 @@ _ACCEPTED: Final[Mapping[str, str]] = {
     "model": "must be a table",
     "time": "must be a duration such as '30m'",
 }
-"""What is accepted, by pydantic's type of error or the first word of it."""
+"""The message for pydantic's type of error, or for its first word."""
 
 
 def unset(example: str) -> Any:
@@ -55,13 +55,13 @@ class Api(Section):
     """The PTS API."""
 
     environment: Literal["test", "test-internet", "production"] | None = unset("test")
-    """Sets `api.base_url` and `helseid.issuer`. `test` and `production` are on Helsenett;
+    """Sets `api.base_url` and `helseid.issuer`. `test` and `production` are on Helsenett.
     `test-internet` is the test environment on the internet."""
     base_url: kinds.HttpUrl | None = unset("https://api.test.pts.nhn.no")
     """Base URL of PTS. Default: from `api.environment`."""
     contract_file: kinds.File | None = unset("pts.toml")
-    """The contract with PTS, a TOML file. Default: the one that comes with the program; `pts-worker
-    contract show` prints it."""
+    """The contract with PTS, a TOML file. Default: the program's contract, which `pts-worker
+    contract show` prints."""
 
 
 class HelseId(Section):
@@ -71,7 +71,7 @@ class HelseId(Section):
     """The client id from HelseID self-service."""
     private_jwk_file: kinds.File | None = unset("/run/secrets/helseid.jwk")
     """File with the client's private key: a JWK, a PEM file, or the JSON from HelseID self-service.
-    A JWK may say its `alg` and `kid`."""
+    A JWK may contain `alg` and `kid`."""
     issuer: kinds.HttpUrl | None = unset("https://helseid-sts.test.nhn.no")
     """HelseID's issuer, with or without a path. Default: from `api.environment`."""
     scope: kinds.Text = "nhn:pts/api"
@@ -96,7 +96,7 @@ class Roster(Section):
 
     path: kinds.Text | None = unset("/var/lib/pts-worker/roster.csv")
     """CSV file with a header that names `off_id` and (optional) `local_ref` and `cohort`, or a file
-    with one identifier per line; `-` is standard input."""
+    with one identifier per line. `-` is standard input."""
     encoding: Literal["utf-8", "utf-16", "windows-1252", "iso-8859-1", "iso-8859-15"] = "utf-8"
     """Encoding of the roster file. Excel's plain CSV has `windows-1252`, Unicode text `utf-16`."""
     url: kinds.RosterUrl | None = unset("postgresql://reader@ehr.example/ehr")
@@ -104,7 +104,7 @@ class Roster(Section):
     password_file: kinds.File | None = unset("/run/secrets/roster-password")
     """File with the password of `roster.url`."""
     query: kinds.Text | None = unset("select off_id, local_ref, clinic as cohort from patient")
-    """Query that returns `off_id[, local_ref[, cohort]]`; streamed, never committed."""
+    """Query that returns `off_id[, local_ref[, cohort]]`. Streamed, and never committed."""
     send_h_numbers: bool = False
     """Send H-numbers (day 01 to 31, month 41 to 52) to any PTS. They are unique within one
     organisation only, so by default they are sent only to a test environment or to a PTS on this
@@ -117,7 +117,7 @@ class Database(Section):
     url: kinds.StoreUrl = "sqlite:///pts.db"
     """SQLAlchemy URL without driver and password: `sqlite:///file` or `postgresql://…`. In a file
     name, write `?` as `%3F`, and `%` before two hexadecimal digits as `%25`. Connections to
-    PostgreSQL on another machine use verified TLS; libpq's `sslmode` and `sslrootcert` are
+    PostgreSQL on another machine use verified TLS. libpq's `sslmode` and `sslrootcert` are
     supported."""
     password_file: kinds.File | None = unset("/run/secrets/database-password")
     """File with the password of `database.url`."""
@@ -130,7 +130,7 @@ class Privacy(Section):
     """How personal data is stored."""
 
     pseudonym_key_file: kinds.File | None = unset("/run/secrets/pseudonym.key")
-    """File with the pseudonym key: at least 32 random bytes, raw or as Base64 or hexadecimal; every
+    """File with the pseudonym key: at least 32 random bytes, raw or as Base64 or hexadecimal. Every
     byte counts, even a line break at the end. Without the key, rows cannot be matched to
     persons."""
     identity: Literal["pseudonym", "plain"] = "pseudonym"
@@ -159,7 +159,7 @@ class Sync(Section):
     """Limits of a run."""
 
     concurrency: kinds.Int = Field(default=16, ge=1, le=256)
-    """Concurrent requests, at most."""
+    """Maximum number of concurrent requests."""
     requests_per_second: kinds.Float = Field(default=20.0, ge=0.001, le=100_000)
     """Rate limit for requests to PTS."""
     areas: Annotated[tuple[Literal["patient-safety", "patient-privacy"], ...], kinds.NAMES] = Field(
@@ -167,30 +167,33 @@ class Sync(Section):
     )
     """The areas to read, comma-separated."""
     deadline: Annotated[kinds.Duration | None, kinds.OR_NONE] = unset("10h")
-    """Time after which a run stops with exit code 75; `none` for no limit."""
+    """Time after which a run stops with exit code 75. `none` for no limit."""
     continue_within: kinds.Duration = timedelta(hours=12)
-    """The next run continues a stopped run, unless it made no progress for this long."""
+    """The next run continues a stopped run, unless the stopped run made no progress for this
+    long."""
     confirm: Literal["removals", "changes"] = "removals"
-    """What is read a second time, on a new connection, before it counts: `removals`, what would
-    close a restriction; `changes`, every difference to the published state."""
+    """The changes that a second read, on a new connection, must confirm: `removals`, if a
+    restriction would be closed, or `changes`, for every difference to the published state."""
     confirm_after: kinds.Duration = timedelta(seconds=10)
-    """Least time between both reads."""
+    """Minimum time between both reads."""
     max_removed_share: kinds.Share = 0.10
-    """Guard: a run that would close more than this share of the open restrictions, or of which more
-    lose a value, is withheld (exit 5)."""
+    """Guard: a run is withheld (exit 5) if it would close more than this share of the open
+    restrictions, or if more than this share would lose a value."""
     min_completeness: kinds.Share = 0.50
-    """Guard: a run that read less than this share of the persons in every area, or of those who
-    hold a restriction, is withheld (exit 5)."""
+    """Guard: a run is withheld (exit 5) if in every area it read less than this share of all
+    persons, or of the persons with a restriction."""
     first_min_completeness: kinds.Share = 0.95
-    """Guard: the same for areas without a published sync, of all their person-areas."""
+    """Guard: the first sync of an area is withheld (exit 5) if it read less than this share of the
+    person-areas."""
     retry_attempts: kinds.Int = Field(default=5, ge=1, le=20)
     """Attempts per request, including the first."""
     patience: kinds.Duration = timedelta(minutes=10)
-    """How long no read succeeds before an area is given up, if it was ever answered. Until then one
-    probe goes out every ten seconds. If every area is given up, the run ends with 65, 69 or 77."""
+    """Time without a successful read after which an area is given up, if PTS has ever answered for
+    this area. Until then, the run sends one probe every ten seconds. If all areas are given up, the
+    run ends with 65, 69 or 77."""
     retry_after_max: kinds.Duration = timedelta(minutes=15)
-    """Longest `Retry-After` that a run waits for. A longer one is a failed read. If PTS asks it of
-    everyone, the run ends with exit code 69 after `sync.patience`."""
+    """Longest `Retry-After` that a run waits for. A longer one is a failed read. If PTS sends it
+    for all persons, the run ends with exit code 69 after `sync.patience`."""
 
 
 class Retention(Section):
@@ -198,7 +201,7 @@ class Retention(Section):
 
     versions: Annotated[kinds.Kept | None, kinds.OR_NONE] = unset("1825d")
     """Versions of restrictions that ended longer ago are deleted after a published sync, which
-    limits history and `--as-of`. `none` keeps them; 30 days is the least."""
+    limits history and `--as-of`. At least 30 days. `none` keeps all versions."""
 
 
 class Lease(Section):
@@ -242,7 +245,7 @@ class Telemetry(Section):
 
 
 class Settings(BaseSettings):
-    """The complete configuration, made by ``worker.config.load``; by itself the defaults."""
+    """The complete configuration, created by ``worker.config.load``. Without values: defaults."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", case_sensitive=True)
 
@@ -262,11 +265,11 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[Any, ...]:
-        """No environment and no file but those that ``load`` reads."""
+        """Disable pydantic's own environment and files. ``load`` reads the sources."""
         return (sources["init_settings"],)
 
     def value(self, name: str) -> Any:
-        """The value of a key, by its name: ``section.key``."""
+        """The value of the key ``section.key``."""
         section, _, key = name.partition(".")
         return getattr(getattr(self, section), key)
 
@@ -279,7 +282,7 @@ KEYS: Final[Mapping[str, FieldInfo]] = {
     for section, model in SECTIONS.items()
     for key, field in model.model_fields.items()
 }
-"""All keys by name, ``section.key``: default, description, and without a default an example."""
+"""All keys by name, ``section.key``, with default, description, and an example if no default."""
 
 
 def variable_of(name: str) -> str:
@@ -288,18 +291,18 @@ def variable_of(name: str) -> str:
 
 
 def meant_by(name: str) -> str:
-    """The key that has the same name in another section, or is most similar; or the section."""
+    """The key or section that a misspelled name most likely means. Empty if none is similar."""
     _, dot, key = name.partition(".")
-    same = [one for one in KEYS if one.endswith(f".{key}")]
-    known = KEYS if dot else [*SECTIONS, *map(variable_of, KEYS)]
-    return next(iter([*same, *get_close_matches(name, known, n=1, cutoff=0.75)]), "")
+    same_key = [known for known in KEYS if known.endswith(f".{key}")]
+    names = KEYS if dot else [*SECTIONS, *map(variable_of, KEYS)]
+    return next(iter([*same_key, *get_close_matches(name, names, n=1, cutoff=0.75)]), "")
 
 
 def read_value(name: str, value: object) -> Any:
-    """The value of a key, as its kind reads it.
+    """The value of a key, converted to its type.
 
     Raises:
-        ValueError: there is no such key, or what the value must be; never the value.
+        ValueError: there is no such key, or the value is invalid. The message never contains it.
     """
     if name in SECTIONS:
         raise ValueError(f"must be a section, [{name}]")
@@ -313,7 +316,7 @@ def read_value(name: str, value: object) -> Any:
 
 
 def _unknown(name: str) -> str:
-    """A key or section that does not exist, with what may have been meant."""
+    """The message for an unknown key or section, with a suggestion."""
     if meant := meant_by(name):
         return f"unknown; did you mean {meant}?"
     section = name.partition(".")[0]
@@ -321,15 +324,15 @@ def _unknown(name: str) -> str:
     return f"unknown; [{section}] has {', '.join(keys)}" if keys else "unknown"
 
 
-def message_of(fault: Mapping[str, Any]) -> str:
-    """What pydantic finds wrong with a value, as it follows a key's name."""
-    kind = fault["type"]
-    text = _ACCEPTED.get(kind) or _ACCEPTED.get(kind.partition("_")[0]) or str(fault["msg"])
+def message_of(detail: Mapping[str, Any]) -> str:
+    """The message for one of pydantic's errors, to follow the key's name."""
+    kind = detail["type"]
+    text = _ACCEPTED.get(kind) or _ACCEPTED.get(kind.partition("_")[0]) or str(detail["msg"])
     return text.removeprefix("Value error, ").replace("Input should", "must")
 
 
 def text_of(value: object) -> str:
-    """A value as written in the configuration; empty for None, and hidden if it is a secret."""
+    """A value as written in the configuration. Empty for None, hidden if it is a secret."""
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The sources of settings: flags, environment, TOML file, and what ``api.environment`` implies."""
+"""The sources of settings: flags, environment, TOML file, and the ``api.environment`` defaults."""
 
 import os
 import tomllib
@@ -15,81 +15,82 @@ from worker.trusted_files import read_trusted
 
 CONFIG_VARIABLE: Final = "PTS_CONFIG"
 _PATHS: Final = ("roster.path", "telemetry.textfile")
-"""Besides all keys that end with ``_file``."""
+"""Keys with paths, in addition to all keys that end with ``_file``."""
 _ONE_UNDERSCORE: Final = frozenset(variable_of(name).replace("__", "_") for name in KEYS)
 _TOML: Final = (
-    "text stands between straight quotes, and within double quotes \\ is written twice; a number "
-    "has a point and no comma; each key and section may appear only once"
+    "write text between straight quotes, \\ in double quotes as \\\\, and numbers with a decimal "
+    "point; each key and section may appear only once"
 )
 
 
-class Given(NamedTuple):
-    """A value as it was written, and where, for messages."""
+class SourceValue(NamedTuple):
+    """A value as written in its source, and the name of the source for messages."""
 
     value: Any
     origin: str
 
 
-Source = dict[str, Given]
-"""What a source sets, by key name; a section that is no table by its own name."""
+Source = dict[str, SourceValue]
+"""The values of a source by key name. A section that is not a table is listed by its name."""
 
 
 def flags(values: Mapping[str, tuple[object, str]], cwd: Path) -> Source:
-    """The command line: values by key name, each with its flag."""
+    """The values of the command line, by key name, each with its flag."""
     return {
-        name: Given(_under(cwd, name, value), f"flag {flag}")
+        name: SourceValue(_under(cwd, name, value), f"flag {flag}")
         for name, (value, flag) in values.items()
     }
 
 
 def environment(environ: Mapping[str, str], cwd: Path) -> Source:
-    """``PTS_<SECTION>__<KEY>``, and what only lacks an underscore. Empty counts as not set.
+    """The variables ``PTS_<SECTION>__<KEY>``. An empty variable counts as not set.
 
-    Other variables are ignored, because Kubernetes sets ``PTS_…`` for every service.
+    Other variables are ignored, because Kubernetes sets ``PTS_…`` for every service. Only a key
+    written with one underscore is included, as an error.
     """
-    found: Source = {}
+    values: Source = {}
     for variable, text in sorted(environ.items()):
         name = variable.removeprefix(PREFIX).lower().replace("__", ".", 1)
         if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE or not text:
             continue
         if "." in name:
-            found[name] = Given(_under(cwd, name, text), f"environment variable {variable}")
+            values[name] = SourceValue(_under(cwd, name, text), f"environment variable {variable}")
         elif variable in _ONE_UNDERSCORE:
-            found[variable] = Given("", "environment variable with one underscore")
-    return found
+            values[variable] = SourceValue("", "environment variable with one underscore")
+    return values
 
 
 def near_config_variable(environ: Mapping[str, str]) -> str:
-    """A variable that is set and may be a misspelled ``PTS_CONFIG``; empty if there is none."""
+    """A variable that looks like a misspelled ``PTS_CONFIG``. Empty if there is none."""
     names = [name for name in environ if "__" not in name and name != CONFIG_VARIABLE]
     return next(iter(get_close_matches(CONFIG_VARIABLE, names, n=1, cutoff=0.8)), "")
 
 
 def file(path: Path) -> Source:
-    """A TOML file. Relative paths in it start at its folder.
+    """The values of a TOML file. Relative paths start at its folder.
 
     Raises:
-        ConfigurationError: it cannot be read or trusted, or is not TOML.
+        ConfigurationError: the file cannot be read or trusted, or is not TOML.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
     document = parse_toml(read_text(path, key="the configuration"), name=str(path))
-    found: Source = {}
+    values: Source = {}
     for section, table in document.items():
         is_table = isinstance(table, dict)
         keys = {f"{section}.{key}": table[key] for key in table} if is_table else {section: table}
         for name, value in keys.items():
-            found[name] = Given(_under(path.parent, name, value), str(path))
-    return found
+            values[name] = SourceValue(_under(path.parent, name, value), str(path))
+    return values
 
 
 def read_text(path: Path, *, key: str) -> str:
-    """The text of a file that nobody but its owner can have changed.
+    """The text of a file that only its owner and root can have changed.
 
     Args:
-        key: the configuration key that names it.
+        key: the file's configuration key, for messages.
 
     Raises:
-        ConfigurationError: it cannot be read or trusted, or is not UTF-8.
+        ConfigurationError: the file cannot be read or trusted, or is not UTF-8.
     """
     content = read_trusted(path, key=key)
     try:
@@ -103,7 +104,7 @@ def parse_toml(text: str, *, name: str) -> dict[str, Any]:
     """The tables of a TOML text.
 
     Raises:
-        ConfigurationError: it is not TOML.
+        ConfigurationError: the text is not TOML.
     """
     try:
         return tomllib.loads(text)
@@ -112,7 +113,7 @@ def parse_toml(text: str, *, name: str) -> dict[str, Any]:
 
 
 def _under(folder: Path, name: str, value: Any) -> Any:
-    """A value with its relative path, if it is one, starting at this folder."""
+    """The value. If it is a relative path, it is resolved against this folder."""
     if not isinstance(value, (str, Path)) or value in {"", "-"}:
         return value
     if name in {"database.url", "roster.url"}:
@@ -121,17 +122,18 @@ def _under(folder: Path, name: str, value: Any) -> Any:
 
 
 def merged(highest_first: Sequence[Source]) -> Source:
-    """What all sources set together.
+    """The values of all sources together. Lowest are the addresses of ``api.environment``.
 
-    A roster that one of them names takes the place of the other kind in those below it. Lowest are
-    the addresses of the environment that was chosen.
+    A roster file replaces the roster query of lower sources, and a query replaces the file.
     """
-    found: Source = {}
+    values: Source = {}
     for source in highest_first:
-        replaced = {"roster.url", "roster.query"} if "roster.path" in found else set()
-        if "roster.url" in found:
+        # `--roster FILE` must not conflict with the query in the configuration file.
+        replaced = {"roster.url", "roster.query"} if "roster.path" in values else set()
+        if "roster.url" in values:
             replaced = {"roster.path"}
-        found = {name: given for name, given in source.items() if name not in replaced} | found
-    chosen = found.get("api.environment", Given("", "")).value
-    addresses = ENVIRONMENTS.get(str(chosen).strip(), {})
-    return {name: Given(value, "api.environment") for name, value in addresses.items()} | found
+        values = {name: value for name, value in source.items() if name not in replaced} | values
+    environment_name = values.get("api.environment", SourceValue("", "")).value
+    addresses = ENVIRONMENTS.get(str(environment_name).strip(), {})
+    implied = {name: SourceValue(url, "api.environment") for name, url in addresses.items()}
+    return implied | values

@@ -1,1 +1,1 @@
-"""Decisions as functions of values: no I/O, no clock, no randomness."""
+"""Decisions as pure functions of values, without I/O, clock or randomness."""

@@ -1,7 +1,7 @@
-"""Reads one answer by the contract of its area, or raises the reason why that is impossible.
+"""Reads one answer by the contract of its area, or raises an error with the reason.
 
-Everything around the records is declared, or the answer is not a complete read (promise 1): it may
-say that records are missing, in words that nobody can foresee.
+If a field around the records is not declared, the answer is not a complete read (promise 1): the
+field may mean that records are missing.
 """
 
 import json
@@ -24,14 +24,15 @@ Headers = Mapping[str, Sequence[str]]
 """The values of each response header, by its name in lower case."""
 
 VALUES_MAX: Final = 200_000
-"""Values (fields and elements) in one response: a byte of JSON can become 60 bytes of memory."""
+"""Maximum number of values (fields and elements) in one response. A byte of JSON can become 60
+bytes of memory."""
 AROUND_MAX: Final = 1_000
-"""Fields around the records of one response."""
+"""Maximum number of fields around the records of one response."""
 
 TELLING: Final = ("link", "content-range", "x-pagination", "x-total-count")
-"""Headers that may speak of more records."""
+"""Response headers that may announce more records."""
 _NAMES_MAX: Final = 5
-"""Fields of an object that a message names."""
+"""Maximum number of an object's fields in a message."""
 _OK: Final = 200
 _REDIRECTS: Final = range(300, 400)
 _REFUSALS: Final = range(400, 500)
@@ -49,7 +50,7 @@ class Answer(Value, frozen=True, kw_only=True):
         items: the elements of the list of records.
         around: the leaves around the list, by their path.
         headers: the response headers.
-        is_status_alone: the status says that there are no records, and nothing contradicts.
+        is_status_alone: the status means "no records", and the rest does not contradict it.
     """
 
     hidden = frozenset({"items", "around", "headers"})
@@ -63,7 +64,7 @@ class Answer(Value, frozen=True, kw_only=True):
         """The natural number at a declared place: a path, or ``header:`` and a name.
 
         Raises:
-            ContractError: there is none of at most 19 digits.
+            ContractError: there is no natural number of at most 19 digits.
         """
         if place.startswith(HEADER):
             text = ",".join(self.headers.get(place.removeprefix(HEADER).lower(), ()))
@@ -81,23 +82,26 @@ def read_answer(
     """Read a response by its contract.
 
     Args:
-        off_id: the person asked for.
+        off_id: the identifier of the requested person.
 
     Raises:
         DeniedError: 401 or 403.
         RejectedError: another 4xx.
-        TransientError: a transient status, or what answers is not PTS: not JSON.
+        TransientError: a transient status, or HTML or other text in place of JSON: the answer is
+            not from PTS.
         ContractError: the answer is not as declared, or it exceeds a limit.
     """
+    # A gateway in maintenance may send an HTML page with any status, 404 and 204 included.
     is_html = "html" in "".join(headers.get("content-type", ())).lower()
     if status in contract.empty_status and not is_html:
-        return _nothing(headers, body, contract, off_id)
+        return _no_records(headers, body, contract, off_id)
     if status != _OK:
         _refuse_status(status)
     if is_html:
-        raise TransientError("an HTML page: what answers is not PTS", status=status)
+        raise TransientError("an HTML page, so the answer is not from PTS", status=status)
     document = parse(body)
     items = _records(document, contract)
+    # `{}` has no leaf: it would otherwise count as an undeclared empty object.
     around = {} if document is items or document == {} else _around(document, items)
     answer = Answer(items=items, around=around, headers=headers)
     _check_declared(answer, contract)
@@ -105,32 +109,34 @@ def read_answer(
     return answer
 
 
-def _nothing(
+def _no_records(
     headers: Headers, body: bytes | bytearray, contract: AreaContract, off_id: str
 ) -> Answer:
-    """The answer of a status that says that there are no records, unless anything contradicts."""
+    """The answer for a status that means "no records", if body and headers do not contradict it."""
     document = parse(body) if body.strip() else {}
     if not isinstance(document, dict):
-        raise ContractError("a body that describes no problem, where the status says no records")
+        raise ContractError("a body that is not an object, where the status means no records")
+    # The body may have been cut off on its way.
     if not body and set(headers.get("content-length", ())) - {"0"}:  # RFC 9110 §8.6
-        raise ContractError("the length of a body that this status cannot have", field="$")
+        raise ContractError("a Content-Length above 0, but no body", field="$")
     paging = contract.paging
+    # Page 1 of 1 is how some services describe an empty result.
     numbers = (paging.field, paging.pages) if isinstance(paging, PagePaging) else ()
     for place in sorted(contract.counting):
         value = find(document, parse_path(place))
         if value and not (value == 1 and place in numbers):
-            raise ContractError("not empty, where the status says no records", field=place)
-    wanted = {**contract.expect, **dict.fromkeys(contract.answer_person, off_id)}
-    found = {place: find(document, parse_path(place)) for place in wanted}
-    # What a description of a problem leaves out contradicts nothing.
-    around = wanted | {place: value for place, value in found.items() if value is not None}
+            raise ContractError("not empty, where the status means no records", field=place)
+    expected = {**contract.expect, **dict.fromkeys(contract.answer_person, off_id)}
+    received = {place: find(document, parse_path(place)) for place in expected}
+    # A problem document (RFC 9457) has none of these fields. An absent field is no contradiction.
+    around = expected | {place: value for place, value in received.items() if value is not None}
     answer = Answer(items=[], around=around, headers=headers, is_status_alone=True)
     _check_declared(answer, contract)
     _check_values(answer, contract, off_id)
     total = contract.total
     is_counted = total.startswith(HEADER) and total.removeprefix(HEADER).lower() in headers
     if is_counted and answer.count(total):
-        raise ContractError("records are counted where the status says none", field=total)
+        raise ContractError("a total above 0, where the status means no records", field=total)
     return answer
 
 
@@ -139,10 +145,11 @@ def parse(body: bytes | bytearray) -> Any:
 
     Raises:
         TransientError: it is not JSON (RFC 8259) in UTF-8.
-        ContractError: it has more than ``VALUES_MAX`` values, or an object has a field twice, of
-            which a parser would silently drop one.
+        ContractError: it has more than ``VALUES_MAX`` values, or an object has a field twice. A
+            parser would silently drop one of the two.
     """
-    # Commas in strings count, too. It is checked before there are values.
+    # An upper bound, because commas in strings count too. Memory is saved only if this is checked
+    # before parsing.
     if len(body) > VALUES_MAX and sum(map(body.count, (b",", b"[", b"{"))) > VALUES_MAX:
         raise ContractError(f"a response of more than {VALUES_MAX} values", field="$")
     try:
@@ -150,8 +157,8 @@ def parse(body: bytes | bytearray) -> Any:
     except RecursionError:
         raise ContractError("nested too deeply", field="$") from None
     except ValueError:
-        # The error holds the body, so it must not be chained.
-        raise TransientError("not JSON: what answers is not PTS", status=200) from None
+        # The decoder's error contains the body, so it must not be chained.
+        raise TransientError("not JSON, so the answer is not from PTS", status=200) from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -184,91 +191,95 @@ def _refuse_status(status: int) -> NoReturn:
         raise DeniedError(f"status {status}: this client may not read", status=status)
     if status == _NOT_FOUND:
         hint = (
-            "check the contract's path, and that PTS knows the person; only if 404 means that "
-            "there are no records, declare it in empty_status"
+            "check the contract's path, and that the person exists in PTS. Declare 404 in "
+            "empty_status only if it means that there are no records"
         )
         raise RejectedError(f"status {status}", status=status, hint=hint)
     if status in _REFUSALS:
         raise RejectedError(f"status {status}", status=status)
-    what = "a redirect" if status in _REDIRECTS else "not a complete response"
-    raise ContractError(f"status {status}: {what}", status=status)
+    # A redirect is never followed: it would send the identifier to another address.
+    problem = "a redirect" if status in _REDIRECTS else "not a complete response"
+    raise ContractError(f"status {status}: {problem}", status=status)
 
 
 def _records(document: Any, contract: AreaContract) -> list[Any]:
     """The list of records."""
-    found = find(document, parse_path(contract.records)) if contract.records else document
-    if isinstance(found, list):
-        return found
-    if found is None and contract.records and isinstance(document, dict):
+    value = find(document, parse_path(contract.records)) if contract.records else document
+    if isinstance(value, list):
+        return value
+    if value is None and contract.records and isinstance(document, dict):
+        # Only if declared: an error object with status 200 must not look like an empty list.
         if contract.no_records == "empty":
             return []
         raise ContractError(f"no list of records; {LEARN}", field=contract.records)
-    what = "a value"
-    if isinstance(found, dict):
-        names = ", ".join(safe_path(name) for name in [*found][:_NAMES_MAX])
-        what = f"an object with {names}" if names else "an empty object"
+    kind = "a value"
+    if isinstance(value, dict):
+        names = ", ".join(safe_path(name) for name in [*value][:_NAMES_MAX])
+        kind = f"an object with {names}" if names else "an empty object"
     raise ContractError(
-        f"{what}, where the contract declares the list of records; {LEARN}",
+        f"{kind}, where the contract declares the list of records; {LEARN}",
         field=contract.records or "$",
     )
 
 
 def _around(document: Any, items: list[Any]) -> Mapping[str, Any]:
-    found = dict[str, Any]()
+    around = dict[str, Any]()
     for path, value in leaves(document, but=items):
-        if path in found:
+        # `{"a.b": 1, "a": {"b": 2}}`: only one of both would be checked.
+        if path in around:
             raise ContractError("two fields with the same path", field=safe_path(path))
-        if len(found) >= AROUND_MAX:
+        if len(around) >= AROUND_MAX:
             raise ContractError(f"more than {AROUND_MAX} fields around the records", field="$")
-        found[path] = value
-    return found
+        around[path] = value
+    return around
 
 
 def _check_declared(answer: Answer, contract: AreaContract) -> None:
-    """Nothing stands around the records that is not declared."""
+    """Check that each field and each paging header around the records is declared."""
     undeclared = [
         path
         for path in sorted(answer.around.keys() - contract.places)
-        # The list, or what holds it, may be null.
+        # The list of records, or an object on its path, may be null.
         if answer.around[path] not in (None, {})
         or not f"{contract.records}.".startswith(f"{path}.")
     ]
     if undeclared:
         others = f", and {counted(len(undeclared) - 1, 'other')}" if undeclared[1:] else ""
         raise ContractError(
-            f"an undeclared field around the records{others}; {LEARN}; add it to `ignore` only if "
-            "it can never say that records are missing",
+            f"an undeclared field around the records{others}; {LEARN}. Add it to `ignore` only if "
+            "it can never mean that records are missing",
             field=safe_path(undeclared[0]),
         )
     for name in TELLING:
         if name in answer.headers and name not in contract.known_headers:
             raise ContractError(
-                "a header that may speak of more records, and is not declared", field=HEADER + name
+                "an undeclared header that may announce more records", field=HEADER + name
             )
 
 
 def _check_values(answer: Answer, contract: AreaContract, off_id: str) -> None:
-    for path, wanted in contract.expect.items():
+    for path, expected in contract.expect.items():
         if path not in answer.around:
             raise ContractError("missing, where the contract expects a value", field=path)
-        if not is_same(answer.around[path], wanted):
+        if not is_same(answer.around[path], expected):
             raise ContractError("not the value that the contract expects", field=path)
     for path in contract.answer_person:
         check_person(answer.around.get(path), off_id, path)
 
 
 def check_text(text: str, where: str) -> None:
-    """Raise ``ContractError`` for what nothing can store or send: JSON can escape half a pair."""
+    """Raise ``ContractError`` for half a surrogate pair. JSON can escape it, UTF-8 cannot."""
     if _HALF_OF_A_PAIR.search(text):
         raise ContractError("a text that is not Unicode", field=where)
 
 
 def check_person(value: Any, off_id: str, where: str) -> None:
-    """Check that a value is the identifier of the person asked for.
+    """Check that a value is the identifier of the requested person.
 
     Raises:
-        ContractError: it is another one, or none.
+        ContractError: it is the identifier of another person, or no identifier.
     """
+    # As a JSON number, an identifier loses its leading zero.
     text = str(value).zfill(_OFF_ID_DIGITS) if type(value) is int else value
     if not isinstance(text, str):
         raise ContractError("not an identifier of a person", field=where)

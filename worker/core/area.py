@@ -1,6 +1,6 @@
 """The resource areas: which columns a restriction has, and when it is in effect.
 
-Where the columns come from is declared in the contract with PTS (``core.contract``).
+The contract with PTS declares the field of each column (``core.contract``).
 """
 
 import enum
@@ -26,10 +26,10 @@ class Column(Value, frozen=True, kw_only=True):
 
     Attributes:
         name: the column's name in the contract, the store and the reporting views.
-        type: its type; a value of another type is a failure of the area.
-        never_of: the name of a time column, in place of a field of its own; true if that time is
-            in the year 9999, which PTS uses for "never".
-        codes: those that are known, if it holds codes; ``EffectRule`` has those of its own column.
+        type: its type. A value of another type is a failure of the area.
+        never_of: the time column from which this column is derived, if it has no field in PTS:
+            true if the time is in the year 9999, which PTS uses for "never".
+        codes: the known codes of a column of codes. ``EffectRule`` has those of its column.
     """
 
     name: str
@@ -83,6 +83,7 @@ PATIENT_SAFETY: Final = ResourceArea(
             (RestrictionGroup.DELAYED, ("NORU",)),
             (RestrictionGroup.BLOCKED, ("NORS",)),
         ),
+        # PTS has nine codes NORN_*, and code system 9603 has more. All of them deny.
         prefixes=((RestrictionGroup.DENIED, "NORN"),),
         ends="delay_delivery_until",
         cause="cause",
@@ -90,6 +91,7 @@ PATIENT_SAFETY: Final = ResourceArea(
             days="delay_days",
             since="delay_from_time",
             about="object_type",
+            # A delay on a report is a delay of an existing result, not a rule for a future one.
             results=("Svarrapport", "SvarrapportId"),
         ),
     ),
@@ -130,5 +132,5 @@ AREAS: Final[tuple[ResourceArea, ...]] = (PATIENT_SAFETY, PATIENT_PRIVACY)
 
 
 def area_named(name: str) -> ResourceArea:
-    """The area with this name, which is one of the program's."""
+    """The area in ``AREAS`` with this name."""
     return next(area for area in AREAS if area.name == name)

@@ -1,8 +1,8 @@
 """The contract with PTS: the request for an area, and the expected answer.
 
-A contract is one TOML file, explained in ``docs/reference/contract.md`` and in the default one,
-``worker/areas/pts.toml``. An answer with anything undeclared around its records is not a complete
-read.
+A contract is one TOML file. ``docs/reference/contract.md`` and the default contract,
+``worker/areas/pts.toml``, explain its keys. An answer with an undeclared field around its records
+is not a complete read.
 """
 
 import json
@@ -23,11 +23,11 @@ UUID: Final = "{uuid}"
 HEADER: Final = "header:"
 """Prefix of a response header in place of a path."""
 EACH: Final = "each"
-"""The key in a column's table with the path of the array whose elements have the leaves."""
+"""The key of a column's table for the path of an array. The leaves are fields of its elements."""
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", re.ASCII)
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*")
-_OWN_HEADERS: Final = frozenset(
+_WORKER_HEADERS: Final = frozenset(
     {"authorization", "connection", "content-length", "dpop", "host", "transfer-encoding"}
 )
 """Headers that the worker sets itself, in lower case."""
@@ -45,7 +45,7 @@ def _checked_place(text: str) -> str:
     if parse_path(text).is_picky:
         raise ValueError("a path around the records has no [name=value]")
     if text.startswith(HEADER):
-        raise ValueError("a response header cannot stand here")
+        raise ValueError("a response header is not allowed here")
     return text
 
 
@@ -59,15 +59,16 @@ def _checked_place_or_header(text: str) -> str:
 
 def _without_person(values: dict[str, str]) -> dict[str, str]:
     if any(OFF_ID in value for value in values.values()):
-        raise ValueError(f"holds {OFF_ID}, and the identifier may stand only in the body")
+        # Proxies and servers log URLs and headers.
+        raise ValueError(f"contains {OFF_ID}, which is allowed only in the body")
     return values
 
 
 def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
-            raise ValueError("holds a name that no HTTP header can have")
-        if name.lower() in _OWN_HEADERS:
+            raise ValueError("contains a name that is not valid for an HTTP header")
+        if name.lower() in _WORKER_HEADERS:
             raise ValueError(f"{name} is set by the worker")
         if not _HEADER_VALUE.fullmatch(value):
             raise ValueError(f"{name} must be plain text")
@@ -76,7 +77,7 @@ def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
 
 def _checked_body(body: dict[str, Any]) -> dict[str, Any]:
     if OFF_ID not in json.dumps(body):
-        raise ValueError(f'must hold "{OFF_ID}" where the identifier goes')
+        raise ValueError(f'must contain "{OFF_ID}" in the place of the identifier')
     return body
 
 
@@ -112,7 +113,7 @@ SourceText: TypeAlias = Paths | Leaves
 
 
 class _Declared(BaseModel):
-    """A table of the file. Unknown keys are errors, and values are not converted."""
+    """A table of the contract file. Unknown keys are errors, and values are not converted."""
 
     model_config: ClassVar = ConfigDict(
         extra="forbid",
@@ -167,6 +168,7 @@ class ReferencePaging(SendingPaging):
     @model_validator(mode="after")
     def _send_as_received(self) -> "ReferencePaging":
         if not self.send_as:
+            # The model is frozen, and a validator must return the instance that it was given.
             object.__setattr__(self, "send_as", parse_path(self.field).segments[-1].name)
         return self
 
@@ -200,7 +202,8 @@ Paging: TypeAlias = Annotated[
     Field(discriminator="style"),
 ]
 STYLES: Final[Mapping[str, Any]] = {
-    get_args(one.model_fields["style"].annotation)[0]: one for one in get_args(get_args(Paging)[0])
+    get_args(model.model_fields["style"].annotation)[0]: model
+    for model in get_args(get_args(Paging)[0])
 }
 """The styles of paging by name."""
 
@@ -230,7 +233,7 @@ class AreaContract(_Declared):
     extra: dict[str, SourceText] = {}
 
     @model_validator(mode="after")
-    def _fits(self) -> "AreaContract":
+    def _check_keys(self) -> "AreaContract":
         unknown = {*self.required, *self.values} - self.columns.keys()
         unknown |= set(self.volatile) - self.columns.keys() - self.extra.keys()
         if unknown:
@@ -240,13 +243,17 @@ class AreaContract(_Declared):
             )
         if both := self.columns.keys() & self.extra.keys():
             raise ValueError(f"both a column and an extra: {', '.join(sorted(both))}")
-        sent = self.paging
-        if isinstance(sent, SendingPaging) and OFF_ID in json.dumps(self.body.get(sent.send_as)):
-            raise ValueError(f"paging.send_as: {sent.send_as} of the body holds the identifier")
+        # A continuation at this key would overwrite the identifier, so the next page would be
+        # about no person.
+        paging = self.paging
+        if isinstance(paging, SendingPaging) and OFF_ID in json.dumps(
+            self.body.get(paging.send_as)
+        ):
+            raise ValueError(f"paging.send_as: {paging.send_as} of the body has the identifier")
         within = (f"{self.records}.", f"{self.records}[") if self.records else ""
-        if lost := [place for place in self.places if f"{place}.".startswith(within)]:
-            place = f'{min(lost)} is a part of the list of records ("{self.records}")'
-            raise ValueError(f"{place}; only what stands around it can be declared here")
+        if inside := [place for place in self.places if f"{place}.".startswith(within)]:
+            place = f'{min(inside)} is a part of the list of records ("{self.records}")'
+            raise ValueError(f"{place}. Only fields around the list can be declared here")
         return self
 
     @cached_property
@@ -272,8 +279,8 @@ class AreaContract(_Declared):
     @cached_property
     def record_paths(self) -> frozenset[str]:
         """The declared fields of records, without numbers of elements."""
-        own = (*self.person, *self.id.split("+"))
-        sources = (own, *self.columns.values(), *self.extra.values())
+        identifying = (*self.person, *self.id.split("+"))
+        sources = (identifying, *self.columns.values(), *self.extra.values())
         return frozenset[str]().union(*map(fields_of, sources))
 
     @cached_property
@@ -292,7 +299,7 @@ Contract: TypeAlias = Mapping[str, AreaContract]
 
 
 def fields_of(source: SourceText) -> frozenset[str]:
-    """The fields of a record in a column or extra, without numbers of elements."""
+    """The fields of a record that a column or extra uses, without numbers of elements."""
     before, texts = "", source
     if isinstance(source, dict):
         before = f"{parse_path(source[EACH][0]).general}[]." if EACH in source else ""

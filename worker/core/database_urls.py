@@ -8,7 +8,7 @@ from worker.core.hosts import parts_of
 
 ROOT_PARAMETER: Final = "sslrootcert"
 TLS_PARAMETERS: Final = ("sslmode", ROOT_PARAMETER)
-"""URL parameters for the worker (``worker.tls``), not for the driver."""
+"""URL parameters that the worker reads (``worker.tls``) and does not pass to the driver."""
 _SECRET_WORD: Final = re.compile(r"password|passwd|pwd|secret|token", re.IGNORECASE)
 _PARAMETERS: Final = frozenset(TLS_PARAMETERS) | {
     *("database", "gsslib", "host", "krbsrvname", "passfile", "port", "user"),
@@ -59,7 +59,7 @@ def _scheme(url: str) -> str:
     parts = parts_of(url)
     names = (pair.partition("=")[0] for pair in parts.query.split("&"))
     if parts.password or any(map(_SECRET_WORD.search, names)):
-        raise ValueError("holds a password; write it to a file and name that in password_file")
+        raise ValueError("contains a password; write it to a file and set password_file")
     return parts.scheme
 
 
@@ -84,16 +84,18 @@ def _check_sqlite(rest: str) -> None:
 
 def _check_postgres(url: str) -> None:
     names = [name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)]
+    # SQLAlchemy and asyncpg ignore a misspelled parameter, so `sslmod=verify-full` would be lost.
     if not {*names} <= _PARAMETERS:
         raise ValueError(f"has unknown parameters; allowed are {', '.join(sorted(_PARAMETERS))}")
+    # Libraries differ on whether the first or the last counts.
     if any(names.count(name) > 1 for name in TLS_PARAMETERS):
         raise ValueError(f"has {' or '.join(TLS_PARAMETERS)} more than once")
 
 
 def sqlite_under(url: str, folder: str) -> str:
-    """The URL with a relative file name of SQLite starting at a folder.
+    """The URL with the relative file name of SQLite resolved against a folder.
 
-    Other databases, absolute names and ``:memory:`` stay as they are.
+    Absolute names, ``:memory:`` and URLs of other databases are returned unchanged.
     """
     dialect, _, rest = url.partition("://")
     host, slash, name = rest.partition("/")

@@ -1,9 +1,9 @@
-"""Compares what is published of one person's area with a complete read, and a read with another.
+"""Compares the published state of one person's area with a complete read, and two reads.
 
-A complete, well-formed response may still be wrong: a proxy that answers twice, a lagging replica,
-a body truncated by a wrong length. A closing therefore needs two reads that agree, the second on a
-new connection and some time later (promise 1). So does a restriction that another person has: the
-answer may be that person's.
+A complete, well-formed response may still be wrong: a proxy repeats an old response, a replica
+lags, a wrong length truncates a body. So closing a restriction needs two reads that agree, the
+second on a new connection and some time later (promise 1). A restriction that is published under
+another person needs two reads as well, because the response may be about that person.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from worker.errors import UnstableError
 
 
 class StoredVersion(Value, frozen=True, kw_only=True):
-    """A published version row of one person's area that is open.
+    """A published, open version of one person's area.
 
     Attributes:
         columns: the values of the area's typed columns, in declared order.
@@ -40,7 +40,7 @@ class StoredVersion(Value, frozen=True, kw_only=True):
 
 
 class Op(enum.StrEnum):
-    """What publication does with a restriction."""
+    """The change that publication makes to a restriction."""
 
     INSERT = "insert"
     UPDATE = "update"
@@ -48,15 +48,15 @@ class Op(enum.StrEnum):
 
 
 class Change(Value, frozen=True, kw_only=True):
-    """One difference between what is published and what was read.
+    """One difference between the published state and a read.
 
     Attributes:
-        version_id: the version that it ends; None for an insert.
-        record: the content from now on; None for a close.
+        version_id: the version that the change ends. None for an insert.
+        record: the new content. None for a close.
         first_seen_at: when the restriction was first seen in its present series of versions.
         observed_at: when this content was read.
-        closes: it takes the restriction out of effect, by closing it or by what it says now.
-        loses: a column, or the meaning of its code, is lost.
+        closes: the change closes the restriction or takes it out of effect.
+        loses: a column becomes empty, or its known code becomes an unknown one.
     """
 
     op: Op
@@ -72,11 +72,11 @@ class Change(Value, frozen=True, kw_only=True):
 def diff_area(
     area: ResourceArea, stored: Sequence[StoredVersion], read: CompleteArea
 ) -> tuple[Change, ...]:
-    """The changes that bring what is published to what was read.
+    """The changes that turn the published state into the state that was read.
 
-    A record keeps its row while its content is the same; other content ends the row and begins
-    another that remembers when the record was first seen; a row whose record is gone ends. Only a
-    ``CompleteArea`` is taken: absence proves nothing unless the last page was read.
+    A version stays while its record's content is equal. An update ends the version and starts a new
+    one with the same ``first_seen_at``. A record that is gone closes its version. The read must be
+    a ``CompleteArea``: before the last page is read, a missing record is no evidence.
     """
     published = {row.key: row for row in stored}
     read_at = read.proof.read_at
@@ -106,6 +106,7 @@ def _update(area: ResourceArea, row: StoredVersion, record: Record, read_at: dat
     names = [column.name for column in area.columns]
     before = dict(zip(names, row.columns, strict=True))
     now = dict(zip(names, record.columns, strict=True))
+    # Both effects at the time of the read: a restriction that expired by itself is not closed.
     was_active = effect_of(area.effect, before).is_active(read_at)
     loses_meaning = any(
         _is_known(area, column, before[column.name])
@@ -126,7 +127,7 @@ def _update(area: ResourceArea, row: StoredVersion, record: Record, read_at: dat
 
 
 def _is_known(area: ResourceArea, column: Column, value: ColumnValue) -> bool:
-    """Whether a value is a code that we know."""
+    """Whether a value is a known code of its column."""
     if column.name == area.effect.code:
         return group_of(area.effect, str(value)) is not None
     return value in column.codes
@@ -135,14 +136,14 @@ def _is_known(area: ResourceArea, column: Column, value: ColumnValue) -> bool:
 def _filled(
     area: ResourceArea, values: Mapping[str, ColumnValue], extra: str | None
 ) -> set[tuple[str, ...]]:
-    """The columns and further fields that have a value; of an object, each of its fields."""
+    """The paths of all columns and extras that have a value. Objects count by their fields."""
     every = {**values, "extra": extra}
     names = [*(column.name for column in area.columns), "extra"]
-    return {(name, *path) for name in names for path in _leaves(_opened(every[name]))}
+    return {(name, *path) for name in names for path in _leaves(_parsed(every[name]))}
 
 
-def _opened(value: ColumnValue) -> Any:
-    """A list or an object, which a column of text or JSON holds as JSON."""
+def _parsed(value: ColumnValue) -> Any:
+    """The value, or the list or object that its JSON text encodes."""
     if isinstance(value, str) and value.startswith(("{", "[")):
         with contextlib.suppress(msgspec.DecodeError, RecursionError):
             return msgspec.json.decode(value)
@@ -150,29 +151,32 @@ def _opened(value: ColumnValue) -> Any:
 
 
 def _leaves(value: Any) -> set[tuple[str, ...]]:
-    """The paths of what has a value. The items of a list are one: how many there are may change."""
+    """The paths of all leaves with a value. A list's elements share one path.
+
+    So a shorter list is no lost value.
+    """
     if isinstance(value, dict):
-        return {(name, *path) for name, some in value.items() for path in _leaves(some)}
+        return {(name, *path) for name, field in value.items() for path in _leaves(field)}
     if isinstance(value, list):
-        return {path for some in value for path in _leaves(some)}
+        return {path for element in value for path in _leaves(element)}
     return set() if value is None or (isinstance(value, str) and not value.strip()) else {()}
 
 
 class Confirm(enum.StrEnum):
-    """What a second read must confirm (``sync.confirm``)."""
+    """The reads that a second read must confirm (``sync.confirm``)."""
 
     REMOVALS = "removals"
-    """A read that would take a restriction out of effect, or give one to a second person."""
+    """A read that would take a restriction out of effect, or add one that another person has."""
     CHANGES = "changes"
     """A read that differs from the published state in any way."""
 
 
 class Unconfirmed(Value, frozen=True, kw_only=True):
-    """A first read that waits for its second.
+    """A first read that a second read must confirm.
 
     Attributes:
-        read: what the first read leaves in the proof.
-        ids: ``ids_digest`` of it.
+        read: its part of the completeness proof.
+        ids: its ``ids_digest``.
     """
 
     read: FirstRead
@@ -185,7 +189,7 @@ def needs_second_read(
     """Whether a second read must confirm these changes before they are published.
 
     Args:
-        taken: restrictions that another person has, as published.
+        taken: keys of restrictions that are published under another person.
     """
     if confirm == Confirm.CHANGES:
         return bool(changes)
@@ -193,13 +197,13 @@ def needs_second_read(
 
 
 def ids_digest(area: ResourceArea, read: CompleteArea, at: datetime) -> bytes:
-    """16 bytes that tell two sets of ids apart, and which of them are in effect at a time."""
+    """A 16-byte digest of the records' ids, and of whether each is in effect at a time."""
     names = [column.name for column in area.columns]
     ids = hashlib.blake2b(digest_size=16)
     for record in sorted(read.records, key=lambda record: record.key):
         values = dict(zip(names, record.columns, strict=True))
-        does = effect_of(area.effect, values).is_active(at)
-        ids.update(f"{len(record.key)} {record.key} {does:d}".encode())
+        is_active = effect_of(area.effect, values).is_active(at)
+        ids.update(f"{len(record.key)} {record.key} {is_active:d}".encode())
     return ids.digest()
 
 
@@ -208,21 +212,21 @@ def compared(
 ) -> CompleteArea:
     """The second read with both reads in its proof.
 
-    The reads agree if they hold the same restrictions and the same of these are in effect; with
-    ``changes``, if their content is the same, too.
+    The reads agree if both have the same set of ids, and the same restrictions are in effect. With
+    ``changes`` their content must be equal, too.
 
     Raises:
         UnstableError: they contradict each other.
     """
     is_same = first.read.digest == second.proof.digest or confirm == Confirm.REMOVALS
-    # Both effects are of one time: a restriction may end between the reads.
+    # Both digests use the time of the first read: a restriction may end between the reads.
     if is_same and first.ids == ids_digest(area, second, first.read.read_at):
         proof = msgspec.structs.replace(second.proof, first_read=first.read)
-        # The first read has counted the undeclared fields.
+        # Undeclared fields were counted with the first read.
         return msgspec.structs.replace(second, proof=proof, drift={})
     error = UnstableError(
         "two complete reads contradict each other: "
-        f"they held {first.read.record_count} and {len(second.records)} records",
+        f"they have {first.read.record_count} and {len(second.records)} records",
         status=200,
     )
     error.attempts = 1 + second.proof.pages

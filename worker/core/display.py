@@ -1,4 +1,4 @@
-"""How counts and untrusted texts are shown: with nouns, rounded, escaped."""
+"""Formats counts and untrusted texts for readers: with nouns, rounded, escaped."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,13 +7,13 @@ from typing import Final
 from worker.core.value import Value
 
 LEAST: Final = 5
-"""The default limit: counts of fewer persons are published as few."""
+"""The default limit. Counts of fewer persons are shown as "few"."""
 OFF: Final = 0
-"""The limit that shows every count as it is."""
+"""The limit that shows exact counts."""
 _POSSIBLE_MIN: Final = 3
-"""The least number of values that a reader must still consider for a count of few persons."""
+"""Minimum number of values that a count of few persons could have, as far as readers can tell."""
 LEAST_MIN: Final = _POSSIBLE_MIN + 1
-"""Fewer than 4 are 1, 2 or 3: a lower limit leaves fewer possible values."""
+"""The lowest limit. Fewer than 4 means 1, 2 or 3. A lower limit leaves fewer possible values."""
 _STEP: Final = 5
 _LISTED_MAX: Final = 10
 
@@ -42,7 +42,7 @@ _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 
 _FORMULAS: Final = "=+\\-@\t\r\n'\uff1d\uff0b\uff0d\uff20"
 _BLANK: Final = r"(?:[^\S\t\r\n]|[\u00ad\u180e\u200b-\u200d\u2060\ufeff])"
-"""What a spreadsheet may strip, or nobody sees."""
+"""White space and invisible characters, which a spreadsheet may strip."""
 _CELL_STARTS: Final = re.compile(rf"(?:^|(?<=[;\t\r\n]))(?={_BLANK}*+[{_FORMULAS}])")
 
 
@@ -52,7 +52,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first names, and whether there are others: an answer or a file may have very many."""
+    """The first ten names, then "and others": an answer or a file may have thousands."""
     return ", ".join(names[:_LISTED_MAX]) + (", and others" if names[_LISTED_MAX:] else "")
 
 
@@ -60,10 +60,11 @@ class ShownCount(Value, frozen=True):
     """A count as the report shows it.
 
     Attributes:
-        first, last: the rounded number, or the ends of a range of them; 0 for few persons.
-        low, high: the least and the greatest count that readers may take it for, if each person
-            has one restriction.
-        divisions: the shown counts that add up to it, for each table that divides it.
+        first, last: the rounded number, or the ends of a range of rounded numbers. 0 for few
+            persons.
+        low, high: the lowest and highest exact count that it can stand for, if each person has
+            one restriction.
+        divisions: for each table that divides the count, the shown counts that add up to it.
     """
 
     first: int
@@ -74,17 +75,17 @@ class ShownCount(Value, frozen=True):
 
     @property
     def is_few(self) -> bool:
-        """Whether it may stand for few persons."""
+        """Whether it may be a count of few persons."""
         return self.first == 0 < self.low
 
     @property
     def number(self) -> int | None:
-        """The number, if it is neither of few persons nor a range."""
+        """The number. None for few persons or a range."""
         return self.first if self.first == self.last and not self.is_few else None
 
 
 def whole(*divisions: Sequence[ShownCount]) -> ShownCount:
-    """A count that one table or several divide, and that is not shown itself."""
+    """A total that is not shown itself, only divided in one or more tables."""
     tables = [parts for parts in divisions if parts]
     low = max((sum(part.low for part in parts) for parts in tables), default=0)
     high = min((sum(part.high for part in parts) for parts in tables), default=0)
@@ -109,8 +110,10 @@ def reveals(*totals: ShownCount) -> bool:
         for name, count in counts.items():
             for parts in count.divisions:
                 _narrow(bounds, name, [id(part) for part in parts])
+    # Bounds can only become narrower, so the loop ends.
     few = [bounds[name] for name, count in counts.items() if count.is_few]
-    # No value is left where few persons have many restrictions: their counts have no upper bound.
+    # A negative width appears if few persons have many restrictions. Such a count has no upper
+    # bound, so subtraction reveals nothing.
     return any(0 <= high - low < _POSSIBLE_MIN - 1 for low, high in few)
 
 
@@ -133,10 +136,10 @@ def _narrow(bounds: dict[int, tuple[int, int]], total: int, parts: Sequence[int]
 
 
 class SmallNumbers(Value, frozen=True):
-    """How counts are shown, because few persons may stand behind one.
+    """Rounds counts, so that small groups of persons cannot be recognised.
 
     Attributes:
-        least: the limit: ``OFF``, or ``LEAST_MIN`` and more.
+        least: the limit: ``OFF``, or at least ``LEAST_MIN``.
     """
 
     least: int = LEAST
@@ -147,10 +150,10 @@ class SmallNumbers(Value, frozen=True):
         return 1 if self.least == OFF else _STEP
 
     def count(self, count: int, persons: int | None = None) -> ShownCount:
-        """A count that no shown parts add up to: rounded to five, or of few persons.
+        """A count without shown parts: rounded to five, or few persons.
 
         Args:
-            persons: the number of persons behind it; None: ``count`` of them.
+            persons: the number of persons counted. None if it equals ``count``.
         """
         if self.least == OFF or count == 0:
             return ShownCount(count, count, count, count)
@@ -162,14 +165,14 @@ class SmallNumbers(Value, frozen=True):
     def total(
         self, count: int, persons: int | None, *divisions: Sequence[ShownCount]
     ) -> ShownCount:
-        """A count that shown parts add up to, in one table or several.
+        """A total whose parts are shown in one or more tables.
 
-        Subtraction must not reveal a part of few persons. So a number that leaves such a part fewer
-        than three possible values shares a range with its neighbours. The parts alone decide which
-        numbers share a range, so the range reveals no more than it shows.
+        Subtraction must not reveal a part of few persons. If a rounded total would leave such a
+        part fewer than three possible values, the total is shown as a range that includes its
+        neighbours. The ranges depend on the parts alone, so a range reveals no exact count.
 
-        Example: parts of <5, <5 and 5 add up to 7 to 15. As "5" the total would be 7, and both
-        small parts 1. It is shown as "5 to 10".
+        Example: parts of <5, <5 and 5 add up to 7 to 15. Shown as "5", the total would be 7, and
+        both small parts would be 1. So it is shown as "5 to 10".
         """
         alone = self.count(count, persons)
         parts = whole(*divisions)
@@ -177,11 +180,12 @@ class SmallNumbers(Value, frozen=True):
             return alone
         return next(
             (total for total in self._totals(parts) if total.first <= alone.first <= total.last),
-            alone,  # several restrictions a person: a part of few persons has no upper bound
+            # A person may have several restrictions, so a part of few persons has no upper bound.
+            alone,
         )
 
     def _totals(self, parts: ShownCount) -> list[ShownCount]:
-        """Every total between the bounds of its parts, as it would be shown."""
+        """All totals between the bounds of the parts, as they would be shown."""
         totals: list[ShownCount] = []
         first = number = self._rounded(parts.low)
         end = self._rounded(parts.high)
@@ -240,16 +244,16 @@ def csv_text(text: str) -> str:
     """Escape a cell so that no spreadsheet runs it as a formula (OWASP, "CSV Injection").
 
     An apostrophe is inserted before the start of a formula, also after a semicolon, tab or line
-    end, where a cell begins in some locales; white space and what is invisible before it does not
-    count. Removing one apostrophe there restores the text.
+    end, where a cell begins in some locales. White space and invisible characters before a formula
+    are ignored. Removing the apostrophe restores the text.
     """
     return _CELL_STARTS.sub("'", text) if text else text
 
 
 def csv_cell(text: str) -> str:
-    """A cell of a CSV file: ``csv_text`` of a text that does not control a terminal.
+    """A cell of a CSV file, safe in a spreadsheet (``csv_text``) and on a terminal.
 
-    Control characters and bidirectional marks are escaped as in ``visible``, which keeps JSON valid
-    and its meaning; line feeds and tabs are kept.
+    Control characters and bidirectional marks are escaped as in ``visible``, so JSON stays valid
+    and keeps its meaning. Line feeds and tabs stay.
     """
     return csv_text(text.translate(_CONTROLS_IN_CELLS))

@@ -1,14 +1,14 @@
-"""The effect of a restriction: what it does, from when and until when.
+"""The effect of a restriction: its group, its beginning and its end.
 
-``effect_of`` computes it once, when a record is read. The store keeps the result in columns of its
-own, so that every statement asks the same short question: does it restrict, has it begun, is it
-not over yet?
+``effect_of`` computes the effect once, when a record is read. The store saves it in separate
+columns, so that each SQL statement can use one short condition: it restricts, it has begun, and it
+has not ended.
 
-An unknown code restricts, because a count must not leave it out. It has no group.
+A restriction with an unknown code counts as active, so that no count omits it. It has no group.
 
-A delay in days without a time restricts nothing yet. It is a rule of a requisition for a result to
-come (PTS reference, 3.1). The result gets a restriction of its own, with the time that PTS has
-computed. Counting the rule as well would count the delay twice.
+A delay in days without a time does not restrict anything yet. It is a rule of a requisition for
+its future result (PTS reference, 3.1). The result gets its own restriction, with the time computed
+by PTS. Counting the rule as well would count the delay twice.
 """
 
 import enum
@@ -21,27 +21,27 @@ from worker.core.value import Value
 
 
 class RestrictionGroup(enum.StrEnum):
-    """What a restriction does, for those who count."""
+    """The kind of effect of a restriction, for counting."""
 
     DENIED = "denied"
-    """The citizen does not see it."""
+    """The citizen cannot see the information."""
     DELAYED = "delayed"
-    """The citizen sees it later."""
+    """The citizen can see the information later."""
     BLOCKED = "blocked"
-    """The citizen keeps it from health personnel."""
+    """The citizen has blocked access by health personnel."""
     SHIELDED = "shielded"
-    """Staff keep it from health personnel, for the citizen."""
+    """Staff have blocked access by health personnel on the citizen's behalf."""
     PENDING = "pending"
-    """A rule for a result to come: the delay starts with the result, so its end is unknown."""
+    """A rule for a future result: the delay starts with the result, so its end is unknown."""
     NONE = "none"
-    """Nothing is restricted."""
+    """The code restricts nothing."""
 
 
 class Figure(enum.StrEnum):
-    """The dimension of a published figure. Without another word it counts active restrictions."""
+    """The dimension of a published figure. Figures count active restrictions if not noted."""
 
     GROUP = "group"
-    """By group, pending restrictions included."""
+    """By group. Includes pending restrictions."""
     CODE = "code"
     """By group, code and level."""
     CAUSE = "cause"
@@ -51,21 +51,21 @@ class Figure(enum.StrEnum):
     ENDS = "ends"
     """Delays, by the time until they end."""
     EXPIRED = "expired"
-    """Restrictions that PTS lists after their end, by the time since then."""
+    """Expired restrictions that PTS still lists, by the time since their end."""
     WEEK = "week"
-    """Restrictions that came, changed or went in seven days."""
+    """Restrictions that were added, changed or removed in seven days."""
     WEEK_GROUP = "week_group"
     """``WEEK`` by group."""
 
 
 class DelayRule(Value, frozen=True, kw_only=True):
-    """The columns that tell a delay from a rule for a result to come.
+    """The columns that distinguish a delay from a rule for a future result.
 
     Attributes:
         days: the column with the days of the delay.
-        since: the column with the time from which the days count, if it is known.
+        since: the column with the start of these days, if it is known.
         about: the column with the kind of document.
-        results: kinds of documents that are results themselves: their delay restricts.
+        results: the kinds of documents that are results. A delay of one of them restricts.
     """
 
     days: str
@@ -78,16 +78,16 @@ class EffectRule(Value, frozen=True, kw_only=True):
     """The columns of an area that decide the effect of a restriction.
 
     Attributes:
-        code: the column whose value names the group.
+        code: the column with the code, which decides the group.
         groups: codes by group.
-        prefixes: beginnings of codes that PTS may add, by group.
-        ends: the column with the end. No value, or the year 9999, is indefinite.
+        prefixes: prefixes of codes that PTS may add, by group.
+        ends: the column with the end. No value, or the year 9999, means indefinite.
         begins: the column with the beginning, if there is one.
-        level: the column that divides a code, for counts.
+        level: the column that subdivides a code, for counts.
         cause: the column with the cause, for counts.
-        rule: how to tell a delay from a rule for a result to come.
-        ranges: a column of JSON. With several ranges no beginning or end counts: the columns hold
-            the first range alone, and the worker does not claim that the others are over.
+        rule: the columns that distinguish a delay from a rule for a future result.
+        ranges: a column with a JSON list of time ranges, if there is one. With several ranges,
+            beginning and end are ignored, because their columns contain the first range only.
     """
 
     code: str
@@ -102,19 +102,19 @@ class EffectRule(Value, frozen=True, kw_only=True):
 
     @property
     def deciding(self) -> frozenset[str]:
-        """The columns that decide whether a restriction is in effect, and how much it restricts."""
+        """The columns that decide whether a restriction is in effect, and its group and level."""
         rule = (self.rule.days, self.rule.since, self.rule.about) if self.rule else ()
         return frozenset({self.code, self.level, self.begins, self.ends, self.ranges, *rule})
 
 
 class Effect(NamedTuple):
-    """The effect of one restriction, as the store keeps it.
+    """The effect of one restriction, as stored.
 
     Attributes:
         restriction_group: None for an unknown code.
-        restricts: false for a code that restricts nothing, and for a rule for a result to come.
+        restricts: false for a code that restricts nothing, and for a rule for a future result.
         effect_from: None if it has always been in effect.
-        effect_until: None if it is indefinite, or not known.
+        effect_until: None if it is indefinite or unknown.
     """
 
     restriction_group: RestrictionGroup | None
@@ -123,7 +123,7 @@ class Effect(NamedTuple):
     effect_until: datetime | None
 
     def is_active(self, at: datetime) -> bool:
-        """Whether it is in effect at an instant: from its beginning until before its end."""
+        """Whether it is in effect at a time. The beginning is inclusive, the end exclusive."""
         has_begun = self.effect_from is None or self.effect_from <= at
         is_over = self.effect_until is not None and self.effect_until <= at
         return self.restricts and has_begun and not is_over
@@ -133,13 +133,14 @@ def effect_of(rule: EffectRule, values: Mapping[str, Any]) -> Effect:
     """The effect of a restriction.
 
     Args:
-        values: the area's typed columns by name; all of ``rule.deciding`` are there.
+        values: typed columns by name, at least all of ``rule.deciding``.
     """
     group = group_of(rule, values[rule.code] or "")
     if group == RestrictionGroup.DELAYED and _awaits_result(rule, values):
         group = RestrictionGroup.PENDING
     restricts = group not in {RestrictionGroup.NONE, RestrictionGroup.PENDING}
-    if rule.ranges and _is_several(values[rule.ranges]):
+    # An end taken from the first range would hide a second range that is still to come.
+    if rule.ranges and _has_several(values[rule.ranges]):
         return Effect(group, restricts, None, None)
     begins = values[rule.begins] if rule.begins else None
     ends = values[rule.ends]
@@ -160,7 +161,7 @@ def group_of(rule: EffectRule, code: str) -> RestrictionGroup | None:
 
 
 def _awaits_result(rule: EffectRule, values: Mapping[str, Any]) -> bool:
-    """Whether a restriction with a delaying code is a rule for a result to come."""
+    """Whether a restriction with a code of a delay is a rule for a future result."""
     delay = rule.rule
     if delay is None or values[delay.days] is None:
         return False
@@ -168,6 +169,6 @@ def _awaits_result(rule: EffectRule, values: Mapping[str, Any]) -> bool:
     return not has_time and values[delay.about] not in delay.results
 
 
-def _is_several(ranges: str | None) -> bool:
-    """Whether canonical JSON holds more than one range."""
+def _has_several(ranges: str | None) -> bool:
+    """Whether a list of ranges in canonical JSON has more than one element."""
     return ranges is not None and "},{" in ranges

@@ -1,8 +1,8 @@
 """The guard: withholds runs with too many removals, lost values or unread areas (promise 5).
 
-A limit on shares alone would withhold ordinary runs on small rosters (one restriction of three is a
-third); a limit on counts alone would publish a truncated roster. So a share applies only above a
-small absolute number, and closing more than half always exceeds it.
+A percentage alone would withhold ordinary runs on small rosters, where one restriction of three is
+33 %. A count alone would publish a truncated roster. So the percentage applies only above a minimum
+count, and closing more than half always exceeds the limit.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,22 +12,22 @@ from worker.core.display import counted
 from worker.core.value import Value
 
 SMALL_RESTRICTIONS: Final = 5
-"""Restrictions that may close in any run, unless they are more than half of all."""
+"""Any run may close this many restrictions, unless they are more than half of all."""
 SMALL_PERSONS: Final = 3
-"""Persons whose restrictions may close in any run, unless the restrictions, or the persons who
-lose one, are more than half of all."""
+"""Any run may close restrictions of this many persons, unless these restrictions, or these persons,
+are more than half of all."""
 FIRST_PERSONS: Final = 100
-"""The first publication of an area needs a record of this many persons."""
+"""If this many persons were read, the first publication of an area needs at least one record."""
 HOLDERS: Final = 20
-"""Persons who hold an open restriction in an area, from which on their completeness is judged, too:
-most persons hold none, so an area may look complete although no restriction can be read."""
-_MORE: Final = 1.1
-"""What a person has accepted may have grown by a tenth until the next run."""
+"""If this many persons have an open restriction in an area, their completeness is judged, too. Most
+persons have none, so an area may look complete although no restriction can be read."""
+_ACCEPTED_GROWTH: Final = 1.1
+"""Accepted counts may grow by a tenth until the next run."""
 _UNUSUAL: Final = 10
-"""A tenth of a limit is worth a warning."""
+"""A tenth of a limit results in a warning."""
 _READ_HINT: Final = (
-    "correct what is named; `pts-worker failures list` has everyone who could not be read, and "
-    "`pts-worker doctor --probe` says why nobody is read"
+    "fix the cause of the failures: `pts-worker failures list` shows them, and `pts-worker doctor "
+    "--probe` shows why no request succeeds"
 )
 _ACCEPT_HINT: Final = (
     "check PTS and the contract; if all is correct, run `pts-worker sync --accept-removals`"
@@ -35,20 +35,20 @@ _ACCEPT_HINT: Final = (
 
 
 class AreaFacts(Value, frozen=True, kw_only=True):
-    """What a run would change in one area, so that a large area cannot hide a broken small one.
+    """The changes of a run in one area. Each area is judged, so that none can hide another.
 
     Attributes:
-        open_before: its open restrictions, as published; 0 if nothing goes.
-        removed: those that the run closes, or takes out of effect.
-        persons_affected: persons who have those.
-        lost: those that lose a value.
-        persons_losing: persons who have those.
-        attempted: persons asked for; a line of the roster that cannot be read counts, too.
+        open_before: published open restrictions. 0 if the run removes none.
+        removed: restrictions that the run closes or takes out of effect.
+        persons_affected: persons with a removed restriction.
+        lost: restrictions that lose a value.
+        persons_losing: persons with such a restriction.
+        attempted: persons requested. Roster errors count, too.
         complete: persons read to the last page.
-        records: what they showed.
-        holders: persons asked for who hold an open restriction in it, as published.
-        holders_complete: how many of them were read to the last page.
-        is_first: no full run that was published before had it.
+        records: records of these persons.
+        holders: requested persons with a published open restriction in this area.
+        holders_complete: holders read to the last page.
+        is_first: no full run with this area has been published before.
     """
 
     area: str
@@ -66,12 +66,12 @@ class AreaFacts(Value, frozen=True, kw_only=True):
 
     @property
     def are_holders_judged(self) -> bool:
-        """Whether there are enough of them."""
+        """Whether there are enough holders to judge their completeness."""
         return self.holders >= HOLDERS
 
     @property
     def completeness(self) -> float:
-        """The share of persons read, of all or of those who hold a restriction: the lower one."""
+        """The share of persons read: of all, or of holders if that is lower."""
         of_all = self.complete / self.attempted
         return min(of_all, self._of_holders) if self.are_holders_judged else of_all
 
@@ -81,17 +81,18 @@ class AreaFacts(Value, frozen=True, kw_only=True):
 
 
 class GuardFacts(Value, frozen=True, kw_only=True):
-    """What publication of a run would change.
+    """The changes that publication of a run would make.
 
     Attributes:
-        open_before: open restrictions, as published, in the scope of the run.
-        holders_before: persons with at least one of them.
-        persons_before: persons in the store who have not departed.
-        removed, persons_affected, lost, persons_losing: as of an area, of all together.
-        departing: persons whom two full rosters in a row do not name. They were judged as missing.
-        missing: persons whom the roster of this full run is the first not to name, or whose line
-            could not be read. Their restrictions count as removed.
-        is_subset: a backfill; shares of an arbitrary subset are no sign of an error.
+        open_before: published open restrictions in the scope of the run.
+        holders_before: persons with at least one of these restrictions.
+        persons_before: persons in the store, without departed ones.
+        removed, persons_affected, lost, persons_losing: totals over all areas.
+        departing: persons missing from two full rosters in a row. The previous run's guard has
+            counted them as missing.
+        missing: persons missing from this full roster for the first time, or with a roster error.
+            Their restrictions count as removed.
+        is_subset: the run is a backfill. A share of an arbitrary subset indicates no error.
     """
 
     open_before: int = 0
@@ -107,9 +108,9 @@ class GuardFacts(Value, frozen=True, kw_only=True):
     areas: tuple[AreaFacts, ...] = ()
 
     def area(self, name: str) -> AreaFacts:
-        """What it would change in an area; nothing, if it did not read it."""
-        found = (area for area in self.areas if area.area == name)
-        return next(found, AreaFacts(area=name))
+        """The changes in an area. All zero if the run did not read the area."""
+        matching = (area for area in self.areas if area.area == name)
+        return next(matching, AreaFacts(area=name))
 
 
 class GuardLimits(Value, frozen=True, kw_only=True):
@@ -117,12 +118,12 @@ class GuardLimits(Value, frozen=True, kw_only=True):
 
     Attributes:
         max_removed_share: share of open restrictions (or of persons) that one run may close.
-        min_completeness: share of persons that must be read in one of the areas; does not apply to
-            a backfill.
-        first_min_completeness: share of person-areas that the first publication needs, of areas
-            that none had before.
-        accept_removals: a person accepts what the last withheld run counted, and a tenth more.
-        accepted: what that is, once the store has looked it up.
+        min_completeness: share of persons that must be read in at least one area. Does not apply
+            to a backfill.
+        first_min_completeness: share of person-areas that must be read, in areas that have never
+            been published.
+        accept_removals: the operator accepts the counts of the last withheld run, plus a tenth.
+        accepted: these counts, loaded by the store.
     """
 
     max_removed_share: float
@@ -133,11 +134,11 @@ class GuardLimits(Value, frozen=True, kw_only=True):
 
 
 class Verdict(Value, frozen=True, kw_only=True):
-    """Why a run must not be published.
+    """The reasons why a run must not be published.
 
     Attributes:
-        unread: too little could be read.
-        removals: too much would go; a person may accept that.
+        unread: reasons about too few complete reads.
+        removals: reasons about too many removals. The operator may accept these.
     """
 
     unread: tuple[str, ...] = ()
@@ -145,12 +146,12 @@ class Verdict(Value, frozen=True, kw_only=True):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """All of them; empty if it may be published."""
+        """All reasons. Empty if the run may be published."""
         return (*self.removals, *self.unread)
 
     @property
     def hint(self) -> str:
-        """What to do. Removals can be accepted, unless too little was read."""
+        """The remedy. Removals can be accepted only if enough was read."""
         return _READ_HINT if self.unread else _ACCEPT_HINT
 
 
@@ -158,40 +159,41 @@ def judge(facts: GuardFacts, limits: GuardLimits) -> Verdict:
     """Whether a run may be published."""
     return Verdict(
         unread=() if facts.is_subset else tuple(_unread(facts, limits)),
-        removals=(*_going(facts, limits), *_empty_areas(facts, limits)),
+        removals=(*_removals(facts, limits), *_empty_areas(facts, limits)),
     )
 
 
 def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
-    """What a published run did that is below the limits and unusual all the same."""
-    found = []
+    """Warnings about a published run: figures that are unusual but below the limits."""
+    messages = []
     if limits.accept_removals and limits.accepted is None:
-        found.append("--accept-removals accepted nothing: the last run was not withheld")
+        messages.append("--accept-removals had no effect: the last run was not withheld")
     limit = _restrictions_limit(facts, limits) / _UNUSUAL
     if facts.removed > limit:
-        found.append(
+        messages.append(
             f"{facts.removed} of {facts.open_before} open restrictions of "
             f"{counted(facts.persons_affected, 'person')} were closed, are no longer in effect, "
             "or belong to persons missing from the roster"
         )
     if facts.lost > limit:
-        found.append(f"{counted(facts.lost, 'restriction')} lost a value")
+        messages.append(f"{counted(facts.lost, 'restriction')} lost a value")
     if facts.departing:
-        found.append(
+        messages.append(
             f"{counted(facts.departing, 'person')} departed: not on two full rosters in a row"
         )
     if facts.missing:
-        found.append(
-            f"not on this roster: {counted(facts.missing, 'person')} of the last one; any who "
-            "are also missing from the next full roster will be marked as departed"
+        messages.append(
+            f"{counted(facts.missing, 'person')} of the last roster missing from this one. Persons "
+            "also missing from the next full roster will be marked as departed"
         )
-    found += [
-        f"{_unread_in_area(area)}; their last state stands and is stale. `failures list` has the "
-        "reasons; leave out an area that this client may not read with sync.areas"
+    messages += [
+        f"{_unread_in_area(area)}. The last published state is kept and is stale. `pts-worker "
+        "failures list` shows the reasons. If this client may not read the area, remove it from "
+        "sync.areas"
         for area in facts.areas
         if area.attempted and _is_low(area, limits) and not facts.is_subset
     ]
-    return tuple(found)
+    return tuple(messages)
 
 
 def _is_low(area: AreaFacts, limits: GuardLimits) -> bool:
@@ -201,28 +203,34 @@ def _is_low(area: AreaFacts, limits: GuardLimits) -> bool:
 def _unread_in_area(area: AreaFacts) -> str:
     if not area.complete:
         return f"no person could be read in {area.area}"
-    read, asked, who = area.complete, area.attempted, "persons"
-    if area.are_holders_judged and area.holders_complete * asked < read * area.holders:
-        read, asked, who = area.holders_complete, area.holders, "persons with a restriction"
-    return f"only {read} of {asked} {who} could be read in {area.area}"
+    complete, attempted, noun = area.complete, area.attempted, "persons"
+    # Report the lower of both shares, compared without division.
+    if area.are_holders_judged and area.holders_complete * attempted < complete * area.holders:
+        complete, attempted = area.holders_complete, area.holders
+        noun = "persons with a restriction"
+    return f"only {complete} of {attempted} {noun} could be read in {area.area}"
 
 
 def _unread(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
-    asked = [area for area in facts.areas if area.attempted]
-    first = [area for area in asked if area.is_first]
+    attempted = [area for area in facts.areas if area.attempted]
+    first = [area for area in attempted if area.is_first]
+    # Readers have no earlier state to fall back on, so the first publication needs more.
     if first and _completeness(first) < limits.first_min_completeness:
         yield (
             f"{_unread_in(first)} ({_completeness(first):.0%}; sync.first_min_completeness is "
             f"{limits.first_min_completeness:.0%})"
         )
-    elif asked and all(area.completeness < limits.min_completeness for area in asked):
-        share, least = _completeness(asked), limits.min_completeness
+    # One complete area is worth publishing. The others keep their last state, marked as stale.
+    elif attempted and all(area.completeness < limits.min_completeness for area in attempted):
+        share, limit = _completeness(attempted), limits.min_completeness
         holders = "".join(
             f"; {area.holders_complete} of {area.holders} persons with a restriction in {area.area}"
-            for area in asked
+            for area in attempted
             if area.are_holders_judged
         )
-        yield f"{_unread_in(asked)}{holders} ({share:.0%}; sync.min_completeness is {least:.0%})"
+        yield (
+            f"{_unread_in(attempted)}{holders} ({share:.0%}; sync.min_completeness is {limit:.0%})"
+        )
 
 
 def _completeness(areas: Sequence[AreaFacts]) -> float:
@@ -237,7 +245,10 @@ def _unread_in(areas: Sequence[AreaFacts]) -> str:
 
 
 def _empty_areas(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
-    """The first publication of an area with many persons has a record."""
+    """Reasons for areas without any record in their first publication.
+
+    Of 100 persons some have a restriction. If not, a wrong path or scope is more likely.
+    """
     for area in facts.areas:
         accepted = limits.accepted and limits.accepted.area(area.area)
         is_accepted = accepted and accepted.complete and not accepted.records
@@ -248,12 +259,13 @@ def _empty_areas(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
 
 _CLOSES: Final = ("removed", "persons_affected", "would close")
 _LOSES: Final = ("lost", "persons_losing", "would lose a value")
-"""What can go: its count and its persons in the facts, and how that is said."""
+"""The facts' counts of restrictions and persons for each kind of loss, and the verb for it."""
 
 
-def _going(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
-    for what in (_CLOSES, _LOSES):
-        yield from (*_too_many(facts, limits, *what),) or _in_areas(facts, limits, *what)
+def _removals(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
+    for loss in (_CLOSES, _LOSES):
+        # A reason about all areas already lists each area.
+        yield from (*_too_many(facts, limits, *loss),) or _in_areas(facts, limits, *loss)
     if facts.missing > _missing_limit(facts, limits):
         yield (
             f"{facts.missing} of {facts.persons_before} persons are missing from the roster, or "
@@ -266,11 +278,12 @@ def _too_many(
 ) -> Iterator[str]:
     count, persons = getattr(facts, name), getattr(facts, persons_name)
     small = SMALL_PERSONS if facts.is_subset else min(SMALL_PERSONS, facts.holders_before / 2)
+    # A backfill of one person may well close most of that person's restrictions.
     is_most = not facts.is_subset and count > facts.open_before / 2
     limit = max(_restrictions_limit(facts, limits), _accepted(getattr(limits.accepted, name, 0)))
     if count > limit and (is_most or persons > small):
-        going = [area for area in facts.areas if getattr(area, name)]
-        places = _places(f"{getattr(area, name)} in {area.area}" for area in going)
+        affected = [area for area in facts.areas if getattr(area, name)]
+        places = _places(f"{getattr(area, name)} in {area.area}" for area in affected)
         yield (
             f"{count} of {facts.open_before} open restrictions of "
             f"{counted(persons, 'person')} {verb}{places} ({_share(limits)})"
@@ -280,7 +293,10 @@ def _too_many(
 def _in_areas(
     facts: GuardFacts, limits: GuardLimits, name: str, persons_name: str, verb: str
 ) -> Iterator[str]:
-    """Reasons of single areas. All that one person has in a small area is no sign of an error."""
+    """Reasons about single areas.
+
+    In a small area one person may have all restrictions, so losing all of them needs two persons.
+    """
     all_may_go = facts.is_subset or limits.max_removed_share >= 1
     for area in facts.areas:
         count, persons = getattr(area, name), getattr(area, persons_name)
@@ -296,13 +312,13 @@ def _in_areas(
 
 
 def _places(counts: Iterable[str]) -> str:
-    """In which areas that is."""
+    """The counts by area as a suffix."""
     listed = ", ".join(counts)
     return f": {listed}" if listed else ""
 
 
 def _restrictions_limit(facts: GuardFacts, limits: GuardLimits) -> float:
-    """How many restrictions the run may close, whatever the number of persons."""
+    """The number of restrictions that the run may close, for any number of persons."""
     small = (
         SMALL_RESTRICTIONS if facts.is_subset else min(SMALL_RESTRICTIONS, facts.open_before / 2)
     )
@@ -310,14 +326,14 @@ def _restrictions_limit(facts: GuardFacts, limits: GuardLimits) -> float:
 
 
 def _missing_limit(facts: GuardFacts, limits: GuardLimits) -> float:
-    """How many persons may be missing from one roster for the first time."""
+    """The number of persons that may be missing from a roster for the first time."""
     small = max(1.0, min(SMALL_PERSONS, facts.persons_before / 4))
     accepted = _accepted(limits.accepted.missing if limits.accepted else 0)
     return max(limits.max_removed_share * facts.persons_before, small, accepted)
 
 
 def _accepted(count: int) -> float:
-    return count * _MORE
+    return count * _ACCEPTED_GROWTH
 
 
 def _share(limits: GuardLimits) -> str:

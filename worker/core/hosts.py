@@ -1,4 +1,4 @@
-"""Addresses of PTS and HelseID, and questions about them: loopback, real persons, same PTS."""
+"""Addresses of PTS and HelseID. Whether one is loopback, a test service, or the same service."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -38,32 +38,32 @@ def is_loopback(host: str | None) -> bool:
 
 
 def parts_of(url: str) -> SplitResult:
-    """The parts of an address, which has a valid port or none.
+    """The parts of an address.
 
     Raises:
-        ValueError: it is not a URL. The text is for a message.
+        ValueError: it is not a URL, or its port is invalid. The message follows a key's name.
     """
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        _ = parts.port  # the property raises if the port is not a number
     except ValueError:
         raise ValueError("is not a URL") from None
     return parts
 
 
 def place_of(url: str) -> str:
-    """Host and port of an HTTP or database address, never its user or password."""
+    """Host and port of an HTTP or database address, without user and password."""
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme, _POSTGRES_PORT)
     return f"{parts.hostname or 'a socket'}:{port}"
 
 
 def is_rehearsal(environment: str | None, base_url: str | None) -> bool:
-    """Whether PTS certainly has no real persons.
+    """Whether this PTS certainly has no real persons.
 
-    True for a test environment, unless ``api.base_url`` is production's. Without an environment,
-    true only for a loopback address, such as the sandbox's. Any other address may lead to
-    production and counts as production.
+    True for a test environment, unless ``api.base_url`` is that of production. Without an
+    environment, true only for a loopback address, such as the sandbox. Any other address counts as
+    production, because it may be a gateway to production.
     """
     host = urlsplit(base_url or "").hostname
     if environment is None:
@@ -73,7 +73,7 @@ def is_rehearsal(environment: str | None, base_url: str | None) -> bool:
 
 
 def service_of(base_url: str) -> str:
-    """The identity of a PTS: host, port and path. Both test addresses are one PTS."""
+    """The identity of a PTS installation: host, port and path. Both test addresses are equal."""
     address = urlsplit(base_url)
     for name, addresses in ENVIRONMENTS.items():
         if address.hostname == urlsplit(addresses["api.base_url"]).hostname:

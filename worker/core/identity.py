@@ -1,7 +1,8 @@
-"""National identifiers and pseudonym keys as types that never print, and keyed pseudonyms.
+"""Types for national identifiers and pseudonym keys that never print, and keyed pseudonyms.
 
-An identifier is eleven digits (pts reference, 9). Wrong control digits are only reported: synthetic
-numbers, felles hjelpenummer and future numbers follow other rules. Nothing is derived from one.
+An identifier is eleven digits (pts reference, 9). Wrong control digits are only a warning, because
+synthetic numbers, felles hjelpenummer and future numbers follow other rules. No sex or date of
+birth is derived from an identifier.
 """
 
 import base64
@@ -17,7 +18,7 @@ from worker.masking import LENGTH
 KEY_BYTES_MIN: Final = 32
 """Minimum length of a pseudonym key in bytes (contract: ``privacy.pseudonym_key_file``)."""
 _DIFFERENT_MIN: Final = 16
-"""Of 32 random bytes about 30 are different; a short pattern has few."""
+"""Minimum number of different bytes in a key. 32 random bytes have about 30."""
 _PSEUDONYM_DIGITS: Final = 64
 _SCIENTIFIC: Final = re.compile(r"[0-9][.,]?[0-9]*[Ee]\+[0-9]+")
 _SPREADSHEET: Final = "a spreadsheet wrote it in powers of ten: keep the column as text"
@@ -87,7 +88,7 @@ def off_id_problem(text: str) -> str:
 def is_h_number(digits: str) -> bool:
     """Whether 11 digits have the pattern of an H-number: day 01 to 31, month 41 to 52.
 
-    An organisation assigns one to a patient whose number it does not know, for internal use only
+    Organisations assign H-numbers to patients without a known identifier, for internal use only
     (HIS 1001:2010). NAV's synthetic persons have the same pattern.
     """
     return "01" <= digits[:2] <= "31" and "41" <= digits[2:4] <= "52"
@@ -100,7 +101,7 @@ class PseudonymKey:
         key: the content of the key file.
 
     Raises:
-        ValueError: it may be guessed; the message does not repeat it.
+        ValueError: the key could be guessed. The message does not contain it.
     """
 
     __slots__ = ("_start",)
@@ -108,6 +109,7 @@ class PseudonymKey:
     def __init__(self, key: bytes) -> None:
         if weakness := _weakness(key):
             raise ValueError(weakness)
+        # Keyed once and copied for each person: keying costs two of four compressions.
         self._start = hmac.new(key, digestmod=hashlib.sha256)
 
     def pseudonym(self, off_id: NationalId) -> str:
@@ -130,9 +132,9 @@ class PseudonymKey:
 
 
 def short_key(person_key: str) -> str:
-    """A person in logs and messages: ``p-`` and the first 8 digits of the pseudonym.
+    """The short key for logs and messages: ``p-`` and the first 8 digits of the pseudonym.
 
-    This is too short to be mistaken for an identifier, even one without its leading zero. Empty in
+    Eight digits cannot be mistaken for an identifier, even without its leading zero. Empty in
     plain mode, where the key is an identifier.
     """
     return f"p-{person_key[:8]}" if len(person_key) == _PSEUDONYM_DIGITS else ""
@@ -162,7 +164,7 @@ def pseudonyms(key: PseudonymKey) -> Identity:
 
 
 def _weakness(content: bytes) -> str:
-    """Why a key could be guessed; empty for random bytes, also in hexadecimal or Base64."""
+    """Why a key could be guessed. Empty for random bytes, raw, hexadecimal or Base64."""
     try:
         text = "".join(content.decode().splitlines()).strip()
     except UnicodeDecodeError:
@@ -178,7 +180,7 @@ def _weakness(content: bytes) -> str:
 
 
 def _decoded(text: str) -> bytes:
-    """The bytes that a text encodes in hexadecimal or Base64; empty if it is a phrase."""
+    """The bytes that a text encodes in hexadecimal or Base64. Empty for other text."""
     standard = text.replace("-", "+").replace("_", "/")
     for decode in (bytes.fromhex, _from_base64):
         try:

@@ -21,7 +21,7 @@ class RosterEntry(Value, frozen=True, kw_only=True):
     Attributes:
         off_id: the identifier, 11 digits.
         local_ref: the organisation's own reference, if any.
-        cohort: the group that it counts the person in, if any: a clinic, a department.
+        cohort: the person's group for counting, if any: a clinic, a department.
         checksum_ok: false if the control digits are wrong. This is only a warning: synthetic and
             future identifiers fail today's rules (pts reference, section 9).
         is_h_number: the identifier has the pattern of an H-number.
@@ -35,11 +35,11 @@ class RosterEntry(Value, frozen=True, kw_only=True):
 
 
 class RosterLineError(Value, frozen=True, kw_only=True):
-    """One line of the roster that cannot be read. It counts as a failure; the run goes on.
+    """One line of the roster that cannot be read. It counts as a failure. The run continues.
 
     Attributes:
-        where: file and line, or row number; never the value.
-        problem: what is wrong with it, without the value.
+        where: file and line, or row number.
+        problem: the problem, without the line's value.
     """
 
     where: str
@@ -62,7 +62,7 @@ class Record(Value, frozen=True, kw_only=True):
         key: the record's key; ``restriction_id`` in the views.
         content_hash: 16-byte hash of the declared fields that have a value.
         columns: the values of the area's typed columns, in declared order.
-        extra: the contract's further fields, as canonical JSON (sorted keys); None without any.
+        extra: the contract's extra fields, as canonical JSON (sorted keys). None if empty.
     """
 
     hidden = frozenset({"columns", "extra"})
@@ -74,7 +74,7 @@ class Record(Value, frozen=True, kw_only=True):
 
 
 class FirstRead(Value, frozen=True, kw_only=True):
-    """The first of two reads that agree: when its last page was read, and its content."""
+    """The first of two reads that agree: the time of its last page, and its content."""
 
     read_at: datetime
     record_count: int
@@ -102,11 +102,11 @@ class Proof(Value, frozen=True, kw_only=True):
 class CompleteArea(Value, frozen=True, kw_only=True):
     """An area of one person, read to its last page.
 
-    Only the reader creates one, after the last page, and ``diff`` accepts nothing else. So a
+    Only the reader creates it, after the last page, and ``diff_area`` accepts no other type. So a
     partially read area can never close a restriction (promise 1).
 
     Attributes:
-        drift: in how many records each field stands that the contract does not declare.
+        drift: the number of records with each undeclared field, by its path.
     """
 
     area: str
@@ -116,10 +116,10 @@ class CompleteArea(Value, frozen=True, kw_only=True):
 
 
 class AreaFailure(Value, frozen=True, kw_only=True):
-    """An area of one person that could not be read. Its stored state stays, as stale.
+    """An area of one person that could not be read. Its stored state is kept, as stale.
 
     Attributes:
-        reason: what happened, without any value from the response.
+        reason: the error, without any value from the response.
     """
 
     area: str
@@ -153,11 +153,11 @@ class RunStatus(enum.StrEnum):
     RUNNING = "running"
     """A process is working on it, or has crashed."""
     INTERRUPTED = "interrupted"
-    """Stopped, or ended by an unavailable service; the next run continues it."""
+    """Stopped, or ended because a service was unavailable. The next run continues it."""
     PUBLISHED = "published"
     """Visible in the views."""
     WITHHELD = "withheld"
-    """Undone by the guard; not visible in current or history."""
+    """Undone by the guard. Not visible in current or history."""
     ABANDONED = "abandoned"
     """Undone: too old to continue, or a backfill that had nothing to read."""
 

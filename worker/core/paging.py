@@ -1,4 +1,4 @@
-"""Follows the pages of one person's area in the declared style, to the last one.
+"""Follows the pages of one person's area to the last page, in the declared style.
 
 All declared fields about pages are checked: whether another page follows, the number of pages, the
 number of this page, the total. If an answer contradicts itself or an earlier page, the read is not
@@ -29,10 +29,11 @@ from worker.errors import PagingError
 RECORDS_MAX: Final = 5_000
 """Maximum number of records of one person and area."""
 RECEIVED_BYTES_MAX: Final = 32 * 1024 * 1024
-"""Maximum size of all responses about one person and area, so that hostile ones need less than
-64 MiB of memory (``docs/limits.md``). ``TransportOptions.response_bytes_max`` limits one."""
+"""Maximum size of all responses for one person and area, so that hostile responses use less than
+64 MiB of memory (``docs/limits.md``). ``TransportOptions.response_bytes_max`` limits one response.
+"""
 PAGES_MAX: Final = 1_000
-"""More pages than this for one person count as a loop."""
+"""Maximum number of pages of one person and area. More count as a loop."""
 CONTINUATION_MAX: Final = 2_000
 """Maximum length of a token or a next link."""
 
@@ -63,7 +64,7 @@ class PagingState:
 
     Args:
         url: the area's address, with its query.
-        off_id: the person's identifier, which no URL may contain.
+        off_id: the person's identifier, which must not appear in a URL.
     """
 
     def __init__(self, *, contract: AreaContract, url: str, off_id: str) -> None:
@@ -78,10 +79,10 @@ class PagingState:
         self.items = 0
         """Records read so far."""
         self.first = self._request = self._first()
-        self._ask(self.first)
+        self._add_request(self.first)
 
     def next_request(self, answer: Answer, keys: Iterable[str]) -> PageRequest | None:
-        """Add a page. Return the request for the next one, or None after the last.
+        """Add a page. Return the request for the next page, or None after the last page.
 
         Args:
             keys: the keys of the page's records.
@@ -90,8 +91,9 @@ class PagingState:
             PagingError: the pages cannot be read to the last one.
             ContractError: a declared number is missing.
         """
-        self._take_in(keys)
+        self._add_page(keys)
         if answer.is_status_alone:
+            # "No records" after a page with records could hide the rest of them.
             has_link = isinstance(self._paging, LinkPaging) and self._continuation(answer, None)
             if has_link or self._pages > 1:
                 raise PagingError(f"page {self._pages} has a status that means no records")
@@ -100,23 +102,24 @@ class PagingState:
         request = self._continuation(answer, total)
         if request is None:
             if total is not None and total != self.items:
-                raise PagingError(f"the total says {total} records, {self.items} were read")
+                raise PagingError(f"the total is {total} records, {self.items} were read")
             return None
         if self._pages >= PAGES_MAX:
             raise PagingError(f"more than {PAGES_MAX} pages")
-        self._ask(request)
+        self._add_request(request)
         return request
 
-    def _ask(self, request: PageRequest) -> None:
+    def _add_request(self, request: PageRequest) -> None:
         key = (request.url, *sorted(request.fields.items()))
         if key in self._requested:
             raise PagingError(f"a loop: page {self._pages + 1} was requested before")
         self._requested.add(key)
         self._request = request
 
-    def _take_in(self, keys: Iterable[str]) -> None:
+    def _add_page(self, keys: Iterable[str]) -> None:
         self._pages += 1
         for key in keys:
+            # A record that moved to a later page may have pushed an unread one to an earlier page.
             if key in self._keys:
                 raise PagingError(f"page {self._pages} repeats a record")
             self._keys.add(key)
@@ -135,6 +138,7 @@ class PagingState:
         match self._paging:
             case LinkPaging():
                 targets = list(next_links(answer.headers.get("link", ())))
+                # The same link twice is harmless. With two targets, one could skip records.
                 if len(set(targets)) > 1:
                     raise PagingError("the response has several next links")
                 return self._by_link(targets[0]) if targets else None
@@ -184,11 +188,12 @@ class PagingState:
         return self._sending(paging, self.items) if self._is_more(statements, answer) else None
 
     def _count(self, place: str, answer: Answer) -> int:
-        """A number that must be the same on all pages."""
+        """A number that must be equal on all pages."""
         count = answer.count(place)
-        # If records were added or removed meanwhile, one may have moved across a page boundary.
+        # If records were added or removed between two pages, a record may have moved across the
+        # page boundary and not have been read.
         if self._counts.setdefault(place, count) != count:
-            raise PagingError(f"{count}, where an earlier page says another number (at {place})")
+            raise PagingError(f"{count}, where an earlier page had another number (at {place})")
         return count
 
     def _check_echo(self, field: str, answer: Answer, number: int) -> None:
@@ -196,7 +201,7 @@ class PagingState:
             raise PagingError(f"{number} was requested, another page was returned (at {field})")
 
     def _statements(self, more: str, answer: Answer, total: int | None) -> list[bool]:
-        """All declared statements of the answer about whether another page follows."""
+        """Whether another page follows, by each declared field of the answer."""
         statements = [] if total is None else [self.items < total]
         if more:
             flag = answer.around.get(more)
@@ -210,14 +215,13 @@ class PagingState:
             return bool(answer.items)
         if len(set(statements)) > 1:
             raise PagingError(f"page {self._pages} contradicts itself on whether another follows")
-        # A page without records cannot be followed by more: if it lost its records, it would look
-        # like the last one.
+        # Records that a broken page lost would be missing from the read.
         if statements[0] and not answer.items:
             raise PagingError(f"page {self._pages} is empty, and indicates another page")
         return statements[0]
 
     def _sending(self, paging: SendingPaging, value: _Scalar) -> PageRequest:
-        """The first request, with a continuation in body or query."""
+        """The first request with a continuation added to its body or query."""
         fields = {paging.send_as: value}
         _check_length(str(value))
         if paging.send_in == "body":
@@ -232,10 +236,11 @@ class PagingState:
         self._refuse_identifier(target)
         try:
             url = urlsplit(urljoin(self._request.url, target))
-            is_same = _origin(url.geturl()) == _origin(self._url) and url.username is None
+            is_same_server = _origin(url.geturl()) == _origin(self._url) and url.username is None
         except ValueError:
             raise PagingError("the next link is not a URL") from None
-        if not is_same:
+        # The request carries the access token and the person's identifier.
+        if not is_same_server:
             raise PagingError("the next link leads to another server")
         area_path = urlsplit(self._url).path.rstrip("/")
         if not (
@@ -247,14 +252,14 @@ class PagingState:
         return PageRequest(url=urlunsplit(url._replace(fragment="")))
 
     def _refuse_identifier(self, text: str) -> None:
-        # Proxies log URLs. Only this person's identifier is refused: one in thirty numbers of
-        # eleven digits looks like an identifier and is a cursor.
+        # Proxies log URLs. Only this person's identifier is refused: one in thirty cursors of
+        # eleven digits looks like an identifier by chance.
         if self._off_id in _NO_DIGIT.sub("", unquote(text)):
-            raise PagingError("the continuation holds the person's identifier")
+            raise PagingError("the continuation contains the person's identifier")
 
 
 def check_area(*, records: int, received_bytes: int) -> None:
-    """Check the size of a person's area over all its pages.
+    """Check the size of one person's area, all pages together.
 
     Raises:
         PagingError: there are more than ``RECORDS_MAX`` records or ``RECEIVED_BYTES_MAX`` bytes.
@@ -282,10 +287,11 @@ def next_links(values: Iterable[str]) -> Iterator[str]:
             if "next" in _relations(link[2]):
                 yield link[1]
             elif "next" in link[2].lower():
-                raise PagingError("a Link header speaks of a next page otherwise than by its rel")
+                # Such as `title="next"`. Ignoring it could make this the last page by mistake.
+                raise PagingError('a Link header mentions "next", but not in a rel parameter')
             end = link.end()
         if "next" in value[end:].lower():
-            raise PagingError("a Link header that cannot be read speaks of a next page")
+            raise PagingError('a malformed Link header mentions "next"')
 
 
 def _relations(parameters: str) -> list[str]:

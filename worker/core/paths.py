@@ -1,7 +1,7 @@
 """Paths of fields in JSON documents: ``a.b``, ``a[0].b``, ``a[isCurrent=true].b``.
 
-Case counts. A literal name wins over its parts: ``@odata.nextLink`` is one field where an object
-has a field of that name.
+Paths are case-sensitive. A literal name takes precedence over its parts: if an object has a field
+``@odata.nextLink``, the path of this name is that field.
 """
 
 import re
@@ -17,7 +17,7 @@ DEPTH_MAX: Final = 32
 PATH_MAX: Final = 300
 """Maximum length of a path."""
 UNNAMED: Final = "?"
-"""In place of a field name that is not shown."""
+"""Replaces a field name that must not be shown."""
 
 _SEGMENT: Final = re.compile(r"([^\[\]\s]+?)(?:\[(?:(0|[1-9]\d{0,3})|([^\[\]=\s]+)=([^\[\]]+))\])?")
 _SAFE_PATH: Final = re.compile(r"(?:[\w@$.:-]|\[\])+", re.ASCII)
@@ -30,7 +30,7 @@ _WHOLE_NUMBER: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 class Match(NamedTuple):
-    """Selects the only element of an array whose field has this value."""
+    """Selects the element of an array whose field has this value. Exactly one must match."""
 
     name: str
     value: str | int | bool
@@ -134,6 +134,7 @@ def _find(value: Any, path: FieldPath) -> Any:
     while start < len(path.segments):
         if not isinstance(value, dict):
             return None
+        # Longest name first, so that `a.b` finds the field `a.b` before field `b` of `a`.
         for name, end in path.names[start]:
             if name in value:
                 value, start = value[name], end
@@ -153,21 +154,22 @@ def _element(array: Any, pick: int | Match, path: FieldPath) -> Any:
         raise ContractError("not an array", field=path.text)
     if isinstance(pick, int):
         return array[pick] if pick < len(array) else None
-    chosen = [element for element in array if _matches(element, pick)]
-    if len(chosen) != 1:
+    matching = [element for element in array if _matches(element, pick)]
+    # The first of several would be a guess, which may differ from one night to the next.
+    if len(matching) != 1:
         raise ContractError(
-            f"{len(chosen)} of {len(array)} elements match, not one", field=path.text
+            f"{len(matching)} of {len(array)} elements match, not one", field=path.text
         )
-    return chosen[0]
+    return matching[0]
 
 
-def _matches(element: Any, wanted: Match) -> bool:
-    return isinstance(element, dict) and is_same(element.get(wanted.name), wanted.value)
+def _matches(element: Any, match: Match) -> bool:
+    return isinstance(element, dict) and is_same(element.get(match.name), match.value)
 
 
-def is_same(value: Any, wanted: Any) -> bool:
-    """Whether two JSON values are equal. True is not 1."""
-    return type(value) is type(wanted) and bool(value == wanted)
+def is_same(value: Any, expected: Any) -> bool:
+    """Whether two JSON values are equal. True is not 1, as it is in Python."""
+    return type(value) is type(expected) and bool(value == expected)
 
 
 def leaves(
@@ -205,7 +207,8 @@ def _leaves(
         inner = before + name
         if item is but and but is not None:
             continue
-        if len(inner) > PATH_MAX:  # it can contain thousands of leaves, each with this path
+        # An object this deep can contain thousands of leaves, and each would repeat the long path.
+        if len(inner) > PATH_MAX:
             yield UNNAMED, item
         elif item and isinstance(item, _CONTAINERS):
             yield from _leaves(item, inner, but, depth - 1, is_numbered=is_numbered)
@@ -220,11 +223,11 @@ def without_numbers(path: str) -> str:
 
 @lru_cache(maxsize=1024)
 def safe_path(path: str) -> str:
-    """A path without the numbers of elements for messages and the ledger, or ``?``.
+    """A path for messages and the ledger, without the numbers of elements, or ``?``.
 
-    PTS could use a person's identifier as the name of a field. Therefore a path with more than four
-    digits, with characters other than ASCII letters and ``_@$.:-``, or of too many characters is
-    replaced by ``?``.
+    PTS could use a person's identifier as the name of a field. So ``?`` replaces a path with more
+    than four digits, with characters other than ASCII letters and ``_@$.:-``, or of more than
+    ``PATH_MAX`` characters.
     """
     general = without_numbers(path)
     if len(general) > PATH_MAX or not _SAFE_PATH.fullmatch(general):

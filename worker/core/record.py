@@ -1,7 +1,7 @@
 # ruff: noqa: TRY004 - a wrong type is an error of the answer, not of the caller
-"""Turns the items of an answer into ``Record`` values by the contract, or refuses them.
+"""Converts the items of an answer to ``Record`` values by the contract, or rejects them.
 
-Only declared fields are kept; anything else in a record is counted by name, as drift.
+Only declared fields are kept. The names of all other fields are counted as drift.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -28,13 +28,13 @@ HASH_BYTES: Final = 16
 KEY_BYTES_MAX: Final = 1_000
 """Maximum length of a record key: PostgreSQL limits index rows to 2,704 bytes."""
 ELEMENTS_MAX: Final = 1_000
-"""Elements of a list in one column."""
+"""Maximum number of elements of a list in one column."""
 TEXT_MAX: Final = 10_000
-"""Characters of one stored text: a typical record has about 25 values, and less than 1 KB."""
+"""Maximum number of characters of a stored text. A typical record is smaller than 1 KB."""
 DRIFT_MAX: Final = 100
-"""Names of undeclared fields of one page."""
+"""Maximum number of names of undeclared fields that are counted on one page."""
 LEDGER_DRIFT_MAX: Final = 1_000
-"""Names of undeclared fields of one area in the ledger, over all persons and runs."""
+"""Maximum number of names of undeclared fields of one area in the ledger, over all runs."""
 
 _INTEGER_BITS: Final = 63
 """The range of a signed 64-bit database column."""
@@ -46,7 +46,7 @@ _Alternatives: TypeAlias = tuple[FieldPath, ...]
 _Convert: TypeAlias = Callable[[Any], ColumnValue]
 """Converts a value to its column's type.
 
-It raises ``ValueError`` if that is impossible; the message does not hold the value.
+It raises ``ValueError`` if that is impossible. The message does not contain the value.
 """
 
 
@@ -54,7 +54,7 @@ class Page(Value, frozen=True, kw_only=True):
     """One page of an area.
 
     Attributes:
-        drift: in how many records each undeclared field stands, by its path.
+        drift: the number of records with each undeclared field, by its path.
     """
 
     records: tuple[Record, ...]
@@ -62,10 +62,12 @@ class Page(Value, frozen=True, kw_only=True):
 
 
 class _Source(NamedTuple):
-    """Where a column or extra comes from: one value, or leaves, perhaps of each element.
+    """The source of a column or extra: one value, an object of leaves, or a list of such objects.
 
     Attributes:
-        scalar: alternatives of its path; empty if it is made of leaves.
+        scalar: the alternative paths of the value. Empty for leaves.
+        leaves: the name of each leaf, and its alternative paths.
+        each: the path of the array whose elements have the leaves. None for one object.
     """
 
     name: str
@@ -75,10 +77,10 @@ class _Source(NamedTuple):
 
 
 class _Field(NamedTuple):
-    """A typed column: where its value comes from, and what becomes of it.
+    """A typed column, the source of its value, and its conversion.
 
     Attributes:
-        meanings: what PTS sends, and what is stored.
+        meanings: the stored value for each value that PTS sends.
     """
 
     column: Column
@@ -88,7 +90,7 @@ class _Field(NamedTuple):
 
 
 class RecordReader:
-    """Reads items of one area. What depends on the contract alone is done once."""
+    """Reads items of one area. The contract's paths are parsed once, for all records."""
 
     def __init__(self, area: ResourceArea, contract: AreaContract) -> None:
         self._contract = contract
@@ -114,6 +116,7 @@ class RecordReader:
                 record = self._record(item, off_id)
             except ContractError as error:
                 raise error.inside(where) from None
+            # Two records with one key cannot both be stored. Either choice would lose a record.
             if record.key in records:
                 raise ContractError("a record with the key of an earlier one", field=where)
             records[record.key] = record
@@ -138,26 +141,28 @@ class RecordReader:
         )
 
     def _check_person(self, item: dict[str, Any], off_id: str) -> None:
-        """Check that a record names the person asked for, if the contract declares where."""
+        """Check that a record names the requested person, if the contract declares where."""
         named = [(find(item, path), path) for path in self._persons]
         named = [(value, path) for value, path in named if value is not None]
         if self._persons and not named:
             raise ContractError(
-                "no person, where the contract declares one; `person = []` if records have none",
+                "no person at the declared path; declare `person = []` if records name no person",
                 field=self._persons[0].text,
             )
+        # Each path that has a value is checked: an answer may mix records of two persons.
         for value, path in named:
             check_person(value, off_id, path.text)
 
-    def _columns(self, item: dict[str, Any], own: str) -> dict[str, ColumnValue]:
+    def _columns(self, item: dict[str, Any], off_id: str) -> dict[str, ColumnValue]:
         columns: dict[str, ColumnValue] = {}
         for column, source, meanings, convert in self._fields:
             if column.never_of:
                 time = columns[column.never_of]
                 columns[column.name] = None if time is None else time == END_OF_TIME
                 continue
-            value = None if source is None else _value(source, item, own)
+            value = None if source is None else _value(source, item, off_id)
             if value is not None:
+                # .NET sends enums as numbers by default, so 1 may mean "NORU".
                 if meanings is not None and not isinstance(value, _CONTAINERS):
                     value = meanings.get(_plain(value), value)
                 try:
@@ -167,23 +172,25 @@ class RecordReader:
             columns[column.name] = value
         return columns
 
-    def _key_of(self, item: dict[str, Any], own: str) -> str:
-        """A record's key, with its parts joined by ``|``."""
-        parts = [_key_part(find(item, path), path, own) for path in self._key]
+    def _key_of(self, item: dict[str, Any], off_id: str) -> str:
+        """A record's key. Several parts are joined by ``|``."""
+        parts = [_key_part(find(item, path), path, off_id) for path in self._key]
         key = parts[0]
         if parts[1:]:
+            # Escaped, so that ("a|b", "c") and ("a", "b|c") are two keys.
             key = "|".join(part.replace("\\", r"\\").replace("|", r"\|") for part in parts)
         if len(key.encode()) > KEY_BYTES_MAX:
             raise ContractError(f"an id of more than {KEY_BYTES_MAX} bytes")
         return key
 
     def _add_drift(self, drift: dict[str, int], item: dict[str, Any]) -> None:
-        """Count the undeclared leaves of a record by name, each name once."""
+        """Count the names of a record's undeclared leaves. Each name counts once a record."""
         counted = set[str]()
         for path, value in leaves(item, is_numbered=False):
             if path in self._declared or (path in self._parents and value in _NOTHING):
                 continue
             name = safe_path(path)
+            # A service that uses values as names would otherwise fill memory and the ledger.
             if name not in drift and len(drift) >= DRIFT_MAX:
                 name = UNNAMED
             if name not in counted:
@@ -191,13 +198,16 @@ class RecordReader:
                 drift[name] = drift.get(name, 0) + 1
 
     def _hash(self, values: Mapping[str, Any]) -> bytes:
-        """A hash of names and values that are there: declaring a field changes few rows."""
-        lasting = {
+        """A hash of the names and values of all fields that have a value.
+
+        Absent fields do not count, so that a newly declared field changes only rows that have it.
+        """
+        hashed = {
             name: value
             for name, value in values.items()
             if value is not None and name not in self._contract.volatile
         }
-        return blake2b(_json(lasting).encode(), digest_size=HASH_BYTES).digest()
+        return blake2b(_json(hashed).encode(), digest_size=HASH_BYTES).digest()
 
 
 def _source(name: str, text: Paths | Leaves) -> _Source:
@@ -215,12 +225,12 @@ def _field(column: Column, contract: AreaContract) -> _Field:
     return _Field(column, source, contract.values.get(column.name), convert)
 
 
-def _value(source: _Source, item: dict[str, Any], own: str) -> Any:
-    """The declared value: a scalar, or an object or list of declared leaves; None for none."""
+def _value(source: _Source, item: dict[str, Any], off_id: str) -> Any:
+    """The declared value: a scalar, an object or list of declared leaves, or None."""
     if source.scalar:
-        return _scalar(source.scalar, item, own)
+        return _scalar(source.scalar, item, off_id)
     if source.each is None:
-        return _leaves(source, item, own)
+        return _leaves(source, item, off_id)
     array = find(item, source.each)
     if array is None:
         return None
@@ -228,30 +238,33 @@ def _value(source: _Source, item: dict[str, Any], own: str) -> Any:
     if not isinstance(array, list) or len(array) > ELEMENTS_MAX:
         raise ContractError(f"not a list of at most {ELEMENTS_MAX} elements", field=place)
     try:
-        return [_leaves(source, element, own) or {} for element in array] or None
+        return [_leaves(source, element, off_id) or {} for element in array] or None
     except ContractError as error:
         raise error.inside(place) from None
 
 
-def _leaves(source: _Source, parent: Any, own: str) -> dict[str, Any] | None:
-    found = {name: _scalar(paths, parent, own) for name, paths in source.leaves}
-    return {name: value for name, value in found.items() if value is not None} or None
+def _leaves(source: _Source, parent: Any, off_id: str) -> dict[str, Any] | None:
+    values = {name: _scalar(paths, parent, off_id) for name, paths in source.leaves}
+    return {name: value for name, value in values.items() if value is not None} or None
 
 
-def _key_part(value: Any, path: FieldPath, own: str) -> str:
-    """An id, or a part of one. Two that differ may become the same only if they hold ``own``."""
+def _key_part(value: Any, path: FieldPath, off_id: str) -> str:
+    """An id, or a part of one, with the person's identifier masked.
+
+    Other identifiers are rejected: masked, two ids that differ only there would become one.
+    """
     if not isinstance(value, _IDS) or isinstance(value, bool) or not _plain(value).strip():
         raise ContractError("no id", field=path.text)
     text = _plain(value)
-    text = f"0{text}" if f"0{text}".startswith(own) else text  # a number loses its zero
-    stored = _stored_text(text, path, own)
-    if stored != text.replace(own, MASK):
-        what = "an id that holds a national identifier; declare another id"
-        raise ContractError(what, field=path.text)
+    text = f"0{text}" if f"0{text}".startswith(off_id) else text  # a number loses its zero
+    stored = _stored_text(text, path, off_id)
+    if stored != text.replace(off_id, MASK):
+        message = "an id that contains a national identifier; declare another id"
+        raise ContractError(message, field=path.text)
     return stored
 
 
-def _scalar(paths: _Alternatives, parent: Any, own: str) -> Any:
+def _scalar(paths: _Alternatives, parent: Any, off_id: str) -> Any:
     """The value at the first path that has one, with identifiers masked.
 
     Raises:
@@ -260,44 +273,44 @@ def _scalar(paths: _Alternatives, parent: Any, own: str) -> Any:
     for path in paths:
         value = find(parent, path)
         if value not in (None, ""):
-            return _stored_scalar(value, path, own)
+            return _stored_scalar(value, path, off_id)
     return None
 
 
-def _stored_scalar(value: Any, path: FieldPath, own: str) -> Any:
-    """A scalar as it may be stored; a number that is an identifier is masked as a text is."""
+def _stored_scalar(value: Any, path: FieldPath, off_id: str) -> Any:
+    """A scalar as it may be stored. A number that is an identifier is masked, as in a text."""
     if isinstance(value, str):
-        return _stored_text(value, path, own)
+        return _stored_text(value, path, off_id)
     if isinstance(value, bool):
         return value
     if isinstance(value, _CONTAINERS):
         raise ContractError(
             "an object or a list; declare its leaves in the contract", field=path.text
         )
-    text = _digits(value, own)
-    return MASK if _stored_text(text, path, own) != text else value
+    text = _digits(value, off_id)
+    return MASK if _stored_text(text, path, off_id) != text else value
 
 
-def _digits(number: float, own: str) -> str:
-    """The digits of a number, with the leading zero of an identifier that it has lost."""
+def _digits(number: float, off_id: str) -> str:
+    """The digits of a number, with the leading zero that an identifier loses as a number."""
     text = str(int(number))
     restored = f"0{text}"
-    return restored if len(restored) == len(own) or restored.startswith(own) else text
+    return restored if len(restored) == len(off_id) or restored.startswith(off_id) else text
 
 
 def _is_blank(value: ColumnValue) -> bool:
-    """Whether a value says nothing: none, or a text without a letter or a digit."""
+    """Whether a value is None, or a text without a letter or a digit."""
     return value is None or (isinstance(value, str) and not any(map(str.isalnum, value)))
 
 
-def _stored_text(text: str, path: FieldPath, own: str) -> str:
-    """A text as it may be stored: without identifiers, this person's own among them."""
+def _stored_text(text: str, path: FieldPath, off_id: str) -> str:
+    """A text as it may be stored: with this person's identifier and all others masked."""
     if len(text) > TEXT_MAX:
         raise ContractError(f"a text of more than {TEXT_MAX} characters", field=path.text)
     check_text(text, path.text)
     if "\0" in text:
         raise ContractError("a NUL character, which databases cannot store", field=path.text)
-    return mask_identifiers(text, own)
+    return mask_identifiers(text, off_id)
 
 
 def _plain(value: Any) -> str:
@@ -340,10 +353,10 @@ def _as_time(value: Any, *, naive: ZoneInfo | None) -> datetime:
 
 
 def converter(kind: ColumnType, naive_times: str) -> _Convert:
-    """What converts the values of columns of a type.
+    """The function that converts the values of columns of a type.
 
     Args:
-        naive_times: the zone of times without one, or ``failure``.
+        naive_times: the zone of times without an offset, or ``failure``.
     """
     zone = None if naive_times == "failure" else ZoneInfo(naive_times)
     converters: Mapping[ColumnType, _Convert] = {
@@ -361,5 +374,6 @@ def digest_of(records: Iterable[Record]) -> bytes:
     digest = blake2b(digest_size=HASH_BYTES)
     for record in sorted(records, key=lambda record: record.key):
         key = record.key.encode()
+        # The length makes it unambiguous where a key ends and its hash begins.
         digest.update(b"%d:%b%b" % (len(key), key, record.content_hash))
     return digest.digest()

@@ -25,15 +25,15 @@ def is_denial(status: int) -> bool:
 
 
 def parse_retry_after(value: str | None, now: datetime, *, date: str | None = None) -> float | None:
-    """The wait in seconds of a ``Retry-After`` header (RFC 9110 §10.2.3), never clipped.
+    """The wait in seconds of a ``Retry-After`` header (RFC 9110 §10.2.3), without an upper limit.
 
     Args:
-        value: the header's value, seconds or an HTTP date.
+        value: the header's value: seconds, or an HTTP date.
         now: the reference time for a date.
-        date: the response's ``Date``, used in place of ``now``, as it is the server's clock.
+        date: the response's ``Date`` header, the server's clock. Takes precedence over ``now``.
 
     Returns:
-        Seconds, 0 for a date in the past. None if there is no value, or it is invalid.
+        Seconds, 0 for a date in the past. None if the header is missing or invalid.
     """
     if value is None:
         return None
@@ -41,6 +41,7 @@ def parse_retry_after(value: str | None, now: datetime, *, date: str | None = No
     if _SECONDS.fullmatch(text):
         return float(text)
     at = parse_http_date(text)
+    # Both dates are of the server's clock, so a wrong clock on this machine does not matter.
     answered_at = parse_http_date(date) or now
     return None if at is None else max(0.0, (at - answered_at).total_seconds())
 
@@ -74,7 +75,7 @@ class RetryPolicy(Value, frozen=True, kw_only=True):
     Attributes:
         attempts_max: maximum number of attempts, including the first. At least 1.
         wait_s_first: maximum wait before the second attempt.
-        wait_s_max: maximum back-off. Does not clip ``Retry-After``.
+        wait_s_max: maximum back-off. Does not limit ``Retry-After``.
     """
 
     attempts_max: int = 6
@@ -95,4 +96,5 @@ def wait_before_retry(
     if attempt >= policy.attempts_max:
         return None
     backoff_s = jitter * min(policy.wait_s_max, policy.wait_s_first * 2.0 ** (attempt - 1))
+    # The server's wait is a minimum. Jitter could otherwise return before the server is ready.
     return max(backoff_s, retry_after_s or 0.0)

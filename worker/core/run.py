@@ -13,7 +13,7 @@ from worker.core.value import Value
 from worker.errors import ExitCode, FailureKind
 
 PASSES: Final = 3
-"""At most so many passes over the roster in an attempt."""
+"""Maximum number of passes over the roster in one attempt."""
 
 
 def exit_code_of(totals: Mapping[str, int]) -> ExitCode:
@@ -23,17 +23,16 @@ def exit_code_of(totals: Mapping[str, int]) -> ExitCode:
 
 
 class RunHandle(Value, frozen=True, kw_only=True):
-    """A run that this process works on.
+    """The run of this process.
 
     Attributes:
         run_id: the run's number, stored in every row it writes.
-        attempt: the number of this process's attempt at the run; a continued run has several.
+        attempt: the number of this process's attempt at the run. A continued run has several.
         areas: the areas to read.
         is_continued: an earlier process started the run.
-        answered: areas of which a publication, or an earlier attempt at this run, has a complete
-            read.
-        answered_with_record: likewise, a read that held a record.
-        requests_before, retries_before: of the earlier attempts.
+        answered: areas with a complete read in a publication, or in an earlier attempt at this run.
+        answered_with_record: areas with such a read that had a record.
+        requests_before, retries_before: totals of the earlier attempts.
     """
 
     run_id: int
@@ -48,7 +47,7 @@ class RunHandle(Value, frozen=True, kw_only=True):
     retries_before: int = 0
 
     def pass_no(self, number: int) -> int:
-        """The number of this attempt's first, second or third pass among all passes of the run."""
+        """The number of a pass of this attempt (1 to 3), counted over all attempts at the run."""
         return (self.attempt - 1) * PASSES + number
 
 
@@ -56,9 +55,9 @@ class AreaDraft(Value, frozen=True, kw_only=True):
     """The draft of one area of one person, without its changes.
 
     Attributes:
-        records: in the complete read, if there is one.
-        first: the first read, if it waits for its second.
-        failure: of the last read, if that failed. A first read stays if its second one fails.
+        records: number of records in the complete read, if there is one.
+        first: the first read, if a second read must confirm it.
+        failure: the kind of failure of the last read, if that failed. ``first`` stays.
     """
 
     records: int = 0
@@ -68,10 +67,10 @@ class AreaDraft(Value, frozen=True, kw_only=True):
     def is_due(self, *, with_failures: bool) -> bool:
         """Whether the second or third pass reads this area again.
 
-        Two reads that contradict each other are final: a further one could hide a wrong answer.
+        Two reads that contradict each other are final: a third read could hide a wrong answer.
 
         Args:
-            with_failures: failed reads are repeated, and not only unconfirmed ones confirmed.
+            with_failures: whether failed reads are due, too, and not only unconfirmed ones.
         """
         if self.failure is None:
             return self.first is not None
@@ -82,7 +81,7 @@ class PersonDraft(Value, frozen=True, kw_only=True):
     """The drafts of one person.
 
     Attributes:
-        pass_no: the last pass that saw the person on the roster, or read an area.
+        pass_no: the last pass with the person on the roster, or with a read of an area.
     """
 
     pass_no: int
@@ -102,9 +101,8 @@ class Publication(Value, frozen=True, kw_only=True):
     """A publication: its time, the ledger's totals, and the exit code.
 
     Attributes:
-        warnings: what is below the guard's limits but unusual, and what to do about it.
-        new_fields: what this run was the first to see, and the contract does not declare: area
-            and field.
+        warnings: figures that are unusual but below the guard's limits, each with a remedy.
+        new_fields: undeclared fields that no earlier run received, each with its area.
     """
 
     published_at: datetime
@@ -115,12 +113,12 @@ class Publication(Value, frozen=True, kw_only=True):
 
     @property
     def drift(self) -> str:
-        """What is said of the new fields; empty if there are none."""
+        """The warning about new undeclared fields. Empty if there are none."""
         if not self.new_fields:
             return ""
         return (
-            f"undeclared and new: {listed(self.new_fields)}; these are not stored. report_drift "
-            "counts them, `pts-worker contract learn` proposes what to declare"
+            f"new undeclared fields: {listed(self.new_fields)}. They are not stored. report_drift "
+            "counts them, and `pts-worker contract learn` proposes what to declare"
         )
 
 
@@ -128,10 +126,10 @@ class RunProgress(msgspec.Struct, kw_only=True):
     """Counters of this run attempt, for the progress bar and the logs.
 
     Attributes:
-        first_roster_fault: place and problem of the first of ``roster_faults``, without a value.
-        persons_asked: handed out to be read in the first pass.
-        persons_expected: how many the last published full run named; 0 if that is not known.
-        slowness: why requests wait at present, or are slower than configured; empty if neither.
+        first_roster_fault: place and problem of the first roster error, without its value.
+        persons_asked: persons handed to the readers in the first pass.
+        persons_expected: persons on the roster of the last published full run. 0 if unknown.
+        slowness: why requests wait now, or are slower than configured. Empty if they do not.
     """
 
     persons_expected: int = 0
@@ -162,10 +160,10 @@ class RunReport(Value, frozen=True, kw_only=True, rename={"is_continued": "conti
     Attributes:
         totals: the counters of the ``run`` table by column name.
         failures: open failures of this run by kind.
-        reasons: why it was withheld, stopped or published with gaps; without personal values.
-        attempt_started_at: when this process began; ``None``: with the run.
+        reasons: why the run was withheld, stopped or published with gaps. No personal values.
+        attempt_started_at: when this process started. None if it started the run.
         new_fields: see ``Publication``.
-        warnings: how many of the reasons are a publication's warnings.
+        warnings: the number of reasons that are warnings of the publication.
     """
 
     run_id: int
@@ -190,13 +188,14 @@ class RunReport(Value, frozen=True, kw_only=True, rename={"is_continued": "conti
 
 
 class Standing(Value, frozen=True, kw_only=True):
-    """The published state that the metrics show after a run, whatever came of that run.
+    """The published state for the metrics, also after a run that did not publish.
 
     Attributes:
-        last_success_at: when a full run last published without failures.
-        last_published_at: when a full run last published; a backfill says nothing of the night.
-        persons_stale: persons on the roster with an area that the last run could not confirm.
-        persons_known: persons with a published state who have not departed.
+        last_success_at: time of the last publication of a full run without failures.
+        last_published_at: time of the last publication of a full run, so never of a backfill.
+        persons_stale: number of persons on the roster with an area that the
+            last run could not confirm.
+        persons_known: number of persons with a published state, without departed persons.
     """
 
     last_success_at: datetime | None

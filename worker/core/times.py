@@ -1,15 +1,15 @@
-"""Times in .NET's formats, wrong clocks, and durations in a readable format."""
+"""Times in the formats of .NET, clock tolerance, and readable durations."""
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 END_OF_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-"""In place of every time in the year 9999, PTS's "maximum DateTime", which means never
+"""Replaces each time in the year 9999, PTS's "maximum DateTime", which means never
 (pts reference, section 0, point 5). Not ``datetime.max``, which asyncpg stores as infinity."""
 
 START_OF_TIME: Final = datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC)
-"""In place of a time before the year 1 in UTC, such as .NET's minimum with an offset."""
+"""Replaces a time before the year 1 in UTC, such as .NET's ``DateTime.MinValue`` with an offset."""
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 """Maximum difference between the clocks of this machine, of a run and of the database."""
@@ -50,25 +50,26 @@ def parse_time(text: str, *, naive: tzinfo | None = None) -> datetime:
     if form is None:
         raise ValueError("not an ISO 8601 time")
     try:
-        read = datetime.fromisoformat(text.upper())
+        time = datetime.fromisoformat(text.upper())
     except ValueError:
         raise ValueError("not a valid date or time") from None
-    if read.tzinfo is UTC and _YEAR_OF_START < read.year < _YEAR_OF_NEVER:
-        return read
-    if read.year == _YEAR_OF_NEVER:
+    # Nearly all times take this short way. Conversion and limits are for the rest.
+    if time.tzinfo is UTC and _YEAR_OF_START < time.year < _YEAR_OF_NEVER:
+        return time
+    if time.year == _YEAR_OF_NEVER:
         return END_OF_TIME
-    if read.tzinfo is None:
+    if time.tzinfo is None:
         if naive is None:
             raise ValueError("a time without an offset; declare naive_times in the contract")
-        read = read.replace(tzinfo=naive)
+        time = time.replace(tzinfo=naive)
     try:
-        return _clamped(read.astimezone(UTC))
+        return _clamped(time.astimezone(UTC))
     except OverflowError:
         return START_OF_TIME
 
 
 def is_of_the_future(at: datetime, now: datetime) -> bool:
-    """Whether a time is so far ahead that one of the clocks was or is wrong."""
+    """Whether a time is so far in the future that a clock must be or have been wrong."""
     return at - now > CLOCK_TOLERANCE
 
 
@@ -79,10 +80,10 @@ def _clamped(at: datetime) -> datetime:
 def parse_duration(text: str) -> timedelta:
     """Parse a duration: units from large to small, each at most once.
 
-    A number without a unit is refused.
+    A number without a unit is an error.
 
     Raises:
-        ValueError: it is not a duration. The message does not repeat the text.
+        ValueError: the text is not a duration. The message does not contain the text.
     """
     match = _DURATION.fullmatch(text.strip())
     parts = {unit: float(n) for unit, n in match.groupdict().items() if n} if match else {}

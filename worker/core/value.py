@@ -9,7 +9,7 @@ class Value(msgspec.Struct, frozen=True):
     """An immutable value, compared by its fields.
 
     A run creates about thirty values per person. A frozen dataclass takes 1 µs per instance and
-    1 ms of start-up per class. This takes a tenth and a fortieth of that.
+    1 ms of start-up per class. A msgspec struct takes 0.1 µs and 25 µs.
 
     Attributes:
         hidden: names of fields that ``repr`` masks.

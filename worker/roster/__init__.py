@@ -19,8 +19,8 @@ LABEL_CHARACTERS_MAX: Final = 200
 """Maximum length of a ``local_ref`` and of a ``cohort``."""
 
 _NONE_HINT: Final = (
-    "fix it at its source, then `pts-worker doctor` reads it again without a run; the log names "
-    "each bad line (roster.line_unreadable)"
+    "fix the roster at its source, then check it with `pts-worker doctor`, which starts no run; "
+    "the log names each bad line (roster.line_unreadable)"
 )
 _SEPARATORS: Final = re.compile(r"[\s_\-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -69,19 +69,20 @@ async def with_identifier(
     """The lines, unchanged.
 
     Raises:
-        RosterError: no line contains an identifier. The message has the problem of the first line.
+        RosterError: no line contains an identifier. The message has the first line's problem.
     """
-    has_entry, first_fault = False, ""
+    # Otherwise an empty file would count as a roster from which all persons are missing.
+    has_entry, first_error = False, ""
     async with aclosing(lines):
         async for line in lines:
             if isinstance(line, RosterEntry):
                 has_entry = True
-            elif not first_fault:
-                first_fault = f"; the first fault, {line.where}: {line.problem}"
+            elif not first_error:
+                first_error = f"; first error in {line.where}: {line.problem}"
             yield line
     if not has_entry:
-        why = first_fault or ": it is empty, or has only a header"
-        raise RosterError(f"{name} contains no identifier{why}", hint=_NONE_HINT)
+        reason = first_error or ": it is empty, or has only a header"
+        raise RosterError(f"{name} contains no identifier{reason}", hint=_NONE_HINT)
 
 
 def read_text(off_id: str, local_ref: str, cohort: str, *, where: str) -> RosterLine:
@@ -113,7 +114,7 @@ def _label_problem(name: str, label: str) -> str:
 def read_value(off_id: object, local_ref: object, cohort: object, *, where: str) -> RosterLine:
     """A roster entry, or a roster error, from a query's row.
 
-    Not padded with zeros: an identifier that became a number is a roster error.
+    A number is not padded with zeros: 10 digits can be a lost zero or a typing error.
     """
     number = f"{off_id:f}" if isinstance(off_id, Decimal) else off_id
     texts = ("" if value is None else str(value) for value in (number, local_ref, cohort))

@@ -30,7 +30,7 @@ _WORKBOOK: Final = "PK\x03\x04"
 _UNDECODED: Final = re.compile("[\udc80-\udcff]")
 """Bytes that are invalid in the encoding, as ``surrogateescape`` decodes them (PEP 383)."""
 _FOREIGN: Final = re.compile(f"\0|{_UNDECODED.pattern}")
-"""Never in a header. NUL is every other byte of UTF-16."""
+"""Characters that show a wrong encoding. In UTF-16, every other byte of a header is NUL."""
 _UNLIKE: Final = "is not {encoding} (roster.encoding; Excel's plain CSV is windows-1252)"
 _SAVE_HINT: Final = 'save the file as "CSV UTF-8"'
 _ENCODING_HINT: Final = (
@@ -40,13 +40,15 @@ _ENCODING_HINT: Final = (
 _NOT_UTF_8_HINT: Final = (
     "roster.encoding is {}: remove it if the file is UTF-8, or save the file in that encoding"
 )
-_REWRITTEN: Final = "the file was written to while it was read; write another and rename it"
+_REWRITTEN: Final = (
+    "the file changed while it was read; write a new file, and rename it to this name"
+)
 _HINT: Final = (
     "name the columns off_id and (optional) local_ref and cohort in the first line; "
-    "a file without a header holds one 11-digit identifier per line"
+    "a file without a header has one 11-digit identifier per line"
 )
 KEPT_MAX: Final = 100_000
-"""Maximum number of lines on standard input, which are kept for the later passes."""
+"""Maximum number of lines on standard input. They are kept in memory for the later passes."""
 _TOO_MANY: Final = f"standard input has more than {KEPT_MAX:,} lines, which are kept in memory"
 _TOO_MANY_HINT: Final = "write the roster to a file, and give roster.path"
 
@@ -76,7 +78,7 @@ class CsvRoster:
     def entries(self) -> AsyncGenerator[RosterLine, None]:
         """Each line once, in order. See ``worker.ports.Roster``.
 
-        If the file was written to meanwhile, the last line is an error, because lines may be
+        If the file changed while it was read, the last line is an error, because lines may be
         missing. Standard input is kept in memory for the next call.
 
         Raises:
@@ -86,7 +88,7 @@ class CsvRoster:
         return with_identifier(self._lines(), self._name)
 
     async def count_lines(self) -> int:
-        """The lines of the file, which are about its persons; 0 for anything but a file."""
+        """The number of lines of the file, an estimate of its persons. 0 if it is not a file."""
         if self._standard_input is not None:
             return 0
         try:
@@ -133,6 +135,7 @@ class CsvRoster:
             except UnicodeError:  # also UTF-16 without a byte order mark
                 problem = f"{self._name} {_UNLIKE.format(encoding=self._encoding.upper())}"
                 raise RosterError(problem, hint=_encoding_hint(self._encoding)) from None
+            # A file without line breaks must not fill memory.
             tail = tail[: LINE_LENGTH_MAX + 1]
             yield [*lines, tail] if is_end else lines
 
@@ -199,6 +202,7 @@ class _LineParser:
         if _FOREIGN.search(text):
             hint = _encoding_hint(self._encoding)
             raise RosterError(f"{self._place()} {self._unlike}", hint=hint)
+        # A file without a header: its first line is an identifier.
         bare = text.strip().strip('"').replace(" ", "").replace("-", "")
         if bare.isascii() and bare.isdigit():
             return False
@@ -232,6 +236,7 @@ class _LineParser:
         labels = ["", ""]
         if columns is None:
             off_id = fields[0] if len(fields) == 1 else text
+        # An unquoted delimiter in a field would shift the columns behind it.
         elif len(fields) > columns.count:
             return self._error(f"{len(fields)} fields, but the header has {columns.count}")
         elif len(fields) <= columns.off_id:

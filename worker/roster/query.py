@@ -28,7 +28,7 @@ _HINT: Final = "name the columns in the query: select … as off_id, … as loca
 _AWAY: Final = ("08", "53", "57P0")
 """SQLSTATE of a lost connection, a full server, and a server that starts or stops."""
 _DRIVERS: Final = {"postgresql": "postgresql+asyncpg", "sqlite+aiosqlite": "sqlite"}
-"""aiosqlite uses a thread, too, but cannot be closed before a long query has ended."""
+"""aiosqlite also uses a thread, but cannot be closed before a long query has ended."""
 
 
 class QueryRoster:
@@ -147,7 +147,7 @@ def _parse(text: str) -> sa.URL:
         raise ConfigurationError(
             "roster.url: is not a SQLAlchemy URL", hint="write it as postgresql://host/database"
         ) from None
-    except (NoSuchModuleError, ImportError):
+    except (NoSuchModuleError, ImportError):  # an unknown dialect, or a missing driver
         raise ConfigurationError(
             "roster.url: the driver for this database is not installed",
             hint="install the driver in the worker's environment, or name another driver",
@@ -185,6 +185,7 @@ def _translating(tls: PostgresTls | None) -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
         kind = type(cause).__name__ + (f", {code}" if code else "")
+        # A retry helps against an outage (exit code 69), not against a wrong query (65).
         if isinstance(cause, OSError) or str(code).startswith(_AWAY):
             raise UnavailableError(
                 f"the database of the roster is unavailable: {kind}",
