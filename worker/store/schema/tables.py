@@ -273,15 +273,16 @@ draft_area = Table(
     Column("read_at", UtcTime, nullable=False),
     Column("ids_digest", String(32)),
     *_proof_and_failure(),
+    Column("retry_at", UtcTime),
     CheckConstraint(f"state IN ('{COMPLETE}', '{FAILED}', '{UNCONFIRMED}')", name="state"),
     sqlite_with_rowid=False,
 )
 """A read of an area of a person in an open run.
 
 ``unconfirmed``: the area needs a second read, and ``ids_digest`` is the digest of the ids of the
-first one. If the second read fails, the failure is noted and the first read stays. A withheld run
-leaves its failures until the next run begins. All other drafts of a run that is not open are
-garbage.
+first one. If the second read fails, the failure is noted and the first read stays. ``retry_at`` is
+the time until which PTS has asked to wait. A withheld run leaves its failures until the next run
+begins. All other drafts of a run that is not open are garbage.
 """
 
 _TYPES: Final[Mapping[ColumnType, Any]] = {
