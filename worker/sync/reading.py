@@ -38,6 +38,7 @@ class AreaReader:
     breakers: Mapping[str, Breaker]
     wait_s_max: float
     _next_probe_s: float = 0.0
+    _probing: anyio.Lock = field(default_factory=anyio.Lock)
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
@@ -143,11 +144,11 @@ class AreaReader:
                 await self._changed.wait()
             await self._probe(breaker)
             while breaker.is_open:
-                wait_s = self._next_probe_s - self.runtime.monotonic()
-                if wait_s > 0:
-                    await self.runtime.sleep(wait_s)  # the other area may be the first to go on
-                else:
-                    await self._probe(breaker)
+                async with self._probing:
+                    wait_s = self._next_probe_s - self.runtime.monotonic()
+                    await self.runtime.sleep(max(0.0, wait_s))
+                    if breaker.is_open:
+                        await self._probe(breaker)
         if not self.areas:
             raise self._verdict(*self.breakers.values())
 
