@@ -5,25 +5,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-import anyio
 import structlog
 
 from worker.config.settings import Sync
-from worker.core.breaker import Breaker
 from worker.core.display import counted
 from worker.core.guard import GuardLimits
-from worker.core.identity import Identity
 from worker.core.model import RunKind, RunStatus
 from worker.core.reasons import failure_reasons, kinds_of, roster_warnings
 from worker.core.run import FailureCount, RunProgress, RunReport
 from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
-from worker.ports import Roster, Runtime
-from worker.pts.pace import Pace
-from worker.pts.reader import PtsReader
+from worker.ports import Runtime
 from worker.store.runs.run_store import RunStore
 from worker.sync.pipeline import Pipeline
-from worker.sync.producer import Producer
-from worker.sync.reading import AreaReader
 
 _VERDICTS: Final = frozenset({ExitCode.DATA_CONTRACT, ExitCode.UNAVAILABLE, ExitCode.REFUSED})
 """Exit codes by which a run judges PTS."""
@@ -37,20 +30,14 @@ class Run:
 
     Attributes:
         accept_removals: a person accepts what the last withheld run counted, and a tenth more.
-        stop: set to stop the run (SIGTERM, SIGINT).
     """
 
-    roster: Roster
-    reader: PtsReader
-    pace: Pace
+    pipeline: Pipeline
     store: RunStore
-    identity: Identity
     settings: Sync
     accept_removals: bool
-    sends_h_numbers: bool
     runtime: Runtime
-    stop: anyio.Event
-    progress: RunProgress = field(default_factory=RunProgress)
+    progress: RunProgress
     _began_at: datetime | None = field(default=None, init=False)
     _slowed: tuple[str, ...] = field(default=(), init=False)
     _given_up: tuple[str, ...] = field(default=(), init=False)
@@ -76,54 +63,14 @@ class Run:
             return await self._end(error)
 
     async def _read(self) -> None:
-        reader = self._area_reader()
-        self.progress.slowness, self.progress.sent = reader.slowness, self.reader.stats
+        reader = self.pipeline.reader
+        self.progress.slowness, self.progress.sent = reader.slowness, reader.reader.stats
         try:
-            await self._pipeline(reader).work()
+            await self.pipeline.work()
         finally:
             self._slowed = reader.slowed_by()
         self._given_up = tuple(area for area in reader.breakers if area not in reader.areas)
         self._failures = await self.store.failures()
-
-    def _area_reader(self) -> AreaReader:
-        handle = self.store.handle
-        breakers = {
-            area: Breaker(
-                area=area,
-                patience_s=self.settings.patience.total_seconds(),
-                clock=lambda: self.runtime.monotonic() - self.pace.paused_s(),
-                is_answered=area in handle.answered,
-                is_answered_with_record=area in handle.answered_with_record,
-            )
-            for area in handle.areas
-        }
-        return AreaReader(
-            reader=self.reader,
-            pace=self.pace,
-            runtime=self.runtime,
-            progress=self.progress,
-            breakers=breakers,
-            wait_s_max=self.settings.retry_after_max.total_seconds(),
-        )
-
-    def _pipeline(self, reader: AreaReader) -> Pipeline:
-        producer = Producer(
-            roster=self.roster,
-            store=self.store,
-            identity=self.identity,
-            progress=self.progress,
-            sends_h_numbers=self.sends_h_numbers,
-            breakers=reader.breakers,
-        )
-        return Pipeline(
-            producer=producer,
-            reader=reader,
-            store=self.store,
-            settings=self.settings,
-            runtime=self.runtime,
-            progress=self.progress,
-            stop=self.stop,
-        )
 
     # --- how it ends ---
 
@@ -139,7 +86,7 @@ class Run:
             RunStatus.PUBLISHED,
             done.exit_code,
             *self._failure_reasons(),
-            *roster_warnings(self.progress, self.roster.unknown_columns),
+            *roster_warnings(self.progress, self.pipeline.producer.roster.unknown_columns),
             *done.warnings,
             done.drift,
             published_at=done.published_at,
