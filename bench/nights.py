@@ -25,7 +25,7 @@ from worker.core.model import CompleteArea, Person, PersonRead, RunKind
 from worker.core.run import PersonDraft, RunProgress
 from worker.http.response import HttpResponse
 from worker.pts.reader import PtsReader
-from worker.pts.retrying_client import Question, RetryingClient
+from worker.pts.retrying_client import Request, RetryingClient
 from worker.store.database import Database
 from worker.store.identity import check_identity
 from worker.store.runs.lease import held_lease
@@ -88,11 +88,10 @@ class _MadeUp:
         """Answers take no room that is limited."""
         return nullcontext()
 
-    async def send(
-        self, _question: Question, url: str, _headers: object, body: bytes
-    ) -> HttpResponse:
-        person = msgspec.json.decode(body)["offId"]
-        content = self.answers(_AREA_OF[url], person, self.generation, self.change_percent)
+    async def send(self, request: Request) -> HttpResponse:
+        person = msgspec.json.decode(request.body)["offId"]
+        area = _AREA_OF[request.url]
+        content = self.answers(area, person, self.generation, self.change_percent)
         kind = {"content-type": ("application/json",)}
         return HttpResponse(status=200, headers=kind, body=content)
 

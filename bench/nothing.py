@@ -12,7 +12,7 @@ from typing import Any
 from worker.cli import run_sync
 from worker.core.guard import GuardLimits
 from worker.core.model import Person, PersonRead, RunKind
-from worker.core.run import FailureCount, PersonDraft, Publication, RunHandle, RunProgress
+from worker.core.run import FailureCount, Pass, PersonDraft, Publication, RunHandle, RunProgress
 from worker.errors import ExitCode, WithheldError
 from worker.ports import Runtime
 from worker.store.runs.lease import Lease
@@ -44,7 +44,7 @@ class Nothing:
         """Everyone."""
         return None
 
-    async def due(self, _areas: Sequence[str], **_pass: object) -> int:
+    async def due(self, _later: Pass) -> int:
         """Nobody."""
         return 0
 

@@ -75,11 +75,14 @@ class WorkerError(Exception):
         problems: one line each, with what to do, if there are several; they are in the message.
         kind: which failure of an area it is.
         retry_after_s: how long the service asks to wait (``Retry-After``).
+        is_wait_obeyed: the run waits as long as PTS asked, so the failure is no evidence that PTS
+            is away.
     """
 
     exit_code: ExitCode = ExitCode.BUG
     kind = FailureKind.CONTRACT
     retry_after_s = 0.0
+    is_wait_obeyed = False
     problems: Sequence[str] = ()
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -184,15 +187,12 @@ class AreaError(WorkerError):
     Attributes:
         status: the HTTP status, if there was a response.
         attempts: HTTP attempts for the area; set by ``PtsReader.read``.
-        is_wait_obeyed: the run waits as long as PTS asked, so the failure is no evidence that PTS
-            is away.
     """
 
     def __init__(self, message: str, *, status: int | None = None, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.attempts = 0
-        self.is_wait_obeyed = False
 
 
 class TransientError(AreaError):

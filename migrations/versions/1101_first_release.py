@@ -260,6 +260,7 @@ def create_drafts():
         sa.Column("failure_status", sa.Integer()),
         sa.Column("failure_reason", sa.Text()),
         sa.Column("failure_attempts", sa.Integer()),
+        sa.Column("retry_at", TIME),
         sa.CheckConstraint(
             "state IN ('complete', 'failed', 'unconfirmed')", name="ck_draft_area_state"
         ),

@@ -1,12 +1,23 @@
 """The store closes nothing on one read: what waits for a second one, and what it keeps of both."""
 
+from datetime import timedelta
+
 import pytest
 
-from tests.support.store_world import AREAS, SAFETY, failed, read, world_on
+from tests.support.clock import START
+from tests.support.store_world import AREAS, PRIVACY, SAFETY, failed, read, world_on
 from worker.core.model import RunKind
+from worker.core.run import Pass
 from worker.errors import FailureKind
 
 OTHERS = ("k1", "k2")
+
+
+def a_pass(attempt, number, *, areas=AREAS, outages=(), at=START):
+    """A later pass, which begins at this time."""
+    no = attempt.handle.pass_no(number)
+    outages = frozenset(outages)
+    return Pass(number=number, no=no, areas=areas, begins_at=at, outages=outages)
 
 
 @pytest.fixture
@@ -59,7 +70,7 @@ async def test_what_needs_a_second_read(world, now, before, waits):
         await attempt.write(read(world, *before))
     assert await attempt.apply(read(world, *now)) == ({now[0]} if waits else set())
     await attempt.write(read(world, *now))
-    assert await attempt.store.due(AREAS, pass_number=3, with_failures=True) == 0
+    assert await attempt.store.due(a_pass(attempt, 3, outages=AREAS)) == 0
 
 
 @pytest.mark.promise("1")
@@ -91,15 +102,14 @@ async def test_a_second_read_that_fails(world):
     """The first read stays and may be confirmed after an outage; otherwise the area is failed."""
     attempt = await world.begin()
     assert await attempt.apply(read(world, "a"), read(world, "k", *OTHERS)) == {"a"}
-    assert await attempt.store.due(AREAS, pass_number=1, with_failures=True) == 0
-    assert await attempt.store.due(AREAS, pass_number=2, with_failures=False) == 1
+    assert await attempt.store.due(a_pass(attempt, 2)) == 1
     await attempt.store.apply([failed(world, "a")], pass_number=2)
     (draft,) = (await attempt.drafts("a", pass_number=3)).values()
     assert (draft.areas[SAFETY].first is not None, draft.areas[SAFETY].records) == (True, 0)
     assert draft.areas[SAFETY].failure == FailureKind.TRANSIENT
-    for areas, with_failures, persons in ((AREAS, True, 1), (AREAS, False, 0), ((), True, 0)):
-        due = await attempt.store.due(areas, pass_number=3, with_failures=with_failures)
-        assert due == persons
+    for areas, outages, persons in ((AREAS, AREAS, 1), (AREAS, (), 0), ((), AREAS, 0)):
+        later = a_pass(attempt, 3, areas=areas, outages=outages)
+        assert (await attempt.store.due(later), bool(later.due(draft))) == (persons, persons > 0)
     assert [(one.area, one.persons) for one in await attempt.store.failures()] == [(SAFETY, 1)]
     assert await attempt.publish() == 3
     kinds = await world.rows(
@@ -121,3 +131,27 @@ async def test_whether_an_area_was_ever_answered(database_url):
         await attempt.write(read(world, "c", "x"))
         await attempt.publish()
         assert (await world.begin()).handle.answered_with_record == {SAFETY}
+
+
+@pytest.mark.promise("6")
+@pytest.mark.parametrize(
+    ("number", "outages", "waited_s", "is_due"),
+    [
+        (2, (), 59, False),
+        (2, (), 60, True),
+        (2, (SAFETY,), 0, True),
+        (2, (PRIVACY,), 0, False),
+        (3, (), 60, False),
+        (3, (SAFETY,), 0, True),
+    ],
+)
+async def test_a_person_who_is_told_to_wait(world, number, outages, waited_s, is_due):
+    """The second pass skips the area until the time is over, unless an outage has asked for it."""
+    attempt = await world.begin()
+    retry_at = START + timedelta(seconds=60)
+    await attempt.write(failed(world, "a", retry_at=retry_at))
+    (draft,) = (await attempt.drafts("a", pass_number=number)).values()
+    assert draft.areas[SAFETY].retry_at == retry_at
+    at = START + timedelta(seconds=waited_s)
+    later = a_pass(attempt, number, outages=outages, at=at)
+    assert ([*later.due(draft)], await attempt.store.due(later)) == ([SAFETY] * is_due, is_due)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Executable, text
@@ -26,7 +26,7 @@ from worker.core.model import (
     RunKind,
 )
 from worker.core.record import digest_of
-from worker.core.run import PersonDraft, Publication, RunHandle, RunProgress
+from worker.core.run import PersonDraft, Publication, RequestCounts, RunHandle, RunProgress
 from worker.errors import ExitCode, FailureKind
 from worker.store.database import Database, open_database
 from worker.store.privacy import count_traces, erase_traces, scrub
@@ -171,7 +171,11 @@ class RunAttempt:
         """Publish; after a sync, unless it is said otherwise, absent persons depart."""
         if may_depart is None:
             may_depart = self.handle.kind == RunKind.SYNC
-        progress = RunProgress(roster_faults=faults, requests=requests, persons_not_sent=not_sent)
+        progress = RunProgress(
+            roster_faults=faults,
+            sent=RequestCounts(requests=requests),
+            persons_not_sent=not_sent,
+        )
         done = await self.store.publish(limits, may_depart=may_depart, progress=progress)
         self.world.fake.advance(60)
         return done
@@ -262,6 +266,7 @@ def failed(
     *,
     ref: str | None = None,
     cohort: str | None = None,
+    retry_at: datetime | None = None,
 ) -> PersonRead:
     """A person whose safety area could not be read."""
     failure = AreaFailure(
@@ -271,6 +276,7 @@ def failed(
         attempts=5,
         failed_at=world.fake.now(),
         status=503,
+        retry_at=retry_at,
     )
     person = person_named(key, ref, cohort)
     return PersonRead(person=person, areas=(failure, complete(world, PRIVACY)))

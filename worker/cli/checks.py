@@ -18,7 +18,6 @@ from worker.app import App
 from worker.cli.options import Cli
 from worker.cli.output import fitted
 from worker.config.needs import required, unmet
-from worker.core.breaker import verdict_of
 from worker.core.contract import fingerprint
 from worker.core.display import counted, visible_lines
 from worker.core.hosts import ENVIRONMENTS, service_of
@@ -26,6 +25,7 @@ from worker.core.identity import NationalId, is_h_number
 from worker.core.model import Person, RosterLineError
 from worker.core.retry import RetryPolicy
 from worker.core.times import format_duration
+from worker.core.verdict import verdict_of
 from worker.errors import AreaError, ConfigurationError, ExitCode, UnavailableError, WorkerError
 from worker.helseid.client import Discovery, HelseIdClient
 from worker.helseid.refusals import CLOCK_HINT, clock_problem

@@ -7,6 +7,7 @@ import structlog
 from msgspec.structs import replace
 
 from worker.app import App
+from worker.core.breaker import Breaker
 from worker.core.diff import Confirm
 from worker.core.hosts import service_of
 from worker.core.model import RunKind, RunStatus
@@ -14,12 +15,17 @@ from worker.core.run import RunProgress, RunReport
 from worker.core.value import Value
 from worker.errors import ExitCode, WorkerError
 from worker.ports import Roster
+from worker.pts.pace import Pace
+from worker.pts.reader import PtsReader
 from worker.roster.csv_file import CsvRoster
 from worker.store.identity import check_identity, check_service
 from worker.store.runs.lease import Lease, held_lease
 from worker.store.runs.ledger import Purged, purge
-from worker.store.runs.run_store import Choice, open_run_store
+from worker.store.runs.run_store import Choice, RunStore, open_run_store
 from worker.store.status import RunFacts, last_full_publication
+from worker.sync.pipeline import Pipeline
+from worker.sync.producer import Producer
+from worker.sync.reading import AreaReader
 from worker.sync.run import Run
 
 log = structlog.get_logger(__name__)
@@ -81,17 +87,30 @@ async def run_sync(
             choice=request.choice,
             confirm=Confirm(app.settings.sync.confirm),
         )
-        run = Run(
+        areas = _area_reader(app, reader, pace, store, progress)
+        producer = Producer(
             roster=roster,
-            reader=reader,
-            pace=pace,
             store=store,
             identity=identity,
+            progress=progress,
+            sends_h_numbers=app.sends_h_numbers,
+            breakers=areas.breakers,
+        )
+        pipeline = Pipeline(
+            producer=producer,
+            reader=areas,
+            store=store,
+            settings=app.settings.sync,
+            runtime=app.runtime,
+            progress=progress,
+            stop=stop,
+        )
+        run = Run(
+            pipeline=pipeline,
+            store=store,
             settings=app.settings.sync,
             accept_removals=request.accept_removals,
-            sends_h_numbers=app.sends_h_numbers,
             runtime=app.runtime,
-            stop=stop,
             progress=progress,
         )
         last = await database.read(last_full_publication)
@@ -107,6 +126,29 @@ async def run_sync(
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _forget_old(app, lease, last, stop)
         return report
+
+
+def _area_reader(
+    app: App, reader: PtsReader, pace: Pace, store: RunStore, progress: RunProgress
+) -> AreaReader:
+    breakers = {
+        area: Breaker(
+            area=area,
+            patience_s=app.settings.sync.patience.total_seconds(),
+            clock=lambda: app.runtime.monotonic() - pace.paused_s(),
+            is_answered=area in store.handle.answered,
+            is_answered_with_record=area in store.handle.answered_with_record,
+        )
+        for area in store.handle.areas
+    }
+    return AreaReader(
+        reader=reader,
+        pace=pace,
+        runtime=app.runtime,
+        progress=progress,
+        breakers=breakers,
+        wait_s_max=app.settings.sync.retry_after_max.total_seconds(),
+    )
 
 
 async def _expected(roster: Roster, request: RunRequest, last: RunFacts | None) -> int:

@@ -1,37 +1,31 @@
 """The circuit breaker of one area: whether persons may be asked, and what follows failed reads.
 
-    CLOSED     Persons are asked. 20 failed reads in a row open it. At the end of a pass, when no
-               other person is left to ask, one failed read is enough.
+    CLOSED     Persons are asked. 20 failed reads in a row open it. If the last read of a pass
+               failed, it opens then, because no other person is left to ask.
     OPEN       No person is asked, and no pass ends. One probe goes out at once, and then one every
-               ten seconds.
+               ten seconds, over all areas.
     HALF_OPEN  A probe is under way. A successful read closes the breaker. So does a read that was
                in flight when it opened.
-    GIVEN_UP   It stayed open for `sync.patience`, or no read of this area ever succeeded. This
-               attempt asks no person in this area any more.
+    GIVEN_UP   A probe failed when it had been open for `sync.patience`, or when no comparable read
+               of this area had ever succeeded. This attempt asks no person in this area any more.
 
-The run goes on while one area works. When every area is given up, it ends with ``verdict``.
+The run goes on while one area works. When every area is given up, it ends (`core/verdict.py`).
 
 For example, if PTS is away for two minutes, 20 reads fail, 13 probes follow, the last one succeeds,
 and the run continues. If 20 persons fail for reasons of their own, the first probe goes to the
 canary, the last person who was read. It succeeds and closes the breaker.
-
-Times are in seconds of a clock that stands still while PTS has asked everyone to wait.
 """
 
 import enum
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import partial
 from typing import Final, NamedTuple
 
 from worker.core.model import Person
-from worker.core.retry import instant_after
 from worker.errors import (
     AreaError,
-    DataContractError,
     FailureKind,
+    HostNameError,
     RefusedError,
     UnavailableError,
     WorkerError,
@@ -40,11 +34,14 @@ from worker.errors import (
 FAILURES_MAX: Final = 20
 """Failed reads in a row, of different persons, that open a breaker. A run of fewer persons has no
 evidence that PTS rejects everyone."""
+ABOUT_NO_PERSON: Final = (HostNameError, RefusedError, UnavailableError)
+"""Errors of HelseID, TLS and the name server, which open the breakers of all areas."""
 _PROBE_INTERVAL_S: Final = 10.0
 _PROBES_MIN: Final = 6
 """Probes during `sync.patience`: if that is short, the interval is, too."""
 _CANARIES: Final = 3
-_EVERYONE: Final = ""
+"""One of them may fail by chance."""
+_NO_PERSON: Final = ""
 """The key of a failure that is about no person."""
 
 
@@ -70,80 +67,85 @@ class Breaker:
 
     Attributes:
         patience_s: `sync.patience`.
-        is_answered: a read succeeded, in a publication or in this run.
+        clock: in seconds; it stands still while PTS has asked everyone to wait.
+        is_answered: a read succeeded in a publication or an earlier attempt.
         is_answered_with_record: a read with at least one record did.
+        on_change: called after a change of state, with the state before.
         had_outage: a probe has failed since the pass began.
-        failures: failed reads in a row, by person.
-        canaries: the last persons of this run who were read; one of them may fail by chance.
-        canaries_with_record: the last ones whose read held a record.
+        failures: failed reads in a row by person, the last one last.
+        canaries: the last persons of this run who were read, the last one first.
+        canaries_with_record: those whose read held a record.
+        failed_probes: since it opened.
+        open_s: for how long it has been open, until it was closed or given up.
     """
 
     area: str
     patience_s: float
+    clock: Callable[[], float]
     is_answered: bool = False
     is_answered_with_record: bool = False
+    on_change: Callable[["Breaker", State], None] = lambda _breaker, _before: None
     state: State = State.CLOSED
     had_outage: bool = False
     failures: dict[str, Failure] = field(default_factory=dict)
-    canaries: deque[Person] = field(default_factory=partial(deque, maxlen=_CANARIES))
-    canaries_with_record: deque[Person] = field(default_factory=partial(deque, maxlen=_CANARIES))
+    canaries: tuple[Person, ...] = ()
+    canaries_with_record: tuple[Person, ...] = ()
+    failed_probes: int = 0
+    open_s: float = 0.0
     _is_last_failed: bool = False
     _opened_s: float = 0.0
-    _probes: int = 0
 
     # --- counting ---
 
     def succeed(self, person: Person, records: int) -> None:
-        """Count a complete read, which may close the breaker.
+        """Count a complete read: it disproves the failures before it, and closes the breaker.
 
-        It disproves the failures before it. Failures about records of other persons are disproved
-        only by a read that held a record: most persons have none, and their empty answers prove
-        nothing.
+        Failures about records remain if the read held none, because most persons have none. A
+        person whose own read failed disproves them all the same.
         """
         self.remember(person, records)
         if self.state is State.GIVEN_UP:
             return
         self._is_last_failed = False
+        disproves_all = records or person.person_key in self.failures
         remaining = {
             key: failure
             for key, failure in self.failures.items()
-            if _is_about_records(failure.error) and not records and key != person.person_key
+            if not disproves_all and _is_about_records(failure.error)
         }
         is_disproved = len(remaining) < len(self.failures)
         self.failures = remaining
         if self.is_open and is_disproved and len(remaining) < FAILURES_MAX:
-            self.state = State.CLOSED
+            self._enter(State.CLOSED)
 
     def remember(self, person: Person, records: int) -> None:
         """Note a person whom this run has read: they can serve as a canary."""
-        self.is_answered = True
-        self.canaries.appendleft(person)
+        self.canaries = _latest(person, self.canaries)
         if records:
-            self.is_answered_with_record = True
-            self.canaries_with_record.appendleft(person)
+            self.canaries_with_record = _latest(person, self.canaries_with_record)
 
-    def fail(self, person: Person, error: AreaError, now_s: float, *, persons: int) -> None:
+    def fail(self, person: Person, error: WorkerError, *, persons: int) -> None:
         """Count a failed read, after the retries of its requests.
 
         Args:
-            persons: asked by this run. If they are few and none could be read, PTS may have good
-                reasons to reject each of them.
+            persons: asked by this run so far.
         """
-        if error.is_wait_obeyed or self._is_personal(error, persons):
+        if self.state is State.GIVEN_UP or error.is_wait_obeyed:
             return
-        if self.state is State.GIVEN_UP:
+        if isinstance(error, ABOUT_NO_PERSON):
+            self.failures = {_NO_PERSON: Failure(person, error)}
+            self._open()
             return
-        self.failures.pop(_EVERYONE, None)  # HelseID works again
+        was_about_no_person = self.failures.pop(_NO_PERSON, None) is not None
+        if self._may_be_personal(error, persons):
+            if was_about_no_person and not self.failures:
+                self._enter(State.CLOSED)
+            return
+        self.failures.pop(person.person_key, None)
         self.failures[person.person_key] = Failure(person, error)
         self._is_last_failed = True
         if len(self.failures) >= FAILURES_MAX:
-            self._open(now_s)
-
-    def fail_for_everyone(self, person: Person, error: WorkerError, now_s: float) -> None:
-        """Open at once: the error, such as HelseID's, cannot be about one person."""
-        if self.state is not State.GIVEN_UP:
-            self.failures = {_EVERYONE: Failure(person, error)}
-            self._open(now_s)
+            self._open()
 
     # --- opening ---
 
@@ -151,29 +153,26 @@ class Breaker:
         """Forget what happened in the pass before."""
         self.had_outage = self._is_last_failed = False
 
-    def end_pass(self, now_s: float) -> None:
-        """Open if the last read failed, because no other person is left to ask."""
-        if self._is_last_failed and self.failures:
-            self._open(now_s)
-
-    def _open(self, now_s: float) -> None:
-        if self.state is State.CLOSED:
-            self.state, self._opened_s, self._probes = State.OPEN, now_s, 0
+    def end_pass(self) -> None:
+        """Open if the last read failed."""
+        if self._is_last_failed:
+            self._open()
 
     @property
     def is_open(self) -> bool:
         """Whether it is open or half-open: persons wait for the outcome of probes."""
         return self.state in {State.OPEN, State.HALF_OPEN}
 
-    @property
-    def may_probe(self) -> bool:
-        """Whether it is open, and no probe is under way."""
-        return self.state is State.OPEN
+    def _open(self) -> None:
+        if self.state is State.CLOSED:
+            self._opened_s, self.failed_probes = self.clock(), 0
+            self._enter(State.OPEN)
 
-    @property
-    def is_outage(self) -> bool:
-        """Whether it is open, and a probe has failed."""
-        return self.is_open and self._probes > (self.state is State.HALF_OPEN)
+    def _enter(self, state: State) -> None:
+        before, self.state = self.state, state
+        if not self.is_open:
+            self.open_s += self.clock() - self._opened_s
+        self.on_change(self, before)
 
     # --- probing ---
 
@@ -184,117 +183,60 @@ class Breaker:
 
     def begin_probe(self) -> Person:
         """The person whom the next probe asks: canaries and those who failed take turns."""
-        turn, self._probes = self._probes, self._probes + 1
-        self.state = State.HALF_OPEN
+        self._enter(State.HALF_OPEN)
         failed = [failure.person for failure in self.failures.values()]
-        canaries = self._canaries(is_about_records=self._are_about_records())
+        canaries = self._canaries_for(is_about_records=self._are_about_records())
         if not canaries:
-            return failed[turn % len(failed)]
-        persons = failed if turn % 2 else canaries
-        return persons[turn // 2 % len(persons)]
+            return failed[self.failed_probes % len(failed)]
+        turn, is_failed_ones = divmod(self.failed_probes, 2)
+        persons = failed if is_failed_ones else canaries
+        return persons[turn % len(persons)]
 
-    def postpone_probe(self) -> None:
-        """Stay open: PTS has asked to wait for this person."""
-        self.state = State.OPEN
+    def end_probe(self, *, is_wait_obeyed: bool = False) -> None:
+        """Stay open after a failed probe, or give up.
 
-    def end_probe(self, now_s: float) -> None:
-        """After a failed probe: stay open, or give up."""
-        if self.state is State.HALF_OPEN:
+        Args:
+            is_wait_obeyed: the next probe waits as long as PTS asked, so this one shows nothing.
+        """
+        if self.state is not State.HALF_OPEN:
+            return
+        is_over = self.clock() - self._opened_s >= self.patience_s or not self._was_ever_answered()
+        if not is_wait_obeyed:
             self.had_outage = True
-            is_over = now_s - self._opened_s >= self.patience_s or not self._was_ever_answered()
-            self.state = State.GIVEN_UP if is_over else State.OPEN
+            self.failed_probes += 1
+        self._enter(State.GIVEN_UP if is_over and not is_wait_obeyed else State.OPEN)
 
     def _was_ever_answered(self) -> bool:
-        return self.is_answered_with_record if self._are_about_records() else self.is_answered
+        if self._are_about_records():
+            return self.is_answered_with_record or bool(self.canaries_with_record)
+        return self.is_answered or bool(self.canaries)
+
+    # --- failures ---
+
+    @property
+    def errors(self) -> Sequence[WorkerError]:
+        """The failures in a row, the last one last."""
+        return [failure.error for failure in self.failures.values()]
 
     def _are_about_records(self) -> bool:
-        return all(_is_about_records(error) for _, error in self.failures.values())
+        return all(map(_is_about_records, self.errors))
 
-    def _canaries(self, *, is_about_records: bool) -> Sequence[Person]:
+    def _canaries_for(self, *, is_about_records: bool) -> Sequence[Person]:
         return self.canaries_with_record if is_about_records else self.canaries
 
-    def _is_personal(self, error: AreaError, persons: int) -> bool:
-        """Whether a failure in a small run is of this person alone."""
+    def _may_be_personal(self, error: WorkerError, persons: int) -> bool:
+        """Whether PTS may have good reasons to reject each person of a small run."""
         is_about_records = _is_about_records(error)
         is_possible = is_about_records or error.kind is FailureKind.REJECTED
-        has_canary = bool(self._canaries(is_about_records=is_about_records))
+        has_canary = bool(self._canaries_for(is_about_records=is_about_records))
         return persons < FAILURES_MAX and is_possible and not has_canary
 
 
-# --- the end of a run ---
-
-
-def verdict(breakers: Iterable[Breaker], *, wait_s_max: float, now: datetime) -> WorkerError:
-    """The error that ends a run in which every area was given up.
-
-    One kind of failure has its own exit code. Mixed kinds are 69.
-
-    Args:
-        wait_s_max: `sync.retry_after_max`.
-    """
-    errors = [error for breaker in breakers for _, error in breaker.failures.values()]
-    if all(error.retry_after_s > wait_s_max for error in errors):
-        until = instant_after(now, max(error.retry_after_s for error in errors))
-        return UnavailableError(
-            f"PTS asks for a pause until {until.isoformat(timespec='seconds')} (Retry-After), "
-            "longer than sync.retry_after_max",
-            hint="run again after that time; it continues within sync.continue_within",
-        )
-    kinds, last = Counter(map(_merged, errors)), errors[-1]
-    if len(kinds) > 1:
-        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        return _UNAVAILABLE.error_of(f"{counts}; the last with: {last.message}")
-    if not isinstance(last, AreaError):
-        return last
-    counts = f"{len(errors)} person-areas in a row"
-    return _VERDICTS[_merged(last)].error_of(f"{counts}, the last with: {last.message}")
-
-
-def verdict_of(error: AreaError) -> WorkerError:
-    """The error that ends a command whose only request failed."""
-    kind = _VERDICTS[_merged(error)]
-    return kind.error(f"PTS: {error.message}", hint=error.hint or kind.hint)
-
-
-class _Verdict(NamedTuple):
-    error: type[WorkerError]
-    message: str
-    hint: str
-
-    def error_of(self, reason: str) -> WorkerError:
-        return self.error(self.message.format(reason=reason), hint=self.hint)
-
-
-_UNAVAILABLE: Final = _Verdict(
-    UnavailableError,
-    "PTS is unavailable: no request succeeds ({reason})",
-    "run again later, which continues; `pts-worker doctor` checks api.base_url and the network",
-)
-_VERDICTS: Final[Mapping[FailureKind, _Verdict]] = {
-    FailureKind.TRANSIENT: _UNAVAILABLE,
-    FailureKind.REFUSED: _Verdict(
-        RefusedError,
-        "PTS denies this client: all requests are refused ({reason})",
-        "compare helseid.scope and the organisation numbers with the client in HelseID "
-        "self-service; `pts-worker doctor` shows each step",
-    ),
-    FailureKind.REJECTED: _Verdict(
-        DataContractError,
-        "PTS rejects every request ({reason})",
-        "check api.base_url with `pts-worker doctor --probe`, and the path and the body that the "
-        "contract declares (`pts-worker contract show`)",
-    ),
-    FailureKind.CONTRACT: _Verdict(
-        DataContractError,
-        "PTS answers in a shape that is not declared ({reason})",
-        "see `pts-worker failures list`; `pts-worker contract learn` proposes what to declare",
-    ),
-}
-
-
-def _merged(error: WorkerError) -> FailureKind:
-    return FailureKind.CONTRACT if error.kind is FailureKind.PAGING else error.kind
+def _latest(person: Person, canaries: Sequence[Person]) -> tuple[Person, ...]:
+    others = (other for other in canaries if other.person_key != person.person_key)
+    return (person, *others)[:_CANARIES]
 
 
 def _is_about_records(error: WorkerError) -> bool:
-    return isinstance(error, AreaError) and _merged(error) is FailureKind.CONTRACT
+    is_contract = error.kind in {FailureKind.CONTRACT, FailureKind.PAGING}
+    return is_contract and isinstance(error, AreaError)

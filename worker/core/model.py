@@ -120,6 +120,7 @@ class AreaFailure(Value, frozen=True, kw_only=True):
 
     Attributes:
         reason: the error, without any value from the response.
+        retry_at: until when PTS asked to wait, if it did.
     """
 
     area: str
@@ -128,6 +129,7 @@ class AreaFailure(Value, frozen=True, kw_only=True):
     attempts: int
     failed_at: datetime
     status: int | None = None
+    retry_at: datetime | None = None
 
 
 AreaRead: TypeAlias = CompleteArea | AreaFailure

@@ -58,23 +58,18 @@ class AreaDraft(Value, frozen=True, kw_only=True):
         records: number of records in the complete read, if there is one.
         first: the first read, if a second read must confirm it.
         failure: the kind of failure of the last read, if that failed. ``first`` stays.
+        retry_at: until when PTS asked to wait, if it did.
     """
 
     records: int = 0
     first: Unconfirmed | None = None
     failure: FailureKind | None = None
+    retry_at: datetime | None = None
 
-    def is_due(self, *, with_failures: bool) -> bool:
-        """Whether the second or third pass reads this area again.
-
-        Two reads that contradict each other are final: a third read could hide a wrong answer.
-
-        Args:
-            with_failures: whether failed reads are due, too, and not only unconfirmed ones.
-        """
-        if self.failure is None:
-            return self.first is not None
-        return with_failures and self.failure is not FailureKind.UNSTABLE
+    @property
+    def is_read(self) -> bool:
+        """Whether this run has a complete read."""
+        return self.failure is None or self.first is not None
 
 
 class PersonDraft(Value, frozen=True, kw_only=True):
@@ -86,6 +81,58 @@ class PersonDraft(Value, frozen=True, kw_only=True):
 
     pass_no: int
     areas: Mapping[str, AreaDraft] = {}
+
+
+class Pass(Value, frozen=True, kw_only=True):
+    """One pass over the roster.
+
+    The first pass reads every person. The second confirms first reads and repeats failed ones. The
+    third confirms first reads of the second and, after an outage in it, repeats its failures.
+
+    Attributes:
+        number: 1, 2 or 3.
+        no: ``RunHandle.pass_no``.
+        areas: that are not given up.
+        begins_at: when PTS is asked again at the earliest.
+        outages: areas in which a probe failed during the pass before.
+    """
+
+    number: int
+    no: int
+    areas: tuple[str, ...]
+    begins_at: datetime
+    outages: frozenset[str] = frozenset()
+
+    def due(self, person: PersonDraft | None) -> Mapping[str, AreaDraft]:
+        """The areas of a person that this pass reads, with their drafts.
+
+        Args:
+            person: ``None``: this run has not seen the person.
+        """
+        drafts = person.areas if person is not None else {}
+        if person is not None and person.pass_no >= self.no:
+            return {}
+        if self.number == 1:
+            unread = (area for area in self.areas if area not in drafts or not drafts[area].is_read)
+            return dict.fromkeys(unread, AreaDraft())
+        return {
+            area: drafts[area]
+            for area in self.areas
+            if area in drafts and self._repeats(area, drafts[area])
+        }
+
+    def _repeats(self, area: str, draft: AreaDraft) -> bool:
+        """Whether the second or third pass reads an area again.
+
+        Two reads that contradict each other are final: a further one could hide a wrong answer.
+        """
+        if draft.failure is None:
+            return draft.first is not None
+        if draft.failure is FailureKind.UNSTABLE:
+            return False
+        is_over = draft.retry_at is None or draft.retry_at <= self.begins_at
+        # An outage has asked to wait, and it is over.
+        return area in self.outages or (self.number < PASSES and is_over)
 
 
 class FailureCount(Value, frozen=True, kw_only=True):
@@ -122,10 +169,23 @@ class Publication(Value, frozen=True, kw_only=True):
         )
 
 
+class RequestCounts(msgspec.Struct, kw_only=True):
+    """Counters of requests to PTS.
+
+    Attributes:
+        requests: attempts made.
+        retries: attempts after the first of each request, for any reason.
+    """
+
+    requests: int = 0
+    retries: int = 0
+
+
 class RunProgress(msgspec.Struct, kw_only=True):
     """Counters of this run attempt, for the progress bar and the logs.
 
     Attributes:
+        sent: counters of its requests.
         first_roster_fault: place and problem of the first roster error, without its value.
         persons_asked: persons handed to the readers in the first pass.
         persons_expected: persons on the roster of the last published full run. 0 if unknown.
@@ -143,9 +203,18 @@ class RunProgress(msgspec.Struct, kw_only=True):
     checksum_warnings: int = 0
     labels_replaced: int = 0
     persons_asked: int = 0
-    requests: int = 0
-    retries: int = 0
+    sent: RequestCounts = msgspec.field(default_factory=RequestCounts)
     slowness: Callable[[], str] = lambda: ""
+
+    @property
+    def requests(self) -> int:
+        """Attempts made."""
+        return self.sent.requests
+
+    @property
+    def retries(self) -> int:
+        """Attempts after the first of each request."""
+        return self.sent.retries
 
     @property
     def persons_done(self) -> int:

@@ -70,7 +70,7 @@ class Pace:
         self._last: deque[_Answer] = deque(maxlen=OF_REFUSALS)
 
     async def wait(self) -> None:
-        """Wait until the next request may be sent; within ``turn``."""
+        """Wait until the next request may be sent. Its sender holds ``turn``."""
         while (wait_s := self._earliest_s() - self._runtime.monotonic()) > 0:
             await self._runtime.sleep(wait_s)
 

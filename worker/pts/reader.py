@@ -1,8 +1,8 @@
 """Reads an area of a person to its last page; the only place that creates a ``CompleteArea``."""
 
 import uuid
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import urlencode
@@ -15,11 +15,12 @@ from worker.core.contract import OFF_ID, UUID, AreaContract, Contract
 from worker.core.model import CompleteArea, Person, Proof
 from worker.core.paging import PageRequest, PagingState, check_area
 from worker.core.record import Page, RecordReader, digest_of
+from worker.core.run import RequestCounts
 from worker.core.value import Value
 from worker.errors import AreaError
 from worker.http.response import HttpResponse
 from worker.ports import Runtime
-from worker.pts.retrying_client import Question, RetryingClient, SendingStats
+from worker.pts.retrying_client import Request, RetryingClient
 
 _HEADERS: Final = {
     "content-type": "application/json",
@@ -29,33 +30,26 @@ _HEADERS: Final = {
 }
 
 
-class _Prepared(Value, frozen=True, kw_only=True):
+class _Search(Value, frozen=True, kw_only=True):
     """What reading an area needs, and the parts of a request that depend on the area alone.
 
     Attributes:
-        is_told_apart: a header holds an id that is new for each attempt.
+        headers: of ``Request``.
+        body_parts: the template of the body, without the identifiers.
     """
 
     contract: AreaContract
     records: RecordReader
     url: str
+    headers: Callable[[], Mapping[str, str]]
     body_parts: tuple[bytes, ...]
-    fixed_headers: Mapping[str, str]
-    is_told_apart: bool
 
-    def body(self, off_id: str, request: PageRequest) -> bytes:
-        """The request body: the template with the identifier and any continuation."""
+    def body(self, off_id: str, page: PageRequest) -> bytes:
+        """The template with the identifier and any continuation."""
         body = msgspec.json.encode(off_id)[1:-1].join(self.body_parts)
-        if not request.fields:
+        if not page.fields:
             return body
-        return msgspec.json.encode({**msgspec.json.decode(body), **request.fields})
-
-    def headers(self, runtime: Runtime) -> Mapping[str, str]:
-        """The headers of one attempt, with an id of its own where the contract asks for one."""
-        if not self.is_told_apart:
-            return self.fixed_headers
-        new = _new_uuid(runtime)
-        return {name: value.replace(UUID, new) for name, value in self.fixed_headers.items()}
+        return msgspec.json.encode({**msgspec.json.decode(body), **page.fields})
 
 
 class PtsReader:
@@ -74,12 +68,14 @@ class PtsReader:
         client: RetryingClient,
         runtime: Runtime,
     ) -> None:
-        self._areas = {area.name: _prepared(area, contract[area.name], base_url) for area in areas}
+        self._searches = {
+            area.name: _search(area, contract[area.name], base_url, runtime) for area in areas
+        }
         self._client = client
         self._runtime = runtime
 
     @property
-    def stats(self) -> SendingStats:
+    def stats(self) -> RequestCounts:
         """Counters of the requests sent."""
         return self._client.stats
 
@@ -89,9 +85,8 @@ class PtsReader:
         Raises:
             AreaError, WorkerError: as ``RetryingClient.send``.
         """
-        prepared, off_id = self._areas[area], person.off_id.reveal()
-        first = PagingState(contract=prepared.contract, url=prepared.url, off_id=off_id).first
-        return await self._send(Question(person_key=person.person_key), prepared, off_id, first)
+        request, _ = self._first(person, area)
+        return await self._client.send(request)
 
     async def read(
         self,
@@ -99,13 +94,12 @@ class PtsReader:
         area: str,
         *,
         is_single_use: bool = False,
-        probe_interval_s: float | None = None,
+        probe_interval_s: float = 0.0,
     ) -> CompleteArea:
         """The complete area, with its completeness proof.
 
         Args:
-            is_single_use: use a new connection for each request.
-            probe_interval_s: of ``Question``.
+            is_single_use, probe_interval_s: of ``Request``.
 
         Raises:
             AreaError: the area could not be read; ``attempts`` is set.
@@ -113,52 +107,52 @@ class PtsReader:
                 certificate is not trusted; that may pass.
             WorkerError: the run cannot continue.
         """
-        question = Question(
-            person_key=person.person_key,
-            is_single_use=is_single_use,
-            probe_interval_s=probe_interval_s,
-        )
+        request, paging = self._first(person, area)
+        request.is_single_use, request.probe_interval_s = is_single_use, probe_interval_s
         try:
-            async with self._client.room() as question.share:
-                return await self._read(person, area, question)
+            async with self._client.room() as request.share:
+                return await self._read(person, area, request, paging)
         except AreaError as error:
-            error.attempts = question.attempts
+            error.attempts = request.attempts
             raise
 
-    async def _read(self, person: Person, area: str, question: Question) -> CompleteArea:
-        prepared, off_id = self._areas[area], person.off_id.reveal()
-        paging = PagingState(contract=prepared.contract, url=prepared.url, off_id=off_id)
+    def _first(self, person: Person, area: str) -> tuple[Request, PagingState]:
+        """The request for the first page."""
+        search, off_id = self._searches[area], person.off_id.reveal()
+        paging = PagingState(contract=search.contract, url=search.url, off_id=off_id)
+        request = Request(
+            person_key=person.person_key,
+            headers=search.headers,
+            url=paging.first.url,
+            body=search.body(off_id, paging.first),
+        )
+        return request, paging
+
+    async def _read(
+        self, person: Person, area: str, request: Request, paging: PagingState
+    ) -> CompleteArea:
+        search, off_id = self._searches[area], person.off_id.reveal()
         pages: list[Page] = []
         received_bytes = 0
-        request: PageRequest | None = paging.first
-        while request is not None:
-            response = await self._send(question, prepared, off_id, request)
+        while True:
+            response = await self._client.send(request)
             received_bytes += len(response.body)
             answer = read_answer(
-                response.status, response.headers, response.body, prepared.contract, off_id
+                response.status, response.headers, response.body, search.contract, off_id
             )
             check_area(records=paging.items + len(answer.items), received_bytes=received_bytes)
-            page = prepared.records.read(answer.items, person)
-            request = paging.next_request(answer, (record.key for record in page.records))
+            page = search.records.read(answer.items, person)
             pages.append(page)
-        return self._complete(area, pages)
+            following = paging.next_request(answer, (record.key for record in page.records))
+            if following is None:
+                return self._complete(area, pages)
+            request.url, request.body = following.url, search.body(off_id, following)
 
-    async def _send(
-        self, question: Question, prepared: _Prepared, off_id: str, request: PageRequest
-    ) -> HttpResponse:
-        return await self._client.send(
-            question,
-            request.url,
-            partial(prepared.headers, self._runtime),
-            prepared.body(off_id, request),
-        )
-
-    def _complete(self, area: str, pages: list[Page]) -> CompleteArea:
+    def _complete(self, area: str, pages: Sequence[Page]) -> CompleteArea:
         records = tuple(record for page in pages for record in page.records)
-        drift: dict[str, int] = {}
+        drift = Counter[str]()
         for page in pages:
-            for name, count in page.drift.items():
-                drift[name] = drift.get(name, 0) + count
+            drift.update(page.drift)
         proof = Proof(
             pages=len(pages),
             record_count=len(records),
@@ -168,18 +162,29 @@ class PtsReader:
         return CompleteArea(area=area, records=records, proof=proof, drift=drift)
 
 
-def _prepared(area: ResourceArea, contract: AreaContract, base_url: str) -> _Prepared:
+def _search(area: ResourceArea, contract: AreaContract, base_url: str, runtime: Runtime) -> _Search:
     query = f"?{urlencode(contract.query)}" if contract.query else ""
-    declared = {name.lower(): value for name, value in contract.headers.items()}
     template: bytes = msgspec.json.encode(contract.body)
-    return _Prepared(
+    return _Search(
         contract=contract,
         records=RecordReader(area, contract),
         url=base_url.rstrip("/") + contract.path + query,
+        headers=_headers(contract, runtime),
         body_parts=tuple(template.split(OFF_ID.encode())),
-        fixed_headers={**_HEADERS, **declared},
-        is_told_apart=any(UUID in value for value in contract.headers.values()),
     )
+
+
+def _headers(contract: AreaContract, runtime: Runtime) -> Callable[[], Mapping[str, str]]:
+    """Makes the headers of an attempt, with a new id if the contract asks for one."""
+    headers = {**_HEADERS, **{name.lower(): value for name, value in contract.headers.items()}}
+    if not any(UUID in value for value in headers.values()):
+        return lambda: headers
+
+    def with_new_id() -> Mapping[str, str]:
+        new = _new_uuid(runtime)
+        return {name: value.replace(UUID, new) for name, value in headers.items()}
+
+    return with_new_id
 
 
 def _new_uuid(runtime: Runtime) -> str:

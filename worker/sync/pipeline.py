@@ -1,16 +1,16 @@
 """Runs the producer, readers, the writer, probes and lease renewal as concurrent tasks.
 
 A reader takes one person after the other, and reads the areas in sequence. A failed read is written
-as a draft, like any other. The second pass reads again those persons whose first read would close
-something, and those whose read failed. The third reads again what the second has left unconfirmed,
-and its failures if there was an outage in it.
+as a draft, like any other.
 
 On the first ``WorkerError`` the readers are cancelled, and the writer still writes every finished
 person. A ``WorkerError`` never surfaces as an exception group.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 import anyio
@@ -22,11 +22,12 @@ from worker.core.area import area_named
 from worker.core.diff import Confirm, compared
 from worker.core.identity import short_key
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, PersonRead, RunKind
-from worker.core.run import PASSES, RunProgress
+from worker.core.retry import instant_after
+from worker.core.run import PASSES, Pass, RunProgress
 from worker.errors import AreaError, LeaseLostError, NotAskedError, StoppedError, WorkerError
 from worker.ports import Runtime
 from worker.store.runs.run_store import RunStore
-from worker.sync.producer import Pass, PersonTask, Producer, receive, send
+from worker.sync.producer import PersonTask, Producer
 from worker.sync.reading import AreaReader
 
 log = structlog.get_logger(__name__)
@@ -38,8 +39,8 @@ _FLUSH_S: Final = 2.0
 """Maximum age of a partial batch before it is written, so that a kill loses little."""
 _GRACE_S: Final = 4.0
 """Time that reads in flight have to finish after a stop request."""
-_NEXT: Final = "the next `pts-worker sync` continues"
-_AGAIN: Final = "start the backfill again: nothing of it was kept or published"
+_CONTINUES: Final = "the next `pts-worker sync` continues"
+_BEGINS_AGAIN: Final = "start the backfill again: nothing of it was kept or published"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,7 +49,6 @@ class Pipeline:
 
     Attributes:
         stop: set to stop the run (SIGTERM, SIGINT).
-        changed: called after each batch.
         _left_s: when the last read was written that a later pass repeats; at first when this
             attempt began, because an earlier one may just have ended.
     """
@@ -60,7 +60,6 @@ class Pipeline:
     runtime: Runtime
     progress: RunProgress
     stop: anyio.Event
-    changed: Callable[[], None]
     _ending: WorkerError | None = None
     _left_s: float = 0.0
     _feeding: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -84,44 +83,48 @@ class Pipeline:
             raise self._ending
 
     async def _ending_with(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
-        """Run a task. An error of it ends the run."""
+        """Run a task. Its first error ends the run; a lost lease replaces any other error."""
         try:
             await task(*args)
         except WorkerError as error:
-            self._end(error)
+            if self._ending is None or isinstance(error, LeaseLostError):
+                self._ending = error
+            self._reading.cancel()
 
     # --- passes ---
 
     async def _passes(self) -> None:
-        pass_ = Pass(number=1, areas=self.reader.areas)
-        await self._pass(pass_)
-        while self._ending is None and pass_.number < PASSES:
-            pass_ = self._next(pass_)
-            persons = await self.store.due(
-                pass_.areas, pass_number=pass_.number, with_failures=pass_.with_failures
-            )
-            if not persons:
+        await self._pass(self._numbered(1))
+        for number in range(2, PASSES + 1):
+            pass_ = self._numbered(number)
+            persons = await self.store.due(pass_)
+            if self._ending is not None or not persons:
                 return
             run_id = self.store.handle.run_id
-            log.info("run.pass_started", run=run_id, number=pass_.number, persons=persons)
+            log.info("run.pass_started", run=run_id, number=number, persons=persons)
             await self._pass(pass_)
 
-    def _next(self, pass_: Pass) -> Pass:
-        """The second pass repeats failed reads; the third does after an outage."""
+    def _numbered(self, number: int) -> Pass:
         breakers = self.reader.breakers.values()
-        with_failures = pass_.number == 1 or any(breaker.had_outage for breaker in breakers)
         return Pass(
-            number=pass_.number + 1,
+            number=number,
+            no=self.store.handle.pass_no(number),
             areas=self.reader.areas,
-            with_failures=with_failures and self.reader.may_repeat_failures,
+            begins_at=self.runtime.now() + timedelta(seconds=self._wait_s()),
+            outages=frozenset(breaker.area for breaker in breakers if breaker.had_outage),
         )
+
+    def _wait_s(self) -> float:
+        """The time until a later pass may begin."""
+        due_s = self._left_s + self.settings.confirm_after.total_seconds()
+        return max(0.0, due_s - self.runtime.monotonic())
 
     async def _pass(self, pass_: Pass) -> None:
         """Read and write the persons of a pass, until no breaker is open."""
         for breaker in self.reader.breakers.values():
             breaker.begin_pass()
         reads_in, reads = anyio.create_memory_object_stream[PersonRead](BATCH_PERSONS)
-        async with anyio.create_task_group() as writing:
+        async with reads, anyio.create_task_group() as writing:
             writing.start_soon(self._ending_with, self._write, reads, pass_)
             with reads_in:
                 await self._read(reads_in, pass_)
@@ -140,8 +143,7 @@ class Pipeline:
     async def _feed(self, tasks: MemoryObjectSendStream[PersonTask], pass_: Pass) -> None:
         with anyio.CancelScope() as self._feeding, tasks:
             if pass_.number > 1:
-                due_s = self._left_s + self.settings.confirm_after.total_seconds()
-                await self.runtime.sleep(max(0.0, due_s - self.runtime.monotonic()))
+                await self.runtime.sleep(self._wait_s())
             await self.producer.feed(tasks, pass_)
 
     # --- readers ---
@@ -152,21 +154,20 @@ class Pipeline:
         reads: MemoryObjectSendStream[PersonRead],
         pass_: Pass,
     ) -> None:
-        while (task := await receive(tasks)) is not None:
-            areas = [
-                read for name in task.areas if (read := await self._outcome(task, name, pass_))
-            ]
-            if not areas:
+        async for task in tasks:
+            outcomes = [await self._outcome(task, area, pass_) for area in task.areas]
+            areas = tuple(outcome for outcome in outcomes if outcome is not None)
+            if areas:
+                await reads.send(PersonRead(person=task.person, areas=areas))
+            else:
                 del self.producer.pending[task.person.person_key]
-            elif not await send(reads, PersonRead(person=task.person, areas=tuple(areas))):
-                return  # the writer has ended and reported its error
 
     async def _outcome(self, task: PersonTask, name: str, pass_: Pass) -> AreaRead | None:
         """An area of a person, or its failure; None if the failure of an earlier pass stands."""
         try:
             return await self._read_area(task, name, pass_)
         except NotAskedError as error:
-            return None if name in task.failed else self._failure(name, error)
+            return None if name in task.gaps else self._failure(name, error)
         except AreaError as error:
             failure = self._failure(name, error)
             log.warning(
@@ -183,7 +184,7 @@ class Pipeline:
 
     async def _read_area(self, task: PersonTask, name: str, pass_: Pass) -> CompleteArea:
         """An area; if it is the second read, with both reads in its proof."""
-        first = task.first.get(name)
+        first = task.areas[name].first
         read = await self.reader.read(
             task.person,
             name,
@@ -195,39 +196,39 @@ class Pipeline:
         return compared(area_named(name), first, read, Confirm(self.settings.confirm))
 
     def _failure(self, name: str, error: AreaError) -> AreaFailure:
+        now, wait_s = self.runtime.now(), error.retry_after_s
         return AreaFailure(
             area=name,
             kind=error.kind,
             reason=error.message,
             attempts=error.attempts,
-            failed_at=self.runtime.now(),
+            failed_at=now,
             status=error.status,
+            retry_at=instant_after(now, wait_s) if wait_s else None,
         )
 
     # --- the writer ---
 
     async def _write(self, reads: MemoryObjectReceiveStream[PersonRead], pass_: Pass) -> None:
         """Write finished persons in batches, one transaction at a time."""
-        with reads:
-            while (read := await receive(reads)) is not None:
-                batch = [read]
-                with anyio.move_on_after(_FLUSH_S):
-                    while len(batch) < BATCH_PERSONS and (more := await receive(reads)):
-                        batch.append(more)
-                await self._write_batch(batch, pass_)
+        async for read in reads:
+            batch = [read]
+            with suppress(anyio.EndOfStream), anyio.move_on_after(_FLUSH_S):
+                while len(batch) < BATCH_PERSONS:
+                    batch.append(await reads.receive())
+            await self._write_batch(batch, pass_)
 
     async def _write_batch(self, batch: Sequence[PersonRead], pass_: Pass) -> None:
         waiting = await self.store.apply(batch, pass_number=pass_.number)
         for read in batch:
             key = read.person.person_key
             task = self.producer.pending.pop(key)
-            complete = [area for area in read.areas if isinstance(area, CompleteArea)]
-            is_complete = len(complete) == len(task.areas)
-            self.progress.persons_with_gaps += (not is_complete) - bool(task.failed)
-            self.progress.persons_complete += is_complete and key not in waiting
-            if key in waiting or not is_complete:
+            failed = {area.area for area in read.areas if isinstance(area, AreaFailure)}
+            gaps = failed | (task.gaps - {area.area for area in read.areas})
+            self.progress.persons_with_gaps += bool(gaps) - bool(task.gaps)
+            self.progress.persons_complete += not gaps and key not in waiting
+            if gaps or key in waiting:
                 self._left_s = self.runtime.monotonic()
-        self.changed()
 
     # --- the end ---
 
@@ -238,27 +239,14 @@ class Pipeline:
 
     async def _watch(self) -> None:
         """End the run on request or at its deadline, with a grace period for reads in flight."""
-        deadline = self.settings.deadline
+        deadline, is_sync = self.settings.deadline, self.store.handle.kind == RunKind.SYNC
         with anyio.move_on_after(None if deadline is None else deadline.total_seconds()) as limit:
             await self.stop.wait()
-        ending = StoppedError("stopped on request; what was read is kept", hint=_NEXT)
-        if limit.cancelled_caught:
-            ending = StoppedError("stopped at sync.deadline; what was read is kept", hint=_NEXT)
-        if self.store.handle.kind == RunKind.BACKFILL:
-            ending = StoppedError(ending.message.partition(";")[0], hint=_AGAIN)
-        log.info("run.stopping", reason=ending.message)
-        if self._ending is None:
-            self._ending = ending
+        reason = "stopped at sync.deadline" if limit.cancelled_caught else "stopped on request"
+        reason += "; what was read is kept" if is_sync else ""
+        log.info("run.stopping", reason=reason)
+        hint = _CONTINUES if is_sync else _BEGINS_AGAIN
+        self._ending = self._ending or StoppedError(reason, hint=hint)
         self._feeding.cancel()
         await self.runtime.sleep(_GRACE_S)
-        self._stop_reading()
-
-    def _end(self, error: WorkerError) -> None:
-        """Keep the first error and stop reading; a lost lease replaces any other error."""
-        if self._ending is None or isinstance(error, LeaseLostError):
-            self._ending = error
-        self._stop_reading()
-
-    def _stop_reading(self) -> None:
-        self._feeding.cancel()
         self._reading.cancel()

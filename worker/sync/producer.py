@@ -3,20 +3,19 @@
 It is streamed again for each pass, so that no identifier is kept on the disk or in memory.
 """
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final, TypeVar
+from typing import Final
 from zlib import crc32
 
-import anyio
 import msgspec
 import structlog
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectSendStream
 
-from worker.core.diff import Unconfirmed
+from worker.core.breaker import Breaker
 from worker.core.identity import Identity
 from worker.core.model import Person, RosterEntry, RosterLineError
-from worker.core.run import PersonDraft, RunProgress
+from worker.core.run import AreaDraft, Pass, PersonDraft, RunProgress
 from worker.core.value import Value
 from worker.masking import mask_identifiers
 from worker.ports import Roster
@@ -28,43 +27,25 @@ ERRORS_LOGGED_MAX: Final = 50
 """Lines of the roster that cannot be read; the summary has their number."""
 CHUNK_PERSONS: Final = 250
 
-T = TypeVar("T")
-
 
 class PersonTask(Value, frozen=True, kw_only=True):
     """A person and the areas to read of them.
 
     Attributes:
-        first: the first reads of these areas, which a second one may confirm.
-        failed: areas of which an earlier pass has written a failure.
+        areas: with their drafts.
+        gaps: areas, of all, that an earlier pass of this attempt could not read.
     """
 
     person: Person
-    areas: tuple[str, ...]
-    first: Mapping[str, Unconfirmed] = {}
-    failed: frozenset[str] = frozenset()
-
-
-class Pass(Value, frozen=True, kw_only=True):
-    """One pass over the roster.
-
-    Attributes:
-        number: 1, 2 or 3.
-        areas: that are not given up.
-        with_failures: failed reads are repeated.
-    """
-
-    number: int
-    areas: Collection[str]
-    with_failures: bool = True
+    areas: Mapping[str, AreaDraft]
+    gaps: frozenset[str] = frozenset()
 
 
 class Producer(msgspec.Struct, kw_only=True):
     """Reads the roster and hands out tasks.
 
     Attributes:
-        remember: called with each person of whom an earlier attempt has read an area, the area and
-            the number of its records. They can serve as a canary.
+        breakers: a person of whom an earlier attempt has read an area can serve as its canary.
         pending: tasks handed out but not committed, by person key. Together with the run's drafts
             they prevent duplicate reads of a person.
     """
@@ -74,7 +55,7 @@ class Producer(msgspec.Struct, kw_only=True):
     identity: Identity
     progress: RunProgress
     sends_h_numbers: bool
-    remember: Callable[[Person, str, int], None]
+    breakers: Mapping[str, Breaker]
     pending: dict[str, PersonTask] = msgspec.field(default_factory=dict)
 
     async def feed(self, tasks: MemoryObjectSendStream[PersonTask], pass_: Pass) -> None:
@@ -89,14 +70,11 @@ class Producer(msgspec.Struct, kw_only=True):
         for half in self._halves(pass_):
             async with aclosing(self._chunks()) as chunks:
                 async for chunk in chunks:
-                    if pass_.number == 1:
-                        due = await self._take(chunk, pass_, half)
-                    else:
-                        due = await self._take_again(chunk, pass_)
-                    for task in sorted(due, key=self._order):
+                    if pass_.number == 1 and half != 1:
+                        await self._count(chunk)
+                    for task in await self._tasks(chunk, pass_, half):
                         self.pending[task.person.person_key] = task
-                        await send(tasks, task)
-                    await anyio.lowlevel.checkpoint()
+                        await tasks.send(task)
 
     def _halves(self, pass_: Pass) -> Sequence[int | None]:
         """A run that is continued reads one half of its persons first, another one each time.
@@ -105,14 +83,6 @@ class Producer(msgspec.Struct, kw_only=True):
         same.
         """
         return (0, 1) if pass_.number == 1 and self.store.handle.is_continued else (None,)
-
-    def _order(self, task: PersonTask) -> int:
-        """The order within a chunk, which changes with each attempt, too."""
-        return self._hash(task.person.person_key)
-
-    def _hash(self, person_key: str) -> int:
-        handle = self.store.handle
-        return crc32(f"{handle.run_id} {handle.attempt} {person_key}".encode())
 
     async def _chunks(self) -> AsyncGenerator[Sequence[RosterEntry | RosterLineError], None]:
         chunk: list[RosterEntry | RosterLineError] = []
@@ -124,22 +94,57 @@ class Producer(msgspec.Struct, kw_only=True):
                     chunk = []
         yield chunk
 
-    # --- the first pass ---
+    # --- tasks ---
 
-    async def _take(
+    async def _tasks(
         self, chunk: Sequence[RosterEntry | RosterLineError], pass_: Pass, half: int | None
     ) -> Sequence[PersonTask]:
         """The tasks of the persons of a chunk, or of one half of them."""
-        persons = {person.person_key: person for person in self._sent(chunk)}
-        for key in [*persons]:
-            if key in self.pending or half not in {None, self._hash(key) % 2}:
-                del persons[key]
-        if half != 1:
-            await self._count(chunk)
-        tasks = await self._tasks(persons, pass_)
-        self.progress.persons_asked += len(tasks)
-        self.progress.persons_skipped += len(persons) - len(tasks)
-        return tasks
+        persons = [
+            person
+            for key, person in {person.person_key: person for person in self._sent(chunk)}.items()
+            if key not in self.pending and half in {None, self._hash(key) % 2}
+        ]
+        keys = [person.person_key for person in persons]
+        drafts = await self.store.drafts(persons, pass_number=pass_.number)
+        chosen = await self.store.chosen(keys) if pass_.number == 1 else None
+        if chosen is None:
+            chosen = dict.fromkeys(keys, frozenset(pass_.areas))
+        every = [
+            self._task(person, drafts.get(key), pass_, chosen[key])
+            for key, person in zip(keys, persons, strict=True)
+        ]
+        tasks = [task for task in every if task.areas]
+        if pass_.number == 1:
+            self.progress.persons_asked += len(tasks)
+            self.progress.persons_skipped += len(every) - len(tasks)
+        return sorted(tasks, key=lambda task: self._hash(task.person.person_key))
+
+    def _sent(self, chunk: Sequence[RosterEntry | RosterLineError]) -> Iterator[Person]:
+        """The persons of a chunk whom PTS is asked about; the first line of each counts."""
+        for entry in reversed(chunk):
+            if isinstance(entry, RosterEntry) and self._is_sent(entry):
+                yield self._person(entry)
+
+    def _hash(self, person_key: str) -> int:
+        """The order of persons, which changes with each attempt."""
+        handle = self.store.handle
+        return crc32(f"{handle.run_id} {handle.attempt} {person_key}".encode())
+
+    def _task(
+        self, person: Person, draft: PersonDraft | None, pass_: Pass, chosen: Collection[str]
+    ) -> PersonTask:
+        drafts = {} if draft is None else draft.areas
+        gaps = {area for area, draft in drafts.items() if draft.failure is not None}
+        if pass_.number == 1:
+            gaps.clear()
+            for area, read in drafts.items():
+                if read.is_read:
+                    self.breakers[area].remember(person, read.records)
+        due = {area: draft for area, draft in pass_.due(draft).items() if area in chosen}
+        return PersonTask(person=person, areas=due, gaps=frozenset(gaps))
+
+    # --- roster entries ---
 
     async def _count(self, chunk: Sequence[RosterEntry | RosterLineError]) -> None:
         """Count the lines of the roster, and mark the persons whom PTS must not be asked about."""
@@ -155,66 +160,18 @@ class Producer(msgspec.Struct, kw_only=True):
         self.progress.persons_not_sent += len(not_sent)
         await self.store.not_sent(not_sent)
 
-    def _sent(self, chunk: Sequence[RosterEntry | RosterLineError]) -> Iterator[Person]:
-        """The persons of a chunk whom PTS is asked about; the first line of each counts."""
-        for entry in reversed(chunk):
-            if isinstance(entry, RosterEntry) and self._is_sent(entry):
-                yield self._person(entry)
+    def _count_person(self, entry: RosterEntry, person: Person) -> None:
+        self.progress.persons_seen += 1
+        self.progress.checksum_warnings += not entry.checksum_ok
+        labels = (entry.local_ref, entry.cohort)
+        self.progress.labels_replaced += (person.local_ref, person.cohort) != labels
 
-    async def _tasks(self, persons: Mapping[str, Person], pass_: Pass) -> Sequence[PersonTask]:
-        drafts = await self.store.drafts([*persons.values()], pass_number=pass_.number)
-        chosen = await self.store.chosen([*persons])
-        tasks = []
-        for key, person in persons.items():
-            wanted = pass_.areas if chosen is None else chosen.get(key, frozenset())
-            read = self._already_read(person, drafts.get(key))
-            areas = tuple(area for area in pass_.areas if area in wanted and area not in read)
-            if areas:
-                tasks.append(PersonTask(person=person, areas=areas))
-        return tasks
-
-    def _already_read(self, person: Person, drafts: PersonDraft | None) -> Collection[str]:
-        """Areas that this run has read, and those that this attempt failed to read."""
-        if drafts is None:
-            return ()
-        is_own = drafts.pass_no >= self.store.handle.pass_no(1)
-        read = []
-        for area, draft in drafts.areas.items():
-            is_read = draft.failure is None or draft.first is not None
-            if is_read:
-                self.remember(person, area, draft.records)
-            if is_read or is_own:
-                read.append(area)
-        return read
-
-    # --- the second and the third ---
-
-    async def _take_again(
-        self, chunk: Sequence[RosterEntry | RosterLineError], pass_: Pass
-    ) -> Sequence[PersonTask]:
-        persons = {person.person_key: person for person in self._sent(chunk)}
-        for key in persons.keys() & self.pending.keys():
-            del persons[key]
-        drafts = await self.store.drafts([*persons.values()], pass_number=pass_.number)
-        known = [(person, drafts[key]) for key, person in persons.items() if key in drafts]
-        tasks = [self._task_again(person, draft, pass_) for person, draft in known]
-        return [task for task in tasks if task.areas]
-
-    def _task_again(self, person: Person, drafts: PersonDraft, pass_: Pass) -> PersonTask:
-        is_done = drafts.pass_no >= self.store.handle.pass_no(pass_.number)
-        due = {
-            area: draft
-            for area, draft in drafts.areas.items()
-            if area in pass_.areas and draft.is_due(with_failures=pass_.with_failures)
-        }
-        return PersonTask(
-            person=person,
-            areas=() if is_done else tuple(area for area in pass_.areas if area in due),
-            first={area: draft.first for area, draft in due.items() if draft.first is not None},
-            failed=frozenset(area for area, draft in due.items() if draft.failure is not None),
-        )
-
-    # --- roster entries ---
+    def _count_error(self, error: RosterLineError) -> None:
+        self.progress.roster_faults += 1
+        if not self.progress.first_roster_fault:
+            self.progress.first_roster_fault = f"{error.where}: {error.problem}"
+        if self.progress.roster_faults <= ERRORS_LOGGED_MAX:
+            log.warning("roster.line_unreadable", where=error.where, problem=error.problem)
 
     def _is_sent(self, entry: RosterEntry) -> bool:
         return self.sends_h_numbers or not entry.is_h_number
@@ -231,42 +188,3 @@ class Producer(msgspec.Struct, kw_only=True):
             local_ref=local_ref,
             cohort=cohort,
         )
-
-    def _count_person(self, entry: RosterEntry, person: Person) -> None:
-        self.progress.persons_seen += 1
-        self.progress.checksum_warnings += not entry.checksum_ok
-        labels = (entry.local_ref, entry.cohort)
-        self.progress.labels_replaced += (person.local_ref, person.cohort) != labels
-
-    def _count_error(self, error: RosterLineError) -> None:
-        self.progress.roster_faults += 1
-        if not self.progress.first_roster_fault:
-            self.progress.first_roster_fault = f"{error.where}: {error.problem}"
-        if self.progress.roster_faults <= ERRORS_LOGGED_MAX:
-            log.warning("roster.line_unreadable", where=error.where, problem=error.problem)
-
-
-async def send(stream: MemoryObjectSendStream[T], item: T) -> bool:
-    """Send an item, waiting for room; ``False`` if the receiving end is closed.
-
-    anyio's own ``send`` and ``receive`` always yield to the event loop, for each item.
-    """
-    try:
-        try:
-            stream.send_nowait(item)
-        except anyio.WouldBlock:
-            await stream.send(item)
-    except anyio.BrokenResourceError:
-        return False
-    return True
-
-
-async def receive(stream: MemoryObjectReceiveStream[T]) -> T | None:
-    """Receive the next item; ``None`` if the sending end is closed and the buffer empty."""
-    try:
-        try:
-            return stream.receive_nowait()
-        except anyio.WouldBlock:
-            return await stream.receive()
-    except anyio.EndOfStream:
-        return None

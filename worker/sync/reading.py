@@ -4,39 +4,22 @@
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
 
 import anyio
 import structlog
 
-from worker.core.breaker import Breaker, State, verdict
+from worker.core.breaker import ABOUT_NO_PERSON, Breaker, State
 from worker.core.model import CompleteArea, Person
 from worker.core.run import RunProgress
-from worker.errors import (
-    AreaError,
-    FailureKind,
-    HostNameError,
-    NotAskedError,
-    RefusedError,
-    UnavailableError,
-    WorkerError,
-)
+from worker.core.verdict import verdict
+from worker.errors import AreaError, NotAskedError, WorkerError
 from worker.ports import Runtime
 from worker.pts.pace import Pace
 from worker.pts.reader import PtsReader
 
-_WAITS_MAX: Final = 1_000
-"""Persons whose `Retry-After` is remembered. Beyond that, failed reads are not repeated."""
-
 log = structlog.get_logger(__name__)
-
-
-class _Wait(NamedTuple):
-    """A `Retry-After` of one person in one area."""
-
-    until_s: float
-    is_obeyed: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,7 +29,6 @@ class AreaReader:
     Attributes:
         breakers: of the areas that are read, by area.
         wait_s_max: `sync.retry_after_max`.
-        may_repeat_failures: whether a later pass can tell whom PTS has asked to wait.
     """
 
     reader: PtsReader
@@ -55,14 +37,13 @@ class AreaReader:
     progress: RunProgress
     breakers: Mapping[str, Breaker]
     wait_s_max: float
-    may_repeat_failures: bool = True
-    _waits: dict[tuple[str, str], _Wait] = field(default_factory=dict)
     _next_probe_s: float = 0.0
     _probing: anyio.Lock = field(default_factory=anyio.Lock)
-    _is_any_open: bool = False
-    _changed_s: float = 0.0
-    _open_s: float = 0.0
     _changed: anyio.Event = field(default_factory=anyio.Event)
+
+    def __post_init__(self) -> None:
+        for breaker in self.breakers.values():
+            breaker.on_change = self._report
 
     @property
     def areas(self) -> tuple[str, ...]:
@@ -90,19 +71,8 @@ class AreaReader:
         breaker = self.breakers[area]
         while True:
             await self._admit(breaker, is_first_pass=is_first_pass)
-            if self._is_waiting(person, area):
-                reason = "PTS asked to wait for this person (Retry-After)"
-                raise NotAskedError(reason, FailureKind.TRANSIENT)
-            try:
-                read = await self.reader.read(person, area, is_single_use=is_second_read)
-            except (HostNameError, RefusedError, UnavailableError) as error:
-                self._fail_for_everyone(person, error)
-            except AreaError as error:
-                self._fail(breaker, person, error)
-                raise
-            else:
-                self._succeed(breaker, person, read)
-                return read
+            with suppress(*ABOUT_NO_PERSON):  # the breakers are open now
+                return await self._read(breaker, person, is_single_use=is_second_read)
 
     async def _admit(self, breaker: Breaker, *, is_first_pass: bool) -> None:
         """Wait until the breaker is closed.
@@ -112,161 +82,121 @@ class AreaReader:
         """
         while breaker.is_open:
             others = (other.state for other in self.breakers.values())
-            if is_first_pass and breaker.is_outage and State.CLOSED in others:
+            if is_first_pass and breaker.failed_probes and State.CLOSED in others:
                 break
             await self._changed.wait()
         if breaker.state is not State.CLOSED:
-            error = _last_of(breaker)
+            error = breaker.errors[-1]
             raise NotAskedError(error.message, error.kind)
 
-    def _is_waiting(self, person: Person, area: str) -> bool:
-        wait = self._waits.get((person.person_key, area))
-        return wait is not None and wait.until_s > self.runtime.monotonic()
+    async def _read(
+        self,
+        breaker: Breaker,
+        person: Person,
+        *,
+        is_single_use: bool,
+        probe_interval_s: float = 0.0,
+    ) -> CompleteArea:
+        """Read an area, and report the outcome to its breaker, or to all if it is about no person.
+
+        Args:
+            is_single_use, probe_interval_s: of ``Request``.
+        """
+        try:
+            read = await self.reader.read(
+                person,
+                breaker.area,
+                is_single_use=is_single_use,
+                probe_interval_s=probe_interval_s,
+            )
+        except (AreaError, *ABOUT_NO_PERSON) as error:
+            # The frames of an error hold an answer of up to 16 MB.
+            error.__context__ = error.__traceback__ = None
+            is_about_all = isinstance(error, ABOUT_NO_PERSON)
+            for failed in [*self.breakers.values()] if is_about_all else [breaker]:
+                failed.fail(person, error, persons=self.progress.persons_asked)
+            raise
+        breaker.succeed(person, len(read.records))
+        return read
 
     async def end_pass(self) -> None:
-        """Wait until no breaker is open: no other person is left to ask in this pass."""
+        """Wait until no breaker is open, and a pause is over.
+
+        No other person is left to ask in this pass.
+        """
         for breaker in self.breakers.values():
-            was_open = breaker.is_open
-            breaker.end_pass(self._now_s())
-            self._report_opened(breaker, was_open=was_open)
+            breaker.end_pass()
         while any(breaker.is_open for breaker in self.breakers.values()):
             await self._changed.wait()
-
-    # --- the breaker is told ---
-
-    def _succeed(self, breaker: Breaker, person: Person, read: CompleteArea) -> None:
-        failed, was_open = tuple(breaker.failures), breaker.is_open
-        breaker.succeed(person, len(read.records))
-        if was_open and not breaker.is_open:
-            # The outage has asked them to wait, and it is over.
-            for key in failed:
-                self._waits.pop((key, breaker.area), None)
-            log.info("breaker.closed", area=breaker.area)
-            self._notify()
-
-    def _fail(self, breaker: Breaker, person: Person, error: AreaError) -> None:
-        _forget_frames(error)
-        self._remember_wait(person, breaker.area, error)
-        was_open = breaker.is_open
-        breaker.fail(person, error, self._now_s(), persons=self.progress.persons_asked)
-        self._report_opened(breaker, was_open=was_open)
-
-    def _fail_for_everyone(self, person: Person, error: WorkerError) -> None:
-        _forget_frames(error)
-        for breaker in self.breakers.values():
-            was_open = breaker.is_open
-            breaker.fail_for_everyone(person, error, self._now_s())
-            self._report_opened(breaker, was_open=was_open)
-
-    def _remember_wait(self, person: Person, area: str, error: AreaError) -> None:
-        if not error.retry_after_s:
-            return
-        now_s = self.runtime.monotonic()
-        if len(self._waits) >= _WAITS_MAX:
-            self._waits = {of: wait for of, wait in self._waits.items() if wait.until_s > now_s}
-        if len(self._waits) >= _WAITS_MAX:
-            self.may_repeat_failures = False
-        else:
-            wait = _Wait(now_s + error.retry_after_s, error.is_wait_obeyed)
-            self._waits[person.person_key, area] = wait
-
-    def _now_s(self) -> float:
-        """The time of a clock that stands still while everyone waits."""
-        return self.runtime.monotonic() - self.pace.paused_s()
+        await self.pace.wait()
 
     # --- probing ---
 
     async def probe(self, area: str) -> None:
-        """Probe the breaker of an area whenever it is open.
+        """Probe the breaker of an area when it opens, and then every ten seconds, over all areas.
 
         Raises:
             WorkerError: every area is given up, or the installation is at fault.
         """
         breaker = self.breakers[area]
         while breaker.state is not State.GIVEN_UP:
-            while breaker.state is State.CLOSED:
+            while not breaker.is_open:
                 await self._changed.wait()
-            await self._probe(breaker, wait_s=0.0)
+            await self._probe(breaker)
             while breaker.is_open:
                 async with self._probing:
                     wait_s = self._next_probe_s - self.runtime.monotonic()
                     await self.runtime.sleep(max(0.0, wait_s))
-                    await self._probe(breaker, wait_s=breaker.probe_interval_s)
-
-    async def _probe(self, breaker: Breaker, wait_s: float) -> None:
-        if not breaker.may_probe:
-            return
-        person = breaker.begin_probe()
-        self._next_probe_s = self.runtime.monotonic() + breaker.probe_interval_s
-        wait = self._waits.get((person.person_key, breaker.area))
-        if wait is not None and wait.is_obeyed and self._is_waiting(person, breaker.area):
-            breaker.postpone_probe()
-        else:
-            await self._read_probe(breaker, person, wait_s)
-            # From request to request: a silent PTS takes a whole time-out to answer.
-            sent_s = self.pace.last_sent_s
-            self._next_probe_s = max(self._next_probe_s, sent_s + breaker.probe_interval_s)
-        if breaker.state is State.CLOSED:
-            # The outage is probably over in the other area, too.
-            for other in self.breakers.values():
-                await self._probe(other, wait_s)
-        elif breaker.state is State.GIVEN_UP:
-            self._give_up(breaker)
-
-    async def _read_probe(self, breaker: Breaker, person: Person, wait_s: float) -> None:
-        area = breaker.area
-        try:
-            read = await self.reader.read(person, area, is_single_use=True, probe_interval_s=wait_s)
-        except (HostNameError, RefusedError, UnavailableError) as error:
-            self._fail_for_everyone(person, error)
-        except AreaError as error:
-            self._fail(breaker, person, error)
-            if error.is_wait_obeyed:
-                breaker.postpone_probe()
-        else:
-            self._succeed(breaker, person, read)
-        breaker.end_probe(self._now_s())
-        if breaker.may_probe:
-            log.info("breaker.probe_failed", area=area, reason=_last_of(breaker).message)
-            self._notify()  # the other area need not wait any longer
-
-    def _give_up(self, breaker: Breaker) -> None:
-        """Ask no person in the area any more.
-
-        Raises:
-            WorkerError: no area is left.
-        """
-        reason = verdict([breaker], wait_s_max=self.wait_s_max, now=self.runtime.now())
-        log.warning("breaker.given_up", area=breaker.area, reason=reason.message, hint=reason.hint)
-        self._notify()
+                    if breaker.is_open:
+                        await self._probe(breaker)
         if not self.areas:
-            given_up = self.breakers.values()
-            raise verdict(given_up, wait_s_max=self.wait_s_max, now=self.runtime.now())
+            raise self._verdict(*self.breakers.values())
+
+    async def _probe(self, breaker: Breaker) -> None:
+        person, interval_s, wait_s = breaker.begin_probe(), breaker.probe_interval_s, 0.0
+        self._next_probe_s = self.runtime.monotonic() + interval_s
+        try:
+            await self._read(breaker, person, is_single_use=True, probe_interval_s=interval_s)
+        except (AreaError, *ABOUT_NO_PERSON) as error:
+            wait_s = error.retry_after_s if error.is_wait_obeyed else 0.0
+        # From request to request: a silent PTS takes a whole time-out to answer.
+        sent_s, now_s = self.pace.last_sent_s, self.runtime.monotonic()
+        self._next_probe_s = max(self._next_probe_s, sent_s + interval_s, now_s + wait_s)
+        breaker.end_probe(is_wait_obeyed=wait_s > 0)
 
     # --- logs and the summary ---
 
-    def _report_opened(self, breaker: Breaker, *, was_open: bool) -> None:
-        if breaker.is_open and not was_open:
-            error = _last_of(breaker)
-            log.warning(
-                "breaker.opened",
-                area=breaker.area,
-                failures=len(breaker.failures),
-                reason=error.message,
-                hint=error.hint,
-                patience_s=breaker.patience_s,
-            )
-            self._notify()
-
-    def _notify(self) -> None:
-        """Wake the tasks that wait for a change of a breaker's state."""
-        now_s = self.runtime.monotonic()
-        if self._is_any_open:
-            self._open_s += now_s - self._changed_s
-        self._changed_s = now_s
-        self._is_any_open = any(breaker.is_open for breaker in self.breakers.values())
+    def _report(self, breaker: Breaker, before: State) -> None:
+        """Log a change of a breaker's state, and wake the tasks that wait for one."""
+        match breaker.state:
+            case State.HALF_OPEN:
+                pass
+            case State.CLOSED:
+                log.info("breaker.closed", area=breaker.area)
+            case State.OPEN if before is State.CLOSED:
+                log.warning(
+                    "breaker.opened",
+                    area=breaker.area,
+                    failures=len(breaker.failures),
+                    reason=breaker.errors[-1].message,
+                    hint=breaker.errors[-1].hint,
+                    patience_s=breaker.patience_s,
+                )
+            case State.OPEN:
+                log.info(
+                    "breaker.probe_failed", area=breaker.area, reason=breaker.errors[-1].message
+                )
+            case State.GIVEN_UP:
+                error = self._verdict(breaker)
+                log.warning(
+                    "breaker.given_up", area=breaker.area, reason=error.message, hint=error.hint
+                )
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
+
+    def _verdict(self, *breakers: Breaker) -> WorkerError:
+        errors = [error for breaker in breakers for error in breaker.errors]
+        return verdict(errors, wait_s_max=self.wait_s_max, now=self.runtime.now())
 
     def slowness(self) -> str:
         """Why requests wait, or are sent more slowly than configured; empty if neither."""
@@ -274,24 +204,14 @@ class AreaReader:
             if breaker.is_open and not self.pace.is_paused:
                 return (
                     f"no request to {breaker.area} succeeds, so only one probe is sent in "
-                    f"{breaker.probe_interval_s:.0f} s ({_last_of(breaker).message})"
+                    f"{breaker.probe_interval_s:.0f} s ({breaker.errors[-1].message})"
                 )
         return self.pace.slowness()
 
     def slowed_by(self) -> tuple[str, ...]:
         """Why this run was slower than configured, for its summary; empty if it was not."""
         reasons = [*self.pace.slowed_by()]
-        if self._open_s >= 1:
-            reasons.append(f"the circuit breaker was open for {self._open_s:,.0f} s")
+        open_s = max(breaker.open_s for breaker in self.breakers.values())
+        if open_s >= 1:
+            reasons.append(f"the circuit breaker was open for {open_s:,.0f} s")
         return (f"slower than configured: {'; '.join(reasons)}",) if reasons else ()
-
-
-def _last_of(breaker: Breaker) -> WorkerError:
-    """The last failure of a breaker that is not closed."""
-    *_, last = breaker.failures.values()
-    return last.error
-
-
-def _forget_frames(error: WorkerError) -> None:
-    """The frames of an error hold an answer of up to 16 MB."""
-    error.__context__ = error.__traceback__ = None

@@ -1,29 +1,22 @@
 """One run: read everyone, then publish, withhold, or leave the run open to be continued."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-import anyio
 import structlog
 
 from worker.config.settings import Sync
-from worker.core.breaker import Breaker
-from worker.core.display import counted, listed
+from worker.core.display import counted
 from worker.core.guard import GuardLimits
-from worker.core.identity import Identity
 from worker.core.model import RunKind, RunStatus
+from worker.core.reasons import failure_reasons, kinds_of, roster_warnings
 from worker.core.run import FailureCount, RunProgress, RunReport
-from worker.errors import ExitCode, FailureKind, LeaseLostError, WithheldError, WorkerError
-from worker.ports import Roster, Runtime
-from worker.pts.pace import Pace
-from worker.pts.reader import PtsReader
+from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
+from worker.ports import Runtime
 from worker.store.runs.run_store import RunStore
 from worker.sync.pipeline import Pipeline
-from worker.sync.producer import Producer
-from worker.sync.reading import AreaReader
 
 _VERDICTS: Final = frozenset({ExitCode.DATA_CONTRACT, ExitCode.UNAVAILABLE, ExitCode.REFUSED})
 """Exit codes by which a run judges PTS."""
@@ -37,20 +30,14 @@ class Run:
 
     Attributes:
         accept_removals: a person accepts what the last withheld run counted, and a tenth more.
-        stop: set to stop the run (SIGTERM, SIGINT).
     """
 
-    roster: Roster
-    reader: PtsReader
-    pace: Pace
+    pipeline: Pipeline
     store: RunStore
-    identity: Identity
     settings: Sync
     accept_removals: bool
-    sends_h_numbers: bool
     runtime: Runtime
-    stop: anyio.Event
-    progress: RunProgress = field(default_factory=RunProgress)
+    progress: RunProgress
     _began_at: datetime | None = field(default=None, init=False)
     _slowed: tuple[str, ...] = field(default=(), init=False)
     _given_up: tuple[str, ...] = field(default=(), init=False)
@@ -62,20 +49,11 @@ class Run:
         Raises:
             LeaseLostError: another process took the lease; nothing more may be written.
         """
-        handle = self.store.handle
+        handle, is_sync = self.store.handle, self.store.handle.kind == RunKind.SYNC
         self._began_at = self.runtime.now()
         log.info("run.started", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
-        reader = self._reader()
-        self.progress.slowness = reader.slowness
         try:
-            try:
-                await self._pipeline(reader).work()
-            finally:
-                self._report_progress()
-                self._slowed = reader.slowed_by()
-            self._given_up = tuple(area for area in handle.areas if area not in reader.areas)
-            self._failures = await self.store.failures()
-            is_sync = handle.kind == RunKind.SYNC
+            await self._read()
             if not (is_sync or self.progress.persons_asked):
                 return await self._abandon()
             return await self._publish(may_depart=is_sync and not self.progress.roster_faults)
@@ -84,49 +62,17 @@ class Run:
         except WorkerError as error:
             return await self._end(error)
 
-    def _reader(self) -> AreaReader:
-        handle, patience_s = self.store.handle, self.settings.patience.total_seconds()
-        breakers = {
-            area: Breaker(
-                area=area,
-                patience_s=patience_s,
-                is_answered=area in handle.answered,
-                is_answered_with_record=area in handle.answered_with_record,
-            )
-            for area in handle.areas
-        }
-        return AreaReader(
-            reader=self.reader,
-            pace=self.pace,
-            runtime=self.runtime,
-            progress=self.progress,
-            breakers=breakers,
-            wait_s_max=self.settings.retry_after_max.total_seconds(),
-        )
+    async def _read(self) -> None:
+        reader = self.pipeline.reader
+        self.progress.slowness, self.progress.sent = reader.slowness, reader.reader.stats
+        try:
+            await self.pipeline.work()
+        finally:
+            self._slowed = reader.slowed_by()
+        self._given_up = tuple(area for area in reader.breakers if area not in reader.areas)
+        self._failures = await self.store.failures()
 
-    def _pipeline(self, reader: AreaReader) -> Pipeline:
-        producer = Producer(
-            roster=self.roster,
-            store=self.store,
-            identity=self.identity,
-            progress=self.progress,
-            sends_h_numbers=self.sends_h_numbers,
-            remember=lambda person, area, records: reader.breakers[area].remember(person, records),
-        )
-        return Pipeline(
-            producer=producer,
-            reader=reader,
-            store=self.store,
-            settings=self.settings,
-            runtime=self.runtime,
-            progress=self.progress,
-            stop=self.stop,
-            changed=self._report_progress,
-        )
-
-    def _report_progress(self) -> None:
-        self.progress.requests = self.reader.stats.requests
-        self.progress.retries = self.reader.stats.retries
+    # --- how it ends ---
 
     async def _publish(self, *, may_depart: bool) -> RunReport:
         limits = GuardLimits(
@@ -139,60 +85,15 @@ class Run:
         return self._report(
             RunStatus.PUBLISHED,
             done.exit_code,
-            (
-                *self._failure_reasons(),
-                *self._roster_warnings(),
-                *done.warnings,
-                *filter(None, [done.drift]),
-            ),
+            *self._failure_reasons(),
+            *roster_warnings(self.progress, self.pipeline.producer.roster.unknown_columns),
+            *done.warnings,
+            done.drift,
             published_at=done.published_at,
             totals=done.totals,
             new_fields=done.new_fields,
             warnings=len(done.warnings),
         )
-
-    def _failure_reasons(self) -> Iterator[str]:
-        if self.progress.roster_faults:
-            yield (
-                f"{counted(self.progress.roster_faults, 'line')} of the roster could not be read, "
-                f"the first, {self.progress.first_roster_fault}; nobody was marked as departed, "
-                "because the missing persons may be among them"
-            )
-        if self._failures:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self._kinds.items()))
-            yield f"person-areas that could not be read: {kinds}"
-            most = self._failures[0]
-            yield f"the most frequent, {most.area}: {most.reason}; `failures list` has all"
-        for area in self._given_up:
-            yield (
-                f"{area} was given up; leave out an area that this client may not read with "
-                "sync.areas"
-            )
-
-    @property
-    def _kinds(self) -> Counter[FailureKind]:
-        kinds: Counter[FailureKind] = Counter()
-        for failure in self._failures:
-            kinds[failure.kind] += failure.persons
-        return kinds
-
-    def _roster_warnings(self) -> Iterator[str]:
-        if names := self.roster.unknown_columns:
-            yield (
-                f"columns of the roster that are not read: {listed(names)}; off_id, local_ref and "
-                "cohort are"
-            )
-        if wrong := self.progress.checksum_warnings:
-            yield (
-                f"{counted(wrong, 'identifier')} of the roster with wrong control digits: PTS was "
-                "asked all the same; if one is mistyped, the person who was meant departs"
-            )
-        if replaced := self.progress.labels_replaced:
-            yield (
-                f"{counted(replaced, 'person')} with an identifier in local_ref or cohort, which "
-                "readers can see: it was masked; give a reference that is no identifier, and the "
-                "name of a clinic or department"
-            )
 
     async def _abandon(self) -> RunReport:
         """End a backfill that asked for nobody: readers keep the publication that they have."""
@@ -205,31 +106,34 @@ class Run:
             ]
         code = ExitCode.USAGE if len(reasons) > 1 else ExitCode.OK
         totals = await self.store.abandon(code, "; ".join(reasons), self.progress)
-        return self._report(RunStatus.ABANDONED, code, tuple(reasons), totals=totals)
+        return self._report(RunStatus.ABANDONED, code, *reasons, totals=totals)
 
     async def _end(self, error: WorkerError) -> RunReport:
         """Record how the run ended; it has ended so, too, if that cannot be recorded."""
-        status, reason, hint = RunStatus.INTERRUPTED, error.message, error.hint
+        is_withheld = isinstance(error, WithheldError)
+        status = RunStatus.WITHHELD if is_withheld else RunStatus.INTERRUPTED
         try:
             if isinstance(error, WithheldError):
-                status = RunStatus.WITHHELD
-                log.error("run.withheld", reason=reason, hint=hint)
+                log.error("run.withheld", reason=error.message, hint=error.hint)
                 await self.store.withhold(error, self.progress)
             else:
-                log.error("run.interrupted", reason=reason, hint=hint)
-                await self.store.interrupt(error.exit_code, reason, self.progress)
+                log.error("run.interrupted", reason=error.message, hint=error.hint)
+                await self.store.interrupt(error.exit_code, error.message, self.progress)
         except LeaseLostError:
             raise
         except WorkerError as fault:
             log.error("run.not_recorded", reason=fault.message, hint=fault.hint)  # noqa: TRY400
-        details: Iterable[str] = self._failure_reasons() if status == RunStatus.WITHHELD else ()
+        details = [*self._failure_reasons()] if is_withheld else []
         if self.store.handle.kind == RunKind.BACKFILL and error.exit_code in _VERDICTS:
             persons = counted(self.progress.persons_asked, "person")
             details = [f"this backfill asked {persons} and no one else"]
-        return self._report(status, error.exit_code, tuple(filter(None, (reason, *details, hint))))
+        return self._report(status, error.exit_code, error.message, *details, error.hint)
+
+    def _failure_reasons(self) -> Iterator[str]:
+        return failure_reasons(self.progress, self._failures, self._given_up)
 
     def _report(
-        self, status: RunStatus, exit_code: ExitCode, reasons: tuple[str, ...], **more: Any
+        self, status: RunStatus, exit_code: ExitCode, *reasons: str, **more: Any
     ) -> RunReport:
         handle = self.store.handle
         return RunReport(
@@ -241,7 +145,7 @@ class Run:
             finished_at=self.runtime.now(),
             attempt_started_at=self._began_at,
             is_continued=handle.is_continued,
-            failures={kind.value: count for kind, count in self._kinds.items()},
-            reasons=(*reasons, *self._slowed),
+            failures={kind.value: count for kind, count in kinds_of(self._failures).items()},
+            reasons=(*filter(None, reasons), *self._slowed),
             **more,
         )

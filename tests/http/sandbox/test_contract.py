@@ -20,7 +20,7 @@ from worker.core.model import Person, Record
 from worker.http.response import HttpResponse
 from worker.ports import real_runtime
 from worker.pts.reader import PtsReader
-from worker.pts.retrying_client import RetryingClient
+from worker.pts.retrying_client import Request, RetryingClient
 from worker.sandbox.people import COLUMNS
 from worker.sandbox.serve import RunningSandbox
 
@@ -36,9 +36,10 @@ class Sender:
         self._caller = caller
         self.room = nullcontext
 
-    async def send(self, _who: object, url: str, headers: Any, body: bytes) -> HttpResponse:
-        authorization = self._caller.headers(url.partition("?")[0])
-        found = self._caller.http.post(url, content=body, headers=headers() | authorization)
+    async def send(self, request: Request) -> HttpResponse:
+        authorization = self._caller.headers(request.url.partition("?")[0])
+        headers = {**request.headers(), **authorization}
+        found = self._caller.http.post(request.url, content=request.body, headers=headers)
         named = {name: (value,) for name, value in found.headers.items()}
         return HttpResponse(status=found.status_code, headers=named, body=found.content)
 

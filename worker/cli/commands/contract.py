@@ -135,7 +135,7 @@ def learn(cli: options.Cli, *, out: Path | None) -> int:
 async def _learned(app: "App") -> dict[str, "Proposal"]:
     """What live answers about the persons on standard input suggest of each area."""
     from worker.cli.proposal import learned
-    from worker.core.breaker import verdict_of
+    from worker.core.verdict import verdict_of
 
     persons, known = await _persons(app), app.contract()
     answers = {area: list[Any]() for area in app.areas()}

@@ -246,6 +246,7 @@ def _area_row(read: AreaRead, *, waits: bool) -> dict[str, Any]:
             "failure_status": read.status,
             "failure_reason": read.reason,
             "failure_attempts": read.attempts,
+            "retry_at": read.retry_at,
         }
     proof, first = read.proof, read.proof.first_read
     return _EMPTY_AREA | {

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.area import ResourceArea
 from worker.core.diff import StoredVersion, Unconfirmed
 from worker.core.model import FirstRead
-from worker.core.run import AreaDraft, FailureCount, PersonDraft, RunHandle
+from worker.core.run import PASSES, AreaDraft, FailureCount, Pass, PersonDraft
 from worker.core.value import Value
 from worker.errors import FailureKind
 from worker.store.dialects import is_any_of
@@ -119,7 +119,7 @@ async def _drafts(
     """
     areas: dict[int, dict[str, AreaDraft]] = defaultdict(dict)
     names = ("person_id", "area", "state", "read_at", "record_count", "digest", "ids_digest")
-    columns = [draft_area.c[name] for name in (*names, "failure_kind")]
+    columns = [draft_area.c[name] for name in (*names, "failure_kind", "retry_at")]
     if passes:
         is_asked = is_any_of(connection.dialect.name, draft_area.c.person_id, passes)
         rows = sa.select(*columns).where(draft_area.c.run_id == run_id, is_asked)
@@ -138,7 +138,9 @@ def _area_draft(row: Any) -> AreaDraft:
         read = FirstRead(read_at=row.read_at, record_count=row.record_count, digest=digest)
         first = Unconfirmed(read=read, ids=ids_digest)
     failure = FailureKind(row.failure_kind) if row.failure_kind else None
-    return AreaDraft(records=row.record_count or 0, first=first, failure=failure)
+    return AreaDraft(
+        records=row.record_count or 0, first=first, failure=failure, retry_at=row.retry_at
+    )
 
 
 async def open_versions(
@@ -181,25 +183,22 @@ async def find_holders(
     return {restriction_id: frozenset(persons) for restriction_id, persons in holders.items()}
 
 
-async def count_due(
-    connection: AsyncConnection,
-    handle: RunHandle,
-    areas: Collection[str],
-    *,
-    pass_no: int,
-    with_failures: bool,
-) -> int:
-    """The number of persons with an area that a later pass reads again (``AreaDraft.is_due``)."""
-    kind = draft_area.c.failure_kind
-    is_unconfirmed = sa.and_(draft_area.c.state == UNCONFIRMED, kind.is_(None))
-    is_failed = sa.and_(sa.true() if with_failures else sa.false(), kind != FailureKind.UNSTABLE)
+async def count_due(connection: AsyncConnection, run_id: int, later: Pass) -> int:
+    """The number of persons with an area that a second or third pass reads (``Pass.due``)."""
+    read = draft_area.c
+    is_unconfirmed = sa.and_(read.state == UNCONFIRMED, read.failure_kind.is_(None))
+    is_over = sa.or_(read.retry_at.is_(None), read.retry_at <= later.begins_at)
+    is_repeated = sa.or_(
+        read.area.in_(sorted(later.outages)), is_over if later.number < PASSES else sa.false()
+    )
+    is_failed = sa.and_(read.failure_kind != FailureKind.UNSTABLE, is_repeated)
     persons = (
-        sa.select(sa.func.count(draft_area.c.person_id.distinct()))
+        sa.select(sa.func.count(read.person_id.distinct()))
         .join(draft, _has_draft())
         .where(
-            draft_area.c.run_id == handle.run_id,
-            draft_area.c.area.in_(sorted(areas)),
-            draft.c.pass_no < pass_no,
+            read.run_id == run_id,
+            read.area.in_(later.areas),
+            draft.c.pass_no < later.no,
             sa.or_(is_unconfirmed, is_failed),
         )
     )

@@ -1,7 +1,7 @@
 """The store of one run, and how it is opened."""
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from worker.core.area import AREAS
 from worker.core.diff import Confirm
 from worker.core.guard import GuardLimits
 from worker.core.model import Person, PersonRead, RunKind, RunStatus
-from worker.core.run import FailureCount, PersonDraft, Publication, RunHandle, RunProgress
+from worker.core.run import FailureCount, Pass, PersonDraft, Publication, RunHandle, RunProgress
 from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError, WorkerError
 from worker.store.database import Database
@@ -95,15 +95,9 @@ class RunStore:
             await self.lease.write(mark_seen, self.handle, unseen)
         return drafts
 
-    async def due(self, areas: Collection[str], *, pass_number: int, with_failures: bool) -> int:
-        """The number of persons whom the second or third pass reads again in these areas.
-
-        See ``AreaDraft.is_due``. Persons whom this pass has read already do not count.
-        """
-        pass_no = self.handle.pass_no(pass_number)
-        return await self.database.read(
-            count_due, self.handle, areas, pass_no=pass_no, with_failures=with_failures
-        )
+    async def due(self, later: Pass) -> int:
+        """The number of persons whom the second or third pass reads."""
+        return await self.database.read(count_due, self.handle.run_id, later)
 
     async def failures(self) -> Sequence[FailureCount]:
         """The failed person-areas of this run by area, kind and reason, most frequent first."""

@@ -84,7 +84,7 @@ def _replace_areas(added: Any) -> Any:
     )
     replaced = {
         column.name: new[column.name]
-        if column.name in FAILURE
+        if column.name in {*FAILURE, "retry_at"}
         else sa.case((keeps_first, column), else_=new[column.name])
         for column in draft_area.c
         if column.name not in key

@@ -235,15 +235,16 @@ draft_area = sa.Table(
     sa.Column("read_at", UtcTime, nullable=False),
     sa.Column("ids_digest", sa.String(32)),
     *proof_and_failure(),
+    sa.Column("retry_at", UtcTime),
     sa.CheckConstraint(f"state IN ('{COMPLETE}', '{FAILED}', '{UNCONFIRMED}')", name="state"),
     sqlite_with_rowid=False,
 )
 """A read of an area of a person in an open run.
 
 ``unconfirmed``: the area needs a second read, and ``ids_digest`` is the digest of the ids of the
-first one. If the second read fails, the failure is noted and the first read stays. A withheld run
-leaves its failures until the next run begins. All other drafts of a run that is not open are
-garbage.
+first one. If the second read fails, the failure is noted and the first read stays. ``retry_at`` is
+the time until which PTS has asked to wait. A withheld run leaves its failures until the next run
+begins. All other drafts of a run that is not open are garbage.
 """
 
 

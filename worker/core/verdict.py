@@ -1,0 +1,89 @@
+"""The error that ends a run or a command in which no request succeeds, with its exit code."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from worker.core.retry import instant_after
+from worker.errors import (
+    AreaError,
+    DataContractError,
+    FailureKind,
+    RefusedError,
+    UnavailableError,
+    WorkerError,
+)
+
+
+class _Verdict(NamedTuple):
+    """The error for one kind of failures. Its message has a place for their number and reason."""
+
+    error: type[WorkerError]
+    message: str
+    hint: str
+
+    def error_of(self, reason: str) -> WorkerError:
+        return self.error(self.message.format(reason=reason), hint=self.hint)
+
+
+_UNAVAILABLE: Final = _Verdict(
+    UnavailableError,
+    "PTS is unavailable: no request succeeds ({reason})",
+    "run again later, which continues; `pts-worker doctor` checks api.base_url and the network",
+)
+_NOT_DECLARED: Final = _Verdict(
+    DataContractError,
+    "PTS answers in a shape that is not declared ({reason})",
+    "see `pts-worker failures list`; `pts-worker contract learn` proposes what to declare",
+)
+_VERDICTS: Final[Mapping[FailureKind, _Verdict]] = {
+    FailureKind.TRANSIENT: _UNAVAILABLE,
+    FailureKind.REFUSED: _Verdict(
+        RefusedError,
+        "PTS denies this client: all requests are refused ({reason})",
+        "compare helseid.scope and the organisation numbers with the client in HelseID "
+        "self-service; `pts-worker doctor` shows each step",
+    ),
+    FailureKind.REJECTED: _Verdict(
+        DataContractError,
+        "PTS rejects every request ({reason})",
+        "check api.base_url with `pts-worker doctor --probe`, and the path and the body that the "
+        "contract declares (`pts-worker contract show`)",
+    ),
+    FailureKind.CONTRACT: _NOT_DECLARED,
+    FailureKind.PAGING: _NOT_DECLARED,
+}
+
+
+def verdict(errors: Sequence[WorkerError], *, wait_s_max: float, now: datetime) -> WorkerError:
+    """The error that ends a run in which every area was given up.
+
+    Failures of one kind have an exit code of their own. Mixed kinds are 69.
+
+    Args:
+        errors: the failures, the last one last.
+        wait_s_max: `sync.retry_after_max`.
+    """
+    if all(error.retry_after_s > wait_s_max for error in errors):
+        until = instant_after(now, max(error.retry_after_s for error in errors))
+        return UnavailableError(
+            f"PTS asks for a pause until {until.isoformat(timespec='seconds')} (Retry-After), "
+            "longer than sync.retry_after_max",
+            hint="run again after that time; it continues within sync.continue_within",
+        )
+    last, verdicts = errors[-1], {_VERDICTS[error.kind] for error in errors}
+    if len(verdicts) > 1:
+        kinds = sorted(Counter(error.kind for error in errors).items())
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds)
+        return _UNAVAILABLE.error_of(f"{counts}; the last with: {last.message}")
+    if not isinstance(last, AreaError):
+        return last
+    counts = f"{len(errors)} person-areas in a row"
+    return _VERDICTS[last.kind].error_of(f"{counts}, the last with: {last.message}")
+
+
+def verdict_of(error: AreaError) -> WorkerError:
+    """The error that ends a command whose only request failed."""
+    kind = _VERDICTS[error.kind]
+    return kind.error(f"PTS: {error.message}", hint=error.hint or kind.hint)
