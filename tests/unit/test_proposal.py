@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.pts_answers import CONTRACT, SAFETY, contract
-from worker.cli.fields import Field, fields_in
+from worker.cli.fields import Field
 from worker.cli.proposal import Proposal, learned
 from worker.core.contract import AreaContract
 from worker.http.response import HttpResponse
@@ -19,7 +19,7 @@ RECORD = {"id": "1", "confidentialityCode": "N", **OWNER}
 def proposed(*answers: Any, known: AreaContract = KNOWN, header: str = "") -> Proposal:
     proposal = Proposal(SAFETY, known)
     headers = {f"header:{header}": Field("header")} if header else {}
-    proposal.read(fields_in(answers), headers)
+    proposal.read(answers, headers)
     assert proposal.contract is not None
     return proposal
 
