@@ -96,7 +96,9 @@ def test_what_is_declared_around_the_records_stands():
     made = proposed(answer, {**answer, "errors": [], "pagingReference": 7}, known=known)
     assert made.contract == known
     assert refused(made) == ["pagingReference"]
-    assert proposed({"items": [RECORD], "errors": None}, known=known).table["ignore"] == []
+    gone = proposed({"items": [RECORD], "errors": None}, known=known)
+    assert (gone.table["ignore"], gone.table["paging"]) == (["errors", "gone"], None)
+    assert notes(gone, "paging") == "in force, and not in these answers: page"
     moved = proposed({**answer, "items": None, "rows": [RECORD]}, known=known).table
     assert (moved["records"], moved["ignore"], moved["paging"]["field"]) == ("rows", [], "page")
 

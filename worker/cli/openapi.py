@@ -51,16 +51,11 @@ class Operation(NamedTuple):
     name: str  # the method and the path
     path: str  # begins with the path of its server
     server: str
-    refusal: str  # why the worker cannot call it
-    item: dict[str, Any]  # the path item in the document
-    body: dict[str, Any]  # the operation in it
-    is_likely: bool = False  # named like a search of the area, and the worker can call it
-
-    @property
-    def remark(self) -> str:
-        """The reasons against it."""
-        deprecated = ["deprecated"] if self.body.get("deprecated") is True else []
-        return "; ".join([*deprecated, *filter(None, [self.refusal])])
+    remark: str  # the reasons against it
+    levels: tuple[dict[str, Any], dict[str, Any]]  # its path and itself, in the document
+    words: str  # its path and its id, plain
+    rank: tuple[Any, ...]  # whether it can be called, is a search, and is current; its version
+    is_likely: bool = False  # whether it can be called, and is named like a search of the area
 
 
 class OpenApi:
@@ -75,6 +70,11 @@ class OpenApi:
 
     def __init__(self, content: bytes, base_path: str = "") -> None:
         self._document = _parsed(content)
+        if _in(self._document, "swagger", object):
+            hint = "convert it first: `npx swagger2openapi FILE --outfile openapi3.json`"
+            raise DataContractError("a Swagger 2.0 document, not OpenAPI 3", hint=hint)
+        if not _in(self._document, "openapi", str).startswith("3"):
+            raise DataContractError("not an OpenAPI 3 document", hint="it begins with `openapi: 3`")
         resource = Specification.OPAQUE.create_resource(self._document)
         self._resolver = Registry[Any]().with_resource("", resource).resolver()
         self._base_path, self._schemas_left = base_path.rstrip("/"), _VALUES_MAX
@@ -94,25 +94,17 @@ class OpenApi:
 
     def candidates(self, area: ResourceArea, in_force: AreaContract) -> list[Operation]:
         """The operations that could be meant, the likeliest first; all if no name fits."""
-        ranked = [self._ranked(operation, area, in_force.path) for operation in self._operations]
+        words, ranked = [plain(area.name), plain(area.name.partition("-")[2])], list[Any]()
+        for operation in self._operations:
+            is_in_force = operation.path == in_force.path
+            matches = [is_in_force or word in operation.words for word in words]
+            can_be_called, is_search, *_ = operation.rank
+            is_likely = any(matches) and can_be_called and (is_search or is_in_force)
+            rank = any(matches), is_likely, matches, operation.rank, is_in_force
+            ranked.append((rank, operation._replace(is_likely=is_likely)))
         ranked.sort(key=lambda pair: pair[0], reverse=True)
-        is_any_named = any(rank[0] for rank, _ in ranked)
-        return [operation for rank, operation in ranked if rank[0] or not is_any_named]
-
-    def _ranked(
-        self, operation: Operation, area: ResourceArea, path: str
-    ) -> tuple[tuple[Any, ...], Operation]:
-        """An operation with the reasons for it, the weightiest first."""
-        is_in_force = operation.path.rstrip("/") == path.rstrip("/")
-        names = plain(operation.path), plain(_in(operation.body, "operationId", str))
-        words = plain(area.table), plain(area.table.rpartition("_")[2])
-        matches = [is_in_force or word in "".join(names) for word in words]
-        is_search = is_in_force or any(map(_SEARCH.search, names))
-        is_likely = any(matches) and is_search and not operation.refusal
-        is_current = operation.body.get("deprecated") is not True
-        version = [int(n) for n in ".".join(_VERSION.findall(operation.path)[-1:]).split(".") if n]
-        name = any(matches), is_likely, not operation.refusal, is_search, *matches
-        return (*name, is_current, version, is_in_force), operation._replace(is_likely=is_likely)
+        named = [operation for rank, operation in ranked if rank[0]]
+        return named or [operation for _, operation in ranked]
 
     def proposal(
         self,
@@ -125,9 +117,10 @@ class OpenApi:
         proposal, self._schemas_left = Proposal(area, in_force, is_complete=True), _SCHEMAS_MAX
         others = [other for other in candidates if chosen is None or other.name != chosen.name]
         for operation in others if chosen is None else [chosen, *others]:
-            remarks = filter(None, ("chosen" if operation is chosen else "", operation.remark))
-            row = {"operation": operation.name, "server": operation.server}
-            proposal.operations.append({**row, "remark": "; ".join(remarks)})
+            marks = ["chosen"] if operation is chosen else []
+            remark = "; ".join([*marks, *filter(None, [operation.remark])])
+            row = {"operation": operation.name, "server": operation.server, "remark": remark}
+            proposal.operations.append(row)
         if chosen is None:
             option = f"--{area.table.rpartition('_')[2]} PATH"
             proposal.note("path", f"no operation is surely the search of this area: use {option}")
@@ -144,59 +137,70 @@ class OpenApi:
 
     def _read(self, proposal: Proposal, operation: Operation) -> None:
         """Read the request and the answer of an operation."""
-        request = self._schema(operation.body.get("requestBody"))
+        _, body = operation.levels
+        request = self._schema(body.get("requestBody"))
         proposal.parameters = [*self._parameters(operation, request)]
         proposal.send_person(fields_in([self._example([request])]))
-        answers = _in(operation.body, "responses", dict)
+        answers = _in(body, "responses", dict)
         code = next((code for code in ("200", "2XX", "default") if code in answers), "")
         answer = self._merged(answers.get(code))
         names = [name.lower() for name in _in(answer, "headers", dict)]
         headers = {HEADER + name: Field("header") for name in TELLING if name in names}
-        statuses = [code for code in (204, 404) if str(code) in answers]
+        statuses = [status for status in (204, 404) if str(status) in answers]
         proposal.read([self._example([self._schema(answer)])], headers, statuses)
 
     def _parameters(self, operation: Operation, request: Any) -> Iterator[Parameter]:
         """The parameters in the query and the headers, and the first level of the body."""
         parameters = dict[tuple[str, str], dict[str, Any]]()
-        for level in (
-            operation.item,
-            operation.body,
-        ):  # those of an operation replace those of its path
+        for level in operation.levels:  # those of an operation replace those of its path
             for parameter in map(self._merged, _in(level, "parameters", list)):
                 key = _PLACES.get(_in(parameter, "in", str), ""), _in(parameter, "name", str)
                 parameters[key] = {**parameter, **self._merged(parameter.get("schema"))}
         for (place, name), parameter in parameters.items():
             if place:
                 yield Parameter(place, name, parameter.get("required") is True, parameter)
-        for part in (parts := self._parts(request)):
+        parts = self._parts(request)
+        required = {str(name) for part in parts for name in _in(part, "required", list)}
+        for part in parts:
             for name, schema in _in(part, "properties", dict).items():
-                is_required = any(name in _in(part, "required", list) for part in parts)
-                yield Parameter("body", name, is_required, self._merged(schema))
+                yield Parameter("body", name, name in required, self._merged(schema))
 
     def _read_operations(self) -> Iterator[Operation]:
         for path, reference in _in(self._document, "paths", dict).items():
             item = self._merged(reference)
             for method in ("post", "get"):
                 if isinstance(body := item.get(method), dict):
-                    server, base = self._server(body, item)
-                    refusal = self._refusal(method, path, body)
-                    yield Operation(
-                        f"{method.upper()} {base}{path}", base + path, server, refusal, item, body
-                    )
+                    yield self._operation(method.upper(), path, item, body)
 
-    def _refusal(self, method: str, path: str, body: dict[str, Any]) -> str:
-        kinds, reasons = list[str](), list[str]()
-        with suppress(DataContractError):
-            kinds += _in(self._merged(body.get("requestBody")), "content", dict)
-        if method != "post":
-            reasons.append(
-                "a GET operation: the worker sends POST, and no identifier in an address"
-            )
+    def _operation(
+        self, method: str, path: str, item: dict[str, Any], body: dict[str, Any]
+    ) -> Operation:
+        refusals, is_deprecated = (
+            [*self._refusals(method, path, body)],
+            body.get("deprecated") is True,
+        )
+        remark = "; ".join([*(["deprecated"] if is_deprecated else []), *refusals])
+        names = plain(path), plain(_in(body, "operationId", str))
+        version = [
+            int(number) for number in re.findall(r"\d+", *_VERSION.findall(path)[-1:] or [""])
+        ]
+        rank = not refusals, any(map(_SEARCH.search, names)), not is_deprecated, version
+        server, base = self._server(body, item)
+        path = base + path
+        return Operation(
+            f"{method} {path}", path, server, remark, (item, body), "".join(names), rank
+        )
+
+    def _refusals(self, method: str, path: str, body: dict[str, Any]) -> Iterator[str]:
+        """The reasons why the worker cannot call an operation."""
+        if method != "POST":
+            yield "a GET operation: the worker sends POST, and no identifier in an address"
         if "{" in path:
-            reasons.append("a parameter in its path: write into `path` the path as it is called")
-        if kinds and not any("json" in kind or kind == "*/*" for kind in kinds):
-            reasons.append(f"no JSON: it takes {kinds[0]}, which the worker does not send")
-        return "; ".join(reasons)
+            yield "a parameter in its path: write into `path` the path as it is called"
+        with suppress(DataContractError):
+            kinds = [*_in(self._merged(body.get("requestBody")), "content", dict)]
+            if kinds and not any("json" in kind or kind == "*/*" for kind in kinds):
+                yield f"no JSON: it takes {kinds[0]}, which the worker does not send"
 
     def _server(self, *levels: dict[str, Any]) -> tuple[str, str]:
         """The first server of an operation, and the part of its path that a contract repeats."""
@@ -278,31 +282,20 @@ def _field(parts: list[dict[str, Any]]) -> Field:
         kinds |= of_values or of_format or {_OF_TYPE.get(str(name), "") for name in types}
         text += _in(part, "description", str) + "\n"
     if "integer" in kinds:
-        codes = dict(_NAMED_NUMBER.findall(text)) | {v: name for v, name in codes.items() if name}
+        described = dict(_NAMED_NUMBER.findall(text))
+        codes |= {value: name for value, name in described.items() if not codes.get(value)}
     return Field("|".join(sorted(kinds - {""})), 1, codes)
 
 
-def _parsed(content: bytes) -> dict[str, Any]:
+def _parsed(content: bytes) -> Any:
     """The document, in JSON or YAML."""
     try:
         with suppress(ValueError):
-            return _checked(json.loads(content))
-        return _checked(
-            _plain(yaml.compose(content, Loader=_YAML_LOADER), iter(range(_VALUES_MAX)))
-        )
+            return json.loads(content)
+        return _plain(yaml.compose(content, Loader=_YAML_LOADER), iter(range(_VALUES_MAX)))
     except (yaml.YAMLError, RecursionError) as error:
         reason = masked(" ".join(str(error).split())[:_REASON_MAX])
         raise DataContractError(f"neither JSON nor YAML in UTF-8: {reason}") from None
-
-
-def _checked(document: Any) -> dict[str, Any]:
-    if "swagger" in (document if isinstance(document, dict) else {}):
-        hint = "convert it first: `npx swagger2openapi FILE --outfile openapi3.json`"
-        raise DataContractError("a Swagger 2.0 document, not OpenAPI 3", hint=hint)
-    if not _in(document, "openapi", str).startswith("3"):
-        hint = "it begins with `openapi: 3`; is this a web page?"
-        raise DataContractError("not an OpenAPI 3 document", hint=hint)
-    return document  # type: ignore[no-any-return]
 
 
 def _plain(node: yaml.Node | None, left: Iterator[int]) -> Any:

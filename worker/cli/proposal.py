@@ -26,7 +26,7 @@ from worker.cli.fields import (
 from worker.cli.toml_text import toml_line, toml_value
 from worker.core.answer import TELLING, parse
 from worker.core.area import Column, ColumnType, ResourceArea
-from worker.core.contract import EACH, HEADER, OFF_ID, STYLES, AreaContract, fields_of
+from worker.core.contract import EACH, HEADER, OFF_ID, STYLES, AreaContract
 from worker.core.display import counted, listed
 from worker.core.effect import group_of
 from worker.core.paths import UNNAMED, find, leaves, parse_path
@@ -84,8 +84,8 @@ class Proposal:
         table: the keys of the contract, at first those in force.
         contract: the proposed contract; None if that in force stands.
         parameters: those of a request, if a document declares them.
-        operations, facts, fields: to be shown: candidates, remarks, and the fields of answers.
         candidates: lines of ``extra`` for fields of records that no column uses.
+        operations, facts, fields: to be shown.
     """
 
     def __init__(
@@ -96,16 +96,8 @@ class Proposal:
         self._before, self.table = (in_force.model_dump(mode="json") for _ in range(2))
         self.contract: AreaContract | None = None
         self.parameters, self.notes = list[Parameter](), list[Note]()
-        self.operations, self.fields = list[dict[str, str]](), dict[str, Field]()
+        self.operations, self.fields = list[dict[str, str]](), list[dict[str, Any]]()
         self.facts, self.candidates = list[str](), list[str]()
-
-    def shown(self) -> dict[str, Any]:
-        """The lists for people, as JSON has them."""
-        fields = [
-            {"field": path.removeprefix("[]."), "kinds": field.kinds, "records": field.records}
-            for path, field in self.fields.items()
-        ]
-        return {"operations": self.operations, "facts": self.facts, "fields": fields}
 
     def note(self, key: str, text: str, subjects: Sequence[str] | None = None) -> None:
         """Add an open point at a key; also a question to NHN, if it has subjects."""
@@ -121,7 +113,9 @@ class Proposal:
             answers: live ones, some perhaps without a list of records, or the document's example.
         """
         fields = fields_in(answers)
-        self.fields = {**fields, **headers}
+        for path, field in {**fields, **headers}.items():
+            row = {"field": path.removeprefix("[]."), "kinds": field.kinds}
+            self.fields.append({**row, "records": field.records})
         records = self._list_of_records(fields)
         if records is None:
             return
@@ -137,42 +131,30 @@ class Proposal:
         if self._is_complete:
             self._declare_parameters()
         self._declare_empty(records, answers, {*statuses})
-        self._note_losses()
-        self._finish(inside)
-
-    def _finish(self, fields: Mapping[str, Field]) -> None:
-        """Make the contract, and offer the fields that it does not use for ``extra``."""
         try:
             self.contract = AreaContract.model_validate_json(json.dumps(self.table))
         except ValidationError as failure:
             for error in failure.errors():
-                key = str(*error["loc"][:1]) or "records"
-                self.note(key, f"no contract can be made with this value: {error['msg']}")
-            return
-        for path, field in fields.items():
-            array, _, leaf = path.rpartition("[].")
-            is_container = path.endswith("[]") or "[]" in array or "empty" in field.kinds
-            if path in self.contract.record_paths or is_container or UNNAMED in path:
-                continue
-            name = re.sub(r"\W+", "_", path).strip("_").lower()
-            is_personal = _NAMES_A_PERSON.search(plain(path))
-            remark = "  # may name an employee or a patient: do not keep it" if is_personal else ""
-            source = {EACH: array, name: leaf} if array else path
-            self.candidates.append(toml_line(name, source) + remark)
+                text = f"no contract can be made with this value: {error['msg']}"
+                self.note(str(*error["loc"][:1]) or "records", text)
+        else:
+            self._note_refusals(self.contract, around)
+            self._note_losses()
+            self._offer(self.contract, inside)
 
     def send_person(self, fields: Mapping[str, Field]) -> None:
         """Declare in which field of the body the person's identifier goes."""
+        persons = [path for path in fields if names_of(path).intersection(PERSON_NAMES)]
         if {path for path, _ in leaves(self.table["body"])} <= {*fields}:
             return
-        persons = [path for path in fields if names_of(path).intersection(PERSON_NAMES)]
-        if persons:
-            body: Any = OFF_ID
-            for name in reversed(min(persons, key=lambda path: path.count(".")).split(".")):
-                body = {name: body}
-            self.table["body"] = body
-        else:
+        if not persons:
             text = "no field in the document takes the person's identifier"
             self.note("body", text, ["the person's identifier"])
+            return
+        body: Any = OFF_ID
+        for name in reversed(min(persons, key=lambda path: path.count(".")).split(".")):
+            body = {name: body}
+        self.table["body"] = body
 
     def _list_of_records(self, fields: Iterable[str]) -> str | None:
         """The declared list; else the one whose elements have the most names of a restriction."""
@@ -197,15 +179,18 @@ class Proposal:
         """Declare columns, id and person."""
         table, in_force = self.table, self._in_force
         paths = sorted(fields, key=lambda path: (path.count("."), path))
+        missing = list[str]()
         for column in self._area.columns:
             names = [] if column.never_of else [plain(column.name)]
             if source := source_of(paths, in_force.columns.get(column.name, ()), names):
                 table["columns"][column.name] = source
+            elif column.name in in_force.columns:
+                missing.append(column.name)
             if column.type is ColumnType.TEXT and not isinstance(source, dict):
                 general = [parse_path(path).general for path in source]
                 for path in [path for path in general if path in fields][:1]:
                     self._declare_codes(column, path, fields[path])
-        self._declare_missing({*paths})
+        self._declare_missing(missing)
         # A nested id belongs to another object, unless it is declared.
         ids = tuple(in_force.id.split("+"))
         id_paths = source_of([path for path in paths if "." not in path or path in ids], ids, _IDS)
@@ -220,20 +205,17 @@ class Proposal:
             none = "no field names the person: an answer about another person is not noticed"
             self.note("person", text if having else none, [])
 
-    def _declare_missing(self, paths: set[str]) -> None:
+    def _declare_missing(self, names: Sequence[str]) -> None:
         """Note the declared columns without a field; a document's lack removes them."""
-        columns, required = self.table["columns"], self._in_force.required
-        missing = [name for name in columns if paths.isdisjoint(fields_of(columns[name]))]
-        if lost := [name for name in missing if name in required]:
-            self.note("required", f"no field in {self._source} is {', '.join(lost)}", lost)
-        missing = [name for name in missing if name not in required]
-        if not self._is_complete:
-            self.facts += [f"in no answer: {', '.join(missing)}"] if missing else []
-            return
-        self.table["volatile"] = [name for name in self.table["volatile"] if name not in missing]
-        for key in ("columns", "values"):
-            kept = {name: self.table[key][name] for name in self.table[key] if name not in missing}
-            self.table[key] = kept
+        if required := [name for name in names if name in self._in_force.required]:
+            self.note("required", f"no field in {self._source} is {', '.join(required)}", required)
+        optional = [name for name in names if name not in required]
+        if optional and not self._is_complete:
+            self.facts.append(f"in no answer: {', '.join(optional)}")
+        for name in optional if self._is_complete else ():
+            del self.table["columns"][name]
+            self.table["values"].pop(name, None)
+            self.table["volatile"] = [kept for kept in self.table["volatile"] if kept != name]
 
     def _declare_codes(self, column: Column, path: str, field: Field) -> None:
         """Declare the meaning of a text column's values, as far as the document names them."""
@@ -246,8 +228,7 @@ class Proposal:
         if "integer" in field.kinds and not is_declared:
             names = ", ".join(f"{value} {name}".strip() for value, name in values.items()) or "none"
             text = f"{column.name} is sent as a number: check the names. In {self._source}: {names}"
-            is_named = values and all(values.values())
-            self.note("values", text, None if is_named else [path])
+            self.note("values", text, None if values and all(values.values()) else [path])
         values |= declared
         unknown = [name for name in values.values() if name and codes and name not in codes]
         if unknown := [name for name in unknown if not (is_code and group_of(effect, name))]:
@@ -257,33 +238,28 @@ class Proposal:
             self.table["values"][column.name] = named
 
     def _declare_around(self, around: Mapping[str, Field]) -> None:
-        """Declare the fields around the records, or leave them out, so that they are refused.
+        """Declare the fields around the records that have a role; others are refused.
 
         A declaration in force stands if its field is there. ``ignore`` applies to the same list.
         """
-        table, is_moved = self.table, plain(self.table["records"]) != plain(self._in_force.records)
-        kept = {*around} if self._is_complete or is_moved else {*around, *table["ignore"]}
-        table["ignore"] = [path for path in table["ignore"] if path in kept and not is_moved]
-        table["answer_person"] = [path for path in table["answer_person"] if path in around]
-        table["expect"] = {path: value for path, value in table["expect"].items() if path in around}
-        table["total"] = table["total"] if _spelt(table["total"]) in around else ""
-        paging = table["paging"] if _places(table["paging"]) <= {*around} else None
-        new = {path: field for path, field in around.items() if path not in _declared(table)}
-        roles = [(role, path) for path, field in new.items() for role in roles_of(path, field)]
-        by_role = dict(reversed(roles))
-        table["paging"] = paging or self._paging(by_role)
-        table["total"] = table["total"] or by_role.get("total", "")
-        table["expect"] |= {path: True for role, path in roles if role == "expect"}
-        table["answer_person"] += [path for role, path in roles if role == "answer_person"]
-        refused = [path for path, field in new.items() if self._is_refused(path, field)]
-        if refused:
-            text = f"an answer with {', '.join(refused)} is refused: add those that can never mean"
-            self.note("ignore", f"{text} that records are missing", refused)
-
-    def _is_refused(self, path: str, field: Field) -> bool:
-        is_empty = {*field.kinds.split("|")} <= {"null", "empty object"}
-        is_parent = f"{self.table['records']}.".startswith(f"{path}.")
-        return path not in {*_declared(self.table), UNNAMED} and not (is_empty and is_parent)
+        table, in_force = self.table, self._in_force
+        is_moved = plain(table["records"]) != plain(in_force.records)
+        kept = {*around} if self._is_complete else {*around, *in_force.ignore}
+        table["ignore"] = [path for path in in_force.ignore if path in kept and not is_moved]
+        roles = defaultdict[str, list[str]](list)
+        for path, field in around.items():
+            for role in roles_of(path, field) if path not in table["ignore"] else ():
+                roles[role].append(path)
+        expect = dict.fromkeys(roles["expect"], True) | in_force.expect
+        table["expect"] = {path: value for path, value in expect.items() if path in around}
+        persons = dict.fromkeys([*in_force.answer_person, *roles["answer_person"]])
+        table["answer_person"] = [path for path in persons if path in around]
+        if in_force.total not in around:
+            table["total"] = next(iter(roles["total"]), "")
+        if not in_force.counting - {in_force.records, in_force.total} <= {*around}:
+            table["paging"] = None
+        first = {role: paths[0] for role, paths in roles.items() if paths}
+        table["paging"] = table["paging"] or self._paging(first)
 
     def _paging(self, roles: Mapping[str, str]) -> dict[str, Any] | None:
         """The style of paging that the fields of answers and requests suggest."""
@@ -317,16 +293,15 @@ class Proposal:
 
     def _declare_parameters(self) -> None:
         """Declare the values that a document has for the parameters that must be sent."""
-        paged = str((self.table["paging"] or {}).get("send_as"))
+        ours = {*_OWN_HEADERS, str((self.table["paging"] or {}).get("send_as")).lower()}
         for place in ("query", "headers", "body"):
             before = {name.lower(): value for name, value in self.table[place].items()}
             after, optional = dict[str, Any](), list[str]()
-            for parameter in (each for each in self.parameters if each.place == place):
+            for parameter in self.parameters:
                 name = parameter.name
-                value = parameter.value(before.get(name.lower()))
-                if name == paged or name.lower() in _OWN_HEADERS:
+                if parameter.place != place or name.lower() in ours:
                     continue
-                if value is not None:
+                if (value := parameter.value(before.get(name.lower()))) is not None:
                     after[name] = value
                 elif parameter.is_required:
                     schema = masked(json.dumps(parameter.schema, ensure_ascii=False))[:_HINT_MAX]
@@ -335,53 +310,68 @@ class Proposal:
                 else:
                     optional.append(name)
             self.table[place] = {**self.table[place], **after} if place == "body" else after
-            self.facts += [f"{place}: optional, not sent: {', '.join(optional)}"] * bool(optional)
+            if optional:
+                self.facts.append(f"{place}: optional, not sent: {', '.join(optional)}")
 
     def _declare_empty(self, records: str, answers: Sequence[Any], statuses: set[int]) -> None:
         """Declare how an answer without records looks."""
-        path = parse_path(records or "x")
-        without = sum(find(answer, path) is None for answer in answers) if records else 0
-        if without and self._in_force.no_records == "failure":
+        lists = [find(answer, parse_path(records)) for answer in answers] if records else []
+        if None in lists and self._in_force.no_records == "failure":
             self.table["no_records"] = "empty"
-            text = f"{counted(without, 'answer')} without the list: does it mean no records?"
+            text = (
+                f"{counted(lists.count(None), 'answer')} without the list: does it mean no records?"
+            )
             self.note("no_records", text, [])
         declared = {*self._in_force.empty_status}
         if self._is_complete:
             self.table["empty_status"] = sorted(statuses & {204, *declared})
-            return
-        for status in sorted(statuses & _NO_RECORDS - declared):
+        for status in sorted(statuses & {204, 404} - declared if not self._is_complete else ()):
             text = f"answers with {status}: declare it only if it means no records"
             self.note("empty_status", text, [])
 
+    def _note_refusals(self, contract: AreaContract, around: Mapping[str, Field]) -> None:
+        """Note the fields around the records that nothing declares."""
+        declared = {UNNAMED, *contract.places, *(HEADER + name for name in contract.known_headers)}
+        refused = [
+            path
+            for path, field in around.items()
+            if path not in declared
+            # The list, or an object that contains it, may be null.
+            and not (
+                {*field.kinds.split("|")} <= {"null", "empty object"}
+                and f"{contract.records}.".startswith(f"{path}.")
+            )
+        ]
+        if refused:
+            text = f"an answer with {', '.join(refused)} is refused: add those that can never mean"
+            self.note("ignore", f"{text} that records are missing", refused)
+
     def _note_losses(self) -> None:
-        """Note the declarations in force that were not found."""
+        """Note the declarations in force without a counterpart."""
         for key in _COMPARED:
-            before, after = self._before[key], self.table[key]
-            if key in {"paging", "total"}:
-                lost = [toml_value(before)] if before and not after else []
-            else:
-                kept = {plain(str(name)) for name in after}
-                lost = [str(name) for name in before if plain(str(name)) not in kept]
+            after = {plain(name) for name in _names(self.table[key])}
+            lost = [name for name in _names(self._before[key]) if plain(name) not in after]
             if lost:
                 self.note(key, f"in force, and not in {self._source}: {', '.join(lost)}")
 
+    def _offer(self, contract: AreaContract, fields: Mapping[str, Field]) -> None:
+        """Offer the fields that no column uses for ``extra``, which holds one list at most."""
+        for path, field in fields.items():
+            array, _, leaf = path.rpartition("[].")
+            is_container = path.endswith("[]") or "[]" in array or "empty" in field.kinds
+            if path not in contract.record_paths and not is_container and UNNAMED not in path:
+                name = re.sub(r"\W+", "_", path).strip("_").lower()
+                is_personal = _NAMES_A_PERSON.search(plain(path))
+                remark = "  # may name an employee or a patient: do not keep it"
+                line = toml_line(name, {EACH: array, name: leaf} if array else path)
+                self.candidates.append(line + remark if is_personal else line)
 
-def _spelt(path: str) -> str:
-    """A path, or a header in lower case."""
-    return path.lower() if path.startswith(HEADER) else path
 
-
-def _places(paging: Mapping[str, Any] | None) -> set[str]:
-    """The paths of answers that a style of paging reads."""
-    return {(paging or {}).get(key, "") for key in ("field", "pages", "more")} - {""}
-
-
-def _declared(table: Mapping[str, Any]) -> set[str]:
-    """The leaves around the records, and the headers, that the keys of a contract declare."""
-    is_link = table["paging"] is not None and table["paging"]["style"] == "link"
-    links = {HEADER + "link"} if is_link else set[str]()
-    listed = (*table["expect"], *table["answer_person"], *table["ignore"], table["total"])
-    return {*map(_spelt, listed), *_places(table["paging"]), *links} - {""}
+def _names(value: Any) -> list[str]:
+    """The names that a key declares; for paging, the style."""
+    if isinstance(value, dict) and "style" in value:
+        return [str(value["style"])]
+    return [value] if value and isinstance(value, str) else [*map(str, value or ())]
 
 
 def learned(

@@ -178,7 +178,10 @@ def _report(
             write_new(out, text.encode())
     document = {
         "file": out if made else None,
-        "areas": {area: proposal.shown() for area, proposal in proposals.items()},
+        "areas": {
+            area: {"operations": each.operations, "facts": each.facts, "fields": each.fields}
+            for area, each in proposals.items()
+        },
         "contract": tomllib.loads(text if made else ""),
         "todos": todos,
         "questions": _questions(proposals),
