@@ -36,6 +36,7 @@ _PLACES: Final = {"query": "query", "header": "headers"}
 _REASON_MAX: Final = 300
 _CHOICES: Final = ("allOf", "oneOf", "anyOf")
 _NAMED_NUMBER: Final = re.compile(r"(?<![\w.])(-?\d+)\s*[=:-]\s*\"?([A-Za-z_]\w*)")
+_TAG: Final = re.compile(r"</?\w+>")
 _OF_TYPE: Final = {name: name for name in KINDS.values()} | {
     "null": "null", "object": "empty object", "array": "empty list",
 }  # fmt: skip
@@ -280,7 +281,7 @@ def _field(parts: list[dict[str, Any]]) -> Field:
         of_format = _OF_FORMAT.get(_in(part, "format", str))
         of_values = {KINDS[type(value)] for value in values}
         kinds |= of_values or of_format or {_OF_TYPE.get(str(name), "") for name in types}
-        text += _in(part, "description", str) + "\n"
+        text += _TAG.sub(" ", _in(part, "description", str)) + "\n"
     if "integer" in kinds:
         described = dict(_NAMED_NUMBER.findall(text))
         codes |= {value: name for value, name in described.items() if not codes.get(value)}

@@ -332,19 +332,22 @@ class Proposal:
     def _note_refusals(self, contract: AreaContract, around: Mapping[str, Field]) -> None:
         """Note the fields around the records that nothing declares."""
         declared = {UNNAMED, *contract.places, *(HEADER + name for name in contract.known_headers)}
-        refused = [
-            path
-            for path, field in around.items()
-            if path not in declared
+        refused = dict[str, None]()
+        for path, field in around.items():
+            is_empty = {*field.kinds.split("|")} <= {"null", "empty object"}
             # The list, or an object that contains it, may be null.
-            and not (
-                {*field.kinds.split("|")} <= {"null", "empty object"}
-                and f"{contract.records}.".startswith(f"{path}.")
-            )
-        ]
+            is_parent = is_empty and f"{contract.records}.".startswith(f"{path}.")
+            if path not in declared and not is_parent:
+                refused |= dict.fromkeys([*self._nulls(path, declared), path])
         if refused:
             text = f"an answer with {', '.join(refused)} is refused: add those that can never mean"
-            self.note("ignore", f"{text} that records are missing", refused)
+            self.note("ignore", f"{text} that records are missing", [*refused])
+
+    def _nulls(self, path: str, declared: set[str]) -> list[str]:
+        """The object of a field of a document, which may be null in an answer."""
+        parent = path.rpartition(".")[0] if self._is_complete else ""
+        is_used = any(place.startswith(f"{parent}.") for place in declared)
+        return [parent] if parent and not is_used else []
 
     def _note_losses(self) -> None:
         """Note the declarations in force without a counterpart."""
