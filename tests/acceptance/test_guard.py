@@ -61,7 +61,11 @@ def test_nothing_of_anybody_is_withheld(
 
 @pytest.mark.parametrize("database_url", BOTH, indirect=True)
 def test_a_roster_cut_in_half(standin: Standin, tmp_path: Path, database_url: str) -> None:
-    """The first such night is withheld; once accepted, the second departs those who are missing."""
+    """The first such night is withheld; once accepted, the second departs those who are missing.
+
+    `status` shows a few restrictions that would go, unless a monitor asks. After an erasure it has
+    no trace of the person.
+    """
     world(standin, (1, 0, 2, 0, 1, 0, 1, 0, 2, 0))
     worker = standin.install(tmp_path, database_url)
     assert worker.sync().code == 0
@@ -70,10 +74,23 @@ def test_a_roster_cut_in_half(standin: Standin, tmp_path: Path, database_url: st
     ended, before, after = night(worker)
     assert (ended.code, after) == (5, before)
     assert any("5 of 10 persons are missing" in reason for reason in ended.run["reasons"])
+    status, text, monitor = calls(worker, "status --json", "status", "status --max-age 36h")
+    withheld = status.document["withheld"]
+    (area,) = withheld["areas"]
+    examples = {row["restriction_id"] for row in area["examples"]}
+    assert (area["area"], area["removed"], len(examples)) == (SAFETY, 3, 2)
+    assert (withheld["missing"], len(withheld["missing_examples"])) == (5, 5)
+    assert examples <= {*text.out.split()}
+    assert not examples & {*monitor.out.split()}
+    assert "5 of 10 persons are missing from the roster: " in text.out
+    assert worker.run("erase", stdin=[*standin.people][8].encode()).code == 0
+    withheld = worker.run("status").document["withheld"]
+    assert [len(area["examples"]) for area in withheld["areas"]] == [1]
+    assert len(withheld["missing_examples"]) == 4
     ended, _, _ = night(worker, "--accept-removals")
     assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 0)
     ended, _, _ = night(worker)
-    assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 5)
+    assert (ended.code, ended.run["totals"]["persons_departed"]) == (0, 4)
     assert len(worker.store.ids()) == 4
 
 

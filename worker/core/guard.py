@@ -5,7 +5,7 @@ A percentage alone would withhold ordinary runs on small rosters, where one rest
 count, and closing more than half always exceeds the limit.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from worker.core.display import counted
@@ -111,6 +111,19 @@ class GuardFacts(Value, frozen=True, kw_only=True):
         """The changes in an area. All zero if the run did not read the area."""
         matching = (area for area in self.areas if area.area == name)
         return next(matching, AreaFacts(area=name))
+
+
+class WithheldFacts(GuardFacts, frozen=True, kw_only=True):
+    """The facts of a withheld run with examples, by row ids, which lead nowhere after an erasure.
+
+    Attributes:
+        examples: by area, the versions of a few restrictions that are removed or lose a value,
+            each of another person.
+        missing_examples: a few of the missing persons.
+    """
+
+    examples: Mapping[str, tuple[int, ...]]
+    missing_examples: tuple[int, ...]
 
 
 class GuardLimits(Value, frozen=True, kw_only=True):

@@ -5,13 +5,25 @@ Nothing here writes, or waits for an active run.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Executable, Row, case, false, func, null, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Row,
+    Select,
+    case,
+    false,
+    func,
+    null,
+    select,
+    true,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import AREAS
+from worker.core.guard import AreaFacts, WithheldFacts
 from worker.core.hosts import place_of
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import Standing
@@ -19,9 +31,12 @@ from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.identity import stored_identity
 from worker.store.persons import open_failures
-from worker.store.schema.tables import TOTALS, person, run
+from worker.store.schema.tables import TOTALS, VERSIONS, person, run
 from worker.store.sqlite import file_of
 from worker.views import FRESHNESS, RUN, Read, UtcTime, begin_snapshot
+
+_KEY_SHOWN: Final = 12
+"""Characters of a pseudonym that name a person to people."""
 
 
 class RunFacts(Value, frozen=True, kw_only=True):
@@ -74,6 +89,37 @@ class DepartedPerson(Value, frozen=True, kw_only=True):
     local_ref: str | None
     cohort: str | None
     departed_at: datetime
+
+
+class Example(Value, frozen=True, kw_only=True):
+    """A restriction that a withheld run would remove, or a person who is missing from its roster.
+
+    Attributes:
+        person: the reference of the roster, else the beginning of the pseudonym.
+    """
+
+    person: str | None
+    restriction_id: str | None = None
+
+
+class WithheldArea(Value, frozen=True, kw_only=True):
+    """The removals of a withheld run in one area, with a few examples."""
+
+    area: str
+    open_before: int
+    removed: int
+    lost: int
+    examples: tuple[Example, ...]
+
+
+class Withheld(Value, frozen=True, kw_only=True):
+    """The counts of the latest run, which was withheld. What it read was discarded."""
+
+    run_id: int
+    areas: tuple[WithheldArea, ...]
+    persons_before: int
+    missing: int
+    missing_examples: tuple[Example, ...]
 
 
 class FailureCount(Value, frozen=True, kw_only=True):
@@ -194,6 +240,57 @@ async def departed_persons(connection: AsyncConnection) -> Sequence[DepartedPers
         .order_by(person.c.departed_no, person.c.person_id)
     )
     return [DepartedPerson(**row) for row in rows.mappings()]
+
+
+async def withheld_run(connection: AsyncConnection) -> Withheld | None:
+    """The counts and examples of the latest run, if it was withheld.
+
+    Persons and restrictions that were erased since are no examples.
+    """
+    latest = select(run).order_by(run.c.run_id.desc()).limit(1)
+    row = (await connection.execute(latest)).one_or_none()
+    if row is None or row.status != RunStatus.WITHHELD or row.guard is None:
+        return None
+    facts = msgspec.json.decode(row.guard, type=WithheldFacts)
+    is_plain = (await stored_identity(connection)).identity == "plain"
+    key = null() if is_plain else func.substr(person.c.person_key, 1, _KEY_SHOWN)
+    name = func.coalesce(person.c.local_ref, key).label("person")
+    missing = select(name).where(person.c.person_id.in_(facts.missing_examples))
+    going = [area for area in facts.areas if area.removed or area.lost]
+    return Withheld(
+        run_id=row.run_id,
+        areas=tuple(
+            [
+                await _withheld_area(connection, area, name, facts.examples[area.area])
+                for area in going
+            ]
+        ),
+        persons_before=facts.persons_before,
+        missing=facts.missing,
+        missing_examples=await _examples(connection, missing.order_by(person.c.person_id)),
+    )
+
+
+async def _withheld_area(
+    connection: AsyncConnection, facts: AreaFacts, name: ColumnElement[str], versions: Sequence[int]
+) -> WithheldArea:
+    version = VERSIONS[facts.area].c
+    going = select(name, version.restriction_id).join(
+        person, person.c.person_id == version.person_id
+    )
+    examples = going.where(version.version_id.in_(versions)).order_by(version.version_id)
+    return WithheldArea(
+        area=facts.area,
+        open_before=facts.open_before,
+        removed=facts.removed,
+        lost=facts.lost,
+        examples=await _examples(connection, examples),
+    )
+
+
+async def _examples(connection: AsyncConnection, query: Select[Any]) -> tuple[Example, ...]:
+    rows = (await connection.execute(query)).mappings()
+    return tuple(Example(**row) for row in rows)
 
 
 async def area_staleness(connection: AsyncConnection) -> Sequence[AreaStaleness]:

@@ -15,7 +15,7 @@ from worker.errors import ConfigurationError, ExitCode
 if TYPE_CHECKING:
     from worker.app import App
     from worker.store.database import Database
-    from worker.store.status import DepartedPerson, RunFacts
+    from worker.store.status import DepartedPerson, RunFacts, Withheld
 
 _TOTALS: Final = {
     "persons": "persons_total",
@@ -29,6 +29,7 @@ _WITHHELD: Final = (
     "({requests:,} requests in {time}). With `--accept-removals` it accepts these numbers plus a "
     "tenth, not a list of restrictions: look before you accept (operations.md, Withheld)"
 )
+_NO_REFERENCE: Final = "(no reference)"
 _DEPARTED: Final = (
     "{persons} departed. Their rows stay until `pts-worker erase` removes them, one by one"
 )
@@ -52,6 +53,10 @@ def command(cli: options.Cli, *, max_age: timedelta | None, runs: int, departed:
 
     The last full run, which read everyone, says how fresh the snapshot is. The last publication is
     what readers see; it is newer if a backfill came later.
+
+    If the last run was withheld, a few of the restrictions that it would remove follow, by the
+    roster's reference and the restriction's id. With `--max-age` they are left out, because a
+    monitor writes its output to logs and mail.
 
     Example: `pts-worker status --max-age 36h`
     """
@@ -77,7 +82,7 @@ def _print_departed(persons: Sequence["DepartedPerson"]) -> None:
     print_table(
         ("person", "cohort", "departed"),
         [
-            (row.local_ref or row.person_key or "(no reference)", row.cohort, row.departed_at)
+            (row.local_ref or row.person_key or _NO_REFERENCE, row.cohort, row.departed_at)
             for row in persons
         ],
     )
@@ -102,6 +107,8 @@ async def _read(app: "App", max_age: timedelta | None, runs: int) -> dict[str, A
             "gaps": await store.read(queries.area_staleness),
             "failures": await store.read(queries.failure_counts),
             "open_run": await run_to_continue(app, store),
+            # A monitor's output goes to logs and mail: no references of persons there.
+            "withheld": None if max_age else await store.read(queries.withheld_run),
             "runs": await store.read(queries.last_runs, runs),
         }
 
@@ -153,6 +160,8 @@ def _print(status: Mapping[str, Any]) -> None:
         failures = f" (failures: {', '.join(counts)})" if counts else ""
         print(f"{area.area}: {area.stale:,} of {counted(area.persons, 'person')} stale{failures}")
     _print_runs(status["runs"])
+    if withheld := status["withheld"]:
+        _print_withheld(withheld)
 
 
 def _print_runs(runs: Sequence["RunFacts"]) -> None:
@@ -181,6 +190,22 @@ def _print_runs(runs: Sequence["RunFacts"]) -> None:
             worked = span((run.finished_at - run.started_at).total_seconds())
             requests = run.totals["requests"]
             print(_WITHHELD.format(run_id=run.run_id, requests=requests, time=worked))
+
+
+def _print_withheld(withheld: "Withheld") -> None:
+    """The counts that `--accept-removals` accepts, with a few examples to look up."""
+    for area in withheld.areas:
+        lost = f", {counted(area.lost, 'restriction')} would lose a value" if area.lost else ""
+        print(
+            f"\n{area.area}: {area.removed:,} of {counted(area.open_before, 'restriction')} would "
+            f"be removed{lost}, for example"
+        )
+        rows = [(row.person or _NO_REFERENCE, row.restriction_id) for row in area.examples]
+        print_table(("person", "restriction"), rows, indent="  ")
+    if withheld.missing:
+        names = ", ".join(row.person or _NO_REFERENCE for row in withheld.missing_examples)
+        of_all = counted(withheld.persons_before, "person")
+        print(f"\n{withheld.missing:,} of {of_all} are missing from the roster: {names}, …")
 
 
 def _freshness_text(freshness: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The counts of a publication that the guard judges."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -18,6 +18,9 @@ from worker.store.schema.tables import (
     person,
     run,
 )
+
+_EXAMPLES: Final = 5
+"""Restrictions of an area, and missing persons, that `status` shows of a withheld run."""
 
 
 def count_reads(new: NewPublication) -> Query:
@@ -87,16 +90,24 @@ def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
     judged then.
     """
     changes, versions = CHANGES[area.name].c, VERSIONS[area.name].c
-    drafted = sa.select(changes.op, changes.person_id, changes.closes, changes.loses).where(
-        changes.run_id == new.run_id
-    )
+    drafted = sa.select(
+        changes.op, changes.person_id, changes.closes, changes.loses, changes.version_id
+    ).where(changes.run_id == new.run_id)
     departing = (
-        sa.select(sa.literal(Op.CLOSE.value), versions.person_id, sa.false(), sa.false())
+        sa.select(
+            sa.literal(Op.CLOSE.value),
+            versions.person_id,
+            sa.false(),
+            sa.false(),
+            versions.version_id,
+        )
         .join(person, person.c.person_id == versions.person_id)
         .where(versions.closed_no.is_(None), person.c.departed_no == new.no)
     )
     missing = (
-        sa.select(sa.literal("missing"), versions.person_id, sa.true(), sa.false())
+        sa.select(
+            sa.literal("missing"), versions.person_id, sa.true(), sa.false(), versions.version_id
+        )
         .join(person, person.c.person_id == versions.person_id)
         .where(versions.closed_no.is_(None), is_missing(new))
     )
@@ -116,6 +127,29 @@ def count_changes(new: NewPublication, *areas: ResourceArea) -> Query:
         count_if(changed.loses).label("lost"),
         _persons_if(changed.loses, changed).label("persons_losing"),
     )
+
+
+def pick_going(new: NewPublication, area: ResourceArea) -> Query:
+    """Select a few versions that are removed or lose a value, each of another person."""
+    changed = sa.union_all(*_changes_of(new, area)).subquery("changed").c
+    return (
+        sa.select(sa.func.min(changed.version_id))
+        .where(sa.or_(changed.closes, changed.loses))
+        .group_by(changed.person_id)
+        .order_by(_spread(changed.person_id))
+        .limit(_EXAMPLES)
+    )
+
+
+def pick_missing(new: NewPublication) -> Query:
+    """Select a few persons whom a full run is the first not to name."""
+    order = _spread(person.c.person_id)
+    return sa.select(person.c.person_id).where(is_missing(new)).order_by(order).limit(_EXAMPLES)
+
+
+def _spread(person_id: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    """An order in which neighbours are far apart: the first lines of a roster may be one clinic."""
+    return person_id * 7919 % 10007
 
 
 def _persons_if(condition: sa.ColumnElement[bool], rows: Any) -> sa.ColumnElement[int]:

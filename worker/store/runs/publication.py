@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import AREAS, ResourceArea
 from worker.core.display import counted
-from worker.core.guard import AreaFacts, GuardFacts, GuardLimits, judge, warnings
+from worker.core.guard import AreaFacts, GuardFacts, GuardLimits, WithheldFacts, judge, warnings
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import Publication, RunHandle, RunProgress, exit_code_of
 from worker.core.value import Value
@@ -45,6 +45,8 @@ from worker.store.runs.guard_counts import (
     count_read_open,
     count_reads,
     count_syncs,
+    pick_going,
+    pick_missing,
 )
 from worker.store.runs.new_publication import NewPublication
 from worker.store.schema.tables import (
@@ -101,7 +103,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         reads = _count_reads(connection, new)
         changes = _one(connection, count_changes(new, *AREAS))
         facts = self._facts(connection, new, reads, changes, departing)
-        limits = self._judge(connection, facts)
+        limits = self._judge(connection, new, facts)
         unconfirmed = sum(read["unconfirmed"] for read in reads.values())
         lone = sum(read["lone"] for read in reads.values())
         totals = self._totals(connection, new, reads, changes, departing)
@@ -179,7 +181,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             is_first=not connection.execute(count_syncs(area)).scalar_one(),
         )
 
-    def _judge(self, connection: Connection, facts: GuardFacts) -> GuardLimits:
+    def _judge(self, connection: Connection, new: NewPublication, facts: GuardFacts) -> GuardLimits:
         """Apply the guard, and return the limits with what a person has accepted.
 
         Raises:
@@ -200,7 +202,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             raise WithheldError(
                 "withheld, the last published state stands: " + "; ".join(verdict.reasons),
                 hint=verdict.hint,
-                facts=msgspec.json.encode(facts).decode(),
+                facts=msgspec.json.encode(_with_examples(connection, new, facts)).decode(),
             )
         return limits
 
@@ -266,6 +268,19 @@ class Publisher(Value, frozen=True, kw_only=True):
             )
         )
         return published
+
+
+def _with_examples(connection: Connection, new: NewPublication, facts: GuardFacts) -> WithheldFacts:
+    """Add a few of the removals, for ``status``: the drafts of a withheld run are discarded."""
+
+    def ids(query: Select[Any]) -> tuple[int, ...]:
+        return tuple(connection.execute(query).scalars())
+
+    return WithheldFacts(
+        **msgspec.structs.asdict(facts),
+        examples={area.name: ids(pick_going(new, area)) for area in AREAS},
+        missing_examples=ids(pick_missing(new)),
+    )
 
 
 def _number(connection: Connection, handle: RunHandle, now: datetime) -> NewPublication:
