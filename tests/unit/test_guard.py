@@ -207,12 +207,14 @@ def test_a_first_publication_without_a_record_in_an_area():
 
 
 def test_what_is_unusual_is_said():
-    """Closings above a tenth of the limit, and departures, with their number."""
-    assert warnings(removals(100, 60, 1, 1), LIMITS) == ()
-    (closings,) = warnings(removals(100, 60, 2, 2), LIMITS)
-    assert closings.startswith("2 of 100 open restrictions of 2 persons")
-    (departed, missing) = warnings(facts(departing=1, missing=3), LIMITS)
-    assert departed.startswith("1 person departed")
-    assert "3 persons" in missing
+    """Closings, departures and missing persons above a tenth of a limit and above 3; lost values."""
+    ordinary = structs.replace(removals(100, 60, 3, 3), departing=3, missing=3)
+    assert warnings(ordinary, LIMITS) == ()
+    unusual = structs.replace(removals(100, 60, 4, 2), departing=4, missing=4, lost=2)
+    closings, lost, departed, missing = warnings(unusual, LIMITS)
+    assert closings.startswith("4 of 100 open restrictions of 2 persons")
+    assert lost == "2 restrictions lost a value"
+    assert departed.startswith("4 persons departed")
+    assert "4 persons" in missing
     (nothing,) = warnings(facts(), structs.replace(LIMITS, accept_removals=True))
     assert nothing == "--accept-removals had no effect: the last run was not withheld"

@@ -25,6 +25,8 @@ _ACCEPTED_GROWTH: Final = 1.1
 """Accepted counts may grow by a tenth until the next run."""
 _UNUSUAL: Final = 10
 """A tenth of a limit results in a warning."""
+_ORDINARY: Final = 3
+"""This many restrictions may close, or persons leave, on any night without a warning."""
 _READ_HINT: Final = (
     "fix the cause of the failures: `pts-worker failures list` shows them, and `pts-worker doctor "
     "--probe` shows why no request succeeds"
@@ -182,7 +184,7 @@ def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
     if limits.accept_removals and limits.accepted is None:
         messages.append("--accept-removals had no effect: the last run was not withheld")
     limit = _restrictions_limit(facts, limits) / _UNUSUAL
-    if facts.removed > limit:
+    if facts.removed > max(limit, _ORDINARY):
         messages.append(
             f"{facts.removed} of {facts.open_before} open restrictions of "
             f"{counted(facts.persons_affected, 'person')} were closed, are no longer in effect, "
@@ -190,11 +192,12 @@ def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
         )
     if facts.lost > limit:
         messages.append(f"{counted(facts.lost, 'restriction')} lost a value")
-    if facts.departing:
+    persons_limit = max(_missing_limit(facts, limits) / _UNUSUAL, _ORDINARY)
+    if facts.departing > persons_limit:
         messages.append(
             f"{counted(facts.departing, 'person')} departed: not on two full rosters in a row"
         )
-    if facts.missing:
+    if facts.missing > persons_limit:
         messages.append(
             f"{counted(facts.missing, 'person')} of the last roster missing from this one. Persons "
             "also missing from the next full roster will be marked as departed"
