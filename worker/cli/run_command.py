@@ -253,10 +253,12 @@ def _print(report: RunReport) -> None:
 def _print_totals(totals: Mapping[str, int]) -> None:
     print(
         "  persons       {persons_total:>9,}  complete {persons_complete:,}, "
-        "stale {persons_stale:,}, departed {persons_departed:,}, failures {areas_failed:,}\n"
+        "stale {persons_stale:,}, missing {persons_missing:,}, departed {persons_departed:,}\n"
         "  restrictions  {rows_read:>9,}  new {rows_opened:,}, changed {rows_changed:,}, "
         "closed {rows_closed:,}, unchanged {rows_unchanged:,}\n"
-        "  requests      {requests:>9,}  retries {retries:,}".format_map(totals)
+        "  requests      {requests:>9,}  retries {retries:,}, failures {areas_failed:,}".format_map(
+            totals
+        )
     )
     if totals["persons_not_sent"]:
         print(f"  not sent      {totals['persons_not_sent']:>9,}  (H-numbers)")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _TOTALS: Final = {
     "persons": "persons_total",
     "stale": "persons_stale",
+    "missing": "persons_missing",
     "new": "rows_opened",
-    "changed": "rows_changed",
     "closed": "rows_closed",
 }
 _WITHHELD: Final = (
