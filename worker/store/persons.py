@@ -93,7 +93,7 @@ class OpenFailure(Value, frozen=True, kw_only=True):
     Attributes:
         person_key: the key in the store; None where that is the identifier.
         reason: without any value of the answer.
-        attempts: HTTP attempts in the last run.
+        attempts: HTTP attempts of the last read.
         runs: runs in a row in which it failed.
     """
 

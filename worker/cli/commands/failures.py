@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 _LISTED_BELOW: Final = 20
 """With fewer failures, each has a line without being asked for."""
+_KEY_SHOWN: Final = 12
+"""Characters of a pseudonym, so that a line fits into 80 columns."""
 _AREAS: Final = ("patient-safety", "patient-privacy")
 
 
-_MEMBERS: Final = ("local_ref", "area", "kind", "attempts", "runs", "first_at", "last_at", "reason")
-_HEADS: Final = ("local ref", "area", "kind", "attempts", "runs", "since", "last at", "reason")
+_HEADS: Final = ("person", "area", "kind", "attempts", "runs", "since UTC", "reason")
 
 
 @click.group("failures", cls=options.Group, no_args_is_help=True)
@@ -42,10 +43,11 @@ def list_open(cli: options.Cli, *, shows_all: bool, area: str | None, kind: str 
 
     Failures with the same reason are one line of the table, with the number of persons and since
     when. Below 20 failures, or with `--all`, each follows with a line of its own, the longest
-    failing first. `--json` always has all of them.
+    failing first: the person by the roster's reference, else by the beginning of the pseudonym, the
+    attempts of the last read, and the runs in a row that failed. `--json` always has all of them.
 
-    Every `sync` tries again; `backfill --failed` reads these and nothing else. In a store of plain
-    identifiers a person has no key here: identifiers are not printed.
+    Every `sync` tries again; `backfill --failed` reads these and nothing else. A person without a
+    reference in a store of plain identifiers is a row number: identifiers are not printed.
 
     Example: `pts-worker failures list --kind contract`
     """
@@ -74,20 +76,34 @@ def _print(failures: Sequence["OpenFailure"], *, shows_all: bool) -> None:
     for failure in failures:
         groups[failure.area, failure.kind, without_numbers(failure.reason)].append(failure)
     table = [
-        (*group, len({one.person_id for one in alike}), min(one.first_at for one in alike))
-        for group, alike in sorted(groups.items(), key=lambda pair: -len(pair[1]))
+        (
+            area,
+            kind,
+            len({failure.person_id for failure in alike}),
+            f"{min(failure.first_at for failure in alike):%Y-%m-%d %H:%M}",
+            reason,
+        )
+        for (area, kind, reason), alike in sorted(groups.items(), key=lambda pair: -len(pair[1]))
     ]
-    print_table(("area", "kind", "reason", "persons", "since"), table)
+    print_table(("area", "kind", "persons", "since UTC", "reason"), table)
     if not shows_all and len(failures) >= _LISTED_BELOW:
         print("\n`--all` lists each of them; `--area` and `--kind` choose.")
     elif failures:
         print()
-        key = "person_id" if failures[0].person_key is None else "person_key"
-        rows = [
-            [str(getattr(failure, key)), *(getattr(failure, member) for member in _MEMBERS)]
-            for failure in failures
-        ]
-        print_table((key.replace("_", " "), *_HEADS), rows)
+        print_table(_HEADS, [_row(failure) for failure in failures], gap=1)
+
+
+def _row(failure: "OpenFailure") -> tuple[Any, ...]:
+    key = failure.person_key
+    return (
+        failure.local_ref or (f"row {failure.person_id}" if key is None else key[:_KEY_SHOWN]),
+        failure.area,
+        failure.kind,
+        failure.attempts,
+        failure.runs,
+        f"{failure.first_at:%Y-%m-%d %H:%M}",
+        failure.reason,
+    )
 
 
 @command.command("show")
