@@ -35,7 +35,10 @@ def test_what_is_left_out_is_strict():
     ("line", "fault"),
     [
         ("colums = {}", "patient-safety.colums: there is no such key; the keys are path, query"),
-        ("paging = {style = 'page', send_as = 'p', x = 1}", "such key; the keys are style, send_as, "),
+        (
+            "paging = {style = 'page', send_as = 'p', x = 1}",
+            "such key; the keys are style, send_as, ",
+        ),
         ("paging = 'auto'", "patient-safety.paging: must be a table"),
         ("paging = {style = 'pages'}", "paging: style must be one of link, next"),
         ("paging = {style = 'page'}", "patient-safety.paging: the key send_as is missing"),
